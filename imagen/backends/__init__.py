@@ -1,0 +1,90 @@
+"""The only door to the adapters: which kinds there are, and opening a configured one."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from imagen.backends.base import Adapter, Backend, BackendConfig, Health
+from imagen.errors import ConfigError, UnknownBackend
+from imagen.invalid import problems
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "Adapter",
+    "Backend",
+    "BackendConfig",
+    "Health",
+    "configure",
+    "kinds",
+    "load",
+    "open_backend",
+]
+
+GROUP = "imagen.backends"
+"""The entry-point group in which a plug-in names its `Adapter`."""
+BUILT_IN = ("comfyui", "mock")
+
+
+def kinds() -> list[str]:
+    """The kinds of backend that are installed: the built-in ones and those of plug-ins."""
+    return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+
+
+def load(kind: str) -> Adapter[Any]:
+    """The adapter of one kind of backend; no other kind is imported."""
+    if kind in BUILT_IN:
+        adapter: Adapter[Any] = import_module(f"imagen.backends.{kind}").adapter
+        return adapter
+    for installed in entry_points(group=GROUP, name=kind):
+        plugin: Adapter[Any] = installed.load()
+        return plugin
+    raise UnknownBackend(kind, kinds(), what="kind of backend")
+
+
+def configure(
+    name: str,
+    blocks: Mapping[str, Mapping[str, Any]],
+    shared: Mapping[str, Any] | None = None,
+) -> tuple[Adapter[Any], BackendConfig]:
+    """The adapter and the validated configuration of the backend configured as `name`.
+
+    `shared` holds top-level keys that a block may override; an adapter gets those it declares.
+    Raises UnknownBackend, and ConfigError naming `backends.<name>.<key>` for every key that is off.
+    """
+    if name not in blocks and name not in BUILT_IN:
+        raise UnknownBackend(name, {*blocks, "mock"})
+    block = dict(blocks.get(name, {}))
+    adapter = load(block.pop("type", name))
+    return adapter, _validated(name, block, adapter.config, shared or {})
+
+
+def open_backend(
+    name: str,
+    blocks: Mapping[str, Mapping[str, Any]],
+    shared: Mapping[str, Any] | None = None,
+) -> Backend:
+    """Open the backend configured as `name`; its own block is all the configuration it sees."""
+    adapter, config = configure(name, blocks, shared)
+    return adapter.open(config)
+
+
+def _validated(
+    name: str, block: Mapping[str, Any], config: type[BackendConfig], shared: Mapping[str, Any]
+) -> BackendConfig:
+    if "name" in block:
+        raise ConfigError(
+            f"backends.{name}.name can't be set: the name of a backend is its key, {name!r}."
+        )
+    declared = {key: value for key, value in shared.items() if key in config.model_fields}
+    try:
+        return config.model_validate({**declared, **block, "name": name})
+    except ValidationError as error:
+        found = problems(error, at=("backends", name), model=config)
+        sentences = [problem.sentence for problem in found]
+        raise ConfigError("\n".join(sentences), problems=found) from error

@@ -1,0 +1,78 @@
+"""What a backend is: all that the author of an adapter imports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from imagen.capabilities import Capabilities
+    from imagen.request import Request
+    from imagen.result import OnProgress, Result
+    from imagen.ticket import Ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether a backend could work now, and what to do where it could not."""
+
+    ok: bool
+    summary: str = "ok"
+    """One line: `ok`, or the first thing that is missing."""
+    remedies: tuple[str, ...] = ()
+    """What to do about it, a sentence each."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """What the engine says of itself: (`version`, `0.3.64`), …"""
+
+
+class Backend(Protocol):
+    """Something that turns a request into pictures.
+
+    `capabilities` and `prepare` are pure: they reach no engine. `collect` submits the ticket unless
+    it was submitted already, waits, and fetches; it calls `on_progress` on each step and at least
+    once a second, and where that raises `Cancelled` it stops the work at the engine before it lets
+    go. Once the engine has the work, `collect` tells `Progress(stage="submitted", ticket=…)`.
+    """
+
+    def capabilities(self) -> Capabilities: ...
+    def check(self) -> Health: ...
+    def prepare(self, request: Request) -> Ticket: ...
+    def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result: ...
+    def free(self) -> None:
+        """Ask the engine to give back the memory of its models; never raises for an engine gone."""
+
+    def close(self) -> None:
+        """Let go of connections; twice is fine."""
+
+
+class BackendConfig(BaseModel):
+    """Base of every backend's own block of the configuration: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(exclude=True, description="The configured name; imagen fills it in.")
+    title: str = Field("", description="A line about this backend, for listings.")
+    hint: str = Field("", description="Your own advice, shown when it can't be reached.")
+
+
+Config = TypeVar("Config", bound=BackendConfig)
+
+
+@dataclass(frozen=True)
+class Adapter(Generic[Config]):
+    """How to build one kind of backend from its own block of the configuration."""
+
+    config: type[Config]
+    open: Callable[[Config], Backend]
+    summary: str = ""
+    """What kind of engine this is, in a line."""
+    detect: Callable[[str], Mapping[str, Mapping[str, Any]]] | None = None
+    """Blocks, by name, for what the engine at an address ("" for the usual one) can run now."""
+
+    def connect(self, block: Mapping[str, Any]) -> Backend:
+        """The backend of this block; raises pydantic's ValidationError for a block that is off."""
+        return self.open(self.config.model_validate(block))

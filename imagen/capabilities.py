@@ -1,0 +1,160 @@
+"""What one backend accepts, and the receipt of what became of each parameter asked for."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from imagen.errors import RequestError
+from imagen.text import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.request import Request
+
+Kind = Literal["int", "float", "bool", "string", "json"]
+Outcome = Literal["applied", "mapped", "clamped", "dropped"]
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+    "string": (str,),
+}
+_A = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
+
+
+class Parameter(BaseModel):
+    """One value a backend takes: its type, default, range, choices and a sentence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Kind = Field("json", description="int, float, bool, string, or json for anything.")
+    default: Any = Field(None, description="The value used when none is asked for.")
+    min: float | None = Field(None, description="The least it may be.")
+    max: float | None = Field(None, description="The most it may be.")
+    multiple_of: int | None = Field(None, ge=1, description="Whole numbers are rounded to this.")
+    choices: tuple[str, ...] | None = Field(None, description="The only values it may have.")
+    description: str = Field("", description="What it does, in a sentence.")
+
+    def fit(self, name: str, value: Any) -> Any:
+        """`value` within range and of the right type; differs from `value` where it was clamped.
+
+        Raises RequestError where it is of another type, or no choice.
+        """
+        value = self._typed(name, value)
+        if self.choices is not None and value not in self.choices:
+            raise RequestError(
+                f"{name} can't be {value!r}.{did_you_mean(str(value), self.choices)}",
+                remedy=f"Known: {', '.join(self.choices)}.",
+            )
+        return self._clamped(value) if self.type in ("int", "float") else value
+
+    def _typed(self, name: str, value: Any) -> Any:
+        if self.type == "json":
+            return value
+        if self.type == "int" and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        wrong = not isinstance(value, _TYPES[self.type])
+        if wrong or (isinstance(value, bool) and self.type != "bool"):
+            raise RequestError(f"{name} must be {_A[self.type]}, not {value!r}.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RequestError(f"{name} must be a finite number, not {value!r}.")
+        return float(value) if self.type == "float" else value
+
+    def _clamped(self, value: Any) -> Any:
+        if self.type == "int" and self.multiple_of:
+            value = max(1, (value + self.multiple_of // 2) // self.multiple_of) * self.multiple_of
+        number = int if self.type == "int" else float
+        if self.min is not None and value < self.min:
+            return number(self.min)
+        if self.max is not None and value > self.max:
+            return number(self.max)
+        return value
+
+
+class Capabilities(BaseModel):
+    """What one backend accepts: the names are those of `Request`'s fields, or its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tasks: tuple[str, ...] = ("text-to-image",)
+    parameters: dict[str, Parameter] = {}
+    without: dict[str, str] = Field(
+        default_factory=dict, description="Why a parameter it lacks is lacking, in a sentence."
+    )
+
+
+class Fate(BaseModel):
+    """What became of one parameter."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    outcome: Outcome
+    asked: Any = None
+    used: Any = None
+    """What was used instead: for `mapped` and `clamped`."""
+    why: str = ""
+
+    def sentence(self, name: str) -> str:
+        """`steps: 50 became 10 (at most 10)`."""
+        asked = repr(self.asked) if len(repr(self.asked)) <= 60 else repr(self.asked)[:59] + "…"
+        became = "was dropped" if self.outcome == "dropped" else f"became {self.used!r}"
+        return f"{name}: {asked} {became}" + (f" ({self.why})" if self.why else "")
+
+
+Receipt = dict[str, Fate]
+"""For each parameter asked for, what became of it."""
+
+
+def unhonoured(receipt: Receipt) -> list[str]:
+    """A sentence for each parameter that was clamped or dropped."""
+    return [
+        fate.sentence(name)
+        for name, fate in receipt.items()
+        if fate.outcome in ("clamped", "dropped")
+    ]
+
+
+def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any], Receipt]:
+    """The values a backend of these capabilities will use, and the receipt of how they came about.
+
+    Raises RequestError for a value of the wrong type, or one that is no choice.
+    """
+    values: dict[str, Any] = {}
+    receipt: Receipt = {}
+    for name, asked in request.asked().items():
+        parameter = capabilities.parameters.get(name)
+        if parameter is None:
+            receipt[name] = Fate(outcome="dropped", asked=asked, why=_lacking(name, capabilities))
+            continue
+        values[name] = parameter.fit(name, asked)
+        receipt[name] = _fate(parameter, asked, values[name])
+    return values, receipt
+
+
+def _lacking(name: str, capabilities: Capabilities) -> str:
+    known = capabilities.parameters
+    return (
+        capabilities.without.get(name)
+        or f"this backend has no {name}" + did_you_mean(name, known).rstrip()
+    )
+
+
+def _fate(parameter: Parameter, asked: Any, used: Any) -> Fate:
+    if used == asked:
+        return Fate(outcome="applied", asked=asked)
+    return Fate(outcome="clamped", asked=asked, used=used, why=_bounds(parameter))
+
+
+def _bounds(parameter: Parameter) -> str:
+    low, high, step = parameter.min, parameter.max, parameter.multiple_of
+    parts = (
+        "" if low is None else f"at least {low:g}",
+        "" if high is None else f"at most {high:g}",
+        "" if step is None else f"a multiple of {step}",
+    )
+    return ", ".join(part for part in parts if part)

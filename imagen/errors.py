@@ -1,0 +1,189 @@
+"""Every error imagen raises; one class for each thing a caller can do about it.
+
+    ImagenError                 exit 1
+      ConfigError               exit 2
+        UnknownBackend
+      RequestError              exit 2
+      WorkflowError             exit 2
+      MissingDependency         exit 3
+      BackendError              exit 4   carries .backend
+        Unavailable                      retryable
+        RateLimited                      retryable, .retry_after_seconds
+        Unauthorized
+        Rejected
+        Failed
+        Lost
+        TimedOut
+      OutputError               exit 5
+      Cancelled                 exit 130
+
+Each message is a sentence for a person; `remedy`, where there is one, says what to do about it.
+`code` is the stable word of the `--json` output.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from imagen.text import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from imagen.invalid import Problem
+
+
+class ImagenError(Exception):
+    """Something went wrong that imagen has a sentence for."""
+
+    exit_code: ClassVar[int] = 1
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.remedy}" if self.remedy else self.message
+
+
+class ConfigError(ImagenError):
+    """The file, the environment or the flags are wrong; names the key and where it was set."""
+
+    exit_code = 2
+    code = "config"
+
+    def __init__(self, message: str, *, remedy: str = "", problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.problems = tuple(problems)
+        """All that is wrong, where several things were checked at once."""
+
+
+class UnknownBackend(ConfigError):
+    """No backend, or no kind of backend, has this name; lists the ones there are."""
+
+    code = "unknown_backend"
+
+    def __init__(self, name: str, known: Iterable[str], *, what: str = "backend") -> None:
+        there = sorted(known)
+        super().__init__(
+            f"There is no {what} called {name!r}.{did_you_mean(name, there)}",
+            remedy=f"Known: {', '.join(there)}.",
+        )
+        self.name = name
+        self.known = tuple(there)
+
+
+class RequestError(ImagenError):
+    """A parameter is out of range, or was refused under --strict."""
+
+    exit_code = 2
+    code = "request"
+
+
+class WorkflowError(ImagenError):
+    """A workflow was not found, is not one, or has a token without a value."""
+
+    exit_code = 2
+    code = "workflow"
+
+
+class MissingDependency(ImagenError):
+    """A package that only some users need is not installed; names the extra that brings it."""
+
+    exit_code = 3
+    code = "missing_dependency"
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"The Python package {package!r} is needed for this and is not installed.",
+            remedy=f'Install it with: pip install "imagen[{extra}]"',
+        )
+        self.package = package
+        self.extra = extra
+
+
+class BackendError(ImagenError):
+    """A backend could not do its part."""
+
+    exit_code = 4
+    code = "backend"
+
+    def __init__(self, message: str, *, remedy: str = "", backend: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.backend = backend
+        """The name of the configured backend, or "" where the error arose below any."""
+
+
+class Unavailable(BackendError):
+    """The engine can't be reached: refused, a 5xx, or dropped before anything was submitted."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class RateLimited(BackendError):
+    """The engine asks for patience."""
+
+    code = "rate_limited"
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        backend: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy, backend=backend)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unauthorized(BackendError):
+    """The engine refused the credential, or there is none; names the variable to set."""
+
+    code = "unauthorized"
+
+
+class Rejected(BackendError):
+    """The engine understood the request and refused it, in its own words."""
+
+    code = "rejected"
+
+
+class Failed(BackendError):
+    """The work ran and failed, or ended without a picture."""
+
+    code = "failed"
+
+
+class Lost(BackendError):
+    """The work was submitted and the engine no longer knows it."""
+
+    code = "lost"
+
+
+class TimedOut(BackendError):
+    """A deadline of the configuration passed; the work was stopped at the engine."""
+
+    code = "timed_out"
+
+
+class OutputError(ImagenError):
+    """A picture was made and could not be put where it belongs."""
+
+    exit_code = 5
+    code = "output"
+
+
+class Cancelled(ImagenError):
+    """The caller stopped the work; the engine was told to stop it too."""
+
+    exit_code = 130
+    code = "cancelled"
+
+    def __init__(self, message: str = "Cancelled.", *, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)

@@ -1,0 +1,108 @@
+"""Request: what picture is wanted, in no engine's vocabulary."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LARGEST_SEED = 2**64 - 1
+LARGEST_SIDE = 16384
+LARGEST_COUNT = 1024
+
+Task = Literal[
+    "text-to-image", "image-to-image", "inpaint", "outpaint", "control", "upscale", "restore"
+]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Side = Annotated[int, Field(ge=16, le=LARGEST_SIDE)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Lora(_Value):
+    """One low-rank adapter to put on the model."""
+
+    name: str = Field(min_length=1, description="The file's name, as the engine lists it.")
+    strength: float = Field(1.0, ge=-10, le=10, description="Its weight; 0 is none.")
+
+
+class Control(_Value):
+    """One picture that steers the composition."""
+
+    kind: str = Field(min_length=1, description="canny, depth, pose, scribble, …")
+    image: str = Field(min_length=1, description="A file.")
+    strength: float = Field(1.0, ge=0, le=10, description="Its weight; 0 is none.")
+    start: Unit = Field(0.0, description="From this share of the steps on.")
+    end: Unit = Field(1.0, description="To this share of the steps.")
+
+
+class Upscale(_Value):
+    """How to enlarge the picture."""
+
+    factor: float = Field(2.0, gt=0, le=16, description="Times the width and the height.")
+    method: str | None = Field(None, description="The upscaler, in the engine's name for it.")
+
+
+class Request(_Value):
+    """What picture is wanted. `None` means "not asked"; 0, "" and False are values.
+
+    Frozen, and the same in YAML, JSON, a sidecar and a queue. A value out of range raises
+    pydantic's ValidationError; `Request.read` turns that into a sentence.
+    """
+
+    prompt: str = Field("", description="What to show.")
+    negative: str | None = Field(None, description="What not to show.")
+    prompt_2: str | None = Field(None, description="The prompt of a second text encoder.")
+    negative_2: str | None = Field(None, description="The negative of a second text encoder.")
+    width: Side | None = Field(None, description="Pixels.")
+    height: Side | None = Field(None, description="Pixels.")
+    seed: Seed | None = Field(None, description="Where the noise starts; drawn if not asked.")
+    steps: int | None = Field(None, ge=1, le=10000, description="Sampling steps.")
+    cfg: float | None = Field(
+        None, ge=0, le=100, allow_inf_nan=False, description="Classifier-free guidance scale."
+    )
+    guidance: float | None = Field(
+        None, ge=0, le=100, allow_inf_nan=False, description="Distilled guidance (FLUX.1-dev)."
+    )
+    sampler: str | None = Field(None, min_length=1, description="The sampler's name.")
+    scheduler: str | None = Field(None, min_length=1, description="The noise schedule's name.")
+    count: int | None = Field(None, ge=1, le=LARGEST_COUNT, description="How many pictures.")
+    style: str | None = Field(None, min_length=1, description="A style of the configuration.")
+    loras: tuple[Lora, ...] = Field((), description="Low-rank adapters, in order.")
+    image: str | None = Field(None, min_length=1, description="The initial image: a file.")
+    strength: Unit | None = Field(None, description="How far to leave the initial image (denoise).")
+    mask: str | None = Field(None, min_length=1, description="What to repaint: a file.")
+    controls: tuple[Control, ...] = Field((), description="Pictures that steer, in order.")
+    upscale: Upscale | None = Field(None, description="How to enlarge.")
+    extra: dict[str, Any] = Field(
+        default_factory=dict, description="Further parameters, for tokens only one workflow knows."
+    )
+
+    @property
+    def task(self) -> Task:
+        """What kind of work this is, from what is given."""
+        if self.mask is not None:
+            return "inpaint"
+        if self.controls:
+            return "control"
+        if self.image is None:
+            return "text-to-image"
+        return "upscale" if self.upscale and not self.prompt else "image-to-image"
+
+    def asked(self) -> dict[str, Any]:
+        """Every parameter that was asked for, by name; those of `extra` among the others."""
+        named = {name: getattr(self, name) for name in Request.model_fields if name != "extra"}
+        return {k: v for k, v in named.items() if v is not None and v != ()} | self.extra
+
+    def with_values(self, values: dict[str, Any]) -> Request:
+        """A copy in which these parameters have these values; a name of no field goes to `extra`.
+
+        Raises pydantic's ValidationError for a value out of a field's range.
+        """
+        mine = {k: v for k, v in values.items() if k in Request.model_fields}
+        other = {k: v for k, v in values.items() if k not in Request.model_fields}
+        fields = {k: v for k, v in self if k != "extra"} | mine
+        return Request(**fields, extra=self.extra | mine.get("extra", {}) | other)

@@ -1,0 +1,100 @@
+"""What a backend gives back: bytes and facts, never paths; and how far along it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.ticket import Ticket
+
+Stage = Literal["submitted", "queued", "loading", "running", "fetching", "done"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One thing that was made: as a rule a picture, sometimes a video, a sound or a text."""
+
+    data: bytes
+    media_type: str
+    """`image/png`, `video/mp4`, `text/plain`, …"""
+    seed: int | None = None
+    index: int = 0
+    """Which of a batch, from 0."""
+    name: str = ""
+    """What the engine called it: data, never a path to write to."""
+    source: str = ""
+    """The part of the engine that made it: for ComfyUI the node's id."""
+
+    @property
+    def is_image(self) -> bool:
+        return self.media_type.startswith("image/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of one run; None means unknown, never zero. Times are seconds."""
+
+    model: str = ""
+    models: tuple[str, ...] = ()
+    """The model files used, as the engine names them."""
+    seed: int | None = None
+    steps: int | None = None
+    cfg: float | None = None
+    sampler: str | None = None
+    scheduler: str | None = None
+    width: int | None = None
+    height: int | None = None
+    latency_seconds: float | None = None
+    """From submission to the last byte."""
+    queued_seconds: float | None = None
+    executing_seconds: float | None = None
+    cost_usd: float | None = None
+    cached: bool | None = None
+    """Whether the engine answered from its cache without computing."""
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    """What only this kind of engine tells; JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came back of one ticket."""
+
+    outputs: tuple[Output, ...]
+    facts: Facts = field(default_factory=Facts)
+    warnings: tuple[str, ...] = ()
+    """Sentences for the user about a run that succeeded."""
+
+    @property
+    def images(self) -> tuple[Output, ...]:
+        return tuple(output for output in self.outputs if output.is_image)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far along one run is. Told on each step, and at least once a second of waiting."""
+
+    stage: Stage
+    fraction: float = 0.0
+    """Of the whole, 0 to 1; never falls within one run."""
+    node: str = ""
+    """The part of the work that runs now, in words."""
+    step: int | None = None
+    steps: int | None = None
+    queue_position: int | None = None
+    """How many are before ours: 0 is next."""
+    preview: bytes | None = None
+    """A small picture of the unfinished work, JPEG or PNG."""
+    ticket: Ticket | None = None
+    """With stage `submitted`: the ticket as it stands now that the engine has the work."""
+
+
+OnProgress = Callable[[Progress], None]
+"""Called by every adapter while it works; it may raise `Cancelled`."""
+
+
+def ignore(progress: Progress) -> None:
+    """An `OnProgress` for those who don't want to know."""

@@ -1,0 +1,50 @@
+"""Text for people: other people's words made safe for a terminal, and the nearest known word."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_KEPT = {"\n", "\t"}
+_UNSAFE = {"Cc", "Cf", "Cs"}
+# Joiners and directional marks that ordinary writing needs; the overriding ones are not among them.
+_WRITING = {"\u200c", "\u200d", "\u200e", "\u200f"}
+
+
+def printable(text: str) -> str:
+    """Without control characters: what a server says must not steer the terminal it is shown on."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c for c in text if _is_safe(c))
+
+
+def _is_safe(character: str) -> bool:
+    return (
+        character in _KEPT
+        or character in _WRITING
+        or unicodedata.category(character) not in _UNSAFE
+    )
+
+
+def one_line(text: str, *, limit: int = 200) -> str:
+    """Safe, on one line, and at most `limit` characters long."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'euler'?`, or nothing where no known word is near."""
+    near = nearest(word, known)
+    return f" Did you mean {near!r}?" if near else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that looks most like `word`, if one does."""
+    from difflib import get_close_matches  # only ever needed on the way to an error
+
+    by_lower = {name.lower(): name for name in known}
+    matches = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None

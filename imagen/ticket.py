@@ -1,0 +1,30 @@
+"""Ticket: all that is needed to submit a job, and to find it again after a crash."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from imagen.capabilities import Fate
+from imagen.request import Request
+
+
+class Ticket(BaseModel):
+    """One job for one backend. JSON in and out; holds no secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(description="Ours: a canonical lower-case UUID.")
+    backend: str = Field(description="The configured name of the backend.")
+    request: Request = Field(description="Complete: every value that will be used.")
+    receipt: dict[str, Fate] = Field(description="What became of each parameter.")
+    payload: dict[str, Any] = Field(
+        default_factory=dict, description="What the engine is sent: for ComfyUI the bound graph."
+    )
+    submitted: bool = Field(False, description="Whether the engine may have it.")
+    engine: dict[str, Any] = Field(default_factory=dict, description="The engine's own ids.")
+
+    def sent(self, **engine: Any) -> Ticket:
+        """The ticket once the engine has, or may have, the job."""
+        return self.model_copy(update={"submitted": True, "engine": self.engine | engine})
