@@ -106,3 +106,7 @@ class Request(_Value):
         other = {k: v for k, v in values.items() if k not in Request.model_fields}
         fields = {k: v for k, v in self if k != "extra"} | mine
         return Request(**fields, extra=self.extra | mine.get("extra", {}) | other)
+
+    def settled(self, values: dict[str, Any]) -> Request:
+        """A copy that holds these values and no others: what a backend will really use."""
+        return Request().with_values(values)

@@ -1,0 +1,161 @@
+"""The mock: an adapter that paints, for trying things out, for tests, and for failing on demand."""
+
+from __future__ import annotations
+
+import time
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+from pydantic import Field
+
+from imagen.backends.base import Adapter, BackendConfig, Health
+from imagen.capabilities import Capabilities, Parameter, settle
+from imagen.errors import (
+    BackendError,
+    Failed,
+    Lost,
+    RateLimited,
+    Rejected,
+    TimedOut,
+    Unauthorized,
+    Unavailable,
+)
+from imagen.result import Facts, Output, Progress, Result
+from imagen.ticket import Ticket
+
+if TYPE_CHECKING:
+    from imagen.request import Request
+    from imagen.result import OnProgress
+
+_FAILURES: dict[str, tuple[type[BackendError], str]] = {
+    "unavailable": (Unavailable, "was told to be out of reach"),
+    "rate_limited": (RateLimited, "was told to ask for patience"),
+    "unauthorized": (Unauthorized, "was told to refuse its credential"),
+    "rejected": (Rejected, "was told to refuse this request"),
+    "failed": (Failed, "was told to fail half-way"),
+    "lost": (Lost, "was told to forget this job"),
+    "timed_out": (TimedOut, "was told to take too long"),
+}
+_BEFORE_WORK = ("unavailable", "rate_limited", "unauthorized", "rejected")
+
+_SIDE = Parameter(type="int", default=512, min=16, max=4096, description="Pixels.")
+_CAPABILITIES = Capabilities(
+    tasks=("text-to-image",),
+    parameters={
+        "prompt": Parameter(type="string", default="", description="Chooses the colours."),
+        "negative": Parameter(type="string", default="", description="Turns them; wanes the sun."),
+        "width": _SIDE,
+        "height": _SIDE,
+        "seed": Parameter(type="int", min=0, max=2**64 - 1, description="The course of the land."),
+        "steps": Parameter(type="int", default=8, min=1, max=200, description="Ridges, up to 12."),
+        "count": Parameter(type="int", default=1, min=1, max=64, description="How many."),
+    },
+    without=dict.fromkeys(("cfg", "guidance", "loras"), "the mock paints without a model")
+    | dict.fromkeys(("sampler", "scheduler", "strength"), "the mock paints without sampling"),
+)
+
+
+Failure = Literal[
+    "unavailable", "rate_limited", "unauthorized", "rejected", "failed", "lost", "timed_out"
+]
+
+
+class MockConfig(BackendConfig):
+    """The block of a mock."""
+
+    look: str = Field("", description="Another word here gives other pictures of the same prompt.")
+    step_seconds: float = Field(0.0, ge=0, le=60, description="How long each step takes.")
+    fail: Failure | None = Field(None, description="The way to fail: the `code` of an error.")
+
+
+class Mock:
+    """Paints deterministic pictures, step by step."""
+
+    def __init__(self, config: MockConfig) -> None:
+        self._config = config
+
+    def capabilities(self) -> Capabilities:
+        return _CAPABILITIES
+
+    def check(self) -> Health:
+        if self._config.fail in _BEFORE_WORK:
+            error = self._failure()
+            return Health(ok=False, summary=error.message, remedies=("Remove `fail` here.",))
+        return Health(ok=True)
+
+    def prepare(self, request: Request) -> Ticket:
+        values, receipt = settle(request, self.capabilities())
+        return Ticket(
+            id=str(uuid4()),
+            backend=self._config.name,
+            request=request.settled(values),
+            receipt=receipt,
+            payload={"look": self._config.look},
+        )
+
+    def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        started = time.monotonic()
+        if self._config.fail in _BEFORE_WORK:
+            raise self._failure()
+        on_progress(Progress(stage="submitted", ticket=ticket.sent()))
+        self._work(ticket.request.steps or 1, on_progress)
+        outputs = tuple(_picture(ticket, i) for i in range(ticket.request.count or 1))
+        on_progress(Progress(stage="done", fraction=1.0))
+        return Result(outputs=outputs, facts=_facts(ticket.request, time.monotonic() - started))
+
+    def free(self) -> None:
+        """Holds no memory."""
+
+    def close(self) -> None:
+        """Holds no connection."""
+
+    def _work(self, steps: int, on_progress: OnProgress) -> None:
+        for step in range(1, steps + 1):
+            self._wait(self._config.step_seconds, step, steps, on_progress)
+            if self._config.fail and step * 2 >= steps:
+                raise self._failure()
+
+    def _wait(self, seconds: float, step: int, steps: int, on_progress: OnProgress) -> None:
+        """Tells of the step, then lets it last: told again each half second."""
+        end = time.monotonic() + seconds
+        while True:
+            share = step / (steps + 1)
+            on_progress(Progress(stage="running", fraction=share, step=step, steps=steps))
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, 0.5))
+
+    def _failure(self) -> BackendError:
+        kind, what = _FAILURES[str(self._config.fail)]
+        return kind(f"The mock {what}.", backend=self._config.name)
+
+
+def _picture(ticket: Ticket, index: int) -> Output:
+    from imagen.painting import paint
+
+    request = ticket.request
+    seed = (request.seed or 0) + index
+    picture = paint(
+        prompt=request.prompt,
+        negative=request.negative or "",
+        seed=seed,
+        width=request.width or 512,
+        height=request.height or 512,
+        steps=request.steps or 1,
+        variant=str(ticket.payload.get("look", "")),
+    )
+    data = BytesIO()
+    picture.save(data, "PNG", compress_level=3)
+    return Output(data=data.getvalue(), media_type="image/png", seed=seed, index=index)
+
+
+def _facts(request: Request, seconds: float) -> Facts:
+    known: dict[str, Any] = {name: getattr(request, name) for name in _FACTS}
+    return Facts(model="mock", latency_seconds=seconds, cost_usd=0.0, cached=False, **known)
+
+
+_FACTS = ("seed", "steps", "width", "height")
+
+adapter = Adapter(MockConfig, Mock, summary="Paints pictures without any engine.")
