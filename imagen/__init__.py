@@ -1,0 +1,112 @@
+"""Make images with whatever engine you have.
+
+    from imagen import Request, generate, load
+
+    made = generate(Request(prompt="a red fox in snow"), load(), backend="mock")
+    print(made[0].saved[0].path)
+
+Every public name is loaded on first use: importing imagen costs nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from imagen.backends import Adapter, Backend, BackendConfig, Health, open_backend
+    from imagen.capabilities import Capabilities, Fate, Parameter, Receipt
+    from imagen.compare import compare
+    from imagen.config import Settings, load
+    from imagen.errors import (
+        BackendError,
+        Cancelled,
+        ConfigError,
+        Failed,
+        ImagenError,
+        Lost,
+        MissingDependency,
+        OutputError,
+        RateLimited,
+        Rejected,
+        RequestError,
+        TimedOut,
+        Unauthorized,
+        Unavailable,
+        UnknownBackend,
+        WorkflowError,
+    )
+    from imagen.generate import Made, generate, resume
+    from imagen.outputs import Saved
+    from imagen.request import Control, Lora, Request, Upscale
+    from imagen.result import Facts, Output, Progress, Result
+    from imagen.ticket import Ticket
+else:
+    _HOMES = {
+        "imagen.backends": "Adapter Backend BackendConfig Health open_backend",
+        "imagen.capabilities": "Capabilities Fate Parameter Receipt",
+        "imagen.compare": "compare",
+        "imagen.config": "Settings load",
+        "imagen.errors": (
+            "BackendError Cancelled ConfigError Failed ImagenError Lost MissingDependency "
+            "OutputError RateLimited Rejected RequestError TimedOut Unauthorized Unavailable "
+            "UnknownBackend WorkflowError"
+        ),
+        "imagen.generate": "Made generate resume",
+        "imagen.outputs": "Saved",
+        "imagen.request": "Control Lora Request Upscale",
+        "imagen.result": "Facts Output Progress Result",
+        "imagen.ticket": "Ticket",
+    }
+
+    def __getattr__(name):
+        from importlib import import_module
+
+        for home, names in _HOMES.items():
+            if name in names.split():
+                return getattr(import_module(home), name)
+        raise AttributeError(f"module 'imagen' has no attribute {name!r}")
+
+
+__all__ = [
+    "Adapter",
+    "Backend",
+    "BackendConfig",
+    "BackendError",
+    "Cancelled",
+    "Capabilities",
+    "ConfigError",
+    "Control",
+    "Facts",
+    "Failed",
+    "Fate",
+    "Health",
+    "ImagenError",
+    "Lora",
+    "Lost",
+    "Made",
+    "MissingDependency",
+    "Output",
+    "OutputError",
+    "Parameter",
+    "Progress",
+    "RateLimited",
+    "Receipt",
+    "Rejected",
+    "Request",
+    "RequestError",
+    "Result",
+    "Saved",
+    "Settings",
+    "Ticket",
+    "TimedOut",
+    "Unauthorized",
+    "Unavailable",
+    "UnknownBackend",
+    "Upscale",
+    "WorkflowError",
+    "compare",
+    "generate",
+    "load",
+    "open_backend",
+    "resume",
+]

@@ -34,8 +34,8 @@ class Parameter(BaseModel):
 
     type: Kind = Field("json", description="int, float, bool, string, or json for anything.")
     default: Any = Field(None, description="The value used when none is asked for.")
-    min: float | None = Field(None, description="The least it may be.")
-    max: float | None = Field(None, description="The most it may be.")
+    min: int | float | None = Field(None, description="The least it may be.")
+    max: int | float | None = Field(None, description="The most it may be.")
     multiple_of: int | None = Field(None, ge=1, description="Whole numbers are rounded to this.")
     choices: tuple[str, ...] | None = Field(None, description="The only values it may have.")
     description: str = Field("", description="What it does, in a sentence.")

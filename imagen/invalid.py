@@ -39,6 +39,11 @@ def problems(error: ValidationError, *, at: Path = (), model: type[BaseModel]) -
     return list(_problems(error, at, model))
 
 
+def sentences(error: ValidationError, *, model: type[BaseModel]) -> str:
+    """Each fault of a validation of `model` on a line of its own."""
+    return "\n".join(problem.sentence for problem in problems(error, model=model))
+
+
 def _problems(error: ValidationError, at: Path, model: type[BaseModel]) -> Iterator[Problem]:
     for detail in error.errors(include_url=False, include_context=True):
         yield Problem((*at, *detail["loc"]), _what(detail, model))
@@ -48,9 +53,23 @@ def _what(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if detail["type"] == "extra_forbidden":
         known = _keys_at(model, detail["loc"][:-1])
         return f"unknown key.{did_you_mean(str(detail['loc'][-1]), known)}"
-    message = detail["msg"].removeprefix("Value error, ")
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     shown = _shown(detail["input"])
-    return f"{message[:1].lower()}{message[1:]}" + (f", not {shown}" if shown else "")
+    said = f"{message[:1].lower()}{message[1:]}" + (f", not {shown}" if shown else "")
+    return said + _range(detail, model)
+
+
+def _range(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    """` (16 to 16384)`, where the fault is of a range."""
+    if not detail["type"].startswith(("greater_than", "less_than")) or len(detail["loc"]) > 1:
+        return ""
+    schema = model.model_json_schema()["properties"].get(str(detail["loc"][0]), {})
+    limits: dict[str, Any] = next(
+        (s for s in (schema, *schema.get("anyOf", ())) if "minimum" in s), {}
+    )
+    if "maximum" not in limits:
+        return ""
+    return f" ({limits['minimum']} to {limits['maximum']})"
 
 
 def _shown(value: Any) -> str:

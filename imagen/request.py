@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imagen.errors import RequestError
+from imagen.invalid import sentences
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LARGEST_SEED = 2**64 - 1
 LARGEST_SIDE = 16384
@@ -50,7 +56,7 @@ class Request(_Value):
     """What picture is wanted. `None` means "not asked"; 0, "" and False are values.
 
     Frozen, and the same in YAML, JSON, a sidecar and a queue. A value out of range raises
-    pydantic's ValidationError; `Request.read` turns that into a sentence.
+    pydantic's ValidationError; `Request.of` turns that into a RequestError with a sentence.
     """
 
     prompt: str = Field("", description="What to show.")
@@ -81,6 +87,17 @@ class Request(_Value):
         default_factory=dict, description="Further parameters, for tokens only one workflow knows."
     )
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Request:
+        """The request with these values, by the names of its fields, as people give them.
+
+        Raises RequestError with a sentence for each value that is off.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise RequestError(sentences(error, model=cls)) from error
+
     @property
     def task(self) -> Task:
         """What kind of work this is, from what is given."""
@@ -100,12 +117,12 @@ class Request(_Value):
     def with_values(self, values: dict[str, Any]) -> Request:
         """A copy in which these parameters have these values; a name of no field goes to `extra`.
 
-        Raises pydantic's ValidationError for a value out of a field's range.
+        Raises RequestError for a value out of a field's range.
         """
         mine = {k: v for k, v in values.items() if k in Request.model_fields}
         other = {k: v for k, v in values.items() if k not in Request.model_fields}
         fields = {k: v for k, v in self if k != "extra"} | mine
-        return Request(**fields, extra=self.extra | mine.get("extra", {}) | other)
+        return Request.of(fields | {"extra": self.extra | mine.get("extra", {}) | other})
 
     def settled(self, values: dict[str, Any]) -> Request:
         """A copy that holds these values and no others: what a backend will really use."""

@@ -1,0 +1,130 @@
+"""The command line: a table of commands, each loaded only when it runs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import click
+
+from imagen.errors import ImagenError
+
+COMMANDS = {
+    "generate": ("imagen.cli.generate:generate", "Make pictures of a prompt."),
+    "compare": ("imagen.cli.compare:compare", "Put one prompt to several backends."),
+    "backends": ("imagen.cli.backends:backends", "List the backends, and what they lack."),
+    "workflows": ("imagen.cli.workflows:workflows", "List, show and check workflows."),
+    "config": ("imagen.cli.config:config", "Write, check and show the configuration."),
+    "show": ("imagen.cli.show:show", "Tell how a picture was made."),
+    "resume": ("imagen.cli.resume:resume", "Fetch what an interrupted run left at its engine."),
+    "demo": ("imagen.cli.demo:demo", "Compare simulated pictures, without a GPU."),
+    "version": ("imagen.cli.version:version", "Print the version."),
+}
+
+
+@dataclass
+class State:
+    """What one run of the command line knows of itself."""
+
+    json: bool = False
+    """Whether errors, too, are told as JSON."""
+
+
+class _Table(click.Group):
+    """Commands by name, each imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from imagen.text import did_you_mean
+
+            ctx.fail(f"There is no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
+
+@click.group(cls=_Table, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Make images with whatever engine you have."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit with the code of what happened."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line; the exit code. Errors are told on stderr, as JSON on stdout."""
+    state = State()
+    try:
+        code = cli.main(args, prog_name="imagen", standalone_mode=False, obj=state)
+    except click.exceptions.Abort:
+        return _told(state, "cancelled", "Cancelled.", 130)
+    except click.ClickException as error:
+        return _told_by_click(state, error)
+    except BrokenPipeError:
+        return _reader_gone()
+    except ImagenError as error:
+        return _told_by_imagen(state, error)
+    return code if isinstance(code, int) else 0
+
+
+def _told_by_click(state: State, error: click.ClickException) -> int:
+    if state.json:
+        return _told(state, "usage", error.format_message(), error.exit_code)
+    error.show()
+    return error.exit_code
+
+
+def _told_by_imagen(state: State, error: ImagenError) -> int:
+    return _told(
+        state,
+        error.code,
+        error.message,
+        error.exit_code,
+        remedy=error.remedy,
+        backend=getattr(error, "backend", ""),
+    )
+
+
+def _told(
+    state: State, code: str, message: str, exit_code: int, remedy: str = "", backend: str = ""
+) -> int:
+    from imagen.text import printable
+
+    if state.json:
+        import json
+
+        body: dict[str, Any] = {"code": code, "message": message, "remedy": remedy}
+        click.echo(json.dumps({"error": body | ({"backend": backend} if backend else {})}))
+        return exit_code
+    where = f" [{backend}]" if backend else ""
+    click.secho(f"imagen:{where} ", fg="red", nl=False, err=True)
+    click.echo(printable(message), err=True)
+    if remedy:
+        click.echo(printable(remedy), err=True)
+    return exit_code
+
+
+def _reader_gone() -> int:
+    """The reader of our pipe left: that is its right, and nothing to complain of."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -1,0 +1,166 @@
+"""How far along a run is: one line on a terminal, plain lines in a pipe; and Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from imagen.errors import Cancelled
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from imagen.result import OnProgress, Progress
+
+_BAR = 24
+_REDRAW_SECONDS = 0.05
+_WORDS = {
+    "submitted": "submitted",
+    "queued": "waiting in the queue",
+    "loading": "loading the model",
+    "running": "running",
+    "fetching": "fetching",
+    "done": "done",
+}
+
+
+@contextmanager
+def shown(
+    label: str,
+    *,
+    quiet: bool = False,
+    stream: TextIO | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[OnProgress]:
+    """An `OnProgress` that shows what it is told on stderr, and raises `Cancelled` after Ctrl-C.
+
+    A second Ctrl-C ends the program at once.
+    """
+    stream = stream or sys.stderr
+    display = _display(label, stream, clock, quiet=quiet)
+    with _interruptible() as interrupted:
+
+        def on_progress(progress: Progress) -> None:
+            display.tell(progress)
+            if interrupted():
+                display.clear()
+                raise Cancelled
+
+        try:
+            yield on_progress
+        finally:
+            display.clear()
+
+
+def _display(
+    label: str, stream: TextIO, clock: Callable[[], float], *, quiet: bool
+) -> _Silence | _Bar | _Lines:
+    if quiet:
+        return _Silence()
+    return _Bar(label, stream, clock) if stream.isatty() else _Lines(label, stream)
+
+
+class _Silence:
+    def tell(self, progress: Progress) -> None: ...
+    def clear(self) -> None: ...
+
+
+class _Lines:
+    """A line for each new stage: for pipes and logs."""
+
+    def __init__(self, label: str, stream: TextIO) -> None:
+        self._label, self._stream, self._last = label, stream, ""
+
+    def tell(self, progress: Progress) -> None:
+        if progress.stage != self._last:
+            self._last = progress.stage
+            self._stream.write(f"{self._label}: {what(progress, steps=False)}\n")
+            self._stream.flush()
+
+    def clear(self) -> None: ...
+
+
+class _Bar:
+    """One line, drawn over and over."""
+
+    def __init__(self, label: str, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._label, self._stream, self._clock = label, stream, clock
+        self._started: float | None = None
+        self._drawn = float("-inf")
+
+    def tell(self, progress: Progress) -> None:
+        now = self._clock()
+        if progress.stage == "running" and self._started is None:
+            self._started = now
+        if now - self._drawn >= _REDRAW_SECONDS:
+            self._drawn = now
+            self._stream.write(f"\r\x1b[K{self._line(progress, now)}")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        self._stream.write("\r\x1b[K")
+        self._stream.flush()
+
+    def _line(self, progress: Progress, now: float) -> str:
+        full = round(_BAR * progress.fraction)
+        bar = "█" * full + "░" * (_BAR - full)
+        text = f"{self._label} {bar} {progress.fraction:4.0%} {what(progress)}"
+        return one_line(text + self._left(progress, now), limit=_columns() - 1)
+
+    def _left(self, progress: Progress, now: float) -> str:
+        elapsed = 0.0 if self._started is None else now - self._started
+        if progress.fraction < 0.05 or elapsed < 1:
+            return ""
+        return f", {clock_time(elapsed / progress.fraction - elapsed)} left"
+
+
+def what(progress: Progress, *, steps: bool = True) -> str:
+    """`waiting in the queue, 2 before`, `Sampler, step 3 of 8`."""
+    words = _WORDS[progress.stage]
+    if progress.stage == "queued" and progress.queue_position:
+        return f"{words}, {progress.queue_position} before"
+    if progress.node and progress.stage in ("loading", "running"):
+        words = f"{words}: {one_line(progress.node, limit=40)}"
+    if steps and progress.step is not None and progress.steps:
+        words = f"{words}, step {progress.step} of {progress.steps}"
+    return words
+
+
+def clock_time(seconds: float) -> str:
+    """`9 s`, `2 min 5 s`."""
+    whole = max(0, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+
+
+def _columns() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C, or a request to terminate, has come; the next one acts as it always does."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        asked.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,112 @@
+"""From what was asked to a complete request: style, defaults, seed and limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imagen.errors import RequestError
+from imagen.text import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from imagen.capabilities import Capabilities
+    from imagen.config import Limits, Settings, Style
+    from imagen.request import Request
+
+_STYLE_TEXTS = ("prompt", "negative")
+
+
+def draw_seed() -> int:
+    """A random seed up to 2^53 - 1: what ComfyUI's own page can still show exactly."""
+    from random import SystemRandom
+
+    return SystemRandom().randrange(2**53)
+
+
+def resolve(
+    request: Request,
+    settings: Settings,
+    capabilities: Capabilities,
+    *,
+    draw: Callable[[], int] = draw_seed,
+) -> Request:
+    """The request with its style applied, its defaults filled in and its seed drawn.
+
+    Resolving what is resolved changes nothing. Raises RequestError for an unknown style and for
+    what the configured limits don't allow.
+    """
+    complete = _completed(_styled(request, settings), capabilities)
+    if complete.seed is None and "seed" in capabilities.parameters:
+        complete = complete.with_values({"seed": draw()})
+    _allow(complete, settings.limits)
+    return complete
+
+
+def _styled(request: Request, settings: Settings) -> Request:
+    if request.style is None:
+        return request
+    style = settings.styles.get(request.style)
+    if style is None:
+        known = sorted(settings.styles)
+        raise RequestError(
+            f"There is no style called {request.style!r}.{did_you_mean(request.style, known)}",
+            remedy=f"Known: {', '.join(known)}." if known else "The configuration has no styles.",
+        )
+    return request.with_values(_style_values(style, request) | {"style": None})
+
+
+def _style_values(style: Style, request: Request) -> dict[str, object]:
+    """The style's texts around those asked for; its other values where none is asked for."""
+    values: dict[str, object] = {
+        name: value
+        for name, value in style
+        if name not in _STYLE_TEXTS and value is not None and getattr(request, name) is None
+    }
+    negatives = [text for text in (style.negative, request.negative) if text]
+    if negatives:
+        values["negative"] = ", ".join(negatives)
+    return values | {"prompt": style.prompt.replace("{prompt}", request.prompt)}
+
+
+def _completed(request: Request, capabilities: Capabilities) -> Request:
+    asked = request.asked()
+    defaults = {
+        name: parameter.default
+        for name, parameter in capabilities.parameters.items()
+        if name not in asked and parameter.default is not None
+    }
+    return request.with_values(defaults)
+
+
+def _allow(request: Request, limits: Limits) -> None:
+    for name, most in (("width", limits.max_width), ("height", limits.max_height)):
+        value = getattr(request, name)
+        if value is not None and value > most:
+            raise RequestError(
+                f"{name} {value} is more than the {most} that limits.max_{name} allows."
+            )
+    compute = (request.width or 0) * (request.height or 0) * (request.steps or 0) / 1e6
+    if limits.max_compute is not None and compute > limits.max_compute:
+        raise RequestError(
+            f"{request.width} × {request.height} pixels × {request.steps} steps is a compute of "
+            f"{compute:g}, more than the {limits.max_compute:g} that limits.max_compute allows.",
+            remedy="Ask for a smaller size or fewer steps.",
+        )
+
+
+def runs(request: Request, capabilities: Capabilities) -> Iterator[Request]:
+    """The request as the backend can run it: in several runs where it can't make as many at once.
+
+    Run after run goes on with the seed that follows, so that each picture can be made again alone.
+    """
+    count = request.count or 1
+    parameter = capabilities.parameters.get("count")
+    most = 1 if parameter is None else int(parameter.max or count)
+    if count <= most:
+        yield request if parameter else request.with_values({"count": None})
+        return
+    for first in range(0, count, most):
+        seed = None if request.seed is None else (request.seed + first) % 2**64
+        size = min(most, count - first) if parameter else None
+        yield request.with_values({"seed": seed, "count": size})

@@ -1,0 +1,87 @@
+"""Tickets on disk: written before anything is submitted, gone once the pictures are safe."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from imagen.errors import ImagenError, OutputError, RequestError, Unavailable
+from imagen.request import Request
+from imagen.text import did_you_mean
+from imagen.ticket import Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_FOLDER = "tickets"
+_UNDECIDED = (Unavailable, OutputError)
+"""Errors after which the engine may still have pictures that nobody has fetched."""
+
+
+@contextmanager
+def written(ticket: Ticket, asked: Request, state_dir: Path) -> Iterator[Callable[[Ticket], None]]:
+    """Keeps `ticket` on disk while the block runs, and after it where the outcome is open.
+
+    The block is given a function that writes the ticket down anew. An error that leaves pictures
+    at the engine names the command that fetches them. Raises OutputError if it can't be written.
+    """
+    held = [ticket]
+
+    def write(changed: Ticket) -> None:
+        held[0] = changed
+        _write(changed, asked, state_dir)
+
+    write(ticket)
+    try:
+        yield write
+    except ImagenError as error:
+        if not (isinstance(error, _UNDECIDED) and held[0].submitted):
+            _path(ticket.id, state_dir).unlink(missing_ok=True)
+        else:
+            fetch = f"Fetch it again with: imagen resume {ticket.id}"
+            error.remedy = f"{error.remedy}\n{fetch}" if error.remedy else fetch
+        raise
+    _path(ticket.id, state_dir).unlink(missing_ok=True)
+
+
+def left(state_dir: Path) -> list[str]:
+    """The ids of the tickets whose pictures nobody has yet."""
+    folder = state_dir / _FOLDER
+    return sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
+
+
+def read(id: str, state_dir: Path) -> tuple[Ticket, Request]:
+    """The ticket of this id, and the request as it was asked.
+
+    Raises RequestError where there is none.
+    """
+    known = left(state_dir)
+    if id not in known:
+        raise RequestError(
+            f"There is no ticket {id!r} left.{did_you_mean(id, known)}",
+            remedy="List them with: imagen resume",
+        )
+    kept: dict[str, Any] = json.loads(_path(id, state_dir).read_text(encoding="utf-8"))
+    return Ticket.model_validate(kept["ticket"]), Request.model_validate(kept["asked"])
+
+
+def _path(id: str, state_dir: Path) -> Path:
+    return state_dir / _FOLDER / f"{id}.json"
+
+
+def _write(ticket: Ticket, asked: Request, state_dir: Path) -> None:
+    path = _path(ticket.id, state_dir)
+    text = f'{{"ticket": {ticket.model_dump_json()}, "asked": {asked.model_dump_json()}}}'
+    beside = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+    except OSError as error:
+        raise OutputError(
+            f"The job can't be written down in {path.parent}: {error.strerror or error}.",
+            remedy="Nothing was submitted for it. Set IMAGEN_STATE, or state_dir in imagen.yaml.",
+        ) from error
