@@ -1,0 +1,49 @@
+"""Workflows as data: find one, bind it to values, and say what is wrong with it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from imagen.graphs.manifest import Manifest, Model
+from imagen.graphs.shelves import BUNDLED, Entry, entries, find, listing
+from imagen.graphs.tokens import bind
+from imagen.graphs.workflow import Workflow
+
+if TYPE_CHECKING:
+    from imagen.graphs.preflight import check
+    from imagen.graphs.review import faults
+    from imagen.graphs.spelling import localise
+    from imagen.graphs.structure import Fault
+else:
+    # What making a picture does not need is loaded when it is asked for.
+    _LATER = {
+        "Fault": "structure",
+        "check": "preflight",
+        "faults": "review",
+        "localise": "spelling",
+    }
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+__all__ = [
+    "BUNDLED",
+    "Entry",
+    "Fault",
+    "Manifest",
+    "Model",
+    "Workflow",
+    "bind",
+    "check",
+    "entries",
+    "faults",
+    "find",
+    "listing",
+    "localise",
+]

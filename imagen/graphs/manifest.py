@@ -1,0 +1,106 @@
+"""Manifest: what the YAML beside a graph says about its tokens, its models and its needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from imagen.capabilities import Parameter
+from imagen.errors import WorkflowError
+from imagen.graphs.tokens import canonical
+from imagen.invalid import problems
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Model(BaseModel):
+    """One file that the workflow loads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str = Field(min_length=1, description="Its name, as ComfyUI lists it.")
+    folder: str = Field(
+        pattern=r"^\w[\w-]*(/\w[\w-]*)*$", description="Where it goes, below ComfyUI's models/."
+    )
+    source: str = Field("", pattern=r"^(https?://\S+)?$", description="Where to get it: a URL.")
+    size: str = Field("", description="About how large it is: 22.2 GiB.")
+    licence: str = ""
+    token: str = Field("", description="The parameter that names another file instead.")
+
+
+class Manifest(BaseModel):
+    """What a workflow is, and what each of its tokens means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = ""
+    description: str = ""
+    licence: str = Field("", description="Of the model's weights.")
+    task: str = "text-to-image"
+    comfyui: str = Field(
+        "",
+        pattern=r"^(\d+(\.\d+){1,3})?$",
+        description="The oldest ComfyUI that can run it.",
+    )
+    parameters: dict[str, Parameter] = Field(
+        default_factory=dict, description="Each token, by name."
+    )
+    models: tuple[Model, ...] = ()
+    output: tuple[str, ...] = Field(
+        (), description="The ids of the nodes whose pictures count; by default all that save."
+    )
+    without: dict[str, str] = Field(
+        default_factory=dict, description="Why a parameter it lacks is lacking, in a sentence."
+    )
+
+    @field_validator("output", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        many = value if isinstance(value, list | tuple) else [value]
+        return [str(item) if isinstance(item, int) else item for item in many]
+
+    @field_validator("parameters")
+    @classmethod
+    def _canonical(cls, value: dict[str, Parameter]) -> dict[str, Parameter]:
+        named: dict[str, Parameter] = {}
+        for name, parameter in value.items():
+            if canonical(name) in named:
+                raise ValueError(f"{name} and {canonical(name)} are one parameter; keep one")
+            named[canonical(name)] = parameter
+        return named
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a YAML file; raises WorkflowError that says where it is wrong."""
+    said = _parsed(path)
+    if not isinstance(said, dict):
+        raise WorkflowError(
+            f"{path} is not a manifest: it should hold names and values (title: …, parameters: …)."
+        )
+    try:
+        return Manifest.model_validate(said)
+    except ValidationError as error:
+        faults = "\n".join(f"  {p.sentence}" for p in problems(error, model=Manifest))
+        raise WorkflowError(f"The manifest {path} is off:\n{faults}") from error
+
+
+def _parsed(path: Path) -> Any:
+    import yaml  # not needed for a graph without a manifest
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(path.read_text("utf-8-sig"), Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        raise WorkflowError(_where(path, error), remedy="Mend the YAML there.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise WorkflowError(f"{path} is not YAML in UTF-8: {error}") from error
+    except OSError as error:
+        raise WorkflowError(f"{path} can't be read: {error.strerror}.") from error
+
+
+def _where(path: Path, error: Any) -> str:
+    mark = error.problem_mark or error.context_mark
+    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{path}{place}: {error.problem or error.context}."
