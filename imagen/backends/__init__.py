@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from imagen.backends.base import Adapter, Backend, BackendConfig, Health
+from imagen.backends.base import Adapter, Backend, BackendConfig, Config, Health
 from imagen.errors import ConfigError, UnknownBackend
 from imagen.invalid import problems
 
@@ -24,6 +24,7 @@ __all__ = [
     "kinds",
     "load",
     "open_backend",
+    "validated",
 ]
 
 GROUP = "imagen.backends"
@@ -61,7 +62,7 @@ def configure(
         raise UnknownBackend(name, {*blocks, "mock"})
     block = dict(blocks.get(name, {}))
     adapter = load(block.pop("type", name))
-    return adapter, _validated(name, block, adapter.config, shared or {})
+    return adapter, validated(name, block, adapter.config, shared)
 
 
 def open_backend(
@@ -74,14 +75,21 @@ def open_backend(
     return adapter.open(config)
 
 
-def _validated(
-    name: str, block: Mapping[str, Any], config: type[BackendConfig], shared: Mapping[str, Any]
-) -> BackendConfig:
+def validated(
+    name: str,
+    block: Mapping[str, Any],
+    config: type[Config],
+    shared: Mapping[str, Any] | None = None,
+) -> Config:
+    """The block, without its `type`, as the configuration of the backend called `name`.
+
+    Raises ConfigError naming `backends.<name>.<key>` for every key that is off.
+    """
     if "name" in block:
         raise ConfigError(
             f"backends.{name}.name can't be set: the name of a backend is its key, {name!r}."
         )
-    declared = {key: value for key, value in shared.items() if key in config.model_fields}
+    declared = {key: value for key, value in (shared or {}).items() if key in config.model_fields}
     try:
         return config.model_validate({**declared, **block, "name": name})
     except ValidationError as error:

@@ -136,7 +136,7 @@ def _picture(ticket: Ticket, index: int) -> Output:
     from imagen.painting import paint
 
     request = ticket.request
-    seed = (request.seed or 0) + index
+    seed = ((request.seed or 0) + index) % 2**64
     picture = paint(
         prompt=request.prompt,
         negative=request.negative or "",

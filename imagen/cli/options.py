@@ -40,6 +40,13 @@ config_option = click.option(
     help="Use this configuration.",
 )
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+output_option = click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A folder, or a picture's name such as fox.png.",
+)
 strict_option = click.option(
     "--strict", is_flag=True, help="Refuse what the backend can't honour, instead of telling."
 )
@@ -151,14 +158,16 @@ def _decoded(data: bytes, where: str) -> str:
         raise RequestError(f"The prompt in {where} is not UTF-8 text: {error.reason}.") from error
 
 
-def settings_for(config_path: Path | None, output: Path | None = None) -> Settings:
-    """The settings of this run: the configuration, with --output over it."""
+def settings_for(
+    config_path: Path | None, output: Path | None = None, *, sidecar: bool | None = None
+) -> Settings:
+    """The settings of this run: the configuration, with the flags over it."""
     from imagen.config import load
 
     settings = load(config_path)
-    if output is None:
-        return settings
-    changes: dict[str, Any] = {"directory": output}
-    if output.suffix.lower() in _PICTURES:
-        changes = {"directory": output.parent, "name": output.stem}
+    changes: dict[str, Any] = {} if sidecar is None else {"sidecar": sidecar}
+    if output is not None and output.suffix.lower() in _PICTURES:
+        changes |= {"directory": output.parent, "name": output.stem}
+    elif output is not None:
+        changes["directory"] = output
     return settings.model_copy(update={"output": settings.output.model_copy(update=changes)})

@@ -1,0 +1,21 @@
+"""For tests: the contract that every backend keeps, and a ComfyUI that misbehaves on demand.
+
+`BackendContract` needs pytest (`pip install "imagen[testing]"`); `imagen.testing.comfyui` needs
+nothing that imagen itself does not.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imagen.testing.contract import BackendContract, Rig
+else:
+
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module 'imagen.testing' has no attribute {name!r}")
+        from imagen.testing import contract
+
+        return getattr(contract, name)
+
+
+__all__ = ["BackendContract", "Rig"]

@@ -1,0 +1,226 @@
+"""The contract of a backend, as a suite that any adapter's tests inherit.
+
+A plug-in's whole conformance file:
+
+    class TestAcme(BackendContract):
+        @pytest.fixture
+        def rig(self) -> Iterator[Rig]:
+            with AcmeRig() as rig:
+                yield rig
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import pytest
+
+from imagen.backends import validated
+from imagen.errors import (
+    BackendError,
+    Cancelled,
+    ConfigError,
+    Failed,
+    Lost,
+    Rejected,
+    Unauthorized,
+    Unavailable,
+)
+from imagen.request import Request
+from imagen.result import Progress, ignore
+from imagen.ticket import Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.backends.base import Adapter, Backend
+    from imagen.result import Result
+
+Scenario = Literal["ok", "slow", "unreachable", "unauthorized", "rejected", "failed", "lost"]
+
+ASKED = Request(prompt="a lighthouse in fog", width=64, height=48, seed=7, steps=3)
+"""What the clauses ask for."""
+
+FAILURES: list[tuple[Scenario, type[BackendError]]] = [
+    ("unreachable", Unavailable),
+    ("unauthorized", Unauthorized),
+    ("rejected", Rejected),
+    ("failed", Failed),
+    ("lost", Lost),
+]
+
+
+class Rig(Protocol):
+    """Puts one kind of backend into a named state."""
+
+    adapter: Adapter[Any]
+
+    def block(self) -> Mapping[str, Any]:
+        """A valid block of the configuration, with its `type` and without its `name`."""
+
+    def open(self, scenario: Scenario) -> Backend:
+        """A backend named `rigged`, whose engine behaves as the scenario says."""
+
+    def submissions(self) -> int:
+        """How many jobs the engine has taken since the rig began."""
+
+    def at_work(self) -> bool:
+        """Whether the engine still works on, or holds, a job of ours."""
+
+
+def _collect(engine: Backend, request: Request) -> tuple[Ticket, Result, list[Progress]]:
+    """Prepare and collect one request; everything the progress said, too."""
+    told: list[Progress] = []
+    ticket = engine.prepare(request)
+    return ticket, engine.collect(ticket, told.append), told
+
+
+class BackendContract:
+    """What every backend does. A subclass gives a fixture `rig`."""
+
+    def test_it_makes_one_picture_of_the_size_asked_for(self, rig: Rig) -> None:
+        """The picture is whole and of the size that the ticket names."""
+        with closing(rig.open("ok")) as engine:
+            ticket, result, _ = _collect(engine, ASKED)
+        (picture,) = result.images
+        assert _size(picture.data) == (ticket.request.width, ticket.request.height)
+
+    def test_the_same_request_gives_the_same_picture(self, rig: Rig) -> None:
+        """Twice the same ticket's request: the same bytes, and the seed is told."""
+        with closing(rig.open("ok")) as engine:
+            _, first, _ = _collect(engine, ASKED)
+            _, second, _ = _collect(engine, ASKED)
+        assert first.images[0].data == second.images[0].data
+        assert (first.facts.seed, second.facts.seed) == (7, 7)
+
+    def test_another_seed_gives_another_picture(self, rig: Rig) -> None:
+        """The seed reaches the engine."""
+        with closing(rig.open("ok")) as engine:
+            _, first, _ = _collect(engine, ASKED)
+            _, second, _ = _collect(engine, ASKED.with_values({"seed": 8}))
+        assert first.images[0].data != second.images[0].data
+
+    def test_the_greatest_seed_is_kept_exactly(self, rig: Rig) -> None:
+        """2^64 - 1 is no float."""
+        with closing(rig.open("ok")) as engine:
+            _, result, _ = _collect(engine, ASKED.with_values({"seed": 2**64 - 1}))
+        assert result.facts.seed == 18446744073709551615
+
+    def test_progress_never_falls_and_ends_at_one(self, rig: Rig) -> None:
+        """Fractions rise from 0 to 1."""
+        with closing(rig.open("ok")) as engine:
+            _, _, told = _collect(engine, ASKED)
+        fractions = [progress.fraction for progress in told]
+        assert fractions == sorted(fractions)
+        assert fractions[-1] == 1.0
+
+    def test_the_ticket_is_told_as_submitted(self, rig: Rig) -> None:
+        """Whoever writes tickets down learns that the engine has this one."""
+        with closing(rig.open("ok")) as engine:
+            ticket, _, told = _collect(engine, ASKED)
+        submitted = [progress.ticket for progress in told if progress.ticket is not None]
+        assert [(t.id, t.submitted) for t in submitted[:1]] == [(ticket.id, True)]
+
+    def test_a_ticket_survives_as_json(self, rig: Rig) -> None:
+        """What was written down can be collected."""
+        with closing(rig.open("ok")) as engine:
+            ticket = Ticket.model_validate_json(engine.prepare(ASKED).model_dump_json())
+            assert len(engine.collect(ticket, ignore).images) == 1
+
+    def test_a_submitted_ticket_is_not_submitted_again(self, rig: Rig) -> None:
+        """Collecting it once more finds the work there is."""
+        with closing(rig.open("ok")) as engine:
+            ticket, first, told = _collect(engine, ASKED)
+            sent = next(p.ticket for p in told if p.ticket is not None)
+            before = rig.submissions()
+            again = engine.collect(sent, ignore)
+        assert rig.submissions() == before
+        assert again.images[0].data == first.images[0].data
+        assert sent.id == ticket.id
+
+    def test_preparing_reaches_no_engine(self, rig: Rig) -> None:
+        """`prepare` and `capabilities` work without one."""
+        with closing(rig.open("unreachable")) as engine:
+            assert engine.prepare(ASKED).request.seed == 7
+            assert "prompt" in engine.capabilities().parameters
+
+    def test_what_it_lacks_stands_in_the_receipt(self, rig: Rig) -> None:
+        """A parameter nobody knows is dropped, with a reason."""
+        with closing(rig.open("ok")) as engine:
+            receipt = engine.prepare(ASKED.with_values({"sparkle": 11})).receipt
+        assert receipt["sparkle"].outcome == "dropped"
+        assert receipt["sparkle"].why
+        assert receipt["seed"].outcome == "applied"
+
+    def test_its_defaults_are_within_its_own_limits(self, rig: Rig) -> None:
+        """Each default fits its parameter, and each parameter says what it does."""
+        with closing(rig.open("ok")) as engine:
+            parameters = engine.capabilities().parameters
+        defaults = {k: p.default for k, p in parameters.items() if p.default is not None}
+        assert {k: parameters[k].fit(k, v) for k, v in defaults.items()} == defaults
+        assert [name for name, p in parameters.items() if not p.description] == []
+
+    def test_cancelling_stops_the_engine(self, rig: Rig) -> None:
+        """Cancelled from the progress callback: it comes out, and nothing goes on behind it."""
+        with closing(rig.open("slow")) as engine:
+            ticket = engine.prepare(ASKED)
+            with pytest.raises(Cancelled):
+                engine.collect(ticket, _cancel_when_running)
+            assert not rig.at_work()
+
+    @pytest.mark.parametrize(("scenario", "error"), FAILURES, ids=[name for name, _ in FAILURES])
+    def test_each_failure_has_its_error(
+        self, rig: Rig, scenario: Scenario, error: type[BackendError]
+    ) -> None:
+        """The class says what the caller can do; the backend is named; there is a sentence."""
+        with closing(rig.open(scenario)) as engine:
+            ticket = engine.prepare(ASKED)
+            with pytest.raises(BackendError) as caught:
+                engine.collect(ticket, ignore)
+        assert type(caught.value) is error
+        assert caught.value.backend == "rigged"
+        assert caught.value.message
+
+    def test_an_unknown_key_is_named_with_its_path(self, rig: Rig) -> None:
+        """A slip of the pen in the configuration is found before anything runs."""
+        block = {**rig.block(), "colour": 1}
+        with pytest.raises(ConfigError, match=r"backends\.rigged\.colour: unknown key"):
+            validated("rigged", block, rig.adapter.config)
+
+    def test_health_is_ok_where_it_can_work(self, rig: Rig) -> None:
+        """`check` agrees with `collect`."""
+        with closing(rig.open("ok")) as engine:
+            assert engine.check().ok
+
+    def test_health_says_what_to_do_where_it_cannot(self, rig: Rig) -> None:
+        """`check` never raises; it names a remedy."""
+        with closing(rig.open("unreachable")) as engine:
+            health = engine.check()
+        assert (health.ok, bool(health.summary), bool(health.remedies)) == (False, True, True)
+
+    def test_freeing_an_engine_that_is_gone_is_harmless(self, rig: Rig) -> None:
+        """`free` never raises."""
+        with closing(rig.open("unreachable")) as engine:
+            engine.free()
+
+    def test_closing_twice_is_fine(self, rig: Rig) -> None:
+        """`close` can stand in two finally clauses."""
+        engine = rig.open("ok")
+        engine.close()
+        engine.close()
+
+
+def _cancel_when_running(progress: Progress) -> None:
+    if progress.stage == "running":
+        raise Cancelled
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    from io import BytesIO
+
+    from PIL import Image
+
+    with Image.open(BytesIO(data)) as picture:
+        picture.load()
+        return picture.size
