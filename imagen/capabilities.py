@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from imagen.errors import RequestError
-from imagen.text import did_you_mean
+from imagen.text import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,11 +137,10 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
 
 
 def _lacking(name: str, capabilities: Capabilities) -> str:
-    known = capabilities.parameters
-    return (
-        capabilities.without.get(name)
-        or f"this backend has no {name}" + did_you_mean(name, known).rstrip()
-    )
+    if name in capabilities.without:
+        return capabilities.without[name]
+    near = nearest(name, capabilities.parameters)
+    return f"this backend has no {name}" + (f"; did you mean {near}?" if near else "")
 
 
 def _fate(parameter: Parameter, asked: Any, used: Any) -> Fate:

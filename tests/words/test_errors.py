@@ -1,0 +1,59 @@
+"""The tree of errors: each with its exit code, its stable code and its sentence."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from imagen import errors
+
+
+def _tree() -> dict[str, tuple[str, int, str, bool]]:
+    return {
+        name: (kind.__bases__[0].__name__, kind.exit_code, kind.code, kind.retryable)
+        for name, kind in vars(errors).items()
+        if inspect.isclass(kind) and issubclass(kind, errors.ImagenError)
+    }
+
+
+def test_the_tree_is_the_documented_one() -> None:
+    assert _tree() == {
+        "ImagenError": ("Exception", 1, "error", False),
+        "ConfigError": ("ImagenError", 2, "config", False),
+        "UnknownBackend": ("ConfigError", 2, "unknown_backend", False),
+        "RequestError": ("ImagenError", 2, "request", False),
+        "WorkflowError": ("ImagenError", 2, "workflow", False),
+        "MissingDependency": ("ImagenError", 3, "missing_dependency", False),
+        "BackendError": ("ImagenError", 4, "backend", False),
+        "Unavailable": ("BackendError", 4, "unavailable", True),
+        "RateLimited": ("BackendError", 4, "rate_limited", True),
+        "Unauthorized": ("BackendError", 4, "unauthorized", False),
+        "Rejected": ("BackendError", 4, "rejected", False),
+        "Failed": ("BackendError", 4, "failed", False),
+        "Lost": ("BackendError", 4, "lost", False),
+        "TimedOut": ("BackendError", 4, "timed_out", False),
+        "OutputError": ("ImagenError", 5, "output", False),
+        "Cancelled": ("ImagenError", 130, "cancelled", False),
+    }
+
+
+@pytest.mark.parametrize("name", list(_tree()))
+def test_each_class_is_drawn_in_the_modules_docstring(name: str) -> None:
+    assert name in (errors.__doc__ or "")
+
+
+def test_an_error_with_a_remedy_says_both() -> None:
+    assert str(errors.RequestError("No.", remedy="Do this.")) == "No.\nDo this."
+
+
+def test_an_unknown_backend_lists_the_known_ones() -> None:
+    error = errors.UnknownBackend("mcok", ["studio", "mock"])
+    assert str(error) == (
+        "There is no backend called 'mcok'. Did you mean 'mock'?\nKnown: mock, studio."
+    )
+
+
+def test_a_missing_dependency_names_its_extra() -> None:
+    error = errors.MissingDependency("torch", "diffusers")
+    assert error.remedy == 'Install it with: pip install "imagen[diffusers]"'

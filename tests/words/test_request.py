@@ -1,0 +1,89 @@
+"""A request keeps what was asked, exactly; what can't be is a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagen.errors import RequestError
+from imagen.request import Control, Lora, Request, Upscale
+
+_NASTY = "quotes \" ' \\ lines\nand\ttabs, 猫 🎨 שלום \x01 $<seed> ${seed} {prompt}"
+
+
+def test_what_was_not_asked_is_not_in_it() -> None:
+    assert Request(prompt="a fox").asked() == {"prompt": "a fox"}
+
+
+def test_zero_empty_and_false_are_values() -> None:
+    request = Request(prompt="", seed=0, cfg=0, negative="", strength=0, extra={"tile": False})
+    assert request.asked() == {
+        "prompt": "",
+        "seed": 0,
+        "cfg": 0,
+        "negative": "",
+        "strength": 0,
+        "tile": False,
+    }
+
+
+def test_it_survives_json_with_the_greatest_seed_and_any_text() -> None:
+    request = Request(
+        prompt=_NASTY,
+        seed=2**64 - 1,
+        loras=(Lora(name="ink.safetensors", strength=0.5),),
+        controls=(Control(kind="depth", image="d.png"),),
+        upscale=Upscale(factor=2),
+        extra={"list": [1, 2.5, None], "deep": {"a": True}},
+    )
+    assert Request.model_validate_json(request.model_dump_json()) == request
+
+
+def test_it_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Request(prompt="a").seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        pytest.param({"seed": -1}, r"^seed: .*not -1 \(0 to 18446744073709551615\)$", id="seed"),
+        pytest.param({"seed": 2**64}, r"^seed: .*\(0 to 18446744073709551615\)$", id="too great"),
+        pytest.param({"steps": 0}, r"^steps: .*not 0 \(1 to 10000\)$", id="steps"),
+        pytest.param({"count": 0}, r"^count: .*not 0 \(1 to 1024\)$", id="count"),
+        pytest.param({"width": 8}, r"^width: .*not 8 \(16 to 16384\)$", id="width"),
+        pytest.param({"cfg": float("nan")}, "^cfg: ", id="not a number"),
+        pytest.param({"promt": "x"}, "^promt: unknown key. Did you mean 'prompt'?", id="a slip"),
+        pytest.param({"loras": [{"nam": "x"}]}, r"loras\[0\]\.nam: unknown key", id="a deep slip"),
+    ],
+)
+def test_what_is_off_is_named(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        Request.of(values)
+
+
+def test_several_faults_are_told_at_once() -> None:
+    with pytest.raises(RequestError) as caught:
+        Request.of({"steps": 0, "count": 0})
+    assert [line.split(":")[0] for line in caught.value.message.splitlines()] == ["steps", "count"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "task"),
+    [
+        (Request(prompt="a"), "text-to-image"),
+        (Request(prompt="a", image="i.png"), "image-to-image"),
+        (Request(prompt="a", image="i.png", mask="m.png"), "inpaint"),
+        (Request(prompt="a", controls=(Control(kind="canny", image="c.png"),)), "control"),
+        (Request(image="i.png", upscale=Upscale()), "upscale"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_task_follows_from_what_is_given(request_: Request, task: str) -> None:
+    assert request_.task == task
+
+
+def test_values_of_no_field_go_to_extra() -> None:
+    request = Request(prompt="a", extra={"unet": "x"}).with_values({"steps": 4, "shift": 1.5})
+    assert request == Request(prompt="a", steps=4, extra={"unet": "x", "shift": 1.5})

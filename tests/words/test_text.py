@@ -1,0 +1,42 @@
+"""Other people's text is safe on a terminal, and slips of the pen are named."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagen.text import did_you_mean, nearest, one_line, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("plain", "plain", id="plain text stays"),
+        pytest.param("a\x1b[31mred\x1b[0m", "a[31mred[0m", id="escapes lose their escape"),
+        pytest.param("bell\x07 null\x00 back\x08", "bell null back", id="controls go"),
+        pytest.param("tab\tand\nline", "tab\tand\nline", id="tabs and lines stay"),
+        pytest.param("\u202eevil", "evil", id="overriding direction goes"),
+        pytest.param("a\u200db", "a\u200db", id="joiners of ordinary writing stay"),
+        pytest.param("猫 🎨 שלום", "猫 🎨 שלום", id="every script stays"),
+        pytest.param("\ud800x", "x", id="half of a pair goes"),
+    ],
+)
+def test_printable_text_cannot_steer_a_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_one_line_joins_lines_and_says_where_it_ends() -> None:
+    assert one_line("a\n  b\tc", limit=10) == "a b c"
+    assert one_line("abcdefghijkl", limit=5) == "abcd…"
+
+
+def test_the_nearest_word_ignores_case() -> None:
+    assert nearest("EULER_A", ["euler", "euler_ancestral", "heun"]) == "euler"
+
+
+def test_no_word_is_near_to_something_else() -> None:
+    assert nearest("xyz", ["euler", "heun"]) is None
+    assert did_you_mean("xyz", ["euler"]) == ""
+
+
+def test_did_you_mean_is_a_sentence_that_follows_one() -> None:
+    assert did_you_mean("eulr", ["euler"]) == " Did you mean 'euler'?"
