@@ -1,0 +1,83 @@
+"""Imports run one way."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+_PACKAGE = Path(__file__).parents[2] / "imagen"
+_WORDS = {"request", "result", "errors", "text", "capabilities", "ticket", "invalid"}
+_MAY: dict[str, set[str]] = {
+    "config": _WORDS,
+    "graphs": _WORDS,
+    "painting": set(),
+    "backends": _WORDS | {"graphs", "painting"},
+    "outputs": _WORDS | {"config"},
+    "resolve": _WORDS | {"config"},
+    "tickets": _WORDS,
+    "spine": _WORDS | {"config", "backends", "outputs", "resolve", "tickets"},
+    "comparison": _WORDS | {"config", "backends", "outputs", "resolve", "tickets", "spine"},
+    "testing": _WORDS | {"config", "backends", "graphs", "painting", "outputs", "spine"},
+    "cli": _WORDS
+    | {"config", "backends", "graphs", "outputs", "tickets", "spine", "comparison", "testing"},
+    "__main__": {"cli"},
+}
+_ADAPTERS = {"comfyui", "mock"}
+
+
+def _imports(path: Path) -> set[str]:
+    """The dotted names of ours that a module imports, also where only for types."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("imagen"):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("imagen")}
+    return {name.removeprefix("imagen.") for name in found}
+
+
+def _rooms(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in _imports(path)} - {"__version__"}
+
+
+def _modules(room: str) -> list[Path]:
+    folder = _PACKAGE / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [_PACKAGE / f"{room}.py"]
+
+
+def test_every_room_has_its_place() -> None:
+    there = {path.stem for path in _PACKAGE.iterdir() if path.suffix == ".py" or _is_room(path)}
+    assert there == _WORDS | set(_MAY) | {"__init__"}
+
+
+def _is_room(path: Path) -> bool:
+    return (path / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("word", sorted(_WORDS))
+def test_the_words_import_only_each_other(word: str) -> None:
+    assert _rooms(_PACKAGE / f"{word}.py") - _WORDS == set()
+
+
+@pytest.mark.parametrize("room", sorted(_MAY))
+def test_a_room_imports_only_what_is_below_it(room: str) -> None:
+    used: set[str] = set().union(*map(_rooms, _modules(room)))
+    assert used - _MAY[room] - {room} == set()
+
+
+@pytest.mark.parametrize("adapter", sorted(_ADAPTERS))
+def test_adapters_do_not_know_each_other(adapter: str) -> None:
+    others = {f"backends.{other}" for other in _ADAPTERS - {adapter}}
+    used: set[str] = set().union(*map(_imports, _modules(f"backends/{adapter}")))
+    assert {name for name in used if any(name.startswith(other) for other in others)} == set()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*_PACKAGE.rglob("*.py"), *(_PACKAGE.parent / "tests").rglob("*.py")],
+    ids=lambda path: str(path.relative_to(_PACKAGE.parent)),
+)
+def test_no_module_is_longer_than_350_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350

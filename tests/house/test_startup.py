@@ -1,0 +1,34 @@
+"""What a command imports decides how soon it begins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_HEAVY = {"pydantic", "httpx", "PIL", "yaml", "websockets", "tenacity", "asyncio", "fastapi"}
+
+
+def _imported(code: str) -> set[str]:
+    """The top-level packages loaded after running `code` in a fresh interpreter."""
+    program = f"{code}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return set(ran.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("argument", ["--help", "version"])
+def test_help_and_version_import_nothing_heavy(argument: str) -> None:
+    loaded = _imported(f"from imagen.cli import run; run([{argument!r}])")
+    assert loaded & _HEAVY == set()
+
+
+def test_importing_imagen_imports_nothing_of_it() -> None:
+    assert _imported("import imagen") & (_HEAVY | {"click"}) == set()
+
+
+def test_generating_with_the_mock_needs_no_network_library() -> None:
+    code = "from imagen.cli import run; run(['generate', 'x', '-b', 'mock', '-q'])"
+    assert _imported(code) & {"httpx", "websockets", "tenacity", "asyncio"} == set()

@@ -1,0 +1,141 @@
+"""From what was asked to a complete request."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagen.capabilities import Capabilities, Parameter
+from imagen.config import Limits, Settings, Style
+from imagen.errors import RequestError
+from imagen.request import Request
+from imagen.resolve import draw_seed, resolve, runs
+
+_CAPABILITIES = Capabilities(
+    parameters={
+        "prompt": Parameter(type="string", default=""),
+        "width": Parameter(type="int", default=512),
+        "height": Parameter(type="int", default=512),
+        "steps": Parameter(type="int", default=20),
+        "seed": Parameter(type="int"),
+        "cfg": Parameter(type="float", default=7.0),
+        "count": Parameter(type="int", default=1, max=4),
+        "unet": Parameter(type="string", default="a.safetensors"),
+    }
+)
+_NO_COUNT = Capabilities(parameters={"seed": Parameter(type="int")})
+_STYLES = Settings(
+    styles={
+        "ink": Style(prompt="ink drawing of {prompt}, {prompt}!", negative="colour", width=768),
+        "plain": Style(),
+    }
+)
+
+
+def _resolved(request: Request, settings: Settings | None = None) -> Request:
+    return resolve(request, settings or Settings(), _CAPABILITIES, draw=lambda: 99)
+
+
+def test_nothing_is_left_to_default() -> None:
+    assert _resolved(Request(prompt="a fox")) == Request(
+        prompt="a fox",
+        width=512,
+        height=512,
+        steps=20,
+        seed=99,
+        cfg=7.0,
+        count=1,
+        extra={"unet": "a.safetensors"},
+    )
+
+
+def test_what_is_asked_for_stays_even_zero() -> None:
+    resolved = _resolved(Request(prompt="a", seed=0, cfg=0, extra={"unet": "b"}))
+    assert (resolved.seed, resolved.cfg, resolved.extra) == (0, 0, {"unet": "b"})
+
+
+def test_no_seed_is_drawn_for_a_backend_without_one() -> None:
+    assert resolve(Request(prompt="a"), Settings(), Capabilities()) == Request(prompt="a")
+
+
+def test_a_drawn_seed_is_one_that_every_page_can_show() -> None:
+    assert 0 <= draw_seed() < 2**53
+
+
+def test_a_style_wraps_the_texts_and_gives_what_was_not_asked() -> None:
+    resolved = _resolved(Request(prompt="a fox", negative="blur", style="ink"), _STYLES)
+    assert (
+        resolved.prompt,
+        resolved.negative,
+        resolved.width,
+        resolved.height,
+        resolved.style,
+    ) == (
+        "ink drawing of a fox, a fox!",
+        "colour, blur",
+        768,
+        512,
+        None,
+    )
+
+
+def test_what_is_asked_goes_before_the_style() -> None:
+    assert _resolved(Request(prompt="a", width=320, style="ink"), _STYLES).width == 320
+
+
+def test_resolving_twice_changes_nothing() -> None:
+    once = _resolved(Request(prompt="a fox", style="ink"), _STYLES)
+    assert _resolved(once, _STYLES) == once
+
+
+def test_an_unknown_style_is_named_with_the_nearest() -> None:
+    with pytest.raises(RequestError) as caught:
+        _resolved(Request(prompt="a", style="inc"), _STYLES)
+    assert str(caught.value) == (
+        "There is no style called 'inc'. Did you mean 'ink'?\nKnown: ink, plain."
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "request_", "sentence"),
+    [
+        (Limits(max_width=1024), Request(width=1025), "width 1025 is more than the 1024 that"),
+        (Limits(max_height=64), Request(), "height 512 is more than the 64 that limits.max_height"),
+        (
+            Limits(max_compute=5),
+            Request(),
+            "512 × 512 pixels × 20 steps is a compute of 5.24288, more than the 5 that",
+        ),
+    ],
+    ids=["width", "a default counts too", "compute"],
+)
+def test_limits_hold(limits: Limits, request_: Request, sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        _resolved(request_, Settings(limits=limits))
+
+
+def test_a_compute_at_the_limit_is_allowed() -> None:
+    limits = Limits(max_compute=5.24288)
+    assert _resolved(Request(), Settings(limits=limits)).steps == 20
+
+
+def test_a_count_within_reach_is_one_run() -> None:
+    assert list(runs(Request(count=4, seed=7), _CAPABILITIES)) == [Request(count=4, seed=7)]
+
+
+def test_more_than_a_batch_takes_several_runs() -> None:
+    assert list(runs(Request(count=9, seed=7), _CAPABILITIES)) == [
+        Request(count=4, seed=7),
+        Request(count=4, seed=11),
+        Request(count=1, seed=15),
+    ]
+
+
+def test_a_backend_without_count_runs_once_a_picture() -> None:
+    assert list(runs(Request(count=2, seed=2**64 - 1), _NO_COUNT)) == [
+        Request(seed=2**64 - 1),
+        Request(seed=0),
+    ]
+
+
+def test_a_count_of_one_is_no_parameter_of_a_backend_without_count() -> None:
+    assert list(runs(Request(count=1, seed=3), _NO_COUNT)) == [Request(seed=3)]
