@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from imagen.text import did_you_mean
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic import BaseModel, ValidationError
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
 Path = tuple[str | int, ...]
@@ -18,14 +20,17 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault: where, and what."""
+    """One fault: where, what, and what to do about it."""
 
     path: Path
     what: str
+    remedy: str = ""
+    line: int | None = None
+    """The line of the file it stands on, counted from 1, where a file is at fault."""
 
     @property
     def sentence(self) -> str:
-        return f"{dotted(self.path)}: {self.what}"
+        return f"{dotted(self.path)}: {self.what}" if self.path else self.what
 
 
 def dotted(path: Path) -> str:
@@ -46,17 +51,35 @@ def sentences(error: ValidationError, *, model: type[BaseModel]) -> str:
 
 def _problems(error: ValidationError, at: Path, model: type[BaseModel]) -> Iterator[Problem]:
     for detail in error.errors(include_url=False, include_context=True):
-        yield Problem((*at, *detail["loc"]), _what(detail, model))
+        what, remedy = _what(detail, model), _remedy(detail, model)
+        yield Problem((*at, *detail["loc"]), what, remedy=remedy)
 
 
 def _what(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if detail["type"] == "extra_forbidden":
-        known = _keys_at(model, detail["loc"][:-1])
+        known = _fields_at(model, detail["loc"][:-1])
         return f"unknown key.{did_you_mean(str(detail['loc'][-1]), known)}"
+    if detail["type"] in _MAPPING_WANTED:
+        return "must hold keys and values of its own" + _not(detail["input"])
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    shown = _shown(detail["input"])
-    said = f"{message[:1].lower()}{message[1:]}" + (f", not {shown}" if shown else "")
-    return said + _range(detail, model)
+    return f"{message[:1].lower()}{message[1:]}" + _not(detail["input"]) + _range(detail, model)
+
+
+_MAPPING_WANTED = {"dict_type", "model_type", "model_attributes_type"}
+
+
+def _remedy(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    *parents, last = detail["loc"] or ("",)
+    fields = _fields_at(model, tuple(parents))
+    if detail["type"] == "extra_forbidden":
+        return f"Known here: {', '.join(fields)}." if fields else ""
+    if detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float):
+        return "Put it in quotes, if it is meant as text."
+    field = fields.get(str(last))
+    if field is None or not field.description:
+        return ""
+    default = _shown(field.default)
+    return field.description + (f" The default is {default}." if default else "")
 
 
 def _range(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -72,19 +95,33 @@ def _range(detail: ErrorDetails, model: type[BaseModel]) -> str:
     return f" ({limits['minimum']} to {limits['maximum']})"
 
 
+def _not(value: Any) -> str:
+    shown = _shown(value)
+    return f", not {shown}" if shown else ""
+
+
 def _shown(value: Any) -> str:
     """Short values as written; long or nested ones, which may hold anything, not at all."""
     text = repr(value)
     return text if isinstance(value, int | float | str | bool) and len(text) <= 60 else ""
 
 
-def _keys_at(model: type[BaseModel], path: Path) -> list[str]:
-    """The keys that the model nested at `path` takes; none where the path leaves the models."""
-    fields = model.model_fields
+def _fields_at(model: type[BaseModel], path: Path) -> dict[str, FieldInfo]:
+    """The fields that what is nested at `path` has; none where the path leaves the models."""
+    found: Any = model
     for part in path:
-        annotation = fields[str(part)].annotation if str(part) in fields else None
-        inner = getattr(annotation, "model_fields", None)
-        if inner is None:
-            return []
-        fields = inner
-    return list(fields)
+        fields = _fields(found)
+        found = fields[str(part)].annotation if str(part) in fields else _item(found)
+    return _fields(found)
+
+
+def _fields(annotation: Any) -> dict[str, FieldInfo]:
+    """Those of the model, or of the first model in an optional one."""
+    optional = get_origin(annotation) in (UnionType, Union)
+    candidates = get_args(annotation) if optional else (annotation,)
+    return next((c.model_fields for c in candidates if hasattr(c, "model_fields")), {})
+
+
+def _item(annotation: Any) -> Any:
+    """What a list, tuple or mapping holds."""
+    return next((a for a in reversed(get_args(annotation)) if a is not Ellipsis), None)
