@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from imagen.backends import Adapter, Backend, BackendConfig, Health, open_backend
     from imagen.capabilities import Capabilities, Fate, Parameter, Receipt
-    from imagen.compare import compare
+    from imagen.comparison import compare
     from imagen.config import Settings, load
     from imagen.errors import (
         BackendError,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         UnknownBackend,
         WorkflowError,
     )
-    from imagen.generate import Made, generate, resume
+    from imagen.spine import Made, generate, resume
     from imagen.outputs import Saved
     from imagen.request import Control, Lora, Request, Upscale
     from imagen.result import Facts, Output, Progress, Result
@@ -44,14 +44,14 @@ else:
     _HOMES = {
         "imagen.backends": "Adapter Backend BackendConfig Health open_backend",
         "imagen.capabilities": "Capabilities Fate Parameter Receipt",
-        "imagen.compare": "compare",
+        "imagen.comparison": "compare",
         "imagen.config": "Settings load",
         "imagen.errors": (
             "BackendError Cancelled ConfigError Failed ImagenError Lost MissingDependency "
             "OutputError RateLimited Rejected RequestError TimedOut Unauthorized Unavailable "
             "UnknownBackend WorkflowError"
         ),
-        "imagen.generate": "Made generate resume",
+        "imagen.spine": "Made generate resume",
         "imagen.outputs": "Saved",
         "imagen.request": "Control Lora Request Upscale",
         "imagen.result": "Facts Output Progress Result",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.config import Settings
-    from imagen.generate import Made
+    from imagen.spine import Made
     from imagen.request import Request
     from imagen.ticket import Ticket
 
@@ -66,7 +66,7 @@ def generate(
 def _planned(request: Request, settings: Settings, name: str, *, strict: bool) -> list[Ticket]:
     from contextlib import closing
 
-    from imagen.generate import open_named, prepare
+    from imagen.spine import open_named, prepare
 
     with closing(open_named(name, settings)) as engine:
         return prepare(engine, request, settings, strict=strict)
@@ -76,7 +76,7 @@ def _made(
     request: Request, settings: Settings, name: str, *, strict: bool, quiet: bool
 ) -> list[Made]:
     from imagen.cli.progress import shown
-    from imagen.generate import generate as make
+    from imagen.spine import generate as make
 
     with shown(name, quiet=quiet) as on_progress:
         return make(request, settings, backend=name, strict=strict, on_progress=on_progress)

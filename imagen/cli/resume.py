@@ -43,7 +43,7 @@ def resume(
         return
     from imagen.cli.generate import tell
     from imagen.cli.progress import shown
-    from imagen.generate import resume as fetch
+    from imagen.spine import resume as fetch
 
     with shown("resume", quiet=quiet) as on_progress:
         made = fetch(ticket, settings, on_progress)
