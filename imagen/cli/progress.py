@@ -110,7 +110,7 @@ class _Bar:
     def _line(self, progress: Progress, now: float) -> str:
         full = round(_BAR * progress.fraction)
         bar = "█" * full + "░" * (_BAR - full)
-        text = f"{self._label} {bar} {progress.fraction:4.0%} {what(progress)}"
+        text = f"{self._label} {bar} {progress.fraction:.0%} {what(progress)}"
         return one_line(text + self._left(progress, now), limit=_columns() - 1)
 
     def _left(self, progress: Progress, now: float) -> str:

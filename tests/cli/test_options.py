@@ -1,0 +1,80 @@
+"""The flags of a request."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from imagen.cli.options import assignment, prompt_text, scalar, size
+from imagen.errors import RequestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("1024x768", (1024, 768)), ("64X64", (64, 64)), (" 512 × 512 ", (512, 512))],
+)
+def test_a_size_is_width_and_height(text: str, read: tuple[int, int]) -> None:
+    assert size(text) == read
+
+
+@pytest.mark.parametrize("text", ["1024", "axb", "-5x5", "10x", "10x10x10", ""])
+def test_what_is_no_size_is_said_so(text: str) -> None:
+    with pytest.raises(RequestError, match=r"is not a size. Write it as 1024x768\."):
+        size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("8", 8),
+        ("0.5", 0.5),
+        ("true", True),
+        ("", ""),
+        ("null", "null"),
+        ("2024-01-01", "2024-01-01"),
+        ("a: b: c", "a: b: c"),
+        ("18446744073709551615", 2**64 - 1),
+        ("flux1-schnell.safetensors", "flux1-schnell.safetensors"),
+        ("[1, 2]", [1, 2]),
+    ],
+)
+def test_a_value_keeps_its_type(text: str, read: Any) -> None:
+    assert (scalar(text), type(scalar(text))) == (read, type(read))
+
+
+def test_an_assignment_may_hold_further_equals_signs() -> None:
+    assert assignment("prompt_2=a=b") == ("prompt_2", "a=b")
+
+
+@pytest.mark.parametrize("text", ["steps", "=5", ""])
+def test_what_is_no_assignment_is_said_so(text: str) -> None:
+    with pytest.raises(RequestError, match="Write it as name=value"):
+        assignment(text)
+
+
+def test_a_prompt_is_read_from_a_file(tmp_path: Path) -> None:
+    text = 'quotes " and\nlines, 猫 🎨 שלום ' + "x" * 100_000
+    (tmp_path / "p.txt").write_text(text + "\n", encoding="utf-8")
+    assert prompt_text(f"@{tmp_path / 'p.txt'}") == text
+
+
+def test_a_prompt_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("a fox 🦊\n".encode())))
+    assert prompt_text("-") == "a fox 🦊"
+
+
+def test_a_prompts_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(RequestError, match=r"The prompt's file nowhere.txt can't be read: No such"):
+        prompt_text("@nowhere.txt")
+
+
+def test_a_prompt_that_is_no_text_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "p.png").write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(RequestError, match="is not UTF-8 text"):
+        prompt_text(f"@{tmp_path / 'p.png'}")

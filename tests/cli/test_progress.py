@@ -1,0 +1,89 @@
+"""What a person, and what a pipe, sees of a run."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+
+import pytest
+
+from imagen.cli.progress import clock_time, shown, what
+from imagen.errors import Cancelled
+from imagen.result import Progress
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_pipe_gets_one_plain_line_a_stage() -> None:
+    pipe = io.StringIO()
+    with shown("studio", stream=pipe) as tell:
+        tell(Progress(stage="queued", queue_position=2))
+        tell(Progress(stage="queued", queue_position=1))
+        tell(Progress(stage="running", node="Sampler", step=1, steps=4))
+        tell(Progress(stage="running", node="Sampler", step=2, steps=4))
+        tell(Progress(stage="done", fraction=1.0))
+    assert pipe.getvalue() == (
+        "studio: waiting in the queue, 2 before\nstudio: running: Sampler\nstudio: done\n"
+    )
+
+
+def test_a_terminal_gets_one_line_with_bar_step_and_time_left() -> None:
+    terminal, times = _Terminal(), iter([10.0, 14.0])
+    with shown("studio", stream=terminal, clock=lambda: next(times)) as tell:
+        tell(Progress(stage="running", fraction=0.0, node="Sampler", step=1, steps=4))
+        tell(Progress(stage="running", fraction=0.5, node="Sampler", step=2, steps=4))
+    assert terminal.getvalue() == (
+        "\r\x1b[Kstudio ░░░░░░░░░░░░░░░░░░░░░░░░ 0% running: Sampler, step 1 of 4"
+        "\r\x1b[Kstudio ████████████░░░░░░░░░░░░ 50% running: Sampler, step 2 of 4, 4 s left"
+        "\r\x1b[K"
+    )
+
+
+def test_quiet_shows_nothing() -> None:
+    terminal = _Terminal()
+    with shown("studio", quiet=True, stream=terminal) as tell:
+        tell(Progress(stage="running"))
+    assert terminal.getvalue() == ""
+
+
+def test_a_servers_node_name_cannot_steer_the_terminal() -> None:
+    assert what(Progress(stage="running", node="\x1b[2JBoom")) == "running: [2JBoom"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminate"])
+def test_a_signal_cancels_at_the_next_progress(number: signal.Signals) -> None:
+    with shown("studio", quiet=True) as tell:
+        tell(Progress(stage="running"))
+        signal.raise_signal(number)
+        with pytest.raises(Cancelled):
+            tell(Progress(stage="running"))
+
+
+def test_a_second_ctrl_c_acts_at_once() -> None:
+    with shown("studio", quiet=True):
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_the_signals_are_as_before_afterwards() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with shown("studio", quiet=True):
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_time_left_is_said_in_minutes_when_it_is_long() -> None:
+    assert (clock_time(9.4), clock_time(125)) == ("9 s", "2 min 5 s")
+
+
+def test_the_width_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "COLUMNS", "20")
+    terminal = _Terminal()
+    with shown("studio", stream=terminal) as tell:
+        tell(Progress(stage="running", node="Sampler"))
+    assert [len(line) <= 19 for line in terminal.getvalue().split("\r\x1b[K")] == [True] * 3
