@@ -59,13 +59,19 @@ def _what(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if detail["type"] == "extra_forbidden":
         known = _fields_at(model, detail["loc"][:-1])
         return f"unknown key.{did_you_mean(str(detail['loc'][-1]), known)}"
-    if detail["type"] in _MAPPING_WANTED:
-        return "must hold keys and values of its own" + _not(detail["input"])
+    if detail["type"] in _WANTED:
+        return f"must {_WANTED[detail['type']]}" + _not(detail["input"])
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return f"{message[:1].lower()}{message[1:]}" + _not(detail["input"]) + _range(detail, model)
 
 
-_MAPPING_WANTED = {"dict_type", "model_type", "model_attributes_type"}
+_WANTED = {
+    "dict_type": "hold keys and values of its own",
+    "model_type": "hold keys and values of its own",
+    "list_type": "be a list",
+    "tuple_type": "be a list",
+}
+"""Types of YAML and JSON, where pydantic speaks of Python's."""
 
 
 def _remedy(detail: ErrorDetails, model: type[BaseModel]) -> str:

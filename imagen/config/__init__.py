@@ -1,0 +1,19 @@
+"""The configuration: settings, where they come from, and what is wrong with them."""
+
+from imagen.config.example import example
+from imagen.config.loading import VARIABLES, Checked, check, load
+from imagen.config.places import find
+from imagen.config.settings import Limits, OutputSettings, Settings, Style
+
+__all__ = [
+    "VARIABLES",
+    "Checked",
+    "Limits",
+    "OutputSettings",
+    "Settings",
+    "Style",
+    "check",
+    "example",
+    "find",
+    "load",
+]

@@ -1,0 +1,195 @@
+"""From a file and the environment to Settings, with all that is wrong found at once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from imagen.config.places import default_state_dir, expanded, find
+from imagen.config.settings import Settings
+from imagen.errors import ConfigError
+from imagen.invalid import Problem, problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from imagen.config.document import Document
+
+VARIABLES = {
+    "IMAGEN_CONFIG": "the configuration file",
+    "IMAGEN_BACKEND": "backend",
+    "IMAGEN_OUTPUT": "output.directory",
+    "IMAGEN_STATE": "state_dir",
+    "IMAGEN_WORKFLOWS": "workflow_dirs",
+}
+"""The environment variables, and what each overrides; an empty one overrides nothing.
+
+IMAGEN_WORKFLOWS holds several folders as PATH does.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A configuration with its faults, and what is left of it without them."""
+
+    settings: Settings
+    """Of all that is sound; of defaults where nothing is."""
+    problems: tuple[Problem, ...]
+    document: Document | None
+
+    def located(self, found: Iterable[Problem]) -> tuple[Problem, ...]:
+        """The problems with the lines they stand on, in the order of these."""
+        if self.document is None:
+            return tuple(found)
+        placed = [replace(p, line=p.line or self.document.line(p.path)) for p in found]
+        return tuple(sorted(placed, key=lambda problem: problem.line or 0))
+
+
+def load(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+) -> Settings:
+    """The settings in force: the file's (or the defaults, where there is none), with the
+    environment's over them.
+
+    Raises ConfigError, which names each key that is off and its line.
+    """
+    checked = check(path, environ=environ, cwd=cwd)
+    if checked.problems:
+        raise _refusal(checked)
+    return checked.settings
+
+
+def check(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+) -> Checked:
+    """The settings and all that is wrong with them, but for what only an adapter can tell.
+
+    Raises ConfigError for a file that is not there, or is no YAML.
+    """
+    source = find(path, environ=environ, cwd=cwd)
+    document = _read(source) if source else None
+    values = _filled(document.values) if document else {}
+    found = _faults(values) if document else []
+    sound = _without(values, found) if found else values
+    settings = _overridden(_settings(sound, source, environ), environ, cwd)
+    checked = Checked(settings, (), document)
+    return replace(checked, problems=checked.located(found))
+
+
+def _read(source: Path) -> Document:
+    from imagen.config.document import read  # the YAML parser, which no default needs
+
+    return read(source)
+
+
+def _filled(values: dict[str, Any]) -> dict[str, Any]:
+    """Without the keys that have no value: a section of comments only is an empty one."""
+    known = {k: v for k, v in values.items() if v is not None or k not in Settings.model_fields}
+    for section in ("backends", "styles"):
+        if isinstance(known.get(section), dict):
+            known[section] = {k: {} if v is None else v for k, v in known[section].items()}
+    return known
+
+
+def _faults(values: dict[str, Any]) -> list[Problem]:
+    """All that is wrong; where a secret stands, only that: other sentences might quote it."""
+    from imagen.config.credentials import exposed
+
+    secrets = exposed(values)
+    others = [*_untyped(values), *_invalid(values)]
+    return secrets + [p for p in others if not any(_within(s.path, p.path) for s in secrets)]
+
+
+def _within(path: tuple[str | int, ...], above: tuple[str | int, ...]) -> bool:
+    return path[: len(above)] == above
+
+
+def _invalid(values: dict[str, Any]) -> list[Problem]:
+    try:
+        Settings.model_validate(values)
+    except ValidationError as error:
+        return problems(error, model=Settings)
+    return []
+
+
+def _untyped(values: dict[str, Any]) -> list[Problem]:
+    blocks = values.get("backends")
+    return [
+        Problem(("backends", name, "type"), "must be the name of a kind of backend")
+        for name, block in (blocks.items() if isinstance(blocks, dict) else ())
+        if isinstance(block, dict) and not isinstance(block.get("type", ""), str)
+    ]
+
+
+def _without(values: dict[str, Any], faults: list[Problem]) -> dict[str, Any]:
+    """The values but for the faulty ones: a whole section, or a single backend."""
+    bad = {fault.path[: 2 if fault.path[:1] == ("backends",) else 1] for fault in faults}
+    kept = {key: value for key, value in values.items() if (key,) not in bad}
+    if "backends" in kept:
+        blocks = kept["backends"].items()
+        kept["backends"] = {k: block for k, block in blocks if ("backends", k) not in bad}
+    return kept
+
+
+def _settings(values: dict[str, Any], source: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings of sound values, with the paths of the file counted from its folder."""
+    state = environ.get("IMAGEN_STATE") or values.get("state_dir") or default_state_dir(environ)
+    settings = Settings.model_validate(values | {"state_dir": state})
+    if source is None:
+        return settings
+    folder = source.absolute().parent
+    placed = settings.model_copy(
+        update={
+            "workflow_dirs": tuple(folder / expanded(p, environ) for p in settings.workflow_dirs),
+            "state_dir": folder / expanded(settings.state_dir, environ),
+            "backends": _placed(settings.backends, folder, environ),
+        }
+    )
+    return placed.read_from(source)
+
+
+def _placed(value: Any, folder: Path, environ: Mapping[str, str]) -> Any:
+    """In a backend's block, a text that begins with `./`, `../` or `~/` is a path."""
+    if isinstance(value, dict):
+        return {key: _placed(inner, folder, environ) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_placed(inner, folder, environ) for inner in value]
+    if isinstance(value, str) and value.startswith(("./", "../", "~/")):
+        return str(folder / expanded(Path(value), environ))
+    return value
+
+
+def _overridden(settings: Settings, environ: Mapping[str, str], cwd: Path | None) -> Settings:
+    """The settings with the environment's over them, whose paths count from the directory."""
+    here = cwd or Path()
+    named = {name: environ[name] for name in VARIABLES if environ.get(name)}
+    folders = named.get("IMAGEN_WORKFLOWS", "").split(os.pathsep)
+    directory = expanded(Path(named.get("IMAGEN_OUTPUT", settings.output.directory)), environ)
+    update = {
+        "backend": named.get("IMAGEN_BACKEND", settings.backend),
+        "output": settings.output.model_copy(update={"directory": here / directory}),
+    }
+    if "IMAGEN_STATE" in named:
+        update["state_dir"] = here / expanded(Path(named["IMAGEN_STATE"]), environ)
+    if "IMAGEN_WORKFLOWS" in named:
+        update["workflow_dirs"] = tuple(here / expanded(Path(f), environ) for f in folders if f)
+    return settings.model_copy(update=update)
+
+
+def _refusal(checked: Checked) -> ConfigError:
+    source = checked.document.source if checked.document else None
+    lines = [f"{source}, line {problem.line}: {problem.sentence}" for problem in checked.problems]
+    remedies = [problem.remedy for problem in checked.problems]
+    advice = "`imagen config validate` says what to do about each."
+    remedy = remedies[0] if len(remedies) == 1 else advice
+    return ConfigError("\n".join(lines), remedy=remedy, problems=checked.problems)

@@ -1,0 +1,88 @@
+"""Where things lie on this machine: the configuration, the state, and what `~` means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FILE_NAME = "imagen.yaml"
+
+
+def find(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+) -> Path | None:
+    """The configuration in force: the one named, else the first of the usual ones; or None.
+
+    Raises ConfigError where one is named, here or by IMAGEN_CONFIG, and does not exist.
+    """
+    here = cwd or Path()
+    named = path or _path(environ.get("IMAGEN_CONFIG"))
+    if named is None:
+        return next((place for place in usual(environ, here) if os.path.isfile(place)), None)
+    found = here / expanded(named, environ)
+    if not found.exists():
+        by = "" if path else ", which IMAGEN_CONFIG names,"
+        raise ConfigError(
+            f"The configuration {found}{by} does not exist.",
+            remedy=f"`imagen config init > {found}` writes one.",
+        )
+    return found
+
+
+def usual(environ: Mapping[str, str], here: Path) -> Iterator[Path]:
+    """Where a configuration is looked for when none is named, in order."""
+    yield here / FILE_NAME
+    home = _home(environ)
+    config_home = _absolute(environ.get("XDG_CONFIG_HOME")) or (home and home / ".config")
+    for folder in (config_home, _absolute(environ.get("APPDATA"))):
+        if folder is not None:
+            yield folder / FILE_NAME
+
+
+def default_state_dir(environ: Mapping[str, str]) -> Path:
+    """Where tickets lie unless `state_dir` says otherwise; raises ConfigError without a home."""
+    for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
+        if base := _absolute(environ.get(name)):
+            return base / "imagen"
+    home = _home(environ)
+    if home is None:
+        raise ConfigError(
+            "There is no home directory to keep the tickets of running jobs in.",
+            remedy="Name a directory in the environment variable IMAGEN_STATE, or set HOME.",
+        )
+    return home / ".local/state/imagen"
+
+
+def expanded(path: Path, environ: Mapping[str, str]) -> Path:
+    """With `~` and `~somebody` replaced by the home directory."""
+    home = _home(environ)
+    if path.parts[:1] == ("~",) and home is not None:
+        return home.joinpath(*path.parts[1:])
+    return Path(os.path.expanduser(path))
+
+
+def _home(environ: Mapping[str, str]) -> Path | None:
+    if home := environ.get("HOME") or environ.get("USERPROFILE"):
+        return Path(home)
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _absolute(text: str | None) -> Path | None:
+    """Relative ones mean nothing here, and are passed over."""
+    return Path(text) if text and Path(text).is_absolute() else None
