@@ -1,0 +1,76 @@
+"""How the benchmarks measure: both sides in turn, in one run; medians, and the ratio of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Ours against the alternative, in seconds, and the ratio that is allowed."""
+
+    what: str
+    ours: tuple[float, ...]
+    theirs: tuple[float, ...]
+    at_most: float
+
+    @property
+    def ratio(self) -> float:
+        return median(self.ours) / median(self.theirs)
+
+    @property
+    def holds(self) -> bool:
+        return self.ratio <= self.at_most
+
+    def row(self) -> str:
+        ours, theirs = median(self.ours) * 1000, median(self.theirs) * 1000
+        verdict = "holds" if self.holds else "MISSED"
+        return (
+            f"{self.what:<58} {ours:9.1f} {theirs:9.1f} {self.ratio:7.2f} {self.at_most:7.2f}"
+            f"  {verdict}"
+        )
+
+
+def in_turn(
+    what: str,
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    *,
+    at_most: float,
+    runs: int,
+) -> Claim:
+    """Time both sides in turn, `runs` times; a first run of each is not counted."""
+    ours(), theirs()
+    pairs = [(_timed(ours), _timed(theirs)) for _ in range(runs)]
+    return Claim(what, tuple(a for a, _ in pairs), tuple(b for _, b in pairs), at_most)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def command(*words: str, cwd: str | None = None) -> Callable[[], object]:
+    """A whole process, from start to exit; raises if it fails."""
+
+    def run() -> object:
+        return subprocess.run(words, check=True, capture_output=True, cwd=cwd)
+
+    return run
+
+
+def report(claims: Sequence[Claim]) -> None:
+    """Print the table; exit 1 if a claim does not hold."""
+    columns = f"{'ours ms':>9} {'other ms':>9} {'ratio':>7} {'limit':>7}"
+    head = f"{'median of interleaved runs':<58} {columns}"
+    sys.stdout.write("\n".join([head, *(claim.row() for claim in claims)]) + "\n")
+    sys.exit(0 if all(claim.holds for claim in claims) else 1)
