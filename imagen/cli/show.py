@@ -1,0 +1,68 @@
+"""imagen show: how a picture was made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.options import json_option
+from imagen.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imagen.outputs import Record
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def show(file: Path, as_json: bool) -> None:
+    """Tell how a picture was made.
+
+    FILE is a PNG, JPEG or WebP picture, or the JSON file beside one. Pictures of other tools tell
+    what they hold: the `parameters` text, or ComfyUI's graph.
+    """
+    from dataclasses import asdict
+
+    from imagen.outputs import read
+
+    record = read(file)
+    if as_json:
+        click.echo(json.dumps(asdict(record), indent=2))
+        return
+    for line in _lines(record):
+        click.echo(printable(line))
+
+
+def _lines(record: Record) -> Iterator[str]:
+    if record.backend:
+        yield f"backend: {record.backend}"
+    yield from _section(record.resolved or record.request)
+    fates = record.receipt.items()
+    yield from (line for name, fate in fates for line in _fate(name, fate, record.request))
+    yield from _section(record.facts)
+    yield from _section(record.file)
+    if record.graph:
+        yield f"graph: {len(record.graph)} nodes; see them with --json"
+
+
+def _section(values: dict[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if value not in (None, "", [], {}):
+            yield f"{name}: {value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _fate(name: str, fate: Any, asked: dict[str, Any]) -> Iterator[str]:
+    """A line for a parameter that was not simply applied."""
+    from imagen.capabilities import Fate
+
+    if isinstance(fate, dict) and fate.get("outcome") in ("mapped", "clamped", "dropped"):
+        known = {"asked": asked.get(name)} | {k: fate[k] for k in _FATE if k in fate}
+        yield "receipt: " + Fate.model_validate(known).sentence(name)
+
+
+_FATE = ("outcome", "asked", "used", "why")
