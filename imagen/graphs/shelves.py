@@ -69,7 +69,7 @@ def listing(dirs: Sequence[Path] = ()) -> list[Workflow]:
 
 
 def _shelved(dirs: Sequence[Path]) -> Iterator[tuple[str, Path, str]]:
-    for folder in dirs:
+    for folder in dict.fromkeys(dirs):
         for path in _graphs_in(folder.expanduser()):
             yield path.stem, path, str(path)
     for path in _graphs_in(bundled()):

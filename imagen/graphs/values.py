@@ -114,4 +114,4 @@ def _shown(value: Any) -> str:
 
 
 def _plain(number: float) -> str:
-    return str(number) if isinstance(number, int) else f"{number:g}"
+    return one_line(str(number), limit=80) if isinstance(number, int) else f"{number:g}"

@@ -1,0 +1,175 @@
+"""The workflows that ship with imagen are sound, and each says where its models come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagen.graphs import Workflow, bind, check, entries, faults, find
+
+CATALOGUE: dict[str, Any] = json.loads(
+    Path(__file__).with_name("catalogue.json").read_text("utf-8")
+)
+NAMES = [
+    "flux1-dev",
+    "flux1-schnell",
+    "flux2-klein",
+    "flux2-klein-9b",
+    "flux2-klein-9b-base",
+    "flux2-klein-base",
+    "qwen-image",
+    "sd-turbo",
+    "sd15",
+    "sd35-medium",
+    "sdxl",
+    "sdxl-turbo",
+    "z-image-turbo",
+]
+MODELS = [(name, model) for name in NAMES for model in find(name).manifest.models]
+
+
+@pytest.fixture(params=NAMES)
+def workflow(request: pytest.FixtureRequest) -> Workflow:
+    """Each bundled workflow in turn."""
+    return find(request.param)
+
+
+def classes(workflow: Workflow) -> list[str]:
+    """The classes of its nodes."""
+    return [node["class_type"] for node in workflow.graph.values()]
+
+
+def test_these_are_bundled() -> None:
+    assert [entry.name for entry in entries()] == NAMES
+
+
+def test_it_has_no_fault_of_its_own(workflow: Workflow) -> None:
+    assert faults(workflow) == []
+
+
+def test_it_runs_on_a_server_that_has_its_models(workflow: Workflow) -> None:
+    graph = bind(workflow.graph, _values(workflow))
+    assert check(graph, CATALOGUE, manifest=workflow.manifest, version="0.9.2") == []
+
+
+def test_it_says_what_it_is_and_under_which_licence(workflow: Workflow) -> None:
+    assert workflow.manifest.title
+    assert workflow.manifest.description
+    assert workflow.manifest.licence
+
+
+def test_every_parameter_has_a_sentence(workflow: Workflow) -> None:
+    assert all(parameter.description for parameter in workflow.parameters.values())
+
+
+def test_only_prompt_and_seed_have_no_default(workflow: Workflow) -> None:
+    assert {n for n, p in workflow.parameters.items() if p.default is None} == {"prompt", "seed"}
+
+
+def test_a_lacking_parameter_is_one_it_has_not(workflow: Workflow) -> None:
+    assert workflow.manifest.without.keys().isdisjoint(workflow.tokens)
+
+
+def test_a_negative_goes_with_cfg(workflow: Workflow) -> None:
+    assert ("negative" in workflow.tokens) == ("cfg" in workflow.tokens)
+    assert ("negative" in workflow.manifest.without) == ("cfg" in workflow.manifest.without)
+
+
+def test_every_node_has_a_title(workflow: Workflow) -> None:
+    assert all(node["_meta"]["title"] for node in workflow.graph.values())
+
+
+def test_its_pictures_are_named_after_it(workflow: Workflow) -> None:
+    assert workflow.parameters["filename_prefix"].default == f"imagen/{workflow.name}"
+
+
+@pytest.mark.parametrize(("name", "model"), MODELS, ids=[f"{n}-{m.file}" for n, m in MODELS])
+def test_a_model_says_where_to_get_it(name: str, model: Any) -> None:
+    assert model.source.startswith("https://huggingface.co/")
+    assert model.source.endswith(f"/{model.file}")
+    assert "/resolve/main/" in model.source
+    assert model.size
+    assert model.licence
+    assert find(name).parameters[model.token].default == model.file
+
+
+def test_schnell_has_the_shape_it_is_known_by_and_an_unshifted_schedule() -> None:
+    schnell = find("flux1-schnell")
+    assert classes(schnell) == [
+        "UNETLoader",
+        "DualCLIPLoader",
+        "VAELoader",
+        "ModelSamplingFlux",
+        "CLIPTextEncode",
+        "ConditioningZeroOut",
+        "EmptySD3LatentImage",
+        "KSampler",
+        "VAEDecode",
+        "SaveImage",
+    ]
+    assert schnell.parameters["max_shift"].default == 0.0
+    assert schnell.parameters["base_shift"].default == 0.0
+    assert "max_shift and base_shift are 0 here" in schnell.manifest.description
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("flux1-schnell", {"steps": 4, "sampler": "euler", "scheduler": "simple", "width": 1024}),
+        ("flux1-dev", {"steps": 20, "guidance": 3.5, "max_shift": 1.15, "base_shift": 0.5}),
+        ("flux2-klein", {"steps": 4, "sampler": "euler", "width": 1024}),
+        ("flux2-klein-base", {"steps": 20, "cfg": 5.0, "negative": ""}),
+        ("flux2-klein-9b", {"steps": 4, "clip": "qwen_3_8b_fp8mixed.safetensors"}),
+        ("flux2-klein-9b-base", {"steps": 20, "cfg": 5.0}),
+        ("sd35-medium", {"steps": 40, "cfg": 4.5, "sampler": "dpmpp_2m", "shift": 3.0}),
+        ("sdxl", {"steps": 25, "cfg": 7.0, "sampler": "dpmpp_2m", "scheduler": "karras"}),
+        ("sd15", {"steps": 20, "cfg": 8.0, "scheduler": "normal", "width": 512}),
+        ("sd-turbo", {"steps": 1, "sampler": "euler_ancestral", "height": 512}),
+        ("sdxl-turbo", {"steps": 1, "sampler": "euler_ancestral", "height": 512}),
+        ("z-image-turbo", {"steps": 8, "sampler": "res_multistep", "shift": 3.0}),
+        ("qwen-image", {"steps": 20, "cfg": 4.0, "shift": 3.1, "width": 1328}),
+    ],
+)
+def test_its_defaults_are_those_of_the_model(name: str, defaults: dict[str, Any]) -> None:
+    parameters = find(name).parameters
+    assert {key: parameters[key].default for key in defaults} == defaults
+
+
+def test_schnell_and_klein_say_why_they_take_no_negative() -> None:
+    assert find("flux1-schnell").manifest.without["negative"] == (
+        "FLUX.1 [schnell] is distilled to run at cfg 1, where a negative prompt is not looked at"
+    )
+    assert "negative" in find("flux2-klein").manifest.without
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "loader_type"),
+    [
+        ("flux2-klein", "CLIPLoader", "flux2"),
+        ("z-image-turbo", "CLIPLoader", "lumina2"),
+        ("qwen-image", "CLIPLoader", "qwen_image"),
+        ("flux1-schnell", "DualCLIPLoader", "flux"),
+    ],
+)
+def test_a_text_encoder_is_loaded_as_the_models_own(name: str, kind: str, loader_type: str) -> None:
+    loaders = [n for n in find(name).graph.values() if n["class_type"] == kind]
+    assert [loader["inputs"]["type"] for loader in loaders] == [loader_type]
+
+
+def test_the_size_is_the_same_wherever_a_graph_needs_it() -> None:
+    graph = bind(find("flux2-klein").graph, _values(find("flux2-klein")) | {"width": 768})
+    assert graph["6"]["inputs"]["width"] == 768
+    assert graph["7"]["inputs"]["width"] == 768
+
+
+def test_the_oldest_comfyui_is_named_where_the_nodes_alone_do_not_tell() -> None:
+    assert find("flux2-klein").manifest.comfyui == "0.9.2"
+    assert find("z-image-turbo").manifest.comfyui == "0.3.75"
+
+
+def _values(workflow: Workflow) -> dict[str, Any]:
+    defaults = {name: parameter.default for name, parameter in workflow.parameters.items()}
+    return defaults | {"prompt": "a fox", "seed": 2**64 - 1}

@@ -1,0 +1,188 @@
+"""A workflow's faults that need no server to be seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagen.graphs import Fault, Manifest, Workflow, faults
+
+SAVE: dict[str, Any] = {"class_type": "SaveImage", "inputs": {}}
+
+
+def node(**inputs: Any) -> dict[str, Any]:
+    """A node of class Thing with these inputs."""
+    return {"class_type": "Thing", "inputs": inputs}
+
+
+def found(graph: dict[str, Any], **manifest: Any) -> list[Fault]:
+    """The faults of this graph with this manifest."""
+    return faults(Workflow("mine", graph, Manifest.model_validate(manifest), "here"))
+
+
+def sentences(graph: dict[str, Any], **manifest: Any) -> list[str]:
+    """The faults' sentences."""
+    return [fault.sentence for fault in found(graph, **manifest)]
+
+
+def test_a_sound_workflow_has_none() -> None:
+    graph = {"1": node(seed="$<seed>"), "9": {"class_type": "SaveImage", "inputs": {"i": ["1", 0]}}}
+    assert found(graph, parameters={"seed": {"type": "int"}}) == []
+
+
+def test_an_empty_graph() -> None:
+    assert sentences({}) == ["The graph is empty: it has no nodes."]
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        pytest.param(0.4, "node 1: is not a node.", id="number"),
+        pytest.param({"inputs": {}}, "node 1: has no class_type.", id="no class"),
+        pytest.param(
+            {"class_type": 5, "inputs": {}}, "node 1 (5): has no class_type.", id="class no text"
+        ),
+        pytest.param({"class_type": "Thing"}, "node 1 (Thing): has no inputs.", id="no inputs"),
+    ],
+)
+def test_a_node_that_is_none(broken: Any, says: str) -> None:
+    assert sentences({"1": broken, "9": SAVE}) == [says]
+
+
+@pytest.mark.parametrize(
+    ("link", "says"),
+    [
+        (["7", 0], "links to node '7', which is not in the graph."),
+        (["savee", 0], "links to node 'savee', which is not in the graph. Did you mean 'save'?"),
+        (["save", -1], "links to output -1 of node save; outputs are numbered from 0."),
+        (["save", 0.5], "links to output 0.5 of node save; outputs are numbered from 0."),
+        ([9, 0], "is a list that is not a link: [9, 0]."),
+        ([], "is a list that is not a link: []."),
+        (["save", True], "is a list that is not a link: ['save', True]."),
+        (["save", 0, 1], "is a list that is not a link: ['save', 0, 1]."),
+    ],
+)
+def test_a_link_that_leads_nowhere(link: list[Any], says: str) -> None:
+    assert sentences({"1": node(image=link), "save": SAVE}) == [f"node 1 (Thing), image: {says}"]
+
+
+def test_a_wrapped_list_is_a_value() -> None:
+    assert found({"1": node(image={"__value__": [9, 0]}), "9": SAVE}) == []
+
+
+@pytest.mark.parametrize(
+    ("graph", "path"),
+    [
+        pytest.param({"1": node(a=["1", 0])}, "1 → 1", id="itself"),
+        pytest.param({"1": node(a=["2", 0]), "2": node(a=["1", 0])}, "1 → 2 → 1", id="two"),
+        pytest.param(
+            {
+                "0": node(a=["1", 0]),
+                "1": node(a=["2", 0]),
+                "2": node(a=["3", 0], b=["4", 0]),
+                "3": node(a=["1", 0]),
+                "4": node(),
+            },
+            "1 → 3 → 2 → 1",
+            id="three, reached from outside",
+        ),
+    ],
+)
+def test_a_cycle_is_named_as_a_path(graph: dict[str, Any], path: str) -> None:
+    assert sentences(graph | {"9": SAVE}) == [f"node 1 (Thing): is made from itself: {path}."]
+
+
+def test_two_cycles_are_both_named() -> None:
+    graph = {"1": node(a=["1", 0]), "2": node(a=["2", 0]), "9": SAVE}
+    assert len(found(graph)) == 2
+
+
+def test_a_diamond_is_no_cycle() -> None:
+    graph = {
+        "1": node(),
+        "2": node(a=["1", 0]),
+        "3": node(a=["1", 0]),
+        "4": node(a=["2", 0], b=["3", 0]),
+        "9": SAVE,
+    }
+    assert found(graph) == []
+
+
+def test_a_long_chain_is_walked_to_its_end() -> None:
+    chain = {str(i): node(a=[str(i + 1), 0]) for i in range(5000)}
+    graph = chain | {"5000": node(a=["0", 0]), "end": SAVE}
+    assert [fault.what[:20] for fault in found(graph)] == ["is made from itself:"]
+
+
+def test_no_output() -> None:
+    assert sentences({"1": node()}) == ["No node gives a picture away."]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["SaveImage", "PreviewImage", "SaveImageWebsocket", "SaveAnimatedWEBP", "VHS_VideoCombine"],
+)
+def test_an_output_is_known_by_its_class(kind: str) -> None:
+    assert found({"1": {"class_type": kind, "inputs": {}}}) == []
+
+
+def test_an_output_may_be_named_by_the_manifest() -> None:
+    assert found({"1": node()}, output="1") == []
+
+
+def test_an_output_of_the_manifest_that_is_not_there() -> None:
+    assert sentences({"9": SAVE}, output=["7"]) == [
+        "The manifest's output is node '7', which is not there."
+    ]
+
+
+def test_a_token_that_the_manifest_does_not_know() -> None:
+    graph = {"1": node(steps="$<stesp>"), "9": SAVE}
+    assert sentences(graph, parameters={"steps": {}}) == [
+        "node 1 (Thing), steps: the token 'stesp' is not in the manifest. Did you mean 'steps'?",
+        "The manifest's parameter 'steps' has no token in the graph. Did you mean 'stesp'?",
+    ]
+
+
+def test_a_token_by_another_common_name_is_known() -> None:
+    graph = {"1": node(n="$<batch_size>"), "9": SAVE}
+    assert found(graph, parameters={"count": {"type": "int"}}) == []
+
+
+@pytest.mark.parametrize(
+    ("parameter", "says"),
+    [
+        (
+            {"type": "int", "default": "four"},
+            "The manifest's default is off: steps must be a whole number, not 'four'.",
+        ),
+        (
+            {"type": "int", "default": 0, "min": 1},
+            "The manifest's default of steps, 0, is out of its own range; the nearest within is 1.",
+        ),
+    ],
+)
+def test_a_default_that_its_own_parameter_refuses(parameter: dict[str, Any], says: str) -> None:
+    graph = {"1": node(steps="$<steps>"), "9": SAVE}
+    assert sentences(graph, parameters={"steps": parameter}) == [says]
+
+
+def test_a_model_of_a_token_that_is_not_there() -> None:
+    graph = {"1": node(unet="$<unet>"), "9": SAVE}
+    manifest: dict[str, Any] = {
+        "parameters": {"unet": {}},
+        "models": [{"file": "x.safetensors", "folder": "vae", "token": "unett"}],
+    }
+    assert sentences(graph, **manifest) == [
+        "The manifest's model 'x.safetensors' belongs to the token 'unett', "
+        "which the graph has not. Did you mean 'unet'?"
+    ]
+
+
+def test_a_title_is_shown_beside_the_class_and_cannot_steer_a_terminal() -> None:
+    graph = {
+        "1": {"class_type": "Thing", "inputs": {"a": ["2", 0]}, "_meta": {"title": "\x1b[2JMine"}},
+        "9": SAVE,
+    }
+    assert found(graph)[0].title == "Thing '[2JMine'"

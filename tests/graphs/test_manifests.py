@@ -1,0 +1,88 @@
+"""A manifest explains a graph; one that is off says where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imagen.errors import WorkflowError
+from imagen.graphs.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imagen.graphs import Manifest
+
+
+def read(folder: Path, text: str) -> Manifest:
+    """The manifest of this text."""
+    path = folder / "mine.yaml"
+    path.write_text(text, "utf-8")
+    return read_manifest(path)
+
+
+def refused(folder: Path, text: str) -> str:
+    """What is said of a manifest of this text, without the folder."""
+    with pytest.raises(WorkflowError) as caught:
+        read(folder, text)
+    return caught.value.message.replace(str(folder / "mine.yaml"), "mine.yaml")
+
+
+def test_a_parameter_goes_by_its_canonical_name(tmp_path: Path) -> None:
+    manifest = read(tmp_path, "parameters: {batch_size: {type: int, default: 2}}")
+    assert manifest.parameters["count"].default == 2
+
+
+def test_an_output_may_be_one_node_or_many(tmp_path: Path) -> None:
+    assert read(tmp_path, "output: 99").output == ("99",)
+    assert read(tmp_path, "output: [99, '75:6']").output == ("99", "75:6")
+
+
+def test_malformed_yaml_gives_line_and_column(tmp_path: Path) -> None:
+    said = refused(tmp_path, "title: x\nparameters:\n  a: [1\n  b: 2\n")
+    assert said.startswith("mine.yaml, line 4, column 4: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("", "mine.yaml is not a manifest", id="empty"),
+        pytest.param("- 1", "mine.yaml is not a manifest", id="list"),
+        pytest.param("titel: x", "titel: unknown key. Did you mean 'title'?", id="key"),
+        pytest.param(
+            "parameters: {steps: {defalt: 4}}",
+            "parameters.steps.defalt: unknown key",
+            id="key of a parameter",
+        ),
+        pytest.param("parameters: {a: {type: number}}", "parameters.a.type: ", id="type"),
+        pytest.param(
+            "parameters: {count: {}, batch_size: {}}",
+            "batch_size and count are one parameter; keep one",
+            id="one parameter twice",
+        ),
+        pytest.param("comfyui: newest", "comfyui: ", id="version"),
+        pytest.param("comfyui: 0.9", "comfyui: input should be a valid string", id="number"),
+        pytest.param("models: [{file: a, folder: ../b}]", "models[0].folder: ", id="way out"),
+        pytest.param("models: [{file: a, folder: /b}]", "models[0].folder: ", id="root"),
+        pytest.param(
+            "models: [{file: a, folder: b, source: 'javascript:x'}]",
+            "models[0].source: ",
+            id="source",
+        ),
+        pytest.param("title: \x00", "mine.yaml is not YAML in UTF-8", id="control character"),
+    ],
+)
+def test_what_is_off_is_said_with_its_place(tmp_path: Path, text: str, says: str) -> None:
+    assert says in refused(tmp_path, text)
+
+
+def test_all_that_is_off_is_said_at_once(tmp_path: Path) -> None:
+    said = refused(tmp_path, "titel: x\ncomfyui: new\n")
+    assert said.splitlines()[0] == "The manifest mine.yaml is off:"
+    assert len(said.splitlines()) == 3
+
+
+def test_yaml_that_would_make_objects_is_refused(tmp_path: Path) -> None:
+    said = refused(tmp_path, "title: !!python/object/apply:os.getcwd []")
+    assert "could not determine a constructor" in said

@@ -1,0 +1,275 @@
+"""A bound graph held against a server's catalogue: all faults at once, in both encodings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagen.graphs import Manifest, check, find
+
+CATALOGUE: dict[str, Any] = json.loads(
+    Path(__file__).with_name("catalogue.json").read_text("utf-8")
+)
+
+ONE_OF_EACH: dict[str, Any] = {
+    "Source": {"input": {}, "output": ["IMAGE", "MASK", "A,B", "*", ["x", "y"]]},
+    "Mine": {
+        "input": {
+            "required": {
+                "int": ["INT", {"min": 1, "max": 18446744073709551615}],
+                "float": ["FLOAT", {"min": 0.0, "max": 1.0}],
+                "bool": ["BOOLEAN"],
+                "text": ["STRING"],
+                "old": [["euler", "heun"]],
+                "new": ["COMBO", {"options": ["euler", "heun"]}],
+                "image": ["IMAGE"],
+            },
+            "optional": {
+                "either": ["B, C"],
+                "any": ["*"],
+                "widget": ["COLOR"],
+                "upload": [["a.png"], {"image_upload": True}],
+                "remote": ["COMBO", {"remote": {"route": "/x"}}],
+                "several": [["a", "b"], {"multiselect": True}],
+            },
+        },
+        "output": [],
+        "output_node": True,
+    },
+    "Free": {
+        "input": {"required": {"grow": ["COMFY_AUTOGROW_V3", {}], "mask": ["MASK"]}},
+        "output": ["COMFY_MATCHTYPE_V3"],
+        "output_node": True,
+    },
+    "Odd": {"input": {"required": {"a": [], "b": None, "c": [5]}}, "output": None},
+    "Odder": {"input": None},
+    "Oddest": 7,
+}
+GOOD: dict[str, Any] = {
+    "int": 4,
+    "float": 0.5,
+    "bool": True,
+    "text": "a",
+    "old": "euler",
+    "new": "heun",
+    "image": ["1", 0],
+}
+
+
+def said(**inputs: Any) -> list[tuple[str, str]]:
+    """The input and the sentence of each fault of a node Mine with these inputs changed."""
+    graph = {
+        "1": {"class_type": "Source", "inputs": {}},
+        "2": {"class_type": "Mine", "inputs": GOOD | inputs},
+    }
+    return [(fault.input, fault.what) for fault in check(graph, ONE_OF_EACH)]
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        pytest.param({}, id="as declared"),
+        pytest.param({"int": 2**64 - 1}, id="the largest seed"),
+        pytest.param({"int": "32"}, id="a number as text, which the server reads"),
+        pytest.param({"int": 4.0, "float": 1}, id="whole floats and ints"),
+        pytest.param({"bool": 0}, id="0 and 1 are switches"),
+        pytest.param({"text": 5}, id="a number as text"),
+        pytest.param({"text": ""}, id="empty text"),
+        pytest.param({"int": "$<int>", "old": "${old}"}, id="tokens are not checked"),
+        pytest.param({"int": ["1", 3], "old": ["1", 4]}, id="links of any type"),
+        pytest.param({"either": ["1", 2], "any": ["1", 1]}, id="types in common"),
+        pytest.param({"widget": "#ff0000"}, id="a value of a type that no node gives"),
+        pytest.param({"upload": "imagen/b.png"}, id="an uploaded file is not in the list"),
+        pytest.param({"remote": "x"}, id="a choice the server does not list"),
+        pytest.param({"several": {"__value__": ["a"]}}, id="a choice of several"),
+        pytest.param({"undeclared": 1}, id="what the server ignores"),
+    ],
+)
+def test_what_a_server_takes_is_no_fault(inputs: dict[str, Any]) -> None:
+    assert said(**inputs) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("int", 0, "must be at least 1, not 0."),
+        ("int", 2**64, "must be at most 18446744073709551615, not 18446744073709551616."),
+        ("int", 2.5, "must be a whole number, not 2.5."),
+        ("int", "four", "must be a whole number, not 'four'."),
+        ("int", True, "must be a whole number, not True."),
+        ("int", None, "must be a whole number, not None."),
+        ("int", 10**400, "must be at most 18446744073709551615, not 1" + "0" * 78 + "…."),
+        ("float", 1.5, "must be at most 1, not 1.5."),
+        ("float", "inf", "must be a number, not 'inf'."),
+        ("bool", "false", "must be true or false, not 'false'."),
+        ("text", None, "must be text, not None."),
+        ("text", {"a": 1}, "must be text, not {'a': 1}."),
+        ("old", "eulr", "can't be 'eulr'. Did you mean 'euler'?"),
+        ("new", "eulr", "can't be 'eulr'. Did you mean 'euler'?"),
+        ("new", 1, "can't be 1."),
+        ("image", "a.png", "must be a link to a node that gives IMAGE, not a value."),
+        ("image", ["1", 1], "takes IMAGE, but output 1 of node 1 gives MASK."),
+        ("image", ["1", 5], "links to output 5 of node 1; its last is 4."),
+        ("image", ["2", 0], "links to output 0 of node 2; it has none."),
+        ("either", ["1", 0], "takes B, C, but output 0 of node 1 gives IMAGE."),
+        ("image", ["7", 0], "links to node '7', which is not in the graph."),
+        ("image", ["1", -1], "links to output -1 of node 1; outputs are numbered from 0."),
+    ],
+)
+def test_what_a_server_would_refuse_or_misread_is(name: str, value: Any, what: str) -> None:
+    assert (name, what) in said(**{name: value})
+
+
+def test_a_choice_is_listed() -> None:
+    graph = {"2": {"class_type": "Mine", "inputs": GOOD | {"old": "x", "image": "$<image>"}}}
+    assert [fault.remedy for fault in check(graph, ONE_OF_EACH)] == ["Known: euler, heun."]
+
+
+def test_a_required_input_that_is_missing() -> None:
+    graph = {"2": {"class_type": "Mine", "inputs": GOOD | {"image": "$<image>"}}}
+    del graph["2"]["inputs"]["text"]  # type: ignore[attr-defined]
+    assert [fault.sentence for fault in check(graph, ONE_OF_EACH)] == [
+        "node 2 (Mine), text: is required and missing."
+    ]
+
+
+def test_inputs_whose_rules_only_the_editor_knows_are_left_to_the_server() -> None:
+    graph = {
+        "1": {"class_type": "Free", "inputs": {"grow.a": 1, "mask": ["2", 0]}},
+        "2": {"class_type": "Free", "inputs": {"grow": 7, "mask": ["3", 1]}},
+        "3": {"class_type": "Source", "inputs": {}},
+    }
+    assert check(graph, ONE_OF_EACH) == []
+
+
+@pytest.mark.parametrize("kind", ["Odd", "Odder"])
+def test_a_malformed_catalogue_is_read_as_far_as_it_goes(kind: str) -> None:
+    graph = {
+        "1": {"class_type": kind, "inputs": {"a": 1, "b": 2, "c": 3}},
+        "9": {"class_type": "Mine", "inputs": GOOD | {"image": "$<image>", "any": ["2", 0]}},
+        "2": {"class_type": "Source", "inputs": {"from": ["1", 0]}},
+    }
+    assert check(graph, ONE_OF_EACH) == []
+
+
+def test_each_missing_class_is_named_with_the_nearest() -> None:
+    graph = {
+        "1": {"class_type": "Sorce", "inputs": {}},
+        "2": {"class_type": "Zzz", "inputs": {}},
+        "3": {"class_type": "Oddest", "inputs": {}},
+        "9": {"class_type": "Mine", "inputs": GOOD | {"image": ["1", 0]}},
+    }
+    assert [fault.sentence for fault in check(graph, ONE_OF_EACH)] == [
+        "node 1 (Sorce): the server has no node 'Sorce'. Did you mean 'Source'?",
+        "node 2 (Zzz): the server has no node 'Zzz'.",
+        "node 3 (Oddest): the server has no node 'Oddest'. Did you mean 'Odder'?",
+    ]
+
+
+def test_what_leads_to_no_output_is_not_checked_as_the_server_does_not_either() -> None:
+    graph = {
+        "1": {"class_type": "Source", "inputs": {}},
+        "8": {"class_type": "Free", "inputs": {}},
+        "9": {"class_type": "Mine", "inputs": GOOD},
+    }
+    catalogue = ONE_OF_EACH | {"Free": ONE_OF_EACH["Free"] | {"output_node": False}}
+    assert check(graph, catalogue) == []
+
+
+def test_no_output_at_this_server() -> None:
+    faults = check({"1": {"class_type": "Source", "inputs": {}}}, ONE_OF_EACH)
+    assert [fault.what for fault in faults] == ["No node gives a picture away."]
+
+
+def schnell(**values: Any) -> dict[str, Any]:
+    """flux1-schnell, with these defaults changed."""
+    return find("flux1-schnell").sample(values)
+
+
+def without(*files: str) -> dict[str, Any]:
+    """The catalogue of a server that has not these files."""
+    text = json.dumps(CATALOGUE)
+    for file in files:
+        text = text.replace(f'"{file}", ', "").replace(f', "{file}"', "").replace(f'"{file}"', "")
+    catalogue: dict[str, Any] = json.loads(text)
+    return catalogue
+
+
+def test_a_missing_model_is_told_with_file_folder_source_size_and_licence() -> None:
+    manifest = find("flux1-schnell").manifest
+    (fault,) = check(schnell(), without("flux1-schnell.safetensors"), manifest=manifest)
+    assert fault.sentence == (
+        "node 1 (UNETLoader 'Load model'), unet_name: "
+        "the server has no file 'flux1-schnell.safetensors' in models/diffusion_models."
+    )
+    assert fault.remedy == (
+        "Get it from https://huggingface.co/Comfy-Org/flux1-schnell/resolve/main/"
+        "flux1-schnell.safetensors (22.15 GiB, Apache-2.0); put it into models/diffusion_models/."
+    )
+
+
+def test_every_missing_model_is_told_at_once() -> None:
+    manifest = find("flux1-schnell").manifest
+    gone = without(*(model.file for model in manifest.models))
+    assert [fault.input for fault in check(schnell(), gone, manifest=manifest)] == [
+        "unet_name",
+        "clip_name1",
+        "clip_name2",
+        "vae_name",
+    ]
+
+
+def test_a_missing_file_that_no_manifest_speaks_of_is_told_with_its_folder() -> None:
+    (fault,) = check(schnell(unet="flux1-dev-own.safetensors"), CATALOGUE)
+    assert fault.what == (
+        "the server has no file 'flux1-dev-own.safetensors' in models/diffusion_models. "
+        "Did you mean 'flux1-dev.safetensors'?"
+    )
+    assert fault.remedy == "Put it into models/diffusion_models/."
+
+
+def test_a_file_in_a_folder_of_the_server_counts_as_there() -> None:
+    text = json.dumps(CATALOGUE).replace('"ae.safetensors"', '"flux\\\\ae.safetensors"')
+    assert check(schnell(), json.loads(text)) == []
+
+
+def test_a_file_in_several_folders_must_be_chosen() -> None:
+    text = json.dumps(CATALOGUE).replace(
+        '"ae.safetensors"', '"a/ae.safetensors", "b/ae.safetensors"'
+    )
+    (fault,) = check(schnell(), json.loads(text))
+    assert fault.what == "the server has 'ae.safetensors' in several folders."
+    assert fault.remedy == "Name one of: a/ae.safetensors, b/ae.safetensors."
+
+
+@pytest.mark.parametrize("version", ["0.9.1", "v0.9.1-3-gabc", "0.3.75", "0.9"])
+def test_a_server_that_is_too_old_is_told(version: str) -> None:
+    klein = find("flux2-klein")
+    (fault,) = check(klein.sample(), CATALOGUE, manifest=klein.manifest, version=version)
+    assert fault.what == (f"The server runs ComfyUI {version}; this workflow needs 0.9.2 or later.")
+
+
+@pytest.mark.parametrize("version", ["0.9.2", "0.10.0", "v1.0", "nightly", "", None])
+def test_a_server_that_is_new_enough_or_does_not_say_is_not_blamed(version: str | None) -> None:
+    klein = find("flux2-klein")
+    assert check(klein.sample(), CATALOGUE, manifest=klein.manifest, version=version) == []
+
+
+def test_nodes_that_an_old_server_lacks_come_with_an_update() -> None:
+    old = {k: v for k, v in CATALOGUE.items() if "Flux2" not in k}
+    klein = find("flux2-klein")
+    faults = check(klein.sample(), old, manifest=klein.manifest, version="0.3.64")
+    assert [(fault.node, fault.remedy) for fault in faults] == [
+        ("", "Update ComfyUI."),
+        ("6", "Update ComfyUI to 0.9.2 or later."),
+        ("7", "Update ComfyUI to 0.9.2 or later."),
+    ]
+
+
+def test_what_a_server_says_cannot_steer_a_terminal() -> None:
+    manifest = Manifest(comfyui="9.0")
+    faults = check(schnell(), CATALOGUE, manifest=manifest, version="0.1\x1b[2J")
+    assert faults[0].what == "The server runs ComfyUI 0.1[2J; this workflow needs 9.0 or later."

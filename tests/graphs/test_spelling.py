@@ -1,0 +1,63 @@
+"""A model's file goes by the name that the server has for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagen.graphs import localise
+from imagen.graphs.spelling import spellings
+
+LOADER: dict[str, Any] = {"class_type": "VAELoader", "inputs": {"vae_name": "flux/ae.safetensors"}}
+
+
+def catalogue(*files: str) -> dict[str, Any]:
+    """A server that has these files for VAELoader."""
+    return {"VAELoader": {"input": {"required": {"vae_name": [list(files)]}}}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "alike"),
+    [
+        pytest.param("ae.sft", ["ae.sft", "flux/ae.sft"], ["ae.sft"], id="as written"),
+        pytest.param("flux/ae.sft", ["flux\\ae.sft", "ae.sft"], ["flux\\ae.sft"], id="separator"),
+        pytest.param("flux\\ae.sft", ["flux/ae.sft"], ["flux/ae.sft"], id="other separator"),
+        pytest.param("ae.sft", ["x.sft", "flux\\ae.sft"], ["flux\\ae.sft"], id="in a folder"),
+        pytest.param("flux/ae.sft", ["ae.sft"], ["ae.sft"], id="not in a folder"),
+        pytest.param("ae.sft", ["AE.SFT"], ["AE.SFT"], id="case"),
+        pytest.param("ae.sft", ["a/ae.sft", "b/ae.sft"], ["a/ae.sft", "b/ae.sft"], id="several"),
+        pytest.param("ae.sft", ["aeae.sft", 5], [], id="none"),
+    ],
+)
+def test_the_nearest_likeness_wins(asked: str, there: list[Any], alike: list[str]) -> None:
+    assert spellings(asked, there) == alike
+
+
+def test_a_graph_takes_the_servers_spelling_and_the_original_stays() -> None:
+    graph = {"1": LOADER}
+    local = localise(graph, catalogue("flux\\ae.safetensors"))
+    assert local["1"]["inputs"] == {"vae_name": "flux\\ae.safetensors"}
+    assert graph == {
+        "1": {"class_type": "VAELoader", "inputs": {"vae_name": "flux/ae.safetensors"}}
+    }
+
+
+@pytest.mark.parametrize(
+    "object_info",
+    [
+        pytest.param(catalogue(), id="no files"),
+        pytest.param(catalogue("a/ae.safetensors", "b/ae.safetensors"), id="several"),
+        pytest.param({}, id="no such class"),
+        pytest.param({"VAELoader": None}, id="malformed class"),
+        pytest.param({"VAELoader": {"input": {"required": []}}}, id="malformed inputs"),
+    ],
+)
+def test_what_the_server_has_not_keeps_its_name(object_info: dict[str, Any]) -> None:
+    assert localise({"1": LOADER, "2": "no node"}, object_info)["1"] == LOADER
+
+
+def test_a_choice_that_is_no_file_keeps_its_name() -> None:
+    graph = {"1": {"class_type": "KSampler", "inputs": {"sampler_name": "EULER"}}}
+    object_info = {"KSampler": {"input": {"required": {"sampler_name": [["euler"]]}}}}
+    assert localise(graph, object_info) == graph

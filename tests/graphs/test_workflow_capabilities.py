@@ -1,0 +1,106 @@
+"""A workflow's tokens are what it accepts, as its manifest says or their names tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagen.capabilities import Parameter
+from imagen.errors import WorkflowError
+from imagen.graphs import Manifest, Workflow
+from imagen.graphs.workflow import inferred_manifest
+
+
+def workflow(*tokens: str, **manifest: Any) -> Workflow:
+    """A workflow of these tokens, and of this manifest if any."""
+    inputs = {f"input {token}": f"$<{token}>" for token in tokens}
+    graph = {"1": {"class_type": "SaveImage", "inputs": inputs}}
+    explained = Manifest.model_validate(manifest) if manifest else inferred_manifest(graph)
+    return Workflow("mine", graph, explained, "here")
+
+
+def test_tokens_go_by_their_canonical_names() -> None:
+    assert workflow("seed", "batch_size", "unet").tokens == {"seed", "count", "unet"}
+
+
+def test_only_parameters_with_a_token_are_accepted() -> None:
+    mine = workflow("steps", parameters={"steps": {"type": "int"}, "cfg": {"type": "float"}})
+    assert list(mine.capabilities().parameters) == ["steps"]
+
+
+def test_parameters_keep_the_manifests_order() -> None:
+    mine = workflow("a", "b", "c", parameters={"c": {}, "a": {}})
+    assert list(mine.capabilities().parameters) == ["c", "a", "b"]
+
+
+def test_task_and_reasons_come_from_the_manifest() -> None:
+    accepted = workflow("a", task="upscale", without={"cfg": "no use"}).capabilities()
+    assert accepted.tasks == ("upscale",)
+    assert accepted.without == {"cfg": "no use"}
+
+
+@pytest.mark.parametrize(
+    ("token", "parameter"),
+    [
+        ("prompt", Parameter(type="string")),
+        ("negative", Parameter(type="string", default="")),
+        ("seed", Parameter(type="int", min=0)),
+        ("steps", Parameter(type="int", min=1, max=10000)),
+        ("count", Parameter(type="int", min=1, default=1)),
+        ("strength", Parameter(type="float", min=0, max=1, default=1.0)),
+        ("width", Parameter(type="int", min=16, max=16384)),
+        ("anything", Parameter(type="json")),
+    ],
+)
+def test_without_a_manifest_a_name_tells_what_it_may(token: str, parameter: Parameter) -> None:
+    assert workflow(token).capabilities().parameters[token] == parameter
+
+
+@pytest.mark.parametrize(
+    ("tokens", "task"),
+    [
+        (("prompt",), "text-to-image"),
+        (("prompt", "input_image"), "image-to-image"),
+        (("image", "mask"), "inpaint"),
+    ],
+)
+def test_without_a_manifest_the_tokens_tell_the_task(tokens: tuple[str, ...], task: str) -> None:
+    assert workflow(*tokens).capabilities().tasks == (task,)
+
+
+def test_an_override_is_another_default() -> None:
+    accepted = workflow("unet", "steps").capabilities({"unet": "other.safetensors", "steps": 8})
+    assert accepted.parameters["unet"].default == "other.safetensors"
+    assert accepted.parameters["steps"].default == 8
+
+
+def test_an_override_may_go_by_another_common_name() -> None:
+    assert workflow("count").capabilities({"batch_size": 4}).parameters["count"].default == 4
+
+
+def test_an_override_of_no_token_gets_the_nearest_one() -> None:
+    with pytest.raises(WorkflowError) as caught:
+        workflow("steps", "seed").capabilities({"stesp": 4})
+    assert caught.value.message == (
+        "The workflow 'mine' has no parameter 'stesp'. Did you mean 'steps'?"
+    )
+    assert caught.value.remedy == "It has: seed, steps."
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("four", "Workflow 'mine': steps must be a whole number, not 'four'."),
+        (0, "Workflow 'mine': steps can't be 0; the nearest is 1."),
+    ],
+)
+def test_an_override_must_fit_its_parameter(value: Any, says: str) -> None:
+    with pytest.raises(WorkflowError) as caught:
+        workflow("steps").capabilities({"steps": value})
+    assert caught.value.message == says
+
+
+def test_a_sample_has_the_defaults_and_keeps_the_other_tokens() -> None:
+    inputs = workflow("steps", "seed", "batch_size").sample({"steps": 8})["1"]["inputs"]
+    assert inputs == {"input steps": 8, "input seed": "$<seed>", "input batch_size": 1}
