@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -14,6 +13,7 @@ from imagen.invalid import problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from importlib.metadata import EntryPoint
 
 __all__ = [
     "Adapter",
@@ -34,6 +34,8 @@ BUILT_IN = ("comfyui", "mock")
 
 def kinds() -> list[str]:
     """The kinds of backend that are installed: the built-in ones and those of plug-ins."""
+    from importlib.metadata import entry_points  # slow, and only needed for plug-ins
+
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
 
 
@@ -42,10 +44,23 @@ def load(kind: str) -> Adapter[Any]:
     if kind in BUILT_IN:
         adapter: Adapter[Any] = import_module(f"imagen.backends.{kind}").adapter
         return adapter
+    from importlib.metadata import entry_points
+
     for installed in entry_points(group=GROUP, name=kind):
-        plugin: Adapter[Any] = installed.load()
-        return plugin
+        return _plugged_in(installed)
     raise UnknownBackend(kind, kinds(), what="kind of backend")
+
+
+def _plugged_in(point: EntryPoint) -> Adapter[Any]:
+    try:
+        plugin = point.load()
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise ConfigError(
+            f"The plug-in for backends of type {point.name!r} can't be loaded: {error}"
+        ) from error
+    if not isinstance(plugin, Adapter):
+        raise ConfigError(f"The plug-in for backends of type {point.name!r} is no Adapter.")
+    return plugin
 
 
 def configure(

@@ -1,8 +1,9 @@
 """The configuration: settings, where they come from, and what is wrong with them."""
 
-from imagen.config.example import example
+from imagen.config.credentials import masked, variables
+from imagen.config.example import example, example_with
 from imagen.config.loading import VARIABLES, Checked, check, load
-from imagen.config.places import find
+from imagen.config.places import find, usual
 from imagen.config.settings import Limits, OutputSettings, Settings, Style
 
 __all__ = [
@@ -14,6 +15,10 @@ __all__ = [
     "Style",
     "check",
     "example",
+    "example_with",
     "find",
     "load",
+    "masked",
+    "usual",
+    "variables",
 ]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from imagen.invalid import Path as KeyPath
 
 _DEEPEST = 60
+_SMALL = 1000
+"""What is no longer can't nest deeply enough to harm the parser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +52,20 @@ def read(source: Path) -> Document:
     Raises ConfigError, with line and column, for what is no YAML mapping of text keys.
     """
     text = _text(source)
+    too_deep = _problem(source, f"is nested in itself, or more than {_DEEPEST} levels deep")
     try:
+        if len(text) > _SMALL and _too_deep_to_parse(text):
+            raise too_deep
         values = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         raise _refused(source, text, error) from error
     except yaml.reader.ReaderError as error:
         raise _unprintable(source, text) from error
-    except RecursionError as error:
-        raise _problem(source, "is nested too deeply") from error
     if not isinstance(values, dict | None):
         what = "must hold keys and values, such as `backend: mock`"
         raise _problem(source, f"{what}, not {_NAMES.get(type(values), 'a single value')}")
     if _too_deep(values, _DEEPEST):
-        raise _problem(source, f"is nested in itself, or more than {_DEEPEST} levels deep")
+        raise too_deep
     return Document(source, text, values or {})
 
 
@@ -191,3 +194,14 @@ def _too_deep(value: Any, left: int) -> bool:
         return False
     inner = value.values() if isinstance(value, dict) else value
     return left == 0 or any(_too_deep(item, left - 1) for item in inner)
+
+
+def _too_deep_to_parse(text: str) -> bool:
+    """Whether libyaml, which recurses, would end the process; its events don't recurse."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            return True
+    return False

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 _NAME = "imagen.example.yaml"
 
@@ -12,3 +16,27 @@ def example() -> str:
     package = Path(__file__).parent.parent
     installed = package / _NAME
     return (installed if installed.is_file() else package.parent / _NAME).read_text("utf-8")
+
+
+def example_with(blocks: Mapping[str, Mapping[str, Any]], notes: Iterable[str] = ()) -> str:
+    """The example with these backends instead of its own, the first of them the default.
+
+    The mock stays. `notes` stand below them as comments.
+    """
+    lines = example().split("\n")
+    start = lines.index("backends:")
+    end = next(i for i in range(start + 1, len(lines)) if lines[i] and lines[i][0] != " ")
+    lines[start:end] = [
+        *_yaml({"backends": {**blocks, "mock": {"type": "mock"}}}),
+        *(f"  # {note}" for note in notes),
+        "",
+    ]
+    at = lines.index("backend: mock")
+    lines[at : at + 1] = _yaml({"backend": next(iter(blocks), "mock")})
+    return "\n".join(lines)
+
+
+def _yaml(values: Mapping[str, Any]) -> list[str]:
+    import yaml
+
+    return yaml.safe_dump(values, sort_keys=False, width=96).splitlines()

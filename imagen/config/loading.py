@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from imagen.config.credentials import exposed
 from imagen.config.places import default_state_dir, expanded, find
 from imagen.config.settings import Settings
 from imagen.errors import ConfigError
@@ -103,8 +104,6 @@ def _filled(values: dict[str, Any]) -> dict[str, Any]:
 
 def _faults(values: dict[str, Any]) -> list[Problem]:
     """All that is wrong; where a secret stands, only that: other sentences might quote it."""
-    from imagen.config.credentials import exposed
-
     secrets = exposed(values)
     others = [*_untyped(values), *_invalid(values)]
     return secrets + [p for p in others if not any(_within(s.path, p.path) for s in secrets)]

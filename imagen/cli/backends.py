@@ -1,0 +1,144 @@
+"""imagen backends: which there are, and what they lack."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import click
+
+from imagen.cli.options import config_option, json_option
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from imagen.config import Settings
+
+_ALWAYS = "mock"
+"""The backend that needs no configuration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One backend, and whether it could work."""
+
+    name: str
+    kind: str
+    title: str = ""
+    default: bool = False
+    ok: bool | None = None
+    """None where nothing is wrong so far and its engine was not asked."""
+    summary: str = "configured"
+    remedies: tuple[str, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Ask each engine whether it could work now.")
+@config_option
+@json_option
+def backends(check: bool, config_path: Path | None, as_json: bool) -> None:
+    """List the backends, and what they lack.
+
+    With --check the exit code is 4 where one could not work now.
+    """
+    from imagen.config import load
+
+    settings = load(config_path)
+    found = list(rows(settings, check=check))
+    kinds = registered()
+    if as_json:
+        body = {"backends": [asdict(row) for row in found], "kinds": kinds}
+        click.echo(json.dumps(body, indent=2))
+    else:
+        click.echo("\n".join([*_table(found), "", *_kinds(kinds)]))
+    if check and not all(row.ok for row in found):
+        sys.exit(4)
+
+
+def rows(
+    settings: Settings, *, check: bool, environ: Mapping[str, str] = os.environ
+) -> Iterator[Row]:
+    """A row for each backend, one after another; an error of one is its row."""
+    names = list(dict.fromkeys([*settings.backends, _ALWAYS]))
+    for name in names:
+        row = _configured(name, settings, environ)
+        yield _asked(row, settings) if check and row.ok is None else row
+
+
+def registered() -> dict[str, str]:
+    """Every kind of backend that is installed, with a line about it."""
+    from imagen.backends import kinds
+
+    return {kind: _summary(kind) for kind in kinds()}
+
+
+def _configured(name: str, settings: Settings, environ: Mapping[str, str]) -> Row:
+    """What can be told of a backend without its engine."""
+    from imagen.cli.validation import block_problems, unset
+
+    block = settings.backends.get(name, {})
+    row = Row(
+        name=name,
+        kind=str(block.get("type", name)),
+        title=str(block.get("title") or ""),
+        default=name == settings.backend,
+    )
+    found = [*block_problems(name, settings), *unset(name, settings, environ)]
+    if not found:
+        return row
+    remedies = tuple(text for p in found for text in p.remedy.splitlines())
+    faults = (replace(p, path=p.path[2:]).sentence for p in found)
+    return replace(row, ok=False, summary="; ".join(faults), remedies=remedies)
+
+
+def _asked(row: Row, settings: Settings) -> Row:
+    """The row with what the engine says."""
+    from imagen.backends import open_backend
+    from imagen.errors import ImagenError
+
+    try:
+        with closing(open_backend(row.name, settings.backends, settings.shared())) as engine:
+            health = engine.check()
+    except ImagenError as error:
+        return replace(row, ok=False, summary=error.message, remedies=(error.remedy,))
+    return replace(
+        row,
+        ok=health.ok,
+        summary=health.summary,
+        remedies=health.remedies,
+        facts=dict(health.facts),
+    )
+
+
+def _summary(kind: str) -> str:
+    from imagen.backends import load
+    from imagen.errors import ImagenError
+
+    try:
+        return load(kind).summary
+    except ImagenError as error:
+        return error.message
+
+
+def _table(found: list[Row]) -> Iterator[str]:
+    names = [f"{row.name} (default)" if row.default else row.name for row in found]
+    wide, kind_wide = max(map(len, names)), max(len(row.kind) for row in found)
+    for name, row in zip(names, found, strict=True):
+        summary = one_line(row.summary, limit=400)
+        yield f"{name:{wide}}  {row.kind:{kind_wide}}  {summary}"
+        indent = " " * (wide + kind_wide + 4)
+        details = [row.title, *row.remedies, *(f"{k}: {v}" for k, v in row.facts.items())]
+        yield from (indent + one_line(text, limit=400) for text in details if text)
+
+
+def _kinds(kinds: dict[str, str]) -> Iterator[str]:
+    yield "Kinds of backend, for `type:` in the configuration:"
+    wide = max(map(len, kinds))
+    yield from (f"  {kind:{wide}}  {one_line(summary)}" for kind, summary in kinds.items())

@@ -1,0 +1,144 @@
+"""imagen config: write, check and show the configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.options import config_option, json_option
+from imagen.text import printable
+
+if TYPE_CHECKING:
+    from imagen.cli.validation import Report
+    from imagen.config import Settings
+    from imagen.invalid import Problem
+
+
+@click.group()
+def config() -> None:
+    """Write, check and show the configuration."""
+
+
+@config.command()
+@click.option("--detect", is_flag=True, help="Ask a ComfyUI which workflows it can run.")
+@click.option("--url", default="", help="Where that ComfyUI is, if not at its usual address.")
+def init(detect: bool, url: str) -> None:
+    """Print a configuration to begin with: imagen config init > imagen.yaml"""
+    from imagen.config import example
+
+    click.echo(_detected(url) if detect or url else example(), nl=False)
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@config_option
+@json_option
+def validate(file: Path | None, config_path: Path | None, as_json: bool) -> None:
+    """Tell all that is wrong with the configuration, or with FILE; no engine is asked.
+
+    The exit code is 2 where something is wrong.
+    """
+    from imagen.cli.validation import report
+
+    found = report(file or config_path)
+    click.echo(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found))
+    if found.problems:
+        sys.exit(2)
+
+
+@config.command()
+@config_option
+def path(config_path: Path | None) -> None:
+    """Print where the configuration in force lies; nothing where there is none."""
+    from imagen.config import find, usual
+
+    source = find(config_path)
+    if source is not None:
+        click.echo(source.absolute())
+        return
+    places = ", ".join(str(place) for place in usual(os.environ, Path()))
+    click.echo(f"There is no configuration; the defaults apply. Looked for: {places}", err=True)
+
+
+@config.command()
+@config_option
+@json_option
+def show(config_path: Path | None, as_json: bool) -> None:
+    """Print the settings in force, defaults included; secrets are masked."""
+    from imagen.cli.resolved import resolved
+    from imagen.config import load
+
+    settings = load(config_path)
+    values = resolved(settings, os.environ)
+    click.echo(json.dumps(values, indent=2) if as_json else _shown(values, settings))
+
+
+def _detected(url: str) -> str:
+    """A configuration with a backend for each workflow that the ComfyUI can run."""
+    from imagen.backends import load
+    from imagen.config import example_with
+    from imagen.graphs import listing
+
+    detect = load("comfyui").detect
+    blocks = dict(detect(url)) if detect else {}
+    running = {block.get("workflow") for block in blocks.values()}
+    lacking = [workflow.name for workflow in listing(()) if workflow.name not in running]
+    notes = [
+        "These can't run there yet:",
+        *(f"  {name}" for name in lacking),
+        "`imagen workflows check NAME --backend B` says what one of them lacks.",
+    ]
+    if not blocks:
+        click.echo("No bundled workflow can run there yet: only the mock is set up.", err=True)
+    return example_with(blocks, notes if lacking else ())
+
+
+def _as_text(found: Report) -> str:
+    where = str(found.source or "The defaults")
+    lines = [line for p in found.problems for line in _told("error", p)]
+    lines += [line for p in found.warnings for line in _told("warning", p)]
+    count = len(found.problems)
+    verdict = f"{count} problem{'s' if count > 1 else ''}" if count else "ok"
+    return printable("\n".join([*lines, f"{where}: {verdict}"]))
+
+
+def _told(kind: str, problem: Problem) -> list[str]:
+    line = f"line {problem.line}: " if problem.line else ""
+    remedy = [f"    {text}" for text in problem.remedy.splitlines()]
+    return [f"{kind}: {line}{problem.sentence}", *remedy]
+
+
+def _as_json(found: Report) -> dict[str, Any]:
+    return {
+        "ok": not found.problems,
+        "file": str(found.source) if found.source else None,
+        "problems": [_problem(problem) for problem in found.problems],
+        "warnings": [_problem(problem) for problem in found.warnings],
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    from imagen.invalid import dotted
+
+    return {
+        "key": dotted(problem.path),
+        "line": problem.line,
+        "what": problem.what,
+        "remedy": problem.remedy,
+    }
+
+
+def _shown(values: dict[str, Any], settings: Settings) -> str:
+    import yaml
+
+    notes = [f"file: {settings.source or 'none, the defaults apply'}"]
+    notes += [f"{name} is {state}" for name, state in values["environment"].items()]
+    notes += values["problems"]
+    keys = {key: values[key] for key in type(settings).model_fields}
+    body = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True, width=96)
+    return printable("".join(f"# {line}\n" for n in notes for line in n.splitlines()) + body)[:-1]

@@ -1,0 +1,112 @@
+"""What is wrong with a configuration, the backends' own blocks included; no engine is asked."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imagen.backends import configure
+from imagen.config import Settings, check, find, variables
+from imagen.errors import ConfigError, ImagenError, MissingDependency, Unauthorized, UnknownBackend
+from imagen.invalid import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from imagen.invalid import Path as KeyPath
+
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All that is wrong with a configuration, and what may yet keep it from working."""
+
+    source: Path | None
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+def report(path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Report:
+    """The report on the configuration named, or on the one in force.
+
+    Raises ConfigError where there is none of that name.
+    """
+    source = find(path, environ=environ)
+    try:
+        checked = check(path, environ=environ)
+    except ConfigError as error:
+        if not error.problems:
+            raise
+        return Report(source=source, problems=error.problems)
+    settings = checked.settings
+    found = [*_all_blocks(settings), *_default(settings, checked.problems, environ)]
+    warnings = [w for name in settings.backends for w in unset(name, settings, environ)]
+    return Report(
+        source=source,
+        problems=checked.located([*checked.problems, *found]),
+        warnings=checked.located(warnings),
+    )
+
+
+def block_problems(name: str, settings: Settings) -> list[Problem]:
+    """What is wrong with one backend, as far as it can be known without its engine."""
+    at = ("backends", name)
+    try:
+        adapter, config = configure(name, settings.backends, settings.shared())
+        with closing(adapter.open(config)) as engine:
+            engine.capabilities()
+    except UnknownBackend as error:
+        return [Problem((*at, "type"), error.message, error.remedy)]
+    except Unauthorized:
+        return []  # a variable that is not set: `unset` tells
+    except ImagenError as error:
+        found = getattr(error, "problems", ())
+        return list(found) or [Problem(_blamed(at, settings, error), error.message, error.remedy)]
+    return []
+
+
+def unset(
+    name: str, settings: Settings, environ: Mapping[str, str] = os.environ
+) -> Iterator[Problem]:
+    """A problem for each environment variable that a backend names and that is not set."""
+    for path, variable in variables(settings.backends.get(name, {})):
+        if environ.get(variable):
+            continue
+        # What does not look like a variable's name may be the secret itself.
+        shown = f" {variable}" if _VARIABLE.fullmatch(variable) else ""
+        what = f"the environment variable{shown} named here is not set"
+        yield Problem(("backends", name, *path), what, f"Set it before {name} is used.")
+
+
+def _all_blocks(settings: Settings) -> Iterator[Problem]:
+    for name in settings.backends:
+        yield from block_problems(name, settings)
+
+
+def _default(
+    settings: Settings, found: tuple[Problem, ...], environ: Mapping[str, str]
+) -> Iterator[Problem]:
+    """What is wrong with the choice of the default backend."""
+    name = settings.backend
+    told = any(problem.path[:2] in (("backends",), ("backends", name)) for problem in found)
+    if name in settings.backends or told:
+        return
+    by = " IMAGEN_BACKEND says so." if environ.get("IMAGEN_BACKEND") else ""
+    try:
+        configure(name, settings.backends, settings.shared())
+    except UnknownBackend as error:
+        yield Problem(("backend",), f"{error.message}{by}", error.remedy)
+    except ConfigError as error:
+        yield Problem(("backend",), f"{name} can't be used without a block: {error.message}{by}")
+
+
+def _blamed(at: KeyPath, settings: Settings, error: ImagenError) -> KeyPath:
+    """The key that an error of opening a backend is about."""
+    if isinstance(error, MissingDependency):
+        return (*at, "type")
+    return (*at, "workflow") if "workflow" in settings.backends.get(str(at[-1]), {}) else at
