@@ -1,0 +1,231 @@
+"""imagen workflows: list them, show what one takes and needs, and check one."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.options import config_option, json_option
+from imagen.text import one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from imagen.capabilities import Parameter
+    from imagen.config import Settings
+    from imagen.graphs import Entry, Fault, Workflow
+
+
+@click.group()
+def workflows() -> None:
+    """List, show and check workflows."""
+
+
+@workflows.command("list")
+@config_option
+@json_option
+def list_(config_path: Path | None, as_json: bool) -> None:
+    """List the workflows: your own folders', and those that ship with imagen."""
+    from imagen.graphs import entries
+
+    found = entries(_settings(config_path).workflow_dirs)
+    if as_json:
+        _say(json.dumps([_entry_facts(entry) for entry in found], indent=2))
+        return
+    for line in _columns([_entry_row(entry) for entry in found]):
+        _say(line)
+
+
+@workflows.command()
+@click.argument("name")
+@config_option
+@json_option
+def show(name: str, config_path: Path | None, as_json: bool) -> None:
+    """Show what a workflow takes, and which models it needs: NAME is a name or a file."""
+    workflow = _found(name, _settings(config_path))
+    if as_json:
+        _say(json.dumps(_facts(workflow), indent=2))
+        return
+    for line in _page(workflow):
+        _say(line)
+
+
+@workflows.command()
+@click.argument("name")
+@click.option("--backend", metavar="NAME", help="Ask this backend's server, too; nothing is made.")
+@config_option
+@json_option
+def check(name: str, backend: str | None, config_path: Path | None, as_json: bool) -> int:
+    """Say all that is wrong with a workflow: NAME is a name or a file."""
+    from imagen.graphs import faults
+
+    settings = _settings(config_path)
+    workflow = _found(name, settings)
+    found = faults(workflow)
+    if backend is not None:
+        found = list(dict.fromkeys([*found, *_faults_there(workflow, name, backend, settings)]))
+    if as_json:
+        _say(json.dumps(_verdict(workflow, found), indent=2))
+    else:
+        _tell(workflow, found, backend)
+    return 2 if found else 0
+
+
+def _settings(config_path: Path | None) -> Settings:
+    from imagen.config import load
+
+    return load(config_path)
+
+
+def _found(name: str, settings: Settings) -> Workflow:
+    from imagen.graphs import find
+
+    return find(name, settings.workflow_dirs)
+
+
+def _faults_there(workflow: Workflow, name: str, backend: str, settings: Settings) -> list[Fault]:
+    """The faults at a backend's server, with its own defaults where this is its workflow."""
+    from imagen.graphs import check as check_there
+    from imagen.spine import open_named
+
+    block = settings.backends.get(backend, {})
+    overrides = block.get("parameters", {}) if block.get("workflow") == name else {}
+    with closing(open_named(backend, settings)) as engine:
+        _need_comfyui(backend, block)
+        from imagen.backends.comfyui import catalogue
+
+        object_info, version = catalogue(engine)
+    bound = workflow.sample(overrides)
+    return check_there(bound, object_info, manifest=workflow.manifest, version=version)
+
+
+def _need_comfyui(backend: str, block: dict[str, Any]) -> None:
+    from imagen.errors import ConfigError
+
+    if block.get("type", backend) != "comfyui":
+        raise ConfigError(
+            f"The backend {backend!r} is no ComfyUI server, so it has no nodes to check against.",
+            remedy="Name a backend of type: comfyui.",
+        )
+
+
+def _tell(workflow: Workflow, found: Sequence[Fault], backend: str | None) -> None:
+    for fault in found:
+        _say(fault.sentence)
+        if fault.remedy:
+            _say(f"  {fault.remedy}")
+    where = f" on {backend}" if backend else ""
+    count = f"{len(found)} fault{'s' if len(found) > 1 else ''}" if found else "ok"
+    _say(f"{workflow.name}{where}: {count}")
+
+
+def _verdict(workflow: Workflow, found: Iterable[Fault]) -> dict[str, Any]:
+    keys = ("node", "title", "input", "what", "remedy")
+    told = [{key: getattr(fault, key) for key in keys} for fault in found]
+    return {
+        "workflow": workflow.name,
+        "source": workflow.source,
+        "ok": not told,
+        "faults": told,
+    }
+
+
+def _entry_row(entry: Entry) -> tuple[str, ...]:
+    if entry.workflow is None:
+        return entry.name, "can't be read", str(entry.error).splitlines()[0], entry.source
+    source = f"{entry.source} (hidden by {entry.hidden_by})" if entry.hidden_by else entry.source
+    return entry.name, entry.workflow.manifest.task, entry.workflow.manifest.title, source
+
+
+def _entry_facts(entry: Entry) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "name": entry.name,
+        "source": entry.source,
+        "hidden_by": entry.hidden_by,
+        "error": str(entry.error) if entry.error else "",
+    }
+    if entry.workflow is None:
+        return facts
+    manifest = entry.workflow.manifest
+    return facts | {"title": manifest.title, "task": manifest.task, "licence": manifest.licence}
+
+
+def _facts(workflow: Workflow) -> dict[str, Any]:
+    manifest = workflow.manifest.model_dump(mode="json")
+    parameters = {
+        name: parameter.model_dump(mode="json", exclude_none=True)
+        for name, parameter in workflow.parameters.items()
+    }
+    return {"name": workflow.name, "source": workflow.source, **manifest, "parameters": parameters}
+
+
+def _page(workflow: Workflow) -> Iterator[str]:
+    manifest = workflow.manifest
+    yield f"{workflow.name}: {manifest.title}" if manifest.title else workflow.name
+    yield from _wrapped(manifest.description)
+    yield ""
+    yield from _columns(_heads(workflow))
+    parameters = [(_parameter_row(n, p), p.description) for n, p in workflow.parameters.items()]
+    yield from _section("Parameters", parameters)
+    models = [((f"{m.folder}/{m.file}", m.size, m.licence), m.source) for m in manifest.models]
+    yield from _section("Models, below ComfyUI's models/", models)
+    yield from _section("Not taken", [(row, "") for row in manifest.without.items()])
+
+
+def _heads(workflow: Workflow) -> list[tuple[str, ...]]:
+    manifest = workflow.manifest
+    needs = f"{manifest.comfyui} or later" if manifest.comfyui else ""
+    heads = (
+        ("Source", workflow.source),
+        ("Task", manifest.task),
+        ("Licence", manifest.licence),
+        ("ComfyUI", needs),
+    )
+    return [head for head in heads if head[1]]
+
+
+def _parameter_row(name: str, parameter: Parameter) -> tuple[str, ...]:
+    default = parameter.default
+    shown = "" if default is None else f"= {json.dumps(default, ensure_ascii=False)}"
+    return name, parameter.type, shown, _range(parameter)
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.choices is not None:
+        return "one of " + ", ".join(parameter.choices)
+    low, high = parameter.min, parameter.max
+    span = f"{low:g} to {high:g}" if low is not None and high is not None else ""
+    span = span or (f"at least {low:g}" if low is not None else "")
+    span = span or (f"at most {high:g}" if high is not None else "")
+    step = f"in steps of {parameter.multiple_of}" if parameter.multiple_of else ""
+    return ", ".join(part for part in (span, step) if part)
+
+
+def _section(heading: str, rows: Sequence[tuple[tuple[str, ...], str]]) -> Iterator[str]:
+    """A heading, and under it each row with what more there is to say of it on lines below."""
+    if rows:
+        yield from ("", heading)
+    for line, (_, more) in zip(_columns([row for row, _ in rows]), rows, strict=True):
+        yield f"  {line}"
+        yield from (f"      {part}" for part in _wrapped(more))
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines whose cells stand under each other."""
+    cells = [[one_line(cell, limit=400) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+
+
+def _wrapped(text: str) -> list[str]:
+    from textwrap import wrap
+
+    return wrap(printable(text), 94, break_long_words=False, break_on_hyphens=False)
+
+
+def _say(text: str) -> None:
+    click.echo(printable(text))

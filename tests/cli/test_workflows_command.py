@@ -1,0 +1,251 @@
+"""imagen workflows list, show and check."""
+
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from imagen.cli import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CATALOGUE = Path(__file__).parent.parent / "graphs" / "catalogue.json"
+BROKEN = {
+    "1": {"class_type": "Thing", "inputs": {"a": ["7", 0], "b": "$<stesp>"}},
+    "9": {"class_type": "SaveImage", "inputs": {}},
+}
+
+
+class _Server(ThreadingHTTPServer):
+    """A ComfyUI that only says what it has."""
+
+    daemon_threads = True
+    version = "0.9.2"
+    object_info = json.loads(CATALOGUE.read_text("utf-8"))
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answer what a check asks."""
+        said = {
+            "/object_info": self.server.object_info,
+            "/system_stats": {"system": {"comfyui_version": self.server.version}, "devices": []},
+        }[self.path]
+        body = json.dumps(said).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[_Server]:
+    """A server of the test catalogue."""
+    with _Server(("127.0.0.1", 0), _Answer) as serving:
+        thread = Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield serving
+        serving.shutdown()
+        thread.join()
+
+
+def configured(**settings: Any) -> None:
+    """Write this configuration into the working folder; JSON is YAML."""
+    Path("imagen.yaml").write_text(json.dumps(settings), "utf-8")
+
+
+def studio(server: _Server, **block: Any) -> None:
+    """Configure the server as the backend `studio`."""
+    url = f"http://127.0.0.1:{server.server_port}"
+    configured(backends={"studio": {"type": "comfyui", "url": url} | block})
+
+
+def put(name: str, graph: dict[str, Any]) -> Path:
+    """A workflow in the folder `mine`."""
+    folder = Path("mine")
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(graph), "utf-8")
+    return folder / f"{name}.json"
+
+
+def test_list_names_each_workflow_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["workflows", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 13
+    assert lines[1].split("  ")[0] == "flux1-schnell"
+    assert lines[1].endswith("FLUX.1 [schnell]             bundled")
+
+
+def test_list_shows_what_is_hidden_and_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    path = put("sdxl", BROKEN).resolve()
+    put("torn", {}).write_text("{", "utf-8")
+    configured(workflow_dirs=[str(path.parent)])
+    assert run(["workflows", "list"]) == 0
+    said = capsys.readouterr().out
+    assert f"bundled (hidden by {path})" in said
+    assert "torn" in said
+    assert "can't be read" in said
+
+
+def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    put("torn", {}).write_text("{", "utf-8")
+    configured(workflow_dirs=[str(Path("mine").resolve())])
+    assert run(["workflows", "list", "--json"]) == 0
+    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert listed["sd15"] == {
+        "name": "sd15",
+        "source": "bundled",
+        "hidden_by": "",
+        "error": "",
+        "title": "Stable Diffusion 1.5",
+        "task": "text-to-image",
+        "licence": "CreativeML Open RAIL-M",
+    }
+    assert "is not JSON" in listed["torn"]["error"]
+
+
+def test_show_tells_parameters_models_and_what_is_not_taken(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["workflows", "show", "flux1-schnell"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("flux1-schnell: FLUX.1 [schnell]\n")
+    assert "\nLicence  Apache-2.0\nComfyUI  0.3.0 or later\n" in said
+    assert "16 to 16384, in steps of 16\n" in said
+    assert "  diffusion_models/flux1-schnell.safetensors         22.15 GiB  Apache-2.0\n" in said
+    assert "https://huggingface.co/Comfy-Org/flux1-schnell/resolve/main/flux1-schnell.saf" in said
+    assert "\nNot taken\n  negative  FLUX.1 [schnell] is distilled" in said
+
+
+def test_show_of_a_graph_without_a_manifest_tells_its_tokens(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = put("bare", {"9": {"class_type": "SaveImage", "inputs": {"s": "$<batch_size>"}}})
+    assert run(["workflows", "show", str(path)]) == 0
+    assert capsys.readouterr().out == (
+        f"bare\n\nSource  {path}\nTask    text-to-image\n\n"
+        "Parameters\n  count  int  = 1  at least 1\n"
+    )
+
+
+def test_show_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["workflows", "show", "sd15", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["name"] == "sd15"
+    assert said["parameters"]["steps"] == {
+        "type": "int",
+        "default": 20,
+        "min": 1,
+        "max": 10000,
+        "description": "Sampling steps; 20 to 50 suit the model.",
+    }
+    assert said["models"][0]["file"] == "v1-5-pruned-emaonly-fp16.safetensors"
+
+
+def test_what_a_file_says_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    path = put("bare", {"9": {"class_type": "SaveImage", "inputs": {}}})
+    path.with_suffix(".yaml").write_text('title: "a\\e[2Jb"', "utf-8")
+    assert run(["workflows", "show", str(path)]) == 0
+    assert capsys.readouterr().out.startswith("bare: a[2Jb\n")
+
+
+def test_an_unknown_workflow_is_an_error_with_the_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["workflows", "show", "sdxll"]) == 2
+    assert "There is no workflow called 'sdxll'. Did you mean 'sdxl'?" in capsys.readouterr().err
+
+
+def test_check_of_a_sound_workflow_is_ok(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["workflows", "check", "flux2-klein"]) == 0
+    assert capsys.readouterr().out == "flux2-klein: ok\n"
+
+
+def test_check_tells_every_fault_and_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    path = put("bad", BROKEN)
+    path.with_suffix(".yaml").write_text("parameters: {steps: {type: int}}", "utf-8")
+    assert run(["workflows", "check", str(path)]) == 2
+    assert capsys.readouterr().out == (
+        "node 1 (Thing), a: links to node '7', which is not in the graph.\n"
+        "node 1 (Thing), b: the token 'stesp' is not in the manifest. Did you mean 'steps'?\n"
+        "  Add parameters: stesp.\n"
+        "The manifest's parameter 'steps' has no token in the graph. Did you mean 'stesp'?\n"
+        '  Put "$<steps>" where its value belongs, or take the parameter out.\n'
+        "bad: 3 faults\n"
+    )
+
+
+def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    path = put("bad", {"9": BROKEN["9"], "1": {"class_type": "T", "inputs": {"a": ["7", 0]}}})
+    assert run(["workflows", "check", str(path), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == {
+        "workflow": "bad",
+        "source": str(path),
+        "ok": False,
+        "faults": [
+            {
+                "node": "1",
+                "title": "T",
+                "input": "a",
+                "what": "links to node '7', which is not in the graph.",
+                "remedy": "",
+            }
+        ],
+    }
+
+
+def test_check_against_a_server_that_has_everything(
+    server: _Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio(server, workflow="flux2-klein")
+    assert run(["workflows", "check", "flux2-klein", "--backend", "studio"]) == 0
+    assert capsys.readouterr().out == "flux2-klein on studio: ok\n"
+
+
+def test_check_against_an_old_server_that_lacks_models(
+    server: _Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.version = "0.3.64"
+    server.object_info = {
+        **server.object_info,
+        "VAELoader": {
+            "input": {"required": {"vae_name": ["COMBO", {"options": []}]}},
+            "output": ["VAE"],
+        },
+    }
+    studio(server, workflow="flux2-klein")
+    assert run(["workflows", "check", "flux2-klein", "--backend", "studio"]) == 2
+    assert capsys.readouterr().out == (
+        "The server runs ComfyUI 0.3.64; this workflow needs 0.9.2 or later.\n"
+        "  Update ComfyUI.\n"
+        "node 3 (VAELoader 'Load VAE'), vae_name: "
+        "the server has no file 'flux2-vae.safetensors' in models/vae.\n"
+        "  Get it from https://huggingface.co/Comfy-Org/flux2-dev/resolve/main/split_files/vae/"
+        "flux2-vae.safetensors (321 MiB, Apache-2.0); put it into models/vae/.\n"
+        "flux2-klein on studio: 2 faults\n"
+    )
+
+
+def test_check_heeds_the_backends_own_defaults(
+    server: _Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio(server, workflow="sd15", parameters={"checkpoint": "own.safetensors"})
+    assert run(["workflows", "check", "sd15", "--backend", "studio"]) == 2
+    assert "no file 'own.safetensors' in models/checkpoints" in capsys.readouterr().out
+
+
+def test_check_against_a_backend_that_is_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["workflows", "check", "sd15", "--backend", "mock"]) == 2
+    assert "The backend 'mock' is no ComfyUI server" in capsys.readouterr().err
