@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import uuid4
 
 from pydantic import Field
 
@@ -22,7 +21,7 @@ from imagen.errors import (
     Unavailable,
 )
 from imagen.result import Facts, Output, Progress, Result
-from imagen.ticket import Ticket
+from imagen.ticket import Ticket, new_id
 
 if TYPE_CHECKING:
     from imagen.request import Request
@@ -87,7 +86,7 @@ class Mock:
     def prepare(self, request: Request) -> Ticket:
         values, receipt = settle(request, self.capabilities())
         return Ticket(
-            id=str(uuid4()),
+            id=new_id(),
             backend=self._config.name,
             request=request.settled(values),
             receipt=receipt,
@@ -132,6 +131,12 @@ class Mock:
         return kind(f"The mock {what}.", backend=self._config.name)
 
 
+class _PNG(BytesIO):
+    """A file in memory whose name spares Pillow from loading every format it knows."""
+
+    name = "picture.png"
+
+
 def _picture(ticket: Ticket, index: int) -> Output:
     from imagen.painting import paint
 
@@ -146,8 +151,8 @@ def _picture(ticket: Ticket, index: int) -> Output:
         steps=request.steps or 1,
         variant=str(ticket.payload.get("look", "")),
     )
-    data = BytesIO()
-    picture.save(data, "PNG", compress_level=3)
+    data = _PNG()
+    picture.save(data, compress_level=3)
     return Output(data=data.getvalue(), media_type="image/png", seed=seed, index=index)
 
 
