@@ -1,0 +1,176 @@
+"""What a ComfyUI server answers over HTTP, read once into typed values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to a prompt that was taken."""
+
+    prompt_id: str
+    node_errors: Mapping[str, Any] = field(default_factory=dict)
+    """Outputs that the server will skip, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The answer to a prompt that was not taken: the server's words as they came."""
+
+    said: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One prompt in the queue."""
+
+    prompt_id: str
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What runs, and what waits, in the order in which it will run."""
+
+    running: tuple[Waiting, ...] = ()
+    pending: tuple[Waiting, ...] = ()
+
+    def holds(self, prompt_id: str) -> bool:
+        return self.runs(prompt_id) or self.position(prompt_id) is not None
+
+    def runs(self, prompt_id: str) -> bool:
+        return any(item.prompt_id == prompt_id for item in self.running)
+
+    def position(self, prompt_id: str) -> int | None:
+        """How many of those that wait come first; None where it does not wait."""
+        ids = [item.prompt_id for item in self.pending]
+        return ids.index(prompt_id) if prompt_id in ids else None
+
+    def of_client(self, client_id: str) -> str | None:
+        """The prompt of this client, where it has one."""
+        items = (*self.running, *self.pending)
+        return next((item.prompt_id for item in items if item.client_id == client_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the history says of one prompt that has ended."""
+
+    outputs: Mapping[str, Any]
+    display: Mapping[str, str]
+    """For a node that the server made while it ran: the node of the graph it stands for."""
+    messages: tuple[tuple[str, Mapping[str, Any]], ...]
+    status: str
+    client_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What the server says of itself."""
+
+    version: str | None = None
+    vram_used_bytes: int | None = None
+    device: str = ""
+
+
+def accepted(said: Any, asked_id: str) -> Accepted:
+    """The server's id counts, where it gives one: old servers choose their own."""
+    said = mapping(said)
+    prompt_id = said.get("prompt_id")
+    return Accepted(
+        prompt_id if isinstance(prompt_id, str) and prompt_id else asked_id,
+        mapping(said.get("node_errors")),
+    )
+
+
+def queue(said: Any) -> Queue:
+    """The queue; the server gives those that wait as an unsorted heap."""
+    said = mapping(said)
+    return Queue(_items(said.get("queue_running")), _items(said.get("queue_pending")))
+
+
+def entry(said: Any, prompt_id: str) -> Entry | None:
+    """The entry of one prompt in what `/history` answered."""
+    found = mapping(said).get(prompt_id)
+    if not isinstance(found, dict):
+        return None
+    status = mapping(found.get("status"))
+    return Entry(
+        outputs=mapping(found.get("outputs")),
+        display=dict(_display(mapping(found.get("meta")))),
+        messages=tuple(_messages(status.get("messages"))),
+        status=str(status.get("status_str") or ""),
+        client_id=_client_id(found.get("prompt")),
+    )
+
+
+def of_client(said: Any, client_id: str) -> str | None:
+    """The id of this client's prompt in what `/history` answered."""
+    found = ((prompt_id, entry(said, prompt_id)) for prompt_id in mapping(said))
+    return next((i for i, known in found if known and known.client_id == client_id), None)
+
+
+def stats(said: Any) -> Stats:
+    """The server's version, and how much memory its first device uses."""
+    said = mapping(said)
+    version = mapping(said.get("system")).get("comfyui_version")
+    devices = said.get("devices")
+    device = mapping(devices[0]) if isinstance(devices, list) and devices else {}
+    return Stats(
+        version=version if isinstance(version, str) else None,
+        vram_used_bytes=_vram_used(device),
+        device=one_line(str(device.get("name") or "")),
+    )
+
+
+def _vram_used(device: Mapping[str, Any]) -> int | None:
+    """None for a processor, whose memory is everybody's."""
+    total, free = device.get("vram_total"), device.get("vram_free")
+    if not isinstance(total, int) or not isinstance(free, int) or device.get("type") == "cpu":
+        return None
+    return max(0, total - free)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """`value` if it is a JSON object, or an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _items(said: Any) -> tuple[Waiting, ...]:
+    rows = [row for row in said if _is_row(row)] if isinstance(said, list) else []
+    rows.sort(key=lambda row: (row[0], row[1]))
+    return tuple(Waiting(row[1], _client_id(row)) for row in rows)
+
+
+def _is_row(row: Any) -> bool:
+    return (
+        isinstance(row, list)
+        and len(row) >= 2
+        and isinstance(row[0], int | float)
+        and isinstance(row[1], str)
+    )
+
+
+def _client_id(row: Any) -> str:
+    extra = row[3] if isinstance(row, list) and len(row) > 3 else None
+    return str(mapping(extra).get("client_id") or "")
+
+
+def _display(meta: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for node, said in meta.items():
+        shown = mapping(said).get("display_node")
+        if isinstance(shown, str):
+            yield node, shown
+
+
+def _messages(said: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for message in said if isinstance(said, list) else ():
+        if isinstance(message, list) and len(message) == 2 and isinstance(message[0], str):
+            yield message[0], mapping(message[1])

@@ -1,0 +1,132 @@
+"""The ComfyUI adapter: any graph that a ComfyUI server can run, as one backend."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from imagen.backends.base import Adapter, Health
+from imagen.backends.comfyui.config import ComfyUIConfig
+from imagen.capabilities import settle
+from imagen.errors import BackendError, WorkflowError
+from imagen.graphs import bind, find
+from imagen.ticket import Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from imagen.backends.comfyui.client import Client
+    from imagen.capabilities import Capabilities
+    from imagen.graphs import Workflow
+    from imagen.request import Request
+    from imagen.result import OnProgress, Result
+
+
+def _new_id() -> str:
+    return str(uuid4())
+
+
+class ComfyUI:
+    """One workflow on one server."""
+
+    def __init__(self, config: ComfyUIConfig, *, new_id: Callable[[], str] = _new_id) -> None:
+        self._config = config
+        self._new_id = new_id
+        self._client: Client | None = None
+
+    @cached_property
+    def workflow(self) -> Workflow:
+        return find(self._config.workflow, self._config.workflow_dirs)
+
+    def capabilities(self) -> Capabilities:
+        return self.workflow.capabilities(self._config.parameters)
+
+    def prepare(self, request: Request) -> Ticket:
+        """Bind the workflow; faults of its graph are found here, before anything is sent."""
+        capabilities = self.capabilities()
+        asked, receipt = settle(request, capabilities)
+        values = _defaults(capabilities) | asked
+        graph = bind(self.workflow.graph, values)
+        _refuse_faults(self.workflow, graph)
+        return Ticket(
+            id=self._new_id(),
+            backend=self._config.name,
+            request=request.settled(values),
+            receipt=receipt,
+            payload=graph,
+        )
+
+    def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        from imagen.backends.comfyui.run import Run
+
+        try:
+            run = Run(ticket, self.client(), self._config, self.workflow.manifest, on_progress)
+            return run.result()
+        except BackendError as error:
+            error.backend = self._config.name
+            raise
+
+    def check(self) -> Health:
+        from imagen.backends.comfyui.check import health
+
+        try:
+            return health(self.client(), self.workflow, self._config)
+        except (BackendError, WorkflowError) as error:
+            return Health(ok=False, summary=error.message, remedies=_remedies(error))
+
+    def free(self) -> None:
+        """Best effort: a server that is gone holds no memory."""
+        from contextlib import suppress
+
+        with suppress(BackendError):
+            self.client().free()
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def client(self) -> Client:
+        """The connection to the server, made when it is first needed."""
+        if self._client is None:
+            from imagen.backends.comfyui.client import Client
+
+            self._client = Client(self._config)
+        return self._client
+
+
+def _defaults(capabilities: Capabilities) -> dict[str, Any]:
+    parameters = capabilities.parameters.items()
+    return {name: known.default for name, known in parameters if known.default is not None}
+
+
+def _refuse_faults(workflow: Workflow, graph: Mapping[str, Any]) -> None:
+    from imagen.graphs.structure import structural_faults
+
+    # Which nodes give something away only the server knows: here each may.
+    faults = structural_faults(graph, workflow.manifest.output or tuple(graph))
+    if faults:
+        lines = "\n  ".join(
+            [f"The workflow {workflow.name!r} can't run:"] + [f.sentence for f in faults]
+        )
+        remedy = "\n".join(dict.fromkeys(fault.remedy for fault in faults if fault.remedy))
+        raise WorkflowError(lines, remedy=remedy)
+
+
+def _remedies(error: BackendError | WorkflowError) -> tuple[str, ...]:
+    return tuple(error.remedy.splitlines()) or ("See what the server says of it in its own log.",)
+
+
+def _detect(url: str) -> Mapping[str, Mapping[str, Any]]:
+    from imagen.backends.comfyui.check import detect
+
+    return detect(url)
+
+
+adapter = Adapter(
+    ComfyUIConfig,
+    ComfyUI,
+    summary="Runs workflows on a ComfyUI server, yours or another's.",
+    detect=_detect,
+)

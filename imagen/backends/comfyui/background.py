@@ -1,0 +1,53 @@
+"""Work in a thread of its own, while the caller keeps an eye on other things."""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from imagen.errors import ImagenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+TICK_SECONDS = 0.5
+"""How long anything waits before the caller is told that it still does."""
+
+
+class Background(Generic[T]):
+    """One call that runs beside its caller; a daemon, so that it never keeps the program alive."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._ended = Event()
+        self._values: list[T] = []
+        self._error: ImagenError | None = None
+        Thread(target=self._run, daemon=True).start()
+
+    def ready(self, timeout: float = 0.0) -> bool:
+        """Whether it has ended, waited for up to `timeout` seconds."""
+        return self._ended.wait(timeout) if timeout > 0 else self._ended.is_set()
+
+    def result(self) -> T:
+        """What the call returned, or its error; only once it is ready."""
+        if self._error is not None:
+            raise self._error
+        return self._values[0]
+
+    def _run(self) -> None:
+        try:
+            self._values.append(self._call())
+        except ImagenError as error:
+            self._error = error
+        finally:
+            self._ended.set()
+
+
+def meanwhile(call: Callable[[], T], tick: Callable[[], None]) -> T:
+    """What `call` returns; `tick` is called again and again while it works, and may raise."""
+    work = Background(call)
+    while not work.ready(TICK_SECONDS):
+        tick()
+    return work.result()

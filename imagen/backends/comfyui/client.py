@@ -1,0 +1,153 @@
+"""What can be asked of a ComfyUI server over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from imagen.backends import http
+from imagen.backends.comfyui import answers
+from imagen.backends.comfyui.config import base, credential, headers
+from imagen.backends.comfyui.errors import unreachable
+from imagen.errors import Rejected, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+    from imagen.backends.comfyui.config import ComfyUIConfig
+
+_LONGEST_ANSWER_SECONDS = 60.0
+_SHORT_ANSWER_SECONDS = 5.0
+_JSON = {"Content-Type": "application/json"}
+_RECENT = 20  # entries of the history that are looked through for a job whose id is not known
+
+
+class Client:
+    """One server, whose connections are kept alive until `close`; for any number of threads."""
+
+    def __init__(self, config: ComfyUIConfig) -> None:
+        self._config = config
+        self.at = base(config.url)
+        self.known: answers.Stats | None = None
+        """What the server said of itself, once it was asked."""
+        self.headers = headers(config)
+        self.tls = http.tls(self.at, config.ca_file)
+        self._http = http.client(
+            self.at,
+            headers=self.headers,
+            connect_seconds=config.connect_seconds,
+            read_seconds=min(_LONGEST_ANSWER_SECONDS, config.idle_seconds),
+            tls=self.tls,
+        )
+
+    def submit(
+        self, graph: Mapping[str, Any], prompt_id: str, client_id: str
+    ) -> answers.Accepted | answers.Refused:
+        """Queue a graph."""
+        body = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
+        response = self._send("POST", "/prompt", content=_encoded(body), headers=_JSON)
+        if response.status_code == 400:
+            return answers.Refused(_json_or_text(response))
+        if response.status_code == 413:
+            raise Rejected(
+                f"{self.at} takes no request as large as this one.",
+                remedy="Start the server, or the proxy before it, with a higher limit "
+                "(ComfyUI: --max-upload-size, in MB).",
+            )
+        return answers.accepted(self._json(self.succeeded(response)), prompt_id)
+
+    def history(self, prompt_id: str) -> answers.Entry | None:
+        """What became of a prompt; None where it has not ended, or is not known."""
+        path = f"/history/{quote(prompt_id, safe='')}"  # an old server chooses its own ids
+        return answers.entry(self._get(path), prompt_id)
+
+    def queue(self) -> answers.Queue:
+        """What runs and what waits."""
+        return answers.queue(self._get("/queue"))
+
+    def find(self, client_id: str) -> str | None:
+        """The id of the one prompt of this client, wherever it is by now."""
+        recent = self._get("/history", max_items=_RECENT)
+        return self.queue().of_client(client_id) or answers.of_client(recent, client_id)
+
+    def delete(self, prompt_id: str) -> None:
+        """Take a prompt out of the queue; one that runs is left alone."""
+        self._post("/queue", {"delete": [prompt_id]})
+
+    def interrupt(self, prompt_id: str | None) -> None:
+        """Stop this prompt if it runs; None stops whatever runs."""
+        self._post("/interrupt", {} if prompt_id is None else {"prompt_id": prompt_id})
+
+    def free(self) -> None:
+        """Ask the server to let go of its models, once what it does now is done."""
+        self._post("/free", {"unload_models": True, "free_memory": True})
+
+    def stats(self) -> answers.Stats:
+        """The server's version and the memory it uses."""
+        self.known = answers.stats(self._get("/system_stats"))
+        return self.known
+
+    def version(self) -> str | None:
+        """The server's version, asked for once."""
+        return (self.known or self.stats()).version
+
+    def catalogue(self) -> dict[str, Any]:
+        """Every class of node the server has, with its inputs and choices."""
+        return answers.mapping(self._get("/object_info"))
+
+    def view(self, filename: str, subfolder: str, folder: str) -> httpx.Response:
+        """The bytes of a file that the server made."""
+        names = {"filename": filename, "subfolder": subfolder, "type": folder}
+        return self._send("GET", "/view", params=names)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _get(self, path: str, **params: Any) -> Any:
+        return self._json(self.succeeded(self._send("GET", path, params=params or None)))
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> None:
+        timeout = _SHORT_ANSWER_SECONDS
+        content = _encoded(body)
+        self.succeeded(self._send("POST", path, content=content, headers=_JSON, timeout=timeout))
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        try:
+            with http.translated(self.at):
+                return self._http.request(method, path, **kwargs)
+        except Unavailable as error:
+            if not error.remedy and http.never_sent(error):
+                error.remedy = unreachable(self._config)
+            raise
+
+    def succeeded(self, response: httpx.Response) -> httpx.Response:
+        """The response, if it is a success."""
+        return http.answered(response, self.at, credential=credential(self._config))
+
+    def _json(self, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError as error:
+            raise self._no_comfyui(response) from error
+
+    def _no_comfyui(self, response: httpx.Response) -> Unavailable:
+        kind = response.headers.get("content-type", "").partition(";")[0] or "nothing"
+        return Unavailable(
+            f"{self.at} does not answer like ComfyUI: it sent {kind} where JSON belongs.",
+            remedy=unreachable(self._config),
+        )
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    """JSON in plain ASCII, which carries any text whole: half a surrogate pair too."""
+    return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def _json_or_text(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return response.text

@@ -1,0 +1,176 @@
+"""The block of a ComfyUI backend in the configuration, and the addresses and headers it means."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from pydantic import Field, model_validator
+
+from imagen.backends.base import BackendConfig
+from imagen.errors import Unauthorized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DEFAULT_URL = "http://127.0.0.1:8188"
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_SECRET_NAME = re.compile(r"authori[sz]ation|cookie|token|secret|password|api-?key", re.IGNORECASE)
+_SECRET_VALUE = re.compile(
+    r"(bearer|basic)\s+\S|(sk|hf|r8|gh[pousr]|pk|xox[abp])[-_]\w{8,}|eyJ[\w-]{8,}\.|[\w+/-]{32,}=*$",
+    re.IGNORECASE,
+)
+# No `$` in a name, and none of what would end a header and begin another.
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#%&'*+.^_`|~-]+")
+
+
+class ComfyUIConfig(BackendConfig):
+    """The block of a backend of `type: comfyui`."""
+
+    url: str = Field(DEFAULT_URL, description="The server: http or https, with its path if any.")
+    workflow: str = Field(min_length=1, description="A workflow's name, or the path of its file.")
+    workflow_dirs: tuple[Path, ...] = Field((), description="Your own folders of workflows.")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="Other defaults for the workflow's parameters, by name."
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="Further headers for every request; no secrets."
+    )
+    headers_env: dict[str, str] = Field(
+        default_factory=dict,
+        description="Further secret headers: for each, the variable that holds its value.",
+    )
+    bearer_env: str = Field("", description="The variable that holds a bearer token.")
+    basic_env: str = Field("", description="The variable that holds `user:password`.")
+    ca_file: Path | None = Field(
+        None, description="The certificate of the authority behind the server's, in PEM."
+    )
+    connect_seconds: float = Field(
+        10.0, gt=0, le=600, description="How long reaching the server may take."
+    )
+    idle_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="How long a job that runs may show no progress, or the server no sign of life.",
+    )
+    total_seconds: float = Field(
+        86400.0, gt=0, description="How long a job may take in all, the queue included."
+    )
+    lost_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="How long a server that refuses connections may be gone with our job.",
+    )
+    poll_seconds: float = Field(
+        0.5,
+        gt=0,
+        le=60,
+        description="How soon a server that tells nothing is asked; later questions come slower.",
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> ComfyUIConfig:
+        # Not field by field: those faults show the value, which may be a secret.
+        for fault in _faults(self):
+            raise ValueError(fault)
+        return self
+
+
+def _faults(config: ComfyUIConfig) -> Iterator[str]:
+    yield from _url_faults(config.url)
+    yield from _header_faults(config)
+    variables = {"bearer_env": config.bearer_env, "basic_env": config.basic_env}
+    variables |= {f"headers_env.{name}": value for name, value in config.headers_env.items()}
+    for key, name in variables.items():
+        if name and not _VARIABLE.fullmatch(name):
+            yield f"{key} takes the name of an environment variable, not what it holds"
+    if config.bearer_env and config.basic_env:
+        yield "bearer_env and basic_env exclude each other; keep one"
+
+
+def _url_faults(url: str) -> Iterator[str]:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+        parts = urlsplit("")
+    if parts.username is not None or parts.password is not None:
+        yield "url must not hold a user or password; name their variable in basic_env or bearer_env"
+    elif not known:
+        yield f"url must look like {DEFAULT_URL} or https://host/path"
+    elif parts.query or parts.fragment:
+        yield "url must end with its path: no ? and no #"
+
+
+def _header_faults(config: ComfyUIConfig) -> Iterator[str]:
+    for name, value in config.headers.items():
+        if _SECRET_NAME.search(name) or _SECRET_VALUE.match(value):
+            yield (
+                f"headers.{name} looks like a secret; put it into an environment variable "
+                f"and name that in headers_env.{name}"
+            )
+        if not value.isprintable() or not value.isascii():
+            yield f"headers.{name} must be plain text on one line"
+    for name in (*config.headers, *config.headers_env):
+        if not _HEADER_NAME.fullmatch(name):
+            yield f"headers.{name} is no name of a header"
+
+
+def base(url: str) -> str:
+    """The server's address without a slash at its end."""
+    return url.rstrip("/")
+
+
+def websocket(url: str, client_id: str) -> str:
+    """The address of its websocket."""
+    return f"ws{base(url).removeprefix('http')}/ws?{urlencode({'clientId': client_id})}"
+
+
+def headers(config: ComfyUIConfig, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The headers of every request, secret ones out of the environment.
+
+    Raises Unauthorized that names a variable which is not set.
+    """
+    secret = {name: _value(variable, environ) for name, variable in config.headers_env.items()}
+    return {**config.headers, **secret, **_authorization(config, environ)}
+
+
+def credential(config: ComfyUIConfig) -> str:
+    """What to do where the server refuses access."""
+    variables = [
+        v for v in (config.bearer_env, config.basic_env, *config.headers_env.values()) if v
+    ]
+    if not variables:
+        return (
+            f"Name the variable that holds the credential: backends.{config.name}.bearer_env or "
+            "basic_env (user:password), or headers_env."
+        )
+    return f"Set the environment variable {' and '.join(variables)} to a credential it accepts."
+
+
+def _authorization(config: ComfyUIConfig, environ: Mapping[str, str]) -> dict[str, str]:
+    if config.bearer_env:
+        return {"Authorization": f"Bearer {_value(config.bearer_env, environ)}"}
+    if config.basic_env:
+        from base64 import b64encode
+
+        pair = _value(config.basic_env, environ).encode()
+        return {"Authorization": f"Basic {b64encode(pair).decode()}"}
+    return {}
+
+
+def _value(variable: str, environ: Mapping[str, str]) -> str:
+    value = environ.get(variable, "").strip()
+    if not value:
+        raise Unauthorized(
+            f"The environment variable {variable} is not set.",
+            remedy=f"Set {variable} to the credential of the server.",
+        )
+    if not value.isprintable() or not value.isascii():
+        raise Unauthorized(f"What {variable} holds can't be sent: it is no plain text on one line.")
+    return value

@@ -1,0 +1,214 @@
+"""What a ComfyUI server says when something is wrong, as errors of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imagen.backends.comfyui.answers import mapping
+from imagen.errors import Failed, Rejected
+from imagen.text import one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from imagen.backends.comfyui.config import ComfyUIConfig
+    from imagen.backends.comfyui.events import Broken
+    from imagen.graphs import Fault, Manifest
+
+_LONGEST = 500
+_MEMORY = (
+    "Ask for a smaller size or fewer pictures at once, choose smaller weights "
+    "(where the workflow has it: --set weight_dtype=fp8_e4m3fn), or free what else the GPU holds."
+)
+_REFUSED = "ComfyUI refused the workflow"
+_INSTALL = "Install the custom nodes that bring it, or update ComfyUI."
+
+
+def unreachable(config: ComfyUIConfig) -> str:
+    """What to do about a server that can't be reached; the user's own hint comes last."""
+    lines = [
+        "Start it there (in ComfyUI's folder: python main.py --listen), "
+        f"or set backends.{config.name}.url to where it runs."
+    ]
+    return "\n".join([*lines, config.hint] if config.hint else lines)
+
+
+def rejected(
+    said: Any,
+    graph: Mapping[str, Any],
+    manifest: Manifest,
+    object_info: Mapping[str, Any] | None = None,
+) -> Rejected:
+    """The error of a graph that the server refused: every fault, with what to do about each."""
+    if not isinstance(said, dict):
+        return Rejected(f"{_REFUSED}: {_words(said) or 'it gave no reason'}.")
+    faults = list(node_faults(said.get("node_errors"), graph, manifest, object_info))
+    if not faults:
+        return _refused_whole(said.get("error"))
+    return Rejected(_listed(_REFUSED, faults), remedy=_remedies(faults))
+
+
+def skipped(node_errors: Any, graph: Mapping[str, Any], manifest: Manifest) -> tuple[str, ...]:
+    """A warning for each fault of a part that the server left out while it ran the rest."""
+    faults = node_faults(node_errors, graph, manifest)
+    return tuple(f"ComfyUI left a part out: {fault.sentence}" for fault in faults)
+
+
+def failed(broken: Broken, graph: Mapping[str, Any]) -> Failed:
+    """The error of a job that broke off in one of its nodes."""
+    kind = one_line(broken.kind, limit=80)
+    words = _words(broken.message)
+    remedy = _MEMORY if _is_memory(kind, words) else ""
+    what = f"{place(graph, broken.node, broken.node_class)} failed: {kind}: {words}."
+    return Failed(f"{what}{_tail(broken.traceback)}", remedy=remedy)
+
+
+def interrupted(graph: Mapping[str, Any], node: str) -> Failed:
+    """The error of a job that somebody else stopped."""
+    where = f" at {place(graph, node)}" if node else ""
+    return Failed(f"Somebody interrupted the job on the server{where}; it was not imagen.")
+
+
+def blocked(broken: Broken, graph: Mapping[str, Any]) -> str:
+    """A warning about a branch that a node kept from running."""
+    where = place(graph, broken.node, broken.node_class)
+    return f"{where} kept a part from running: {_words(broken.message)}."
+
+
+def empty(reasons: tuple[str, ...]) -> Failed:
+    """The error of a job that ended well and gave nothing."""
+    because = "".join(f"\n  {reason}" for reason in reasons)
+    return Failed(
+        f"ComfyUI ended the job without a picture.{because}",
+        remedy="" if reasons else "See that the workflow has a SaveImage node that is reached.",
+    )
+
+
+def place(graph: Mapping[str, Any], node: str, node_class: str = "") -> str:
+    """`Node 8 (KSampler 'second pass')`."""
+    from imagen.graphs.tokens import label
+
+    shown = label(graph, node) or one_line(node_class, limit=60)
+    return f"Node {one_line(node, limit=60)}" + (f" ({shown})" if shown else "")
+
+
+def node_faults(
+    node_errors: Any,
+    graph: Mapping[str, Any],
+    manifest: Manifest,
+    object_info: Mapping[str, Any] | None = None,
+) -> Iterator[Fault]:
+    """Each fault that the server found with a node."""
+    for node, said in mapping(node_errors).items():
+        errors = mapping(said).get("errors")
+        for error in errors if isinstance(errors, list) else ():
+            yield _fault(str(node), mapping(error), graph, manifest, object_info or {})
+
+
+def names_a_missing_file(said: Any) -> bool:
+    """Whether a refusal is about a file that the server doesn't have under that name."""
+    from imagen.graphs.spelling import is_model_file
+
+    nodes = mapping(mapping(said).get("node_errors")).values()
+    errors = (mapping(e) for node in nodes for e in mapping(node).get("errors") or ())
+    return any(is_model_file(_info(error).get("received_value")) for error in errors)
+
+
+def _fault(
+    node: str,
+    error: Mapping[str, Any],
+    graph: Mapping[str, Any],
+    manifest: Manifest,
+    object_info: Mapping[str, Any],
+) -> Fault:
+    from imagen.graphs.structure import at
+
+    name = str(_info(error).get("input_name") or "")
+    declared = _declared(graph, node, name, error, object_info)
+    what, remedy = _wrong(error, name, declared, manifest)
+    return at(graph, node, name, what, remedy)
+
+
+def _wrong(
+    error: Mapping[str, Any], name: str, declared: Any, manifest: Manifest
+) -> tuple[str, str]:
+    """What is wrong, and the remedy: in our own words where the server gave all the facts."""
+    kind, info = error.get("type"), _info(error)
+    if kind == "required_input_missing":
+        return "is required and missing.", ""
+    if "received_value" in info:
+        ours = _wrong_value(info["received_value"], name, declared, manifest)
+        if ours is not None:
+            return ours
+    message, details = _words(error.get("message")), _words(error.get("details"))
+    both = f"{message}: {details}" if details and details not in message else message
+    return f"{both or 'the server gave no reason'}.", ""
+
+
+def _wrong_value(
+    value: Any, name: str, declared: Any, manifest: Manifest
+) -> tuple[str, str] | None:
+    from imagen.graphs.catalogue import read_catalogue
+    from imagen.graphs.spelling import is_model_file
+    from imagen.graphs.values import wrong_value
+
+    if not declared and is_model_file(value):
+        declared = [[], {}]  # a list too long to be told; that the file is missing is certain
+    node = {"input": {"required": {name: declared}}}
+    wanted = read_catalogue({"": node})[""].inputs[name]
+    return wrong_value(value, name, wanted, manifest)
+
+
+def _declared(
+    graph: Mapping[str, Any],
+    node: str,
+    name: str,
+    error: Mapping[str, Any],
+    object_info: Mapping[str, Any],
+) -> Any:
+    """What the server says the input takes: in the error itself, or else in its catalogue."""
+    told = _info(error).get("input_config")
+    if told:
+        return told
+    kind = mapping(graph.get(node)).get("class_type")
+    inputs = mapping(mapping(object_info.get(str(kind))).get("input"))
+    found = (mapping(inputs.get(section)).get(name) for section in ("required", "optional"))
+    return next((declared for declared in found if declared), None)
+
+
+def _info(error: Mapping[str, Any]) -> dict[str, Any]:
+    return mapping(error.get("extra_info"))
+
+
+def _refused_whole(error: Any) -> Rejected:
+    """A refusal that is about no node's input; some servers say it in one string."""
+    said = mapping(error)
+    message = _words(said.get("message") or (error if isinstance(error, str) else ""))
+    details = _words(said.get("details"))
+    both = f"{message} ({details})" if details and details not in message else message
+    remedy = _INSTALL if "does not exist" in message else ""
+    return Rejected(f"{_REFUSED}: {both or 'it gave no reason'}.", remedy=remedy)
+
+
+def _listed(start: str, faults: list[Fault]) -> str:
+    if len(faults) == 1:
+        return f"{start}: {faults[0].sentence}"
+    return "\n  ".join([f"{start}:", *(fault.sentence for fault in faults)])
+
+
+def _remedies(faults: list[Fault]) -> str:
+    return "\n".join(dict.fromkeys(fault.remedy for fault in faults if fault.remedy))
+
+
+def _words(said: Any) -> str:
+    return one_line(str(said or ""), limit=_LONGEST).rstrip(".")
+
+
+def _is_memory(kind: str, words: str) -> bool:
+    return kind.endswith("OutOfMemoryError") or "out of memory" in words.lower()
+
+
+def _tail(traceback: tuple[str, ...]) -> str:
+    """Where in the server's code it broke: the last step only."""
+    last = [line for line in printable("".join(traceback[-1:])).splitlines() if line.strip()]
+    return "".join(f"\n  {one_line(line)}" for line in last[:2])

@@ -1,0 +1,195 @@
+"""Following one job to its end: the websocket gives speed, history and queue give the truth."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from imagen.backends.comfyui import events
+from imagen.backends.comfyui.background import TICK_SECONDS, Background
+from imagen.backends.comfyui.look import Sight, look
+from imagen.backends.http import is_nobody_there
+from imagen.errors import Failed, Lost, TimedOut, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.config import ComfyUIConfig
+    from imagen.backends.comfyui.listener import Listener
+    from imagen.backends.comfyui.record import Record
+    from imagen.backends.comfyui.telling import Telling
+
+_GROWTH = 1.5
+_SLOWEST = 10
+"""The longest interval between two looks, in first ones."""
+_HASTE = 5
+"""How much sooner it is looked where no websocket tells."""
+_LONGEST_MEND_PAUSE = 30.0
+_WHILE_LOOKING = 0.02
+_SURE = 2
+"""How many looks in a row must miss a job before it is lost."""
+
+_TOLD = (events.Running, events.Stepped, events.Picture, events.Started)
+
+
+class Following:
+    """The wait for one job that the server has."""
+
+    def __init__(
+        self,
+        client: Client,
+        listener: Listener,
+        record: Record,
+        telling: Telling,
+        config: ComfyUIConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._listener = listener
+        self._record = record
+        self._telling = telling
+        self._config = config
+        self._clock = clock
+        self._sight: Sight | None = None
+        self._looking: Background[Sight] | None = None
+        self._looks = 0
+        self._missed = 0
+        self._mending: Background[None] | None = None
+        self._mend_pause = config.poll_seconds
+        now = clock()
+        self._begun = self._moved = self._alive = self._told = now
+        self._mend_due = now
+        self._gone_since: float | None = None
+        self._stalled_since: float | None = None
+        self._breaks = listener.breaks
+        self._due = now + self._interval()
+
+    def to_the_end(self) -> None:
+        """Return once the job has ended, well or badly.
+
+        Raises Lost and TimedOut, Failed where the server can't run it, and what the caller raises.
+        """
+        while not self._record.ended:
+            event = self._hear()
+            now = self._clock()
+            if event is not None:
+                self._heard(event, now)
+            self._see(now)
+            self._mend(now)
+            self._judge(now)
+            if now - self._told >= TICK_SECONDS:
+                self._tell(now)
+
+    def _hear(self) -> events.Event | None:
+        """The next event, waited for until there is something else to do."""
+        wait = max(0.0, min(self._due - self._clock(), TICK_SECONDS))
+        if self._looking is not None:
+            wait = _WHILE_LOOKING
+        if self._listener.is_open:
+            return self._listener.next(wait)
+        if self._looking is not None:
+            self._looking.ready(TICK_SECONDS)
+        elif wait:
+            time.sleep(wait)
+        return None
+
+    def _heard(self, event: events.Event, now: float) -> None:
+        self._alive = now
+        if isinstance(event, events.QueueChanged):
+            if self._record.started_at is None or self._listener.breaks:
+                self._due = min(self._due, now + self._config.poll_seconds / 2)
+            return
+        self._record.take(event)
+        self._moved = now
+        self._looks = 0
+        self._due = now + self._interval()
+        if isinstance(event, _TOLD):
+            self._tell(now)
+
+    def _see(self, now: float) -> None:
+        """Take in a look that has ended; begin one that is due."""
+        if self._looking is not None and self._looking.ready():
+            looking, self._looking = self._looking, None
+            self._looks += 1
+            self._due = now + self._interval()
+            try:
+                self._seen(looking.result(), now)
+            except Unavailable as error:
+                self._missed_it(error, now)
+        elif self._looking is None and now >= self._due:
+            self._looking = Background(lambda: look(self._client, self._listener.prompt_id))
+
+    def _seen(self, sight: Sight, now: float) -> None:
+        self._alive, self._gone_since = now, None
+        if sight != self._sight:
+            self._moved = now
+        self._sight = sight
+        if sight.entry is not None:
+            self._record.adopt(sight.entry)
+        self._missed = self._missed + 1 if sight.is_gone else 0
+        if not sight.is_stalled:
+            self._stalled_since = None
+        elif self._stalled_since is None:
+            self._stalled_since = now
+
+    def _missed_it(self, error: Unavailable, now: float) -> None:
+        if not is_nobody_there(error):
+            return
+        self._gone_since = now if self._gone_since is None else self._gone_since
+        if now - self._gone_since >= self._config.lost_seconds:
+            raise Lost(
+                f"{self._client.at} went away while it had the job: {error.message}",
+                remedy="A server that ends forgets its queue; start it and ask again.",
+            ) from error
+
+    def _mend(self, now: float) -> None:
+        """Connect again where the websocket broke: it tells at least when the queue changes."""
+        if self._listener.breaks > self._breaks:
+            # What came in between is never told again: the history may have the end already.
+            self._breaks, self._looks, self._due = self._listener.breaks, 0, now
+        if self._listener.is_open or now < self._mend_due:
+            return
+        if self._mending is None or self._mending.ready():
+            self._mending = Background(self._listener.open)
+            self._mend_due = now + self._mend_pause
+            self._mend_pause = min(self._mend_pause * 2, _LONGEST_MEND_PAUSE)
+
+    def _judge(self, now: float) -> None:
+        if self._record.ended:
+            return
+        config = self._config
+        if self._missed >= _SURE:
+            raise Lost(
+                f"{self._client.at} no longer knows the job: the server was restarted, "
+                "or somebody deleted the job from its queue."
+            )
+        if self._stalled_since is not None and now - self._stalled_since >= config.lost_seconds:
+            raise Failed(
+                f"{self._client.at} answers, but runs nothing of what waits in its queue.",
+                remedy="Restart ComfyUI: the part of it that runs jobs has died.",
+            )
+        if now - self._begun >= config.total_seconds:
+            raise self._too_long("in all", config.total_seconds, "total_seconds")
+        runs = self._record.started_at is not None or (self._sight is not None and self._sight.runs)
+        if now - (self._moved if runs else self._alive) >= config.idle_seconds:
+            raise self._too_long("without any progress", config.idle_seconds, "idle_seconds")
+
+    def _too_long(self, how: str, seconds: float, key: str) -> TimedOut:
+        return TimedOut(
+            f"The job took more than {seconds:g} seconds {how}.",
+            remedy=f"Where it needs longer, raise backends.{self._config.name}.{key}.",
+        )
+
+    def _tell(self, now: float) -> None:
+        self._told = now
+        self._telling.waiting(self._record, self._sight)
+
+    def _interval(self) -> float:
+        first = self._config.poll_seconds
+        if not self._listener.is_open:
+            return min(first / _HASTE * _GROWTH**self._looks, first * _SLOWEST / _HASTE)
+        if self._record.succeeded or self._record.broken or self._record.interrupted:
+            return first / _HASTE
+        return float(min(first * _GROWTH**self._looks, first * _SLOWEST))

@@ -1,0 +1,127 @@
+"""The websocket of a ComfyUI server: opened under a fresh name each time, and always drained."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    WebSocketException,
+)
+from websockets.sync.client import ClientConnection, connect
+
+from imagen.backends import http
+from imagen.backends.comfyui.config import websocket
+from imagen.backends.comfyui.events import read
+
+if TYPE_CHECKING:
+    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.events import Event
+
+_HELLO = '{"type":"feature_flags","data":{"supports_preview_metadata":true}}'
+_CLOSE_SECONDS = 1.0
+_PING_SECONDS = 20.0
+# A server that holds its breath while it loads a model is not gone.
+_PONG_SECONDS = 120.0
+
+
+class Listener:
+    """Hears of one job. Not hearing of it is never an error: the history has the truth."""
+
+    def __init__(self, client: Client, connect_seconds: float) -> None:
+        self._client = client
+        self._connect_seconds = connect_seconds
+        self._open: ExitStack | None = None
+        self._connection: ClientConnection | None = None
+        self._closed = False
+        self.prompt_id = ""
+        self.client_id = ""
+        self.why_not = ""
+        """Why there is no connection, in a few words."""
+        self.breaks = 0
+        """How often a connection ended that had been open."""
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    def open(self, client_id: str = "") -> None:
+        """Connect under a name that no connection had before: a server confuses two of one name."""
+        self._let_go()
+        self.client_id = client_id or str(uuid4())
+        stack = ExitStack()
+        try:
+            connection = stack.enter_context(self._connect())
+            connection.send(_HELLO)
+        except (OSError, EOFError, WebSocketException, ImportError, ValueError) as error:
+            stack.close()
+            self.why_not = str(error) or type(error).__name__
+            return
+        self._open, self._connection = stack, connection
+        if self._closed:
+            self._let_go()
+
+    def next(self, timeout: float) -> Event | None:
+        """The next event within `timeout` seconds; None for silence, and what is not ours."""
+        connection = self._connection
+        if connection is None:
+            return None
+        try:
+            return read(connection.recv(timeout), self.prompt_id)
+        except TimeoutError:
+            return None
+        except ConnectionClosed as error:
+            self.why_not = str(error)
+            self.breaks += 1
+            self._let_go()
+            return None
+
+    def close(self) -> None:
+        """Let go of the connection, and of one that is only being made."""
+        self._closed = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        stack, self._open, self._connection = self._open, None, None
+        if stack is not None:
+            stack.close()
+
+    def _connect(self) -> ClientConnection:
+        address = websocket(self._client.at, self.client_id)
+        proxy: dict[str, Any] = {"proxy": None} if http.is_loopback(self._client.at) else {}
+        # Entered by the caller: only so does it mean the same in all versions of the library.
+        connection: ClientConnection = connect(
+            address,
+            ssl=self._client.tls,
+            additional_headers=self._client.headers,
+            compression=None,
+            open_timeout=self._connect_seconds,
+            close_timeout=_CLOSE_SECONDS,
+            ping_interval=_PING_SECONDS,
+            ping_timeout=_PONG_SECONDS,
+            max_size=None,
+            # Everything is read as it comes, however slow we are: a reader that stops blocks the
+            # server's other clients.
+            max_queue=None,
+            create_connection=_Connection,
+            **proxy,
+        )
+        return connection
+
+
+class _Refused(InvalidHandshake):
+    """The server answered something else than a websocket."""
+
+
+class _Connection(ClientConnection):
+    """Takes a redirect for a refusal: our headers are for the server that was asked."""
+
+    def handshake(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().handshake(*args, **kwargs)
+        except InvalidStatus as error:
+            raise _Refused(f"status {error.response.status_code}") from error

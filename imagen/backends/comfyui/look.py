@@ -1,0 +1,41 @@
+"""Where a job is by now: the history and the queue know, whatever the websocket told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imagen.backends.comfyui.answers import Entry
+    from imagen.backends.comfyui.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One look at the server; none of these is a job that it doesn't know."""
+
+    entry: Entry | None = None
+    """Ended: what the history says."""
+    runs: bool = False
+    position: int | None = None
+    """Waits: how many come first."""
+    is_stalled: bool = False
+    """Waits although nothing runs."""
+
+    @property
+    def is_gone(self) -> bool:
+        return self.entry is None and not self.runs and self.position is None
+
+
+def look(client: Client, prompt_id: str) -> Sight:
+    """Find a job. The history is asked again after the queue: it may have ended in between."""
+    entry = client.history(prompt_id)
+    if entry is not None:
+        return Sight(entry=entry)
+    queue = client.queue()
+    if queue.runs(prompt_id):
+        return Sight(runs=True)
+    position = queue.position(prompt_id)
+    if position is not None:
+        return Sight(position=position, is_stalled=not queue.running)
+    return Sight(entry=client.history(prompt_id))

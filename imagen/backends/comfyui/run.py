@@ -1,0 +1,189 @@
+"""One ticket from its submission to the bytes it gives."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from imagen.backends.comfyui import errors, files
+from imagen.backends.comfyui.answers import Stats
+from imagen.backends.comfyui.background import TICK_SECONDS, Background, meanwhile
+from imagen.backends.comfyui.facts import Times, facts
+from imagen.backends.comfyui.follow import Following
+from imagen.backends.comfyui.listener import Listener
+from imagen.backends.comfyui.record import Record
+from imagen.backends.comfyui.stop import stop
+from imagen.backends.comfyui.submit import Submission, Taken, find
+from imagen.backends.comfyui.telling import Telling
+from imagen.backends.retry import retrying
+from imagen.errors import BackendError, ImagenError, Lost
+from imagen.result import Result
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.config import ComfyUIConfig
+    from imagen.graphs import Manifest
+    from imagen.result import Facts, OnProgress, Output
+    from imagen.ticket import Ticket
+
+_HISTORY_LOOKS = 5
+_HISTORY_PAUSE = 0.05
+_STATS_SECONDS = 1.0
+_SETTLING_SECONDS = 2.0
+
+
+class Run:
+    """One ticket of a ComfyUI backend."""
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        client: Client,
+        config: ComfyUIConfig,
+        manifest: Manifest,
+        on_progress: OnProgress,
+    ) -> None:
+        self._ticket = ticket
+        self._client = client
+        self._config = config
+        self._manifest = manifest
+        self._telling = Telling(ticket.payload, on_progress)
+        self._listener = Listener(client, config.connect_seconds)
+        self._stats: Background[Stats] | None = None
+
+    def result(self) -> Result:
+        """Submit the ticket, unless it was submitted already; wait; fetch."""
+        began = time.monotonic()
+        try:
+            taken = self._attached() if self._ticket.submitted else self._submitted()
+            record = self._followed(taken)
+        finally:
+            self._listener.close()
+        ended = time.monotonic()
+        self._complete(record, taken.prompt_id)
+        outputs = self._fetched(record, (*taken.warnings, *self._blocked(record)))
+        times = Times(submitted=began, ended=ended, fetched=time.monotonic())
+        self._telling.done()
+        return Result(
+            outputs=outputs,
+            facts=self._facts(taken, record, times, outputs),
+            warnings=(*taken.warnings, *self._blocked(record), *self._unheard()),
+        )
+
+    def _submitted(self) -> Taken:
+        """Hand the ticket over. It counts as submitted before it is: the question may get through
+        where the answer does not."""
+        client_id = str(uuid4())
+        sent = self._ticket.sent(prompt_id=self._ticket.id, client_id=client_id)
+        self._telling.submitted(sent)
+        submission = Submission(self._client, self._listener, self._ticket.payload, self._manifest)
+        work = Background(lambda: submission.run(self._ticket.id, client_id))
+        try:
+            while not work.ready(TICK_SECONDS):
+                self._telling.submitted()
+        except BaseException as error:
+            submission.give_up()
+            work.ready(_SETTLING_SECONDS)
+            self._stop(self._ticket.id, error, work)
+            raise
+        return work.result()
+
+    def _attached(self) -> Taken:
+        """Find a job that was submitted before."""
+        known = self._ticket.engine
+        prompt_id = str(known.get("prompt_id") or self._ticket.id)
+        client_id = str(known.get("client_id") or "")
+        found = meanwhile(lambda: find(self._client, prompt_id, client_id), self._telling.submitted)
+        if found is None:
+            raise Lost(
+                f"{self._client.at} does not know the job {prompt_id}: it never arrived there, "
+                "or the server was restarted since."
+            )
+        meanwhile(self._listener.open, self._telling.submitted)
+        return Taken(found, self._ticket.payload)
+
+    def _followed(self, taken: Taken) -> Record:
+        self._listener.prompt_id = taken.prompt_id
+        record = Record(taken.graph)
+        following = Following(self._client, self._listener, record, self._telling, self._config)
+        if self._client.known is None:
+            self._stats = Background(self._client.stats)
+        try:
+            if taken.prompt_id != self._ticket.id:
+                self._telling.submitted(self._ticket.sent(prompt_id=taken.prompt_id))
+            following.to_the_end()
+        except Lost:
+            raise
+        except BaseException as error:
+            self._stop(taken.prompt_id, error)
+            raise
+        return record
+
+    def _stop(
+        self, prompt_id: str, error: BaseException, work: Background[Taken] | None = None
+    ) -> None:
+        """Take the job back; where that is uncertain, the error that ends the run says so."""
+        doubt = stop(self._client, prompt_id, is_settled=work.ready if work else lambda: True)
+        if doubt and isinstance(error, ImagenError):
+            error.remedy = "\n".join(part for part in (error.remedy, doubt) if part)
+
+    def _complete(self, record: Record, prompt_id: str) -> None:
+        """Ask the history for what the websocket didn't tell; it is written a moment later."""
+        for _ in range(_HISTORY_LOOKS):
+            if record.is_whole() or record.broken or record.interrupted:
+                return
+            entry = retrying(partial(self._client.history, prompt_id))
+            if entry is not None:
+                record.adopt(entry)
+                return
+            time.sleep(_HISTORY_PAUSE)
+
+    def _fetched(self, record: Record, reasons: tuple[str, ...]) -> tuple[Output, ...]:
+        """Everything the job gave; raises Failed where that is nothing."""
+        if record.interrupted is not None:
+            raise errors.interrupted(record.graph, record.interrupted.node)
+        if record.broken is not None:
+            raise errors.failed(record.broken, record.graph)
+        only = self._manifest.output
+        things = files.made(record, only)
+        sent = files.sent(record, only)
+        if not sent and files.lacks_a_picture(record.graph, things):
+            raise errors.empty((*reasons, *files.unheard(record)))
+        self._telling.fetching()
+        fetched = [files.fetch(self._client, thing, self._telling.fetching) for thing in things]
+        return tuple(replace(o, seed=self._ticket.request.seed) for o in (*fetched, *sent))
+
+    def _blocked(self, record: Record) -> tuple[str, ...]:
+        return tuple(errors.blocked(one, record.graph) for one in record.blocked)
+
+    def _unheard(self) -> tuple[str, ...]:
+        """A warning where the websocket was not there all the time."""
+        if not self._listener.breaks and not self._listener.why_not:
+            return ()
+        how = "broke" if self._listener.breaks else "could not be opened"
+        why = one_line(self._listener.why_not)
+        return (f"The websocket of {self._client.at} {how} ({why}); the server was asked instead.",)
+
+    def _facts(
+        self, taken: Taken, record: Record, times: Times, outputs: tuple[Output, ...]
+    ) -> Facts:
+        return facts(
+            self._ticket.request,
+            record,
+            times,
+            self._known_stats(),
+            outputs,
+            prompt_id=taken.prompt_id,
+            client_id=self._listener.client_id,
+        )
+
+    def _known_stats(self) -> Stats:
+        if self._stats is not None and self._stats.ready(_STATS_SECONDS):
+            with suppress(BackendError):
+                return self._stats.result()
+        return self._client.known or Stats()

@@ -1,0 +1,64 @@
+"""Taking one job back: out of the queue or interrupted, confirmed, and nobody else's touched."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from imagen.backends.comfyui.look import look
+from imagen.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.backends.comfyui.client import Client
+
+_PATIENCE_SECONDS = 5.0
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 0.5
+_TARGETED = (0, 3, 56)
+"""The first version that interrupts one prompt only; older ones stop whatever runs."""
+
+
+def stop(
+    client: Client,
+    prompt_id: str,
+    *,
+    is_settled: Callable[[], bool] = lambda: True,
+    patience_seconds: float = _PATIENCE_SECONDS,
+) -> str:
+    """Take the job back; "" once that is certain, or else a sentence about what is not.
+
+    `is_settled` says whether its submission is over: before that, not to find it means nothing.
+    """
+    deadline = time.monotonic() + patience_seconds
+    pause = _FIRST_PAUSE
+    doubt = "The server has been told to stop the job, and has not said that it did."
+    while True:
+        try:
+            if _once(client, prompt_id) and is_settled():
+                return ""
+        except BackendError as error:
+            doubt = f"The server could not be told to stop the job: {error.message}"
+        if time.monotonic() >= deadline:
+            return doubt
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _once(client: Client, prompt_id: str) -> bool:
+    """One round of deleting, interrupting and looking; whether the job is over."""
+    client.delete(prompt_id)
+    if _can_target(client):
+        client.interrupt(prompt_id)
+    elif client.queue().runs(prompt_id):
+        client.interrupt(None)
+    sight = look(client, prompt_id)
+    return sight.is_gone or sight.entry is not None
+
+
+def _can_target(client: Client) -> bool:
+    """Whether the server interrupts by id; one that doesn't tell its version is taken for old."""
+    parts = (client.version() or "").split(".")
+    numbers = tuple(int(part) for part in parts if part.isdecimal())
+    return len(numbers) == len(parts) and numbers >= _TARGETED

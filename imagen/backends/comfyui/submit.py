@@ -1,0 +1,133 @@
+"""Getting one job taken exactly once, whatever becomes of the question or the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from imagen.backends.comfyui import answers, errors
+from imagen.backends.comfyui.look import look
+from imagen.backends.http import never_sent
+from imagen.backends.retry import retrying
+from imagen.errors import Cancelled, Lost, Unavailable
+from imagen.graphs.spelling import localise
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.listener import Listener
+    from imagen.graphs import Manifest
+
+_LOOKS = 4
+_FIRST_PAUSE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job that the server has."""
+
+    prompt_id: str
+    graph: Mapping[str, Any]
+    """As it was sent: with the server's own spelling of its files."""
+    warnings: tuple[str, ...] = ()
+
+
+class Submission:
+    """One job on its way to the server; meant for a thread of its own."""
+
+    def __init__(
+        self, client: Client, listener: Listener, graph: Mapping[str, Any], manifest: Manifest
+    ) -> None:
+        self._client = client
+        self._listener = listener
+        self._graph = graph
+        self._manifest = manifest
+        self._given_up = Event()
+
+    def give_up(self) -> None:
+        """Send nothing more."""
+        self._given_up.set()
+
+    def run(self, prompt_id: str, client_id: str) -> Taken:
+        """Submit under this id, again where the server certainly did not take it."""
+        fresh = [client_id]  # for the first connection; each later one gets its own
+
+        def once() -> Taken:
+            self._listener.open(fresh.pop() if fresh else "")
+            return self._once(prompt_id)
+
+        return retrying(once, sleep=self._pause)
+
+    def _once(self, prompt_id: str) -> Taken:
+        if self._given_up.is_set():
+            raise Cancelled
+        try:
+            return self._ask(prompt_id, self._graph)
+        except Unavailable as error:
+            if never_sent(error):
+                raise
+            found = self._find(prompt_id)
+            if found is None:
+                raise
+            return Taken(found, self._graph)
+
+    def _ask(self, prompt_id: str, graph: Mapping[str, Any]) -> Taken:
+        answer = self._client.submit(graph, prompt_id, self._listener.client_id)
+        if isinstance(answer, answers.Accepted):
+            skipped = errors.skipped(answer.node_errors, graph, self._manifest)
+            return Taken(answer.prompt_id, graph, skipped)
+        if not errors.names_a_missing_file(answer.said):
+            raise errors.rejected(answer.said, graph, self._manifest)
+        return self._ask_in_its_spelling(prompt_id, graph, answer.said)
+
+    def _ask_in_its_spelling(self, prompt_id: str, graph: Mapping[str, Any], said: Any) -> Taken:
+        """A file may be there under another folder or separator: then it is asked for by that."""
+        catalogue = self._catalogue()
+        local = localise(graph, catalogue)
+        if local == graph:
+            raise errors.rejected(said, graph, self._manifest, catalogue)
+        answer = self._client.submit(local, prompt_id, self._listener.client_id)
+        if isinstance(answer, answers.Refused):
+            raise errors.rejected(answer.said, local, self._manifest, catalogue)
+        skipped = errors.skipped(answer.node_errors, local, self._manifest)
+        return Taken(answer.prompt_id, local, skipped)
+
+    def _catalogue(self) -> dict[str, Any]:
+        try:
+            return self._client.catalogue()
+        except Unavailable:
+            return {}
+
+    def _find(self, prompt_id: str) -> str | None:
+        """The id of a job whose answer was lost; None where the server has no such job."""
+        pause, error = _FIRST_PAUSE, None
+        for _ in range(_LOOKS):
+            try:
+                found = find(self._client, prompt_id, self._listener.client_id)
+            except Unavailable as unavailable:
+                found, error = None, unavailable
+            else:
+                error = None
+            if found is not None:
+                return found
+            self._given_up.wait(pause)
+            pause *= 2
+        if error is not None:
+            raise Lost(
+                f"{self._client.at} broke off while the job was handed over, and can't be asked "
+                "whether it took it.",
+                remedy=error.remedy,
+            ) from error
+        return None
+
+    def _pause(self, seconds: float) -> None:
+        self._given_up.wait(seconds)
+
+
+def find(client: Client, prompt_id: str, client_id: str) -> str | None:
+    """The id under which the server knows a job, by ours or by whose it is; None if it doesn't."""
+    if not look(client, prompt_id).is_gone:
+        return prompt_id
+    return client.find(client_id) if client_id else None

@@ -1,0 +1,85 @@
+"""Trying again: one policy for all adapters, which asks each error whether it is worth it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from imagen.errors import ImagenError, RateLimited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tenacity import RetryCallState
+
+T = TypeVar("T")
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 10.0
+
+
+def retrying(
+    call: Callable[[], T],
+    *,
+    attempts: int = 3,
+    patience_seconds: float = 60.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """What `call` returns, called up to `attempts` times while its errors are retryable.
+
+    The pauses grow and are jittered. Where an engine says how long to wait, it is that long, unless
+    that is longer than `patience_seconds`: then its error is raised at once.
+    """
+    try:
+        return call()
+    except ImagenError as error:
+        if attempts <= 1 or not _is_worth_it(error, patience_seconds):
+            raise
+        first = error
+    return _again(call, first, attempts, patience_seconds, sleep)
+
+
+def _again(
+    call: Callable[[], T],
+    first: ImagenError,
+    attempts: int,
+    patience_seconds: float,
+    sleep: Callable[[float], None],
+) -> T:
+    import tenacity  # only ever needed after a failure
+
+    failed = [first]
+
+    def next_call() -> T:
+        if failed:
+            raise failed.pop()
+        return call()
+
+    policy = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=_pause,
+        retry=tenacity.retry_if_exception(lambda error: _is_worth_it(error, patience_seconds)),
+        sleep=sleep,
+        reraise=True,
+    )
+    return policy(next_call)
+
+
+def _is_worth_it(error: BaseException, patience_seconds: float) -> bool:
+    if not isinstance(error, ImagenError) or not error.retryable:
+        return False
+    return (_told_pause(error) or 0.0) <= patience_seconds
+
+
+def _told_pause(error: BaseException | None) -> float | None:
+    return error.retry_after_seconds if isinstance(error, RateLimited) else None
+
+
+def _pause(state: RetryCallState) -> float:
+    from tenacity import wait_exponential_jitter
+
+    told = _told_pause(state.outcome.exception() if state.outcome else None)
+    if told is not None:
+        return told
+    ours = wait_exponential_jitter(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=_FIRST_PAUSE)
+    return ours(state)
