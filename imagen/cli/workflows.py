@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from imagen.capabilities import Parameter
     from imagen.config import Settings
+    from imagen.errors import ConfigError
     from imagen.graphs import Entry, Fault, Workflow
 
 
@@ -89,28 +90,27 @@ def _found(name: str, settings: Settings) -> Workflow:
 
 def _faults_there(workflow: Workflow, name: str, backend: str, settings: Settings) -> list[Fault]:
     """The faults at a backend's server, with its own defaults where this is its workflow."""
+    from imagen.backends.comfyui import ComfyUI, catalogue
     from imagen.graphs import check as check_there
     from imagen.spine import open_named
 
     block = settings.backends.get(backend, {})
     overrides = block.get("parameters", {}) if block.get("workflow") == name else {}
     with closing(open_named(backend, settings)) as engine:
-        _need_comfyui(backend, block)
-        from imagen.backends.comfyui import catalogue
-
+        if not isinstance(engine, ComfyUI):
+            raise _no_server(backend)
         object_info, version = catalogue(engine)
     bound = workflow.sample(overrides)
     return check_there(bound, object_info, manifest=workflow.manifest, version=version)
 
 
-def _need_comfyui(backend: str, block: dict[str, Any]) -> None:
+def _no_server(backend: str) -> ConfigError:
     from imagen.errors import ConfigError
 
-    if block.get("type", backend) != "comfyui":
-        raise ConfigError(
-            f"The backend {backend!r} is no ComfyUI server, so it has no nodes to check against.",
-            remedy="Name a backend of type: comfyui.",
-        )
+    return ConfigError(
+        f"The backend {backend!r} is no ComfyUI server, so it has no nodes to check against.",
+        remedy="Name a backend of type: comfyui.",
+    )
 
 
 def _tell(workflow: Workflow, found: Sequence[Fault], backend: str | None) -> None:

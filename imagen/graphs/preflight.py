@@ -42,7 +42,8 @@ def check(
     faults = [*server.age(), *structural_faults(graph, server.manifest.output or outputs)]
     for node_id in graph:
         faults += server.class_faults(graph, node_id)
-    for node_id in sorted(ancestors(graph, outputs), key=list(graph).index):
+    used = ancestors(graph, outputs)
+    for node_id in filter(used.__contains__, graph):
         faults += server.input_faults(graph, node_id)
     return faults
 
@@ -120,7 +121,7 @@ class _Server:
     ) -> tuple[str, str] | None:
         source, slot = link
         spec = self.spec(graph.get(source))
-        if spec is None or slot < 0 or slot != int(slot):
+        if spec is None or slot < 0 or slot % 1:
             return None  # already a fault of the source, or of the graph itself
         if slot >= len(spec.outputs):
             last = f"its last is {len(spec.outputs) - 1}" if spec.outputs else "it has none"

@@ -97,7 +97,7 @@ def _wrong_link(graph: Mapping[str, Any], value: list[Any]) -> tuple[str, str] |
     if source not in graph:
         hint = did_you_mean(source, graph)
         return f"links to node {one_line(repr(source))}, which is not in the graph.{hint}", ""
-    if slot < 0 or slot != int(slot):
+    if slot < 0 or slot % 1:
         return f"links to output {slot} of node {source}; outputs are numbered from 0.", ""
     return None
 
