@@ -29,6 +29,7 @@ from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from imagen.invalid import Problem
 
@@ -173,10 +174,15 @@ class TimedOut(BackendError):
 
 
 class OutputError(ImagenError):
-    """A picture was made and could not be put where it belongs."""
+    """A picture was made and could not be put where it belongs; or a file can't be read."""
 
     exit_code = 5
     code = "output"
+
+    def __init__(self, message: str, *, remedy: str = "", kept: Sequence[Path] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.kept = tuple(kept)
+        """Where the pictures of this run lie all the same."""
 
 
 class Cancelled(ImagenError):

@@ -1,0 +1,103 @@
+"""Files that appear whole or not at all, and never in another's place."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imagen.errors import OutputError
+from imagen.outputs.naming import numbered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Write = Callable[[Path, bytes], None]
+    Link = Callable[[Path, Path], None]
+
+_MOST_NUMBERS = 100_000
+
+
+def write_through(path: Path, data: bytes) -> None:
+    """Write a new file, down to the disk."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sidecar_of(path: Path) -> Path:
+    """`fox.png.json` for `fox.png`: two pictures of unlike kinds never share one."""
+    return path.with_name(f"{path.name}.json")
+
+
+def folder_within(root: Path, folders: Sequence[str]) -> Path:
+    """The folder below `root`, made where it is missing.
+
+    Raises OutputError where a symbolic link would lead out of `root`; OSError as `mkdir` does.
+    """
+    folder = root.joinpath(*folders)
+    if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
+        raise OutputError(f"{folder} leads out of the output directory by a symbolic link")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def put(
+    data: bytes, folder: Path, name: str, *, write: Write = write_through, link: Link = os.link
+) -> Path:
+    """Write `data` into `folder` under `name`, or `name-2`, … where there is such a file already.
+
+    A name whose sidecar's name is taken counts as taken too. Raises OSError, and then leaves
+    nothing behind.
+    """
+    part = folder / f".imagen-{os.urandom(8).hex()}.part"
+    try:
+        write(part, data)
+        for candidate in islice(numbered(name), _MOST_NUMBERS):
+            path = folder / candidate
+            if not os.path.lexists(sidecar_of(path)) and _placed(part, path, link):
+                return path
+        raise FileExistsError(f"there are {_MOST_NUMBERS} files called {name} already")
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def put_exactly(data: bytes, path: Path, *, write: Write = write_through) -> None:
+    """Write `data` to `path`; raises FileExistsError rather than overwrite."""
+    part = path.with_name(f".imagen-{os.urandom(8).hex()}.part")
+    try:
+        write(part, data)
+        if not _placed(part, path, os.link):
+            raise FileExistsError(f"there is a file {path} already")
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _placed(part: Path, path: Path, link: Link) -> bool:
+    """Whether `path` was free, and holds what `part` holds now."""
+    try:
+        link(part, path)
+    except FileExistsError:
+        return False
+    except OSError:  # not every file system has hard links
+        return _claimed(part, path)
+    return True
+
+
+def _claimed(part: Path, path: Path) -> bool:
+    """The same without links: an empty file holds the name until the whole one replaces it."""
+    try:
+        path.open("xb").close()
+    except FileExistsError:
+        return False
+    try:
+        os.replace(part, path)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return True

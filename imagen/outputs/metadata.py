@@ -1,0 +1,96 @@
+"""Texts inside pictures of any kind we know: PNG, JPEG and WebP, told by their first bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from imagen.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kind = Literal["png", "jpeg", "webp"]
+WANTED = ("imagen", "parameters", "prompt")
+"""Ours; the one that other tools read; and the graph that ComfyUI writes."""
+
+
+def kind(data: bytes) -> Kind | None:
+    """What the file says it is; None for all that can hold none of our texts."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    return "webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+def embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
+    """The picture with these texts in it, and a sentence where they are not, or not all of them.
+
+    A file of another kind, or one that is damaged, comes back as it is: nothing is lost for a text.
+    """
+    try:
+        return _embed(data, texts)
+    except OutputError as error:
+        return data, f"Nothing was written into the picture: {error.message}."
+
+
+def texts(data: bytes) -> dict[str, str]:
+    """The texts we want, by name. Raises OutputError for a picture that is damaged."""
+    found: Mapping[str, str] = {}
+    match kind(data):
+        case "png":
+            from imagen.outputs import png
+
+            found = png.texts(data, WANTED)
+        case "jpeg":
+            from imagen.outputs import jpeg
+
+            found = jpeg.texts(data)
+        case "webp":
+            from imagen.outputs import webp
+
+            found = webp.texts(data)
+    return {name: text for name, text in found.items() if name in WANTED}
+
+
+def size(data: bytes) -> tuple[int | None, int | None]:
+    """Width and height as the picture's header says; None where it does not."""
+    try:
+        return _size(data)
+    except OutputError:
+        return None, None
+
+
+def _embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
+    # Each run sees one kind; the code for the others stays unloaded.
+    match kind(data):
+        case "png":
+            from imagen.outputs import png
+
+            return png.with_texts(data, texts), ""
+        case "jpeg":
+            from imagen.outputs import jpeg
+
+            return jpeg.with_texts(data, texts)
+        case "webp":
+            from imagen.outputs import webp
+
+            return webp.with_texts(data, texts)
+    return data, ""
+
+
+def _size(data: bytes) -> tuple[int | None, int | None]:
+    match kind(data):
+        case "png":
+            from imagen.outputs import png
+
+            return png.size(data)
+        case "jpeg":
+            from imagen.outputs import jpeg
+
+            return jpeg.size(data)
+        case "webp":
+            from imagen.outputs import webp
+
+            return webp.size(data)
+    return None, None

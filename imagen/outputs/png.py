@@ -1,0 +1,119 @@
+"""Texts in PNG files: spliced in and read, chunk by chunk, without a look at the pixels."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from imagen.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TEXT_TYPES = (b"tEXt", b"zTXt", b"iTXt")
+_LONGEST_KEYWORD = 79
+_LARGEST_TEXT = 16 * 2**20
+_SIZE_AT = 16
+"""Where the width stands: after the signature, and the length and type of the first chunk."""
+
+
+class _Chunk(NamedTuple):
+    type: bytes
+    start: int
+    end: int
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height; raises OutputError for what is no PNG."""
+    next(_chunks(data))
+    at = _SIZE_AT
+    return int.from_bytes(data[at : at + 4], "big"), int.from_bytes(data[at + 4 : at + 8], "big")
+
+
+def with_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
+    """The same file with these texts right after its header, in place of any of the same names."""
+    view = memoryview(data)
+    header, *others = _chunks(data)
+    kept = (c for c in others if c.type not in _TEXT_TYPES or _keyword(data, c) not in texts)
+    new = (_text_chunk(keyword, text) for keyword, text in texts.items())
+    rest = view[others[-1].end :]
+    return b"".join((view[: header.end], *new, *(view[c.start : c.end] for c in kept), rest))
+
+
+def texts(data: bytes, wanted: Collection[str]) -> dict[str, str]:
+    """The texts of these names. Raises OutputError for a file cut short or damaged in them."""
+    found: dict[str, str] = {}
+    for chunk in _chunks(data):
+        if chunk.type not in _TEXT_TYPES:
+            continue
+        keyword = _keyword(data, chunk)
+        if keyword in wanted and keyword not in found:
+            found[keyword] = _text(data, chunk)
+    return found
+
+
+def _chunks(data: bytes) -> Iterator[_Chunk]:
+    """Every chunk up to the end's; the lengths that the file claims are checked."""
+    at = len(SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        length = int.from_bytes(data[at : at + 4], "big")
+        end = at + length + 12
+        if at + 12 > len(data) or end > len(data):
+            raise OutputError(f"the PNG is cut short at byte {len(data)}")
+        kind = data[at + 4 : at + 8]
+        if (at == len(SIGNATURE)) != (kind == b"IHDR" and length == 13):
+            raise OutputError("the PNG does not start with its header")
+        yield _Chunk(kind, at, end)
+        at = end
+
+
+def _keyword(data: bytes, chunk: _Chunk) -> str:
+    start = chunk.start + 8
+    end = data.find(b"\0", start, min(start + _LONGEST_KEYWORD + 1, chunk.end - 4))
+    return data[start:end].decode("latin-1") if end >= 0 else ""
+
+
+def _text_chunk(keyword: str, text: str) -> bytes:
+    """A `tEXt` chunk, or an `iTXt` one where Latin-1 can't hold the text."""
+    try:
+        kind, body = b"tEXt", b"\0" + text.encode("latin-1")
+    except UnicodeEncodeError:
+        kind, body = b"iTXt", b"\0\0\0\0\0" + text.encode("utf-8", "backslashreplace")
+    content = kind + keyword.encode("latin-1") + body
+    check = zlib.crc32(content).to_bytes(4, "big")
+    return (len(content) - 4).to_bytes(4, "big") + content + check
+
+
+def _text(data: bytes, chunk: _Chunk) -> str:
+    content = data[chunk.start + 4 : chunk.end - 4]
+    if zlib.crc32(content) != int.from_bytes(data[chunk.end - 4 : chunk.end], "big"):
+        raise OutputError("the PNG is damaged: the checksum of a text in it is wrong")
+    body = content[content.index(b"\0") + 1 :]
+    if chunk.type == b"tEXt":
+        return body.decode("latin-1")
+    if chunk.type == b"zTXt":
+        return _inflated(body[1:]).decode("latin-1")
+    return _international(body)
+
+
+def _international(body: bytes) -> str:
+    """The text of an `iTXt` chunk, behind its flags, language and translated keyword."""
+    parts = body[2:].split(b"\0", 2)
+    if len(parts) < 3:
+        raise OutputError("the PNG is damaged: a text in it has no beginning")
+    raw = _inflated(parts[2]) if body[0] else parts[2]
+    return raw.decode("utf-8", "replace")
+
+
+def _inflated(packed: bytes) -> bytes:
+    """Unpacked, but never to more than a text may have: a few bytes can claim gigabytes."""
+    unpacking = zlib.decompressobj()
+    try:
+        raw = unpacking.decompress(packed, _LARGEST_TEXT)
+    except zlib.error as error:
+        raise OutputError("the PNG is damaged: a text in it can't be unpacked") from error
+    if not unpacking.eof:
+        raise OutputError("the PNG is damaged: a text in it is cut short, or larger than 16 MB")
+    return raw

@@ -1,0 +1,115 @@
+"""Says how a file was made: from its sidecar, or from the texts inside the picture."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from imagen.errors import OutputError
+from imagen.outputs import metadata, parameters
+from imagen.outputs.files import sidecar_of
+from imagen.outputs.record import FORMAT, Record
+from imagen.text import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_LARGEST = 512 * 2**20
+_LARGEST_JSON = 64 * 2**20
+_FIRST_BYTES = 16
+_REMEDY = "imagen show reads PNG, JPEG and WebP pictures, and the JSON files beside them."
+_PARTS = ("request", "resolved", "receipt", "facts", "graph")
+_OF_FILE = ("file", "sha256", "media_type", "created", "seed", "index")
+
+
+def read(path: Path) -> Record:
+    """What is known of how the picture at `path` was made; a sidecar's path is as good.
+
+    The texts in the picture tell, else its sidecar. Raises OutputError for a file that is not
+    there, is cut short or damaged, or says nothing.
+    """
+    head = _bytes(path, _FIRST_BYTES)
+    if metadata.kind(head):
+        found = _from_picture(path)
+    else:
+        found = _from_json(path) if head.lstrip()[:1] == b"{" else None
+    beside = sidecar_of(path)
+    if found is None and beside.is_file():
+        found = _from_json(beside)
+    if found is None:
+        raise OutputError(f"{path} does not say how it was made.", remedy=_REMEDY)
+    return found
+
+
+def _bytes(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except FileNotFoundError as error:
+        raise OutputError(f"There is no file {path}.{_near(path)}") from error
+    except OSError as error:
+        raise OutputError(f"{path} can't be read: {error.strerror or error}.") from error
+
+
+def _near(path: Path) -> str:
+    folder = path.parent
+    return did_you_mean(path.name, (p.name for p in folder.iterdir())) if folder.is_dir() else ""
+
+
+def _whole(path: Path, most: int) -> bytes:
+    data = _bytes(path, most + 1)
+    if len(data) > most:
+        raise OutputError(f"{path} is larger than the {most >> 20} MB that imagen reads.")
+    return data
+
+
+def _from_picture(path: Path) -> Record | None:
+    try:
+        texts = metadata.texts(_whole(path, _LARGEST))
+    except OutputError as error:
+        raise OutputError(f"{path} can't be read: {error.message}.", remedy=_REMEDY) from error
+    graph = _object(texts.get("prompt", ""))
+    entry = _object(texts.get("imagen", ""))
+    if _is_ours(entry):
+        return _record("imagen", entry | {"graph": graph}, path)
+    if "parameters" in texts:
+        values, others = parameters.parse(texts["parameters"])
+        return Record(source="parameters", resolved=values, facts=dict(others), graph=graph)
+    return Record(source="prompt", graph=graph) if graph else None
+
+
+def _from_json(path: Path) -> Record | None:
+    entry = _object(_whole(path, _LARGEST_JSON).decode("utf-8", "replace"))
+    return _record("sidecar", entry, path) if _is_ours(entry) else None
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object in `text`; an empty one where there is none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _is_ours(entry: Mapping[str, Any]) -> bool:
+    return isinstance(entry.get("imagen"), int)
+
+
+def _record(source: Any, entry: Mapping[str, Any], path: Path) -> Record:
+    if entry["imagen"] > FORMAT:
+        raise OutputError(
+            f"{path} was written by a newer imagen: its format is {entry['imagen']}, and this one "
+            f"reads up to {FORMAT}.",
+            remedy="Update imagen.",
+        )
+    parts: dict[str, Any] = {name: _mapping(entry.get(name)) for name in _PARTS}
+    if source == "imagen":
+        parts["facts"] = {name: entry[name] for name in ("model", "models") if entry.get(name)}
+    file = {name: entry[name] for name in _OF_FILE if name in entry}
+    return Record(source=source, backend=str(entry.get("backend", "")), file=file, **parts)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

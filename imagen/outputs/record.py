@@ -1,0 +1,174 @@
+"""What is written down about a picture: all of it in the sidecar, what never varies in the file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from hashlib import sha256
+from pathlib import PureWindowsPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from imagen.outputs import parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from imagen.request import Request
+    from imagen.result import Output, Result
+    from imagen.ticket import Ticket
+
+FORMAT = 1
+"""Of the sidecar and of the entry in the picture; stands in both as `imagen`."""
+
+Source = Literal["sidecar", "imagen", "parameters", "prompt"]
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a file tells of how it was made; JSON throughout, and nothing of it is trusted."""
+
+    source: Source
+    """Which of its texts told: the best there is, in this order."""
+    backend: str = ""
+    request: Values = field(default_factory=dict)
+    """As it was asked."""
+    resolved: Values = field(default_factory=dict)
+    """Complete: every value that was used, as far as it is known."""
+    receipt: Values = field(default_factory=dict)
+    facts: Values = field(default_factory=dict)
+    graph: Values = field(default_factory=dict)
+    """What the engine was sent: for ComfyUI the bound graph."""
+    file: Values = field(default_factory=dict)
+    """Of the picture: its seed and index, and from a sidecar its sha256, media type and time."""
+
+
+def embedded(output: Output, result: Result, ticket: Ticket, asked: Request) -> str:
+    """The entry for the picture: the same for the same request, so without times and job ids."""
+    facts = result.facts
+    entry = {
+        "imagen": FORMAT,
+        "backend": ticket.backend,
+        "request": _said(asked),
+        "resolved": _said(ticket.request),
+        "receipt": {name: _outcome(fate.model_dump()) for name, fate in ticket.receipt.items()},
+        "model": facts.model,
+        "models": facts.models,
+        "seed": seed_of(output, result, ticket),
+        "index": output.index,
+    }
+    return json.dumps(
+        _plain(entry, _names(asked, ticket.request)), ensure_ascii=False, separators=(",", ":")
+    )
+
+
+def parameters_text(
+    output: Output, result: Result, ticket: Ticket, size: tuple[int | None, int | None]
+) -> str:
+    """The text that other tools read, from what was really used."""
+    facts, request = result.facts, ticket.request
+    used = {
+        name: getattr(request, name) if getattr(facts, name, None) is None else getattr(facts, name)
+        for name in ("steps", "sampler", "scheduler", "cfg", "guidance", "strength")
+    }
+    named = facts.model or next(iter(facts.models), "")
+    values = used | {
+        "seed": seed_of(output, result, ticket),
+        "size": f"{size[0]}x{size[1]}" if size[0] else None,
+        "model": PureWindowsPath(named).stem or None,
+        "backend": ticket.backend,
+        "version": "imagen",
+    }
+    return parameters.compose(request.prompt, request.negative or "", values)
+
+
+def sidecar(
+    output: Output, result: Result, ticket: Ticket, asked: Request, *, written: Mapping[str, Any]
+) -> bytes:
+    """The whole record as JSON; `written` says of the file what only its writer knows."""
+    facts = {f.name: getattr(result.facts, f.name) for f in fields(result.facts)}
+    whole = {
+        "imagen": FORMAT,
+        **written,
+        "seed": seed_of(output, result, ticket),
+        "index": output.index,
+        "backend": ticket.backend,
+        "ticket": ticket.id,
+        "request": _said(asked),
+        "resolved": _said(ticket.request),
+        "receipt": {name: fate.model_dump() for name, fate in ticket.receipt.items()},
+        "graph": ticket.payload,
+        "facts": facts,
+        "warnings": result.warnings,
+    }
+    text = json.dumps(_plain(whole, _names(asked, ticket.request)), ensure_ascii=False, indent=2)
+    # A lone surrogate has no UTF-8; as `\ud83d` it is valid JSON and comes back as it was.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def description(data: bytes, media_type: str, name: str, now: datetime) -> dict[str, Any]:
+    """What the sidecar says of the file itself."""
+    return {
+        "file": name,
+        "sha256": sha256(data).hexdigest(),
+        "media_type": media_type,
+        "created": now.isoformat(timespec="seconds"),
+    }
+
+
+def seed_of(output: Output, result: Result, ticket: Ticket) -> int | None:
+    """The seed of this one picture, as far as anyone knows it."""
+    known = (output.seed, result.facts.seed, ticket.request.seed)
+    return next((seed for seed in known if seed is not None), None)
+
+
+def _said(request: Request) -> dict[str, Any]:
+    """What the request says, without what it leaves open."""
+    return {k: v for k, v in request.model_dump().items() if v not in (None, (), {})}
+
+
+def _outcome(fate: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what was asked, since the request stands in the same entry."""
+    return {k: v for k, v in fate.items() if k != "asked" and v not in (None, "")}
+
+
+def _names(*requests: Request) -> dict[str, str]:
+    """For each file that was given, the name alone: where it lies is nobody's business."""
+    return {path: _bare_name(path) for request in requests for path in _paths(request)}
+
+
+def _paths(request: Request) -> Iterator[str]:
+    yield from (path for path in (request.image, request.mask) if path)
+    yield from (control.image for control in request.controls)
+    yield from (v for v in request.extra.values() if isinstance(v, str) and _is_absolute(v))
+
+
+def _is_absolute(text: str) -> bool:
+    """Whether this is a path from the root down, on any system."""
+    path = PureWindowsPath(text)
+    fewest = 1 if path.drive else 2  # `/imagine a fox` is no path
+    return bool(path.root) and len(path.parts) > fewest and "\n" not in text
+
+
+def _bare_name(reference: str) -> str:
+    """The file's name; of an address that of its path, and of data nothing."""
+    if reference.startswith("data:"):
+        return "data:"
+    path = reference.split("?")[0].split("#")[0] if "://" in reference else reference
+    return PureWindowsPath(path).name
+
+
+def _plain(value: Any, names: Mapping[str, str]) -> Any:
+    """`value` as JSON can hold it, with the names of files for their paths."""
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, names) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, names) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -1,0 +1,263 @@
+"""Puts every picture of a result on disk: where it belongs, or else where it is safe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagen.errors import OutputError
+from imagen.outputs import files, metadata, naming, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from imagen.config import OutputSettings
+    from imagen.request import Request
+    from imagen.result import Output, Result
+    from imagen.ticket import Ticket
+
+_EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/avif": "avif",
+    "image/bmp": "bmp",
+    "image/tiff": "tiff",
+    "image/svg+xml": "svg",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+    "video/x-matroska": "mkv",
+    "video/quicktime": "mov",
+    "audio/flac": "flac",
+    "audio/mpeg": "mp3",
+    "audio/ogg": "ogg",
+    "audio/opus": "opus",
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "model/gltf-binary": "glb",
+    "application/json": "json",
+    "application/zip": "zip",
+    "text/plain": "txt",
+}
+_UNKNOWN_EXTENSION = "bin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """One picture on disk, or whatever else was made."""
+
+    path: Path
+    sidecar: Path | None
+    """The JSON file beside it: `fox.png.json` for `fox.png`."""
+    index: int
+    """Which of the batch, as its Output says."""
+    media_type: str
+    """As the bytes say, else as the engine does."""
+    width: int | None
+    height: int | None
+    seed: int | None
+    sha256: str
+    """Of the file as it lies there."""
+    warning: str = ""
+    """A sentence, where not all that should stand in the picture could be put there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One output, ready to be written."""
+
+    output: Output
+    data: bytes
+    media_type: str
+    name: tuple[str, ...]
+    warning: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """What did not work for one output, and where it lies all the same, if it does."""
+
+    sentence: str
+    causes: tuple[Exception, ...]
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """All that the outputs of one run have in common."""
+
+    result: Result
+    ticket: Ticket
+    settings: OutputSettings
+    asked: Request
+    now: datetime
+    rescue: Path
+    last_resort: Callable[[], Path]
+    write: files.Write
+
+
+def fresh_folder() -> Path:
+    """A new folder of our own in the system's temporary directory."""
+    from tempfile import mkdtemp  # costs milliseconds, and is a last resort
+
+    return Path(mkdtemp(prefix="imagen-"))
+
+
+def save(
+    result: Result,
+    ticket: Ticket,
+    settings: OutputSettings,
+    *,
+    asked: Request,
+    now: datetime,
+    rescue: Path,
+    last_resort: Callable[[], Path] = fresh_folder,
+    write: files.Write = files.write_through,
+) -> list[Saved]:
+    """Put each output of `result` into the output directory, with its sidecar.
+
+    Nothing is ever overwritten. What can't be written there goes to `rescue`, else to
+    `last_resort`; then OutputError says what failed, and its `kept` where every picture lies.
+    """
+    run = _Run(result, ticket, settings, asked, now, rescue, last_resort, write)
+    kept = [_keep(run, output) for output in result.outputs]
+    troubles = [one for one in kept if isinstance(one, _Trouble)]
+    if troubles:
+        paths = tuple(one.path for one in kept if one.path is not None)
+        raise _error(troubles, paths) from _cause(troubles)
+    return [one for one in kept if isinstance(one, Saved)]
+
+
+def _keep(run: _Run, output: Output) -> Saved | _Trouble:
+    piece = _prepared(run, output)
+    failed: list[tuple[str, Exception]] = []
+    for place, folder in _places(run, piece):
+        try:
+            path = files.put(piece.data, folder(), piece.name[-1], write=run.write)
+        except (OSError, OutputError) as error:
+            failed.append((place, error))
+        else:
+            saved = _with_sidecar(run, piece, path)
+            return _rescued(failed, path) if failed else saved
+    return _lost(failed)
+
+
+def _places(run: _Run, piece: _Piece) -> Iterator[tuple[str, Callable[[], Path]]]:
+    """Where to try, in turn: each in words, and how to come by the folder."""
+    root = run.settings.directory
+    yield str(root.joinpath(*piece.name[:-1])), lambda: _own_folder(run, piece)
+    yield str(run.rescue), lambda: files.folder_within(run.rescue, ())
+    yield "the temporary directory", run.last_resort
+
+
+def _own_folder(run: _Run, piece: _Piece) -> Path:
+    wrong = naming.fault(run.settings.name)
+    if wrong:
+        raise OutputError(wrong.rstrip("."))
+    return files.folder_within(run.settings.directory, piece.name[:-1])
+
+
+def _prepared(run: _Run, output: Output) -> _Piece:
+    kind = metadata.kind(output.data)
+    media_type = f"image/{kind}" if kind else output.media_type
+    data, warning = output.data, ""
+    if kind and run.settings.metadata:
+        data, warning = metadata.embed(data, _texts(run, output))
+    return _Piece(output, data, media_type, _name(run, output, media_type), warning)
+
+
+def _texts(run: _Run, output: Output) -> dict[str, str]:
+    size = metadata.size(output.data)
+    return {
+        "imagen": record.embedded(output, run.result, run.ticket, run.asked),
+        "parameters": record.parameters_text(output, run.result, run.ticket, size),
+    }
+
+
+def _name(run: _Run, output: Output, media_type: str) -> tuple[str, ...]:
+    seed = record.seed_of(output, run.result, run.ticket)
+    values = {
+        "date": run.now.strftime("%Y-%m-%d"),
+        "time": run.now.strftime("%H%M%S"),
+        "slug": naming.slug(run.asked.prompt),
+        "seed": "noseed" if seed is None else str(seed),
+        "backend": naming.slug(run.ticket.backend),
+        "ext": _EXTENSIONS.get(media_type.partition(";")[0].strip().lower(), _UNKNOWN_EXTENSION),
+        "index": str(output.index),
+    }
+    template = run.settings.name
+    return naming.render(naming.FALLBACK if naming.fault(template) else template, values)
+
+
+def _with_sidecar(run: _Run, piece: _Piece, path: Path) -> Saved | _Trouble:
+    about = record.description(piece.data, piece.media_type, path.name, run.now)
+    if not run.settings.sidecar:
+        return _saved(run, piece, path, None, about)
+    sidecar = files.sidecar_of(path)
+    whole = record.sidecar(piece.output, run.result, run.ticket, run.asked, written=about)
+    try:
+        files.put_exactly(whole, sidecar, write=run.write)
+    except OSError as error:
+        sentence = f"{path} was saved, but not its sidecar: {_reason(error)}."
+        return _Trouble(sentence, (error,), path)
+    return _saved(run, piece, path, sidecar, about)
+
+
+def _saved(
+    run: _Run, piece: _Piece, path: Path, sidecar: Path | None, about: dict[str, Any]
+) -> Saved:
+    width, height = metadata.size(piece.data)
+    return Saved(
+        path=path,
+        sidecar=sidecar,
+        index=piece.output.index,
+        media_type=piece.media_type,
+        width=width,
+        height=height,
+        seed=record.seed_of(piece.output, run.result, run.ticket),
+        sha256=about["sha256"],
+        warning=piece.warning,
+    )
+
+
+def _rescued(failed: Sequence[tuple[str, Exception]], path: Path) -> _Trouble:
+    return _Trouble(f"{_why(failed)} It lies in {path} instead.", _causes(failed), path)
+
+
+def _lost(failed: Sequence[tuple[str, Exception]]) -> _Trouble:
+    return _Trouble(f"{_why(failed)} It is not kept anywhere.", _causes(failed), None)
+
+
+def _why(failed: Sequence[tuple[str, Exception]]) -> str:
+    """`A picture can't be saved in outputs (No space left on device), nor in …`"""
+    places = [f"{place} ({_reason(error)})" for place, error in failed]
+    return f"A picture can't be saved in {', nor in '.join(places)}."
+
+
+def _causes(failed: Sequence[tuple[str, Exception]]) -> tuple[Exception, ...]:
+    return tuple(error for _, error in failed)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return error.message if isinstance(error, OutputError) else str(error)
+
+
+def _error(troubles: Sequence[_Trouble], kept: Sequence[Path]) -> OutputError:
+    lost = any(trouble.path is None for trouble in troubles)
+    remedy = "Make room, or set output.directory in imagen.yaml to a folder that can be written."
+    return OutputError(
+        "\n".join(trouble.sentence for trouble in troubles),
+        remedy=remedy + ("" if lost else " Nothing is lost."),
+        kept=kept,
+    )
+
+
+def _cause(troubles: Sequence[_Trouble]) -> Exception:
+    """The one error behind it all, or all of them together."""
+    causes = [cause for trouble in troubles for cause in trouble.causes]
+    return causes[0] if len(causes) == 1 else ExceptionGroup("what failed, in order", causes)

@@ -1,0 +1,94 @@
+"""The user comment of an EXIF block: added without harm, and read in every encoding."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from PIL import Image
+
+from imagen.errors import OutputError
+from imagen.outputs import exif
+
+
+def _little_endian() -> bytes:
+    """A maker's name behind two directories, the second of which is a thumbnail's."""
+    main = struct.pack("<HHHIII", 1, 0x010F, 2, 7, 50, 26)
+    thumbnail = struct.pack("<HHHIHHI", 1, 0x0103, 3, 1, 6, 0, 0)
+    return b"II*\0" + struct.pack("<I", 8) + main + thumbnail + b"\0" * 6 + b"Ensign\0"
+
+
+def _with_raw_comment(comment: bytes) -> bytes:
+    block = Image.Exif()
+    block.get_ifd(0x8769)[0x9286] = comment
+    return block.tobytes().removeprefix(b"Exif\0\0")
+
+
+def _pillow(tiff: bytes) -> Image.Exif:
+    block = Image.Exif()
+    block.load(b"Exif\0\0" + tiff)
+    return block
+
+
+def test_a_fresh_block_is_read_by_pillow() -> None:
+    block = _pillow(exif.with_comment(b"", "雪 🦊"))
+    assert block.get_ifd(0x8769) == {
+        0x9000: b"0232",
+        0x9286: b"UNICODE\0" + "雪 🦊".encode("utf-16-be"),
+    }
+
+
+def test_what_was_there_stays_where_it_was() -> None:
+    before = _little_endian()
+    after = exif.with_comment(before, "a fox")
+    assert after[8 : len(before)] == before[8:]
+    assert _pillow(after)[0x010F] == "Ensign"
+    assert exif.texts(after) == {"parameters": "a fox"}
+
+
+def test_the_thumbnails_directory_is_still_linked() -> None:
+    main = struct.unpack_from("<I", exif.with_comment(_little_endian(), "a fox"), 4)[0]
+    after = exif.with_comment(_little_endian(), "a fox")
+    (count,) = struct.unpack_from("<H", after, main)
+    assert struct.unpack_from("<I", after, main + 2 + count * 12)[0] == 26
+
+
+def test_a_comment_that_was_there_is_replaced() -> None:
+    once = exif.with_comment(b"", "old")
+    assert exif.texts(exif.with_comment(once, "new")) == {"parameters": "new"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"UNICODE\0" + "Füchse: 4".encode("utf-16-be"), id="UTF-16, big end first"),
+        pytest.param(b"UNICODE\0" + "Füchse: 4".encode("utf-16-le"), id="UTF-16, little end first"),
+        pytest.param(b"UNICODE\0" + "Füchse: 4".encode("utf-16"), id="UTF-16 with a mark"),
+        pytest.param(b"ASCII\0\0\0" + "Füchse: 4".encode(), id="ASCII that is UTF-8"),
+        pytest.param(b"\0" * 8 + "Füchse: 4".encode(), id="undefined"),
+        pytest.param("Füchse: 4".encode() + b"\0\0", id="no encoding"),
+    ],
+)
+def test_a_comment_is_read_in_each_encoding_found_in_the_wild(raw: bytes) -> None:
+    assert exif.texts(_with_raw_comment(raw)) == {"parameters": "Füchse: 4"}
+
+
+@pytest.mark.parametrize(
+    "tiff",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"MM\0*\0\0", id="half a header"),
+        pytest.param(b"XX\0*\0\0\0\x08", id="no byte order"),
+        pytest.param(b"MM\0*\xff\xff\xff\xff", id="a directory far out"),
+        pytest.param(b"MM\0*\0\0\0\x08\xff\xff" + b"\0" * 40, id="65535 entries"),
+    ],
+)
+def test_a_damaged_block_is_refused_with_a_sentence(tiff: bytes) -> None:
+    with pytest.raises(OutputError, match="the EXIF block is damaged"):
+        exif.texts(tiff)
+
+
+def test_a_comment_that_claims_to_be_longer_than_the_file_ends_with_it() -> None:
+    block = exif.with_comment(b"", "a fox")
+    lying = block.replace(struct.pack(">I", 18), struct.pack(">I", 2**31))
+    assert exif.texts(lying)["parameters"].startswith("a fox")

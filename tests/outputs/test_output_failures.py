@@ -1,0 +1,228 @@
+"""When a picture can't be saved where it belongs, it is kept where it can be, and this is said."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from output_samples import NOW, asked, comfy_png, pixels, png_output, result, settings, ticket
+
+from imagen.errors import OutputError
+from imagen.outputs import save
+from imagen.outputs.files import write_through
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.result import Result
+
+OUT, RESCUE, LAST = Path("outputs"), Path("rescued"), Path("last")
+NAME = "2025-11-21-083005-a-red-fox-asleep-7.png"
+REMEDY = "Make room, or set output.directory in imagen.yaml to a folder that can be written."
+
+_LIMITED = """
+import resource
+from pathlib import Path
+from output_samples import NOW, asked, comfy_png, result, settings, ticket
+from imagen.errors import OutputError
+from imagen.outputs import save
+
+what = result()
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    save(what, ticket(), settings(Path("outputs")), asked=asked(), now=NOW, rescue=Path("rescued"))
+except OutputError as error:
+    print(error)
+"""
+
+
+def _last_resort() -> Path:
+    LAST.mkdir(exist_ok=True)
+    return LAST
+
+
+def _full(*folders: Path) -> Callable[[Path, bytes], None]:
+    """Writes as on a disk that is full below these folders."""
+
+    def write(path: Path, data: bytes) -> None:
+        if any(path.is_relative_to(folder) for folder in folders):
+            path.write_bytes(data[:10])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_through(path, data)
+
+    return write
+
+
+def _failure(
+    what: Result | None = None,
+    *,
+    write: Callable[[Path, bytes], None] = write_through,
+    rescue: Path = RESCUE,
+    last_resort: Callable[[], Path] = _last_resort,
+    name: str = "{date}-{time}-{slug}-{seed}",
+) -> OutputError:
+    with pytest.raises(OutputError) as caught:
+        save(
+            what or result(),
+            ticket(),
+            settings(OUT, name=name),
+            asked=asked(),
+            now=NOW,
+            rescue=rescue,
+            write=write,
+            last_resort=last_resort,
+        )
+    return caught.value
+
+
+def test_a_full_disk_is_said_and_the_picture_is_rescued_whole() -> None:
+    error = _failure(write=_full(OUT))
+    assert str(error) == (
+        "A picture can't be saved in outputs (No space left on device). "
+        f"It lies in {RESCUE / NAME} instead.\n{REMEDY} Nothing is lost."
+    )
+    assert error.kept == (RESCUE / NAME,)
+    assert pixels((RESCUE / NAME).read_bytes()) == pixels(comfy_png())
+    assert (RESCUE / f"{NAME}.json").is_file()
+    assert list(OUT.iterdir()) == []
+
+
+def test_the_exception_behind_it_is_kept() -> None:
+    cause = _failure(write=_full(OUT)).__cause__
+    assert isinstance(cause, OSError)
+    assert cause.errno == errno.ENOSPC
+
+
+def test_a_file_in_the_place_of_the_folder_is_said() -> None:
+    OUT.write_text("I am no folder")
+    error = _failure()
+    assert error.message == (
+        f"A picture can't be saved in outputs (File exists). It lies in {RESCUE / NAME} instead."
+    )
+    assert OUT.read_text() == "I am no folder"
+
+
+def test_a_file_in_the_place_of_a_folder_above_is_said() -> None:
+    OUT.write_text("I am no folder")
+    error = _failure(name="{backend}/{slug}")
+    assert f"{OUT / 'flux-local'} (Not a directory)" in error.message
+    assert error.kept == (RESCUE / "a-red-fox-asleep.png",)
+
+
+def test_a_rescue_that_fails_too_leads_to_the_last_resort() -> None:
+    RESCUE.write_text("I am no folder")
+    error = _failure(write=_full(OUT))
+    assert error.message == (
+        "A picture can't be saved in outputs (No space left on device), "
+        f"nor in rescued (File exists). It lies in {LAST / NAME} instead."
+    )
+    assert (LAST / NAME).is_file()
+
+
+def test_without_being_told_the_last_resort_is_the_systems_temporary_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(OutputError) as caught:
+        save(
+            result(),
+            ticket(),
+            settings(OUT),
+            asked=asked(),
+            now=NOW,
+            rescue=RESCUE,
+            write=_full(OUT, RESCUE),
+        )
+    (path,) = caught.value.kept
+    assert path.parent.parent == tmp_path
+    assert path.is_file()
+
+
+def test_when_everything_fails_the_error_says_so_and_holds_every_cause() -> None:
+    error = _failure(write=_full(OUT, RESCUE, LAST))
+    assert str(error) == (
+        "A picture can't be saved in outputs (No space left on device), "
+        "nor in rescued (No space left on device), "
+        "nor in the temporary directory (No space left on device). It is not kept anywhere.\n"
+        f"{REMEDY}"
+    )
+    assert error.kept == ()
+    assert isinstance(error.__cause__, ExceptionGroup)
+    assert [type(cause) for cause in error.__cause__.exceptions] == [OSError, OSError, OSError]
+
+
+def test_no_picture_is_skipped_because_another_failed() -> None:
+    def full_for_the_second(path: Path, data: bytes) -> None:
+        if b'"index":1}' in data and path.is_relative_to(OUT):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_through(path, data)
+
+    batch = result(*(png_output(index=n, seed=n) for n in range(3)))
+    error = _failure(batch, write=full_for_the_second, name="{slug}-{seed}")
+    assert error.kept == (
+        OUT / "a-red-fox-asleep-0.png",
+        RESCUE / "a-red-fox-asleep-1.png",
+        OUT / "a-red-fox-asleep-2.png",
+    )
+    assert [path.is_file() for path in error.kept] == [True, True, True]
+
+
+def test_each_failure_of_a_batch_has_its_sentence() -> None:
+    batch = result(*(png_output(index=n, seed=n) for n in range(2)))
+    error = _failure(batch, write=_full(OUT), name="{slug}-{seed}")
+    assert error.message.count("A picture can't be saved in outputs") == 2
+
+
+def test_a_picture_whose_sidecar_fails_stays_where_it_is() -> None:
+    def no_room_for_json(path: Path, data: bytes) -> None:
+        if data.startswith(b"{"):
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        write_through(path, data)
+
+    error = _failure(write=no_room_for_json)
+    assert error.message == f"{OUT / NAME} was saved, but not its sidecar: Disk quota exceeded."
+    assert [path.name for path in OUT.iterdir()] == [NAME]
+    assert error.kept == (OUT / NAME,)
+
+
+def test_a_template_that_leads_out_costs_no_picture() -> None:
+    error = _failure(name="../{slug}")
+    assert error.message == (
+        "A picture can't be saved in outputs (output.name '../{slug}' holds '..', and would leave "
+        f"the output directory). It lies in {RESCUE / NAME} instead."
+    )
+    assert (RESCUE / NAME).is_file()
+    assert not OUT.exists()
+
+
+def test_a_link_that_leads_out_costs_no_picture(tmp_path: Path) -> None:
+    OUT.mkdir()
+    (OUT / "flux-local").symlink_to(tmp_path, target_is_directory=True)
+    error = _failure(name="{backend}/{slug}")
+    assert "leads out of the output directory by a symbolic link" in error.message
+    assert error.kept == (RESCUE / "a-red-fox-asleep.png",)
+
+
+@pytest.mark.parametrize("device", [pytest.param("/dev/full", id="a device that is always full")])
+def test_a_device_in_the_place_of_the_folder_costs_no_picture(device: str) -> None:
+    OUT.symlink_to(device)
+    assert _failure().kept == (RESCUE / NAME,)
+
+
+def test_a_limit_on_the_size_of_files_is_said_by_a_real_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED],
+        env=dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "A picture can't be saved in outputs (File too large), nor in rescued" in done.stdout
+    assert "It is not kept anywhere." in done.stdout
+    assert list(OUT.iterdir()) == []

@@ -1,0 +1,135 @@
+"""Files appear whole or not at all, and never in another's place."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imagen.errors import OutputError
+from imagen.outputs.files import folder_within, put, put_exactly, sidecar_of, write_through
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_WRITER = """
+import sys
+from pathlib import Path
+from imagen.outputs.files import put
+for n in range(40):
+    put(sys.argv[2].encode() + str(n).encode(), Path(sys.argv[1]), "fox.png")
+"""
+
+
+def _no_links(_part: Path, _path: Path) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty one."""
+    found = tmp_path / "folder"
+    found.mkdir()
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_written_whole(folder: Path) -> None:
+    assert put(b"fox", folder, "fox.png") == folder / "fox.png"
+    assert (folder / "fox.png").read_bytes() == b"fox"
+    assert _names(folder) == ["fox.png"]
+
+
+def test_a_name_that_is_taken_gets_a_number(folder: Path) -> None:
+    (folder / "fox.png").write_bytes(b"old")
+    (folder / "fox-2.png").write_bytes(b"old")
+    assert put(b"new", folder, "fox.png") == folder / "fox-3.png"
+    assert (folder / "fox.png").read_bytes() == b"old"
+
+
+def test_a_name_whose_sidecar_is_there_already_is_taken(folder: Path) -> None:
+    (folder / "fox.png.json").write_text("{}")
+    assert put(b"new", folder, "fox.png") == folder / "fox-2.png"
+
+
+def test_a_link_to_nowhere_takes_its_name(folder: Path) -> None:
+    (folder / "fox.png").symlink_to(folder / "elsewhere.png")
+    assert put(b"new", folder, "fox.png") == folder / "fox-2.png"
+    assert not (folder / "elsewhere.png").exists()
+
+
+def test_a_file_system_without_links_serves_too(folder: Path) -> None:
+    (folder / "fox.png").write_bytes(b"old")
+    assert put(b"new", folder, "fox.png", link=_no_links) == folder / "fox-2.png"
+    assert (folder / "fox-2.png").read_bytes() == b"new"
+    assert _names(folder) == ["fox-2.png", "fox.png"]
+
+
+def test_a_failed_write_leaves_nothing_behind(folder: Path) -> None:
+    def half(path: Path, data: bytes) -> None:
+        path.write_bytes(data[:1])
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        put(b"fox", folder, "fox.png", write=half)
+    assert _names(folder) == []
+
+
+def test_the_exact_name_is_never_overwritten(folder: Path) -> None:
+    put_exactly(b"old", folder / "fox.png.json")
+    with pytest.raises(FileExistsError):
+        put_exactly(b"new", folder / "fox.png.json")
+    assert (folder / "fox.png.json").read_bytes() == b"old"
+    assert _names(folder) == ["fox.png.json"]
+
+
+def test_writing_through_refuses_a_file_that_is_there(folder: Path) -> None:
+    (folder / "x").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        write_through(folder / "x", b"new")
+
+
+def test_a_sidecar_is_named_after_the_whole_name(folder: Path) -> None:
+    assert sidecar_of(folder / "fox.png") == folder / "fox.png.json"
+
+
+def test_folders_are_made(folder: Path) -> None:
+    assert folder_within(folder / "outputs", ("a", "b")).is_dir()
+
+
+def test_a_link_that_leads_out_is_refused_before_anything_is_made(folder: Path) -> None:
+    outside = folder / "outside"
+    outside.mkdir()
+    (folder / "outputs").mkdir()
+    (folder / "outputs" / "flux").symlink_to(outside, target_is_directory=True)
+    with pytest.raises(OutputError, match="leads out of the output directory"):
+        folder_within(folder / "outputs", ("flux", "new"))
+    assert _names(outside) == []
+
+
+def test_a_link_that_stays_within_is_followed(folder: Path) -> None:
+    (folder / "real").mkdir()
+    (folder / "flux").symlink_to(folder / "real", target_is_directory=True)
+    assert folder_within(folder, ("flux", "new")).is_dir()
+
+
+def test_an_output_directory_that_is_a_link_is_the_users_own_choice(folder: Path) -> None:
+    (folder / "disk").mkdir()
+    (folder / "outputs").symlink_to(folder / "disk", target_is_directory=True)
+    assert folder_within(folder / "outputs", ("flux",)) == folder / "outputs" / "flux"
+    assert _names(folder / "disk") == ["flux"]
+
+
+def test_two_processes_never_take_the_same_name(folder: Path) -> None:
+    command = [sys.executable, "-c", _WRITER, str(folder)]
+    first = subprocess.Popen([*command, "a"], env=dict(os.environ))
+    second = subprocess.Popen([*command, "b"], env=dict(os.environ))
+    assert (first.wait(60), second.wait(60)) == (0, 0)
+    assert len(_names(folder)) == 80
+    assert len({path.read_bytes() for path in folder.iterdir()}) == 80

@@ -1,0 +1,133 @@
+"""Texts in JPEG files: what was there stays, and Pillow reads what was added."""
+
+from __future__ import annotations
+
+import pytest
+from output_samples import TEXTS, encoded, opened, pixels, user_comment
+from PIL import Image
+
+from imagen.errors import OutputError
+from imagen.outputs import jpeg
+
+TEXT = TEXTS["parameters"]
+
+
+def _with_exif() -> bytes:
+    """As a camera writes it: a maker, an orientation, an exposure, and a profile besides."""
+    exif = Image.Exif()
+    exif[0x010F] = "Ensign"
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0x829A] = 0.25
+    exif.get_ifd(0x8825)[0x0001] = "N"
+    return encoded("JPEG", exif=exif, icc_profile=b"profile", comment=b"a comment")
+
+
+def test_pillow_reads_the_parameters_as_a_user_comment() -> None:
+    data, problem = jpeg.with_texts(encoded("JPEG"), TEXTS)
+    assert user_comment(data) == b"UNICODE\0" + TEXT.encode("utf-16-be")
+    assert problem == ""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(encoded("JPEG"), id="plain"),
+        pytest.param(encoded("JPEG", mode="CMYK"), id="without a JFIF header"),
+        pytest.param(encoded("JPEG", progressive=True), id="progressive"),
+        pytest.param(_with_exif(), id="with EXIF"),
+        pytest.param(encoded("JPEG") + b"trailing", id="with bytes behind its end"),
+    ],
+)
+def test_the_pixels_and_all_behind_the_headers_are_the_same_bytes(before: bytes) -> None:
+    after, _ = jpeg.with_texts(before, TEXTS)
+    scan = before.index(b"\xff\xda")
+    assert after.endswith(before[scan:])
+    assert pixels(after) == pixels(before)
+    assert jpeg.texts(after) == TEXTS
+
+
+def test_the_jfif_header_stays_first() -> None:
+    before = encoded("JPEG")
+    after, _ = jpeg.with_texts(before, TEXTS)
+    assert after[:20] == before[:20]
+
+
+def test_exif_that_was_there_is_kept() -> None:
+    after, _ = jpeg.with_texts(_with_exif(), TEXTS)
+    exif = opened(after).getexif()
+    assert exif[0x010F] == "Ensign"
+    assert exif[0x0112] == 6
+    assert exif.get_ifd(0x8769)[0x829A] == 0.25
+    assert exif.get_ifd(0x8825)[0x0001] == "N"
+    assert opened(after).info["icc_profile"] == b"profile"
+    assert opened(after).info["comment"] == b"a comment"
+    assert user_comment(after) == b"UNICODE\0" + TEXT.encode("utf-16-be")
+
+
+def test_texts_of_ours_are_replaced() -> None:
+    once, _ = jpeg.with_texts(encoded("JPEG"), {"imagen": "old", "parameters": "old"})
+    again, _ = jpeg.with_texts(once, TEXTS)
+    assert jpeg.texts(again) == TEXTS
+    assert again.count(b"imagen\0") == 1
+
+
+def test_an_entry_of_200_kb_stands_over_several_segments() -> None:
+    texts = {"imagen": "雪" * 70_000, "parameters": "a fox"}
+    data, problem = jpeg.with_texts(encoded("JPEG"), texts)
+    assert problem == ""
+    assert data.count(b"imagen\0") == 4
+    assert jpeg.texts(data) == texts
+    assert pixels(data) == pixels(encoded("JPEG"))
+
+
+def test_parameters_too_long_for_a_jpeg_are_left_out_and_this_is_said() -> None:
+    data, problem = jpeg.with_texts(_with_exif(), {"imagen": "{}", "parameters": "x" * 40_000})
+    assert problem.startswith(
+        "`parameters` was left out of the picture: a JPEG holds at most 64 kB"
+    )
+    assert jpeg.texts(data) == {"imagen": "{}"}
+    assert opened(data).getexif()[0x010F] == "Ensign"
+
+
+def test_exif_that_can_not_be_read_is_kept_as_it_is() -> None:
+    before = encoded("JPEG", exif=b"Exif\0\0garbage that is no TIFF")
+    data, problem = jpeg.with_texts(before, TEXTS)
+    assert problem == (
+        "`parameters` was left out of the picture: the EXIF block is damaged: it has no header."
+    )
+    assert b"Exif\0\0garbage that is no TIFF" in data
+
+
+def test_an_entry_of_17_mb_is_refused() -> None:
+    with pytest.raises(OutputError, match="can't hold that much"):
+        jpeg.with_texts(encoded("JPEG"), {"imagen": "x" * (17 * 2**20), "parameters": ""})
+
+
+def test_markers_may_be_padded() -> None:
+    data = encoded("JPEG")
+    assert jpeg.size(data[:2] + b"\xff\xff" + data[2:]) == (48, 32)
+
+
+def test_the_size_stands_in_the_frame() -> None:
+    assert jpeg.size(encoded("JPEG", progressive=True)) == (48, 32)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(encoded("JPEG")[:-50], "cut short", id="cut in the pixels"),
+        pytest.param(encoded("JPEG")[:100], "cut short", id="cut in the headers"),
+        pytest.param(b"\xff\xd8\xff", "cut short", id="three bytes"),
+        pytest.param(b"\xff\xd8\xff\xe0\xff\xff12", "cut short", id="a length too large"),
+        pytest.param(b"\xff\xd8\xff\xe0\x00\x00\xff\xe0", "damaged", id="a length of nothing"),
+        pytest.param(b"\xff\xd8\xff\xe0\x00\x02no marker", "damaged", id="no marker"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_a_sentence(data: bytes, words: str) -> None:
+    with pytest.raises(OutputError, match=words):
+        jpeg.texts(data)
+
+
+def test_a_jpeg_without_a_frame_has_no_size() -> None:
+    with pytest.raises(OutputError, match="no frame"):
+        jpeg.size(b"\xff\xd8\xff\xda\x00\x02\xff\xd9")

@@ -1,0 +1,136 @@
+"""File names by template: what they hold, and where they never lead."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from imagen.config import OutputSettings
+from imagen.errors import ConfigError
+from imagen.outputs import check
+from imagen.outputs.naming import fault, numbered, render, slug
+
+VALUES = {
+    "date": "2025-11-21",
+    "time": "083005",
+    "slug": "a-red-fox",
+    "seed": "7",
+    "backend": "flux-local",
+    "ext": "png",
+    "index": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        pytest.param(
+            "{date}-{time}-{slug}-{seed}",
+            ("2025-11-21-083005-a-red-fox-7.png",),
+            id="the default",
+        ),
+        pytest.param("{backend}/{index}", ("flux-local", "0.png"), id="a folder"),
+        pytest.param("a\\b/{slug}", ("a", "b", "a-red-fox.png"), id="both kinds of separators"),
+        pytest.param("{slug}.{ext}", ("a-red-fox.png",), id="its own extension"),
+        pytest.param("{slug}.png", ("a-red-fox.png",), id="the extension in letters"),
+        pytest.param("{slug}.jpg", ("a-red-fox.jpg.png",), id="another extension in letters"),
+        pytest.param("{ext}/{slug}", ("png", "a-red-fox.png"), id="the extension as a folder"),
+        pytest.param("{mood}-{slug}", ("{mood}-a-red-fox.png",), id="an unknown placeholder"),
+        pytest.param("{{slug}}", ("{a-red-fox}.png",), id="doubled braces"),
+        pytest.param("con/{slug}", ("_con", "a-red-fox.png"), id="a device as a folder"),
+        pytest.param("Nul.{slug}", ("_Nul.a-red-fox.png",), id="a device with an extension"),
+        pytest.param("a. /{slug}", ("a", "a-red-fox.png"), id="a folder with a trailing dot"),
+        pytest.param("./a//{slug}", ("a", "a-red-fox.png"), id="empty folders"),
+        pytest.param("v1.5-{slug}", ("v1.5-a-red-fox.png",), id="a dot within"),
+    ],
+)
+def test_a_template_gives_folders_and_a_name(template: str, expected: tuple[str, ...]) -> None:
+    assert render(template, VALUES) == expected
+
+
+def test_a_placeholder_in_a_value_is_not_filled_in() -> None:
+    assert render("{slug}", VALUES | {"slug": "{seed}"}) == ("{seed}.png",)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        pytest.param("../{slug}", "holds '..'", id="the folder above"),
+        pytest.param("a/../../{slug}", "holds '..'", id="the folder above, within"),
+        pytest.param("a\\..\\{slug}", "holds '..'", id="the folder above, on Windows"),
+        pytest.param("a/.. /{slug}", "holds '..'", id="the folder above, with a blank"),
+        pytest.param("..", "holds '..'", id="the folder above, alone"),
+        pytest.param("/tmp/{slug}", "is an absolute path", id="an absolute path"),
+        pytest.param("\\\\server\\share\\x", "is an absolute path", id="a share"),
+        pytest.param("C:\\{slug}", "is an absolute path", id="a drive"),
+        pytest.param("c:{slug}", "is an absolute path", id="a drive's own folder"),
+        pytest.param("{slug}:stream", "holds ':'", id="a hidden stream"),
+        pytest.param("{slug}\0", "holds '\\x00'", id="a null character"),
+        pytest.param("{slug}\n", "holds '\\n'", id="a line break"),
+        pytest.param("{slug}\ud800", "holds '\\ud800'", id="half a character"),
+        pytest.param("what?", "holds '?'", id="a question mark"),
+        pytest.param("", "names no file", id="nothing"),
+        pytest.param("a/", "names no file", id="a folder alone"),
+        pytest.param("a/...", "names no file", id="dots alone"),
+    ],
+)
+def test_a_template_that_can_not_be_used_is_refused_with_a_sentence(
+    template: str, words: str
+) -> None:
+    assert words in fault(template)
+
+
+def test_the_settings_are_checked_before_anything_is_made() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(OutputSettings(name="../{slug}"))
+    assert str(caught.value) == (
+        "output.name '../{slug}' holds '..', and would leave the output directory.\n"
+        "It is the name of a file below output.directory."
+    )
+
+
+def test_a_template_without_fault_passes() -> None:
+    check(OutputSettings(directory=Path("x"), name="{backend}/{date}-{slug}"))
+    assert fault("{backend}/{date}-{slug}") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("A red fox, asleep!", "a-red-fox-asleep", id="words"),
+        pytest.param("../../etc/passwd", "etc-passwd", id="a path"),
+        pytest.param("C:\\x|y*?", "c-x-y", id="what Windows forbids"),
+        pytest.param("", "untitled", id="nothing"),
+        pytest.param("🦊❤️1️⃣", "1", id="emoji and their selectors"),
+        pytest.param("🦊", "untitled", id="emoji alone"),
+        pytest.param("Füchse in Öl", "füchse-in-öl", id="umlauts"),
+        pytest.param("Fu\u0308chse", "füchse", id="a mark apart from its letter"),
+        pytest.param("雪中的狐狸", "雪中的狐狸", id="Chinese"),
+        pytest.param("बर्फ़ में लोमड़ी", "बर्फ़-में-लोमड़ी", id="Hindi with its vowel signs"),
+        pytest.param("ثعلب أحمر", "ثعلب-أحمر", id="Arabic"),
+        pytest.param("ｆｏｘ ①", "fox-1", id="wide letters"),
+        pytest.param("a\u202eb\x00c\ud800d", "a-b-c-d", id="control characters"),
+        pytest.param("...", "untitled", id="dots"),
+        pytest.param("{seed}", "seed", id="a placeholder"),
+    ],
+)
+def test_a_slug_holds_the_words_in_any_script(text: str, expected: str) -> None:
+    assert slug(text) == expected
+
+
+def test_a_long_slug_ends_with_a_whole_word() -> None:
+    assert slug("word " * 100_000) == "-".join(["word"] * 16)
+
+
+def test_a_long_word_is_cut_between_characters() -> None:
+    assert slug("雪" * 500) == "雪" * 26
+
+
+def test_a_long_name_leaves_room_for_a_number_and_the_sidecar() -> None:
+    assert render("x" * 500, VALUES) == ("x" * 200 + ".png",)
+
+
+def test_a_name_is_numbered_before_its_extension() -> None:
+    assert list(islice(numbered("fox.png"), 3)) == ["fox.png", "fox-2.png", "fox-3.png"]

@@ -1,0 +1,121 @@
+"""The `parameters` text: written and read in the grammar that other tools share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagen.outputs.parameters import compose, parse
+
+VALUES = {"steps": 20, "sampler": "euler", "cfg": 7.0, "seed": 2**64 - 1, "size": "512x768"}
+
+
+def test_the_text_has_the_prompt_the_negative_and_a_line_of_pairs() -> None:
+    more = {"scheduler": "karras", "guidance": 3.5, "model": "sd15", "strength": 0.6}
+    assert compose("a cat, (fat:1.2)", "blurry", VALUES | more | {"version": "imagen"}) == (
+        "a cat, (fat:1.2)\n"
+        "Negative prompt: blurry\n"
+        "Steps: 20, Sampler: euler, Schedule type: karras, CFG scale: 7, "
+        "Distilled CFG Scale: 3.5, Seed: 18446744073709551615, Size: 512x768, Model: sd15, "
+        "Denoising strength: 0.6, Version: imagen"
+    )
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    assert compose("a cat", "", {"steps": None, "seed": 0}) == "a cat\nSeed: 0"
+
+
+def test_a_value_with_a_comma_is_quoted() -> None:
+    assert compose("", "", {"model": 'a, "b"'}) == 'Model: "a, \\"b\\""'
+
+
+def test_a_null_character_which_no_text_may_hold_is_left_out() -> None:
+    assert compose("a\0b", "", {}) == "ab"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        pytest.param("a cat", id="a line"),
+        pytest.param("a cat\nSeed: is no number\n\nin the snow", id="lines that look like pairs"),
+        pytest.param("", id="nothing"),
+        pytest.param("🦊 雪 \u202e", id="any script"),
+    ],
+)
+def test_what_was_written_is_read_back(prompt: str) -> None:
+    values, others = parse(compose(prompt, "blurry\nlowres", VALUES | {"model": "a: b, c"}))
+    assert values == {
+        "prompt": prompt,
+        "negative": "blurry\nlowres",
+        "steps": 20,
+        "sampler": "euler",
+        "cfg": 7.0,
+        "seed": 18446744073709551615,
+        "width": 512,
+        "height": 768,
+    }
+    assert others == {"Model": "a: b, c"}
+
+
+def test_the_text_of_stable_diffusion_cpp_is_read() -> None:
+    values, others = parse(
+        "A sunflower field\nNegative prompt: Blue sky\n"
+        "Steps: 30, CFG scale: 5.000000, Guidance: 3.500000, Eta: 0.000000, Seed: 1375127038, "
+        "Size: 512x512, Model: v1-5.safetensors, RNG: cuda, Sampler: dpm++2mv2 karras, "
+        "Version: stable-diffusion.cpp"
+    )
+    assert values == {
+        "prompt": "A sunflower field",
+        "negative": "Blue sky",
+        "steps": 30,
+        "cfg": 5.0,
+        "guidance": 3.5,
+        "seed": 1375127038,
+        "width": 512,
+        "height": 512,
+        "sampler": "dpm++2mv2 karras",
+    }
+    assert others == {
+        "Eta": "0.000000",
+        "Model": "v1-5.safetensors",
+        "RNG": "cuda",
+        "Version": "stable-diffusion.cpp",
+    }
+
+
+def test_the_text_of_the_web_ui_is_read() -> None:
+    _, others = parse('a cat\nSteps: 20, Seed: 1, Lora hashes: "foo: abc, bar: def", Clip skip: 2')
+    assert others == {"Lora hashes": "foo: abc, bar: def", "Clip skip": "2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("", {"prompt": ""}, id="nothing"),
+        pytest.param("a cat", {"prompt": "a cat"}, id="a prompt alone"),
+        pytest.param("a cat\nSeed: 1, ok", {"prompt": "a cat\nSeed: 1, ok"}, id="too few pairs"),
+        pytest.param(
+            "x\nSteps: many, CFG scale: nan, Size: big, Seed: 1",
+            {"prompt": "x", "seed": 1},
+            id="values of other types",
+        ),
+        pytest.param(
+            f"x\nSeed: {'9' * 5000}, Steps: 2, a1: b", {"prompt": "x", "steps": 2}, id="a huge one"
+        ),
+        pytest.param(
+            'x\nSteps: 2, Model: "open, Seed: 1, aa: b',
+            {"prompt": "x", "steps": 2, "seed": 1},
+            id="a quote that stays open",
+        ),
+    ],
+)
+def test_a_text_that_is_off_gives_what_can_be_understood(
+    text: str, expected: dict[str, Any]
+) -> None:
+    assert parse(text)[0] == expected
+
+
+def test_a_million_words_are_read_at_once() -> None:
+    line = "word " * 200_000
+    assert parse(f"x\n{line}")[0] == {"prompt": f"x\n{line.strip()}"}

@@ -1,0 +1,158 @@
+"""Texts in PNG files: spliced in without a look at the pixels, and read with suspicion."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import pytest
+from output_samples import GRAPH, TEXTS, comfy_png, encoded, opened, pixels
+from PIL.PngImagePlugin import PngInfo
+
+from imagen.errors import OutputError
+from imagen.outputs import png
+
+WANTED = ("imagen", "parameters", "prompt")
+_HEADER_END = 33
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    check = zlib.crc32(kind + body).to_bytes(4, "big")
+    return len(body).to_bytes(4, "big") + kind + body + check
+
+
+def _with_chunk(kind: bytes, body: bytes) -> bytes:
+    data = encoded("PNG")
+    return data[:_HEADER_END] + _chunk(kind, body) + data[_HEADER_END:]
+
+
+def test_pillow_reads_what_was_written() -> None:
+    info = opened(png.with_texts(comfy_png(), TEXTS)).info
+    assert info["imagen"] == '{"imagen":1}'
+    assert info["parameters"] == "a fox\nSteps: 4, Seed: 7, Size: 48x32"
+
+
+def test_the_graph_that_comfyui_wrote_survives() -> None:
+    info = opened(png.with_texts(comfy_png(), TEXTS)).info
+    assert json.loads(info["prompt"]) == GRAPH
+
+
+def test_everything_else_of_the_file_is_the_same_bytes() -> None:
+    before = comfy_png() + b"trailing"
+    after = png.with_texts(before, TEXTS)
+    assert after.startswith(before[:_HEADER_END])
+    assert after.endswith(before[_HEADER_END:])
+    assert pixels(after) == pixels(before)
+
+
+def test_latin_1_becomes_a_text_chunk_and_more_an_international_one() -> None:
+    data = png.with_texts(encoded("PNG"), {"imagen": "Füchse", "parameters": "雪狐 🦊"})
+    assert data[_HEADER_END + 4 : _HEADER_END + 8] == b"tEXt"
+    assert b"iTXtparameters\0" in data
+    assert opened(data).info["imagen"] == "Füchse"
+    assert opened(data).info["parameters"] == "雪狐 🦊"
+
+
+def test_old_entries_of_the_same_names_are_replaced() -> None:
+    once = png.with_texts(comfy_png(), {"imagen": "old", "parameters": "old 雪"})
+    assert png.with_texts(once, TEXTS) == png.with_texts(comfy_png(), TEXTS)
+
+
+def test_a_prompt_of_100_kb_comes_back_whole() -> None:
+    prompt = '🦊 "quoted"\n' * 8000
+    data = png.with_texts(encoded("PNG"), {"parameters": prompt})
+    assert opened(data).info["parameters"] == prompt
+    assert png.texts(data, WANTED) == {"parameters": prompt}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        pytest.param(b"tEXt", b"prompt\0a f\xfcchs", id="tEXt"),
+        pytest.param(b"zTXt", b"prompt\0\0" + zlib.compress(b"a f\xfcchs"), id="zTXt"),
+        pytest.param(b"iTXt", b"prompt\0\0\0de\0x\0a f\xc3\xbcchs", id="iTXt"),
+        pytest.param(
+            b"iTXt", b"prompt\0\1\0\0\0" + zlib.compress(b"a f\xc3\xbcchs"), id="packed iTXt"
+        ),
+    ],
+)
+def test_each_kind_of_text_is_read(kind: bytes, body: bytes) -> None:
+    assert png.texts(_with_chunk(kind, body), WANTED) == {"prompt": "a füchs"}
+
+
+def test_texts_behind_the_pixels_are_read() -> None:
+    data = encoded("PNG")
+    assert png.texts(data[:-12] + _chunk(b"tEXt", b"prompt\0x") + data[-12:], WANTED) == {
+        "prompt": "x"
+    }
+
+
+def test_what_pillow_packed_is_read() -> None:
+    texts = PngInfo()
+    texts.add_text("parameters", "a fox", zip=True)
+    assert png.texts(encoded("PNG", pnginfo=texts), WANTED) == {"parameters": "a fox"}
+
+
+def test_the_first_of_two_texts_of_one_name_counts() -> None:
+    once = _with_chunk(b"tEXt", b"prompt\0second")
+    data = once[:_HEADER_END] + _chunk(b"tEXt", b"prompt\0first") + once[_HEADER_END:]
+    assert png.texts(data, WANTED) == {"prompt": "first"}
+
+
+def test_the_size_stands_in_the_header() -> None:
+    assert png.size(encoded("PNG")) == (48, 32)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(encoded("PNG")[:-20], "cut short", id="cut in the pixels"),
+        pytest.param(encoded("PNG")[:-12], "cut short", id="without its end"),
+        pytest.param(encoded("PNG")[:8], "cut short", id="the signature alone"),
+        pytest.param(encoded("PNG")[:20], "cut short", id="cut in the header"),
+        pytest.param(png.SIGNATURE + _chunk(b"IDAT", b"x"), "its header", id="no header"),
+        pytest.param(
+            encoded("PNG")[:_HEADER_END] + b"\xff\xff\xff\xfftEXtprompt\0x",
+            "cut short",
+            id="a length of 4 GB",
+        ),
+        pytest.param(
+            _with_chunk(b"tEXt", b"prompt\0fox").replace(b"fox", b"cat"), "checksum", id="altered"
+        ),
+        pytest.param(_with_chunk(b"zTXt", b"prompt\0\0fox"), "unpacked", id="no deflate"),
+        pytest.param(
+            _with_chunk(b"zTXt", b"prompt\0\0" + zlib.compress(b"fox")[:-2]),
+            "cut short",
+            id="deflate cut short",
+        ),
+        pytest.param(
+            _with_chunk(b"zTXt", b"prompt\0\0" + zlib.compress(b"0" * (17 * 2**20))),
+            "larger than 16 MB",
+            id="a bomb",
+        ),
+        pytest.param(
+            _with_chunk(b"iTXt", b"prompt\0\1\0\0\0" + zlib.compress(b"0" * (17 * 2**20))),
+            "larger than 16 MB",
+            id="an international bomb",
+        ),
+        pytest.param(_with_chunk(b"iTXt", b"prompt\0\0\0en"), "no beginning", id="iTXt in half"),
+        pytest.param(_with_chunk(b"iTXt", b"prompt\0"), "no beginning", id="iTXt of nothing"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_a_sentence(data: bytes, words: str) -> None:
+    with pytest.raises(OutputError, match=words):
+        png.texts(data, WANTED)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"no null at all", id="no keyword"),
+        pytest.param(b"k" * 200 + b"\0x", id="a keyword too long"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_a_text_without_a_name_is_passed_over_and_kept(body: bytes) -> None:
+    data = _with_chunk(b"tEXt", body)
+    assert png.texts(data, WANTED) == {}
+    assert _chunk(b"tEXt", body) in png.with_texts(data, TEXTS)

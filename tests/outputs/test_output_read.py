@@ -1,0 +1,215 @@
+"""Reading: what a picture or its sidecar tells of how it was made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from output_samples import GRAPH, NOW, asked, comfy_png, encoded, result, settings, ticket
+from PIL import Image
+
+from imagen.errors import OutputError
+from imagen.outputs import Record, Saved, png, read, save
+from imagen.result import Output
+
+PICTURE = Path("fox.png")
+
+
+def _saved(data: bytes, media_type: str = "image/png", **options: Any) -> Saved:
+    (saved,) = save(
+        result(Output(data=data, media_type=media_type)),
+        ticket(),
+        settings(Path("outputs"), **options),
+        asked=asked(),
+        now=NOW,
+        rescue=Path("rescued"),
+    )
+    return saved
+
+
+def _written(data: bytes, path: Path = PICTURE) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("data", "graph"),
+    [
+        pytest.param(comfy_png(), GRAPH, id="PNG"),
+        pytest.param(encoded("JPEG"), {}, id="JPEG"),
+        pytest.param(encoded("WEBP"), {}, id="WebP"),
+    ],
+)
+def test_a_picture_tells_how_it_was_made(data: bytes, graph: dict[str, Any]) -> None:
+    found = read(_saved(data, sidecar=False).path)
+    assert found == Record(
+        source="imagen",
+        backend="flux-local",
+        request={"prompt": "A red fox, asleep", "steps": 50},
+        resolved={
+            "prompt": "A red fox, asleep",
+            "width": 48,
+            "height": 32,
+            "seed": 7,
+            "steps": 10,
+            "cfg": 1.0,
+            "sampler": "euler",
+        },
+        receipt={
+            "prompt": {"outcome": "applied"},
+            "steps": {"outcome": "clamped", "used": 10, "why": "at most 10"},
+        },
+        facts={
+            "model": "flux1-schnell.safetensors",
+            "models": ["flux1-schnell.safetensors", "ae.safetensors"],
+        },
+        graph=graph,
+        file={"seed": 7, "index": 0},
+    )
+
+
+def test_a_sidecar_tells_more() -> None:
+    saved = _saved(comfy_png())
+    assert saved.sidecar is not None
+    found = read(saved.sidecar)
+    assert found.source == "sidecar"
+    assert found.facts["latency_seconds"] == 3.25
+    assert found.graph == GRAPH
+    assert found.file == {
+        "file": "2025-11-21-083005-a-red-fox-asleep-7.png",
+        "sha256": saved.sha256,
+        "media_type": "image/png",
+        "created": "2025-11-21T08:30:05+00:00",
+        "seed": 7,
+        "index": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        pytest.param(b"\0\0\0 ftypisom", "video/mp4", id="a video"),
+        pytest.param(b'{"a": 1}', "application/json", id="JSON"),
+        pytest.param(b"", "text/plain", id="an empty text"),
+    ],
+)
+def test_what_can_not_tell_itself_is_told_by_its_sidecar(data: bytes, media_type: str) -> None:
+    assert read(_saved(data, media_type).path).source == "sidecar"
+
+
+def test_a_picture_without_texts_is_told_by_its_sidecar() -> None:
+    assert read(_saved(encoded("PNG"), metadata=False).path).source == "sidecar"
+
+
+def test_the_parameters_of_another_tool_are_read() -> None:
+    text = "a cat\nNegative prompt: blurry\nSteps: 20, Seed: 3, Size: 48x32, Model: sd15"
+    found = read(_written(png.with_texts(comfy_png(), {"parameters": text})))
+    assert found == Record(
+        source="parameters",
+        resolved={
+            "prompt": "a cat",
+            "negative": "blurry",
+            "steps": 20,
+            "seed": 3,
+            "width": 48,
+            "height": 32,
+        },
+        facts={"Model": "sd15"},
+        graph=GRAPH,
+    )
+
+
+def test_a_graph_that_comfyui_wrote_is_read() -> None:
+    assert read(_written(comfy_png())) == Record(source="prompt", graph=GRAPH)
+
+
+def test_a_graph_in_a_webp_is_read() -> None:
+    exif = Image.Exif()
+    exif[0x0110] = "prompt:" + json.dumps(GRAPH)
+    assert read(_written(encoded("WEBP", exif=exif))) == Record(source="prompt", graph=GRAPH)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param("no JSON", id="no JSON"),
+        pytest.param("[1, 2]", id="a list"),
+        pytest.param('{"imagen": "yes"}', id="of another tool"),
+        pytest.param("[" * 100_000, id="nested without end"),
+        pytest.param('{"seed": ' + "9" * 5000 + "}", id="a number without end"),
+    ],
+)
+def test_an_entry_that_is_not_ours_is_passed_over(entry: str) -> None:
+    texts = {"imagen": entry, "parameters": "a cat"}
+    assert read(_written(png.with_texts(encoded("PNG"), texts))).source == "parameters"
+
+
+def test_an_entry_of_the_wrong_shape_gives_what_can_be_understood() -> None:
+    entry = '{"imagen": 1, "backend": 5, "request": [], "facts": "x", "seed": 1}'
+    found = read(_written(png.with_texts(encoded("PNG"), {"imagen": entry})))
+    assert found == Record(source="imagen", backend="5", file={"seed": 1})
+
+
+def test_an_entry_of_a_newer_imagen_is_refused() -> None:
+    path = _written(png.with_texts(encoded("PNG"), {"imagen": '{"imagen": 2}'}))
+    with pytest.raises(OutputError) as caught:
+        read(path)
+    assert str(caught.value) == (
+        "fox.png was written by a newer imagen: its format is 2, and this one reads up to 1.\n"
+        "Update imagen."
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(encoded("PNG"), id="a PNG"),
+        pytest.param(encoded("JPEG"), id="a JPEG"),
+        pytest.param(encoded("WEBP"), id="a WebP"),
+        pytest.param(encoded("GIF"), id="a GIF"),
+        pytest.param(b"just text", id="a text"),
+        pytest.param(b'{"8": {"class_type": "KSampler"}}', id="other JSON"),
+        pytest.param(b'{"imagen": 1', id="JSON cut short"),
+        pytest.param(b"", id="an empty file"),
+    ],
+)
+def test_a_file_that_says_nothing_is_refused_with_a_sentence(data: bytes) -> None:
+    with pytest.raises(OutputError) as caught:
+        read(_written(data))
+    assert str(caught.value) == (
+        "fox.png does not say how it was made.\n"
+        "imagen show reads PNG, JPEG and WebP pictures, and the JSON files beside them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(comfy_png()[:-20], "the PNG is cut short", id="a PNG"),
+        pytest.param(encoded("JPEG")[:-20], "the JPEG is cut short", id="a JPEG"),
+        pytest.param(encoded("WEBP")[:-20], "the WebP is cut short", id="a WebP"),
+    ],
+)
+def test_a_picture_that_is_cut_short_is_refused_with_a_sentence(data: bytes, words: str) -> None:
+    with pytest.raises(OutputError, match=f"fox.png can't be read: {words}"):
+        read(_written(data))
+
+
+def test_a_file_that_is_not_there_is_refused_with_the_nearest_name() -> None:
+    _written(comfy_png(), Path("red-fox.png"))
+    with pytest.raises(OutputError) as caught:
+        read(Path("red-fx.png"))
+    assert caught.value.message == "There is no file red-fx.png. Did you mean 'red-fox.png'?"
+
+
+def test_a_file_in_a_folder_that_is_not_there_is_refused() -> None:
+    with pytest.raises(OutputError, match=r"There is no file nowhere.fox\.png\."):
+        read(Path("nowhere/fox.png"))
+
+
+def test_a_folder_is_refused() -> None:
+    Path("folder").mkdir()
+    with pytest.raises(OutputError, match=r"folder can't be read: "):
+        read(Path("folder"))

@@ -1,0 +1,326 @@
+"""Saving: the pictures, the sidecars, and the texts inside, read back by Pillow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from output_samples import (
+    GRAPH,
+    NOW,
+    asked,
+    comfy_png,
+    encoded,
+    opened,
+    pixels,
+    png_output,
+    result,
+    settings,
+    ticket,
+    user_comment,
+)
+
+from imagen.outputs import Saved, save
+from imagen.result import Output, Result
+
+if TYPE_CHECKING:
+    from imagen.request import Request
+    from imagen.ticket import Ticket
+
+OUT = Path("outputs")
+PNG_NAME = "2025-11-21-083005-a-red-fox-asleep-7.png"
+
+
+def _save(
+    what: Result | None = None,
+    *,
+    of: Ticket | None = None,
+    request: Request | None = None,
+    **options: Any,
+) -> list[Saved]:
+    return save(
+        what or result(),
+        of or ticket(request),
+        settings(OUT, **options),
+        asked=request or asked(),
+        now=NOW,
+        rescue=Path("rescued"),
+    )
+
+
+def _sidecar(saved: Saved) -> dict[str, Any]:
+    assert saved.sidecar is not None
+    found: dict[str, Any] = json.loads(saved.sidecar.read_text(encoding="utf-8"))
+    return found
+
+
+def _entry(saved: Saved) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(opened(saved.path.read_bytes()).info["imagen"])
+    return found
+
+
+def test_a_picture_lies_where_its_template_says_with_its_sidecar() -> None:
+    (saved,) = _save()
+    assert saved == Saved(
+        path=OUT / PNG_NAME,
+        sidecar=OUT / f"{PNG_NAME}.json",
+        index=0,
+        media_type="image/png",
+        width=48,
+        height=32,
+        seed=7,
+        sha256=hashlib.sha256(saved.path.read_bytes()).hexdigest(),
+    )
+    assert sorted(path.name for path in OUT.iterdir()) == [PNG_NAME, f"{PNG_NAME}.json"]
+
+
+def test_the_pixels_and_comfyuis_own_graph_are_untouched() -> None:
+    (saved,) = _save()
+    data = saved.path.read_bytes()
+    assert pixels(data) == pixels(comfy_png())
+    assert json.loads(opened(data).info["prompt"]) == GRAPH
+
+
+def test_the_entry_in_the_picture_says_how_it_was_made() -> None:
+    (saved,) = _save()
+    assert _entry(saved) == {
+        "imagen": 1,
+        "backend": "flux-local",
+        "request": {"prompt": "A red fox, asleep", "steps": 50},
+        "resolved": {
+            "prompt": "A red fox, asleep",
+            "width": 48,
+            "height": 32,
+            "seed": 7,
+            "steps": 10,
+            "cfg": 1.0,
+            "sampler": "euler",
+        },
+        "receipt": {
+            "prompt": {"outcome": "applied"},
+            "steps": {"outcome": "clamped", "used": 10, "why": "at most 10"},
+        },
+        "model": "flux1-schnell.safetensors",
+        "models": ["flux1-schnell.safetensors", "ae.safetensors"],
+        "seed": 7,
+        "index": 0,
+    }
+
+
+def test_the_text_for_other_tools_says_what_was_used() -> None:
+    (saved,) = _save(result(png_output(), sampler="dpmpp_2m", scheduler="karras"))
+    assert opened(saved.path.read_bytes()).info["parameters"] == (
+        "A red fox, asleep\n"
+        "Steps: 10, Sampler: dpmpp_2m, Schedule type: karras, CFG scale: 1, Seed: 7, "
+        "Size: 48x32, Model: flux1-schnell, Backend: flux-local, Version: imagen"
+    )
+
+
+def test_the_sidecar_tells_everything() -> None:
+    (saved,) = _save()
+    told = _sidecar(saved)
+    assert told["imagen"] == 1
+    assert told["file"] == PNG_NAME
+    assert told["sha256"] == saved.sha256
+    assert told["created"] == "2025-11-21T08:30:05+00:00"
+    assert told["media_type"] == "image/png"
+    assert told["ticket"] == "3c4ad4a2-9d0a-4a5c-8b60-5f6d5be54b63"
+    assert told["backend"] == "flux-local"
+    assert told["graph"] == GRAPH
+    assert told["request"] == {"prompt": "A red fox, asleep", "steps": 50}
+    assert told["receipt"]["steps"] == {
+        "outcome": "clamped",
+        "asked": 50,
+        "used": 10,
+        "why": "at most 10",
+    }
+    assert told["facts"]["latency_seconds"] == 3.25
+    assert told["facts"]["engine"] == {"prompt_id": "3c4ad4a2", "client_id": "c1"}
+    assert told["facts"]["cost_usd"] is None
+    assert told["warnings"] == []
+
+
+def test_the_same_request_with_the_same_pixels_gives_the_same_bytes() -> None:
+    (first,) = _save()
+    later = result(png_output(), latency_seconds=9.5, engine={"prompt_id": "other"}, cached=True)
+    other = ticket().model_copy(update={"id": "0e1d4f5e-7c59-4a0e-8d43-1f6b8b7f3d11"})
+    (second,) = save(
+        later,
+        other,
+        settings(OUT),
+        asked=asked(),
+        now=NOW + timedelta(days=400),
+        rescue=Path("rescued"),
+    )
+    assert first.path != second.path
+    assert first.path.read_bytes() == second.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("format", "extension"),
+    [pytest.param("JPEG", "jpg", id="JPEG"), pytest.param("WEBP", "webp", id="WebP")],
+)
+def test_other_pictures_hold_the_same(format: str, extension: str) -> None:
+    data = encoded(format)
+    media_type = f"image/{format.lower()}"
+    (saved,) = _save(result(Output(data=data, media_type=media_type)))
+    after = saved.path.read_bytes()
+    assert saved.path.suffix == f".{extension}"
+    assert (saved.width, saved.height, saved.media_type) == (48, 32, media_type)
+    assert user_comment(after).startswith(b"UNICODE\0" + "A red fox".encode("utf-16-be"))
+    assert b'"prompt":"A red fox, asleep"' in after
+    assert pixels(after) == pixels(data)
+
+
+def test_the_bytes_decide_what_a_picture_is_not_the_servers_word() -> None:
+    (saved,) = _save(result(Output(data=encoded("JPEG"), media_type="image/png")))
+    assert saved.path.suffix == ".jpg"
+    assert saved.media_type == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("media_type", "extension"),
+    [
+        pytest.param("video/mp4", ".mp4", id="a video"),
+        pytest.param("text/plain; charset=utf-8", ".txt", id="a text"),
+        pytest.param("image/gif", ".gif", id="another picture"),
+        pytest.param("application/../../x.exe", ".bin", id="nobody knows"),
+    ],
+)
+def test_other_kinds_of_files_are_saved_byte_for_byte(media_type: str, extension: str) -> None:
+    (saved,) = _save(result(Output(data=b"\0anything\xff", media_type=media_type)))
+    assert saved.path.suffix == extension
+    assert saved.path.read_bytes() == b"\0anything\xff"
+    assert _sidecar(saved)["sha256"] == hashlib.sha256(b"\0anything\xff").hexdigest()
+    assert (saved.width, saved.warning) == (None, "")
+
+
+def test_without_metadata_a_picture_is_saved_byte_for_byte() -> None:
+    (saved,) = _save(metadata=False)
+    assert saved.path.read_bytes() == comfy_png()
+
+
+def test_without_sidecar_there_is_none() -> None:
+    (saved,) = _save(sidecar=False)
+    assert saved.sidecar is None
+    assert [path.name for path in OUT.iterdir()] == [PNG_NAME]
+
+
+def test_a_damaged_picture_is_saved_as_it_came_and_this_is_said() -> None:
+    data = comfy_png()[:-20]
+    (saved,) = _save(result(Output(data=data, media_type="image/png")))
+    assert saved.path.read_bytes() == data
+    assert saved.warning == (
+        f"Nothing was written into the picture: the PNG is cut short at byte {len(data)}."
+    )
+
+
+def test_a_batch_has_names_of_its_own_and_each_picture_its_seed() -> None:
+    batch = [png_output(index=0, seed=7), png_output(index=1, seed=8), png_output(index=2, seed=8)]
+    saved = _save(result(*batch), name="{slug}-{seed}")
+    assert [one.path.name for one in saved] == [
+        "a-red-fox-asleep-7.png",
+        "a-red-fox-asleep-8.png",
+        "a-red-fox-asleep-8-2.png",
+    ]
+    assert [(one.index, one.seed) for one in saved] == [(0, 7), (1, 8), (2, 8)]
+    assert [_entry(one)["index"] for one in saved] == [0, 1, 2]
+
+
+def test_the_template_fills_in_each_placeholder() -> None:
+    name = "{backend}/{date}/{time}-{index}-{slug}.{ext}"
+    (saved,) = _save(name=name)
+    assert saved.path == OUT / "flux-local/2025-11-21/083005-0-a-red-fox-asleep.png"
+
+
+def test_a_picture_without_a_seed_says_so() -> None:
+    (saved,) = _save(of=ticket().model_copy(update={"request": asked()}), name="{seed}")
+    assert saved.path.name == "noseed.png"
+    assert saved.seed is None
+
+
+def test_nothing_is_ever_overwritten() -> None:
+    (first,), (second,) = _save(), _save()
+    assert second.path.name == "2025-11-21-083005-a-red-fox-asleep-7-2.png"
+    assert second.sidecar == OUT / "2025-11-21-083005-a-red-fox-asleep-7-2.png.json"
+    assert _sidecar(first)["file"] == PNG_NAME
+
+
+_PRIVATE = {
+    "image": "/home/ada/private/fox.png",
+    "mask": "C:\\Users\\ada\\mask.png",
+    "controls": [{"kind": "canny", "image": "~/private/edges.png"}],
+    "extra": {"reference": "/home/ada/private/style.png", "mood": "/calm and happy"},
+}
+
+
+def test_no_path_of_the_users_machine_goes_into_a_file() -> None:
+    request = asked(**_PRIVATE)
+    made = ticket(request).model_copy(
+        update={"payload": {"1": {"inputs": {"image": "/home/ada/private/fox.png"}}}}
+    )
+    (saved,) = _save(request=request, of=made)
+    written = saved.path.read_bytes() + saved.path.with_name(f"{saved.path.name}.json").read_bytes()
+    assert b"ada" not in written
+    assert b"private" not in written
+    assert _entry(saved)["request"]["image"] == "fox.png"
+    assert _entry(saved)["request"]["mask"] == "mask.png"
+    assert _entry(saved)["resolved"]["controls"][0]["image"] == "edges.png"
+    assert _entry(saved)["request"]["extra"] == {
+        "reference": "style.png",
+        "mood": "/calm and happy",
+    }
+    assert _sidecar(saved)["graph"] == {"1": {"inputs": {"image": "fox.png"}}}
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        pytest.param("https://example.org/a/fox.png?sig=secret#x", "fox.png", id="an address"),
+        pytest.param("data:image/png;base64,AA/BB", "data:", id="data"),
+        pytest.param("fox.png", "fox.png", id="a name"),
+    ],
+)
+def test_a_reference_is_reduced_to_its_name(reference: str, expected: str) -> None:
+    (saved,) = _save(request=asked(image=reference))
+    assert _entry(saved)["request"]["image"] == expected
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        pytest.param('🦊 "quoted" \\ \'n\nnew\ttab \u202eright to left', id="of all kinds"),
+        pytest.param("fox 雪 " * 14_000, id="of 100 kB"),
+        pytest.param("a\x00b\x1b[31m\x7f", id="with control characters"),
+        pytest.param("", id="of nothing"),
+    ],
+)
+def test_a_prompt_arrives_intact(prompt: str) -> None:
+    (saved,) = _save(request=asked(prompt=prompt))
+    assert _entry(saved)["request"].get("prompt", "") == prompt
+    assert _sidecar(saved)["resolved"].get("prompt", "") == prompt
+
+
+def test_what_json_can_not_hold_is_made_to_fit() -> None:
+    engine = {"nan": float("nan"), "path": Path("x"), "half": "\ud83d", "seeds": (1, 2**64 - 1)}
+    (saved,) = _save(result(png_output(), engine=engine))
+    assert _sidecar(saved)["facts"]["engine"] == {
+        "nan": None,
+        "path": "x",
+        "half": "\ud83d",
+        "seeds": [1, 18446744073709551615],
+    }
+
+
+def test_warnings_of_the_run_stand_in_the_sidecar() -> None:
+    (saved,) = _save(replace(result(), warnings=("The server is old.",)))
+    assert _sidecar(saved)["warnings"] == ["The server is old."]
+
+
+def test_a_result_of_nothing_saves_nothing() -> None:
+    assert _save(Result(outputs=())) == []

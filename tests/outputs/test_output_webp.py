@@ -1,0 +1,143 @@
+"""Texts in WebP files: simple files become extended ones, and Pillow reads them all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from output_samples import TEXTS, encoded, image, opened, pixels, user_comment
+from PIL import Image
+
+from imagen.errors import OutputError
+from imagen.outputs import webp
+
+TEXT = TEXTS["parameters"]
+
+
+def _with_exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x010F] = "Ensign"
+    return encoded("WEBP", exif=exif, xmp=b"<x/>", icc_profile=b"profile")
+
+
+def _animated() -> bytes:
+    second = image().rotate(180)
+    return encoded("WEBP", save_all=True, append_images=[second], duration=100)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(encoded("WEBP"), id="lossy"),
+        pytest.param(encoded("WEBP", lossless=True), id="lossless"),
+        pytest.param(encoded("WEBP", mode="LA", lossless=True), id="lossless with alpha"),
+        pytest.param(encoded("WEBP", mode="LA"), id="lossy with alpha"),
+        pytest.param(_with_exif(), id="extended"),
+        pytest.param(_animated(), id="animated"),
+        pytest.param(encoded("WEBP") + b"trailing", id="with bytes behind its end"),
+    ],
+)
+def test_pillow_reads_the_texts_and_the_same_pixels(before: bytes) -> None:
+    after, problem = webp.with_texts(before, TEXTS)
+    assert problem == ""
+    assert user_comment(after) == b"UNICODE\0" + TEXT.encode("utf-16-be")
+    assert webp.texts(after) == TEXTS
+    assert webp.size(after) == (48, 32)
+    assert (opened(after).mode, opened(after).size) == (opened(before).mode, (48, 32))
+    assert pixels(after) == pixels(before)
+
+
+def test_transparency_is_announced_by_the_new_header() -> None:
+    clear = Image.new("RGBA", (48, 32), (10, 20, 30, 40))
+    data = _lossless(clear)
+    after, _ = webp.with_texts(data, TEXTS)
+    assert data[12:16] == b"VP8L"
+    assert after[12:16] == b"VP8X"
+    assert after[20] == 0x18
+    assert opened(after).getpixel((0, 0)) == (10, 20, 30, 40)
+
+
+def _lossless(picture: Image.Image) -> bytes:
+    from io import BytesIO
+
+    data = BytesIO()
+    picture.save(data, "WEBP", lossless=True, exact=True)
+    return data.getvalue()
+
+
+def test_exif_and_other_metadata_that_was_there_is_kept() -> None:
+    after, _ = webp.with_texts(_with_exif(), TEXTS)
+    assert opened(after).getexif()[0x010F] == "Ensign"
+    assert opened(after).info["xmp"] == b"<x/>"
+    assert opened(after).info["icc_profile"] == b"profile"
+
+
+def test_every_frame_of_an_animation_is_kept() -> None:
+    after, _ = webp.with_texts(_animated(), TEXTS)
+    assert getattr(opened(after), "n_frames", 1) == 2
+
+
+def test_texts_of_ours_are_replaced() -> None:
+    once, _ = webp.with_texts(encoded("WEBP"), {"imagen": "old", "parameters": "old"})
+    again, _ = webp.with_texts(once, TEXTS)
+    assert webp.texts(again) == TEXTS
+    assert again.count(b"IMGN") == 1
+    assert again.count(b"EXIF") == 1
+
+
+def test_long_texts_have_room() -> None:
+    texts = {"imagen": "雪" * 70_000, "parameters": "狐" * 70_000}
+    data, problem = webp.with_texts(encoded("WEBP"), texts)
+    assert problem == ""
+    assert webp.texts(data) == texts
+
+
+def test_what_comfyui_writes_into_an_animation_is_read() -> None:
+    exif = Image.Exif()
+    exif[0x0110] = 'prompt:{"8": {}}'
+    exif[0x010F] = 'workflow:{"nodes": []}'
+    data = encoded("WEBP", exif=exif)
+    assert webp.texts(data) == {"prompt": '{"8": {}}', "workflow": '{"nodes": []}'}
+    assert webp.texts(webp.with_texts(data, TEXTS)[0])["prompt"] == '{"8": {}}'
+
+
+def test_exif_that_can_not_be_read_is_kept_as_it_is() -> None:
+    before = encoded("WEBP", exif=b"garbage that is no TIFF")
+    data, problem = webp.with_texts(before, TEXTS)
+    assert problem == (
+        "`parameters` was left out of the picture: the EXIF block is damaged: it has no header."
+    )
+    assert b"garbage that is no TIFF" in data
+    assert b"IMGN" in data
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="lossy"),
+        pytest.param({"lossless": True}, id="lossless"),
+        pytest.param({"exif": b"Exif\0\0MM\0*\0\0\0\0"}, id="extended"),
+    ],
+)
+def test_the_size_stands_in_the_bit_stream_or_the_header(options: dict[str, Any]) -> None:
+    assert webp.size(encoded("WEBP", **options)) == (48, 32)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        pytest.param(encoded("WEBP")[:-10], "cut short", id="cut in the pixels"),
+        pytest.param(encoded("WEBP")[:12], "cut short", id="twelve bytes"),
+        pytest.param(b"RIFF\x04\0\0\0WEBP", "no header", id="no chunk at all"),
+        pytest.param(b"RIFF\x0c\0\0\0WEBPVP8 \xff\xff\xff\xff", "leads out", id="a chunk of 4 GB"),
+        pytest.param(
+            b"RIFF\x10\0\0\0WEBPVP8 \x04\0\0\0abcd", "no header", id="no start of a picture"
+        ),
+        pytest.param(
+            b"RIFF\x10\0\0\0WEBPVP8X\x04\0\0\0abcd", "no header", id="an extended header in half"
+        ),
+    ],
+)
+def test_a_damaged_file_is_refused_with_a_sentence(data: bytes, words: str) -> None:
+    with pytest.raises(OutputError, match=words):
+        webp.with_texts(data, TEXTS)
