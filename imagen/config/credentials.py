@@ -19,7 +19,10 @@ _SECRET_KEYS = {"password", "passwd", "passphrase", "secret", "authorization", "
 _LIKELY_KEYS = {"token", "key", "apikey", "credential", "credentials", "auth"}
 """Words in a key whose value is a secret if it looks random."""
 
-_MARKS = ("r8_", "hf_", "sk-", "gh", "AKIA", "xox", "AIza", "eyJ", "earer ", "asic ", "://")
+_MARKS = (
+    *("r8_", "hf_", "sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_", "glpat-"),
+    *("AKIA", "xox", "AIza", "eyJ", "earer ", "asic ", "://"),
+)
 """What a value must hold to be worth a closer look."""
 _TOKEN = (
     r"(?<![\w/.-])("
@@ -27,7 +30,11 @@ _TOKEN = (
     r"|AKIA[0-9A-Z]{6,}|xox[abprs]-[\w-]{8,}|AIza[\w-]{20,}|eyJ[\w-]{10,}\.[\w-]+\.[\w-]*"
     r")(?![\w/.])"
 )
-_SCHEME = r"\s*(?:bearer\s+\S{6,}|basic\s+(?=\S*[A-Z0-9=])[\w+/]{6,}={0,2})\s*"
+# Base64, rather than a word of a prompt: with a digit, `=`, or a capital after a small letter.
+_SCHEME = (
+    r"\s*(?:(?i:bearer)\s+\S{6,}"
+    r"|(?i:basic)\s+(?=\S*(?:[0-9=]|[a-z][A-Z]))[\w+/]{6,}={0,2})\s*"
+)
 _USER_IN_URL = r"\w://[^/\s@]*:[^/\s@]+@"
 _SECRET_IN_URL = r"://\S+[?&][\w-]*(?:token|secret|passw|api_?key|signature)[\w-]*=[^&\s]"
 
@@ -75,7 +82,7 @@ def _what(path: KeyPath, text: str) -> str:
         return "an address with a password in it"
     if marked and re.search(_SECRET_IN_URL, text):
         return "an address with a secret in it"
-    if marked and (re.search(_TOKEN, text) or re.fullmatch(_SCHEME, text, re.IGNORECASE)):
+    if marked and (re.search(_TOKEN, text) or re.fullmatch(_SCHEME, text)):
         return "what looks like a token"
     words = _words(path)
     if words & _SECRET_KEYS and text:
@@ -85,7 +92,8 @@ def _what(path: KeyPath, text: str) -> str:
 
 def _words(path: KeyPath) -> set[str]:
     """The words of the key; none for one that names a variable or a file instead."""
-    words = re.findall(r"[a-z]+", _last_key(path).lower())
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", _last_key(path))
+    words = [part.lower() for part in parts]
     if _names_a_variable(path) or (words and words[-1] in ("file", "path")):
         return set()
     return set(words) | {word.removesuffix("s") for word in words}

@@ -1,0 +1,175 @@
+"""A YAML file as read: what is refused, and where it says that the fault is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagen.config.document import Document, read
+from imagen.errors import ConfigError
+
+FILE = Path("imagen.yaml")
+
+
+def document(data: str | bytes) -> Document:
+    FILE.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return read(FILE)
+
+
+def refusal(data: str | bytes) -> ConfigError:
+    with pytest.raises(ConfigError) as error:
+        document(data)
+    return error.value
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"backend: mock\n", id="utf-8"),
+        pytest.param(b"\xef\xbb\xbfbackend: mock\n", id="utf-8-with-bom"),
+        pytest.param("\ufeffbackend: mock\n".encode("utf-16-le"), id="utf-16-of-powershell"),
+        pytest.param(b"backend: mock\r\n", id="windows-line-ends"),
+    ],
+)
+def test_every_usual_encoding_is_read(data: bytes) -> None:
+    assert document(data).values == {"backend": "mock"}
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing but this\n", "---\n", "null\n"])
+def test_an_empty_file_holds_nothing(text: str) -> None:
+    assert document(text).values == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param(
+            "backend: mock\nlimits: max: 3\n",
+            "imagen.yaml, line 2, column 12: mapping values are not allowed in this context.",
+            id="two-colons",
+        ),
+        pytest.param(
+            "limits:\n\tmax_width: 64\n",
+            "imagen.yaml, line 2, column 1: a tab stands where YAML takes spaces only.",
+            id="tab",
+        ),
+        pytest.param(
+            "backend: *other\n",
+            "imagen.yaml, line 1, column 10: found undefined alias.",
+            id="unknown-alias",
+        ),
+        pytest.param(
+            "limits:\n  max_width: 64\nlimits:\n  max_height: 64\n",
+            "imagen.yaml, line 3, column 1: the key 'limits' stands here and on line 1; keep one.",
+            id="duplicate-section",
+        ),
+        pytest.param(
+            "backends:\n  a: {type: mock, look: x, look: y}\n",
+            "imagen.yaml, line 2, column 28: the key 'look' stands here and on line 2; keep one.",
+            id="duplicate-key-inside",
+        ),
+        pytest.param(
+            "styles:\n  on: {width: 64}\n",
+            "imagen.yaml, line 2, column 3: the key 'on' is not a text; put it in quotes.",
+            id="a-key-that-yaml-takes-for-true",
+        ),
+        pytest.param(
+            "? [a, b]\n: c\n",
+            "imagen.yaml, line 1, column 3: this key is not a text; put it in quotes.",
+            id="a-list-as-key",
+        ),
+        pytest.param(
+            "backend: mock\n---\nbackend: mock\n",
+            "imagen.yaml, line 2, column 1: expected a single document in the stream begun on "
+            "line 1, but found another document.",
+            id="two-documents",
+        ),
+        pytest.param(
+            "limits: {max_width: !!int many}\n",
+            "imagen.yaml, line 1, column 21: this value does not fit its type.",
+            id="tag-that-does-not-fit",
+        ),
+        pytest.param(
+            "limits: {max_width: " + "9" * 5000 + "}\n",
+            "imagen.yaml, line 1, column 21: this value does not fit its type.",
+            id="number-of-5000-digits",
+        ),
+        pytest.param(
+            b"# caf\xc3\xa9\nbackend: caf\xe9\n",
+            "imagen.yaml, line 2, column 13: this is not UTF-8 text.",
+            id="latin-1",
+        ),
+        pytest.param(
+            "backend: mock\ntitle: a\x1bb\n",
+            "imagen.yaml, line 2, column 9: the character U+001B is not allowed in YAML.",
+            id="control-character",
+        ),
+        pytest.param(
+            "- backend\n- mock\n",
+            "imagen.yaml must hold keys and values, such as `backend: mock`, not a list.",
+            id="a-list",
+        ),
+        pytest.param(
+            "mock\n",
+            "imagen.yaml must hold keys and values, such as `backend: mock`, not a text.",
+            id="a-text",
+        ),
+        pytest.param(
+            "backends: &all\n  again: *all\n",
+            "imagen.yaml is nested in itself, or more than 60 levels deep.",
+            id="nested-in-itself",
+        ),
+        pytest.param(
+            "backends: " + "[" * 100_000,
+            "imagen.yaml is nested in itself, or more than 60 levels deep.",
+            id="nested-deeper-than-the-parser-can-bear",
+        ),
+    ],
+)
+def test_what_can_not_be_read_is_said_with_its_place(data: str | bytes, message: str) -> None:
+    assert refusal(data).message == message
+
+
+def test_python_objects_are_not_made() -> None:
+    assert "could not determine a constructor" in refusal("x: !!python/name:os.system\n").message
+
+
+def test_an_open_bracket_is_told_with_the_line_on_which_it_began() -> None:
+    error = refusal("workflow_dirs: [a,\n  b\nbackend: mock\n")
+    assert error.message.startswith("imagen.yaml, line 3, column 8: ")
+    assert "begun on line 1" in error.message
+
+
+def test_a_fault_of_yaml_carries_its_line() -> None:
+    assert [problem.line for problem in refusal("a: 1\nb: c: d\n").problems] == [2]
+
+
+def test_a_folder_is_no_configuration() -> None:
+    FILE.mkdir()
+    with pytest.raises(ConfigError, match=r"^imagen\.yaml can't be read: "):
+        read(FILE)
+
+
+def test_a_date_is_a_text() -> None:
+    assert document("title: 2024-13-45\n").values == {"title": "2024-13-45"}
+
+
+def test_mixed_in_mappings_may_be_overridden() -> None:
+    text = "base:\n  inner: &a\n    <<: {look: x}\n    look: y\nother: {<<: *a, look: z}\n"
+    assert document(text).values == {"base": {"inner": {"look": "y"}}, "other": {"look": "z"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        pytest.param(("backends",), 2, id="a-section"),
+        pytest.param(("backends", "a", "url"), 5, id="a-key-inside"),
+        pytest.param(("backends", "a", "missing"), 3, id="the-nearest-above"),
+        pytest.param(("list", 1), 8, id="an-item"),
+        pytest.param(("nothing",), None, id="nowhere"),
+    ],
+)
+def test_each_key_has_its_line(path: tuple[str | int, ...], line: int | None) -> None:
+    text = "# first\nbackends:\n  a:\n    type: mock\n    url: x\nlist:\n  - one\n  - two\n"
+    assert document(text).line(path) == line

@@ -1,0 +1,144 @@
+"""imagen.example.yaml: complete, true to the defaults, and valid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from imagen.backends import BUILT_IN
+from imagen.backends import load as adapter
+from imagen.cli.validation import report
+from imagen.config import (
+    VARIABLES,
+    Limits,
+    OutputSettings,
+    Settings,
+    Style,
+    example,
+    example_with,
+    load,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import BaseModel
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "limits:": Limits,
+    "output:": OutputSettings,
+    "  photo:": Style,
+    "  flux-schnell-local:": adapter("comfyui").config,
+    "  mock:": adapter("mock").config,
+}
+FILLED = {"backends", "styles", "limits", "output", "state_dir"}
+"""Sections, and what depends on the machine: they stand in the example with a content."""
+GIVEN = {("  flux-schnell-local:", "title")}
+"""Keys that the example gives a value of its own without showing the default."""
+
+
+def section(start: str) -> str:
+    """The lines below this one that are indented more."""
+    _, _, below = example().partition(f"\n{start}\n")
+    indent = len(start) - len(start.lstrip())
+    return re.split(rf"\n {{0,{indent}}}\S", below)[0]
+
+
+def shown(text: str, indent: int) -> dict[str, list[Any]]:
+    """All values that keys of this indentation have there, active or in a comment."""
+    found: dict[str, list[Any]] = {}
+    for key, value in re.findall(rf"^ {{{indent}}}(?:# )?(\w+): *(.*)$", text, re.MULTILINE):
+        found.setdefault(key, []).append(yaml.safe_load(value or "null"))
+    return found
+
+
+def defaults(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    """Every field but the name that imagen fills in, with its default as YAML has it."""
+    for name, field in model.model_fields.items():
+        value = field.get_default(call_default_factory=True)
+        plain = str(value) if isinstance(value, Path) else value
+        if name != "name" or not field.is_required():
+            yield name, list(plain) if isinstance(plain, tuple) else plain
+
+
+CASES = [
+    pytest.param(start, name, value, required, id=f"{start.strip(' :')}-{name}")
+    for start, model in SECTIONS.items()
+    for name, value in defaults(model)
+    for required in (model.model_fields[name].is_required(),)
+    if (start, name) not in GIVEN
+]
+
+
+@pytest.mark.parametrize(("start", "name", "value", "required"), CASES)
+def test_every_key_stands_in_the_example_with_its_default(
+    start: str, name: str, value: Any, required: bool
+) -> None:
+    indent = len(start) - len(start.lstrip()) + 2
+    assert required or value in shown(section(start), indent)[name]
+    assert name in shown(section(start), indent)
+
+
+@pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - FILLED))
+def test_every_key_of_the_top_stands_there_with_its_default(name: str) -> None:
+    values = dict(defaults(Settings))
+    assert shown(example(), 0)[name] == [values[name]]
+
+
+@pytest.mark.parametrize("name", sorted(FILLED))
+def test_every_section_stands_in_the_example(name: str) -> None:
+    assert re.search(rf"^(# )?{name}:", example(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_every_built_in_kind_has_a_block_in_the_example(kind: str) -> None:
+    assert f"\n    type: {kind}\n" in example()
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_every_variable_is_told_in_the_example(name: str) -> None:
+    assert name in example()
+
+
+def test_the_example_is_valid() -> None:
+    Path("imagen.yaml").write_text(example())
+    found = report()
+    assert (found.problems, found.warnings) == ((), ())
+
+
+def test_the_example_has_the_three_local_backends_and_the_mock() -> None:
+    Path("imagen.yaml").write_text(example())
+    blocks = load().backends
+    assert {name: block.get("workflow") for name, block in blocks.items()} == {
+        "flux-schnell-local": "flux1-schnell",
+        "flux2-klein-local": "flux2-klein",
+        "sd35-medium-local": "sd35-medium",
+        "mock": None,
+    }
+
+
+def test_the_example_survives_any_code_page() -> None:
+    assert example().isascii()
+
+
+def test_backends_that_were_found_take_the_place_of_the_examples() -> None:
+    blocks = {"sdxl-local": {"type": "comfyui", "workflow": "sdxl", "title": "SDXL: ünïcode"}}
+    text = example_with(blocks, ["sd15 can't run"])
+    Path("imagen.yaml").write_text(text)
+    settings = load()
+    assert settings.backend == "sdxl-local"
+    assert settings.backends == {**blocks, "mock": {"type": "mock"}}
+    assert "\n  # sd15 can't run\n" in text
+    assert text.isascii()
+    assert (
+        "flux" not in text.partition("styles:")[0].partition("backends:")[2].partition("# Pre")[0]
+    )
+
+
+def test_where_no_backend_was_found_the_mock_is_left() -> None:
+    Path("imagen.yaml").write_text(example_with({}))
+    assert (load().backend, load().backends) == ("mock", {"mock": {"type": "mock"}})

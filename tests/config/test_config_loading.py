@@ -1,0 +1,222 @@
+"""Settings out of a file and the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from imagen.config import Settings, Style, check, load
+from imagen.errors import ConfigError
+
+FILE = Path("imagen.yaml")
+
+
+def loaded(text: str, **environ: str) -> Settings:
+    FILE.write_text(text, encoding="utf-8")
+    return load(environ={"HOME": str(Path("home").absolute()), **environ})
+
+
+def refused(text: str) -> list[str]:
+    FILE.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        load()
+    return error.value.message.splitlines()
+
+
+def test_without_a_file_the_defaults_make_the_mock_work() -> None:
+    settings = load()
+    assert (settings.backend, settings.backends, settings.source) == ("mock", {}, None)
+
+
+def test_the_settings_remember_their_file() -> None:
+    assert loaded("backend: mock").source == FILE
+    assert loaded("backend: mock").model_copy(update={"backend": "x"}).source == FILE
+
+
+def test_the_file_can_not_set_where_it_was_read_from() -> None:
+    assert refused("source: other.yaml") == ["imagen.yaml, line 1: source: unknown key."]
+
+
+def test_an_empty_file_is_the_defaults() -> None:
+    assert loaded("").limits.max_width == 4096
+
+
+def test_a_section_of_comments_only_is_an_empty_one() -> None:
+    text = "limits:\n  # max_width: 64\nbackends:\n  mock:\nstyles:\n  plain:\noutput:\n"
+    settings = loaded(text)
+    assert settings.limits.max_width == 4096
+    assert settings.backends == {"mock": {}}
+    assert settings.styles == {"plain": Style()}
+
+
+def test_every_key_is_read() -> None:
+    settings = loaded(
+        "backend: a\n"
+        "backends: {a: {type: mock, look: x}}\n"
+        "styles: {ink: {prompt: 'ink {prompt}', steps: 4, cfg: 1.5, sampler: euler}}\n"
+        "limits: {max_width: 64, max_compute: 2.5}\n"
+        "output: {name: '{slug}', sidecar: false}\n"
+    )
+    assert (settings.backend, settings.backends) == ("a", {"a": {"type": "mock", "look": "x"}})
+    assert settings.styles["ink"] == Style(prompt="ink {prompt}", steps=4, cfg=1.5, sampler="euler")
+    assert (settings.limits.max_width, settings.limits.max_compute) == (64, 2.5)
+    assert (settings.output.name, settings.output.sidecar) == ("{slug}", False)
+
+
+def test_paths_count_from_the_files_folder_but_the_output_from_the_working_directory() -> None:
+    folder = Path("conf").absolute()
+    folder.mkdir()
+    (folder / "imagen.yaml").write_text(
+        "workflow_dirs: [mine, ../shared]\nstate_dir: state\noutput: {directory: pictures}\n"
+    )
+    settings = load(folder / "imagen.yaml")
+    assert settings.workflow_dirs == (folder / "mine", folder / "../shared")
+    assert settings.state_dir == folder / "state"
+    assert settings.output.directory == Path("pictures")
+
+
+def test_a_working_directory_that_is_given_is_the_one_that_counts(tmp_path: Path) -> None:
+    (tmp_path / "imagen.yaml").write_text("output: {directory: pictures}\n")
+    settings = load(cwd=tmp_path)
+    assert settings.output.directory == tmp_path / "pictures"
+
+
+def test_a_tilde_is_the_home() -> None:
+    home = Path("home").absolute()
+    settings = loaded("workflow_dirs: [~/w]\nstate_dir: ~/s\noutput: {directory: ~/o}\n")
+    assert settings.workflow_dirs == (home / "w",)
+    assert settings.state_dir == home / "s"
+    assert settings.output.directory == home / "o"
+
+
+def test_a_path_in_a_backends_block_counts_from_the_files_folder() -> None:
+    here = Path().absolute()
+    block = loaded(
+        "backends: {a: {workflow: ./w.json, list: [../x, ~/y], other: w.json, n: 3}}"
+    ).backends["a"]
+    assert block == {
+        "workflow": str(here / "w.json"),
+        "list": [str(here / "../x"), str(here / "home/y")],
+        "other": "w.json",
+        "n": 3,
+    }
+
+
+def test_the_environment_goes_before_the_file() -> None:
+    settings = loaded(
+        "backend: a\noutput: {directory: b}\nstate_dir: c\nworkflow_dirs: [d]\n",
+        IMAGEN_BACKEND="mock",
+        IMAGEN_OUTPUT="here",
+        IMAGEN_STATE="~/state",
+        IMAGEN_WORKFLOWS=os.pathsep.join(["one", "two"]),
+    )
+    assert settings.backend == "mock"
+    assert settings.output.directory == Path("here")
+    assert settings.state_dir == Path("home/state").absolute()
+    assert settings.workflow_dirs == (Path("one"), Path("two"))
+
+
+def test_an_empty_variable_overrides_nothing() -> None:
+    assert loaded("backend: a\n", IMAGEN_BACKEND="").backend == "a"
+
+
+def test_backends_share_the_workflow_folders() -> None:
+    assert loaded("workflow_dirs: [/w]\n").shared() == {"workflow_dirs": (Path("/w").absolute(),)}
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        pytest.param(
+            "limits:\n  max_widht: 64\n",
+            ["line 2: limits.max_widht: unknown key. Did you mean 'max_width'?"],
+            id="unknown-key",
+        ),
+        pytest.param(
+            "styles:\n  ink:\n    promt: x\n",
+            ["line 3: styles.ink.promt: unknown key. Did you mean 'prompt'?"],
+            id="unknown-key-of-a-style",
+        ),
+        pytest.param(
+            "limits: {max_width: 3}\n",
+            ["line 1: limits.max_width: input should be greater than or equal to 16, not 3"],
+            id="out-of-range",
+        ),
+        pytest.param(
+            "backend: 3\n",
+            ["line 1: backend: input should be a valid string, not 3"],
+            id="number-for-a-text",
+        ),
+        pytest.param(
+            "styles: {ink: {prompt: black}}\n",
+            [
+                "line 1: styles.ink.prompt: must hold {prompt}, where the prompt asked for goes, "
+                "not 'black'"
+            ],
+            id="style-that-would-lose-the-prompt",
+        ),
+        pytest.param(
+            "workflow_dirs: mine\n",
+            ["line 1: workflow_dirs: must be a list, not 'mine'"],
+            id="one-instead-of-a-list",
+        ),
+        pytest.param(
+            "output: here\n",
+            ["line 1: output: must hold keys and values of its own, not 'here'"],
+            id="value-instead-of-a-section",
+        ),
+        pytest.param(
+            "backends:\n  a: mock\n  b: {type: 3}\n",
+            [
+                "line 2: backends.a: must hold keys and values of its own, not 'mock'",
+                "line 3: backends.b.type: must be the name of a kind of backend",
+            ],
+            id="blocks-that-are-none",
+        ),
+        pytest.param(
+            "foo: 1\nlimits: {max_compute: .inf}\nbackend: ''\n",
+            [
+                "line 1: foo: unknown key.",
+                "line 2: limits.max_compute: input should be a finite number, not inf",
+                "line 3: backend: string should have at least 1 character, not ''",
+            ],
+            id="all-at-once-in-the-order-of-lines",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_key_and_line(text: str, lines: list[str]) -> None:
+    assert refused(text) == [f"imagen.yaml, {line}" for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        pytest.param(
+            "limits: {max_widht: 64}\n",
+            "Known here: max_width, max_height, max_compute.",
+            id="unknown-key",
+        ),
+        pytest.param("limits: {max_width: 3}\n", "Pixels. The default is 4096.", id="range"),
+        pytest.param("backend: no\n", "Put it in quotes, if it is meant as text.", id="no"),
+        pytest.param(
+            "backend: 1\nlimits: 2\n",
+            "`imagen config validate` says what to do about each.",
+            id="several",
+        ),
+    ],
+)
+def test_an_error_says_what_to_do(text: str, remedy: str) -> None:
+    FILE.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load()
+    assert error.value.remedy == remedy
+
+
+def test_what_is_sound_is_kept_beside_what_is_not() -> None:
+    FILE.write_text("limits: 3\nbackend: a\nbackends: {a: {type: mock}, b: 4}\n")
+    checked = check()
+    assert [problem.path for problem in checked.problems] == [("limits",), ("backends", "b")]
+    assert checked.settings.backends == {"a": {"type": "mock"}}
+    assert checked.settings.backend == "a"
