@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.text import one_line
 
@@ -11,32 +10,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The answer to a prompt that was taken."""
 
     prompt_id: str
-    node_errors: Mapping[str, Any] = field(default_factory=dict)
+    node_errors: Mapping[str, Any]
     """Outputs that the server will skip, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The answer to a prompt that was not taken: the server's words as they came."""
 
     said: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """One prompt in the queue."""
 
     prompt_id: str
     client_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(NamedTuple):
     """What runs, and what waits, in the order in which it will run."""
 
     running: tuple[Waiting, ...] = ()
@@ -59,8 +54,7 @@ class Queue:
         return next((item.prompt_id for item in items if item.client_id == client_id), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What the history says of one prompt that has ended."""
 
     outputs: Mapping[str, Any]
@@ -71,8 +65,7 @@ class Entry:
     client_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """What the server says of itself."""
 
     version: str | None = None

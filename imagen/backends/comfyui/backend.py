@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from imagen.backends.base import Adapter, Health
 from imagen.backends.comfyui.config import ComfyUIConfig
 from imagen.capabilities import settle
 from imagen.errors import BackendError, WorkflowError
 from imagen.graphs import bind, find
-from imagen.ticket import Ticket
+from imagen.ticket import Ticket, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,14 +22,10 @@ if TYPE_CHECKING:
     from imagen.result import OnProgress, Result
 
 
-def _new_id() -> str:
-    return str(uuid4())
-
-
 class ComfyUI:
     """One workflow on one server."""
 
-    def __init__(self, config: ComfyUIConfig, *, new_id: Callable[[], str] = _new_id) -> None:
+    def __init__(self, config: ComfyUIConfig, *, new_id: Callable[[], str] = new_id) -> None:
         self._config = config
         self._new_id = new_id
         self._client: Client | None = None

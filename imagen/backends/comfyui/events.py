@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui.answers import mapping
 
@@ -17,42 +16,36 @@ _NUMBER = 4  # bytes of a number in a binary frame
 _LARGEST = 2.0**63  # beyond it, and for what is no number at all, nothing is known
 
 
-@dataclass(frozen=True, slots=True)
-class QueueChanged:
+class QueueChanged(NamedTuple):
     """Something was queued, started or ended; it may be anybody's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """Our job has begun."""
 
     milliseconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Cached:
+class Cached(NamedTuple):
     """These nodes need not run."""
 
     nodes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """This node runs now; `shown` is the node of the graph it belongs to."""
 
     node: str
     shown: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """These nodes are done."""
 
     nodes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stepped:
+class Stepped(NamedTuple):
     """How far a node is."""
 
     node: str
@@ -60,8 +53,7 @@ class Stepped:
     steps: int
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(NamedTuple):
     """An output node gave something away."""
 
     node: str
@@ -69,8 +61,7 @@ class Made:
     output: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """A picture over the websocket: a preview, or the output of a node that saves there."""
 
     data: bytes
@@ -78,15 +69,13 @@ class Picture:
     """None in the older form, which doesn't say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Succeeded:
+class Succeeded(NamedTuple):
     """Our job has done all it had to."""
 
     milliseconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(NamedTuple):
     """A node of ours failed."""
 
     node: str
@@ -102,16 +91,14 @@ class Broken:
         return self.kind.rpartition(".")[2] == "ExecutionBlocked"
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupted:
+class Interrupted(NamedTuple):
     """Our job was stopped, at this node."""
 
     node: str
     milliseconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The last word on our job; its history is written by now."""
 
 

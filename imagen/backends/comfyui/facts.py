@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui.answers import Stats, mapping
 from imagen.backends.comfyui.whole import png_size
@@ -30,8 +29,7 @@ _NAMES = {
 """Where a graph holds what the request leaves open."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
+class Times(NamedTuple):
     """When things happened, by our own clock."""
 
     submitted: float

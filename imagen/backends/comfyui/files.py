@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui.answers import mapping
 from imagen.backends.comfyui.background import meanwhile
@@ -30,12 +29,11 @@ _GIVES = {"images", "filename_prefix"}
 _UNKNOWN_TYPE = "application/octet-stream"
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """One file that a node made, in the server's words."""
 
     node: str
-    index: int
+    batch_index: int
     filename: str
     subfolder: str
     type: str
@@ -45,12 +43,11 @@ class File:
         return f"{self.subfolder}/{self.filename}" if self.subfolder else self.filename
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """One text that a node gave away."""
 
     node: str
-    index: int
+    batch_index: int
     text: str
 
 
@@ -76,13 +73,13 @@ def fetch(client: Client, thing: File | Text, tick: Callable[[], None]) -> Outpu
     """The bytes of one file, asked for again where they come cut short."""
     if isinstance(thing, Text):
         data = thing.text.encode("utf-8", "replace")
-        return Output(data=data, media_type="text/plain", index=thing.index, source=thing.node)
+        return Output(data=data, media_type="text/plain", index=thing.batch_index, source=thing.node)
     again = partial(retrying, partial(_download, client, thing), attempts=_ATTEMPTS)
     response = meanwhile(again, tick)
     return Output(
         data=response.content,
         media_type=_media_type(response, thing),
-        index=thing.index,
+        index=thing.batch_index,
         name=thing.name,
         source=thing.node,
     )

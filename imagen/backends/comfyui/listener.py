@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from websockets.exceptions import (
     ConnectionClosed,
@@ -17,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from imagen.backends import http
 from imagen.backends.comfyui.config import websocket
 from imagen.backends.comfyui.events import read
+from imagen.ticket import new_id
 
 if TYPE_CHECKING:
     from imagen.backends.comfyui.client import Client
@@ -52,7 +52,7 @@ class Listener:
     def open(self, client_id: str = "") -> None:
         """Connect under a name that no connection had before: a server confuses two of one name."""
         self._let_go()
-        self.client_id = client_id or str(uuid4())
+        self.client_id = client_id or new_id()
         stack = ExitStack()
         try:
             connection = stack.enter_context(self._connect())

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from imagen.backends.comfyui.answers import Entry
     from imagen.backends.comfyui.client import Client
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(NamedTuple):
     """One look at the server; none of these is a job that it doesn't know."""
 
     entry: Entry | None = None

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from imagen.backends.comfyui import errors, files
 from imagen.backends.comfyui.answers import Stats
@@ -23,6 +22,7 @@ from imagen.backends.retry import retrying
 from imagen.errors import BackendError, ImagenError, Lost
 from imagen.result import Result
 from imagen.text import one_line
+from imagen.ticket import new_id
 
 if TYPE_CHECKING:
     from imagen.backends.comfyui.client import Client
@@ -78,7 +78,7 @@ class Run:
     def _submitted(self) -> Taken:
         """Hand the ticket over. It counts as submitted before it is: the question may get through
         where the answer does not."""
-        client_id = str(uuid4())
+        client_id = new_id()
         sent = self._ticket.sent(prompt_id=self._ticket.id, client_id=client_id)
         self._telling.submitted(sent)
         submission = Submission(self._client, self._listener, self._ticket.payload, self._manifest)

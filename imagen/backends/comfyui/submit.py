@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui import answers, errors
 from imagen.backends.comfyui.look import look
 from imagen.backends.http import never_sent
 from imagen.backends.retry import retrying
 from imagen.errors import Cancelled, Lost, Unavailable
-from imagen.graphs.spelling import localise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +22,7 @@ _LOOKS = 4
 _FIRST_PAUSE = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """A job that the server has."""
 
     prompt_id: str
@@ -84,6 +81,8 @@ class Submission:
 
     def _ask_in_its_spelling(self, prompt_id: str, graph: Mapping[str, Any], said: Any) -> Taken:
         """A file may be there under another folder or separator: then it is asked for by that."""
+        from imagen.graphs.spelling import localise
+
         catalogue = self._catalogue()
         local = localise(graph, catalogue)
         if local == graph:
