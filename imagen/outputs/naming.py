@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from imagen.config import OutputSettings
 
 FALLBACK = "{date}-{time}-{slug}-{seed}"
-_PLACEHOLDER = re.compile(r"\{(date|time|slug|seed|backend|ext|index)\}")
-_SEPARATORS = re.compile(r"[/\\]")
+_PLACEHOLDER = r"\{(date|time|slug|seed|backend|ext|index)\}"
 _FORBIDDEN = frozenset('<>:"|?*')
 """What Windows allows in no file name; a colon there opens a drive or a hidden stream."""
 _UNWRITABLE = frozenset(("Cc", "Cs"))
@@ -42,7 +41,7 @@ def fault(template: str) -> str:
     """What is wrong with this template, as a sentence; "" where nothing is."""
     shown = repr(one_line(template))
     bad = next((c for c in template if _never_in_a_name(c)), "")
-    parts = _SEPARATORS.split(template)
+    parts = _split(template)
     if template.startswith(("/", "\\")) or template[1:2] == ":":
         return f"output.name {shown} is an absolute path, and would leave the output directory."
     if bad:
@@ -59,9 +58,9 @@ def render(template: str, values: Mapping[str, str]) -> tuple[str, ...]:
 
     A placeholder of no value stays as it is; the extension is appended where the name has none.
     """
-    text = _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
-    *folders, name = (part for part in _SEPARATORS.split(text) if part.strip(". "))
-    has_extension = "{ext}" in _SEPARATORS.split(template)[-1]
+    text = re.sub(_PLACEHOLDER, lambda match: values[match[1]], template)
+    *folders, name = (part for part in _split(text) if part.strip(". "))
+    has_extension = "{ext}" in _split(template)[-1]
     ending = "." + values["ext"]
     if not has_extension and not name.lower().endswith(ending):
         name += ending
@@ -84,6 +83,11 @@ def slug(text: str, *, empty: str = "untitled") -> str:
     if len(short) < len(joined) and joined[len(short)] != "-" and "-" in short[20:]:
         short = short[: short.rindex("-")]
     return short.strip("-") or empty
+
+
+def _split(path: str) -> list[str]:
+    """At the separators of every system."""
+    return path.replace("\\", "/").split("/")
 
 
 def _never_in_a_name(character: str) -> bool:

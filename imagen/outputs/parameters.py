@@ -34,8 +34,8 @@ _FIELDS: Mapping[str, tuple[str, type[int] | type[float] | type[str]]] = {
     "Seed": ("seed", int),
     "Denoising strength": ("strength", float),
 }
-_PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
-_SIZE = re.compile(r"(\d{1,6})x(\d{1,6})", re.ASCII)
+_PAIR = r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'
+_SIZE = r"([0-9]{1,6})x([0-9]{1,6})"
 _FEWEST_PAIRS = 3
 """With fewer, the last line is taken for a part of the prompt, as other tools do."""
 
@@ -73,9 +73,10 @@ def _quoted(value: Any) -> str:
 
 
 def _pairs(line: str) -> Iterator[tuple[str, str]]:
+    pair = re.compile(_PAIR)
     at = 0
     while at < len(line):
-        match = _PAIR.match(line, at)
+        match = pair.match(line, at)
         if match:
             yield match[1].strip(), _unquoted(match[2].strip())
         comma = line.find(",", at)
@@ -92,7 +93,7 @@ def _unquoted(value: str) -> str:
 
 def _understood(label: str, value: str) -> dict[str, Any]:
     """The fields this pair stands for; none where its label or value is not one we know."""
-    size = _SIZE.fullmatch(value) if label == "Size" else None
+    size = re.fullmatch(_SIZE, value) if label == "Size" else None
     if size:
         return {"width": int(size[1]), "height": int(size[2])}
     if label not in _FIELDS:

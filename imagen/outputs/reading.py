@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.errors import OutputError
 from imagen.outputs import metadata, parameters
 from imagen.outputs.files import sidecar_of
-from imagen.outputs.record import FORMAT, Record
+from imagen.outputs.record import FORMAT
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+Source = Literal["sidecar", "imagen", "parameters", "prompt"]
+Values = dict[str, Any]
 
 _LARGEST = 512 * 2**20
 _LARGEST_JSON = 64 * 2**20
@@ -21,6 +25,25 @@ _FIRST_BYTES = 16
 _REMEDY = "imagen show reads PNG, JPEG and WebP pictures, and the JSON files beside them."
 _PARTS = ("request", "resolved", "receipt", "facts", "graph")
 _OF_FILE = ("file", "sha256", "media_type", "created", "seed", "index")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a file tells of how it was made; JSON throughout, and nothing of it is trusted."""
+
+    source: Source
+    """Which of its texts told: the best there is, in this order."""
+    backend: str = ""
+    request: Values = field(default_factory=dict)
+    """As it was asked."""
+    resolved: Values = field(default_factory=dict)
+    """Complete: every value that was used, as far as it is known."""
+    receipt: Values = field(default_factory=dict)
+    facts: Values = field(default_factory=dict)
+    graph: Values = field(default_factory=dict)
+    """What the engine was sent: for ComfyUI the bound graph."""
+    file: Values = field(default_factory=dict)
+    """Of the picture: its seed and index, and from a sidecar its sha256, media type and time."""
 
 
 def read(path: Path) -> Record:
@@ -97,7 +120,7 @@ def _is_ours(entry: Mapping[str, Any]) -> bool:
     return isinstance(entry.get("imagen"), int)
 
 
-def _record(source: Any, entry: Mapping[str, Any], path: Path) -> Record:
+def _record(source: Source, entry: Mapping[str, Any], path: Path) -> Record:
     if entry["imagen"] > FORMAT:
         raise OutputError(
             f"{path} was written by a newer imagen: its format is {entry['imagen']}, and this one "

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import PureWindowsPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from imagen.outputs import parameters
 
@@ -22,28 +22,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Of the sidecar and of the entry in the picture; stands in both as `imagen`."""
-
-Source = Literal["sidecar", "imagen", "parameters", "prompt"]
-Values = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What a file tells of how it was made; JSON throughout, and nothing of it is trusted."""
-
-    source: Source
-    """Which of its texts told: the best there is, in this order."""
-    backend: str = ""
-    request: Values = field(default_factory=dict)
-    """As it was asked."""
-    resolved: Values = field(default_factory=dict)
-    """Complete: every value that was used, as far as it is known."""
-    receipt: Values = field(default_factory=dict)
-    facts: Values = field(default_factory=dict)
-    graph: Values = field(default_factory=dict)
-    """What the engine was sent: for ComfyUI the bound graph."""
-    file: Values = field(default_factory=dict)
-    """Of the picture: its seed and index, and from a sidecar its sha256, media type and time."""
 
 
 def embedded(output: Output, result: Result, ticket: Ticket, asked: Request) -> str:

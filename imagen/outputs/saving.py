@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.errors import OutputError
 from imagen.outputs import files, metadata, naming, record
@@ -65,8 +65,7 @@ class Saved:
     """A sentence, where not all that should stand in the picture could be put there."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
+class _Piece(NamedTuple):
     """One output, ready to be written."""
 
     output: Output
@@ -76,8 +75,7 @@ class _Piece:
     warning: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Trouble:
+class _Trouble(NamedTuple):
     """What did not work for one output, and where it lies all the same, if it does."""
 
     sentence: str
@@ -85,8 +83,7 @@ class _Trouble:
     path: Path | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
+class _Run(NamedTuple):
     """All that the outputs of one run have in common."""
 
     result: Result
