@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -23,14 +22,6 @@ COMMANDS = {
     "demo": ("imagen.cli.demo:demo", "Compare simulated pictures, without a GPU."),
     "version": ("imagen.cli.version:version", "Print the version."),
 }
-
-
-@dataclass
-class State:
-    """What one run of the command line knows of itself."""
-
-    json: bool = False
-    """Whether errors, too, are told as JSON."""
 
 
 class _Table(click.Group):
@@ -74,30 +65,30 @@ def run(args: list[str] | None = None) -> int:
     """Run the command line; the exit code. Errors are told on stderr, as JSON on stdout."""
     # Looking for pydantic's plug-ins costs a fifth of a picture's start, and we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    state = State()
+    as_json = "--json" in (sys.argv[1:] if args is None else args)
     try:
-        code = cli.main(args, prog_name="imagen", standalone_mode=False, obj=state)
+        code = cli.main(args, prog_name="imagen", standalone_mode=False)
     except click.exceptions.Abort:
-        return _told(state, "cancelled", "Cancelled.", 130)
+        return _told(as_json, "cancelled", "Cancelled.", 130)
     except click.ClickException as error:
-        return _told_by_click(state, error)
+        return _told_by_click(as_json, error)
     except BrokenPipeError:
         return _reader_gone()
     except ImagenError as error:
-        return _told_by_imagen(state, error)
+        return _told_by_imagen(as_json, error)
     return code if isinstance(code, int) else 0
 
 
-def _told_by_click(state: State, error: click.ClickException) -> int:
-    if state.json:
-        return _told(state, "usage", error.format_message(), error.exit_code)
+def _told_by_click(as_json: bool, error: click.ClickException) -> int:
+    if as_json:
+        return _told(as_json, "usage", error.format_message(), error.exit_code)
     error.show()
     return error.exit_code
 
 
-def _told_by_imagen(state: State, error: ImagenError) -> int:
+def _told_by_imagen(as_json: bool, error: ImagenError) -> int:
     return _told(
-        state,
+        as_json,
         error.code,
         error.message,
         error.exit_code,
@@ -107,11 +98,11 @@ def _told_by_imagen(state: State, error: ImagenError) -> int:
 
 
 def _told(
-    state: State, code: str, message: str, exit_code: int, remedy: str = "", backend: str = ""
+    as_json: bool, code: str, message: str, exit_code: int, remedy: str = "", backend: str = ""
 ) -> int:
     from imagen.text import printable
 
-    if state.json:
+    if as_json:
         import json
 
         body: dict[str, Any] = {"code": code, "message": message, "remedy": remedy}

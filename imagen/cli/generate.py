@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.config import Settings
-    from imagen.spine import Made
     from imagen.request import Request
+    from imagen.spine import Made
     from imagen.ticket import Ticket
 
 

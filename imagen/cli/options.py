@@ -22,16 +22,7 @@ _SIZE = re.compile(r"(\d+)\s*[x×X*]\s*(\d+)")
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
-def _tell_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
-    """Errors, too, are JSON from here on."""
-    if value and ctx.find_root().obj is not None:
-        ctx.find_root().obj.json = True
-    return value
-
-
-json_option = click.option(
-    "--json", "as_json", is_flag=True, is_eager=True, callback=_tell_json, help="Print JSON."
-)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
 config_option = click.option(
     "--config",
     "config_path",

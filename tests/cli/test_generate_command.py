@@ -1,0 +1,166 @@
+"""imagen generate, from the words typed to the file on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from imagen.cli import run
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert run(["generate", *arguments, "--json", "--quiet"]) == 0
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return printed
+
+
+def test_it_prints_the_path_of_the_picture_and_nothing_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["generate", "a red fox", "--seed", "7", "--quiet"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith("-a-red-fox-7.png")
+    with Image.open(line) as picture:
+        assert picture.size == (512, 512)
+
+
+def test_every_flag_reaches_the_request(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [
+        "--size",
+        "64x48",
+        "--seed",
+        "0",
+        "--steps",
+        "3",
+        "--negative",
+        "blur",
+        "--count",
+        "2",
+        "--set",
+        "sparkle=1.5",
+    ]
+    printed = _json(capsys, "a fox", *flags)
+    assert printed["runs"][0]["request"] == {
+        "prompt": "a fox",
+        "width": 64,
+        "height": 48,
+        "seed": 0,
+        "steps": 3,
+        "negative": "blur",
+        "count": 2,
+    }
+    assert printed["runs"][0]["receipt"]["sparkle"]["outcome"] == "dropped"
+    assert [(i["seed"], i["width"], i["height"]) for i in printed["images"]] == [
+        (0, 64, 48),
+        (1, 64, 48),
+    ]
+
+
+def test_the_json_has_the_documented_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = _json(capsys, "a fox", "--size", "32x32")
+    assert set(printed) == {"images", "backend", "runs"}
+    assert set(printed["images"][0]) == {
+        "path",
+        "sidecar",
+        "seed",
+        "width",
+        "height",
+        "media_type",
+        "index",
+    }
+    assert set(printed["runs"][0]) == {"id", "request", "receipt", "facts", "warnings"}
+
+
+def test_what_was_not_honoured_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "x", "--size", "32x32", "--cfg", "3"]) == 0
+    assert "cfg: 3.0 was dropped (the mock paints without a model)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "path"),
+    [("pictures", "pictures/*-x-5.png"), ("fox.png", "fox.png"), ("a/b/fox.png", "a/b/fox.png")],
+)
+def test_output_is_a_folder_or_a_name(output: str, path: str) -> None:
+    assert run(["generate", "x", "--seed", "5", "--size", "32x32", "-q", "-o", output]) == 0
+    assert len(list(Path().glob(path))) == 1
+
+
+def test_a_name_that_is_taken_is_not_overwritten() -> None:
+    arguments = ["generate", "x", "--size", "32x32", "-q", "-o", "fox.png"]
+    assert (run(arguments), run(arguments)) == (0, 0)
+    assert sorted(path.name for path in Path().glob("fox*.png")) == ["fox-2.png", "fox.png"]
+
+
+def test_no_sidecar_leaves_none() -> None:
+    assert run(["generate", "x", "--size", "32x32", "-q", "-o", "fox.png", "--no-sidecar"]) == 0
+    assert [path.name for path in Path().iterdir()] == ["fox.png"]
+
+
+def test_a_dry_run_makes_nothing_and_shows_what_would_be_sent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["generate", "a fox", "--dry-run", "--json", "--seed", "3"]) == 0
+    (plan,) = json.loads(capsys.readouterr().out)["plan"]
+    assert plan["request"]["seed"] == 3
+    assert list(Path().iterdir()) == []
+
+
+def test_a_dry_run_shows_the_bound_graph_of_a_workflow(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("backends: {s: {type: comfyui, workflow: flux1-schnell}}")
+    assert run(["generate", "a fox", "-b", "s", "--dry-run", "--json", "--seed", "3"]) == 0
+    (plan,) = json.loads(capsys.readouterr().out)["plan"]
+    samplers = [n for n in plan["payload"].values() if n["class_type"] == "KSampler"]
+    assert [(n["inputs"]["seed"], n["inputs"]["steps"]) for n in samplers] == [(3, 4)]
+
+
+def test_the_same_request_gives_the_same_file() -> None:
+    arguments = ["generate", "a fox", "--seed", "3", "--size", "64x64", "-q"]
+    assert (run([*arguments, "-o", "a.png"]), run([*arguments, "-o", "b.png"])) == (0, 0)
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+
+
+def test_a_hostile_prompt_arrives_intact(capsys: pytest.CaptureFixture[str]) -> None:
+    prompt = "quotes \" ' \\ and\nlines 猫 🎨 שלום \x07 $<seed> " + "x" * 100_000
+    Path("p.txt").write_bytes(prompt.encode())
+    printed = _json(capsys, "@p.txt", "--size", "32x32")
+    assert printed["runs"][0]["request"]["prompt"] == prompt
+    assert run(["show", printed["images"][0]["path"], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["resolved"]["prompt"] == prompt
+
+
+def test_what_was_made_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "a fox", "--seed", "3", "--cfg", "2", "-q", "-o", "fox.png"]) == 0
+    assert run(["show", "fox.png"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "backend: mock",
+        "prompt: a fox",
+        "width: 512",
+        "height: 512",
+        "seed: 3",
+        "steps: 8",
+        "count: 1",
+        "receipt: cfg: 2.0 was dropped (the mock paints without a model)",
+        "model: mock",
+        "seed: 3",
+        "index: 0",
+    ]
+
+
+def test_a_folder_that_cannot_be_made_costs_no_picture(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Path("taken").write_text("a file")
+    assert run(["generate", "x", "--size", "32x32", "-q", "-o", "taken/pictures"]) == 5
+    error = capsys.readouterr().err
+    rescued = list((tmp_path / "home").rglob("*.png"))
+    assert [str(path) in error for path in rescued] == [True]
+
+
+def test_nothing_is_left_to_fetch_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "x", "--size", "32x32", "-q", "-o", "fox.png"]) == 0
+    assert run(["resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.split("\n", 1)[1]) == {"tickets": []}

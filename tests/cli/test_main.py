@@ -1,0 +1,82 @@
+"""The command line as a whole: exit codes, errors as sentences and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from imagen.cli import COMMANDS, run
+
+
+def _failing(code: str) -> str:
+    """A configuration whose backend `bad` fails in one way of the error tree."""
+    return f"backends:\n  bad:\n    type: mock\n    fail: {code}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nope"], 2, "There is no command 'nope'."),
+        (["genrate"], 2, "Did you mean 'generate'?"),
+        (["generate"], 2, "Missing argument 'PROMPT'"),
+        (["generate", "x", "--stepz", "4"], 2, "No such option"),
+        (["generate", "x", "--steps", "four"], 2, "'four' is not a valid integer"),
+        (["generate", "x", "--steps", "0"], 2, "steps: input should be"),
+        (["generate", "x", "--seed", "18446744073709551616"], 2, "(0 to 18446744073709551615)"),
+        (["generate", "x", "--count", "0"], 2, "(1 to 1024)"),
+        (["generate", "x", "--size", "1x1"], 2, "(16 to 16384)"),
+        (["generate", "x", "--size", "big"], 2, "Write it as 1024x768."),
+        (["generate", "x", "--style", "ink"], 2, "There is no style called 'ink'."),
+        (["generate", "x", "--backend", "moc"], 2, "Did you mean 'mock'?"),
+        (["generate", "x", "--config", "no.yaml"], 2, "no.yaml"),
+        (["generate", "x", "--set", "steps"], 2, "Write it as name=value."),
+        (["generate", "x", "--set", "steps=many"], 2, "steps: "),
+        (["generate", "x", "--strict", "--cfg", "3"], 2, "Refused under --strict"),
+        (["generate", "@gone.txt"], 2, "can't be read"),
+        (["show", "gone.png"], 5, "There is no file gone.png."),
+        (["resume", "nope"], 2, "There is no ticket 'nope' left."),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_bad_input_gets_a_sentence_and_a_code(
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == code
+    printed = capsys.readouterr()
+    assert said in " ".join(printed.err.split())
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["unavailable", "rate_limited", "unauthorized", "rejected", "failed", "lost", "timed_out"],
+)
+def test_each_failure_of_a_backend_has_its_code_in_json(
+    code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("imagen.yaml").write_text(_failing(code))
+    assert run(["generate", "x", "-b", "bad", "--json", "--quiet"]) == 4
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["backend"]) == (code, "bad")
+    assert error["message"].startswith("The mock was told to")
+
+
+def test_a_mistake_on_the_command_line_is_json_where_json_was_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["generate", "--json", "x", "--nope"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
+
+
+def test_an_error_on_a_terminal_names_the_backend(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text(_failing("lost"))
+    assert run(["generate", "x", "-b", "bad", "-q"]) == 4
+    assert capsys.readouterr().err == "imagen: [bad] The mock was told to forget this job.\n"
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: imagen {name}")
