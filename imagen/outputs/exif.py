@@ -21,6 +21,7 @@ _COMFY_TAGS = range(0x0100, 0x0111)
 _ASCII, _LONG, _UNDEFINED = 2, 4, 7
 _ENTRY = "HHI4s"
 _ENTRY_BYTES = 12
+_MOST_ENTRIES = 0xFFFF
 
 
 class _Directory(NamedTuple):
@@ -91,6 +92,8 @@ def _pointed(main: _Directory, order: str) -> int:
 
 def _packed(directory: _Directory, order: str) -> bytes:
     entries = [directory.entries[tag] for tag in sorted(directory.entries)]
+    if len(entries) > _MOST_ENTRIES:
+        raise OutputError("the EXIF block is full")
     count = pack(f"{order}H", len(entries))
     return count + b"".join(entries) + pack(f"{order}I", directory.following)
 

@@ -95,6 +95,8 @@ def _extended(chunks: Sequence[_Chunk]) -> list[_Chunk]:
 
 
 def _header(canvas: _Canvas) -> _Chunk:
+    if not (canvas.width and canvas.height):
+        raise OutputError(_DAMAGED)
     flags = _HAS_EXIF | (_HAS_ALPHA if canvas.alpha else 0)
     sides = ((side - 1).to_bytes(3, "little") for side in canvas[:2])
     return _Chunk(_EXTENDED, bytes((flags, 0, 0, 0)) + b"".join(sides))

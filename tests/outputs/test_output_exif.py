@@ -92,3 +92,11 @@ def test_a_comment_that_claims_to_be_longer_than_the_file_ends_with_it() -> None
     block = exif.with_comment(b"", "a fox")
     lying = block.replace(struct.pack(">I", 18), struct.pack(">I", 2**31))
     assert exif.texts(lying)["parameters"].startswith("a fox")
+
+
+def test_a_block_that_is_full_is_refused_with_a_sentence() -> None:
+    tags = sorted(set(range(0x10000)) - {0x8769})
+    entries = b"".join(struct.pack(">HHII", tag, 1, 1, 0) for tag in tags)
+    block = b"MM\0*" + struct.pack(">IH", 8, len(tags)) + entries + b"\0" * 4
+    with pytest.raises(OutputError, match="the EXIF block is full"):
+        exif.with_comment(block, "a fox")

@@ -134,6 +134,11 @@ def test_the_size_stands_in_the_bit_stream_or_the_header(options: dict[str, Any]
             b"RIFF\x10\0\0\0WEBPVP8 \x04\0\0\0abcd", "no header", id="no start of a picture"
         ),
         pytest.param(
+            b"RIFF\x16\0\0\0WEBPVP8 \x0a\0\0\0abc\x9d\x01\x2a\0\0\0\0",
+            "no header",
+            id="a picture of no size",
+        ),
+        pytest.param(
             b"RIFF\x10\0\0\0WEBPVP8X\x04\0\0\0abcd", "no header", id="an extended header in half"
         ),
     ],
