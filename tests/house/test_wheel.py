@@ -1,0 +1,49 @@
+"""What is built from the source distribution works on a machine that has nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[2]
+_NAMES = sorted(path.stem for path in (_ROOT / "workflows").glob("*.json"))
+
+
+def _run(*words: str | Path, cwd: Path | None = None) -> str:
+    ran = subprocess.run(list(map(str, words)), capture_output=True, text=True, cwd=cwd)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def imagen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command, installed from the wheel that is built from the source distribution."""
+    place = tmp_path_factory.mktemp("built")
+    _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", place, _ROOT)
+    (wheel,) = place.glob("*.whl")
+    venv.create(place / "venv", with_pip=True)
+    bin_ = place / "venv" / ("Scripts" if sys.platform == "win32" else "bin")
+    _run(bin_ / "python", "-m", "pip", "install", "--quiet", wheel)
+    return bin_ / "imagen"
+
+
+def test_an_installed_wheel_has_every_workflow(imagen: Path, tmp_path: Path) -> None:
+    listed = json.loads(_run(imagen, "workflows", "list", "--json", cwd=tmp_path))
+    assert sorted(entry["name"] for entry in listed) == _NAMES
+
+
+def test_an_installed_wheel_prints_the_sample_configuration(imagen: Path, tmp_path: Path) -> None:
+    sample = (_ROOT / "imagen.example.yaml").read_text(encoding="utf-8")
+    assert _run(imagen, "config", "init", cwd=tmp_path) == sample
+
+
+def test_an_installed_wheel_makes_a_picture_with_what_it_declares(
+    imagen: Path, tmp_path: Path
+) -> None:
+    printed = _run(imagen, "generate", "x", "--size", "64x64", "--quiet", cwd=tmp_path)
+    assert (tmp_path / printed.strip()).read_bytes().startswith(b"\x89PNG")
