@@ -78,7 +78,8 @@ def _remedy(detail: ErrorDetails, model: type[BaseModel]) -> str:
     *parents, last = detail["loc"] or ("",)
     fields = _fields_at(model, tuple(parents))
     if detail["type"] == "extra_forbidden":
-        return f"Known here: {', '.join(fields)}." if fields else ""
+        known = ", ".join(name for name, field in fields.items() if not field.exclude)
+        return f"Known here: {known}." if known else ""
     if detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float):
         return "Put it in quotes, if it is meant as text."
     field = fields.get(str(last))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -59,7 +58,7 @@ def backends(check: bool, config_path: Path | None, as_json: bool) -> None:
     else:
         click.echo("\n".join([*_table(found), "", *_kinds(kinds)]))
     if check and not all(row.ok for row in found):
-        sys.exit(4)
+        click.get_current_context().exit(4)
 
 
 def rows(
@@ -93,7 +92,7 @@ def _configured(name: str, settings: Settings, environ: Mapping[str, str]) -> Ro
     found = [*block_problems(name, settings), *unset(name, settings, environ)]
     if not found:
         return row
-    remedies = tuple(text for p in found for text in p.remedy.splitlines())
+    remedies = tuple(dict.fromkeys(text for p in found for text in p.remedy.splitlines()))
     faults = (replace(p, path=p.path[2:]).sentence for p in found)
     return replace(row, ok=False, summary="; ".join(faults), remedies=remedies)
 

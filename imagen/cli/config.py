@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from imagen.cli.options import config_option, json_option
 from imagen.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from imagen.cli.validation import Report
     from imagen.config import Settings
     from imagen.invalid import Problem
@@ -31,7 +32,7 @@ def init(detect: bool, url: str) -> None:
     """Print a configuration to begin with: imagen config init > imagen.yaml"""
     from imagen.config import example
 
-    click.echo(_detected(url) if detect or url else example(), nl=False)
+    click.echo(_asked(url) if detect or url else example(), nl=False)
 
 
 @config.command()
@@ -48,7 +49,7 @@ def validate(file: Path | None, config_path: Path | None, as_json: bool) -> None
     found = report(file or config_path)
     click.echo(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found))
     if found.problems:
-        sys.exit(2)
+        click.get_current_context().exit(2)
 
 
 @config.command()
@@ -78,16 +79,31 @@ def show(config_path: Path | None, as_json: bool) -> None:
     click.echo(json.dumps(values, indent=2) if as_json else _shown(values, settings))
 
 
-def _detected(url: str) -> str:
-    """A configuration with a backend for each workflow that the ComfyUI can run."""
+def _asked(url: str) -> str:
+    """A configuration for the ComfyUI at an address, "" for the usual one."""
+    from pydantic import ValidationError
+
     from imagen.backends import load
+    from imagen.errors import ConfigError, Unavailable
+    from imagen.invalid import sentences
+
+    adapter = load("comfyui")
+    try:
+        return detected(adapter.detect(url) if adapter.detect else {})
+    except ValidationError as error:
+        raise ConfigError(f"--url: {sentences(error, model=adapter.config)}.") from error
+    except Unavailable as error:
+        remedy = "Start ComfyUI there, or give the address of another with --url."
+        raise Unavailable(error.message, remedy=remedy) from error
+
+
+def detected(blocks: Mapping[str, Mapping[str, Any]]) -> str:
+    """A configuration with these backends, and the bundled workflows they lack as comments."""
     from imagen.config import example_with
     from imagen.graphs import listing
 
-    detect = load("comfyui").detect
-    blocks = dict(detect(url)) if detect else {}
     running = {block.get("workflow") for block in blocks.values()}
-    lacking = [workflow.name for workflow in listing(()) if workflow.name not in running]
+    lacking = [workflow.name for workflow in listing() if workflow.name not in running]
     notes = [
         "These can't run there yet:",
         *(f"  {name}" for name in lacking),

@@ -106,7 +106,12 @@ def _default(
 
 
 def _blamed(at: KeyPath, settings: Settings, error: ImagenError) -> KeyPath:
-    """The key that an error of opening a backend is about."""
+    """The key that an error of opening a backend is about, as far as its words tell."""
+    block = settings.backends.get(str(at[-1]), {})
     if isinstance(error, MissingDependency):
         return (*at, "type")
-    return (*at, "workflow") if "workflow" in settings.backends.get(str(at[-1]), {}) else at
+    parameters = block.get("parameters")
+    for name in parameters if isinstance(parameters, dict) else ():
+        if repr(name) in error.message:
+            return (*at, "parameters", name)
+    return (*at, "workflow") if str(block.get("workflow", "\0")) in error.message else at

@@ -1,0 +1,139 @@
+"""imagen backends: which there are, and what they lack."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from imagen.cli.backends import backends
+from imagen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+FILE = Path("imagen.yaml")
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(backends, args, catch_exceptions=False)
+
+
+def rows(*args: str) -> dict[str, Any]:
+    listed = json.loads(run("--json", *args).stdout)["backends"]
+    return {row.pop("name"): row for row in listed}
+
+
+def test_without_a_configuration_there_is_the_mock() -> None:
+    result = run()
+    assert result.exit_code == 0
+    assert result.stdout.startswith("mock (default)  mock  configured\n")
+
+
+def test_the_kinds_that_are_installed_are_listed() -> None:
+    kinds = json.loads(run("--json").stdout)["kinds"]
+    assert kinds["mock"] == "Paints pictures without any engine."
+    assert "comfyui" in kinds
+
+
+def test_a_row_has_name_kind_title_and_whether_it_is_the_default() -> None:
+    FILE.write_text("backend: a\nbackends: {a: {type: mock, title: My own}}\n")
+    assert rows() == {
+        "a": {
+            "kind": "mock",
+            "title": "My own",
+            "default": True,
+            "ok": None,
+            "summary": "configured",
+            "remedies": [],
+            "facts": {},
+        },
+        "mock": {
+            "kind": "mock",
+            "title": "",
+            "default": False,
+            "ok": None,
+            "summary": "configured",
+            "remedies": [],
+            "facts": {},
+        },
+    }
+
+
+def test_the_list_is_a_table() -> None:
+    FILE.write_text("backends: {studio: {type: mock, title: My own, fail: lost}}\n")
+    assert run("--check").stdout.splitlines()[:3] == [
+        "studio          mock  ok",
+        "                      My own",
+        "mock (default)  mock  ok",
+    ]
+
+
+def test_what_a_block_lacks_is_told_and_the_others_are_listed() -> None:
+    FILE.write_text(
+        "backends:\n"
+        "  a: {type: comfiui}\n"
+        "  b: {type: mock, lok: x}\n"
+        "  c: {type: comfyui, workflow: sdxll}\n"
+        "  d: {type: comfyui, workflow: sdxl, bearer_env: MY_TOKEN}\n"
+    )
+    listed = rows()
+    assert {name: row["ok"] for name, row in listed.items()} == {
+        "a": False,
+        "b": False,
+        "c": False,
+        "d": False,
+        "mock": None,
+    }
+    assert listed["a"]["remedies"] == ["Known: comfyui, mock."]
+    assert listed["b"]["summary"] == "lok: unknown key. Did you mean 'look'?"
+    assert listed["c"]["summary"].startswith(
+        "workflow: There is no workflow called 'sdxll'. Did you mean 'sdxl'?"
+    )
+    assert listed["d"]["summary"] == (
+        "bearer_env: the environment variable MY_TOKEN named here is not set"
+    )
+    assert listed["d"]["remedies"] == ["Set it before d is used."]
+
+
+def test_a_list_ends_well_though_a_backend_lacks_something() -> None:
+    FILE.write_text("backends: {a: {type: mock, lok: x}}\n")
+    assert run().exit_code == 0
+
+
+def test_no_engine_is_asked_without_check() -> None:
+    FILE.write_text("backends: {a: {type: mock, fail: unavailable}}\n")
+    assert rows()["a"]["ok"] is None
+
+
+def test_with_check_every_engine_is_asked() -> None:
+    FILE.write_text("backends: {a: {type: mock, fail: unavailable}}\n")
+    listed = rows("--check")
+    assert (listed["a"]["ok"], listed["mock"]["ok"]) == (False, True)
+    assert listed["a"]["summary"] == "The mock was told to be out of reach."
+    assert listed["a"]["remedies"] == ["Remove `fail` here."]
+
+
+def test_with_check_the_exit_code_is_4_where_one_could_not_work() -> None:
+    FILE.write_text("backends: {a: {type: mock, fail: unavailable}}\n")
+    assert run("--check").exit_code == 4
+
+
+def test_with_check_the_exit_code_is_0_where_all_could_work() -> None:
+    assert run("--check").exit_code == 0
+
+
+def test_a_server_that_is_not_there_is_a_row() -> None:
+    FILE.write_text("backends: {a: {type: comfyui, workflow: sdxl, url: 'http://127.0.0.1:1'}}\n")
+    listed = rows("--check")
+    assert "http://127.0.0.1:1 can't be reached" in listed["a"]["summary"]
+    assert listed["mock"]["ok"] is True
+
+
+def test_a_configuration_that_is_wrong_is_an_error() -> None:
+    FILE.write_text("limits: 3\n")
+    with pytest.raises(ConfigError, match=r"imagen\.yaml, line 1: limits: must hold"):
+        run()

@@ -1,0 +1,290 @@
+"""imagen config: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from imagen.cli.config import config, detected
+from imagen.config import example, load
+from imagen.errors import ConfigError, Unavailable
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+FILE = Path("imagen.yaml")
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(config, args, catch_exceptions=False)
+
+
+def report(text: str) -> dict[str, Any]:
+    FILE.write_text(text)
+    printed: dict[str, Any] = json.loads(run("validate", "--json").stdout)
+    return printed
+
+
+def test_init_prints_the_example() -> None:
+    result = run("init")
+    assert (result.exit_code, result.stdout) == (0, example())
+
+
+def test_init_makes_a_backend_of_each_workflow_that_was_detected() -> None:
+    blocks = {
+        name: {"type": "comfyui", "url": "http://gpu:8188", "workflow": name}
+        for name in ("sdxl", "sd15")
+    }
+    text = detected(blocks)
+    FILE.write_text(text)
+    assert load().backends == {**blocks, "mock": {"type": "mock"}}
+    assert load().backend == "sdxl"
+    assert "  # These can't run there yet:\n  #   flux1-dev\n" in text
+    assert "  #   sdxl\n" not in text
+    assert run("validate").exit_code == 0
+
+
+def test_init_says_that_nothing_was_detected(capsys: pytest.CaptureFixture[str]) -> None:
+    FILE.write_text(detected({}))
+    assert load().backends == {"mock": {"type": "mock"}}
+    told = "No bundled workflow can run there yet: only the mock is set up.\n"
+    assert capsys.readouterr().err == told
+
+
+def test_init_says_what_to_do_where_no_comfyui_answers() -> None:
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 can't be reached") as error:
+        run("init", "--detect", "--url", "http://127.0.0.1:1")
+    assert error.value.remedy == ("Start ComfyUI there, or give the address of another with --url.")
+
+
+def test_init_refuses_what_is_no_address() -> None:
+    with pytest.raises(ConfigError, match=r"^--url: url must look like http://127\.0\.0\.1:8188"):
+        run("init", "--url", "my gpu")
+
+
+def test_validate_says_ok() -> None:
+    FILE.write_text(example())
+    result = run("validate")
+    assert (result.exit_code, result.stdout) == (0, "imagen.yaml: ok\n")
+
+
+def test_validate_says_ok_where_there_is_no_file() -> None:
+    result = run("validate")
+    assert (result.exit_code, result.stdout) == (0, "The defaults: ok\n")
+
+
+@pytest.mark.parametrize("args", [("other.yaml",), ("--config", "other.yaml")])
+def test_validate_takes_another_file(args: tuple[str, ...]) -> None:
+    Path("other.yaml").write_text("limits: {max_width: 3}\n")
+    result = run("validate", *args)
+    assert result.exit_code == 2
+    assert result.stdout == (
+        "error: line 1: limits.max_width: input should be greater than or equal to 16, not 3\n"
+        "    Pixels. The default is 4096.\n"
+        "other.yaml: 1 problem\n"
+    )
+
+
+def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
+    found = report(
+        "backend: mok\n"
+        "limits: {max_widht: 64}\n"
+        "backends:\n"
+        "  a: {type: comfiui}\n"
+        "  b: {type: comfyui, workflow: flux1-schnel}\n"
+        "  c:\n"
+        "    type: comfyui\n"
+        "    workflow: flux1-schnell\n"
+        "    parameters: {stps: 4}\n"
+        "  d: {type: comfyui}\n"
+        "  e: {type: mock, lok: x}\n"
+        "  f: {type: comfyui, workflow: ./mine.json}\n"
+        "  g: {api_key: Zx81Qw92Er73Ty64Ui}\n"
+        "  h: {name: other, type: mock}\n"
+    )
+    assert [(p["key"], p["line"]) for p in found["problems"]] == [
+        ("backend", 1),
+        ("limits.max_widht", 2),
+        ("backends.a.type", 4),
+        ("backends.b.workflow", 5),
+        ("backends.c.parameters.stps", 9),
+        ("backends.d.workflow", 10),
+        ("backends.e.lok", 11),
+        ("backends.f.workflow", 12),
+        ("backends.g.api_key", 13),
+        ("backends.h", 14),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "remedy"),
+    [
+        pytest.param(
+            "backends: {a: {type: comfiui}}",
+            "There is no kind of backend called 'comfiui'. Did you mean 'comfyui'?",
+            "Known: comfyui, mock.",
+            id="kind",
+        ),
+        pytest.param(
+            "backend: fast\nbackends: {fats: {type: mock}}",
+            "There is no backend called 'fast'. Did you mean 'fats'?",
+            "Known: fats, mock.",
+            id="default-backend",
+        ),
+        pytest.param(
+            "backends: {a: {type: mock, lok: x}}",
+            "unknown key. Did you mean 'look'?",
+            "Known here: title, hint, look, step_seconds, fail.",
+            id="key-of-a-block",
+        ),
+        pytest.param(
+            "backends: {a: {type: mock, step_seconds: -1}}",
+            "input should be greater than or equal to 0, not -1 (0 to 60)",
+            "How long each step takes. The default is 0.0.",
+            id="value-of-a-block",
+        ),
+    ],
+)
+def test_validate_says_what_to_do(text: str, what: str, remedy: str) -> None:
+    (problem,) = report(text)["problems"]
+    assert (problem["what"], problem["remedy"]) == (what, remedy)
+
+
+def test_validate_says_that_the_environment_chose_the_backend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("IMAGEN_BACKEND", "mok")
+    (problem,) = report("")["problems"]
+    assert problem["what"].endswith("Did you mean 'mock'? IMAGEN_BACKEND says so.")
+
+
+def test_a_default_backend_whose_block_is_wrong_is_told_once() -> None:
+    assert [p["key"] for p in report("backend: a\nbackends: {a: 3}\n")["problems"]] == [
+        "backends.a"
+    ]
+
+
+def test_a_kind_that_needs_a_block_is_no_default_without_one() -> None:
+    (problem,) = report("backend: comfyui\n")["problems"]
+    assert problem["key"] == "backend"
+    assert problem["what"].startswith("comfyui can't be used without a block: ")
+
+
+def test_a_secret_is_not_shown_by_any_problem() -> None:
+    FILE.write_text("backends: {a: {type: comfyui, url: hf_AbCdEfGhIjKlMnOpQr}}\n")
+    result = run("validate")
+    assert result.exit_code == 2
+    assert "hf_" not in result.output
+    assert "bearer_env" not in result.output
+
+
+def test_variables_that_are_not_set_are_a_warning() -> None:
+    text = "backends:\n  a:\n    type: comfyui\n    workflow: sdxl\n    bearer_env: MY_TOKEN\n"
+    FILE.write_text(text)
+    result = run("validate")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "warning: line 5: backends.a.bearer_env: "
+        "the environment variable MY_TOKEN named here is not set\n"
+        "    Set it before a is used.\n"
+        "imagen.yaml: ok\n",
+    )
+
+
+def test_a_variable_that_is_set_is_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "x")
+    text = "backends: {a: {type: comfyui, workflow: sdxl, bearer_env: MY_TOKEN}}\n"
+    assert report(text) == {"ok": True, "file": "imagen.yaml", "problems": [], "warnings": []}
+
+
+def test_what_is_no_name_of_a_variable_is_not_shown() -> None:
+    text = "backends: {a: {type: comfyui, workflow: sdxl, bearer_env: hunter2}}\n"
+    (warning,) = report(text)["warnings"]
+    assert warning["what"] == "the environment variable named here is not set"
+
+
+def test_yaml_that_can_not_be_read_is_a_problem_with_its_place() -> None:
+    FILE.write_text("a: b: c\n")
+    result = run("validate")
+    assert (result.exit_code, result.stdout) == (
+        2,
+        "error: line 1: column 5: mapping values are not allowed in this context\n"
+        "imagen.yaml: 1 problem\n",
+    )
+
+
+def test_a_file_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        run("validate", "missing.yaml")
+
+
+def test_path_prints_where_the_configuration_is() -> None:
+    FILE.touch()
+    assert run("path").stdout == f"{FILE.absolute()}\n"
+
+
+def test_path_prints_nothing_but_a_note_where_there_is_none() -> None:
+    result = run("path")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "the defaults apply. Looked for: imagen.yaml, " in result.stderr
+
+
+def test_show_prints_yaml_with_the_defaults() -> None:
+    FILE.write_text("backends: {a: {type: mock, look: x}}\n")
+    result = run("show")
+    assert result.stdout.startswith("# file: imagen.yaml\nbackend: mock\n")
+    values = yaml.safe_load(result.stdout)
+    assert values["limits"] == {"max_width": 4096, "max_height": 4096, "max_compute": None}
+    assert values["backends"] == {
+        "a": {
+            "type": "mock",
+            "title": "",
+            "hint": "",
+            "look": "x",
+            "step_seconds": 0.0,
+            "fail": None,
+        }
+    }
+
+
+def test_what_show_prints_is_a_configuration() -> None:
+    FILE.write_text(example())
+    FILE.write_text(run("show").stdout)
+    assert run("validate").stdout == "imagen.yaml: ok\n"
+
+
+def test_show_tells_which_variables_are_set_and_none_of_their_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ONE", "first-secret")
+    monkeypatch.setenv("IMAGEN_OUTPUT", "pictures")
+    block = "{type: comfyui, workflow: sdxl, headers_env: {X: ONE, Y: TWO}}"
+    FILE.write_text(f"backends: {{a: {block}}}\n")
+    result = run("show", "--json")
+    values = json.loads(result.stdout)
+    assert values["environment"] == {"IMAGEN_OUTPUT": "set", "ONE": "set", "TWO": "unset"}
+    assert values["output"]["directory"] == "pictures"
+    assert "# ONE is set\n# TWO is unset\n" in run("show").stdout
+    assert "first-secret" not in result.output
+
+
+def test_show_masks_what_may_be_secret() -> None:
+    block = "{type: acme, api_key: short, password_hint: ''}"
+    FILE.write_text(f"backends: {{a: {block}}}\n")
+    shown = json.loads(run("show", "--json").stdout)["backends"]["a"]
+    assert shown == {"type": "acme", "api_key": "***", "password_hint": ""}
+
+
+def test_show_tells_of_a_block_that_is_wrong() -> None:
+    FILE.write_text("backends: {a: {type: mock, lok: x}}\n")
+    assert "# backends.a.lok: unknown key. Did you mean 'look'?\n" in run("show").stdout
+
+
+@pytest.mark.parametrize("command", ["init", "path", "show", "validate"])
+def test_every_command_has_help(command: str) -> None:
+    assert run(command, "--help").exit_code == 0
