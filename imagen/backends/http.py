@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -49,6 +50,7 @@ ERRORS: Mapping[type[Exception], tuple[type[ImagenError], str]] = {
 }
 """What each of httpx's errors means; those that only a mistake of ours can raise are not here."""
 
+_NUMBERED = re.compile(r"^\[(Errno|WinError) -?\d+\] ")
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
@@ -111,7 +113,12 @@ def _raise_ours(error: Exception, at: str) -> NoReturn:
             remedy="Set `ca_file` to the certificate of the authority that signed the server's.",
         ) from error
     ours, sentence = ERRORS[next(kind for kind in type(error).__mro__ if kind in ERRORS)]
-    raise ours(sentence.format(at=at, why=one_line(str(error)).rstrip("."))) from error
+    raise ours(sentence.format(at=at, why=_reason(error))) from error
+
+
+def _reason(error: Exception) -> str:
+    """In the system's words, without its number."""
+    return _NUMBERED.sub("", one_line(str(error))).rstrip(".") or type(error).__name__
 
 
 def _is_about_certificates(error: BaseException | None) -> bool:

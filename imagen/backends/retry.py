@@ -76,10 +76,10 @@ def _told_pause(error: BaseException | None) -> float | None:
 
 
 def _pause(state: RetryCallState) -> float:
-    from tenacity import wait_exponential_jitter
+    from tenacity import wait_exponential, wait_random
 
     told = _told_pause(state.outcome.exception() if state.outcome else None)
     if told is not None:
         return told
-    ours = wait_exponential_jitter(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=_FIRST_PAUSE)
-    return ours(state)
+    growing = wait_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE)
+    return growing(state) + wait_random(0, _FIRST_PAUSE)(state)

@@ -61,7 +61,7 @@ class ComfyUIConfig(BackendConfig):
         86400.0, gt=0, description="How long a job may take in all, the queue included."
     )
     lost_seconds: float = Field(
-        5.0,
+        3.0,
         gt=0,
         description="How long a server that refuses connections may be gone with our job.",
     )

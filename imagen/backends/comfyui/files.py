@@ -72,8 +72,7 @@ def made(record: Record, only: Collection[str] = ()) -> list[File | Text]:
 def fetch(client: Client, thing: File | Text, tick: Callable[[], None]) -> Output:
     """The bytes of one file, asked for again where they come cut short."""
     if isinstance(thing, Text):
-        data = thing.text.encode("utf-8", "replace")
-        return Output(data=data, media_type="text/plain", index=thing.batch_index, source=thing.node)
+        return _text(thing)
     again = partial(retrying, partial(_download, client, thing), attempts=_ATTEMPTS)
     response = meanwhile(again, tick)
     return Output(
@@ -82,6 +81,15 @@ def fetch(client: Client, thing: File | Text, tick: Callable[[], None]) -> Outpu
         index=thing.batch_index,
         name=thing.name,
         source=thing.node,
+    )
+
+
+def _text(text: Text) -> Output:
+    return Output(
+        data=text.text.encode("utf-8", "replace"),
+        media_type="text/plain",
+        index=text.batch_index,
+        source=text.node,
     )
 
 

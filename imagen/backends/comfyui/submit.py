@@ -10,9 +10,11 @@ from imagen.backends.comfyui.look import look
 from imagen.backends.http import never_sent
 from imagen.backends.retry import retrying
 from imagen.errors import Cancelled, Lost, Unavailable
+from imagen.graphs.tokens import inputs_of
+from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from imagen.backends.comfyui.client import Client
     from imagen.backends.comfyui.listener import Listener
@@ -91,7 +93,7 @@ class Submission:
         if isinstance(answer, answers.Refused):
             raise errors.rejected(answer.said, local, self._manifest, catalogue)
         skipped = errors.skipped(answer.node_errors, local, self._manifest)
-        return Taken(answer.prompt_id, local, skipped)
+        return Taken(answer.prompt_id, local, (*_respelled(graph, local), *skipped))
 
     def _catalogue(self) -> dict[str, Any]:
         try:
@@ -123,6 +125,14 @@ class Submission:
 
     def _pause(self, seconds: float) -> None:
         self._given_up.wait(seconds)
+
+
+def _respelled(graph: Mapping[str, Any], local: Mapping[str, Any]) -> Iterator[str]:
+    for node in graph:
+        ours, theirs = (inputs_of(g[node]) for g in (graph, local))
+        for name, value in ours.items():
+            if value != theirs[name]:
+                yield f"The server has {value!r} as {one_line(repr(theirs[name]))}; that was used."
 
 
 def find(client: Client, prompt_id: str, client_id: str) -> str | None:
