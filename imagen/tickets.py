@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FOLDER = "tickets"
-_UNDECIDED = (Unavailable, OutputError)
-"""Errors after which the engine may still have pictures that nobody has fetched."""
 
 
 @contextmanager
@@ -38,13 +36,18 @@ def written(ticket: Ticket, asked: Request, state_dir: Path) -> Iterator[Callabl
     try:
         yield write
     except ImagenError as error:
-        if not (isinstance(error, _UNDECIDED) and held[0].submitted):
+        if not (held[0].submitted and _left_behind(error)):
             _path(ticket.id, state_dir).unlink(missing_ok=True)
         else:
             fetch = f"Fetch it again with: imagen resume {ticket.id}"
             error.remedy = f"{error.remedy}\n{fetch}" if error.remedy else fetch
         raise
     _path(ticket.id, state_dir).unlink(missing_ok=True)
+
+
+def _left_behind(error: ImagenError) -> bool:
+    """Whether the engine may still have pictures that nobody has fetched."""
+    return isinstance(error, Unavailable) or (isinstance(error, OutputError) and error.lost)
 
 
 def left(state_dir: Path) -> list[str]:

@@ -96,7 +96,8 @@ def tell(made: list[Made], *, as_json: bool, quiet: bool) -> None:
 
 def _remarks(made: list[Made]) -> list[str]:
     found = [s for run in made for s in (*unhonoured(run.ticket.receipt), *run.result.warnings)]
-    return list(dict.fromkeys(found))
+    about_files = [saved.warning for run in made for saved in run.saved if saved.warning]
+    return list(dict.fromkeys([*found, *about_files]))
 
 
 def as_data(made: list[Made]) -> dict[str, Any]:

@@ -251,6 +251,7 @@ def _error(troubles: Sequence[_Trouble], kept: Sequence[Path]) -> OutputError:
         "\n".join(trouble.sentence for trouble in troubles),
         remedy=remedy + ("" if lost else " Nothing is lost."),
         kept=kept,
+        lost=lost,
     )
 
 

@@ -45,7 +45,9 @@ def test_it_is_written_anew_once_it_is_submitted(tmp_path: Path) -> None:
     assert (kept.submitted, kept.engine) == (True, {"prompt_id": "p"})
 
 
-@pytest.mark.parametrize("error", [Unavailable("gone"), OutputError("full")], ids=["gone", "full"])
+@pytest.mark.parametrize(
+    "error", [Unavailable("gone"), OutputError("full", lost=True)], ids=["gone", "full"]
+)
 def test_it_stays_where_pictures_may_be_left_and_says_how_to_fetch(
     tmp_path: Path, error: ImagenError
 ) -> None:
@@ -61,7 +63,11 @@ def test_it_stays_when_the_process_is_killed(tmp_path: Path) -> None:
     assert tickets.left(tmp_path) == [_TICKET.id]
 
 
-@pytest.mark.parametrize("error", [Failed("no"), Lost("no")], ids=["failed", "lost"])
+@pytest.mark.parametrize(
+    "error",
+    [Failed("no"), Lost("no"), OutputError("rescued")],
+    ids=["failed", "lost", "safe elsewhere"],
+)
 def test_it_goes_where_nothing_is_left(tmp_path: Path, error: ImagenError) -> None:
     with pytest.raises(ImagenError):
         _run(tmp_path, error, sent=True)
