@@ -1,0 +1,221 @@
+"""The server's words become sentences that say where, what, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagen.backends.comfyui import errors
+from imagen.backends.comfyui.config import ComfyUIConfig
+from imagen.backends.comfyui.events import Broken
+from imagen.graphs import Manifest, Model
+
+GRAPH = {
+    "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "flux1-schnell.safetensors"}},
+    "8": {"class_type": "KSampler", "inputs": {}, "_meta": {"title": "second pass"}},
+}
+SCHNELL = Model(
+    file="flux1-schnell.safetensors",
+    folder="diffusion_models",
+    source="https://models.example/schnell",
+    size="22.2 GiB",
+    licence="Apache-2.0",
+)
+
+
+def _refusal(node: str, kind: str, **error: Any) -> dict[str, Any]:
+    info = error.pop("extra_info", {})
+    fault = {"type": kind, "message": "", "details": "", "extra_info": info, **error}
+    return {
+        "error": {"type": "prompt_outputs_failed_validation", "message": "failed", "details": ""},
+        "node_errors": {node: {"errors": [fault], "dependent_outputs": ["9"]}},
+    }
+
+
+def _not_in_list(node: str, name: str, value: Any, declared: Any) -> dict[str, Any]:
+    info = {"input_name": name, "received_value": value, "input_config": declared}
+    return _refusal(node, "value_not_in_list", message="Value not in list", extra_info=info)
+
+
+def test_a_missing_model_says_where_it_goes_and_where_to_get_it() -> None:
+    """With its size and licence, as the manifest has them."""
+    said = _not_in_list("1", "unet_name", "flux1-schnell.safetensors", [[], {}])
+    error = errors.rejected(said, GRAPH, Manifest(models=(SCHNELL,)))
+    assert error.message == (
+        "ComfyUI refused the workflow: node 1 (UNETLoader), unet_name: "
+        "the server has no file 'flux1-schnell.safetensors' in models/diffusion_models."
+    )
+    assert error.remedy == (
+        "Get it from https://models.example/schnell (22.2 GiB, Apache-2.0); "
+        "put it into models/diffusion_models/."
+    )
+
+
+def test_a_missing_model_of_a_long_list_is_told_the_same() -> None:
+    """The server leaves out a list of more than twenty."""
+    said = _not_in_list("1", "unet_name", "flux1-schnell.safetensors", None)
+    error = errors.rejected(said, GRAPH, Manifest(models=(SCHNELL,)))
+    assert "the server has no file 'flux1-schnell.safetensors'" in error.message
+
+
+def test_a_choice_that_is_none_has_the_nearest_that_is() -> None:
+    """And all of them."""
+    declared = [["euler", "heun", "ddim"], {}]
+    error = errors.rejected(_not_in_list("8", "sampler_name", "eulr", declared), GRAPH, Manifest())
+    assert error.message == (
+        "ComfyUI refused the workflow: node 8 (KSampler 'second pass'), sampler_name: "
+        "can't be 'eulr'. Did you mean 'euler'?"
+    )
+    assert error.remedy == "Known: euler, heun, ddim."
+
+
+def test_choices_that_the_refusal_leaves_out_come_from_the_catalogue() -> None:
+    """In either encoding."""
+    catalogue = {
+        "KSampler": {"input": {"required": {"sampler_name": ["COMBO", {"options": ["euler"]}]}}}
+    }
+    said = _not_in_list("8", "sampler_name", "eulr", None)
+    assert "'euler'" in errors.rejected(said, GRAPH, Manifest(), catalogue).message
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        pytest.param(
+            _refusal(
+                "8",
+                "value_smaller_than_min",
+                message="Value 0 smaller than min of 1",
+                details="steps",
+                extra_info={
+                    "input_name": "steps",
+                    "received_value": 0,
+                    "input_config": ["INT", {"min": 1, "max": 10000}],
+                },
+            ),
+            "node 8 (KSampler 'second pass'), steps: must be at least 1, not 0.",
+            id="too small",
+        ),
+        pytest.param(
+            _refusal(
+                "8", "required_input_missing", details="model", extra_info={"input_name": "model"}
+            ),
+            "node 8 (KSampler 'second pass'), model: is required and missing.",
+            id="missing input",
+        ),
+        pytest.param(
+            _refusal(
+                "8",
+                "custom_validation_failed",
+                message="Custom validation failed for node",
+                details="image - Invalid image file: nope.png",
+                extra_info={"input_name": "image"},
+            ),
+            "node 8 (KSampler 'second pass'), image: Custom validation failed for node: "
+            "image - Invalid image file: nope.png.",
+            id="the node's own rule",
+        ),
+        pytest.param(
+            _refusal("77", "something_new", message="No\x1b[31m idea"),
+            "node 77: No[31m idea.",
+            id="an unknown kind, of an unknown node",
+        ),
+        pytest.param({}, "it gave no reason.", id="no reason"),
+        pytest.param("Server got itself in trouble", "Server got itself in trouble.", id="text"),
+        pytest.param({"error": "no prompt"}, "no prompt.", id="one string"),
+        pytest.param(
+            {"error": {"message": "Prompt has no outputs", "details": ""}, "node_errors": []},
+            "Prompt has no outputs.",
+            id="no outputs",
+        ),
+        pytest.param(
+            {"node_errors": {"1": {"errors": 7}, "2": None}}, "it gave no reason.", id="x"
+        ),
+    ],
+)
+def test_each_refusal_has_a_sentence(said: Any, sentence: str) -> None:
+    """With node, class, title, input and value, as far as they are known."""
+    error = errors.rejected(said, GRAPH, Manifest())
+    assert error.message == f"ComfyUI refused the workflow: {sentence}"
+
+
+def test_an_unknown_class_says_to_install_it() -> None:
+    """The only thing that helps."""
+    said = {
+        "error": {
+            "type": "invalid_prompt",
+            "message": "Cannot execute because node Nope does not exist.",
+            "details": "Node ID '#9'",
+        }
+    }
+    error = errors.rejected(said, GRAPH, Manifest())
+    assert error.message.endswith("node Nope does not exist (Node ID '#9').")
+    assert error.remedy.startswith("Install the custom nodes")
+
+
+def test_several_faults_are_told_at_once() -> None:
+    """Each on a line of its own."""
+    said = _not_in_list("1", "unet_name", "a.safetensors", [[], {}])
+    other = _not_in_list("8", "scheduler", "nope", [["normal"], {}])
+    said["node_errors"] |= other["node_errors"]
+    lines = errors.rejected(said, GRAPH, Manifest()).message.splitlines()
+    assert lines[0] == "ComfyUI refused the workflow:"
+    assert [line.split(",")[0] for line in lines[1:]] == [
+        "  node 1 (UNETLoader)",
+        "  node 8 (KSampler 'second pass')",
+    ]
+
+
+def test_a_failed_node_is_named_with_its_exception_and_where_it_broke() -> None:
+    """Id, class, title, kind, words, and the last step of the server's trace."""
+    broken = Broken(
+        node="8",
+        node_class="KSampler",
+        kind="ValueError",
+        message="shapes differ\n",
+        traceback=('  File "execution.py", line 1\n', '  File "nodes.py", line 9, in sample\n'),
+    )
+    error = errors.failed(broken, GRAPH)
+    assert error.message == (
+        "Node 8 (KSampler 'second pass') failed: ValueError: shapes differ.\n"
+        '  File "nodes.py", line 9, in sample'
+    )
+    assert error.remedy == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        pytest.param("torch.OutOfMemoryError", "Allocation failed", id="by its kind"),
+        pytest.param("RuntimeError", "CUDA error: out of memory", id="by its words"),
+    ],
+)
+def test_too_little_memory_has_a_remedy(kind: str, message: str) -> None:
+    """Smaller pictures, smaller weights."""
+    error = errors.failed(Broken("8", "KSampler", kind, message), GRAPH)
+    assert error.remedy.startswith("Ask for a smaller size")
+
+
+def test_a_node_that_the_graph_has_not_is_named_by_its_class() -> None:
+    """The server makes nodes of its own while it runs."""
+    error = errors.failed(Broken("5.0.2", "Inner", "ValueError", "no"), GRAPH)
+    assert error.message.startswith("Node 5.0.2 (Inner) failed: ValueError: no.")
+
+
+def test_a_refused_connection_says_how_to_start_or_reach_the_server() -> None:
+    """And shows what the user wrote for this moment."""
+    config = ComfyUIConfig(name="studio", workflow="x", hint="Wake it: ssh studio wake.")
+    assert errors.unreachable(config).splitlines() == [
+        "Start it there (in ComfyUI's folder: python main.py --listen), "
+        "or set backends.studio.url to where it runs.",
+        "Wake it: ssh studio wake.",
+    ]
+
+
+def test_an_end_without_a_picture_is_a_failure_with_its_reasons() -> None:
+    """It is never a success."""
+    error = errors.empty(("Node 9 kept a part from running: not today.",))
+    assert error.message == (
+        "ComfyUI ended the job without a picture.\n  Node 9 kept a part from running: not today."
+    )
