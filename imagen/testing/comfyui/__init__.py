@@ -1,0 +1,10 @@
+"""A simulated ComfyUI for tests: `with ComfyUI() as server:` gives one at `server.url`.
+
+It speaks HTTP and websocket on one port of this machine, runs graphs plausibly, and misbehaves as
+the switches of `Hostility` say: `ComfyUI(deaf_after_reconnect=True, step_seconds=0.1)`.
+"""
+
+from imagen.testing.comfyui.hostility import BLOCKED, OUT_OF_MEMORY, Fault, Hostility, Refusal
+from imagen.testing.comfyui.simulator import ComfyUI
+
+__all__ = ["BLOCKED", "OUT_OF_MEMORY", "ComfyUI", "Fault", "Hostility", "Refusal"]

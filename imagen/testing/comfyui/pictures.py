@@ -1,0 +1,185 @@
+"""What a graph would show: painted from its words, seed, size, steps and model."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageFilter, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+from imagen.painting import paint
+from imagen.testing.comfyui.graph import branch, inputs, upstream, value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.testing.comfyui.files import Files
+    from imagen.testing.comfyui.graph import Graph
+    from imagen.testing.comfyui.setup import Look
+
+_SIDE = 512
+_STEPS = 20
+_PREVIEW_SIDE = 256
+_TEXTS = ("text", "t5xxl", "clip_l", "text_l", "text_g", "clip_g", "prompt")
+_STRIDE = 0x9E3779B97F4A7C15  # odd and large: the pictures of a batch share no seed with others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What one sampler is asked for."""
+
+    prompt: str
+    negative: str
+    seed: int
+    width: int
+    height: int
+    batch: int
+    steps: int
+    model: str
+
+    def paint(self, look: Look, index: int = 0, *, side: int | None = None) -> Image.Image:
+        """One picture of the batch; its longer side shortened to `side`."""
+        scale = min(1.0, side / max(self.width, self.height)) if side else 1.0
+        size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
+        seed = (self.seed + index * _STRIDE) % 2**64
+        if look == "noise":
+            return Image.frombytes("RGB", size, Random(seed).randbytes(size[0] * size[1] * 3))
+        if look == "flat":
+            return Image.new("RGB", size, Random(f"{seed} {self.prompt}").randrange(1 << 24))
+        return paint(
+            prompt=self.prompt,
+            negative=self.negative,
+            seed=seed,
+            width=size[0],
+            height=size[1],
+            steps=self.steps,
+            variant=self.model,
+        )
+
+
+def is_sampler(graph: Graph, node: str) -> bool:
+    return "latent_image" in inputs(graph, node)
+
+
+def steps(graph: Graph, node: str) -> int:
+    """How many steps a sampler takes."""
+    return max(1, int(value(graph, node, int, "steps") or _STEPS))
+
+
+def read_wish(graph: Graph, sampler: str) -> Wish:
+    """Everything a sampler is asked for, wherever in the graph it says so."""
+    latent = branch(graph, sampler, "latent_image")
+    positive = branch(graph, sampler, "positive", "conditioning")
+    model = branch(graph, sampler, "model") or sampler
+    return Wish(
+        prompt=value(graph, positive, str, *_TEXTS) or "",
+        negative=_negative(graph, sampler),
+        seed=value(graph, sampler, int, "seed", "noise_seed") or 0,
+        width=value(graph, latent, int, "width") or _SIDE,
+        height=value(graph, latent, int, "height") or _SIDE,
+        batch=value(graph, latent, int, "batch_size") or 1,
+        steps=steps(graph, sampler),
+        model=value(graph, model, str, "unet_name", "ckpt_name") or "",
+    )
+
+
+def _negative(graph: Graph, sampler: str) -> str:
+    node = branch(graph, sampler, "negative")
+    if node is None or graph[node]["class_type"] == "ConditioningZeroOut":
+        return ""
+    return value(graph, node, str, *_TEXTS) or ""
+
+
+def pictures(graph: Graph, node: str, files: Files, look: Look) -> list[Image.Image]:
+    """The pictures that come out of a node."""
+    said = inputs(graph, node)
+    kind = graph[node]["class_type"]
+    if kind == "EmptyImage":
+        size = int(said["width"]), int(said["height"])
+        return [Image.new("RGB", size, _rgb(int(said["color"])))] * int(said["batch_size"])
+    if kind == "LoadImage":
+        return [_opened(files, said["image"])]
+    if is_sampler(graph, node):
+        return _sampled(graph, node, files, look)
+    source = branch(graph, node, "image", "images", "samples", "pixels")
+    before = pictures(graph, source, files, look) if source else [_blank()]
+    return [_worked(picture, kind, said) for picture in before]
+
+
+def _sampled(graph: Graph, node: str, files: Files, look: Look) -> list[Image.Image]:
+    wish = read_wish(graph, node)
+    made = [wish.paint(look, index) for index in range(wish.batch)]
+    source = branch(graph, node, "pixels")
+    if source is None:
+        return made
+    start = pictures(graph, source, files, look)[0]
+    strength = float(value(graph, node, float, "denoise") or 1.0)
+    return [Image.blend(start, picture.resize(start.size), strength) for picture in made]
+
+
+def _worked(picture: Image.Image, kind: str, said: Mapping[str, Any]) -> Image.Image:
+    if kind == "ImageInvert":
+        return ImageOps.invert(picture)
+    if kind == "ImageScale":
+        return picture.resize((int(said["width"]), int(said["height"])))
+    return picture
+
+
+def _opened(files: Files, reference: Any) -> Image.Image:
+    with Image.open(io.BytesIO(files.named(str(reference)) or b"")) as picture:
+        return picture.convert("RGB")
+
+
+def _blank() -> Image.Image:
+    return Image.new("RGB", (_SIDE, _SIDE))
+
+
+def _rgb(colour: int) -> tuple[int, int, int]:
+    return colour >> 16 & 255, colour >> 8 & 255, colour & 255
+
+
+def png(picture: Image.Image, texts: Mapping[str, Any], look: Look = "flat") -> bytes:
+    """A PNG with these values as JSON in its text chunks, as ComfyUI writes them."""
+    chunks = PngInfo()
+    for name, said in texts.items():
+        chunks.add_text(name, json.dumps(said))
+    buffer = io.BytesIO()
+    level = 0 if look == "noise" else 1
+    picture.save(buffer, "PNG", pnginfo=chunks, compress_level=level)
+    return buffer.getvalue()
+
+
+def previews(graph: Graph, sampler: str, look: Look) -> list[bytes]:
+    """A small JPEG for each step, from blurred to clear."""
+    wish = read_wish(graph, sampler)
+    small = wish.paint(look, side=_PREVIEW_SIDE)
+    return [
+        jpeg(small.filter(ImageFilter.BoxBlur(24 * (1 - step / wish.steps))))
+        for step in range(1, wish.steps + 1)
+    ]
+
+
+def jpeg(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def reencoded(data: bytes, form: str) -> bytes:
+    """A picture as `preview=FORMAT;QUALITY` asks for it."""
+    kind, _, quality = form.partition(";")
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(data)) as picture:
+        chosen = "JPEG" if kind == "jpeg" else "WEBP"
+        level = int(quality) if quality.isdigit() else 90
+        picture.convert("RGB").save(buffer, chosen, quality=min(level, 100))
+    return buffer.getvalue()
+
+
+def sampler_of(graph: Graph, node: str) -> str | None:
+    """The nearest sampler upstream."""
+    return next((near for near in upstream(graph, node) if is_sampler(graph, near)), None)
