@@ -35,10 +35,11 @@ def _value(name: str, value: str) -> Any:
         return _FAULTS[value]
     if name == "http_errors":
         return (Refusal(status=int(value or 503), times=sys.maxsize),)
-    default = _FIELDS[name]
-    if isinstance(default, bool):
+    if isinstance(_FIELDS[name], bool):
         return {"": True, "true": True, "false": False}[value]
-    return type(default)(value or 1)
+    if isinstance(_FIELDS[name], str):
+        return value
+    return float(value) if isinstance(_FIELDS[name], float) else int(value or 1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -38,9 +39,10 @@ def _served(world: World, connection: socket.socket, stream: Stream, request: Re
     """Whether another request may follow."""
     world.observed.requests.append(Seen(request.method, request.target, request.headers))
     path = _inner_path(world, request.path)
-    if path == "/ws" and request.is_websocket and _refusal(world, request, path) is None:
+    refused = _refusal(world, request, path)
+    if refused is None and path == "/ws" and request.is_websocket:
         return _talk(world, connection, stream, request)
-    answer = _answer(world, request, path)
+    answer = refused or _answer(world, request, path)
     if answer.cut:
         reset(connection)
         return False
@@ -57,9 +59,6 @@ def _inner_path(world: World, path: str) -> str | None:
 
 
 def _answer(world: World, request: Request, path: str | None) -> Answer:
-    refused = _refusal(world, request, path)
-    if refused is not None:
-        return refused
     world.sleep(world.hostility.slow)
     return routes.answer(world, request, path or "")
 
@@ -91,10 +90,7 @@ def _hostile(world: World, request: Request, path: str) -> Answer | None:
             f"http {number} {refusal}", refusal.times
         ):
             again = {} if refusal.retry_after is None else {"Retry-After": refusal.retry_after}
-            text = as_text("The server is not well.\n", refusal.status)
-            return Answer(
-                status=text.status, body=text.body, content_type=text.content_type, headers=again
-            )
+            return replace(as_text("The server is not well.\n", refusal.status), headers=again)
     return None
 
 

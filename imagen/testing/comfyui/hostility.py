@@ -49,7 +49,7 @@ class Hostility:
     - `drop_nth`: it's the nth such event of this server that is not sent.
     - `foreign_frames`: frames of others, malformed and unknown ones, among those of each run.
     - `previews`: 1 or 4: a preview at each step, as a binary frame of this type.
-    - `huge_frame`: a preview of 20 MB at the first step.
+    - `huge_frame`: a preview of 20 MB at the start of each run.
 
     The run
     - `instant_cached`: every run is cached, and over before POST /prompt is answered.

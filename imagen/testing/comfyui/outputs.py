@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SAVERS = {"SaveImage": "output", "PreviewImage": "temp"}
 _STREAMER = "SaveImageWebsocket"
-_EVIL = "../../evil\x1b[31m\r\n\t\u202e{}.png"
+_EVIL = "../../evil\x1b[31m\r\n\t\u202e"
 
 
 class Outputs:
@@ -56,14 +56,12 @@ class Outputs:
             yield f"{node}.0.0.1", node, self._made_by_node(node)
             yield f"{node}.0.0.2", node, None
 
-    def streamed(self, node: str) -> Iterator[bytes]:
+    def streamed(self, node: str) -> list[bytes]:
         """The pictures that a node sends over the websocket."""
-        if self._job.graph[node]["class_type"] == _STREAMER:
-            for picture in self._pictures(node):
-                yield pictures.png(picture, {}, self._world.setup.pictures)
-
-    def count(self, node: str) -> int:
-        return len(self._pictures(node))
+        if self._job.graph[node]["class_type"] != _STREAMER:
+            return []
+        look = self._world.setup.pictures
+        return [pictures.png(picture, {}, look) for picture in self._pictures(node)]
 
     def _pictures(self, node: str) -> list[Image.Image]:
         source = branch(self._job.graph, node, "images") or node
@@ -74,7 +72,7 @@ class Outputs:
         prefix = str(inputs(self._job.graph, node).get("filename_prefix", "ComfyUI"))
         subfolder, name = self._world.files.next_name(prefix, folder)
         if self._world.hostility.evil_names:
-            name = _EVIL.format(len(self.history))
+            name = _EVIL + name
         return self._world.files.put(self._encoded(picture), folder, subfolder, name)
 
     def _encoded(self, picture: Image.Image) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPMethod
 from typing import TYPE_CHECKING, Any
 
 from imagen.testing.comfyui import prompts, uploads, views
@@ -24,12 +23,12 @@ _WEBSOCKET_ONLY = 'No WebSocket UPGRADE hdr: None\n Can "Upgrade" only to "WebSo
 
 def answer(world: World, request: Request, path: str) -> Answer:
     """The answer to a request for a path, without base path and `/api`."""
-    method = HTTPMethod.GET if request.method == HTTPMethod.HEAD else request.method
-    handler = _ROUTES.get((str(method), path))
+    method = "GET" if request.method == "HEAD" else request.method
+    handler = _ROUTES.get((method, path))
     if handler is not None:
         return handler(world, request)
     for start, longer in _LONGER.items():
-        if method == HTTPMethod.GET and path.startswith(start):
+        if method == "GET" and path.startswith(start):
             return longer(world, path.removeprefix(start))
     return _NOT_FOUND
 

@@ -9,6 +9,7 @@ from imagen.testing.comfyui.graph import inputs, order, signatures
 from imagen.testing.comfyui.outputs import Outputs
 
 if TYPE_CHECKING:
+    from imagen.testing.comfyui.hostility import Hostility
     from imagen.testing.comfyui.jobs import Job
     from imagen.testing.comfyui.world import World
 
@@ -44,6 +45,8 @@ class Run:
         self._stage("execution_start", {})
         self._stage("execution_cached", {"nodes": self._cached})
         self._disturb()
+        if self._hostility.huge_frame:
+            self._send_preview(frames.preview(bytes(_HUGE)))
         try:
             self._all_nodes()
         except mishaps.Interrupted as end:
@@ -58,7 +61,7 @@ class Run:
         return self._entry(status, completed)
 
     @property
-    def _hostility(self) -> Any:
+    def _hostility(self) -> Hostility:
         return self._world.hostility
 
     def _mark(self, node: str) -> str:
@@ -96,19 +99,21 @@ class Run:
 
     def _work(self, node: str) -> None:
         """What a node does between its start and its end."""
-        fault = mishaps.at(node, self._job.graph, self._fresh, self._hostility.error)
+        asked = None if self._job.is_foreign else self._hostility.error
+        fault = mishaps.at(node, self._job.graph, self._fresh, asked)
         if fault is not None and fault.exception != "ExecutionBlocked":
             raise mishaps.Failed(node, fault)
         self._world.sleep(self._silence(node))
-        steps = 1.0
+        steps: float = 1.0
         if pictures.is_sampler(self._job.graph, node):
             steps = self._sample(node)
         found = None if fault else self._outputs.make(node)
         if fault:
             self._tell("execution_error", mishaps.blocked(node, self._job.graph, self._executed))
         self._world.jobs.cache[self._signatures[node]] = found
-        for index, data in enumerate(self._outputs.streamed(node)):
-            self._progress(node, index, self._outputs.count(node), data)
+        streamed = self._outputs.streamed(node)
+        for index, data in enumerate(streamed):
+            self._progress(node, index, len(streamed), data)
         if found is not None:
             self._give(node, found)
         self._state(node, steps, steps, "finished")
@@ -118,7 +123,7 @@ class Run:
         kind = self._job.graph[node]["class_type"]
         if "Loader" in kind and not self._loaded:
             self._loaded = True
-            return float(self._world.setup.load_seconds + self._hostility.silent_load)
+            return self._world.setup.load_seconds + self._hostility.silent_load
         return self._job.seconds if node == self._fresh[0] else 0.0
 
     def _sample(self, node: str) -> int:
@@ -133,8 +138,6 @@ class Run:
         return steps
 
     def _previews(self, node: str) -> list[bytes]:
-        if self._hostility.huge_frame:
-            return [bytes(_HUGE)] + [b"\xff\xd8"] * pictures.steps(self._job.graph, node)
         if self._world.setup.previews or self._hostility.previews:
             return pictures.previews(self._job.graph, node, self._world.setup.pictures)
         return []
@@ -160,9 +163,7 @@ class Run:
         self._state(node, value, most, "running")
         rich = self._rich()
         if picture is not None and rich:
-            self._send_preview(
-                frames.preview_with_metadata(picture, self._job.prompt_id, node),
-            )
+            self._send_preview(frames.preview_with_metadata(picture, self._job.prompt_id, node))
         self._tell("progress", {"value": value, "max": most, "node": node}, to_all=True)
         if picture is not None and not rich:
             self._send_preview(frames.preview(picture))

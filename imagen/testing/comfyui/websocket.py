@@ -55,7 +55,7 @@ class WebSocket:
     def cut(self) -> None:
         """End the connection without a word, as a broken network does."""
         self.deaf = True
-        sockets.reset(self._connection)
+        sockets.wake(self._connection)
 
     def listen(self, on_flags: Callable[[WebSocket], None]) -> None:
         """Read until the client goes."""
