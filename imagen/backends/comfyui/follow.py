@@ -123,11 +123,12 @@ class Following:
 
     def _seen(self, sight: Sight, now: float) -> None:
         self._alive, self._gone_since = now, None
-        if sight != self._sight:
-            self._moved = now
-        self._sight = sight
+        changed, self._sight = sight != self._sight, sight
         if sight.entry is not None:
             self._record.adopt(sight.entry)
+        elif changed:
+            self._moved = now
+            self._tell(now)
         self._missed = self._missed + 1 if sight.is_gone else 0
         if not sight.is_stalled:
             self._stalled_since = None

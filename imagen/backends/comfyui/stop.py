@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from imagen.backends.comfyui.look import look
+from imagen.backends.http import is_nobody_there
 from imagen.errors import BackendError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 5.0
 _FIRST_PAUSE = 0.05
+_ATTEMPTS = 3  # where nobody is there, nothing goes on either
 _LONGEST_PAUSE = 0.5
 _TARGETED = (0, 3, 56)
 """The first version that interrupts one prompt only; older ones stop whatever runs."""
@@ -32,7 +34,7 @@ def stop(
     `is_settled` says whether its submission is over: before that, not to find it means nothing.
     """
     deadline = time.monotonic() + patience_seconds
-    pause = _FIRST_PAUSE
+    pause, attempts = _FIRST_PAUSE, 0
     doubt = "The server has been told to stop the job, and has not said that it did."
     while True:
         try:
@@ -40,7 +42,8 @@ def stop(
                 return ""
         except BackendError as error:
             doubt = f"The server could not be told to stop the job: {error.message}"
-        if time.monotonic() >= deadline:
+            attempts += is_nobody_there(error)
+        if time.monotonic() >= deadline or attempts == _ATTEMPTS:
             return doubt
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)

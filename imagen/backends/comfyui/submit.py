@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from imagen.backends.comfyui.listener import Listener
     from imagen.graphs import Manifest
 
-_LOOKS = 4
-_FIRST_PAUSE = 0.1
+_AFTER_SILENCE = (0.05, 0.2, 0.5)
+_AFTER_AN_ANSWER = (0.05,)
+"""Seconds before each look for a job whose submission was not answered as it should be."""
 
 
 class Taken(NamedTuple):
@@ -67,7 +68,7 @@ class Submission:
         except Unavailable as error:
             if never_sent(error):
                 raise
-            found = self._find(prompt_id)
+            found = self._find(prompt_id, error)
             if found is None:
                 raise
             return Taken(found, self._graph)
@@ -101,27 +102,30 @@ class Submission:
         except Unavailable:
             return {}
 
-    def _find(self, prompt_id: str) -> str | None:
-        """The id of a job whose answer was lost; None where the server has no such job."""
-        pause, error = _FIRST_PAUSE, None
-        for _ in range(_LOOKS):
+    def _find(self, prompt_id: str, after: Unavailable) -> str | None:
+        """The id of a job whose answer was lost; None where the server has no such job.
+
+        Looked for more than once: the question may still be on its way. Raises Lost where it can't
+        be told.
+        """
+        looked: Unavailable | None = after
+        for pause in _AFTER_SILENCE if after.__cause__ else _AFTER_AN_ANSWER:
+            self._given_up.wait(pause)
             try:
                 found = find(self._client, prompt_id, self._listener.client_id)
-            except Unavailable as unavailable:
-                found, error = None, unavailable
-            else:
-                error = None
+            except Unavailable as error:
+                looked = error
+                continue
             if found is not None:
                 return found
-            self._given_up.wait(pause)
-            pause *= 2
-        if error is not None:
-            raise Lost(
-                f"{self._client.at} broke off while the job was handed over, and can't be asked "
-                "whether it took it.",
-                remedy=error.remedy,
-            ) from error
-        return None
+            looked = None
+        if looked is None:
+            return None
+        raise Lost(
+            f"{self._client.at} broke off while the job was handed over, and can't be asked "
+            "whether it took it.",
+            remedy=looked.remedy,
+        ) from looked
 
     def _pause(self, seconds: float) -> None:
         self._given_up.wait(seconds)

@@ -1,0 +1,61 @@
+"""The ComfyUI adapter keeps the contract of every backend."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from comfyui_lab import opened
+
+from imagen.backends.comfyui import adapter
+from imagen.backends.comfyui.config import DEFAULT_URL
+from imagen.testing import BackendContract
+from imagen.testing.comfyui import ComfyUI, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from imagen.backends import Backend
+    from imagen.testing.contract import Scenario
+
+_SERVERS: dict[Scenario, dict[str, Any]] = {
+    "ok": {},
+    "slow": {"step_seconds": 0.2},
+    "unreachable": {},
+    "unauthorized": {"credential": "Bearer right"},
+    "rejected": {"missing_models": ["v1-5-pruned-emaonly-fp16.safetensors"]},
+    "failed": {"error": Fault()},
+    "lost": {"restart_empty": True},
+}
+
+
+class _ComfyUIRig:
+    adapter = adapter
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._server: ComfyUI | None = None
+
+    def block(self) -> Mapping[str, Any]:
+        return {"url": DEFAULT_URL, "workflow": "sd15"}
+
+    def open(self, scenario: Scenario) -> Backend:
+        server = ComfyUI(**_SERVERS[scenario])
+        self._server = self._stack.enter_context(server)
+        if scenario == "unreachable":
+            server.stop()
+        return opened(server.url, name="rigged")
+
+    def submissions(self) -> int:
+        return len(self._server.prompts) if self._server else 0
+
+    def at_work(self) -> bool:
+        return self._server is not None and self._server.queue_state() != (None, [])
+
+
+class TestComfyUI(BackendContract):
+    @pytest.fixture
+    def rig(self) -> Iterator[_ComfyUIRig]:
+        with ExitStack() as stack:
+            yield _ComfyUIRig(stack)

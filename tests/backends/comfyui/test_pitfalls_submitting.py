@@ -1,0 +1,273 @@
+"""Submitting: exactly once, with the very values that were asked for, to the very server."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from comfyui_lab import ASKED, SAMPLED, collected, opened, paths, told
+
+from imagen.errors import (
+    BackendError,
+    Lost,
+    RateLimited,
+    Rejected,
+    Unauthorized,
+    Unavailable,
+    WorkflowError,
+)
+from imagen.result import ignore
+from imagen.testing.comfyui import ComfyUI, Refusal
+
+if TYPE_CHECKING:
+    from imagen.result import Progress
+    from imagen.ticket import Ticket
+
+
+def test_p12_a_part_that_the_server_leaves_out_is_a_warning() -> None:
+    """Pitfall 12: the rest comes, and the result is marked."""
+    graph = SAMPLED | {
+        "100": {"class_type": "SaveImage", "inputs": {"images": ["90", 0], "filename_prefix": "b"}}
+    }
+    with ComfyUI(node_errors_200=True) as server:
+        result = collected(server, graph)
+    assert len(result.images) == 1
+    assert result.warnings[0].startswith("ComfyUI left a part out: node ")
+
+
+def test_p17_a_server_that_refuses_access_is_asked_once() -> None:
+    """Pitfall 17: no storm of attempts; the keys to set are named."""
+    with ComfyUI(credential="Bearer right") as server, pytest.raises(Unauthorized) as caught:
+        collected(server)
+    assert "backends.lab.bearer_env" in caught.value.remedy
+    assert paths(server) == ["/ws", "/prompt"]
+
+
+def test_p17_a_server_that_is_not_there_says_how_to_start_it() -> None:
+    """After a few attempts, with the user's own advice last."""
+    with ComfyUI() as server:
+        pass
+    with pytest.raises(Unavailable) as caught:
+        collected(server, hint="Ring Ada.")
+    assert server.url in caught.value.message
+    assert "python main.py --listen" in caught.value.remedy
+    assert caught.value.remedy.endswith("Ring Ada.")
+
+
+def test_p17_a_server_that_is_still_starting_is_tried_again() -> None:
+    """A 503 says that nothing was taken, and a look makes sure."""
+    starting = Refusal(status=503, times=2, path="/prompt", method="POST")
+    with ComfyUI(http_errors=(starting,)) as server:
+        assert len(collected(server).images) == 1
+        assert len(server.prompts) == 1
+
+
+def test_p17_a_server_that_asks_for_patience_is_given_it() -> None:
+    """As long as it says; where that is too long, the caller decides."""
+    soon = Refusal(status=429, path="/prompt", retry_after="0.01")
+    with ComfyUI(http_errors=(soon,)) as server:
+        assert len(collected(server).images) == 1
+    late = Refusal(status=429, path="/prompt", retry_after="3600")
+    with ComfyUI(http_errors=(late,)) as server, pytest.raises(RateLimited) as caught:
+        collected(server)
+    assert caught.value.retry_after_seconds == 3600
+
+
+def test_p19_times_are_seconds() -> None:
+    """Pitfall 19: the server tells milliseconds."""
+    with ComfyUI(step_seconds=0.05) as server:
+        facts = collected(server).facts
+    assert 0.1 < (facts.executing_seconds or 0) < 10
+    assert (facts.latency_seconds or 0) >= (facts.executing_seconds or 0)
+    assert 0 <= (facts.queued_seconds or -1.0) < 10
+    assert facts.engine["node_seconds"]["8"] > 0.1
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        pytest.param('say "hi" \\ and\nnew line\ttab', id="quotes and lines"),
+        pytest.param("🦊 " * 1000 + "שלום \u202e مرحبا", id="emoji and right to left"),
+        pytest.param("\x00\x1b[31m\x7f", id="control characters"),
+        pytest.param("x" * 100_000, id="100 kB"),
+        pytest.param("$<seed> and ${seed}", id="what looks like a token"),
+        pytest.param("half \ud83d a pair", id="half a surrogate pair"),
+    ],
+)
+def test_p20_a_prompt_arrives_intact(prompt: str) -> None:
+    """Pitfall 20: nothing is spliced into the text of a JSON."""
+    with ComfyUI() as server:
+        collected(server, request=ASKED.with_values({"prompt": prompt}))
+        assert server.prompts[0]["prompt"]["5"]["inputs"]["text"] == prompt
+
+
+def test_p21_nothing_and_zero_are_values() -> None:
+    """Pitfall 21: a seed of 0 is no random one, an empty negative is empty."""
+    request = ASKED.with_values({"seed": 0, "cfg": 0.0, "negative": "", "prompt": ""})
+    with ComfyUI() as server:
+        result = collected(server, request=request)
+        inputs = {node: said["inputs"] for node, said in server.prompts[0]["prompt"].items()}
+        headers = server.requests[1].headers
+    assert (inputs["8"]["seed"], inputs["8"]["cfg"]) == (0, 0.0)
+    assert (inputs["5"]["text"], inputs["6"]["text"]) == ("", "")
+    assert (result.facts.seed, result.facts.cfg) == (0, 0.0)
+    assert "authorization" not in headers
+
+
+def test_p22_a_model_in_another_folder_is_found() -> None:
+    """Pitfall 22: another system has another separator, another user another folder."""
+    theirs = "sd15\\V1-5-pruned-emaonly-fp16.safetensors"
+    with ComfyUI(models={"checkpoints": [theirs]}) as server:
+        result = collected(server)
+    assert result.facts.model == theirs
+    assert result.warnings[0].startswith(
+        "The server has 'v1-5-pruned-emaonly-fp16.safetensors' as 'sd15"
+    )
+
+
+def test_p23_path_and_credential_go_with_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pitfall 23: on the websocket as well."""
+    monkeypatch.setenv("STUDIO", "ada:lovelace")
+    with ComfyUI(base_path="/gpu/1", credential=("ada", "lovelace")) as server:
+        result = collected(server, basic_env="STUDIO", headers={"X-Team": "art"})
+        assert {path.split("/")[3] for path in paths(server)} == {
+            "ws",
+            "prompt",
+            "system_stats",
+            "view",
+        }
+        assert {seen.headers["x-team"] for seen in server.requests} == {"art"}
+    assert (len(result.images), result.warnings) == (1, ())
+
+
+@pytest.mark.parametrize("switch", ["lost_post_response", "lost_post_request"])
+@pytest.mark.parametrize("old", [False, True], ids=["new server", "old server"])
+def test_p24_a_lost_answer_makes_no_second_job(switch: str, old: bool) -> None:
+    """Pitfall 24: it is looked for, by our id or as ours, before anything is sent again."""
+    switches: dict[str, Any] = {switch: 1, "old_server": old}
+    with ComfyUI(**switches) as server:
+        assert len(collected(server).images) == 1
+        assert len(server.prompts) == 1
+
+
+def test_p25_a_server_that_dies_has_lost_the_job() -> None:
+    """Pitfall 25: within seconds."""
+    with ComfyUI(die=True) as server, pytest.raises(Lost, match="went away"):
+        collected(server)
+
+
+def test_p25_a_server_that_comes_back_empty_has_lost_the_job() -> None:
+    """It says of our id what it says of any."""
+    with ComfyUI(restart_empty=True) as server, pytest.raises(Lost, match="no longer knows"):
+        collected(server, lost_seconds=10)
+
+
+def test_p26_an_image_that_would_be_uploaded_is_dropped_with_a_reason() -> None:
+    """Pitfall 26: nothing is uploaded, so nothing under a name that is somebody else's."""
+    with ComfyUI() as server, closing(opened(server.url)) as backend:
+        ticket = backend.prepare(ASKED.with_values({"image": "me.png"}))
+        backend.collect(ticket, ignore)
+        assert not any("upload" in path for path in paths(server))
+    assert ticket.receipt["image"].outcome == "dropped"
+    assert ticket.receipt["image"].why
+
+
+def test_the_ticket_is_told_before_anything_is_sent() -> None:
+    """Whoever dies in the middle can find the job again."""
+    with ComfyUI() as server:
+        sent: list[tuple[bool, list[str]]] = []
+
+        def note(progress: Progress) -> None:
+            if progress.ticket is not None:
+                sent.append((progress.ticket.submitted, paths(server)))
+
+        collected(server, on_progress=note)
+    assert sent == [(True, [])]
+
+
+def test_the_id_of_an_old_server_is_told_when_it_is_known() -> None:
+    """It chooses its own."""
+    with ComfyUI(old_server=True) as server:
+        tickets = [p.ticket for p in told(server) if p.ticket]
+        (theirs,) = server.history
+    assert [t.engine["prompt_id"] for t in tickets] == [tickets[0].id, theirs]
+
+
+def _crashed(server: ComfyUI, request: Any = ASKED) -> Ticket:
+    """The ticket of a job that its caller left without stopping it."""
+    with closing(opened(server.url)) as backend:
+        ticket = backend.prepare(request)
+        client = backend.client()
+        client.submit(ticket.payload, ticket.id, "the-one-that-crashed")
+    return ticket.sent(prompt_id=ticket.id, client_id="the-one-that-crashed")
+
+
+def test_a_ticket_that_was_submitted_is_found_and_not_sent_again() -> None:
+    """While it runs, or when it is over."""
+    with ComfyUI(step_seconds=0.05) as server:
+        ticket = _crashed(server)
+        with closing(opened(server.url)) as backend:
+            first = backend.collect(ticket, ignore)
+            again = backend.collect(ticket, ignore)
+        assert len(server.prompts) == 1
+        assert "the-one-that-crashed" not in server.client_ids
+    assert first.images[0].data == again.images[0].data
+
+
+def test_a_ticket_of_an_old_server_is_found_as_ours() -> None:
+    """Its id never reached us; whose it is did."""
+    with ComfyUI(old_server=True) as server:
+        ticket = _crashed(server)
+        with closing(opened(server.url)) as backend:
+            assert len(backend.collect(ticket, ignore).images) == 1
+        assert len(server.prompts) == 1
+
+
+def test_a_ticket_that_the_server_does_not_know_is_lost() -> None:
+    """And is not made again behind anybody's back."""
+    with ComfyUI() as server, closing(opened(server.url)) as backend:
+        ticket = backend.prepare(ASKED).sent()
+        with pytest.raises(Lost, match="does not know the job"):
+            backend.collect(ticket, ignore)
+        assert server.prompts == []
+
+
+def test_a_server_that_is_strict_about_ids_takes_ours() -> None:
+    """Canonical, in lower case, and another each time."""
+    with ComfyUI(strict_uuid=True) as server:
+        collected(server)
+        collected(server)
+        ids = [body["prompt_id"] for body in server.prompts]
+    assert len(set(ids)) == 2
+    assert all(re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", i) for i in ids)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """Our headers are for the server that was asked."""
+    with ComfyUI() as other, ComfyUI(redirect=other.url) as server:
+        with pytest.raises(BackendError, match="redirects are not followed") as caught:
+            collected(server)
+        assert other.requests == []
+    assert other.url in caught.value.message
+
+
+def test_a_graph_with_a_cycle_is_never_sent() -> None:
+    """The server would refuse it without a word."""
+    graph = {
+        "1": {"class_type": "ImageInvert", "inputs": {"image": ["2", 0]}},
+        "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["2", 0]}},
+    }
+    with ComfyUI() as server:
+        with pytest.raises(WorkflowError, match="is made from itself"):
+            collected(server, graph)
+        assert paths(server) == []
+
+
+def test_something_that_is_no_comfyui_is_said_so() -> None:
+    """Another program listens there."""
+    other = Refusal(status=404, path="/prompt", times=9)
+    with ComfyUI(http_errors=(other,)) as server, pytest.raises(Rejected, match="404"):
+        collected(server)
