@@ -1,0 +1,247 @@
+"""Rewrites the generated parts of README.md and docs/: what the code says is not written twice.
+
+    python scripts/docs.py            writes them
+    python scripts/docs.py --check    exits 1, naming each block that is stale
+
+A block stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from pydantic_core import PydanticUndefined
+
+from imagen.backends import load
+from imagen.capabilities import Parameter
+from imagen.cli import COMMANDS, cli
+from imagen.config import VARIABLES, Limits, OutputSettings, Settings, Style
+from imagen.errors import ImagenError
+from imagen.graphs import Manifest, Model, listing
+from imagen.graphs.tokens import ALIASES
+from imagen.request import Request
+from imagen.testing.comfyui import Hostility
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+    from imagen.graphs import Workflow
+
+ROOT = Path(__file__).parents[1]
+_BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_WIDTH = 80
+_SHOWN = ("steps", "cfg", "guidance", "sampler", "scheduler")
+
+
+def pages() -> list[Path]:
+    """Every page that may hold generated parts."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def rewritten(text: str) -> str:
+    """The page with each generated block made anew."""
+    return _BLOCK.sub(lambda match: f"{match[1]}\n{_generated(match[2])}\n\n", text)
+
+
+def stale(text: str) -> list[str]:
+    """The names of the blocks that are not as the code has it."""
+    now = _BLOCK.finditer(rewritten(text))
+    return [old[2] for old, new in zip(_BLOCK.finditer(text), now, strict=True) if old[0] != new[0]]
+
+
+def _generated(name: str) -> str:
+    kind, *words = name.split()
+    return _MAKERS[kind](*words)
+
+
+def _help(*words: str) -> str:
+    """What `imagen WORDS --help` prints, on a terminal of 80 columns."""
+    command: click.Command = cli
+    context = click.Context(
+        cli, info_name="imagen", terminal_width=_WIDTH, help_option_names=["-h", "--help"]
+    )
+    for word in words:
+        assert isinstance(command, click.Group)
+        found = command.get_command(context, word)
+        assert found is not None, f"there is no command {word}"
+        command, context = found, click.Context(found, info_name=word, parent=context)
+    return f"```text\n{command.get_help(context)}\n```"
+
+
+def _commands() -> str:
+    rows = [(f"[`{name}`](#imagen-{name})", what) for name, (_, what) in COMMANDS.items()]
+    return _table(("command", "what it does"), rows)
+
+
+def _defaults() -> str:
+    head = ("workflow", "size", *_SHOWN, "ComfyUI", "licence")
+    return _table(head, [_defaults_row(workflow) for workflow in listing()])
+
+
+def _defaults_row(workflow: Workflow) -> Iterator[str]:
+    known = {name: p.default for name, p in workflow.parameters.items()}
+    yield f"[`{workflow.name}`](#{workflow.name})"
+    yield f"{known['width']}x{known['height']}"
+    yield from (_plain(known[name]) if name in known else "" for name in _SHOWN)
+    yield workflow.manifest.comfyui
+    yield workflow.manifest.licence
+
+
+def _models() -> str:
+    return "\n\n".join(_models_of(workflow) for workflow in listing())
+
+
+def _models_of(workflow: Workflow) -> str:
+    manifest = workflow.manifest
+    files = [(f"[`{m.file}`]({m.source})", m.folder, m.size, m.licence) for m in manifest.models]
+    needs = f" Needs ComfyUI {manifest.comfyui} or later." if manifest.comfyui else ""
+    about = f"**{manifest.title}.** {manifest.description}{needs}"
+    table = _table(("file", "folder below `models/`", "size", "licence"), files)
+    return f"#### {workflow.name}\n\n{about}\n\n{table}"
+
+
+def _config(kind: str) -> str:
+    return _fields(load(kind).config)
+
+
+def _settings() -> str:
+    rows = [
+        *_rows(Settings, skip=("limits", "output", "styles")),
+        *_rows(OutputSettings, "output."),
+        *_rows(Limits, "limits."),
+        *_rows(Style, "styles.NAME."),
+    ]
+    return _table(("key", "default", "meaning"), rows)
+
+
+def _environment() -> str:
+    rows = [(f"`{name}`", f"`{key}`" if " " not in key else key) for name, key in VARIABLES.items()]
+    return _table(("variable", "goes before"), rows)
+
+
+def _errors() -> str:
+    head = ("class", "`code`", "exit code", "retryable", "when")
+    return _table(head, _errors_below(ImagenError, 0))
+
+
+def _errors_below(error: type[ImagenError], depth: int) -> Iterator[tuple[str, ...]]:
+    retryable = "yes" if error.retryable else ""
+    name = "&emsp;" * depth + f"`{error.__name__}`"
+    yield name, f"`{error.code}`", str(error.exit_code), retryable, _first_line(error)
+    for kind in error.__subclasses__():
+        yield from _errors_below(kind, depth + 1)
+
+
+def _manifest() -> str:
+    return _fields(Manifest)
+
+
+def _model() -> str:
+    return _fields(Model)
+
+
+def _parameter() -> str:
+    return _fields(Parameter)
+
+
+def _request() -> str:
+    rows = [(f"`{name}`", field.description or "") for name, field in Request.model_fields.items()]
+    return _table(("field", "meaning"), rows)
+
+
+def _aliases() -> str:
+    rows = [(f"`{name}`", f"`{ours}`") for name, ours in ALIASES.items()]
+    return _table(("in a graph", "is the parameter"), rows)
+
+
+def _hostility() -> str:
+    _, _, switches = inspect.getdoc(Hostility).partition("\n\n")  # type: ignore[union-attr]
+    return re.sub(r"(?m)^(The websocket|The run|HTTP)$", r"**\1**\n", switches)
+
+
+_MAKERS: dict[str, Callable[..., str]] = {
+    "aliases": _aliases,
+    "commands": _commands,
+    "config": _config,
+    "defaults": _defaults,
+    "environment": _environment,
+    "errors": _errors,
+    "help": _help,
+    "hostility": _hostility,
+    "manifest": _manifest,
+    "model": _model,
+    "models": _models,
+    "parameter": _parameter,
+    "request": _request,
+    "settings": _settings,
+}
+
+
+def _fields(model: type[BaseModel]) -> str:
+    return _table(("key", "default", "meaning"), _rows(model))
+
+
+def _rows(
+    model: type[BaseModel], prefix: str = "", skip: Iterable[str] = ()
+) -> Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        if not field.exclude and name not in skip:
+            yield f"`{prefix}{name}`", _default(field), field.description or ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is dict:
+        return "`{}`"
+    if field.default_factory is not None:
+        return "see below"
+    return "required" if field.default is PydanticUndefined else f"`{_plain(field.default)}`"
+
+
+def _plain(value: Any) -> str:
+    """As YAML and JSON have it."""
+    if isinstance(value, tuple):
+        return "[]" if not value else json.dumps(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, str) and value:
+        return value
+    return json.dumps(value)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    cells = [list(head)]
+    lines = [cells[0], ["---"] * len(cells[0]), *map(list, rows)]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").split("\n")[0]
+
+
+def main(arguments: list[str]) -> int:
+    """Write every page anew, or with --check say which blocks are stale."""
+    texts = {page: page.read_text(encoding="utf-8") for page in pages()}
+    if "--check" in arguments:
+        found = [f"{p.name}: {name} is stale" for p, text in texts.items() for name in stale(text)]
+        print(*found, sep="\n", end="\n" if found else "")  # noqa: T201
+        return 1 if found else 0
+    for page, text in texts.items():
+        page.write_text(rewritten(text), encoding="utf-8", newline="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
