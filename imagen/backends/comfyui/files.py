@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from imagen.backends.comfyui.client import Client
     from imagen.backends.comfyui.record import Record
 
-_ATTEMPTS = 5
+_ATTEMPTS = 4
 _KEPT = "output"  # the type of a file that stays; others are previews
 _GIVES = {"images", "filename_prefix"}
 """Inputs by which a node is known that gives files away."""
@@ -79,7 +79,7 @@ def fetch(client: Client, thing: File | Text, tick: Callable[[], None]) -> Outpu
         data=response.content,
         media_type=_media_type(response, thing),
         index=thing.batch_index,
-        name=thing.name,
+        name=one_line(thing.name),
         source=thing.node,
     )
 

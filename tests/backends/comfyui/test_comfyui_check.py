@@ -1,0 +1,119 @@
+"""Whether a server could work: `check`, `catalogue` and `detect`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from comfyui_lab import SAMPLED, opened
+
+from imagen.backends.comfyui import adapter, catalogue
+from imagen.errors import Unavailable
+from imagen.graphs import listing
+from imagen.testing.comfyui import ComfyUI, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+MODEL = "v1-5-pruned-emaonly-fp16.safetensors"
+
+
+def _detect() -> Callable[[str], Mapping[str, Mapping[str, Any]]]:
+    assert adapter.detect is not None
+    return adapter.detect
+
+
+def test_a_server_that_has_everything_is_well() -> None:
+    """And tells its version."""
+    with ComfyUI() as server, closing(opened(server.url)) as backend:
+        health = backend.check()
+    assert (health.ok, health.summary) == (True, "ok")
+    assert dict(health.facts)["version"] == "0.3.64"
+
+
+def test_a_missing_model_is_named_with_its_remedy() -> None:
+    """Before anything is asked for."""
+    with ComfyUI(missing_models=[MODEL]) as server, closing(opened(server.url)) as backend:
+        health = backend.check()
+        assert server.prompts == []
+    assert not health.ok
+    assert f"the server has no file '{MODEL}' in models/checkpoints" in health.summary
+    assert health.remedies == (
+        "Get it from https://models.example/sd15 (2.0 GiB, CreativeML Open RAIL-M); "
+        "put it into models/checkpoints/.",
+    )
+
+
+def test_several_faults_have_all_their_remedies() -> None:
+    """The first is the summary."""
+    graph = {**SAMPLED, "100": {"class_type": "Sparkle", "inputs": {}}}
+    with ComfyUI(missing_models=[MODEL]) as server, closing(opened(server.url, graph)) as backend:
+        health = backend.check()
+    assert health.summary.endswith("(and 1 more)")
+    assert len(health.remedies) == 2
+
+
+@pytest.mark.parametrize(
+    ("refusal", "summary"),
+    [
+        pytest.param(Refusal(status=401, times=9), "refused access: 401", id="no access"),
+        pytest.param(Refusal(status=500, times=9), "is in trouble: 500", id="in trouble"),
+    ],
+)
+def test_what_is_wrong_is_said_and_not_raised(refusal: Refusal, summary: str) -> None:
+    """For a listing of many backends."""
+    with ComfyUI(http_errors=(refusal,)) as server, closing(opened(server.url)) as backend:
+        health = backend.check()
+    assert not health.ok
+    assert summary in health.summary
+    assert health.remedies
+
+
+def test_a_missing_workflow_is_said_too() -> None:
+    """It is the configuration that is wrong, not the server."""
+    with ComfyUI() as server, closing(opened(server.url, workflow="nowhere")) as backend:
+        health = backend.check()
+    assert "There is no workflow called 'nowhere'" in health.summary
+
+
+def test_a_variable_that_is_not_set_is_said_too() -> None:
+    """Nothing is sent without the credential."""
+    with ComfyUI() as server, closing(opened(server.url, bearer_env="NOT_SET")) as backend:
+        health = backend.check()
+        assert server.requests == []
+    assert health.summary == "The environment variable NOT_SET is not set."
+
+
+def test_the_catalogue_comes_with_the_version() -> None:
+    """For checking workflows against."""
+    with ComfyUI() as server, closing(opened(server.url)) as backend:
+        nodes, version = catalogue(backend)
+    assert "KSampler" in nodes
+    assert version == "0.3.64"
+
+
+def test_memory_is_freed_on_request() -> None:
+    """Models and cache."""
+    with ComfyUI() as server, closing(opened(server.url)) as backend:
+        backend.free()
+        assert [(seen.method, seen.path) for seen in server.requests] == [("POST", "/free")]
+
+
+def test_a_server_is_asked_which_workflows_it_can_run() -> None:
+    """A block for each, under the workflow's name; every one of them is bundled."""
+    with ComfyUI() as server:
+        blocks = _detect()(server.url)
+        assert set(blocks) <= {workflow.name for workflow in listing()}
+        assert {block["url"] for block in blocks.values()} <= {server.url}
+    assert all(block["workflow"] == name for name, block in blocks.items())
+
+
+def test_where_nobody_is_there_is_nothing_to_detect() -> None:
+    """It says how to start the server."""
+    with ComfyUI() as server:
+        pass
+    with pytest.raises(Unavailable) as caught:
+        _detect()(server.url)
+    assert "python main.py" in caught.value.remedy

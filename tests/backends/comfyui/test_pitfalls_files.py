@@ -1,0 +1,161 @@
+"""What a job gave comes back whole: every kind of file, from wherever the server put it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from comfyui_lab import ASKED, SAMPLED, TWICE, collected, paths, told
+
+from imagen.backends.comfyui.whole import is_whole
+from imagen.errors import Failed, Unavailable
+from imagen.testing.comfyui import BLOCKED, ComfyUI, Refusal
+
+PREVIEWED = SAMPLED | {"99": {"class_type": "PreviewImage", "inputs": {"images": ["90", 0]}}}
+
+
+def test_p14_several_outputs_come_back_whatever_their_kind_and_folder() -> None:
+    """Pitfall 14: subfolders, equal names, other keys, texts; and no previews beside them."""
+    with ComfyUI(extra_outputs=True) as server:
+        result = collected(server)
+    assert [(o.name, o.media_type, o.index) for o in result.outputs] == [
+        ("lab/a_00001_.png", "image/png", 0),
+        ("elsewhere/a_00001_.png", "image/png", 1),
+        ("moving_00001.gif", "image/gif", 3),
+        ("audio/sound_00001_.flac", "audio/flac", 4),
+        ("", "text/plain", 0),
+        ("made/made_by_99_00001_.png", "image/png", 0),
+    ]
+    assert {output.source for output in result.outputs} == {"99"}
+    assert result.outputs[0].data != result.outputs[1].data
+
+
+def test_p14_the_history_gives_the_same_as_the_websocket() -> None:
+    """Whichever told of the end."""
+    with ComfyUI(extra_outputs=True) as heard, ComfyUI(extra_outputs=True, silent=True) as silent:
+        first, second = collected(heard), collected(silent)
+    assert [o.name for o in first.outputs] == [o.name for o in second.outputs]
+    assert [o.data for o in first.outputs] == [o.data for o in second.outputs]
+
+
+def test_several_output_nodes_come_in_the_order_of_the_graph() -> None:
+    """The server runs them in any order."""
+    with ComfyUI() as server:
+        result = collected(server, TWICE, request=ASKED.with_values({"count": 2}))
+    assert [(o.source, o.name, o.index, o.seed) for o in result.outputs] == [
+        ("99", "lab/a_00001_.png", 0, 7),
+        ("99", "lab/a_00002_.png", 1, 7),
+        ("100", "lab/b_00001_.png", 0, 7),
+        ("100", "lab/b_00002_.png", 1, 7),
+    ]
+
+
+def test_previews_are_the_result_where_nothing_is_kept() -> None:
+    """A graph may end in a preview."""
+    with ComfyUI() as server:
+        result = collected(server, PREVIEWED)
+    assert [output.media_type for output in result.outputs] == ["image/png"]
+
+
+def test_previews_are_no_result_where_something_is_kept() -> None:
+    """They were for looking on."""
+    graph = {**PREVIEWED, "100": SAMPLED["99"]}
+    with ComfyUI() as server:
+        result = collected(server, graph)
+    assert [output.source for output in result.outputs] == ["100"]
+
+
+@pytest.mark.parametrize("switch", ["truncate_view", "cut_file"])
+def test_a_download_that_is_cut_short_is_fetched_again(switch: str) -> None:
+    """Told by its length, and by the file's own end where the length lies."""
+    switches: dict[str, Any] = {switch: 1}
+    with ComfyUI(**switches) as server:
+        result = collected(server)
+        assert paths(server).count("/view") == 2
+    assert is_whole(result.images[0].data)
+
+
+def test_a_download_that_is_always_cut_short_is_no_picture() -> None:
+    """Half a file is not passed on."""
+    with ComfyUI(cut_file=99) as server, pytest.raises(Unavailable, match="came cut short"):
+        collected(server)
+
+
+def test_a_download_is_tried_again_when_the_server_stumbles() -> None:
+    """The picture is made: nothing is lost by asking."""
+    with ComfyUI(http_errors=(Refusal(status=502, path="/view"),)) as server:
+        assert len(collected(server).images) == 1
+
+
+def test_a_file_that_the_cache_names_and_somebody_deleted_is_a_failure() -> None:
+    """With what helps."""
+    with ComfyUI() as server:
+        collected(server)
+        server.files.forget("output")
+        with pytest.raises(Failed, match=r"lab/a_00001_\.png") as caught:
+            collected(server)
+    assert "another seed" in caught.value.remedy
+
+
+def test_a_name_that_climbs_out_is_data_and_no_path() -> None:
+    """It is asked for as it is, and told without what would steer a terminal."""
+    with ComfyUI(evil_names=True) as server:
+        result = collected(server)
+    (name,) = [output.name for output in result.outputs]
+    assert name.isprintable()
+    assert len(result.images) == 1
+
+
+def test_a_blocked_branch_says_why_nothing_came() -> None:
+    """The run itself is a success."""
+    with ComfyUI(error=BLOCKED) as server, pytest.raises(Failed) as caught:
+        collected(server)
+    assert caught.value.message.splitlines() == [
+        "ComfyUI ended the job without a picture.",
+        "  Node 99 (SaveImage) kept a part from running: Execution Blocked: not today.",
+    ]
+
+
+def test_a_history_that_is_late_is_waited_for() -> None:
+    """It is written a moment after the success is told."""
+    with ComfyUI(history_late=2, drop_at="executed") as server:
+        assert len(collected(server).images) == 1
+
+
+def test_the_facts_of_a_run_are_told() -> None:
+    """What was asked, what was used, what the server says of itself."""
+    with ComfyUI() as server:
+        facts = collected(server).facts
+        (prompt_id,) = server.history
+        (client_id,) = server.client_ids
+    assert facts.model == "v1-5-pruned-emaonly-fp16.safetensors"
+    assert facts.models == ("v1-5-pruned-emaonly-fp16.safetensors",)
+    assert (facts.seed, facts.steps, facts.cfg) == (7, 3, 2.0)
+    assert (facts.sampler, facts.scheduler) == ("euler", "normal")
+    assert (facts.width, facts.height, facts.cached) == (64, 48, False)
+    assert facts.engine["prompt_id"] == prompt_id
+    assert facts.engine["client_id"] == client_id
+    assert facts.engine["server_version"] == "0.3.64"
+    assert facts.engine["vram_used_bytes"] == 4 << 30
+    assert set(facts.engine["node_seconds"]) == {"1", "5", "6", "7", "8", "90", "99"}
+
+
+def test_progress_names_nodes_and_counts_steps() -> None:
+    """In the words of the graph's author."""
+    with ComfyUI(step_seconds=0.01) as server:
+        progress = told(server)
+    assert [p.stage for p in progress if p.node == "The model"] == ["loading"]
+    assert [(p.step, p.steps) for p in progress if p.node == "The sampler"][1:] == [
+        (1, 3),
+        (2, 3),
+        (3, 3),
+    ]
+    assert [p.stage for p in progress][-2:] == ["fetching", "done"]
+
+
+def test_progress_tells_how_many_come_first() -> None:
+    """Out of the sorted queue, and anew when it changes."""
+    with ComfyUI(busy=2, busy_seconds=0.2) as server:
+        positions = [p.queue_position for p in told(server) if p.stage == "queued"]
+    assert positions[0] == 1
+    assert positions[-1] == 0
