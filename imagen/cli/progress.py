@@ -72,14 +72,15 @@ class _Silence:
 
 
 class _Lines:
-    """A line for each new stage: for pipes and logs."""
+    """A line the first time a stage is told: for pipes and logs."""
 
     def __init__(self, label: str, stream: TextIO) -> None:
-        self._label, self._stream, self._last = label, stream, ""
+        self._label, self._stream = label, stream
+        self._told: set[str] = set()
 
     def tell(self, progress: Progress) -> None:
-        if progress.stage != self._last:
-            self._last = progress.stage
+        if progress.stage not in self._told:
+            self._told.add(progress.stage)
             self._stream.write(f"{self._label}: {what(progress, steps=False)}\n")
             self._stream.flush()
 
