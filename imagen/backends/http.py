@@ -71,7 +71,7 @@ def client(
         return httpx.Client(
             base_url=url,
             headers=headers,
-            timeout=httpx.Timeout(read_seconds, connect=connect_seconds),
+            timeout=timeouts(connect_seconds=connect_seconds, read_seconds=read_seconds),
             verify=tls or not url.startswith("http:"),
             follow_redirects=False,
             trust_env=not is_loopback(url),
@@ -80,6 +80,11 @@ def client(
         raise ConfigError(
             f"The proxy that the environment names (HTTP_PROXY, ALL_PROXY) can't be used: {error}"
         ) from error
+
+
+def timeouts(*, connect_seconds: float, read_seconds: float) -> httpx.Timeout:
+    """How long to wait for a connection, and how long for each next part of an answer."""
+    return httpx.Timeout(read_seconds, connect=connect_seconds)
 
 
 def tls(url: str, ca_file: Path | None) -> ssl.SSLContext | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imagen.backends.base import Adapter, Health
 from imagen.backends.comfyui.config import ComfyUIConfig
 from imagen.capabilities import settle
-from imagen.errors import BackendError, WorkflowError
+from imagen.errors import BackendError, ImagenError, WorkflowError
 from imagen.graphs import bind, find
 from imagen.ticket import Ticket, new_id
 
@@ -67,14 +67,14 @@ class ComfyUI:
 
         try:
             return health(self.client(), self.workflow, self._config)
-        except (BackendError, WorkflowError) as error:
+        except ImagenError as error:
             return Health(ok=False, summary=error.message, remedies=_remedies(error))
 
     def free(self) -> None:
         """Best effort: a server that is gone holds no memory."""
         from contextlib import suppress
 
-        with suppress(BackendError):
+        with suppress(ImagenError):
             self.client().free()
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ def _refuse_faults(workflow: Workflow, graph: Mapping[str, Any]) -> None:
         raise WorkflowError(lines, remedy=remedy)
 
 
-def _remedies(error: BackendError | WorkflowError) -> tuple[str, ...]:
+def _remedies(error: ImagenError) -> tuple[str, ...]:
     return tuple(error.remedy.splitlines()) or ("See what the server says of it in its own log.",)
 
 

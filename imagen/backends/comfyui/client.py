@@ -10,7 +10,8 @@ from imagen.backends import http
 from imagen.backends.comfyui import answers
 from imagen.backends.comfyui.config import base, credential, headers
 from imagen.backends.comfyui.errors import unreachable
-from imagen.errors import Rejected, Unavailable
+from imagen.errors import BackendError, Rejected, Unavailable
+from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from imagen.backends.comfyui.config import ComfyUIConfig
 
 _LONGEST_ANSWER_SECONDS = 60.0
-_SHORT_ANSWER_SECONDS = 5.0
+_SHORT_ANSWER_SECONDS = 10.0  # for a small question, which is asked again if need be
 _JSON = {"Content-Type": "application/json"}
 _RECENT = 20  # entries of the history that are looked through for a job whose id is not known
 
@@ -35,6 +36,10 @@ class Client:
         """What the server said of itself, once it was asked."""
         self.headers = headers(config)
         self.tls = http.tls(self.at, config.ca_file)
+        self._soon = http.timeouts(
+            connect_seconds=config.connect_seconds,
+            read_seconds=min(_SHORT_ANSWER_SECONDS, config.idle_seconds),
+        )
         self._http = http.client(
             self.at,
             headers=self.headers,
@@ -62,16 +67,19 @@ class Client:
     def history(self, prompt_id: str) -> answers.Entry | None:
         """What became of a prompt; None where it has not ended, or is not known."""
         path = f"/history/{quote(prompt_id, safe='')}"  # an old server chooses its own ids
-        return answers.entry(self._get(path), prompt_id)
+        return answers.entry(self._get(path, timeout=self._soon), prompt_id)
 
     def queue(self) -> answers.Queue:
         """What runs and what waits."""
-        return answers.queue(self._get("/queue"))
+        return answers.queue(self._get("/queue", timeout=self._soon))
 
     def find(self, client_id: str) -> str | None:
         """The id of the one prompt of this client, wherever it is by now."""
-        recent = self._get("/history", max_items=_RECENT)
-        return self.queue().of_client(client_id) or answers.of_client(recent, client_id)
+        waiting = self.queue().of_client(client_id)  # first: from there it goes to the history
+        if waiting is not None:
+            return waiting
+        recent = self._get("/history", params={"max_items": _RECENT}, timeout=self._soon)
+        return answers.of_client(recent, client_id)
 
     def delete(self, prompt_id: str) -> None:
         """Take a prompt out of the queue; one that runs is left alone."""
@@ -106,13 +114,12 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def _get(self, path: str, **params: Any) -> Any:
-        return self._json(self.succeeded(self._send("GET", path, params=params or None)))
+    def _get(self, path: str, **kwargs: Any) -> Any:
+        return self._json(self.succeeded(self._send("GET", path, **kwargs)))
 
     def _post(self, path: str, body: Mapping[str, Any]) -> None:
-        timeout = _SHORT_ANSWER_SECONDS
         content = _encoded(body)
-        self.succeeded(self._send("POST", path, content=content, headers=_JSON, timeout=timeout))
+        self.succeeded(self._send("POST", path, content=content, headers=_JSON, timeout=self._soon))
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         try:
@@ -125,7 +132,11 @@ class Client:
 
     def succeeded(self, response: httpx.Response) -> httpx.Response:
         """The response, if it is a success."""
-        return http.answered(response, self.at, credential=credential(self._config))
+        try:
+            return http.answered(response, self.at, credential=credential(self._config))
+        except Rejected as error:
+            error.remedy = error.remedy or self._where()
+            raise
 
     def _json(self, response: httpx.Response) -> Any:
         try:
@@ -133,11 +144,17 @@ class Client:
         except ValueError as error:
             raise self._no_comfyui(response) from error
 
-    def _no_comfyui(self, response: httpx.Response) -> Unavailable:
-        kind = response.headers.get("content-type", "").partition(";")[0] or "nothing"
-        return Unavailable(
-            f"{self.at} does not answer like ComfyUI: it sent {kind} where JSON belongs.",
-            remedy=unreachable(self._config),
+    def _no_comfyui(self, response: httpx.Response) -> BackendError:
+        kind = response.headers.get("content-type", "").partition(";")[0]
+        return BackendError(
+            f"{self.at} does not answer like ComfyUI: it sent {one_line(kind) or 'nothing'} "
+            "where JSON belongs.",
+            remedy=self._where(),
+        )
+
+    def _where(self) -> str:
+        return (
+            f"See that backends.{self._config.name}.url is ComfyUI's address, with its path if any."
         )
 
 

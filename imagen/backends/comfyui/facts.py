@@ -94,7 +94,14 @@ def _asked(request: Request, graph: Mapping[str, Any]) -> dict[str, Any]:
 def _one(asked: Any, graph: Mapping[str, Any], inputs: Sequence[str]) -> Any:
     if asked is not None:
         return asked
-    return next((value for name, value in _literals(graph) if name in inputs), None)
+    found = next((value for name, value in _literals(graph) if name in inputs), None)
+    return _scheduler_node(graph) if found is None and "scheduler" in inputs else found
+
+
+def _scheduler_node(graph: Mapping[str, Any]) -> str | None:
+    """Some models have a schedule of their own, which is a node and no name."""
+    kinds = (str(mapping(node).get("class_type") or "") for node in graph.values())
+    return next((kind for kind in kinds if kind.endswith("Scheduler")), None)
 
 
 def _size(outputs: Sequence[Output]) -> dict[str, int]:

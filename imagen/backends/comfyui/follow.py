@@ -9,7 +9,7 @@ from imagen.backends.comfyui import events
 from imagen.backends.comfyui.background import TICK_SECONDS, Background
 from imagen.backends.comfyui.look import Sight, look
 from imagen.backends.http import is_nobody_there
-from imagen.errors import Failed, Lost, TimedOut, Unavailable
+from imagen.errors import BackendError, Failed, Lost, RateLimited, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +116,7 @@ class Following:
             self._due = now + self._interval()
             try:
                 self._seen(looking.result(), now)
-            except Unavailable as error:
+            except BackendError as error:
                 self._missed_it(error, now)
         elif self._looking is None and now >= self._due:
             self._looking = Background(lambda: look(self._client, self._listener.prompt_id))
@@ -135,8 +135,10 @@ class Following:
         elif self._stalled_since is None:
             self._stalled_since = now
 
-    def _missed_it(self, error: Unavailable, now: float) -> None:
-        if not is_nobody_there(error):
+    def _missed_it(self, error: BackendError, now: float) -> None:
+        if not error.retryable:
+            raise error
+        if isinstance(error, RateLimited) or not is_nobody_there(error):
             return
         self._gone_since = now if self._gone_since is None else self._gone_since
         if now - self._gone_since >= self._config.lost_seconds:
@@ -153,7 +155,7 @@ class Following:
         if self._listener.is_open or now < self._mend_due:
             return
         if self._mending is None or self._mending.ready():
-            self._mending = Background(self._listener.open)
+            self._mending = Background(self._listener.open_again)
             self._mend_due = now + self._mend_pause
             self._mend_pause = min(self._mend_pause * 2, _LONGEST_MEND_PAUSE)
 

@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from imagen.backends import http
 from imagen.backends.comfyui.config import websocket
 from imagen.backends.comfyui.events import read
+from imagen.text import one_line
 from imagen.ticket import new_id
 
 if TYPE_CHECKING:
@@ -40,14 +41,18 @@ class Listener:
         self._closed = False
         self.prompt_id = ""
         self.client_id = ""
-        self.why_not = ""
-        """Why there is no connection, in a few words."""
+        self.trouble = ""
+        """Why we may not have heard everything, in a few words."""
         self.breaks = 0
         """How often a connection ended that had been open."""
 
     @property
     def is_open(self) -> bool:
         return self._connection is not None
+
+    def open_again(self) -> None:
+        """Connect again: under the name of our job, if no connection ever had it."""
+        self.open("" if self.breaks else self.client_id)
 
     def open(self, client_id: str = "") -> None:
         """Connect under a name that no connection had before: a server confuses two of one name."""
@@ -59,9 +64,12 @@ class Listener:
             connection.send(_HELLO)
         except (OSError, EOFError, WebSocketException, ImportError, ValueError) as error:
             stack.close()
-            self.why_not = str(error) or type(error).__name__
+            if not self.breaks:
+                self.trouble = f"could not be opened ({_reason(error)})"
             return
         self._open, self._connection = stack, connection
+        if not self.breaks:
+            self.trouble = ""
         if self._closed:
             self._let_go()
 
@@ -75,7 +83,7 @@ class Listener:
         except TimeoutError:
             return None
         except ConnectionClosed as error:
-            self.why_not = str(error)
+            self.trouble = f"broke ({_reason(error)})"
             self.breaks += 1
             self._let_go()
             return None
@@ -111,6 +119,10 @@ class Listener:
             **proxy,
         )
         return connection
+
+
+def _reason(error: Exception) -> str:
+    return one_line(str(error)) or type(error).__name__
 
 
 class _Refused(InvalidHandshake):

@@ -21,7 +21,6 @@ from imagen.backends.comfyui.telling import Telling
 from imagen.backends.retry import retrying
 from imagen.errors import BackendError, ImagenError, Lost
 from imagen.result import Result
-from imagen.text import one_line
 from imagen.ticket import new_id
 
 if TYPE_CHECKING:
@@ -163,11 +162,10 @@ class Run:
 
     def _unheard(self) -> tuple[str, ...]:
         """A warning where the websocket was not there all the time."""
-        if not self._listener.breaks and not self._listener.why_not:
+        trouble = self._listener.trouble
+        if not trouble:
             return ()
-        how = "broke" if self._listener.breaks else "could not be opened"
-        why = one_line(self._listener.why_not)
-        return (f"The websocket of {self._client.at} {how} ({why}); the server was asked instead.",)
+        return (f"The websocket of {self._client.at} {trouble}; the server was asked instead.",)
 
     def _facts(
         self, taken: Taken, record: Record, times: Times, outputs: tuple[Output, ...]

@@ -9,7 +9,7 @@ from imagen.backends.comfyui import answers, errors
 from imagen.backends.comfyui.look import look
 from imagen.backends.http import never_sent
 from imagen.backends.retry import retrying
-from imagen.errors import Cancelled, Lost, Unavailable
+from imagen.errors import BackendError, Cancelled, Lost, RateLimited, Unavailable
 from imagen.graphs.tokens import inputs_of
 from imagen.text import one_line
 
@@ -99,7 +99,7 @@ class Submission:
     def _catalogue(self) -> dict[str, Any]:
         try:
             return self._client.catalogue()
-        except Unavailable:
+        except BackendError:
             return {}
 
     def _find(self, prompt_id: str, after: Unavailable) -> str | None:
@@ -108,12 +108,12 @@ class Submission:
         Looked for more than once: the question may still be on its way. Raises Lost where it can't
         be told.
         """
-        looked: Unavailable | None = after
+        looked: Unavailable | RateLimited | None = after
         for pause in _AFTER_SILENCE if after.__cause__ else _AFTER_AN_ANSWER:
             self._given_up.wait(pause)
             try:
                 found = find(self._client, prompt_id, self._listener.client_id)
-            except Unavailable as error:
+            except (Unavailable, RateLimited) as error:
                 looked = error
                 continue
             if found is not None:

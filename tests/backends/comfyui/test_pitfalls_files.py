@@ -143,7 +143,7 @@ def test_the_facts_of_a_run_are_told() -> None:
 def test_progress_names_nodes_and_counts_steps() -> None:
     """In the words of the graph's author."""
     with ComfyUI(step_seconds=0.01) as server:
-        progress = told(server)
+        progress = told(server, poll_seconds=10)
     assert [p.stage for p in progress if p.node == "The model"] == ["loading"]
     assert [(p.step, p.steps) for p in progress if p.node == "The sampler"][1:] == [
         (1, 3),

@@ -55,7 +55,7 @@ def test_p3_a_socket_that_never_says_anything_delays_nothing() -> None:
 
 def test_p4_a_socket_that_breaks_is_a_warning_and_no_failure() -> None:
     """Pitfall 4: the job goes on at the server."""
-    with ComfyUI(drop_at="progress", refuse_reconnect=True) as server:
+    with ComfyUI(drop_at="progress", refuse_reconnect=True, step_seconds=0.1) as server:
         result = collected(server)
     assert len(result.images) == 1
     (warning,) = result.warnings
@@ -88,7 +88,7 @@ def test_p5_no_picture_is_never_a_success(switches: dict[str, Any]) -> None:
 def test_p6_a_job_that_is_over_before_the_post_is_answered_is_seen() -> None:
     """Pitfall 6: the socket is open, and the id known, before anything is sent."""
     with ComfyUI(instant_cached=True) as server:
-        result = collected(server)
+        result = collected(server, poll_seconds=10)
         assert len(result.images) == 1
         assert paths(server)[:2] == ["/ws", "/prompt"]
         assert "/queue" not in paths(server)

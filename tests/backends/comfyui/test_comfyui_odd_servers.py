@@ -1,0 +1,124 @@
+"""Servers that are not what they should be: hung, not ComfyUI at all, behind TLS or a proxy."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from comfyui_lab import ASKED, collected, opened
+
+from imagen.errors import BackendError, Lost, Rejected, Unavailable
+from imagen.result import ignore
+from imagen.testing.comfyui import ComfyUI, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imagen.result import Progress
+
+_HERE = Path(__file__).parent
+TLS = str(_HERE / "loopback-certificate.pem"), str(_HERE / "loopback-key.pem")
+"""For 127.0.0.1, signed by itself, until 2120; a key of no other use."""
+
+
+@contextmanager
+def _hung() -> Iterator[str]:
+    """A port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+class _Page(BaseHTTPRequestHandler):
+    """A page for people, whatever is asked for."""
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = b"<html>Please log in</html>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on the terminal."""
+
+
+@contextmanager
+def _login_page() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_takes_the_job_and_never_answers_is_not_waited_for() -> None:
+    """Whether it has the job can't be told, and that is said; meanwhile progress is told."""
+    told: list[Progress] = []
+    with _hung() as url, closing(opened(url, connect_seconds=0.1, idle_seconds=0.2)) as backend:
+        ticket = backend.prepare(ASKED)
+        with pytest.raises(Lost, match="can't be asked whether it took it"):
+            backend.collect(ticket, told.append)
+    assert {progress.stage for progress in told} == {"submitted"}
+
+
+def test_a_page_for_people_is_no_comfyui() -> None:
+    """A proxy wants a login first; nothing is tried again."""
+    with _login_page() as url, closing(opened(url)) as backend:
+        ticket = backend.prepare(ASKED)
+        with pytest.raises(BackendError, match="sent text/html where JSON belongs") as caught:
+            backend.collect(ticket, ignore)
+        assert not backend.check().ok
+    assert "backends.lab.url" in caught.value.remedy
+
+
+def test_an_address_without_its_path_is_told() -> None:
+    """The commonest slip behind a proxy."""
+    with (
+        ComfyUI(base_path="/comfy") as server,
+        closing(opened(server.url.removesuffix("/comfy"))) as backend,
+    ):
+        ticket = backend.prepare(ASKED)
+        with pytest.raises(Rejected, match="404") as caught:
+            backend.collect(ticket, ignore)
+    assert "with its path" in caught.value.remedy
+
+
+@pytest.mark.parametrize("status", [429, 503], ids=["patience", "trouble"])
+def test_a_question_that_is_refused_in_between_costs_no_job(status: int) -> None:
+    """A gateway may count our questions; the job goes on behind it."""
+    busy = Refusal(status=status, path="/history", times=3)
+    with ComfyUI(silent=True, step_seconds=0.05, http_errors=(busy,)) as server:
+        assert len(collected(server).images) == 1
+        assert len(server.prompts) == 1
+
+
+def test_a_file_for_ca_file_that_is_not_there_is_said_by_check() -> None:
+    """`check` never raises."""
+    with closing(opened("https://127.0.0.1:1", ca_file="not-there.pem")) as backend:
+        health = backend.check()
+        backend.free()
+    assert "ca_file 'not-there.pem' can't be used" in health.summary
+
+
+def test_p23_https_is_spoken_on_both_channels() -> None:
+    """Pitfall 23: trusted by a certificate of one's own."""
+    with ComfyUI(tls=TLS) as server:
+        result = collected(server, ca_file=TLS[0])
+    assert (len(result.images), result.warnings) == (1, ())
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused() -> None:
+    """It says which key would make it trusted."""
+    with ComfyUI(tls=TLS) as server, pytest.raises(Unavailable, match="can't be trusted") as caught:
+        collected(server)
+    assert "ca_file" in caught.value.remedy
