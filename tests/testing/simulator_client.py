@@ -122,7 +122,7 @@ class Plain:
     @contextmanager
     def unread(self, client_id: str = "me", **kwargs: Any) -> Iterator[ClientConnection]:
         url = self.server.url.replace("http", "ws", 1) + f"/ws?clientId={quote(client_id)}"
-        with connect(url, max_size=None, proxy=None, **kwargs) as websocket:
+        with connect(url, max_size=None, max_queue=None, proxy=None, **kwargs) as websocket:
             yield websocket
 
     def submit(self, graph: Any, client_id: str | None = "me", **more: Any) -> str:
@@ -159,6 +159,12 @@ class Plain:
             pass
         entry: dict[str, Any] = found[prompt_id]
         return entry
+
+    def running(self) -> str:
+        """The prompt that runs, once one does."""
+        while (found := self.server.queue_state()[0]) is None:
+            pass
+        return found
 
     def view(self, image: dict[str, str]) -> httpx.Response:
         return self.http.get("/view", params=image)

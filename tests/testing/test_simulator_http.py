@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from simulator_client import Plain, client, flat, sampled
+from simulator_client import Plain, client, flat, listen, sampled
 from websockets.exceptions import InvalidStatus
 
 from imagen.testing.comfyui import ComfyUI
@@ -109,6 +109,7 @@ def test_a_catalogue_of_ones_own_counts() -> None:
 def test_the_queue_shows_what_runs_and_what_waits_unsorted() -> None:
     with ComfyUI(step_seconds=5) as server, client(server) as plain:
         ids = [plain.submit(sampled(seed=seed)) for seed in range(3)]
+        assert plain.running() == ids[0]
         first = plain.submit(sampled(seed=3), front=True)
         said = plain.http.get("/queue").json()
         assert [row[1] for row in said["queue_running"]] == ids[:1]
@@ -120,6 +121,7 @@ def test_the_queue_shows_what_runs_and_what_waits_unsorted() -> None:
 def test_only_what_waits_can_be_deleted() -> None:
     with ComfyUI(step_seconds=5) as server, client(server) as plain:
         ids = [plain.submit(sampled(seed=seed)) for seed in range(3)]
+        assert plain.running() == ids[0]
         assert plain.http.post("/queue", json={"delete": ids[:2]}).content == b""
         assert server.queue_state() == (ids[0], [ids[2]])
         plain.http.post("/queue", json={"clear": True})
@@ -130,9 +132,8 @@ def test_only_what_waits_can_be_deleted() -> None:
 def test_an_interrupt_without_an_id_stops_whatever_runs(body: bytes) -> None:
     with ComfyUI(step_seconds=0.02) as server, client(server) as plain:
         prompt_id = plain.submit(sampled(steps=200))
-        with plain.unread() as websocket:
-            websocket.recv(timeout=5)
-            websocket.recv(timeout=5)
+        with plain.socket("me") as websocket:
+            listen(websocket, "progress 3 9/200")
             plain.http.post("/interrupt", content=body)
             entry = plain.ended(prompt_id)
     assert server.interrupts == [None]

@@ -85,7 +85,7 @@ class Outputs:
         files, name = self._world.files, images[0]["filename"]
         turned = self._encoded(picture.rotate(180))
         elsewhere = files.put(turned, "output", "elsewhere", name)
-        passing = files.put(self._encoded(picture.rotate(90)), "temp", "", name)
+        passing = files.put(self._encoded(picture.rotate(90, expand=True)), "temp", "", name)
         gif = files.put(b"GIF89a moving", "output", "", "moving_00001.gif")
         sound = files.put(b"fLaC sound", "output", "audio", "sound_00001_.flac")
         return {

@@ -138,7 +138,7 @@ class Run:
         return steps
 
     def _previews(self, node: str) -> list[bytes]:
-        if self._world.setup.previews or self._hostility.previews:
+        if self._world.setup.live_previews or self._hostility.previews:
             return pictures.previews(self._job.graph, node, self._world.setup.pictures)
         return []
 

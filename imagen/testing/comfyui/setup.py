@@ -30,7 +30,7 @@ class Setup:
     step_seconds: float = 0.0
     load_seconds: float = 0.0
     pictures: Look = "painted"
-    previews: bool = False
+    live_previews: bool = False
     vram: tuple[int, int] = (24 << 30, 20 << 30)
     tls: tuple[str, str] | None = None
 

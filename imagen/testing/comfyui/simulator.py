@@ -35,8 +35,8 @@ class ComfyUI:
     channels (a pair is a user and a password), `tls` a certificate and a key file. `catalogue`
     replaces the classes of node (`/object_info`), `models` the model files by folder; by default
     every model file is there but the `missing_models`. `pictures` are painted, of one colour, or
-    noise (large files). `previews` sends them as the client's flags ask. Any further argument is a
-    switch of `Hostility`.
+    noise (large files). `live_previews` shows each step, as the client's flags ask. Any further
+    argument is a switch of `Hostility`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ComfyUI:
         step_seconds: float = 0.0,
         load_seconds: float = 0.0,
         pictures: Look = "painted",
-        previews: bool = False,
+        live_previews: bool = False,
         vram: tuple[int, int] = (24 << 30, 20 << 30),
         tls: tuple[str, str] | None = None,
         hostility: Hostility | None = None,
@@ -69,7 +69,7 @@ class ComfyUI:
             step_seconds=step_seconds,
             load_seconds=load_seconds,
             pictures=pictures,
-            previews=previews,
+            live_previews=live_previews,
             vram=vram,
             tls=tls,
         )
