@@ -26,7 +26,7 @@ class Model(BaseModel):
     )
     source: str = Field("", pattern=r"^(https?://\S+)?$", description="Where to get it: a URL.")
     size: str = Field("", description="About how large it is: 22.2 GiB.")
-    licence: str = ""
+    licence: str = Field("", description="Of this file.")
     token: str = Field("", description="The parameter that names another file instead.")
 
 
@@ -35,10 +35,10 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    title: str = ""
-    description: str = ""
+    title: str = Field("", description="What people call it.")
+    description: str = Field("", description="What to know of it, in a few sentences.")
     licence: str = Field("", description="Of the model's weights.")
-    task: str = "text-to-image"
+    task: str = Field("text-to-image", description="What it does.")
     comfyui: str = Field(
         "",
         pattern=r"^(\d+(\.\d+){1,3})?$",
@@ -47,7 +47,7 @@ class Manifest(BaseModel):
     parameters: dict[str, Parameter] = Field(
         default_factory=dict, description="Each token, by name."
     )
-    models: tuple[Model, ...] = ()
+    models: tuple[Model, ...] = Field((), description="Each file that it loads.")
     output: tuple[str, ...] = Field(
         (), description="The ids of the nodes whose pictures count; by default all that save."
     )
