@@ -1,0 +1,182 @@
+"""The documentation says what the code does: its examples run, its commands and links are there."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+import yaml
+from pages import PAGES, ROOT, Block, anchors, blocks, commands, links, messages, section
+
+from imagen.backends import BUILT_IN, configure, load
+from imagen.cli import COMMANDS, cli
+from imagen.config import check
+from imagen.graphs import Manifest
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_PYTHON = [block for block in blocks("python") if not block.file]
+_FILES = [block for language in ("python", "toml") for block in blocks(language) if block.file]
+_MANIFESTS = [block for block in blocks("yaml") if block.about == "manifest"]
+_CONFIGS = [block for block in blocks("yaml") if block.about != "manifest"]
+_BUILT_IN_BLOCKS = [
+    pytest.param(name, config, id=f"{block.id} {name}")
+    for block in _CONFIGS
+    for name, config in (yaml.safe_load(block.text).get("backends") or {}).items()
+    if config.get("type", name) in BUILT_IN
+]
+_FIELDS = [
+    pytest.param(kind, name, id=f"{kind}.{name}")
+    for kind in BUILT_IN
+    for name, field in load(kind).config.model_fields.items()
+    if not field.exclude
+]
+_OURS = "\n".join(
+    path.read_text(encoding="utf-8") for path in sorted((ROOT / "imagen").rglob("*.py"))
+)
+
+
+def _id(value: Any) -> str | None:
+    return value.id if isinstance(value, Block) else None
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[ComfyUI]:
+    with ComfyUI() as server:
+        yield server
+
+
+def test_the_generated_parts_are_fresh() -> None:
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "scripts/docs.py"), "--check"], capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_its_section(name: str) -> None:
+    assert f"<!-- generated: help {name} -->" in section("docs/usage.md", f"imagen {name}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_of_commands_says_what_the_command_says(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert inspect.cleandoc(command.help or "").split("\n")[0] == COMMANDS[name][1]
+
+
+@pytest.mark.parametrize(("kind", "name"), _FIELDS)
+def test_a_key_of_a_backends_block_is_documented(kind: str, name: str) -> None:
+    assert f"| `{name}` |" in section("docs/backends.md", f"`{kind}`")
+
+
+@pytest.mark.parametrize("block", _PYTHON, ids=_id)
+def test_an_example_runs(block: Block, simulated: ComfyUI) -> None:
+    program = block.text.replace("http://127.0.0.1:8188", simulated.url)
+    exec(compile(program, block.id, "exec"), {"__name__": "__main__"})
+
+
+def test_the_plug_in_of_the_architecture_page_keeps_the_contract(tmp_path: Path) -> None:
+    plug_in = _installed(tmp_path)
+    arguments = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir", "."]
+    ran = _python(plug_in, *arguments, "test_imagen_easel.py")
+    assert ran.returncode == 0, ran.stdout
+    assert " failed" not in ran.stdout
+    assert " passed" in ran.stdout
+
+
+def test_the_plug_in_of_the_architecture_page_is_found(tmp_path: Path) -> None:
+    ran = _python(_installed(tmp_path), "-m", "imagen", "backends")
+    assert "  easel    Paints on an Easel server.\n" in ran.stdout
+
+
+@pytest.mark.parametrize("block", _CONFIGS, ids=_id)
+def test_a_configuration_is_sound(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "imagen.yaml"
+    path.write_text(block.text, encoding="utf-8")
+    assert check(path).problems == ()
+
+
+@pytest.mark.parametrize(("name", "block"), _BUILT_IN_BLOCKS)
+def test_a_backends_block_is_sound(name: str, block: dict[str, Any]) -> None:
+    _, config = configure(name, {name: block})
+    assert config.name == name
+
+
+@pytest.mark.parametrize("block", _MANIFESTS, ids=_id)
+def test_a_manifest_is_sound(block: Block) -> None:
+    manifest = Manifest.model_validate(yaml.safe_load(block.text))
+    defaults = {k: p.default for k, p in manifest.parameters.items() if p.default is not None}
+    assert {k: manifest.parameters[k].fit(k, v) for k, v in defaults.items()} == defaults
+
+
+@pytest.mark.parametrize("words", [pytest.param(words, id=place) for place, words in commands()])
+def test_a_command_line_is_one_that_imagen_takes(words: list[str]) -> None:
+    command, rest = _command(words)
+    with suppress(click.exceptions.Exit):
+        command.make_context(words[0], rest)
+
+
+@pytest.mark.parametrize(
+    ("target", "anchor"),
+    [pytest.param(target, anchor, id=place) for place, target, anchor in links()],
+)
+def test_a_link_leads_somewhere(target: Path, anchor: str) -> None:
+    assert target.exists()
+    assert anchor in {"", *(anchors(target) if target.suffix == ".md" else ())}
+
+
+@pytest.mark.parametrize("message", messages())
+def test_a_message_to_look_for_is_one_that_imagen_says(message: str) -> None:
+    assert message in _OURS
+
+
+@pytest.mark.parametrize("script", ["demo", "test", "check", "setup", "docs"])
+def test_a_script_is_there_and_can_be_run(script: str) -> None:
+    assert os.access(ROOT / "scripts" / script, os.X_OK)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_nothing_is_left_to_write(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert [word for word in ("TODO", "TBD", "@@") if word in text] == []
+
+
+def _command(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that these words name, and the words that are its own."""
+    command: click.Command = cli
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        found = command.get_command(click.Context(command), words[0])
+        assert found is not None, f"there is no command {words[0]}"
+        command, words = found, words[1:]
+    return command, words
+
+
+def _installed(folder: Path) -> Path:
+    """The files of the architecture page, as an installed plug-in."""
+    for block in _FILES:
+        (folder / block.file).write_text(block.text, encoding="utf-8")
+    about = folder / "imagen_easel-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: imagen-easel\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[imagen.backends]\neasel = imagen_easel:adapter\n")
+    return folder
+
+
+def _python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+    )

@@ -1,0 +1,70 @@
+"""Every field of what `--json` prints is named in the documentation."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pages import section
+
+from imagen.cli import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OF_PARAMETERS = {"request", "resolved", "receipt", "parameters", "without"}
+_OF_ENGINES = {"payload", "graph", "kinds"}
+_OF_SETTINGS = {"limits", "output", "styles"}
+_ELSEWHERE = _OF_PARAMETERS | _OF_ENGINES | _OF_SETTINGS
+"""What holds names that are listed elsewhere, or are not ours to list."""
+_DOCUMENTED = section("docs/usage.md", "JSON") + section("docs/workflows.md", "The manifest")
+_SMALL = ["a fox", "--size", "32x32", "--seed", "1", "--json"]
+
+
+@pytest.fixture
+def picture() -> None:
+    """A picture called fox.png, and its sidecar."""
+    run(["generate", *_SMALL, "--quiet", "--output", "fox.png"])
+
+
+@pytest.mark.usefixtures("picture")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["generate", *_SMALL], id="generate"),
+        pytest.param(["generate", *_SMALL, "--dry-run"], id="generate --dry-run"),
+        pytest.param(["generate", "a fox", "--size", "4", "--json"], id="an error"),
+        pytest.param(["generate", "a fox", "--backend", "nobody", "--json"], id="another error"),
+        pytest.param(["compare", *_SMALL, "--models", "mock"], id="compare"),
+        pytest.param(["backends", "--json"], id="backends"),
+        pytest.param(["workflows", "list", "--json"], id="workflows list"),
+        pytest.param(["workflows", "show", "flux1-schnell", "--json"], id="workflows show"),
+        pytest.param(["workflows", "check", "flux1-schnell", "--json"], id="workflows check"),
+        pytest.param(["config", "validate", "--json"], id="config validate"),
+        pytest.param(["config", "show", "--json"], id="config show"),
+        pytest.param(["show", "fox.png", "--json"], id="show"),
+        pytest.param(["show", "fox.png.json", "--json"], id="show, from the sidecar"),
+        pytest.param(["resume", "--json"], id="resume"),
+    ],
+)
+def test_each_field_is_documented(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    run(arguments)
+    fields = set(_fields(json.loads(capsys.readouterr().out)))
+    assert sorted(field for field in fields if not _is_documented(field)) == []
+
+
+def _is_documented(field: str) -> bool:
+    return f"{field}`" in _DOCUMENTED or f"{field}[]" in _DOCUMENTED
+
+
+def _fields(value: Any) -> Iterator[str]:
+    """The names in a JSON value, but for those that are listed elsewhere."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _fields(item)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from () if name in _ELSEWHERE else _fields(inner)
