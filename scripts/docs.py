@@ -125,7 +125,7 @@ def _settings() -> str:
 
 def _environment() -> str:
     rows = [(f"`{name}`", f"`{key}`" if " " not in key else key) for name, key in VARIABLES.items()]
-    return _table(("variable", "goes before"), rows)
+    return _table(("variable", "sets"), rows)
 
 
 def _errors() -> str:
