@@ -186,13 +186,13 @@ def test_free_empties_the_cache(plain: Plain) -> None:
 
 
 def test_a_socket_that_sent_no_flags_gets_previews_after_the_progress() -> None:
-    with ComfyUI(live_previews=True) as server, client(server) as plain:
+    with ComfyUI(previews=True) as server, client(server) as plain:
         lines = plain.run(sampled()).lines
     assert lines[18:21] == ["state 4f 6f 7f 5f 3r", "progress 3 1/2", "binary 1"]
 
 
 def test_a_socket_that_sent_flags_gets_previews_with_metadata_before_the_progress() -> None:
-    with ComfyUI(live_previews=True) as server, client(server) as plain:
+    with ComfyUI(previews=True) as server, client(server) as plain:
         heard = plain.run(sampled(), flags=True)
     assert heard.lines[18:21] == ["state 4f 6f 7f 5f 3r", "binary 4", "progress 3 1/2"]
     frame = heard.frames[19]

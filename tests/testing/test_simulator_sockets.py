@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from simulator_client import FLAGS, client, flat, line, listen, sampled
@@ -155,7 +155,7 @@ def test_foreign_frames_come_with_those_of_the_run() -> None:
 
 
 @pytest.mark.parametrize(("kind", "first"), [(1, "progress 3 1/2"), (4, "binary 4")])
-def test_previews_are_of_the_type_that_is_asked_for(kind: int, first: str) -> None:
+def test_previews_are_of_the_type_that_is_asked_for(kind: Literal[1, 4], first: str) -> None:
     with ComfyUI(previews=kind) as server, client(server) as plain:
         heard = plain.run(sampled())
     assert heard.lines[19] == first

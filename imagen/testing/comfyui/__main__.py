@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         step_seconds=asked.step_seconds,
         load_seconds=asked.load_seconds,
         pictures=asked.pictures,
-        live_previews=asked.previews,
+        previews=asked.previews,
         hostility=Hostility(**dict(asked.switch)),
     ) as server:
         sys.stdout.write(f"{server.url}\n")

@@ -48,7 +48,7 @@ class Hostility:
       or `greeting`, `preview`, `end` (`executing` with node null).
     - `drop_nth`: it's the nth such event of this server that is not sent.
     - `foreign_frames`: frames of others, malformed and unknown ones, among those of each run.
-    - `previews`: 1 or 4: a preview at each step, as a binary frame of this type.
+    - `previews`: 1 or 4: a preview at each step, in a frame of this type whatever the client says.
     - `huge_frame`: a preview of 20 MB at the start of each run.
 
     The run

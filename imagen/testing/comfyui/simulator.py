@@ -6,7 +6,7 @@ import base64
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from imagen.testing.comfyui.attendance import attend
 from imagen.testing.comfyui.catalogue import Catalogue, Shelves
@@ -35,8 +35,8 @@ class ComfyUI:
     channels (a pair is a user and a password), `tls` a certificate and a key file. `catalogue`
     replaces the classes of node (`/object_info`), `models` the model files by folder; by default
     every model file is there but the `missing_models`. `pictures` are painted, of one colour, or
-    noise (large files). `live_previews` shows each step, as the client's flags ask. Any further
-    argument is a switch of `Hostility`.
+    noise (large files). `previews` shows each step: True as the client's flags ask, 1 or 4 in a
+    frame of that type. Any further argument is a switch of `Hostility`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ComfyUI:
         step_seconds: float = 0.0,
         load_seconds: float = 0.0,
         pictures: Look = "painted",
-        live_previews: bool = False,
+        previews: bool | Literal[1, 4] = False,
         vram: tuple[int, int] = (24 << 30, 20 << 30),
         tls: tuple[str, str] | None = None,
         hostility: Hostility | None = None,
@@ -69,10 +69,12 @@ class ComfyUI:
             step_seconds=step_seconds,
             load_seconds=load_seconds,
             pictures=pictures,
-            live_previews=live_previews,
+            live_previews=previews is True,
             vram=vram,
             tls=tls,
         )
+        if not isinstance(previews, bool):
+            switches["previews"] = previews
         self._mischief = Mischief(replace(hostility or Hostility(), **switches))
         self._observed = Observed()
         self._files = Files()
