@@ -139,6 +139,11 @@ def never_sent(error: BaseException) -> bool:
     return isinstance(error.__cause__, _NEVER_SENT)
 
 
+def was_too_slow(error: BaseException) -> bool:
+    """Whether the time for making a connection has passed: to begin again would double it."""
+    return isinstance(error.__cause__, httpx.ConnectTimeout)
+
+
 def is_nobody_there(error: BaseException) -> bool:
     """Whether nothing answers at the address: no more than a broken line or a gateway does.
 

@@ -23,27 +23,38 @@ def retrying(
     *,
     attempts: int = 3,
     patience_seconds: float = 60.0,
+    unless: Callable[[ImagenError], bool] = lambda _: False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """What `call` returns, called up to `attempts` times while its errors are retryable.
 
     The pauses grow and are jittered. Where an engine says how long to wait, it is that long, unless
-    that is longer than `patience_seconds`: then its error is raised at once.
+    that is longer than `patience_seconds`: then its error is raised at once, as is one for which
+    `unless` is true.
     """
+
+    def is_worth_it(error: BaseException) -> bool:
+        return (
+            isinstance(error, ImagenError)
+            and error.retryable
+            and not unless(error)
+            and (_told_pause(error) or 0.0) <= patience_seconds
+        )
+
     try:
         return call()
     except ImagenError as error:
-        if attempts <= 1 or not _is_worth_it(error, patience_seconds):
+        if attempts <= 1 or not is_worth_it(error):
             raise
         first = error
-    return _again(call, first, attempts, patience_seconds, sleep)
+    return _again(call, first, attempts, is_worth_it, sleep)
 
 
 def _again(
     call: Callable[[], T],
     first: ImagenError,
     attempts: int,
-    patience_seconds: float,
+    is_worth_it: Callable[[BaseException], bool],
     sleep: Callable[[float], None],
 ) -> T:
     import tenacity  # only ever needed after a failure
@@ -58,17 +69,11 @@ def _again(
     policy = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(attempts),
         wait=_pause,
-        retry=tenacity.retry_if_exception(lambda error: _is_worth_it(error, patience_seconds)),
+        retry=tenacity.retry_if_exception(is_worth_it),
         sleep=sleep,
         reraise=True,
     )
     return policy(next_call)
-
-
-def _is_worth_it(error: BaseException, patience_seconds: float) -> bool:
-    if not isinstance(error, ImagenError) or not error.retryable:
-        return False
-    return (_told_pause(error) or 0.0) <= patience_seconds
 
 
 def _told_pause(error: BaseException | None) -> float | None:

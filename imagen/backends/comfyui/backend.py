@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from imagen.backends.base import Adapter, Health
-from imagen.backends.comfyui.config import ComfyUIConfig
+from imagen.backends.comfyui.config import ComfyUIConfig, base
 from imagen.capabilities import settle
 from imagen.errors import BackendError, ImagenError, WorkflowError
 from imagen.graphs import bind, find
@@ -30,6 +32,11 @@ class ComfyUI:
         self._new_id = new_id
         self._client: Client | None = None
 
+    @property
+    def engine(self) -> str:
+        """The server: it has one memory, whatever workflows run there."""
+        return f"comfyui {base(self._config.url)}"
+
     @cached_property
     def workflow(self) -> Workflow:
         return find(self._config.workflow, self._config.workflow_dirs)
@@ -42,7 +49,7 @@ class ComfyUI:
         capabilities = self.capabilities()
         asked, receipt = settle(request, capabilities)
         values = _defaults(capabilities) | asked
-        graph = bind(self.workflow.graph, values)
+        graph = bind(self.workflow.graph, {name: _plain(value) for name, value in values.items()})
         _refuse_faults(self.workflow, graph)
         return Ticket(
             id=self._new_id(),
@@ -94,6 +101,13 @@ class ComfyUI:
 def _defaults(capabilities: Capabilities) -> dict[str, Any]:
     parameters = capabilities.parameters.items()
     return {name: known.default for name, known in parameters if known.default is not None}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: a graph holds no values of ours."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _refuse_faults(workflow: Workflow, graph: Mapping[str, Any]) -> None:

@@ -122,6 +122,8 @@ class Client:
         self.succeeded(self._send("POST", path, content=content, headers=_JSON, timeout=self._soon))
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        if self._http.is_closed:  # a thread that nobody waits for any more
+            raise BackendError("The backend was closed while it worked.")
         try:
             with http.translated(self.at):
                 return self._http.request(method, path, **kwargs)

@@ -50,7 +50,7 @@ class ComfyUIConfig(BackendConfig):
         None, description="The certificate of the authority behind the server's, in PEM."
     )
     connect_seconds: float = Field(
-        10.0, gt=0, le=600, description="How long reaching the server may take."
+        10.0, gt=0, le=600, description="How long a connection to the server may take."
     )
     idle_seconds: float = Field(
         3600.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from imagen.backends.comfyui.client import Client
     from imagen.backends.comfyui.events import Event
 
+# At its most talkative the library would write our credentials down.
+_LOGGER = logging.getLogger("imagen.websocket")
+_LOGGER.setLevel(logging.INFO)
 _HELLO = '{"type":"feature_flags","data":{"supports_preview_metadata":true}}'
 _CLOSE_SECONDS = 1.0
 _PING_SECONDS = 20.0
@@ -115,6 +119,7 @@ class Listener:
             # Everything is read as it comes, however slow we are: a reader that stops blocks the
             # server's other clients.
             max_queue=None,
+            logger=_LOGGER,
             create_connection=_Connection,
             **proxy,
         )

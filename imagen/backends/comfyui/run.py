@@ -24,14 +24,16 @@ from imagen.result import Result
 from imagen.ticket import new_id
 
 if TYPE_CHECKING:
+    from imagen.backends.comfyui.answers import Entry
     from imagen.backends.comfyui.client import Client
     from imagen.backends.comfyui.config import ComfyUIConfig
     from imagen.graphs import Manifest
     from imagen.result import Facts, OnProgress, Output
     from imagen.ticket import Ticket
 
-_HISTORY_LOOKS = 5
-_HISTORY_PAUSE = 0.05
+_HISTORY_PAUSES = (0.05, 0.1, 0.2, 0.4)
+_LONG_RUN_SECONDS = 1.0
+"""After a run as long as this nobody notices one more question."""
 _STATS_SECONDS = 1.0
 _SETTLING_SECONDS = 2.0
 
@@ -64,6 +66,8 @@ class Run:
         finally:
             self._listener.close()
         ended = time.monotonic()
+        if ended - began >= _LONG_RUN_SECONDS:
+            self._stats = Background(self._client.stats)
         self._complete(record, taken.prompt_id)
         outputs = self._fetched(record, (*taken.warnings, *self._blocked(record)))
         times = Times(submitted=began, ended=ended, fetched=time.monotonic())
@@ -133,14 +137,19 @@ class Run:
 
     def _complete(self, record: Record, prompt_id: str) -> None:
         """Ask the history for what the websocket didn't tell; it is written a moment later."""
-        for _ in range(_HISTORY_LOOKS):
-            if record.is_whole() or record.broken or record.interrupted:
-                return
+        if record.is_whole() or record.broken or record.interrupted:
+            return
+        entry = meanwhile(partial(self._entry, prompt_id), self._telling.fetching)
+        if entry is not None:
+            record.adopt(entry)
+
+    def _entry(self, prompt_id: str) -> Entry | None:
+        for pause in _HISTORY_PAUSES:
             entry = retrying(partial(self._client.history, prompt_id))
             if entry is not None:
-                record.adopt(entry)
-                return
-            time.sleep(_HISTORY_PAUSE)
+                return entry
+            time.sleep(pause)
+        return None
 
     def _fetched(self, record: Record, reasons: tuple[str, ...]) -> tuple[Output, ...]:
         """Everything the job gave; raises Failed where that is nothing."""
@@ -181,7 +190,8 @@ class Run:
         )
 
     def _known_stats(self) -> Stats:
+        """What was asked for this run; of an earlier answer, what does not change."""
         if self._stats is not None and self._stats.ready(_STATS_SECONDS):
             with suppress(BackendError):
                 return self._stats.result()
-        return self._client.known or Stats()
+        return (self._client.known or Stats())._replace(vram_used_bytes=None)

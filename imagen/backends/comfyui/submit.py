@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui import answers, errors
 from imagen.backends.comfyui.look import look
-from imagen.backends.http import never_sent
+from imagen.backends.http import never_sent, was_too_slow
 from imagen.backends.retry import retrying
 from imagen.errors import BackendError, Cancelled, Lost, RateLimited, Unavailable
 from imagen.graphs.tokens import inputs_of
@@ -58,7 +58,7 @@ class Submission:
             self._listener.open(fresh.pop() if fresh else "")
             return self._once(prompt_id)
 
-        return retrying(once, sleep=self._pause)
+        return retrying(once, unless=was_too_slow, sleep=self._pause)
 
     def _once(self, prompt_id: str) -> Taken:
         if self._given_up.is_set():

@@ -1,0 +1,88 @@
+"""`prepare` binds the workflow and finds its faults, and reaches no server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from comfyui_lab import ASKED, SAMPLED, opened
+
+from imagen.backends import validated
+from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
+from imagen.errors import RequestError, WorkflowError
+from imagen.request import Lora
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def _graph(**inputs: Any) -> dict[str, Any]:
+    saved = {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}}
+    return {"1": {"class_type": "EmptyImage", "inputs": inputs}, "9": saved}
+
+
+def test_the_ticket_holds_the_bound_graph_and_every_value_used() -> None:
+    """Enough to make the picture again; defaults included."""
+    config = validated("lab", {"url": NOWHERE, "workflow": "sd15"}, ComfyUIConfig)
+    ticket = ComfyUI(config, new_id=lambda: "an-id").prepare(ASKED.with_values({"cfg": None}))
+    sampler = next(n for n in ticket.payload.values() if n["class_type"] == "KSampler")
+    assert (ticket.id, ticket.backend, ticket.submitted) == ("an-id", "lab", False)
+    assert (sampler["inputs"]["seed"], sampler["inputs"]["steps"]) == (7, 3)
+    assert ticket.request.cfg == sampler["inputs"]["cfg"]
+    assert ticket.request.seed == 7
+
+
+def test_the_configuration_gives_other_defaults() -> None:
+    """And the request goes before them."""
+    backend = opened(NOWHERE, SAMPLED, parameters={"steps": 9, "cfg": 4.0})
+    ticket = backend.prepare(ASKED.with_values({"cfg": None}))
+    assert (ticket.request.steps, ticket.request.cfg) == (3, 4.0)
+
+
+def test_a_parameter_that_the_workflow_has_not_is_named() -> None:
+    """With the nearest that it has."""
+    backend = opened(NOWHERE, parameters={"stepps": 9})
+    with pytest.raises(WorkflowError, match="Did you mean 'steps'"):
+        backend.prepare(ASKED)
+
+
+@pytest.mark.parametrize(
+    ("graph", "sentence"),
+    [
+        pytest.param(_graph(width=["9", 0]), "is made from itself", id="a cycle"),
+        pytest.param(_graph(width=["7", 0]), "links to node '7'", id="a link to nowhere"),
+        pytest.param(_graph(width="$<sparkle>"), "'sparkle' has no value", id="a token"),
+        pytest.param({}, "has no nodes", id="nothing"),
+    ],
+)
+def test_a_graph_that_cannot_run_is_refused(graph: dict[str, Any], sentence: str) -> None:
+    """Before anything is sent."""
+    with pytest.raises(WorkflowError, match=sentence):
+        opened(NOWHERE, graph).prepare(ASKED)
+
+
+def test_an_output_node_of_an_unknown_class_is_left_to_the_server() -> None:
+    """Only it knows which nodes give something away."""
+    graph = _graph(width=8)
+    graph["9"]["class_type"] = "MyOwnSink"
+    assert opened(NOWHERE, graph).prepare(ASKED).payload["9"]["class_type"] == "MyOwnSink"
+
+
+def test_a_value_of_another_type_is_refused() -> None:
+    """By its name."""
+    with pytest.raises(RequestError, match="prompt"):
+        opened(NOWHERE).prepare(ASKED.model_copy(update={"prompt": 7}))
+
+
+def test_a_list_of_values_becomes_json() -> None:
+    """A graph that takes low-rank adapters gets them as its node wants them."""
+    request = ASKED.with_values({"loras": (Lora(name="ink.safetensors", strength=0.5),)})
+    ticket = opened(NOWHERE, _graph(stack="$<loras>")).prepare(request)
+    assert ticket.payload["1"]["inputs"]["stack"] == {
+        "__value__": [{"name": "ink.safetensors", "strength": 0.5}]
+    }
+
+
+def test_backends_on_one_server_are_one_engine() -> None:
+    """They share its memory."""
+    assert opened("http://studio:8188/").engine == opened("http://studio:8188").engine
+    assert opened("http://studio:8188").engine != opened("http://attic:8188").engine
