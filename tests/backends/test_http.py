@@ -100,6 +100,12 @@ def test_a_certificate_that_is_not_trusted_names_ca_file() -> None:
     assert "`ca_file`" in caught.value.remedy
 
 
+def test_a_connection_that_took_too_long_is_told_from_one_that_was_refused() -> None:
+    """To try the one again would double a deadline."""
+    assert http.was_too_slow(_raised(httpx.ConnectTimeout("")))
+    assert not http.was_too_slow(_raised(httpx.ConnectError("")))
+
+
 def test_other_exceptions_pass() -> None:
     """A mistake of ours stays visible."""
     with pytest.raises(KeyError), http.translated(AT):

@@ -91,6 +91,13 @@ def test_it_does_not_wait_an_hour() -> None:
     assert slept == []
 
 
+def test_the_caller_may_know_better() -> None:
+    """What it excepts comes out at once."""
+    with pytest.raises(Unavailable) as caught:
+        retrying(_after(GONE), unless=lambda error: error is GONE, sleep=lambda _: None)
+    assert caught.value is GONE
+
+
 def test_one_attempt_is_no_retry() -> None:
     """The same error, at once."""
     with pytest.raises(ImagenError) as caught:

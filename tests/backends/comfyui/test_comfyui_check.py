@@ -103,11 +103,12 @@ def test_memory_is_freed_on_request() -> None:
 
 def test_a_server_is_asked_which_workflows_it_can_run() -> None:
     """A block for each, under the workflow's name; every one of them is bundled."""
-    with ComfyUI() as server:
+    with ComfyUI(missing_models=[MODEL]) as server:
         blocks = _detect()(server.url)
-        assert set(blocks) <= {workflow.name for workflow in listing()}
-        assert {block["url"] for block in blocks.values()} <= {server.url}
-    assert all(block["workflow"] == name for name, block in blocks.items())
+        assert blocks["sdxl"] == {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
+    assert set(blocks) < {workflow.name for workflow in listing()}
+    assert "sd15" not in blocks
+    assert "flux2-klein" not in blocks  # that server is too old for it
 
 
 def test_where_nobody_is_there_is_nothing_to_detect() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from contextlib import closing, contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from comfyui_lab import ASKED, collected, opened
+from comfyui_lab import ASKED, collected, opened, paths
 
 from imagen.errors import BackendError, Lost, Rejected, Unavailable
 from imagen.result import ignore
@@ -100,6 +101,40 @@ def test_a_question_that_is_refused_in_between_costs_no_job(status: int) -> None
     with ComfyUI(silent=True, step_seconds=0.05, http_errors=(busy,)) as server:
         assert len(collected(server).images) == 1
         assert len(server.prompts) == 1
+
+
+def test_a_server_that_takes_no_large_request_says_how_to_change_that() -> None:
+    """A prompt may be long, and a proxy narrow."""
+    narrow = Refusal(status=413, path="/prompt", times=9)
+    with ComfyUI(http_errors=(narrow,)) as server, pytest.raises(Rejected) as caught:
+        collected(server)
+    assert "as large as this one" in caught.value.message
+    assert "--max-upload-size" in caught.value.remedy
+
+
+def test_a_credential_is_written_into_no_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However much is logged."""
+    monkeypatch.setenv("TOKEN", "hunter2secret")
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.WARNING, logger="websockets.server")  # the simulator's
+    with ComfyUI(credential="Bearer hunter2secret") as server:
+        collected(server, bearer_env="TOKEN")
+    assert caplog.text != ""
+    assert "hunter2secret" not in caplog.text
+
+
+def test_a_long_run_tells_the_memory_that_it_needed() -> None:
+    """A short one is not delayed for it."""
+    with ComfyUI(step_seconds=0.4) as server, closing(opened(server.url)) as backend:
+        first = backend.collect(backend.prepare(ASKED), ignore)
+        again = backend.collect(backend.prepare(ASKED), ignore)
+        asked = [path for path in paths(server) if path == "/system_stats"]
+    assert first.facts.engine["vram_used_bytes"] == 4 << 30
+    assert "vram_used_bytes" not in again.facts.engine
+    assert again.facts.engine["server_version"] == "0.3.64"
+    assert len(asked) == 2
 
 
 def test_a_file_for_ca_file_that_is_not_there_is_said_by_check() -> None:
