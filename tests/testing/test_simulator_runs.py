@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from simulator_client import Plain, client, flat, listen, node, sampled
+from simulator_client import Plain, client, flat, line, listen, node, sampled
 
 from imagen.testing.comfyui import BLOCKED, OUT_OF_MEMORY, ComfyUI, Fault
 
@@ -243,6 +243,33 @@ def test_a_prompt_of_nobody_shows_its_progress_to_all(plain: Plain) -> None:
             "progress_state",
             "status",
         ]
+
+
+def test_the_interrupt_of_a_prompt_of_nobody_is_told_to_all() -> None:
+    with ComfyUI(step_seconds=0.02) as server, client(server) as plain, plain.socket() as ours:
+        plain.submit(sampled(steps=200), client_id=None)
+        listen(ours, "progress 3 1/200")
+        plain.http.post("/interrupt")
+        assert "execution_interrupted" in [line(frame) for frame in listen(ours, "status 0")]
+
+
+def test_a_node_that_cannot_do_its_work_fails_the_run(plain: Plain) -> None:
+    plain.server.upload(b"no picture", "note.txt")
+    graph = {**flat(), "1": node("LoadImage", image="note.txt")}
+    heard = plain.run(graph)
+    assert heard.data("execution_error")[0]["exception_type"] == "UnidentifiedImageError"
+    assert plain.run(flat()).lines == _SIMPLE
+
+
+def test_a_saving_class_of_ones_own_catalogue_saves() -> None:
+    inputs = {"required": {"images": ["IMAGE"]}}
+    catalogue = {
+        "EmptyImage": {"input": {}, "output": ["IMAGE"], "output_node": False},
+        "MySaver": {"input": inputs, "output": [], "output_node": True},
+    }
+    graph = {**flat(), "9": node("MySaver", images=["1", 0])}
+    with ComfyUI(catalogue=catalogue) as server, client(server) as plain:
+        assert plain.run(graph).images[0]["type"] == "output"
 
 
 def _kind(frame: str | bytes) -> str:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 from simulator_client import FLAGS, client, flat, line, listen, sampled
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import connect
 
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
+
+_HANDSHAKE = (
+    b"GET /ws?clientId=me HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 def nothing(websocket: ClientConnection) -> bool:
@@ -53,6 +61,23 @@ def test_the_end_of_the_first_socket_deafens_the_second() -> None:
         second.recv(timeout=5)
         plain.ended(plain.submit(flat()))
         assert nothing(second)
+
+
+@pytest.mark.parametrize("path", ["/ws", "/api/ws"])
+def test_a_socket_has_two_paths(path: str) -> None:
+    with ComfyUI() as server, connect(server.url.replace("http", "ws") + path, proxy=None) as ours:
+        assert line(ours.recv(timeout=5)) == "status 0"
+
+
+def test_who_does_not_read_does_not_keep_the_server_from_ending() -> None:
+    with ComfyUI(huge_frame=True) as server, client(server) as plain:
+        port = int(server.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(_HANDSHAKE)
+            connection.recv(1)
+            plain.submit(flat())
+            assert plain.running()
+            server.stop()
 
 
 def test_flags_are_answered_and_only_the_first_message_counts() -> None:

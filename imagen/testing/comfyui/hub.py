@@ -24,14 +24,14 @@ class Hub:
 
     def enter(self, socket: WebSocket, remaining: int, *, first: bool, running: str | None) -> None:
         """Register a socket, and greet it; a client that returns hears where its run is."""
-        with self._lock:
+        with self._lock:  # nothing may come before the greeting
             self._sockets[socket.sid] = socket
-        socket.deaf = self._mischief.now.silent
-        self._to(socket, "greeting", frames.status(remaining, socket.sid))
-        if self._mischief.now.deaf_after_reconnect and not first:
-            socket.deaf = True
-        if running is not None:
-            self._to(socket, "executing", frames.text("executing", {"node": running}))
+            socket.deaf = self._mischief.now.silent
+            self._to(socket, "greeting", frames.status(remaining, socket.sid))
+            if self._mischief.now.deaf_after_reconnect and not first:
+                socket.deaf = True
+            if running is not None:
+                self._to(socket, "executing", frames.text("executing", {"node": running}))
 
     def leave(self, socket: WebSocket) -> None:
         """Forget a client id, even where another socket has taken it over: a fault of ComfyUI."""

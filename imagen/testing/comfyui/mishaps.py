@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from imagen.testing.comfyui import pictures
@@ -10,7 +11,7 @@ from imagen.testing.comfyui.hostility import Fault
 from imagen.testing.comfyui.world import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from imagen.testing.comfyui.graph import Graph
     from imagen.testing.comfyui.world import World
@@ -54,6 +55,16 @@ def at(node: str, graph: Graph, fresh: Sequence[str], fault: Fault | None) -> Fa
         message = f"'{kind}' object has no attribute 'shape'"
         return Fault(exception="AttributeError", message=message)
     return None
+
+
+@contextmanager
+def of_node(node: str) -> Iterator[None]:
+    """Whatever goes wrong in a node fails the run, and no more than that."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
+        fault = Fault(exception=type(error).__name__, message=str(error))
+        raise Failed(node, fault) from error
 
 
 def _place(fault: Fault, graph: Graph, fresh: Sequence[str]) -> str:

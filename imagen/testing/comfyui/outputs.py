@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from imagen.testing.comfyui.jobs import Job
     from imagen.testing.comfyui.world import World
 
-_SAVERS = {"SaveImage": "output", "PreviewImage": "temp"}
+_FOLDERS = {"PreviewImage": "temp"}
 _STREAMER = "SaveImageWebsocket"
 _EVIL = "../../evil\x1b[31m\r\n\t\u202e"
 
@@ -31,7 +31,7 @@ class Outputs:
 
     def make(self, node: str) -> dict[str, Any] | None:
         """Run a node; what it gives to the client, or None where it gives nothing."""
-        folder = _SAVERS.get(self._job.graph[node]["class_type"])
+        folder = self._folder(node)
         if folder is None or self._world.hostility.empty_success:
             return None
         made = self._pictures(node)
@@ -62,6 +62,12 @@ class Outputs:
             return []
         look = self._world.setup.pictures
         return [pictures.png(picture, {}, look) for picture in self._pictures(node)]
+
+    def _folder(self, node: str) -> str | None:
+        """Where a node saves: classes that only the user's catalogue has save like SaveImage."""
+        kind = self._job.graph[node]["class_type"]
+        saves = node in self._job.outputs and "images" in inputs(self._job.graph, node)
+        return None if kind == _STREAMER or not saves else _FOLDERS.get(kind, "output")
 
     def _pictures(self, node: str) -> list[Image.Image]:
         source = branch(self._job.graph, node, "images") or node

@@ -107,11 +107,12 @@ class Run:
         steps: float = 1.0
         if pictures.is_sampler(self._job.graph, node):
             steps = self._sample(node)
-        found = None if fault else self._outputs.make(node)
         if fault:
             self._tell("execution_error", mishaps.blocked(node, self._job.graph, self._executed))
+        with mishaps.of_node(node):
+            found = None if fault else self._outputs.make(node)
+            streamed = self._outputs.streamed(node)
         self._world.jobs.cache[self._signatures[node]] = found
-        streamed = self._outputs.streamed(node)
         for index, data in enumerate(streamed):
             self._progress(node, index, len(streamed), data)
         if found is not None:
