@@ -117,8 +117,8 @@ def test_a_credential_is_written_into_no_log(
 ) -> None:
     """However much is logged."""
     monkeypatch.setenv("TOKEN", "hunter2secret")
-    caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.WARNING, logger="websockets.server")  # the simulator's
+    caplog.set_level(logging.DEBUG)
     with ComfyUI(credential="Bearer hunter2secret") as server:
         collected(server, bearer_env="TOKEN")
     assert caplog.text != ""
