@@ -44,6 +44,7 @@ def test_what_is_no_prompt_breaks_the_server(plain: Plain, body: str) -> None:
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.text == "500 Internal Server Error\n\nServer got itself in trouble"
+    assert plain.http.get("/prompt").status_code == 200
 
 
 @pytest.mark.parametrize("body", ["[]", '{"client_id": "me"}'])

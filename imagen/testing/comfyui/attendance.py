@@ -47,7 +47,7 @@ def _served(world: World, connection: socket.socket, stream: Stream, request: Re
         reset(connection)
         return False
     stream.send(answer, head_only=request.method == "HEAD")
-    return request.keeps_alive and not answer.missing and answer.status != 500
+    return request.keeps_alive and not answer.is_last
 
 
 def _inner_path(world: World, path: str) -> str | None:

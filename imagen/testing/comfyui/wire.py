@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -64,6 +64,11 @@ class Answer:
     cut: bool = False
     """The connection is cut instead of answering."""
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the connection ends with it."""
+        return self.cut or self.missing > 0 or self.headers.get("Connection") == "close"
+
 
 CUT = Answer(cut=True)
 EMPTY = Answer()
@@ -78,8 +83,9 @@ def as_text(words: str, status: int) -> Answer:
 
 
 def broken() -> Answer:
-    """What ComfyUI answers where it broke: not JSON."""
-    return as_text("500 Internal Server Error\n\nServer got itself in trouble", 500)
+    """What ComfyUI answers where it broke: not JSON; it closes the connection, and says so."""
+    words = "500 Internal Server Error\n\nServer got itself in trouble"
+    return replace(as_text(words, 500), headers={"Connection": "close"})
 
 
 class Stream:
