@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,7 +22,16 @@ Task = Literal[
 ]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Side = Annotated[int, Field(ge=16, le=LARGEST_SIDE)]
+_SIZE = re.compile(r"(\d{1,6})\s*[x×X*]\s*(\d{1,6})")
 Unit = Annotated[float, Field(ge=0, le=1)]
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """`1024x768` as (1024, 768); raises RequestError for what is no size."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise RequestError(f"{text!r} is not a size. Write it as 1024x768.")
+    return int(match[1]), int(match[2])
 
 
 class _Value(BaseModel):

@@ -38,6 +38,10 @@ class Backend(Protocol):
     go. Once the engine has the work, `collect` tells `Progress(stage="submitted", ticket=…)`.
     """
 
+    @property
+    def engine(self) -> str:
+        """Which engine this is, in any words: backends of one engine share its memory."""
+
     def capabilities(self) -> Capabilities: ...
     def check(self) -> Health: ...
     def prepare(self, request: Request) -> Ticket: ...

@@ -74,6 +74,10 @@ class Mock:
     def __init__(self, config: MockConfig) -> None:
         self._config = config
 
+    @property
+    def engine(self) -> str:
+        return "mock"
+
     def capabilities(self) -> Capabilities:
         return _CAPABILITIES
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from functools import wraps
 from pathlib import Path
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.request import Request
 
-_SIZE = re.compile(r"(\d+)\s*[x×X*]\s*(\d+)")
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
@@ -82,23 +80,15 @@ _TAKEN = ("prompt", "size", "assignments", *_FIELDS)
 
 
 def _request(values: dict[str, Any]) -> Request:
-    from imagen.request import Request
+    from imagen.request import Request, read_size
 
     asked = {name: values[name] for name in _FIELDS if values[name] is not None}
     if values["size"] is not None:
-        asked["width"], asked["height"] = size(values["size"])
+        asked["width"], asked["height"] = read_size(values["size"])
     request = Request.of(asked | {"prompt": prompt_text(values["prompt"])})
     if not values["assignments"]:
         return request
     return request.with_values(dict(assignment(text) for text in values["assignments"]))
-
-
-def size(text: str) -> tuple[int, int]:
-    """`1024x768` as (1024, 768); raises RequestError for what is no size."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise RequestError(f"--size {text!r} is not a size. Write it as 1024x768.")
-    return int(match[1]), int(match[2])
 
 
 def assignment(text: str) -> tuple[str, Any]:

@@ -8,25 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imagen.cli.options import assignment, prompt_text, scalar, size
+from imagen.cli.options import assignment, prompt_text, scalar
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.mark.parametrize(
-    ("text", "read"),
-    [("1024x768", (1024, 768)), ("64X64", (64, 64)), (" 512 × 512 ", (512, 512))],
-)
-def test_a_size_is_width_and_height(text: str, read: tuple[int, int]) -> None:
-    assert size(text) == read
-
-
-@pytest.mark.parametrize("text", ["1024", "axb", "-5x5", "10x", "10x10x10", ""])
-def test_what_is_no_size_is_said_so(text: str) -> None:
-    with pytest.raises(RequestError, match=r"is not a size. Write it as 1024x768\."):
-        size(text)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imagen.errors import RequestError
-from imagen.request import Control, Lora, Request, Upscale
+from imagen.request import Control, Lora, Request, Upscale, read_size
 
 _NASTY = "quotes \" ' \\ lines\nand\ttabs, 猫 🎨 שלום \x01 $<seed> ${seed} {prompt}"
 
@@ -87,3 +87,17 @@ def test_the_task_follows_from_what_is_given(request_: Request, task: str) -> No
 def test_values_of_no_field_go_to_extra() -> None:
     request = Request(prompt="a", extra={"unet": "x"}).with_values({"steps": 4, "shift": 1.5})
     assert request == Request(prompt="a", steps=4, extra={"unet": "x", "shift": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [("1024x768", (1024, 768)), ("64X64", (64, 64)), (" 512 × 512 ", (512, 512))],
+)
+def test_a_size_is_width_and_height(text: str, read: tuple[int, int]) -> None:
+    assert read_size(text) == read
+
+
+@pytest.mark.parametrize("text", ["1024", "axb", "-5x5", "10x", "10x10x10", ""])
+def test_what_is_no_size_is_said_so(text: str) -> None:
+    with pytest.raises(RequestError, match=r"is not a size. Write it as 1024x768\."):
+        read_size(text)

@@ -1,0 +1,145 @@
+"""imagen compare: put one prompt to several backends."""
+
+from __future__ import annotations
+
+import csv
+import json
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.options import (
+    config_option,
+    json_option,
+    quiet_option,
+    request_options,
+    scalar,
+    settings_for,
+    strict_option,
+)
+from imagen.errors import RequestError
+from imagen.text import one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imagen.comparison import Axis, Cell, Comparison
+    from imagen.config import Settings
+    from imagen.request import Request
+
+
+@click.command()
+@request_options
+@click.option("--models", "-m", required=True, metavar="A,B,…", help="The backends, in order.")
+@click.option(
+    "--vary",
+    metavar="NAME=V1,V2,…",
+    help='A second axis: any parameter, such as steps=4,8 or prompt="a cat, asleep",a dog.',
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder; run again with the same one, only what is missing is made.",
+)
+@strict_option
+@json_option
+@quiet_option
+@config_option
+def compare(
+    request: Request,
+    models: str,
+    vary: str | None,
+    output: Path | None,
+    strict: bool,
+    as_json: bool,
+    quiet: bool,
+    config_path: Path | None,
+) -> int:
+    """Put one prompt to several backends.
+
+    The backends work one after another, with the same seed. A backend that fails is a cell of the
+    sheet that says why, and the exit code is 4. Run again, only what is missing or failed is made.
+    """
+    from imagen.cli.progress import shown
+    from imagen.comparison import compare as run
+
+    settings = settings_for(config_path)
+    axis = axis_of(vary) if vary else None
+    folder = output or _usual_folder(settings, request, axis)
+    comparison = run(
+        request,
+        names_of(models),
+        settings,
+        folder=folder,
+        vary=axis,
+        strict=strict,
+        watch=partial(shown, quiet=quiet),
+    )
+    tell(comparison, folder, as_json=as_json)
+    return 4 if comparison.failed else 0
+
+
+def names_of(models: str) -> list[str]:
+    """`a, b` as ["a", "b"]; raises RequestError where there is none."""
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    if not names:
+        raise RequestError("--models names no backend. Write them as --models a,b,c.")
+    return names
+
+
+def axis_of(text: str) -> Axis:
+    """`steps=4,8` as an axis. A value with a comma stands in double quotes.
+
+    Raises RequestError for what is no axis.
+    """
+    from imagen.comparison import Axis
+
+    name, equals, values = text.partition("=")
+    read = next(csv.reader([values], skipinitialspace=True), [])
+    if not equals or not name.strip() or not read:
+        raise RequestError(f"--vary {text!r} is no axis. Write it as name=value1,value2.")
+    texts = name.strip() in ("prompt", "negative", "size", "sampler", "scheduler", "style")
+    found = [value if texts else scalar(value.strip()) for value in read]
+    return Axis(name=name.strip(), values=tuple({repr(value): value for value in found}.values()))
+
+
+def _usual_folder(settings: Settings, request: Request, axis: Axis | None) -> Path:
+    """The same folder for the same request, so that running again goes on with it."""
+    from imagen.outputs.naming import slug
+
+    whole = request.model_dump_json() + (axis.name if axis else "")
+    digest = sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return settings.output.directory / f"compare-{slug(request.prompt)}-{digest}"
+
+
+def tell(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
+    """A line for each cell, and where the sheet is; or compare.json and the folder as JSON."""
+    from imagen.comparison.contact import NAME
+
+    sheet = folder / NAME
+    if as_json:
+        whole: dict[str, Any] = comparison.model_dump(mode="json")
+        click.echo(json.dumps(whole | {"folder": str(folder), "sheet": str(sheet)}, indent=2))
+        return
+    for line in _lines(comparison, folder):
+        click.echo(printable(line), err=True)
+    click.echo(str(sheet))
+
+
+def _lines(comparison: Comparison, folder: Path) -> Iterator[str]:
+    axis = comparison.vary
+    for cell in comparison.cells:
+        at = "" if axis is None else f", {axis.name} {one_line(str(cell.value), limit=40)}"
+        yield f"{cell.model}{at}: {_outcome(cell, folder)}"
+
+
+def _outcome(cell: Cell, folder: Path) -> str:
+    if cell.error is not None:
+        return f"failed: {one_line(cell.error.message)}"
+    seconds = "" if cell.seconds is None else f", {cell.seconds:.1f} s"
+    return ", ".join(str(folder / file.path) for file in cell.files) + seconds

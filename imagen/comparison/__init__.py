@@ -1,0 +1,6 @@
+"""The door to comparisons: one request to several backends, one sheet of what they made."""
+
+from imagen.comparison.loop import compare
+from imagen.comparison.record import Axis, Cell, Comparison, Failure, File
+
+__all__ = ["Axis", "Cell", "Comparison", "Failure", "File", "compare"]

@@ -1,0 +1,87 @@
+"""The contact sheet of a comparison: what is written on it, and in which order."""
+
+from __future__ import annotations
+
+from math import ceil, sqrt
+from typing import TYPE_CHECKING, Any
+
+from imagen.comparison.layout import Cell as Shown
+from imagen.comparison.sheet import render
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imagen.comparison.record import Cell, Comparison
+
+NAME = "contact-sheet.png"
+_IN_A_ROW = 4
+
+
+def write_sheet(comparison: Comparison, folder: Path, *, note: str = "") -> Path:
+    """Write the sheet of all that is there so far; raises OutputError where it can't be."""
+    path = folder / NAME
+    shown = [
+        _shown(comparison, comparison.cell(model, value), model, value, folder)
+        for value in comparison.values
+        for model in comparison.models
+    ]
+    render(
+        shown,
+        path,
+        title=comparison.request.prompt,
+        note=" · ".join(part for part in (note, *_notes(comparison)) if part),
+        columns=columns(comparison),
+    )
+    return path
+
+
+def columns(comparison: Comparison) -> int:
+    """A column for each model where there is an axis, else about as many as rows."""
+    count = len(comparison.models)
+    if comparison.vary is not None or count <= _IN_A_ROW:
+        return count
+    return ceil(sqrt(count))
+
+
+def _notes(comparison: Comparison) -> tuple[str, ...]:
+    request = comparison.request
+    return (f"negative: {request.negative}" if request.negative else "", f"seed {request.seed}")
+
+
+def _shown(
+    comparison: Comparison, cell: Cell | None, model: str, value: Any, folder: Path
+) -> Shown:
+    axis = comparison.vary
+    at_prompt = axis is not None and axis.name == "prompt"
+    at = f", {axis.name} {one_line(str(value))}" if axis is not None and not at_prompt else ""
+    error = "" if cell is None or cell.error is None else cell.error.message
+    return Shown(
+        title=f"{model}{at}",
+        details=_details(cell),
+        text=str(value) if at_prompt else "",
+        remark=_remark(cell),
+        picture=folder / cell.files[0].path if cell is not None and cell.files else None,
+        error=error,
+    )
+
+
+def _details(cell: Cell | None) -> str:
+    if cell is None:
+        return "not made yet"
+    cost = "" if cell.cost_usd is None else f"${cell.cost_usd:.4g}"
+    seconds = "" if cell.seconds is None else f"{cell.seconds:.1f} s"
+    seed = "" if cell.seed is None else f"seed {cell.seed}"
+    return " · ".join(part for part in (seed, seconds, cost) if part)
+
+
+def _remark(cell: Cell | None) -> str:
+    """What was not as it was asked for."""
+    if cell is None:
+        return ""
+    others = f"the first of {len(cell.files)}" if len(cell.files) > 1 else ""
+    fates = cell.receipt.items()
+    unlike = [
+        f"{name} {fate.outcome}" for name, fate in fates if fate.outcome in ("clamped", "dropped")
+    ]
+    return " · ".join(part for part in (others, *unlike) if part)

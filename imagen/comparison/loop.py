@@ -1,0 +1,221 @@
+"""One request, put to one backend after another; what is there already is not made again."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import asdict
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from imagen.backends import BUILT_IN
+from imagen.comparison.contact import write_sheet
+from imagen.comparison.record import Axis, Cell, Comparison, Failure, File, begun, write
+from imagen.errors import Cancelled, ImagenError, RequestError, UnknownBackend
+from imagen.request import read_size
+from imagen.resolve import draw_seed
+from imagen.result import OnProgress, ignore
+from imagen.spine import make, open_named, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from imagen.backends import Backend
+    from imagen.config import Settings
+    from imagen.request import Request
+    from imagen.spine import Made
+    from imagen.ticket import Ticket
+
+    Watch = Callable[[str], AbstractContextManager[OnProgress]]
+
+
+def unseen(label: str) -> AbstractContextManager[OnProgress]:  # noqa: ARG001
+    """A `watch` that shows nothing."""
+    return nullcontext(ignore)
+
+
+def compare(
+    request: Request,
+    models: Sequence[str],
+    settings: Settings,
+    *,
+    folder: Path,
+    vary: Axis | None = None,
+    strict: bool = False,
+    watch: Watch = unseen,
+    note: str = "",
+    draw: Callable[[], int] = draw_seed,
+) -> Comparison:
+    """Put one request to each of these backends in turn, and keep all that comes of it in `folder`.
+
+    All cells share one seed, drawn once. A backend that fails is a cell with an error. Run again
+    with the same folder, only what is missing or failed is made. `watch` is given a cell's label
+    and gives the callback for its progress; `note` stands on the sheet.
+
+    Raises UnknownBackend before anything is made, RequestError where the folder holds another
+    comparison, OutputError where it can't be written, and Cancelled with all that was made kept.
+    """
+    names = tuple(dict.fromkeys(models))
+    _refuse_unknown(names, settings)
+    comparison = begun(folder, request, names, vary)
+    if comparison.request.seed is None:
+        shared = comparison.request.with_values({"seed": draw()})
+        comparison = comparison.model_copy(update={"request": shared})
+    loop = _Loop(comparison, settings, folder, strict=strict, watch=watch)
+    try:
+        loop.run(names, vary.values if vary else (None,))
+    finally:
+        write_sheet(loop.comparison, folder, note=note)
+    return loop.comparison
+
+
+def _refuse_unknown(names: Iterable[str], settings: Settings) -> None:
+    known = {*settings.backends, *(name for name in BUILT_IN if name == "mock")}
+    for name in names:
+        if name not in known:
+            raise UnknownBackend(name, known)
+
+
+class _Loop:
+    """The cells of one run, model by model."""
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        settings: Settings,
+        folder: Path,
+        *,
+        strict: bool,
+        watch: Watch,
+    ) -> None:
+        self.comparison = comparison
+        self._settings = settings
+        self._folder = folder
+        self._strict = strict
+        self._watch = watch
+        self._at_work: Backend | None = None
+
+    def run(self, models: Sequence[str], values: Sequence[Any]) -> None:
+        write(self.comparison, self._folder)
+        with ExitStack() as engines:
+            for model in models:
+                self._column(model, values, engines)
+
+    def _column(self, model: str, values: Sequence[Any], engines: ExitStack) -> None:
+        try:
+            engine = engines.enter_context(closing(open_named(model, self._settings)))
+        except ImagenError as error:
+            for value in values:
+                self._keep(_failed(model, value, "", error))
+            return
+        for value in values:
+            self._cell(engine, model, value)
+
+    def _cell(self, engine: Backend, model: str, value: Any) -> None:
+        key = ""
+        try:
+            asked = varied(self.comparison.request, self.comparison.vary, value)
+            tickets = prepare(engine, asked, self._settings, strict=self._strict)
+            key = self._key(model, tickets)
+            there = self.comparison.cell(model, value)
+            if there is not None and there.is_done(key, self._folder):
+                return
+            self._keep(self._made(engine, model, value, key, tickets, asked))
+        except Cancelled:
+            raise
+        except ImagenError as error:
+            self._keep(_failed(model, value, key, error))
+
+    def _made(
+        self,
+        engine: Backend,
+        model: str,
+        value: Any,
+        key: str,
+        tickets: Sequence[Ticket],
+        asked: Request,
+    ) -> Cell:
+        self._make_room(engine)
+        began = time.monotonic()
+        settings = self._settings_of(value)
+        with self._watch(self._label(model, value)) as on_progress:
+            made = [make(engine, ticket, asked, settings, on_progress) for ticket in tickets]
+        cell = Cell(model=model, value=value, key=key, seconds=time.monotonic() - began)
+        return _with_facts(cell, made, self._folder)
+
+    def _make_room(self, engine: Backend) -> None:
+        """One GPU: before another engine works, the last one gives its memory back."""
+        if self._at_work is not None and self._at_work.engine != engine.engine:
+            self._at_work.free()
+        self._at_work = engine
+
+    def _keep(self, cell: Cell) -> None:
+        self.comparison = self.comparison.with_cell(cell)
+        write(self.comparison, self._folder)
+
+    def _key(self, model: str, tickets: Sequence[Ticket]) -> str:
+        kind = self._settings.backends.get(model, {}).get("type", model)
+        whole = [kind, *([t.request.model_dump(mode="json"), t.payload] for t in tickets)]
+        return sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+    def _settings_of(self, value: Any) -> Settings:
+        name = "{backend}-{seed}"
+        if self.comparison.vary is not None:
+            name = f"{{backend}}-{self.comparison.values.index(value) + 1:02d}-{{seed}}"
+        output = self._settings.output.model_copy(
+            update={"directory": self._folder, "name": name, "sidecar": True}
+        )
+        return self._settings.model_copy(update={"output": output})
+
+    def _label(self, model: str, value: Any) -> str:
+        vary = self.comparison.vary
+        return model if vary is None else f"{model}, {vary.name} {value}"
+
+
+def varied(request: Request, vary: Axis | None, value: Any) -> Request:
+    """The request with one value of the axis; `size` is width and height at once."""
+    if vary is None:
+        return request
+    if vary.name == "size":
+        width, height = read_size(str(value))
+        return request.with_values({"width": width, "height": height})
+    if vary.name == "prompt" and not isinstance(value, str):
+        value = str(value)
+    if vary.name in ("extra", "loras", "controls", "upscale"):
+        raise RequestError(f"{vary.name} can't be varied: it is not one value.")
+    return request.with_values({vary.name: value})
+
+
+def _failed(model: str, value: Any, key: str, error: ImagenError) -> Cell:
+    failure = Failure(code=error.code, message=error.message, remedy=error.remedy)
+    return Cell(model=model, value=value, key=key, error=failure)
+
+
+def _with_facts(cell: Cell, made: Sequence[Made], folder: Path) -> Cell:
+    """The cell with what came back; several runs of one cell count as one."""
+    facts = [run.result.facts for run in made]
+    latencies = [f.latency_seconds for f in facts if f.latency_seconds is not None]
+    costs = [f.cost_usd for f in facts if f.cost_usd is not None]
+    return cell.model_copy(
+        update={
+            "files": tuple(_file(saved, folder) for run in made for saved in run.saved),
+            "seed": facts[0].seed,
+            "seconds": sum(latencies) if len(latencies) == len(facts) else cell.seconds,
+            "cost_usd": sum(costs) if len(costs) == len(facts) else None,
+            "receipt": made[0].ticket.receipt,
+            "facts": asdict(facts[0]),
+            "warnings": tuple(w for run in made for w in run.result.warnings),
+        }
+    )
+
+
+def _file(saved: Any, folder: Path) -> File:
+    return File(
+        path=saved.path.relative_to(folder).as_posix(),
+        sha256=saved.sha256,
+        seed=saved.seed,
+        width=saved.width,
+        height=saved.height,
+    )

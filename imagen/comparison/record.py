@@ -1,0 +1,170 @@
+"""compare.json: all that is known of one comparison, written anew after every cell."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imagen.capabilities import Fate
+from imagen.errors import OutputError, RequestError
+from imagen.request import Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "compare.json"
+FORMAT = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Axis(_Frozen):
+    """The second axis: one parameter, and the values it takes in turn."""
+
+    name: str
+    values: tuple[Any, ...]
+
+
+class File(_Frozen):
+    """One picture of a cell; it counts as there while its bytes are the same."""
+
+    path: str = Field(description="Below the folder of the comparison.")
+    sha256: str
+    seed: int | None = None
+    width: int | None = None
+    height: int | None = None
+
+    def is_in(self, folder: Path) -> bool:
+        try:
+            return sha256((folder / self.path).read_bytes()).hexdigest() == self.sha256
+        except OSError:
+            return False
+
+
+class Failure(_Frozen):
+    """Why a cell has no picture."""
+
+    code: str
+    message: str
+    remedy: str = ""
+
+
+class Cell(_Frozen):
+    """What one model made of one value of the axis."""
+
+    model: str
+    value: Any = None
+    key: str = Field("", description="The hash of the complete request, the graph and the model.")
+    files: tuple[File, ...] = ()
+    seed: int | None = None
+    seconds: float | None = None
+    cost_usd: float | None = None
+    receipt: dict[str, Fate] = {}
+    facts: dict[str, Any] = {}
+    warnings: tuple[str, ...] = ()
+    error: Failure | None = None
+
+    def is_done(self, key: str, folder: Path) -> bool:
+        """Whether it holds just what this key would give, and all of it is still there."""
+        whole = bool(self.files) and all(file.is_in(folder) for file in self.files)
+        return self.error is None and self.key == key and whole
+
+
+class Comparison(_Frozen):
+    """One request put to several models, and what came of it so far."""
+
+    imagen: int = FORMAT
+    request: Request = Field(description="As it was asked, with the seed that all cells share.")
+    models: tuple[str, ...] = ()
+    vary: Axis | None = None
+    cells: tuple[Cell, ...] = Field((), description="Model by model, value by value.")
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """Those of the axis; (None,) where there is none."""
+        return self.vary.values if self.vary else (None,)
+
+    @property
+    def failed(self) -> tuple[Cell, ...]:
+        return tuple(cell for cell in self.cells if cell.error is not None)
+
+    def cell(self, model: str, value: Any) -> Cell | None:
+        place = (model, _hashable(value))
+        return next((c for c in self.cells if (c.model, _hashable(c.value)) == place), None)
+
+    def with_cell(self, cell: Cell) -> Comparison:
+        """With this cell in its place, instead of the one that was there."""
+        by_place = {(c.model, _hashable(c.value)): c for c in self.cells}
+        by_place[cell.model, _hashable(cell.value)] = cell
+        places = [(m, _hashable(v)) for m in self.models for v in self.values]
+        cells = tuple(by_place[place] for place in places if place in by_place)
+        return self.model_copy(update={"cells": cells})
+
+
+def _hashable(value: Any) -> str:
+    """A key for any JSON value; 1 and 1.0 and true differ."""
+    return repr(value)
+
+
+def begun(folder: Path, request: Request, models: tuple[str, ...], vary: Axis | None) -> Comparison:
+    """The comparison to go on with: what the folder holds of it, with the new models and values.
+
+    Raises RequestError where the folder holds a comparison of something else.
+    """
+    old = _read(folder / NAME)
+    if old is None:
+        return Comparison(request=request, models=models, vary=vary)
+    _refuse_another(folder, old, request, vary)
+    if vary is not None and old.vary is not None:
+        vary = Axis(name=vary.name, values=_joined(old.vary.values, vary.values))
+    return old.model_copy(update={"models": _joined(old.models, models), "vary": vary})
+
+
+def _joined(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
+    known = {_hashable(value) for value in old}
+    return (*old, *(value for value in new if _hashable(value) not in known))
+
+
+def _refuse_another(folder: Path, old: Comparison, request: Request, vary: Axis | None) -> None:
+    asked = request if request.seed is not None else request.with_values({"seed": old.request.seed})
+    same_axis = (vary and vary.name) == (old.vary and old.vary.name)
+    if asked == old.request and same_axis:
+        return
+    what = "with another axis" if asked == old.request else "of another request"
+    raise RequestError(
+        f"{folder} holds a comparison {what}: its prompt is {old.request.prompt[:60]!r}.",
+        remedy="Give another folder with --output.",
+    )
+
+
+def _read(path: Path) -> Comparison | None:
+    try:
+        return Comparison.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(f"{path} can't be read: {error.strerror or error}.") from error
+    except ValidationError as error:
+        raise OutputError(
+            f"{path} is not the record of a comparison.",
+            remedy="Move it away, or give another folder with --output.",
+        ) from error
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Write it down, whole or not at all."""
+    path, part = folder / NAME, folder / f".{NAME}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part.write_text(comparison.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(
+            f"The comparison can't be written down in {folder}: {error.strerror or error}.",
+            remedy="Make room, or give another folder with --output.",
+        ) from error

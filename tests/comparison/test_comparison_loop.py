@@ -1,0 +1,231 @@
+"""One request to several backends: what is made, what is kept, and what is made again."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from imagen.comparison import Axis, Comparison, compare
+from imagen.config import Settings
+from imagen.errors import Cancelled, OutputError, RequestError, UnknownBackend
+from imagen.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from imagen.result import OnProgress, Progress
+
+_ASKED = Request(prompt="a fox", width=64, height=48, steps=2)
+
+
+class _Watch:
+    """Remembers which cells were worked on; may cancel at one of them."""
+
+    def __init__(self, cancel_at: str = "") -> None:
+        self.labels: list[str] = []
+        self._cancel_at = cancel_at
+
+    def __call__(self, label: str) -> AbstractContextManager[OnProgress]:
+        self.labels.append(label)
+
+        @contextmanager
+        def watched() -> Iterator[OnProgress]:
+            yield self._tell
+
+        return watched()
+
+    def _tell(self, progress: Progress) -> None:
+        if self._cancel_at and self.labels[-1] == self._cancel_at and progress.step:
+            raise Cancelled
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        backends={
+            "one": {"type": "mock", "look": "one"},
+            "two": {"type": "mock", "look": "two"},
+            "broken": {"type": "mock", "fail": "failed"},
+            "wrong": {"type": "mock", "colour": "blue"},
+        },
+        state_dir=tmp_path / "state",
+    )
+
+
+def _compare(
+    settings: Settings, folder: Path, *models: str, **more: Any
+) -> tuple[Comparison, list[str]]:
+    watch = more.pop("watch", _Watch())
+    asked = more.pop("asked", _ASKED)
+    made = compare(asked, models, settings, folder=folder, watch=watch, draw=lambda: 11, **more)
+    return made, watch.labels
+
+
+def test_every_model_makes_a_picture_with_the_same_seed(settings: Settings, tmp_path: Path) -> None:
+    made, _ = _compare(settings, tmp_path / "c", "one", "two", "mock")
+    assert [(cell.model, cell.seed) for cell in made.cells] == [
+        ("one", 11),
+        ("two", 11),
+        ("mock", 11),
+    ]
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
+        "compare.json",
+        "contact-sheet.png",
+        "mock-11.png",
+        "mock-11.png.json",
+        "one-11.png",
+        "one-11.png.json",
+        "two-11.png",
+        "two-11.png.json",
+    ]
+
+
+def test_a_backend_that_fails_is_a_cell_and_not_the_end(settings: Settings, tmp_path: Path) -> None:
+    made, _ = _compare(settings, tmp_path / "c", "broken", "wrong", "one")
+    assert [(cell.model, cell.error and cell.error.code) for cell in made.cells] == [
+        ("broken", "failed"),
+        ("wrong", "config"),
+        ("one", None),
+    ]
+    with Image.open(tmp_path / "c" / "contact-sheet.png") as sheet:
+        assert sheet.format == "PNG"
+
+
+def test_a_second_run_makes_nothing_again(settings: Settings, tmp_path: Path) -> None:
+    first, _ = _compare(settings, tmp_path / "c", "one", "two")
+    second, worked = _compare(settings, tmp_path / "c", "one", "two")
+    assert (worked, second.model_dump_json()) == ([], first.model_dump_json())
+
+
+def test_a_second_run_tries_again_what_failed(settings: Settings, tmp_path: Path) -> None:
+    _compare(settings, tmp_path / "c", "one", "broken")
+    mended = settings.model_copy(
+        update={"backends": settings.backends | {"broken": {"type": "mock"}}}
+    )
+    made, worked = _compare(mended, tmp_path / "c", "one", "broken")
+    assert (worked, made.failed) == (["broken"], ())
+
+
+def test_a_model_can_be_added_later(settings: Settings, tmp_path: Path) -> None:
+    _compare(settings, tmp_path / "c", "one")
+    made, worked = _compare(settings, tmp_path / "c", "two")
+    assert (made.models, worked) == (("one", "two"), ["two"])
+    assert [cell.seed for cell in made.cells] == [11, 11]
+
+
+def test_a_picture_that_was_deleted_or_damaged_is_made_again(
+    settings: Settings, tmp_path: Path
+) -> None:
+    _compare(settings, tmp_path / "c", "one", "two", "mock")
+    (tmp_path / "c" / "one-11.png").unlink()
+    (tmp_path / "c" / "two-11.png").write_bytes(b"\x89PNG cut off")
+    made, worked = _compare(settings, tmp_path / "c", "one", "two", "mock")
+    assert worked == ["one", "two"]
+    assert [file.path for cell in made.cells for file in cell.files] == [
+        "one-11-2.png",
+        "two-11-2.png",
+        "mock-11.png",
+    ]
+
+
+def test_a_model_whose_graph_changed_is_made_again(settings: Settings, tmp_path: Path) -> None:
+    _compare(settings, tmp_path / "c", "one", "two")
+    changed = {"one": {"type": "mock", "look": "new"}}
+    other = settings.model_copy(update={"backends": settings.backends | changed})
+    _, worked = _compare(other, tmp_path / "c", "one", "two")
+    assert worked == ["one"]
+
+
+def test_a_second_axis_goes_through_its_values(settings: Settings, tmp_path: Path) -> None:
+    vary = Axis(name="steps", values=(2, 4))
+    made, worked = _compare(settings, tmp_path / "c", "one", "two", vary=vary)
+    assert worked == ["one, steps 2", "one, steps 4", "two, steps 2", "two, steps 4"]
+    assert [(c.model, c.value, c.facts["steps"]) for c in made.cells] == [
+        ("one", 2, 2),
+        ("one", 4, 4),
+        ("two", 2, 2),
+        ("two", 4, 4),
+    ]
+
+
+def test_an_axis_can_be_made_longer_later(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    _compare(settings, folder, "one", vary=Axis(name="seed", values=(0, 1)))
+    made, worked = _compare(settings, folder, "one", vary=Axis(name="seed", values=(1, 2)))
+    assert ([cell.seed for cell in made.cells], worked) == ([0, 1, 2], ["one, seed 2"])
+
+
+def test_an_axis_of_sizes_sets_width_and_height(settings: Settings, tmp_path: Path) -> None:
+    vary = Axis(name="size", values=("32x48", "48x32"))
+    made, _ = _compare(settings, tmp_path / "c", "one", vary=vary)
+    assert [(cell.files[0].width, cell.files[0].height) for cell in made.cells] == [
+        (32, 48),
+        (48, 32),
+    ]
+
+
+def test_a_value_that_can_not_be_is_a_cell(settings: Settings, tmp_path: Path) -> None:
+    vary = Axis(name="steps", values=(0, 2))
+    made, _ = _compare(settings, tmp_path / "c", "one", vary=vary)
+    assert [cell.error and cell.error.code for cell in made.cells] == ["request", None]
+
+
+def test_strict_makes_a_cell_of_what_cannot_be_honoured(settings: Settings, tmp_path: Path) -> None:
+    asked = _ASKED.with_values({"cfg": 3})
+    made, _ = _compare(settings, tmp_path / "c", "one", asked=asked, strict=True)
+    assert made.cells[0].error is not None
+    assert made.cells[0].error.code == "request"
+
+
+def test_a_folder_of_another_request_is_refused(settings: Settings, tmp_path: Path) -> None:
+    _compare(settings, tmp_path / "c", "one")
+    with pytest.raises(RequestError, match="holds a comparison of another request: its prompt is"):
+        _compare(settings, tmp_path / "c", "one", asked=Request(prompt="a dog"))
+
+
+def test_a_folder_with_another_axis_is_refused(settings: Settings, tmp_path: Path) -> None:
+    _compare(settings, tmp_path / "c", "one", vary=Axis(name="steps", values=(2,)))
+    with pytest.raises(RequestError, match="holds a comparison with another axis"):
+        _compare(settings, tmp_path / "c", "one")
+
+
+def test_an_unknown_backend_is_refused_before_anything_is_made(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with pytest.raises(UnknownBackend, match="Did you mean 'two'"):
+        _compare(settings, tmp_path / "c", "one", "twoo")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_record_that_is_none_is_said_so(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "compare.json").write_text("{")
+    with pytest.raises(OutputError, match="is not the record of a comparison"):
+        _compare(settings, tmp_path, "one")
+
+
+def test_cancelling_keeps_what_was_made_and_a_later_run_goes_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "c"
+    with pytest.raises(Cancelled):
+        _compare(settings, folder, "one", "two", watch=_Watch(cancel_at="two"))
+    assert (folder / "contact-sheet.png").is_file()
+    kept = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
+    assert [cell["model"] for cell in kept["cells"]] == ["one"]
+    _, worked = _compare(settings, folder, "one", "two")
+    assert worked == ["two"]
+
+
+def test_several_pictures_of_one_cell_are_all_kept(settings: Settings, tmp_path: Path) -> None:
+    made, _ = _compare(settings, tmp_path / "c", "one", asked=_ASKED.with_values({"count": 3}))
+    assert [file.path for file in made.cells[0].files] == [
+        "one-11.png",
+        "one-12.png",
+        "one-13.png",
+    ]
