@@ -1,0 +1,111 @@
+"""imagen compare and imagen demo, from the words typed to the sheet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from imagen.cli import run
+from imagen.cli.compare import axis_of, names_of
+from imagen.errors import RequestError
+
+_SMALL = ("--size", "64x48", "--steps", "2")
+
+
+@pytest.fixture(autouse=True)
+def _two_backends() -> None:
+    Path("imagen.yaml").write_text(
+        "backends:\n  one: {type: mock, look: one}\n  broken: {type: mock, fail: rejected}\n",
+    )
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
+    assert run(["compare", "a fox", *_SMALL, *arguments, "--json", "--quiet"]) == code
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return printed
+
+
+def test_it_prints_where_the_sheet_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", "a fox", *_SMALL, "-m", "one,mock", "-o", "c", "-q"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{Path('c/contact-sheet.png')}\n"
+    assert [line.split(":")[0] for line in printed.err.splitlines()] == ["one", "mock"]
+
+
+def test_a_failed_backend_gives_the_code_four_and_all_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    printed = _json(capsys, "-m", "broken,one", "-o", "c", code=4)
+    assert [(c["model"], c["error"] and c["error"]["code"]) for c in printed["cells"]] == [
+        ("broken", "rejected"),
+        ("one", None),
+    ]
+    with Image.open(printed["sheet"]) as sheet:
+        sheet.load()
+
+
+def test_the_same_request_goes_on_in_the_same_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    first = _json(capsys, "-m", "one")
+    second = _json(capsys, "-m", "one,mock")
+    assert (first["folder"], len(second["cells"])) == (second["folder"], 2)
+    assert second["cells"][0] == first["cells"][0]
+    assert Path(first["folder"]).name.startswith("compare-a-fox-")
+
+
+def test_a_second_axis_is_read_as_values(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = _json(capsys, "-m", "one", "--vary", "seed=0,7", "-o", "c")
+    assert [cell["seed"] for cell in printed["cells"]] == [0, 7]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "values"),
+    [
+        ("steps=4,8", "steps", (4, 8)),
+        ("cfg= 1, 2.5", "cfg", (1, 2.5)),
+        ('prompt="a cat, asleep",a dog', "prompt", ("a cat, asleep", "a dog")),
+        ("prompt=8,true", "prompt", ("8", "true")),
+        ("unet=a.safetensors", "unet", ("a.safetensors",)),
+        ("steps=4,4,8", "steps", (4, 8)),
+        ("size=64x64,128x64", "size", ("64x64", "128x64")),
+    ],
+)
+def test_an_axis_is_a_name_and_values(text: str, name: str, values: tuple[Any, ...]) -> None:
+    axis = axis_of(text)
+    assert (axis.name, axis.values) == (name, values)
+
+
+@pytest.mark.parametrize("text", ["steps", "steps=", "=1,2"])
+def test_what_is_no_axis_is_said_so(text: str) -> None:
+    with pytest.raises(RequestError, match="Write it as name=value1,value2"):
+        axis_of(text)
+
+
+def test_no_models_are_said_so() -> None:
+    with pytest.raises(RequestError, match="--models names no backend"):
+        names_of(" , ")
+
+
+def test_an_unknown_model_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = _json(capsys, "-m", "onee", code=2)
+    assert printed["error"]["code"] == "unknown_backend"
+    assert "Did you mean 'one'?" in printed["error"]["message"]
+
+
+def test_the_demo_compares_three_workflows_and_the_mock(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["demo", "--quiet", "-o", "d"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{Path('d/contact-sheet.png')}\n"
+    assert "These pictures are simulated" in printed.err
+    cells = json.loads(Path("d/compare.json").read_text(encoding="utf-8"))["cells"]
+    assert [cell["model"] for cell in cells] == [
+        "flux1-schnell",
+        "flux2-klein",
+        "sd35-medium",
+        "mock",
+    ]
