@@ -39,6 +39,11 @@ class ComfyUI:
     frame of that type. Any further argument is a switch of `Hostility`.
     """
 
+    _world: World | None = None
+    _worker: Worker | None = None
+    _listener: Listener | None = None
+    _reaper: threading.Thread | None = None
+
     def __init__(
         self,
         *,
@@ -73,16 +78,11 @@ class ComfyUI:
             vram=vram,
             tls=tls,
         )
-        if not isinstance(previews, bool):
-            switches["previews"] = previews
-        self._mischief = Mischief(replace(hostility or Hostility(), **switches))
+        forced = {} if isinstance(previews, bool) else {"previews": previews}
+        self._mischief = Mischief(replace(hostility or Hostility(), **forced, **switches))
         self._observed = Observed()
         self._files = Files()
         self._jobs = Jobs()
-        self._world: World | None = None
-        self._worker: Worker | None = None
-        self._listener: Listener | None = None
-        self._reaper: threading.Thread | None = None
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
