@@ -78,7 +78,7 @@ class ComfyUI:
             vram=vram,
             tls=tls,
         )
-        forced = {} if isinstance(previews, bool) else {"previews": previews}
+        forced: dict[str, Any] = {} if isinstance(previews, bool) else {"previews": previews}
         self._mischief = Mischief(replace(hostility or Hostility(), **forced, **switches))
         self._observed = Observed()
         self._files = Files()
