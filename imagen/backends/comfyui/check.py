@@ -48,6 +48,7 @@ def faults_on(
 def detect(url: str) -> dict[str, dict[str, Any]]:
     """A block of the configuration for each bundled workflow that the server at `url` can run.
 
+    Those whose licence lets anyone do anything come first: the first becomes the default.
     Raises Unavailable where no server answers there.
     """
     address = url or DEFAULT_URL
@@ -59,6 +60,10 @@ def detect(url: str) -> dict[str, dict[str, Any]]:
         client.close()
     return {
         workflow.name: {"type": "comfyui", "url": address, "workflow": workflow.name}
-        for workflow in listing()
+        for workflow in sorted(listing(), key=_is_restricted)
         if not faults_on(workflow, object_info, stats.version, {})
     }
+
+
+def _is_restricted(workflow: Workflow) -> bool:
+    return not workflow.manifest.licence.startswith(("Apache", "MIT"))

@@ -27,6 +27,7 @@ _HASTE = 5
 """How much sooner it is looked where no websocket tells."""
 _LONGEST_MEND_PAUSE = 30.0
 _WHILE_LOOKING = 0.02
+_HEARING_OUT_SECONDS = 1.0
 _SURE = 2
 """How many looks in a row must miss a job before it is lost."""
 
@@ -52,6 +53,7 @@ class Following:
         self._telling = telling
         self._config = config
         self._clock = clock
+        self._heard_the_end = False
         self._sight: Sight | None = None
         self._looking: Background[Sight] | None = None
         self._looks = 0
@@ -81,6 +83,16 @@ class Following:
             self._judge(now)
             if now - self._told >= TICK_SECONDS:
                 self._tell(now)
+        if self._record.needs_the_socket() and not self._heard_the_end:
+            self._hear_out()
+
+    def _hear_out(self) -> None:
+        """The history was sooner than the websocket, and what is still to come is a result."""
+        deadline = self._clock() + _HEARING_OUT_SECONDS
+        while self._listener.is_open and not self._heard_the_end and self._clock() < deadline:
+            event = self._listener.next(_WHILE_LOOKING)
+            if event is not None:
+                self._heard(event, self._clock())
 
     def _hear(self) -> events.Event | None:
         """The next event, waited for until there is something else to do."""
@@ -101,6 +113,7 @@ class Following:
             if self._record.started_at is None or self._listener.breaks:
                 self._due = min(self._due, now + self._config.poll_seconds / 2)
             return
+        self._heard_the_end = isinstance(event, events.Ended)
         self._record.take(event)
         self._moved = now
         self._looks = 0

@@ -90,6 +90,10 @@ class Record:
         heard = {self.shown.get(node, node) for node, output in self.outputs.items() if output}
         return all(node in heard for node in self.graph if node not in used)
 
+    def needs_the_socket(self) -> bool:
+        """Whether something that the job gives comes over the websocket only."""
+        return any(self._saves_to_the_socket(node) for node in self.graph)
+
     def take_preview(self) -> bytes | None:
         """The newest preview, once."""
         preview, self.preview = self.preview, None
@@ -132,12 +136,13 @@ class Record:
     def _take_picture(self, picture: events.Picture) -> None:
         """A picture that doesn't say whose it is counts only while ours runs."""
         node = picture.node or self.node
-        if not node or self.ended:
-            return
-        if mapping(self.graph.get(node)).get("class_type") == SAVES_TO_THE_SOCKET:
+        if self._saves_to_the_socket(node):
             self.pictures.setdefault(node, []).append(picture.data)
-        else:
+        elif node:
             self.preview = picture.data
+
+    def _saves_to_the_socket(self, node: str) -> bool:
+        return mapping(self.graph.get(node)).get("class_type") == SAVES_TO_THE_SOCKET
 
 
 def _sources(node: Any) -> list[str]:

@@ -125,7 +125,7 @@ def test_a_history_that_is_late_is_waited_for() -> None:
 def test_the_facts_of_a_run_are_told() -> None:
     """What was asked, what was used, what the server says of itself."""
     with ComfyUI() as server:
-        facts = collected(server).facts
+        facts = collected(server, poll_seconds=10).facts
         (prompt_id,) = server.history
         (client_id,) = server.client_ids
     assert facts.model == "v1-5-pruned-emaonly-fp16.safetensors"

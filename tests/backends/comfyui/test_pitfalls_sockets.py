@@ -151,7 +151,7 @@ def test_an_end_that_is_not_told_as_usual_is_found(switches: dict[str, Any]) -> 
 def test_p13_a_frame_with_a_picture_is_a_preview_and_no_result() -> None:
     """Pitfall 13: what is fetched is the result, and nothing else."""
     with ComfyUI(previews=True, step_seconds=0.01) as server:
-        progress = told(server)
+        progress = told(server, poll_seconds=10)
         result = collected(server)
     assert [output.media_type for output in result.outputs] == ["image/png"]
     assert len([p for p in progress if p.preview]) == 3
@@ -161,7 +161,7 @@ def test_p13_a_frame_with_a_picture_is_a_preview_and_no_result() -> None:
 def test_previews_of_either_kind_are_shown(kind: int) -> None:
     """The older kind says not whose it is: it counts while ours runs."""
     with ComfyUI(hostility=Hostility(previews=kind)) as server:
-        assert any(progress.preview for progress in told(server))
+        assert any(progress.preview for progress in told(server, poll_seconds=10))
 
 
 def test_p27_a_frame_of_twenty_megabytes_is_taken() -> None:
@@ -181,11 +181,21 @@ def test_p27_it_works_inside_a_running_event_loop() -> None:
         assert len(asyncio.run(within(server)).images) == 1
 
 
-def test_a_picture_that_is_saved_to_the_socket_is_a_result() -> None:
-    """It comes nowhere else."""
+@pytest.mark.parametrize(
+    ("poll_seconds", "switches"),
+    [
+        pytest.param(10, {}, id="heard"),
+        pytest.param(0.001, {}, id="with a history that is sooner"),
+        pytest.param(0.01, {"no_terminal": True}, id="without an end"),
+    ],
+)
+def test_a_picture_that_is_saved_to_the_socket_is_a_result(
+    poll_seconds: float, switches: dict[str, Any]
+) -> None:
+    """It comes nowhere else, so it is waited for a little."""
     graph = {**SAMPLED, "99": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["90", 0]}}}
-    with ComfyUI() as server:
-        result = collected(server, graph)
+    with ComfyUI(**switches) as server:
+        result = collected(server, graph, poll_seconds=poll_seconds)
     (picture,) = result.images
     assert (picture.media_type, picture.source, picture.seed) == ("image/png", "99", ASKED.seed)
 

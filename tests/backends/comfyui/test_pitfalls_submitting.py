@@ -78,7 +78,7 @@ def test_p17_a_server_that_asks_for_patience_is_given_it() -> None:
 def test_p19_times_are_seconds() -> None:
     """Pitfall 19: the server tells milliseconds."""
     with ComfyUI(step_seconds=0.05) as server:
-        facts = collected(server).facts
+        facts = collected(server, poll_seconds=10).facts
     assert 0.1 < (facts.executing_seconds or 0) < 10
     assert (facts.latency_seconds or 0) >= (facts.executing_seconds or 0)
     assert 0 <= (facts.queued_seconds or -1.0) < 10
