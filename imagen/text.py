@@ -35,6 +35,13 @@ def one_line(text: str, *, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def took(seconds: float) -> str:
+    """`0.04 s`, `2.6 s`, `2 min 5 s`: as exact as anyone wants to know."""
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    return f"{round(seconds) // 60} min {round(seconds) % 60} s"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'euler'?`, or nothing where no known word is near."""
     near = nearest(word, known)

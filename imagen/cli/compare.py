@@ -21,7 +21,7 @@ from imagen.cli.options import (
     strict_option,
 )
 from imagen.errors import RequestError
-from imagen.text import one_line, printable
+from imagen.text import one_line, printable, took
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,5 +141,5 @@ def _lines(comparison: Comparison, folder: Path) -> Iterator[str]:
 def _outcome(cell: Cell, folder: Path) -> str:
     if cell.error is not None:
         return f"failed: {one_line(cell.error.message)}"
-    seconds = "" if cell.seconds is None else f", {cell.seconds:.1f} s"
+    seconds = "" if cell.seconds is None else f", {took(cell.seconds)}"
     return ", ".join(str(folder / file.path) for file in cell.files) + seconds

@@ -103,14 +103,15 @@ def assignment(text: str) -> tuple[str, Any]:
 
 
 def scalar(text: str) -> Any:
-    """8 for `8`, 0.5 for `0.5`, True for `true`; any other text as it stands."""
+    """8 for `8`, 0.5 for `0.5`, True for `true`, and the text `8` for `"8"`; else as it stands."""
     from yaml import YAMLError, safe_load
 
     try:
         value = safe_load(text)
     except YAMLError:
         return text
-    return value if isinstance(value, int | float | bool | list | dict) else text
+    quoted = isinstance(value, str) and text.strip()[:1] in ("'", '"')
+    return value if quoted or isinstance(value, int | float | list | dict) else text
 
 
 def prompt_text(argument: str) -> str:

@@ -44,8 +44,9 @@ def _lines(record: Record) -> Iterator[str]:
     yield from _section(record.resolved or record.request)
     fates = record.receipt.items()
     yield from (line for name, fate in fates for line in _fate(name, fate, record.request))
-    yield from _section(record.facts)
-    yield from _section(record.file)
+    known = record.resolved
+    for values in (record.facts, record.file):
+        yield from _section({k: v for k, v in values.items() if k not in known or v != known[k]})
     if record.graph:
         yield f"graph: {len(record.graph)} nodes; see them with --json"
 

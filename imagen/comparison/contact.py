@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.comparison.layout import Cell as Shown
 from imagen.comparison.sheet import render
-from imagen.text import one_line
+from imagen.text import one_line, took
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ def _details(cell: Cell | None) -> str:
     if cell is None:
         return "not made yet"
     cost = "" if cell.cost_usd is None else f"${cell.cost_usd:.4g}"
-    seconds = "" if cell.seconds is None else f"{cell.seconds:.1f} s"
+    seconds = "" if cell.seconds is None else took(cell.seconds)
     seed = "" if cell.seed is None else f"seed {cell.seed}"
     return " · ".join(part for part in (seed, seconds, cost) if part)
 

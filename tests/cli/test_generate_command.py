@@ -145,7 +145,6 @@ def test_what_was_made_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "count: 1",
         "receipt: cfg: 2.0 was dropped (the mock paints without a model)",
         "model: mock",
-        "seed: 3",
         "index: 0",
     ]
 

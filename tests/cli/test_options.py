@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     [
         ("8", 8),
         ("0.5", 0.5),
+        ('"8"', "8"),
+        ("'true'", "true"),
+        ('"a fox" in snow', '"a fox" in snow'),
         ("true", True),
         ("", ""),
         ("null", "null"),

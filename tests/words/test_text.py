@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.text import did_you_mean, nearest, one_line, printable
+from imagen.text import did_you_mean, nearest, one_line, printable, took
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,11 @@ def test_no_word_is_near_to_something_else() -> None:
 
 def test_did_you_mean_is_a_sentence_that_follows_one() -> None:
     assert did_you_mean("eulr", ["euler"]) == " Did you mean 'euler'?"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.0412, "0.04 s"), (2.649, "2.6 s"), (59.94, "59.9 s"), (125.4, "2 min 5 s")],
+)
+def test_a_duration_is_as_exact_as_anyone_wants(seconds: float, shown: str) -> None:
+    assert took(seconds) == shown
