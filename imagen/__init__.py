@@ -35,10 +35,10 @@ if TYPE_CHECKING:
         UnknownBackend,
         WorkflowError,
     )
-    from imagen.spine import Made, generate, resume
     from imagen.outputs import Saved
     from imagen.request import Control, Lora, Request, Upscale
     from imagen.result import Facts, Output, Progress, Result
+    from imagen.spine import Made, generate, resume
     from imagen.ticket import Ticket
 else:
     _HOMES = {
