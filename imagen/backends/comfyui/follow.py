@@ -26,6 +26,7 @@ _SLOWEST = 10
 _HASTE = 5
 """How much sooner it is looked where no websocket tells."""
 _LONGEST_MEND_PAUSE = 30.0
+_PING_SECONDS = 20.0
 _WHILE_LOOKING = 0.02
 _HEARING_OUT_SECONDS = 1.0
 _SURE = 2
@@ -61,7 +62,7 @@ class Following:
         self._mending: Background[None] | None = None
         self._mend_pause = config.poll_seconds
         now = clock()
-        self._begun = self._moved = self._alive = self._told = now
+        self._begun = self._moved = self._alive = self._told = self._pinged = now
         self._mend_due = now
         self._gone_since: float | None = None
         self._stalled_since: float | None = None
@@ -200,6 +201,9 @@ class Following:
 
     def _tell(self, now: float) -> None:
         self._told = now
+        if now - self._pinged >= _PING_SECONDS:
+            self._pinged = now
+            self._listener.ping()
         self._telling.waiting(self._record, self._sight)
 
     def _interval(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import (
@@ -29,9 +29,6 @@ _LOGGER = logging.getLogger("imagen.websocket")
 _LOGGER.setLevel(logging.INFO)
 _HELLO = '{"type":"feature_flags","data":{"supports_preview_metadata":true}}'
 _CLOSE_SECONDS = 1.0
-_PING_SECONDS = 20.0
-# A server that holds its breath while it loads a model is not gone.
-_PONG_SECONDS = 120.0
 
 
 class Listener:
@@ -92,6 +89,17 @@ class Listener:
             self._let_go()
             return None
 
+    def ping(self) -> None:
+        """Give a sign of life: gateways close a connection on which nothing moves.
+
+        The answer is not waited for. A server that holds its breath while it loads a model is not
+        gone, and one that is gone is found out by other means.
+        """
+        connection = self._connection
+        if connection is not None:
+            with suppress(ConnectionClosed):  # the next frame that is waited for will tell
+                connection.ping()
+
     def close(self) -> None:
         """Let go of the connection, and of one that is only being made."""
         self._closed = True
@@ -113,8 +121,7 @@ class Listener:
             compression=None,
             open_timeout=self._connect_seconds,
             close_timeout=_CLOSE_SECONDS,
-            ping_interval=_PING_SECONDS,
-            ping_timeout=_PONG_SECONDS,
+            ping_interval=None,  # it would take a thread; `ping` does for us
             max_size=None,
             # Everything is read as it comes, however slow we are: a reader that stops blocks the
             # server's other clients.

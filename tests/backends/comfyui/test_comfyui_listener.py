@@ -1,0 +1,68 @@
+"""The websocket by itself: opened, kept alive, let go."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from comfyui_lab import opened
+
+from imagen.backends.comfyui import events
+from imagen.backends.comfyui.listener import Listener
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from imagen.backends.comfyui import ComfyUI as Backend
+
+
+def _listener(backend: Backend) -> Listener:
+    return Listener(backend.client(), 5)
+
+
+def test_it_hears_the_greeting_under_a_name_of_its_own() -> None:
+    """A new name for each connection."""
+    with ComfyUI() as server, closing(opened(server.url)) as backend:
+        listener = _listener(backend)
+        listener.open()
+        assert listener.next(5) == events.QueueChanged()
+        listener.open()
+        listener.close()
+        first, second = server.client_ids
+        assert first != second == listener.client_id
+
+
+def test_a_sign_of_life_disturbs_nothing() -> None:
+    """Not on a connection that is open, nor on one that is gone, nor without any."""
+    with ComfyUI() as server, closing(opened(server.url)) as backend:
+        listener = _listener(backend)
+        listener.ping()
+        listener.open()
+        listener.ping()
+        assert listener.next(5) == events.QueueChanged()
+        server.die()
+        assert listener.next(5) is None
+        listener.ping()
+        assert (listener.is_open, listener.breaks) == (False, 1)
+        assert listener.trouble.startswith("broke (")
+
+
+def test_a_connection_that_never_was_is_tried_under_the_same_name() -> None:
+    """Our job tells its news to that name, and no other connection had it."""
+    with ComfyUI(refuse_ws=True) as server, closing(opened(server.url)) as backend:
+        listener = _listener(backend)
+        listener.open("our-name")
+        assert (listener.is_open, listener.trouble) == (False, "could not be opened (status 403)")
+        server.hostility = ComfyUI().hostility
+        listener.open_again()
+        assert (listener.is_open, listener.trouble) == (True, "")
+        listener.close()
+        assert server.client_ids == ["our-name"]
+
+
+def test_a_connection_that_is_opened_too_late_is_let_go() -> None:
+    """Its job is over."""
+    with ComfyUI() as server, closing(opened(server.url)) as backend:
+        listener = _listener(backend)
+        listener.close()
+        listener.open()
+        assert not listener.is_open
