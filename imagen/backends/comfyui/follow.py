@@ -67,7 +67,7 @@ class Following:
         self._gone_since: float | None = None
         self._stalled_since: float | None = None
         self._breaks = listener.breaks
-        self._due = now + self._interval()
+        self._due = now + self.interval(self._looks)
 
     def to_the_end(self) -> None:
         """Return once the job has ended, well or badly.
@@ -118,7 +118,7 @@ class Following:
         self._record.take(event)
         self._moved = now
         self._looks = 0
-        self._due = now + self._interval()
+        self._due = now + self.interval(self._looks)
         if isinstance(event, _TOLD):
             self._tell(now)
 
@@ -127,7 +127,7 @@ class Following:
         if self._looking is not None and self._looking.ready():
             looking, self._looking = self._looking, None
             self._looks += 1
-            self._due = now + self._interval()
+            self._due = now + self.interval(self._looks)
             try:
                 self._seen(looking.result(), now)
             except BackendError as error:
@@ -206,10 +206,10 @@ class Following:
             self._listener.ping()
         self._telling.waiting(self._record, self._sight)
 
-    def _interval(self) -> float:
+    def interval(self, looks: int) -> float:
+        """Seconds until the next look, after so many in a row that nothing else was heard."""
         first = self._config.poll_seconds
-        if not self._listener.is_open:
-            return min(first / _HASTE * _GROWTH**self._looks, first * _SLOWEST / _HASTE)
+        grown = first * min(_GROWTH ** min(looks, _SLOWEST), _SLOWEST)
         if self._record.succeeded or self._record.broken or self._record.interrupted:
             return first / _HASTE
-        return float(min(first * _GROWTH**self._looks, first * _SLOWEST))
+        return grown if self._listener.is_open else grown / _HASTE

@@ -39,6 +39,7 @@ def test_a_sign_of_life_disturbs_nothing() -> None:
         listener.open()
         listener.ping()
         assert listener.next(5) == events.QueueChanged()
+        assert listener.next(5) is None  # the server's own flags
         server.die()
         assert listener.next(5) is None
         listener.ping()

@@ -1,0 +1,90 @@
+"""The wait of hours: how often it is asked, and when it is too long, by a clock of our own."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from comfyui_lab import ASKED, opened
+
+from imagen.backends import validated
+from imagen.backends.comfyui import ComfyUIConfig, events
+from imagen.backends.comfyui.follow import Following
+from imagen.backends.comfyui.listener import Listener
+from imagen.backends.comfyui.record import Record
+from imagen.backends.comfyui.telling import Telling
+from imagen.errors import TimedOut
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from imagen.result import Progress
+
+
+class _Clock:
+    """Goes on by a minute each time it is read."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 60.0
+        return self.now
+
+
+def _waited(server: ComfyUI, **block: Any) -> tuple[list[Progress], TimedOut]:
+    """What is told of a job that never ends, and how the wait for it ends."""
+    config = validated("lab", {"url": server.url, "workflow": "x", **block}, ComfyUIConfig)
+    told: list[Progress] = []
+    with closing(opened(server.url)) as backend:
+        ticket = backend.prepare(ASKED)
+        listener = Listener(backend.client(), 5)
+        listener.open()
+        backend.client().submit(ticket.payload, ticket.id, listener.client_id)
+        listener.prompt_id = ticket.id
+        record, telling = Record(ticket.payload), Telling(ticket.payload, told.append)
+        following = Following(backend.client(), listener, record, telling, config, clock=_Clock())
+        with pytest.raises(TimedOut) as caught:
+            following.to_the_end()
+        listener.close()
+    return told, caught.value
+
+
+def test_a_queue_is_waited_in_for_hours() -> None:
+    """Others' work is no idleness of ours; progress is told all the while, and the socket kept."""
+    with ComfyUI() as server:
+        server.submit_foreign(seconds=60)
+        told, error = _waited(server, total_seconds=10800, idle_seconds=7200)
+    assert "in all" in error.message
+    assert len(told) > 30
+    assert {progress.stage for progress in told[-20:]} == {"queued"}
+
+
+def test_a_job_that_does_not_get_on_is_given_up_after_the_idle_time() -> None:
+    """Though the server answers whenever it is asked."""
+    with ComfyUI(silent_load=60) as server:
+        _, error = _waited(server, idle_seconds=7200)
+    assert "without any progress" in error.message
+    assert error.remedy == "Where it needs longer, raise backends.lab.idle_seconds."
+
+
+def test_the_interval_grows_to_an_end() -> None:
+    """However often it has been asked."""
+    with ComfyUI() as server, closing(opened(server.url, poll_seconds=0.5)) as backend:
+        listener = Listener(backend.client(), 5)
+        record, telling = Record({}), Telling({}, lambda _: None)
+        config = validated(
+            "lab", {"url": server.url, "workflow": "x", "poll_seconds": 0.5}, ComfyUIConfig
+        )
+        following = Following(backend.client(), listener, record, telling, config)
+        assert [following.interval(looks) for looks in (0, 1, 2, 100_000)] == [
+            0.1,
+            pytest.approx(0.15),
+            pytest.approx(0.225),
+            1.0,
+        ]
+        listener.open()
+        assert [following.interval(looks) for looks in (0, 1, 100_000)] == [0.5, 0.75, 5.0]
+        record.take(events.Succeeded(None))
+        assert following.interval(100_000) == 0.1
+        listener.close()
