@@ -10,7 +10,7 @@ from imagen.backends import http
 from imagen.backends.comfyui import answers
 from imagen.backends.comfyui.config import base, credential, headers
 from imagen.backends.comfyui.errors import unreachable
-from imagen.errors import BackendError, Rejected, Unavailable
+from imagen.errors import BackendError, Rejected, Unavailable, WorkflowError
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ class Client:
     def view(self, filename: str, subfolder: str, folder: str) -> httpx.Response:
         """The bytes of a file that the server made."""
         names = {"filename": filename, "subfolder": subfolder, "type": folder}
-        return self._send("GET", "/view", params=names)
+        # Half a surrogate pair, which JSON can hold, has no place in an address.
+        params = {key: name.encode("utf-8", "replace").decode() for key, name in names.items()}
+        return self._send("GET", "/view", params=params)
 
     def close(self) -> None:
         self._http.close()
@@ -143,7 +145,7 @@ class Client:
     def _json(self, response: httpx.Response) -> Any:
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._no_comfyui(response) from error
 
     def _no_comfyui(self, response: httpx.Response) -> BackendError:
@@ -162,11 +164,14 @@ class Client:
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
     """JSON in plain ASCII, which carries any text whole: half a surrogate pair too."""
-    return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
+    try:
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
+    except (ValueError, TypeError) as error:
+        raise WorkflowError(f"The graph can't be sent as JSON: {error}.") from error
 
 
 def _json_or_text(response: httpx.Response) -> Any:
     try:
         return response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return response.text

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from comfyui_lab import ASKED, collected, opened, paths
+from comfyui_lab import ASKED, SAMPLED, collected, opened, paths
 
-from imagen.errors import BackendError, Lost, Rejected, Unavailable
+from imagen.errors import BackendError, Lost, Rejected, Unavailable, WorkflowError
 from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI, Refusal
 
@@ -80,6 +80,22 @@ def test_a_page_for_people_is_no_comfyui() -> None:
             backend.collect(ticket, ignore)
         assert not backend.check().ok
     assert "backends.lab.url" in caught.value.remedy
+
+
+def test_a_value_that_json_does_not_know_is_refused() -> None:
+    """A workflow may take anything; a server can't."""
+    graph = {**SAMPLED, "7": {**SAMPLED["7"], "inputs": {"width": "$<sparkle>"}}}
+    with ComfyUI() as server:
+        with pytest.raises(WorkflowError, match="can't be sent as JSON"):
+            collected(server, graph, request=ASKED.with_values({"sparkle": float("nan")}))
+        assert server.prompts == []
+
+
+def test_a_file_name_that_no_address_can_hold_is_a_failure() -> None:
+    """JSON can hold half a surrogate pair."""
+    with ComfyUI() as server, closing(opened(server.url)) as backend:
+        response = backend.client().view("half \ud83d a pair.png", "", "output")
+    assert response.status_code == 404
 
 
 def test_an_address_without_its_path_is_told() -> None:
