@@ -102,7 +102,8 @@ def _talk(world: World, connection: socket.socket, stream: Stream, request: Requ
     """A websocket, from its handshake to its end."""
     sid = request.query.get("clientId") or uuid.uuid4().hex
     websocket = WebSocket(connection, stream, sid=sid)
-    if not websocket.accept(request.head):
+    if not websocket.accepts(request.head):
+        websocket.open()
         return False
     first = not world.observed.client_ids
     world.observed.client_ids.append(sid)

@@ -23,9 +23,13 @@ class Hub:
         self._lock = threading.Lock()
 
     def enter(self, socket: WebSocket, remaining: int, *, first: bool, running: str | None) -> None:
-        """Register a socket, and greet it; a client that returns hears where its run is."""
+        """Register a socket, open and greet it; a client that returns hears where its run is.
+
+        One that is open is registered: what the client posts next, it must hear of.
+        """
         with self._lock:  # nothing may come before the greeting
             self._sockets[socket.sid] = socket
+            socket.open()
             socket.deaf = self._mischief.now.silent
             self._to(socket, "greeting", frames.status(remaining, socket.sid))
             if self._mischief.now.deaf_after_reconnect and not first:

@@ -33,16 +33,19 @@ class WebSocket:
         self._lock = threading.Lock()
         self._met = False
 
-    def accept(self, head: bytes) -> bool:
-        """Answer the handshake; whether it was one."""
+    def accepts(self, head: bytes) -> bool:
+        """Read the handshake; whether it was one. It is answered by `open`."""
         self._protocol.receive_data(head)
         event = next(iter(self._protocol.events_received()), None)
         if not isinstance(event, Handshake):
             return False
-        with self._lock:
-            self._protocol.send_response(self._protocol.accept(event))
-            self._flush()
+        self._protocol.send_response(self._protocol.accept(event))
         return self._protocol.state is State.OPEN
+
+    def open(self) -> None:
+        """Answer the handshake: from now on the client may rely on being told."""
+        with self._lock:
+            self._flush()
 
     def send(self, frame: str | bytes) -> None:
         """Send one frame; one that can't be sent any more is lost, as on any network."""
