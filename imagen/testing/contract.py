@@ -182,6 +182,16 @@ class BackendContract:
         assert caught.value.backend == "rigged"
         assert caught.value.message
 
+    def test_a_job_that_was_never_taken_does_not_count_as_submitted(self, rig: Rig) -> None:
+        """Whoever writes tickets down must not look for it later."""
+        told: list[Progress] = []
+        with closing(rig.open("unreachable")) as engine:
+            ticket = engine.prepare(ASKED)
+            with pytest.raises(Unavailable):
+                engine.collect(ticket, told.append)
+        tickets = [ticket, *(p.ticket for p in told if p.ticket is not None)]
+        assert not tickets[-1].submitted
+
     def test_an_unknown_key_is_named_with_its_path(self, rig: Rig) -> None:
         """A slip of the pen in the configuration is found before anything runs."""
         block = {**rig.block(), "colour": 1}

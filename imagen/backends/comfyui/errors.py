@@ -109,9 +109,20 @@ def names_a_missing_file(said: Any) -> bool:
     """Whether a refusal is about a file that the server doesn't have under that name."""
     from imagen.graphs.spelling import is_model_file
 
+    return any(is_model_file(_info(error).get("received_value")) for error in _errors(said))
+
+
+def hides_choices(said: Any) -> bool:
+    """Whether a refusal is about a choice, and its list too long for the server to tell."""
+    return any(
+        error.get("type") == "value_not_in_list" and not _info(error).get("input_config")
+        for error in _errors(said)
+    )
+
+
+def _errors(said: Any) -> list[dict[str, Any]]:
     nodes = mapping(mapping(said).get("node_errors")).values()
-    errors = (mapping(e) for node in nodes for e in mapping(node).get("errors") or ())
-    return any(is_model_file(_info(error).get("received_value")) for error in errors)
+    return [mapping(error) for node in nodes for error in mapping(node).get("errors") or ()]
 
 
 def _fault(

@@ -19,7 +19,7 @@ from imagen.backends.comfyui.stop import stop
 from imagen.backends.comfyui.submit import Submission, Taken, find
 from imagen.backends.comfyui.telling import Telling
 from imagen.backends.retry import retrying
-from imagen.errors import BackendError, ImagenError, Lost
+from imagen.errors import BackendError, ImagenError, Lost, Unavailable
 from imagen.result import Result
 from imagen.ticket import new_id
 
@@ -94,7 +94,15 @@ class Run:
             work.ready(_SETTLING_SECONDS)
             self._stop(self._ticket.id, error, work)
             raise
-        return work.result()
+        return self._handed_over(work)
+
+    def _handed_over(self, work: Background[Taken]) -> Taken:
+        """The job as the server took it. Unavailable is certain: it has none, whatever was sent."""
+        try:
+            return work.result()
+        except Unavailable:
+            self._telling.submitted(self._ticket)
+            raise
 
     def _attached(self) -> Taken:
         """Find a job that was submitted before."""

@@ -79,7 +79,8 @@ class Submission:
             skipped = errors.skipped(answer.node_errors, graph, self._manifest)
             return Taken(answer.prompt_id, graph, skipped)
         if not errors.names_a_missing_file(answer.said):
-            raise errors.rejected(answer.said, graph, self._manifest)
+            catalogue = self._catalogue() if errors.hides_choices(answer.said) else {}
+            raise errors.rejected(answer.said, graph, self._manifest, catalogue)
         return self._ask_in_its_spelling(prompt_id, graph, answer.said)
 
     def _ask_in_its_spelling(self, prompt_id: str, graph: Mapping[str, Any], said: Any) -> Taken:

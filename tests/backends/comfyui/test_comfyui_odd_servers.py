@@ -173,3 +173,10 @@ def test_a_certificate_that_nobody_vouches_for_is_refused() -> None:
     with ComfyUI(tls=TLS) as server, pytest.raises(Unavailable, match="can't be trusted") as caught:
         collected(server)
     assert "ca_file" in caught.value.remedy
+
+
+@pytest.mark.parametrize("sampler", ["eulr", "Euler"])
+def test_a_choice_from_a_long_list_has_its_nearest_name(sampler: str) -> None:
+    node = SAMPLED["8"] | {"inputs": SAMPLED["8"]["inputs"] | {"sampler_name": sampler}}
+    with ComfyUI() as server, pytest.raises(Rejected, match="Did you mean 'euler'"):
+        collected(server, SAMPLED | {"8": node})
