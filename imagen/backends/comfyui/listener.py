@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import (
@@ -15,6 +16,7 @@ from websockets.exceptions import (
 from websockets.sync.client import ClientConnection, connect
 
 from imagen.backends import http
+from imagen.backends.comfyui.background import Background
 from imagen.backends.comfyui.config import websocket
 from imagen.backends.comfyui.events import read
 from imagen.text import one_line
@@ -29,6 +31,7 @@ _LOGGER = logging.getLogger("imagen.websocket")
 _LOGGER.setLevel(logging.INFO)
 _HELLO = '{"type":"feature_flags","data":{"supports_preview_metadata":true}}'
 _CLOSE_SECONDS = 1.0
+_GRACE_SECONDS = 1.0
 
 
 class Listener:
@@ -40,6 +43,7 @@ class Listener:
         self._open: ExitStack | None = None
         self._connection: ClientConnection | None = None
         self._closed = False
+        self._attempt = 0
         self.prompt_id = ""
         self.client_id = ""
         self.trouble = ""
@@ -56,23 +60,40 @@ class Listener:
         self.open("" if self.breaks else self.client_id)
 
     def open(self, client_id: str = "") -> None:
-        """Connect under a name that no connection had before: a server confuses two of one name."""
+        """Connect under a name that no connection had before: a server confuses two of one name.
+
+        The library's own deadline ends the wait for an answer, not that for its reading thread: an
+        attempt that hangs is left to itself.
+        """
         self._let_go()
         self.client_id = client_id or new_id()
+        self._attempt += 1
+        attempt = Background(partial(self._try, self._attempt))
+        if not attempt.ready(self._connect_seconds + _GRACE_SECONDS):
+            self._attempt += 1
+            self._note("could not be opened (it hangs)")
+
+    def _try(self, attempt: int) -> None:
         stack = ExitStack()
         try:
             connection = stack.enter_context(self._connect())
             connection.send(_HELLO)
         except (OSError, EOFError, WebSocketException, ImportError, ValueError) as error:
             stack.close()
-            if not self.breaks:
-                self.trouble = f"could not be opened ({_reason(error)})"
+            self._note(f"could not be opened ({_reason(error)})")
+            return
+        if attempt != self._attempt:
+            stack.close()
             return
         self._open, self._connection = stack, connection
-        if not self.breaks:
-            self.trouble = ""
+        self._note("")
         if self._closed:
             self._let_go()
+
+    def _note(self, trouble: str) -> None:
+        """What became of an attempt; that a connection broke outweighs it."""
+        if not self.breaks:
+            self.trouble = trouble
 
     def next(self, timeout: float) -> Event | None:
         """The next event within `timeout` seconds; None for silence, and what is not ours."""

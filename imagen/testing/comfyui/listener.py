@@ -90,5 +90,8 @@ class Listener:
 
 def _context(tls: tuple[str, str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # TLS 1.3 has the server speak once more after the handshake, and Python can't read and write
+    # one connection from two threads at that moment: which is what a websocket's client does.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(*tls)
     return context
