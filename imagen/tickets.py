@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import ImagenError, OutputError, RequestError, Unavailable
@@ -59,7 +59,7 @@ def left(state_dir: Path) -> list[str]:
 def read(id: str, state_dir: Path) -> tuple[Ticket, Request]:
     """The ticket of this id, and the request as it was asked.
 
-    Raises RequestError where there is none.
+    Raises RequestError where there is none, OutputError where it can't be read.
     """
     known = left(state_dir)
     if id not in known:
@@ -67,8 +67,29 @@ def read(id: str, state_dir: Path) -> tuple[Ticket, Request]:
             f"There is no ticket {id!r} left.{did_you_mean(id, known)}",
             remedy="List them with: imagen resume",
         )
-    kept: dict[str, Any] = json.loads(_path(id, state_dir).read_text(encoding="utf-8"))
-    return Ticket.model_validate(kept["ticket"]), Request.model_validate(kept["asked"])
+    path = _path(id, state_dir)
+    try:
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Ticket.model_validate(kept["ticket"]), Request.model_validate(kept["asked"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"The ticket {path} can't be read; it may be another version's.",
+            remedy="What it was for can't be fetched any more. Delete it to be rid of it.",
+        ) from error
+
+
+def like(ticket: Ticket, state_dir: Path) -> Ticket | None:
+    """A ticket left behind that was submitted for just the same: its pictures are paid for."""
+    for id in left(state_dir):
+        with suppress(OutputError, RequestError):  # it may be gone by now
+            kept, _ = read(id, state_dir)
+            if kept.submitted and _work(kept) == _work(ticket):
+                return kept
+    return None
+
+
+def _work(ticket: Ticket) -> tuple[object, ...]:
+    return ticket.backend, ticket.request, ticket.payload
 
 
 def _path(id: str, state_dir: Path) -> Path:

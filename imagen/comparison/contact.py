@@ -55,7 +55,8 @@ def _shown(
     axis = comparison.vary
     at_prompt = axis is not None and axis.name == "prompt"
     at = f", {axis.name} {one_line(str(value))}" if axis is not None and not at_prompt else ""
-    error = "" if cell is None or cell.error is None else cell.error.message
+    failure = None if cell is None else cell.error
+    error = "" if failure is None else f"{failure.message}\n{failure.remedy}".strip()
     return Shown(
         title=f"{model}{at}",
         details=_details(cell),

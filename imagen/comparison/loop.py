@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import asdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from imagen import tickets
 from imagen.backends import BUILT_IN
 from imagen.comparison.contact import write_sheet
 from imagen.comparison.record import Axis, Cell, Comparison, Failure, File, begun, write
-from imagen.errors import Cancelled, ImagenError, RequestError, UnknownBackend
-from imagen.request import read_size
+from imagen.errors import Cancelled, ImagenError, Lost, RequestError, UnknownBackend
+from imagen.request import Request, read_size
 from imagen.resolve import draw_seed
 from imagen.result import OnProgress, ignore
 from imagen.spine import make, open_named, prepare
+from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,11 +26,15 @@ if TYPE_CHECKING:
 
     from imagen.backends import Backend
     from imagen.config import Settings
-    from imagen.request import Request
     from imagen.spine import Made
     from imagen.ticket import Ticket
 
     Watch = Callable[[str], AbstractContextManager[OnProgress]]
+
+
+def draw_small_seed() -> int:
+    """A random seed that every engine can take: some have 31 bits for it."""
+    return draw_seed() % 2**31
 
 
 def unseen(label: str) -> AbstractContextManager[OnProgress]:  # noqa: ARG001
@@ -46,7 +52,7 @@ def compare(
     strict: bool = False,
     watch: Watch = unseen,
     note: str = "",
-    draw: Callable[[], int] = draw_seed,
+    draw: Callable[[], int] = draw_small_seed,
 ) -> Comparison:
     """Put one request to each of these backends in turn, and keep all that comes of it in `folder`.
 
@@ -59,6 +65,7 @@ def compare(
     """
     names = tuple(dict.fromkeys(models))
     _refuse_unknown(names, settings)
+    _refuse_unknown_axis(vary, names, settings)
     comparison = begun(folder, request, names, vary)
     if comparison.request.seed is None:
         shared = comparison.request.with_values({"seed": draw()})
@@ -117,12 +124,12 @@ class _Loop:
         key = ""
         try:
             asked = varied(self.comparison.request, self.comparison.vary, value)
-            tickets = prepare(engine, asked, self._settings, strict=self._strict)
-            key = self._key(model, tickets)
+            runs = prepare(engine, asked, self._settings, strict=self._strict)
+            key = self._key(model, runs)
             there = self.comparison.cell(model, value)
             if there is not None and there.is_done(key, self._folder):
                 return
-            self._keep(self._made(engine, model, value, key, tickets, asked))
+            self._keep(self._made(engine, model, value, key, runs, asked))
         except Cancelled:
             raise
         except ImagenError as error:
@@ -134,14 +141,14 @@ class _Loop:
         model: str,
         value: Any,
         key: str,
-        tickets: Sequence[Ticket],
+        runs: Sequence[Ticket],
         asked: Request,
     ) -> Cell:
         self._make_room(engine)
         began = time.monotonic()
         settings = self._settings_of(value)
         with self._watch(self._label(model, value)) as on_progress:
-            made = [make(engine, ticket, asked, settings, on_progress) for ticket in tickets]
+            made = [_made_once(engine, t, asked, settings, on_progress) for t in runs]
         cell = Cell(model=model, value=value, key=key, seconds=time.monotonic() - began)
         return _with_facts(cell, made, self._folder)
 
@@ -155,9 +162,9 @@ class _Loop:
         self.comparison = self.comparison.with_cell(cell)
         write(self.comparison, self._folder)
 
-    def _key(self, model: str, tickets: Sequence[Ticket]) -> str:
+    def _key(self, model: str, runs: Sequence[Ticket]) -> str:
         kind = self._settings.backends.get(model, {}).get("type", model)
-        whole = [kind, *([t.request.model_dump(mode="json"), t.payload] for t in tickets)]
+        whole = [kind, *([t.request.model_dump(mode="json"), t.payload] for t in runs)]
         return sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
     def _settings_of(self, value: Any) -> Settings:
@@ -186,6 +193,32 @@ def varied(request: Request, vary: Axis | None, value: Any) -> Request:
     if vary.name in ("extra", "loras", "controls", "upscale"):
         raise RequestError(f"{vary.name} can't be varied: it is not one value.")
     return request.with_values({vary.name: value})
+
+
+def _made_once(
+    engine: Backend, ticket: Ticket, asked: Request, settings: Settings, on_progress: OnProgress
+) -> Made:
+    """What a run that was killed left at its engine is fetched, not made again."""
+    left = tickets.like(ticket, settings.state_dir)
+    if left is not None:
+        with suppress(Lost):
+            return make(engine, left, asked, settings, on_progress)
+    return make(engine, ticket, asked, settings, on_progress)
+
+
+def _refuse_unknown_axis(vary: Axis | None, models: Iterable[str], settings: Settings) -> None:
+    """A slip of the pen would give the same picture for each value."""
+    if vary is None or vary.name == "size" or vary.name in Request.model_fields:
+        return
+    known: set[str] = set()
+    for model in models:
+        with suppress(ImagenError), closing(open_named(model, settings)) as engine:
+            known |= engine.capabilities().parameters.keys()
+    if vary.name not in known:
+        raise RequestError(
+            f"None of these backends has a parameter {vary.name!r} to vary."
+            + did_you_mean(vary.name, known | {*Request.model_fields, "size"})
+        )
 
 
 def _failed(model: str, value: Any, key: str, error: ImagenError) -> Cell:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from imagen.comparison import Axis, Comparison, compare
+from imagen.comparison.loop import draw_small_seed
 from imagen.config import Settings
 from imagen.errors import Cancelled, OutputError, RequestError, UnknownBackend
 from imagen.request import Request
@@ -229,3 +230,16 @@ def test_several_pictures_of_one_cell_are_all_kept(settings: Settings, tmp_path:
         "one-12.png",
         "one-13.png",
     ]
+
+
+def test_an_axis_that_no_backend_has_is_refused_before_anything_is_made(
+    settings: Settings, tmp_path: Path
+) -> None:
+    vary = Axis(name="stpes", values=(2, 4))
+    with pytest.raises(RequestError, match=r"to vary\. Did you mean 'steps'"):
+        _compare(settings, tmp_path / "c", "one", vary=vary)
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_shared_seed_is_one_that_every_engine_takes() -> None:
+    assert 0 <= draw_small_seed() < 2**31

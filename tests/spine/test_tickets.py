@@ -90,3 +90,25 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(tmp_path
     with pytest.raises(OutputError) as caught:
         _run(tmp_path / "state", None, sent=True)
     assert "Nothing was submitted for it. Set IMAGEN_STATE" in caught.value.remedy
+
+
+def test_a_damaged_ticket_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "tickets").mkdir()
+    (tmp_path / "tickets" / "a.json").write_text("{")
+    with pytest.raises(OutputError, match="can't be read; it may be another version's"):
+        tickets.read("a", tmp_path)
+
+
+def test_a_ticket_left_for_the_same_work_is_found(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path, KeyboardInterrupt(), sent=True)
+    again = _TICKET.model_copy(update={"id": "another"})
+    other = again.model_copy(update={"backend": "elsewhere"})
+    found = tickets.like(again, tmp_path)
+    assert (found and found.id, tickets.like(other, tmp_path)) == (_TICKET.id, None)
+
+
+def test_a_ticket_that_was_never_submitted_is_not_taken_up(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path, KeyboardInterrupt(), sent=False)
+    assert tickets.like(_TICKET, tmp_path) is None
