@@ -69,10 +69,10 @@ def test_paths_count_from_the_files_folder_but_the_output_from_the_working_direc
     folder = Path("conf").absolute()
     folder.mkdir()
     (folder / "imagen.yaml").write_text(
-        "workflow_dirs: [mine, ../shared]\nstate_dir: state\noutput: {directory: pictures}\n"
+        "workflow_dirs: [mine, ../common]\nstate_dir: state\noutput: {directory: pictures}\n"
     )
     settings = load(folder / "imagen.yaml")
-    assert settings.workflow_dirs == (folder / "mine", folder / "../shared")
+    assert settings.workflow_dirs == (folder / "mine", folder / "../common")
     assert settings.state_dir == folder / "state"
     assert settings.output.directory == Path("pictures")
 
