@@ -166,6 +166,13 @@ class Lost(BackendError):
 
     code = "lost"
 
+    def __init__(
+        self, message: str, *, remedy: str = "", backend: str = "", is_certain: bool = True
+    ) -> None:
+        super().__init__(message, remedy=remedy, backend=backend)
+        self.is_certain = is_certain
+        """False where the engine is out of reach, and may still have it when it comes back."""
+
 
 class TimedOut(BackendError):
     """A deadline of the configuration passed; the work was stopped at the engine."""

@@ -39,7 +39,7 @@ def resolve(
     complete = _completed(_styled(request, settings), capabilities)
     if complete.seed is None and "seed" in capabilities.parameters:
         complete = complete.with_values({"seed": draw()})
-    _allow(complete, settings.limits)
+    allow(complete, settings.limits)
     return complete
 
 
@@ -79,7 +79,8 @@ def _completed(request: Request, capabilities: Capabilities) -> Request:
     return request.with_values(defaults)
 
 
-def _allow(request: Request, limits: Limits) -> None:
+def allow(request: Request, limits: Limits) -> None:
+    """Raises RequestError where the request exceeds a configured limit."""
     for name, most in (("width", limits.max_width), ("height", limits.max_height)):
         value = getattr(request, name)
         if value is not None and value > most:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from imagen import outputs, tickets
 from imagen.backends import open_backend
 from imagen.capabilities import Fate, unhonoured
-from imagen.errors import RequestError
-from imagen.resolve import resolve, runs
+from imagen.errors import ImagenError, RequestError
+from imagen.resolve import allow, resolve, runs
 from imagen.result import ignore
 
 if TYPE_CHECKING:
@@ -46,8 +46,21 @@ def generate(
     Raises any ImagenError; with `strict`, a RequestError where a parameter can't be honoured.
     """
     with closing(open_named(backend or settings.backend, settings)) as engine:
-        prepared = prepare(engine, request, settings, strict=strict)
-        return [make(engine, ticket, request, settings, on_progress) for ticket in prepared]
+        made: list[Made] = []
+        try:
+            for ticket in prepare(engine, request, settings, strict=strict):
+                made.append(make(engine, ticket, request, settings, on_progress))
+        except ImagenError as error:
+            _name_what_was_made(error, made)
+            raise
+        return made
+
+
+def _name_what_was_made(error: ImagenError, made: list[Made]) -> None:
+    """Runs before the one that failed left pictures, which nobody would find otherwise."""
+    paths = [str(saved.path) for run in made for saved in run.saved]
+    if paths:
+        error.remedy = "\n".join([error.remedy, "Made before that:", *paths]).strip()
 
 
 def open_named(name: str, settings: Settings) -> Backend:
@@ -63,6 +76,8 @@ def prepare(
     capabilities = engine.capabilities()
     complete = resolve(request, settings, capabilities)
     prepared = [engine.prepare(run) for run in runs(complete, capabilities)]
+    for ticket in prepared:
+        allow(ticket.request, settings.limits)  # a backend may have rounded up
     if len(prepared) > 1:
         prepared = [_told_of_split(ticket, complete.count, len(prepared)) for ticket in prepared]
     if strict:
@@ -77,23 +92,26 @@ def make(
 
     The ticket lies on disk from before the submission until the pictures do.
     """
+    used = ticket
     with tickets.written(ticket, asked, settings.state_dir) as write:
 
         def tell(progress: Progress) -> None:
+            nonlocal used
             if progress.ticket is not None:
-                write(progress.ticket)
+                used = progress.ticket
+                write(used)
             on_progress(progress)
 
         result = engine.collect(ticket, tell)
         saved = outputs.save(
             result,
-            ticket,
+            used,
             settings.output,
             asked=asked,
             now=datetime.now().astimezone(),
             rescue=settings.state_dir / "rescued",
         )
-    return Made(ticket=ticket, result=result, saved=tuple(saved))
+    return Made(ticket=used, result=result, saved=tuple(saved))
 
 
 def resume(id: str, settings: Settings, on_progress: OnProgress = ignore) -> Made:

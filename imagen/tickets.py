@@ -7,7 +7,16 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from imagen.errors import ImagenError, OutputError, RequestError, Unavailable
+from imagen.errors import (
+    Cancelled,
+    Failed,
+    ImagenError,
+    Lost,
+    OutputError,
+    Rejected,
+    RequestError,
+    TimedOut,
+)
 from imagen.request import Request
 from imagen.text import did_you_mean
 from imagen.ticket import Ticket
@@ -17,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FOLDER = "tickets"
+_OVER = (Failed, Rejected, TimedOut, Cancelled)
+"""After these nothing of the job is left at its engine."""
 
 
 @contextmanager
@@ -37,17 +48,27 @@ def written(ticket: Ticket, asked: Request, state_dir: Path) -> Iterator[Callabl
         yield write
     except ImagenError as error:
         if not (held[0].submitted and _left_behind(error)):
-            _path(ticket.id, state_dir).unlink(missing_ok=True)
+            _forget(ticket.id, state_dir)
         else:
             fetch = f"Fetch it again with: imagen resume {ticket.id}"
             error.remedy = f"{error.remedy}\n{fetch}" if error.remedy else fetch
         raise
-    _path(ticket.id, state_dir).unlink(missing_ok=True)
+    _forget(ticket.id, state_dir)
 
 
 def _left_behind(error: ImagenError) -> bool:
     """Whether the engine may still have pictures that nobody has fetched."""
-    return isinstance(error, Unavailable) or (isinstance(error, OutputError) and error.lost)
+    if isinstance(error, OutputError):
+        return error.lost
+    if isinstance(error, Lost):
+        return not error.is_certain
+    return not isinstance(error, _OVER)
+
+
+def _forget(id: str, state_dir: Path) -> None:
+    """Take the ticket away; one that can't be is only in the way."""
+    with suppress(OSError):
+        _path(id, state_dir).unlink(missing_ok=True)
 
 
 def left(state_dir: Path) -> list[str]:
@@ -107,5 +128,6 @@ def _write(ticket: Ticket, asked: Request, state_dir: Path) -> None:
     except OSError as error:
         raise OutputError(
             f"The job can't be written down in {path.parent}: {error.strerror or error}.",
-            remedy="Nothing was submitted for it. Set IMAGEN_STATE, or state_dir in imagen.yaml.",
+            remedy="No job is left at the engine for it. "
+            "Set IMAGEN_STATE, or state_dir in imagen.yaml.",
         ) from error

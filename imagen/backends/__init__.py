@@ -20,6 +20,7 @@ __all__ = [
     "Backend",
     "BackendConfig",
     "Health",
+    "available",
     "configure",
     "kinds",
     "load",
@@ -63,6 +64,11 @@ def _plugged_in(point: EntryPoint) -> Adapter[Any]:
     return plugin
 
 
+def available(blocks: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The names that can be used: those of the blocks, and the mock, which needs none."""
+    return {*blocks, "mock"}
+
+
 def configure(
     name: str,
     blocks: Mapping[str, Mapping[str, Any]],
@@ -73,8 +79,8 @@ def configure(
     `shared` holds top-level keys that a block may override; an adapter gets those it declares.
     Raises UnknownBackend, and ConfigError naming `backends.<name>.<key>` for every key that is off.
     """
-    if name not in blocks and name not in BUILT_IN:
-        raise UnknownBackend(name, {*blocks, "mock"})
+    if name not in available(blocks):
+        raise UnknownBackend(name, available(blocks))
     block = dict(blocks.get(name, {}))
     adapter = load(block.pop("type", name))
     return adapter, validated(name, block, adapter.config, shared)

@@ -24,6 +24,8 @@ from imagen.result import Facts, Output, Progress, Result
 from imagen.ticket import Ticket, new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imagen.request import Request
     from imagen.result import OnProgress
 
@@ -103,7 +105,7 @@ class Mock:
             raise self._failure()
         on_progress(Progress(stage="submitted", ticket=ticket.sent()))
         self._work(ticket.request.steps or 1, on_progress)
-        outputs = tuple(_picture(ticket, i) for i in range(ticket.request.count or 1))
+        outputs = tuple(self._paint(ticket, on_progress))
         on_progress(Progress(stage="done", fraction=1.0))
         return Result(outputs=outputs, facts=_facts(ticket.request, time.monotonic() - started))
 
@@ -119,11 +121,17 @@ class Mock:
             if self._config.fail and step * 2 >= steps:
                 raise self._failure()
 
+    def _paint(self, ticket: Ticket, on_progress: OnProgress) -> Iterator[Output]:
+        count = ticket.request.count or 1
+        for index in range(count):
+            on_progress(Progress(stage="fetching", fraction=0.9 + 0.1 * index / count))
+            yield _picture(ticket, index)
+
     def _wait(self, seconds: float, step: int, steps: int, on_progress: OnProgress) -> None:
         """Tells of the step, then lets it last: told again each half second."""
         end = time.monotonic() + seconds
         while True:
-            share = step / (steps + 1)
+            share = 0.9 * step / (steps + 1)
             on_progress(Progress(stage="running", fraction=share, step=step, steps=steps))
             left = end - time.monotonic()
             if left <= 0:

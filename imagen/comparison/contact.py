@@ -45,8 +45,9 @@ def columns(comparison: Comparison) -> int:
 
 
 def _notes(comparison: Comparison) -> tuple[str, ...]:
-    request = comparison.request
-    return (f"negative: {request.negative}" if request.negative else "", f"seed {request.seed}")
+    request, axis = comparison.request, comparison.vary
+    seed = "" if axis is not None and axis.name == "seed" else f"seed {request.seed}"
+    return (f"negative: {request.negative}" if request.negative else "", seed)
 
 
 def _shown(

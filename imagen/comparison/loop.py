@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from imagen import tickets
-from imagen.backends import BUILT_IN
+from imagen.backends import available
 from imagen.comparison.contact import write_sheet
 from imagen.comparison.record import Axis, Cell, Comparison, Failure, File, begun, write
 from imagen.errors import Cancelled, ImagenError, Lost, RequestError, UnknownBackend
@@ -79,7 +79,7 @@ def compare(
 
 
 def _refuse_unknown(names: Iterable[str], settings: Settings) -> None:
-    known = {*settings.backends, *(name for name in BUILT_IN if name == "mock")}
+    known = available(settings.backends)
     for name in names:
         if name not in known:
             raise UnknownBackend(name, known)
@@ -115,42 +115,50 @@ class _Loop:
             engine = engines.enter_context(closing(open_named(model, self._settings)))
         except ImagenError as error:
             for value in values:
-                self._keep(_failed(model, value, "", error))
+                self._keep(self._failed(model, value, error))
             return
         for value in values:
             self._cell(engine, model, value)
 
     def _cell(self, engine: Backend, model: str, value: Any) -> None:
-        key = ""
         try:
             asked = varied(self.comparison.request, self.comparison.vary, value)
             runs = prepare(engine, asked, self._settings, strict=self._strict)
-            key = self._key(model, runs)
-            there = self.comparison.cell(model, value)
-            if there is not None and there.is_done(key, self._folder):
-                return
-            self._keep(self._made(engine, model, value, key, runs, asked))
+        except ImagenError as error:
+            self._keep(self._failed(model, value, error))
+            return
+        key = self._key(model, runs)
+        there = self.comparison.cell(model, value)
+        if there is None or not there.is_done(key, self._folder):
+            self._make(engine, Cell(model=model, value=value, key=key), runs, asked)
+        elif there.error is not None:
+            self._keep(there.model_copy(update={"error": None}))
+
+    def _make(self, engine: Backend, cell: Cell, runs: Sequence[Ticket], asked: Request) -> None:
+        """Make one cell; where a run of it fails, those before it stay in the record."""
+        self._make_room(engine)
+        began = time.monotonic()
+        settings = self._settings_of(cell.value)
+        made: list[Made] = []
+        failure: Failure | None = None
+        try:
+            with self._watch(self._label(cell.model, cell.value)) as on_progress:
+                for ticket in runs:
+                    made.append(_made_once(engine, ticket, asked, settings, on_progress))
         except Cancelled:
             raise
         except ImagenError as error:
-            self._keep(_failed(model, value, key, error))
+            failure = _failure(error)
+        cell = cell.model_copy(update={"seconds": time.monotonic() - began, "error": failure})
+        cell = _with_facts(cell, made, self._folder) if made else cell
+        self._keep(cell if failure is None else cell.model_copy(update={"key": ""}))
 
-    def _made(
-        self,
-        engine: Backend,
-        model: str,
-        value: Any,
-        key: str,
-        runs: Sequence[Ticket],
-        asked: Request,
-    ) -> Cell:
-        self._make_room(engine)
-        began = time.monotonic()
-        settings = self._settings_of(value)
-        with self._watch(self._label(model, value)) as on_progress:
-            made = [_made_once(engine, t, asked, settings, on_progress) for t in runs]
-        cell = Cell(model=model, value=value, key=key, seconds=time.monotonic() - began)
-        return _with_facts(cell, made, self._folder)
+    def _failed(self, model: str, value: Any, error: ImagenError) -> Cell:
+        """A cell that can't even be asked for; a picture of before is not forgotten for that."""
+        there = self.comparison.cell(model, value)
+        if there is None or not there.is_whole(self._folder):
+            there = Cell(model=model, value=value)
+        return there.model_copy(update={"error": _failure(error)})
 
     def _make_room(self, engine: Backend) -> None:
         """One GPU: before another engine works, the last one gives its memory back."""
@@ -190,8 +198,6 @@ def varied(request: Request, vary: Axis | None, value: Any) -> Request:
         return request.with_values({"width": width, "height": height})
     if vary.name == "prompt" and not isinstance(value, str):
         value = str(value)
-    if vary.name in ("extra", "loras", "controls", "upscale"):
-        raise RequestError(f"{vary.name} can't be varied: it is not one value.")
     return request.with_values({vary.name: value})
 
 
@@ -208,7 +214,11 @@ def _made_once(
 
 def _refuse_unknown_axis(vary: Axis | None, models: Iterable[str], settings: Settings) -> None:
     """A slip of the pen would give the same picture for each value."""
-    if vary is None or vary.name == "size" or vary.name in Request.model_fields:
+    if vary is None:
+        return
+    if vary.name in ("extra", "loras", "controls", "upscale"):
+        raise RequestError(f"{vary.name} can't be varied: it is not one value.")
+    if vary.name == "size" or vary.name in Request.model_fields:
         return
     known: set[str] = set()
     for model in models:
@@ -221,9 +231,8 @@ def _refuse_unknown_axis(vary: Axis | None, models: Iterable[str], settings: Set
         )
 
 
-def _failed(model: str, value: Any, key: str, error: ImagenError) -> Cell:
-    failure = Failure(code=error.code, message=error.message, remedy=error.remedy)
-    return Cell(model=model, value=value, key=key, error=failure)
+def _failure(error: ImagenError) -> Failure:
+    return Failure(code=error.code, message=error.message, remedy=error.remedy)
 
 
 def _with_facts(cell: Cell, made: Sequence[Made], folder: Path) -> Cell:

@@ -59,7 +59,11 @@ class Cell(_Frozen):
 
     model: str
     value: Any = None
-    key: str = Field("", description="The hash of the complete request, the graph and the model.")
+    key: str = Field(
+        "",
+        description="The hash of the complete request, the graph and the model; empty where not "
+        "all of it was made.",
+    )
     files: tuple[File, ...] = ()
     seed: int | None = None
     seconds: float | None = None
@@ -71,8 +75,11 @@ class Cell(_Frozen):
 
     def is_done(self, key: str, folder: Path) -> bool:
         """Whether it holds just what this key would give, and all of it is still there."""
-        whole = bool(self.files) and all(file.is_in(folder) for file in self.files)
-        return self.error is None and self.key == key and whole
+        return self.key == key and self.is_whole(folder)
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether all that was once made for it is still there."""
+        return self.key != "" and bool(self.files) and all(f.is_in(folder) for f in self.files)
 
 
 class Comparison(_Frozen):
@@ -144,7 +151,7 @@ def _refuse_another(folder: Path, old: Comparison, request: Request, vary: Axis 
 
 def _read(path: Path) -> Comparison | None:
     try:
-        return Comparison.model_validate_json(path.read_bytes())
+        found = Comparison.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -154,6 +161,9 @@ def _read(path: Path) -> Comparison | None:
             f"{path} is not the record of a comparison.",
             remedy="Move it away, or give another folder with --output.",
         ) from error
+    if found.imagen > FORMAT:
+        raise OutputError(f"{path} was written by a newer imagen.", remedy="Update imagen.")
+    return found
 
 
 def write(comparison: Comparison, folder: Path) -> None:

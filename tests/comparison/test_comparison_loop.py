@@ -12,7 +12,7 @@ from PIL import Image
 from imagen.comparison import Axis, Comparison, compare
 from imagen.comparison.loop import draw_small_seed
 from imagen.config import Settings
-from imagen.errors import Cancelled, OutputError, RequestError, UnknownBackend
+from imagen.errors import Cancelled, Failed, OutputError, RequestError, UnknownBackend
 from imagen.request import Request
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ _ASKED = Request(prompt="a fox", width=64, height=48, steps=2)
 class _Watch:
     """Remembers which cells were worked on; may cancel at one of them."""
 
-    def __init__(self, cancel_at: str = "") -> None:
+    def __init__(self, cancel_at: str = "", fail_in_run: int = 0) -> None:
         self.labels: list[str] = []
         self._cancel_at = cancel_at
+        self._runs_left = fail_in_run
 
     def __call__(self, label: str) -> AbstractContextManager[OnProgress]:
         self.labels.append(label)
@@ -44,6 +45,9 @@ class _Watch:
     def _tell(self, progress: Progress) -> None:
         if self._cancel_at and self.labels[-1] == self._cancel_at and progress.step:
             raise Cancelled
+        self._runs_left -= progress.stage == "submitted"
+        if self._runs_left == 0 and progress.stage == "submitted":
+            raise Failed("as the test wants it")
 
 
 @pytest.fixture
@@ -230,6 +234,41 @@ def test_several_pictures_of_one_cell_are_all_kept(settings: Settings, tmp_path:
         "one-12.png",
         "one-13.png",
     ]
+
+
+def test_a_picture_is_not_forgotten_when_its_block_breaks_later(
+    settings: Settings, tmp_path: Path
+) -> None:
+    first, _ = _compare(settings, tmp_path / "c", "one")
+    wrong = {"one": {"type": "mock", "look": "one", "colour": "blue"}}
+    broken = settings.model_copy(update={"backends": settings.backends | wrong})
+    second, _ = _compare(broken, tmp_path / "c", "one")
+    third, worked = _compare(settings, tmp_path / "c", "one")
+    assert [c.cells[0].error and c.cells[0].error.code for c in (first, second, third)] == [
+        None,
+        "config",
+        None,
+    ]
+    assert first.cells[0].files == second.cells[0].files == third.cells[0].files
+    assert worked == []
+
+
+def test_the_runs_before_one_that_fails_stay_in_the_record(
+    settings: Settings, tmp_path: Path
+) -> None:
+    watch = _Watch(fail_in_run=2)
+    asked = _ASKED.with_values({"count": 65, "steps": 1})
+    made, _ = _compare(settings, tmp_path / "c", "one", asked=asked, watch=watch)
+    (cell,) = made.cells
+    assert (len(cell.files), cell.key, cell.error and cell.error.code) == (64, "", "failed")
+
+
+def test_a_record_of_a_newer_imagen_is_left_alone(settings: Settings, tmp_path: Path) -> None:
+    _compare(settings, tmp_path, "one")
+    record = json.loads((tmp_path / "compare.json").read_text(encoding="utf-8"))
+    (tmp_path / "compare.json").write_text(json.dumps(record | {"imagen": 2}))
+    with pytest.raises(OutputError, match="was written by a newer imagen"):
+        _compare(settings, tmp_path, "one")
 
 
 def test_an_axis_that_no_backend_has_is_refused_before_anything_is_made(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen import tickets
-from imagen.config import OutputSettings, Settings
-from imagen.errors import ConfigError, Lost, OutputError, RequestError, Unavailable
+from imagen.config import Limits, OutputSettings, Settings
+from imagen.errors import ConfigError, Failed, Lost, OutputError, RequestError, Unavailable
 from imagen.request import Request
 from imagen.result import Output, Progress, Result, ignore
 from imagen.spine import generate, make, open_named, prepare, resume
@@ -136,3 +136,40 @@ def test_a_picture_that_cannot_be_saved_lies_safe_and_named(
     assert kept.parent == settings.state_dir / "rescued"
     assert str(kept) in caught.value.message
     assert "imagen resume" not in caught.value.remedy
+
+
+class _FailsInTheSecondRun:
+    """A progress callback; what it raises comes out as an engine's failure would."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+
+    def __call__(self, progress: Progress) -> None:
+        self.submitted += progress.stage == "submitted"
+        if self.submitted == 2:
+            raise Failed("the second run")
+
+
+def test_a_failed_run_names_the_pictures_of_those_before_it(settings: Settings) -> None:
+    asked = _ASKED.with_values({"count": 65, "steps": 1})
+    with pytest.raises(Failed) as caught:
+        generate(asked, settings, on_progress=_FailsInTheSecondRun())
+    first, *paths = caught.value.remedy.splitlines()
+    assert first == "Made before that:"
+    assert sorted(paths) == sorted(str(p) for p in settings.output.directory.glob("*.png"))
+    assert len(paths) == 64
+
+
+def test_limits_hold_for_what_the_backend_makes_of_a_request(settings: Settings) -> None:
+    graph = settings.output.directory.parent / "graph.json"
+    graph.write_text(
+        '{"1": {"class_type": "EmptyImage", "inputs": {"width": "$<width>"}},'
+        ' "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}}}'
+    )
+    graph.with_suffix(".yaml").write_text("parameters: {width: {type: int, multiple_of: 64}}")
+    block = {"type": "comfyui", "workflow": str(graph)}
+    tight = settings.model_copy(
+        update={"backends": {"tight": block}, "limits": Limits(max_width=1000)}
+    )
+    with pytest.raises(RequestError, match="width 1024 is more than the 1000"):
+        prepare(open_named("tight", tight), Request(width=1000), tight)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imagen import tickets
-from imagen.errors import Failed, ImagenError, Lost, OutputError, RequestError, Unavailable
+from imagen.errors import (
+    Failed,
+    ImagenError,
+    Lost,
+    OutputError,
+    RequestError,
+    Unauthorized,
+    Unavailable,
+)
 from imagen.request import Request
 from imagen.ticket import Ticket
 
@@ -46,7 +54,14 @@ def test_it_is_written_anew_once_it_is_submitted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [Unavailable("gone"), OutputError("full", lost=True)], ids=["gone", "full"]
+    "error",
+    [
+        Unavailable("gone"),
+        Unauthorized("expired"),
+        Lost("out of reach", is_certain=False),
+        OutputError("full", lost=True),
+    ],
+    ids=["gone", "expired", "out of reach", "full"],
 )
 def test_it_stays_where_pictures_may_be_left_and_says_how_to_fetch(
     tmp_path: Path, error: ImagenError
@@ -89,7 +104,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(tmp_path
     (tmp_path / "state").write_text("a file")
     with pytest.raises(OutputError) as caught:
         _run(tmp_path / "state", None, sent=True)
-    assert "Nothing was submitted for it. Set IMAGEN_STATE" in caught.value.remedy
+    assert "No job is left at the engine for it. Set IMAGEN_STATE" in caught.value.remedy
 
 
 def test_a_damaged_ticket_is_said_so(tmp_path: Path) -> None:
