@@ -145,14 +145,15 @@ def was_too_slow(error: BaseException) -> bool:
 
 
 def is_nobody_there(error: BaseException) -> bool:
-    """Whether nothing answers at the address: no more than a broken line or a gateway does.
+    """Whether nothing answers at the address: it refuses connections, or the line breaks.
 
-    A server that is slow, or a network that is down, is another matter: it may be there.
+    A server that is slow, a network that is down, or a gateway that tells of trouble is another
+    matter: it may be there.
     """
     cause = error.__cause__
     if isinstance(cause, httpx.ConnectError):
         return _was_refused(cause)
-    return cause is None or isinstance(cause, httpx.RemoteProtocolError | httpx.ReadError)
+    return isinstance(cause, httpx.RemoteProtocolError | httpx.ReadError)
 
 
 def _was_refused(error: BaseException | None) -> bool:

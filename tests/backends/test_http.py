@@ -141,7 +141,7 @@ def _raised(error: Exception, because: Exception | None = None) -> Unavailable:
         pytest.param(_raised(httpx.ConnectError(""), OSError()), False, id="network down"),
         pytest.param(_raised(httpx.ReadTimeout("")), False, id="slow"),
         pytest.param(_raised(httpx.ReadError("")), True, id="broken line"),
-        pytest.param(Unavailable("502"), True, id="a gateway's answer"),
+        pytest.param(Unavailable("502"), False, id="a gateway's answer"),
     ],
 )
 def test_nobody_there_is_told_from_slow(error: Unavailable, nobody: bool) -> None:

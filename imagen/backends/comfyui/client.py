@@ -113,6 +113,10 @@ class Client:
         params = {key: name.encode("utf-8", "replace").decode() for key, name in names.items()}
         return self._send("GET", "/view", params=params)
 
+    @property
+    def is_closed(self) -> bool:
+        return self._http.is_closed
+
     def close(self) -> None:
         self._http.close()
 
@@ -124,7 +128,7 @@ class Client:
         self.succeeded(self._send("POST", path, content=content, headers=_JSON, timeout=self._soon))
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        if self._http.is_closed:  # a thread that nobody waits for any more
+        if self.is_closed:  # a thread that nobody waits for any more
             raise BackendError("The backend was closed while it worked.")
         try:
             with http.translated(self.at):

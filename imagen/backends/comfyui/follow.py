@@ -9,7 +9,7 @@ from imagen.backends.comfyui import events
 from imagen.backends.comfyui.background import TICK_SECONDS, Background
 from imagen.backends.comfyui.look import Sight, look
 from imagen.backends.http import is_nobody_there
-from imagen.errors import BackendError, Failed, Lost, RateLimited, TimedOut
+from imagen.errors import BackendError, Failed, Lost, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +66,7 @@ class Following:
         self._mend_due = now
         self._gone_since: float | None = None
         self._stalled_since: float | None = None
+        self._trouble = ""
         self._breaks = listener.breaks
         self._due = now + self.interval(self._looks)
 
@@ -136,7 +137,7 @@ class Following:
             self._looking = Background(lambda: look(self._client, self._listener.prompt_id))
 
     def _seen(self, sight: Sight, now: float) -> None:
-        self._alive, self._gone_since = now, None
+        self._alive, self._gone_since, self._trouble = now, None, ""
         changed, self._sight = sight != self._sight, sight
         if sight.entry is not None:
             self._record.adopt(sight.entry)
@@ -150,9 +151,12 @@ class Following:
             self._stalled_since = now
 
     def _missed_it(self, error: BackendError, now: float) -> None:
-        if not error.retryable:
+        """A server that answers anything at all may still have the job: only time tells."""
+        if self._client.is_closed:
             raise error
-        if isinstance(error, RateLimited) or not is_nobody_there(error):
+        self._trouble = f" It could not be looked for: {error.message}"
+        if not is_nobody_there(error):
+            self._gone_since = None
             return
         self._gone_since = now if self._gone_since is None else self._gone_since
         if now - self._gone_since >= self._config.lost_seconds:
@@ -195,7 +199,7 @@ class Following:
 
     def _too_long(self, how: str, seconds: float, key: str) -> TimedOut:
         return TimedOut(
-            f"The job took more than {seconds:g} seconds {how}.",
+            f"The job took more than {seconds:g} seconds {how}.{self._trouble}",
             remedy=f"Where it needs longer, raise backends.{self._config.name}.{key}.",
         )
 

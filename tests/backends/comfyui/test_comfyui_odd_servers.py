@@ -110,13 +110,24 @@ def test_an_address_without_its_path_is_told() -> None:
     assert "with its path" in caught.value.remedy
 
 
-@pytest.mark.parametrize("status", [429, 503], ids=["patience", "trouble"])
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(200, id="a page that is no JSON"),
+        pytest.param(401, id="a session that ran out"),
+        pytest.param(404, id="another server"),
+        pytest.param(429, id="patience"),
+        pytest.param(502, id="a gateway without its server"),
+        pytest.param(503, id="trouble"),
+    ],
+)
 def test_a_question_that_is_refused_in_between_costs_no_job(status: int) -> None:
     """A gateway may count our questions; the job goes on behind it."""
     busy = Refusal(status=status, path="/history", times=3)
     with ComfyUI(silent=True, step_seconds=0.05, http_errors=(busy,)) as server:
-        assert len(collected(server).images) == 1
+        assert len(collected(server, lost_seconds=0.001).images) == 1
         assert len(server.prompts) == 1
+        assert server.interrupts == []
 
 
 def test_a_server_that_takes_no_large_request_says_how_to_change_that() -> None:
