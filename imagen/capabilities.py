@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from imagen.errors import RequestError
-from imagen.text import did_you_mean, nearest
+from imagen.text import did_you_mean, nearest, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,9 +61,7 @@ class Parameter(BaseModel):
         wrong = not isinstance(value, _TYPES[self.type])
         if wrong or (isinstance(value, bool) and self.type != "bool"):
             raise RequestError(f"{name} must be {_A[self.type]}, not {value!r}.")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RequestError(f"{name} must be a finite number, not {value!r}.")
-        return float(value) if self.type == "float" else value
+        return _finite(name, value) if self.type == "float" else value
 
     def _clamped(self, value: Any) -> Any:
         if self.type == "int" and self.multiple_of:
@@ -74,6 +72,14 @@ class Parameter(BaseModel):
         if self.max is not None and value > self.max:
             return number(self.max)
         return value
+
+
+def _finite(name: str, value: float) -> float:
+    if not abs(value) <= sys.float_info.max:  # said so, it is true of "not a number" too
+        raise RequestError(
+            f"{name} must be a finite number, not {one_line(repr(value), limit=40)}."
+        )
+    return float(value)
 
 
 class Capabilities(BaseModel):

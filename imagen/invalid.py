@@ -109,8 +109,8 @@ def _not(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     """Short values as written; long or nested ones, which may hold anything, not at all."""
-    text = repr(value)
-    return text if isinstance(value, int | float | str | bool) and len(text) <= 60 else ""
+    text = repr(value) if isinstance(value, int | float | str | bool) else ""
+    return text if len(text) <= 60 else ""
 
 
 def _fields_at(model: type[BaseModel], path: Path) -> dict[str, FieldInfo]:

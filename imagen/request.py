@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from imagen.errors import RequestError
 from imagen.invalid import sentences
@@ -36,6 +37,18 @@ def read_size(text: str) -> tuple[int, int]:
 
 class _Value(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        """Half of a surrogate pair is text to Python, and to no file or engine."""
+        try:
+            if isinstance(value, str | dict):
+                json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError as error:
+            half = ascii(error.object[error.start])
+            raise ValueError(f"must hold whole characters ({half} is half of one)") from error
+        return value
 
 
 class Lora(_Value):
@@ -131,9 +144,12 @@ class Request(_Value):
         """
         mine = {k: v for k, v in values.items() if k in Request.model_fields}
         other = {k: v for k, v in values.items() if k not in Request.model_fields}
-        fields = {k: v for k, v in self if k != "extra"} | mine
-        return Request.of(fields | {"extra": self.extra | mine.get("extra", {}) | other})
+        extra = mine.pop("extra", {})
+        if isinstance(extra, dict):
+            extra = self.extra | extra | other
+        return Request.of(dict(self) | mine | {"extra": extra})
 
-    def settled(self, values: dict[str, Any]) -> Request:
-        """A copy that holds these values and no others: what a backend will really use."""
-        return Request().with_values(values)
+    @classmethod
+    def exactly(cls, values: dict[str, Any]) -> Request:
+        """The request of these values and no others: what a backend will really use."""
+        return cls().with_values(values)

@@ -94,7 +94,7 @@ class Mock:
         return Ticket(
             id=new_id(),
             backend=self._config.name,
-            request=request.settled(values),
+            request=request.exactly(values),
             receipt=receipt,
             payload={"look": self._config.look},
         )

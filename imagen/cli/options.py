@@ -108,7 +108,7 @@ def scalar(text: str) -> Any:
 
     try:
         value = safe_load(text)
-    except YAMLError:
+    except (YAMLError, ValueError):  # a 13th month, a number of 5000 digits
         return text
     quoted = isinstance(value, str) and text.strip()[:1] in ("'", '"')
     return value if quoted or isinstance(value, int | float | list | dict) else text

@@ -27,11 +27,14 @@ if TYPE_CHECKING:
         ("", ""),
         ("null", "null"),
         ("2024-01-01", "2024-01-01"),
+        ("2024-13-01", "2024-13-01"),
+        ("9" * 5000, "9" * 5000),
         ("a: b: c", "a: b: c"),
         ("18446744073709551615", 2**64 - 1),
         ("flux1-schnell.safetensors", "flux1-schnell.safetensors"),
         ("[1, 2]", [1, 2]),
     ],
+    ids=lambda value: str(value)[:30],
 )
 def test_a_value_keeps_its_type(text: str, read: Any) -> None:
     assert (scalar(text), type(scalar(text))) == (read, type(read))

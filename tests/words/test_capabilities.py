@@ -43,6 +43,8 @@ def test_a_value_is_fitted(parameter: Parameter, asked: Any, used: Any) -> None:
         (Parameter(type="int"), 4.5, "^it must be a whole number, not 4.5.$"),
         (Parameter(type="int"), True, "^it must be a whole number, not True.$"),
         (Parameter(type="float"), float("inf"), "^it must be a finite number, not inf.$"),
+        (Parameter(type="float"), 10**400, r"^it must be a finite number, not 1000*….$"),
+        (Parameter(type="float"), float("nan"), "^it must be a finite number, not nan.$"),
         (Parameter(type="bool"), 1, "^it must be true or false, not 1.$"),
         (Parameter(type="string"), 7, "^it must be text, not 7.$"),
         (
@@ -51,7 +53,17 @@ def test_a_value_is_fitted(parameter: Parameter, asked: Any, used: Any) -> None:
             "^it can't be 'eulr'. Did you mean 'euler'",
         ),
     ],
-    ids=["text", "a fraction", "a bool", "infinity", "a number", "no text", "no choice"],
+    ids=[
+        "text",
+        "a fraction",
+        "a bool",
+        "infinity",
+        "400 digits",
+        "nan",
+        "a number",
+        "no text",
+        "no choice",
+    ],
 )
 def test_a_value_of_another_kind_is_refused(
     parameter: Parameter, asked: Any, sentence: str

@@ -55,12 +55,45 @@ def test_it_cannot_be_changed() -> None:
         pytest.param({"width": 8}, r"^width: .*not 8 \(16 to 16384\)$", id="width"),
         pytest.param({"cfg": float("nan")}, "^cfg: ", id="not a number"),
         pytest.param({"promt": "x"}, "^promt: unknown key. Did you mean 'prompt'?", id="a slip"),
+        pytest.param({"extra": 5}, "^extra: must hold keys and values of its own", id="extra"),
+        pytest.param({"loras": "ink"}, "^loras: must be a list, not 'ink'$", id="no list"),
+        pytest.param({"loras": ["ink"]}, r"^loras\[0\]: must hold keys", id="a bare name"),
+        pytest.param({"controls": 7}, "^controls: must be a list, not 7$", id="controls"),
         pytest.param({"loras": [{"nam": "x"}]}, r"loras\[0\]\.nam: unknown key", id="a deep slip"),
     ],
 )
 def test_what_is_off_is_named(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence):
         Request.of(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        pytest.param({"prompt": "a \udcff"}, r"^prompt: .*not 'a \\udcff'$", id="an odd byte"),
+        pytest.param({"prompt": "\ud83d" * 99}, r"^prompt: .*of one\)$", id="a long one"),
+        pytest.param({"negative": "\ud83d"}, "^negative: ", id="another text"),
+        pytest.param({"sampler": "\ud83d"}, "^sampler: ", id="a name"),
+        pytest.param({"loras": [{"name": "\ud83d"}]}, r"^loras\[0\].name: ", id="a nested name"),
+        pytest.param({"extra": {"a": [{"b": "\ud83d"}]}}, "^extra: must hold whole", id="deep"),
+        pytest.param({"extra": {"\ud83d": 1}}, "^extra", id="a parameter's name"),
+    ],
+)
+def test_half_a_character_is_no_text(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        Request.of(values)
+
+
+@pytest.mark.parametrize(
+    "values", [{"extra": 5}, {"loras": "ink"}, {"controls": {"kind": "depth"}}]
+)
+def test_a_value_of_another_shape_is_refused_later_too(values: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match=f"^{next(iter(values))}: must "):
+        Request(prompt="a", extra={"unet": "x"}).with_values(values)
+
+
+def test_settled_values_are_all_there_is() -> None:
+    assert Request.exactly({"steps": 4, "shift": 1.5}) == Request(steps=4, extra={"shift": 1.5})
 
 
 def test_several_faults_are_told_at_once() -> None:

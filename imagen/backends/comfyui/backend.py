@@ -54,7 +54,7 @@ class ComfyUI:
         return Ticket(
             id=self._new_id(),
             backend=self._config.name,
-            request=request.settled(values),
+            request=request.exactly(values),
             receipt=receipt,
             payload=graph,
         )
