@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from imagen.errors import ImagenError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 COMMANDS = {
     "generate": ("imagen.cli.generate:generate", "Make pictures of a prompt."),
@@ -24,8 +29,25 @@ COMMANDS = {
 }
 
 
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """It is the right of a pipe's reader to leave, where click would exit with 1."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise click.exceptions.Exit(0) from error
+
+
 class _Table(click.Group):
     """Commands by name, each imported when it is asked for."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _readers_may_leave():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _readers_may_leave():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -65,15 +87,20 @@ def run(args: list[str] | None = None) -> int:
     """Run the command line; the exit code. Errors are told on stderr, as JSON on stdout."""
     # Looking for pydantic's plug-ins costs a fifth of a picture's start, and we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    as_json = "--json" in (sys.argv[1:] if args is None else args)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a Windows pipe may lack a prompt's letters
+        sys.stdout.reconfigure(errors="backslashreplace")
+    code = _ran(args, as_json="--json" in (sys.argv[1:] if args is None else args))
+    _give_up_closed_pipes()
+    return code
+
+
+def _ran(args: list[str] | None, *, as_json: bool) -> int:
     try:
         code = cli.main(args, prog_name="imagen", standalone_mode=False)
     except click.exceptions.Abort:
         return _told(as_json, "cancelled", "Cancelled.", 130)
     except click.ClickException as error:
         return _told_by_click(as_json, error)
-    except BrokenPipeError:
-        return _reader_gone()
     except ImagenError as error:
         return _told_by_imagen(as_json, error)
     return code if isinstance(code, int) else 0
@@ -82,7 +109,8 @@ def run(args: list[str] | None = None) -> int:
 def _told_by_click(as_json: bool, error: click.ClickException) -> int:
     if as_json:
         return _told(as_json, "usage", error.format_message(), error.exit_code)
-    error.show()
+    with suppress(BrokenPipeError):
+        error.show()
     return error.exit_code
 
 
@@ -100,23 +128,33 @@ def _told_by_imagen(as_json: bool, error: ImagenError) -> int:
 def _told(
     as_json: bool, code: str, message: str, exit_code: int, remedy: str = "", backend: str = ""
 ) -> int:
+    say = _say_json if as_json else _say
+    with suppress(BrokenPipeError):
+        say(code, message, remedy, backend)
+    return exit_code
+
+
+def _say_json(code: str, message: str, remedy: str, backend: str) -> None:
+    import json
+
+    body: dict[str, Any] = {"code": code, "message": message, "remedy": remedy}
+    click.echo(json.dumps({"error": body | ({"backend": backend} if backend else {})}))
+
+
+def _say(code: str, message: str, remedy: str, backend: str) -> None:  # noqa: ARG001
     from imagen.text import printable
 
-    if as_json:
-        import json
-
-        body: dict[str, Any] = {"code": code, "message": message, "remedy": remedy}
-        click.echo(json.dumps({"error": body | ({"backend": backend} if backend else {})}))
-        return exit_code
     where = f" [{backend}]" if backend else ""
     click.secho(f"imagen:{where} ", fg="red", nl=False, err=True)
     click.echo(printable(message), err=True)
     if remedy:
         click.echo(printable(remedy), err=True)
-    return exit_code
 
 
-def _reader_gone() -> int:
-    """The reader of our pipe left: that is its right, and nothing to complain of."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+def _give_up_closed_pipes() -> None:
+    """Otherwise Python would complain at the end of what nobody reads, and exit with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -6,11 +6,11 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from imagen.errors import Cancelled
-from imagen.text import one_line
+from imagen.text import one_line, took
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,15 +47,16 @@ def shown(
     with _interruptible() as interrupted:
 
         def on_progress(progress: Progress) -> None:
-            display.tell(progress)
+            with suppress(BrokenPipeError):  # a picture is worth making though nobody follows
+                display.tell(progress)
             if interrupted():
-                display.clear()
                 raise Cancelled
 
         try:
             yield on_progress
         finally:
-            display.clear()
+            with suppress(BrokenPipeError):
+                display.clear()
 
 
 def _display(
@@ -118,7 +119,7 @@ class _Bar:
         elapsed = 0.0 if self._started is None else now - self._started
         if progress.fraction < 0.05 or elapsed < 1:
             return ""
-        return f", {clock_time(elapsed / progress.fraction - elapsed)} left"
+        return f", {took(elapsed / progress.fraction - elapsed)} left"
 
 
 def what(progress: Progress, *, steps: bool = True) -> str:
@@ -131,12 +132,6 @@ def what(progress: Progress, *, steps: bool = True) -> str:
     if steps and progress.step is not None and progress.steps:
         words = f"{words}, step {progress.step} of {progress.steps}"
     return words
-
-
-def clock_time(seconds: float) -> str:
-    """`9 s`, `2 min 5 s`."""
-    whole = max(0, round(seconds))
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
 
 
 def _columns() -> int:

