@@ -13,7 +13,14 @@ from imagen import tickets
 from imagen.backends import available
 from imagen.comparison.contact import write_sheet
 from imagen.comparison.record import Axis, Cell, Comparison, Failure, File, begun, write
-from imagen.errors import Cancelled, ImagenError, Lost, RequestError, UnknownBackend
+from imagen.errors import (
+    Cancelled,
+    ImagenError,
+    Lost,
+    OutputError,
+    RequestError,
+    UnknownBackend,
+)
 from imagen.request import Request, read_size
 from imagen.resolve import draw_seed
 from imagen.result import OnProgress, ignore
@@ -66,15 +73,21 @@ def compare(
     names = tuple(dict.fromkeys(models))
     _refuse_unknown(names, settings)
     _refuse_unknown_axis(vary, names, settings)
+    for value in vary.values if vary else ():
+        varied(request, vary, value)  # what no backend could take is found before any works
     comparison = begun(folder, request, names, vary)
     if comparison.request.seed is None:
         shared = comparison.request.with_values({"seed": draw()})
         comparison = comparison.model_copy(update={"request": shared})
+    write(comparison, folder)
     loop = _Loop(comparison, settings, folder, strict=strict, watch=watch)
     try:
         loop.run(names, vary.values if vary else (None,))
-    finally:
-        write_sheet(loop.comparison, folder, note=note)
+    except BaseException:
+        with suppress(OutputError):  # what ended it all is the thing to tell
+            write_sheet(loop.comparison, folder, note=note)
+        raise
+    write_sheet(loop.comparison, folder, note=note)
     return loop.comparison
 
 
@@ -105,7 +118,6 @@ class _Loop:
         self._at_work: Backend | None = None
 
     def run(self, models: Sequence[str], values: Sequence[Any]) -> None:
-        write(self.comparison, self._folder)
         with ExitStack() as engines:
             for model in models:
                 self._column(model, values, engines)
@@ -168,7 +180,12 @@ class _Loop:
 
     def _keep(self, cell: Cell) -> None:
         self.comparison = self.comparison.with_cell(cell)
-        write(self.comparison, self._folder)
+        try:
+            write(self.comparison, self._folder)
+        except OutputError as error:
+            if cell.error is not None:  # it says where the picture lies now
+                error.message = f"{cell.error.message}\n{error.message}"
+            raise
 
     def _key(self, model: str, runs: Sequence[Ticket]) -> str:
         kind = self._settings.backends.get(model, {}).get("type", model)

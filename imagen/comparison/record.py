@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +153,7 @@ def _refuse_another(folder: Path, old: Comparison, request: Request, vary: Axis 
 def _read(path: Path) -> Comparison | None:
     try:
         found = Comparison.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise OutputError(f"{path} can't be read: {error.strerror or error}.") from error
@@ -168,12 +169,14 @@ def _read(path: Path) -> Comparison | None:
 
 def write(comparison: Comparison, folder: Path) -> None:
     """Write it down, whole or not at all."""
-    path, part = folder / NAME, folder / f".{NAME}.part"
+    path, part = folder / NAME, folder / f".{NAME}.{os.urandom(4).hex()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part.write_text(comparison.model_dump_json(indent=2) + "\n", encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise OutputError(
             f"The comparison can't be written down in {folder}: {error.strerror or error}.",
             remedy="Make room, or give another folder with --output.",

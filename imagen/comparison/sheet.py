@@ -131,7 +131,7 @@ def _caption(sheet: Image.Image, placed: Placed, faces: Faces) -> None:
 
 
 def _write(sheet: Image.Image, path: Path) -> None:
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
         with part.open("wb") as file:
             write_png(sheet, file)

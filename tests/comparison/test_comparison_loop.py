@@ -175,10 +175,32 @@ def test_an_axis_of_sizes_sets_width_and_height(settings: Settings, tmp_path: Pa
     ]
 
 
-def test_a_value_that_can_not_be_is_a_cell(settings: Settings, tmp_path: Path) -> None:
-    vary = Axis(name="steps", values=(0, 2))
-    made, _ = _compare(settings, tmp_path / "c", "one", vary=vary)
-    assert [cell.error and cell.error.code for cell in made.cells] == ["request", None]
+@pytest.mark.parametrize(
+    "vary",
+    [Axis(name="steps", values=(2, 0)), Axis(name="size", values=("64x64", "64"))],
+    ids=["out of range", "no size"],
+)
+def test_a_value_that_no_backend_could_take_is_refused_before_anything_is_made(
+    settings: Settings, tmp_path: Path, vary: Axis
+) -> None:
+    with pytest.raises(RequestError):
+        _compare(settings, tmp_path / "c", "one", vary=vary)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_said_so_before_anything_is_made(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "c").write_text("a file")
+    watch = _Watch()
+    with pytest.raises(OutputError, match="The comparison can't be written down in"):
+        _compare(settings, tmp_path / "c", "one", watch=watch)
+    assert watch.labels == []
+
+
+def test_no_part_of_a_record_is_left_behind(settings: Settings, tmp_path: Path) -> None:
+    _compare(settings, tmp_path / "c", "one")
+    assert [path.name for path in (tmp_path / "c").glob(".*")] == []
 
 
 def test_strict_makes_a_cell_of_what_cannot_be_honoured(settings: Settings, tmp_path: Path) -> None:
