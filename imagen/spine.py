@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from imagen import outputs, tickets
 from imagen.backends import open_backend
@@ -16,7 +17,7 @@ from imagen.result import ignore
 
 if TYPE_CHECKING:
     from imagen.backends import Backend
-    from imagen.config import Settings
+    from imagen.config import OutputSettings, Settings
     from imagen.outputs import Saved
     from imagen.request import Request
     from imagen.result import OnProgress, Progress, Result
@@ -93,7 +94,8 @@ def make(
     The ticket lies on disk from before the submission until the pictures do.
     """
     used = ticket
-    with tickets.written(ticket, asked, settings.state_dir) as write:
+    output = _from_anywhere(settings.output)
+    with tickets.written(ticket, asked, settings.state_dir, output) as write:
 
         def tell(progress: Progress) -> None:
             nonlocal used
@@ -114,14 +116,34 @@ def make(
     return Made(ticket=used, result=result, saved=tuple(saved))
 
 
-def resume(id: str, settings: Settings, on_progress: OnProgress = ignore) -> Made:
+def resume(
+    id: str,
+    settings: Settings,
+    on_progress: OnProgress = ignore,
+    *,
+    output: OutputSettings | None = None,
+) -> Made:
     """Fetch what a job left behind when its process died; `id` is its ticket's.
 
-    Raises Lost where the engine no longer knows it.
+    The pictures go where they were to go, or where `output` says. Raises Lost where the engine no
+    longer knows the job.
     """
     ticket, asked = tickets.read(id, settings.state_dir)
+    meant = tickets.output_of(id, settings.state_dir)
+    output = output or settings.output.model_copy(update=_output(meant))
+    settings = settings.model_copy(update={"output": output})
     with closing(open_named(ticket.backend, settings)) as engine:
         return make(engine, ticket, asked, settings, on_progress)
+
+
+def _from_anywhere(output: OutputSettings) -> dict[str, Any]:
+    """The settings of the output as JSON that means the same in any working directory."""
+    whole = output.model_dump(mode="json")
+    return whole | {"directory": str(output.directory.absolute())}
+
+
+def _output(meant: dict[str, Any]) -> dict[str, Any]:
+    return meant | ({"directory": Path(meant["directory"])} if "directory" in meant else {})
 
 
 def _told_of_split(ticket: Ticket, count: int | None, among: int) -> Ticket:

@@ -22,7 +22,7 @@ from imagen.text import did_you_mean
 from imagen.ticket import Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 _FOLDER = "tickets"
@@ -31,17 +31,20 @@ _OVER = (Failed, Rejected, TimedOut, Cancelled)
 
 
 @contextmanager
-def written(ticket: Ticket, asked: Request, state_dir: Path) -> Iterator[Callable[[Ticket], None]]:
+def written(
+    ticket: Ticket, asked: Request, state_dir: Path, output: Mapping[str, Any] | None = None
+) -> Iterator[Callable[[Ticket], None]]:
     """Keeps `ticket` on disk while the block runs, and after it where the outcome is open.
 
-    The block is given a function that writes the ticket down anew. An error that leaves pictures
-    at the engine names the command that fetches them. Raises OutputError if it can't be written.
+    `output` says where the pictures were to go, for whoever fetches them later. The block is given
+    a function that writes the ticket down anew. An error that leaves pictures at the engine names
+    the command that fetches them. Raises OutputError if it can't be written.
     """
     held = [ticket]
 
     def write(changed: Ticket) -> None:
         held[0] = changed
-        _write(changed, asked, state_dir)
+        _write(changed, asked, state_dir, output or {})
 
     write(ticket)
     try:
@@ -88,15 +91,32 @@ def read(id: str, state_dir: Path) -> tuple[Ticket, Request]:
             f"There is no ticket {id!r} left.{did_you_mean(id, known)}",
             remedy="List them with: imagen resume",
         )
-    path = _path(id, state_dir)
+    kept = _kept(id, state_dir)
     try:
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return Ticket.model_validate(kept["ticket"]), Request.model_validate(kept["asked"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(
-            f"The ticket {path} can't be read; it may be another version's.",
-            remedy="What it was for can't be fetched any more. Delete it to be rid of it.",
-        ) from error
+    except (ValueError, KeyError) as error:
+        raise _unreadable(id, state_dir) from error
+
+
+def output_of(id: str, state_dir: Path) -> dict[str, Any]:
+    """Where the pictures of this ticket were to go; empty where it does not say."""
+    output = _kept(id, state_dir).get("output")
+    return output if isinstance(output, dict) else {}
+
+
+def _kept(id: str, state_dir: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(_path(id, state_dir).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(id, state_dir) from error
+    return kept if isinstance(kept, dict) else {}
+
+
+def _unreadable(id: str, state_dir: Path) -> OutputError:
+    return OutputError(
+        f"The ticket {_path(id, state_dir)} can't be read; it may be another version's.",
+        remedy="What it was for can't be fetched any more. Delete it to be rid of it.",
+    )
 
 
 def like(ticket: Ticket, state_dir: Path) -> Ticket | None:
@@ -117,9 +137,12 @@ def _path(id: str, state_dir: Path) -> Path:
     return state_dir / _FOLDER / f"{id}.json"
 
 
-def _write(ticket: Ticket, asked: Request, state_dir: Path) -> None:
+def _write(ticket: Ticket, asked: Request, state_dir: Path, output: Mapping[str, Any]) -> None:
     path = _path(ticket.id, state_dir)
-    text = f'{{"ticket": {ticket.model_dump_json()}, "asked": {asked.model_dump_json()}}}'
+    text = (
+        f'{{"ticket": {ticket.model_dump_json()}, "asked": {asked.model_dump_json()}, '
+        f'"output": {json.dumps(output)}}}'
+    )
     beside = path.with_suffix(".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

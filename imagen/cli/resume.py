@@ -16,6 +16,7 @@ from imagen.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -46,21 +47,33 @@ def resume(
     from imagen.spine import resume as fetch
 
     with shown("resume", quiet=quiet) as on_progress:
-        made = fetch(ticket, settings, on_progress)
+        made = fetch(ticket, settings, on_progress, output=settings.output if output else None)
     tell([made], as_json=as_json, quiet=quiet)
 
 
 def _list(state_dir: Path, *, as_json: bool) -> None:
-    from imagen import tickets
     from imagen.text import one_line
 
-    kept = [tickets.read(id, state_dir)[0] for id in tickets.left(state_dir)]
+    rows = list(_rows(state_dir))
     if as_json:
-        rows = [{"id": t.id, "backend": t.backend, "prompt": t.request.prompt} for t in kept]
         click.echo(json.dumps({"tickets": rows}, indent=2))
         return
-    for ticket in kept:
-        prompt = one_line(ticket.request.prompt, limit=60)
-        click.echo(f"{ticket.id}  {ticket.backend}  {prompt}")
-    if not kept:
+    for row in rows:
+        id, *others = row.values()
+        click.echo("  ".join([id, *(one_line(text, limit=_WIDEST) for text in others)]))
+    if not rows:
         click.echo("Nothing is left to fetch.", err=True)
+
+
+def _rows(state_dir: Path) -> Iterator[dict[str, str]]:
+    """Each ticket's id, backend and prompt; or its id and why it can't be read."""
+    from imagen import tickets
+    from imagen.errors import OutputError
+
+    for id in tickets.left(state_dir):
+        try:
+            ticket, _ = tickets.read(id, state_dir)
+        except OutputError as error:
+            yield {"id": id, "error": error.message}
+        else:
+            yield {"id": id, "backend": ticket.backend, "prompt": ticket.request.prompt}

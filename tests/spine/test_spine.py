@@ -78,8 +78,10 @@ def test_a_ticket_whose_engine_went_away_can_be_fetched(settings: Settings) -> N
     with pytest.raises(Unavailable):
         _make(settings, Unavailable("gone"))
     (id,) = tickets.left(settings.state_dir)
-    (saved,) = resume(id, settings).saved
-    assert (saved.path.is_file(), saved.seed) == (True, 7)
+    elsewhere = settings.model_copy(update={"output": OutputSettings(name="another")})
+    (saved,) = resume(id, elsewhere).saved
+    assert (saved.path.parent, saved.seed) == (settings.output.directory, 7)
+    assert saved.path.name.endswith("-a-fox-7.png")
     assert tickets.left(settings.state_dir) == []
 
 
