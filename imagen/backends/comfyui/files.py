@@ -26,6 +26,7 @@ _ATTEMPTS = 4
 _KEPT = "output"  # the type of a file that stays; others are previews
 _GIVES = {"images", "filename_prefix"}
 """Inputs by which a node is known that gives files away."""
+_TEXT = "text/plain"
 _UNKNOWN_TYPE = "application/octet-stream"
 
 
@@ -69,7 +70,26 @@ def made(record: Record, only: Collection[str] = ()) -> list[File | Text]:
     return kept if any(isinstance(thing, File) for thing in kept) else things
 
 
-def fetch(client: Client, thing: File | Text, tick: Callable[[], None]) -> Output:
+def fetch_all(
+    client: Client, things: Collection[File | Text], tick: Callable[[], None]
+) -> tuple[list[Output], list[Failed]]:
+    """What is still there, and an error for each file that is not."""
+    fetched: list[Output] = []
+    missing: list[Failed] = []
+    for thing in things:
+        try:
+            fetched.append(_fetch(client, thing, tick))
+        except Failed as error:
+            missing.append(error)
+    return fetched, missing
+
+
+def is_text(output: Output) -> bool:
+    """Whether this is a text that a node gave away, rather than a file of whatever kind."""
+    return output.media_type == _TEXT and not output.name
+
+
+def _fetch(client: Client, thing: File | Text, tick: Callable[[], None]) -> Output:
     """The bytes of one file, asked for again where they come cut short."""
     if isinstance(thing, Text):
         return _text(thing)
@@ -87,7 +107,7 @@ def fetch(client: Client, thing: File | Text, tick: Callable[[], None]) -> Outpu
 def _text(text: Text) -> Output:
     return Output(
         data=text.text.encode("utf-8", "replace"),
-        media_type="text/plain",
+        media_type=_TEXT,
         index=text.batch_index,
         source=text.node,
     )

@@ -19,11 +19,13 @@ from imagen.backends.comfyui.stop import stop
 from imagen.backends.comfyui.submit import Submission, Taken, find
 from imagen.backends.comfyui.telling import Telling
 from imagen.backends.retry import retrying
-from imagen.errors import BackendError, ImagenError, Lost, Unavailable
+from imagen.errors import BackendError, ImagenError, Lost
 from imagen.result import Result
 from imagen.ticket import new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imagen.backends.comfyui.answers import Entry
     from imagen.backends.comfyui.client import Client
     from imagen.backends.comfyui.config import ComfyUIConfig
@@ -49,7 +51,7 @@ class Run:
         manifest: Manifest,
         on_progress: OnProgress,
     ) -> None:
-        self._ticket = ticket
+        self._ticket = self._told = ticket
         self._client = client
         self._config = config
         self._manifest = manifest
@@ -69,54 +71,63 @@ class Run:
         if ended - began >= _LONG_RUN_SECONDS:
             self._stats = Background(self._client.stats)
         self._complete(record, taken.prompt_id)
-        outputs = self._fetched(record, (*taken.warnings, *self._blocked(record)))
+        warnings = (*taken.warnings, *self._blocked(record))
+        outputs, missing = self._fetched(record, warnings)
         times = Times(submitted=began, ended=ended, fetched=time.monotonic())
         self._telling.done()
         return Result(
             outputs=outputs,
             facts=self._facts(taken, record, times, outputs),
-            warnings=(*taken.warnings, *self._blocked(record), *self._unheard()),
+            warnings=(*warnings, *missing, *self._unheard()),
         )
 
     def _submitted(self) -> Taken:
         """Hand the ticket over. It counts as submitted before it is: the question may get through
         where the answer does not."""
         client_id = new_id()
-        sent = self._ticket.sent(prompt_id=self._ticket.id, client_id=client_id)
-        self._telling.submitted(sent)
+        self._tell(self._ticket.sent(prompt_id=self._ticket.id, client_id=client_id))
         submission = Submission(self._client, self._listener, self._ticket.payload, self._manifest)
         work = Background(lambda: submission.run(self._ticket.id, client_id))
-        try:
-            while not work.ready(TICK_SECONDS):
-                self._telling.submitted()
-        except BaseException as error:
-            submission.give_up()
-            work.ready(_SETTLING_SECONDS)
-            self._stop(self._ticket.id, error, work)
-            raise
-        return self._handed_over(work)
-
-    def _handed_over(self, work: Background[Taken]) -> Taken:
-        """The job as the server took it. Unavailable is certain: it has none, whatever was sent."""
+        self._wait_for(work, self._ticket.id, submission.give_up)
         try:
             return work.result()
-        except Unavailable:
-            self._telling.submitted(self._ticket)
+        except Lost:
+            raise
+        except ImagenError:  # the server has no job of ours, whatever was sent
+            self._tell(self._ticket)
             raise
 
     def _attached(self) -> Taken:
         """Find a job that was submitted before."""
         known = self._ticket.engine
         prompt_id = str(known.get("prompt_id") or self._ticket.id)
-        client_id = str(known.get("client_id") or "")
-        found = meanwhile(lambda: find(self._client, prompt_id, client_id), self._telling.submitted)
+        work = Background(lambda: self._found(prompt_id, str(known.get("client_id") or "")))
+        self._wait_for(work, prompt_id)
+        return work.result()
+
+    def _found(self, prompt_id: str, client_id: str) -> Taken:
+        found = find(self._client, prompt_id, client_id)
         if found is None:
             raise Lost(
                 f"{self._client.at} does not know the job {prompt_id}: it never arrived there, "
                 "or the server was restarted since."
             )
-        meanwhile(self._listener.open, self._telling.submitted)
+        self._listener.open()
         return Taken(found, self._ticket.payload)
+
+    def _wait_for(
+        self, work: Background[Taken], prompt_id: str, give_up: Callable[[], None] = lambda: None
+    ) -> None:
+        """Wait until the job is taken, or found. If the caller ends that, it is taken back: by the
+        id that comes out, which with an old server is not the one we gave."""
+        try:
+            while not work.ready(TICK_SECONDS):
+                self._telling.submitted()
+        except BaseException as error:
+            give_up()
+            work.ready(_SETTLING_SECONDS)
+            self._stop(lambda: _id_from(work, prompt_id), error, work.ready)
+            raise
 
     def _followed(self, taken: Taken) -> Record:
         self._listener.prompt_id = taken.prompt_id
@@ -125,21 +136,34 @@ class Run:
         if self._client.known is None:
             self._stats = Background(self._client.stats)
         try:
-            if taken.prompt_id != self._ticket.id:
-                self._telling.submitted(self._ticket.sent(prompt_id=taken.prompt_id))
+            self._tell_what_was_taken(taken)
             following.to_the_end()
         except Lost:
             raise
         except BaseException as error:
-            self._stop(taken.prompt_id, error)
+            self._stop(lambda: taken.prompt_id, error)
             raise
         return record
 
+    def _tell_what_was_taken(self, taken: Taken) -> None:
+        """The ticket with the id and the graph that the server has, where those are others."""
+        graph = self._told.model_copy(update={"payload": dict(taken.graph)})
+        ticket = graph.sent(prompt_id=taken.prompt_id)
+        if ticket != self._told:
+            self._tell(ticket)
+
+    def _tell(self, ticket: Ticket) -> None:
+        self._told = ticket
+        self._telling.submitted(ticket)
+
     def _stop(
-        self, prompt_id: str, error: BaseException, work: Background[Taken] | None = None
+        self,
+        which: Callable[[], str],
+        error: BaseException,
+        is_settled: Callable[[], bool] = lambda: True,
     ) -> None:
         """Take the job back; where that is uncertain, the error that ends the run says so."""
-        doubt = stop(self._client, prompt_id, is_settled=work.ready if work else lambda: True)
+        doubt = stop(self._client, which, is_settled=is_settled)
         if doubt and isinstance(error, ImagenError):
             error.remedy = "\n".join(part for part in (error.remedy, doubt) if part)
 
@@ -159,8 +183,11 @@ class Run:
             time.sleep(pause)
         return None
 
-    def _fetched(self, record: Record, reasons: tuple[str, ...]) -> tuple[Output, ...]:
-        """Everything the job gave; raises Failed where that is nothing."""
+    def _fetched(
+        self, record: Record, reasons: tuple[str, ...]
+    ) -> tuple[tuple[Output, ...], tuple[str, ...]]:
+        """What the job gave, and a sentence for each file that is gone; raises Failed where that
+        is all of them."""
         if record.interrupted is not None:
             raise errors.interrupted(record.graph, record.interrupted.node)
         if record.broken is not None:
@@ -171,8 +198,11 @@ class Run:
         if not sent and files.lacks_a_picture(record.graph, things):
             raise errors.empty((*reasons, *files.unheard(record)))
         self._telling.fetching()
-        fetched = [files.fetch(self._client, thing, self._telling.fetching) for thing in things]
-        return tuple(replace(o, seed=self._ticket.request.seed) for o in (*fetched, *sent))
+        fetched, missing = files.fetch_all(self._client, things, self._telling.fetching)
+        if missing and not sent and all(files.is_text(output) for output in fetched):
+            raise missing[0]
+        outputs = tuple(replace(o, seed=self._ticket.request.seed) for o in (*fetched, *sent))
+        return outputs, tuple(error.message for error in missing)
 
     def _blocked(self, record: Record) -> tuple[str, ...]:
         return tuple(errors.blocked(one, record.graph) for one in record.blocked)
@@ -203,3 +233,10 @@ class Run:
             with suppress(BackendError):
                 return self._stats.result()
         return (self._client.known or Stats())._replace(vram_used_bytes=None)
+
+
+def _id_from(work: Background[Taken], otherwise: str) -> str:
+    if work.ready():
+        with suppress(ImagenError):
+            return work.result().prompt_id
+    return otherwise

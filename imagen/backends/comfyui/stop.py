@@ -24,21 +24,23 @@ _TARGETED = (0, 3, 56)
 
 def stop(
     client: Client,
-    prompt_id: str,
+    which: Callable[[], str],
     *,
     is_settled: Callable[[], bool] = lambda: True,
     patience_seconds: float = _PATIENCE_SECONDS,
 ) -> str:
     """Take the job back; "" once that is certain, or else a sentence about what is not.
 
-    `is_settled` says whether its submission is over: before that, not to find it means nothing.
+    `which` is its id as far as it is known by then. `is_settled` says whether its submission is
+    over: before that, not to find it means nothing.
     """
     deadline = time.monotonic() + patience_seconds
     pause, attempts = _FIRST_PAUSE, 0
     doubt = "The server has been told to stop the job, and has not said that it did."
     while True:
         try:
-            if _once(client, prompt_id) and is_settled():
+            settled = is_settled()  # before: a job that is taken in between is not yet looked for
+            if _once(client, which()) and settled:
                 return ""
         except BackendError as error:
             doubt = f"The server could not be told to stop the job: {error.message}"

@@ -9,7 +9,7 @@ from imagen.backends.comfyui import answers, errors
 from imagen.backends.comfyui.look import look
 from imagen.backends.http import never_sent, was_too_slow
 from imagen.backends.retry import retrying
-from imagen.errors import BackendError, Cancelled, Lost, RateLimited, Unavailable
+from imagen.errors import BackendError, Cancelled, Lost, Unavailable
 from imagen.graphs.tokens import inputs_of
 from imagen.text import one_line
 
@@ -43,6 +43,7 @@ class Submission:
         self._client = client
         self._listener = listener
         self._graph = graph
+        self._respelled: tuple[str, ...] = ()
         self._manifest = manifest
         self._given_up = Event()
 
@@ -64,38 +65,37 @@ class Submission:
         if self._given_up.is_set():
             raise Cancelled
         try:
-            return self._ask(prompt_id, self._graph)
+            return self._ask(prompt_id)
         except Unavailable as error:
             if never_sent(error):
                 raise
             found = self._find(prompt_id, error)
             if found is None:
                 raise
-            return Taken(found, self._graph)
+            return Taken(found, self._graph, self._respelled)
 
-    def _ask(self, prompt_id: str, graph: Mapping[str, Any]) -> Taken:
-        answer = self._client.submit(graph, prompt_id, self._listener.client_id)
+    def _ask(self, prompt_id: str) -> Taken:
+        answer = self._client.submit(self._graph, prompt_id, self._listener.client_id)
         if isinstance(answer, answers.Accepted):
-            skipped = errors.skipped(answer.node_errors, graph, self._manifest)
-            return Taken(answer.prompt_id, graph, skipped)
-        if not errors.names_a_missing_file(answer.said):
-            catalogue = self._catalogue() if errors.hides_choices(answer.said) else {}
-            raise errors.rejected(answer.said, graph, self._manifest, catalogue)
-        return self._ask_in_its_spelling(prompt_id, graph, answer.said)
+            skipped = errors.skipped(answer.node_errors, self._graph, self._manifest)
+            return Taken(answer.prompt_id, self._graph, (*self._respelled, *skipped))
+        if self._respelled or not errors.names_a_missing_file(answer.said):
+            needed = self._respelled or errors.hides_choices(answer.said)
+            catalogue = self._catalogue() if needed else {}
+            raise errors.rejected(answer.said, self._graph, self._manifest, catalogue)
+        self._respell(answer.said)
+        return self._ask(prompt_id)
 
-    def _ask_in_its_spelling(self, prompt_id: str, graph: Mapping[str, Any], said: Any) -> Taken:
+    def _respell(self, said: Any) -> None:
         """A file may be there under another folder or separator: then it is asked for by that."""
         from imagen.graphs.spelling import localise
 
         catalogue = self._catalogue()
-        local = localise(graph, catalogue)
-        if local == graph:
-            raise errors.rejected(said, graph, self._manifest, catalogue)
-        answer = self._client.submit(local, prompt_id, self._listener.client_id)
-        if isinstance(answer, answers.Refused):
-            raise errors.rejected(answer.said, local, self._manifest, catalogue)
-        skipped = errors.skipped(answer.node_errors, local, self._manifest)
-        return Taken(answer.prompt_id, local, (*_respelled(graph, local), *skipped))
+        local = localise(self._graph, catalogue)
+        if local == self._graph:
+            raise errors.rejected(said, self._graph, self._manifest, catalogue)
+        self._respelled = tuple(_respelled(self._graph, local))
+        self._graph = local
 
     def _catalogue(self) -> dict[str, Any]:
         try:
@@ -109,12 +109,12 @@ class Submission:
         Looked for more than once: the question may still be on its way. Raises Lost where it can't
         be told.
         """
-        looked: Unavailable | RateLimited | None = after
+        looked: BackendError | None = after
         for pause in _AFTER_SILENCE if after.__cause__ else _AFTER_AN_ANSWER:
             self._given_up.wait(pause)
             try:
                 found = find(self._client, prompt_id, self._listener.client_id)
-            except (Unavailable, RateLimited) as error:
+            except BackendError as error:
                 looked = error
                 continue
             if found is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from comfyui_lab import ASKED, SAMPLED, TWICE, collected, paths, told
@@ -10,6 +10,9 @@ from comfyui_lab import ASKED, SAMPLED, TWICE, collected, paths, told
 from imagen.backends.comfyui.whole import is_whole
 from imagen.errors import Failed, Unavailable
 from imagen.testing.comfyui import BLOCKED, ComfyUI, Refusal
+
+if TYPE_CHECKING:
+    from imagen.result import Progress
 
 PREVIEWED = SAMPLED | {"99": {"class_type": "PreviewImage", "inputs": {"images": ["90", 0]}}}
 
@@ -95,6 +98,32 @@ def test_a_file_that_the_cache_names_and_somebody_deleted_is_a_failure() -> None
         with pytest.raises(Failed, match=r"lab/a_00001_\.png") as caught:
             collected(server)
     assert "another seed" in caught.value.remedy
+
+
+def test_one_file_of_several_that_somebody_deleted_is_a_warning() -> None:
+    """The others are kept."""
+    with ComfyUI() as server:
+
+        def delete_one(progress: Progress) -> None:
+            if progress.stage == "fetching":
+                server.files.remove("a_00002_.png")
+
+        request = ASKED.with_values({"count": 3})
+        result = collected(server, request=request, on_progress=delete_one)
+    assert [output.name for output in result.outputs] == ["lab/a_00001_.png", "lab/a_00003_.png"]
+    assert result.warnings == (
+        "ComfyUI made lab/a_00002_.png and does not give it out (status 404).",
+    )
+
+
+def test_a_text_does_not_stand_for_a_file_that_somebody_deleted() -> None:
+    """A picture was asked for."""
+    gone = Refusal(status=404, path="/view", times=99)
+    with (
+        ComfyUI(extra_outputs=True, http_errors=(gone,)) as server,
+        pytest.raises(Failed, match="does not give it out"),
+    ):
+        collected(server)
 
 
 def test_a_name_that_climbs_out_is_data_and_no_path() -> None:

@@ -1,0 +1,141 @@
+"""What the ticket says at each turn, and what becomes of a job whose caller leaves early."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from comfyui_lab import ASKED, SAMPLED, collected, opened
+
+from imagen.errors import BackendError, Cancelled, Lost, WorkflowError
+from imagen.result import ignore
+from imagen.testing.comfyui import ComfyUI, Hostility, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.result import Progress
+    from imagen.ticket import Ticket
+
+
+def _note_in(tickets: list[Ticket]) -> Callable[[Progress], None]:
+    """Keeps each ticket that is told."""
+
+    def note(progress: Progress) -> None:
+        if progress.ticket is not None:
+            tickets.append(progress.ticket)
+
+    return note
+
+
+def _refusing(status: int) -> Refusal:
+    return Refusal(status=status, path="/prompt", method="POST", times=9, retry_after="3600")
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        pytest.param({"http_errors": (_refusing(401),)}, id="no access"),
+        pytest.param({"http_errors": (_refusing(413),)}, id="too large"),
+        pytest.param({"http_errors": (_refusing(429),)}, id="too many"),
+        pytest.param({"http_errors": (_refusing(503),)}, id="trouble"),
+        pytest.param({"missing_models": ["v1-5-pruned-emaonly-fp16.safetensors"]}, id="no model"),
+    ],
+)
+def test_a_ticket_that_was_not_taken_is_told_as_unsent(switches: dict[str, Any]) -> None:
+    """So that nobody looks for its job later."""
+    tickets: list[Ticket] = []
+    with ComfyUI(**switches) as server, pytest.raises(BackendError):
+        collected(server, on_progress=_note_in(tickets))
+    assert [ticket.submitted for ticket in tickets] == [True, False]
+
+
+def test_a_ticket_that_cannot_be_sent_is_told_as_unsent() -> None:
+    """JSON has no such number."""
+    tickets: list[Ticket] = []
+    with ComfyUI() as server, pytest.raises(WorkflowError, match="can't be sent"):
+        collected(
+            server,
+            {**SAMPLED, "7": {**SAMPLED["7"], "inputs": {"width": "$<sparkle>"}}},
+            request=ASKED.with_values({"sparkle": float("nan")}),
+            on_progress=_note_in(tickets),
+        )
+    assert [ticket.submitted for ticket in tickets] == [True, False]
+
+
+def test_a_job_that_may_be_there_and_cannot_be_looked_for_stays_sent() -> None:
+    """The answer was cut off, and access is refused since."""
+    tickets: list[Ticket] = []
+    refused = Refusal(status=401, path="/history", times=9)
+    with (
+        ComfyUI(lost_post_response=1, http_errors=(refused,)) as server,
+        pytest.raises(Lost, match="can't be asked whether it took it"),
+    ):
+        collected(server, on_progress=_note_in(tickets))
+    assert [ticket.submitted for ticket in tickets] == [True]
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new server", "old server"])
+def test_cancelled_while_it_is_sent_it_is_taken_back_by_the_id_it_got(old: bool) -> None:
+    """An old server's answer brings an id of its own."""
+    with ComfyUI(slow=0.7, step_seconds=1, old_server=old) as server:
+
+        def cancel(progress: Progress) -> None:
+            if progress.ticket is None:
+                server.hostility = Hostility(old_server=old)
+                raise Cancelled
+
+        with pytest.raises(Cancelled) as caught:
+            collected(server, on_progress=cancel)
+        assert len(server.prompts) == 1
+        assert server.queue_state() == (None, [])
+    assert caught.value.remedy == ""
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new server", "old server"])
+def test_cancelled_while_it_is_looked_for_again_it_is_taken_back(old: bool) -> None:
+    """A job that another process left behind."""
+    with ComfyUI(step_seconds=1, old_server=old) as server:
+
+        def cancel(_: Progress) -> None:
+            server.hostility = Hostility(old_server=old)
+            raise Cancelled
+
+        with closing(opened(server.url)) as backend:
+            ticket = backend.prepare(ASKED)
+            backend.client().submit(ticket.payload, ticket.id, "the-one-that-crashed")
+            server.hostility = Hostility(slow=0.7, old_server=old)
+            with pytest.raises(Cancelled):
+                backend.collect(ticket.sent(client_id="the-one-that-crashed"), cancel)
+        assert server.queue_state() == (None, [])
+
+
+def test_a_failed_look_for_a_job_that_was_left_behind_stops_nothing() -> None:
+    """Only who asked for the end ends it."""
+    refused = Refusal(status=401, path="/history", times=1)
+    with ComfyUI(step_seconds=0.05, http_errors=(refused,)) as server:
+        with closing(opened(server.url)) as backend:
+            ticket = backend.prepare(ASKED)
+            backend.client().submit(ticket.payload, ticket.id, "the-one-that-crashed")
+            with pytest.raises(BackendError, match="401"):
+                backend.collect(ticket.sent(), ignore)
+            assert len(backend.collect(ticket.sent(), ignore).images) == 1
+        assert server.interrupts == []
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["answered", "answer lost"])
+def test_the_ticket_holds_the_graph_that_was_sent(lost: int) -> None:
+    """With the server's own spelling of a file, whether its answer came or it was looked for."""
+    tickets: list[Ticket] = []
+    theirs = "sd15/v1-5-pruned-emaonly-fp16.safetensors"
+    with ComfyUI(models={"checkpoints": [theirs]}, lost_post_response=lost) as server:
+        result = collected(server, on_progress=_note_in(tickets))
+        (body,) = server.prompts
+    assert [ticket.payload["1"]["inputs"]["ckpt_name"] for ticket in tickets] == [
+        "v1-5-pruned-emaonly-fp16.safetensors",
+        theirs,
+    ]
+    assert tickets[-1].payload == body["prompt"]
+    assert tickets[-1].engine == tickets[0].engine
+    assert "that was used" in result.warnings[0]
