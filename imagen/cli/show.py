@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,8 @@ def _fate(name: str, fate: Any, asked: dict[str, Any]) -> Iterator[str]:
 
     if isinstance(fate, dict) and fate.get("outcome") in ("mapped", "clamped", "dropped"):
         known = {"asked": asked.get(name)} | {k: fate[k] for k in _FATE if k in fate}
-        yield "receipt: " + Fate.model_validate(known).sentence(name)
+        with suppress(ValueError):  # of a stranger's file, which may hold anything
+            yield "receipt: " + Fate.model_validate(known).sentence(name)
 
 
 _FATE = ("outcome", "asked", "used", "why")
