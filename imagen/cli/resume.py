@@ -52,17 +52,22 @@ def resume(
 
 
 def _list(state_dir: Path, *, as_json: bool) -> None:
-    from imagen.text import one_line
-
     rows = list(_rows(state_dir))
     if as_json:
         click.echo(json.dumps({"tickets": rows}, indent=2))
         return
     for row in rows:
-        id, *others = row.values()
-        click.echo("  ".join([id, *(one_line(text, limit=_WIDEST) for text in others)]))
+        click.echo(f"{row['id']}  {_line(row)}")
     if not rows:
         click.echo("Nothing is left to fetch.", err=True)
+
+
+def _line(row: dict[str, str]) -> str:
+    from imagen.text import one_line
+
+    if "error" in row:
+        return one_line(row["error"])
+    return f"{row['backend']}  {one_line(row['prompt'], limit=60)}"
 
 
 def _rows(state_dir: Path) -> Iterator[dict[str, str]]:

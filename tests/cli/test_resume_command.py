@@ -1,0 +1,111 @@
+"""imagen resume: what a killed run left at its engine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imagen.cli import run
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TICKETS = Path("state/tickets")
+_DYING = """
+import os
+from imagen.config import load
+from imagen.request import Request
+from imagen.spine import generate
+
+def die(progress):
+    progress.stage in ("running", "fetching") and os._exit(9)
+
+generate(Request(prompt="a fox", seed=7, width=64, height=64), load(), on_progress=die)
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[ComfyUI]:
+    """A simulated ComfyUI, and a configuration that uses it."""
+    with ComfyUI() as server:
+        Path("imagen.yaml").write_text(
+            "backend: studio\nstate_dir: state\noutput: {directory: out}\nbackends:\n"
+            f"  studio: {{type: comfyui, url: '{server.url}', workflow: flux1-schnell}}\n"
+        )
+        yield server
+
+
+@pytest.fixture
+def left(server: ComfyUI) -> str:  # noqa: ARG001
+    """The ticket of a run that was killed after its job was taken."""
+    ran = subprocess.run([sys.executable, "-c", _DYING], check=False)
+    assert ran.returncode == 9
+    (path,) = _TICKETS.iterdir()
+    return path.stem
+
+
+def test_what_is_left_is_listed(left: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["resume"]) == 0
+    assert capsys.readouterr().out == f"{left}  studio  a fox\n"
+    assert run(["resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "tickets": [{"id": left, "backend": "studio", "prompt": "a fox"}]
+    }
+
+
+def test_the_picture_is_fetched_and_not_made_again(
+    server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["resume", left, "--json", "--quiet"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [(i["seed"], Path(i["path"]).is_file()) for i in printed["images"]] == [(7, True)]
+    assert len(server.prompts) == 1
+    assert list(_TICKETS.iterdir()) == []
+
+
+def test_the_picture_may_go_elsewhere(left: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["resume", left, "--quiet", "--output", "rescued/fox.png"]) == 0
+    path = Path("rescued/fox.png")
+    assert (capsys.readouterr().out, path.is_file()) == (f"{path}\n", True)
+
+
+def test_an_unknown_ticket_is_named_with_its_neighbour(
+    left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["resume", left[:-1]]) == 2
+    told = capsys.readouterr().err
+    assert f"There is no ticket {left[:-1]!r} left. Did you mean {left!r}?" in told
+    assert "List them with: imagen resume" in told
+
+
+def test_a_ticket_that_can_not_be_read_hides_no_other(
+    left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (_TICKETS / "0.json").write_text("{")
+    assert run(["resume"]) == 0
+    unread, other = capsys.readouterr().out.splitlines()
+    assert unread.startswith("0  The ticket ")
+    assert unread.endswith("0.json can't be read; it may be another version's.")
+    assert other == f"{left}  studio  a fox"
+
+
+def test_a_ticket_that_can_not_be_read_has_its_error_in_json(
+    left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (_TICKETS / "0.json").write_text("{")
+    assert run(["resume", "--json"]) == 0
+    unread, other = json.loads(capsys.readouterr().out)["tickets"]
+    assert (set(unread), unread["id"]) == ({"id", "error"}, "0")
+    assert "can't be read" in unread["error"]
+    assert other["id"] == left
+
+
+def test_that_nothing_is_left_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["resume"]) == 0
+    assert capsys.readouterr() == ("", "Nothing is left to fetch.\n")
