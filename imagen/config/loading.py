@@ -158,11 +158,16 @@ def _settings(values: dict[str, Any], source: Path | None, environ: Mapping[str,
 
 
 def _placed(value: Any, folder: Path, environ: Mapping[str, str]) -> Any:
-    """In a backend's block, a text that begins with `./`, `../` or `~/` is a path."""
+    """In a backend's block, a text that begins with `./`, `../` or `~/` is a path.
+
+    The same goes for Windows's own backslashes, on every system.
+    """
     if isinstance(value, dict):
         return {key: _placed(inner, folder, environ) for key, inner in value.items()}
     if isinstance(value, list):
         return [_placed(inner, folder, environ) for inner in value]
+    if isinstance(value, str) and value.startswith((".\\", "..\\", "~\\")):
+        value = value.replace("\\", "/")
     if isinstance(value, str) and value.startswith(("./", "../", "~/")):
         return str(folder / expanded(Path(value), environ))
     return value

@@ -104,6 +104,16 @@ def test_a_path_in_a_backends_block_counts_from_the_files_folder() -> None:
     }
 
 
+def test_a_path_in_a_backends_block_may_have_backslashes() -> None:
+    here = Path().absolute()
+    block = loaded(r"backends: {a: {ca: .\certs\ca.pem, list: ['..\x', '~\y'], name: a\b}}")
+    assert block.backends["a"] == {
+        "ca": str(here / "certs/ca.pem"),
+        "list": [str(here / "../x"), str(here / "home/y")],
+        "name": "a\\b",
+    }
+
+
 def test_the_environment_goes_before_the_file() -> None:
     settings = loaded(
         "backend: a\noutput: {directory: b}\nstate_dir: c\nworkflow_dirs: [d]\n",
