@@ -46,6 +46,18 @@ def _last_resort() -> Path:
     return LAST
 
 
+def _full_for_the_second(path: Path, data: bytes) -> None:
+    if b'"index":1}' in data and path.is_relative_to(OUT):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    write_through(path, data)
+
+
+def _no_room_for_json(path: Path, data: bytes) -> None:
+    if data.startswith(b"{"):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+    write_through(path, data)
+
+
 def _full(*folders: Path) -> Callable[[Path, bytes], None]:
     """Writes as on a disk that is full below these folders."""
 
@@ -157,13 +169,8 @@ def test_when_everything_fails_the_error_says_so_and_holds_every_cause() -> None
 
 
 def test_no_picture_is_skipped_because_another_failed() -> None:
-    def full_for_the_second(path: Path, data: bytes) -> None:
-        if b'"index":1}' in data and path.is_relative_to(OUT):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write_through(path, data)
-
     batch = result(*(png_output(index=n, seed=n) for n in range(3)))
-    error = _failure(batch, write=full_for_the_second, name="{slug}-{seed}")
+    error = _failure(batch, write=_full_for_the_second, name="{slug}-{seed}")
     assert error.kept == (
         OUT / "a-red-fox-asleep-0.png",
         RESCUE / "a-red-fox-asleep-1.png",
@@ -179,12 +186,7 @@ def test_each_failure_of_a_batch_has_its_sentence() -> None:
 
 
 def test_a_picture_whose_sidecar_fails_stays_where_it_is() -> None:
-    def no_room_for_json(path: Path, data: bytes) -> None:
-        if data.startswith(b"{"):
-            raise OSError(errno.EDQUOT, "Disk quota exceeded")
-        write_through(path, data)
-
-    error = _failure(write=no_room_for_json)
+    error = _failure(write=_no_room_for_json)
     assert error.message == f"{OUT / NAME} was saved, but not its sidecar: Disk quota exceeded."
     assert [path.name for path in OUT.iterdir()] == [NAME]
     assert error.kept == (OUT / NAME,)
