@@ -67,18 +67,23 @@ def client(
     `tls` is what the function of that name gives; without it nothing but http is spoken, so no time
     goes into reading certificates.
     """
+    with translated(url):
+        base = httpx.URL(url)
     try:
         return httpx.Client(
-            base_url=url,
+            base_url=base,
             headers=headers,
             timeout=timeouts(connect_seconds=connect_seconds, read_seconds=read_seconds),
             verify=tls or not url.startswith("http:"),
             follow_redirects=False,
             trust_env=not is_loopback(url),
         )
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        # What else it says may hold the proxy's password.
+        why = f": {error}" if isinstance(error, ImportError) else "."
         raise ConfigError(
-            f"The proxy that the environment names (HTTP_PROXY, ALL_PROXY) can't be used: {error}"
+            f"The proxy that the environment names (HTTP_PROXY, ALL_PROXY) can't be used{why}",
+            remedy="It must look like http://host:port.",
         ) from error
 
 

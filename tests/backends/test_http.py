@@ -241,13 +241,34 @@ def test_a_ca_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
         http.tls("https://studio", path)
 
 
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        pytest.param("gopher://me:hunter2secret@nowhere", id="no such scheme"),
+        pytest.param("http://me@nowhere:hunter2secret", id="no such port"),
+    ],
+)
 def test_a_proxy_that_cannot_be_used_is_an_error_of_the_configuration(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
-    """Rather than a traceback."""
-    monkeypatch.setenv("HTTP_PROXY", "gopher://nowhere")
-    with pytest.raises(ConfigError, match="The proxy that the environment names"):
+    """Rather than a traceback; and its password is not told."""
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(ConfigError, match="The proxy that the environment names") as caught:
         http.client("http://studio:8188")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_proxy_whose_package_is_missing_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In httpx's words."""
+    monkeypatch.setenv("HTTP_PROXY", "socks5://nowhere")
+    with pytest.raises(ConfigError, match="'socksio' package is not installed"):
+        http.client("http://studio:8188")
+
+
+def test_an_address_that_is_none_is_not_blamed_on_a_proxy() -> None:
+    """Though both are read at the same time."""
+    with pytest.raises(ConfigError, match="is no address"):
+        http.client("http://studio:port")
 
 
 def test_no_proxy_stands_before_this_machine_itself(monkeypatch: pytest.MonkeyPatch) -> None:

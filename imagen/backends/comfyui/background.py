@@ -5,8 +5,6 @@ from __future__ import annotations
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from imagen.errors import ImagenError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,7 +21,7 @@ class Background(Generic[T]):
         self._call = call
         self._ended = Event()
         self._values: list[T] = []
-        self._error: ImagenError | None = None
+        self._error: BaseException | None = None
         Thread(target=self._run, daemon=True).start()
 
     def ready(self, timeout: float = 0.0) -> bool:
@@ -39,7 +37,7 @@ class Background(Generic[T]):
     def _run(self) -> None:
         try:
             self._values.append(self._call())
-        except ImagenError as error:
+        except BaseException as error:  # noqa: BLE001 - of whatever kind: `result` raises it
             self._error = error
         finally:
             self._ended.set()

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
+    InvalidProxy,
     InvalidStatus,
+    ProxyError,
     WebSocketException,
 )
 from websockets.sync.client import ClientConnection, connect
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger("imagen.websocket")
 _LOGGER.setLevel(logging.INFO)
 _HELLO = '{"type":"feature_flags","data":{"supports_preview_metadata":true}}'
+_OF_THE_PROXY = (InvalidProxy, ProxyError, ValueError)
+"""Errors whose words may hold the proxy's password; a port that is none is a ValueError."""
 _CLOSE_SECONDS = 1.0
 _GRACE_SECONDS = 1.0
 
@@ -155,6 +159,8 @@ class Listener:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, _OF_THE_PROXY):
+        return "the proxy can't be used"
     return one_line(str(error)) or type(error).__name__
 
 

@@ -27,6 +27,18 @@ def test_the_error_comes_out() -> None:
         meanwhile(fail, lambda: None)
 
 
+def test_a_mistake_of_ours_comes_out_too() -> None:
+    """As itself, not as something that is missing."""
+
+    def slip() -> int:
+        raise KeyError("a slip")
+
+    work = Background(slip)
+    assert work.ready(10)
+    with pytest.raises(KeyError, match="a slip"):
+        work.result()
+
+
 def test_the_caller_is_told_again_and_again_that_it_still_works() -> None:
     """And may end the wait."""
     ended = threading.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pytest
 from comfyui_lab import opened
 
 from imagen.backends.comfyui import events
@@ -67,3 +68,20 @@ def test_a_connection_that_is_opened_too_late_is_let_go() -> None:
         listener.close()
         listener.open()
         assert not listener.is_open
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        pytest.param("foo://me:hunter2secret@studio", id="no such scheme"),
+        pytest.param("socks5://me@studio:hunter2secret", id="no such port"),
+        pytest.param("socks5://studio/?hunter2secret", id="a query"),
+    ],
+)
+def test_the_password_of_a_proxy_is_not_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """The trouble becomes a warning, and is saved beside the picture."""
+    monkeypatch.setenv("socks_proxy", proxy)
+    with closing(opened("http://studio.invalid:8188")) as backend:
+        listener = _listener(backend)
+        listener.open()
+        assert listener.trouble == "could not be opened (the proxy can't be used)"
