@@ -36,6 +36,8 @@ class Row:
     summary: str = "configured"
     remedies: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
+    """Known where its engine was asked and could work."""
 
 
 @click.command()
@@ -105,6 +107,7 @@ def _asked(row: Row, settings: Settings) -> Row:
     try:
         with closing(open_backend(row.name, settings.backends, settings.shared())) as engine:
             health = engine.check()
+            tasks = engine.capabilities().tasks if health.ok else ()
     except ImagenError as error:
         return replace(row, ok=False, summary=error.message, remedies=(error.remedy,))
     return replace(
@@ -113,6 +116,7 @@ def _asked(row: Row, settings: Settings) -> Row:
         summary=health.summary,
         remedies=health.remedies,
         facts=dict(health.facts),
+        tasks=tasks,
     )
 
 

@@ -50,6 +50,7 @@ def test_a_row_has_name_kind_title_and_whether_it_is_the_default() -> None:
             "summary": "configured",
             "remedies": [],
             "facts": {},
+            "tasks": [],
         },
         "mock": {
             "kind": "mock",
@@ -59,8 +60,15 @@ def test_a_row_has_name_kind_title_and_whether_it_is_the_default() -> None:
             "summary": "configured",
             "remedies": [],
             "facts": {},
+            "tasks": [],
         },
     }
+
+
+def test_a_backend_that_could_work_tells_its_tasks() -> None:
+    FILE.write_text("backends: {gone: {type: mock, fail: unavailable}}\n")
+    checked = rows("--check")
+    assert (checked["mock"]["tasks"], checked["gone"]["tasks"]) == (["text-to-image"], [])
 
 
 def test_the_list_is_a_table() -> None:
