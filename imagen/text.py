@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _KEPT = {"\n", "\t"}
 _UNSAFE = {"Cc", "Cf", "Cs"}
+_LONGEST_NAME = 64
 # Joiners and directional marks that ordinary writing needs; the overriding ones are not among them.
 _WRITING = {"\u200c", "\u200d", "\u200e", "\u200f"}
 
@@ -33,6 +34,14 @@ def one_line(text: str, *, limit: int = 200) -> str:
     """Safe, on one line, and at most `limit` characters long."""
     line = " ".join(printable(text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def is_variable_name(text: str) -> bool:
+    """Whether this may name an environment variable: `STUDIO_TOKEN`.
+
+    Narrower than what systems take: what stands where a name belongs may be the secret itself.
+    """
+    return len(text) <= _LONGEST_NAME and text.isupper() and text.isascii() and text.isidentifier()
 
 
 def took(seconds: float) -> str:

@@ -8,6 +8,7 @@ from imagen.backends import configure
 from imagen.cli.validation import block_problems
 from imagen.config import VARIABLES, Settings, masked, variables
 from imagen.errors import ImagenError
+from imagen.text import is_variable_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,7 @@ def _block(name: str, settings: Settings) -> dict[str, Any]:
 
 def _environment(blocks: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
     """Of each variable that counts, whether it is set; never what it holds."""
-    named = {variable: "unset" for _, variable in variables(blocks)}
+    names = [name for _, name in variables(blocks) if is_variable_name(name)]
+    named = dict.fromkeys(names, "unset")
     own = {variable: "set" for variable in VARIABLES if environ.get(variable)}
     return own | {name: "set" if environ.get(name) else state for name, state in named.items()}

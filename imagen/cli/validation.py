@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,14 +11,13 @@ from imagen.backends import configure
 from imagen.config import Settings, check, find, variables
 from imagen.errors import ConfigError, ImagenError, MissingDependency, Unauthorized, UnknownBackend
 from imagen.invalid import Problem
+from imagen.text import is_variable_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from imagen.invalid import Path as KeyPath
-
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +76,7 @@ def unset(
         if environ.get(variable):
             continue
         # What does not look like a variable's name may be the secret itself.
-        shown = f" {variable}" if _VARIABLE.fullmatch(variable) else ""
+        shown = f" {variable}" if is_variable_name(variable) else ""
         what = f"the environment variable{shown} named here is not set"
         yield Problem(("backends", name, *path), what, f"Set it before {name} is used.")
 

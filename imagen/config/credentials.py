@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from imagen.invalid import Problem
+from imagen.text import is_variable_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +55,13 @@ def masked(values: Any, path: KeyPath = ()) -> Any:
         return {key: masked(value, (*path, key)) for key, value in values.items()}
     if isinstance(values, list | tuple):
         return [masked(value, (*path, i)) for i, value in enumerate(values)]
-    hidden = isinstance(values, str) and values and (_what(path, values) or _is_secret_key(path))
-    return "***" if hidden else values
+    return "***" if isinstance(values, str) and values and _may_be_secret(path, values) else values
+
+
+def _may_be_secret(path: KeyPath, text: str) -> bool:
+    if _names_a_variable(path) and not is_variable_name(text):
+        return True
+    return bool(_what(path, text)) or _is_secret_key(path)
 
 
 def variables(values: Any) -> list[tuple[KeyPath, str]]:

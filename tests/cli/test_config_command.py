@@ -206,6 +206,16 @@ def test_what_is_no_name_of_a_variable_is_not_shown() -> None:
     text = "backends: {a: {type: comfyui, workflow: sdxl, bearer_env: hunter2}}\n"
     (warning,) = report(text)["warnings"]
     assert warning["what"] == "the environment variable named here is not set"
+    assert "hunter2" not in run("validate").output
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)], ids=["text", "json"])
+def test_show_does_not_show_what_is_no_name_of_a_variable(flags: tuple[str, ...]) -> None:
+    block = "{type: comfyui, workflow: sdxl, bearer_env: f86d081884c7d659}"
+    FILE.write_text(f"backends: {{a: {block}}}\n")
+    output = run("show", *flags).output
+    assert "***" in output
+    assert "f86d081884c7d659" not in output
 
 
 def test_yaml_that_can_not_be_read_is_a_problem_with_its_place() -> None:

@@ -122,6 +122,7 @@ def test_what_may_be_secret_is_masked() -> None:
         "url": "http://me:pw@host",
         "headers": {"X-Api-Key": "abc", "X-Name": "me"},
         "bearer_env": "MY_TOKEN",
+        "basic_env": "f86d081884c7d659",
         "list": ["Bearer 0123456789", 3],
         "password": "",
     }
@@ -129,6 +130,7 @@ def test_what_may_be_secret_is_masked() -> None:
         "url": "***",
         "headers": {"X-Api-Key": "***", "X-Name": "me"},
         "bearer_env": "MY_TOKEN",
+        "basic_env": "***",
         "list": ["***", 3],
         "password": "",
     }

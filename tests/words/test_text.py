@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.text import did_you_mean, nearest, one_line, printable, took
+from imagen.text import did_you_mean, is_variable_name, nearest, one_line, printable, took
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,23 @@ def test_did_you_mean_is_a_sentence_that_follows_one() -> None:
 )
 def test_a_duration_is_as_exact_as_anyone_wants(seconds: float, shown: str) -> None:
     assert took(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "is_name"),
+    [
+        pytest.param("STUDIO_TOKEN_2", True, id="a name"),
+        pytest.param("_X", True, id="an underscore first"),
+        pytest.param("X" * 64, True, id="the longest"),
+        pytest.param("X" * 65, False, id="too long"),
+        pytest.param("9f86d081884c7d65", False, id="hexadecimal"),
+        pytest.param("f86d081884c7d659", False, id="hexadecimal that begins with a letter"),
+        pytest.param("2ND", False, id="a digit first"),
+        pytest.param("STUDIO-TOKEN", False, id="a hyphen"),
+        pytest.param("STUDIO\n", False, id="a line's end"),
+        pytest.param("ÄÖ", False, id="beyond ASCII"),
+        pytest.param("", False, id="nothing"),
+    ],
+)
+def test_the_name_of_a_variable_is_told_from_a_secret(text: str, is_name: bool) -> None:
+    assert is_variable_name(text) is is_name

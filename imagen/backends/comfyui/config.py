@@ -12,13 +12,13 @@ from pydantic import Field, model_validator
 
 from imagen.backends.base import BackendConfig
 from imagen.errors import Unauthorized
+from imagen.text import is_variable_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFAULT_URL = "http://127.0.0.1:8188"
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SECRET_NAME = re.compile(r"authori[sz]ation|cookie|token|secret|password|api-?key", re.IGNORECASE)
 _SECRET_VALUE = re.compile(
     r"(bearer|basic)\s+\S|(sk|hf|r8|gh[pousr]|pk|xox[abp])[-_]\w{8,}|eyJ[\w-]{8,}\.|[\w+/-]{32,}=*$",
@@ -86,7 +86,7 @@ def _faults(config: ComfyUIConfig) -> Iterator[str]:
     variables = {"bearer_env": config.bearer_env, "basic_env": config.basic_env}
     variables |= {f"headers_env.{name}": value for name, value in config.headers_env.items()}
     for key, name in variables.items():
-        if name and not _VARIABLE.fullmatch(name):
+        if name and not is_variable_name(name):
             yield f"{key} takes the name of an environment variable, not what it holds"
     if config.bearer_env and config.basic_env:
         yield "bearer_env and basic_env exclude each other; keep one"
