@@ -14,8 +14,10 @@ import click
 from imagen.errors import ImagenError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
+_STILL_RUNNING = "What was submitted may still run. Look for it with: imagen resume"
 COMMANDS = {
     "generate": ("imagen.cli.generate:generate", "Make pictures of a prompt."),
     "compare": ("imagen.cli.compare:compare", "Put one prompt to several backends."),
@@ -98,7 +100,7 @@ def _ran(args: list[str] | None, *, as_json: bool) -> int:
     try:
         code = cli.main(args, prog_name="imagen", standalone_mode=False)
     except click.exceptions.Abort:
-        return _told(as_json, "cancelled", "Cancelled.", 130)
+        return _told(as_json, "cancelled", "Ended at once.", 130, remedy=_STILL_RUNNING)
     except click.ClickException as error:
         return _told_by_click(as_json, error)
     except ImagenError as error:
@@ -122,26 +124,37 @@ def _told_by_imagen(as_json: bool, error: ImagenError) -> int:
         error.exit_code,
         remedy=error.remedy,
         backend=getattr(error, "backend", ""),
+        kept=getattr(error, "kept", ()),
     )
 
 
 def _told(
-    as_json: bool, code: str, message: str, exit_code: int, remedy: str = "", backend: str = ""
+    as_json: bool,
+    code: str,
+    message: str,
+    exit_code: int,
+    remedy: str = "",
+    backend: str = "",
+    kept: Sequence[Path] = (),
 ) -> int:
-    say = _say_json if as_json else _say
     with suppress(BrokenPipeError):
-        say(code, message, remedy, backend)
+        if as_json:
+            _say_json(code, message, remedy, backend, kept)
+        else:
+            _say(message, remedy, backend, kept)
     return exit_code
 
 
-def _say_json(code: str, message: str, remedy: str, backend: str) -> None:
+def _say_json(code: str, message: str, remedy: str, backend: str, kept: Sequence[Path]) -> None:
     import json
 
     body: dict[str, Any] = {"code": code, "message": message, "remedy": remedy}
-    click.echo(json.dumps({"error": body | ({"backend": backend} if backend else {})}))
+    body |= {"backend": backend} if backend else {}
+    body |= {"kept": [str(path) for path in kept]} if kept else {}
+    click.echo(json.dumps({"error": body}))
 
 
-def _say(code: str, message: str, remedy: str, backend: str) -> None:  # noqa: ARG001
+def _say(message: str, remedy: str, backend: str, kept: Sequence[Path]) -> None:
     from imagen.text import printable
 
     where = f" [{backend}]" if backend else ""
@@ -149,6 +162,8 @@ def _say(code: str, message: str, remedy: str, backend: str) -> None:  # noqa: A
     click.echo(printable(message), err=True)
     if remedy:
         click.echo(printable(remedy), err=True)
+    for path in kept:  # where pictures are looked for: on stdout
+        click.echo(str(path))
 
 
 def _give_up_closed_pipes() -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.capabilities import unhonoured
 from imagen.cli.options import (
+    TEXTS,
     config_option,
     json_option,
     quiet_option,
@@ -100,10 +102,13 @@ def axis_of(text: str) -> Axis:
     from imagen.comparison import Axis
 
     name, equals, values = text.partition("=")
-    read = next(csv.reader([values], skipinitialspace=True), [])
+    try:
+        read = next(csv.reader([values], skipinitialspace=True, strict=True), [])
+    except csv.Error:
+        read = []  # a quote that is never closed
     if not equals or not name.strip() or not read:
         raise RequestError(f"--vary {text!r} is no axis. Write it as name=value1,value2.")
-    texts = name.strip() in ("prompt", "negative", "size", "sampler", "scheduler", "style")
+    texts = name.strip() in TEXTS | {"size"}
     found = [value if texts else scalar(value.strip()) for value in read]
     return Axis(name=name.strip(), values=tuple({repr(value): value for value in found}.values()))
 
@@ -136,6 +141,7 @@ def _lines(comparison: Comparison, folder: Path) -> Iterator[str]:
     for cell in comparison.cells:
         at = "" if axis is None else f", {axis.name} {one_line(str(cell.value), limit=40)}"
         yield f"{cell.model}{at}: {_outcome(cell, folder)}"
+        yield from (f"  {sentence}" for sentence in (*unhonoured(cell.receipt), *cell.warnings))
 
 
 def _outcome(cell: Cell, folder: Path) -> str:

@@ -10,6 +10,7 @@ import click
 from imagen.capabilities import unhonoured
 from imagen.cli.options import (
     config_option,
+    is_picture,
     json_option,
     output_option,
     quiet_option,
@@ -60,7 +61,8 @@ def generate(
         _show_plan(_planned(request, settings, name, strict=strict), as_json=as_json)
         return
     made = _made(request, settings, name, strict=strict, quiet=quiet)
-    tell(made, as_json=as_json, quiet=quiet)
+    tell(made, as_json=as_json)
+    _warn_of_another_kind(made, output)
 
 
 def _planned(request: Request, settings: Settings, name: str, *, strict: bool) -> list[Ticket]:
@@ -82,16 +84,26 @@ def _made(
         return make(request, settings, backend=name, strict=strict, on_progress=on_progress)
 
 
-def tell(made: list[Made], *, as_json: bool, quiet: bool) -> None:
+def tell(made: list[Made], *, as_json: bool) -> None:
     """The paths on stdout, a line each, and what was not honoured on stderr; or all as JSON."""
     if as_json:
         click.echo(json.dumps(as_data(made), indent=2))
         return
-    for sentence in [] if quiet else _remarks(made):
+    for sentence in _remarks(made):
         click.echo(printable(sentence), err=True)
     for run in made:
         for saved in run.saved:
             click.echo(str(saved.path))
+
+
+def _warn_of_another_kind(made: list[Made], output: Path | None) -> None:
+    """A picture keeps the kind the engine gave it, whatever ending was asked for."""
+    if output is None or not (asked := output.suffix.lower()):
+        return
+    kinds = {saved.path.suffix for run in made for saved in run.saved}
+    if is_picture(output) and kinds and asked.replace("jpeg", "jpg") not in kinds:
+        gave = ", ".join(sorted(kinds))
+        click.echo(f"{output.name} was asked for, but the engine gave {gave}.", err=True)
 
 
 def _remarks(made: list[Made]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import wraps
 from pathlib import Path
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.request import Request
 
-_PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff"}
+TEXTS = frozenset(
+    ("prompt", "negative", "prompt_2", "negative_2", "sampler", "scheduler", "style", "image")
+)
+"""Parameters whose values are text, even where they look like numbers."""
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
@@ -99,7 +104,15 @@ def assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise RequestError(f"{text!r} is not an assignment. Write it as name=value.")
-    return name.strip(), scalar(value)
+    return name.strip(), value if name.strip() in TEXTS else _plain(name, scalar(value))
+
+
+def _plain(name: str, value: Any) -> Any:
+    try:
+        json.dumps(value)
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"--set {name}: this value holds itself, or what is no JSON.") from error
+    return value
 
 
 def scalar(text: str) -> Any:
@@ -120,12 +133,13 @@ def prompt_text(argument: str) -> str:
     Raises RequestError for a file that can't be read as UTF-8.
     """
     if argument == "-":
-        return _decoded(sys.stdin.buffer.read(), "standard input").rstrip("\n")
+        data = sys.stdin.buffer.read() if sys.stdin is not None else b""
+        return _whole(data, "standard input")
     if not argument.startswith("@"):
         return argument
     path = Path(argument[1:])
     try:
-        return _decoded(path.read_bytes(), str(path)).rstrip("\n")
+        return _whole(path.read_bytes(), str(path))
     except OSError as error:
         raise RequestError(
             f"The prompt's file {path} can't be read: {error.strerror}.",
@@ -133,11 +147,24 @@ def prompt_text(argument: str) -> str:
         ) from error
 
 
+def _whole(data: bytes, where: str) -> str:
+    """All of the text but the end of its last line; an empty one is a mistake somewhere."""
+    text = _decoded(data, where)
+    if not text.strip():
+        raise RequestError(f"The prompt in {where} is empty.")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
 def _decoded(data: bytes, where: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(f"The prompt in {where} is not UTF-8 text: {error.reason}.") from error
+
+
+def is_picture(output: Path) -> bool:
+    """Whether --output names a picture, and not a folder."""
+    return output.suffix.lower() in _PICTURES
 
 
 def settings_for(
@@ -148,7 +175,7 @@ def settings_for(
 
     settings = load(config_path)
     changes: dict[str, Any] = {} if sidecar is None else {"sidecar": sidecar}
-    if output is not None and output.suffix.lower() in _PICTURES:
+    if output is not None and is_picture(output):
         changes |= {"directory": output.parent, "name": output.stem}
     elif output is not None:
         changes["directory"] = output

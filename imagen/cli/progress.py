@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _BAR = 24
 _REDRAW_SECONDS = 0.05
 _WORDS = {
-    "submitted": "submitted",
+    "submitted": "submitting",
     "queued": "waiting in the queue",
     "loading": "loading the model",
     "running": "running",

@@ -48,7 +48,7 @@ def resume(
 
     with shown("resume", quiet=quiet) as on_progress:
         made = fetch(ticket, settings, on_progress, output=settings.output if output else None)
-    tell([made], as_json=as_json, quiet=quiet)
+    tell([made], as_json=as_json)
 
 
 def _list(state_dir: Path, *, as_json: bool) -> None:

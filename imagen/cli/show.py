@@ -63,7 +63,9 @@ def _fate(name: str, fate: Any, asked: dict[str, Any]) -> Iterator[str]:
     from imagen.capabilities import Fate
 
     if isinstance(fate, dict) and fate.get("outcome") in ("mapped", "clamped", "dropped"):
-        known = {"asked": asked.get(name)} | {k: fate[k] for k in _FATE if k in fate}
+        extra = asked.get("extra")
+        beside = extra.get(name) if isinstance(extra, dict) else None
+        known = {"asked": asked.get(name, beside)} | {k: fate[k] for k in _FATE if k in fate}
         with suppress(ValueError):  # of a stranger's file, which may hold anything
             yield "receipt: " + Fate.model_validate(known).sentence(name)
 

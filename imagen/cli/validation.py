@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imagen import outputs
 from imagen.backends import configure
 from imagen.config import Settings, check, find, variables
 from imagen.errors import ConfigError, ImagenError, MissingDependency, Unauthorized, UnknownBackend
@@ -42,7 +43,11 @@ def report(path: Path | None = None, *, environ: Mapping[str, str] = os.environ)
             raise
         return Report(source=source, problems=error.problems)
     settings = checked.settings
-    found = [*_all_blocks(settings), *_default(settings, checked.problems, environ)]
+    found = [
+        *_names(settings),
+        *_all_blocks(settings),
+        *_default(settings, checked.problems, environ),
+    ]
     warnings = [w for name in settings.backends for w in unset(name, settings, environ)]
     return Report(
         source=source,
@@ -81,6 +86,14 @@ def unset(
         yield Problem(("backends", name, *path), what, f"Set it before {name} is used.")
 
 
+def _names(settings: Settings) -> Iterator[Problem]:
+    """What is wrong with the template of the pictures' names."""
+    try:
+        outputs.check(settings.output)
+    except ConfigError as error:
+        yield Problem(("output", "name"), error.message.removeprefix("output.name "), error.remedy)
+
+
 def _all_blocks(settings: Settings) -> Iterator[Problem]:
     for name in settings.backends:
         yield from block_problems(name, settings)
@@ -99,8 +112,6 @@ def _default(
         configure(name, settings.backends, settings.shared())
     except UnknownBackend as error:
         yield Problem(("backend",), f"{error.message}{by}", error.remedy)
-    except ConfigError as error:
-        yield Problem(("backend",), f"{name} can't be used without a block: {error.message}{by}")
 
 
 def _blamed(at: KeyPath, settings: Settings, error: ImagenError) -> KeyPath:

@@ -56,6 +56,11 @@ def test_the_same_request_goes_on_in_the_same_folder(capsys: pytest.CaptureFixtu
     assert Path(first["folder"]).name.startswith("compare-a-fox-")
 
 
+def test_what_a_backend_did_not_honour_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", "a fox", *_SMALL, "--cfg", "3", "-m", "one", "-o", "c", "-q"]) == 0
+    assert "  cfg: 3.0 was dropped (the mock paints without a model)" in capsys.readouterr().err
+
+
 def test_a_second_axis_is_read_as_values(capsys: pytest.CaptureFixture[str]) -> None:
     printed = _json(capsys, "-m", "one", "--vary", "seed=0,7", "-o", "c")
     assert [cell["seed"] for cell in printed["cells"]] == [0, 7]
@@ -78,7 +83,7 @@ def test_an_axis_is_a_name_and_values(text: str, name: str, values: tuple[Any, .
     assert (axis.name, axis.values) == (name, values)
 
 
-@pytest.mark.parametrize("text", ["steps", "steps=", "=1,2"])
+@pytest.mark.parametrize("text", ["steps", "steps=", "=1,2", 'prompt="a cat, asleep'])
 def test_what_is_no_axis_is_said_so(text: str) -> None:
     with pytest.raises(RequestError, match="Write it as name=value1,value2"):
         axis_of(text)

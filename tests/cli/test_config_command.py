@@ -169,10 +169,15 @@ def test_a_default_backend_whose_block_is_wrong_is_told_once() -> None:
     ]
 
 
+def test_a_template_that_leaves_the_folder_is_a_problem() -> None:
+    (problem,) = report("output:\n  name: ../../{seed}\n")["problems"]
+    assert (problem["key"], problem["line"]) == ("output.name", 2)
+
+
 def test_a_kind_that_needs_a_block_is_no_default_without_one() -> None:
     (problem,) = report("backend: comfyui\n")["problems"]
     assert problem["key"] == "backend"
-    assert problem["what"].startswith("comfyui can't be used without a block: ")
+    assert problem["what"] == "There is no backend called 'comfyui'."
 
 
 def test_a_secret_is_not_shown_by_any_problem() -> None:

@@ -159,6 +159,28 @@ def test_a_folder_that_cannot_be_made_costs_no_picture(
     assert [str(path) in error for path in rescued] == [True]
 
 
+def test_what_was_kept_elsewhere_is_printed_where_pictures_are_looked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("taken").write_text("a file")
+    arguments = ["generate", "x", "--size", "32x32", "--count", "2", "-q", "-o", "taken/pictures"]
+    assert run(arguments) == 5
+    paths = capsys.readouterr().out.splitlines()
+    assert [Path(path).is_file() for path in paths] == [True, True]
+    assert run([*arguments, "--json"]) == 5
+    assert len(json.loads(capsys.readouterr().out)["error"]["kept"]) == 2
+
+
+@pytest.mark.parametrize("name", ["fox.jpg", "fox.gif"])
+def test_a_picture_of_another_kind_than_its_name_is_told(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["generate", "x", "--size", "32x32", "-q", "-o", name]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "fox.png\n"
+    assert f"{name} was asked for, but the engine gave .png." in printed.err
+
+
 def test_nothing_is_left_to_fetch_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", "--size", "32x32", "-q", "-o", "fox.png"]) == 0
     assert run(["resume", "--json"]) == 0

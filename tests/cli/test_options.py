@@ -70,3 +70,31 @@ def test_a_prompt_that_is_no_text_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "p.png").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(RequestError, match="is not UTF-8 text"):
         prompt_text(f"@{tmp_path / 'p.png'}")
+
+
+@pytest.mark.parametrize(
+    ("data", "prompt"),
+    [(b"a\r\nb\r\n", "a\r\nb"), (b"a\n\n", "a\n"), (b"a", "a"), (b"\xef\xbb\xbfa\n", "a")],
+    ids=["of Windows", "an empty line stays", "no end", "a mark before it"],
+)
+def test_only_the_end_of_the_last_line_is_not_the_prompts(
+    tmp_path: Path, data: bytes, prompt: str
+) -> None:
+    (tmp_path / "p.txt").write_bytes(data)
+    assert prompt_text(f"@{tmp_path / 'p.txt'}") == prompt
+
+
+def test_an_empty_prompt_of_a_file_is_a_mistake_somewhere(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text(" \n")
+    with pytest.raises(RequestError, match="is empty"):
+        prompt_text(f"@{tmp_path / 'p.txt'}")
+
+
+@pytest.mark.parametrize("text", ["negative=no", "negative=1", "sampler=2024"])
+def test_a_text_may_look_like_something_else(text: str) -> None:
+    assert assignment(text)[1] == text.partition("=")[2]
+
+
+def test_a_value_that_holds_itself_is_refused() -> None:
+    with pytest.raises(RequestError, match="this value holds itself"):
+        assignment("x=&a [*a]")
