@@ -162,7 +162,8 @@ class Following:
         if now - self._gone_since >= self._config.lost_seconds:
             raise Lost(
                 f"{self._client.at} went away while it had the job: {error.message}",
-                remedy="A server that ends forgets its queue; start it and ask again.",
+                remedy="A server that ends forgets its queue: then start it and ask again.",
+                is_certain=False,
             ) from error
 
     def _mend(self, now: float) -> None:

@@ -126,6 +126,7 @@ class Submission:
             f"{self._client.at} broke off while the job was handed over, and can't be asked "
             "whether it took it.",
             remedy=looked.remedy,
+            is_certain=False,
         ) from looked
 
     def _pause(self, seconds: float) -> None:

@@ -153,14 +153,17 @@ def test_p24_a_lost_answer_makes_no_second_job(switch: str, old: bool) -> None:
 
 def test_p25_a_server_that_dies_has_lost_the_job() -> None:
     """Pitfall 25: within seconds."""
-    with ComfyUI(die=True) as server, pytest.raises(Lost, match="went away"):
+    with ComfyUI(die=True) as server, pytest.raises(Lost, match="went away") as caught:
         collected(server)
+    assert not caught.value.is_certain  # it may only be out of reach
 
 
 def test_p25_a_server_that_comes_back_empty_has_lost_the_job() -> None:
     """It says of our id what it says of any."""
-    with ComfyUI(restart_empty=True) as server, pytest.raises(Lost, match="no longer knows"):
+    again = ComfyUI(restart_empty=True)
+    with again as server, pytest.raises(Lost, match="no longer knows") as caught:
         collected(server, lost_seconds=10)
+    assert caught.value.is_certain
 
 
 def test_p26_an_image_that_would_be_uploaded_is_dropped_with_a_reason() -> None:
