@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -10,6 +11,7 @@ from imagen.capabilities import Parameter
 from imagen.errors import WorkflowError
 from imagen.graphs.tokens import canonical
 from imagen.invalid import problems
+from imagen.text import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +57,14 @@ class Manifest(BaseModel):
         default_factory=dict, description="Why a parameter it lacks is lacking, in a sentence."
     )
 
+    def too_old(self, version: str | None) -> str:
+        """Why a server of this version can't run it, in a sentence; "" where it can, or may."""
+        needed, found = _numbers(self.comfyui), _numbers(version or "")
+        if not (needed and found) or found >= needed:
+            return ""
+        shown = one_line(version or "", limit=40)
+        return f"The server runs ComfyUI {shown}; this workflow needs {self.comfyui} or later."
+
     @field_validator("output", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
@@ -70,6 +80,11 @@ class Manifest(BaseModel):
                 raise ValueError(f"{name} and {canonical(name)} are one parameter; keep one")
             named[canonical(name)] = parameter
         return named
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    found = re.match(r"v?(\d+(?:\.\d+)*)", version)
+    return tuple(int(part) for part in found[1].split(".")) if found else ()
 
 
 def read_manifest(path: Path) -> Manifest:

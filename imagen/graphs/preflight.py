@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -62,15 +61,8 @@ class _Server:
 
     def age(self) -> list[Fault]:
         """The fault of a server that is too old for the workflow."""
-        if not self.is_too_old():
-            return []
-        needed, found = self.manifest.comfyui, one_line(self.version or "", limit=40)
-        what = f"The server runs ComfyUI {found}; this workflow needs {needed} or later."
-        return [Fault(what=what, remedy="Update ComfyUI.")]
-
-    def is_too_old(self) -> bool:
-        needed, found = _numbers(self.manifest.comfyui), _numbers(self.version or "")
-        return bool(needed and found) and found < needed
+        what = self.manifest.too_old(self.version)
+        return [Fault(what=what, remedy="Update ComfyUI.")] if what else []
 
     def spec(self, node: Any) -> NodeSpec | None:
         kind = node.get("class_type") if isinstance(node, dict) else None
@@ -85,7 +77,7 @@ class _Server:
         kind = node.get("class_type") if isinstance(node, dict) else None
         if isinstance(kind, str) and kind and kind not in self.catalogue:
             what = f"the server has no node {one_line(kind)!r}."
-            if self.is_too_old():
+            if self.manifest.too_old(self.version):
                 update = f"Update ComfyUI to {self.manifest.comfyui} or later."
                 yield at(graph, node_id, "", what, update)
             else:
@@ -145,8 +137,3 @@ def _fits(given: str, wanted: str) -> bool:
 
 def _unwrapped(value: Any) -> Any:
     return value["__value__"] if isinstance(value, dict) and "__value__" in value else value
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    found = re.match(r"v?(\d+(?:\.\d+)*)", version)
-    return tuple(int(part) for part in found[1].split(".")) if found else ()

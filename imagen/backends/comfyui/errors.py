@@ -54,11 +54,11 @@ def skipped(node_errors: Any, graph: Mapping[str, Any], manifest: Manifest) -> t
     return tuple(f"ComfyUI left a part out: {fault.sentence}" for fault in faults)
 
 
-def failed(broken: Broken, graph: Mapping[str, Any]) -> Failed:
-    """The error of a job that broke off in one of its nodes."""
+def failed(broken: Broken, graph: Mapping[str, Any], warnings: tuple[str, ...] = ()) -> Failed:
+    """The error of a job that broke off in one of its nodes; `warnings` may say why."""
     kind = one_line(broken.kind, limit=80)
     words = _words(broken.message)
-    remedy = _MEMORY if _is_memory(kind, words) else ""
+    remedy = "\n".join([*([_MEMORY] if _is_memory(kind, words) else []), *warnings])
     what = f"{place(graph, broken.node, broken.node_class)} failed: {kind}: {words}."
     return Failed(f"{what}{_tail(broken.traceback)}", remedy=remedy)
 

@@ -71,7 +71,7 @@ class Run:
         if ended - began >= _LONG_RUN_SECONDS:
             self._stats = Background(self._client.stats)
         self._complete(record, taken.prompt_id)
-        warnings = (*taken.warnings, *self._blocked(record))
+        warnings = (*taken.warnings, *self._blocked(record), *self._too_old())
         outputs, missing = self._fetched(record, warnings)
         times = Times(submitted=began, ended=ended, fetched=time.monotonic())
         self._telling.done()
@@ -191,7 +191,7 @@ class Run:
         if record.interrupted is not None:
             raise errors.interrupted(record.graph, record.interrupted.node)
         if record.broken is not None:
-            raise errors.failed(record.broken, record.graph)
+            raise errors.failed(record.broken, record.graph, reasons)
         only = self._manifest.output
         things = files.made(record, only)
         sent = files.sent(record, only)
@@ -203,6 +203,11 @@ class Run:
             raise missing[0]
         outputs = tuple(replace(o, seed=self._ticket.request.seed) for o in (*fetched, *sent))
         return outputs, tuple(error.message for error in missing)
+
+    def _too_old(self) -> tuple[str, ...]:
+        """A warning where the server has the nodes of the workflow, but not what they need."""
+        why = self._manifest.too_old(self._known_stats().version) if self._manifest.comfyui else ""
+        return (why,) if why else ()
 
     def _blocked(self, record: Record) -> tuple[str, ...]:
         return tuple(errors.blocked(one, record.graph) for one in record.blocked)

@@ -1,0 +1,37 @@
+"""A server that is too old for a workflow: it has the nodes, and not what they need."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+from comfyui_lab import ASKED, QUICK
+
+from imagen.backends import open_backend
+from imagen.errors import Failed
+from imagen.result import Result, ignore
+from imagen.testing.comfyui import ComfyUI, Fault
+
+_WHY = "The server runs ComfyUI 0.3.64; this workflow needs 0.3.75 or later."
+
+
+def _collected(server: ComfyUI) -> Result:
+    block = {"type": "comfyui", "url": server.url, "workflow": "z-image-turbo", **QUICK}
+    with closing(open_backend("z", {"z": block})) as backend:
+        return backend.collect(backend.prepare(ASKED), ignore)
+
+
+def test_a_picture_of_a_server_too_old_comes_with_a_warning() -> None:
+    with ComfyUI(version="0.3.64") as server:
+        assert _collected(server).warnings == (_WHY,)
+
+
+def test_a_failure_on_a_server_too_old_says_what_may_be_the_reason() -> None:
+    with ComfyUI(version="0.3.64", error=Fault()) as server, pytest.raises(Failed) as caught:
+        _collected(server)
+    assert _WHY in caught.value.remedy
+
+
+def test_a_server_new_enough_gives_no_warning() -> None:
+    with ComfyUI(version="0.3.75") as server:
+        assert _collected(server).warnings == ()
