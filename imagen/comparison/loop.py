@@ -223,9 +223,11 @@ def _made_once(
 ) -> Made:
     """What a run that was killed left at its engine is fetched, not made again."""
     left = tickets.like(ticket, settings.state_dir)
-    if left is not None:
-        with suppress(Lost):
-            return make(engine, left, asked, settings, on_progress)
+    try:
+        return make(engine, left or ticket, asked, settings, on_progress)
+    except Lost as error:
+        if left is None or not error.is_certain:
+            raise
     return make(engine, ticket, asked, settings, on_progress)
 
 

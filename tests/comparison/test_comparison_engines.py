@@ -64,6 +64,17 @@ def test_what_a_killed_comparison_left_at_its_engine_is_not_made_again(tmp_path:
     assert tickets.left(tmp_path / "state") == []
 
 
+def test_what_its_engine_no_longer_knows_is_made_again(tmp_path: Path) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
+        server.restart(empty=True)
+        made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
+        assert (len(server.prompts), made.failed) == (2, ())
+    assert tickets.left(tmp_path / "state") == []
+
+
 class _Killed(BaseException):
     """The process ended here, as far as the files on disk can tell."""
 
