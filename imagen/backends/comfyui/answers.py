@@ -37,9 +37,6 @@ class Queue(NamedTuple):
     running: tuple[Waiting, ...] = ()
     pending: tuple[Waiting, ...] = ()
 
-    def holds(self, prompt_id: str) -> bool:
-        return self.runs(prompt_id) or self.position(prompt_id) is not None
-
     def runs(self, prompt_id: str) -> bool:
         return any(item.prompt_id == prompt_id for item in self.running)
 

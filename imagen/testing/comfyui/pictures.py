@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from imagen.painting import paint
-from imagen.testing.comfyui.graph import branch, inputs, upstream, value
+from imagen.testing.comfyui.graph import branch, inputs, value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,8 +205,3 @@ def reencoded(data: bytes, form: str) -> bytes:
         level = int(quality) if quality.isdigit() else 90
         picture.convert("RGB").save(buffer, chosen, quality=min(level, 100))
     return buffer.getvalue()
-
-
-def sampler_of(graph: Graph, node: str) -> str | None:
-    """The nearest sampler upstream."""
-    return next((near for near in upstream(graph, node) if is_sampler(graph, near)), None)

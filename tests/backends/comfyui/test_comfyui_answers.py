@@ -27,7 +27,7 @@ def test_those_that_wait_are_sorted() -> None:
     assert [item.prompt_id for item in queue.pending] == ["a", "b", "c", "d"]
     assert (queue.position("c"), queue.position("r"), queue.runs("r")) == (2, None, True)
     assert queue.of_client("me") == "r"
-    assert (queue.holds("r"), queue.holds("a"), queue.holds("z")) == (True, True, False)
+    assert (queue.runs("r"), queue.runs("a"), queue.runs("z")) == (True, False, False)
 
 
 @pytest.mark.parametrize("said", JUNK)
