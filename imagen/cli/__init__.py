@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -105,6 +106,11 @@ def _ran(args: list[str] | None, *, as_json: bool) -> int:
         return _told_by_click(as_json, error)
     except ImagenError as error:
         return _told_by_imagen(as_json, error)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        # Files have sentences of their own: it is our own words that had no room.
+        return _told(False, "output", "What there is to say can't be written: no space.", 5)
     return code if isinstance(code, int) else 0
 
 
@@ -171,5 +177,5 @@ def _give_up_closed_pipes() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

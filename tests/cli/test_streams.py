@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from imagen.cli import run
 
 _IMAGEN = [sys.executable, "-m", "imagen"]
 
@@ -67,3 +71,16 @@ def test_an_error_in_another_script_is_told_to_a_poor_pipe() -> None:
         [*_IMAGEN, "generate", "@猫"], env=environ, capture_output=True, text=True, check=False
     )
     assert (ran.returncode, "file \\u732b can't be read" in ran.stderr) == (2, True)
+
+
+class _Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, f"No space left on device for {len(text)} characters")
+
+
+def test_a_full_device_gets_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", _Full())
+    assert run(["version"]) == 5
+    assert "What there is to say can't be written: no space." in capsys.readouterr().err
