@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from imagen.request import Request
 
-Kind = Literal["int", "float", "bool", "string", "json"]
+Kind = Literal["int", "float", "bool", "string", "image", "json"]
 Outcome = Literal["applied", "mapped", "clamped", "dropped"]
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -23,8 +23,15 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "float": (float, int),
     "bool": (bool,),
     "string": (str,),
+    "image": (str,),
 }
-_A = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
+_A = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "image": "a picture's file",
+}
 
 
 class Parameter(BaseModel):
@@ -32,7 +39,9 @@ class Parameter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Kind = Field("json", description="int, float, bool, string, or json for anything.")
+    type: Kind = Field(
+        "json", description="int, float, bool, string, image (a file), or json for anything."
+    )
     default: Any = Field(None, description="The value used when none is asked for.")
     min: int | float | None = Field(None, description="The least it may be.")
     max: int | float | None = Field(None, description="The most it may be.")
@@ -83,12 +92,21 @@ def _finite(name: str, value: float) -> float:
 
 
 class Capabilities(BaseModel):
-    """What one backend accepts: the names are those of `Request`'s fields, or its own."""
+    """What one backend accepts for one task.
+
+    The names are those of `Request`'s fields, or its own.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tasks: tuple[str, ...] = ("text-to-image",)
+    tasks: tuple[str, ...] = Field(
+        ("text-to-image",), description="All that the backend can do, whichever was asked about."
+    )
     parameters: dict[str, Parameter] = {}
+    controls: tuple[str, ...] = Field((), description="The kinds of control picture it takes.")
+    preprocessors: tuple[str, ...] = Field(
+        (), description="The kinds of control picture it can make of a picture."
+    )
     without: dict[str, str] = Field(
         default_factory=dict, description="Why a parameter it lacks is lacking, in a sentence."
     )
@@ -128,8 +146,10 @@ def unhonoured(receipt: Receipt) -> list[str]:
 def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any], Receipt]:
     """The values a backend of these capabilities will use, and the receipt of how they came about.
 
-    Raises RequestError for a value of the wrong type, or one that is no choice.
+    Raises RequestError for a task that is none of its, for a value of the wrong type, and for one
+    that is no choice.
     """
+    _refuse_unable(request.task, capabilities)
     values: dict[str, Any] = {}
     receipt: Receipt = {}
     for name, asked in request.asked().items():
@@ -140,6 +160,14 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
         values[name] = parameter.fit(name, asked)
         receipt[name] = _fate(parameter, asked, values[name])
     return values, receipt
+
+
+def _refuse_unable(task: str, capabilities: Capabilities) -> None:
+    """A parameter can be left out, but a picture of another kind is not what was asked for."""
+    if task not in capabilities.tasks:
+        raise RequestError(
+            f"This backend can't do {task}.", remedy=f"It does: {', '.join(capabilities.tasks)}."
+        )
 
 
 def _lacking(name: str, capabilities: Capabilities) -> str:

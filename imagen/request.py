@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from imagen.errors import RequestError
 from imagen.invalid import sentences
@@ -19,8 +19,21 @@ LARGEST_SIDE = 16384
 LARGEST_COUNT = 1024
 
 Task = Literal[
-    "text-to-image", "image-to-image", "inpaint", "outpaint", "control", "upscale", "restore"
+    "text-to-image",
+    "image-to-image",
+    "inpaint",
+    "outpaint",
+    "edit",
+    "control",
+    "variation",
+    "upscale",
+    "restore",
+    "preprocess",
 ]
+TASKS: tuple[Task, ...] = get_args(Task)
+INTERPOLATIONS = ("lanczos", "bicubic", "bilinear", "nearest", "area")
+"""Ways to enlarge that need no engine."""
+Pixels = Annotated[int, Field(ge=0, le=LARGEST_SIDE)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Side = Annotated[int, Field(ge=16, le=LARGEST_SIDE)]
 _SIZE = re.compile(r"(\d{1,6})\s*[x×X*]\s*(\d{1,6})")
@@ -66,13 +79,40 @@ class Control(_Value):
     strength: float = Field(1.0, ge=0, le=10, description="Its weight; 0 is none.")
     start: Unit = Field(0.0, description="From this share of the steps on.")
     end: Unit = Field(1.0, description="To this share of the steps.")
+    preprocess: bool = Field(False, description="Make the control picture out of the file first.")
 
 
 class Upscale(_Value):
-    """How to enlarge the picture."""
+    """How to enlarge the initial image."""
 
-    factor: float = Field(2.0, gt=0, le=16, description="Times the width and the height.")
-    method: str | None = Field(None, description="The upscaler, in the engine's name for it.")
+    factor: float = Field(2.0, ge=1, le=16, description="Times the width and the height.")
+    method: str | None = Field(
+        None,
+        min_length=1,
+        description="lanczos, bicubic, bilinear, nearest, area, or an upscaler's file.",
+    )
+
+
+class Outpaint(_Value):
+    """How far to go on beyond each side of the initial image, in pixels."""
+
+    left: Pixels = 0
+    top: Pixels = 0
+    right: Pixels = 0
+    bottom: Pixels = 0
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Outpaint:
+        if not (self.left or self.top or self.right or self.bottom):
+            raise ValueError("must name at least one side: left, top, right or bottom")
+        return self
+
+
+class Restore(_Value):
+    """How to mend the faces of the initial image."""
+
+    model: str | None = Field(None, min_length=1, description="The restorer's file.")
+    fidelity: Unit = Field(0.5, description="From 0, the finest face, to 1, the likest one.")
 
 
 class Request(_Value):
@@ -104,8 +144,19 @@ class Request(_Value):
     image: str | None = Field(None, min_length=1, description="The initial image: a file.")
     strength: Unit | None = Field(None, description="How far to leave the initial image (denoise).")
     mask: str | None = Field(None, min_length=1, description="What to repaint: a file.")
+    feather: Pixels | None = Field(None, description="Pixels over which the mask's edge fades.")
+    outpaint: Outpaint | None = Field(None, description="How far to go on beyond each side.")
+    references: tuple[str, ...] = Field((), description="Files that the prompt speaks of (edit).")
     controls: tuple[Control, ...] = Field((), description="Pictures that steer, in order.")
-    upscale: Upscale | None = Field(None, description="How to enlarge.")
+    variation_seed: Seed | None = Field(None, description="Where a second noise starts.")
+    variation_strength: Unit | None = Field(
+        None, description="The second noise's share: 0 is none, 1 is all."
+    )
+    upscale: Upscale | None = Field(None, description="How to enlarge the initial image.")
+    restore: Restore | None = Field(None, description="How to mend its faces.")
+    preprocess: str | None = Field(
+        None, min_length=1, description="The control picture to make of it: canny, depth, …"
+    )
     extra: dict[str, Any] = Field(
         default_factory=dict, description="Further parameters, for tokens only one workflow knows."
     )
@@ -124,13 +175,22 @@ class Request(_Value):
     @property
     def task(self) -> Task:
         """What kind of work this is, from what is given."""
-        if self.mask is not None:
-            return "inpaint"
-        if self.controls:
-            return "control"
-        if self.image is None:
-            return "text-to-image"
-        return "upscale" if self.upscale and not self.prompt else "image-to-image"
+        return next((task for task, given in self._signs() if given), "text-to-image")
+
+    def _signs(self) -> tuple[tuple[Task, bool], ...]:
+        """What each task is known by; the first that is given counts."""
+        only_enlarged = self.upscale is not None and not self.prompt
+        return (
+            ("preprocess", self.preprocess is not None),
+            ("restore", self.restore is not None),
+            ("upscale", only_enlarged),
+            ("outpaint", self.outpaint is not None),
+            ("inpaint", self.mask is not None),
+            ("edit", bool(self.references)),
+            ("image-to-image", self.image is not None),
+            ("control", bool(self.controls)),
+            ("variation", self.variation_strength is not None),
+        )
 
     def asked(self) -> dict[str, Any]:
         """Every parameter that was asked for, by name; those of `extra` among the others."""

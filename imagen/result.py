@@ -53,6 +53,8 @@ class Facts:
     queued_seconds: float | None = None
     executing_seconds: float | None = None
     cost_usd: float | None = None
+    cost_basis: str = ""
+    """How the cost was reckoned, in a sentence."""
     cached: bool | None = None
     """Whether the engine answered from its cache without computing."""
     engine: Mapping[str, Any] = field(default_factory=dict)

@@ -74,7 +74,7 @@ def prepare(
 ) -> list[Ticket]:
     """A ticket for each run that the request needs; nothing is submitted."""
     outputs.check(settings.output)
-    capabilities = engine.capabilities()
+    capabilities = engine.capabilities(request.task)
     complete = resolve(request, settings, capabilities)
     prepared = [engine.prepare(run) for run in runs(complete, capabilities)]
     for ticket in prepared:

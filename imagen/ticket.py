@@ -18,6 +18,15 @@ def new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
+class Estimate(BaseModel):
+    """What one job will cost, as far as anyone can tell beforehand."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    usd: float | None = Field(None, ge=0, description="None is unknown, never zero.")
+    basis: str = Field(description="How that comes about, in a sentence: the rate, its date.")
+
+
 class Ticket(BaseModel):
     """One job for one backend. JSON in and out; holds no secret."""
 
@@ -29,6 +38,9 @@ class Ticket(BaseModel):
     receipt: dict[str, Fate] = Field(description="What became of each parameter.")
     payload: dict[str, Any] = Field(
         default_factory=dict, description="What the engine is sent: for ComfyUI the bound graph."
+    )
+    estimate: Estimate | None = Field(
+        None, description="Where the engine's owner is paid for each job."
     )
     submitted: bool = Field(False, description="Whether the engine may have it.")
     engine: dict[str, Any] = Field(default_factory=dict, description="The engine's own ids.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from imagen.capabilities import Capabilities
-    from imagen.request import Request
+    from imagen.request import Request, Task
     from imagen.result import OnProgress, Result
     from imagen.ticket import Ticket
 
@@ -29,6 +29,33 @@ class Health:
     """What the engine says of itself: (`version`, `0.3.64`), …"""
 
 
+ModelKind = Literal[
+    "checkpoint",
+    "diffusion_model",
+    "lora",
+    "controlnet",
+    "upscaler",
+    "vae",
+    "text_encoder",
+    "sampler",
+    "scheduler",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One thing that a backend's engine has on offer: a file of weights, or a sampler."""
+
+    kind: ModelKind
+    name: str
+    """As the engine takes it in a request."""
+    family: str = ""
+    """`sdxl`, `flux1`, …, where it is known."""
+    size_bytes: int | None = None
+    vram_bytes: int | None = None
+    """What it needs on the card; None is unknown."""
+
+
 class Backend(Protocol):
     """Something that turns a request into pictures.
 
@@ -42,7 +69,12 @@ class Backend(Protocol):
     def engine(self) -> str:
         """Which engine this is, in any words: backends of one engine share its memory."""
 
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+        """What it takes for this task; for one that it can't do, what it takes for its first."""
+
+    def models(self) -> tuple[Model, ...]:
+        """What its engine has on offer; raises BackendError where that can't be asked."""
+
     def check(self) -> Health: ...
     def prepare(self, request: Request) -> Ticket: ...
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result: ...

@@ -26,7 +26,8 @@ from imagen.ticket import Ticket, new_id
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imagen.request import Request
+    from imagen.backends.base import Model
+    from imagen.request import Request, Task
     from imagen.result import OnProgress
 
 _FAILURES: dict[str, tuple[type[BackendError], str]] = {
@@ -80,7 +81,7 @@ class Mock:
     def engine(self) -> str:
         return "mock"
 
-    def capabilities(self) -> Capabilities:
+    def capabilities(self, task: Task = "text-to-image") -> Capabilities:  # noqa: ARG002
         return _CAPABILITIES
 
     def check(self) -> Health:
@@ -108,6 +109,10 @@ class Mock:
         outputs = tuple(self._paint(ticket, on_progress))
         on_progress(Progress(stage="done", fraction=1.0))
         return Result(outputs=outputs, facts=_facts(ticket.request, time.monotonic() - started))
+
+    def models(self) -> tuple[Model, ...]:
+        """It needs none."""
+        return ()
 
     def free(self) -> None:
         """Holds no memory."""

@@ -106,4 +106,4 @@ class Settings(_Section):
 
     def shared(self) -> dict[str, Any]:
         """The keys that every backend's block may override."""
-        return {"workflow_dirs": self.workflow_dirs}
+        return {"workflow_dirs": self.workflow_dirs, "cache_dir": self.state_dir / "cache"}

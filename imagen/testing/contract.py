@@ -12,7 +12,7 @@ A plug-in's whole conformance file:
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import pytest
 
@@ -24,17 +24,20 @@ from imagen.errors import (
     Failed,
     Lost,
     Rejected,
+    RequestError,
     Unauthorized,
     Unavailable,
 )
-from imagen.request import Request
+from imagen.request import TASKS, Control, Outpaint, Request, Restore, Task, Upscale
 from imagen.result import Progress, ignore
 from imagen.ticket import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from imagen.backends.base import Adapter, Backend
+    from imagen.capabilities import Capabilities
     from imagen.result import Result
 
 Scenario = Literal["ok", "slow", "unreachable", "unauthorized", "rejected", "failed", "lost"]
@@ -101,11 +104,13 @@ class BackendContract:
             _, second, _ = _collect(engine, ASKED.with_values({"seed": 8}))
         assert first.images[0].data != second.images[0].data
 
-    def test_the_greatest_seed_is_kept_exactly(self, rig: Rig) -> None:
-        """2^64 - 1 is no float."""
+    def test_the_greatest_seed_is_kept_exactly_or_said_to_be_another(self, rig: Rig) -> None:
+        """2^64 - 1 is no float; an engine with smaller seeds says which one it took."""
         with closing(rig.open("ok")) as engine:
-            _, result, _ = _collect(engine, ASKED.with_values({"seed": 2**64 - 1}))
-        assert result.facts.seed == 18446744073709551615
+            ticket, result, _ = _collect(engine, ASKED.with_values({"seed": 2**64 - 1}))
+        is_kept = result.facts.seed == 18446744073709551615
+        assert result.facts.seed == ticket.request.seed
+        assert (ticket.receipt["seed"].outcome == "applied") is is_kept
 
     def test_progress_never_falls_and_ends_at_one(self, rig: Rig) -> None:
         """Fractions rise from 0 to 1."""
@@ -153,6 +158,26 @@ class BackendContract:
         assert receipt["sparkle"].why
         assert receipt["seed"].outcome == "applied"
 
+    def test_every_parameter_asked_for_stands_in_the_receipt(self, rig: Rig) -> None:
+        """Nothing is left out without a word."""
+        asked = {"negative": "rain", "cfg": 3.0, "guidance": 2.0, "count": 1, "sparkle": 11}
+        with closing(rig.open("ok")) as engine:
+            receipt = engine.prepare(ASKED.with_values(asked)).receipt
+        assert receipt.keys() >= {"prompt", "width", "height", "seed", "steps", *asked}
+        assert [
+            n for n, fate in receipt.items() if fate.outcome == "dropped" and not fate.why
+        ] == []
+
+    @pytest.mark.parametrize("task", TASKS)
+    def test_it_does_the_tasks_it_says_and_refuses_the_others(
+        self, rig: Rig, task: Task, tmp_path: Path
+    ) -> None:
+        """`prepare` takes a request of each of its tasks, and none of another."""
+        with closing(rig.open("ok")) as engine:
+            known = engine.capabilities(task)
+            said = _said_of(engine, _request_for(task, tmp_path, known))
+        assert said == ("taken" if task in known.tasks else f"This backend can't do {task}.")
+
     def test_its_defaults_are_within_its_own_limits(self, rig: Rig) -> None:
         """Each default fits its parameter, and each parameter says what it does."""
         with closing(rig.open("ok")) as engine:
@@ -169,11 +194,16 @@ class BackendContract:
                 engine.collect(ticket, _cancel_when_running)
             assert not rig.at_work()
 
+    cannot: ClassVar[Mapping[Scenario, str]] = {}
+    """States that this kind of engine can't be in, and why."""
+
     @pytest.mark.parametrize(("scenario", "error"), FAILURES, ids=[name for name, _ in FAILURES])
     def test_each_failure_has_its_error(
         self, rig: Rig, scenario: Scenario, error: type[BackendError]
     ) -> None:
         """The class says what the caller can do; the backend is named; there is a sentence."""
+        if scenario in self.cannot:
+            pytest.skip(self.cannot[scenario])
         with closing(rig.open(scenario)) as engine:
             ticket = engine.prepare(ASKED)
             with pytest.raises(BackendError) as caught:
@@ -219,6 +249,40 @@ class BackendContract:
         engine = rig.open("ok")
         engine.close()
         engine.close()
+
+
+def _request_for(task: Task, folder: Path, known: Capabilities) -> Request:
+    """The least that a request for this task says, with small pictures in `folder`."""
+    image, mask = _drawn(folder / "image.png", "teal"), _drawn(folder / "mask.png", "white")
+    given: dict[Task, dict[str, Any]] = {
+        "text-to-image": {},
+        "image-to-image": {"image": image, "strength": 0.5},
+        "inpaint": {"image": image, "mask": mask},
+        "outpaint": {"image": image, "outpaint": Outpaint(right=64)},
+        "edit": {"references": (image,)},
+        "control": {"controls": (Control(kind=next(iter(known.controls), "canny"), image=image),)},
+        "variation": {"variation_seed": 1, "variation_strength": 0.5},
+        "upscale": {"image": image, "upscale": Upscale(factor=2), "prompt": ""},
+        "restore": {"image": image, "restore": Restore()},
+        "preprocess": {"image": image, "preprocess": next(iter(known.preprocessors), "canny")},
+    }
+    return ASKED.with_values(given[task])
+
+
+def _drawn(path: Path, colour: str) -> str:
+    from PIL import Image
+
+    Image.new("RGB", (64, 64), colour).save(path)
+    return str(path)
+
+
+def _said_of(engine: Backend, request: Request) -> str:
+    try:
+        receipt = engine.prepare(request).receipt
+    except RequestError as error:
+        return error.message
+    missing = request.asked().keys() - receipt.keys()
+    return f"no word of {sorted(missing)}" if missing else "taken"
 
 
 def _cancel_when_running(progress: Progress) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 _PACKAGE = Path(__file__).parents[2] / "imagen"
-_WORDS = {"request", "result", "errors", "text", "capabilities", "ticket", "invalid"}
+_WORDS = {"request", "result", "errors", "text", "capabilities", "ticket", "invalid", "pictures"}
 _MAY: dict[str, set[str]] = {
     "config": _WORDS,
     "graphs": _WORDS,

@@ -17,10 +17,11 @@ from imagen.ticket import Ticket, new_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from imagen.backends.base import Model
     from imagen.backends.comfyui.client import Client
     from imagen.capabilities import Capabilities
     from imagen.graphs import Workflow
-    from imagen.request import Request
+    from imagen.request import Request, Task
     from imagen.result import OnProgress, Result
 
 
@@ -41,7 +42,7 @@ class ComfyUI:
     def workflow(self) -> Workflow:
         return find(self._config.workflow, self._config.workflow_dirs)
 
-    def capabilities(self) -> Capabilities:
+    def capabilities(self, task: Task = "text-to-image") -> Capabilities:  # noqa: ARG002
         return self.workflow.capabilities(self._config.parameters)
 
     def prepare(self, request: Request) -> Ticket:
@@ -76,6 +77,9 @@ class ComfyUI:
             return health(self.client(), self.workflow, self._config)
         except ImagenError as error:
             return Health(ok=False, summary=error.message, remedies=_remedies(error))
+
+    def models(self) -> tuple[Model, ...]:
+        return ()
 
     def free(self) -> None:
         """Best effort: a server that is gone holds no memory."""
