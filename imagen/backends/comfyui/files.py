@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from imagen.backends.background import meanwhile
 from imagen.backends.comfyui.answers import mapping
-from imagen.backends.comfyui.background import meanwhile
 from imagen.backends.comfyui.record import SAVES_TO_THE_SOCKET
 from imagen.backends.comfyui.whole import is_whole, media_type
 from imagen.backends.retry import retrying

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from imagen.backends.background import TICK_SECONDS, Background
 from imagen.backends.comfyui import events
-from imagen.backends.comfyui.background import TICK_SECONDS, Background
 from imagen.backends.comfyui.look import Sight, look
 from imagen.backends.http import is_nobody_there
 from imagen.errors import BackendError, Failed, Lost, TimedOut

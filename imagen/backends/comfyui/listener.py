@@ -18,7 +18,7 @@ from websockets.exceptions import (
 from websockets.sync.client import ClientConnection, connect
 
 from imagen.backends import http
-from imagen.backends.comfyui.background import Background
+from imagen.backends.background import Background
 from imagen.backends.comfyui.config import websocket
 from imagen.backends.comfyui.events import read
 from imagen.text import one_line

@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from imagen.backends.background import TICK_SECONDS, Background, meanwhile
 from imagen.backends.comfyui import errors, files
 from imagen.backends.comfyui.answers import Stats
-from imagen.backends.comfyui.background import TICK_SECONDS, Background, meanwhile
 from imagen.backends.comfyui.facts import Times, facts
 from imagen.backends.comfyui.follow import Following
 from imagen.backends.comfyui.listener import Listener

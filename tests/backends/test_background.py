@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from imagen.backends.comfyui.background import Background, meanwhile
+from imagen.backends.background import Background, meanwhile
 from imagen.errors import Cancelled, Unavailable
 
 
