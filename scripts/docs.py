@@ -23,7 +23,7 @@ from imagen.capabilities import Parameter
 from imagen.cli import COMMANDS, cli
 from imagen.config import VARIABLES, Limits, OutputSettings, Settings, Style
 from imagen.errors import ImagenError
-from imagen.graphs import Manifest, Model, listing
+from imagen.graphs import ControlNet, Manifest, Model, NodePack, listing
 from imagen.graphs.tokens import ALIASES
 from imagen.request import Request
 from imagen.testing.comfyui import Hostility
@@ -149,6 +149,14 @@ def _model() -> str:
     return _fields(Model)
 
 
+def _control() -> str:
+    return _fields(ControlNet)
+
+
+def _nodes() -> str:
+    return _fields(NodePack)
+
+
 def _parameter() -> str:
     return _fields(Parameter)
 
@@ -172,6 +180,7 @@ _MAKERS: dict[str, Callable[..., str]] = {
     "aliases": _aliases,
     "commands": _commands,
     "config": _config,
+    "control": _control,
     "defaults": _defaults,
     "environment": _environment,
     "errors": _errors,
@@ -180,6 +189,7 @@ _MAKERS: dict[str, Callable[..., str]] = {
     "manifest": _manifest,
     "model": _model,
     "models": _models,
+    "nodes": _nodes,
     "parameter": _parameter,
     "request": _request,
     "settings": _settings,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.options import config_option, json_option
-from imagen.text import one_line, printable
+from imagen.cli.tables import columns, parameter_row, section, wrapped
+from imagen.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from imagen.capabilities import Parameter
     from imagen.config import Settings
     from imagen.errors import ConfigError
     from imagen.graphs import Entry, Fault, Workflow
@@ -37,7 +37,7 @@ def list_(config_path: Path | None, as_json: bool) -> None:
     if as_json:
         _say(json.dumps([_entry_facts(entry) for entry in found], indent=2))
         return
-    for line in _columns([_entry_row(entry) for entry in found]):
+    for line in columns([_entry_row(entry) for entry in found]):
         _say(line)
 
 
@@ -166,14 +166,22 @@ def _facts(workflow: Workflow) -> dict[str, Any]:
 def _page(workflow: Workflow) -> Iterator[str]:
     manifest = workflow.manifest
     yield f"{workflow.name}: {manifest.title}" if manifest.title else workflow.name
-    yield from _wrapped(manifest.description)
+    yield from wrapped(manifest.description)
     yield ""
-    yield from _columns(_heads(workflow))
-    parameters = [(_parameter_row(n, p), p.description) for n, p in workflow.parameters.items()]
-    yield from _section("Parameters", parameters)
+    yield from columns(_heads(workflow))
+    parameters = [(parameter_row(n, p), p.description) for n, p in workflow.parameters.items()]
+    yield from section("Parameters", parameters)
     models = [((f"{m.folder}/{m.file}", m.size, m.licence), m.source) for m in manifest.models]
-    yield from _section("Models, below ComfyUI's models/", models)
-    yield from _section("Not taken", [(row, "") for row in manifest.without.items()])
+    yield from section("Models, below ComfyUI's models/", models)
+    yield from section("Further tasks", [(row, "") for row in manifest.tasks.items()])
+    nets = [
+        ((kind, f"{n.folder}/{n.file}", n.size, n.licence), n.source)
+        for kind, n in manifest.controls.items()
+    ]
+    yield from section("Control nets, below ComfyUI's models/", nets)
+    packs = [((p.name, ", ".join(p.classes)), p.source) for p in manifest.nodes]
+    yield from section("Custom nodes", packs)
+    yield from section("Not taken", [(row, "") for row in manifest.without.items()])
 
 
 def _heads(workflow: Workflow) -> list[tuple[str, ...]]:
@@ -182,49 +190,11 @@ def _heads(workflow: Workflow) -> list[tuple[str, ...]]:
     heads = (
         ("Source", workflow.source),
         ("Task", manifest.task),
+        ("Family", manifest.family),
         ("Licence", manifest.licence),
         ("ComfyUI", needs),
     )
     return [head for head in heads if head[1]]
-
-
-def _parameter_row(name: str, parameter: Parameter) -> tuple[str, ...]:
-    default = parameter.default
-    shown = "" if default is None else f"= {json.dumps(default, ensure_ascii=False)}"
-    return name, parameter.type, shown, _range(parameter)
-
-
-def _range(parameter: Parameter) -> str:
-    if parameter.choices is not None:
-        return "one of " + ", ".join(parameter.choices)
-    low, high = parameter.min, parameter.max
-    span = f"{low:g} to {high:g}" if low is not None and high is not None else ""
-    span = span or (f"at least {low:g}" if low is not None else "")
-    span = span or (f"at most {high:g}" if high is not None else "")
-    step = f"in steps of {parameter.multiple_of}" if parameter.multiple_of else ""
-    return ", ".join(part for part in (span, step) if part)
-
-
-def _section(heading: str, rows: Sequence[tuple[tuple[str, ...], str]]) -> Iterator[str]:
-    """A heading, and under it each row with what more there is to say of it on lines below."""
-    if rows:
-        yield from ("", heading)
-    for line, (_, more) in zip(_columns([row for row, _ in rows]), rows, strict=True):
-        yield f"  {line}"
-        yield from (f"      {part}" for part in _wrapped(more))
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Lines whose cells stand under each other."""
-    cells = [[one_line(cell, limit=400) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
-
-
-def _wrapped(text: str) -> list[str]:
-    from textwrap import wrap
-
-    return wrap(printable(text), 94, break_long_words=False, break_on_hyphens=False)
 
 
 def _say(text: str) -> None:

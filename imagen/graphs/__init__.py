@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from imagen.graphs.manifest import Manifest, Model
+from imagen.graphs.manifest import ControlNet, Manifest, Model, NodePack
 from imagen.graphs.shelves import BUNDLED, Entry, entries, find, listing
 from imagen.graphs.tokens import bind
 from imagen.graphs.workflow import Workflow
@@ -34,10 +34,12 @@ else:
 
 __all__ = [
     "BUNDLED",
+    "ControlNet",
     "Entry",
     "Fault",
     "Manifest",
     "Model",
+    "NodePack",
     "Workflow",
     "bind",
     "check",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -11,14 +11,19 @@ from imagen.capabilities import Parameter
 from imagen.errors import WorkflowError
 from imagen.graphs.tokens import canonical
 from imagen.invalid import problems
+from imagen.request import Task
 from imagen.text import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_URL = r"^(https?://\S+)?$"
+_SHELF_NAME = Annotated[str, Field(pattern=r"^\w[\w .+-]*$")]
+"""A workflow's name, which is no path."""
 
-class Model(BaseModel):
-    """One file that the workflow loads."""
+
+class File(BaseModel):
+    """One file of weights, and where to get it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,10 +31,38 @@ class Model(BaseModel):
     folder: str = Field(
         pattern=r"^\w[\w-]*(/\w[\w-]*)*$", description="Where it goes, below ComfyUI's models/."
     )
-    source: str = Field("", pattern=r"^(https?://\S+)?$", description="Where to get it: a URL.")
+    source: str = Field("", pattern=_URL, description="Where to get it: a URL.")
     size: str = Field("", description="About how large it is: 22.2 GiB.")
     licence: str = Field("", description="Of this file.")
+
+
+class Model(File):
+    """One file that the workflow loads."""
+
     token: str = Field("", description="The parameter that names another file instead.")
+
+
+class ControlNet(File):
+    """The file that steers by one kind of control picture."""
+
+    folder: str = Field(
+        "controlnet",
+        pattern=r"^(controlnet|model_patches)$",
+        description="controlnet, or model_patches for a net that patches the model itself.",
+    )
+    union: str = Field(
+        "", description="For a net of several kinds: what SetUnionControlNetType calls this one."
+    )
+
+
+class NodePack(BaseModel):
+    """Custom nodes that the workflow needs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, description="What ComfyUI-Manager calls it.")
+    source: str = Field("", pattern=_URL, description="Where to get it: a URL.")
+    classes: tuple[str, ...] = Field(min_length=1, description="The nodes of it that are used.")
 
 
 class Manifest(BaseModel):
@@ -41,6 +74,15 @@ class Manifest(BaseModel):
     description: str = Field("", description="What to know of it, in a few sentences.")
     licence: str = Field("", description="Of the model's weights.")
     task: str = Field("text-to-image", description="What it does.")
+    family: str = Field(
+        "",
+        pattern=r"^([a-z0-9][a-z0-9.-]*)?$",
+        description="The kind of model: sd15, sdxl, sd35, flux1, flux2-klein, z-image, …",
+    )
+    tasks: dict[Task, _SHELF_NAME] = Field(
+        default_factory=dict,
+        description="The workflow of each further task that its family can do, by name.",
+    )
     comfyui: str = Field(
         "",
         pattern=r"^(\d+(\.\d+){1,3})?$",
@@ -50,12 +92,25 @@ class Manifest(BaseModel):
         default_factory=dict, description="Each token, by name."
     )
     models: tuple[Model, ...] = Field((), description="Each file that it loads.")
+    controls: dict[str, ControlNet] = Field(
+        default_factory=dict, description="The control net of each kind of control picture."
+    )
+    nodes: tuple[NodePack, ...] = Field((), description="Each pack of custom nodes that it needs.")
     output: tuple[str, ...] = Field(
         (), description="The ids of the nodes whose pictures count; by default all that save."
     )
     without: dict[str, str] = Field(
         default_factory=dict, description="Why a parameter it lacks is lacking, in a sentence."
     )
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """Every file it speaks of: those of the graph, and its control nets."""
+        return (*self.models, *self.controls.values())
+
+    def pack_of(self, node_class: str) -> NodePack | None:
+        """The pack of custom nodes that brings this class, where the manifest says so."""
+        return next((pack for pack in self.nodes if node_class in pack.classes), None)
 
     def too_old(self, version: str | None) -> str:
         """Why a server of this version can't run it, in a sentence; "" where it can, or may."""

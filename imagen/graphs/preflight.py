@@ -81,8 +81,14 @@ class _Server:
                 update = f"Update ComfyUI to {self.manifest.comfyui} or later."
                 yield at(graph, node_id, "", what, update)
             else:
-                hint = did_you_mean(kind, self.catalogue)
-                yield at(graph, node_id, "", what + hint, _INSTALL)
+                yield at(graph, node_id, "", *self._missing(kind, what))
+
+    def _missing(self, kind: str, what: str) -> tuple[str, str]:
+        pack = self.manifest.pack_of(kind)
+        if pack is None:
+            return what + did_you_mean(kind, self.catalogue), _INSTALL
+        where = f" from {one_line(pack.source)}" if pack.source else " with ComfyUI-Manager"
+        return what, f"Install the custom nodes {one_line(pack.name)}{where}, and restart ComfyUI."
 
     def input_faults(self, graph: Mapping[str, Any], node_id: str) -> Iterator[Fault]:
         spec = self.spec(graph[node_id])

@@ -10,7 +10,7 @@ from imagen.text import did_you_mean, one_line
 
 if TYPE_CHECKING:
     from imagen.graphs.catalogue import InputSpec
-    from imagen.graphs.manifest import Manifest, Model
+    from imagen.graphs.manifest import File, Manifest
 
 Wrong = tuple[str, str]
 """What is wrong, and the remedy."""
@@ -86,13 +86,13 @@ def _wrong_choice(value: Any, name: str, wanted: InputSpec, manifest: Manifest) 
     return _missing(value, name, [str(choice) for choice in choices], model)
 
 
-def _model(value: Any, manifest: Manifest) -> Model | None:
+def _model(value: Any, manifest: Manifest) -> File | None:
     if not isinstance(value, str):
         return None
-    return next((m for m in manifest.models if base_name(m.file) == base_name(value)), None)
+    return next((m for m in manifest.files if base_name(m.file) == base_name(value)), None)
 
 
-def _missing(value: str, name: str, choices: list[str], model: Model | None) -> Wrong:
+def _missing(value: str, name: str, choices: list[str], model: File | None) -> Wrong:
     folder = model.folder if model else _FOLDERS.get(name.rstrip("0123456789"), "")
     where = f" in models/{folder}" if folder else ""
     what = f"the server has no file {_shown(value)}{where}."

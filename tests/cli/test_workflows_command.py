@@ -140,6 +140,27 @@ def test_show_of_a_graph_without_a_manifest_tells_its_tokens(
     )
 
 
+def test_show_tells_family_tasks_control_nets_and_custom_nodes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = put("bare", {"9": {"class_type": "AcmeSave", "inputs": {}}})
+    path.with_suffix(".yaml").write_text(
+        "family: sdxl\n"
+        "tasks: {inpaint: bare-inpaint}\n"
+        "controls: {canny: {file: c.safetensors, source: 'https://example.org/c'}}\n"
+        "nodes: [{name: Acme, source: 'https://example.org/a', classes: [AcmeSave, AcmeLoad]}]\n",
+        "utf-8",
+    )
+    assert run(["workflows", "show", str(path)]) == 0
+    assert capsys.readouterr().out == (
+        f"bare\n\nSource  {path}\nTask    text-to-image\nFamily  sdxl\n\n"
+        "Further tasks\n  inpaint  bare-inpaint\n\n"
+        "Control nets, below ComfyUI's models/\n"
+        "  canny  controlnet/c.safetensors\n      https://example.org/c\n\n"
+        "Custom nodes\n  Acme  AcmeSave, AcmeLoad\n      https://example.org/a\n"
+    )
+
+
 def test_show_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflows", "show", "sd15", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)

@@ -70,6 +70,15 @@ def test_malformed_yaml_gives_line_and_column(tmp_path: Path) -> None:
             "models[0].source: ",
             id="source",
         ),
+        pytest.param("family: SD XL", "family: ", id="family"),
+        pytest.param("tasks: {paint: a}", "tasks.paint", id="task"),
+        pytest.param("tasks: {inpaint: ../a}", "tasks.inpaint: ", id="workflow by path"),
+        pytest.param(
+            "controls: {canny: {file: a, folder: loras}}",
+            "controls.canny.folder: ",
+            id="folder of a control net",
+        ),
+        pytest.param("nodes: [{name: a, classes: []}]", "nodes[0].classes: ", id="no class"),
         pytest.param("title: \x00", "mine.yaml is not YAML in UTF-8", id="control character"),
     ],
 )
@@ -86,3 +95,40 @@ def test_all_that_is_off_is_said_at_once(tmp_path: Path) -> None:
 def test_yaml_that_would_make_objects_is_refused(tmp_path: Path) -> None:
     said = refused(tmp_path, "title: !!python/object/apply:os.getcwd []")
     assert "could not determine a constructor" in said
+
+
+FAMILY = """
+family: sdxl
+tasks: {image-to-image: sdxl-img2img, inpaint: sdxl-inpaint}
+models: [{file: base.safetensors, folder: checkpoints}]
+controls:
+  canny: {file: canny.safetensors, source: "https://example.org/canny.safetensors"}
+  depth: {file: union.safetensors, union: depth}
+nodes:
+  - {name: Acme Nodes, source: "https://example.org/acme", classes: [AcmeScribble]}
+"""
+
+
+def test_a_manifest_names_the_workflows_of_its_familys_other_tasks(tmp_path: Path) -> None:
+    manifest = read(tmp_path, FAMILY)
+    assert manifest.family == "sdxl"
+    assert manifest.tasks == {"image-to-image": "sdxl-img2img", "inpaint": "sdxl-inpaint"}
+
+
+def test_a_control_net_is_a_file_of_its_own_folder(tmp_path: Path) -> None:
+    manifest = read(tmp_path, FAMILY)
+    assert manifest.controls["canny"].folder == "controlnet"
+    assert (manifest.controls["canny"].union, manifest.controls["depth"].union) == ("", "depth")
+
+
+def test_control_nets_are_among_the_files_it_speaks_of(tmp_path: Path) -> None:
+    files = [model.file for model in read(tmp_path, FAMILY).files]
+    assert files == ["base.safetensors", "canny.safetensors", "union.safetensors"]
+
+
+def test_the_pack_of_a_custom_node_is_found_by_its_class(tmp_path: Path) -> None:
+    manifest = read(tmp_path, FAMILY)
+    assert [pack and pack.name for pack in map(manifest.pack_of, ["AcmeScribble", "KSampler"])] == [
+        "Acme Nodes",
+        None,
+    ]

@@ -169,6 +169,25 @@ def test_each_missing_class_is_named_with_the_nearest() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("source", "where"),
+    [
+        ("https://example.org/acme", "from https://example.org/acme"),
+        ("", "with ComfyUI-Manager"),
+    ],
+    ids=["with a source", "without"],
+)
+def test_a_missing_class_of_a_known_pack_says_where_to_get_it(source: str, where: str) -> None:
+    pack = {"name": "Acme Nodes", "source": source, "classes": ["Sourcery"]}
+    graph = {
+        "1": {"class_type": "Sourcery", "inputs": {}},
+        "9": {"class_type": "Mine", "inputs": GOOD | {"image": ["1", 0]}},
+    }
+    (fault,) = check(graph, ONE_OF_EACH, manifest=Manifest.model_validate({"nodes": [pack]}))
+    assert fault.sentence == "node 1 (Sourcery): the server has no node 'Sourcery'."
+    assert fault.remedy == f"Install the custom nodes Acme Nodes {where}, and restart ComfyUI."
+
+
 def test_what_leads_to_no_output_is_not_checked_as_the_server_does_not_either() -> None:
     graph = {
         "1": {"class_type": "Source", "inputs": {}},
