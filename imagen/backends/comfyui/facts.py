@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui.answers import Stats, mapping
-from imagen.backends.comfyui.whole import png_size
+from imagen.backends.whole import png_size
 from imagen.result import Facts
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from imagen.backends.background import meanwhile
 from imagen.backends.comfyui.answers import mapping
 from imagen.backends.comfyui.record import SAVES_TO_THE_SOCKET
-from imagen.backends.comfyui.whole import is_whole, media_type
 from imagen.backends.retry import retrying
+from imagen.backends.whole import is_whole, media_type
 from imagen.errors import Failed, Unavailable
 from imagen.result import Output
 from imagen.text import one_line

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from comfyui_lab import ASKED, SAMPLED, TWICE, collected, paths, told
 
-from imagen.backends.comfyui.whole import is_whole
+from imagen.backends.whole import is_whole
 from imagen.errors import Failed, Unavailable
 from imagen.testing.comfyui import BLOCKED, ComfyUI, Refusal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.backends.comfyui.whole import is_whole, media_type, png_size
+from imagen.backends.whole import is_whole, media_type, png_size
 
 PNG = (
     b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x40\0\0\0\x30\x08\x02\0\0\0xxxx"
