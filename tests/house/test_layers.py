@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 _PACKAGE = Path(__file__).parents[2] / "imagen"
-_WORDS = {"request", "result", "errors", "text", "capabilities", "ticket", "invalid", "pictures"}
+_WORDS = {
+    *("request", "result", "errors", "text", "capabilities", "ticket", "invalid", "pictures"),
+    *("checkpoints", "gguf", "loras", "weights"),
+}
 _MAY: dict[str, set[str]] = {
     "config": _WORDS,
     "graphs": _WORDS,

@@ -1,0 +1,218 @@
+"""Checkpoint: which part of which family of models a file of weights is, from its header."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from imagen.loras import Family, family_of_lora, is_lora
+from imagen.weights import read_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imagen.weights import Weights
+
+Role = Literal[
+    "checkpoint",
+    "diffusion_model",
+    "lora",
+    "vae",
+    "taesd",
+    "text_encoder",
+    "controlnet",
+    "upscaler",
+    "unknown",
+]
+"""`checkpoint` is a diffusion model with its text encoders or VAE; the others are one part."""
+_Tensors = Mapping[str, tuple[int, ...]]
+_Found = tuple[Family, str] | None
+
+_PREFIX = re.compile(r"(model\.)?diffusion_model\.")
+_COMPANION = re.compile(
+    r"first_stage_model\.|vae\.|cond_stage_model\.|conditioner\.|text_encoders?\."
+)
+_CONTROLNET = re.compile(r"control_model\.|controlnet_|zero_convs\.|input_hint_block\.")
+_ATTENDS = re.compile(r"transformer_blocks\.0\.attn2\.to_k\.weight$")
+_CONTEXTS: Mapping[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
+"""How wide the text is that a U-Net attends to."""
+_UNET_VARIANTS = {9: "inpaint", 8: "edit"}
+"""By the channels that go in: 4 of noise, 4 of a picture, 1 of a mask."""
+_FLUX_VARIANTS = {384: "fill", 128: "control"}
+_SD3_VARIANTS = {36864: "3-medium", 147456: "3.5-medium"}
+"""By how many places a picture has at most."""
+_SD3_LARGE = ("joint_blocks.37.x_block.attn.qkv.weight", "transformer_blocks.37.attn.to_q.weight")
+_FLUX_1 = ("vector_in.in_layer.weight", "single_transformer_blocks.0.proj_mlp.weight")
+_FLUX_1_GUIDANCE = "time_text_embed.guidance_embedder.linear_1.weight"
+_FLUX_2 = (
+    "double_stream_modulation_img.lin.weight",
+    "double_stream_modulation_img.linear.weight",
+)
+_FLUX_2_GUIDANCE = "time_guidance_embed.guidance_embedder.linear_1.weight"
+_LUMINA_2 = 2304
+"""As wide as Lumina 2 is, whose tensors are called as Z-Image's."""
+_TEXT_ENCODERS = (
+    "encoder.block.0.layer.0.SelfAttention.k.weight",
+    "text_model.embeddings.token_embedding.weight",
+    "embeddings.token_embedding.weight",
+    "transformer.resblocks.0.attn.in_proj_weight",
+    "enc.blk.0.attn_k.weight",
+    "blk.0.attn_k.weight",
+)
+_LANGUAGE_MODEL = re.compile(
+    r"(model\.)?((language|text)_model\.)*(model\.)?layers\.0\.self_attn\.k_proj\.weight$"
+)
+_TAESD = (
+    "decoder.layers.0.weight",
+    "decoder.layers.1.weight",
+    "decoder.1.weight",
+    "3.conv.0.weight",
+)
+_INNER_DECODERS = ("first_stage_model.decoder.conv_in.weight", "vae.decoder.conv_in.weight")
+_UPSCALER = re.compile(r"conv_first\.weight$|model\.1\.sub\.0\.|body\.0\.rdb1\.")
+_FLUX_2_CHANNELS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What one file of weights is."""
+
+    path: Path
+    role: Role
+    family: Family
+    """`""` where the header doesn't tell."""
+    variant: str = ""
+    """inpaint, edit, fill, control, dev, schnell, klein, 3-medium, 3.5-medium, 3.5-large."""
+    size_bytes: int = 0
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """What a safetensors, GGUF or PyTorch file is; reads only its header, in milliseconds.
+
+    PyTorch's own files (.ckpt, .pth) can't be looked into without running them: role `unknown`.
+    Raises ConfigError with a sentence where there is no such file, and where it isn't whole.
+    """
+    weights = read_weights(path)
+    role, family, variant = classified(weights)
+    return Checkpoint(
+        path=path, role=role, family=family, variant=variant, size_bytes=weights.size_bytes
+    )
+
+
+def classified(weights: Weights) -> tuple[Role, Family, str]:
+    """The role, the family and the variant of what a header lists."""
+    tensors = weights.tensors
+    if is_lora(tensors):
+        return "lora", family_of_lora(weights), ""
+    if any(map(_CONTROLNET.match, tensors)):
+        return "controlnet", _of_controlnet(tensors), ""
+    network = _without_prefix(tensors)
+    for known in (_flux2, _flux1, _sd3, _lumina, _qwen_image, _unet):
+        if found := known(network):
+            is_whole = any(map(_COMPANION.match, tensors))
+            return "checkpoint" if is_whole else "diffusion_model", *found
+    return _part(tensors)
+
+
+def _without_prefix(tensors: _Tensors) -> _Tensors:
+    """The diffusion model's own tensors, where they stand among those of its companions."""
+    inner = {n[m.end() :]: shape for n, shape in tensors.items() if (m := _PREFIX.match(n))}
+    return inner or tensors
+
+
+def _flux2(network: _Tensors) -> _Found:
+    if not _has(network, *_FLUX_2):
+        return None
+    has_guidance = _has(network, "guidance_in.in_layer.weight", _FLUX_2_GUIDANCE)
+    return "flux2", "dev" if has_guidance else "klein"
+
+
+def _flux1(network: _Tensors) -> _Found:
+    if not _has(network, *_FLUX_1):
+        return None
+    channels = _inputs(network, "img_in.weight", "x_embedder.weight")
+    has_guidance = _has(network, "guidance_in.in_layer.weight", _FLUX_1_GUIDANCE)
+    return "flux1", _FLUX_VARIANTS.get(channels) or ("dev" if has_guidance else "schnell")
+
+
+def _sd3(network: _Tensors) -> _Found:
+    is_diffusers = _has(network, "pos_embed.proj.weight") and _has(network, "context_embedder.bias")
+    if not is_diffusers and not _has(network, "joint_blocks.0.x_block.attn.qkv.weight"):
+        return None
+    if _has(network, *_SD3_LARGE):
+        return "sd3", "3.5-large"
+    return "sd3", _SD3_VARIANTS.get(_inputs(network, "pos_embed", "pos_embed.pos_embed"), "")
+
+
+def _lumina(network: _Tensors) -> _Found:
+    shape = network.get("cap_embedder.1.weight")
+    if shape is None:
+        return None
+    return ("", "lumina-2") if shape[:1] == (_LUMINA_2,) else ("z-image", "")
+
+
+def _qwen_image(network: _Tensors) -> _Found:
+    return ("qwen-image", "") if _has(network, "transformer_blocks.0.img_mod.1.weight") else None
+
+
+def _unet(network: _Tensors) -> _Found:
+    if not _has(network, "input_blocks.0.0.weight", "down_blocks.0.resnets.0.conv1.weight"):
+        return None
+    channels = _inputs(network, "input_blocks.0.0.weight", "conv_in.weight")
+    return _family_of_unet(network), _UNET_VARIANTS.get(channels, "")
+
+
+def _family_of_unet(network: _Tensors) -> Family:
+    has_labels = _has(network, "label_emb.0.0.weight", "add_embedding.linear_1.weight")
+    return _CONTEXTS.get(_context(network)) or ("sdxl" if has_labels else "")
+
+
+def _of_controlnet(tensors: _Tensors) -> Family:
+    network = {name.removeprefix("control_model."): shape for name, shape in tensors.items()}
+    if _has(network, "transformer_blocks.0.img_mod.1.weight"):
+        return "qwen-image"
+    if _has(network, "controlnet_x_embedder.weight", "double_blocks.0.img_attn.qkv.weight"):
+        return "flux1"
+    if _has(network, "pos_embed.proj.weight", "joint_blocks.0.x_block.attn.qkv.weight"):
+        return "sd3"
+    return _family_of_unet(network)
+
+
+def _part(tensors: _Tensors) -> tuple[Role, Family, str]:
+    """What stands beside a diffusion model."""
+    if _has(tensors, *_TEXT_ENCODERS) or any(map(_LANGUAGE_MODEL.match, tensors)):
+        return "text_encoder", "", ""
+    if _has(tensors, *_TAESD):
+        return "taesd", "", ""
+    if _has(
+        tensors, "decoder.middle.0.residual.0.gamma", "decoder.mid_block.resnets.0.norm1.gamma"
+    ):
+        return "vae", "qwen-image", ""
+    if channels := _inputs(tensors, "decoder.conv_in.weight", *_INNER_DECODERS):
+        return "vae", "flux2" if channels == _FLUX_2_CHANNELS else "", ""
+    if _is_upscaler(tensors):
+        return "upscaler", "", ""
+    return "unknown", "", ""
+
+
+def _is_upscaler(tensors: _Tensors) -> bool:
+    is_compact = bool(tensors) and all(name.startswith("body.") for name in tensors)
+    return is_compact or any(map(_UPSCALER.match, tensors))
+
+
+def _has(tensors: _Tensors, *names: str) -> bool:
+    """Whether any of them is there."""
+    return any(name in tensors for name in names)
+
+
+def _inputs(tensors: _Tensors, *names: str) -> int:
+    """The second side of the first of these that is there, as a rule what goes in; else 0."""
+    shape = next((tensors[name] for name in names if name in tensors), ())
+    return shape[1] if len(shape) > 1 else 0
+
+
+def _context(network: _Tensors) -> int:
+    name = next(filter(_ATTENDS.search, network), "")
+    return _inputs(network, name)
