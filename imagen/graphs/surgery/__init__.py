@@ -1,0 +1,21 @@
+"""Changes to a bound graph that no token can make: each takes a graph and gives another."""
+
+from __future__ import annotations
+
+from imagen.graphs.surgery.controls import Net, place_of_controls, with_controls
+from imagen.graphs.surgery.literals import address_of, with_literal
+from imagen.graphs.surgery.loras import place_of_loras, with_loras
+from imagen.graphs.surgery.outpainting import with_padding
+from imagen.graphs.surgery.references import with_references
+
+__all__ = [
+    "Net",
+    "address_of",
+    "place_of_controls",
+    "place_of_loras",
+    "with_controls",
+    "with_literal",
+    "with_loras",
+    "with_padding",
+    "with_references",
+]
