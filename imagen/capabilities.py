@@ -107,6 +107,9 @@ class Capabilities(BaseModel):
     preprocessors: tuple[str, ...] = Field(
         (), description="The kinds of control picture it can make of a picture."
     )
+    preprocesses_in_run: tuple[str, ...] = Field(
+        (), description="The kinds that it makes within the run that they steer."
+    )
     without: dict[str, str] = Field(
         default_factory=dict, description="Why a parameter it lacks is lacking, in a sentence."
     )
@@ -149,7 +152,7 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
     Raises RequestError for a task that is none of its, for a value of the wrong type, and for one
     that is no choice.
     """
-    _refuse_unable(request.task, capabilities)
+    refuse_unable(request.task, capabilities)
     values: dict[str, Any] = {}
     receipt: Receipt = {}
     for name, asked in request.asked().items():
@@ -162,8 +165,11 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
     return values, receipt
 
 
-def _refuse_unable(task: str, capabilities: Capabilities) -> None:
-    """A parameter can be left out, but a picture of another kind is not what was asked for."""
+def refuse_unable(task: str, capabilities: Capabilities) -> None:
+    """A parameter can be left out, but a picture of another kind is not what was asked for.
+
+    Raises RequestError for a task that is none of the backend's.
+    """
     if task not in capabilities.tasks:
         raise RequestError(
             f"This backend can't do {task}.", remedy=f"It does: {', '.join(capabilities.tasks)}."

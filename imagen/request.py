@@ -179,7 +179,8 @@ class Request(_Value):
 
     def _signs(self) -> tuple[tuple[Task, bool], ...]:
         """What each task is known by; the first that is given counts."""
-        only_enlarged = self.upscale is not None and not self.prompt
+        is_redrawn = bool(self.prompt) or self.strength is not None
+        only_enlarged = self.upscale is not None and not is_redrawn
         return (
             ("preprocess", self.preprocess is not None),
             ("restore", self.restore is not None),

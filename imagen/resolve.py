@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from imagen.request import Request
 
 _STYLE_TEXTS = ("prompt", "negative")
+_SECOND_TEXTS = {"prompt_2": "prompt", "negative_2": "negative"}
+"""What a second text encoder is given where nothing else is asked: the same as the first."""
 
 
 def draw_seed() -> int:
@@ -31,19 +33,20 @@ def resolve(
     *,
     draw: Callable[[], int] = draw_seed,
 ) -> Request:
-    """The request with its style applied, its defaults filled in and its seed drawn.
+    """The request with its style applied, its defaults filled in and its seeds drawn.
 
     Resolving what is resolved changes nothing. Raises RequestError for an unknown style and for
     what the configured limits don't allow.
     """
-    complete = _completed(_styled(request, settings), capabilities)
-    if complete.seed is None and "seed" in capabilities.parameters:
-        complete = complete.with_values({"seed": draw()})
+    complete = _completed(styled(request, settings), capabilities)
+    seeds = {name: draw() for name in _undrawn(complete, capabilities)}
+    complete = complete.with_values(seeds) if seeds else complete
     allow(complete, settings.limits)
     return complete
 
 
-def _styled(request: Request, settings: Settings) -> Request:
+def styled(request: Request, settings: Settings) -> Request:
+    """The request with its style applied, and none left; raises RequestError for an unknown one."""
     if request.style is None:
         return request
     style = settings.styles.get(request.style)
@@ -63,6 +66,8 @@ def _style_values(style: Style, request: Request) -> dict[str, object]:
         for name, value in style
         if name not in _STYLE_TEXTS and value is not None and getattr(request, name) is None
     }
+    if request.image is None:
+        values.pop("strength", None)
     negatives = [text for text in (style.negative, request.negative) if text]
     if negatives:
         values["negative"] = ", ".join(negatives)
@@ -76,7 +81,24 @@ def _completed(request: Request, capabilities: Capabilities) -> Request:
         for name, parameter in capabilities.parameters.items()
         if name not in asked and parameter.default is not None
     }
-    return request.with_values(defaults)
+    complete = request.with_values(defaults)
+    second = {
+        name: getattr(complete, first)
+        for name, first in _SECOND_TEXTS.items()
+        if name not in asked and name in capabilities.parameters
+    }
+    return complete.with_values(second) if second else complete
+
+
+def _undrawn(request: Request, capabilities: Capabilities) -> list[str]:
+    """The seeds that are needed and were not asked for."""
+    is_varied = request.variation_strength is not None
+    needed = {"seed": True, "variation_seed": is_varied}
+    return [
+        name
+        for name, is_needed in needed.items()
+        if is_needed and getattr(request, name) is None and name in capabilities.parameters
+    ]
 
 
 def allow(request: Request, limits: Limits) -> None:

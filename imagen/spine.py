@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagen import outputs, tickets
-from imagen.backends import open_backend
-from imagen.capabilities import Fate, unhonoured
-from imagen.errors import ImagenError, RequestError
-from imagen.resolve import allow, resolve, runs
+from imagen.errors import ImagenError
+from imagen.inputs import sound
+from imagen.preparing import (
+    capabilities_for,
+    open_named,
+    prepare,
+    refuse_unhonoured,
+    to_preprocess,
+)
+from imagen.request import INTERPOLATIONS, Request
 from imagen.result import ignore
 
 if TYPE_CHECKING:
     from imagen.backends import Backend
     from imagen.config import OutputSettings, Settings
     from imagen.outputs import Saved
-    from imagen.request import Request
+    from imagen.request import Control
     from imagen.result import OnProgress, Progress, Result
     from imagen.ticket import Ticket
+
+
+__all__ = ["Made", "enlarge", "generate", "make", "open_named", "prepare", "ready", "resume"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +52,30 @@ def generate(
 ) -> list[Made]:
     """Make the pictures of one request with the backend of this name, and keep them.
 
-    There are several runs only where the backend can't make as many pictures at once as were asked.
+    There are several runs where the backend can't make as many pictures at once as were asked, and
+    where control pictures had to be made first: these come first.
     Raises any ImagenError; with `strict`, a RequestError where a parameter can't be honoured.
     """
+    if _is_interpolation(request):
+        return enlarge(request, settings, strict=strict)
     with closing(open_named(backend or settings.backend, settings)) as engine:
         made: list[Made] = []
         try:
-            for ticket in prepare(engine, request, settings, strict=strict):
+            plan = prepare(engine, request, settings, strict=strict)
+            tickets, pictures = ready(engine, plan, request, settings, on_progress)
+            made += pictures
+            for ticket in tickets:
                 made.append(make(engine, ticket, request, settings, on_progress))
         except ImagenError as error:
             _name_what_was_made(error, made)
             raise
         return made
+
+
+def _is_interpolation(request: Request) -> bool:
+    """Whether all that is asked for is arithmetic, which no engine needs to do."""
+    method = request.upscale.method if request.upscale else None
+    return request.task == "upscale" and method in INTERPOLATIONS
 
 
 def _name_what_was_made(error: ImagenError, made: list[Made]) -> None:
@@ -64,26 +85,46 @@ def _name_what_was_made(error: ImagenError, made: list[Made]) -> None:
         error.remedy = "\n".join([error.remedy, "Made before that:", *paths]).strip()
 
 
-def open_named(name: str, settings: Settings) -> Backend:
-    """Open the backend configured under this name."""
-    return open_backend(name, settings.backends, settings.shared())
+def ready(
+    engine: Backend,
+    plan: list[Ticket],
+    request: Request,
+    settings: Settings,
+    on_progress: OnProgress,
+    known: dict[tuple[str, str], str] | None = None,
+) -> tuple[list[Ticket], list[Made]]:
+    """The tickets of a plan, and the control pictures that had to be made for them first.
+
+    `known` holds, by kind and file, the control pictures that are there; new ones are put into it.
+    """
+    pictures = {} if known is None else known
+    capabilities = capabilities_for(engine, request, settings)
+    made: list[Made] = []
+    controls = list(request.controls)
+    for number, control in to_preprocess(engine, request, capabilities, settings):
+        key = control.kind, control.image
+        if key not in pictures:
+            made.append(_preprocess(engine, control, settings, on_progress))
+            pictures[key] = str(made[-1].saved[0].path)
+        values = {"image": pictures[key], "preprocess": False}
+        controls[number] = control.model_copy(update=values)
+    if tuple(controls) == request.controls:
+        return plan, made
+    steered = request.model_copy(update={"controls": tuple(controls)})
+    tickets = prepare(engine, steered, settings)
+    return [t.model_copy(update={"inputs": plan[0].inputs}) for t in tickets], made
 
 
-def prepare(
-    engine: Backend, request: Request, settings: Settings, *, strict: bool = False
-) -> list[Ticket]:
-    """A ticket for each run that the request needs; nothing is submitted."""
-    outputs.check(settings.output)
-    capabilities = engine.capabilities(request.task)
-    complete = resolve(request, settings, capabilities)
-    prepared = [engine.prepare(run) for run in runs(complete, capabilities)]
-    for ticket in prepared:
-        allow(ticket.request, settings.limits)  # a backend may have rounded up
-    if len(prepared) > 1:
-        prepared = [_told_of_split(ticket, complete.count, len(prepared)) for ticket in prepared]
-    if strict:
-        _refuse(prepared[0])
-    return prepared
+def _preprocess(
+    engine: Backend, control: Control, settings: Settings, on_progress: OnProgress
+) -> Made:
+    """Make one control picture, and keep it beside the results under a name that tells its kind."""
+    asked = Request(image=control.image, preprocess=control.kind)
+    name = f"{settings.output.name}-{control.kind}"
+    output = settings.output.model_copy(update={"name": name})
+    settings = settings.model_copy(update={"output": output})
+    (ticket,) = prepare(engine, asked, settings)
+    return make(engine, ticket, asked, settings, on_progress)
 
 
 def make(
@@ -105,15 +146,22 @@ def make(
             on_progress(progress)
 
         result = engine.collect(ticket, tell)
-        saved = outputs.save(
+        result = replace(result, warnings=(*ticket.warnings, *result.warnings))
+        saved = _saved(result, used, asked, settings)
+    return Made(ticket=used, result=result, saved=saved)
+
+
+def _saved(result: Result, ticket: Ticket, asked: Request, settings: Settings) -> tuple[Saved, ...]:
+    return tuple(
+        outputs.save(
             result,
-            used,
+            ticket,
             settings.output,
             asked=asked,
             now=datetime.now().astimezone(),
             rescue=settings.state_dir / "rescued",
         )
-    return Made(ticket=used, result=result, saved=tuple(saved))
+    )
 
 
 def resume(
@@ -146,18 +194,18 @@ def _output(meant: dict[str, Any]) -> dict[str, Any]:
     return meant | ({"directory": Path(meant["directory"])} if "directory" in meant else {})
 
 
-def _told_of_split(ticket: Ticket, count: int | None, among: int) -> Ticket:
-    fate = Fate(
-        outcome="mapped", asked=count, used=f"{among} runs, each with the seed that follows"
-    )
-    return ticket.model_copy(update={"receipt": ticket.receipt | {"count": fate}})
+def enlarge(request: Request, settings: Settings, *, strict: bool = False) -> list[Made]:
+    """Enlarge the initial image by interpolation, which needs no engine, and keep it.
 
+    Its ticket and sidecar name the backend `interpolation`. Raises RequestError for a method that
+    is none, and with `strict` where the request holds more than can be honoured.
+    """
+    from imagen.interpolation import interpolated  # only ever needed here
 
-def _refuse(ticket: Ticket) -> None:
-    faults = unhonoured(ticket.receipt)
-    if faults:
-        raise RequestError(
-            f"Refused under --strict, since {ticket.backend} can't honour all of the request:\n"
-            + "\n".join(faults),
-            remedy="Leave these out, or leave --strict out to go on without them.",
-        )
+    outputs.check(settings.output)
+    sound(request)
+    ticket, result = interpolated(request)
+    if strict:
+        refuse_unhonoured(ticket)
+    saved = _saved(result, ticket, request, settings)
+    return [Made(ticket=ticket, result=result, saved=saved)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +17,21 @@ def new_id() -> str:
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) % 4]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One picture that the user gave, by its name alone: where it lies is nobody's business."""
+
+    parameter: str
+    """`image`, `mask`, `controls.0`, `references.1`, or a name of the backend's own."""
+    name: str
+    """The file's, as the user calls it."""
+    sha256: str
+    """Of the user's file."""
+    width: int
+    """Pixels, the right way up."""
+    height: int
 
 
 class Estimate(BaseModel):
@@ -39,6 +55,8 @@ class Ticket(BaseModel):
     payload: dict[str, Any] = Field(
         default_factory=dict, description="What the engine is sent: for ComfyUI the bound graph."
     )
+    inputs: tuple[Input, ...] = Field((), description="The pictures that the user gave.")
+    warnings: tuple[str, ...] = Field((), description="What the user should know beforehand.")
     estimate: Estimate | None = Field(
         None, description="Where the engine's owner is paid for each job."
     )

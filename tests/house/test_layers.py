@@ -18,13 +18,17 @@ _MAY: dict[str, set[str]] = {
     "painting": set(),
     "backends": _WORDS | {"graphs", "painting"},
     "outputs": _WORDS | {"config"},
+    "inputs": _WORDS,
+    "interpolation": _WORDS | {"inputs"},
     "resolve": _WORDS | {"config"},
     "tickets": _WORDS,
-    "spine": _WORDS | {"config", "backends", "outputs", "resolve", "tickets"},
+    "preparing": _WORDS | {"config", "backends", "inputs", "outputs", "resolve"},
+    "spine": _WORDS | {"config", "outputs", "tickets", "inputs", "interpolation", "preparing"},
     "comparison": _WORDS | {"config", "backends", "outputs", "resolve", "tickets", "spine"},
     "testing": _WORDS | {"config", "backends", "graphs", "painting", "outputs", "spine"},
     "cli": _WORDS
-    | {"config", "backends", "graphs", "outputs", "tickets", "spine", "comparison", "testing"},
+    | {"config", "backends", "graphs", "outputs", "tickets", "spine", "comparison", "testing"}
+    | {"inputs"},
     "__main__": {"cli"},
 }
 _ADAPTERS = {"comfyui", "mock"}

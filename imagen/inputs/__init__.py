@@ -1,0 +1,25 @@
+"""The only door for the pictures that a request names: made ready for every engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imagen.inputs.requirements import is_hybrid, sound
+from imagen.inputs.staging import Staged, stage
+
+if TYPE_CHECKING:
+    from imagen.inputs.enlarging import enlarged
+    from imagen.inputs.finding import found_again
+else:
+    _HOMES = {"enlarged": "enlarging", "found_again": "finding"}
+
+    def __getattr__(name: str) -> object:
+        """What needs Pillow, or is seldom needed, is loaded when it is asked for."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(f"imagen.inputs.{_HOMES[name]}"), name)
+
+
+__all__ = ["Staged", "enlarged", "found_again", "is_hybrid", "sound", "stage"]

@@ -1,0 +1,74 @@
+"""Where pictures are read and put on the shelf, and notes kept of what became of them."""
+
+from __future__ import annotations
+
+from pathlib import PureWindowsPath
+from typing import TYPE_CHECKING
+
+from PIL import ImageOps
+from PIL.Image import Resampling
+
+from imagen.inputs.shelf import shelve
+from imagen.inputs.upright import as_png, flattened, read_upright
+from imagen.ticket import Input
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL import Image
+
+    from imagen.capabilities import Receipt
+    from imagen.inputs.upright import Upright
+
+
+class Desk:
+    """The pictures of one request, in the making."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.receipt: Receipt = {}
+        self.warnings: list[str] = []
+        self.inputs: list[Input] = []
+
+    def read(self, path: str, parameter: str) -> Upright:
+        """The picture in this file, which is noted as the parameter's."""
+        file = read_upright(path, parameter)
+        self.warnings += file.warnings
+        self.note(file, parameter)
+        return file
+
+    def note(self, file: Upright, parameter: str) -> None:
+        """That the user gave this file."""
+        name, (width, height) = PureWindowsPath(file.source.name).name, file.size
+        self.inputs.append(
+            Input(
+                parameter=parameter,
+                name=name,
+                sha256=file.source.sha256,
+                width=width,
+                height=height,
+            )
+        )
+
+    def opaque(self, file: Upright, parameter: str, colour: str = "white") -> Image.Image:
+        """The picture with this colour behind it where it is transparent, which is told."""
+        if file.is_transparent:
+            self.warnings.append(
+                f"{parameter}: {file.source.name} is transparent in part; {colour} was put behind."
+            )
+        return flattened(file.image, colour)
+
+    def keep(self, file: Upright, image: Image.Image) -> str:
+        """Where this picture lies now: the file's own bytes, if they show just this."""
+        if image is file.image and file.is_untouched:
+            return self.shelve(file.source.data, file.source.name)
+        ready = as_png(image, file.source.name)
+        return self.shelve(ready.data, ready.name)
+
+    def shelve(self, data: bytes, name: str) -> str:
+        return str(shelve(data, name, self._folder))
+
+
+def covering(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Scaled to cover this size, and cropped around its centre."""
+    return image if image.size == size else ImageOps.fit(image, size, Resampling.LANCZOS)

@@ -1,0 +1,105 @@
+"""The initial image and its mask, at the size that is to be drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imagen.capabilities import Fate
+from imagen.inputs.desk import covering
+from imagen.inputs.enlarging import resized
+from imagen.inputs.masks import feathered, read_mask
+from imagen.inputs.requirements import is_hybrid
+from imagen.inputs.sizes import Size
+from imagen.inputs.upright import png
+from imagen.request import INTERPOLATIONS
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from imagen.inputs.desk import Desk
+    from imagen.inputs.sizes import Frame
+    from imagen.inputs.upright import Upright
+    from imagen.request import Request
+
+HYBRID_STRENGTH = 0.3
+"""How far an enlarged picture is left, where nothing is asked."""
+
+
+def redrawn(
+    request: Request, file: Upright, desk: Desk, frame: Frame | None
+) -> tuple[dict[str, Any], Size]:
+    """What stands in the request for the image and its mask, and the size to be drawn."""
+    image = _opaque(request, file, desk)
+    values: dict[str, Any] = {}
+    if is_hybrid(request):
+        image, values = _enlarged(request, file, image, desk)
+    if frame is not None:
+        image = _framed(request, file, image, desk, frame)
+    values["image"] = desk.keep(file, image)
+    if request.mask is not None:
+        mask = covering(mask_of(request.mask, file, desk), image.size)
+        values |= shelved_mask(mask, request.feather, desk)
+    return values, Size(*image.size)
+
+
+def _opaque(request: Request, file: Upright, desk: Desk) -> Image.Image:
+    """What is transparent is often just what a mask has redrawn: then there is nothing to tell."""
+    if request.mask is None:
+        return desk.opaque(file, "image")
+    before = len(desk.warnings)
+    image = desk.opaque(file, "image")
+    del desk.warnings[before:]
+    return image
+
+
+def _enlarged(
+    request: Request, file: Upright, image: Image.Image, desk: Desk
+) -> tuple[Image.Image, dict[str, Any]]:
+    asked = request.upscale
+    assert asked is not None
+    desk.receipt["upscale"] = Fate(outcome="applied", asked=asked.model_dump())
+    strength = HYBRID_STRENGTH if request.strength is None else request.strength
+    method = asked.method or INTERPOLATIONS[0]
+    enlarged = resized(image, file.source.name, asked.factor, method)
+    return enlarged, {"strength": strength, "upscale": None}
+
+
+def _framed(
+    request: Request, file: Upright, image: Image.Image, desk: Desk, frame: Frame
+) -> Image.Image:
+    """Scaled and cropped around its centre to the size that is to be drawn."""
+    size = Size(*image.size)
+    if request.width is not None or request.height is not None:
+        wanted = frame.asked(request.width, request.height, size)
+    else:
+        wanted = frame.fitted(size) if is_hybrid(request) else frame.own(size)
+    tell_of_scaling(file, size, wanted, desk, frame)
+    return covering(image, wanted)
+
+
+def tell_of_scaling(file: Upright, old: Size, new: Size, desk: Desk, frame: Frame) -> None:
+    """Only where more was changed than a backend's step of a few pixels."""
+    step = frame.step
+    if abs(old.width - new.width) < step and abs(old.height - new.height) < step:
+        return
+    factor = max(new.width / old.width, new.height / old.height)
+    cover = old.times(factor)
+    is_cropped = cover.width - new.width >= step or cover.height - new.height >= step
+    how = "scaled and cropped" if is_cropped else "scaled"
+    desk.warnings.append(f"image: {file.source.name} ({old}) was {how} to {new}.")
+
+
+def mask_of(path: str, file: Upright, desk: Desk) -> Image.Image:
+    """The mask in this file, for the picture in the other."""
+    mask, source, warnings = read_mask(path, file.size)
+    desk.warnings += warnings
+    desk.note(source, "mask")
+    return mask
+
+
+def shelved_mask(mask: Image.Image, feather: int | None, desk: Desk) -> dict[str, Any]:
+    """What stands in the request for this mask, once it fades as asked."""
+    if feather is not None:
+        desk.receipt["feather"] = Fate(outcome="applied", asked=feather)
+    data = png(feathered(mask, feather or 0))
+    return {"mask": desk.shelve(data, "mask.png"), "feather": None}

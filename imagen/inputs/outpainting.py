@@ -1,0 +1,103 @@
+"""Outpainting as inpainting: the picture on a larger canvas, and a mask of what is new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageFilter
+
+from imagen.inputs.masks import feathered
+from imagen.request import Outpaint
+
+if TYPE_CHECKING:
+    from imagen.inputs.sizes import Frame, Size
+
+FEATHER = 24
+"""Pixels over which the new fades into the old, where none are asked."""
+_NOISE = 0.08
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """Where the picture lies on the larger one."""
+
+    kept: tuple[int, int, int, int]
+    """What of the picture is kept: left, top, right, bottom."""
+    sides: Outpaint
+    """What is added, rounded up so that a backend can draw the whole."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        left, top, right, bottom = self.kept
+        sides = self.sides
+        return (
+            right - left + sides.left + sides.right,
+            bottom - top + sides.top + sides.bottom,
+        )
+
+
+def canvas(size: Size, asked: Outpaint, frame: Frame | None) -> Canvas:
+    """The canvas for a picture of this size.
+
+    A side that is not gone beyond keeps its place, or loses a few pixels to be drawable.
+    """
+    across, down = (frame.width.multiple_of, frame.height.multiple_of) if frame else (1, 1)
+    left, right, x, width = _along(size.width, asked.left, asked.right, across or 1)
+    top, bottom, y, height = _along(size.height, asked.top, asked.bottom, down or 1)
+    sides = Outpaint(left=left, top=top, right=right, bottom=bottom)
+    return Canvas((x, y, x + width, y + height), sides)
+
+
+def _along(side: int, before: int, after: int, multiple: int) -> tuple[int, int, int, int]:
+    """What is added before and after, and where what is kept begins, and how much that is."""
+    if not (before or after):
+        kept = max(side // multiple * multiple, min(side, multiple))
+        return 0, 0, (side - kept) // 2, kept
+    more = -(side + before + after) % multiple
+    return (before, after + more, 0, side) if after else (before + more, after, 0, side)
+
+
+def extended(image: Image.Image, canvas: Canvas) -> Image.Image:
+    """The picture on its canvas; beyond it its edges go on, blurred, with a little noise."""
+    kept = image.crop(canvas.kept)
+    sides = canvas.sides
+    whole = Image.new("RGB", canvas.size)
+    whole.paste(kept, (sides.left, sides.top))
+    _continue(whole, (sides.left, sides.top), kept.size)
+    blur = max(8, max(sides.left, sides.top, sides.right, sides.bottom) // 8)
+    ground = Image.blend(whole.filter(ImageFilter.GaussianBlur(blur)), _noise(whole.size), _NOISE)
+    ground.paste(kept, (sides.left, sides.top))
+    return ground
+
+
+def outpainting_mask(canvas: Canvas, feather: int, inner: Image.Image | None = None) -> Image.Image:
+    """White beyond the picture, fading into it; and where `inner`, a mask of its own, is white."""
+    mask = Image.new("L", canvas.size, 255)
+    left, top, right, bottom = canvas.kept
+    kept = (
+        Image.new("L", (right - left, bottom - top)) if inner is None else inner.crop(canvas.kept)
+    )
+    mask.paste(kept, (canvas.sides.left, canvas.sides.top))
+    return feathered(mask, feather)
+
+
+def _continue(whole: Image.Image, at: tuple[int, int], size: tuple[int, int]) -> None:
+    """Stretch the picture's outermost lines to the canvas's edges: across, then up and down."""
+    (x, y), (wide, high) = at, size
+    right, bottom = x + wide, y + high
+    for line, place in (
+        ((x, y, x + 1, bottom), (0, y, x, bottom)),
+        ((right - 1, y, right, bottom), (right, y, whole.width, bottom)),
+        ((0, y, whole.width, y + 1), (0, 0, whole.width, y)),
+        ((0, bottom - 1, whole.width, bottom), (0, bottom, whole.width, whole.height)),
+    ):
+        area = (place[2] - place[0], place[3] - place[1])
+        if min(area) > 0:
+            whole.paste(whole.crop(line).resize(area), place[:2])
+
+
+def _noise(size: tuple[int, int]) -> Image.Image:
+    """Colourful noise, the same for the same size: what is made ready must not change."""
+    return Image.frombytes("RGB", size, Random(0).randbytes(size[0] * size[1] * 3))

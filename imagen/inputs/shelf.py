@@ -1,0 +1,71 @@
+"""Pictures made ready lie under the hash of their content, and not for ever."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import suppress
+from hashlib import sha256
+from shutil import rmtree
+from typing import TYPE_CHECKING
+
+from imagen.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KEPT_SECONDS = 7 * 24 * 3600
+_HASH = re.compile(r"[0-9a-f]{64}")
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]|[\ud800-\udfff]')
+_LONGEST_BYTES = 100
+
+
+def shelve(data: bytes, name: str, folder: Path) -> Path:
+    """Where these bytes lie now: `<folder>/<sha256>/<name>`, which no one else changes.
+
+    Raises OutputError where they can't be written.
+    """
+    path = folder.absolute() / sha256(data).hexdigest() / _safe(name)
+    try:
+        if not _is_there(path, data):
+            _write(path, data)
+        os.utime(path.parent)
+    except OSError as error:
+        raise OutputError(
+            f"The picture {path.name} can't be made ready in {folder}: {error.strerror or error}.",
+            remedy="Set IMAGEN_STATE, or state_dir in imagen.yaml.",
+        ) from error
+    return path
+
+
+def prune(folder: Path, *, now: float | None = None) -> None:
+    """Take away what nobody has used for seven days; what can't be removed stays."""
+    oldest = (time.time() if now is None else now) - _KEPT_SECONDS
+    with suppress(OSError):
+        for place in folder.iterdir():
+            with suppress(OSError):
+                if _HASH.fullmatch(place.name) and place.stat().st_mtime < oldest:
+                    rmtree(place, ignore_errors=True)
+
+
+def _is_there(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.urandom(8).hex()}.part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _safe(name: str) -> str:
+    """The user's own name for it, where every system takes that."""
+    stem, dot, suffix = _UNSAFE.sub("_", name).rpartition(".")
+    short = stem.encode()[:_LONGEST_BYTES].decode(errors="ignore").strip(" .")
+    return f"{short or 'picture'}{dot}{suffix[:8]}"

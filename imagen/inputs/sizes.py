@@ -1,0 +1,107 @@
+"""How large to draw: from the size asked for, the picture's own, and what a backend takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from imagen.capabilities import Capabilities, Parameter
+
+_LEAST = 16
+"""The least side of a request."""
+_MOST_TIMES = 4
+"""A picture of more than so many times the pixels that a backend draws by default is reduced."""
+
+
+class Size(NamedTuple):
+    """Pixels."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width} × {self.height}"
+
+    def times(self, factor: float) -> Size:
+        return Size(max(1, round(self.width * factor)), max(1, round(self.height * factor)))
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The sizes that a backend can draw."""
+
+    width: Parameter
+    height: Parameter
+    largest: Size
+    """What the configured limits allow."""
+
+    def fitted(self, size: Size) -> Size:
+        """The nearest size that the backend takes, of about the same shape."""
+        shrunk = size.times(min(1.0, self._share(self.most, size)))
+        return Size(
+            _drawable(self.width.fit("width", shrunk.width), self.width, self.most.width),
+            _drawable(self.height.fit("height", shrunk.height), self.height, self.most.height),
+        )
+
+    def own(self, size: Size) -> Size:
+        """For a picture of this size, where none is asked for: its own, if that is no giant's."""
+        return self.fitted(size.times(min(1.0, self._tamed(size))))
+
+    def shaped(self, size: Size) -> Size:
+        """A picture's shape, at about the number of pixels that the backend draws by default."""
+        usual = self._usual
+        return self.fitted(size.times(sqrt(usual / size.pixels)) if usual else size)
+
+    def asked(self, width: int | None, height: int | None, size: Size) -> Size:
+        """The size asked for; where only one side is, the other as the picture's shape has it."""
+        wide = width or round((height or 0) * size.width / size.height)
+        high = height or round((width or 0) * size.height / size.width)
+        wide, high = self.width.fit("width", max(wide, 1)), self.height.fit("height", max(high, 1))
+        return Size(wide, high)
+
+    @property
+    def step(self) -> int:
+        """Within so many pixels a size is as good as asked."""
+        return max(self.width.multiple_of or 1, self.height.multiple_of or 1, 8)
+
+    @property
+    def most(self) -> Size:
+        """The largest that both the backend and the limits allow."""
+        wide, high = self.width.max, self.height.max
+        return Size(
+            min(self.largest.width, self.largest.width if wide is None else int(wide)),
+            min(self.largest.height, self.largest.height if high is None else int(high)),
+        )
+
+    @property
+    def _usual(self) -> int:
+        """The number of pixels drawn by default; 0 where that is not known."""
+        wide, high = self.width.default, self.height.default
+        return wide * high if isinstance(wide, int) and isinstance(high, int) else 0
+
+    def _tamed(self, size: Size) -> float:
+        return sqrt(_MOST_TIMES * self._usual / size.pixels) if self._usual else 1.0
+
+    def _share(self, most: Size, size: Size) -> float:
+        return min(most.width / size.width, most.height / size.height)
+
+
+def frame_of(capabilities: Capabilities, largest: tuple[int, int]) -> Frame | None:
+    """The frame of a backend; None where it takes no size."""
+    width = capabilities.parameters.get("width")
+    height = capabilities.parameters.get("height")
+    if width is None or height is None:
+        return None
+    return Frame(width, height, Size(*largest))
+
+
+def _drawable(side: int, parameter: Parameter, most: int) -> int:
+    """A side that was rounded up beyond the limit is rounded down instead."""
+    multiple = parameter.multiple_of or 1
+    return max(side, _LEAST) if side <= most else max(multiple, most // multiple * multiple)

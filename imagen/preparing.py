@@ -1,0 +1,167 @@
+"""From a request to tickets: its style, its pictures made ready, its defaults, its runs."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
+
+from imagen import inputs, outputs
+from imagen.backends import open_backend
+from imagen.capabilities import Fate, Receipt, refuse_unable, unhonoured
+from imagen.errors import ImagenError, RequestError
+from imagen.resolve import allow, resolve, runs, styled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imagen.backends import Backend
+    from imagen.capabilities import Capabilities
+    from imagen.config import Settings
+    from imagen.inputs import Staged
+    from imagen.request import Control, Request
+    from imagen.ticket import Ticket
+
+
+def open_named(name: str, settings: Settings) -> Backend:
+    """Open the backend configured under this name."""
+    return open_backend(name, settings.backends, settings.shared())
+
+
+def prepare(
+    engine: Backend, request: Request, settings: Settings, *, strict: bool = False
+) -> list[Ticket]:
+    """A ticket for each run that the request needs; nothing is submitted.
+
+    Where a control picture is yet to be made of its file, the tickets are a plan: they show what
+    will be asked, and `imagen.spine.ready` makes them ready to be made.
+    """
+    outputs.check(settings.output)
+    asked, idle = inputs.sound(styled(request, settings))
+    capabilities = _capabilities(engine, asked)
+    planned = {n for n, _ in to_preprocess(engine, asked, capabilities, settings)}
+    staged = _staged(_with_preprocess(asked, planned, False), capabilities, settings)
+    complete = resolve(staged.request, settings, capabilities)
+    prepared = [engine.prepare(run) for run in runs(complete, capabilities)]
+    for ticket in prepared:
+        allow(ticket.request, settings.limits)  # a backend may have rounded up
+    prepared = [_told_of_staging(ticket, asked, staged, idle, planned) for ticket in prepared]
+    if len(prepared) > 1:
+        prepared = [_told_of_split(ticket, complete.count, len(prepared)) for ticket in prepared]
+    if strict:
+        refuse_unhonoured(prepared[0])
+    return prepared
+
+
+def to_preprocess(
+    engine: Backend, request: Request, capabilities: Capabilities, settings: Settings
+) -> Iterator[tuple[int, Control]]:
+    """Each control whose picture this backend makes in a run of its own, with its number.
+
+    Raises RequestError for one that it can't make at all.
+    """
+    for number, control in enumerate(request.controls):
+        if not control.preprocess or "controls" not in capabilities.parameters:
+            continue
+        if control.kind in capabilities.preprocesses_in_run:
+            continue
+        if control.kind not in engine.capabilities("preprocess").preprocessors:
+            raise _cannot_preprocess(engine, control.kind, settings)
+        yield number, control
+
+
+def capabilities_for(engine: Backend, request: Request, settings: Settings) -> Capabilities:
+    """What the backend takes for the task that the request comes to."""
+    return _capabilities(engine, inputs.sound(styled(request, settings))[0])
+
+
+def refuse_unhonoured(ticket: Ticket) -> None:
+    """Raises RequestError where a parameter was clamped or dropped."""
+    faults = unhonoured(ticket.receipt)
+    if faults:
+        raise RequestError(
+            f"Refused under --strict, since {ticket.backend} can't honour all of the request:\n"
+            + "\n".join(faults),
+            remedy="Leave these out, or leave --strict out to go on without them.",
+        )
+
+
+def _capabilities(engine: Backend, request: Request) -> Capabilities:
+    """Outpainting is inpainting on a larger canvas to a backend that knows no better."""
+    capabilities = engine.capabilities(request.task)
+    tasks = capabilities.tasks
+    if request.task == "outpaint" and "outpaint" not in tasks and "inpaint" in tasks:
+        return engine.capabilities("inpaint")
+    refuse_unable(request.task, capabilities)
+    return capabilities
+
+
+def _staged(request: Request, capabilities: Capabilities, settings: Settings) -> Staged:
+    limits = settings.limits
+    return inputs.stage(
+        request,
+        capabilities,
+        settings.state_dir / "inputs",
+        largest=(limits.max_width, limits.max_height),
+    )
+
+
+def _with_preprocess(request: Request, numbers: set[int], whether: bool) -> Request:
+    if not numbers:
+        return request
+    controls = (
+        control.model_copy(update={"preprocess": whether}) if n in numbers else control
+        for n, control in enumerate(request.controls)
+    )
+    return request.model_copy(update={"controls": tuple(controls)})
+
+
+def _told_of_staging(
+    ticket: Ticket, asked: Request, staged: Staged, idle: Receipt, planned: set[int]
+) -> Ticket:
+    """The receipt in the user's words, and the pictures by the user's names."""
+    original, now = asked.asked(), staged.request.asked()
+    changed = {name: value for name, value in original.items() if now.get(name) != value}
+    receipt = {
+        name: fate.model_copy(update={"asked": changed[name]}) if name in changed else fate
+        for name, fate in ticket.receipt.items()
+    }
+    settled = {
+        name: fate
+        for name, fate in staged.receipt.items()
+        if name not in receipt or receipt[name].outcome not in ("clamped", "mapped")
+    }
+    changes: dict[str, Any] = {
+        "receipt": receipt | settled | idle,
+        "inputs": staged.inputs,
+        "warnings": (*staged.warnings, *ticket.warnings),
+        "request": _with_preprocess(ticket.request, planned, True),
+    }
+    return ticket.model_copy(update=changes)
+
+
+def _told_of_split(ticket: Ticket, count: int | None, among: int) -> Ticket:
+    fate = Fate(
+        outcome="mapped", asked=count, used=f"{among} runs, each with the seed that follows"
+    )
+    return ticket.model_copy(update={"receipt": ticket.receipt | {"count": fate}})
+
+
+def _cannot_preprocess(engine: Backend, kind: str, settings: Settings) -> RequestError:
+    known = engine.capabilities("preprocess").preprocessors
+    able = [name for name in settings.backends if _preprocesses(name, kind, settings)]
+    return RequestError(
+        f"This backend can't make a control picture of kind {kind!r}."
+        + (f" It makes: {', '.join(known)}." if known else " It makes none."),
+        remedy=(
+            f"Make it first, with: imagen preprocess {kind} FILE --backend {able[0]}"
+            if able
+            else "Give a ready control picture, or configure a backend that makes one: "
+            "a ComfyUI server does, with the right nodes."
+        ),
+    )
+
+
+def _preprocesses(name: str, kind: str, settings: Settings) -> bool:
+    with suppress(ImagenError), closing(open_named(name, settings)) as engine:
+        return kind in engine.capabilities("preprocess").preprocessors
+    return False
