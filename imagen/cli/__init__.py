@@ -19,17 +19,37 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STILL_RUNNING = "What was submitted may still run. Look for it with: imagen resume"
-COMMANDS = {
+_MAKING = {
     "generate": ("imagen.cli.generate:generate", "Make pictures of a prompt."),
+    "edit": ("imagen.cli.edit:edit", "Change a picture by a sentence."),
+    "outpaint": ("imagen.cli.outpaint:outpaint", "Go on beyond the sides of a picture."),
+    "upscale": ("imagen.cli.upscale:upscale", "Enlarge a picture."),
+    "restore": ("imagen.cli.restore:restore", "Mend the faces of a picture."),
+    "preprocess": (
+        "imagen.cli.preprocess:preprocess",
+        "Make a control picture out of a picture.",
+    ),
     "compare": ("imagen.cli.compare:compare", "Put one prompt to several backends."),
-    "backends": ("imagen.cli.backends:backends", "List the backends, and what they lack."),
-    "workflows": ("imagen.cli.workflows:workflows", "List, show and check workflows."),
-    "config": ("imagen.cli.config:config", "Write, check and show the configuration."),
+    "demo": ("imagen.cli.demo:demo", "Compare simulated pictures, without a GPU."),
+}
+_LOOKING_BACK = {
     "show": ("imagen.cli.show:show", "Tell how a picture was made."),
     "resume": ("imagen.cli.resume:resume", "Fetch what an interrupted run left at its engine."),
-    "demo": ("imagen.cli.demo:demo", "Compare simulated pictures, without a GPU."),
+}
+_SETTING_UP = {
+    "backends": ("imagen.cli.backends:backends", "List the backends, and what they lack."),
+    "models": ("imagen.cli.models:models", "List the models that the backends offer."),
+    "workflows": ("imagen.cli.workflows:workflows", "List, show and check workflows."),
+    "config": ("imagen.cli.config:config", "Write, check and show the configuration."),
     "version": ("imagen.cli.version:version", "Print the version."),
 }
+SECTIONS = {
+    "Making pictures": _MAKING,
+    "Looking back": _LOOKING_BACK,
+    "Setting up": _SETTING_UP,
+}
+COMMANDS = _MAKING | _LOOKING_BACK | _SETTING_UP
+"""Where each command is, and the first sentence of its help."""
 
 
 @contextmanager
@@ -72,8 +92,9 @@ class _Table(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+        for heading, commands in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, sentence) for name, (_, sentence) in commands.items()])
 
 
 @click.group(cls=_Table, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.options import config_option, json_option
+from imagen.cli.abilities import show
+from imagen.cli.options import config_option, json_option, usage
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -40,17 +41,22 @@ class Row:
     """Known where its engine was asked and could work."""
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--check", is_flag=True, help="Ask each engine whether it could work now.")
 @config_option
 @json_option
-def backends(check: bool, config_path: Path | None, as_json: bool) -> None:
+@click.pass_context
+def backends(context: click.Context, check: bool, config_path: Path | None, as_json: bool) -> None:
     """List the backends, and what they lack.
 
     With --check the exit code is 4 where one could not work now.
     """
     from imagen.config import load
 
+    if context.invoked_subcommand is not None:
+        if check or config_path or as_json:
+            raise usage(f"Write the flags after {context.invoked_subcommand}.")
+        return
     settings = load(config_path)
     found = list(rows(settings, check=check))
     kinds = registered()
@@ -60,7 +66,10 @@ def backends(check: bool, config_path: Path | None, as_json: bool) -> None:
     else:
         click.echo("\n".join([*_table(found), "", *_kinds(kinds)]))
     if check and not all(row.ok for row in found):
-        click.get_current_context().exit(4)
+        context.exit(4)
+
+
+backends.add_command(show)
 
 
 def rows(

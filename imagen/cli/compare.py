@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.capabilities import unhonoured
+from imagen.cli.asking import EVERYTHING, asking
+from imagen.cli.given import from_json_option, prompted
 from imagen.cli.options import (
-    TEXTS,
     config_option,
     json_option,
     quiet_option,
-    request_options,
-    scalar,
     settings_for,
     strict_option,
 )
+from imagen.cli.words import TEXTS, scalar
 from imagen.errors import RequestError
 from imagen.text import one_line, printable, took
 
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@request_options
+@click.argument("prompt", required=False)
+@from_json_option
+@asking(*EVERYTHING)
 @click.option("--models", "-m", required=True, metavar="A,B,…", help="The backends, in order.")
 @click.option(
     "--vary",
@@ -53,7 +55,9 @@ if TYPE_CHECKING:
 @quiet_option
 @config_option
 def compare(
-    request: Request,
+    prompt: str | None,
+    document: str | None,
+    asked: dict[str, Any],
     models: str,
     vary: str | None,
     output: Path | None,
@@ -71,6 +75,7 @@ def compare(
     from imagen.comparison import compare as run
 
     settings = settings_for(config_path)
+    request = prompted(prompt, document, asked, names_of(models)).request
     axis = axis_of(vary) if vary else None
     folder = output or _usual_folder(settings, request, axis)
     comparison = run(

@@ -42,8 +42,8 @@ def resume(
     if ticket is None:
         _list(settings.state_dir, as_json=as_json)
         return
-    from imagen.cli.generate import tell
     from imagen.cli.progress import shown
+    from imagen.cli.telling import tell
     from imagen.spine import resume as fetch
 
     with shown("resume", quiet=quiet) as on_progress:

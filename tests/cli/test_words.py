@@ -1,4 +1,4 @@
-"""The flags of a request."""
+"""What is typed, as values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imagen.cli.options import assignment, prompt_text, scalar
+from imagen.cli.words import assignment, control, lora, prompt_text, scalar
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
@@ -98,3 +98,58 @@ def test_a_text_may_look_like_something_else(text: str) -> None:
 def test_a_value_that_holds_itself_is_refused() -> None:
     with pytest.raises(RequestError, match="this value holds itself"):
         assignment("x=&a [*a]")
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("canny:edges.png", {"kind": "canny", "image": "edges.png"}),
+        ("canny:edges.png:0.8", {"kind": "canny", "image": "edges.png", "strength": 0.8}),
+        (
+            "canny:edges.png:.5:0.1-1",
+            {"kind": "canny", "image": "edges.png", "strength": 0.5, "start": 0.1, "end": 1.0},
+        ),
+        (
+            "depth:d.png:0-0.5",
+            {"kind": "depth", "image": "d.png", "start": 0.0, "end": 0.5},
+        ),
+        (r"canny:C:\x.png:0.8", {"kind": "canny", "image": r"C:\x.png", "strength": 0.8}),
+        (r"canny:C:\x.png", {"kind": "canny", "image": r"C:\x.png"}),
+        (r"pose:\\nas\a b.png", {"kind": "pose", "image": r"\\nas\a b.png"}),
+        ("pose:/a/b:c.png:2", {"kind": "pose", "image": "/a/b:c.png", "strength": 2.0}),
+        ("pose:x.png:-1", {"kind": "pose", "image": "x.png", "strength": -1.0}),
+        ("pose:0.5", {"kind": "pose", "image": "0.5"}),
+        ("pose:x.png:strong", {"kind": "pose", "image": "x.png:strong"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_control_picture_is_a_kind_a_file_and_numbers(text: str, read: dict[str, Any]) -> None:
+    assert control(text) == read
+
+
+@pytest.mark.parametrize("text", ["canny", "canny:", ":x.png", r"C:\x.png", "/a/x.png:0.8", ""])
+def test_what_is_no_control_picture_is_said_so(text: str) -> None:
+    with pytest.raises(RequestError, match=r"is no control picture\. Write it as kind:file"):
+        control(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("ink", {"name": "ink"}),
+        ("ink:0.8", {"name": "ink", "strength": 0.8}),
+        ("ink.safetensors:-1.5", {"name": "ink.safetensors", "strength": -1.5}),
+        (r"C:\loras\ink.safetensors:1", {"name": r"C:\loras\ink.safetensors", "strength": 1.0}),
+        (r"C:\loras\ink.safetensors", {"name": r"C:\loras\ink.safetensors"}),
+        ("style/ink v1.5", {"name": "style/ink v1.5"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_lora_is_a_name_and_a_strength(text: str, read: dict[str, Any]) -> None:
+    assert lora(text) == read
+
+
+@pytest.mark.parametrize("text", ["", ":0.8", ":"])
+def test_a_lora_without_a_name_is_said_so(text: str) -> None:
+    with pytest.raises(RequestError, match=r"names no LoRA\. Write it as name or name:strength"):
+        lora(text)

@@ -1,0 +1,142 @@
+"""imagen backends show: what one backend can do, task by task."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from imagen.cli.options import config_option, json_option
+from imagen.cli.tables import columns, parameter_row, section, wrapped
+from imagen.errors import RequestError
+from imagen.request import Task
+from imagen.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from imagen.capabilities import Capabilities, Parameter
+    from imagen.config import Settings
+
+    Rows = list[tuple[tuple[str, ...], str]]
+
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
+    """What one backend can do."""
+
+    name: str
+    kind: str
+    title: str
+    tasks: dict[Task, Capabilities]
+    """In its own order, or only the one that was asked about."""
+
+    @property
+    def any(self) -> Capabilities:
+        """What is the same for all of its tasks."""
+        return next(iter(self.tasks.values()))
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--task", type=click.Choice(TASKS), metavar="TASK", help="Only what it takes for this task."
+)
+@config_option
+@json_option
+def show(name: str, task: Task | None, config_path: Path | None, as_json: bool) -> None:
+    """Show what a backend can do: its tasks, and what it takes for each.
+
+    No engine is asked.
+    """
+    from imagen.config import load
+
+    found = abilities(name, load(config_path), task)
+    if as_json:
+        click.echo(json.dumps(_facts(found), indent=2))
+        return
+    for line in _page(found):
+        click.echo(printable(line))
+
+
+def abilities(name: str, settings: Settings, task: Task | None = None) -> Abilities:
+    """What the backend of this name can do; raises RequestError for a task that it can't."""
+    from imagen.spine import open_named
+
+    with closing(open_named(name, settings)) as engine:
+        tasks = engine.capabilities(task or TASKS[0]).tasks
+        if task is not None and task not in tasks:
+            raise RequestError(f"{name} can't do {task}.", remedy=f"It does: {', '.join(tasks)}.")
+        wanted = [known for known in TASKS if known in ((task,) if task else tasks)]
+        found = {known: engine.capabilities(known) for known in wanted}
+    block = settings.backends.get(name, {})
+    title = str(block.get("title") or "")
+    return Abilities(name=name, kind=str(block.get("type", name)), title=title, tasks=found)
+
+
+def _facts(found: Abilities) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "kind": found.kind,
+        "title": found.title,
+        "tasks": [
+            {
+                "task": task,
+                "parameters": {
+                    name: parameter.model_dump(mode="json", exclude_none=True)
+                    for name, parameter in known.parameters.items()
+                },
+                "without": known.without,
+            }
+            for task, known in found.tasks.items()
+        ],
+        "controls": list(found.any.controls),
+        "preprocessors": list(found.any.preprocessors),
+    }
+
+
+def _page(found: Abilities) -> Iterator[str]:
+    yield f"{found.name}: {found.title}" if found.title else found.name
+    yield ""
+    yield from columns(_heads(found))
+    shown: dict[str, Parameter] = {}
+    before = ""
+    for task, known in found.tasks.items():
+        yield from _of_task(task, known, shown, before)
+        shown, before = shown or known.parameters, before or task
+    lacking = {n: why for known in found.tasks.values() for n, why in known.without.items()}
+    yield from section("Not taken", [((name, why), "") for name, why in lacking.items()])
+
+
+def _heads(found: Abilities) -> list[tuple[str, ...]]:
+    heads = (
+        ("Kind", found.kind),
+        ("Tasks", ", ".join(found.any.tasks)),
+        ("Control pictures", ", ".join(found.any.controls)),
+        ("Made from pictures", ", ".join(found.any.preprocessors)),
+    )
+    return [head for head in heads if head[1]]
+
+
+def _of_task(
+    task: str, known: Capabilities, first: dict[str, Parameter], before: str
+) -> Iterator[str]:
+    """All that is taken for the first task, and for a further one what differs from that."""
+    own = {n: p for n, p in known.parameters.items() if first.get(n) != p}
+    less = [name for name in first if name not in known.parameters]
+    if not first:
+        yield from section(task, _rows(own))
+        return
+    yield from ("", f"{task}, as for {before}" + (", and" if own else ""))
+    yield from list(section("", _rows(own)))[2:]
+    yield from (f"  {line}" for line in wrapped(f"without {', '.join(less)}" if less else ""))
+
+
+def _rows(parameters: dict[str, Parameter]) -> Rows:
+    return [(parameter_row(name, p), p.description) for name, p in parameters.items()]

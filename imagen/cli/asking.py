@@ -1,0 +1,158 @@
+"""The flags of a request."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.options import usage
+from imagen.cli.words import assignment, control, lora
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.request import Request
+
+_FLAGS = {
+    "size": click.option("--size", metavar="WxH", help="Pixels, such as 1024x768."),
+    "seed": click.option("--seed", type=int, help="Where the noise starts, 0 to 2^64-1."),
+    "steps": click.option("--steps", type=int, help="Sampling steps."),
+    "cfg": click.option("--cfg", type=float, help="Classifier-free guidance scale."),
+    "guidance": click.option("--guidance", type=float, help="Distilled guidance (FLUX.1-dev)."),
+    "sampler": click.option("--sampler", help="The sampler's name."),
+    "scheduler": click.option("--scheduler", help="The noise schedule's name."),
+    "negative": click.option("--negative", help="What not to show."),
+    "prompt_2": click.option("--prompt-2", help="The prompt of a second text encoder."),
+    "negative_2": click.option("--negative-2", help="The negative of a second text encoder."),
+    "style": click.option("--style", help="A style of the configuration."),
+    "count": click.option("--count", type=int, help="How many pictures."),
+    "lora": click.option(
+        "--lora",
+        multiple=True,
+        metavar="NAME[:STRENGTH]",
+        help="A LoRA to put on the model; may be repeated.",
+    ),
+    "image": click.option("--image", metavar="FILE", help="The initial image."),
+    "strength": click.option(
+        "--strength", type=float, help="How far to leave the initial image, 0 to 1."
+    ),
+    "mask": click.option("--mask", metavar="FILE", help="What to repaint of it: the white."),
+    "feather": click.option(
+        "--feather", type=int, metavar="PX", help="Pixels over which the mask's edge fades."
+    ),
+    "reference": click.option(
+        "--reference", multiple=True, metavar="FILE", help="A picture the prompt speaks of (edit)."
+    ),
+    "control": click.option(
+        "--control",
+        multiple=True,
+        metavar="KIND:FILE[:STRENGTH[:START-END]]",
+        help="A picture that steers: canny, depth, pose, …; may be repeated.",
+    ),
+    "preprocess": click.option(
+        "--preprocess", is_flag=True, help="Make the control pictures of these files first."
+    ),
+    "variation_seed": click.option(
+        "--variation-seed", type=int, help="Where a second noise starts."
+    ),
+    "variation_strength": click.option(
+        "--variation-strength", type=float, help="The second noise's share, 0 to 1."
+    ),
+    "set": click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Any further parameter of the backend or its workflow; may be repeated.",
+    ),
+}
+SAMPLING = (
+    "size",
+    "seed",
+    "steps",
+    "cfg",
+    "guidance",
+    "sampler",
+    "scheduler",
+    "negative",
+    "prompt_2",
+    "negative_2",
+    "style",
+    "count",
+    "lora",
+)
+CONTROLS = ("control", "preprocess")
+VARIATION = ("variation_seed", "variation_strength")
+EVERYTHING = (
+    *SAMPLING,
+    *("image", "strength", "mask", "feather", "reference"),
+    *CONTROLS,
+    *VARIATION,
+    "set",
+)
+"""All flags of a request, in the order of the help."""
+
+_SEVERAL = {"lora": ("loras", lora), "control": ("controls", control)}
+
+
+def asking(*flags: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command these flags of a request, and their values as one `asked`.
+
+    `asked` holds what was given, by the names of a request's fields, and what `--set` adds.
+    """
+    taken = ["assignments" if flag == "set" else flag for flag in flags]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def with_asked(**typed: Any) -> Any:
+            asked = values({name: typed.pop(name) for name in taken})
+            return command(asked=asked, **typed)
+
+        for flag in reversed(flags):
+            with_asked = _FLAGS[flag](with_asked)
+        return with_asked
+
+    return decorate
+
+
+def values(typed: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, by the names of a request's fields; raises RequestError."""
+    given = {name: value for name, value in typed.items() if _is_given(value)}
+    assignments = dict(assignment(text) for text in given.pop("assignments", ()))
+    if "size" in given:
+        given |= _size(given.pop("size"))
+    if "reference" in given:
+        given["references"] = given.pop("reference")
+    for flag, (field, parsed) in _SEVERAL.items():
+        if flag in given:
+            given[field] = [parsed(text) for text in given.pop(flag)]
+    return _preprocessed(given) | assignments
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False and value != ()
+
+
+def _size(text: str) -> dict[str, int]:
+    from imagen.request import read_size
+
+    width, height = read_size(text)
+    return {"width": width, "height": height}
+
+
+def _preprocessed(given: dict[str, Any]) -> dict[str, Any]:
+    """With each control picture to be made first, where the flag says so."""
+    if not given.pop("preprocess", False):
+        return given
+    if "controls" not in given:
+        raise usage("--preprocess needs a --control: it says how its FILE is meant.")
+    return given | {"controls": [{**one, "preprocess": True} for one in given["controls"]]}
+
+
+def request(asked: dict[str, Any]) -> Request:
+    """The request of these values; raises RequestError."""
+    from imagen.request import Request
+
+    return Request().with_values(asked)

@@ -1,0 +1,48 @@
+"""What pictures cost, in words; of engines that cost nothing, nothing is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from imagen.spine import Made
+    from imagen.ticket import Estimate, Ticket
+
+
+def dollars(usd: float) -> str:
+    """`$1.25`, `$0.003`: two digits at least, five at most."""
+    if 0 < usd < 0.000_01:
+        return "less than $0.00001"
+    whole, _, parts = f"{usd:.5f}".rstrip("0").partition(".")
+    return f"${whole}.{parts:0<2}" if usd < 1 else f"${usd:.2f}"
+
+
+def expected(tickets: Sequence[Ticket]) -> Iterator[str]:
+    """A line for what each job will cost; and for all, where there are several."""
+    estimates = [ticket.estimate for ticket in tickets if ticket.estimate is not None]
+    yield from dict.fromkeys(map(_estimated, estimates))
+    known = [estimate.usd for estimate in estimates if estimate.usd is not None]
+    if len(known) > 1:
+        least = "" if len(known) == len(tickets) else "at least "
+        yield f"In all {least}about {dollars(sum(known))}, for {len(tickets)} runs."
+
+
+def _estimated(estimate: Estimate) -> str:
+    if estimate.usd is None:
+        return f"Cost unknown: {estimate.basis}"
+    return f"Cost about {dollars(estimate.usd)}: {estimate.basis}"
+
+
+def actual(made: Sequence[Made]) -> Iterator[str]:
+    """What it did cost, in a line, where its engine's owner is paid."""
+    facts = [run.result.facts for run in made]
+    paid = [fact.cost_usd for fact in facts if fact.cost_usd]
+    unknown = [run for run in made if run.ticket.estimate and run.result.facts.cost_usd is None]
+    bases = "; ".join(dict.fromkeys(fact.cost_basis for fact in facts if fact.cost_basis))
+    if paid:
+        least = "at least " if unknown else ""
+        yield f"Cost {least}{dollars(sum(paid))}" + (f": {bases}" if bases else ".")
+    elif unknown:
+        yield "Cost unknown" + (f": {bases}" if bases else ".")

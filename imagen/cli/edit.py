@@ -1,0 +1,46 @@
+"""imagen edit: change a picture by a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.asking import CONTROLS, SAMPLING, asking, request
+from imagen.cli.making import make
+from imagen.cli.options import run_options, usage
+from imagen.cli.words import prompt_text
+
+if TYPE_CHECKING:
+    from imagen.cli.options import Run
+    from imagen.request import Request
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="FILE...")
+@click.argument("instruction")
+@asking("mask", "feather", "strength", *SAMPLING, *CONTROLS, "set")
+@run_options
+def edit(files: tuple[str, ...], instruction: str, asked: dict[str, Any], run: Run) -> None:
+    """Change a picture by a sentence.
+
+    FILE is the picture, and further ones that INSTRUCTION speaks of. With --mask only the white of
+    it is redrawn.
+    """
+    make(edited(files, instruction, asked), run)
+
+
+def edited(files: tuple[str, ...], instruction: str, asked: dict[str, Any]) -> Request:
+    """The request for an edit; with a mask, for repainting the first of the files.
+
+    Raises click's UsageError where the instruction was forgotten.
+    """
+    if not files or Path(instruction).is_file():
+        raise usage(f"Say last what to do with {instruction}: imagen edit FILE... INSTRUCTION.")
+    pictures: dict[str, Any] = {"references": files}
+    if "mask" in asked:
+        pictures = {"image": files[0], "references": files[1:]}
+    elif "feather" in asked or "strength" in asked:
+        raise usage("--feather and --strength need --mask: an edit by words alone has neither.")
+    return request({"prompt": prompt_text(instruction)} | pictures | asked)

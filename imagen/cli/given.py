@@ -1,0 +1,148 @@
+"""What --from-json names: a request, or the sidecar of a picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.options import usage
+from imagen.cli.words import prompt_text, standard_input
+from imagen.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from imagen.request import Request
+
+_LARGEST = 64 * 2**20
+
+from_json_option = click.option(
+    "--from-json",
+    "document",
+    metavar="FILE",
+    help="A request as JSON, or a picture's sidecar; flags go over it. - is standard input.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A request out of a file, and the backend that made the picture where it is a sidecar."""
+
+    request: Request
+    backend: str | None = None
+
+
+def prompted(
+    prompt: str | None,
+    document: str | None,
+    asked: dict[str, Any],
+    backends: Collection[str],
+) -> Given:
+    """The request of a command line: the file's, the prompt over it, and the flags over both.
+
+    It is for the backends of these names; for the file's own where there are none. Raises
+    RequestError; and click's UsageError where nothing says what is to be made.
+    """
+    from imagen.request import Request
+
+    if prompt == document == "-":
+        raise usage("Only one of PROMPT and --from-json can be standard input.")
+    words = {} if prompt is None else {"prompt": prompt_text(prompt)}
+    over = words | asked
+    found = given(document, backends, over) if document else Given(request=Request())
+    request = found.request.with_values(over)
+    if prompt is None and not request.prompt and request.task in _NEED_PROMPT:
+        raise usage("Missing argument 'PROMPT': what the picture is to show.")
+    return replace(found, request=request)
+
+
+_NEED_PROMPT = ("text-to-image", "variation")
+
+
+def given(document: str, backends: Collection[str] = (), over: Collection[str] = ()) -> Given:
+    """The request in a file, or on standard input for `-`.
+
+    Of a sidecar, every value that was used; but where other backends are to take it, only what was
+    asked, with the seed. Its pictures are found again, but for those that `over` names. Raises
+    RequestError for a file that holds no request.
+    """
+    from imagen.request import Request
+
+    values = _object(_text(document), _name(document))
+    try:
+        if "imagen" in values:
+            found = _of_sidecar(values, backends)
+            beside = Path(document).parent  # of - the working directory
+            return replace(found, request=_with_pictures(found.request, values, beside, over))
+        return Given(request=Request.of(values))
+    except RequestError as error:
+        lines = "\n".join(f"{_name(document)}: {line}" for line in error.message.splitlines())
+        raise RequestError(lines, remedy=error.remedy) from error
+
+
+def _of_sidecar(values: dict[str, Any], backends: Collection[str]) -> Given:
+    from imagen.request import Request
+
+    own = str(values.get("backend") or "") or None
+    asked, used = _mapping(values, "request"), _mapping(values, "resolved")
+    if used and {*backends} <= {own}:
+        return Given(request=Request.of(used), backend=own)
+    seed = {"seed": used["seed"]} if "seed" in used else {}
+    return Given(request=Request.of(asked | seed), backend=own)
+
+
+def _with_pictures(
+    request: Request, values: dict[str, Any], beside: Path, over: Collection[str]
+) -> Request:
+    """A sidecar knows its pictures by name and hash."""
+    from imagen.inputs import found_again
+
+    known = values.get("inputs")
+    inputs = [one for one in known if isinstance(one, dict)] if isinstance(known, list) else []
+    needed = [one for one in inputs if str(one.get("parameter")).partition(".")[0] not in over]
+    return found_again(request, needed, beside)
+
+
+def _mapping(values: dict[str, Any], name: str) -> dict[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{where} is no JSON: {error}.", remedy=_sidecar_hint(where)) from error
+    if not isinstance(found, dict):
+        raise RequestError(f"{where} holds no request: it must be one JSON object.")
+    return found
+
+
+def _sidecar_hint(where: str) -> str:
+    """A picture is meant where a picture is named."""
+    beside = Path(f"{where}.json")
+    return f"Do you mean its sidecar, {beside}?" if beside.is_file() else ""
+
+
+def _text(document: str) -> str:
+    data = standard_input() if document == "-" else _bytes(Path(document))
+    if len(data) > _LARGEST:
+        raise RequestError(f"{document} is larger than the {_LARGEST >> 20} MB imagen reads.")
+    return data.decode("utf-8-sig", "replace")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"--from-json: {path} can't be read: {reason}.") from error
+
+
+def _name(document: str) -> str:
+    return "standard input" if document == "-" else document

@@ -1,0 +1,109 @@
+"""Makes the pictures of one request, as every command does that makes any."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from imagen.cli.options import is_picture
+from imagen.cli.telling import tell, tell_plan
+from imagen.errors import ImagenError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from imagen.cli.options import Run
+    from imagen.config import Settings
+    from imagen.request import Request
+    from imagen.spine import Made
+    from imagen.ticket import Ticket
+
+
+def make(request: Request, run: Run) -> None:
+    """Make the pictures and tell of them; or with --dry-run tell what would be sent."""
+    name = run.backend or run.settings.backend
+    with _others_named(request, name, run.settings):
+        if run.dry_run:
+            tell_plan(_planned(request, run, name), as_json=run.as_json)
+            return
+        made = _made(request, run, name)
+    tell_made(made, run)
+
+
+def enlarge(request: Request, run: Run) -> None:
+    """Enlarge by interpolation, which no engine is needed for; or with --dry-run tell of it."""
+    from imagen.spine import enlarge
+
+    if run.dry_run:
+        tell_plan([_arithmetic(request)], as_json=run.as_json)
+        return
+    tell_made(enlarge(request, run.settings), run)
+
+
+def tell_made(made: list[Made], run: Run) -> None:
+    """The pictures, and a word where they are of another kind than was asked for."""
+    tell(made, as_json=run.as_json)
+    _warn_of_another_kind(made, run.output)
+
+
+def _planned(request: Request, run: Run, name: str) -> list[Ticket]:
+    from imagen.spine import open_named, prepare
+
+    with closing(open_named(name, run.settings)) as engine:
+        return prepare(engine, request, run.settings, strict=run.strict)
+
+
+def _made(request: Request, run: Run, name: str) -> list[Made]:
+    from imagen.cli.progress import shown
+    from imagen.spine import generate
+
+    with shown(name, quiet=run.quiet) as on_progress:
+        return generate(
+            request, run.settings, backend=name, strict=run.strict, on_progress=on_progress
+        )
+
+
+def _arithmetic(request: Request) -> Ticket:
+    """What would be sent, where nothing is."""
+    from imagen.ticket import Ticket, new_id
+
+    return Ticket(id=new_id(), backend="interpolation", request=request, receipt={})
+
+
+@contextmanager
+def _others_named(request: Request, name: str, settings: Settings) -> Iterator[None]:
+    """A task that this backend can't do may be one that another can."""
+    try:
+        yield
+    except RequestError as error:
+        able = _able(request, settings)
+        if name not in able:
+            others = f"These can: {', '.join(able)}." if able else "No backend of yours can."
+            error.remedy = f"{error.remedy}\n{others}".strip()
+        raise
+
+
+def _able(request: Request, settings: Settings) -> list[str]:
+    """The backends that can do what this request is, as far as they can be opened."""
+    from imagen.backends import available
+    from imagen.spine import open_named
+
+    found = []
+    for name in sorted(available(settings.backends)):
+        with suppress(ImagenError), closing(open_named(name, settings)) as engine:
+            if request.task in engine.capabilities(request.task).tasks:
+                found.append(name)
+    return found
+
+
+def _warn_of_another_kind(made: list[Made], output: Path | None) -> None:
+    """A picture keeps the kind the engine gave it, whatever ending was asked for."""
+    if output is None or not (asked := output.suffix.lower()):
+        return
+    kinds = {saved.path.suffix for run in made for saved in run.saved}
+    if is_picture(output) and kinds and asked.replace("jpeg", "jpg") not in kinds:
+        gave = ", ".join(sorted(kinds))
+        click.echo(f"{output.name} was asked for, but the engine gave {gave}.", err=True)

@@ -1,0 +1,96 @@
+"""imagen outpaint: go on beyond the sides of a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.asking import SAMPLING, asking, request
+from imagen.cli.making import make
+from imagen.cli.options import run_options, usage
+from imagen.cli.words import prompt_text
+
+if TYPE_CHECKING:
+    from imagen.cli.options import Run
+
+_SIDES = ("left", "top", "right", "bottom")
+_SAMPLING = tuple(flag for flag in SAMPLING if flag != "size")
+
+
+@click.command()
+@click.argument("file")
+@click.argument("prompt", required=False, default="")
+@click.option("--left", type=int, metavar="PX", help="Pixels to add on the left.")
+@click.option("--top", type=int, metavar="PX", help="Pixels to add above.")
+@click.option("--right", type=int, metavar="PX", help="Pixels to add on the right.")
+@click.option("--bottom", type=int, metavar="PX", help="Pixels to add below.")
+@click.option("--all", "all_", type=int, metavar="PX", help="On each side that is not named.")
+@click.option("--to", metavar="WxH", help="The size to reach, with the picture in the middle.")
+@asking("feather", "strength", *_SAMPLING, "set")
+@run_options
+def outpaint(
+    file: str,
+    prompt: str,
+    all_: int | None,
+    to: str | None,
+    asked: dict[str, Any],
+    run: Run,
+    **sides: int | None,
+) -> None:
+    """Go on beyond the sides of a picture.
+
+    PROMPT says what there is to see, of all of the picture.
+    """
+    margins = wanted(file, sides, all_, to)
+    text = prompt_text(prompt) if prompt else ""
+    make(request({"image": file, "prompt": text, "outpaint": margins} | asked), run)
+
+
+def wanted(
+    file: str, sides: dict[str, int | None], everywhere: int | None, to: str | None
+) -> dict[str, int]:
+    """How far to go on at each side, in pixels; raises UsageError and RequestError."""
+    named = {side: pixels for side, pixels in sides.items() if pixels is not None}
+    if to is not None and everywhere is not None:
+        raise usage("--all and --to are two ways to say the same: give one of them.")
+    if to is not None:
+        return _reaching(to, _size(file), named)
+    if everywhere is not None:
+        return dict.fromkeys(_SIDES, everywhere) | named
+    if not named:
+        raise usage("Say how far: --left, --right, --top or --bottom PX, --all PX, or --to WxH.")
+    return named
+
+
+def _reaching(to: str, size: tuple[int, int], named: dict[str, int]) -> dict[str, int]:
+    """What is left of each direction goes to the sides that are not named, in equal parts."""
+    from imagen.request import read_size
+
+    (width, height), (whole_width, whole_height) = size, read_size(to)
+    across = _shared(whole_width - width, ("left", "right"), named, f"wide, to {whole_width}")
+    along = _shared(whole_height - height, ("top", "bottom"), named, f"high, to {whole_height}")
+    return across | along
+
+
+def _shared(
+    pixels: int, sides: tuple[str, str], named: dict[str, int], what: str
+) -> dict[str, int]:
+    from imagen.errors import RequestError
+
+    there = {side: named[side] for side in sides if side in named}
+    left, free = pixels - sum(there.values()), [side for side in sides if side not in there]
+    if left < 0 or (left and not free):
+        raise RequestError(
+            f"--to can't be reached: the picture, with the sides named, is {-left} pixels too "
+            f"{what}."
+        )
+    first = left // len(free) if free else 0
+    return there | {side: left - first if n else first for n, side in enumerate(free)}
+
+
+def _size(file: str) -> tuple[int, int]:
+    from imagen.pictures import read_picture
+
+    picture = read_picture(file, "image")
+    return picture.width, picture.height

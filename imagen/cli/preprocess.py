@@ -1,0 +1,28 @@
+"""imagen preprocess: make a control picture out of a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.asking import asking, request
+from imagen.cli.making import make
+from imagen.cli.options import run_options
+
+if TYPE_CHECKING:
+    from imagen.cli.options import Run
+
+
+@click.command()
+@click.argument("kind")
+@click.argument("file")
+@asking("size", "set")
+@run_options
+def preprocess(kind: str, file: str, asked: dict[str, Any], run: Run) -> None:
+    """Make a control picture out of a picture.
+
+    KIND is canny, depth, pose, scribble, …: `imagen backends show NAME` lists those of a backend.
+    What is made can be given to --control.
+    """
+    make(request({"image": file, "preprocess": kind} | asked), run)

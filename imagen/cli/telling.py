@@ -1,0 +1,122 @@
+"""What commands that make pictures tell: paths, receipts, costs, plans; or all of it as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.capabilities import unhonoured
+from imagen.cli.costs import actual, expected
+from imagen.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from imagen.outputs import Saved
+    from imagen.spine import Made
+    from imagen.ticket import Ticket
+
+
+def tell(made: Sequence[Made], *, as_json: bool) -> None:
+    """The paths on stdout, a line each, and what the user would want to know on stderr."""
+    if as_json:
+        click.echo(json.dumps(as_data(made), indent=2))
+        return
+    for sentence in (*_remarks(made), *actual(made)):
+        click.echo(printable(sentence), err=True)
+    for run in made:
+        for saved in run.saved:
+            click.echo(str(saved.path))
+
+
+def _remarks(made: Sequence[Made]) -> list[str]:
+    found = [s for run in made for s in (*surprises(run.ticket), *run.result.warnings)]
+    about_files = [saved.warning for run in made for saved in run.saved if saved.warning]
+    return list(dict.fromkeys([*found, *about_files]))
+
+
+def surprises(ticket: Ticket) -> list[str]:
+    """A sentence for each parameter that was clamped or dropped, or mapped for a reason."""
+    reasons = [
+        fate.sentence(name)
+        for name, fate in ticket.receipt.items()
+        if fate.outcome == "mapped" and fate.why
+    ]
+    return [*unhonoured(ticket.receipt), *reasons]
+
+
+def as_data(made: Sequence[Made]) -> dict[str, Any]:
+    """The documented JSON of all commands that make pictures, and of `resume`."""
+    from dataclasses import asdict
+
+    return {
+        "images": [_picture(saved) for run in made for saved in run.saved],
+        "backend": made[0].ticket.backend,
+        "runs": [
+            {
+                "id": run.ticket.id,
+                "request": run.ticket.request.model_dump(mode="json", exclude_defaults=True),
+                "receipt": _receipt(run.ticket),
+                "facts": asdict(run.result.facts),
+                "warnings": list(run.result.warnings),
+            }
+            for run in made
+        ],
+    }
+
+
+def _picture(saved: Saved) -> dict[str, Any]:
+    return {
+        "path": str(saved.path),
+        "sidecar": str(saved.sidecar) if saved.sidecar else None,
+        "seed": saved.seed,
+        "width": saved.width,
+        "height": saved.height,
+        "media_type": saved.media_type,
+        "index": saved.index,
+    }
+
+
+def _receipt(ticket: Ticket) -> dict[str, Any]:
+    return {name: fate.model_dump(mode="json") for name, fate in ticket.receipt.items()}
+
+
+def tell_plan(tickets: Sequence[Ticket], *, as_json: bool) -> None:
+    """What would be sent, and what it would cost."""
+    if as_json:
+        click.echo(json.dumps({"plan": [_plan(ticket) for ticket in tickets]}, indent=2))
+        return
+    for ticket in tickets:
+        for line in _planned(ticket):
+            click.echo(printable(line))
+    for line in expected(tickets):
+        click.echo(printable(line))
+
+
+def _plan(ticket: Ticket) -> dict[str, Any]:
+    return {
+        "backend": ticket.backend,
+        "request": ticket.request.model_dump(mode="json", exclude_defaults=True),
+        "receipt": _receipt(ticket),
+        "estimate": ticket.estimate and ticket.estimate.model_dump(mode="json"),
+        "payload": ticket.payload,
+    }
+
+
+def _planned(ticket: Ticket) -> Iterator[str]:
+    yield f"Would be sent to {ticket.backend}:"
+    yield from (f"  {name}: {_shown(value)}" for name, value in ticket.request.asked().items())
+    yield from (f"  not honoured: {sentence}" for sentence in unhonoured(ticket.receipt))
+
+
+def _shown(value: Any) -> str:
+    """As it would be written in JSON, where it is no plain value."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_shown, value))}]"
+    dumped = getattr(value, "model_dump", None)
+    if dumped is None:
+        return str(value)
+    kept = {name: given for name, given in dumped().items() if given is not None}
+    return json.dumps(kept, ensure_ascii=False)

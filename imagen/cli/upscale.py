@@ -1,0 +1,83 @@
+"""imagen upscale: enlarge a picture, by interpolation or by an engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.asking import SAMPLING, asking, request
+from imagen.cli.making import enlarge, make
+from imagen.cli.options import run_options, usage
+from imagen.cli.words import prompt_text
+
+if TYPE_CHECKING:
+    from imagen.cli.options import Run
+    from imagen.request import Request
+
+_SAMPLING = tuple(flag for flag in SAMPLING if flag not in ("size", "count"))
+_HYBRID_STRENGTH = 0.3
+"""Far enough to add detail, near enough to keep what there is to see."""
+
+
+@click.command()
+@click.argument("file")
+@click.option("--factor", type=float, default=2, show_default=True, help="Times each side.")
+@click.option(
+    "--method",
+    metavar="NAME",
+    help="lanczos (as a rule), bicubic, bilinear, nearest, area, or an upscaler's file.",
+)
+@click.option("--prompt", help="Draw it over once it is large: what there is to see.")
+@asking("strength", *_SAMPLING, "set")
+@run_options
+def upscale(
+    file: str,
+    factor: float,
+    method: str | None,
+    prompt: str | None,
+    asked: dict[str, Any],
+    run: Run,
+) -> None:
+    """Enlarge a picture.
+
+    Three ways: by interpolation, which needs no engine; by an upscaler's model, with --backend or
+    its file as --method; or, with --prompt or --strength, by interpolation and then drawing it over
+    lightly.
+    """
+    wanted = enlarging(file, factor, method, prompt, asked)
+    if needs_engine(wanted, asked, run.backend):
+        make(wanted, run)
+    else:
+        enlarge(wanted, run)
+
+
+def enlarging(
+    file: str, factor: float, method: str | None, prompt: str | None, asked: dict[str, Any]
+) -> Request:
+    """The request for an enlargement; with a prompt or a strength, for one then drawn over."""
+    how = {"factor": factor} | ({} if method is None else {"method": method})
+    own: dict[str, Any] = {"image": file, "upscale": how}
+    if prompt is not None:
+        own |= {"prompt": prompt_text(prompt), "strength": _HYBRID_STRENGTH}
+    return request(own | asked)
+
+
+def needs_engine(wanted: Request, asked: dict[str, Any], backend: str | None) -> bool:
+    """Whether this is more than arithmetic; raises UsageError where the flags disagree."""
+    from imagen.request import INTERPOLATIONS
+
+    assert wanted.upscale is not None
+    method = wanted.upscale.method
+    if wanted.task != "upscale":
+        return True
+    if backend is not None and method in INTERPOLATIONS:
+        raise usage(
+            f"{method} needs no --backend: leave it out, or give --prompt or another --method."
+        )
+    if backend is not None or method not in (None, *INTERPOLATIONS):
+        return True
+    if asked:
+        named = ", ".join(asked)
+        raise usage(f"Interpolation draws nothing and takes no {named}: give --prompt too.")
+    return False

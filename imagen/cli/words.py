@@ -1,0 +1,130 @@
+"""What is typed on the command line, as values: scalars, texts, control pictures, LoRAs."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from imagen.errors import RequestError
+
+TEXTS = frozenset(
+    (
+        "prompt",
+        "negative",
+        "prompt_2",
+        "negative_2",
+        "sampler",
+        "scheduler",
+        "style",
+        "image",
+        "mask",
+        "preprocess",
+    )
+)
+"""Parameters whose values are text, even where they look like numbers."""
+
+_NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+))"
+# A kind has two letters at least, so that the C of C:\fox.png is none.
+_CONTROL = re.compile(rf"([^:/\\]{{2,}}):(.+?)(?::{_NUMBER})?(?::{_NUMBER}-{_NUMBER})?", re.DOTALL)
+_LORA = re.compile(rf"([^:].*?)(?::{_NUMBER})?", re.DOTALL)
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """`steps=8` as ("steps", 8): the value is read as YAML reads a scalar.
+
+    Raises RequestError for what is no assignment.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise RequestError(f"{text!r} is not an assignment. Write it as name=value.")
+    return name.strip(), value if name.strip() in TEXTS else _plain(name, scalar(value))
+
+
+def _plain(name: str, value: Any) -> Any:
+    try:
+        json.dumps(value)
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"--set {name}: this value holds itself, or what is no JSON.") from error
+    return value
+
+
+def scalar(text: str) -> Any:
+    """8 for `8`, 0.5 for `0.5`, True for `true`, and the text `8` for `"8"`; else as it stands."""
+    from yaml import YAMLError, safe_load
+
+    try:
+        value = safe_load(text)
+    except (YAMLError, ValueError):  # a 13th month, a number of 5000 digits
+        return text
+    quoted = isinstance(value, str) and text.strip()[:1] in ("'", '"')
+    return value if quoted or isinstance(value, int | float | list | dict) else text
+
+
+def control(text: str) -> dict[str, Any]:
+    """`canny:edges.png:0.8:0-0.5` as a control picture's kind, image, strength, start and end.
+
+    Strength, and start and end, may be left out. Raises RequestError for what is none.
+    """
+    found = _CONTROL.fullmatch(text)
+    if found is None:
+        raise RequestError(
+            f"--control {text!r} is no control picture. Write it as kind:file, kind:file:strength "
+            "or kind:file:strength:start-end, such as canny:edges.png:0.8:0-0.5."
+        )
+    kind, image, strength, start, end = found.groups()
+    numbers = {"strength": strength, "start": start, "end": end}
+    given = {name: float(number) for name, number in numbers.items() if number is not None}
+    return {"kind": kind, "image": image, **given}
+
+
+def lora(text: str) -> dict[str, Any]:
+    """`ink:0.8` as a LoRA's name and strength; raises RequestError for what names none."""
+    found = _LORA.fullmatch(text)
+    if found is None:
+        raise RequestError(
+            f"--lora {text!r} names no LoRA. Write it as name or name:strength, such as ink:0.8."
+        )
+    name, strength = found.groups()
+    return {"name": name} | ({} if strength is None else {"strength": float(strength)})
+
+
+def prompt_text(argument: str) -> str:
+    """The prompt: as it stands, of standard input for `-`, of a file for `@file`.
+
+    Raises RequestError for a file that can't be read as UTF-8.
+    """
+    if argument == "-":
+        return _whole(standard_input(), "standard input")
+    if not argument.startswith("@"):
+        return argument
+    path = Path(argument[1:])
+    try:
+        return _whole(path.read_bytes(), str(path))
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"The prompt's file {path} can't be read: {getattr(error, 'strerror', error)}.",
+            remedy="To begin a prompt with @, give it on standard input: imagen generate -",
+        ) from error
+
+
+def standard_input() -> bytes:
+    """All of it; nothing where there is none."""
+    return sys.stdin.buffer.read() if sys.stdin is not None else b""
+
+
+def _whole(data: bytes, where: str) -> str:
+    """All of the text but the end of its last line; an empty one is a mistake somewhere."""
+    text = _decoded(data, where)
+    if not text.strip():
+        raise RequestError(f"The prompt in {where} is empty.")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _decoded(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"The prompt in {where} is not UTF-8 text: {error.reason}.") from error

@@ -1,0 +1,107 @@
+"""The flags of a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from imagen.cli.asking import EVERYTHING, asking, request
+from imagen.errors import RequestError
+from imagen.request import Control, Lora, Request
+
+
+def asked(*flags: str) -> dict[str, Any]:
+    """What a command with all flags gets."""
+    got: list[dict[str, Any]] = []
+
+    @click.command()
+    @asking(*EVERYTHING)
+    def command(asked: dict[str, Any]) -> None:
+        got.append(asked)
+
+    CliRunner().invoke(command, flags, catch_exceptions=False, standalone_mode=False)
+    return got[0]
+
+
+def test_what_is_not_given_is_not_asked() -> None:
+    assert asked() == {}
+
+
+def test_zero_is_a_value() -> None:
+    assert asked("--seed", "0", "--strength", "0") == {"seed": 0, "strength": 0.0}
+
+
+def test_a_size_is_a_width_and_a_height() -> None:
+    assert asked("--size", "64x48") == {"width": 64, "height": 48}
+
+
+def test_every_flag_is_a_field_of_a_request() -> None:
+    flags = (
+        "--size 64x48 --seed 1 --steps 2 --cfg 3 --guidance 4 --sampler euler --scheduler karras "
+        "--negative rain --prompt-2 b --negative-2 c --style ink --count 5 --lora ink:0.5 "
+        "--lora snow --image a.png --strength 0.6 --mask m.png --feather 7 --reference r.png "
+        "--reference s.png --control canny:e.png:0.5:0.1-0.9 --control pose:p.png "
+        "--variation-seed 8 --variation-strength 0.9 --set sparkle=2"
+    )
+    assert request(asked(*flags.split())) == Request(
+        width=64,
+        height=48,
+        seed=1,
+        steps=2,
+        cfg=3,
+        guidance=4,
+        sampler="euler",
+        scheduler="karras",
+        negative="rain",
+        prompt_2="b",
+        negative_2="c",
+        style="ink",
+        count=5,
+        loras=(Lora(name="ink", strength=0.5), Lora(name="snow")),
+        image="a.png",
+        strength=0.6,
+        mask="m.png",
+        feather=7,
+        references=("r.png", "s.png"),
+        controls=(
+            Control(kind="canny", image="e.png", strength=0.5, start=0.1, end=0.9),
+            Control(kind="pose", image="p.png"),
+        ),
+        variation_seed=8,
+        variation_strength=0.9,
+        extra={"sparkle": 2},
+    )
+
+
+def test_preprocess_is_said_of_each_control_picture() -> None:
+    given = asked("--control", "canny:a.png", "--control", "pose:b.png", "--preprocess")
+    assert [one["preprocess"] for one in given["controls"]] == [True, True]
+
+
+def test_preprocess_alone_says_nothing() -> None:
+    with pytest.raises(click.UsageError, match="--preprocess needs a --control"):
+        asked("--preprocess")
+
+
+def test_an_assignment_goes_over_a_flag() -> None:
+    assert asked("--steps", "4", "--set", "steps=8") == {"steps": 8}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--strength", "2"],
+        ["--feather", "-1"],
+        ["--lora", "ink:99"],
+        ["--control", "canny:x.png:0.5:0.2-3"],
+        ["--variation-strength", "1.5"],
+    ],
+    ids=lambda flags: flags[0],
+)
+def test_a_value_out_of_range_is_refused_by_its_name(flags: list[str]) -> None:
+    name = flags[0].strip("-").replace("-", "_")
+    with pytest.raises(RequestError, match=rf"^{name}.*input should be"):
+        request(asked(*flags))

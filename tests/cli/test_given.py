@@ -1,0 +1,139 @@
+"""--from-json: a request, or the sidecar of a picture."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from imagen.cli import run
+from imagen.cli.given import given
+from imagen.errors import RequestError
+from imagen.request import Request
+
+_SMALL = ("--size", "32x32", "--quiet")
+
+
+def _written(values: Any, name: str = "request.json") -> str:
+    Path(name).write_text(json.dumps(values), encoding="utf-8")
+    return name
+
+
+def _request(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """What `generate` used."""
+    capsys.readouterr()
+    assert run(["generate", *arguments, "--json", "--quiet"]) == 0
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    used: dict[str, Any] = printed["runs"][0]["request"]
+    return used | {"backend": printed["backend"]}
+
+
+def test_a_request_is_taken_as_it_stands() -> None:
+    values = {"prompt": "a fox", "steps": 3, "loras": [{"name": "ink", "strength": 0.5}]}
+    assert given(_written(values)).request == Request.of(values)
+    assert given(_written(values)).backend is None
+
+
+def test_a_request_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = io.BytesIO(b'\xef\xbb\xbf{"prompt": "a fox"}')
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data))
+    assert given("-").request == Request(prompt="a fox")
+
+
+def test_the_prompt_and_the_flags_go_over_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    name = _written({"prompt": "a fox", "steps": 3, "seed": 5, "width": 64, "height": 64})
+    used = _request(capsys, "a cat", "--from-json", name, "--steps", "4")
+    assert (used["prompt"], used["steps"], used["seed"], used["width"]) == ("a cat", 4, 5, 64)
+
+
+def test_a_sidecar_makes_the_same_picture_again(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("backends: {studio: {type: mock, look: other}}")
+    assert run(["generate", "a fox", "-b", "studio", *_SMALL, "-o", "fox.png"]) == 0
+    used = _request(capsys, "--from-json", "fox.png.json", "-o", "again.png")
+    assert used["backend"] == "studio"
+    with Image.open("again.png") as again, Image.open("fox.png") as first:
+        assert again.tobytes() == first.tobytes()
+
+
+def test_another_backend_gets_what_was_asked_and_the_seed() -> None:
+    Path("imagen.yaml").write_text("backends: {studio: {type: mock}}")
+    assert run(["generate", "a fox", "-b", "studio", *_SMALL, "-o", "fox.png"]) == 0
+    sidecar = json.loads(Path("fox.png.json").read_text(encoding="utf-8"))
+    sidecar["resolved"] |= {"steps": 77, "seed": 12}
+    found = given(_written(sidecar), ["mock"])
+    assert found.request == Request(prompt="a fox", width=32, height=32, seed=12)
+
+
+def test_the_record_of_a_comparison_is_a_request_too() -> None:
+    assert run(["compare", "a fox", "-m", "mock", *_SMALL, "--seed", "4", "-o", "c"]) == 0
+    found = given("c/compare.json")
+    assert found.request == Request(prompt="a fox", width=32, height=32, seed=4)
+    assert found.backend is None
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"promt": "a fox"}, "request.json: promt: unknown key. Did you mean 'prompt'?"),
+        ({"steps": 0}, "request.json: steps: "),
+        ({"loras": [{"nme": "x"}]}, "request.json: loras[0].nme: unknown key."),
+        ([1, 2], "request.json holds no request: it must be one JSON object."),
+        ({"imagen": 1, "request": {"promt": "x"}}, "request.json: promt: unknown key."),
+        ({"imagen": 1, "request": 5, "resolved": {"seed": -1}}, "request.json: seed: "),
+    ],
+    ids=["a slip", "a range", "inside", "a list", "a sidecar's slip", "a sidecar's range"],
+)
+def test_what_is_wrong_in_the_file_is_said(values: Any, said: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        given(_written(values))
+    assert said in caught.value.message
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(RequestError, match=r"--from-json: gone.json can't be read: No such file"):
+        given("gone.json")
+
+
+def test_a_file_cut_short_is_no_json() -> None:
+    Path("cut.json").write_text('{"prompt": "a')
+    with pytest.raises(RequestError, match=r"cut.json is no JSON: .*line 1"):
+        given("cut.json")
+
+
+def test_a_picture_is_not_its_sidecar() -> None:
+    assert run(["generate", "a fox", *_SMALL, "-o", "fox.png"]) == 0
+    with pytest.raises(RequestError, match=r"fox.png is no JSON") as caught:
+        given("fox.png")
+    assert caught.value.remedy == "Do you mean its sidecar, fox.png.json?"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-", "--from-json", "-"], "Only one of PROMPT and --from-json can be standard input."),
+        (["--from-json", "empty.json"], "Missing argument 'PROMPT'"),
+        (["--from-json", "unknown.json"], "There is no backend called 'gone'."),
+    ],
+    ids=["twice standard input", "nothing to show", "a backend of another machine"],
+)
+def test_a_command_line_that_says_too_little_is_refused(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _written({}, "empty.json")
+    _written({"imagen": 1, "backend": "gone", "resolved": {"prompt": "x"}}, "unknown.json")
+    assert run(["generate", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_comparison_takes_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "a fox", *_SMALL, "--seed", "9", "-o", "fox.png"]) == 0
+    capsys.readouterr()
+    arguments = ["compare", "--from-json", "fox.png.json", "-m", "mock", "-q", "-o", "c", "--json"]
+    assert run(arguments) == 0
+    asked = json.loads(capsys.readouterr().out)["request"]
+    assert (asked["prompt"], asked["seed"], asked["width"]) == ("a fox", 9, 32)
