@@ -23,7 +23,8 @@ _MAY: dict[str, set[str]] = {
     "resolve": _WORDS | {"config"},
     "tickets": _WORDS,
     "preparing": _WORDS | {"config", "backends", "inputs", "outputs", "resolve"},
-    "spine": _WORDS | {"config", "outputs", "tickets", "inputs", "interpolation", "preparing"},
+    "spine": _WORDS
+    | {"config", "backends", "outputs", "tickets", "inputs", "interpolation", "preparing"},
     "comparison": _WORDS | {"config", "backends", "outputs", "resolve", "tickets", "spine"},
     "testing": _WORDS | {"config", "backends", "graphs", "painting", "outputs", "spine"},
     "cli": _WORDS

@@ -1,4 +1,4 @@
-"""The mock: an adapter that paints, for trying things out, for tests, and for failing on demand."""
+"""One mock: settles a request, paints it step by step, or fails as it is told."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from imagen.backends.base import Adapter, BackendConfig, Health
-from imagen.capabilities import Capabilities, Parameter, settle
+from imagen.backends.mock import abilities
+from imagen.capabilities import settle
 from imagen.errors import (
     BackendError,
     Failed,
     Lost,
     RateLimited,
     Rejected,
+    RequestError,
     TimedOut,
     Unauthorized,
     Unavailable,
 )
 from imagen.result import Facts, Output, Progress, Result
+from imagen.text import did_you_mean
 from imagen.ticket import Ticket, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imagen.backends.base import Model
+    from imagen.capabilities import Capabilities
     from imagen.request import Request, Task
     from imagen.result import OnProgress
 
@@ -40,23 +44,6 @@ _FAILURES: dict[str, tuple[type[BackendError], str]] = {
     "timed_out": (TimedOut, "was told to take too long"),
 }
 _BEFORE_WORK = ("unavailable", "rate_limited", "unauthorized", "rejected")
-
-_SIDE = Parameter(type="int", default=512, min=16, max=4096, description="Pixels.")
-_CAPABILITIES = Capabilities(
-    tasks=("text-to-image",),
-    parameters={
-        "prompt": Parameter(type="string", default="", description="Chooses the colours."),
-        "negative": Parameter(type="string", default="", description="Turns them; wanes the sun."),
-        "width": _SIDE,
-        "height": _SIDE,
-        "seed": Parameter(type="int", min=0, max=2**64 - 1, description="The course of the land."),
-        "steps": Parameter(type="int", default=8, min=1, max=200, description="Ridges, up to 12."),
-        "count": Parameter(type="int", default=1, min=1, max=64, description="How many."),
-    },
-    without=dict.fromkeys(("cfg", "guidance", "loras"), "the mock paints without a model")
-    | dict.fromkeys(("sampler", "scheduler", "strength"), "the mock paints without sampling"),
-)
-
 
 Failure = Literal[
     "unavailable", "rate_limited", "unauthorized", "rejected", "failed", "lost", "timed_out"
@@ -81,8 +68,8 @@ class Mock:
     def engine(self) -> str:
         return "mock"
 
-    def capabilities(self, task: Task = "text-to-image") -> Capabilities:  # noqa: ARG002
-        return _CAPABILITIES
+    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+        return abilities.capabilities(task)
 
     def check(self) -> Health:
         if self._config.fail in _BEFORE_WORK:
@@ -91,7 +78,8 @@ class Mock:
         return Health(ok=True)
 
     def prepare(self, request: Request) -> Ticket:
-        values, receipt = settle(request, self.capabilities())
+        values, receipt = settle(request, self.capabilities(request.task))
+        _refuse_unknown_models(request)
         return Ticket(
             id=new_id(),
             backend=self._config.name,
@@ -111,8 +99,8 @@ class Mock:
         return Result(outputs=outputs, facts=_facts(ticket.request, time.monotonic() - started))
 
     def models(self) -> tuple[Model, ...]:
-        """It needs none."""
-        return ()
+        """A few names, so that there is something to list."""
+        return abilities.MODELS
 
     def free(self) -> None:
         """Holds no memory."""
@@ -154,22 +142,29 @@ class _PNG(BytesIO):
     name = "picture.png"
 
 
-def _picture(ticket: Ticket, index: int) -> Output:
-    from imagen.painting import paint
+def _refuse_unknown_models(request: Request) -> None:
+    """As an engine does that has no such file."""
+    named = request.upscale.method if request.upscale else None
+    _refuse_unknown("upscaler", named, tuple(abilities.UPSCALERS))
+    named = request.restore.model if request.restore else None
+    _refuse_unknown("restorer", named, abilities.RESTORERS)
 
-    request = ticket.request
-    seed = ((request.seed or 0) + index) % 2**64
-    picture = paint(
-        prompt=request.prompt,
-        negative=request.negative or "",
-        seed=seed,
-        width=request.width or 512,
-        height=request.height or 512,
-        steps=request.steps or 1,
-        variant=str(ticket.payload.get("look", "")),
-    )
+
+def _refuse_unknown(what: str, name: str | None, known: tuple[str, ...]) -> None:
+    if name is not None and name not in known:
+        raise RequestError(
+            f"The mock has no {what} {name!r}.{did_you_mean(name, known)}",
+            remedy=f"It has: {', '.join(known)}.",
+        )
+
+
+def _picture(ticket: Ticket, index: int) -> Output:
+    from imagen.backends.mock import tasks  # Pillow, which only painting needs
+
+    picture = tasks.picture(ticket.request, str(ticket.payload.get("look", "")), index)
     data = _PNG()
     picture.save(data, compress_level=3)
+    seed = None if ticket.request.seed is None else tasks.seed_of(ticket.request, index)
     return Output(data=data.getvalue(), media_type="image/png", seed=seed, index=index)
 
 

@@ -1,0 +1,99 @@
+"""The pictures of the mock: a landscape, and all that is done with the pictures it is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageOps
+
+from imagen.backends.mock import retouching
+from imagen.backends.mock.abilities import UPSCALERS
+from imagen.painting import paint
+from imagen.pictures import read_picture
+from imagen.request import Upscale
+
+if TYPE_CHECKING:
+    from imagen.request import Request
+
+
+def picture(request: Request, look: str, index: int) -> Image.Image:
+    """The picture of this number, the same for the same request; RGB."""
+    if request.image is not None:
+        image = _read(request.image, "image")
+        if request.preprocess is not None:
+            return retouching.preprocessed(image, request.preprocess)
+        if request.restore is not None:
+            return retouching.restored(image, request.restore.fidelity)
+        if request.task == "upscale":
+            return _upscaled(image, request.upscale or Upscale())
+    return _finished(_begun(request, look, index), request)
+
+
+def seed_of(request: Request, index: int) -> int:
+    """The seed of the picture of this number; after the greatest comes 0."""
+    return ((request.seed or 0) + index) % 2**64
+
+
+def _begun(request: Request, look: str, index: int) -> Image.Image:
+    """The painting, within or over the pictures that were given."""
+    painted = _painted(request, look, index)
+    for reference in request.references:
+        painted = Image.blend(painted, _fitted(reference, "references", painted.size), 0.5)
+    if request.image is None:
+        return painted
+    image = _fitted(request.image, "image", painted.size)
+    strength = 0.5 if request.references or request.strength is None else request.strength
+    mixed = Image.blend(image, painted, strength)
+    if request.mask is None:
+        return mixed
+    mask = read_picture(request.mask, "mask").opened().convert("L").resize(painted.size)
+    return Image.composite(mixed, image, mask)
+
+
+def _painted(request: Request, look: str, index: int) -> Image.Image:
+    """The landscape of the seed, with as much of the second seed's as is asked."""
+    first = _landscape(request, look, seed_of(request, index))
+    if not request.variation_strength:
+        return first
+    second = _landscape(request, look, ((request.variation_seed or 0) + index) % 2**64)
+    return Image.blend(first, second, request.variation_strength)
+
+
+def _landscape(request: Request, look: str, seed: int) -> Image.Image:
+    return paint(
+        prompt=request.prompt,
+        negative=request.negative or "",
+        seed=seed,
+        width=request.width or 512,
+        height=request.height or 512,
+        steps=request.steps or 1,
+        variant=look,
+    )
+
+
+def _finished(begun: Image.Image, request: Request) -> Image.Image:
+    """With the control pictures' lines over it, and the tints of the LoRAs."""
+    for lora in request.loras:
+        begun = retouching.tinted(begun, lora.name, lora.strength)
+    for control in request.controls:
+        lines = _fitted(control.image, "controls", begun.size).convert("L")
+        share = min(1.0, control.strength * max(0.0, control.end - control.start))
+        begun = retouching.drawn_over(begun, lines, share)
+    return begun
+
+
+def _upscaled(image: Image.Image, upscale: Upscale) -> Image.Image:
+    """Enlarged as often as the upscaler does it, then brought to the factor asked for."""
+    times = UPSCALERS.get(upscale.method or "", 2)
+    larger = image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC)
+    wanted = round(image.width * upscale.factor), round(image.height * upscale.factor)
+    return larger.resize(wanted, Image.Resampling.LANCZOS)
+
+
+def _fitted(path: str, what: str, size: tuple[int, int]) -> Image.Image:
+    image = _read(path, what)
+    return image if image.size == size else ImageOps.fit(image, size)
+
+
+def _read(path: str, what: str) -> Image.Image:
+    return read_picture(path, what).opened().convert("RGB")
