@@ -130,6 +130,8 @@ def _told_of_staging(
         for name, fate in staged.receipt.items()
         if name not in receipt or receipt[name].outcome not in ("clamped", "mapped")
     }
+    if not asked.prompt and "prompt" in receipt and receipt["prompt"].outcome == "dropped":
+        del receipt["prompt"]  # nobody asked for one
     changes: dict[str, Any] = {
         "receipt": receipt | settled | idle,
         "inputs": staged.inputs,

@@ -111,8 +111,16 @@ def ready(
     if tuple(controls) == request.controls:
         return plan, made
     steered = request.model_copy(update={"controls": tuple(controls)})
-    tickets = prepare(engine, steered, settings)
-    return [t.model_copy(update={"inputs": plan[0].inputs}) for t in tickets], made
+    prepared = prepare(engine, steered, settings)
+    return [_in_the_words_of(plan[0], ticket) for ticket in prepared], made
+
+
+def _in_the_words_of(plan: Ticket, ticket: Ticket) -> Ticket:
+    """The ticket telling of the user's own pictures, as the plan does."""
+    asked = plan.receipt["controls"].asked
+    controls = ticket.receipt["controls"].model_copy(update={"asked": asked})
+    receipt = ticket.receipt | {"controls": controls}
+    return ticket.model_copy(update={"inputs": plan.inputs, "receipt": receipt})
 
 
 def _preprocess(

@@ -21,6 +21,9 @@ _LABELS = {
     "size": "Size",
     "model": "Model",
     "strength": "Denoising strength",
+    "feather": "Mask blur",
+    "variation_seed": "Variation seed",
+    "variation_strength": "Variation seed strength",
     "backend": "Backend",
     "version": "Version",
 }
@@ -33,6 +36,9 @@ _FIELDS: Mapping[str, tuple[str, type[int] | type[float] | type[str]]] = {
     "Guidance": ("guidance", float),
     "Seed": ("seed", int),
     "Denoising strength": ("strength", float),
+    "Mask blur": ("feather", int),
+    "Variation seed": ("variation_seed", int),
+    "Variation seed strength": ("variation_strength", float),
 }
 _PAIR = r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'
 _SIZE = r"([0-9]{1,6})x([0-9]{1,6})"

@@ -42,6 +42,8 @@ class Record:
     facts: Values = field(default_factory=dict)
     graph: Values = field(default_factory=dict)
     """What the engine was sent: for ComfyUI the bound graph."""
+    inputs: tuple[Values, ...] = ()
+    """The pictures it was made of: to each its parameter, name, sha256, width and height."""
     file: Values = field(default_factory=dict)
     """Of the picture: its seed and index, and from a sidecar its sha256, media type and time."""
 
@@ -130,6 +132,8 @@ def _record(source: Source, entry: Mapping[str, Any], path: Path) -> Record:
     parts: dict[str, Any] = {name: _mapping(entry.get(name)) for name in _PARTS}
     if source == "imagen":
         parts["facts"] = {name: entry[name] for name in ("model", "models") if entry.get(name)}
+    inputs = entry.get("inputs")
+    parts["inputs"] = tuple(map(_mapping, inputs)) if isinstance(inputs, list) else ()
     file = {name: entry[name] for name in _OF_FILE if name in entry}
     return Record(source=source, backend=str(entry.get("backend", "")), file=file, **parts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from hashlib import sha256
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from imagen.result import Output, Result
     from imagen.ticket import Ticket
 
+_USED = (
+    *("steps", "sampler", "scheduler", "cfg", "guidance", "strength"),
+    *("variation_seed", "variation_strength"),
+)
 FORMAT = 1
 """Of the sidecar and of the entry in the picture; stands in both as `imagen`."""
 
@@ -38,8 +42,10 @@ def embedded(output: Output, result: Result, ticket: Ticket, asked: Request) -> 
         "seed": seed_of(output, result, ticket),
         "index": output.index,
     }
+    if ticket.inputs:
+        entry["inputs"] = [asdict(known) for known in ticket.inputs]
     return json.dumps(
-        _plain(entry, _names(asked, ticket.request)), ensure_ascii=False, separators=(",", ":")
+        _plain(entry, _names(ticket, asked)), ensure_ascii=False, separators=(",", ":")
     )
 
 
@@ -50,10 +56,12 @@ def parameters_text(
     facts, request = result.facts, ticket.request
     used = {
         name: getattr(request, name) if getattr(facts, name, None) is None else getattr(facts, name)
-        for name in ("steps", "sampler", "scheduler", "cfg", "guidance", "strength")
+        for name in _USED
     }
     named = facts.model or next(iter(facts.models), "")
+    feather = ticket.receipt.get("feather")
     values = used | {
+        "feather": feather.asked if feather and feather.outcome == "applied" else None,
         "seed": seed_of(output, result, ticket),
         "size": f"{size[0]}x{size[1]}" if size[0] else None,
         "model": PureWindowsPath(named).stem or None,
@@ -76,13 +84,14 @@ def sidecar(
         "backend": ticket.backend,
         "ticket": ticket.id,
         "request": _said(asked),
+        "inputs": [asdict(known) for known in ticket.inputs],
         "resolved": _said(ticket.request),
         "receipt": {name: fate.model_dump() for name, fate in ticket.receipt.items()},
         "graph": ticket.payload,
         "facts": facts,
         "warnings": result.warnings,
     }
-    text = json.dumps(_plain(whole, _names(asked, ticket.request)), ensure_ascii=False, indent=2)
+    text = json.dumps(_plain(whole, _names(ticket, asked)), ensure_ascii=False, indent=2)
     # A lone surrogate has no UTF-8; as `\ud83d` it is valid JSON and comes back as it was.
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
@@ -113,15 +122,21 @@ def _outcome(fate: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in fate.items() if k != "asked" and v not in (None, "")}
 
 
-def _names(*requests: Request) -> dict[str, str]:
+def _names(ticket: Ticket, asked: Request) -> dict[str, str]:
     """For each file that was given, the name alone: where it lies is nobody's business."""
-    return {path: _bare_name(path) for request in requests for path in _paths(request)}
+    own = {known.parameter for known in ticket.inputs}
+    requests = asked, ticket.request
+    return {path: _bare_name(path) for request in requests for path in _paths(request, own)}
 
 
-def _paths(request: Request) -> Iterator[str]:
+def _paths(request: Request, own: set[str]) -> Iterator[str]:
+    """Every file that the request names; `own` are the backend's parameters that are pictures."""
     yield from (path for path in (request.image, request.mask) if path)
+    yield from request.references
     yield from (control.image for control in request.controls)
-    yield from (v for v in request.extra.values() if isinstance(v, str) and _is_absolute(v))
+    for name, value in request.extra.items():
+        if isinstance(value, str) and (name in own or _is_absolute(value)):
+            yield value
 
 
 def _is_absolute(text: str) -> bool:
