@@ -24,7 +24,7 @@ from imagen.errors import (
 from imagen.request import Request, read_size
 from imagen.resolve import draw_seed
 from imagen.result import OnProgress, ignore
-from imagen.spine import make, open_named, prepare
+from imagen.spine import make, open_named, prepare, ready
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from imagen.ticket import Ticket
 
     Watch = Callable[[str], AbstractContextManager[OnProgress]]
+
+
+_NOT_ONE_VALUE = ("extra", "loras", "controls", "references", "upscale", "outpaint", "restore")
 
 
 def draw_small_seed() -> int:
@@ -116,6 +119,8 @@ class _Loop:
         self._strict = strict
         self._watch = watch
         self._at_work: Backend | None = None
+        self._control_pictures: dict[str, dict[tuple[str, str], str]] = {}
+        """Those made so far, for each model: by kind and file, where they lie."""
 
     def run(self, models: Sequence[str], values: Sequence[Any]) -> None:
         with ExitStack() as engines:
@@ -155,7 +160,9 @@ class _Loop:
         failure: Failure | None = None
         try:
             with self._watch(self._label(cell.model, cell.value)) as on_progress:
-                for ticket in runs:
+                known = self._control_pictures.setdefault(cell.model, {})
+                submittable, _ = ready(engine, runs, asked, settings, on_progress, known)
+                for ticket in submittable:
                     made.append(_made_once(engine, ticket, asked, settings, on_progress))
         except Cancelled:
             raise
@@ -235,7 +242,7 @@ def _refuse_unknown_axis(vary: Axis | None, models: Iterable[str], settings: Set
     """A slip of the pen would give the same picture for each value."""
     if vary is None:
         return
-    if vary.name in ("extra", "loras", "controls", "upscale"):
+    if vary.name in _NOT_ONE_VALUE:
         raise RequestError(f"{vary.name} can't be varied: it is not one value.")
     if vary.name == "size" or vary.name in Request.model_fields:
         return
