@@ -22,6 +22,8 @@ from imagen.request import INTERPOLATIONS, Request
 from imagen.result import ignore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from imagen.backends import Backend
     from imagen.config import OutputSettings, Settings
     from imagen.outputs import Saved
@@ -87,12 +89,12 @@ def _name_what_was_made(error: ImagenError, made: list[Made]) -> None:
 
 def ready(
     engine: Backend,
-    plan: list[Ticket],
+    plan: Sequence[Ticket],
     request: Request,
     settings: Settings,
     on_progress: OnProgress,
     known: dict[tuple[str, str], str] | None = None,
-) -> tuple[list[Ticket], list[Made]]:
+) -> tuple[Sequence[Ticket], list[Made]]:
     """The tickets of a plan, and the control pictures that had to be made for them first.
 
     `known` holds, by kind and file, the control pictures that are there; new ones are put into it.

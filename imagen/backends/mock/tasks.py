@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from imagen.backends.mock import retouching
 from imagen.backends.mock.abilities import UPSCALERS
 from imagen.painting import paint
 from imagen.pictures import read_picture
@@ -18,20 +17,25 @@ if TYPE_CHECKING:
 
 def picture(request: Request, look: str, index: int) -> Image.Image:
     """The picture of this number, the same for the same request; RGB."""
-    if request.image is not None:
-        image = _read(request.image, "image")
-        if request.preprocess is not None:
-            return retouching.preprocessed(image, request.preprocess)
-        if request.restore is not None:
-            return retouching.restored(image, request.restore.fidelity)
-        if request.task == "upscale":
-            return _upscaled(image, request.upscale or Upscale())
-    return _finished(_begun(request, look, index), request)
+    if request.image is not None and request.task in ("preprocess", "restore", "upscale"):
+        return _remade(_read(request.image, "image"), request)
+    begun = _begun(request, look, index)
+    return _finished(begun, request) if request.loras or request.controls else begun
 
 
 def seed_of(request: Request, index: int) -> int:
     """The seed of the picture of this number; after the greatest comes 0."""
     return ((request.seed or 0) + index) % 2**64
+
+
+def _remade(image: Image.Image, request: Request) -> Image.Image:
+    from imagen.backends.mock import retouching  # more of Pillow than a landscape needs
+
+    if request.preprocess is not None:
+        return retouching.preprocessed(image, request.preprocess)
+    if request.restore is not None:
+        return retouching.restored(image, request.restore.fidelity)
+    return _upscaled(image, request.upscale or Upscale())
 
 
 def _begun(request: Request, look: str, index: int) -> Image.Image:
@@ -73,6 +77,8 @@ def _landscape(request: Request, look: str, seed: int) -> Image.Image:
 
 def _finished(begun: Image.Image, request: Request) -> Image.Image:
     """With the control pictures' lines over it, and the tints of the LoRAs."""
+    from imagen.backends.mock import retouching
+
     for lora in request.loras:
         begun = retouching.tinted(begun, lora.name, lora.strength)
     for control in request.controls:
@@ -91,6 +97,8 @@ def _upscaled(image: Image.Image, upscale: Upscale) -> Image.Image:
 
 
 def _fitted(path: str, what: str, size: tuple[int, int]) -> Image.Image:
+    from PIL import ImageOps
+
     image = _read(path, what)
     return image if image.size == size else ImageOps.fit(image, size)
 
