@@ -40,6 +40,8 @@ ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _WIDTH = 80
 _SHOWN = ("steps", "cfg", "guidance", "sampler", "scheduler")
+_FROM_TEXT = "text-to-image"
+_TASKS = ("image-to-image", "inpaint", "outpaint", "edit", "variation")
 
 
 def pages() -> list[Path]:
@@ -84,7 +86,12 @@ def _commands() -> str:
 
 def _defaults() -> str:
     head = ("workflow", "size", *_SHOWN, "ComfyUI", "licence")
-    return _table(head, [_defaults_row(workflow) for workflow in listing()])
+    return _table(head, [_defaults_row(workflow) for workflow in _models_from_text()])
+
+
+def _models_from_text() -> list[Workflow]:
+    """The workflows that a backend names; the others go with them."""
+    return [workflow for workflow in listing() if workflow.manifest.task == _FROM_TEXT]
 
 
 def _defaults_row(workflow: Workflow) -> Iterator[str]:
@@ -96,17 +103,46 @@ def _defaults_row(workflow: Workflow) -> Iterator[str]:
     yield workflow.manifest.licence
 
 
+def _tasks() -> str:
+    head = ("workflow", "family", *_TASKS, "control")
+    return _table(head, [_tasks_row(w) for w in _models_from_text() if w.manifest.tasks])
+
+
+def _tasks_row(workflow: Workflow) -> Iterator[str]:
+    manifest = workflow.manifest
+    by_task = {str(task): name for task, name in manifest.tasks.items()}
+    yield from (f"`{workflow.name}`", manifest.family)
+    yield from (f"`{by_task[task]}`" if task in by_task else "" for task in _TASKS)
+    yield ", ".join(manifest.controls)
+
+
 def _models() -> str:
-    return "\n\n".join(_models_of(workflow) for workflow in listing())
+    first = _models_from_text()
+    known = {file.file for workflow in first for file in workflow.manifest.files}
+    more = [
+        workflow
+        for workflow in listing()
+        if workflow.manifest.task != _FROM_TEXT and _is_more(workflow.manifest, known)
+    ]
+    return "\n\n".join(_models_of(workflow) for workflow in (*first, *more))
+
+
+def _is_more(manifest: Manifest, known: set[str]) -> bool:
+    """Whether it needs what none of the models from text does."""
+    return bool(manifest.nodes) or any(file.file not in known for file in manifest.files)
 
 
 def _models_of(workflow: Workflow) -> str:
     manifest = workflow.manifest
-    files = [(f"[`{m.file}`]({m.source})", m.folder, m.size, m.licence) for m in manifest.models]
+    files = {
+        f.file: (f"[`{f.file}`]({f.source})", f.folder, f.size, f.licence) for f in manifest.files
+    }
     needs = f" Needs ComfyUI {manifest.comfyui} or later." if manifest.comfyui else ""
-    about = f"**{manifest.title}.** {manifest.description}{needs}"
-    table = _table(("file", "folder below `models/`", "size", "licence"), files)
-    return f"#### {workflow.name}\n\n{about}\n\n{table}"
+    packs = "".join(f" Needs the custom nodes [{p.name}]({p.source})." for p in manifest.nodes)
+    about = f"**{manifest.title}.** {manifest.description}{needs}{packs}"
+    head = ("file", "folder below `models/`", "size", "licence")
+    table = f"\n\n{_table(head, files.values())}" if files else ""
+    return f"#### {workflow.name}\n\n{about}{table}"
 
 
 def _config(kind: str) -> str:
@@ -193,6 +229,7 @@ _MAKERS: dict[str, Callable[..., str]] = {
     "parameter": _parameter,
     "request": _request,
     "settings": _settings,
+    "tasks": _tasks,
 }
 
 

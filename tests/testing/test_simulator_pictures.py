@@ -32,6 +32,13 @@ def shown(plain: Plain, graph: Any) -> list[Image.Image]:
     return [Image.open(io.BytesIO(plain.view(image).content)) for image in images]
 
 
+def red(plain: Plain) -> None:
+    """Put a red picture of 32x24 on the server, as `start.png`."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 24), (200, 0, 0)).save(buffer, "PNG")
+    plain.server.upload(buffer.getvalue(), "start.png")
+
+
 def test_a_flat_image_has_its_size_and_colour(plain: Plain) -> None:
     picture = shown(plain, flat(color=0xF38764))[0]
     assert (picture.size, picture.getpixel((0, 0))) == ((64, 48), (0xF3, 0x87, 0x64))
@@ -118,7 +125,10 @@ def _loaded(graph: dict[str, Any], loader: str) -> str:
 
 @pytest.mark.parametrize("name", [workflow.name for workflow in listing(())])
 def test_every_bundled_workflow_runs(plain: Plain, name: str) -> None:
-    graph = _filled(find(name, ()).sample(), {"prompt": "a fox", "seed": 7, "count": 1})
+    red(plain)
+    pictures = dict.fromkeys(("image", "mask", "reference"), "start.png")
+    numbers = {"seed": 7, "variation_seed": 8, "width": 64, "height": 48}
+    graph = _filled(find(name, ()).sample(), {"prompt": "a fox", **numbers, **pictures})
     assert plain.run(graph).entry["status"]["status_str"] == "success"
 
 
@@ -146,9 +156,7 @@ def test_pictures_can_be_small_or_large(look: Any, size: int) -> None:
 
 
 def test_an_uploaded_picture_is_worked_on(plain: Plain) -> None:
-    buffer = io.BytesIO()
-    Image.new("RGB", (32, 24), (200, 0, 0)).save(buffer, "PNG")
-    plain.server.upload(buffer.getvalue(), "start.png")
+    red(plain)
     graph = sampled()
     graph["10"] = node("LoadImage", image="start.png")
     graph["5"] = node("VAEEncode", pixels=["10", 0], vae=["4", 2])

@@ -46,9 +46,10 @@ def faults_on(
 
 
 def detect(url: str) -> dict[str, dict[str, Any]]:
-    """A block of the configuration for each bundled workflow that the server at `url` can run.
+    """A block of the configuration for each bundled model that the server at `url` can run.
 
-    Those whose licence lets anyone do anything come first: the first becomes the default.
+    The workflows of further tasks go with those from text. Models whose licence lets anyone do
+    anything come first: the first becomes the default.
     Raises Unavailable where no server answers there.
     """
     address = url or DEFAULT_URL
@@ -61,7 +62,8 @@ def detect(url: str) -> dict[str, dict[str, Any]]:
     return {
         workflow.name: {"type": "comfyui", "url": address, "workflow": workflow.name}
         for workflow in sorted(listing(), key=_is_restricted)
-        if not faults_on(workflow, object_info, stats.version, {})
+        if workflow.manifest.task == "text-to-image"
+        and not faults_on(workflow, object_info, stats.version, {})
     }
 
 
