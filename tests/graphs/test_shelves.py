@@ -75,7 +75,7 @@ def test_an_unknown_name_gets_the_nearest_one() -> None:
     assert caught.value.message == (
         "There is no workflow called 'flux1-schnel'. Did you mean 'flux1-schnell'?"
     )
-    assert "flux1-dev, flux1-schnell, flux2-klein" in caught.value.remedy
+    assert "flux1-dev, flux1-dev-img2img, flux1-fill" in caught.value.remedy
 
 
 def test_an_unknown_name_says_which_folder_is_not_there(tmp_path: Path) -> None:
