@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from pathlib import PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen import inputs
-from imagen.capabilities import Capabilities, Parameter, settle
+from imagen.capabilities import Capabilities, Fate, Parameter, settle
 from imagen.request import INTERPOLATIONS, Upscale
 from imagen.result import Facts, Output, Result
-from imagen.ticket import Input, Ticket, new_id
+from imagen.ticket import Ticket, new_id
 
 if TYPE_CHECKING:
-    from imagen.pictures import Picture
+    from imagen.capabilities import Receipt
     from imagen.request import Request
 
 BACKEND = "interpolation"
@@ -24,7 +23,6 @@ CAPABILITIES = Capabilities(
         "image": Parameter(type="image", description="What to enlarge."),
         "upscale": Parameter(description="How, and how many times."),
     },
-    without={"prompt": "interpolation adds nothing of its own"},
 )
 
 
@@ -33,13 +31,13 @@ def interpolated(request: Request) -> tuple[Ticket, Result]:
 
     Raises RequestError for a picture that can't be read, and a method that is no interpolation.
     """
-    from imagen.pictures import read_picture
-
     began = time.monotonic()
     upscale = request.upscale or Upscale()
     method = upscale.method or INTERPOLATIONS[0]
-    picture = read_picture(request.image or "", "image")
-    enlarged = inputs.enlarged(picture, upscale.factor, method)
+    values = {"upscale": upscale, "strength": None, "prompt": ""}
+    used, receipt = settle(request.with_values(values), CAPABILITIES)
+    del receipt["prompt"]
+    enlarged, source, warnings = inputs.enlarged_file(used["image"], upscale.factor, method)
     output = Output(data=enlarged.data, media_type=enlarged.media_type)
     facts = Facts(
         model=method,
@@ -48,25 +46,21 @@ def interpolated(request: Request) -> tuple[Ticket, Result]:
         latency_seconds=time.monotonic() - began,
         cost_usd=0.0,
     )
-    return _ticket(request, picture), Result(outputs=(output,), facts=facts)
-
-
-def _ticket(request: Request, picture: Picture) -> Ticket:
-    task: dict[str, Any] = {"prompt": "", "strength": None}
-    _, receipt = settle(request.with_values(task), CAPABILITIES)
-    dropped = {name: fate for name, fate in receipt.items() if name != "prompt"}
-    values = {"image": request.image, "upscale": request.upscale or Upscale()}
-    source = Input(
-        parameter="image",
-        name=PureWindowsPath(picture.name).name,
-        sha256=picture.sha256,
-        width=picture.width,
-        height=picture.height,
-    )
-    return Ticket(
+    ticket = Ticket(
         id=new_id(),
         backend=BACKEND,
-        request=request.exactly(values),
-        receipt=dropped,
+        request=request.exactly(used),
+        receipt=receipt | _in_vain(request),
         inputs=(source,),
+        warnings=warnings,
     )
+    return ticket, Result(outputs=(output,), facts=facts, warnings=warnings)
+
+
+def _in_vain(request: Request) -> Receipt:
+    """What would have made another task of it."""
+    return {
+        name: Fate(outcome="dropped", asked=asked, why="interpolation adds nothing of its own")
+        for name, asked in (("prompt", request.prompt), ("strength", request.strength))
+        if asked not in ("", None)
+    }

@@ -8,10 +8,16 @@ from imagen.inputs.requirements import is_hybrid, sound
 from imagen.inputs.staging import Staged, stage
 
 if TYPE_CHECKING:
-    from imagen.inputs.enlarging import enlarged
+    from imagen.inputs.enlarging import enlarged, enlarged_file
     from imagen.inputs.finding import found_again
+    from imagen.inputs.upright import read_upright
 else:
-    _HOMES = {"enlarged": "enlarging", "found_again": "finding"}
+    _HOMES = {
+        "enlarged": "enlarging",
+        "enlarged_file": "enlarging",
+        "found_again": "finding",
+        "read_upright": "upright",
+    }
 
     def __getattr__(name: str) -> object:
         """What needs Pillow, or is seldom needed, is loaded when it is asked for."""
@@ -22,4 +28,13 @@ else:
         return getattr(import_module(f"imagen.inputs.{_HOMES[name]}"), name)
 
 
-__all__ = ["Staged", "enlarged", "found_again", "is_hybrid", "sound", "stage"]
+__all__ = [
+    "Staged",
+    "enlarged",
+    "enlarged_file",
+    "found_again",
+    "is_hybrid",
+    "read_upright",
+    "sound",
+    "stage",
+]

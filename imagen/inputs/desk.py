@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
 from PIL import ImageOps
 from PIL.Image import Resampling
 
 from imagen.inputs.shelf import shelve
-from imagen.inputs.upright import as_png, flattened, read_upright
-from imagen.ticket import Input
+from imagen.inputs.upright import as_png, flattened, noted, read_upright
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 
     from imagen.capabilities import Receipt
     from imagen.inputs.upright import Upright
+    from imagen.ticket import Input
 
 
 class Desk:
@@ -39,16 +38,7 @@ class Desk:
 
     def note(self, file: Upright, parameter: str) -> None:
         """That the user gave this file."""
-        name, (width, height) = PureWindowsPath(file.source.name).name, file.size
-        self.inputs.append(
-            Input(
-                parameter=parameter,
-                name=name,
-                sha256=file.source.sha256,
-                width=width,
-                height=height,
-            )
-        )
+        self.inputs.append(noted(file, parameter))
 
     def opaque(self, file: Upright, parameter: str, colour: str = "white") -> Image.Image:
         """The picture with this colour behind it where it is transparent, which is told."""

@@ -8,12 +8,13 @@ from PIL import Image
 
 from imagen.errors import RequestError
 from imagen.inputs.sizes import Size
-from imagen.inputs.upright import as_png, turned
+from imagen.inputs.upright import as_png, noted, read_upright, turned
 from imagen.request import INTERPOLATIONS, LARGEST_SIDE
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from imagen.pictures import Picture
+    from imagen.ticket import Input
 
 _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -22,6 +23,17 @@ _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "area": Image.Resampling.BOX,
 }
+
+
+def enlarged_file(path: str, factor: float, method: str) -> tuple[Picture, Input, tuple[str, ...]]:
+    """The picture in a file, enlarged; what is remembered of the file; and what is to be told.
+
+    Raises RequestError as `enlarged` does, and for a picture that can't be read.
+    """
+    file = read_upright(path, "image")
+    name = file.source.name
+    picture = as_png(resized(file.image, name, factor, method), name)
+    return picture, noted(file, "image"), file.warnings
 
 
 def enlarged(picture: Picture, factor: float, method: str = INTERPOLATIONS[0]) -> Picture:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from imagen.inputs.sizes import Size
     from imagen.inputs.upright import Upright
 
-_WHITE = 250
+_WHITE = _OPAQUE = 250
 _SHAPE_DIFFERS = 0.01
 
 
@@ -49,7 +49,8 @@ def _by_transparency(file: Upright, warnings: list[str]) -> Image.Image:
     """White strokes on nothing are the mask; else nothing is: so ComfyUI's editor saves them."""
     alpha = file.image.getchannel("A")
     shown = file.image.convert("RGB").convert("L")
-    darkest = ImageChops.lighter(shown, ImageChops.invert(alpha)).getextrema()[0]
+    unseen = alpha.point([255 * (opacity < _OPAQUE) for opacity in range(256)])
+    darkest = ImageChops.lighter(shown, unseen).getextrema()[0]
     if isinstance(darkest, int) and darkest >= _WHITE:
         return flattened(file.image, "black").convert("L")
     warnings.append(f"mask: {file.source.name} is taken by its transparency, which is redrawn.")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING
+from pathlib import PureWindowsPath
 
 from PIL import Image, ImageOps
 
 from imagen.inputs.sizes import Size
 from imagen.pictures import Picture, read_picture
-
-if TYPE_CHECKING:
-    from imagen.pictures import Picture as _Picture
+from imagen.ticket import Input
 
 _ORIENTATION = 0x0112
+_STEREO = ("MPO",)
+"""A camera's second frame is a preview, or the other eye's: the first is the picture."""
 _TELLING = frozenset(("exif", "xmp", "comment", "photoshop", "XML:com.adobe.xmp"))
 """Where a file tells of its maker: a place on earth, a name, a prompt."""
 
@@ -50,7 +50,7 @@ def read_upright(path: str, what: str) -> Upright:
 def turned(source: Picture, what: str) -> Upright:
     """This picture, as its EXIF says it is to be held; of an animation the first frame."""
     with source.opened() as opened:
-        frames = getattr(opened, "n_frames", 1)
+        frames = 1 if source.kind in _STEREO else getattr(opened, "n_frames", 1)
         is_plain = _is_plain(opened) and bool(source.media_type) and frames == 1
         image = _opaque_if_so(_eight_bit(_turned(opened)))
         is_untouched = is_plain and image.mode == opened.mode
@@ -59,6 +59,17 @@ def turned(source: Picture, what: str) -> Upright:
         for _ in range(frames > 1)
     )
     return Upright(source, image, is_untouched, tuple(warnings))
+
+
+def noted(file: Upright, parameter: str) -> Input:
+    """What is remembered of the user's own file."""
+    return Input(
+        parameter=parameter,
+        name=PureWindowsPath(file.source.name).name,
+        sha256=file.source.sha256,
+        width=file.size.width,
+        height=file.size.height,
+    )
 
 
 def flattened(image: Image.Image, colour: str = "white") -> Image.Image:
@@ -77,7 +88,7 @@ def png(image: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def as_png(image: Image.Image, name: str) -> _Picture:
+def as_png(image: Image.Image, name: str) -> Picture:
     """The picture as a PNG file of the same name, but for the ending."""
     stem, dot, _ = name.rpartition(".")
     width, height = image.size
