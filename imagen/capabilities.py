@@ -138,11 +138,11 @@ Receipt = dict[str, Fate]
 
 
 def unhonoured(receipt: Receipt) -> list[str]:
-    """A sentence for each parameter that was clamped or dropped."""
+    """A sentence for each parameter that was clamped or dropped; an empty text is no loss."""
     return [
         fate.sentence(name)
         for name, fate in receipt.items()
-        if fate.outcome in ("clamped", "dropped")
+        if fate.outcome in ("clamped", "dropped") and fate.asked != ""
     ]
 
 

@@ -16,7 +16,7 @@ from imagen.request import Task
 from imagen.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from imagen.capabilities import Capabilities, Parameter
@@ -117,21 +117,29 @@ def _page(found: Abilities) -> Iterator[str]:
 def _heads(found: Abilities) -> list[tuple[str, ...]]:
     heads = (
         ("Kind", found.kind),
-        ("Tasks", ", ".join(found.any.tasks)),
+        ("Tasks", ", ".join(tasks_shown(found.any.tasks))),
         ("Control pictures", ", ".join(found.any.controls)),
         ("Made from pictures", ", ".join(found.any.preprocessors)),
     )
     return [head for head in heads if head[1]]
 
 
+def tasks_shown(known: Sequence[str]) -> Iterator[str]:
+    """To a backend that knows inpainting only, outpainting is that on a larger canvas."""
+    for task in known:
+        yield task
+        if task == "inpaint" and "outpaint" not in known:
+            yield "outpaint (by inpainting)"
+
+
 def _of_task(
     task: str, known: Capabilities, first: dict[str, Parameter], before: str
 ) -> Iterator[str]:
-    """All that is taken for the first task, and for a further one what differs from that."""
+    """All that is taken for this task; or only what differs, where most is as for the first."""
     own = {n: p for n, p in known.parameters.items() if first.get(n) != p}
     less = [name for name in first if name not in known.parameters]
-    if not first:
-        yield from section(task, _rows(own))
+    if not first or len(own) + len(less) > len(known.parameters):
+        yield from section(task, _rows(known.parameters))
         return
     yield from ("", f"{task}, as for {before}" + (", and" if own else ""))
     yield from list(section("", _rows(own)))[2:]

@@ -151,6 +151,13 @@ def _preprocessed(given: dict[str, Any]) -> dict[str, Any]:
     return given | {"controls": [{**one, "preprocess": True} for one in given["controls"]]}
 
 
+def flag_of(field: str) -> str:
+    """The flag that a field of a request comes from: `--lora` for `loras`."""
+    singular = field.removesuffix("s")
+    name = field if field in _FLAGS else singular if singular in _FLAGS else ""
+    return f"--{name.replace('_', '-')}" if name else f"--set {field}"
+
+
 def request(asked: dict[str, Any]) -> Request:
     """The request of these values; raises RequestError."""
     from imagen.request import Request

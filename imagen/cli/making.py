@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from imagen.spine import Made
     from imagen.ticket import Ticket
 
+INTERPOLATION = "interpolation"
+"""Stands where a backend's name would, for what needs none."""
+
 
 def make(request: Request, run: Run) -> None:
     """Make the pictures and tell of them; or with --dry-run tell what would be sent."""
@@ -30,21 +33,6 @@ def make(request: Request, run: Run) -> None:
             tell_plan(_planned(request, run, name), as_json=run.as_json)
             return
         made = _made(request, run, name)
-    tell_made(made, run)
-
-
-def enlarge(request: Request, run: Run) -> None:
-    """Enlarge by interpolation, which no engine is needed for; or with --dry-run tell of it."""
-    from imagen.spine import enlarge
-
-    if run.dry_run:
-        tell_plan([_arithmetic(request)], as_json=run.as_json)
-        return
-    tell_made(enlarge(request, run.settings), run)
-
-
-def tell_made(made: list[Made], run: Run) -> None:
-    """The pictures, and a word where they are of another kind than was asked for."""
     tell(made, as_json=run.as_json)
     _warn_of_another_kind(made, run.output)
 
@@ -52,25 +40,37 @@ def tell_made(made: list[Made], run: Run) -> None:
 def _planned(request: Request, run: Run, name: str) -> list[Ticket]:
     from imagen.spine import open_named, prepare
 
+    if _is_arithmetic(name, run.settings):
+        return [_arithmetic(request, strict=run.strict)]
     with closing(open_named(name, run.settings)) as engine:
         return prepare(engine, request, run.settings, strict=run.strict)
 
 
 def _made(request: Request, run: Run, name: str) -> list[Made]:
     from imagen.cli.progress import shown
-    from imagen.spine import generate
+    from imagen.spine import enlarge, generate
 
+    if _is_arithmetic(name, run.settings):
+        return enlarge(request, run.settings, strict=run.strict)
     with shown(name, quiet=run.quiet) as on_progress:
         return generate(
             request, run.settings, backend=name, strict=run.strict, on_progress=on_progress
         )
 
 
-def _arithmetic(request: Request) -> Ticket:
-    """What would be sent, where nothing is."""
-    from imagen.ticket import Ticket, new_id
+def _is_arithmetic(name: str, settings: Settings) -> bool:
+    """Whether no engine is needed: so says the sidecar of what was enlarged without one."""
+    return name == INTERPOLATION and name not in settings.backends
 
-    return Ticket(id=new_id(), backend="interpolation", request=request, receipt={})
+
+def _arithmetic(request: Request, *, strict: bool) -> Ticket:
+    from imagen.interpolation import interpolated
+    from imagen.preparing import refuse_unhonoured
+
+    ticket, _ = interpolated(request)
+    if strict:
+        refuse_unhonoured(ticket)
+    return ticket
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def _others_named(request: Request, name: str, settings: Settings) -> Iterator[N
         yield
     except RequestError as error:
         able = _able(request, settings)
-        if name not in able:
+        if name not in able and not _is_arithmetic(name, settings):
             others = f"These can: {', '.join(able)}." if able else "No backend of yours can."
             error.remedy = f"{error.remedy}\n{others}".strip()
         raise
@@ -89,13 +89,13 @@ def _others_named(request: Request, name: str, settings: Settings) -> Iterator[N
 def _able(request: Request, settings: Settings) -> list[str]:
     """The backends that can do what this request is, as far as they can be opened."""
     from imagen.backends import available
-    from imagen.spine import open_named
+    from imagen.preparing import capabilities_for, open_named
 
     found = []
     for name in sorted(available(settings.backends)):
         with suppress(ImagenError), closing(open_named(name, settings)) as engine:
-            if request.task in engine.capabilities(request.task).tasks:
-                found.append(name)
+            capabilities_for(engine, request, settings)
+            found.append(name)
     return found
 
 

@@ -124,11 +124,17 @@ def _together(offers: Sequence[Offer]) -> dict[str, tuple[Model, ...]]:
 
 
 def _row(model: Model) -> tuple[str, ...]:
-    size, vram = _gigabytes(model.size_bytes), _gigabytes(model.vram_bytes)
-    return model.kind, model.name, model.family, size, f"{vram} VRAM" if vram else ""
+    vram = size(model.vram_bytes)
+    return (
+        model.kind,
+        model.name,
+        model.family,
+        size(model.size_bytes),
+        f"{vram} VRAM" if vram else "",
+    )
 
 
-def _gigabytes(count: int | None) -> str:
+def size(count: int | None) -> str:
     """`6.5 GB`, `335 MB`; nothing where it is not known."""
     if count is None:
         return ""

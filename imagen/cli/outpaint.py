@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from imagen.cli.options import Run
 
 _SIDES = ("left", "top", "right", "bottom")
+_ACROSS_AND_DOWN = (("left", "right"), ("top", "bottom"))
 _SAMPLING = tuple(flag for flag in SAMPLING if flag != "size")
 
 
@@ -64,33 +65,32 @@ def wanted(
 
 
 def _reaching(to: str, size: tuple[int, int], named: dict[str, int]) -> dict[str, int]:
-    """What is left of each direction goes to the sides that are not named, in equal parts."""
+    """What is missing goes to the sides that are not named, in equal parts."""
+    from imagen.errors import RequestError
     from imagen.request import read_size
 
-    (width, height), (whole_width, whole_height) = size, read_size(to)
-    across = _shared(whole_width - width, ("left", "right"), named, f"wide, to {whole_width}")
-    along = _shared(whole_height - height, ("top", "bottom"), named, f"high, to {whole_height}")
-    return across | along
+    wide, high = (
+        side + sum(named.get(name, 0) for name in names)
+        for side, names in zip(size, _ACROSS_AND_DOWN, strict=True)
+    )
+    whole_wide, whole_high = read_size(to)
+    if whole_wide < wide or whole_high < high:
+        raise RequestError(f"--to {to} is less than the {wide} × {high} that there are already.")
+    missing = whole_wide - wide, whole_high - high
+    shares = [_shared(*each, named) for each in zip(missing, _ACROSS_AND_DOWN, strict=True)]
+    if any(sum(share.values()) != pixels for share, pixels in zip(shares, missing, strict=True)):
+        raise RequestError(f"--to {to} can't be reached: the sides named reach {wide} × {high}.")
+    return named | shares[0] | shares[1]
 
 
-def _shared(
-    pixels: int, sides: tuple[str, str], named: dict[str, int], what: str
-) -> dict[str, int]:
-    from imagen.errors import RequestError
-
-    there = {side: named[side] for side in sides if side in named}
-    left, free = pixels - sum(there.values()), [side for side in sides if side not in there]
-    if left < 0 or (left and not free):
-        raise RequestError(
-            f"--to can't be reached: the picture, with the sides named, is {-left} pixels too "
-            f"{what}."
-        )
-    first = left // len(free) if free else 0
-    return there | {side: left - first if n else first for n, side in enumerate(free)}
+def _shared(pixels: int, sides: tuple[str, str], named: dict[str, int]) -> dict[str, int]:
+    """The pixels for each of these sides that is not named; of an odd one the last gets more."""
+    free = [side for side in sides if side not in named]
+    return {side: (pixels + n) // len(free) for n, side in enumerate(free)}
 
 
 def _size(file: str) -> tuple[int, int]:
-    from imagen.pictures import read_picture
+    """Of the picture, the right way up."""
+    from imagen.inputs import read_upright
 
-    picture = read_picture(file, "image")
-    return picture.width, picture.height
+    return read_upright(file, "image").size

@@ -49,8 +49,16 @@ def _range(parameter: Parameter) -> str:
     if parameter.choices is not None:
         return "one of " + ", ".join(parameter.choices)
     low, high = parameter.min, parameter.max
-    span = f"{low:g} to {high:g}" if low is not None and high is not None else ""
-    span = span or (f"at least {low:g}" if low is not None else "")
-    span = span or (f"at most {high:g}" if high is not None else "")
+    span = f"{_number(low)} to {_number(high)}" if low is not None and high is not None else ""
+    span = span or (f"at least {_number(low)}" if low is not None else "")
+    span = span or (f"at most {_number(high)}" if high is not None else "")
     step = f"in steps of {parameter.multiple_of}" if parameter.multiple_of else ""
     return ", ".join(part for part in (span, step) if part)
+
+
+def _number(value: float) -> str:
+    """As short as it is exact: `8`, `0.5`, `2^64-1`."""
+    if not isinstance(value, int):
+        return f"{value:g}"
+    bits = value.bit_length()
+    return f"2^{bits}-1" if bits > 16 and value == 2**bits - 1 else str(value)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import SAMPLING, asking, request
-from imagen.cli.making import enlarge, make
+from imagen.cli.asking import SAMPLING, asking, flag_of, request
+from imagen.cli.making import INTERPOLATION, make
 from imagen.cli.options import run_options, usage
 from imagen.cli.words import prompt_text
+from imagen.errors import RequestError
 
 if TYPE_CHECKING:
     from imagen.cli.options import Run
     from imagen.request import Request
 
 _SAMPLING = tuple(flag for flag in SAMPLING if flag not in ("size", "count"))
-_HYBRID_STRENGTH = 0.3
-"""Far enough to add detail, near enough to keep what there is to see."""
 
 
 @click.command()
@@ -46,10 +46,9 @@ def upscale(
     lightly.
     """
     wanted = enlarging(file, factor, method, prompt, asked)
-    if needs_engine(wanted, asked, run.backend):
-        make(wanted, run)
-    else:
-        enlarge(wanted, run)
+    if not needs_engine(wanted, asked, run.backend):
+        run = replace(run, backend=INTERPOLATION)
+    make(wanted, run)
 
 
 def enlarging(
@@ -59,7 +58,7 @@ def enlarging(
     how = {"factor": factor} | ({} if method is None else {"method": method})
     own: dict[str, Any] = {"image": file, "upscale": how}
     if prompt is not None:
-        own |= {"prompt": prompt_text(prompt), "strength": _HYBRID_STRENGTH}
+        own["prompt"] = prompt_text(prompt)
     return request(own | asked)
 
 
@@ -75,9 +74,24 @@ def needs_engine(wanted: Request, asked: dict[str, Any], backend: str | None) ->
         raise usage(
             f"{method} needs no --backend: leave it out, or give --prompt or another --method."
         )
+    if backend is None and method is not None:
+        _refuse_slip(method)
     if backend is not None or method not in (None, *INTERPOLATIONS):
         return True
     if asked:
-        named = ", ".join(asked)
-        raise usage(f"Interpolation draws nothing and takes no {named}: give --prompt too.")
+        flags = ", ".join(flag_of(name) for name in asked)
+        raise usage(f"Interpolation draws nothing and takes no {flags}: give --prompt too.")
     return False
+
+
+def _refuse_slip(method: str) -> None:
+    """A model's file has an ending, and no interpolation has."""
+    from imagen.request import INTERPOLATIONS
+    from imagen.text import did_you_mean
+
+    meant = did_you_mean(method, INTERPOLATIONS)
+    if meant and method not in INTERPOLATIONS and "." not in method:
+        raise RequestError(
+            f"There is no interpolation {method!r}.{meant}",
+            remedy="An upscaler's model needs its --backend.",
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.errors import OutputError
@@ -179,7 +179,7 @@ def _name(run: _Run, output: Output, media_type: str) -> tuple[str, ...]:
     values = {
         "date": run.now.strftime("%Y-%m-%d"),
         "time": run.now.strftime("%H%M%S"),
-        "slug": naming.slug(run.asked.prompt),
+        "slug": naming.slug(run.asked.prompt or _first_picture(run.asked)),
         "seed": "noseed" if seed is None else str(seed),
         "backend": naming.slug(run.ticket.backend),
         "ext": _EXTENSIONS.get(media_type.partition(";")[0].strip().lower(), _UNKNOWN_EXTENSION),
@@ -187,6 +187,13 @@ def _name(run: _Run, output: Output, media_type: str) -> tuple[str, ...]:
     }
     template = run.settings.name
     return naming.render(naming.FALLBACK if naming.fault(template) else template, values)
+
+
+def _first_picture(asked: Request) -> str:
+    """The name, without its ending, of the picture that it was made from; empty without one."""
+    steering = (control.image for control in asked.controls)
+    given = (path for path in (asked.image, *asked.references, *steering) if path)
+    return PureWindowsPath(next(given, "")).stem
 
 
 def _with_sidecar(run: _Run, piece: _Piece, path: Path) -> Saved | _Trouble:

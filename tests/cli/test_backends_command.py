@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click import UsageError
 from click.testing import CliRunner
 
 from imagen.cli.backends import backends
@@ -68,7 +69,8 @@ def test_a_row_has_name_kind_title_and_whether_it_is_the_default() -> None:
 def test_a_backend_that_could_work_tells_its_tasks() -> None:
     FILE.write_text("backends: {gone: {type: mock, fail: unavailable}}\n")
     checked = rows("--check")
-    assert (checked["mock"]["tasks"], checked["gone"]["tasks"]) == (["text-to-image"], [])
+    assert checked["mock"]["tasks"][:2] == ["text-to-image", "image-to-image"]
+    assert checked["gone"]["tasks"] == []
 
 
 def test_the_list_is_a_table() -> None:
@@ -139,6 +141,13 @@ def test_a_server_that_is_not_there_is_a_row() -> None:
     listed = rows("--check")
     assert "http://127.0.0.1:1 can't be reached" in listed["a"]["summary"]
     assert listed["mock"]["ok"] is True
+
+
+def test_flags_of_the_list_do_not_go_before_show() -> None:
+    with pytest.raises(UsageError, match="Write the flags after show"):
+        CliRunner().invoke(
+            backends, ["--json", "show", "mock"], catch_exceptions=False, standalone_mode=False
+        )
 
 
 def test_a_configuration_that_is_wrong_is_an_error() -> None:

@@ -29,10 +29,10 @@ _MAY: dict[str, set[str]] = {
     "testing": _WORDS | {"config", "backends", "graphs", "painting", "outputs", "spine"},
     "cli": _WORDS
     | {"config", "backends", "graphs", "outputs", "tickets", "spine", "comparison", "testing"}
-    | {"inputs"},
+    | {"inputs", "interpolation", "preparing"},
     "__main__": {"cli"},
 }
-_ADAPTERS = {"comfyui", "mock"}
+_ADAPTERS = {"comfyui", "mock", "sdcpp"}
 
 
 def _imports(path: Path) -> set[str]:

@@ -324,3 +324,18 @@ def test_warnings_of_the_run_stand_in_the_sidecar() -> None:
 
 def test_a_result_of_nothing_saves_nothing() -> None:
     assert _save(Result(outputs=())) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"image": "/photos/My Fox.jpg"},
+        {"image": r"C:\photos\My Fox.jpg"},
+        {"references": ("My Fox.png", "b.png")},
+        {"controls": ({"kind": "canny", "image": "My Fox.png"},)},
+    ],
+    ids=["of this system", "of Windows", "a reference", "a control picture"],
+)
+def test_without_a_prompt_it_is_named_after_what_it_was_made_from(values: dict[str, Any]) -> None:
+    (saved,) = _save(request=asked(prompt="", **values))
+    assert saved.path.name == "2025-11-21-083005-my-fox-7.png"

@@ -100,6 +100,8 @@ class Mock:
 
     def models(self) -> tuple[Model, ...]:
         """A few names, so that there is something to list."""
+        if self._config.fail in _BEFORE_WORK:
+            raise self._failure()
         return abilities.MODELS
 
     def free(self) -> None:

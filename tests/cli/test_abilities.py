@@ -1,0 +1,83 @@
+"""imagen backends show: what one backend can do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagen.cli import run
+from imagen.cli.abilities import tasks_shown
+from imagen.request import TASKS
+
+
+def _shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert run(["backends", "show", *arguments, "--json"]) == 0
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return printed
+
+
+def test_each_task_has_its_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = _shown(capsys, "mock")
+    assert [task["task"] for task in shown["tasks"]] == list(TASKS)
+    inpaint = shown["tasks"][2]["parameters"]
+    assert inpaint["mask"]["type"] == "image"
+    assert shown["tasks"][0]["parameters"]["steps"] == {
+        "type": "int",
+        "default": 8,
+        "min": 1,
+        "max": 200,
+        "description": "Ridges, up to 12.",
+    }
+    assert shown["tasks"][0]["without"]["cfg"] == "the mock paints without a model"
+    assert (shown["kind"], shown["controls"][0], shown["preprocessors"][0]) == (
+        "mock",
+        "canny",
+        "canny",
+    )
+
+
+def test_one_task_may_be_asked_about(capsys: pytest.CaptureFixture[str]) -> None:
+    (task,) = _shown(capsys, "mock", "--task", "upscale")["tasks"]
+    assert (task["task"], "upscale" in task["parameters"]) == ("upscale", True)
+
+
+def test_the_page_tells_what_differs_from_the_first_task(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("imagen.yaml").write_text("backends: {m: {type: mock, title: My own}}")
+    assert run(["backends", "show", "m"]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith("m: My own\n\nKind ")
+    assert "\ntext-to-image\n  prompt " in page
+    assert "      Ridges, up to 12.\n" in page
+    assert "\ninpaint, as for text-to-image, and\n" in page
+    assert "\nupscale\n" in page
+    assert "\nNot taken\n  cfg " in page
+    assert " 0 to 2^64-1\n" in page
+
+
+def test_a_backend_that_can_inpaint_can_outpaint() -> None:
+    known = ("inpaint", "edit")
+    assert list(tasks_shown(known)) == ["inpaint", "outpaint (by inpainting)", "edit"]
+    assert list(tasks_shown(("inpaint", "outpaint"))) == ["inpaint", "outpaint"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["moc"], "There is no backend called 'moc'. Did you mean 'mock'?"),
+        (["sd", "--task", "edit"], "sd can't do edit."),
+        (["mock", "--task", "paint"], "'paint' is not one of"),
+        ([], "Missing argument 'NAME'"),
+    ],
+    ids=["an unknown backend", "a task it lacks", "no task", "no name"],
+)
+def test_what_can_not_be_shown_is_said_so(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("imagen.yaml").write_text("backends: {sd: {type: comfyui, workflow: sd15}}")
+    assert run(["backends", "show", *arguments]) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,86 @@
+"""imagen models: what each backend's engine has on offer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagen.cli import run
+
+_GONE = "gone: {type: mock, fail: unavailable}"
+
+
+def _listed(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
+    assert run(["models", *arguments, "--json"]) == code
+    listed = json.loads(capsys.readouterr().out)["backends"]
+    return {entry["name"]: entry for entry in listed}
+
+
+def test_without_a_configuration_the_mock_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "mock:"
+    assert lines[1].split() == ["checkpoint", "mock", "mock"]
+
+
+def test_a_model_has_kind_name_family_and_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    models = _listed(capsys)["mock"]["models"]
+    assert models[0] == {
+        "kind": "checkpoint",
+        "name": "mock",
+        "family": "mock",
+        "size_bytes": None,
+        "vram_bytes": None,
+    }
+
+
+def test_one_kind_may_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    models = _listed(capsys, "--kind", "lora")["mock"]["models"]
+    assert {model["kind"] for model in models} == {"lora"}
+
+
+def test_a_kind_that_there_is_none_of_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "--kind", "vae"]) == 0
+    assert capsys.readouterr().out == "mock: nothing of this kind\n"
+
+
+def test_backends_with_the_same_models_stand_together(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("backends: {a: {type: mock}, b: {type: mock}}")
+    assert run(["models", "--kind", "checkpoint"]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["a,", "b:"],
+        ["checkpoint", "mock", "mock"],
+    ]
+
+
+def test_a_backend_out_of_reach_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text(f"backends: {{{_GONE}, mock: {{type: mock}}}}")
+    assert run(["models"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("mock:\n")
+    assert printed.err.startswith("gone: The mock was told to be out of reach.")
+
+
+def test_where_none_could_be_asked_the_code_is_four(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text(f"backends: {{{_GONE}}}")
+    gone = _listed(capsys, code=4)["gone"]
+    assert (gone["models"], gone["error"]["code"]) == ([], "unavailable")
+
+
+def test_a_backend_that_is_none_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "--backend", "moc"]) == 2
+    assert "Did you mean 'mock'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(None, ""), (6_938_040_682, "6.9 GB"), (334_641_164, "335 MB"), (10, "1 MB")],
+    ids=["unknown", "large", "small", "tiny"],
+)
+def test_a_size_is_told_as_people_tell_it(count: int | None, shown: str) -> None:
+    from imagen.cli.models import size
+
+    assert size(count) == shown

@@ -1,0 +1,219 @@
+"""The commands that make pictures of pictures, from the words typed to the file on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from imagen.cli import run
+
+
+@pytest.fixture(autouse=True)
+def _pictures() -> None:
+    """A picture, masks of its size, of its shape and of another, and a file that is no picture."""
+    Image.radial_gradient("L").convert("RGB").resize((64, 48)).save("fox.png")
+    for name, size in (("mask.png", (64, 48)), ("other.png", (48, 48))):
+        mask = Image.new("L", size)
+        mask.paste(255, (0, 0, 24, 24))
+        mask.save(name)
+    Path("text.png").write_text("no picture")
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
+    capsys.readouterr()
+    assert run([*arguments, "--json", "--quiet"]) == code
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return printed
+
+
+def _planned(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    (plan,) = _json(capsys, *arguments, "--dry-run")["plan"]
+    assert isinstance(plan, dict)
+    return plan
+
+
+def _size(printed: dict[str, Any]) -> tuple[int, int]:
+    (picture,) = printed["images"]
+    with Image.open(picture["path"]) as image:
+        assert image.size == (picture["width"], picture["height"])
+        return image.size
+
+
+def test_an_image_is_redrawn_at_its_own_size(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = _json(capsys, "generate", "a fox", "--image", "fox.png", "--strength", "0.5")
+    assert _size(printed) == (64, 48)
+    assert printed["runs"][0]["request"]["strength"] == 0.5
+    assert printed["runs"][0]["receipt"]["image"]["outcome"] == "applied"
+
+
+def test_an_image_needs_no_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _size(_json(capsys, "generate", "--image", "fox.png")) == (64, 48)
+
+
+def test_what_is_not_masked_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["a fox", "--image", "fox.png", "--mask", "mask.png", "--seed", "1"]
+    (picture,) = _json(capsys, "generate", *arguments)["images"]
+    with Image.open(picture["path"]) as made, Image.open("fox.png") as given:
+        assert made.crop((40, 30, 64, 48)).tobytes() == given.crop((40, 30, 64, 48)).tobytes()
+        assert made.crop((0, 0, 20, 20)).tobytes() != given.crop((0, 0, 20, 20)).tobytes()
+
+
+def test_a_control_picture_is_made_first_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = _json(capsys, "generate", "a fox", "--control", "canny:fox.png:0.5", "--preprocess")
+    assert [run["request"].get("preprocess") for run in printed["runs"]] == ["canny", None]
+    assert [Path(picture["path"]).is_file() for picture in printed["images"]] == [True, True]
+
+
+def test_loras_and_variations_reach_the_request(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--lora", "sepia:0.5", "--variation-seed", "3", "--variation-strength", "0.2"]
+    used = _planned(capsys, "generate", "a fox", *flags)["request"]
+    assert used["loras"] == [{"name": "sepia", "strength": 0.5}]
+    assert (used["variation_seed"], used["variation_strength"]) == (3, 0.2)
+
+
+def test_an_edit_speaks_of_its_files(capsys: pytest.CaptureFixture[str]) -> None:
+    used = _planned(capsys, "edit", "fox.png", "mask.png", "the fox wears it")["request"]
+    assert used["prompt"] == "the fox wears it"
+    assert [Path(path).name for path in used["references"]] == ["fox.png", "mask.png"]
+
+
+def test_an_edit_with_a_mask_is_inpainting(capsys: pytest.CaptureFixture[str]) -> None:
+    used = _planned(capsys, "edit", "fox.png", "a tail", "--mask", "mask.png")["request"]
+    assert (Path(used["image"]).name, Path(used["mask"]).name) == ("fox.png", "mask.png")
+    assert "references" not in used
+
+
+@pytest.mark.parametrize(
+    ("flags", "size"),
+    [
+        (["--left", "16"], (80, 48)),
+        (["--all", "16"], (96, 80)),
+        (["--all", "16", "--bottom", "0"], (96, 64)),
+        (["--to", "128x48"], (128, 48)),
+        (["--to", "80x64", "--left", "0"], (80, 64)),
+    ],
+    ids=str,
+)
+def test_a_picture_goes_on_beyond_its_sides(
+    flags: list[str], size: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _size(_json(capsys, "outpaint", "fox.png", "a wide field", *flags)) == size
+
+
+def test_a_picture_is_enlarged_without_an_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = _json(capsys, "upscale", "fox.png", "--factor", "4", "-o", "large.png")
+    assert _size(printed) == (256, 192)
+    assert (printed["backend"], printed["images"][0]["path"]) == ("interpolation", "large.png")
+
+
+def test_what_was_enlarged_can_be_enlarged_again(capsys: pytest.CaptureFixture[str]) -> None:
+    _json(capsys, "upscale", "fox.png", "--method", "nearest", "-o", "a.png")
+    printed = _json(capsys, "generate", "--from-json", "a.png.json", "-o", "b.png")
+    assert printed["backend"] == "interpolation"
+    with Image.open("a.png") as first, Image.open("b.png") as second:
+        assert first.tobytes() == second.tobytes()
+
+
+def test_a_picture_is_enlarged_by_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = _json(capsys, "upscale", "fox.png", "--method", "mock-x2")
+    assert (printed["backend"], _size(printed)) == ("mock", (128, 96))
+
+
+def test_a_picture_is_enlarged_and_drawn_over(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = _json(capsys, "upscale", "fox.png", "--prompt", "a fox", "--strength", "0.2")
+    assert _size(printed) == (128, 96)
+    assert printed["runs"][0]["request"]["strength"] == 0.2
+
+
+def test_a_plan_of_an_enlargement_sends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = _planned(capsys, "upscale", "fox.png")
+    assert (plan["backend"], plan["estimate"]) == ("interpolation", None)
+    assert not Path("outputs").exists()
+
+
+def test_a_face_is_restored_as_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    used = _planned(capsys, "restore", "fox.png", "--fidelity", "0.9", "--model", "mock-mender")
+    assert used["request"]["restore"] == {"model": "mock-mender", "fidelity": 0.9}
+
+
+def test_a_control_picture_is_made_of_a_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _size(_json(capsys, "preprocess", "canny", "fox.png", "-o", "e.png")) == (64, 48)
+
+
+def test_a_picture_without_a_prompt_is_named_after_its_image() -> None:
+    assert run(["upscale", "fox.png", "--quiet"]) == 0
+    (made,) = Path("outputs").glob("*.png")
+    assert made.name.endswith("-fox-noseed.png")
+
+
+def test_a_comparison_begins_with_one_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("backends: {one: {type: mock, look: other}}")
+    arguments = ["a fox", "--image", "fox.png", "--strength", "0.5", "-m", "one,mock", "-o", "c"]
+    printed = _json(capsys, "compare", *arguments)
+    sizes = [(file["width"], file["height"]) for c in printed["cells"] for file in c["files"]]
+    assert sizes == [(64, 48), (64, 48)]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("generate x --image gone.png", "image: there is no file gone.png."),
+        ("generate x --image text.png", "image: text.png is no picture that can be read."),
+        ("generate x --image .", "image: . can't be read"),
+        ("generate x --mask mask.png", "A mask says what to redraw of the initial image"),
+        ("generate x --image fox.png --mask other.png", "mask: other.png is 48 × 48 pixels, and"),
+        ("generate x --image fox.png --strength 2", "strength: input should be"),
+        ("generate x --image fox.png --feather -1", "feather: input should be"),
+        ("generate x --lora :0.8", "--lora ':0.8' names no LoRA"),
+        ("generate x --lora ink:99", "loras[0].strength: input should be"),
+        ("generate x --control fox.png", "'fox.png' is no control picture"),
+        ("generate x --control cany:fox.png", "no control of kind 'cany'. Did you mean 'canny'?"),
+        ("generate x --control canny:gone.png", "there is no file gone.png."),
+        ("generate x --preprocess", "--preprocess needs a --control"),
+        ("generate --control canny:fox.png:0.5:2-3", "controls[0].start: input should be"),
+        ("generate --variation-strength 0.1", "Missing argument 'PROMPT'"),
+        ("edit fox.png", "Say last what to do with fox.png: imagen edit FILE... INSTRUCTION."),
+        ("edit fox.png mask.png", "Say last what to do with mask.png"),
+        ("edit fox.png snow --feather 3", "--feather and --strength need --mask"),
+        ("edit gone.png snow", "there is no file gone.png."),
+        ("outpaint fox.png x", "Say how far: --left, --right, --top or --bottom PX"),
+        ("outpaint fox.png x --left 0", "outpaint: must name at least one side"),
+        ("outpaint fox.png x --left -5", "outpaint.left: input should be"),
+        ("outpaint fox.png x --all 5 --to 80x80", "--all and --to are two ways to say the same"),
+        ("outpaint fox.png x --to 60x48", "--to 60x48 is less than the 64 × 48 that there are"),
+        ("outpaint fox.png x --to 80x48 --left 32", "--to 80x48 is less than the 96 × 48"),
+        ("outpaint fox.png x --to 90x48 --left 5 --right 5", "--to 90x48 can't be reached"),
+        ("outpaint gone.png x --to 90x90", "image: there is no file gone.png."),
+        ("upscale gone.png", "image: there is no file gone.png."),
+        ("upscale text.png", "image: text.png is no picture that can be read."),
+        ("upscale fox.png --factor 0.5", "upscale.factor: input should be"),
+        ("upscale fox.png --seed 3", "draws nothing and takes no --seed: give --prompt too"),
+        ("upscale fox.png --set a=3", "draws nothing and takes no --set a: give --prompt too"),
+        ("upscale fox.png --method area -b mock", "area needs no --backend"),
+        ("upscale fox.png --method lancos", "no interpolation 'lancos'. Did you mean 'lanczos'?"),
+        ("restore fox.png --fidelity 3", "restore.fidelity: input should be"),
+        ("preprocess cany fox.png", "preprocess can't be 'cany'. Did you mean 'canny'?"),
+        ("compare x --image gone.png -m mock -o c", "there is no file gone.png."),
+    ],
+    ids=lambda value: value[:50],
+)
+def test_bad_input_gets_a_sentence(
+    line: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*line.split(), "--quiet"]) in (2, 4)
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_task_that_a_backend_lacks_is_refused_and_others_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("imagen.yaml").write_text(
+        "backends: {sd: {type: comfyui, workflow: sd15}, m: {type: mock}}"
+    )
+    error = _json(capsys, "edit", "fox.png", "snow", "-b", "sd", code=2)["error"]
+    assert error["message"] == "This backend can't do edit."
+    assert error["remedy"].splitlines()[-1] == "These can: m, mock."
