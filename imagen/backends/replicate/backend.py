@@ -1,0 +1,175 @@
+"""The Replicate adapter: one model on replicate.com as one backend."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from imagen.backends.base import Adapter, Health, Model
+from imagen.backends.replicate import shelf
+from imagen.backends.replicate.binding import bind
+from imagen.backends.replicate.config import ReplicateConfig
+from imagen.backends.replicate.facts import estimate
+from imagen.backends.replicate.offer import offer
+from imagen.backends.replicate.schema import read_inputs
+from imagen.backends.replicate.vocabulary import read_vocabulary
+from imagen.capabilities import settle
+from imagen.errors import BackendError, ConfigError, ImagenError
+from imagen.pictures import read_picture
+from imagen.ticket import Ticket, new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from imagen.backends.replicate.binding import Bound
+    from imagen.backends.replicate.client import Client
+    from imagen.backends.replicate.shelf import Kept
+    from imagen.backends.replicate.vocabulary import Vocabulary
+    from imagen.capabilities import Capabilities
+    from imagen.request import Request, Task
+    from imagen.result import OnProgress, Result
+
+
+class Replicate:
+    """One model on Replicate.
+
+    What it takes follows from the model's input schema. Where none is known yet, it is asked for
+    once, which costs nothing; from then on `capabilities` and `prepare` reach nobody.
+    """
+
+    def __init__(self, config: ReplicateConfig, *, new_id: Callable[[], str] = new_id) -> None:
+        self._config = config
+        self._new_id = new_id
+        self._client: Client | None = None
+        self._known: Kept | None = None
+
+    @property
+    def engine(self) -> str:
+        """The API: its machines have no memory that we could fill."""
+        return f"replicate {self._config.model}"
+
+    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+        return offer(self._vocabulary(), task, self._config.parameters)
+
+    def prepare(self, request: Request) -> Ticket:
+        """Bind the model's input; faults of the request are found here, before anything is paid."""
+        capabilities = self.capabilities(request.task)
+        asked, receipt = settle(request, capabilities)
+        parameters = capabilities.parameters.items()
+        defaults = {name: p.default for name, p in parameters if p.default is not None}
+        known, vocabulary = self._kept(), self._vocabulary()
+        bound = bind(vocabulary, defaults | asked, receipt)
+        pixels = list(_pixels(vocabulary, bound))
+        payload = {
+            "model": known.model,
+            "input": bound.input,
+            "files": bound.files,
+            "input_pixels": pixels,
+            "hardware": known.hardware,
+        }
+        return Ticket(
+            id=self._new_id(),
+            backend=self._config.name,
+            request=request.exactly(bound.values),
+            receipt=bound.receipt,
+            payload={name: value for name, value in payload.items() if value or name == "input"},
+            estimate=estimate(known, bound, pixels),
+        )
+
+    def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        from imagen.backends.replicate.run import Run
+
+        self._known = self._known or shelf.kept(self._config)
+        try:
+            return Run(ticket, self._informed(), self._config, on_progress).result()
+        except BackendError as error:
+            error.backend = self._config.name
+            raise
+        finally:
+            self._refresh()
+
+    def check(self) -> Health:
+        from imagen.backends.replicate.check import health
+
+        try:
+            return health(self.client(), self._config)
+        except ImagenError as error:
+            remedies = tuple(error.remedy.splitlines()) or (
+                f"See https://replicate.com/{self._config.reference.model}.",
+            )
+            return Health(ok=False, summary=error.message, remedies=remedies)
+
+    def models(self) -> tuple[Model, ...]:
+        """The configured one: Replicate has thousands."""
+        return (Model(kind="checkpoint", name=self._config.model),)
+
+    def free(self) -> None:
+        """Holds no memory of ours."""
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def client(self) -> Client:
+        """The connection to the API, made when it is first needed."""
+        if self._client is None:
+            from imagen.backends.replicate.client import Client
+
+            self._client = Client(self._config)
+        return self._client
+
+    def _kept(self) -> Kept:
+        """What is known of the model; asked for where nothing is."""
+        if self._known is None:
+            self._known = shelf.kept(self._config) or self._asked()
+        return self._known
+
+    def _asked(self) -> Kept:
+        try:
+            return shelf.keep(self.client().page(self._config.reference), self._config)
+        except BackendError as error:
+            error.backend = self._config.name
+            raise
+
+    def _vocabulary(self) -> Vocabulary:
+        known = self._kept()
+        found = read_vocabulary(known.model, read_inputs(known.schemas))
+        if not found.tasks:
+            raise ConfigError(
+                f"{known.model} takes neither a prompt nor a picture: it can't be a backend.",
+                remedy=f"Its inputs: {', '.join(found.inputs) or 'none'}.",
+            )
+        return found
+
+    def _informed(self) -> Client:
+        """The connection, with our names of the inputs as far as they are known."""
+        client = self.client()
+        if self._known is not None:
+            fields = self._vocabulary().fields.items()
+            client.ours = {theirs.name: ours for ours, theirs in fields}
+        return client
+
+    def _refresh(self) -> None:
+        """Ask for the schema anew, where it is old or the API has refused one of its inputs."""
+        known, client = self._known, self._client
+        if client is None or self._config.input_schema is not None:
+            return
+        if client.is_outdated or (known is not None and known.is_stale()):
+            with suppress(ImagenError):
+                self._known = shelf.keep(client.page(self._config.reference), self._config)
+                client.is_outdated = False
+
+
+def _pixels(vocabulary: Vocabulary, bound: Bound) -> Iterator[int]:
+    """The pixels of each picture that goes in; raises RequestError for one that can't be read."""
+    for name, paths in bound.files.items():
+        if vocabulary.inputs[name].is_picture:
+            for path in [paths] if isinstance(paths, str) else paths:
+                picture = read_picture(path, name)
+                yield picture.width * picture.height
+
+
+adapter = Adapter(
+    ReplicateConfig, Replicate, summary="Runs a model in the cloud of replicate.com, for money."
+)

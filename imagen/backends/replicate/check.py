@@ -1,0 +1,29 @@
+"""Whether a backend of Replicate's could work now: its token, and its model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imagen.backends.base import Health
+from imagen.backends.replicate.shelf import keep
+
+if TYPE_CHECKING:
+    from imagen.backends.replicate.client import Client
+    from imagen.backends.replicate.config import ReplicateConfig
+
+
+def health(client: Client, config: ReplicateConfig) -> Health:
+    """Asks whose token it is, and for the model; its input schema is kept.
+
+    Raises BackendError for the first thing that is missing.
+    """
+    account = client.account()
+    page = client.page(config.reference)
+    known = keep(page, config)
+    facts = (
+        ("account", account),
+        ("model", known.model),
+        ("version", known.version[:12]),
+        ("hardware", known.hardware),
+    )
+    return Health(ok=True, facts=tuple((name, value) for name, value in facts if value))

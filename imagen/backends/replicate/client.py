@@ -1,0 +1,270 @@
+"""What can be asked of Replicate's API over HTTP."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from imagen.backends import http
+from imagen.backends.replicate import answers, errors
+from imagen.backends.replicate.config import token
+from imagen.backends.replicate.reference import read_reference
+from imagen.errors import BackendError, Lost, Rejected, Unavailable
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import httpx
+
+    from imagen.backends.replicate.answers import Page, Prediction
+    from imagen.backends.replicate.config import ReplicateConfig
+    from imagen.backends.replicate.reference import Reference
+
+_SHORT_ANSWER_SECONDS = 10.0  # for a small question, which is asked again if need be
+_LONG_ANSWER_SECONDS = 60.0
+_GRACE_SECONDS = 20.0
+"""How much longer than it was asked to a submission may be held."""
+_SHORTEST_DEADLINE = 5
+_PAGES = 10
+"""How many pages of 100 predictions are looked through at most."""
+_HIDDEN = "hidden"
+"""The version of a model that has none."""
+
+
+class Recent(NamedTuple):
+    """What was made of late, and how far the API's clock is ahead of ours."""
+
+    predictions: list[Prediction]
+    ahead: timedelta
+
+
+class Client:
+    """The API with one token; connections are kept alive until `close`; for any number of threads.
+
+    Raises Unauthorized where the variable of the token is not set.
+    """
+
+    def __init__(self, config: ReplicateConfig) -> None:
+        self._config = config
+        self.at = config.base_url.rstrip("/")
+        self.ours: Mapping[str, str] = {}
+        """Our names of the model's inputs, for the words of refusals."""
+        self.is_outdated = False
+        """Whether the API has refused an input: then the schema is read anew."""
+        self._credential = {"Authorization": f"Bearer {token(config)}"}
+        self._soon = self._timeouts(_SHORT_ANSWER_SECONDS)
+        self._latest = ""
+        self._http = http.client(
+            self.at,
+            connect_seconds=config.connect_seconds,
+            read_seconds=_LONG_ANSWER_SECONDS,
+            tls=http.tls(self.at, None),
+        )
+
+    def credential_for(self, url: str) -> dict[str, str]:
+        """The header with the token, for Replicate's own hosts; nothing for any other."""
+        asked, own = urlsplit(url), urlsplit(self.at)
+        if (asked.scheme, asked.netloc) == (own.scheme, own.netloc):
+            return self._credential
+        host = f".{asked.hostname or ''}"
+        is_theirs = asked.scheme == "https" and host.endswith(".replicate.delivery")
+        return self._credential if is_theirs else {}
+
+    def create(self, values: Mapping[str, Any]) -> Prediction:
+        """Begin a prediction; it may have ended by the time the answer comes."""
+        reference = self._config.reference
+        if reference.is_deployment:
+            path = f"/deployments/{reference.owner}/{reference.name}/predictions"
+            return self._begin(path, {"input": values})
+        version = reference.version or self._latest
+        if version:
+            return self._begin("/predictions", {"version": version, "input": values})
+        response = self._post(f"/models/{reference.model}/predictions", {"input": values})
+        if response.status_code != 404:
+            return self._prediction(response)
+        self._latest = self._latest_version(reference)
+        return self.create(values)
+
+    def get(self, id: str) -> Prediction:
+        """A prediction as it is now; raises Lost where the API doesn't know it."""
+        response = self._send("GET", f"/predictions/{quote(id, safe='')}", timeout=self._soon)
+        if response.status_code == 404:
+            raise Lost(f"Replicate does not know the prediction {one_line(id, limit=130)}.")
+        return self._prediction(response)
+
+    def cancel(self, id: str) -> None:
+        """Ask for a prediction to be stopped."""
+        path = f"/predictions/{quote(id, safe='')}/cancel"
+        self._succeeded(self._send("POST", path, timeout=self._soon))
+
+    def recent(self, since: datetime) -> Recent:
+        """The predictions of this token's account that were created since then, newest first."""
+        found: list[Prediction] = []
+        ahead = timedelta()
+        for response in self._pages("/predictions"):
+            ahead = _ahead(response)
+            page = answers.predictions(self._json(response))
+            found += page
+            oldest = page[-1].created_at if page else None
+            if oldest is None or oldest < since + ahead:
+                break
+        return Recent(found, ahead)
+
+    def account(self) -> str:
+        """Whose token it is."""
+        return one_line(str(self._get("/account").get("username") or ""))
+
+    def page(self, reference: Reference) -> Page:
+        """What is known of the model, with its input schema."""
+        if reference.is_deployment:
+            return self._deployed(reference)
+        if reference.version:
+            return self._version(reference.model, reference.version)
+        said = self._get(f"/models/{reference.model}")
+        latest = answers.mapping(said.get("latest_version"))
+        return answers.Page(
+            model=reference.model, version=str(latest.get("id") or ""), document=said
+        )
+
+    def upload(self, data: bytes, name: str, media_type: str) -> tuple[str, str]:
+        """Put a file on the API's shelf: its id and its address there."""
+        response = self._send("POST", "/files", files={"content": (name, data, media_type)})
+        if response.status_code == 413:
+            raise Rejected(f"{one_line(name)} is too large: Replicate takes files up to 100 MB.")
+        said = answers.mapping(self._json(self._succeeded(response)))
+        address = answers.mapping(said.get("urls")).get("get")
+        if not isinstance(address, str) or not isinstance(said.get("id"), str):
+            raise BackendError(f"{self.at} took a file and did not say where it is.")
+        return said["id"], address
+
+    def delete(self, file_id: str) -> None:
+        """Take a file off the shelf."""
+        path = f"/files/{quote(file_id, safe='')}"
+        self._succeeded(self._send("DELETE", path, timeout=self._soon))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _begin(self, path: str, body: Mapping[str, Any]) -> Prediction:
+        return self._prediction(self._post(path, body))
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        config = self._config
+        seconds = max(_SHORTEST_DEADLINE, round(config.deadline_seconds))
+        headers = {"Content-Type": "application/json", "Cancel-After": f"{seconds}s"}
+        if config.wait_seconds:
+            headers["Prefer"] = f"wait={config.wait_seconds}"
+        return self._send(
+            "POST",
+            path,
+            content=json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii"),
+            headers=headers,
+            timeout=self._timeouts(config.wait_seconds + _GRACE_SECONDS),
+        )
+
+    def _prediction(self, response: httpx.Response) -> Prediction:
+        found = answers.prediction(self._json(self._succeeded(response)))
+        if found is None:
+            raise self._no_api()
+        return found
+
+    def _latest_version(self, reference: Reference) -> str:
+        """The id of a model's latest version: models of the community have no endpoint."""
+        version = self.page(reference).version
+        if not version or version == _HIDDEN:
+            raise Rejected(
+                f"{reference.model} can't be run: Replicate has no version of it.",
+                remedy=f"See https://replicate.com/{reference.model}.",
+            )
+        return version
+
+    def _version(self, model: str, version: str) -> Page:
+        said = self._get(f"/models/{model}/versions/{version}")
+        return answers.Page(model=model, version=version, document=said)
+
+    def _deployed(self, reference: Reference) -> Page:
+        said = self._get(f"/deployments/{reference.owner}/{reference.name}")
+        release = answers.mapping(said.get("current_release"))
+        hardware = answers.mapping(release.get("configuration")).get("hardware")
+        runs = self._released(f"{release.get('model')}:{release.get('version')}")
+        page = self._version(runs.model, runs.version)
+        return answers.Page(
+            model=page.model,
+            version=page.version,
+            document=page.document,
+            hardware=one_line(str(hardware or "")),
+        )
+
+    def _released(self, text: str) -> Reference:
+        try:
+            return read_reference(text)
+        except ValueError as error:
+            raise self._no_api() from error
+
+    def _pages(self, path: str) -> Iterator[httpx.Response]:
+        """Each page of a listing; the next one's address counts for its query only."""
+        query = ""
+        for _ in range(_PAGES):
+            response = self._succeeded(self._send("GET", path + query, timeout=self._soon))
+            yield response
+            following = answers.mapping(self._json(response)).get("next")
+            if not isinstance(following, str):
+                return
+            query = f"?{urlsplit(following).query}"
+
+    def _get(self, path: str) -> dict[str, Any]:
+        response = self._send("GET", path, timeout=self._soon)
+        return answers.mapping(self._json(self._succeeded(response)))
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        if self._http.is_closed:  # a thread that nobody waits for any more
+            raise BackendError("The backend was closed while it worked.")
+        headers = self._credential | kwargs.pop("headers", {})
+        try:
+            with http.translated(self.at):
+                return self._http.request(method, self.at + path, headers=headers, **kwargs)
+        except Unavailable as error:
+            if not error.remedy and http.never_sent(error):
+                error.remedy = self._unreachable()
+            raise
+
+    def _succeeded(self, response: httpx.Response) -> httpx.Response:
+        if response.is_success:
+            return response
+        self.is_outdated = self.is_outdated or errors.names_an_input(response)
+        raise errors.refusal(response, self.at, self._config, self.ours)
+
+    def _json(self, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except (ValueError, RecursionError) as error:
+            raise self._no_api() from error
+
+    def _no_api(self) -> BackendError:
+        return BackendError(
+            f"{self.at} does not answer like Replicate's API.",
+            remedy=f"See that backends.{self._config.name}.base_url is its address.",
+        )
+
+    def _unreachable(self) -> str:
+        lines = ["See that this machine is online: https://replicatestatus.com tells of the API."]
+        return "\n".join([*lines, *([self._config.hint] if self._config.hint else [])])
+
+    def _timeouts(self, read_seconds: float) -> httpx.Timeout:
+        return http.timeouts(
+            connect_seconds=self._config.connect_seconds, read_seconds=read_seconds
+        )
+
+
+def _ahead(response: httpx.Response) -> timedelta:
+    """How far the API's clock is ahead of ours, by the date of its answer."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        there = parsedate_to_datetime(response.headers.get("date", ""))
+    except (TypeError, ValueError):
+        return timedelta()
+    return there.astimezone(UTC) - datetime.now(UTC)

@@ -1,0 +1,126 @@
+"""The block of a Replicate backend in the configuration, and the credential it means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from imagen.backends.base import BackendConfig
+from imagen.backends.replicate.reference import Reference, read_reference
+from imagen.errors import Unauthorized
+from imagen.text import is_variable_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DEFAULT_URL = "https://api.replicate.com/v1"
+TOKENS_PAGE = "https://replicate.com/account/api-tokens"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class ReplicateConfig(BackendConfig):
+    """The block of a backend of `type: replicate`."""
+
+    model: str = Field(
+        description="owner/name, owner/name:version, or deployments/owner/name.",
+    )
+    api_token_env: str = Field(
+        "REPLICATE_API_TOKEN", description="The variable that holds the API token."
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Other defaults for the model's inputs, by imagen's name or the model's own.",
+    )
+    input_schema: Path | None = Field(
+        None,
+        description="A file with the model's input schema (JSON), instead of asking for it.",
+    )
+    base_url: str = Field(DEFAULT_URL, description="The API; https, but for this machine's own.")
+    total_seconds: float | None = Field(
+        None,
+        ge=5,
+        description="How long a prediction may take, waiting included; else by the model's name.",
+    )
+    wait_seconds: int = Field(
+        10, ge=0, le=60, description="How long a submission is held for its result; then we ask."
+    )
+    connect_seconds: float = Field(
+        10.0, gt=0, le=600, description="How long a connection to the API may take."
+    )
+    lost_seconds: float = Field(
+        30.0, gt=0, description="How long the API may be out of reach while it has our job."
+    )
+    poll_seconds: float = Field(
+        0.5, gt=0, le=60, description="How soon the API is asked; later questions come slower."
+    )
+    cache_dir: Path | None = Field(
+        None, description="Where input schemas are kept; below imagen's state where left out."
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> ReplicateConfig:
+        # Not field by field: those faults show the value, which may be a secret.
+        for fault in _faults(self):
+            raise ValueError(fault)
+        return self
+
+    @property
+    def reference(self) -> Reference:
+        """The model."""
+        return read_reference(self.model)
+
+    @property
+    def deadline_seconds(self) -> float:
+        """How long a prediction may take in all."""
+        return self.total_seconds or self.reference.deadline_seconds
+
+
+def _faults(config: ReplicateConfig) -> Iterator[str]:
+    try:
+        read_reference(config.model)
+    except ValueError as error:
+        yield f"model {error}"
+    if not is_variable_name(config.api_token_env):
+        yield "api_token_env takes the name of an environment variable, not what it holds"
+    yield from _url_faults(config.base_url)
+
+
+def _url_faults(url: str) -> Iterator[str]:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        known, parts = False, urlsplit("")
+    if parts.username is not None or parts.password is not None:
+        yield "base_url must not hold a user or password"
+    elif not known or parts.query or parts.fragment:
+        yield f"base_url must look like {DEFAULT_URL}"
+    elif parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        yield "base_url must begin with https:, or the API token could be read on its way"
+
+
+def token(config: ReplicateConfig, environ: Mapping[str, str] = os.environ) -> str:
+    """The API token; raises Unauthorized that names the variable which is not set."""
+    value = environ.get(config.api_token_env, "").strip()
+    if not value:
+        raise Unauthorized(
+            f"The environment variable {config.api_token_env} is not set.",
+            remedy=f"Set {config.api_token_env} to an API token ({TOKENS_PAGE}).",
+            backend=config.name,
+        )
+    if not value.isprintable() or not value.isascii() or " " in value:
+        raise Unauthorized(
+            f"What {config.api_token_env} holds can't be a token: it is no single plain word.",
+            remedy=f"Set {config.api_token_env} to an API token ({TOKENS_PAGE}).",
+            backend=config.name,
+        )
+    return value
+
+
+def refused_token(config: ReplicateConfig) -> str:
+    """What to do where the API refuses the token."""
+    return f"Set {config.api_token_env} to a token that is valid now ({TOKENS_PAGE})."

@@ -1,0 +1,126 @@
+"""What a prediction gave: the files among its output, each downloaded whole."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from binascii import Error as NoBase64
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, unquote_to_bytes, urljoin, urlsplit
+
+from imagen.backends import http
+from imagen.backends.background import meanwhile
+from imagen.backends.retry import retrying
+from imagen.backends.whole import is_whole, media_type
+from imagen.errors import BackendError, Failed, Lost, Unavailable
+from imagen.result import Output
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import httpx
+
+_ATTEMPTS = 4
+_REDIRECTS = 5
+_DEEPEST = 5
+_READ_SECONDS = 60.0
+_GONE = (403, 404, 410)
+_UNKNOWN_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetcher:
+    """Downloads from any host, with the token only where `credential_for` gives it."""
+
+    credential_for: Callable[[str], Mapping[str, str]]
+    allows_http: bool
+    """Whether this machine's own addresses count: where the API is one of them."""
+    connect_seconds: float
+
+    def fetch(self, address: str, index: int, tick: Callable[[], None]) -> Output:
+        """One file; asked for again where it comes cut short. Raises Lost where it is gone."""
+        if address.startswith("data:"):
+            return _unpacked(address, index)
+        download = partial(retrying, partial(self._download, address), attempts=_ATTEMPTS)
+        data, told = meanwhile(download, tick)
+        return Output(
+            data=data,
+            media_type=media_type(data) or told or _UNKNOWN_TYPE,
+            index=index,
+            name=one_line(unquote(urlsplit(address).path.rpartition("/")[2])),
+        )
+
+    def _download(self, address: str) -> tuple[bytes, str]:
+        for _ in range(_REDIRECTS + 1):
+            response = self._get(address)
+            if not response.is_redirect:
+                return self._whole(response, address)
+            address = urljoin(address, response.headers.get("location", ""))
+        raise BackendError(f"{_host(address)} redirects in a circle.")
+
+    def _get(self, address: str) -> httpx.Response:
+        """One answer. The token depends on this address alone: a redirect may lead anywhere."""
+        self._refuse_unsafe(address)
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(address))
+        with (
+            http.client(
+                origin, connect_seconds=self.connect_seconds, read_seconds=_READ_SECONDS
+            ) as client,
+            http.translated(_host(address)),
+        ):
+            return client.get(address, headers=dict(self.credential_for(address)))
+
+    def _refuse_unsafe(self, address: str) -> None:
+        parts = urlsplit(address)
+        is_ours = self.allows_http and parts.scheme == "http" and http.is_loopback(address)
+        if parts.scheme != "https" and not is_ours:
+            raise BackendError(
+                f"Replicate sends for a file to {one_line(address)}, which is no https address."
+            )
+
+    def _whole(self, response: httpx.Response, address: str) -> tuple[bytes, str]:
+        if response.status_code in _GONE:
+            raise Lost(
+                f"{_host(address)} no longer has a file of the prediction "
+                f"(status {response.status_code}): Replicate keeps them for about an hour."
+            )
+        data = http.answered(response, _host(address)).content
+        if not is_whole(data):
+            raise Unavailable(f"A file came cut short from {_host(address)}, {_ATTEMPTS} times.")
+        told = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+        return data, told if told.isascii() and "/" in told else ""
+
+
+def addresses(output: Any, depth: int = 0) -> Iterator[str]:
+    """Each file among what a model gave, whatever the shape: one, a list, or named ones."""
+    if isinstance(output, str) and output.startswith(("https://", "http://", "data:")):
+        yield output
+    if depth < _DEEPEST and isinstance(output, list | dict):
+        for inner in output.values() if isinstance(output, dict) else output:
+            yield from addresses(inner, depth + 1)
+
+
+def words(output: Any) -> str:
+    """What a model said instead of giving a file."""
+    if isinstance(output, list):
+        return one_line("".join(part for part in output if isinstance(part, str)))
+    return one_line(output) if isinstance(output, str) else ""
+
+
+def _unpacked(address: str, index: int) -> Output:
+    """The file that a `data:` address holds."""
+    head, _, body = address.removeprefix("data:").partition(",")
+    kind, *flags = head.split(";")
+    try:
+        data = b64decode(body, validate=True) if "base64" in flags else unquote_to_bytes(body)
+    except (NoBase64, ValueError) as error:
+        raise Failed(f"A file in the answer can't be decoded: {error}.") from error
+    return Output(
+        data=data, media_type=media_type(data) or one_line(kind) or _UNKNOWN_TYPE, index=index
+    )
+
+
+def _host(address: str) -> str:
+    return one_line("{0.scheme}://{0.netloc}".format(urlsplit(address)))

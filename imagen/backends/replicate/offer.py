@@ -1,0 +1,237 @@
+"""What a model on Replicate takes, in imagen's words: its capabilities for a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imagen.backends.replicate import names
+from imagen.backends.replicate.schema import parameter
+from imagen.capabilities import Capabilities, Parameter
+from imagen.errors import ConfigError, RequestError
+from imagen.request import LARGEST_SEED, Request
+from imagen.text import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from imagen.backends.replicate.schema import Input
+    from imagen.backends.replicate.vocabulary import Vocabulary
+    from imagen.request import Task
+
+_SIZE = "Pixels. "
+_WITH_IMAGE = "it counts with an initial image only"
+_FLOATS = ("cfg", "guidance", "strength")
+
+
+def offer(known: Vocabulary, task: Task, defaults: Mapping[str, Any]) -> Capabilities:
+    """What the model takes for this task; `defaults` are the configuration's own.
+
+    Raises ConfigError for a default of no parameter, or out of its range.
+    """
+    tasks = known.tasks
+    asked = task if task in tasks else tasks[0]
+    parameters = dict(_parameters(known, asked))
+    return Capabilities(
+        tasks=tasks,
+        parameters=_with_defaults(known, parameters, defaults),
+        controls=known.kinds,
+        without=dict(_reasons(known, parameters)),
+    )
+
+
+def _parameters(known: Vocabulary, task: Task) -> Iterator[tuple[str, Parameter]]:
+    for field, found in known.fields.items():
+        if task in names.TASKS_OF.get(field, {task}):
+            yield field, _field(known, field, found)
+    if known.size.is_known:
+        yield from ((side, _side(known, side)) for side in names.SIDES)
+    if known.loras or known.lora_list:
+        yield "loras", _loras(known)
+    for name, found in known.own.items():
+        yield name, _own(known, name, found)
+
+
+def _field(known: Vocabulary, field: str, found: Input) -> Parameter:
+    special = _SPECIAL.get(field)
+    if special is not None:
+        return special(known, found)
+    read = parameter(found)
+    if field in names.ONE_SCALE and _is_shared(known, field):
+        # Neither has a default: the one that was not asked for would contradict the other.
+        read = read.model_copy(update={"default": None, "description": _shared(found)})
+    kind = "float" if field in _FLOATS else read.type
+    return Parameter.model_validate(dict(read) | {"type": kind})
+
+
+def _is_shared(known: Vocabulary, field: str) -> bool:
+    return all(known.fields.get(name) is known.fields[field] for name in names.ONE_SCALE)
+
+
+def _shared(found: Input) -> str:
+    default = f" The model's own default is {found.default:g}." if found.default else ""
+    return f"Its only scale of guidance, {found.name}.{default} {found.description}".strip()
+
+
+def _seed(_: Vocabulary, found: Input) -> Parameter:
+    end = seeds_end(found)
+    return Parameter(
+        type="int",
+        min=0,
+        max=LARGEST_SEED,
+        description=f"Where the noise starts. The model's seeds end at {end}: a greater one is "
+        "divided by that, and the remainder taken.",
+    )
+
+
+def seeds_end(found: Input) -> int:
+    """The greatest seed that the model takes."""
+    return int(found.max) if found.max and found.max > 0 else names.SEEDS_END
+
+
+def _strength(_: Vocabulary, found: Input) -> Parameter:
+    inverse = found.name in names.INVERSE
+    default = found.default if isinstance(found.default, float | int) else None
+    return Parameter(
+        type="float",
+        default=1 - default if inverse and default is not None else default,
+        min=0.0,
+        max=1.0,
+        description="How far to leave the initial image: 0 keeps it, 1 forgets it.",
+    )
+
+
+def _sampler(_: Vocabulary, found: Input) -> Parameter:
+    read = parameter(found)
+    if read.choices is None:
+        return read
+    ours = [name for name, theirs in names.SAMPLERS.items() if set(theirs) & set(read.choices)]
+    return read.model_copy(update={"choices": (*read.choices, *ours)})
+
+
+def _count(_: Vocabulary, found: Input) -> Parameter:
+    return Parameter(
+        type="int",
+        default=found.default or 1,
+        min=1,
+        max=found.max or (max(found.choices) if found.choices else 4),
+        description=found.description or "How many pictures.",
+    )
+
+
+def _files(known: Vocabulary, found: Input) -> Parameter:
+    several = "Files" if found.type == "list" else "A file"
+    what = f"{several} that the prompt speaks of. {found.description}"
+    return Parameter(type="json", description=f"{what} {known.model} takes them as {found.name}.")
+
+
+def _image(_: Vocabulary, found: Input) -> Parameter:
+    return Parameter(type="image", description=f"The initial image. {found.description}".strip())
+
+
+def _mask(_: Vocabulary, found: Input) -> Parameter:
+    return Parameter(type="image", description=f"White is redrawn. {found.description}".strip())
+
+
+def _controls(known: Vocabulary, found: Input) -> Parameter:
+    what = f"One picture that steers ({', '.join(known.kinds)}). {found.description}"
+    return Parameter(type="json", description=what.strip())
+
+
+def _upscale(_: Vocabulary, found: Input) -> Parameter:
+    return Parameter(type="json", description=f"How many times larger. {found.description}".strip())
+
+
+def _restore(_: Vocabulary, found: Input) -> Parameter:
+    return Parameter(type="json", description=f"The mending of faces. {found.description}".strip())
+
+
+_SPECIAL = {
+    "seed": _seed,
+    "strength": _strength,
+    "sampler": _sampler,
+    "count": _count,
+    "image": _image,
+    "mask": _mask,
+    "references": _files,
+    "controls": _controls,
+    "upscale": _upscale,
+    "restore": _restore,
+}
+
+
+def _side(known: Vocabulary, side: str) -> Parameter:
+    found = known.inputs.get(side)
+    if found is None:
+        choices = ", ".join(known.size.ratios)
+        what = f"With the other side it chooses {known.size.ratio}: {choices}."
+        return Parameter(type="int", min=16, description=_SIZE + what)
+    read = parameter(found)
+    default = None if known.size.selector else read.default
+    choice = known.size.selector
+    what = f" With it, {choice} is {names.CUSTOM}." if choice else ""
+    return read.model_copy(update={"default": default, "description": read.description + what})
+
+
+def _loras(known: Vocabulary) -> Parameter:
+    most = "any number" if known.lora_list else f"at most {len(known.loras)}"
+    return Parameter(type="json", description=f"Low-rank adapters, by their address: {most}.")
+
+
+def _own(known: Vocabulary, name: str, found: Input) -> Parameter:
+    if name in names.REPRODUCIBLE and "seed" in known.fields:
+        return parameter(found).model_copy(
+            update={"default": None, "description": names.REPRODUCIBLE[name][1]}
+        )
+    if name == names.FORMAT and names.LOSSLESS in found.choices:
+        return parameter(found, default=names.LOSSLESS)
+    if name in (known.size.ratio, known.size.selector, known.size.area):
+        # No default: the sides, where they are asked for, decide it.
+        said = f"{found.description} Width and height decide it where they are asked for."
+        default = f" The model's own default is {found.default}." if found.default else ""
+        return parameter(found, description=(said + default).strip()).model_copy(
+            update={"default": None}
+        )
+    return parameter(found)
+
+
+def _reasons(known: Vocabulary, parameters: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
+    """Why each field of a request, and each input that has another name here, is lacking."""
+    for field in Request.model_fields:
+        if field in known.fields and field not in parameters:
+            yield field, _WITH_IMAGE
+        elif field not in parameters:
+            yield field, f"{known.model} has no input for it"
+    for field, found in known.fields.items():
+        if found.name not in parameters:
+            yield found.name, f"ask for {field}, which becomes {found.name}"
+
+
+def _with_defaults(
+    known: Vocabulary, parameters: dict[str, Parameter], defaults: Mapping[str, Any]
+) -> dict[str, Parameter]:
+    changed = dict(parameters)
+    for name, value in defaults.items():
+        ours = _our_name(known, name)
+        if ours in parameters:
+            fitted = _fitted(name, parameters[ours], value)
+            changed[ours] = parameters[ours].model_copy(update={"default": fitted})
+        elif ours not in known.fields:  # those of another task are no mistake
+            raise ConfigError(
+                f"parameters: {known.model} has no input {name!r}."
+                f"{did_you_mean(name, [*parameters, *known.inputs])}",
+                remedy=f"Known: {', '.join(sorted(parameters))}.",
+            )
+    return changed
+
+
+def _fitted(name: str, parameter: Parameter, value: Any) -> Any:
+    try:
+        return parameter.fit(f"parameters.{name}", value)
+    except RequestError as error:
+        raise ConfigError(error.message, remedy=error.remedy) from error
+
+
+def _our_name(known: Vocabulary, name: str) -> str:
+    """The field that an input's own name means, or the name itself."""
+    fields = (field for field, found in known.fields.items() if found.name == name)
+    return name if name in known.fields else next(fields, name)

@@ -1,0 +1,222 @@
+"""A model's inputs, read from the OpenAPI schema that Replicate keeps of it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from imagen.capabilities import Parameter
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from imagen.capabilities import Kind
+
+Type = Literal["int", "float", "bool", "string", "list", "json"]
+Schemas = dict[str, Any]
+"""`components.schemas`: the schema called `Input`, and those it refers to."""
+
+_TYPES: Mapping[str, Type] = {
+    "integer": "int",
+    "number": "float",
+    "boolean": "bool",
+    "string": "string",
+    "array": "list",
+}
+_CLASSES: Mapping[Type, type] = {
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "string": str,
+    "list": list,
+    "json": object,
+}
+_MULTIPLE = re.compile(r"multiples? of (\d{1,4})\b")
+_PICTURE = re.compile(r"image|img|mask|photo|picture", re.IGNORECASE)
+_DEEPEST = 6
+_LONGEST_DESCRIPTION = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One input of a model."""
+
+    name: str
+    type: Type = "json"
+    default: Any = None
+    min: int | float | None = None
+    max: int | float | None = None
+    multiple_of: int | None = None
+    """From the schema, or from the words of its description."""
+    choices: tuple[Any, ...] = ()
+    description: str = ""
+    is_file: bool = False
+    """Whether it, or each item of it, is the address of a file."""
+    is_required: bool = False
+
+    @property
+    def is_picture(self) -> bool:
+        return self.is_file and _PICTURE.search(self.name) is not None
+
+
+def read_inputs(schemas: Mapping[str, Any]) -> dict[str, Input]:
+    """The inputs, in the order that the model's author gave them."""
+    top = _mapping(schemas.get("Input"))
+    required = top.get("required")
+    names = set(required) if isinstance(required, list) else set()
+    properties = _mapping(top.get("properties"))
+    read = [
+        (_order(said), _input(name, _merged(said, schemas), is_required=name in names))
+        for name, said in properties.items()
+    ]
+    return {found.name: found for _, found in sorted(read, key=lambda pair: pair[0])}
+
+
+def find_schemas(document: Any) -> Schemas | None:
+    """The schemas in what was saved of a model: its page, a version, the OpenAPI document, or the
+    input schema alone; None where there are none."""
+    said = _mapping(document)
+    for key in ("latest_version", "openapi_schema", "components", "schemas"):
+        if isinstance(said.get(key), dict):
+            return find_schemas(said[key])
+    if isinstance(_mapping(said.get("Input")).get("properties"), dict):
+        return _needed(said)
+    return {"Input": said} if isinstance(said.get("properties"), dict) else None
+
+
+def parameter(found: Input, *, default: Any = None, description: str = "") -> Parameter:
+    """How imagen shows an input to those who ask what a model takes."""
+    texts = all(isinstance(choice, str) for choice in found.choices)
+    numbers = found.type in ("int", "float")
+    return Parameter(
+        type=_kind(found),
+        default=_within(found) if default is None else default,
+        min=_least(found) if numbers else None,
+        max=_most(found) if numbers else None,
+        multiple_of=found.multiple_of if found.type == "int" else None,
+        choices=found.choices if texts and found.choices else None,
+        description=description or found.description or f"The model's input {found.name}.",
+    )
+
+
+def _within(found: Input) -> Any:
+    """The default, unless the schema contradicts itself; `-1` for a seed means none."""
+    value = found.default
+    if value is None or (found.choices and value not in found.choices):
+        return None
+    if found.type not in ("int", "float"):
+        return value
+    least, most, step = _least(found), _most(found), found.multiple_of
+    too_small, too_large = least is not None and value < least, most is not None and value > most
+    return None if too_small or too_large or (step and value % step) else value
+
+
+def _kind(found: Input) -> Kind:
+    if found.type == "string":
+        return "image" if found.is_picture else "string"
+    return "json" if found.type == "list" else found.type
+
+
+def _least(found: Input) -> int | float | None:
+    return min(found.choices) if found.choices else found.min
+
+
+def _most(found: Input) -> int | float | None:
+    return max(found.choices) if found.choices else found.max
+
+
+def _input(name: str, said: Mapping[str, Any], *, is_required: bool) -> Input:
+    kind = _TYPES.get(str(said.get("type")), "json")
+    items = _mapping(said.get("items"))
+    description = one_line(str(said.get("description") or ""), limit=_LONGEST_DESCRIPTION)
+    choices = _choices(said, kind)
+    return Input(
+        name=name,
+        type=kind,
+        default=_default(said.get("default"), kind),
+        min=_number(said.get("minimum")),
+        max=_number(said.get("maximum")),
+        multiple_of=_step(said, description, choices) if kind == "int" else None,
+        choices=choices,
+        description=description,
+        is_file="uri" in (said.get("format"), items.get("format")),
+        is_required=is_required,
+    )
+
+
+def _choices(said: Mapping[str, Any], kind: Type) -> tuple[Any, ...]:
+    given = said.get("enum")
+    wanted = (int, float) if kind in ("int", "float") else (str,)
+    return tuple(c for c in given if isinstance(c, wanted)) if isinstance(given, list) else ()
+
+
+def _step(said: Mapping[str, Any], description: str, choices: tuple[Any, ...]) -> int | None:
+    if choices:
+        return math.gcd(*choices) or None
+    told = _MULTIPLE.search(description)
+    step = said.get("multipleOf", int(told[1]) if told else None)
+    return int(step) if isinstance(step, int | float) and step >= 1 else None
+
+
+def _default(value: Any, kind: Type) -> Any:
+    """The default, if it is of the input's own type."""
+    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind == "int" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or kind == "bool":
+        return value if isinstance(value, bool) and kind == "bool" else None
+    return value if isinstance(value, _CLASSES[kind]) else None
+
+
+def _merged(said: Any, schemas: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+    """A schema with what it refers to put in its place."""
+    own = dict(_mapping(said))
+    parts = [_mapping(schemas.get(own.pop("$ref").rsplit("/", 1)[-1]))] if _refers(own) else []
+    for key in ("allOf", "anyOf", "oneOf"):
+        listed = own.pop(key, None)
+        parts += [part for part in listed or () if _mapping(part).get("type") != "null"]
+    if depth < _DEEPEST:
+        for part in parts:
+            own = _merged(part, schemas, depth + 1) | own
+    return own
+
+
+def _refers(said: Mapping[str, Any]) -> bool:
+    return isinstance(said.get("$ref"), str)
+
+
+def _needed(schemas: Mapping[str, Any]) -> Schemas:
+    """`Input`, and what it refers to."""
+    names = {"Input", *_references(schemas["Input"])}
+    return {name: schemas[name] for name in schemas if name in names}
+
+
+def _references(said: Any) -> Iterator[str]:
+    if isinstance(said, dict):
+        if _refers(said):
+            yield said["$ref"].rsplit("/", 1)[-1]
+        for inner in said.values():
+            yield from _references(inner)
+    for inner in said if isinstance(said, list) else ():
+        yield from _references(inner)
+
+
+def _order(said: Any) -> float:
+    order = _number(_mapping(said).get("x-order"))
+    return math.inf if order is None else float(order)
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if math.isfinite(value) else None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,119 @@
+"""Input schemas on disk: asked for once, and used without reaching the API for a week."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from imagen.backends.replicate.answers import mapping, moment
+from imagen.backends.replicate.schema import find_schemas
+from imagen.errors import ConfigError, Rejected
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imagen.backends.replicate.answers import Page
+    from imagen.backends.replicate.config import ReplicateConfig
+    from imagen.backends.replicate.schema import Schemas
+
+_FRESH = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is known of a model without asking."""
+
+    model: str
+    """`owner/name`; for a deployment, that of the model it runs."""
+    schemas: Schemas
+    version: str = ""
+    hardware: str = ""
+    read_at: str = ""
+    """When it was read, as an ISO date; "" for a file of the user's, which is never outdated."""
+
+    def is_stale(self, now: datetime | None = None) -> bool:
+        """Whether it is older than a week."""
+        read = moment(self.read_at)
+        return read is not None and (now or datetime.now(UTC)) - read > _FRESH
+
+
+def kept(config: ReplicateConfig) -> Kept | None:
+    """What is known by the file that the configuration names, or else by an earlier answer.
+
+    Raises ConfigError for a file that can't be read, or holds no input schema.
+    """
+    if config.input_schema is not None:
+        schemas = _named(config.input_schema)
+        return Kept(model=config.reference.model, schemas=schemas)
+    path = _path(config)
+    if path is None:
+        return None
+    try:
+        said = mapping(json.loads(path.read_text(encoding="utf-8")))
+        found = Kept(**said)
+        return found if find_schemas(found.schemas) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def keep(page: Page, config: ReplicateConfig) -> Kept:
+    """What the API said of the model, written down for later; not to be able to is no matter.
+
+    Raises Rejected where it said nothing of the inputs.
+    """
+    schemas = find_schemas(page.document)
+    if schemas is None:
+        raise Rejected(
+            f"Replicate tells no input schema of {page.model}: it can't be run by imagen.",
+            remedy=f"Name a file that holds it: backends.{config.name}.input_schema.",
+        )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    found = Kept(
+        model=page.model,
+        schemas=schemas,
+        version=page.version,
+        hardware=page.hardware,
+        read_at=now,
+    )
+    path = _path(config)
+    if path is not None and config.input_schema is None:
+        with suppress(OSError):
+            _write(path, asdict(found))
+    return found
+
+
+def _named(path: Path) -> Schemas:
+    try:
+        said = json.loads(path.expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"input_schema: {path} can't be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise ConfigError(f"input_schema: {path} is no JSON: {error}.") from error
+    schemas = find_schemas(said)
+    if schemas is None:
+        raise ConfigError(
+            f"input_schema: {path} holds no input schema.",
+            remedy="Save what https://api.replicate.com/v1/models/OWNER/NAME answers.",
+        )
+    return schemas
+
+
+def _path(config: ReplicateConfig) -> Path | None:
+    """The file of this model; named by what is asked for, not by what was answered."""
+    if config.cache_dir is None:
+        return None
+    which = sha256(f"{config.base_url}\0{config.model}".encode()).hexdigest()[:16]
+    reference = config.reference
+    return config.cache_dir / "replicate" / f"{reference.owner}-{reference.name}-{which}.json"
+
+
+def _write(path: Path, said: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(f".{os.getpid()}.new")
+    beside.write_text(json.dumps(said), encoding="utf-8")
+    os.replace(beside, path)

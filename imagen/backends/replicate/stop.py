@@ -1,0 +1,61 @@
+"""Taking one prediction back: cancelled, and confirmed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from imagen.backends.http import is_nobody_there
+from imagen.errors import BackendError, Lost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.backends.replicate.client import Client
+
+_PATIENCE_SECONDS = 8.0
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 0.5
+_ATTEMPTS = 3
+
+
+def stop(
+    client: Client,
+    which: Callable[[], str],
+    *,
+    deadline_seconds: float,
+    is_settled: Callable[[], bool] = lambda: True,
+    patience_seconds: float = _PATIENCE_SECONDS,
+) -> str:
+    """Cancel the prediction; "" once it has certainly ended, or else a sentence about the doubt.
+
+    `which` looks for its id; "" where there is none so far. `is_settled` says whether its
+    submission is over: before that, not to find it means nothing.
+    """
+    limit = time.monotonic() + patience_seconds
+    pause, attempts = _FIRST_PAUSE, 0
+    doubt = "Replicate has been told to cancel the prediction, and has not said that it did."
+    while True:
+        try:
+            settled = is_settled()  # before: one that is taken in between is not yet looked for
+            id = which()
+            if (not id and settled) or (id and _once(client, id)):
+                return ""
+        except BackendError as error:
+            doubt = f"Replicate could not be told to cancel the prediction: {error.message}"
+            attempts += is_nobody_there(error)
+        if time.monotonic() >= limit or attempts == _ATTEMPTS:
+            return f"{doubt} It ends by itself after {deadline_seconds:g} s."
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _once(client: Client, id: str) -> bool:
+    """One round of cancelling and looking; whether the prediction has ended."""
+    try:
+        if client.get(id).has_ended:
+            return True
+        client.cancel(id)
+        return client.get(id).has_ended
+    except Lost:  # nothing is there that could go on
+        return True

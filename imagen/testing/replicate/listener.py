@@ -1,0 +1,76 @@
+"""The port of a simulated Replicate: HTTP in, an answer of its desk out."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imagen.testing.replicate.desk import Desk
+
+
+class Server(ThreadingHTTPServer):
+    """Answers each connection in a thread of its own."""
+
+    daemon_threads = True
+    block_on_close = False
+    server_address: tuple[str, int]
+
+    def __init__(self, port: int, desk: Desk) -> None:
+        self.desk = desk
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self._open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no news."""
+
+    def end(self) -> None:
+        """Stop answering, at once and for everyone."""
+        self.shutdown()
+        self.server_close()
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answer = self.server.desk.answer(self.command, self.path, headers, body)
+        if answer.is_cut:
+            self.close_connection = True
+            return
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body[: len(answer.body) - answer.missing])
+        self.close_connection = self.close_connection or answer.missing > 0

@@ -1,0 +1,69 @@
+"""The Replicate adapter keeps the contract of every backend."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from replicate_lab import opened
+
+from imagen.backends.replicate import adapter
+from imagen.testing import BackendContract
+from imagen.testing.replicate import COMMUNITY, Replicate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from imagen.backends import Backend
+    from imagen.testing.contract import Scenario
+
+_CLOUDS: dict[Scenario, dict[str, Any]] = {
+    "ok": {},
+    "slow": {"seconds": 30.0},
+    "unreachable": {},
+    "unauthorized": {"token": "another"},
+    "rejected": {"refused_input": "prompt"},
+    "failed": {"end": "failed"},
+    "lost": {"removed": True},
+}
+
+
+class _ReplicateRig:
+    adapter = adapter
+
+    def __init__(self, stack: ExitStack, model: str) -> None:
+        self._stack = stack
+        self._model = model
+        self._cloud: Replicate | None = None
+
+    def block(self) -> Mapping[str, Any]:
+        return {"model": self._model}
+
+    def open(self, scenario: Scenario) -> Backend:
+        cloud = self._cloud = self._stack.enter_context(Replicate(**_CLOUDS[scenario]))
+        self._warm(cloud)
+        if scenario == "unreachable":
+            cloud.stop()
+        return opened(cloud.url, name="rigged", model=self._model)
+
+    def submissions(self) -> int:
+        return self._cloud.submissions if self._cloud else 0
+
+    def at_work(self) -> bool:
+        return self._cloud is not None and self._cloud.at_work()
+
+    def _warm(self, cloud: Replicate) -> None:
+        """Somebody has used this model before: its input schema is kept."""
+        port = int(cloud.url.split(":")[2].partition("/")[0])
+        cloud.stop()
+        with Replicate(port=port) as before, closing(opened(before.url, model=self._model)) as one:
+            one.capabilities()
+        cloud.start()
+
+
+class TestReplicate(BackendContract):
+    @pytest.fixture
+    def rig(self) -> Iterator[_ReplicateRig]:
+        with ExitStack() as stack:
+            yield _ReplicateRig(stack, COMMUNITY)
