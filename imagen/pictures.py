@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+from warnings import catch_warnings
 
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
     from PIL import Image
 
+DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error)
+"""What Pillow raises for a damaged file."""
 MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 """What every engine takes, by Pillow's name."""
 
@@ -42,8 +46,9 @@ class Picture:
         """The decoded picture, as the file has it."""
         from PIL import Image
 
-        picture = Image.open(BytesIO(self.data))
-        picture.load()
+        with catch_warnings(action="ignore"):  # of odd metadata, and of a great size
+            picture = Image.open(BytesIO(self.data))
+            picture.load()
         return picture
 
 
@@ -57,13 +62,13 @@ def read_picture(path: str, what: str = "image") -> Picture:
     file = Path(path).expanduser()
     data = _bytes(file, what)
     try:
-        with Image.open(BytesIO(data)) as picture:
+        with catch_warnings(action="ignore"), Image.open(BytesIO(data)) as picture:
             picture.load()
             kind = picture.format or ""
             width, height = picture.size
     except UnidentifiedImageError as error:
         raise RequestError(f"{what}: {file} is no picture that can be read.") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (*DAMAGE, Image.DecompressionBombError) as error:
         raise RequestError(f"{what}: the picture {file} is damaged: {error}.") from error
     return Picture(data=data, name=file.name, kind=kind, width=width, height=height)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import PureWindowsPath
+from warnings import catch_warnings
 
 from PIL import Image, ImageOps
 
 from imagen.inputs.sizes import Size
-from imagen.pictures import Picture, read_picture
+from imagen.pictures import DAMAGE, Picture, read_picture
 from imagen.ticket import Input
 
-_ORIENTATION = 0x0112
 _STEREO = ("MPO",)
 """A camera's second frame is a preview, or the other eye's: the first is the picture."""
 _TELLING = frozenset(("exif", "xmp", "comment", "photoshop", "XML:com.adobe.xmp"))
@@ -49,7 +49,7 @@ def read_upright(path: str, what: str) -> Upright:
 
 def turned(source: Picture, what: str) -> Upright:
     """This picture, as its EXIF says it is to be held; of an animation the first frame."""
-    with source.opened() as opened:
+    with catch_warnings(action="ignore"), source.opened() as opened:
         frames = 1 if source.kind in _STEREO else getattr(opened, "n_frames", 1)
         is_plain = _is_plain(opened) and bool(source.media_type) and frames == 1
         image = _opaque_if_so(_eight_bit(_turned(opened)))
@@ -98,12 +98,14 @@ def as_png(image: Image.Image, name: str) -> Picture:
 
 def _is_plain(opened: Image.Image) -> bool:
     texts = getattr(opened, "text", {})
-    is_turned = opened.getexif().get(_ORIENTATION, 1) != 1
-    return not (is_turned or texts or _TELLING & opened.info.keys())
+    return not (texts or _TELLING & opened.info.keys())
 
 
 def _turned(opened: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(opened)
+    try:
+        return ImageOps.exif_transpose(opened)
+    except DAMAGE:  # of the metadata: the picture itself is whole
+        return opened.copy()
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
