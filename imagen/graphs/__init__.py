@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from imagen.graphs.manifest import ControlNet, Manifest, Model, NodePack
-from imagen.graphs.shelves import BUNDLED, Entry, entries, find, listing
+from imagen.graphs.shelves import BUNDLED, Entry, entries, find, listing, names
 from imagen.graphs.tokens import bind
 from imagen.graphs.workflow import Workflow
 
@@ -48,4 +48,5 @@ __all__ = [
     "find",
     "listing",
     "localise",
+    "names",
 ]

@@ -15,8 +15,14 @@ from imagen.request import Task
 from imagen.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+WITHOUT_WORKFLOW: Mapping[str, str] = {
+    "control": "needs no workflow: control pictures go into any other; see controls",
+    "preprocess": "goes by workflows named preprocess-canny, preprocess-depth, …",
+}
+"""Tasks that no single workflow does, and why."""
 _URL = r"^(https?://\S+)?$"
 _SHELF_NAME = Annotated[str, Field(pattern=r"^\w[\w .+-]*$")]
 """A workflow's name, which is no path."""
@@ -119,6 +125,14 @@ class Manifest(BaseModel):
             return ""
         shown = one_line(version or "", limit=40)
         return f"The server runs ComfyUI {shown}; this workflow needs {self.comfyui} or later."
+
+    @field_validator("tasks")
+    @classmethod
+    def _of_its_own(cls, value: dict[Task, str]) -> dict[Task, str]:
+        for task in value:
+            if task in WITHOUT_WORKFLOW:
+                raise ValueError(f"{task} {WITHOUT_WORKFLOW[task]}")
+        return value
 
     @field_validator("output", mode="before")
     @classmethod

@@ -68,6 +68,11 @@ def listing(dirs: Sequence[Path] = ()) -> list[Workflow]:
     return [entry.workflow for entry in entries(dirs) if entry.workflow and not entry.hidden_by]
 
 
+def names(dirs: Sequence[Path] = ()) -> list[str]:
+    """The name of every workflow on the shelves; none of them is read."""
+    return sorted({name for name, _, _ in _shelved(dirs)})
+
+
 def _shelved(dirs: Sequence[Path]) -> Iterator[tuple[str, Path, str]]:
     for folder in dict.fromkeys(dirs):
         for path in _graphs_in(folder.expanduser()):
@@ -113,7 +118,7 @@ def _manifest_beside(path: Path) -> Path | None:
 
 
 def _not_found(name: str, dirs: Sequence[Path]) -> WorkflowError:
-    known = sorted({known for known, _, _ in _shelved(dirs)})
+    known = names(dirs)
     absent = [str(folder) for folder in dirs if not folder.expanduser().is_dir()]
     gone = f"\nNo such folder of workflows: {', '.join(absent)}." if absent else ""
     return WorkflowError(

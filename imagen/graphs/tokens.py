@@ -62,6 +62,11 @@ def tokens_of(graph: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 yield node_id, name, token
 
 
+def nodes_with(graph: Mapping[str, Any], name: str) -> list[str]:
+    """The ids of the nodes that have the token of this canonical name."""
+    return list(dict.fromkeys(n for n, _, token in tokens_of(graph) if canonical(token) == name))
+
+
 def inputs_of(node: Any) -> Mapping[str, Any]:
     """A node's inputs; none for what is no node."""
     inputs = node.get("inputs") if isinstance(node, dict) else None

@@ -29,9 +29,10 @@ _INFERRED: Mapping[str, Mapping[str, Any]] = {
     "sampler": {"type": "string"},
     "scheduler": {"type": "string"},
     "count": {"type": "int", "min": 1, "default": 1},
-    "image": {"type": "string"},
+    "image": {"type": "image"},
     "strength": {"type": "float", "min": 0, "max": 1, "default": 1.0},
-    "mask": {"type": "string"},
+    "mask": {"type": "image"},
+    "reference": {"type": "image"},
     "filename_prefix": {"type": "string", "default": "imagen"},
 }
 """What a token that no manifest explains may be, where its name tells."""

@@ -70,6 +70,15 @@ class Stats(NamedTuple):
     device: str = ""
 
 
+def stored(said: Any) -> str | None:
+    """What a graph calls a file that was uploaded; None where the answer doesn't tell."""
+    name, subfolder, folder = (mapping(said).get(key) for key in ("name", "subfolder", "type"))
+    if not isinstance(name, str) or not name:
+        return None
+    path = f"{subfolder}/{name}" if isinstance(subfolder, str) and subfolder else name
+    return path if folder in (None, "", "input") else f"{path} [{folder}]"
+
+
 def accepted(said: Any, asked_id: str) -> Accepted:
     """The server's id counts, where it gives one: old servers choose their own."""
     said = mapping(said)

@@ -5,24 +5,22 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
-
 from imagen.backends.base import Adapter, Health
 from imagen.backends.comfyui.config import ComfyUIConfig, base
-from imagen.capabilities import settle
-from imagen.errors import BackendError, ImagenError, WorkflowError
-from imagen.graphs import bind, find
-from imagen.ticket import Ticket, new_id
+from imagen.errors import BackendError, ImagenError
+from imagen.ticket import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from imagen.backends.base import Model
     from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.repertoire import Repertoire
     from imagen.capabilities import Capabilities
     from imagen.graphs import Workflow
     from imagen.request import Request, Task
     from imagen.result import OnProgress, Result
+    from imagen.ticket import Ticket
 
 
 class ComfyUI:
@@ -39,32 +37,34 @@ class ComfyUI:
         return f"comfyui {base(self._config.url)}"
 
     @cached_property
-    def workflow(self) -> Workflow:
-        return find(self._config.workflow, self._config.workflow_dirs)
+    def repertoire(self) -> Repertoire:
+        """Which workflow does which task."""
+        from imagen.backends.comfyui.repertoire import Repertoire
 
-    def capabilities(self, task: Task = "text-to-image") -> Capabilities:  # noqa: ARG002
-        return self.workflow.capabilities(self._config.parameters)
+        return Repertoire(self._config)
+
+    @property
+    def workflow(self) -> Workflow:
+        """The workflow that the block names."""
+        return self.repertoire.base
+
+    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+        from imagen.backends.comfyui.abilities import capabilities
+
+        return capabilities(self.repertoire, task)
 
     def prepare(self, request: Request) -> Ticket:
         """Bind the workflow; faults of its graph are found here, before anything is sent."""
-        capabilities = self.capabilities()
-        asked, receipt = settle(request, capabilities)
-        values = _defaults(capabilities) | asked
-        graph = bind(self.workflow.graph, {name: _plain(value) for name, value in values.items()})
-        _refuse_faults(self.workflow, graph)
-        return Ticket(
-            id=self._new_id(),
-            backend=self._config.name,
-            request=request.exactly(values),
-            receipt=receipt,
-            payload=graph,
-        )
+        from imagen.backends.comfyui.preparing import prepared
+
+        return prepared(request, self.repertoire, id=self._new_id(), backend=self._config.name)
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
         from imagen.backends.comfyui.run import Run
 
         try:
-            run = Run(ticket, self.client(), self._config, self.workflow.manifest, on_progress)
+            manifest = self.repertoire.for_request(ticket.request).manifest
+            run = Run(ticket, self.client(), self._config, manifest, on_progress)
             return run.result()
         except BackendError as error:
             error.backend = self._config.name
@@ -100,31 +100,6 @@ class ComfyUI:
 
             self._client = Client(self._config)
         return self._client
-
-
-def _defaults(capabilities: Capabilities) -> dict[str, Any]:
-    parameters = capabilities.parameters.items()
-    return {name: known.default for name, known in parameters if known.default is not None}
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: a graph holds no values of ours."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _refuse_faults(workflow: Workflow, graph: Mapping[str, Any]) -> None:
-    from imagen.graphs.structure import structural_faults
-
-    # Which nodes give something away only the server knows: here each may.
-    faults = structural_faults(graph, workflow.manifest.output or tuple(graph))
-    if faults:
-        lines = "\n  ".join(
-            [f"The workflow {workflow.name!r} can't run:"] + [f.sentence for f in faults]
-        )
-        remedy = "\n".join(dict.fromkeys(fault.remedy for fault in faults if fault.remedy))
-        raise WorkflowError(lines, remedy=remedy)
 
 
 def _remedies(error: ImagenError) -> tuple[str, ...]:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _LONGEST_ANSWER_SECONDS = 60.0
 _SHORT_ANSWER_SECONDS = 10.0  # for a small question, which is asked again if need be
 _JSON = {"Content-Type": "application/json"}
+_RAISE_LIMIT = (
+    "start the server, or the proxy before it, with a higher limit "
+    "(ComfyUI: --max-upload-size, in MB)."
+)
 _RECENT = 20  # entries of the history that are looked through for a job whose id is not known
 
 
@@ -59,10 +63,30 @@ class Client:
         if response.status_code == 413:
             raise Rejected(
                 f"{self.at} takes no request as large as this one.",
-                remedy="Start the server, or the proxy before it, with a higher limit "
-                "(ComfyUI: --max-upload-size, in MB).",
+                remedy=_RAISE_LIMIT[0].upper() + _RAISE_LIMIT[1:],
             )
         return answers.accepted(self._json(self.succeeded(response)), prompt_id)
+
+    def upload(self, data: bytes, name: str, subfolder: str, media_type: str) -> str:
+        """Store a picture among the server's inputs; what a graph calls it there.
+
+        Other bytes under a name that is taken get another name, which is the one that counts.
+        """
+        response = self._send(
+            "POST",
+            "/upload/image",
+            files={"image": (name, data, media_type or "application/octet-stream")},
+            data={"subfolder": subfolder, "type": "input"},
+        )
+        if response.status_code == 413:
+            raise Rejected(
+                f"{self.at} takes no picture as large as {len(data) / 1e6:.1f} MB.",
+                remedy=f"Give it a smaller one, or {_RAISE_LIMIT}",
+            )
+        stored = answers.stored(self._json(self.succeeded(response)))
+        if stored is None:
+            raise self._no_comfyui(response)
+        return stored
 
     def history(self, prompt_id: str) -> answers.Entry | None:
         """What became of a prompt; None where it has not ended, or is not known."""

@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 
 from imagen.backends.base import BackendConfig
 from imagen.errors import Unauthorized
+from imagen.graphs.manifest import WITHOUT_WORKFLOW
+from imagen.request import Task
 from imagen.text import is_variable_name
 
 if TYPE_CHECKING:
@@ -36,6 +38,14 @@ class ComfyUIConfig(BackendConfig):
     workflow_dirs: tuple[Path, ...] = Field((), description="Your own folders of workflows.")
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="Other defaults for the workflow's parameters, by name."
+    )
+    tasks: dict[Task, str] = Field(
+        default_factory=dict,
+        description="Other workflows for further tasks: image-to-image, inpaint, upscale, ….",
+    )
+    controlnets: dict[str, str] = Field(
+        default_factory=dict,
+        description="Other control nets' files, by kind: canny, depth, pose, scribble, ….",
     )
     headers: dict[str, str] = Field(
         default_factory=dict, description="Further headers for every request; no secrets."
@@ -82,6 +92,8 @@ class ComfyUIConfig(BackendConfig):
 
 def _faults(config: ComfyUIConfig) -> Iterator[str]:
     yield from _url_faults(config.url)
+    for task in config.tasks.keys() & WITHOUT_WORKFLOW.keys():
+        yield f"tasks: {task} {WITHOUT_WORKFLOW[task]}"
     yield from _header_faults(config)
     variables = {"bearer_env": config.bearer_env, "basic_env": config.basic_env}
     variables |= {f"headers_env.{name}": value for name, value in config.headers_env.items()}

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from imagen.backends.background import TICK_SECONDS, Background, meanwhile
-from imagen.backends.comfyui import errors, files
+from imagen.backends.comfyui import errors, files, uploads
 from imagen.backends.comfyui.answers import Stats
 from imagen.backends.comfyui.facts import Times, facts
 from imagen.backends.comfyui.follow import Following
@@ -84,6 +84,7 @@ class Run:
     def _submitted(self) -> Taken:
         """Hand the ticket over. It counts as submitted before it is: the question may get through
         where the answer does not."""
+        self._ticket = self._uploaded()
         client_id = new_id()
         self._tell(self._ticket.sent(prompt_id=self._ticket.id, client_id=client_id))
         submission = Submission(self._client, self._listener, self._ticket.payload, self._manifest)
@@ -96,6 +97,15 @@ class Run:
         except ImagenError:  # the server has no job of ours, whatever was sent
             self._tell(self._ticket)
             raise
+
+    def _uploaded(self) -> Ticket:
+        """The ticket once the server has the pictures of its graph, by the names it gave them."""
+        found = uploads.read(self._ticket.engine)
+        if not found:
+            return self._ticket
+        work = partial(uploads.send, self._client, found, self._ticket.payload)
+        graph = meanwhile(work, self._telling.submitted)
+        return self._ticket.model_copy(update={"payload": graph})
 
     def _attached(self) -> Taken:
         """Find a job that was submitted before."""

@@ -49,7 +49,7 @@ def _bundled() -> dict[str, list[str]]:
 
     found: dict[str, set[str]] = {}
     for workflow in listing(()):
-        for model in workflow.manifest.models:
+        for model in workflow.manifest.files:
             found.setdefault(model.folder, set()).add(model.file)
     return {folder: sorted(names) for folder, names in found.items()}
 

@@ -81,6 +81,7 @@ class Hostility:
     - `truncate_view`: so many files end before their content-length.
     - `cut_file`: so many files are cut in the middle, with the content-length of what is left.
     - `rename_upload`: uploads are stored under another name than was asked.
+    - `largest_body`: a request of more bytes than this is answered 413.
     """
 
     refuse_ws: bool = False
@@ -120,3 +121,4 @@ class Hostility:
     truncate_view: int = 0
     cut_file: int = 0
     rename_upload: bool = False
+    largest_body: int = 0

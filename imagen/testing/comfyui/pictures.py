@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
 from imagen.painting import paint
-from imagen.testing.comfyui.graph import branch, inputs, value
+from imagen.testing.comfyui.graph import branch, inputs, links, order, signatures, upstream, value
+from imagen.testing.comfyui.working import grown, padding_mask, worked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,12 @@ _STEPS = 20
 _TILE = 1 << 16
 _PREVIEW_SIDE = 256
 _TEXTS = ("text", "t5xxl", "clip_l", "text_l", "text_g", "clip_g", "prompt")
+_STEERS = (
+    *("LoraLoader", "LoraLoaderModelOnly", "ControlNetApplyAdvanced"),
+    *("QwenImageDiffsynthControlnet", "ReferenceLatent", "LatentInterpolate"),
+)
+"""Classes of node that make another picture of the same words and seed."""
+_MODELS = ("model_name", "unet_name", "ckpt_name")
 _STRIDE = 0x9E3779B97F4A7C15  # odd and large: the pictures of a batch share no seed with others
 
 
@@ -43,6 +50,7 @@ class Wish:
     batch: int
     steps: int
     model: str
+    """Its file, and what else makes another picture of the same words and seed."""
 
     def paint(self, look: Look, index: int = 0, *, side: int | None = None) -> Image.Image:
         """One picture of the batch; its longer side shortened to `side`."""
@@ -80,7 +88,7 @@ def steps(graph: Graph, node: str) -> int:
     return max(1, int(value(graph, node, int, "steps") or _STEPS))
 
 
-def read_wish(graph: Graph, sampler: str) -> Wish:
+def read_wish(graph: Graph, sampler: str, files: Files | None = None) -> Wish:
     """Everything a sampler is asked for, wherever in the graph it says so."""
     latent = branch(graph, sampler, "latent_image")
     positive = branch(graph, sampler, "positive", "conditioning")
@@ -91,14 +99,30 @@ def read_wish(graph: Graph, sampler: str) -> Wish:
         seed=value(graph, sampler, int, "seed", "noise_seed") or 0,
         width=value(graph, latent, int, "width") or _SIDE,
         height=value(graph, latent, int, "height") or _SIDE,
-        batch=value(graph, latent, int, "batch_size") or 1,
+        batch=value(graph, latent, int, "batch_size", "amount") or 1,
         steps=steps(graph, sampler),
-        model=value(graph, model, str, "unet_name", "ckpt_name") or "",
+        model=(value(graph, model, str, "unet_name", "ckpt_name") or "")
+        + _steering(graph, sampler, files),
     )
+
+
+def _steering(graph: Graph, sampler: str, files: Files | None) -> str:
+    """What LoRAs, control pictures and references are there, whatever their nodes are called."""
+    nodes = [node for node in upstream(graph, sampler) if graph[node]["class_type"] in _STEERS]
+    if not nodes:
+        return ""
+
+    def mark(node: str) -> str:
+        return files.fingerprint(inputs(graph, node).get("image")) if files else ""
+
+    found = signatures(graph, order(graph, nodes), mark)
+    return " ".join(["", *(found[node] for node in nodes)])
 
 
 def _negative(graph: Graph, sampler: str) -> str:
     node = branch(graph, sampler, "negative")
+    while node is not None and "negative" in dict(links(graph, node)):
+        node = dict(links(graph, node))["negative"]
     if node is None or graph[node]["class_type"] == "ConditioningZeroOut":
         return ""
     return value(graph, node, str, *_TEXTS) or ""
@@ -115,33 +139,66 @@ def pictures(graph: Graph, node: str, files: Files, look: Look) -> list[Image.Im
         return [_opened(files, said["image"])]
     if is_sampler(graph, node):
         return _sampled(graph, node, files, look)
+    if kind == "ImageCompositeMasked":
+        return _composed(graph, node, files, look)
     source = branch(graph, node, "image", "images", "samples", "pixels")
     before = pictures(graph, source, files, look) if source else [_blank()]
-    return [_worked(picture, kind, said) for picture in before]
+    made = [worked(picture, kind, said, _model(graph, node)) for picture in before]
+    return made * int(said["amount"]) if kind == "RepeatImageBatch" else made
+
+
+def _model(graph: Graph, node: str) -> str:
+    """The file that a node works with, if its own loader tells."""
+    loaders = [source for name, source in links(graph, node) if name.endswith("_model")]
+    return next((str(value(graph, loader, str, *_MODELS) or "") for loader in loaders), "")
 
 
 def _sampled(graph: Graph, node: str, files: Files, look: Look) -> list[Image.Image]:
-    wish = read_wish(graph, node)
+    wish = read_wish(graph, node, files)
     made = [wish.paint(look, index) for index in range(wish.batch)]
-    source = branch(graph, node, "pixels")
-    if source is None:
+    latent = branch(graph, node, "latent_image")
+    source = branch(graph, latent, "pixels") if latent else None
+    if latent is None or source is None:
         return made
     start = pictures(graph, source, files, look)[0]
-    strength = float(value(graph, node, float, "denoise") or 1.0)
-    return [Image.blend(start, picture.resize(start.size), strength) for picture in made]
+    denoise = value(graph, node, float, "denoise")
+    strength = 1.0 if denoise is None else float(denoise)
+    mask = _mask(graph, branch(graph, latent, "mask"), files)
+    drawn = [Image.blend(start, picture.resize(start.size), strength) for picture in made]
+    return [_within(start, picture, mask) for picture in drawn]
 
 
-def _worked(picture: Image.Image, kind: str, said: Mapping[str, Any]) -> Image.Image:
-    if kind == "ImageInvert":
-        return ImageOps.invert(picture)
-    if kind == "ImageScale":
-        return picture.resize((int(said["width"]), int(said["height"])))
-    return picture
+def _composed(graph: Graph, node: str, files: Files, look: Look) -> list[Image.Image]:
+    found = dict(links(graph, node))
+    below, above = (pictures(graph, found[n], files, look) for n in ("destination", "source"))
+    mask = _mask(graph, found.get("mask"), files)
+    return [_within(a, b, mask) for a, b in zip(below, above, strict=False)]
 
 
-def _opened(files: Files, reference: Any) -> Image.Image:
+def _within(below: Image.Image, above: Image.Image, mask: Image.Image | None) -> Image.Image:
+    """One picture where the mask is white, and the other where it is black."""
+    above = above.resize(below.size)
+    return above if mask is None else Image.composite(above, below, mask.resize(below.size))
+
+
+def _mask(graph: Graph, node: str | None, files: Files) -> Image.Image | None:
+    """The mask that comes out of a node."""
+    if node is None:
+        return None
+    said, kind = inputs(graph, node), graph[node]["class_type"]
+    if kind == "LoadImageMask":
+        bands = _opened(files, said["image"], "RGBA").split()
+        return bands[("red", "green", "blue", "alpha").index(said["channel"])]
+    if kind == "ImagePadForOutpaint":
+        source = dict(links(graph, node))["image"]
+        return padding_mask(pictures(graph, source, files, "flat")[0], said)
+    before = _mask(graph, dict(links(graph, node)).get("mask"), files)
+    return grown(before, int(said.get("expand", 0))) if before is not None else None
+
+
+def _opened(files: Files, reference: Any, mode: str = "RGB") -> Image.Image:
     with Image.open(io.BytesIO(files.named(str(reference)) or b"")) as picture:
-        return picture.convert("RGB")
+        return picture.convert(mode)
 
 
 def _blank() -> Image.Image:

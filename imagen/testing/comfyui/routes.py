@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     Handler = Callable[[World, Request], Answer]
 
 _NOT_FOUND = Answer(status=404, content_type="application/octet-stream")
+_MODEL_BYTES = 2 << 30
 _WEBSOCKET_ONLY = 'No WebSocket UPGRADE hdr: None\n Can "Upgrade" only to "WebSocket".'
 
 
 def answer(world: World, request: Request, path: str) -> Answer:
     """The answer to a request for a path, without base path and `/api`."""
+    most = world.hostility.largest_body
+    if most and len(request.body) > most:
+        return as_text(f"Maximum request body size {most} exceeded.", 413)
     method = "GET" if request.method == "HEAD" else request.method
     handler = _ROUTES.get((method, path))
     if handler is not None:
@@ -122,6 +126,12 @@ def _models(world: World, folder: str) -> Answer:
     return as_json(world.shelves.names(folder)) if known else Answer(status=404)
 
 
+def _sized(world: World, folder: str) -> Answer:
+    """The files of a folder, with what the disk says of them."""
+    about = {"pathIndex": 0, "modified": 1.0, "created": 1.0, "size": _MODEL_BYTES}
+    return as_json([{"name": name, **about} for name in world.shelves.names(folder)])
+
+
 def _features(world: World, _: Request) -> Answer:
     return _NOT_FOUND if world.hostility.old_server else as_json(FEATURES)
 
@@ -190,4 +200,5 @@ _LONGER: dict[str, Callable[[World, str], Answer]] = {
     "/history/": _history_of,
     "/object_info/": _class_info,
     "/models/": _models,
+    "/experiment/models/": _sized,
 }

@@ -166,16 +166,6 @@ def test_p25_a_server_that_comes_back_empty_has_lost_the_job() -> None:
     assert caught.value.is_certain
 
 
-def test_p26_an_image_that_would_be_uploaded_is_dropped_with_a_reason() -> None:
-    """Pitfall 26: nothing is uploaded, so nothing under a name that is somebody else's."""
-    with ComfyUI() as server, closing(opened(server.url)) as backend:
-        ticket = backend.prepare(ASKED.with_values({"image": "me.png"}))
-        backend.collect(ticket, ignore)
-        assert not any("upload" in path for path in paths(server))
-    assert ticket.receipt["image"].outcome == "dropped"
-    assert ticket.receipt["image"].why
-
-
 def test_the_ticket_is_told_before_anything_is_sent() -> None:
     """Whoever dies in the middle can find the job again."""
     with ComfyUI() as server:

@@ -1,0 +1,153 @@
+"""What one backend can do: its tasks, and what the workflow of each of them takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imagen.capabilities import Capabilities, Parameter
+from imagen.errors import WorkflowError
+from imagen.graphs.surgery import place_of_controls, place_of_loras
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from imagen.backends.comfyui.repertoire import Repertoire
+    from imagen.graphs import Workflow
+
+UPSCALER = "upscale_model"
+RESTORER = "face_model"
+FIDELITY = "fidelity"
+REFERENCE = "reference"
+SIDES = ("left", "top", "right", "bottom")
+"""The tokens by which a workflow takes the parts of what a request asks for as one."""
+
+_MADE_OF: Mapping[str, tuple[str, ...]] = {
+    "upscale": (UPSCALER,),
+    "restore": (RESTORER,),
+    "references": (REFERENCE,),
+    "outpaint": SIDES,
+}
+"""Parameters of a request, and the tokens that a workflow must have to take them."""
+_PARTS: Mapping[str, Parameter] = {
+    "upscale": Parameter(description="How many times to enlarge, and with which upscaler's file."),
+    "restore": Parameter(description="With which restorer's file, and how faithfully."),
+    "references": Parameter(description="The pictures that the prompt speaks of."),
+    "outpaint": Parameter(description="How far to go on beyond each side, in pixels."),
+}
+_LORAS = Parameter(description="Low-rank adapters, in order: the file of each, and its strength.")
+_CONTROLS = Parameter(
+    description="Pictures that steer, in order: of each its kind, file, strength, start and end."
+)
+_DRAWING = (
+    *("text-to-image", "image-to-image", "inpaint", "outpaint", "edit", "control", "variation"),
+)
+_NO_NETS = "no control net is known for this workflow; name one in the backend's controlnets"
+
+
+def capabilities(repertoire: Repertoire, task: str) -> Capabilities:
+    """What the backend takes for a task; for one that it can't do, what it takes for its first."""
+    tasks = tasks_of(repertoire)
+    task = task if task in tasks else tasks[0]
+    if task == "preprocess":
+        return _preprocessing(repertoire, tasks)
+    return workflow_capabilities(repertoire, task, repertoire.of(task), tasks)
+
+
+def workflow_capabilities(
+    repertoire: Repertoire, task: str, workflow: Workflow, tasks: tuple[str, ...] = ()
+) -> Capabilities:
+    """What one workflow takes when it does a task."""
+    known = workflow.capabilities(repertoire.overrides(workflow))
+    parameters = known.parameters | _parts(workflow, task, repertoire)
+    without = dict(known.without)
+    if task in _DRAWING:
+        _cut_in(parameters, without, "loras", _LORAS, lambda: place_of_loras(workflow.graph))
+        _cut_in(parameters, without, "controls", _CONTROLS, lambda: _steer(workflow, repertoire))
+    return Capabilities(
+        tasks=tasks or tasks_of(repertoire),
+        parameters=parameters,
+        controls=tuple(repertoire.controls) if "controls" in parameters else (),
+        preprocessors=tuple(repertoire.preprocessors),
+        without=without,
+    )
+
+
+def tasks_of(repertoire: Repertoire) -> tuple[str, ...]:
+    """Every task that the backend can do, its base workflow's own first."""
+    found = list(repertoire.by_task)
+    if "text-to-image" in found and _can_steer(repertoire):
+        found.append("control")
+    if repertoire.preprocessors:
+        found.append("preprocess")
+    return tuple(dict.fromkeys(found))
+
+
+def _can_steer(repertoire: Repertoire) -> bool:
+    if not repertoire.controls:
+        return False
+    workflow = repertoire.of("text-to-image")
+    if "controls" in workflow.manifest.without:
+        return False
+    try:
+        _steer(workflow, repertoire)
+    except WorkflowError:
+        return False
+    return True
+
+
+def _cut_in(
+    parameters: dict[str, Parameter],
+    without: dict[str, str],
+    name: str,
+    parameter: Parameter,
+    place: Callable[[], Any],
+) -> None:
+    """A parameter that needs no token, where its place in the graph is found; else why not."""
+    if name in parameters or name in without:
+        return
+    try:
+        place()
+    except WorkflowError as error:
+        without[name] = error.message
+    else:
+        parameters[name] = parameter
+
+
+def _steer(workflow: Workflow, repertoire: Repertoire) -> None:
+    if not repertoire.controls:
+        raise WorkflowError(_NO_NETS)
+    place_of_controls(workflow.graph)
+
+
+def _parts(workflow: Workflow, task: str, repertoire: Repertoire) -> dict[str, Parameter]:
+    """Parameters of a request that the workflow takes part by part."""
+    found = {
+        name: _PARTS[name]
+        for name, tokens in _MADE_OF.items()
+        if name not in workflow.parameters and all(t in workflow.parameters for t in tokens)
+    }
+    if task == "preprocess":
+        found["preprocess"] = _kinds(repertoire.preprocessors)
+    return found
+
+
+def _kinds(kinds: Iterable[str]) -> Parameter:
+    return Parameter(
+        type="string", choices=tuple(kinds), description="The kind of control picture to make."
+    )
+
+
+def _preprocessing(repertoire: Repertoire, tasks: tuple[str, ...]) -> Capabilities:
+    """What any of the preprocessors takes: which it is, only a request says."""
+    each = [
+        workflow_capabilities(repertoire, "preprocess", workflow, tasks)
+        for workflow in repertoire.every_preprocessor()
+    ]
+    parameters = {name: known for one in each for name, known in one.parameters.items()}
+    without = {name: why for one in each for name, why in one.without.items()}
+    return each[0].model_copy(
+        update={
+            "parameters": parameters,
+            "without": {name: why for name, why in without.items() if name not in parameters},
+        }
+    )

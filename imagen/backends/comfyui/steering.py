@@ -1,0 +1,73 @@
+"""LoRAs and control pictures of a request, as the surgery of a graph wants them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imagen.capabilities import Fate
+from imagen.errors import RequestError
+from imagen.graphs.surgery import Net
+from imagen.text import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from imagen.capabilities import Receipt
+    from imagen.graphs import ControlNet
+    from imagen.request import Control
+
+_PATCH = "model_patches"
+_NONE = "a strength of 0 is none"
+
+
+def working(asked: Sequence[Any], name: str, receipt: Receipt) -> tuple[Any, ...]:
+    """Those LoRAs or control pictures whose strength is not 0; the receipt tells of the others."""
+    used = tuple(one for one in asked if one.strength)
+    if len(used) < len(asked):
+        receipt[name] = Fate(outcome="mapped", asked=list(asked), used=list(used), why=_NONE)
+    return used
+
+
+def nets(
+    controls: Sequence[Control],
+    known: Mapping[str, ControlNet],
+    upload: Callable[[str, str], str],
+    receipt: Receipt,
+) -> list[Net]:
+    """Each control picture with the net of its kind; `upload` gives a file's name in the graph.
+
+    Raises RequestError for a kind that has no net. A net that patches the model works at all steps,
+    and the receipt says so where that is not what was asked.
+    """
+    found = [_net(c, n, known, upload) for n, c in enumerate(controls)]
+    whole = [net.kind for net in found if net.patches_model and (net.start, net.end) != (0, 1)]
+    if whole:
+        why = f"the net of {', '.join(whole)} works at all steps"
+        used = [c.model_copy(update={"start": 0.0, "end": 1.0}) for c in controls]
+        receipt["controls"] = Fate(outcome="mapped", asked=list(controls), used=used, why=why)
+    return found
+
+
+def _net(
+    control: Control,
+    number: int,
+    known: Mapping[str, ControlNet],
+    upload: Callable[[str, str], str],
+) -> Net:
+    net = known.get(control.kind)
+    if net is None:
+        raise RequestError(
+            f"This backend has no control of kind {control.kind!r}."
+            + did_you_mean(control.kind, known),
+            remedy=f"It has: {', '.join(known)}.",
+        )
+    return Net(
+        kind=control.kind,
+        file=net.file,
+        image=upload(control.image, f"controls.{number}"),
+        strength=control.strength,
+        start=control.start,
+        end=control.end,
+        union=net.union,
+        patches_model=net.folder == _PATCH,
+    )

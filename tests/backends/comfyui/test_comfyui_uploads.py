@@ -1,0 +1,194 @@
+"""Pictures go up under names made of their content, and what the server renames is followed."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from comfyui_lab import ASKED, paths
+from comfyui_pictures import NOWHERE, REDRAWN, called, drawn, on, picture, shelve
+
+from imagen.backends.comfyui import answers
+from imagen.errors import BackendError, Cancelled, Rejected, RequestError, Unavailable
+from imagen.result import ignore
+from imagen.testing.comfyui import ComfyUI, Refusal
+from imagen.ticket import Ticket
+
+if TYPE_CHECKING:
+    from imagen.request import Request
+    from imagen.result import Progress
+
+
+@pytest.fixture(autouse=True)
+def shelf() -> None:
+    """A workflow that redraws a picture."""
+    shelve("redraw", REDRAWN)
+
+
+def asked(path: str) -> Request:
+    """A request to redraw a little of this picture."""
+    return ASKED.with_values({"image": path, "strength": 0.0})
+
+
+def test_p26_a_picture_goes_up_under_a_name_made_of_its_content() -> None:
+    """Pitfall 26: never under a name that may be somebody else's."""
+    path = drawn("me.png")
+    with ComfyUI() as server, closing(on(server.url, "redraw")) as backend:
+        result = backend.collect(backend.prepare(asked(path)), ignore)
+        name = called(path).removeprefix("imagen/")
+        assert server.files.get("input", "imagen", name) == Path(path).read_bytes()
+        assert server.prompts[0]["prompt"]["10"]["inputs"]["image"] == called(path)
+    assert picture(result).getpixel((5, 5)) == (0, 128, 128)
+
+
+def test_preparing_sends_nothing_and_writes_down_what_to_send() -> None:
+    """The graph holds no path of this machine; the ticket does, beside it."""
+    path = drawn("me.png")
+    ticket = on(NOWHERE, "redraw").prepare(asked(path))
+    assert ticket.payload["10"]["inputs"]["image"] == called(path)
+    (upload,) = ticket.engine["uploads"].values()
+    assert upload["path"] == str(Path("me.png").absolute())
+    assert called(path)[14:46] == upload["sha256"][:32]
+
+
+def test_a_request_without_pictures_has_nothing_to_send() -> None:
+    assert on(NOWHERE, "sd15").prepare(ASKED).engine == {}
+
+
+def test_what_the_server_renames_is_followed() -> None:
+    """In the graph, and in the ticket that is kept."""
+    path = drawn("me.png")
+    told: list[Progress] = []
+    with ComfyUI(rename_upload=True) as server, closing(on(server.url, "redraw")) as backend:
+        result = backend.collect(backend.prepare(asked(path)), told.append)
+        sent = server.prompts[0]["prompt"]["10"]["inputs"]["image"]
+    tickets = [progress.ticket for progress in told if progress.ticket is not None]
+    assert sent == called(path).replace(".png", " (1).png")
+    assert tickets[-1].payload["10"]["inputs"]["image"] == sent
+    assert picture(result).getpixel((5, 5)) == (0, 128, 128)
+
+
+def test_one_picture_in_two_places_goes_up_once() -> None:
+    graph = REDRAWN | {"12": {"class_type": "LoadImage", "inputs": {"image": "$<other>"}}}
+    shelve("twice", graph, {"task": "image-to-image", "parameters": {"other": {"type": "image"}}})
+    path = drawn("me.png")
+    with ComfyUI() as server, closing(on(server.url, "twice")) as backend:
+        ticket = backend.prepare(asked(path).with_values({"other": path}))
+        backend.collect(ticket, ignore)
+        assert paths(server).count("/upload/image") == 1
+
+
+def test_a_ticket_from_disk_has_all_that_is_needed_to_send_it() -> None:
+    path = drawn("me.png")
+    with ComfyUI() as server, closing(on(server.url, "redraw")) as backend:
+        text = backend.prepare(asked(path)).model_dump_json()
+    with ComfyUI() as server, closing(on(server.url, "redraw")) as later:
+        result = later.collect(Ticket.model_validate_json(text), ignore)
+    assert len(result.images) == 1
+
+
+def test_a_file_that_has_changed_since_is_refused() -> None:
+    """Another picture than the one asked for would be drawn."""
+    path = drawn("me.png")
+    with ComfyUI() as server, closing(on(server.url, "redraw")) as backend:
+        ticket = backend.prepare(asked(path))
+        drawn("me.png", "red")
+        with pytest.raises(RequestError, match=r"me\.png has changed since it was asked for"):
+            backend.collect(ticket, ignore)
+        assert server.prompts == []
+
+
+def test_a_file_that_is_gone_is_named() -> None:
+    with pytest.raises(RequestError, match=r"image: there is no file gone\.png"):
+        on(NOWHERE, "redraw").prepare(asked("gone.png"))
+
+
+def test_a_picture_that_is_too_large_is_refused_with_the_way_out() -> None:
+    """As a server answers with --max-upload-size."""
+    path = drawn("me.png")
+    with ComfyUI(largest_body=100) as server, closing(on(server.url, "redraw")) as backend:
+        ticket = backend.prepare(asked(path))
+        with pytest.raises(Rejected) as caught:
+            backend.collect(ticket, ignore)
+    assert "takes no picture as large as 0.0 MB" in caught.value.message
+    assert "--max-upload-size" in caught.value.remedy
+
+
+def test_an_upload_is_tried_again_where_the_server_was_in_trouble() -> None:
+    """It can't do harm twice."""
+    path = drawn("me.png")
+    trouble = Refusal(status=503, path="/upload/image", times=1)
+    with ComfyUI(http_errors=(trouble,)) as server, closing(on(server.url, "redraw")) as backend:
+        result = backend.collect(backend.prepare(asked(path)), ignore)
+        assert paths(server).count("/upload/image") == 2
+    assert len(result.images) == 1
+
+
+def test_a_ticket_whose_pictures_never_arrived_does_not_count_as_submitted() -> None:
+    path = drawn("me.png")
+    told: list[Progress] = []
+    with ComfyUI() as server:
+        pass
+    with closing(on(server.url, "redraw")) as backend, pytest.raises(Unavailable):
+        backend.collect(backend.prepare(asked(path)), told.append)
+    assert [progress.ticket for progress in told if progress.ticket is not None] == []
+
+
+def test_cancelling_while_pictures_go_up_submits_nothing() -> None:
+    path = drawn("me.png")
+
+    def cancel(_: Progress) -> None:
+        raise Cancelled
+
+    with ComfyUI(slow=1.2) as server, closing(on(server.url, "redraw")) as backend:
+        ticket = backend.prepare(asked(path))
+        with pytest.raises(Cancelled):
+            backend.collect(ticket, cancel)
+        assert server.prompts == []
+
+
+def test_a_default_of_a_picture_is_a_file_that_the_server_has() -> None:
+    """A workflow made in the editor names the server's own."""
+    shelve(
+        "own",
+        REDRAWN,
+        {
+            "task": "image-to-image",
+            "parameters": {
+                "image": {"type": "image", "default": "example.png"},
+                "strength": {"type": "float", "default": 0.5},
+            },
+        },
+    )
+    ticket = on(NOWHERE, "own").prepare(ASKED.with_values({"image": "example.png"}))
+    assert ticket.payload["10"]["inputs"]["image"] == "example.png"
+    assert ticket.engine == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "literal"),
+    [
+        ({"name": "a.png", "subfolder": "x", "type": "input"}, "x/a.png"),
+        ({"name": "a.png", "subfolder": "", "type": "input"}, "a.png"),
+        ({"name": "a.png", "type": "temp"}, "a.png [temp]"),
+        ({"name": 7}, None),
+        ([], None),
+    ],
+    ids=["subfolder", "none", "another folder", "no name", "no object"],
+)
+def test_the_answer_to_an_upload_says_what_a_graph_calls_it(
+    said: object, literal: str | None
+) -> None:
+    assert answers.stored(said) == literal
+
+
+def test_an_answer_that_names_no_file_is_none_of_comfyuis() -> None:
+    """A proxy's, perhaps."""
+    path = drawn("me.png")
+    other = Refusal(status=200, path="/upload/image", times=9)
+    with ComfyUI(http_errors=(other,)) as server, closing(on(server.url, "redraw")) as backend:
+        ticket = backend.prepare(asked(path))
+        with pytest.raises(BackendError, match="does not answer like ComfyUI"):
+            backend.collect(ticket, ignore)
