@@ -1,0 +1,197 @@
+"""The stable-diffusion.cpp adapter: its program on this machine, or its running server."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from imagen.backends.base import Adapter, Health
+from imagen.backends.sdcpp import arguments, families, files
+from imagen.backends.sdcpp.abilities import Engine, capabilities
+from imagen.backends.sdcpp.config import FILES, SdCppConfig
+from imagen.backends.sdcpp.plan import plan, upscaler
+from imagen.backends.sdcpp.program import Program, look
+from imagen.backends.sdcpp.shelf import tags
+from imagen.capabilities import Fate
+from imagen.errors import BackendError, ConfigError, ImagenError, Unavailable
+from imagen.ticket import Ticket, new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.backends.base import Backend, Model
+    from imagen.backends.sdcpp.families import Family
+    from imagen.backends.sdcpp.plan import Plan
+    from imagen.capabilities import Capabilities
+    from imagen.checkpoints import Checkpoint
+    from imagen.request import Request, Task, Upscale
+    from imagen.result import OnProgress, Result
+
+_GENERATING = (*FILES, "loras_dir", "embeddings_dir")
+
+
+class SdCpp:
+    """One model that sd-cli runs."""
+
+    def __init__(self, config: SdCppConfig) -> None:
+        self._config = config
+
+    @property
+    def engine(self) -> str:
+        """The program: it ends with each run, and gives all memory back."""
+        return "local sd.cpp"
+
+    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+        return capabilities(task, self._config, self._family, self._engine)
+
+    def prepare(self, request: Request) -> Ticket:
+        """Check the files and make the arguments; nothing is run."""
+        engine = self._engine
+        arguments.refuse_unknown(self._config, engine.flags)
+        made = plan(request, self.capabilities(request.task), engine)
+        used = request.exactly(made.values)
+        keys = ("upscale_models",) if used.task == "upscale" else _GENERATING
+        files.checked(self._config, (*keys, "controlnets") if used.controls else keys)
+        line, receipt = self._enlarging(made) if used.task == "upscale" else self._making(made)
+        return Ticket(
+            id=new_id(),
+            backend=self._config.name,
+            request=used,
+            receipt=receipt,
+            payload={"arguments": line},
+        )
+
+    def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        """Run it, also where it ran before: nothing of an earlier run is left."""
+        from imagen.backends.sdcpp.run import Job, Run
+
+        try:
+            job = Job(ticket, self._config, self.program(), self._model_name(ticket))
+            return Run(job, on_progress).result()
+        except BackendError as error:
+            error.backend = self._config.name
+            if isinstance(error, Unavailable) and self._config.hint:
+                error.remedy = "\n".join(part for part in (error.remedy, self._config.hint) if part)
+            raise
+
+    def check(self) -> Health:
+        try:
+            program = self.program()
+            arguments.refuse_unknown(self._config, program.flags)
+            there = files.checked(self._config, (*_GENERATING, "controlnets", "upscale_models"))
+        except ImagenError as error:
+            remedies = tuple(error.remedy.splitlines()) or ("Name another file there.",)
+            return Health(ok=False, summary=error.message, remedies=remedies)
+        main = there.get("model") or there.get("diffusion_model")
+        facts = (
+            ("version", program.version),
+            ("binary", program.command[-1]),
+            ("family", main.family if main else ""),
+        )
+        return Health(ok=True, facts=tuple((name, value) for name, value in facts if value))
+
+    def models(self) -> tuple[Model, ...]:
+        """The files of the block and of its folder, and what the program can sample with."""
+        from imagen.backends.sdcpp.offers import offers
+
+        return tuple(offers(self._config, self.program()))
+
+    def free(self) -> None:
+        """Nothing is held between runs."""
+
+    def close(self) -> None:
+        """Nothing is held between runs."""
+
+    def program(self) -> Program:
+        """The program, asked once what it can do; raises Unavailable where there is none."""
+        return self._program
+
+    @cached_property
+    def _program(self) -> Program:
+        return look(self._config.binary, self._config.cache_dir)
+
+    @property
+    def _engine(self) -> Engine:
+        try:
+            program = self.program()
+        except Unavailable:
+            return Engine()
+        return Engine(samplers=program.samplers, schedulers=program.schedulers, flags=program.flags)
+
+    @cached_property
+    def _main(self) -> Checkpoint | None:
+        """The model; None where it can't be read, which `prepare` and `check` tell about."""
+        for file in files.named(self._config):
+            if file.key in ("model", "diffusion_model"):
+                try:
+                    return files.read(file, self._config.name)
+                except ConfigError:
+                    return None
+        return None
+
+    @property
+    def _family(self) -> Family:
+        main = self._main
+        return families.known(main.family, main.variant) if main else families.known("")
+
+    def _model_name(self, ticket: Ticket) -> str:
+        upscale = ticket.request.upscale
+        if ticket.request.task == "upscale" and upscale is not None:
+            return upscaler(upscale, {path.name: path for path in self._config.upscale_models})
+        main = self._config.model or self._config.diffusion_model
+        return main.name if main else ""
+
+    def _making(self, made: Plan) -> tuple[list[str], dict[str, Fate]]:
+        loras = made.values.get("loras") or ()
+        family = self._main.family if self._main else ""
+        folder = self._config.loras_dir
+        added = tags(loras, folder, family) if folder is not None else ""
+        return arguments.generation(made.values, added), made.receipt
+
+    def _enlarging(self, made: Plan) -> tuple[list[str], dict[str, Fate]]:
+        upscale: Upscale = made.values["upscale"]
+        known = {path.name: path for path in self._config.upscale_models}
+        name = upscaler(upscale, known)
+        factor = files.factor(known[name])
+        repeats = _repeats(upscale.factor, factor)
+        fate = _fate_of(upscale, name, factor, repeats)
+        return arguments.enlarging(repeats), made.receipt | {"upscale": fate}
+
+
+def _repeats(asked: float, factor: int | None) -> int:
+    """How often a model that enlarges by `factor` must do so to reach what was asked for."""
+    if factor is None or factor < 2:
+        return 1
+    return max(1, math.ceil(math.log(asked, factor) - 1e-9))
+
+
+def _fate_of(upscale: Upscale, name: str, factor: int | None, repeats: int) -> Fate:
+    """The model has a factor of its own; what differs from it is interpolated."""
+    if factor is not None and factor**repeats == upscale.factor:
+        return Fate(outcome="applied", asked=upscale)
+    known = "its own factor" if factor is None else f"{factor**repeats} x"
+    why = f"{name} enlarges by {known}, and the rest is done by interpolation"
+    return Fate(outcome="mapped", asked=upscale, used=upscale.factor, why=why)
+
+
+def _open(config: SdCppConfig) -> Backend:
+    if config.url:
+        from imagen.backends.sdcpp.server import SdServer
+
+        return SdServer(config)
+    return SdCpp(config)
+
+
+def _detect(address: str) -> Mapping[str, Mapping[str, Any]]:
+    from imagen.backends.sdcpp.detecting import detect
+
+    return detect(address)
+
+
+adapter = Adapter(
+    SdCppConfig,
+    _open,
+    summary="Runs stable-diffusion.cpp: its program on this machine, or its server.",
+    detect=_detect,
+)

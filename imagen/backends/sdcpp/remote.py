@@ -1,0 +1,252 @@
+"""One ticket through sd-server: submitted once, asked after, fetched, or taken back."""
+
+from __future__ import annotations
+
+import time
+from base64 import b64decode, b64encode
+from contextlib import suppress
+from functools import partial
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from imagen.backends.background import TICK_SECONDS, Background, meanwhile
+from imagen.backends.http import never_sent, was_too_slow
+from imagen.backends.retry import retrying
+from imagen.backends.sdcpp import made
+from imagen.backends.sdcpp.shelf import match
+from imagen.errors import (
+    BackendError,
+    Failed,
+    ImagenError,
+    Lost,
+    RateLimited,
+    TimedOut,
+    Unavailable,
+)
+from imagen.pictures import read_picture
+from imagen.result import Facts, Output, Progress, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.backends.sdcpp.client import About, Client, Job
+    from imagen.backends.sdcpp.config import SdCppConfig
+    from imagen.request import Request
+    from imagen.result import OnProgress, Stage
+    from imagen.ticket import Ticket
+
+_SETTLING_SECONDS = 2.0
+_PAUSE_SECONDS = 0.2
+_AT_WORK = 0.1
+"""How far along a job is that runs: of its steps the server tells nothing."""
+
+
+class Remote:
+    """One ticket on a server."""
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        client: Client,
+        config: SdCppConfig,
+        on_progress: OnProgress,
+        learn: Callable[[], About],
+    ) -> None:
+        self._ticket = ticket
+        self._client = client
+        self._config = config
+        self._on_progress = on_progress
+        self._learn = learn
+        self._fraction = 0.0
+
+    def result(self) -> Result:
+        """Submit the ticket, unless it was submitted already; wait; fetch."""
+        began = time.monotonic()
+        id = str(self._ticket.engine.get("job_id") or "") or self._submitted()
+        try:
+            job = self._followed(id, began)
+        except Lost:
+            raise
+        except BaseException as error:
+            self._stop(id, error)
+            raise
+        outputs = self._outputs(job)
+        self._on_progress(Progress(stage="done", fraction=1.0))
+        return Result(outputs=outputs, facts=self._facts(id, job, outputs, began))
+
+    def _submitted(self) -> str:
+        whole = self._ticket.payload | pictures(self._ticket.request)
+        work = Background(partial(self._submit, whole))
+        try:
+            while not work.ready(TICK_SECONDS):
+                self._tell("submitted")
+        except BaseException as error:
+            if work.ready(_SETTLING_SECONDS):
+                with suppress(ImagenError):
+                    self._stop(work.result(), error)
+            raise
+        id = work.result()
+        self._on_progress(Progress(stage="submitted", ticket=self._ticket.sent(job_id=id)))
+        return id
+
+    def _submit(self, whole: dict[str, Any]) -> str:
+        """Once, and again only where the server certainly did not take it: a job has no id of ours
+        by which it could be found."""
+        if self._ticket.request.loras:
+            whole = whole | {"lora": self._loras()}
+        try:
+            return retrying(partial(self._client.submit, whole), unless=_may_be_taken)
+        except Unavailable as error:
+            if error.__cause__ is None or never_sent(error):
+                raise
+            raise Lost(
+                f"{self._client.at} broke off while the job was handed over, and can't be asked "
+                "whether it took it.",
+                remedy=error.remedy,
+                is_certain=False,
+            ) from error
+
+    def _loras(self) -> list[dict[str, Any]]:
+        """By the paths that the server lists; it refuses any other."""
+        there = retrying(self._learn).loras
+        return [
+            {"path": match(lora.name, there), "multiplier": lora.strength}
+            for lora in self._ticket.request.loras
+        ]
+
+    def _followed(self, id: str, began: float) -> Job:
+        """The job once it has ended."""
+        seen = time.monotonic()
+        stage: Stage = "queued"
+        while True:
+            try:
+                job = meanwhile(partial(self._client.job, id), partial(self._tell, stage))
+                seen = time.monotonic()
+            except Unavailable as error:
+                self._refuse_lost(id, seen, error)
+            else:
+                if job.status not in ("queued", "generating"):
+                    return job
+                stage = "queued" if job.status == "queued" else "running"
+                self._tell(stage, job.position if stage == "queued" else None)
+            self._refuse_late(began)
+            self._wait(stage)
+
+    def _wait(self, stage: Stage) -> None:
+        left = self._config.poll_seconds
+        while left > 0:
+            time.sleep(min(left, TICK_SECONDS))
+            left -= TICK_SECONDS
+            if left > 0:
+                self._tell(stage)
+
+    def _refuse_lost(self, id: str, seen: float, error: Unavailable) -> None:
+        if time.monotonic() - seen >= self._config.lost_seconds:
+            raise Lost(
+                f"{self._client.at} is gone with the job {id}: {error.message}",
+                remedy="What a server that ended had, it has lost.",
+                is_certain=False,
+            ) from error
+        self._tell("running")
+
+    def _refuse_late(self, began: float) -> None:
+        if time.monotonic() - began >= self._config.total_seconds:
+            raise TimedOut(
+                f"{self._client.at} did not end the job within {self._config.total_seconds:g} s.",
+                remedy=f"Raise backends.{self._config.name}.total_seconds.",
+            )
+
+    def _tell(self, stage: Stage, position: int | None = None) -> None:
+        self._fraction = max(self._fraction, _AT_WORK if stage == "running" else 0.0)
+        self._on_progress(Progress(stage=stage, fraction=self._fraction, queue_position=position))
+
+    def _stop(self, id: str, error: BaseException) -> None:
+        """Take the job back; where that is not possible, the error that ends the run says so."""
+        doubt = stop(self._client, id, patience_seconds=self._config.cancel_seconds)
+        if doubt and isinstance(error, ImagenError):
+            error.remedy = "\n".join(part for part in (error.remedy, doubt) if part)
+
+    def _outputs(self, job: Job) -> tuple[Output, ...]:
+        if job.status != "completed":
+            why = job.error or f"it says {job.status or 'nothing'}"
+            raise Failed(f"{self._client.at} did not make the picture: {why}.")
+        if not job.images:
+            raise Failed(f"{self._client.at} ended the job without a picture.")
+        self._tell("fetching")
+        return tuple(self._output(index, text) for index, text in enumerate(job.images))
+
+    def _output(self, index: int, text: str) -> Output:
+        try:
+            data = b64decode(text, validate=True)
+        except ValueError as error:
+            raise Failed(f"{self._client.at} sent a picture that can't be decoded.") from error
+        made.size(data)
+        first = self._ticket.request.seed
+        seed = None if first is None else first + index
+        return Output(data=data, media_type="image/png", seed=seed, index=index)
+
+    def _facts(self, id: str, job: Job, outputs: tuple[Output, ...], began: float) -> Facts:
+        request = self._ticket.request
+        width, height = made.size(outputs[0].data)
+        return Facts(
+            seed=request.seed,
+            steps=request.steps,
+            cfg=request.cfg,
+            sampler=request.sampler,
+            scheduler=request.scheduler,
+            width=width,
+            height=height,
+            latency_seconds=time.monotonic() - began,
+            queued_seconds=job.queued_seconds,
+            executing_seconds=job.executing_seconds,
+            engine={"job_id": id},
+        )
+
+
+def _may_be_taken(error: ImagenError) -> bool:
+    surely_not = isinstance(error, RateLimited) or never_sent(error)
+    return was_too_slow(error) or not surely_not
+
+
+def stop(client: Client, id: str, *, patience_seconds: float) -> str:
+    """Take a job back; "" once it is over, or else a sentence about what still goes on.
+
+    A server takes a job out of its queue. One that it works on it can't interrupt: then its end is
+    waited for, as long as `patience_seconds`.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            if client.cancel(id) or client.job(id).status not in ("queued", "generating"):
+                return ""
+            doubt = (
+                f"sd-server can't interrupt a picture that it is making: it still works on {id}, "
+                "and throws away what comes of it."
+            )
+        except Lost:
+            return ""
+        except BackendError as error:
+            doubt = f"The server could not be told to stop the job: {error.message}"
+        if time.monotonic() >= deadline:
+            return doubt
+        time.sleep(_PAUSE_SECONDS)
+
+
+def pictures(request: Request) -> dict[str, Any]:
+    """The pictures of a request, as the server takes them."""
+    found: dict[str, Any] = {}
+    if request.image is not None:
+        found["init_image"] = _encoded(request.image, "image")
+    if request.mask is not None:
+        found["mask_image"] = _encoded(request.mask, "mask", mode="L")
+    if request.references:
+        found["ref_images"] = [_encoded(path, "references") for path in request.references]
+    for control in request.controls[:1]:
+        found["control_image"] = _encoded(control.image, "controls")
+    return found
+
+
+def _encoded(path: str, what: str, mode: str = "RGB") -> str:
+    data = BytesIO()
+    read_picture(path, what).opened().convert(mode).save(data, "PNG", compress_level=1)
+    return b64encode(data.getvalue()).decode()

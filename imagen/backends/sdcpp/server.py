@@ -1,0 +1,172 @@
+"""A running sd-server as a backend: its model stays loaded, and its jobs outlive us."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from imagen.backends.base import Health, Model
+from imagen.backends.sdcpp import families
+from imagen.backends.sdcpp.abilities import Engine, capabilities
+from imagen.backends.sdcpp.plan import plan
+from imagen.errors import BackendError, ImagenError, Unavailable
+from imagen.ticket import Ticket, new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from imagen.backends.sdcpp.client import About, Client
+    from imagen.backends.sdcpp.config import SdCppConfig
+    from imagen.capabilities import Capabilities
+    from imagen.request import Request, Task
+    from imagen.result import OnProgress, Result
+
+_MOST_AT_ONCE, _LARGEST_SIDE = 8, 4096
+"""What any server allows, while it was not asked."""
+
+
+class SdServer:
+    """The model that one server was started with."""
+
+    def __init__(self, config: SdCppConfig) -> None:
+        self._config = config
+        self._client: Client | None = None
+
+    @property
+    def engine(self) -> str:
+        return f"sd-server {self._config.url.rstrip('/')}"
+
+    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+        """By what the server said when it was last asked; of its model nothing is known."""
+        return capabilities(task, self._config, families.known(""), self._engine())
+
+    def prepare(self, request: Request) -> Ticket:
+        made = plan(request, self.capabilities(request.task), self._engine())
+        return Ticket(
+            id=new_id(),
+            backend=self._config.name,
+            request=request.exactly(made.values),
+            receipt=made.receipt,
+            payload=body(made.values),
+        )
+
+    def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        from imagen.backends.sdcpp.remote import Remote
+
+        try:
+            return Remote(ticket, self.client(), self._config, on_progress, self.learn).result()
+        except BackendError as error:
+            error.backend = self._config.name
+            if isinstance(error, Unavailable):
+                error.remedy = "\n".join(_advice(self._config))
+            raise
+
+    def check(self) -> Health:
+        try:
+            about = self.learn()
+        except ImagenError as error:
+            remedies = tuple(error.remedy.splitlines()) or _advice(self._config)
+            return Health(ok=False, summary=error.message, remedies=remedies)
+        return Health(ok=True, facts=(("model", about.model),) if about.model else ())
+
+    def models(self) -> tuple[Model, ...]:
+        about = self.learn()
+        return (
+            *(Model(kind="checkpoint", name=name) for name in (about.model,) if name),
+            *(Model(kind="lora", name=name) for name in about.loras),
+            *(Model(kind="sampler", name=name) for name in about.samplers),
+            *(Model(kind="scheduler", name=name) for name in about.schedulers),
+        )
+
+    def free(self) -> None:
+        """A server keeps its model until it is stopped: it takes no such wish."""
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def client(self) -> Client:
+        """The connection, made when it is first needed."""
+        if self._client is None:
+            from imagen.backends.sdcpp.client import Client
+
+            self._client = Client(self._config)
+        return self._client
+
+    def learn(self) -> About:
+        """Ask the server what it has, and note it for when it isn't there."""
+        about = self.client().about()
+        note = _note(self._config)
+        if note is not None:
+            with suppress(OSError):
+                note.parent.mkdir(parents=True, exist_ok=True)
+                fresh = note.with_suffix(f".{os.getpid()}")
+                fresh.write_text(json.dumps(about._asdict()), encoding="utf-8")
+                fresh.replace(note)
+        return about
+
+    def _engine(self) -> Engine:
+        said = _noted(_note(self._config))
+        return Engine(
+            samplers=tuple(map(str, said.get("samplers") or ())),
+            schedulers=tuple(map(str, said.get("schedulers") or ())),
+            is_server=True,
+            most_at_once=int(said.get("most_at_once") or _MOST_AT_ONCE),
+            largest_side=int(said.get("largest_side") or _LARGEST_SIDE),
+        )
+
+
+def _advice(config: SdCppConfig) -> tuple[str, ...]:
+    start = f"Start it (sd-server --listen-port … -m MODEL), or correct backends.{config.name}.url."
+    return (start, config.hint) if config.hint else (start,)
+
+
+def _note(config: SdCppConfig) -> Path | None:
+    key = sha256(config.url.encode()).hexdigest()[:32]
+    return config.cache_dir and config.cache_dir / "sdcpp" / f"server-{key}.json"
+
+
+def _noted(note: Path | None) -> Mapping[str, Any]:
+    """What was learnt earlier; nothing where that can't be read."""
+    try:
+        said = json.loads(note.read_text(encoding="utf-8")) if note else {}
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def body(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The request in the server's words, but for its pictures and LoRAs."""
+    guidance = {"txt_cfg": values.get("cfg"), "distilled_guidance": values.get("guidance")}
+    sampling = {
+        "sample_method": values.get("sampler"),
+        "scheduler": values.get("scheduler"),
+        "sample_steps": values.get("steps"),
+        "eta": values.get("eta"),
+        "flow_shift": values.get("flow_shift"),
+        "guidance": _said(guidance),
+    }
+    whole = {
+        "prompt": values.get("prompt"),
+        "negative_prompt": values.get("negative"),
+        "width": values.get("width"),
+        "height": values.get("height"),
+        "seed": values.get("seed"),
+        "batch_count": values.get("count"),
+        "strength": values.get("strength"),
+        "clip_skip": values.get("clip_skip"),
+        "control_strength": next((c.strength for c in values.get("controls") or ()), None),
+        "sample_params": _said(sampling),
+        "output_format": "png",
+        "embed_image_metadata": False,
+    }
+    return _said(whole)
+
+
+def _said(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, {})}
