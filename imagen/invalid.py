@@ -60,7 +60,9 @@ def _what(detail: ErrorDetails, model: type[BaseModel]) -> str:
         known = _fields_at(model, detail["loc"][:-1])
         return f"unknown key.{did_you_mean(str(detail['loc'][-1]), known)}"
     if detail["type"] in _WANTED:
-        return f"must {_WANTED[detail['type']]}" + _not(detail["input"])
+        limits = {name: _whole(limit) for name, limit in detail.get("ctx", {}).items()}
+        wanted = _WANTED[detail["type"]].format(**limits)
+        return f"must {wanted}{_not(detail['input'])}" + _range(detail, model)
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return f"{message[:1].lower()}{message[1:]}" + _not(detail["input"]) + _range(detail, model)
 
@@ -70,8 +72,28 @@ _WANTED = {
     "model_type": "hold keys and values of its own",
     "list_type": "be a list",
     "tuple_type": "be a list",
+    "string_type": "be text",
+    "string_too_short": "have at least {min_length} character",
+    "int_type": "be a whole number",
+    "int_parsing": "be a whole number",
+    "int_from_float": "be a whole number",
+    "float_type": "be a number",
+    "float_parsing": "be a number",
+    "bool_type": "be true or false",
+    "bool_parsing": "be true or false",
+    "finite_number": "be a finite number",
+    "greater_than": "be more than {gt}",
+    "greater_than_equal": "be at least {ge}",
+    "less_than": "be less than {lt}",
+    "less_than_equal": "be at most {le}",
+    "literal_error": "be {expected}",
 }
-"""Types of YAML and JSON, where pydantic speaks of Python's."""
+"""In plain words; and types of YAML and JSON, where pydantic speaks of Python's."""
+
+
+def _whole(limit: Any) -> Any:
+    """1 for 1.0, as it was written."""
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 def _remedy(detail: ErrorDetails, model: type[BaseModel]) -> str:

@@ -59,6 +59,7 @@ def as_data(made: Sequence[Made]) -> dict[str, Any]:
                 "id": run.ticket.id,
                 "request": run.ticket.request.model_dump(mode="json", exclude_defaults=True),
                 "receipt": _receipt(run.ticket),
+                "inputs": [asdict(given) for given in run.ticket.inputs],
                 "facts": asdict(run.result.facts),
                 "warnings": list(run.result.warnings),
             }
@@ -96,10 +97,14 @@ def tell_plan(tickets: Sequence[Ticket], *, as_json: bool) -> None:
 
 
 def _plan(ticket: Ticket) -> dict[str, Any]:
+    from dataclasses import asdict
+
     return {
         "backend": ticket.backend,
         "request": ticket.request.model_dump(mode="json", exclude_defaults=True),
         "receipt": _receipt(ticket),
+        "inputs": [asdict(given) for given in ticket.inputs],
+        "warnings": list(ticket.warnings),
         "estimate": ticket.estimate and ticket.estimate.model_dump(mode="json"),
         "payload": ticket.payload,
     }
@@ -109,6 +114,7 @@ def _planned(ticket: Ticket) -> Iterator[str]:
     yield f"Would be sent to {ticket.backend}:"
     yield from (f"  {name}: {_shown(value)}" for name, value in ticket.request.asked().items())
     yield from (f"  not honoured: {sentence}" for sentence in unhonoured(ticket.receipt))
+    yield from (f"  {sentence}" for sentence in ticket.warnings)
 
 
 def _shown(value: Any) -> str:

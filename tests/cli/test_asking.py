@@ -103,5 +103,5 @@ def test_an_assignment_goes_over_a_flag() -> None:
 )
 def test_a_value_out_of_range_is_refused_by_its_name(flags: list[str]) -> None:
     name = flags[0].strip("-").replace("-", "_")
-    with pytest.raises(RequestError, match=rf"^{name}.*input should be"):
+    with pytest.raises(RequestError, match=rf"^{name}.*must be"):
         request(asked(*flags))

@@ -10,6 +10,7 @@ import pytest
 from click import UsageError
 from click.testing import CliRunner
 
+from imagen.backends import kinds
 from imagen.cli.backends import backends
 from imagen.errors import ConfigError
 
@@ -35,9 +36,9 @@ def test_without_a_configuration_there_is_the_mock() -> None:
 
 
 def test_the_kinds_that_are_installed_are_listed() -> None:
-    kinds = json.loads(run("--json").stdout)["kinds"]
-    assert kinds["mock"] == "Paints pictures without any engine."
-    assert "comfyui" in kinds
+    listed = json.loads(run("--json").stdout)["kinds"]
+    assert listed["mock"] == "Paints pictures without any engine."
+    assert list(listed) == kinds()
 
 
 def test_a_row_has_name_kind_title_and_whether_it_is_the_default() -> None:
@@ -98,7 +99,7 @@ def test_what_a_block_lacks_is_told_and_the_others_are_listed() -> None:
         "d": False,
         "mock": None,
     }
-    assert listed["a"]["remedies"] == ["Known: comfyui, mock."]
+    assert listed["a"]["remedies"] == [f"Known: {', '.join(kinds())}."]
     assert listed["b"]["summary"] == "lok: unknown key. Did you mean 'look'?"
     assert listed["c"]["summary"].startswith(
         "workflow: There is no workflow called 'sdxll'. Did you mean 'sdxl'?"

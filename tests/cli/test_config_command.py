@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from imagen.backends import kinds
 from imagen.cli.config import config, detected
 from imagen.config import example, load
 from imagen.errors import ConfigError, Unavailable
@@ -84,7 +85,7 @@ def test_validate_takes_another_file(args: tuple[str, ...]) -> None:
     result = run("validate", *args)
     assert result.exit_code == 2
     assert result.stdout == (
-        "error: line 1: limits.max_width: input should be greater than or equal to 16, not 3\n"
+        "error: line 1: limits.max_width: must be at least 16, not 3\n"
         "    Pixels. The default is 4096.\n"
         "other.yaml: 1 problem\n"
     )
@@ -127,7 +128,7 @@ def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
         pytest.param(
             "backends: {a: {type: comfiui}}",
             "There is no kind of backend called 'comfiui'. Did you mean 'comfyui'?",
-            "Known: comfyui, mock.",
+            f"Known: {', '.join(kinds())}.",
             id="kind",
         ),
         pytest.param(
@@ -144,7 +145,7 @@ def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
         ),
         pytest.param(
             "backends: {a: {type: mock, step_seconds: -1}}",
-            "input should be greater than or equal to 0, not -1 (0 to 60)",
+            "must be at least 0, not -1 (0 to 60)",
             "How long each step takes. The default is 0.0.",
             id="value-of-a-block",
         ),

@@ -72,7 +72,14 @@ def test_the_json_has_the_documented_fields(capsys: pytest.CaptureFixture[str]) 
         "media_type",
         "index",
     }
-    assert set(printed["runs"][0]) == {"id", "request", "receipt", "facts", "warnings"}
+    assert set(printed["runs"][0]) == {
+        "id",
+        "request",
+        "receipt",
+        "inputs",
+        "facts",
+        "warnings",
+    }
 
 
 def test_what_was_not_honoured_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ def _failing(code: str) -> str:
         (["generate"], 2, "Missing argument 'PROMPT'"),
         (["generate", "x", "--stepz", "4"], 2, "No such option"),
         (["generate", "x", "--steps", "four"], 2, "'four' is not a valid integer"),
-        (["generate", "x", "--steps", "0"], 2, "steps: input should be"),
+        (["generate", "x", "--steps", "0"], 2, "steps: must be"),
         (["generate", "x", "--seed", "18446744073709551616"], 2, "(0 to 18446744073709551615)"),
         (["generate", "x", "--count", "0"], 2, "(1 to 1024)"),
         (["generate", "x", "--size", "1x1"], 2, "(16 to 16384)"),

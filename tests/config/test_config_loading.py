@@ -132,8 +132,11 @@ def test_an_empty_variable_overrides_nothing() -> None:
     assert loaded("backend: a\n", IMAGEN_BACKEND="").backend == "a"
 
 
-def test_backends_share_the_workflow_folders() -> None:
-    assert loaded("workflow_dirs: [/w]\n").shared() == {"workflow_dirs": (Path("/w").absolute(),)}
+def test_backends_share_the_workflow_folders_and_a_place_to_keep_things() -> None:
+    assert loaded("workflow_dirs: [/w]\nstate_dir: /s\n").shared() == {
+        "workflow_dirs": (Path("/w").absolute(),),
+        "cache_dir": Path("/s").absolute() / "cache",
+    }
 
 
 @pytest.mark.parametrize(
@@ -151,12 +154,12 @@ def test_backends_share_the_workflow_folders() -> None:
         ),
         pytest.param(
             "limits: {max_width: 3}\n",
-            ["line 1: limits.max_width: input should be greater than or equal to 16, not 3"],
+            ["line 1: limits.max_width: must be at least 16, not 3"],
             id="out-of-range",
         ),
         pytest.param(
             "backend: 3\n",
-            ["line 1: backend: input should be a valid string, not 3"],
+            ["line 1: backend: must be text, not 3"],
             id="number-for-a-text",
         ),
         pytest.param(
@@ -189,8 +192,8 @@ def test_backends_share_the_workflow_folders() -> None:
             "foo: 1\nlimits: {max_compute: .inf}\nbackend: ''\n",
             [
                 "line 1: foo: unknown key.",
-                "line 2: limits.max_compute: input should be a finite number, not inf",
-                "line 3: backend: string should have at least 1 character, not ''",
+                "line 2: limits.max_compute: must be a finite number, not inf",
+                "line 3: backend: must have at least 1 character, not ''",
             ],
             id="all-at-once-in-the-order-of-lines",
         ),

@@ -62,7 +62,7 @@ def test_malformed_yaml_gives_line_and_column(tmp_path: Path) -> None:
             id="one parameter twice",
         ),
         pytest.param("comfyui: newest", "comfyui: ", id="version"),
-        pytest.param("comfyui: 0.9", "comfyui: input should be a valid string", id="number"),
+        pytest.param("comfyui: 0.9", "comfyui: must be text", id="number"),
         pytest.param("models: [{file: a, folder: ../b}]", "models[0].folder: ", id="way out"),
         pytest.param("models: [{file: a, folder: /b}]", "models[0].folder: ", id="root"),
         pytest.param(

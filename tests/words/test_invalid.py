@@ -62,20 +62,19 @@ def found(values: dict[str, Any]) -> list[Problem]:
         ),
         pytest.param(
             {"small": 7},
-            "top.small: input should be less than or equal to 3, not 7 (1 to 3)",
+            "top.small: must be at most 3, not 7 (1 to 3)",
             "A few. The default is 1.",
             id="range",
         ),
         pytest.param(
             {"one": {"size": "big"}},
-            "top.one.size: input should be a valid integer, unable to parse string as an integer, "
-            "not 'big'",
+            "top.one.size: must be a whole number, not 'big'",
             "How large. The default is 8.",
             id="type",
         ),
         pytest.param(
             {"name": False},
-            "top.name: input should be a valid string, not False",
+            "top.name: must be text, not False",
             "Put it in quotes, if it is meant as text.",
             id="text-without-quotes",
         ),
@@ -93,7 +92,7 @@ def test_a_fault_says_where_what_and_what_to_do(
 
 
 def test_long_values_are_not_repeated() -> None:
-    assert found({"small": "x" * 100})[0].what.endswith("unable to parse string as an integer")
+    assert found({"small": "x" * 100})[0].what.endswith("must be a whole number")
 
 
 def test_a_fault_of_the_whole_is_its_words_alone() -> None:

@@ -1,0 +1,65 @@
+"""What commands that make pictures tell."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from imagen.capabilities import Fate
+from imagen.cli.telling import surprises, tell_plan
+from imagen.request import Lora, Request
+from imagen.ticket import Estimate, Input, Ticket
+
+if TYPE_CHECKING:
+    import pytest
+
+_RECEIPT = {
+    "steps": Fate(outcome="clamped", asked=50, used=10, why="at most 10"),
+    "cfg": Fate(outcome="dropped", asked=3.0, why="it has none"),
+    "width": Fate(outcome="mapped", asked=1024, used="16:9", why="it draws at ratios only"),
+    "count": Fate(outcome="mapped", asked=4, used="4 runs"),
+    "seed": Fate(outcome="applied", asked=1),
+    "negative": Fate(outcome="dropped", asked="", why="it has none"),
+}
+
+
+def _ticket(**values: Any) -> Ticket:
+    request = Request(prompt="a fox", seed=1, loras=(Lora(name="ink"),))
+    return Ticket(id="1", backend="b", request=request, receipt=_RECEIPT, **values)
+
+
+def test_what_a_user_would_want_to_know_is_told() -> None:
+    assert surprises(_ticket()) == [
+        "steps: 50 became 10 (at most 10)",
+        "cfg: 3.0 was dropped (it has none)",
+        "width: 1024 became '16:9' (it draws at ratios only)",
+    ]
+
+
+def test_a_plan_is_what_would_be_sent_and_what_it_costs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    estimate = Estimate(usd=0.003, basis="1 picture at $0.003")
+    tell_plan([_ticket(estimate=estimate, warnings=("image: scaled.",))], as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "Would be sent to b:",
+        "  prompt: a fox",
+        "  seed: 1",
+        '  loras: [{"name": "ink", "strength": 1.0}]',
+        "  not honoured: steps: 50 became 10 (at most 10)",
+        "  not honoured: cfg: 3.0 was dropped (it has none)",
+        "  image: scaled.",
+        "Cost about $0.003: 1 picture at $0.003",
+    ]
+
+
+def test_a_plan_as_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    given = Input(parameter="image", name="fox.png", sha256="ab", width=6, height=4)
+    estimate = Estimate(usd=None, basis="no price is known")
+    tell_plan([_ticket(estimate=estimate, inputs=(given,))], as_json=True)
+    (plan,) = json.loads(capsys.readouterr().out)["plan"]
+    assert plan["estimate"] == {"usd": None, "basis": "no price is known"}
+    assert plan["receipt"]["count"]["used"] == "4 runs"
+    assert plan["inputs"] == [
+        {"parameter": "image", "name": "fox.png", "sha256": "ab", "width": 6, "height": 4}
+    ]
