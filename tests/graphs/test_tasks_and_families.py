@@ -37,11 +37,6 @@ NETS = [
 ]
 
 
-def named(name: str) -> Any:
-    """A case of its own for a workflow."""
-    return pytest.param(find(name), id=name)
-
-
 def nodes_of(workflow: Workflow, kind: str) -> dict[str, Any]:
     """The nodes of a class, by id."""
     return {i: node for i, node in workflow.graph.items() if node["class_type"] == kind}
@@ -61,11 +56,13 @@ def only(workflow: Workflow, kind: str) -> tuple[str, dict[str, Any]]:
         ("sd35-medium", "sd35", {"image-to-image", "inpaint", "outpaint"}),
         ("flux1-schnell", "flux1", {"image-to-image", "inpaint", "outpaint"}),
         ("flux1-dev", "flux1", {"image-to-image", "inpaint", "outpaint"}),
-        ("flux2-klein", "flux2-klein", {"image-to-image", "edit"}),
-        ("flux2-klein-9b", "flux2-klein", {"image-to-image", "edit"}),
-        ("z-image-turbo", "z-image", {"image-to-image"}),
-        ("qwen-image", "qwen-image", {"image-to-image"}),
-        ("sdxl-turbo", "sdxl", set()),
+        ("flux2-klein", "flux2-klein", {"image-to-image", "inpaint", "outpaint", "edit"}),
+        ("flux2-klein-9b", "flux2-klein", {"image-to-image", "inpaint", "outpaint", "edit"}),
+        ("z-image-turbo", "z-image", {"image-to-image", "inpaint", "outpaint"}),
+        ("qwen-image", "qwen-image", {"image-to-image", "inpaint", "outpaint"}),
+        ("sd-turbo", "sd21", {"image-to-image"}),
+        ("sdxl-turbo", "sdxl", {"image-to-image"}),
+        ("flux2-klein-base", "flux2-klein", set()),
     ],
 )
 def test_a_family_has_a_workflow_for_these_tasks(name: str, family: str, tasks: set[str]) -> None:
@@ -114,17 +111,7 @@ def test_a_picture_is_a_parameter_of_that_type(workflow: Workflow) -> None:
 
 
 @pytest.mark.parametrize(
-    "workflow",
-    [
-        named(name)
-        for name in (
-            "flux1-fill",
-            "flux1-schnell-inpaint",
-            "sd15-inpaint",
-            "sd35-medium-inpaint",
-            "sdxl-inpaint",
-        )
-    ],
+    "workflow", [pytest.param(w, id=w.name) for w in ALL if w.manifest.task == "inpaint"]
 )
 def test_inpainting_puts_back_what_the_mask_keeps(workflow: Workflow) -> None:
     mask, read = only(workflow, "LoadImageMask")
