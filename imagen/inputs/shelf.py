@@ -7,6 +7,7 @@ import re
 import time
 from contextlib import suppress
 from hashlib import sha256
+from os.path import splitext
 from shutil import rmtree
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ _KEPT_SECONDS = 7 * 24 * 3600
 _HASH = re.compile(r"[0-9a-f]{64}")
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]|[\ud800-\udfff]')
 _LONGEST_BYTES = 100
+_LONGEST_SUFFIX = 8
 
 
 def shelve(data: bytes, name: str, folder: Path) -> Path:
@@ -66,6 +68,8 @@ def _write(path: Path, data: bytes) -> None:
 
 def _safe(name: str) -> str:
     """The user's own name for it, where every system takes that."""
-    stem, dot, suffix = _UNSAFE.sub("_", name).rpartition(".")
+    stem, suffix = splitext(_UNSAFE.sub("_", name))
+    if not suffix and stem.startswith("."):
+        stem, suffix = "", stem
     short = stem.encode()[:_LONGEST_BYTES].decode(errors="ignore").strip(" .")
-    return f"{short or 'picture'}{dot}{suffix[:8]}"
+    return f"{short or 'picture'}{suffix[:_LONGEST_SUFFIX]}"

@@ -50,9 +50,9 @@ def read_upright(path: str, what: str) -> Upright:
 def turned(source: Picture, what: str) -> Upright:
     """This picture, as its EXIF says it is to be held; of an animation the first frame."""
     with catch_warnings(action="ignore"), source.opened() as opened:
-        frames = 1 if source.kind in _STEREO else getattr(opened, "n_frames", 1)
-        is_plain = _is_plain(opened) and bool(source.media_type) and frames == 1
         image = _opaque_if_so(_eight_bit(_turned(opened)))
+        frames = 1 if source.kind in _STEREO else _frames(opened)
+        is_plain = _is_plain(opened) and bool(source.media_type) and frames == 1
         is_untouched = is_plain and image.mode == opened.mode
     warnings = (
         f"{what}: {source.name} has {frames} frames, and the first of them is used."
@@ -94,6 +94,13 @@ def as_png(image: Image.Image, name: str) -> Picture:
     width, height = image.size
     called = f"{stem if dot else name}.png"
     return Picture(data=png(image), name=called, kind="PNG", width=width, height=height)
+
+
+def _frames(opened: Image.Image) -> int:
+    try:
+        return getattr(opened, "n_frames", 1)
+    except DAMAGE:  # of those that come after the first
+        return 1
 
 
 def _is_plain(opened: Image.Image) -> bool:

@@ -1,0 +1,83 @@
+"""Enlarging by interpolation."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pytest
+from input_samples import drawn
+from PIL import Image
+
+from imagen.errors import RequestError
+from imagen.inputs import enlarged, enlarged_file
+from imagen.pictures import read_picture
+from imagen.request import INTERPOLATIONS
+
+
+def _enlarged(name: str, factor: float, method: str = "lanczos") -> Image.Image:
+    picture = enlarged(read_picture(name), factor, method)
+    return Image.open(BytesIO(picture.data))
+
+
+@pytest.mark.parametrize("method", INTERPOLATIONS)
+def test_every_method_gives_the_exact_size(method: str) -> None:
+    picture = enlarged(read_picture(drawn("fox.jpg", (33, 21))), 2.5, method)
+    assert (picture.width, picture.height) == (82, 52)
+    assert (picture.kind, picture.name, picture.media_type) == ("PNG", "fox.png", "image/png")
+    assert _enlarged("fox.jpg", 2.5, method).size == (82, 52)
+
+
+def test_the_nearest_pixel_is_repeated() -> None:
+    image = Image.new("L", (2, 1))
+    image.putpixel((1, 0), 255)
+    image.save("a.png")
+    assert list(_enlarged("a.png", 2, "nearest").convert("L").tobytes()) == [0, 0, 255, 255] * 2
+
+
+def test_bilinear_goes_from_one_to_the_other() -> None:
+    image = Image.new("L", (2, 1))
+    image.putpixel((1, 0), 200)
+    image.save("a.png")
+    assert list(_enlarged("a.png", 2, "bilinear").convert("L").tobytes())[:4] == [0, 50, 150, 200]
+
+
+def test_a_factor_of_one_changes_no_pixel() -> None:
+    path = drawn("a.png", (3, 2), (1, 2, 3))
+    assert _enlarged(path, 1).tobytes() == bytes((1, 2, 3)) * 6
+
+
+def test_transparency_stays() -> None:
+    path = drawn("a.png", (4, 4), (9, 9, 9, 100), "RGBA")
+    assert _enlarged(path, 2).getchannel("A").getextrema() == (100, 100)
+
+
+def test_a_turned_picture_is_enlarged_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    assert _enlarged(drawn("a.jpg", (40, 20), exif=exif), 2).size == (40, 80)
+
+
+def test_a_method_that_is_none_is_named_with_the_nearest() -> None:
+    with pytest.raises(RequestError) as caught:
+        _enlarged(drawn("a.png"), 2, "lancos")
+    assert str(caught.value) == (
+        "There is no interpolation 'lancos'. Did you mean 'lanczos'?\n"
+        "Known: lanczos, bicubic, bilinear, nearest, area."
+    )
+
+
+def test_a_picture_beyond_all_bounds_is_refused() -> None:
+    with pytest.raises(RequestError) as caught:
+        _enlarged(drawn("a.png", (5000, 10)), 4)
+    assert caught.value.message == (
+        "image: a.png is 5000 × 10 pixels; 4 times that is 20000 × 40, "
+        "and no side may be more than 16384."
+    )
+
+
+def test_a_file_is_enlarged_and_remembered() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:])
+    picture, known, warnings = enlarged_file("a.gif", 2, "area")
+    assert (picture.width, known.name, known.width) == (8, "a.gif", 4)
+    assert warnings == ("image: a.gif has 2 frames, and the first of them is used.",)

@@ -1,0 +1,104 @@
+"""Pictures of a sidecar, found again by name and hash."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagen.errors import RequestError
+from imagen.inputs import found_again
+from imagen.request import Request
+
+_FOLDER = Path("album")
+
+
+def _known(parameter: str, name: str, data: bytes = b"fox") -> dict[str, Any]:
+    digest = sha256(data).hexdigest()
+    return {"parameter": parameter, "name": name, "sha256": digest, "width": 1, "height": 1}
+
+
+@pytest.fixture(autouse=True)
+def _album() -> None:
+    _FOLDER.mkdir()
+    (_FOLDER / "fox.png").write_bytes(b"fox")
+    Path("den.png").write_bytes(b"den")
+
+
+def test_it_is_found_beside_the_sidecar() -> None:
+    found = found_again(Request(image="fox.png"), [_known("image", "fox.png")], _FOLDER)
+    assert found.image == str(_FOLDER / "fox.png")
+
+
+def test_else_in_the_working_directory() -> None:
+    found = found_again(Request(mask="den.png"), [_known("mask", "den.png", b"den")], _FOLDER)
+    assert found.mask == "den.png"
+
+
+def test_the_one_of_the_same_content_is_taken() -> None:
+    Path("fox.png").write_bytes(b"another fox")
+    known = [_known("image", "fox.png", b"another fox")]
+    assert found_again(Request(image="fox.png"), known, _FOLDER).image == "fox.png"
+
+
+def test_pictures_within_lists_keep_their_places() -> None:
+    request = Request.of(
+        {
+            "references": ("den.png", "fox.png"),
+            "controls": (
+                {"kind": "canny", "image": "fox.png", "strength": 0.4},
+                {"kind": "depth", "image": "den.png"},
+            ),
+            "extra": {"style_image": "fox.png"},
+        }
+    )
+    known = [
+        _known("references.1", "fox.png"),
+        _known("references.0", "den.png", b"den"),
+        _known("controls.0", "fox.png"),
+        _known("controls.1", "den.png", b"den"),
+        _known("style_image", "fox.png"),
+    ]
+    found = found_again(request, known, _FOLDER)
+    fox = str(_FOLDER / "fox.png")
+    assert found.references == ("den.png", fox)
+    assert [(c.image, c.strength) for c in found.controls] == [(fox, 0.4), ("den.png", 1.0)]
+    assert found.extra == {"style_image": fox}
+
+
+def test_without_inputs_the_request_is_as_it_was() -> None:
+    request = Request(prompt="a fox")
+    assert found_again(request, [], _FOLDER) is request
+
+
+@pytest.mark.parametrize(
+    ("known", "sentence"),
+    [
+        (
+            _known("image", "wolf.png"),
+            "image: there is no picture 'wolf.png' in album or the working directory.",
+        ),
+        (
+            _known("image", "fox.png", b"younger"),
+            f"image: {_FOLDER / 'fox.png'} is not the picture that this was made with; it has "
+            "changed.",
+        ),
+        (
+            _known("image", "../den.png", b"den"),
+            "image: there is no picture '../den.png' in album or the working directory.",
+        ),
+        (
+            _known("image", ".."),
+            "image: there is no picture '..' in album or the working directory.",
+        ),
+        (_known("controls.3", "fox.png"), "inputs: there is no controls.3 in this request."),
+        ({"parameter": "image"}, "inputs: an entry has no name: {'parameter': 'image'}."),
+    ],
+    ids=["missing", "changed", "a path", "a folder", "no such control", "no name"],
+)
+def test_what_cannot_be_found_is_said_so(known: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        found_again(Request(image="fox.png"), [known], _FOLDER)
+    assert caught.value.message == sentence

@@ -1,0 +1,73 @@
+"""How large to draw, by what is asked, the picture's own size and what a backend takes."""
+
+from __future__ import annotations
+
+import pytest
+from input_samples import side
+
+from imagen.capabilities import Capabilities, Parameter
+from imagen.inputs.sizes import Frame, Size, frame_of
+
+_LIMITS = Size(4096, 4096)
+
+
+def _frame(parameter: Parameter, largest: Size = _LIMITS) -> Frame:
+    return Frame(parameter, parameter, largest)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "own", "drawn"),
+    [
+        (side(multiple_of=None), (600, 400), (600, 400)),
+        (side(multiple_of=64), (1000, 700), (1024, 704)),
+        (side(default=512), (4000, 3000), (1184, 888)),
+        (side(default=None, max=1024), (4000, 2000), (1024, 512)),
+        (side(multiple_of=64, max=1000, default=None), (990, 500), (960, 512)),
+        (side(min=256), (100, 400), (256, 400)),
+        (side(), (5, 5), (16, 16)),
+    ],
+    ids=["as it is", "rounded", "a giant", "the most", "the most rounded", "the least", "tiny"],
+)
+def test_a_picture_keeps_its_size_as_far_as_it_can_be_drawn(
+    parameter: Parameter, own: tuple[int, int], drawn: tuple[int, int]
+) -> None:
+    assert _frame(parameter).own(Size(*own)) == drawn
+
+
+def test_limits_are_not_rounded_beyond() -> None:
+    frame = _frame(side(multiple_of=64, default=None), Size(1000, 1000))
+    assert frame.own(Size(1000, 500)) == (960, 512)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "drawn"),
+    [(512, None, (512, 384)), (None, 300, (400, 304)), (1000, 100, (1000, 104))],
+    ids=["the width", "the height", "both"],
+)
+def test_one_side_asked_for_gives_the_other_in_the_shape_of_the_picture(
+    width: int | None, height: int | None, drawn: tuple[int, int]
+) -> None:
+    assert _frame(side()).asked(width, height, Size(800, 600)) == drawn
+
+
+@pytest.mark.parametrize(
+    ("own", "drawn"),
+    [((4000, 3000), (592, 440)), ((100, 100), (512, 512))],
+    ids=["from above", "from below"],
+)
+def test_a_shape_is_drawn_at_the_usual_number_of_pixels(
+    own: tuple[int, int], drawn: tuple[int, int]
+) -> None:
+    assert _frame(side()).shaped(Size(*own)) == drawn
+
+
+def test_a_shape_keeps_its_size_where_no_number_is_usual() -> None:
+    assert _frame(side(default=None)).shaped(Size(300, 200)) == (304, 200)
+
+
+def test_a_backend_that_takes_no_size_has_no_frame() -> None:
+    assert frame_of(Capabilities(parameters={"width": side()}), _LIMITS) is None
+
+
+def test_a_size_reads_as_people_write_it() -> None:
+    assert f"{Size(640, 480)}" == "640 × 480"

@@ -1,0 +1,134 @@
+"""Pictures as they are to be seen: upright, in eight bits of red, green and blue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from input_samples import drawn
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from imagen.errors import RequestError
+from imagen.inputs.upright import flattened, png, read_upright
+
+
+def _two_halves(name: str, **options: Any) -> str:
+    """Red on the left, blue on the right; 4 × 2 pixels."""
+    picture = Image.new("RGB", (4, 2), "red")
+    picture.paste((0, 0, 255), (2, 0, 4, 2))
+    picture.save(name, **options)
+    return name
+
+
+def test_a_picture_is_turned_as_its_camera_was() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = read_upright(_two_halves("held.png", exif=exif), "image")
+    assert file.size == (2, 4)
+    assert (file.image.getpixel((0, 0)), file.image.getpixel((0, 3))) == ((255, 0, 0), (0, 0, 255))
+    assert not file.is_untouched
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "colour", "seen"),
+    [
+        ("L", "a.png", 200, (200, 200, 200)),
+        ("1", "a.png", 1, (255, 255, 255)),
+        ("P", "a.gif", 0, (0, 0, 0)),
+        ("CMYK", "a.tiff", (0, 255, 255, 0), (255, 0, 0)),
+        ("I;16", "a.png", 51400, (200, 200, 200)),
+        ("F", "a.tiff", 0.5, (128, 128, 128)),
+        ("F", "b.tiff", 200.0, (200, 200, 200)),
+        ("RGB", "a.bmp", (1, 2, 3), (1, 2, 3)),
+    ],
+    ids=["grey", "bits", "palette", "CMYK", "16 bits", "fractions", "floats", "BMP"],
+)
+def test_any_mode_becomes_rgb(
+    mode: str, name: str, colour: Any, seen: tuple[int, int, int]
+) -> None:
+    file = read_upright(drawn(name, (3, 2), colour, mode), "image")
+    assert (file.image.mode, file.size) == ("RGB", (3, 2))
+    assert file.image.getpixel((1, 1)) == seen
+    assert not file.is_untouched
+
+
+def test_sixteen_bits_that_use_only_eight_are_not_darkened() -> None:
+    file = read_upright(drawn("a.png", (3, 2), 200, "I;16"), "image")
+    assert file.image.getpixel((0, 0)) == (200, 200, 200)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "mode"), [(255, "RGB"), (10, "RGBA")], ids=["says nothing", "says something"]
+)
+def test_transparency_is_kept_where_there_is_some(alpha: int, mode: str) -> None:
+    file = read_upright(drawn("a.png", (2, 2), (9, 9, 9, alpha), "RGBA"), "image")
+    assert (file.image.mode, file.is_transparent) == (mode, mode == "RGBA")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
+def test_a_plain_picture_is_left_alone(name: str) -> None:
+    assert read_upright(drawn(name), "image").is_untouched
+
+
+def test_what_tells_of_its_maker_is_written_anew() -> None:
+    texts = PngInfo()
+    texts.add_text("prompt", "my secret garden")
+    file = read_upright(drawn("a.png", pnginfo=texts), "image")
+    assert not file.is_untouched
+    assert b"secret" not in png(file.image)
+
+
+def test_where_a_picture_was_taken_does_not_go_on() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "at home"
+    file = read_upright(drawn("a.jpg", exif=exif), "image")
+    assert not file.is_untouched
+    assert b"at home" not in png(file.image)
+
+
+def test_of_an_animation_the_first_frame_is_used_and_told() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "green")]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:])
+    file = read_upright("a.gif", "references.0")
+    assert file.image.getpixel((0, 0)) == (255, 0, 0)
+    assert file.warnings == ("references.0: a.gif has 3 frames, and the first of them is used.",)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (None, r"image: there is no file fox\.png\."),
+        (b"<html>not found</html>", r"image: fox\.png is no picture that can be read\."),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x08", r"image: (the picture )?fox\.png is "),
+    ],
+    ids=["missing", "no picture", "cut short"],
+)
+def test_what_is_no_picture_is_said_so(data: bytes | None, sentence: str) -> None:
+    if data is not None:
+        Path("fox.png").write_bytes(data)
+    with pytest.raises(RequestError, match=sentence):
+        read_upright("fox.png", "image")
+
+
+def test_a_picture_that_ends_too_soon_is_damaged() -> None:
+    drawn("fox.jpg", (200, 200))
+    Path("fox.jpg").write_bytes(Path("fox.jpg").read_bytes()[:-400])
+    with pytest.raises(RequestError, match=r"image: the picture fox\.jpg is damaged: "):
+        read_upright("fox.jpg", "image")
+
+
+def test_odd_metadata_does_not_spoil_a_whole_picture() -> None:
+    drawn("fox.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
+    assert read_upright("fox.jpg", "image").size == (64, 48)
+
+
+@pytest.mark.parametrize(
+    ("colour", "seen"), [("white", (255, 255, 255)), ("black", (0, 0, 0))], ids=str
+)
+def test_a_colour_is_put_behind_what_is_transparent(
+    colour: str, seen: tuple[int, int, int]
+) -> None:
+    picture = flattened(Image.new("RGBA", (2, 2), (200, 0, 0, 0)), colour)
+    assert (picture.mode, picture.getpixel((0, 0))) == ("RGB", seen)

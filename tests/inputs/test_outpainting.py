@@ -1,0 +1,137 @@
+"""Outpainting as an image and a mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from input_samples import drawn, half_white, opened, side, staged, takes
+from PIL import Image
+
+from imagen.capabilities import Capabilities, Parameter
+from imagen.errors import RequestError
+from imagen.inputs.outpainting import canvas
+from imagen.inputs.sizes import Frame, Size
+from imagen.request import Outpaint
+
+_ALL = (0, 0, 100, 80)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sides", "kept"),
+    [
+        ({"right": 50}, {"right": 60}, _ALL),
+        ({"left": 50}, {"left": 60}, _ALL),
+        ({"left": 10, "right": 11}, {"left": 10, "right": 50}, _ALL),
+        ({"top": 80, "left": 60}, {"top": 80, "left": 60}, _ALL),
+        ({"bottom": 1}, {"bottom": 80}, (10, 0, 90, 80)),
+    ],
+    ids=["right", "left", "both", "nothing to round", "a side not gone beyond"],
+)
+def test_the_whole_can_be_drawn_and_a_side_that_was_asked_for_takes_the_rest(
+    asked: dict[str, int], sides: dict[str, int], kept: tuple[int, int, int, int]
+) -> None:
+    frame = Frame(side(multiple_of=80), side(multiple_of=80), Size(4096, 4096))
+    place = canvas(Size(100, 80), Outpaint(**asked), frame)
+    assert (place.sides, place.kept) == (Outpaint(**sides), kept)
+
+
+def test_without_a_frame_nothing_is_rounded() -> None:
+    place = canvas(Size(101, 67), Outpaint(left=3, top=5), None)
+    assert (place.size, place.sides) == ((104, 72), Outpaint(left=3, top=5))
+
+
+def test_the_picture_lies_on_a_larger_canvas_and_the_mask_is_white_around_it() -> None:
+    made = staged(image=drawn("fox.png", (96, 96), "red"), outpaint={"left": 64, "top": 32})
+    image, mask = opened(made.request.image), opened(made.request.mask)
+    assert (image.size, mask.size, mask.mode) == ((160, 128), (160, 128), "L")
+    assert (made.request.width, made.request.height) == (160, 128)
+    assert image.crop((64, 32, 160, 128)).getcolors() == [(96 * 96, (255, 0, 0))]
+    assert mask.crop((0, 0, 64, 128)).getextrema() == (255, 255)
+    assert mask.crop((0, 0, 160, 32)).getextrema() == (255, 255)
+    assert mask.crop((110, 80, 160, 128)).getextrema() == (0, 0)
+    assert made.receipt["outpaint"].outcome == "applied"
+
+
+def test_beyond_the_picture_its_edges_go_on() -> None:
+    image = Image.new("RGB", (96, 96), "red")
+    image.paste((0, 0, 255), (88, 0, 96, 96))
+    image.save("fox.png")
+    made = staged(image="fox.png", outpaint={"right": 64})
+    red, _, blue = opened(made.request.image).resize((160, 96)).getpixel((150, 48))  # type: ignore[misc]
+    assert blue > 200 > red
+
+
+def test_the_same_is_made_ready_twice_alike() -> None:
+    asked: dict[str, Any] = {"image": drawn("fox.png"), "outpaint": {"right": 64}}
+    assert staged(**asked).request == staged(**asked).request
+
+
+@pytest.mark.parametrize(
+    ("feather", "shade"), [({}, 100), ({"feather": 0}, 0)], ids=["by default", "not at all"]
+)
+def test_the_new_fades_into_the_old(feather: dict[str, Any], shade: int) -> None:
+    made = staged(image=drawn("fox.png", (96, 96)), outpaint={"left": 64}, **feather)
+    found = opened(made.request.mask).getpixel((72, 48))
+    assert isinstance(found, int)
+    assert (found > 100) is (shade > 0)
+    assert opened(made.request.mask).getpixel((63, 48)) == 255
+    assert made.request.feather is None
+
+
+def test_a_mask_of_the_pictures_own_is_redrawn_as_well() -> None:
+    made = staged(
+        image=drawn("fox.png", (96, 96)),
+        mask=half_white("m.png", (96, 96)),
+        outpaint={"right": 64},
+        feather=0,
+    )
+    mask = opened(made.request.mask)
+    assert [mask.getpixel((x, 50)) for x in (10, 80, 120)] == [255, 0, 255]
+
+
+def test_what_was_rounded_up_is_told_as_mapped() -> None:
+    made = staged(image=drawn("fox.png", (96, 96)), outpaint={"right": 50}, width=512)
+    assert made.receipt["outpaint"].used == {"left": 0, "top": 0, "right": 56, "bottom": 0}
+    assert made.receipt["width"].sentence("width") == (
+        "width: 512 became 152 (the image and what is added to it settle the size)"
+    )
+    assert made.request.width == 152
+
+
+def test_a_giant_leaves_room_for_what_is_added() -> None:
+    made = staged(image=drawn("fox.jpg", (4000, 3000)), outpaint={"right": 256})
+    assert opened(made.request.image).size == (1224, 720)
+    assert made.warnings == ("image: fox.jpg (4000 × 3000) was scaled to 962 × 722.",)
+
+
+def test_more_than_can_be_drawn_is_refused() -> None:
+    with pytest.raises(RequestError) as caught:
+        staged(
+            takes(width=side(max=1024)), image=drawn("fox.png", (64, 64)), outpaint={"left": 1100}
+        )
+    assert caught.value.message == (
+        "outpaint: 1100 × 0 pixels more than the image's 64 × 64 are too many; "
+        "the whole may be 1024 × 4096."
+    )
+
+
+def test_a_backend_that_outpaints_itself_is_given_the_picture_as_it_is() -> None:
+    made = staged(
+        takes(outpaint=Parameter()), image=drawn("fox.png", (64, 64)), outpaint={"left": 64}
+    )
+    assert opened(made.request.image).size == (64, 64)
+    assert (made.request.outpaint, made.request.mask) == (Outpaint(left=64), None)
+    assert (made.request.width, made.request.height) == (128, 64)
+    assert made.receipt == {}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "task"),
+    [(("outpaint", "inpaint"), "outpaint"), (("inpaint",), "inpaint")],
+    ids=["outpainting by a workflow of its own", "outpainting by inpainting"],
+)
+def test_the_task_stays_where_the_backend_knows_it(tasks: tuple[str, ...], task: str) -> None:
+    known = Capabilities(tasks=tasks, parameters={"width": side(), "height": side()})
+    made = staged(known, image=drawn("fox.png", (64, 64)), outpaint={"left": 64})
+    assert made.request.task == task

@@ -1,0 +1,238 @@
+"""Staging: what a backend is given for the pictures that a request names."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from input_samples import SHELF, drawn, half_white, opened, side, staged, takes
+from PIL import Image
+
+from imagen.capabilities import Capabilities, Parameter
+from imagen.errors import RequestError
+from imagen.inputs import stage
+from imagen.request import Request
+from imagen.ticket import Input
+
+
+def test_a_request_without_pictures_is_left_alone() -> None:
+    request = Request(prompt="a fox")
+    assert stage(request, takes(), SHELF).request is request
+    assert not SHELF.exists()
+
+
+def test_a_plain_picture_of_a_good_size_goes_as_it_is() -> None:
+    path = Path(drawn("my fox.jpg", (64, 48)))
+    request = staged(image=str(path)).request
+    digest = sha256(path.read_bytes()).hexdigest()
+    assert request.image == str(SHELF.absolute() / digest / "my fox.jpg")
+    assert Path(request.image).read_bytes() == path.read_bytes()
+    assert (request.width, request.height) == (64, 48)
+
+
+def test_what_the_user_gave_is_remembered_by_name_and_hash() -> None:
+    Path("deep").mkdir()
+    path = drawn("deep/fox.png", (60, 40))
+    (known,) = staged(image=path).inputs
+    assert known == Input(
+        parameter="image",
+        name="fox.png",
+        sha256=sha256(Path(path).read_bytes()).hexdigest(),
+        width=60,
+        height=40,
+    )
+
+
+def test_a_few_pixels_of_rounding_are_not_worth_a_word() -> None:
+    made = staged(image=drawn("fox.png", (101, 50)), strength=0.5)
+    assert (made.request.width, made.request.height, made.warnings) == (104, 48, ())
+    assert opened(made.request.image).size == (104, 48)
+
+
+def test_a_giant_is_scaled_down_and_told() -> None:
+    made = staged(image=drawn("fox.jpg", (4000, 3000)))
+    assert opened(made.request.image).size == (1184, 888)
+    assert made.warnings == ("image: fox.jpg (4000 × 3000) was scaled to 1184 × 888.",)
+
+
+def test_a_size_asked_for_scales_and_crops_around_the_centre() -> None:
+    image = Image.new("RGB", (400, 200), "red")
+    image.paste((0, 0, 255), (100, 0, 300, 200))
+    image.save("fox.png")
+    made = staged(image="fox.png", width=96, height=96)
+    cropped = opened(made.request.image)
+    assert (cropped.size, cropped.getpixel((3, 48))) == ((96, 96), (0, 0, 255))
+    assert made.warnings == ("image: fox.png (400 × 200) was scaled and cropped to 96 × 96.",)
+
+
+def test_a_size_that_the_backend_will_round_stays_as_asked_and_the_picture_is_ready_for_it() -> (
+    None
+):
+    made = staged(image=drawn("fox.png", (300, 300)), width=100, height=100)
+    assert (made.request.width, made.request.height) == (100, 100)
+    assert opened(made.request.image).size == (104, 104)
+
+
+def test_a_backend_without_a_size_is_given_the_picture_in_its_own() -> None:
+    made = staged(Capabilities(tasks=("image-to-image",)), image=drawn("fox.png", (61, 43)))
+    assert opened(made.request.image).size == (61, 43)
+    assert made.request.width is None
+
+
+@pytest.mark.parametrize("limit", [(128, 4096), (4096, 96)], ids=["width", "height"])
+def test_the_limits_hold(limit: tuple[int, int]) -> None:
+    request = Request(image=drawn("fox.png", (256, 192)))
+    made = stage(request, takes(), SHELF, largest=limit)
+    assert opened(made.request.image).size == (128, 96)
+
+
+def test_transparency_is_laid_on_white_and_told() -> None:
+    path = drawn("fox.png", (64, 48), (200, 0, 0, 0), "RGBA")
+    made = staged(image=path)
+    assert opened(made.request.image).getpixel((0, 0)) == (255, 255, 255)
+    assert made.warnings == ("image: fox.png is transparent in part; white was put behind.",)
+
+
+def test_what_is_transparent_is_redrawn_where_the_picture_is_its_own_mask() -> None:
+    picture = Image.new("RGBA", (64, 48), (9, 9, 9, 255))
+    picture.paste((9, 9, 9, 0), (0, 0, 32, 48))
+    picture.save("fox.png")
+    made = staged(image="fox.png", mask="fox.png")
+    mask = opened(made.request.mask)
+    assert (mask.getpixel((5, 5)), mask.getpixel((60, 5))) == (255, 0)
+    assert made.warnings == ("mask: fox.png is taken by its transparency, which is redrawn.",)
+
+
+@pytest.mark.parametrize(
+    ("task", "asked"),
+    [
+        ("upscale", {"upscale": {"method": "esrgan.pth"}}),
+        ("restore", {"restore": {}}),
+        ("preprocess", {"preprocess": "canny"}),
+    ],
+    ids=["upscale", "restore", "preprocess"],
+)
+def test_a_result_that_follows_from_the_pictures_size_is_not_framed(
+    task: str, asked: dict[str, Any]
+) -> None:
+    path = drawn("fox.png", (2001, 999), (9, 9, 9, 100), "RGBA")
+    request = staged(image=path, **asked).request
+    assert (request.task, request.width) == (task, None)
+    assert (opened(request.image).size, opened(request.image).mode) == ((2001, 999), "RGBA")
+
+
+def test_a_mask_goes_where_its_image_goes() -> None:
+    made = staged(
+        image=drawn("fox.png", (400, 200)),
+        mask=half_white("m.png", (400, 200)),
+        width=96,
+        height=96,
+    )
+    mask = opened(made.request.mask)
+    assert (mask.mode, mask.size) == ("L", (96, 96))
+    assert (mask.getpixel((10, 10)), mask.getpixel((90, 10))) == (255, 0)
+    assert [known.parameter for known in made.inputs] == ["image", "mask"]
+
+
+def test_a_feather_is_done_with() -> None:
+    made = staged(image=drawn("fox.png"), mask=half_white("m.png"), feather=6)
+    assert made.request.feather is None
+    assert made.receipt["feather"].outcome == "applied"
+    assert 0 < opened(made.request.mask).tobytes()[34] < 255
+
+
+@pytest.mark.parametrize(
+    ("asked", "strength"), [({}, 0.3), ({"strength": 0.7}, 0.7)], ids=["none asked", "asked"]
+)
+def test_an_interpolation_before_redrawing_is_done(asked: dict[str, Any], strength: float) -> None:
+    path = drawn("fox.png", (64, 48))
+    made = staged(prompt="a fox", image=path, upscale={"factor": 3}, **asked)
+    assert opened(made.request.image).size == (192, 144)
+    assert (made.request.task, made.request.strength) == ("image-to-image", strength)
+    assert (made.request.width, made.request.height) == (192, 144)
+    assert made.receipt["upscale"].outcome == "applied"
+    assert made.warnings == ()
+
+
+def test_an_interpolation_beyond_the_backend_is_reduced_with_a_word() -> None:
+    path = drawn("fox.png", (640, 480))
+    made = staged(takes(width=side(max=1024)), prompt="x", image=path, upscale={"factor": 2})
+    assert (made.request.width, made.request.height) == (1024, 768)
+    assert made.warnings == ("image: fox.png (1280 × 960) was scaled to 1024 × 768.",)
+
+
+def test_references_keep_their_size_and_the_first_settles_the_drawings() -> None:
+    made = staged(
+        takes(references=Parameter()),
+        references=(drawn("a.png", (200, 96)), drawn("b.bmp", (40, 40))),
+    )
+    first, second = made.request.references
+    assert (opened(first).size, opened(second).size) == ((200, 96), (40, 40))
+    assert Path(second).name == "b.png"
+    assert (made.request.width, made.request.height) == (200, 96)
+    assert [known.parameter for known in made.inputs] == ["references.0", "references.1"]
+
+
+def test_controls_have_the_size_that_is_drawn() -> None:
+    made = staged(
+        width=128,
+        height=64,
+        controls=(
+            {"kind": "canny", "image": drawn("a.png", (400, 200)), "strength": 0.5},
+            {"kind": "depth", "image": drawn("b.png", (100, 100))},
+        ),
+    )
+    first, second = made.request.controls
+    assert (opened(first.image).size, opened(second.image).size) == ((128, 64), (128, 64))
+    assert (first.kind, first.strength) == ("canny", 0.5)
+    assert made.warnings == (
+        "controls.1: b.png (100 × 100) was cropped to the shape of the 128 × 64 that are drawn.",
+    )
+
+
+def test_a_control_alone_settles_the_shape() -> None:
+    made = staged(controls=({"kind": "canny", "image": drawn("a.png", (3000, 1500))},))
+    assert (made.request.width, made.request.height) == (728, 360)
+    assert opened(made.request.controls[0].image).size == (728, 360)
+
+
+def test_a_control_of_an_unknown_kind_is_refused_before_its_picture_is_read() -> None:
+    with pytest.raises(RequestError) as caught:
+        staged(controls=({"kind": "cany", "image": "nowhere.png"},))
+    assert str(caught.value) == (
+        "This backend has no control of kind 'cany'. Did you mean 'canny'?\nIt has: canny, depth."
+    )
+
+
+def test_controls_that_will_be_dropped_are_not_read() -> None:
+    asked = {"kind": "sketch", "image": "nowhere.png"}
+    made = staged(Capabilities(tasks=("image-to-image",)), image=drawn("a.png"), controls=(asked,))
+    assert made.request.controls[0].image == "nowhere.png"
+
+
+def test_a_picture_of_the_backends_own_parameter_is_ready_too() -> None:
+    style = Parameter(type="image")
+    made = staged(takes(style_image=style), extra={"style_image": drawn("s.tiff"), "other": "a"})
+    assert opened(made.request.extra["style_image"]).format == "PNG"
+    assert made.request.extra["other"] == "a"
+    assert [known.parameter for known in made.inputs] == ["style_image"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"image": "x.png"}, "image: there is no file x.png."),
+        ({"references": ("x.png",)}, "references.0: there is no file x.png."),
+        (
+            {"controls": ({"kind": "canny", "image": "x.png"},)},
+            "controls.0: there is no file x.png.",
+        ),
+    ],
+    ids=["image", "reference", "control"],
+)
+def test_a_missing_file_is_named_with_its_parameter(asked: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        staged(**asked)
+    assert caught.value.message == sentence
