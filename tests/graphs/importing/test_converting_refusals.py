@@ -1,0 +1,169 @@
+"""What can't be read for certain is refused with a sentence, and nothing is guessed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from editor_lab import (
+    CATALOGUE,
+    PORTRAIT_NODES,
+    PORTRAIT_WIRES,
+    Wire,
+    editor,
+    graph_of,
+    inputs_of_one,
+    node,
+    shown,
+)
+
+from imagen.errors import WorkflowError
+from imagen.graphs.importing.convert import converted
+from imagen.graphs.importing.recognise import of_json
+
+PICTURE = node("LoadImage", "cat.png", "image")
+
+
+def refusal(said: Any) -> str:
+    """The sentence with which this file is refused."""
+    with pytest.raises(WorkflowError) as caught:
+        graph_of(said)
+    return caught.value.message
+
+
+def strange(**properties: str) -> Any:
+    """A portrait whose decoding is done by a node that nobody knows."""
+    decode = node("VAEDecoed", title="Mine", properties=properties)
+    return editor(PORTRAIT_NODES | {"8": decode}, PORTRAIT_WIRES)
+
+
+@pytest.mark.parametrize(
+    ("properties", "sentence"),
+    [
+        pytest.param({}, "VAEDecoed (node 8). Did you mean 'VAEDecode'?", id="of no known pack"),
+        pytest.param(
+            {"cnr_id": "tiles"}, "VAEDecoed (node 8), of the pack tiles. Did", id="of a pack"
+        ),
+        pytest.param(
+            {"aux_id": "me/tiles"}, "VAEDecoed (node 8), of the pack me/tiles.", id="of a source"
+        ),
+        pytest.param(
+            {"cnr_id": "comfy-core", "ver": "0.9.1"},
+            "(node 8), which newer versions of ComfyUI have; the file was saved by 0.9.1.",
+            id="of a newer ComfyUI",
+        ),
+    ],
+)
+def test_an_unknown_class_is_named_with_its_pack(properties: dict[str, str], sentence: str) -> None:
+    said = refusal(strange(**properties))
+    assert said.startswith("it.json uses nodes that the catalogue has not:\n  ")
+    assert sentence in said
+
+
+def test_a_class_that_is_unknown_in_several_places_is_named_once() -> None:
+    nodes = {"1": node("Own", outputs=["IMAGE"]), "2": node("Own", outputs=["IMAGE"])}
+    wires: list[Wire] = [("2", 0, "1", "image", "IMAGE")]
+    with pytest.raises(WorkflowError, match=r"Own \(nodes 1, 2\)"):
+        shown(nodes, wires)
+
+
+def test_an_unknown_node_that_looks_like_an_output_is_refused() -> None:
+    nodes = {"1": PICTURE, "5": node("SaveElsewhere")}
+    with pytest.raises(WorkflowError, match=r"SaveElsewhere \(node 5\)"):
+        shown(nodes, [("1", 0, "5", "images", "IMAGE")])
+
+
+def test_an_unknown_node_that_nothing_depends_on_is_left_out() -> None:
+    nodes = {"1": PICTURE, "5": node("Label (mine)"), "6": node("Own", mode=4)}
+    assert list(shown(nodes, [])) == ["1", "9"]
+
+
+def test_a_value_of_another_type_is_refused_with_its_place() -> None:
+    with pytest.raises(WorkflowError) as caught:
+        inputs_of_one(7, "fixed", 20.5, "8", "euler", "normal", True, title="Draw")
+    assert caught.value.message == (
+        "it.json holds values that its nodes don't take:\n"
+        "  node 1 (KSampler 'Draw'), steps: must be a whole number, not 20.5.\n"
+        "  node 1 (KSampler 'Draw'), denoise: must be a number, not True."
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "sentence"),
+    [
+        pytest.param("Blur", ["much"], "amount: must be a whole number, not 'much'.", id="text"),
+        pytest.param("Blur", [float("nan")], "amount: must be a whole number, not nan.", id="nan"),
+        pytest.param(
+            "LoadImage", [7], "image: must be one of example.png, …, not 7.", id="a number"
+        ),
+        pytest.param(
+            "Many",
+            [1, "#fff", "maybe"],
+            "flag: must be true or false, not 'maybe'.",
+            id="no truth value",
+        ),
+    ],
+)
+def test_each_type_is_held_to(kind: str, values: list[Any], sentence: str) -> None:
+    with pytest.raises(WorkflowError) as caught:
+        inputs_of_one(*values, kind=kind)
+    assert sentence in caught.value.message
+
+
+def test_a_dictionary_for_a_text_is_refused() -> None:
+    nodes = PORTRAIT_NODES | {"6": node("CLIPTextEncode", {"a": 1})}
+    assert "text: must be text, not {'a': 1}." in refusal(editor(nodes, PORTRAIT_WIRES))
+
+
+def test_old_group_nodes_are_refused() -> None:
+    said = refusal(editor({"1": node("workflow>Pair")}, []))
+    assert said == (
+        "it.json has a group node, 'Pair': an older form, which only the editor can take apart."
+    )
+
+
+def test_nodes_that_feed_others_without_links_are_refused() -> None:
+    said = refusal(editor({"1": node("Anything Everywhere3")}, []))
+    assert said == (
+        "Node 1 (Anything Everywhere3) of it.json feeds others without links, "
+        "which only the editor can follow."
+    )
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        pytest.param({}, id="no node"),
+        pytest.param({"1": PICTURE}, id="no output"),
+        pytest.param({"1": node("PreviewImage", mode=2)}, id="a muted output"),
+    ],
+)
+def test_a_file_of_which_nothing_comes_is_refused(nodes: dict[str, Any]) -> None:
+    assert refusal(editor(nodes, [])).startswith("Nothing comes out of it.json: it has no node")
+
+
+def test_a_ring_of_reroutes_is_refused() -> None:
+    wires: list[Wire] = [
+        ("5", 0, "6", "", "*"),
+        ("6", 0, "5", "", "*"),
+        ("6", 0, "9", "images", "IMAGE"),
+    ]
+    nodes = {"5": node("Reroute"), "6": node("Reroute"), "9": node("PreviewImage")}
+    assert "it.json goes round in a ring at node 6 (Reroute)." in refusal(editor(nodes, wires))
+
+
+def test_a_node_without_an_id_is_refused() -> None:
+    assert refusal({"nodes": [{"type": "Blur"}], "links": []}) == (
+        "it.json is damaged: one of its nodes has no id or no type."
+    )
+
+
+def test_what_the_file_tells_of_models_and_packs_is_kept() -> None:
+    told = {"name": "a.safetensors", "directory": "checkpoints", "url": "https://example.org/a"}
+    nodes = dict(PORTRAIT_NODES)
+    nodes["4"] = nodes["4"] | {"properties": {"cnr_id": "pack", "models": [told, {"name": 3}, 7]}}
+    result = converted(of_json(editor(nodes, PORTRAIT_WIRES), "it.json"), CATALOGUE)
+    assert result.packs == {"CheckpointLoaderSimple": "pack"}
+    assert result.downloads["a.safetensors"].folder == "checkpoints"
+    assert result.downloads["a.safetensors"].source == "https://example.org/a"
+    assert result.left_out == 0
