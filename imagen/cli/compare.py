@@ -6,7 +6,7 @@ import csv
 import json
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -124,7 +124,8 @@ def _usual_folder(settings: Settings, request: Request, axis: Axis | None) -> Pa
 
     whole = request.model_dump_json() + (axis.name if axis else "")
     digest = sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return settings.output.directory / f"compare-{slug(request.prompt)}-{digest}"
+    words = slug(request.prompt or PureWindowsPath(request.image or "").stem)
+    return settings.output.directory / f"compare-{words}-{digest}"
 
 
 def tell(comparison: Comparison, folder: Path, *, as_json: bool) -> None:

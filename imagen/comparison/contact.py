@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil, sqrt
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from imagen.comparison.layout import Cell as Shown
@@ -10,9 +11,11 @@ from imagen.comparison.sheet import render
 from imagen.text import one_line, took
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from imagen.comparison.record import Cell, Comparison
+    from imagen.request import Request
 
 NAME = "contact-sheet.png"
 _IN_A_ROW = 4
@@ -29,8 +32,8 @@ def write_sheet(comparison: Comparison, folder: Path, *, note: str = "") -> Path
     render(
         shown,
         path,
-        title=comparison.request.prompt,
-        note=" · ".join(part for part in (note, *_notes(comparison)) if part),
+        title=comparison.request.prompt or "Without a prompt",
+        note=" · ".join(part for part in (note, *notes(comparison)) if part),
         columns=columns(comparison),
     )
     return path
@@ -44,10 +47,23 @@ def columns(comparison: Comparison) -> int:
     return ceil(sqrt(count))
 
 
-def _notes(comparison: Comparison) -> tuple[str, ...]:
+def notes(comparison: Comparison) -> tuple[str, ...]:
+    """What holds for all cells: the negative, the pictures they are made of, strength and seed."""
     request, axis = comparison.request, comparison.vary
-    seed = "" if axis is not None and axis.name == "seed" else f"seed {request.seed}"
-    return (f"negative: {request.negative}" if request.negative else "", seed)
+    varied = None if axis is None else axis.name
+    told = [f"{name} {getattr(request, name)}" for name in ("strength", "seed") if name != varied]
+    known = [note for note in told if not note.endswith(" None")]
+    negative = f"negative: {request.negative}" if request.negative else ""
+    return (*([negative] if negative else []), *_made_of(request), *known)
+
+
+def _made_of(request: Request) -> Iterator[str]:
+    """What all cells are made of, by the names of the files."""
+    given = [("image", request.image), ("mask", request.mask)]
+    given += [("reference", path) for path in request.references]
+    given += [(control.kind, control.image) for control in request.controls]
+    yield from (f"{what}: {PureWindowsPath(path).name}" for what, path in given if path)
+    yield from (f"LoRA: {lora.name} at {lora.strength:g}" for lora in request.loras)
 
 
 def _shown(

@@ -75,7 +75,7 @@ def compare(
     """
     names = tuple(dict.fromkeys(models))
     _refuse_unknown(names, settings)
-    _refuse_unknown_axis(vary, names, settings)
+    _refuse_unknown_axis(vary, request, names, settings)
     for value in vary.values if vary else ():
         varied(request, vary, value)  # what no backend could take is found before any works
     comparison = begun(folder, request, names, vary)
@@ -238,7 +238,9 @@ def _made_once(
     return make(engine, ticket, asked, settings, on_progress)
 
 
-def _refuse_unknown_axis(vary: Axis | None, models: Iterable[str], settings: Settings) -> None:
+def _refuse_unknown_axis(
+    vary: Axis | None, request: Request, models: Iterable[str], settings: Settings
+) -> None:
     """A slip of the pen would give the same picture for each value."""
     if vary is None:
         return
@@ -249,7 +251,7 @@ def _refuse_unknown_axis(vary: Axis | None, models: Iterable[str], settings: Set
     known: set[str] = set()
     for model in models:
         with suppress(ImagenError), closing(open_named(model, settings)) as engine:
-            known |= engine.capabilities().parameters.keys()
+            known |= engine.capabilities(request.task).parameters.keys()
     if vary.name not in known:
         raise RequestError(
             f"None of these backends has a parameter {vary.name!r} to vary."

@@ -137,3 +137,45 @@ def test_a_comparison_takes_what_was_asked(capsys: pytest.CaptureFixture[str]) -
     assert run(arguments) == 0
     asked = json.loads(capsys.readouterr().out)["request"]
     assert (asked["prompt"], asked["seed"], asked["width"]) == ("a fox", 9, 32)
+
+
+@pytest.fixture
+def fox() -> None:
+    """A picture and its mask."""
+    Image.radial_gradient("L").convert("RGB").resize((64, 48)).save("fox.png")
+    mask = Image.new("L", (64, 48))
+    mask.paste(255, (0, 0, 24, 24))
+    mask.save("mask.png")
+
+
+@pytest.mark.usefixtures("fox")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "generate x --image fox.png --strength 0.5",
+        "generate x --image fox.png --mask mask.png --feather 5",
+        "generate x --reference fox.png --reference mask.png",
+        "generate x --control canny:fox.png:0.5 --preprocess",
+        "outpaint fox.png x --all 16 --feather 4",
+        "upscale fox.png --prompt x --strength 0.4",
+        "restore fox.png",
+        "preprocess depth fox.png",
+    ],
+)
+def test_what_was_made_of_pictures_is_made_again(line: str) -> None:
+    assert run([*line.split(), "--quiet", "-o", "a.png"]) == 0
+    assert run(["generate", "--from-json", "a.png.json", "--quiet", "-o", "b.png"]) == 0
+    with Image.open("a.png") as first, Image.open("b.png") as again:
+        assert (again.size, again.tobytes()) == (first.size, first.tobytes())
+
+
+@pytest.mark.usefixtures("fox")
+def test_a_picture_that_is_gone_is_named_unless_another_is_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["generate", "x", "--image", "fox.png", "-q", "-o", "a.png"]) == 0
+    Path("elsewhere").mkdir()
+    Path("fox.png").rename("elsewhere/fox.png")
+    assert run(["generate", "--from-json", "a.png.json", "-q"]) == 2
+    assert "image: there is no picture 'fox.png'" in capsys.readouterr().err
+    assert run(["generate", "--from-json", "a.png.json", "--image", "elsewhere/fox.png", "-q"]) == 0
