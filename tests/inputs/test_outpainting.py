@@ -68,13 +68,13 @@ def test_the_same_is_made_ready_twice_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    ("feather", "shade"), [({}, 100), ({"feather": 0}, 0)], ids=["by default", "not at all"]
+    ("feather", "fades"), [({}, True), ({"feather": 0}, False)], ids=["by default", "not at all"]
 )
-def test_the_new_fades_into_the_old(feather: dict[str, Any], shade: int) -> None:
+def test_the_new_fades_into_the_old(feather: dict[str, Any], fades: bool) -> None:
     made = staged(image=drawn("fox.png", (96, 96)), outpaint={"left": 64}, **feather)
     found = opened(made.request.mask).getpixel((72, 48))
     assert isinstance(found, int)
-    assert (found > 100) is (shade > 0)
+    assert (found > 100) is fades
     assert opened(made.request.mask).getpixel((63, 48)) == 255
     assert made.request.feather is None
 
@@ -102,7 +102,7 @@ def test_what_was_rounded_up_is_told_as_mapped() -> None:
 def test_a_giant_leaves_room_for_what_is_added() -> None:
     made = staged(image=drawn("fox.jpg", (4000, 3000)), outpaint={"right": 256})
     assert opened(made.request.image).size == (1224, 720)
-    assert made.warnings == ("image: fox.jpg (4000 × 3000) was scaled to 962 × 722.",)
+    assert made.warnings == ("image: fox.jpg (4000 × 3000) was scaled to 968 × 726.",)
 
 
 def test_more_than_can_be_drawn_is_refused() -> None:

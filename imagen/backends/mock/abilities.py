@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 UPSCALERS = {"mock-x2": 2, "mock-x4": 4}
 """How many times each enlarges by itself."""
 RESTORERS = ("mock-mender",)
+STRENGTH, MASKED_STRENGTH = 0.6, 1.0
+"""How much of a picture is painted over by default: of all of it, and within a mask."""
 CONTROLS = ("canny", "depth", "pose", "scribble")
 
 _SIDE = Parameter(type="int", default=512, min=16, max=4096, description="Pixels.")
@@ -36,7 +38,11 @@ _PAINTING = {
 }
 _IMAGE = Parameter(type="image", description="The picture to begin with.")
 _STRENGTH = Parameter(
-    type="float", default=0.6, min=0, max=1, description="How much is painted over the picture."
+    type="float",
+    default=STRENGTH,
+    min=0,
+    max=1,
+    description="How much is painted over the picture.",
 )
 _MASK = Parameter(type="image", description="Where it is painted over: white.")
 _OF_TASK: dict[str, dict[str, Parameter]] = {
@@ -45,7 +51,7 @@ _OF_TASK: dict[str, dict[str, Parameter]] = {
         **_PAINTING,
         "image": _IMAGE,
         "mask": _MASK,
-        "strength": _STRENGTH.model_copy(update={"default": 1.0}),
+        "strength": _STRENGTH.model_copy(update={"default": MASKED_STRENGTH}),
     },
     "edit": {
         **_PAINTING,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from imagen.backends.mock.abilities import UPSCALERS
+from imagen.backends.mock.abilities import MASKED_STRENGTH, STRENGTH, UPSCALERS
 from imagen.painting import paint
 from imagen.pictures import read_picture
 from imagen.request import Upscale
@@ -46,12 +46,18 @@ def _begun(request: Request, look: str, index: int) -> Image.Image:
     if request.image is None:
         return painted
     image = _fitted(request.image, "image", painted.size)
-    strength = 0.5 if request.references or request.strength is None else request.strength
-    mixed = Image.blend(image, painted, strength)
+    mixed = Image.blend(image, painted, _strength(request))
     if request.mask is None:
         return mixed
     mask = read_picture(request.mask, "mask").opened().convert("L").resize(painted.size)
     return Image.composite(mixed, image, mask)
+
+
+def _strength(request: Request) -> float:
+    if request.references:
+        return 0.5
+    usual = STRENGTH if request.mask is None else MASKED_STRENGTH
+    return usual if request.strength is None else request.strength
 
 
 def _painted(request: Request, look: str, index: int) -> Image.Image:
