@@ -10,12 +10,34 @@ from imagen.graphs.tokens import inputs_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+FOLDERS: Mapping[str, str] = {
+    "ckpt_name": "checkpoints",
+    "unet_name": "diffusion_models",
+    "vae_name": "vae",
+    "clip_name": "text_encoders",
+    "lora_name": "loras",
+    "control_net_name": "controlnet",
+    "style_model_name": "style_models",
+}
+"""Where the files of an input are, below models/; a number may follow its name."""
+_NAMES_FILES = {*FOLDERS, "model_name"}
 _MODELS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft", ".onnx")
 
 
 def is_model_file(value: Any) -> bool:
     """Whether `value` is the name of a model's file."""
     return isinstance(value, str) and value.lower().endswith(_MODELS)
+
+
+def names_file(value: Any, input_name: str) -> bool:
+    """Whether `value` means a model's file, as what it is or as what the input takes."""
+    takes_files = input_name.rstrip("0123456789") in _NAMES_FILES
+    return is_model_file(value) or (takes_files and isinstance(value, str))
+
+
+def bare_name(name: str) -> str:
+    """The file's name without the ending that models have."""
+    return next((name[: -len(end)] for end in _MODELS if name.lower().endswith(end)), name)
 
 
 def base_name(name: str) -> str:
@@ -27,10 +49,13 @@ def spellings(value: str, choices: Sequence[Any]) -> list[str]:
     """What a server calls the file `value`: one name, several that it could be, or none.
 
     The nearest kind of likeness wins: as written; with the other separator; the same file in
-    some folder; and each of these whatever the case.
+    some folder; the same without its ending, if `value` has none; and each of these whatever the
+    case.
     """
     names = [choice for choice in choices if isinstance(choice, str)]
     kinds: tuple[Callable[[str], str], ...] = (str, _slashed, base_name)
+    if not is_model_file(value):
+        kinds += (lambda name: bare_name(_slashed(name)), lambda name: bare_name(base_name(name)))
     for likeness in (*kinds, *(_caseless(kind) for kind in kinds)):
         alike = [name for name in names if likeness(name) == likeness(value)]
         if alike:
@@ -59,7 +84,7 @@ def _respelled(
         spec = catalogue.get(_class(node))
         for name, value in inputs_of(node).items() if spec else ():
             choices = spec.inputs[name].choices if spec and name in spec.inputs else None
-            found = spellings(value, choices) if choices and is_model_file(value) else []
+            found = spellings(value, choices) if choices and names_file(value, name) else []
             if len(found) == 1 and found[0] != value:
                 yield node_id, name, found[0]
 

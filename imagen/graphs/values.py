@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from imagen.graphs.spelling import base_name, is_model_file, spellings
+from imagen.graphs.spelling import FOLDERS, bare_name, base_name, names_file, spellings
 from imagen.text import did_you_mean, one_line
 
 if TYPE_CHECKING:
@@ -14,17 +14,6 @@ if TYPE_CHECKING:
 
 Wrong = tuple[str, str]
 """What is wrong, and the remedy."""
-
-_FOLDERS = {
-    "ckpt_name": "checkpoints",
-    "unet_name": "diffusion_models",
-    "vae_name": "vae",
-    "clip_name": "text_encoders",
-    "lora_name": "loras",
-    "control_net_name": "controlnet",
-    "style_model_name": "style_models",
-}
-"""Where the files of an input are, below models/, for files no manifest speaks of."""
 
 
 def wrong_value(value: Any, name: str, wanted: InputSpec, manifest: Manifest) -> Wrong | None:
@@ -74,7 +63,7 @@ def _wrong_choice(value: Any, name: str, wanted: InputSpec, manifest: Manifest) 
     if choices is None or value in choices:
         return None
     model = _model(value, manifest)
-    if model is None and not is_model_file(value):
+    if model is None and not names_file(value, name):
         known = [one_line(str(choice)) for choice in choices]
         return f"can't be {_shown(value)}.{did_you_mean(str(value), known)}", _listed(known)
     alike = spellings(value, choices)
@@ -93,15 +82,22 @@ def _model(value: Any, manifest: Manifest) -> File | None:
 
 
 def _missing(value: str, name: str, choices: list[str], model: File | None) -> Wrong:
-    folder = model.folder if model else _FOLDERS.get(name.rstrip("0123456789"), "")
+    folder = model.folder if model else FOLDERS.get(name.rstrip("0123456789"), "")
     where = f" in models/{folder}" if folder else ""
     what = f"the server has no file {_shown(value)}{where}."
     if model is None or not model.source:
-        near = did_you_mean(value, [one_line(choice) for choice in choices])
-        return what + near, f"Put it into models/{folder}/." if folder else _listed(choices)
+        return what + _near(
+            value, choices
+        ), f"Put it into models/{folder}/." if folder else _listed(choices)
     facts = ", ".join(fact for fact in (model.size, model.licence) if fact)
     known = f" ({facts})" if facts else ""
     return what, f"Get it from {model.source}{known}; put it into models/{model.folder}/."
+
+
+def _near(value: str, choices: list[str]) -> str:
+    """The nearest file, with or without its ending."""
+    known = [one_line(choice) for choice in choices]
+    return did_you_mean(value, known) or did_you_mean(value, [bare_name(name) for name in known])
 
 
 def _listed(choices: list[str]) -> str:

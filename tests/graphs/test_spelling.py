@@ -28,6 +28,11 @@ def catalogue(*files: str) -> dict[str, Any]:
         pytest.param("ae.sft", ["AE.SFT"], ["AE.SFT"], id="case"),
         pytest.param("ae.sft", ["a/ae.sft", "b/ae.sft"], ["a/ae.sft", "b/ae.sft"], id="several"),
         pytest.param("ae.sft", ["aeae.sft", 5], [], id="none"),
+        pytest.param("ink", ["ink.safetensors", "a/ink.pt"], ["ink.safetensors"], id="no ending"),
+        pytest.param("a/ink", ["ink.pt", "a\\ink.pt"], ["a\\ink.pt"], id="folder, no ending"),
+        pytest.param("ink", ["a/ink.pt"], ["a/ink.pt"], id="neither folder nor ending"),
+        pytest.param("ink.v2", ["ink.v2.sft"], ["ink.v2.sft"], id="a dot that is no ending"),
+        pytest.param("ink.pt", ["ink.sft"], [], id="another ending"),
     ],
 )
 def test_the_nearest_likeness_wins(asked: str, there: list[Any], alike: list[str]) -> None:
@@ -55,6 +60,13 @@ def test_a_graph_takes_the_servers_spelling_and_the_original_stays() -> None:
 )
 def test_what_the_server_has_not_keeps_its_name(object_info: dict[str, Any]) -> None:
     assert localise({"1": LOADER, "2": "no node"}, object_info)["1"] == LOADER
+
+
+def test_a_file_without_its_ending_is_found_where_the_input_takes_files() -> None:
+    graph = {"1": {"class_type": "LoraLoader", "inputs": {"lora_name": "ink", "mode": "ink"}}}
+    choices = {"lora_name": [["sd/Ink.safetensors"]], "mode": [["ink.safetensors"]]}
+    local = localise(graph, {"LoraLoader": {"input": {"required": choices}}})
+    assert local["1"]["inputs"] == {"lora_name": "sd/Ink.safetensors", "mode": "ink"}
 
 
 def test_a_choice_that_is_no_file_keeps_its_name() -> None:

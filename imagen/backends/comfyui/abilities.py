@@ -21,13 +21,14 @@ REFERENCE = "reference"
 SIDES = ("left", "top", "right", "bottom")
 """The tokens by which a workflow takes the parts of what a request asks for as one."""
 
-_MADE_OF: Mapping[str, tuple[str, ...]] = {
-    "upscale": (UPSCALER,),
-    "restore": (RESTORER,),
-    "references": (REFERENCE,),
-    "outpaint": SIDES,
+_MADE_OF: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "upscale": ((UPSCALER,), ("width", "height")),
+    "restore": ((RESTORER,), (FIDELITY,)),
+    "references": ((REFERENCE,),),
+    "outpaint": (SIDES,),
 }
-"""Parameters of a request, and the tokens that a workflow must have to take them."""
+"""Parameters of a request, and the tokens of which a workflow must have one set to take them."""
+_OF_ONE_TASK = ("upscale", "restore", "outpaint")
 _PARTS: Mapping[str, Parameter] = {
     "upscale": Parameter(description="How many times to enlarge, and with which upscaler's file."),
     "restore": Parameter(description="With which restorer's file, and how faithfully."),
@@ -121,10 +122,12 @@ def _steer(workflow: Workflow, repertoire: Repertoire) -> None:
 
 def _parts(workflow: Workflow, task: str, repertoire: Repertoire) -> dict[str, Parameter]:
     """Parameters of a request that the workflow takes part by part."""
+    known = workflow.parameters
     found = {
         name: _PARTS[name]
-        for name, tokens in _MADE_OF.items()
-        if name not in workflow.parameters and all(t in workflow.parameters for t in tokens)
+        for name, sets in _MADE_OF.items()
+        if (name == task or name not in _OF_ONE_TASK) and name not in known
+        if any(all(token in known for token in tokens) for tokens in sets)
     }
     if task == "preprocess":
         found["preprocess"] = _kinds(repertoire.preprocessors)

@@ -74,12 +74,18 @@ class ComfyUI:
         from imagen.backends.comfyui.check import health
 
         try:
-            return health(self.client(), self.workflow, self._config)
+            return health(self.client(), self.repertoire)
         except ImagenError as error:
             return Health(ok=False, summary=error.message, remedies=_remedies(error))
 
     def models(self) -> tuple[Model, ...]:
-        return ()
+        from imagen.backends.comfyui.offerings import models_of
+
+        try:
+            return models_of(self.client(), self._config.workflow_dirs)
+        except BackendError as error:
+            error.backend = self._config.name
+            raise
 
     def free(self) -> None:
         """Best effort: a server that is gone holds no memory."""

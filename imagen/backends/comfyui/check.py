@@ -2,36 +2,103 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.base import Health
 from imagen.backends.comfyui.client import Client
 from imagen.backends.comfyui.config import DEFAULT_URL, ComfyUIConfig
-from imagen.graphs import check, listing, localise
+from imagen.errors import WorkflowError
+from imagen.graphs import Manifest, check, listing, localise
+from imagen.graphs.catalogue import read_catalogue
+from imagen.graphs.values import wrong_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from imagen.backends.comfyui.repertoire import Repertoire
     from imagen.graphs import Fault, Workflow
 
+_LOADERS = {
+    "controlnet": ("ControlNetLoader", "control_net_name"),
+    "model_patches": ("ModelPatchLoader", "name"),
+}
+"""The node that loads a control net, by the net's folder, and the input that names it."""
+_UPDATE = "Update ComfyUI."
 
-def health(client: Client, workflow: Workflow, config: ComfyUIConfig) -> Health:
-    """Reachable, of the right version, with every node and every file that the workflow needs."""
+
+def health(client: Client, repertoire: Repertoire) -> Health:
+    """Reachable, of the right version, with every node and every file that the workflow needs.
+
+    What its further tasks and control nets lack is told too, and makes no backend unhealthy.
+    """
     stats = client.stats()
-    faults = faults_on(workflow, client.catalogue(), stats.version, config.parameters)
+    server = _Server(client.catalogue(), stats.version, repertoire)
     facts = (
         ("version", stats.version or ""),
         ("device", stats.device),
-        ("workflow", workflow.name),
+        ("workflow", repertoire.base.name),
     )
     known = tuple((name, value) for name, value in facts if value)
+    faults = server.faults(repertoire.base)
     if not faults:
-        return Health(ok=True, facts=known)
+        lacking = tuple(server.lacking())
+        told = tuple((what, fault) for what, fault, _ in lacking)
+        remedies = dict.fromkeys(remedy for _, _, remedy in lacking if remedy)
+        return Health(ok=True, facts=known + told, remedies=tuple(remedies))
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     remedies = dict.fromkeys(fault.remedy or fault.sentence for fault in faults)
     return Health(
         ok=False, summary=f"{faults[0].sentence}{more}", remedies=tuple(remedies), facts=known
     )
+
+
+@dataclass(frozen=True)
+class _Server:
+    """What a server has, held against what the workflows of a backend need."""
+
+    object_info: Mapping[str, Any]
+    version: str | None
+    repertoire: Repertoire
+
+    def faults(self, workflow: Workflow) -> list[Fault]:
+        parameters = self.repertoire.overrides(workflow)
+        return faults_on(workflow, self.object_info, self.version, parameters)
+
+    def lacking(self) -> Iterator[tuple[str, str, str]]:
+        """What can't be done for now: its name, why, and what to do about it."""
+        for what, workflow in self._others():
+            try:
+                faults = self.faults(workflow())
+            except WorkflowError as error:
+                yield what, error.message, error.remedy
+                continue
+            if faults:
+                more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+                yield what, f"not now: {faults[0].sentence}{more}", faults[0].remedy
+        yield from self._nets()
+
+    def _others(self) -> Iterator[tuple[str, Callable[[], Workflow]]]:
+        for task, name in self.repertoire.by_task.items():
+            if name:
+                yield task, partial(self.repertoire.of, task)
+        for kind in self.repertoire.preprocessors:
+            yield f"preprocess {kind}", partial(self.repertoire.preprocessor, kind)
+
+    def _nets(self) -> Iterator[tuple[str, str, str]]:
+        """The control nets that the server has not, and those that it has no node for."""
+        for kind, net in self.repertoire.controls.items():
+            node, name = _LOADERS[net.folder]
+            known = {node: self.object_info[node]} if node in self.object_info else {}
+            spec = read_catalogue(known).get(node)
+            if spec is None or name not in spec.inputs:
+                yield f"control {kind}", f"not now: the server has no node {node!r}.", _UPDATE
+                continue
+            manifest = Manifest(controls={kind: net})
+            wrong = wrong_value(net.file, name, spec.inputs[name], manifest)
+            if wrong is not None:
+                yield f"control {kind}", f"not now: {wrong[0]}", wrong[1]
 
 
 def faults_on(

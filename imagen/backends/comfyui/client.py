@@ -130,6 +130,10 @@ class Client:
         """Every class of node the server has, with its inputs and choices."""
         return answers.mapping(self._get("/object_info"))
 
+    def folder(self, name: str) -> Any:
+        """The files of a folder below models/, with their sizes; not every server tells."""
+        return self._get(f"/experiment/models/{quote(name, safe='')}")
+
     def view(self, filename: str, subfolder: str, folder: str) -> httpx.Response:
         """The bytes of a file that the server made."""
         names = {"filename": filename, "subfolder": subfolder, "type": folder}

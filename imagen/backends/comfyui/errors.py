@@ -107,9 +107,12 @@ def node_faults(
 
 def names_a_missing_file(said: Any) -> bool:
     """Whether a refusal is about a file that the server doesn't have under that name."""
-    from imagen.graphs.spelling import is_model_file
+    from imagen.graphs.spelling import names_file
 
-    return any(is_model_file(_info(error).get("received_value")) for error in _errors(said))
+    infos = (_info(error) for error in _errors(said))
+    return any(
+        names_file(info.get("received_value"), str(info.get("input_name") or "")) for info in infos
+    )
 
 
 def hides_choices(said: Any) -> bool:
@@ -160,10 +163,10 @@ def _wrong_value(
     value: Any, name: str, declared: Any, manifest: Manifest
 ) -> tuple[str, str] | None:
     from imagen.graphs.catalogue import read_catalogue
-    from imagen.graphs.spelling import is_model_file
+    from imagen.graphs.spelling import names_file
     from imagen.graphs.values import wrong_value
 
-    if not declared and is_model_file(value):
+    if not declared and names_file(value, name):
         declared = [[], {}]  # a list too long to be told; that the file is missing is certain
     node = {"input": {"required": {name: declared}}}
     wanted = read_catalogue({"": node})[""].inputs[name]

@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.comfyui.abilities import FIDELITY, RESTORER, UPSCALER
+from imagen.capabilities import Fate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.capabilities import Parameter
+    from imagen.capabilities import Parameter, Receipt
+
+_TOLD = (
+    ("upscale", "method", UPSCALER),
+    ("upscale", "factor", "width"),
+    ("restore", "model", RESTORER),
+)
+"""Parts whose loss would be noticed, and the token that each needs."""
 
 
 def parts_of(
@@ -25,6 +33,19 @@ def parts_of(
     if outpaint := asked.get("outpaint"):
         found |= outpaint.model_dump()
     return {name: v for name, v in found.items() if name in parameters and v is not None}
+
+
+def tell_of_lost(
+    asked: Mapping[str, Any], parameters: Mapping[str, Parameter], receipt: Receipt
+) -> None:
+    """What of a structured parameter has no token in this workflow goes into the receipt."""
+    for name, part, token in _TOLD:
+        value: Any = asked.get(name)
+        given = getattr(value, part, None)
+        if given is not None and token not in parameters:
+            used = value.model_copy(update={part: None}).model_dump(exclude_none=True)
+            why = f"this workflow has a {part} of its own"
+            receipt[name] = Fate(outcome="mapped", asked=value, used=used, why=why)
 
 
 def _upscale(

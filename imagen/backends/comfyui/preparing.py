@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from imagen.backends.comfyui import uploads
 from imagen.backends.comfyui.abilities import REFERENCE, workflow_capabilities
-from imagen.backends.comfyui.parts import parts_of
+from imagen.backends.comfyui.parts import parts_of, tell_of_lost
 from imagen.backends.comfyui.steering import nets, working
 from imagen.capabilities import Fate, settle
 from imagen.errors import WorkflowError
@@ -87,6 +87,7 @@ class _Preparation:
             self.receipt["prompt"] = Fate(outcome="applied", asked="")  # nothing, and nothing lost
         sent = self._pictures()
         parts = parts_of(self._asked, self._parameters, self._sizes.get("image", (0, 0)))
+        tell_of_lost(self._asked, self._parameters, self.receipt)
         self.values |= parts
         return self._defaults() | parts | self._first_reference() | self._asked | sent
 

@@ -73,18 +73,21 @@ class Repertoire:
         """
         if request.preprocess is None or not self.preprocessors:
             return self.of(request.task)
-        name = self.preprocessors.get(request.preprocess)
-        if name is None:
+        if request.preprocess not in self.preprocessors:
             raise RequestError(
                 f"preprocess can't be {request.preprocess!r}."
                 + did_you_mean(request.preprocess, self.preprocessors),
                 remedy=f"Known: {', '.join(self.preprocessors)}.",
             )
-        return self._named(name)
+        return self.preprocessor(request.preprocess)
+
+    def preprocessor(self, kind: str) -> Workflow:
+        """The workflow that makes control pictures of a kind, one of `preprocessors`."""
+        return self._named(self.preprocessors[kind])
 
     def every_preprocessor(self) -> Iterator[Workflow]:
         """The workflow of each kind of control picture."""
-        return map(self._named, self.preprocessors.values())
+        return map(self.preprocessor, self.preprocessors)
 
     def overrides(self, workflow: Workflow) -> dict[str, Any]:
         """Other defaults for a workflow: the block's, and the files that its base loads.

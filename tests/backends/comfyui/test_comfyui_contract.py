@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from imagen.testing.contract import Scenario
 
 _SERVERS: dict[Scenario, dict[str, Any]] = {
-    "ok": {},
+    "ok": {"version": "0.9.2"},
     "slow": {"step_seconds": 0.2},
     "unreachable": {},
     "unauthorized": {"credential": "Bearer right"},
-    "rejected": {"missing_models": ["v1-5-pruned-emaonly-fp16.safetensors"]},
+    "rejected": {
+        "missing_models": ["v1-5-pruned-emaonly-fp16.safetensors", "flux-2-klein-4b.safetensors"]
+    },
     "failed": {"error": Fault()},
     "lost": {"restart_empty": True},
 }
@@ -33,8 +35,9 @@ _SERVERS: dict[Scenario, dict[str, Any]] = {
 class _ComfyUIRig:
     adapter = adapter
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, workflow: str = "") -> None:
         self._stack = stack
+        self._workflow = workflow
         self._server: ComfyUI | None = None
 
     def block(self) -> Mapping[str, Any]:
@@ -45,6 +48,8 @@ class _ComfyUIRig:
         self._server = self._stack.enter_context(server)
         if scenario == "unreachable":
             server.stop()
+        if self._workflow:
+            return opened(server.url, name="rigged", workflow=self._workflow)
         return opened(server.url, name="rigged")
 
     def submissions(self) -> int:
@@ -59,3 +64,21 @@ class TestComfyUI(BackendContract):
     def rig(self) -> Iterator[_ComfyUIRig]:
         with ExitStack() as stack:
             yield _ComfyUIRig(stack)
+
+
+class TestAFamily(BackendContract):
+    """A bundled base with its siblings, which do every task but editing."""
+
+    @pytest.fixture
+    def rig(self) -> Iterator[_ComfyUIRig]:
+        with ExitStack() as stack:
+            yield _ComfyUIRig(stack, "sd15")
+
+
+class TestAFamilyThatEdits(BackendContract):
+    """One that has no checkpoint, so another file is missing where a job is refused."""
+
+    @pytest.fixture
+    def rig(self) -> Iterator[_ComfyUIRig]:
+        with ExitStack() as stack:
+            yield _ComfyUIRig(stack, "flux2-klein")

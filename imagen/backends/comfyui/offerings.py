@@ -1,0 +1,93 @@
+"""What a server has on offer: files of weights, samplers and schedules, out of its catalogue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imagen.backends.base import Model
+from imagen.backends.comfyui.answers import mapping
+from imagen.errors import BackendError
+from imagen.graphs import listing
+from imagen.graphs.catalogue import read_catalogue
+from imagen.graphs.spelling import base_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from imagen.backends.base import ModelKind
+    from imagen.backends.comfyui.client import Client
+
+_OFFERED: tuple[tuple[ModelKind, str, str, str], ...] = (
+    ("checkpoint", "CheckpointLoaderSimple", "ckpt_name", "checkpoints"),
+    ("diffusion_model", "UNETLoader", "unet_name", "diffusion_models"),
+    ("diffusion_model", "UnetLoaderGGUF", "unet_name", ""),
+    ("lora", "LoraLoader", "lora_name", "loras"),
+    ("controlnet", "ControlNetLoader", "control_net_name", "controlnet"),
+    ("controlnet", "ModelPatchLoader", "name", "model_patches"),
+    ("upscaler", "UpscaleModelLoader", "model_name", "upscale_models"),
+    ("vae", "VAELoader", "vae_name", "vae"),
+    ("text_encoder", "CLIPLoader", "clip_name", "text_encoders"),
+    ("sampler", "KSampler", "sampler_name", ""),
+    ("scheduler", "KSampler", "scheduler", ""),
+)
+"""For each kind: the class and the input that list it, and the folder it lies in."""
+
+
+def models_of(client: Client, dirs: Sequence[Path]) -> tuple[Model, ...]:
+    """Everything that the server's own loaders and samplers list.
+
+    A size comes where the server tells it of a whole folder at once; a family where a workflow
+    loads the file. Raises BackendError where the server can't be asked.
+    """
+    catalogue = read_catalogue(client.catalogue())
+    families = _families(dirs)
+    found = (
+        Model(
+            kind=kind,
+            name=name,
+            family=families.get(base_name(name), ""),
+            size_bytes=sizes.get(name),
+        )
+        for kind, node, input_name, folder in _OFFERED
+        if (names := _choices(catalogue, node, input_name))
+        for sizes in (_sizes(client, folder),)
+        for name in names
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def _choices(catalogue: Mapping[str, Any], node: str, input_name: str) -> list[str]:
+    spec = catalogue.get(node)
+    wanted = spec.inputs.get(input_name) if spec else None
+    choices = (wanted.choices or ()) if wanted else ()
+    return [choice for choice in choices if isinstance(choice, str)]
+
+
+def _sizes(client: Client, folder: str) -> dict[str, int]:
+    """The bytes of each file of a folder; none from a server that doesn't tell."""
+    if not folder:
+        return {}
+    try:
+        said = client.folder(folder)
+    except BackendError:
+        return {}
+    about = (mapping(file) for file in said if isinstance(said, list))
+    return dict(_sized(about))
+
+
+def _sized(about: Iterator[dict[str, Any]]) -> Iterator[tuple[str, int]]:
+    for file in about:
+        name, size = file.get("name"), file.get("size")
+        if isinstance(name, str) and type(size) is int and size >= 0:
+            yield name, size
+
+
+def _families(dirs: Sequence[Path]) -> dict[str, str]:
+    """The kind of model of each file that a workflow speaks of."""
+    return {
+        base_name(file.file): workflow.manifest.family
+        for workflow in listing(dirs)
+        for file in workflow.manifest.files
+        if file.folder in ("checkpoints", "diffusion_models", "controlnet", "model_patches")
+    }

@@ -1,0 +1,126 @@
+"""What a server has on offer, and what the further tasks of a backend lack there."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+from comfyui_lab import MANIFEST, SAMPLED
+from comfyui_pictures import REDRAWN, node, on, shelve
+
+from imagen.backends.base import Model
+from imagen.errors import Unavailable
+from imagen.testing.comfyui import ComfyUI, Refusal
+
+GIB = 1 << 30
+FILES = {
+    "checkpoints": ["v1-5-pruned-emaonly-fp16.safetensors"],
+    "loras": ["sd/ink.safetensors"],
+    "controlnet": ["control_v11p_sd15_canny_fp16.safetensors"],
+    "upscale_models": ["RealESRGAN_x4plus.safetensors"],
+    "vae": ["ae.safetensors"],
+    "text_encoders": ["clip_l.safetensors"],
+    "diffusion_models": [],
+}
+
+
+def offered(server: ComfyUI) -> tuple[Model, ...]:
+    """What a backend on this server lists."""
+    with closing(on(server.url, "sd15")) as backend:
+        return backend.models()
+
+
+def test_every_kind_of_file_is_listed_with_its_size() -> None:
+    """And with the family, where a workflow loads it."""
+    with ComfyUI(models=FILES) as server:
+        found = [model for model in offered(server) if model.kind not in ("sampler", "scheduler")]
+    assert found == [
+        Model(
+            kind="checkpoint",
+            name="v1-5-pruned-emaonly-fp16.safetensors",
+            family="sd15",
+            size_bytes=2 * GIB,
+        ),
+        Model(kind="lora", name="sd/ink.safetensors", size_bytes=2 * GIB),
+        Model(
+            kind="controlnet",
+            name="control_v11p_sd15_canny_fp16.safetensors",
+            family="sd15",
+            size_bytes=2 * GIB,
+        ),
+        Model(kind="upscaler", name="RealESRGAN_x4plus.safetensors", size_bytes=2 * GIB),
+        Model(kind="vae", name="ae.safetensors", size_bytes=2 * GIB),
+        Model(kind="vae", name="pixel_space"),
+        Model(kind="text_encoder", name="clip_l.safetensors", size_bytes=2 * GIB),
+    ]
+
+
+def test_samplers_and_schedules_are_listed_too() -> None:
+    with ComfyUI(models=FILES) as server:
+        found = offered(server)
+    assert Model(kind="sampler", name="dpmpp_2m") in found
+    assert Model(kind="scheduler", name="karras") in found
+
+
+def test_both_ways_to_declare_a_choice_are_read() -> None:
+    """Newer nodes declare theirs in another way."""
+    catalogue = {
+        "LoraLoader": {"input": {"required": {"lora_name": ["COMBO", {"options": ["a.pt"]}]}}},
+        "VAELoader": {"input": {"required": {"vae_name": [["b.pt"], {}]}}},
+    }
+    with ComfyUI(catalogue=catalogue, models={}) as server:
+        found = [(model.kind, model.name) for model in offered(server)]
+    assert found == [("lora", "a.pt"), ("vae", "b.pt")]
+
+
+def test_a_server_that_tells_no_sizes_still_tells_names() -> None:
+    refusal = Refusal(status=404, path="/experiment", times=99)
+    with ComfyUI(models=FILES, http_errors=(refusal,)) as server:
+        found = offered(server)
+    assert Model(kind="lora", name="sd/ink.safetensors") in found
+
+
+def test_a_server_that_is_gone_is_an_error_with_its_backend() -> None:
+    with ComfyUI() as server:
+        pass
+    with pytest.raises(Unavailable) as caught:
+        offered(server)
+    assert caught.value.backend == "lab"
+
+
+def test_what_a_further_task_lacks_is_told_and_makes_nobody_ill() -> None:
+    """The base is what a backend stands for."""
+    nets = {"canny": {"file": "c.safetensors", "source": "https://models.example/c"}}
+    shelve("mine", SAMPLED, MANIFEST | {"tasks": {"inpaint": "mine-2"}, "controls": nets})
+    shelve("mine-2", REDRAWN | {"1": node("UNETLoader", unet_name="u.safetensors")})
+    with ComfyUI(models=FILES) as server, closing(on(server.url, "mine")) as backend:
+        health = backend.check()
+    told = dict(health.facts)
+    assert (health.ok, health.summary) == (True, "ok")
+    assert told["inpaint"].startswith("not now: node 1 (UNETLoader)")
+    assert told["control canny"] == (
+        "not now: the server has no file 'c.safetensors' in models/controlnet."
+    )
+    assert "upscale" not in told
+    assert (
+        "Get it from https://models.example/c; put it into models/controlnet/." in health.remedies
+    )
+
+
+def test_a_sibling_that_is_not_there_is_told_too() -> None:
+    shelve("mine", SAMPLED, MANIFEST | {"tasks": {"edit": "nowhere"}})
+    with ComfyUI() as server, closing(on(server.url, "mine")) as backend:
+        health = backend.check()
+    assert health.ok
+    assert dict(health.facts)["edit"].startswith("There is no workflow called 'nowhere'")
+
+
+def test_a_server_without_the_loader_of_a_net_is_too_old_for_it() -> None:
+    patch = {"canny": {"file": "c.safetensors", "folder": "model_patches"}}
+    shelve("mine", {"9": node("Sink", images=1)}, {"controls": patch})
+    catalogue = {"Sink": {"input": {"required": {"images": ["INT"]}}, "output_node": True}}
+    with ComfyUI(catalogue=catalogue) as server, closing(on(server.url, "mine")) as backend:
+        health = backend.check()
+    assert dict(health.facts)["control canny"] == (
+        "not now: the server has no node 'ModelPatchLoader'."
+    )

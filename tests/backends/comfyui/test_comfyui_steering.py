@@ -1,0 +1,225 @@
+"""LoRAs, control pictures, references and single values go into the graph, and reach the engine."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from comfyui_lab import ASKED, MANIFEST, SAMPLED
+from comfyui_pictures import (
+    NOWHERE,
+    REDRAWN,
+    REPAINTED,
+    called,
+    drawn,
+    node,
+    on,
+    picture,
+    shelve,
+)
+
+from imagen.errors import Rejected, RequestError
+from imagen.request import Control, Lora
+from imagen.result import ignore
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from imagen.request import Request
+
+INK = Lora(name="ink.safetensors", strength=0.5)
+NETS = {"canny": {"file": "canny.safetensors"}, "depth": {"file": "d.safetensors"}}
+PATCH = {"canny": {"file": "fun.safetensors", "folder": "model_patches"}}
+MODELS = {
+    "checkpoints": ["v1-5-pruned-emaonly-fp16.safetensors"],
+    "loras": ["ink.safetensors", "sd/wash.safetensors"],
+    "controlnet": ["canny.safetensors", "d.safetensors"],
+}
+
+
+@pytest.fixture(autouse=True)
+def shelf() -> None:
+    """A base that takes control pictures, and its siblings."""
+    tasks = {"image-to-image": "mine-redraw", "inpaint": "mine-repaint"}
+    shelve("mine", SAMPLED, MANIFEST | {"tasks": tasks, "controls": NETS})
+    shelve("mine-redraw", REDRAWN)
+    shelve("mine-repaint", REPAINTED)
+
+
+def made(request: Request, **switches: Any) -> Image.Image:
+    """The picture of a request on a server."""
+    with ComfyUI(models=MODELS, **switches) as server, closing(on(server.url, "mine")) as backend:
+        return picture(backend.collect(backend.prepare(request), ignore))
+
+
+def payload(request: Request, workflow: str = "mine", **block: Any) -> dict[str, Any]:
+    """The graph that a request becomes."""
+    return on(NOWHERE, workflow, **block).prepare(request).payload
+
+
+def loras(*names: str) -> Request:
+    """The request with these LoRAs."""
+    return ASKED.with_values({"loras": tuple(Lora(name=name) for name in names)})
+
+
+def controlled(*kinds: str, **values: Any) -> Request:
+    """The request with a control picture of each of these kinds."""
+    path = drawn("edges.png", "white")
+    controls = tuple(Control(kind=kind, image=path, **values) for kind in kinds)
+    return ASKED.with_values({"controls": controls})
+
+
+def test_a_lora_reaches_the_engine() -> None:
+    plain, inked = made(ASKED), made(loras("ink.safetensors"))
+    assert plain.tobytes() != inked.tobytes()
+
+
+def test_a_lora_of_no_strength_is_left_out_with_a_word() -> None:
+    asked = (INK, Lora(name="wash.safetensors", strength=0))
+    ticket = on(NOWHERE, "mine").prepare(ASKED.with_values({"loras": asked}))
+    names = [n["inputs"].get("lora_name") for n in ticket.payload.values()]
+    assert [name for name in names if name] == ["ink.safetensors"]
+    assert ticket.receipt["loras"].outcome == "mapped"
+    assert ticket.receipt["loras"].why == "a strength of 0 is none"
+    assert ticket.request.loras == (INK,)
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [("ink", "ink.safetensors"), ("wash", "sd/wash.safetensors")],
+    ids=["without its ending", "without its folder"],
+)
+def test_a_lora_may_go_by_less_than_its_whole_name(name: str, there: str) -> None:
+    with ComfyUI(models=MODELS) as server, closing(on(server.url, "mine")) as backend:
+        result = backend.collect(backend.prepare(loras(name)), ignore)
+    assert there in result.facts.models
+    assert result.warnings == (f"The server has {name!r} as {there!r}; that was used.",)
+
+
+def test_a_lora_that_is_not_there_gets_the_nearest() -> None:
+    with ComfyUI(models=MODELS) as server, closing(on(server.url, "mine")) as backend:
+        ticket = backend.prepare(loras("inkk"))
+        with pytest.raises(Rejected) as caught:
+            backend.collect(ticket, ignore)
+    assert "the server has no file 'inkk' in models/loras. Did you mean 'ink'?" in str(caught.value)
+
+
+def test_a_workflow_with_a_token_for_loras_keeps_to_it() -> None:
+    shelve("stacked", SAMPLED | {"20": node("Stack", model=["1", 0], stack="$<loras>")})
+    graph = payload(loras("ink.safetensors"), "stacked")
+    assert "LoraLoader" not in [n["class_type"] for n in graph.values()]
+
+
+def test_a_workflow_without_a_model_says_why_it_takes_no_lora() -> None:
+    shelve("bare", {"1": node("EmptyImage"), "9": node("SaveImage", images=["1", 0])})
+    fate = on(NOWHERE, "bare").prepare(loras("ink.safetensors")).receipt["loras"]
+    assert (fate.outcome, fate.why) == (
+        "dropped",
+        "this workflow has no model that a LoRA could be put on",
+    )
+
+
+def test_a_control_picture_goes_up_and_reaches_the_engine() -> None:
+    plain, steered = made(ASKED), made(controlled("canny"))
+    assert plain.tobytes() != steered.tobytes()
+
+
+def test_controls_are_a_task_of_a_backend_that_has_nets() -> None:
+    known = on(NOWHERE, "mine").capabilities("control")
+    assert "control" in known.tasks
+    assert known.controls == ("canny", "depth")
+
+
+@pytest.mark.parametrize("values", [{"strength": 0.3}, {"mask": "m.png"}], ids=["redraw", "mask"])
+def test_controls_and_loras_go_into_graphs_of_other_tasks(values: dict[str, Any]) -> None:
+    drawn("m.png", "white")
+    request = controlled("canny", "depth").with_values(
+        {"image": drawn("a.png"), "loras": (INK,), **values}
+    )
+    kinds = [n["class_type"] for n in payload(request).values()]
+    assert (kinds.count("ControlNetApplyAdvanced"), kinds.count("LoraLoader")) == (2, 1)
+
+
+def test_strength_start_and_end_are_the_nets() -> None:
+    graph = payload(controlled("canny", strength=0.7, start=0.1, end=0.6))
+    (applied,) = [n for n in graph.values() if n["class_type"] == "ControlNetApplyAdvanced"]
+    inputs = applied["inputs"]
+    assert (inputs["strength"], inputs["start_percent"], inputs["end_percent"]) == (0.7, 0.1, 0.6)
+    (loaded,) = [n for n in graph.values() if n["class_type"] == "LoadImage"]
+    assert loaded["inputs"]["image"] == called("edges.png")
+
+
+def test_a_control_of_no_strength_is_left_out_with_a_word() -> None:
+    ticket = on(NOWHERE, "mine").prepare(controlled("canny", strength=0))
+    assert ticket.receipt["controls"].why == "a strength of 0 is none"
+    assert ticket.engine == {}
+
+
+def test_a_net_that_patches_the_model_works_at_all_steps_and_says_so() -> None:
+    shelve("mine", SAMPLED, MANIFEST | {"controls": PATCH})
+    ticket = on(NOWHERE, "mine").prepare(controlled("canny", end=0.5))
+    assert "ModelPatchLoader" in [n["class_type"] for n in ticket.payload.values()]
+    assert ticket.receipt["controls"].outcome == "mapped"
+    assert ticket.receipt["controls"].why == "the net of canny works at all steps"
+
+
+def test_a_kind_without_a_net_gets_the_nearest() -> None:
+    with pytest.raises(RequestError, match=r"no control of kind 'dpth'\. Did you mean 'depth'"):
+        payload(controlled("dpth"))
+
+
+def test_the_configuration_names_other_nets() -> None:
+    graph = payload(controlled("canny"), controlnets={"canny": "my.safetensors"})
+    assert "my.safetensors" in [n["inputs"].get("control_net_name") for n in graph.values()]
+
+
+def test_a_workflow_without_nets_says_where_to_name_one() -> None:
+    shelve("mine", SAMPLED, MANIFEST)
+    backend = on(NOWHERE, "mine")
+    assert "control" not in backend.capabilities().tasks
+    assert "controlnets" in backend.capabilities().without["controls"]
+
+
+def edit() -> None:
+    """A base that edits one reference."""
+    graph = SAMPLED | {
+        "20": node("LoadImage", image="$<reference>"),
+        "21": node("VAEEncode", pixels=["20", 0], vae=["1", 2]),
+        "22": node("ReferenceLatent", conditioning=["5", 0], latent=["21", 0]),
+        "8": node("KSampler", **(SAMPLED["8"]["inputs"] | {"positive": ["22", 0]})),
+    }
+    shelve("mine", graph, MANIFEST | {"task": "edit"})
+
+
+def test_references_go_up_and_are_chained() -> None:
+    edit()
+    paths = (drawn("a.png"), drawn("b.png", "red"))
+    graph = payload(ASKED.with_values({"references": paths}))
+    loaded = [n["inputs"]["image"] for n in graph.values() if n["class_type"] == "LoadImage"]
+    assert loaded == [called("a.png"), called("b.png")]
+    assert len([n for n in graph.values() if n["class_type"] == "ReferenceLatent"]) == 2
+
+
+def test_a_workflow_that_takes_one_reference_refuses_two() -> None:
+    graph = {
+        "1": node("LoadImage", image="$<reference>"),
+        "2": node("Edit", image=["1", 0], by="$<prompt>"),
+    }
+    shelve("mine", graph, {"task": "edit"})
+    paths = (drawn("a.png"), drawn("b.png", "red"))
+    with pytest.raises(RequestError, match="takes one picture, not 2"):
+        payload(ASKED.with_values({"references": paths}))
+
+
+def test_a_value_without_a_token_is_reached_by_node_and_input() -> None:
+    ticket = on(NOWHERE, "mine").prepare(ASKED.with_values({"8.denoise": 0.5}))
+    assert ticket.payload["8"]["inputs"]["denoise"] == 0.5
+    assert ticket.receipt["8.denoise"].outcome == "applied"
+    assert ticket.request.extra["8.denoise"] == 0.5
+
+
+def test_a_value_that_is_not_there_to_be_set_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"has no input 'denois'\. Did you mean 'denoise'"):
+        payload(ASKED.with_values({"The sampler.denois": 0.5}))

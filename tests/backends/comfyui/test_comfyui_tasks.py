@@ -1,0 +1,219 @@
+"""One backend does every task of its family: by sibling workflows, and by those for every model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from comfyui_lab import ASKED, MANIFEST, SAMPLED
+from comfyui_pictures import NOWHERE, REDRAWN, REPAINTED, drawn, node, on, shelve
+
+from imagen.backends import validated
+from imagen.backends.comfyui import ComfyUIConfig
+from imagen.errors import ConfigError, RequestError, WorkflowError
+from imagen.request import Outpaint, Restore, Upscale
+
+if TYPE_CHECKING:
+    from imagen.backends.comfyui import ComfyUI
+
+ENLARGED = {
+    "1": node("LoadImage", image="$<image>"),
+    "2": node("ImageScale", image=["1", 0], width="$<width>", height="$<height>"),
+    "3": node("Note", model="$<upscale_model>"),
+    "9": node("SaveImage", images=["2", 0]),
+}
+SHARED = {"upscale": "upscale-model", "restore": "restore-faces"}
+
+
+def family(**manifest: Any) -> None:
+    """A base called `mine` that names a sibling for redrawing and one for repainting."""
+    tasks = {"image-to-image": "mine-redraw", "inpaint": "mine-repaint"}
+    shelve("mine", SAMPLED, MANIFEST | {"tasks": tasks} | manifest)
+    shelve("mine-redraw", REDRAWN)
+    shelve("mine-repaint", REPAINTED)
+
+
+def mine(**block: Any) -> ComfyUI:
+    """The backend of that family."""
+    return on(NOWHERE, "mine", **block)
+
+
+def test_the_tasks_are_those_of_the_base_its_siblings_and_every_model() -> None:
+    family()
+    assert mine().capabilities().tasks == (
+        "text-to-image",
+        "upscale",
+        "restore",
+        "image-to-image",
+        "inpaint",
+        "outpaint",
+        "preprocess",
+    )
+
+
+def test_the_parameters_are_those_of_the_task_asked_about() -> None:
+    family()
+    backend = mine()
+    assert "image" not in backend.capabilities().parameters
+    assert {"image", "strength"} <= backend.capabilities("image-to-image").parameters.keys()
+    assert "mask" in backend.capabilities("inpaint").parameters
+
+
+def test_a_task_that_it_cant_do_has_the_parameters_of_its_first() -> None:
+    family()
+    backend = mine()
+    assert backend.capabilities("edit") == backend.capabilities("text-to-image")
+
+
+def test_a_request_goes_to_the_workflow_of_its_task() -> None:
+    family()
+    ticket = mine().prepare(ASKED.with_values({"image": drawn("a.png"), "strength": 0.4}))
+    assert ticket.payload["8"]["inputs"]["denoise"] == 0.4
+    assert ticket.payload["10"]["class_type"] == "LoadImage"
+
+
+def test_a_workflow_of_ones_own_hides_the_one_of_the_same_name() -> None:
+    family()
+    shelve("upscale-model", {"1": node("MyUpscaler", image="$<image>", to="$<width>$<height>")})
+    request = ASKED.with_values({"image": drawn("a.png"), "upscale": Upscale(), "prompt": ""})
+    assert mine().prepare(request).payload["1"]["class_type"] == "MyUpscaler"
+
+
+def test_what_a_workflow_fixes_of_an_enlargement_is_told() -> None:
+    family()
+    sized = node("MyUpscaler", image="$<image>", width="$<width>", height="$<height>")
+    shelve("upscale-model", {"1": sized})
+    values = {"image": drawn("a.png"), "upscale": Upscale(method="x.pth"), "prompt": ""}
+    fate = mine().prepare(ASKED.with_values(values)).receipt["upscale"]
+    assert (fate.outcome, fate.used) == ("mapped", {"factor": 2.0})
+    assert fate.why == "this workflow has a method of its own"
+
+
+def test_the_configuration_names_another_workflow_for_a_task() -> None:
+    family()
+    shelve("other", REPAINTED | {"1": node("OtherLoader")})
+    values = {"image": drawn("a.png"), "mask": drawn("m.png", "white")}
+    ticket = mine(tasks={"inpaint": "other"}).prepare(ASKED.with_values(values))
+    assert ticket.payload["1"]["class_type"] == "OtherLoader"
+
+
+def test_siblings_lie_beside_a_base_that_is_given_by_its_path() -> None:
+    family()
+    backend = on(NOWHERE, "./shelf/mine.json", workflow_dirs=[])
+    assert "mask" in backend.capabilities("inpaint").parameters
+
+
+def test_a_sibling_that_is_not_there_is_named_when_it_is_needed() -> None:
+    family(tasks={"inpaint": "nowhere"})
+    backend = mine()
+    assert "inpaint" in backend.capabilities().tasks
+    with pytest.raises(WorkflowError, match="There is no workflow called 'nowhere'"):
+        backend.capabilities("inpaint")
+
+
+@pytest.mark.parametrize("task", ["control", "preprocess"])
+def test_a_task_that_goes_another_way_takes_no_workflow(task: str) -> None:
+    block = {"workflow": "sd15", "tasks": {task: "mine"}}
+    with pytest.raises(ConfigError, match=f"tasks: {task} "):
+        validated("lab", block, ComfyUIConfig)
+
+
+def test_defaults_of_the_configuration_hold_for_siblings_too() -> None:
+    family()
+    parameters = mine(parameters={"steps": 9}).capabilities("image-to-image").parameters
+    assert parameters["steps"].default == 9
+
+
+def test_a_default_may_be_meant_for_a_sibling_alone() -> None:
+    family()
+    backend = mine(parameters={"strength": 0.3})
+    assert backend.capabilities("image-to-image").parameters["strength"].default == 0.3
+    assert "strength" not in backend.capabilities().parameters
+
+
+def test_a_default_that_none_of_them_takes_is_an_error() -> None:
+    family()
+    with pytest.raises(WorkflowError, match="Did you mean 'steps'"):
+        mine(parameters={"stepps": 9}).capabilities()
+
+
+def test_the_files_of_the_base_are_those_of_its_siblings() -> None:
+    """Whoever writes a base of another checkpoint wants it repainted by that checkpoint."""
+    loader = {"1": node("CheckpointLoaderSimple", ckpt_name="$<checkpoint>")}
+    file = {"type": "string", "default": "other.safetensors"}
+    model = {"file": "other.safetensors", "folder": "checkpoints", "token": "checkpoint"}
+    family(parameters=MANIFEST["parameters"] | {"checkpoint": file}, models=[model])
+    shelve("mine", SAMPLED | loader)
+    shelve("mine-redraw", REDRAWN | loader)
+    ticket = mine().prepare(ASKED.with_values({"image": drawn("a.png")}))
+    assert ticket.payload["1"]["inputs"]["ckpt_name"] == "other.safetensors"
+
+
+def test_an_enlarged_picture_has_its_size_times_the_factor() -> None:
+    family()
+    shelve("upscale-model", ENLARGED)
+    values = {"image": drawn("a.png"), "upscale": Upscale(factor=1.5, method="x2.pth")}
+    ticket = mine().prepare(
+        ASKED.with_values(values | {"prompt": "", "width": None, "height": None})
+    )
+    assert ticket.payload["2"]["inputs"] == {"image": ["1", 0], "width": 96, "height": 72}
+    assert ticket.payload["3"]["inputs"] == {"model": "x2.pth"}
+    assert (ticket.request.width, ticket.request.height) == (96, 72)
+    assert ticket.receipt["upscale"].outcome == "applied"
+    assert ticket.receipt["prompt"].outcome == "applied"
+
+
+def test_faces_are_mended_by_the_file_and_as_faithfully_as_asked() -> None:
+    family()
+    values = {"image": drawn("a.png"), "restore": Restore(model="codeformer.pth", fidelity=0.8)}
+    payload = mine().prepare(ASKED.with_values(values)).payload
+    inputs = {k: v for n in payload.values() for k, v in n["inputs"].items()}
+    assert (inputs["model_name"], inputs["codeformer_fidelity"]) == ("codeformer.pth", 0.8)
+
+
+def test_a_control_picture_is_made_by_the_workflow_of_its_kind() -> None:
+    family()
+    backend = mine()
+    known = backend.capabilities("preprocess")
+    assert known.preprocessors == ("canny", "depth", "pose", "scribble")
+    assert known.parameters["preprocess"].choices == ("canny", "depth", "pose", "scribble")
+    assert {"canny_low", "depth_model"} <= known.parameters.keys()
+    values = {"image": drawn("a.png"), "preprocess": "canny", "canny_low": 0.2}
+    ticket = backend.prepare(ASKED.with_values(values))
+    assert ticket.payload["2"]["class_type"] == "Canny"
+    assert ticket.payload["2"]["inputs"]["low_threshold"] == 0.2
+
+
+def test_a_kind_that_nothing_makes_gets_the_nearest() -> None:
+    family()
+    values = {"image": drawn("a.png"), "preprocess": "cany"}
+    with pytest.raises(RequestError, match=r"preprocess can't be 'cany'\. Did you mean 'canny'"):
+        mine().prepare(ASKED.with_values(values))
+
+
+def test_outpainting_repaints_the_padding_that_came() -> None:
+    """The picture and its mask are made before an adapter sees them."""
+    family()
+    values = {"image": drawn("a.png"), "mask": drawn("m.png"), "outpaint": Outpaint(left=64)}
+    ticket = mine().prepare(ASKED.with_values(values))
+    assert ticket.payload["11"]["class_type"] == "LoadImageMask"
+    assert ticket.receipt["outpaint"].outcome == "applied"
+
+
+def test_outpainting_pads_by_itself_where_no_padding_came() -> None:
+    family()
+    values = {"image": drawn("a.png"), "outpaint": Outpaint(left=64), "feather": 8}
+    ticket = mine().prepare(ASKED.with_values(values))
+    pads = [n for n in ticket.payload.values() if n["class_type"] == "ImagePadForOutpaint"]
+    assert [(pad["inputs"]["left"], pad["inputs"]["feathering"]) for pad in pads] == [(64, 8)]
+
+
+def test_a_workflow_that_outpaints_by_itself_gets_the_sides() -> None:
+    sides = {side: f"$<{side}>" for side in ("left", "top", "right", "bottom")}
+    family(tasks={"outpaint": "mine-beyond"})
+    shelve("mine-beyond", {"1": node("Beyond", image="$<image>", **sides)})
+    backend = mine()
+    assert "outpaint" in backend.capabilities("outpaint").parameters
+    values = {"image": drawn("a.png"), "outpaint": Outpaint(left=64)}
+    inputs = backend.prepare(ASKED.with_values(values)).payload["1"]["inputs"]
+    assert {name: inputs[name] for name in sides} == {"left": 64, "top": 0, "right": 0, "bottom": 0}
