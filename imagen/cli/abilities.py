@@ -110,18 +110,33 @@ def _page(found: Abilities) -> Iterator[str]:
     for task, known in found.tasks.items():
         yield from _of_task(task, known, shown, before)
         shown, before = shown or known.parameters, before or task
-    lacking = {n: why for known in found.tasks.values() for n, why in known.without.items()}
-    yield from section("Not taken", [((name, why), "") for name, why in lacking.items()])
+    rows = [((name, why), "") for name, why in _lacking(found).items()]
+    yield from section("Not taken", rows)
+
+
+def _lacking(found: Abilities) -> dict[str, str]:
+    """What is taken for none of the tasks, and why."""
+    taken = {name for known in found.tasks.values() for name in known.parameters}
+    return {
+        name: why
+        for known in found.tasks.values()
+        for name, why in known.without.items()
+        if name not in taken
+    }
 
 
 def _heads(found: Abilities) -> list[tuple[str, ...]]:
     heads = (
         ("Kind", found.kind),
-        ("Tasks", ", ".join(tasks_shown(found.any.tasks))),
+        ("Tasks", ", ".join(tasks_shown(sorted(found.any.tasks, key=_place)))),
         ("Control pictures", ", ".join(found.any.controls)),
         ("Made from pictures", ", ".join(found.any.preprocessors)),
     )
     return [head for head in heads if head[1]]
+
+
+def _place(task: str) -> int:
+    return next((n for n, known in enumerate(TASKS) if known == task), len(TASKS))
 
 
 def tasks_shown(known: Sequence[str]) -> Iterator[str]:

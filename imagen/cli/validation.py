@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagen import outputs
 from imagen.backends import configure
@@ -76,14 +76,24 @@ def block_problems(name: str, settings: Settings) -> list[Problem]:
 def unset(
     name: str, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> Iterator[Problem]:
-    """A problem for each environment variable that a backend names and that is not set."""
-    for path, variable in variables(settings.backends.get(name, {})):
+    """A problem for each environment variable that a backend needs and that is not set."""
+    for path, variable in variables(_with_defaults(name, settings)):
         if environ.get(variable):
             continue
         # What does not look like a variable's name may be the secret itself.
         shown = f" {variable}" if is_variable_name(variable) else ""
         what = f"the environment variable{shown} named here is not set"
         yield Problem(("backends", name, *path), what, f"Set it before {name} is used.")
+
+
+def _with_defaults(name: str, settings: Settings) -> Mapping[str, Any]:
+    """The backend's block with what it leaves out; as it stands in the file, where it is faulty."""
+    block = settings.backends.get(name, {})
+    try:
+        _, config = configure(name, settings.backends, settings.shared())
+    except ImagenError:
+        return block
+    return config.model_dump(mode="json") | block
 
 
 def _names(settings: Settings) -> Iterator[Problem]:
