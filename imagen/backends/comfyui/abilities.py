@@ -146,7 +146,11 @@ def _preprocessing(repertoire: Repertoire, tasks: tuple[str, ...]) -> Capabiliti
         workflow_capabilities(repertoire, "preprocess", workflow, tasks)
         for workflow in repertoire.every_preprocessor()
     ]
-    parameters = {name: known for one in each for name, known in one.parameters.items()}
+    parameters = {
+        name: known if _is_shared(name, known, each) else known.model_copy(update={"default": None})
+        for one in each
+        for name, known in one.parameters.items()
+    }
     without = {name: why for one in each for name, why in one.without.items()}
     return each[0].model_copy(
         update={
@@ -154,3 +158,8 @@ def _preprocessing(repertoire: Repertoire, tasks: tuple[str, ...]) -> Capabiliti
             "without": {name: why for name, why in without.items() if name not in parameters},
         }
     )
+
+
+def _is_shared(name: str, parameter: Parameter, each: Iterable[Capabilities]) -> bool:
+    """Whether all take the same: another's default must not be filled in for the one that runs."""
+    return all(one.parameters.get(name) == parameter for one in each)

@@ -68,7 +68,7 @@ class _Preparation:
     def graph(self) -> dict[str, Any]:
         """The workflow bound to the request, and cut to what no token can do."""
         tokens = self._tokens()
-        self.values = self._defaults() | self.values | self._asked
+        self.values = self._defaults() | self._asked | self.values
         if self._pads_here():
             tokens.setdefault("mask", "")  # its node is taken out
         graph = bind(self._workflow.graph, {name: _plain(v) for name, v in tokens.items()})
@@ -82,14 +82,14 @@ class _Preparation:
         return {name: p.default for name, p in known if p.default is not None}
 
     def _tokens(self) -> dict[str, Any]:
-        """A value for each token: what was asked, its part of that, or else its default."""
+        """A value for each token: its part of what was asked, what was asked, or its default."""
         if not self._request.prompt and "prompt" not in self._parameters:
             self.receipt["prompt"] = Fate(outcome="applied", asked="")  # nothing, and nothing lost
         sent = self._pictures()
         parts = parts_of(self._asked, self._parameters, self._sizes.get("image", (0, 0)))
         tell_of_lost(self._asked, self._parameters, self.receipt)
         self.values |= parts
-        return self._defaults() | parts | self._first_reference() | self._asked | sent
+        return self._defaults() | self._asked | parts | self._first_reference() | sent
 
     def _pictures(self) -> dict[str, str]:
         """The pictures asked for, as the graph calls them; a default lies at the server."""

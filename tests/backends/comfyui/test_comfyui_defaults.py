@@ -1,0 +1,34 @@
+"""A default that resolving filled in does not go before what was asked for in another way."""
+
+from __future__ import annotations
+
+from comfyui_lab import ASKED, MANIFEST, SAMPLED
+from comfyui_pictures import NOWHERE, drawn, node, on, shelve
+
+from imagen.request import Upscale
+
+ENLARGED = {
+    "1": node("LoadImage", image="$<image>"),
+    "2": node("Note", model="$<upscale_model>"),
+    "9": node("SaveImage", images=["1", 0]),
+}
+
+
+def test_the_upscaler_asked_for_goes_before_the_workflows_own() -> None:
+    shelve("mine", SAMPLED, MANIFEST)
+    shelve("upscale-model", ENLARGED)
+    values = {"image": drawn("a.png"), "upscale": Upscale(method="x2.pth"), "prompt": ""}
+    ticket = on(NOWHERE, "mine").prepare(ASKED.with_values(values | {"upscale_model": "x4.pth"}))
+    assert ticket.payload["2"]["inputs"] == {"model": "x2.pth"}
+    assert ticket.request.extra["upscale_model"] == "x2.pth"
+
+
+def test_a_default_of_one_preprocessor_is_not_filled_in_for_another() -> None:
+    shelve("mine", SAMPLED, MANIFEST)
+    backend = on(NOWHERE, "mine")
+    known = backend.capabilities("preprocess").parameters
+    assert known["depth_model"].default is None
+    assert known["filename_prefix"].default is None
+    values = {"image": drawn("a.png"), "preprocess": "canny"}
+    saved = backend.prepare(ASKED.with_values(values)).payload["99"]["inputs"]
+    assert saved["filename_prefix"] == "imagen/preprocess-canny"
