@@ -18,7 +18,7 @@ from imagen.preparing import (
     refuse_unhonoured,
     to_preprocess,
 )
-from imagen.request import INTERPOLATIONS, Request
+from imagen.request import INTERPOLATIONS, Request, Upscale
 from imagen.result import ignore
 
 if TYPE_CHECKING:
@@ -213,8 +213,8 @@ def enlarge(request: Request, settings: Settings, *, strict: bool = False) -> li
     from imagen.interpolation import interpolated  # only ever needed here
 
     outputs.check(settings.output)
-    sound(request)
-    ticket, result = interpolated(request)
+    whole = request.model_copy(update={"upscale": request.upscale or Upscale()})
+    ticket, result = interpolated(sound(whole)[0])
     if strict:
         refuse_unhonoured(ticket)
     saved = _saved(result, ticket, request, settings)

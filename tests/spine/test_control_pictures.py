@@ -1,0 +1,157 @@
+"""Control pictures made of a user's own picture, before the run that they steer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from imagen.comparison import compare
+from imagen.config import OutputSettings, Settings
+from imagen.errors import Failed, RequestError
+from imagen.request import Request
+from imagen.spine import generate, open_named, prepare
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imagen.result import Progress
+
+_CONTROL = {"kind": "canny", "image": "fox.png", "preprocess": True}
+_ASKED = Request.of(
+    {
+        "prompt": "a fox",
+        "seed": 7,
+        "steps": 2,
+        "width": 96,
+        "height": 64,
+        "controls": (_CONTROL,),
+    }
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        backends={"studio": {"type": "mock"}, "plain": {"type": "comfyui", "workflow": "sdxl"}},
+        output=OutputSettings(directory=tmp_path / "out", name="{slug}"),
+        state_dir=tmp_path / "state",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _fox() -> None:
+    image = Image.new("RGB", (96, 64), "black")
+    image.paste((255, 255, 255), (24, 16, 48, 32))
+    image.save("fox.png")
+
+
+def test_it_is_made_first_and_kept_beside_the_result(settings: Settings) -> None:
+    control, result = generate(_ASKED, settings)
+    assert control.saved[0].path == settings.output.directory / "fox-canny.png"
+    assert result.saved[0].path == settings.output.directory / "a-fox.png"
+    assert (control.ticket.request.task, result.ticket.request.task) == ("preprocess", "control")
+
+
+def test_the_result_is_steered_by_it(settings: Settings) -> None:
+    control, result = generate(_ASKED, settings)
+    ready = {"kind": "canny", "image": str(control.saved[0].path)}
+    (expected,) = generate(_ASKED.with_values({"controls": (ready,)}), settings)
+    assert result.result.outputs[0].data == expected.result.outputs[0].data
+
+
+def test_the_record_speaks_of_the_users_own_picture(settings: Settings) -> None:
+    _, result = generate(_ASKED, settings)
+    assert [(known.parameter, known.name) for known in result.ticket.inputs] == [
+        ("controls.0", "fox.png")
+    ]
+    (asked,) = result.ticket.receipt["controls"].asked
+    assert (asked.image, asked.preprocess) == ("fox.png", True)
+
+
+def test_one_picture_of_one_kind_is_made_once(settings: Settings) -> None:
+    more = {**_CONTROL, "strength": 0.2, "start": 0.5}
+    made = generate(_ASKED.with_values({"controls": (_CONTROL, more)}), settings)
+    assert [run.ticket.request.task for run in made] == ["preprocess", "control"]
+
+
+def test_a_plan_makes_nothing(settings: Settings) -> None:
+    (ticket,) = prepare(open_named("mock", settings), _ASKED, settings)
+    assert ticket.request.controls[0].preprocess
+    assert not settings.output.directory.exists()
+
+
+def test_strict_refuses_before_a_control_picture_is_made(settings: Settings) -> None:
+    with pytest.raises(RequestError, match="Refused under --strict"):
+        generate(_ASKED.with_values({"cfg": 3.0}), settings, strict=True)
+    assert not settings.output.directory.exists()
+
+
+def test_a_kind_that_no_backend_makes_is_refused(settings: Settings) -> None:
+    control = {**_CONTROL, "kind": "canny"}
+    without = _Without(open_named("mock", settings))
+    with pytest.raises(RequestError) as caught:
+        prepare(without, _ASKED.with_values({"controls": (control,)}), settings)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "This backend can't make a control picture of kind 'canny'. It makes none.\n"
+        "Make it first, with: imagen preprocess canny FILE --backend studio"
+    )
+
+
+class _Without:
+    """A mock that makes no control pictures, but for those `in_run`."""
+
+    def __init__(self, engine: Any, in_run: tuple[str, ...] = ()) -> None:
+        self._engine = engine
+        self._in_run = in_run
+
+    def capabilities(self, task: Any = "text-to-image") -> Any:
+        changes = {"preprocessors": (), "preprocesses_in_run": self._in_run}
+        return self._engine.capabilities(task).model_copy(update=changes)
+
+    def prepare(self, request: Request) -> Any:
+        return self._engine.prepare(request)
+
+
+def test_a_backend_that_makes_it_within_the_run_is_told_so(settings: Settings) -> None:
+    engine = _Without(open_named("mock", settings), in_run=("canny",))
+    (ticket,) = prepare(engine, _ASKED, settings)  # type: ignore[arg-type]
+    assert ticket.request.controls[0].preprocess
+    assert ticket.receipt["controls"].outcome == "applied"
+
+
+class _FailsInTheSecondRun:
+    """A progress callback; what it raises comes out as an engine's failure would."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+
+    def __call__(self, progress: Progress) -> None:
+        self.submitted += progress.stage == "submitted"
+        if self.submitted == 2:
+            raise Failed("the second run")
+
+
+def test_a_failed_run_names_the_control_picture_made_before_it(settings: Settings) -> None:
+    with pytest.raises(Failed) as caught:
+        generate(_ASKED, settings, on_progress=_FailsInTheSecondRun())
+    path = settings.output.directory / "fox-canny.png"
+    assert caught.value.remedy == f"Made before that:\n{path}"
+
+
+def test_a_comparison_makes_it_once_for_each_model(settings: Settings) -> None:
+    from imagen.comparison.record import Axis
+
+    folder = settings.output.directory
+    steps = Axis(name="steps", values=(2, 3))
+    compared = compare(_ASKED, ["mock", "studio"], settings, folder=folder, vary=steps)
+    assert compared.failed == ()
+    assert len(list(folder.glob("*-canny.png"))) == 2
+
+
+def test_a_comparison_that_is_done_makes_it_no_more(settings: Settings) -> None:
+    folder = settings.output.directory
+    compare(_ASKED, ["mock"], settings, folder=folder)
+    compare(_ASKED, ["mock"], settings, folder=folder)
+    assert len(list(folder.glob("*-canny*.png"))) == 1
