@@ -1,0 +1,89 @@
+"""One diffusers backend: a model on this machine's own card, or its processor."""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from imagen.backends.base import Adapter, Health
+from imagen.backends.diffusers import abilities
+from imagen.backends.diffusers.config import DiffusersConfig
+from imagen.backends.diffusers.plan import plan
+from imagen.backends.diffusers.source import read_source
+from imagen.ticket import Ticket, new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.backends.base import Model
+    from imagen.backends.diffusers.source import Source
+    from imagen.capabilities import Capabilities
+    from imagen.request import Request, Task
+    from imagen.result import OnProgress, Result
+
+
+class Diffusers:
+    """One model; nothing of torch is imported before `check` or `collect`."""
+
+    def __init__(self, config: DiffusersConfig, *, new_id: Callable[[], str] = new_id) -> None:
+        self._config = config
+        self._new_id = new_id
+
+    @property
+    def engine(self) -> str:
+        """All backends on one device share the one pipeline that this process keeps there."""
+        return f"diffusers {self._config.device}"
+
+    @cached_property
+    def source(self) -> Source:
+        return read_source(self._config)
+
+    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+        return abilities.capabilities(task, self.source, self._config)
+
+    def prepare(self, request: Request) -> Ticket:
+        made = plan(request, self.source, self._config)
+        return Ticket(
+            id=self._new_id(),
+            backend=self._config.name,
+            request=made.request,
+            receipt=made.receipt,
+            payload=made.payload(self.source),
+        )
+
+    def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        """Draw it; of a ticket whose process died nothing is left, so it is drawn again."""
+        from imagen.backends.diffusers.errors import require_packages
+
+        require_packages()
+        from imagen.backends.diffusers.run import Run
+
+        made = plan(ticket.request, self.source, self._config)
+        return Run(ticket, made, self.source, self._config).result(on_progress)
+
+    def check(self) -> Health:
+        from imagen.backends.diffusers.check import health
+
+        return health(self._config)
+
+    def models(self) -> tuple[Model, ...]:
+        from imagen.backends.diffusers.offers import offers
+
+        return tuple(offers(self._config, self.source))
+
+    def free(self) -> None:
+        """Give the card back, which only a run can have taken."""
+        run = sys.modules.get("imagen.backends.diffusers.run")
+        if run is not None:
+            run.KEPT.drop()
+
+    def close(self) -> None:
+        """The pipeline stays loaded for the next call of this process."""
+
+
+adapter = Adapter(
+    DiffusersConfig,
+    Diffusers,
+    summary="Runs models on this machine's own card, with torch.",
+)
