@@ -119,3 +119,15 @@ def test_a_text_that_is_off_gives_what_can_be_understood(
 def test_a_million_words_are_read_at_once() -> None:
     line = "word " * 200_000
     assert parse(f"x\n{line}")[0] == {"prompt": f"x\n{line.strip()}"}
+
+
+def test_what_is_known_of_pictures_and_variations_comes_back() -> None:
+    values = {"steps": 4, "strength": 0.5, "feather": 8, "variation_seed": 3}
+    text = compose("a cat", "", values | {"variation_strength": 0.25})
+    assert text == (
+        "a cat\nSteps: 4, Denoising strength: 0.5, Mask blur: 8, Variation seed: 3, "
+        "Variation seed strength: 0.25"
+    )
+    found, others = parse(text)
+    assert found == {"prompt": "a cat", **values, "variation_strength": 0.25}
+    assert others == {}

@@ -139,3 +139,48 @@ def test_a_backend_without_count_runs_once_a_picture() -> None:
 
 def test_a_count_of_one_is_no_parameter_of_a_backend_without_count() -> None:
     assert list(runs(Request(count=1, seed=3), _NO_COUNT)) == [Request(seed=3)]
+
+
+_TWO_TEXTS = Capabilities(
+    parameters={
+        "prompt": Parameter(type="string"),
+        "negative": Parameter(type="string", default="blur"),
+        "prompt_2": Parameter(type="string", default=""),
+        "negative_2": Parameter(type="string"),
+    }
+)
+
+
+def test_a_second_text_encoder_is_given_the_same_as_the_first() -> None:
+    complete = resolve(Request(prompt="a fox"), Settings(), _TWO_TEXTS)
+    assert (complete.prompt_2, complete.negative_2) == ("a fox", "blur")
+
+
+def test_a_second_text_that_was_asked_for_stays_even_empty() -> None:
+    asked = Request(prompt="a fox", prompt_2="", negative="noise", negative_2="rain")
+    assert resolve(asked, Settings(), _TWO_TEXTS) == asked
+
+
+def test_a_style_goes_into_the_second_text_too() -> None:
+    complete = resolve(Request(prompt="a fox", style="ink"), _STYLES, _TWO_TEXTS)
+    assert complete.prompt_2 == "ink drawing of a fox, a fox!"
+
+
+def test_a_backend_without_second_texts_is_given_none() -> None:
+    assert _resolved(Request(prompt="a fox")).prompt_2 is None
+
+
+_VARIED = Capabilities(
+    parameters={"seed": Parameter(type="int"), "variation_seed": Parameter(type="int")}
+)
+
+
+def test_a_second_seed_is_drawn_where_a_share_of_it_is_asked() -> None:
+    numbers = iter((1, 2))
+    asked = Request(variation_strength=0.4)
+    complete = resolve(asked, Settings(), _VARIED, draw=lambda: next(numbers))
+    assert (complete.seed, complete.variation_seed) == (1, 2)
+
+
+def test_no_second_seed_is_drawn_without_need() -> None:
+    assert resolve(Request(), Settings(), _VARIED).variation_seed is None

@@ -1,0 +1,95 @@
+"""What a record says of the pictures that another was made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from output_samples import NOW, comfy_png, result, settings, ticket
+
+from imagen.outputs import read, save
+from imagen.request import Request
+from imagen.result import Output
+from imagen.ticket import Input
+
+_HOME = "/home/ann/pictures"
+_ASKED = Request.of(
+    {
+        "image": f"{_HOME}/fox.png",
+        "mask": f"{_HOME}/mask.png",
+        "references": (f"{_HOME}/den.png",),
+        "controls": ({"kind": "canny", "image": f"{_HOME}/edges.png"},),
+        "extra": {"style_image": "relative/style.png", "note": "a/b"},
+    }
+)
+_FOX = Input(parameter="image", name="fox.png", sha256="ab" * 32, width=64, height=48)
+_STYLE = Input(parameter="style_image", name="style.png", sha256="cd" * 32, width=8, height=8)
+
+
+def _saved(**options: Any) -> Path:
+    staged = _ASKED.with_values({"image": "/state/inputs/ab/fox.png"})
+    (saved,) = save(
+        result(Output(data=comfy_png(), media_type="image/png")),
+        ticket(staged, inputs=(_FOX, _STYLE)),
+        settings(Path("outputs"), **options),
+        asked=_ASKED,
+        now=NOW,
+        rescue=Path("rescued"),
+    )
+    return saved.path
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"sidecar": False}], ids=["in the sidecar", "in the picture"]
+)
+def test_each_is_named_with_its_hash_and_size(options: dict[str, Any]) -> None:
+    path = _saved(**options)
+    there = path.with_name(f"{path.name}.json") if not options else path
+    assert read(there).inputs == (
+        {"parameter": "image", "name": "fox.png", "sha256": "ab" * 32, "width": 64, "height": 48},
+        {
+            "parameter": "style_image",
+            "name": "style.png",
+            "sha256": "cd" * 32,
+            "width": 8,
+            "height": 8,
+        },
+    )
+
+
+def test_every_path_is_told_by_its_last_part_alone() -> None:
+    record = read(_saved())
+    assert record.request == {
+        "prompt": "",
+        "image": "fox.png",
+        "mask": "mask.png",
+        "references": ["den.png"],
+        "controls": [
+            {
+                "kind": "canny",
+                "image": "edges.png",
+                "strength": 1.0,
+                "start": 0.0,
+                "end": 1.0,
+                "preprocess": False,
+            }
+        ],
+        "extra": {"style_image": "style.png", "note": "a/b"},
+    }
+    assert record.resolved["image"] == "fox.png"
+
+
+def test_a_record_is_a_request_again() -> None:
+    assert Request.of(read(_saved()).request).references == ("den.png",)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "seen"),
+    [({}, ()), ("fox.png", ()), ([1, {"name": "a"}], ({}, {"name": "a"}))],
+    ids=["a mapping", "a text", "odd entries"],
+)
+def test_odd_inputs_of_others_do_no_harm(inputs: Any, seen: tuple[Any, ...]) -> None:
+    Path("a.json").write_text(json.dumps({"imagen": 1, "inputs": inputs}))
+    assert read(Path("a.json")).inputs == seen
