@@ -77,7 +77,7 @@ def capabilities(task: Task, config: SdCppConfig, family: Family, engine: Engine
         tasks=tasks,
         parameters=_with_defaults(parameters, config),
         controls=tuple(config.controlnets) if "control" in tasks else (),
-        preprocessors=("canny",) if "control" in tasks and _has_canny(engine) else (),
+        preprocesses_in_run=("canny",) if "control" in tasks and _has_canny(engine) else (),
         without=_WITHOUT | dict(_reasons(asked, config, family)) | lacking,
     )
 

@@ -111,8 +111,8 @@ def _refuse_unknown(control: Control, capabilities: Capabilities) -> None:
             f"There is no control net for {control.kind!r}.{did_you_mean(control.kind, kinds)}",
             remedy=f"Known: {', '.join(kinds)}.",
         )
-    if control.preprocess and control.kind not in capabilities.preprocessors:
-        able = ", ".join(capabilities.preprocessors) or "none"
+    if control.preprocess and control.kind not in capabilities.preprocesses_in_run:
+        able = ", ".join(capabilities.preprocesses_in_run) or "none"
         raise RequestError(
             f"This engine can't make the {control.kind} picture itself.",
             remedy=f"Give a ready one. It makes: {able}.",
@@ -128,7 +128,7 @@ def upscaler(upscale: Upscale, known: Mapping[str, Any]) -> str:
     if found is None:
         raise RequestError(
             f"There is no model {upscale.method!r} that enlarges."
-            f"{did_you_mean(upscale.method, known)}",
+            f"{did_you_mean(upscale.method, [name.rpartition('.')[0] for name in known])}",
             remedy=f"Known: {', '.join(known)}.",
         )
     return found
