@@ -55,7 +55,7 @@ def prepare(
 def to_preprocess(
     engine: Backend, request: Request, capabilities: Capabilities, settings: Settings
 ) -> Iterator[tuple[int, Control]]:
-    """Each control whose picture this backend makes in a run of its own, with its number.
+    """Each control whose picture this backend makes in a run before, with its number.
 
     Raises RequestError for one that it can't make at all.
     """
@@ -64,9 +64,15 @@ def to_preprocess(
             continue
         if control.kind in capabilities.preprocesses_in_run:
             continue
-        if control.kind not in engine.capabilities("preprocess").preprocessors:
+        if control.kind not in preprocessors(engine):
             raise _cannot_preprocess(engine, control.kind, settings)
         yield number, control
+
+
+def preprocessors(engine: Backend) -> tuple[str, ...]:
+    """The kinds of control picture that a backend makes in a run of their own."""
+    capabilities = engine.capabilities("preprocess")
+    return capabilities.preprocessors if "preprocess" in capabilities.tasks else ()
 
 
 def capabilities_for(engine: Backend, request: Request, settings: Settings) -> Capabilities:
@@ -149,7 +155,7 @@ def _told_of_split(ticket: Ticket, count: int | None, among: int) -> Ticket:
 
 
 def _cannot_preprocess(engine: Backend, kind: str, settings: Settings) -> RequestError:
-    known = engine.capabilities("preprocess").preprocessors
+    known = preprocessors(engine)
     able = [name for name in settings.backends if _preprocesses(name, kind, settings)]
     return RequestError(
         f"This backend can't make a control picture of kind {kind!r}."
@@ -165,5 +171,5 @@ def _cannot_preprocess(engine: Backend, kind: str, settings: Settings) -> Reques
 
 def _preprocesses(name: str, kind: str, settings: Settings) -> bool:
     with suppress(ImagenError), closing(open_named(name, settings)) as engine:
-        return kind in engine.capabilities("preprocess").preprocessors
+        return kind in preprocessors(engine)
     return False
