@@ -75,11 +75,20 @@ def bind(known: Vocabulary, values: Mapping[str, Any], receipt: Receipt) -> Boun
 
 def _put_plain(bound: Bound, name: str, found: Input) -> None:
     value = bound.values[name]
-    if name in names.ONE_SCALE and found.name in bound.input:
+    if name in names.ONE_SCALE and _is_secondary(bound, name, found):
         other = next(scale for scale in names.ONE_SCALE if scale != name)
         bound.dropped(name, _GIVEN_TWICE.format(other=other))
         return
     bound.put(name, found, _as_taken(found, value))
+
+
+def _is_secondary(bound: Bound, name: str, found: Input) -> bool:
+    """Whether the other of our words for this input was asked for too, and is nearer to it."""
+    both = all(
+        scale in bound.values and bound.known.fields.get(scale) is found
+        for scale in names.ONE_SCALE
+    )
+    return both and found.name not in names.NAMES[name]
 
 
 def _as_taken(found: Input, value: Any) -> Any:

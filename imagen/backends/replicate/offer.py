@@ -124,6 +124,11 @@ def _files(known: Vocabulary, found: Input) -> Parameter:
     return Parameter(type="json", description=f"{what} {known.model} takes them as {found.name}.")
 
 
+def _prompt(_: Vocabulary, found: Input) -> Parameter:
+    """Without the default of its own that a model's page begins with."""
+    return Parameter(type="string", description=found.description or "What to show.")
+
+
 def _image(_: Vocabulary, found: Input) -> Parameter:
     return Parameter(type="image", description=f"The initial image. {found.description}".strip())
 
@@ -146,6 +151,7 @@ def _restore(_: Vocabulary, found: Input) -> Parameter:
 
 
 _SPECIAL = {
+    "prompt": _prompt,
     "seed": _seed,
     "strength": _strength,
     "sampler": _sampler,

@@ -12,7 +12,7 @@ from imagen.backends.retry import retrying
 from imagen.errors import BackendError, Cancelled, Lost, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from imagen.backends.replicate.answers import Prediction
@@ -36,12 +36,15 @@ class Submission:
         reference: Reference,
         values: Mapping[str, Any],
         began: datetime,
+        *,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self._client = client
         self._reference = reference
         self._values = values
         self._began = began
         self._given_up = Event()
+        self._sleep = sleep or self._given_up.wait
 
     def give_up(self) -> None:
         """Send nothing more."""
@@ -92,7 +95,7 @@ class Submission:
         ) from doubt
 
     def _pause(self, seconds: float) -> None:
-        self._given_up.wait(seconds)
+        self._sleep(seconds)
 
 
 def find(

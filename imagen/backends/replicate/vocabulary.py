@@ -54,16 +54,17 @@ class Vocabulary:
 
 def read_vocabulary(model: str, inputs: Mapping[str, Input]) -> Vocabulary:
     """What the inputs of this model mean."""
-    fields = dict(_claims(inputs))
+    kinds = _kinds(model)
+    fields = _without_strangers(dict(_claims(inputs)), kinds)
     many = [pair for pair in names.LORA_LISTS if pair[0] in inputs]
     return Vocabulary(
         model=model,
         inputs=inputs,
-        fields=_with_one_scale(_without_strangers(fields)),
+        fields=_with_one_scale(fields),
         size=read_size(inputs),
         loras=tuple(pair for pair in names.LORA_SLOTS if pair[0] in inputs),
         lora_list=many[0] if many else None,
-        kinds=_kinds(model) if "controls" in fields else (),
+        kinds=kinds if "controls" in fields else (),
     )
 
 
@@ -82,12 +83,14 @@ def _with_one_scale(fields: dict[str, Input]) -> dict[str, Input]:
     return fields
 
 
-def _without_strangers(fields: dict[str, Input]) -> dict[str, Input]:
+def _without_strangers(fields: dict[str, Input], kinds: tuple[str, ...]) -> dict[str, Input]:
     """Without inputs that are called like ours, and mean something else."""
     image = fields.get("image")
     lone = image is not None and image.is_required and not _needs_prompt(fields)
     wrong = {
         "image": image is not None and image.type not in ("string", "list"),
+        "mask": image is None,
+        "controls": not kinds,
         "references": "references" in fields and not fields["references"].is_file,
         "upscale": not lone,
         "restore": not lone,
@@ -113,7 +116,7 @@ def _abilities(known: Vocabulary) -> Iterator[tuple[Task, bool]]:
     yield "inpaint", {"image", "mask"} <= has
     yield "outpaint", {"image", "mask"} <= has
     yield "edit", {"prompt", "references"} <= has
-    yield "control", "controls" in has and bool(known.kinds)
+    yield "control", "controls" in has
     yield "upscale", upscales
     yield "restore", restores
 

@@ -25,7 +25,7 @@ class Trouble:
     - `seconds`: how long each runs; `queue_seconds`: how long it waits before.
     - `end`: how each ends; `error`: the words of one that failed.
     - `removed`: their data is deleted; `forgotten`: nobody knows them.
-    - `unsteady`: the first so many questions for one are answered with 503.
+    - `unsteady`: the first so many questions for one, or for all, are answered with 503.
     - `late`: a prediction that is cancelled goes on all the same.
 
     Files

@@ -25,7 +25,7 @@ ASKED = Request(prompt="a lighthouse in fog", width=64, height=48, seed=7, steps
 
 def configured(url: str, *, name: str = "cloud", **block: Any) -> ReplicateConfig:
     """A configuration that asks often and does not wait long."""
-    usual = {"model": COMMUNITY, "wait_seconds": 1, "poll_seconds": 0.05, "base_url": url}
+    usual = {"model": COMMUNITY, "wait_seconds": 0, "poll_seconds": 0.05, "base_url": url}
     return validated(name, usual | block, ReplicateConfig)
 
 

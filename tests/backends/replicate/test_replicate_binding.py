@@ -1,0 +1,242 @@
+"""A request under a model's own names, and what the receipt says of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from replicate_lab import vocabulary
+
+from imagen.backends.replicate.binding import Bound, bind
+from imagen.backends.replicate.offer import offer
+from imagen.backends.replicate.schema import read_inputs
+from imagen.backends.replicate.vocabulary import read_vocabulary
+from imagen.capabilities import settle
+from imagen.errors import RequestError
+from imagen.request import Request
+
+_SCHNELL, _DEV = "black-forest-labs/flux-schnell", "black-forest-labs/flux-dev"
+_PRO, _SDXL = "black-forest-labs/flux-1.1-pro", "stability-ai/sdxl"
+_KONTEXT, _FLUX2 = "black-forest-labs/flux-kontext-pro", "black-forest-labs/flux-2-pro"
+_CANNY, _ESRGAN = "black-forest-labs/flux-canny-dev", "nightmareai/real-esrgan"
+_CODEFORMER, _PAINTER = "sczhou/codeformer", "acme/painter"
+
+
+def _bound(model: str, **asked: Any) -> Bound:
+    known = vocabulary(model)
+    request = Request.of({"prompt": "a fox"} | asked)
+    values, receipt = settle(request, offer(known, request.task, {}))
+    return bind(known, values, receipt)
+
+
+def _fates(bound: Bound, *parameters: str) -> list[tuple[str, Any]]:
+    fates = (bound.receipt[name] for name in parameters)
+    return [(fate.outcome, fate.used) for fate in fates]
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "sent"),
+    [
+        pytest.param(_SCHNELL, {"steps": 3}, {"num_inference_steps": 3}, id="steps"),
+        pytest.param(_SDXL, {"cfg": 5}, {"guidance_scale": 5.0}, id="cfg"),
+        pytest.param(_DEV, {"cfg": 4}, {"guidance": 4.0}, id="cfg of a model with one guidance"),
+        pytest.param(_SDXL, {"guidance": 4}, {"guidance_scale": 4.0}, id="guidance likewise"),
+        pytest.param(_SCHNELL, {"count": 3}, {"num_outputs": 3}, id="count"),
+        pytest.param(_SDXL, {"negative": "rain"}, {"negative_prompt": "rain"}, id="negative"),
+        pytest.param(
+            _SDXL, {"sampler": "dpmpp_2m"}, {"scheduler": "DPMSolverMultistep"}, id="sampler"
+        ),
+        pytest.param(
+            _DEV, {"image": "a.png", "strength": 0.4}, {"prompt_strength": 0.4}, id="strength"
+        ),
+        pytest.param(
+            _ESRGAN, {"image": "a.png", "upscale": {}, "prompt": ""}, {"scale": 2.0}, id="upscale"
+        ),
+        pytest.param(
+            _CODEFORMER,
+            {"image": "a.png", "restore": {"fidelity": 0.7}, "prompt": ""},
+            {"codeformer_fidelity": 0.7},
+            id="restore",
+        ),
+        pytest.param(
+            _DEV,
+            {"loras": [{"name": "me/style", "strength": 0.5}]},
+            {"lora_weights": "me/style", "lora_scale": 0.5},
+            id="a LoRA",
+        ),
+    ],
+)
+def test_a_value_goes_by_the_models_own_name(
+    model: str, asked: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    bound = _bound(model, **asked)
+    name = [name for name in asked if name not in ("image", "prompt")][-1]
+    assert bound.input.items() >= sent.items()
+    assert _fates(bound, name) == [("mapped", sent)]
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "files"),
+    [
+        pytest.param(_DEV, {"image": "/x/a.png"}, {"image": "/x/a.png"}, id="image"),
+        pytest.param(_PRO, {"image": "/x/a.png"}, {"image_prompt": "/x/a.png"}, id="image_prompt"),
+        pytest.param(
+            _KONTEXT, {"image": "/x/a.png"}, {"input_image": "/x/a.png"}, id="input_image"
+        ),
+        pytest.param(
+            _FLUX2, {"image": "/x/a.png"}, {"input_images": ["/x/a.png"]}, id="the first of several"
+        ),
+        pytest.param(
+            _FLUX2,
+            {"image": "/x/a.png", "references": ["/x/b.png"]},
+            {"input_images": ["/x/a.png", "/x/b.png"]},
+            id="an image and references",
+        ),
+        pytest.param(
+            _SDXL,
+            {"image": "/x/a.png", "mask": "/x/m.png"},
+            {"image": "/x/a.png", "mask": "/x/m.png"},
+            id="a mask",
+        ),
+        pytest.param(
+            _CANNY,
+            {"controls": [{"kind": "canny", "image": "/x/a.png"}]},
+            {"control_image": "/x/a.png"},
+            id="a control picture",
+        ),
+    ],
+)
+def test_a_picture_goes_where_the_model_takes_it(
+    model: str, asked: dict[str, Any], files: dict[str, Any]
+) -> None:
+    assert _bound(model, **asked).files == files
+
+
+def test_the_receipt_names_no_folder() -> None:
+    bound = _bound(_KONTEXT, image="/home/me/secret/a.png")
+    assert _fates(bound, "image") == [("mapped", {"input_image": "a.png"})]
+
+
+def test_what_has_the_same_name_is_applied() -> None:
+    bound = _bound(_PAINTER, width=96, height=64, seed=5)
+    assert bound.input == {"prompt": "a fox", "width": 96, "height": 64, "seed": 5}
+    assert _fates(bound, "prompt", "width", "seed") == [("applied", None)] * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "sent"),
+    [
+        pytest.param(_SCHNELL, (1344, 768), {"aspect_ratio": "16:9", "megapixels": "1"}, id="16:9"),
+        pytest.param(
+            _SCHNELL, (512, 512), {"aspect_ratio": "1:1", "megapixels": "0.25"}, id="a quarter"
+        ),
+        pytest.param(_KONTEXT, (700, 1000), {"aspect_ratio": "2:3"}, id="a ratio only"),
+        pytest.param(
+            _FLUX2, (1408, 1408), {"aspect_ratio": "1:1", "resolution": "2 MP"}, id="in MP"
+        ),
+    ],
+)
+def test_a_size_becomes_the_nearest_ratio(
+    model: str, size: tuple[int, int], sent: dict[str, str]
+) -> None:
+    bound = _bound(model, width=size[0], height=size[1])
+    assert {name: bound.input[name] for name in sent} == sent
+    assert _fates(bound, "width", "height") == [("mapped", sent)] * 2
+    assert (bound.values["width"], bound.values["height"]) == size
+
+
+def test_pixels_count_where_the_ratio_is_custom() -> None:
+    bound = _bound(_PRO, width=1000, height=2000)
+    sent = {"prompt": "a fox", "aspect_ratio": "custom", "width": 992, "height": 1440}
+    assert bound.input == sent
+    assert _fates(bound, "width", "height") == [("clamped", 992), ("clamped", 1440)]
+
+
+def test_one_side_alone_makes_a_square() -> None:
+    assert _bound(_PRO, width=512).input["height"] == 512
+    assert _bound(_SCHNELL, height=512).input["aspect_ratio"] == "1:1"
+
+
+def test_a_size_goes_before_a_ratio() -> None:
+    bound = _bound(_SCHNELL, width=1344, height=768, extra={"aspect_ratio": "1:1"})
+    assert bound.input["aspect_ratio"] == "16:9"
+    assert bound.receipt["aspect_ratio"].used == "16:9"
+    assert bound.receipt["aspect_ratio"].why == "width and height decide it"
+
+
+@pytest.mark.parametrize(
+    ("model", "seed", "sent"),
+    [
+        pytest.param(_SCHNELL, 2**32 - 1, 2**32 - 1, id="the last"),
+        pytest.param(_SCHNELL, 2**32 + 5, 5, id="one beyond"),
+        pytest.param(_FLUX2, 2**31 + 3, 3, id="beyond the model's own end"),
+    ],
+)
+def test_a_seed_beyond_the_last_begins_again(model: str, seed: int, sent: int) -> None:
+    bound = _bound(model, seed=seed)
+    assert (bound.input["seed"], bound.values["seed"]) == (sent, sent)
+    assert (bound.receipt["seed"].outcome == "applied") is (seed == sent)
+
+
+def test_a_seed_makes_a_model_reproducible() -> None:
+    assert _bound(_SCHNELL, seed=1).input["go_fast"] is False
+    assert "go_fast" not in _bound(_SCHNELL).input
+    assert _bound(_SCHNELL, seed=1, extra={"go_fast": True}).input["go_fast"] is True
+
+
+def test_of_two_words_for_one_input_the_nearer_counts() -> None:
+    bound = _bound(_DEV, cfg=4, guidance=2)
+    assert bound.input["guidance"] == 2
+    assert _fates(bound, "cfg", "guidance") == [("dropped", None), ("applied", None)]
+
+
+def test_what_is_too_many_is_told() -> None:
+    bound = _bound(_KONTEXT, references=["a.png", "b.png"])
+    assert bound.receipt["references"].sentence("references") == (
+        "references: ('a.png', 'b.png') became {'input_image': ['a.png']} "
+        "(input_image takes one picture)"
+    )
+    loras = [{"name": "one"}, {"name": "two"}]
+    assert _bound(_DEV, loras=loras).receipt["loras"].why == "it takes at most 1"
+
+
+def test_a_control_picture_of_another_kind_is_refused() -> None:
+    with pytest.raises(RequestError, match="no control picture of the kind 'depth'") as caught:
+        _bound(_CANNY, controls=[{"kind": "depth", "image": "a.png"}])
+    assert caught.value.remedy == "It takes: canny."
+
+
+def test_an_input_of_its_own_goes_by_its_name() -> None:
+    bound = _bound(_PRO, extra={"safety_tolerance": 9})
+    assert bound.input["safety_tolerance"] == 6
+    assert _fates(bound, "safety_tolerance") == [("clamped", 6)]
+
+
+def test_how_much_stays_is_the_inverse_of_how_much_goes() -> None:
+    said = {
+        "image_prompt": {"type": "string", "format": "uri"},
+        "image_prompt_strength": {"type": "number", "default": 0.1, "minimum": 0, "maximum": 1},
+    }
+    known = read_vocabulary("acme/ultra", read_inputs({"Input": {"properties": said}}))
+    request = Request(image="a.png", strength=0.7)
+    values, receipt = settle(request, offer(known, request.task, {}))
+    assert bind(known, values, receipt).input == {"image_prompt_strength": 0.3}
+    assert offer(known, "image-to-image", {}).parameters["strength"].default == 0.9
+
+
+def test_an_input_that_is_required_is_asked_for() -> None:
+    said = {"prompt": {"type": "string"}, "mood": {"type": "string", "description": "The mood"}}
+    top = {"properties": said, "required": ["mood"]}
+    known = read_vocabulary("acme/moody", read_inputs({"Input": top}))
+    with pytest.raises(RequestError, match=r"its input 'mood' \(The mood\)") as caught:
+        bind(known, {"prompt": "x"}, {})
+    assert caught.value.remedy == "Ask for it with: --set mood=…"
+
+
+def test_a_side_with_few_choices_is_the_nearest_of_them() -> None:
+    side = {"type": "integer", "enum": [256, 512, 768], "default": 512}
+    said = {"prompt": {"type": "string"}, "width": side, "height": side}
+    known = read_vocabulary("acme/old", read_inputs({"Input": {"properties": said}}))
+    request = Request(prompt="x", width=400, height=5000)
+    values, receipt = settle(request, offer(known, request.task, {}))
+    assert bind(known, values, receipt).input == {"prompt": "x", "width": 512, "height": 768}

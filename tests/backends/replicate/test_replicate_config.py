@@ -1,0 +1,113 @@
+"""The block of a backend, and the token that it names."""
+
+from __future__ import annotations
+
+import pytest
+from replicate_lab import configured
+
+from imagen.backends.replicate.config import token
+from imagen.backends.replicate.reference import Reference, read_reference
+from imagen.errors import ConfigError, Unauthorized
+
+_URL = "https://api.replicate.com/v1"
+_VERSION = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        pytest.param("acme/painter", Reference("acme", "painter"), id="a model"),
+        pytest.param("a/flux-1.1-pro", Reference("a", "flux-1.1-pro"), id="with a dot"),
+        pytest.param(
+            f"acme/painter:{_VERSION}", Reference("acme", "painter", _VERSION), id="a version"
+        ),
+        pytest.param(
+            "deployments/acme/studio",
+            Reference("acme", "studio", is_deployment=True),
+            id="a deployment",
+        ),
+    ],
+)
+def test_a_reference_is_read_and_written(text: str, reference: Reference) -> None:
+    assert read_reference(text) == reference
+    assert reference.text == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "painter",
+        "acme/painter/deep",
+        "acme/..",
+        "../painter",
+        "acme/painter:latest",
+        f"acme/painter:{_VERSION[:-1]}",
+        "acme/painter?x=1",
+        "https://replicate.com/acme/painter",
+    ],
+)
+def test_what_is_no_reference_is_an_error(text: str) -> None:
+    with pytest.raises(ConfigError, match="model must look like owner/name"):
+        configured(_URL, model=text)
+
+
+@pytest.mark.parametrize(
+    ("model", "seconds"),
+    [
+        ("black-forest-labs/flux-schnell", 60),
+        ("black-forest-labs/flux-2-klein-4b", 60),
+        ("black-forest-labs/flux-dev", 120),
+        ("black-forest-labs/flux-dev-lora", 120),
+        ("black-forest-labs/flux-1.1-pro", 180),
+        ("acme/painter", 600),
+    ],
+)
+def test_a_deadline_fits_the_model(model: str, seconds: float) -> None:
+    assert configured(_URL, model=model).deadline_seconds == seconds
+    assert configured(_URL, model=model, total_seconds=42).deadline_seconds == 42
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        pytest.param("http://api.replicate.com/v1", "must begin with https:", id="http"),
+        pytest.param("https://me:pw@api.replicate.com", "must not hold a user", id="a password"),
+        pytest.param("ftp://api.replicate.com", "must look like", id="ftp"),
+        pytest.param("https://api.replicate.com/?x=1", "must look like", id="a query"),
+        pytest.param("https://[", "must look like", id="no address"),
+    ],
+)
+def test_an_address_must_be_safe(url: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        configured(url)
+
+
+def test_this_machine_needs_no_https() -> None:
+    assert configured("http://127.0.0.1:5000/v1").base_url == "http://127.0.0.1:5000/v1"
+
+
+def test_a_token_in_the_file_is_an_error_that_does_not_show_it() -> None:
+    with pytest.raises(ConfigError, match="takes the name of an environment variable") as caught:
+        configured(_URL, api_token_env="r8_abcdefghijklmnop")
+    assert "r8_abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        pytest.param("", "The environment variable STUDIO_TOKEN is not set.", id="not set"),
+        pytest.param("a b", "can't be a token", id="two words"),
+        pytest.param("a\nb", "can't be a token", id="two lines"),
+        pytest.param("ä", "can't be a token", id="no ASCII"),
+    ],
+)
+def test_what_is_no_token_is_told_by_its_variable(value: str, words: str) -> None:
+    config = configured(_URL, api_token_env="STUDIO_TOKEN")
+    with pytest.raises(Unauthorized, match=words) as caught:
+        token(config, {"STUDIO_TOKEN": value})
+    assert caught.value.remedy.startswith("Set STUDIO_TOKEN to an API token (https://replicate.com")
+
+
+def test_a_token_may_have_space_around_it() -> None:
+    assert token(configured(_URL), {"REPLICATE_API_TOKEN": " r8_x\n"}) == "r8_x"

@@ -1,0 +1,163 @@
+"""Files come down whole, and the token goes nowhere but to Replicate."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from replicate_lab import configured, run
+
+from imagen.backends.replicate.client import Client
+from imagen.backends.replicate.fetch import Fetcher, addresses, words
+from imagen.errors import BackendError, Failed
+from imagen.testing.replicate import TOKEN, Replicate, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SCHNELL = "black-forest-labs/flux-schnell"
+
+
+class _Elsewhere(HTTPServer):
+    """Another host, which gives out one picture and remembers what it was sent."""
+
+    def __init__(self, picture: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.picture = picture
+        self.seen: list[dict[str, str]] = []
+        self.url = f"http://localhost:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Elsewhere
+
+    def do_GET(self) -> None:
+        self.server.seen.append({k.lower(): v for k, v in self.headers.items()})
+        self.send_response(302 if self.path == "/round" else 200)
+        if self.path == "/round":
+            self.send_header("Location", "/round")
+        self.send_header("Content-Length", str(len(self.server.picture)))
+        self.end_headers()
+        self.wfile.write(self.server.picture)
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[_Elsewhere]:
+    with Replicate() as cloud:
+        picture = run(cloud, model=_SCHNELL).images[0].data
+    with _Elsewhere(picture) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize("shape", ["list", "one", "data", "named"])
+def test_a_file_is_found_in_whatever_shape_it_comes(shape: str) -> None:
+    with Replicate(shape=shape) as cloud:
+        (picture,) = run(cloud, model=_SCHNELL).images
+    assert picture.media_type == "image/png"
+
+
+def test_a_download_that_is_cut_short_is_asked_for_again() -> None:
+    with Replicate(cut_short=2) as cloud:
+        assert len(run(cloud, model=_SCHNELL).images) == 1
+    downloads = [seen for seen in cloud.requests if seen.path.startswith("/delivery/")]
+    assert (len(downloads), cloud.submissions) == (3, 1)
+
+
+def test_the_token_goes_to_the_api_and_not_where_it_redirects(elsewhere: _Elsewhere) -> None:
+    with Replicate(redirect=elsewhere.url) as cloud:
+        (picture,) = run(cloud, model=_SCHNELL).images
+    own = [seen.headers for seen in cloud.requests if seen.path.startswith("/delivery/")]
+    assert picture.data == elsewhere.picture
+    assert [headers.get("authorization") for headers in own] == [f"Bearer {TOKEN}"]
+    assert [headers.get("authorization") for headers in elsewhere.seen] == [None]
+
+
+def test_a_redirect_in_a_circle_ends(elsewhere: _Elsewhere) -> None:
+    with (
+        Replicate(redirect=f"{elsewhere.url}/round") as cloud,
+        pytest.raises(BackendError, match="redirects in a circle"),
+    ):
+        run(cloud, model=_SCHNELL)
+    assert len(elsewhere.seen) == 5
+
+
+@pytest.mark.parametrize(
+    ("address", "goes"),
+    [
+        pytest.param("https://api.replicate.com/v1/files/1", True, id="the API"),
+        pytest.param("https://replicate.delivery/a.png", True, id="delivery"),
+        pytest.param("https://pbxt.replicate.delivery/a.png", True, id="below delivery"),
+        pytest.param("http://pbxt.replicate.delivery/a.png", False, id="delivery without TLS"),
+        pytest.param("https://replicate.delivery.evil.example/a", False, id="delivery in front"),
+        pytest.param("https://evilreplicate.delivery/a", False, id="delivery at the end"),
+        pytest.param("https://api.replicate.com.evil.example/a", False, id="the API in front"),
+        pytest.param("https://api.replicate.com:8443/a", False, id="another port"),
+        pytest.param("http://api.replicate.com/a", False, id="the API without TLS"),
+        pytest.param("https://replicate.delivery@evil.example/a", False, id="as a user's name"),
+        pytest.param("https://storage.example/a.png", False, id="anywhere else"),
+    ],
+)
+def test_the_token_is_for_replicates_own_hosts(address: str, goes: bool) -> None:
+    with closing(Client(configured("https://api.replicate.com/v1"))) as client:
+        assert client.credential_for(address) == (
+            {"Authorization": f"Bearer {TOKEN}"} if goes else {}
+        )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("http://127.0.0.1:1/a.png", id="this machine"),
+        pytest.param("http://pictures.example/a.png", id="without TLS"),
+    ],
+)
+def test_an_address_that_is_not_https_is_not_asked(address: str) -> None:
+    fetcher = Fetcher(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
+    with pytest.raises(BackendError, match="which is no https address"):
+        fetcher.fetch(address, 0, lambda: None)
+
+
+def test_a_file_within_the_answer_is_unpacked() -> None:
+    fetcher = Fetcher(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
+    found = fetcher.fetch("data:text/plain,a%20fox", 3, lambda: None)
+    assert (found.data, found.media_type, found.index) == (b"a fox", "text/plain", 3)
+    with pytest.raises(Failed, match="can't be decoded"):
+        fetcher.fetch("data:image/png;base64,###", 0, lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        pytest.param(None, [], id="nothing"),
+        pytest.param("https://a/1", ["https://a/1"], id="one"),
+        pytest.param(
+            ["https://a/1", None, "https://a/2"], ["https://a/1", "https://a/2"], id="many"
+        ),
+        pytest.param({"images": ["data:,x"], "seed": 7}, ["data:,x"], id="named"),
+        pytest.param("file:///etc/passwd", [], id="a file of ours"),
+        pytest.param([[[[[[["https://a/deep"]]]]]]], [], id="too deep"),
+    ],
+)
+def test_only_addresses_count_as_files(output: Any, found: list[str]) -> None:
+    assert list(addresses(output)) == found
+
+
+def test_words_are_joined() -> None:
+    assert words(["a ", "fox\x1b[31m"]) == "a fox[31m"
+    assert words({"no": "words"}) == ""
+
+
+def test_a_file_that_stays_out_of_reach_can_be_fetched_later() -> None:
+    with Replicate(cut_short=99) as cloud:
+        with pytest.raises(BackendError, match=r"broke|cut short") as caught:
+            run(cloud, model=_SCHNELL)
+        cloud.trouble = Trouble()
+    assert caught.value.retryable

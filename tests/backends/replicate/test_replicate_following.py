@@ -1,0 +1,176 @@
+"""What becomes of a prediction, and finding one again."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from replicate_lab import ASKED, opened, run, told
+
+from imagen.errors import BackendError, Failed, Lost, Rejected, TimedOut
+from imagen.result import ignore
+from imagen.testing.replicate import Replicate, Trouble
+
+if TYPE_CHECKING:
+    from imagen.result import Progress, Result
+    from imagen.ticket import Ticket
+
+_SCHNELL = "black-forest-labs/flux-schnell"
+
+
+def _left_behind(cloud: Replicate, which: int, **block: Any) -> Ticket:
+    """The ticket as the n-th telling of it left it on disk, when the process was killed."""
+    tickets = [p.ticket for p in told(cloud, **block) if p.ticket is not None]
+    return tickets[which]
+
+
+def _again(cloud: Replicate, ticket: Ticket, **block: Any) -> Result:
+    with closing(opened(cloud.url, **block)) as engine:
+        return engine.collect(ticket, ignore)
+
+
+@pytest.mark.parametrize(
+    ("switches", "error", "words"),
+    [
+        pytest.param({"end": "failed"}, Failed, "out of paint", id="failed"),
+        pytest.param(
+            {"end": "failed", "error": "NSFW content detected. Try running it again."},
+            Rejected,
+            "refused what came out: NSFW content detected",
+            id="the content filter",
+        ),
+        pytest.param(
+            {"end": "failed", "error": "CUDA out of memory (E1001)"}, Failed, "E1001", id="memory"
+        ),
+        pytest.param({"end": "canceled"}, Failed, "it was not imagen", id="cancelled by others"),
+        pytest.param({"end": "aborted"}, TimedOut, "Replicate stopped it", id="aborted"),
+        pytest.param({"removed": True}, Lost, "has deleted the pictures", id="removed"),
+        pytest.param({"forgotten": True, "seconds": 9}, Lost, "does not know", id="forgotten"),
+        pytest.param({"shape": "nothing"}, Failed, "without a picture", id="no output"),
+        pytest.param(
+            {"shape": "words"}, Failed, "picture: I paint no such thing", id="words instead"
+        ),
+        pytest.param({"gone": True}, Lost, "no longer has a file", id="files that are gone"),
+    ],
+)
+def test_each_bad_end_has_its_error(
+    switches: dict[str, Any], error: type[BackendError], words: str
+) -> None:
+    with Replicate(**switches) as cloud, pytest.raises(error, match=words) as caught:
+        run(cloud, model=_SCHNELL)
+    assert type(caught.value) is error
+
+
+def test_the_deadline_that_replicate_keeps_is_a_timeout() -> None:
+    with Replicate() as cloud:
+        ticket = _left_behind(cloud, -1, model=_SCHNELL)
+        job = cloud.jobs.newest_first()[0]
+        job.created -= 100
+        job.deadline = job.created + 60
+        job.trouble = Trouble(seconds=1000)
+        with pytest.raises(TimedOut, match="did not end within 60 s"):
+            _again(cloud, ticket, model=_SCHNELL)
+
+
+def test_progress_comes_from_the_log() -> None:
+    with Replicate(seconds=1.5) as cloud:
+        running = [p for p in told(cloud, wait_seconds=0) if p.stage == "running"]
+    assert {p.steps for p in running} == {3}
+    assert {p.step for p in running} <= {0, 1, 2, 3}
+    assert max(p.fraction for p in running) >= 0.6
+
+
+def test_an_api_that_stumbles_costs_nothing() -> None:
+    with Replicate(unsteady=2, seconds=0.5) as cloud:
+        assert len(run(cloud, model=_SCHNELL, wait_seconds=0).images) == 1
+    assert cloud.submissions == 1
+
+
+def test_an_api_that_is_unplugged_keeps_the_job() -> None:
+    def unplug(progress: Progress) -> None:
+        if progress.stage == "running":
+            cloud.stop()
+
+    with (
+        Replicate(seconds=60) as cloud,
+        pytest.raises(Lost, match="out of reach for 1 s") as caught,
+    ):
+        run(cloud, ASKED, unplug, model=_SCHNELL, lost_seconds=1)
+    assert not caught.value.is_certain
+
+
+def test_a_job_is_found_again_by_its_id() -> None:
+    with Replicate() as cloud:
+        ticket = _left_behind(cloud, -1)
+        assert len(_again(cloud, ticket).images) == 1
+    assert cloud.submissions == 1
+
+
+def test_a_job_that_was_killed_while_it_submitted_is_found_again() -> None:
+    with Replicate() as cloud:
+        ticket = _left_behind(cloud, 0)
+        assert "prediction_id" not in ticket.engine
+        assert len(_again(cloud, ticket).images) == 1
+    assert cloud.submissions == 1
+
+
+def test_a_job_that_never_arrived_is_lost_for_certain() -> None:
+    with Replicate() as cloud, Replicate() as other:
+        ticket = _left_behind(cloud, 0)
+        with pytest.raises(Lost, match="it never arrived there") as caught:
+            _again(other, ticket)
+    assert (caught.value.is_certain, other.submissions) == (True, 0)
+
+
+def test_a_job_is_found_behind_many_others() -> None:
+    with Replicate() as cloud:
+        ticket = _left_behind(cloud, 0)
+        first = cloud.jobs.newest_first()[0]
+        _crowd(cloud, first, 150)
+        again = _again(cloud, ticket)
+    assert again.facts.engine["prediction_id"] == first.id
+
+
+def _crowd(cloud: Replicate, like: Any, count: int) -> None:
+    """Other predictions, made since."""
+    from dataclasses import replace
+
+    for number in range(count):
+        cloud.jobs.add(replace(like, id=f"other{number}", input={"prompt": "another"}))
+
+
+def test_the_facts_say_what_it_took_and_cost() -> None:
+    with Replicate(seconds=0.25) as cloud:
+        result = run(cloud, ASKED.with_values({"count": 2}), model=_SCHNELL)
+    facts = result.facts
+    assert (facts.model, facts.seed, facts.steps) == (_SCHNELL, 7, 3)
+    assert (facts.width, facts.height) == (96, 72)
+    assert facts.executing_seconds == 0.25
+    assert facts.cost_usd == 0.006
+    assert facts.cost_basis == (
+        "2 × $0.003 for each picture (estimated, by Replicate's prices of 2026-09-16)."
+    )
+    assert [(one.index, one.media_type) for one in result.images] == [
+        (0, "image/png"),
+        (1, "image/png"),
+    ]
+
+
+def test_a_cost_that_nobody_knows_is_no_zero() -> None:
+    with Replicate() as cloud:
+        facts = run(cloud).facts
+    assert facts.cost_usd is None
+    assert facts.cost_basis == "Its price is not in imagen's table: see the model's page."
+
+
+def test_a_seed_that_the_model_drew_is_read_from_its_log() -> None:
+    with Replicate() as cloud:
+        result = run(cloud, ASKED.model_copy(update={"seed": None}))
+    assert (result.facts.seed, result.images[0].seed) == (4242, 4242)
+
+
+def test_fewer_pictures_than_asked_for_are_told() -> None:
+    with Replicate(shape="one") as cloud:
+        result = run(cloud, ASKED.with_values({"count": 3}))
+    assert result.warnings == ("3 pictures were asked for, and the model made 1.",)

@@ -1,0 +1,191 @@
+"""What a model takes is asked for once, kept for a week, and told by `check`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from replicate_lab import ASKED, configured, opened, run
+
+from imagen.backends.base import Model
+from imagen.backends.replicate.shelf import kept
+from imagen.errors import ConfigError, Rejected, Unauthorized, Unavailable
+from imagen.testing.replicate import DEPLOYMENT, MODELS, Replicate, Trouble
+
+_SCHNELL = "black-forest-labs/flux-schnell"
+
+
+def _reads(cloud: Replicate) -> list[str]:
+    return [seen.path for seen in cloud.requests if seen.path.startswith("/v1/models")]
+
+
+def _kept_file() -> Path:
+    (path,) = Path("cache/replicate").iterdir()
+    return path
+
+
+def _aged(days: float) -> None:
+    """Make what is kept look as if it had been read so many days ago."""
+    path = _kept_file()
+    said = json.loads(path.read_text(encoding="utf-8"))
+    said["read_at"] = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+    path.write_text(json.dumps(said), encoding="utf-8")
+
+
+def test_a_schema_is_asked_for_once() -> None:
+    with Replicate() as cloud:
+        with closing(opened(cloud.url, model=_SCHNELL)) as engine:
+            engine.capabilities()
+            engine.prepare(ASKED)
+        with closing(opened(cloud.url, model=_SCHNELL)) as engine:
+            assert engine.capabilities().parameters["steps"].max == 4
+    assert _reads(cloud) == [f"/v1/models/{_SCHNELL}"]
+
+
+def test_what_is_kept_is_used_without_the_api() -> None:
+    with Replicate() as cloud, closing(opened(cloud.url, model=_SCHNELL)) as engine:
+        engine.capabilities()
+    with closing(opened(cloud.url, model=_SCHNELL)) as engine:
+        assert engine.prepare(ASKED).request.seed == 7
+
+
+@pytest.mark.parametrize(("days", "reads"), [(6.9, 1), (7.1, 2)])
+def test_what_is_a_week_old_is_read_anew_after_the_next_run(days: float, reads: int) -> None:
+    with Replicate() as cloud:
+        run(cloud, model=_SCHNELL)
+        _aged(days)
+        run(cloud, model=_SCHNELL)
+    assert len(_reads(cloud)) - 2 == reads
+
+
+def test_a_schema_is_read_anew_after_an_input_was_refused() -> None:
+    with Replicate() as cloud:
+        run(cloud, model=_SCHNELL)
+        _aged(1)
+        before = _kept_file().read_text(encoding="utf-8")
+        cloud.trouble = Trouble(refused_input="steps")
+        with pytest.raises(Rejected):
+            run(cloud, model=_SCHNELL)
+    assert _kept_file().read_text(encoding="utf-8") != before
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": "x", "schemas": {}}'])
+def test_a_kept_schema_that_is_spoilt_is_asked_for_again(content: str) -> None:
+    with Replicate() as cloud:
+        for _ in range(2):
+            with closing(opened(cloud.url, model=_SCHNELL)) as engine:
+                assert engine.capabilities().tasks == ("text-to-image",)
+            _kept_file().write_text(content, encoding="utf-8")
+    assert len(_reads(cloud)) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_no_matter(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with Replicate() as cloud:
+        result = run(cloud, model=_SCHNELL, cache_dir=tmp_path / "file")
+    assert len(result.images) == 1
+
+
+def test_a_saved_schema_is_used_and_never_outdated() -> None:
+    Path("schema.json").write_text(json.dumps(MODELS[_SCHNELL]), encoding="utf-8")
+    with Replicate() as cloud:
+        run(cloud, model=_SCHNELL, input_schema="schema.json")
+    found = kept(configured(cloud.url, input_schema="schema.json"))
+    assert found is not None
+    assert not found.is_stale(datetime(2100, 1, 1, tzinfo=UTC))
+    assert _reads(cloud) == [f"/v1/models/{_SCHNELL}/predictions"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(None, "can't be read: No such file", id="missing"),
+        pytest.param("{", "is no JSON", id="no JSON"),
+        pytest.param("{}", "holds no input schema", id="no schema"),
+    ],
+)
+def test_a_saved_schema_that_is_none_is_an_error(content: str | None, words: str) -> None:
+    if content is not None:
+        Path("schema.json").write_text(content, encoding="utf-8")
+    with Replicate() as cloud, pytest.raises(ConfigError, match=words):
+        run(cloud, input_schema="schema.json")
+
+
+def test_without_a_token_and_a_schema_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REPLICATE_API_TOKEN")
+    with (
+        Replicate() as cloud,
+        closing(opened(cloud.url)) as engine,
+        pytest.raises(Unauthorized, match="REPLICATE_API_TOKEN is not set") as caught,
+    ):
+        engine.capabilities()
+    assert caught.value.backend == "cloud"
+
+
+def test_without_the_api_and_a_schema_nothing_is_known() -> None:
+    with Replicate() as cloud:
+        cloud.stop()
+        with closing(opened(cloud.url)) as engine, pytest.raises(Unavailable) as caught:
+            engine.capabilities()
+    assert "See that this machine is online" in caught.value.remedy
+
+
+def test_health_names_account_model_and_machine() -> None:
+    with Replicate() as cloud, closing(opened(cloud.url, model=f"deployments/{DEPLOYMENT}")) as e:
+        health = e.check()
+    assert (health.ok, dict(health.facts)["account"]) == (True, "stand-in")
+    assert dict(health.facts)["model"] == "acme/painter"
+    assert dict(health.facts)["hardware"] == "gpu-t4"
+
+
+@pytest.mark.parametrize(
+    ("switches", "block", "summary", "remedy"),
+    [
+        pytest.param(
+            {"token": "another"},
+            {},
+            "Replicate refused access",
+            "Set REPLICATE_API_TOKEN to a token that is valid now",
+            id="another token",
+        ),
+        pytest.param(
+            {},
+            {"model": "acme/nothing"},
+            "does not know acme/nothing",
+            "See that backends.cloud.model is a model that the token may use",
+            id="no such model",
+        ),
+    ],
+)
+def test_health_says_what_to_do(
+    switches: dict[str, Any], block: dict[str, Any], summary: str, remedy: str
+) -> None:
+    with Replicate(**switches) as cloud, closing(opened(cloud.url, **block)) as engine:
+        health = engine.check()
+    assert not health.ok
+    assert summary in health.summary
+    assert health.remedies[0].startswith(remedy)
+
+
+def test_health_without_a_token_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REPLICATE_API_TOKEN")
+    with Replicate() as cloud, closing(opened(cloud.url)) as engine:
+        health = engine.check()
+    assert health.summary == "The environment variable REPLICATE_API_TOKEN is not set."
+
+
+def test_a_model_that_takes_nothing_of_ours_is_no_backend() -> None:
+    said = {"properties": {"audio": {"type": "string", "format": "uri"}}}
+    Path("schema.json").write_text(json.dumps(said), encoding="utf-8")
+    with Replicate() as cloud, pytest.raises(ConfigError, match="neither a prompt nor a picture"):
+        run(cloud, input_schema="schema.json")
+
+
+def test_the_models_of_a_backend_are_the_one_that_is_configured() -> None:
+    with Replicate() as cloud, closing(opened(cloud.url, model=_SCHNELL)) as engine:
+        assert engine.models() == (Model(kind="checkpoint", name=_SCHNELL),)
+    assert cloud.requests == []

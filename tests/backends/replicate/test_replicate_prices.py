@@ -1,0 +1,151 @@
+"""What it costs: arithmetic with the figures written out."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+from replicate_lab import ASKED, opened, prepared, run
+
+from imagen.backends.replicate.prices import (
+    Cost,
+    Price,
+    Work,
+    find_price,
+    read_table,
+    reckon,
+)
+from imagen.testing.replicate import DEPLOYMENT, Replicate
+from imagen.ticket import Estimate
+
+_DATED = " (estimated, by Replicate's prices of 2026-09-16)."
+
+
+def _price(model: str, **inputs: Any) -> Price | None:
+    return find_price(model, inputs)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "work", "usd"),
+    [
+        pytest.param("black-forest-labs/flux-schnell", {}, Work(images=4), 0.012, id="4 × $0.003"),
+        pytest.param("black-forest-labs/flux-1.1-pro", {}, Work(images=1), 0.04, id="1 × $0.04"),
+        pytest.param(
+            "black-forest-labs/flux-2-pro",
+            {},
+            Work(input_pixels=[2_250_000], output_pixels=[1_000_000]),
+            0.075,
+            id="0.015 + 3 × 0.015 + 1 × 0.015",
+        ),
+        pytest.param(
+            "black-forest-labs/flux-2-max",
+            {},
+            Work(output_pixels=[1_500_000]),
+            0.085,
+            id="0.04 + 1.5 × 0.03",
+        ),
+        pytest.param(
+            "black-forest-labs/flux-2-dev",
+            {"go_fast": True},
+            Work(input_pixels=[400_000], output_pixels=[1_000_000]),
+            0.024,
+            id="go_fast: 1 × 0.012 + 1 × 0.012",
+        ),
+        pytest.param(
+            "black-forest-labs/flux-2-dev",
+            {"go_fast": False},
+            Work(output_pixels=[1_000_000]),
+            0.014,
+            id="not go_fast: 0.014",
+        ),
+        pytest.param("stability-ai/sdxl", {}, Work(seconds=8.0), 0.0078, id="8 s × $0.000975"),
+        pytest.param(
+            "google/nano-banana-pro", {"resolution": "4K"}, Work(images=2), 0.6, id="2 × $0.30"
+        ),
+        pytest.param(
+            "google/nano-banana-pro", {"resolution": "2K"}, Work(images=2), 0.3, id="2 × $0.15"
+        ),
+        pytest.param("google/nano-banana-2", {}, Work(images=2), None, id="null is unknown"),
+        pytest.param("acme/painter", {}, Work(images=2), None, id="no row is unknown"),
+        pytest.param("stability-ai/sdxl", {}, Work(images=1), None, id="seconds are not known yet"),
+        pytest.param(
+            "black-forest-labs/flux-2-pro", {}, Work(images=1), None, id="the size is not known"
+        ),
+        pytest.param("black-forest-labs/flux-dev", {}, Work(), None, id="nor the count"),
+    ],
+)
+def test_a_cost_is_reckoned(
+    model: str, inputs: dict[str, Any], work: Work, usd: float | None
+) -> None:
+    assert reckon(find_price(model, inputs), work).usd == usd
+
+
+def test_a_cost_says_how_it_comes_about() -> None:
+    found = reckon(_price("black-forest-labs/flux-schnell"), Work(images=2))
+    assert found == Cost(0.006, f"2 × $0.003 for each picture{_DATED}")
+    found = reckon(_price("black-forest-labs/flux-2-pro"), Work(output_pixels=[1_048_576]))
+    assert found == Cost(
+        0.030729,
+        "0 megapixels in, 1.05 out: $0.015 for the run, $0.015 for each megapixel in and $0.015 "
+        f"for each out{_DATED}",
+    )
+    found = reckon(_price("stability-ai/sdxl"), Work())
+    assert found == Cost(
+        None, f"It depends on how long it takes: $0.000975 for each second of compute{_DATED}"
+    )
+
+
+def test_a_second_of_a_machine_has_its_price() -> None:
+    price = find_price("acme/painter", {}, hardware="gpu-t4")
+    assert reckon(price, Work(seconds=10.0)).usd == 0.00225
+    assert find_price("acme/painter", {}, hardware="gpu-of-next-year") is None
+
+
+def test_every_row_says_when_and_where() -> None:
+    rows = [*read_table().prices, *read_table().hardware.values()]
+    assert len(rows) > 40
+    assert [row.model for row in rows if not row.source.startswith("https://replicate.com/")] == []
+    assert {row.as_of for row in rows} == {"2026-09-16", "2026-05-04"}
+
+
+def test_no_row_is_free() -> None:
+    rows = [row for row in read_table().prices if row.usd is not None]
+    assert [r.model for r in rows if r.usd + r.input_megapixel + r.output_megapixel <= 0] == []  # type: ignore[operator]
+
+
+def test_a_ticket_estimates_before_anything_is_sent() -> None:
+    with Replicate() as cloud:
+        ticket = prepared(cloud, ASKED, model="black-forest-labs/flux-schnell")
+        unknown = prepared(cloud, ASKED)
+    assert ticket.estimate == Estimate(usd=0.003, basis=f"1 × $0.003 for each picture{_DATED}")
+    assert unknown.estimate == Estimate(
+        usd=None, basis="Its price is not in imagen's table: see the model's page."
+    )
+    assert cloud.submissions == 0
+
+
+def test_a_deployment_costs_by_its_machine() -> None:
+    with Replicate(seconds=0.2) as cloud:
+        facts = run(cloud, model=f"deployments/{DEPLOYMENT}").facts
+    assert facts.cost_usd == 0.000045
+    assert facts.cost_basis == (
+        "0.20 s: $0.000225 for each second of compute (estimated, by Replicate's prices of "
+        "2026-05-04)."
+    )
+
+
+def test_pictures_that_go_in_are_counted(tmp_path: Any) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (1500, 1000)).save(tmp_path / "a.png")
+    with (
+        Replicate() as cloud,
+        closing(opened(cloud.url, model="black-forest-labs/flux-2-pro")) as e,
+    ):
+        asked = ASKED.with_values({"references": (str(tmp_path / "a.png"),)})
+        ticket = e.prepare(asked)
+        result = e.collect(ticket, lambda _: None)
+    assert ticket.estimate is not None
+    assert ticket.estimate.usd is None
+    assert result.facts.cost_usd == 0.045104  # 0.015 + 2 × 0.015 + 96 × 72 px × 0.015

@@ -1,0 +1,153 @@
+"""Input schemas, in all the forms that they come in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagen.backends.replicate.schema import Input, find_schemas, parameter, read_inputs
+from imagen.backends.replicate.size import Size, pixels_of, ratio_of, read_size
+
+_TOP = {"type": "object", "properties": {"prompt": {"type": "string"}}}
+
+
+def _input(said: dict[str, Any], **others: Any) -> Input:
+    return read_inputs({"Input": {"properties": {"it": said}}, **others})["it"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(_TOP, id="the schema alone"),
+        pytest.param({"Input": _TOP, "Output": {}}, id="schemas"),
+        pytest.param({"components": {"schemas": {"Input": _TOP}}}, id="an OpenAPI document"),
+        pytest.param(
+            {"id": "v", "openapi_schema": {"components": {"schemas": {"Input": _TOP}}}},
+            id="a version",
+        ),
+        pytest.param(
+            {
+                "owner": "acme",
+                "latest_version": {"openapi_schema": {"components": {"schemas": {"Input": _TOP}}}},
+            },
+            id="a model",
+        ),
+    ],
+)
+def test_a_schema_is_found_wherever_it_lies(document: Any) -> None:
+    assert find_schemas(document) == {"Input": _TOP}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param([], id="a list"),
+        pytest.param({"latest_version": None}, id="no version"),
+        pytest.param({"components": {"schemas": {}}}, id="no input"),
+        pytest.param({"Input": {"properties": []}}, id="no properties"),
+    ],
+)
+def test_what_holds_no_schema_has_none(document: Any) -> None:
+    assert find_schemas(document) is None
+
+
+def test_only_what_the_inputs_refer_to_is_kept() -> None:
+    refers = {"properties": {"it": {"allOf": [{"$ref": "#/components/schemas/choice"}]}}}
+    schemas = {"Input": refers, "choice": {"enum": ["a"]}, "PredictionRequest": {"huge": 1}}
+    assert set(find_schemas(schemas) or {}) == {"Input", "choice"}
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        pytest.param({"type": "integer"}, "int", id="integer"),
+        pytest.param({"type": "number"}, "float", id="number"),
+        pytest.param({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string", id="or null"),
+        pytest.param({"type": "array"}, "list", id="array"),
+        pytest.param({"type": "spaghetti"}, "json", id="unknown"),
+        pytest.param("not even an object", "json", id="no object"),
+    ],
+)
+def test_each_type_is_known(said: Any, kind: str) -> None:
+    assert _input(said).type == kind
+
+
+def test_choices_are_read_through_a_reference() -> None:
+    said = {"allOf": [{"$ref": "#/components/schemas/ratio"}], "default": "1:1"}
+    found = _input(said, ratio={"type": "string", "enum": ["1:1", "2:3"]})
+    assert (found.choices, found.default, found.type) == (("1:1", "2:3"), "1:1", "string")
+
+
+def test_a_schema_that_refers_to_itself_ends() -> None:
+    assert _input({"$ref": "#/components/schemas/loop"}, loop={"$ref": "x/loop"}).type == "json"
+
+
+def test_inputs_come_in_their_authors_order() -> None:
+    properties = {"b": {"x-order": 1}, "c": {}, "a": {"x-order": 0}}
+    assert list(read_inputs({"Input": {"properties": properties}})) == ["a", "b", "c"]
+
+
+def test_a_multiple_is_read_from_the_words() -> None:
+    said = {"type": "integer", "description": "Must be a multiple of 32 (else it is rounded)."}
+    assert parameter(_input(said)).multiple_of == 32
+
+
+@pytest.mark.parametrize(
+    ("said", "default"),
+    [
+        pytest.param({"type": "integer", "default": 4.0}, 4, id="a whole float"),
+        pytest.param({"type": "number", "default": 7}, 7.0, id="an int"),
+        pytest.param({"type": "integer", "default": -1, "minimum": 0}, None, id="out of range"),
+        pytest.param({"type": "string", "enum": ["a"], "default": "b"}, None, id="no choice"),
+        pytest.param({"type": "integer", "default": True}, None, id="of another type"),
+        pytest.param({"type": "boolean", "default": False}, False, id="false"),
+    ],
+)
+def test_a_default_fits_or_is_none(said: dict[str, Any], default: Any) -> None:
+    assert parameter(_input(said)).default == default
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("init_image", "image"), ("lora_file", "string"), ("mask", "image")]
+)
+def test_a_picture_is_known_by_its_name(name: str, kind: str) -> None:
+    said = {"Input": {"properties": {name: {"type": "string", "format": "uri"}}}}
+    assert parameter(read_inputs(said)[name]).type == kind
+
+
+@pytest.mark.parametrize(
+    ("choice", "ratio"),
+    [("16:9", 16 / 9), ("1024x512", 2.0), ("match_input_image", None), ("0:1", None)],
+)
+def test_a_ratio_is_a_number(choice: str, ratio: float | None) -> None:
+    assert ratio_of(choice) == ratio
+
+
+@pytest.mark.parametrize(
+    ("choice", "pixels"),
+    [
+        ("1", 1e6),
+        ("0.25", 250_000.0),
+        ("2 MP", 2e6),
+        ("2K", 2048.0**2),
+        ("0K", None),
+        ("1.2.3", None),
+        ("None", None),
+    ],
+)
+def test_an_area_is_a_number(choice: str, pixels: float | None) -> None:
+    assert pixels_of(choice) == pixels
+
+
+def test_a_model_without_a_size_has_none() -> None:
+    assert read_size({}) == Size()
+    assert not read_size({}).is_known
+
+
+def test_a_list_of_sizes_counts_as_one_of_ratios() -> None:
+    inputs = read_inputs(
+        {"Input": {"properties": {"size": {"type": "string", "enum": ["1024x1024", "1536x1024"]}}}}
+    )
+    assert read_size(inputs).of(900, 600) == {"size": "1536x1024"}

@@ -1,0 +1,117 @@
+"""Our files on their way into a model's input."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+from replicate_lab import ASKED, run, submitted, told
+
+from imagen.errors import Cancelled, RequestError
+from imagen.request import Request
+from imagen.testing.replicate import Replicate
+
+if TYPE_CHECKING:
+    from imagen.result import Progress
+
+_DEV, _FLUX2 = "black-forest-labs/flux-dev", "black-forest-labs/flux-2-pro"
+
+
+def _small(name: str = "small.png") -> str:
+    Image.new("RGB", (64, 64), "teal").save(name)
+    return str(Path(name).absolute())
+
+
+def _large(name: str = "large.png") -> str:
+    Image.frombytes("RGB", (400, 400), os.urandom(400 * 400 * 3)).save(name)
+    return str(Path(name).absolute())
+
+
+def _with(image: str) -> Request:
+    return ASKED.with_values({"image": image, "strength": 0.5})
+
+
+def _uploads(cloud: Replicate) -> list[str]:
+    return [seen.method for seen in cloud.requests if "/files" in seen.path]
+
+
+def test_a_small_file_lies_within_the_input() -> None:
+    with Replicate() as cloud:
+        run(cloud, _with(_small()), model=_DEV)
+    assert submitted(cloud)[0]["input"]["image"].startswith("data:image/png;base64,iVBORw0KGgo")
+    assert _uploads(cloud) == []
+
+
+def test_a_large_file_is_uploaded_and_deleted_afterwards() -> None:
+    path = _large()
+    with Replicate() as cloud:
+        run(cloud, _with(path), model=_DEV)
+        sent = submitted(cloud)[0]["input"]["image"]
+        assert sent.startswith(f"{cloud.url}/files/file0")
+    assert (_uploads(cloud), cloud.shelf) == (["POST", "DELETE"], {})
+    content = next(seen.body for seen in cloud.requests if seen.path == "/v1/files")
+    assert Path(path).read_bytes() in content
+
+
+def test_the_same_content_is_uploaded_once() -> None:
+    path = _large()
+    Path("again.png").write_bytes(Path(path).read_bytes())
+    both = Request(prompt="x", references=(path, str(Path("again.png").absolute()), _small()))
+    with Replicate() as cloud:
+        run(cloud, both, model=_FLUX2)
+    first, second, third = submitted(cloud)[0]["input"]["input_images"]
+    assert first == second
+    assert third.startswith("data:image/png;base64,")
+    assert _uploads(cloud) == ["POST", "DELETE"]
+
+
+def test_what_was_uploaded_is_deleted_after_a_cancel_too() -> None:
+    def cancel(progress: Progress) -> None:
+        if progress.stage == "running":
+            raise Cancelled
+
+    with Replicate(seconds=60) as cloud, pytest.raises(Cancelled):
+        run(cloud, _with(_large()), cancel, model=_DEV)
+    assert cloud.shelf == {}
+
+
+def test_a_job_with_an_uploaded_file_is_found_again() -> None:
+    from contextlib import closing
+
+    from replicate_lab import opened
+
+    from imagen.result import ignore
+
+    request = _with(_large())
+    with Replicate() as cloud, closing(opened(cloud.url, model=_DEV)) as engine:
+        ticket = next(p.ticket for p in told(cloud, request, model=_DEV) if p.ticket is not None)
+        assert list(ticket.engine) == ["began", "uploads"]
+        assert len(engine.collect(ticket, ignore).images) == 1
+    assert cloud.submissions == 1
+
+
+def test_a_lost_answer_to_a_submission_with_a_file_is_found() -> None:
+    with Replicate(lose_answer="drop") as cloud:
+        assert len(run(cloud, _with(_small()), model=_DEV).images) == 1
+    assert cloud.submissions == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(None, "image: there is no file", id="missing"),
+        pytest.param(b"no picture", "is no picture that can be read", id="no picture"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", "image: ", id="damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_before_anything_is_sent(
+    content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        Path("it.png").write_bytes(content)
+    with Replicate() as cloud, pytest.raises(RequestError, match=words):
+        run(cloud, _with("it.png"), model=_DEV)
+    assert submitted(cloud) == []

@@ -1,0 +1,125 @@
+"""Whoever stops waiting stops paying."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from replicate_lab import ASKED, configured, run
+
+from imagen.backends.replicate import Replicate as Backend
+from imagen.backends.replicate.client import Client
+from imagen.backends.replicate.stop import stop
+from imagen.errors import Cancelled, TimedOut
+from imagen.result import ignore
+from imagen.testing.replicate import Replicate
+
+if TYPE_CHECKING:
+    from imagen.result import Progress
+
+_SCHNELL = "black-forest-labs/flux-schnell"
+
+
+class _Impatient:
+    """Cancels at the n-th progress of a stage."""
+
+    def __init__(self, stage: str, times: int = 1) -> None:
+        self._stage = stage
+        self._left = times
+        self.heard: list[str] = []
+
+    def __call__(self, progress: Progress) -> None:
+        self.heard.append(progress.stage)
+        self._left -= progress.stage == self._stage
+        if not self._left:
+            raise Cancelled
+
+
+def _statuses(cloud: Replicate) -> list[str]:
+    return [job.status() for job in cloud.jobs.newest_first()]
+
+
+def test_a_prediction_that_runs_is_cancelled() -> None:
+    with Replicate(seconds=60) as cloud:
+        with pytest.raises(Cancelled):
+            run(cloud, ASKED, _Impatient("running"), model=_SCHNELL)
+        assert _statuses(cloud) == ["canceled"]
+
+
+def test_a_prediction_that_waits_is_cancelled() -> None:
+    with Replicate(queue_seconds=60) as cloud:
+        with pytest.raises(Cancelled):
+            run(cloud, ASKED, _Impatient("queued"), model=_SCHNELL)
+        assert _statuses(cloud) == ["aborted"]
+
+
+def test_a_prediction_whose_submission_is_still_held_is_found_and_cancelled() -> None:
+    with Replicate(seconds=60) as cloud:
+        with pytest.raises(Cancelled) as caught:
+            run(cloud, ASKED, _Impatient("submitted", 3), model=_SCHNELL, wait_seconds=60)
+        assert _statuses(cloud) == ["canceled"]
+    assert caught.value.remedy == ""
+
+
+def test_the_caller_hears_of_a_submission_that_is_held() -> None:
+    impatient = _Impatient("running")
+    with Replicate(seconds=60) as cloud, pytest.raises(Cancelled):
+        run(cloud, ASKED, impatient, model=_SCHNELL, wait_seconds=2)
+    assert impatient.heard.count("submitted") >= 4
+
+
+def test_a_submission_that_waits_to_be_sent_again_is_given_up() -> None:
+    with Replicate(throttled=9, throttle_seconds=30) as cloud:
+        with pytest.raises(Cancelled):
+            run(cloud, ASKED, _Impatient("submitted", 3), model=_SCHNELL)
+        assert cloud.submissions == 0
+
+
+def test_an_interrupted_program_cancels_too() -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.stage == "running":
+            raise KeyboardInterrupt
+
+    with Replicate(seconds=60) as cloud:
+        with pytest.raises(KeyboardInterrupt):
+            run(cloud, ASKED, interrupt, model=_SCHNELL)
+        assert _statuses(cloud) == ["canceled"]
+
+
+def test_a_prediction_that_takes_too_long_is_cancelled() -> None:
+    with Replicate(seconds=60) as cloud:
+        config = configured(cloud.url, model=_SCHNELL, wait_seconds=0)
+        hasty = Backend(config.model_copy(update={"total_seconds": 0.2}))
+        with closing(hasty), pytest.raises(TimedOut, match=r"did not end within 0\.2 s"):
+            hasty.collect(hasty.prepare(ASKED), ignore)
+        assert _statuses(cloud) == ["canceled"]
+
+
+def test_a_prediction_that_goes_on_all_the_same_is_told_of() -> None:
+    with Replicate(seconds=60, late=True) as cloud, closing(_client(cloud)) as client:
+        id = client.create({"prompt": "x"}).id
+        doubt = stop(client, lambda: id, deadline_seconds=60, patience_seconds=0.1)
+    assert doubt == (
+        "Replicate has been told to cancel the prediction, and has not said that it did. "
+        "It ends by itself after 60 s."
+    )
+
+
+def test_a_prediction_that_has_ended_is_left_alone() -> None:
+    with Replicate() as cloud, closing(_client(cloud)) as client:
+        id = client.create({"prompt": "x"}).id
+        assert stop(client, lambda: id, deadline_seconds=60) == ""
+    assert [seen.path for seen in cloud.requests if seen.path.endswith("/cancel")] == []
+
+
+def test_an_api_that_is_gone_can_cancel_nothing() -> None:
+    with Replicate(seconds=60) as cloud, closing(_client(cloud)) as client:
+        id = client.create({"prompt": "x"}).id
+        cloud.stop()
+        doubt = stop(client, lambda: id, deadline_seconds=60)
+    assert doubt.startswith("Replicate could not be told to cancel the prediction: http://127")
+
+
+def _client(cloud: Replicate) -> Client:
+    return Client(configured(cloud.url, model=_SCHNELL, wait_seconds=0))

@@ -1,0 +1,223 @@
+"""A prediction is made once, whatever becomes of the question or the answer."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from replicate_lab import ASKED, configured, run, submitted, told
+
+from imagen.backends.replicate.client import Client
+from imagen.backends.replicate.submit import Submission
+from imagen.errors import BackendError, Lost, RateLimited, Rejected, Unauthorized, Unavailable
+from imagen.request import Request
+from imagen.testing.replicate import COMMUNITY, DEPLOYMENT, TOKEN, Replicate
+from imagen.testing.replicate.models import version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_SCHNELL = "black-forest-labs/flux-schnell"
+
+
+def _posts(cloud: Replicate) -> list[str]:
+    return [seen.path for seen in cloud.requests if seen.method == "POST"]
+
+
+@pytest.mark.parametrize(
+    ("model", "paths"),
+    [
+        pytest.param(_SCHNELL, [f"/v1/models/{_SCHNELL}/predictions"], id="official"),
+        pytest.param(
+            COMMUNITY, [f"/v1/models/{COMMUNITY}/predictions", "/v1/predictions"], id="community"
+        ),
+        pytest.param(f"{COMMUNITY}:{version_of(COMMUNITY)}", ["/v1/predictions"], id="a version"),
+        pytest.param(
+            f"deployments/{DEPLOYMENT}",
+            [f"/v1/deployments/{DEPLOYMENT}/predictions"],
+            id="a deployment",
+        ),
+    ],
+)
+def test_each_kind_of_model_has_its_way(model: str, paths: list[str]) -> None:
+    with Replicate() as cloud:
+        assert len(run(cloud, model=model).images) == 1
+    assert _posts(cloud) == paths
+
+
+def test_a_community_model_is_run_by_its_latest_version() -> None:
+    with Replicate() as cloud:
+        run(cloud)
+    assert [body.get("version") for body in submitted(cloud)] == [None, version_of(COMMUNITY)]
+
+
+def test_a_submission_says_how_long_to_hold_it_and_when_to_stop() -> None:
+    with Replicate() as cloud:
+        run(cloud, model=_SCHNELL, wait_seconds=7)
+        run(cloud, model=_SCHNELL, wait_seconds=0, total_seconds=33)
+    sent = [seen.headers for seen in cloud.requests if seen.method == "POST"]
+    assert [(h.get("prefer"), h.get("cancel-after")) for h in sent] == [
+        ("wait=7", "60s"),
+        (None, "33s"),
+    ]
+
+
+@pytest.mark.parametrize("how", ["drop", "500", "garbled"])
+def test_a_prediction_whose_answer_was_lost_is_found_and_not_made_again(how: str) -> None:
+    with Replicate(lose_answer=how, seconds=0.3) as cloud:
+        result = run(cloud)
+    assert len(result.images) == 1
+    assert cloud.submissions == 1
+
+
+@pytest.mark.parametrize("how", ["drop", "500"])
+def test_somebody_elses_prediction_is_not_taken_for_ours(how: str) -> None:
+    with Replicate() as cloud:
+        run(cloud, ASKED.with_values({"seed": 99}))
+        cloud.trouble = type(cloud.trouble)(lose_answer="drop" if how == "drop" else "500")
+        mine = run(cloud)
+    assert cloud.submissions == 2
+    assert mine.facts.engine["prediction_id"] == cloud.jobs.newest_first()[0].id
+
+
+def test_an_older_prediction_of_the_same_is_not_taken_for_ours() -> None:
+    with Replicate() as cloud:
+        run(cloud)
+        cloud.jobs.newest_first()[0].created -= 60
+        cloud.trouble = type(cloud.trouble)(lose_answer="drop")
+        result = run(cloud)
+    assert cloud.submissions == 2
+    assert result.facts.engine["prediction_id"] == cloud.jobs.newest_first()[0].id
+
+
+def test_what_replicate_did_not_take_is_submitted_again() -> None:
+    pauses: list[float] = []
+    with Replicate(broken=1) as cloud:
+        _submit(cloud, pauses.append)
+    looks = [s.path for s in cloud.requests if (s.method, s.path) == ("GET", "/v1/predictions")]
+    assert (len(_posts(cloud)), cloud.submissions, len(looks)) == (2, 1, 3)
+    assert pauses[:3] == [0.2, 0.8, 2.0]
+
+
+def test_what_replicate_never_takes_is_given_up() -> None:
+    with Replicate(broken=99) as cloud, pytest.raises(Unavailable, match="is in trouble: 500"):
+        _submit(cloud, lambda _: None)
+    assert len(_posts(cloud)) == 3
+
+
+def test_where_the_listing_cannot_be_read_nothing_is_sent_again() -> None:
+    with (
+        Replicate(lose_answer="drop", unsteady=99) as cloud,
+        pytest.raises(Lost, match="can't be asked whether it took it") as caught,
+    ):
+        _submit(cloud, lambda _: None)
+    assert (cloud.submissions, caught.value.is_certain) == (1, False)
+
+
+def _submit(cloud: Replicate, sleep: Callable[[float], object]) -> None:
+    config = configured(cloud.url, model=_SCHNELL)
+    values = {"prompt": "a lighthouse", "seed": 7}
+    with closing(Client(config)) as client:
+        began = datetime.now(UTC)
+        Submission(client, config.reference, values, began, sleep=sleep).run()
+
+
+@pytest.mark.parametrize("form", ["header", "body", "words"])
+def test_a_throttled_submission_is_sent_again(form: str) -> None:
+    with Replicate(throttled=2, throttle=form) as cloud:
+        assert len(run(cloud, model=_SCHNELL).images) == 1
+    assert (len(_posts(cloud)), cloud.submissions) == (3, 1)
+
+
+def test_a_submission_is_throttled_three_times_at_most() -> None:
+    with Replicate(throttled=99) as cloud, pytest.raises(RateLimited) as caught:
+        run(cloud, model=_SCHNELL)
+    assert len(_posts(cloud)) == 3
+    assert caught.value.retry_after_seconds == 0
+
+
+def test_a_long_pause_is_left_to_the_user() -> None:
+    with (
+        Replicate(throttled=99, throttle="words", throttle_seconds=300) as cloud,
+        pytest.raises(RateLimited, match="resets in ~300s") as caught,
+    ):
+        run(cloud, model=_SCHNELL)
+    assert (len(_posts(cloud)), caught.value.retry_after_seconds) == (1, 300)
+
+
+@pytest.mark.parametrize(
+    ("switches", "block", "error", "words"),
+    [
+        pytest.param({"token": "x"}, {}, Unauthorized, "refused access", id="401"),
+        pytest.param({"no_credit": True}, {}, Rejected, "wants to be paid first", id="402"),
+        pytest.param(
+            {"refused_input": "num_inference_steps"},
+            {},
+            Rejected,
+            r"num_inference_steps \(our steps\): is not what it was",
+            id="422",
+        ),
+        pytest.param(
+            {},
+            {"model": f"{_SCHNELL}:{'0' * 64}", "input_schema": "schema.json"},
+            Rejected,
+            "The specified version does not exist",
+            id="422 without fields",
+        ),
+        pytest.param(
+            {},
+            {"model": "nobody/nothing", "input_schema": "schema.json"},
+            Rejected,
+            "does not know nobody/nothing",
+            id="404",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("_schema")
+def test_each_refusal_has_its_error(
+    switches: Mapping[str, Any], block: dict[str, Any], error: type[BackendError], words: str
+) -> None:
+    usual = {"model": _SCHNELL, "input_schema": "schema.json"}
+    with Replicate(**switches) as cloud, pytest.raises(error, match=words) as caught:
+        run(cloud, **(usual | block))
+    assert type(caught.value) is error
+    assert caught.value.backend == "cloud"
+    assert caught.value.remedy
+    assert TOKEN not in str(caught.value)
+    assert cloud.submissions == 0
+
+
+@pytest.fixture
+def _schema() -> None:
+    """The schema of a model, saved by its user."""
+    import json
+    from pathlib import Path
+
+    from imagen.testing.replicate import MODELS
+
+    Path("schema.json").write_text(json.dumps(MODELS[_SCHNELL]), encoding="utf-8")
+
+
+def test_a_ticket_is_told_before_and_after_the_submission() -> None:
+    with Replicate() as cloud:
+        tickets = [p.ticket for p in told(cloud) if p.ticket is not None]
+    assert [sorted(ticket.engine) for ticket in tickets] == [["began"], ["began", "prediction_id"]]
+    assert all(ticket.submitted for ticket in tickets)
+
+
+def test_the_token_stands_in_no_ticket_and_no_cache() -> None:
+    from pathlib import Path
+
+    with Replicate() as cloud:
+        tickets = [p.ticket for p in told(cloud) if p.ticket is not None]
+    kept = [path.read_text(encoding="utf-8") for path in Path("cache").rglob("*.json")]
+    assert len(kept) == 1
+    assert TOKEN not in "".join([*kept, *(ticket.model_dump_json() for ticket in tickets)])
+
+
+def test_an_empty_prompt_is_sent_as_one() -> None:
+    with Replicate() as cloud:
+        run(cloud, Request(seed=1))
+    assert submitted(cloud)[-1]["input"]["prompt"] == ""
