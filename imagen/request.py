@@ -81,6 +81,12 @@ class Control(_Value):
     end: Unit = Field(1.0, description="To this share of the steps.")
     preprocess: bool = Field(False, description="Make the control picture out of the file first.")
 
+    @model_validator(mode="after")
+    def _some_time(self) -> Control:
+        if self.end <= self.start:
+            raise ValueError("must end after it starts")
+        return self
+
 
 class Upscale(_Value):
     """How to enlarge the initial image."""

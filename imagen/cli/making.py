@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from imagen.cli.options import Run
     from imagen.config import Settings
-    from imagen.request import Request
+    from imagen.request import Request, Task
     from imagen.spine import Made
     from imagen.ticket import Ticket
 
@@ -79,24 +79,26 @@ def _others_named(request: Request, name: str, settings: Settings) -> Iterator[N
     try:
         yield
     except RequestError as error:
-        able = _able(request, settings)
-        if name not in able and not _is_arithmetic(name, settings):
-            others = f"These can: {', '.join(able)}." if able else "No backend of yours can."
-            error.remedy = f"{error.remedy}\n{others}".strip()
+        if not _is_arithmetic(name, settings) and not _can(name, request.task, settings):
+            error.remedy = f"{error.remedy}\n{_others(request.task, settings)}".strip()
         raise
 
 
-def _able(request: Request, settings: Settings) -> list[str]:
-    """The backends that can do what this request is, as far as they can be opened."""
-    from imagen.backends import available
-    from imagen.preparing import capabilities_for, open_named
+def _others(task: Task, settings: Settings) -> str:
+    """Of the mock nothing is said: it can do everything, and nothing in earnest."""
+    able = [name for name in sorted(settings.backends) if _can(name, task, settings)]
+    earnest = [name for name in able if settings.backends[name].get("type", name) != "mock"]
+    return f"These can: {', '.join(earnest)}." if earnest else "No other backend of yours can."
 
-    found = []
-    for name in sorted(available(settings.backends)):
-        with suppress(ImagenError), closing(open_named(name, settings)) as engine:
-            capabilities_for(engine, request, settings)
-            found.append(name)
-    return found
+
+def _can(name: str, task: Task, settings: Settings) -> bool:
+    """Whether this backend can do it, as far as it can be opened."""
+    from imagen.spine import open_named
+
+    with suppress(ImagenError), closing(open_named(name, settings)) as engine:
+        tasks = engine.capabilities(task).tasks
+        return task in tasks or (task == "outpaint" and "inpaint" in tasks)
+    return False
 
 
 def _warn_of_another_kind(made: list[Made], output: Path | None) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imagen.cli.asking import asking, request
 from imagen.cli.making import make
-from imagen.cli.options import run_options
+from imagen.cli.options import run_options, usage
 
 if TYPE_CHECKING:
     from imagen.cli.options import Run
@@ -25,4 +26,6 @@ def preprocess(kind: str, file: str, asked: dict[str, Any], run: Run) -> None:
     KIND is canny, depth, pose, scribble, …: `imagen backends show NAME` lists those of a backend.
     What is made can be given to --control.
     """
+    if Path(kind).is_file() and not Path(file).exists():
+        raise usage(f"Write the kind first: imagen preprocess {file} {kind}")
     make(request({"image": file, "preprocess": kind} | asked), run)

@@ -75,9 +75,17 @@ def control(text: str) -> dict[str, Any]:
             "or kind:file:strength:start-end, such as canny:edges.png:0.8:0-0.5."
         )
     kind, image, strength, start, end = found.groups()
+    _refuse_words(text, image)
     numbers = {"strength": strength, "start": start, "end": end}
     given = {name: float(number) for name, number in numbers.items() if number is not None}
     return {"kind": kind, "image": image, **given}
+
+
+def _refuse_words(text: str, image: str) -> None:
+    """What follows a file that is there should have been a number."""
+    file, _, rest = image.rpartition(":")
+    if file and Path(file).is_file() and not Path(image).is_file():
+        raise RequestError(f"--control {text!r}: {rest!r} is no strength of {file}, such as 0.8.")
 
 
 def lora(text: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from imagen.errors import (
     RequestError,
     UnknownBackend,
 )
+from imagen.pictures import read_picture
 from imagen.request import Request, read_size
 from imagen.resolve import draw_seed
 from imagen.result import OnProgress, ignore
@@ -76,6 +77,7 @@ def compare(
     names = tuple(dict.fromkeys(models))
     _refuse_unknown(names, settings)
     _refuse_unknown_axis(vary, request, names, settings)
+    _refuse_lost_pictures(request)
     for value in vary.values if vary else ():
         varied(request, vary, value)  # what no backend could take is found before any works
     comparison = begun(folder, request, names, vary)
@@ -257,6 +259,16 @@ def _refuse_unknown_axis(
             f"None of these backends has a parameter {vary.name!r} to vary."
             + did_you_mean(vary.name, known | {*Request.model_fields, "size"})
         )
+
+
+def _refuse_lost_pictures(request: Request) -> None:
+    """A picture that can't be read is no backend's fault."""
+    given = [("image", request.image), ("mask", request.mask)]
+    given += [("references", path) for path in request.references]
+    given += [("controls", control.image) for control in request.controls]
+    for what, path in given:
+        if path is not None:
+            read_picture(path, what)
 
 
 def _failure(error: ImagenError) -> Failure:

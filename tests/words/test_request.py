@@ -60,6 +60,11 @@ def test_it_cannot_be_changed() -> None:
         pytest.param({"loras": ["ink"]}, r"^loras\[0\]: must hold keys", id="a bare name"),
         pytest.param({"controls": 7}, "^controls: must be a list, not 7$", id="controls"),
         pytest.param({"loras": [{"nam": "x"}]}, r"loras\[0\]\.nam: unknown key", id="a deep slip"),
+        pytest.param(
+            {"controls": [{"kind": "canny", "image": "a", "start": 0.5, "end": 0.5}]},
+            r"^controls\[0\]: must end after it starts$",
+            id="no time",
+        ),
     ],
 )
 def test_what_is_off_is_named(values: dict[str, Any], sentence: str) -> None:
