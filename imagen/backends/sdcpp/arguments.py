@@ -81,8 +81,8 @@ def weights(config: SdCppConfig) -> Iterator[str]:
     ):
         if folder is not None:
             yield from (flag, str(folder.absolute()))
-    if config.type:
-        yield from ("--type", config.type)
+    if config.weight_type:
+        yield from ("--type", config.weight_type)
 
 
 def running(config: SdCppConfig) -> Iterator[str]:

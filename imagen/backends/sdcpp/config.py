@@ -23,7 +23,7 @@ FILES = ("model", "diffusion_model", "vae", "clip_l", "clip_g", "t5xxl", "llm", 
 _OF_THE_PROGRAM = (
     "binary",
     *FILES,
-    *("loras_dir", "embeddings_dir", "upscale_models", "type", "threads", "offload"),
+    *("loras_dir", "embeddings_dir", "upscale_models", "weight_type", "threads", "offload"),
     *("vae_tiling", "flash_attention", "args"),
 )
 """What a server was given when it was started."""
@@ -57,7 +57,9 @@ class SdCppConfig(BackendConfig):
     upscale_models: tuple[Path, ...] = Field(
         (), description="Models that enlarge (ESRGAN); the first is used where none is named."
     )
-    type: str = Field("", description="Convert the weights to this while loading: q8_0, q4_K, f16.")
+    weight_type: str = Field(
+        "", description="Convert the weights to this while loading: q8_0, q4_K, f16."
+    )
     threads: int | None = Field(None, ge=1, le=1024, description="How many; left out, all cores.")
     offload: bool = Field(False, description="Keep weights in RAM, and on the card only in use.")
     vae_tiling: bool = Field(False, description="Decode in tiles: less memory, more time.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from imagen.backends.whole import is_whole
 from imagen.errors import Failed
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def size(data: bytes) -> tuple[int, int]:
     """Width and height of a picture that is whole; raises Failed for any other."""
     from PIL import Image
 
+    if not is_whole(data):
+        raise Failed("The picture that was made is damaged: its end is missing.")
     try:
         with Image.open(BytesIO(data)) as picture:
             picture.load()

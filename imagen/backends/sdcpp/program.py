@@ -205,5 +205,6 @@ def _choices(said: str, flag: str) -> tuple[str, ...]:
 
 def _version(said: str) -> str:
     match = re.search(r"version (\S+), commit (\S+)", said)
-    known = [part for part in match.groups() if part != "unknown"] if match else []
-    return one_line(" ".join(known), limit=80)
+    if match is None or match[1] == "unknown":
+        return one_line(match[2]) if match and match[2] != "unknown" else ""
+    return one_line(match[1], limit=80)

@@ -53,7 +53,7 @@ class Run:
         self._clock = clock
         self._enlarges = job.ticket.request.task == "upscale"
         self._record = Record(counts_at_once=self._enlarges)
-        self._fraction = 0.0
+        self._told = clock()
         self._preview = Preview()
 
     def result(self) -> Result:
@@ -91,24 +91,26 @@ class Run:
             process.close()
 
     def _watch(self, process: Process, began: float) -> None:
-        """Listen until it ends; the caller hears of each piece, and of silence too."""
+        """Listen until it ends; the caller hears of each step, and of silence too."""
         lines = {"out": Lines(), "err": Lines()}
-        heard = told = self._clock()
+        heard = self._clock()
         while not process.has_ended:
             piece = process.read(TICK_SECONDS)
-            now = self._clock()
             if piece is not None:
-                heard = now
+                heard = self._clock()
                 name, data = piece
                 for line in lines[name].feed(data) if data else lines[name].end():
-                    self._record.take(line)
-            if piece is None or self._has_moved() or now - told >= TICK_SECONDS:
-                told = now
+                    self._take(line)
+            if self._clock() - self._told >= TICK_SECONDS:
                 self._tell(self._stage())
-            self._refuse_late(now, began, heard)
+            self._refuse_late(self._clock(), began, heard)
 
-    def _has_moved(self) -> bool:
-        return self._record.fraction > self._fraction
+    def _take(self, line: str) -> None:
+        """Note a line; where it says that the work went on, the caller hears of that."""
+        before = self._record.fraction, self._stage()
+        self._record.take(line)
+        if before != (self._record.fraction, self._stage()):
+            self._tell(self._stage())
 
     def _refuse_late(self, now: float, began: float, heard: float) -> None:
         config, name = self._job.config, self._job.program.name
@@ -130,13 +132,13 @@ class Run:
 
     def _tell(self, stage: Stage) -> None:
         record = self._record
-        self._fraction = max(self._fraction, min(record.fraction, 0.99))
+        self._told = self._clock()
         is_running = stage == "running"
         image = f"image {record.image} of {record.images}" if record.images > 1 else ""
         self._on_progress(
             Progress(
                 stage=stage,
-                fraction=self._fraction,
+                fraction=min(record.fraction, 0.99),
                 node=image if is_running else "",
                 step=record.step if is_running else None,
                 steps=record.steps if is_running else None,

@@ -22,7 +22,7 @@ _NOT_ENLARGED = ("new_upscaler_ctx failed", "upscale failed", "esrgan compute fa
 _MEMORY = re.compile(r"out of memory|failed to alloc|alloc\w* failed", re.IGNORECASE)
 _LESS_MEMORY = (
     "If memory ran out: ask for a smaller size, or set `offload`, `vae_tiling`, "
-    "`flash_attention` or a smaller `type`."
+    "`flash_attention` or a smaller `weight_type`."
 )
 
 

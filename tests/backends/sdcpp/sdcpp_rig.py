@@ -15,6 +15,8 @@ from imagen.backends.sdcpp import SdCpp
 from imagen.request import Request
 
 if TYPE_CHECKING:
+    from tiny_weights import Shapes
+
     from imagen.backends import Backend
     from imagen.result import Progress, Result
     from imagen.ticket import Ticket
@@ -24,7 +26,7 @@ PICTURE = {"width": 64, "height": 64, "seed": 7, "steps": 2}
 
 
 class Bench:
-    """A folder with models, and the stand-in that runs them."""
+    """A folder with models, and the stand-in that runs them; what it can do is asked once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,8 +34,13 @@ class Bench:
 
     def block(self, way: str = "ok", **more: Any) -> dict[str, Any]:
         """A block of the configuration whose program behaves this way."""
-        command = [sys.executable, str(STAND_IN), way, str(self.folder)]
-        base = {"type": "sdcpp", "binary": command, "model": str(self.model)}
+        command = [sys.executable, "-S", str(STAND_IN), way]
+        base = {
+            "type": "sdcpp",
+            "binary": command,
+            "model": str(self.model),
+            "cache_dir": str(self.folder.parent / "programs"),
+        }
         return {name: value for name, value in (base | more).items() if value is not None}
 
     def open(self, way: str = "ok", **more: Any) -> Backend:
@@ -54,7 +61,7 @@ class Bench:
             ticket = engine.prepare(request)
             return Made(ticket, engine.collect(ticket, told.append), told)
 
-    def file(self, name: str, shapes: dict[str, tuple[int, ...]]) -> str:
+    def file(self, name: str, shapes: Shapes) -> str:
         """A small file of weights with these tensors."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,12 +72,12 @@ class Bench:
 
     def starts(self) -> list[int]:
         """The port of each run of the stand-in, open while it lives."""
-        note = self.folder / "starts"
+        note = Path("starts")
         return list(map(int, note.read_text("utf-8").split())) if note.exists() else []
 
     def arguments(self) -> list[str]:
         """The arguments of the last run."""
-        return (self.folder / "arguments").read_text("utf-8").split("\0")
+        return Path("arguments").read_text("utf-8").split("\0")
 
     def is_at_work(self) -> bool:
         """Whether any run of the stand-in still lives."""
@@ -92,18 +99,18 @@ def _is_open(port: int) -> bool:
 
 
 _LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
-LORA = {
+LORA: Shapes = {
     f"{_LAYER}.lora_down.weight": (4, 768),
     f"{_LAYER}.lora_up.weight": (320, 4),
 }
-ESRGAN = {
+ESRGAN: Shapes = {
     "conv_first.weight": (64, 3, 3, 3),
     "body.0.rdb1.conv1.weight": (32, 64, 3, 3),
     "conv_up1.weight": (64, 64, 3, 3),
     "conv_up2.weight": (64, 64, 3, 3),
     "conv_last.weight": (3, 64, 3, 3),
 }
-CONTROL = {
+CONTROL: Shapes = {
     "control_model.zero_convs.0.0.weight": (320, 320, 1, 1),
     "control_model.input_hint_block.0.weight": (16, 3, 3, 3),
 }

@@ -1,8 +1,9 @@
 """Stands in for sd-cli: says what the real program says, and has its traps; no package is needed.
 
-    binary: [python, stand_in.py, WAY, FOLDER]
+    binary: [python, stand_in.py, WAY]
 
-WAY is how it behaves; in FOLDER it notes each start, and the port that is open while it lives.
+WAY is how it behaves. In the working directory it notes its arguments, and for each start the port
+that is open while it lives.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ PROMPT_FILE = "  --prompt-file                            path to the file conta
 _BAR = 50
 
 
-def main(way: str, folder: Path, arguments: list[str]) -> int:
+def main(way: str, arguments: list[str]) -> int:
     """Behave as `way` says; the exit status."""
     if arguments[:1] == ["--version"]:
         _say(f"stable-diffusion.cpp version {VERSION}" + "\n")
@@ -90,9 +91,9 @@ def main(way: str, folder: Path, arguments: list[str]) -> int:
         return 0
     with socket.create_server(("127.0.0.1", 0)) as alive:
         note = f"{alive.getsockname()[1]}\n"
-        with (folder / "starts").open("a", encoding="utf-8") as file:
+        with Path("starts").open("a", encoding="utf-8") as file:
             file.write(note)
-        (folder / "arguments").write_text("\0".join(arguments), encoding="utf-8")
+        Path("arguments").write_text("\0".join(arguments), encoding="utf-8")
         return Work(way, _read(arguments)).run()
 
 
@@ -282,4 +283,4 @@ def _chunk(part: tuple[bytes, bytes]) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,59 @@
+"""What is here already can be written into a configuration."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sd_server import SdServer
+from sdcpp_rig import LORA, STAND_IN
+from tiny_weights import sd15, write
+
+from imagen.backends import configure
+from imagen.backends.sdcpp import detecting
+from imagen.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detecting, "DEFAULT_URL", "http://127.0.0.1:9")
+
+
+@pytest.fixture
+def server() -> Iterator[SdServer]:
+    with closing(SdServer()) as server:
+        yield server
+
+
+def test_a_server_at_an_address_is_found(server: SdServer) -> None:
+    assert detecting.detect(server.url) == {"sd-server": {"type": "sdcpp", "url": server.url}}
+
+
+def test_where_no_server_answers_it_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        detecting.detect("http://127.0.0.1:9")
+
+
+@pytest.mark.usefixtures("_no_server")
+@pytest.mark.skipif(sys.platform == "win32", reason="a script that the system starts is written")
+def test_each_whole_model_that_the_program_could_run_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "sd-cli"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" ok "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    Path("models").mkdir()
+    model = write(Path("models/dream.safetensors").absolute(), sd15())
+    write(Path("models/ink.safetensors"), LORA)
+    found = detecting.detect("")
+    assert found == {
+        "dream": {"type": "sdcpp", "binary": str(program), "model": str(model)},
+    }
+    assert configure("dream", found)[1].name == "dream"

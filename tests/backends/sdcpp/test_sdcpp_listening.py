@@ -1,0 +1,102 @@
+"""The program's output is understood, in whatever pieces it comes."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagen.backends.sdcpp.listening import Bar, Kept, Lines, Log, Record, event
+
+_STEP = "  |=========================>                        | 1/2 - 3.15s/it\x1b[K"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        pytest.param(_STEP, Bar(1, 2, True), id="seconds a step"),
+        pytest.param("  |====| 2/2 - 3.07it/s", Bar(2, 2, True), id="steps a second"),
+        pytest.param("  |===>  | 722/1130 - 4.36GB/s\x1b[K", Bar(722, 1130, False), id="gigabytes"),
+        pytest.param("  |####   | 10/1264 - 771.00MB/s", Bar(10, 1264, False), id="hashes"),
+        pytest.param(
+            "[WARN ] model.cpp:231  - file /nope not found",
+            Log("WARN", "file /nope not found"),
+            id="warning",
+        ),
+        pytest.param(
+            "[INFO ] stable-diffusion.cpp:3401 - generating image: 1/1 - seed 5",
+            Log("INFO", "generating image: 1/1 - seed 5"),
+            id="word",
+        ),
+        pytest.param("terminate called after throwing", None, id="neither"),
+    ],
+)
+def test_a_line_is_a_bar_or_a_word_or_neither(line: str, expected: Log | Bar | None) -> None:
+    assert event(line) == expected
+
+
+def test_bars_end_with_a_return_and_words_with_a_newline() -> None:
+    lines = Lines()
+    found = [*lines.feed(b"one\r\ntwo\rth"), *lines.feed(b"ree\n"), *lines.feed(b"fo")]
+    assert [*found, *lines.end()] == ["one", "two", "three", "fo"]
+
+
+def test_colours_are_taken_off() -> None:
+    assert list(Lines().feed(b"\x1b[34;1m[INFO ]\x1b[0m a.cpp:1 - x\n")) == ["[INFO ] a.cpp:1 - x"]
+
+
+def test_a_character_that_is_cut_in_two_comes_out_whole() -> None:
+    lines = Lines()
+    assert [*lines.feed("süß".encode()[:2]), *lines.feed("süß".encode()[2:] + b"\n")] == ["süß"]
+
+
+def test_a_line_that_never_ends_does_not_fill_the_memory() -> None:
+    lines = Lines()
+    assert [len(line) for line in lines.feed(b"x" * 70000)] == [70000]
+    assert list(lines.end()) == []
+
+
+def _told(*texts: str, counts_at_once: bool = False) -> Record:
+    record = Record(counts_at_once=counts_at_once)
+    for text in texts:
+        record.take(text if text.startswith("  |") else f"[INFO ] a.cpp:1 - {text}")
+    return record
+
+
+def test_steps_count_only_while_a_picture_is_sampled() -> None:
+    before = _told("  |=| 1/1 - 1.11it/s")
+    after = _told(
+        "generating image: 1/1 - seed 7",
+        "  |==| 2/2 - 1.11it/s",
+        "sampling completed, taking 1.20s",
+        "  |=| 1/9 - 1.11it/s",
+    )
+    assert (before.step, before.fraction) == (None, 0.0)
+    assert (after.step, after.steps, after.is_sampled) == (2, 2, True)
+
+
+def test_loading_in_between_is_no_step() -> None:
+    record = _told(
+        "  |==   | 50/100 - 1.11GB/s", "generating image: 1/1 - seed 7", "  |=| 9/9 - 2.00MB/s"
+    )
+    assert (record.step, record.fraction) == (None, 0.1)
+
+
+def test_half_of_the_second_picture_is_three_quarters_of_the_steps() -> None:
+    record = _told("generating image: 2/2 - seed 8", "  |==   | 1/2 - 1.11it/s")
+    assert record.fraction == pytest.approx(0.1 + 0.8 * 0.75)
+    assert (record.image, record.images, record.seeds) == (2, 2, [8])
+
+
+def test_enlarging_counts_from_the_first_bar_on() -> None:
+    record = _told("  |==   | 1/2 - 1.11it/s", counts_at_once=True)
+    assert (record.step, record.steps) == (1, 2)
+
+
+def test_what_was_written_and_what_was_not_is_kept() -> None:
+    record = _told(
+        "save result image 0 to '/tmp/it's_0.png' (success)",
+        "save result image 1 to '/tmp/it's_1.png' (failure)",
+        "generate_image completed in 2.03s",
+        "Version: SD 1.x ",
+    )
+    assert record.kept == [Kept(0, "/tmp/it's_0.png", True), Kept(1, "/tmp/it's_1.png", False)]
+    assert (record.seconds, record.version) == (2.03, "SD 1.x")

@@ -1,0 +1,267 @@
+"""What becomes of a request: names, seeds, sizes and files, before anything runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from sdcpp_rig import CONTROL, ESRGAN, LORA, PICTURE, Bench
+
+from imagen.errors import ConfigError, RequestError
+from imagen.request import Control, Lora, Request, Upscale
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imagen.request import Task
+    from imagen.ticket import Ticket
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    Image.new("RGB", (200, 120), "teal").save(tmp_path / "image.png")
+    return str(tmp_path / "image.png")
+
+
+def _prepared(bench: Bench, block: dict[str, Any] | None = None, **asked: Any) -> Ticket:
+    request = Request(prompt="a fox").with_values(PICTURE | asked)
+    return bench.open(**(block or {})).prepare(request)
+
+
+def _argument(ticket: Ticket, flag: str) -> str:
+    line = ticket.payload["arguments"]
+    return str(line[line.index(flag) + 1])
+
+
+def _fate(ticket: Ticket, name: str) -> tuple[str, Any]:
+    return ticket.receipt[name].outcome, ticket.receipt[name].used
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "own"),
+    [
+        pytest.param("sampler", "dpmpp_2m", "dpm++2m", id="dpmpp_2m"),
+        pytest.param("sampler", "euler_ancestral", "euler_a", id="ancestral"),
+        pytest.param("sampler", "ddim", "ddim_trailing", id="ddim"),
+        pytest.param("scheduler", "normal", "discrete", id="normal"),
+    ],
+)
+def test_a_name_of_other_engines_is_mapped(bench: Bench, kind: str, asked: str, own: str) -> None:
+    named: dict[str, Any] = {kind: asked}
+    ticket = _prepared(bench, **named)
+    flag = {"sampler": "--sampling-method", "scheduler": "--scheduler"}[kind]
+    assert _argument(ticket, flag) == own
+    assert _fate(ticket, kind) == ("mapped", own)
+
+
+def test_the_programs_own_name_is_taken_as_it_is(bench: Bench) -> None:
+    assert _fate(_prepared(bench, sampler="dpm++2m"), "sampler") == ("applied", None)
+
+
+def test_a_sampler_that_this_version_lacks_is_refused(bench: Bench) -> None:
+    with pytest.raises(RequestError, match=r"sampler can't be 'dpmpp_2m_sd.*Did you mean"):
+        _prepared(bench, sampler="dpmpp_2m_sde")
+
+
+@pytest.mark.parametrize(
+    ("seed", "count", "used"),
+    [
+        pytest.param(2**63 - 1, 1, 2**63 - 1, id="greatest"),
+        pytest.param(2**63, 1, 0, id="one more"),
+        pytest.param(2**64 - 1, 1, 2**63 - 1, id="last"),
+        pytest.param(2**63 - 1, 2, 0, id="no room for the next"),
+    ],
+)
+def test_a_seed_beyond_63_bits_becomes_another(
+    bench: Bench, seed: int, count: int, used: int
+) -> None:
+    ticket = _prepared(bench, seed=seed, count=count)
+    assert (ticket.request.seed, _argument(ticket, "--seed")) == (used, str(used))
+    assert ticket.receipt["seed"].outcome == ("applied" if used == seed else "mapped")
+
+
+def test_the_ticket_names_the_size_that_comes(bench: Bench) -> None:
+    ticket = _prepared(bench, width=500, height=70)
+    assert (ticket.request.width, ticket.request.height) == (512, 64)
+    assert _fate(ticket, "width") == ("clamped", 512)
+
+
+def test_a_picture_that_is_drawn_over_keeps_its_size_nearly(bench: Bench, image: str) -> None:
+    ticket = _prepared(bench, image=image, width=None, height=None, strength=0.5)
+    assert (ticket.request.width, ticket.request.height) == (192, 128)
+
+
+def test_a_prompt_may_begin_with_a_dash(bench: Bench) -> None:
+    assert _argument(_prepared(bench, prompt="--help me"), "--prompt") == "--help me"
+
+
+def test_a_character_nul_is_refused(bench: Bench) -> None:
+    with pytest.raises(RequestError, match="negative holds a character NUL"):
+        _prepared(bench, negative="a\0b")
+
+
+def test_what_the_model_lacks_is_dropped_with_the_reason(bench: Bench) -> None:
+    ticket = _prepared(bench, guidance=3.5, flow_shift=3.0, prompt_2="x")
+    assert ticket.receipt["guidance"].why == (
+        "no guidance is distilled into this model; it goes by cfg"
+    )
+    assert ticket.receipt["flow_shift"].outcome == "dropped"
+    assert "--guidance" not in ticket.payload["arguments"]
+
+
+def test_what_this_version_lacks_is_dropped_with_the_reason(bench: Bench) -> None:
+    ticket = bench.open("bare").prepare(Request(prompt="x", extra={"clip_skip": 2}))
+    assert ticket.receipt["clip_skip"].why == (
+        "this version of stable-diffusion.cpp has no --clip-skip"
+    )
+
+
+def test_a_key_for_which_this_version_has_no_flag_is_an_error(bench: Bench) -> None:
+    with pytest.raises(ConfigError, match=r"backends\.rigged: .* has no --vae-tiling"):
+        bench.open("bare", vae_tiling=True).prepare(Request(prompt="x"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        pytest.param("--bogus", "has no --bogus", id="unknown"),
+        pytest.param("-o", "-o is set by imagen", id="ours"),
+        pytest.param("--seed", "--seed is set by imagen", id="a parameter's"),
+    ],
+)
+def test_further_arguments_are_checked(bench: Bench, argument: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _prepared(bench, {"args": [argument, "1"]})
+
+
+def test_a_lora_becomes_a_tag_after_the_prompt(bench: Bench, tmp_path: Path) -> None:
+    bench.file("loras/style/ink.safetensors", LORA)
+    block = {"loras_dir": str(tmp_path / "loras")}
+    ticket = _prepared(bench, block, loras=(Lora(name="ink", strength=0.8),))
+    assert _argument(ticket, "--prompt") == "a fox <lora:style/ink.safetensors:0.8>"
+    assert (ticket.request.prompt, _fate(ticket, "loras")[0]) == ("a fox", "applied")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        pytest.param("imk", "There is no LoRA 'imk'. Did you mean 'ink'", id="slip"),
+        pytest.param("../sd15", "There is no LoRA", id="outside"),
+        pytest.param("twin", "several LoRAs 'twin': a/twin.safetensors, b/twin", id="two"),
+        pytest.param("model", "model.safetensors is no LoRA", id="no lora"),
+        pytest.param("a:b", "its name holds one of", id="mark"),
+    ],
+)
+def test_a_lora_that_can_not_be_meant_is_refused(
+    bench: Bench, name: str, message: str, tmp_path: Path
+) -> None:
+    for file in ("ink", "a/twin", "b/twin", "a:b"):
+        bench.file(f"loras/{file}.safetensors", LORA)
+    bench.file("loras/model.safetensors", {"decoder.conv_in.weight": (512, 4, 3, 3)})
+    with pytest.raises(RequestError, match=message):
+        _prepared(bench, {"loras_dir": str(tmp_path / "loras")}, loras=(Lora(name=name),))
+
+
+def test_without_a_folder_of_loras_they_are_dropped_with_the_reason(bench: Bench) -> None:
+    ticket = _prepared(bench, loras=(Lora(name="ink"),))
+    assert ticket.receipt["loras"].why == "backends.rigged.loras_dir names no folder of LoRAs"
+
+
+def test_one_control_picture_is_used_and_the_others_are_said_to_be_left_out(
+    bench: Bench, image: str
+) -> None:
+    nets = {kind: bench.file(f"{kind}.safetensors", CONTROL) for kind in ("canny", "depth")}
+    two = (
+        Control(kind="canny", image=image, strength=0.5, end=0.5, preprocess=True),
+        Control(kind="depth", image=image),
+    )
+    ticket = _prepared(bench, {"controlnets": nets}, controls=two)
+    assert [(c.kind, c.end) for c in ticket.request.controls] == [("canny", 1.0)]
+    assert ticket.receipt["controls"].outcome == "clamped"
+    assert ticket.receipt["controls"].why == (
+        "this engine takes one control picture at a time and it steers from the first step to "
+        "the last"
+    )
+    assert ticket.payload["arguments"][-3:] == ["--control-strength", "0.5", "--canny"]
+
+
+@pytest.mark.parametrize(
+    ("control", "message"),
+    [
+        pytest.param(
+            {"kind": "dept"}, "no control net for 'dept'. Did you mean 'depth'", id="slip"
+        ),
+        pytest.param({"kind": "depth", "preprocess": True}, "can't make the depth", id="made"),
+    ],
+)
+def test_a_control_that_can_not_be_done_is_refused(
+    bench: Bench, image: str, control: dict[str, Any], message: str
+) -> None:
+    nets = {"depth": bench.file("depth.safetensors", CONTROL)}
+    with pytest.raises(RequestError, match=message):
+        _prepared(bench, {"controlnets": nets}, controls=(Control(image=image, **control),))
+
+
+@pytest.mark.parametrize(
+    ("factor", "arguments", "outcome"),
+    [
+        pytest.param(4, ["--mode", "upscale"], "applied", id="its own"),
+        pytest.param(2, ["--mode", "upscale"], "mapped", id="less"),
+        pytest.param(8, ["--mode", "upscale", "--upscale-repeats", "2"], "mapped", id="more"),
+        pytest.param(16, ["--mode", "upscale", "--upscale-repeats", "2"], "applied", id="twice"),
+    ],
+)
+def test_a_model_enlarges_by_its_own_factor_and_the_rest_is_said(
+    bench: Bench, image: str, factor: float, arguments: list[str], outcome: str
+) -> None:
+    up: dict[str, Any] = {"upscale_models": [bench.file("up.safetensors", ESRGAN)]}
+    request = Request(image=image, upscale=Upscale(factor=factor))
+    ticket = bench.open(**up).prepare(request)
+    assert (ticket.payload["arguments"], ticket.receipt["upscale"].outcome) == (arguments, outcome)
+
+
+def test_a_model_that_enlarges_is_asked_for_by_its_name(bench: Bench, image: str) -> None:
+    up: dict[str, Any] = {"upscale_models": [bench.file("up.safetensors", ESRGAN)]}
+    request = Request(image=image, upscale=Upscale(factor=4, method="upp"))
+    with pytest.raises(RequestError, match=r"no model 'upp' that enlarges.*Did you mean 'up"):
+        bench.open(**up).prepare(request)
+
+
+@pytest.mark.parametrize(
+    ("block", "task", "able"),
+    [
+        pytest.param({}, "control", False, id="no control net"),
+        pytest.param({}, "upscale", False, id="no upscaler"),
+        pytest.param({}, "edit", False, id="SD 1 takes no references"),
+        pytest.param({}, "inpaint", True, id="inpaint"),
+    ],
+)
+def test_the_tasks_follow_from_the_block(
+    bench: Bench, block: dict[str, Any], task: Task, able: bool
+) -> None:
+    assert (task in bench.open(**block).capabilities(task).tasks) is able
+
+
+def test_a_block_may_give_other_defaults(bench: Bench) -> None:
+    block: dict[str, Any] = {"parameters": {"steps": 6, "sampler": "lcm", "cfg": 1.5}}
+    assert bench.open(**block).capabilities().parameters["sampler"].default == "lcm"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        pytest.param({"stepz": 6}, r"parameters\.stepz: .* Did you mean 'steps'", id="name"),
+        pytest.param({"steps": "six"}, "parameters: steps must be a whole number", id="value"),
+    ],
+)
+def test_a_default_that_fits_nothing_is_an_error(
+    bench: Bench, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        bench.open(parameters=parameters).capabilities()

@@ -1,0 +1,115 @@
+"""The program is found, and asked once what it can do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from sdcpp_rig import STAND_IN
+
+from imagen.backends.sdcpp.program import find, look, probe
+from imagen.errors import Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _command(way: str) -> tuple[str, ...]:
+    return (sys.executable, str(STAND_IN), way)
+
+
+def _executable(folder: Path, name: str, way: str) -> Path:
+    """A program of this name that behaves this way, as the system starts programs."""
+    folder.mkdir(exist_ok=True)
+    if sys.platform == "win32":
+        path = folder / f"{name}.cmd"
+        path.write_text(f'@"{sys.executable}" "{STAND_IN}" {way} %*\n')
+    else:
+        path = folder / name
+        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" {way} "$@"\n')
+        path.chmod(0o755)
+    return path
+
+
+def _environ(folder: Path) -> dict[str, str]:
+    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder)}
+
+
+def test_its_version_flags_and_choices_are_read_from_its_help() -> None:
+    program = probe(_command("ok"))
+    assert program.version == "master-471-7010bb4"
+    assert program.flags >= {"-m", "--model", "--clip_l", "-r", "--ref-image", "--vae-tiling"}
+    assert program.samplers[-3:] == ("dpm++2mv2", "lcm", "ddim_trailing")
+    assert program.schedulers == ("discrete", "karras", "exponential", "ays", "simple")
+    assert program.modes == ("img_gen", "vid_gen", "upscale", "convert", "metadata")
+
+
+def test_a_word_within_a_description_is_no_flag() -> None:
+    assert "--mistral" not in probe(_command("ok")).flags
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        pytest.param("foreign", r"is no sd-cli: its --help does not name", id="another sd"),
+        pytest.param("old", r"is too old: it has no mode img_gen", id="old"),
+    ],
+)
+def test_a_program_that_can_not_be_used_gets_a_sentence(way: str, message: str) -> None:
+    with pytest.raises(Unavailable, match=message):
+        probe(_command(way))
+
+
+def test_sd_cli_goes_before_sd(tmp_path: Path) -> None:
+    bin = tmp_path / "bin"
+    first = _executable(bin, "sd-cli", "ok")
+    second = _executable(bin, "sd", "ok")
+    found = [command[0] for command in find("", {"PATH": str(bin), "HOME": str(tmp_path)})]
+    assert found[:2] == [str(first), str(second)]
+
+
+def test_another_program_called_sd_is_passed_over(tmp_path: Path) -> None:
+    _executable(tmp_path / "bin", "sd-cli", "foreign")
+    ours = _executable(tmp_path / "bin", "sd", "ok")
+    program = look("", None, _environ(tmp_path / "bin"))
+    assert program.command == (str(ours),)
+
+
+def test_where_all_that_is_found_is_unfit_the_reason_is_told(tmp_path: Path) -> None:
+    _executable(tmp_path / "bin", "sd-cli", "old")
+    with pytest.raises(Unavailable, match="too old"):
+        look("", None, {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path)})
+
+
+def test_where_there_is_none_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"no sd-cli on the PATH") as caught:
+        look("", None, {"PATH": str(tmp_path), "HOME": str(tmp_path)})
+    assert "Install stable-diffusion.cpp" in caught.value.remedy
+
+
+def test_a_configured_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="no program /nowhere/sd-cli"):
+        look("/nowhere/sd-cli", tmp_path)
+
+
+def test_what_it_said_is_noted_until_its_file_changes(tmp_path: Path) -> None:
+    cache, bin = tmp_path / "cache", tmp_path / "bin"
+    path = _executable(bin, "sd-cli", "ok")
+    first = look(str(path), cache)
+    (note,) = (cache / "sdcpp").iterdir()
+    note.write_text(note.read_text().replace("karras", "noted"))
+    assert "noted" in look(str(path), cache).schedulers
+    _executable(bin, "sd-cli", "bare")
+    assert "--clip-skip" in first.flags
+    assert "--clip-skip" not in look(str(path), cache).flags
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"flags": 1}', "{"], ids=repr)
+def test_a_note_that_is_damaged_is_made_anew(content: str, tmp_path: Path) -> None:
+    command = _command("ok")
+    look(command, tmp_path / "cache")
+    (note,) = (tmp_path / "cache" / "sdcpp").iterdir()
+    note.write_text(content)
+    assert "--vae" in look(command, tmp_path / "cache").flags

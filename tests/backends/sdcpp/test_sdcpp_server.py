@@ -1,0 +1,255 @@
+"""A running sd-server keeps the contract, and is a server in its own ways."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from sd_server import SdServer
+
+from imagen.backends import open_backend
+from imagen.backends.sdcpp import adapter
+from imagen.errors import (
+    BackendError,
+    Cancelled,
+    Failed,
+    Lost,
+    RateLimited,
+    RequestError,
+    TimedOut,
+    Unauthorized,
+    Unavailable,
+)
+from imagen.request import Control, Lora, Request
+from imagen.result import Progress, ignore
+from imagen.testing import BackendContract, Rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from imagen.backends import Backend
+    from imagen.result import Result
+    from imagen.testing.contract import Scenario
+
+_ASKED = Request(prompt="a fox", width=64, height=64, seed=7, steps=2)
+
+
+def _open(url: str, **more: Any) -> Backend:
+    quick = {"type": "sdcpp", "url": url, "poll_seconds": 0.02, "connect_seconds": 1}
+    return open_backend("rigged", {"rigged": quick | more})
+
+
+def _nobody() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+class _Rig:
+    adapter = adapter
+
+    def __init__(self) -> None:
+        self._servers: list[SdServer] = []
+
+    def block(self) -> Mapping[str, Any]:
+        return {"url": "http://127.0.0.1:1234"}
+
+    def open(self, scenario: Scenario) -> Backend:
+        if scenario == "unreachable":
+            return _open(_nobody())
+        self._servers.append(SdServer(scenario))
+        return _open(self._servers[-1].url)
+
+    def submissions(self) -> int:
+        return sum(len(server.jobs) for server in self._servers)
+
+    def at_work(self) -> bool:
+        return any(server.is_at_work() for server in self._servers)
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.close()
+
+
+class TestSdServer(BackendContract):
+    @pytest.fixture
+    def rig(self) -> Iterator[Rig]:
+        with closing(_Rig()) as rig:
+            yield rig
+
+
+@pytest.fixture
+def server() -> Iterator[SdServer]:
+    with closing(SdServer()) as server:
+        yield server
+
+
+def _collected(
+    server: SdServer,
+    request: Request = _ASKED,
+    on_progress: Callable[[Progress], None] = ignore,
+    **more: Any,
+) -> Result:
+    with closing(_open(server.url, **more)) as engine:
+        return engine.collect(engine.prepare(request), on_progress)
+
+
+def test_several_pictures_come_in_their_order(server: SdServer) -> None:
+    result = _collected(server, _ASKED.with_values({"count": 3}))
+    assert [(o.index, o.seed) for o in result.outputs] == [(0, 7), (1, 8), (2, 9)]
+    assert (result.facts.queued_seconds, result.facts.executing_seconds) == (2.0, 3.0)
+
+
+def test_the_request_is_said_in_its_words(server: SdServer, tmp_path: Path) -> None:
+    Image.new("L", (64, 64)).save(tmp_path / "i.png")
+    image = str(tmp_path / "i.png")
+    values = {"sampler": "dpmpp_2m", "cfg": 4.0, "guidance": 2.5, "clip_skip": 2, "image": image}
+    control = {"controls": (Control(kind="depth", image=image, strength=0.7),)}
+    _collected(
+        server, _ASKED.with_values(values | control), controlnets={"depth": "its-own.safetensors"}
+    )
+    (job,) = server.jobs.values()
+    assert job.body["sample_params"] == {
+        "sample_method": "dpm++2m",
+        "sample_steps": 2,
+        "guidance": {"txt_cfg": 4.0, "distilled_guidance": 2.5},
+    }
+    assert (job.body["clip_skip"], job.body["control_strength"]) == (2, 0.7)
+    assert job.body["init_image"].startswith("iVBORw0KGgo")
+    assert job.body["control_image"].startswith("iVBORw0KGgo")
+
+
+def test_a_lora_goes_by_the_path_that_the_server_lists(server: SdServer) -> None:
+    _collected(server, _ASKED.with_values({"loras": (Lora(name="ink", strength=0.5),)}))
+    (job,) = server.jobs.values()
+    assert job.body["lora"] == [{"path": "style/ink.safetensors", "multiplier": 0.5}]
+
+
+def test_a_lora_that_the_server_lacks_is_refused_before_anything_is_sent(
+    server: SdServer,
+) -> None:
+    with pytest.raises(RequestError, match="no LoRA 'imk'"):
+        _collected(server, _ASKED.with_values({"loras": (Lora(name="imk"),)}))
+    assert server.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("way", "error", "message"),
+    [
+        pytest.param("full", RateLimited, "job queue is full", id="full"),
+        pytest.param("trouble", Unavailable, "bad allocation", id="trouble"),
+        pytest.param("expired", Lost, "does not know the job", id="expired"),
+        pytest.param("empty", Failed, "without a picture", id="no picture"),
+        pytest.param("half", Failed, "damaged", id="half a picture"),
+        pytest.param("garbled", Failed, "can't be decoded", id="no base64"),
+        pytest.param("failed", Failed, "generate_image returned no results", id="failed"),
+        pytest.param("no-json", BackendError, "something else than JSON", id="another server"),
+        pytest.param("breaks", Lost, "can't be asked whether it took it", id="no answer"),
+    ],
+)
+def test_each_bad_end_has_its_error(
+    server: SdServer, way: str, error: type[BackendError], message: str
+) -> None:
+    server.way = way
+    with pytest.raises(error, match=message) as caught:
+        _collected(server)
+    assert caught.value.backend == "rigged"
+
+
+def test_a_job_whose_answer_was_lost_is_not_sent_again(server: SdServer) -> None:
+    server.way = "breaks"
+    with pytest.raises(Lost) as caught:
+        _collected(server)
+    assert (len(server.jobs), caught.value.is_certain) == (1, False)
+
+
+def _cancel_at(stage: str) -> Callable[[Progress], None]:
+    def tell(progress: Progress) -> None:
+        if progress.stage == stage and progress.ticket is None:
+            raise Cancelled
+
+    return tell
+
+
+def test_a_job_that_waits_is_taken_out_of_the_queue(server: SdServer) -> None:
+    server.way = "waits"
+    with pytest.raises(Cancelled) as caught:
+        _collected(server, on_progress=_cancel_at("queued"))
+    assert ([j.status for j in server.jobs.values()], caught.value.remedy) == (["cancelled"], "")
+
+
+def test_how_many_come_first_is_told(server: SdServer) -> None:
+    server.way = "waits"
+    told: list[Progress] = []
+
+    def tell(progress: Progress) -> None:
+        told.append(progress)
+        _cancel_at("queued")(progress)
+
+    with pytest.raises(Cancelled):
+        _collected(server, on_progress=tell)
+    assert told[-1].queue_position == 2
+
+
+def test_a_job_at_work_can_not_be_interrupted_and_that_is_said(server: SdServer) -> None:
+    server.way = "endless"
+    with pytest.raises(Cancelled) as caught:
+        _collected(server, on_progress=_cancel_at("running"), cancel_seconds=0.3)
+    assert "it still works on job_6920_00000000" in caught.value.remedy
+
+
+def test_a_deadline_ends_the_waiting(server: SdServer) -> None:
+    server.way = "endless"
+    with pytest.raises(TimedOut, match=r"within 0\.2 s"):
+        _collected(server, total_seconds=0.2, cancel_seconds=0)
+
+
+def test_a_server_that_ends_with_our_job_is_noticed() -> None:
+    server = SdServer("endless")
+
+    closing_once = iter([server.close])
+
+    def tell(progress: Progress) -> None:
+        if progress.stage == "running":
+            next(closing_once, lambda: None)()
+
+    with pytest.raises(Lost, match="is gone with the job job_6920_00000000"):
+        _collected(server, on_progress=tell, lost_seconds=0.3)
+
+
+def test_what_it_said_is_noted_for_when_it_is_not_there(tmp_path: Path) -> None:
+    with closing(SdServer()) as server:
+        url = server.url
+        assert _open(url, cache_dir=str(tmp_path)).check().facts == (("model", "sd15.safetensors"),)
+    parameters = _open(url, cache_dir=str(tmp_path)).capabilities().parameters
+    assert parameters["sampler"].choices == (
+        *("euler", "euler_a", "dpm++2m", "euler_ancestral", "dpmpp_2m"),
+    )
+    assert (parameters["width"].max, parameters["count"].max) == (2048, 4)
+
+
+def test_all_that_is_on_offer_is_listed(server: SdServer) -> None:
+    with closing(_open(server.url)) as engine:
+        found = [(model.kind, model.name) for model in engine.models()]
+    assert found[:3] == [
+        ("checkpoint", "sd15.safetensors"),
+        ("lora", "style/ink.safetensors"),
+        ("sampler", "euler"),
+    ]
+
+
+def test_a_token_comes_from_the_environment(
+    server: SdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SD_TOKEN", "sesame")
+    _collected(server, bearer_env="SD_TOKEN")
+    assert set(server.authorization) == {"Bearer sesame"}
+
+
+def test_a_token_that_is_not_set_is_named(server: SdServer) -> None:
+    with pytest.raises(Unauthorized, match="SD_TOKEN holds no token"):
+        _collected(server, bearer_env="SD_TOKEN")
+    assert server.asked == []
