@@ -130,6 +130,10 @@ class Client:
         """Every class of node the server has, with its inputs and choices."""
         return answers.mapping(self._get("/object_info"))
 
+    def node_info(self, kind: str) -> dict[str, Any]:
+        """One class of node, under its name; empty where the server has no such class."""
+        return answers.mapping(self._get(f"/object_info/{quote(kind, safe='')}"))
+
     def folder(self, name: str) -> Any:
         """The files of a folder below models/, with their sizes; not every server tells."""
         return self._get(f"/experiment/models/{quote(name, safe='')}")

@@ -44,6 +44,7 @@ class Submission:
         self._listener = listener
         self._graph = graph
         self._respelled: tuple[str, ...] = ()
+        self._is_spelled = self._is_localised = False
         self._manifest = manifest
         self._given_up = Event()
 
@@ -64,6 +65,7 @@ class Submission:
     def _once(self, prompt_id: str) -> Taken:
         if self._given_up.is_set():
             raise Cancelled
+        self._spell()
         try:
             return self._ask(prompt_id)
         except Unavailable as error:
@@ -79,12 +81,24 @@ class Submission:
         if isinstance(answer, answers.Accepted):
             skipped = errors.skipped(answer.node_errors, self._graph, self._manifest)
             return Taken(answer.prompt_id, self._graph, (*self._respelled, *skipped))
-        if self._respelled or not errors.names_a_missing_file(answer.said):
-            needed = self._respelled or errors.hides_choices(answer.said)
+        if self._is_localised or not errors.names_a_missing_file(answer.said):
+            needed = self._is_localised or errors.hides_choices(answer.said)
             catalogue = self._catalogue() if needed else {}
             raise errors.rejected(answer.said, self._graph, self._manifest, catalogue)
         self._respell(answer.said)
         return self._ask(prompt_id)
+
+    def _spell(self) -> None:
+        """Once, before anything is sent."""
+        if not self._is_spelled:
+            from imagen.backends.comfyui.spelled import spelled
+
+            self._use(spelled(self._client, self._graph, self._manifest))
+            self._is_spelled = True
+
+    def _use(self, graph: Mapping[str, Any]) -> None:
+        self._respelled = (*self._respelled, *_respelled(self._graph, graph))
+        self._graph = graph
 
     def _respell(self, said: Any) -> None:
         """A file may be there under another folder or separator: then it is asked for by that."""
@@ -94,8 +108,8 @@ class Submission:
         local = localise(self._graph, catalogue)
         if local == self._graph:
             raise errors.rejected(said, self._graph, self._manifest, catalogue)
-        self._respelled = tuple(_respelled(self._graph, local))
-        self._graph = local
+        self._use(local)
+        self._is_localised = True
 
     def _catalogue(self) -> dict[str, Any]:
         try:

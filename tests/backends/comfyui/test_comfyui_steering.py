@@ -20,7 +20,7 @@ from comfyui_pictures import (
 )
 
 from imagen.errors import Rejected, RequestError
-from imagen.request import Control, Lora
+from imagen.request import Control, Lora, Upscale
 from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI
 
@@ -223,3 +223,24 @@ def test_a_value_without_a_token_is_reached_by_node_and_input() -> None:
 def test_a_value_that_is_not_there_to_be_set_is_refused() -> None:
     with pytest.raises(RequestError, match=r"has no input 'denois'\. Did you mean 'denoise'"):
         payload(ASKED.with_values({"The sampler.denois": 0.5}))
+
+
+def enlarged(method: str) -> Request:
+    """A request to enlarge a picture with this upscaler."""
+    values = {"image": drawn("a.png"), "upscale": Upscale(method=method), "prompt": ""}
+    return ASKED.with_values(values)
+
+
+def test_an_upscaler_may_go_by_less_than_its_whole_name() -> None:
+    """Its loader is one that a server does not hold to its list."""
+    with ComfyUI() as server, closing(on(server.url, "sd15")) as backend:
+        result = backend.collect(backend.prepare(enlarged("realesrgan_x4plus")), ignore)
+    assert result.facts.models == ("RealESRGAN_x4plus.safetensors",)
+
+
+def test_an_upscaler_that_is_not_there_is_refused_before_anything_runs() -> None:
+    with ComfyUI() as server, closing(on(server.url, "sd15")) as backend:
+        ticket = backend.prepare(enlarged("RealESRGAN_x4pluss"))
+        with pytest.raises(Rejected, match="Did you mean 'RealESRGAN_x4plus.safetensors'"):
+            backend.collect(ticket, ignore)
+        assert server.prompts == []
