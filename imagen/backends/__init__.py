@@ -30,7 +30,7 @@ __all__ = [
 
 GROUP = "imagen.backends"
 """The entry-point group in which a plug-in names its `Adapter`."""
-BUILT_IN = ("comfyui", "mock", "sdcpp")
+BUILT_IN = ("comfyui", "diffusers", "mock", "replicate", "sdcpp")
 
 
 def kinds() -> list[str]:

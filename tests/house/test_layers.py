@@ -32,7 +32,7 @@ _MAY: dict[str, set[str]] = {
     | {"inputs", "interpolation", "preparing"},
     "__main__": {"cli"},
 }
-_ADAPTERS = {"comfyui", "mock", "sdcpp"}
+_ADAPTERS = {"comfyui", "diffusers", "mock", "replicate", "sdcpp"}
 
 
 def _imports(path: Path) -> set[str]:
