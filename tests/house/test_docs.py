@@ -96,7 +96,7 @@ def test_the_plug_in_of_the_architecture_page_keeps_the_contract(tmp_path: Path)
 
 def test_the_plug_in_of_the_architecture_page_is_found(tmp_path: Path) -> None:
     ran = _python(_installed(tmp_path), "-m", "imagen", "backends")
-    assert "  easel    Paints on an Easel server.\n" in ran.stdout
+    assert "  easel      Paints on an Easel server.\n" in ran.stdout
 
 
 @pytest.mark.parametrize("block", _CONFIGS, ids=_id)
