@@ -39,7 +39,7 @@ _LOOKING_BACK = {
 _SETTING_UP = {
     "backends": ("imagen.cli.backends:backends", "List the backends, and what they lack."),
     "models": ("imagen.cli.models:models", "List the models that the backends offer."),
-    "workflows": ("imagen.cli.workflows:workflows", "List, show and check workflows."),
+    "workflows": ("imagen.cli.workflows:workflows", "List, show, check and add workflows."),
     "config": ("imagen.cli.config:config", "Write, check and show the configuration."),
     "version": ("imagen.cli.version:version", "Print the version."),
 }

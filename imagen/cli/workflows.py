@@ -1,4 +1,4 @@
-"""imagen workflows: list them, show what one takes and needs, and check one."""
+"""imagen workflows: list them, show what one takes and needs, check one; and add one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.adding import add
 from imagen.cli.options import config_option, json_option
 from imagen.cli.tables import columns, parameter_row, section, wrapped
 from imagen.text import printable
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def workflows() -> None:
-    """List, show and check workflows."""
+    """List, show, check and add workflows."""
+
+
+workflows.add_command(add)
 
 
 @workflows.command("list")

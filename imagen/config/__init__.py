@@ -3,7 +3,7 @@
 from imagen.config.credentials import masked, variables
 from imagen.config.example import example, example_with
 from imagen.config.loading import VARIABLES, Checked, check, load
-from imagen.config.places import find, usual
+from imagen.config.places import default_workflow_dir, find, usual
 from imagen.config.settings import Limits, OutputSettings, Settings, Style
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Settings",
     "Style",
     "check",
+    "default_workflow_dir",
     "example",
     "example_with",
     "find",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from imagen.config.credentials import exposed
-from imagen.config.places import default_state_dir, expanded, find
+from imagen.config.places import default_state_dir, default_workflow_dir, expanded, find
 from imagen.config.settings import Settings
 from imagen.errors import ConfigError
 from imagen.invalid import Problem, problems
@@ -143,7 +143,8 @@ def _without(values: dict[str, Any], faults: list[Problem]) -> dict[str, Any]:
 def _settings(values: dict[str, Any], source: Path | None, environ: Mapping[str, str]) -> Settings:
     """The settings of sound values, with the paths of the file counted from its folder."""
     state = environ.get("IMAGEN_STATE") or values.get("state_dir") or default_state_dir(environ)
-    settings = Settings.model_validate(values | {"state_dir": state})
+    folders = values.get("workflow_dirs") or _own_workflows(environ)
+    settings = Settings.model_validate(values | {"state_dir": state, "workflow_dirs": folders})
     if source is None:
         return settings
     folder = source.absolute().parent
@@ -155,6 +156,12 @@ def _settings(values: dict[str, Any], source: Path | None, environ: Mapping[str,
         }
     )
     return placed.read_from(source)
+
+
+def _own_workflows(environ: Mapping[str, str]) -> list[Path]:
+    """The usual folder of a person's own workflows, once there is one."""
+    folder = default_workflow_dir(environ)
+    return [folder] if folder is not None and folder.is_dir() else []
 
 
 def _placed(value: Any, folder: Path, environ: Mapping[str, str]) -> Any:

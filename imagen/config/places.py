@@ -62,6 +62,21 @@ def default_state_dir(environ: Mapping[str, str]) -> Path:
     return home / ".local/state/imagen"
 
 
+def default_workflow_dir(environ: Mapping[str, str]) -> Path | None:
+    """Where a person's own workflows lie unless `workflow_dirs` says otherwise.
+
+    None where there is no home directory.
+    """
+    home = _home(environ)
+    bases = (
+        _absolute(environ.get("XDG_CONFIG_HOME")),
+        _absolute(environ.get("APPDATA")),
+        home and home / ".config",
+    )
+    base = next((base for base in bases if base is not None), None)
+    return base and base / "imagen" / "workflows"
+
+
 def expanded(path: Path, environ: Mapping[str, str]) -> Path:
     """With `~` and `~somebody` replaced by the home directory."""
     home = _home(environ)

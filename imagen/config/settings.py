@@ -81,7 +81,9 @@ class Settings(_Section):
     )
     styles: dict[str, Style] = Field(default_factory=dict, description="Presets, by name.")
     workflow_dirs: tuple[Path, ...] = Field(
-        (), description="Folders of your own workflows, from this file's folder."
+        (),
+        description="Folders of your own workflows, from this file's folder; "
+        "where none is named, ~/.config/imagen/workflows if it is there.",
     )
     limits: Limits = Field(Limits(), description="What no request may exceed.")
     output: OutputSettings = Field(

@@ -8,16 +8,16 @@ from imagen.outputs.naming import check
 from imagen.outputs.saving import Saved, save
 
 if TYPE_CHECKING:
-    from imagen.outputs.reading import Record, read
+    from imagen.outputs.reading import Record, read, texts
 else:
 
     def __getattr__(name: str) -> object:
-        """What only `imagen show` needs is loaded when it is asked for."""
-        if name not in ("Record", "read"):
+        """What only reading needs is loaded when it is asked for."""
+        if name not in ("Record", "read", "texts"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from imagen.outputs import reading
 
         return getattr(reading, name)
 
 
-__all__ = ["Record", "Saved", "check", "read", "save"]
+__all__ = ["Record", "Saved", "check", "read", "save", "texts"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from imagen.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 Kind = Literal["png", "jpeg", "webp"]
 WANTED = ("imagen", "parameters", "prompt")
@@ -34,14 +34,14 @@ def embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
         return data, f"Nothing was written into the picture: {error.message}."
 
 
-def texts(data: bytes) -> dict[str, str]:
-    """The texts we want, by name. Raises OutputError for a picture that is damaged."""
+def texts(data: bytes, wanted: Collection[str] = WANTED) -> dict[str, str]:
+    """The texts that are wanted, by name. Raises OutputError for a picture that is damaged."""
     found: Mapping[str, str] = {}
     match kind(data):
         case "png":
             from imagen.outputs import png
 
-            found = png.texts(data, WANTED)
+            found = png.texts(data, wanted)
         case "jpeg":
             from imagen.outputs import jpeg
 
@@ -50,7 +50,7 @@ def texts(data: bytes) -> dict[str, str]:
             from imagen.outputs import webp
 
             found = webp.texts(data)
-    return {name: text for name, text in found.items() if name in WANTED}
+    return {name: text for name, text in found.items() if name in wanted}
 
 
 def size(data: bytes) -> tuple[int | None, int | None]:

@@ -13,7 +13,7 @@ from imagen.outputs.record import FORMAT
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 Source = Literal["sidecar", "imagen", "parameters", "prompt"]
@@ -89,17 +89,27 @@ def _whole(path: Path, most: int) -> bytes:
     return data
 
 
-def _from_picture(path: Path) -> Record | None:
+def texts(path: Path, wanted: Collection[str]) -> dict[str, str] | None:
+    """The texts of these names inside the picture at `path`; None for a file that is no picture.
+
+    Raises OutputError for a file that is not there, or is cut short or damaged.
+    """
+    if not metadata.kind(_bytes(path, _FIRST_BYTES)):
+        return None
     try:
-        texts = metadata.texts(_whole(path, _LARGEST))
+        return metadata.texts(_whole(path, _LARGEST), wanted)
     except OutputError as error:
         raise OutputError(f"{path} can't be read: {error.message}.", remedy=_REMEDY) from error
-    graph = _object(texts.get("prompt", ""))
-    entry = _object(texts.get("imagen", ""))
+
+
+def _from_picture(path: Path) -> Record | None:
+    found = texts(path, metadata.WANTED) or {}
+    graph = _object(found.get("prompt", ""))
+    entry = _object(found.get("imagen", ""))
     if _is_ours(entry):
         return _record("imagen", entry | {"graph": graph}, path)
-    if "parameters" in texts:
-        values, others = parameters.parse(texts["parameters"])
+    if "parameters" in found:
+        values, others = parameters.parse(found["parameters"])
         return Record(source="parameters", resolved=values, facts=dict(others), graph=graph)
     return Record(source="prompt", graph=graph) if graph else None
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from workflows_server import configured, serving, studio
 
 from imagen.cli import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from workflows_server import Server
 
 CATALOGUE = Path(__file__).parent.parent / "graphs" / "catalogue.json"
 BROKEN = {
@@ -22,54 +23,11 @@ BROKEN = {
 }
 
 
-class _Server(ThreadingHTTPServer):
-    """A ComfyUI that only says what it has."""
-
-    daemon_threads = True
-    version = "0.9.2"
-    object_info = json.loads(CATALOGUE.read_text("utf-8"))
-
-
-class _Answer(BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
-        """Answer what a check asks."""
-        said = {
-            "/object_info": self.server.object_info,
-            "/system_stats": {"system": {"comfyui_version": self.server.version}, "devices": []},
-        }[self.path]
-        body = json.dumps(said).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
-def server() -> Iterator[_Server]:
+def server() -> Iterator[Server]:
     """A server of the test catalogue."""
-    with _Server(("127.0.0.1", 0), _Answer) as serving:
-        thread = Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield serving
-        serving.shutdown()
-        thread.join()
-
-
-def configured(**settings: Any) -> None:
-    """Write this configuration into the working folder; JSON is YAML."""
-    Path("imagen.yaml").write_text(json.dumps(settings), "utf-8")
-
-
-def studio(server: _Server, **block: Any) -> None:
-    """Configure the server as the backend `studio`."""
-    url = f"http://127.0.0.1:{server.server_port}"
-    configured(backends={"studio": {"type": "comfyui", "url": url} | block})
+    with serving(json.loads(CATALOGUE.read_text("utf-8"))) as one:
+        yield one
 
 
 def put(name: str, graph: dict[str, Any]) -> Path:
@@ -232,7 +190,7 @@ def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_check_against_a_server_that_has_everything(
-    server: _Server, capsys: pytest.CaptureFixture[str]
+    server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     studio(server, workflow="flux2-klein")
     assert run(["workflows", "check", "flux2-klein", "--backend", "studio"]) == 0
@@ -240,7 +198,7 @@ def test_check_against_a_server_that_has_everything(
 
 
 def test_check_against_an_old_server_that_lacks_models(
-    server: _Server, capsys: pytest.CaptureFixture[str]
+    server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.version = "0.3.64"
     server.object_info = {
@@ -264,7 +222,7 @@ def test_check_against_an_old_server_that_lacks_models(
 
 
 def test_check_heeds_the_backends_own_defaults(
-    server: _Server, capsys: pytest.CaptureFixture[str]
+    server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     studio(server, workflow="sd15", parameters={"checkpoint": "own.safetensors"})
     assert run(["workflows", "check", "sd15", "--backend", "studio"]) == 2

@@ -128,6 +128,15 @@ def test_the_environment_goes_before_the_file() -> None:
     assert settings.workflow_dirs == (Path("one"), Path("two"))
 
 
+@pytest.mark.parametrize("text", ["", "workflow_dirs: []\n", "workflow_dirs:\n"])
+def test_own_workflows_are_looked_for_in_the_usual_folder_once_it_is_there(text: str) -> None:
+    assert loaded(text).workflow_dirs == ()
+    usual = Path("home/.config/imagen/workflows").absolute()
+    usual.mkdir(parents=True)
+    assert loaded(text).workflow_dirs == (usual,)
+    assert loaded("workflow_dirs: [/w]\n").workflow_dirs == (Path("/w").absolute(),)
+
+
 def test_an_empty_variable_overrides_nothing() -> None:
     assert loaded("backend: a\n", IMAGEN_BACKEND="").backend == "a"
 

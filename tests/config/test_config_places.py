@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagen.config import find
-from imagen.config.places import default_state_dir, expanded
+from imagen.config.places import default_state_dir, default_workflow_dir, expanded
 from imagen.errors import ConfigError
 
 
@@ -99,3 +99,14 @@ def test_the_state_lies_where_the_system_wants_it(tmp_path: Path, variable: str)
 
 def test_the_state_lies_in_the_home_otherwise(tmp_path: Path) -> None:
     assert default_state_dir({"HOME": str(tmp_path)}) == tmp_path / ".local/state/imagen"
+
+
+@pytest.mark.parametrize("variable", ["XDG_CONFIG_HOME", "APPDATA"])
+def test_own_workflows_lie_beside_the_configuration(tmp_path: Path, variable: str) -> None:
+    environ = {variable: str(tmp_path), "HOME": str(tmp_path / "home")}
+    assert default_workflow_dir(environ) == tmp_path / "imagen/workflows"
+
+
+def test_own_workflows_lie_in_the_home_otherwise(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "relative"}
+    assert default_workflow_dir(environ) == tmp_path / ".config/imagen/workflows"

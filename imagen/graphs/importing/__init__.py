@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import WorkflowError
-from imagen.graphs.importing.convert import converted, wrong_types
+from imagen.graphs.importing.convert import Converted, converted, wrong_types
 from imagen.graphs.importing.declared import declared
 from imagen.graphs.importing.propose import Proposal, Token, propose
 from imagen.graphs.importing.recognise import Found, of_json, of_text, of_texts
@@ -54,28 +54,20 @@ def take_over(
     `is_held_to` says whether a class or a value that the catalogue has not is refused.
     Raises WorkflowError for what can't be taken over.
     """
+    if found.form == "editor" and object_info is None:
+        raise WorkflowError(
+            f"{found.source} is in the format of ComfyUI's editor: to read it, the catalogue "
+            "of a server's nodes is needed.",
+            remedy=_CATALOGUE,
+        )
+    known = {kind: said for kind, said in (object_info or {}).items() if isinstance(said, dict)}
     if found.form == "editor":
-        if object_info is None:
-            raise WorkflowError(
-                f"{found.source} is in the format of ComfyUI's editor: to read it, the catalogue "
-                "of a server's nodes is needed.",
-                remedy=_CATALOGUE,
-            )
-        result = converted(found, object_info)
-        proposal = propose(
-            result.graph,
-            object_info=object_info,
-            title=title,
-            description=description,
-            downloads=result.downloads,
-            packs=result.packs,
-        )
+        result = converted(found, known)
     else:
+        result = Converted(graph=dict(found.document))
         if object_info is not None and is_held_to:
-            _hold_to(found, object_info)
-        proposal = propose(
-            found.document, object_info=object_info or {}, title=title, description=description
-        )
+            _hold_to(found, known)
+    proposal = propose(result, object_info=known, title=title, description=description)
     _refuse_faults(proposal, found.source)
     return proposal
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import WorkflowError
@@ -42,8 +42,8 @@ class Converted:
     graph: dict[str, Any]
     left_out: int = 0
     """How many nodes no output is made from."""
-    downloads: Mapping[str, Download]
-    packs: Mapping[str, str]
+    downloads: Mapping[str, Download] = field(default_factory=dict)
+    packs: Mapping[str, str] = field(default_factory=dict)
     """For each class that is not ComfyUI's own, the pack that brings it."""
 
 

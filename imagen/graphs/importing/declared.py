@@ -91,7 +91,8 @@ def declared(said: Mapping[str, Any]) -> list[Declared]:
     for section in ("required", "optional"):
         own = _mapping(inputs.get(section))
         listed = order.get(section)
-        names = [n for n in listed if n in own] if isinstance(listed, list) else []
+        told = listed if isinstance(listed, list) else []
+        names = [name for name in told if isinstance(name, str) and name in own]
         for name in dict.fromkeys([*names, *own]):
             found.append(_declared(name, own[name], required=section == "required"))
     return found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from imagen.capabilities import Parameter
-    from imagen.graphs.importing.convert import Download
+    from imagen.graphs.importing.convert import Converted, Download
     from imagen.request import Task
 
 _FOLDER = re.compile(r"\w[\w-]*(/\w[\w-]*)*")
@@ -52,20 +52,14 @@ class Proposal:
 
 
 def propose(
-    graph: Mapping[str, Any],
-    *,
-    object_info: Mapping[str, Any],
-    title: str,
-    description: str = "",
-    downloads: Mapping[str, Download] | None = None,
-    packs: Mapping[str, str] | None = None,
+    given: Converted, *, object_info: Mapping[str, Any], title: str, description: str = ""
 ) -> Proposal:
     """Choose the tokens of a graph that a server can run; each one's default is what stands there.
 
     Run without any flag, the workflow is therefore the one it was. `object_info` tells ranges, and
     may be empty; tokens that are there already stay.
     """
-    reading = Reading(graph, object_info)
+    reading = Reading(given.graph, object_info)
     draft = Draft(reading)
     weights = _fill(draft)
     manifest = Manifest(
@@ -73,13 +67,13 @@ def propose(
         description=description,
         task=_task(draft),
         parameters=_parameters(draft),
-        models=tuple(_models(weights, downloads or {})),
+        models=tuple(_models(weights, given.downloads)),
         output=_outputs(reading),
-        nodes=_packs(packs or {}),
+        nodes=_packs(given.packs),
         without=draft.without,
     )
     return Proposal(
-        graph=_with_tokens(graph, draft.names),
+        graph=_with_tokens(given.graph, draft.names),
         manifest=manifest,
         tokens=tuple(_chosen(draft)),
         notes=tuple(_notes(reading, draft)),

@@ -1,0 +1,235 @@
+"""imagen workflows add: take over a workflow made in ComfyUI's editor."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.options import config_option, json_option
+from imagen.cli.tables import columns, section
+from imagen.text import one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from imagen.cli.catalogues import Catalogue
+    from imagen.config import Settings
+    from imagen.graphs import Fault
+    from imagen.graphs.importing import Found, Proposal, Token
+
+_LARGEST_JSON = 64 * 2**20
+_TEXTS = ("prompt", "workflow")
+_SHOWN = 60
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", metavar="NAME", help="What to call it; by default as the file.")
+@click.option("--backend", metavar="NAME", help="Read it with the catalogue of this one's server.")
+@click.option("--url", metavar="URL", help="Read it with the catalogue of the server there.")
+@click.option(
+    "--catalogue",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Read it with a saved catalogue: what the server's /object_info says.",
+)
+@click.option("--force", is_flag=True, help="Replace a workflow of the same name.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@config_option
+@json_option
+def add(
+    file: Path,
+    name: str | None,
+    backend: str | None,
+    url: str | None,
+    catalogue: Path | None,
+    force: bool,
+    dry_run: bool,
+    config_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Add a workflow that ComfyUI saved: JSON of either format, or a picture it made.
+
+    Without --backend, --url or --catalogue the first ComfyUI server of the configuration is asked,
+    where one is needed.
+    """
+    from imagen.cli.catalogues import choose
+    from imagen.config import load
+    from imagen.graphs.importing import name_of, put, shelf_name, take_over
+
+    settings = load(config_path)
+    name = shelf_name(name) if name is not None else name_of(file.stem)
+    found = read(file)
+    known = choose(settings, backend, url, catalogue, is_needed=found.form == "editor")
+    proposal = take_over(
+        found,
+        known.object_info,
+        title=file.stem,
+        description=f"Taken from {file.name}.",
+        is_held_to=known.is_named,
+    )
+    folder = folder_of(settings)
+    paths: tuple[Path, ...] = ()
+    if not dry_run:
+        paths = put(folder, name, proposal, force=force)
+    added = _Added(
+        name=name,
+        found=found,
+        proposal=proposal,
+        known=known,
+        paths=paths,
+        faults=_lacking(proposal, known),
+    )
+    if as_json:
+        click.echo(json.dumps(added.facts(), indent=2))
+    else:
+        click.echo(printable("\n".join(added.page())))
+
+
+def read(path: Path) -> Found:
+    """The workflow in a file: a picture's, else that of a JSON text.
+
+    Raises WorkflowError or OutputError for a file that has none.
+    """
+    from imagen.errors import WorkflowError
+    from imagen.graphs.importing import of_text, of_texts
+    from imagen.outputs import texts
+
+    inside = texts(path, _TEXTS)
+    if inside is not None:
+        return of_texts(inside, path.name)
+    data = _start(path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise WorkflowError(
+            f"{path.name} is neither JSON in UTF-8 nor a PNG, JPEG or WebP picture."
+        ) from error
+    if len(data) > _LARGEST_JSON:
+        raise WorkflowError(f"{path.name} is larger than the {_LARGEST_JSON >> 20} MB we read.")
+    return of_text(text, path.name)
+
+
+def folder_of(settings: Settings) -> Path:
+    """Where new workflows go: the first of the person's own folders.
+
+    Raises ConfigError where there is none, and no home directory for one.
+    """
+    import os
+
+    from imagen.config import default_workflow_dir
+    from imagen.errors import ConfigError
+
+    if settings.workflow_dirs:
+        return settings.workflow_dirs[0].expanduser()
+    usual = default_workflow_dir(os.environ)
+    if usual is None:
+        raise ConfigError("There is no folder for workflows.", remedy="Name one in workflow_dirs.")
+    return usual
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LARGEST_JSON + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Added:
+    """What came of it, for people and as JSON."""
+
+    name: str
+    found: Found
+    proposal: Proposal
+    known: Catalogue
+    paths: Sequence[Path]
+    faults: Sequence[Fault]
+
+    def facts(self) -> dict[str, Any]:
+        manifest = self.proposal.manifest.model_dump(mode="json", exclude_none=True)
+        return {
+            "name": self.name,
+            "source": self.found.source,
+            "format": self.found.form,
+            "files": [str(path) for path in self.paths],
+            "tokens": [self._token(token) for token in self.proposal.tokens],
+            "task": manifest["task"],
+            "models": manifest["models"],
+            "output": manifest["output"],
+            "notes": self._notes(),
+            "faults": [{"what": f.sentence, "remedy": f.remedy} for f in self.faults],
+            "backend": {self.name: self._block()},
+        }
+
+    def page(self) -> Iterator[str]:
+        count = len(self.proposal.graph)
+        form = "the editor's format" if self.found.form == "editor" else "API format"
+        yield f"{self.name}: {self.found.source}, {form}, {count} node{'s' * (count != 1)}"
+        yield ""
+        yield from self._tokens()
+        manifest = self.proposal.manifest
+        models = [((f"{m.folder}/{m.file}",), m.source) for m in manifest.models]
+        yield from section("Models, below ComfyUI's models/", models)
+        faults = [((f.sentence,), f.remedy) for f in self.faults]
+        yield from section(f"To do on {self.known.source}", faults)
+        yield from section("Notes", [((note,), "") for note in self._notes()])
+        yield ""
+        yield from self._end()
+
+    def _end(self) -> Iterator[str]:
+        if not self.paths:
+            yield "Nothing was written (--dry-run)."
+            return
+        yield from (f"Wrote {path}" for path in self.paths)
+        yield ""
+        yield "To use it, put this below `backends:` in the configuration:"
+        yield ""
+        yield f"  {json.dumps(self.name)}:" if " " in self.name else f"  {self.name}:"
+        yield from (f"    {key}: {_scalar(value)}" for key, value in self._block().items())
+
+    def _tokens(self) -> list[str]:
+        rows = [("TOKEN", "NODE", "INPUT", "DEFAULT")]
+        for token in self.proposal.tokens:
+            default = one_line(json.dumps(token.default, ensure_ascii=False), limit=_SHOWN)
+            rows.append((token.name, self._node(token), token.input, default))
+        return columns(rows) if len(rows) > 1 else []
+
+    def _node(self, token: Token) -> str:
+        from imagen.graphs.tokens import label
+
+        return f"{token.node} {label(self.proposal.graph, token.node)}"
+
+    def _token(self, token: Token) -> dict[str, Any]:
+        node = self.proposal.graph[token.node]
+        return {
+            "token": token.name,
+            "node": token.node,
+            "class": node["class_type"],
+            "input": token.input,
+            "default": token.default,
+        }
+
+    def _notes(self) -> list[str]:
+        from imagen.graphs import names
+
+        hides = self.name in names(())
+        own = [f"It goes before the bundled workflow {self.name!r}."] if hides else []
+        return [*self.proposal.notes, *self.known.notes, *own]
+
+    def _block(self) -> dict[str, Any]:
+        return {"type": "comfyui", **self.known.block, "workflow": self.name}
+
+
+def _lacking(proposal: Proposal, known: Catalogue) -> list[Fault]:
+    from imagen.graphs.importing import lacking
+
+    return [] if known.object_info is None else lacking(proposal, known.object_info)
+
+
+def _scalar(value: Any) -> str:
+    """A value as YAML reads it: JSON is YAML, and a plain word needs no quotes."""
+    plain = isinstance(value, str) and value.replace("-", "").replace("_", "").isalnum()
+    return value if plain else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,326 @@
+"""imagen workflows add."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from pathlib import Path
+from struct import pack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from workflows_server import configured, serving, studio
+
+from imagen.cli import run
+from imagen.graphs import find
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from workflows_server import Server
+
+CATALOGUE: dict[str, Any] = {
+    "LoadImage": {
+        "input": {"required": {"image": [["example.png"], {"image_upload": True}]}},
+        "output": ["IMAGE", "MASK"],
+    },
+    "Blur": {
+        "input": {"required": {"image": ["IMAGE"], "amount": ["INT", {"max": 31}]}},
+        "output": ["IMAGE"],
+    },
+    "SaveImage": {
+        "input": {"required": {"images": ["IMAGE"], "filename_prefix": ["STRING", {}]}},
+        "output": [],
+        "output_node": True,
+    },
+}
+GRAPH: dict[str, Any] = {
+    "1": {"class_type": "LoadImage", "inputs": {"image": "cat.png"}},
+    "2": {"class_type": "Blur", "inputs": {"amount": 3, "image": ["1", 0]}},
+    "9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["2", 0]}},
+}
+EDITOR: dict[str, Any] = {
+    "nodes": [
+        {"id": 1, "type": "LoadImage", "widgets_values": ["cat.png", "image"]},
+        {
+            "id": 2,
+            "type": "Blur",
+            "widgets_values": [3],
+            "inputs": [{"name": "image", "type": "IMAGE", "link": 1}],
+        },
+        {
+            "id": 9,
+            "type": "SaveImage",
+            "widgets_values": ["x"],
+            "inputs": [{"name": "images", "type": "IMAGE", "link": 2}],
+        },
+    ],
+    "links": [[1, 1, 0, 2, 0, "IMAGE"], [2, 2, 0, 9, 0, "IMAGE"]],
+}
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of the small catalogue."""
+    with serving(CATALOGUE) as one:
+        yield one
+
+
+@pytest.fixture(autouse=True)
+def _catalogue_file() -> None:
+    """A saved catalogue lies in the working folder."""
+    Path("nodes.json").write_text(json.dumps(CATALOGUE), "utf-8")
+
+
+def saved(said: Any, name: str = "soft.json") -> str:
+    """A file that holds this JSON, or these bytes."""
+    data = said if isinstance(said, bytes) else json.dumps(said).encode()
+    Path(name).write_bytes(data)
+    return name
+
+
+def png(**texts: str) -> bytes:
+    """A picture with these texts in it."""
+    header, rest = PIXEL[:33], PIXEL[33:]
+    chunks = b"".join(_chunk(name, text) for name, text in texts.items())
+    return header + chunks + rest
+
+
+def _chunk(name: str, text: str) -> bytes:
+    body = b"tEXt" + name.encode() + b"\0" + text.encode("latin-1")
+    return pack(">I", len(body) - 4) + body + pack(">I", zlib.crc32(body))
+
+
+def webp(**texts: str) -> bytes:
+    """A picture with these texts as ComfyUI's animations have them: in tags of the EXIF block."""
+    tags = {"prompt": 0x0110, "workflow": 0x010F}
+    values = sorted((tags[name], f"{name}:{text}\0".encode()) for name, text in texts.items())
+    at = 8 + 2 + 12 * len(values) + 4
+    entries, tail = b"", b""
+    for tag, value in values:
+        entries += pack(">HHII", tag, 2, len(value), at + len(tail))
+        tail += value
+    tiff = b"MM\0*" + pack(">I", 8) + pack(">H", len(values)) + entries + pack(">I", 0) + tail
+    tiff += b"\0" * (len(tiff) % 2)
+    canvas = b"VP8X" + pack("<I", 10) + b"\x08" + b"\0" * 9
+    chunks = canvas + b"EXIF" + pack("<I", len(tiff)) + tiff
+    return b"RIFF" + pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
+
+
+def home() -> Path:
+    """Where a person's own workflows go without any configuration."""
+    return Path.home() / ".config/imagen/workflows"
+
+
+def test_the_editors_file_is_added_with_a_saved_catalogue(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["workflows", "add", saved(EDITOR), "--catalogue", "nodes.json"]) == 0
+    assert capsys.readouterr().out == (
+        "soft: soft.json, the editor's format, 3 nodes\n"
+        "\n"
+        "TOKEN  NODE         INPUT  DEFAULT\n"
+        'image  1 LoadImage  image  "cat.png"\n'
+        "\n"
+        f"Wrote {home() / 'soft.json'}\n"
+        f"Wrote {home() / 'soft.yaml'}\n"
+        "\n"
+        "To use it, put this below `backends:` in the configuration:\n"
+        "\n"
+        "  soft:\n"
+        "    type: comfyui\n"
+        "    workflow: soft\n"
+    )
+    assert run(["workflows", "check", "soft"]) == 0
+    assert capsys.readouterr().out == "soft: ok\n"
+
+
+def test_what_was_added_is_on_the_shelf_without_any_configuration() -> None:
+    assert run(["workflows", "add", saved(EDITOR), "--catalogue", "nodes.json"]) == 0
+    workflow = find("soft", [home()])
+    assert workflow.graph["1"]["inputs"] == {"image": "$<image>"}
+    assert workflow.manifest.description == "Taken from soft.json."
+    assert workflow.manifest.task == "image-to-image"
+
+
+def test_a_configured_folder_comes_first() -> None:
+    configured(workflow_dirs=["mine", "other"])
+    assert run(["workflows", "add", saved(GRAPH), "--name", "it"]) == 0
+    assert sorted(path.name for path in Path("mine").iterdir()) == ["it.json", "it.yaml"]
+
+
+def test_the_configured_server_is_asked_for_its_catalogue(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio(server, workflow="sd15", bearer_env="")
+    assert run(["workflows", "add", saved(EDITOR), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "Nothing was written (--dry-run).\n" in said
+    assert not home().exists()
+
+
+def test_the_block_to_paste_reaches_the_same_server(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio(server, workflow="sd15", headers={"X-Who": "me"})
+    assert run(["workflows", "add", saved(EDITOR), "--backend", "studio"]) == 0
+    assert capsys.readouterr().out.endswith(
+        "  soft:\n"
+        "    type: comfyui\n"
+        f'    url: "http://127.0.0.1:{server.server_port}"\n'
+        '    headers: {"X-Who": "me"}\n'
+        "    workflow: soft\n"
+    )
+
+
+def test_a_server_is_named_by_its_address(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"http://127.0.0.1:{server.server_port}"
+    assert run(["workflows", "add", saved(EDITOR), "--url", url, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["backend"] == {"soft": {"type": "comfyui", "url": url, "workflow": "soft"}}
+
+
+def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["workflows", "add", saved(EDITOR), "--catalogue", "nodes.json", "--json"]
+    assert run(args) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "name": "soft",
+        "source": "soft.json",
+        "format": "editor",
+        "files": [str(home() / "soft.json"), str(home() / "soft.yaml")],
+        "tokens": [
+            {
+                "token": "image",
+                "node": "1",
+                "class": "LoadImage",
+                "input": "image",
+                "default": "cat.png",
+            }
+        ],
+        "task": "image-to-image",
+        "models": [],
+        "output": ["9"],
+        "notes": [],
+        "faults": [],
+        "backend": {"soft": {"type": "comfyui", "workflow": "soft"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "source"),
+    [
+        pytest.param(png(prompt=json.dumps(GRAPH), workflow="{}"), "prompt", id="png, what ran"),
+        pytest.param(png(workflow=json.dumps(EDITOR)), "workflow", id="png, what was drawn"),
+        pytest.param(webp(prompt=json.dumps(GRAPH)), "prompt", id="webp, what ran"),
+        pytest.param(webp(workflow=json.dumps(EDITOR)), "workflow", id="webp, what was drawn"),
+    ],
+)
+def test_a_picture_is_added(data: bytes, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = saved(data, "Soft Cat.png")
+    assert run(["workflows", "add", path, "--catalogue", "nodes.json", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["name"], said["source"]) == ("soft-cat", f"Soft Cat.png ({source})")
+    graph = find("soft-cat", [home()]).sample()
+    assert {key: one["inputs"] for key, one in graph.items()} == {
+        key: one["inputs"] for key, one in GRAPH.items()
+    }
+
+
+def test_a_graph_in_api_format_needs_no_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["workflows", "add", saved(GRAPH)]) == 0
+    assert capsys.readouterr().out.startswith("soft: soft.json, API format, 3 nodes\n")
+
+
+def test_a_server_out_of_reach_does_not_keep_a_graph_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    block = {"type": "comfyui", "url": "http://127.0.0.1:9", "workflow": "sd15"}
+    configured(backends={"studio": block})
+    assert run(["workflows", "add", saved(GRAPH)]) == 0
+    assert "Not checked on studio: " in capsys.readouterr().out
+
+
+def test_what_a_server_lacks_is_to_do(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    studio(server, workflow="sd15")
+    own = {"class_type": "Own", "inputs": {}}
+    blur = {"class_type": "Blur", "inputs": {"amount": 99, "image": ["1", 0]}}
+    assert run(["workflows", "add", saved(GRAPH | {"2": blur, "5": own})]) == 0
+    said = capsys.readouterr().out
+    assert "\nTo do on studio\n  node 5 (Own): the server has no node 'Own'.\n" in said
+    assert "  node 2 (Blur), amount: must be at most 31, not 99.\n" in said
+
+
+def test_a_name_of_a_bundled_workflow_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["workflows", "add", saved(GRAPH), "--name", "sd15"]) == 0
+    assert "  It goes before the bundled workflow 'sd15'.\n" in capsys.readouterr().out
+
+
+def test_nothing_is_replaced_unless_forced(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["workflows", "add", saved(GRAPH)]) == 0
+    assert run(["workflows", "add", saved(GRAPH)]) == 2
+    assert "There is a workflow 'soft' already" in capsys.readouterr().err
+    assert run(["workflows", "add", saved(GRAPH), "--force"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        pytest.param(b"", "soft.json is empty.", id="empty"),
+        pytest.param(b"<html></html>", "soft.json is a web page, not a workflow.", id="a page"),
+        pytest.param(b"\xff\xfe\0", "is neither JSON in UTF-8 nor a PNG, JPEG", id="bytes"),
+        pytest.param(PIXEL, "soft.json holds no workflow: ComfyUI was told", id="a plain picture"),
+        pytest.param(PIXEL[:40], "the PNG is cut short", id="a torn picture"),
+        pytest.param(
+            json.dumps(EDITOR).encode(), "no backend of type: comfyui is", id="no catalogue"
+        ),
+    ],
+)
+def test_what_can_not_be_added_gets_a_sentence(
+    data: bytes, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["workflows", "add", saved(data)]) in (2, 5)
+    assert sentence in capsys.readouterr().err
+    assert not home().exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        pytest.param(["none.json"], "There is no file none.json.", id="no such file"),
+        pytest.param(["."], ". can't be read: ", id="a folder"),
+        pytest.param(["soft.json", "--name", "a/b"], "'a/b' can't be the name", id="a bad name"),
+        pytest.param(
+            ["soft.json", "--catalogue", "none.json"],
+            "The catalogue none.json can't be read: ",
+            id="no such catalogue",
+        ),
+        pytest.param(
+            ["soft.json", "--catalogue", "soft.json"],
+            "soft.json is no catalogue of ComfyUI's nodes.",
+            id="another file for a catalogue",
+        ),
+        pytest.param(
+            ["soft.json", "--url", "http://127.0.0.1:9", "--backend", "x"],
+            "--backend, --url and --catalogue exclude each other",
+            id="two catalogues",
+        ),
+        pytest.param(
+            ["soft.json", "--backend", "mock"], "'mock' is no ComfyUI server", id="another engine"
+        ),
+        pytest.param(
+            ["soft.json", "--url", "ftp://x"], "url must look like http://", id="no address"
+        ),
+    ],
+)
+def test_what_was_asked_wrong_gets_a_sentence(
+    args: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved({"nodes": [], "links": []})
+    assert run(["workflows", "add", *args]) in (2, 5)
+    assert sentence in capsys.readouterr().err

@@ -1,0 +1,64 @@
+"""A ComfyUI that only says what it has, and the configuration that names it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Server(ThreadingHTTPServer):
+    """It answers what a check asks."""
+
+    daemon_threads = True
+    version = "0.9.2"
+    object_info: Mapping[str, Any] = {}
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        """Answer what a check asks."""
+        said = {
+            "/object_info": self.server.object_info,
+            "/system_stats": {"system": {"comfyui_version": self.server.version}, "devices": []},
+        }[self.path]
+        body = json.dumps(said).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(object_info: Mapping[str, Any]) -> Iterator[Server]:
+    """A server of this catalogue, until the block ends."""
+    with Server(("127.0.0.1", 0), _Answer) as server:
+        server.object_info = object_info
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def configured(**settings: Any) -> None:
+    """Write this configuration into the working folder; JSON is YAML."""
+    Path("imagen.yaml").write_text(json.dumps(settings), "utf-8")
+
+
+def studio(server: Server, **block: Any) -> None:
+    """Configure the server as the backend `studio`."""
+    url = f"http://127.0.0.1:{server.server_port}"
+    configured(backends={"studio": {"type": "comfyui", "url": url} | block})
