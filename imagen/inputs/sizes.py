@@ -62,8 +62,10 @@ class Frame:
         """The size asked for; where only one side is, the other as the picture's shape has it."""
         wide = width or round((height or 0) * size.width / size.height)
         high = height or round((width or 0) * size.height / size.width)
-        wide, high = self.width.fit("width", max(wide, 1)), self.height.fit("height", max(high, 1))
-        return Size(wide, high)
+        return Size(
+            self.width.fit("width", max(wide, _LEAST)),
+            self.height.fit("height", max(high, _LEAST)),
+        )
 
     @property
     def step(self) -> int:

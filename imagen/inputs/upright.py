@@ -9,6 +9,7 @@ from warnings import catch_warnings
 
 from PIL import Image, ImageOps
 
+from imagen.inputs.colours import in_srgb
 from imagen.inputs.sizes import Size
 from imagen.pictures import DAMAGE, Picture, read_picture
 from imagen.ticket import Input
@@ -50,10 +51,13 @@ def read_upright(path: str, what: str) -> Upright:
 def turned(source: Picture, what: str) -> Upright:
     """This picture, as its EXIF says it is to be held; of an animation the first frame."""
     with catch_warnings(action="ignore"), source.opened() as opened:
-        image = _opaque_if_so(_eight_bit(_turned(opened)))
+        image = _turned(opened)
+        converted = in_srgb(image)
+        is_as_it_was = converted is image
+        image = _opaque_if_so(_eight_bit(converted))
         frames = 1 if source.kind in _STEREO else _frames(opened)
         is_plain = _is_plain(opened) and bool(source.media_type) and frames == 1
-        is_untouched = is_plain and image.mode == opened.mode
+        is_untouched = is_plain and is_as_it_was and image.mode == opened.mode
     warnings = (
         f"{what}: {source.name} has {frames} frames, and the first of them is used."
         for _ in range(frames > 1)

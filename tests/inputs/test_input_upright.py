@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from input_samples import drawn
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from imagen.errors import RequestError
@@ -65,6 +65,32 @@ def test_sixteen_bits_that_use_only_eight_are_not_darkened() -> None:
 def test_transparency_is_kept_where_there_is_some(alpha: int, mode: str) -> None:
     file = read_upright(drawn("a.png", (2, 2), (9, 9, 9, alpha), "RGBA"), "image")
     assert (file.image.mode, file.is_transparent) == (mode, mode == "RGBA")
+
+
+def _profile(name: str, *, red_is_green: bool) -> bytes:
+    """The profile of sRGB under another name, with two of its primaries exchanged if so asked."""
+    data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = data.replace("sRGB".encode("utf-16-be"), name.encode("utf-16-be"))
+    swapped = data.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+    return swapped if red_is_green else data
+
+
+def test_colours_of_another_space_are_brought_to_srgb() -> None:
+    profile = _profile("odd.", red_is_green=True)
+    file = read_upright(drawn("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
+    assert file.image.getpixel((0, 0)) == (0, 255, 0)
+    assert not file.is_untouched
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [_profile("sRGB", red_is_green=False), b"garbage"],
+    ids=["sRGB", "damaged"],
+)
+def test_a_profile_that_changes_nothing_is_left_alone(profile: bytes) -> None:
+    file = read_upright(drawn("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
+    assert file.image.getpixel((0, 0)) == (255, 0, 0)
+    assert file.is_untouched
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
