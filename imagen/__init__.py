@@ -36,9 +36,9 @@ if TYPE_CHECKING:
         WorkflowError,
     )
     from imagen.outputs import Saved
-    from imagen.request import Control, Lora, Request, Upscale
+    from imagen.request import Control, Lora, Outpaint, Request, Restore, Upscale
     from imagen.result import Facts, Output, Progress, Result
-    from imagen.spine import Made, generate, resume
+    from imagen.spine import Made, enlarge, generate, resume
     from imagen.ticket import Ticket
 else:
     _HOMES = {
@@ -51,9 +51,9 @@ else:
             "OutputError RateLimited Rejected RequestError TimedOut Unauthorized Unavailable "
             "UnknownBackend WorkflowError"
         ),
-        "imagen.spine": "Made generate resume",
+        "imagen.spine": "Made enlarge generate resume",
         "imagen.outputs": "Saved",
-        "imagen.request": "Control Lora Request Upscale",
+        "imagen.request": "Control Lora Outpaint Request Restore Upscale",
         "imagen.result": "Facts Output Progress Result",
         "imagen.ticket": "Ticket",
     }
@@ -85,6 +85,7 @@ __all__ = [
     "Lost",
     "Made",
     "MissingDependency",
+    "Outpaint",
     "Output",
     "OutputError",
     "Parameter",
@@ -94,6 +95,7 @@ __all__ = [
     "Rejected",
     "Request",
     "RequestError",
+    "Restore",
     "Result",
     "Saved",
     "Settings",
@@ -105,6 +107,7 @@ __all__ = [
     "Upscale",
     "WorkflowError",
     "compare",
+    "enlarge",
     "generate",
     "load",
     "open_backend",
