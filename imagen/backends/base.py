@@ -106,6 +106,9 @@ class Adapter(Generic[Config]):
     open: Callable[[Config], Backend]
     summary: str = ""
     """What kind of engine this is, in a line."""
+    is_service: bool = False
+    """Whether it is somebody's service: its credential must be set, and what a model takes may
+    have to be asked of it, once."""
     detect: Callable[[str], Mapping[str, Mapping[str, Any]]] | None = None
     """Blocks, by name, for what the engine at an address ("" for the usual one) can run now."""
 

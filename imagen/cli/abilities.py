@@ -53,7 +53,7 @@ class Abilities:
 def show(name: str, task: Task | None, config_path: Path | None, as_json: bool) -> None:
     """Show what a backend can do: its tasks, and what it takes for each.
 
-    No engine is asked.
+    No engine is asked; but a service is, once, for what a model of its takes.
     """
     from imagen.config import load
 

@@ -48,8 +48,9 @@ _FLAGS = {
     "control": click.option(
         "--control",
         multiple=True,
-        metavar="KIND:FILE[:STRENGTH[:START-END]]",
-        help="A picture that steers: canny, depth, pose, …; may be repeated.",
+        metavar="KIND:FILE",
+        help="A picture that steers, such as canny:edges.png, and :STRENGTH and :START-END after "
+        "it; may be repeated.",
     ),
     "preprocess": click.option(
         "--preprocess", is_flag=True, help="Make the control pictures of these files first."

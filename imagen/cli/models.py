@@ -11,7 +11,7 @@ import click
 
 from imagen.backends.base import ModelKind
 from imagen.cli.options import config_option, json_option
-from imagen.cli.tables import columns
+from imagen.cli.tables import columns, wrapped
 from imagen.errors import ImagenError
 from imagen.text import one_line, printable
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from imagen.config import Settings
 
 KINDS = get_args(ModelKind)
+_NO_FILES = ("sampler", "scheduler")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +109,21 @@ def _tell(offers: Sequence[Offer]) -> None:
     for offer in offers:
         if offer.error is not None:
             click.echo(f"{offer.backend}: {one_line(offer.error.message)}", err=True)
+            for line in offer.error.remedy.splitlines():
+                click.echo(f"  {one_line(line)}", err=True)
     for title, found in _together(offers).items():
         click.echo(f"{title}: {'' if found else 'nothing of this kind'}".rstrip())
-        for line in columns([_row(model) for model in found]) if found else ():
+        for line in _lines(found):
             click.echo(printable(f"  {line}"))
+
+
+def _lines(found: Sequence[Model]) -> Iterator[str]:
+    """A line for each file; of what is no file, which is many short names, a paragraph."""
+    files = [_row(model) for model in found if model.kind not in _NO_FILES]
+    yield from columns(files) if files else ()
+    for kind in _NO_FILES:
+        names = [one_line(model.name) for model in found if model.kind == kind]
+        yield from wrapped(f"{kind}s: {', '.join(names)}" if names else "")
 
 
 def _together(offers: Sequence[Offer]) -> dict[str, tuple[Model, ...]]:

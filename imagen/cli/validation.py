@@ -62,7 +62,8 @@ def block_problems(name: str, settings: Settings) -> list[Problem]:
     try:
         adapter, config = configure(name, settings.backends, settings.shared())
         with closing(adapter.open(config)) as engine:
-            engine.capabilities()
+            if not adapter.is_service:
+                engine.capabilities()
     except UnknownBackend as error:
         return [Problem((*at, "type"), error.message, error.remedy)]
     except Unauthorized:
@@ -87,13 +88,13 @@ def unset(
 
 
 def _with_defaults(name: str, settings: Settings) -> Mapping[str, Any]:
-    """The backend's block with what it leaves out; as it stands in the file, where it is faulty."""
+    """The block of a service with what it leaves out: it can do nothing without its credential."""
     block = settings.backends.get(name, {})
     try:
-        _, config = configure(name, settings.backends, settings.shared())
+        adapter, config = configure(name, settings.backends, settings.shared())
     except ImagenError:
         return block
-    return config.model_dump(mode="json") | block
+    return config.model_dump(mode="json") | block if adapter.is_service else block
 
 
 def _names(settings: Settings) -> Iterator[Problem]:

@@ -110,6 +110,24 @@ def test_what_a_block_lacks_is_told_and_the_others_are_listed() -> None:
     assert listed["d"]["remedies"] == ["Set it before d is used."]
 
 
+def test_a_service_lacks_its_credential_though_only_a_default_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("REPLICATE_API_TOKEN", raising=False)
+    FILE.write_text("backends: {cloud: {type: replicate, model: a/b}}\n")
+    assert rows()["cloud"]["summary"] == (
+        "api_token_env: the environment variable REPLICATE_API_TOKEN named here is not set"
+    )
+
+
+def test_a_service_is_not_asked_what_its_models_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPLICATE_API_TOKEN", "secret")
+    FILE.write_text(
+        "backends: {cloud: {type: replicate, model: a/b, base_url: 'http://127.0.0.1:1'}}\n"
+    )
+    assert rows()["cloud"]["summary"] == "configured"
+
+
 def test_a_list_ends_well_though_a_backend_lacks_something() -> None:
     FILE.write_text("backends: {a: {type: mock, lok: x}}\n")
     assert run().exit_code == 0

@@ -56,6 +56,12 @@ def test_backends_with_the_same_models_stand_together(capsys: pytest.CaptureFixt
     ]
 
 
+def test_samplers_are_a_paragraph(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("backends: {d: {type: diffusers, model: a/b, family: sdxl}}")
+    assert run(["models", "--kind", "scheduler"]) == 0
+    assert capsys.readouterr().out == "d:\n  schedulers: exponential, karras, normal\n"
+
+
 def test_a_backend_out_of_reach_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text(f"backends: {{{_GONE}, mock: {{type: mock}}}}")
     assert run(["models"]) == 0

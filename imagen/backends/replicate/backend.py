@@ -171,5 +171,8 @@ def _pixels(vocabulary: Vocabulary, bound: Bound) -> Iterator[int]:
 
 
 adapter = Adapter(
-    ReplicateConfig, Replicate, summary="Runs a model in the cloud of replicate.com, for money."
+    ReplicateConfig,
+    Replicate,
+    summary="Runs a model in the cloud of replicate.com, for money.",
+    is_service=True,
 )
