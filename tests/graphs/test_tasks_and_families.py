@@ -185,6 +185,11 @@ def test_what_serves_every_family_has_none(name: str, task: str, tokens: set[str
     assert workflow.tokens == tokens | {"filename_prefix"}
 
 
+def test_faces_are_mended_by_the_model_that_the_nodes_can_call() -> None:
+    """They call GFPGAN with an argument that it does not take, and give the face back as it was."""
+    assert find("restore-faces").parameters["face_model"].default == "codeformer.pth"
+
+
 def test_fill_does_not_take_the_model_of_another_graph_for_its_own() -> None:
     """A backend that sets `unet` means the model that draws from text."""
     assert "unet" not in find("flux1-fill").tokens
