@@ -6,7 +6,7 @@ from uuid import UUID
 
 from imagen.capabilities import Fate
 from imagen.request import Request
-from imagen.ticket import Ticket, new_id
+from imagen.ticket import Input, Ticket, new_id
 
 
 def test_an_id_is_a_canonical_random_uuid() -> None:
@@ -26,6 +26,8 @@ def test_a_ticket_survives_json() -> None:
         request=Request(prompt='a "fox"\n猫', seed=2**64 - 1, extra={"unet": "a"}),
         receipt={"cfg": Fate(outcome="dropped", asked=3.0, why="no cfg")},
         payload={"1": {"class_type": "KSampler", "inputs": {"seed": 2**64 - 1}}},
+        inputs=(Input(parameter="mask", name="m.png", sha256="ab" * 32, width=8, height=9),),
+        warnings=("mask: m.png is all white.",),
     )
     assert Ticket.model_validate_json(ticket.model_dump_json()) == ticket
 
