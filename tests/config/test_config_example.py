@@ -33,11 +33,20 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "output:": OutputSettings,
     "  photo:": Style,
     "  flux-schnell-local:": adapter("comfyui").config,
+    "  flux-schnell-replicate:": adapter("replicate").config,
+    "  sdxl-diffusers:": adapter("diffusers").config,
+    "  sd15-sdcpp:": adapter("sdcpp").config,
     "  mock:": adapter("mock").config,
 }
 FILLED = {"backends", "styles", "limits", "output", "state_dir"}
 """Sections, and what depends on the machine: they stand in the example with a content."""
-GIVEN = {("  flux-schnell-local:", "title")}
+GIVEN = {
+    ("  flux-schnell-local:", "title"),
+    ("  flux-schnell-replicate:", "title"),
+    ("  sdxl-diffusers:", "title"),
+    ("  sd15-sdcpp:", "title"),
+    ("  sd15-sdcpp:", "model"),
+}
 """Keys that the example gives a value of its own without showing the default."""
 
 
@@ -106,18 +115,27 @@ def test_every_variable_is_told_in_the_example(name: str) -> None:
 
 def test_the_example_is_valid() -> None:
     Path("imagen.yaml").write_text(example())
-    found = report()
+    found = report(environ={"REPLICATE_API_TOKEN": "set"})
     assert (found.problems, found.warnings) == ((), ())
 
 
-def test_the_example_has_the_three_local_backends_and_the_mock() -> None:
+def test_the_example_warns_of_the_one_credential_it_needs() -> None:
+    Path("imagen.yaml").write_text(example())
+    (warning,) = report(environ={}).warnings
+    assert warning.path == ("backends", "flux-schnell-replicate", "api_token_env")
+
+
+def test_the_example_has_three_local_backends_and_one_of_each_other_kind() -> None:
     Path("imagen.yaml").write_text(example())
     blocks = load().backends
-    assert {name: block.get("workflow") for name, block in blocks.items()} == {
+    assert {name: block.get("workflow", block["type"]) for name, block in blocks.items()} == {
         "flux-schnell-local": "flux1-schnell",
         "flux2-klein-local": "flux2-klein",
         "sd35-medium-local": "sd35-medium",
-        "mock": None,
+        "flux-schnell-replicate": "replicate",
+        "sdxl-diffusers": "diffusers",
+        "sd15-sdcpp": "sdcpp",
+        "mock": "mock",
     }
 
 
