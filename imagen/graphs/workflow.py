@@ -19,7 +19,7 @@ _INFERRED: Mapping[str, Mapping[str, Any]] = {
     "prompt": {"type": "string"},
     "negative": {"type": "string", "default": ""},
     "prompt_2": {"type": "string"},
-    "negative_2": {"type": "string", "default": ""},
+    "negative_2": {"type": "string"},
     "width": {"type": "int", "min": 16, "max": 16384},
     "height": {"type": "int", "min": 16, "max": 16384},
     "seed": {"type": "int", "min": 0},

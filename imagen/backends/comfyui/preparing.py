@@ -88,8 +88,28 @@ class _Preparation:
         sent = self._pictures()
         parts = parts_of(self._asked, self._parameters, self._sizes.get("image", (0, 0)))
         tell_of_lost(self._asked, self._parameters, self.receipt)
+        self._tell_of_settled(parts)
         self.values |= parts
-        return self._defaults() | self._asked | parts | self._first_reference() | sent
+        values = self._defaults() | self._asked | parts | self._first_reference() | sent
+        return values | self._second_prompts(values)
+
+    def _tell_of_settled(self, parts: dict[str, Any]) -> None:
+        """A parameter of its own goes behind the part of another that means the same."""
+        for name, used in parts.items():
+            asked = self._asked.get(name)
+            if asked not in (None, used, self._parameters[name].default):
+                why = f"{self._task} settles it"
+                self.receipt[name] = Fate(outcome="mapped", asked=asked, used=used, why=why)
+
+    def _second_prompts(self, values: dict[str, Any]) -> dict[str, Any]:
+        """A second text encoder is told what the first is, where it is told nothing."""
+        told = {
+            second: values[first]
+            for first, second in (("prompt", "prompt_2"), ("negative", "negative_2"))
+            if second in self._parameters and second not in values and first in values
+        }
+        self.values |= told
+        return told
 
     def _pictures(self) -> dict[str, str]:
         """The pictures asked for, as the graph calls them; a default lies at the server."""

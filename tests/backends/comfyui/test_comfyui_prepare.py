@@ -73,6 +73,26 @@ def test_a_value_of_another_type_is_refused() -> None:
         opened(NOWHERE).prepare(ASKED.model_copy(update={"prompt": 7}))
 
 
+@pytest.mark.parametrize(
+    ("asked", "second"),
+    [
+        pytest.param({}, ("a fox", "rain"), id="as the first"),
+        pytest.param({"prompt_2": "a den"}, ("a den", "rain"), id="given"),
+        pytest.param({"negative_2": ""}, ("a fox", ""), id="given as nothing"),
+    ],
+)
+def test_second_prompts_are_those_of_the_first_unless_given(
+    asked: dict[str, Any], second: tuple[str, str]
+) -> None:
+    """As a model of two text encoders wants them."""
+    encoder = {"class_type": "Two", "inputs": {"text_g": "$<prompt_2>", "text_l": "$<negative_2>"}}
+    request = ASKED.with_values({"negative": "rain", **asked})
+    ticket = opened(NOWHERE, SAMPLED | {"6b": encoder}).prepare(request)
+    inputs = ticket.payload["6b"]["inputs"]
+    assert (inputs["text_g"], inputs["text_l"]) == second
+    assert (ticket.request.prompt_2, ticket.request.negative_2) == second
+
+
 def test_a_list_of_values_becomes_json() -> None:
     """A graph that takes low-rank adapters gets them as its node wants them."""
     request = ASKED.with_values({"loras": (Lora(name="ink.safetensors", strength=0.5),)})

@@ -163,6 +163,15 @@ def test_an_enlarged_picture_has_its_size_times_the_factor() -> None:
     assert ticket.receipt["prompt"].outcome == "applied"
 
 
+def test_a_size_asked_for_goes_behind_the_factor_and_is_told() -> None:
+    family()
+    values = {"image": drawn("a.png"), "upscale": Upscale(factor=2), "prompt": ""}
+    ticket = mine().prepare(ASKED.with_values(values | {"width": 100, "height": None}))
+    fate = ticket.receipt["width"]
+    assert (fate.outcome, fate.used, fate.why) == ("mapped", 128, "upscale settles it")
+    assert ticket.request.width == 128
+
+
 def test_faces_are_mended_by_the_file_and_as_faithfully_as_asked() -> None:
     family()
     values = {"image": drawn("a.png"), "restore": Restore(model="codeformer.pth", fidelity=0.8)}
