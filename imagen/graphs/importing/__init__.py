@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import WorkflowError
-from imagen.graphs.importing.convert import Converted, converted, wrong_types
-from imagen.graphs.importing.declared import declared
+from imagen.graphs.importing.convert import Converted, converted
+from imagen.graphs.importing.holding import refuse_unfed, refuse_unsuited
 from imagen.graphs.importing.propose import Proposal, Token, propose
 from imagen.graphs.importing.recognise import Found, of_json, of_text, of_texts
 from imagen.graphs.importing.shelving import name_of, put, shelf_name, written
 from imagen.graphs.preflight import check
 from imagen.graphs.review import faults
 from imagen.graphs.spelling import localise
-from imagen.graphs.tokens import inputs_of, label
 from imagen.graphs.workflow import Workflow
-from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from imagen.graphs.structure import Fault
 
@@ -66,7 +64,9 @@ def take_over(
     else:
         result = Converted(graph=dict(found.document))
         if object_info is not None and is_held_to:
-            _hold_to(found, known)
+            refuse_unsuited(result.graph, known, found.source)
+    if is_held_to:
+        refuse_unfed(result.graph, known, found.source)
     proposal = propose(result, object_info=known, title=title, description=description)
     _refuse_faults(proposal, found.source)
     return proposal
@@ -77,27 +77,6 @@ def lacking(proposal: Proposal, object_info: Mapping[str, Any]) -> list[Fault]:
     workflow = Workflow("", proposal.graph, proposal.manifest, "")
     graph = localise(workflow.sample(), object_info)
     return check(graph, object_info, manifest=proposal.manifest)
-
-
-def _hold_to(found: Found, object_info: Mapping[str, Any]) -> None:
-    lines = list(_against(found.document, object_info))
-    if lines:
-        said = "\n  ".join(lines)
-        raise WorkflowError(
-            f"{found.source} does not suit the catalogue:\n  {said}",
-            remedy="Take the catalogue of the server that shall run it.",
-        )
-
-
-def _against(graph: Mapping[str, Any], object_info: Mapping[str, Any]) -> Iterator[str]:
-    for key, node in graph.items():
-        place = f"node {one_line(key, limit=60)} ({label(graph, key)})"
-        said = object_info.get(node["class_type"])
-        if not isinstance(said, dict):
-            yield f"{place}: the catalogue has no such node."
-            continue
-        for name, what in wrong_types(inputs_of(node), declared(said)):
-            yield f"{place}, {name}: {what}"
 
 
 def _refuse_faults(proposal: Proposal, source: str) -> None:

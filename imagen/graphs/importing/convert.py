@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from imagen.graphs.importing.recognise import Found
 
-_FREE = "COMFY_"  # types whose rules only the editor knows
+FREE = "COMFY_"
+"""How types begin whose rules only the editor knows."""
 _MOST_SAID = 8
 _EXPORT = "Check that the catalogue is of the ComfyUI that runs it; or export it from the editor."
 
@@ -157,7 +158,7 @@ def wrong_types(
     """Each literal that is not of its input's type, with a sentence."""
     for one in declared_inputs:
         value = inputs.get(one.name)
-        if one.name not in inputs or is_link(value) or one.type.startswith(_FREE):
+        if one.name not in inputs or is_link(value) or one.type.startswith(FREE):
             continue
         wrong = _wrong_choice(one, value) or wrong_value(value, one.name, one.spec, Manifest())
         if wrong is not None:

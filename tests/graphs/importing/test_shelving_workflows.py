@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from editor_lab import CATALOGUE, PORTRAIT, PORTRAIT_NODES, PORTRAIT_WIRES, editor
+from editor_lab import CATALOGUE, PORTRAIT, PORTRAIT_NODES, PORTRAIT_WIRES, editor, node
 
 from imagen.errors import OutputError, WorkflowError
 from imagen.graphs import faults, find
@@ -167,3 +167,18 @@ def test_what_the_server_lacks_is_told() -> None:
         "the server has no file 'b.safetensors' in models/checkpoints. "
         "Did you mean 'a.safetensors'?"
     ]
+
+
+def test_a_graph_whose_every_output_lacks_something_is_refused() -> None:
+    wires = [wire for wire in PORTRAIT_WIRES if wire[3] != "latent_image"]
+    with pytest.raises(WorkflowError) as caught:
+        portrait(editor(PORTRAIT_NODES, wires))
+    assert caught.value.message == (
+        "Nothing would come out of it.json:\n"
+        "  node 3 (KSampler), latent_image: nothing arrives there."
+    )
+
+
+def test_a_graph_of_which_one_output_is_fed_is_taken() -> None:
+    nodes = PORTRAIT_NODES | {"10": node("PreviewImage")}
+    assert "10" in portrait(editor(nodes, PORTRAIT_WIRES)).graph
