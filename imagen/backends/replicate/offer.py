@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SIZE = "Pixels. "
 _WITH_IMAGE = "it counts with an initial image only"
+_NEVER_TAKEN = ("style", "feather", "extra")
+"""Fields that imagen itself sees to."""
 _FLOATS = ("cfg", "guidance", "strength")
 
 
@@ -205,7 +207,7 @@ def _reasons(known: Vocabulary, parameters: Mapping[str, Parameter]) -> Iterator
     for field in Request.model_fields:
         if field in known.fields and field not in parameters:
             yield field, _WITH_IMAGE
-        elif field not in parameters:
+        elif field not in parameters and field not in _NEVER_TAKEN:
             yield field, f"{known.model} has no input for it"
     for field, found in known.fields.items():
         if found.name not in parameters:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from imagen.testing.replicate import answer, models
 from imagen.testing.replicate.checks import faults
-from imagen.testing.replicate.jobs import Job, Jobs, shown
+from imagen.testing.replicate.jobs import Job, Jobs, iso, shown
 from imagen.testing.replicate.pictures import as_data, painted
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _AFTER = re.compile(r"(\d+)s")
 _SHORTEST_DEADLINE = 5
 _WAIT = 60
 _PAGE = 100
+_SHELF_SECONDS = 86400
 _BODY = {"input", "webhook", "webhook_events_filter", "stream"}
 Shelf = dict[str, bytes]
 """Uploaded files by their id."""
@@ -163,6 +164,9 @@ class Desk:
             "size": len(content),
             "content_type": kind[1].decode() if kind else "application/octet-stream",
             "checksums": {"sha256": sha256(content).hexdigest()},
+            "metadata": {},
+            "created_at": iso(time.time()),
+            "expires_at": iso(time.time() + _SHELF_SECONDS),
         }
         return answer.as_json(said, 201)
 

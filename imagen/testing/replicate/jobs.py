@@ -102,7 +102,7 @@ def shown(job: Job, url: str) -> dict[str, Any]:
         "error": job.trouble.error if status == "failed" else None,
         "source": "api",
         "status": status,
-        "created_at": _iso(job.created),
+        "created_at": iso(job.created),
         "urls": {
             "cancel": f"{url}/predictions/{job.id}/cancel",
             "get": f"{url}/predictions/{job.id}",
@@ -116,11 +116,11 @@ def _times(job: Job, status: str) -> dict[str, Any]:
     """What is told only once it is so."""
     said: dict[str, Any] = {}
     if job.deadline is not None:
-        said["deadline"] = _iso(job.deadline)
+        said["deadline"] = iso(job.deadline)
     if status not in ("starting", "aborted"):
-        said["started_at"] = _iso(job.started)
+        said["started_at"] = iso(job.started)
     if status in _ENDED:
-        said["completed_at"] = _iso(job.ends)
+        said["completed_at"] = iso(job.ends)
     if status == "succeeded":
         total = job.ends - job.created
         said["metrics"] = {"predict_time": job.trouble.seconds, "total_time": total}
@@ -138,5 +138,6 @@ def _log(job: Job) -> str:
     return f"Using seed: {seed}\n{100 * done // steps:3d}%|####| {done}/{steps} [00:01<00:00]\n"
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """A time as the API writes it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
