@@ -78,7 +78,7 @@ def unset(
     name: str, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> Iterator[Problem]:
     """A problem for each environment variable that a backend needs and that is not set."""
-    for path, variable in variables(_with_defaults(name, settings)):
+    for path, variable in variables(_needed(name, settings)):
         if environ.get(variable):
             continue
         # What does not look like a variable's name may be the secret itself.
@@ -87,14 +87,21 @@ def unset(
         yield Problem(("backends", name, *path), what, f"Set it before {name} is used.")
 
 
-def _with_defaults(name: str, settings: Settings) -> Mapping[str, Any]:
-    """The block of a service with what it leaves out: it can do nothing without its credential."""
+def _needed(name: str, settings: Settings) -> Mapping[str, Any]:
+    """The block of a backend, with what a service leaves out: it needs its credential.
+
+    Other kinds can do without the variable that they name by default.
+    """
     block = settings.backends.get(name, {})
     try:
         adapter, config = configure(name, settings.backends, settings.shared())
     except ImagenError:
         return block
-    return config.model_dump(mode="json") | block if adapter.is_service else block
+    if adapter.is_service:
+        return config.model_dump(mode="json") | block
+    fields = type(config).model_fields
+    usual = {key: field.get_default(call_default_factory=True) for key, field in fields.items()}
+    return {key: value for key, value in block.items() if value != usual.get(key)}
 
 
 def _names(settings: Settings) -> Iterator[Problem]:

@@ -68,7 +68,8 @@ def test_init_refuses_what_is_no_address() -> None:
         run("init", "--url", "my gpu")
 
 
-def test_validate_says_ok() -> None:
+def test_validate_says_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPLICATE_API_TOKEN", "set")
     FILE.write_text(example())
     result = run("validate")
     assert (result.exit_code, result.stdout) == (0, "imagen.yaml: ok\n")
@@ -268,7 +269,9 @@ def test_show_prints_yaml_with_the_defaults() -> None:
     }
 
 
-def test_what_show_prints_is_a_configuration() -> None:
+def test_what_show_prints_is_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPLICATE_API_TOKEN", "set")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
     FILE.write_text(example())
     FILE.write_text(run("show").stdout)
     assert run("validate").stdout == "imagen.yaml: ok\n"
