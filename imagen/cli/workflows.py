@@ -94,17 +94,15 @@ def _found(name: str, settings: Settings) -> Workflow:
 
 def _faults_there(workflow: Workflow, name: str, backend: str, settings: Settings) -> list[Fault]:
     """The faults at a backend's server, with its own defaults where this is its workflow."""
-    from imagen.backends.comfyui import ComfyUI, catalogue
+    from imagen.backends.comfyui import ComfyUI, catalogue, own_defaults
     from imagen.graphs import check as check_there
     from imagen.spine import open_named
 
-    block = settings.backends.get(backend, {})
-    overrides = block.get("parameters", {}) if block.get("workflow") == name else {}
     with closing(open_named(backend, settings)) as engine:
         if not isinstance(engine, ComfyUI):
             raise _no_server(backend)
         object_info, version = catalogue(engine)
-    bound = workflow.sample(overrides)
+        bound = workflow.sample(own_defaults(engine, name))
     return check_there(bound, object_info, manifest=workflow.manifest, version=version)
 
 

@@ -89,6 +89,13 @@ class Repertoire:
         """The workflow of each kind of control picture."""
         return map(self.preprocessor, self.preprocessors)
 
+    def overrides_of(self, name: str) -> dict[str, Any]:
+        """Other defaults for the workflow of this name or path; none where it is none of ours."""
+        if name in (self._config.workflow, self.base.name):
+            return self.overrides(self.base)
+        ours = {*self.by_task.values(), *self.preprocessors.values()}
+        return self.overrides(self._named(name)) if name in ours else {}
+
     def overrides(self, workflow: Workflow) -> dict[str, Any]:
         """Other defaults for a workflow: the block's, and the files that its base loads.
 

@@ -9,7 +9,7 @@ from comfyui_lab import ASKED, MANIFEST, SAMPLED
 from comfyui_pictures import NOWHERE, REDRAWN, REPAINTED, drawn, node, on, shelve
 
 from imagen.backends import validated
-from imagen.backends.comfyui import ComfyUIConfig
+from imagen.backends.comfyui import ComfyUIConfig, own_defaults
 from imagen.errors import ConfigError, RequestError, WorkflowError
 from imagen.request import Outpaint, Restore, Upscale
 
@@ -147,6 +147,23 @@ def test_the_files_of_the_base_are_those_of_its_siblings() -> None:
     shelve("mine-redraw", REDRAWN | loader)
     ticket = mine().prepare(ASKED.with_values({"image": drawn("a.png")}))
     assert ticket.payload["1"]["inputs"]["ckpt_name"] == "other.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("mine", {"steps": 9}),
+        ("mine-redraw", {"steps": 9, "strength": 0.3}),
+        ("sdxl", {}),
+    ],
+    ids=["base", "sibling", "none of its"],
+)
+def test_a_workflow_has_the_backends_own_defaults_where_it_is_one_of_its(
+    name: str, defaults: dict[str, Any]
+) -> None:
+    family()
+    backend = mine(parameters={"steps": 9, "strength": 0.3})
+    assert own_defaults(backend, name) == defaults
 
 
 def test_an_enlarged_picture_has_its_size_times_the_factor() -> None:
