@@ -72,6 +72,8 @@ def test_malformed_yaml_gives_line_and_column(tmp_path: Path) -> None:
         ),
         pytest.param("family: SD XL", "family: ", id="family"),
         pytest.param("tasks: {paint: a}", "tasks.paint", id="task"),
+        pytest.param("tasks: {control: a}", "control needs no workflow", id="control"),
+        pytest.param("tasks: {preprocess: a}", "preprocess goes by workflows", id="preprocess"),
         pytest.param("tasks: {inpaint: ../a}", "tasks.inpaint: ", id="workflow by path"),
         pytest.param(
             "controls: {canny: {file: a, folder: loras}}",

@@ -129,6 +129,8 @@ def _parts(workflow: Workflow, task: str, repertoire: Repertoire) -> dict[str, P
         if (name == task or name not in _OF_ONE_TASK) and name not in known
         if any(all(token in known for token in tokens) for tokens in sets)
     }
+    if task == "edit" and "image" in known:
+        found.setdefault("references", _PARTS["references"])  # the first is the image
     if task == "preprocess":
         found["preprocess"] = _kinds(repertoire.preprocessors)
     return found

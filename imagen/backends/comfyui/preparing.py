@@ -127,7 +127,12 @@ class _Preparation:
 
     def _first_reference(self) -> dict[str, str]:
         paths = self._asked.get("references", ())
-        return {REFERENCE: self._uploaded(paths[0], "references.0")} if paths else {}
+        return {self._reference: self._uploaded(paths[0], "references.0")} if paths else {}
+
+    @property
+    def _reference(self) -> str:
+        """The token that takes the first reference."""
+        return REFERENCE if REFERENCE in self._parameters else "image"
 
     def _with_literals(self, graph: dict[str, Any]) -> dict[str, Any]:
         """What was asked for by node and input, where no token is."""
@@ -143,7 +148,7 @@ class _Preparation:
         if not further:
             return graph
         images = [self._uploaded(path, f"references.{n}") for n, path in further]
-        return surgery.with_references(graph, self._node_of(REFERENCE), images)
+        return surgery.with_references(graph, self._node_of(self._reference), images)
 
     def _outpaints(self) -> bool:
         """Whether by a workflow that only repaints."""

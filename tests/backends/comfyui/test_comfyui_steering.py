@@ -202,6 +202,14 @@ def test_references_go_up_and_are_chained() -> None:
     assert len([n for n in graph.values() if n["class_type"] == "ReferenceLatent"]) == 2
 
 
+def test_an_edit_of_an_image_takes_the_first_reference_for_it() -> None:
+    """As workflows made in the editor have it."""
+    graph = {"1": node("LoadImage", image="$<image>"), "2": node("Edit", image=["1", 0])}
+    shelve("mine", graph, {"task": "edit"})
+    request = ASKED.with_values({"references": (drawn("a.png"),)})
+    assert payload(request)["1"]["inputs"]["image"] == called("a.png")
+
+
 def test_a_workflow_that_takes_one_reference_refuses_two() -> None:
     graph = {
         "1": node("LoadImage", image="$<reference>"),
