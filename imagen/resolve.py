@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from imagen.request import Request
 
 _STYLE_TEXTS = ("prompt", "negative")
+_WITHOUT_TEXTS = ("upscale", "restore", "preprocess")
+"""Tasks that draw nothing anew: a style has no say in them."""
 _SECOND_TEXTS = {"prompt_2": "prompt", "negative_2": "negative"}
 """What a second text encoder is given where nothing else is asked: the same as the first."""
 
@@ -68,6 +70,8 @@ def _style_values(style: Style, request: Request) -> dict[str, object]:
     }
     if request.image is None:
         values.pop("strength", None)
+    if request.task in _WITHOUT_TEXTS:
+        return values
     negatives = [text for text in (style.negative, request.negative) if text]
     if negatives:
         values["negative"] = ", ".join(negatives)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from imagen.request import INTERPOLATIONS, Request, Upscale
 from imagen.result import ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from imagen.backends import Backend
     from imagen.config import OutputSettings, Settings
@@ -61,16 +61,11 @@ def generate(
     if _is_interpolation(request):
         return enlarge(request, settings, strict=strict)
     with closing(open_named(backend or settings.backend, settings)) as engine:
-        made: list[Made] = []
-        try:
-            plan = prepare(engine, request, settings, strict=strict)
-            tickets, pictures = ready(engine, plan, request, settings, on_progress)
-            made += pictures
+        plan = prepare(engine, request, settings, strict=strict)
+        tickets, made = ready(engine, plan, request, settings, on_progress)
+        with _naming(made):
             for ticket in tickets:
                 made.append(make(engine, ticket, request, settings, on_progress))
-        except ImagenError as error:
-            _name_what_was_made(error, made)
-            raise
         return made
 
 
@@ -80,11 +75,16 @@ def _is_interpolation(request: Request) -> bool:
     return request.task == "upscale" and method in INTERPOLATIONS
 
 
-def _name_what_was_made(error: ImagenError, made: list[Made]) -> None:
+@contextmanager
+def _naming(made: Sequence[Made]) -> Iterator[None]:
     """Runs before the one that failed left pictures, which nobody would find otherwise."""
-    paths = [str(saved.path) for run in made for saved in run.saved]
-    if paths:
-        error.remedy = "\n".join([error.remedy, "Made before that:", *paths]).strip()
+    try:
+        yield
+    except ImagenError as error:
+        paths = [str(saved.path) for run in made for saved in run.saved]
+        if paths:
+            error.remedy = "\n".join([error.remedy, "Made before that:", *paths]).strip()
+        raise
 
 
 def ready(
@@ -106,7 +106,8 @@ def ready(
     for number, control in to_preprocess(engine, request, capabilities, settings):
         key = control.kind, control.image
         if key not in pictures:
-            made.append(_preprocess(engine, control, settings, on_progress))
+            with _naming(made):
+                made.append(_preprocess(engine, control, settings, on_progress))
             pictures[key] = str(made[-1].saved[0].path)
         values = {"image": pictures[key], "preprocess": False}
         controls[number] = control.model_copy(update=values)

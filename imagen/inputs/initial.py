@@ -10,7 +10,7 @@ from imagen.inputs.enlarging import resized
 from imagen.inputs.masks import feathered, read_mask
 from imagen.inputs.requirements import is_hybrid
 from imagen.inputs.sizes import Size
-from imagen.inputs.upright import png
+from imagen.inputs.upright import flattened, png
 from imagen.request import INTERPOLATIONS
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def redrawn(
     request: Request, file: Upright, desk: Desk, frame: Frame | None
 ) -> tuple[dict[str, Any], Size]:
     """What stands in the request for the image and its mask, and the size to be drawn."""
-    image = _opaque(request, file, desk)
+    # What is transparent may be just what a mask has redrawn: then there is nothing to tell.
+    image = flattened(file.image) if request.mask else desk.opaque(file, "image")
     values: dict[str, Any] = {}
     if is_hybrid(request):
         image, values = _enlarged(request, file, image, desk)
@@ -40,16 +41,6 @@ def redrawn(
         mask = covering(mask_of(request.mask, file, desk), image.size)
         values |= shelved_mask(mask, request.feather, desk)
     return values, Size(*image.size)
-
-
-def _opaque(request: Request, file: Upright, desk: Desk) -> Image.Image:
-    """What is transparent is often just what a mask has redrawn: then there is nothing to tell."""
-    if request.mask is None:
-        return desk.opaque(file, "image")
-    before = len(desk.warnings)
-    image = desk.opaque(file, "image")
-    del desk.warnings[before:]
-    return image
 
 
 def _enlarged(

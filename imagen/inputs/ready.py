@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import RequestError
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from PIL import Image
+
     from imagen.capabilities import Capabilities
     from imagen.inputs.upright import Upright
     from imagen.request import Control, Request
 
 _SHAPE_DIFFERS = 0.05
+_PLENTY = 2048 * 2048
 _AS_IT_IS = ("upscale", "restore", "preprocess")
 """Tasks whose result follows from the picture's own size."""
 
@@ -71,10 +75,21 @@ def _image(
         return {}, None
     file = desk.read(request.image, "image")
     if request.task in _AS_IT_IS:
-        return {"image": desk.keep(file, file.image)}, None
+        image = _sighted(file, desk) if request.task == "preprocess" else file.image
+        return {"image": desk.keep(file, image)}, None
     if request.outpaint is not None:
         return outpainted(request, file, desk, frame, capabilities)
     return redrawn(request, file, desk, frame)
+
+
+def _sighted(file: Upright, desk: Desk) -> Image.Image:
+    """A giant, as small as is plenty for what looks for its edges and depths."""
+    factor = sqrt(_PLENTY / file.size.pixels)
+    if factor >= 1:
+        return file.image
+    size = file.size.times(factor)
+    desk.warnings.append(f"image: {file.source.name} ({file.size}) was scaled to {size}.")
+    return covering(file.image, size)
 
 
 def _read(paths: Sequence[str], parameter: str, desk: Desk) -> list[Upright]:

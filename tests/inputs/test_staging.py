@@ -123,6 +123,12 @@ def test_a_result_that_follows_from_the_pictures_size_is_not_framed(
     assert (opened(request.image).size, opened(request.image).mode) == ((2001, 999), "RGBA")
 
 
+def test_a_giant_is_reduced_before_its_edges_are_looked_for() -> None:
+    made = staged(image=drawn("fox.jpg", (4096, 4096)), preprocess="canny")
+    assert opened(made.request.image).size == (2048, 2048)
+    assert made.warnings == ("image: fox.jpg (4096 × 4096) was scaled to 2048 × 2048.",)
+
+
 def test_a_mask_goes_where_its_image_goes() -> None:
     made = staged(
         image=drawn("fox.png", (400, 200)),

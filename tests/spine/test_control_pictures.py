@@ -140,6 +140,14 @@ def test_a_failed_run_names_the_control_picture_made_before_it(settings: Setting
     assert caught.value.remedy == f"Made before that:\n{path}"
 
 
+def test_a_failed_control_picture_names_the_one_made_before_it(settings: Settings) -> None:
+    asked = _ASKED.with_values({"controls": (_CONTROL, {**_CONTROL, "kind": "depth"})})
+    with pytest.raises(Failed) as caught:
+        generate(asked, settings, on_progress=_FailsInTheSecondRun())
+    path = settings.output.directory / "fox-canny.png"
+    assert caught.value.remedy == f"Made before that:\n{path}"
+
+
 def test_a_comparison_makes_it_once_for_each_model(settings: Settings) -> None:
     from imagen.comparison.record import Axis
 

@@ -7,8 +7,8 @@ import pytest
 from imagen.capabilities import Capabilities, Parameter
 from imagen.config import Limits, Settings, Style
 from imagen.errors import RequestError
-from imagen.request import Request
-from imagen.resolve import draw_seed, resolve, runs
+from imagen.request import Request, Upscale
+from imagen.resolve import draw_seed, resolve, runs, styled
 
 _CAPABILITIES = Capabilities(
     parameters={
@@ -85,6 +85,11 @@ def test_what_is_asked_goes_before_the_style() -> None:
 def test_resolving_twice_changes_nothing() -> None:
     once = _resolved(Request(prompt="a fox", style="ink"), _STYLES)
     assert _resolved(once, _STYLES) == once
+
+
+def test_a_style_has_no_say_in_what_is_only_enlarged() -> None:
+    asked = Request(image="fox.png", upscale=Upscale(), style="ink")
+    assert styled(asked, _STYLES).task == "upscale"
 
 
 def test_an_unknown_style_is_named_with_the_nearest() -> None:
