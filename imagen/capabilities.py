@@ -129,8 +129,20 @@ class Fate(BaseModel):
     def sentence(self, name: str) -> str:
         """`steps: 50 became 10 (at most 10)`."""
         asked = repr(self.asked) if len(repr(self.asked)) <= 60 else repr(self.asked)[:59] + "…"
-        became = "was dropped" if self.outcome == "dropped" else f"became {self.used!r}"
-        return f"{name}: {asked} {became}" + (f" ({self.why})" if self.why else "")
+        return f"{name}: {asked} {self.ending}"
+
+    @property
+    def ending(self) -> str:
+        """`became 10 (at most 10)`, `became aspect_ratio 4:3 (it takes no pixels)`."""
+        became = "was dropped" if self.outcome == "dropped" else f"became {_said(self.used)}"
+        return became + (f" ({self.why})" if self.why else "")
+
+
+def _said(used: Any) -> str:
+    """Several values by their names."""
+    if not isinstance(used, dict):
+        return repr(used)
+    return ", ".join(f"{name} {value}" for name, value in used.items())
 
 
 Receipt = dict[str, Fate]

@@ -13,6 +13,7 @@ import click
 
 from imagen.capabilities import unhonoured
 from imagen.cli.asking import EVERYTHING, asking
+from imagen.cli.costs import dollars
 from imagen.cli.given import from_json_option, prompted
 from imagen.cli.options import (
     config_option,
@@ -148,10 +149,14 @@ def _lines(comparison: Comparison, folder: Path) -> Iterator[str]:
         at = "" if axis is None else f", {axis.name} {one_line(str(cell.value), limit=40)}"
         yield f"{cell.model}{at}: {_outcome(cell, folder)}"
         yield from (f"  {sentence}" for sentence in (*unhonoured(cell.receipt), *cell.warnings))
+    paid = [cell.cost_usd for cell in comparison.cells if cell.cost_usd]
+    if len(paid) > 1:
+        yield f"Cost {dollars(sum(paid))} in all."
 
 
 def _outcome(cell: Cell, folder: Path) -> str:
     if cell.error is not None:
         return f"failed: {one_line(cell.error.message)}"
     seconds = "" if cell.seconds is None else f", {took(cell.seconds)}"
-    return ", ".join(str(folder / file.path) for file in cell.files) + seconds
+    cost = f", {dollars(cell.cost_usd)}" if cell.cost_usd else ""
+    return ", ".join(str(folder / file.path) for file in cell.files) + seconds + cost

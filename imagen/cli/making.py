@@ -33,7 +33,7 @@ def make(request: Request, run: Run) -> None:
             tell_plan(_planned(request, run, name), as_json=run.as_json)
             return
         made = _made(request, run, name)
-    tell(made, as_json=run.as_json)
+    tell(made, as_json=run.as_json, asked=request.asked().keys())
     _warn_of_another_kind(made, run.output)
 
 

@@ -9,42 +9,50 @@ import click
 
 from imagen.capabilities import unhonoured
 from imagen.cli.costs import actual, expected
-from imagen.text import printable
+from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from imagen.outputs import Saved
     from imagen.spine import Made
     from imagen.ticket import Ticket
 
 
-def tell(made: Sequence[Made], *, as_json: bool) -> None:
-    """The paths on stdout, a line each, and what the user would want to know on stderr."""
+def tell(made: Sequence[Made], *, as_json: bool, asked: Collection[str] | None = None) -> None:
+    """The paths on stdout, a line each, and what the user would want to know on stderr.
+
+    `asked` names what the user asked for, where that is known. With `as_json` all of it is JSON.
+    """
     if as_json:
         click.echo(json.dumps(as_data(made), indent=2))
         return
-    for sentence in (*_remarks(made), *actual(made)):
+    for sentence in (*_remarks(made, asked), *actual(made)):
         click.echo(printable(sentence), err=True)
     for run in made:
         for saved in run.saved:
             click.echo(str(saved.path))
 
 
-def _remarks(made: Sequence[Made]) -> list[str]:
-    found = [s for run in made for s in (*surprises(run.ticket), *run.result.warnings)]
+def _remarks(made: Sequence[Made], asked: Collection[str] | None) -> list[str]:
+    found = [s for run in made for s in (*surprises(run.ticket, asked), *run.result.warnings)]
     about_files = [saved.warning for run in made for saved in run.saved if saved.warning]
     return list(dict.fromkeys([*found, *about_files]))
 
 
-def surprises(ticket: Ticket) -> list[str]:
-    """A sentence for each parameter that was clamped or dropped, or mapped for a reason."""
-    reasons = [
-        fate.sentence(name)
-        for name, fate in ticket.receipt.items()
-        if fate.outcome == "mapped" and fate.why
+def surprises(ticket: Ticket, asked: Collection[str] | None = None) -> list[str]:
+    """A sentence for each parameter that was clamped or dropped, or mapped for a reason.
+
+    That what nobody asked for was mapped, as a seed that was drawn, is no surprise.
+    """
+    together: dict[str, list[str]] = {}
+    for name, fate in ticket.receipt.items():
+        if fate.outcome == "mapped" and fate.why and (asked is None or name in asked):
+            together.setdefault(fate.ending, []).append(f"{name} {fate.asked}")
+    return [
+        *unhonoured(ticket.receipt),
+        *(f"{one_line(', '.join(values))} {ending}" for ending, values in together.items()),
     ]
-    return [*unhonoured(ticket.receipt), *reasons]
 
 
 def as_data(made: Sequence[Made]) -> dict[str, Any]:

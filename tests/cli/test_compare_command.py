@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from imagen.cli import run
-from imagen.cli.compare import axis_of, names_of
+from imagen.cli.compare import axis_of, names_of, tell
+from imagen.comparison.record import Cell, Comparison, File
 from imagen.errors import RequestError
+from imagen.request import Request
 
 _SMALL = ("--size", "64x48", "--steps", "2")
 
@@ -113,4 +115,21 @@ def test_the_demo_compares_three_workflows_and_the_mock(
         "flux2-klein",
         "sd35-medium",
         "mock",
+    ]
+
+
+def test_what_the_cells_cost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    file = File(path="fox.png", sha256="")
+    cells = tuple(
+        Cell(model=model, files=(file,), cost_usd=cost)
+        for model, cost in (("a", 0.003), ("b", 0.02), ("c", None))
+    )
+    comparison = Comparison(request=Request(prompt="x"), models=("a", "b", "c"), cells=cells)
+    tell(comparison, Path("c"), as_json=False)
+    picture = Path("c/fox.png")
+    assert capsys.readouterr().err.splitlines() == [
+        f"a: {picture}, $0.003",
+        f"b: {picture}, $0.02",
+        f"c: {picture}",
+        "Cost $0.023 in all.",
     ]

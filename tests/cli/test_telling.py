@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _RECEIPT = {
     "steps": Fate(outcome="clamped", asked=50, used=10, why="at most 10"),
     "cfg": Fate(outcome="dropped", asked=3.0, why="it has none"),
-    "width": Fate(outcome="mapped", asked=1024, used="16:9", why="it draws at ratios only"),
+    "width": Fate(outcome="mapped", asked=1024, used={"ratio": "16:9"}, why="it takes ratios"),
+    "height": Fate(outcome="mapped", asked=576, used={"ratio": "16:9"}, why="it takes ratios"),
     "count": Fate(outcome="mapped", asked=4, used="4 runs"),
     "seed": Fate(outcome="applied", asked=1),
     "negative": Fate(outcome="dropped", asked="", why="it has none"),
@@ -32,7 +33,13 @@ def test_what_a_user_would_want_to_know_is_told() -> None:
     assert surprises(_ticket()) == [
         "steps: 50 became 10 (at most 10)",
         "cfg: 3.0 was dropped (it has none)",
-        "width: 1024 became '16:9' (it draws at ratios only)",
+        "width 1024, height 576 became ratio 16:9 (it takes ratios)",
+    ]
+
+
+def test_that_what_nobody_asked_for_was_mapped_is_no_surprise() -> None:
+    assert surprises(_ticket(), {"steps", "height"})[2:] == [
+        "height 576 became ratio 16:9 (it takes ratios)"
     ]
 
 

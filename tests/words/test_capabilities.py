@@ -107,6 +107,14 @@ def test_an_empty_text_that_was_dropped_is_no_loss() -> None:
     assert unhonoured(receipt) == ["sparkle: 0 was dropped (this backend has no sparkle)"]
 
 
+def test_several_values_in_place_of_one_are_told_by_name() -> None:
+    used = {"aspect_ratio": "4:3", "megapixels": "1"}
+    fate = Fate(outcome="mapped", asked=1024, used=used, why="it takes no pixels")
+    assert fate.sentence("width") == (
+        "width: 1024 became aspect_ratio 4:3, megapixels 1 (it takes no pixels)"
+    )
+
+
 def test_a_long_value_is_cut_in_a_sentence() -> None:
     sentence = Fate(outcome="dropped", asked="x" * 1000).sentence("negative")
     assert len(sentence) < 100
