@@ -42,14 +42,12 @@ def promoted(
     """The values on the face of `host`; `above` are those its own surroundings put upon it."""
     inner: Mapping[Inner, Any] = {}
     proxies = _proxies(host)
-    if host.named:
-        inputs = {
-            slot.name: host.named[slot.name] for slot in sheet.inputs if slot.name in host.named
-        }
+    names = [s.name for n, s in enumerate(sheet.inputs) if _is_widget(sheet, n, subgraphs)]
+    if host.named and len(names) != len(_listed(host)):
+        inputs = {slot.name: host.named.get(slot.name) for slot in sheet.inputs}
     elif proxies:
         inputs, inner = _by_proxy(proxies, _listed(host))
     else:
-        names = [s.name for n, s in enumerate(sheet.inputs) if _is_widget(sheet, n, subgraphs)]
         inputs = dict(_in_order(names, _listed(host)))
     upon = {name: value for (node, name), value in above.items() if node == host.id}
     given = {name: value for name, value in (inputs | upon).items() if value is not None}

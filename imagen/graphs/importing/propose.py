@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FOLDER = re.compile(r"\w[\w-]*(/\w[\w-]*)*")
 _URL = re.compile(r"https?://\S+")
 _SHOWS = "Preview"
-_BRACES = re.compile(r"\{[^{}]*\|[^{}]*\}")
+_BRACES = re.compile(r"\{[^{}]*\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +173,6 @@ def _text_notes(reading: Reading, key: str, name: str, value: Any) -> Iterator[s
         return
     known = reading.declared(Place(key, name))
     if known is not None and known.options.get("dynamicPrompts") and _BRACES.search(value):
-        yield f"{place}: the editor would draw one of {{a|b}}; here the text is taken as it stands."
+        yield f"{place}: the editor draws one of {{a|b}}, and takes the braces away; we do not."
     if name == "filename_prefix" and "%" in value:
         yield f"{place}: the editor would fill in what stands between %; a server may not."

@@ -38,14 +38,19 @@ class _Fit:
 def literals(node: Node, inputs: Sequence[Declared]) -> dict[str, Any]:
     """The value of each of the node's widgets, by input, as the editor would send it.
 
-    Where there are none by name they go by place. A place that only some versions of the editor
+    They go by place, as in the editor, also where they are there by name too: people mend a file
+    in one of the two, and the editor heeds the other only if it is told to. Where the places don't
+    fit the catalogue, and the names do, these count. A place that only some versions of the editor
     fill is told by what fits; a value that is not there is the input's default.
     """
     shown = [one for one in inputs if _shown(node, one)]
-    if node.named or isinstance(node.values, dict):
-        return _by_name(node.named or node.values, shown)
-    values = node.values if isinstance(node.values, list) else []
-    return dict(_best(shown, values))
+    if isinstance(node.values, dict):
+        return dict(_by_name(node.values, shown).values)
+    by_place = _best(shown, node.values if isinstance(node.values, list) else [])
+    if not node.named:
+        return dict(by_place.values)
+    by_name = _by_name(node.named, shown)
+    return dict(min(by_place, by_name, key=lambda fit: fit.misfit).values)
 
 
 def _shown(node: Node, one: Declared) -> bool:
@@ -53,22 +58,24 @@ def _shown(node: Node, one: Declared) -> bool:
     return one.has_widget or (face is not None and face.has_widget)
 
 
-def _by_name(named: Mapping[str, Any], shown: Sequence[Declared]) -> dict[str, Any]:
+def _by_name(named: Mapping[str, Any], shown: Sequence[Declared]) -> _Fit:
     found: dict[str, Any] = {}
+    misfit = 0
     waiting = list(shown)
     while waiting:
         one = waiting.pop(0)
         found[one.name] = _given(one, named.get(one.name))
+        misfit += _misfit(one, found[one.name]) if one.name in named else 0
         if one.type == DYNAMIC:
             waiting = below(one, found[one.name]) + waiting
-    return found
+    return _Fit(found, misfit)
 
 
-def _best(shown: Sequence[Declared], values: Sequence[Any]) -> Mapping[str, Any]:
+def _best(shown: Sequence[Declared], values: Sequence[Any]) -> _Fit:
     """The reading in which most fits; the editor's own where several fit as well."""
     tries = [0]
     readings = list(_readings(_places(shown), values, {}, 0, tries))
-    return min(readings, key=lambda reading: reading.misfit).values
+    return min(readings, key=lambda reading: reading.misfit)
 
 
 def _places(shown: Sequence[Declared]) -> tuple[Declared | _Extra, ...]:
@@ -99,7 +106,7 @@ def _readings(
 ) -> Iterator[_Fit]:
     tries[0] += 1
     if not places:
-        yield _Fit(found, misfit + len(values))
+        yield _Fit(found, misfit + sum(value is not None for value in values))
         return
     place, *rest = places
     if isinstance(place, _Extra):

@@ -209,9 +209,8 @@ class Wiring:
 
 
 def _primitive(node: Node) -> Source:
-    first = node.named.get("value")
-    if first is None and isinstance(node.values, list) and node.values:
-        first = node.values[0]
+    listed = node.values if isinstance(node.values, list) else []
+    first = listed[0] if listed else node.named.get("value")
     return None if first is None else Value(first)
 
 

@@ -43,7 +43,13 @@ def soft(*values: Any, **more: Any) -> dict[str, Any]:
         pytest.param(soft(), 3, id="none on the face: the value within"),
         pytest.param(soft(8), 8, id="by place"),
         pytest.param(soft(8, inputs=FACE[:1]), 8, id="by place, on a face not written down"),
-        pytest.param(soft(1, widgets_values_named={"strength": 9}), 9, id="by name"),
+        pytest.param(soft(widgets_values_named={"strength": 9}), 9, id="by name"),
+        pytest.param(
+            soft(1, 2, widgets_values_named={"strength": 9}), 9, id="by name, for other places"
+        ),
+        pytest.param(
+            soft(8, widgets_values_named={"strength": 9}), 8, id="by place, as the editor does"
+        ),
         pytest.param(
             soft(10, properties={"proxyWidgets": [["-1", "strength"]]}), 10, id="by a proxy"
         ),

@@ -71,10 +71,22 @@ def test_an_input_made_a_socket_still_has_its_place_among_the_values() -> None:
     assert inputs_of_one(7, "fixed", 20, 8, "euler", "normal", 1, inputs=faces) == SAMPLER
 
 
-def test_values_by_name_are_taken_by_name() -> None:
-    named = SAMPLER | {"control_after_generate": "fixed"}
-    assert inputs_of_one(1, 2, 3, widgets_values_named=named) == SAMPLER
-    assert inputs_of_one(widgets_values=named | {"videopreview": {}}) == SAMPLER
+NAMED = SAMPLER | {"control_after_generate": "fixed"}
+
+
+def test_values_that_are_there_by_name_only_are_taken_by_name() -> None:
+    assert inputs_of_one(widgets_values_named=NAMED) == SAMPLER
+    assert inputs_of_one(widgets_values=NAMED | {"videopreview": {}}) == SAMPLER
+
+
+def test_values_by_name_count_where_the_places_do_not_fit_the_catalogue() -> None:
+    older = (7, "fixed", "euler", 20, 8, "normal", 1)
+    assert inputs_of_one(*older, widgets_values_named=NAMED) == SAMPLER
+
+
+def test_a_value_by_place_counts_where_both_fit_and_differ_as_in_the_editor() -> None:
+    mended = (8, "fixed", 20, 8, "euler", "normal", 1)
+    assert inputs_of_one(*mended, widgets_values_named=NAMED) == SAMPLER | {"seed": 8}
 
 
 def test_values_that_a_newer_node_has_are_its_defaults() -> None:

@@ -280,7 +280,7 @@ def test_tokens_that_are_there_already_stay() -> None:
 def test_what_the_editor_does_to_texts_at_the_last_moment_is_told_of() -> None:
     save = PORTRAIT["9"] | {"inputs": {"filename_prefix": "%date%/x", "images": ["8", 0]}}
     assert proposed(PORTRAIT | {"6": encode("a {red|blue} fox"), "9": save}).notes == (
-        "Node 6, text: the editor would draw one of {a|b}; here the text is taken as it stands.",
+        "Node 6, text: the editor draws one of {a|b}, and takes the braces away; we do not.",
         "Node 9, filename_prefix: the editor would fill in what stands between %; "
         "a server may not.",
     )
