@@ -41,7 +41,10 @@ def resolve(
     what the configured limits don't allow.
     """
     complete = _completed(styled(request, settings), capabilities)
-    seeds = {name: draw() for name in _undrawn(complete, capabilities)}
+    seeds = {
+        name: _within(draw(), capabilities.parameters[name].max)
+        for name in _undrawn(complete, capabilities)
+    }
     complete = complete.with_values(seeds) if seeds else complete
     allow(complete, settings.limits)
     return complete
@@ -92,6 +95,11 @@ def _completed(request: Request, capabilities: Capabilities) -> Request:
         if name not in asked and name in capabilities.parameters
     }
     return complete.with_values(second) if second else complete
+
+
+def _within(seed: int, greatest: float | None) -> int:
+    """A drawn seed that an engine with smaller ones takes as it stands."""
+    return seed if greatest is None else seed % (int(greatest) + 1)
 
 
 def _undrawn(request: Request, capabilities: Capabilities) -> list[str]:

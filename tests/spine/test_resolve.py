@@ -61,6 +61,16 @@ def test_a_drawn_seed_is_one_that_every_page_can_show() -> None:
     assert 0 <= draw_seed() < 2**53
 
 
+@pytest.mark.parametrize(
+    ("greatest", "seed"),
+    [(None, 2**53 - 1), (2**64 - 1, 2**53 - 1), (2**31 - 1, 2**31 - 1), (9, 1)],
+)
+def test_a_drawn_seed_is_one_that_the_engine_takes(greatest: int | None, seed: int) -> None:
+    known = Capabilities(parameters={"seed": Parameter(type="int", min=0, max=greatest)})
+    resolved = resolve(Request(prompt="a"), Settings(), known, draw=lambda: 2**53 - 1)
+    assert resolved.seed == seed
+
+
 def test_a_style_wraps_the_texts_and_gives_what_was_not_asked() -> None:
     resolved = _resolved(Request(prompt="a fox", negative="blur", style="ink"), _STYLES)
     assert (
