@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from imagen.backends.base import Adapter, Health, Model
 from imagen.backends.replicate import shelf
-from imagen.backends.replicate.binding import bind
+from imagen.backends.replicate.binding import bind, settled
 from imagen.backends.replicate.config import ReplicateConfig
 from imagen.backends.replicate.facts import estimate
 from imagen.backends.replicate.offer import offer
 from imagen.backends.replicate.schema import read_inputs
 from imagen.backends.replicate.vocabulary import read_vocabulary
-from imagen.capabilities import settle
 from imagen.errors import BackendError, ConfigError, ImagenError
 from imagen.pictures import read_picture
 from imagen.ticket import Ticket, new_id
@@ -54,7 +53,7 @@ class Replicate:
     def prepare(self, request: Request) -> Ticket:
         """Bind the model's input; faults of the request are found here, before anything is paid."""
         capabilities = self.capabilities(request.task)
-        asked, receipt = settle(request, capabilities)
+        asked, receipt = settled(request, capabilities)
         parameters = capabilities.parameters.items()
         defaults = {name: p.default for name, p in parameters if p.default is not None}
         known, vocabulary = self._kept(), self._vocabulary()

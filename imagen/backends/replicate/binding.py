@@ -7,16 +7,17 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.replicate import names
-from imagen.backends.replicate.offer import seeds_end
-from imagen.capabilities import Fate, Receipt
+from imagen.capabilities import Fate, Receipt, settle
 from imagen.errors import RequestError
-from imagen.request import Control, Lora, Restore, Upscale
+from imagen.request import LARGEST_SEED, Control, Lora, Restore, Upscale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.backends.replicate.schema import Input
     from imagen.backends.replicate.vocabulary import Vocabulary
+    from imagen.capabilities import Capabilities
+    from imagen.request import Request
 
 _GIVEN_TWICE = "it and {other} are one input here, and {other} was asked for too"
 
@@ -53,6 +54,19 @@ class Bound:
         if fate is not None:
             self.receipt[name] = Fate(outcome="dropped", asked=fate.asked, why=why)
         self.values.pop(name, None)
+
+
+def settled(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any], Receipt]:
+    """As `settle` has it, but for seeds: beyond the last one they begin again at 0, since all that
+    are greater would else give one and the same picture."""
+    seed, known = request.seed, capabilities.parameters.get("seed")
+    end = int(known.max) if known is not None and known.max else LARGEST_SEED
+    if seed is None or known is None or seed <= end:
+        return settle(request, capabilities)
+    used = seed % (end + 1)
+    values, receipt = settle(request.with_values({"seed": used}), capabilities)
+    why = f"the model's seeds end at {end}"
+    return values, receipt | {"seed": Fate(outcome="mapped", asked=seed, used=used, why=why)}
 
 
 def bind(known: Vocabulary, values: Mapping[str, Any], receipt: Receipt) -> Bound:
@@ -96,15 +110,6 @@ def _as_taken(found: Input, value: Any) -> Any:
     if found.choices and isinstance(value, int | float):
         return min(found.choices, key=lambda choice: abs(choice - value))
     return round(value) if found.type == "int" and isinstance(value, float) else value
-
-
-def _put_seed(bound: Bound, name: str, found: Input) -> None:
-    end = seeds_end(found)
-    seed = bound.values[name] % (end + 1)
-    why = "" if seed == bound.values[name] else f"the model's seeds end at {end}"
-    bound.put(name, found, seed, why)
-    if why:
-        bound.values[name] = seed
 
 
 def _put_strength(bound: Bound, name: str, found: Input) -> None:
@@ -190,9 +195,10 @@ def _put_size(bound: Bound) -> None:
     told = asked if size.is_exact else size.of(*_both(asked))
     told = {name: _side_as_taken(bound, name, value) for name, value in told.items()}
     bound.input |= told
+    why = "the nearest that it has" if size.is_off(*_both(asked)) else ""
     for side, value in asked.items():
         if side not in told:
-            bound.mapped(side, told, f"{bound.known.model} takes no pixels")
+            bound.mapped(side, told, why)
         elif told[side] != value:
             bound.mapped(side, told[side])
             bound.values[side] = told[side]
@@ -276,7 +282,6 @@ def _is_address(value: str) -> bool:
 
 
 _PUT = {
-    "seed": _put_seed,
     "strength": _put_strength,
     "sampler": _put_sampler,
     "image": _put_image,

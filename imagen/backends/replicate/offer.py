@@ -8,7 +8,7 @@ from imagen.backends.replicate import names
 from imagen.backends.replicate.schema import parameter
 from imagen.capabilities import Capabilities, Parameter
 from imagen.errors import ConfigError, RequestError
-from imagen.request import LARGEST_SEED, Request
+from imagen.request import Request
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -75,13 +75,11 @@ def _shared(found: Input) -> str:
 
 
 def _seed(_: Vocabulary, found: Input) -> Parameter:
-    end = seeds_end(found)
     return Parameter(
         type="int",
         min=0,
-        max=LARGEST_SEED,
-        description=f"Where the noise starts. The model's seeds end at {end}: a greater one is "
-        "divided by that, and the remainder taken.",
+        max=seeds_end(found),
+        description="Where the noise starts. Beyond the last seed they begin again at 0.",
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _AREA = re.compile(r"([\d.]+)\s*(MP|K)?", re.IGNORECASE)
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*[:x]\s*(\d+(?:\.\d+)?)")
 _KILO = 1024
+_UNSEEN = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,13 @@ class Size:
         if self.area:
             told[self.area] = _nearest_area(self.areas, width * height)
         return told
+
+    def is_off(self, width: int, height: int) -> bool:
+        """Whether no ratio that the model has is the one of this size, as far as anyone sees."""
+        if self.sides:
+            return False
+        nearest = ratio_of(_nearest_ratio(self.ratios, width / height)) or 1.0
+        return abs(math.log(nearest * height / width)) > _UNSEEN
 
 
 def read_size(inputs: Mapping[str, Input]) -> Size:

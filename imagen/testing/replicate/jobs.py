@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from imagen.testing.replicate.models import MODELS
+from imagen.testing.replicate.pictures import UNDRAWN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -134,8 +137,9 @@ def _log(job: Job) -> str:
     steps = int(job.input.get("num_inference_steps") or 4)
     share = min(1.0, (time.time() - job.started) / (job.trouble.seconds or 1e-6))
     done = int(share * steps)
-    seed = job.input.get("seed", 4242)
-    return f"Using seed: {seed}\n{100 * done // steps:3d}%|####| {done}/{steps} [00:01<00:00]\n"
+    has_seed = "seed" in MODELS[job.model]["Input"]["properties"]
+    told = f"Using seed: {job.input.get('seed', UNDRAWN)}\n" if has_seed else ""
+    return f"{told}{100 * done // steps:3d}%|####| {done}/{steps} [00:01<00:00]\n"
 
 
 def iso(seconds: float) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SIDE = 96
 """Pixels of a square one, where the model takes no pixels."""
 _FORMATS = {"png": "PNG", "webp": "WEBP", "jpg": "JPEG"}
-_UNDRAWN = 4242
+UNDRAWN = 4242
 """The seed where none is asked for."""
 
 
@@ -34,7 +34,7 @@ def _picture(values: Mapping[str, Any], index: int) -> bytes:
     picture = paint(
         prompt=str(values.get("prompt") or ""),
         negative=str(values.get("negative_prompt") or ""),
-        seed=int(values.get("seed", _UNDRAWN)) + index,
+        seed=int(values.get("seed", UNDRAWN)) + index,
         width=width,
         height=height,
         steps=int(values.get("num_inference_steps") or 4),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from replicate_lab import vocabulary
 
-from imagen.backends.replicate.binding import Bound, bind
+from imagen.backends.replicate.binding import Bound, bind, settled
 from imagen.backends.replicate.offer import offer
 from imagen.backends.replicate.schema import read_inputs
 from imagen.backends.replicate.vocabulary import read_vocabulary
@@ -25,7 +25,7 @@ _CODEFORMER, _PAINTER = "sczhou/codeformer", "acme/painter"
 def _bound(model: str, **asked: Any) -> Bound:
     known = vocabulary(model)
     request = Request.of({"prompt": "a fox"} | asked)
-    values, receipt = settle(request, offer(known, request.task, {}))
+    values, receipt = settled(request, offer(known, request.task, {}))
     return bind(known, values, receipt)
 
 
@@ -145,6 +145,15 @@ def test_a_size_becomes_the_nearest_ratio(
     assert (bound.values["width"], bound.values["height"]) == size
 
 
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [((1344, 768), ""), ((1000, 1100), "the nearest that it has")],
+    ids=["nearly", "visibly another"],
+)
+def test_a_ratio_that_is_visibly_another_is_told(size: tuple[int, int], why: str) -> None:
+    assert _bound(_SCHNELL, width=size[0], height=size[1]).receipt["width"].why == why
+
+
 def test_pixels_count_where_the_ratio_is_custom() -> None:
     bound = _bound(_PRO, width=1000, height=2000)
     sent = {"prompt": "a fox", "aspect_ratio": "custom", "width": 992, "height": 1440}
@@ -192,10 +201,8 @@ def test_of_two_words_for_one_input_the_nearer_counts() -> None:
 
 def test_what_is_too_many_is_told() -> None:
     bound = _bound(_KONTEXT, references=["a.png", "b.png"])
-    assert bound.receipt["references"].sentence("references") == (
-        "references: ('a.png', 'b.png') became {'input_image': ['a.png']} "
-        "(input_image takes one picture)"
-    )
+    assert _fates(bound, "references") == [("clamped", {"input_image": ["a.png"]})]
+    assert bound.receipt["references"].why == "input_image takes one picture"
     loras = [{"name": "one"}, {"name": "two"}]
     assert _bound(_DEV, loras=loras).receipt["loras"].why == "it takes at most 1"
 
