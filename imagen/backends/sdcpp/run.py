@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.backends.background import TICK_SECONDS
@@ -13,7 +15,7 @@ from imagen.backends.sdcpp.command import command
 from imagen.backends.sdcpp.listening import Lines, Record
 from imagen.backends.sdcpp.process import Process
 from imagen.backends.whole import is_whole, media_type
-from imagen.errors import TimedOut
+from imagen.errors import BackendError, TimedOut
 from imagen.result import Facts, Output, Progress, Result
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from imagen.ticket import Ticket
 
 _FOLDER = "imagen-sdcpp-"
+_FORGOTTEN_SECONDS = 7 * 86400.0
+"""Older than any run."""
 _LARGEST_PREVIEW = 8 << 20
 
 
@@ -59,12 +63,13 @@ class Run:
     def result(self) -> Result:
         """Run the program to its end; whatever ends that sooner ends the program too."""
         began = self._clock()
+        _sweep(Path(gettempdir()))
         with TemporaryDirectory(prefix=_FOLDER, ignore_cleanup_errors=True) as name:
             folder = Path(name)
             arguments = command(self._job.ticket, self._job.config, self._job.program, folder)
             self._preview = Preview(folder / "preview.png")
             code = self._ran(arguments, began)
-            error = troubles.ended(code, self._record, self._job.program.name)
+            error = self._ended(code)
             if error is not None:
                 raise error
             self._tell("fetching")
@@ -89,6 +94,10 @@ class Run:
             raise
         finally:
             process.close()
+
+    def _ended(self, code: int) -> BackendError | None:
+        prompt = self._job.ticket.request.prompt
+        return troubles.ended(code, self._record, self._job.program.name, prompt)
 
     def _watch(self, process: Process, began: float) -> None:
         """Listen until it ends; the caller hears of each step, and of silence too."""
@@ -188,6 +197,14 @@ class Run:
             executing_seconds=record.seconds,
             engine={name: value for name, value in told.items() if value},
         )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what runs left that were killed with us, days ago."""
+    for path in folder.glob(f"{_FOLDER}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _FORGOTTEN_SECONDS:
+                rmtree(path, ignore_errors=True)
 
 
 class Preview:

@@ -25,14 +25,18 @@ _LESS_MEMORY = (
     "`flash_attention` or a smaller `weight_type`."
 )
 
+_LONG_PROMPT = 20_000
+_SHORTER = "Shorten the prompt: one of 40000 characters makes the program break down."
 
-def ended(code: int, record: Record, name: str) -> BackendError | None:
+
+def ended(code: int, record: Record, name: str, prompt: str = "") -> BackendError | None:
     """The error that an exit status stands for; None where the program says that all went well."""
     if code == 0:
         return _hidden(record)
     words = _words(record)
     if code < 0 or code > 255:
-        return Failed(f"{name} {_how(code)}{_said(words)}", remedy=_LESS_MEMORY)
+        remedy = _SHORTER if len(prompt) > _LONG_PROMPT else _LESS_MEMORY
+        return Failed(f"{name} {_how(code)}{_said(words)}", remedy=remedy)
     refused = [text for text in record.errors if _REFUSALS.match(text)]
     if refused:
         return Rejected(f"{name} refused the request: {_bare(refused[0])}.")

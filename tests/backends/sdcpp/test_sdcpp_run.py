@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import threading
@@ -210,6 +211,22 @@ def test_what_went_half_well_is_a_warning(
 ) -> None:
     result = bench.made(way, asked).result
     assert (len(result.images), result.warnings) == (1, (warning,))
+
+
+def test_what_a_killed_run_left_days_ago_is_removed(bench: Bench) -> None:
+    old, new = (bench.folder / "temporary" / f"imagen-sdcpp-{name}" for name in ("old", "new"))
+    old.mkdir()
+    new.mkdir()
+    os.utime(old, (0, 0))
+    bench.made()
+    assert _left(bench) == [new]
+
+
+@_POSIX
+def test_where_it_breaks_down_on_a_long_prompt_that_is_said(bench: Bench) -> None:
+    with pytest.raises(Failed) as caught:
+        bench.made("killed", {"prompt": "fox " * 10_000})
+    assert caught.value.remedy.startswith("Shorten the prompt")
 
 
 def test_a_preview_is_told_if_it_is_whole(bench: Bench) -> None:

@@ -139,6 +139,24 @@ _DECODER: tuple[_Layer, ...] = (
 )
 
 
+def esrgan() -> Shapes:
+    """A model that enlarges four times, with one block instead of 23."""
+    grown = [64 + 32 * number for number in range(5)]
+    block = [
+        (f"body.0.rdb{part}.conv{number}", 32 if number < 5 else 64, grown[number - 1], 3, 3)
+        for part in (1, 2, 3)
+        for number in (1, 2, 3, 4, 5)
+    ]
+    plain = ("conv_body", "conv_up1", "conv_up2", "conv_hr")
+    layers = [
+        ("conv_first", 64, 3, 3, 3),
+        *block,
+        *((name, 64, 64, 3, 3) for name in plain),
+        ("conv_last", 3, 64, 3, 3),
+    ]
+    return {name: shape for first, *sides in layers for name, shape in _both(first, *sides)}
+
+
 def taesd() -> Shapes:
     """Both halves of the tiny VAE, by the names that diffusers gives its layers."""
     return {

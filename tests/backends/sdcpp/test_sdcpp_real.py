@@ -1,0 +1,110 @@
+"""The real program does what its stand-in does; run where IMAGEN_TEST_SDCPP or the PATH names one.
+
+Its model is Stable Diffusion 1.5 in shape and zero in content, so that it takes no room on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from contextlib import closing
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from sdcpp_rig import LORA
+from tiny_weights import esrgan, sd15, taesd, write
+
+from imagen.backends import open_backend
+from imagen.errors import Cancelled
+from imagen.request import Lora, Request, Upscale
+from imagen.result import ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from imagen.result import Progress, Result
+
+_PROGRAM = os.environ.get("IMAGEN_TEST_SDCPP") or shutil.which("sd-cli") or ""
+
+pytestmark = pytest.mark.skipif(
+    not _PROGRAM, reason="no sd-cli: IMAGEN_TEST_SDCPP and the PATH name none"
+)
+_ASKED = Request(prompt="a fox", width=64, height=64, seed=1, steps=1)
+
+
+@pytest.fixture(scope="module")
+def block(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "loras").mkdir()
+    write(folder / "loras" / "ink.safetensors", LORA)
+    return {
+        "type": "sdcpp",
+        "binary": _PROGRAM,
+        "model": str(write(folder / "sd15.safetensors", sd15())),
+        "taesd": str(write(folder / "taesd.safetensors", taesd(), noise=random.Random(1))),
+        "loras_dir": str(folder / "loras"),
+        "upscale_models": [str(write(folder / "up.safetensors", esrgan()))],
+        "cache_dir": str(folder / "cache"),
+    }
+
+
+def _made(
+    block: dict[str, Any], request: Request, tell: Callable[[Progress], None] = ignore
+) -> Result:
+    with closing(open_backend("real", {"real": block})) as engine:
+        return engine.collect(engine.prepare(request), tell)
+
+
+def _picture(tmp_path: Path, name: str, mode: str, colour: str) -> str:
+    Image.new(mode, (64, 64), colour).save(tmp_path / name)
+    return str(tmp_path / name)
+
+
+def _size(result: Result) -> tuple[int, int]:
+    with Image.open(BytesIO(result.images[0].data)) as picture:
+        return picture.size
+
+
+def test_it_is_fit(block: dict[str, Any]) -> None:
+    assert open_backend("real", {"real": block}).check().ok
+
+
+def test_a_seed_gives_its_picture_again_and_another_gives_another(block: dict[str, Any]) -> None:
+    two = _made(block, _ASKED.with_values({"count": 2}))
+    one = _made(block, _ASKED.with_values({"seed": 2}))
+    assert [output.seed for output in two.outputs] == [1, 2]
+    assert two.images[1].data == one.images[0].data != two.images[0].data
+    assert (two.warnings, two.facts.engine["model_version"]) == ((), "SD 1.x")
+
+
+def test_a_picture_is_drawn_over_under_a_mask(block: dict[str, Any], tmp_path: Path) -> None:
+    image = _picture(tmp_path, "image.png", "RGB", "teal")
+    mask = _picture(tmp_path, "mask.png", "L", "white")
+    steps: list[int | None] = []
+    request = _ASKED.with_values({"image": image, "mask": mask, "strength": 0.5, "steps": 2})
+    result = _made(block, request, lambda progress: steps.append(progress.step))
+    assert (_size(result), 1 in steps) == ((64, 64), True)
+
+
+def test_a_lora_is_applied(block: dict[str, Any]) -> None:
+    result = _made(block, _ASKED.with_values({"loras": (Lora(name="ink", strength=0.5),)}))
+    assert (len(result.images), result.warnings) == (1, ())
+
+
+def test_a_picture_is_enlarged(block: dict[str, Any], tmp_path: Path) -> None:
+    image = _picture(tmp_path, "image.png", "RGB", "teal")
+    assert _size(_made(block, Request(image=image, upscale=Upscale(factor=3)))) == (192, 192)
+
+
+@pytest.mark.parametrize("stage", ["loading", "running"])
+def test_it_ends_when_it_is_cancelled(block: dict[str, Any], stage: str) -> None:
+    def tell(progress: Progress) -> None:
+        if progress.stage == stage:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        _made(block, _ASKED.with_values({"steps": 500}), tell)
