@@ -41,6 +41,8 @@ class Repertoire:
         own = {self.base.manifest.task: ""}
         shared = {t: name for t, name in _OF_EVERY_FAMILY.items() if name in self._shelved}
         found = own | shared | self.base.manifest.tasks | own | self._config.tasks
+        if self._has_pictures_of_its_own():
+            found.setdefault("text-to-image", "")
         if "inpaint" in found:
             found.setdefault("outpaint", found["inpaint"])
         return found
@@ -106,6 +108,14 @@ class Repertoire:
         if workflow is self.base:
             return {name: value for name, value in mine.items() if name in workflow.parameters}
         return {n: v for n, v in (self._files() | mine).items() if _takes(workflow, n, v)}
+
+    def _has_pictures_of_its_own(self) -> bool:
+        """Whether the base takes some and needs none: each has a default, a file of the server."""
+        known = self.base.capabilities(
+            {n: v for n, v in self._config.parameters.items() if canonical(n) in self.base.tokens}
+        ).parameters
+        pictures = [p for p in known.values() if p.type == "image"]
+        return bool(pictures) and all(p.default is not None for p in pictures)
 
     def _files(self) -> dict[str, Any]:
         """The files that the base loads, by token."""

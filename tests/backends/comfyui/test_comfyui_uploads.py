@@ -149,6 +149,24 @@ def test_cancelling_while_pictures_go_up_submits_nothing() -> None:
         assert server.prompts == []
 
 
+@pytest.mark.parametrize(
+    ("default", "tasks"),
+    [
+        ("example.png", {"image-to-image", "text-to-image"}),
+        (None, {"image-to-image"}),
+    ],
+    ids=["with a picture of its own", "without"],
+)
+def test_a_workflow_with_a_picture_of_its_own_needs_none(
+    default: str | None, tasks: set[str]
+) -> None:
+    """Asked for nothing else, it makes what it made in the editor."""
+    image = {"type": "image", "default": default}
+    shelve("own", REDRAWN, {"task": "image-to-image", "parameters": {"image": image}})
+    known = on(NOWHERE, "own").capabilities()
+    assert set(known.tasks) & {"text-to-image", "image-to-image"} == tasks
+
+
 def test_a_default_of_a_picture_is_a_file_that_the_server_has() -> None:
     """A workflow made in the editor names the server's own."""
     shelve(
