@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+collect_ignore = [] if find_spec("diffusers") else ["with_torch"]
 _OURS = ("IMAGEN_", "XDG_", "APPDATA", "LOCALAPPDATA", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 

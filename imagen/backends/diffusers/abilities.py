@@ -83,7 +83,7 @@ def _numbers(family: Family) -> dict[str, Parameter]:
     side = Parameter(
         type="int",
         default=family.side,
-        min=64 if family.side >= 512 else 16,
+        min=16,
         max=4096,
         multiple_of=family.multiple_of,
         description="Pixels.",

@@ -38,6 +38,11 @@ class Shelf(Generic[T]):
         finally:
             self.tidy()
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a thread uses it, or makes it."""
+        return self._lock.locked()
+
     def drop(self) -> None:
         """Let it go: at once, or as soon as who uses it is done."""
         self._is_unwanted = True

@@ -140,9 +140,11 @@ def _variant(config: DiffusersConfig) -> dict[str, str]:
 
 
 def _be_quiet() -> None:
-    """No bars and notes on a terminal that is ours."""
+    """No bars and notes on a terminal that is ours; what matters is raised."""
+    import logging
+
     import transformers
 
     for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
+        library.utils.logging.set_verbosity(logging.CRITICAL)
         library.utils.logging.disable_progress_bar()

@@ -6,8 +6,9 @@ import time
 from importlib.metadata import version
 from io import BytesIO
 from queue import Empty, Queue
-from threading import Event
+from threading import TIMEOUT_MAX, Event
 from typing import TYPE_CHECKING, Any, NamedTuple
+from warnings import catch_warnings, simplefilter
 
 from PIL import Image
 
@@ -22,6 +23,8 @@ from imagen.errors import Cancelled, Failed
 from imagen.result import Facts, Output, Progress, Result
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imagen.backends.diffusers.config import DiffusersConfig
     from imagen.backends.diffusers.plan import Plan
     from imagen.backends.diffusers.source import Source
@@ -82,7 +85,7 @@ class Run:
         finally:
             self._stop.set()
             if last.stage not in ("queued", "loading"):  # loading can't be stopped, only left
-                work.ready(timeout=float("inf"))
+                work.ready(TIMEOUT_MAX)
         made = work.result()
         outputs = self._outputs(made.images)
         on_progress(Progress(stage="done", fraction=1.0))
@@ -100,7 +103,8 @@ class Run:
 
     def _work(self) -> _Made:
         try:
-            with translated(self._config):
+            with translated(self._config), catch_warnings():
+                simplefilter("ignore")  # of the libraries to their own authors
                 return self._drawn()
         finally:
             self._told.put(None)
@@ -130,7 +134,7 @@ class Run:
 
     def _put_on(self, pipe: Any) -> None:
         for number, (path, _) in enumerate(self._plan.loras):
-            pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=f"lora{number}")
+            _load_lora(pipe, path, f"lora{number}")
         if self._plan.loras:
             names = [f"lora{number}" for number in range(len(self._plan.loras))]
             pipe.set_adapters(names, [strength for _, strength in self._plan.loras])
@@ -191,6 +195,22 @@ class Run:
                 "torch": version("torch"),
             },
         )
+
+
+def _load_lora(pipe: Any, path: Path, name: str) -> None:
+    try:
+        pipe.load_lora_weights(path.parent, weight_name=path.name, adapter_name=name)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise _no_fit(path) from error
+    if not any(name in there for there in pipe.get_list_adapters().values()):
+        raise _no_fit(path)  # with layers of other names diffusers goes on without a word
+
+
+def _no_fit(path: Path) -> Failed:
+    return Failed(
+        f"The LoRA {path.name} doesn't fit this model: its layers have other names or sizes.",
+        remedy="Take one that was made for this very model.",
+    )
 
 
 def _key(config: DiffusersConfig) -> tuple[Any, ...]:

@@ -56,9 +56,11 @@ SAMPLERS: Mapping[str, Sampler] = {
 }
 FLOW_SAMPLERS: Mapping[str, Sampler] = {
     "euler": Sampler(scheduler="FlowMatchEulerDiscreteScheduler"),
-    "lcm": Sampler(scheduler="FlowMatchLCMScheduler"),
 }
-"""Others run with these models too, and give garbage without an error."""
+"""Others run with these models too, and give garbage without an error.
+
+FlowMatchLCM is none of them: its noise follows no seed.
+"""
 SCHEDULES: Mapping[str, Mapping[str, bool]] = {
     NORMAL: {},
     "karras": {"use_karras_sigmas": True},

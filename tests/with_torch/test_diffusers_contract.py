@@ -1,0 +1,58 @@
+"""diffusers keeps the contract of every backend, with a model that really draws."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from torch_lab import model
+
+from imagen.backends import open_backend
+from imagen.backends.diffusers import adapter
+from imagen.backends.diffusers.run import KEPT
+from imagen.testing import BackendContract, Rig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.backends import Backend
+    from imagen.testing.contract import Scenario
+
+_NOWHERE = "nobody/stable-diffusion-v1-nowhere"
+
+
+def _block(scenario: Scenario) -> dict[str, Any]:
+    if scenario == "unreachable":
+        return {"model": _NOWHERE, "offline": True}
+    if scenario == "unauthorized":
+        return {"model": "gated/stable-diffusion-v1-gated"}
+    return {"model": str(model("broken" if scenario == "failed" else "sd1"))}
+
+
+class _Rig:
+    adapter = adapter
+
+    def block(self) -> Mapping[str, Any]:
+        return {"type": "diffusers", "model": "owner/name"}
+
+    def open(self, scenario: Scenario) -> Backend:
+        block = {"type": "diffusers", "device": "cpu", **_block(scenario)}
+        return open_backend("rigged", {"rigged": block})
+
+    def submissions(self) -> int:
+        """There is no engine that could count: collecting again draws again."""
+        return 0
+
+    def at_work(self) -> bool:
+        return KEPT.is_in_use
+
+
+class TestDiffusers(BackendContract):
+    cannot = {  # noqa: RUF012 - as the contract has it
+        "rejected": "what a model can't do is refused before it is loaded",
+        "lost": "it runs in this process: there is nobody who could lose a job",
+    }
+
+    @pytest.fixture
+    def rig(self) -> Rig:
+        return _Rig()

@@ -1,0 +1,180 @@
+"""Each family draws what was asked: seeds, initial images, masks, LoRAs, control pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from torch_lab import (
+    FAMILIES,
+    SIZE,
+    controlnet,
+    difference,
+    drawn,
+    first,
+    greatest_difference,
+    lora,
+    opened,
+    photo,
+    picture,
+    right_half,
+)
+
+from imagen.errors import Failed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_EACH = pytest.mark.parametrize("family", FAMILIES)
+
+
+@_EACH
+def test_the_same_seed_gives_the_same_picture_after_a_fresh_load(family: str) -> None:
+    backend = opened(family)
+    before = first(backend)
+    backend.free()
+    assert first(backend) == before
+
+
+@_EACH
+def test_each_picture_of_a_batch_is_that_of_its_own_seed(family: str) -> None:
+    backend = opened(family)
+    batch = drawn(backend, count=2)
+    alone = drawn(backend, seed=8)
+    assert [output.seed for output in batch.outputs] == [7, 8]
+    assert greatest_difference(picture(batch, 1), picture(alone)) <= 2
+    assert picture(batch, 0).tobytes() != picture(batch, 1).tobytes()
+
+
+@_EACH
+def test_the_less_strength_the_more_counts_the_initial_image(family: str, tmp_path: Path) -> None:
+    backend = opened(family)
+    one, other = str(photo(tmp_path)), str(photo(tmp_path, "other.png", turned=180))
+    little = [picture(drawn(backend, image=i, strength=0.2, steps=10)) for i in (one, other)]
+    much = [picture(drawn(backend, image=i, strength=0.9, steps=10)) for i in (one, other)]
+    assert little[0].size == SIZE
+    assert difference(*little) > difference(*much) > 0
+
+
+@_EACH
+def test_only_what_the_mask_shows_is_drawn_anew(family: str, tmp_path: Path) -> None:
+    image = photo(tmp_path)
+    made = picture(drawn(opened(family), image=str(image), mask=str(right_half(tmp_path))))
+    left, right = (0, 0, 32, 48), (32, 0, 64, 48)
+    original = Image.open(image)
+    assert made.crop(left).tobytes() == original.crop(left).tobytes()
+    assert difference(made.crop(right), original.crop(right)) > 5
+
+
+def test_a_soft_edge_of_the_mask_is_soft_in_the_picture(tmp_path: Path) -> None:
+    image, mask = photo(tmp_path), tmp_path / "grey.png"
+    Image.new("L", SIZE, 128).save(mask)
+    soft = picture(drawn(opened(), image=str(image), mask=str(mask)))
+    Image.new("L", SIZE, 255).save(mask)
+    hard = picture(drawn(opened(), image=str(image), mask=str(mask)))
+    half = Image.composite(hard, Image.open(image), Image.new("L", SIZE, 128))
+    assert soft.tobytes() == half.tobytes()
+
+
+def test_an_initial_image_of_another_size_is_fitted(tmp_path: Path) -> None:
+    Image.new("RGBA", (100, 30), "red").save(tmp_path / "wide.png")
+    made = drawn(opened(), image=str(tmp_path / "wide.png"), strength=0.5)
+    assert picture(made).size == SIZE
+
+
+@_EACH
+def test_a_variation_begins_between_two_noises(family: str) -> None:
+    backend = opened(family)
+    none = first(backend, variation_seed=3, variation_strength=0.0)
+    some = first(backend, variation_seed=3, variation_strength=0.4)
+    assert none == first(backend)
+    assert some not in (none, first(backend, seed=3))
+
+
+def test_a_whole_variation_is_the_other_noise() -> None:
+    backend = opened("sd1")
+    whole = first(backend, variation_seed=3, variation_strength=1.0, sampler="euler")
+    assert whole == first(backend, seed=3, sampler="euler")
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl", "flux1"])
+def test_loras_change_the_picture_and_leave_no_trace(family: str) -> None:
+    backend = opened(family, loras_dir=str(lora(family).parent))
+    before = first(backend)
+    strong = first(backend, loras=[{"name": f"lora-{family}", "strength": 1.0}])
+    weak = first(backend, loras=[{"name": f"lora-{family}.safetensors", "strength": 0.3}])
+    assert len({before, strong, weak}) == 3
+    assert first(backend) == before
+
+
+def test_a_lora_of_no_strength_changes_nothing() -> None:
+    backend = opened("sd1")
+    assert first(backend, loras=[{"name": str(lora("sd1")), "strength": 0}]) == first(backend)
+
+
+def test_a_lora_may_be_put_on_twice() -> None:
+    backend = opened("sd1")
+    half = {"name": str(lora("sd1")), "strength": 0.5}
+    once, twice = first(backend, loras=[half]), first(backend, loras=[half, half])
+    assert once != twice
+
+
+def test_a_lora_for_layers_that_the_model_lacks_is_said_to_fail() -> None:
+    backend = opened("sdxl")
+    before = first(backend)
+    with pytest.raises(
+        Failed, match=r"The LoRA lora-sd1.safetensors doesn't fit this model:"
+    ) as it:
+        first(backend, loras=[{"name": str(lora("sd1"))}])
+    assert it.value.backend == "tiny"
+    assert first(backend) == before
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param({}, id="from noise"),
+        pytest.param({"image": "photo.png", "strength": 0.7}, id="from an image"),
+        pytest.param({"image": "photo.png", "mask": "mask.png"}, id="under a mask"),
+    ],
+)
+def test_a_control_picture_steers(asked: dict[str, Any], tmp_path: Path) -> None:
+    photo(tmp_path)
+    right_half(tmp_path)
+    asked = {k: str(tmp_path / v) if isinstance(v, str) else v for k, v in asked.items()}
+    backend = opened("sd1", controlnets={"canny": str(controlnet()), "depth": str(controlnet())})
+    canny = {"kind": "canny", "image": str(photo(tmp_path, "canny.png"))}
+    free = first(backend, **asked)
+    steered = first(backend, **asked, controls=[canny])
+    twice = first(backend, **asked, controls=[canny, {**canny, "kind": "depth"}])
+    idle = first(backend, **asked, controls=[{**canny, "strength": 0}])
+    assert len({free, steered, twice}) == 3
+    assert idle == free
+
+
+@_EACH
+def test_guidance_and_negatives_count(family: str) -> None:
+    backend = opened(family)
+    plain, guided = first(backend), first(backend, cfg=4.0)
+    against = first(backend, cfg=4.0, negative="rain")
+    assert len({plain, guided, against}) == 3
+
+
+@pytest.mark.parametrize("family", ["sdxl", "sd3", "flux1"])
+def test_a_second_prompt_counts_and_is_else_the_first(family: str) -> None:
+    backend = opened(family)
+    assert first(backend, prompt_2="an owl") != first(backend)
+    assert first(backend, prompt_2="a fox") == first(backend)
+
+
+def test_distilled_guidance_counts() -> None:
+    backend = opened("flux1")
+    assert first(backend, guidance=1.0) != first(backend, guidance=9.0)
+
+
+def test_a_long_prompt_is_said_to_be_cut() -> None:
+    result = drawn(opened("sd1"), prompt="a fox in a garden " * 20)
+    assert [sentence[:57] for sentence in result.warnings] == [
+        "The prompt is longer than the text encoder reads: what co"
+    ]
