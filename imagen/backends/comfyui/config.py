@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from imagen.backends.base import BackendConfig
 from imagen.errors import Unauthorized
-from imagen.graphs.manifest import WITHOUT_WORKFLOW
 from imagen.request import Task
 from imagen.text import is_variable_name
 
@@ -92,8 +91,7 @@ class ComfyUIConfig(BackendConfig):
 
 def _faults(config: ComfyUIConfig) -> Iterator[str]:
     yield from _url_faults(config.url)
-    for task in config.tasks.keys() & WITHOUT_WORKFLOW.keys():
-        yield f"tasks: {task} {WITHOUT_WORKFLOW[task]}"
+    yield from _task_faults(config.tasks)
     yield from _header_faults(config)
     variables = {"bearer_env": config.bearer_env, "basic_env": config.basic_env}
     variables |= {f"headers_env.{name}": value for name, value in config.headers_env.items()}
@@ -102,6 +100,14 @@ def _faults(config: ComfyUIConfig) -> Iterator[str]:
             yield f"{key} takes the name of an environment variable, not what it holds"
     if config.bearer_env and config.basic_env:
         yield "bearer_env and basic_env exclude each other; keep one"
+
+
+def _task_faults(tasks: Mapping[Task, str]) -> Iterator[str]:
+    if tasks:
+        from imagen.graphs.manifest import WITHOUT_WORKFLOW  # slow, and most blocks name none
+
+        for task in tasks.keys() & WITHOUT_WORKFLOW.keys():
+            yield f"tasks: {task} {WITHOUT_WORKFLOW[task]}"
 
 
 def _url_faults(url: str) -> Iterator[str]:
