@@ -79,9 +79,20 @@ def _others_named(request: Request, name: str, settings: Settings) -> Iterator[N
     try:
         yield
     except RequestError as error:
-        if not _is_arithmetic(name, settings) and not _can(name, request.task, settings):
-            error.remedy = f"{error.remedy}\n{_others(request.task, settings)}".strip()
+        task = _task(request)
+        if not _is_arithmetic(name, settings) and not _can(name, task, settings):
+            error.remedy = f"{error.remedy}\n{_others(task, settings)}".strip()
         raise
+
+
+def _task(request: Request) -> Task:
+    """What the request comes to, as far as it makes sense."""
+    from imagen.inputs import sound
+
+    try:
+        return sound(request)[0].task
+    except RequestError:
+        return request.task
 
 
 def _others(task: Task, settings: Settings) -> str:

@@ -229,6 +229,18 @@ def test_a_task_that_a_backend_lacks_is_refused_and_others_are_named(
     assert error["remedy"].splitlines()[-1] == said
 
 
+def test_the_task_that_is_refused_is_what_the_request_comes_to(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    block = "type: comfyui, workflow"
+    Path("imagen.yaml").write_text(
+        f"backends: {{k: {{{block}: flux2-klein}}, s: {{{block}: sd15}}}}"
+    )
+    error = _json(capsys, "generate", "x", "--variation-seed", "1", "-b", "k", code=2)["error"]
+    assert error["message"] == "This backend can't do variation."
+    assert error["remedy"].splitlines()[-1] == "These can: s."
+
+
 def test_a_request_that_no_backend_could_take_is_not_the_backends_fault(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
