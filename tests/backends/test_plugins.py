@@ -31,7 +31,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, target: str, module: 
 
 def test_a_plug_in_is_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "acme_working:adapter", "acme_working")
-    assert kinds() == ["acme", "comfyui", "mock"]
+    assert kinds() == ["acme", "comfyui", "diffusers", "mock", "replicate", "sdcpp"]
     assert load("acme").summary == "Ours."
 
 
