@@ -18,6 +18,7 @@ _ROLES = {
     "noise_seed": "seed",
     "steps": "steps",
     "cfg": "cfg",
+    "cfg_conds": "cfg",
     "guidance": "guidance",
     "sampler_name": "sampler",
     "scheduler": "scheduler",

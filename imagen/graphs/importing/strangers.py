@@ -63,8 +63,9 @@ def _sentences(counting: Mapping[str, Node], object_info: Mapping[str, Any]) -> 
         by_class.setdefault(node.type, []).append(key)
     for kind, keys in by_class.items():
         where = f"node{'s' if len(keys) > 1 else ''} {', '.join(keys[:5])}"
-        near = did_you_mean(kind, object_info)
-        yield f"{one_line(kind, limit=80)} ({where}){_origin(counting[keys[0]])}.{near}"
+        origin = _origin(counting[keys[0]])
+        near = "" if origin else did_you_mean(kind, object_info)
+        yield f"{one_line(kind, limit=80)} ({where}){origin}.{near}"
 
 
 def _origin(node: Node) -> str:
