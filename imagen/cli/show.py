@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.options import json_option
-from imagen.text import printable
+from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,8 @@ def _lines(record: Record) -> Iterator[str]:
     if record.backend:
         yield f"backend: {record.backend}"
     yield from _section(record.resolved or record.request)
+    yield from _section(_settled_before(record))
+    yield from (line for known in record.inputs for line in _input(known))
     fates = record.receipt.items()
     yield from (line for name, fate in fates for line in _fate(name, fate, record.request))
     known = record.resolved
@@ -50,6 +52,23 @@ def _lines(record: Record) -> Iterator[str]:
         yield from _section({k: v for k, v in values.items() if k not in known or v != known[k]})
     if record.graph:
         yield f"graph: {len(record.graph)} nodes; see them with --json"
+
+
+def _settled_before(record: Record) -> dict[str, Any]:
+    """What was asked of the pictures, and was done before the engine got them."""
+    used, asked = record.resolved, record.request
+    return {name: asked[name] for name in _OF_PICTURES if name in asked and name not in used}
+
+
+_OF_PICTURES = ("feather", "outpaint", "upscale")
+
+
+def _input(known: dict[str, Any]) -> Iterator[str]:
+    """`made from fox.png (image, 64 × 48)`, as far as that is told."""
+    if known.get("name") and known.get("parameter"):
+        size = " × ".join(str(known[side]) for side in ("width", "height") if known.get(side))
+        what = ", ".join(part for part in (str(known["parameter"]), size) if part)
+        yield one_line(f"made from {known['name']} ({what})")
 
 
 def _section(values: dict[str, Any]) -> Iterator[str]:

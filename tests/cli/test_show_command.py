@@ -146,3 +146,25 @@ def test_a_picture_that_says_nothing_is_said_so(capsys: pytest.CaptureFixture[st
 def test_a_sidecar_of_a_newer_imagen_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show", _sidecar(imagen=99)]) == 5
     assert "was written by a newer imagen" in capsys.readouterr().err
+
+
+def test_the_pictures_it_was_made_from_are_named(show: Callable[..., list[str]]) -> None:
+    Image.new("RGB", (64, 48)).save("lake.png")
+    assert run(["outpaint", "lake.png", "a field", "--left", "16", "-q", "-o", "wide.png"]) == 0
+    lines = show("wide.png.json")
+    assert 'outpaint: {"left": 16, "top": 0, "right": 0, "bottom": 0}' in lines
+    assert "made from lake.png (image, 64 × 48)" in lines
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [[{"name": "a.png"}], [{}], {"a": 1}, ["a.png"], 5],
+    ids=["half", "empty", "no list", "no mapping", "a number"],
+)
+def test_inputs_of_a_strangers_file_are_passed_over(
+    inputs: Any, show: Callable[..., list[str]]
+) -> None:
+    assert show(_sidecar(request={"prompt": "x"}, inputs=inputs)) == [
+        "backend: studio",
+        "prompt: x",
+    ]
