@@ -105,13 +105,14 @@ def our_name(name: str) -> str:
 
 def refuse_missing(sampler: str | None, scheduler: str | None, *, is_flow: bool) -> None:
     """Raises RequestError for one that needs a package that isn't installed."""
-    known = SAMPLERS.get((sampler or "").removesuffix("_karras"))
+    plain = (sampler or "").removesuffix("_karras")
+    known = SAMPLERS.get(plain)
     if known is not None and not is_flow and _missing(known.needs):
         raise _not_installed("sampler", sampler, known.needs)
     package = _SCHEDULE_NEEDS.get(scheduler or "", "")
     if not is_flow and _missing(package):
         raise _not_installed("scheduler", scheduler, package)
-    if is_flow and sampler in SAMPLERS and sampler not in FLOW_SAMPLERS:
+    if is_flow and known is not None and sampler not in FLOW_SAMPLERS:
         raise RequestError(
             f"sampler {sampler!r} gives garbage with this model, which is trained to match flows.",
             remedy=f"It takes: {', '.join((OWN, *FLOW_SAMPLERS))}.",
