@@ -18,6 +18,7 @@ UPSCALER = "upscale_model"
 RESTORER = "face_model"
 FIDELITY = "fidelity"
 REFERENCE = "reference"
+CONTROL = "control_image"
 SIDES = ("left", "top", "right", "bottom")
 """The tokens by which a workflow takes the parts of what a request asks for as one."""
 
@@ -25,6 +26,7 @@ _MADE_OF: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "upscale": ((UPSCALER,), ("width", "height")),
     "restore": ((RESTORER,), (FIDELITY,)),
     "references": ((REFERENCE,),),
+    "controls": ((CONTROL,),),
     "outpaint": (SIDES,),
 }
 """Parameters of a request, and the tokens of which a workflow must have one set to take them."""
@@ -33,6 +35,7 @@ _PARTS: Mapping[str, Parameter] = {
     "upscale": Parameter(description="How many times to enlarge, and with which upscaler's file."),
     "restore": Parameter(description="With which restorer's file, and how faithfully."),
     "references": Parameter(description="The pictures that the prompt speaks of."),
+    "controls": Parameter(description="The picture that steers; the kind is the workflow's own."),
     "outpaint": Parameter(description="How far to go on beyond each side, in pixels."),
 }
 _LORAS = Parameter(description="Low-rank adapters, in order: the file of each, and its strength.")
@@ -67,7 +70,7 @@ def workflow_capabilities(
     return Capabilities(
         tasks=tasks or tasks_of(repertoire),
         parameters=parameters,
-        controls=tuple(repertoire.controls) if "controls" in parameters else (),
+        controls=tuple(repertoire.controls) if parameters.get("controls") is _CONTROLS else (),
         preprocessors=tuple(repertoire.preprocessors),
         without=without,
     )
@@ -84,9 +87,9 @@ def tasks_of(repertoire: Repertoire) -> tuple[str, ...]:
 
 
 def _can_steer(repertoire: Repertoire) -> bool:
-    if not repertoire.controls:
-        return False
     workflow = repertoire.of("text-to-image")
+    if CONTROL in workflow.parameters or "controls" in workflow.parameters:
+        return True
     if "controls" in workflow.manifest.without:
         return False
     try:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from imagen.backends.comfyui import uploads
-from imagen.backends.comfyui.abilities import REFERENCE, workflow_capabilities
+from imagen.backends.comfyui.abilities import CONTROL, REFERENCE, workflow_capabilities
 from imagen.backends.comfyui.parts import parts_of, tell_of_lost
-from imagen.backends.comfyui.steering import nets, working
+from imagen.backends.comfyui.steering import nets, own_control, working
 from imagen.capabilities import Fate, settle
 from imagen.errors import WorkflowError
 from imagen.graphs import bind, surgery
@@ -90,7 +90,8 @@ class _Preparation:
         tell_of_lost(self._asked, self._parameters, self.receipt)
         self._tell_of_settled(parts)
         self.values |= parts
-        values = self._defaults() | self._asked | parts | self._first_reference() | sent
+        own = self._first_reference() | self._own_control()
+        values = self._defaults() | self._asked | parts | sent | own
         return values | self._second_prompts(values)
 
     def _tell_of_settled(self, parts: dict[str, Any]) -> None:
@@ -128,6 +129,13 @@ class _Preparation:
     def _first_reference(self) -> dict[str, str]:
         paths = self._asked.get("references", ())
         return {self._reference: self._uploaded(paths[0], "references.0")} if paths else {}
+
+    def _own_control(self) -> dict[str, Any]:
+        """The control picture for a workflow that has a net of its own."""
+        controls = self._asked.get("controls")
+        if not controls or CONTROL not in self._parameters:
+            return {}
+        return own_control(controls, self._parameters, self._uploaded, self.receipt)
 
     @property
     def _reference(self) -> str:
@@ -176,7 +184,7 @@ class _Preparation:
         if "loras" in self._asked and "loras" not in self._workflow.tokens:
             self.values["loras"] = working(self._asked["loras"], "loras", self.receipt)
             graph = surgery.with_loras(graph, self.values["loras"])
-        if "controls" in self._asked and "controls" not in self._workflow.tokens:
+        if "controls" in self._asked and not {"controls", CONTROL} & self._workflow.tokens:
             used = working(self._asked["controls"], "controls", self.receipt)
             self.values["controls"] = used
             found = nets(used, self._repertoire.controls, self._uploaded, self.receipt)

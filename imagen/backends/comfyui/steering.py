@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from imagen.backends.comfyui.abilities import CONTROL
 from imagen.capabilities import Fate
 from imagen.errors import RequestError
 from imagen.graphs.surgery import Net
@@ -12,7 +13,7 @@ from imagen.text import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from imagen.capabilities import Receipt
+    from imagen.capabilities import Parameter, Receipt
     from imagen.graphs import ControlNet
     from imagen.request import Control
 
@@ -46,6 +47,31 @@ def nets(
         used = [c.model_copy(update={"start": 0.0, "end": 1.0}) for c in controls]
         receipt["controls"] = Fate(outcome="mapped", asked=list(controls), used=used, why=why)
     return found
+
+
+def own_control(
+    controls: Sequence[Control],
+    parameters: Mapping[str, Parameter],
+    upload: Callable[[str, str], str],
+    receipt: Receipt,
+) -> dict[str, Any]:
+    """Values for the tokens of a workflow with a control net of its own.
+
+    Raises RequestError for more pictures than one.
+    """
+    if len(controls) > 1:
+        raise RequestError(f"controls: this workflow takes one picture, not {len(controls)}.")
+    (control,) = controls
+    values = {
+        CONTROL: upload(control.image, "controls.0"),
+        "control_strength": control.strength,
+        "control_start": control.start,
+        "control_end": control.end,
+    }
+    taken = {name: value for name, value in values.items() if name in parameters}
+    why = "the workflow has a control net of its own"
+    receipt["controls"] = Fate(outcome="mapped", asked=list(controls), used=[*taken], why=why)
+    return taken
 
 
 def _net(

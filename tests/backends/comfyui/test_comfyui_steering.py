@@ -182,6 +182,34 @@ def test_a_workflow_without_nets_says_where_to_name_one() -> None:
     assert "controlnets" in backend.capabilities().without["controls"]
 
 
+OWN_NET = SAMPLED | {
+    "20": node("LoadImage", image="$<control_image>"),
+    "21": node("Apply", image=["20", 0], strength="$<control_strength>"),
+}
+OWN = MANIFEST["parameters"] | {
+    "control_image": {"type": "image", "default": "example.png"},
+    "control_strength": {"type": "float", "default": 1.0},
+}
+
+
+def test_a_workflow_with_a_net_of_its_own_takes_the_picture() -> None:
+    """As those of the editor have it; the kind is theirs."""
+    shelve("own", OWN_NET, {"parameters": OWN})
+    backend = on(NOWHERE, "own")
+    ticket = backend.prepare(controlled("canny", strength=0.6))
+    assert "control" in backend.capabilities().tasks
+    assert ticket.payload["20"]["inputs"]["image"] == called("edges.png")
+    assert ticket.payload["21"]["inputs"]["strength"] == 0.6
+    fate = ticket.receipt["controls"]
+    assert (fate.outcome, fate.used) == ("mapped", ["control_image", "control_strength"])
+
+
+def test_a_workflow_with_a_net_of_its_own_refuses_two_pictures() -> None:
+    shelve("own", OWN_NET, {"parameters": OWN})
+    with pytest.raises(RequestError, match="controls: this workflow takes one picture, not 2"):
+        payload(controlled("canny", "depth"), "own")
+
+
 def edit() -> None:
     """A base that edits one reference."""
     graph = SAMPLED | {
