@@ -149,6 +149,7 @@ class _Added:
     faults: Sequence[Fault]
 
     def facts(self) -> dict[str, Any]:
+        """For `--json`."""
         manifest = self.proposal.manifest.model_dump(mode="json", exclude_none=True)
         return {
             "name": self.name,
@@ -165,6 +166,7 @@ class _Added:
         }
 
     def page(self) -> Iterator[str]:
+        """For people, line by line."""
         count = len(self.proposal.graph)
         form = "the editor's format" if self.found.form == "editor" else "API format"
         yield f"{self.name}: {self.found.source}, {form}, {count} node{'s' * (count != 1)}"

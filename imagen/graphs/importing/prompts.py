@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from imagen.graphs.importing.reading import Reading
 
 _ZEROED = "ConditioningZeroOut"
-_MAIN = ("text", "prompt", "t5xxl", "text_g", "clip_g", "mt5xl", "positive_prompt", "user_prompt")
-_SECOND = ("text_l", "clip_l", "bert", "clip_g")
-"""The text of a second encoder in the same node."""
+_MAIN = ("text", "prompt", "text_l", "clip_l", "bert", "positive_prompt", "user_prompt")
+_SECOND = ("text_g", "clip_g", "t5xxl", "mt5xl")
+"""The text of a second encoder in the same node; which is which goes by the bundled workflows."""
 _OPPOSITE = {"prompt": "negative", "negative": "positive"}
 _NEVER = ("filename_prefix", "system_prompt")
 _FLOWS = ("CONDITIONING", "GUIDER")

@@ -58,6 +58,7 @@ class Reading:
     object_info: Mapping[str, Any]
 
     def inputs(self, node_id: str) -> Mapping[str, Any]:
+        """A node's inputs; none for what is no node."""
         return inputs_of(self.graph.get(node_id))
 
     def kind_of_node(self, node_id: str) -> str:
@@ -66,6 +67,7 @@ class Reading:
         return str(node.get("class_type") or "") if isinstance(node, dict) else ""
 
     def title(self, node_id: str) -> str:
+        """The title somebody gave the node; "" where there is none."""
         node = self.graph.get(node_id)
         meta = node.get("_meta") if isinstance(node, dict) else None
         return str(meta.get("title") or "") if isinstance(meta, dict) else ""
@@ -101,6 +103,7 @@ class Reading:
         return None
 
     def literal(self, place: Place) -> Any:
+        """What stands there."""
         return self.inputs(place.node).get(place.input)
 
     def outputs(self) -> list[str]:

@@ -86,6 +86,7 @@ class Placed:
 
     @property
     def id(self) -> str:
+        """Its id in the graph that a server runs."""
         return self.scope.full_id(self.node)
 
 

@@ -41,9 +41,7 @@ def strange(**properties: str) -> Any:
     ("properties", "sentence"),
     [
         pytest.param({}, "VAEDecoed (node 8). Did you mean 'VAEDecode'?", id="of no known pack"),
-        pytest.param(
-            {"cnr_id": "tiles"}, "VAEDecoed (node 8), of the pack tiles.", id="of a pack"
-        ),
+        pytest.param({"cnr_id": "tiles"}, "VAEDecoed (node 8), of the pack tiles.", id="of a pack"),
         pytest.param(
             {"aux_id": "me/tiles"}, "VAEDecoed (node 8), of the pack me/tiles.", id="of a source"
         ),

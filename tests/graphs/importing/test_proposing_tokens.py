@@ -115,16 +115,16 @@ def test_two_encoders_in_one_node_share_an_equal_text() -> None:
         "class_type": "CLIPTextEncodeSDXL",
         "inputs": {"text_g": "a fox", "text_l": "a fox", "clip": ["4", 1], "width": 1024},
     }
-    assert tokens(PORTRAIT | {"6": both})["prompt"] == ["6.text_g", "6.text_l"]
+    assert tokens(PORTRAIT | {"6": both})["prompt"] == ["6.text_l", "6.text_g"]
 
 
 def test_another_text_for_the_second_encoder_is_the_second_prompt() -> None:
     both = {
         "class_type": "CLIPTextEncodeSDXL",
-        "inputs": {"text_g": "a fox", "text_l": "red", "clip": ["4", 1]},
+        "inputs": {"text_g": "red", "text_l": "a fox", "clip": ["4", 1]},
     }
     found = tokens(PORTRAIT | {"6": both})
-    assert (found["prompt"], found["prompt_2"]) == (["6.text_g"], ["6.text_l"])
+    assert (found["prompt"], found["prompt_2"]) == (["6.text_l"], ["6.text_g"])
 
 
 SECOND = {
@@ -295,3 +295,13 @@ def test_a_graph_without_anything_to_set_says_so() -> None:
     assert proposed(graph).notes == (
         "Nothing in it looks like a parameter: every value stays as it is.",
     )
+
+
+def test_a_text_that_is_empty_is_not_the_prompt() -> None:
+    both = {
+        "class_type": "CLIPTextEncodeFlux",
+        "inputs": {"clip_l": "", "t5xxl": "a fox", "guidance": 3.5, "clip": ["4", 1]},
+    }
+    found = tokens(PORTRAIT | {"6": both})
+    assert (found["prompt"], found["guidance"]) == (["6.t5xxl"], ["6.guidance"])
+    assert "prompt_2" not in found
