@@ -10,6 +10,7 @@ from imagen.backends import open_backend
 from imagen.capabilities import Fate, Receipt, refuse_unable, unhonoured
 from imagen.errors import ImagenError, RequestError
 from imagen.resolve import allow, resolve, runs, styled
+from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,6 +160,7 @@ def _cannot_preprocess(engine: Backend, kind: str, settings: Settings) -> Reques
     able = [name for name in settings.backends if _preprocesses(name, kind, settings)]
     return RequestError(
         f"This backend can't make a control picture of kind {kind!r}."
+        + did_you_mean(kind, known)
         + (f" It makes: {', '.join(known)}." if known else " It makes none."),
         remedy=(
             f"Make it first, with: imagen preprocess {kind} FILE --backend {able[0]}"

@@ -99,6 +99,16 @@ def test_a_kind_that_no_backend_makes_is_refused(settings: Settings) -> None:
     )
 
 
+def test_a_slip_in_the_kind_is_named_with_the_nearest(settings: Settings) -> None:
+    control = {**_CONTROL, "kind": "cany"}
+    with pytest.raises(RequestError) as caught:
+        generate(_ASKED.with_values({"controls": (control,)}), settings)
+    assert caught.value.message == (
+        "This backend can't make a control picture of kind 'cany'. Did you mean 'canny'? "
+        "It makes: canny, depth, pose, scribble."
+    )
+
+
 class _Without:
     """A mock that makes no control pictures, but for those `in_run`."""
 
