@@ -104,7 +104,7 @@ def _parameters(
         yield "image", Parameter(type="image", description="The picture to enlarge.")
         yield "upscale", Parameter(description="How far to enlarge it, and with which model.")
         return
-    yield from _texts(task)
+    yield from _TEXTS.items()
     yield from _size(task, family, engine)
     yield from _sampling(family, engine)
     if task in _FROM_A_PICTURE:
@@ -125,23 +125,20 @@ _STRENGTH = Parameter(
 )
 
 
-def _texts(task: str) -> Iterator[tuple[str, Parameter]]:
-    yield (
-        "prompt",
-        Parameter(
-            type="string",
-            default="" if task != "text-to-image" else None,
-            description="What to show. sd-cli reads <lora:name:strength> in it as a LoRA.",
-        ),
-    )
-    yield "negative", Parameter(type="string", default="", description="What not to show.")
+_TEXTS = {
+    "prompt": Parameter(
+        type="string",
+        description="What to show. sd-cli reads <lora:name:strength> in it as a LoRA.",
+    ),
+    "negative": Parameter(type="string", default="", description="What not to show."),
+}
 
 
 def _size(task: str, family: Family, engine: Engine) -> Iterator[tuple[str, Parameter]]:
     """A picture that is given has a size of its own."""
     side = Parameter(
         type="int",
-        default=None if task in _FROM_A_PICTURE else family.side,
+        default=None if task in (*_FROM_A_PICTURE, "edit") else family.side,
         min=max(16, family.multiple_of),
         max=engine.largest_side,
         multiple_of=family.multiple_of,
@@ -222,9 +219,7 @@ def _reasons(task: str, config: SdCppConfig, family: Family) -> Iterator[tuple[s
         yield "controls", f"backends.{config.name}.controlnets names no control net"
 
 
-_NAMES = frozenset(
-    {"strength", "width", "height", *dict(_texts("")), *dict(_sampling(Family(), Engine()))}
-)
+_NAMES = frozenset({"strength", "width", "height", *_TEXTS, *dict(_sampling(Family(), Engine()))})
 """What a block may give other defaults for."""
 
 

@@ -95,7 +95,11 @@ class SdCpp:
         """The files of the block and of its folder, and what the program can sample with."""
         from imagen.backends.sdcpp.offers import offers
 
-        return tuple(offers(self._config, self.program()))
+        try:
+            return tuple(offers(self._config, self.program()))
+        except BackendError as error:
+            error.backend = self._config.name
+            raise
 
     def free(self) -> None:
         """Nothing is held between runs."""
@@ -172,7 +176,7 @@ def _fate_of(upscale: Upscale, name: str, factor: int | None, repeats: int) -> F
         return Fate(outcome="applied", asked=upscale)
     known = "its own factor" if factor is None else f"{factor**repeats} x"
     why = f"{name} enlarges by {known}, and the rest is done by interpolation"
-    return Fate(outcome="mapped", asked=upscale, used=upscale.factor, why=why)
+    return Fate(outcome="mapped", asked=upscale, used=f"{name} and lanczos", why=why)
 
 
 def _open(config: SdCppConfig) -> Backend:

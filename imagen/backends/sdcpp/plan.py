@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.sdcpp import names
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from imagen.request import Control, Request, Upscale
 
 _SEEDS = 2**63
+_MEGAPIXEL = 1024 * 1024
 
 Change = tuple[str, Any, Fate]
 """A parameter, what is used for it, and what became of what was asked."""
@@ -53,12 +55,18 @@ def _refuse_senseless(request: Request) -> None:
 
 
 def _size_of_image(asked: Mapping[str, Any], capabilities: Capabilities) -> dict[str, int]:
-    """A picture that is drawn over keeps its size, as nearly as the engine can."""
+    """A picture that is drawn over keeps its size, as nearly as the engine can; what is made after
+    a reference has its shape, and at most a megapixel."""
     sides = [name for name in ("width", "height") if name in capabilities.parameters]
-    if "image" not in asked or not sides or all(name in asked for name in sides):
+    model = asked.get("image") or next(iter(asked.get("references") or ()), None)
+    if model is None or not sides or all(name in asked for name in sides):
         return {}
-    picture = read_picture(asked["image"])
-    return {s: capabilities.parameters[s].fit(s, getattr(picture, s)) for s in sides}
+    picture = read_picture(model)
+    share = 1.0
+    if "image" not in asked:
+        share = min(1.0, math.sqrt(_MEGAPIXEL / (picture.width * picture.height)))
+    sizes = {side: round(getattr(picture, side) * share) for side in sides}
+    return {side: capabilities.parameters[side].fit(side, size) for side, size in sizes.items()}
 
 
 def _changes(

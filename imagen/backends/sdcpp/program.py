@@ -56,12 +56,10 @@ def find(
     if any(command):
         yield _configured(command, environ)
         return
-    for name in NAMES:
-        if found := shutil.which(name, path=environ.get("PATH")):
-            yield (found,)
-    for folder in _usual_places(environ):
+    for path in (environ.get("PATH"), *map(str, _usual_places(environ))):
         for name in NAMES:
-            if found := shutil.which(name, path=str(folder)):
+            found = shutil.which(name, path=path)
+            if found is not None and not is_batch(found):
                 yield (found,)
 
 
@@ -72,7 +70,17 @@ def _configured(command: tuple[str, ...], environ: Mapping[str, str]) -> tuple[s
             f"There is no program {one_line(command[0])} that can be run.",
             remedy="Set `binary` to the path of sd-cli, or leave it out to have it looked for.",
         )
+    if is_batch(found):
+        raise Unavailable(
+            f"{one_line(command[0])} is a batch file: it could take parts of a prompt for commands.",
+            remedy="Set `binary` to the program itself, or to a list that begins a command.",
+        )
     return (os.path.abspath(found), *command[1:])
+
+
+def is_batch(path: str) -> bool:
+    """Whether Windows would have a shell read the arguments: a prompt must never be a command."""
+    return path.lower().endswith((".bat", ".cmd"))
 
 
 def _usual_places(environ: Mapping[str, str], system: str = sys.platform) -> Iterator[Path]:

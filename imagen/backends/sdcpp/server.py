@@ -74,7 +74,11 @@ class SdServer:
         return Health(ok=True, facts=(("model", about.model),) if about.model else ())
 
     def models(self) -> tuple[Model, ...]:
-        about = self.learn()
+        try:
+            about = self.learn()
+        except BackendError as error:
+            error.backend = self._config.name
+            raise
         return (
             *(Model(kind="checkpoint", name=name) for name in (about.model,) if name),
             *(Model(kind="lora", name=name) for name in about.loras),

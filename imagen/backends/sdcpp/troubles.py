@@ -40,6 +40,11 @@ def ended(code: int, record: Record, name: str, prompt: str = "") -> BackendErro
     refused = [text for text in record.errors if _REFUSALS.match(text)]
     if refused:
         return Rejected(f"{name} refused the request: {_bare(refused[0])}.")
+    if record.kept and not any(kept.is_written for kept in record.kept):
+        return Failed(
+            f"{name} made the picture and could not write it.",
+            remedy="Is there room for temporary files?",
+        )
     remedy = _LESS_MEMORY if any(map(_MEMORY.search, record.errors)) else ""
     return Failed(f"{name} failed with exit status {code}{_said(words)}", remedy=remedy)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 from sdcpp_rig import CONTROL, ESRGAN, LORA, Bench
 
 from imagen.backends import validated
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _VAE = {"decoder.conv_in.weight": (512, 4, 3, 3)}
+_TEXT = {"encoder.block.0.layer.0.SelfAttention.k.weight": (4096, 4096)}
 _FLUX = {
     "vector_in.in_layer.weight": (3072, 768),
     "img_in.weight": (3072, 64),
@@ -96,6 +98,15 @@ def test_a_model_of_another_kind_has_other_sizes_and_parameters(bench: Bench) ->
     assert known.parameters["width"].multiple_of == 8
     assert "guidance" in known.parameters
     assert "clip_skip" not in known.parameters
+
+
+def test_what_is_made_after_a_reference_has_its_shape(bench: Bench, tmp_path: Path) -> None:
+    Image.new("RGB", (3000, 2000)).save(tmp_path / "photo.png")
+    flux: dict[str, Any] = {"model": None, "diffusion_model": bench.file("flux.safetensors", _FLUX)}
+    parts = {key: bench.file(f"{key}.safetensors", _TEXT) for key in ("clip_l", "t5xxl")}
+    engine = bench.open(**flux, **parts, vae=bench.file("vae.safetensors", _VAE))
+    request = engine.prepare(Request(references=(str(tmp_path / "photo.png"),))).request
+    assert (request.width, request.height) == (1256, 840)
 
 
 def test_all_that_is_on_offer_is_listed(bench: Bench, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sdcpp_rig import STAND_IN
 
-from imagen.backends.sdcpp.program import find, look, probe
+from imagen.backends.sdcpp.program import find, is_batch, look, probe
 from imagen.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -23,14 +23,13 @@ def _command(way: str) -> tuple[str, ...]:
 def _executable(folder: Path, name: str, way: str) -> Path:
     """A program of this name that behaves this way, as the system starts programs."""
     folder.mkdir(exist_ok=True)
-    if sys.platform == "win32":
-        path = folder / f"{name}.cmd"
-        path.write_text(f'@"{sys.executable}" "{STAND_IN}" {way} %*\n')
-    else:
-        path = folder / name
-        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" {way} "$@"\n')
-        path.chmod(0o755)
+    path = folder / name
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{STAND_IN}" {way} "$@"\n')
+    path.chmod(0o755)
     return path
+
+
+_POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows starts no scripts")
 
 
 def _environ(folder: Path) -> dict[str, str]:
@@ -62,6 +61,7 @@ def test_a_program_that_can_not_be_used_gets_a_sentence(way: str, message: str) 
         probe(_command(way))
 
 
+@_POSIX
 def test_sd_cli_goes_before_sd(tmp_path: Path) -> None:
     bin = tmp_path / "bin"
     first = _executable(bin, "sd-cli", "ok")
@@ -70,6 +70,7 @@ def test_sd_cli_goes_before_sd(tmp_path: Path) -> None:
     assert found[:2] == [str(first), str(second)]
 
 
+@_POSIX
 def test_another_program_called_sd_is_passed_over(tmp_path: Path) -> None:
     _executable(tmp_path / "bin", "sd-cli", "foreign")
     ours = _executable(tmp_path / "bin", "sd", "ok")
@@ -77,6 +78,7 @@ def test_another_program_called_sd_is_passed_over(tmp_path: Path) -> None:
     assert program.command == (str(ours),)
 
 
+@_POSIX
 def test_where_all_that_is_found_is_unfit_the_reason_is_told(tmp_path: Path) -> None:
     _executable(tmp_path / "bin", "sd-cli", "old")
     with pytest.raises(Unavailable, match="too old"):
@@ -94,6 +96,7 @@ def test_a_configured_program_that_is_not_there_is_named(tmp_path: Path) -> None
         look("/nowhere/sd-cli", tmp_path)
 
 
+@_POSIX
 def test_what_it_said_is_noted_until_its_file_changes(tmp_path: Path) -> None:
     cache, bin = tmp_path / "cache", tmp_path / "bin"
     path = _executable(bin, "sd-cli", "ok")
@@ -104,6 +107,12 @@ def test_what_it_said_is_noted_until_its_file_changes(tmp_path: Path) -> None:
     _executable(bin, "sd-cli", "bare")
     assert "--clip-skip" in first.flags
     assert "--clip-skip" not in look(str(path), cache).flags
+
+
+@pytest.mark.parametrize("name", ["sd-cli.cmd", "C:/tools/sd.BAT"])
+def test_a_batch_file_is_never_given_a_prompt(name: str) -> None:
+    assert is_batch(name)
+    assert not is_batch("C:/tools/sd-cli.exe")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"flags": 1}', "{"], ids=repr)

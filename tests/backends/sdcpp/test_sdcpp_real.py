@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 from sdcpp_rig import LORA
-from tiny_weights import esrgan, sd15, taesd, write
+from tiny_weights import controlnet, esrgan, sd15, taesd, write
 
 from imagen.backends import open_backend
 from imagen.errors import Cancelled
-from imagen.request import Lora, Request, Upscale
+from imagen.request import Control, Lora, Request, Upscale
 from imagen.result import ignore
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def block(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "taesd": str(write(folder / "taesd.safetensors", taesd(), noise=random.Random(1))),
         "loras_dir": str(folder / "loras"),
         "upscale_models": [str(write(folder / "up.safetensors", esrgan()))],
+        "controlnets": {"canny": str(write(folder / "canny.safetensors", controlnet()))},
         "cache_dir": str(folder / "cache"),
     }
 
@@ -93,6 +94,13 @@ def test_a_picture_is_drawn_over_under_a_mask(block: dict[str, Any], tmp_path: P
 def test_a_lora_is_applied(block: dict[str, Any]) -> None:
     result = _made(block, _ASKED.with_values({"loras": (Lora(name="ink", strength=0.5),)}))
     assert (len(result.images), result.warnings) == (1, ())
+
+
+def test_a_control_picture_is_made_and_steers(block: dict[str, Any], tmp_path: Path) -> None:
+    image = _picture(tmp_path, "image.png", "RGB", "teal")
+    control = Control(kind="canny", image=image, strength=0.5, preprocess=True)
+    result = _made(block, _ASKED.with_values({"controls": (control,)}))
+    assert (_size(result), result.warnings) == ((64, 64), ())
 
 
 def test_a_picture_is_enlarged(block: dict[str, Any], tmp_path: Path) -> None:

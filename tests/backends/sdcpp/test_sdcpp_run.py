@@ -165,7 +165,7 @@ def test_a_picture_is_enlarged_to_what_was_asked_for(
         pytest.param("silent", Failed, "exit status 1, and said nothing", id="silent"),
         pytest.param("memory", Failed, "failed to allocate CUDA0 buffer", id="memory"),
         pytest.param("no-vae", Failed, "The vae could not be read", id="no vae, and exit 0"),
-        pytest.param("none", Failed, "exit status 1", id="no picture"),
+        pytest.param("none", Failed, "could not write it", id="no picture"),
         pytest.param("half", Failed, "picture that was made is damaged", id="half a picture"),
         pytest.param("elsewhere", Failed, "can't be read: No such file", id="a stranger's file"),
         pytest.param("abort", Failed, r"SIGABRT:.*stoi", id="abort", marks=_POSIX),

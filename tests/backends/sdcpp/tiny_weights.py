@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -137,6 +138,19 @@ _DECODER: tuple[_Layer, ...] = (
     *(*["block"] * 3, "none", "half", "block"),
     (64, 3),
 )
+
+
+def controlnet() -> Shapes:
+    """A control net for Stable Diffusion 1.5."""
+    shared = ("time_embed.", "input_blocks.", "middle_block.")
+    found = {name: shape for name, shape in _unet() if name.startswith(shared)}
+    widths = (3, 16, 16, 32, 32, 96, 96, 256, 320)
+    for index, (into, out) in enumerate(pairwise(widths)):
+        found |= dict(_both(f"input_hint_block.{2 * index}", out, into, 3, 3))
+    for index, width in enumerate((*[320] * 4, *[640] * 3, *[1280] * 5)):
+        found |= dict(_both(f"zero_convs.{index}.0", width, width, 1, 1))
+    found |= dict(_both("middle_block_out.0", 1280, 1280, 1, 1))
+    return {f"control_model.{name}": shape for name, shape in found.items()}
 
 
 def esrgan() -> Shapes:
