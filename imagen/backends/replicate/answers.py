@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from imagen.request import LARGEST_SEED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -53,7 +55,8 @@ class Prediction:
     def seed(self) -> int | None:
         """The seed that its log says was drawn."""
         told = _SEED.search(self.logs[:20_000])
-        return int(told[1]) if told else None
+        seed = int(told[1]) if told else None
+        return seed if seed is None or seed <= LARGEST_SEED else None
 
     @property
     def queued_seconds(self) -> float | None:

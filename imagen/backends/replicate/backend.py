@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Adapter, Health, Model
@@ -80,12 +81,13 @@ class Replicate:
 
         self._known = self._known or shelf.kept(self._config)
         try:
-            return Run(ticket, self._informed(), self._config, on_progress).result()
+            result = Run(ticket, self._informed(), self._config, on_progress).result()
         except BackendError as error:
             error.backend = self._config.name
+            self._refresh(is_refused=True)
             raise
-        finally:
-            self._refresh()
+        self._refresh()
+        return result
 
     def check(self) -> Health:
         from imagen.backends.replicate.check import health
@@ -125,8 +127,12 @@ class Replicate:
         return self._known
 
     def _asked(self) -> Kept:
+        from imagen.backends.http import was_too_slow
+        from imagen.backends.retry import retrying
+
         try:
-            return shelf.keep(self.client().page(self._config.reference), self._config)
+            ask = partial(self.client().page, self._config.reference)
+            return shelf.keep(retrying(ask, unless=was_too_slow), self._config)
         except BackendError as error:
             error.backend = self._config.name
             raise
@@ -149,12 +155,13 @@ class Replicate:
             client.ours = {theirs.name: ours for ours, theirs in fields}
         return client
 
-    def _refresh(self) -> None:
+    def _refresh(self, *, is_refused: bool = False) -> None:
         """Ask for the schema anew, where it is old or the API has refused one of its inputs."""
         known, client = self._known, self._client
         if client is None or self._config.input_schema is not None:
             return
-        if client.is_outdated or (known is not None and known.is_stale()):
+        is_stale = known is not None and known.is_stale() and not is_refused
+        if client.is_outdated or is_stale:
             with suppress(ImagenError):
                 self._known = shelf.keep(client.page(self._config.reference), self._config)
                 client.is_outdated = False

@@ -114,10 +114,14 @@ def _as_taken(found: Input, value: Any) -> Any:
 
 def _put_strength(bound: Bound, name: str, found: Input) -> None:
     value = bound.values[name]
-    if found.name in names.INVERSE:
-        bound.put(name, found, round(1 - value, 4), "it says how much of the picture stays")
-    else:
-        bound.put(name, found, value)
+    why = "it says how much of the picture stays" if found.name in names.INVERSE else ""
+    theirs = round(1 - value, 4) if why else value
+    bound.put(name, found, _in_range(found, theirs), why)
+
+
+def _in_range(found: Input, value: float) -> float:
+    low = value if found.min is None else max(value, found.min)
+    return low if found.max is None else min(low, found.max)
 
 
 def _put_sampler(bound: Bound, name: str, found: Input) -> None:
@@ -165,9 +169,8 @@ def _put_controls(bound: Bound, name: str, found: Input) -> None:
 
 def _put_upscale(bound: Bound, name: str, found: Input) -> None:
     asked = Upscale.model_validate(bound.values[name])
-    near = min(max(asked.factor, found.min or asked.factor), found.max or asked.factor)
     why = "its method is its own" if asked.method else ""
-    bound.put(name, found, _as_taken(found, near), why)
+    bound.put(name, found, _as_taken(found, _in_range(found, asked.factor)), why)
 
 
 def _put_restore(bound: Bound, name: str, found: Input) -> None:
@@ -226,7 +229,11 @@ def _put_loras(bound: Bound) -> None:
         slots = ()
     for (weight, scale), lora in zip(slots, loras, strict=False):
         used |= {weight: lora.name, scale: lora.strength}
-    bound.input |= {name: value for name, value in used.items() if name in bound.known.inputs}
+    used = {name: value for name, value in used.items() if name in bound.known.inputs}
+    bound.input |= used
+    for name in used.keys() & bound.values.keys():
+        bound.mapped(name, used[name], "loras decide it")
+        bound.values.pop(name)
     if slots and len(loras) > len(slots):
         _cut(bound, "loras", used, f"it takes at most {len(slots)}")
     else:

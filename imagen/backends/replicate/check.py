@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Health
-from imagen.backends.replicate.shelf import keep
+from imagen.backends.replicate.shelf import keep, kept
 
 if TYPE_CHECKING:
     from imagen.backends.replicate.client import Client
@@ -19,7 +19,8 @@ def health(client: Client, config: ReplicateConfig) -> Health:
     """
     account = client.account()
     page = client.page(config.reference)
-    known = keep(page, config)
+    known = kept(config) if config.input_schema else None
+    known = known or keep(page, config)
     facts = (
         ("account", account),
         ("model", known.model),

@@ -11,7 +11,7 @@ from imagen.backends import http
 from imagen.backends.replicate import answers, errors
 from imagen.backends.replicate.config import token
 from imagen.backends.replicate.reference import read_reference
-from imagen.errors import BackendError, Lost, Rejected, Unavailable
+from imagen.errors import BackendError, Lost, Rejected, RequestError, Unavailable
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Client:
         return self._send(
             "POST",
             path,
-            content=json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii"),
+            content=_encoded(body),
             headers=headers,
             timeout=self._timeouts(config.wait_seconds + _GRACE_SECONDS),
         )
@@ -257,6 +257,13 @@ class Client:
         return http.timeouts(
             connect_seconds=self._config.connect_seconds, read_seconds=read_seconds
         )
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"The input can't be sent as JSON: {error}.") from error
 
 
 def _ahead(response: httpx.Response) -> timedelta:

@@ -57,7 +57,7 @@ class Fetcher:
             response = self._get(address)
             if not response.is_redirect:
                 return self._whole(response, address)
-            address = urljoin(address, response.headers.get("location", ""))
+            address = _joined(address, response.headers.get("location", ""))
         raise BackendError(f"{_host(address)} redirects in a circle.")
 
     def _get(self, address: str) -> httpx.Response:
@@ -73,7 +73,7 @@ class Fetcher:
             return client.get(address, headers=dict(self.credential_for(address)))
 
     def _refuse_unsafe(self, address: str) -> None:
-        parts = urlsplit(address)
+        parts = urlsplit(_joined(address, ""))
         is_ours = self.allows_http and parts.scheme == "http" and http.is_loopback(address)
         if parts.scheme != "https" and not is_ours:
             raise BackendError(
@@ -120,6 +120,17 @@ def _unpacked(address: str, index: int) -> Output:
     return Output(
         data=data, media_type=media_type(data) or one_line(kind) or _UNKNOWN_TYPE, index=index
     )
+
+
+def _joined(address: str, location: str) -> str:
+    """Where an address leads to; raises BackendError for what is none."""
+    try:
+        urlsplit(address)
+        return urljoin(address, location)
+    except ValueError as error:
+        raise BackendError(
+            f"Replicate sends for a file to {one_line(location or address)}, which is no address."
+        ) from error
 
 
 def _host(address: str) -> str:

@@ -55,6 +55,23 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """For each field of a request, the inputs that mean it."""
 
+_TEXT, _NUMBER, _FILES = ("string",), ("int", "float"), ("string", "list")
+TYPES: Mapping[str, tuple[str, ...]] = {
+    "seed": ("int",),
+    "steps": ("int",),
+    "cfg": _NUMBER,
+    "guidance": _NUMBER,
+    "count": ("int",),
+    "image": _FILES,
+    "mask": _TEXT,
+    "strength": ("float",),
+    "references": _FILES,
+    "controls": _FILES,
+    "upscale": _NUMBER,
+    "restore": ("float",),
+}
+"""What type an input must have to mean the field; text for those that are not named."""
+
 ONE_SCALE = ("cfg", "guidance")
 """Two fields of a request; a model with one such input means either."""
 

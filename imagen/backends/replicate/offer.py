@@ -22,6 +22,8 @@ _SIZE = "Pixels. "
 _WITH_IMAGE = "it counts with an initial image only"
 _NEVER_TAKEN = ("style", "feather", "extra")
 """Fields that imagen itself sees to."""
+_MOST_PICTURES = 4
+"""Of a model that does not say."""
 _FLOATS = ("cfg", "guidance", "strength")
 
 
@@ -90,7 +92,9 @@ def seeds_end(found: Input) -> int:
 
 def _strength(_: Vocabulary, found: Input) -> Parameter:
     inverse = found.name in names.INVERSE
-    default = found.default if isinstance(found.default, float | int) else None
+    default = (
+        found.default if isinstance(found.default, float) and 0 <= found.default <= 1 else None
+    )
     return Parameter(
         type="float",
         default=1 - default if inverse and default is not None else default,
@@ -109,11 +113,12 @@ def _sampler(_: Vocabulary, found: Input) -> Parameter:
 
 
 def _count(_: Vocabulary, found: Input) -> Parameter:
+    most = max(found.choices, default=found.max or _MOST_PICTURES)
     return Parameter(
         type="int",
-        default=found.default or 1,
+        default=max(1, min(found.default or 1, int(most))),
         min=1,
-        max=found.max or (max(found.choices) if found.choices else 4),
+        max=max(1, int(most)),
         description=found.description or "How many pictures.",
     )
 
@@ -190,6 +195,8 @@ def _own(known: Vocabulary, name: str, found: Input) -> Parameter:
         )
     if name == names.FORMAT and names.LOSSLESS in found.choices:
         return parameter(found, default=names.LOSSLESS)
+    if found.name in known.lora_inputs:
+        return parameter(found).model_copy(update={"default": None})
     if name in (known.size.ratio, known.size.selector, known.size.area):
         # No default: the sides, where they are asked for, decide it.
         said = f"{found.description} Width and height decide it where they are asked for."

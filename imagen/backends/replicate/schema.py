@@ -149,16 +149,17 @@ def _input(name: str, said: Mapping[str, Any], *, is_required: bool) -> Input:
 
 def _choices(said: Mapping[str, Any], kind: Type) -> tuple[Any, ...]:
     given = said.get("enum")
-    wanted = (int, float) if kind in ("int", "float") else (str,)
-    return tuple(c for c in given if isinstance(c, wanted)) if isinstance(given, list) else ()
+    wanted = _CLASSES[kind] if kind in ("int", "string") else (int, float)
+    choices = given if isinstance(given, list) and kind in ("int", "float", "string") else ()
+    return tuple(c for c in choices if isinstance(c, wanted) and not isinstance(c, bool))
 
 
 def _step(said: Mapping[str, Any], description: str, choices: tuple[Any, ...]) -> int | None:
     if choices:
         return math.gcd(*choices) or None
     told = _MULTIPLE.search(description)
-    step = said.get("multipleOf", int(told[1]) if told else None)
-    return int(step) if isinstance(step, int | float) and step >= 1 else None
+    step = _number(said.get("multipleOf")) or (int(told[1]) if told else None)
+    return int(step) if step and step >= 1 else None
 
 
 def _default(value: Any, kind: Type) -> Any:
@@ -167,6 +168,8 @@ def _default(value: Any, kind: Type) -> Any:
         return float(value)
     if kind == "int" and isinstance(value, float) and value.is_integer():
         return int(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, bool) or kind == "bool":
         return value if isinstance(value, bool) and kind == "bool" else None
     return value if isinstance(value, _CLASSES[kind]) else None
@@ -178,7 +181,8 @@ def _merged(said: Any, schemas: Mapping[str, Any], depth: int = 0) -> dict[str, 
     parts = [_mapping(schemas.get(own.pop("$ref").rsplit("/", 1)[-1]))] if _refers(own) else []
     for key in ("allOf", "anyOf", "oneOf"):
         listed = own.pop(key, None)
-        parts += [part for part in listed or () if _mapping(part).get("type") != "null"]
+        listed = listed if isinstance(listed, list) else []
+        parts += [part for part in listed if _mapping(part).get("type") != "null"]
     if depth < _DEEPEST:
         for part in parts:
             own = _merged(part, schemas, depth + 1) | own

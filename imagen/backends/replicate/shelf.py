@@ -55,8 +55,9 @@ def kept(config: ReplicateConfig) -> Kept | None:
         return None
     try:
         said = mapping(json.loads(path.read_text(encoding="utf-8")))
-        found = Kept(**said)
-        return found if find_schemas(found.schemas) else None
+        texts = [said.get(name, "") for name in ("model", "version", "hardware", "read_at")]
+        sound = all(isinstance(text, str) for text in texts) and find_schemas(said.get("schemas"))
+        return Kept(**said) if sound else None
     except (OSError, ValueError, TypeError):
         return None
 

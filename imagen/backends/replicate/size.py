@@ -69,7 +69,7 @@ def read_size(inputs: Mapping[str, Input]) -> Size:
         name: tuple(c for c in found.choices if isinstance(c, str))
         for name, found in inputs.items()
     }
-    if all(side in inputs for side in SIDES):
+    if all(side in inputs and inputs[side].type == "int" for side in SIDES):
         selectors = (name for name in SIZE_SELECTORS if CUSTOM in choices.get(name, ()))
         return Size(sides=SIDES, selector=next(selectors, ""))
     ratio = next((n for n in SIZE_SELECTORS if any(map(ratio_of, choices.get(n, ())))), "")

@@ -42,14 +42,15 @@ class Vocabulary:
     def own(self) -> dict[str, Input]:
         """The inputs that no field of a request means, by the name under which they are asked for:
         their own, unless a field is called so too."""
-        taken = {found.name for found in self.fields.values()} | set(self._taken())
+        taken = {found.name for found in self.fields.values()} | set(self.size.sides)
         left = {name: found for name, found in self.inputs.items() if name not in taken}
         return {_free(name): found for name, found in left.items()}
 
-    def _taken(self) -> Iterator[str]:
-        yield from self.size.sides
-        for slot in (*self.loras, *([self.lora_list] if self.lora_list else [])):
-            yield from slot
+    @property
+    def lora_inputs(self) -> frozenset[str]:
+        """The inputs that low-rank adapters go into, and those for their weights."""
+        slots = (*self.loras, *([self.lora_list] if self.lora_list else ()))
+        return frozenset(name for slot in slots for name in slot)
 
 
 def read_vocabulary(model: str, inputs: Mapping[str, Input]) -> Vocabulary:
@@ -70,7 +71,9 @@ def read_vocabulary(model: str, inputs: Mapping[str, Input]) -> Vocabulary:
 
 def _claims(inputs: Mapping[str, Input]) -> Iterator[tuple[str, Input]]:
     for field, candidates in names.NAMES.items():
-        found = next((inputs[name] for name in candidates if name in inputs), None)
+        types = names.TYPES.get(field, ("string",))
+        known = (inputs[name] for name in candidates if name in inputs)
+        found = next((one for one in known if one.type in types), None)
         if found is not None:
             yield field, found
 
@@ -88,13 +91,11 @@ def _without_strangers(fields: dict[str, Input], kinds: tuple[str, ...]) -> dict
     image = fields.get("image")
     lone = image is not None and image.is_required and not _needs_prompt(fields)
     wrong = {
-        "image": image is not None and image.type not in ("string", "list"),
         "mask": image is None,
         "controls": not kinds,
         "references": "references" in fields and not fields["references"].is_file,
         "upscale": not lone,
         "restore": not lone,
-        "sampler": "sampler" in fields and fields["sampler"].type != "string",
     }
     kept = {name: found for name, found in fields.items() if not wrong.get(name)}
     references = kept.get("references")

@@ -247,3 +247,9 @@ def test_a_side_with_few_choices_is_the_nearest_of_them() -> None:
     request = Request(prompt="x", width=400, height=5000)
     values, receipt = settle(request, offer(known, request.task, {}))
     assert bind(known, values, receipt).input == {"prompt": "x", "width": 512, "height": 768}
+
+
+def test_loras_go_before_what_they_go_into() -> None:
+    bound = _bound(_DEV, loras=[{"name": "one"}], extra={"lora_weights": "two"})
+    assert (bound.input["lora_weights"], bound.input["lora_scale"]) == ("one", 1.0)
+    assert bound.receipt["lora_weights"].why == "loras decide it"

@@ -161,3 +161,10 @@ def test_a_file_that_stays_out_of_reach_can_be_fetched_later() -> None:
             run(cloud, model=_SCHNELL)
         cloud.trouble = Trouble()
     assert caught.value.retryable
+
+
+@pytest.mark.parametrize("address", ["https://[", "https://[::1"])
+def test_an_address_that_is_none_is_told(address: str) -> None:
+    fetcher = Fetcher(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
+    with pytest.raises(BackendError, match="which is no address"):
+        fetcher.fetch(address, 0, lambda: None)

@@ -73,7 +73,17 @@ def test_a_schema_is_read_anew_after_an_input_was_refused() -> None:
     assert _kept_file().read_text(encoding="utf-8") != before
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": "x", "schemas": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"model": "x", "schemas": {}}',
+        '{"model": 7, "schemas": {"properties": {}}}',
+    ],
+)
 def test_a_kept_schema_that_is_spoilt_is_asked_for_again(content: str) -> None:
     with Replicate() as cloud:
         for _ in range(2):
@@ -189,3 +199,10 @@ def test_the_models_of_a_backend_are_the_one_that_is_configured() -> None:
     with Replicate() as cloud, closing(opened(cloud.url, model=_SCHNELL)) as engine:
         assert engine.models() == (Model(kind="checkpoint", name=_SCHNELL),)
     assert cloud.requests == []
+
+
+def test_health_by_a_saved_schema_needs_none_of_the_apis() -> None:
+    Path("schema.json").write_text(json.dumps(MODELS[_SCHNELL]), encoding="utf-8")
+    with Replicate() as cloud, closing(opened(cloud.url, input_schema="schema.json")) as engine:
+        assert engine.check().ok
+    assert not Path("cache").exists()

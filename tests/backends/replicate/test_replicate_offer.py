@@ -121,3 +121,17 @@ def test_a_control_picture_of_no_known_kind_is_an_input_of_its_own() -> None:
     known = read_vocabulary("acme/steered", read_inputs({"Input": {"properties": said}}))
     found = offer(known, "text-to-image", {})
     assert (found.tasks, found.parameters["control_image"].type) == (("text-to-image",), "image")
+
+
+def test_an_input_of_another_type_does_not_mean_our_field() -> None:
+    said = {"prompt": {"type": "string"}, "seed": {"type": "string"}, "mask": {"type": "boolean"}}
+    known = read_vocabulary("acme/odd", read_inputs({"Input": {"properties": said}}))
+    found = offer(known, "text-to-image", {})
+    assert found.parameters.keys() == {"prompt", "input_seed", "input_mask"}
+    assert found.parameters["input_mask"].type == "bool"
+
+
+def test_what_a_lora_goes_into_can_be_set_by_its_own_name() -> None:
+    found = _offer("black-forest-labs/flux-dev", lora_weights="me/style")
+    assert found.parameters["lora_weights"].default == "me/style"
+    assert found.parameters["lora_scale"].default is None

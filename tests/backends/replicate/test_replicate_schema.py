@@ -151,3 +151,20 @@ def test_a_list_of_sizes_counts_as_one_of_ratios() -> None:
         {"Input": {"properties": {"size": {"type": "string", "enum": ["1024x1024", "1536x1024"]}}}}
     )
     assert read_size(inputs).of(900, 600) == {"size": "1536x1024"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param({"type": "integer", "enum": [2.5, True, "a", None]}, id="no such choices"),
+        pytest.param({"type": "integer", "allOf": 7, "anyOf": "x", "oneOf": None}, id="no lists"),
+        pytest.param({"type": ["integer"], "$ref": 7}, id="a list of types"),
+        pytest.param({"type": "integer", "multipleOf": float("inf")}, id="an endless step"),
+        pytest.param({"type": "number", "default": float("nan")}, id="no number"),
+        pytest.param({"type": "number", "minimum": True, "maximum": "9"}, id="no range"),
+    ],
+)
+def test_a_schema_that_is_off_is_read_as_far_as_it_goes(said: dict[str, Any]) -> None:
+    found = parameter(_input(said))
+    assert (found.default, found.min, found.max, found.multiple_of) == (None, None, None, None)
+    assert found.choices is None

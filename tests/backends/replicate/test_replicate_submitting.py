@@ -11,7 +11,15 @@ from replicate_lab import ASKED, configured, run, submitted, told
 
 from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.submit import Submission
-from imagen.errors import BackendError, Lost, RateLimited, Rejected, Unauthorized, Unavailable
+from imagen.errors import (
+    BackendError,
+    Lost,
+    RateLimited,
+    Rejected,
+    RequestError,
+    Unauthorized,
+    Unavailable,
+)
 from imagen.request import Request
 from imagen.testing.replicate import COMMUNITY, DEPLOYMENT, TOKEN, Replicate
 from imagen.testing.replicate.models import version_of
@@ -221,3 +229,13 @@ def test_an_empty_prompt_is_sent_as_one() -> None:
     with Replicate() as cloud:
         run(cloud, Request(seed=1))
     assert submitted(cloud)[-1]["input"]["prompt"] == ""
+
+
+def test_a_value_that_is_no_json_is_refused() -> None:
+    with (
+        Replicate() as cloud,
+        closing(Client(configured(cloud.url))) as client,
+        pytest.raises(RequestError, match="can't be sent as JSON"),
+    ):
+        client.create({"prompt": float("nan")})
+    assert cloud.requests == []

@@ -1,0 +1,171 @@
+"""What the API says, in whatever form it says it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from replicate_lab import configured
+
+from imagen.backends.replicate.answers import Prediction, moment, prediction, predictions
+from imagen.backends.replicate.errors import refusal
+from imagen.errors import BackendError, RateLimited, Rejected, Unauthorized, Unavailable
+
+_CONFIG = configured("https://api.replicate.com/v1")
+_RECORDED: dict[str, Any] = {
+    "completed_at": "2023-09-08T16:19:34.791859Z",
+    "created_at": "2023-09-08T16:19:34.765994Z",
+    "data_removed": False,
+    "error": None,
+    "id": "gm3qorzdhgbfurvjtvhg6dckhu",
+    "input": {"text": "Alice"},
+    "metrics": {"predict_time": 0.012683},
+    "output": "hello Alice",
+    "started_at": "2023-09-08T16:19:34.779176Z",
+    "source": "api",
+    "status": "succeeded",
+    "urls": {"web": "", "get": "", "cancel": ""},
+    "model": "replicate/hello-world",
+    "version": "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa",
+    "logs": "Using seed: 42\n 25%|##5  | 1/4 [00:00<00:01]\r 75%|#######5  | 3/4 [00:02<00:00]",
+}
+
+
+def test_a_prediction_is_read_once_into_values() -> None:
+    found = prediction(_RECORDED)
+    assert found is not None
+    assert (found.id, found.status, found.has_ended) == (
+        "gm3qorzdhgbfurvjtvhg6dckhu",
+        "succeeded",
+        True,
+    )
+    assert (found.predict_seconds, found.queued_seconds) == (0.012683, 0.013182)
+    assert (found.steps, found.seed) == ((3, 4), 42)
+    assert found.created_at == datetime(2023, 9, 8, 16, 19, 34, 765994, UTC)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param([_RECORDED], id="a list"),
+        pytest.param(_RECORDED | {"id": None}, id="no id"),
+        pytest.param(_RECORDED | {"id": "../../account"}, id="an id that leads elsewhere"),
+        pytest.param(_RECORDED | {"status": 7}, id="no status"),
+    ],
+)
+def test_what_is_no_prediction_is_none(said: Any) -> None:
+    assert prediction(said) is None
+    assert predictions({"results": [said]}) == []
+
+
+@pytest.mark.parametrize("said", [None, {}, {"results": None}, {"results": 7}, []])
+def test_a_listing_that_is_none_is_empty(said: Any) -> None:
+    assert predictions(said) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"metrics": None, "logs": None, "input": None, "error": 7}, id="null"),
+        pytest.param({"metrics": {"predict_time": "1"}}, id="a number in words"),
+        pytest.param({"metrics": {"predict_time": True}}, id="a switch"),
+        pytest.param({"created_at": "yesterday", "deadline": 7}, id="no dates"),
+    ],
+)
+def test_what_is_odd_in_a_prediction_is_unknown(changes: dict[str, Any]) -> None:
+    found = prediction({**_RECORDED, "metrics": {}, **changes})
+    assert found is not None
+    assert found.predict_seconds is None
+
+
+def test_a_seed_that_is_none_of_ours_is_unknown() -> None:
+    assert (
+        Prediction(id="a", status="succeeded", logs="Using seed: 99999999999999999999").seed is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("2026-11-21T06:28:16Z", datetime(2026, 11, 21, 6, 28, 16, tzinfo=UTC)),
+        ("2026-11-21T07:28:16+01:00", datetime(2026, 11, 21, 6, 28, 16, tzinfo=UTC)),
+        ("2026-11-21T06:28:16", datetime(2026, 11, 21, 6, 28, 16, tzinfo=UTC)),
+        ("never", None),
+        (None, None),
+    ],
+)
+def test_a_time_is_in_utc(said: Any, found: datetime | None) -> None:
+    assert moment(said) == found
+
+
+def _refused(status: int, body: Any, **headers: str) -> BackendError:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    response = httpx.Response(status, json=body, headers=named)
+    return refusal(response, "https://api.replicate.com/v1", _CONFIG, {"num_outputs": "count"})
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "seconds"),
+    [
+        pytest.param({"retry_after": 9}, {"retry_after": "3"}, 3.0, id="the header first"),
+        pytest.param({"retry_after": 9, "detail": "resets in ~30s."}, {}, 9.0, id="then the body"),
+        pytest.param({"detail": "Your rate limit resets in ~30s."}, {}, 30.0, id="then its words"),
+        pytest.param({"detail": "Slow down."}, {}, None, id="or nothing"),
+        pytest.param({"retry_after": -1}, {"retry_after": "soon"}, None, id="or nothing that fits"),
+        pytest.param([], {"retry_after": "inf"}, None, id="or for ever"),
+    ],
+)
+def test_the_pause_is_read_where_it_stands(
+    body: Any, headers: dict[str, str], seconds: float | None
+) -> None:
+    error = _refused(429, body, **headers)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (401, Unauthorized),
+        (403, Unauthorized),
+        (402, Rejected),
+        (404, Rejected),
+        (422, Rejected),
+        (409, Unavailable),
+        (500, Unavailable),
+        (504, Unavailable),
+        (418, Rejected),
+    ],
+)
+@pytest.mark.parametrize("body", [None, [], "words", {"detail": {"deep": 1}}, {"detail": "Oh."}])
+def test_a_refusal_of_any_form_has_its_class(
+    status: int, error: type[BackendError], body: Any
+) -> None:
+    assert type(_refused(status, body)) is error
+
+
+def test_several_inputs_are_named_each_on_its_line() -> None:
+    faults = [
+        {"field": "input.num_outputs", "description": "at most 4", "type": "lte"},
+        {"field": "input.prompt", "description": "is required", "type": "required"},
+    ]
+    assert _refused(422, {"invalid_fields": faults}).message == (
+        "acme/painter refused its input:\n  num_outputs (our count): at most 4\n"
+        "  prompt: is required"
+    )
+
+
+def test_a_refusal_in_the_form_of_cog_is_understood() -> None:
+    detail = [{"loc": ["body", "input", "num_outputs"], "msg": "Input should be less than 5"}]
+    assert _refused(422, {"detail": detail}).message == (
+        "acme/painter refused its input: num_outputs (our count): Input should be less than 5."
+    )
+
+
+def test_what_replicate_says_cannot_steer_the_terminal_or_show_a_token() -> None:
+    said = "no\x1b[2J \u202e Bearer r8_abcdefgh1234 and r8_abcdefgh1234"
+    message = _refused(500, {"detail": said}).message
+    assert message == ("https://api.replicate.com/v1 is in trouble: 500 no[2J [token] and [token].")
