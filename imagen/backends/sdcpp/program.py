@@ -72,7 +72,7 @@ def _configured(command: tuple[str, ...], environ: Mapping[str, str]) -> tuple[s
         )
     if is_batch(found):
         raise Unavailable(
-            f"{one_line(command[0])} is a batch file: it could take parts of a prompt for commands.",
+            f"{one_line(command[0])} is a batch file: parts of a prompt could run as commands.",
             remedy="Set `binary` to the program itself, or to a list that begins a command.",
         )
     return (os.path.abspath(found), *command[1:])
