@@ -128,7 +128,8 @@ class Fate(BaseModel):
 
     def sentence(self, name: str) -> str:
         """`steps: 50 became 10 (at most 10)`."""
-        asked = repr(self.asked) if len(repr(self.asked)) <= 60 else repr(self.asked)[:59] + "…"
+        asked = _said(self.asked)
+        asked = asked if len(asked) <= 60 else asked[:59] + "…"
         return f"{name}: {asked} {self.ending}"
 
     @property
@@ -138,11 +139,15 @@ class Fate(BaseModel):
         return became + (f" ({self.why})" if self.why else "")
 
 
-def _said(used: Any) -> str:
-    """Several values by their names."""
-    if not isinstance(used, dict):
-        return repr(used)
-    return ", ".join(f"{name} {value}" for name, value in used.items())
+def _said(value: Any) -> str:
+    """As people would write it: `10`, `'euler'`, `aspect_ratio 4:3, megapixels 1`."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(exclude_none=True)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {inner}" for name, inner in value.items())
+    if isinstance(value, tuple | list):
+        return "; ".join(map(_said, value))
+    return repr(value)
 
 
 Receipt = dict[str, Fate]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ def upscale(
     wanted = enlarging(file, factor, method, prompt, asked)
     if not needs_engine(wanted, asked, run.backend):
         run = replace(run, backend=INTERPOLATION)
+    elif wanted.task != "upscale":
+        _refuse_two_in_one(wanted, run)
     make(wanted, run)
 
 
@@ -95,3 +98,21 @@ def _refuse_slip(method: str) -> None:
             f"There is no interpolation {method!r}.{meant}",
             remedy="An upscaler's model needs its --backend.",
         )
+
+
+def _refuse_two_in_one(wanted: Request, run: Run) -> None:
+    """Not every backend that draws over a picture enlarges it by a model before."""
+    from imagen.request import INTERPOLATIONS
+    from imagen.spine import open_named
+
+    assert wanted.upscale is not None
+    method, name = wanted.upscale.method, run.backend or run.settings.backend
+    if method in (None, *INTERPOLATIONS):
+        return
+    with closing(open_named(name, run.settings)) as engine:
+        if "upscale" not in engine.capabilities(wanted.task).parameters:
+            raise RequestError(
+                f"{name} can't enlarge by {method} and draw over in one go.",
+                remedy="Leave --method out; or enlarge first, and give what comes of it as the "
+                "--image of imagen generate.",
+            )

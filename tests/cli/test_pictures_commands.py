@@ -195,6 +195,7 @@ def test_a_comparison_begins_with_one_picture(capsys: pytest.CaptureFixture[str]
         ("upscale fox.png --set a=3", "draws nothing and takes no --set a: give --prompt too"),
         ("upscale fox.png --method area -b mock", "area needs no --backend"),
         ("upscale fox.png --method lancos", "no interpolation 'lancos'. Did you mean 'lanczos'?"),
+        ("upscale fox.png --method mock-x2 --prompt x", "mock can't enlarge by mock-x2 and draw"),
         ("restore fox.png --fidelity 3", "restore.fidelity: must be"),
         ("preprocess cany fox.png", "preprocess can't be 'cany'. Did you mean 'canny'?"),
         ("generate x --control canny:fox.png:strong", "'strong' is no strength of fox.png"),

@@ -8,7 +8,7 @@ import pytest
 
 from imagen.capabilities import Capabilities, Fate, Parameter, settle, unhonoured
 from imagen.errors import RequestError
-from imagen.request import Request
+from imagen.request import Lora, Request, Upscale
 
 _SIDE = Parameter(type="int", min=64, max=2048, multiple_of=16)
 
@@ -113,6 +113,20 @@ def test_several_values_in_place_of_one_are_told_by_name() -> None:
     assert fate.sentence("width") == (
         "width: 1024 became aspect_ratio 4:3, megapixels 1 (it takes no pixels)"
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (Upscale(factor=2, method="x.pth"), "factor 2.0, method x.pth"),
+        (Upscale(factor=2), "factor 2.0"),
+        ((Lora(name="ink"), Lora(name="snow")), "name ink, strength 1.0; name snow, strength 1.0"),
+        (["a.png", "b.png"], "'a.png'; 'b.png'"),
+    ],
+    ids=["a value", "what is not asked", "several values", "several texts"],
+)
+def test_what_was_asked_is_told_as_people_write_it(asked: Any, told: str) -> None:
+    assert Fate(outcome="dropped", asked=asked).sentence("it") == f"it: {told} was dropped"
 
 
 def test_a_long_value_is_cut_in_a_sentence() -> None:
