@@ -85,7 +85,7 @@ def test_an_example_runs(block: Block, simulated: ComfyUI) -> None:
     exec(compile(program, block.id, "exec"), {"__name__": "__main__"})
 
 
-def test_the_plug_in_of_the_architecture_page_keeps_the_contract(tmp_path: Path) -> None:
+def test_the_plug_in_of_the_backends_page_keeps_the_contract(tmp_path: Path) -> None:
     plug_in = _installed(tmp_path)
     arguments = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir", "."]
     ran = _python(plug_in, *arguments, "test_imagen_easel.py")
@@ -94,7 +94,7 @@ def test_the_plug_in_of_the_architecture_page_keeps_the_contract(tmp_path: Path)
     assert " passed" in ran.stdout
 
 
-def test_the_plug_in_of_the_architecture_page_is_found(tmp_path: Path) -> None:
+def test_the_plug_in_of_the_backends_page_is_found(tmp_path: Path) -> None:
     ran = _python(_installed(tmp_path), "-m", "imagen", "backends")
     assert "  easel      Paints on an Easel server.\n" in ran.stdout
 
@@ -162,7 +162,7 @@ def _command(words: list[str]) -> tuple[click.Command, list[str]]:
 
 
 def _installed(folder: Path) -> Path:
-    """The files of the architecture page, as an installed plug-in."""
+    """The files of the backends page, as an installed plug-in."""
     for block in _FILES:
         (folder / block.file).write_text(block.text, encoding="utf-8")
     about = folder / "imagen_easel-1.0.dist-info"
