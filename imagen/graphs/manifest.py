@@ -70,6 +70,12 @@ class NodePack(BaseModel):
     source: str = Field("", pattern=_URL, description="Where to get it: a URL.")
     classes: tuple[str, ...] = Field(min_length=1, description="The nodes of it that are used.")
 
+    @property
+    def remedy(self) -> str:
+        """What to do where one of its nodes is missing."""
+        where = f"from {one_line(self.source)}" if self.source else "with ComfyUI-Manager"
+        return f"Install the custom nodes {one_line(self.name)} {where}, and restart ComfyUI."
+
 
 class Manifest(BaseModel):
     """What a workflow is, and what each of its tokens means."""

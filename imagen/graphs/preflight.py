@@ -87,8 +87,7 @@ class _Server:
         pack = self.manifest.pack_of(kind)
         if pack is None:
             return what + did_you_mean(kind, self.catalogue), _INSTALL
-        where = f" from {one_line(pack.source)}" if pack.source else " with ComfyUI-Manager"
-        return what, f"Install the custom nodes {one_line(pack.name)}{where}, and restart ComfyUI."
+        return what, pack.remedy
 
     def input_faults(self, graph: Mapping[str, Any], node_id: str) -> Iterator[Fault]:
         spec = self.spec(graph[node_id])

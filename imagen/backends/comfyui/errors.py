@@ -44,7 +44,7 @@ def rejected(
         return Rejected(f"{_REFUSED}: {_words(said) or 'it gave no reason'}.")
     faults = list(node_faults(said.get("node_errors"), graph, manifest, object_info))
     if not faults:
-        return _refused_whole(said.get("error"))
+        return _refused_whole(said.get("error"), manifest)
     return Rejected(_listed(_REFUSED, faults), remedy=_remedies(faults))
 
 
@@ -194,14 +194,24 @@ def _info(error: Mapping[str, Any]) -> dict[str, Any]:
     return mapping(error.get("extra_info"))
 
 
-def _refused_whole(error: Any) -> Rejected:
+def _refused_whole(error: Any, manifest: Manifest) -> Rejected:
     """A refusal that is about no node's input; some servers say it in one string."""
     said = mapping(error)
     message = _words(said.get("message") or (error if isinstance(error, str) else ""))
     details = _words(said.get("details"))
     both = f"{message} ({details})" if details and details not in message else message
-    remedy = _INSTALL if "does not exist" in message else ""
-    return Rejected(f"{_REFUSED}: {both or 'it gave no reason'}.", remedy=remedy)
+    return Rejected(
+        f"{_REFUSED}: {both or 'it gave no reason'}.", remedy=_missing_node(message, manifest)
+    )
+
+
+def _missing_node(message: str, manifest: Manifest) -> str:
+    """What to do about a node that the server says it has not; "" for any other message."""
+    if "does not exist" not in message:
+        return ""
+    words = message.replace("'", " ").split()
+    packs = (pack.remedy for pack in manifest.nodes if not {*pack.classes}.isdisjoint(words))
+    return next(packs, _INSTALL)
 
 
 def _listed(start: str, faults: list[Fault]) -> str:

@@ -154,6 +154,24 @@ def test_an_unknown_class_says_to_install_it() -> None:
     assert error.remedy.startswith("Install the custom nodes")
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Cannot execute because node AcmePose does not exist.",
+        "Node 'AcmePose' not found. The custom node may not be installed; it does not exist.",
+    ],
+    ids=["as 0.3.64 says it", "quoted"],
+)
+def test_an_unknown_class_of_a_known_pack_says_where_to_get_it(message: str) -> None:
+    """The manifest knows."""
+    pack = {"name": "Acme", "source": "https://example.org/acme", "classes": ["AcmePose"]}
+    manifest = Manifest.model_validate({"nodes": [pack]})
+    error = errors.rejected({"error": {"message": message}}, GRAPH, manifest)
+    assert error.remedy == (
+        "Install the custom nodes Acme from https://example.org/acme, and restart ComfyUI."
+    )
+
+
 def test_several_faults_are_told_at_once() -> None:
     """Each on a line of its own."""
     said = _not_in_list("1", "unet_name", "a.safetensors", [[], {}])
