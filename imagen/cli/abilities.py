@@ -73,7 +73,7 @@ def abilities(name: str, settings: Settings, task: Task | None = None) -> Abilit
         tasks = engine.capabilities(task or TASKS[0]).tasks
         if task is not None and task not in tasks:
             raise RequestError(f"{name} can't do {task}.", remedy=f"It does: {', '.join(tasks)}.")
-        wanted = [known for known in TASKS if known in ((task,) if task else tasks)]
+        wanted = [task] if task else [known for known in TASKS if known in tasks] or [TASKS[0]]
         found = {known: engine.capabilities(known) for known in wanted}
     block = settings.backends.get(name, {})
     title = str(block.get("title") or "")

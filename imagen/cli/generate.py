@@ -11,6 +11,7 @@ from imagen.cli.asking import EVERYTHING, asking
 from imagen.cli.given import from_json_option, prompted
 from imagen.cli.making import make
 from imagen.cli.options import run_options
+from imagen.errors import UnknownBackend
 
 if TYPE_CHECKING:
     from imagen.cli.options import Run
@@ -29,4 +30,9 @@ def generate(prompt: str | None, document: str | None, asked: dict[str, Any], ru
     made from pictures.
     """
     given = prompted(prompt, document, asked, [run.backend] if run.backend else [])
-    make(given.request, replace(run, backend=run.backend or given.backend))
+    try:
+        make(given.request, replace(run, backend=run.backend or given.backend))
+    except UnknownBackend as error:
+        if run.backend is None and given.backend == error.name:
+            error.remedy = f"{document} names it; name another with --backend. {error.remedy}"
+        raise

@@ -87,12 +87,20 @@ def given(document: str, backends: Collection[str] = (), over: Collection[str] =
 def _of_sidecar(values: dict[str, Any], backends: Collection[str]) -> Given:
     from imagen.request import Request
 
+    _refuse_newer(values["imagen"])
     own = str(values.get("backend") or "") or None
     asked, used = _mapping(values, "request"), _mapping(values, "resolved")
     if used and {*backends} <= {own}:
         return Given(request=Request.of(_as_given(used, asked)), backend=own)
     seed = {"seed": used["seed"]} if "seed" in used else {}
     return Given(request=Request.of(asked | seed), backend=own)
+
+
+def _refuse_newer(format: Any) -> None:
+    from imagen.outputs.record import FORMAT
+
+    if not isinstance(format, int) or format > FORMAT:
+        raise RequestError(f"it has the format {format!r}, and this imagen reads up to {FORMAT}.")
 
 
 def _as_given(used: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:

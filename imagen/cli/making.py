@@ -40,7 +40,7 @@ def make(request: Request, run: Run) -> None:
 def _planned(request: Request, run: Run, name: str) -> list[Ticket]:
     from imagen.spine import open_named, prepare
 
-    if _is_arithmetic(name, run.settings):
+    if _is_arithmetic(request, name, run.settings):
         return [_arithmetic(request, strict=run.strict)]
     with closing(open_named(name, run.settings)) as engine:
         return prepare(engine, request, run.settings, strict=run.strict)
@@ -50,7 +50,7 @@ def _made(request: Request, run: Run, name: str) -> list[Made]:
     from imagen.cli.progress import shown
     from imagen.spine import enlarge, generate
 
-    if _is_arithmetic(name, run.settings):
+    if _is_arithmetic(request, name, run.settings):
         return enlarge(request, run.settings, strict=run.strict)
     with shown(name, quiet=run.quiet) as on_progress:
         return generate(
@@ -58,9 +58,10 @@ def _made(request: Request, run: Run, name: str) -> list[Made]:
         )
 
 
-def _is_arithmetic(name: str, settings: Settings) -> bool:
+def _is_arithmetic(request: Request, name: str, settings: Settings) -> bool:
     """Whether no engine is needed: so says the sidecar of what was enlarged without one."""
-    return name == INTERPOLATION and name not in settings.backends
+    is_named = name == INTERPOLATION and name not in settings.backends
+    return is_named and request.task == "upscale"
 
 
 def _arithmetic(request: Request, *, strict: bool) -> Ticket:
@@ -80,7 +81,7 @@ def _others_named(request: Request, name: str, settings: Settings) -> Iterator[N
         yield
     except RequestError as error:
         task = _task(request)
-        if not _is_arithmetic(name, settings) and not _can(name, task, settings):
+        if not _is_arithmetic(request, name, settings) and not _can(name, task, settings):
             error.remedy = f"{error.remedy}\n{_others(task, settings)}".strip()
         raise
 

@@ -85,8 +85,19 @@ def test_the_record_of_a_comparison_is_a_request_too() -> None:
         ([1, 2], "request.json holds no request: it must be one JSON object."),
         ({"imagen": 1, "request": {"promt": "x"}}, "request.json: promt: unknown key."),
         ({"imagen": 1, "request": 5, "resolved": {"seed": -1}}, "request.json: seed: "),
+        ({"imagen": 99}, "request.json: it has the format 99, and this imagen reads up to 1."),
+        ({"imagen": "x"}, "request.json: it has the format 'x'"),
     ],
-    ids=["a slip", "a range", "inside", "a list", "a sidecar's slip", "a sidecar's range"],
+    ids=[
+        "a slip",
+        "a range",
+        "inside",
+        "a list",
+        "a sidecar's slip",
+        "a sidecar's range",
+        "a newer sidecar",
+        "no sidecar",
+    ],
 )
 def test_what_is_wrong_in_the_file_is_said(values: Any, said: str) -> None:
     with pytest.raises(RequestError) as caught:
@@ -118,8 +129,10 @@ def test_a_picture_is_not_its_sidecar() -> None:
         (["-", "--from-json", "-"], "Only one of PROMPT and --from-json can be standard input."),
         (["--from-json", "empty.json"], "Missing argument 'PROMPT'"),
         (["--from-json", "unknown.json"], "There is no backend called 'gone'."),
+        (["--from-json", "unknown.json"], "unknown.json names it; name another with --backend."),
+        (["x", "--backend", "interpolation"], "There is no backend called 'interpolation'."),
     ],
-    ids=["twice standard input", "nothing to show", "a backend of another machine"],
+    ids=["twice", "nothing to show", "a backend of another machine", "what to do", "no engine"],
 )
 def test_a_command_line_that_says_too_little_is_refused(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
