@@ -102,7 +102,8 @@ class Replicate:
 
     def models(self) -> tuple[Model, ...]:
         """The configured one: Replicate has thousands."""
-        return (Model(kind="checkpoint", name=self._config.model),)
+        family = self._config.reference.family
+        return (Model(kind="checkpoint", name=self._config.model, family=family),)
 
     def free(self) -> None:
         """Holds no memory of ours."""

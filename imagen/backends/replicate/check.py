@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Health
+from imagen.backends.replicate.prices import Work, find_price, reckon
 from imagen.backends.replicate.shelf import keep, kept
 
 if TYPE_CHECKING:
     from imagen.backends.replicate.client import Client
     from imagen.backends.replicate.config import ReplicateConfig
+    from imagen.backends.replicate.shelf import Kept
 
 
 def health(client: Client, config: ReplicateConfig) -> Health:
@@ -26,5 +28,12 @@ def health(client: Client, config: ReplicateConfig) -> Health:
         ("model", known.model),
         ("version", known.version[:12]),
         ("hardware", known.hardware),
+        ("price", _price(known)),
     )
     return Health(ok=True, facts=tuple((name, value) for name, value in facts if value))
+
+
+def _price(known: Kept) -> str:
+    """The rate, in a sentence; "" where it is not in the table."""
+    price = find_price(known.model, {}, hardware=known.hardware)
+    return reckon(price, Work()).basis.rstrip(".") if price else ""

@@ -22,6 +22,18 @@ _DEADLINES: tuple[tuple[str, float], ...] = (
 """Seconds for a prediction, by the model's name: the first that fits. The last ones leave time for
 a model of the community's to be started from nothing, which can take minutes."""
 
+_FAMILIES: tuple[tuple[str, str], ...] = (
+    ("flux-2-klein*", "flux2-klein"),
+    ("flux-2*", "flux2"),
+    ("flux*", "flux1"),
+    ("*sdxl*", "sdxl"),
+    ("stable-diffusion-3*", "sd3"),
+    ("stable-diffusion*", "sd1"),
+    ("qwen-image*", "qwen-image"),
+    ("z-image*", "z-image"),
+)
+"""What kind of model it is, by its name: the first that fits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -44,6 +56,11 @@ class Reference:
         if self.is_deployment:
             return f"deployments/{self.model}"
         return f"{self.model}:{self.version}" if self.version else self.model
+
+    @property
+    def family(self) -> str:
+        """`flux1`, `sdxl`, …; "" where its name doesn't tell."""
+        return next((kind for pattern, kind in _FAMILIES if fnmatch(self.name, pattern)), "")
 
     @property
     def deadline_seconds(self) -> float:

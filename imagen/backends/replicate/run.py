@@ -118,7 +118,7 @@ class Run:
         """Find a prediction that was submitted before."""
         id = str(self._ticket.engine.get("prediction_id") or "")
         ask = partial(self._client.get, id) if id else self._searched
-        with self._stopping(lambda: id):
+        with self._stopping(lambda: id or self._searched_id()):
             found = meanwhile(partial(retrying, ask), self._telling.submitted)
             self._telling.submitted(self._ticket.sent(prediction_id=found.id))
         return found
@@ -137,6 +137,11 @@ class Run:
                 "job was submitted: it never arrived there."
             )
         return found
+
+    def _searched_id(self) -> str:
+        with suppress(Lost):
+            return self._searched().id
+        return ""
 
     def _wait_for(self, work: Background[Prediction], submission: Submission) -> None:
         """Wait until the prediction is there. If the caller ends that, it is taken back, found

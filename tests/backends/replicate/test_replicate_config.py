@@ -69,6 +69,21 @@ def test_a_deadline_fits_the_model(model: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        ("black-forest-labs/flux-dev", "flux1"),
+        ("black-forest-labs/flux-2-pro", "flux2"),
+        ("black-forest-labs/flux-2-klein-4b", "flux2-klein"),
+        ("stability-ai/sdxl", "sdxl"),
+        ("stability-ai/stable-diffusion-3.5-large", "sd3"),
+        ("acme/painter", ""),
+    ],
+)
+def test_a_family_is_known_by_its_name(model: str, family: str) -> None:
+    assert read_reference(model).family == family
+
+
+@pytest.mark.parametrize(
     ("url", "words"),
     [
         pytest.param("http://api.replicate.com/v1", "must begin with https:", id="http"),

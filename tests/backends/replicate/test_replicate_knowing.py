@@ -150,6 +150,7 @@ def test_health_names_account_model_and_machine() -> None:
     assert (health.ok, dict(health.facts)["account"]) == (True, "stand-in")
     assert dict(health.facts)["model"] == "acme/painter"
     assert dict(health.facts)["hardware"] == "gpu-t4"
+    assert "$0.000225 for each second of compute" in dict(health.facts)["price"]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +198,7 @@ def test_a_model_that_takes_nothing_of_ours_is_no_backend() -> None:
 
 def test_the_models_of_a_backend_are_the_one_that_is_configured() -> None:
     with Replicate() as cloud, closing(opened(cloud.url, model=_SCHNELL)) as engine:
-        assert engine.models() == (Model(kind="checkpoint", name=_SCHNELL),)
+        assert engine.models() == (Model(kind="checkpoint", name=_SCHNELL, family="flux1"),)
     assert cloud.requests == []
 
 

@@ -13,10 +13,11 @@ from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.stop import stop
 from imagen.errors import Cancelled, TimedOut
 from imagen.result import ignore
-from imagen.testing.replicate import Replicate
+from imagen.testing.replicate import Replicate, Trouble
 
 if TYPE_CHECKING:
     from imagen.result import Progress
+    from imagen.ticket import Ticket
 
 _SCHNELL = "black-forest-labs/flux-schnell"
 
@@ -119,6 +120,24 @@ def test_an_api_that_is_gone_can_cancel_nothing() -> None:
         cloud.stop()
         doubt = stop(client, lambda: id, deadline_seconds=60)
     assert doubt.startswith("Replicate could not be told to cancel the prediction: http://127")
+
+
+def test_a_job_that_is_searched_for_is_cancelled_too() -> None:
+    heard: list[Ticket] = []
+
+    def hear(progress: Progress) -> None:
+        heard.extend([progress.ticket] if progress.ticket else [])
+
+    def cancel(_: Progress) -> None:
+        raise Cancelled
+
+    with Replicate() as cloud:
+        run(cloud, ASKED, hear, model=_SCHNELL)
+        cloud.jobs.newest_first()[0].trouble = Trouble(seconds=60)
+        again = Backend(configured(cloud.url, model=_SCHNELL))
+        with closing(again), pytest.raises(Cancelled):
+            again.collect(heard[0], cancel)
+        assert _statuses(cloud) == ["canceled"]
 
 
 def _client(cloud: Replicate) -> Client:
