@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends import http
 from imagen.backends.replicate.answers import mapping
 from imagen.backends.replicate.config import refused_token
 from imagen.errors import (
@@ -73,7 +72,13 @@ def refusal(
         )
     if response.is_server_error or status in _TROUBLE:
         return Unavailable(f"{at} is in trouble: {status} {words}.")
-    return http.refusal(response, at, credential=refused_token(config))
+    if response.is_redirect:
+        target = one_line(response.headers.get("location", "nowhere"))
+        return Rejected(
+            f"{at} redirects to {target}, and the token goes no further.",
+            remedy=f"If that is Replicate's API, set backends.{config.name}.base_url to it.",
+        )
+    return Rejected(f"{at} refused the request: {status} {words}.")
 
 
 def ended_badly(found: Prediction, seconds: float) -> BackendError:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from imagen.testing.replicate.trouble import Trouble
 
+_TICK_SECONDS = 0.05
 _ENDED = ("succeeded", "failed", "canceled", "aborted")
 
 
@@ -65,7 +66,9 @@ class Job:
 
     def settle(self, seconds: float) -> None:
         """Wait until it has ended, at most so long."""
-        time.sleep(max(0.0, min(seconds, self.ends - time.time())))
+        limit = time.time() + seconds
+        while not self.has_ended and time.time() < limit:
+            time.sleep(min(_TICK_SECONDS, max(0.0, self.ends - time.time())))
 
 
 class Jobs:

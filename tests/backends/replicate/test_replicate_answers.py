@@ -147,6 +147,12 @@ def test_a_refusal_of_any_form_has_its_class(
     assert type(_refused(status, body)) is error
 
 
+def test_a_redirect_is_not_followed() -> None:
+    error = _refused(302, None, location="https://elsewhere.example/v1")
+    assert "redirects to https://elsewhere.example/v1, and the token goes no" in error.message
+    assert error.remedy.endswith("set backends.cloud.base_url to it.")
+
+
 def test_several_inputs_are_named_each_on_its_line() -> None:
     faults = [
         {"field": "input.num_outputs", "description": "at most 4", "type": "lte"},
