@@ -25,6 +25,8 @@ _LESS_MEMORY = (
     "`flash_attention` or a smaller `weight_type`."
 )
 
+_LAST_LINES = 3
+"""A crash is told over several."""
 _LONG_PROMPT = 20_000
 _SHORTER = "Shorten the prompt: one of 40000 characters makes the program break down."
 
@@ -60,8 +62,9 @@ def _how(code: int) -> str:
 
 def _words(record: Record) -> str:
     """The last that it said of what went wrong."""
-    last = record.errors or [line for line in record.loose if line.strip()]
-    return _bare(last[-1]) if last else ""
+    if record.errors:
+        return _bare(record.errors[-1])
+    return _bare(" ".join(line.strip() for line in record.loose[-_LAST_LINES:]))
 
 
 def _said(words: str) -> str:

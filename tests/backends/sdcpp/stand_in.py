@@ -165,8 +165,8 @@ class Work:
         return 1
 
     def _abort(self) -> int:
-        _say("terminate called after throwing an instance of 'std::invalid_argument'" + "\n")
-        _say("  what():  stoi" + "\n", sys.stderr)
+        what = "terminate called after throwing an instance of 'std::invalid_argument'"
+        _say(f"{what}\n  what():  stoi\n", sys.stderr)
         os.abort()
 
     def _killed(self) -> int:
