@@ -46,11 +46,11 @@ def lora(family: str) -> Path:
     return tiny_pipelines.saved_lora(model(family), _HERE / f"lora-{family}.safetensors")
 
 
-def opened(family: str = "sd1", **block: Any) -> Backend:
+def opened(tiny: str = "sd1", **block: Any) -> Backend:
     """A backend of a tiny model, unless the block names another."""
     whole = {"device": "cpu", "offline": True, **block}
     if "model" not in whole:
-        whole["model"] = str(model(family))
+        whole["model"] = str(model(tiny))
     return adapter.open(validated("tiny", whole, adapter.config))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 EXTRA = "diffusers"
 _TRANSPORTS = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-_UNIT = "To use less: a smaller size, fewer pictures at once, `offload: model` (or sequential)."
+_ORDINARY: tuple[type[Exception], ...] = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError),
+    *(OSError, RuntimeError, TypeError, ValueError),
+)
+_LESS = "To use less: a smaller size, fewer pictures at once, `offload: model` (or sequential)."
 
 
 def require_packages() -> None:
@@ -51,10 +56,25 @@ def translated(config: DiffusersConfig) -> Iterator[None]:
         raise
     except ImagenError:
         raise
-    except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except _foreign() as error:
         raise _ours(error, config) from error
-    except (AssertionError, AttributeError, ImportError, MemoryError) as error:
-        raise _ours(error, config) from error
+
+
+def _foreign() -> tuple[type[BaseException], ...]:
+    """Of everyday classes, and those of the packages that descend from none of them."""
+    from pickle import PickleError
+
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
+    from safetensors import SafetensorError
+
+    transports = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
+    return (
+        *_ORDINARY,
+        PickleError,
+        SafetensorError,
+        SingleFileComponentError,
+        *(transport.HTTPError for transport in transports),
+    )
 
 
 def _ours(error: BaseException, config: DiffusersConfig) -> ImagenError:
@@ -128,8 +148,9 @@ def _not_here(config: DiffusersConfig) -> BackendError:
             backend=config.name,
         )
     why = "the hub is not asked (offline)" if config.offline else "the hub can't be reached"
+    nets = " and its control nets" if config.controlnets else ""
     return Unavailable(
-        f"Not all of {config.model} is on the disk, and {why}.",
+        f"Not all of {config.model}{nets} is on the disk, and {why}.",
         remedy="Fetch it once with a connection and without `offline`, or name a folder.",
         backend=config.name,
     )
@@ -155,7 +176,7 @@ def _of_memory(error: BaseException, config: DiffusersConfig) -> BackendError | 
     is_full = "OutOfMemoryError" in _names(error) or isinstance(error, MemoryError)
     if not is_full and not any(words in said for words in _NO_MEMORY):
         return None
-    return Failed("There was not enough memory for this.", remedy=_UNIT, backend=config.name)
+    return Failed("There was not enough memory for this.", remedy=_LESS, backend=config.name)
 
 
 def _of_file(error: BaseException, config: DiffusersConfig) -> ImagenError | None:

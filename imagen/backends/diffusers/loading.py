@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from imagen.backends.diffusers.devices import device_of, dtype_of, offload_of, p
 from imagen.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imagen.backends.diffusers.config import DiffusersConfig
     from imagen.backends.diffusers.plan import Plan
     from imagen.backends.diffusers.source import Source
@@ -63,6 +66,22 @@ class Loaded:
             return type(self.scheduler).from_config(self.scheduler.config)
         name, options = plan.scheduler
         return getattr(diffusers, name).from_config(self.scheduler.config, **options)
+
+
+@contextmanager
+def offline(config: DiffusersConfig) -> Iterator[None]:
+    """Inside, the hub's client asks nobody where the configuration says so.
+
+    diffusers asks it all the same for the configs of a single file (`local_files_only` or not).
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or config.offline
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def load(source: Source, config: DiffusersConfig) -> Loaded:

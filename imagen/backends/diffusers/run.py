@@ -17,12 +17,13 @@ from imagen.backends.diffusers import calls, noise
 from imagen.backends.diffusers.devices import empty_cache
 from imagen.backends.diffusers.errors import translated
 from imagen.backends.diffusers.keeping import Shelf
-from imagen.backends.diffusers.loading import Loaded, load
+from imagen.backends.diffusers.loading import Loaded, load, offline
 from imagen.backends.diffusers.previews import preview
 from imagen.errors import Cancelled, Failed
 from imagen.result import Facts, Output, Progress, Result
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from imagen.backends.diffusers.config import DiffusersConfig
@@ -103,14 +104,14 @@ class Run:
 
     def _work(self) -> _Made:
         try:
-            with translated(self._config), catch_warnings():
-                simplefilter("ignore")  # of the libraries to their own authors
+            with translated(self._config):
                 return self._drawn()
         finally:
             self._told.put(None)
 
     def _drawn(self) -> _Made:
-        with KEPT.using(_key(self._config), lambda: load(self._source, self._config)) as loaded:
+        with self._loaded() as loaded, offline(self._config), catch_warnings():
+            simplefilter("ignore")  # of the libraries to their own authors
             self._refuse_stopped()
             sent = self._ticket.sent(device=loaded.device)
             self._tell("submitted", _LOADED, ticket=sent)
@@ -119,6 +120,14 @@ class Run:
             images, warnings = self._called(pipe, loaded)
             seconds = time.monotonic() - started
         return _Made(images, loaded, seconds, warnings)
+
+    def _loaded(self) -> AbstractContextManager[Loaded]:
+        return KEPT.using(_key(self._config), self._load)
+
+    def _load(self) -> Loaded:
+        with offline(self._config), catch_warnings():
+            simplefilter("ignore")
+            return load(self._source, self._config)
 
     def _called(self, pipe: Any, loaded: Loaded) -> tuple[list[Image.Image], list[str]]:
         family = self._source.family
