@@ -68,8 +68,8 @@ def add(
     proposal = take_over(
         found,
         known.object_info,
-        title=file.stem,
-        description=f"Taken from {file.name}.",
+        title=one_line(file.stem),
+        description=f"Taken from {one_line(file.name)}.",
         is_held_to=known.is_named,
     )
     folder = folder_of(settings)
@@ -99,19 +99,20 @@ def read(path: Path) -> Found:
     from imagen.graphs.importing import of_text, of_texts
     from imagen.outputs import texts
 
+    name = one_line(path.name)
     inside = texts(path, _TEXTS)
     if inside is not None:
-        return of_texts(inside, path.name)
+        return of_texts(inside, name)
     data = _start(path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise WorkflowError(
-            f"{path.name} is neither JSON in UTF-8 nor a PNG, JPEG or WebP picture."
+            f"{name} is neither JSON in UTF-8 nor a PNG, JPEG or WebP picture."
         ) from error
     if len(data) > _LARGEST_JSON:
-        raise WorkflowError(f"{path.name} is larger than the {_LARGEST_JSON >> 20} MB we read.")
-    return of_text(text, path.name)
+        raise WorkflowError(f"{name} is larger than the {_LARGEST_JSON >> 20} MB we read.")
+    return of_text(text, name)
 
 
 def folder_of(settings: Settings) -> Path:

@@ -66,7 +66,7 @@ def converted(found: Found, object_info: Mapping[str, Any]) -> Converted:
     if not outputs:
         raise _nothing_comes_out(found.source)
     graph = {
-        key: _node(placed, sources[key], object_info, running)
+        key: _node(placed, sources[key], object_info)
         for key, placed in running.items()
         if key in kept
     }
@@ -112,7 +112,6 @@ def _node(
     placed: Placed,
     arriving: Mapping[str, Source],
     object_info: Mapping[str, Any],
-    running: Mapping[str, Placed],
 ) -> dict[str, Any]:
     """One node as a server takes it: its widgets' values, and over them what arrives."""
     said = object_info[placed.node.type]
@@ -120,7 +119,7 @@ def _node(
     for name, source in arriving.items():
         if isinstance(source, Value):
             inputs[name] = _wrapped(source.value)
-        elif isinstance(source, Origin) and source.node in running:
+        elif isinstance(source, Origin):
             inputs[name] = [source.node, source.slot]
         elif isinstance(source, Gone):
             inputs.pop(name, None)

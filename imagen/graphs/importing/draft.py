@@ -25,7 +25,7 @@ class Draft:
     without: dict[str, str] = field(default_factory=dict)
     """Why a parameter is lacking, by its name."""
 
-    def take(self, role: str, node_id: str, name: str, *, shared: bool = True) -> str | None:
+    def take(self, role: str, node_id: str, name: str) -> str | None:
         """Choose the place where this input's value stands; the token's name, if it is one now.
 
         Equal values of one role share a token; another value gets the next name: `steps_2`.
@@ -38,7 +38,7 @@ class Draft:
         value = self.reading.literal(place)
         if value is None or isinstance(value, list | dict) or token_name(value) is not None:
             return None
-        token = self._token(role, value, shared=shared)
+        token = self._token(role, value)
         self.names[place] = token
         self.defaults[token] = value
         return token
@@ -47,10 +47,10 @@ class Draft:
         """Whether there is a token of this name."""
         return role in self.defaults
 
-    def _token(self, role: str, value: Any, *, shared: bool) -> str:
+    def _token(self, role: str, value: Any) -> str:
         number = 1
         while (name := _numbered(role, number)) in self.defaults:
-            if shared and _same(self.defaults[name], value):
+            if _same(self.defaults[name], value):
                 return name
             number += 1
         return name

@@ -161,6 +161,6 @@ def _named(reading: Reading, place: Place) -> tuple[str, str]:
 def _take_lora_strength(draft: Draft, node_id: str, token: str) -> None:
     inputs: Mapping[str, Any] = draft.reading.inputs(node_id)
     own = [inputs[name] for name in _STRENGTHS if isinstance(inputs.get(name), int | float)]
-    if own and all(value == own[0] for value in own) and not draft.takes(f"{token}_strength"):
+    if own and all(value == own[0] for value in own):
         for name in _STRENGTHS:
             draft.take(f"{token}_strength", node_id, name)

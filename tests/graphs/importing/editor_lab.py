@@ -80,6 +80,14 @@ CATALOGUE: dict[str, Any] = {
     "Blur": _class(
         {"image": ["IMAGE"], "amount": ["INT", {"default": 3, "min": 0, "max": 31}]}, "IMAGE"
     ),
+    "Picker": _class({"pick": ["PICKER"], "amount": ["INT", {"default": 3}]}, "IMAGE"),
+    "LoadMore": {
+        "input": {
+            "required": {"image": [["example.png"], {"image_upload": True}]},
+            "optional": {"page": ["INT", {"default": 1}]},
+        },
+        "output": ["IMAGE"],
+    },
     "Many": {
         "input": {
             "required": {

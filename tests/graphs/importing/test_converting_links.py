@@ -116,6 +116,29 @@ def test_a_bypass_chooses_as_the_editor_does(faces: list[tuple[str, str]], arriv
     assert shown({"1": BLUR, "2": PICTURE, "5": strange}, wires)["1"] == BLURRED
 
 
+@pytest.mark.parametrize(
+    ("slot", "arriving"),
+    [pytest.param(1, "b", id="in the same place"), pytest.param(2, "a", id="else the first")],
+)
+def test_a_bypass_to_where_anything_goes_takes_what_is(slot: int, arriving: str) -> None:
+    strange = node(
+        "Blur", mode=4, outputs=["LATENT", "IMAGE", "IMAGE"], inputs=[("a", "MASK"), ("b", "IMAGE")]
+    )
+    wires: list[Wire] = [("2", 0, "5", arriving, "IMAGE"), ("5", slot, "1", "image", "*")]
+    assert shown({"1": BLUR, "2": PICTURE, "5": strange}, wires)["1"] == BLURRED
+
+
+def test_a_bypass_looks_to_the_very_end_of_the_way() -> None:
+    strange = node("Blur", mode=4, outputs=["*"], inputs=[("a", "MASK"), ("b", "IMAGE")])
+    wires: list[Wire] = [
+        ("2", 0, "5", "b", "IMAGE"),
+        ("5", 0, "6", "", "*"),
+        ("6", 0, "1", "image", "IMAGE"),
+    ]
+    nodes = {"1": BLUR, "2": PICTURE, "5": strange, "6": node("Reroute")}
+    assert shown(nodes, wires)["1"] == BLURRED
+
+
 def test_only_what_an_output_is_made_from_is_kept() -> None:
     nodes = {"1": PICTURE, "5": BLUR, "6": node("SaveImage", "x", mode=2)}
     wires: list[Wire] = [("1", 0, "5", "image", "IMAGE"), ("5", 0, "6", "images", "IMAGE")]

@@ -134,6 +134,7 @@ def test_nodes_that_feed_others_without_links_are_refused() -> None:
         pytest.param({}, id="no node"),
         pytest.param({"1": PICTURE}, id="no output"),
         pytest.param({"1": node("PreviewImage", mode=2)}, id="a muted output"),
+        pytest.param({"1": node("PreviewImage", mode=4)}, id="a bypassed output"),
     ],
 )
 def test_a_file_of_which_nothing_comes_is_refused(nodes: dict[str, Any]) -> None:

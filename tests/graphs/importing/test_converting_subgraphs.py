@@ -57,7 +57,9 @@ def soft(*values: Any, **more: Any) -> dict[str, Any]:
             soft(11, properties={"proxyWidgets": [["5", "amount"]]}), 11, id="on the widget within"
         ),
         pytest.param(
-            soft(12, properties={"proxyWidgets": '[["5", "amount"]]'}), 12, id="proxies as text"
+            soft(1, 12, properties={"proxyWidgets": '[["6", "x"], ["5", "amount"]]'}),
+            12,
+            id="proxies as text",
         ),
         pytest.param(
             soft(properties={"proxyWidgets": [["5", "amount"]]}), 3, id="a proxy that only shows"
@@ -75,6 +77,14 @@ def test_a_link_to_the_face_goes_before_its_value() -> None:
     graph = shown(nodes, wires, definitions={"subgraphs": [SOFT]})
     assert graph["1:5"]["inputs"] == {"amount": ["3", 0], "image": ["2", 0]}
     assert graph["9"]["inputs"] == {"images": ["1:5", 0]}
+
+
+def test_a_link_goes_before_a_proxys_value_too() -> None:
+    host = soft(8, properties={"proxyWidgets": [["5", "amount"]]})
+    wires: list[Wire] = [("3", 0, "1", "strength", "INT")]
+    nodes = {"1": host, "3": node("PrimitiveInt", 4, "fixed")}
+    graph = shown(nodes, wires, definitions={"subgraphs": [SOFT]})
+    assert graph["1:5"]["inputs"] == {"amount": ["3", 0]}
 
 
 def test_a_primitive_reaches_through_the_face() -> None:

@@ -156,6 +156,18 @@ def test_a_dynamic_choice_brings_inputs_of_its_own(
     assert inputs_of_one(kind="Resize", widgets_values_named=inputs) == inputs
 
 
+def test_the_upload_button_stands_before_what_is_optional() -> None:
+    found = inputs_of_one("cat.png", "image", 5, kind="LoadMore")
+    assert found == {"image": "cat.png", "page": 5}
+
+
+def test_a_widget_of_a_type_of_its_own_is_told_by_the_file() -> None:
+    faces = [("pick", "PICKER", "widget")]
+    found = inputs_of_one("red", 4, kind="Picker", inputs=faces)
+    assert found == {"pick": "red", "amount": 4}
+    assert inputs_of_one(4, kind="Picker", inputs=[("pick", "PICKER")]) == {"amount": 4}
+
+
 def test_what_a_display_adds_behind_the_values_is_left_out() -> None:
     assert inputs_of_one(3, "shown text", kind="Blur") == {"amount": 3}
 

@@ -25,6 +25,28 @@ def test_loras_have_weights_of_their_own() -> None:
     assert found["lora_2_strength"] == ["21.strength_model", "21.strength_clip"]
 
 
+def test_one_lora_twice_has_two_weights() -> None:
+    def lora(before: str, weight: float) -> dict[str, Any]:
+        inputs = {"lora_name": "x.safetensors", "strength_model": weight, "model": [before, 0]}
+        return {"class_type": "LoraLoaderModelOnly", "inputs": inputs}
+
+    found = tokens(PORTRAIT | {"20": lora("4", 1), "21": lora("20", 0.5)})
+    assert found["lora"] == ["20.lora_name", "21.lora_name"]
+    assert found["lora_strength"] == ["20.strength_model"]
+    assert found["lora_strength_2"] == ["21.strength_model"]
+
+
+def test_the_first_samplers_models_come_first() -> None:
+    def load(file: str) -> dict[str, Any]:
+        return {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": file}}
+
+    refine = sampler(latent_image=["3", 0], model=["1", 0])
+    decode = {"class_type": "VAEDecode", "inputs": {"samples": ["20", 0], "vae": ["1", 2]}}
+    graph = {"1": load("refiner.safetensors")} | PORTRAIT | {"20": refine, "8": decode}
+    found = tokens(graph)
+    assert (found["checkpoint"], found["checkpoint_2"]) == (["4.ckpt_name"], ["1.ckpt_name"])
+
+
 @pytest.mark.parametrize(
     ("kind", "inputs", "expected"),
     [
@@ -33,6 +55,12 @@ def test_loras_have_weights_of_their_own() -> None:
             {"unet_name": "u.safetensors"},
             [("u.safetensors", "diffusion_models", "unet")],
             id="a diffusion model",
+        ),
+        pytest.param(
+            "CLIPLoader",
+            {"clip_name": "t5xxl_fp8.safetensors"},
+            [("t5xxl_fp8.safetensors", "text_encoders", "clip")],
+            id="one text encoder",
         ),
         pytest.param(
             "DualCLIPLoader",

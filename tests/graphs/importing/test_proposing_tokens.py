@@ -104,6 +104,12 @@ def test_an_emptied_negative_is_none_and_the_manifest_says_why() -> None:
     }
 
 
+def test_a_text_that_is_emptied_is_no_negative() -> None:
+    empty = {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["21", 0]}}
+    assert tokens(PORTRAIT | {"7": empty, "21": encode("a wolf")})["prompt"] == ["6.text"]
+    assert "negative" not in tokens(PORTRAIT | {"7": empty, "21": encode("a wolf")})
+
+
 def test_a_prompt_is_followed_to_where_its_text_stands() -> None:
     text = {"class_type": "PrimitiveString", "inputs": {"value": "a fox"}}
     linked = {"class_type": "CLIPTextEncode", "inputs": {"text": ["30", 0], "clip": ["4", 1]}}
@@ -154,7 +160,9 @@ def test_another_prompt_for_a_second_sampler_has_a_name_of_its_own() -> None:
 
 def test_a_sampler_that_adds_no_noise_has_no_seed() -> None:
     quiet = sampler(latent_image=["3", 0], seed=0, add_noise="disable")
-    assert tokens(PORTRAIT | SECOND | {"20": quiet})["seed"] == ["3.seed"]
+    found = tokens(PORTRAIT | SECOND | {"20": quiet})
+    assert found["seed"] == ["3.seed"]
+    assert "seed_2" not in found
 
 
 PICTURE = {"class_type": "LoadImage", "inputs": {"image": "cat.png"}}
@@ -170,6 +178,12 @@ def test_an_initial_image_brings_its_strength() -> None:
     assert manifest.task == "image-to-image"
     assert manifest.parameters["image"].type == "image"
     assert manifest.parameters["image"].default == "cat.png"
+
+
+def test_a_second_sampler_has_no_initial_image_of_its_own() -> None:
+    graph = PORTRAIT | SECOND | {"5": ENCODED, "21": PICTURE, "3": sampler(denoise=0.6)}
+    assert tokens(graph)["strength"] == ["3.denoise"]
+    assert "strength_2" not in tokens(graph)
 
 
 def test_a_mask_of_its_own_makes_it_an_inpainting() -> None:

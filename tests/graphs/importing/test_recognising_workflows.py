@@ -40,6 +40,11 @@ def test_the_editors_format_is_told_by_its_nodes(said: Any) -> None:
     assert (found.form, found.document, found.source) == ("editor", EDITOR, "it.json")
 
 
+@pytest.mark.parametrize("name", ["prompt", "output", "graph", "workflow"])
+def test_a_node_may_be_called_like_a_wrapping(name: str) -> None:
+    assert of_json({name: GRAPH["1"]}, "it").document == {name: GRAPH["1"]}
+
+
 def test_titles_are_kept_and_all_else_that_no_server_reads_is_not() -> None:
     node = GRAPH["1"] | {"_meta": {"title": "Cat", "pos": [1, 2]}, "color": "red"}
     assert of_json({"1": node}, "it").document == {"1": GRAPH["1"] | {"_meta": {"title": "Cat"}}}
