@@ -54,6 +54,8 @@ class Run:
         self._client = client
         self._config = config
         self._telling = Telling(on_progress)
+        self._is_there = ticket.submitted
+        """Whether Replicate may have the job."""
         self._uploads: shipping.Uploads = dict(ticket.engine.get("uploads") or {})
         self._values: dict[str, Any] = dict(mapping(ticket.payload.get("input")))
         self._files: shipping.Files = dict(mapping(ticket.payload.get("files")))
@@ -62,12 +64,9 @@ class Run:
         """Submit the ticket, unless it was submitted already; wait; fetch."""
         try:
             result = self._result()
-        except Lost as error:
-            if error.is_certain:
+        except BaseException as error:
+            if not (self._is_there and _may_go_on(error)):
                 self._tidy()
-            raise
-        except BaseException:
-            self._tidy()
             raise
         self._tidy()
         self._telling.done()
@@ -100,6 +99,7 @@ class Run:
         uploads = {"uploads": self._uploads} if self._uploads else {}
         sent = self._ticket.sent(began=began.isoformat(), **uploads)
         self._telling.submitted(sent)
+        self._is_there = True
         submission = Submission(self._client, self._config.reference, values, began)
         work = Background(submission.run)
         self._wait_for(work, submission)
@@ -108,6 +108,7 @@ class Run:
         except Lost:
             raise
         except ImagenError:  # Replicate has no job of ours, whatever was sent
+            self._is_there = False
             self._telling.submitted(self._ticket)
             raise
         with self._stopping(lambda: found.id):
@@ -214,13 +215,12 @@ class Run:
 
     @contextmanager
     def _stopping(self, which: Callable[[], str]) -> Iterator[None]:
-        """Whatever ends the block, but that Replicate has lost the prediction, cancels it."""
+        """Whatever ends the block cancels the prediction, unless it may still be fetched later."""
         try:
             yield
-        except Lost:
-            raise
         except BaseException as error:
-            self._stop(which, error)
+            if not (isinstance(error, Lost) or _may_go_on(error)):
+                self._stop(which, error)
             raise
 
     def _stop(
@@ -253,6 +253,13 @@ def _id_from(work: Background[Prediction], submission: Submission) -> str:
             return work.result().id
     found = submission.find()
     return found.id if found else ""
+
+
+def _may_go_on(error: BaseException) -> bool:
+    """Whether a job may go on at Replicate after this error, for us to fetch it later."""
+    if isinstance(error, Lost):
+        return not error.is_certain
+    return isinstance(error, Unavailable | RateLimited)
 
 
 def _may_pass(error: BackendError) -> bool:

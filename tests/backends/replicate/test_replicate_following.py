@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from replicate_lab import ASKED, opened, run, told
 
-from imagen.errors import BackendError, Failed, Lost, Rejected, TimedOut
+from imagen.errors import BackendError, Failed, Lost, Rejected, TimedOut, Unavailable
 from imagen.result import ignore
 from imagen.testing.replicate import Replicate, Trouble
 
@@ -174,3 +174,14 @@ def test_fewer_pictures_than_asked_for_are_told() -> None:
     with Replicate(shape="one") as cloud:
         result = run(cloud, ASKED.with_values({"count": 3}))
     assert result.warnings == ("3 pictures were asked for, and the model made 1.",)
+
+
+def test_an_api_that_is_gone_when_a_job_is_to_be_found_again_keeps_it() -> None:
+    with Replicate() as cloud:
+        ticket = _left_behind(cloud, -1, model=_SCHNELL)
+        job = cloud.jobs.newest_first()[0]
+        job.trouble = Trouble(seconds=60)
+        cloud.trouble = Trouble(unsteady=3)
+        with pytest.raises(Unavailable, match="in trouble: 503"):
+            _again(cloud, ticket, model=_SCHNELL)
+        assert job.status() == "processing"

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from replicate_lab import ASKED, run, submitted, told
 
-from imagen.errors import Cancelled, RequestError
+from imagen.errors import Cancelled, Lost, RateLimited, RequestError
 from imagen.request import Request
 from imagen.testing.replicate import Replicate
 
@@ -115,3 +115,20 @@ def test_a_file_that_cannot_be_read_is_refused_before_anything_is_sent(
     with Replicate() as cloud, pytest.raises(RequestError, match=words):
         run(cloud, _with("it.png"), model=_DEV)
     assert submitted(cloud) == []
+
+
+def test_what_was_uploaded_stays_while_the_job_may_go_on() -> None:
+    def unplug(progress: Progress) -> None:
+        if progress.stage == "running":
+            cloud.stop()
+
+    with Replicate(seconds=60) as cloud, pytest.raises(Lost, match="out of reach"):
+        run(cloud, _with(_large()), unplug, model=_DEV, lost_seconds=0.1)
+    assert len(cloud.shelf) == 1
+    assert "DELETE" not in _uploads(cloud)
+
+
+def test_what_was_uploaded_for_nothing_is_deleted() -> None:
+    with Replicate(throttled=9) as cloud, pytest.raises(RateLimited):
+        run(cloud, _with(_large()), model=_DEV)
+    assert cloud.shelf == {}
