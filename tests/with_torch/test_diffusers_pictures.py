@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _EACH = pytest.mark.parametrize("family", FAMILIES)
+_FIRST = pytest.mark.parametrize("family", ["sd1", "sdxl", "sd3", "flux1"])
+"""Those that have all that Stable Diffusion has."""
 
 
 @_EACH
@@ -47,7 +49,7 @@ def test_each_picture_of_a_batch_is_that_of_its_own_seed(family: str) -> None:
     assert picture(batch, 0).tobytes() != picture(batch, 1).tobytes()
 
 
-@_EACH
+@_FIRST
 def test_the_less_strength_the_more_counts_the_initial_image(family: str, tmp_path: Path) -> None:
     backend = opened(family)
     one, other = str(photo(tmp_path)), str(photo(tmp_path, "other.png", turned=180))
@@ -83,7 +85,7 @@ def test_an_initial_image_of_another_size_is_fitted(tmp_path: Path) -> None:
     assert picture(made).size == SIZE
 
 
-@_EACH
+@_FIRST
 def test_a_variation_begins_between_two_noises(family: str) -> None:
     backend = opened(family)
     none = first(backend, variation_seed=3, variation_strength=0.0)
@@ -98,7 +100,7 @@ def test_a_whole_variation_is_the_other_noise() -> None:
     assert whole == first(backend, seed=3, sampler="euler")
 
 
-@pytest.mark.parametrize("family", ["sd1", "sdxl", "flux1"])
+@pytest.mark.parametrize("family", ["sd1", "sdxl", "flux1", "flux2"])
 def test_loras_change_the_picture_and_leave_no_trace(family: str) -> None:
     backend = opened(family, loras_dir=str(lora(family).parent))
     before = first(backend)
@@ -153,7 +155,7 @@ def test_a_control_picture_steers(asked: dict[str, Any], tmp_path: Path) -> None
     assert idle == free
 
 
-@_EACH
+@_FIRST
 def test_guidance_and_negatives_count(family: str) -> None:
     backend = opened(family)
     plain, guided = first(backend), first(backend, cfg=4.0)
@@ -166,6 +168,21 @@ def test_a_second_prompt_counts_and_is_else_the_first(family: str) -> None:
     backend = opened(family)
     assert first(backend, prompt_2="an owl") != first(backend)
     assert first(backend, prompt_2="a fox") == first(backend)
+
+
+def test_flux2_draws_what_its_references_show(tmp_path: Path) -> None:
+    backend = opened("flux2")
+    Image.new("RGB", (80, 64), "red").save(tmp_path / "red.png")
+    Image.new("RGB", (64, 64), "blue").save(tmp_path / "blue.png")
+    red, blue = str(tmp_path / "red.png"), str(tmp_path / "blue.png")
+    edited = [first(backend, references=names) for names in ([red], [blue], [red, blue])]
+    assert len({first(backend), *edited}) == 4
+    assert first(backend, references=[red]) == edited[0]
+
+
+def test_the_cfg_of_the_flux2_base_counts() -> None:
+    backend = opened("flux2")
+    assert first(backend, cfg=1.0) != first(backend, cfg=6.0)
 
 
 def test_distilled_guidance_counts() -> None:

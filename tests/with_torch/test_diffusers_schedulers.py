@@ -27,7 +27,7 @@ def test_a_sampler_draws_the_same_picture_twice(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FLOW_SAMPLERS)
-@pytest.mark.parametrize("family", ["sd3", "flux1"])
+@pytest.mark.parametrize("family", ["sd3", "flux1", "flux2"])
 def test_a_flow_sampler_draws_the_same_picture_twice(name: str, family: str) -> None:
     backend = opened(family)
     assert first(backend, sampler=name) == first(backend, sampler=name)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLFlux2,
     ControlNetModel,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
     FluxPipeline,
     FluxTransformer2DModel,
     SD3Transformer2DModel,
@@ -24,6 +27,9 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -164,6 +170,62 @@ def _flux1() -> Any:
     )
 
 
+def _flux2() -> Any:
+    """The base, whose cfg counts; its text encoder gives three of its 28 layers."""
+    transformer = Flux2Transformer2DModel(
+        in_channels=32,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=48,
+        timestep_guidance_channels=32,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    )
+    vae = AutoencoderKLFlux2(
+        block_out_channels=(16, 32),
+        down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"),
+        up_block_types=("UpDecoderBlock2D", "UpDecoderBlock2D"),
+        latent_channels=8,
+        norm_num_groups=8,
+    )
+    return Flux2KleinPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        vae=vae,
+        text_encoder=Qwen3ForCausalLM(_qwen_config()),
+        tokenizer=_qwen_tokenizer(),
+        transformer=transformer,
+        is_distilled=False,
+    )
+
+
+def _qwen_config() -> Any:
+    return Qwen3Config(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=28,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        vocab_size=260,
+    )
+
+
+def _qwen_tokenizer() -> Any:
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    words = [*bytes_to_unicode().values(), "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = Qwen2Tokenizer(
+        vocab={word: index for index, word in enumerate(words)},
+        merges=[],
+        model_max_length=512,
+        pad_token="<|endoftext|>",
+    )
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    return tokenizer
+
+
 def _vae(channels: int, **numbers: float) -> Any:
     is_flow = "shift_factor" in numbers
     return AutoencoderKL(
@@ -232,4 +294,11 @@ def _t5_tokenizer() -> Any:
     return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=77)
 
 
-_MAKERS = {"sd1": _sd1, "broken": _broken, "sdxl": _sdxl, "sd3": _sd3, "flux1": _flux1}
+_MAKERS = {
+    "sd1": _sd1,
+    "broken": _broken,
+    "sdxl": _sdxl,
+    "sd3": _sd3,
+    "flux1": _flux1,
+    "flux2": _flux2,
+}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from imagen.backends import Backend
     from imagen.result import Progress, Result
 
-FAMILIES = ("sd1", "sdxl", "sd3", "flux1")
+FAMILIES = ("sd1", "sdxl", "sd3", "flux1", "flux2")
 SIZE = (64, 48)
 _FOLDER = tempfile.TemporaryDirectory(prefix="imagen-tiny-")
 _HERE = Path(_FOLDER.name)

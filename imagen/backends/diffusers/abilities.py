@@ -23,6 +23,7 @@ _LORAS = Parameter(description="Files of `loras_dir`, or paths, with their stren
 _CONTROLS = Parameter(description="Control pictures that are ready, each of a kind configured.")
 _IMAGE = Parameter(type="image", description="The picture to begin with.")
 _MASK = Parameter(type="image", description="What to draw anew: white.")
+_REFERENCES = Parameter(description="Pictures that the prompt speaks of, 64 pixels and more.")
 _VARIATION = {
     "variation_seed": Parameter(
         type="int", min=0, max=_LARGEST_SEED, description="Where a second noise starts."
@@ -62,7 +63,9 @@ def _parameters(
         found |= {"image": _IMAGE, "strength": _strength(0.6 if job == "image" else 1.0)}
     if job == "inpaint":
         found["mask"] = _MASK
-    if job in ("text", "control text"):
+    if job == "edit":
+        found["references"] = _REFERENCES
+    if job in ("text", "control text") and family.has_variations:
         found |= _VARIATION
     if config.controlnets and family.job(task, is_steered=True) is not None:
         found["controls"] = _CONTROLS
@@ -70,7 +73,9 @@ def _parameters(
 
 
 def _texts(family: Family) -> dict[str, Parameter]:
-    texts = {"negative": "What not to show; counts with a cfg above 1."}
+    texts: dict[str, str] = {}
+    if family.has_negative:
+        texts["negative"] = "What not to show; counts with a cfg above 1."
     if family.has_second_prompt:
         texts |= {
             "prompt_2": "For the second text encoder; else it reads the prompt.",

@@ -73,6 +73,8 @@ def _numbers(request: Request, family: Family) -> dict[str, Any]:
 def _pictures(plan: Plan, pipe: Any) -> dict[str, Any]:
     request = plan.request
     found: dict[str, Any] = {"image": initial(request), "mask_image": mask(request)}
+    if plan.job == "edit":
+        found["image"] = [_as_it_is(path) for path in request.references]
     if not request.controls:
         return found
     name = "control_image" if "control_image" in signature(pipe.__call__).parameters else "image"
@@ -92,6 +94,10 @@ def _all(values: list[Any]) -> Any:
 
 def _size(request: Request) -> Size:
     return request.width or 0, request.height or 0
+
+
+def _as_it_is(path: str) -> Image.Image:
+    return read_picture(path, "references").opened().convert("RGB")
 
 
 def _read(path: str, what: str, size: Size, mode: str) -> Image.Image:

@@ -23,7 +23,7 @@ class DiffusersConfig(BackendConfig):
         min_length=1,
         description="A hub's `owner/name`, a diffusers folder, or one safetensors file.",
     )
-    family: Literal["", "sd1", "sd2", "sdxl", "sd3", "flux1"] = Field(
+    family: Literal["", "sd1", "sd2", "sdxl", "sd3", "flux1", "flux2"] = Field(
         "", description="The model's family, where it can't be read from the model."
     )
     config_dir: str = Field(

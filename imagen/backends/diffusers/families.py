@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
     from imagen.request import Task
 
-Job = Literal["text", "image", "inpaint", "control text", "control image", "control inpaint"]
+Job = Literal[
+    "text", "image", "inpaint", "edit", "control text", "control image", "control inpaint"
+]
 """What a pipeline begins with, and whether control pictures steer it."""
 
 
@@ -38,16 +40,19 @@ class Family:
     without_cfg: tuple[Job, ...] = ()
     """Jobs whose pipelines take neither a cfg nor a negative prompt."""
     has_second_prompt: bool = True
+    has_negative: bool = True
+    has_variations: bool = True
+    """Whether it is known how its noise is laid out."""
     latents: str = ""
     """Whose linear approximation shows its unfinished pictures."""
 
     def job(self, task: Task, *, is_steered: bool) -> Job | None:
         """What is to be done for this task; None where the family can't."""
-        base = _JOBS.get(task)
-        if base is None:
-            return None
-        job: Job = _STEERED[base] if is_steered or task == "control" else base
-        return job if job in self.pipelines else None
+        job = _JOBS.get(task)
+        if job is not None and (is_steered or task == "control"):
+            job = _STEERED.get(job)
+        is_lacking = task == "variation" and not self.has_variations
+        return job if job in self.pipelines and not is_lacking else None
 
     def tasks(self, *, has_controls: bool) -> tuple[Task, ...]:
         """All that it can do."""
@@ -63,6 +68,7 @@ _JOBS: Mapping[Task, Job] = {
     "image-to-image": "image",
     "inpaint": "inpaint",
     "outpaint": "inpaint",
+    "edit": "edit",
     "control": "text",
     "variation": "text",
 }
@@ -110,6 +116,21 @@ _FLUX_1 = Family(
     without_cfg=("control image", "control inpaint"),
     latents="flux1",
 )
+_KLEIN = Family(
+    name="flux2",
+    pipelines={
+        "text": "Flux2KleinPipeline",
+        "inpaint": "Flux2KleinInpaintPipeline",
+        "edit": "Flux2KleinPipeline",
+    },
+    steps=4,
+    cfg=1.0,
+    network="Flux2Transformer2DModel",
+    without_cfg=("text", "inpaint", "edit"),
+    has_second_prompt=False,
+    has_negative=False,
+    has_variations=False,
+)
 _ONLY_INPAINT: tuple[Job, ...] = ("inpaint",)
 _FAMILIES: Mapping[tuple[str, str], Family] = {
     ("sd1", ""): _UNET,
@@ -148,6 +169,8 @@ _FAMILIES: Mapping[tuple[str, str], Family] = {
         guidance=30.0,
         without_cfg=("inpaint",),
     ),
+    ("flux2", "klein"): _KLEIN,
+    ("flux2", "klein-base"): replace(_KLEIN, steps=50, cfg=4.0, without_cfg=()),
 }
 _CANNOT = ("edit", "control")
 """Variants whose pipelines want what no request names."""
@@ -175,5 +198,6 @@ PIPELINES: Mapping[str, str] = {
     "FluxImg2ImgPipeline": "flux1",
     "FluxInpaintPipeline": "flux1",
     "FluxFillPipeline": "flux1",
+    "Flux2KleinPipeline": "flux2",
 }
 """The family of each pipeline that a folder's model_index.json may name."""

@@ -25,13 +25,14 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin", ".gguf")
 _KEEPS = ("safetensors", "bin")
 _BY_NAME = (
-    (r"flux\.?2", ""),
+    (r"flux\.?2", "flux2"),
     (r"flux", "flux1"),
     (r"stable-diffusion-3|sd-?3", "sd3"),
     (r"xl|sdxl", "sdxl"),
     (r"stable-diffusion-2|sd-?2", "sd2"),
     (r"stable-diffusion-v1|sd-?v?1", "sd1"),
 )
+_VARIANTS = ("schnell", "fill", "inpaint", "klein-base", "klein")
 _INDEX = "model_index.json"
 
 
@@ -122,6 +123,9 @@ def _told(path: Path, family: str) -> tuple[str, str]:
         family = "sd2"
     if family == "flux1":
         return family, _flux_variant(transformer)
+    if family == "flux2":
+        index = _read_json(path / _INDEX) or {}
+        return family, "klein" if index.get("is_distilled") else "klein-base"
     return family, {9: "inpaint", 8: "edit"}.get(unet.get("in_channels", 4), "")
 
 
@@ -134,7 +138,7 @@ def _unseen(config: DiffusersConfig) -> Source:
     """A model of the hub that was never fetched: its family is what its name says."""
     name = config.model.lower()
     told = next((family for word, family in _BY_NAME if re.search(word, name)), "")
-    variant = next((word for word in ("schnell", "fill", "inpaint") if word in name), "")
+    variant = next((word for word in _VARIANTS if word in name), "")
     family = config.family or told
     if not family:
         raise ConfigError(

@@ -240,6 +240,20 @@ def test_fill_has_its_own_pipeline_without_a_negative(tmp_path: Path) -> None:
     assert ticket.request.guidance == 30.0
 
 
+def test_klein_edits_and_varies_nothing(tmp_path: Path) -> None:
+    backend = opened(folder(tmp_path / "klein", "Flux2KleinPipeline"))
+    assert backend.capabilities().tasks == ("text-to-image", "inpaint", "outpaint", "edit")
+    edited = _ticket(backend, references=["a.png"], cfg=5.0, negative="rain")
+    assert edited.request.references == ("a.png",)
+    assert (edited.receipt["cfg"].outcome, edited.receipt["negative"].outcome) == (
+        "applied",
+        "dropped",
+    )
+    refusal = _refusal(backend, variation_seed=1, variation_strength=0.5)
+    assert refusal.message == "This backend can't do variation."
+    assert _refusal(backend, image="a.png").message == "This backend can't do image-to-image."
+
+
 def test_control_is_done_where_nets_are_configured(sd1: Diffusers, tmp_path: Path) -> None:
     canny = {"kind": "canny", "image": "lines.png"}
     assert "control" not in sd1.capabilities().tasks

@@ -69,6 +69,7 @@ def test_a_diffusion_model_alone_is_a_part(tmp_path: Path) -> None:
             "fill",
             id="Fill",
         ),
+        pytest.param("Flux2KleinPipeline", {"transformer": {}}, "flux2", "klein-base", id="base"),
     ],
 )
 def test_a_folder_is_known_by_its_configs(
@@ -92,11 +93,24 @@ def test_the_size_of_a_folder_is_that_of_its_weights(tmp_path: Path) -> None:
         ("stabilityai/stable-diffusion-xl-base-1.0", "sdxl"),
         ("stabilityai/stable-diffusion-3.5-medium", "sd3"),
         ("black-forest-labs/FLUX.1-dev", "flux1"),
+        ("black-forest-labs/FLUX.2-klein-4B", "flux2"),
     ],
 )
 def test_a_model_never_fetched_is_known_by_its_name(model: str, family: str) -> None:
     source = opened(model).source
     assert (source.kind, source.family.name, source.folder) == ("hub", family, None)
+
+
+def test_the_larger_flux2_is_refused_before_it_is_fetched() -> None:
+    message = _refusal("black-forest-labs/FLUX.2-dev").message
+    assert message.endswith("is of the family flux2, which this adapter doesn't run.")
+
+
+def test_a_distilled_klein_is_known_by_its_index(tmp_path: Path) -> None:
+    place = folder(tmp_path / "klein", "Flux2KleinPipeline")
+    index = '{"_class_name": "Flux2KleinPipeline", "is_distilled": true}'
+    (place / "model_index.json").write_text(index)
+    assert opened(place).source.variant == "klein"
 
 
 def test_a_model_never_fetched_is_what_the_configuration_says() -> None:
@@ -166,7 +180,7 @@ def test_a_family_that_is_not_run_is_named(tmp_path: Path) -> None:
     assert refusal.message == (
         f"backends.here.model: {path} is of the family z-image, which this adapter doesn't run."
     )
-    assert refusal.remedy == "It runs: sd1, sd2, sdxl, sd3, flux1."
+    assert refusal.remedy == "It runs: sd1, sd2, sdxl, sd3, flux1, flux2."
 
 
 def test_a_variant_that_is_not_run_is_named(tmp_path: Path) -> None:
@@ -199,4 +213,4 @@ def test_what_is_neither_path_nor_name_is_refused() -> None:
 def test_a_name_that_tells_no_family_asks_for_it() -> None:
     refusal = _refusal("someone/dreamy")
     assert "of which family someone/dreamy is can't be told" in refusal.message
-    assert refusal.remedy == "Set `family` to one of: sd1, sd2, sdxl, sd3, flux1."
+    assert refusal.remedy == "Set `family` to one of: sd1, sd2, sdxl, sd3, flux1, flux2."
