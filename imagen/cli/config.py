@@ -13,8 +13,6 @@ from imagen.cli.options import config_option, json_option
 from imagen.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from imagen.cli.validation import Report
     from imagen.config import Settings
     from imagen.invalid import Problem
@@ -26,13 +24,18 @@ def config() -> None:
 
 
 @config.command()
-@click.option("--detect", is_flag=True, help="Ask a ComfyUI which workflows it can run.")
-@click.option("--url", default="", help="Where that ComfyUI is, if not at its usual address.")
+@click.option("--detect", is_flag=True, help="Look for engines, and ask what they can run.")
+@click.option("--url", default="", help="Where a server is, if not at its usual address.")
 def init(detect: bool, url: str) -> None:
     """Print a configuration to begin with: imagen config init > imagen.yaml"""
+    if detect or url:
+        from imagen.cli.detection import asked
+
+        click.echo(asked(url), nl=False)
+        return
     from imagen.config import example
 
-    click.echo(_asked(url) if detect or url else example(), nl=False)
+    click.echo(example(), nl=False)
 
 
 @config.command()
@@ -77,41 +80,6 @@ def show(config_path: Path | None, as_json: bool) -> None:
     settings = load(config_path)
     values = resolved(settings, os.environ)
     click.echo(json.dumps(values, indent=2) if as_json else _shown(values, settings))
-
-
-def _asked(url: str) -> str:
-    """A configuration for the ComfyUI at an address, "" for the usual one."""
-    from pydantic import ValidationError
-
-    from imagen.backends import load
-    from imagen.errors import ConfigError, Unavailable
-    from imagen.invalid import sentences
-
-    adapter = load("comfyui")
-    try:
-        return detected(adapter.detect(url) if adapter.detect else {})
-    except ValidationError as error:
-        raise ConfigError(f"--url: {sentences(error, model=adapter.config)}.") from error
-    except Unavailable as error:
-        remedy = "Start ComfyUI there, or give the address of another with --url."
-        raise Unavailable(error.message, remedy=remedy) from error
-
-
-def detected(blocks: Mapping[str, Mapping[str, Any]]) -> str:
-    """A configuration with these backends, and the bundled workflows they lack as comments."""
-    from imagen.config import example_with
-    from imagen.graphs import listing
-
-    running = {block.get("workflow") for block in blocks.values()}
-    lacking = [workflow.name for workflow in listing() if workflow.name not in running]
-    notes = [
-        "These can't run there yet:",
-        *(f"  {name}" for name in lacking),
-        "`imagen workflows check NAME --backend B` says what one of them lacks.",
-    ]
-    if not blocks:
-        click.echo("No bundled workflow can run there yet: only the mock is set up.", err=True)
-    return example_with(blocks, notes if lacking else ())
 
 
 def _as_text(found: Report) -> str:

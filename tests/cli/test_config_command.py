@@ -11,9 +11,11 @@ import yaml
 from click.testing import CliRunner
 
 from imagen.backends import kinds
-from imagen.cli.config import config, detected
+from imagen.cli.config import config
+from imagen.cli.detection import detected
 from imagen.config import example, load
 from imagen.errors import ConfigError, Unavailable
+from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -45,8 +47,9 @@ def test_init_makes_a_backend_of_each_workflow_that_was_detected() -> None:
     FILE.write_text(text)
     assert load().backends == {**blocks, "mock": {"type": "mock"}}
     assert load().backend == "sdxl"
-    assert "  # These can't run there yet:\n  #   flux1-dev\n" in text
+    assert "  # No ComfyUI was found that can run these yet:\n  #   flux1-dev\n" in text
     assert "  #   sdxl\n" not in text
+    assert "sdxl-inpaint" not in text
     assert run("validate").exit_code == 0
 
 
@@ -60,7 +63,16 @@ def test_init_says_that_nothing_was_detected(capsys: pytest.CaptureFixture[str])
 def test_init_says_what_to_do_where_no_comfyui_answers() -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 can't be reached") as error:
         run("init", "--detect", "--url", "http://127.0.0.1:1")
-    assert error.value.remedy == ("Start ComfyUI there, or give the address of another with --url.")
+    assert error.value.remedy == (
+        "Start ComfyUI or sd-server there, or give the address of another with --url."
+    )
+
+
+def test_init_asks_each_kind_of_engine_at_an_address() -> None:
+    with ComfyUI() as server:
+        FILE.write_text(run("init", "--url", server.url).stdout)
+        kinds = {block["type"] for block in load().backends.values()}
+    assert kinds == {"comfyui", "mock"}
 
 
 def test_init_refuses_what_is_no_address() -> None:

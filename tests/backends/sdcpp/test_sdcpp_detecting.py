@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from sd_server import SdServer
 from sdcpp_rig import LORA, STAND_IN
 from tiny_weights import sd15, write
 
 from imagen.backends import configure
 from imagen.backends.sdcpp import detecting
+from imagen.cli.detection import asked
 from imagen.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -38,6 +40,12 @@ def test_a_server_at_an_address_is_found(server: SdServer) -> None:
 def test_where_no_server_answers_it_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         detecting.detect("http://127.0.0.1:9")
+
+
+def test_a_server_that_is_no_comfyui_makes_a_configuration(server: SdServer) -> None:
+    written = yaml.safe_load(asked(server.url))
+    assert written["backend"] == "sd-server"
+    assert written["backends"]["sd-server"] == {"type": "sdcpp", "url": server.url}
 
 
 @pytest.mark.usefixtures("_no_server")
