@@ -1,0 +1,94 @@
+"""The table of what each engine does is true: it says what the adapters say of themselves."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pages import section
+from weight_files import SD1, VAE, safetensors, written
+
+from imagen.backends import open_backend
+from imagen.graphs import listing
+from imagen.request import TASKS
+from imagen.testing.replicate import MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NONE = "–"
+Blocks = list[dict[str, Any]]
+
+
+def _table() -> list[list[str]]:
+    lines = section("docs/backends.md", "What each engine does").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    return [rows[0], *rows[2:]]
+
+
+def _comfyui() -> Blocks:
+    bases = [known.name for known in listing() if known.manifest.task == "text-to-image"]
+    return [{"type": "comfyui", "workflow": name} for name in bases]
+
+
+def _sdcpp(**more: Any) -> Blocks:
+    """An SD 1 with all that it can be given, and a FLUX.1, which takes references."""
+    sd1 = written(Path("sd1.safetensors").absolute(), safetensors(SD1 | VAE))
+    flux = {"double_blocks.0.img_attn.qkv.weight": (1, 64), "img_in.weight": (1, 64)}
+    dev = flux | {"guidance_in.in_layer.weight": (1, 1)}
+    kontext = written(Path("kontext.safetensors").absolute(), safetensors(dev))
+    whole = {"model": str(sd1), "controlnets": {"canny": str(sd1)}, "upscale_models": [str(sd1)]}
+    return [
+        {"type": "sdcpp", **whole, **more},
+        {"type": "sdcpp", "diffusion_model": str(kontext), **more},
+    ]
+
+
+def _diffusers() -> Blocks:
+    names = ("StableDiffusionPipeline", "Flux2KleinPipeline", "FluxPipeline")
+    for name in names:
+        Path(name).mkdir()
+        Path(name, "model_index.json").write_text(json.dumps({"_class_name": name}))
+    nets = {"controlnets": {"canny": str(Path("net").absolute())}}
+    return [{"type": "diffusers", "model": str(Path(name).absolute()), **nets} for name in names]
+
+
+def _replicate() -> Blocks:
+    blocks: Blocks = []
+    for number, (model, schemas) in enumerate(sorted(MODELS.items())):
+        path = Path(f"{number}.json").absolute()
+        path.write_text(json.dumps(schemas))
+        blocks.append({"type": "replicate", "model": model, "input_schema": str(path)})
+    return blocks
+
+
+_ENGINES = {
+    "comfyui": _comfyui,
+    "diffusers": _diffusers,
+    "sdcpp": _sdcpp,
+    "replicate": _replicate,
+    "mock": lambda: [{"type": "mock"}],
+}
+
+
+def _tasks(blocks: Blocks) -> Iterator[str]:
+    for block in blocks:
+        with closing(open_backend("one", {"one": block})) as engine:
+            yield from engine.capabilities().tasks
+
+
+def test_the_table_has_a_row_for_each_task_and_a_column_for_each_engine() -> None:
+    head, *rows = _table()
+    assert head[1:] == [f"`{engine}`" for engine in _ENGINES]
+    assert [row[0] for row in rows] == list(TASKS)
+
+
+@pytest.mark.parametrize("engine", _ENGINES)
+def test_the_table_says_what_the_adapter_says(engine: str) -> None:
+    head, *rows = _table()
+    column = head.index(f"`{engine}`")
+    said = {row[0] for row in rows if row[column] != _NONE}
+    assert said == set(_tasks(_ENGINES[engine]()))
