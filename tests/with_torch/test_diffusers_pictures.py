@@ -155,6 +155,26 @@ def test_a_control_picture_steers(asked: dict[str, Any], tmp_path: Path) -> None
     assert idle == free
 
 
+@pytest.mark.parametrize("family", ["sdxl", "sd3", "flux1"])
+def test_a_control_picture_steers_other_families(family: str, tmp_path: Path) -> None:
+    backend = opened(family, controlnets={"canny": str(controlnet(family))})
+    canny = {"kind": "canny", "image": str(photo(tmp_path))}
+    turned = {"kind": "canny", "image": str(photo(tmp_path, "turned.png", turned=180))}
+    steered = [first(backend, controls=[control]) for control in (canny, turned)]
+    assert len({first(backend), *steered}) == 3
+
+
+def test_a_control_picture_steers_an_image_and_a_mask_of_flux(tmp_path: Path) -> None:
+    backend = opened("flux1", controlnets={"canny": str(controlnet("flux1"))})
+    image, mask = str(photo(tmp_path)), str(right_half(tmp_path))
+    canny = {"kind": "canny", "image": image}
+    redrawn: dict[str, Any] = {"image": image, "strength": 0.7}
+    assert first(backend, **redrawn, controls=[canny]) != first(backend, **redrawn)
+    assert first(backend, **redrawn, mask=mask, controls=[canny]) != first(
+        backend, **redrawn, mask=mask
+    )
+
+
 @_FIRST
 def test_guidance_and_negatives_count(family: str) -> None:
     backend = opened(family)

@@ -14,8 +14,10 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
+    FluxControlNetModel,
     FluxPipeline,
     FluxTransformer2DModel,
+    SD3ControlNetModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
@@ -39,6 +41,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _WIDTH = 32
+_SD3 = {
+    "sample_size": 32,
+    "patch_size": 1,
+    "in_channels": 16,
+    "attention_head_dim": 8,
+    "num_attention_heads": 4,
+    "joint_attention_dim": _WIDTH,
+    "caption_projection_dim": _WIDTH,
+    "pooled_projection_dim": 2 * _WIDTH,
+    "out_channels": 16,
+}
 
 
 def saved(family: str, folder: Path) -> Path:
@@ -50,15 +63,43 @@ def saved(family: str, folder: Path) -> Path:
     return folder
 
 
-def saved_controlnet(pipeline: Path, folder: Path) -> Path:
-    """The folder, with a control net for the pipeline's U-Net in it."""
+def saved_controlnet(family: str, pipeline: Path, folder: Path) -> Path:
+    """The folder, with a control net for the pipeline's U-Net or transformer in it."""
     torch.manual_seed(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _CONTROLNETS[family](pipeline).save_pretrained(folder)
+    return folder
+
+
+def _of_unet(pipeline: Path) -> Any:
     unet = UNet2DConditionModel.from_pretrained(pipeline, subfolder="unet")
     net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 16))
-    for block in (*net.controlnet_down_blocks, net.controlnet_mid_block):
-        torch.nn.init.normal_(block.weight, std=0.5)  # a new one is all zeros: without effect
-    net.save_pretrained(folder)
-    return folder
+    read = net.controlnet_cond_embedding.conv_out
+    return _awakened(net, *net.controlnet_down_blocks, net.controlnet_mid_block, read)
+
+
+def _of_sd3(_: Path) -> Any:
+    net = SD3ControlNetModel(**_SD3, num_layers=1)
+    return _awakened(net, *net.controlnet_blocks, net.pos_embed_input.proj)
+
+
+def _of_flux1(pipeline: Path) -> Any:
+    transformer = FluxTransformer2DModel.from_pretrained(pipeline, subfolder="transformer")
+    net = FluxControlNetModel.from_transformer(
+        transformer, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2
+    )
+    return _awakened(net, *net.controlnet_blocks, net.controlnet_x_embedder)
+
+
+def _awakened(net: Any, *layers: Any) -> Any:
+    """A new control net is all zeros, and without effect."""
+    for layer in layers:
+        torch.nn.init.normal_(layer.weight, std=0.5)
+    return net
+
+
+_CONTROLNETS = {"sd1": _of_unet, "sdxl": _of_unet, "sd3": _of_sd3, "flux1": _of_flux1}
 
 
 def saved_lora(pipeline: Path, file: Path) -> Path:
@@ -121,18 +162,7 @@ def _sdxl() -> Any:
 
 
 def _sd3() -> Any:
-    transformer = SD3Transformer2DModel(
-        sample_size=32,
-        patch_size=1,
-        in_channels=16,
-        num_layers=1,
-        attention_head_dim=8,
-        num_attention_heads=4,
-        joint_attention_dim=_WIDTH,
-        caption_projection_dim=_WIDTH,
-        pooled_projection_dim=2 * _WIDTH,
-        out_channels=16,
-    )
+    transformer = SD3Transformer2DModel(**_SD3, num_layers=2)  # the last takes no control
     return StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),

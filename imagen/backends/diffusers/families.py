@@ -37,6 +37,8 @@ class Family:
     """The kind of numbers it is at ease with on a graphics card."""
     network: str = "SD3Transformer2DModel"
     """The class of its diffusion model."""
+    control_network: str = "ControlNetModel"
+    """The class of its control nets."""
     without_cfg: tuple[Job, ...] = ()
     """Jobs whose pipelines take neither a cfg nor a negative prompt."""
     has_second_prompt: bool = True
@@ -113,6 +115,7 @@ _FLUX_1 = Family(
     cfg_key="true_cfg_scale",
     guidance=3.5,
     network="FluxTransformer2DModel",
+    control_network="FluxControlNetModel",
     without_cfg=("control image", "control inpaint"),
     latents="flux1",
 )
@@ -159,7 +162,9 @@ _FAMILIES: Mapping[tuple[str, str], Family] = {
         has_second_prompt=True,
         latents="sdxl",
     ),
-    ("sd3", ""): Family(name="sd3", pipelines=_SD3, latents="sd3"),
+    ("sd3", ""): Family(
+        name="sd3", pipelines=_SD3, control_network="SD3ControlNetModel", latents="sd3"
+    ),
     ("flux1", ""): _FLUX_1,
     ("flux1", "schnell"): replace(_FLUX_1, steps=4, guidance=None),
     ("flux1", "fill"): replace(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imagen.backends.diffusers.config import DiffusersConfig
+    from imagen.backends.diffusers.families import Family
     from imagen.backends.diffusers.plan import Plan
     from imagen.backends.diffusers.source import Source
 
@@ -28,6 +29,7 @@ class Loaded:
     base: Any
     scheduler: Any
     """The model's own."""
+    family: Family
     config: DiffusersConfig
     device: str
     dtype: Any
@@ -95,6 +97,7 @@ def load(source: Source, config: DiffusersConfig) -> Loaded:
     return Loaded(
         base=pipe,
         scheduler=pipe.scheduler,
+        family=source.family,
         config=config,
         device=device,
         dtype=dtype,
@@ -132,15 +135,12 @@ def _around_part(kind: Any, source: Source, config: DiffusersConfig, how: dict[s
 
 
 def _controlnet(where: str, loaded: Loaded) -> Any:
-    kind = getattr(diffusers, _CONTROLNETS.get(type(loaded.base).__name__[:5], "ControlNetModel"))
+    kind = getattr(diffusers, loaded.family.control_network)
     how = {**_access(loaded.config), "dtype": loaded.dtype}
     place = _place_of(where)
     if Path(place).is_file():
         return kind.from_single_file(place, **how)
     return kind.from_pretrained(place, **how)
-
-
-_CONTROLNETS = {"FluxP": "FluxControlNetModel"}
 
 
 def _place_of(where: str) -> str:
