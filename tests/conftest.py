@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 collect_ignore = [] if find_spec("diffusers") else ["with_torch"]
-_OURS = ("IMAGEN_", "XDG_", "APPDATA", "LOCALAPPDATA", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_OURS = (
+    *("IMAGEN_", "XDG_", "APPDATA", "LOCALAPPDATA", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
+    *("REPLICATE_", "HF_"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +33,11 @@ def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "place"
     place.mkdir()
     monkeypatch.chdir(place)
+
+
+@pytest.fixture
+def replicate_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that the simulated Replicate accepts."""
+    from imagen.testing.replicate import TOKEN
+
+    monkeypatch.setenv("REPLICATE_API_TOKEN", TOKEN)

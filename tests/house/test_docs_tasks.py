@@ -65,12 +65,16 @@ def _replicate() -> Blocks:
     return blocks
 
 
+def _mock() -> Blocks:
+    return [{"type": "mock"}]
+
+
 _ENGINES = {
     "comfyui": _comfyui,
     "diffusers": _diffusers,
     "sdcpp": _sdcpp,
     "replicate": _replicate,
-    "mock": lambda: [{"type": "mock"}],
+    "mock": _mock,
 }
 
 

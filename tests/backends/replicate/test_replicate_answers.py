@@ -13,6 +13,8 @@ from imagen.backends.replicate.answers import Prediction, moment, prediction, pr
 from imagen.backends.replicate.errors import refusal
 from imagen.errors import BackendError, RateLimited, Rejected, Unauthorized, Unavailable
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _CONFIG = configured("https://api.replicate.com/v1")
 _RECORDED: dict[str, Any] = {
     "completed_at": "2023-09-08T16:19:34.791859Z",

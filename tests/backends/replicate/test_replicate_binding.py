@@ -15,6 +15,8 @@ from imagen.capabilities import settle
 from imagen.errors import RequestError
 from imagen.request import Request
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _SCHNELL, _DEV = "black-forest-labs/flux-schnell", "black-forest-labs/flux-dev"
 _PRO, _SDXL = "black-forest-labs/flux-1.1-pro", "stability-ai/sdxl"
 _KONTEXT, _FLUX2 = "black-forest-labs/flux-kontext-pro", "black-forest-labs/flux-2-pro"

@@ -9,6 +9,8 @@ from imagen.backends.replicate.config import token
 from imagen.backends.replicate.reference import Reference, read_reference
 from imagen.errors import ConfigError, Unauthorized
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _URL = "https://api.replicate.com/v1"
 _VERSION = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"
 

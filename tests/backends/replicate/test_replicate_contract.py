@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from imagen.backends import Backend
     from imagen.testing.contract import Scenario
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _CLOUDS: dict[Scenario, dict[str, Any]] = {
     "ok": {},
     "slow": {"seconds": 30.0},

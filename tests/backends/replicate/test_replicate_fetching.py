@@ -18,6 +18,8 @@ from imagen.testing.replicate import TOKEN, Replicate, Trouble
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _SCHNELL = "black-forest-labs/flux-schnell"
 
 

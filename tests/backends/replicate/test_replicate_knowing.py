@@ -16,6 +16,8 @@ from imagen.backends.replicate.shelf import kept
 from imagen.errors import ConfigError, Rejected, Unauthorized, Unavailable
 from imagen.testing.replicate import DEPLOYMENT, MODELS, Replicate, Trouble
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _SCHNELL = "black-forest-labs/flux-schnell"
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from imagen.capabilities import Capabilities
     from imagen.request import Task
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _SCHNELL, _SDXL = "black-forest-labs/flux-schnell", "stability-ai/sdxl"
 
 

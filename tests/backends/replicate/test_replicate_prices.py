@@ -19,6 +19,8 @@ from imagen.backends.replicate.prices import (
 from imagen.testing.replicate import DEPLOYMENT, Replicate
 from imagen.ticket import Estimate
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _DATED = " (estimated, by Replicate's prices of 2026-09-16)."
 
 

@@ -9,6 +9,8 @@ import pytest
 from imagen.backends.replicate.schema import Input, find_schemas, parameter, read_inputs
 from imagen.backends.replicate.size import Size, pixels_of, ratio_of, read_size
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _TOP = {"type": "object", "properties": {"prompt": {"type": "string"}}}
 
 

@@ -17,6 +17,8 @@ from imagen.testing.replicate import Replicate
 if TYPE_CHECKING:
     from imagen.result import Progress
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _DEV, _FLUX2 = "black-forest-labs/flux-dev", "black-forest-labs/flux-2-pro"
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from imagen.result import Progress
     from imagen.ticket import Ticket
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _SCHNELL = "black-forest-labs/flux-schnell"
 
 

@@ -27,6 +27,8 @@ from imagen.testing.replicate.models import version_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
 _SCHNELL = "black-forest-labs/flux-schnell"
 
 
