@@ -30,11 +30,12 @@ Role = Literal[
 _Tensors = Mapping[str, tuple[int, ...]]
 _Found = tuple[Family, str] | None
 
-_PREFIX = re.compile(r"(model\.)?diffusion_model\.")
-_COMPANION = re.compile(
-    r"first_stage_model\.|vae\.|cond_stage_model\.|conditioner\.|text_encoders?\."
+_PREFIXES = ("model.diffusion_model.", "diffusion_model.")
+_COMPANIONS = (
+    *("first_stage_model.", "vae.", "cond_stage_model.", "conditioner."),
+    *("text_encoder.", "text_encoders."),
 )
-_CONTROLNET = re.compile(r"control_model\.|controlnet_|zero_convs\.|input_hint_block\.")
+_CONTROLNETS = ("control_model.", "controlnet_", "zero_convs.", "input_hint_block.")
 _ATTENDS = re.compile(r"transformer_blocks\.0\.attn2\.to_k\.weight$")
 _CONTEXTS: Mapping[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
 """How wide the text is that a U-Net attends to."""
@@ -106,20 +107,23 @@ def classified(weights: Weights) -> tuple[Role, Family, str]:
     tensors = weights.tensors
     if is_lora(tensors):
         return "lora", family_of_lora(weights), ""
-    if any(map(_CONTROLNET.match, tensors)):
+    if _any_begins(tensors, _CONTROLNETS):
         return "controlnet", _of_controlnet(tensors), ""
     network = _without_prefix(tensors)
     for known in (_flux2, _flux1, _sd3, _lumina, _qwen_image, _unet):
         if found := known(network):
-            is_whole = any(map(_COMPANION.match, tensors))
+            is_whole = _any_begins(tensors, _COMPANIONS)
             return "checkpoint" if is_whole else "diffusion_model", *found
     return _part(tensors)
 
 
 def _without_prefix(tensors: _Tensors) -> _Tensors:
     """The diffusion model's own tensors, where they stand among those of its companions."""
-    inner = {n[m.end() :]: shape for n, shape in tensors.items() if (m := _PREFIX.match(n))}
-    return inner or tensors
+    for prefix in _PREFIXES:
+        inner = {n[len(prefix) :]: s for n, s in tensors.items() if n.startswith(prefix)}
+        if inner:
+            return inner
+    return tensors
 
 
 def _flux2(network: _Tensors) -> _Found:
@@ -200,6 +204,10 @@ def _part(tensors: _Tensors) -> tuple[Role, Family, str]:
 def _is_upscaler(tensors: _Tensors) -> bool:
     is_compact = bool(tensors) and all(name.startswith("body.") for name in tensors)
     return is_compact or any(map(_UPSCALER.match, tensors))
+
+
+def _any_begins(tensors: _Tensors, prefixes: tuple[str, ...]) -> bool:
+    return any(name.startswith(prefixes) for name in tensors)
 
 
 def _has(tensors: _Tensors, *names: str) -> bool:
