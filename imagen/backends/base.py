@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lack:
+    """One thing that a backend could do, and can't now for want of something."""
+
+    what: str
+    """A task, or one kind of it: `upscale`, `control canny`."""
+    why: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """Whether a backend could work now, and what to do where it could not."""
 
@@ -27,6 +37,8 @@ class Health:
     """What to do about it, a sentence each."""
     facts: tuple[tuple[str, str], ...] = ()
     """What the engine says of itself: (`version`, `0.3.64`), …"""
+    lacking: tuple[Lack, ...] = ()
+    """What else it could do with more: makes nobody ill."""
 
 
 ModelKind = Literal[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from imagen.backends.base import Health
     from imagen.capabilities import Capabilities, Parameter
     from imagen.config import Settings
 
@@ -48,21 +49,44 @@ class Abilities:
 @click.option(
     "--task", type=click.Choice(TASKS), metavar="TASK", help="Only what it takes for this task."
 )
+@click.option("--check", is_flag=True, help="Ask its engine what it lacks for all of this.")
 @config_option
 @json_option
-def show(name: str, task: Task | None, config_path: Path | None, as_json: bool) -> None:
+def show(
+    name: str, task: Task | None, check: bool, config_path: Path | None, as_json: bool
+) -> None:
     """Show what a backend can do: its tasks, and what it takes for each.
 
-    No engine is asked; but a service is, once, for what a model of its takes.
+    Without --check no engine is asked; but a service is, once, for what a model of its takes.
+    With it the exit code is 4 where the backend could not work now.
     """
     from imagen.config import load
 
-    found = abilities(name, load(config_path), task)
+    settings = load(config_path)
+    found = abilities(name, settings, task)
+    health = _health(name, settings) if check else None
     if as_json:
-        click.echo(json.dumps(_facts(found), indent=2))
-        return
-    for line in _page(found):
-        click.echo(printable(line))
+        more = {"health": asdict(health)} if health else {}
+        click.echo(json.dumps(_facts(found) | more, indent=2))
+    else:
+        for line in (*_page(found), *(_state(health) if health else ())):
+            click.echo(printable(line))
+    if health is not None and not health.ok:
+        click.get_current_context().exit(4)
+
+
+def _health(name: str, settings: Settings) -> Health:
+    from imagen.spine import open_named
+
+    with closing(open_named(name, settings)) as engine:
+        return engine.check()
+
+
+def _state(health: Health) -> Iterator[str]:
+    """Whether it could work now, and what it can't do for want of something."""
+    yield from section("Now", [((health.summary,), " ".join(health.remedies))])
+    lacks = [((lack.what,), f"{lack.why} {lack.remedy}") for lack in health.lacking]
+    yield from section("Not now", lacks)
 
 
 def abilities(name: str, settings: Settings, task: Task | None = None) -> Abilities:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from imagen.backends.base import Lack
     from imagen.config import Settings
 
 _ALWAYS = "mock"
@@ -37,6 +38,8 @@ class Row:
     summary: str = "configured"
     remedies: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
+    lacking: tuple[Lack, ...] = ()
+    """What it can't do for now, and why."""
     tasks: tuple[str, ...] = ()
     """Known where its engine was asked and could work."""
 
@@ -125,6 +128,7 @@ def _asked(row: Row, settings: Settings) -> Row:
         summary=health.summary,
         remedies=health.remedies,
         facts=dict(health.facts),
+        lacking=health.lacking,
         tasks=tasks,
     )
 
@@ -146,8 +150,16 @@ def _table(found: list[Row]) -> Iterator[str]:
         summary = one_line(row.summary, limit=400)
         yield f"{name:{wide}}  {row.kind:{kind_wide}}  {summary}"
         indent = " " * (wide + kind_wide + 4)
-        details = [row.title, *row.remedies, *(f"{k}: {v}" for k, v in row.facts.items())]
+        facts = (f"{name}: {value}" for name, value in row.facts.items())
+        details = [row.title, *row.remedies, *facts, _not_now(row)]
         yield from (indent + one_line(text, limit=400) for text in details if text)
+
+
+def _not_now(row: Row) -> str:
+    if not row.lacking:
+        return ""
+    things = ", ".join(lack.what for lack in row.lacking)
+    return f"not now: {things} (why: imagen backends show {row.name} --check)"
 
 
 def _kinds(kinds: dict[str, str]) -> Iterator[str]:

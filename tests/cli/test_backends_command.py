@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from imagen.backends import kinds
 from imagen.cli.backends import backends
 from imagen.errors import ConfigError
+from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -52,6 +53,7 @@ def test_a_row_has_name_kind_title_and_whether_it_is_the_default() -> None:
             "summary": "configured",
             "remedies": [],
             "facts": {},
+            "lacking": [],
             "tasks": [],
         },
         "mock": {
@@ -62,6 +64,7 @@ def test_a_row_has_name_kind_title_and_whether_it_is_the_default() -> None:
             "summary": "configured",
             "remedies": [],
             "facts": {},
+            "lacking": [],
             "tasks": [],
         },
     }
@@ -160,6 +163,35 @@ def test_a_server_that_is_not_there_is_a_row() -> None:
     listed = rows("--check")
     assert "http://127.0.0.1:1 can't be reached" in listed["a"]["summary"]
     assert listed["mock"]["ok"] is True
+
+
+def test_what_a_healthy_server_lacks_for_more_is_one_line() -> None:
+    with ComfyUI(missing_models=["RealESRGAN_x4plus.safetensors"]) as server:
+        block = {"type": "comfyui", "workflow": "sd-turbo", "url": server.url}
+        FILE.write_text(json.dumps({"backends": {"a": block}}))
+        listed, table = rows("--check")["a"], run("--check").stdout
+    assert [lack["what"] for lack in listed["lacking"]] == ["upscale"]
+    assert "not now: upscale (why: imagen backends show a --check)\n" in table
+
+
+def test_what_a_server_lacks_is_shown_with_its_remedy() -> None:
+    with ComfyUI(missing_models=["RealESRGAN_x4plus.safetensors"]) as server:
+        block = {"type": "comfyui", "workflow": "sd-turbo", "url": server.url}
+        FILE.write_text(json.dumps({"backends": {"a": block}}))
+        page = run("show", "a", "--check").stdout
+    now, lacking = page.split("\nNow\n")[1].split("\nNot now\n")
+    assert now == "  ok\n"
+    assert lacking.startswith("  upscale\n      node 2 (UpscaleModelLoader 'Load upscaler')")
+    assert "put it into models/upscale_models/.\n" in lacking
+
+
+def test_show_with_check_ends_with_4_where_the_backend_could_not_work() -> None:
+    FILE.write_text("backends: {a: {type: mock, fail: unavailable}}\n")
+    shown = run("show", "a", "--check")
+    assert shown.exit_code == 4
+    assert (
+        "Now\n  The mock was told to be out of reach.\n      Remove `fail` here.\n" in shown.stdout
+    )
 
 
 def test_flags_of_the_list_do_not_go_before_show() -> None:

@@ -40,6 +40,7 @@ def picture() -> None:
         pytest.param(["compare", *_SMALL, "--models", "mock"], id="compare"),
         pytest.param(["backends", "--json"], id="backends"),
         pytest.param(["backends", "show", "mock", "--json"], id="backends show"),
+        pytest.param(["backends", "show", "mock", "--check", "--json"], id="show --check"),
         pytest.param(["models", "--json"], id="models"),
         pytest.param(["upscale", "fox.png", "--json"], id="upscale"),
         pytest.param(["upscale", "fox.png", "--dry-run", "--json"], id="upscale --dry-run"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.base import Health
+from imagen.backends.base import Health, Lack
 from imagen.backends.comfyui.client import Client
 from imagen.backends.comfyui.config import DEFAULT_URL, ComfyUIConfig
 from imagen.errors import WorkflowError
@@ -43,10 +43,7 @@ def health(client: Client, repertoire: Repertoire) -> Health:
     known = tuple((name, value) for name, value in facts if value)
     faults = server.faults(repertoire.base)
     if not faults:
-        lacking = tuple(server.lacking())
-        told = tuple((what, fault) for what, fault, _ in lacking)
-        remedies = dict.fromkeys(remedy for _, _, remedy in lacking if remedy)
-        return Health(ok=True, facts=known + told, remedies=tuple(remedies))
+        return Health(ok=True, facts=known, lacking=tuple(server.lacking()))
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     remedies = dict.fromkeys(fault.remedy or fault.sentence for fault in faults)
     return Health(
@@ -66,17 +63,18 @@ class _Server:
         parameters = self.repertoire.overrides(workflow)
         return faults_on(workflow, self.object_info, self.version, parameters)
 
-    def lacking(self) -> Iterator[tuple[str, str, str]]:
-        """What can't be done for now: its name, why, and what to do about it."""
+    def lacking(self) -> Iterator[Lack]:
+        """What can't be done for now."""
         for what, workflow in self._others():
             try:
                 faults = self.faults(workflow())
             except WorkflowError as error:
-                yield what, error.message, error.remedy
+                yield Lack(what=what, why=error.message, remedy=error.remedy)
                 continue
             if faults:
                 more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-                yield what, f"not now: {faults[0].sentence}{more}", faults[0].remedy
+                why = f"{faults[0].sentence}{more}"
+                yield Lack(what=what, why=why, remedy=faults[0].remedy)
         yield from self._nets()
 
     def _others(self) -> Iterator[tuple[str, Callable[[], Workflow]]]:
@@ -86,19 +84,20 @@ class _Server:
         for kind in self.repertoire.preprocessors:
             yield f"preprocess {kind}", partial(self.repertoire.preprocessor, kind)
 
-    def _nets(self) -> Iterator[tuple[str, str, str]]:
+    def _nets(self) -> Iterator[Lack]:
         """The control nets that the server has not, and those that it has no node for."""
         for kind, net in self.repertoire.controls.items():
+            what = f"control {kind}"
             node, name = _LOADERS[net.folder]
             known = {node: self.object_info[node]} if node in self.object_info else {}
             spec = read_catalogue(known).get(node)
             if spec is None or name not in spec.inputs:
-                yield f"control {kind}", f"not now: the server has no node {node!r}.", _UPDATE
+                yield Lack(what=what, why=f"the server has no node {node!r}.", remedy=_UPDATE)
                 continue
             manifest = Manifest(controls={kind: net})
             wrong = wrong_value(net.file, name, spec.inputs[name], manifest)
             if wrong is not None:
-                yield f"control {kind}", f"not now: {wrong[0]}", wrong[1]
+                yield Lack(what=what, why=wrong[0], remedy=wrong[1])
 
 
 def faults_on(

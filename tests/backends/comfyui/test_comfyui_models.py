@@ -8,7 +8,7 @@ import pytest
 from comfyui_lab import MANIFEST, SAMPLED
 from comfyui_pictures import REDRAWN, node, on, shelve
 
-from imagen.backends.base import Model
+from imagen.backends.base import Lack, Model
 from imagen.errors import Unavailable
 from imagen.testing.comfyui import ComfyUI, Refusal
 
@@ -95,16 +95,15 @@ def test_what_a_further_task_lacks_is_told_and_makes_nobody_ill() -> None:
     shelve("mine-2", REDRAWN | {"1": node("UNETLoader", unet_name="u.safetensors")})
     with ComfyUI(models=FILES) as server, closing(on(server.url, "mine")) as backend:
         health = backend.check()
-    told = dict(health.facts)
-    assert (health.ok, health.summary) == (True, "ok")
-    assert told["inpaint"].startswith("not now: node 1 (UNETLoader)")
-    assert told["control canny"] == (
-        "not now: the server has no file 'c.safetensors' in models/controlnet."
+    told = {lack.what: lack for lack in health.lacking}
+    assert (health.ok, health.summary, health.remedies) == (True, "ok", ())
+    assert told["inpaint"].why.startswith("node 1 (UNETLoader)")
+    assert told["control canny"] == Lack(
+        what="control canny",
+        why="the server has no file 'c.safetensors' in models/controlnet.",
+        remedy="Get it from https://models.example/c; put it into models/controlnet/.",
     )
     assert "upscale" not in told
-    assert (
-        "Get it from https://models.example/c; put it into models/controlnet/." in health.remedies
-    )
 
 
 def test_a_sibling_that_is_not_there_is_told_too() -> None:
@@ -112,7 +111,8 @@ def test_a_sibling_that_is_not_there_is_told_too() -> None:
     with ComfyUI() as server, closing(on(server.url, "mine")) as backend:
         health = backend.check()
     assert health.ok
-    assert dict(health.facts)["edit"].startswith("There is no workflow called 'nowhere'")
+    told = {lack.what: lack.why for lack in health.lacking}
+    assert told["edit"].startswith("There is no workflow called 'nowhere'")
 
 
 def test_a_server_without_the_loader_of_a_net_is_too_old_for_it() -> None:
@@ -121,6 +121,5 @@ def test_a_server_without_the_loader_of_a_net_is_too_old_for_it() -> None:
     catalogue = {"Sink": {"input": {"required": {"images": ["INT"]}}, "output_node": True}}
     with ComfyUI(catalogue=catalogue) as server, closing(on(server.url, "mine")) as backend:
         health = backend.check()
-    assert dict(health.facts)["control canny"] == (
-        "not now: the server has no node 'ModelPatchLoader'."
-    )
+    told = {lack.what: lack.why for lack in health.lacking}
+    assert told["control canny"] == "the server has no node 'ModelPatchLoader'."
