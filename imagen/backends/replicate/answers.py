@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from imagen.request import LARGEST_SEED
+from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,7 @@ _ENDED = frozenset({"succeeded", "failed", "canceled", "aborted"})
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _SEED = re.compile(r"[Uu]sing seed:?\s*(\d{1,20})")
 _SLACK_SECONDS = 1.0
+_LONGEST_SECONDS = 1e9
 _BAR = re.compile(r"(\d{1,3})%\|[^|\r\n]*\|\s*(\d{1,6})/(\d{1,6})")
 
 
@@ -95,8 +97,8 @@ def prediction(said: Any) -> Prediction | None:
     return Prediction(
         id=id,
         status=status,
-        model=_text(found.get("model")),
-        version=_text(found.get("version")),
+        model=one_line(_text(found.get("model"))),
+        version=one_line(_text(found.get("version"))),
         input=mapping(found.get("input")),
         output=found.get("output"),
         error=_text(found.get("error")),
@@ -123,9 +125,9 @@ def moment(said: Any) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(said)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -145,4 +147,4 @@ def _text(value: Any) -> str:
 
 def _seconds(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and value >= 0 else None
+    return float(value) if is_number and 0 <= value <= _LONGEST_SECONDS else None

@@ -184,8 +184,9 @@ def _put_own(bound: Bound, name: str, found: Input) -> None:
         if value != bound.input[found.name]:
             bound.mapped(name, bound.input[found.name], "width and height decide it")
         bound.values.pop(name)
-    elif found.is_file and isinstance(value, str) and not _is_address(value):
-        _add_file(bound, found, value)
+    elif found.is_file and (paths := _paths(name, value)):
+        for path in paths:
+            _add_file(bound, found, path)
     else:
         bound.put(name, found, _as_taken(found, value))
 
@@ -284,8 +285,13 @@ def _shown(path: str) -> str:
     return PurePath(path).name
 
 
-def _is_address(value: str) -> bool:
-    return value.startswith(("https://", "http://", "data:"))
+def _paths(name: str, value: Any) -> list[str]:
+    """Our files, where addresses of files are taken; raises RequestError for some of each."""
+    given = value if isinstance(value, list | tuple) else [value]
+    addresses = [one for one in given if str(one).startswith(("https://", "http://", "data:"))]
+    if addresses and len(addresses) < len(given):
+        raise RequestError(f"{name} takes files of yours or addresses, not some of each.")
+    return [] if addresses else [str(one) for one in given]
 
 
 _PUT = {

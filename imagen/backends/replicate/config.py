@@ -43,6 +43,7 @@ class ReplicateConfig(BackendConfig):
     total_seconds: float | None = Field(
         None,
         ge=5,
+        le=604800,
         description="How long a prediction may take, waiting included; else by the model's name.",
     )
     wait_seconds: int = Field(

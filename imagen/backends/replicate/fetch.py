@@ -9,6 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_to_bytes, urljoin, urlsplit
 
+import httpx
+
 from imagen.backends import http
 from imagen.backends.background import meanwhile
 from imagen.backends.retry import retrying
@@ -19,8 +21,6 @@ from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    import httpx
 
 _ATTEMPTS = 4
 _REDIRECTS = 5
@@ -53,6 +53,7 @@ class Fetcher:
         )
 
     def _download(self, address: str) -> tuple[bytes, str]:
+        address = _joined(address, "")
         for _ in range(_REDIRECTS + 1):
             response = self._get(address)
             if not response.is_redirect:
@@ -66,14 +67,17 @@ class Fetcher:
         origin = "{0.scheme}://{0.netloc}".format(urlsplit(address))
         with (
             http.client(
-                origin, connect_seconds=self.connect_seconds, read_seconds=_READ_SECONDS
+                origin,
+                connect_seconds=self.connect_seconds,
+                read_seconds=_READ_SECONDS,
+                tls=http.tls(origin, None),
             ) as client,
             http.translated(_host(address)),
         ):
             return client.get(address, headers=dict(self.credential_for(address)))
 
     def _refuse_unsafe(self, address: str) -> None:
-        parts = urlsplit(_joined(address, ""))
+        parts = urlsplit(address)
         is_ours = self.allows_http and parts.scheme == "http" and http.is_loopback(address)
         if parts.scheme != "https" and not is_ours:
             raise BackendError(
@@ -123,11 +127,11 @@ def _unpacked(address: str, index: int) -> Output:
 
 
 def _joined(address: str, location: str) -> str:
-    """Where an address leads to; raises BackendError for what is none."""
+    """Where an address leads to, as it will be asked; raises BackendError for what is none."""
     try:
-        urlsplit(address)
-        return urljoin(address, location)
-    except ValueError as error:
+        urlsplit(address)  # httpx takes more than is one
+        return str(httpx.URL(urljoin(address, location)))
+    except (ValueError, httpx.InvalidURL) as error:
         raise BackendError(
             f"Replicate sends for a file to {one_line(location or address)}, which is no address."
         ) from error

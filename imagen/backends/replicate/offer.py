@@ -97,7 +97,7 @@ def _strength(_: Vocabulary, found: Input) -> Parameter:
     )
     return Parameter(
         type="float",
-        default=1 - default if inverse and default is not None else default,
+        default=round(1 - default, 4) if inverse and default is not None else default,
         min=0.0,
         max=1.0,
         description="How far to leave the initial image: 0 keeps it, 1 forgets it.",

@@ -93,7 +93,7 @@ class Run:
         where the answer does not."""
         loaded = shipping.load(self._files)
         ship = partial(shipping.upload, loaded, self._client, self._uploads)
-        self._uploads |= meanwhile(ship, self._telling.submitted)
+        meanwhile(ship, self._telling.submitted)
         values = self._values | shipping.addressed(self._files, loaded, self._uploads)
         began = datetime.now(UTC)
         uploads = {"uploads": self._uploads} if self._uploads else {}

@@ -57,14 +57,12 @@ def load(files: Files) -> dict[str, list[Loaded]]:
     }
 
 
-def upload(loaded: Mapping[str, list[Loaded]], client: Client, known: Uploads) -> Uploads:
-    """Put what is large on Replicate's shelf, each content once."""
-    uploads = dict(known)
+def upload(loaded: Mapping[str, list[Loaded]], client: Client, uploads: Uploads) -> None:
+    """Put what is large on Replicate's shelf, each content once; `uploads` grows as they arrive."""
     for one in (file for files in loaded.values() for file in files):
         if not one.is_small and one.hash not in uploads:
             id, url = retrying(partial(client.upload, one.data, one.name, one.media_type))
             uploads[one.hash] = {"id": id, "url": url}
-    return uploads
 
 
 def addressed(files: Files, loaded: Mapping[str, list[Loaded]], uploads: Uploads) -> dict[str, Any]:

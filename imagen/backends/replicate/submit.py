@@ -78,7 +78,7 @@ class Submission:
         for pause in _PAUSES:
             self._pause(pause)
             try:
-                found = retrying(self.find, attempts=1)
+                found = self.find()
             except BackendError as error:
                 doubt = error
                 continue

@@ -29,7 +29,7 @@ _RECORDED: dict[str, Any] = {
     "source": "api",
     "status": "succeeded",
     "urls": {"web": "", "get": "", "cancel": ""},
-    "model": "replicate/hello-world",
+    "model": "replicate/hello-\x1bworld",
     "version": "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa",
     "logs": "Using seed: 42\n 25%|##5  | 1/4 [00:00<00:01]\r 75%|#######5  | 3/4 [00:02<00:00]",
 }
@@ -38,6 +38,7 @@ _RECORDED: dict[str, Any] = {
 def test_a_prediction_is_read_once_into_values() -> None:
     found = prediction(_RECORDED)
     assert found is not None
+    assert found.model == "replicate/hello-world"
     assert (found.id, found.status, found.has_ended) == (
         "gm3qorzdhgbfurvjtvhg6dckhu",
         "succeeded",
@@ -74,6 +75,7 @@ def test_a_listing_that_is_none_is_empty(said: Any) -> None:
         pytest.param({"metrics": None, "logs": None, "input": None, "error": 7}, id="null"),
         pytest.param({"metrics": {"predict_time": "1"}}, id="a number in words"),
         pytest.param({"metrics": {"predict_time": True}}, id="a switch"),
+        pytest.param({"metrics": {"predict_time": float("inf")}}, id="no end"),
         pytest.param({"created_at": "yesterday", "deadline": 7}, id="no dates"),
     ],
 )
@@ -96,6 +98,7 @@ def test_a_seed_that_is_none_of_ours_is_unknown() -> None:
         ("2026-11-21T07:28:16+01:00", datetime(2026, 11, 21, 6, 28, 16, tzinfo=UTC)),
         ("2026-11-21T06:28:16", datetime(2026, 11, 21, 6, 28, 16, tzinfo=UTC)),
         ("never", None),
+        ("0001-01-01T00:00:00+14:00", None),
         (None, None),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from replicate_lab import vocabulary
@@ -14,6 +14,9 @@ from imagen.backends.replicate.vocabulary import read_vocabulary
 from imagen.capabilities import settle
 from imagen.errors import RequestError
 from imagen.request import Request
+
+if TYPE_CHECKING:
+    from imagen.backends.replicate.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
@@ -221,16 +224,46 @@ def test_an_input_of_its_own_goes_by_its_name() -> None:
     assert _fates(bound, "safety_tolerance") == [("clamped", 6)]
 
 
+_ADDRESS = "https://a.example/1.png"
+
+
+@pytest.mark.parametrize(
+    ("value", "files", "sent"),
+    [
+        pytest.param(["a.png", "b.png"], {"moods": ["a.png", "b.png"]}, {}, id="files"),
+        pytest.param("a.png", {"moods": ["a.png"]}, {}, id="one file"),
+        pytest.param([_ADDRESS], {}, {"moods": [_ADDRESS]}, id="an address"),
+        pytest.param([], {}, {"moods": []}, id="none"),
+    ],
+)
+def test_files_for_an_input_of_its_own_are_never_sent_as_paths(
+    value: Any, files: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    bound = bind(_moody(), {"moods": value}, {})
+    assert (bound.files, bound.input) == (files, sent)
+
+
+def test_files_and_addresses_for_one_input_are_refused() -> None:
+    with pytest.raises(RequestError, match="moods takes files of yours or addresses"):
+        bind(_moody(), {"moods": [_ADDRESS, "a.png"]}, {})
+
+
+def _moody() -> Vocabulary:
+    moods = {"type": "array", "items": {"type": "string", "format": "uri"}}
+    said = {"properties": {"prompt": {"type": "string"}, "moods": moods}}
+    return read_vocabulary("acme/moody", read_inputs({"Input": said}))
+
+
 def test_how_much_stays_is_the_inverse_of_how_much_goes() -> None:
     said = {
         "image_prompt": {"type": "string", "format": "uri"},
-        "image_prompt_strength": {"type": "number", "default": 0.1, "minimum": 0, "maximum": 1},
+        "image_prompt_strength": {"type": "number", "default": 0.8, "minimum": 0, "maximum": 1},
     }
     known = read_vocabulary("acme/ultra", read_inputs({"Input": {"properties": said}}))
     request = Request(image="a.png", strength=0.7)
     values, receipt = settle(request, offer(known, request.task, {}))
     assert bind(known, values, receipt).input == {"image_prompt_strength": 0.3}
-    assert offer(known, "image-to-image", {}).parameters["strength"].default == 0.9
+    assert offer(known, "image-to-image", {}).parameters["strength"].default == 0.2
 
 
 def test_an_input_that_is_required_is_asked_for() -> None:

@@ -70,6 +70,12 @@ def test_a_deadline_fits_the_model(model: str, seconds: float) -> None:
     assert configured(_URL, model=model, total_seconds=42).deadline_seconds == 42
 
 
+@pytest.mark.parametrize("seconds", [1, float("inf"), float("nan")])
+def test_a_deadline_is_one_that_the_api_can_be_told(seconds: float) -> None:
+    with pytest.raises(ConfigError, match=r"backends\.cloud\.total_seconds"):
+        configured(_URL, total_seconds=seconds)
+
+
 @pytest.mark.parametrize(
     ("model", "family"),
     [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,6 +59,19 @@ def elsewhere() -> Iterator[_Elsewhere]:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
+
+
+def test_a_file_comes_from_whoever_the_system_trusts_as_the_api_does(
+    elsewhere: _Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = str(Path(__file__).parents[2] / "testing" / "loopback.pem")
+    secured = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    secured.load_cert_chain(certificate)
+    elsewhere.socket = secured.wrap_socket(elsewhere.socket, server_side=True)
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    fetcher = Fetcher(credential_for=lambda _: {}, allows_http=False, connect_seconds=5)
+    address = f"https://127.0.0.1:{elsewhere.server_address[1]}/a.png"
+    assert fetcher.fetch(address, 0, lambda: None).data == elsewhere.picture
 
 
 @pytest.mark.parametrize("shape", ["list", "one", "data", "named"])
@@ -165,7 +180,7 @@ def test_a_file_that_stays_out_of_reach_can_be_fetched_later() -> None:
     assert caught.value.retryable
 
 
-@pytest.mark.parametrize("address", ["https://[", "https://[::1"])
+@pytest.mark.parametrize("address", ["https://[", "https://[::1", "https://a:x/"])
 def test_an_address_that_is_none_is_told(address: str) -> None:
     fetcher = Fetcher(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
     with pytest.raises(BackendError, match="which is no address"):

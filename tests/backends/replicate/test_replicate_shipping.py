@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from replicate_lab import ASKED, run, submitted, told
+from replicate_lab import ASKED, configured, prepared, run, submitted, told
 
-from imagen.errors import Cancelled, Lost, RateLimited, RequestError
+from imagen.backends.replicate.client import Client
+from imagen.backends.replicate.run import Run
+from imagen.errors import Cancelled, Lost, RateLimited, Rejected, RequestError
 from imagen.request import Request
+from imagen.result import ignore
 from imagen.testing.replicate import Replicate
 
 if TYPE_CHECKING:
@@ -80,12 +84,28 @@ def test_what_was_uploaded_is_deleted_after_a_cancel_too() -> None:
     assert cloud.shelf == {}
 
 
+class _Once(Client):
+    """Has room for one file."""
+
+    def upload(self, data: bytes, name: str, media_type: str) -> tuple[str, str]:
+        self.upload = self.refuse  # type: ignore[method-assign]
+        return super().upload(data, name, media_type)
+
+    def refuse(self, data: bytes, name: str, media_type: str) -> tuple[str, str]:
+        raise Rejected(f"There is no room for the {len(data)} bytes of {name} ({media_type}).")
+
+
+def test_what_was_uploaded_before_another_was_refused_is_deleted() -> None:
+    both = Request(prompt="x", references=(_large(), _large("other.png")))
+    with Replicate() as cloud:
+        config = configured(cloud.url, model=_FLUX2)
+        with closing(_Once(config)) as client, pytest.raises(Rejected, match=r"of other\.png"):
+            Run(prepared(cloud, both, model=_FLUX2), client, config, ignore).result()
+    assert (_uploads(cloud), cloud.shelf) == (["POST", "DELETE"], {})
+
+
 def test_a_job_with_an_uploaded_file_is_found_again() -> None:
-    from contextlib import closing
-
     from replicate_lab import opened
-
-    from imagen.result import ignore
 
     request = _with(_large())
     with Replicate() as cloud, closing(opened(cloud.url, model=_DEV)) as engine:
