@@ -71,7 +71,7 @@ def _style_values(style: Style, request: Request) -> dict[str, object]:
         for name, value in style
         if name not in _STYLE_TEXTS and value is not None and getattr(request, name) is None
     }
-    if request.image is None:
+    if request.image is None or request.task in _WITHOUT_TEXTS:
         values.pop("strength", None)
     if request.task in _WITHOUT_TEXTS:
         return values
@@ -87,6 +87,7 @@ def _completed(request: Request, capabilities: Capabilities) -> Request:
         name: parameter.default
         for name, parameter in capabilities.parameters.items()
         if name not in asked and parameter.default is not None
+        if not _makes_another_task(request, name, parameter.default)
     }
     complete = request.with_values(defaults)
     second = {
@@ -95,6 +96,11 @@ def _completed(request: Request, capabilities: Capabilities) -> Request:
         if name not in asked and name in capabilities.parameters
     }
     return complete.with_values(second) if second else complete
+
+
+def _makes_another_task(request: Request, name: str, default: object) -> bool:
+    """An engine's default says how it does a task, never which: a strength is no wish to redraw."""
+    return request.model_copy(update={name: default}).task != request.task
 
 
 def _within(seed: int, greatest: float | None) -> int:

@@ -102,6 +102,28 @@ def test_a_style_has_no_say_in_what_is_only_enlarged() -> None:
     assert styled(asked, _STYLES).task == "upscale"
 
 
+def test_a_styles_strength_makes_no_drawing_of_an_enlargement() -> None:
+    known = Settings(styles={"bold": Style(strength=0.9)})
+    asked = Request(image="a.png", upscale=Upscale(factor=2), style="bold")
+    assert styled(asked, known) == Request(image="a.png", upscale=Upscale(factor=2))
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "default"),
+    [
+        (Request(image="a.png", upscale=Upscale()), "strength", 0.3),
+        (Request(prompt="a fox"), "variation_strength", 0.0),
+        (Request(prompt="a fox"), "image", "example.png"),
+    ],
+    ids=["a strength", "a share of a second noise", "an image at the engine"],
+)
+def test_a_default_makes_no_other_task_of_what_was_asked(
+    asked: Request, name: str, default: object
+) -> None:
+    known = Capabilities(parameters={name: Parameter(default=default)})
+    assert resolve(asked, Settings(), known) == asked
+
+
 def test_an_unknown_style_is_named_with_the_nearest() -> None:
     with pytest.raises(RequestError) as caught:
         _resolved(Request(prompt="a", style="inc"), _STYLES)

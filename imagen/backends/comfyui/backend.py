@@ -60,10 +60,11 @@ class ComfyUI:
         return prepared(request, self.repertoire, id=self._new_id(), backend=self._config.name)
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        from imagen.backends.comfyui.preparing import workflow_of
         from imagen.backends.comfyui.run import Run
 
         try:
-            manifest = self.repertoire.for_request(ticket.request).manifest
+            manifest = workflow_of(ticket, self.repertoire).manifest
             run = Run(ticket, self.client(), self._config, manifest, on_progress)
             return run.result()
         except BackendError as error:

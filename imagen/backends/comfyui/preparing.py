@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from imagen.graphs import Workflow
     from imagen.request import Request
 
+_TASK = "task"
+"""Under which a ticket holds what was asked of it."""
 _FEATHER = 24
 """Pixels over which what is new beyond the sides fades in, where none are asked."""
 
@@ -32,7 +34,7 @@ def prepared(request: Request, repertoire: Repertoire, *, id: str, backend: str)
 
     Raises RequestError for what can't be asked, and WorkflowError for a graph that can't run.
     """
-    workflow = repertoire.for_request(request)
+    workflow = repertoire.for_task(request.task, request.preprocess)
     work = _Preparation(request, workflow, repertoire)
     graph = work.graph()
     _refuse_faults(workflow, graph)
@@ -42,8 +44,14 @@ def prepared(request: Request, repertoire: Repertoire, *, id: str, backend: str)
         request=request.exactly(work.values),
         receipt=work.receipt,
         payload=graph,
-        engine=uploads.written(work.uploads),
+        engine={_TASK: request.task, **uploads.written(work.uploads)},
     )
+
+
+def workflow_of(ticket: Ticket, repertoire: Repertoire) -> Workflow:
+    """The workflow that a ticket was prepared with: defaults may make its request look another."""
+    task = ticket.engine.get(_TASK, ticket.request.task)
+    return repertoire.for_task(str(task), ticket.request.preprocess)
 
 
 class _Preparation:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from imagen.backends.comfyui.config import ComfyUIConfig
     from imagen.graphs import Workflow
-    from imagen.request import Request
 
 _OF_EVERY_FAMILY = {"upscale": "upscale-model", "restore": "restore-faces"}
 """The workflows that serve every model, by task."""
@@ -68,20 +67,19 @@ class Repertoire:
         name = self.by_task.get("text-to-image" if task == "control" else task, "")
         return self._named(name) if name else self.base
 
-    def for_request(self, request: Request) -> Workflow:
-        """The workflow that does what is asked; the base where none can.
+    def for_task(self, task: str, kind: str | None) -> Workflow:
+        """The workflow of a task, which with a kind is that of its control picture; else the base.
 
-        Raises RequestError for a kind of control picture that none makes.
+        Raises RequestError for a kind that none makes.
         """
-        if request.preprocess is None or not self.preprocessors:
-            return self.of(request.task)
-        if request.preprocess not in self.preprocessors:
+        if kind is None or not self.preprocessors:
+            return self.of(task)
+        if kind not in self.preprocessors:
             raise RequestError(
-                f"preprocess can't be {request.preprocess!r}."
-                + did_you_mean(request.preprocess, self.preprocessors),
+                f"preprocess can't be {kind!r}." + did_you_mean(kind, self.preprocessors),
                 remedy=f"Known: {', '.join(self.preprocessors)}.",
             )
-        return self.preprocessor(request.preprocess)
+        return self.preprocessor(kind)
 
     def preprocessor(self, kind: str) -> Workflow:
         """The workflow that makes control pictures of a kind, one of `preprocessors`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,9 @@ from comfyui_pictures import NOWHERE, REDRAWN, REPAINTED, drawn, node, on, shelv
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUIConfig, own_defaults
 from imagen.errors import ConfigError, RequestError, WorkflowError
-from imagen.request import Outpaint, Restore, Upscale
+from imagen.request import Outpaint, Request, Restore, Upscale
+from imagen.result import ignore
+from imagen.testing.comfyui import ComfyUI as Server
 
 if TYPE_CHECKING:
     from imagen.backends.comfyui import ComfyUI
@@ -77,6 +80,25 @@ def test_a_workflow_of_ones_own_hides_the_one_of_the_same_name() -> None:
     shelve("upscale-model", {"1": node("MyUpscaler", image="$<image>", to="$<width>$<height>")})
     request = ASKED.with_values({"image": drawn("a.png"), "upscale": Upscale(), "prompt": ""})
     assert mine().prepare(request).payload["1"]["class_type"] == "MyUpscaler"
+
+
+def test_the_pictures_come_from_the_outputs_of_the_workflow_that_ran() -> None:
+    """A strength is what redrawing is known by, and a default one is not asked for."""
+    saving = {"77": node("SaveImage", images=["90", 0], filename_prefix="a")}
+    enlarging = {n: REDRAWN[n] for n in REDRAWN if n != "99"} | saving
+    enlarging["98"] = node("UpscaleModelLoader", model_name="$<upscale_model>")
+    parameters = MANIFEST["parameters"] | {
+        "image": {"type": "image"},
+        "strength": {"type": "float", "default": 0.3},
+        "upscale_model": {"type": "string", "default": "RealESRGAN_x4plus.safetensors"},
+    }
+    shelve("mine", SAMPLED, MANIFEST | {"tasks": {"upscale": "larger"}, "output": ["99"]})
+    shelve("larger", enlarging, {"task": "upscale", "parameters": parameters, "output": ["77"]})
+    asked = Request(image=drawn("in.png"), upscale=Upscale(factor=2), seed=7)
+    with Server() as server, closing(on(server.url, "mine")) as backend:
+        ticket = backend.prepare(asked)
+        assert ticket.request.strength == 0.3
+        assert len(backend.collect(ticket, ignore).images) == 1
 
 
 def test_what_a_workflow_fixes_of_an_enlargement_is_told() -> None:
