@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagen.errors import RequestError
+from imagen.request import LARGEST_SEED
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imagen.capabilities import Capabilities
+    from imagen.capabilities import Capabilities, Parameter
     from imagen.config import Limits, Settings, Style
     from imagen.request import Request
 
@@ -42,7 +43,7 @@ def resolve(
     """
     complete = _completed(styled(request, settings), capabilities)
     seeds = {
-        name: _within(draw(), capabilities.parameters[name].max)
+        name: draw() % _seeds(capabilities.parameters[name])
         for name in _undrawn(complete, capabilities)
     }
     complete = complete.with_values(seeds) if seeds else complete
@@ -103,9 +104,10 @@ def _makes_another_task(request: Request, name: str, default: object) -> bool:
     return request.model_copy(update={name: default}).task != request.task
 
 
-def _within(seed: int, greatest: float | None) -> int:
-    """A drawn seed that an engine with smaller ones takes as it stands."""
-    return seed if greatest is None else seed % (int(greatest) + 1)
+def _seeds(parameter: Parameter | None) -> int:
+    """How many seeds there are, from 0 on: an engine may take fewer than a request."""
+    greatest = LARGEST_SEED if parameter is None or parameter.max is None else int(parameter.max)
+    return greatest + 1
 
 
 def _undrawn(request: Request, capabilities: Capabilities) -> list[str]:
@@ -141,13 +143,15 @@ def runs(request: Request, capabilities: Capabilities) -> Iterator[Request]:
 
     Run after run goes on with the seed that follows, so that each picture can be made again alone.
     """
-    count = request.count or 1
+    count, seeds = request.count or 1, _seeds(capabilities.parameters.get("seed"))
     parameter = capabilities.parameters.get("count")
     most = 1 if parameter is None else int(parameter.max or count)
     if count <= most:
         yield request if parameter else request.with_values({"count": None})
         return
     for first in range(0, count, most):
-        seed = None if request.seed is None else (request.seed + first) % 2**64
+        seed = request.seed
+        if first and seed is not None:
+            seed = (seed + first) % seeds
         size = min(most, count - first) if parameter else None
         yield request.with_values({"seed": seed, "count": size})

@@ -174,6 +174,18 @@ def test_a_backend_without_count_runs_once_a_picture() -> None:
     ]
 
 
+def test_the_seeds_of_several_runs_begin_again_beyond_the_last_that_an_engine_takes() -> None:
+    known = Capabilities(parameters={"seed": Parameter(type="int", max=9)})
+    several = runs(Request(prompt="a", seed=8, count=4), known)
+    assert [run.seed for run in several] == [8, 9, 0, 1]
+
+
+def test_a_seed_beyond_the_last_is_left_for_the_engine_to_tell_of() -> None:
+    known = Capabilities(parameters={"seed": Parameter(type="int", max=9)})
+    several = runs(Request(prompt="a", seed=25, count=2), known)
+    assert [run.seed for run in several] == [25, 6]
+
+
 def test_a_count_of_one_is_no_parameter_of_a_backend_without_count() -> None:
     assert list(runs(Request(count=1, seed=3), _NO_COUNT)) == [Request(seed=3)]
 
