@@ -19,6 +19,7 @@ from imagen.preparing import (
     to_preprocess,
 )
 from imagen.request import INTERPOLATIONS, Request, Upscale
+from imagen.resolve import styled
 from imagen.result import ignore
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def enlarge(request: Request, settings: Settings, *, strict: bool = False) -> li
     from imagen.interpolation import interpolated  # only ever needed here
 
     outputs.check(settings.output)
-    whole = request.model_copy(update={"upscale": request.upscale or Upscale()})
+    whole = styled(request, settings).with_values({"upscale": request.upscale or Upscale()})
     ticket, result = interpolated(sound(whole)[0])
     if strict:
         refuse_unhonoured(ticket)

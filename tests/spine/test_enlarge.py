@@ -63,6 +63,11 @@ def test_what_an_engine_would_have_done_is_dropped(settings: Settings) -> None:
         enlarge(asked, settings, strict=True)
 
 
+def test_a_style_that_is_none_is_refused_as_anywhere(settings: Settings) -> None:
+    with pytest.raises(RequestError, match="There is no style called 'ink'"):
+        enlarge(Request(image="fox.jpg", upscale=Upscale(), style="ink"), settings)
+
+
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 _TASK = "task"
 """Under which a ticket holds what was asked of it."""
+_ABOUT: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("image-to-image", "upscale", "restore", "preprocess"), ("image",)),
+    "inpaint": ("image", "mask"),
+    "edit": ("references",),
+    "variation": ("variation_strength",),
+}
+"""What a workflow must take to do a task; without it, it would draw what nobody asked for."""
 _FEATHER = 24
 """Pixels over which what is new beyond the sides fades in, where none are asked."""
 
@@ -67,6 +74,7 @@ class _Preparation:
         extra = {n: v for n, v in request.extra.items() if n not in self._addressed}
         self._request = request.model_copy(update={"extra": extra})
         self._asked, self.receipt = settle(self._request, self._capabilities)
+        _refuse_other_work(self._task, self._parameters, workflow)
         self.values: dict[str, Any] = {}
         """What will be used, by the request's names."""
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -211,6 +219,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _refuse_other_work(task: str, parameters: Mapping[str, Any], workflow: Workflow) -> None:
+    for name in _ABOUT.get(task, ()):
+        if name not in parameters:
+            raise WorkflowError(
+                f"The workflow {workflow.name!r} can't do {task}: it takes no {name}.",
+                remedy=f"Give it a token for that, or name another workflow: tasks.{task}.",
+            )
 
 
 def _refuse_faults(workflow: Workflow, graph: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,28 @@ def test_siblings_lie_beside_a_base_that_is_given_by_its_path() -> None:
     family()
     backend = on(NOWHERE, "./shelf/mine.json", workflow_dirs=[])
     assert "mask" in backend.capabilities("inpaint").parameters
+
+
+@pytest.mark.parametrize(
+    ("task", "values", "graph", "name"),
+    [
+        ("image-to-image", {"image": "a.png"}, SAMPLED, "image"),
+        ("inpaint", {"image": "a.png", "mask": "a.png"}, REDRAWN, "mask"),
+        ("edit", {"references": ("a.png",)}, SAMPLED, "references"),
+        ("variation", {"variation_strength": 0.5}, SAMPLED, "variation_strength"),
+        ("restore", {"image": "a.png", "restore": Restore()}, SAMPLED, "image"),
+    ],
+    ids=["redrawing", "repainting", "editing", "varying", "mending"],
+)
+def test_a_sibling_without_what_its_task_is_about_is_refused(
+    task: str, values: dict[str, Any], graph: dict[str, Any], name: str
+) -> None:
+    drawn("a.png")
+    shelve("mine", SAMPLED, MANIFEST)
+    shelve("other", graph)
+    sentence = f"The workflow 'other' can't do {task}: it takes no {name}."
+    with pytest.raises(WorkflowError, match=re.escape(sentence)):
+        mine(tasks={task: "other"}).prepare(ASKED.with_values(values))
 
 
 def test_a_sibling_that_is_not_there_is_named_when_it_is_needed() -> None:
