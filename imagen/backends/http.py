@@ -120,7 +120,8 @@ def _raise_ours(error: Exception, at: str) -> NoReturn:
     if _is_about_certificates(error):
         raise Unavailable(
             f"{at} can't be trusted: {one_line(str(error))}.",
-            remedy="Set `ca_file` to the certificate of the authority that signed the server's.",
+            remedy="Set the environment variable SSL_CERT_FILE, or `ca_file` where the backend has "
+            "that key, to the certificate of the authority that signed the server's.",
         ) from error
     ours, sentence = ERRORS[next(kind for kind in type(error).__mro__ if kind in ERRORS)]
     raise ours(sentence.format(at=at, why=_reason(error))) from error

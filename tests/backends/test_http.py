@@ -89,7 +89,7 @@ def test_an_error_becomes_a_sentence(
     assert caught.value.__cause__ is error
 
 
-def test_a_certificate_that_is_not_trusted_names_ca_file() -> None:
+def test_a_certificate_that_is_not_trusted_says_where_to_name_its_authority() -> None:
     """However deep the reason lies."""
     deep = httpx.ConnectError("certificate verify failed")
     deep.__cause__ = OSError("handshake")
@@ -97,7 +97,7 @@ def test_a_certificate_that_is_not_trusted_names_ca_file() -> None:
     with pytest.raises(Unavailable) as caught, http.translated(AT):
         raise deep
     assert "can't be trusted" in caught.value.message
-    assert "`ca_file`" in caught.value.remedy
+    assert "SSL_CERT_FILE, or `ca_file` where the backend has that key" in caught.value.remedy
 
 
 def test_a_connection_that_took_too_long_is_told_from_one_that_was_refused() -> None:

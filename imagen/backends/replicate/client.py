@@ -15,7 +15,7 @@ from imagen.errors import BackendError, Lost, Rejected, RequestError, Unavailabl
 from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     import httpx
 
@@ -35,10 +35,14 @@ _HIDDEN = "hidden"
 
 
 class Recent(NamedTuple):
-    """What was made of late, and how far the API's clock is ahead of ours."""
+    """What was made of late."""
 
     predictions: list[Prediction]
+    """The newest first."""
     ahead: timedelta
+    """How far the API's clock is ahead of ours."""
+    is_all: bool
+    """Whether there were no more since then."""
 
 
 class Client:
@@ -101,17 +105,22 @@ class Client:
         self._succeeded(self._send("POST", path, timeout=self._soon))
 
     def recent(self, since: datetime) -> Recent:
-        """The predictions of this token's account that were created since then, newest first."""
+        """The predictions of this token's account that were created since then."""
         found: list[Prediction] = []
-        ahead = timedelta()
-        for response in self._pages("/predictions"):
+        ahead, query = timedelta(), ""
+        for _ in range(_PAGES):
+            response = self._send("GET", f"/predictions{query}", timeout=self._soon)
+            said = answers.mapping(self._json(self._succeeded(response)))
+            if not isinstance(said.get("results"), list):
+                raise self._no_api()  # or we would take it for an account without predictions
             ahead = _ahead(response)
-            page = answers.predictions(self._json(response))
-            found += page
-            oldest = page[-1].created_at if page else None
-            if oldest is None or oldest < since + ahead:
-                break
-        return Recent(found, ahead)
+            found += answers.predictions(said)
+            oldest = found[-1].created_at if found else None
+            following = said.get("next")
+            if (oldest and oldest < since + ahead) or not isinstance(following, str):
+                return Recent(found, ahead, is_all=True)
+            query = f"?{urlsplit(following).query}"  # whatever host it names
+        return Recent(found, ahead, is_all=False)
 
     def account(self) -> str:
         """Whose token it is."""
@@ -203,17 +212,6 @@ class Client:
             return read_reference(text)
         except ValueError as error:
             raise self._no_api() from error
-
-    def _pages(self, path: str) -> Iterator[httpx.Response]:
-        """Each page of a listing; the next one's address counts for its query only."""
-        query = ""
-        for _ in range(_PAGES):
-            response = self._succeeded(self._send("GET", path + query, timeout=self._soon))
-            yield response
-            following = answers.mapping(self._json(response)).get("next")
-            if not isinstance(following, str):
-                return
-            query = f"?{urlsplit(following).query}"
 
     def _get(self, path: str) -> dict[str, Any]:
         response = self._send("GET", path, timeout=self._soon)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from imagen.backends.replicate.answers import mapping, moment
+from imagen.backends.notes import read_note, write_note
+from imagen.backends.replicate.answers import moment
 from imagen.backends.replicate.schema import find_schemas
 from imagen.errors import ConfigError, Rejected
 
@@ -50,15 +49,12 @@ def kept(config: ReplicateConfig) -> Kept | None:
     if config.input_schema is not None:
         schemas = _named(config.input_schema)
         return Kept(model=config.reference.model, schemas=schemas)
-    path = _path(config)
-    if path is None:
-        return None
+    said = read_note(_path(config))
+    texts = [said.get(name, "") for name in ("model", "version", "hardware", "read_at")]
+    sound = all(isinstance(text, str) for text in texts) and find_schemas(said.get("schemas"))
     try:
-        said = mapping(json.loads(path.read_text(encoding="utf-8")))
-        texts = [said.get(name, "") for name in ("model", "version", "hardware", "read_at")]
-        sound = all(isinstance(text, str) for text in texts) and find_schemas(said.get("schemas"))
         return Kept(**said) if sound else None
-    except (OSError, ValueError, TypeError):
+    except TypeError:  # another version's
         return None
 
 
@@ -81,10 +77,8 @@ def keep(page: Page, config: ReplicateConfig) -> Kept:
         hardware=page.hardware,
         read_at=now,
     )
-    path = _path(config)
-    if path is not None and config.input_schema is None:
-        with suppress(OSError):
-            _write(path, asdict(found))
+    if config.input_schema is None:
+        write_note(_path(config), asdict(found))
     return found
 
 
@@ -111,10 +105,3 @@ def _path(config: ReplicateConfig) -> Path | None:
     which = sha256(f"{config.base_url}\0{config.model}".encode()).hexdigest()[:16]
     reference = config.reference
     return config.cache_dir / "replicate" / f"{reference.owner}-{reference.name}-{which}.json"
-
-
-def _write(path: Path, said: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}.new")
-    beside.write_text(json.dumps(said), encoding="utf-8")
-    os.replace(beside, path)

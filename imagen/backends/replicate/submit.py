@@ -101,10 +101,21 @@ class Submission:
 def find(
     client: Client, reference: Reference, values: Mapping[str, Any], began: datetime
 ) -> Prediction | None:
-    """The prediction with this input that was created since then; the oldest, if there are more."""
+    """The prediction with this input that was created since then; the oldest, if there are more.
+
+    Raises Lost where there were too many since then to look through them all.
+    """
     recent = client.recent(began - _MARGIN)
     is_ours = partial(_is_ours, reference, values, began + recent.ahead - _MARGIN)
-    return next(filter(is_ours, reversed(recent.predictions)), None)
+    found = next(filter(is_ours, reversed(recent.predictions)), None)
+    if found is None and not recent.is_all:
+        raise Lost(
+            f"The job is not among the last {len(recent.predictions)} predictions at "
+            f"{client.at}, and more were made since it was submitted.",
+            remedy="Look for it at https://replicate.com/predictions.",
+            is_certain=False,
+        )
+    return found
 
 
 def _is_open(error: BackendError) -> bool:

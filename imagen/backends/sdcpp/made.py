@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import TYPE_CHECKING
+from warnings import catch_warnings
 
 from imagen.backends.whole import is_whole
 from imagen.errors import Failed
+from imagen.pictures import DAMAGE
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from PIL import Image
 
 
 def read(path: Path) -> bytes:
@@ -26,25 +30,30 @@ def read(path: Path) -> bytes:
 
 def size(data: bytes) -> tuple[int, int]:
     """Width and height of a picture that is whole; raises Failed for any other."""
-    from PIL import Image
-
     if not is_whole(data):
         raise Failed("The picture that was made is damaged: its end is missing.")
-    try:
-        with Image.open(BytesIO(data)) as picture:
-            picture.load()
-            return picture.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise Failed(f"The picture that was made is damaged: {error}.") from error
+    return _opened(data).size
 
 
 def resized(data: bytes, to: tuple[int, int]) -> bytes:
     """A model enlarges by its own factor; the rest is done by interpolation."""
     from PIL import Image
 
-    with Image.open(BytesIO(data)) as picture:
-        if picture.size == to:
-            return data
-        whole = BytesIO()
-        picture.resize(to, Image.Resampling.LANCZOS).save(whole, "PNG")
+    picture = _opened(data)
+    if picture.size == to:
+        return data
+    whole = BytesIO()
+    picture.resize(to, Image.Resampling.LANCZOS).save(whole, "PNG")
     return whole.getvalue()
+
+
+def _opened(data: bytes) -> Image.Image:
+    from PIL import Image
+
+    try:
+        with catch_warnings(action="ignore"):  # of a great size
+            picture = Image.open(BytesIO(data))
+            picture.load()
+    except (*DAMAGE, Image.DecompressionBombError) as error:
+        raise Failed(f"The picture that was made is damaged: {error}.") from error
+    return picture

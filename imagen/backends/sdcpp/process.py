@@ -56,6 +56,10 @@ class Process:
 
     def read(self, seconds: float) -> tuple[str, bytes] | None:
         """The next piece of `out` or `err`; empty where that stream ended; None for silence."""
+        if not self._open:  # all is said, and it has yet to end
+            with suppress(subprocess.TimeoutExpired):
+                self._popen.wait(seconds)
+            return None
         try:
             name, piece = self._pieces.get(timeout=seconds)
         except Empty:
@@ -67,24 +71,26 @@ class Process:
     @property
     def has_ended(self) -> bool:
         """Whether it is gone and all that it said was read."""
-        if not self._open:
-            return True
+        if self._popen.poll() is None:
+            return False
         # Something that it left behind may hold its streams open.
-        return self._popen.poll() is not None and self._pieces.empty() and self._is_quiet()
+        return not self._open or (self._pieces.empty() and self._is_quiet())
 
     def wait(self) -> int:
-        """Its exit status, once its streams have ended; below 0, the signal that ended it."""
+        """Its exit status, once it has ended; below 0, the signal that ended it."""
         return int(self._popen.wait())
 
     def stop(self) -> None:
         """End it and all that it started: asked first, then made to."""
-        if self._popen.poll() is None:
-            _ask_to_end(self._popen)
+        try:
+            if self._popen.poll() is None:
+                _ask_to_end(self._popen)
+                with suppress(subprocess.TimeoutExpired):
+                    self._popen.wait(_GRACE_SECONDS)
+        finally:  # also where the user's patience ends first
+            _make_end(self._popen)
             with suppress(subprocess.TimeoutExpired):
                 self._popen.wait(_GRACE_SECONDS)
-        _make_end(self._popen)
-        with suppress(subprocess.TimeoutExpired):
-            self._popen.wait(_GRACE_SECONDS)
 
     def close(self) -> None:
         """Let go of its streams; the program must have ended."""

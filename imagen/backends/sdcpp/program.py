@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagen.backends.notes import read_note, write_note
 from imagen.errors import Unavailable
 from imagen.text import one_line
 
@@ -24,6 +25,8 @@ NAMES = ("sd-cli", "sd")
 """What the program is called; older releases call it `sd`, as does a tool for searching text."""
 
 _PROBE_SECONDS = 30
+_READING = 1
+"""Raised where its words are read otherwise: what was noted before then counts no more."""
 _OPTION = re.compile(r"^ {1,4}(?:(-\w), )?(--[\w-]+)", re.MULTILINE)
 _SIGN = "--diffusion-model"
 """Every stable-diffusion.cpp takes this, and no other program that is called sd."""
@@ -123,17 +126,16 @@ def look(
 
 def _known(command: tuple[str, ...], cache_dir: Path | None) -> Program:
     note = cache_dir and cache_dir / "sdcpp" / f"{_key(command)}.json"
-    if note is not None and (program := _read(note, command)) is not None:
-        return program
-    program = probe(command)
-    if note is not None:
-        _write(note, program)
+    program = _noted(read_note(note), command)
+    if program is None:
+        program = probe(command)
+        write_note(note, asdict(program) | {"flags": sorted(program.flags)})
     return program
 
 
 def _key(command: tuple[str, ...]) -> str:
-    """Another one for another file, and for the same one after an update."""
-    parts: list[Any] = list(command)
+    """Another one for another file, and for the same one after an update, its or ours."""
+    parts: list[Any] = [_READING, *command]
     for part in command:
         with suppress(OSError, ValueError):
             told = os.stat(part)
@@ -141,24 +143,13 @@ def _key(command: tuple[str, ...]) -> str:
     return sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _read(note: Path, command: tuple[str, ...]) -> Program | None:
+def _noted(said: Mapping[str, Any], command: tuple[str, ...]) -> Program | None:
     try:
-        said = json.loads(note.read_text(encoding="utf-8"))
         lists = {name: tuple(map(str, said[name])) for name in ("samplers", "schedulers", "modes")}
         flags = frozenset(map(str, said["flags"]))
         return Program(command=command, version=str(said["version"]), flags=flags, **lists)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
-
-
-def _write(note: Path, program: Program) -> None:
-    """A cache that can't be written costs a question at the next start, and nothing else."""
-    said = asdict(program) | {"flags": sorted(program.flags)}
-    fresh = note.with_suffix(f".{os.getpid()}")
-    with suppress(OSError):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps(said), encoding="utf-8")
-        fresh.replace(note)
 
 
 def probe(command: tuple[str, ...]) -> Program:

@@ -7,6 +7,7 @@ from base64 import b64decode, b64encode
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.background import TICK_SECONDS, Background, meanwhile
@@ -16,6 +17,7 @@ from imagen.backends.sdcpp import made
 from imagen.backends.sdcpp.shelf import match
 from imagen.errors import (
     BackendError,
+    Cancelled,
     Failed,
     ImagenError,
     Lost,
@@ -57,6 +59,7 @@ class Remote:
         self._config = config
         self._on_progress = on_progress
         self._learn = learn
+        self._given_up = Event()
         self._fraction = 0.0
 
     def result(self) -> Result:
@@ -81,13 +84,20 @@ class Remote:
             while not work.ready(TICK_SECONDS):
                 self._tell("submitted")
         except BaseException as error:
-            if work.ready(_SETTLING_SECONDS):
-                with suppress(ImagenError):
-                    self._stop(work.result(), error)
+            self._given_up.set()
+            self._take_back(work, error)
             raise
         id = work.result()
         self._on_progress(Progress(stage="submitted", ticket=self._ticket.sent(job_id=id)))
         return id
+
+    def _take_back(self, work: Background[str], error: BaseException) -> None:
+        """Stop the job of a submission that may still be on its way."""
+        if not work.ready(_SETTLING_SECONDS):
+            _add(error, f"{self._client.at} may have taken the job, and make the picture.")
+            return
+        with suppress(ImagenError):
+            self._stop(work.result(), error)
 
     def _submit(self, whole: dict[str, Any]) -> str:
         """Once, and again only where the server certainly did not take it: a job has no id of ours
@@ -95,7 +105,7 @@ class Remote:
         if self._ticket.request.loras:
             whole = whole | {"lora": self._loras()}
         try:
-            return retrying(partial(self._client.submit, whole), unless=_may_be_taken)
+            return retrying(partial(self._once, whole), unless=_may_be_taken, sleep=self._pause)
         except Unavailable as error:
             if error.__cause__ is None or never_sent(error):
                 raise
@@ -105,6 +115,14 @@ class Remote:
                 remedy=error.remedy,
                 is_certain=False,
             ) from error
+
+    def _once(self, whole: dict[str, Any]) -> str:
+        if self._given_up.is_set():
+            raise Cancelled
+        return self._client.submit(whole)
+
+    def _pause(self, seconds: float) -> None:
+        self._given_up.wait(seconds)
 
     def _loras(self) -> list[dict[str, Any]]:
         """By the paths that the server lists; it refuses any other."""
@@ -147,7 +165,6 @@ class Remote:
                 remedy="What a server that ended had, it has lost.",
                 is_certain=False,
             ) from error
-        self._tell("running")
 
     def _refuse_late(self, began: float) -> None:
         if time.monotonic() - began >= self._config.total_seconds:
@@ -163,8 +180,8 @@ class Remote:
     def _stop(self, id: str, error: BaseException) -> None:
         """Take the job back; where that is not possible, the error that ends the run says so."""
         doubt = stop(self._client, id, patience_seconds=self._config.cancel_seconds)
-        if doubt and isinstance(error, ImagenError):
-            error.remedy = "\n".join(part for part in (error.remedy, doubt) if part)
+        if doubt:
+            _add(error, doubt)
 
     def _outputs(self, job: Job) -> tuple[Output, ...]:
         if job.status != "completed":
@@ -201,6 +218,11 @@ class Remote:
             executing_seconds=job.executing_seconds,
             engine={"job_id": id},
         )
+
+
+def _add(error: BaseException, doubt: str) -> None:
+    if isinstance(error, ImagenError):
+        error.remedy = "\n".join(part for part in (error.remedy, doubt) if part)
 
 
 def _may_be_taken(error: ImagenError) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.base import Health, Model
+from imagen.backends.notes import read_note, write_note
 from imagen.backends.sdcpp import families
 from imagen.backends.sdcpp.abilities import Engine, capabilities
 from imagen.backends.sdcpp.plan import plan
@@ -61,7 +59,7 @@ class SdServer:
             return Remote(ticket, self.client(), self._config, on_progress, self.learn).result()
         except BackendError as error:
             error.backend = self._config.name
-            if isinstance(error, Unavailable):
+            if isinstance(error, Unavailable) and not error.remedy:
                 error.remedy = "\n".join(_advice(self._config))
             raise
 
@@ -105,24 +103,21 @@ class SdServer:
     def learn(self) -> About:
         """Ask the server what it has, and note it for when it isn't there."""
         about = self.client().about()
-        note = _note(self._config)
-        if note is not None:
-            with suppress(OSError):
-                note.parent.mkdir(parents=True, exist_ok=True)
-                fresh = note.with_suffix(f".{os.getpid()}")
-                fresh.write_text(json.dumps(about._asdict()), encoding="utf-8")
-                fresh.replace(note)
+        write_note(_note(self._config), about._asdict())
         return about
 
     def _engine(self) -> Engine:
-        said = _noted(_note(self._config))
-        return Engine(
-            samplers=tuple(map(str, said.get("samplers") or ())),
-            schedulers=tuple(map(str, said.get("schedulers") or ())),
-            is_server=True,
-            most_at_once=int(said.get("most_at_once") or _MOST_AT_ONCE),
-            largest_side=int(said.get("largest_side") or _LARGEST_SIDE),
-        )
+        said = read_note(_note(self._config))
+        try:
+            return Engine(
+                samplers=tuple(map(str, said["samplers"])),
+                schedulers=tuple(map(str, said["schedulers"])),
+                is_server=True,
+                most_at_once=int(said["most_at_once"]) or _MOST_AT_ONCE,
+                largest_side=int(said["largest_side"]) or _LARGEST_SIDE,
+            )
+        except (KeyError, TypeError, ValueError):
+            return Engine(is_server=True, most_at_once=_MOST_AT_ONCE, largest_side=_LARGEST_SIDE)
 
 
 def _advice(config: SdCppConfig) -> tuple[str, ...]:
@@ -133,15 +128,6 @@ def _advice(config: SdCppConfig) -> tuple[str, ...]:
 def _note(config: SdCppConfig) -> Path | None:
     key = sha256(config.url.encode()).hexdigest()[:32]
     return config.cache_dir and config.cache_dir / "sdcpp" / f"server-{key}.json"
-
-
-def _noted(note: Path | None) -> Mapping[str, Any]:
-    """What was learnt earlier; nothing where that can't be read."""
-    try:
-        said = json.loads(note.read_text(encoding="utf-8")) if note else {}
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def body(values: Mapping[str, Any]) -> dict[str, Any]:

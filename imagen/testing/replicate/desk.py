@@ -130,6 +130,8 @@ class Desk:
         """One page; `cursor` is where it begins."""
         if self._still("unsteady", self.trouble.unsteady):
             return answer.problem(503, "Service temporarily unavailable")
+        if self.trouble.portal:
+            return answer.as_json({"welcome": "to the hotel"})
         start = int(parse_qs(urlsplit(seen.path).query).get("cursor", ["0"])[0])
         jobs = self.jobs.newest_first()
         page = [shown(job, self.url) for job in jobs[start : start + _PAGE]]

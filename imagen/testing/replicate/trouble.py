@@ -26,6 +26,7 @@ class Trouble:
     - `end`: how each ends; `error`: the words of one that failed.
     - `removed`: their data is deleted; `forgotten`: nobody knows them.
     - `unsteady`: the first so many questions for one, or for all, are answered with 503.
+    - `portal`: a question for all is answered with JSON that is no listing.
     - `late`: a prediction that is cancelled goes on all the same.
 
     Files
@@ -50,6 +51,7 @@ class Trouble:
     removed: bool = False
     forgotten: bool = False
     unsteady: int = 0
+    portal: bool = False
     late: bool = False
 
     shape: Literal["list", "one", "data", "named", "words", "nothing"] = "list"

@@ -134,6 +134,15 @@ def test_a_job_is_found_behind_many_others() -> None:
     assert again.facts.engine["prediction_id"] == first.id
 
 
+def test_a_job_behind_too_many_others_may_still_be_there() -> None:
+    with Replicate() as cloud:
+        ticket = _left_behind(cloud, 0)
+        _crowd(cloud, cloud.jobs.newest_first()[0], 1000)
+        with pytest.raises(Lost, match="not among the last 1000 predictions") as caught:
+            _again(cloud, ticket)
+    assert not caught.value.is_certain
+
+
 def _crowd(cloud: Replicate, like: Any, count: int) -> None:
     """Other predictions, made since."""
     from dataclasses import replace

@@ -126,6 +126,15 @@ def test_where_the_listing_cannot_be_read_nothing_is_sent_again() -> None:
     assert (cloud.submissions, caught.value.is_certain) == (1, False)
 
 
+def test_what_is_no_listing_is_not_taken_for_an_empty_one() -> None:
+    with (
+        Replicate(lose_answer="drop", portal=True) as cloud,
+        pytest.raises(Lost, match="can't be asked whether it took it"),
+    ):
+        _submit(cloud, lambda _: None)
+    assert cloud.submissions == 1
+
+
 def _submit(cloud: Replicate, sleep: Callable[[float], object]) -> None:
     config = configured(cloud.url, model=_SCHNELL)
     values = {"prompt": "a lighthouse", "seed": 7}

@@ -77,7 +77,7 @@ class SdServer:
     def _submit(self, body: dict[str, Any]) -> tuple[int, Any]:
         if self.way == "rejected" or not body.get("prompt"):
             return 400, {"error": "invalid generation parameters"}
-        if self.way == "full":
+        if self.way in ("full", "busy"):
             return 429, {"error": "job queue is full"}
         if self.way == "trouble":
             return 500, {"error": "server_error", "message": "bad allocation"}
@@ -143,6 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
         data = b"<html>" if self.owner.way == "no-json" else json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
+        if self.owner.way == "busy":
+            self.send_header("Retry-After", "30")
         self.end_headers()
         self.wfile.write(data)
 

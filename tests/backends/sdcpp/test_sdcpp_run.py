@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -267,6 +268,7 @@ class _After:
         pytest.param("slow", Cancelled(), id="at a step"),
         pytest.param("mute", KeyboardInterrupt(), id="ctrl-c while it loads"),
         pytest.param("stuck", Cancelled(), id="one that does not listen", marks=_POSIX),
+        pytest.param("hushed", Cancelled(), id="one without streams"),
     ],
 )
 def test_whatever_ends_it_ends_all_that_it_started(
@@ -276,6 +278,25 @@ def test_whatever_ends_it_ends_all_that_it_started(
         _collected(bench, way, _After(error, 4))
     assert (bench.is_at_work(), _left(bench)) == (False, [])
     assert [t.name for t in threading.enumerate() if "_pump" in t.name] == []
+
+
+@_POSIX
+def test_ctrl_c_while_it_is_asked_to_end_ends_it_too(bench: Bench) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def cancel(progress: Progress) -> None:
+        if progress.stage == "running":
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            raise Cancelled
+
+    usual = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _collected(bench, "stuck", cancel)
+    finally:
+        signal.signal(signal.SIGALRM, usual)
+    assert (bench.is_at_work(), _left(bench)) == (False, [])
 
 
 def test_silence_is_told_of_too(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +182,14 @@ def test_a_job_that_waits_is_taken_out_of_the_queue(server: SdServer) -> None:
     assert ([j.status for j in server.jobs.values()], caught.value.remedy) == (["cancelled"], "")
 
 
+def test_a_job_that_waits_to_be_sent_again_is_given_up(server: SdServer) -> None:
+    server.way = "busy"
+    with pytest.raises(Cancelled) as caught:
+        _collected(server, on_progress=_cancel_at("submitted"))
+    assert (len(server.jobs), caught.value.remedy) == (0, "")
+    assert [t.name for t in threading.enumerate() if "_run" in t.name] == []
+
+
 def test_how_many_come_first_is_told(server: SdServer) -> None:
     server.way = "waits"
     told: list[Progress] = []
@@ -229,6 +238,20 @@ def test_what_it_said_is_noted_for_when_it_is_not_there(tmp_path: Path) -> None:
         *("euler", "euler_a", "dpm++2m", "euler_ancestral", "dpmpp_2m"),
     )
     assert (parameters["width"].max, parameters["count"].max) == (2048, 4)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["no JSON", "[]", '{"samplers": 7}', '{"samplers": [], "schedulers": [], "most_at_once": "x"}'],
+)
+def test_a_note_that_is_damaged_counts_for_nothing(content: str, tmp_path: Path) -> None:
+    with closing(SdServer()) as server:
+        engine = _open(server.url, cache_dir=str(tmp_path))
+        engine.check()
+        (note,) = (tmp_path / "sdcpp").iterdir()
+        note.write_text(content, encoding="utf-8")
+        assert engine.capabilities().parameters["count"].max == 8
+        engine.close()
 
 
 def test_all_that_is_on_offer_is_listed(server: SdServer) -> None:

@@ -1,0 +1,36 @@
+"""What an adapter has learnt of its engine, kept as JSON for when it can't or needn't ask."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def read_note(path: Path | None) -> dict[str, Any]:
+    """What was noted; empty where that is nothing, or nothing that can be read."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def write_note(path: Path | None, said: Mapping[str, Any]) -> None:
+    """Note it, whole or not at all: what can't be noted costs a question, and nothing else."""
+    if path is None:
+        return
+    beside = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_text(json.dumps(said), encoding="utf-8")
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)

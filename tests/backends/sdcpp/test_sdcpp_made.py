@@ -1,0 +1,36 @@
+"""The pictures that came out."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from imagen.backends.sdcpp import made
+from imagen.errors import Failed
+
+
+def _png(side: int) -> bytes:
+    """A picture that says it is this large, and holds nothing."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", b""), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+        for name, data in chunks
+    )
+
+
+@pytest.mark.parametrize("side", [64, 40_000])
+def test_a_picture_that_can_not_be_opened_is_damaged(side: int) -> None:
+    with pytest.raises(Failed, match="picture that was made is damaged"):
+        made.size(_png(side))
+
+
+def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:
+    data = BytesIO()
+    Image.new("RGB", (8, 6)).save(data, "PNG", compress_level=0)
+    assert made.resized(data.getvalue(), (8, 6)) == data.getvalue()
+    assert made.size(made.resized(data.getvalue(), (12, 9))) == (12, 9)
