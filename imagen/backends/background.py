@@ -29,7 +29,8 @@ class Background(Generic[T]):
         return self._ended.wait(timeout) if timeout > 0 else self._ended.is_set()
 
     def result(self) -> T:
-        """What the call returned, or its error; only once it is ready."""
+        """What the call returned, or its error; waits for its end."""
+        self._ended.wait()
         if self._error is not None:
             raise self._error
         return self._values[0]

@@ -17,6 +17,14 @@ def test_the_result_comes_out() -> None:
     assert work.result() == 7
 
 
+def test_the_result_is_waited_for() -> None:
+    """Who is told of the end by other means may be there a moment before it."""
+    go = threading.Event()
+    work = Background(lambda: go.wait(10))
+    threading.Timer(0.05, go.set).start()
+    assert work.result() is True
+
+
 def test_the_error_comes_out() -> None:
     """In the thread of the caller."""
 
