@@ -95,14 +95,14 @@ def _safetensors(path: Path, file: IO[bytes], size: int) -> Weights:
         raise _cut_off(path, size, "its header alone")
     try:
         header = json.loads(file.read(length))
-        notes = header.pop("__metadata__", None) or {}
+        said = header.pop("__metadata__", None) or {}
+        notes = {str(name): str(value) for name, value in said.items()}
         tensors = {name: _tensor(value) for name, value in header.items()}
         end = 8 + length + max((value["data_offsets"][1] for value in header.values()), default=0)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path, "safetensors", one_line(str(error))) from error
     _whole(path, size, end)
-    said = {str(name): str(value) for name, value in notes.items()} if notes else {}
-    return Weights(format="safetensors", tensors=tensors, notes=said, size_bytes=size)
+    return Weights(format="safetensors", tensors=tensors, notes=notes, size_bytes=size)
 
 
 def _tensor(value: Any) -> tuple[int, ...]:
@@ -118,7 +118,7 @@ def _gguf(path: Path, file: IO[bytes], size: int) -> Weights:
             header = gguf.read_header(data, size)
     except struct.error as error:
         raise _cut_off(path, size, "its header alone") from error
-    except (ValueError, LookupError) as error:
+    except (ValueError, LookupError, OverflowError) as error:
         raise _damaged(path, "GGUF", one_line(str(error))) from error
     if header.end > size:
         raise _cut_off(path, size, f"{header.end:,} bytes")

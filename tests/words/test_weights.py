@@ -131,6 +131,18 @@ def test_the_header_of_a_file_of_two_gigabytes_is_all_that_is_read(tmp_path: Pat
             id="no numbers",
         ),
         pytest.param(
+            struct.pack("<Q", 20) + b'{"__metadata__":[1]}',
+            "is no whole safetensors file: ",
+            "",
+            id="notes that are none",
+        ),
+        pytest.param(
+            gguf({}, gguf_text("a") + struct.pack("<IIQQ", 9, 8, 2, 2**63), 1),
+            "is no whole GGUF file: ",
+            "",
+            id="GGUF with an absurd length",
+        ),
+        pytest.param(
             gguf({"w": (2, 3)})[:-1], "was cut off: it has 107 bytes", "", id="cut off GGUF"
         ),
         pytest.param(
