@@ -11,7 +11,12 @@ import pytest
 from PIL import Image
 from torch_lab import FAMILIES, controlnet, drawn, first, model, opened, photo
 
+from imagen.backends import validated
+from imagen.backends.diffusers import DiffusersConfig
+from imagen.backends.diffusers.loading import load
+from imagen.backends.diffusers.plan import plan
 from imagen.backends.diffusers.run import KEPT
+from imagen.backends.diffusers.source import read_source
 from imagen.errors import Cancelled
 from imagen.request import Request
 
@@ -138,3 +143,24 @@ def test_the_facts_name_the_device_and_what_was_used() -> None:
         "offload": "none",
         "pipeline": "StableDiffusionPipeline",
     }
+
+
+def test_parts_that_rest_in_main_memory_draw_the_same(tmp_path: Path) -> None:
+    backend = opened("sd1", controlnets={"canny": str(controlnet())})
+    steered = {"controls": [{"kind": "canny", "image": str(photo(tmp_path))}]}
+    before = first(backend), first(backend, **steered)
+    KEPT._kept[0].offload = "model"
+    assert (first(backend), first(backend, **steered), first(backend)) == (*before, before[0])
+    backend.free()
+
+
+def test_parts_that_a_stopped_run_fetched_go_back_to_main_memory() -> None:
+    """diffusers puts them back itself only where a run comes to its end."""
+    config = validated("tiny", {"model": str(model("sd1")), "device": "cpu"}, DiffusersConfig)
+    source = read_source(config)
+    loaded = load(source, config)
+    loaded.offload = "model"
+    made = plan(_ASKED, source, config)
+    hooks = loaded.pipeline(made)._all_hooks
+    assert len(hooks) > 0
+    assert loaded.pipeline(made)._all_hooks is not hooks

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from PIL import Image
 from torch_lab import (
     FAMILIES,
@@ -37,6 +38,24 @@ def test_the_same_seed_gives_the_same_picture_after_a_fresh_load(family: str) ->
     before = first(backend)
     backend.free()
     assert first(backend) == before
+
+
+@_FIRST
+def test_the_same_seed_gives_the_same_steered_picture(family: str, tmp_path: Path) -> None:
+    """Some pipelines draw noise for the control picture that follows no generator."""
+    backend = opened(family, controlnets={"canny": str(controlnet(family))})
+    steered: dict[str, Any] = {"controls": [{"kind": "canny", "image": str(photo(tmp_path))}]}
+    torch.manual_seed(1)
+    before = first(backend, **steered)
+    torch.manual_seed(2)
+    assert first(backend, **steered) == before
+
+
+def test_drawing_leaves_the_programs_own_chances_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    first(opened("sd1"))
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 @_EACH

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from inspect import signature
+from typing import TYPE_CHECKING
 
 import diffusers
 import pytest
-from torch_lab import first, opened
+from torch_lab import first, model, opened
 
 from imagen.backends.diffusers.samplers import (
     FLOW_SAMPLERS,
@@ -16,6 +19,9 @@ from imagen.backends.diffusers.samplers import (
     samplers,
     schedules,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _WHOLE = [name for name in samplers(is_flow=False) if name in SAMPLERS]
 
@@ -38,6 +44,7 @@ def test_the_table_says_truly_which_take_schedules(name: str) -> None:
     taken = signature(getattr(diffusers, SAMPLERS[name].scheduler).__init__).parameters
     assert ("use_karras_sigmas" in taken) is SAMPLERS[name].takes_schedules
     assert ("use_exponential_sigmas" in taken) is SAMPLERS[name].takes_schedules
+    assert ("use_beta_sigmas" in taken) is SAMPLERS[name].takes_schedules
 
 
 @pytest.mark.parametrize("schedule", schedules(is_flow=False))
@@ -45,6 +52,15 @@ def test_a_schedule_counts(schedule: str) -> None:
     backend = opened("sd1")
     drawn = first(backend, sampler="euler", scheduler=schedule, steps=4)
     assert (drawn == first(backend, sampler="euler", steps=4)) is (schedule == NORMAL)
+
+
+@pytest.mark.parametrize("schedule", ["normal", "exponential"])
+def test_the_schedule_of_the_model_gives_way(schedule: str, tmp_path: Path) -> None:
+    shutil.copytree(model("sd1"), tmp_path / "karras")
+    config = tmp_path / "karras" / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"use_karras_sigmas": True}))
+    asked = {"sampler": "euler", "scheduler": schedule, "steps": 4}
+    assert first(opened(model=str(tmp_path / "karras")), **asked) == first(opened("sd1"), **asked)
 
 
 def test_karras_in_one_word_is_karras_in_two() -> None:

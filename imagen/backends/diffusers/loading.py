@@ -35,17 +35,14 @@ class Loaded:
     dtype: Any
     offload: str
     nets: dict[str, Any] = field(default_factory=dict)
-    placed: Any = None
-    """The pipeline whose hooks move the parts now."""
 
     def pipeline(self, plan: Plan) -> Any:
         """The pipeline for a plan, with its scheduler set."""
         pipe = self._made_for(plan)
         pipe.scheduler = self._scheduler(plan)
         pipe.set_progress_bar_config(disable=True)
-        if self.placed is not pipe and self.offload != "none":
+        if self.offload != "none":  # where the last run was stopped, its parts are on the card
             place(pipe, self.device, self.offload)
-        self.placed = pipe
         return pipe
 
     def _made_for(self, plan: Plan) -> Any:
@@ -102,7 +99,6 @@ def load(source: Source, config: DiffusersConfig) -> Loaded:
         device=device,
         dtype=dtype,
         offload=offload,
-        placed=pipe,
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imagen.backends.diffusers.families import Family
     from imagen.request import Request
 
@@ -21,6 +24,14 @@ def seeds(request: Request) -> list[int]:
 def generators(request: Request) -> list[Any]:
     """On the CPU, whatever computes: the same seed gives the same noise everywhere."""
     return [_generator(seed) for seed in seeds(request)]
+
+
+@contextmanager
+def seeded(request: Request) -> Iterator[None]:
+    """Inside, what draws without a generator follows the seed too: steered SD 3 and FLUX.1 do."""
+    with torch.random.fork_rng():
+        torch.manual_seed(request.seed or 0)
+        yield
 
 
 def varied(request: Request, family: Family, pipe: Any, drawing: list[Any], dtype: Any) -> Any:

@@ -134,7 +134,8 @@ class Run:
         given = calls.arguments(self._plan, family, pipe, loaded.dtype)
         try:
             self._put_on(pipe)
-            made = pipe(**given, callback_on_step_end=self._step)
+            with noise.seeded(self._plan.request):
+                made = pipe(**given, callback_on_step_end=self._step)
         finally:
             if self._plan.loras:
                 pipe.unload_lora_weights()

@@ -61,12 +61,13 @@ FLOW_SAMPLERS: Mapping[str, Sampler] = {
 
 FlowMatchLCM is none of them: its noise follows no seed.
 """
-SCHEDULES: Mapping[str, Mapping[str, bool]] = {
-    NORMAL: {},
-    "karras": {"use_karras_sigmas": True},
-    "exponential": {"use_exponential_sigmas": True},
-    "beta": {"use_beta_sigmas": True},
+SCHEDULES: Mapping[str, str] = {
+    NORMAL: "",
+    "karras": "use_karras_sigmas",
+    "exponential": "use_exponential_sigmas",
+    "beta": "use_beta_sigmas",
 }
+"""The option by which each is had; without any of them it is the normal one."""
 _SCHEDULE_NEEDS = {"beta": "scipy"}
 _ALIASES = {
     "euler_ancestral": "euler_a",
@@ -145,7 +146,14 @@ def chosen(
     found = (FLOW_SAMPLERS if is_flow else SAMPLERS)[name]
     if schedule != NORMAL and not found.takes_schedules:
         raise _no_pair(schedule, f"sampler {name!r}")
-    return found.scheduler, {**found.options, **SCHEDULES[schedule]}
+    return found.scheduler, {**found.options, **_spread(found, schedule)}
+
+
+def _spread(sampler: Sampler, schedule: str) -> dict[str, bool]:
+    """Each option is said, lest the model's own stay."""
+    chosen = SCHEDULES[schedule]
+    options = filter(None, SCHEDULES.values()) if sampler.takes_schedules else ()
+    return {option: option == chosen for option in options}
 
 
 def _parted(sampler: str, scheduler: str) -> tuple[str, str]:

@@ -62,6 +62,8 @@ def test_the_ticket_shows_what_will_run(sd1: Diffusers, tmp_path: Path) -> None:
             "algorithm_type": "dpmsolver++",
             "solver_order": 2,
             "use_karras_sigmas": True,
+            "use_exponential_sigmas": False,
+            "use_beta_sigmas": False,
         },
         "loras": [],
     }
