@@ -161,9 +161,12 @@ class BackendContract:
     def test_every_parameter_asked_for_stands_in_the_receipt(self, rig: Rig) -> None:
         """Nothing is left out without a word."""
         asked = {"negative": "rain", "cfg": 3.0, "guidance": 2.0, "count": 1, "sparkle": 11}
+        asked |= {"prompt_2": "a lamp", "negative_2": "snow", "variation_seed": 5, "feather": 3}
         with closing(rig.open("ok")) as engine:
-            receipt = engine.prepare(ASKED.with_values(asked)).receipt
+            ticket = engine.prepare(ASKED.with_values(asked))
+        receipt = ticket.receipt
         assert receipt.keys() >= {"prompt", "width", "height", "seed", "steps", *asked}
+        assert _untrue(ticket) == []
         assert [
             n for n, fate in receipt.items() if fate.outcome == "dropped" and not fate.why
         ] == []
@@ -172,11 +175,13 @@ class BackendContract:
     def test_it_does_the_tasks_it_says_and_refuses_the_others(
         self, rig: Rig, task: Task, tmp_path: Path
     ) -> None:
-        """`prepare` takes a request of each of its tasks, and none of another."""
-        with closing(rig.open("ok")) as engine:
+        """`prepare` takes a request of each of its tasks, and none of another; nothing is sent:
+        whoever refuses what became of a parameter has paid nothing."""
+        with closing(rig.open("unreachable")) as engine:
             known = engine.capabilities(task)
             said = _said_of(engine, _request_for(task, tmp_path, known))
         assert said == ("taken" if task in known.tasks else f"This backend can't do {task}.")
+        assert rig.submissions() == 0
 
     def test_its_defaults_are_within_its_own_limits(self, rig: Rig) -> None:
         """Each default fits its parameter, and each parameter says what it does."""
@@ -278,11 +283,20 @@ def _drawn(path: Path, colour: str) -> str:
 
 def _said_of(engine: Backend, request: Request) -> str:
     try:
-        receipt = engine.prepare(request).receipt
+        ticket = engine.prepare(request)
     except RequestError as error:
         return error.message
-    missing = request.asked().keys() - receipt.keys()
-    return f"no word of {sorted(missing)}" if missing else "taken"
+    missing = request.asked().keys() - ticket.receipt.keys()
+    untrue = _untrue(ticket)
+    return f"no word of {sorted(missing)}, untrue of {untrue}" if missing or untrue else "taken"
+
+
+def _untrue(ticket: Ticket) -> list[str]:
+    """Parameters of which the receipt says other than the ticket, which holds what will be used."""
+    used = ticket.request.asked()
+    lost = [n for n, fate in ticket.receipt.items() if fate.outcome == "dropped" and used.get(n)]
+    kept = ((n, fate.asked) for n, fate in ticket.receipt.items() if fate.outcome == "applied")
+    return lost + [name for name, asked in kept if used.get(name) != asked]
 
 
 def _cancel_when_running(progress: Progress) -> None:
