@@ -24,7 +24,8 @@ _MAY: dict[str, set[str]] = {
     "tickets": _WORDS,
     "preparing": _WORDS | {"config", "backends", "inputs", "outputs", "resolve"},
     "spine": _WORDS
-    | {"config", "backends", "outputs", "tickets", "inputs", "interpolation", "preparing"},
+    | {"config", "backends", "outputs", "tickets", "inputs", "interpolation", "preparing"}
+    | {"resolve"},
     "comparison": _WORDS | {"config", "backends", "outputs", "resolve", "tickets", "spine"},
     "testing": _WORDS | {"config", "backends", "graphs", "painting", "outputs", "spine"},
     "cli": _WORDS
