@@ -185,7 +185,8 @@ def _say(message: str, remedy: str, backend: str, kept: Sequence[Path]) -> None:
     from imagen.text import printable
 
     where = f" [{backend}]" if backend else ""
-    click.secho(f"imagen:{where} ", fg="red", nl=False, err=True)
+    mark = f"imagen:{where} "
+    click.echo(mark if os.environ.get("NO_COLOR") else click.style(mark, "red"), nl=False, err=True)
     click.echo(printable(message), err=True)
     if remedy:
         click.echo(printable(remedy), err=True)

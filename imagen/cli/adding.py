@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _LARGEST_JSON = 64 * 2**20
 _TEXTS = ("prompt", "workflow")
 _SHOWN = 60
+_WORD = re.compile(r"[^\W\d_][\w-]*")
 
 
 @click.command()
@@ -190,7 +192,7 @@ class _Added:
         yield ""
         yield "To use it, put this below `backends:` in the configuration:"
         yield ""
-        yield f"  {json.dumps(self.name)}:" if " " in self.name else f"  {self.name}:"
+        yield f"  {_scalar(self.name)}:"
         yield from (f"    {key}: {_scalar(value)}" for key, value in self._block().items())
 
     def _tokens(self) -> list[str]:
@@ -233,6 +235,9 @@ def _lacking(proposal: Proposal, known: Catalogue) -> list[Fault]:
 
 
 def _scalar(value: Any) -> str:
-    """A value as YAML reads it: JSON is YAML, and a plain word needs no quotes."""
-    plain = isinstance(value, str) and value.replace("-", "").replace("_", "").isalnum()
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    """A value as YAML reads it: JSON is YAML, and a word that stays a text needs no quotes."""
+    from yaml import safe_load
+
+    is_word = isinstance(value, str) and _WORD.fullmatch(value) is not None
+    is_plain = is_word and safe_load(value) == value  # yes, no, on, null are no texts
+    return value if is_plain else json.dumps(value, ensure_ascii=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.capabilities import unhonoured
+from imagen.capabilities import said, unhonoured
 from imagen.cli.costs import actual, expected
 from imagen.text import one_line, printable
 
@@ -48,11 +48,16 @@ def surprises(ticket: Ticket, asked: Collection[str] | None = None) -> list[str]
     together: dict[str, list[str]] = {}
     for name, fate in ticket.receipt.items():
         if fate.outcome == "mapped" and fate.why and (asked is None or name in asked):
-            together.setdefault(fate.ending, []).append(f"{name} {fate.asked}")
+            together.setdefault(fate.ending, []).append(f"{name} {_worded(fate.asked)}")
     return [
         *unhonoured(ticket.receipt),
         *(f"{one_line(', '.join(values))} {ending}" for ending, values in together.items()),
     ]
+
+
+def _worded(value: Any) -> str:
+    """Without quotes around a text, since many stand in one sentence."""
+    return value if isinstance(value, str) else said(value)
 
 
 def as_data(made: Sequence[Made]) -> dict[str, Any]:

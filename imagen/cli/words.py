@@ -45,7 +45,7 @@ def assignment(text: str) -> tuple[str, Any]:
 
 def _plain(name: str, value: Any) -> Any:
     try:
-        json.dumps(value)
+        json.dumps(value, allow_nan=False)
     except (ValueError, TypeError) as error:
         raise RequestError(f"--set {name}: this value holds itself, or what is no JSON.") from error
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,21 @@ def test_an_error_on_a_terminal_names_the_backend(capsys: pytest.CaptureFixture[
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([name, "--help"]) == 0
     assert capsys.readouterr().out.startswith(f"Usage: imagen {name}")
+
+
+class _Terminal(StringIO):
+    """A stream that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("no_color", "begins"), [("", "\x1b[31mimagen:"), ("1", "imagen:")])
+def test_there_is_no_colour_for_who_wants_none(
+    no_color: str, begins: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    terminal = _Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert run(["generate", "x", "--size", "big"]) == 2
+    assert terminal.getvalue().startswith(begins)

@@ -95,9 +95,10 @@ def test_a_text_may_look_like_something_else(text: str) -> None:
     assert assignment(text)[1] == text.partition("=")[2]
 
 
-def test_a_value_that_holds_itself_is_refused() -> None:
-    with pytest.raises(RequestError, match="this value holds itself"):
-        assignment("x=&a [*a]")
+@pytest.mark.parametrize("text", ["x=&a [*a]", "x=.inf", "x=[.nan]"])
+def test_a_value_that_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="this value holds itself, or what is no JSON"):
+        assignment(text)
 
 
 @pytest.mark.parametrize(

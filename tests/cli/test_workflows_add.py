@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from workflows_server import configured, serving, studio
+from yaml import safe_load
 
 from imagen.cli import run
 from imagen.graphs import find
@@ -137,6 +138,15 @@ def test_the_editors_file_is_added_with_a_saved_catalogue(
     )
     assert run(["workflows", "check", "soft"]) == 0
     assert capsys.readouterr().out == "soft: ok\n"
+
+
+@pytest.mark.parametrize("name", ["soft", "123", "null", "yes", "1.5", "2026-11-21", "my fox"])
+def test_the_block_to_paste_reads_as_the_name(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["workflows", "add", saved(GRAPH), "--name", name]) == 0
+    _, block = capsys.readouterr().out.split("in the configuration:\n")
+    assert safe_load(block) == {name: {"type": "comfyui", "workflow": name}}
 
 
 def test_what_was_added_is_on_the_shelf_without_any_configuration() -> None:
