@@ -132,9 +132,10 @@ def test_loading_is_told_and_then_the_ticket() -> None:
     assert told[-1].stage == "done"
 
 
-def test_the_facts_name_the_device_and_what_was_used() -> None:
+def test_the_facts_name_the_device_and_what_was_used_and_not_where_it_lies() -> None:
     facts = drawn(opened("sd1"), sampler="dpmpp_2m", scheduler="karras", cfg=5.0).facts
-    assert (facts.model, facts.seed, facts.steps, facts.cfg) == (str(model("sd1")), 7, 3, 5.0)
+    assert (facts.model, facts.models) == (model("sd1").name, (model("sd1").name,))
+    assert (facts.seed, facts.steps, facts.cfg) == (7, 3, 5.0)
     assert (facts.sampler, facts.scheduler) == ("dpmpp_2m", "karras")
     engine = {name: facts.engine[name] for name in ("device", "dtype", "offload", "pipeline")}
     assert engine == {

@@ -42,7 +42,7 @@ class Plan:
         """What a ticket shows of it; JSON."""
         scheduler, options = self.scheduler or ("", {})
         return {
-            "model": source.where,
+            "model": source.name,
             "family": source.family.name,
             "variant": source.variant,
             "pipeline": self.pipeline,

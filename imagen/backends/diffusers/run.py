@@ -184,8 +184,8 @@ class Run:
     def _facts(self, made: _Made, seconds: float) -> Facts:
         request, loaded = self._plan.request, made.loaded
         return Facts(
-            model=self._config.model,
-            models=(self._config.model, *(path.name for path, _ in self._plan.loras)),
+            model=self._source.name,
+            models=(self._source.name, *(path.name for path, _ in self._plan.loras)),
             seed=request.seed or 0,
             steps=request.steps,
             cfg=request.cfg,

@@ -51,6 +51,11 @@ class Source:
     folder: Path | None = None
     """Where its files lie: for one of the hub, in the hub's cache, if they do."""
 
+    @property
+    def name(self) -> str:
+        """What a record may tell of it: the hub's `owner/name`, or the file's or folder's name."""
+        return self.where if self.kind == "hub" else Path(self.where).absolute().name
+
 
 def read_source(config: DiffusersConfig) -> Source:
     """What the configuration's `model` is.
