@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _LEAST = 16
 """The least side of a request."""
+_FEW = 8
+"""Pixels that nobody misses."""
 _MOST_TIMES = 4
 """A picture of more than so many times the pixels that a backend draws by default is reduced."""
 
@@ -69,8 +71,9 @@ class Frame:
 
     @property
     def step(self) -> int:
-        """Within so many pixels a size is as good as asked."""
-        return max(self.width.multiple_of or 1, self.height.multiple_of or 1, 8)
+        """Within so many pixels a size is as good as asked: a backend's own steps may be longer."""
+        longest = max(self.width.multiple_of or 1, self.height.multiple_of or 1, _FEW)
+        return min(longest, 2 * _FEW)
 
     @property
     def most(self) -> Size:

@@ -51,6 +51,12 @@ def test_a_few_pixels_of_rounding_are_not_worth_a_word() -> None:
     assert opened(made.request.image).size == (104, 48)
 
 
+def test_what_a_backend_of_long_steps_crops_is_told() -> None:
+    coarse = takes(width=side(multiple_of=64), height=side(multiple_of=64))
+    made = staged(coarse, image=drawn("fox.png", (128, 96)), strength=0.5)
+    assert made.warnings == ("image: fox.png (128 × 96) was scaled and cropped to 128 × 128.",)
+
+
 def test_a_giant_is_scaled_down_and_told() -> None:
     made = staged(image=drawn("fox.jpg", (4000, 3000)))
     assert opened(made.request.image).size == (1184, 888)
