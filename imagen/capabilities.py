@@ -128,25 +128,25 @@ class Fate(BaseModel):
 
     def sentence(self, name: str) -> str:
         """`steps: 50 became 10 (at most 10)`."""
-        asked = _said(self.asked)
+        asked = said(self.asked)
         asked = asked if len(asked) <= 60 else asked[:59] + "…"
         return f"{name}: {asked} {self.ending}"
 
     @property
     def ending(self) -> str:
         """`became 10 (at most 10)`, `became aspect_ratio 4:3 (it takes no pixels)`."""
-        became = "was dropped" if self.outcome == "dropped" else f"became {_said(self.used)}"
+        became = "was dropped" if self.outcome == "dropped" else f"became {said(self.used)}"
         return became + (f" ({self.why})" if self.why else "")
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
     """As people would write it: `10`, `'euler'`, `aspect_ratio 4:3, megapixels 1`."""
     if isinstance(value, BaseModel):
         value = value.model_dump(exclude_none=True)
     if isinstance(value, dict):
         return ", ".join(f"{name} {inner}" for name, inner in value.items())
     if isinstance(value, tuple | list):
-        return "; ".join(map(_said, value))
+        return "; ".join(map(said, value))
     return repr(value)
 
 

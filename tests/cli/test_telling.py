@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.capabilities import Fate
 from imagen.cli.telling import surprises, tell_plan
-from imagen.request import Lora, Request
+from imagen.request import Lora, Request, Upscale
 from imagen.ticket import Estimate, Input, Ticket
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ def test_what_a_user_would_want_to_know_is_told() -> None:
         "cfg: 3.0 was dropped (it has none)",
         "width 1024, height 576 became ratio 16:9 (it takes ratios)",
     ]
+
+
+def test_what_has_parts_is_told_as_people_would_write_it() -> None:
+    asked = Upscale(factor=2.0)
+    fate = Fate(outcome="mapped", asked=asked, used="x4.pth and lanczos", why="it enlarges by 4")
+    ticket = _ticket().model_copy(update={"receipt": {"upscale": fate}})
+    told = ["upscale factor 2.0 became 'x4.pth and lanczos' (it enlarges by 4)"]
+    assert surprises(ticket) == told
 
 
 def test_that_what_nobody_asked_for_was_mapped_is_no_surprise() -> None:
