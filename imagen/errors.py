@@ -46,6 +46,10 @@ class ImagenError(Exception):
         self.message = message
         self.remedy = remedy
 
+    def advise(self, advice: str) -> None:
+        """Add to what can be done about it."""
+        self.remedy = f"{self.remedy}\n{advice}" if self.remedy else advice
+
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}" if self.remedy else self.message
 

@@ -53,8 +53,7 @@ def written(
         if not (held[0].submitted and _left_behind(error)):
             _forget(ticket.id, state_dir)
         else:
-            fetch = f"Fetch it again with: imagen resume {ticket.id}"
-            error.remedy = f"{error.remedy}\n{fetch}" if error.remedy else fetch
+            error.advise(f"Fetch it again with: imagen resume {ticket.id}")
         raise
     _forget(ticket.id, state_dir)
 

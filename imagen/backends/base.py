@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imagen.errors import BackendError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from imagen.capabilities import Capabilities
     from imagen.request import Request, Task
@@ -95,6 +98,16 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of connections; twice is fine."""
+
+
+@contextmanager
+def naming(backend: str) -> Iterator[None]:
+    """Names the backend in each BackendError of the block."""
+    try:
+        yield
+    except BackendError as error:
+        error.backend = backend
+        raise
 
 
 class BackendConfig(BaseModel):

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from imagen.backends.addresses import is_loopback
 from imagen.errors import (
     BackendError,
     ConfigError,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LONGEST_RETRY_AFTER = 86400.0
 
 ERRORS: Mapping[type[Exception], tuple[type[ImagenError], str]] = {
@@ -100,11 +100,6 @@ def tls(url: str, ca_file: Path | None) -> ssl.SSLContext | None:
         return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"ca_file {str(ca_file)!r} can't be used: {error}.") from error
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the address is this machine itself."""
-    return urlsplit(url).hostname in _LOOPBACK
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.base import Adapter, Health
+from imagen.backends.base import Adapter, Health, naming
 from imagen.backends.comfyui.config import ComfyUIConfig, base
-from imagen.errors import BackendError, ImagenError
+from imagen.errors import ImagenError
 from imagen.ticket import new_id
 
 if TYPE_CHECKING:
@@ -63,13 +63,9 @@ class ComfyUI:
         from imagen.backends.comfyui.preparing import workflow_of
         from imagen.backends.comfyui.run import Run
 
-        try:
+        with naming(self._config.name):
             manifest = workflow_of(ticket, self.repertoire).manifest
-            run = Run(ticket, self.client(), self._config, manifest, on_progress)
-            return run.result()
-        except BackendError as error:
-            error.backend = self._config.name
-            raise
+            return Run(ticket, self.client(), self._config, manifest, on_progress).result()
 
     def check(self) -> Health:
         from imagen.backends.comfyui.check import health
@@ -82,11 +78,8 @@ class ComfyUI:
     def models(self) -> tuple[Model, ...]:
         from imagen.backends.comfyui.offerings import models_of
 
-        try:
+        with naming(self._config.name):
             return models_of(self.client(), self._config.workflow_dirs)
-        except BackendError as error:
-            error.backend = self._config.name
-            raise
 
     def free(self) -> None:
         """Best effort: a server that is gone holds no memory."""

@@ -6,12 +6,12 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
+from imagen.backends.addresses import secret, url_faults
 from imagen.backends.base import BackendConfig
-from imagen.errors import Unauthorized
 from imagen.request import Task
 from imagen.text import is_variable_name
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFAULT_URL = "http://127.0.0.1:8188"
+_LIKE = f"{DEFAULT_URL} or https://host/path"
+_INSTEAD = "; name their variable in basic_env or bearer_env"
 
 _SECRET_NAME = re.compile(r"authori[sz]ation|cookie|token|secret|password|api-?key", re.IGNORECASE)
 _SECRET_VALUE = re.compile(
@@ -90,7 +92,7 @@ class ComfyUIConfig(BackendConfig):
 
 
 def _faults(config: ComfyUIConfig) -> Iterator[str]:
-    yield from _url_faults(config.url)
+    yield from url_faults("url", config.url, like=_LIKE, instead=_INSTEAD)
     yield from _task_faults(config.tasks)
     yield from _header_faults(config)
     variables = {"bearer_env": config.bearer_env, "basic_env": config.basic_env}
@@ -108,21 +110,6 @@ def _task_faults(tasks: Mapping[Task, str]) -> Iterator[str]:
 
         for task in tasks.keys() & WITHOUT_WORKFLOW.keys():
             yield f"tasks: {task} {WITHOUT_WORKFLOW[task]}"
-
-
-def _url_faults(url: str) -> Iterator[str]:
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        known = False
-        parts = urlsplit("")
-    if parts.username is not None or parts.password is not None:
-        yield "url must not hold a user or password; name their variable in basic_env or bearer_env"
-    elif not known:
-        yield f"url must look like {DEFAULT_URL} or https://host/path"
-    elif parts.query or parts.fragment:
-        yield "url must end with its path: no ? and no #"
 
 
 def _header_faults(config: ComfyUIConfig) -> Iterator[str]:
@@ -183,12 +170,5 @@ def _authorization(config: ComfyUIConfig, environ: Mapping[str, str]) -> dict[st
 
 
 def _value(variable: str, environ: Mapping[str, str]) -> str:
-    value = environ.get(variable, "").strip()
-    if not value:
-        raise Unauthorized(
-            f"The environment variable {variable} is not set.",
-            remedy=f"Set {variable} to the credential of the server.",
-        )
-    if not value.isprintable() or not value.isascii():
-        raise Unauthorized(f"What {variable} holds can't be sent: it is no plain text on one line.")
-    return value
+    remedy = f"Set {variable} to the credential of the server."
+    return secret(variable, environ, remedy=remedy)

@@ -17,7 +17,7 @@ from websockets.exceptions import (
 )
 from websockets.sync.client import ClientConnection, connect
 
-from imagen.backends import http
+from imagen.backends.addresses import is_loopback
 from imagen.backends.background import Background
 from imagen.backends.comfyui.config import websocket
 from imagen.backends.comfyui.events import read
@@ -137,7 +137,7 @@ class Listener:
 
     def _connect(self) -> ClientConnection:
         address = websocket(self._client.at, self.client_id)
-        proxy: dict[str, Any] = {"proxy": None} if http.is_loopback(self._client.at) else {}
+        proxy: dict[str, Any] = {"proxy": None} if is_loopback(self._client.at) else {}
         # Entered by the caller: only so does it mean the same in all versions of the library.
         connection: ClientConnection = connect(
             address,

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from imagen.backends.base import Adapter, Health, Model
+from imagen.backends.base import Adapter, Health, Model, naming
 from imagen.backends.replicate import shelf
 from imagen.backends.replicate.binding import bind, settled
 from imagen.backends.replicate.config import ReplicateConfig
@@ -80,12 +80,12 @@ class Replicate:
         from imagen.backends.replicate.run import Run
 
         self._known = self._known or shelf.kept(self._config)
-        try:
-            result = Run(ticket, self._informed(), self._config, on_progress).result()
-        except BackendError as error:
-            error.backend = self._config.name
-            self._refresh(is_refused=True)
-            raise
+        with naming(self._config.name):
+            try:
+                result = Run(ticket, self._informed(), self._config, on_progress).result()
+            except BackendError:
+                self._refresh(is_refused=True)
+                raise
         self._refresh()
         return result
 
@@ -131,12 +131,9 @@ class Replicate:
         from imagen.backends.http import was_too_slow
         from imagen.backends.retry import retrying
 
-        try:
+        with naming(self._config.name):
             ask = partial(self.client().page, self._config.reference)
             return shelf.keep(retrying(ask, unless=was_too_slow), self._config)
-        except BackendError as error:
-            error.backend = self._config.name
-            raise
 
     def _vocabulary(self) -> Vocabulary:
         known = self._kept()

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from imagen.backends.addresses import is_loopback, secret, url_faults
 from imagen.backends.base import BackendConfig
 from imagen.backends.replicate.reference import Reference, read_reference
-from imagen.errors import Unauthorized
 from imagen.text import is_variable_name
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "https://api.replicate.com/v1"
 TOKENS_PAGE = "https://replicate.com/account/api-tokens"
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class ReplicateConfig(BackendConfig):
@@ -87,39 +86,15 @@ def _faults(config: ReplicateConfig) -> Iterator[str]:
         yield f"model {error}"
     if not is_variable_name(config.api_token_env):
         yield "api_token_env takes the name of an environment variable, not what it holds"
-    yield from _url_faults(config.base_url)
-
-
-def _url_faults(url: str) -> Iterator[str]:
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        known, parts = False, urlsplit("")
-    if parts.username is not None or parts.password is not None:
-        yield "base_url must not hold a user or password"
-    elif not known or parts.query or parts.fragment:
-        yield f"base_url must look like {DEFAULT_URL}"
-    elif parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    yield from url_faults("base_url", config.base_url, like=DEFAULT_URL)
+    if urlsplit(config.base_url).scheme != "https" and not is_loopback(config.base_url):
         yield "base_url must begin with https:, or the API token could be read on its way"
 
 
 def token(config: ReplicateConfig, environ: Mapping[str, str] = os.environ) -> str:
     """The API token; raises Unauthorized that names the variable which is not set."""
-    value = environ.get(config.api_token_env, "").strip()
-    if not value:
-        raise Unauthorized(
-            f"The environment variable {config.api_token_env} is not set.",
-            remedy=f"Set {config.api_token_env} to an API token ({TOKENS_PAGE}).",
-            backend=config.name,
-        )
-    if not value.isprintable() or not value.isascii() or " " in value:
-        raise Unauthorized(
-            f"What {config.api_token_env} holds can't be a token: it is no single plain word.",
-            remedy=f"Set {config.api_token_env} to an API token ({TOKENS_PAGE}).",
-            backend=config.name,
-        )
-    return value
+    remedy = f"Set {config.api_token_env} to an API token ({TOKENS_PAGE})."
+    return secret(config.api_token_env, environ, remedy=remedy)
 
 
 def refused_token(config: ReplicateConfig) -> str:

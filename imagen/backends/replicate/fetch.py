@@ -12,6 +12,7 @@ from urllib.parse import unquote, unquote_to_bytes, urljoin, urlsplit
 import httpx
 
 from imagen.backends import http
+from imagen.backends.addresses import is_loopback
 from imagen.backends.background import meanwhile
 from imagen.backends.retry import retrying
 from imagen.backends.whole import is_whole, media_type
@@ -78,7 +79,7 @@ class Fetcher:
 
     def _refuse_unsafe(self, address: str) -> None:
         parts = urlsplit(address)
-        is_ours = self.allows_http and parts.scheme == "http" and http.is_loopback(address)
+        is_ours = self.allows_http and parts.scheme == "http" and is_loopback(address)
         if parts.scheme != "https" and not is_ours:
             raise BackendError(
                 f"Replicate sends for a file to {one_line(address)}, which is no https address."

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from imagen.backends.addresses import is_loopback
 from imagen.backends.background import TICK_SECONDS, Background, meanwhile
-from imagen.backends.http import is_loopback
 from imagen.backends.replicate import errors, fetch, shipping
 from imagen.backends.replicate.answers import mapping, moment
 from imagen.backends.replicate.facts import facts
@@ -237,7 +237,7 @@ class Run:
             is_settled=is_settled,
         )
         if doubt and isinstance(error, ImagenError):
-            error.remedy = "\n".join(part for part in (error.remedy, doubt) if part)
+            error.advise(doubt)
 
     def _tidy(self) -> None:
         """Take off Replicate's shelf what was put there for this run."""

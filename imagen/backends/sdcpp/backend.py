@@ -6,7 +6,7 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.base import Adapter, Health
+from imagen.backends.base import Adapter, Health, naming
 from imagen.backends.sdcpp import arguments, families, files
 from imagen.backends.sdcpp.abilities import Engine, capabilities
 from imagen.backends.sdcpp.config import FILES, SdCppConfig
@@ -14,7 +14,7 @@ from imagen.backends.sdcpp.plan import plan, upscaler
 from imagen.backends.sdcpp.program import Program, look
 from imagen.backends.sdcpp.shelf import tags
 from imagen.capabilities import Fate
-from imagen.errors import BackendError, ConfigError, ImagenError, Unavailable
+from imagen.errors import ConfigError, ImagenError, Unavailable
 from imagen.ticket import Ticket, new_id
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ class SdCpp:
         """Run it, also where it ran before: nothing of an earlier run is left."""
         from imagen.backends.sdcpp.run import Job, Run
 
-        try:
-            job = Job(ticket, self._config, self.program(), self._model_name(ticket))
-            return Run(job, on_progress).result()
-        except BackendError as error:
-            error.backend = self._config.name
-            if isinstance(error, Unavailable) and self._config.hint:
-                error.remedy = "\n".join(part for part in (error.remedy, self._config.hint) if part)
-            raise
+        with naming(self._config.name):
+            try:
+                job = Job(ticket, self._config, self.program(), self._model_name(ticket))
+                return Run(job, on_progress).result()
+            except Unavailable as error:
+                if self._config.hint:
+                    error.advise(self._config.hint)
+                raise
 
     def check(self) -> Health:
         try:
@@ -95,11 +95,8 @@ class SdCpp:
         """The files of the block and of its folder, and what the program can sample with."""
         from imagen.backends.sdcpp.offers import offers
 
-        try:
+        with naming(self._config.name):
             return tuple(offers(self._config, self.program()))
-        except BackendError as error:
-            error.backend = self._config.name
-            raise
 
     def free(self) -> None:
         """Nothing is held between runs."""

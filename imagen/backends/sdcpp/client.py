@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends import http
-from imagen.errors import BackendError, Lost, Unauthorized
+from imagen.backends.addresses import secret
+from imagen.errors import BackendError, Lost
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -136,13 +137,8 @@ class Client:
 def _headers(config: SdCppConfig, environ: Mapping[str, str]) -> dict[str, str]:
     if not config.bearer_env:
         return {}
-    token = environ.get(config.bearer_env, "").strip()
-    if not token or not token.isascii() or not token.isprintable():
-        raise Unauthorized(
-            f"The environment variable {config.bearer_env} holds no token.",
-            remedy=f"Set {config.bearer_env} to the token of the server.",
-        )
-    return {"Authorization": f"Bearer {token}"}
+    remedy = f"Set {config.bearer_env} to the token of the server."
+    return {"Authorization": f"Bearer {secret(config.bearer_env, environ, remedy=remedy)}"}
 
 
 def _job(said: Mapping[str, Any]) -> Job:

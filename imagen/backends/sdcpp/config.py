@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from imagen.backends.addresses import url_faults
 from imagen.backends.base import BackendConfig
 from imagen.text import is_variable_name
 
@@ -20,6 +20,8 @@ DEFAULT_URL = "http://127.0.0.1:1234"
 FILES = ("model", "diffusion_model", "vae", "clip_l", "clip_g", "t5xxl", "llm", "taesd")
 """The keys that name one file of weights, each the flag of the same name."""
 
+_LIKE = f"{DEFAULT_URL} or https://host/path"
+_INSTEAD = "; name a token's variable in bearer_env"
 _OF_THE_PROGRAM = (
     "binary",
     *FILES,
@@ -102,7 +104,7 @@ class SdCppConfig(BackendConfig):
 
 def _faults(config: SdCppConfig) -> Iterator[str]:
     if config.url:
-        yield from _url_faults(config.url)
+        yield from url_faults("url", config.url, like=_LIKE, instead=_INSTEAD)
         yield from _superfluous(config)
     elif config.model and config.diffusion_model:
         yield "model and diffusion_model exclude each other; keep one"
@@ -116,15 +118,3 @@ def _superfluous(config: SdCppConfig) -> Iterator[str]:
     given = [name for name in _OF_THE_PROGRAM if getattr(config, name) not in (None, "", (), False)]
     if given:
         yield f"url excludes {', '.join(given)}: the server has what it was started with"
-
-
-def _url_faults(url: str) -> Iterator[str]:
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        known, parts = False, urlsplit("")
-    if parts.username is not None or parts.password is not None:
-        yield "url must not hold a user or password; name a token's variable in bearer_env"
-    elif not known or parts.query or parts.fragment:
-        yield f"url must look like {DEFAULT_URL} or https://host/path"

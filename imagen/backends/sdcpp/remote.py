@@ -93,11 +93,11 @@ class Remote:
 
     def _take_back(self, work: Background[str], error: BaseException) -> None:
         """Stop the job of a submission that may still be on its way."""
-        if not work.ready(_SETTLING_SECONDS):
-            _add(error, f"{self._client.at} may have taken the job, and make the picture.")
-            return
-        with suppress(ImagenError):
-            self._stop(work.result(), error)
+        if work.ready(_SETTLING_SECONDS):
+            with suppress(ImagenError):
+                self._stop(work.result(), error)
+        elif isinstance(error, ImagenError):
+            error.advise(f"{self._client.at} may have taken the job, and make the picture.")
 
     def _submit(self, whole: dict[str, Any]) -> str:
         """Once, and again only where the server certainly did not take it: a job has no id of ours
@@ -180,8 +180,8 @@ class Remote:
     def _stop(self, id: str, error: BaseException) -> None:
         """Take the job back; where that is not possible, the error that ends the run says so."""
         doubt = stop(self._client, id, patience_seconds=self._config.cancel_seconds)
-        if doubt:
-            _add(error, doubt)
+        if doubt and isinstance(error, ImagenError):
+            error.advise(doubt)
 
     def _outputs(self, job: Job) -> tuple[Output, ...]:
         if job.status != "completed":
@@ -218,11 +218,6 @@ class Remote:
             executing_seconds=job.executing_seconds,
             engine={"job_id": id},
         )
-
-
-def _add(error: BaseException, doubt: str) -> None:
-    if isinstance(error, ImagenError):
-        error.remedy = "\n".join(part for part in (error.remedy, doubt) if part)
 
 
 def _may_be_taken(error: ImagenError) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.base import Health, Model
+from imagen.backends.base import Health, Model, naming
 from imagen.backends.notes import read_note, write_note
 from imagen.backends.sdcpp import families
 from imagen.backends.sdcpp.abilities import Engine, capabilities
 from imagen.backends.sdcpp.plan import plan
-from imagen.errors import BackendError, ImagenError, Unavailable
+from imagen.errors import ImagenError, Unavailable
 from imagen.ticket import Ticket, new_id
 
 if TYPE_CHECKING:
@@ -55,13 +55,12 @@ class SdServer:
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
         from imagen.backends.sdcpp.remote import Remote
 
-        try:
-            return Remote(ticket, self.client(), self._config, on_progress, self.learn).result()
-        except BackendError as error:
-            error.backend = self._config.name
-            if isinstance(error, Unavailable) and not error.remedy:
-                error.remedy = "\n".join(_advice(self._config))
-            raise
+        with naming(self._config.name):
+            try:
+                return Remote(ticket, self.client(), self._config, on_progress, self.learn).result()
+            except Unavailable as error:
+                error.remedy = error.remedy or "\n".join(_advice(self._config))
+                raise
 
     def check(self) -> Health:
         try:
@@ -72,11 +71,8 @@ class SdServer:
         return Health(ok=True, facts=(("model", about.model),) if about.model else ())
 
     def models(self) -> tuple[Model, ...]:
-        try:
+        with naming(self._config.name):
             about = self.learn()
-        except BackendError as error:
-            error.backend = self._config.name
-            raise
         return (
             *(Model(kind="checkpoint", name=name) for name in (about.model,) if name),
             *(Model(kind="lora", name=name) for name in about.loras),

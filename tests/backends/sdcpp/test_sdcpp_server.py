@@ -273,6 +273,6 @@ def test_a_token_comes_from_the_environment(
 
 
 def test_a_token_that_is_not_set_is_named(server: SdServer) -> None:
-    with pytest.raises(Unauthorized, match="SD_TOKEN holds no token"):
+    with pytest.raises(Unauthorized, match="SD_TOKEN is not set"):
         _collected(server, bearer_env="SD_TOKEN")
     assert server.asked == []

@@ -1,0 +1,48 @@
+"""Where an engine is and what lets us in, as a block of the configuration names them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from imagen.errors import Unauthorized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the address is this machine itself."""
+    return urlsplit(url).hostname in _LOOPBACK
+
+
+def url_faults(key: str, url: str, *, like: str, instead: str = "") -> Iterator[str]:
+    """What is wrong with the address of a server, in a sentence that never shows it.
+
+    `like` is one that would be right; `instead`, what to do with a password.
+    """
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        known, parts = False, urlsplit("")
+    if parts.username is not None or parts.password is not None:
+        yield f"{key} must not hold a user or password{instead}"
+    elif not known:
+        yield f"{key} must look like {like}"
+    elif parts.query or parts.fragment:
+        yield f"{key} must end with its path: no ? and no #"
+
+
+def secret(variable: str, environ: Mapping[str, str], *, remedy: str) -> str:
+    """What this environment variable holds, fit for a header; raises Unauthorized that names it."""
+    value = environ.get(variable, "").strip()
+    if not value:
+        raise Unauthorized(f"The environment variable {variable} is not set.", remedy=remedy)
+    if not value.isprintable() or not value.isascii():
+        raise Unauthorized(
+            f"What {variable} holds can't be sent: it is no plain text on one line.", remedy=remedy
+        )
+    return value
