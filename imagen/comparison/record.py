@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import suppress
 from hashlib import sha256
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagen.capabilities import Fate
 from imagen.errors import OutputError, RequestError
+from imagen.outputs import without_folders
 from imagen.request import Request
 
 if TYPE_CHECKING:
@@ -130,7 +132,13 @@ def begun(folder: Path, request: Request, models: tuple[str, ...], vary: Axis | 
     _refuse_another(folder, old, request, vary)
     if vary is not None and old.vary is not None:
         vary = Axis(name=vary.name, values=_joined(old.vary.values, vary.values))
-    return old.model_copy(update={"models": _joined(old.models, models), "vary": vary})
+    asked = _with_seed(request, old.request)  # it says where the pictures lie
+    update = {"request": asked, "models": _joined(old.models, models), "vary": vary}
+    return old.model_copy(update=update)
+
+
+def _with_seed(request: Request, old: Request) -> Request:
+    return request if request.seed is not None else request.with_values({"seed": old.seed})
 
 
 def _joined(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -139,15 +147,19 @@ def _joined(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _refuse_another(folder: Path, old: Comparison, request: Request, vary: Axis | None) -> None:
-    asked = request if request.seed is not None else request.with_values({"seed": old.request.seed})
+    known, asked = (_bare(r) for r in (old.request, _with_seed(request, old.request)))
     same_axis = (vary and vary.name) == (old.vary and old.vary.name)
-    if asked == old.request and same_axis:
+    if asked == known and same_axis:
         return
-    what = "with another axis" if asked == old.request else "of another request"
+    what = "with another axis" if asked == known else "of another request"
     raise RequestError(
         f"{folder} holds a comparison {what}: its prompt is {old.request.prompt[:60]!r}.",
         remedy="Give another folder with --output.",
     )
+
+
+def _bare(request: Request) -> Any:
+    return without_folders(request.model_dump(mode="json"), request)
 
 
 def _read(path: Path) -> Comparison | None:
@@ -170,9 +182,10 @@ def _read(path: Path) -> Comparison | None:
 def write(comparison: Comparison, folder: Path) -> None:
     """Write it down, whole or not at all."""
     path, part = folder / NAME, folder / f".{NAME}.{os.urandom(4).hex()}.part"
+    said = without_folders(comparison.model_dump(mode="json"), comparison.request)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part.write_text(comparison.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
         with suppress(OSError):

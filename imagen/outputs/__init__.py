@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagen.outputs.naming import check
+from imagen.outputs.record import without_folders
 from imagen.outputs.saving import Saved, save
 
 if TYPE_CHECKING:
@@ -20,4 +21,4 @@ else:
         return getattr(reading, name)
 
 
-__all__ = ["Record", "Saved", "check", "read", "save", "texts"]
+__all__ = ["Record", "Saved", "check", "read", "save", "texts", "without_folders"]

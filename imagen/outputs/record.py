@@ -122,6 +122,11 @@ def _outcome(fate: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in fate.items() if k != "asked" and v not in (None, "")}
 
 
+def without_folders(value: Any, request: Request) -> Any:
+    """`value` as JSON can hold it, with the bare names of the files that the request names."""
+    return _plain(value, {path: _bare_name(path) for path in _paths(request, set())})
+
+
 def _names(ticket: Ticket, asked: Request) -> dict[str, str]:
     """For each file that was given, the name alone: where it lies is nobody's business."""
     own = {known.parameter for known in ticket.inputs}
