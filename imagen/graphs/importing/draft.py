@@ -21,7 +21,6 @@ class Draft:
     reading: Reading
     names: dict[Place, str] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
     without: dict[str, str] = field(default_factory=dict)
     """Why a parameter is lacking, by its name."""
 

@@ -76,7 +76,7 @@ def propose(
         graph=_with_tokens(given.graph, draft.names),
         manifest=manifest,
         tokens=tuple(_chosen(draft)),
-        notes=tuple(_notes(reading, draft)),
+        notes=tuple(_notes(given, reading, draft)),
     )
 
 
@@ -157,7 +157,9 @@ def _chosen(draft: Draft) -> Iterator[Token]:
         yield Token(name=name, node=place.node, input=place.input, default=value)
 
 
-def _notes(reading: Reading, draft: Draft) -> Iterator[str]:
+def _notes(given: Converted, reading: Reading, draft: Draft) -> Iterator[str]:
+    if given.left_out:
+        yield f"Left out, as no output is made from them: {given.left_out} of the file's nodes."
     if not draft.names and not any(tokens_of(reading.graph)):
         yield "Nothing in it looks like a parameter: every value stays as it is."
     for key in reading.graph:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imagen.graphs.importing.prompts import encoders
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from imagen.graphs.importing.draft import Draft
     from imagen.graphs.importing.reading import Reading
 
@@ -106,10 +102,3 @@ def _follow(draft: Draft) -> None:
             if sizes == [draft.defaults["width"], draft.defaults["height"]]:
                 draft.take("width", node_id, wide)
                 draft.take("height", node_id, high)
-
-
-def all_encoders(reading: Reading, samplers: list[str]) -> Iterator[str]:
-    """Every node that makes a text into what samplers follow."""
-    for sampler in samplers:
-        yield from encoders(reading, sampler, "prompt")
-        yield from encoders(reading, sampler, "negative")

@@ -76,6 +76,12 @@ def test_an_unknown_node_that_nothing_depends_on_is_left_out() -> None:
     assert list(shown(nodes, [])) == ["1", "9"]
 
 
+def test_only_nodes_that_could_run_are_counted_as_left_out() -> None:
+    more = {"1": node("Blur", 3), "2": node("Note", "by me"), "3": node("Blur", 3, mode=4)}
+    said = editor(PORTRAIT_NODES | {f"9{key}": one for key, one in more.items()}, PORTRAIT_WIRES)
+    assert converted(of_json(said, "it.json"), CATALOGUE).left_out == 1
+
+
 def test_a_value_of_another_type_is_refused_with_its_place() -> None:
     with pytest.raises(WorkflowError) as caught:
         inputs_of_one(7, "fixed", 20.5, "8", "euler", "normal", True, title="Draw")

@@ -319,3 +319,8 @@ def test_a_text_that_is_empty_is_not_the_prompt() -> None:
     found = tokens(PORTRAIT | {"6": both})
     assert (found["prompt"], found["guidance"]) == (["6.t5xxl"], ["6.guidance"])
     assert "prompt_2" not in found
+
+
+def test_nodes_that_lead_nowhere_are_said_to_be_left_out() -> None:
+    proposal = propose(Converted(graph=PORTRAIT, left_out=2), object_info={}, title="It")
+    assert proposal.notes == ("Left out, as no output is made from them: 2 of the file's nodes.",)
