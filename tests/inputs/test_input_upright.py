@@ -122,6 +122,14 @@ def test_of_an_animation_the_first_frame_is_used_and_told() -> None:
     assert file.warnings == ("references.0: a.gif has 3 frames, and the first of them is used.",)
 
 
+def test_the_second_picture_of_a_camera_is_no_frame() -> None:
+    """It is a preview, or the other eye's."""
+    first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    first.save("a.jpg", "MPO", save_all=True, append_images=[second])
+    file = read_upright("a.jpg", "image")
+    assert (file.source.kind, file.warnings) == ("MPO", ())
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [

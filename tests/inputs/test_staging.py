@@ -124,6 +124,7 @@ def test_a_result_that_follows_from_the_pictures_size_is_not_framed(
     task: str, asked: dict[str, Any]
 ) -> None:
     path = drawn("fox.png", (2001, 999), (9, 9, 9, 100), "RGBA")
+    asked |= {"controls": [{"kind": "canny", "image": path}]}
     request = staged(image=path, **asked).request
     assert (request.task, request.width) == (task, None)
     assert (opened(request.image).size, opened(request.image).mode) == ((2001, 999), "RGBA")
@@ -166,6 +167,11 @@ def test_an_interpolation_before_redrawing_is_done(asked: dict[str, Any], streng
     assert (made.request.width, made.request.height) == (192, 144)
     assert made.receipt["upscale"].outcome == "applied"
     assert made.warnings == ()
+
+
+def test_an_interpolation_is_as_large_as_asked_even_if_a_giant_of_its_own_would_not_be() -> None:
+    made = staged(prompt="x", image=drawn("fox.png", (700, 700)), upscale={"factor": 2})
+    assert opened(made.request.image).size == (1400, 1400)
 
 
 def test_an_interpolation_beyond_the_backend_is_reduced_with_a_word() -> None:

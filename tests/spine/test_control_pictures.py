@@ -59,6 +59,7 @@ def test_the_result_is_steered_by_it(settings: Settings) -> None:
     ready = {"kind": "canny", "image": str(control.saved[0].path)}
     (expected,) = generate(_ASKED.with_values({"controls": (ready,)}), settings)
     assert result.result.outputs[0].data == expected.result.outputs[0].data
+    assert [control.preprocess for control in result.ticket.request.controls] == [False]
 
 
 def test_the_record_speaks_of_the_users_own_picture(settings: Settings) -> None:

@@ -94,6 +94,12 @@ def test_each_parameter_has_its_fate() -> None:
     }
 
 
+def test_a_task_that_is_none_of_its_is_refused() -> None:
+    with pytest.raises(RequestError, match="This backend can't do upscale") as caught:
+        settle(Request(image="a.png", upscale=Upscale()), _CAPABILITIES)
+    assert caught.value.remedy == "It does: text-to-image."
+
+
 def test_what_was_not_honoured_is_told_in_sentences() -> None:
     _, receipt = settle(Request(prompt="a", steps=50, negative="blur"), _CAPABILITIES)
     assert unhonoured(receipt) == [

@@ -120,6 +120,11 @@ def test_the_configuration_names_another_workflow_for_a_task() -> None:
     assert ticket.payload["1"]["class_type"] == "OtherLoader"
 
 
+def test_the_base_does_its_own_task_whatever_its_manifest_names() -> None:
+    family(tasks={"text-to-image": "mine-redraw"})
+    assert mine().prepare(ASKED).payload.keys() == SAMPLED.keys()
+
+
 def test_siblings_lie_beside_a_base_that_is_given_by_its_path() -> None:
     family()
     backend = on(NOWHERE, "./shelf/mine.json", workflow_dirs=[])
