@@ -6,9 +6,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from imagen.backends.replicate.answers import mapping
-from imagen.backends.replicate.prices import Cost, Work, find_price, reckon
+from imagen.backends.replicate.prices import Work, find_price, reckon
 from imagen.result import Facts
-from imagen.ticket import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from imagen.backends.replicate.binding import Bound
     from imagen.backends.replicate.shelf import Kept
     from imagen.result import Output
-    from imagen.ticket import Ticket
+    from imagen.ticket import Estimate, Ticket
 
 
 def facts(
@@ -61,11 +60,10 @@ def estimate(known: Kept, bound: Bound, input_pixels: Sequence[int]) -> Estimate
         input_pixels=input_pixels,
         output_pixels=[width * height] * count if is_known else None,
     )
-    cost = reckon(find_price(known.model, bound.input, hardware=known.hardware), work)
-    return Estimate(usd=cost.usd, basis=cost.basis)
+    return reckon(find_price(known.model, bound.input, hardware=known.hardware), work)
 
 
-def _cost(ticket: Ticket, found: Prediction, sizes: Sequence[tuple[int, int]]) -> Cost:
+def _cost(ticket: Ticket, found: Prediction, sizes: Sequence[tuple[int, int]]) -> Estimate:
     payload = ticket.payload
     price = find_price(
         str(payload.get("model")),

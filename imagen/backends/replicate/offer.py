@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from imagen.backends.replicate.schema import Input
     from imagen.backends.replicate.vocabulary import Vocabulary
+    from imagen.capabilities import Kind
     from imagen.request import Task
 
 _SIZE = "Pixels. "
@@ -25,6 +26,13 @@ _NEVER_TAKEN = ("style", "feather", "extra")
 _MOST_PICTURES = 4
 """Of a model that does not say."""
 _FLOATS = ("cfg", "guidance", "strength")
+_SAID: Mapping[str, tuple[Kind, str]] = {
+    "image": ("image", "The initial image."),
+    "mask": ("image", "White is redrawn."),
+    "upscale": ("json", "How many times larger."),
+    "restore": ("json", "The mending of faces."),
+}
+"""Fields that are more than the input they become: what each is, before the model's own words."""
 
 
 def offer(known: Vocabulary, task: Task, defaults: Mapping[str, Any]) -> Capabilities:
@@ -56,6 +64,9 @@ def _parameters(known: Vocabulary, task: Task) -> Iterator[tuple[str, Parameter]
 
 
 def _field(known: Vocabulary, field: str, found: Input) -> Parameter:
+    if field in _SAID:
+        kind, what = _SAID[field]
+        return Parameter(type=kind, description=f"{what} {found.description}".strip())
     special = _SPECIAL.get(field)
     if special is not None:
         return special(known, found)
@@ -63,8 +74,8 @@ def _field(known: Vocabulary, field: str, found: Input) -> Parameter:
     if field in names.ONE_SCALE and _is_shared(known, field):
         # Neither has a default: the one that was not asked for would contradict the other.
         read = read.model_copy(update={"default": None, "description": _shared(found)})
-    kind = "float" if field in _FLOATS else read.type
-    return Parameter.model_validate(dict(read) | {"type": kind})
+    number: Kind = "float" if field in _FLOATS else read.type
+    return Parameter.model_validate(dict(read) | {"type": number})
 
 
 def _is_shared(known: Vocabulary, field: str) -> bool:
@@ -134,25 +145,9 @@ def _prompt(_: Vocabulary, found: Input) -> Parameter:
     return Parameter(type="string", description=found.description or "What to show.")
 
 
-def _image(_: Vocabulary, found: Input) -> Parameter:
-    return Parameter(type="image", description=f"The initial image. {found.description}".strip())
-
-
-def _mask(_: Vocabulary, found: Input) -> Parameter:
-    return Parameter(type="image", description=f"White is redrawn. {found.description}".strip())
-
-
 def _controls(known: Vocabulary, found: Input) -> Parameter:
     what = f"One picture that steers ({', '.join(known.kinds)}). {found.description}"
     return Parameter(type="json", description=what.strip())
-
-
-def _upscale(_: Vocabulary, found: Input) -> Parameter:
-    return Parameter(type="json", description=f"How many times larger. {found.description}".strip())
-
-
-def _restore(_: Vocabulary, found: Input) -> Parameter:
-    return Parameter(type="json", description=f"The mending of faces. {found.description}".strip())
 
 
 _SPECIAL = {
@@ -161,12 +156,8 @@ _SPECIAL = {
     "strength": _strength,
     "sampler": _sampler,
     "count": _count,
-    "image": _image,
-    "mask": _mask,
     "references": _files,
     "controls": _controls,
-    "upscale": _upscale,
-    "restore": _restore,
 }
 
 

@@ -8,6 +8,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from imagen.ticket import Estimate
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -27,14 +29,6 @@ class Price:
     as_of: str
     source: str
     when: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Cost(NamedTuple):
-    """An amount, and how it comes about."""
-
-    usd: float | None
-    """None is unknown, never zero."""
-    basis: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +54,10 @@ def find_price(
     return next((row for row in rows.prices if row.model == model and _fits(row, inputs)), None)
 
 
-def reckon(price: Price | None, work: Work) -> Cost:
+def reckon(price: Price | None, work: Work) -> Estimate:
     """What this work costs at this price."""
     if price is None or price.usd is None:
-        return Cost(None, "Its price is not in imagen's table: see the model's page.")
+        return Estimate(basis="Its price is not in imagen's table: see the model's page.")
     return _BY_UNIT[price.unit](price, price.usd, work)
 
 
@@ -100,32 +94,33 @@ def _fits(row: Price, inputs: Mapping[str, Any]) -> bool:
     return all(inputs.get(name) == value for name, value in row.when.items())
 
 
-def _by_image(price: Price, usd: float, work: Work) -> Cost:
+def _by_image(price: Price, usd: float, work: Work) -> Estimate:
     rate = f"${usd:g} for each picture{_dated(price)}"
     if work.images is None:
-        return Cost(None, rate)
-    return Cost(_rounded(usd * work.images), f"{work.images} × {rate}")
+        return Estimate(basis=rate)
+    return Estimate(usd=_rounded(usd * work.images), basis=f"{work.images} × {rate}")
 
 
-def _by_megapixel(price: Price, usd: float, work: Work) -> Cost:
+def _by_megapixel(price: Price, usd: float, work: Work) -> Estimate:
     run = f"${usd:g} for the run, " if usd else ""
     rate = (
         f"{run}${price.input_megapixel:g} for each megapixel in and "
         f"${price.output_megapixel:g} for each out{_dated(price)}"
     )
     if work.output_pixels is None:
-        return Cost(None, f"It depends on the size that comes out: {rate}")
+        return Estimate(basis=f"It depends on the size that comes out: {rate}")
     taken = sum(math.ceil(pixels / _MEGAPIXEL) for pixels in work.input_pixels)
     given = sum(work.output_pixels) / _MEGAPIXEL
     amount = usd + price.input_megapixel * taken + price.output_megapixel * given
-    return Cost(_rounded(amount), f"{taken:g} megapixels in, {given:.3g} out: {rate}")
+    basis = f"{taken:g} megapixels in, {given:.3g} out: {rate}"
+    return Estimate(usd=_rounded(amount), basis=basis)
 
 
-def _by_second(price: Price, usd: float, work: Work) -> Cost:
+def _by_second(price: Price, usd: float, work: Work) -> Estimate:
     rate = f"${usd:g} for each second of compute{_dated(price)}"
     if work.seconds is None:
-        return Cost(None, f"It depends on how long it takes: {rate}")
-    return Cost(_rounded(usd * work.seconds), f"{work.seconds:.2f} s: {rate}")
+        return Estimate(basis=f"It depends on how long it takes: {rate}")
+    return Estimate(usd=_rounded(usd * work.seconds), basis=f"{work.seconds:.2f} s: {rate}")
 
 
 _BY_UNIT = {"image": _by_image, "megapixel": _by_megapixel, "second": _by_second}

@@ -51,13 +51,6 @@ class Reference:
         return f"{self.owner}/{self.name}"
 
     @property
-    def text(self) -> str:
-        """As it stands in the configuration."""
-        if self.is_deployment:
-            return f"deployments/{self.model}"
-        return f"{self.model}:{self.version}" if self.version else self.model
-
-    @property
     def family(self) -> str:
         """`flux1`, `sdxl`, …; "" where its name doesn't tell."""
         return next((kind for pattern, kind in _FAMILIES if fnmatch(self.name, pattern)), "")

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from imagen.backends.replicate.answers import mapping
 from imagen.capabilities import Parameter
 from imagen.text import one_line
 
@@ -64,10 +65,10 @@ class Input:
 
 def read_inputs(schemas: Mapping[str, Any]) -> dict[str, Input]:
     """The inputs, in the order that the model's author gave them."""
-    top = _mapping(schemas.get("Input"))
+    top = mapping(schemas.get("Input"))
     required = top.get("required")
     names = set(required) if isinstance(required, list) else set()
-    properties = _mapping(top.get("properties"))
+    properties = mapping(top.get("properties"))
     read = [
         (_order(said), _input(name, _merged(said, schemas), is_required=name in names))
         for name, said in properties.items()
@@ -78,11 +79,11 @@ def read_inputs(schemas: Mapping[str, Any]) -> dict[str, Input]:
 def find_schemas(document: Any) -> Schemas | None:
     """The schemas in what was saved of a model: its page, a version, the OpenAPI document, or the
     input schema alone; None where there are none."""
-    said = _mapping(document)
+    said = mapping(document)
     for key in ("latest_version", "openapi_schema", "components", "schemas"):
         if isinstance(said.get(key), dict):
             return find_schemas(said[key])
-    if isinstance(_mapping(said.get("Input")).get("properties"), dict):
+    if isinstance(mapping(said.get("Input")).get("properties"), dict):
         return _needed(said)
     return {"Input": said} if isinstance(said.get("properties"), dict) else None
 
@@ -130,7 +131,7 @@ def _most(found: Input) -> int | float | None:
 
 def _input(name: str, said: Mapping[str, Any], *, is_required: bool) -> Input:
     kind = _TYPES.get(str(said.get("type")), "json")
-    items = _mapping(said.get("items"))
+    items = mapping(said.get("items"))
     description = one_line(str(said.get("description") or ""), limit=_LONGEST_DESCRIPTION)
     choices = _choices(said, kind)
     return Input(
@@ -177,12 +178,12 @@ def _default(value: Any, kind: Type) -> Any:
 
 def _merged(said: Any, schemas: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     """A schema with what it refers to put in its place."""
-    own = dict(_mapping(said))
-    parts = [_mapping(schemas.get(own.pop("$ref").rsplit("/", 1)[-1]))] if _refers(own) else []
+    own = dict(mapping(said))
+    parts = [mapping(schemas.get(own.pop("$ref").rsplit("/", 1)[-1]))] if _refers(own) else []
     for key in ("allOf", "anyOf", "oneOf"):
         listed = own.pop(key, None)
         listed = listed if isinstance(listed, list) else []
-        parts += [part for part in listed if _mapping(part).get("type") != "null"]
+        parts += [part for part in listed if mapping(part).get("type") != "null"]
     if depth < _DEEPEST:
         for part in parts:
             own = _merged(part, schemas, depth + 1) | own
@@ -210,7 +211,7 @@ def _references(said: Any) -> Iterator[str]:
 
 
 def _order(said: Any) -> float:
-    order = _number(_mapping(said).get("x-order"))
+    order = _number(mapping(said).get("x-order"))
     return math.inf if order is None else float(order)
 
 
@@ -220,7 +221,3 @@ def _number(value: Any) -> int | float | None:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if math.isfinite(value) else None
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

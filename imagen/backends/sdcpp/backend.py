@@ -68,7 +68,7 @@ class SdCpp:
 
         with naming(self._config.name):
             try:
-                job = Job(ticket, self._config, self.program(), self._model_name(ticket))
+                job = Job(ticket, self._config, self.program, self._model_name(ticket))
                 return Run(job, on_progress).result()
             except Unavailable as error:
                 if self._config.hint:
@@ -77,7 +77,7 @@ class SdCpp:
 
     def check(self) -> Health:
         try:
-            program = self.program()
+            program = self.program
             arguments.refuse_unknown(self._config, program.flags)
             there = files.checked(self._config, (*_GENERATING, "controlnets", "upscale_models"))
         except ImagenError as error:
@@ -96,7 +96,7 @@ class SdCpp:
         from imagen.backends.sdcpp.offers import offers
 
         with naming(self._config.name):
-            return tuple(offers(self._config, self.program()))
+            return tuple(offers(self._config, self.program))
 
     def free(self) -> None:
         """Nothing is held between runs."""
@@ -104,18 +104,15 @@ class SdCpp:
     def close(self) -> None:
         """Nothing is held between runs."""
 
+    @cached_property
     def program(self) -> Program:
         """The program, asked once what it can do; raises Unavailable where there is none."""
-        return self._program
-
-    @cached_property
-    def _program(self) -> Program:
         return look(self._config.binary, self._config.cache_dir)
 
     @property
     def _engine(self) -> Engine:
         try:
-            program = self.program()
+            program = self.program
         except Unavailable:
             return Engine()
         return Engine(samplers=program.samplers, schedulers=program.schedulers, flags=program.flags)

@@ -9,7 +9,6 @@ import pytest
 from replicate_lab import ASKED, opened, prepared, run
 
 from imagen.backends.replicate.prices import (
-    Cost,
     Price,
     Work,
     find_price,
@@ -85,16 +84,16 @@ def test_a_cost_is_reckoned(
 
 def test_a_cost_says_how_it_comes_about() -> None:
     found = reckon(_price("black-forest-labs/flux-schnell"), Work(images=2))
-    assert found == Cost(0.006, f"2 × $0.003 for each picture{_DATED}")
+    assert found == Estimate(usd=0.006, basis=f"2 × $0.003 for each picture{_DATED}")
     found = reckon(_price("black-forest-labs/flux-2-pro"), Work(output_pixels=[1_048_576]))
-    assert found == Cost(
-        0.030729,
-        "0 megapixels in, 1.05 out: $0.015 for the run, $0.015 for each megapixel in and $0.015 "
-        f"for each out{_DATED}",
+    assert found == Estimate(
+        usd=0.030729,
+        basis="0 megapixels in, 1.05 out: $0.015 for the run, $0.015 for each megapixel in and "
+        f"$0.015 for each out{_DATED}",
     )
     found = reckon(_price("stability-ai/sdxl"), Work())
-    assert found == Cost(
-        None, f"It depends on how long it takes: $0.000975 for each second of compute{_DATED}"
+    assert found == Estimate(
+        basis=f"It depends on how long it takes: $0.000975 for each second of compute{_DATED}"
     )
 
 
