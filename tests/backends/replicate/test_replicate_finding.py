@@ -1,0 +1,92 @@
+"""Which prediction is ours, where its submission was not answered."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from replicate_lab import configured
+
+from imagen.backends.replicate.answers import Prediction
+from imagen.backends.replicate.client import Client, Recent
+from imagen.backends.replicate.submit import find
+
+if TYPE_CHECKING:
+    from imagen.backends.replicate.config import ReplicateConfig
+
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
+_BEGAN = datetime(2026, 11, 21, 6, 0, 0, tzinfo=UTC)
+_VALUES = {"prompt": "a fox", "seed": 7, "image": "data:image/png;base64,AAAA"}
+_OURS = Prediction(
+    id="ours",
+    status="starting",
+    model="acme/painter",
+    version="0" * 64,
+    input=_VALUES | {"image": "https://replicate.example/file"},
+    created_at=_BEGAN,
+)
+
+
+class _Listing(Client):
+    """Has made these, by a clock that may be wrong."""
+
+    def __init__(self, config: ReplicateConfig, ahead: float, *made: Prediction) -> None:
+        super().__init__(config)
+        self._made, self._ahead = list(made), timedelta(seconds=ahead)
+        self.since: datetime | None = None
+
+    def recent(self, since: datetime) -> Recent:
+        self.since = since
+        return Recent(self._made, self._ahead, is_all=True)
+
+
+def _found(*made: Prediction, model: str = "acme/painter", ahead: float = 0.0) -> str | None:
+    config = configured("https://api.replicate.com/v1", model=model)
+    with closing(_Listing(config, ahead, *made)) as client:
+        found = find(client, config.reference, _VALUES, _BEGAN)
+    return found.id if found else None
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        pytest.param({}, "ours", id="the same"),
+        pytest.param({"status": "succeeded"}, "ours", id="one that has ended"),
+        pytest.param({"status": "canceled"}, None, id="one that was cancelled"),
+        pytest.param({"status": "aborted"}, None, id="one that was cancelled while it waited"),
+        pytest.param({"model": "acme/other"}, None, id="another model's"),
+        pytest.param({"version": "1" * 64}, "ours", id="a later version"),
+        pytest.param({"input": {**_VALUES, "seed": 8}}, None, id="another seed"),
+        pytest.param({"input": {"prompt": "a fox"}}, None, id="too little"),
+        pytest.param({"input": {**_VALUES, "image": None}}, "ours", id="a file that is not kept"),
+        pytest.param({"created_at": None}, None, id="nobody knows when"),
+        pytest.param({"created_at": _BEGAN - timedelta(seconds=9)}, None, id="made before"),
+    ],
+)
+def test_only_the_very_same_is_ours(changes: dict[str, Any], found: str | None) -> None:
+    assert _found(replace(_OURS, **changes)) == found
+
+
+def test_of_one_version_no_other_is_ours() -> None:
+    model = f"acme/painter:{'0' * 64}"
+    assert _found(_OURS, model=model) == "ours"
+    assert _found(replace(_OURS, version="1" * 64), model=model) is None
+
+
+def test_of_a_deployment_whatever_model_it_runs_is_ours() -> None:
+    assert _found(replace(_OURS, model="acme/inner"), model="deployments/acme/studio") == "ours"
+
+
+def test_the_oldest_of_the_same_is_ours() -> None:
+    assert _found(replace(_OURS, id="later"), _OURS) == "ours"
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+def test_a_clock_that_is_wrong_by_an_hour_is_no_matter(ahead: float) -> None:
+    made = replace(_OURS, created_at=_BEGAN + timedelta(seconds=ahead))
+    before = replace(made, id="before", created_at=_BEGAN + timedelta(seconds=ahead - 9))
+    assert _found(made, before, ahead=ahead) == "ours"
