@@ -33,7 +33,17 @@ if TYPE_CHECKING:
     from imagen.ticket import Ticket
 
 
-__all__ = ["Made", "enlarge", "generate", "make", "open_named", "prepare", "ready", "resume"]
+__all__ = [
+    "Made",
+    "enlarge",
+    "generate",
+    "is_interpolation",
+    "make",
+    "open_named",
+    "prepare",
+    "ready",
+    "resume",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +69,7 @@ def generate(
     where control pictures had to be made first: these come first.
     Raises any ImagenError; with `strict`, a RequestError where a parameter can't be honoured.
     """
-    if _is_interpolation(request):
+    if is_interpolation(request):
         return enlarge(request, settings, strict=strict)
     with closing(open_named(backend or settings.backend, settings)) as engine:
         plan = prepare(engine, request, settings, strict=strict)
@@ -70,7 +80,7 @@ def generate(
         return made
 
 
-def _is_interpolation(request: Request) -> bool:
+def is_interpolation(request: Request) -> bool:
     """Whether all that is asked for is arithmetic, which no engine needs to do."""
     method = request.upscale.method if request.upscale else None
     return request.task == "upscale" and method in INTERPOLATIONS

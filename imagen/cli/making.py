@@ -59,9 +59,11 @@ def _made(request: Request, run: Run, name: str) -> list[Made]:
 
 
 def _is_arithmetic(request: Request, name: str, settings: Settings) -> bool:
-    """Whether no engine is needed: so says the sidecar of what was enlarged without one."""
+    """Whether no engine is needed: so says the method, or the sidecar of what needed none."""
+    from imagen.spine import is_interpolation
+
     is_named = name == INTERPOLATION and name not in settings.backends
-    return is_named and request.task == "upscale"
+    return is_interpolation(request) or (is_named and request.task == "upscale")
 
 
 def _arithmetic(request: Request, *, strict: bool) -> Ticket:

@@ -135,6 +135,12 @@ def test_a_plan_of_an_enlargement_sends_nothing(capsys: pytest.CaptureFixture[st
     assert not Path("outputs").exists()
 
 
+def test_a_plan_of_arithmetic_needs_no_engine_either(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("asked.json").write_text('{"image": "fox.png", "upscale": {"method": "area"}}')
+    plan = _planned(capsys, "generate", "--from-json", "asked.json", "--backend", "mock")
+    assert (plan["backend"], plan["receipt"]["upscale"]["outcome"]) == ("interpolation", "applied")
+
+
 def test_a_face_is_restored_as_asked(capsys: pytest.CaptureFixture[str]) -> None:
     used = _planned(capsys, "restore", "fox.png", "--fidelity", "0.9", "--model", "mock-mender")
     assert used["request"]["restore"] == {"model": "mock-mender", "fidelity": 0.9}
