@@ -140,8 +140,9 @@ def _paths(request: Request, own: set[str]) -> Iterator[str]:
     yield from request.references
     yield from (control.image for control in request.controls)
     for name, value in request.extra.items():
-        if isinstance(value, str) and (name in own or _is_absolute(value)):
-            yield value
+        for text in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(text, str) and (name in own or _is_absolute(text)):
+                yield text
 
 
 def _is_absolute(text: str) -> bool:

@@ -21,7 +21,11 @@ _ASKED = Request.of(
         "mask": f"{_HOME}/mask.png",
         "references": (f"{_HOME}/den.png",),
         "controls": ({"kind": "canny", "image": f"{_HOME}/edges.png"},),
-        "extra": {"style_image": "relative/style.png", "note": "a/b"},
+        "extra": {
+            "style_image": "relative/style.png",
+            "note": "a/b",
+            "moods": [f"{_HOME}/calm.png", "b"],
+        },
     }
 )
 _FOX = Input(parameter="image", name="fox.png", sha256="ab" * 32, width=64, height=48)
@@ -76,7 +80,7 @@ def test_every_path_is_told_by_its_last_part_alone() -> None:
                 "preprocess": False,
             }
         ],
-        "extra": {"style_image": "style.png", "note": "a/b"},
+        "extra": {"style_image": "style.png", "note": "a/b", "moods": ["calm.png", "b"]},
     }
     assert record.resolved["image"] == "fox.png"
 
