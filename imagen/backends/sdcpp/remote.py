@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64decode, b64encode
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
 from threading import Event
@@ -29,7 +29,7 @@ from imagen.pictures import read_picture
 from imagen.result import Facts, Output, Progress, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from imagen.backends.sdcpp.client import About, Client, Job
     from imagen.backends.sdcpp.config import SdCppConfig
@@ -66,13 +66,8 @@ class Remote:
         """Submit the ticket, unless it was submitted already; wait; fetch."""
         began = time.monotonic()
         id = str(self._ticket.engine.get("job_id") or "") or self._submitted()
-        try:
+        with self._stopping(id):
             job = self._followed(id, began)
-        except Lost:
-            raise
-        except BaseException as error:
-            self._stop(id, error)
-            raise
         outputs = self._outputs(job)
         self._on_progress(Progress(stage="done", fraction=1.0))
         return Result(outputs=outputs, facts=self._facts(id, job, outputs, began))
@@ -88,7 +83,8 @@ class Remote:
             self._take_back(work, error)
             raise
         id = work.result()
-        self._on_progress(Progress(stage="submitted", ticket=self._ticket.sent(job_id=id)))
+        with self._stopping(id):
+            self._on_progress(Progress(stage="submitted", ticket=self._ticket.sent(job_id=id)))
         return id
 
     def _take_back(self, work: Background[str], error: BaseException) -> None:
@@ -142,6 +138,7 @@ class Remote:
                 seen = time.monotonic()
             except Unavailable as error:
                 self._refuse_lost(id, seen, error)
+                self._tell(stage)
             else:
                 if job.status not in ("queued", "generating"):
                     return job
@@ -176,6 +173,17 @@ class Remote:
     def _tell(self, stage: Stage, position: int | None = None) -> None:
         self._fraction = max(self._fraction, _AT_WORK if stage == "running" else 0.0)
         self._on_progress(Progress(stage=stage, fraction=self._fraction, queue_position=position))
+
+    @contextmanager
+    def _stopping(self, id: str) -> Iterator[None]:
+        """Whatever ends the block takes the job back, unless the server is gone with it."""
+        try:
+            yield
+        except Lost:
+            raise
+        except BaseException as error:
+            self._stop(id, error)
+            raise
 
     def _stop(self, id: str, error: BaseException) -> None:
         """Take the job back; where that is not possible, the error that ends the run says so."""

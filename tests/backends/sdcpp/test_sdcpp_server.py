@@ -182,6 +182,17 @@ def test_a_job_that_waits_is_taken_out_of_the_queue(server: SdServer) -> None:
     assert ([j.status for j in server.jobs.values()], caught.value.remedy) == (["cancelled"], "")
 
 
+def test_a_job_is_taken_back_where_the_caller_ends_it_as_it_is_taken(server: SdServer) -> None:
+    def cancel(progress: Progress) -> None:
+        if progress.ticket is not None:
+            raise Cancelled
+
+    server.way = "waits"
+    with pytest.raises(Cancelled):
+        _collected(server, on_progress=cancel)
+    assert [job.status for job in server.jobs.values()] == ["cancelled"]
+
+
 def test_a_job_that_waits_to_be_sent_again_is_given_up(server: SdServer) -> None:
     server.way = "busy"
     with pytest.raises(Cancelled) as caught:
