@@ -334,3 +334,10 @@ def test_what_was_asked_wrong_gets_a_sentence(
     saved({"nodes": [], "links": []})
     assert run(["workflows", "add", *args]) in (2, 5)
     assert sentence in capsys.readouterr().err
+
+
+def test_a_file_without_end_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with Path("huge.json").open("wb") as file:
+        file.truncate(65 * 2**20)
+    assert run(["workflows", "add", "huge.json"]) == 2
+    assert capsys.readouterr().err == "imagen: huge.json is larger than the 64 MB we read.\n"

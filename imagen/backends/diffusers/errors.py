@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from imagen.errors import (
@@ -35,15 +36,21 @@ _LESS = "To use less: a smaller size, fewer pictures at once, `offload: model` (
 
 
 def require_packages() -> None:
-    """Raises MissingDependency where torch or diffusers isn't installed."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingDependency("torch", EXTRA) from error
-    try:
-        import diffusers  # noqa: F401
-    except ImportError as error:
-        raise MissingDependency("diffusers", EXTRA) from error
+    """Raises MissingDependency where torch or diffusers isn't installed.
+
+    Raises Unavailable where one is, and can't be loaded: it is often a build for another machine.
+    """
+    for package in ("torch", "diffusers"):
+        try:
+            import_module(package)
+        except ModuleNotFoundError as error:
+            raise MissingDependency(error.name or package, EXTRA) from error
+        except (ImportError, OSError, RuntimeError) as error:
+            raise Unavailable(
+                f"{package} is installed, but can't be loaded: {one_line(str(error))}",
+                remedy="Install builds that go together and fit this machine:"
+                " https://pytorch.org/get-started/locally/",
+            ) from error
 
 
 @contextmanager

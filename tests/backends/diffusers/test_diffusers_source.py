@@ -147,6 +147,7 @@ def test_a_commit_of_the_cache_names_no_folder_elsewhere(tmp_path: Path) -> None
     cache = tmp_path / "models--a--b"
     folder(tmp_path / "elsewhere", "FluxPipeline")
     (cache / "refs").mkdir(parents=True)
+    (cache / "snapshots").mkdir()
     (cache / "refs" / "main").write_text("../../elsewhere")
     assert cached_folder("a/b", {"HF_HUB_CACHE": str(tmp_path)}) is None
 

@@ -69,6 +69,19 @@ def test_drawing_names_the_extra(tmp_path: Path) -> None:
     assert (caught.value.package, caught.value.extra) == ("torch", "diffusers")
 
 
+def test_a_torch_that_cant_be_loaded_is_no_missing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.12: no such file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    health = opened(sd1_file(tmp_path)).check()
+    assert health.summary == (
+        "torch is installed, but can't be loaded: libcudart.so.12: no such file"
+    )
+    assert "pytorch.org" in health.remedies[0]
+
+
 @pytest.mark.usefixtures("_no_torch")
 def test_health_names_the_extra(tmp_path: Path) -> None:
     health = opened(sd1_file(tmp_path)).check()
