@@ -126,12 +126,7 @@ def _told_of_staging(
     ticket: Ticket, asked: Request, staged: Staged, idle: Receipt, planned: set[int]
 ) -> Ticket:
     """The receipt in the user's words, and the pictures by the user's names."""
-    original, now = asked.asked(), staged.request.asked()
-    changed = {name: value for name, value in original.items() if now.get(name) != value}
-    receipt = {
-        name: fate.model_copy(update={"asked": changed[name]}) if name in changed else fate
-        for name, fate in ticket.receipt.items()
-    }
+    receipt = _in_own_words(ticket.receipt, asked, staged.request)
     settled = {
         name: fate
         for name, fate in staged.receipt.items()
@@ -146,6 +141,18 @@ def _told_of_staging(
         "request": _with_preprocess(ticket.request, planned, True),
     }
     return ticket.model_copy(update=changes)
+
+
+def _in_own_words(receipt: Receipt, asked: Request, staged: Request) -> Receipt:
+    """What was asked as it was before it was staged, and what was used without our folders."""
+    original, now = asked.asked(), staged.asked()
+    changed = {name: value for name, value in original.items() if now.get(name) != value}
+
+    def told(name: str, fate: Fate) -> Fate:
+        used = outputs.without_folders(fate.model_dump()["used"], staged)
+        return fate.model_copy(update={"asked": changed.get(name, fate.asked), "used": used})
+
+    return {name: told(name, fate) for name, fate in receipt.items()}
 
 
 def _told_of_split(ticket: Ticket, count: int | None, among: int) -> Ticket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,15 @@ def test_the_receipt_speaks_of_the_users_own_files(settings: Settings) -> None:
     assert receipt["mask"].asked == "mask.png"
     assert receipt["feather"].outcome == "applied"
     assert made.ticket.request.image != "fox.png"
+
+
+def test_what_was_used_instead_is_told_without_folders(settings: Settings) -> None:
+    block = {"type": "comfyui", "workflow": "z-image-turbo"}
+    settings = settings.model_copy(update={"backends": {"z": block}})
+    control = {"kind": "canny", "image": "fox.png", "start": 0.5}
+    with closing(open_named("z", settings)) as engine:
+        (ticket,) = prepare(engine, Request.of({"controls": [control]}), settings)
+    assert [used["image"] for used in ticket.receipt["controls"].used] == ["fox.png"]
 
 
 def test_an_empty_prompt_is_nothing_that_was_asked_for(settings: Settings) -> None:
