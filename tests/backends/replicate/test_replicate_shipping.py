@@ -140,12 +140,8 @@ def test_a_file_that_cannot_be_read_is_refused_before_anything_is_sent(
 
 
 def test_what_was_uploaded_stays_while_the_job_may_go_on() -> None:
-    def unplug(progress: Progress) -> None:
-        if progress.stage == "running":
-            cloud.stop()
-
-    with Replicate(seconds=60) as cloud, pytest.raises(Lost, match="out of reach"):
-        run(cloud, _with(_large()), unplug, model=_DEV, lost_seconds=0.1)
+    with Replicate(seconds=60, unsteady=999) as cloud, pytest.raises(Lost, match="out of reach"):
+        run(cloud, _with(_large()), model=_DEV, lost_seconds=0.1)
     assert len(cloud.shelf) == 1
     assert "DELETE" not in _uploads(cloud)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ def test_a_submission_that_waits_to_be_sent_again_is_given_up() -> None:
         with pytest.raises(Cancelled):
             run(cloud, ASKED, _Impatient("submitted", 3), model=_SCHNELL)
         assert cloud.submissions == 0
+    assert [thread.name for thread in threading.enumerate() if "(_run)" in thread.name] == []
 
 
 def test_an_interrupted_program_cancels_too() -> None:
@@ -114,6 +116,13 @@ def test_a_prediction_that_has_ended_is_left_alone() -> None:
         id = client.create({"prompt": "x"}).id
         assert stop(client, lambda: id, deadline_seconds=60) == ""
     assert [seen.path for seen in cloud.requests if seen.path.endswith("/cancel")] == []
+
+
+def test_a_prediction_that_is_not_found_yet_is_looked_for_again() -> None:
+    with Replicate(seconds=60) as cloud, closing(_client(cloud)) as client:
+        found = iter(["", client.create({"prompt": "x"}).id])
+        doubt = stop(client, lambda: next(found), deadline_seconds=60, is_settled=lambda: False)
+        assert (doubt, _statuses(cloud)) == ("", ["canceled"])
 
 
 def test_an_api_that_is_gone_can_cancel_nothing() -> None:
