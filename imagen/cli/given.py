@@ -131,12 +131,17 @@ def _mapping(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_constant=_refused)
     except (ValueError, RecursionError) as error:
         raise RequestError(f"{where} is no JSON: {error}.", remedy=_sidecar_hint(where)) from error
     if not isinstance(found, dict):
         raise RequestError(f"{where} holds no request: it must be one JSON object.")
     return found
+
+
+def _refused(constant: str) -> None:
+    """Python writes and reads NaN and Infinity; nobody else does."""
+    raise ValueError(f"it holds {constant}")
 
 
 def _sidecar_hint(where: str) -> str:

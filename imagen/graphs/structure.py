@@ -112,7 +112,7 @@ def _cycles(graph: Mapping[str, Any]) -> list[Fault]:
     found: list[Fault] = []
     for start in graph:
         found += _walk(graph, start, done)
-    return found
+    return list(dict.fromkeys(found))  # two links may close one ring
 
 
 def _walk(graph: Mapping[str, Any], start: str, done: set[str]) -> Iterator[Fault]:

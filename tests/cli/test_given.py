@@ -116,6 +116,13 @@ def test_a_file_cut_short_is_no_json() -> None:
         given("cut.json")
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_only_python_reads_is_no_json(number: str) -> None:
+    Path("odd.json").write_text(f'{{"prompt": "a fox", "extra": {{"shift": {number}}}}}')
+    with pytest.raises(RequestError, match=f"odd.json is no JSON: it holds {number}"):
+        given("odd.json")
+
+
 def test_a_picture_is_not_its_sidecar() -> None:
     assert run(["generate", "a fox", *_SMALL, "-o", "fox.png"]) == 0
     with pytest.raises(RequestError, match=r"fox.png is no JSON") as caught:

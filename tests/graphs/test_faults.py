@@ -87,6 +87,7 @@ def test_a_wrapped_list_is_a_value() -> None:
             "1 → 3 → 2 → 1",
             id="three, reached from outside",
         ),
+        pytest.param({"1": node(a=["1", 0], b=["1", 1])}, "1 → 1", id="itself, by two links"),
     ],
 )
 def test_a_cycle_is_named_as_a_path(graph: dict[str, Any], path: str) -> None:
