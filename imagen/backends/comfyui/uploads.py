@@ -24,6 +24,7 @@ KEY = "uploads"
 """Under which a ticket holds what is to be sent besides its graph."""
 _DIGITS = 32
 """So many of a hash keep any two pictures apart."""
+_AGAIN = "No job was sent. Ask for it again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +77,15 @@ def send(client: Client, uploads: list[Upload], graph: Mapping[str, Any]) -> dic
 
 
 def _sent(client: Client, upload: Upload) -> str:
-    picture = read_picture(upload.path, "upload")
+    try:
+        picture = read_picture(upload.path, "upload")
+    except RequestError as error:  # made ready long ago, it may have been cleared away
+        error.remedy = _AGAIN
+        raise
     if picture.sha256 != upload.sha256:
         raise RequestError(
             f"The picture {one_line(upload.path)} has changed since it was asked for.",
-            remedy="Ask for it again.",
+            remedy=_AGAIN,
         )
     return retrying(
         partial(client.upload, picture.data, upload.name, SUBFOLDER, picture.media_type)

@@ -100,6 +100,16 @@ def test_a_file_that_has_changed_since_is_refused() -> None:
         assert server.prompts == []
 
 
+def test_a_file_that_is_gone_since_is_to_be_asked_for_again() -> None:
+    path = drawn("me.png")
+    with ComfyUI() as server, closing(on(server.url, "redraw")) as backend:
+        ticket = backend.prepare(asked(path))
+        Path(path).unlink()
+        with pytest.raises(RequestError, match=r"upload: there is no file .*me\.png") as caught:
+            backend.collect(ticket, ignore)
+    assert caught.value.remedy == "No job was sent. Ask for it again."
+
+
 def test_a_file_that_is_gone_is_named() -> None:
     with pytest.raises(RequestError, match=r"image: there is no file gone\.png"):
         on(NOWHERE, "redraw").prepare(asked("gone.png"))
