@@ -218,6 +218,11 @@ def test_a_control_picture_of_another_kind_is_refused() -> None:
     assert caught.value.remedy == "It takes: canny."
 
 
+def test_what_was_clamped_stays_so_under_the_models_own_name() -> None:
+    bound = _bound(_SCHNELL, steps=50)
+    assert _fates(bound, "steps") == [("clamped", {"num_inference_steps": 4})]
+
+
 def test_an_input_of_its_own_goes_by_its_name() -> None:
     bound = _bound(_PRO, extra={"safety_tolerance": 9})
     assert bound.input["safety_tolerance"] == 6

@@ -86,6 +86,8 @@ class SdServer:
         self.jobs[id] = Job(body, seconds, self.way == "waits")
         if self.way == "breaks":
             return 0, None
+        if self.way == "odd-id":
+            id = "../../other"
         return 202, {"id": id, "kind": "img_gen", "status": "queued", "poll_url": f"/x/{id}"}
 
     def _cancel(self, id: str, job: Job) -> tuple[int, Any]:

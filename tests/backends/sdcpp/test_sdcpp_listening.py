@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imagen.backends.sdcpp.listening import Bar, Kept, Lines, Log, Record, event
+from imagen.backends.sdcpp.troubles import ended
 
 _STEP = "  |=========================>                        | 1/2 - 3.15s/it\x1b[K"
 
@@ -100,3 +101,9 @@ def test_what_was_written_and_what_was_not_is_kept() -> None:
     )
     assert record.kept == [Kept(0, "/tmp/it's_0.png", True), Kept(1, "/tmp/it's_1.png", False)]
     assert (record.seconds, record.version) == (2.03, "SD 1.x")
+
+
+def test_a_number_of_windows_own_is_a_breakdown() -> None:
+    error = ended(3221225477, _told("generating image: 1/1 - seed 7"), "sd-cli.exe")
+    assert error is not None
+    assert error.message == "sd-cli.exe broke down (0xC0000005), and said nothing."

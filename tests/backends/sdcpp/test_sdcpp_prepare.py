@@ -133,6 +133,7 @@ def test_a_key_for_which_this_version_has_no_flag_is_an_error(bench: Bench) -> N
         pytest.param("--bogus", "has no --bogus", id="unknown"),
         pytest.param("-o", "-o is set by imagen", id="ours"),
         pytest.param("--seed", "--seed is set by imagen", id="a parameter's"),
+        pytest.param("--seed=5", "--seed=5 is set by imagen", id="with its value"),
     ],
 )
 def test_further_arguments_are_checked(bench: Bench, argument: str, message: str) -> None:

@@ -148,6 +148,7 @@ def test_a_lora_that_the_server_lacks_is_refused_before_anything_is_sent(
         pytest.param("garbled", Failed, "can't be decoded", id="no base64"),
         pytest.param("failed", Failed, "generate_image returned no results", id="failed"),
         pytest.param("no-json", BackendError, "something else than JSON", id="another server"),
+        pytest.param("odd-id", BackendError, "no id that can be used", id="an id that leads away"),
         pytest.param("breaks", Lost, "can't be asked whether it took it", id="no answer"),
     ],
 )
