@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import re
 import struct
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def _size(path: Path) -> int:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigError(f"{path} is a folder, where one file of a model was expected.")
     try:
         size = path.stat().st_size

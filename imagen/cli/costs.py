@@ -31,7 +31,7 @@ def expected(tickets: Sequence[Ticket]) -> Iterator[str]:
 
 def _estimated(estimate: Estimate) -> str:
     if estimate.usd is None:
-        return f"Cost unknown: {estimate.basis}"
+        return f"Cost unknown. {estimate.basis}".strip()
     return f"Cost about {dollars(estimate.usd)}: {estimate.basis}"
 
 
@@ -40,9 +40,10 @@ def actual(made: Sequence[Made]) -> Iterator[str]:
     facts = [run.result.facts for run in made]
     paid = [fact.cost_usd for fact in facts if fact.cost_usd]
     unknown = [run for run in made if run.ticket.estimate and run.result.facts.cost_usd is None]
-    bases = "; ".join(dict.fromkeys(fact.cost_basis for fact in facts if fact.cost_basis))
+    each = dict.fromkeys(fact.cost_basis.rstrip(".") for fact in facts if fact.cost_basis)
+    bases = "; ".join(each)
     if paid:
         least = "at least " if unknown else ""
-        yield f"Cost {least}{dollars(sum(paid))}" + (f": {bases}" if bases else ".")
+        yield f"Cost {least}{dollars(sum(paid))}" + (f": {bases}." if bases else ".")
     elif unknown:
-        yield "Cost unknown" + (f": {bases}" if bases else ".")
+        yield "Cost unknown." + (f" {bases}." if bases else "")

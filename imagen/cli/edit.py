@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,7 +36,8 @@ def edited(files: tuple[str, ...], instruction: str, asked: dict[str, Any]) -> R
 
     Raises click's UsageError where the instruction was forgotten.
     """
-    if not files or Path(instruction).is_file():
+    # pathlib raises where a sentence is too long for a name
+    if not files or os.path.isfile(instruction):
         raise usage(f"Say last what to do with {instruction}: imagen edit FILE... INSTRUCTION.")
     pictures: dict[str, Any] = {"references": files}
     if "mask" in asked:

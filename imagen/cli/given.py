@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,7 +148,7 @@ def _refused(constant: str) -> None:
 def _sidecar_hint(where: str) -> str:
     """A picture is meant where a picture is named."""
     beside = Path(f"{where}.json")
-    return f"Do you mean its sidecar, {beside}?" if beside.is_file() else ""
+    return f"Do you mean its sidecar, {beside}?" if os.path.isfile(beside) else ""
 
 
 def _text(document: str) -> str:

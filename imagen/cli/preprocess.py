@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +26,6 @@ def preprocess(kind: str, file: str, asked: dict[str, Any], run: Run) -> None:
     KIND is canny, depth, pose, scribble, …: `imagen backends show NAME` lists those of a backend.
     What is made can be given to --control.
     """
-    if Path(kind).is_file() and not Path(file).exists():
+    if os.path.isfile(kind) and not os.path.exists(file):
         raise usage(f"Write the kind first: imagen preprocess {file} {kind}")
     make(request({"image": file, "preprocess": kind} | asked), run)

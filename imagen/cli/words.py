@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -84,7 +85,7 @@ def control(text: str) -> dict[str, Any]:
 def _refuse_words(text: str, image: str) -> None:
     """What follows a file that is there should have been a number."""
     file, _, rest = image.rpartition(":")
-    if file and Path(file).is_file() and not Path(image).is_file():
+    if file and os.path.isfile(file) and not os.path.isfile(image):
         raise RequestError(f"--control {text!r}: {rest!r} is no strength of {file}, such as 0.8.")
 
 

@@ -29,7 +29,7 @@ def find(
     if named is None:
         return next((place for place in usual(environ, here) if os.path.isfile(place)), None)
     found = here / expanded(named, environ)
-    if not found.exists():
+    if not os.path.exists(found):
         by = "" if path else ", which IMAGEN_CONFIG names,"
         raise ConfigError(
             f"The configuration {found}{by} does not exist.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ def _path(parameter: str, name: str, hash: str, beside: Path) -> str:
     shown = one_line(name, limit=80)
     where = [beside, Path()]
     is_bare = Path(name).name == name and "\\" not in name and name not in ("", ".", "..")
-    there = [path for folder in where if is_bare and (path := folder / name).is_file()]
+    there = [path for folder in where if is_bare and os.path.isfile(path := folder / name)]
     for path in there:
         if sha256(path.read_bytes()).hexdigest() == hash:
             return str(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,7 +61,7 @@ def read(path: Path) -> Record:
     else:
         found = _from_json(path) if head.lstrip()[:1] == b"{" else None
     beside = sidecar_of(path)
-    if found is None and beside.is_file():
+    if found is None and os.path.isfile(beside):
         found = _from_json(beside)
     if found is None:
         raise OutputError(f"{path} does not say how it was made.", remedy=_REMEDY)
@@ -79,7 +80,9 @@ def _bytes(path: Path, most: int) -> bytes:
 
 def _near(path: Path) -> str:
     folder = path.parent
-    return did_you_mean(path.name, (p.name for p in folder.iterdir())) if folder.is_dir() else ""
+    return (
+        did_you_mean(path.name, (p.name for p in folder.iterdir())) if os.path.isdir(folder) else ""
+    )
 
 
 def _whole(path: Path, most: int) -> bytes:

@@ -87,6 +87,27 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.startswith(f"Usage: imagen {name}")
 
 
+_LONG = "make it snow and " * 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["edit", "gone.png", _LONG], "there is no file gone.png"),
+        (["preprocess", _LONG, "gone.png"], "there is no file gone.png"),
+        (["preprocess", "canny", _LONG], "can't be read"),
+        (["generate", "x", "--control", f"canny:{_LONG}:2:more"], "can't be read"),
+        (["generate", "x", "--config", _LONG], "does not exist"),
+    ],
+    ids=["edit", "a kind", "a picture", "a control picture", "a configuration"],
+)
+def test_a_sentence_may_be_too_long_for_the_name_of_a_file(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
 class _Terminal(StringIO):
     """A stream that somebody looks at."""
 

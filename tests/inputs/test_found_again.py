@@ -93,10 +93,14 @@ def test_without_inputs_the_request_is_as_it_was() -> None:
             _known("image", ".."),
             "image: there is no picture '..' in album or the working directory.",
         ),
+        (
+            _known("image", "x" * 300),
+            f"image: there is no picture '{'x' * 79}…' in album or the working directory.",
+        ),
         (_known("controls.3", "fox.png"), "inputs: there is no controls.3 in this request."),
         ({"parameter": "image"}, "inputs: an entry has no name: {'parameter': 'image'}."),
     ],
-    ids=["missing", "changed", "a path", "a folder", "no such control", "no name"],
+    ids=["missing", "changed", "a path", "a folder", "too long", "no such control", "no name"],
 )
 def test_what_cannot_be_found_is_said_so(known: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RequestError) as caught:

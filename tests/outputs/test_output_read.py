@@ -99,6 +99,13 @@ def test_what_can_not_tell_itself_is_told_by_its_sidecar(data: bytes, media_type
     assert read(_saved(data, media_type).path).source == "sidecar"
 
 
+def test_a_picture_whose_sidecar_would_have_too_long_a_name_has_none(tmp_path: Path) -> None:
+    path = tmp_path / f"{'x' * 250}.png"
+    Image.new("RGB", (4, 4)).save(path)
+    with pytest.raises(OutputError, match="does not say how it was made"):
+        read(path)
+
+
 def test_a_picture_without_texts_is_told_by_its_sidecar() -> None:
     assert read(_saved(encoded("PNG"), metadata=False).path).source == "sidecar"
 

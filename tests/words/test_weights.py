@@ -199,6 +199,10 @@ def test_a_missing_file_in_a_missing_folder_is_only_missing(tmp_path: Path) -> N
     assert _refusal(path).message == f"There is no file {path}."
 
 
+def test_a_name_may_be_too_long_for_any_file(tmp_path: Path) -> None:
+    assert "can't be read" in _refusal(tmp_path / ("x" * 300)).message
+
+
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     assert _refusal(tmp_path).message == (
         f"{tmp_path} is a folder, where one file of a model was expected."

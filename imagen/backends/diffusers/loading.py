@@ -134,14 +134,14 @@ def _controlnet(where: str, loaded: Loaded) -> Any:
     kind = getattr(diffusers, loaded.family.control_network)
     how = {**_access(loaded.config), "dtype": loaded.dtype}
     place = _place_of(where)
-    if Path(place).is_file():
+    if os.path.isfile(place):
         return kind.from_single_file(place, **how)
     return kind.from_pretrained(place, **how)
 
 
 def _place_of(where: str) -> str:
     path = Path(where).expanduser()
-    return str(path) if path.exists() else where
+    return str(path) if os.path.exists(path) else where
 
 
 def _access(config: DiffusersConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def names(folder: Path | None) -> Iterable[str]:
 
 def _path(name: str, folder: Path | None) -> Path:
     for place in _places(name, folder):
-        if place.is_file():
+        if os.path.isfile(place):
             return place
     if folder is None:
         raise RequestError(

@@ -64,9 +64,9 @@ def read_source(config: DiffusersConfig) -> Source:
     this adapter doesn't run.
     """
     path = Path(config.model).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):
         return _folder(config, "folder", path)
-    if path.is_file() or _looks_like_a_path(config.model):
+    if os.path.isfile(path) or _looks_like_a_path(config.model):
         return _file(config, path)
     if _HUB_ID.fullmatch(config.model) is None:
         raise ConfigError(
@@ -181,7 +181,7 @@ def cached_folder(model: str, environ: Mapping[str, str]) -> Path | None:
     except (OSError, ValueError):
         return None
     snapshot = folder / "snapshots" / Path(commit).name
-    return snapshot if (snapshot / _INDEX).is_file() else None
+    return snapshot if os.path.isfile(snapshot / _INDEX) else None
 
 
 def _in_home(environ: Mapping[str, str]) -> Path:

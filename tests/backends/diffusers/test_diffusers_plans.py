@@ -335,4 +335,6 @@ def test_a_lora_that_cannot_be_put_on_is_refused_before_loading(
 def test_a_lora_without_a_folder_asks_for_its_path(sd1: Diffusers) -> None:
     refusal = _refusal(sd1, loras=[{"name": "ink"}])
     assert refusal.message == "There is no LoRA file 'ink'."
+    too_long = _refusal(sd1, loras=[{"name": "ink" * 100}])
+    assert too_long.message.startswith("There is no LoRA file 'ink")
     assert "set `loras_dir`" in refusal.remedy

@@ -205,6 +205,10 @@ def test_a_folder_with_a_damaged_index_is_no_model(index: str, tmp_path: Path) -
     assert "is no diffusers folder" in _refusal(tmp_path).message
 
 
+def test_what_is_too_long_for_a_path_is_refused() -> None:
+    assert "is no file, no folder" in _refusal("dreamy " * 50).message
+
+
 def test_what_is_neither_path_nor_name_is_refused() -> None:
     assert _refusal("dreamy").message == (
         "backends.here.model: 'dreamy' is no file, no folder and no owner/name of the hub."
