@@ -1,4 +1,4 @@
-"""The pictures that came out: whether each is whole, how large, and enlarging the rest."""
+"""The pictures that came out: whether each is whole, how large, and what is still done to it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from warnings import catch_warnings
 
 from imagen.backends.whole import is_whole
 from imagen.errors import Failed
-from imagen.pictures import DAMAGE
+from imagen.pictures import DAMAGE, read_picture
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from PIL import Image
+
+    from imagen.request import Request
 
 
 def read(path: Path) -> bytes:
@@ -44,6 +46,22 @@ def resized(data: bytes, to: tuple[int, int]) -> bytes:
         return data
     whole = BytesIO()
     picture.resize(to, Image.Resampling.LANCZOS).save(whole, "PNG")
+    return whole.getvalue()
+
+
+def finished(data: bytes, request: Request) -> bytes:
+    """What the mask leaves as it was: the program's VAE changes all of the picture."""
+    if request.image is None or request.mask is None:
+        return data
+    from PIL import Image
+
+    initial = _opened(read_picture(request.image).data).convert("RGB")
+    mask = _opened(read_picture(request.mask, "mask").data).convert("L")
+    picture = _opened(data).convert("RGB")
+    if not initial.size == mask.size == picture.size:
+        return data
+    whole = BytesIO()
+    Image.composite(picture, initial, mask).save(whole, "PNG")
     return whole.getvalue()
 
 

@@ -206,6 +206,7 @@ class Remote:
         except ValueError as error:
             raise Failed(f"{self._client.at} sent a picture that can't be decoded.") from error
         made.size(data)
+        data = made.finished(data, self._ticket.request)
         first = self._ticket.request.seed
         seed = None if first is None else first + index
         return Output(data=data, media_type="image/png", seed=seed, index=index)

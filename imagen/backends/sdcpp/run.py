@@ -166,6 +166,7 @@ class Run:
         data = made.read(folder / Path(name).name)
         if size is not None:
             data = made.resized(data, size)
+        data = made.finished(data, self._job.ticket.request)
         return Output(data=data, media_type="image/png", seed=self._seed(index), index=index)
 
     def _seed(self, index: int) -> int | None:

@@ -31,8 +31,6 @@ from imagen.result import Progress, ignore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_COLOUR_OF_5 = (132, 177, 43)
-"""What the stand-in paints for the seed 5."""
 _POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends programs otherwise")
 
 
@@ -115,7 +113,7 @@ def test_what_the_mask_leaves_is_as_it_was(bench: Bench, image: str, tmp_path: P
     asked = {"image": image, "mask": str(tmp_path / "mask.png"), "strength": 0.4, "seed": 5}
     with Image.open(BytesIO(bench.made(asked=asked).result.images[0].data)) as picture:
         left, right = picture.getpixel((8, 8)), picture.getpixel((56, 8))
-    assert (left, right) == ((128, 128, 128), _COLOUR_OF_5)
+    assert (left, right) == ((128, 128, 128), (132, 177, 43))
 
 
 def test_the_files_of_the_block_reach_it(bench: Bench, image: str, tmp_path: Path) -> None:
