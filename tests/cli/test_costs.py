@@ -12,7 +12,7 @@ from imagen.ticket import Estimate, Ticket
 
 _RATE = "1 picture at $0.003, as of 2026-01-01"
 _KNOWN = Estimate(usd=0.003, basis=_RATE)
-_UNKNOWN = Estimate(usd=None, basis="no price of this model is known")
+_UNKNOWN = Estimate(usd=None, basis="No price is known.")
 
 
 def _ticket(estimate: Estimate | None) -> Ticket:
@@ -47,7 +47,7 @@ def test_an_estimate_says_how_it_comes_about() -> None:
 
 
 def test_an_unknown_cost_is_said_to_be_unknown() -> None:
-    assert list(expected([_ticket(_UNKNOWN)])) == ["Cost unknown: no price of this model is known"]
+    assert list(expected([_ticket(_UNKNOWN)])) == ["Cost unknown. No price is known."]
 
 
 def test_several_runs_are_summed_up() -> None:
@@ -69,13 +69,21 @@ def test_an_engine_that_costs_nothing_is_not_spoken_of() -> None:
 
 def test_what_it_did_cost_is_told() -> None:
     made = [_made(0.003, "1 picture", _KNOWN), _made(0.003, "1 picture", _KNOWN)]
-    assert list(actual(made)) == ["Cost $0.006: 1 picture"]
+    assert list(actual(made)) == ["Cost $0.006: 1 picture."]
+
+
+def test_runs_of_other_costs_stand_in_one_sentence() -> None:
+    made = [_made(0.004, "4 × $0.001.", _KNOWN), _made(0.002, "2 × $0.001.", _KNOWN)]
+    assert list(actual(made)) == ["Cost $0.006: 4 × $0.001; 2 × $0.001."]
 
 
 def test_where_one_run_is_unknown_the_cost_is_the_least() -> None:
     made = [_made(0.003, "1 picture", _KNOWN), _made(None, "", _KNOWN)]
-    assert list(actual(made)) == ["Cost at least $0.003: 1 picture"]
+    assert list(actual(made)) == ["Cost at least $0.003: 1 picture."]
 
 
 def test_a_paid_run_of_unknown_cost_says_so() -> None:
     assert list(actual([_made(None, "", _UNKNOWN)])) == ["Cost unknown."]
+    assert list(actual([_made(None, "No price is known.", _UNKNOWN)])) == [
+        "Cost unknown. No price is known."
+    ]
