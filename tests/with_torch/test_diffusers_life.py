@@ -15,7 +15,7 @@ from imagen.backends import validated
 from imagen.backends.diffusers import DiffusersConfig
 from imagen.backends.diffusers.loading import load
 from imagen.backends.diffusers.plan import plan
-from imagen.backends.diffusers.run import KEPT
+from imagen.backends.diffusers.run import KEPT, Run
 from imagen.backends.diffusers.source import read_source
 from imagen.errors import Cancelled
 from imagen.request import Request
@@ -98,6 +98,20 @@ def test_cancelling_while_it_loads_needs_no_waiting() -> None:
     with pytest.raises(Cancelled):
         backend.collect(backend.prepare(_ASKED), stop)
     assert len(first(backend)) == 64 * 48 * 3
+
+
+def test_cancelling_while_another_runs_loads_nothing_afterwards() -> None:
+    waiting = _waiting_run()
+    waiting._stop.set()
+    with pytest.raises(Cancelled):
+        waiting._load()
+
+
+def _waiting_run() -> Run:
+    config = validated("tiny", {"model": str(model("sd1")), "device": "cpu"}, DiffusersConfig)
+    source = read_source(config)
+    ticket = opened("sd1").prepare(_ASKED)
+    return Run(ticket, plan(_ASKED, source, config), source, config)
 
 
 @pytest.mark.parametrize(

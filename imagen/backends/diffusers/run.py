@@ -125,6 +125,7 @@ class Run:
         return KEPT.using(_key(self._config), self._load)
 
     def _load(self) -> Loaded:
+        self._refuse_stopped()  # while it waited for another run to end
         with offline(self._config), catch_warnings():
             simplefilter("ignore")
             return load(self._source, self._config)
