@@ -22,7 +22,7 @@ from imagen.cli.options import (
     settings_for,
     strict_option,
 )
-from imagen.cli.words import TEXTS, scalar
+from imagen.cli.words import TEXTS, plain, scalar
 from imagen.errors import RequestError
 from imagen.text import one_line, printable, took
 
@@ -115,7 +115,7 @@ def axis_of(text: str) -> Axis:
     if not equals or not name.strip() or not read:
         raise RequestError(f"--vary {text!r} is no axis. Write it as name=value1,value2.")
     texts = name.strip() in TEXTS | {"size"}
-    found = [value if texts else scalar(value.strip()) for value in read]
+    found = [v if texts else plain(f"--vary {name}", scalar(v.strip())) for v in read]
     return Axis(name=name.strip(), values=tuple({repr(value): value for value in found}.values()))
 
 

@@ -41,14 +41,15 @@ def assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise RequestError(f"{text!r} is not an assignment. Write it as name=value.")
-    return name.strip(), value if name.strip() in TEXTS else _plain(name, scalar(value))
+    return name.strip(), value if name.strip() in TEXTS else plain(f"--set {name}", scalar(value))
 
 
-def _plain(name: str, value: Any) -> Any:
+def plain(flag: str, value: Any) -> Any:
+    """The value, where it can be written as JSON; raises RequestError where it can't."""
     try:
         json.dumps(value, allow_nan=False)
     except (ValueError, TypeError) as error:
-        raise RequestError(f"--set {name}: this value holds itself, or what is no JSON.") from error
+        raise RequestError(f"{flag}: this value holds itself, or what is no JSON.") from error
     return value
 
 

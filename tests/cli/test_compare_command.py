@@ -91,6 +91,11 @@ def test_what_is_no_axis_is_said_so(text: str) -> None:
         axis_of(text)
 
 
+def test_an_axis_holds_what_is_json() -> None:
+    with pytest.raises(RequestError, match="--vary shift: this value holds itself, or what is no"):
+        axis_of("shift=1,.inf")
+
+
 def test_no_models_are_said_so() -> None:
     with pytest.raises(RequestError, match="--models names no backend"):
         names_of(" , ")
