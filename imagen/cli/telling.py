@@ -45,14 +45,16 @@ def surprises(ticket: Ticket, asked: Collection[str] | None = None) -> list[str]
 
     That what nobody asked for was mapped, as a seed that was drawn, is no surprise.
     """
+    return [*unhonoured(ticket.receipt), *_mapped(ticket, asked)]
+
+
+def _mapped(ticket: Ticket, asked: Collection[str] | None = None) -> Iterator[str]:
     together: dict[str, list[str]] = {}
     for name, fate in ticket.receipt.items():
         if fate.outcome == "mapped" and fate.why and (asked is None or name in asked):
             together.setdefault(fate.ending, []).append(f"{name} {_worded(fate.asked)}")
-    return [
-        *unhonoured(ticket.receipt),
-        *(f"{one_line(', '.join(values))} {ending}" for ending, values in together.items()),
-    ]
+    for ending, values in together.items():
+        yield f"{one_line(', '.join(values))} {ending}"
 
 
 def _worded(value: Any) -> str:
@@ -127,7 +129,7 @@ def _planned(ticket: Ticket) -> Iterator[str]:
     yield f"Would be sent to {ticket.backend}:"
     yield from (f"  {name}: {_shown(value)}" for name, value in ticket.request.asked().items())
     yield from (f"  not honoured: {sentence}" for sentence in unhonoured(ticket.receipt))
-    yield from (f"  {sentence}" for sentence in ticket.warnings)
+    yield from (f"  {sentence}" for sentence in (*_mapped(ticket), *ticket.warnings))
 
 
 def _shown(value: Any) -> str:

@@ -63,6 +63,7 @@ def test_a_plan_is_what_would_be_sent_and_what_it_costs(
         '  loras: [{"name": "ink", "strength": 1.0}]',
         "  not honoured: steps: 50 became 10 (at most 10)",
         "  not honoured: cfg: 3.0 was dropped (it has none)",
+        "  width 1024, height 576 became ratio 16:9 (it takes ratios)",
         "  image: scaled.",
         "Cost about $0.003: 1 picture at $0.003",
     ]

@@ -18,6 +18,9 @@ _AREA = re.compile(r"([\d.]+)\s*(MP|K)?", re.IGNORECASE)
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*[:x]\s*(\d+(?:\.\d+)?)")
 _KILO = 1024
 _UNSEEN = 0.03
+"""Ratios that differ by so much (in their logarithms) look alike."""
+_LIKE = math.log(2)
+"""So do numbers of pixels that differ by less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,19 @@ class Size:
         return told
 
     def is_off(self, width: int, height: int) -> bool:
-        """Whether no ratio that the model has is the one of this size, as far as anyone sees."""
+        """Whether no ratio that the model has is the one of this size, as far as anyone sees.
+
+        Or none of its numbers of pixels, where it has a choice of them.
+        """
         if self.sides:
             return False
         nearest = ratio_of(_nearest_ratio(self.ratios, width / height)) or 1.0
-        return abs(math.log(nearest * height / width)) > _UNSEEN
+        is_other = abs(math.log(nearest * height / width)) > _UNSEEN
+        return is_other or self._is_far(width * height)
+
+    def _is_far(self, wanted: float) -> bool:
+        nearest = pixels_of(_nearest_area(self.areas, wanted)) if self.area else None
+        return nearest is not None and abs(math.log(nearest / wanted)) > _LIKE
 
 
 def read_size(inputs: Mapping[str, Input]) -> Size:

@@ -152,10 +152,16 @@ def test_a_size_becomes_the_nearest_ratio(
 
 @pytest.mark.parametrize(
     ("size", "why"),
-    [((1344, 768), ""), ((1000, 1100), "the nearest that it has")],
-    ids=["nearly", "visibly another"],
+    [
+        ((1344, 768), ""),
+        ((1000, 1100), "the nearest that it has"),
+        ((768, 768), ""),
+        ((256, 256), "the nearest that it has"),
+        ((2048, 2048), "the nearest that it has"),
+    ],
+    ids=["nearly", "visibly another", "half again as large", "far too large", "far too small"],
 )
-def test_a_ratio_that_is_visibly_another_is_told(size: tuple[int, int], why: str) -> None:
+def test_a_size_that_is_visibly_another_is_told(size: tuple[int, int], why: str) -> None:
     assert _bound(_SCHNELL, width=size[0], height=size[1]).receipt["width"].why == why
 
 
