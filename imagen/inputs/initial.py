@@ -8,7 +8,6 @@ from imagen.capabilities import Fate
 from imagen.inputs.desk import covering
 from imagen.inputs.enlarging import resized
 from imagen.inputs.masks import feathered, read_mask
-from imagen.inputs.requirements import is_hybrid
 from imagen.inputs.sizes import Size
 from imagen.inputs.upright import flattened, png
 from imagen.request import INTERPOLATIONS
@@ -26,16 +25,19 @@ HYBRID_STRENGTH = 0.3
 
 
 def redrawn(
-    request: Request, file: Upright, desk: Desk, frame: Frame | None
+    request: Request, file: Upright, desk: Desk, frame: Frame | None, *, is_enlarged: bool
 ) -> tuple[dict[str, Any], Size]:
-    """What stands in the request for the image and its mask, and the size to be drawn."""
+    """What stands in the request for the image and its mask, and the size to be drawn.
+
+    `is_enlarged` tells that interpolation comes first.
+    """
     # What is transparent may be just what a mask has redrawn: then there is nothing to tell.
     image = flattened(file.image) if request.mask else desk.opaque(file, "image")
     values: dict[str, Any] = {}
-    if is_hybrid(request):
+    if is_enlarged:
         image, values = _enlarged(request, file, image, desk)
     if frame is not None:
-        image = _framed(request, file, image, desk, frame)
+        image = _framed(request, file, image, desk, frame, is_enlarged=is_enlarged)
     values["image"] = desk.keep(file, image)
     if request.mask is not None:
         mask = covering(mask_of(request.mask, file, desk), image.size)
@@ -56,14 +58,20 @@ def _enlarged(
 
 
 def _framed(
-    request: Request, file: Upright, image: Image.Image, desk: Desk, frame: Frame
+    request: Request,
+    file: Upright,
+    image: Image.Image,
+    desk: Desk,
+    frame: Frame,
+    *,
+    is_enlarged: bool,
 ) -> Image.Image:
     """Scaled and cropped around its centre to the size that is to be drawn."""
     size = Size(*image.size)
     if request.width is not None or request.height is not None:
         wanted = frame.asked(request.width, request.height, size)
     else:
-        wanted = frame.fitted(size) if is_hybrid(request) else frame.own(size)
+        wanted = frame.fitted(size) if is_enlarged else frame.own(size)
     tell_of_scaling(file, size, wanted, desk, frame)
     return covering(image, wanted)
 

@@ -9,6 +9,7 @@ from imagen.errors import RequestError
 from imagen.inputs.beyond import outpainted
 from imagen.inputs.desk import Desk, covering
 from imagen.inputs.initial import redrawn
+from imagen.inputs.requirements import is_hybrid
 from imagen.inputs.shelf import prune
 from imagen.inputs.sizes import Frame, Size, frame_of
 from imagen.inputs.staging import Staged, own_pictures
@@ -74,12 +75,17 @@ def _image(
     if request.image is None:
         return {}, None
     file = desk.read(request.image, "image")
-    if request.task in _AS_IT_IS:
+    if request.task in _AS_IT_IS or _enlarges_itself(request, capabilities):
         image = _sighted(file, desk) if request.task == "preprocess" else file.image
         return {"image": desk.keep(file, image)}, None
     if request.outpaint is not None:
         return outpainted(request, file, desk, frame, capabilities)
-    return redrawn(request, file, desk, frame)
+    is_enlarged = is_hybrid(request, capabilities)
+    return redrawn(request, file, desk, frame, is_enlarged=is_enlarged)
+
+
+def _enlarges_itself(request: Request, capabilities: Capabilities) -> bool:
+    return request.upscale is not None and "upscale" in capabilities.parameters
 
 
 def _sighted(file: Upright, desk: Desk) -> Image.Image:

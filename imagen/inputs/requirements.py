@@ -9,6 +9,7 @@ from imagen.errors import RequestError
 from imagen.request import INTERPOLATIONS
 
 if TYPE_CHECKING:
+    from imagen.capabilities import Capabilities
     from imagen.request import Request
 
 _VARIATION = 0.3
@@ -39,10 +40,14 @@ def sound(request: Request) -> tuple[Request, Receipt]:
     return (request.with_values(values) if values else request), receipt
 
 
-def is_hybrid(request: Request) -> bool:
-    """Whether the image is enlarged by interpolation first, and then redrawn a little."""
+def is_hybrid(request: Request, capabilities: Capabilities) -> bool:
+    """Whether the image is enlarged by interpolation first, and then redrawn a little.
+
+    A backend whose image-to-image takes `upscale` enlarges it itself.
+    """
     return (
         request.upscale is not None
+        and "upscale" not in capabilities.parameters
         and (request.upscale.method or INTERPOLATIONS[0]) in INTERPOLATIONS
         and request.task == "image-to-image"
     )

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from imagen.capabilities import Capabilities, Parameter
 from imagen.errors import RequestError
 from imagen.inputs import is_hybrid, sound
-from imagen.request import Request
+from imagen.request import Request, Upscale
 
 
 @pytest.mark.parametrize(
@@ -92,4 +93,10 @@ def test_a_second_seed_alone_has_a_share_of_three_tenths() -> None:
     ids=["with a prompt", "with a strength", "only enlarged", "by a model", "not enlarged"],
 )
 def test_what_is_interpolated_and_then_redrawn(asked: dict[str, Any], expected: bool) -> None:
-    assert is_hybrid(Request.of({"image": "a.png", **asked})) is expected
+    request = Request.of({"image": "a.png", **asked})
+    assert is_hybrid(request, Capabilities()) is expected
+
+
+def test_a_backend_that_enlarges_what_it_redraws_gets_no_interpolated_picture() -> None:
+    request = Request(prompt="a fox", image="a.png", upscale=Upscale(factor=2))
+    assert not is_hybrid(request, Capabilities(parameters={"upscale": Parameter()}))

@@ -38,6 +38,21 @@ def _pictures() -> None:
     mask.save("mask.png")
 
 
+def test_a_workflow_that_enlarges_by_a_model_gets_the_picture_as_it_is(settings: Settings) -> None:
+    block = {"type": "comfyui", "workflow": "upscale-hybrid", "url": "http://127.0.0.1:1"}
+    settings = settings.model_copy(update={"backends": {"finer": block}})
+    asked = Request.of({**_FOX, "upscale": {"factor": 3, "method": "x4.pth"}})
+    with closing(open_named("finer", settings)) as engine:
+        (ticket,) = prepare(engine, asked, settings)
+    inputs = ticket.payload["22"]["inputs"]
+    assert (inputs["width"], inputs["height"]) == (288, 192)
+    assert ticket.payload["20"]["inputs"] == {"model_name": "x4.pth"}
+    assert (ticket.inputs[0].width, ticket.inputs[0].height) == (96, 64)
+    assert ticket.payload["8"]["inputs"]["denoise"] == 0.3
+    assert ticket.receipt["upscale"].outcome == "applied"
+    assert ticket.warnings == ()
+
+
 def _one(settings: Settings, **asked: Any) -> Made:
     (made,) = generate(Request.of({"seed": 7, "steps": 2, **asked}), settings)
     return made

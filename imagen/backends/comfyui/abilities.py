@@ -129,7 +129,7 @@ def _parts(workflow: Workflow, task: str, repertoire: Repertoire) -> dict[str, P
     found = {
         name: _PARTS[name]
         for name, sets in _MADE_OF.items()
-        if (name == task or name not in _OF_ONE_TASK) and name not in known
+        if name not in known and _is_for(name, task, known)
         if any(all(token in known for token in tokens) for tokens in sets)
     }
     if task == "edit" and "image" in known:
@@ -137,6 +137,13 @@ def _parts(workflow: Workflow, task: str, repertoire: Repertoire) -> dict[str, P
     if task == "preprocess":
         found["preprocess"] = _kinds(repertoire.preprocessors)
     return found
+
+
+def _is_for(name: str, task: str, known: Mapping[str, Parameter]) -> bool:
+    """A workflow may enlarge by a model what it then redraws."""
+    if name == "upscale" and task == "image-to-image":
+        return UPSCALER in known
+    return name == task or name not in _OF_ONE_TASK
 
 
 def _kinds(kinds: Iterable[str]) -> Parameter:
