@@ -19,6 +19,8 @@ DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error)
 """What Pillow raises for a damaged file."""
 MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 """What every engine takes, by Pillow's name."""
+LARGEST_BYTES = 256 * 2**20
+"""Of a file that is read whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +76,19 @@ def read_picture(path: str, what: str = "image") -> Picture:
 
 
 def _bytes(file: Path, what: str) -> bytes:
+    data = _beginning(file, what)
+    if len(data) > LARGEST_BYTES:
+        raise RequestError(
+            f"{what}: {file} is larger than {LARGEST_BYTES >> 20} MiB, and no picture for an engine."
+        )
+    return data
+
+
+def _beginning(file: Path, what: str) -> bytes:
+    """All of the file, or a little more than may be: a device never ends."""
     try:
-        return file.read_bytes()
+        with file.open("rb") as source:
+            return source.read(LARGEST_BYTES + 1)
     except FileNotFoundError as error:
         raise RequestError(f"{what}: there is no file {file}.") from error
     except (OSError, ValueError) as error:

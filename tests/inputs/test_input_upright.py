@@ -153,6 +153,13 @@ def test_a_picture_that_ends_too_soon_is_damaged() -> None:
         read_upright("fox.jpg", "image")
 
 
+def test_a_file_that_is_too_large_is_not_read_to_its_end() -> None:
+    with Path("fox.png").open("wb") as file:
+        file.truncate(2**40)  # it takes no room, and would take all of the memory
+    with pytest.raises(RequestError, match=r"^image: fox\.png is larger than 256 MiB"):
+        read_upright("fox.png", "image")
+
+
 def test_odd_metadata_does_not_spoil_a_whole_picture() -> None:
     drawn("fox.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
     assert read_upright("fox.jpg", "image").size == (64, 48)
