@@ -79,7 +79,7 @@ def _bytes(file: Path, what: str) -> bytes:
     data = _beginning(file, what)
     if len(data) > LARGEST_BYTES:
         raise RequestError(
-            f"{what}: {file} is larger than {LARGEST_BYTES >> 20} MiB, and no picture for an engine."
+            f"{what}: {file} is larger than {LARGEST_BYTES >> 20} MiB: no picture for an engine."
         )
     return data
 

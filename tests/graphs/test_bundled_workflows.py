@@ -67,7 +67,7 @@ GIVEN = {
     "reference": "example.png",
 }
 """What only a request can tell, and not a manifest."""
-SIZED = dict.fromkeys(("upscale-model", "upscale-hybrid"), {"width", "height"})
+SIZED = {name: {"width", "height"} for name in ("upscale-model", "upscale-hybrid")}
 """The size that follows from the picture's own, and from the factor."""
 
 
