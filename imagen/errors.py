@@ -185,7 +185,7 @@ class TimedOut(BackendError):
 
 
 class OutputError(ImagenError):
-    """A picture was made and could not be put where it belongs; or a file can't be read."""
+    """A picture can't be put where it belongs, or a file can't be read."""
 
     exit_code = 5
     code = "output"

@@ -37,6 +37,7 @@ def prepare(
     will be asked, and `imagen.spine.ready` makes them ready to be made.
     """
     outputs.check(settings.output)
+    outputs.refuse_unwritable(settings.output.directory)
     asked, idle = inputs.sound(styled(request, settings))
     capabilities = _capabilities(engine, asked)
     planned = {n for n, _ in to_preprocess(engine, asked, capabilities, settings)}

@@ -225,6 +225,7 @@ def enlarge(request: Request, settings: Settings, *, strict: bool = False) -> li
     from imagen.interpolation import interpolated  # only ever needed here
 
     outputs.check(settings.output)
+    outputs.refuse_unwritable(settings.output.directory)
     whole = styled(request, settings).with_values({"upscale": request.upscale or Upscale()})
     ticket, result = interpolated(sound(whole)[0])
     if strict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imagen.outputs.files import refuse_unwritable
 from imagen.outputs.naming import check
 from imagen.outputs.record import without_folders
 from imagen.outputs.saving import Saved, save
@@ -21,4 +22,13 @@ else:
         return getattr(reading, name)
 
 
-__all__ = ["Record", "Saved", "check", "read", "save", "texts", "without_folders"]
+__all__ = [
+    "Record",
+    "Saved",
+    "check",
+    "read",
+    "refuse_unwritable",
+    "save",
+    "texts",
+    "without_folders",
+]

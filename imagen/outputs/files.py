@@ -45,6 +45,19 @@ def folder_within(root: Path, folders: Sequence[str]) -> Path:
     return folder
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Raises OutputError where a picture surely couldn't be put there: before anything is paid."""
+    whole = folder.absolute()
+    there = next(place for place in (whole, *whole.parents) if os.path.lexists(place))
+    if not os.path.isdir(there):
+        wrong = f"{there} is no folder, and pictures were to go into {folder}."
+    elif not os.access(there, os.W_OK | os.X_OK):
+        wrong = f"The folder {there} can't be written into."
+    else:
+        return
+    raise OutputError(wrong, remedy="Nothing was sent. Name another folder with --output.")
+
+
 def put(
     data: bytes, folder: Path, name: str, *, write: Write = write_through, link: Link = os.link
 ) -> Path:

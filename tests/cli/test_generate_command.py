@@ -156,11 +156,24 @@ def test_what_was_made_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_a_folder_that_cannot_be_made_costs_no_picture(
+def test_nothing_is_made_for_a_folder_that_cannot_be(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     Path("taken").write_text("a file")
     assert run(["generate", "x", "--size", "32x32", "-q", "-o", "taken/pictures"]) == 5
+    assert capsys.readouterr().err == (
+        f"imagen: {Path('taken').absolute()} is no folder, and pictures were to go into "
+        f"{Path('taken/pictures')}.\nNothing was sent. Name another folder with --output.\n"
+    )
+    assert list((tmp_path / "home").rglob("*.png")) == []
+
+
+def test_a_folder_that_cannot_be_made_costs_no_picture(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Path("imagen.yaml").write_text("output: {directory: ., name: 'taken/{seed}'}\n")
+    Path("taken").write_text("a file")
+    assert run(["generate", "x", "--size", "32x32", "-q"]) == 5
     error = capsys.readouterr().err
     rescued = list((tmp_path / "home").rglob("*.png"))
     assert [str(path) in error for path in rescued] == [True]
@@ -169,8 +182,9 @@ def test_a_folder_that_cannot_be_made_costs_no_picture(
 def test_what_was_kept_elsewhere_is_printed_where_pictures_are_looked_for(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    Path("imagen.yaml").write_text("output: {directory: ., name: 'taken/{seed}'}\n")
     Path("taken").write_text("a file")
-    arguments = ["generate", "x", "--size", "32x32", "--count", "2", "-q", "-o", "taken/pictures"]
+    arguments = ["generate", "x", "--size", "32x32", "--count", "2", "-q"]
     assert run(arguments) == 5
     paths = capsys.readouterr().out.splitlines()
     assert [Path(path).is_file() for path in paths] == [True, True]

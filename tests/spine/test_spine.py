@@ -131,9 +131,11 @@ def test_a_name_that_leaves_the_folder_is_found_before_anything_is_submitted(
 def test_a_picture_that_cannot_be_saved_lies_safe_and_named(
     settings: Settings, tmp_path: Path
 ) -> None:
-    (tmp_path / "out").write_text("a file in the way")
+    def put_something_in_the_way(_: Progress) -> None:
+        (tmp_path / "out").write_text("a file in the way")
+
     with pytest.raises(OutputError) as caught:
-        generate(_ASKED, settings)
+        generate(_ASKED, settings, on_progress=put_something_in_the_way)
     (kept,) = caught.value.kept
     assert kept.parent == settings.state_dir / "rescued"
     assert str(kept) in caught.value.message
