@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 FEATHER = 24
 """Pixels over which the new fades into the old, where none are asked."""
 _NOISE = 0.08
+_FEW = 15
+"""As many pixels of a picture are given up to be drawable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Canvas:
 def canvas(size: Size, asked: Outpaint, frame: Frame | None) -> Canvas:
     """The canvas for a picture of this size.
 
-    A side that is not gone beyond keeps its place, or loses a few pixels to be drawable.
+    Where nothing was to be added, the picture loses a few pixels to be drawable; where it would
+    lose many, a little is added there too.
     """
     across, down = (frame.width.multiple_of, frame.height.multiple_of) if frame else (1, 1)
     left, right, x, width = _along(size.width, asked.left, asked.right, across or 1)
@@ -52,10 +55,12 @@ def canvas(size: Size, asked: Outpaint, frame: Frame | None) -> Canvas:
 
 def _along(side: int, before: int, after: int, multiple: int) -> tuple[int, int, int, int]:
     """What is added before and after, and where what is kept begins, and how much that is."""
-    if not (before or after):
-        kept = max(side // multiple * multiple, min(side, multiple))
-        return 0, 0, (side - kept) // 2, kept
     more = -(side + before + after) % multiple
+    if not (before or after):
+        spare = side % multiple
+        if spare > _FEW or spare == side:
+            return more // 2, more - more // 2, 0, side
+        return 0, 0, spare // 2, side - spare
     return (before, after + more, 0, side) if after else (before + more, after, 0, side)
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import os
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 
 from imagen.cli.progress import shown, what
 from imagen.errors import Cancelled
 from imagen.result import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class _Terminal(io.StringIO):
@@ -63,6 +67,15 @@ def test_a_signal_cancels_at_the_next_progress(number: signal.Signals) -> None:
             tell(Progress(stage="running"))
 
 
+@pytest.fixture
+def _ctrl_c_as_in_a_terminal() -> Iterator[None]:
+    """Who starts the tests in the background has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_as_in_a_terminal")
 def test_a_second_ctrl_c_acts_at_once() -> None:
     with shown("studio", quiet=True):
         signal.raise_signal(signal.SIGINT)

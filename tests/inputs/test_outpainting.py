@@ -14,26 +14,32 @@ from imagen.inputs.outpainting import canvas
 from imagen.inputs.sizes import Frame, Size
 from imagen.request import Outpaint
 
-_ALL = (0, 0, 100, 80)
-
 
 @pytest.mark.parametrize(
-    ("asked", "sides", "kept"),
+    ("asked", "sides"),
     [
-        ({"right": 50}, {"right": 60}, _ALL),
-        ({"left": 50}, {"left": 60}, _ALL),
-        ({"left": 10, "right": 11}, {"left": 10, "right": 50}, _ALL),
-        ({"top": 80, "left": 60}, {"top": 80, "left": 60}, _ALL),
-        ({"bottom": 1}, {"bottom": 80}, (10, 0, 90, 80)),
+        ({"right": 50}, {"right": 60}),
+        ({"left": 50}, {"left": 60}),
+        ({"left": 10, "right": 11}, {"left": 10, "right": 50}),
+        ({"top": 80, "left": 60}, {"top": 80, "left": 60}),
+        ({"bottom": 1}, {"left": 30, "right": 30, "bottom": 80}),
     ],
     ids=["right", "left", "both", "nothing to round", "a side not gone beyond"],
 )
 def test_the_whole_can_be_drawn_and_a_side_that_was_asked_for_takes_the_rest(
-    asked: dict[str, int], sides: dict[str, int], kept: tuple[int, int, int, int]
+    asked: dict[str, int], sides: dict[str, int]
 ) -> None:
     frame = Frame(side(multiple_of=80), side(multiple_of=80), Size(4096, 4096))
     place = canvas(Size(100, 80), Outpaint(**asked), frame)
-    assert (place.sides, place.kept) == (Outpaint(**sides), kept)
+    assert (place.sides, place.kept) == (Outpaint(**sides), (0, 0, 100, 80))
+
+
+def test_a_side_that_is_not_gone_beyond_loses_a_few_pixels_but_not_many() -> None:
+    frame = Frame(side(multiple_of=80), side(multiple_of=80), Size(4096, 4096))
+    few = canvas(Size(95, 80), Outpaint(bottom=80), frame)
+    many = canvas(Size(96, 80), Outpaint(bottom=80), frame)
+    assert (few.sides, few.kept) == (Outpaint(bottom=80), (7, 0, 87, 80))
+    assert (many.sides, many.kept) == (Outpaint(left=32, right=32, bottom=80), (0, 0, 96, 80))
 
 
 def test_without_a_frame_nothing_is_rounded() -> None:
