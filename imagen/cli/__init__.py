@@ -123,6 +123,9 @@ def _ran(args: list[str] | None, *, as_json: bool) -> int:
         code = cli.main(args, prog_name="imagen", standalone_mode=False)
     except click.exceptions.Abort:
         return _told(as_json, "cancelled", "Ended at once.", 130, remedy=_STILL_RUNNING)
+    except click.NoSuchOption as error:
+        _tell_of_dashes(error, sys.argv[1:] if args is None else args)
+        return _told_by_click(as_json, error)
     except click.ClickException as error:
         return _told_by_click(as_json, error)
     except ImagenError as error:
@@ -133,6 +136,12 @@ def _ran(args: list[str] | None, *, as_json: bool) -> int:
         # Files have sentences of their own: it is our own words that had no room.
         return _told(False, "output", "What there is to say can't be written: no space.", 5)
     return code if isinstance(code, int) else 0
+
+
+def _tell_of_dashes(error: click.NoSuchOption, args: list[str]) -> None:
+    """What holds spaces was meant for a prompt."""
+    if any(word.startswith("-") and " " in word for word in args):
+        error.message += " A prompt that begins with a dash goes behind -- on its own."
 
 
 def _told_by_click(as_json: bool, error: click.ClickException) -> int:

@@ -23,6 +23,7 @@ def _failing(code: str) -> str:
         (["genrate"], 2, "Did you mean 'generate'?"),
         (["generate"], 2, "Missing argument 'PROMPT'"),
         (["generate", "x", "--stepz", "4"], 2, "No such option"),
+        (["generate", "-x marks it"], 2, "A prompt that begins with a dash goes behind -- on its"),
         (["generate", "x", "--steps", "four"], 2, "'four' is not a valid integer"),
         (["generate", "x", "--steps", "0"], 2, "steps: must be"),
         (["generate", "x", "--seed", "18446744073709551616"], 2, "(0 to 18446744073709551615)"),
