@@ -123,11 +123,8 @@ def _ran(args: list[str] | None, *, as_json: bool) -> int:
         code = cli.main(args, prog_name="imagen", standalone_mode=False)
     except click.exceptions.Abort:
         return _told(as_json, "cancelled", "Ended at once.", 130, remedy=_STILL_RUNNING)
-    except click.NoSuchOption as error:
-        _tell_of_dashes(error, sys.argv[1:] if args is None else args)
-        return _told_by_click(as_json, error)
     except click.ClickException as error:
-        return _told_by_click(as_json, error)
+        return _told_by_click(as_json, error, _hint(error, sys.argv[1:] if args is None else args))
     except ImagenError as error:
         return _told_by_imagen(as_json, error)
     except OSError as error:
@@ -138,17 +135,20 @@ def _ran(args: list[str] | None, *, as_json: bool) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _tell_of_dashes(error: click.NoSuchOption, args: list[str]) -> None:
-    """What holds spaces was meant for a prompt."""
-    if any(word.startswith("-") and " " in word for word in args):
-        error.message += " A prompt that begins with a dash goes behind -- on its own."
+def _hint(error: click.ClickException, args: list[str]) -> str:
+    """What holds spaces and was taken for an option was meant for a prompt."""
+    if isinstance(error, click.NoSuchOption) and any(a[:1] == "-" and " " in a for a in args):
+        return "A prompt that begins with a dash goes behind -- on its own."
+    return ""
 
 
-def _told_by_click(as_json: bool, error: click.ClickException) -> int:
+def _told_by_click(as_json: bool, error: click.ClickException, hint: str) -> int:
     if as_json:
-        return _told(as_json, "usage", error.format_message(), error.exit_code)
+        return _told(as_json, "usage", error.format_message(), error.exit_code, remedy=hint)
     with suppress(BrokenPipeError):
         error.show()
+        if hint:
+            click.echo(hint, err=True)
     return error.exit_code
 
 
