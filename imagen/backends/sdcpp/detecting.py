@@ -18,13 +18,13 @@ _ENDINGS = (".safetensors", ".gguf")
 _SECONDS = 2.0
 
 
-def detect(address: str) -> dict[str, dict[str, Any]]:
-    """A block for the server at an address, or at the usual one, and one for each whole model that
-    the program could run.
+def detect(address: str, *, usual: str = DEFAULT_URL) -> dict[str, dict[str, Any]]:
+    """A block for the server at an address, or at the `usual` one, and one for each whole model
+    that the program could run.
 
     Raises Unavailable where an address is given and no server answers there.
     """
-    found = dict(_server(address or DEFAULT_URL, is_asked_for=bool(address)))
+    found = dict(_server(address or usual, is_asked_for=bool(address)))
     return found if address else found | dict(_programs())
 
 

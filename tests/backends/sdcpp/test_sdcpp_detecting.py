@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture
-def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detecting, "DEFAULT_URL", "http://127.0.0.1:9")
+NOBODY = "http://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def test_a_server_at_an_address_is_found(server: SdServer) -> None:
 
 def test_where_no_server_answers_it_is_unavailable() -> None:
     with pytest.raises(Unavailable):
-        detecting.detect("http://127.0.0.1:9")
+        detecting.detect(NOBODY)
 
 
 def test_a_server_that_is_no_comfyui_makes_a_configuration(server: SdServer) -> None:
@@ -48,7 +46,6 @@ def test_a_server_that_is_no_comfyui_makes_a_configuration(server: SdServer) -> 
     assert written["backends"]["sd-server"] == {"type": "sdcpp", "url": server.url}
 
 
-@pytest.mark.usefixtures("_no_server")
 @pytest.mark.skipif(sys.platform == "win32", reason="a script that the system starts is written")
 def test_each_whole_model_that_the_program_could_run_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -60,7 +57,7 @@ def test_each_whole_model_that_the_program_could_run_is_found(
     Path("models").mkdir()
     model = write(Path("models/dream.safetensors").absolute(), sd15())
     write(Path("models/ink.safetensors"), LORA)
-    found = detecting.detect("")
+    found = detecting.detect("", usual=NOBODY)
     assert found == {
         "dream": {"type": "sdcpp", "binary": str(program), "model": str(model)},
     }
