@@ -1,5 +1,12 @@
 """The configuration: settings, where they come from, and what is wrong with them."""
 
+from imagen.config.accounts import (
+    Budget,
+    CloudSettings,
+    LibrarySettings,
+    UsageSettings,
+    Webhook,
+)
 from imagen.config.credentials import masked, variables
 from imagen.config.example import example, example_with
 from imagen.config.loading import VARIABLES, Checked, check, load
@@ -8,11 +15,16 @@ from imagen.config.settings import Limits, OutputSettings, Settings, Style
 
 __all__ = [
     "VARIABLES",
+    "Budget",
     "Checked",
+    "CloudSettings",
+    "LibrarySettings",
     "Limits",
     "OutputSettings",
     "Settings",
     "Style",
+    "UsageSettings",
+    "Webhook",
     "check",
     "default_workflow_dir",
     "example",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from imagen.invalid import Path as KeyPath
 
 _DEEPEST = 60
+_TOO_DEEP_FOR_LIBYAML = "exceeded maximum nesting depth"
+"""What newer libyaml says of more than a thousand levels, before it gives us a single event."""
 _SMALL = 1000
 """What is no longer can't nest deeply enough to harm the parser."""
 
@@ -58,6 +60,8 @@ def read(source: Path) -> Document:
             raise too_deep
         values = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
+        if error.problem == _TOO_DEEP_FOR_LIBYAML:
+            raise too_deep from error
         raise _refused(source, text, error) from error
     except yaml.reader.ReaderError as error:
         raise _unprintable(source, text) from error

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
+from imagen.config.accounts import SwitchWord
 from imagen.config.credentials import exposed
 from imagen.config.places import default_state_dir, default_workflow_dir, expanded, find
 from imagen.config.settings import Settings
 from imagen.errors import ConfigError
 from imagen.invalid import Problem, problems
+from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from imagen.config.accounts import LibrarySettings
     from imagen.config.document import Document
 
 VARIABLES = {
@@ -26,6 +29,9 @@ VARIABLES = {
     "IMAGEN_OUTPUT": "output.directory",
     "IMAGEN_STATE": "state_dir",
     "IMAGEN_WORKFLOWS": "workflow_dirs",
+    "IMAGEN_LIBRARY": "library.url",
+    "IMAGEN_CLOUD_SYNC": "output.cloud_sync",
+    "IMAGEN_PREVIEW": "output.preview",
 }
 """The environment variables, and what each overrides; an empty one overrides nothing.
 
@@ -153,6 +159,7 @@ def _settings(values: dict[str, Any], source: Path | None, environ: Mapping[str,
             "workflow_dirs": tuple(folder / expanded(p, environ) for p in settings.workflow_dirs),
             "state_dir": folder / expanded(settings.state_dir, environ),
             "backends": _placed(settings.backends, folder, environ),
+            "library": _library(settings.library, settings.library.url, folder, environ),
         }
     )
     return placed.read_from(source)
@@ -186,15 +193,40 @@ def _overridden(settings: Settings, environ: Mapping[str, str], cwd: Path | None
     named = {name: environ[name] for name in VARIABLES if environ.get(name)}
     folders = named.get("IMAGEN_WORKFLOWS", "").split(os.pathsep)
     directory = expanded(Path(named.get("IMAGEN_OUTPUT", settings.output.directory)), environ)
+    switches = {key: _switch(named, name) for name, key in _SWITCHES.items() if name in named}
     update = {
         "backend": named.get("IMAGEN_BACKEND", settings.backend),
-        "output": settings.output.model_copy(update={"directory": here / directory}),
+        "output": settings.output.model_copy(update={"directory": here / directory} | switches),
     }
+    if "IMAGEN_LIBRARY" in named:
+        update["library"] = _library(settings.library, named["IMAGEN_LIBRARY"], here, environ)
     if "IMAGEN_STATE" in named:
         update["state_dir"] = here / expanded(Path(named["IMAGEN_STATE"]), environ)
     if "IMAGEN_WORKFLOWS" in named:
         update["workflow_dirs"] = tuple(here / expanded(Path(f), environ) for f in folders if f)
     return settings.model_copy(update=update)
+
+
+_SWITCHES = {"IMAGEN_CLOUD_SYNC": "cloud_sync", "IMAGEN_PREVIEW": "preview"}
+
+
+def _switch(named: Mapping[str, str], name: str) -> str:
+    value = named[name].lower()
+    if value not in get_args(SwitchWord):
+        raise ConfigError(
+            f"The environment variable {name} must be auto, on or off, not {named[name]!r}."
+            + did_you_mean(value, get_args(SwitchWord))
+        )
+    return value
+
+
+def _library(
+    library: LibrarySettings, url: str | None, folder: Path, environ: Mapping[str, str]
+) -> LibrarySettings:
+    """With a file's path counted from `folder`; an address stays as it is."""
+    if url is not None and "://" not in url:
+        url = str(folder / expanded(Path(url), environ))
+    return library.model_copy(update={"url": url})
 
 
 def _refusal(checked: Checked) -> ConfigError:

@@ -62,6 +62,20 @@ def default_state_dir(environ: Mapping[str, str]) -> Path:
     return home / ".local/state/imagen"
 
 
+def default_library(environ: Mapping[str, str]) -> Path:
+    """The library's file unless `library.url` says otherwise; ConfigError without a home."""
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+        if base := _absolute(environ.get(name)):
+            return base / "imagen" / "library.db"
+    home = _home(environ)
+    if home is None:
+        raise ConfigError(
+            "There is no home directory to keep the library in.",
+            remedy="Name a file in the environment variable IMAGEN_LIBRARY, or set HOME.",
+        )
+    return home / ".local/share/imagen/library.db"
+
+
 def default_workflow_dir(environ: Mapping[str, str]) -> Path | None:
     """Where a person's own workflows lie unless `workflow_dirs` says otherwise.
 

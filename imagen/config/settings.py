@@ -6,17 +6,22 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
-from imagen.config.places import default_state_dir
+from imagen.config.accounts import (
+    Budget,
+    CloudSettings,
+    LibrarySettings,
+    Section,
+    Switch,
+    UsageSettings,
+    Webhook,
+)
+from imagen.config.places import default_library, default_state_dir
 from imagen.request import Seed, Side, Unit
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Limits(_Section):
+class Limits(Section):
     """What no request may exceed."""
 
     max_width: Side = Field(4096, description="Pixels.")
@@ -29,7 +34,7 @@ class Limits(_Section):
     )
 
 
-class Style(_Section):
+class Style(Section):
     """A named preset: texts around the prompt, and values where the request has none.
 
     All but the texts are named as in `Request`, and mean the same.
@@ -59,7 +64,7 @@ class Style(_Section):
         return prompt
 
 
-class OutputSettings(_Section):
+class OutputSettings(Section):
     """Where pictures go, and what stands in them."""
 
     directory: Path = Field(Path("outputs"), description="From the working directory.")
@@ -68,9 +73,23 @@ class OutputSettings(_Section):
     )
     sidecar: bool = Field(True, description="A JSON file beside each picture.")
     metadata: bool = Field(True, description="How it was made, inside each picture.")
+    cloud_sync: Switch = Field(
+        "auto",
+        description="Whether pictures go to the cloud; auto: where its credentials and "
+        "`owner_user_id` are there, on: an error without them.",
+    )
+    preview: Switch = Field(
+        "auto",
+        description="Whether a picture is shown once it is there; auto: on a terminal that can.",
+    )
+    preview_command: str = Field(
+        "tmux-img --hold",
+        min_length=1,
+        description="The viewer in tmux's window; the picture's path is its last word.",
+    )
 
 
-class Settings(_Section):
+class Settings(Section):
     """All of the configuration; the blocks of backends stay raw, each is its adapter's own."""
 
     backend: str = Field(
@@ -93,6 +112,16 @@ class Settings(_Section):
         default_factory=lambda: default_state_dir(os.environ),
         description="Where tickets of running jobs are kept.",
     )
+    library: LibrarySettings = Field(
+        LibrarySettings(), description="Where it is kept what was made."
+    )
+    owner_user_id: str | None = Field(
+        None, min_length=1, description="Whose pictures these are, in the cloud: a user's id."
+    )
+    cloud: CloudSettings = Field(CloudSettings(), description="A Supabase project.")
+    usage: UsageSettings = Field(UsageSettings(), description="What pictures cost.")
+    budgets: tuple[Budget, ...] = Field((), description="What may be spent.")
+    webhooks: tuple[Webhook, ...] = Field((), description="Who is told of each generation.")
     _source: Path | None = PrivateAttr(None)
 
     @property
@@ -105,6 +134,11 @@ class Settings(_Section):
         copy = self.model_copy()
         copy._source = source
         return copy
+
+    @property
+    def library_at(self) -> str:
+        """Where the library is: a file's path, or a PostgreSQL address without its password."""
+        return self.library.url or str(default_library(os.environ))
 
     def shared(self) -> dict[str, Any]:
         """The keys that every backend's block may override."""

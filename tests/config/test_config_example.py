@@ -14,10 +14,13 @@ from imagen.backends import load as adapter
 from imagen.cli.validation import report
 from imagen.config import (
     VARIABLES,
+    CloudSettings,
+    LibrarySettings,
     Limits,
     OutputSettings,
     Settings,
     Style,
+    UsageSettings,
     example,
     example_with,
     load,
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 SECTIONS: dict[str, type[BaseModel]] = {
     "limits:": Limits,
     "output:": OutputSettings,
+    "library:": LibrarySettings,
+    "cloud:": CloudSettings,
+    "usage:": UsageSettings,
     "  photo:": Style,
     "  flux-schnell-local:": adapter("comfyui").config,
     "  flux-schnell-replicate:": adapter("replicate").config,
@@ -38,7 +44,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "  sd15-sdcpp:": adapter("sdcpp").config,
     "  mock:": adapter("mock").config,
 }
-FILLED = {"backends", "styles", "limits", "output", "state_dir"}
+FILLED = {"backends", "styles", "limits", "output", "state_dir", "library", "cloud", "usage"}
 """Sections, and what depends on the machine: they stand in the example with a content."""
 GIVEN = {
     ("  flux-schnell-local:", "title"),
