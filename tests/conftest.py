@@ -5,15 +5,17 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import postgres_server
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 collect_ignore = [] if find_spec("diffusers") else ["with_torch"]
 _OURS = (
     *("IMAGEN_", "XDG_", "APPDATA", "LOCALAPPDATA", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
-    *("REPLICATE_", "HF_"),
+    *("REPLICATE_", "HF_", "SUPABASE_", "MAI_", "TMUX", "PG"),
 )
 
 
@@ -41,3 +43,33 @@ def replicate_token(monkeypatch: pytest.MonkeyPatch) -> None:
     from imagen.testing.replicate import TOKEN
 
     monkeypatch.setenv("REPLICATE_API_TOKEN", TOKEN)
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[str]:
+    """One server for all the tests that ask for it."""
+    try:
+        with postgres_server.server() as url:
+            yield url
+    except postgres_server.NoServerError as error:
+        postgres_server.missing(str(error))
+
+
+@pytest.fixture
+def postgres_url(_postgres: str) -> Iterator[str]:
+    """A fresh database in a real PostgreSQL, for this test alone."""
+    with postgres_server.database(_postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_path(tmp_path: Path) -> str:
+    """Where a library in a file of its own may be: there is none yet."""
+    return str(tmp_path / "library.db")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def library_url(request: pytest.FixtureRequest) -> str:
+    """A place for an empty library, in each kind of database in turn."""
+    places = {"sqlite": "sqlite_path", "postgres": "postgres_url"}
+    return str(request.getfixturevalue(places[request.param]))
