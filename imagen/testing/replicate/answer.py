@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from imagen.testing.answer import CUT, Answer, as_json
+
+__all__ = [
+    "CUT",
+    "Answer",
+    "as_json",
+    "broken",
+    "invalid",
+    "no_credit",
+    "not_found",
+    "problem",
+    "throttled",
+    "unauthenticated",
+]
 
 _PAUSE = (
     "Request was throttled. Your rate limit for creating predictions is reduced to 6 requests per "
     "minute with a burst of 1 requests while you have less than $5.0 in credit. Your rate limit "
     "resets in ~{seconds}s."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One answer; `missing` bytes at its end are announced but not sent."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    missing: int = 0
-    is_cut: bool = False
-    """The connection ends instead of answering."""
-
-
-CUT = Answer(is_cut=True)
-
-
-def as_json(value: Any, status: int = 200, **headers: str) -> Answer:
-    """`headers` are written with underscores."""
-    named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Answer(
-        status=status,
-        body=json.dumps(value).encode(),
-        headers={"Content-Type": "application/json"} | named,
-    )
 
 
 def problem(status: int, detail: str, title: str = "", **more: Any) -> Answer:

@@ -6,8 +6,8 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from imagen.testing.listener import Server
 from imagen.testing.replicate.desk import Desk
-from imagen.testing.replicate.listener import Server
 from imagen.testing.replicate.trouble import TOKEN, Trouble
 
 if TYPE_CHECKING:

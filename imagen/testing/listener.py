@@ -1,14 +1,24 @@
-"""The port of a simulated Replicate: HTTP in, an answer of its desk out."""
+"""The port of a stand-in of somebody's HTTP service: requests in, answers of its desk out."""
 
 from __future__ import annotations
 
 import socket
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from imagen.testing.replicate.desk import Desk
+    from collections.abc import Mapping
+
+    from imagen.testing.answer import Answer
+
+
+class Desk(Protocol):
+    """Takes requests, and answers them."""
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """What this request is answered; headers go by lower-case name."""
+        ...
 
 
 class Server(ThreadingHTTPServer):
@@ -54,7 +64,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
     def do_DELETE(self) -> None:
+        self._answer()
+
+    def do_HEAD(self) -> None:
         self._answer()
 
     def log_message(self, *_: Any) -> None:
@@ -72,5 +88,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        self.wfile.write(answer.body[: len(answer.body) - answer.missing])
+        if self.command != "HEAD":
+            self.wfile.write(answer.body[: len(answer.body) - answer.missing])
         self.close_connection = self.close_connection or answer.missing > 0
