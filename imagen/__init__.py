@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         ConfigError,
         Failed,
         ImagenError,
+        LibraryError,
         Lost,
         MissingDependency,
         OutputError,
+        OverBudget,
         RateLimited,
         Rejected,
         RequestError,
@@ -47,8 +49,8 @@ else:
         "imagen.comparison": "compare",
         "imagen.config": "Settings load",
         "imagen.errors": (
-            "BackendError Cancelled ConfigError Failed ImagenError Lost MissingDependency "
-            "OutputError RateLimited Rejected RequestError TimedOut Unauthorized Unavailable "
+            "BackendError Cancelled ConfigError Failed ImagenError LibraryError Lost "
+            "MissingDependency OutputError OverBudget RateLimited Rejected RequestError TimedOut Unauthorized Unavailable "
             "UnknownBackend WorkflowError"
         ),
         "imagen.spine": "Made enlarge generate resume",
@@ -81,6 +83,7 @@ __all__ = [
     "Fate",
     "Health",
     "ImagenError",
+    "LibraryError",
     "Lora",
     "Lost",
     "Made",
@@ -88,6 +91,7 @@ __all__ = [
     "Outpaint",
     "Output",
     "OutputError",
+    "OverBudget",
     "Parameter",
     "Progress",
     "RateLimited",

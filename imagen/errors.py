@@ -4,6 +4,7 @@
       ConfigError               exit 2
         UnknownBackend
       RequestError              exit 2
+        OverBudget
       WorkflowError             exit 2
       MissingDependency         exit 3
       BackendError              exit 4   carries .backend
@@ -15,6 +16,7 @@
         Lost
         TimedOut
       OutputError               exit 5
+      LibraryError              exit 5
       Cancelled                 exit 130
 
 Each message is a sentence for a person; `remedy`, where there is one, says what to do about it.
@@ -86,6 +88,12 @@ class RequestError(ImagenError):
 
     exit_code = 2
     code = "request"
+
+
+class OverBudget(RequestError):
+    """It would cost more than a budget of the configuration allows; nothing was sent."""
+
+    code = "over_budget"
 
 
 class WorkflowError(ImagenError):
@@ -198,6 +206,13 @@ class OutputError(ImagenError):
         """Where the pictures of this run lie all the same."""
         self.lost = lost
         """Whether one of them lies nowhere."""
+
+
+class LibraryError(ImagenError):
+    """The library can't be opened, read or written; the pictures are where they are."""
+
+    exit_code = 5
+    code = "library"
 
 
 class Cancelled(ImagenError):

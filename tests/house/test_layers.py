@@ -18,6 +18,7 @@ _MAY: dict[str, set[str]] = {
     "painting": set(),
     "backends": _WORDS | {"graphs", "painting"},
     "outputs": _WORDS | {"config"},
+    "library": _WORDS | {"config", "outputs"},
     "inputs": _WORDS,
     "interpolation": _WORDS | {"inputs"},
     "resolve": _WORDS | {"config"},

@@ -1,0 +1,203 @@
+"""The ledger: what each generation that succeeded did cost, in money and in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from sqlalchemy import func, select
+
+from imagen.library.keys import milliseconds, moment_of
+from imagen.library.schema import usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Row
+
+    from imagen.config import UsageSettings
+    from imagen.library.entries import Entry
+    from imagen.library.opening import Library
+
+Grouping = Literal["day", "week", "month", "backend", "model", "caller"]
+_JOULES_PER_KWH = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """One row of the ledger."""
+
+    generation: str
+    at: datetime
+    """When it came to its end, in UTC."""
+    backend: str
+    kind: str
+    model: str
+    seed: int | None
+    prompt_sha256: str
+    images: int
+    latency_seconds: float | None
+    engine_seconds: float | None
+    """How long the engine computed."""
+    estimated_cost: float | None
+    """What was expected beforehand; None is unknown."""
+    actual_cost: float | None
+    currency: str
+    is_paid: bool
+    """Whether the engine's owner is paid for it."""
+    caller: str
+
+    @property
+    def cost(self) -> float | None:
+        """What it did cost, else what was expected; None is unknown."""
+        return self.estimated_cost if self.actual_cost is None else self.actual_cost
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it cost money, and nobody knows how much."""
+        return self.is_paid and self.cost is None
+
+
+class Total(NamedTuple):
+    """What several generations came to. Sums are per currency, which nobody can add up."""
+
+    key: tuple[str, ...]
+    """Of the groupings, in their order."""
+    generations: int
+    images: int
+    latency_seconds: float
+    engine_seconds: float
+    costs: dict[str, float]
+    estimates: dict[str, float]
+    unknown: int
+    """How many cost money that nobody knows."""
+
+
+def ledger_row(entry: Entry, costs: UsageSettings | None) -> dict[str, Any]:
+    """The row of this generation. Its prompt stands there as a hash only."""
+    request, estimate = entry.ticket.request, entry.ticket.estimate
+    seed = entry.facts.get("seed") if entry.facts.get("seed") is not None else request.seed
+    electricity = None if estimate else _electricity(entry, costs)
+    return {
+        "generation": entry.id,
+        "at_ms": milliseconds(entry.ended_at),
+        "backend": entry.backend,
+        "kind": entry.kind,
+        "model": entry.model,
+        "seed": None if seed is None else str(seed),
+        "prompt_sha256": sha256(request.prompt.encode("utf-8", "surrogatepass")).hexdigest(),
+        "images": len(entry.pictures),
+        "latency_seconds": entry.facts.get("latency_seconds"),
+        "engine_seconds": _engine_seconds(entry),
+        "estimated_cost": estimate.usd if estimate else None,
+        "actual_cost": entry.cost_usd if estimate else electricity,
+        "currency": "USD" if estimate or costs is None else costs.currency,
+        "is_paid": int(estimate is not None),
+        "caller": entry.caller,
+    }
+
+
+def _engine_seconds(entry: Entry) -> float | None:
+    """As the engine told; of one that tells nothing, as long as it took in all."""
+    told = entry.facts.get("executing_seconds")
+    return told if told is not None else entry.facts.get("latency_seconds")
+
+
+def _electricity(entry: Entry, costs: UsageSettings | None) -> float | None:
+    """What a machine of ours drew for it, where the user says what that costs."""
+    seconds = _engine_seconds(entry)
+    watts = costs.watts.get(entry.backend) if costs else None
+    if costs is None or costs.price_per_kwh is None or watts is None or seconds is None:
+        return None
+    return seconds * watts / _JOULES_PER_KWH * costs.price_per_kwh
+
+
+def rows(
+    library: Library, since: datetime | None = None, until: datetime | None = None
+) -> Iterator[Use]:
+    """Every row from `since` on and before `until`, the oldest first."""
+    statement = select(usage).where(*_within(since, until)).order_by(usage.c.at_ms)
+    with library.reading() as connection:
+        for row in connection.execution_options(yield_per=1000).execute(statement):
+            yield _use(row)
+
+
+def _within(since: datetime | None, until: datetime | None) -> list[Any]:
+    found = [] if since is None else [usage.c.at_ms >= milliseconds(since)]
+    return found if until is None else [*found, usage.c.at_ms < milliseconds(until)]
+
+
+def _use(row: Row[Any]) -> Use:
+    values = dict(row._mapping)
+    at = moment_of(values.pop("at_ms"))
+    seed = values.pop("seed")
+    is_paid = bool(values.pop("is_paid"))
+    return Use(at=at, seed=None if seed is None else int(seed), is_paid=is_paid, **values)
+
+
+def totals(
+    library: Library,
+    by: Sequence[Grouping] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Total]:
+    """What was used, in groups, in the order of their keys; a single one where there are none."""
+    groups: dict[tuple[str, ...], Total] = {}
+    for use in rows(library, since, until):
+        key = tuple(_key(use, grouping) for grouping in by)
+        groups[key] = _added(groups.get(key) or Total(key, 0, 0, 0.0, 0.0, {}, {}, 0), use)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _key(use: Use, grouping: Grouping) -> str:
+    """Days, weeks and months are those of this machine's clock."""
+    local = use.at.astimezone()
+    match grouping:
+        case "day":
+            return f"{local:%Y-%m-%d}"
+        case "week":
+            return f"{local:%G-W%V}"
+        case "month":
+            return f"{local:%Y-%m}"
+        case _:
+            return str(getattr(use, grouping))
+
+
+def _added(total: Total, use: Use) -> Total:
+    return Total(
+        total.key,
+        total.generations + 1,
+        total.images + use.images,
+        total.latency_seconds + (use.latency_seconds or 0.0),
+        total.engine_seconds + (use.engine_seconds or 0.0),
+        _sum(total.costs, use.currency, use.cost),
+        _sum(total.estimates, use.currency, use.estimated_cost),
+        total.unknown + use.is_unknown,
+    )
+
+
+def _sum(sums: dict[str, float], currency: str, cost: float | None) -> dict[str, float]:
+    return sums if cost is None else sums | {currency: sums.get(currency, 0.0) + cost}
+
+
+class Spent(NamedTuple):
+    """What was spent since a moment."""
+
+    cost: float
+    unknown: int
+    """How many generations cost money that nobody knows."""
+
+
+def spent(library: Library, since: datetime, *, currency: str, backend: str | None = None) -> Spent:
+    """What was spent from `since` on in this currency; with all backends where none is named."""
+    cost = func.coalesce(usage.c.actual_cost, usage.c.estimated_cost)
+    conditions = [usage.c.at_ms >= milliseconds(since), usage.c.currency == currency]
+    if backend is not None:
+        conditions.append(usage.c.backend == backend)
+    unknown = func.sum(usage.c.is_paid).filter(cost.is_(None))
+    statement = select(func.sum(cost), unknown).where(*conditions)
+    with library.reading() as connection:
+        known, lacking = connection.execute(statement).one()
+    return Spent(float(known or 0.0), int(lacking or 0))

@@ -1,0 +1,81 @@
+"""How a library of any version becomes one of this version; each step is run once, in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, inspect, select, text, update
+
+from imagen.errors import LibraryError
+from imagen.library.schema import metadata, version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    Step = Callable[[Connection], None]
+
+
+def _first(connection: Connection) -> None:
+    """All tables, and the words of the prompts, which each database keeps in its own way."""
+    metadata.create_all(connection)
+    if connection.dialect.name == "sqlite":
+        connection.execute(
+            text(
+                "CREATE VIRTUAL TABLE prompts USING fts5"
+                "(words, tokenize='unicode61 remove_diacritics 0')"
+            )
+        )
+        return
+    connection.execute(
+        text(
+            "CREATE TABLE prompts (rowid BIGINT PRIMARY KEY "
+            "REFERENCES images (id) ON DELETE CASCADE, words TSVECTOR NOT NULL)"
+        )
+    )
+    connection.execute(text("CREATE INDEX prompts_by_word ON prompts USING gin (words)"))
+
+
+STEPS: tuple[Step, ...] = (_first,)
+"""Step n makes version n out of version n-1. A step that was ever released is never changed."""
+
+
+def version_of(connection: Connection) -> int:
+    """The version of the library there; 0 where there is nothing yet.
+
+    Raises LibraryError where something else lies there.
+    """
+    names = set(inspect(connection).get_table_names())
+    if version.name in names:
+        return connection.execute(select(version.c.version)).scalar() or 0
+    if names & set(metadata.tables):
+        raise LibraryError(
+            "There are tables that are not imagen's.",
+            remedy="Name another file or database in library.url, or in IMAGEN_LIBRARY.",
+        )
+    return 0
+
+
+def refuse_newer(found: int, steps: Sequence[Step] = STEPS) -> None:
+    """Raises LibraryError for a library that this imagen can't know."""
+    if found > len(steps):
+        raise LibraryError(
+            f"The library was made by a newer imagen: its version is {found}, and this one knows "
+            f"up to {len(steps)}. It was left as it is.",
+            remedy="Update imagen, or name another library in library.url or IMAGEN_LIBRARY.",
+        )
+
+
+def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
+    """Run the steps that the library lacks, all or none of them."""
+    if connection.dialect.name == "postgresql":  # as SQLite's own lock: one at a time
+        connection.execute(text("SELECT pg_advisory_xact_lock(4922771)"))
+    found = version_of(connection)
+    refuse_newer(found, steps)
+    for step in steps[found:]:
+        step(connection)
+    if found == 0:
+        connection.execute(insert(version).values(version=len(steps)))
+    elif found < len(steps):
+        connection.execute(update(version).values(version=len(steps)))

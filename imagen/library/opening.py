@@ -1,0 +1,219 @@
+"""Opens the library: where it is, how its database is talked to, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError
+
+from imagen.errors import ConfigError, LibraryError, MissingDependency
+from imagen.library.migrations import STEPS, migrate, refuse_newer, version_of
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection, Engine
+
+    from imagen.config import Settings
+    from imagen.library.migrations import Step
+
+_PATIENCE_SECONDS = 30.0
+"""How long a writer waits for another one."""
+_SCHEMA = "imagen_library"
+"""Of PostgreSQL: `imagen` is what the cloud's tables lie in, and may be in the same database."""
+_WRITES = "imagen_writes"
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """An open library. A context manager; may be shared by threads."""
+
+    engine: Engine
+    at: str
+    """A file's path, or an address without its password."""
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of its connections; twice is fine."""
+        self.engine.dispose()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to look things up with; raises LibraryError for what goes wrong."""
+        with translated(self.at), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction, which is all done at the end of the block or not at all."""
+        with translated(self.at), self.engine.connect() as connection:
+            writer = connection.execution_options(**{_WRITES: True})
+            with writer.begin():
+                yield writer
+
+
+def open_library(
+    settings: Settings,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    steps: Sequence[Step] = STEPS,
+) -> Library:
+    """The library of these settings, made where there is none, and brought up to this version.
+
+    Raises LibraryError where it can't be opened, or is a newer imagen's, which is left as it is;
+    ConfigError for an address that is none; MissingDependency without PostgreSQL's driver.
+    """
+    at = settings.library_at
+    if "://" in at:
+        library = _postgres(at, environ.get(settings.library.password_env or "", ""))
+    else:
+        library = _sqlite(Path(at), steps)
+    try:
+        with library.writing() as connection:
+            if not library.is_sqlite:
+                connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
+            migrate(connection, steps)
+    except BaseException:
+        library.close()
+        raise
+    return library
+
+
+def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
+    with translated(str(path)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LibraryError(
+                f"There can be no library in {path.parent}: {error.strerror or error}.",
+                remedy="Name another file in library.url, or in IMAGEN_LIBRARY.",
+            ) from error
+        if path.exists():
+            _refuse_newer_file(path, steps)
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), connect_args={"timeout": _PATIENCE_SECONDS}
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return Library(engine, str(path))
+
+
+def _refuse_newer_file(path: Path, steps: Sequence[Step]) -> None:
+    """Looked at without a right to write: what is not ours to use is not touched."""
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True))
+    try:
+        with engine.connect() as connection:
+            refuse_newer(version_of(connection), steps)
+    finally:
+        engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # `_begin_sqlite` begins each transaction
+    cursor = connection.cursor()
+    _ask_for_wal(cursor)
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _ask_for_wal(cursor: Any) -> None:
+    """Readers and a writer side by side. While others open a new library, it may take a moment."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A writer asks for its lock at once: one that reads first could not wait for it later."""
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgres(at: str, password: str) -> Library:
+    try:
+        url = make_url(at)
+    except ArgumentError as error:
+        raise ConfigError(f"library.url: {one_line(at)!r} is no address.") from error
+    if url.get_backend_name() != "postgresql":
+        raise ConfigError(
+            f"library.url: {url.get_backend_name()!r} is no database that imagen knows.",
+            remedy="Name a file, or an address that begins with postgresql://",
+        )
+    url = url.set(drivername="postgresql+psycopg")
+    url = url.set(password=password) if password else url
+    try:
+        engine = create_engine(url, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise MissingDependency("psycopg", "postgres") from error
+    event.listen(engine, "connect", _prepare_postgres)
+    return Library(engine, url.render_as_string(hide_password=True))
+
+
+def _prepare_postgres(connection: Any, _: object) -> None:
+    connection.execute(f"SET search_path TO {_SCHEMA}")
+    connection.commit()
+
+
+@contextmanager
+def translated(at: str) -> Iterator[None]:
+    """Turns the database's errors into ours; `at` says which library they are of."""
+    try:
+        yield
+    except OperationalError as error:
+        raise LibraryError(
+            f"The library {at} can't be used: {_words(error)}.", remedy=_remedy(_words(error))
+        ) from error
+    except DatabaseError as error:
+        raise LibraryError(
+            f"The library {at} is damaged, or is none: {_words(error)}.",
+            remedy="Your pictures are where they are. Move the file away, and `imagen library add` "
+            "makes another out of them.",
+        ) from error
+    except SQLAlchemyError as error:
+        raise LibraryError(f"The library {at} failed: {one_line(str(error))}.") from error
+
+
+def _words(error: DatabaseError) -> str:
+    """The database's own, without the statement."""
+    return one_line(str(error.orig)).rstrip(".")
+
+
+_REMEDIES = {
+    "locked": "Another process has been writing for very long. Try again once it is done.",
+    "full": "Make room on the disk.",
+    "readonly": "Its file, or the folder it is in, can't be written by you.",
+    "unable to open": "Its file, or the folder it is in, can't be read or written by you.",
+    "password": "Name the variable that holds the password in library.password_env.",
+    "connection": "Is the PostgreSQL of library.url running, and does it let you in?",
+}
+
+
+def _remedy(words: str) -> str:
+    return next((remedy for sign, remedy in _REMEDIES.items() if sign in words.lower()), "")

@@ -1,0 +1,161 @@
+"""Takes generations in: each once, with its pictures, its ledger row and what is to be told."""
+
+from __future__ import annotations
+
+import platform
+import time
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select, text
+from sqlalchemy.exc import IntegrityError
+
+from imagen.errors import LibraryError
+from imagen.library import words
+from imagen.library.keys import milliseconds, picture_key
+from imagen.library.ledger import ledger_row
+from imagen.library.schema import generations, images, outbox, thumbnails, usage
+from imagen.library.thumbnails import thumbnail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from imagen.config import UsageSettings
+    from imagen.library.entries import Delivery, Entry, Kept
+    from imagen.library.opening import Library
+
+_ATTEMPTS = 8
+
+
+def take_in(
+    library: Library,
+    entry: Entry,
+    deliveries: Sequence[Delivery] = (),
+    *,
+    costs: UsageSettings | None = None,
+) -> bool:
+    """Keep this generation; False where the library has it already.
+
+    All of it is kept, or nothing. Raises LibraryError.
+    """
+    small = {kept.index: thumbnail(kept.path) for kept in entry.pictures}
+    for salt in range(_ATTEMPTS):
+        try:
+            with library.writing() as connection:
+                if _is_there(connection, entry):
+                    return False
+                _keep(connection, entry, small, salt)
+                _account(connection, entry, costs)
+                _post(connection, deliveries)
+                return True
+        except LibraryError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+            # Another process took it in meanwhile, or two generations drew the same number.
+            last = error
+    raise last
+
+
+def _is_there(connection: Connection, entry: Entry) -> bool:
+    """A generation that failed, and was brought to its end later, is kept anew."""
+    there = connection.execute(
+        select(generations.c.state).where(generations.c.id == entry.id)
+    ).scalar()
+    if there == "failed" and entry.state == "done":
+        connection.execute(delete(generations).where(generations.c.id == entry.id))
+        return False
+    return there is not None
+
+
+def _keep(
+    connection: Connection, entry: Entry, small: Mapping[int, bytes | None], salt: int
+) -> None:
+    connection.execute(insert(generations).values(_generation(entry)))
+    cut = words.cut(entry.asked.prompt or entry.ticket.request.prompt)
+    for number, kept in enumerate(entry.pictures):
+        key = picture_key(entry.id, entry.created_at, number, salt)
+        connection.execute(insert(images).values(_image(entry, kept, number, key)))
+        _index(connection, key, cut)
+        if (webp := small[kept.index]) is not None:
+            connection.execute(insert(thumbnails).values(image=key, webp=webp))
+
+
+def _index(connection: Connection, key: int, cut: list[str]) -> None:
+    if connection.dialect.name == "sqlite":
+        statement, value = "INSERT INTO prompts (rowid, words) VALUES (:key, :w)", " ".join(cut)
+    else:
+        statement = "INSERT INTO prompts (rowid, words) VALUES (:key, CAST(:w AS tsvector))"
+        value = words.vector(cut)
+    connection.execute(text(statement), {"key": key, "w": value})
+
+
+def _generation(entry: Entry) -> dict[str, Any]:
+    request = entry.ticket.request
+    return {
+        "id": entry.id,
+        "began_ms": milliseconds(entry.created_at),
+        "ended_ms": milliseconds(entry.ended_at),
+        "state": entry.state,
+        "source": entry.source,
+        "backend": entry.backend,
+        "kind": entry.kind,
+        "model": entry.model,
+        "task": request.task,
+        "prompt": _storable(entry.asked.prompt or request.prompt),
+        "caller": entry.caller,
+        "asked": entry.asked.model_dump(mode="json", exclude_defaults=True),
+        "ticket": entry.ticket.model_dump(mode="json"),
+        "facts": entry.facts,
+        "warnings": list(entry.warnings),
+        "error": entry.error,
+    }
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL has no place for NUL in a text."""
+    return text.replace("\0", "")
+
+
+def _image(entry: Entry, kept: Kept, number: int, key: int) -> dict[str, Any]:
+    return {
+        "id": key,
+        "generation": entry.id,
+        "number": number,
+        "backend": entry.backend,
+        "model": entry.model,
+        "host": platform.node(),
+        "path": str(kept.path),
+        "sidecar": str(kept.sidecar) if kept.sidecar else None,
+        "media_type": kept.media_type,
+        "size_bytes": kept.size_bytes,
+        "sha256": kept.sha256,
+        "width": kept.width,
+        "height": kept.height,
+        "seed": None if kept.seed is None else str(kept.seed),
+    }
+
+
+def _account(connection: Connection, entry: Entry, costs: UsageSettings | None) -> None:
+    """A row of the ledger for each generation that was made here and came to a good end."""
+    if entry.state == "done" and entry.source == "imagen":
+        connection.execute(
+            delete(usage).where(usage.c.generation == entry.id)
+        )  # of an earlier life
+        connection.execute(insert(usage).values(ledger_row(entry, costs)))
+
+
+def _post(connection: Connection, deliveries: Sequence[Delivery]) -> None:
+    now = round(time.time() * 1000)
+    for delivery in deliveries:
+        connection.execute(
+            insert(outbox).values(
+                **delivery.model_dump(mode="json"),
+                state="waiting",
+                attempts=0,
+                due_ms=now,
+                claimed_until_ms=0,
+                last_error="",
+                created_ms=now,
+            )
+        )

@@ -1,0 +1,44 @@
+"""Small pictures for listings: WebP, made once, when a picture is taken in."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from PIL import Image, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIDE = 320
+"""Pixels of the longer side, at most."""
+_QUALITY = 80
+_LARGEST_PIXELS = 100_000_000
+_UNSHOWABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for files that are damaged, or are none of its kinds."""
+
+
+def thumbnail(path: Path) -> bytes | None:
+    """The picture at `path` in small; None for what is no picture that can be shown."""
+    try:
+        with Image.open(path) as picture:
+            return _small(picture)
+    except _UNSHOWABLE:
+        return None
+
+
+def _small(picture: Image.Image) -> bytes | None:
+    if picture.width * picture.height > _LARGEST_PIXELS:
+        return None
+    picture.draft("RGB", (SIDE, SIDE))  # a JPEG need not be decoded in full
+    picture.thumbnail((SIDE, SIDE))
+    mode = "RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB"
+    buffer = BytesIO()
+    picture.convert(mode).save(buffer, "WEBP", quality=_QUALITY, method=2)
+    return buffer.getvalue()
