@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 collect_ignore = [] if find_spec("diffusers") else ["with_torch"]
+if sys.platform == "win32":  # there are no pseudo-terminals
+    collect_ignore.append("preview")
 _OURS = (
     *("IMAGEN_", "XDG_", "APPDATA", "LOCALAPPDATA", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
     *("REPLICATE_", "HF_", "SUPABASE_", "MAI_", "TMUX", "PG"),

@@ -22,6 +22,7 @@ from imagen.cli.options import (
     settings_for,
     strict_option,
 )
+from imagen.cli.previewing import planned, preview_option, show_files
 from imagen.cli.words import TEXTS, plain, scalar
 from imagen.errors import RequestError
 from imagen.text import one_line, printable, took
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     help="The folder; run again with the same one, only what is missing is made.",
 )
 @strict_option
+@preview_option
 @json_option
 @quiet_option
 @config_option
@@ -63,6 +65,7 @@ def compare(
     vary: str | None,
     output: Path | None,
     strict: bool,
+    preview: bool | None,
     as_json: bool,
     quiet: bool,
     config_path: Path | None,
@@ -74,8 +77,10 @@ def compare(
     """
     from imagen.cli.progress import shown
     from imagen.comparison import compare as run
+    from imagen.comparison.contact import NAME
 
     settings = settings_for(config_path)
+    shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
     request = prompted(prompt, document, asked, names_of(models)).request
     axis = axis_of(vary) if vary else None
     folder = output or _usual_folder(settings, request, axis)
@@ -89,6 +94,7 @@ def compare(
         watch=partial(shown, quiet=quiet),
     )
     tell(comparison, folder, as_json=as_json)
+    show_files(shows, [folder / NAME], request)
     return 4 if comparison.failed else 0
 
 

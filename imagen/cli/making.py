@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.options import is_picture
+from imagen.cli.previewing import planned, show_made
 from imagen.cli.telling import tell, tell_plan
 from imagen.errors import ImagenError, RequestError
 
@@ -32,8 +33,10 @@ def make(request: Request, run: Run) -> None:
         if run.dry_run:
             tell_plan(_planned(request, run, name), as_json=run.as_json)
             return
+        preview = planned(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)
         made = _made(request, run, name)
     tell(made, as_json=run.as_json, asked=request.asked().keys())
+    show_made(preview, made)
     _warn_of_another_kind(made, run.output)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.previewing import preview_option
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -41,6 +43,7 @@ _RUN = [
     click.option("--no-sidecar", is_flag=True, help="Write no JSON file beside the picture."),
     strict_option,
     click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing."),
+    preview_option,
     json_option,
     quiet_option,
     config_option,
@@ -51,6 +54,7 @@ _TAKEN = (
     "no_sidecar",
     "strict",
     "dry_run",
+    "preview",
     "as_json",
     "quiet",
     "config_path",
@@ -68,6 +72,8 @@ class Run:
     output: Path | None = None
     strict: bool = False
     dry_run: bool = False
+    preview: bool | None = None
+    """As the flag says; None where there is none."""
     as_json: bool = False
     quiet: bool = False
 

@@ -18,6 +18,7 @@ _MAY: dict[str, set[str]] = {
     "painting": set(),
     "backends": _WORDS | {"graphs", "painting"},
     "outputs": _WORDS | {"config"},
+    "preview": _WORDS | {"config"},
     "library": _WORDS | {"config", "outputs"},
     "inputs": _WORDS,
     "interpolation": _WORDS | {"inputs"},
@@ -31,7 +32,7 @@ _MAY: dict[str, set[str]] = {
     "testing": _WORDS | {"config", "backends", "graphs", "painting", "outputs", "spine"},
     "cli": _WORDS
     | {"config", "backends", "graphs", "outputs", "tickets", "spine", "comparison", "testing"}
-    | {"inputs", "interpolation", "preparing"},
+    | {"inputs", "interpolation", "preparing", "preview"},
     "__main__": {"cli"},
 }
 _ADAPTERS = {"comfyui", "diffusers", "mock", "replicate", "sdcpp"}

@@ -1,0 +1,124 @@
+"""Pictures as terminals are sent them, decoded back."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageChops
+from sixel_decoder import decoded
+from terminals import Terminal
+
+from imagen.errors import RequestError
+from imagen.preview import Preview, show
+from imagen.preview.drawing import drawn, fitted, iterm2, kitty
+from imagen.preview.sixel import sixels
+from imagen.preview.terminal import Screen
+
+_SCREEN = Screen(columns=80, rows=24, width=640, height=400)
+
+
+def _picture(width: int = 97, height: int = 61) -> Image.Image:
+    """Every channel has its own course."""
+    bands = [Image.linear_gradient("L"), Image.radial_gradient("L")]
+    bands.append(bands[0].transpose(Image.Transpose.ROTATE_90))
+    return Image.merge("RGB", bands).resize((width, height))
+
+
+def _distance(one: Image.Image, other: Image.Image) -> int:
+    """The largest difference of a channel, anywhere."""
+    return max(ImageChops.difference(one, other).tobytes())
+
+
+def _png(data: bytes) -> Image.Image:
+    return Image.open(BytesIO(b64decode(data)))
+
+
+def test_sixels_show_the_picture() -> None:
+    picture = Image.new("RGB", (13, 8), "red")
+    picture.paste((0, 0, 255), (4, 3, 9, 8))
+    assert decoded(sixels(picture)).tobytes() == picture.tobytes()
+
+
+def test_sixels_of_many_colours_show_nearly_the_picture() -> None:
+    picture = _picture()
+    again = decoded(sixels(picture))
+    assert again.size == picture.size
+    assert _distance(again, picture) <= 32
+
+
+def test_sixels_of_a_plain_picture_are_few() -> None:
+    assert sixels(Image.new("RGB", (100, 6), "white")).endswith(
+        b'q"1;1;100;6#0;2;100;100;100#0!100~\x1b\\'
+    )
+
+
+def test_kitty_is_sent_a_png_in_pieces() -> None:
+    picture = Image.effect_noise((150, 150), 200).convert("RGB")
+    pieces = re.findall(rb"\x1b_G([^;]*);([^\x1b]*)\x1b\\", kitty(picture))
+    keys, data = zip(*pieces, strict=True)
+    assert keys[0] == b"a=T,f=100,q=2,m=1"
+    assert {*keys[1:-1]} == {b"m=1"}
+    assert keys[-1] == b"m=0"
+    assert {len(piece) for piece in data[:-1]} == {4096}
+    assert _png(b"".join(data)).tobytes() == picture.tobytes()
+
+
+def test_kitty_is_sent_a_small_picture_in_one_piece() -> None:
+    sent = kitty(Image.new("RGB", (2, 2)))
+    assert sent.startswith(b"\x1b_Ga=T,f=100,q=2,m=0;")
+    assert sent.count(b"\x1b_G") == 1
+
+
+def test_iterm2_is_sent_a_file() -> None:
+    picture = _picture()
+    found = re.fullmatch(rb"\x1b\]1337;File=inline=1;size=(\d+):([\w+/=]+)\x07", iterm2(picture))
+    assert found is not None
+    assert int(found[1]) == len(b64decode(found[2]))
+    assert _png(found[2]).tobytes() == picture.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        pytest.param((1024, 1024), (240, 240), id="shrunk to six tenths of the rows"),
+        pytest.param((6400, 100), (640, 10), id="shrunk to the columns"),
+        pytest.param((100, 50), (100, 50), id="never enlarged"),
+        pytest.param((1, 100000), (1, 240), id="never nothing"),
+    ],
+)
+def test_a_picture_fits_the_terminal(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    assert fitted(Image.new("L", size), _SCREEN).size == shown
+
+
+def test_what_is_transparent_lies_on_white() -> None:
+    clear = fitted(Image.new("RGBA", (1, 1), (9, 9, 9, 0)), _SCREEN)
+    assert clear.getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp", "gif", "bmp"])
+def test_every_kind_of_picture_is_sent_as_one_that_the_terminal_knows(ending: str) -> None:
+    _picture().save(f"fox.{ending}")
+    (data,) = re.findall(rb":([\w+/=]+)\x07", drawn(Path(f"fox.{ending}"), "iterm2", _SCREEN))
+    assert (_png(data).format, _png(data).size) == ("PNG", (97, 61))
+
+
+def test_what_is_no_picture_is_refused() -> None:
+    Path("fox.png").write_text("no picture")
+    with pytest.raises(RequestError, match=r"fox\.png is no picture"):
+        drawn(Path("fox.png"), "kitty", _SCREEN)
+
+
+def test_a_terminal_is_shown_what_can_be_read_and_told_of_what_can_not() -> None:
+    _picture().save("fox.png")
+    with Terminal() as terminal:
+        with open(terminal.slave, "wb", closefd=False) as stream:
+            pictures = [Path("gone.png"), Path("fox.png")]
+            told = show(Preview(way="kitty"), pictures, title="x", stream=stream)
+        heard = terminal.hang_up()
+    assert told == ["preview: there is no file gone.png."]
+    assert heard.count(b"a=T") == 1
+    assert heard.endswith(b"\x1b\\\r\n")

@@ -1,0 +1,159 @@
+"""Whether and how a picture is shown, as the switch, the flag and the terminal have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+from terminals import program
+
+from imagen.config import OutputSettings
+from imagen.errors import ConfigError
+from imagen.preview import Preview, plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_XTERM = {"TERM": "xterm-256color"}
+
+
+def _planned(
+    environ: dict[str, str],
+    *,
+    is_tty: bool = True,
+    asked: bool | None = None,
+    switch: Literal["auto", "on", "off"] = "auto",
+    quiet: bool = False,
+    sixels: bool = False,
+) -> Preview | None:
+    return plan(
+        OutputSettings(preview=switch),
+        environ=environ,
+        is_tty=is_tty,
+        asked=asked,
+        quiet=quiet,
+        ask_terminal=lambda: sixels,
+    )
+
+
+def _unasked() -> bool:
+    raise AssertionError("the terminal was asked")
+
+
+@pytest.fixture
+def in_tmux(tmp_path: Path) -> dict[str, str]:
+    """Inside tmux, with the usual viewer on the PATH."""
+    program(tmp_path, "tmux-img", "")
+    return {"TMUX": "/tmp/tmux,1,0", "TERM": "tmux-256color", "PATH": str(tmp_path)}
+
+
+def test_a_terminal_inside_tmux_gets_a_window(in_tmux: dict[str, str]) -> None:
+    viewer = (f"{in_tmux['PATH']}/tmux-img", "--hold")
+    assert _planned(in_tmux) == Preview(way="tmux", viewer=viewer)
+
+
+def test_a_pipe_inside_tmux_gets_nothing(in_tmux: dict[str, str]) -> None:
+    assert _planned(in_tmux, is_tty=False) is None
+
+
+def test_a_pipe_inside_tmux_gets_a_window_where_one_is_asked_for(in_tmux: dict[str, str]) -> None:
+    planned = _planned(in_tmux, is_tty=False, asked=True)
+    assert planned is not None
+    assert planned.way == "tmux"
+
+
+def test_tmux_without_the_viewer_shows_nothing_by_itself(tmp_path: Path) -> None:
+    assert _planned({"TMUX": "x", "PATH": str(tmp_path)}) is None
+
+
+def test_tmux_without_the_viewer_is_tried_where_one_is_asked_for(tmp_path: Path) -> None:
+    planned = _planned({"TMUX": "x", "PATH": str(tmp_path)}, asked=True)
+    assert planned == Preview(way="tmux", viewer=("tmux-img", "--hold"))
+
+
+@pytest.mark.parametrize(
+    ("environ", "way"),
+    [
+        pytest.param({"TERM": "xterm-kitty"}, "kitty", id="kitty"),
+        pytest.param(_XTERM | {"KITTY_WINDOW_ID": "1"}, "kitty", id="kitty, with another TERM"),
+        pytest.param(_XTERM | {"TERM_PROGRAM": "ghostty"}, "kitty", id="Ghostty"),
+        pytest.param(_XTERM | {"TERM_PROGRAM": "iTerm.app"}, "iterm2", id="iTerm2"),
+        pytest.param(_XTERM | {"LC_TERMINAL": "iTerm2"}, "iterm2", id="iTerm2 through ssh"),
+        pytest.param(_XTERM | {"TERM_PROGRAM": "WezTerm"}, "iterm2", id="WezTerm"),
+    ],
+)
+def test_a_terminal_is_known_by_its_environment(environ: dict[str, str], way: str) -> None:
+    planned = plan(OutputSettings(), environ=environ, is_tty=True, ask_terminal=_unasked)
+    assert planned is not None
+    assert planned.way == way
+
+
+def test_a_terminal_that_says_so_gets_sixels() -> None:
+    assert _planned(_XTERM, sixels=True) == Preview(way="sixel")
+
+
+def test_a_terminal_that_shows_nothing_gets_nothing() -> None:
+    assert _planned(_XTERM) is None
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"TERM": "screen", "KITTY_WINDOW_ID": "1"}, {"TERM": "xterm-kitty", "ZELLIJ": "0"}],
+    ids=["screen", "Zellij"],
+)
+def test_a_multiplexer_hides_the_terminal_behind_it(environ: dict[str, str]) -> None:
+    assert _planned(environ) is None
+    assert _planned(environ, sixels=True) == Preview(way="sixel")
+
+
+def test_a_dumb_terminal_is_not_asked() -> None:
+    environ = {"TERM": "dumb"}
+    assert plan(OutputSettings(), environ=environ, is_tty=True, ask_terminal=_unasked) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "switch", "way"),
+    [
+        pytest.param(False, "on", None, id="the flag goes over on"),
+        pytest.param(True, "off", "kitty", id="the flag goes over off"),
+        pytest.param(None, "off", None, id="off"),
+        pytest.param(None, "on", "kitty", id="on"),
+    ],
+)
+def test_the_flag_goes_over_the_setting(
+    asked: bool | None, switch: Literal["on", "off"], way: str | None
+) -> None:
+    planned = _planned({"TERM": "xterm-kitty"}, asked=asked, switch=switch)
+    assert getattr(planned, "way", None) == way
+
+
+def test_quiet_draws_nothing_by_itself() -> None:
+    assert _planned({"TERM": "xterm-kitty"}, quiet=True) is None
+    assert _planned({"TERM": "xterm-kitty"}, quiet=True, asked=True) == Preview(way="kitty")
+
+
+def test_a_preview_that_a_terminal_can_not_show_is_refused() -> None:
+    with pytest.raises(ConfigError) as refused:
+        _planned(_XTERM, switch="on")
+    assert refused.value.message == "A preview is asked for, but this terminal shows none."
+    assert "--no-preview" in refused.value.remedy
+
+
+def test_a_preview_without_a_terminal_is_refused() -> None:
+    with pytest.raises(ConfigError, match="there is no terminal to show it on"):
+        _planned({"TERM": "xterm-kitty"}, is_tty=False, asked=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("view '", 'output.preview_command "view \'" is no command: No closing quotation.'),
+        (" ", "output.preview_command is empty."),
+    ],
+    ids=["a quote that is not closed", "a blank"],
+)
+def test_a_command_that_is_none_is_refused(command: str, message: str) -> None:
+    settings = OutputSettings(preview_command=command)
+    with pytest.raises(ConfigError) as refused:
+        plan(settings, environ={"TMUX": "x"}, is_tty=True)
+    assert refused.value.message == message

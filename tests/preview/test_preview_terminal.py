@@ -1,0 +1,95 @@
+"""What a terminal says of itself, asked on a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from terminals import QUESTION, Terminal
+
+from imagen.preview import draws_sixels
+from imagen.preview.terminal import Screen, screen
+
+_ASK = """
+import os, sys
+from imagen.preview import draws_sixels
+print(draws_sixels(int(sys.argv[1]), int(sys.argv[1]), patience_seconds=float(sys.argv[2])))
+"""
+
+
+def _asked(terminal: Terminal, *, patience: float = 20) -> str:
+    """What a process says whose own terminal this is."""
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{_OWN}{_ASK}", str(terminal.slave), str(patience)],
+        pass_fds=[terminal.slave],
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout.strip()
+
+
+_OWN = """
+import fcntl, sys, termios
+fcntl.ioctl(int(sys.argv[1]), termios.TIOCSCTTY, 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        pytest.param(b"\x1b[?62;4;22c", "True", id="with sixels"),
+        pytest.param(b"\x1b[?62;22c", "False", id="without"),
+        pytest.param(b"\x1b[?64;14;44c", "False", id="with attributes that hold a 4"),
+        pytest.param(b"typed ahead\x1b[?4c", "True", id="after what was typed"),
+    ],
+)
+def test_the_terminal_is_asked(answer: bytes, said: str) -> None:
+    with Terminal(answer) as terminal:
+        before = termios.tcgetattr(terminal.slave)
+        assert _asked(terminal) == said
+        assert termios.tcgetattr(terminal.slave) == before
+        assert terminal.hang_up() == QUESTION
+
+
+def test_a_terminal_that_does_not_answer_is_not_waited_for() -> None:
+    with Terminal() as terminal:
+        before = termios.tcgetattr(terminal.slave)
+        assert _asked(terminal, patience=0.05) == "False"
+        assert termios.tcgetattr(terminal.slave) == before
+
+
+def test_a_terminal_that_is_not_ones_own_is_not_asked() -> None:
+    with Terminal(b"\x1b[?4c") as terminal:
+        assert draws_sixels(terminal.slave, terminal.slave) is False
+        assert terminal.hang_up() == b""
+
+
+def test_a_pipe_is_not_asked() -> None:
+    reading, writing = os.pipe()
+    assert draws_sixels(reading, writing) is False
+    os.close(writing)
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
+def test_a_terminal_has_a_size_in_pixels() -> None:
+    with Terminal(pixels=(800, 480)) as terminal:
+        assert screen(terminal.slave) == Screen(columns=80, rows=24, width=800, height=480)
+
+
+def test_a_terminal_that_does_not_tell_its_pixels_has_usual_ones() -> None:
+    with Terminal(pixels=(0, 0)) as terminal:
+        assert screen(terminal.slave) == Screen(columns=80, rows=24, width=640, height=384)
+
+
+def test_what_is_no_terminal_has_a_usual_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "30")
+    with Path("file").open("wb") as file:
+        assert screen(file.fileno()) == Screen(columns=100, rows=30, width=800, height=480)
