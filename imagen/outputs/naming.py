@@ -6,6 +6,7 @@ import re
 import unicodedata
 from itertools import chain, count
 from os.path import splitext
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
 from imagen.errors import ConfigError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from imagen.config import OutputSettings
+    from imagen.request import Request
 
 FALLBACK = "{date}-{time}-{slug}-{seed}"
 _PLACEHOLDER = r"\{(date|time|slug|seed|backend|ext|index)\}"
@@ -83,6 +85,13 @@ def slug(text: str, *, empty: str = "untitled") -> str:
     if len(short) < len(joined) and joined[len(short)] != "-" and "-" in short[20:]:
         short = short[: short.rindex("-")]
     return short.strip("-") or empty
+
+
+def slug_of(asked: Request) -> str:
+    """The slug of what was asked for: of its prompt, else of the first picture it is made from."""
+    steering = (control.image for control in asked.controls)
+    given = (path for path in (asked.image, *asked.references, *steering) if path)
+    return slug(asked.prompt or PureWindowsPath(next(given, "")).stem)
 
 
 def _split(path: str) -> list[str]:

@@ -20,6 +20,7 @@ _MAY: dict[str, set[str]] = {
     "outputs": _WORDS | {"config"},
     "preview": _WORDS | {"config"},
     "library": _WORDS | {"config", "outputs"},
+    "sinks": _WORDS | {"config", "outputs", "library", "backends"},
     "inputs": _WORDS,
     "interpolation": _WORDS | {"inputs"},
     "resolve": _WORDS | {"config"},

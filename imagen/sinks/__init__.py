@@ -1,0 +1,52 @@
+"""The only door to those who are told of a generation: the cloud, its ledger, and webhooks.
+
+What is to be told is made by `deliveries_of` at once, and sent by `send` whenever that may be: the
+library's outbox keeps it in between.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from imagen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.config import Settings
+    from imagen.library.entries import Delivery, Entry
+
+__all__ = ["KINDS", "check", "deliveries_of", "send"]
+
+KINDS: Mapping[str, str] = {
+    "cloud": "imagen.sinks.cloud",
+    "mirror": "imagen.sinks.mirror",
+    "webhook": "imagen.sinks.webhook",
+}
+"""To each kind of delivery its module, which is loaded when it is needed."""
+
+
+def check(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Raises ConfigError where something is switched on and can't be: ask before generating."""
+    for module in KINDS.values():
+        import_module(module).is_on(settings, environ)
+
+
+def deliveries_of(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> list[Delivery]:
+    """All that is to be told of this generation. Raises ConfigError as `check` does."""
+    made: list[Delivery] = []
+    for module in KINDS.values():
+        made += import_module(module).deliveries(entry, settings, environ)
+    return made
+
+
+def send(delivery: Delivery, settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Tell it, and return what is worth keeping. To tell the same again does no harm.
+
+    Raises ImagenError; whether another attempt makes sense, its `retryable` says.
+    """
+    if delivery.kind not in KINDS:
+        raise ConfigError(f"This version of imagen knows nothing of deliveries {delivery.kind!r}.")
+    told: dict[str, Any] = import_module(KINDS[delivery.kind]).send(delivery, settings, environ)
+    return told

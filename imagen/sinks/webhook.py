@@ -1,0 +1,182 @@
+"""Tells an address of each generation that ended, signed in the manner of Standard Webhooks.
+
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import time
+from base64 import b64decode, b64encode
+from binascii import Error
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from imagen.errors import ConfigError
+from imagen.sinks.places import without_folders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from imagen.config import Settings, Webhook
+    from imagen.library.entries import Delivery, Entry, Kept
+
+FORMAT = 1
+"""Of the body; stands in it as `version`."""
+_EVENTS = {"done": "finished", "failed": "failed"}
+_PARTS = {"finished": 0, "failed": 1}
+"""A generation that failed may be brought to its end later: these are two deliveries."""
+_SECRET_PREFIX = "whsec_"
+_READ_SECONDS = 20.0
+
+
+def is_on(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether anyone is told; a secret that is missing is only told of when it is needed."""
+    del environ
+    return bool(settings.webhooks)
+
+
+def deliveries(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> list[Delivery]:
+    """One for each address that wants to know of this."""
+    from imagen.library.entries import Delivery
+
+    del environ  # what is signed with is needed when it is sent
+    event = _EVENTS[entry.state]
+    if entry.source != "imagen":
+        return []
+    wanting = [hook.url for hook in settings.webhooks if event in hook.events]
+    return [
+        Delivery(
+            kind="webhook",
+            destination=url,
+            generation=entry.id,
+            part=_PARTS[event],
+            payload={"id": _id(entry, event), "event": event, "body": body(entry)},
+        )
+        for url in dict.fromkeys(wanting)
+    ]
+
+
+def _id(entry: Entry, event: str) -> str:
+    """The same for every attempt, so that whoever is told twice can tell."""
+    return "msg_" + sha256(f"{entry.id} {event}".encode()).hexdigest()[:32]
+
+
+def body(entry: Entry) -> dict[str, Any]:
+    """What is told of a generation."""
+    event = _EVENTS[entry.state]
+    return {
+        "type": f"generation.{event}",
+        "version": FORMAT,
+        "timestamp": entry.ended_at.isoformat(),
+        "data": {
+            "id": entry.id,
+            "backend": entry.backend,
+            "kind": entry.kind,
+            "model": entry.model,
+            "task": entry.ticket.request.task,
+            "prompt": entry.ticket.request.prompt,
+            "negative": entry.ticket.request.negative,
+            "caller": entry.caller,
+            "created_at": entry.created_at.isoformat(),
+            "ended_at": entry.ended_at.isoformat(),
+            "latency_seconds": entry.facts.get("latency_seconds"),
+            "cost_usd": entry.cost_usd,
+            "warnings": [without_folders(warning) for warning in entry.warnings],
+            "error": _error(entry),
+            "images": [_image(kept) for kept in entry.pictures],
+        },
+    }
+
+
+def _error(entry: Entry) -> dict[str, str] | None:
+    if entry.error is None:
+        return None
+    return {name: without_folders(text) for name, text in entry.error.items()}
+
+
+def _image(kept: Kept) -> dict[str, Any]:
+    return {
+        "file": kept.path.name,
+        "index": kept.index,
+        "media_type": kept.media_type,
+        "width": kept.width,
+        "height": kept.height,
+        "seed": kept.seed,
+        "sha256": kept.sha256,
+        "size_bytes": kept.size_bytes,
+    }
+
+
+def send(
+    delivery: Delivery,
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    now: Callable[[], float] = time.time,
+) -> dict[str, Any]:
+    """POST it; the address says with any 2xx that it knows."""
+    from imagen.backends import http
+
+    webhook = _meant(delivery, settings)
+    id = str(delivery.payload["id"])
+    content = json.dumps(delivery.payload["body"]).encode()
+    headers = {
+        "Content-Type": "application/json",
+        **signed_headers(id, int(now()), content, _secret(webhook, environ)),
+    }
+    at = _shown(webhook.url)
+    client = http.client(webhook.url, read_seconds=_READ_SECONDS, tls=http.tls(webhook.url, None))
+    with client, http.translated(at):
+        answer = client.post(webhook.url, content=content, headers=headers)
+    if not answer.is_success:
+        raise http.refusal(answer, at, credential=f"It was told as {webhook.secret_env or '?'}.")
+    return {"status": answer.status_code, "id": id}
+
+
+def signed_headers(id: str, timestamp: int, content: bytes, key: bytes | None) -> dict[str, str]:
+    """The headers that tell who sent this and when; unsigned where there is no key."""
+    headers = {"webhook-id": id, "webhook-timestamp": str(timestamp)}
+    if key is None:
+        return headers
+    digest = hmac.digest(key, f"{id}.{timestamp}.".encode() + content, "sha256")
+    return headers | {"webhook-signature": f"v1,{b64encode(digest).decode()}"}
+
+
+def _meant(delivery: Delivery, settings: Settings) -> Webhook:
+    """The webhook of the settings for which this is; its address alone tells no secret."""
+    event = delivery.payload["event"]
+    for webhook in settings.webhooks:
+        if webhook.url == delivery.destination and event in webhook.events:
+            return webhook
+    raise ConfigError(
+        f"No webhook of the configuration has the address {_shown(delivery.destination)} any more.",
+        remedy="Add it again to `webhooks`, then run `imagen sync` again.",
+    )
+
+
+def _secret(webhook: Webhook, environ: Mapping[str, str]) -> bytes | None:
+    """The key of the signature; None where the webhook names none."""
+    if not webhook.secret_env:
+        return None
+    text = environ.get(webhook.secret_env, "").strip()
+    if not text:
+        raise ConfigError(
+            f"The environment variable {webhook.secret_env} is not set; the webhook at "
+            f"{_shown(webhook.url)} is signed with it."
+        )
+    if not text.startswith(_SECRET_PREFIX):
+        return text.encode("utf-8", "surrogateescape")
+    try:
+        return b64decode(text.removeprefix(_SECRET_PREFIX), validate=True)
+    except Error as error:
+        wrong = f"What {webhook.secret_env} holds begins with whsec_, and is no base64 after that."
+        raise ConfigError(wrong) from error
+
+
+def _shown(url: str) -> str:
+    """The address without its path, which may hold a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
