@@ -10,22 +10,30 @@ from imagen.outputs.record import without_folders
 from imagen.outputs.saving import Saved, save
 
 if TYPE_CHECKING:
+    from imagen.outputs.policy import Policy, disclosed, disclosed_record
     from imagen.outputs.reading import Record, read, texts
 else:
+    _LATE = {
+        **dict.fromkeys(("Policy", "disclosed", "disclosed_record"), "policy"),
+        **dict.fromkeys(("Record", "read", "texts"), "reading"),
+    }
 
     def __getattr__(name: str) -> object:
-        """What only reading needs is loaded when it is asked for."""
-        if name not in ("Record", "read", "texts"):
+        """What only reading and telling others need is loaded when it is asked for."""
+        if name not in _LATE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from imagen.outputs import reading
+        from importlib import import_module
 
-        return getattr(reading, name)
+        return getattr(import_module(f"imagen.outputs.{_LATE[name]}"), name)
 
 
 __all__ = [
+    "Policy",
     "Record",
     "Saved",
     "check",
+    "disclosed",
+    "disclosed_record",
     "read",
     "refuse_unwritable",
     "save",

@@ -1,4 +1,4 @@
-"""The user comment of an EXIF block: added to what is there, and read."""
+"""The user comment of an EXIF block, added and read; how to hold the picture; and no place."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ _BYTE_ORDERS = {b"II*\x00": "<", b"MM\x00*": ">"}
 _EXIF_POINTER = 0x8769
 _EXIF_VERSION = 0x9000
 _USER_COMMENT = 0x9286
+_ORIENTATION = 0x0112
+_UPRIGHT = 1
+_PLACE_POINTER = 0x8825
+"""Where on earth the picture was taken: a directory of its own."""
 _COMFY_TAGS = range(0x0100, 0x0111)
 """ComfyUI writes `prompt:{…}` as the camera's model, and further names into the tags below it."""
-_ASCII, _LONG, _UNDEFINED = 2, 4, 7
+_ASCII, _SHORT, _LONG, _UNDEFINED = 2, 3, 4, 7
+_ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _ENTRY = "HHI4s"
 _ENTRY_BYTES = 12
 _MOST_ENTRIES = 0xFFFF
@@ -62,6 +67,62 @@ def texts(tiff: bytes) -> dict[str, str]:
     if comment:
         found["parameters"] = _comment_text(_value(tiff, order, comment))
     return found
+
+
+def only_orientation(tiff: bytes) -> bytes:
+    """A block that says how the picture is to be held, and no more; b"" where it is upright.
+
+    So also for a block that can't be read: viewers can't either.
+    """
+    try:
+        order, first = _header(tiff)
+        entry = _directory(tiff, order, first).entries.get(_ORIENTATION)
+    except OutputError:
+        return b""
+    way = unpack_from(f"{order}H", entry, 8)[0] if entry else _UPRIGHT
+    if way not in range(_UPRIGHT + 1, 9):
+        return b""
+    held = pack(">HHIHH", _ORIENTATION, _SHORT, 1, way, 0)
+    return _EMPTY[:4] + pack(">I", len(_EMPTY)) + _packed(_Directory({_ORIENTATION: held}, 0), ">")
+
+
+def without_place(tiff: bytes) -> bytes:
+    """The block with zeros for all that told where on earth it was; b"" if it can't be read."""
+    try:
+        order, first = _header(tiff)
+        main = _directory(tiff, order, first)
+        body = tiff
+        for at in (first, _pointed(main, order), main.following):
+            body = _with_place_erased(body, order, at)
+    except OutputError:
+        return b""
+    return body
+
+
+def _with_place_erased(tiff: bytes, order: str, at: int) -> bytes:
+    """The same, if the directory at `at` points to a place; nothing else moves."""
+    directory = _directory(tiff, order, at)
+    pointer = directory.entries.pop(_PLACE_POINTER, None)
+    if pointer is None:
+        return tiff
+    body = bytearray(tiff)
+    (place,) = unpack_from(f"{order}I", pointer, 8)
+    for start, length in _extents(tiff, order, place):
+        body[start : start + length] = bytes(len(body[start : start + length]))
+    packed = _packed(directory, order)
+    body[at : at + len(packed) + _ENTRY_BYTES] = packed + bytes(_ENTRY_BYTES)
+    return bytes(body)
+
+
+def _extents(tiff: bytes, order: str, at: int) -> Iterator[tuple[int, int]]:
+    """Where a directory lies, and each of its values that lies elsewhere: start and length."""
+    entries = _directory(tiff, order, at).entries.values()
+    yield at, 2 + len(entries) * _ENTRY_BYTES + 4
+    for entry in entries:
+        _, kind, count, value = unpack_from(f"{order}HHII", entry)
+        length = _ITEM_BYTES.get(kind, 1) * count
+        if length > calcsize("4s"):
+            yield value, length
 
 
 def _header(tiff: bytes) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.errors import OutputError
@@ -11,10 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SIGNATURE = b"\xff\xd8\xff"
-_APP0, _APP1, _APP9 = 0xE0, 0xE1, 0xE9
+_APP0, _APP1, _APP2, _APP9, _APP14 = 0xE0, 0xE1, 0xE2, 0xE9, 0xEE
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PICTURE = frozenset((*range(0xC0, 0xD0), *range(_START_OF_SCAN, 0xE0)))
+"""Frames, tables and scans: what it takes to decode the picture."""
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""What ends a scan; a byte 255 in it is followed by 0, and marks of restarting belong to it."""
 _EXIF = b"Exif\0\0"
+_XMP = (b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0")
+_JFIF, _PROFILE, _ADOBE = b"JFIF\0", b"ICC_PROFILE\0", b"Adobe"
+_JFIF_BYTES = _ADOBE_BYTES = 12
+"""Of what is told of the pixels; what may follow is a small copy of the picture."""
 _OURS = b"imagen\0"
 _LARGEST = 0xFFFF - 2
 _LARGEST_PART = _LARGEST - len(_OURS) - 2
@@ -80,22 +89,85 @@ def texts(data: bytes) -> dict[str, str]:
     return found
 
 
+def bare(data: bytes) -> bytes:
+    """The picture alone, without a word; raises OutputError for a file that is cut short."""
+    size(data)
+    pieces = list(_pieces(data))
+    held = (exif.only_orientation(s.content[len(_EXIF) :]) for s, _ in pieces if s.is_exif)
+    way = next((block for block in held if block), b"")
+    kept = [_bare_segment(segment) + scan for segment, scan in pieces]
+    first = next((n for n, (s, _) in enumerate(pieces) if s.marker != _APP0), 0)
+    kept.insert(first, _segment(_APP1, _EXIF + way) if way else b"")
+    return b"".join((data[:2], *kept, bytes((0xFF, _END))))
+
+
+def without_place(data: bytes) -> bytes:
+    """The same file, but nothing in it tells where on earth it was taken."""
+    pieces = list(_pieces(data))
+    last, scan = pieces[-1]
+    kept = (_placeless(segment) + scan for segment, scan in pieces)
+    rest = data[last.end + len(scan) :]
+    if _EXIF in rest:  # of another picture, behind this one
+        rest = bytes((0xFF, _END))
+    return b"".join((data[:2], *kept, rest))
+
+
+def _bare_segment(segment: _Segment) -> bytes:
+    """What of it the picture needs."""
+    marker, content = segment.marker, segment.content
+    if marker == _APP0 and content.startswith(_JFIF) and len(content) >= _JFIF_BYTES:
+        return _segment(marker, content[:_JFIF_BYTES] + b"\0\0")
+    if marker == _APP14 and content.startswith(_ADOBE):
+        return _segment(marker, content[:_ADOBE_BYTES])
+    is_profile = marker == _APP2 and content.startswith(_PROFILE)
+    return _segment(marker, content) if marker in _PICTURE or is_profile else b""
+
+
+def _placeless(segment: _Segment) -> bytes:
+    marker, content = segment.marker, segment.content
+    if segment.is_exif:
+        block = exif.without_place(content[len(_EXIF) :])
+        return _segment(marker, _EXIF + block) if block else b""
+    is_xmp = marker == _APP1 and content.startswith(_XMP)
+    return b"" if is_xmp and b"GPS" in content.replace(b"\0", b"") else _segment(marker, content)
+
+
+def _pieces(data: bytes) -> Iterator[tuple[_Segment, bytes]]:
+    """Every segment up to the picture's end, and the compressed pixels that follow it."""
+    at = 2
+    while data[at : at + 2] != bytes((0xFF, _END)):
+        segment = _segment_at(data, at)
+        at = _scan_end(data, segment.end) if segment.marker == _START_OF_SCAN else segment.end
+        yield segment, data[segment.end : at]
+
+
+def _scan_end(data: bytes, at: int) -> int:
+    found = _NEXT_MARKER.search(data, at)
+    if found is None:
+        raise OutputError(f"the JPEG is cut short at byte {len(data)}")
+    return found.start()
+
+
 def _segments(data: bytes) -> Iterator[_Segment]:
     """Every segment up to the first scan; the lengths that the file claims are checked."""
     at, marker = 2, 0
     while marker != _START_OF_SCAN:
-        while data[at : at + 2] == b"\xff\xff":  # a marker may be padded
-            at += 1
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        if at + 4 > len(data):
-            raise OutputError(f"the JPEG is cut short at byte {len(data)}")
-        if data[at] != 0xFF or length < 2:
-            raise OutputError(f"the JPEG is damaged at byte {at}")
-        if at + 2 + length > len(data):
-            raise OutputError(f"the JPEG is cut short at byte {len(data)}")
-        marker = data[at + 1]
-        yield _Segment(marker, at, data[at + 4 : at + 2 + length])
-        at += 2 + length
+        segment = _segment_at(data, at)
+        marker, at = segment.marker, segment.end
+        yield segment
+
+
+def _segment_at(data: bytes, at: int) -> _Segment:
+    while data[at : at + 2] == b"\xff\xff":  # a marker may be padded
+        at += 1
+    length = int.from_bytes(data[at + 2 : at + 4], "big")
+    if at + 4 > len(data):
+        raise OutputError(f"the JPEG is cut short at byte {len(data)}")
+    if data[at] != 0xFF or length < 2:
+        raise OutputError(f"the JPEG is damaged at byte {at}")
+    if at + 2 + length > len(data):
+        raise OutputError(f"the JPEG is cut short at byte {len(data)}")
+    return _Segment(data[at + 1], at, data[at + 4 : at + 2 + length])
 
 
 def _exif_segment(old: _Segment | None, text: str) -> tuple[bytes, str]:

@@ -6,12 +6,24 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.errors import OutputError
+from imagen.outputs import exif
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_TYPES = (b"tEXt", b"zTXt", b"iTXt")
+_EXIF = b"eXIf"
+_PICTURE = frozenset(
+    (
+        *(b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT"),
+        *(b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI", b"sBIT", b"bKGD", b"pHYs"),
+    )
+)
+"""What it takes to see the picture as it is meant to be."""
+_XMP = "XML:com.adobe.xmp"
+_WRAPPED = "Raw profile type "
+"""How older tools put EXIF, XMP and IPTC into a text."""
 _LONGEST_KEYWORD = 79
 _LARGEST_TEXT = 16 * 2**20
 _SIZE_AT = 16
@@ -53,6 +65,41 @@ def texts(data: bytes, wanted: Collection[str]) -> dict[str, str]:
     return found
 
 
+def bare(data: bytes) -> bytes:
+    """The picture alone, without a word; raises OutputError for a file that is cut short."""
+    header, *others = _chunks(data)
+    held = (exif.only_orientation(_content(data, c)) for c in others if c.type == _EXIF)
+    way = next((block for block in held if block), b"")
+    kept = (data[c.start : c.end] for c in others if c.type in _PICTURE)
+    return b"".join((data[: header.end], _chunk(_EXIF, way) if way else b"", *kept))
+
+
+def without_place(data: bytes) -> bytes:
+    """The same file, but nothing in it tells where on earth it was taken."""
+    chunks = list(_chunks(data))
+    kept = (_placeless(data, chunk) for chunk in chunks)
+    return b"".join((SIGNATURE, *kept, data[chunks[-1].end :]))
+
+
+def _placeless(data: bytes, chunk: _Chunk) -> bytes:
+    if chunk.type == _EXIF:
+        block = exif.without_place(_content(data, chunk))
+        return _chunk(_EXIF, block) if block else b""
+    keyword = _keyword(data, chunk) if chunk.type in _TEXT_TYPES else ""
+    if keyword.startswith(_WRAPPED) or (keyword == _XMP and "GPS" in _text(data, chunk)):
+        return b""
+    return data[chunk.start : chunk.end]
+
+
+def _content(data: bytes, chunk: _Chunk) -> bytes:
+    return data[chunk.start + 8 : chunk.end - 4]
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(kind + content).to_bytes(4, "big")
+    return len(content).to_bytes(4, "big") + kind + content + check
+
+
 def _chunks(data: bytes) -> Iterator[_Chunk]:
     """Every chunk up to the end's; the lengths that the file claims are checked."""
     at = len(SIGNATURE)
@@ -81,9 +128,7 @@ def _text_chunk(keyword: str, text: str) -> bytes:
         kind, body = b"tEXt", b"\0" + text.encode("latin-1")
     except UnicodeEncodeError:
         kind, body = b"iTXt", b"\0\0\0\0\0" + text.encode("utf-8", "backslashreplace")
-    content = kind + keyword.encode("latin-1") + body
-    check = zlib.crc32(content).to_bytes(4, "big")
-    return (len(content) - 4).to_bytes(4, "big") + content + check
+    return _chunk(kind, keyword.encode("latin-1") + body)
 
 
 def _text(data: bytes, chunk: _Chunk) -> str:

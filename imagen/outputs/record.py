@@ -124,14 +124,14 @@ def _outcome(fate: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_folders(value: Any, request: Request) -> Any:
     """`value` as JSON can hold it, with the bare names of the files that the request names."""
-    return _plain(value, {path: _bare_name(path) for path in _paths(request, set())})
+    return _plain(value, {path: bare_name(path) for path in _paths(request, set())})
 
 
 def _names(ticket: Ticket, asked: Request) -> dict[str, str]:
     """For each file that was given, the name alone: where it lies is nobody's business."""
     own = {known.parameter for known in ticket.inputs}
     requests = asked, ticket.request
-    return {path: _bare_name(path) for request in requests for path in _paths(request, own)}
+    return {path: bare_name(path) for request in requests for path in _paths(request, own)}
 
 
 def _paths(request: Request, own: set[str]) -> Iterator[str]:
@@ -141,18 +141,18 @@ def _paths(request: Request, own: set[str]) -> Iterator[str]:
     yield from (control.image for control in request.controls)
     for name, value in request.extra.items():
         for text in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(text, str) and (name in own or _is_absolute(text)):
+            if isinstance(text, str) and (name in own or is_absolute(text)):
                 yield text
 
 
-def _is_absolute(text: str) -> bool:
+def is_absolute(text: str) -> bool:
     """Whether this is a path from the root down, on any system."""
     path = PureWindowsPath(text)
     fewest = 1 if path.drive else 2  # `/imagine a fox` is no path
     return bool(path.root) and len(path.parts) > fewest and "\n" not in text
 
 
-def _bare_name(reference: str) -> str:
+def bare_name(reference: str) -> str:
     """The file's name; of an address that of its path, and of data nothing."""
     if reference.startswith("data:"):
         return "data:"

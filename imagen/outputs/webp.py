@@ -8,12 +8,14 @@ from imagen.errors import OutputError
 from imagen.outputs import exif
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _EXTENDED, _LOSSY, _LOSSLESS, _EXIF, _OURS = b"VP8X", b"VP8 ", b"VP8L", b"EXIF", b"IMGN"
 _PICTURE = frozenset((_EXTENDED, _LOSSY, _LOSSLESS, b"ICCP", b"ANIM", b"ANMF", b"ALPH"))
 """What must stand before the metadata."""
-_HAS_EXIF, _HAS_ALPHA = 0x08, 0x10
+_XMP, _FRAME = b"XMP ", b"ANMF"
+_FRAME_HEAD = 16
+_HAS_XMP, _HAS_EXIF, _HAS_ALPHA = 0x04, 0x08, 0x10
 _LOSSY_START = b"\x9d\x01\x2a"
 _LOSSLESS_START = 0x2F
 _LARGEST_FILE = 2**32 - 10
@@ -67,9 +69,56 @@ def texts(data: bytes) -> dict[str, str]:
     return found
 
 
+def bare(data: bytes) -> bytes:
+    """The picture alone, without a word; raises OutputError for a file that is cut short."""
+    size(data)
+    chunks = list(_chunks(data))
+    held = (exif.only_orientation(_bare(c.content)) for c in chunks if c.type == _EXIF)
+    way = next((block for block in held if block), b"")
+    kept = [_bare_chunk(chunk) for chunk in chunks if chunk.type in _PICTURE]
+    return _file([*_extended(kept), _Chunk(_EXIF, way)] if way else kept)
+
+
+def without_place(data: bytes) -> bytes:
+    """The same file, but nothing in it tells where on earth it was taken."""
+    chunks = [_placeless(chunk) for chunk in _chunks(data) if not _is_placed_xmp(chunk)]
+    there = {chunk.type for chunk in chunks if chunk.content}
+    lacking = (_HAS_EXIF if _EXIF not in there else 0) | (_HAS_XMP if _XMP not in there else 0)
+    kept = (_with_flags_off(c, lacking) for c in chunks if c.content or c.type != _EXIF)
+    return _file(list(kept)) + data[_end(data) :]
+
+
+def _bare_chunk(chunk: _Chunk) -> _Chunk:
+    """Without what a frame of an animation may hold besides its pixels."""
+    if chunk.type != _FRAME:
+        return _with_flags_off(chunk, _HAS_EXIF | _HAS_XMP)
+    head, body = chunk.content[:_FRAME_HEAD], chunk.content[_FRAME_HEAD:]
+    inner = (c for c in _chunks_in(body, 0, len(body)) if c.type in _PICTURE)
+    return _Chunk(_FRAME, head + _packed(inner))
+
+
+def _with_flags_off(chunk: _Chunk, flags: int) -> _Chunk:
+    """The header without these; any other chunk as it is."""
+    if chunk.type != _EXTENDED or not chunk.content:
+        return chunk
+    return _Chunk(_EXTENDED, bytes((chunk.content[0] & ~flags,)) + chunk.content[1:])
+
+
+def _placeless(chunk: _Chunk) -> _Chunk:
+    is_exif = chunk.type == _EXIF
+    return _Chunk(_EXIF, exif.without_place(_bare(chunk.content))) if is_exif else chunk
+
+
+def _is_placed_xmp(chunk: _Chunk) -> bool:
+    return chunk.type == _XMP and b"GPS" in chunk.content
+
+
 def _chunks(data: bytes) -> Iterator[_Chunk]:
     """Every chunk; the lengths that the file claims are checked."""
-    at, end = 12, _end(data)
+    return _chunks_in(data, 12, _end(data))
+
+
+def _chunks_in(data: bytes, at: int, end: int) -> Iterator[_Chunk]:
     while at + 8 <= end:
         length = int.from_bytes(data[at + 4 : at + 8], "little")
         if at + 8 + length > end:
@@ -132,10 +181,14 @@ def _bare(block: bytes) -> bytes:
 
 
 def _file(chunks: Sequence[_Chunk]) -> bytes:
-    packed = b"".join(
-        kind + len(content).to_bytes(4, "little") + content + b"\0" * (len(content) % 2)
-        for kind, content in chunks
-    )
+    packed = _packed(chunks)
     if len(packed) > _LARGEST_FILE:
         raise OutputError("a WebP can't hold that much text")
     return b"RIFF" + (len(packed) + 4).to_bytes(4, "little") + b"WEBP" + packed
+
+
+def _packed(chunks: Iterable[_Chunk]) -> bytes:
+    return b"".join(
+        kind + len(content).to_bytes(4, "little") + content + b"\0" * (len(content) % 2)
+        for kind, content in chunks
+    )

@@ -1,0 +1,340 @@
+"""What a picture tells at each destination: all, nothing of the prompt, or nothing at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from output_samples import NOW, asked, encoded, opened, pixels, result, settings, ticket
+from PIL.PngImagePlugin import PngInfo
+from secrets_in_pictures import exif, planted, segment, traces
+
+from imagen import generate, load
+from imagen.errors import OutputError
+from imagen.outputs import disclosed, disclosed_record, metadata, read, save
+from imagen.request import Request
+from imagen.result import Output
+from imagen.ticket import Input
+
+if TYPE_CHECKING:
+    from imagen.outputs import Policy
+
+WORDS = ("zyxomma", "Zürichsee", "луна-зверь", "月下狐", 'a "q" \\ fox', "🦊🦊")
+KINDS = ("png", "apng", "jpeg", "webp", "animation")
+_LINE = (
+    "Steps: 10, Sampler: euler, CFG scale: 1, Seed: 7, Size: 48x32, Model: flux1-schnell, "
+    "Backend: flux-local, Version: imagen"
+)
+
+
+def _wordy(word: str) -> Request:
+    """A request that says the word wherever a request can."""
+    return Request.of(
+        {
+            "prompt": f"{word}, asleep\nSteps: 4, Sampler: {word}, Seed: 9",
+            "negative": word,
+            "prompt_2": word,
+            "negative_2": word,
+            "style": word,
+            "image": f"/home/ann/{word}.png",
+            "mask": f"{word}.png",
+            "references": (f"{word}.png",),
+            "controls": ({"kind": "canny", "image": f"{word}.png"},),
+            "loras": ({"name": "detail.safetensors", "strength": 0.5},),
+            "extra": {"text": word, "words": [word], "deep": {"a": [{"b": word}]}, "shift": 3.0},
+        }
+    )
+
+
+def _saved(kind: str, word: str) -> Path:
+    request = _wordy(word)
+    given = Input(parameter="image", name=f"{word}.png", sha256="ab" * 32, width=4, height=4)
+    output = Output(data=planted(kind, word), media_type="image/unknown")
+    made = result(output, cost_basis=word, engine={"log": word})
+    (saved,) = save(
+        made,
+        ticket(request, inputs=(given,), warnings=(word,)),
+        settings(Path("outputs")),
+        asked=request,
+        now=NOW,
+        rescue=Path("rescued"),
+    )
+    return saved.path
+
+
+def _frames(data: bytes) -> list[bytes]:
+    picture = opened(data)
+    frames = []
+    for number in range(getattr(picture, "n_frames", 1)):
+        picture.seek(number)
+        frames.append(picture.convert("RGBA").tobytes())
+    return frames
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_search_finds_a_word_that_is_there(kind: str, word: str) -> None:
+    assert "utf-8" in traces(_saved(kind, word).read_bytes(), word)
+
+
+@pytest.mark.parametrize("policy", ["no_prompt", "none"])
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_trace_of_the_prompt_is_left_and_no_pixel_changes(
+    kind: str, word: str, policy: Policy
+) -> None:
+    whole = _saved(kind, word).read_bytes()
+    told = disclosed(whole, policy)
+    assert traces(told, word) == []
+    assert _frames(told) == _frames(whole)
+
+
+@pytest.mark.parametrize("policy", ["no_prompt", "none"])
+def test_no_trace_is_left_of_the_prompt_of_a_mock(policy: Policy) -> None:
+    (made,) = generate(Request(prompt="zyxomma", width=64, height=64), load(), backend="mock")
+    whole = made.saved[0].path.read_bytes()
+    told = disclosed(whole, policy)
+    assert traces(whole, "zyxomma") == ["utf-8", "latin-1", "json", "json in json", "url", "xml"]
+    assert traces(told, "zyxomma") == []
+    assert pixels(told) == pixels(whole)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_its_prompt_a_picture_tells_the_numbers_and_the_models(kind: str) -> None:
+    told = disclosed(_saved(kind, "zyxomma").read_bytes(), "no_prompt")
+    texts = metadata.texts(told, ("imagen", "parameters", "prompt", "workflow"))
+    assert texts["parameters"] == _LINE
+    assert set(texts) == {"imagen", "parameters"}
+    entry = json.loads(texts["imagen"])
+    assert entry["resolved"] == {
+        "width": 48,
+        "height": 32,
+        "seed": 7,
+        "steps": 10,
+        "cfg": 1.0,
+        "sampler": "euler",
+        "loras": [{"name": "detail.safetensors", "strength": 0.5}],
+        "controls": [
+            {"kind": "canny", "strength": 1.0, "start": 0.0, "end": 1.0, "preprocess": False}
+        ],
+        "extra": {"deep": {"a": [{}]}, "shift": 3.0},
+    }
+    assert entry["models"] == ["flux1-schnell.safetensors", "ae.safetensors"]
+    assert entry["receipt"]["steps"] == {"outcome": "clamped", "used": 10}
+    assert entry["inputs"] == [{"parameter": "image", "width": 4, "height": 4}]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bare_picture_tells_nothing(kind: str) -> None:
+    told = disclosed(_saved(kind, "zyxomma").read_bytes(), "none")
+    assert metadata.texts(told, ("imagen", "parameters", "prompt", "workflow")) == {}
+    assert dict(opened(told).getexif()) == {}
+    assert {"xmp", "comment", "photoshop", "exif"} & opened(told).info.keys() == set()
+
+
+@pytest.mark.parametrize("policy", ["no_prompt", "none"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_the_colour_profile_stays(kind: str, policy: Policy) -> None:
+    told = disclosed(planted(kind, "zyxomma"), policy)
+    assert opened(told).info["icc_profile"] == b"p" * 200
+
+
+@pytest.mark.parametrize("policy", ["no_prompt", "none"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_it_still_says_how_it_is_to_be_held(format: str, policy: Policy) -> None:
+    told = disclosed(encoded(format, exif=exif("zyxomma", orientation=6)), policy)
+    assert dict(opened(told).getexif()) == {0x0112: 6}
+    assert traces(told, "zyxomma") == []
+
+
+def test_transparency_and_gamma_stay() -> None:
+    whole = encoded("PNG", mode="P", transparency=3)
+    told = disclosed(whole, "none")
+    assert told == whole
+    assert opened(told).info["transparency"] == 3
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_a_bare_picture_comes_back_byte_for_byte(format: str) -> None:
+    assert disclosed(encoded(format), "none") == encoded(format)
+    assert disclosed(encoded(format), "no_prompt") == encoded(format)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_kept_of_the_texts_of_others(kind: str) -> None:
+    told = disclosed(planted(kind, "zyxomma"), "no_prompt")
+    assert metadata.texts(told, ("imagen", "parameters", "prompt")) == {}
+    assert traces(told, "zyxomma") == []
+
+
+@pytest.mark.parametrize("policy", ["no_prompt", "none"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"GIF89a" + bytes(20), id="of another kind"),
+        pytest.param(b"", id="empty"),
+        pytest.param(encoded("PNG")[:-20], id="a PNG cut short"),
+        pytest.param(encoded("JPEG")[:-20], id="a JPEG cut short"),
+        pytest.param(encoded("JPEG")[:2] + b"\xff\xd9", id="a JPEG of nothing"),
+        pytest.param(encoded("WEBP")[:-20], id="a WebP cut short"),
+        pytest.param(b"RIFF\x04\0\0\0WEBP", id="a WebP of nothing"),
+    ],
+)
+def test_what_cannot_be_cleaned_is_refused(data: bytes, policy: Policy) -> None:
+    with pytest.raises(OutputError, match="can't be taken out of it"):
+        disclosed(data, policy)
+
+
+@pytest.mark.parametrize("data", [b"GIF89a", encoded("PNG")[:-20], encoded("PNG")])
+def test_with_all_its_metadata_a_file_may_be_of_any_kind(data: bytes) -> None:
+    assert disclosed(data, "full") == data
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_that_we_wrote_stays_where_all_may_be_told(kind: str) -> None:
+    path = _saved(kind, "zyxomma")
+    Path("told").write_bytes(disclosed(path.read_bytes(), "full"))
+    told, kept = read(Path("told")), read(path)
+    assert (told.request, told.resolved, told.graph) == (kept.request, kept.resolved, kept.graph)
+    assert told.request["prompt"] == "zyxomma, asleep\nSteps: 4, Sampler: zyxomma, Seed: 9"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
+def test_where_files_lie_is_told_nowhere(kind: str, policy: Policy) -> None:
+    path = _saved(kind, "zyxomma")
+    sidecar = json.loads(Path(f"{path}.json").read_bytes())
+    told = disclosed(path.read_bytes(), policy)
+    assert traces(told, "/home/ann") == []
+    assert "/home/ann" not in json.dumps(disclosed_record(sidecar, policy))
+
+
+@pytest.mark.parametrize("policy", ["full", "none"])
+def test_a_block_that_nobody_can_read_is_left_out(policy: Policy) -> None:
+    whole = encoded("JPEG")
+    told = disclosed(whole[:2] + segment(0xE1, b"Exif\0\0zyxomma") + whole[2:], policy)
+    assert told == whole
+
+
+def _comfy(path: str) -> bytes:
+    texts = PngInfo()
+    texts.add_text("workflow", json.dumps({"nodes": [{"widgets_values": [path, "a fox"]}]}))
+    return encoded("PNG", pnginfo=texts)
+
+
+def test_where_files_lie_is_taken_out_of_the_workflow_of_an_editor() -> None:
+    told = disclosed(_comfy("/home/ann/pictures/fox.png"), "full")
+    workflow = metadata.texts(told, ("workflow",))["workflow"]
+    assert workflow == '{"nodes":[{"widgets_values":["fox.png","a fox"]}]}'
+
+
+@pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_the_place_on_earth_is_told_nowhere(format: str, policy: Policy) -> None:
+    whole = encoded(format, exif=exif(orientation=6, place=True))
+    told = disclosed(whole, policy)
+    assert opened(whole).getexif().get_ifd(0x8825)[1] == "N"
+    assert opened(told).getexif().get_ifd(0x8825) == {}
+    assert (b"GPS!" in told, b"2025:11:21" in told) == (False, False)
+    assert opened(told).getexif()[0x0112] == 6
+    assert pixels(told) == pixels(whole)
+
+
+_PLACED_XMP = b'<rdf:Description exif:GPSLatitude="48,51.4N"/>'
+
+
+@pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_nor_in_the_packet_of_an_editor(format: str, policy: Policy) -> None:
+    told = disclosed(encoded(format, xmp=_PLACED_XMP, exif=exif("zyxomma")), policy)
+    assert b"GPSLatitude" not in told
+    assert (b"zyxomma" in told) == (policy == "full")
+    assert opened(told).size == (48, 32)
+
+
+def test_nor_in_a_second_picture_behind_the_first() -> None:
+    second = encoded("JPEG", exif=exif(place=True))
+    assert disclosed(encoded("JPEG") + second, "full") == encoded("JPEG")
+
+
+def test_an_input_with_a_place_gives_pictures_without_one() -> None:
+    Path("in.jpg").write_bytes(encoded("JPEG", exif=exif("zyxomma", place=True)))
+    request = Request(prompt="a fox", image="in.jpg", strength=0.1)
+    (made,) = generate(request, load(), backend="mock")
+    data = made.saved[0].path.read_bytes()
+    assert opened(data).getexif().get_ifd(0x8825) == {}
+    assert (b"GPS" in data, b"zyxomma" in data) == (False, False)
+
+
+def test_an_input_with_a_place_is_enlarged_without_it() -> None:
+    Path("in.jpg").write_bytes(encoded("JPEG", exif=exif("zyxomma", place=True), comment="zyxomma"))
+    request = Request.of({"image": "in.jpg", "upscale": {"factor": 2, "method": "lanczos"}})
+    (made,) = generate(request, load(), backend="mock")
+    data = made.saved[0].path.read_bytes()
+    assert opened(data).size == (96, 64)
+    assert (b"GPS" in data, b"zyxomma" in data) == (False, False)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_no_trace_of_the_prompt_is_left_in_a_record(word: str) -> None:
+    sidecar = json.loads(Path(f"{_saved('png', word)}.json").read_bytes())
+    told = disclosed_record(sidecar, "no_prompt")
+    assert traces(json.dumps(told, ensure_ascii=False).encode(), word) == []
+    assert traces(json.dumps(told).encode(), word) == []
+    assert set(told) == {
+        *("imagen", "sha256", "media_type", "created", "seed", "index", "backend", "ticket"),
+        *("request", "resolved", "receipt", "facts", "inputs"),
+    }
+    assert told["facts"] == {
+        "model": "flux1-schnell.safetensors",
+        "models": ["flux1-schnell.safetensors", "ae.safetensors"],
+        **dict.fromkeys(("seed", "steps", "cfg", "sampler", "scheduler", "width", "height")),
+        **dict.fromkeys(("queued_seconds", "executing_seconds", "cost_usd", "cached")),
+        "latency_seconds": 3.25,
+    }
+
+
+def test_nothing_of_a_record_is_told_where_nothing_may_be() -> None:
+    sidecar = json.loads(Path(f"{_saved('png', 'fox')}.json").read_bytes())
+    assert disclosed_record(sidecar, "none") == {}
+
+
+def test_a_record_of_ours_is_told_whole_where_all_may_be() -> None:
+    sidecar = json.loads(Path(f"{_saved('png', 'fox')}.json").read_bytes())
+    assert disclosed_record(sidecar, "full") == sidecar
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ({"graph": {"1": {"image": "/srv/in/fox.png"}}}, {"graph": {"1": {"image": "fox.png"}}}),
+        ({"graph": [r"C:\Users\ann\fox.png"]}, {"graph": ["fox.png"]}),
+        ({"extra": {"a": "~/den/fox.png"}}, {"extra": {"a": "fox.png"}}),
+        ({"extra": {"a": "file:///home/ann/fox.png"}}, {"extra": {"a": "fox.png"}}),
+        ({"prompt": "/imagine/a/fox"}, {"prompt": "/imagine/a/fox"}),
+        ({"model": "flux/schnell.gguf"}, {"model": "flux/schnell.gguf"}),
+        (
+            {"warnings": ["'/home/ann/fox.png' was cut; see https://example.org/a/b."]},
+            {"warnings": ["'fox.png' was cut; see https://example.org/a/b."]},
+        ),
+    ],
+)
+def test_a_file_is_told_by_its_bare_name(record: dict[str, Any], told: dict[str, Any]) -> None:
+    assert disclosed_record(record, "full") == told
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"request": "a fox", "resolved": ["a fox"], "receipt": "a fox", "facts": 1, "inputs": "x"},
+        {"receipt": {"prompt": "a fox"}, "inputs": ["a fox", 3]},
+    ],
+)
+def test_odd_records_of_others_tell_no_words(record: dict[str, Any]) -> None:
+    assert "fox" not in json.dumps(disclosed_record(record, "no_prompt"))
+
+
+def test_the_request_of_the_samples_is_not_told() -> None:
+    assert "fox" not in json.dumps(disclosed_record({"request": asked().model_dump()}, "no_prompt"))
