@@ -29,6 +29,7 @@ _MAKING = {
         "imagen.cli.preprocess:preprocess",
         "Make a control picture out of a picture.",
     ),
+    "again": ("imagen.cli.again:again", "Make a picture again, and tell what is not as it was."),
     "compare": ("imagen.cli.compare:compare", "Put one prompt to several backends."),
     "demo": ("imagen.cli.demo:demo", "Compare simulated pictures, without a GPU."),
 }

@@ -86,15 +86,14 @@ def given(document: str, backends: Collection[str] = (), over: Collection[str] =
 
 
 def _of_sidecar(values: dict[str, Any], backends: Collection[str]) -> Given:
+    from imagen.again import values_again
     from imagen.request import Request
 
     _refuse_newer(values["imagen"])
     own = str(values.get("backend") or "") or None
     asked, used = _mapping(values, "request"), _mapping(values, "resolved")
-    if used and {*backends} <= {own}:
-        return Given(request=Request.of(_as_given(used, asked)), backend=own)
-    seed = {"seed": used["seed"]} if "seed" in used else {}
-    return Given(request=Request.of(asked | seed), backend=own)
+    again = values_again(asked, used, elsewhere=not {*backends} <= {own})
+    return Given(request=Request.of(again), backend=own)
 
 
 def _refuse_newer(format: Any) -> None:
@@ -102,15 +101,6 @@ def _refuse_newer(format: Any) -> None:
 
     if not isinstance(format, int) or format > FORMAT:
         raise RequestError(f"it has the format {format!r}, and this imagen reads up to {FORMAT}.")
-
-
-def _as_given(used: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """What was used, of the pictures that were given: those that were used are made from these."""
-    rest = {name: value for name, value in used.items() if name not in _OF_PICTURES}
-    return rest | {name: asked[name] for name in _OF_PICTURES if name in asked}
-
-
-_OF_PICTURES = ("image", "mask", "feather", "outpaint", "upscale", "references", "controls")
 
 
 def _with_pictures(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.cli.options import Run
+    from imagen.cli.telling import More
     from imagen.config import Settings
     from imagen.request import Request, Task
     from imagen.spine import Made
@@ -26,18 +27,29 @@ INTERPOLATION = "interpolation"
 """Stands where a backend's name would, for what needs none."""
 
 
-def make(request: Request, run: Run) -> None:
-    """Make the pictures and tell of them; or with --dry-run tell what would be sent."""
+def make(request: Request, run: Run, *, more: More | None = None) -> list[Made]:
+    """Make the pictures and tell of them; or with --dry-run tell what would be sent.
+
+    `more` says what is to stand in the JSON besides; it is given what was made.
+    """
     name = run.backend or run.settings.backend
     with _others_named(request, name, run.settings):
         if run.dry_run:
-            tell_plan(_planned(request, run, name), as_json=run.as_json)
-            return
+            tell_plan(_planned(request, run, name), as_json=run.as_json, more=more)
+            return []
         preview = planned(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)
         made = _made(request, run, name)
-    tell(made, as_json=run.as_json, asked=request.asked().keys())
+    tell(made, as_json=run.as_json, asked=request.asked().keys(), more=more)
     show_made(preview, made)
     _warn_of_another_kind(made, run.output)
+    return made
+
+
+def plan(request: Request, run: Run) -> list[Ticket]:
+    """What would be sent."""
+    name = run.backend or run.settings.backend
+    with _others_named(request, name, run.settings):
+        return _planned(request, run, name)
 
 
 def _planned(request: Request, run: Run, name: str) -> list[Ticket]:

@@ -25,7 +25,7 @@ def show(file: Path, as_json: bool) -> None:
     """Tell how a picture was made.
 
     FILE is a PNG, JPEG or WebP picture, or the JSON file beside one. Pictures of other tools tell
-    what they hold: the `parameters` text, or ComfyUI's graph.
+    what they hold: the `parameters` text, InvokeAI's, or ComfyUI's graph.
     """
     from dataclasses import asdict
 

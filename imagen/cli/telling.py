@@ -12,20 +12,29 @@ from imagen.cli.costs import actual, expected
 from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from imagen.outputs import Saved
     from imagen.spine import Made
     from imagen.ticket import Ticket
 
+    More = Callable[[Sequence[Made]], Mapping[str, Any]]
 
-def tell(made: Sequence[Made], *, as_json: bool, asked: Collection[str] | None = None) -> None:
+
+def tell(
+    made: Sequence[Made],
+    *,
+    as_json: bool,
+    asked: Collection[str] | None = None,
+    more: More | None = None,
+) -> None:
     """The paths on stdout, a line each, and what the user would want to know on stderr.
 
-    `asked` names what the user asked for, where that is known. With `as_json` all of it is JSON.
+    `asked` names what the user asked for, where that is known. With `as_json` all of it is JSON,
+    and `more` is what else stands in it.
     """
     if as_json:
-        click.echo(json.dumps(as_data(made), indent=2))
+        click.echo(json.dumps(as_data(made) | dict(more(made) if more else {}), indent=2))
         return
     for sentence in (*_remarks(made, asked), *actual(made)):
         click.echo(printable(sentence), err=True)
@@ -99,10 +108,11 @@ def _receipt(ticket: Ticket) -> dict[str, Any]:
     return {name: fate.model_dump(mode="json") for name, fate in ticket.receipt.items()}
 
 
-def tell_plan(tickets: Sequence[Ticket], *, as_json: bool) -> None:
+def tell_plan(tickets: Sequence[Ticket], *, as_json: bool, more: More | None = None) -> None:
     """What would be sent, and what it would cost."""
     if as_json:
-        click.echo(json.dumps({"plan": [_plan(ticket) for ticket in tickets]}, indent=2))
+        plan = {"plan": [_plan(ticket) for ticket in tickets]}
+        click.echo(json.dumps(plan | dict(more([]) if more else {}), indent=2))
         return
     for ticket in tickets:
         for line in _planned(ticket):

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 Kind = Literal["png", "jpeg", "webp"]
-WANTED = ("imagen", "parameters", "prompt")
-"""Ours; the one that other tools read; and the graph that ComfyUI writes."""
+WANTED = ("imagen", "parameters", "prompt", "invokeai_metadata")
+"""Ours; the one that other tools read; the graph that ComfyUI writes; and InvokeAI's."""
 
 
 def kind(data: bytes) -> Kind | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.errors import OutputError
-from imagen.outputs import metadata, parameters
+from imagen.outputs import invokeai, metadata, parameters
 from imagen.outputs.files import sidecar_of
 from imagen.outputs.record import FORMAT
 from imagen.text import did_you_mean
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-Source = Literal["sidecar", "imagen", "parameters", "prompt"]
+Source = Literal["sidecar", "imagen", "parameters", "invokeai", "prompt"]
 Values = dict[str, Any]
 
 _LARGEST = 512 * 2**20
@@ -114,6 +114,9 @@ def _from_picture(path: Path) -> Record | None:
     if "parameters" in found:
         values, others = parameters.parse(found["parameters"])
         return Record(source="parameters", resolved=values, facts=dict(others), graph=graph)
+    if invoked := _object(found.get("invokeai_metadata", "")):
+        values, facts = invokeai.parse(invoked)
+        return Record(source="invokeai", resolved=values, facts=facts)
     return Record(source="prompt", graph=graph) if graph else None
 
 

@@ -19,7 +19,8 @@ _MAY: dict[str, set[str]] = {
     "backends": _WORDS | {"graphs", "painting"},
     "outputs": _WORDS | {"config"},
     "preview": _WORDS | {"config"},
-    "library": _WORDS | {"config", "outputs"},
+    "origin": _WORDS | {"graphs", "outputs"},
+    "library": _WORDS | {"config", "outputs", "origin"},
     "sinks": _WORDS | {"config", "outputs", "library", "backends"},
     "inputs": _WORDS,
     "interpolation": _WORDS | {"inputs"},
@@ -30,10 +31,11 @@ _MAY: dict[str, set[str]] = {
     | {"config", "backends", "outputs", "tickets", "inputs", "interpolation", "preparing"}
     | {"resolve"},
     "comparison": _WORDS | {"config", "backends", "outputs", "resolve", "tickets", "spine"},
+    "again": _WORDS | {"config", "graphs", "keeping", "library", "origin", "outputs"},
     "testing": _WORDS | {"config", "backends", "graphs", "painting", "outputs", "spine"},
     "cli": _WORDS
     | {"config", "backends", "graphs", "outputs", "tickets", "spine", "comparison", "testing"}
-    | {"inputs", "interpolation", "preparing", "preview"},
+    | {"inputs", "interpolation", "preparing", "preview", "library", "again"},
     "__main__": {"cli"},
 }
 _ADAPTERS = {"comfyui", "diffusers", "mock", "replicate", "sdcpp"}

@@ -1,0 +1,26 @@
+"""Making a picture again: the request it was made by, and what is no longer as it was then."""
+
+from imagen.again.drifting import Chosen, foreseen
+from imagen.again.drifts import Drift
+from imagen.again.ending import Likeness, likeness, seen
+from imagen.again.graphs import workflow_drift
+from imagen.again.own_graph import with_own_graph
+from imagen.again.remaking import Remake, of_its_graph, remade, values_again
+from imagen.again.sources import Found, source_of
+
+__all__ = [
+    "Chosen",
+    "Drift",
+    "Found",
+    "Likeness",
+    "Remake",
+    "foreseen",
+    "likeness",
+    "of_its_graph",
+    "remade",
+    "seen",
+    "source_of",
+    "values_again",
+    "with_own_graph",
+    "workflow_drift",
+]

@@ -1,0 +1,104 @@
+"""What a run that is over adds: the versions that made it, and how like the old picture it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal
+
+from imagen.again.drifting import same_model
+from imagen.again.drifts import Drift
+from imagen.origin import kind_of, origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from PIL import Image
+
+    from imagen.outputs import Record
+    from imagen.result import Facts
+
+_VERSIONS = {
+    "server_version": "the server's version",
+    "diffusers": "diffusers",
+    "torch": "torch",
+    "version": "version",
+    "model_version": "the model's version",
+    "device": "device",
+    "dtype": "dtype",
+    "offload": "offload",
+}
+"""Of what an engine tells, what bears on the picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """How a picture that was made again compares to the old one."""
+
+    identical: Literal["file", "pixels", ""]
+    """Whether byte for byte, or only once decoded; "" for another picture."""
+    difference: float
+    """Of a channel of a pixel on average, 0 to 1; 1 where the sizes differ."""
+
+    @property
+    def sentence(self) -> str:
+        if self.identical == "file":
+            return "It is the same file, byte for byte."
+        if self.identical == "pixels":
+            return "Its pixels are the same as they were."
+        share = f"{self.difference:.2%}" if self.difference >= 0.0001 else "less than 0.01%"
+        return f"Its pixels are not the same: they differ by {share} on average."
+
+
+def seen(record: Record, facts: Facts, kind: str, before: Sequence[Drift]) -> list[Drift]:
+    """What the facts of the run show to be other than then, that was not foreseen."""
+    told = {(one.what, one.name) for one in before}
+    found = [*_model(record, facts), *_versions(record, facts, kind)]
+    return [one for one in found if (one.what, one.name) not in told]
+
+
+def _model(record: Record, facts: Facts) -> Iterator[Drift]:
+    then = next(iter(origin(record).models), "")
+    if then and facts.model and not same_model(then, facts.model):
+        yield Drift(what="model", name="model", then=then, now=facts.model)
+
+
+def _versions(record: Record, facts: Facts, kind: str) -> Iterator[Drift]:
+    told = record.facts.get("engine")
+    then: Mapping[str, Any] = told if isinstance(told, dict) else {}
+    if kind_of(record) != kind:
+        return
+    for key, name in _VERSIONS.items():
+        old, new = then.get(key), facts.engine.get(key)
+        if old and new and old != new:
+            yield Drift(what="version", name=name, then=old, now=new)
+
+
+def likeness(old: Path, new: Path) -> Likeness | None:
+    """Compare two files; None where one of them is no picture that can be decoded."""
+    if _digest(old) == _digest(new):
+        return Likeness(identical="file", difference=0.0)
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(old) as first, Image.open(new) as second:
+            return _decoded(first, second)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError):
+        return None
+
+
+def _decoded(old: Image.Image, new: Image.Image) -> Likeness:
+    from PIL import ImageChops, ImageStat
+
+    if old.size != new.size:
+        return Likeness(identical="", difference=1.0)
+    if old.mode == new.mode and old.tobytes() == new.tobytes():
+        return Likeness(identical="pixels", difference=0.0)
+    apart = ImageChops.difference(old.convert("RGBA"), new.convert("RGBA"))
+    means = ImageStat.Stat(apart).mean
+    return Likeness(identical="", difference=sum(means) / len(means) / 255)
+
+
+def _digest(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()

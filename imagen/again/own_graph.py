@@ -1,0 +1,51 @@
+"""A backend that sends the very graph that made a picture, in place of its own workflow."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from imagen.errors import RequestError
+from imagen.origin import is_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.config import Settings
+
+_FOLDER = "again"
+
+
+def with_own_graph(settings: Settings, backend: str, graph: Mapping[str, Any]) -> Settings:
+    """Settings in which this backend's workflow is that graph, with tokens for what it takes.
+
+    Run without any flag it is the graph as it was. It is kept in `state_dir`, by its content.
+    Raises RequestError where it is none, or the backend drives no ComfyUI; WorkflowError for one
+    that can't run.
+    """
+    block = dict(settings.backends.get(backend, {}))
+    if not is_graph(graph):
+        raise RequestError(
+            "There is no graph of this picture: it was not made by ComfyUI, or does not tell.",
+            remedy="Leave --graph out.",
+        )
+    if block.get("type", backend) != "comfyui":
+        raise RequestError(
+            f"{backend} drives no ComfyUI, and can't be sent a graph.",
+            remedy="Name a backend of type comfyui with --backend, or leave --graph out.",
+        )
+    kept = _kept(settings, graph)
+    only = {name: value for name, value in block.items() if name not in ("parameters", "tasks")}
+    blocks = {**settings.backends, backend: only | {"workflow": kept}}
+    return settings.model_copy(update={"backends": blocks})
+
+
+def _kept(settings: Settings, graph: Mapping[str, Any]) -> str:
+    """The path of the workflow that is made of the graph."""
+    from imagen.graphs.importing import of_json, put, take_over
+
+    name = sha256(json.dumps(graph, sort_keys=True).encode()).hexdigest()[:16]
+    proposal = take_over(of_json(dict(graph), "The picture's graph"), title="A picture's own graph")
+    path, _ = put(settings.state_dir / _FOLDER, name, proposal, force=True)
+    return str(path.absolute())

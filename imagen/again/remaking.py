@@ -1,0 +1,115 @@
+"""From a picture's record to the request that makes it again, and how much of its batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imagen.origin import origin, request_of
+from imagen.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.outputs import Record
+
+_OF_PICTURES = ("image", "mask", "feather", "outpaint", "upscale", "references", "controls")
+_SHARING = ("comfyui", "replicate")
+"""Kinds of engine that draw the noise of a whole batch of one seed."""
+_IN_THE_GRAPH = ("loras", "controls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remake:
+    """What is to be asked, so that a picture comes about again."""
+
+    request: Request
+    """With its pictures by their bare names; they are yet to be found."""
+    index: int = 0
+    """Which picture of those that will be made is meant."""
+    batch: int = 1
+    """How many will be made."""
+    batch_then: int = 1
+    """How many were made in that run."""
+    shares_noise: bool = False
+    """Whether all pictures of that run came out of one seed."""
+    unread: Mapping[str, Any] = field(default_factory=dict)
+    """What the record tells and no request can ask for."""
+
+
+def remade(record: Record, *, elsewhere: bool = False) -> Remake:
+    """The request of a record's picture; `elsewhere`, for another backend than made it.
+
+    The same backend is asked for all that was used; another for what was asked, with the seed.
+    A picture of a batch whose every picture had a seed of its own is made alone; else the whole
+    batch is, as far as the same backend makes it. Raises RequestError for a record of ours that
+    holds what no request can.
+    """
+    if record.source not in ("sidecar", "imagen"):
+        return _foreign(record)
+    values = values_again(record.request, record.resolved, elsewhere=elsewhere)
+    index, batch = _number(record.file.get("index")), _batch(record)
+    shares = batch > 1 and _shares_noise(record, index)
+    if not shares or elsewhere:
+        request = Request.of(values | _alone(record))
+        return Remake(request=request, batch_then=batch, shares_noise=shares)
+    request = Request.of(values)
+    return Remake(request=request, index=index, batch=batch, batch_then=batch, shares_noise=True)
+
+
+def values_again(
+    asked: Mapping[str, Any], used: Mapping[str, Any], *, elsewhere: bool
+) -> dict[str, Any]:
+    """The values that a sidecar's run is asked for again, by its request as asked and as used.
+
+    Those that were used are made from the pictures that were given.
+    """
+    if elsewhere or not used:
+        return {**asked, **({"seed": used["seed"]} if "seed" in used else {})}
+    rest = {name: value for name, value in used.items() if name not in _OF_PICTURES}
+    return rest | {name: asked[name] for name in _OF_PICTURES if name in asked}
+
+
+def _foreign(record: Record) -> Remake:
+    told = origin(record)
+    request, unfit = request_of(told.values)
+    batch = request.count or 1
+    return Remake(
+        request=request,
+        batch=batch,
+        batch_then=batch,
+        shares_noise=batch > 1,
+        unread={**told.unread, **unfit},
+    )
+
+
+def of_its_graph(record: Record) -> Remake:
+    """The request for a workflow that is the record's own graph: its settings, and no more."""
+    values = {
+        name: value for name, value in origin(record).values.items() if name not in _IN_THE_GRAPH
+    }
+    request, _ = request_of(values)
+    index, batch = _number(record.file.get("index")), request.count or 1
+    return Remake(
+        request=request, index=index, batch=batch, batch_then=batch, shares_noise=batch > 1
+    )
+
+
+def _batch(record: Record) -> int:
+    return _number(record.resolved.get("count")) or 1
+
+
+def _number(value: Any) -> int:
+    return value if type(value) is int else 0
+
+
+def _shares_noise(record: Record, index: int) -> bool:
+    """Beyond the first, the seeds tell; of the first, the kind of engine."""
+    if index == 0:
+        return origin(record).kind in _SHARING
+    return record.file.get("seed") == record.resolved.get("seed")
+
+
+def _alone(record: Record) -> dict[str, Any]:
+    seed = record.file.get("seed", record.resolved.get("seed"))
+    return {"count": None} | ({"seed": seed} if type(seed) is int else {})

@@ -1,0 +1,220 @@
+"""imagen again: make a picture again, and tell what is not as it was."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.asking import EVERYTHING, asking
+from imagen.cli.making import make, plan
+from imagen.cli.options import run_options
+from imagen.cli.words import prompt_text
+from imagen.errors import ImagenError, UnknownBackend
+from imagen.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from imagen.again import Drift, Found, Likeness, Remake
+    from imagen.cli.options import Run
+    from imagen.outputs import Saved
+    from imagen.request import Request
+    from imagen.spine import Made
+    from imagen.ticket import Ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """A picture, and how it is to be made again."""
+
+    found: Found
+    remake: Remake
+    request: Request
+    """With what the user wants otherwise."""
+    unchanged: Request
+    run: Run
+    backend: str
+    kind: str
+    over: dict[str, Any]
+    is_graph_own: bool
+
+
+@click.command()
+@click.argument("picture", metavar="FILE|ID")
+@click.option("--prompt", metavar="TEXT", help="What to show instead.")
+@click.option(
+    "--graph", "is_graph_own", is_flag=True, help="Send the graph that made it (ComfyUI)."
+)
+@asking(*EVERYTHING)
+@run_options
+def again(
+    picture: str, prompt: str | None, is_graph_own: bool, asked: dict[str, Any], run: Run
+) -> None:
+    """Make a picture again, and tell what is not as it was.
+
+    FILE is a picture or its sidecar, of imagen, ComfyUI, A1111, sd.cpp or InvokeAI; ID is one of
+    the library. It is made by the backend that made it, unless another is named; flags go over
+    what was used then.
+    """
+    over = ({} if prompt is None else {"prompt": prompt_text(prompt)}) | asked
+    with _its_backend_named(picture, run):
+        work = _work(picture, over, run, is_graph_own=is_graph_own)
+        tickets = plan(work.request, work.run)
+    work = _with_its_seed(work, tickets[0])
+    drifts = _foreseen(work, tickets[0])
+    if not run.as_json:
+        _tell_before(work, drifts)
+    made = make(work.request, work.run, more=partial(_data, work, drifts))
+    if made and not run.as_json:
+        _tell_after(work, drifts, made)
+
+
+@contextmanager
+def _its_backend_named(picture: str, run: Run) -> Iterator[None]:
+    """A backend that is gone was the picture's choice, not the user's."""
+    try:
+        yield
+    except UnknownBackend as error:
+        if run.backend is None:
+            error.remedy = f"{picture} was made by it; name another with --backend. {error.remedy}"
+        raise
+
+
+def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -> _Work:
+    from imagen.again import of_its_graph, remade, source_of, with_own_graph
+
+    found = source_of(picture, run.settings)
+    record, settings = found.record, run.settings
+    name = run.backend or record.backend or settings.backend
+    if is_graph_own:
+        settings = with_own_graph(settings, name, record.graph)
+        remake = of_its_graph(record)
+        unchanged = remake.request
+    else:
+        remake = remade(record, elsewhere=record.backend not in ("", name))
+        unchanged = _with_pictures(remake.request, found, over)
+    return _Work(
+        found=found,
+        remake=remake,
+        request=unchanged.with_values(over),
+        unchanged=unchanged,
+        run=replace(run, backend=name, settings=settings),
+        backend=name,
+        kind=str(settings.backends.get(name, {}).get("type", name)),
+        over=over,
+        is_graph_own=is_graph_own,
+    )
+
+
+def _with_pictures(request: Request, found: Found, over: dict[str, Any]) -> Request:
+    """A record knows its pictures by name and hash; those that are given anew are not needed."""
+    from imagen.inputs import found_again
+
+    inputs = found.record.inputs
+    needed = [one for one in inputs if str(one.get("parameter")).partition(".")[0] not in over]
+    given = {name: value for name, value in over.items() if name in _PICTURES}
+    return found_again(request, needed, found.folder).with_values(given)
+
+
+_PICTURES = ("image", "mask", "references", "controls")
+
+
+def _with_its_seed(work: _Work, ticket: Ticket) -> _Work:
+    """A seed that had to be drawn is drawn once: for the plan, and for the picture."""
+    if work.request.seed is not None or ticket.request.seed is None:
+        return work
+    return replace(work, request=work.request.with_values({"seed": ticket.request.seed}))
+
+
+def _foreseen(work: _Work, ticket: Ticket) -> list[Drift]:
+    from imagen.again import Chosen, foreseen
+
+    unchanged = ticket
+    if work.over:
+        with suppress(ImagenError):  # what was wrong with it may be why it is to be otherwise
+            unchanged = plan(work.unchanged, replace(work.run, strict=False))[0]
+    chosen = Chosen(
+        backend=work.backend,
+        kind=work.kind,
+        changed=frozenset(work.over),
+        is_graph_own=work.is_graph_own,
+    )
+    return foreseen(work.found.record, work.remake, ticket, chosen, unchanged)
+
+
+def _tell_before(work: _Work, drifts: Sequence[Drift]) -> None:
+    """On stderr; with --dry-run it is part of what was asked for."""
+    lines = [*_of_batch(work), *(f"drift: {one.sentence}" for one in drifts)]
+    for line in lines if drifts else [*lines, "Nothing is known to have changed since."]:
+        click.echo(printable(line), err=not work.run.dry_run)
+
+
+def _of_batch(work: _Work) -> Iterator[str]:
+    remake, index = work.remake, work.found.record.file.get("index")
+    if remake.batch_then < 2 or type(index) is not int:
+        return
+    number = f"It was picture {index + 1} of a batch of {remake.batch_then}"
+    if remake.batch > 1:
+        yield f"{number} that share one seed: all {remake.batch} are made again."
+    elif not remake.shares_noise:
+        yield f"{number}, each of a seed of its own: it is made alone."
+
+
+def _tell_after(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> None:
+    for drift in _seen(work, before, made):
+        click.echo(printable(f"drift: {drift.sentence}"), err=True)
+    new = _the_one(work, made)
+    like = _likeness(work, new)
+    if new is not None and work.remake.batch > 1:
+        click.echo(f"The picture is {new.path}.", err=True)
+    if like is not None:
+        click.echo(like.sentence, err=True)
+
+
+def _seen(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> list[Drift]:
+    from imagen.again import seen
+
+    return seen(work.found.record, made[-1].result.facts, work.kind, before)
+
+
+def _the_one(work: _Work, made: Sequence[Made]) -> Saved | None:
+    """The picture that is meant, of those that were made."""
+    last = made[-1].saved
+    return next((saved for saved in last if saved.index == work.remake.index), None)
+
+
+def _likeness(work: _Work, new: Saved | None) -> Likeness | None:
+    """Compared where the old picture is there, and nothing was asked to be otherwise."""
+    from imagen.again import likeness
+
+    old = work.found.picture
+    return None if work.over or old is None or new is None else likeness(old, new.path)
+
+
+def _data(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> dict[str, Any]:
+    """What the documented JSON has beside what every command tells that makes pictures."""
+    new = _the_one(work, made) if made else None
+    like = _likeness(work, new)
+    drifts = [*before, *(_seen(work, before, made) if made else ())]
+    old = work.found.picture
+    return {
+        "again": {
+            "source": work.found.told_by,
+            "picture": str(old) if old else None,
+            "batch": work.remake.batch,
+            "index": work.remake.index,
+            "path": str(new.path) if new else None,
+            "identical": (like.identical or "no") if like else None,
+            "difference": like.difference if like else None,
+        },
+        "drift": [_drift(one) for one in drifts],
+    }
+
+
+def _drift(drift: Drift) -> dict[str, Any]:
+    named = {name: getattr(drift, name) for name in ("what", "name", "then", "now", "why")}
+    return named | {"sentence": drift.sentence}
