@@ -1,0 +1,126 @@
+-- What imagen needs in a Supabase project: a table of pictures, a private bucket for them, and a
+-- copy of the ledger. Run it in the SQL editor of the project; it can be run again at any time, and
+-- then leaves what is there. Other names than these (cloud.bucket, cloud.db_schema) are changed here
+-- too. Afterwards expose the schemas imagen and mai: docs/cloud.md says where.
+
+begin;
+
+-- Pictures -----------------------------------------------------------------------------------------
+
+create schema if not exists imagen;
+
+create table if not exists imagen.images (
+    id uuid primary key,
+    owner_user_id uuid not null,
+    bucket text not null,
+    path text not null,
+    prompt text,
+    prompt_sha256 text,
+    backend text not null,
+    model text,
+    -- 0 to 2^64 - 1, which no integer of PostgreSQL holds.
+    seed numeric(20, 0),
+    steps integer,
+    width integer,
+    height integer,
+    latency_seconds double precision,
+    -- The picture's share of what its run cost; null is unknown, never zero.
+    cost_usd numeric,
+    sidecar jsonb not null default '{}'::jsonb,
+    tags text[] not null default '{}',
+    created_at timestamptz not null default now()
+);
+
+create index if not exists images_by_owner on imagen.images (owner_user_id, created_at desc);
+create index if not exists images_by_place on imagen.images (bucket, path);
+create index if not exists images_by_prompt on imagen.images (prompt_sha256);
+create index if not exists images_by_tag on imagen.images using gin (tags);
+
+alter table imagen.images enable row level security;
+
+drop policy if exists "owners see their pictures" on imagen.images;
+create policy "owners see their pictures" on imagen.images
+    for select to authenticated
+    using ((select auth.uid()) = owner_user_id);
+
+drop policy if exists "the service does everything" on imagen.images;
+create policy "the service does everything" on imagen.images
+    for all to service_role
+    using (true)
+    with check (true);
+
+grant usage on schema imagen to authenticated, service_role;
+grant select on imagen.images to authenticated;
+grant select, insert, update, delete on imagen.images to service_role;
+
+-- Their bytes --------------------------------------------------------------------------------------
+
+insert into storage.buckets (id, name, public, allowed_mime_types)
+values (
+    'imagen-generated',
+    'imagen-generated',
+    false,
+    array[
+        'image/png', 'image/jpeg', 'image/webp', 'image/gif', 'image/avif', 'image/bmp', 'image/tiff'
+    ]
+)
+on conflict (id) do nothing;
+
+drop policy if exists "owners see their pictures of imagen" on storage.objects;
+create policy "owners see their pictures of imagen" on storage.objects
+    for select to authenticated
+    using (
+        bucket_id = 'imagen-generated'
+        and exists (
+            select 1
+            from imagen.images as image
+            where image.bucket = objects.bucket_id
+                and image.path = objects.name
+                and image.owner_user_id = (select auth.uid())
+        )
+    );
+
+drop policy if exists "the service keeps the pictures of imagen" on storage.objects;
+create policy "the service keeps the pictures of imagen" on storage.objects
+    for all to service_role
+    using (bucket_id = 'imagen-generated')
+    with check (bucket_id = 'imagen-generated');
+
+-- What they cost -----------------------------------------------------------------------------------
+
+create schema if not exists mai;
+
+create table if not exists mai.imagen_usage (
+    -- That of the generation.
+    id uuid primary key,
+    backend text not null,
+    model text,
+    seed numeric(20, 0),
+    -- Never the prompt itself.
+    prompt_sha256 text,
+    images integer,
+    latency_seconds double precision,
+    estimated_cost numeric,
+    actual_cost numeric,
+    currency text not null,
+    caller text,
+    created_at timestamptz not null default now()
+);
+
+create index if not exists imagen_usage_by_time on mai.imagen_usage (created_at desc);
+
+alter table mai.imagen_usage enable row level security;
+
+drop policy if exists "the service does everything" on mai.imagen_usage;
+create policy "the service does everything" on mai.imagen_usage
+    for all to service_role
+    using (true)
+    with check (true);
+
+grant usage on schema mai to service_role;
+grant select, insert, update, delete on mai.imagen_usage to service_role;
+
+commit;
+
+-- PostgREST learns of new tables at once.
+notify pgrst, 'reload schema';
