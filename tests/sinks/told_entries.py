@@ -6,7 +6,6 @@ import json
 from datetime import UTC, datetime
 from hashlib import sha256
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -19,6 +18,8 @@ from imagen.testing.supabase import SERVICE_KEY
 from imagen.ticket import Estimate, Ticket
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imagen.testing.supabase import Supabase
 
 ID = "11111111-2222-4333-8444-555555555555"
