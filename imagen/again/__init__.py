@@ -6,7 +6,7 @@ from imagen.again.ending import Likeness, likeness, seen
 from imagen.again.graphs import workflow_drift
 from imagen.again.own_graph import with_own_graph
 from imagen.again.remaking import Remake, of_its_graph, remade, values_again
-from imagen.again.sources import Found, source_of
+from imagen.again.sources import Found, other_places, source_of
 
 __all__ = [
     "Chosen",
@@ -17,6 +17,7 @@ __all__ = [
     "foreseen",
     "likeness",
     "of_its_graph",
+    "other_places",
     "remade",
     "seen",
     "source_of",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagen.errors import ImagenError, OutputError
-from imagen.outputs import read
+from imagen.errors import LibraryError, OutputError, RequestError
+from imagen.outputs import read_fully
 
 if TYPE_CHECKING:
     from imagen.config import Settings
@@ -45,25 +45,12 @@ def _of_file(path: Path, settings: Settings) -> Found:
 
     So it can be told how a picture was made whose texts some program has taken out.
     """
-    try:
-        record = _best(path)
-    except OutputError as error:
-        return _known_by_content(path, settings, error)
+    record = read_fully(path)
+    if record is None:
+        return _known_by_content(path, settings)
     return Found(
         record=record, told_by=record.source, picture=_picture(path, record), folder=path.parent
     )
-
-
-def _best(path: Path) -> Record:
-    beside = path.with_name(path.name + _SIDECAR)
-    if os.path.isfile(beside):
-        try:
-            record = read(beside)
-        except OutputError:
-            return read(path)
-        if record.file.get("sha256") == _sha256(path):
-            return record
-    return read(path)
 
 
 def _picture(path: Path, record: Record) -> Path | None:
@@ -74,14 +61,15 @@ def _picture(path: Path, record: Record) -> Path | None:
     return picture if os.path.isfile(picture) else None
 
 
-def _known_by_content(path: Path, settings: Settings, trouble: OutputError) -> Found:
-    """What the library has on a file that says nothing itself; raises `trouble` if nothing."""
-    if not (settings.library.enabled and os.path.isfile(path)):
-        raise trouble
-    try:
-        return _of_library(str(path), settings)
-    except ImagenError:
-        raise trouble from None
+def _known_by_content(path: Path, settings: Settings) -> Found:
+    """What the library has on a picture that says nothing itself."""
+    if settings.library.enabled and os.path.isfile(path):
+        with suppress(RequestError):
+            return _of_library(str(path), settings)
+    raise OutputError(
+        f"{path} does not say how it was made, and the library does not know it.",
+        remedy="It can't be made again. What it shows can be asked for with: imagen generate",
+    )
 
 
 def _of_library(word: str, settings: Settings) -> Found:
@@ -95,6 +83,16 @@ def _of_library(word: str, settings: Settings) -> Found:
     return Found(record=record, told_by="library", picture=path, folder=picture.path.parent)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+def other_places(record: Record, settings: Settings) -> list[Path]:
+    """Where else the pictures may lie that this one was made of: as the library knows."""
+    digests = {str(known.get("sha256")) for known in record.inputs}
+    named = (Path(value) for value in record.request.values() if isinstance(value, str))
+    there = [path for path in named if path.is_absolute()]
+    if not (digests and settings.library.enabled):
+        return there
+    from imagen.keeping import open_up_to_date
+    from imagen.library import paths_by_content
+
+    with suppress(LibraryError), open_up_to_date(settings) as library:
+        there += paths_by_content(library, digests)
+    return there

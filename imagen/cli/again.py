@@ -96,7 +96,7 @@ def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -
         unchanged = remake.request
     else:
         remake = remade(record, elsewhere=record.backend not in ("", name))
-        unchanged = _with_pictures(remake.request, found, over)
+        unchanged = _with_pictures(remake.request, found, over, run)
     return _Work(
         found=found,
         remake=remake,
@@ -110,14 +110,16 @@ def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -
     )
 
 
-def _with_pictures(request: Request, found: Found, over: dict[str, Any]) -> Request:
+def _with_pictures(request: Request, found: Found, over: dict[str, Any], run: Run) -> Request:
     """A record knows its pictures by name and hash; those that are given anew are not needed."""
+    from imagen.again import other_places
     from imagen.inputs import found_again
 
     inputs = found.record.inputs
     needed = [one for one in inputs if str(one.get("parameter")).partition(".")[0] not in over]
     given = {name: value for name, value in over.items() if name in _PICTURES}
-    return found_again(request, needed, found.folder).with_values(given)
+    also = other_places(found.record, run.settings) if needed else []
+    return found_again(request, needed, found.folder, also).with_values(given)
 
 
 _PICTURES = ("image", "mask", "references", "controls")

@@ -11,22 +11,28 @@ from imagen.errors import RequestError
 from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from imagen.request import Request
 
 
-def found_again(request: Request, inputs: Iterable[Mapping[str, Any]], beside: Path) -> Request:
+def found_again(
+    request: Request,
+    inputs: Iterable[Mapping[str, Any]],
+    beside: Path,
+    also: Sequence[Path] = (),
+) -> Request:
     """The request of a sidecar, with the paths of its pictures in place of their names.
 
     Each is looked for by name in the folder `beside`, where the sidecar lies, and in the working
-    directory, and must have the same hash. `inputs` are as the sidecar's JSON has them. Raises
-    RequestError naming the picture that is not there, or has changed.
+    directory, then among the files `also`, and must have the same hash. `inputs` are as the
+    sidecar's JSON has them. Raises RequestError naming the picture that is not there, or has
+    changed.
     """
     values: dict[str, Any] = {}
     for known in inputs:
         parameter, name, hash = (_text(known, key) for key in ("parameter", "name", "sha256"))
-        _put(values, request, parameter, _path(parameter, name, hash, beside))
+        _put(values, request, parameter, _path(parameter, name, hash, beside, also))
     return request.with_values(values) if values else request
 
 
@@ -37,12 +43,12 @@ def _text(known: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _path(parameter: str, name: str, hash: str, beside: Path) -> str:
+def _path(parameter: str, name: str, hash: str, beside: Path, also: Sequence[Path]) -> str:
     shown = one_line(name, limit=80)
     where = [beside, Path()]
     is_bare = Path(name).name == name and "\\" not in name and name not in ("", ".", "..")
     there = [path for folder in where if is_bare and os.path.isfile(path := folder / name)]
-    for path in there:
+    for path in (*there, *filter(os.path.isfile, also)):
         if sha256(path.read_bytes()).hexdigest() == hash:
             return str(path)
     if there:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from imagen.errors import LibraryError
-from imagen.library.schema import generations
-from imagen.outputs import Record
+from imagen.library.schema import generations, images
+from imagen.library.stored import path_of
+from imagen.origin import request_of
+from imagen.outputs import Record, without_folders
+from imagen.outputs.record import FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
 
     from sqlalchemy import Row
 
@@ -32,8 +37,38 @@ def record_of(library: Library, picture: Picture) -> Record:
     return _record(row, picture)
 
 
+def sidecar_of_picture(library: Library, picture: Picture) -> bytes:
+    """The JSON that belongs beside a picture, of what the library has; raises LibraryError."""
+    record = record_of(library, picture)
+    whole = {
+        "imagen": FORMAT,
+        **record.file,
+        "backend": record.backend,
+        "request": record.request,
+        "inputs": list(record.inputs),
+        "resolved": record.resolved,
+        "receipt": record.receipt,
+        "graph": record.graph,
+        "facts": record.facts,
+        "warnings": [],
+    }
+    for values in (record.request, record.resolved):
+        whole = without_folders(whole, request_of(values)[0])
+    return json.dumps(whole, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n"
+
+
+def paths_by_content(library: Library, digests: Collection[str]) -> list[Path]:
+    """Where pictures of these hashes lie, as far as the library knows."""
+    chosen = select(images.c.path).where(images.c.sha256.in_(digests))
+    with library.reading() as connection:
+        return [path_of(path) for path in connection.execute(chosen).scalars()]
+
+
 def _record(row: Row[Any], picture: Picture) -> Record:
     ticket = _mapping(row.ticket)
+    told = _mapping(_mapping(row.facts).get("told"))
+    if told.get("source") in ("parameters", "invokeai", "prompt"):
+        return _stranger(told, ticket)
     inputs = ticket.get("inputs")
     return Record(
         source="sidecar",
@@ -51,7 +86,18 @@ def _record(row: Row[Any], picture: Picture) -> Record:
             "created": picture.began.isoformat(timespec="seconds"),
             "seed": picture.seed,
             "index": picture.number,
+            "ticket": picture.generation,
         },
+    )
+
+
+def _stranger(told: Mapping[str, Any], ticket: Mapping[str, Any]) -> Record:
+    """As its own file told it, when it was taken in."""
+    return Record(
+        source=told["source"],
+        resolved=dict(_mapping(told.get("resolved"))),
+        facts=dict(_mapping(told.get("facts"))),
+        graph=dict(_mapping(ticket.get("payload"))),
     )
 
 

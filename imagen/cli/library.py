@@ -1,0 +1,192 @@
+"""imagen library: take pictures in, and compare the library with the disk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.options import config_option, json_option, quiet_option, settings_for
+from imagen.text import one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from imagen.library import Added, Library, Report
+    from imagen.library.checking import Finding
+
+_FOLDER = click.Path(exists=True, file_okay=False)
+_MOST_SAID = 20
+
+
+@click.group()
+def library() -> None:
+    """Take pictures in, and compare the library with the disk."""
+
+
+@library.command()
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=_FOLDER)
+@click.option("--dry-run", is_flag=True, help="Tell what would be taken in, and take in nothing.")
+@json_option
+@quiet_option
+@config_option
+def add(
+    folders: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, config_path: Path | None
+) -> None:
+    """Take in the pictures that lie below a folder.
+
+    PNG, JPEG and WebP: those of imagen, ComfyUI, A1111, sd.cpp and InvokeAI with what they tell of
+    themselves, others by their files alone. They stay where they are; each is taken in once.
+    """
+    from pathlib import Path
+
+    from imagen.library import add as add_to
+
+    with _open(config_path) as opened, _shown("taking in", quiet=quiet) as on_progress:
+        added = add_to(opened, map(Path, folders), on_progress=on_progress, is_dry=dry_run)
+    if as_json:
+        click.echo(json.dumps(_added(added), indent=2))
+        return
+    _say(_added_lines(added, is_dry=dry_run))
+
+
+@library.command()
+@click.option("--mend", is_flag=True, help="Note what moved or is gone; rewrite lost sidecars.")
+@json_option
+@quiet_option
+@config_option
+def check(mend: bool, as_json: bool, quiet: bool, config_path: Path | None) -> int:
+    """Compare the library with the disk: what is missing, moved or changed.
+
+    Moved pictures are found by their content, in the folders that the library knows. No picture is
+    ever deleted. The exit code is 2 where something is wrong and was not mended.
+    """
+    from imagen.library import check as compare
+
+    with _open(config_path) as opened, _shown("checking", quiet=quiet) as on_progress:
+        report = compare(opened, mend=mend, on_progress=on_progress)
+    if as_json:
+        click.echo(json.dumps(_report(report), indent=2))
+    else:
+        _say(_report_lines(report))
+    return 0 if report.is_sound else 2
+
+
+@contextmanager
+def _open(config_path: Path | None) -> Iterator[Library]:
+    from imagen.keeping import open_up_to_date
+
+    with open_up_to_date(settings_for(config_path)) as opened:
+        yield opened
+
+
+@contextmanager
+def _shown(doing: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """How far it is, in one line of a terminal; elsewhere nothing."""
+    shows = sys.stderr.isatty() and not quiet
+
+    def tell(done: int, total: int) -> None:
+        if shows and (done % 25 == 0 or done == total):
+            click.echo(f"\r\x1b[K{doing} {done} of {total}", nl=False, err=True)
+
+    try:
+        yield tell
+    finally:
+        if shows:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(printable(line))
+
+
+_TOOLS = {"a1111": "A1111", "comfyui": "ComfyUI", "invokeai": "InvokeAI", "": "unknown"}
+
+
+def _added_lines(added: Added, *, is_dry: bool) -> Iterator[str]:
+    by_tool = Counter(_TOOLS.get(one.tool, one.tool) for one in added.taken)
+    of_each = ", ".join(f"{number} of {tool}" for tool, number in by_tool.most_common())
+    would = "Would take in" if is_dry else "Took in"
+    yield f"{would} {_pictures(len(added.taken))}" + (f": {of_each}." if of_each else ".")
+    if added.known:
+        yield f"{_pictures(added.known)} known already."
+    if added.moved:
+        yield f"{_pictures(len(added.moved))} moved since; the library knows their new places."
+    yield from _some(added.troubles, lambda one: f"Not taken in: {one_line(one.what, limit=300)}")
+
+
+def _pictures(number: int) -> str:
+    return "1 picture" if number == 1 else f"{number} pictures"
+
+
+def _some(found: Iterable[Any], said: Callable[[Any], str]) -> Iterator[str]:
+    """The first lines, and how many more there are: all of them stand in the JSON."""
+    listed = list(found)
+    yield from map(said, listed[:_MOST_SAID])
+    if len(listed) > _MOST_SAID:
+        yield f"… and {len(listed) - _MOST_SAID} more; --json lists them all."
+
+
+def _added(added: Added) -> dict[str, Any]:
+    return {
+        "taken": [
+            {"path": str(path), "id": id, "tool": tool, "has_settings": tells}
+            for path, id, tool, tells in added.taken
+        ],
+        "known": added.known,
+        "moved": [str(path) for path in added.moved],
+        "troubles": [{"path": str(path), "what": what} for path, what in added.troubles],
+        "skipped": added.skipped,
+    }
+
+
+_FINDINGS = ("missing", "moved", "changed", "returned", "sidecars")
+_SAYS = {
+    "missing": "missing: {path}",
+    "moved": "moved: {path} is now {now}",
+    "changed": "changed: {path}",
+    "returned": "there again: {path}",
+    "sidecars": "sidecar lost: of {path}",
+}
+
+
+def _report_lines(report: Report) -> Iterator[str]:
+    yield f"{_pictures(report.checked)} looked at."
+    if report.elsewhere:
+        yield f"{_pictures(report.elsewhere)} on other machines, not looked at."
+    for name in _FINDINGS:
+        yield from _some(getattr(report, name), partial(_finding_line, name))
+    if report.thumbnails:
+        yield f"{report.thumbnails} thumbnails of no picture."
+    if report.is_sound:
+        yield "All is as it should be."
+    elif report.is_mendable:
+        yield "Note new places and rewrite sidecars with: imagen library check --mend"
+
+
+def _finding_line(name: str, one: Finding) -> str:
+    line = _SAYS[name].format(path=one.path, now=one.now)
+    return one_line(f"{line} (mended)" if one.is_mended else line, limit=400)
+
+
+def _report(report: Report) -> dict[str, Any]:
+    found = {name: [_finding(one) for one in getattr(report, name)] for name in _FINDINGS}
+    return {
+        "ok": report.is_sound,
+        "checked": report.checked,
+        "elsewhere": report.elsewhere,
+        **found,
+        "thumbnails": report.thumbnails,
+    }
+
+
+def _finding(one: Finding) -> dict[str, Any]:
+    now = str(one.now) if one.now else None
+    return {"id": one.id, "path": str(one.path), "now": now, "is_mended": one.is_mended}
