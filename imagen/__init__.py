@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from imagen.outputs import Saved
     from imagen.request import Control, Lora, Outpaint, Request, Restore, Upscale
     from imagen.result import Facts, Output, Progress, Result
-    from imagen.spine import Made, enlarge, generate, resume
+    from imagen.resuming import resume
+    from imagen.spine import Made, enlarge, generate
     from imagen.ticket import Ticket
 else:
     _HOMES = {
@@ -50,10 +51,11 @@ else:
         "imagen.config": "Settings load",
         "imagen.errors": (
             "BackendError Cancelled ConfigError Failed ImagenError LibraryError Lost "
-            "MissingDependency OutputError OverBudget RateLimited Rejected RequestError TimedOut Unauthorized Unavailable "
-            "UnknownBackend WorkflowError"
+            "MissingDependency OutputError OverBudget RateLimited Rejected RequestError TimedOut "
+            "Unauthorized Unavailable UnknownBackend WorkflowError"
         ),
-        "imagen.spine": "Made enlarge generate resume",
+        "imagen.resuming": "resume",
+        "imagen.spine": "Made enlarge generate",
         "imagen.outputs": "Saved",
         "imagen.request": "Control Lora Outpaint Request Restore Upscale",
         "imagen.result": "Facts Output Progress Result",

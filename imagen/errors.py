@@ -179,11 +179,19 @@ class Lost(BackendError):
     code = "lost"
 
     def __init__(
-        self, message: str, *, remedy: str = "", backend: str = "", is_certain: bool = True
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        backend: str = "",
+        is_certain: bool = True,
+        never_ran: bool = False,
     ) -> None:
         super().__init__(message, remedy=remedy, backend=backend)
         self.is_certain = is_certain
         """False where the engine is out of reach, and may still have it when it comes back."""
+        self.never_ran = never_ran
+        """Whether the engine certainly never had it, so that it may be submitted again."""
 
 
 class TimedOut(BackendError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagen import outputs, tickets
-from imagen.errors import ImagenError
+from imagen import outputs, sinks, tickets
+from imagen.budgets import refuse_over_budget
+from imagen.callers import caller
+from imagen.errors import Failed, ImagenError, Lost, OutputError, Rejected, TimedOut
 from imagen.inputs import sound
+from imagen.keeping import entry_of, failure_of, keep, kept, kept_at, warm_up
 from imagen.preparing import (
     capabilities_for,
     open_named,
@@ -21,6 +23,7 @@ from imagen.preparing import (
 from imagen.request import INTERPOLATIONS, Request, Upscale
 from imagen.resolve import styled
 from imagen.result import ignore
+from imagen.tickets import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,17 +35,19 @@ if TYPE_CHECKING:
     from imagen.result import OnProgress, Progress, Result
     from imagen.ticket import Ticket
 
+_ENDED_BADLY = (Failed, Rejected, TimedOut)
+"""What the library keeps, and others are told of, as a generation that failed."""
 
 __all__ = [
     "Made",
     "enlarge",
     "generate",
     "is_interpolation",
+    "job_of",
     "make",
     "open_named",
     "prepare",
     "ready",
-    "resume",
 ]
 
 
@@ -53,6 +58,8 @@ class Made:
     ticket: Ticket
     result: Result
     saved: tuple[Saved, ...]
+    remark: str = ""
+    """A sentence, where something beside the pictures did not work."""
 
 
 def generate(
@@ -61,23 +68,33 @@ def generate(
     *,
     backend: str | None = None,
     strict: bool = False,
+    over_budget: bool = False,
     on_progress: OnProgress = ignore,
 ) -> list[Made]:
     """Make the pictures of one request with the backend of this name, and keep them.
 
     There are several runs where the backend can't make as many pictures at once as were asked, and
     where control pictures had to be made first: these come first.
-    Raises any ImagenError; with `strict`, a RequestError where a parameter can't be honoured.
+    Raises any ImagenError; with `strict`, a RequestError where a parameter can't be honoured;
+    without `over_budget`, OverBudget where a budget of the settings does not suffice.
     """
     if is_interpolation(request):
         return enlarge(request, settings, strict=strict)
+    sinks.check(settings, os.environ)
     with closing(open_named(backend or settings.backend, settings)) as engine:
         plan = prepare(engine, request, settings, strict=strict)
-        tickets, made = ready(engine, plan, request, settings, on_progress)
-        with _naming(made):
-            for ticket in tickets:
-                made.append(make(engine, ticket, request, settings, on_progress))
-        return made
+        warnings = [] if over_budget else refuse_over_budget(plan, settings)
+        found, made = ready(engine, plan, request, settings, on_progress)
+        jobs = [job_of(ticket, request, settings) for ticket in found]
+        with _naming(made), tickets.planned(jobs, settings.state_dir):
+            for job in jobs:
+                made.append(make(engine, job, settings, on_progress))
+        return [_warned(made[0], warnings), *made[1:]]
+
+
+def _warned(made: Made, warnings: Sequence[str]) -> Made:
+    told = replace(made.result, warnings=(*warnings, *made.result.warnings))
+    return replace(made, result=told) if warnings else made
 
 
 def is_interpolation(request: Request) -> bool:
@@ -146,74 +163,89 @@ def _preprocess(
     output = settings.output.model_copy(update={"name": name})
     settings = settings.model_copy(update={"output": output})
     (ticket,) = prepare(engine, asked, settings)
-    return make(engine, ticket, asked, settings, on_progress)
+    job = job_of(ticket, asked, settings)
+    with tickets.planned([job], settings.state_dir):
+        return make(engine, job, settings, on_progress)
+
+
+def job_of(ticket: Ticket, asked: Request, settings: Settings) -> Job:
+    """The job of a ticket that was prepared with these settings, for `tickets.planned`."""
+    kind = settings.backends.get(ticket.backend, {}).get("type", ticket.backend)
+    output = _from_anywhere(settings.output)
+    return Job(ticket=ticket, asked=asked, output=output, kind=str(kind), caller=caller())
 
 
 def make(
-    engine: Backend, ticket: Ticket, asked: Request, settings: Settings, on_progress: OnProgress
+    engine: Backend,
+    job: Job,
+    settings: Settings,
+    on_progress: OnProgress,
+    *,
+    is_resumed: bool = False,
 ) -> Made:
-    """Submit one ticket (or find it again), wait for its pictures and save them.
+    """Submit one job (or find it again), wait for its pictures, save them and keep a record.
 
-    The ticket lies on disk from before the submission until the pictures do.
+    The job lies on disk from before the submission until the library knows its pictures. One that
+    `is_resumed` keeps the time at which it began, and finds the files it had saved by then.
     """
-    used = ticket
-    output = _from_anywhere(settings.output)
-    with tickets.written(ticket, asked, settings.state_dir, output) as write:
+    job = job if is_resumed else job.begun()
+    with _failures_kept(job, settings), tickets.written(job, settings.state_dir) as write:
 
         def tell(progress: Progress) -> None:
-            nonlocal used
+            nonlocal job
             if progress.ticket is not None:
-                used = progress.ticket
-                write(used)
+                job = job.of(progress.ticket)
+                write(job)
+                warm_up(settings)
             on_progress(progress)
 
-        result = engine.collect(ticket, tell)
-        result = replace(result, warnings=(*ticket.warnings, *result.warnings))
-        saved = _saved(result, used, asked, settings)
-    return Made(ticket=used, result=result, saved=saved)
+        result = engine.collect(job.ticket, tell)
+        result = replace(result, warnings=(*job.ticket.warnings, *result.warnings))
+        saved = _saved(result, job, settings, is_resumed=is_resumed)
+        entry = entry_of(job, result, list(map(kept, saved)))
+        write(job.ended(entry))
+    remark = keep(entry, settings)
+    return Made(ticket=job.ticket, result=result, saved=saved, remark=remark)
 
 
-def _saved(result: Result, ticket: Ticket, asked: Request, settings: Settings) -> tuple[Saved, ...]:
-    return tuple(
-        outputs.save(
-            result,
-            ticket,
-            settings.output,
-            asked=asked,
-            now=datetime.now().astimezone(),
-            rescue=settings.state_dir / "rescued",
+@contextmanager
+def _failures_kept(job: Job, settings: Settings) -> Iterator[None]:
+    """What certainly came to nothing is told and remembered too."""
+    try:
+        yield
+    except ImagenError as error:
+        is_lost = isinstance(error, Lost) and error.is_certain and not error.never_ran
+        if is_lost or isinstance(error, _ENDED_BADLY):
+            keep(failure_of(job, error), settings)
+        raise
+
+
+def _saved(
+    result: Result, job: Job, settings: Settings, *, is_resumed: bool = False
+) -> tuple[Saved, ...]:
+    try:
+        return tuple(
+            outputs.save(
+                result,
+                job.ticket,
+                settings.output,
+                asked=job.asked,
+                now=job.began,
+                rescue=settings.state_dir / "rescued",
+                is_resumed=is_resumed,
+            )
         )
-    )
-
-
-def resume(
-    id: str,
-    settings: Settings,
-    on_progress: OnProgress = ignore,
-    *,
-    output: OutputSettings | None = None,
-) -> Made:
-    """Fetch what a job left behind when its process died; `id` is its ticket's.
-
-    The pictures go where they were to go, or where `output` says. Raises Lost where the engine no
-    longer knows the job.
-    """
-    ticket, asked = tickets.read(id, settings.state_dir)
-    meant = tickets.output_of(id, settings.state_dir)
-    output = output or settings.output.model_copy(update=_output(meant))
-    settings = settings.model_copy(update={"output": output})
-    with closing(open_named(ticket.backend, settings)) as engine:
-        return make(engine, ticket, asked, settings, on_progress)
+    except OutputError as error:
+        if not error.lost:  # they were made, and may have cost something, wherever they lie
+            pictures = [kept_at(path, index) for index, path in enumerate(error.kept)]
+            keep(entry_of(job, result, pictures), settings)
+        raise
 
 
 def _from_anywhere(output: OutputSettings) -> dict[str, Any]:
     """The settings of the output as JSON that means the same in any working directory."""
     whole = output.model_dump(mode="json")
     return whole | {"directory": str(output.directory.absolute())}
-
-
-def _output(meant: dict[str, Any]) -> dict[str, Any]:
-    return meant | ({"directory": Path(meant["directory"])} if "directory" in meant else {})
 
 
 def enlarge(request: Request, settings: Settings, *, strict: bool = False) -> list[Made]:
@@ -230,5 +262,13 @@ def enlarge(request: Request, settings: Settings, *, strict: bool = False) -> li
     ticket, result = interpolated(sound(whole)[0])
     if strict:
         refuse_unhonoured(ticket)
-    saved = _saved(result, ticket, request, settings)
-    return [Made(ticket=ticket, result=result, saved=saved)]
+    job = job_of(ticket, request, settings)
+    with (
+        tickets.planned([job], settings.state_dir),
+        tickets.written(job, settings.state_dir) as write,
+    ):
+        saved = _saved(result, job, settings)
+        entry = entry_of(job, result, list(map(kept, saved)))
+        write(job.ended(entry))
+    remark = keep(entry, settings)
+    return [Made(ticket=ticket, result=result, saved=saved, remark=remark)]

@@ -14,9 +14,13 @@ from imagen.request import Request
 
 def new_id() -> str:
     """A random UUID (version 4) in its canonical form; the uuid module takes 6 ms to import."""
-    digits = os.urandom(16).hex()
+    return id_from(os.urandom(16).hex())
+
+
+def id_from(digits: str) -> str:
+    """The same out of 32 hexadecimal digits, or more."""
     variant = "89ab"[int(digits[16], 16) % 4]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,17 @@
-"""Tickets on disk: written before anything is submitted, gone once the pictures are safe."""
+"""Jobs on disk: written before anything is submitted, gone once the library knows their pictures.
+
+A job is a ticket and all that is needed to bring it to its end in another process. Its file is
+held by a lock as long as somebody works on it, so that nobody else does.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagen.errors import (
     Cancelled,
@@ -17,12 +23,14 @@ from imagen.errors import (
     RequestError,
     TimedOut,
 )
+from imagen.library.entries import Entry
+from imagen.locks import Lock, is_held, lock
 from imagen.request import Request
 from imagen.text import did_you_mean
 from imagen.ticket import Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 _FOLDER = "tickets"
@@ -30,32 +38,106 @@ _OVER = (Failed, Rejected, TimedOut, Cancelled)
 """After these nothing of the job is left at its engine."""
 
 
+class Job(BaseModel):
+    """One ticket on its way. JSON in and out; holds no secret."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    ticket: Ticket
+    asked: Request = Field(description="As it was asked.")
+    output: dict[str, Any] = Field(
+        default_factory=dict, description="Where the pictures are to go, and under which names."
+    )
+    kind: str = Field("", description="Of the backend's adapter.")
+    caller: str = Field("", description="Who asked for it.")
+    began: datetime = Field(
+        default_factory=lambda: datetime.now().astimezone(),
+        description="When work on it began: also what its files are named by.",
+    )
+    entry: Entry | None = Field(
+        None, description="Once it has come to its end: what the library is to keep of it."
+    )
+
+    @property
+    def state(self) -> Literal["planned", "submitted", "saved"]:
+        """How far it has come: not sent yet, perhaps at its engine, its pictures on disk."""
+        if self.entry is not None:
+            return "saved"
+        return "submitted" if self.ticket.submitted else "planned"
+
+    @property
+    def id(self) -> str:
+        return self.ticket.id
+
+    def of(self, ticket: Ticket) -> Job:
+        """The job with its ticket as it is now."""
+        return self.model_copy(update={"ticket": ticket})
+
+    def begun(self) -> Job:
+        """The job as work on it begins now."""
+        return self.model_copy(update={"began": datetime.now().astimezone()})
+
+    def renamed(self, id: str) -> Job:
+        """The same job under another id, which no engine has heard of."""
+        return self.of(self.ticket.model_copy(update={"id": id}))
+
+    def ended(self, entry: Entry) -> Job:
+        return self.model_copy(update={"entry": entry})
+
+
 @contextmanager
-def written(
-    ticket: Ticket, asked: Request, state_dir: Path, output: Mapping[str, Any] | None = None
-) -> Iterator[Callable[[Ticket], None]]:
-    """Keeps `ticket` on disk while the block runs, and after it where the outcome is open.
+def planned(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
+    """Writes several jobs down before the first of them is begun, and holds them for the block.
 
-    `output` says where the pictures were to go, for whoever fetches them later. The block is given
-    a function that writes the ticket down anew. An error that leaves pictures at the engine names
-    the command that fetches them. Raises OutputError if it can't be written.
+    Where the block fails, those that were never sent are forgotten: it is known that they were not
+    made. Where the process dies, they stay. Raises OutputError where they can't be written.
     """
-    held = [ticket]
+    with ExitStack() as locks:
+        for job in jobs:
+            if (mine := _hold(job.id, state_dir)) is not None:
+                locks.callback(mine.release)
+            write(job, state_dir)
+        try:
+            yield
+        except ImagenError:
+            for job in jobs:
+                if _is_unsent(job.id, state_dir):
+                    forget(job.id, state_dir)
+            raise
 
-    def write(changed: Ticket) -> None:
-        held[0] = changed
-        _write(changed, asked, state_dir, output or {})
 
-    write(ticket)
+def _is_unsent(id: str, state_dir: Path) -> bool:
+    with suppress(OutputError, RequestError):
+        there = read(id, state_dir)
+        return not there.ticket.submitted and there.entry is None
+    return False
+
+
+@contextmanager
+def written(job: Job, state_dir: Path) -> Iterator[Callable[[Job], None]]:
+    """Keeps `job` on disk while the block runs, and after it where the outcome is open.
+
+    The block is given a function that writes the job down anew; once that has been given one with
+    an entry, the job stays for the library. An error that leaves pictures at the engine names the
+    command that fetches them. Raises OutputError if it can't be written.
+    """
+    latest = [job]
+
+    def write_anew(changed: Job) -> None:
+        latest[0] = changed
+        write(changed, state_dir)
+
+    write_anew(job)
     try:
-        yield write
+        yield write_anew
     except ImagenError as error:
-        if not (held[0].submitted and _left_behind(error)):
-            _forget(ticket.id, state_dir)
+        if latest[0].entry is not None:
+            raise
+        if not (latest[0].ticket.submitted and _left_behind(error)):
+            forget(job.id, state_dir)
         else:
-            error.advise(f"Fetch it again with: imagen resume {ticket.id}")
+            error.advise(f"Fetch it again with: imagen resume {job.id}")
         raise
-    _forget(ticket.id, state_dir)
 
 
 def _left_behind(error: ImagenError) -> bool:
@@ -67,89 +149,113 @@ def _left_behind(error: ImagenError) -> bool:
     return not isinstance(error, _OVER)
 
 
-def _forget(id: str, state_dir: Path) -> None:
-    """Take the ticket away; one that can't be is only in the way."""
+def forget(id: str, state_dir: Path) -> None:
+    """Take the job away; one that can't be is only in the way."""
     with suppress(OSError):
         _path(id, state_dir).unlink(missing_ok=True)
 
 
+@contextmanager
+def taken_up(id: str, state_dir: Path) -> Iterator[Job | None]:
+    """The job, held for the block; None where another process works on it.
+
+    Raises RequestError where there is none, OutputError where it can't be read.
+    """
+    with alone(id, state_dir) as is_mine:
+        yield read(id, state_dir) if is_mine else None
+
+
+@contextmanager
+def alone(id: str, state_dir: Path) -> Iterator[bool]:
+    """Holds the job for the block, without reading it; False where another process does."""
+    refuse_unknown(id, state_dir)
+    mine = _hold(id, state_dir)
+    try:
+        yield mine is not None
+    finally:
+        if mine is not None:
+            mine.release()
+
+
+def _hold(id: str, state_dir: Path) -> Lock | None:
+    path = _lock(id, state_dir)
+    with _writable(path.parent):
+        return lock(path)
+
+
+def in_order(state_dir: Path) -> list[str]:
+    """The ids of `left`, by when work on them began; those that can't be read come last."""
+
+    def began(id: str) -> tuple[bool, float]:
+        with suppress(OutputError, RequestError):
+            return False, read(id, state_dir).began.timestamp()
+        return True, 0.0
+
+    return sorted(left(state_dir), key=began)
+
+
+def is_worked_on(id: str, state_dir: Path) -> bool:
+    """Whether a process that lives has this job in hand."""
+    return is_held(_lock(id, state_dir))
+
+
 def left(state_dir: Path) -> list[str]:
-    """The ids of the tickets whose pictures nobody has yet."""
+    """The ids of the jobs that are not at their end, or whose pictures the library lacks yet."""
     folder = state_dir / _FOLDER
     return sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
 
 
-def read(id: str, state_dir: Path) -> tuple[Ticket, Request]:
-    """The ticket of this id, and the request as it was asked.
-
-    Raises RequestError where there is none, OutputError where it can't be read.
-    """
+def refuse_unknown(id: str, state_dir: Path) -> None:
+    """Raises RequestError where no job of this id is left."""
     known = left(state_dir)
     if id not in known:
         raise RequestError(
             f"There is no ticket {id!r} left.{did_you_mean(id, known)}",
-            remedy="List them with: imagen resume",
+            remedy="List them with: imagen resume --list",
         )
-    kept = _kept(id, state_dir)
+
+
+def read(id: str, state_dir: Path) -> Job:
+    """The job of this id.
+
+    Raises RequestError where there is none, OutputError where it can't be read.
+    """
+    refuse_unknown(id, state_dir)
+    path = _path(id, state_dir)
     try:
-        return Ticket.model_validate(kept["ticket"]), Request.model_validate(kept["asked"])
-    except (ValueError, KeyError) as error:
-        raise _unreadable(id, state_dir) from error
-
-
-def output_of(id: str, state_dir: Path) -> dict[str, Any]:
-    """Where the pictures of this ticket were to go; empty where it does not say."""
-    output = _kept(id, state_dir).get("output")
-    return output if isinstance(output, dict) else {}
-
-
-def _kept(id: str, state_dir: Path) -> dict[str, Any]:
-    try:
-        kept = json.loads(_path(id, state_dir).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(id, state_dir) from error
-    return kept if isinstance(kept, dict) else {}
-
-
-def _unreadable(id: str, state_dir: Path) -> OutputError:
-    return OutputError(
-        f"The ticket {_path(id, state_dir)} can't be read; it may be another version's.",
-        remedy="What it was for can't be fetched any more. Delete it to be rid of it.",
-    )
-
-
-def like(ticket: Ticket, state_dir: Path) -> Ticket | None:
-    """A ticket left behind that was submitted for just the same: its pictures are paid for."""
-    for id in left(state_dir):
-        with suppress(OutputError, RequestError):  # it may be gone by now
-            kept, _ = read(id, state_dir)
-            if kept.submitted and _work(kept) == _work(ticket):
-                return kept
-    return None
-
-
-def _work(ticket: Ticket) -> tuple[object, ...]:
-    return ticket.backend, ticket.request, ticket.payload
+        return Job.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise OutputError(
+            f"The ticket {path} can't be read; it may be another version's.",
+            remedy="What it was for can't be fetched any more. Delete it to be rid of it.",
+        ) from error
 
 
 def _path(id: str, state_dir: Path) -> Path:
     return state_dir / _FOLDER / f"{id}.json"
 
 
-def _write(ticket: Ticket, asked: Request, state_dir: Path, output: Mapping[str, Any]) -> None:
-    path = _path(ticket.id, state_dir)
-    text = (
-        f'{{"ticket": {ticket.model_dump_json()}, "asked": {asked.model_dump_json()}, '
-        f'"output": {json.dumps(output)}}}'
-    )
+def _lock(id: str, state_dir: Path) -> Path:
+    return state_dir / _FOLDER / f"{id}.lock"
+
+
+def write(job: Job, state_dir: Path) -> None:
+    """Put the job on disk, whole; raises OutputError."""
+    path = _path(job.id, state_dir)
     beside = path.with_suffix(".new")
-    try:
+    with _writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(job.model_dump_json(), encoding="utf-8")
         os.replace(beside, path)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputError(
-            f"The job can't be written down in {path.parent}: {error.strerror or error}.",
+            f"The job can't be written down in {folder}: {error.strerror or error}.",
             remedy="No job is left at the engine for it. "
             "Set IMAGEN_STATE, or state_dir in imagen.yaml.",
         ) from error

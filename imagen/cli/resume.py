@@ -1,9 +1,9 @@
-"""imagen resume: fetch what an interrupted run left at its engine."""
+"""imagen resume: bring to an end what an interrupted run left behind."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,72 +13,168 @@ from imagen.cli.options import (
     output_option,
     quiet_option,
     settings_for,
+    usage,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from imagen.config import Settings
+    from imagen.resuming import Resumed
 
 
 @click.command()
 @click.argument("ticket", required=False)
+@click.option("--list", "only_list", is_flag=True, help="List what is left, and do nothing.")
+@click.option(
+    "--again", is_flag=True, help="Make TICKET anew where its engine forgot it: it may have run."
+)
+@click.option("--forget", is_flag=True, help="Be rid of TICKET, whatever became of it.")
 @output_option
 @json_option
 @quiet_option
 @config_option
 def resume(
     ticket: str | None,
+    only_list: bool,
+    again: bool,
+    forget: bool,
     output: Path | None,
     as_json: bool,
     quiet: bool,
     config_path: Path | None,
-) -> None:
-    """Fetch what an interrupted run left at its engine.
+) -> int:
+    """Bring to an end what an interrupted run left behind.
 
-    TICKET is the id that the interrupted run named; without it, the tickets that are left are
-    listed. Nothing is generated twice.
+    TICKET is the id that the interrupted run named; without it, everything that is left is brought
+    to its end. What an engine has is fetched, what was never sent is made, and nothing is made
+    twice. The path of each picture is printed on a line of its own.
     """
     settings = settings_for(config_path, output)
-    if ticket is None:
-        _list(settings.state_dir, as_json=as_json)
-        return
+    if ticket is None and (again or forget):
+        raise usage("--again and --forget are for one TICKET. List them with --list.")
+    if only_list:
+        _list(settings, as_json=as_json)
+        return 0
+    if forget and ticket is not None:
+        _forget(ticket, settings, as_json=as_json)
+        return 0
+    done = list(_done(ticket, settings, is_output=output is not None, again=again, quiet=quiet))
+    _tell(done, as_json=as_json)
+    return max((one.error.exit_code for one in done if one.error is not None), default=0)
+
+
+def _done(
+    ticket: str | None, settings: Settings, *, is_output: bool, again: bool, quiet: bool
+) -> Iterator[Resumed]:
+    from functools import partial
+
     from imagen.cli.progress import shown
-    from imagen.cli.telling import tell
-    from imagen.spine import resume as fetch
+    from imagen.resuming import finish, finish_all
 
-    with shown("resume", quiet=quiet) as on_progress:
-        made = fetch(ticket, settings, on_progress, output=settings.output if output else None)
-    tell([made], as_json=as_json)
+    output = settings.output if is_output else None
+    if ticket is None:
+        yield from finish_all(settings, partial(shown, quiet=quiet), output=output)
+        return
+    with shown(ticket[:8], quiet=quiet) as on_progress:
+        done = finish(ticket, settings, on_progress, output=output, again=again)
+    if done.error is not None:
+        raise done.error
+    yield done
 
 
-def _list(state_dir: Path, *, as_json: bool) -> None:
-    rows = list(_rows(state_dir))
+def _tell(done: Sequence[Resumed], *, as_json: bool) -> None:
+    from imagen.cli.telling import as_data, tell
+
+    made = [one.made for one in done if one.made is not None]
+    if as_json:
+        whole = as_data(made) if made else {"images": [], "runs": []}
+        click.echo(json.dumps(whole | {"jobs": [_row(one) for one in done]}, indent=2))
+        return
+    if not done:
+        click.echo("Nothing is left to fetch.", err=True)
+    for one in done:
+        click.echo(_line(one), err=True)
+    tell(made, as_json=False)
+
+
+_WORDS = {
+    "fetched": "fetched from its engine",
+    "made": "made now, as it had never been sent",
+    "made again": "made again, as its engine never had it or forgot it",
+    "kept": "was on disk already; the library has it now",
+    "busy": "left alone: another process is at work on it",
+}
+
+
+def _line(one: Resumed) -> str:
+    from imagen.text import one_line, printable
+
+    which = f"{one.id[:8]}, {one.job.ticket.backend}" if one.job else one.id[:8]
+    if one.error is None:
+        return printable(f"{which}: {_WORDS[one.how]}.")
+    return printable(f"{which}: {one_line(one.error.message, limit=400)}\n{one.error.remedy}")
+
+
+def _row(one: Resumed) -> dict[str, Any]:
+    about = {"id": one.id, "outcome": one.how}
+    if one.job is not None:
+        about |= {"backend": one.job.ticket.backend, "prompt": one.job.ticket.request.prompt}
+    if one.error is not None:
+        error = {"code": one.error.code, "message": one.error.message, "remedy": one.error.remedy}
+        return about | {"error": error}
+    return about
+
+
+def _forget(ticket: str, settings: Settings, *, as_json: bool) -> None:
+    from imagen import tickets
+    from imagen.errors import RequestError
+
+    with tickets.alone(ticket, settings.state_dir) as is_mine:
+        if not is_mine:
+            raise RequestError(f"Another process is at work on {ticket}.", remedy="End it first.")
+        tickets.forget(ticket, settings.state_dir)
+    if as_json:
+        click.echo(json.dumps({"forgotten": ticket}))
+    else:
+        click.echo(f"Forgot {ticket}.", err=True)
+
+
+def _list(settings: Settings, *, as_json: bool) -> None:
+    rows = list(_left(settings.state_dir))
     if as_json:
         click.echo(json.dumps({"tickets": rows}, indent=2))
         return
     for row in rows:
-        click.echo(f"{row['id']}  {_line(row)}")
+        click.echo(f"{row['id']}  {_left_line(row)}")
     if not rows:
         click.echo("Nothing is left to fetch.", err=True)
 
 
-def _line(row: dict[str, str]) -> str:
+def _left_line(row: dict[str, Any]) -> str:
     from imagen.text import one_line
 
     if "error" in row:
         return one_line(row["error"])
-    return f"{row['backend']}  {one_line(row['prompt'], limit=60)}"
+    return f"{row['state']:<9}  {row['backend']}  {one_line(row['prompt'], limit=60)}"
 
 
-def _rows(state_dir: Path) -> Iterator[dict[str, str]]:
-    """Each ticket's id, backend and prompt; or its id and why it can't be read."""
+def _left(state_dir: Path) -> Iterator[dict[str, Any]]:
+    """Of each ticket what it is for and how far it came; or its id and why it can't be read."""
     from imagen import tickets
     from imagen.errors import OutputError
 
-    for id in tickets.left(state_dir):
+    for id in tickets.in_order(state_dir):
         try:
-            ticket, _ = tickets.read(id, state_dir)
+            job = tickets.read(id, state_dir)
         except OutputError as error:
             yield {"id": id, "error": error.message}
-        else:
-            yield {"id": id, "backend": ticket.backend, "prompt": ticket.request.prompt}
+            continue
+        yield {
+            "id": id,
+            "backend": job.ticket.backend,
+            "prompt": job.ticket.request.prompt,
+            "state": "busy" if tickets.is_worked_on(id, state_dir) else job.state,
+            "began": job.began.isoformat(timespec="seconds"),
+        }

@@ -46,7 +46,8 @@ def tell(
 def _remarks(made: Sequence[Made], asked: Collection[str] | None) -> list[str]:
     found = [s for run in made for s in (*surprises(run.ticket, asked), *run.result.warnings)]
     about_files = [saved.warning for run in made for saved in run.saved if saved.warning]
-    return list(dict.fromkeys([*found, *about_files]))
+    beside = [run.remark for run in made if run.remark]
+    return list(dict.fromkeys([*found, *about_files, *beside]))
 
 
 def surprises(ticket: Ticket, asked: Collection[str] | None = None) -> list[str]:
@@ -85,7 +86,7 @@ def as_data(made: Sequence[Made]) -> dict[str, Any]:
                 "receipt": _receipt(run.ticket),
                 "inputs": [asdict(given) for given in run.ticket.inputs],
                 "facts": asdict(run.result.facts),
-                "warnings": list(run.result.warnings),
+                "warnings": [*run.result.warnings, *([run.remark] if run.remark else [])],
             }
             for run in made
         ],

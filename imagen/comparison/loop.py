@@ -9,14 +9,13 @@ from dataclasses import asdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from imagen import tickets
 from imagen.backends import available
 from imagen.comparison.contact import write_sheet
+from imagen.comparison.once import made_once, numbered
 from imagen.comparison.record import Axis, Cell, Comparison, Failure, File, begun, write
 from imagen.errors import (
     Cancelled,
     ImagenError,
-    Lost,
     OutputError,
     RequestError,
     UnknownBackend,
@@ -25,7 +24,7 @@ from imagen.pictures import read_picture
 from imagen.request import Request, read_size
 from imagen.resolve import draw_seed
 from imagen.result import OnProgress, ignore
-from imagen.spine import make, open_named, prepare, ready
+from imagen.spine import open_named, prepare, ready
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -149,7 +148,9 @@ class _Loop:
         key = self._key(model, runs)
         there = self.comparison.cell(model, value)
         if there is None or not there.is_done(key, self._folder):
-            self._make(engine, Cell(model=model, value=value, key=key), runs, asked)
+            attempt = 0 if there is None else there.attempt + 1
+            cell = Cell(model=model, value=value, key=key, attempt=attempt)
+            self._make(engine, cell, runs, asked)
         elif there.error is not None:
             self._keep(there.model_copy(update={"error": None}))
 
@@ -164,8 +165,9 @@ class _Loop:
             with self._watch(self._label(cell.model, cell.value)) as on_progress:
                 known = self._control_pictures.setdefault(cell.model, {})
                 submittable, _ = ready(engine, runs, asked, settings, on_progress, known)
-                for ticket in submittable:
-                    made.append(_made_once(engine, ticket, asked, settings, on_progress))
+                for n, ticket in enumerate(submittable):
+                    mine = numbered(ticket, self.comparison.token, *cell.place, n)
+                    made.append(made_once(engine, mine, asked, settings, on_progress))
         except Cancelled:
             raise
         except ImagenError as error:
@@ -228,19 +230,6 @@ def varied(request: Request, vary: Axis | None, value: Any) -> Request:
     if vary.name == "prompt" and not isinstance(value, str):
         value = str(value)
     return request.with_values({vary.name: value})
-
-
-def _made_once(
-    engine: Backend, ticket: Ticket, asked: Request, settings: Settings, on_progress: OnProgress
-) -> Made:
-    """What a run that was killed left at its engine is fetched, not made again."""
-    left = tickets.like(ticket, settings.state_dir)
-    try:
-        return make(engine, left or ticket, asked, settings, on_progress)
-    except Lost as error:
-        if left is None or not error.is_certain:
-            raise
-    return make(engine, ticket, asked, settings, on_progress)
 
 
 def _refuse_unknown_axis(

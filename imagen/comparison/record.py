@@ -67,6 +67,7 @@ class Cell(_Frozen):
         description="The hash of the complete request, the graph and the model; empty where not "
         "all of it was made.",
     )
+    attempt: int = Field(0, description="How often it was made anew.")
     files: tuple[File, ...] = ()
     seed: int | None = None
     seconds: float | None = None
@@ -75,6 +76,11 @@ class Cell(_Frozen):
     facts: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
     error: Failure | None = None
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What tells this making of it from all others of its comparison."""
+        return self.model, _hashable(self.value), self.key, self.attempt
 
     def is_done(self, key: str, folder: Path) -> bool:
         """Whether it holds just what this key would give, and all of it is still there."""
@@ -89,6 +95,10 @@ class Comparison(_Frozen):
     """One request put to several models, and what came of it so far."""
 
     imagen: int = FORMAT
+    token: str = Field(
+        default_factory=lambda: os.urandom(8).hex(),
+        description="Tells it from other comparisons: a run of it is known by this anywhere.",
+    )
     request: Request = Field(description="As it was asked, with the seed that all cells share.")
     models: tuple[str, ...] = ()
     vary: Axis | None = None

@@ -11,11 +11,13 @@ from imagen.outputs.saving import Saved, save
 
 if TYPE_CHECKING:
     from imagen.outputs.policy import Policy, disclosed, disclosed_record
-    from imagen.outputs.reading import Record, read, texts
+    from imagen.outputs.reading import Record, read, read_fully, texts
+    from imagen.outputs.recovering import recovered
 else:
     _LATE = {
         **dict.fromkeys(("Policy", "disclosed", "disclosed_record"), "policy"),
-        **dict.fromkeys(("Record", "read", "texts"), "reading"),
+        **dict.fromkeys(("Record", "read", "read_fully", "texts"), "reading"),
+        "recovered": "recovering",
     }
 
     def __getattr__(name: str) -> object:
@@ -35,6 +37,8 @@ __all__ = [
     "disclosed",
     "disclosed_record",
     "read",
+    "read_fully",
+    "recovered",
     "refuse_unwritable",
     "save",
     "texts",

@@ -79,6 +79,27 @@ def put(
             part.unlink(missing_ok=True)
 
 
+def already(
+    data: bytes, folder: Path, name: str, *, is_ours: Callable[[bytes], bool]
+) -> Path | None:
+    """The file that an interrupted `put` of the same data left in `folder`; None where it did not.
+
+    It is ours where it has no sidecar yet, or one of which `is_ours` says so.
+    """
+    for candidate in islice(numbered(name), _MOST_NUMBERS):
+        path = folder / candidate
+        if not os.path.lexists(path):
+            return None
+        with suppress(OSError):
+            if path.read_bytes() == data and _has_no_other(sidecar_of(path), is_ours):
+                return path
+    return None
+
+
+def _has_no_other(sidecar: Path, is_ours: Callable[[bytes], bool]) -> bool:
+    return not os.path.lexists(sidecar) or is_ours(sidecar.read_bytes())
+
+
 def put_exactly(data: bytes, path: Path, *, write: Write = write_through) -> None:
     """Write `data` to `path`; raises FileExistsError rather than overwrite."""
     part = path.with_name(f".imagen-{os.urandom(8).hex()}.part")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.errors import OutputError
@@ -94,6 +96,7 @@ class _Run(NamedTuple):
     rescue: Path
     last_resort: Callable[[], Path]
     write: files.Write
+    is_resumed: bool
 
 
 def fresh_folder() -> Path:
@@ -113,13 +116,15 @@ def save(
     rescue: Path,
     last_resort: Callable[[], Path] = fresh_folder,
     write: files.Write = files.write_through,
+    is_resumed: bool = False,
 ) -> list[Saved]:
     """Put each output of `result` into the output directory, with its sidecar.
 
     Nothing is ever overwritten. What can't be written there goes to `rescue`, else to
     `last_resort`; then OutputError says what failed, and its `kept` where every picture lies.
+    A run that `is_resumed` takes what it had saved before it was interrupted for saved.
     """
-    run = _Run(result, ticket, settings, asked, now, rescue, last_resort, write)
+    run = _Run(result, ticket, settings, asked, now, rescue, last_resort, write, is_resumed)
     kept = [_keep(run, output) for output in result.outputs]
     troubles = [one for one in kept if isinstance(one, _Trouble)]
     if troubles:
@@ -133,13 +138,30 @@ def _keep(run: _Run, output: Output) -> Saved | _Trouble:
     failed: list[tuple[str, Exception]] = []
     for place, folder in _places(run, piece):
         try:
-            path = files.put(piece.data, folder(), piece.name[-1], write=run.write)
+            path = _placed(run, piece, folder())
         except (OSError, OutputError) as error:
             failed.append((place, error))
         else:
             saved = _with_sidecar(run, piece, path)
             return _rescued(failed, path) if failed else saved
     return _lost(failed)
+
+
+def _placed(run: _Run, piece: _Piece, folder: Path) -> Path:
+    if run.is_resumed:
+        found = files.already(piece.data, folder, piece.name[-1], is_ours=partial(_is_of, run))
+        if found is not None:
+            return found
+    return files.put(piece.data, folder, piece.name[-1], write=run.write)
+
+
+def _is_of(run: _Run, sidecar: bytes) -> bool:
+    """Whether a sidecar tells of this very ticket."""
+    try:
+        told = json.loads(sidecar)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and told.get("ticket") == run.ticket.id
 
 
 def _places(run: _Run, piece: _Piece) -> Iterator[tuple[str, Callable[[], Path]]]:
@@ -179,7 +201,7 @@ def _name(run: _Run, output: Output, media_type: str) -> tuple[str, ...]:
     values = {
         "date": run.now.strftime("%Y-%m-%d"),
         "time": run.now.strftime("%H%M%S"),
-        "slug": naming.slug(run.asked.prompt or _first_picture(run.asked)),
+        "slug": naming.slug_of(run.asked),
         "seed": "noseed" if seed is None else str(seed),
         "backend": naming.slug(run.ticket.backend),
         "ext": _EXTENSIONS.get(media_type.partition(";")[0].strip().lower(), _UNKNOWN_EXTENSION),
@@ -189,19 +211,14 @@ def _name(run: _Run, output: Output, media_type: str) -> tuple[str, ...]:
     return naming.render(naming.FALLBACK if naming.fault(template) else template, values)
 
 
-def _first_picture(asked: Request) -> str:
-    """The name, without its ending, of the picture that it was made from; empty without one."""
-    steering = (control.image for control in asked.controls)
-    given = (path for path in (asked.image, *asked.references, *steering) if path)
-    return PureWindowsPath(next(given, "")).stem
-
-
 def _with_sidecar(run: _Run, piece: _Piece, path: Path) -> Saved | _Trouble:
     about = record.description(piece.data, piece.media_type, path.name, run.now)
     if not run.settings.sidecar:
         return _saved(run, piece, path, None, about)
     sidecar = files.sidecar_of(path)
     whole = record.sidecar(piece.output, run.result, run.ticket, run.asked, written=about)
+    if run.is_resumed and sidecar.is_file():
+        return _saved(run, piece, path, sidecar, about)
     try:
         files.put_exactly(whole, sidecar, write=run.write)
     except OSError as error:

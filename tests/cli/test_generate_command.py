@@ -204,5 +204,5 @@ def test_a_picture_of_another_kind_than_its_name_is_told(
 
 def test_nothing_is_left_to_fetch_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", "--size", "32x32", "-q", "-o", "fox.png"]) == 0
-    assert run(["resume", "--json"]) == 0
+    assert run(["resume", "--list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.split("\n", 1)[1]) == {"tickets": []}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,17 +47,18 @@ def left(server: ComfyUI) -> str:  # noqa: ARG001
     """The ticket of a run that was killed after its job was taken."""
     ran = subprocess.run([sys.executable, "-c", _DYING], check=False)
     assert ran.returncode == 9
-    (path,) = _TICKETS.iterdir()
+    (path,) = _TICKETS.glob("*.json")
     return path.stem
 
 
 def test_what_is_left_is_listed(left: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["resume"]) == 0
-    assert capsys.readouterr().out == f"{left}  studio  a fox\n"
-    assert run(["resume", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {
-        "tickets": [{"id": left, "backend": "studio", "prompt": "a fox"}]
-    }
+    assert run(["resume", "--list"]) == 0
+    assert capsys.readouterr().out == f"{left}  submitted  studio  a fox\n"
+    assert run(["resume", "--list", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["tickets"]
+    began = told.pop("began")
+    assert datetime.fromisoformat(began).tzinfo is not None
+    assert told == {"id": left, "backend": "studio", "prompt": "a fox", "state": "submitted"}
 
 
 def test_the_picture_is_fetched_and_not_made_again(
@@ -81,26 +83,26 @@ def test_an_unknown_ticket_is_named_with_its_neighbour(
     assert run(["resume", left[:-1]]) == 2
     told = capsys.readouterr().err
     assert f"There is no ticket {left[:-1]!r} left. Did you mean {left!r}?" in told
-    assert "List them with: imagen resume" in told
+    assert "List them with: imagen resume --list" in told
 
 
 def test_a_ticket_that_can_not_be_read_hides_no_other(
     left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (_TICKETS / "0.json").write_text("{")
-    assert run(["resume"]) == 0
-    unread, other = capsys.readouterr().out.splitlines()
+    assert run(["resume", "--list"]) == 0
+    other, unread = capsys.readouterr().out.splitlines()
     assert unread.startswith("0  The ticket ")
     assert unread.endswith("0.json can't be read; it may be another version's.")
-    assert other == f"{left}  studio  a fox"
+    assert other == f"{left}  submitted  studio  a fox"
 
 
 def test_a_ticket_that_can_not_be_read_has_its_error_in_json(
     left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (_TICKETS / "0.json").write_text("{")
-    assert run(["resume", "--json"]) == 0
-    unread, other = json.loads(capsys.readouterr().out)["tickets"]
+    assert run(["resume", "--list", "--json"]) == 0
+    other, unread = json.loads(capsys.readouterr().out)["tickets"]
     assert (set(unread), unread["id"]) == ({"id", "error"}, "0")
     assert "can't be read" in unread["error"]
     assert other["id"] == left

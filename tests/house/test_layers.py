@@ -25,17 +25,26 @@ _MAY: dict[str, set[str]] = {
     "inputs": _WORDS,
     "interpolation": _WORDS | {"inputs"},
     "resolve": _WORDS | {"config"},
-    "tickets": _WORDS,
+    "locks": set(),
+    "callers": _WORDS,
+    "tickets": _WORDS | {"library", "locks"},
+    "keeping": _WORDS | {"config", "outputs", "library", "sinks", "tickets"},
+    "budgets": _WORDS | {"config", "library", "keeping", "tickets"},
     "preparing": _WORDS | {"config", "backends", "inputs", "outputs", "resolve"},
     "spine": _WORDS
     | {"config", "backends", "outputs", "tickets", "inputs", "interpolation", "preparing"}
-    | {"resolve"},
-    "comparison": _WORDS | {"config", "backends", "outputs", "resolve", "tickets", "spine"},
+    | {"resolve", "budgets", "callers", "keeping", "sinks"},
+    "resuming": _WORDS
+    | {"config", "outputs", "library", "tickets", "keeping", "preparing", "spine"},
+    "comparison": _WORDS
+    | {"config", "backends", "outputs", "resolve", "tickets", "budgets", "keeping", "spine"},
     "again": _WORDS | {"config", "graphs", "keeping", "library", "origin", "outputs"},
     "testing": _WORDS | {"config", "backends", "graphs", "painting", "outputs", "spine"},
     "cli": _WORDS
     | {"config", "backends", "graphs", "outputs", "tickets", "spine", "comparison", "testing"}
-    | {"inputs", "interpolation", "preparing", "preview", "library", "again"},
+    | {"inputs", "interpolation", "preparing", "preview", "doctor", "library", "again"}
+    | {"resuming", "keeping", "sinks", "budgets"},
+    "doctor": _WORDS | {"config", "backends", "outputs", "library", "sinks", "tickets", "preview"},
     "__main__": {"cli"},
 }
 _ADAPTERS = {"comfyui", "diffusers", "mock", "replicate", "sdcpp"}

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-_HEAVY = {"pydantic", "httpx", "PIL", "yaml", "websockets", "tenacity", "asyncio", "fastapi"}
+_HEAVY = {
+    *("pydantic", "httpx", "PIL", "yaml", "websockets", "tenacity", "asyncio", "fastapi"),
+    "sqlalchemy",
+}
 
 
 def _imported(code: str) -> set[str]:
@@ -31,4 +35,10 @@ def test_importing_imagen_imports_nothing_of_it() -> None:
 
 def test_generating_with_the_mock_needs_no_network_library() -> None:
     code = "from imagen.cli import run; run(['generate', 'x', '-b', 'mock', '-q'])"
-    assert _imported(code) & {"httpx", "websockets", "tenacity", "asyncio"} == set()
+    assert _imported(code) & {"httpx", "websockets", "tenacity"} == set()
+
+
+def test_a_library_that_is_switched_off_is_not_loaded() -> None:
+    Path("imagen.yaml").write_text("library: {enabled: false}")
+    code = "from imagen.cli import run; run(['generate', 'x', '-b', 'mock', '-q'])"
+    assert _imported(code) & {"sqlalchemy", "asyncio", "sqlite3"} == set()

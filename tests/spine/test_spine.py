@@ -12,7 +12,8 @@ from imagen.config import Limits, OutputSettings, Settings
 from imagen.errors import ConfigError, Failed, Lost, OutputError, RequestError, Unavailable
 from imagen.request import Request
 from imagen.result import Output, Progress, Result, ignore
-from imagen.spine import generate, make, open_named, prepare, resume
+from imagen.resuming import resume
+from imagen.spine import generate, job_of, make, open_named, prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,13 +55,14 @@ class _Engine:
         return Result(outputs=(Output(data=b"a text", media_type="text/plain"),))
 
     def _look(self, id: str) -> None:
-        ticket, _ = tickets.read(id, self.state_dir)
+        ticket = tickets.read(id, self.state_dir).ticket
         self.seen.append((ticket.submitted, ticket.engine))
 
 
 def _make(settings: Settings, error: Exception | None = None) -> _Engine:
     engine = _Engine(settings.state_dir, error)
-    make(engine, _ticket(settings), _ASKED, settings, ignore)  # type: ignore[arg-type]
+    job = job_of(_ticket(settings), _ASKED, settings)
+    make(engine, job, settings, ignore)  # type: ignore[arg-type]
     return engine
 
 

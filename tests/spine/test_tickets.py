@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +19,10 @@ from imagen.errors import (
     Unauthorized,
     Unavailable,
 )
+from imagen.library.entries import Entry
 from imagen.request import Request
 from imagen.ticket import Ticket
+from imagen.tickets import Job
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,25 +37,109 @@ _TICKET = Ticket(
 )
 
 
+_JOB = Job(ticket=_TICKET, asked=_ASKED, output={"name": "{slug}"}, kind="comfyui", caller="me")
+_SENT = _JOB.of(_TICKET.sent(prompt_id="p"))
+_WHEN = datetime(2026, 11, 27, 12, tzinfo=UTC)
+_ENTRY = Entry(
+    id=_TICKET.id,
+    backend="studio",
+    ticket=_TICKET,
+    asked=_ASKED,
+    created_at=_WHEN,
+    ended_at=_WHEN,
+)
+
+
 def _run(state: Path, error: BaseException | None, *, sent: bool) -> None:
-    with tickets.written(_TICKET, _ASKED, state) as write:
+    with tickets.planned([_JOB], state), tickets.written(_JOB, state) as write:
         if sent:
-            write(_TICKET.sent(prompt_id="p"))
+            write(_SENT)
         if error is not None:
             raise error
 
 
-def test_it_lies_there_while_the_work_runs_and_not_after(tmp_path: Path) -> None:
-    with tickets.written(_TICKET, _ASKED, tmp_path):
-        assert tickets.read(_TICKET.id, tmp_path) == (_TICKET, _ASKED)
+def test_it_lies_there_while_the_work_runs(tmp_path: Path) -> None:
+    with tickets.written(_JOB, tmp_path):
+        assert tickets.read(_TICKET.id, tmp_path) == _JOB
+
+
+def test_it_stays_until_the_library_has_it(tmp_path: Path) -> None:
+    with tickets.written(_JOB, tmp_path) as write:
+        write(_SENT.ended(_ENTRY))
+    assert tickets.read(_TICKET.id, tmp_path).state == "saved"
+    tickets.forget(_TICKET.id, tmp_path)
     assert tickets.left(tmp_path) == []
 
 
+def test_it_stays_for_the_library_also_where_something_fails_after_all_was_saved(
+    tmp_path: Path,
+) -> None:
+    def fail() -> None:
+        with tickets.written(_JOB, tmp_path) as write:
+            write(_SENT.ended(_ENTRY))
+            raise Failed("too late")
+
+    with pytest.raises(Failed):
+        fail()
+    assert tickets.read(_TICKET.id, tmp_path).entry == _ENTRY
+
+
 def test_it_is_written_anew_once_it_is_submitted(tmp_path: Path) -> None:
-    with tickets.written(_TICKET, _ASKED, tmp_path) as write:
-        write(_TICKET.sent(prompt_id="p"))
-        kept, _ = tickets.read(_TICKET.id, tmp_path)
+    with tickets.written(_JOB, tmp_path) as write:
+        write(_SENT)
+        kept = tickets.read(_TICKET.id, tmp_path).ticket
     assert (kept.submitted, kept.engine) == (True, {"prompt_id": "p"})
+
+
+def test_all_of_a_plan_are_there_before_the_first_is_begun(tmp_path: Path) -> None:
+    second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
+    with tickets.planned([_JOB, second], tmp_path):
+        assert tickets.left(tmp_path) == [_JOB.id, second.id]
+        assert [tickets.read(id, tmp_path).state for id in (_JOB.id, second.id)] == ["planned"] * 2
+
+
+def test_what_was_never_sent_is_forgotten_where_a_run_before_it_fails(tmp_path: Path) -> None:
+    second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
+
+    def fail() -> None:
+        with tickets.planned([_JOB, second], tmp_path):
+            tickets.write(_SENT, tmp_path)
+            raise Unavailable("gone")
+
+    with pytest.raises(Unavailable):
+        fail()
+    assert tickets.left(tmp_path) == [_JOB.id]
+
+
+def test_a_job_in_hand_is_nobody_elses(tmp_path: Path) -> None:
+    with tickets.planned([_JOB], tmp_path):
+        assert tickets.is_worked_on(_JOB.id, tmp_path)
+        with tickets.taken_up(_JOB.id, tmp_path) as job:
+            assert job is None
+    assert not tickets.is_worked_on(_JOB.id, tmp_path)
+    with tickets.taken_up(_JOB.id, tmp_path) as job:
+        assert job == _JOB
+
+
+def test_the_job_of_a_killed_process_is_anybodys(tmp_path: Path) -> None:
+    tickets.write(_SENT, tmp_path)
+    program = (
+        "import sys, os; from pathlib import Path; from imagen import tickets; "
+        "mine = tickets.alone(sys.argv[1], Path(sys.argv[2])); mine.__enter__(); os._exit(9)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, _JOB.id, str(tmp_path)], check=False)
+    assert ran.returncode == 9
+    assert (tmp_path / "tickets" / f"{_JOB.id}.lock").exists()
+    with tickets.taken_up(_JOB.id, tmp_path) as job:
+        assert job == _SENT
+
+
+def test_the_oldest_comes_first_and_what_can_not_be_read_last(tmp_path: Path) -> None:
+    for id, hour in (("b", 2), ("c", 1), ("d", 3)):
+        began = _WHEN.replace(hour=hour)
+        tickets.write(_JOB.renamed(id).model_copy(update={"began": began}), tmp_path)
+    (tmp_path / "tickets" / "a.json").write_text("{")
+    assert tickets.in_order(tmp_path) == ["c", "b", "d", "a"]
 
 
 @pytest.mark.parametrize(
@@ -112,18 +201,3 @@ def test_a_damaged_ticket_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "tickets" / "a.json").write_text("{")
     with pytest.raises(OutputError, match="can't be read; it may be another version's"):
         tickets.read("a", tmp_path)
-
-
-def test_a_ticket_left_for_the_same_work_is_found(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        _run(tmp_path, KeyboardInterrupt(), sent=True)
-    again = _TICKET.model_copy(update={"id": "another"})
-    other = again.model_copy(update={"backend": "elsewhere"})
-    found = tickets.like(again, tmp_path)
-    assert (found and found.id, tickets.like(other, tmp_path)) == (_TICKET.id, None)
-
-
-def test_a_ticket_that_was_never_submitted_is_not_taken_up(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        _run(tmp_path, KeyboardInterrupt(), sent=False)
-    assert tickets.like(_TICKET, tmp_path) is None

@@ -120,7 +120,8 @@ class Run:
         if found is None:
             raise Lost(
                 f"{self._client.at} does not know the job {prompt_id}: it never arrived there, "
-                "or the server was restarted since."
+                "or the server was restarted since.",
+                never_ran=not self._ticket.engine.get("is_taken"),
             )
         self._listener.open()
         return Taken(found, self._ticket.payload)
@@ -158,7 +159,7 @@ class Run:
     def _tell_what_was_taken(self, taken: Taken) -> None:
         """The ticket with the id and the graph that the server has, where those are others."""
         graph = self._told.model_copy(update={"payload": dict(taken.graph)})
-        ticket = graph.sent(prompt_id=taken.prompt_id)
+        ticket = graph.sent(prompt_id=taken.prompt_id, is_taken=True)
         if ticket != self._told:
             self._tell(ticket)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ _LONGEST_POLL = 3.0
 _AFTER_TROUBLE = 1.0
 _SETTLING_SECONDS = 1.0
 _TIDYING_SECONDS = 5.0
+_LISTED_WITHIN = timedelta(seconds=10)
+"""How long after its submission a prediction may take to appear among the recent ones."""
 
 
 class Run:
@@ -131,13 +133,20 @@ class Run:
         with suppress(ImagenError, KeyError):  # files that are gone by now don't count
             loaded = shipping.load(self._files)
             values |= shipping.addressed(self._files, loaded, self._uploads)
-        found = began and find(self._client, self._config.reference, values, began)
-        if not found:
-            raise Lost(
-                f"Replicate has no prediction of {self._config.model} with this input since the "
-                "job was submitted: it never arrived there."
-            )
-        return found
+        if began is None:
+            raise Lost("The ticket does not say when it was submitted.")
+        while True:
+            is_late = datetime.now(UTC) - began > _LISTED_WITHIN
+            found = find(self._client, self._config.reference, values, began)
+            if found:
+                return found
+            if is_late:
+                raise Lost(
+                    f"Replicate has no prediction of {self._config.model} with this input since "
+                    "the job was submitted: it never arrived there.",
+                    never_ran=True,
+                )
+            time.sleep(self._config.poll_seconds)
 
     def _searched_id(self) -> str:
         with suppress(Lost):

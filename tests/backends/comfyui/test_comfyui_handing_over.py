@@ -137,5 +137,5 @@ def test_the_ticket_holds_the_graph_that_was_sent(lost: int) -> None:
         theirs,
     ]
     assert tickets[-1].payload == body["prompt"]
-    assert tickets[-1].engine == tickets[0].engine
+    assert tickets[-1].engine == tickets[0].engine | {"is_taken": True}
     assert "that was used" in result.warnings[0]

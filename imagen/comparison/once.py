@@ -1,0 +1,96 @@
+"""Makes each run of a comparison once: what an earlier process began or saved is taken up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from imagen import tickets
+from imagen.comparison.record import NAME
+from imagen.errors import Lost, RequestError
+from imagen.keeping import keep
+from imagen.outputs import Saved, recovered
+from imagen.result import Facts, Result
+from imagen.spine import Made, job_of, make
+from imagen.ticket import id_from, new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from imagen.backends import Backend
+    from imagen.config import Settings
+    from imagen.request import Request
+    from imagen.result import OnProgress
+    from imagen.ticket import Ticket
+
+
+def numbered(ticket: Ticket, *place: object) -> Ticket:
+    """The ticket under the id that this place of a comparison always has, in any process."""
+    text = json.dumps([str(part) for part in place])
+    return ticket.model_copy(update={"id": id_from(sha256(text.encode()).hexdigest())})
+
+
+def made_once(
+    engine: Backend, ticket: Ticket, asked: Request, settings: Settings, on_progress: OnProgress
+) -> Made:
+    """Make the run of a ticket that was `numbered`; what is left of it is fetched instead.
+
+    Raises RequestError where another process is at work on it.
+    """
+    if ticket.id in tickets.left(settings.state_dir):
+        return _taken_up(engine, ticket, asked, settings, on_progress)
+    return _saved_before(ticket, settings) or _new(engine, ticket, asked, settings, on_progress)
+
+
+def _new(
+    engine: Backend, ticket: Ticket, asked: Request, settings: Settings, on_progress: OnProgress
+) -> Made:
+    job = job_of(ticket, asked, settings)
+    with tickets.planned([job], settings.state_dir):
+        return make(engine, job, settings, on_progress)
+
+
+def _taken_up(
+    engine: Backend, ticket: Ticket, asked: Request, settings: Settings, on_progress: OnProgress
+) -> Made:
+    with tickets.taken_up(ticket.id, settings.state_dir) as job:
+        if job is None:
+            raise RequestError("Another process is at work on this cell.")
+        if job.entry is not None:
+            keep(job.entry, settings)
+            made = _saved_before(ticket, settings)
+            return made or _anew(engine, ticket, asked, settings, on_progress)
+        try:
+            return make(engine, job, settings, on_progress, is_resumed=True)
+        except Lost as error:
+            if not error.is_certain:
+                raise
+    return _anew(engine, ticket, asked, settings, on_progress)
+
+
+def _anew(
+    engine: Backend, ticket: Ticket, asked: Request, settings: Settings, on_progress: OnProgress
+) -> Made:
+    """Under another id: the engine may have had this one."""
+    again = ticket.model_copy(update={"id": new_id()})
+    return _new(engine, again, asked, settings, on_progress)
+
+
+def _saved_before(ticket: Ticket, settings: Settings) -> Made | None:
+    """The run, where its pictures lie in the folder with sidecars that tell of this ticket."""
+    found = list(_recovered(ticket.id, settings.output.directory))
+    if not found:
+        return None
+    known = {field.name for field in fields(Facts)}
+    facts = Facts(**{name: value for name, value in found[0][1].items() if name in known})
+    saved = tuple(sorted((one for one, _ in found), key=lambda one: one.index))
+    return Made(ticket=ticket, result=Result(outputs=(), facts=facts), saved=saved)
+
+
+def _recovered(id: str, folder: Path) -> Iterator[tuple[Saved, dict[str, Any]]]:
+    for sidecar in sorted(folder.glob("*.json")):
+        if sidecar.name != NAME and (found := recovered(sidecar, ticket=id)) is not None:
+            yield found

@@ -1,0 +1,175 @@
+"""Brings what was made into the library, and has those told who are to be told."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
+from hashlib import sha256
+from importlib import import_module
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from imagen import sinks, tickets
+from imagen.errors import ConfigError, ImagenError, LibraryError
+from imagen.library.entries import Entry, Kept
+from imagen.outputs import metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from imagen.config import Settings
+    from imagen.library import Library
+    from imagen.outputs import Saved
+    from imagen.result import Result
+    from imagen.tickets import Job
+
+
+def warm_up(settings: Settings) -> None:
+    """Load what the library needs while an engine works: it takes as long as a small picture."""
+    if settings.library.enabled:
+        Thread(target=_load, daemon=True).start()
+
+
+def _load() -> None:
+    import_module("imagen.library.taking")
+
+
+def entry_of(job: Job, result: Result, pictures: Sequence[Kept]) -> Entry:
+    """What the library is to keep of a job that came to a good end."""
+    return Entry(
+        id=job.id,
+        backend=job.ticket.backend,
+        kind=job.kind,
+        ticket=job.ticket,
+        asked=job.asked,
+        facts=_finite(asdict(result.facts)),
+        warnings=result.warnings,
+        created_at=job.began,
+        ended_at=datetime.now().astimezone(),
+        caller=job.caller,
+        pictures=tuple(pictures),
+    )
+
+
+def failure_of(job: Job, error: ImagenError) -> Entry:
+    """The same of one that came to a bad end."""
+    return Entry(
+        id=job.id,
+        backend=job.ticket.backend,
+        kind=job.kind,
+        state="failed",
+        ticket=job.ticket,
+        asked=job.asked,
+        created_at=job.began,
+        ended_at=datetime.now().astimezone(),
+        caller=job.caller,
+        error={"code": error.code, "message": error.message},
+    )
+
+
+def kept(saved: Saved) -> Kept:
+    """A picture that lies where it belongs."""
+    return Kept(
+        path=saved.path.absolute(),
+        sidecar=saved.sidecar and saved.sidecar.absolute(),
+        index=saved.index,
+        media_type=saved.media_type,
+        width=saved.width,
+        height=saved.height,
+        seed=saved.seed,
+        sha256=saved.sha256,
+        size_bytes=saved.path.stat().st_size,
+    )
+
+
+def kept_at(path: Path, index: int) -> Kept:
+    """A picture that was put elsewhere, since it could not be put where it belongs."""
+    data = path.read_bytes()
+    width, height = metadata.size(data)
+    return Kept(
+        path=path.absolute(),
+        index=index,
+        media_type=f"image/{metadata.kind(data)}" if metadata.kind(data) else "",
+        width=width,
+        height=height,
+        sha256=sha256(data).hexdigest(),
+        size_bytes=len(data),
+    )
+
+
+def _finite(value: Any) -> Any:
+    """As JSON can hold it: engines tell NaN of things they don't know."""
+    if isinstance(value, dict):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def keep(entry: Entry, settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
+    """Take it into the library, and forget its job; a sentence where that did not work.
+
+    Then the job waits in the state folder until the library can be used. Nothing is lost.
+    """
+    if not settings.library.enabled:
+        tickets.forget(entry.id, settings.state_dir)
+        return ""
+    from imagen.library import open_library
+
+    try:
+        with open_library(settings, environ=environ) as library:
+            _take_in(library, entry, settings, environ)
+    except (LibraryError, ConfigError) as error:
+        return (
+            f"The library does not have it yet: {error.message} "
+            "It waits in the state folder, and is taken in once that is mended."
+        )
+    return ""
+
+
+def _take_in(
+    library: Library, entry: Entry, settings: Settings, environ: Mapping[str, str]
+) -> None:
+    from imagen.library import take_in
+
+    told = sinks.deliveries_of(entry, settings, environ) if entry.source == "imagen" else ()
+    take_in(library, entry, told, costs=settings.usage)
+    tickets.forget(entry.id, settings.state_dir)
+
+
+def open_up_to_date(settings: Settings, environ: Mapping[str, str] = os.environ) -> Library:
+    """The library, with all in it that came to its end in processes which were killed.
+
+    Raises ConfigError where the library is switched off; LibraryError.
+    """
+    if not settings.library.enabled:
+        raise ConfigError(
+            "The library is switched off: library.enabled is false.",
+            remedy="Set it to true, or leave it out of imagen.yaml.",
+        )
+    from imagen.library import open_library
+
+    library = open_library(settings, environ=environ)
+    try:
+        take_in_what_waits(library, settings, environ)
+    except BaseException:
+        library.close()
+        raise
+    return library
+
+
+def take_in_what_waits(
+    library: Library, settings: Settings, environ: Mapping[str, str] = os.environ
+) -> list[Entry]:
+    """Take in the jobs that came to their end without the library knowing; those taken in."""
+    found: list[Entry] = []
+    for id in tickets.left(settings.state_dir):
+        with suppress(ImagenError), tickets.taken_up(id, settings.state_dir) as job:
+            if job is not None and job.entry is not None:
+                _take_in(library, job.entry, settings, environ)
+                found.append(job.entry)
+    return found

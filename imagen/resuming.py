@@ -1,0 +1,168 @@
+"""Brings to an end what killed, crashed or disconnected processes left behind; nothing twice."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from imagen import tickets
+from imagen.errors import ImagenError, Lost, RequestError
+from imagen.keeping import keep
+from imagen.outputs import Saved
+from imagen.preparing import open_named
+from imagen.result import Facts, Result, ignore
+from imagen.spine import Made, make
+from imagen.ticket import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from imagen.config import OutputSettings, Settings
+    from imagen.library.entries import Entry, Kept
+    from imagen.result import OnProgress
+    from imagen.tickets import Job
+
+How = Literal["fetched", "made", "made again", "kept", "busy", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """What became of one job that was left behind."""
+
+    id: str
+    how: How
+    """`fetched`: its engine had it. `made`: it had never been sent. `made again`: it was sent and
+    certainly never arrived, or was to be made all the same. `kept`: its pictures were on disk.
+    `busy`: a process that lives works on it. `failed`: see `error`."""
+    job: Job | None = None
+    """None where it can't be read."""
+    made: Made | None = None
+    error: ImagenError | None = None
+
+
+def resume(
+    id: str,
+    settings: Settings,
+    on_progress: OnProgress = ignore,
+    *,
+    output: OutputSettings | None = None,
+    again: bool = False,
+) -> Made:
+    """Bring one job to its end that was left when its process died; `id` is its ticket's.
+
+    The pictures go where they were to go, or where `output` says. What was never sent, or
+    certainly never arrived, is made now. Raises Lost where the engine no longer knows the job and
+    it may have run; with `again` it is made anew then. Raises RequestError where there is no such
+    job, or another process is at work on it.
+    """
+    done = finish(id, settings, on_progress, output=output, again=again)
+    if done.error is not None:
+        raise done.error
+    if done.made is None:
+        raise RequestError(f"Another process is at work on {id}.", remedy="Let it end first.")
+    return done.made
+
+
+def finish_all(
+    settings: Settings,
+    watch: Callable[[str], AbstractContextManager[OnProgress]],
+    *,
+    output: OutputSettings | None = None,
+) -> Iterator[Resumed]:
+    """Bring every job to its end that was left behind, the oldest first; one that fails does not
+    keep the others. Raises Cancelled."""
+    for id in tickets.in_order(settings.state_dir):
+        with watch(id[:8]) as on_progress:
+            done = finish(id, settings, on_progress, output=output)
+        yield done
+
+
+def finish(
+    id: str,
+    settings: Settings,
+    on_progress: OnProgress,
+    *,
+    output: OutputSettings | None = None,
+    again: bool = False,
+) -> Resumed:
+    """The same for one job. Raises RequestError where there is none, Cancelled."""
+    try:
+        with tickets.taken_up(id, settings.state_dir) as job:
+            if job is None:
+                return Resumed(id=id, how="busy")
+            output = output or settings.output.model_copy(update=_output(job.output))
+            whole = settings.model_copy(update={"output": output})
+            return _finished(job, whole, on_progress, again=again)
+    except ImagenError as error:
+        if isinstance(error, RequestError) or error.code == "cancelled":
+            raise
+        return Resumed(id=id, how="failed", error=error)
+
+
+def _finished(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool) -> Resumed:
+    if job.entry is not None:
+        made = _made(job.entry, keep(job.entry, settings))
+        return Resumed(id=job.id, how="kept", job=job, made=made)
+    try:
+        made = _run(job, settings, on_progress)
+    except Lost as error:
+        if error.never_ran:
+            return _again(job, settings, on_progress)
+        if error.is_certain and again:
+            return _again(job.renamed(new_id()), settings, on_progress)
+        if error.is_certain:
+            tickets.write(job, settings.state_dir)  # whether to make it anew is the user's to say
+            error.advise(_MAY_HAVE_RUN.format(id=job.id))
+        return Resumed(id=job.id, how="failed", job=job, error=error)
+    except ImagenError as error:
+        if error.code == "cancelled":
+            raise
+        return Resumed(id=job.id, how="failed", job=job, error=error)
+    how: How = "fetched" if job.ticket.submitted else "made"
+    return Resumed(id=job.id, how=how, job=job, made=made)
+
+
+_MAY_HAVE_RUN = (
+    "It may have run, so it is not made again by itself. Make it all the same with: "
+    "imagen resume {id} --again\nBe rid of it with: imagen resume {id} --forget"
+)
+
+
+def _again(job: Job, settings: Settings, on_progress: OnProgress) -> Resumed:
+    unsent = job.of(job.ticket.model_copy(update={"submitted": False}))
+    made = _run(unsent, settings, on_progress)
+    return Resumed(id=job.id, how="made again", job=job, made=made)
+
+
+def _run(job: Job, settings: Settings, on_progress: OnProgress) -> Made:
+    with closing(open_named(job.ticket.backend, settings)) as engine:
+        return make(engine, job, settings, on_progress, is_resumed=True)
+
+
+def _output(meant: dict[str, Any]) -> dict[str, Any]:
+    return meant | ({"directory": Path(meant["directory"])} if "directory" in meant else {})
+
+
+def _made(entry: Entry, remark: str) -> Made:
+    """The run of a job whose pictures were on disk when its process died."""
+    known = Facts.__dataclass_fields__
+    facts = Facts(**{name: value for name, value in entry.facts.items() if name in known})
+    result = Result(outputs=(), facts=facts, warnings=entry.warnings)
+    saved = tuple(map(_saved, entry.pictures))
+    return Made(ticket=entry.ticket, result=result, saved=saved, remark=remark)
+
+
+def _saved(kept: Kept) -> Saved:
+    return Saved(
+        path=kept.path,
+        sidecar=kept.sidecar,
+        index=kept.index,
+        media_type=kept.media_type,
+        width=kept.width,
+        height=kept.height,
+        seed=kept.seed,
+        sha256=kept.sha256,
+    )
