@@ -21,7 +21,18 @@ from pydantic_core import PydanticUndefined
 from imagen.backends import load
 from imagen.capabilities import Parameter
 from imagen.cli import COMMANDS, cli
-from imagen.config import VARIABLES, Limits, OutputSettings, Settings, Style
+from imagen.config import (
+    VARIABLES,
+    Budget,
+    CloudSettings,
+    LibrarySettings,
+    Limits,
+    OutputSettings,
+    Settings,
+    Style,
+    UsageSettings,
+    Webhook,
+)
 from imagen.errors import ImagenError
 from imagen.graphs import ControlNet, Manifest, Model, NodePack, listing
 from imagen.graphs.tokens import ALIASES
@@ -150,12 +161,19 @@ def _config(kind: str) -> str:
 
 
 def _settings() -> str:
-    rows = [
-        *_rows(Settings, skip=("limits", "output", "styles")),
-        *_rows(OutputSettings, "output."),
-        *_rows(Limits, "limits."),
-        *_rows(Style, "styles.NAME."),
-    ]
+    sections: dict[str, type[BaseModel]] = {
+        "output": OutputSettings,
+        "limits": Limits,
+        "library": LibrarySettings,
+        "cloud": CloudSettings,
+        "usage": UsageSettings,
+        "budgets[]": Budget,
+        "webhooks[]": Webhook,
+        "styles.NAME": Style,
+    }
+    inner = {name.removesuffix("[]").partition(".")[0] for name in sections}
+    rows = [*_rows(Settings, skip=inner)]
+    rows += [row for name, model in sections.items() for row in _rows(model, f"{name}.")]
     return _table(("key", "default", "meaning"), rows)
 
 

@@ -34,6 +34,10 @@ _MAKING = {
     "demo": ("imagen.cli.demo:demo", "Compare simulated pictures, without a GPU."),
 }
 _LOOKING_BACK = {
+    "library": (
+        "imagen.cli.library:library",
+        "Take pictures in, and compare the library with the disk.",
+    ),
     "show": ("imagen.cli.show:show", "Tell how a picture was made."),
     "resume": ("imagen.cli.resume:resume", "Fetch what an interrupted run left at its engine."),
 }
@@ -42,6 +46,10 @@ _SETTING_UP = {
     "models": ("imagen.cli.models:models", "List the models that the backends offer."),
     "workflows": ("imagen.cli.workflows:workflows", "List, show, check and add workflows."),
     "config": ("imagen.cli.config:config", "Write, check and show the configuration."),
+    "doctor": (
+        "imagen.cli.doctor:doctor",
+        "Tell what is wrong with imagen, and what to do about it.",
+    ),
     "version": ("imagen.cli.version:version", "Print the version."),
 }
 SECTIONS = {

@@ -94,7 +94,7 @@ def registered() -> dict[str, str]:
 
 def _configured(name: str, settings: Settings, environ: Mapping[str, str]) -> Row:
     """What can be told of a backend without its engine."""
-    from imagen.cli.validation import block_problems, unset
+    from imagen.doctor import block_problems, unset
 
     block = settings.backends.get(name, {})
     row = Row(

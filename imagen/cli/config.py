@@ -13,7 +13,7 @@ from imagen.cli.options import config_option, json_option
 from imagen.text import printable
 
 if TYPE_CHECKING:
-    from imagen.cli.validation import Report
+    from imagen.doctor import Report
     from imagen.config import Settings
     from imagen.invalid import Problem
 
@@ -47,7 +47,7 @@ def validate(file: Path | None, config_path: Path | None, as_json: bool) -> None
 
     The exit code is 2 where something is wrong.
     """
-    from imagen.cli.validation import report
+    from imagen.doctor import report
 
     found = report(file or config_path)
     click.echo(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found))

@@ -11,7 +11,7 @@ import yaml
 
 from imagen.backends import BUILT_IN
 from imagen.backends import load as adapter
-from imagen.cli.validation import report
+from imagen.doctor import report
 from imagen.config import (
     VARIABLES,
     CloudSettings,

@@ -49,6 +49,7 @@ def picture() -> None:
         pytest.param(["workflows", "check", "flux1-schnell", "--json"], id="workflows check"),
         pytest.param(["config", "validate", "--json"], id="config validate"),
         pytest.param(["config", "show", "--json"], id="config show"),
+        pytest.param(["doctor", "--json"], id="doctor"),
         pytest.param(["show", "fox.png", "--json"], id="show"),
         pytest.param(["show", "fox.png.json", "--json"], id="show, from the sidecar"),
         pytest.param(["resume", "--json"], id="resume"),

@@ -78,7 +78,7 @@ def unset(
     name: str, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> Iterator[Problem]:
     """A problem for each environment variable that a backend needs and that is not set."""
-    for path, variable in variables(_needed(name, settings)):
+    for path, variable in variables(needed(name, settings)):
         if environ.get(variable):
             continue
         # What does not look like a variable's name may be the secret itself.
@@ -87,7 +87,7 @@ def unset(
         yield Problem(("backends", name, *path), what, f"Set it before {name} is used.")
 
 
-def _needed(name: str, settings: Settings) -> Mapping[str, Any]:
+def needed(name: str, settings: Settings) -> Mapping[str, Any]:
     """The block of a backend, with what a service leaves out: it needs its credential.
 
     Other kinds can do without the variable that they name by default.

@@ -1,0 +1,106 @@
+"""imagen doctor: look at everything that imagen needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import click
+
+from imagen.cli.options import config_option, json_option, quiet_option
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from imagen.doctor import Finding
+
+_COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "broken": "red"}
+_LONGEST = 600
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Ask no server.")
+@json_option
+@quiet_option
+@config_option
+def doctor(quick: bool, as_json: bool, quiet: bool, config_path: Path | None) -> int:
+    """Tell what is wrong with imagen, and what to do about it.
+
+    Looks at the configuration, the credentials (only whether they are set), each backend and what
+    it lacks, the disk, interrupted jobs, the library, the cloud, the preview and the versions. The
+    exit code is 1 where something is broken.
+    """
+    from imagen.doctor import examine
+
+    with _watching(quiet=quiet) as watch:
+        findings = examine(config_path, quick=quick, watch=watch)
+    is_broken = any(finding.state == "broken" for finding in findings)
+    if as_json:
+        body = {"ok": not is_broken, "findings": [asdict(finding) for finding in findings]}
+        click.echo(json.dumps(body, indent=2))
+    else:
+        click.echo("\n".join(_lines(findings)))
+    return 1 if is_broken else 0
+
+
+@contextmanager
+def _watching(*, quiet: bool) -> Iterator[Callable[[Sequence[str]], None]]:
+    """On a terminal, a line that says what is still being looked at."""
+    shows = sys.stderr.isatty() and not quiet
+
+    def write(text: str) -> None:
+        if shows:
+            with suppress(BrokenPipeError):
+                sys.stderr.write(f"\r\x1b[K{text}")
+                sys.stderr.flush()
+
+    def watch(pending: Sequence[str]) -> None:
+        write(one_line(f"Looking at {', '.join(pending)} …", limit=_columns() - 1))
+
+    try:
+        yield watch
+    finally:
+        write("")
+
+
+def _columns() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+def _lines(findings: Sequence[Finding]) -> Iterator[str]:
+    for section, found in groupby(findings, lambda finding: finding.section):
+        yield click.style(section, bold=True) if _is_coloured() else section
+        for finding in found:
+            yield from _told(finding)
+    yield ""
+    yield _verdict(findings)
+
+
+def _told(finding: Finding) -> Iterator[str]:
+    word = f"{finding.state:7}"
+    word = click.style(word, _COLOURS[finding.state]) if _is_coloured() else word
+    yield f"  {word}  {one_line(f'{finding.subject}: {finding.says}', limit=_LONGEST)}"
+    for remedy in finding.remedies:
+        yield f"           {one_line(remedy, limit=_LONGEST)}"
+
+
+def _is_coloured() -> bool:
+    return not os.environ.get("NO_COLOR")
+
+
+def _verdict(findings: Sequence[Finding]) -> str:
+    counts = Counter(finding.state for finding in findings)
+    warnings = f"{counts['warning']} warning{'' if counts['warning'] == 1 else 's'}"
+    if counts["broken"]:
+        return f"{counts['broken']} broken, {warnings}."
+    return f"Nothing is broken; {warnings}." if counts["warning"] else "Nothing is wrong."

@@ -1,0 +1,187 @@
+"""What is looked at on this machine: credentials, folders, jobs, preview, versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import pytest
+from doctor_lab import settings, told
+
+import imagen
+from imagen.doctor import credentials, jobs, places, previews, versions
+from imagen.locks import lock
+
+_NO_CLOUD = {"output": {"cloud_sync": "off"}}
+
+
+def test_a_credential_is_told_to_be_set_and_never_shown() -> None:
+    blocks = {"flux": {"type": "replicate", "model": "black-forest-labs/flux-schnell"}}
+    found = list(
+        credentials.look(
+            settings(Path(), backends=blocks, **_NO_CLOUD), {"REPLICATE_API_TOKEN": "r8_secret"}
+        )
+    )
+    assert told(found) == [("REPLICATE_API_TOKEN", "ok", "set, for flux")]
+    assert "r8_secret" not in repr(found)
+
+
+def test_a_credential_that_is_missing_is_told_with_all_who_need_it() -> None:
+    block = {"type": "replicate", "model": "black-forest-labs/flux-schnell"}
+    mine = {"type": "comfyui", "workflow": "sdxl", "bearer_env": "STUDIO_TOKEN"}
+    blocks = {"flux": block, "flux-2": block, "studio": mine}
+    found = list(credentials.look(settings(Path(), backends=blocks, **_NO_CLOUD), {}))
+    assert told(found) == [
+        ("REPLICATE_API_TOKEN", "broken", "not set; flux, flux-2 needs it"),
+        ("STUDIO_TOKEN", "broken", "not set; studio needs it"),
+    ]
+    assert found[1].remedies == ("Set it before studio is used.",)
+
+
+def test_what_stands_where_the_name_of_a_variable_belongs_is_not_shown() -> None:
+    blocks = {"studio": {"type": "comfyui", "workflow": "sdxl", "bearer_env": "hunter2"}}
+    found = list(credentials.look(settings(Path(), backends=blocks, **_NO_CLOUD), {}))
+    assert told(found) == [("(no name of a variable)", "broken", "not set; studio needs it")]
+
+
+def test_the_credentials_of_the_cloud_the_library_and_webhooks_are_told() -> None:
+    whole = settings(
+        Path(),
+        library={"url": "postgresql://me@host/db", "password_env": "PG_WORD"},
+        webhooks=[{"url": "https://example.org", "secret_env": "HOOK_SECRET"}],
+    )
+    assert told(credentials.look(whole, {"MAI_SUPABASE_KEY": "x", "HOOK_SECRET": " "})) == [
+        ("PG_WORD", "warning", "not set; the library needs it"),
+        ("HOOK_SECRET", "broken", "not set; the signature of a webhook needs it"),
+        ("SUPABASE_URL", "note", "not set; the cloud needs it"),
+        ("MAI_SUPABASE_KEY", "ok", "set, for the cloud"),
+    ]
+
+
+def test_folders_are_told_with_the_room_in_them(tmp_path: Path) -> None:
+    found = list(places.look(settings(tmp_path)))
+    assert [(f.subject, f.state) for f in found] == [
+        ("output.directory", "ok"),
+        ("state_dir", "ok"),
+        ("library.url", "ok"),
+    ]
+    free = shutil.disk_usage(tmp_path).free // 10**9
+    assert found[0].says.startswith(f"{tmp_path / 'pictures'}, {free}")
+    assert found[0].says.endswith(" GB free")
+
+
+def test_a_library_on_a_server_has_no_folder(tmp_path: Path) -> None:
+    found = places.look(settings(tmp_path, library={"url": "postgresql://me@host/db"}))
+    assert [finding.subject for finding in found] == ["output.directory", "state_dir"]
+
+
+def test_a_file_where_a_folder_belongs_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pictures").write_text("")
+    first, *_ = places.look(settings(tmp_path))
+    assert (first.state, first.says) == ("broken", f"{tmp_path / 'pictures'} is no folder")
+    assert first.remedies == ("Name another folder: output.directory.",)
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everywhere")
+def test_a_folder_that_can_not_be_written_into_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    first, *_ = places.look(settings(tmp_path))
+    tmp_path.chmod(0o700)
+    assert (first.state, first.says) == ("broken", f"{tmp_path} can't be written into")
+
+
+def test_a_disk_with_little_room_is_a_warning() -> None:
+    found = places.room("state_dir", Path("/state"), 250_000_000)
+    assert (found.state, found.says) == ("warning", "/state, 0.2 GB free")
+    assert found.remedies == ("Make room on this disk.",)
+
+
+def test_that_no_job_is_left_is_told(tmp_path: Path) -> None:
+    assert told(jobs.look(tmp_path)) == [("left behind", "ok", "none")]
+
+
+def test_jobs_that_are_left_behind_are_told_but_for_those_at_work(tmp_path: Path) -> None:
+    folder = tmp_path / "tickets"
+    folder.mkdir()
+    (folder / "a.json").touch()
+    (folder / "b.json").touch()
+    held = lock(folder / "b.lock")
+    assert held is not None
+    found = list(jobs.look(tmp_path))
+    held.release()
+    assert told(found) == [
+        ("at work", "ok", "1 job"),
+        ("left behind", "warning", "1 job is not at the end: a"),
+    ]
+    assert found[1].remedies == ("Bring them to their end with: imagen resume",)
+
+
+def test_many_jobs_are_not_all_named(tmp_path: Path) -> None:
+    (tmp_path / "tickets").mkdir()
+    for name in "abcdefg":
+        (tmp_path / "tickets" / f"{name}.json").touch()
+    (found,) = jobs.look(tmp_path)
+    assert found.says == "7 jobs are not at the end: a, b, c, d, e, …"
+
+
+def test_a_viewer_that_is_not_there_is_told_inside_tmux(tmp_path: Path) -> None:
+    found = list(previews.look(settings(Path()).output, {"TMUX": "x", "PATH": str(tmp_path)}))
+    assert told(found) == [
+        ("preview", "note", "nowhere: the viewer 'tmux-img' is not on the PATH"),
+    ]
+    assert found[0].remedies == ("Install it, or name another in output.preview_command.",)
+
+
+@pytest.mark.parametrize(
+    ("switch", "environ", "told_"),
+    [
+        pytest.param("off", {}, ("note", "off"), id="off"),
+        pytest.param(
+            "auto",
+            {"TERM": "xterm"},
+            ("note", "nowhere: not in tmux, nor in a terminal that is known to show pictures"),
+            id="nowhere",
+        ),
+        pytest.param(
+            "auto",
+            {"TERM": "xterm-kitty"},
+            ("ok", "in the terminal, by kitty's protocol"),
+            id="kitty",
+        ),
+        pytest.param(
+            "on",
+            {"TERM": "xterm"},
+            ("warning", "A preview is asked for, but this terminal shows none."),
+            id="on, and nowhere",
+        ),
+        pytest.param(
+            "on",
+            {"TMUX": "x", "PATH": ""},
+            ("warning", "'tmux' is not on the PATH"),
+            id="without tmux",
+        ),
+    ],
+)
+def test_where_a_picture_would_be_shown_is_told(
+    switch: str, environ: dict[str, str], told_: tuple[str, str]
+) -> None:
+    (found,) = previews.look(settings(Path(), output={"preview": switch}).output, environ)
+    assert (found.state, found.says) == told_
+
+
+def test_versions_are_told() -> None:
+    found = {finding.subject: finding for finding in versions.look()}
+    assert found["imagen"].says == imagen.__version__
+    assert found["Python"].says == platform.python_version()
+    assert "pydantic 2." in found["packages"].says
+
+
+def test_what_an_extra_would_bring_is_told() -> None:
+    none = versions.extra("diffusers", [], ["torch", "diffusers"])
+    assert (none.state, none.says) == ("note", "not installed")
+    assert none.remedies == ('pip install "imagen[diffusers]" brings it.',)
+    half = versions.extra("x", ["pydantic"], ["torch"])
+    assert half.state == "warning"
+    assert half.says.endswith("; without torch")

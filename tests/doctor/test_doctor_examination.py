@@ -1,0 +1,140 @@
+"""Checks are made side by side, and what does not answer holds up nothing else."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from doctor_lab import told
+
+from imagen.doctor import Finding, examine
+from imagen.doctor.examination import side_by_side
+from imagen.doctor.findings import Check
+from imagen.errors import Unavailable
+
+
+def _check(subject: str, says: str) -> Check:
+    look = lambda: [Finding(subject=subject, says=says)]  # noqa: E731
+    return Check(section="things", subject=subject, look=look)
+
+
+def _silent() -> list[Finding]:
+    threading.Event().wait()
+    return []
+
+
+def _refused() -> list[Finding]:
+    raise Unavailable("It is gone.", remedy="Start it.\nOr don't.")
+
+
+def test_findings_come_in_the_order_of_the_checks() -> None:
+    barrier = threading.Barrier(2, timeout=20)
+
+    def meeting() -> list[Finding]:
+        barrier.wait()
+        return [Finding(subject="met")]
+
+    both = [Check(section="x", subject="one", look=meeting)] * 2
+    checks = [_check("first", "1"), *both, _check("last", "2")]
+    found = side_by_side(checks, patience_seconds=20)
+    assert [(f.section, f.subject) for f in found] == [
+        ("things", "first"),
+        ("x", "met"),
+        ("x", "met"),
+        ("things", "last"),
+    ]
+
+
+def test_what_does_not_answer_is_told_and_the_others_are_not_held_up() -> None:
+    checks = [
+        Check(section="x", subject="silent", look=_silent),
+        Check(section="x", subject="slow", look=_silent, when_late="warning"),
+        _check("well", "fine"),
+    ]
+    assert told(side_by_side(checks, patience_seconds=0.2)) == [
+        ("silent", "broken", "no answer within 0.2 s"),
+        ("slow", "warning", "no answer within 0.2 s"),
+        ("well", "ok", "fine"),
+    ]
+
+
+def test_an_error_is_a_finding_with_its_remedies() -> None:
+    (found,) = side_by_side(
+        [Check(section="x", subject="gone", look=_refused)], patience_seconds=20
+    )
+    assert found == Finding(
+        section="x",
+        subject="gone",
+        state="broken",
+        says="It is gone.",
+        remedies=("Start it.", "Or don't."),
+    )
+
+
+def test_whoever_watches_is_told_what_is_still_looked_at() -> None:
+    watched: list[list[str]] = []
+    checks = [Check(section="x", subject="silent", look=_silent)]
+    side_by_side(checks, patience_seconds=0.05, watch=lambda left: watched.append([*left]))
+    assert watched[-1] == ["silent"]
+
+
+def test_a_machine_with_nothing_on_it_is_well() -> None:
+    found = examine(environ={"HOME": str(Path.home()), "PATH": ""})
+    assert {finding.state for finding in found} <= {"ok", "note"}
+    assert list(dict.fromkeys(finding.section for finding in found)) == [
+        "configuration",
+        "credentials",
+        "backends",
+        "disk",
+        "jobs",
+        "library",
+        "cloud",
+        "preview",
+        "versions",
+    ]
+    assert list(Path().iterdir()) == []
+    assert [path for path in Path.home().rglob("*") if path.is_file()] == []
+
+
+def test_a_configuration_that_can_not_be_read_hides_only_what_it_would_tell() -> None:
+    Path("imagen.yaml").write_text("backends: [")
+    found = examine(environ={"HOME": str(Path.home())})
+    assert {finding.section for finding in found} == {"configuration", "versions"}
+    assert found[0].state == "broken"
+    assert "imagen.yaml" in found[0].says
+
+
+def test_a_configuration_that_is_not_there_is_told() -> None:
+    found = examine(Path("gone.yaml"), environ={"HOME": str(Path.home())})
+    assert told(found)[0] == (
+        "imagen.yaml",
+        "broken",
+        "The configuration gone.yaml does not exist.",
+    )
+    assert found[0].remedies == ("`imagen config init > gone.yaml` writes one.",)
+
+
+def test_what_is_wrong_in_a_configuration_is_told_by_line_and_the_rest_is_looked_at() -> None:
+    Path("imagen.yaml").write_text("backends:\n  a: {type: mock}\nlimits: {max_widht: 3}\n")
+    found = examine(environ={"HOME": str(Path.home())})
+    assert told(found)[0] == (
+        "imagen.yaml",
+        "broken",
+        "line 3: limits.max_widht: unknown key. Did you mean 'max_width'?",
+    )
+    assert [(f.subject, f.state) for f in found if f.section == "backends"] == [("a", "ok")]
+
+
+def test_what_is_switched_on_and_can_not_be_is_told() -> None:
+    Path("imagen.yaml").write_text("output: {cloud_sync: on}\nowner_user_id: me\n")
+    found = examine(environ={"HOME": str(Path.home())})
+    by_subject = {f.subject: (f.state, f.says) for f in found}
+    assert by_subject["switches"] == (
+        "broken",
+        "output.cloud_sync is on, and SUPABASE_URL and SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY "
+        "are not set.",
+    )
+    assert by_subject["cloud"] == (
+        "broken",
+        "off, for want of SUPABASE_URL and SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY",
+    )

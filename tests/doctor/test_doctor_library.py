@@ -1,0 +1,107 @@
+"""What is told of the library and its outbox."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from doctor_lab import keep, settings, told
+
+from imagen.doctor import library
+from imagen.doctor.examination import side_by_side
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imagen.config import Settings
+
+
+def _told(whole: Settings, *, quick: bool = False) -> list[tuple[str, str, str]]:
+    checks = list(library.checks(whole, {}, quick=quick))
+    return told(side_by_side(checks, patience_seconds=20))
+
+
+def test_a_library_that_is_sound_is_told(tmp_path: Path) -> None:
+    whole = settings(tmp_path)
+    keep(whole)
+    assert _told(whole) == [
+        ("library", "ok", f"{tmp_path / 'library.db'}, version 1, 0 pictures"),
+        ("outbox", "ok", "nothing waits"),
+        ("integrity", "ok", "sound, and can be searched"),
+    ]
+
+
+def test_a_library_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "library.db"
+    assert _told(settings(tmp_path)) == [("library", "ok", f"{path}, not made yet")]
+    assert not path.exists()
+
+
+def test_a_library_that_is_off_is_told(tmp_path: Path) -> None:
+    whole = settings(tmp_path, library={"enabled": False})
+    assert _told(whole) == [("library", "note", "off: library.enabled is false")]
+
+
+def test_what_is_no_library_is_told(tmp_path: Path) -> None:
+    (tmp_path / "library.db").write_text("no library" * 100)
+    (subject, state, says), *_ = _told(settings(tmp_path))
+    assert (subject, state) == ("library", "broken")
+    assert says.endswith("is damaged, or is none: file is not a database.")
+
+
+def test_a_library_of_a_newer_imagen_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+    keep(settings(tmp_path))
+    with sqlite3.connect(tmp_path / "library.db") as connection:
+        connection.execute("UPDATE library_version SET version = 99")
+    (_, state, says), *_ = _told(settings(tmp_path))
+    assert state == "broken"
+    assert says.startswith("The library was made by a newer imagen: its version is 99,")
+
+
+def test_a_page_that_is_damaged_is_found(tmp_path: Path) -> None:
+    keep(settings(tmp_path))
+    with sqlite3.connect(tmp_path / "library.db") as connection:
+        (root,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'usage' AND type = 'table'"
+        ).fetchone()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with (tmp_path / "library.db").open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xff" * 512)
+    assert [(subject, state) for subject, state, _ in _told(settings(tmp_path))][2:] != [
+        ("integrity", "ok")
+    ]
+
+
+def test_what_waits_is_told(tmp_path: Path) -> None:
+    keep(settings(tmp_path), webhooks=2)
+    assert _told(settings(tmp_path))[1] == ("outbox", "note", "2 for the webhook wait")
+
+
+def test_what_waits_to_be_tried_again_is_a_warning(tmp_path: Path) -> None:
+    keep(settings(tmp_path), webhooks=2, why="The address is out of reach.")
+    assert _told(settings(tmp_path))[1] == (
+        "outbox",
+        "warning",
+        "2 for the webhook wait to be tried again: The address is out of reach.",
+    )
+
+
+def test_what_is_stuck_is_told_with_why(tmp_path: Path) -> None:
+    keep(settings(tmp_path), webhooks=3, why="Refused:\x1b[2J no.", stuck=True)
+    assert _told(settings(tmp_path))[1:3] == [
+        ("outbox", "ok", "nothing waits"),
+        ("outbox", "broken", "3 for the webhook stuck: Refused:[2J no."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("quick", "state"), [(True, "ok"), (False, "broken")], ids=["quick", "asked"]
+)
+def test_a_server_that_is_not_there_is_told_where_it_is_asked(
+    tmp_path: Path, quick: bool, state: str
+) -> None:
+    whole = settings(tmp_path, library={"url": "postgresql://me@127.0.0.1:9/imagen"})
+    assert _told(whole, quick=quick)[0][:2] == ("library", state)

@@ -1,0 +1,175 @@
+"""What is told of engines and of the cloud, by real simulated ones."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from doctor_lab import settings, told
+
+from imagen.doctor import backends, cloud
+from imagen.doctor.examination import side_by_side
+from imagen.testing.comfyui import ComfyUI
+from imagen.testing.supabase import BUCKET, SERVICE_KEY, Bucket, Supabase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imagen.doctor import Finding
+
+_FILE = "sd_xl_base_1.0.safetensors"
+_VERSION = "0.9.2"
+
+
+def _backends(quick: bool = False, **blocks: dict[str, Any]) -> list[Finding]:
+    whole = settings(Path(), backends=blocks)
+    checks = list(backends.checks(whole, {}, quick=quick))
+    return side_by_side(checks, patience_seconds=60)
+
+
+def _sdxl(url: str) -> dict[str, Any]:
+    return {"type": "comfyui", "workflow": "sdxl", "url": url, "connect_seconds": 2}
+
+
+@pytest.fixture
+def dead() -> str:
+    """An address at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """An address at which somebody listens, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_server_that_has_everything_is_well() -> None:
+    with ComfyUI(version=_VERSION) as server:
+        first, *_ = _backends(studio=_sdxl(server.url))
+    assert (first.section, first.subject, first.state) == ("backends", "studio", "ok")
+    assert first.says.startswith(f"version {_VERSION}; device ")
+    assert first.says.endswith("; workflow sdxl")
+
+
+def test_a_model_that_is_missing_is_named_with_where_to_get_it() -> None:
+    with ComfyUI(version=_VERSION, missing_models=[_FILE]) as server:
+        (found,) = _backends(studio=_sdxl(server.url))
+    assert found.state == "broken"
+    assert _FILE in found.says
+    (remedy,) = found.remedies
+    assert "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0" in remedy
+    assert "models/checkpoints" in remedy
+
+
+def test_what_a_server_could_do_with_more_is_a_note() -> None:
+    with ComfyUI(version=_VERSION, missing_models=["RealESRGAN_x4plus.safetensors"]) as server:
+        first, *notes = _backends(studio=_sdxl(server.url))
+    assert first.state == "ok"
+    assert {note.state for note in notes} == {"note"}
+    (upscale,) = [note for note in notes if "upscale" in note.says]
+    assert upscale.says.startswith("can't do upscale for now: ")
+    assert "RealESRGAN_x4plus" in upscale.says
+    assert len(upscale.remedies) == 1
+
+
+def test_a_dead_port_is_told_and_the_others_are_asked(dead: str) -> None:
+    found = _backends(gone=_sdxl(dead), paint={"type": "mock"})
+    assert [(f.subject, f.state) for f in found] == [("gone", "broken"), ("paint", "ok")]
+    assert dead in found[0].says
+    assert found[0].remedies != ()
+
+
+def test_a_server_that_says_nothing_holds_up_nobody(mute: str) -> None:
+    whole = settings(Path(), backends={"mute": _sdxl(mute), "paint": {"type": "mock"}})
+    checks = list(backends.checks(whole, {}, quick=False))
+    assert told(side_by_side(checks, patience_seconds=0.5)) == [
+        ("mute", "broken", "no answer within 0.5 s"),
+        ("paint", "ok", "ok"),
+    ]
+
+
+def test_with_quick_no_engine_is_asked(dead: str) -> None:
+    assert told(_backends(quick=True, gone=_sdxl(dead))) == [
+        ("gone", "ok", "configured; its engine was not asked")
+    ]
+
+
+def test_a_backend_that_can_not_be_opened_is_told_once() -> None:
+    service = {"type": "replicate", "model": "black-forest-labs/flux-schnell"}
+    assert told(_backends(wrong={"type": "mock", "lok": "x"}, service=service)) == [
+        ("wrong", "broken", "can't be used: its configuration is wrong, as told above"),
+        ("service", "broken", "can't be used without its credential"),
+    ]
+
+
+def _cloud(
+    environ: dict[str, str], *, quick: bool = False, **more: Any
+) -> list[tuple[str, str, str]]:
+    checks = list(cloud.checks(settings(Path(), **more), environ, quick=quick))
+    return told(side_by_side(checks, patience_seconds=60))
+
+
+def _environ(project: Supabase) -> dict[str, str]:
+    return {"SUPABASE_URL": project.url, "SUPABASE_SERVICE_KEY": SERVICE_KEY}
+
+
+def test_a_cloud_that_is_not_meant_is_a_note() -> None:
+    assert _cloud({}) == [
+        (
+            "cloud",
+            "note",
+            "off, for want of SUPABASE_URL and SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY and "
+            "owner_user_id",
+        )
+    ]
+    assert _cloud({}, output={"cloud_sync": "off"}) == [
+        ("cloud", "note", "off: pictures stay on this machine")
+    ]
+
+
+def test_a_cloud_that_is_only_half_set_up_is_a_warning() -> None:
+    environ = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_KEY": "x"}
+    assert _cloud(environ) == [("cloud", "warning", "off, for want of owner_user_id")]
+
+
+def test_the_bucket_of_the_cloud_is_told() -> None:
+    with Supabase() as project:
+        found = _cloud(_environ(project), owner_user_id="me")
+        assert found == [("cloud", "ok", f"{project.url}, private bucket {BUCKET}")]
+        assert SERVICE_KEY not in repr(found)
+
+
+def test_a_public_bucket_that_is_told_every_prompt_is_a_warning() -> None:
+    with Supabase(buckets=[Bucket(name=BUCKET, public=True)]) as project:
+        found = _cloud(_environ(project), owner_user_id="me", cloud={"metadata": "full"})
+    assert [(subject, state) for subject, state, _ in found] == [
+        ("cloud", "ok"),
+        ("cloud", "warning"),
+    ]
+
+
+def test_a_bucket_that_is_missing_is_told() -> None:
+    with Supabase(buckets=[]) as project:
+        ((subject, state, says),) = _cloud(_environ(project), owner_user_id="me")
+    assert (subject, state) == ("cloud", "broken")
+    assert "ucket" in says
+
+
+def test_a_key_that_is_refused_is_told_and_not_shown() -> None:
+    with Supabase() as project:
+        environ = {"SUPABASE_URL": project.url, "SUPABASE_SERVICE_KEY": "sb_wrong_key"}
+        ((_, state, says),) = _cloud(environ, owner_user_id="me")
+    assert state == "broken"
+    assert "sb_wrong_key" not in says
+
+
+def test_with_quick_the_cloud_is_not_asked(dead: str) -> None:
+    environ = {"SUPABASE_URL": dead, "SUPABASE_SERVICE_KEY": "x"}
+    assert _cloud(environ, quick=True, owner_user_id="me") == [
+        ("cloud", "ok", "configured, and not asked")
+    ]
