@@ -56,6 +56,8 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are two writes, and the second would wait for the first one's receipt.
+    disable_nagle_algorithm = True
     server: Server
 
     def do_GET(self) -> None:

@@ -38,8 +38,8 @@ def picture(folder: Path, name: str = "fox.png", *, colour: int = 7, sidecar: bo
         "backend": "studio",
         "request": {"prompt": PROMPT},
         "resolved": {"prompt": PROMPT, "steps": 4},
-        "graph": {"1": {"inputs": {"model": "/home/fox/models/sd15.safetensors"}}},
     }
+    graph = {"1": {"inputs": {"model": "/home/fox/models/sd15.safetensors"}}}
     buffer = BytesIO()
     Image.new("RGB", (8, 8), (colour, 0, 0)).save(buffer, "PNG")
     data, _ = metadata.embed(buffer.getvalue(), {"imagen": json.dumps(record), "parameters": "x"})
@@ -47,7 +47,7 @@ def picture(folder: Path, name: str = "fox.png", *, colour: int = 7, sidecar: bo
     path.write_bytes(data)
     beside = folder / f"{name}.json"
     if sidecar:
-        beside.write_text(json.dumps(record), encoding="utf-8")
+        beside.write_text(json.dumps(record | {"graph": graph}), encoding="utf-8")
     return Kept(
         path=path.absolute(),
         sidecar=beside.absolute() if sidecar else None,
