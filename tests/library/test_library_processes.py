@@ -1,0 +1,179 @@
+"""Several processes at one library, one that is killed, and one that is older than its library."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from library_worker import numbered, opened, started, told
+from sqlalchemy import inspect, text
+
+from imagen.config import Settings
+from imagen.errors import LibraryError
+from imagen.library import Query, count, find_picture, open_library, take_in
+from imagen.library.migrations import STEPS
+from imagen.library.outbox import claim, unsent
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+    from imagen.library import Library
+
+_TABLES = ("generations", "images", "prompts", "usage", "outbox")
+
+
+def _counts(library: Library) -> dict[str, int]:
+    with library.reading() as connection:
+        return {
+            name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
+            for name in _TABLES
+        }
+
+
+def _finished(*processes: Popen[str]) -> list[int]:
+    for process in processes:
+        process.communicate(timeout=120)
+    return [process.returncode for process in processes]
+
+
+def test_four_processes_make_one_library_and_lose_and_double_nothing(library_url: str) -> None:
+    processes = [started(library_url, first, first + 25) for first in (0, 25, 50, 75)]
+    assert _finished(*processes) == [0, 0, 0, 0]
+    with opened(library_url) as library:
+        assert _counts(library) == {
+            "generations": 100,
+            "images": 200,
+            "prompts": 200,
+            "usage": 100,
+            "outbox": 100,
+        }
+        assert count(library, Query(text="hens")) == 200
+        assert find_picture(library, numbered(99).id).prompt == "a fox and 99 hens"
+
+
+def test_four_processes_with_the_same_generations_keep_each_once(library_url: str) -> None:
+    processes = [started(library_url, 0, 25) for _ in range(4)]
+    assert _finished(*processes) == [0, 0, 0, 0]
+    with opened(library_url) as library:
+        assert _counts(library) == {
+            "generations": 25,
+            "images": 50,
+            "prompts": 50,
+            "usage": 25,
+            "outbox": 25,
+        }
+
+
+def test_what_a_killed_process_had_not_finished_never_was(library_url: str) -> None:
+    with started(library_url, 0, 3, "end") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "within\n"
+        process.kill()
+    with opened(library_url) as library:
+        assert _counts(library)["generations"] == 3
+        assert take_in(library, numbered(3), (told(3),))
+        assert _counts(library) == {
+            "generations": 4,
+            "images": 8,
+            "prompts": 8,
+            "usage": 4,
+            "outbox": 4,
+        }
+        assert [waiting.delivery.payload["number"] for waiting in unsent(library)] == [0, 1, 2, 3]
+
+
+def test_a_file_whose_writer_was_killed_is_sound(sqlite_path: str) -> None:
+    with started(sqlite_path, 0, 3, "end") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "within\n"
+        process.kill()
+    with opened(sqlite_path) as library, library.reading() as connection:
+        assert connection.execute(text("PRAGMA integrity_check")).scalars().all() == ["ok"]
+        assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
+
+
+def test_what_is_claimed_by_one_process_is_not_another_s(library_url: str) -> None:
+    assert _finished(started(library_url, 0, 6)) == [0]
+    with opened(library_url) as one, opened(library_url) as other:
+        assert [w.delivery.payload["number"] for w in claim(one, limit=4)] == [0, 1, 2, 3]
+        assert [w.delivery.payload["number"] for w in claim(other, limit=4)] == [4, 5]
+        assert claim(one, limit=4) == []
+
+
+def _of_the_future(url: str) -> None:
+    """A library with a version of its own, and something in it that this version has not."""
+    steps = (*STEPS, lambda connection: connection.execute(text("CREATE TABLE dreams (x int)")))
+    settings = Settings.model_validate({"library": {"url": url}})
+    with open_library(settings, steps=steps) as library:
+        take_in(library, numbered(1))
+
+
+def _files(path: str) -> dict[str, str]:
+    """Every file of the library, by its hash."""
+    files = Path(path).parent.glob("library.db*")
+    return {file.name: sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def _rows(url: str) -> dict[str, list[Any]]:
+    """All that is in a library, table by table."""
+    with opened_by_itself(url) as library, library.reading() as connection:
+        names = sorted(inspect(connection).get_table_names())
+        return {
+            name: sorted(map(str, connection.execute(text(f"SELECT * FROM {name}")).all()))
+            for name in names
+        }
+
+
+def opened_by_itself(url: str) -> Library:
+    """Opened by the version that made it."""
+    settings = Settings.model_validate({"library": {"url": url}})
+    return open_library(settings, steps=(*STEPS, lambda _: None))
+
+
+def test_a_library_of_a_newer_version_is_refused(library_url: str) -> None:
+    _of_the_future(library_url)
+    before = _rows(library_url)
+    with pytest.raises(LibraryError, match="was made by a newer imagen"):
+        opened(library_url)
+    assert _rows(library_url) == before
+    assert "dreams" in before
+
+
+def test_not_a_byte_of_a_newer_library_changes(sqlite_path: str) -> None:
+    _of_the_future(sqlite_path)
+    before = _files(sqlite_path)
+    with pytest.raises(LibraryError, match="was made by a newer imagen"):
+        opened(sqlite_path)
+    assert _files(sqlite_path) == before
+    assert list(before) == ["library.db"]
+
+
+def test_not_a_byte_changes_while_its_own_imagen_has_it_open(sqlite_path: str) -> None:
+    _of_the_future(sqlite_path)
+    with opened_by_itself(sqlite_path) as newer:
+        take_in(newer, numbered(2))
+        before = _files(sqlite_path)
+        with pytest.raises(LibraryError, match="was made by a newer imagen"):
+            opened(sqlite_path)
+        after = _files(sqlite_path)
+    assert {name: before[name] == after[name] for name in ("library.db", "library.db-wal")} == {
+        "library.db": True,
+        "library.db-wal": True,
+    }
+
+
+def test_a_library_that_cannot_be_brought_up_to_date_stays_as_it_was(library_url: str) -> None:
+    def broken(connection: Any) -> None:
+        connection.execute(text("CREATE TABLE half (x int)"))
+        connection.execute(text("CREATE TABLE half (x int)"))
+
+    with opened(library_url) as library:
+        take_in(library, numbered(1))
+    settings = Settings.model_validate({"library": {"url": library_url}})
+    with pytest.raises(LibraryError, match="half"):
+        open_library(settings, steps=(*STEPS, broken))
+    with opened(library_url) as library, library.reading() as connection:
+        assert "half" not in inspect(connection).get_table_names()
+        assert count(library, Query()) == 2
