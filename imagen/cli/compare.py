@@ -94,7 +94,7 @@ def compare(
         watch=partial(shown, quiet=quiet),
     )
     tell(comparison, folder, as_json=as_json)
-    show_files(shows, [folder / NAME], request)
+    show_files(shows, {folder / NAME: request})
     return 4 if comparison.failed else 0
 
 

@@ -13,8 +13,8 @@ from imagen.cli.options import config_option, json_option
 from imagen.text import printable
 
 if TYPE_CHECKING:
-    from imagen.doctor import Report
     from imagen.config import Settings
+    from imagen.doctor import Report
     from imagen.invalid import Problem
 
 

@@ -40,7 +40,7 @@ def make(request: Request, run: Run, *, more: More | None = None) -> list[Made]:
         preview = planned(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)
         made = _made(request, run, name)
     tell(made, as_json=run.as_json, asked=request.asked().keys(), more=more)
-    show_made(preview, made)
+    show_made(preview, [(one, request) for one in made])
     _warn_of_another_kind(made, run.output)
     return made
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +11,7 @@ import click
 from imagen.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from imagen.config import OutputSettings
@@ -51,22 +50,23 @@ def planned(
     )
 
 
-def show_made(preview: Preview | None, made: Sequence[Made]) -> None:
-    """Show the pictures of these runs."""
-    pictures = [
-        saved.path for run in made for saved in run.saved if saved.media_type.startswith("image/")
-    ]
-    if preview is not None and pictures:
-        show_files(preview, pictures, made[-1].ticket.request)
+def show_made(preview: Preview | None, made: Iterable[tuple[Made, Request]]) -> None:
+    """Show the pictures of these runs, each with what was asked for."""
+    pictures = {
+        saved.path: asked
+        for run, asked in made
+        for saved in run.saved
+        if saved.media_type.startswith("image/")
+    }
+    show_files(preview, pictures)
 
 
-def show_files(preview: Preview | None, pictures: Sequence[Path], request: Request) -> None:
-    """Show these pictures, under the first words of the request; what fails is told on stderr."""
-    if preview is None:
+def show_files(preview: Preview | None, pictures: Mapping[Path, Request]) -> None:
+    """Show these pictures, of what was asked for each; what fails is told on stderr."""
+    if preview is None or not pictures:
         return
-    from imagen.outputs.naming import slug
+    from imagen.outputs.naming import slug_of
     from imagen.preview import show
 
-    title = slug(request.prompt or PureWindowsPath(request.image or "").stem)
-    for sentence in show(preview, pictures, title=title):
+    for sentence in show(preview, {path: slug_of(asked) for path, asked in pictures.items()}):
         click.echo(printable(sentence), err=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends import configure
-from imagen.doctor import block_problems
 from imagen.config import VARIABLES, Settings, masked, variables
+from imagen.doctor import block_problems
 from imagen.errors import ImagenError
 from imagen.text import is_variable_name
 

@@ -15,6 +15,7 @@ from imagen.cli.options import (
     settings_for,
     usage,
 )
+from imagen.cli.previewing import planned, preview_option, show_made
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--forget", is_flag=True, help="Be rid of TICKET, whatever became of it.")
 @output_option
+@preview_option
 @json_option
 @quiet_option
 @config_option
@@ -41,6 +43,7 @@ def resume(
     again: bool,
     forget: bool,
     output: Path | None,
+    preview: bool | None,
     as_json: bool,
     quiet: bool,
     config_path: Path | None,
@@ -60,8 +63,10 @@ def resume(
     if forget and ticket is not None:
         _forget(ticket, settings, as_json=as_json)
         return 0
+    shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
     done = list(_done(ticket, settings, is_output=output is not None, again=again, quiet=quiet))
     _tell(done, as_json=as_json)
+    show_made(shows, [(one.made, one.job.asked) for one in done if one.made and one.job])
     return max((one.error.exit_code for one in done if one.error is not None), default=0)
 
 

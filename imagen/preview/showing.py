@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from imagen.errors import RequestError
 from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -25,23 +26,24 @@ _LEAVE_OUT = "Leave it out with --no-preview, or output.preview: off."
 
 
 def show(
-    preview: Preview, pictures: Sequence[Path], *, title: str, stream: BinaryIO | None = None
+    preview: Preview, pictures: Mapping[Path, str], *, stream: BinaryIO | None = None
 ) -> list[str]:
     """Show the first pictures, and say what went wrong, a sentence each.
 
-    `title` names the window; what is drawn in the terminal itself is written to `stream`, stdout
-    where none is given.
+    To each picture belongs the title of its window; what is drawn in the terminal itself is written
+    to `stream`, stdout where none is given.
     """
+    first = dict(islice(pictures.items(), _MOST))
     if preview.way == "tmux":
-        told = _in_windows(preview.viewer, pictures[:_MOST], title)
+        told = _in_windows(preview.viewer, first)
     else:
-        told = _in_terminal(preview.way, pictures[:_MOST], stream or sys.stdout.buffer)
+        told = _in_terminal(preview.way, first, stream or sys.stdout.buffer)
     left_out = len(pictures) - _MOST
     return [*told, f"Shown are the first {_MOST} of {len(pictures)}."] if left_out > 0 else told
 
 
-def _in_windows(viewer: Sequence[str], pictures: Sequence[Path], title: str) -> list[str]:
-    for picture in pictures:
+def _in_windows(viewer: Sequence[str], pictures: Mapping[Path, str]) -> list[str]:
+    for picture, title in pictures.items():
         wrong = _refusal(tmux_words(viewer, picture, title))
         if wrong:
             return [f"The preview can't be shown: {wrong}. {_LEAVE_OUT}"]
@@ -88,7 +90,7 @@ def _refusal(command: Sequence[str]) -> str:
     return f"tmux says: {said.rstrip('.')}" if ran.returncode else ""
 
 
-def _in_terminal(protocol: Protocol, pictures: Sequence[Path], stream: BinaryIO) -> list[str]:
+def _in_terminal(protocol: Protocol, pictures: Iterable[Path], stream: BinaryIO) -> list[str]:
     from imagen.preview.drawing import drawn  # Pillow, which no window needs
     from imagen.preview.terminal import screen
 

@@ -11,7 +11,6 @@ import yaml
 
 from imagen.backends import BUILT_IN
 from imagen.backends import load as adapter
-from imagen.doctor import report
 from imagen.config import (
     VARIABLES,
     CloudSettings,
@@ -25,6 +24,7 @@ from imagen.config import (
     example_with,
     load,
 )
+from imagen.doctor import report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

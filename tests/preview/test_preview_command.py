@@ -206,3 +206,32 @@ def test_a_pipe_loads_nothing_for_previews() -> None:
         [sys.executable, "-c", code, *_FOX, "-q"], capture_output=True, text=True, check=True
     )
     assert "imagen.preview" not in ran.stdout.split()
+
+
+_DYING = """
+import os
+from imagen.config import load
+from imagen.request import Request
+from imagen.spine import generate
+
+def die(progress):
+    os._exit(9)
+
+generate(Request(prompt="A red fox!", width=32, height=32), load(), on_progress=die)
+"""
+
+
+@pytest.mark.usefixtures("_in_tmux")
+def test_what_an_interrupted_run_left_is_shown_once_it_is_there() -> None:
+    assert subprocess.run([sys.executable, "-c", _DYING]).returncode == 9
+    ran = _piped("resume", "--preview", "-q")
+    assert ran.returncode == 0, ran.stderr
+    assert _windows() == [_window(ran.stdout.strip(), "a-red-fox")]
+
+
+@pytest.mark.usefixtures("_in_tmux")
+def test_a_picture_that_is_made_again_is_shown() -> None:
+    assert _piped(*_FOX, "-q").returncode == 0
+    ran = _piped("again", "fox.png", "--preview", "-q", "-o", "again.png")
+    assert ran.returncode == 0, ran.stderr
+    assert _windows() == [_window("again.png", "a-red-fox")]

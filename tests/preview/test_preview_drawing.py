@@ -116,8 +116,8 @@ def test_a_terminal_is_shown_what_can_be_read_and_told_of_what_can_not() -> None
     _picture().save("fox.png")
     with Terminal() as terminal:
         with open(terminal.slave, "wb", closefd=False) as stream:
-            pictures = [Path("gone.png"), Path("fox.png")]
-            told = show(Preview(way="kitty"), pictures, title="x", stream=stream)
+            pictures = {Path("gone.png"): "x", Path("fox.png"): "x"}
+            told = show(Preview(way="kitty"), pictures, stream=stream)
         heard = terminal.hang_up()
     assert told == ["preview: there is no file gone.png."]
     assert heard.count(b"a=T") == 1
