@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
+from imagen.library.stored import as_json
 from imagen.request import Request
 from imagen.ticket import Ticket
 
 State = Literal["done", "failed"]
 DeliveryKind = Literal["cloud", "mirror", "webhook"]
+_Told = BeforeValidator(as_json)
+"""What an engine said, which may be anything."""
 
 
 class _Frozen(BaseModel):
@@ -40,7 +42,9 @@ class Delivery(_Frozen):
     destination: str = Field("", description="The address of a webhook; empty for the others.")
     generation: str = Field(description="The generation's id.")
     part: int = Field(0, description="Which of its pictures, where each is told of by itself.")
-    payload: dict[str, Any] = Field(description="JSON: all that is needed but the bytes of files.")
+    payload: Annotated[dict[str, Any], _Told] = Field(
+        description="JSON: all that is needed but the bytes of files."
+    )
 
 
 class Entry(_Frozen):
@@ -52,12 +56,16 @@ class Entry(_Frozen):
     state: State = "done"
     ticket: Ticket
     asked: Request = Field(description="As it was asked; the ticket has it complete.")
-    facts: dict[str, Any] = Field(default_factory=dict, description="As Result.facts has them.")
-    warnings: tuple[str, ...] = ()
-    error: dict[str, str] | None = Field(None, description="`code` and `message`, where it failed.")
-    created_at: datetime = Field(description="When the work began; with its time zone.")
-    ended_at: datetime
-    caller: str = Field("", description="Who asked for it, in the ledger.")
+    facts: Annotated[dict[str, Any], _Told] = Field(
+        default_factory=dict, description="As Result.facts has them; what is not finite is null."
+    )
+    warnings: Annotated[tuple[str, ...], _Told] = ()
+    error: Annotated[dict[str, str] | None, _Told] = Field(
+        None, description="`code` and `message`, where it failed."
+    )
+    created_at: AwareDatetime = Field(description="When the work began.")
+    ended_at: AwareDatetime
+    caller: Annotated[str, _Told] = Field("", description="Who asked for it, in the ledger.")
     pictures: tuple[Kept, ...] = ()
     source: Literal["imagen", "import"] = Field(
         "imagen", description="Whether it was made here, or taken in from elsewhere."

@@ -79,7 +79,7 @@ def ledger_row(entry: Entry, costs: UsageSettings | None) -> dict[str, Any]:
     """The row of this generation. Its prompt stands there as a hash only."""
     request, estimate = entry.ticket.request, entry.ticket.estimate
     seed = entry.facts.get("seed") if entry.facts.get("seed") is not None else request.seed
-    electricity = None if estimate else _electricity(entry, costs)
+    is_paid = estimate is not None or bool(entry.cost_usd)
     return {
         "generation": entry.id,
         "at_ms": milliseconds(entry.ended_at),
@@ -92,9 +92,9 @@ def ledger_row(entry: Entry, costs: UsageSettings | None) -> dict[str, Any]:
         "latency_seconds": entry.facts.get("latency_seconds"),
         "engine_seconds": _engine_seconds(entry),
         "estimated_cost": estimate.usd if estimate else None,
-        "actual_cost": entry.cost_usd if estimate else electricity,
-        "currency": "USD" if estimate or costs is None else costs.currency,
-        "is_paid": int(estimate is not None),
+        "actual_cost": entry.cost_usd if is_paid else _electricity(entry, costs),
+        "currency": "USD" if is_paid or costs is None else costs.currency,
+        "is_paid": int(is_paid),
         "caller": entry.caller,
     }
 

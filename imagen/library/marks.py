@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import platform
 import time
+import unicodedata
 from contextlib import suppress
+from hashlib import file_digest
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import delete, select, text, update
 
 from imagen.errors import LibraryError, RequestError
-from imagen.library.schema import generations, images, tags, thumbnails
+from imagen.library.forgetting import forget_picture
+from imagen.library.schema import images, tags
+from imagen.library.stored import stored_path
+from imagen.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST_STARS = 5
 _LONGEST_TAG = 100
+_BATCH = 1000
 
 
 def tag(
@@ -34,20 +41,24 @@ def tag(
 ) -> None:
     """Give the pictures these tags, and take those away; raises RequestError for what is no tag."""
     given, taken = list(map(tag_of, add)), list(map(tag_of, remove))
-    keys = [picture.key for picture in pictures]
     with library.writing() as connection:
-        connection.execute(
-            delete(tags).where(tags.c.image.in_(keys), tags.c.tag.in_({*given, *taken}))
-        )
-        new = [{"tag": name, "image": key} for name in dict.fromkeys(given) for key in keys]
-        if new:
-            connection.execute(insert(tags), new)
+        for keys in _batches(pictures):
+            its = tags.c.image.in_(keys), tags.c.tag.in_(taken)
+            connection.execute(delete(tags).where(*its))
+            _give(connection, given, keys)
+
+
+def _give(connection: Connection, given: Sequence[str], keys: Sequence[int]) -> None:
+    rows = [{"tag": name, "image": key} for name in given for key in keys]
+    if rows:
+        statement = "INSERT INTO tags (tag, image) VALUES (:tag, :image) ON CONFLICT DO NOTHING"
+        connection.execute(text(statement), rows)
 
 
 def tag_of(text: str) -> str:
     """A tag as it is kept: lower-case, single spaces. Raises RequestError for what is none."""
-    name = " ".join(text.lower().split())
-    if not name or "," in name or not name.isprintable() or len(name) > _LONGEST_TAG:
+    name = unicodedata.normalize("NFC", " ".join(text.lower().split()))
+    if not name or "," in name or printable(name) != name or len(name) > _LONGEST_TAG:
         raise RequestError(
             f"{text!r} can't be a tag: it must be a word or a few, without a comma, of at most "
             f"{_LONGEST_TAG} characters."
@@ -73,23 +84,37 @@ def untrash(library: Library, pictures: Sequence[Picture]) -> None:
 
 
 def _set(library: Library, pictures: Sequence[Picture], **values: int | None) -> None:
-    keys = [picture.key for picture in pictures]
     with library.writing() as connection:
-        connection.execute(update(images).where(images.c.id.in_(keys)).values(**values))
+        for keys in _batches(pictures):
+            connection.execute(update(images).where(images.c.id.in_(keys)).values(**values))
 
 
-def purge(library: Library, pictures: Sequence[Picture]) -> None:
+def _batches(pictures: Sequence[Picture]) -> Iterator[list[int]]:
+    """Their numbers, each once, as many at a time as a statement may hold."""
+    keys = list(dict.fromkeys(picture.key for picture in pictures))
+    for start in range(0, len(keys), _BATCH):
+        yield keys[start : start + _BATCH]
+
+
+def purge(library: Library, pictures: Sequence[Picture]) -> list[Path]:
     """Delete the pictures: their files and sidecars, and what the library has of them.
 
-    The ledger stays. Raises RequestError for a picture that is not in the trash or lies on another
-    machine, before anything is deleted; LibraryError for a file that can't be deleted.
+    The ledger stays. So does a file that holds something else by now, or is another picture's too:
+    these are given back. Raises RequestError for a picture that is not in the trash or lies on
+    another machine, before anything is deleted; LibraryError for a file that can't be deleted.
     """
-    for picture in pictures:
+    wanted = list({picture.key: picture for picture in pictures}.values())
+    for picture in wanted:
         _refuse_unpurgeable(picture)
-    for picture in pictures:
+    kept: list[Path] = []
+    for picture in wanted:
         with library.writing() as connection:
-            _forget(connection, picture)
-            _delete_files(picture)  # if that fails, the rows stay
+            forget_picture(connection, picture.key)
+            if _is_its_own(connection, picture):
+                _delete_files(picture)  # if that fails, the rows stay
+            elif os.path.exists(picture.path):
+                kept.append(picture.path)
+    return kept
 
 
 def _refuse_unpurgeable(picture: Picture) -> None:
@@ -97,21 +122,29 @@ def _refuse_unpurgeable(picture: Picture) -> None:
         raise RequestError(
             f"{picture.id} is not in the trash.", remedy=f"First: imagen rm {picture.id}"
         )
-    if picture.host != platform.node():
+    if picture.host != platform.node() and _content(picture.path) != picture.sha256:
         raise RequestError(
             f"{picture.id} lies on the machine {picture.host!r}, and can be purged only there."
         )
 
 
-def _forget(connection: Connection, picture: Picture) -> None:
-    key = picture.key
-    connection.execute(delete(tags).where(tags.c.image == key))
-    connection.execute(delete(thumbnails).where(thumbnails.c.image == key))
-    connection.execute(text("DELETE FROM prompts WHERE rowid = :key"), {"key": key})
-    connection.execute(delete(images).where(images.c.id == key))
-    others = select(images.c.id).where(images.c.generation == picture.generation)
-    if connection.execute(others).first() is None:
-        connection.execute(delete(generations).where(generations.c.id == picture.generation))
+def _is_its_own(connection: Connection, picture: Picture) -> bool:
+    """Whether what lies at its path is this picture still, or nothing, and no other's."""
+    same = images.c.path == stored_path(picture.path), images.c.host == picture.host
+    if connection.execute(select(images.c.id).where(*same)).first() is not None:
+        return False
+    return _content(picture.path) in (None, picture.sha256)
+
+
+def _content(path: Path) -> str | None:
+    """The hash of the file there; None where there is none. Raises LibraryError."""
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LibraryError(f"{path} can't be read: {error.strerror or error}.") from error
 
 
 def _delete_files(picture: Picture) -> None:

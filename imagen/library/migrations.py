@@ -23,8 +23,9 @@ def _first(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         connection.execute(
             text(
-                "CREATE VIRTUAL TABLE prompts USING fts5"
-                "(words, tokenize='unicode61 remove_diacritics 0')"
+                # Words come cut already, with blanks between them. The other tokenizers have an
+                # older Unicode than Python's, and would cut them again.
+                "CREATE VIRTUAL TABLE prompts USING fts5(words, tokenize='ascii')"
             )
         )
         return
@@ -49,9 +50,9 @@ def version_of(connection: Connection) -> int:
     names = set(inspect(connection).get_table_names())
     if version.name in names:
         return connection.execute(select(version.c.version)).scalar() or 0
-    if names & set(metadata.tables):
+    if names:
         raise LibraryError(
-            "There are tables that are not imagen's.",
+            "There are tables that are not imagen's. They were left as they are.",
             remedy="Name another file or database in library.url, or in IMAGEN_LIBRARY.",
         )
     return 0
@@ -67,10 +68,14 @@ def refuse_newer(found: int, steps: Sequence[Step] = STEPS) -> None:
         )
 
 
+def wait_for_turn(connection: Connection) -> None:
+    """One at a time, up to the end of the transaction, as SQLite's own lock has it anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(4922771)"))
+
+
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
     """Run the steps that the library lacks, all or none of them."""
-    if connection.dialect.name == "postgresql":  # as SQLite's own lock: one at a time
-        connection.execute(text("SELECT pg_advisory_xact_lock(4922771)"))
     found = version_of(connection)
     refuse_newer(found, steps)
     for step in steps[found:]:

@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from imagen.errors import ConfigError, LibraryError, MissingDependency
-from imagen.library.migrations import STEPS, migrate, refuse_newer, version_of
+from imagen.library.migrations import STEPS, migrate, refuse_newer, version_of, wait_for_turn
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -28,6 +37,8 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 30.0
 """How long a writer waits for another one."""
+_CONNECT_SECONDS = 10
+_SECRET = ("password", "sslpassword", "passfile", "sslkey")
 _SCHEMA = "imagen_library"
 """Of PostgreSQL: `imagen` is what the cloud's tables lie in, and may be in the same database."""
 _WRITES = "imagen_writes"
@@ -87,14 +98,25 @@ def open_library(
     else:
         library = _sqlite(Path(at), steps)
     try:
-        with library.writing() as connection:
-            if not library.is_sqlite:
-                connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
-            migrate(connection, steps)
+        _bring_up_to_date(library, steps)
     except BaseException:
         library.close()
         raise
     return library
+
+
+def _bring_up_to_date(library: Library, steps: Sequence[Step]) -> None:
+    """Nothing is written where nothing is to do: others may be at it, and we may not be let."""
+    with library.reading() as connection:
+        found = version_of(connection)
+    refuse_newer(found, steps)
+    if found == len(steps):
+        return
+    with library.writing() as connection:
+        wait_for_turn(connection)  # or two would make the same schema
+        if not library.is_sqlite:
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
+        migrate(connection, steps)
 
 
 def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
@@ -117,8 +139,11 @@ def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
 
 
 def _refuse_newer_file(path: Path, steps: Sequence[Step]) -> None:
-    """Looked at without a right to write: what is not ours to use is not touched."""
-    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    """Looked at before anything is set: what is not ours to use is not touched.
+
+    With a right to write, all the same: without one, SQLite leaves the files of its log behind.
+    """
+    address = f"file:{quote(str(path.absolute()))}?mode=rw"
     engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True))
     try:
         with engine.connect() as connection:
@@ -160,7 +185,10 @@ def _postgres(at: str, password: str) -> Library:
     try:
         url = make_url(at)
     except ArgumentError as error:
-        raise ConfigError(f"library.url: {one_line(at)!r} is no address.") from error
+        raise ConfigError(  # which is not repeated: a password may stand in it
+            "library.url is no address that can be read.",
+            remedy="Write it as postgresql://user@host:5432/database",
+        ) from error
     if url.get_backend_name() != "postgresql":
         raise ConfigError(
             f"library.url: {url.get_backend_name()!r} is no database that imagen knows.",
@@ -168,12 +196,19 @@ def _postgres(at: str, password: str) -> Library:
         )
     url = url.set(drivername="postgresql+psycopg")
     url = url.set(password=password) if password else url
+    patience = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_SECONDS}
     try:
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True, connect_args=patience)
     except ModuleNotFoundError as error:
         raise MissingDependency("psycopg", "postgres") from error
     event.listen(engine, "connect", _prepare_postgres)
-    return Library(engine, url.render_as_string(hide_password=True))
+    return Library(engine, _shown(url))
+
+
+def _shown(url: URL) -> str:
+    """What may be seen of an address."""
+    bare = url.set(drivername="postgresql").difference_update_query(_SECRET)
+    return bare.render_as_string(hide_password=True)
 
 
 def _prepare_postgres(connection: Any, _: object) -> None:
@@ -189,6 +224,10 @@ def translated(at: str) -> Iterator[None]:
     except OperationalError as error:
         raise LibraryError(
             f"The library {at} can't be used: {_words(error)}.", remedy=_remedy(_words(error))
+        ) from error
+    except (DataError, IntegrityError, InternalError, ProgrammingError) as error:
+        raise LibraryError(
+            f"The library {at} refuses it: {_words(error)}.", remedy=_remedy(_words(error))
         ) from error
     except DatabaseError as error:
         raise LibraryError(
@@ -210,6 +249,7 @@ _REMEDIES = {
     "full": "Make room on the disk.",
     "readonly": "Its file, or the folder it is in, can't be written by you.",
     "unable to open": "Its file, or the folder it is in, can't be read or written by you.",
+    "permission denied": "Its owner must let you use the schema imagen_library and what is in it.",
     "password": "Name the variable that holds the password in library.password_env.",
     "connection": "Is the PostgreSQL of library.url running, and does it let you in?",
 }

@@ -11,6 +11,7 @@ from sqlalchemy import func, select, update
 from imagen.library.entries import Delivery
 from imagen.library.keys import moment_of
 from imagen.library.schema import images, outbox
+from imagen.library.stored import as_json, storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +60,7 @@ def sent(library: Library, waiting: Waiting, facts: Mapping[str, Any]) -> None:
         _update(connection, waiting, state="sent", sent_ms=_now(), last_error="")
         if delivery.kind == "cloud":
             its = images.c.generation == delivery.generation, images.c.number == delivery.part
-            connection.execute(update(images).where(*its).values(cloud=dict(facts)))
+            connection.execute(update(images).where(*its).values(cloud=as_json(facts)))
 
 
 def failed(library: Library, waiting: Waiting, why: str, *, again_in_seconds: float | None) -> None:
@@ -68,14 +69,15 @@ def failed(library: Library, waiting: Waiting, why: str, *, again_in_seconds: fl
     state = "stuck" if again_in_seconds is None else "waiting"
     due = _now() + round((again_in_seconds or 0) * 1000)
     with library.writing() as connection:
-        _update(connection, waiting, state=state, due_ms=due, last_error=why)
+        _update(connection, waiting, state=state, due_ms=due, last_error=storable(why))
 
 
 def _update(connection: Any, waiting: Waiting, **values: Any) -> None:
     attempts = outbox.c.attempts + 1
-    mine = outbox.c.id == waiting.id
+    # Where a claim ran out, another sender may have delivered it by now.
+    mine = outbox.c.id == waiting.id, outbox.c.state != "sent"
     connection.execute(
-        update(outbox).where(mine).values(claimed_until_ms=0, attempts=attempts, **values)
+        update(outbox).where(*mine).values(claimed_until_ms=0, attempts=attempts, **values)
     )
 
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import and_, func, select, text
 
-from imagen.errors import RequestError
+from imagen.errors import OutputError, RequestError
 from imagen.library import words
 from imagen.library.keys import first_key, moment_of
 from imagen.library.schema import generations, images, prompts, tags
+from imagen.library.stored import path_of, stored_path
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _ID = re.compile(r"([0-9a-f][0-9a-f-]{2,35})(?:\.(\d{1,4}))?")
 _SHORT = 8
 _CANDIDATES = 6
+_BATCH = 1000
+"""Of values in one statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,11 +166,12 @@ def _conditions(query: Query, order: ColumnElement[int]) -> Iterator[ColumnEleme
 
 
 def _with_tags(connection: Connection, found: Sequence[Row[Any]]) -> tuple[Picture, ...]:
-    keys = [row.id for row in found]
     given: dict[int, list[str]] = {}
-    chosen = select(tags).where(tags.c.image.in_(keys)).order_by(tags.c.tag)
-    for row in connection.execute(chosen):
-        given.setdefault(row.image, []).append(row.tag)
+    for start in range(0, len(found), _BATCH):
+        keys = [row.id for row in found[start : start + _BATCH]]
+        chosen = select(tags).where(tags.c.image.in_(keys)).order_by(tags.c.tag)
+        for row in connection.execute(chosen):
+            given.setdefault(row.image, []).append(row.tag)
     return tuple(_picture(row, tuple(given.get(row.id, ()))) for row in found)
 
 
@@ -181,8 +185,8 @@ def _picture(row: Row[Any], given: tuple[str, ...]) -> Picture:
         backend=row.backend,
         model=row.model,
         host=row.host,
-        path=Path(row.path),
-        sidecar=Path(row.sidecar) if row.sidecar else None,
+        path=path_of(row.path),
+        sidecar=path_of(row.sidecar) if row.sidecar else None,
         media_type=row.media_type,
         size_bytes=row.size_bytes,
         sha256=row.sha256,
@@ -237,15 +241,23 @@ def _joined() -> Select[Any]:
 
 
 def _by_file(connection: Connection, word: str) -> Sequence[Row[Any]]:
-    path = str(Path(word).absolute())
-    here = and_(images.c.path == path, images.c.host == platform.node())
-    found = connection.execute(_joined().where(here)).all()
-    if found:
-        return found
-    with Path(word).open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
-    chosen = _joined().where(images.c.sha256 == digest).order_by(images.c.id.desc())
-    return connection.execute(chosen.limit(1)).all()
+    """Its content tells; and where that was changed meanwhile, its place. Of several the newest."""
+    is_here = and_(images.c.path == stored_path(Path(word)), images.c.host == platform.node())
+    is_same = images.c.sha256 == _content(word)
+    for condition in (and_(is_same, is_here), is_same, is_here):
+        chosen = _joined().where(condition).order_by(images.c.id.desc()).limit(1)
+        if found := connection.execute(chosen).all():
+            return found
+    return ()
+
+
+def _content(word: str) -> str:
+    try:
+        with open(word, "rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        shown = one_line(word, limit=80)
+        raise OutputError(f"{shown} can't be read: {error.strerror or error}.") from error
 
 
 def _by_id(connection: Connection, word: str) -> Sequence[Row[Any]]:

@@ -11,13 +11,15 @@ from sqlalchemy.exc import IntegrityError
 
 from imagen.errors import LibraryError
 from imagen.library import words
+from imagen.library.forgetting import forget_generation
 from imagen.library.keys import milliseconds, picture_key
 from imagen.library.ledger import ledger_row
 from imagen.library.schema import generations, images, outbox, thumbnails, usage
+from imagen.library.stored import as_json, storable, stored_path
 from imagen.library.thumbnails import thumbnail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection
 
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from imagen.library.entries import Delivery, Entry, Kept
     from imagen.library.opening import Library
 
-_ATTEMPTS = 8
+_ATTEMPTS = 16
+_UNIQUE = ("kind", "destination", "generation", "part")
+"""What tells deliveries apart."""
 
 
 def take_in(
@@ -39,7 +43,7 @@ def take_in(
 
     All of it is kept, or nothing. Raises LibraryError.
     """
-    small = {kept.index: thumbnail(kept.path) for kept in entry.pictures}
+    small = [thumbnail(kept.path) for kept in entry.pictures]
     for salt in range(_ATTEMPTS):
         try:
             with library.writing() as connection:
@@ -63,21 +67,19 @@ def _is_there(connection: Connection, entry: Entry) -> bool:
         select(generations.c.state).where(generations.c.id == entry.id)
     ).scalar()
     if there == "failed" and entry.state == "done":
-        connection.execute(delete(generations).where(generations.c.id == entry.id))
+        forget_generation(connection, entry.id)
         return False
     return there is not None
 
 
-def _keep(
-    connection: Connection, entry: Entry, small: Mapping[int, bytes | None], salt: int
-) -> None:
+def _keep(connection: Connection, entry: Entry, small: Sequence[bytes | None], salt: int) -> None:
     connection.execute(insert(generations).values(_generation(entry)))
     cut = words.cut(entry.asked.prompt or entry.ticket.request.prompt)
     for number, kept in enumerate(entry.pictures):
         key = picture_key(entry.id, entry.created_at, number, salt)
         connection.execute(insert(images).values(_image(entry, kept, number, key)))
         _index(connection, key, cut)
-        if (webp := small[kept.index]) is not None:
+        if (webp := small[number]) is not None:
             connection.execute(insert(thumbnails).values(image=key, webp=webp))
 
 
@@ -92,7 +94,7 @@ def _index(connection: Connection, key: int, cut: list[str]) -> None:
 
 def _generation(entry: Entry) -> dict[str, Any]:
     request = entry.ticket.request
-    return {
+    values = {
         "id": entry.id,
         "began_ms": milliseconds(entry.created_at),
         "ended_ms": milliseconds(entry.ended_at),
@@ -102,31 +104,34 @@ def _generation(entry: Entry) -> dict[str, Any]:
         "kind": entry.kind,
         "model": entry.model,
         "task": request.task,
-        "prompt": _storable(entry.asked.prompt or request.prompt),
+        "prompt": entry.asked.prompt or request.prompt,
         "caller": entry.caller,
         "asked": entry.asked.model_dump(mode="json", exclude_defaults=True),
-        "ticket": entry.ticket.model_dump(mode="json"),
+        "ticket": as_json(entry.ticket.model_dump(mode="json")),
         "facts": entry.facts,
         "warnings": list(entry.warnings),
         "error": entry.error,
     }
+    return _row(values)
 
 
-def _storable(text: str) -> str:
-    """PostgreSQL has no place for NUL in a text."""
-    return text.replace("\0", "")
+def _row(values: dict[str, Any]) -> dict[str, Any]:
+    """Its texts as the databases take them; what is JSON may hold any character."""
+    return {
+        name: storable(value) if isinstance(value, str) else value for name, value in values.items()
+    }
 
 
 def _image(entry: Entry, kept: Kept, number: int, key: int) -> dict[str, Any]:
-    return {
+    values = {
         "id": key,
         "generation": entry.id,
         "number": number,
         "backend": entry.backend,
         "model": entry.model,
         "host": platform.node(),
-        "path": str(kept.path),
-        "sidecar": str(kept.sidecar) if kept.sidecar else None,
+        "path": stored_path(kept.path),
+        "sidecar": stored_path(kept.sidecar) if kept.sidecar else None,
         "media_type": kept.media_type,
         "size_bytes": kept.size_bytes,
         "sha256": kept.sha256,
@@ -134,20 +139,23 @@ def _image(entry: Entry, kept: Kept, number: int, key: int) -> dict[str, Any]:
         "height": kept.height,
         "seed": None if kept.seed is None else str(kept.seed),
     }
+    return _row(values)
 
 
 def _account(connection: Connection, entry: Entry, costs: UsageSettings | None) -> None:
     """A row of the ledger for each generation that was made here and came to a good end."""
     if entry.state == "done" and entry.source == "imagen":
-        connection.execute(
-            delete(usage).where(usage.c.generation == entry.id)
-        )  # of an earlier life
-        connection.execute(insert(usage).values(ledger_row(entry, costs)))
+        of_an_earlier_life = delete(usage).where(usage.c.generation == entry.id)
+        connection.execute(of_an_earlier_life)
+        connection.execute(insert(usage).values(_row(ledger_row(entry, costs))))
 
 
 def _post(connection: Connection, deliveries: Sequence[Delivery]) -> None:
+    """What was to be told of an earlier life of the generation, which failed, is replaced."""
     now = round(time.time() * 1000)
     for delivery in deliveries:
+        same = [outbox.c[name] == getattr(delivery, name) for name in _UNIQUE]
+        connection.execute(delete(outbox).where(*same))
         connection.execute(
             insert(outbox).values(
                 **delivery.model_dump(mode="json"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from imagen.pictures import DAMAGE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,20 +17,14 @@ SIDE = 320
 """Pixels of the longer side, at most."""
 _QUALITY = 80
 _LARGEST_PIXELS = 100_000_000
-_UNSHOWABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-)
+_UNSHOWABLE = (*DAMAGE, LookupError, ArithmeticError, MemoryError, Image.DecompressionBombError)
 """What Pillow raises for files that are damaged, or are none of its kinds."""
 
 
 def thumbnail(path: Path) -> bytes | None:
     """The picture at `path` in small; None for what is no picture that can be shown."""
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
             return _small(picture)
     except _UNSHOWABLE:
         return None
@@ -37,8 +34,9 @@ def _small(picture: Image.Image) -> bytes | None:
     if picture.width * picture.height > _LARGEST_PIXELS:
         return None
     picture.draft("RGB", (SIDE, SIDE))  # a JPEG need not be decoded in full
-    picture.thumbnail((SIDE, SIDE))
     mode = "RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB"
+    whole = picture.convert(mode)
+    whole.thumbnail((SIDE, SIDE))
     buffer = BytesIO()
-    picture.convert(mode).save(buffer, "WEBP", quality=_QUALITY, method=2)
+    whole.save(buffer, "WEBP", quality=_QUALITY, method=2)
     return buffer.getvalue()

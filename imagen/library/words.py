@@ -23,11 +23,21 @@ _MOST_WORDS = 16_000
 _LONGEST_WORD = 200
 _MOST_PLACES = 255
 """Of one word, in PostgreSQL."""
+_MOST_SOUGHT = 500
+"""Words of a query: databases have limits of their own, far above what anybody types."""
 _SPACELESS = re.compile(
     "[\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff]"
 )
 """Scripts that put no space between words: each character counts as one."""
+_ACCENTS = {1, 7, *range(10, 37), *range(200, 241)}
+"""Classes of signs on letters, without which a word is still the same; of the others, which Indic
+and other scripts write vowels with, it isn't."""
+_SPACES = {"\u200b", "\u200c"}
+"""They join nothing and have no width, but stand between two words or parts of one."""
+_NOTHING = re.compile("[\u034f\u0640\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""They say how a character looks, or stretch a word."""
+_QUOTES = {ord(quote): '"' for quote in "“”„"}
 _TERM = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
 
 
@@ -42,11 +52,21 @@ class Term:
 
 def cut(text: str) -> list[str]:
     """The words of a text, without case, accents and punctuation."""
-    plain = unicodedata.normalize("NFKD", text[:_LONGEST_TEXT].casefold())
-    bare = "".join(c for c in plain if unicodedata.category(c) != "Mn")
-    spaced = _SPACELESS.sub(r" \g<0> ", unicodedata.normalize("NFKC", bare))
-    words = "".join(c if c.isalnum() else " " for c in spaced).split()
+    plain = unicodedata.normalize("NFKD", text[:_LONGEST_TEXT]).casefold()
+    bare = "".join(filter(_counts, unicodedata.normalize("NFKD", _NOTHING.sub("", plain))))
+    spaced = _SPACELESS.sub(r" \g<0> ", unicodedata.normalize("NFC", bare))
+    words = "".join(c if _is_of_a_word(c) else " " for c in spaced).split()
     return [word[:_LONGEST_WORD] for word in words[:_MOST_WORDS]]
+
+
+def _counts(character: str) -> bool:
+    if unicodedata.combining(character) in _ACCENTS:
+        return False
+    return unicodedata.category(character) != "Cf" or character in _SPACES
+
+
+def _is_of_a_word(character: str) -> bool:
+    return character.isalnum() or unicodedata.category(character) in ("Mn", "Mc")
 
 
 def terms(query: str) -> tuple[Term, ...]:
@@ -54,7 +74,9 @@ def terms(query: str) -> tuple[Term, ...]:
 
     Raises RequestError where there is nothing to look for.
     """
-    found = tuple(_terms(query))
+    found = tuple(_terms(query.translate(_QUOTES)))
+    if sum(len(term.words) for term in found) > _MOST_SOUGHT:
+        raise RequestError(f"That is too much to look for: at most {_MOST_SOUGHT} words.")
     if found and all(term.is_excluded for term in found):
         raise RequestError(f"{query!r} says only what is not wanted; add a word to look for.")
     if query.strip() and not found:
@@ -73,7 +95,8 @@ def for_sqlite(found: tuple[Term, ...]) -> str:
     """The query of FTS5."""
     wanted = [_quoted(term) for term in found if not term.is_excluded]
     unwanted = [_quoted(term) for term in found if term.is_excluded]
-    return " NOT ".join([f"({' AND '.join(wanted)})", *unwanted])
+    query = f"({' AND '.join(wanted)})"
+    return f"{query} NOT ({' OR '.join(unwanted)})" if unwanted else query
 
 
 def _quoted(term: Term) -> str:

@@ -1,0 +1,125 @@
+"""One picture: by its ID, the beginning of one, or its file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from library_samples import NOON, entry, fill, kept
+
+from imagen.errors import OutputError, RequestError
+from imagen.library import find_picture
+from imagen.library.marks import trash
+
+if TYPE_CHECKING:
+    from imagen.library import Entry, Library
+
+
+def _drawn(number: int, name: str, data: bytes) -> Entry:
+    """The generation of this number, whose picture is this file."""
+    Path(name).write_bytes(data)
+    return entry(number, pictures=(kept(number, 0, Path(name).absolute()),))
+
+
+@pytest.fixture
+def batch(library: Library) -> Library:
+    """One generation of two pictures, and another that begins as it does."""
+    other = entry(0x00000012, "an owl", began=NOON.replace(hour=13))
+    fill(library, [entry(1, pictures=(kept(1, 0), kept(1, 1))), other])
+    return library
+
+
+@pytest.mark.parametrize(
+    ("word", "id"),
+    [
+        pytest.param("00000001", "00000001", id="its ID"),
+        pytest.param("00000001.2", "00000001.2", id="the second of a batch"),
+        pytest.param("00000001.1", "00000001", id="the first of a batch"),
+        pytest.param("00000001-0000-4000-8000-000000000000", "00000001", id="all of it"),
+        pytest.param("00000001-0000-4000-8000-000000000000.2", "00000001.2", id="all, second"),
+        pytest.param("00000012", "00000012", id="another"),
+        pytest.param(" 00000001-0000 ", "00000001", id="blanks"),
+        pytest.param("00000001-0000-4000-8000-00000000000", "00000001", id="all but one"),
+    ],
+)
+def test_a_picture_is_found_by_its_id(batch: Library, word: str, id: str) -> None:
+    assert find_picture(batch, word).id == id
+
+
+def test_a_beginning_that_may_be_several_is_refused(batch: Library) -> None:
+    with pytest.raises(RequestError) as caught:
+        find_picture(batch, "0000")
+    assert caught.value.message.splitlines() == [
+        "'0000' may be any of these; write more of it:",
+        "00000012-0000-4000-8000-000000000000  an owl",
+        "00000001-0000-4000-8000-000000000000  a fox",
+    ]
+
+
+@pytest.mark.parametrize(
+    "word", ["00000001.3", "00000001.0", "fff", "00", "", "owl.png", "0000000g", "%", "0" * 40]
+)
+def test_what_is_no_picture_is_refused(batch: Library, word: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        find_picture(batch, word)
+    assert caught.value.message == (
+        f"The library has no picture {word!r}, and there is no such file."
+    )
+    assert caught.value.remedy == "List the pictures and their IDs with: imagen history"
+
+
+def test_a_picture_is_found_by_its_file(library: Library) -> None:
+    fill(library, [_drawn(1, "fox.png", b"fox"), _drawn(2, "owl.png", b"owl")])
+    assert find_picture(library, "fox.png").id == "00000001"
+    assert find_picture(library, str(Path("owl.png").absolute())).id == "00000002"
+    assert find_picture(library, "../place/fox.png").id == "00000001"
+
+
+def test_a_file_that_was_moved_is_found_by_its_content(library: Library) -> None:
+    fill(library, [_drawn(1, "fox.png", b"fox")])
+    shutil.move("fox.png", "moved.png")
+    assert find_picture(library, "moved.png").id == "00000001"
+
+
+def test_a_file_that_was_changed_is_found_by_its_place(library: Library) -> None:
+    fill(library, [_drawn(1, "fox.png", b"fox")])
+    Path("fox.png").write_bytes(b"painted over")
+    assert find_picture(library, "fox.png").id == "00000001"
+
+
+def test_of_pictures_that_shared_a_place_the_one_that_lies_there_is_found(library: Library) -> None:
+    fill(library, [_drawn(1, "fox.png", b"first"), _drawn(2, "fox.png", b"second")])
+    assert find_picture(library, "fox.png").id == "00000002"
+    Path("fox.png").write_bytes(b"first")
+    assert find_picture(library, "fox.png").id == "00000001"
+
+
+def test_the_content_of_a_file_counts_more_than_its_place(library: Library) -> None:
+    fill(library, [_drawn(1, "fox.png", b"fox"), _drawn(2, "owl.png", b"owl")])
+    os.replace("owl.png", "fox.png")
+    assert find_picture(library, "fox.png").id == "00000002"
+
+
+def test_a_file_that_the_library_does_not_know_is_refused(library: Library) -> None:
+    Path("fox.png").write_bytes(b"fox")
+    with pytest.raises(RequestError) as caught:
+        find_picture(library, "fox.png")
+    assert caught.value.message == "The library does not know the picture fox.png."
+    assert caught.value.remedy == "Take its folder in with: imagen library add DIR"
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may read everything")
+def test_a_file_that_can_not_be_read_is_refused(library: Library) -> None:
+    Path("fox.png").write_bytes(b"fox")
+    Path("fox.png").chmod(0)
+    with pytest.raises(OutputError, match=r"fox\.png can't be read: Permission denied"):
+        find_picture(library, "fox.png")
+
+
+def test_a_picture_in_the_trash_is_found(library: Library) -> None:
+    fill(library, [entry(1)])
+    trash(library, [find_picture(library, "00000001")])
+    assert find_picture(library, "00000001").is_trashed is True

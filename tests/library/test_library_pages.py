@@ -1,0 +1,221 @@
+"""Pages: the newest first, each picture once, and only those that are wanted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import TYPE_CHECKING
+
+import pytest
+from library_samples import NOON, entry, failed, fill, kept, uuid_of
+
+from imagen.library import Query, count, known, page, pictures_of, take_in
+from imagen.library.marks import rate, tag, trash, untrash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from imagen.library import Entry, Library, Picture
+
+_FOX, _CAT, _OWL, _OLD = "00000001", "00000002", "00000003", "00000004"
+
+
+def _ids(library: Library, query: Query | None = None, limit: int = 50) -> list[str]:
+    return [picture.id for picture in page(library, query or Query(), limit=limit).pictures]
+
+
+def _hours(number: int, **values: Any) -> Entry:
+    """The generation of this number, so many hours after noon."""
+    return entry(number, began=NOON + timedelta(hours=number), **values)
+
+
+def _walked(library: Library, limit: int, between: Callable[[], None] = lambda: None) -> list[str]:
+    """The IDs of all pages; `between` is done before each."""
+
+    def pages() -> Iterator[Picture]:
+        found, after = page(library, Query(), limit=limit)
+        yield from found
+        while after is not None:
+            between()
+            found, after = page(library, Query(), after, limit)
+            yield from found
+
+    return [picture.id for picture in pages()]
+
+
+@pytest.fixture
+def four(library: Library) -> Library:
+    """A fox, a cat and an owl, hour by hour, and something old; by two backends and two models."""
+    grey = {"facts": {"model": "grey"}}
+    fill(
+        library,
+        [
+            entry(4, "an old fox", began=NOON - timedelta(days=40), backend="cloud"),
+            _hours(1, prompt="a red fox"),
+            _hours(2, prompt="a red cat", backend="cloud", **grey),
+            _hours(3, prompt="a grey owl", **grey),
+        ],
+    )
+    found = {picture.id: picture for picture in page(library, Query()).pictures}
+    tag(library, [found[_FOX], found[_CAT]], add=["good"])
+    tag(library, [found[_CAT], found[_OLD]], add=["print"])
+    rate(library, [found[_FOX]], 3)
+    rate(library, [found[_OLD]], 5)
+    return library
+
+
+def test_an_empty_library_has_an_empty_page(library: Library) -> None:
+    assert page(library, Query()) == ((), None)
+
+
+def test_the_newest_comes_first(four: Library) -> None:
+    assert _ids(four) == [_OWL, _CAT, _FOX, _OLD]
+
+
+def test_a_batch_stands_together(library: Library) -> None:
+    batch = tuple(kept(1, index) for index in range(3))
+    fill(library, [_hours(2), _hours(1, pictures=batch), _hours(0)])
+    assert _ids(library) == ["00000002", "00000001.3", "00000001.2", "00000001", "00000000"]
+
+
+def test_pages_hold_each_picture_once(library: Library) -> None:
+    fill(library, map(_hours, range(23)))
+    assert _walked(library, 5) == [uuid_of(number)[:8] for number in reversed(range(23))]
+
+
+def test_pages_miss_nothing_while_pictures_are_added(library: Library) -> None:
+    fill(library, map(_hours, range(10)))
+    newer = iter(range(100, 200))
+    found = _walked(library, 3, lambda: fill(library, [_hours(next(newer))]))
+    assert found == [uuid_of(number)[:8] for number in reversed(range(10))]
+
+
+def test_pages_miss_nothing_while_pictures_go(library: Library) -> None:
+    fill(library, map(_hours, range(9)))
+    found = _walked(library, 3, lambda: trash(library, page(library, Query(), limit=1).pictures))
+    assert found == [uuid_of(number)[:8] for number in reversed(range(9))]
+
+
+@pytest.mark.parametrize(
+    ("many", "limit", "is_last"),
+    [(3, 3, True), (3, 4, True), (3, 2, False)],
+    ids=["just so many", "fewer", "more"],
+)
+def test_the_last_page_says_so(library: Library, many: int, limit: int, is_last: bool) -> None:
+    fill(library, map(_hours, range(many)))
+    assert (page(library, Query(), limit=limit).after is None) is is_last
+
+
+def test_a_page_may_be_larger_than_a_statement(library: Library) -> None:
+    thousands = tuple(kept(1, index) for index in range(1020))
+    fill(library, [entry(number, pictures=thousands) for number in range(2)])
+    found = page(library, Query(), limit=100_000).pictures
+    tag(library, found, add=["many"])
+    assert {(len(found), p.tags) for p in page(library, Query(), limit=100_000).pictures} == {
+        (2040, ("many",))
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        pytest.param(Query(backend="cloud"), [_CAT, _OLD], id="backend"),
+        pytest.param(Query(backend="clou"), [], id="no backend"),
+        pytest.param(Query(model="grey"), [_OWL, _CAT], id="model"),
+        pytest.param(Query(text="red"), [_CAT, _FOX], id="text"),
+        pytest.param(Query(tags=("good",)), [_CAT, _FOX], id="tag"),
+        pytest.param(Query(tags=("good", "print")), [_CAT], id="two tags"),
+        pytest.param(Query(tags=("good", "good")), [_CAT, _FOX], id="the same tag twice"),
+        pytest.param(Query(tags=("bad",)), [], id="no tag"),
+        pytest.param(Query(rating=1), [_FOX, _OLD], id="any rating"),
+        pytest.param(Query(rating=4), [_OLD], id="rating"),
+        pytest.param(Query(since=NOON), [_OWL, _CAT, _FOX], id="since"),
+        pytest.param(Query(until=NOON), [_OLD], id="until"),
+        pytest.param(Query(until=datetime(9999, 12, 31, tzinfo=UTC)), [_OWL, _CAT, _FOX, _OLD],
+                     id="until ever"),
+        pytest.param(Query(since=datetime(1, 1, 2, tzinfo=UTC)), [_OWL, _CAT, _FOX, _OLD],
+                     id="since ever"),
+        pytest.param(Query(in_trash=True), [], id="trash"),
+    ],
+)  # fmt: skip
+def test_only_what_is_wanted_is_on_a_page(four: Library, query: Query, ids: list[str]) -> None:
+    assert _ids(four, query) == ids
+    assert count(four, query) == len(ids)
+
+
+def test_since_is_meant_with_its_moment_and_until_without(four: Library) -> None:
+    at_two = NOON + timedelta(hours=2)
+    assert _ids(four, Query(since=at_two)) == [_OWL, _CAT]
+    assert _ids(four, Query(until=at_two)) == [_FOX, _OLD]
+
+
+_CHOICES: dict[str, tuple[Any, set[str]]] = {
+    "text": ("red", {_CAT, _FOX}),
+    "backend": ("studio", {_FOX, _OWL}),
+    "model": ("dream.safetensors", {_FOX, _OLD}),
+    "tags": (("good",), {_FOX, _CAT}),
+    "rating": (2, {_FOX, _OLD}),
+    "since": (NOON, {_FOX, _CAT, _OWL}),
+    "until": (NOON + timedelta(hours=3), {_FOX, _CAT, _OLD}),
+}
+
+
+def _combinations() -> Iterator[tuple[Query, list[str]]]:
+    """Every choice of filters, and what is left by all of them."""
+    for taken in product([False, True], repeat=len(_CHOICES)):
+        chosen = {
+            name: choice
+            for (name, choice), is_in in zip(_CHOICES.items(), taken, strict=True)
+            if is_in
+        }
+        ids = {_FOX, _CAT, _OWL, _OLD}.intersection(*(kept for _, kept in chosen.values()))
+        newest = [id for id in (_OWL, _CAT, _FOX, _OLD) if id in ids]
+        yield Query(**{name: value for name, (value, _) in chosen.items()}), newest
+
+
+def test_all_filters_go_together(four: Library) -> None:
+    both = [(query, ids, _ids(four, query)) for query, ids in _combinations()]
+    assert len(both) == 128
+    assert [found for found in both if found[1] != found[2]] == []
+
+
+def test_filters_go_over_pages_too(four: Library) -> None:
+    first = page(four, Query(text="red"), limit=1)
+    assert [picture.id for picture in first.pictures] == [_CAT]
+    second = page(four, Query(text="red"), first.after, 1)
+    assert ([picture.id for picture in second.pictures], second.after) == ([_FOX], None)
+
+
+def test_what_is_in_the_trash_is_on_no_other_page(four: Library) -> None:
+    owl = page(four, Query(), limit=1).pictures
+    trash(four, owl)
+    assert (_ids(four), _ids(four, Query(in_trash=True))) == ([_CAT, _FOX, _OLD], [_OWL])
+    assert (count(four, Query()), count(four, Query(in_trash=True))) == (3, 1)
+    assert page(four, Query(in_trash=True)).pictures[0].is_trashed is True
+    untrash(four, owl)
+    assert _ids(four) == [_OWL, _CAT, _FOX, _OLD]
+
+
+def test_every_backend_model_and_tag_is_known(four: Library) -> None:
+    assert known(four, "backend") == ["cloud", "studio"]
+    assert known(four, "model") == ["dream.safetensors", "grey"]
+    assert known(four, "tag") == ["good", "print"]
+
+
+def test_an_empty_library_knows_nothing(library: Library) -> None:
+    assert [known(library, "backend"), known(library, "tag")] == [[], []]
+
+
+def test_the_pictures_of_a_generation_are_in_their_order(library: Library) -> None:
+    take_in(library, entry(1, pictures=(kept(1, 0), kept(1, 1))))
+    assert [picture.id for picture in pictures_of(library, uuid_of(1))] == [
+        "00000001",
+        "00000001.2",
+    ]
+    assert pictures_of(library, uuid_of(2)) == ()
+
+
+def test_a_failed_generation_has_no_place_on_a_page(library: Library) -> None:
+    fill(library, [failed(1)])
+    assert _ids(library) == []

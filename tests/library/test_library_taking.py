@@ -1,0 +1,230 @@
+"""Taking generations in: each once, all of it or nothing, whatever stands in it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count as count_from
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from library_samples import NOON, delivery, entry, failed, fill, kept, settings_at, uuid_of
+from PIL import Image
+from sqlalchemy import func, select, text
+
+from imagen.errors import LibraryError
+from imagen.library import Query, count, open_library, page, pictures_of, take_in, totals
+from imagen.library.keys import first_key, picture_key
+from imagen.library.outbox import claim, sent, unsent
+from imagen.library.schema import generations, thumbnails
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from imagen.library import Entry, Library
+
+
+def _row(library: Library) -> Mapping[str, Any]:
+    with library.reading() as connection:
+        return dict(connection.execute(select(generations)).one()._mapping)
+
+
+def _ledger(library: Library) -> int:
+    return sum(total.generations for total in totals(library))
+
+
+def test_what_is_taken_in_is_found_again(library: Library) -> None:
+    assert take_in(library, entry(1, "a red fox")) is True
+    (picture,) = page(library, Query()).pictures
+    assert (picture.id, picture.prompt, picture.backend) == ("00000001", "a red fox", "studio")
+    assert (picture.model, picture.width, picture.height) == ("dream.safetensors", 64, 48)
+    assert (picture.began, picture.seed, picture.size_bytes) == (NOON, 7, 3)
+    assert picture.path == Path("/pictures/1-0.png").absolute()
+
+
+def test_a_generation_is_taken_in_once(library: Library) -> None:
+    assert take_in(library, entry(), [delivery()]) is True
+    assert take_in(library, entry(), [delivery()]) is False
+    assert (count(library, Query()), _ledger(library), len(unsent(library))) == (1, 1, 1)
+
+
+def test_of_many_that_take_in_the_same_at_once_one_does(library: Library) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        taken = list(pool.map(lambda _: take_in(library, entry(), [delivery()]), range(6)))
+    assert sorted(taken) == [False, False, False, False, False, True]
+    assert (count(library, Query()), _ledger(library), len(unsent(library))) == (1, 1, 1)
+
+
+def test_several_may_take_in_different_ones_at_once(library: Library) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        taken = list(pool.map(lambda number: take_in(library, entry(number)), range(40)))
+    assert (all(taken), count(library, Query())) == (True, 40)
+
+
+def test_all_of_it_is_kept_or_nothing(library: Library) -> None:
+    same = delivery(1)
+    with library.writing() as connection:
+        connection.execute(text("DROP TABLE outbox"))
+    with pytest.raises(LibraryError, match="outbox"):
+        take_in(library, entry(1), [same])
+    assert (count(library, Query()), _ledger(library)) == (0, 0)
+
+
+def test_a_failed_generation_has_no_picture_and_no_cost(library: Library) -> None:
+    assert take_in(library, failed()) is True
+    assert take_in(library, failed()) is False
+    assert (count(library, Query()), _ledger(library)) == (0, 0)
+    assert (_row(library)["state"], _row(library)["error"]) == (
+        "failed",
+        {"code": "failed", "message": "Out of memory."},
+    )
+
+
+def test_a_failed_generation_may_succeed_later(library: Library) -> None:
+    take_in(library, failed())
+    assert take_in(library, entry()) is True
+    assert (_row(library)["state"], count(library, Query()), _ledger(library)) == ("done", 1, 1)
+
+
+def test_a_success_is_not_undone_by_a_failure(library: Library) -> None:
+    take_in(library, entry())
+    assert take_in(library, failed()) is False
+    assert (_row(library)["state"], count(library, Query())) == ("done", 1)
+
+
+def test_the_pictures_of_a_failed_generation_go_when_it_succeeds(library: Library) -> None:
+    half = entry(1, state="failed", pictures=(kept(1, 0),))
+    take_in(library, half)
+    assert take_in(library, entry(1, pictures=(kept(1, 0), kept(1, 1)))) is True
+    assert [picture.id for picture in page(library, Query()).pictures] == [
+        "00000001.2",
+        "00000001",
+    ]
+
+
+def test_a_success_is_told_where_the_failure_was_told_before(library: Library) -> None:
+    take_in(library, failed(), [delivery(event="failed")])
+    (told,) = claim(library)
+    sent(library, told, {})
+    assert take_in(library, entry(), [delivery(event="finished")]) is True
+    assert [waiting.delivery.payload for waiting in unsent(library)] == [{"event": "finished"}]
+
+
+def test_generations_of_the_same_moment_all_find_a_number(library: Library) -> None:
+    fill(library, map(entry, range(120)))  # in 1024 places: many of them collide
+    assert count(library, Query()) == 120
+
+
+def test_thousands_of_one_date_find_a_number_in_a_few_attempts() -> None:
+    taken: set[int] = set()  # of one millisecond, which has 1024 places
+    salts = [_drawn(uuid_of(number), taken) for number in range(5000)]
+    assert (len(taken), max(salts) < 12) == (5000, True)
+    assert max(taken) - min(taken) < first_key(NOON.replace(second=1)) - first_key(NOON)
+
+
+def _drawn(generation: str, taken: set[int]) -> int:
+    """Which attempt found a free number, which is taken now."""
+    keys = (picture_key(generation, NOON, 0, salt) for salt in count_from(0))
+    salt, key = next((salt, key) for salt, key in enumerate(keys) if key not in taken)
+    taken.add(key)
+    return salt
+
+
+def test_pictures_with_the_same_index_are_all_kept(library: Library) -> None:
+    Image.new("RGB", (8, 8), "red").save("red.png")
+    Image.new("RGB", (8, 8), "blue").save("blue.png")
+    both = (kept(1, 0, Path("red.png")), kept(1, 0, Path("blue.png")))
+    take_in(library, entry(1, pictures=both))
+    assert [p.path.name for p in pictures_of(library, uuid_of(1))] == ["red.png", "blue.png"]
+    with library.reading() as connection:
+        small = connection.execute(select(thumbnails.c.webp)).scalars().all()
+    assert len(set(small)) == 2
+
+
+def test_the_largest_seed_is_kept_exactly(library: Library) -> None:
+    picture = kept().model_copy(update={"seed": 2**64 - 1})
+    take_in(library, entry(seed=2**64 - 1, pictures=(picture,)))
+    (found,) = page(library, Query()).pictures
+    assert found.seed == 18446744073709551615
+    assert _row(library)["ticket"]["request"]["seed"] == 18446744073709551615
+
+
+def test_a_prompt_with_nul_is_kept(library: Library) -> None:
+    take_in(library, entry(1, "a\0fox"))
+    (found,) = page(library, Query(text="fox")).pictures
+    assert found.prompt == "afox"
+    assert _row(library)["asked"]["prompt"] == "a\0fox"
+
+
+def test_half_characters_of_an_engine_are_kept_as_signs(library: Library) -> None:
+    odd = entry(
+        facts={"model": "dr\ud800m", "engine": {"n\udfffte": ["\ud83d"]}},
+        warnings=("w\ud800",),
+        caller="\udcff",
+    )
+    take_in(library, odd)
+    row = _row(library)
+    assert (row["model"], row["caller"], row["warnings"]) == ("dr\ufffdm", "\ufffd", ["w\ufffd"])
+    assert row["facts"]["engine"] == {"n\ufffdte": ["\ufffd"]}
+
+
+def test_what_is_not_finite_is_unknown(library: Library) -> None:
+    facts = {"model": "m", "latency_seconds": float("nan"), "engine": {"x": [float("inf"), 1.5]}}
+    take_in(library, entry(facts=facts), [delivery(seconds=float("-inf"))])
+    assert _row(library)["facts"] == {
+        "model": "m",
+        "latency_seconds": None,
+        "engine": {"x": [None, 1.5]},
+    }
+    assert [waiting.delivery.payload for waiting in unsent(library)] == [{"seconds": None}]
+    assert totals(library)[0].latency_seconds == 0.0
+
+
+def test_a_name_that_is_no_unicode_is_kept_byte_for_byte(library: Library) -> None:
+    path = Path("/pictures/f\udcffx.png")
+    take_in(library, entry(pictures=(kept().model_copy(update={"path": path}),)))
+    (found,) = page(library, Query()).pictures
+    assert found.path == path
+
+
+@pytest.mark.parametrize(
+    ("year", "is_last"),
+    [pytest.param(1931, False, id="long ago"), pytest.param(9999, True, id="far ahead")],
+)
+def test_any_time_can_be_kept(library: Library, year: int, is_last: bool) -> None:
+    take_in(library, entry(1))
+    take_in(library, entry(2, began=NOON.replace(year=year), ended_at=NOON))
+    found = [picture.id for picture in page(library, Query()).pictures]
+    assert (found[0] == "00000002") is is_last
+    assert len(found) == 2
+
+
+def test_an_entry_comes_back_from_its_json() -> None:
+    whole: Entry = entry(1, facts={"model": "m", "latency_seconds": float("nan")})
+    assert type(whole).model_validate_json(whole.model_dump_json()) == whole
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="timezone"):
+        entry(began=NOON.replace(tzinfo=None))
+
+
+def test_a_picture_that_can_not_be_read_has_no_thumbnail(library: Library) -> None:
+    Path("torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
+    take_in(library, entry(pictures=(kept(1, 0, Path("torn.png")),)))
+    with library.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(thumbnails)).scalar() == 0
+    assert count(library, Query()) == 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "I;16", "F"])
+def test_pictures_of_every_mode_have_thumbnails(sqlite_path: str, mode: str) -> None:
+    Image.new(mode, (640, 400)).save("picture.tif")
+    with open_library(settings_at(sqlite_path)) as library:
+        take_in(library, entry(pictures=(kept(1, 0, Path("picture.tif")),)))
+        with library.reading() as connection:
+            webp = connection.execute(select(thumbnails.c.webp)).scalar_one()
+    Path("small.webp").write_bytes(webp)
+    with Image.open("small.webp") as small:
+        assert small.size == (320, 200)
