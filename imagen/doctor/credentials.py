@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from imagen.doctor.findings import State
 
 
-def look(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+def look(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
     """A finding for each variable."""
+    none = Finding(subject="credentials", says="none is needed")
+    return [*_needed(settings, environ)] or [none]
+
+
+def _needed(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     users: dict[str, list[str]] = {}
     for variable, user in _of_backends(settings):
         users.setdefault(variable, []).append(user)
@@ -28,9 +33,17 @@ def look(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     for hook in settings.webhooks:
         if hook.secret_env:
             yield _finding((hook.secret_env,), "broken", environ, "the signature of a webhook")
-    if settings.output.cloud_sync != "off":
+    if _is_cloud_meant(settings, environ):
         yield _finding((settings.cloud.url_env,), "note", environ, "the cloud")
         yield _finding(settings.cloud.key_env, "note", environ, "the cloud")
+
+
+def _is_cloud_meant(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Who has set nothing of it has never heard of it; what is wrong with it is told elsewhere."""
+    switch = settings.output.cloud_sync
+    names = (settings.cloud.url_env, *settings.cloud.key_env)
+    has_begun = settings.owner_user_id or any(environ.get(name) for name in names)
+    return switch == "on" or (switch == "auto" and bool(has_begun))
 
 
 def _of_backends(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -60,7 +60,9 @@ def _opened(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         with library.reading() as connection:
             version = version_of(connection)
         pictures = count(library, Query())
-    yield Finding(subject="library", says=f"{library.at}, version {version}, {pictures} pictures")
+    noun = "picture" if pictures == 1 else "pictures"
+    says = f"{library.at}, version {version}, {pictures} {noun}"
+    yield Finding(subject="library", says=says)
 
 
 def _sound(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:

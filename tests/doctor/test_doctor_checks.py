@@ -60,6 +60,10 @@ def test_the_credentials_of_the_cloud_the_library_and_webhooks_are_told() -> Non
     ]
 
 
+def test_nothing_is_said_of_a_cloud_that_nobody_has_begun_to_set_up() -> None:
+    assert told(credentials.look(settings(Path()), {})) == [("credentials", "ok", "none is needed")]
+
+
 def test_folders_are_told_with_the_room_in_them(tmp_path: Path) -> None:
     found = list(places.look(settings(tmp_path)))
     assert [(f.subject, f.state) for f in found] == [

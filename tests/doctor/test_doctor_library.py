@@ -32,6 +32,18 @@ def test_a_library_that_is_sound_is_told(tmp_path: Path) -> None:
     ]
 
 
+def test_a_library_of_each_kind_is_told_with_its_outbox(tmp_path: Path, library_url: str) -> None:
+    whole = settings(tmp_path, library={"url": library_url})
+    keep(whole, webhooks=1, why="Refused.", stuck=True)
+    (_, state, says), *others = _told(whole)
+    assert (state, says.endswith(", version 1, 0 pictures")) == ("ok", True)
+    assert others == [
+        ("outbox", "ok", "nothing waits"),
+        ("outbox", "broken", "1 for the webhook stuck: Refused."),
+        ("integrity", "ok", "sound, and can be searched"),
+    ]
+
+
 def test_a_library_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "library.db"
     assert _told(settings(tmp_path)) == [("library", "ok", f"{path}, not made yet")]
