@@ -62,10 +62,10 @@ cloud_is_on = is_on
 
 def deliveries(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> list[Delivery]:
     """One for each picture that was made here; none for what is no picture."""
-    from imagen.library.entries import Delivery
-
     if entry.state != "done" or entry.source != "imagen" or not is_on(settings, environ):
         return []
+    from imagen.library.entries import Delivery
+
     return [
         Delivery(
             kind="cloud", generation=entry.id, part=number, payload=_payload(entry, kept, number)

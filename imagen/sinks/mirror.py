@@ -31,10 +31,10 @@ def is_on(settings: Settings, environ: Mapping[str, str]) -> bool:
 
 def deliveries(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> list[Delivery]:
     """One for each generation that is in the ledger."""
-    from imagen.library.entries import Delivery
-
     if entry.state != "done" or entry.source != "imagen" or not is_on(settings, environ):
         return []
+    from imagen.library.entries import Delivery
+
     return [Delivery(kind="mirror", generation=entry.id, payload={"row": _row(entry, settings)})]
 
 

@@ -30,6 +30,7 @@ _PARTS = {"finished": 0, "failed": 1}
 """A generation that failed may be brought to its end later: these are two deliveries."""
 _SECRET_PREFIX = "whsec_"
 _READ_SECONDS = 20.0
+_REMEDY = "`secret_env` must name the variable with the secret that the receiver expects."
 
 
 def is_on(settings: Settings, environ: Mapping[str, str]) -> bool:
@@ -40,12 +41,12 @@ def is_on(settings: Settings, environ: Mapping[str, str]) -> bool:
 
 def deliveries(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> list[Delivery]:
     """One for each address that wants to know of this."""
-    from imagen.library.entries import Delivery
-
     del environ  # what is signed with is needed when it is sent
     event = _EVENTS[entry.state]
-    if entry.source != "imagen":
+    if entry.source != "imagen" or not settings.webhooks:
         return []
+    from imagen.library.entries import Delivery
+
     wanting = [hook.url for hook in settings.webhooks if event in hook.events]
     return [
         Delivery(
@@ -132,7 +133,7 @@ def send(
     with client, http.translated(at):
         answer = client.post(webhook.url, content=content, headers=headers)
     if not answer.is_success:
-        raise http.refusal(answer, at, credential=f"It was told as {webhook.secret_env or '?'}.")
+        raise http.refusal(answer, at, credential=_REMEDY)
     return {"status": answer.status_code, "id": id}
 
 

@@ -8,7 +8,6 @@ import pytest
 import told_entries as told
 
 from imagen.errors import ConfigError, ImagenError, OutputError, Rejected, Unavailable
-from imagen.outputs import texts
 from imagen.sinks import cloud as sink
 from imagen.testing.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Bucket, Supabase, Trouble
 
@@ -172,48 +171,6 @@ def test_the_key_goes_to_the_project_alone(cloud: Supabase, delivery: Delivery) 
     assert not caught.value.retryable
     assert [seen.headers["apikey"] for seen in cloud.requests] == [SERVICE_KEY]
     assert SERVICE_KEY not in delivery.model_dump_json()
-
-
-def test_a_private_bucket_gets_the_whole_picture(cloud: Supabase, delivery: Delivery) -> None:
-    _send(delivery, cloud)
-    assert b"A red fox" in cloud.objects[BUCKET, _PATH].data
-
-
-def test_a_public_bucket_hears_nothing_of_the_prompt(tmp_path: Path) -> None:
-    with Supabase(buckets=[Bucket(name=BUCKET, public=True)]) as cloud:
-        path = _send(_delivery(cloud, tmp_path), cloud)["path"]
-        (uploaded,) = [seen for seen in cloud.requests if seen.is_upload]
-        (row,) = cloud.rows("imagen", "images")
-    assert "fox" not in path
-    assert path.startswith("2026-11-24/")
-    assert path.endswith(f"-{_SEED}.png")
-    assert b"fox" not in uploaded.body
-    assert "fox" not in str(uploaded.headers)
-    # The row is not public: its owner alone reads it.
-    assert row["prompt"] == "A red fox, in snow"
-
-
-def test_the_path_in_a_public_bucket_does_not_hang_on_the_prompt(tmp_path: Path) -> None:
-    with Supabase(buckets=[Bucket(name=BUCKET, public=True)]) as cloud:
-        path = _send(_delivery(cloud, tmp_path), cloud)["path"]
-        stored = cloud.objects[BUCKET, path]
-    (tmp_path / "shown.png").write_bytes(stored.data)
-    found = texts(tmp_path / "shown.png", ("imagen",))
-    assert found is not None
-    assert "A red fox" not in found.get("imagen", "")
-
-
-@pytest.mark.parametrize(
-    ("policy", "has_hash"), [("no_prompt", True), ("none", False)], ids=["no_prompt", "none"]
-)
-def test_a_policy_that_was_chosen_counts_for_the_row_too(
-    cloud: Supabase, delivery: Delivery, policy: str, has_hash: bool
-) -> None:
-    _send(delivery, cloud, cloud={"metadata": policy})
-    (row,) = cloud.rows("imagen", "images")
-    assert row["prompt"] is None
-    assert (row["prompt_sha256"] is not None) is has_hash
-    assert "fox" not in str(row)
 
 
 def test_a_picture_that_is_too_large_is_not_sent(tmp_path: Path) -> None:
