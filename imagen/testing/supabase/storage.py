@@ -166,7 +166,9 @@ class Storage:
         kind = seen.headers.get("content-type", "")
         if known is None:
             return refusals.no_bucket()
-        if _GOOD_KEY.fullmatch(path) is None or ".." in path.split("/"):
+        if ".." in path.split("/"):
+            return refusals.invalid_key(f"{bucket}/{path} contains dot path segment")
+        if _GOOD_KEY.fullmatch(path) is None:
             return refusals.invalid_key(path)
         if known.allowed_mime_types is not None and kind not in known.allowed_mime_types:
             return refusals.unsupported(kind)
