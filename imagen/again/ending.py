@@ -95,7 +95,8 @@ def _decoded(old: Image.Image, new: Image.Image) -> Likeness:
         return Likeness(identical="", difference=1.0)
     if old.mode == new.mode and old.tobytes() == new.tobytes():
         return Likeness(identical="pixels", difference=0.0)
-    apart = ImageChops.difference(old.convert("RGBA"), new.convert("RGBA"))
+    mode = "RGBA" if "A" in (*old.getbands(), *new.getbands()) else "RGB"
+    apart = ImageChops.difference(old.convert(mode), new.convert(mode))
     means = ImageStat.Stat(apart).mean
     return Likeness(identical="", difference=sum(means) / len(means) / 255)
 

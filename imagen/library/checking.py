@@ -98,13 +98,12 @@ def check(library: Library, *, mend: bool = False, on_progress: OnProgress = sil
 
 
 def _count(library: Library, report: Report) -> int:
-    counted = select(images.c.host == platform.node(), func.count()).group_by(
-        images.c.host == platform.node()
-    )
+    counted = select(images.c.host, func.count()).group_by(images.c.host)
     with library.reading() as connection:
-        found = {bool(is_here): number for is_here, number in connection.execute(counted)}
-    report.elsewhere = found.get(False, 0)
-    return found.get(True, 0)
+        found: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
+    here = found.pop(platform.node(), 0)
+    report.elsewhere = sum(found.values())
+    return here
 
 
 def _rows(library: Library) -> Iterator[Row[Any]]:

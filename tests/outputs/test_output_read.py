@@ -11,7 +11,7 @@ from output_samples import GRAPH, NOW, asked, comfy_png, encoded, result, settin
 from PIL import Image
 
 from imagen.errors import OutputError
-from imagen.outputs import Record, Saved, png, read, save
+from imagen.outputs import Record, Saved, png, read, read_fully, save
 from imagen.result import Output
 
 PICTURE = Path("fox.png")
@@ -84,6 +84,7 @@ def test_a_sidecar_tells_more() -> None:
         "created": "2025-11-21T08:30:05+00:00",
         "seed": 7,
         "index": 0,
+        "ticket": "3c4ad4a2-9d0a-4a5c-8b60-5f6d5be54b63",
     }
 
 
@@ -151,6 +152,25 @@ def test_a_graph_in_a_webp_is_read() -> None:
 def test_an_entry_that_is_not_ours_is_passed_over(entry: str) -> None:
     texts = {"imagen": entry, "parameters": "a cat"}
     assert read(_written(png.with_texts(encoded("PNG"), texts))).source == "parameters"
+
+
+def test_the_fullest_record_is_that_of_the_sidecar() -> None:
+    saved = _saved(comfy_png())
+    found = read_fully(saved.path)
+    assert found is not None
+    assert (found.source, found.facts["latency_seconds"]) == ("sidecar", 3.25)
+
+
+def test_a_sidecar_of_another_picture_does_not_speak_for_this_one() -> None:
+    saved = _saved(comfy_png())
+    saved.path.write_bytes(png.with_texts(comfy_png(), {"parameters": "a cat"}))
+    found = read_fully(saved.path)
+    assert found is not None
+    assert (found.source, found.resolved) == ("parameters", {"prompt": "a cat"})
+
+
+def test_the_fullest_record_of_what_says_nothing_is_none() -> None:
+    assert read_fully(_written(encoded("PNG"))) is None
 
 
 def test_an_entry_of_the_wrong_shape_gives_what_can_be_understood() -> None:

@@ -1,0 +1,239 @@
+"""imagen again: by the mock, and by a ComfyUI that is simulated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from foreign_pictures import A1111, comfyui, png
+from PIL import Image
+
+from imagen.cli import run
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SMALL = ("--size", "64x48", "--quiet")
+
+
+def _again(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert run(["again", *arguments, "--quiet", "--json"]) == 0
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return printed
+
+
+def _pixels(path: str) -> bytes:
+    with Image.open(path) as picture:
+        return picture.tobytes()
+
+
+@pytest.fixture
+def fox() -> None:
+    assert run(["generate", "a fox", *_SMALL, "--seed", "5", "-o", "fox.png"]) == 0
+
+
+@pytest.mark.usefixtures("fox")
+@pytest.mark.parametrize("source", ["fox.png", "fox.png.json", "fox.jpg"])
+def test_a_picture_is_made_again(source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("fox.jpg").write_bytes(Path("fox.png").read_bytes())  # without its sidecar
+    assert run(["again", source, "--quiet", "-o", "new.png"]) == 0
+    told = capsys.readouterr().err
+    assert _pixels("new.png") == _pixels("fox.png")
+    assert "Nothing is known to have changed since.\n" in told
+    assert "Its pixels are the same as they were.\n" in told
+
+
+@pytest.mark.usefixtures("fox")
+def test_the_json_tells_what_became_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _again(capsys, "fox.png", "-o", "new.png")
+    assert found["again"] == {
+        "source": "sidecar",
+        "picture": "fox.png",
+        "batch": 1,
+        "index": 0,
+        "path": "new.png",
+        "identical": "pixels",
+        "difference": 0.0,
+    }
+    assert found["drift"] == []
+
+
+@pytest.mark.usefixtures("fox")
+def test_made_again_of_what_was_made_again_it_is_the_same_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _again(capsys, "fox.png", "-o", "second.png")
+    found = _again(capsys, "second.png", "-o", "third.png")
+    assert found["again"]["identical"] == "file"
+
+
+@pytest.mark.usefixtures("fox")
+def test_flags_go_over_what_was_used(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _again(capsys, "fox.png", "--seed", "6", "--prompt", "a wolf", "--set", "steps=3")
+    used = found["runs"][0]["request"]
+    assert (used["seed"], used["prompt"], used["steps"], used["width"]) == (6, "a wolf", 3, 64)
+    assert (found["drift"], found["again"]["identical"]) == ([], None)
+
+
+@pytest.mark.usefixtures("fox")
+def test_with_dry_run_the_drift_is_told_and_nothing_made(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("imagen.yaml").write_text("backends: {studio: {type: mock, look: other}}")
+    assert run(["again", "fox.png", "-b", "studio", "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "drift: backend: mock then, studio now\nWould be sent to studio:\n"
+    )
+    found = _again(capsys, "fox.png", "-b", "studio", "--dry-run")
+    assert found["drift"] == [
+        {
+            "what": "backend",
+            "name": "backend",
+            "then": "mock",
+            "now": "studio",
+            "why": "",
+            "sentence": "backend: mock then, studio now",
+        }
+    ]
+    assert not Path("outputs").exists()
+
+
+def test_a_changed_configuration_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("backends: {studio: {type: mock}}")
+    assert run(["generate", "a fox", "-b", "studio", *_SMALL, "-o", "fox.png"]) == 0
+    Path("imagen.yaml").write_text("backends: {studio: {type: mock, look: other}}")
+    found = _again(capsys, "fox.png")
+    assert [one["sentence"] for one in found["drift"]] == ["look: nothing then, other now"]
+    assert found["again"]["identical"] == "no"
+
+
+def test_one_of_a_batch_is_made_alone_where_each_has_its_seed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["generate", "x", *_SMALL, "--seed", "5", "--count", "3", "-o", "fox.png"]) == 0
+    assert run(["again", "fox-2.png", "--quiet", "-o", "new.png"]) == 0
+    told = capsys.readouterr().err
+    assert "It was picture 2 of a batch of 3, each of a seed of its own: it is made alone." in told
+    assert _pixels("new.png") == _pixels("fox-2.png")
+    assert not Path("new-2.png").exists()
+
+
+@pytest.mark.usefixtures("fox")
+def test_the_library_knows_what_a_file_no_longer_tells(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sidecar = json.loads(Path("fox.png.json").read_text())
+    Path("fox.png").unlink()
+    Path("fox.png.json").unlink()
+    found = _again(capsys, sidecar["ticket"][:8], "-o", "new.png")
+    assert (found["again"]["source"], found["again"]["picture"]) == ("library", None)
+    assert (found["runs"][0]["request"]["seed"], found["drift"]) == (5, [])
+
+
+def test_pictures_that_it_was_made_of_are_found_by_the_library(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["generate", "a den", *_SMALL, "-o", "dens/den.png"]) == 0
+    assert run(["generate", "x", "--image", "dens/den.png", "-q", "-o", "out/fox.png"]) == 0
+    Path("dens").rename("old")
+    assert run(["again", "out/fox.png", "-q"]) == 2
+    assert "image: there is no picture 'den.png'" in capsys.readouterr().err
+    assert run(["library", "add", "old"]) == 0
+    found = _again(capsys, "out/fox.png", "-o", "new.png")
+    assert found["again"]["identical"] == "pixels"
+
+
+@pytest.mark.parametrize(
+    ("block", "arguments", "said"),
+    [
+        ("{}", ["gone.png"], "The library has no picture 'gone.png', and there is no such file."),
+        ("{studoi: {type: mock}}", ["fox.png"], "There is no backend called 'studio'."),
+        ("{studoi: {type: mock}}", ["fox.png"], "fox.png was made by it; name another with"),
+        ("{studoi: {type: mock}}", ["fox.png"], "studoi"),
+        ("{studio: {type: mock}}", ["fox.png", "--graph"], "There is no graph of this picture"),
+        ("{studio: {type: mock}}", ["comfy.png", "--graph", "-b", "studio"], "drives no ComfyUI"),
+    ],
+)
+def test_what_cannot_be_made_again_is_refused_with_a_sentence(
+    block: str, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("imagen.yaml").write_text("backends: {studio: {type: mock}}")
+    assert run(["generate", "a fox", "-b", "studio", *_SMALL, "-o", "fox.png"]) == 0
+    comfyui("comfy.png")
+    Path("imagen.yaml").write_text(f"backends: {block}")
+    assert run(["again", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_picture_that_says_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    png("plain.png")
+    assert run(["again", "plain.png"]) == 5
+    assert "plain.png does not say how it was made" in capsys.readouterr().err
+
+
+def test_a_picture_of_a1111_is_made_as_far_as_it_can_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = _again(capsys, str(png("cat.png", parameters=A1111)), "--size", "64x48")
+    used = found["runs"][0]["request"]
+    assert (used["prompt"], used["seed"], used["steps"]) == ("a cat, (masterpiece:1.2)", 1234, 20)
+    assert [one["sentence"] for one in found["drift"]][-2:] == [
+        "Clip skip: 2 then, which can't be asked for",
+        "model: v1-5-pruned-emaonly then, mock now",
+    ]
+
+
+@pytest.fixture
+def server() -> Iterator[ComfyUI]:
+    with ComfyUI(version="0.9.2") as server:
+        backend = {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
+        text = json.dumps({"backend": "studio", "backends": {"studio": backend}})
+        Path("imagen.yaml").write_text(text)
+        yield server
+
+
+_FEW = ("--size", "64x64", "--steps", "2", "--quiet")
+
+
+@pytest.mark.usefixtures("server")
+def test_a_batch_of_one_seed_is_made_as_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "a fox", *_FEW, "--count", "3", "-o", "fox.png"]) == 0
+    assert run(["again", "fox-2.png", "--quiet", "-o", "new.png"]) == 0
+    told = capsys.readouterr().err
+    assert "It was picture 2 of a batch of 3 that share one seed: all 3 are made again." in told
+    assert "The picture is new-2.png.\n" in told
+    assert _pixels("new-2.png") == _pixels("fox-2.png")
+
+
+@pytest.mark.usefixtures("server")
+def test_a_changed_workflow_and_a_new_server_are_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["generate", "a fox", *_FEW, "--seed", "5", "-o", "fox.png"]) == 0
+    sidecar = json.loads(Path("fox.png.json").read_text())
+    sidecar["graph"]["8"]["inputs"]["denoise"] = 0.5
+    sidecar["facts"]["engine"]["server_version"] = "0.1"
+    Path("fox.png.json").write_text(json.dumps(sidecar))
+    found = _again(capsys, "fox.png", "--seed", "6")
+    assert [one["sentence"] for one in found["drift"]] == [
+        "node 8 (KSampler 'Sample'), denoise: 0.5 then, 1.0 now",
+        "the server's version: 0.1 then, 0.9.2 now",
+    ]
+
+
+def test_the_graph_of_a_picture_is_sent_as_it_was(
+    server: ComfyUI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comfyui("fox.png", width=64, height=64, steps=3, sampler="heun", cfg=2.5)
+    found = _again(capsys, "fox.png", "--graph", "--seed", "8")
+    (job,) = server.prompts
+    assert (
+        job["prompt"]["8"]["inputs"] | {"seed": 8, "sampler_name": "heun", "cfg": 2.5}
+        == (job["prompt"]["8"]["inputs"])
+    )
+    assert found["runs"][0]["request"]["prompt"] == "a glass fox"
+    assert found["drift"] == []

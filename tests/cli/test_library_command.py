@@ -1,0 +1,97 @@
+"""imagen library add and check: what they print, and how they exit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from foreign_pictures import A1111, comfyui, png
+
+from imagen.cli import run
+
+
+@pytest.fixture
+def album() -> None:
+    """Three pictures, one of which is damaged."""
+    png("album/cat.png", parameters=A1111)
+    comfyui("album/fox.png")
+    Path("album/zebra.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+
+
+@pytest.mark.usefixtures("album")
+def test_add_tells_what_it_took_in(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["library", "add", "album"]) == 0
+    assert capsys.readouterr().out == (
+        "Took in 2 pictures: 1 of A1111, 1 of ComfyUI.\n"
+        "Not taken in: album/zebra.png can't be read: the PNG is cut short at byte 10.\n"
+    )
+    assert run(["library", "add", "album"]) == 0
+    assert capsys.readouterr().out.startswith("Took in 0 pictures.\n2 pictures known already.\n")
+
+
+@pytest.mark.usefixtures("album")
+def test_add_tells_it_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["library", "add", "album", "--dry-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    first = told["taken"][0]
+    assert first["path"] == str(Path("album/cat.png").absolute())
+    assert (first["tool"], first["has_settings"]) == ("a1111", True)
+    assert (len(told["taken"]), told["known"], told["moved"]) == (2, 0, [])
+    assert told["troubles"][0]["path"] == "album/zebra.png"
+    assert run(["library", "add", "album", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["taken"]) == 2
+
+
+def test_a_folder_that_is_not_there_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["library", "add", "nowhere"]) == 2
+    assert "'nowhere' does not exist" in capsys.readouterr().err
+
+
+def test_a_library_that_is_switched_off_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("library: {enabled: false}")
+    Path("album").mkdir()
+    assert run(["library", "add", "album"]) == 2
+    assert "The library is switched off" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("album")
+def test_check_tells_what_moved_and_mends_it(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["library", "add", "album"])
+    capsys.readouterr()
+    here, there = Path("album/cat.png").absolute(), Path("album/tom.png").absolute()
+    here.rename(there)
+    assert run(["library", "check"]) == 2
+    assert capsys.readouterr().out == (
+        "2 pictures looked at.\n"
+        f"moved: {here} is now {there}\n"
+        "Note new places and rewrite sidecars with: imagen library check --mend\n"
+    )
+    assert run(["library", "check", "--mend"]) == 0
+    assert f"moved: {here} is now {there} (mended)\n" in capsys.readouterr().out
+    assert run(["library", "check"]) == 0
+    assert capsys.readouterr().out == "2 pictures looked at.\nAll is as it should be.\n"
+
+
+@pytest.mark.usefixtures("album")
+def test_check_tells_what_is_missing_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["library", "add", "album"])
+    capsys.readouterr()
+    Path("album/cat.png").unlink()
+    assert run(["library", "check", "--mend", "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    missing = told["missing"][0]
+    assert (told["ok"], told["checked"]) == (False, 2)
+    assert (missing["path"], missing["now"]) == (str(Path("album/cat.png").absolute()), None)
+
+
+def test_a_long_list_is_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
+    _damaged(22)
+    assert run(["library", "add", "album"]) == 0
+    assert capsys.readouterr().out.endswith("… and 2 more; --json lists them all.\n")
+
+
+def _damaged(number: int) -> None:
+    Path("album").mkdir()
+    for each in range(number):
+        Path(f"album/{each:02}.png").write_bytes(b"\x89PNG\r\n\x1a\n")

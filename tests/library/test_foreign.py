@@ -1,0 +1,197 @@
+"""What the library keeps of a picture that it was not told of."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from foreign_pictures import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png, webp
+from PIL import Image
+
+from imagen.cli import run
+from imagen.errors import OutputError
+from imagen.library.foreign import entry_of, foreign, is_picture
+from imagen.request import Lora, Request
+
+
+def test_a_picture_of_ours_keeps_its_ticket_and_its_time() -> None:
+    assert run(["generate", "a fox", "--size", "64x48", "--seed", "5", "-q", "-o", "fox.png"]) == 0
+    sidecar = json.loads(Path("fox.png.json").read_text())
+    found = foreign(Path("fox.png"))
+    assert (found.origin.tool, found.generation, found.dated_by) == (
+        "imagen",
+        sidecar["ticket"],
+        "sidecar",
+    )
+    assert found.created.isoformat(timespec="seconds") == sidecar["created"]
+    entry = entry_of([found], found.generation)
+    assert (entry.backend, entry.kind, entry.source) == ("mock", "mock", "import")
+    assert entry.ticket.request.seed == 5
+    assert entry.ticket.receipt["width"].outcome == "applied"
+    assert entry.asked == Request(prompt="a fox", width=64, height=48, seed=5)
+    assert entry.pictures[0].sidecar == Path("fox.png.json").absolute()
+
+
+@pytest.mark.parametrize(
+    ("texts", "tool", "expected"),
+    [
+        pytest.param(
+            {"parameters": A1111},
+            "a1111",
+            Request(
+                prompt="a cat, (masterpiece:1.2)",
+                negative="blurry, lowres",
+                steps=20,
+                cfg=7,
+                seed=1234,
+                width=512,
+                height=768,
+                sampler="dpmpp_2m",
+                scheduler="karras",
+                loras=(Lora(name="ink", strength=0.8),),
+            ),
+            id="A1111",
+        ),
+        pytest.param(
+            {"parameters": SDCPP},
+            "sd.cpp",
+            Request(
+                prompt="A sunflower field",
+                negative="Blue sky",
+                steps=30,
+                cfg=5,
+                guidance=3.5,
+                seed=1375127038,
+                width=512,
+                height=512,
+                sampler="dpmpp_2m_v2",
+                scheduler="karras",
+            ),
+            id="sd.cpp",
+        ),
+        pytest.param(
+            {"invokeai_metadata": json.dumps(INVOKEAI)},
+            "invokeai",
+            Request(
+                prompt="a castle",
+                negative="blurry",
+                steps=30,
+                cfg=7,
+                seed=42,
+                width=1024,
+                height=768,
+                sampler="dpmpp_2m",
+                scheduler="karras",
+                loras=(Lora(name="ink", strength=0.6),),
+            ),
+            id="InvokeAI",
+        ),
+    ],
+)
+def test_a_picture_of_another_tool_tells_its_settings(
+    texts: dict[str, str], tool: str, expected: Request
+) -> None:
+    found = foreign(png("x.png", **texts))
+    assert (found.origin.tool, found.request) == (tool, expected)
+    assert (found.width, found.height, found.media_type) == (64, 48, "image/png")
+    assert found.sha256 == sha256(Path("x.png").read_bytes()).hexdigest()
+
+
+def test_a_graph_is_kept_so_that_it_can_be_sent_again() -> None:
+    found = foreign(comfyui("x.png", negative="blurry"))
+    entry = entry_of([found], found.generation)
+    assert entry.ticket.payload == graph(negative="blurry")
+    assert (entry.backend, entry.kind) == ("comfyui", "comfyui")
+    assert entry.facts["model"] == "sd_xl_base_1.0.safetensors"
+    assert entry.pictures[0].seed == 99
+
+
+def test_a_graph_in_a_webp_is_read_too() -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "workflow:{}"
+    exif[0x0110] = "prompt:" + json.dumps(graph())
+    found = foreign(webp("x.webp", exif))
+    assert (found.origin.tool, found.request.prompt) == ("comfyui", "a glass fox")
+
+
+@pytest.mark.parametrize(
+    ("zone", "expected"),
+    [
+        pytest.param(
+            {0x9011: "+02:00"}, datetime(2024, 5, 6, 5, 8, 9, tzinfo=UTC), id="with its zone"
+        ),
+        pytest.param({}, datetime(2024, 5, 6, 7, 8, 9).astimezone(), id="without"),
+    ],
+)
+def test_without_a_sidecar_the_time_is_that_of_the_exif_block(
+    zone: dict[int, str], expected: datetime
+) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0x9003: "2024:05:06 07:08:09"} | zone)
+    found = foreign(webp("x.webp", exif))
+    assert (found.created, found.dated_by) == (expected, "exif")
+
+
+@pytest.mark.parametrize("taken", ["0000:00:00 00:00:00", "9999:01:01 00:00:00", "soon"])
+def test_else_it_is_that_of_the_file(taken: str) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = taken
+    path = webp("x.webp", exif)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    found = foreign(path)
+    assert (found.created, found.dated_by) == (
+        datetime.fromtimestamp(1_700_000_000, UTC),
+        "file",
+    )
+
+
+def test_a_picture_that_says_nothing_is_kept_by_its_file() -> None:
+    found = foreign(png("x.png"))
+    entry = entry_of([found], found.generation)
+    assert (found.origin.tool, entry.backend, entry.asked) == ("", "unknown", Request())
+    assert entry.facts == {"model": "", "models": [], "width": 64, "height": 48}
+
+
+def test_the_same_bytes_are_the_same_generation_wherever_they_lie() -> None:
+    data = png("x.png").read_bytes()
+    Path("y.png").write_bytes(data)
+    assert foreign(Path("x.png")).generation == foreign(Path("y.png")).generation
+    assert foreign(png("z.png")).generation != foreign(Path("x.png")).generation
+
+
+@pytest.mark.parametrize("ticket", ["../../x", "5", None, "3C4AD4A2-9D0A-4A5C-8B60-5F6D5BE54B63"])
+def test_a_ticket_that_is_none_is_not_taken_for_an_id(ticket: str | None) -> None:
+    path = png("x.png")
+    told = {"imagen": 1, "sha256": sha256(path.read_bytes()).hexdigest(), "ticket": ticket}
+    Path("x.png.json").write_text(json.dumps(told))
+    found = foreign(path)
+    assert found.generation == found.own_generation
+
+
+def test_what_no_request_can_hold_is_left_out() -> None:
+    found = foreign(png("x.png", parameters="a cat\nSteps: 0, Seed: -1, CFG scale: 7, Size: 4x4"))
+    assert found.request == Request(prompt="a cat", cfg=7)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        pytest.param(b"", "no picture", id="empty"),
+        pytest.param(b"\x89PNG\r\n\x1a\n\0\0", "the PNG is cut short at byte 10", id="cut short"),
+        pytest.param(b"GIF89a", "no picture of a kind", id="another kind"),
+    ],
+)
+def test_a_file_that_is_damaged_or_no_picture_is_refused(data: bytes, said: str) -> None:
+    Path("x.png").write_bytes(data)
+    with pytest.raises(OutputError, match=said):
+        foreign(Path("x.png"))
+
+
+def test_pictures_are_known_by_how_they_begin() -> None:
+    noise().save("x.jpg")
+    Path("y.png").write_text("no picture")
+    assert (is_picture(Path("x.jpg")), is_picture(Path("y.png"))) == (True, False)

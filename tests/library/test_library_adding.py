@@ -1,0 +1,162 @@
+"""imagen library add: pictures that lie in a folder, each taken in once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from shutil import copyfile
+from typing import TYPE_CHECKING
+
+import pytest
+from foreign_pictures import A1111, comfyui, png
+
+from imagen.cli import run
+from imagen.library import Query, add, find_picture, page, pictures_of, record_of
+from imagen.library.adding import Added, Trouble
+from imagen.origin import origin
+
+if TYPE_CHECKING:
+    from imagen.library import Library
+
+_HERE = Path("album")
+
+
+def _generated(name: str, *arguments: str) -> None:
+    command = ["generate", "a fox", "--size", "64x48", "-q", "-o", f"album/{name}", *arguments]
+    assert run(command) == 0
+
+
+def _digest(sidecar: str) -> str:
+    return sidecar.split('"sha256": "')[1].split('"')[0]
+
+
+def _add(library: Library, **options: bool) -> Added:
+    return add(library, [_HERE], **options)  # type: ignore[arg-type]
+
+
+def test_a_folder_is_taken_in_with_all_below_it(library: Library) -> None:
+    png("album/cat.png", parameters=A1111)
+    comfyui("album/deep/er/fox.png")
+    png("album/plain.png")
+    _generated("ours.png")
+    added = _add(library)
+    assert Counter(one.tool for one in added.taken) == {
+        "a1111": 1,
+        "comfyui": 1,
+        "": 1,
+        "imagen": 1,
+    }
+    found = {picture.path.name: picture for picture in page(library, Query()).pictures}
+    assert sorted(found) == ["cat.png", "fox.png", "ours.png", "plain.png"]
+    assert (found["cat.png"].prompt, found["cat.png"].seed) == ("a cat, (masterpiece:1.2)", 1234)
+    assert found["fox.png"].model == "sd_xl_base_1.0.safetensors"
+
+
+def test_taking_it_in_again_changes_nothing(library: Library) -> None:
+    png("album/cat.png", parameters=A1111)
+    _add(library)
+    copyfile("album/cat.png", "album/copy.png")
+    assert _add(library) == Added(known=2)
+    assert len(page(library, Query()).pictures) == 1
+
+
+def test_a_copy_beside_it_is_taken_in_once(library: Library) -> None:
+    png("album/cat.png", parameters=A1111)
+    copyfile("album/cat.png", "album/copy.png")
+    added = _add(library)
+    assert (len(added.taken), added.known) == (1, 1)
+
+
+def test_what_one_run_made_is_one_generation_again(library: Library) -> None:
+    _generated("fox.png", "--count", "3", "--seed", "5")
+    added = _add(library)
+    assert len({one.id for one in added.taken}) == 1
+    batch = pictures_of(library, added.taken[0].id)
+    assert [(one.number, one.path.name, one.seed) for one in batch] == [
+        (0, "fox.png", 5),
+        (1, "fox-2.png", 6),
+        (2, "fox-3.png", 7),
+    ]
+
+
+def test_a_further_picture_of_a_known_run_is_a_generation_of_its_own(library: Library) -> None:
+    _generated("fox.png", "--count", "2", "--seed", "5")
+    Path("later").mkdir()
+    for name in ("fox-2.png", "fox-2.png.json"):
+        Path(f"album/{name}").rename(f"later/{name}")
+    first = _add(library).taken[0].id
+    second = add(library, [Path("later")]).taken[0].id
+    assert first != second
+    assert find_picture(library, "later/fox-2.png").seed == 6
+
+
+def test_an_edited_copy_with_the_same_ticket_is_one_of_its_own(library: Library) -> None:
+    _generated("fox.png")
+    text = Path("album/fox.png.json").read_text()
+    _generated("other.png", "--seed", "8")
+    digest = _digest(Path("album/other.png.json").read_text())
+    Path("album/other.png.json").write_text(text.replace(_digest(text), digest))
+    added = _add(library)
+    assert len({one.id for one in added.taken}) == 2
+
+
+def test_what_cannot_be_read_is_told_and_stops_nothing(library: Library) -> None:
+    png("album/b.png")
+    Path("album/a.png").write_bytes(Path("album/b.png").read_bytes()[:300])
+    added = _add(library)
+    assert added.troubles == (
+        Trouble(_HERE / "a.png", "album/a.png can't be read: the PNG is cut short at byte 300."),
+    )
+    assert [one.path.name for one in added.taken] == ["b.png"]
+
+
+def test_what_is_no_picture_and_what_is_hidden_is_passed_over(library: Library) -> None:
+    png("album/thumbnails/a.png")
+    png("album/.cache/b.png")
+    png("album/.imagen-1.part.png")
+    Path("album/c.png").write_text("no picture")
+    Path("album/d.txt").write_text("a text")
+    Path("album/fox.png.json").write_text("{}")
+    assert _add(library) == Added(skipped=1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+def test_no_link_is_followed(library: Library) -> None:
+    png("outside/a.png")
+    png("album/b.png")
+    os.symlink(Path("outside").absolute(), "album/link")
+    os.symlink(Path("outside/a.png").absolute(), "album/a.png")
+    os.symlink(_HERE.absolute(), "album/round")
+    assert [one.path.name for one in _add(library).taken] == ["b.png"]
+
+
+def test_a_picture_that_was_moved_is_known_at_its_new_place(library: Library) -> None:
+    png("album/cat.png", parameters=A1111)
+    _add(library)
+    Path("album/cat.png").rename("album/tom.png")
+    added = _add(library)
+    assert (added.known, added.moved) == (1, (Path("album/tom.png").absolute(),))
+    assert page(library, Query()).pictures[0].path.name == "tom.png"
+
+
+def test_a_dry_run_tells_and_writes_nothing(library: Library) -> None:
+    png("album/cat.png", parameters=A1111)
+    assert len(_add(library, is_dry=True).taken) == 1
+    assert page(library, Query()).pictures == ()
+
+
+def test_what_a_stranger_told_can_be_had_again(library: Library) -> None:
+    path = png("album/cat.png", parameters=A1111)
+    _add(library)
+    record = record_of(library, find_picture(library, str(path)))
+    assert (record.source, record.backend) == ("parameters", "")
+    assert origin(record).unread == {"Clip skip": "2"}
+
+
+def test_letters_that_no_database_takes_stop_nothing(library: Library) -> None:
+    png("album/a.png", parameters="a \0 cat\nSteps: 4, Seed: 7, Size: 64x48")
+    comfyui("album/b.png", prompt="half \ud83d and \0")
+    added = _add(library)
+    assert (len(added.taken), added.troubles) == (2, ())

@@ -1,0 +1,154 @@
+"""imagen library check: the library held against the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from foreign_pictures import A1111, noise, png
+from library_samples import entry, kept
+from sqlalchemy import insert, select, text, update
+
+from imagen.cli import run
+from imagen.library import Query, add, check, page, take_in
+from imagen.library.schema import images, thumbnails
+
+if TYPE_CHECKING:
+    from imagen.library import Library, Report
+
+_PATH = Path("album/cat.png")
+
+
+@pytest.fixture
+def cat(library: Library) -> Library:
+    """A library of one picture."""
+    png(_PATH, parameters=A1111)
+    add(library, [Path("album")])
+    return library
+
+
+def _paths(report: Report, name: str) -> list[tuple[str, bool]]:
+    return [(one.path.name, one.is_mended) for one in getattr(report, name)]
+
+
+def test_where_all_is_as_it_was_it_is_sound(cat: Library) -> None:
+    report = check(cat)
+    assert (report.checked, report.is_sound) == (1, True)
+
+
+def test_a_missing_picture_is_told_and_noted_but_never_forgotten(cat: Library) -> None:
+    _PATH.unlink()
+    assert _paths(check(cat), "missing") == [("cat.png", False)]
+    assert not page(cat, Query()).pictures[0].is_missing
+    report = check(cat, mend=True)
+    assert (report.is_sound, _paths(report, "missing")) == (False, [("cat.png", False)])
+    assert page(cat, Query()).pictures[0].is_missing
+
+
+def test_a_picture_that_is_there_again_is_no_longer_missing(cat: Library) -> None:
+    data = _PATH.read_bytes()
+    _PATH.unlink()
+    check(cat, mend=True)
+    _PATH.write_bytes(data)
+    report = check(cat, mend=True)
+    assert (_paths(report, "returned"), report.is_sound) == ([("cat.png", True)], True)
+    assert not page(cat, Query()).pictures[0].is_missing
+
+
+def test_a_moved_picture_is_found_by_its_content(cat: Library) -> None:
+    png("album/other.png")
+    _PATH.rename("album/tom.png")
+    found = check(cat).moved[0]
+    assert (found.path.name, found.now, found.is_mended) == (
+        "cat.png",
+        Path("album/tom.png").absolute(),
+        False,
+    )
+    assert check(cat, mend=True).is_sound
+    assert page(cat, Query()).pictures[0].path.name == "tom.png"
+
+
+def test_one_of_the_same_size_is_not_taken_for_it(cat: Library) -> None:
+    data = _PATH.read_bytes()
+    _PATH.unlink()
+    Path("album/tom.png").write_bytes(data[:-1] + b"\0")
+    report = check(cat)
+    assert (_paths(report, "moved"), _paths(report, "missing")) == ([], [("cat.png", False)])
+
+
+@pytest.mark.parametrize("grown", [b"", b"x"], ids=["of the same size", "of another size"])
+def test_a_changed_picture_is_told(cat: Library, grown: bytes) -> None:
+    data = _PATH.read_bytes()
+    _PATH.write_bytes(data[:-13] + b"x" + data[-12:] + grown)
+    later = _PATH.stat().st_mtime + 3600
+    os.utime(_PATH, (later, later))
+    report = check(cat, mend=True)
+    assert (_paths(report, "changed"), report.is_sound) == ([("cat.png", False)], False)
+
+
+def test_a_picture_that_was_only_touched_is_sound(cat: Library) -> None:
+    later = _PATH.stat().st_mtime + 3600
+    os.utime(_PATH, (later, later))
+    assert check(cat).is_sound
+
+
+def test_a_lost_sidecar_is_written_again(library: Library) -> None:
+    noise().save("den.png")
+    line = "generate x --image den.png --size 64x48 --seed 5 -q -o album/fox.png"
+    assert run(line.split()) == 0
+    add(library, [Path("album")])
+    beside = Path("album/fox.png.json")
+    before = json.loads(beside.read_text())
+    beside.unlink()
+    assert _paths(check(library), "sidecars") == [("fox.png", False)]
+    assert check(library, mend=True).is_sound
+    after = json.loads(beside.read_text())
+    same = ("imagen", "sha256", "seed", "index", "ticket", "backend", "request", "resolved")
+    assert [after[name] for name in same] == [before[name] for name in same]
+    assert (after["inputs"], after["receipt"]) == (before["inputs"], before["receipt"])
+
+
+def test_a_moved_picture_of_ours_gets_a_sidecar_beside_it(library: Library) -> None:
+    assert run(["generate", "x", "--size", "64x48", "-q", "-o", "album/fox.png"]) == 0
+    add(library, [Path("album")])
+    Path("album/fox.png").rename("album/tod.png")
+    report = check(library, mend=True)
+    assert (_paths(report, "moved"), report.is_sound) == ([("fox.png", True)], True)
+    assert json.loads(Path("album/tod.png.json").read_text())["resolved"]["prompt"] == "x"
+
+
+def test_thumbnails_of_no_picture_are_counted_and_taken_away(library: Library) -> None:
+    _orphan_a_thumbnail(library)
+    assert (check(library).thumbnails, check(library).is_sound) == (1, False)
+    assert check(library, mend=True).is_sound
+    with library.reading() as connection:
+        assert 1 not in connection.scalars(select(thumbnails.c.image)).all()
+
+
+def _orphan_a_thumbnail(library: Library) -> None:
+    """Such a row can only come about where the database did not watch."""
+    unwatched = ["ALTER TABLE thumbnails DROP CONSTRAINT thumbnails_image_fkey"]
+    if library.is_sqlite:
+        unwatched = ["COMMIT", "PRAGMA foreign_keys=OFF", "BEGIN IMMEDIATE"]
+    with library.writing() as connection:
+        for statement in unwatched:
+            connection.execute(text(statement))
+        connection.execute(insert(thumbnails).values(image=1, webp=b"x"))
+
+
+def test_pictures_of_other_machines_are_left_alone(cat: Library) -> None:
+    with cat.writing() as connection:
+        connection.execute(update(images).values(host="another machine"))
+    _PATH.unlink()
+    report = check(cat, mend=True)
+    assert (report.checked, report.elsewhere, report.is_sound) == (0, 1, True)
+
+
+def test_many_pictures_are_looked_at_in_batches(library: Library) -> None:
+    path = png(_PATH).absolute()
+    pictures = tuple(kept(index=number, path=path) for number in range(1001))
+    take_in(library, entry(pictures=pictures))
+    assert check(library).checked == 1001

@@ -1,0 +1,59 @@
+"""What InvokeAI writes into its pictures."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from foreign_pictures import INVOKEAI, png
+
+from imagen.outputs import Record, read
+from imagen.outputs.invokeai import parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_INK = {"loras": [{"name": "ink", "strength": 1.0}]}
+
+
+def test_a_picture_of_invokeai_is_read(tmp_path: Path) -> None:
+    found = read(png(tmp_path / "x.png", invokeai_metadata=json.dumps(INVOKEAI)))
+    assert found == Record(
+        source="invokeai",
+        resolved={
+            "prompt": "a castle",
+            "negative": "blurry",
+            "width": 1024,
+            "height": 768,
+            "seed": 42,
+            "cfg": 7.0,
+            "steps": 30,
+            "sampler": "dpmpp_2m",
+            "scheduler": "karras",
+            "loras": [{"name": "ink", "strength": 0.6}],
+        },
+        facts={
+            "generation_mode": "sdxl_txt2img",
+            "rand_device": "cpu",
+            "app_version": "5.0.0",
+            "model": "sd_xl_base",
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "values", "others"),
+    [
+        ({"steps": "many"}, {}, {"steps": "many"}),
+        ({"seed": True}, {}, {"seed": True}),
+        ({"cfg_scale": float("inf")}, {}, {"cfg_scale": float("inf")}),
+        ({"model": {"model_name": "old"}}, {}, {"model": "old"}),
+        ({"model": "odd", "loras": ["odd", {"lora": {"model_name": "ink"}}]}, _INK, {}),
+        ({"scheduler": "euler", "positive_prompt": ""}, {"sampler": "euler"}, {}),
+    ],
+)
+def test_what_is_of_another_shape_stays_as_it_is(
+    said: dict[str, Any], values: dict[str, Any], others: dict[str, Any]
+) -> None:
+    assert parse(said) == (values, others)
