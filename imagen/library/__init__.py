@@ -1,24 +1,51 @@
 """All that was ever made: kept in one SQLite file, or in PostgreSQL for several machines.
 
-Whatever is imported from here loads SQLAlchemy, which takes a while: import it late.
+Whatever opens the library loads SQLAlchemy, which takes a while: it is loaded when it is asked for.
 """
 
-from imagen.library.entries import Delivery, Entry, Kept
-from imagen.library.ledger import Spent, Total, Use, spent, totals
-from imagen.library.opening import Library, open_library
-from imagen.library.pictures import (
-    Page,
-    Picture,
-    Query,
-    count,
-    find_picture,
-    known,
-    page,
-    pictures_of,
-)
-from imagen.library.taking import take_in
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imagen.library.adding import Added, add
+    from imagen.library.checking import Report, check
+    from imagen.library.entries import Delivery, Entry, Kept
+    from imagen.library.ledger import Spent, Total, Use, spent, totals
+    from imagen.library.opening import Library, open_library
+    from imagen.library.pictures import (
+        Page,
+        Picture,
+        Query,
+        count,
+        find_picture,
+        known,
+        page,
+        pictures_of,
+    )
+    from imagen.library.records import paths_by_content, record_of
+    from imagen.library.taking import take_in
+else:
+    _HOMES = {
+        "adding": "Added add",
+        "checking": "Report check",
+        "entries": "Delivery Entry Kept",
+        "ledger": "Spent Total Use spent totals",
+        "opening": "Library open_library",
+        "pictures": "Page Picture Query count find_picture known page pictures_of",
+        "records": "paths_by_content record_of",
+        "taking": "take_in",
+    }
+
+    def __getattr__(name):
+        from importlib import import_module
+
+        for home, names in _HOMES.items():
+            if name in names.split():
+                return getattr(import_module(f"imagen.library.{home}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
+    "Added",
     "Delivery",
     "Entry",
     "Kept",
@@ -26,15 +53,20 @@ __all__ = [
     "Page",
     "Picture",
     "Query",
+    "Report",
     "Spent",
     "Total",
     "Use",
+    "add",
+    "check",
     "count",
     "find_picture",
     "known",
     "open_library",
     "page",
+    "paths_by_content",
     "pictures_of",
+    "record_of",
     "spent",
     "take_in",
     "totals",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import file_digest
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.errors import OutputError
@@ -25,7 +27,7 @@ _LARGEST_JSON = 64 * 2**20
 _FIRST_BYTES = 16
 _REMEDY = "imagen show reads PNG, JPEG and WebP pictures, and the JSON files beside them."
 _PARTS = ("request", "resolved", "receipt", "facts", "graph")
-_OF_FILE = ("file", "sha256", "media_type", "created", "seed", "index")
+_OF_FILE = ("file", "sha256", "media_type", "created", "seed", "index", "ticket")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ class Record:
     inputs: tuple[Values, ...] = ()
     """The pictures it was made of: to each its parameter, name, sha256, width and height."""
     file: Values = field(default_factory=dict)
-    """Of the picture: its seed and index, and from a sidecar its sha256, media type and time."""
+    """Of the picture: its seed and index; from a sidecar its sha256, media type, time and ticket."""
 
 
 def read(path: Path) -> Record:
@@ -55,6 +57,28 @@ def read(path: Path) -> Record:
     The texts in the picture tell, else its sidecar. Raises OutputError for a file that is not
     there, is cut short or damaged, or says nothing.
     """
+    found = _told(path)
+    if found is None:
+        raise OutputError(f"{path} does not say how it was made.", remedy=_REMEDY)
+    return found
+
+
+def read_fully(path: Path) -> Record | None:
+    """The most that is known of how the picture at `path` was made; None where it says nothing.
+
+    A sidecar tells most, but only of the very picture that it was written for; then the texts in
+    the picture tell. Raises OutputError as `read` does.
+    """
+    beside = sidecar_of(path)
+    if os.path.isfile(beside):
+        with suppress(OutputError):  # then the picture itself is asked
+            record = _from_json(beside)
+            if record is not None and record.file.get("sha256") == _digest(path):
+                return record
+    return _told(path)
+
+
+def _told(path: Path) -> Record | None:
     head = _bytes(path, _FIRST_BYTES)
     if metadata.kind(head):
         found = _from_picture(path)
@@ -62,10 +86,16 @@ def read(path: Path) -> Record:
         found = _from_json(path) if head.lstrip()[:1] == b"{" else None
     beside = sidecar_of(path)
     if found is None and os.path.isfile(beside):
-        found = _from_json(beside)
-    if found is None:
-        raise OutputError(f"{path} does not say how it was made.", remedy=_REMEDY)
+        return _from_json(beside)
     return found
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _bytes(path: Path, most: int) -> bytes:
