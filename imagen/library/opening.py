@@ -184,7 +184,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def _postgres(at: str, password: str) -> Library:
     try:
         url = make_url(at)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ConfigError(  # which is not repeated: a password may stand in it
             "library.url is no address that can be read.",
             remedy="Write it as postgresql://user@host:5432/database",

@@ -1,0 +1,211 @@
+"""The ledger: what was used and what it did cost, in groups, and since a moment."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+from library_samples import NOON, entry, failed, fill, uuid_of
+
+from imagen.config import UsageSettings
+from imagen.library import Total, spent, take_in, totals
+from imagen.library.ledger import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from imagen.library import Entry, Library
+    from imagen.library.ledger import Grouping
+
+
+def _facts(**facts: Any) -> dict[str, Any]:
+    return {"facts": {"model": "dream", "latency_seconds": 3.0, "executing_seconds": 2.0} | facts}
+
+
+def _ended(number: int, at: datetime, **values: Any) -> Entry:
+    return entry(number, began=at - timedelta(seconds=2), **values)
+
+
+@pytest.fixture
+def in_zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock is an hour ahead of UTC, and two in summer."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_an_empty_ledger_has_no_totals(library: Library) -> None:
+    assert totals(library) == []
+    assert spent(library, NOON, currency="USD") == (0.0, 0)
+
+
+def test_each_generation_has_a_row(library: Library) -> None:
+    fill(library, [entry(1, "a secret fox", seed=2**64 - 1, **_facts(seed=2**64 - 1))])
+    (use,) = rows(library)
+    assert (use.generation, use.at) == (uuid_of(1), NOON + timedelta(seconds=2))
+    assert (use.backend, use.kind, use.model, use.caller) == ("studio", "comfyui", "dream", "ada")
+    assert (use.seed, use.images) == (18446744073709551615, 1)
+    assert use.prompt_sha256 == sha256(b"a secret fox").hexdigest()
+    assert (use.latency_seconds, use.engine_seconds) == (3.0, 2.0)
+    assert (use.cost, use.is_paid, use.is_unknown, use.currency) == (None, False, False, "USD")
+
+
+def test_a_failed_or_imported_generation_has_none(library: Library) -> None:
+    fill(library, [failed(1), entry(2, source="import")])
+    assert list(rows(library)) == []
+
+
+def test_an_engine_that_tells_no_time_of_its_own_took_all_of_it(library: Library) -> None:
+    fill(library, [entry(1, facts={"latency_seconds": 3.0}), entry(2, facts={})])
+    assert [use.engine_seconds for use in rows(library)] == [3.0, None]
+
+
+@pytest.mark.parametrize(
+    ("paid", "cost", "is_unknown"),
+    [
+        pytest.param(_facts(cost_usd=0.04) | {"estimated_usd": 0.05}, 0.04, False, id="told"),
+        pytest.param(_facts() | {"estimated_usd": 0.05}, 0.05, False, id="estimated"),
+        pytest.param(_facts() | {"is_paid": True}, None, True, id="unknown"),
+        pytest.param(_facts(cost_usd=0.0) | {"is_paid": True}, 0.0, False, id="nothing, told"),
+        pytest.param(_facts(cost_usd=0.04), 0.04, False, id="told, where none was expected"),
+        pytest.param(_facts(cost_usd=0.0), None, False, id="of an engine that is not paid"),
+        pytest.param(_facts(cost_usd=float("nan")) | {"is_paid": True}, None, True, id="NaN"),
+    ],
+)
+def test_what_is_told_counts_more_than_what_was_expected(
+    library: Library, paid: dict[str, Any], cost: float | None, is_unknown: bool
+) -> None:
+    fill(library, [entry(1, **paid)])
+    (use,) = rows(library)
+    assert (use.cost, use.is_unknown) == (cost, is_unknown)
+
+
+def test_a_machine_of_ours_costs_its_electricity(library: Library) -> None:
+    costs = UsageSettings(currency="CHF", watts={"studio": 360.0}, price_per_kwh=0.25)
+    take_in(library, entry(1, **_facts(executing_seconds=100.0)), costs=costs)
+    (use,) = rows(library)
+    assert (use.cost, use.currency, use.is_paid) == (pytest.approx(0.0025), "CHF", False)
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [
+        UsageSettings(),
+        UsageSettings(watts={"studio": 360.0}),
+        UsageSettings(price_per_kwh=0.25),
+        UsageSettings(watts={"attic": 360.0}, price_per_kwh=0.25),
+    ],
+    ids=["nothing", "no price", "no watts", "of another machine"],
+)
+def test_without_watts_and_price_nothing_is_said_of_electricity(
+    library: Library, costs: UsageSettings
+) -> None:
+    take_in(library, entry(1, **_facts()), costs=costs)
+    assert [(use.cost, use.is_unknown) for use in rows(library)] == [(None, False)]
+
+
+def test_an_engine_that_is_paid_costs_no_electricity(library: Library) -> None:
+    costs = UsageSettings(currency="CHF", watts={"studio": 360.0}, price_per_kwh=0.25)
+    take_in(library, entry(1, estimated_usd=0.05, **_facts()), costs=costs)
+    assert [(use.cost, use.currency) for use in rows(library)] == [(0.05, "USD")]
+
+
+def test_all_of_it_is_one_total(library: Library) -> None:
+    known = _facts(cost_usd=0.04) | {"estimated_usd": 0.05}
+    unknown = _facts() | {"is_paid": True}
+    fill(library, [entry(1, **known), entry(2, **unknown), entry(3, **_facts())])
+    assert totals(library) == [
+        Total((), 3, 3, 9.0, 6.0, {"USD": 0.04}, {"USD": 0.05}, 1),
+    ]
+
+
+def test_currencies_are_never_added_up(library: Library) -> None:
+    francs = UsageSettings(currency="CHF", watts={"studio": 3600.0}, price_per_kwh=1.0)
+    take_in(library, entry(1, **_facts(executing_seconds=1000.0)), costs=francs)
+    take_in(library, entry(2, estimated_usd=0.5, **_facts()), costs=francs)
+    (total,) = totals(library)
+    assert total.costs == {"CHF": pytest.approx(1.0), "USD": 0.5}
+    assert total.estimates == {"USD": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("by", "keys"),
+    [
+        pytest.param(["backend"], [("cloud",), ("studio",)], id="backend"),
+        pytest.param(["model"], [("dream",), ("grey",)], id="model"),
+        pytest.param(["caller"], [("",), ("ada",)], id="caller"),
+        pytest.param(
+            ["backend", "model"],
+            [("cloud", "grey"), ("studio", "dream"), ("studio", "grey")],
+            id="two",
+        ),
+    ],
+)
+def test_totals_are_grouped(library: Library, by: list[Grouping], keys: list[Any]) -> None:
+    fill(
+        library,
+        [
+            entry(1, facts={"model": "dream"}),
+            entry(2, facts={"model": "grey"}, backend="cloud", caller=""),
+            entry(3, facts={"model": "grey"}),
+        ],
+    )
+    found = totals(library, by)
+    assert [total.key for total in found] == keys
+    assert sum(total.generations for total in found) == 3
+
+
+@pytest.mark.usefixtures("in_zurich")
+@pytest.mark.parametrize(
+    ("by", "keys"),
+    [
+        pytest.param("day", ["2026-01-01", "2026-03-29", "2026-03-30", "2026-12-31"], id="day"),
+        pytest.param("week", ["2026-W01", "2026-W13", "2026-W14", "2026-W53"], id="week"),
+        pytest.param("month", ["2026-01", "2026-03", "2026-12"], id="month"),
+    ],
+)
+def test_days_weeks_and_months_are_those_of_the_machines_clock(
+    library: Library, by: Grouping, keys: list[str]
+) -> None:
+    fill(
+        library,
+        [
+            _ended(1, datetime(2025, 12, 31, 23, 0, tzinfo=UTC)),  # midnight there
+            _ended(2, datetime(2026, 3, 29, 21, 59, 59, tzinfo=UTC)),  # summer since that night
+            _ended(3, datetime(2026, 3, 29, 22, 0, tzinfo=UTC)),
+            _ended(4, datetime(2026, 12, 31, 22, 59, 59, tzinfo=UTC)),
+        ],
+    )
+    assert [total.key for total in totals(library, [by])] == [(key,) for key in keys]
+
+
+def test_a_period_has_its_first_moment_and_not_its_last(library: Library) -> None:
+    fill(library, [_ended(hour, NOON + timedelta(hours=hour)) for hour in range(4)])
+    at_one, at_three = NOON + timedelta(hours=1), NOON + timedelta(hours=3)
+    assert [total.generations for total in totals(library, since=at_one)] == [3]
+    assert [total.generations for total in totals(library, until=at_three)] == [3]
+    assert [total.generations for total in totals(library, (), at_one, at_three)] == [2]
+    assert totals(library, since=datetime(9999, 1, 1, tzinfo=UTC)) == []
+
+
+def test_what_was_spent_since_a_moment_is_known(library: Library) -> None:
+    fill(
+        library,
+        [
+            _ended(1, NOON, estimated_usd=1.0, **_facts(cost_usd=2.0)),
+            _ended(2, NOON, estimated_usd=0.5, backend="cloud", **_facts()),
+            _ended(3, NOON, is_paid=True, **_facts()),
+            _ended(4, NOON - timedelta(hours=1), estimated_usd=8.0, **_facts()),
+            _ended(5, NOON, **_facts()),
+        ],
+    )
+    assert spent(library, NOON, currency="USD") == (2.5, 1)
+    assert spent(library, NOON, currency="USD", backend="cloud") == (0.5, 0)
+    assert spent(library, NOON, currency="CHF") == (0.0, 0)
+    assert spent(library, NOON - timedelta(days=1), currency="USD") == (10.5, 1)

@@ -1,0 +1,233 @@
+"""Marks: tags, stars, the trash, and what is deleted for good."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from library_samples import delivery, entry, fill, kept, uuid_of
+from sqlalchemy import func, select, update
+
+from imagen.errors import LibraryError, RequestError
+from imagen.library import Query, find_picture, page, take_in, totals
+from imagen.library.marks import purge, rate, tag, tag_of, trash, untrash
+from imagen.library.outbox import claim, sent, unsent
+from imagen.library.schema import generations, images, prompts, tags, thumbnails
+
+if TYPE_CHECKING:
+    from imagen.library import Entry, Library, Picture
+
+_TABLES = (generations, images, prompts, tags, thumbnails)
+
+
+def _drawn(number: int, *names: str) -> Entry:
+    """The generation of this number, whose pictures are these files, with their sidecars."""
+    pictures = tuple(_written(number, index, Path(name)) for index, name in enumerate(names))
+    return entry(number, pictures=pictures)
+
+
+def _written(number: int, index: int, path: Path) -> object:
+    path.write_bytes(f"{number}.{index}".encode())
+    sidecar = path.with_name(f"{path.name}.json")
+    sidecar.write_text("{}")
+    found = kept(number, index, path.absolute())
+    return found.model_copy(update={"sidecar": sidecar.absolute()})
+
+
+def _trashed(library: Library, id: str) -> Picture:
+    trash(library, [find_picture(library, id)])
+    return find_picture(library, id)
+
+
+def _rows(library: Library) -> dict[str, int]:
+    with library.reading() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in _TABLES
+        }
+
+
+@pytest.fixture
+def fox(library: Library) -> Picture:
+    """A picture that lies nowhere."""
+    take_in(library, entry(1))
+    return find_picture(library, "00000001")
+
+
+def _tags(library: Library) -> tuple[str, ...]:
+    return find_picture(library, "00000001").tags
+
+
+def test_tags_are_given_and_taken_away(library: Library, fox: Picture) -> None:
+    tag(library, [fox], add=["good", "fox"])
+    assert _tags(library) == ("fox", "good")
+    tag(library, [fox], add=["print"], remove=["fox", "never given"])
+    assert _tags(library) == ("good", "print")
+
+
+def test_a_tag_may_be_given_twice(library: Library, fox: Picture) -> None:
+    tag(library, [fox, fox], add=["good", "Good"])
+    tag(library, [fox], add=["good"])
+    assert _tags(library) == ("good",)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Good", "good"),
+        ("  to   print ", "to print"),
+        ("CAFE\u0301", "café"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("🦊", "🦊"),
+        ("-draft", "-draft"),
+        ("x" * 100, "x" * 100),
+    ],
+)
+def test_a_tag_is_kept_in_one_form(text: str, name: str) -> None:
+    assert tag_of(text) == name
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a,b", "a\x1b[31m", "a\0", "\u202eevil", "x" * 101])
+def test_what_is_no_tag_is_refused(library: Library, fox: Picture, text: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        tag(library, [fox], add=["good", text])
+    assert caught.value.message.startswith(f"{text!r} can't be a tag: it must be a word or a few")
+    assert _tags(library) == ()
+
+
+def test_stars_are_given_and_taken_away(library: Library, fox: Picture) -> None:
+    rate(library, [fox], 4)
+    assert find_picture(library, "00000001").rating == 4
+    rate(library, [fox], None)
+    assert find_picture(library, "00000001").rating is None
+
+
+@pytest.mark.parametrize("stars", [0, 6, -1])
+def test_what_is_no_rating_is_refused(library: Library, fox: Picture, stars: int) -> None:
+    with pytest.raises(RequestError) as caught:
+        rate(library, [fox], stars)
+    assert caught.value.message == f"A rating is 1 to 5, not {stars}."
+
+
+def test_marks_of_thousands_go_at_once(library: Library) -> None:
+    pictures = tuple(kept(1, index) for index in range(1020))
+    fill(library, [entry(number, pictures=pictures) for number in range(2)])
+    found = page(library, Query(), limit=5000).pictures
+    rate(library, found, 2)
+    trash(library, found)
+    marked = page(library, Query(in_trash=True, rating=2), limit=5000).pictures
+    assert len(marked) == 2040
+
+
+def test_the_trash_keeps_files(library: Library) -> None:
+    take_in(library, _drawn(1, "fox.png"))
+    assert _trashed(library, "00000001").is_trashed is True
+    assert Path("fox.png").is_file()
+    untrash(library, [find_picture(library, "00000001")])
+    assert find_picture(library, "00000001").is_trashed is False
+
+
+def test_what_is_purged_is_gone_but_for_the_ledger(library: Library) -> None:
+    take_in(library, _drawn(1, "fox.png"))
+    tag(library, [find_picture(library, "00000001")], add=["good"])
+    assert purge(library, [_trashed(library, "00000001")]) == []
+    assert [path.name for path in Path().iterdir()] == []
+    assert set(_rows(library).values()) == {0}
+    assert totals(library)[0].generations == 1
+
+
+def test_of_a_batch_only_what_is_meant_is_purged(library: Library) -> None:
+    take_in(library, _drawn(1, "a.png", "b.png"))
+    purge(library, [_trashed(library, "00000001.2")])
+    assert sorted(path.name for path in Path().iterdir()) == ["a.png", "a.png.json"]
+    assert _rows(library)["generations"] == 1
+    assert find_picture(library, "00000001").path.name == "a.png"
+
+
+def test_what_is_not_in_the_trash_is_not_purged(library: Library) -> None:
+    fill(library, [_drawn(1, "fox.png"), _drawn(2, "owl.png")])
+    both = [_trashed(library, "00000001"), find_picture(library, "00000002")]
+    with pytest.raises(RequestError) as caught:
+        purge(library, both)
+    assert (caught.value.message, caught.value.remedy) == (
+        "00000002 is not in the trash.",
+        "First: imagen rm 00000002",
+    )
+    assert Path("fox.png").is_file()
+
+
+def test_what_lies_on_another_machine_is_not_purged(library: Library) -> None:
+    take_in(library, entry(1))
+    there = replace(_trashed(library, "00000001"), host="attic")
+    with pytest.raises(RequestError) as caught:
+        purge(library, [there])
+    assert caught.value.message == (
+        "00000001 lies on the machine 'attic', and can be purged only there."
+    )
+
+
+def test_a_machine_may_have_got_another_name(library: Library) -> None:
+    take_in(library, _drawn(1, "fox.png"))
+    with library.writing() as connection:
+        connection.execute(update(images).values(host=f"{platform.node()}.lan"))
+    purge(library, [_trashed(library, "00000001")])
+    assert not Path("fox.png").exists()
+
+
+def test_a_file_that_is_gone_already_is_no_obstacle(library: Library) -> None:
+    take_in(library, _drawn(1, "fox.png"))
+    os.unlink("fox.png")
+    purge(library, [_trashed(library, "00000001")])
+    assert (list(Path().iterdir()), _rows(library)["images"]) == ([], 0)
+
+
+def test_what_took_the_place_of_a_purged_picture_stays(library: Library) -> None:
+    take_in(library, _drawn(1, "fox.png"))
+    Path("fox.png").write_bytes(b"somebody's own")
+    kept_files = purge(library, [_trashed(library, "00000001")])
+    assert [path.name for path in kept_files] == ["fox.png"]
+    assert Path("fox.png").read_bytes() == b"somebody's own"
+    assert _rows(library)["images"] == 0
+
+
+def test_a_file_that_is_another_picture_s_too_stays(library: Library) -> None:
+    first = _drawn(1, "fox.png")
+    fill(library, [first, entry(2, pictures=first.pictures)])
+    assert [path.name for path in purge(library, [_trashed(library, "00000001")])] == ["fox.png"]
+    assert find_picture(library, "fox.png").id == "00000002"
+    assert purge(library, [_trashed(library, "00000002")]) == []
+    assert not Path("fox.png").exists()
+
+
+def test_a_picture_whose_file_can_not_be_deleted_stays(library: Library) -> None:
+    take_in(library, _drawn(1, "fox.png"))
+    os.unlink("fox.png.json")
+    Path("fox.png.json").mkdir()  # which nobody can unlink
+    with pytest.raises(LibraryError) as caught:
+        purge(library, [_trashed(library, "00000001")])
+    assert caught.value.message.endswith("It stays in the trash.")
+    assert (Path("fox.png").is_file(), _rows(library)["images"]) == (True, 1)
+
+
+def test_what_is_purged_is_not_sent_to_the_cloud_any_more(library: Library) -> None:
+    told = [delivery(1, "cloud", 0), delivery(1, "cloud", 1), delivery(1, "webhook")]
+    take_in(library, _drawn(1, "a.png", "b.png"), told)
+    purge(library, [_trashed(library, "00000001.2")])
+    left = [(w.delivery.kind, w.delivery.part) for w in unsent(library)]
+    assert left == [("cloud", 0), ("webhook", 0)]
+
+
+def test_where_a_picture_lies_in_the_cloud_is_known(library: Library) -> None:
+    take_in(library, entry(1, pictures=(kept(1, 0), kept(1, 1))), [delivery(1, "cloud", 1)])
+    (waiting,) = claim(library)
+    sent(library, waiting, {"bucket": "b", "path": "2026-11-27/fox.png"})
+    assert find_picture(library, "00000001.2").cloud == {
+        "bucket": "b",
+        "path": "2026-11-27/fox.png",
+    }
+    assert find_picture(library, "00000001").cloud == {}
+    assert find_picture(library, uuid_of(1)).cloud == {}

@@ -1,0 +1,278 @@
+"""Opening: a library is made, brought up to date, or refused in a sentence and left as it is."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import postgres_server
+import pytest
+from library_samples import entry, settings_at
+from sqlalchemy import inspect, text
+
+from imagen.config import LibrarySettings, Settings
+from imagen.errors import ConfigError, LibraryError
+from imagen.library import Query, count, open_library, take_in
+from imagen.library.migrations import STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from imagen.library import Library
+
+_ROOT = pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everywhere")
+
+
+def _second(connection: Connection) -> None:
+    """A step that a later version may have."""
+    connection.execute(text("ALTER TABLE images ADD COLUMN mood TEXT DEFAULT 'calm'"))
+
+
+def _refused(at: str) -> LibraryError:
+    with pytest.raises(LibraryError) as caught:
+        open_library(settings_at(at))
+    return caught.value
+
+
+def _moods(library: Library) -> list[str]:
+    with library.reading() as connection:
+        return [str(mood) for mood in connection.scalars(text("SELECT mood FROM images"))]
+
+
+def test_a_library_is_made_where_there_is_none(sqlite_path: str) -> None:
+    deep = str(Path(sqlite_path).parent / "not" / "there" / "library.db")
+    with open_library(settings_at(deep)) as library:
+        assert (count(library, Query()), library.at) == (0, deep)
+    assert Path(deep).is_file()
+
+
+def test_an_empty_file_becomes_a_library(sqlite_path: str) -> None:
+    Path(sqlite_path).touch()
+    with open_library(settings_at(sqlite_path)) as library:
+        assert count(library, Query()) == 0
+
+
+def test_a_library_keeps_what_it_holds(library_url: str) -> None:
+    with open_library(settings_at(library_url)) as library:
+        take_in(library, entry())
+    with open_library(settings_at(library_url)) as library:
+        assert count(library, Query()) == 1
+
+
+def test_an_older_library_is_brought_up_to_date(library_url: str) -> None:
+    with open_library(settings_at(library_url)) as library:
+        take_in(library, entry())
+    with open_library(settings_at(library_url), steps=(*STEPS, _second)) as library:
+        assert _moods(library) == ["calm"]
+    with open_library(settings_at(library_url), steps=(*STEPS, _second)) as library:
+        assert _moods(library) == ["calm"]
+
+
+def test_a_new_library_takes_every_step(library_url: str) -> None:
+    with open_library(settings_at(library_url), steps=(*STEPS, _second)) as library:
+        assert _moods(library) == []
+
+
+def test_a_library_that_is_up_to_date_is_opened_without_writing(library_url: str) -> None:
+    open_library(settings_at(library_url)).close()
+    with open_library(settings_at(library_url)) as writer, writer.writing() as connection:
+        connection.execute(text("DELETE FROM images"))  # holds SQLite's lock for writers
+        with open_library(settings_at(library_url)) as library:
+            assert count(library, Query()) == 0
+
+
+@pytest.fixture
+def another(sqlite_path: str) -> str:
+    """The database of some other program."""
+    with sqlite3.connect(sqlite_path) as connection:
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
+    connection.close()
+    return sqlite_path
+
+
+def test_another_programs_database_is_refused_and_stays_as_it_is(another: str) -> None:
+    before = Path(another).read_bytes()
+    error = _refused(another)
+    assert error.message == "There are tables that are not imagen's. They were left as they are."
+    assert error.remedy == "Name another file or database in library.url, or in IMAGEN_LIBRARY."
+    assert Path(another).read_bytes() == before
+    assert [path.name for path in Path(another).parent.glob("library*")] == ["library.db"]
+
+
+def test_another_programs_schema_is_refused(postgres_url: str) -> None:
+    postgres_server.run(postgres_url, "CREATE SCHEMA imagen_library")
+    postgres_server.run(postgres_url, "CREATE TABLE imagen_library.bookmarks (url TEXT)")
+    assert "There are tables that are not imagen's." in _refused(postgres_url).message
+
+
+def test_other_programs_may_use_the_same_postgres(postgres_url: str) -> None:
+    postgres_server.run(postgres_url, "CREATE TABLE images (url TEXT)")
+    with open_library(settings_at(postgres_url)) as library:
+        take_in(library, entry())
+        assert count(library, Query()) == 1
+        with library.reading() as connection:
+            assert connection.execute(text("SELECT count(*) FROM public.images")).scalar() == 0
+
+
+def test_a_file_that_is_no_database_is_refused_and_stays_as_it_is(sqlite_path: str) -> None:
+    Path(sqlite_path).write_bytes(b"dear diary, " * 400)
+    error = _refused(sqlite_path)
+    assert error.message == (
+        f"The library {sqlite_path} is damaged, or is none: file is not a database."
+    )
+    assert error.remedy.startswith("Your pictures are where they are.")
+    assert Path(sqlite_path).read_bytes() == b"dear diary, " * 400
+
+
+def test_a_torn_library_is_refused(sqlite_path: str) -> None:
+    with open_library(settings_at(sqlite_path)) as library:
+        take_in(library, entry())
+    whole = Path(sqlite_path).read_bytes()
+    Path(sqlite_path).write_bytes(whole[:4096] + b"\xaa" * 8192)
+    assert "is damaged, or is none" in _refused(sqlite_path).message
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    error = _refused(str(tmp_path))
+    assert error.message == f"The library {tmp_path} can't be used: unable to open database file."
+    assert error.remedy == "Its file, or the folder it is in, can't be read or written by you."
+
+
+def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    error = _refused(str(tmp_path / "file" / "library.db"))
+    assert error.message.startswith(f"There can be no library in {tmp_path / 'file'}: ")
+    assert error.remedy == "Name another file in library.url, or in IMAGEN_LIBRARY."
+
+
+@_ROOT
+def test_a_folder_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "can't be used" in _refused(str(tmp_path / "library.db")).message
+
+
+def test_an_unreachable_postgres_is_said(unused_port: int) -> None:
+    error = _refused(f"postgresql://ada@127.0.0.1:{unused_port}/imagen")
+    assert error.message.startswith(
+        f"The library postgresql://ada@127.0.0.1:{unused_port}/imagen can't be used: connection "
+    )
+    assert error.remedy == "Is the PostgreSQL of library.url running, and does it let you in?"
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A port that nobody listens at: bound, so that nobody else begins to."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("postgresql://ada:hunter2@127.0.0.1:{port}/imagen", id="in its place"),
+        pytest.param("postgresql://ada@127.0.0.1:{port}/imagen?password=hunter2", id="in a query"),
+    ],
+)
+def test_a_password_in_an_address_is_never_shown(unused_port: int, address: str) -> None:
+    error = _refused(address.format(port=unused_port))
+    assert f"127.0.0.1:{unused_port}/imagen" in error.message
+    assert "hunter2" not in f"{error.message} {error.remedy}"
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        pytest.param(
+            "postgresql://ada:hunter2@host:port/x", "library.url is no address", id="torn"
+        ),
+        pytest.param(
+            "mysql://ada:hunter2@host/x", "'mysql' is no database that imagen knows", id="other"
+        ),
+        pytest.param("nonsense://hunter2", "'nonsense' is no database", id="nonsense"),
+    ],
+)
+def test_an_address_of_nothing_we_know_is_refused(address: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_library(settings_at(address))
+    assert message in caught.value.message
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_password_comes_from_its_variable_and_is_never_shown(unused_port: int) -> None:
+    at = f"postgresql://ada@127.0.0.1:{unused_port}/imagen"
+    settings = Settings(library=LibrarySettings(url=at, password_env="LIBRARY_PASSWORD"))
+    with pytest.raises(LibraryError) as caught:
+        open_library(settings, environ={"LIBRARY_PASSWORD": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_session_of_postgres_is_given_the_password(postgres_url: str) -> None:
+    settings = Settings(library=LibrarySettings(url=postgres_url, password_env="SECRET"))
+    with open_library(settings, environ={"SECRET": "hunter2"}) as library:
+        assert library.engine.url.password == "hunter2"
+        assert "hunter2" not in library.at
+
+
+def test_who_may_not_make_schemas_may_use_one_that_is_there(postgres_url: str) -> None:
+    open_library(settings_at(postgres_url)).close()
+    role = f"reader_{postgres_url.partition('test_')[2][:12]}"
+    _let_in(postgres_url, role)
+    with open_library(settings_at(postgres_url.replace("postgres@", f"{role}@"))) as library:
+        assert count(library, Query()) == 0
+    postgres_server.run(postgres_url, f"DROP OWNED BY {role}")
+    postgres_server.run(postgres_url, f"DROP ROLE {role}")
+
+
+def _let_in(url: str, role: str) -> None:
+    postgres_server.run(url, f"CREATE ROLE {role} LOGIN")
+    postgres_server.run(url, f"GRANT USAGE ON SCHEMA imagen_library TO {role}")
+    postgres_server.run(url, f"GRANT SELECT ON ALL TABLES IN SCHEMA imagen_library TO {role}")
+
+
+def test_what_one_is_not_allowed_is_said(postgres_url: str) -> None:
+    open_library(settings_at(postgres_url)).close()
+    role = f"nobody_{postgres_url.partition('test_')[2][:12]}"
+    postgres_server.run(postgres_url, f"CREATE ROLE {role} LOGIN")
+    error = _refused(postgres_url.replace("postgres@", f"{role}@"))
+    postgres_server.run(postgres_url, f"DROP ROLE {role}")
+    assert "permission denied" in error.message
+    assert error.remedy == (
+        "Its owner must let you use the schema imagen_library and what is in it."
+    )
+
+
+def test_both_databases_have_the_same_tables(library: Library) -> None:
+    with library.reading() as connection:
+        names = {name for name in inspect(connection).get_table_names() if "prompts_" not in name}
+    assert names - {"prompts"} == {
+        *("generations", "images", "library_version", "outbox", "tags", "thumbnails", "usage")
+    }
+
+
+def test_a_reader_sees_what_was_there_while_another_writes(library: Library) -> None:
+    take_in(library, entry(1))
+    with library.writing() as connection:
+        connection.execute(text("UPDATE generations SET prompt = 'an owl'"))
+        with library.reading() as reader:
+            assert reader.scalar(text("SELECT prompt FROM generations")) == "a fox"
+
+
+def test_a_library_of_sqlite_waits_for_the_disk(sqlite_path: str) -> None:
+    with open_library(settings_at(sqlite_path)) as library, library.reading() as connection:
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert connection.scalar(text("PRAGMA synchronous")) == 2
+        assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+
+
+def test_closing_twice_is_fine(library_url: str) -> None:
+    library = open_library(settings_at(library_url))
+    library.close()
+    library.close()
+    with open_library(settings_at(library_url)) as again:
+        assert count(again, Query()) == 0

@@ -1,0 +1,124 @@
+"""The outbox: each delivery goes to one sender, is tried again, and is never lost."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from library_samples import delivery, entry, take_in
+
+from imagen.library.outbox import claim, failed, next_due, retry, sent, unsent
+
+if TYPE_CHECKING:
+    from imagen.library import Library
+    from imagen.library.outbox import Waiting
+
+_MINUTE_MS = 60_000
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+def _post(library: Library, many: int) -> None:
+    take_in(library, entry(1), [delivery(1, part=part) for part in range(many)])
+
+
+def _parts(found: list[Waiting]) -> list[int]:
+    return [waiting.delivery.part for waiting in found]
+
+
+def test_an_empty_outbox_has_nothing_to_send(library: Library) -> None:
+    assert (claim(library), unsent(library), next_due(library), retry(library)) == ([], [], None, 0)
+
+
+def test_what_is_posted_is_claimed_as_it_was(library: Library) -> None:
+    posted = delivery(1, "cloud", 2, path="fox.png", note="\0\ud800")
+    take_in(library, entry(1), [posted.model_copy(update={"destination": "https://example"})])
+    (waiting,) = claim(library)
+    assert (waiting.state, waiting.attempts, waiting.last_error) == ("waiting", 0, "")
+    assert (waiting.delivery.kind, waiting.delivery.part) == ("cloud", 2)
+    assert waiting.delivery.destination == "https://example"
+    assert waiting.delivery.payload == {"path": "fox.png", "note": "\0\ufffd"}
+
+
+def test_a_claim_is_for_one_sender_alone(library: Library) -> None:
+    _post(library, 5)
+    assert _parts(claim(library, limit=2)) == [0, 1]
+    assert _parts(claim(library, limit=2)) == [2, 3]
+    assert _parts(claim(library)) == [4]
+    assert claim(library) == []
+
+
+def test_of_several_senders_at_once_each_gets_other_ones(library: Library) -> None:
+    _post(library, 40)
+    with ThreadPoolExecutor(4) as pool:
+        claimed = list(pool.map(lambda _: _parts(claim(library, limit=5)), range(8)))
+    assert sorted(part for parts in claimed for part in parts) == list(range(40))
+
+
+def test_what_a_dead_sender_claimed_is_anybodys_after_ten_minutes(library: Library) -> None:
+    _post(library, 1)
+    claim(library)
+    assert claim(library, now_ms=_now_ms() + 9 * _MINUTE_MS) == []
+    assert _parts(claim(library, now_ms=_now_ms() + 11 * _MINUTE_MS)) == [0]
+
+
+def test_what_was_sent_is_not_sent_again(library: Library) -> None:
+    _post(library, 1)
+    (waiting,) = claim(library)
+    sent(library, waiting, {})
+    assert (unsent(library), next_due(library)) == ([], None)
+    assert claim(library, now_ms=_now_ms() + 60 * _MINUTE_MS) == []
+
+
+def test_what_failed_waits_for_its_time(library: Library) -> None:
+    _post(library, 1)
+    (waiting,) = claim(library)
+    failed(library, waiting, "No answer\0.", again_in_seconds=120)
+    (left,) = unsent(library)
+    assert (left.state, left.attempts, left.last_error) == ("waiting", 1, "No answer.")
+    assert 110 < (left.due - datetime.now(UTC)).total_seconds() < 121
+    assert next_due(library) == left.due
+    assert claim(library) == []
+    assert _parts(claim(library, now_ms=_now_ms() + 3 * _MINUTE_MS)) == [0]
+
+
+def test_what_makes_no_sense_to_send_again_is_stuck(library: Library) -> None:
+    _post(library, 1)
+    (waiting,) = claim(library)
+    failed(library, waiting, "Refused.", again_in_seconds=None)
+    assert [(left.state, left.last_error) for left in unsent(library)] == [("stuck", "Refused.")]
+    assert next_due(library) is None
+    assert claim(library, now_ms=_now_ms() + 60 * _MINUTE_MS) == []
+
+
+@pytest.mark.parametrize("again_in_seconds", [None, 3600.0], ids=["stuck", "waiting"])
+def test_it_may_be_tried_again_at_once(library: Library, again_in_seconds: float | None) -> None:
+    _post(library, 2)
+    first, _ = claim(library)
+    failed(library, first, "Refused.", again_in_seconds=again_in_seconds)
+    assert retry(library, [first.id]) == 1
+    assert [(w.delivery.part, w.attempts) for w in claim(library)] == [(0, 1)]
+
+
+def test_all_may_be_tried_again_at_once(library: Library) -> None:
+    _post(library, 3)
+    first, second, third = claim(library)
+    failed(library, first, "Refused.", again_in_seconds=None)
+    failed(library, second, "No answer.", again_in_seconds=60)
+    sent(library, third, {})
+    assert retry(library) == 2
+    assert _parts(claim(library)) == [0, 1]
+
+
+def test_a_sender_whose_claim_ran_out_does_not_undo_another_s_success(library: Library) -> None:
+    _post(library, 1)
+    (slow,) = claim(library)
+    (quick,) = claim(library, now_ms=_now_ms() + 11 * _MINUTE_MS)
+    sent(library, quick, {})
+    failed(library, slow, "Timed out.", again_in_seconds=1)
+    assert unsent(library) == []
