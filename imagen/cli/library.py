@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from imagen.library import Added, Library, Report
     from imagen.library.checking import Finding
 
-_FOLDER = click.Path(exists=True, file_okay=False)
 _MOST_SAID = 20
 
 
@@ -31,7 +30,7 @@ def library() -> None:
 
 
 @library.command()
-@click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=_FOLDER)
+@click.argument("folders", nargs=-1, required=True, metavar="DIR...")
 @click.option("--dry-run", is_flag=True, help="Tell what would be taken in, and take in nothing.")
 @json_option
 @quiet_option

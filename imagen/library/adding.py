@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select, update
 
-from imagen.errors import LibraryError, OutputError
+from imagen.errors import LibraryError, OutputError, RequestError
 from imagen.library.foreign import Foreign, entry_of, foreign, is_picture
 from imagen.library.schema import generations, images
 from imagen.library.stored import path_of, stored_path
@@ -91,9 +91,10 @@ def add(
     """Take in every picture below these folders that the library does not have; each once.
 
     Pictures that one run of ours made are one generation again. What can't be read is told, and
-    stops nothing. With `is_dry` nothing is written. Raises LibraryError.
+    stops nothing. With `is_dry` nothing is written. Raises RequestError for what is no folder,
+    before anything is taken in; LibraryError.
     """
-    paths = [path for folder in folders for path in _files(folder)]
+    paths = [path for folder in list(map(_sure, folders)) for path in _files(folder)]
     notes = _Notes()
     done = 0
     for folder_of_them in _by_folder(paths):
@@ -109,6 +110,12 @@ def add(
         troubles=tuple(notes.troubles),
         skipped=notes.counts["skipped"],
     )
+
+
+def _sure(folder: Path) -> Path:
+    if not os.path.isdir(folder):
+        raise RequestError(f"There is no folder {folder}.")
+    return folder
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -45,7 +45,7 @@ def test_add_tells_it_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_folder_that_is_not_there_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["library", "add", "nowhere"]) == 2
-    assert "'nowhere' does not exist" in capsys.readouterr().err
+    assert "There is no folder nowhere." in capsys.readouterr().err
 
 
 def test_a_library_that_is_switched_off_is_told(capsys: pytest.CaptureFixture[str]) -> None:

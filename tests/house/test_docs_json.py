@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from foreign_pictures import A1111, png
 from pages import section
 
 from imagen.cli import run
@@ -27,6 +29,8 @@ _SMALL = ["a fox", "--size", "32x32", "--seed", "1", "--json"]
 def picture() -> None:
     """A picture called fox.png, and its sidecar."""
     run(["generate", *_SMALL, "--quiet", "--output", "fox.png"])
+    png("cat.png", parameters=A1111)
+    Path("cut.png").write_bytes(Path("cat.png").read_bytes()[:300])
 
 
 @pytest.mark.usefixtures("picture")
@@ -50,6 +54,10 @@ def picture() -> None:
         pytest.param(["config", "validate", "--json"], id="config validate"),
         pytest.param(["config", "show", "--json"], id="config show"),
         pytest.param(["doctor", "--json"], id="doctor"),
+        pytest.param(["again", "fox.png", "--quiet", "--json"], id="again"),
+        pytest.param(["again", "cat.png", "--dry-run", "--json"], id="again, with drift"),
+        pytest.param(["library", "add", ".", "--json"], id="library add"),
+        pytest.param(["library", "check", "--json"], id="library check"),
         pytest.param(["show", "fox.png", "--json"], id="show"),
         pytest.param(["show", "fox.png.json", "--json"], id="show, from the sidecar"),
         pytest.param(["resume", "--json"], id="resume"),
