@@ -12,10 +12,10 @@ from imagen.library.keys import milliseconds, moment_of
 from imagen.library.schema import usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row, Select
 
     from imagen.config import UsageSettings
     from imagen.library.entries import Entry
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 Grouping = Literal["day", "week", "month", "backend", "model", "caller"]
 _JOULES_PER_KWH = 3_600_000
+_QUARTER_MS = 15 * 60 * 1000
+"""Every day begins, in every time zone, at a quarter of an hour."""
+_FORMS: Mapping[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+_COST = func.coalesce(usage.c.actual_cost, usage.c.estimated_cost)
+_SUMMED = ("images", "latency_seconds", "engine_seconds", "estimated_cost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,36 +150,45 @@ def totals(
 ) -> list[Total]:
     """What was used, in groups, in the order of their keys; a single one where there are none."""
     groups: dict[tuple[str, ...], Total] = {}
-    for use in rows(library, since, until):
-        key = tuple(_key(use, grouping) for grouping in by)
-        groups[key] = _added(groups.get(key) or Total(key, 0, 0, 0.0, 0.0, {}, {}, 0), use)
+    with library.reading() as connection:
+        for row in connection.execute(_summed(by, _within(since, until))):
+            key = tuple(_key(row, grouping) for grouping in by)
+            groups[key] = _added(groups.get(key) or Total(key, 0, 0, 0.0, 0.0, {}, {}, 0), row)
     return [groups[key] for key in sorted(groups)]
 
 
-def _key(use: Use, grouping: Grouping) -> str:
+def _summed(by: Sequence[Grouping], conditions: Sequence[Any]) -> Select[Any]:
+    """Sums of as few groups as can still be told apart by what is asked for."""
+    named = {grouping for grouping in by if grouping in ("backend", "model", "caller")}
+    columns: list[ColumnElement[Any]] = [
+        usage.c.currency,
+        *(usage.c[name] for name in sorted(named)),
+    ]
+    if named != set(by):
+        columns.append((usage.c.at_ms // _QUARTER_MS).label("quarter"))
+    sums = [func.sum(usage.c[name]).label(name) for name in _SUMMED]
+    unknown = func.sum(usage.c.is_paid).filter(_COST.is_(None)).label("unknown")
+    cost, number = func.sum(_COST).label("cost"), func.count().label("generations")
+    return select(*columns, *sums, cost, unknown, number).where(*conditions).group_by(*columns)
+
+
+def _key(row: Row[Any], grouping: Grouping) -> str:
     """Days, weeks and months are those of this machine's clock."""
-    local = use.at.astimezone()
-    match grouping:
-        case "day":
-            return f"{local:%Y-%m-%d}"
-        case "week":
-            return f"{local:%G-W%V}"
-        case "month":
-            return f"{local:%Y-%m}"
-        case _:
-            return str(getattr(use, grouping))
+    if grouping in _FORMS:
+        return format(moment_of(row.quarter * _QUARTER_MS).astimezone(), _FORMS[grouping])
+    return str(getattr(row, grouping))
 
 
-def _added(total: Total, use: Use) -> Total:
+def _added(total: Total, row: Row[Any]) -> Total:
     return Total(
         total.key,
-        total.generations + 1,
-        total.images + use.images,
-        total.latency_seconds + (use.latency_seconds or 0.0),
-        total.engine_seconds + (use.engine_seconds or 0.0),
-        _sum(total.costs, use.currency, use.cost),
-        _sum(total.estimates, use.currency, use.estimated_cost),
-        total.unknown + use.is_unknown,
+        total.generations + row.generations,
+        total.images + int(row.images),
+        total.latency_seconds + (row.latency_seconds or 0.0),
+        total.engine_seconds + (row.engine_seconds or 0.0),
+        _sum(total.costs, row.currency, row.cost),
+        _sum(total.estimates, row.currency, row.estimated_cost),
+        total.unknown + int(row.unknown or 0),
     )
 
 
@@ -192,12 +206,11 @@ class Spent(NamedTuple):
 
 def spent(library: Library, since: datetime, *, currency: str, backend: str | None = None) -> Spent:
     """What was spent from `since` on in this currency; with all backends where none is named."""
-    cost = func.coalesce(usage.c.actual_cost, usage.c.estimated_cost)
     conditions = [usage.c.at_ms >= milliseconds(since), usage.c.currency == currency]
     if backend is not None:
         conditions.append(usage.c.backend == backend)
-    unknown = func.sum(usage.c.is_paid).filter(cost.is_(None))
-    statement = select(func.sum(cost), unknown).where(*conditions)
+    unknown = func.sum(usage.c.is_paid).filter(_COST.is_(None))
+    statement = select(func.sum(_COST), unknown).where(*conditions)
     with library.reading() as connection:
         known, lacking = connection.execute(statement).one()
     return Spent(float(known or 0.0), int(lacking or 0))

@@ -19,7 +19,7 @@ from imagen.library.outbox import claim, sent, unsent
 from imagen.library.schema import generations, images, prompts, tags, thumbnails
 
 if TYPE_CHECKING:
-    from imagen.library import Entry, Library, Picture
+    from imagen.library import Entry, Kept, Library, Picture
 
 _TABLES = (generations, images, prompts, tags, thumbnails)
 
@@ -30,7 +30,7 @@ def _drawn(number: int, *names: str) -> Entry:
     return entry(number, pictures=pictures)
 
 
-def _written(number: int, index: int, path: Path) -> object:
+def _written(number: int, index: int, path: Path) -> Kept:
     path.write_bytes(f"{number}.{index}".encode())
     sidecar = path.with_name(f"{path.name}.json")
     sidecar.write_text("{}")

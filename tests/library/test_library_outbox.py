@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import delivery, entry, take_in
+from library_samples import delivery, entry
 
+from imagen.library import take_in
 from imagen.library.outbox import claim, failed, next_due, retry, sent, unsent
 
 if TYPE_CHECKING:
