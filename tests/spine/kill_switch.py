@@ -1,0 +1,105 @@
+"""Runs imagen's command line again and again, and kills it, as a power cut would, at a given step.
+
+Each line of standard input is JSON: a folder, the arguments, and the number of the step before
+which the run is killed (-1 for none). The answer is a line with the exit status, -9 for killed.
+Each run is a process of its own, forked from this one, so that imagen is imported only once.
+
+A step is whatever changes something outside the process: a file, a connection, the library; and
+each word of progress. A run that comes to its end writes them into `steps.txt`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_EFFECTS = {
+    "posix": {"link", "replace", "unlink", "mkdir", "fsync"},
+    "fcntl": {"flock"},
+    "socket": {"connect", "send", "sendall", "shutdown"},
+    "sqlite3": {"execute", "commit"},
+    "_io": {"write"},
+}
+"""What changes something outside, by the module of the function, or of its object's class."""
+_PROGRESS = "make.<locals>.tell"
+
+
+class Switch:
+    """Counts the steps of all threads, and ends the process before one of them."""
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+        self._lock = threading.Lock()
+        self.steps: list[str] = []
+
+    def profile(self, frame: FrameType, event: str, what: Any) -> None:
+        if event == "call" and frame.f_code.co_qualname == _PROGRESS:
+            self._step("progress")
+        if event == "c_call" and _is_effect(what):
+            self._step(what.__name__)
+
+    def _step(self, name: str) -> None:
+        with self._lock:
+            if len(self.steps) == self._at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.steps.append(name)
+
+
+def _is_effect(what: Any) -> bool:
+    owner = getattr(what, "__self__", None)
+    module = owner.__name__ if isinstance(owner, ModuleType) else type(owner).__module__
+    return what.__name__ in _EFFECTS.get(module, ())
+
+
+def _run(folder: str, arguments: list[str], at: int) -> int:
+    from imagen.cli import run
+
+    os.chdir(folder)
+    with Path("said.txt").open("a") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    switch = Switch(at)
+    threading.setprofile(switch.profile)
+    sys.setprofile(switch.profile)
+    code = run(arguments)
+    sys.setprofile(None)
+    Path("steps.txt").write_text("\n".join(switch.steps))
+    return code
+
+
+def _forked(folder: str, arguments: list[str], at: int) -> int:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = _run(folder, arguments, at)
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def main() -> None:
+    import imagen.backends.comfyui
+    import imagen.backends.replicate
+    import imagen.cli.generate
+    import imagen.cli.resume
+    import imagen.library.taking
+    import imagen.spine  # noqa: F401
+
+    for line in sys.stdin:
+        sys.stdout.write(f"{_forked(*json.loads(line))}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
