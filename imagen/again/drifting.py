@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,8 @@ def foreseen(
     `ticket` is of the run to come; `unchanged` of one with nothing asked to be otherwise, which
     shows what became of the workflow and the configuration.
     """
+    if chosen.is_graph_own:  # then all else that is known of the picture has no say
+        record = replace(record, source="prompt", resolved={}, request={}, inputs=())
     return [
         *_engine(record, chosen),
         *_models(record, unchanged, chosen),
@@ -113,9 +115,9 @@ def _setup(record: Record, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
     """The workflow, or what else the configuration tells the engine."""
     then, now = record.graph, ticket.payload
     if is_graph(then) and is_graph(now):
-        if not _is_other(record, chosen) and not _is_foreign(record):
+        if chosen.is_graph_own or not (_is_other(record, chosen) or _is_foreign(record)):
             yield from workflow_drift(then, now)
-        elif not chosen.is_graph_own:
+        else:
             yield _other_workflow(then, now)
         return
     if _is_other(record, chosen):

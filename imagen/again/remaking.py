@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from imagen.origin import origin, request_of
@@ -84,10 +84,12 @@ def _foreign(record: Record) -> Remake:
 
 
 def of_its_graph(record: Record) -> Remake:
-    """The request for a workflow that is the record's own graph: its settings, and no more."""
-    values = {
-        name: value for name, value in origin(record).values.items() if name not in _IN_THE_GRAPH
-    }
+    """The request for a workflow that is the record's own graph: its settings, and no more.
+
+    The pictures that it was made of lie at the server, by the names that stand in the graph.
+    """
+    told = origin(replace(record, source="prompt")).values
+    values = {name: value for name, value in told.items() if name not in _IN_THE_GRAPH}
     request, _ = request_of(values)
     index, batch = _number(record.file.get("index")), request.count or 1
     return Remake(

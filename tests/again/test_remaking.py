@@ -96,5 +96,6 @@ def test_its_own_graph_is_asked_for_no_lora_since_it_has_them() -> None:
             "inputs": {"seed": 5, "steps": 9, "positive": ["6", 0], "latent_image": ["9", 0]},
         },
     }
-    found = of_its_graph(Record(source="prompt", graph=graph))
+    used = {"prompt": "a wolf", "image": "den.png", "loras": [{"name": "ink", "strength": 1}]}
+    found = of_its_graph(Record(source="sidecar", graph=graph, resolved=used))
     assert found.request == Request(prompt="a fox", seed=5, steps=9)
