@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from imagen import tickets
 from imagen.errors import OutputError, OverBudget, RequestError
+from imagen.text import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -94,12 +95,15 @@ def _known(estimates: Iterable[Estimate]) -> float:
 def _judged(budget: Budget, paid: Sequence[Estimate], spent: float) -> Iterator[str]:
     cost = _known(paid)
     whole = spent + cost
-    said = f"the budget of {_money(budget.amount)} for {_LIMITS[budget.per]}{_with(budget)}"
-    so_far = f"{_money(spent)} was spent {_SO_FAR[budget.per]}, and this would cost {_money(cost)}"
+    said = f"the budget of {dollars(budget.amount)} for {_LIMITS[budget.per]}{_with(budget)}"
+    so_far = (
+        f"{dollars(spent)} was spent {_SO_FAR[budget.per]}, and this would cost {dollars(cost)}"
+    )
     if whole > budget.amount + 1e-9:
         raise OverBudget(
-            f"This would go beyond {said}: {so_far}. Nothing was sent.",
-            remedy="Go beyond it with --over-budget, or change budgets in imagen.yaml.",
+            f"This would go beyond {said}: {so_far}.",
+            remedy="Nothing was sent. Go beyond it with --over-budget, or change budgets in "
+            "imagen.yaml.",
         )
     if whole >= budget.amount * budget.warn_at and cost > 0:
         yield f"This comes near to {said}: {so_far}."
@@ -109,7 +113,3 @@ def _judged(budget: Budget, paid: Sequence[Estimate], spent: float) -> Iterator[
 
 def _with(budget: Budget) -> str:
     return f" with {budget.backend}" if budget.backend else ""
-
-
-def _money(amount: float) -> str:
-    return f"${amount:.5f}".rstrip("0").rstrip(".") if amount % 1 else f"${amount:.0f}"

@@ -68,7 +68,6 @@ def generate(
     *,
     backend: str | None = None,
     strict: bool = False,
-    over_budget: bool = False,
     on_progress: OnProgress = ignore,
 ) -> list[Made]:
     """Make the pictures of one request with the backend of this name, and keep them.
@@ -76,14 +75,14 @@ def generate(
     There are several runs where the backend can't make as many pictures at once as were asked, and
     where control pictures had to be made first: these come first.
     Raises any ImagenError; with `strict`, a RequestError where a parameter can't be honoured;
-    without `over_budget`, OverBudget where a budget of the settings does not suffice.
+    OverBudget where a budget of the settings does not suffice.
     """
     if is_interpolation(request):
         return enlarge(request, settings, strict=strict)
     sinks.check(settings, os.environ)
     with closing(open_named(backend or settings.backend, settings)) as engine:
         plan = prepare(engine, request, settings, strict=strict)
-        warnings = [] if over_budget else refuse_over_budget(plan, settings)
+        warnings = refuse_over_budget(plan, settings)
         found, made = ready(engine, plan, request, settings, on_progress)
         jobs = [job_of(ticket, request, settings) for ticket in found]
         with _naming(made), tickets.planned(jobs, settings.state_dir):

@@ -51,6 +51,14 @@ def took(seconds: float) -> str:
     return f"{round(seconds) // 60} min {round(seconds) % 60} s"
 
 
+def dollars(usd: float) -> str:
+    """`$1.25`, `$0.003`: two digits at least, five at most."""
+    if 0 < usd < 0.000_01:
+        return "less than $0.00001"
+    whole, _, parts = f"{usd:.5f}".rstrip("0").partition(".")
+    return f"${whole}.{parts:0<2}" if usd < 1 else f"${usd:.2f}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'euler'?`, or nothing where no known word is near."""
     near = nearest(word, known)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from imagen.library import Library
+
 collect_ignore = [] if find_spec("diffusers") else ["with_torch"]
 if sys.platform == "win32":  # there are no pseudo-terminals
     collect_ignore.append("preview")
@@ -76,3 +78,13 @@ def library_url(request: pytest.FixtureRequest) -> str:
     """A place for an empty library, in each kind of database in turn."""
     places = {"sqlite": "sqlite_path", "postgres": "postgres_url"}
     return str(request.getfixturevalue(places[request.param]))
+
+
+@pytest.fixture
+def library(library_url: str) -> Iterator[Library]:
+    """An empty library, in SQLite and in PostgreSQL in turn."""
+    from imagen.config import LibrarySettings, Settings
+    from imagen.library import open_library
+
+    with open_library(Settings(library=LibrarySettings(url=library_url))) as library:
+        yield library

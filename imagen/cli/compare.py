@@ -13,19 +13,20 @@ import click
 
 from imagen.capabilities import unhonoured
 from imagen.cli.asking import EVERYTHING, asking
-from imagen.cli.costs import dollars
 from imagen.cli.given import from_json_option, prompted
 from imagen.cli.options import (
     config_option,
     json_option,
+    over_budget_option,
     quiet_option,
     settings_for,
     strict_option,
+    without_budgets,
 )
 from imagen.cli.previewing import planned, preview_option, show_files
 from imagen.cli.words import TEXTS, plain, scalar
 from imagen.errors import RequestError
-from imagen.text import one_line, printable, took
+from imagen.text import dollars, one_line, printable, took
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     help="The folder; run again with the same one, only what is missing is made.",
 )
 @strict_option
+@over_budget_option
 @preview_option
 @json_option
 @quiet_option
@@ -65,6 +67,7 @@ def compare(
     vary: str | None,
     output: Path | None,
     strict: bool,
+    over_budget: bool,
     preview: bool | None,
     as_json: bool,
     quiet: bool,
@@ -80,6 +83,7 @@ def compare(
     from imagen.comparison.contact import NAME
 
     settings = settings_for(config_path)
+    settings = without_budgets(settings) if over_budget else settings
     shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
     request = prompted(prompt, document, asked, names_of(models)).request
     axis = axis_of(vary) if vary else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imagen.text import dollars
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -11,12 +13,10 @@ if TYPE_CHECKING:
     from imagen.ticket import Estimate, Ticket
 
 
-def dollars(usd: float) -> str:
-    """`$1.25`, `$0.003`: two digits at least, five at most."""
-    if 0 < usd < 0.000_01:
-        return "less than $0.00001"
-    whole, _, parts = f"{usd:.5f}".rstrip("0").partition(".")
-    return f"${whole}.{parts:0<2}" if usd < 1 else f"${usd:.2f}"
+def money(amount: float, currency: str) -> str:
+    """`$1.25`, and `1.25 CHF` in any other currency."""
+    shown = dollars(amount)
+    return shown if currency == "USD" else f"{shown.replace('$', '')} {currency}"
 
 
 def expected(tickets: Sequence[Ticket]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import click
 from imagen.cli.options import is_picture
 from imagen.cli.previewing import planned, show_made
 from imagen.cli.telling import tell, tell_plan
-from imagen.errors import ImagenError, RequestError
+from imagen.errors import ImagenError, OverBudget, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,13 @@ def make(request: Request, run: Run, *, more: More | None = None) -> list[Made]:
     name = run.backend or run.settings.backend
     with _others_named(request, name, run.settings):
         if run.dry_run:
-            tell_plan(_planned(request, run, name), as_json=run.as_json, more=more)
+            tickets = _planned(request, run, name)
+            tell_plan(
+                tickets,
+                as_json=run.as_json,
+                more=more,
+                budgets=_said_of_budgets(tickets, run.settings),
+            )
             return []
         preview = planned(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)
         made = _made(request, run, name)
@@ -43,6 +49,16 @@ def make(request: Request, run: Run, *, more: More | None = None) -> list[Made]:
     show_made(preview, [(one, request) for one in made])
     _warn_of_another_kind(made, run.output)
     return made
+
+
+def _said_of_budgets(tickets: list[Ticket], settings: Settings) -> list[str]:
+    """What the budgets would have to say of this plan."""
+    from imagen.budgets import refuse_over_budget
+
+    try:
+        return refuse_over_budget(tickets, settings)
+    except OverBudget as error:
+        return [error.message]
 
 
 def plan(request: Request, run: Run) -> list[Ticket]:

@@ -37,12 +37,16 @@ output_option = click.option(
 strict_option = click.option(
     "--strict", is_flag=True, help="Refuse what the backend can't honour, instead of telling."
 )
+over_budget_option = click.option(
+    "--over-budget", is_flag=True, help="Go beyond the budgets of the configuration."
+)
 _RUN = [
     click.option("--backend", "-b", metavar="NAME", help="A configured backend, or mock."),
     output_option,
     click.option("--no-sidecar", is_flag=True, help="Write no JSON file beside the picture."),
     strict_option,
     click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing."),
+    over_budget_option,
     preview_option,
     json_option,
     quiet_option,
@@ -54,6 +58,7 @@ _TAKEN = (
     "no_sidecar",
     "strict",
     "dry_run",
+    "over_budget",
     "preview",
     "as_json",
     "quiet",
@@ -90,9 +95,22 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_run
 
 
-def _run(*, config_path: Path | None, no_sidecar: bool, output: Path | None, **flags: Any) -> Run:
+def _run(
+    *,
+    config_path: Path | None,
+    no_sidecar: bool,
+    over_budget: bool,
+    output: Path | None,
+    **flags: Any,
+) -> Run:
     settings = settings_for(config_path, output, sidecar=False if no_sidecar else None)
+    settings = without_budgets(settings) if over_budget else settings
     return Run(settings=settings, output=output, **flags)
+
+
+def without_budgets(settings: Settings) -> Settings:
+    """The settings of a run that may cost whatever it costs."""
+    return settings.model_copy(update={"budgets": ()})
 
 
 def usage(message: str) -> click.UsageError:

@@ -109,16 +109,22 @@ def _receipt(ticket: Ticket) -> dict[str, Any]:
     return {name: fate.model_dump(mode="json") for name, fate in ticket.receipt.items()}
 
 
-def tell_plan(tickets: Sequence[Ticket], *, as_json: bool, more: More | None = None) -> None:
-    """What would be sent, and what it would cost."""
+def tell_plan(
+    tickets: Sequence[Ticket],
+    *,
+    as_json: bool,
+    more: More | None = None,
+    budgets: Sequence[str] = (),
+) -> None:
+    """What would be sent, what it would cost, and what the budgets have to say of that."""
     if as_json:
-        plan = {"plan": [_plan(ticket) for ticket in tickets]}
+        plan = {"plan": [_plan(ticket) for ticket in tickets], "budgets": list(budgets)}
         click.echo(json.dumps(plan | dict(more([]) if more else {}), indent=2))
         return
     for ticket in tickets:
         for line in _planned(ticket):
             click.echo(printable(line))
-    for line in expected(tickets):
+    for line in (*expected(tickets), *budgets):
         click.echo(printable(line))
 
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends import available
+from imagen.budgets import refuse_over_budget
 from imagen.comparison.contact import write_sheet
 from imagen.comparison.once import made_once, numbered
 from imagen.comparison.record import Axis, Cell, Comparison, Failure, File, begun, write
@@ -120,6 +121,7 @@ class _Loop:
         self._strict = strict
         self._watch = watch
         self._at_work: Backend | None = None
+        self._made: list[Ticket] = []
         self._control_pictures: dict[str, dict[tuple[str, str], str]] = {}
         """Those made so far, for each model: by kind and file, where they lie."""
 
@@ -161,7 +163,9 @@ class _Loop:
         settings = self._settings_of(cell.value)
         made: list[Made] = []
         failure: Failure | None = None
+        warnings: list[str] = []
         try:
+            warnings = refuse_over_budget(runs, self._settings, before=self._made)
             with self._watch(self._label(cell.model, cell.value)) as on_progress:
                 known = self._control_pictures.setdefault(cell.model, {})
                 submittable, _ = ready(engine, runs, asked, settings, on_progress, known)
@@ -172,8 +176,9 @@ class _Loop:
             raise
         except ImagenError as error:
             failure = _failure(error)
+        self._made += [run.ticket for run in made]
         cell = cell.model_copy(update={"seconds": time.monotonic() - began, "error": failure})
-        cell = _with_facts(cell, made, self._folder) if made else cell
+        cell = _with_facts(cell, made, warnings, self._folder) if made else cell
         self._keep(cell if failure is None else cell.model_copy(update={"key": ""}))
 
     def _failed(self, model: str, value: Any, error: ImagenError) -> Cell:
@@ -267,7 +272,7 @@ def _failure(error: ImagenError) -> Failure:
     return Failure(code=error.code, message=error.message, remedy=error.remedy)
 
 
-def _with_facts(cell: Cell, made: Sequence[Made], folder: Path) -> Cell:
+def _with_facts(cell: Cell, made: Sequence[Made], warnings: Sequence[str], folder: Path) -> Cell:
     """The cell with what came back; several runs of one cell count as one."""
     facts = [run.result.facts for run in made]
     latencies = [f.latency_seconds for f in facts if f.latency_seconds is not None]
@@ -280,9 +285,13 @@ def _with_facts(cell: Cell, made: Sequence[Made], folder: Path) -> Cell:
             "cost_usd": sum(costs) if len(costs) == len(facts) else None,
             "receipt": made[0].ticket.receipt,
             "facts": asdict(facts[0]),
-            "warnings": tuple(w for run in made for w in run.result.warnings),
+            "warnings": (*warnings, *(w for run in made for w in _said(run))),
         }
     )
+
+
+def _said(run: Made) -> tuple[str, ...]:
+    return (*run.result.warnings, *((run.remark,) if run.remark else ()))
 
 
 def _file(saved: Any, folder: Path) -> File:

@@ -48,7 +48,7 @@ class Record:
     inputs: tuple[Values, ...] = ()
     """The pictures it was made of: to each its parameter, name, sha256, width and height."""
     file: Values = field(default_factory=dict)
-    """Of the picture: its seed and index; from a sidecar its sha256, media type, time and ticket."""
+    """Of the picture: seed and index; from a sidecar also sha256, media type, time and ticket."""
 
 
 def read(path: Path) -> Record:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.cli.costs import actual, dollars, expected
+from imagen.cli.costs import actual, expected
 from imagen.request import Request
 from imagen.result import Facts, Result
 from imagen.spine import Made
+from imagen.text import dollars
 from imagen.ticket import Estimate, Ticket
 
 _RATE = "1 picture at $0.003, as of 2026-01-01"

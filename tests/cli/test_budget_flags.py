@@ -1,0 +1,75 @@
+"""Budgets on the command line: told of in a plan, held, and gone beyond by a flag."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imagen.cli import run
+from imagen.testing.replicate import Replicate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.usefixtures("replicate_token")
+_LINE = ["generate", "a fox", "-b", "cloud", "--quiet"]
+
+
+@pytest.fixture
+def cloud() -> Iterator[Replicate]:
+    """A model at $0.003 a picture, and half a cent a day."""
+    with Replicate() as cloud:
+        block = {
+            "type": "replicate",
+            "model": "black-forest-labs/flux-schnell",
+            "base_url": cloud.url,
+        }
+        budgets = [{"amount": 0.005, "per": "day"}]
+        whole = {"backends": {"cloud": block}, "budgets": budgets}
+        Path("imagen.yaml").write_text(json.dumps(whole))
+        yield cloud
+
+
+def test_what_would_be_too_much_is_refused_before_it_is_sent(
+    cloud: Replicate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*_LINE, "-o", "first.png"]) == 0
+    capsys.readouterr()
+    assert run([*_LINE, "-o", "second.png"]) == 2
+    assert capsys.readouterr().err == (
+        "imagen: This would go beyond the budget of $0.005 for a day: $0.003 was spent today, and "
+        "this would cost $0.003.\n"
+        "Nothing was sent. Go beyond it with --over-budget, or change budgets in imagen.yaml.\n"
+    )
+    assert cloud.submissions == 1
+
+
+def test_a_flag_goes_beyond_the_budget(cloud: Replicate) -> None:
+    for number in (1, 2, 3):
+        assert run([*_LINE, "--over-budget", "-o", f"{number}.webp"]) == 0
+    assert cloud.submissions == 3
+
+
+def test_a_plan_tells_what_the_budget_would_say(
+    cloud: Replicate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*_LINE, "--count", "2", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["budgets"] == [
+        "This would go beyond the budget of $0.005 for a day: $0.00 was spent today, and this "
+        "would cost $0.006."
+    ]
+    assert cloud.submissions == 0
+
+
+def test_a_comparison_stops_where_the_budget_does(
+    cloud: Replicate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["compare", "a fox", "--models", "cloud", "--vary", "steps=1,2", "-o", "c", "--quiet"]
+    assert run([*line, "--json"]) == 4
+    first, second = json.loads(capsys.readouterr().out)["cells"]
+    assert (first["error"], second["error"]["code"]) == (None, "over_budget")
+    assert run([*line, "--over-budget"]) == 0
+    assert cloud.submissions == 2
