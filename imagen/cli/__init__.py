@@ -34,11 +34,22 @@ _MAKING = {
     "demo": ("imagen.cli.demo:demo", "Compare simulated pictures, without a GPU."),
 }
 _LOOKING_BACK = {
+    "history": ("imagen.cli.history:history", "List what was made, the newest first."),
     "library": (
         "imagen.cli.library:library",
         "Take pictures in, and compare the library with the disk.",
     ),
     "show": ("imagen.cli.show:show", "Tell how a picture was made."),
+    "tag": ("imagen.cli.tag:tag", "Give pictures tags, take them away, or list them."),
+    "rate": ("imagen.cli.rate:rate", "Give pictures stars, 1 to 5; none takes them away."),
+    "rm": (
+        "imagen.cli.rm:rm",
+        "Put pictures into the trash; their files stay where they are.",
+    ),
+    "usage": (
+        "imagen.cli.usage:usage",
+        "Add up what was made, how long it took and what it did cost.",
+    ),
     "resume": ("imagen.cli.resume:resume", "Fetch what an interrupted run left at its engine."),
 }
 _SETTING_UP = {

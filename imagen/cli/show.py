@@ -3,40 +3,84 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import os
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.options import json_option
+from imagen.cli.options import config_option, json_option
+from imagen.errors import ConfigError, LibraryError, OutputError, RequestError
 from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from imagen.cli.kept import Kept
     from imagen.outputs import Record
 
 
+_ID = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{2,35}(\.\d{1,4})?")
+
+
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("picture", metavar="ID|FILE")
 @json_option
-def show(file: Path, as_json: bool) -> None:
+@config_option
+def show(picture: str, as_json: bool, config_path: Path | None) -> None:
     """Tell how a picture was made.
 
     FILE is a PNG, JPEG or WebP picture, or the JSON file beside one. Pictures of other tools tell
-    what they hold: the `parameters` text, InvokeAI's, or ComfyUI's graph.
+    what they hold: the `parameters` text, InvokeAI's, or ComfyUI's graph. ID is one of the library,
+    as imagen history lists them; it tells of a file too that does not say how it was made.
     """
-    from dataclasses import asdict
+    record, more = _found(picture, config_path)
+    if as_json:
+        click.echo(json.dumps(asdict(record) | ({"library": more.data} if more else {}), indent=2))
+        return
+    for line in (*(more.lines if more else ()), *_lines(record)):
+        click.echo(printable(line))
 
+
+def _found(word: str, config_path: Path | None) -> tuple[Record, Kept | None]:
+    """What the file tells, else what the library knows; which costs time, and is asked last."""
     from imagen.outputs import read
 
-    record = read(file)
-    if as_json:
-        click.echo(json.dumps(asdict(record), indent=2))
-        return
-    for line in _lines(record):
-        click.echo(printable(line))
+    is_file = os.path.exists(word)
+    if not is_file and _ID.fullmatch(word):
+        return _kept(word, config_path)
+    try:
+        return read(Path(word)), None
+    except OutputError as error:
+        if not is_file:
+            raise
+        with _or_else(error):
+            return _kept(word, config_path)
+
+
+@contextmanager
+def _or_else(error: OutputError) -> Iterator[None]:
+    """Where the library knows nothing either, it is the file that is told of."""
+    try:
+        yield
+    except LibraryError as library:
+        error.advise(f"The library can't be asked: {library.message}")
+        raise error from library
+    except (RequestError, ConfigError):
+        raise error from None
+
+
+def _kept(word: str, config_path: Path | None) -> tuple[Record, Kept]:
+    from imagen.cli.kept import kept
+    from imagen.cli.libraries import opened
+    from imagen.library import find_picture, record_of
+
+    with opened(config_path) as library:
+        picture = find_picture(library, word)
+        return record_of(library, picture), kept(library, picture)
 
 
 def _lines(record: Record) -> Iterator[str]:

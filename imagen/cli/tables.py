@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import unicodedata
+from itertools import accumulate
 from typing import TYPE_CHECKING
+
+import click
 
 from imagen.text import one_line, printable
 
@@ -13,6 +19,8 @@ if TYPE_CHECKING:
     from imagen.capabilities import Parameter
 
 _WIDTH = 94
+_NARROWEST = 12
+"""What is cut keeps so many columns of a terminal at least."""
 
 
 def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -20,6 +28,69 @@ def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     cells = [[one_line(cell, limit=400) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+
+
+def listing(rows: Sequence[tuple[str, ...]], width: int | None) -> Iterator[tuple[str, str]]:
+    """The first cell and the rest of each line; cells stand under each other.
+
+    A column without anything in it is left out. The last one is cut to a terminal's `width`.
+    """
+    kept = [column for column in zip(*rows, strict=True) if any(column)]
+    widths = [max(map(_wide, column)) for column in kept]
+    for row in zip(*kept, strict=True):
+        *cells, last = map(_padded, row, [*widths[:-1], 0])
+        head = "  ".join(cells) + "  "
+        rest = last if width is None else _cut(last, width - _wide(head))
+        yield cells[0], (head[len(cells[0]) :] + rest).rstrip()
+
+
+def table(
+    rows: Sequence[tuple[str, ...]], *, left: int, has_heading: bool = False
+) -> Iterator[str]:
+    """Lines of a table: so many columns of text, and numbers to the right of them.
+
+    A column without anything in it but its heading is left out.
+    """
+    columns = list(zip(*rows, strict=True))
+    filled = [(n, column) for n, column in enumerate(columns) if any(column[has_heading:])]
+    widths = [max(map(_wide, column)) for _, column in filled]
+    for row in zip(*(column for _, column in filled), strict=True):
+        cells = (
+            _padded(cell, width, is_right=number >= left)
+            for cell, width, (number, _) in zip(row, widths, filled, strict=True)
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def _padded(text: str, width: int, *, is_right: bool = False) -> str:
+    blanks = " " * (width - _wide(text))
+    return blanks + text if is_right else text + blanks
+
+
+def _wide(text: str) -> int:
+    """How many columns of a terminal it takes."""
+    return sum(map(_columns_of, text))
+
+
+def _columns_of(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _cut(text: str, width: int) -> str:
+    """At most so wide; what is left out is told by an ellipsis."""
+    if _wide(text) <= width:
+        return text
+    ends = accumulate(map(_columns_of, text))
+    kept = sum(1 for end in ends if end < max(width, _NARROWEST))
+    return text[:kept] + "…"
+
+
+def tinted(text: str, colour: str) -> str:
+    """In this colour, on a terminal whose user did not forbid it."""
+    is_plain = bool(os.environ.get("NO_COLOR")) or not sys.stdout.isatty()
+    return text if is_plain else click.style(text, colour)
 
 
 def section(heading: str, rows: Sequence[tuple[tuple[str, ...], str]]) -> Iterator[str]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from imagen.library.entries import Delivery, Entry, Kept
     from imagen.library.ledger import Spent, Total, Use, spent, totals
     from imagen.library.opening import Library, open_library
+    from imagen.library.particulars import Particulars, particulars_of
     from imagen.library.pictures import (
         Page,
         Picture,
@@ -30,6 +31,7 @@ else:
         "entries": "Delivery Entry Kept",
         "ledger": "Spent Total Use spent totals",
         "opening": "Library open_library",
+        "particulars": "Particulars particulars_of",
         "pictures": "Page Picture Query count find_picture known page pictures_of",
         "records": "paths_by_content record_of",
         "taking": "take_in",
@@ -51,6 +53,7 @@ __all__ = [
     "Kept",
     "Library",
     "Page",
+    "Particulars",
     "Picture",
     "Query",
     "Report",
@@ -64,6 +67,7 @@ __all__ = [
     "known",
     "open_library",
     "page",
+    "particulars_of",
     "paths_by_content",
     "pictures_of",
     "record_of",

@@ -129,6 +129,13 @@ def rows(
             yield _use(row)
 
 
+def use_of(library: Library, generation: str) -> Use | None:
+    """The row of one generation; None where it has none."""
+    with library.reading() as connection:
+        row = connection.execute(select(usage).where(usage.c.generation == generation)).first()
+    return None if row is None else _use(row)
+
+
 def _within(since: datetime | None, until: datetime | None) -> list[Any]:
     found = [] if since is None else [usage.c.at_ms >= milliseconds(since)]
     return found if until is None else [*found, usage.c.at_ms < milliseconds(until)]

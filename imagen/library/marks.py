@@ -122,10 +122,15 @@ def _refuse_unpurgeable(picture: Picture) -> None:
         raise RequestError(
             f"{picture.id} is not in the trash.", remedy=f"First: imagen rm {picture.id}"
         )
-    if picture.host != platform.node() and _content(picture.path) != picture.sha256:
+    if not is_here(picture):
         raise RequestError(
             f"{picture.id} lies on the machine {picture.host!r}, and can be purged only there."
         )
+
+
+def is_here(picture: Picture) -> bool:
+    """Whether its file is one of this machine, which may have had another name then."""
+    return picture.host == platform.node() or _content(picture.path) == picture.sha256
 
 
 def _is_its_own(connection: Connection, picture: Picture) -> bool:

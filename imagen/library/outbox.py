@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 
 from imagen.library.entries import Delivery
 from imagen.library.keys import moment_of
@@ -84,6 +84,14 @@ def _update(connection: Any, waiting: Waiting, **values: Any) -> None:
 def unsent(library: Library) -> list[Waiting]:
     """All that waits or is stuck, in order."""
     chosen = select(outbox).where(outbox.c.state != "sent").order_by(outbox.c.id)
+    with library.reading() as connection:
+        return [_waiting(row) for row in connection.execute(chosen)]
+
+
+def told_of(library: Library, generation: str, part: int) -> list[Waiting]:
+    """What is told of one picture, and of its generation as a whole; what was sent already too."""
+    is_its = or_(outbox.c.kind != "cloud", outbox.c.part == part)
+    chosen = select(outbox).where(outbox.c.generation == generation, is_its).order_by(outbox.c.id)
     with library.reading() as connection:
         return [_waiting(row) for row in connection.execute(chosen)]
 

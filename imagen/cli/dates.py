@@ -1,0 +1,78 @@
+"""Dates as people type them: `2026-11-27`, `2026-11-27 14:00`, `2026-11`, `7d`, `yesterday`."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_AGO = re.compile(r"(\d{1,6}) ?(min|h|d|w)")
+_UNITS: Mapping[str, str] = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MONTH = re.compile(r"(\d{4})-(\d{2})")
+
+
+def _parsed(
+    ctx: click.Context, param: click.Parameter, text: str | None, *, is_end: bool
+) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return moment(text, datetime.now().astimezone(), is_end=is_end)
+    except (ValueError, OverflowError, OSError) as error:
+        raise click.BadParameter(
+            f"{text!r} is no date. Write it as 2026-11-27, '2026-11-27 14:00', 2026-11, 7d, 3h, "
+            "today or yesterday.",
+            ctx,
+            param,
+        ) from error
+
+
+since_option = click.option(
+    "--since",
+    callback=partial(_parsed, is_end=False),
+    metavar="DATE",
+    help="From then on: 2026-11-27, '2026-11-27 14:00', 2026-11, 7d, 3h, today, yesterday.",
+)
+until_option = click.option(
+    "--until",
+    callback=partial(_parsed, is_end=True),
+    metavar="DATE",
+    help="Up to then; a day or a month with all of it.",
+)
+
+
+def moment(text: str, now: datetime, *, is_end: bool = False) -> datetime:
+    """The moment that is meant, by this machine's clock; raises ValueError or OverflowError.
+
+    As the end of a period, a day or a month is meant with all of it.
+    """
+    word = " ".join(text.split())
+    if match := _AGO.fullmatch(word):
+        return now - timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if days := _days(word, now):
+        return datetime.combine(days[int(is_end)], datetime.min.time()).astimezone()
+    return datetime.fromisoformat(word).astimezone()
+
+
+def _days(word: str, now: datetime) -> tuple[date, date] | None:
+    """The first day of a day or a month, and the one after its last; None for a time of day."""
+    if match := _MONTH.fullmatch(word):
+        first = date(int(match[1]), int(match[2]), 1)
+        return first, (first + timedelta(days=31)).replace(day=1)
+    day = _day(word, now)
+    return (day, day + timedelta(days=1)) if day else None
+
+
+def _day(word: str, now: datetime) -> date | None:
+    if word in ("today", "yesterday"):
+        return now.date() - timedelta(days=int(word == "yesterday"))
+    try:
+        return date.fromisoformat(word)
+    except ValueError:
+        return None

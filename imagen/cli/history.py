@@ -1,0 +1,157 @@
+"""imagen history: what was made, the newest first."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from imagen.cli.dates import since_option, until_option
+from imagen.cli.libraries import as_data, local, opened, stars
+from imagen.cli.options import config_option, json_option
+from imagen.cli.tables import listing, tinted
+from imagen.text import did_you_mean, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from imagen.library import Library, Page, Picture, Query
+
+_LONGEST_CELL = 24
+_LONGEST_PROMPT = 100_000
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[QUERY]")
+@click.option("--backend", "-b", metavar="NAME", help="Made by this one.")
+@click.option("--model", "-m", metavar="NAME", help="With this model.")
+@since_option
+@until_option
+@click.option("--rating", type=click.IntRange(1, 5), metavar="STARS", help="So many or more.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="With this tag; repeatable.")
+@click.option("--trash", "in_trash", is_flag=True, help="What is in the trash.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
+@click.option("--after", metavar="ID", help="Older than this one.")
+@json_option
+@config_option
+def history(
+    words: tuple[str, ...],
+    after: str | None,
+    limit: int,
+    as_json: bool,
+    config_path: Path | None,
+    **filters: Any,
+) -> None:
+    """List what was made, the newest first.
+
+    QUERY is words of the prompt, in any order: red fox. "in snow" in quotes stands just so, fo* is
+    a beginning, -cat must not be there; put all of it in single quotes then, behind -- where it
+    begins with a dash.
+    """
+    from imagen.library import find_picture, page
+
+    with opened(config_path) as library:
+        query = _query(" ".join(words), **filters)
+        older_than = None if after is None else find_picture(library, after).key
+        found = page(library, query, older_than, limit)
+        remarks = [] if found.pictures else list(_why_nothing(library, query))
+    if as_json:
+        click.echo(json.dumps(_data(found), indent=2))
+    else:
+        _tell(found)
+    for remark in remarks:
+        click.echo(remark, err=True)
+
+
+def _query(
+    text: str,
+    *,
+    backend: str | None,
+    model: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    rating: int | None,
+    tags: tuple[str, ...],
+    in_trash: bool,
+) -> Query:
+    from imagen.library import Query
+    from imagen.library.marks import tag_of
+
+    return Query(
+        text=text,
+        backend=backend,
+        model=model,
+        since=since,
+        until=until,
+        rating=rating,
+        tags=tuple(map(tag_of, tags)),
+        in_trash=in_trash,
+    )
+
+
+def _data(found: Page) -> dict[str, Any]:
+    last = found.pictures[-1] if found.after is not None else None
+    return {
+        "pictures": [as_data(picture) for picture in found.pictures],
+        "after": last and f"{last.generation}.{last.number + 1}",
+    }
+
+
+def _tell(found: Page) -> None:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for first, rest in listing([_row(picture, width) for picture in found.pictures], width):
+        click.echo(tinted(first, "cyan") + rest)
+    if found.after is not None:
+        click.echo(f"There is more: add --after {found.pictures[-1].id}", err=True)
+
+
+def _row(picture: Picture, width: int | None) -> tuple[str, ...]:
+    size = f"{picture.width}x{picture.height}" if picture.width and picture.height else ""
+    cells = (
+        f"{local(picture.began):%Y-%m-%d %H:%M}",
+        picture.backend,
+        picture.model,
+        size,
+        "" if picture.seed is None else str(picture.seed),
+        stars(picture.rating),
+        ", ".join(picture.tags),
+    )
+    longest = _LONGEST_PROMPT if width is None else _LONGEST_CELL
+    shown = (one_line(cell, limit=longest) for cell in cells)
+    return (picture.id, *shown, one_line(picture.prompt, limit=_LONGEST_PROMPT))
+
+
+def _why_nothing(library: Library, query: Query) -> Iterator[str]:
+    """What there is to say where nothing was found: the nearest name to one that is not known."""
+    from imagen.library import Query, count
+
+    everything = Query(in_trash=query.in_trash)
+    if count(library, everything) == 0:
+        yield _EMPTY_TRASH if query.in_trash else _EMPTY
+        return
+    yield "No picture is like that."
+    yield from _unknown(library, "backend", query.backend)
+    yield from _unknown(library, "model", query.model)
+    for tag in query.tags:
+        yield from _unknown(library, "tag", tag)
+
+
+_EMPTY = "The library is empty. What you make from now on is listed here."
+_EMPTY_TRASH = "The trash is empty."
+
+
+def _unknown(
+    library: Library, what: Literal["backend", "model", "tag"], name: str | None
+) -> Iterator[str]:
+    from imagen.library import known
+
+    if name is None:
+        return
+    there = known(library, what)
+    if name not in there:
+        yield f"None has the {what} {one_line(name)!r}.{did_you_mean(name, there)}"

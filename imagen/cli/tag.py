@@ -1,0 +1,39 @@
+"""imagen tag: words by which pictures are found again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from imagen.cli.libraries import anew, opened, pictures_named, tell
+from imagen.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="ID|FILE...")
+@click.option("--add", "-a", multiple=True, metavar="TAG", help="Give this one; repeatable.")
+@click.option("--remove", "-r", multiple=True, metavar="TAG", help="Take it away; repeatable.")
+@json_option
+@config_option
+def tag(
+    words: tuple[str, ...],
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    as_json: bool,
+    config_path: Path | None,
+) -> None:
+    """Give pictures tags, take them away, or list them.
+
+    A tag is a word or a few, without a comma. `imagen history --tag` finds what has it.
+    """
+    from imagen.library.marks import tag as mark
+
+    with opened(config_path) as library:
+        pictures = pictures_named(library, words)
+        mark(library, pictures, add=add, remove=remove)
+        pictures = anew(library, pictures)
+    tell(pictures, lambda picture: ", ".join(picture.tags), as_json=as_json)

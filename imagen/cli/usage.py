@@ -1,0 +1,189 @@
+"""imagen usage: what was made, how long it took, and what it did cost."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.costs import money
+from imagen.cli.dates import since_option, until_option
+from imagen.cli.libraries import local, opened
+from imagen.cli.options import config_option, json_option
+from imagen.cli.options import usage as misused
+from imagen.cli.tables import table
+from imagen.text import did_you_mean, one_line, took
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from imagen.library import Total, Use
+    from imagen.library.ledger import Grouping
+
+GROUPINGS: tuple[Grouping, ...] = ("day", "week", "month", "backend", "model", "caller")
+_HOUR_SECONDS = 3600
+_NAMELESS = "(none)"
+
+
+def _groupings(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    text: str,
+) -> list[Grouping]:
+    """`week,backend` as the two; an empty text is none."""
+    known: dict[str, Grouping] = {name: name for name in GROUPINGS}
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            near = did_you_mean(name, known)
+            raise misused(f"--by {name!r} is none of {', '.join(known)}.{near}")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+@click.command()
+@since_option
+@until_option
+@click.option(
+    "--by",
+    default="backend",
+    show_default=True,
+    callback=_groupings,
+    metavar="A,B,…",
+    help="Groups: day, week, month, backend, model, caller.",
+)
+@click.option("--raw", is_flag=True, help="Each generation by itself, the oldest first.")
+@json_option
+@config_option
+def usage(
+    since: datetime | None,
+    until: datetime | None,
+    by: list[Grouping],
+    raw: bool,
+    as_json: bool,
+    config_path: Path | None,
+) -> None:
+    """Add up what was made, how long it took and what it did cost.
+
+    Of engines that are paid: what they charged, else what was expected. Of your own machines: their
+    electricity, where usage.watts and usage.price_per_kwh are set.
+    """
+    from imagen.library import totals
+    from imagen.library.ledger import rows
+
+    with opened(config_path) as library:
+        if raw:
+            _tell_rows(list(rows(library, since, until)), as_json=as_json)
+            return
+        groups = totals(library, by, since, until) if by else []
+        whole = totals(library, (), since, until)
+    if as_json:
+        click.echo(json.dumps(_data(by, groups, whole), indent=2))
+    else:
+        _tell(by, groups, whole)
+
+
+def _data(
+    by: Sequence[Grouping], groups: Sequence[Total], whole: Sequence[Total]
+) -> dict[str, Any]:
+    return {
+        "by": list(by),
+        "groups": [dict(zip(by, group.key, strict=True)) | _sums(group) for group in groups],
+        "total": _sums(whole[0]) if whole else None,
+    }
+
+
+def _sums(total: Total) -> dict[str, Any]:
+    return {
+        "generations": total.generations,
+        "pictures": total.images,
+        "latency_seconds": total.latency_seconds,
+        "engine_seconds": total.engine_seconds,
+        "costs": _amounts(total.costs),
+        "estimates": _amounts(total.estimates),
+        "unknown": total.unknown,
+    }
+
+
+def _amounts(costs: Mapping[str, float]) -> list[dict[str, Any]]:
+    return [{"currency": name, "amount": amount} for name, amount in sorted(costs.items())]
+
+
+def _tell(by: Sequence[Grouping], groups: Sequence[Total], whole: Sequence[Total]) -> None:
+    if not whole:
+        click.echo("The ledger has nothing of that time.", err=True)
+        return
+    for line in _lines(by, groups, whole[0]):
+        click.echo(line)
+    if whole[0].unknown:
+        click.echo(_unknown(whole[0].unknown), err=True)
+
+
+def _lines(by: Sequence[Grouping], groups: Sequence[Total], whole: Total) -> Iterator[str]:
+    """A table with a heading, a line for each group, and their total."""
+    names = ["total", *([""] * (len(by) - 1))] if by else []
+    rows = [
+        (*by, "generations", "pictures", "engine time", "cost", "expected", "unknown"),
+        *((*(one_line(key) or _NAMELESS for key in group.key), *_cells(group)) for group in groups),
+        (*names, *_cells(whole)),
+    ]
+    yield from table(rows, left=len(by), has_heading=True)
+
+
+def _cells(total: Total) -> tuple[str, ...]:
+    return (
+        str(total.generations),
+        str(total.images),
+        _time(total.engine_seconds),
+        _sum(total.costs),
+        _sum(total.estimates),
+        str(total.unknown or ""),
+    )
+
+
+def _sum(costs: Mapping[str, float]) -> str:
+    return " + ".join(money(amount, currency) for currency, amount in sorted(costs.items()))
+
+
+def _time(seconds: float) -> str:
+    """As `took`, and in hours where there are many."""
+    if seconds < _HOUR_SECONDS:
+        return took(seconds)
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _unknown(number: int) -> str:
+    if number == 1:
+        return "1 generation was paid for without anyone knowing how much; no sum has it."
+    return f"{number} generations were paid for without anyone knowing how much; no sum has them."
+
+
+def _tell_rows(found: Sequence[Use], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"rows": [_row_data(use) for use in found]}, indent=2))
+        return
+    for line in table([_row(use) for use in found], left=4):
+        click.echo(line)
+
+
+def _row(use: Use) -> tuple[str, ...]:
+    return (
+        f"{local(use.at):%Y-%m-%d %H:%M:%S}",
+        use.generation[:8],
+        one_line(use.backend),
+        one_line(use.model),
+        "" if use.seed is None else str(use.seed),
+        str(use.images),
+        "" if use.engine_seconds is None else _time(use.engine_seconds),
+        "unknown" if use.is_unknown else "" if use.cost is None else money(use.cost, use.currency),
+        one_line(use.caller),
+    )
+
+
+def _row_data(use: Use) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(use) | {"at": local(use.at).isoformat(timespec="seconds"), "cost": use.cost}
