@@ -1,0 +1,290 @@
+"""imagen history: what was made, in lines, in pages and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import time
+from datetime import timedelta
+from fcntl import ioctl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from library_samples import NOON, entry, fill, kept
+
+from imagen.cli import run
+from imagen.config import load
+from imagen.library import find_picture, open_library
+from imagen.library.marks import rate, tag, trash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_FOX, _OWL, _CAT = "00000001", "00000002", "00000003"
+
+
+@pytest.fixture(autouse=True)
+def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def album(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fox, an owl and two cats, an hour after each other; and a picture in the trash."""
+    monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
+    cats = (kept(3, 0), kept(3, 1))
+    with open_library(load()) as library:
+        fill(
+            library,
+            [
+                entry(1, "a red fox\nin snow"),
+                _later(1, 2, "a grey owl", backend="cloud"),
+                _later(2, 3, "two cats", facts={"model": "grey"}, pictures=cats),
+                _later(3, 4, "a mistake"),
+            ],
+        )
+        fox = find_picture(library, _FOX)
+        tag(library, [fox], add=["good", "to print"])
+        rate(library, [fox], 4)
+        trash(library, [find_picture(library, "00000004")])
+
+
+def _later(hours: int, number: int, prompt: str, **values: Any) -> Any:
+    return entry(number, prompt, began=NOON + timedelta(hours=hours), **values)
+
+
+@pytest.fixture
+def listed(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """What `imagen history --json` prints."""
+
+    def printed(*arguments: str) -> dict[str, Any]:
+        capsys.readouterr()
+        assert run(["history", "--json", *arguments]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    return printed
+
+
+@pytest.mark.usefixtures("album")
+def test_the_newest_stands_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["history"]) == 0
+    assert capsys.readouterr() == (_LINES, "")
+
+
+_LINES = """\
+00000003.2  2026-11-27 14:00  studio  grey               64x48  8                        two cats
+00000003    2026-11-27 14:00  studio  grey               64x48  7                        two cats
+00000002    2026-11-27 13:00  cloud   dream.safetensors  64x48  7                        a grey owl
+00000001    2026-11-27 12:00  studio  dream.safetensors  64x48  7  ★★★★  good, to print  a red fox in snow
+"""  # noqa: E501
+
+
+@pytest.mark.usefixtures("album")
+@pytest.mark.parametrize(
+    ("arguments", "ids"),
+    [
+        pytest.param(["fox"], [_FOX], id="a word"),
+        pytest.param(["red", "snow"], [_FOX], id="two words"),
+        pytest.param(['"snow in"'], [], id="a phrase"),
+        pytest.param(["a -owl"], [_FOX], id="without another"),
+        pytest.param(["--", "-owl", "a"], [_FOX], id="behind --"),
+        pytest.param(["--backend", "cloud"], [_OWL], id="backend"),
+        pytest.param(["--model", "grey"], [f"{_CAT}.2", _CAT], id="model"),
+        pytest.param(["--rating", "4"], [_FOX], id="rating"),
+        pytest.param(["--rating", "5"], [], id="better rating"),
+        pytest.param(["--tag", "GOOD", "--tag", "to  print"], [_FOX], id="tags"),
+        pytest.param(["--since", "2026-11-27T13:00Z"], [f"{_CAT}.2", _CAT, _OWL], id="since"),
+        pytest.param(["--until", "2026-11-27T13:00Z"], [_FOX], id="until"),
+        pytest.param(["--until", "2026-11-26"], [], id="until the day before"),
+        pytest.param(["--until", "2026-11-27"], [f"{_CAT}.2", _CAT, _OWL, _FOX], id="that day"),
+        pytest.param(["--until", "9999-01-01"], [f"{_CAT}.2", _CAT, _OWL, _FOX], id="ever"),
+        pytest.param(["--trash"], ["00000004"], id="trash"),
+        pytest.param(["--limit", "1"], [f"{_CAT}.2"], id="limit"),
+        pytest.param(["--after", f"{_CAT}.2", "--limit", "2"], [_CAT, _OWL], id="after"),
+        pytest.param(["--after", _OWL], [_FOX], id="the last page"),
+        pytest.param(["a", "--model", "dream.safetensors", "--rating", "1"], [_FOX], id="several"),
+    ],
+)
+def test_only_what_is_wanted_is_listed(
+    listed: Callable[..., dict[str, Any]], arguments: list[str], ids: list[str]
+) -> None:
+    assert [picture["id"] for picture in listed(*arguments)["pictures"]] == ids
+
+
+@pytest.mark.usefixtures("album")
+def test_all_that_is_known_of_a_picture_stands_in_the_json(
+    listed: Callable[..., dict[str, Any]],
+) -> None:
+    (fox,) = listed("fox")["pictures"]
+    assert {name: fox[name] for name in ("id", "generation", "index", "created")} == {
+        "id": "00000001",
+        "generation": "00000001-0000-4000-8000-000000000000",
+        "index": 0,
+        "created": "2026-11-27T12:00:00+00:00",
+    }
+    assert (fox["prompt"], fox["backend"], fox["model"]) == (
+        "a red fox\nin snow",
+        "studio",
+        "dream.safetensors",
+    )
+    assert (fox["path"], fox["seed"], fox["rating"]) == (
+        str(Path("/pictures/1-0.png").absolute()),
+        7,
+        4,
+    )
+    assert (fox["tags"], fox["is_trashed"], fox["cloud"]) == (["good", "to print"], False, None)
+
+
+@pytest.mark.usefixtures("album")
+def test_there_is_told_to_be_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["history", "--limit", "2"]) == 0
+    assert capsys.readouterr().err == "There is more: add --after 00000003\n"
+    assert run(["history", "--limit", "2", "--after", "00000003"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("album")
+def test_the_json_says_where_the_next_page_begins(listed: Callable[..., dict[str, Any]]) -> None:
+    first = listed("--limit", "3")
+    assert first["after"] == "00000002-0000-4000-8000-000000000000.1"
+    second = listed("--limit", "3", "--after", first["after"])
+    assert ([picture["id"] for picture in second["pictures"]], second["after"]) == ([_FOX], None)
+
+
+@pytest.mark.usefixtures("album")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        pytest.param(["dragon"], "No picture is like that.\n", id="a word"),
+        pytest.param(
+            ["--backend", "stduio"],
+            "No picture is like that.\nNone has the backend 'stduio'. Did you mean 'studio'?\n",
+            id="backend",
+        ),
+        pytest.param(
+            ["--model", "gray"],
+            "No picture is like that.\nNone has the model 'gray'. Did you mean 'grey'?\n",
+            id="model",
+        ),
+        pytest.param(
+            ["--tag", "goood", "--tag", "good"],
+            "No picture is like that.\nNone has the tag 'goood'. Did you mean 'good'?\n",
+            id="tag",
+        ),
+    ],
+)
+def test_why_nothing_is_found_is_told(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert run(["history", *arguments]) == 0
+    assert capsys.readouterr() == ("", told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "The library is empty. What you make from now on is listed here.\n"),
+        (["--trash"], "The trash is empty.\n"),
+    ],
+    ids=["library", "trash"],
+)
+def test_an_empty_library_says_so(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert run(["history", *arguments]) == 0
+    assert capsys.readouterr() == ("", told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        pytest.param(["--since", "soon"], "'soon' is no date. Write it as 2026-11-27", id="date"),
+        pytest.param(["--since", "999999w"], "'999999w' is no date", id="before all dates"),
+        pytest.param(["--rating", "6"], "6 is not in the range 1<=x<=5", id="rating"),
+        pytest.param(["--limit", "0"], "0 is not in the range x>=1", id="limit"),
+        pytest.param(["--after", "0000000f"], "no picture '0000000f'", id="after"),
+        pytest.param(["..."], "'...' holds no word to look for.", id="query"),
+        pytest.param(["--tag", "a,b"], "'a,b' can't be a tag", id="tag"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert run(["history", *arguments]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_library_that_is_switched_off_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("library: {enabled: false}\n")
+    assert run(["history", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["message"]) == (
+        "config",
+        "The library is switched off: library.enabled is false.",
+    )
+
+
+def test_what_is_made_is_listed(
+    listed: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ["generate", "a fox", "--size", "32x32", "--seed", "18446744073709551615"]
+    assert run([*made, "--quiet"]) == 0
+    path = capsys.readouterr().out.strip()
+    (picture,) = listed()["pictures"]
+    assert picture["path"] == str(Path(path).absolute())
+    assert (picture["seed"], picture["backend"]) == (18446744073709551615, "mock")
+
+
+def test_what_a_prompt_holds_does_not_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with open_library(load()) as library:
+        fill(library, [entry(1, "a\x1b[31m fox\u202e", facts={"model": "m\x07\x1b]0;x"})])
+    assert run(["history"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == ("00000001  2026-11-27 12:00  studio  m]0;x  64x48  7  a[31m fox\n")
+
+
+def _on_a_terminal(columns: int, **environ: str) -> str:
+    """What `imagen history` prints on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    known = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "imagen", "history"], stdout=theirs, env=known | environ, check=True
+    )
+    os.close(theirs)
+    assert ran.returncode == 0
+    with open(ours, "rb", closefd=True) as terminal:
+        return terminal.read1(65536).decode().replace("\r\n", "\n")
+
+
+@pytest.fixture
+def long_prompts() -> None:
+    """Prompts that no terminal has the room for."""
+    with open_library(load()) as library:
+        fill(library, [entry(1, "a fox " * 100), _later(1, 2, "雪の中の赤い狐" * 20)])
+
+
+@pytest.mark.usefixtures("long_prompts")
+def test_lines_fit_the_terminal() -> None:
+    assert _on_a_terminal(80, NO_COLOR="1") == (
+        "00000002  2026-11-27 13:00  studio  dream.safetensors  64x48  7  雪の中の赤い狐…\n"
+        "00000001  2026-11-27 12:00  studio  dream.safetensors  64x48  7  a fox a fox a …\n"
+    )
+
+
+@pytest.mark.usefixtures("long_prompts")
+def test_ids_are_coloured_where_nobody_forbids_it() -> None:
+    assert _on_a_terminal(80).startswith("\x1b[36m00000002\x1b[0m  2026-11-27 13:00  ")

@@ -1,0 +1,233 @@
+"""imagen show of what the library keeps: by ID, and for files that do not tell by themselves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from library_samples import delivery, entry, kept
+from PIL import Image
+
+from imagen.cli import run
+from imagen.config import load
+from imagen.library import Library, find_picture, open_library, take_in
+from imagen.library.marks import rate, tag, trash
+from imagen.library.outbox import claim, failed, sent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def library() -> Iterator[Library]:
+    """The usual library, empty."""
+    with open_library(load()) as library:
+        yield library
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
+    """The lines that `imagen show` prints."""
+
+    def printed(*arguments: str) -> list[str]:
+        capsys.readouterr()
+        assert run(["show", *arguments]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    return printed
+
+
+@pytest.fixture
+def shown(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """What `imagen show --json` prints."""
+
+    def printed(*arguments: str) -> dict[str, Any]:
+        capsys.readouterr()
+        assert run(["show", "--json", *arguments]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    return printed
+
+
+def _mute(name: str = "fox.png") -> Path:
+    """A picture that does not say how it was made."""
+    path = Path(name)
+    Image.new("RGB", (64, 48)).save(path)
+    return path.absolute()
+
+
+def test_an_id_tells_what_its_sidecar_does(
+    lines: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ["generate", "a fox", "--seed", "3", "--size", "32x32", "--cfg", "2", "-o", "fox.png"]
+    assert run([*made, "--quiet"]) == 0
+    capsys.readouterr()
+    run(["history", "--json"])
+    id = json.loads(capsys.readouterr().out)["pictures"][0]["id"]
+    by_id, by_file = lines(id), lines("fox.png.json")
+    assert by_id[:2] == [f"id: {id}", f"path: {Path('fox.png').absolute()}"]
+    assert by_id[2].startswith("made: 2")
+    assert [line for line in by_id[3:] if not line.startswith("created: ")] == [
+        line for line in by_file if not line.startswith("created: ")
+    ]
+
+
+def test_all_that_is_kept_of_a_picture_is_shown(
+    library: Library, lines: Callable[..., list[str]]
+) -> None:
+    hook = delivery(1, "webhook").model_copy(update={"destination": "https://hooks.example/s3cret"})
+    told = [delivery(1, "cloud"), hook, delivery(1, "mirror")]
+    take_in(library, entry(1, estimated_usd=0.03, warnings=("A bit dark.",)), told)
+    fox = find_picture(library, "00000001")
+    tag(library, [fox], add=["good", "print"])
+    rate(library, [fox], 4)
+    trash(library, [fox])
+    cloud, webhook, _ = claim(library)
+    sent(library, cloud, {"bucket": "imagen-generated", "path": "2026-11-27/a-fox-7.png"})
+    failed(library, webhook, "Refused: 410 Gone.", again_in_seconds=None)
+    found = lines("00000001")
+    assert found[1] == f"path: {Path('/pictures/1-0.png').absolute()} (in the trash)"
+    assert found[3:11] == [
+        "rating: ★★★★",
+        "tags: good, print",
+        "cloud: imagen-generated/2026-11-27/a-fox-7.png",
+        "caller: ada",
+        "cost: $0.03 (as expected beforehand)",
+        "warning: A bit dark.",
+        "told: cloud: sent",
+        "told: webhook hooks.example: stuck: Refused: 410 Gone.",
+    ]
+    assert found[11] == "told: mirror: waiting"
+    assert "prompt: a fox" in found
+    assert [line for line in found if "s3cret" in line] == []
+
+
+def test_the_json_of_an_id_holds_what_is_kept(
+    library: Library, shown: Callable[..., dict[str, Any]]
+) -> None:
+    take_in(library, entry(1, estimated_usd=0.03), [delivery(1, "mirror")])
+    told = shown("00000001-0000")
+    assert (told["backend"], told["resolved"]["prompt"]) == ("studio", "a fox")
+    kept_there = told["library"]
+    assert (kept_there["id"], kept_there["caller"]) == ("00000001", "ada")
+    assert (kept_there["cost"], kept_there["estimated_cost"], kept_there["currency"]) == (
+        0.03,
+        0.03,
+        "USD",
+    )
+    assert [(d["kind"], d["state"], d["host"]) for d in kept_there["deliveries"]] == [
+        ("mirror", "waiting", None)
+    ]
+
+
+def test_a_cost_that_nobody_knows_is_unknown(
+    library: Library, lines: Callable[..., list[str]]
+) -> None:
+    take_in(library, entry(1, is_paid=True))
+    assert "cost: unknown" in lines("00000001")
+
+
+def test_the_second_of_a_batch_has_its_own_seed(
+    library: Library, shown: Callable[..., dict[str, Any]]
+) -> None:
+    take_in(library, entry(1, pictures=(kept(1, 0), kept(1, 1))))
+    assert (shown("00000001")["file"]["seed"], shown("00000001.2")["file"]["seed"]) == (7, 8)
+
+
+def test_a_file_that_does_not_tell_is_known_by_the_library(
+    library: Library, lines: Callable[..., list[str]]
+) -> None:
+    take_in(library, entry(1, "a fox", pictures=(kept(1, 0, _mute()),)))
+    assert "prompt: a fox" in lines("fox.png")
+    Path("fox.png").rename("moved.png")
+    assert "id: 00000001" in lines("moved.png")
+
+
+def test_a_damaged_file_is_known_by_its_place(
+    library: Library, lines: Callable[..., list[str]]
+) -> None:
+    path = _mute()
+    take_in(library, entry(1, "a fox", pictures=(kept(1, 0, path),)))
+    path.write_bytes(path.read_bytes()[:40])
+    assert "prompt: a fox" in lines("fox.png")
+
+
+@pytest.mark.usefixtures("library")
+def test_a_file_that_nobody_knows_does_not_say(capsys: pytest.CaptureFixture[str]) -> None:
+    _mute()
+    assert run(["show", "fox.png"]) == 5
+    assert capsys.readouterr().err == (
+        "imagen: fox.png does not say how it was made.\n"
+        "imagen show reads PNG, JPEG and WebP pictures, and the JSON files beside them.\n"
+    )
+
+
+def test_without_a_library_a_file_does_not_say(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("library: {enabled: false}\n")
+    _mute()
+    assert run(["show", "fox.png"]) == 5
+    assert "fox.png does not say how it was made." in capsys.readouterr().err
+
+
+def test_a_library_that_can_not_be_asked_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("notes.db").write_bytes(b"dear diary, " * 400)
+    Path("imagen.yaml").write_text("library: {url: notes.db}\n")
+    _mute()
+    assert run(["show", "fox.png"]) == 5
+    told = capsys.readouterr().err
+    assert "fox.png does not say how it was made." in told
+    assert "The library can't be asked: The library " in told
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "told"),
+    [
+        pytest.param("0000000f", 2, "The library has no picture '0000000f'", id="an ID"),
+        pytest.param(
+            "fxo.png", 5, "There is no file fxo.png. Did you mean 'fox.png'?", id="a file"
+        ),
+    ],
+)
+def test_what_is_nothing_is_refused(
+    library: Library, capsys: pytest.CaptureFixture[str], word: str, code: int, told: str
+) -> None:
+    take_in(library, entry(1, pictures=(kept(1, 0, _mute()),)))
+    assert run(["show", word]) == code
+    assert told in capsys.readouterr().err
+
+
+def test_an_id_without_a_library_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("library: {enabled: false}\n")
+    assert run(["show", "00000001"]) == 2
+    assert "The library is switched off" in capsys.readouterr().err
+
+
+def test_a_picture_on_another_machine_is_told(
+    library: Library, lines: Callable[..., list[str]]
+) -> None:
+    from sqlalchemy import update
+
+    from imagen.library.schema import images
+
+    take_in(library, entry(1))
+    with library.writing() as connection:
+        connection.execute(update(images).values(host="attic", missing_ms=1))
+    assert lines("00000001")[1].endswith("/pictures/1-0.png (on the machine attic, missing)")
+
+
+def test_a_file_that_tells_is_shown_without_the_library() -> None:
+    assert run(["generate", "a fox", "--size", "32x32", "-q", "-o", "fox.png"]) == 0
+    program = (
+        "import sys\nfrom imagen.cli import run\nrun(['show', 'fox.png'])\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "prompt: a fox" in ran.stdout
+    assert {"sqlalchemy", "PIL"} & set(ran.stdout.splitlines()[-1].split()) == set()

@@ -1,0 +1,193 @@
+"""imagen usage: what was made and what it did cost, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+from library_samples import NOON, entry, failed, uuid_of
+
+from imagen.cli import run
+from imagen.cli.usage import GROUPINGS
+from imagen.config import UsageSettings, load
+from imagen.library import open_library, take_in
+from imagen.library.ledger import Grouping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from imagen.library import Entry
+
+_ELECTRICITY = UsageSettings(currency="CHF", watts={"studio": 360.0}, price_per_kwh=0.25)
+
+
+@pytest.fixture(autouse=True)
+def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def _made(number: int, days: int, seconds: float, backend: str, **values: Any) -> Entry:
+    facts = {"model": f"{backend}-model", "executing_seconds": seconds}
+    facts |= {"cost_usd": values.pop("usd")} if "usd" in values else {}
+    began = NOON + timedelta(days=days)
+    return entry(number, began=began, backend=backend, facts=facts, **values)
+
+
+@pytest.fixture
+def month(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four weeks of two engines: one of ours, whose electricity is known, and one that is paid."""
+    monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
+    with open_library(load()) as library:
+        for made in (
+            _made(1, -21, 1000.0, "studio"),
+            _made(2, -14, 3000.0, "studio", caller="eve"),
+            _made(3, -1, 2.0, "cloud", estimated_usd=0.03, usd=0.04),
+            _made(4, 0, 2.5, "cloud", estimated_usd=0.03),
+            _made(5, 0, 1.5, "cloud", is_paid=True),
+            failed(6),
+        ):
+            take_in(library, made, costs=_ELECTRICITY)
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
+    """The lines of `imagen usage`."""
+
+    def lines(*arguments: str) -> list[str]:
+        capsys.readouterr()
+        assert run(["usage", *arguments]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    return lines
+
+
+@pytest.mark.usefixtures("month")
+def test_usage_is_a_table_by_backend(printed: Callable[..., list[str]]) -> None:
+    assert printed() == [
+        "backend  generations  pictures  engine time              cost  expected  unknown",
+        "cloud              3         3        6.0 s             $0.07     $0.06        1",
+        "studio             2         2    1 h 7 min          0.10 CHF",
+        "total              5         5    1 h 7 min  0.10 CHF + $0.07     $0.06        1",
+    ]
+
+
+@pytest.mark.usefixtures("month")
+def test_it_may_be_grouped_otherwise(printed: Callable[..., list[str]]) -> None:
+    assert printed("--by", "week, caller") == [
+        "week      caller  generations  pictures  engine time              cost  expected  unknown",
+        "2026-W45  ada               1         1  16 min 40 s         0.025 CHF",
+        "2026-W46  eve               1         1   50 min 0 s         0.075 CHF",
+        "2026-W48  ada               3         3        6.0 s             $0.07     $0.06        1",
+        "total                       5         5    1 h 7 min  0.10 CHF + $0.07     $0.06        1",
+    ]
+
+
+@pytest.mark.usefixtures("month")
+def test_it_may_be_one_line(printed: Callable[..., list[str]]) -> None:
+    assert printed("--by", "", "--until", "2026-11-20") == [
+        "generations  pictures  engine time      cost",
+        "          2         2    1 h 7 min  0.10 CHF",
+    ]
+
+
+@pytest.mark.usefixtures("month")
+def test_unknown_prices_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["usage"])
+    assert capsys.readouterr().err == (
+        "1 generation was paid for without anyone knowing how much; no sum has it.\n"
+    )
+
+
+@pytest.mark.usefixtures("month")
+def test_a_period_may_be_chosen(printed: Callable[..., list[str]]) -> None:
+    assert printed("--since", "2026-11-26", "--until", "2026-11-26", "--by", "day") == [
+        "day         generations  pictures  engine time   cost  expected",
+        "2026-11-26            1         1        2.0 s  $0.04     $0.03",
+        "total                 1         1        2.0 s  $0.04     $0.03",
+    ]
+
+
+@pytest.mark.usefixtures("month")
+def test_usage_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["usage", "--since", "2026-11-27", "--by", "backend,month", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["by"] == ["backend", "month"]
+    assert told["groups"] == [
+        {
+            "backend": "cloud",
+            "month": "2026-11",
+            "generations": 2,
+            "pictures": 2,
+            "latency_seconds": 0.0,
+            "engine_seconds": 4.0,
+            "costs": [{"currency": "USD", "amount": 0.03}],
+            "estimates": [{"currency": "USD", "amount": 0.03}],
+            "unknown": 1,
+        }
+    ]
+    assert told["total"]["generations"] == 2
+
+
+@pytest.mark.usefixtures("month")
+def test_each_generation_may_be_listed(printed: Callable[..., list[str]]) -> None:
+    assert printed("--raw", "--since", "2026-11-26") == [
+        "2026-11-26 12:00:02  00000003  cloud  cloud-model  7  1  2.0 s    $0.04  ada",
+        "2026-11-27 12:00:02  00000004  cloud  cloud-model  7  1  2.5 s    $0.03  ada",
+        "2026-11-27 12:00:02  00000005  cloud  cloud-model  7  1  1.5 s  unknown  ada",
+    ]
+
+
+@pytest.mark.usefixtures("month")
+def test_each_generation_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["usage", "--raw", "--until", "2026-11-06", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["generation"], row["at"]) == (uuid_of(1), "2026-11-06T12:00:02+00:00")
+    assert (row["cost"], row["currency"], row["is_paid"]) == (pytest.approx(0.025), "CHF", False)
+
+
+def test_an_empty_ledger_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["usage"]) == 0
+    assert capsys.readouterr() == ("", "The ledger has nothing of that time.\n")
+    assert run(["usage", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["groups"], told["total"]) == ([], None)
+    assert run(["usage", "--raw", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"rows": []}
+
+
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        ("weak", "--by 'weak' is none of day, week, month, backend, model, caller. "
+                 "Did you mean 'week'?"),
+        ("backend,colour", "--by 'colour' is none of day"),
+    ],
+    ids=["near", "far"],
+)  # fmt: skip
+def test_an_unknown_group_is_refused(
+    by: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["usage", "--by", by]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_every_group_of_the_ledger_may_be_asked_for() -> None:
+    assert get_args(Grouping) == GROUPINGS
+
+
+def test_what_is_made_is_accounted_for(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("usage: {watts: {mock: 3.6e9}, price_per_kwh: 1.0}\n")
+    assert run(["generate", "a fox", "--size", "32x32", "--count", "2", "--quiet"]) == 0
+    capsys.readouterr()
+    assert run(["usage", "--json", "--since", "today"]) == 0
+    (mock,) = json.loads(capsys.readouterr().out)["groups"]
+    assert (mock["backend"], mock["pictures"], mock["unknown"]) == ("mock", 2, 0)
+    assert mock["costs"][0]["amount"] > 0
