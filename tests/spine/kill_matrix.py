@@ -40,18 +40,22 @@ class Outcome:
     """Tickets."""
 
 
-class _Runner:
+class Runner:
     """The process that runs and kills; used by one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
+        words = [sys.executable, str(_SWITCH), *arguments]
         self._process = subprocess.Popen(
-            [sys.executable, str(_SWITCH)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def run(self, folder: Path, arguments: Sequence[str], at: int = -1) -> int:
+        return self.ask(str(folder), list(arguments), at)
+
+    def ask(self, *question: Any) -> int:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([str(folder), list(arguments), at]) + "\n")
+        self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
@@ -82,11 +86,11 @@ class Matrix:
         self._line = line
         self._made = made_at_engine
         self._recover = recover
-        self._idle: Queue[_Runner] = Queue()
+        self._idle: Queue[Runner] = Queue()
 
     def outcomes(self) -> dict[str, Outcome]:
         """To each step, in words, what there was in the end when the kill came before it."""
-        runners = [_Runner() for _ in range(_AT_ONCE)]
+        runners = [Runner() for _ in range(_AT_ONCE)]
         for runner in runners:
             self._idle.put(runner)
         try:
@@ -133,20 +137,25 @@ class Matrix:
             self._idle.put(runner)
 
     def _outcome(self, folder: Path) -> Outcome:
-        settings = load(folder / "imagen.yaml")
-        pictures = [path for path in folder.glob("**/*.png") if path.name != "contact-sheet.png"]
-        whole = [path for path in pictures if path.with_name(f"{path.name}.json").is_file()]
-        with open_up_to_date(settings) as library:
-            known = page(library, Query()).pictures
-            ledger = sum(total.generations for total in totals(library))
-        assert all(picture.path in whole for picture in known)
-        return Outcome(
-            generations=self._made(_words(folder)),
-            in_library=len(known),
-            on_disk=len(pictures),
-            accounted=ledger,
-            left=len(tickets.left(settings.state_dir)),
-        )
+        return outcome(folder, self._made(_words(folder)))
+
+
+def outcome(folder: Path, generations: int) -> Outcome:
+    """What there is in a folder with a configuration."""
+    settings = load(folder / "imagen.yaml")
+    pictures = [path for path in folder.glob("**/*.png") if path.name != "contact-sheet.png"]
+    whole = [path for path in pictures if path.with_name(f"{path.name}.json").is_file()]
+    with open_up_to_date(settings) as library:
+        known = page(library, Query()).pictures
+        ledger = sum(total.generations for total in totals(library))
+    assert all(picture.path in whole for picture in known)
+    return Outcome(
+        generations=generations,
+        in_library=len(known),
+        on_disk=len(pictures),
+        accounted=ledger,
+        left=len(tickets.left(settings.state_dir)),
+    )
 
 
 def _words(folder: Path) -> str:

@@ -4,6 +4,9 @@ Each line of standard input is JSON: a folder, the arguments, and the number of 
 which the run is killed (-1 for none). The answer is a line with the exit status, -9 for killed.
 Each run is a process of its own, forked from this one, so that imagen is imported only once.
 
+With the argument `servers` it runs simulated ComfyUI servers instead, each until it is killed: a
+line is then a port and the number of a step, and the answer the process id.
+
 A step is whatever changes something outside the process: a file, a connection, the library; and
 each word of progress. A run that comes to its end writes them into `steps.txt`.
 """
@@ -20,6 +23,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from types import FrameType
 
 _EFFECTS = {
@@ -30,21 +34,24 @@ _EFFECTS = {
     "_io": {"write"},
 }
 """What changes something outside, by the module of the function, or of its object's class."""
+_WORDS = {"socket": {"send", "sendall"}}
+"""What a server says."""
 _PROGRESS = "make.<locals>.tell"
 
 
 class Switch:
     """Counts the steps of all threads, and ends the process before one of them."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, effects: Mapping[str, Collection[str]] = _EFFECTS) -> None:
         self._at = at
+        self._effects = effects
         self._lock = threading.Lock()
         self.steps: list[str] = []
 
     def profile(self, frame: FrameType, event: str, what: Any) -> None:
         if event == "call" and frame.f_code.co_qualname == _PROGRESS:
             self._step("progress")
-        if event == "c_call" and _is_effect(what):
+        if event == "c_call" and what.__name__ in self._effects.get(_module(what), ()):
             self._step(what.__name__)
 
     def _step(self, name: str) -> None:
@@ -54,10 +61,9 @@ class Switch:
             self.steps.append(name)
 
 
-def _is_effect(what: Any) -> bool:
+def _module(what: Any) -> str:
     owner = getattr(what, "__self__", None)
-    module = owner.__name__ if isinstance(owner, ModuleType) else type(owner).__module__
-    return what.__name__ in _EFFECTS.get(module, ())
+    return owner.__name__ if isinstance(owner, ModuleType) else type(owner).__module__
 
 
 def _run(folder: str, arguments: list[str], at: int) -> int:
@@ -88,6 +94,33 @@ def _forked(folder: str, arguments: list[str], at: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
+def _serve(port: int, at: int) -> None:
+    from imagen.testing.comfyui.__main__ import main as serve
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    threading.setprofile(Switch(at, _WORDS).profile)
+    serve(["--port", str(port)])
+
+
+def _served(port: int, at: int) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            _serve(port, at)
+        finally:
+            os._exit(1)
+    return child
+
+
+def _serve_all() -> None:
+    import imagen.testing.comfyui.__main__  # noqa: F401
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that were killed
+    for line in sys.stdin:
+        sys.stdout.write(f"{_served(*json.loads(line))}\n")
+        sys.stdout.flush()
+
+
 def main() -> None:
     import imagen.backends.comfyui
     import imagen.backends.replicate
@@ -102,4 +135,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _serve_all() if "servers" in sys.argv else main()
