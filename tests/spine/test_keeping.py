@@ -1,0 +1,181 @@
+"""What the library is told of a generation, whatever becomes of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imagen.callers import caller
+from imagen.config import LibrarySettings, OutputSettings, Settings, UsageSettings
+from imagen.errors import Failed, OutputError
+from imagen.keeping import open_up_to_date
+from imagen.library import Library, Query, page
+from imagen.library.ledger import rows
+from imagen.library.schema import generations, thumbnails
+from imagen.locks import is_held, lock
+from imagen.request import Request, Upscale
+from imagen.spine import enlarge, generate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from imagen.result import Progress
+
+_ASKED = Request(prompt="a fox", seed=7, width=32, height=32)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, library_url: str) -> Settings:
+    return Settings(
+        backends={"failing": {"type": "mock", "fail": "failed"}},
+        state_dir=tmp_path / "state",
+        output=OutputSettings(directory=tmp_path / "out"),
+        library=LibrarySettings(url=library_url),
+    )
+
+
+@pytest.fixture
+def library(settings: Settings) -> Iterator[Library]:
+    with open_up_to_date(settings) as library:
+        yield library
+
+
+def test_a_picture_is_known_with_all_that_is_told_of_it(
+    settings: Settings, library: Library
+) -> None:
+    (made,) = generate(_ASKED, settings)
+    (picture,) = page(library, Query()).pictures
+    (saved,) = made.saved
+    assert (picture.path, picture.sidecar, picture.sha256) == (
+        saved.path,
+        saved.sidecar,
+        saved.sha256,
+    )
+    assert (picture.prompt, picture.backend, picture.seed) == ("a fox", "mock", 7)
+    assert (picture.width, picture.height, picture.generation) == (32, 32, made.ticket.id)
+
+
+def test_a_picture_has_a_small_one(settings: Settings, library: Library) -> None:
+    generate(_ASKED, settings)
+    with library.reading() as connection:
+        (small,) = connection.execute(thumbnails.select()).all()
+    assert small.webp[:4] == b"RIFF"
+
+
+def test_a_failure_is_known_and_costs_nothing(settings: Settings, library: Library) -> None:
+    with pytest.raises(Failed):
+        generate(_ASKED, settings, backend="failing")
+    with library.reading() as connection:
+        (kept,) = connection.execute(generations.select()).all()
+    assert (kept.state, kept.backend, kept.error["code"]) == ("failed", "failing", "failed")
+    assert page(library, Query()).pictures == ()
+    assert list(rows(library)) == []
+
+
+def test_a_rescued_picture_is_known_where_it_lies(
+    settings: Settings, library: Library, tmp_path: Path
+) -> None:
+    def put_something_in_the_way(_: Progress) -> None:
+        (tmp_path / "out").write_text("a file in the way")
+
+    with pytest.raises(OutputError):
+        generate(_ASKED, settings, on_progress=put_something_in_the_way)
+    (picture,) = page(library, Query()).pictures
+    assert picture.path.parent == settings.state_dir / "rescued"
+    assert len(list(rows(library))) == 1
+
+
+def test_an_enlargement_is_known_too(settings: Settings, library: Library) -> None:
+    (made,) = generate(_ASKED, settings)
+    asked = Request(image=str(made.saved[0].path), upscale=Upscale(factor=2, method="lanczos"))
+    enlarge(asked, settings)
+    newest, _ = page(library, Query()).pictures
+    assert (newest.backend, newest.width) == ("interpolation", 64)
+
+
+def test_nothing_is_kept_where_the_library_is_switched_off(tmp_path: Path) -> None:
+    off = Settings(
+        state_dir=tmp_path / "state",
+        output=OutputSettings(directory=tmp_path / "out"),
+        library=LibrarySettings(enabled=False, url=str(tmp_path / "library.db")),
+    )
+    (made,) = generate(_ASKED, off)
+    assert (made.remark, (tmp_path / "library.db").exists()) == ("", False)
+    assert list((tmp_path / "state" / "tickets").iterdir()) == []
+
+
+def test_the_ledger_tells_time_caller_and_electricity(
+    settings: Settings, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEN_CALLER", "a script")
+    costs = UsageSettings(currency="EUR", watts={"mock": 360_000}, price_per_kwh=0.5)
+    (made,) = generate(_ASKED, settings.model_copy(update={"usage": costs}))
+    (use,) = rows(library)
+    seconds = made.result.facts.executing_seconds or made.result.facts.latency_seconds
+    assert seconds is not None
+    assert use.actual_cost == pytest.approx(seconds * 360_000 / 3_600_000 * 0.5)
+    assert (use.caller, use.currency, use.engine_seconds) == ("a script", "EUR", seconds)
+    assert (use.is_paid, use.estimated_cost, use.seed, use.images) == (False, None, 7, 1)
+
+
+_TMUX = """#!/bin/sh
+test "$*" = 'display-message -p -t %7 #{@mai-name}' && echo the pane
+"""
+
+
+def _tmux(folder: Path, program: str) -> dict[str, str]:
+    """An environment within a tmux of this program."""
+    (folder / "tmux").write_text(program)
+    (folder / "tmux").chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return {"TMUX": "/tmp/tmux-0/default,1,0", "TMUX_PANE": "%7", "PATH": path}
+
+
+def test_the_first_name_of_the_caller_counts() -> None:
+    assert caller({"IMAGEN_CALLER": "me", "MAI_FROM_ID": "7"}) == "me"
+    assert caller({"IMAGEN_CALLER": "", "MAI_FROM_ID": "7\x1b[2J"}) == "7[2J"
+    assert caller({}) == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no tmux")
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [(_TMUX, "the pane"), ("#!/bin/sh\necho no such pane\nexit 1\n", ""), ("no program", "")],
+    ids=["named", "an error", "no tmux"],
+)
+def test_the_pane_of_tmux_may_have_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, name: str
+) -> None:
+    environ = _tmux(tmp_path, program)
+    monkeypatch.setenv("PATH", environ["PATH"])
+    assert caller(environ) == name
+
+
+def test_a_lock_is_one_holders_alone(tmp_path: Path) -> None:
+    first = lock(tmp_path / "new" / "a.lock")
+    assert first is not None
+    assert lock(first.path) is None
+    assert is_held(first.path)
+    first.release()
+    assert not first.path.exists()
+    second = lock(first.path)
+    assert second is not None
+    second.release()
+
+
+def test_a_lock_of_another_process_is_respected(tmp_path: Path) -> None:
+    mine = lock(tmp_path / "a.lock")
+    assert mine is not None
+    program = (
+        "import sys; from pathlib import Path; from imagen.locks import is_held; "
+        "print(is_held(Path(sys.argv[1])))"
+    )
+    asked = [sys.executable, "-c", program, str(mine.path)]
+    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == "True\n"
+    mine.release()
+    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,0 +1,229 @@
+"""What is left behind is brought to its end, and nothing is made twice."""
+
+from __future__ import annotations
+
+from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imagen import tickets
+from imagen.config import LibrarySettings, OutputSettings, Settings
+from imagen.errors import Cancelled, Lost, RequestError, Unavailable
+from imagen.keeping import open_up_to_date
+from imagen.library import Query, page
+from imagen.request import Request
+from imagen.result import Progress, ignore
+from imagen.resuming import finish, finish_all, resume
+from imagen.spine import generate, job_of, make, open_named, prepare
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from imagen.tickets import Job
+
+_ASKED = Request(prompt="a fox", seed=7, width=64, height=64, steps=2)
+
+
+class _Killed(BaseException):
+    """Ends a run as a kill does: nobody gets to clean up."""
+
+
+@pytest.fixture
+def server() -> Iterator[ComfyUI]:
+    with ComfyUI() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(server: ComfyUI, tmp_path: Path) -> Settings:
+    block = {"type": "comfyui", "url": server.url, "workflow": "sd15", "lost_seconds": 0.2}
+    return Settings(
+        backend="studio",
+        backends={"studio": block},
+        state_dir=tmp_path / "state",
+        output=OutputSettings(directory=tmp_path / "out"),
+        library=LibrarySettings(url=str(tmp_path / "library.db")),
+    )
+
+
+def _killed_at(settings: Settings, stage: str) -> str:
+    """The ticket of a run that was killed when its progress told of this stage."""
+
+    def kill(progress: Progress) -> None:
+        if progress.stage == stage:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        generate(_ASKED, settings, on_progress=kill)
+    (id,) = tickets.left(settings.state_dir)
+    return id
+
+
+def _planned(settings: Settings) -> Job:
+    """A job that was written down, and whose process died then."""
+    with closing(open_named("studio", settings)) as engine:
+        (ticket,) = prepare(engine, _ASKED, settings)
+    job = job_of(ticket, _ASKED, settings)
+    tickets.write(job, settings.state_dir)
+    return job
+
+
+def _in_library(settings: Settings) -> int:
+    with open_up_to_date(settings) as library:
+        return len(page(library, Query()).pictures)
+
+
+def test_what_its_engine_has_is_fetched(server: ComfyUI, settings: Settings) -> None:
+    id = _killed_at(settings, "fetching")
+    done = finish(id, settings, ignore)
+    assert (done.how, len(server.prompts), _in_library(settings)) == ("fetched", 1, 1)
+    assert tickets.left(settings.state_dir) == []
+
+
+def test_what_was_never_sent_is_made(server: ComfyUI, settings: Settings) -> None:
+    job = _planned(settings)
+    done = finish(job.id, settings, ignore)
+    assert (done.how, len(server.prompts), _in_library(settings)) == ("made", 1, 1)
+
+
+def test_what_never_arrived_is_made_again(server: ComfyUI, settings: Settings) -> None:
+    job = _planned(settings)
+    sent = job.of(job.ticket.sent(prompt_id=job.id, client_id="c"))
+    tickets.write(sent, settings.state_dir)
+    done = finish(job.id, settings, ignore)
+    assert (done.how, len(server.prompts), _in_library(settings)) == ("made again", 1, 1)
+
+
+def test_what_was_on_disk_already_is_only_taken_in(server: ComfyUI, settings: Settings) -> None:
+    broken = settings.model_copy(
+        update={"library": LibrarySettings(url=str(settings.state_dir / "none" / "x.db"))}
+    )
+    settings.state_dir.mkdir()
+    (settings.state_dir / "none").write_text("in the way")
+    (made,) = generate(_ASKED, broken)
+    assert "The library does not have it yet: There can be no library in " in made.remark
+    (id,) = tickets.left(settings.state_dir)
+    done = finish(id, settings, ignore)
+    assert done.made is not None
+    assert [saved.path for saved in done.made.saved] == [saved.path for saved in made.saved]
+    assert (done.how, len(server.prompts), _in_library(settings)) == ("kept", 1, 1)
+
+
+def test_any_use_of_the_library_takes_in_what_waits(settings: Settings) -> None:
+    elsewhere = settings.model_copy(
+        update={"library": LibrarySettings(url=str(settings.state_dir))}
+    )
+    settings.state_dir.mkdir()
+    generate(_ASKED, elsewhere)  # a folder is no library
+    assert len(tickets.left(settings.state_dir)) == 1
+    assert (_in_library(settings), tickets.left(settings.state_dir)) == (1, [])
+
+
+def test_what_another_process_works_on_is_left_alone(settings: Settings) -> None:
+    job = _planned(settings)
+    with tickets.alone(job.id, settings.state_dir):
+        assert finish(job.id, settings, ignore).how == "busy"
+        with pytest.raises(RequestError, match=f"Another process is at work on {job.id}"):
+            resume(job.id, settings)
+    assert tickets.left(settings.state_dir) == [job.id]
+
+
+def test_what_its_engine_forgot_is_not_made_again_by_itself(
+    server: ComfyUI, settings: Settings
+) -> None:
+    id = _killed_at(settings, "running")
+    server.restart(empty=True)
+    done = finish(id, settings, ignore)
+    assert (done.how, len(server.prompts)) == ("failed", 1)
+    assert isinstance(done.error, Lost)
+    assert done.error.remedy == (
+        "It may have run, so it is not made again by itself. Make it all the same with: "
+        f"imagen resume {id} --again\nBe rid of it with: imagen resume {id} --forget"
+    )
+    assert tickets.left(settings.state_dir) == [id]
+
+
+def test_what_its_engine_forgot_is_made_where_the_user_says_so(
+    server: ComfyUI, settings: Settings
+) -> None:
+    id = _killed_at(settings, "running")
+    server.restart(empty=True)
+    done = finish(id, settings, ignore, again=True)
+    assert (done.how, len(server.prompts), _in_library(settings)) == ("made again", 2, 1)
+    assert tickets.left(settings.state_dir) == []
+
+
+def test_an_engine_out_of_reach_keeps_its_job(server: ComfyUI, settings: Settings) -> None:
+    id = _killed_at(settings, "running")
+    server.stop()
+    done = finish(id, settings, ignore)
+    assert (done.how, type(done.error)) == ("failed", Unavailable)
+    assert tickets.left(settings.state_dir) == [id]
+    server.start()
+    assert finish(id, settings, ignore).how == "fetched"
+
+
+def test_one_that_fails_does_not_keep_the_others(settings: Settings) -> None:
+    lost, other = _planned(settings), _planned(settings)
+    gone = settings.backends | {"gone": settings.backends["studio"] | {"url": "http://127.0.0.1:9"}}
+    ticket = lost.ticket.model_copy(update={"backend": "gone"})
+    tickets.write(lost.of(ticket), settings.state_dir)
+    both = settings.model_copy(update={"backends": gone})
+    done = list(finish_all(both, lambda _: nullcontext(ignore)))
+    assert {one.id: one.how for one in done} == {lost.id: "failed", other.id: "made"}
+
+
+def test_a_ticket_that_can_not_be_read_is_told(settings: Settings) -> None:
+    (settings.state_dir / "tickets").mkdir(parents=True)
+    (settings.state_dir / "tickets" / "a.json").write_text("{")
+    (done,) = finish_all(settings, lambda _: nullcontext(ignore))
+    assert done.error is not None
+    assert (done.how, done.job) == ("failed", None)
+    assert "can't be read; it may be another version's." in done.error.message
+
+
+def test_a_resumed_run_that_is_cancelled_ends_there(server: ComfyUI, settings: Settings) -> None:
+    job = _planned(settings)
+
+    def cancel(progress: Progress) -> None:
+        if progress.stage == "running":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        finish(job.id, settings, cancel)
+    assert server.queue_state() == (None, [])
+    assert tickets.left(settings.state_dir) == []
+
+
+def test_pictures_are_named_by_when_their_run_began(settings: Settings) -> None:
+    id = _killed_at(settings, "fetching")
+    began = tickets.read(id, settings.state_dir).began.replace(year=2001)
+    job = tickets.read(id, settings.state_dir).model_copy(update={"began": began})
+    tickets.write(job, settings.state_dir)
+    (saved,) = resume(id, settings).saved
+    assert saved.path.name == f"{began:%Y-%m-%d-%H%M%S}-a-fox-7.png"
+
+
+def test_a_file_that_was_saved_before_the_kill_is_not_saved_twice(settings: Settings) -> None:
+    id = _killed_at(settings, "fetching")
+    job = tickets.read(id, settings.state_dir)
+    with closing(open_named("studio", settings)) as engine:
+        first = make(engine, job, settings, ignore, is_resumed=True)
+    tickets.write(job, settings.state_dir)  # as if it had been killed before this was forgotten
+    (saved,) = resume(id, settings).saved
+    assert saved.path == first.saved[0].path
+    assert len(list(settings.output.directory.glob("*.png"))) == 1
+    assert _in_library(settings) == 1
+
+
+def test_an_equal_picture_of_another_run_is_not_taken_for_ours(settings: Settings) -> None:
+    named = settings.output.model_copy(update={"name": "fox"})
+    settings = settings.model_copy(update={"output": named})
+    (first,) = generate(_ASKED, settings)
+    id = _killed_at(settings, "fetching")
+    (saved,) = resume(id, settings).saved
+    assert (first.saved[0].path.name, saved.path.name) == ("fox.png", "fox-2.png")
+    assert _in_library(settings) == 2
