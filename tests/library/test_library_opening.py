@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+import struct
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import postgres_server
@@ -217,6 +220,42 @@ def test_a_session_of_postgres_is_given_the_password(postgres_url: str) -> None:
     with open_library(settings, environ={"SECRET": "hunter2"}) as library:
         assert library.engine.url.password == "hunter2"
         assert "hunter2" not in library.at
+
+
+@pytest.fixture
+def suspicious() -> Iterator[int]:
+    """The port of something that asks as PostgreSQL does for a password, and takes none."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=_turn_away, args=(server,), daemon=True).start()
+        yield server.getsockname()[1]
+
+
+def _turn_away(server: socket.socket) -> None:
+    with suppress(OSError):  # of the server that was closed
+        while True:
+            client, _ = server.accept()
+            with client:
+                while client.recv(4096)[4:8] in _ASKS_FOR_ENCRYPTION:
+                    client.sendall(b"N")
+                client.sendall(b"R" + struct.pack("!ii", 8, 3))  # the password, in clear
+                client.recv(4096)
+                told = b'SFATAL\0C28P01\0Mpassword authentication failed for user "ada"\0\0'
+                client.sendall(b"E" + struct.pack("!i", len(told) + 4) + told)
+
+
+_ASKS_FOR_ENCRYPTION = (struct.pack("!i", 80877103), struct.pack("!i", 80877104))
+
+
+def test_a_wrong_password_is_told_and_not_shown(suspicious: int) -> None:
+    at = f"postgresql://ada@127.0.0.1:{suspicious}/imagen"
+    settings = Settings(library=LibrarySettings(url=at, password_env="SECRET"))
+    with pytest.raises(LibraryError) as caught:
+        open_library(settings, environ={"SECRET": "hunter2"})
+    assert 'password authentication failed for user "ada"' in caught.value.message
+    assert caught.value.remedy == (
+        "Name the variable that holds the password in library.password_env."
+    )
+    assert "hunter2" not in str(caught.value)
 
 
 def test_who_may_not_make_schemas_may_use_one_that_is_there(postgres_url: str) -> None:
