@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _OF_PARAMETERS = {"request", "resolved", "receipt", "parameters", "without"}
 _OF_ENGINES = {"payload", "graph", "kinds"}
-_OF_SETTINGS = {"limits", "output", "styles"}
+_OF_SETTINGS = {"limits", "output", "styles", "library", "cloud", "usage"}
 _ELSEWHERE = _OF_PARAMETERS | _OF_ENGINES | _OF_SETTINGS
 """What holds names that are listed elsewhere, or are not ours to list."""
 _DOCUMENTED = section("docs/usage.md", "JSON") + section("docs/workflows.md", "The manifest")
