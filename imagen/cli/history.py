@@ -128,10 +128,9 @@ def _row(picture: Picture, width: int | None) -> tuple[str, ...]:
 
 def _why_nothing(library: Library, query: Query) -> Iterator[str]:
     """What there is to say where nothing was found: the nearest name to one that is not known."""
-    from imagen.library import Query, count
+    from imagen.library import Query, page
 
-    everything = Query(in_trash=query.in_trash)
-    if count(library, everything) == 0:
+    if not page(library, Query(in_trash=query.in_trash), limit=1).pictures:
         yield _EMPTY_TRASH if query.in_trash else _EMPTY
         return
     yield "No picture is like that."

@@ -43,7 +43,7 @@ def _of_picture(picture: Picture) -> Iterator[str]:
     if picture.tags:
         yield f"tags: {', '.join(picture.tags)}"
     if picture.cloud:
-        yield f"cloud: {one_line('/'.join(str(part) for part in picture.cloud.values()))}"
+        yield one_line(f"cloud: {picture.cloud.get('bucket')}/{picture.cloud.get('path')}")
 
 
 def _whereabouts(picture: Picture) -> str:

@@ -88,7 +88,8 @@ def test_all_that_is_kept_of_a_picture_is_shown(
     rate(library, [fox], 4)
     trash(library, [fox])
     cloud, webhook, _ = claim(library)
-    sent(library, cloud, {"bucket": "imagen-generated", "path": "2026-11-27/a-fox-7.png"})
+    place = {"bucket": "imagen-generated", "path": "2026-11-27/a-fox-7.png", "id": "9"}
+    sent(library, cloud, place)
     failed(library, webhook, "Refused: 410 Gone.", again_in_seconds=None)
     found = lines("00000001")
     assert found[1] == f"path: {Path('/pictures/1-0.png').absolute()} (in the trash)"
