@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from contextlib import suppress
 from dataclasses import asdict
@@ -10,10 +9,10 @@ from datetime import datetime
 from hashlib import sha256
 from importlib import import_module
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen import sinks, tickets
-from imagen.errors import ConfigError, ImagenError, LibraryError
+from imagen.errors import ConfigError, ImagenError
 from imagen.library.entries import Entry, Kept
 from imagen.outputs import metadata
 
@@ -46,7 +45,7 @@ def entry_of(job: Job, result: Result, pictures: Sequence[Kept]) -> Entry:
         kind=job.kind,
         ticket=job.ticket,
         asked=job.asked,
-        facts=_finite(asdict(result.facts)),
+        facts=asdict(result.facts),
         warnings=result.warnings,
         created_at=job.began,
         ended_at=datetime.now().astimezone(),
@@ -101,15 +100,6 @@ def kept_at(path: Path, index: int) -> Kept:
     )
 
 
-def _finite(value: Any) -> Any:
-    """As JSON can hold it: engines tell NaN of things they don't know."""
-    if isinstance(value, dict):
-        return {str(key): _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def keep(entry: Entry, settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
     """Take it into the library, and forget its job; a sentence where that did not work.
 
@@ -123,7 +113,7 @@ def keep(entry: Entry, settings: Settings, environ: Mapping[str, str] = os.envir
     try:
         with open_library(settings, environ=environ) as library:
             _take_in(library, entry, settings, environ)
-    except (LibraryError, ConfigError) as error:
+    except ImagenError as error:
         return (
             f"The library does not have it yet: {error.message} "
             "It waits in the state folder, and is taken in once that is mended."
@@ -162,6 +152,14 @@ def open_up_to_date(settings: Settings, environ: Mapping[str, str] = os.environ)
     return library
 
 
+def _as_then(settings: Settings, job: Job) -> Settings:
+    """What was to stay here, when it was made, stays here."""
+    if job.output.get("cloud_sync") != "off":
+        return settings
+    output = settings.output.model_copy(update={"cloud_sync": "off"})
+    return settings.model_copy(update={"output": output})
+
+
 def take_in_what_waits(
     library: Library, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> list[Entry]:
@@ -170,6 +168,6 @@ def take_in_what_waits(
     for id in tickets.left(settings.state_dir):
         with suppress(ImagenError), tickets.taken_up(id, settings.state_dir) as job:
             if job is not None and job.entry is not None:
-                _take_in(library, job.entry, settings, environ)
+                _take_in(library, job.entry, _as_then(settings, job), environ)
                 found.append(job.entry)
     return found

@@ -69,10 +69,11 @@ def demo(prompt: str, output: Path, quiet: bool) -> int:
 
 
 def _settings(url: str) -> Settings:
-    from imagen.config import Settings
+    """Of its own: what was only painted has no place in anybody's library."""
+    from imagen.config import LibrarySettings, Settings
 
     blocks: dict[str, dict[str, Any]] = {
         name: {"type": "comfyui", "workflow": name, "url": url} for name in _WORKFLOWS
     }
     blocks["mock"] = {"type": "mock", "step_seconds": 0.02}
-    return Settings(backends=blocks)
+    return Settings(backends=blocks, library=LibrarySettings(enabled=False))
