@@ -94,6 +94,7 @@ def finish(
             if job is None:
                 return Resumed(id=id, how="busy")
             output = output or settings.output.model_copy(update=_output(job.output))
+            output = _kept_here(output, settings, job)
             whole = settings.model_copy(update={"output": output})
             return _finished(job, whole, on_progress, again=again)
     except ImagenError as error:
@@ -140,6 +141,12 @@ def _again(job: Job, settings: Settings, on_progress: OnProgress) -> Resumed:
 def _run(job: Job, settings: Settings, on_progress: OnProgress) -> Made:
     with closing(open_named(job.ticket.backend, settings)) as engine:
         return make(engine, job, settings, on_progress, is_resumed=True)
+
+
+def _kept_here(output: OutputSettings, settings: Settings, job: Job) -> OutputSettings:
+    """Whoever said that it stays here, now or then, is obeyed."""
+    is_off = "off" in (settings.output.cloud_sync, job.output.get("cloud_sync"))
+    return output.model_copy(update={"cloud_sync": "off"}) if is_off else output
 
 
 def _output(meant: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("IMAGEN_BACKGROUND_SYNC", "off")
     place = tmp_path / "place"
     place.mkdir()
     monkeypatch.chdir(place)

@@ -50,7 +50,9 @@ _LOOKING_BACK = {
         "imagen.cli.usage:usage",
         "Add up what was made, how long it took and what it did cost.",
     ),
-    "resume": ("imagen.cli.resume:resume", "Fetch what an interrupted run left at its engine."),
+    "sync": ("imagen.cli.sync:sync", "Send what waits for the cloud and for webhooks."),
+    "url": ("imagen.cli.url:url", "Give an address at which others can see a picture."),
+    "resume": ("imagen.cli.resume:resume", "Bring to an end what an interrupted run left behind."),
 }
 _SETTING_UP = {
     "backends": ("imagen.cli.backends:backends", "List the backends, and what they lack."),

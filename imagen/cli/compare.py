@@ -13,15 +13,18 @@ import click
 
 from imagen.capabilities import unhonoured
 from imagen.cli.asking import EVERYTHING, asking
+from imagen.cli.background import told_of
 from imagen.cli.given import from_json_option, prompted
 from imagen.cli.options import (
     config_option,
     json_option,
+    no_cloud_option,
     over_budget_option,
     quiet_option,
     settings_for,
     strict_option,
     without_budgets,
+    without_cloud,
 )
 from imagen.cli.previewing import planned, preview_option, show_files
 from imagen.cli.words import TEXTS, plain, scalar
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from imagen.comparison import Axis, Cell, Comparison
     from imagen.config import Settings
+    from imagen.preview import Preview
     from imagen.request import Request
 
 
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
 @strict_option
 @over_budget_option
 @preview_option
+@no_cloud_option
 @json_option
 @quiet_option
 @config_option
@@ -69,6 +74,7 @@ def compare(
     strict: bool,
     over_budget: bool,
     preview: bool | None,
+    no_cloud: bool,
     as_json: bool,
     quiet: bool,
     config_path: Path | None,
@@ -80,26 +86,37 @@ def compare(
     """
     from imagen.cli.progress import shown
     from imagen.comparison import compare as run
-    from imagen.comparison.contact import NAME
 
-    settings = settings_for(config_path)
-    settings = without_budgets(settings) if over_budget else settings
+    settings = _settings(config_path, over_budget=over_budget, no_cloud=no_cloud)
     shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
     request = prompted(prompt, document, asked, names_of(models)).request
     axis = axis_of(vary) if vary else None
     folder = output or _usual_folder(settings, request, axis)
-    comparison = run(
-        request,
-        names_of(models),
-        settings,
-        folder=folder,
-        vary=axis,
-        strict=strict,
-        watch=partial(shown, quiet=quiet),
-    )
-    tell(comparison, folder, as_json=as_json)
-    show_files(shows, {folder / NAME: request})
+    with told_of(settings):
+        comparison = run(
+            request,
+            names_of(models),
+            settings,
+            folder=folder,
+            vary=axis,
+            strict=strict,
+            watch=partial(shown, quiet=quiet),
+        )
+        tell(comparison, folder, as_json=as_json)
+        _show_sheet(shows, folder, request)
     return 4 if comparison.failed else 0
+
+
+def _settings(config_path: Path | None, *, over_budget: bool, no_cloud: bool) -> Settings:
+    settings = settings_for(config_path)
+    settings = without_budgets(settings) if over_budget else settings
+    return without_cloud(settings) if no_cloud else settings
+
+
+def _show_sheet(shows: Preview | None, folder: Path, request: Request) -> None:
+    from imagen.comparison.contact import NAME
+
+    show_files(shows, {folder / NAME: request})
 
 
 def names_of(models: str) -> list[str]:

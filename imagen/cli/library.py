@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from contextlib import contextmanager
 from functools import partial
@@ -45,9 +44,10 @@ def add(
     """
     from pathlib import Path
 
+    from imagen.cli.progress import counted
     from imagen.library import add as add_to
 
-    with _open(config_path) as opened, _shown("taking in", quiet=quiet) as on_progress:
+    with _open(config_path) as opened, counted("taking in", quiet=quiet) as on_progress:
         added = add_to(opened, map(Path, folders), on_progress=on_progress, is_dry=dry_run)
     if as_json:
         click.echo(json.dumps(_added(added), indent=2))
@@ -66,9 +66,10 @@ def check(mend: bool, as_json: bool, quiet: bool, config_path: Path | None) -> i
     Moved pictures are found by their content, in the folders that the library knows. No picture is
     ever deleted. The exit code is 2 where something is wrong and was not mended.
     """
+    from imagen.cli.progress import counted
     from imagen.library import check as compare
 
-    with _open(config_path) as opened, _shown("checking", quiet=quiet) as on_progress:
+    with _open(config_path) as opened, counted("checking", quiet=quiet) as on_progress:
         report = compare(opened, mend=mend, on_progress=on_progress)
     if as_json:
         click.echo(json.dumps(_report(report), indent=2))
@@ -83,22 +84,6 @@ def _open(config_path: Path | None) -> Iterator[Library]:
 
     with open_up_to_date(settings_for(config_path)) as opened:
         yield opened
-
-
-@contextmanager
-def _shown(doing: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """How far it is, in one line of a terminal; elsewhere nothing."""
-    shows = sys.stderr.isatty() and not quiet
-
-    def tell(done: int, total: int) -> None:
-        if shows and (done % 25 == 0 or done == total):
-            click.echo(f"\r\x1b[K{doing} {done} of {total}", nl=False, err=True)
-
-    try:
-        yield tell
-    finally:
-        if shows:
-            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def _say(lines: Iterable[str]) -> None:

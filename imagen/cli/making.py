@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imagen.cli.background import told_of
 from imagen.cli.options import is_picture
 from imagen.cli.previewing import planned, show_made
 from imagen.cli.telling import tell, tell_plan
@@ -32,17 +33,21 @@ def make(request: Request, run: Run, *, more: More | None = None) -> list[Made]:
 
     `more` says what is to stand in the JSON besides; it is given what was made.
     """
+    if run.dry_run:
+        _tell_plan(plan(request, run), run, more)
+        return []
+    with told_of(run.settings):
+        return _make(request, run, more)
+
+
+def _tell_plan(tickets: list[Ticket], run: Run, more: More | None) -> None:
+    budgets = _said_of_budgets(tickets, run.settings)
+    tell_plan(tickets, as_json=run.as_json, more=more, budgets=budgets)
+
+
+def _make(request: Request, run: Run, more: More | None) -> list[Made]:
     name = run.backend or run.settings.backend
     with _others_named(request, name, run.settings):
-        if run.dry_run:
-            tickets = _planned(request, run, name)
-            tell_plan(
-                tickets,
-                as_json=run.as_json,
-                more=more,
-                budgets=_said_of_budgets(tickets, run.settings),
-            )
-            return []
         preview = planned(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)
         made = _made(request, run, name)
     tell(made, as_json=run.as_json, asked=request.asked().keys(), more=more)

@@ -34,6 +34,9 @@ output_option = click.option(
     metavar="PATH",
     help="A folder, or a picture's name such as fox.png.",
 )
+no_cloud_option = click.option(
+    "--no-cloud", is_flag=True, help="Keep what is made now out of the cloud."
+)
 strict_option = click.option(
     "--strict", is_flag=True, help="Refuse what the backend can't honour, instead of telling."
 )
@@ -48,6 +51,7 @@ _RUN = [
     click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing."),
     over_budget_option,
     preview_option,
+    no_cloud_option,
     json_option,
     quiet_option,
     config_option,
@@ -60,6 +64,7 @@ _TAKEN = (
     "dry_run",
     "over_budget",
     "preview",
+    "no_cloud",
     "as_json",
     "quiet",
     "config_path",
@@ -100,17 +105,25 @@ def _run(
     config_path: Path | None,
     no_sidecar: bool,
     over_budget: bool,
+    no_cloud: bool,
     output: Path | None,
     **flags: Any,
 ) -> Run:
     settings = settings_for(config_path, output, sidecar=False if no_sidecar else None)
     settings = without_budgets(settings) if over_budget else settings
+    settings = without_cloud(settings) if no_cloud else settings
     return Run(settings=settings, output=output, **flags)
 
 
 def without_budgets(settings: Settings) -> Settings:
     """The settings of a run that may cost whatever it costs."""
     return settings.model_copy(update={"budgets": ()})
+
+
+def without_cloud(settings: Settings) -> Settings:
+    """The settings of a run whose pictures stay here."""
+    output = settings.output.model_copy(update={"cloud_sync": "off"})
+    return settings.model_copy(update={"output": output})
 
 
 def usage(message: str) -> click.UsageError:

@@ -44,12 +44,12 @@ def shown(
     """
     stream = stream or sys.stderr
     display = _display(label, stream, clock, quiet=quiet)
-    with _interruptible() as interrupted:
+    with interruptible() as interrupted:
 
         def on_progress(progress: Progress) -> None:
             with suppress(BrokenPipeError):  # a picture is worth making though nobody follows
                 display.tell(progress)
-            if interrupted():
+            if interrupted.is_set():
                 raise Cancelled
 
         try:
@@ -141,11 +141,34 @@ def _columns() -> int:
 
 
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C, or a request to terminate, has come; the next one acts as it always does."""
+def counted(doing: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """How many of how many are done, in one line of a terminal; elsewhere nothing."""
+    shows = sys.stderr.isatty() and not quiet
+    drawn = float("-inf")
+
+    def tell(done: int, total: int) -> None:
+        nonlocal drawn
+        if shows and (time.monotonic() - drawn >= _REDRAW_SECONDS or done == total):
+            drawn = time.monotonic()
+            with suppress(BrokenPipeError):
+                sys.stderr.write(f"\r\x1b[K{doing} {done} of {total}")
+                sys.stderr.flush()
+
+    try:
+        yield tell
+    finally:
+        if shows:
+            with suppress(BrokenPipeError):
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Set once Ctrl-C, or a request to terminate, has come; the next one acts as it always does."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield asked
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -156,7 +179,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     for number in before:
         signal.signal(number, ask)
     try:
-        yield asked.is_set
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.background import told_of
 from imagen.cli.options import (
     config_option,
     json_option,
+    no_cloud_option,
     output_option,
     quiet_option,
     settings_for,
     usage,
+    without_cloud,
 )
 from imagen.cli.previewing import planned, preview_option, show_made
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--forget", is_flag=True, help="Be rid of TICKET, whatever became of it.")
 @output_option
 @preview_option
+@no_cloud_option
 @json_option
 @quiet_option
 @config_option
@@ -44,6 +48,7 @@ def resume(
     forget: bool,
     output: Path | None,
     preview: bool | None,
+    no_cloud: bool,
     as_json: bool,
     quiet: bool,
     config_path: Path | None,
@@ -55,6 +60,7 @@ def resume(
     twice. The path of each picture is printed on a line of its own.
     """
     settings = settings_for(config_path, output)
+    settings = without_cloud(settings) if no_cloud else settings
     if ticket is None and (again or forget):
         raise usage("--again and --forget are for one TICKET. List them with --list.")
     if only_list:
@@ -64,9 +70,10 @@ def resume(
         _forget(ticket, settings, as_json=as_json)
         return 0
     shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
-    done = list(_done(ticket, settings, is_output=output is not None, again=again, quiet=quiet))
-    _tell(done, as_json=as_json)
-    show_made(shows, [(one.made, one.job.asked) for one in done if one.made and one.job])
+    with told_of(settings):
+        done = list(_done(ticket, settings, is_output=output is not None, again=again, quiet=quiet))
+        _tell(done, as_json=as_json)
+        show_made(shows, [(one.made, one.job.asked) for one in done if one.made and one.job])
     return max((one.error.exit_code for one in done if one.error is not None), default=0)
 
 

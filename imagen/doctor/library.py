@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagen.library import Library
     from imagen.library.outbox import Waiting
 
-_RETRY = "`imagen sync` tries again; `imagen sync --help` says what else it can do."
+_RETRY = "Try it again with: imagen sync --retry"
 _REBUILD = (
     "Your pictures are where they are. Move the file away, and `imagen library add` makes another "
     "out of them."

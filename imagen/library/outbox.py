@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import BigInteger, case, delete, exists, func, literal, or_, select, update
 
 from imagen.library.entries import Delivery
 from imagen.library.keys import moment_of
 from imagen.library.schema import images, outbox
-from imagen.library.stored import as_json, storable
+from imagen.library.stored import as_json, path_of, storable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row
 
     from imagen.library.opening import Library
 
 DeliveryState = Literal["waiting", "stuck", "sent"]
 _CLAIM_MS = 10 * 60 * 1000
 """After so long, one whose sender died is anybody's again."""
+
+
+_DUE = case(
+    (outbox.c.claimed_until_ms > outbox.c.due_ms, outbox.c.claimed_until_ms), else_=outbox.c.due_ms
+)
+"""When it can be claimed: another sender may have it in hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +51,51 @@ def claim(library: Library, *, limit: int = 10, now_ms: int | None = None) -> li
     """The next deliveries that are due, for this caller alone; of several senders each gets other
     ones. A claim lasts ten minutes."""
     now = _now() if now_ms is None else now_ms
-    is_due = (outbox.c.state == "waiting", outbox.c.due_ms <= now, outbox.c.claimed_until_ms <= now)
-    chosen = select(outbox).where(*is_due).order_by(outbox.c.id).limit(limit)
+    order = outbox.c.due_ms, outbox.c.id
+    chosen = select(outbox).where(*_free(library, now)).order_by(*order).limit(limit)
     with library.writing() as connection:
         found = connection.execute(chosen.with_for_update(skip_locked=True)).all()
         mine = outbox.c.id.in_([row.id for row in found])
         connection.execute(update(outbox).where(mine).values(claimed_until_ms=now + _CLAIM_MS))
     return [_waiting(row) for row in found]
+
+
+def count_due(library: Library) -> int:
+    """How many this machine could claim now."""
+    chosen = select(func.count()).select_from(outbox).where(*_free(library, _now()))
+    with library.reading() as connection:
+        return connection.execute(chosen).scalar_one()
+
+
+def _free(library: Library, now: int) -> Iterator[ColumnElement[bool]]:
+    """Due, and in nobody's hand. In a library of several machines, a picture is sent by the one on
+    which it lies."""
+    yield outbox.c.state == "waiting"
+    yield outbox.c.due_ms <= now
+    yield outbox.c.claimed_until_ms <= now
+    if not library.is_sqlite:
+        yield or_(outbox.c.kind != "cloud", ~_is_elsewhere())
+
+
+def _is_elsewhere() -> ColumnElement[bool]:
+    its = images.c.generation == outbox.c.generation, images.c.number == outbox.c.part
+    return exists().where(*its, images.c.host != platform.node()).correlate(outbox)
+
+
+def placed(library: Library, waiting: Waiting) -> Waiting | None:
+    """A picture's delivery with the places at which its files lie by now; None, and it is called
+    off, where the library has the picture no more."""
+    delivery = waiting.delivery
+    its = images.c.generation == delivery.generation, images.c.number == delivery.part
+    with library.reading() as connection:
+        row = connection.execute(select(images).where(*its)).one_or_none()
+    if row is None:
+        forget(library, [waiting.id])
+        return None
+    sidecar = str(path_of(row.sidecar)) if row.sidecar else None
+    now = {"file": str(path_of(row.path)), "sidecar": sidecar, "host": row.host}
+    moved = delivery.model_copy(update={"payload": delivery.payload | now})
+    return replace(waiting, delivery=moved)
 
 
 def sent(library: Library, waiting: Waiting, facts: Mapping[str, Any]) -> None:
@@ -70,6 +115,71 @@ def failed(library: Library, waiting: Waiting, why: str, *, again_in_seconds: fl
     due = _now() + round((again_in_seconds or 0) * 1000)
     with library.writing() as connection:
         _update(connection, waiting, state=state, due_ms=due, last_error=storable(why))
+
+
+def rest(library: Library, failed: Waiting, why: str, *, pauses: Sequence[float] | None) -> int:
+    """What one failed for is wrong with its destination: whatever else is due there waits too,
+    untried, or is stuck without `pauses`; how many these are.
+
+    `pauses` are seconds, by the number of attempts.
+    """
+    now = _now()
+    values: dict[str, Any] = {"attempts": outbox.c.attempts + 1, "last_error": storable(why)}
+    if pauses is None:
+        values["state"] = "stuck"
+    else:
+        values["due_ms"] = literal(now, BigInteger) + _pause(pauses) - _turn(failed)
+    chosen = update(outbox).where(*_to_the_same(failed.delivery), *_free(library, now))
+    with library.writing() as connection:
+        return connection.execute(chosen.values(**values)).rowcount
+
+
+def _pause(pauses: Sequence[float]) -> ColumnElement[int]:
+    """In milliseconds, by the number of attempts; the last one for any more."""
+    ms = [round(seconds * 1000) for seconds in pauses]
+    return case(dict(enumerate(ms)), value=outbox.c.attempts, else_=ms[-1])
+
+
+def _turn(failed: Waiting) -> ColumnElement[int]:
+    """By a moment earlier, so that first those after the one that failed have their turn, then
+    those before it, and it comes last: one that always fails keeps nobody waiting."""
+    return case((outbox.c.id > failed.id, 2), else_=1)
+
+
+def hurry(library: Library, delivery: Delivery, *, seconds: float) -> int:
+    """It arrived: what else was tried in vain at its destination is due so much sooner."""
+    late = outbox.c.state == "waiting", outbox.c.attempts > 0, outbox.c.due_ms > _now()
+    chosen = update(outbox).where(*_to_the_same(delivery), *late)
+    with library.writing() as connection:
+        sooner = chosen.values(due_ms=outbox.c.due_ms - round(seconds * 1000))
+        return connection.execute(sooner).rowcount
+
+
+def _to_the_same(delivery: Delivery) -> Iterator[ColumnElement[bool]]:
+    yield outbox.c.kind == delivery.kind
+    yield outbox.c.destination == delivery.destination
+
+
+def put_off(library: Library, waiting: Waiting, why: str, *, seconds: float) -> None:
+    """It can't be sent from here and now, which is no failure: it waits, and nothing is counted."""
+    due = _now() + round(seconds * 1000)
+    values = {"due_ms": due, "claimed_until_ms": 0, "last_error": storable(why)}
+    with library.writing() as connection:
+        connection.execute(update(outbox).where(outbox.c.id == waiting.id).values(**values))
+
+
+def release(library: Library, waiting: Waiting) -> None:
+    """It was not sent after all: it is anybody's again, as if it had not been claimed."""
+    mine = outbox.c.id == waiting.id, outbox.c.state == "waiting"
+    with library.writing() as connection:
+        connection.execute(update(outbox).where(*mine).values(claimed_until_ms=0))
+
+
+def forget(library: Library, ids: Sequence[int]) -> int:
+    """Be rid of what was not sent yet; how many these are."""
+    chosen = delete(outbox).where(outbox.c.id.in_(ids), outbox.c.state != "sent")
+    with library.writing() as connection:
+        return connection.execute(chosen).rowcount
 
 
 def _update(connection: Any, waiting: Waiting, **values: Any) -> None:
@@ -98,7 +208,7 @@ def told_of(library: Library, generation: str, part: int) -> list[Waiting]:
 
 def next_due(library: Library) -> datetime | None:
     """When the next delivery is due; None where none waits."""
-    due = select(func.min(outbox.c.due_ms)).where(outbox.c.state == "waiting")
+    due = select(func.min(_DUE)).where(outbox.c.state == "waiting")
     with library.reading() as connection:
         ms = connection.execute(due).scalar()
     return None if ms is None else moment_of(ms)
@@ -125,7 +235,7 @@ def _waiting(row: Row[Any]) -> Waiting:
         ),
         state=row.state,
         attempts=row.attempts,
-        due=moment_of(row.due_ms),
+        due=moment_of(max(row.due_ms, row.claimed_until_ms)),
         last_error=row.last_error,
     )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.library.entries import Delivery, Entry
 
-__all__ = ["KINDS", "check", "deliveries_of", "send"]
+__all__ = ["KINDS", "check", "deliveries_of", "is_any_on", "send"]
 
 KINDS: Mapping[str, str] = {
     "cloud": "imagen.sinks.cloud",
@@ -31,6 +31,11 @@ def check(settings: Settings, environ: Mapping[str, str]) -> None:
     """Raises ConfigError where something is switched on and can't be: ask before generating."""
     for module in KINDS.values():
         import_module(module).is_on(settings, environ)
+
+
+def is_any_on(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether anyone is told of anything. Raises ConfigError as `check` does."""
+    return any(import_module(module).is_on(settings, environ) for module in KINDS.values())
 
 
 def deliveries_of(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> list[Delivery]:

@@ -118,6 +118,7 @@ def _share(entry: Entry) -> float | None:
 
 def send(delivery: Delivery, settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
     """Upload the picture and insert its row; says where it lies."""
+    project.refuse_off(settings.output.cloud_sync, "output.cloud_sync")
     meant = _Meant.model_validate(delivery.payload)
     data = _bytes(meant)
     with project.opened(settings, environ, owned=True) as cloud:
@@ -162,7 +163,7 @@ def _bytes(meant: _Meant) -> bytes:
             ) from error
         raise OutputError(
             f"{meant.file} can't be read: {error.strerror or error}.",
-            remedy="Put it back where it was, then run `imagen sync` again.",
+            remedy="Put it back where it was, then run: imagen sync --retry",
         ) from error
     if sha256(data).hexdigest() != meant.sha256:
         raise OutputError(

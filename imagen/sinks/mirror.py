@@ -53,6 +53,9 @@ def _row(entry: Entry, settings: Settings) -> dict[str, Any]:
 
 def send(delivery: Delivery, settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
     """Insert the row, unless it is there already."""
+    if settings.usage.mirror == "auto":
+        project.refuse_off(settings.output.cloud_sync, "output.cloud_sync")
+    project.refuse_off(settings.usage.mirror, "usage.mirror")
     row: dict[str, Any] = delivery.payload["row"]
     with project.opened(settings, environ) as there:
         there.insert(_SCHEMA, _TABLE, row)

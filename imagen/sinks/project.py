@@ -29,6 +29,12 @@ def is_on(
     return not lacking
 
 
+def refuse_off(switch: SwitchWord, key: str) -> None:
+    """Raises ConfigError where a switch was turned off while something waited."""
+    if switch == "off":
+        raise ConfigError(f"Nothing goes there now: {key} is off.", remedy="Set it to auto.")
+
+
 def missing(settings: Settings, environ: Mapping[str, str], *, owned: bool) -> list[str]:
     """What is not set and has to be, each by its name; `owned` where rows have an owner."""
     cloud = settings.cloud

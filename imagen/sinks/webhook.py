@@ -154,7 +154,7 @@ def _meant(delivery: Delivery, settings: Settings) -> Webhook:
             return webhook
     raise ConfigError(
         f"No webhook of the configuration has the address {_shown(delivery.destination)} any more.",
-        remedy="Add it again to `webhooks`, then run `imagen sync` again.",
+        remedy="Add it to `webhooks` again, or be rid of this with: imagen sync --forget ID",
     )
 
 

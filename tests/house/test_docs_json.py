@@ -12,6 +12,7 @@ from pages import section
 
 from imagen.cli import run
 from imagen.request import TASKS
+from imagen.testing.supabase import SERVICE_KEY, Supabase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +75,30 @@ def test_each_field_is_documented(arguments: list[str], capsys: pytest.CaptureFi
     run(arguments)
     fields = set(_fields(json.loads(capsys.readouterr().out))) - {*TASKS}
     assert sorted(field for field in fields if not _is_documented(field)) == []
+
+
+@pytest.fixture
+def _cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cloud; fox.png is there, and cat.png is to go there."""
+    Path("imagen.yaml").write_text("owner_user_id: 3b241101-e2bb-4255-8caf-4136c566a962")
+    with Supabase() as cloud:
+        monkeypatch.setenv("SUPABASE_URL", cloud.url)
+        monkeypatch.setenv("SUPABASE_SERVICE_KEY", SERVICE_KEY)
+        run(["generate", *_SMALL, "--quiet", "--output", "fox.png"])
+        run(["sync"])
+        run(["generate", *_SMALL, "--quiet", "--output", "cat.png"])
+        yield
+
+
+@pytest.mark.usefixtures("_cloud")
+@pytest.mark.parametrize("line", ["sync --list --json", "sync --json", "url fox.png --json"])
+def test_each_field_of_what_is_sent_elsewhere_is_documented(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(line.split()) == 0
+    fields = set(_fields(json.loads(capsys.readouterr().out)))
+    assert [field for field in fields if not _is_documented(field)] == []
 
 
 def _is_documented(field: str) -> bool:

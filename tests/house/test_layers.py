@@ -31,6 +31,7 @@ _MAY: dict[str, set[str]] = {
     "keeping": _WORDS | {"config", "outputs", "library", "sinks", "tickets"},
     "budgets": _WORDS | {"config", "library", "keeping", "tickets"},
     "preparing": _WORDS | {"config", "backends", "inputs", "outputs", "resolve"},
+    "syncing": _WORDS | {"config", "library", "locks", "sinks"},
     "spine": _WORDS
     | {"config", "backends", "outputs", "tickets", "inputs", "interpolation", "preparing"}
     | {"resolve", "budgets", "callers", "keeping", "sinks"},
@@ -43,7 +44,7 @@ _MAY: dict[str, set[str]] = {
     "cli": _WORDS
     | {"config", "backends", "graphs", "outputs", "tickets", "spine", "comparison", "testing"}
     | {"inputs", "interpolation", "preparing", "preview", "doctor", "library", "again"}
-    | {"resuming", "keeping", "sinks", "budgets"},
+    | {"resuming", "keeping", "sinks", "budgets", "syncing"},
     "doctor": _WORDS | {"config", "backends", "outputs", "library", "sinks", "tickets", "preview"},
     "__main__": {"cli"},
 }
