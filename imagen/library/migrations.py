@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, inspect, select, text, update
 
 from imagen.errors import LibraryError
-from imagen.library.schema import metadata, version
+from imagen.library.schema import PARTIAL_INDEXES, metadata, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 def _first(connection: Connection) -> None:
     """All tables, and the words of the prompts, which each database keeps in its own way."""
     metadata.create_all(connection)
+    for statement in PARTIAL_INDEXES:
+        connection.execute(text(statement))
     if connection.dialect.name == "sqlite":
         connection.execute(
             text(
                 # Words come cut already, with blanks between them. The other tokenizers have an
                 # older Unicode than Python's, and would cut them again.
-                "CREATE VIRTUAL TABLE prompts USING fts5(words, tokenize='ascii')"
+                "CREATE VIRTUAL TABLE prompts USING fts5(words, tokenize='ascii', prefix='1 2 3')"
             )
         )
         return

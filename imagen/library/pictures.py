@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from sqlalchemy import and_, func, select, text
 
 from imagen.errors import OutputError, RequestError
-from imagen.library import words
+from imagen.library import lists, words
 from imagen.library.keys import first_key, moment_of
 from imagen.library.schema import generations, images, prompts, tags
 from imagen.library.stored import path_of, stored_path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, TextClause
+    from sqlalchemy.sql.selectable import SelectBase
 
     from imagen.library.opening import Library
 
@@ -102,31 +103,40 @@ def page(library: Library, query: Query, after: int | None = None, limit: int = 
 
     Raises RequestError for a text that holds nothing to look for, LibraryError.
     """
-    order, statement = _wanted(query, is_sqlite=library.is_sqlite)
-    if after is not None:
-        statement = statement.where(order < after)
     with library.reading() as connection:
-        found = connection.execute(statement.order_by(order.desc()).limit(limit + 1)).all()
+        newest = _numbers(connection, query, after, limit + 1).subquery()
+        chosen = _joined().join(newest, newest.c.id == images.c.id).order_by(newest.c.id.desc())
+        found = connection.execute(chosen).all()
         pictures = _with_tags(connection, found[:limit])
     return Page(pictures, pictures[-1].key if len(found) > limit else None)
 
 
 def count(library: Library, query: Query) -> int:
     """How many pictures are wanted in all."""
-    _, statement = _wanted(query, is_sqlite=library.is_sqlite)
     with library.reading() as connection:
-        return connection.execute(
-            select(func.count()).select_from(statement.subquery())
-        ).scalar_one()
+        wanted = _numbers(connection, query).subquery()
+        return connection.execute(select(func.count()).select_from(wanted)).scalar_one()
 
 
 def _columns() -> Select[Any]:
     return select(images, generations.c.prompt, generations.c.began_ms)
 
 
-def _wanted(query: Query, *, is_sqlite: bool) -> tuple[ColumnElement[int], Select[Any]]:
+def _numbers(
+    connection: Connection, query: Query, after: int | None = None, limit: int | None = None
+) -> SelectBase:
+    """The numbers of the newest pictures that are wanted."""
+    if connection.dialect.name == "sqlite":
+        return lists.numbers(connection, query, after, limit)
+    order, statement = _wanted(query)
+    if after is not None:
+        statement = statement.where(order < after)
+    return statement if limit is None else statement.order_by(order.desc()).limit(limit)
+
+
+def _wanted(query: Query) -> tuple[ColumnElement[int], Select[Any]]:
     """The statement without an order, and the number to order by: that of the table which is the
-    most selective, so that neither database sorts what it finds."""
+    most selective, so that PostgreSQL does not sort what it finds."""
     found = words.terms(query.text)
     order: ColumnElement[int] = images.c.id
     source: FromClause = images
@@ -137,14 +147,11 @@ def _wanted(query: Query, *, is_sqlite: bool) -> tuple[ColumnElement[int], Selec
     if found:
         source = source.join(prompts, prompts.c.rowid == images.c.id)
         order = prompts.c.rowid
-    source = source.join(generations, generations.c.id == images.c.generation)
-    statement = _columns().select_from(source).where(*_conditions(query, order))
-    return order, statement.where(_match(found, is_sqlite)) if found else statement
+    statement = select(images.c.id).select_from(source).where(*_conditions(query, order))
+    return order, statement.where(_match(found)) if found else statement
 
 
-def _match(found: tuple[words.Term, ...], is_sqlite: bool) -> TextClause:
-    if is_sqlite:
-        return text("prompts MATCH :words").bindparams(words=words.for_sqlite(found))
+def _match(found: tuple[words.Term, ...]) -> TextClause:
     return text("prompts.words @@ CAST(:words AS tsquery)").bindparams(
         words=words.for_postgres(found)
     )

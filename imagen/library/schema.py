@@ -26,6 +26,9 @@ from sqlalchemy import (
     table,
 )
 
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+"""There INTEGER too has 64 bits, and only as such is it what the rows themselves are found by."""
+
 metadata = MetaData()
 
 version = Table("library_version", metadata, Column("version", Integer, primary_key=True))
@@ -55,7 +58,7 @@ generations = Table(
 images = Table(
     "images",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", _Number, primary_key=True, autoincrement=False),
     Column("generation", String(36), ForeignKey("generations.id"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("backend", Text, nullable=False),
@@ -77,22 +80,16 @@ images = Table(
     UniqueConstraint("generation", "number"),
     Index("images_by_backend", "backend", "id"),
     Index("images_by_model", "model", "id"),
+    Index("images_by_backend_and_model", "backend", "model", "id"),
     Index("images_by_path", "path"),
 )
 """`number` counts within the generation from 0; `host` is the machine that `path` is a path of."""
 
-Index(
-    "images_rated",
-    images.c.id,
-    sqlite_where=images.c.rating.is_not(None),
-    postgresql_where=images.c.rating.is_not(None),
+PARTIAL_INDEXES = (
+    "CREATE INDEX images_rated ON images (id, rating) WHERE rating IS NOT NULL",
+    "CREATE INDEX images_trashed ON images (id) WHERE trashed_ms IS NOT NULL",
 )
-Index(
-    "images_trashed",
-    images.c.id,
-    sqlite_where=images.c.trashed_ms.is_not(None),
-    postgresql_where=images.c.trashed_ms.is_not(None),
-)
+"""Written out, as SQLAlchemy would load what it has for PostgreSQL to make them in SQLite."""
 
 prompts = table("prompts", column("rowid"), column("words"))
 """The words of each picture's prompt, by its number: FTS5 in SQLite, a tsvector in PostgreSQL. The
@@ -101,7 +98,7 @@ migrations make it."""
 thumbnails = Table(
     "thumbnails",
     metadata,
-    Column("image", BigInteger, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Column("image", _Number, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
     Column("webp", LargeBinary, nullable=False),
 )
 

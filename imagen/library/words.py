@@ -103,6 +103,11 @@ def _quoted(term: Term) -> str:
     return f'"{" ".join(term.words)}"' + ("*" if term.is_prefix else "")
 
 
+def as_it_stands(term: Term) -> str:
+    """What a text of words that are cut holds, with a blank around it, where the term is in it."""
+    return " " + " ".join(term.words) + ("" if term.is_prefix else " ")
+
+
 def for_postgres(found: tuple[Term, ...]) -> str:
     """The same as a tsquery that PostgreSQL takes as it stands."""
     return " & ".join(map(_followed, found))

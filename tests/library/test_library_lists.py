@@ -1,0 +1,123 @@
+"""What is wanted is found whichever of its conditions the fewest pictures meet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from library_samples import NOON, entry, fill, kept
+
+from imagen.library import Query, count, page, pictures_of
+from imagen.library.marks import rate, tag, trash
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from imagen.library import Entry, Library
+
+_SOON = NOON + timedelta(hours=2)
+_WANTED = {
+    "everything": Query(),
+    "words": Query(text="red"),
+    "words that few have": Query(text="snow"),
+    "words and more": Query(text="red fox", backend="studio"),
+    "words, and a backend that few have": Query(text="red", backend="cloud"),
+    "words that few have, and a backend": Query(text="cat", backend="cloud", rating=5),
+    "a phrase in what few have": Query(text='"red fox"', model="grey", rating=1),
+    "no phrase in what few have": Query(text='"fox red"', model="grey"),
+    "a beginning in what few have": Query(text="re* sno*", model="grey"),
+    "what is not said in what few have": Query(text="fox -snow", rating=1, in_trash=True),
+    "what is said though it must not be": Query(text="red -snow", model="grey"),
+    "a common tag and a rare one": Query(tags=("good", "print")),
+    "a rare tag and a common one": Query(tags=("print", "good")),
+    "a rare tag and words": Query(text="red", tags=("print",)),
+    "a tag, a backend and a model": Query(tags=("good",), backend="cloud", model="grey"),
+    "stars and a backend": Query(rating=3, backend="cloud"),
+    "stars, a backend and a tag": Query(rating=5, backend="cloud", tags=("print",)),
+    "the trash": Query(in_trash=True),
+    "the trash and stars": Query(in_trash=True, rating=4),
+    "the trash, words and a model": Query(in_trash=True, text="owl", model="grey"),
+    "a time": Query(since=_SOON),
+    "a time, words and a backend": Query(since=_SOON, text="red", backend="cloud"),
+    "the time before, a tag and a backend": Query(until=_SOON, tags=("good",), backend="studio"),
+    "what none has, and words": Query(text="red", backend="nowhere"),
+}
+_FOX, _CAT, _SNOW, _OWL = "a red fox", "a red cat", "a red fox in snow", "a foxy fox of an owl"
+_FOUND: dict[str, dict[str, int]] = {
+    "everything": {_FOX: 450, _CAT: 120, _SNOW: 3},
+    "words": {_FOX: 450, _CAT: 120, _SNOW: 3},
+    "words that few have": {_SNOW: 3},
+    "words and more": {_FOX: 450},
+    "words, and a backend that few have": {_CAT: 120, _SNOW: 3},
+    "words that few have, and a backend": {_CAT: 120},
+    "a phrase in what few have": {_SNOW: 3},
+    "no phrase in what few have": {},
+    "a beginning in what few have": {_SNOW: 3},
+    "what is not said in what few have": {_OWL: 130},
+    "what is said though it must not be": {},
+    "a common tag and a rare one": {_SNOW: 3},
+    "a rare tag and a common one": {_SNOW: 3},
+    "a rare tag and words": {_CAT: 120, _SNOW: 3},
+    "a tag, a backend and a model": {_SNOW: 3},
+    "stars and a backend": {_CAT: 120, _SNOW: 3},
+    "stars, a backend and a tag": {_CAT: 120},
+    "the trash": {_OWL: 130},
+    "the trash and stars": {_OWL: 130},
+    "the trash, words and a model": {_OWL: 130},
+    "a time": {_CAT: 120, _SNOW: 3},
+    "a time, words and a backend": {_CAT: 120, _SNOW: 3},
+    "the time before, a tag and a backend": {_FOX: 450},
+    "what none has, and words": {},
+}
+
+
+def _batch(number: int, prompt: str, many: int, model: str, **values: Any) -> Entry:
+    """A generation of so many pictures, so many hours after noon."""
+    pictures = tuple(kept(number, index) for index in range(many))
+    began = NOON + timedelta(hours=number)
+    facts = {"model": model}
+    return entry(number, prompt, began=began, pictures=pictures, facts=facts, **values)
+
+
+@pytest.fixture
+def many(library: Library) -> Library:
+    """Four large batches and small ones: more than is looked at to learn which list is short."""
+    batches = [
+        _batch(1, _FOX, 450, "dream", backend="studio"),
+        _batch(2, _CAT, 120, "dream", backend="cloud"),
+        _batch(3, _SNOW, 3, "grey", backend="cloud"),
+        _batch(0, _OWL, 130, "grey", backend="studio"),
+    ]
+    fill(library, batches)
+    fox, cat, snow, owl = (pictures_of(library, batch.id) for batch in batches)
+    tag(library, [*fox, *snow], add=["good"])
+    tag(library, [*cat, *snow], add=["print"])
+    rate(library, cat, 5)
+    rate(library, snow, 3)
+    rate(library, owl, 4)
+    trash(library, owl)
+    return library
+
+
+def _prompts(library: Library, query: Query) -> dict[str, int]:
+    """How many pictures of each prompt are found."""
+    return Counter(picture.prompt for picture in page(library, query, limit=1000).pictures)
+
+
+def test_the_shortest_list_leads_to_the_same_pictures_as_any_other(many: Library) -> None:
+    assert {what: _prompts(many, query) for what, query in _WANTED.items()} == _FOUND
+
+
+def test_as_many_are_counted_as_are_found(many: Library) -> None:
+    counted = {what: count(many, query) for what, query in _WANTED.items()}
+    assert counted == {what: sum(found.values()) for what, found in _FOUND.items()}
+
+
+def test_pages_by_two_lists_go_on_where_the_last_one_ended(many: Library) -> None:
+    query = Query(text="red", rating=5)
+    first, after = page(many, query, limit=100)
+    rest, end = page(many, query, after, limit=100)
+    assert [picture.number for picture in (*first, *rest)] == [*range(119, -1, -1)]
+    assert end is None
