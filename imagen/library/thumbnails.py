@@ -6,7 +6,8 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from PIL import Image
+# Pillow would load all of its formats for one that it does not know yet, in three times the time.
+from PIL import Image, WebPImagePlugin  # noqa: F401
 
 from imagen.pictures import DAMAGE
 
