@@ -62,7 +62,7 @@ def resume(
     if done.error is not None:
         raise done.error
     if done.made is None:
-        raise RequestError(f"Another process is at work on {id}.", remedy="Let it end first.")
+        raise tickets.in_hand(id)
     return done.made
 
 
@@ -113,7 +113,9 @@ def _finished(job: Job, settings: Settings, on_progress: OnProgress, *, again: b
         if error.never_ran:
             return _again(job, settings, on_progress)
         if error.is_certain and again:
-            return _again(job.renamed(new_id()), settings, on_progress)
+            anew = job.renamed(new_id())
+            with tickets.planned([anew], settings.state_dir):
+                return _again(anew, settings, on_progress)
         if error.is_certain:
             tickets.write(job, settings.state_dir)  # whether to make it anew is the user's to say
             error.advise(_MAY_HAVE_RUN.format(id=job.id))

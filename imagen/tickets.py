@@ -90,14 +90,17 @@ def planned(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
     """Writes several jobs down before the first of them is begun, and holds them for the block.
 
     Where the block fails, those that were never sent are forgotten: it is known that they were not
-    made. Where the process dies, they stay. Raises OutputError where they can't be written.
+    made. Where the process dies, they stay. Raises OutputError where they can't be written,
+    RequestError where another process has one of them in hand.
     """
     with ExitStack() as locks:
         for job in jobs:
-            if (mine := _hold(job.id, state_dir)) is not None:
-                locks.callback(mine.release)
-            write(job, state_dir)
+            if (mine := _hold(job.id, state_dir)) is None:
+                raise in_hand(job.id)
+            locks.callback(mine.release)
         try:
+            for job in jobs:
+                write(job, state_dir)
             yield
         except ImagenError:
             for job in jobs:
@@ -192,6 +195,11 @@ def in_order(state_dir: Path) -> list[str]:
         return True, 0.0
 
     return sorted(left(state_dir), key=began)
+
+
+def in_hand(id: str) -> RequestError:
+    """The error for a job that another process works on."""
+    return RequestError(f"Another process is at work on {id}.", remedy="Let it end first.")
 
 
 def is_worked_on(id: str, state_dir: Path) -> bool:

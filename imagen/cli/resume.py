@@ -141,11 +141,10 @@ def _row(one: Resumed) -> dict[str, Any]:
 
 def _forget(ticket: str, settings: Settings, *, as_json: bool) -> None:
     from imagen import tickets
-    from imagen.errors import RequestError
 
     with tickets.alone(ticket, settings.state_dir) as is_mine:
         if not is_mine:
-            raise RequestError(f"Another process is at work on {ticket}.", remedy="End it first.")
+            raise tickets.in_hand(ticket)
         tickets.forget(ticket, settings.state_dir)
     if as_json:
         click.echo(json.dumps({"forgotten": ticket}))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen import tickets
 from imagen.comparison.record import NAME
-from imagen.errors import Lost, RequestError
+from imagen.errors import Lost
 from imagen.keeping import keep
 from imagen.outputs import Saved, recovered
 from imagen.result import Facts, Result
@@ -58,7 +58,7 @@ def _taken_up(
 ) -> Made:
     with tickets.taken_up(ticket.id, settings.state_dir) as job:
         if job is None:
-            raise RequestError("Another process is at work on this cell.")
+            raise tickets.in_hand(ticket.id)
         if job.entry is not None:
             keep(job.entry, settings)
             made = _saved_before(ticket, settings)

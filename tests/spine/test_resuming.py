@@ -156,6 +156,22 @@ def test_what_its_engine_forgot_is_made_where_the_user_says_so(
     assert tickets.left(settings.state_dir) == []
 
 
+def test_what_is_made_anew_is_nobody_elses_meanwhile(settings: Settings, server: ComfyUI) -> None:
+    id = _killed_at(settings, "running")
+    server.restart(empty=True)
+    in_hand: list[bool] = []
+
+    def look(progress: Progress) -> None:
+        if progress.stage == "running":
+            in_hand.extend(
+                tickets.is_worked_on(other, settings.state_dir)
+                for other in tickets.left(settings.state_dir)
+            )
+
+    finish(id, settings, look, again=True)
+    assert set(in_hand) == {True}
+
+
 def test_an_engine_out_of_reach_keeps_its_job(server: ComfyUI, settings: Settings) -> None:
     id = _killed_at(settings, "running")
     server.stop()

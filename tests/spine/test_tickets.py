@@ -111,6 +111,14 @@ def test_what_was_never_sent_is_forgotten_where_a_run_before_it_fails(tmp_path: 
     assert tickets.left(tmp_path) == [_JOB.id]
 
 
+def test_of_a_plan_that_can_not_be_written_whole_nothing_stays(tmp_path: Path) -> None:
+    second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
+    (tmp_path / "tickets" / f"{second.id}.new").mkdir(parents=True)
+    with pytest.raises(OutputError), tickets.planned([_JOB, second], tmp_path):
+        pass
+    assert tickets.left(tmp_path) == []
+
+
 def test_a_job_in_hand_is_nobody_elses(tmp_path: Path) -> None:
     with tickets.planned([_JOB], tmp_path):
         assert tickets.is_worked_on(_JOB.id, tmp_path)
@@ -119,6 +127,17 @@ def test_a_job_in_hand_is_nobody_elses(tmp_path: Path) -> None:
     assert not tickets.is_worked_on(_JOB.id, tmp_path)
     with tickets.taken_up(_JOB.id, tmp_path) as job:
         assert job == _JOB
+
+
+def test_a_job_in_hand_is_not_begun_a_second_time(tmp_path: Path) -> None:
+    tickets.write(_SENT, tmp_path)
+    with (
+        tickets.alone(_JOB.id, tmp_path),
+        pytest.raises(RequestError, match=f"Another process is at work on {_JOB.id}"),
+        tickets.planned([_JOB], tmp_path),
+    ):
+        pass
+    assert tickets.read(_JOB.id, tmp_path) == _SENT
 
 
 def test_the_job_of_a_killed_process_is_anybodys(tmp_path: Path) -> None:
