@@ -17,19 +17,18 @@ if TYPE_CHECKING:
     Step = Callable[[Connection], None]
 
 
+# Words come cut already, with blanks between them: the other tokenizers have an older Unicode than
+# Python's, and would cut them again. Beginnings that many words have get lists of their own.
+_FTS5 = "CREATE VIRTUAL TABLE prompts USING fts5(words, tokenize='ascii', prefix='1 2 3 4 5')"
+
+
 def _first(connection: Connection) -> None:
     """All tables, and the words of the prompts, which each database keeps in its own way."""
     metadata.create_all(connection)
     for statement in PARTIAL_INDEXES:
         connection.execute(text(statement))
     if connection.dialect.name == "sqlite":
-        connection.execute(
-            text(
-                # Words come cut already, with blanks between them. The other tokenizers have an
-                # older Unicode than Python's, and would cut them again.
-                "CREATE VIRTUAL TABLE prompts USING fts5(words, tokenize='ascii', prefix='1 2 3')"
-            )
-        )
+        connection.execute(text(_FTS5))
         return
     connection.execute(
         text(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_HALVES = range(0xD800, 0xE000)
+_HALF = re.compile("[\ud800-\udfff]")
 """Halves of surrogate pairs: Python puts what is no UTF-8 in a file's name into these."""
 _AWAY = 0x100000
 """Added to such a half, it is a character for private use, which any database takes."""
+_HALF_AWAY = re.compile("[\U0010d800-\U0010dfff]")
 _NO_CHARACTER = "\ufffd"
 
 
@@ -22,18 +24,18 @@ def storable(text: str) -> str:
 
 def whole(text: str) -> str:
     """With a sign where there is half a character, which no encoding has."""
-    return "".join(_NO_CHARACTER if ord(c) in _HALVES else c for c in text)
+    return _HALF.sub(_NO_CHARACTER, text)
 
 
 def stored_path(path: Path) -> str:
     """A path as it is kept; `path_of` gives it back, whatever bytes its name is made of."""
     text = os.path.abspath(path)
-    return "".join(chr(ord(c) + _AWAY) if ord(c) in _HALVES else c for c in text)
+    return _HALF.sub(lambda half: chr(ord(half[0]) + _AWAY), text)
 
 
 def path_of(text: str) -> Path:
     """The path that was kept as this text."""
-    return Path("".join(chr(ord(c) - _AWAY) if ord(c) - _AWAY in _HALVES else c for c in text))
+    return Path(_HALF_AWAY.sub(lambda half: chr(ord(half[0]) - _AWAY), text))
 
 
 def as_json(value: Any) -> Any:
