@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen import tickets
-from imagen.errors import ImagenError, Lost, RequestError
+from imagen.errors import Cancelled, ImagenError, Lost, RequestError
 from imagen.keeping import keep
 from imagen.outputs import Saved
 from imagen.preparing import open_named
@@ -75,9 +75,10 @@ def finish_all(
     """Bring every job to its end that was left behind, the oldest first; one that fails does not
     keep the others. Raises Cancelled."""
     for id in tickets.in_order(settings.state_dir):
-        with watch(id[:8]) as on_progress:
-            done = finish(id, settings, on_progress, output=output)
-        yield done
+        with suppress(RequestError):  # another process has brought it to its end meanwhile
+            with watch(id[:8]) as on_progress:
+                done = finish(id, settings, on_progress, output=output)
+            yield done
 
 
 def finish(
@@ -97,13 +98,22 @@ def finish(
             output = _kept_here(output, settings, job)
             whole = settings.model_copy(update={"output": output})
             return _finished(job, whole, on_progress, again=again)
+    except (RequestError, Cancelled):
+        raise
     except ImagenError as error:
-        if isinstance(error, RequestError) or error.code == "cancelled":
-            raise
         return Resumed(id=id, how="failed", error=error)
 
 
 def _finished(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool) -> Resumed:
+    try:
+        return _ended(job, settings, on_progress, again=again)
+    except Cancelled:
+        raise
+    except ImagenError as error:
+        return Resumed(id=job.id, how="failed", job=job, error=error)
+
+
+def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool) -> Resumed:
     if job.entry is not None:
         made = _made(job.entry, keep(job.entry, settings))
         return Resumed(id=job.id, how="kept", job=job, made=made)
@@ -114,16 +124,12 @@ def _finished(job: Job, settings: Settings, on_progress: OnProgress, *, again: b
             return _again(job, settings, on_progress)
         if error.is_certain and again:
             anew = job.renamed(new_id())
-            with tickets.planned([anew], settings.state_dir):
+            with tickets.held(anew.id, settings.state_dir):
                 return _again(anew, settings, on_progress)
         if error.is_certain:
             tickets.write(job, settings.state_dir)  # whether to make it anew is the user's to say
             error.advise(_MAY_HAVE_RUN.format(id=job.id))
-        return Resumed(id=job.id, how="failed", job=job, error=error)
-    except ImagenError as error:
-        if error.code == "cancelled":
-            raise
-        return Resumed(id=job.id, how="failed", job=job, error=error)
+        raise
     how: How = "fetched" if job.ticket.submitted else "made"
     return Resumed(id=job.id, how=how, job=job, made=made)
 

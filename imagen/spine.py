@@ -188,7 +188,10 @@ def make(
     `is_resumed` keeps the time at which it began, and finds the files it had saved by then.
     """
     job = job if is_resumed else job.begun()
-    with _failures_kept(job, settings), tickets.written(job, settings.state_dir) as write:
+    with (
+        _failures_kept(job, settings),
+        tickets.written(job, settings.state_dir, is_resumed=is_resumed) as write,
+    ):
 
         def tell(progress: Progress) -> None:
             nonlocal job

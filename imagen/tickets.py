@@ -95,9 +95,7 @@ def planned(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
     """
     with ExitStack() as locks:
         for job in jobs:
-            if (mine := _hold(job.id, state_dir)) is None:
-                raise in_hand(job.id)
-            locks.callback(mine.release)
+            locks.enter_context(held(job.id, state_dir))
         try:
             for job in jobs:
                 write(job, state_dir)
@@ -117,12 +115,30 @@ def _is_unsent(id: str, state_dir: Path) -> bool:
 
 
 @contextmanager
-def written(job: Job, state_dir: Path) -> Iterator[Callable[[Job], None]]:
+def held(id: str, state_dir: Path) -> Iterator[None]:
+    """Holds a job for the block, whether it is written down yet or not.
+
+    Raises RequestError where another process has it in hand.
+    """
+    mine = _hold(id, state_dir)
+    if mine is None:
+        raise in_hand(id)
+    try:
+        yield
+    finally:
+        mine.release()
+
+
+@contextmanager
+def written(
+    job: Job, state_dir: Path, *, is_resumed: bool = False
+) -> Iterator[Callable[[Job], None]]:
     """Keeps `job` on disk while the block runs, and after it where the outcome is open.
 
     The block is given a function that writes the job down anew; once that has been given one with
     an entry, the job stays for the library. An error that leaves pictures at the engine names the
-    command that fetches them. Raises OutputError if it can't be written.
+    command that fetches them. One that `is_resumed` stays also where it could not be sent: somebody
+    waits for it. Raises OutputError if it can't be written.
     """
     latest = [job]
 
@@ -136,19 +152,21 @@ def written(job: Job, state_dir: Path) -> Iterator[Callable[[Job], None]]:
     except ImagenError as error:
         if latest[0].entry is not None:
             raise
-        if not (latest[0].ticket.submitted and _left_behind(error)):
-            forget(job.id, state_dir)
-        else:
+        if latest[0].ticket.submitted and _left_behind(error):
             error.advise(f"Fetch it again with: imagen resume {job.id}")
+        elif is_resumed and not latest[0].ticket.submitted and not isinstance(error, _OVER):
+            error.advise(f"Try it again with: imagen resume {job.id}")
+        else:
+            forget(job.id, state_dir)
         raise
 
 
 def _left_behind(error: ImagenError) -> bool:
-    """Whether the engine may still have pictures that nobody has fetched."""
+    """Whether the engine may still have pictures that nobody has fetched, or is yet to make any."""
     if isinstance(error, OutputError):
         return error.lost
     if isinstance(error, Lost):
-        return not error.is_certain
+        return error.never_ran or not error.is_certain
     return not isinstance(error, _OVER)
 
 

@@ -20,8 +20,10 @@ from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from imagen.result import OnProgress
     from imagen.tickets import Job
 
 _ASKED = Request(prompt="a fox", seed=7, width=64, height=64, steps=2)
@@ -180,6 +182,29 @@ def test_an_engine_out_of_reach_keeps_its_job(server: ComfyUI, settings: Setting
     assert tickets.left(settings.state_dir) == [id]
     server.start()
     assert finish(id, settings, ignore).how == "fetched"
+
+
+def test_what_was_never_sent_stays_where_its_engine_is_out_of_reach(
+    server: ComfyUI, settings: Settings
+) -> None:
+    job = _planned(settings)
+    server.stop()
+    done = finish(job.id, settings, ignore)
+    assert isinstance(done.error, Unavailable)
+    assert done.error.remedy.endswith(f"\nTry it again with: imagen resume {job.id}")
+    server.restart()
+    assert finish(job.id, settings, ignore).how == "made"
+
+
+def test_what_another_process_has_ended_meanwhile_keeps_nobody(settings: Settings) -> None:
+    first, second, third = _planned(settings), _planned(settings), _planned(settings)
+
+    def watch(label: str) -> AbstractContextManager[OnProgress]:
+        if label == first.id[:8]:
+            tickets.forget(second.id, settings.state_dir)
+        return nullcontext(ignore)
+
+    assert [one.id for one in finish_all(settings, watch)] == [first.id, third.id]
 
 
 def test_one_that_fails_does_not_keep_the_others(settings: Settings) -> None:

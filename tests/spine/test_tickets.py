@@ -167,9 +167,10 @@ def test_the_oldest_comes_first_and_what_can_not_be_read_last(tmp_path: Path) ->
         Unavailable("gone"),
         Unauthorized("expired"),
         Lost("out of reach", is_certain=False),
+        Lost("never arrived", never_ran=True),
         OutputError("full", lost=True),
     ],
-    ids=["gone", "expired", "out of reach", "full"],
+    ids=["gone", "expired", "out of reach", "never arrived", "full"],
 )
 def test_it_stays_where_pictures_may_be_left_and_says_how_to_fetch(
     tmp_path: Path, error: ImagenError
