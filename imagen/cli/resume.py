@@ -19,6 +19,7 @@ from imagen.cli.options import (
     without_cloud,
 )
 from imagen.cli.previewing import planned, preview_option, show_made
+from imagen.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,10 +72,24 @@ def resume(
         return 0
     shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
     with told_of(settings):
-        done = list(_done(ticket, settings, is_output=output is not None, again=again, quiet=quiet))
+        each = _done(ticket, settings, is_output=output is not None, again=again, quiet=quiet)
+        done = _all(each, as_json=as_json)
         _tell(done, as_json=as_json)
         show_made(shows, [(one.made, one.job.asked) for one in done if one.made and one.job])
     return max((one.error.exit_code for one in done if one.error is not None), default=0)
+
+
+def _all(each: Iterator[Resumed], *, as_json: bool) -> list[Resumed]:
+    """All of them; what was done before a Ctrl-C is told before that."""
+    done: list[Resumed] = []
+    try:
+        for one in each:
+            done.append(one)
+    except Cancelled:
+        if done and not as_json:  # of JSON there is one value: the error
+            _tell(done, as_json=False)
+        raise
+    return done
 
 
 def _done(

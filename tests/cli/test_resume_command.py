@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
 
+from imagen import tickets
 from imagen.cli import run
 from imagen.testing.comfyui import ComfyUI
+from imagen.ticket import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,3 +117,26 @@ def test_a_ticket_that_can_not_be_read_has_its_error_in_json(
 def test_that_nothing_is_left_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["resume"]) == 0
     assert capsys.readouterr() == ("", "Nothing is left to fetch.\n")
+
+
+def test_what_was_fetched_before_a_cancel_is_told(
+    server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = tickets.read(left, _TICKETS.parent)
+    unsent = job.ticket.model_copy(update={"submitted": False, "engine": {}})
+    tickets.write(job.begun().of(unsent).renamed(new_id()), _TICKETS.parent)
+    server.submit_foreign(seconds=60)
+    cancel = Thread(target=_interrupt_once_there_are, args=(server, 2))
+    cancel.start()
+    assert run(["resume", "--quiet"]) == 130
+    cancel.join()
+    printed = capsys.readouterr()
+    assert Path(printed.out.rstrip()).is_file()
+    assert f"{left[:8]}, studio: fetched from its engine." in printed.err
+
+
+def _interrupt_once_there_are(server: ComfyUI, prompts: int) -> None:
+    """As Ctrl-C does."""
+    while len(server.prompts) < prompts:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
