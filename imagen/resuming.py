@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen import tickets
-from imagen.errors import Cancelled, ImagenError, Lost, RequestError
+from imagen.errors import (
+    BackendError,
+    Cancelled,
+    Failed,
+    ImagenError,
+    Lost,
+    Rejected,
+    RequestError,
+    TimedOut,
+)
 from imagen.keeping import keep
 from imagen.outputs import Saved
 from imagen.preparing import open_named
@@ -115,8 +124,10 @@ def _finished(job: Job, settings: Settings, on_progress: OnProgress, *, again: b
 
 def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool) -> Resumed:
     if job.entry is not None:
-        made = _made(job.entry, keep(job.entry, settings))
-        return Resumed(id=job.id, how="kept", job=job, made=made)
+        remark = keep(job.entry, settings)
+        if job.entry.state == "failed":
+            raise _failure(job.entry)
+        return Resumed(id=job.id, how="kept", job=job, made=_made(job.entry, remark))
     try:
         made = _run(job, settings, on_progress)
     except Lost as error:
@@ -159,6 +170,13 @@ def _kept_here(output: OutputSettings, settings: Settings, job: Job) -> OutputSe
 
 def _output(meant: dict[str, Any]) -> dict[str, Any]:
     return meant | ({"directory": Path(meant["directory"])} if "directory" in meant else {})
+
+
+def _failure(entry: Entry) -> ImagenError:
+    """The error in which it came to its end, in its own words."""
+    told = entry.error or {}
+    kinds = {kind.code: kind for kind in (Failed, Lost, Rejected, TimedOut)}
+    return kinds.get(told.get("code", ""), BackendError)(told.get("message", ""))
 
 
 def _made(entry: Entry, remark: str) -> Made:

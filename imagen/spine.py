@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +26,19 @@ from imagen.result import ignore
 from imagen.tickets import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from imagen.backends import Backend
     from imagen.config import OutputSettings, Settings
+    from imagen.library.entries import Entry
     from imagen.outputs import Saved
     from imagen.request import Control
     from imagen.result import OnProgress, Progress, Result
     from imagen.ticket import Ticket
 
+    Write = Callable[[Job], None]
+
 _ENDED_BADLY = (Failed, Rejected, TimedOut)
-"""What the library keeps, and others are told of, as a generation that failed."""
 
 __all__ = [
     "Made",
@@ -188,10 +190,7 @@ def make(
     `is_resumed` keeps the time at which it began, and finds the files it had saved by then.
     """
     job = job if is_resumed else job.begun()
-    with (
-        _failures_kept(job, settings),
-        tickets.written(job, settings.state_dir, is_resumed=is_resumed) as write,
-    ):
+    with tickets.written(job, settings.state_dir, is_resumed=is_resumed) as write:
 
         def tell(progress: Progress) -> None:
             nonlocal job
@@ -201,32 +200,28 @@ def make(
                 warm_up(settings)
             on_progress(progress)
 
-        result = engine.collect(job.ticket, tell)
+        try:
+            result = engine.collect(job.ticket, tell)
+        except ImagenError as error:
+            if _came_to_nothing(error):
+                _end(job, failure_of(job, error), write, settings)
+            raise
         result = replace(result, warnings=(*job.ticket.warnings, *result.warnings))
-        saved = _saved(result, job, settings, is_resumed=is_resumed)
-        entry = entry_of(job, result, list(map(kept, saved)))
-        write(job.ended(entry))
-    remark = keep(entry, settings)
-    return Made(ticket=job.ticket, result=result, saved=saved, remark=remark)
+        return _kept(result, job, write, settings, is_resumed=is_resumed)
 
 
-@contextmanager
-def _failures_kept(job: Job, settings: Settings) -> Iterator[None]:
-    """What certainly came to nothing is told and remembered too."""
+def _came_to_nothing(error: ImagenError) -> bool:
+    """Whether the library keeps it, and others are told, as a generation that failed."""
+    is_lost = isinstance(error, Lost) and error.is_certain and not error.never_ran
+    return is_lost or isinstance(error, _ENDED_BADLY)
+
+
+def _kept(
+    result: Result, job: Job, write: Write, settings: Settings, *, is_resumed: bool = False
+) -> Made:
+    """Save the pictures, and have the library know them."""
     try:
-        yield
-    except ImagenError as error:
-        is_lost = isinstance(error, Lost) and error.is_certain and not error.never_ran
-        if is_lost or isinstance(error, _ENDED_BADLY):
-            keep(failure_of(job, error), settings)
-        raise
-
-
-def _saved(
-    result: Result, job: Job, settings: Settings, *, is_resumed: bool = False
-) -> tuple[Saved, ...]:
-    try:
-        return tuple(
+        saved = tuple(
             outputs.save(
                 result,
                 job.ticket,
@@ -240,8 +235,17 @@ def _saved(
     except OutputError as error:
         if not error.lost:  # they were made, and may have cost something, wherever they lie
             pictures = [kept_at(path, index) for index, path in enumerate(error.kept)]
-            keep(entry_of(job, result, pictures), settings)
+            _end(job, entry_of(job, result, pictures), write, settings)
         raise
+    remark = _end(job, entry_of(job, result, list(map(kept, saved))), write, settings)
+    return Made(ticket=job.ticket, result=result, saved=saved, remark=remark)
+
+
+def _end(job: Job, entry: Entry, write: Write, settings: Settings) -> str:
+    """Write down what it came to, and have the library take that in; a sentence where it waits."""
+    with suppress(OutputError):  # the library may lie where there is room
+        write(job.ended(entry))
+    return keep(entry, settings)
 
 
 def _from_anywhere(output: OutputSettings) -> dict[str, Any]:
@@ -269,8 +273,4 @@ def enlarge(request: Request, settings: Settings, *, strict: bool = False) -> li
         tickets.planned([job], settings.state_dir),
         tickets.written(job, settings.state_dir) as write,
     ):
-        saved = _saved(result, job, settings)
-        entry = entry_of(job, result, list(map(kept, saved)))
-        write(job.ended(entry))
-    remark = keep(entry, settings)
-    return [Made(ticket=ticket, result=result, saved=saved, remark=remark)]
+        return [_kept(result, job, write, settings)]

@@ -59,10 +59,11 @@ class Job(BaseModel):
     )
 
     @property
-    def state(self) -> Literal["planned", "submitted", "saved"]:
-        """How far it has come: not sent yet, perhaps at its engine, its pictures on disk."""
+    def state(self) -> Literal["planned", "submitted", "saved", "failed"]:
+        """How far it has come: not sent yet; perhaps at its engine; its pictures on disk, or
+        nothing came of it."""
         if self.entry is not None:
-            return "saved"
+            return "saved" if self.entry.state == "done" else "failed"
         return "submitted" if self.ticket.submitted else "planned"
 
     @property
@@ -271,8 +272,13 @@ def write(job: Job, state_dir: Path) -> None:
     beside = path.with_suffix(".new")
     with _writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(job.model_dump_json(), encoding="utf-8")
-        os.replace(beside, path)
+        try:
+            beside.write_text(job.model_dump_json(), encoding="utf-8")
+            os.replace(beside, path)
+        except OSError:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from imagen import tickets
 from imagen.callers import caller
 from imagen.config import LibrarySettings, OutputSettings, Settings, UsageSettings
 from imagen.errors import Failed, OutputError
@@ -88,6 +89,51 @@ def test_a_rescued_picture_is_known_where_it_lies(
     (picture,) = page(library, Query()).pictures
     assert picture.path.parent == settings.state_dir / "rescued"
     assert len(list(rows(library))) == 1
+
+
+@pytest.fixture
+def without_library(settings: Settings, tmp_path: Path) -> Settings:
+    """The same with a library that can't be used: its file is a folder."""
+    return settings.model_copy(update={"library": LibrarySettings(url=str(tmp_path))})
+
+
+def test_a_failure_waits_until_the_library_can_be_used(
+    settings: Settings, without_library: Settings
+) -> None:
+    with pytest.raises(Failed):
+        generate(_ASKED, without_library, backend="failing")
+    (id,) = tickets.left(settings.state_dir)
+    assert tickets.read(id, settings.state_dir).state == "failed"
+    with open_up_to_date(settings) as library, library.reading() as connection:
+        (kept,) = connection.execute(generations.select()).all()
+    assert (kept.id, kept.state, tickets.left(settings.state_dir)) == (id, "failed", [])
+
+
+def test_a_rescued_picture_waits_until_the_library_can_be_used(
+    settings: Settings, without_library: Settings, tmp_path: Path
+) -> None:
+    def put_something_in_the_way(_: Progress) -> None:
+        (tmp_path / "out").write_text("a file in the way")
+
+    with pytest.raises(OutputError):
+        generate(_ASKED, without_library, on_progress=put_something_in_the_way)
+    with open_up_to_date(settings) as library:
+        (picture,) = page(library, Query()).pictures
+    assert picture.path.parent == settings.state_dir / "rescued"
+
+
+def test_a_picture_whose_end_can_not_be_written_down_is_known_all_the_same(
+    settings: Settings, library: Library
+) -> None:
+    def fill_the_disk(progress: Progress) -> None:
+        if progress.stage == "done":
+            (id,) = tickets.left(settings.state_dir)
+            (settings.state_dir / "tickets" / f"{id}.new").mkdir()
+
+    (made,) = generate(_ASKED, settings, on_progress=fill_the_disk)
+    (picture,) = page(library, Query()).pictures
+    assert (picture.path, made.remark) == (made.saved[0].path, "")
+    assert tickets.left(settings.state_dir) == []
 
 
 def test_an_enlargement_is_known_too(settings: Settings, library: Library) -> None:

@@ -9,14 +9,15 @@ import pytest
 
 from imagen import tickets
 from imagen.config import LibrarySettings, OutputSettings, Settings
-from imagen.errors import Cancelled, Lost, RequestError, Unavailable
-from imagen.keeping import open_up_to_date
+from imagen.errors import Cancelled, Failed, Lost, RequestError, Unavailable
+from imagen.keeping import failure_of, open_up_to_date
 from imagen.library import Query, page
+from imagen.library.schema import generations
 from imagen.request import Request
 from imagen.result import Progress, ignore
 from imagen.resuming import finish, finish_all, resume
 from imagen.spine import generate, job_of, make, open_named, prepare
-from imagen.testing.comfyui import ComfyUI
+from imagen.testing.comfyui import ComfyUI, Hostility
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +113,24 @@ def test_what_was_on_disk_already_is_only_taken_in(server: ComfyUI, settings: Se
     assert done.made is not None
     assert [saved.path for saved in done.made.saved] == [saved.path for saved in made.saved]
     assert (done.how, len(server.prompts), _in_library(settings)) == ("kept", 1, 1)
+
+
+def test_what_failed_is_taken_in_and_told(server: ComfyUI, settings: Settings) -> None:
+    job = _planned(settings)
+    tickets.write(job.ended(failure_of(job, Failed("Out of memory."))), settings.state_dir)
+    done = finish(job.id, settings, ignore)
+    assert done.error is not None
+    assert (done.how, done.error.code, done.error.message) == ("failed", "failed", "Out of memory.")
+    assert (len(server.prompts), tickets.left(settings.state_dir)) == (0, [])
+
+
+def test_what_failed_is_known_by_its_engines_own_id(server: ComfyUI, settings: Settings) -> None:
+    server.hostility = Hostility(empty_success=True)
+    with pytest.raises(Failed):
+        generate(_ASKED, settings)
+    with open_up_to_date(settings) as library, library.reading() as connection:
+        (kept,) = connection.execute(generations.select()).all()
+    assert (kept.ticket["submitted"], kept.ticket["engine"]["prompt_id"]) == (True, kept.id)
 
 
 def test_any_use_of_the_library_takes_in_what_waits(settings: Settings) -> None:
