@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _ID = re.compile(r"([0-9a-f][0-9a-f-]{2,35})(?:\.(\d{1,4}))?")
 _SHORT = 8
 _CANDIDATES = 6
+_NEWEST = 2000
 _BATCH = 1000
 """Of values in one statement."""
 
@@ -131,7 +132,18 @@ def _numbers(
     order, statement = _wanted(query)
     if after is not None:
         statement = statement.where(order < after)
-    return statement if limit is None else statement.order_by(order.desc()).limit(limit)
+    if limit is None:
+        return statement
+    if query.text and not _is_of_late(connection, query.text):
+        order = order + 0  # or PostgreSQL may read all prompts, the newest first
+    return statement.order_by(order.desc()).limit(limit)
+
+
+def _is_of_late(connection: Connection, query: str) -> bool:
+    """Whether any of the newest prompts is found: of a word that is rare, PostgreSQL knows less."""
+    newest = select(prompts).order_by(prompts.c.rowid.desc()).limit(_NEWEST).subquery("prompts")
+    found = select(newest.c.rowid).where(_match(words.terms(query))).limit(1)
+    return connection.execute(found).first() is not None
 
 
 def _wanted(query: Query) -> tuple[ColumnElement[int], Select[Any]]:
