@@ -12,7 +12,15 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from imagen import sinks, tickets
-from imagen.errors import ConfigError, ImagenError
+from imagen.errors import (
+    BackendError,
+    ConfigError,
+    Failed,
+    ImagenError,
+    Lost,
+    Rejected,
+    TimedOut,
+)
 from imagen.library.entries import Entry, Kept
 from imagen.outputs import metadata
 
@@ -68,6 +76,13 @@ def failure_of(job: Job, error: ImagenError) -> Entry:
         caller=job.caller,
         error={"code": error.code, "message": error.message},
     )
+
+
+def error_in(entry: Entry) -> ImagenError:
+    """The error in which a generation came to its bad end."""
+    told = entry.error or {}
+    kinds = {kind.code: kind for kind in (Failed, Lost, Rejected, TimedOut)}
+    return kinds.get(told.get("code", ""), BackendError)(told.get("message", ""))
 
 
 def kept(saved: Saved) -> Kept:

@@ -8,17 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen import tickets
-from imagen.errors import (
-    BackendError,
-    Cancelled,
-    Failed,
-    ImagenError,
-    Lost,
-    Rejected,
-    RequestError,
-    TimedOut,
-)
-from imagen.keeping import keep
+from imagen.errors import Cancelled, ImagenError, Lost, RequestError
+from imagen.keeping import error_in, keep
 from imagen.outputs import Saved
 from imagen.preparing import open_named
 from imagen.result import Facts, Result, ignore
@@ -126,7 +117,7 @@ def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool
     if job.entry is not None:
         remark = keep(job.entry, settings)
         if job.entry.state == "failed":
-            raise _failure(job.entry)
+            raise error_in(job.entry)
         return Resumed(id=job.id, how="kept", job=job, made=_made(job.entry, remark))
     try:
         made = _run(job, settings, on_progress)
@@ -152,8 +143,7 @@ _MAY_HAVE_RUN = (
 
 
 def _again(job: Job, settings: Settings, on_progress: OnProgress) -> Resumed:
-    unsent = job.of(job.ticket.model_copy(update={"submitted": False}))
-    made = _run(unsent, settings, on_progress)
+    made = _run(job.unsent(), settings, on_progress)
     return Resumed(id=job.id, how="made again", job=job, made=made)
 
 
@@ -170,13 +160,6 @@ def _kept_here(output: OutputSettings, settings: Settings, job: Job) -> OutputSe
 
 def _output(meant: dict[str, Any]) -> dict[str, Any]:
     return meant | ({"directory": Path(meant["directory"])} if "directory" in meant else {})
-
-
-def _failure(entry: Entry) -> ImagenError:
-    """The error in which it came to its end, in its own words."""
-    told = entry.error or {}
-    kinds = {kind.code: kind for kind in (Failed, Lost, Rejected, TimedOut)}
-    return kinds.get(told.get("code", ""), BackendError)(told.get("message", ""))
 
 
 def _made(entry: Entry, remark: str) -> Made:

@@ -78,6 +78,10 @@ class Job(BaseModel):
         """The job as work on it begins now."""
         return self.model_copy(update={"began": datetime.now().astimezone()})
 
+    def unsent(self) -> Job:
+        """The job as it is, once it is certain that its engine never got it."""
+        return self.of(self.ticket.model_copy(update={"submitted": False}))
+
     def renamed(self, id: str) -> Job:
         """The same job under another id, which no engine has heard of."""
         return self.of(self.ticket.model_copy(update={"id": id}))

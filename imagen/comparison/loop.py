@@ -13,7 +13,16 @@ from imagen.backends import available
 from imagen.budgets import refuse_over_budget
 from imagen.comparison.contact import write_sheet
 from imagen.comparison.once import made_once, numbered
-from imagen.comparison.record import Axis, Cell, Comparison, Failure, File, begun, write
+from imagen.comparison.record import (
+    Axis,
+    Cell,
+    Comparison,
+    Failure,
+    File,
+    alone_in,
+    begun,
+    write,
+)
 from imagen.errors import (
     Cancelled,
     ImagenError,
@@ -72,7 +81,7 @@ def compare(
     and gives the callback for its progress; `note` stands on the sheet.
 
     Raises UnknownBackend before anything is made, RequestError where the folder holds another
-    comparison, OutputError where it can't be written, and Cancelled with all that was made kept.
+    comparison or another process is at work there, OutputError where it can't be written, and Cancelled with all that was made kept.
     """
     names = tuple(dict.fromkeys(models))
     _refuse_unknown(names, settings)
@@ -80,19 +89,37 @@ def compare(
     _refuse_lost_pictures(request)
     for value in vary.values if vary else ():
         varied(request, vary, value)  # what no backend could take is found before any works
+    with alone_in(folder):
+        comparison = _begun(request, names, folder, vary, draw)
+        loop = _Loop(comparison, settings, folder, strict=strict, watch=watch)
+        return _compared(loop, names, vary.values if vary else (None,), note)
+
+
+def _begun(
+    request: Request,
+    names: tuple[str, ...],
+    folder: Path,
+    vary: Axis | None,
+    draw: Callable[[], int],
+) -> Comparison:
+    """Written down, with the seed that all cells share."""
     comparison = begun(folder, request, names, vary)
     if comparison.request.seed is None:
         shared = comparison.request.with_values({"seed": draw()})
         comparison = comparison.model_copy(update={"request": shared})
     write(comparison, folder)
-    loop = _Loop(comparison, settings, folder, strict=strict, watch=watch)
+    return comparison
+
+
+def _compared(loop: _Loop, names: Sequence[str], values: Sequence[Any], note: str) -> Comparison:
+    """All its cells, and the sheet of those there are whatever ends it."""
     try:
-        loop.run(names, vary.values if vary else (None,))
+        loop.run(names, values)
     except BaseException:
         with suppress(OutputError):  # what ended it all is the thing to tell
-            write_sheet(loop.comparison, folder, note=note)
+            write_sheet(loop.comparison, loop.folder, note=note)
         raise
-    write_sheet(loop.comparison, folder, note=note)
+    write_sheet(loop.comparison, loop.folder, note=note)
     return loop.comparison
 
 
@@ -117,7 +144,7 @@ class _Loop:
     ) -> None:
         self.comparison = comparison
         self._settings = settings
-        self._folder = folder
+        self.folder = folder
         self._strict = strict
         self._watch = watch
         self._at_work: Backend | None = None
@@ -149,7 +176,7 @@ class _Loop:
             return
         key = self._key(model, runs)
         there = self.comparison.cell(model, value)
-        if there is None or not there.is_done(key, self._folder):
+        if there is None or not there.is_done(key, self.folder):
             attempt = 0 if there is None else there.attempt + 1
             cell = Cell(model=model, value=value, key=key, attempt=attempt)
             self._make(engine, cell, runs, asked)
@@ -178,13 +205,13 @@ class _Loop:
             failure = _failure(error)
         self._made += [run.ticket for run in made]
         cell = cell.model_copy(update={"seconds": time.monotonic() - began, "error": failure})
-        cell = _with_facts(cell, made, warnings, self._folder) if made else cell
+        cell = _with_facts(cell, made, warnings, self.folder) if made else cell
         self._keep(cell if failure is None else cell.model_copy(update={"key": ""}))
 
     def _failed(self, model: str, value: Any, error: ImagenError) -> Cell:
         """A cell that can't even be asked for; a picture of before is not forgotten for that."""
         there = self.comparison.cell(model, value)
-        if there is None or not there.is_whole(self._folder):
+        if there is None or not there.is_whole(self.folder):
             there = Cell(model=model, value=value)
         return there.model_copy(update={"error": _failure(error)})
 
@@ -197,7 +224,7 @@ class _Loop:
     def _keep(self, cell: Cell) -> None:
         self.comparison = self.comparison.with_cell(cell)
         try:
-            write(self.comparison, self._folder)
+            write(self.comparison, self.folder)
         except OutputError as error:
             if cell.error is not None:  # it says where the picture lies now
                 error.message = f"{cell.error.message}\n{error.message}"
@@ -216,7 +243,7 @@ class _Loop:
         if self.comparison.vary is not None:
             name = f"{{backend}}-{self.comparison.values.index(value) + 1:02d}-{{seed}}"
         output = self._settings.output.model_copy(
-            update={"directory": self._folder, "name": name, "sidecar": True}
+            update={"directory": self.folder, "name": name, "sidecar": True}
         )
         return self._settings.model_copy(update={"output": output})
 

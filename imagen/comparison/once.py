@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from imagen import tickets
 from imagen.comparison.record import NAME
-from imagen.errors import Lost
-from imagen.keeping import keep
+from imagen.errors import Lost, OutputError
+from imagen.keeping import error_in, keep
 from imagen.outputs import Saved, recovered
 from imagen.result import Facts, Result
 from imagen.spine import Made, job_of, make
-from imagen.ticket import id_from, new_id
+from imagen.ticket import id_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from imagen.backends import Backend
     from imagen.config import Settings
+    from imagen.library.entries import Entry
     from imagen.request import Request
     from imagen.result import OnProgress
     from imagen.ticket import Ticket
@@ -38,10 +39,11 @@ def made_once(
 ) -> Made:
     """Make the run of a ticket that was `numbered`; what is left of it is fetched instead.
 
-    Raises RequestError where another process is at work on it.
+    Raises RequestError where another process is at work on it; Lost where its engine had it and
+    forgot it, and OutputError where its pictures are gone: made anew it would be another run.
     """
     if ticket.id in tickets.left(settings.state_dir):
-        return _taken_up(engine, ticket, asked, settings, on_progress)
+        return _taken_up(engine, ticket, settings, on_progress)
     return _saved_before(ticket, settings) or _new(engine, ticket, asked, settings, on_progress)
 
 
@@ -53,30 +55,39 @@ def _new(
         return make(engine, job, settings, on_progress)
 
 
-def _taken_up(
-    engine: Backend, ticket: Ticket, asked: Request, settings: Settings, on_progress: OnProgress
-) -> Made:
+def _taken_up(engine: Backend, ticket: Ticket, settings: Settings, on_progress: OnProgress) -> Made:
     with tickets.taken_up(ticket.id, settings.state_dir) as job:
         if job is None:
             raise tickets.in_hand(ticket.id)
         if job.entry is not None:
-            keep(job.entry, settings)
-            made = _saved_before(ticket, settings)
-            return made or _anew(engine, ticket, asked, settings, on_progress)
+            return _kept(job.entry, ticket, settings)
         try:
             return make(engine, job, settings, on_progress, is_resumed=True)
         except Lost as error:
-            if not error.is_certain:
-                raise
-    return _anew(engine, ticket, asked, settings, on_progress)
+            if error.never_ran:
+                return make(engine, job.unsent(), settings, on_progress, is_resumed=True)
+            if error.is_certain:
+                error.advise(_MAY_HAVE_RUN)
+            raise
 
 
-def _anew(
-    engine: Backend, ticket: Ticket, asked: Request, settings: Settings, on_progress: OnProgress
-) -> Made:
-    """Under another id: the engine may have had this one."""
-    again = ticket.model_copy(update={"id": new_id()})
-    return _new(engine, again, asked, settings, on_progress)
+_MAY_HAVE_RUN = (
+    "It may have run, so it is not made again by itself. It is when this is run once more."
+)
+
+
+def _kept(entry: Entry, ticket: Ticket, settings: Settings) -> Made:
+    """What came to its end in a process that was killed then."""
+    keep(entry, settings)
+    if entry.state == "failed":
+        raise error_in(entry)
+    made = _saved_before(ticket, settings)
+    if made is None:
+        raise OutputError(
+            "It was made and saved before, and its pictures are not in the folder any more.",
+            remedy="Run this once more to make it anew.",
+        )
+    return made
 
 
 def _saved_before(ticket: Ticket, settings: Settings) -> Made | None:

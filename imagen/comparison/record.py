@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagen.capabilities import Fate
 from imagen.errors import OutputError, RequestError
+from imagen.locks import lock
 from imagen.outputs import without_folders
 from imagen.request import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NAME = "compare.json"
@@ -189,6 +191,27 @@ def _read(path: Path) -> Comparison | None:
     return found
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Holds the comparison of this folder for the block: two at once would make all of it twice.
+
+    Raises RequestError where another process has it, OutputError where the folder can't be used.
+    """
+    try:
+        mine = lock(folder / f".{NAME}.lock")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    if mine is None:
+        raise RequestError(
+            f"Another process is at work on the comparison in {folder}.",
+            remedy="Let it end first, or give another folder with --output.",
+        )
+    try:
+        yield
+    finally:
+        mine.release()
+
+
 def write(comparison: Comparison, folder: Path) -> None:
     """Write it down, whole or not at all."""
     path, part = folder / NAME, folder / f".{NAME}.{os.urandom(4).hex()}.part"
@@ -200,7 +223,11 @@ def write(comparison: Comparison, folder: Path) -> None:
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise OutputError(
-            f"The comparison can't be written down in {folder}: {error.strerror or error}.",
-            remedy="Make room, or give another folder with --output.",
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"The comparison can't be written down in {folder}: {error.strerror or error}.",
+        remedy="Make room, or give another folder with --output.",
+    )

@@ -18,13 +18,13 @@ def recovered(sidecar: Path, *, ticket: str) -> tuple[Saved, dict[str, Any]] | N
 
     None where it is no sidecar, tells of another ticket, or the picture is not as it was saved.
     """
+    path = sidecar.with_name(sidecar.name.removesuffix(".json"))
     try:
         told = json.loads(sidecar.read_bytes())
-        path = sidecar.with_name(sidecar.name.removesuffix(".json"))
+        if not isinstance(told, dict) or told.get("ticket") != ticket:
+            return None
         data = path.read_bytes()
     except (OSError, ValueError):
-        return None
-    if not isinstance(told, dict) or told.get("ticket") != ticket:
         return None
     digest = sha256(data).hexdigest()
     facts = told.get("facts")

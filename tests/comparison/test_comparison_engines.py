@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from imagen import tickets
 from imagen.comparison import compare
 from imagen.config import Settings
+from imagen.errors import RequestError
+from imagen.library import Entry
 from imagen.request import Request
+from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
     from imagen.result import OnProgress, Progress
 
+_NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 _ASKED = Request(prompt="a fox", width=64, height=64, steps=1, seed=1)
 
 
@@ -64,15 +69,74 @@ def test_what_a_killed_comparison_left_at_its_engine_is_not_made_again(tmp_path:
     assert tickets.left(tmp_path / "state") == []
 
 
-def test_what_its_engine_no_longer_knows_is_made_again(tmp_path: Path) -> None:
+def test_what_its_engine_no_longer_knows_is_made_again_once_that_was_told(tmp_path: Path) -> None:
     with ComfyUI() as server:
         settings = _settings(tmp_path, one=server.url)
         with pytest.raises(_Killed):
             compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
         server.restart(empty=True)
+        (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
+        assert (len(server.prompts), cell.error and cell.error.code) == (1, "lost")
+        assert cell.error is not None
+        assert cell.error.remedy.endswith(
+            "It may have run, so it is not made again by itself. It is when this is run once more."
+        )
         made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert (len(server.prompts), made.failed) == (2, ())
     assert tickets.left(tmp_path / "state") == []
+
+
+def test_what_never_arrived_is_made_under_the_id_that_it_had(tmp_path: Path) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
+        (id,) = tickets.left(tmp_path / "state")
+        job = tickets.read(id, tmp_path / "state")
+        engine = {"prompt_id": id, "client_id": "c"}
+        sent = job.ticket.model_copy(update={"engine": engine})
+        tickets.write(job.of(sent), tmp_path / "state")
+        server.restart(empty=True)
+        made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
+        assert (made.failed, [body["prompt_id"] for body in server.prompts]) == ((), [id, id])
+
+
+def test_a_picture_that_was_saved_and_is_gone_is_made_again_once_that_was_told(
+    tmp_path: Path,
+) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
+        (id,) = tickets.left(tmp_path / "state")
+        job = tickets.read(id, tmp_path / "state")
+        entry = Entry(
+            id=id, backend="one", ticket=job.ticket, asked=_ASKED, created_at=_NOON, ended_at=_NOON
+        )
+        tickets.write(job.ended(entry), tmp_path / "state")
+        (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
+        assert (len(server.prompts), cell.error and cell.error.message) == (
+            1,
+            "It was made and saved before, and its pictures are not in the folder any more.",
+        )
+        made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
+        assert (len(server.prompts), made.failed) == (2, ())
+
+
+def test_two_processes_do_not_make_one_comparison_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    settings = Settings(state_dir=tmp_path / "state")
+    told: list[str] = []
+
+    def watch(_: str) -> AbstractContextManager[OnProgress]:
+        with pytest.raises(RequestError) as caught:
+            compare(_ASKED, ["mock"], settings, folder=folder)
+        told.append(caught.value.message)
+        return nullcontext(ignore)
+
+    compare(_ASKED, ["mock"], settings, folder=folder, watch=watch)
+    assert told == [f"Another process is at work on the comparison in {folder}."]
+    assert [path.name for path in folder.glob(".*")] == []
 
 
 class _Killed(BaseException):

@@ -34,11 +34,12 @@ _MAY: dict[str, set[str]] = {
     "syncing": _WORDS | {"config", "library", "locks", "sinks"},
     "spine": _WORDS
     | {"config", "backends", "outputs", "tickets", "inputs", "interpolation", "preparing"}
-    | {"resolve", "budgets", "callers", "keeping", "sinks"},
+    | {"library", "resolve", "budgets", "callers", "keeping", "sinks"},
     "resuming": _WORDS
     | {"config", "outputs", "library", "tickets", "keeping", "preparing", "spine"},
     "comparison": _WORDS
-    | {"config", "backends", "outputs", "resolve", "tickets", "budgets", "keeping", "spine"},
+    | {"config", "backends", "outputs", "resolve", "tickets", "budgets", "keeping", "spine"}
+    | {"library", "locks", "sinks"},
     "again": _WORDS | {"config", "graphs", "keeping", "library", "origin", "outputs"},
     "testing": _WORDS | {"config", "backends", "graphs", "painting", "outputs", "spine"},
     "cli": _WORDS
