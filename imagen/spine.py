@@ -262,6 +262,7 @@ def enlarge(request: Request, settings: Settings, *, strict: bool = False) -> li
     """
     from imagen.interpolation import interpolated  # only ever needed here
 
+    sinks.check(settings, os.environ)
     outputs.check(settings.output)
     outputs.refuse_unwritable(settings.output.directory)
     whole = styled(request, settings).with_values({"upscale": request.upscale or Upscale()})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import asdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from imagen import sinks
 from imagen.backends import available
 from imagen.budgets import refuse_over_budget
 from imagen.comparison.contact import write_sheet
@@ -80,11 +82,13 @@ def compare(
     with the same folder, only what is missing or failed is made. `watch` is given a cell's label
     and gives the callback for its progress; `note` stands on the sheet.
 
-    Raises UnknownBackend before anything is made, RequestError where the folder holds another
-    comparison or another process is at work there, OutputError where it can't be written, and Cancelled with all that was made kept.
+    Raises UnknownBackend and ConfigError before anything is made, RequestError where the folder
+    holds another comparison or another process is at work there, OutputError where it can't be
+    written, and Cancelled with all that was made kept.
     """
     names = tuple(dict.fromkeys(models))
     _refuse_unknown(names, settings)
+    sinks.check(settings, os.environ)
     _refuse_unknown_axis(vary, request, names, settings)
     _refuse_lost_pictures(request)
     for value in vary.values if vary else ():

@@ -11,8 +11,8 @@ from PIL import Image
 
 from imagen.comparison import Axis, Comparison, compare
 from imagen.comparison.loop import draw_small_seed
-from imagen.config import Settings
-from imagen.errors import Cancelled, Failed, OutputError, RequestError, UnknownBackend
+from imagen.config import OutputSettings, Settings
+from imagen.errors import Cancelled, ConfigError, Failed, OutputError, RequestError, UnknownBackend
 from imagen.request import Request
 
 if TYPE_CHECKING:
@@ -185,6 +185,15 @@ def test_a_value_that_no_backend_could_take_is_refused_before_anything_is_made(
 ) -> None:
     with pytest.raises(RequestError):
         _compare(settings, tmp_path / "c", "one", vary=vary)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_cloud_that_can_not_be_had_is_said_so_before_anything_is_made(
+    settings: Settings, tmp_path: Path
+) -> None:
+    on = settings.model_copy(update={"output": OutputSettings(cloud_sync="on")})
+    with pytest.raises(ConfigError, match="SUPABASE_URL"):
+        _compare(on, tmp_path / "c", "one")
     assert not (tmp_path / "c").exists()
 
 

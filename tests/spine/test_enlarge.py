@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from imagen.config import OutputSettings, Settings
-from imagen.errors import RequestError
+from imagen.errors import ConfigError, RequestError
 from imagen.outputs import read
 from imagen.request import Request, Restore, Upscale
 from imagen.spine import enlarge
@@ -40,6 +40,16 @@ def test_the_picture_is_saved_as_any_other(settings: Settings) -> None:
     assert record.request["upscale"] == {"factor": 2.5, "method": "bicubic"}
     assert record.inputs[0]["name"] == "fox.jpg"
     assert (made.result.facts.model, made.result.facts.cost_usd) == ("bicubic", 0.0)
+
+
+def test_a_cloud_that_can_not_be_had_is_said_so_before(settings: Settings) -> None:
+    output = settings.output.model_copy(update={"cloud_sync": "on"})
+    with pytest.raises(ConfigError, match="SUPABASE_URL"):
+        enlarge(
+            Request(image="fox.jpg", upscale=Upscale()),
+            settings.model_copy(update={"output": output}),
+        )
+    assert not output.directory.exists()
 
 
 def test_nothing_is_overwritten(settings: Settings) -> None:
