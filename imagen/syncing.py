@@ -148,7 +148,7 @@ def elsewhere(delivery: Delivery) -> str:
     host = delivery.payload.get("host", platform.node())
     if delivery.kind != "cloud" or host == platform.node():
         return ""
-    if os.path.exists(delivery.payload["file"]):
+    if os.path.exists(delivery.payload.get("file", "")):
         return ""
     return (
         f"It lies on another machine, {one_line(str(host))}, and goes when imagen sync runs there."

@@ -46,8 +46,7 @@ class Lab:
 
     def configure(self, **more: Any) -> None:
         """Write imagen.yaml, with these keys besides."""
-        own = {"owner_user_id": OWNER, "state_dir": "state", "library": {"url": "library.db"}}
-        Path("imagen.yaml").write_text(json.dumps(own | more))
+        Path("imagen.yaml").write_text(json.dumps(configuration(**more)))
 
     def make(self, *arguments: str, many: int = 1) -> None:
         """Pictures, each by a command of its own."""
@@ -70,9 +69,7 @@ class Lab:
 
     def pass_time(self) -> None:
         """Each pause is over by now, and each claim of a dead process."""
-        with open_up_to_date(load()) as library, library.writing() as connection:
-            later = update(rows).where(rows.c.state == "waiting")
-            connection.execute(later.values(due_ms=0, claimed_until_ms=0))
+        let_time_pass(Path())
 
     def ids(self) -> list[str]:
         """Of the pictures in the library, the oldest first."""
@@ -87,6 +84,27 @@ class Lab:
         """How many objects, rows of pictures, and rows of the ledger the cloud has."""
         images, usage = self.cloud.rows("imagen", "images"), self.cloud.rows("mai", "imagen_usage")
         return len(self.cloud.objects), len(images), len(usage)
+
+
+def configuration(**more: Any) -> dict[str, Any]:
+    """That of a folder which holds everything."""
+    own = {"owner_user_id": OWNER, "state_dir": "state", "library": {"url": "library.db"}}
+    return own | more
+
+
+def let_time_pass(folder: Path) -> None:
+    """Until each pause is over in this folder's library, and each claim of a dead process."""
+    settings = load(folder / "imagen.yaml")
+    with open_up_to_date(settings) as library, library.writing() as connection:
+        later = update(rows).where(rows.c.state == "waiting")
+        connection.execute(later.values(due_ms=0, claimed_until_ms=0))
+
+
+def unsent(folder: Path) -> tuple[int, int]:
+    """How much is left in this folder's outbox, and how many pictures it knows in the cloud."""
+    with open_up_to_date(load(folder / "imagen.yaml")) as library:
+        pictures = page(library, Query()).pictures
+        return len(outbox.unsent(library)), sum(bool(one.cloud) for one in pictures)
 
 
 def started(*arguments: str, **environ: str) -> subprocess.Popen[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ class Desk:
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """What this request is answered."""
+        time.sleep(self.trouble.slow)
         with self._lock:
             seen = Seen(method, path, headers, body)
             self.requests.append(seen)

@@ -13,6 +13,7 @@ class Trouble:
     - `broken`: the first so many requests are answered with 503.
     - `throttled`: the first so many are answered with 429; `throttle_seconds` is the pause.
     - `outage`: every connection is cut without an answer. `stop()` refuses them.
+    - `slow`: seconds before each answer.
     - `wrong_key`: every key is refused.
     - `redirect`: the address to which each request is sent on.
 
@@ -30,6 +31,7 @@ class Trouble:
     throttled: int = 0
     throttle_seconds: int = 0
     outage: bool = False
+    slow: float = 0
     wrong_key: bool = False
     redirect: str = ""
 

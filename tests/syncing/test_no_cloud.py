@@ -1,0 +1,66 @@
+"""What was to stay here stays here, also where its process died or its library was away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imagen import tickets
+from imagen.cli import run
+from imagen.config import load
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from sync_lab import Lab
+
+_DYING = """
+import os
+from imagen.cli import run
+import imagen.spine
+
+def profile(frame, event, what):
+    if event == "call" and frame.f_code.co_name == "_saved":
+        os._exit(9)
+
+import sys
+sys.setprofile(profile)
+run(["generate", "a fox", "--size", "64x64", "--quiet", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize(("flags", "waiting"), [(["--no-cloud"], 0), ([], 2)])
+def test_what_is_taken_in_late_goes_where_it_was_to_go(
+    lab: Lab, flags: list[str], waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("no-library").mkdir()
+    lab.set(IMAGEN_LIBRARY="no-library")
+    lab.make(*flags)
+    assert len(tickets.left(load().state_dir)) == 1
+    monkeypatch.delenv("IMAGEN_LIBRARY")
+    assert len(lab.left()) == waiting
+    assert len(lab.ids()) == 1
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "waiting"),
+    [
+        pytest.param([], [], 2, id="never said"),
+        pytest.param(["--no-cloud"], [], 0, id="said then"),
+        pytest.param([], ["--no-cloud"], 0, id="said now"),
+    ],
+)
+def test_what_is_brought_to_its_end_goes_where_it_was_to_go(
+    lab: Lab, then: list[str], now: list[str], waiting: int
+) -> None:
+    with ComfyUI() as server:
+        block = {"type": "comfyui", "url": server.url, "workflow": "sd15"}
+        lab.configure(backend="studio", backends={"studio": block})
+        died = subprocess.run([sys.executable, "-c", _DYING, *then], check=False)
+        assert died.returncode == 9
+        assert run(["resume", "--quiet", *now]) == 0
+    assert len(lab.ids()) == 1
+    assert len(lab.left()) == waiting
