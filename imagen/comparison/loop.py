@@ -196,13 +196,13 @@ class _Loop:
         failure: Failure | None = None
         warnings: list[str] = []
         try:
-            warnings = refuse_over_budget(runs, self._settings, before=self._made)
+            plan = self._numbered(cell, runs)
+            warnings = refuse_over_budget(plan, self._settings, before=self._made)
             with self._watch(self._label(cell.model, cell.value)) as on_progress:
                 known = self._control_pictures.setdefault(cell.model, {})
                 submittable, _ = ready(engine, runs, asked, settings, on_progress, known)
-                for n, ticket in enumerate(submittable):
-                    mine = numbered(ticket, self.comparison.token, *cell.place, n)
-                    made.append(made_once(engine, mine, asked, settings, on_progress))
+                for ticket in self._numbered(cell, submittable):
+                    made.append(made_once(engine, ticket, asked, settings, on_progress))
         except Cancelled:
             raise
         except ImagenError as error:
@@ -211,6 +211,10 @@ class _Loop:
         cell = cell.model_copy(update={"seconds": time.monotonic() - began, "error": failure})
         cell = _with_facts(cell, made, warnings, self.folder) if made else cell
         self._keep(cell if failure is None else cell.model_copy(update={"key": ""}))
+
+    def _numbered(self, cell: Cell, runs: Sequence[Ticket]) -> list[Ticket]:
+        place = self.comparison.token, *cell.place
+        return [numbered(ticket, *place, n) for n, ticket in enumerate(runs)]
 
     def _failed(self, model: str, value: Any, error: ImagenError) -> Cell:
         """A cell that can't even be asked for; a picture of before is not forgotten for that."""

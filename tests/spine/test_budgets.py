@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from imagen.ticket import Estimate, Ticket, new_id
 from imagen.tickets import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Spend = Callable[..., None]
@@ -63,9 +65,11 @@ def _local() -> Ticket:
     return Ticket(id=new_id(), backend="studio", request=_ASKED, receipt={})
 
 
-def _told(settings: Settings, plan: list[Ticket], *budgets: dict[str, Any]) -> list[str]:
+def _told(
+    settings: Settings, plan: list[Ticket], *budgets: dict[str, Any], now: datetime = _NOW
+) -> list[str]:
     whole = settings.model_copy(update={"budgets": tuple(Budget(**one) for one in budgets)})
-    return refuse_over_budget(plan, whole, now=_NOW)
+    return refuse_over_budget(plan, whole, now=now)
 
 
 def _refusal(settings: Settings, plan: list[Ticket], *budgets: dict[str, Any]) -> str:
@@ -118,12 +122,43 @@ def test_days_and_months_begin_anew(
     assert _is_refused(settings, [_ticket(0.2)], budget) == counts
 
 
-def _is_refused(settings: Settings, plan: list[Ticket], budget: dict[str, Any]) -> bool:
+def _is_refused(
+    settings: Settings, plan: list[Ticket], budget: dict[str, Any], now: datetime = _NOW
+) -> bool:
     try:
-        _told(settings, plan, budget)
+        _told(settings, plan, budget, now=now)
     except OverBudget:
         return True
     return False
+
+
+@pytest.fixture
+def _in_zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Zurich")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no TZ")
+@pytest.mark.usefixtures("_in_zurich")
+@pytest.mark.parametrize(
+    ("now", "ended", "counts"),
+    [
+        ("2026-03-29T12:00+02:00", "2026-03-28T23:30+01:00", False),
+        ("2026-03-29T12:00+02:00", "2026-03-29T00:30+01:00", True),
+        ("2026-10-25T12:00+01:00", "2026-10-25T00:30+02:00", True),
+        ("2026-10-25T12:00+01:00", "2026-10-24T23:30+02:00", False),
+    ],
+)
+def test_a_day_on_which_the_clock_is_changed_begins_at_its_midnight(
+    settings: Settings, spend: Spend, now: str, ended: str, counts: bool
+) -> None:
+    spend(0.9, ago=_NOW - datetime.fromisoformat(ended))
+    budget = {"amount": 1, "per": "day"}
+    moment = datetime.fromisoformat(now).astimezone()
+    assert _is_refused(settings, [_ticket(0.2)], budget, now=moment) == counts
 
 
 def test_a_budget_of_one_backend_is_not_for_the_others(settings: Settings, spend: Spend) -> None:
@@ -142,12 +177,34 @@ def test_a_budget_of_all_backends_is_for_each(settings: Settings, spend: Spend) 
     )
 
 
-def test_what_is_at_work_elsewhere_counts_as_spent(settings: Settings) -> None:
-    job = Job(ticket=_ticket(0.9).sent(prediction_id="p"), asked=_ASKED)
-    tickets.write(job, settings.state_dir)
+@pytest.mark.parametrize(
+    "ticket",
+    [_ticket(0.9), _ticket(0.9).sent(prediction_id="p")],
+    ids=["about to be sent", "at its engine"],
+)
+def test_what_is_at_work_elsewhere_counts_as_spent(settings: Settings, ticket: Ticket) -> None:
+    tickets.write(Job(ticket=ticket, asked=_ASKED), settings.state_dir)
     assert "$0.90 was spent today" in _refusal(
         settings, [_ticket(0.5)], {"amount": 1, "per": "day"}
     )
+
+
+def test_what_was_left_of_the_plan_itself_is_not_paid_twice(settings: Settings) -> None:
+    left = _ticket(0.9).sent(prediction_id="p")
+    tickets.write(Job(ticket=left, asked=_ASKED), settings.state_dir)
+    assert not _is_refused(settings, [left], {"amount": 1, "per": "day"})
+
+
+def test_what_was_paid_and_nobody_knows_is_said(settings: Settings, spend: Spend) -> None:
+    spend(None)
+    assert _told(settings, [_ticket(0.1)], {"amount": 1, "per": "day"}) == [
+        "What 1 generation cost today is not known, so the budget of $1.00 for a day can't be held."
+    ]
+    tickets.write(Job(ticket=_ticket(None), asked=_ASKED), settings.state_dir)
+    assert _told(settings, [_ticket(0.1)], {"amount": 1, "per": "month"}) == [
+        "What 2 generations cost this month is not known, so the budget of $1.00 for a month can't "
+        "be held."
+    ]
 
 
 def test_a_price_that_nobody_knows_is_said(settings: Settings) -> None:
