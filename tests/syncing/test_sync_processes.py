@@ -27,7 +27,8 @@ _ON = {"IMAGEN_BACKGROUND_SYNC": "on"}
 _MAKE = ["generate", "a fox", "--size", "32x32", "--quiet"]
 
 
-def test_two_at_once_send_nothing_twice(lab: Lab) -> None:
+def test_two_at_once_send_nothing_twice(lab: Lab, library_url: str) -> None:
+    lab.configure(library={"url": library_url})
     lab.make("--count", "30")
     both = [started("sync", "--json") for _ in range(2)]
     said = [process.communicate()[0] for process in both]
@@ -133,6 +134,19 @@ def test_one_on_watch_sends_what_is_made(lab: Lab, watching: Popen[str]) -> None
     lab.make()
     assert eventually(lambda: lab.there() == (2, 2, 2))
     assert watching.poll() is None
+
+
+def test_one_on_watch_waits_for_a_library_that_is_away(lab: Lab) -> None:
+    Path("away").mkdir()
+    lab.set(IMAGEN_LIBRARY="away")
+    process = started("sync", "--watch")
+    assert process.stdout is not None
+    assert "away can't be used: unable to open database file." in process.stdout.readline()
+    Path("away").rmdir()
+    lab.make()
+    assert eventually(lambda: lab.there() == (1, 1, 1))
+    process.kill()
+    process.communicate()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
