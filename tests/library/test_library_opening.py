@@ -6,6 +6,8 @@ import os
 import socket
 import sqlite3
 import struct
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -144,6 +146,17 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
     error = _refused(str(tmp_path))
     assert error.message == f"The library {tmp_path} can't be used: unable to open database file."
     assert error.remedy == "Its file, or the folder it is in, can't be read or written by you."
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="only Linux has such a file")
+def test_nobody_waits_for_a_file_that_can_never_be_a_library() -> None:
+    program = (
+        "from imagen.config import LibrarySettings, Settings; "
+        "from imagen.library import open_library; "
+        "open_library(Settings(library=LibrarySettings(url='/proc/version')))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20)
+    assert b"LibraryError: The library /proc/version can't be used" in ran.stderr
 
 
 def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
