@@ -62,14 +62,17 @@ def take_in(
 
 
 def _is_there(connection: Connection, entry: Entry) -> bool:
-    """A generation that failed, and was brought to its end later, is kept anew."""
-    there = connection.execute(
-        select(generations.c.state).where(generations.c.id == entry.id)
-    ).scalar()
-    if there == "failed" and entry.state == "done":
+    """What failed and was brought to its end later, or was found on disk before it was told of, is
+    kept anew."""
+    known = select(generations.c.state, generations.c.source).where(generations.c.id == entry.id)
+    there = connection.execute(known).one_or_none()
+    if there is None:
+        return False
+    is_less = there.state == "failed" or (there.source, entry.source) == ("import", "imagen")
+    if is_less and entry.state == "done":
         forget_generation(connection, entry.id)
         return False
-    return there is not None
+    return True
 
 
 def _keep(connection: Connection, entry: Entry, small: Sequence[bytes | None], salt: int) -> None:

@@ -93,6 +93,17 @@ def test_a_success_is_not_undone_by_a_failure(library: Library) -> None:
     assert (_row(library)["state"], count(library, Query())) == ("done", 1)
 
 
+def test_what_was_found_on_disk_before_its_own_process_told_of_it_is_told_of(
+    library: Library,
+) -> None:
+    take_in(library, entry(source="import", caller="", estimated_usd=0.5))
+    assert take_in(library, entry(estimated_usd=0.5), [delivery()]) is True
+    assert (count(library, Query()), _ledger(library), len(unsent(library))) == (1, 1, 1)
+    assert (_row(library)["source"], _row(library)["caller"]) == ("imagen", "ada")
+    assert take_in(library, entry(source="import")) is False
+    assert _row(library)["source"] == "imagen"
+
+
 def test_the_pictures_of_a_failed_generation_go_when_it_succeeds(library: Library) -> None:
     half = entry(1, state="failed", pictures=(kept(1, 0),))
     take_in(library, half)
