@@ -43,6 +43,7 @@ def warm_up(settings: Settings) -> None:
 
 def _load() -> None:
     import_module("imagen.library.taking")
+    import_module("imagen.library.opening")
 
 
 def entry_of(job: Job, result: Result, pictures: Sequence[Kept]) -> Entry:
@@ -177,12 +178,19 @@ def _as_then(settings: Settings, job: Job) -> Settings:
 
 def take_in_what_waits(
     library: Library, settings: Settings, environ: Mapping[str, str] = os.environ
-) -> list[Entry]:
-    """Take in the jobs that came to their end without the library knowing; those taken in."""
-    found: list[Entry] = []
+) -> None:
+    """Take in the jobs that came to their end without the library knowing.
+
+    The others are not even taken in hand for that: who brings them to their end would find them
+    busy.
+    """
     for id in tickets.left(settings.state_dir):
-        with suppress(ImagenError), tickets.taken_up(id, settings.state_dir) as job:
-            if job is not None and job.entry is not None:
-                _take_in(library, job.entry, _as_then(settings, job), environ)
-                found.append(job.entry)
-    return found
+        with suppress(ImagenError):
+            if tickets.read(id, settings.state_dir).entry is not None:
+                _take_up(library, id, settings, environ)
+
+
+def _take_up(library: Library, id: str, settings: Settings, environ: Mapping[str, str]) -> None:
+    with tickets.taken_up(id, settings.state_dir) as job:
+        if job is not None and job.entry is not None:
+            _take_in(library, job.entry, _as_then(settings, job), environ)

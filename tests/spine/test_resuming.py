@@ -143,6 +143,13 @@ def test_any_use_of_the_library_takes_in_what_waits(settings: Settings) -> None:
     assert (_in_library(settings), tickets.left(settings.state_dir)) == (1, [])
 
 
+def test_no_use_of_the_library_takes_what_is_not_at_its_end_in_hand(settings: Settings) -> None:
+    _planned(settings)
+    folder = settings.state_dir / "tickets"
+    before = folder.stat().st_mtime_ns
+    assert (_in_library(settings), folder.stat().st_mtime_ns) == (0, before)
+
+
 def test_what_another_process_works_on_is_left_alone(settings: Settings) -> None:
     job = _planned(settings)
     with tickets.alone(job.id, settings.state_dir):
