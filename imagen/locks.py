@@ -40,17 +40,23 @@ class Lock:
 def lock(path: Path) -> Lock | None:
     """The lock of this path; None where it is held already, by this process or another.
 
-    The file and its folder are made where they are missing. Raises OSError.
+    The file and its folder are made where they are missing. Raises OSError, also where the file
+    system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        if not _claimed(file):
+        try:
+            is_mine = claimed(file)
+            if is_mine and _is_at(file, path):
+                return Lock(path, file)
+        except OSError:
             os.close(file)
+            raise
+        os.close(file)
+        if not is_mine:
             return None
-        if _is_at(file, path):
-            return Lock(path, file)
-        os.close(file)  # its last holder took the file away just now
+        # Else its last holder took the file away just now.
 
 
 def is_held(path: Path) -> bool:
@@ -69,12 +75,13 @@ def _is_at(file: int, path: Path) -> bool:
     return False
 
 
-def _claimed(file: int) -> bool:
+def claimed(file: int) -> bool:
+    """Whether the open file was nobody's, and is locked by us now; raises OSError."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         return False
     return True

@@ -17,7 +17,7 @@ from imagen.keeping import open_up_to_date
 from imagen.library import Library, Query, page
 from imagen.library.ledger import rows
 from imagen.library.schema import generations, thumbnails
-from imagen.locks import is_held, lock
+from imagen.locks import claimed, is_held, lock
 from imagen.request import Request, Upscale
 from imagen.spine import enlarge, generate
 
@@ -212,6 +212,11 @@ def test_a_lock_is_one_holders_alone(tmp_path: Path) -> None:
     second = lock(first.path)
     assert second is not None
     second.release()
+
+
+def test_what_can_not_be_locked_at_all_is_not_taken_for_held() -> None:
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        claimed(1_000_000)
 
 
 def test_a_lock_of_another_process_is_respected(tmp_path: Path) -> None:
