@@ -38,12 +38,14 @@ if TYPE_CHECKING:
 def warm_up(settings: Settings) -> None:
     """Load what the library needs while an engine works: it takes as long as a small picture."""
     if settings.library.enabled:
-        Thread(target=_load, daemon=True).start()
+        Thread(target=_load, args=(settings.library.url or "",), daemon=True).start()
 
 
-def _load() -> None:
-    import_module("imagen.library.taking")
-    import_module("imagen.library.opening")
+def _load(url: str) -> None:
+    database = "postgresql" if "://" in url else "sqlite"
+    needed = ("imagen.library.taking", "imagen.library.opening", f"sqlalchemy.dialects.{database}")
+    for module in needed:
+        import_module(module)
 
 
 def entry_of(job: Job, result: Result, pictures: Sequence[Kept]) -> Entry:
