@@ -3,7 +3,9 @@
     python benchmarks/roundtrip.py [URL]
 
 Without a URL, against the simulator in a process of its own. In one process: request, websocket,
-POST, wait, fetch. As whole processes: from start to the file on disk.
+POST, wait, fetch. As whole processes: from start to the file on disk, with the library that keeps
+what was made, and without it. A picture takes the server no time there; so also one that takes it
+a second, during which what the library needs is loaded.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from imagen.request import Request
 from imagen.result import ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from imagen.backends import Backend
 
@@ -40,7 +42,13 @@ def _server() -> Iterator[str]:
     if len(sys.argv) > 1:
         yield sys.argv[1].rstrip("/")
         return
-    words = [sys.executable, "-m", "imagen.testing.comfyui", "--port", "0"]
+    with _simulator() as url:
+        yield url
+
+
+@contextmanager
+def _simulator(*switches: str) -> Iterator[str]:
+    words = [sys.executable, "-m", "imagen.testing.comfyui", "--port", "0", *switches]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as simulator:
         assert simulator.stdout is not None
         try:
@@ -77,31 +85,69 @@ def _in_one_process(url: str, size: int) -> Claim:
         engine.close()
 
 
-def _as_processes(url: str, place: Path) -> Claim:
-    block = {"type": "comfyui", "url": url, "workflow": str(_FLAT)}
-    (place / "imagen.yaml").write_text(json.dumps({"backends": {"flat": block}}))
+def _generating(
+    url: str, place: Path, *flags: str, keeping: bool, workflow: str = str(_FLAT)
+) -> Callable[[], object]:
+    """`imagen generate` from start to end, with our library or without."""
+    block = {"type": "comfyui", "url": url, "workflow": workflow}
+    place.mkdir()
+    config = {"backends": {"comfy": block}, "library": {"enabled": keeping}}
+    (place / "imagen.yaml").write_text(json.dumps(config))
+    words = ("generate", "x", "-b", "comfy", "--size", "512x512", "-q", "-o", "ours.png", *flags)
 
-    def ours() -> None:
-        words = ("generate", "x", "-b", "flat", "--size", "512x512", "-q", "-o", "ours.png")
-        command(sys.executable, "-m", "imagen", *words, "--seed", str(next(_colours)), cwd=where)()
+    def run() -> None:
+        seed = ("--seed", str(next(_colours)))
+        command(sys.executable, "-m", "imagen", *words, *seed, cwd=str(place))()
 
-    def by_hand() -> None:
+    return run
+
+
+def _by_hand(url: str, place: Path) -> Callable[[], object]:
+    words = (sys.executable, str(_HERE / "bare.py"), url, "graph.json", "bare.png")
+
+    def run() -> None:
         (place / "graph.json").write_text(json.dumps(_graph(512)))
-        command(sys.executable, str(_HERE / "bare.py"), url, "graph.json", "bare.png", cwd=where)()
+        command(*words, cwd=str(place))()
 
-    where = str(place)
-    what = "imagen generate, the whole process / bare script"
-    return in_turn(what, ours, by_hand, at_most=3.3, runs=20)
+    return run
+
+
+def _as_processes(url: str, place: Path) -> Iterator[Claim]:
+    by_hand = _by_hand(url, place)
+    for what, keeping, at_most in (("", True, 5.0), (", not kept", False, 3.3)):
+        yield in_turn(
+            f"imagen generate, the whole process{what} / bare script",
+            _generating(url, place / f"keeping-{keeping}", keeping=keeping),
+            by_hand,
+            at_most=at_most,
+            runs=20,
+        )
+
+
+def _of_a_second(place: Path) -> Claim:
+    """What the library adds where the engine computes for a second: ten steps."""
+    place.mkdir()
+    with _simulator("--step-seconds", "0.1") as url:
+        kept, unkept = (
+            _generating(
+                url, place / str(keeping), "--steps", "10", keeping=keeping, workflow="sd15"
+            )
+            for keeping in (True, False)
+        )
+        what = "imagen generate, a second at the engine / not kept"
+        return in_turn(what, kept, unkept, at_most=1.1, runs=12)
 
 
 def main() -> None:
     """Measure and report."""
-    with _server() as url, tempfile.TemporaryDirectory() as place:
+    with _server() as url, tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
         report(
             [
                 _in_one_process(url, 512),
                 _in_one_process(url, 1024),
-                _as_processes(url, Path(place)),
+                *_as_processes(url, place),
+                _of_a_second(place / "second"),
             ]
         )
 

