@@ -7,6 +7,8 @@ held by a lock as long as somebody works on it, so that nobody else does.
 from __future__ import annotations
 
 import os
+import sys
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 _FOLDER = "tickets"
 _OVER = (Failed, Rejected, TimedOut, Cancelled)
 """After these nothing of the job is left at its engine."""
+_PAUSES = (0.01, 0.05, 0.2, 0.5)
 
 
 class Job(BaseModel):
@@ -271,18 +274,44 @@ def _lock(id: str, state_dir: Path) -> Path:
 
 
 def write(job: Job, state_dir: Path) -> None:
-    """Put the job on disk, whole; raises OutputError."""
+    """Put the job on disk, whole, and so that it outlives a power cut; raises OutputError."""
     path = _path(job.id, state_dir)
     beside = path.with_suffix(".new")
     with _writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            beside.write_text(job.model_dump_json(), encoding="utf-8")
-            os.replace(beside, path)
+            with beside.open("wb") as file:
+                file.write(job.model_dump_json().encode())
+                file.flush()
+                os.fsync(file.fileno())
+            _replace(beside, path)
         except OSError:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
             raise
+
+
+def _replace(beside: Path, path: Path) -> None:
+    """On Windows no file can be replaced while somebody reads it, which is over in a moment."""
+    pauses = _PAUSES if sys.platform == "win32" else ()
+    for pause in pauses:
+        with suppress(PermissionError):
+            os.replace(beside, path)
+            return
+        time.sleep(pause)
+    os.replace(beside, path)
+    if sys.platform != "win32":
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The file's name, too, is on the disk then; not every file system can do that."""
+    with suppress(OSError):
+        there = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(there)
+        finally:
+            os.close(there)
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -61,6 +62,19 @@ def _run(state: Path, error: BaseException | None, *, sent: bool) -> None:
 def test_it_lies_there_while_the_work_runs(tmp_path: Path) -> None:
     with tickets.written(_JOB, tmp_path):
         assert tickets.read(_TICKET.id, tmp_path) == _JOB
+
+
+def test_it_is_on_the_disk_itself_before_it_takes_its_place(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def note(_: object, event: str, what: Any) -> None:
+        if event == "c_call" and what in (os.fsync, os.replace):
+            done.append(what.__name__)
+
+    sys.setprofile(note)
+    tickets.write(_JOB, tmp_path)
+    sys.setprofile(None)
+    assert done[:2] == ["fsync", "replace"]
 
 
 def test_it_stays_until_the_library_has_it(tmp_path: Path) -> None:
