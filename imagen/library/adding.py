@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,8 +126,16 @@ def _files(folder: Path) -> Iterator[Path]:
         for name in sorted(names):
             path = Path(root, name)
             is_named = path.suffix.lower() in _SUFFIXES and not name.startswith(".")
-            if is_named and not path.is_symlink():
+            if is_named and _is_file(path):
                 yield path
+
+
+def _is_file(path: Path) -> bool:
+    """No link, and no pipe, which would be waited for; what can't be seen is told when it is read."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return True
 
 
 def _is_passed_over(folder: str) -> bool:

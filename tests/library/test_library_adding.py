@@ -122,6 +122,13 @@ def test_what_is_no_picture_and_what_is_hidden_is_passed_over(library: Library) 
     assert _add(library) == Added(skipped=1)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_a_pipe_that_is_named_like_a_picture_is_not_waited_for(library: Library) -> None:
+    png("album/cat.png", parameters=A1111)
+    os.mkfifo("album/pipe.png")
+    assert [one.path.name for one in _add(library).taken] == ["cat.png"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
 def test_no_link_is_followed(library: Library) -> None:
     png("outside/a.png")
