@@ -22,6 +22,7 @@ from imagen.errors import (
     TimedOut,
 )
 from imagen.library.entries import Entry, Kept
+from imagen.origin import models_sent
 from imagen.outputs import metadata
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def failure_of(job: Job, error: ImagenError) -> Entry:
         state="failed",
         ticket=job.ticket,
         asked=job.asked,
+        facts={"models": models_sent(job.ticket.payload)},
         created_at=job.began,
         ended_at=datetime.now().astimezone(),
         caller=job.caller,

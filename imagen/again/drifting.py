@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from imagen.again.drifts import Drift
 from imagen.again.graphs import workflow_drift
 from imagen.graphs.spelling import bare_name, base_name
-from imagen.origin import is_graph, origin
+from imagen.origin import is_graph, models_sent, origin
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -94,16 +94,6 @@ def _then_models(record: Record) -> tuple[str, ...]:
     if is_graph(record.graph):
         return models_sent(record.graph)
     return origin(record).models
-
-
-def models_sent(payload: Mapping[str, Any]) -> tuple[str, ...]:
-    """The models that an engine is told to use, the main one first; () where it is not told."""
-    if is_graph(payload):
-        from imagen.graphs.importing.told import told  # seldom needed
-
-        return told(payload).models
-    model = payload.get("model")
-    return (model,) if isinstance(model, str) and model else ()
 
 
 def same_model(one: str, other: str) -> bool:

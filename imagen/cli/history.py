@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -12,7 +10,7 @@ import click
 from imagen.cli.dates import since_option, until_option
 from imagen.cli.libraries import as_data, local, opened, stars
 from imagen.cli.options import config_option, json_option
-from imagen.cli.tables import listing, tinted
+from imagen.cli.tables import listing, terminal_width, tinted
 from imagen.text import did_you_mean, one_line
 
 if TYPE_CHECKING:
@@ -35,12 +33,14 @@ _LONGEST_PROMPT = 100_000
 @click.option("--rating", type=click.IntRange(1, 5), metavar="STARS", help="So many or more.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="With this tag; repeatable.")
 @click.option("--trash", "in_trash", is_flag=True, help="What is in the trash.")
+@click.option("--failed", is_flag=True, help="What came to nothing, and why.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
 @click.option("--after", metavar="ID", help="Older than this one.")
 @json_option
 @config_option
 def history(
     words: tuple[str, ...],
+    failed: bool,
     after: str | None,
     limit: int,
     as_json: bool,
@@ -53,18 +53,25 @@ def history(
     a beginning, -cat must not be there; put all of it in single quotes then, behind -- where it
     begins with a dash.
     """
+    from imagen.cli.failed import tell_failures
+
+    query = _query(" ".join(words), **filters)
+    with opened(config_path) as library:
+        (tell_failures if failed else _tell_pictures)(library, query, after, limit, as_json=as_json)
+
+
+def _tell_pictures(
+    library: Library, query: Query, after: str | None, limit: int, *, as_json: bool
+) -> None:
     from imagen.library import find_picture, page
 
-    with opened(config_path) as library:
-        query = _query(" ".join(words), **filters)
-        older_than = None if after is None else find_picture(library, after).key
-        found = page(library, query, older_than, limit)
-        remarks = [] if found.pictures else list(_why_nothing(library, query))
+    older_than = None if after is None else find_picture(library, after).key
+    found = page(library, query, older_than, limit)
     if as_json:
         click.echo(json.dumps(_data(found), indent=2))
     else:
         _tell(found)
-    for remark in remarks:
+    for remark in () if found.pictures else _why_nothing(library, query):
         click.echo(remark, err=True)
 
 
@@ -103,7 +110,7 @@ def _data(found: Page) -> dict[str, Any]:
 
 
 def _tell(found: Page) -> None:
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = terminal_width()
     for first, rest in listing([_row(picture, width) for picture in found.pictures], width):
         click.echo(tinted(first, "cyan") + rest)
     if found.after is not None:

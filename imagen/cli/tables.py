@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import unicodedata
 from itertools import accumulate
@@ -28,6 +29,11 @@ def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     cells = [[one_line(cell, limit=400) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+
+
+def terminal_width() -> int | None:
+    """How wide the terminal is; None where lines go elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def listing(rows: Sequence[tuple[str, ...]], width: int | None) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from imagen.library.adding import Added, add
     from imagen.library.checking import Report, check
     from imagen.library.entries import Delivery, Entry, Kept
+    from imagen.library.failing import Failure, Failures, failures, find_failure
     from imagen.library.ledger import Spent, Total, Use, spent, totals
     from imagen.library.opening import Library, open_library
     from imagen.library.particulars import Particulars, particulars_of
@@ -29,6 +30,7 @@ else:
         "adding": "Added add",
         "checking": "Report check",
         "entries": "Delivery Entry Kept",
+        "failing": "Failure Failures failures find_failure",
         "ledger": "Spent Total Use spent totals",
         "opening": "Library open_library",
         "particulars": "Particulars particulars_of",
@@ -50,6 +52,8 @@ __all__ = [
     "Added",
     "Delivery",
     "Entry",
+    "Failure",
+    "Failures",
     "Kept",
     "Library",
     "Page",
@@ -63,6 +67,8 @@ __all__ = [
     "add",
     "check",
     "count",
+    "failures",
+    "find_failure",
     "find_picture",
     "known",
     "open_library",

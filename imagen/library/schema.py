@@ -86,10 +86,14 @@ images = Table(
 """`number` counts within the generation from 0; `host` is the machine that `path` is a path of."""
 
 PARTIAL_INDEXES = (
-    "CREATE INDEX images_rated ON images (id, rating) WHERE rating IS NOT NULL",
-    "CREATE INDEX images_trashed ON images (id) WHERE trashed_ms IS NOT NULL",
+    "CREATE INDEX images_rated ON images (id, rating, backend, model) WHERE rating IS NOT NULL",
+    "CREATE INDEX images_trashed ON images (id, trashed_ms, rating, backend, model) "
+    "WHERE trashed_ms IS NOT NULL",
+    "CREATE INDEX generations_failed ON generations (began_ms, id) WHERE state = 'failed'",
 )
-"""Written out, as SQLAlchemy would load what it has for PostgreSQL to make them in SQLite."""
+"""Those of pictures are few, and hold all that is asked of them besides.
+
+Written out, as SQLAlchemy would load what it has for PostgreSQL to make them in SQLite."""
 
 prompts = table("prompts", column("rowid"), column("words"))
 """The words of each picture's prompt, by its number: FTS5 in SQLite, a tsvector in PostgreSQL. The

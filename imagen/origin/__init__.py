@@ -1,6 +1,6 @@
 """What a record says of a picture's origin, in one vocabulary whichever tool wrote it."""
 
 from imagen.origin.requests import request_of
-from imagen.origin.telling import Origin, Tool, is_graph, kind_of, origin
+from imagen.origin.telling import Origin, Tool, is_graph, kind_of, models_sent, origin
 
-__all__ = ["Origin", "Tool", "is_graph", "kind_of", "origin", "request_of"]
+__all__ = ["Origin", "Tool", "is_graph", "kind_of", "models_sent", "origin", "request_of"]

@@ -87,6 +87,16 @@ def is_graph(payload: Mapping[str, Any]) -> bool:
     return any(isinstance(node, dict) and "class_type" in node for node in payload.values())
 
 
+def models_sent(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    """The models that an engine is told to use, the main one first; () where it is not told."""
+    if is_graph(payload):
+        from imagen.graphs.importing.told import told  # seldom needed
+
+        return told(payload).models
+    model = payload.get("model")
+    return (model,) if isinstance(model, str) and model else ()
+
+
 def _ours(record: Record) -> Origin:
     facts = record.facts
     named = facts.get("models")

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from foreign_pictures import A1111, png
+from library_samples import failed
 from pages import section
 
 from imagen.cli import run
+from imagen.config import load
+from imagen.library import open_library, take_in
 from imagen.request import TASKS
 from imagen.testing.supabase import SERVICE_KEY, Supabase
 
@@ -28,10 +31,12 @@ _SMALL = ["a fox", "--size", "32x32", "--seed", "1", "--json"]
 
 @pytest.fixture
 def picture() -> None:
-    """A picture called fox.png, and its sidecar."""
+    """A picture called fox.png, and its sidecar; and a run that failed."""
     run(["generate", *_SMALL, "--quiet", "--output", "fox.png"])
     png("cat.png", parameters=A1111)
     Path("cut.png").write_bytes(Path("cat.png").read_bytes()[:300])
+    with open_library(load()) as library:
+        take_in(library, failed())
 
 
 @pytest.mark.usefixtures("picture")
@@ -61,6 +66,7 @@ def picture() -> None:
         pytest.param(["library", "check", "--json"], id="library check"),
         pytest.param(["show", "fox.png", "--json"], id="show"),
         pytest.param(["history", "--json"], id="history"),
+        pytest.param(["history", "--failed", "--json"], id="history --failed"),
         pytest.param(["tag", "fox.png", "--add", "x", "--json"], id="tag"),
         pytest.param(["rate", "fox.png", "4", "--json"], id="rate"),
         pytest.param(["rm", "fox.png", "--purge", "--yes", "--json"], id="rm"),

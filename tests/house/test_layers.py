@@ -28,7 +28,7 @@ _MAY: dict[str, set[str]] = {
     "locks": set(),
     "callers": _WORDS,
     "tickets": _WORDS | {"library", "locks"},
-    "keeping": _WORDS | {"config", "outputs", "library", "sinks", "tickets"},
+    "keeping": _WORDS | {"config", "outputs", "origin", "library", "sinks", "tickets"},
     "budgets": _WORDS | {"config", "library", "keeping", "tickets"},
     "preparing": _WORDS | {"config", "backends", "inputs", "outputs", "resolve"},
     "syncing": _WORDS | {"config", "library", "locks", "sinks"},

@@ -131,6 +131,7 @@ def test_what_failed_is_known_by_its_engines_own_id(server: ComfyUI, settings: S
     with open_up_to_date(settings) as library, library.reading() as connection:
         (kept,) = connection.execute(generations.select()).all()
     assert (kept.ticket["submitted"], kept.ticket["engine"]["prompt_id"]) == (True, kept.id)
+    assert kept.model == "v1-5-pruned-emaonly-fp16.safetensors"
 
 
 def test_any_use_of_the_library_takes_in_what_waits(settings: Settings) -> None:

@@ -1,0 +1,86 @@
+"""What `imagen history --failed` tells: what came to nothing, the newest first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.libraries import local
+from imagen.cli.options import usage
+from imagen.cli.tables import listing, terminal_width, tinted
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from imagen.library import Failure, Failures, Library, Query
+
+_LONGEST_CELL = 24
+_LONGEST_ERROR = 60
+_LONGEST = 100_000
+
+
+def tell_failures(
+    library: Library, query: Query, after: str | None, limit: int, *, as_json: bool
+) -> None:
+    """A page of what failed, in lines or as the documented JSON; where it is empty, why.
+
+    Raises UsageError for what only pictures have.
+    """
+    from imagen.library import failures, find_failure
+
+    if query.rating is not None or query.tags or query.in_trash:
+        raise usage("--failed goes without --rating, --tag and --trash: there is no picture.")
+    older_than = None if after is None else find_failure(library, after)
+    found = failures(library, query, older_than, limit)
+    if as_json:
+        click.echo(json.dumps(_data(found), indent=2))
+    else:
+        _tell(found)
+    if not found.failures:
+        click.echo(_why_nothing(library), err=True)
+
+
+def _why_nothing(library: Library) -> str:
+    from imagen.library import Query, failures
+
+    is_any = failures(library, Query(), limit=1).failures
+    return "Nothing that failed is like that." if is_any else "Nothing has failed."
+
+
+def _data(found: Failures) -> dict[str, Any]:
+    after = found.after and found.after.generation
+    return {"failures": [_failure(one) for one in found.failures], "after": after}
+
+
+def _tell(found: Failures) -> None:
+    width = terminal_width()
+    for first, rest in listing([_row(one, width) for one in found.failures], width):
+        click.echo(tinted(first, "cyan") + rest)
+    if found.after is not None:
+        click.echo(f"There is more: add --after {found.after.id}", err=True)
+
+
+def _row(one: Failure, width: int | None) -> tuple[str, ...]:
+    cell, error = (_LONGEST, _LONGEST) if width is None else (_LONGEST_CELL, _LONGEST_ERROR)
+    return (
+        one.id,
+        f"{local(one.began):%Y-%m-%d %H:%M}",
+        one_line(one.backend, limit=cell),
+        one_line(one.model, limit=cell),
+        one_line(one.message, limit=error),
+        one_line(one.prompt, limit=_LONGEST),
+    )
+
+
+def _failure(one: Failure) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "generation": one.generation,
+        "created": local(one.began).isoformat(timespec="seconds"),
+        "backend": one.backend,
+        "model": one.model,
+        "prompt": one.prompt,
+        "caller": one.caller,
+        "error": {"code": one.code, "message": one.message},
+    }

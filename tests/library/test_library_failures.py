@@ -1,0 +1,116 @@
+"""What came to nothing is found: in pages, the newest first, and only what is wanted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from library_samples import NOON, entry, failed, fill, uuid_of
+
+from imagen.errors import RequestError
+from imagen.library import Query, failures, find_failure
+
+if TYPE_CHECKING:
+    from imagen.library import Library
+
+_FACTS = {"models": ["dream.safetensors"]}
+
+
+@pytest.fixture
+def mishaps(library: Library) -> Library:
+    """A fox, an owl and a cat that came to nothing, an hour after each other; and a dog that did
+    not."""
+    fill(
+        library,
+        [
+            _later(0, 1, "a red fox in snow", facts=_FACTS),
+            _later(1, 2, "Ein grauer Käuz", backend="cloud"),
+            entry(3, "a dog", began=NOON + timedelta(hours=2)),
+            _later(3, 4, "a grey cat", facts=_FACTS),
+        ],
+    )
+    return library
+
+
+def _later(hours: int, number: int, prompt: str, **values: Any) -> Any:
+    values = {"facts": {}, **values}
+    return failed(number, prompt=prompt, began=NOON + timedelta(hours=hours), **values)
+
+
+def test_all_that_is_known_of_a_failure_is_told(mishaps: Library) -> None:
+    newest = failures(mishaps, Query()).failures[0]
+    assert (newest.id, newest.generation, newest.began) == (
+        "00000004",
+        uuid_of(4),
+        NOON + timedelta(hours=3),
+    )
+    assert (newest.backend, newest.model, newest.prompt) == (
+        "studio",
+        "dream.safetensors",
+        "a grey cat",
+    )
+    assert (newest.code, newest.message, newest.caller) == ("failed", "Out of memory.", "ada")
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        pytest.param(Query(), [4, 2, 1], id="all"),
+        pytest.param(Query(backend="cloud"), [2], id="backend"),
+        pytest.param(Query(model="dream.safetensors"), [4, 1], id="model"),
+        pytest.param(Query(since=NOON + timedelta(hours=1)), [4, 2], id="since"),
+        pytest.param(Query(until=NOON + timedelta(hours=1)), [1], id="until"),
+        pytest.param(Query(text="fox"), [1], id="a word"),
+        pytest.param(Query(text="fo"), [], id="half a word"),
+        pytest.param(Query(text="fo*"), [1], id="a beginning"),
+        pytest.param(Query(text='"in snow"'), [1], id="a phrase"),
+        pytest.param(Query(text='"snow in"'), [], id="another phrase"),
+        pytest.param(Query(text="a -fox"), [4], id="without another"),
+        pytest.param(Query(text="kauz"), [2], id="without its accent"),
+    ],
+)
+def test_only_what_is_wanted_is_found(mishaps: Library, query: Query, numbers: list[int]) -> None:
+    found = failures(mishaps, query).failures
+    assert [one.generation for one in found] == [uuid_of(number) for number in numbers]
+
+
+def test_pages_follow_each_other_and_the_last_says_so(mishaps: Library) -> None:
+    first = failures(mishaps, Query(), limit=2)
+    second = failures(mishaps, Query(), first.after, limit=2)
+    assert [one.id for one in (*first.failures, *second.failures)] == [
+        "00000004",
+        "00000002",
+        "00000001",
+    ]
+    assert (first.after is None, second.after) == (False, None)
+
+
+def test_a_full_last_page_is_the_last(mishaps: Library) -> None:
+    assert failures(mishaps, Query(), limit=3).after is None
+
+
+def test_those_of_one_moment_are_all_found_in_pages(library: Library) -> None:
+    fill(library, [failed(number) for number in range(1, 6)])
+    first = failures(library, Query(), limit=2)
+    second = failures(library, Query(), first.after, limit=2)
+    third = failures(library, Query(), second.after, limit=2)
+    whole = [*first.failures, *second.failures, *third.failures]
+    assert [one.generation for one in whole] == [uuid_of(number) for number in (5, 4, 3, 2, 1)]
+
+
+def test_a_rare_word_is_found_far_behind(library: Library) -> None:
+    fill(library, [failed(1, prompt="a fox")])
+    fill(library, [failed(n, began=NOON + timedelta(hours=n), prompt="a dog") for n in range(2, 9)])
+    assert [one.id for one in failures(library, Query(text="fox"), limit=1).failures] == [
+        "00000001"
+    ]
+
+
+def test_one_is_found_by_the_beginning_of_its_id(mishaps: Library) -> None:
+    assert find_failure(mishaps, "00000002").generation == uuid_of(2)
+    assert find_failure(mishaps, uuid_of(1)).generation == uuid_of(1)
+    with pytest.raises(RequestError, match="'00000003' is no generation that failed"):
+        find_failure(mishaps, "00000003")
+    with pytest.raises(RequestError, match="may be any of these"):
+        find_failure(mishaps, "0000000")
