@@ -131,7 +131,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _is_file(path: Path) -> bool:
-    """No link, and no pipe, which would be waited for; what can't be seen is told when it is read."""
+    """Neither a link nor a pipe, which would be waited for; true where that can't be seen."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
