@@ -170,7 +170,8 @@ def fill(library: Library, pictures: int, place: Path) -> None:
     while some := list(islice(made, _AT_ONCE)):
         with library.writing() as connection:
             connection.execute(insert(generations), [_generation(g, patterns) for g in some])
-            connection.execute(insert(usage), [_use(g, patterns) for g in some])
+            rows = [_use(one, n, patterns) for one in some for n in range(one.count)]
+            connection.execute(insert(usage), rows)
             _put_pictures(connection, some, patterns, marks)
 
 
@@ -217,10 +218,11 @@ def _generation(one: _Generation, patterns: _Patterns) -> dict[str, Any]:
     }
 
 
-def _use(one: _Generation, patterns: _Patterns) -> dict[str, Any]:
+def _use(one: _Generation, number: int, patterns: _Patterns) -> dict[str, Any]:
+    """A row of the ledger; as many as there are pictures, as it keeps what was deleted too."""
     return patterns.use | {
-        "generation": one.id,
-        "at_ms": milliseconds(one.began) + 5_000,
+        "generation": f"{one.id[:-1]}{'ghi'[number - 1]}" if number else one.id,
+        "at_ms": milliseconds(one.began) + 5_000 * (number + 1),
         "backend": one.backend,
         "model": one.model,
         "seed": str(one.seed),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import func, select
 
+from imagen.library.days import date_of, day_number
 from imagen.library.keys import milliseconds, moment_of
 from imagen.library.schema import usage
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Row, Select
 
     from imagen.config import UsageSettings
     from imagen.library.entries import Entry
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 Grouping = Literal["day", "week", "month", "backend", "model", "caller"]
 _JOULES_PER_KWH = 3_600_000
-_QUARTER_MS = 15 * 60 * 1000
-"""Every day begins, in every time zone, at a quarter of an hour."""
 _FORMS: Mapping[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 _COST = func.coalesce(usage.c.actual_cost, usage.c.estimated_cost)
 _SUMMED = ("images", "latency_seconds", "engine_seconds", "estimated_cost")
@@ -158,13 +157,15 @@ def totals(
     """What was used, in groups, in the order of their keys; a single one where there are none."""
     groups: dict[tuple[str, ...], Total] = {}
     with library.reading() as connection:
-        for row in connection.execute(_summed(by, _within(since, until))):
+        for row in connection.execute(_summed(connection, by, _within(since, until))):
             key = tuple(_key(row, grouping) for grouping in by)
             groups[key] = _added(groups.get(key) or Total(key, 0, 0, 0.0, 0.0, {}, {}, 0), row)
     return [groups[key] for key in sorted(groups)]
 
 
-def _summed(by: Sequence[Grouping], conditions: Sequence[Any]) -> Select[Any]:
+def _summed(
+    connection: Connection, by: Sequence[Grouping], conditions: Sequence[Any]
+) -> Select[Any]:
     """Sums of as few groups as can still be told apart by what is asked for."""
     named = {grouping for grouping in by if grouping in ("backend", "model", "caller")}
     columns: list[ColumnElement[Any]] = [
@@ -172,17 +173,26 @@ def _summed(by: Sequence[Grouping], conditions: Sequence[Any]) -> Select[Any]:
         *(usage.c[name] for name in sorted(named)),
     ]
     if named != set(by):
-        columns.append((usage.c.at_ms // _QUARTER_MS).label("quarter"))
+        columns.append(_day(connection, conditions).label("day"))
     sums = [func.sum(usage.c[name]).label(name) for name in _SUMMED]
     unknown = func.sum(usage.c.is_paid).filter(_COST.is_(None)).label("unknown")
     cost, number = func.sum(_COST).label("cost"), func.count().label("generations")
     return select(*columns, *sums, cost, unknown, number).where(*conditions).group_by(*columns)
 
 
+def _day(connection: Connection, conditions: Sequence[Any]) -> ColumnElement[int]:
+    """Days, and so weeks and months, are those of this machine's clock."""
+    ends = (
+        select(usage.c.at_ms).where(*conditions).order_by(order).limit(1).scalar_subquery()
+        for order in (usage.c.at_ms, usage.c.at_ms.desc())
+    )
+    first, last = connection.execute(select(*ends)).one()
+    return day_number(usage.c.at_ms, first or 0, last or 0)
+
+
 def _key(row: Row[Any], grouping: Grouping) -> str:
-    """Days, weeks and months are those of this machine's clock."""
     if grouping in _FORMS:
-        return format(moment_of(row.quarter * _QUARTER_MS).astimezone(), _FORMS[grouping])
+        return format(date_of(row.day), _FORMS[grouping])
     return str(getattr(row, grouping))
 
 

@@ -117,30 +117,33 @@ def _period(query: Query, after: int | None) -> tuple[list[str], dict[str, int]]
 
 
 def _lists(query: Query) -> Iterator[_List]:
-    """One for each thing that is asked for; first those that are the shortest as a rule."""
-    if query.in_trash:
-        yield _of_images("images_trashed", "{l}.trashed_ms IS NOT NULL")
-    if query.rating is not None:
-        rated = "{l}.rating IS NOT NULL AND {l}.rating >= :rating"
-        yield _of_images("images_rated", rated, rating=query.rating)
+    """What is asked of the picture itself, each tag, and the words."""
+    yield from _of_pictures(query)
     for n, tag in enumerate(query.tags):
         values, holds = {f"tag{n}": tag}, f"{{l}}.tag = :tag{n}"
         yield _List(source="tags AS {l}", key="{l}.image", holds=holds, values=values)
-    yield from _by_maker(query)
     if found := words.terms(query.text):
         yield _spoken(found)
 
 
-def _by_maker(query: Query) -> Iterator[_List]:
+def _of_pictures(query: Query) -> Iterator[_List]:
+    """Backend, model, rating and the trash, by an index that holds all of them that are asked."""
     makers = {"backend": query.backend, "model": query.model}
-    given = {name: value for name, value in makers.items() if value is not None}
-    if given:
-        holds = " AND ".join(f"{{l}}.{name} = :{name}" for name in given)
-        yield _of_images(f"images_by_{'_and_'.join(given)}", holds, **given)
-
-
-def _of_images(index: str, holds: str, **values: Any) -> _List:
-    return _List(source=f"images AS {{l}} INDEXED BY {index}", holds=holds, values=values)
+    values: dict[str, Any] = {
+        name: made_by for name, made_by in makers.items() if made_by is not None
+    }
+    holds, index = (
+        [f"{{l}}.{name} = :{name}" for name in values],
+        f"images_by_{'_and_'.join(values)}",
+    )
+    if query.rating is not None:
+        holds, index = ["{l}.rating IS NOT NULL", "{l}.rating >= :rating", *holds], "images_rated"
+        values["rating"] = query.rating
+    if query.in_trash:
+        holds, index = ["{l}.trashed_ms IS NOT NULL", *holds], "images_trashed"
+    if holds:
+        source = f"images AS {{l}} INDEXED BY {index}"
+        yield _List(source=source, holds=" AND ".join(holds), values=values)
 
 
 def _spoken(found: tuple[Term, ...]) -> _List:

@@ -186,6 +186,20 @@ def test_days_weeks_and_months_are_those_of_the_machines_clock(
     assert [total.key for total in totals(library, [by])] == [(key,) for key in keys]
 
 
+@pytest.mark.usefixtures("in_zurich")
+def test_a_day_of_23_hours_and_one_of_25_are_a_day_each(library: Library) -> None:
+    moments = [
+        datetime(2026, 3, 28, 23, 0, tzinfo=UTC),  # midnight there
+        datetime(2026, 3, 29, 21, 59, 59, tzinfo=UTC),
+        datetime(2026, 10, 24, 22, 0, tzinfo=UTC),  # midnight there
+        datetime(2026, 10, 25, 22, 59, 59, tzinfo=UTC),
+        datetime(2026, 10, 25, 23, 0, tzinfo=UTC),
+    ]
+    fill(library, [_ended(number, at) for number, at in enumerate(moments)])
+    found = [(*total.key, total.generations) for total in totals(library, ["day"])]
+    assert found == [("2026-03-29", 2), ("2026-10-25", 2), ("2026-10-26", 1)]
+
+
 def test_a_period_has_its_first_moment_and_not_its_last(library: Library) -> None:
     fill(library, [_ended(hour, NOON + timedelta(hours=hour)) for hour in range(4)])
     at_one, at_three = NOON + timedelta(hours=1), NOON + timedelta(hours=3)
