@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import threading
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,16 @@ _EFFECTS = {
     "_io": {"write"},
 }
 """What changes something outside, by the module of the function, or of its object's class."""
+_LOADED = (
+    *("imagen.cli.generate", "imagen.cli.resume", "imagen.cli.compare", "imagen.cli.progress"),
+    *("imagen.backends.comfyui", "imagen.backends.replicate", "imagen.backends.whole"),
+    *("imagen.comparison", "imagen.comparison.contact", "imagen.resuming", "imagen.graphs"),
+    *("imagen.library.taking", "imagen.library.opening", "imagen.library.migrations"),
+    *("imagen.sinks.cloud", "imagen.sinks.mirror", "imagen.sinks.webhook", "imagen.outputs.png"),
+    *("imagen.config.document", "httpx", "websockets.sync.client", "sqlalchemy.dialects.sqlite"),
+    *("PIL.PngImagePlugin", "PIL.WebPImagePlugin"),
+)
+"""Loaded once, before any run."""
 _WORDS = {"socket": {"send", "sendall"}}
 """What a server says."""
 _PROGRESS = "make.<locals>.tell"
@@ -122,13 +133,8 @@ def _serve_all() -> None:
 
 
 def main() -> None:
-    import imagen.backends.comfyui
-    import imagen.backends.replicate
-    import imagen.cli.generate
-    import imagen.cli.resume
-    import imagen.library.taking
-    import imagen.spine  # noqa: F401
-
+    for name in _LOADED:
+        import_module(name)
     for line in sys.stdin:
         sys.stdout.write(f"{_forked(*json.loads(line))}\n")
         sys.stdout.flush()
