@@ -172,7 +172,7 @@ def open_up_to_date(settings: Settings, environ: Mapping[str, str] = os.environ)
     return library
 
 
-def _as_then(settings: Settings, job: Job) -> Settings:
+def as_then(settings: Settings, job: Job) -> Settings:
     """What was to stay here, when it was made, stays here."""
     if job.output.get("cloud_sync") != "off":
         return settings
@@ -197,4 +197,4 @@ def take_in_what_waits(
 def _take_up(library: Library, id: str, settings: Settings, environ: Mapping[str, str]) -> None:
     with tickets.taken_up(id, settings.state_dir) as job:
         if job is not None and job.entry is not None:
-            _take_in(library, job.entry, _as_then(settings, job), environ)
+            _take_in(library, job.entry, as_then(settings, job), environ)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from imagen import tickets
 from imagen.errors import Cancelled, ImagenError, Lost, RequestError
-from imagen.keeping import error_in, keep
+from imagen.keeping import as_then, error_in, keep
 from imagen.outputs import Saved
 from imagen.preparing import open_named
 from imagen.result import Facts, Result, ignore
@@ -95,8 +95,7 @@ def finish(
             if job is None:
                 return Resumed(id=id, how="busy")
             output = output or settings.output.model_copy(update=_output(job.output))
-            output = _kept_here(output, settings, job)
-            whole = settings.model_copy(update={"output": output})
+            whole = as_then(settings.model_copy(update={"output": output}), job)
             return _finished(job, whole, on_progress, again=again)
     except (RequestError, Cancelled):
         raise
@@ -152,14 +151,10 @@ def _run(job: Job, settings: Settings, on_progress: OnProgress) -> Made:
         return make(engine, job, settings, on_progress, is_resumed=True)
 
 
-def _kept_here(output: OutputSettings, settings: Settings, job: Job) -> OutputSettings:
-    """Whoever said that it stays here, now or then, is obeyed."""
-    is_off = "off" in (settings.output.cloud_sync, job.output.get("cloud_sync"))
-    return output.model_copy(update={"cloud_sync": "off"}) if is_off else output
-
-
 def _output(meant: dict[str, Any]) -> dict[str, Any]:
-    return meant | ({"directory": Path(meant["directory"])} if "directory" in meant else {})
+    """Where they were to go then; whether to the cloud as well is also for now to say."""
+    known = {name: value for name, value in meant.items() if name != "cloud_sync"}
+    return known | ({"directory": Path(meant["directory"])} if "directory" in meant else {})
 
 
 def _made(entry: Entry, remark: str) -> Made:

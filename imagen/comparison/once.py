@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imagen import tickets
 from imagen.comparison.record import NAME
 from imagen.errors import Lost, OutputError
-from imagen.keeping import error_in, keep
+from imagen.keeping import as_then, error_in, keep
 from imagen.outputs import Saved, recovered
 from imagen.result import Facts, Result
 from imagen.spine import Made, job_of, make
@@ -59,6 +59,7 @@ def _taken_up(engine: Backend, ticket: Ticket, settings: Settings, on_progress: 
     with tickets.taken_up(ticket.id, settings.state_dir) as job:
         if job is None:
             raise tickets.in_hand(ticket.id)
+        settings = as_then(settings, job)
         if job.entry is not None:
             return _kept(job.entry, ticket, settings)
         try:

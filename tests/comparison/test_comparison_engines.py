@@ -12,10 +12,13 @@ from imagen import tickets
 from imagen.comparison import compare
 from imagen.config import Settings
 from imagen.errors import RequestError
-from imagen.library import Entry
+from imagen.keeping import open_up_to_date
+from imagen.library import Entry, Query, page
+from imagen.library.outbox import unsent
 from imagen.request import Request
 from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI
+from imagen.testing.supabase import SERVICE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +124,23 @@ def test_a_picture_that_was_saved_and_is_gone_is_made_again_once_that_was_told(
         )
         made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert (len(server.prompts), made.failed) == (2, ())
+
+
+def test_a_cell_that_was_to_stay_here_stays_here_when_it_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", SERVICE_KEY)
+    owner = {"owner_user_id": "3b241101-e2bb-4255-8caf-4136c566a962"}
+    with ComfyUI() as server:
+        clouded = _settings(tmp_path, one=server.url).model_copy(update=owner)
+        off = clouded.output.model_copy(update={"cloud_sync": "off"})
+        here = clouded.model_copy(update={"output": off})
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], here, folder=tmp_path / "c", watch=_killing)
+        compare(_ASKED, ["one"], clouded, folder=tmp_path / "c")
+    with open_up_to_date(clouded) as library:
+        assert (len(page(library, Query()).pictures), unsent(library)) == (1, [])
 
 
 def test_two_processes_do_not_make_one_comparison_at_once(tmp_path: Path) -> None:
