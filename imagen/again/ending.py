@@ -76,12 +76,12 @@ def _versions(record: Record, facts: Facts, kind: str) -> Iterator[Drift]:
 
 
 def likeness(old: Path, new: Path) -> Likeness | None:
-    """Compare two files; None where one of them is no picture that can be decoded."""
-    if _digest(old) == _digest(new):
-        return Likeness(identical="file", difference=0.0)
+    """Compare two files; None where one of them can't be read, or is no picture."""
     from PIL import Image, UnidentifiedImageError
 
     try:
+        if _digest(old) == _digest(new):
+            return Likeness(identical="file", difference=0.0)
         with Image.open(old) as first, Image.open(new) as second:
             return _decoded(first, second)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError):

@@ -81,3 +81,8 @@ def test_the_new_picture_is_held_against_the_old_one(
 def test_what_cannot_be_decoded_cannot_be_compared() -> None:
     Path("new.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert likeness(_picture("old.png", (1, 2, 3)), Path("new.png")) is None
+
+
+def test_a_picture_that_went_away_meanwhile_is_like_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "new.png")
+    assert likeness(tmp_path / "old.png", tmp_path / "new.png") is None
