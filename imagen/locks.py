@@ -29,7 +29,8 @@ class Lock:
 
     def release(self) -> None:
         """Take the file away and let go; not to be called twice."""
-        if sys.platform == "win32":  # there no open file can be deleted
+        if sys.platform == "win32":  # there no open file can be deleted, nor is it free at once
+            msvcrt.locking(self.file, msvcrt.LK_UNLCK, 1)
             os.close(self.file)
         with suppress(OSError):
             self.path.unlink()

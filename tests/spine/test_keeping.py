@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -212,6 +214,24 @@ def test_a_lock_is_one_holders_alone(tmp_path: Path) -> None:
     second = lock(first.path)
     assert second is not None
     second.release()
+
+
+def test_of_many_that_take_turns_no_two_hold_a_lock_at_once(tmp_path: Path) -> None:
+    holders: list[int] = []
+    most: list[int] = []
+
+    def take_turns(number: int) -> None:
+        for _ in range(500):
+            if (mine := lock(tmp_path / "a.lock")) is not None:
+                holders.append(number)
+                most.append(len(holders))
+                time.sleep(0)
+                holders.remove(number)
+                mine.release()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(take_turns, range(6)))
+    assert max(most) == 1
 
 
 def test_what_can_not_be_locked_at_all_is_not_taken_for_held() -> None:
