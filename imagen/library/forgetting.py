@@ -39,6 +39,7 @@ def _call_off(connection: Connection, generation: str, number: int) -> None:
     connection.execute(
         delete(outbox).where(
             outbox.c.kind == "cloud",
+            outbox.c.destination == "",
             outbox.c.generation == generation,
             outbox.c.part == number,
             outbox.c.state != "sent",
