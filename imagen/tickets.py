@@ -208,8 +208,13 @@ def alone(id: str, state_dir: Path) -> Iterator[bool]:
 
 def _hold(id: str, state_dir: Path) -> Lock | None:
     path = _lock(id, state_dir)
-    with _writable(path.parent):
+    try:
         return lock(path)
+    except OSError as error:
+        raise OutputError(
+            f"Jobs can't be taken in hand in {path.parent}: {error.strerror or error}.",
+            remedy="Let imagen write there, or set IMAGEN_STATE, or state_dir in imagen.yaml.",
+        ) from error
 
 
 def in_order(state_dir: Path) -> list[str]:
@@ -277,18 +282,21 @@ def write(job: Job, state_dir: Path) -> None:
     """Put the job on disk, whole, and so that it outlives a power cut; raises OutputError."""
     path = _path(job.id, state_dir)
     beside = path.with_suffix(".new")
-    with _writable(path.parent):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with beside.open("wb") as file:
-                file.write(job.model_dump_json().encode())
-                file.flush()
-                os.fsync(file.fileno())
-            _replace(beside, path)
-        except OSError:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
-            raise
+        with beside.open("wb") as file:
+            file.write(job.model_dump_json().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        _replace(beside, path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise OutputError(
+            f"The job can't be written down in {path.parent}: {error.strerror or error}.",
+            remedy="No job is left at the engine for it. "
+            "Set IMAGEN_STATE, or state_dir in imagen.yaml.",
+        ) from error
 
 
 def _replace(beside: Path, path: Path) -> None:
@@ -312,15 +320,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(there)
         finally:
             os.close(there)
-
-
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"The job can't be written down in {folder}: {error.strerror or error}.",
-            remedy="No job is left at the engine for it. "
-            "Set IMAGEN_STATE, or state_dir in imagen.yaml.",
-        ) from error

@@ -124,6 +124,22 @@ def test_a_rescued_picture_waits_until_the_library_can_be_used(
     assert picture.path.parent == settings.state_dir / "rescued"
 
 
+def test_where_neither_end_nor_library_can_be_written_the_job_stays(
+    without_library: Settings, tmp_path: Path
+) -> None:
+    folder = without_library.state_dir / "tickets"
+
+    def fill_the_disk(progress: Progress) -> None:
+        if progress.stage == "done":
+            (tmp_path / "out").write_text("a file in the way")
+            (id,) = tickets.left(without_library.state_dir)
+            (folder / f"{id}.new").mkdir()
+
+    with pytest.raises(OutputError, match="It lies in"):
+        generate(_ASKED, without_library, on_progress=fill_the_disk)
+    assert len(tickets.left(without_library.state_dir)) == 1
+
+
 def test_a_picture_whose_end_can_not_be_written_down_is_known_all_the_same(
     settings: Settings, library: Library
 ) -> None:

@@ -16,6 +16,7 @@ from imagen.errors import (
     ImagenError,
     Lost,
     OutputError,
+    Rejected,
     RequestError,
     Unauthorized,
     Unavailable,
@@ -133,6 +134,17 @@ def test_of_a_plan_that_can_not_be_written_whole_nothing_stays(tmp_path: Path) -
     assert tickets.left(tmp_path) == []
 
 
+def test_what_waits_for_the_library_stays_where_a_run_after_it_fails(tmp_path: Path) -> None:
+    def fail() -> None:
+        with tickets.planned([_JOB], tmp_path):
+            tickets.write(_JOB.ended(_ENTRY), tmp_path)
+            raise Unavailable("gone")
+
+    with pytest.raises(Unavailable):
+        fail()
+    assert tickets.read(_JOB.id, tmp_path).entry == _ENTRY
+
+
 def test_a_job_in_hand_is_nobody_elses(tmp_path: Path) -> None:
     with tickets.planned([_JOB], tmp_path):
         assert tickets.is_worked_on(_JOB.id, tmp_path)
@@ -218,6 +230,23 @@ def test_it_goes_where_nothing_was_submitted(tmp_path: Path) -> None:
     assert (tickets.left(tmp_path), caught.value.remedy) == ([], "Start it.")
 
 
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [(Rejected("no such model"), []), (Unavailable("gone"), [_TICKET.id])],
+    ids=["refused", "gone"],
+)
+def test_one_that_was_waited_for_stays_unless_it_was_refused(
+    tmp_path: Path, error: ImagenError, left: list[str]
+) -> None:
+    def fail() -> None:
+        with tickets.written(_JOB, tmp_path, is_resumed=True):
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert tickets.left(tmp_path) == left
+
+
 def test_an_unknown_ticket_is_named(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"There is no ticket '\.\./x' left"):
         tickets.read("../x", tmp_path)
@@ -227,7 +256,32 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(tmp_path
     (tmp_path / "state").write_text("a file")
     with pytest.raises(OutputError) as caught:
         _run(tmp_path / "state", None, sent=True)
-    assert "No job is left at the engine for it. Set IMAGEN_STATE" in caught.value.remedy
+    assert caught.value.message.startswith(
+        f"Jobs can't be taken in hand in {tmp_path / 'state' / 'tickets'}: "
+    )
+    assert caught.value.remedy == (
+        "Let imagen write there, or set IMAGEN_STATE, or state_dir in imagen.yaml."
+    )
+
+
+def test_of_one_that_can_not_be_taken_in_hand_nothing_is_said_that_may_not_be_so(
+    tmp_path: Path,
+) -> None:
+    tickets.write(_SENT, tmp_path)
+    (tmp_path / "tickets" / f"{_JOB.id}.lock").mkdir()
+    with pytest.raises(OutputError) as caught, tickets.taken_up(_JOB.id, tmp_path):
+        pass
+    assert "No job is left" not in caught.value.remedy
+
+
+def test_a_ticket_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tickets" / f"{_JOB.id}.new").mkdir(parents=True)
+    with pytest.raises(OutputError) as caught, tickets.written(_JOB, tmp_path):
+        pass
+    assert caught.value.message.startswith("The job can't be written down in ")
+    assert caught.value.remedy == (
+        "No job is left at the engine for it. Set IMAGEN_STATE, or state_dir in imagen.yaml."
+    )
 
 
 def test_a_damaged_ticket_is_said_so(tmp_path: Path) -> None:
