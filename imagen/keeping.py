@@ -24,6 +24,8 @@ from imagen.errors import (
 from imagen.library.entries import Entry, Kept
 from imagen.origin import models_sent
 from imagen.outputs import metadata
+from imagen.outputs.files import sidecar_of
+from imagen.outputs.record import seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.library import Library
     from imagen.outputs import Saved
-    from imagen.result import Result
+    from imagen.result import Output, Result
+    from imagen.ticket import Ticket
     from imagen.tickets import Job
 
 
@@ -105,16 +108,24 @@ def kept(saved: Saved) -> Kept:
     )
 
 
-def kept_at(path: Path, index: int) -> Kept:
-    """A picture that was put elsewhere, since it could not be put where it belongs."""
+def kept_elsewhere(paths: Sequence[Path], result: Result, ticket: Ticket) -> list[Kept]:
+    """All the pictures of a run of which not each could be put where it belongs."""
+    together = zip(paths, result.outputs, strict=True)
+    return [_kept_at(path, output, seed_of(output, result, ticket)) for path, output in together]
+
+
+def _kept_at(path: Path, output: Output, seed: int | None) -> Kept:
     data = path.read_bytes()
+    sidecar = sidecar_of(path.absolute())
     width, height = metadata.size(data)
     return Kept(
         path=path.absolute(),
-        index=index,
+        sidecar=sidecar if sidecar.is_file() else None,
+        index=output.index,
         media_type=f"image/{metadata.kind(data)}" if metadata.kind(data) else "",
         width=width,
         height=height,
+        seed=seed,
         sha256=sha256(data).hexdigest(),
         size_bytes=len(data),
     )

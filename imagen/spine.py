@@ -12,7 +12,7 @@ from imagen.budgets import refuse_over_budget
 from imagen.callers import caller
 from imagen.errors import Failed, ImagenError, Lost, OutputError, Rejected, TimedOut
 from imagen.inputs import sound
-from imagen.keeping import entry_of, failure_of, keep, kept, kept_at, warm_up
+from imagen.keeping import entry_of, failure_of, keep, kept, kept_elsewhere, warm_up
 from imagen.preparing import (
     capabilities_for,
     open_named,
@@ -234,7 +234,7 @@ def _kept(
         )
     except OutputError as error:
         if not error.lost:  # they were made, and may have cost something, wherever they lie
-            pictures = [kept_at(path, index) for index, path in enumerate(error.kept)]
+            pictures = kept_elsewhere(error.kept, result, job.ticket)
             _end(job, entry_of(job, result, pictures), write, settings)
         raise
     remark = _end(job, entry_of(job, result, list(map(kept, saved))), write, settings)
