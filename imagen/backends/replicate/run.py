@@ -44,6 +44,7 @@ _SETTLING_SECONDS = 1.0
 _TIDYING_SECONDS = 5.0
 _LISTED_WITHIN = timedelta(seconds=10)
 """How long after its submission a prediction may take to appear among the recent ones."""
+_TOLERANCE = timedelta(seconds=2)
 
 
 class Run:
@@ -135,6 +136,13 @@ class Run:
             values |= shipping.addressed(self._files, loaded, self._uploads)
         if began is None:
             raise Lost("The ticket does not say when it was submitted.")
+        if began > datetime.now(UTC) + _TOLERANCE:
+            raise Lost(
+                "This machine's clock was set back since the job was submitted, so its prediction "
+                "can't be told from others.",
+                remedy="Look for it at https://replicate.com/predictions.",
+                is_certain=False,
+            )
         while True:
             is_late = datetime.now(UTC) - began > _LISTED_WITHIN
             found = find(self._client, self._config.reference, values, began)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from replicate_lab import ASKED, configured, run, submitted, told
+from replicate_lab import ASKED, configured, opened, run, submitted, told
 
 from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.submit import Submission
@@ -21,6 +21,7 @@ from imagen.errors import (
     Unavailable,
 )
 from imagen.request import Request
+from imagen.result import ignore
 from imagen.testing.replicate import COMMUNITY, DEPLOYMENT, TOKEN, Replicate
 from imagen.testing.replicate.models import version_of
 
@@ -224,6 +225,16 @@ def test_a_ticket_is_told_before_and_after_the_submission() -> None:
         tickets = [p.ticket for p in told(cloud) if p.ticket is not None]
     assert [sorted(ticket.engine) for ticket in tickets] == [["began"], ["began", "prediction_id"]]
     assert all(ticket.submitted for ticket in tickets)
+
+
+def test_a_clock_that_was_set_back_since_leaves_it_open_whether_it_arrived() -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    with Replicate() as cloud, closing(opened(cloud.url)) as engine:
+        ticket = engine.prepare(ASKED).sent(began=later.isoformat())
+        with pytest.raises(Lost, match="clock was set back") as caught:
+            engine.collect(ticket, ignore)
+    assert (caught.value.is_certain, caught.value.never_ran) == (False, False)
+    assert caught.value.remedy == "Look for it at https://replicate.com/predictions."
 
 
 def test_the_token_stands_in_no_ticket_and_no_cache() -> None:
