@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ def test_a_picture_is_known_with_all_that_is_told_of_it(
         saved.sidecar,
         saved.sha256,
     )
+    assert picture.size_bytes == saved.path.stat().st_size
     assert (picture.prompt, picture.backend, picture.seed) == ("a fox", "mock", 7)
     assert (picture.width, picture.height, picture.generation) == (32, 32, made.ticket.id)
 
@@ -91,6 +93,22 @@ def test_a_rescued_picture_is_known_where_it_lies(
     (picture,) = page(library, Query()).pictures
     assert picture.path.parent == settings.state_dir / "rescued"
     assert len(list(rows(library))) == 1
+
+
+def test_a_picture_that_is_lost_is_not_known(
+    settings: Settings, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+
+    def put_something_in_the_way(_: Progress) -> None:
+        (tmp_path / "out").write_text("a file in the way")
+        (settings.state_dir / "rescued").write_text("another")
+
+    with pytest.raises(OutputError, match="It is not kept anywhere"):
+        generate(_ASKED, settings, on_progress=put_something_in_the_way)
+    with library.reading() as connection:
+        assert connection.execute(generations.select()).all() == []
+    assert list(rows(library)) == []
 
 
 @pytest.fixture

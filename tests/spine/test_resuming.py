@@ -6,6 +6,7 @@ from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 
 from imagen import tickets
 from imagen.config import LibrarySettings, OutputSettings, Settings
@@ -102,6 +103,24 @@ def test_what_never_arrived_is_made_again(server: ComfyUI, settings: Settings) -
     assert (done.how, len(server.prompts), _in_library(settings)) == ("made again", 1, 1)
 
 
+def test_what_never_arrived_is_no_failure(server: ComfyUI, settings: Settings) -> None:
+    job = _planned(settings)
+    tickets.write(job.of(job.ticket.sent(prompt_id=job.id, client_id="c")), settings.state_dir)
+    known: set[str] = set()
+
+    def look(progress: Progress) -> None:
+        if progress.stage == "running":
+            known.update(_states(settings))
+
+    assert finish(job.id, settings, look).how == "made again"
+    assert (known, len(server.prompts)) == (set(), 1)
+
+
+def _states(settings: Settings) -> list[str]:
+    with open_up_to_date(settings) as library, library.reading() as connection:
+        return list(connection.execute(select(generations.c.state)).scalars())
+
+
 def test_what_was_on_disk_already_is_only_taken_in(server: ComfyUI, settings: Settings) -> None:
     broken = settings.model_copy(
         update={"library": LibrarySettings(url=str(settings.state_dir / "none" / "x.db"))}
@@ -168,7 +187,7 @@ def test_what_its_engine_forgot_is_not_made_again_by_itself(
     id = _killed_at(settings, "running")
     server.restart(empty=True)
     done = finish(id, settings, ignore)
-    assert (done.how, len(server.prompts)) == ("failed", 1)
+    assert (done.how, len(server.prompts), _states(settings)) == ("failed", 1, ["failed"])
     assert isinstance(done.error, Lost)
     assert done.error.remedy == (
         "It may have run, so it is not made again by itself. Make it all the same with: "

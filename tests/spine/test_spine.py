@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +17,6 @@ from imagen.resuming import resume
 from imagen.spine import generate, job_of, make, open_named, prepare
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from imagen.result import OnProgress
     from imagen.ticket import Ticket
 
@@ -179,3 +178,16 @@ def test_limits_hold_for_what_the_backend_makes_of_a_request(settings: Settings)
     )
     with pytest.raises(RequestError, match="width 1024 is more than the 1000"):
         prepare(open_named("tight", tight), Request(width=1000), tight)
+
+
+def test_a_cloud_that_can_not_be_had_is_said_so_before_anything_is_made(settings: Settings) -> None:
+    output = settings.output.model_copy(update={"cloud_sync": "on"})
+    with pytest.raises(ConfigError, match="SUPABASE_URL"):
+        generate(_ASKED, settings.model_copy(update={"output": output}))
+    assert not output.directory.exists()
+
+
+def test_a_job_knows_its_folder_from_anywhere(settings: Settings) -> None:
+    here = settings.model_copy(update={"output": OutputSettings(directory=Path("out"))})
+    job = job_of(_ticket(here), _ASKED, here)
+    assert job.output["directory"] == str(Path.cwd() / "out")
