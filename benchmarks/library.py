@@ -148,17 +148,19 @@ def _take_in(library: Library, newest: datetime) -> None:
     take_in(library, entry(number, newest + timedelta(seconds=number)))
 
 
-def processes(library: Library, url: str, place: Path) -> Iterator[Claim]:
+def processes(library: Library, url: str, place: Path) -> Iterator[Claim | Within]:
     """Whole commands, beside the same ones where the library is empty."""
-    for words in (("history",), ("history", word(0), word(1)), ("usage",)):
+
+    def both(*words: str) -> tuple[Callable[[], object], Callable[[], object]]:
         imagen = (sys.executable, "-m", "imagen", *words)
-        yield in_turn(
-            f"imagen {' '.join(words)} / in an empty library",
-            command(*imagen, cwd=str(place), library=url),
-            command(*imagen, cwd=str(place)),
-            at_most=(8.0 if words == ("usage",) else 1.3) * _slower(library),
-            runs=FEW_RUNS,
-        )
+        return command(*imagen, cwd=str(place), library=url), command(*imagen, cwd=str(place))
+
+    for words in (("history",), ("history", word(0), word(1))):
+        what = f"imagen {' '.join(words)} / in an empty library"
+        at_most = 1.3 * _slower(library)
+        yield in_turn(what, *both(*words), at_most=at_most, runs=FEW_RUNS)
+    what = "imagen usage / in an empty library"
+    yield within(what, *both("usage"), at_most=3_000 * _ms(library), runs=FEW_RUNS)
 
 
 def measured(library: Library, url: str, rows: int, place: Path) -> Iterator[Claim | Within]:
