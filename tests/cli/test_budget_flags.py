@@ -73,3 +73,13 @@ def test_a_comparison_stops_where_the_budget_does(
     assert (first["error"], second["error"]["code"]) == (None, "over_budget")
     assert run([*line, "--over-budget"]) == 0
     assert cloud.submissions == 2
+
+
+def test_a_whole_comparison_is_one_run(cloud: Replicate) -> None:
+    whole = json.loads(Path("imagen.yaml").read_text())
+    budgets = {"budgets": [{"amount": 0.005, "per": "run"}]}
+    Path("imagen.yaml").write_text(json.dumps(whole | budgets))
+    assert run(["compare", "a fox", "-m", "cloud", "--vary", "seed=1,2", "-o", "c", "-q"]) == 4
+    (made, refused) = json.loads(Path("c/compare.json").read_text())["cells"]
+    assert (made["error"], refused["error"]["code"]) == (None, "over_budget")
+    assert cloud.submissions == 1

@@ -122,6 +122,7 @@ def test_a_picture_that_was_saved_and_is_gone_is_made_again_once_that_was_told(
             1,
             "It was made and saved before, and its pictures are not in the folder any more.",
         )
+        assert tickets.left(tmp_path / "state") == []
         made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert (len(server.prompts), made.failed) == (2, ())
 

@@ -13,6 +13,8 @@ from imagen.comparison import Axis, Comparison, compare
 from imagen.comparison.loop import draw_small_seed
 from imagen.config import OutputSettings, Settings
 from imagen.errors import Cancelled, ConfigError, Failed, OutputError, RequestError, UnknownBackend
+from imagen.keeping import open_up_to_date
+from imagen.library import Query, page
 from imagen.request import Request
 
 if TYPE_CHECKING:
@@ -137,6 +139,39 @@ def test_a_picture_that_was_deleted_or_damaged_is_made_again(
         "two-11-2.png",
         "mock-11.png",
     ]
+
+
+def test_the_library_knows_a_picture_and_the_one_made_in_its_place(
+    settings: Settings, tmp_path: Path
+) -> None:
+    _compare(settings, tmp_path / "c", "one")
+    (tmp_path / "c" / "one-11.png").unlink()
+    _compare(settings, tmp_path / "c", "one")
+    with open_up_to_date(settings) as library:
+        known = page(library, Query()).pictures
+    assert [picture.path.name for picture in known] == ["one-11-2.png", "one-11.png"]
+
+
+def test_pictures_that_were_saved_before_a_kill_are_the_cells(
+    settings: Settings, tmp_path: Path
+) -> None:
+    asked = _ASKED.with_values({"count": 12})
+    first, _ = _compare(settings, tmp_path / "c", "one", asked=asked)
+    record = json.loads((tmp_path / "c" / "compare.json").read_text(encoding="utf-8"))
+    (tmp_path / "c" / "compare.json").write_text(json.dumps(record | {"cells": []}))
+    second, _ = _compare(settings, tmp_path / "c", "one", asked=asked)
+    assert second.cells[0].files == first.cells[0].files
+
+
+def test_a_picture_that_was_changed_after_a_kill_is_not_taken_for_the_cells(
+    settings: Settings, tmp_path: Path
+) -> None:
+    _compare(settings, tmp_path / "c", "one")
+    record = json.loads((tmp_path / "c" / "compare.json").read_text(encoding="utf-8"))
+    (tmp_path / "c" / "compare.json").write_text(json.dumps(record | {"cells": []}))
+    (tmp_path / "c" / "one-11.png").write_bytes(b"\x89PNG cut off")
+    made, _ = _compare(settings, tmp_path / "c", "one")
+    assert [file.path for file in made.cells[0].files] == ["one-11-2.png"]
 
 
 def test_a_model_whose_graph_changed_is_made_again(settings: Settings, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from foreign_pictures import A1111, comfyui, png
+from library_samples import entry, fill, kept
 
 from imagen.cli import run
-from imagen.library import Query, add, find_picture, page, pictures_of, record_of
+from imagen.library import Query, add, check, find_picture, page, pictures_of, record_of
 from imagen.library.adding import Added, Trouble
 from imagen.origin import origin
 
@@ -167,3 +168,29 @@ def test_letters_that_no_database_takes_stop_nothing(library: Library) -> None:
     comfyui("album/b.png", prompt="half \ud83d and \0")
     added = _add(library)
     assert (len(added.taken), added.troubles) == (2, ())
+
+
+def test_a_third_copy_is_no_move_while_another_is_where_it_was(library: Library) -> None:
+    first = png("album/cat.png", parameters=A1111).read_bytes()
+    Path("other").mkdir()
+    Path("other/cat.png").write_bytes(first)
+    paths = [Path("album/cat.png"), Path("other/cat.png")]
+    fill(
+        library, [entry(n, pictures=(kept(n, 0, path.absolute()),)) for n, path in enumerate(paths)]
+    )
+    Path("third").mkdir()
+    copyfile("album/cat.png", "third/cat.png")
+    Path("album/cat.png").unlink()
+    assert add(library, [Path("third")]).moved == ()
+
+
+def test_a_missing_picture_that_is_found_elsewhere_is_missing_no_more(library: Library) -> None:
+    png("album/cat.png", parameters=A1111)
+    _add(library)
+    Path("album/cat.png").rename("cat.png")
+    check(library, mend=True)
+    Path("elsewhere").mkdir()
+    Path("cat.png").rename("elsewhere/cat.png")
+    assert add(library, [Path("elsewhere")]).moved == (Path("elsewhere/cat.png").absolute(),)
+    (picture,) = page(library, Query()).pictures
+    assert (picture.path, picture.is_missing) == (Path("elsewhere/cat.png").absolute(), False)

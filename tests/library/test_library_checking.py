@@ -48,6 +48,31 @@ def test_a_missing_picture_is_told_and_noted_but_never_forgotten(cat: Library) -
     assert page(cat, Query()).pictures[0].is_missing
 
 
+def test_since_when_a_picture_is_missing_is_told_once(cat: Library) -> None:
+    _PATH.unlink()
+    check(cat, mend=True)
+    with cat.writing() as connection:
+        connection.execute(update(images).values(missing_ms=7))
+    check(cat, mend=True)
+    with cat.reading() as connection:
+        assert connection.execute(select(images.c.missing_ms)).scalar() == 7
+
+
+def test_a_picture_of_another_size_has_changed_whatever_its_date(cat: Library) -> None:
+    _PATH.write_bytes(b"\x89PNG and more")
+    os.utime(_PATH, (1, 1))
+    assert _paths(check(cat), "changed") == [("cat.png", False)]
+
+
+def test_another_known_picture_of_the_same_content_is_not_where_it_moved_to(cat: Library) -> None:
+    Path("album/tom.png").write_bytes(_PATH.read_bytes())
+    path = Path("album/tom.png").absolute()
+    take_in(cat, entry(1, pictures=(kept(1, 0, path),)))
+    _PATH.unlink()
+    report = check(cat)
+    assert (_paths(report, "missing"), report.moved) == ([("cat.png", False)], [])
+
+
 def test_a_picture_that_is_there_again_is_no_longer_missing(cat: Library) -> None:
     data = _PATH.read_bytes()
     _PATH.unlink()

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from library_samples import NOON, entry, fill, kept
+from sqlalchemy import update
 
 from imagen.errors import OutputError, RequestError
 from imagen.library import find_picture
 from imagen.library.marks import trash
+from imagen.library.schema import images
 
 if TYPE_CHECKING:
     from imagen.library import Entry, Library
@@ -123,3 +125,12 @@ def test_a_picture_in_the_trash_is_found(library: Library) -> None:
     fill(library, [entry(1)])
     trash(library, [find_picture(library, "00000001")])
     assert find_picture(library, "00000001").is_trashed is True
+
+
+def test_a_file_at_the_place_of_another_machines_is_not_known_by_it(library: Library) -> None:
+    fill(library, [_drawn(1, "fox.png", b"theirs")])
+    with library.writing() as connection:
+        connection.execute(update(images).values(host="elsewhere"))
+    Path("fox.png").write_bytes(b"ours")
+    with pytest.raises(RequestError, match="The library does not know the picture"):
+        find_picture(library, "fox.png")

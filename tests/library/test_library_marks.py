@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from imagen.errors import LibraryError, RequestError
 from imagen.library import Query, find_picture, page, take_in, totals
 from imagen.library.marks import purge, rate, tag, tag_of, trash, untrash
-from imagen.library.outbox import claim, sent, unsent
+from imagen.library.outbox import claim, sent, told_of, unsent
 from imagen.library.schema import generations, images, prompts, tags, thumbnails
 
 if TYPE_CHECKING:
@@ -219,6 +219,14 @@ def test_what_is_purged_is_not_sent_to_the_cloud_any_more(library: Library) -> N
     purge(library, [_trashed(library, "00000001.2")])
     left = [(w.delivery.kind, w.delivery.part) for w in unsent(library)]
     assert left == [("cloud", 0), ("webhook", 0)]
+
+
+def test_that_a_purged_picture_was_sent_is_not_forgotten(library: Library) -> None:
+    take_in(library, _drawn(1, "a.png"), [delivery(1, "cloud")])
+    (waiting,) = claim(library)
+    sent(library, waiting, {"bucket": "b", "path": "fox.png"})
+    purge(library, [_trashed(library, "00000001")])
+    assert [w.state for w in told_of(library, uuid_of(1), 0)] == ["sent"]
 
 
 def test_where_a_picture_lies_in_the_cloud_is_known(library: Library) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text
 from imagen.errors import LibraryError
 from imagen.library import Query, count, open_library, page, pictures_of, take_in, totals
 from imagen.library.keys import first_key, picture_key
+from imagen.library.marks import purge, trash
 from imagen.library.outbox import claim, sent, unsent
 from imagen.library.schema import generations, thumbnails
 
@@ -102,6 +103,14 @@ def test_what_was_found_on_disk_before_its_own_process_told_of_it_is_told_of(
     assert (_row(library)["source"], _row(library)["caller"]) == ("imagen", "ada")
     assert take_in(library, entry(source="import")) is False
     assert _row(library)["source"] == "imagen"
+
+
+def test_what_was_purged_and_comes_again_is_accounted_for_once(library: Library) -> None:
+    take_in(library, entry())
+    trash(library, pictures_of(library, uuid_of(1)))
+    purge(library, pictures_of(library, uuid_of(1)))
+    assert take_in(library, entry()) is True
+    assert (count(library, Query()), _ledger(library)) == (1, 1)
 
 
 def test_the_pictures_of_a_failed_generation_go_when_it_succeeds(library: Library) -> None:

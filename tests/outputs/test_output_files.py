@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -56,6 +56,29 @@ def test_a_name_that_is_taken_gets_a_number(folder: Path) -> None:
 def test_a_name_whose_sidecar_is_there_already_is_taken(folder: Path) -> None:
     (folder / "fox.png.json").write_text("{}")
     assert put(b"new", folder, "fox.png") == folder / "fox-2.png"
+
+
+def test_a_name_that_was_taken_in_vain_is_given_back(folder: Path) -> None:
+    def lose(part: Path, _: Path) -> None:
+        part.unlink()
+        raise PermissionError(1, "Operation not permitted")
+
+    with pytest.raises(FileNotFoundError):
+        put(b"new", folder, "fox.png", link=lose)
+    assert _names(folder) == []
+
+
+def test_a_file_is_on_the_disk_itself_before_it_takes_its_name(folder: Path) -> None:
+    done: list[str] = []
+
+    def note(_: object, event: str, what: Any) -> None:
+        if event == "c_call" and what in (os.fsync, os.link):
+            done.append(what.__name__)
+
+    sys.setprofile(note)
+    put(b"new", folder, "fox.png")
+    sys.setprofile(None)
+    assert done == ["fsync", "link"]
 
 
 def test_a_link_to_nowhere_takes_its_name(folder: Path) -> None:

@@ -213,6 +213,13 @@ def test_a_price_that_nobody_knows_is_said(settings: Settings) -> None:
     ]
 
 
+def test_what_is_not_known_comes_near_to_nothing(settings: Settings, spend: Spend) -> None:
+    spend(0.9)
+    assert _told(settings, [_ticket(None)], {"amount": 1, "per": "day"}) == [
+        "What this costs is not known, so the budget of $1.00 for a day can't be held."
+    ]
+
+
 def test_engines_of_ones_own_need_no_budget(settings: Settings) -> None:
     assert _told(settings, [_local()], {"amount": 0, "per": "day"}) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ from imagen.result import Progress, ignore
 from imagen.resuming import finish, finish_all, resume
 from imagen.spine import generate, job_of, make, open_named, prepare
 from imagen.testing.comfyui import ComfyUI, Hostility
+from imagen.testing.replicate import COMMUNITY, Replicate
 from imagen.testing.supabase import SERVICE_KEY
 
 if TYPE_CHECKING:
@@ -220,6 +222,34 @@ def test_what_is_made_anew_is_nobody_elses_meanwhile(settings: Settings, server:
 
     finish(id, settings, look, again=True)
     assert set(in_hand) == {True}
+
+
+@pytest.mark.usefixtures("replicate_token")
+def test_what_may_still_be_at_its_engine_is_not_made_anew_even_if_asked(tmp_path: Path) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)  # as if the clock had been set back since
+    with Replicate() as cloud:
+        block = {"type": "replicate", "base_url": cloud.url, "model": COMMUNITY}
+        settings = Settings(backends={"studio": block}, state_dir=tmp_path / "state")
+        job = _planned(settings)
+        tickets.write(job.of(job.ticket.sent(began=later.isoformat())), settings.state_dir)
+        done = finish(job.id, settings, ignore, again=True)
+        assert (done.how, type(done.error), cloud.submissions) == ("failed", Lost, 0)
+    assert tickets.left(settings.state_dir) == [job.id]
+
+
+def test_pictures_go_where_they_were_to_go(settings: Settings, tmp_path: Path) -> None:
+    id = _killed_at(settings, "fetching")
+    elsewhere = settings.output.model_copy(update={"directory": tmp_path / "elsewhere"})
+    moved = settings.model_copy(update={"output": elsewhere})
+    (saved,) = resume(id, moved).saved
+    assert saved.path.parent == settings.output.directory
+
+
+def test_pictures_go_where_it_is_said_now(settings: Settings, tmp_path: Path) -> None:
+    id = _killed_at(settings, "fetching")
+    elsewhere = settings.output.model_copy(update={"directory": tmp_path / "elsewhere"})
+    (saved,) = resume(id, settings, output=elsewhere).saved
+    assert saved.path.parent == tmp_path / "elsewhere"
 
 
 def test_an_engine_out_of_reach_keeps_its_job(server: ComfyUI, settings: Settings) -> None:

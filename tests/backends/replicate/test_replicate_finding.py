@@ -12,7 +12,12 @@ from replicate_lab import configured
 
 from imagen.backends.replicate.answers import Prediction
 from imagen.backends.replicate.client import Client, Recent
+from imagen.backends.replicate.run import Run
 from imagen.backends.replicate.submit import find
+from imagen.errors import Failed
+from imagen.request import Request
+from imagen.result import ignore
+from imagen.ticket import Ticket
 
 if TYPE_CHECKING:
     from imagen.backends.replicate.config import ReplicateConfig
@@ -83,6 +88,29 @@ def test_of_a_deployment_whatever_model_it_runs_is_ours() -> None:
 
 def test_the_oldest_of_the_same_is_ours() -> None:
     assert _found(replace(_OURS, id="later"), _OURS) == "ours"
+
+
+class _Late(_Listing):
+    """Lists what was made only when it is asked again."""
+
+    def recent(self, since: datetime) -> Recent:
+        listed = super().recent(since)
+        self._made = [replace(_OURS, status="failed", created_at=datetime.now(UTC))]
+        return listed
+
+
+def test_one_that_is_listed_a_moment_later_is_waited_for() -> None:
+    config = configured("https://api.replicate.com/v1", model="acme/painter")
+    ticket = Ticket(
+        id="5b6c8e5e-0000-4000-8000-000000000001",
+        backend="cloud",
+        request=Request(prompt="a fox"),
+        receipt={},
+        payload={"input": _VALUES},
+    )
+    sent = ticket.sent(began=datetime.now(UTC).isoformat())
+    with closing(_Late(config, 0.0)) as client, pytest.raises(Failed):
+        Run(sent, client, config, ignore).result()
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
