@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sync_lab import Lab
+
     from imagen.library import Library
 
 collect_ignore = [] if find_spec("diffusers") else ["with_torch"]
@@ -89,3 +91,14 @@ def library(library_url: str) -> Iterator[Library]:
 
     with open_library(Settings(library=LibrarySettings(url=library_url))) as library:
         yield library
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A folder with a configuration, and the cloud that it names, which may break down at will."""
+    from sync_lab import Lab
+
+    from imagen.testing.supabase import Supabase
+
+    with Supabase() as cloud:
+        yield Lab(cloud, monkeypatch)
