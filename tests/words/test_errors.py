@@ -23,6 +23,7 @@ def test_the_tree_is_the_documented_one() -> None:
         "ConfigError": ("ImagenError", 2, "config", False),
         "UnknownBackend": ("ConfigError", 2, "unknown_backend", False),
         "RequestError": ("ImagenError", 2, "request", False),
+        "OverBudget": ("RequestError", 2, "over_budget", False),
         "WorkflowError": ("ImagenError", 2, "workflow", False),
         "MissingDependency": ("ImagenError", 3, "missing_dependency", False),
         "BackendError": ("ImagenError", 4, "backend", False),
@@ -34,6 +35,7 @@ def test_the_tree_is_the_documented_one() -> None:
         "Lost": ("BackendError", 4, "lost", False),
         "TimedOut": ("BackendError", 4, "timed_out", False),
         "OutputError": ("ImagenError", 5, "output", False),
+        "LibraryError": ("ImagenError", 5, "library", False),
         "Cancelled": ("ImagenError", 130, "cancelled", False),
     }
 
