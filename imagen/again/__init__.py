@@ -5,7 +5,7 @@ from imagen.again.drifts import Drift
 from imagen.again.ending import Likeness, likeness, seen
 from imagen.again.graphs import workflow_drift
 from imagen.again.own_graph import with_own_graph
-from imagen.again.remaking import Remake, of_its_graph, remade, values_again
+from imagen.again.remaking import Remake, of_its_graph, refuse_untold, remade, values_again
 from imagen.again.sources import Found, other_places, source_of
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "likeness",
     "of_its_graph",
     "other_places",
+    "refuse_untold",
     "remade",
     "seen",
     "source_of",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from imagen.errors import RequestError
 from imagen.origin import origin, request_of
 from imagen.request import Request
 
@@ -55,6 +56,17 @@ def remade(record: Record, *, elsewhere: bool = False) -> Remake:
         return Remake(request=request, batch_then=batch, shares_noise=shares)
     request = Request.of(values)
     return Remake(request=request, index=index, batch=batch, batch_then=batch, shares_noise=True)
+
+
+def refuse_untold(picture: str, told: Request, asked: Request) -> None:
+    """Raises RequestError where a picture told nothing that would come about again, and nothing
+    is asked for instead."""
+    if told.prompt or told.seed is not None or told.image or asked.prompt or asked.image:
+        return
+    raise RequestError(
+        f"{picture} does not tell what it shows.",
+        remedy="Say that with --prompt; or, if a ComfyUI made it, send its own graph with --graph.",
+    )
 
 
 def values_again(

@@ -85,7 +85,7 @@ def _its_backend_named(picture: str, run: Run) -> Iterator[None]:
 
 
 def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -> _Work:
-    from imagen.again import of_its_graph, remade, source_of, with_own_graph
+    from imagen.again import of_its_graph, refuse_untold, remade, source_of, with_own_graph
 
     found = source_of(picture, run.settings)
     record, settings = found.record, run.settings
@@ -97,6 +97,7 @@ def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -
     else:
         remake = remade(record, elsewhere=record.backend not in ("", name))
         unchanged = _with_pictures(remake.request, found, over, run)
+        refuse_untold(picture, unchanged, unchanged.with_values(over))
     return _Work(
         found=found,
         remake=remake,

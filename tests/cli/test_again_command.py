@@ -175,6 +175,28 @@ def test_a_picture_that_says_nothing_is_refused(capsys: pytest.CaptureFixture[st
     assert "plain.png does not say how it was made" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param({"parameters": ""}, id="settings that say nothing"),
+        pytest.param(
+            {"prompt": '{"1": {"class_type": "KSampler", "inputs": {}}}'},
+            id="a graph that nobody can read",
+        ),
+    ],
+)
+def test_what_tells_nothing_that_could_be_asked_for_is_not_made_of_nothing(
+    texts: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    png("dumb.png", **texts)
+    assert run(["again", "dumb.png", "-q", "-o", "new.png"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("imagen: dumb.png does not tell what it shows.\n")
+    assert "--prompt" in told
+    assert not Path("new.png").exists()
+    assert run(["again", "dumb.png", "--prompt", "a fox", "-q", "-o", "new.png"]) == 0
+
+
 def test_a_picture_of_a1111_is_made_as_far_as_it_can_be(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
