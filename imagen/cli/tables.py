@@ -86,10 +86,10 @@ def _columns_of(character: str) -> int:
 
 def _cut(text: str, width: int) -> str:
     """At most so wide; what is left out is told by an ellipsis."""
-    if _wide(text) <= width:
+    room = max(width, _NARROWEST)
+    if _wide(text) <= room:
         return text
-    ends = accumulate(map(_columns_of, text))
-    kept = sum(1 for end in ends if end < max(width, _NARROWEST))
+    kept = sum(1 for end in accumulate(map(_columns_of, text)) if end < room)
     return text[:kept] + "…"
 
 

@@ -285,6 +285,15 @@ def test_lines_fit_the_terminal() -> None:
     )
 
 
+def test_a_prompt_that_is_short_is_whole_on_a_narrow_terminal() -> None:
+    with open_library(load()) as library:
+        fill(library, [entry(1, "a fox in it!"), _later(1, 2, "a fox in snow")])
+    assert _on_a_terminal(40, NO_COLOR="1") == (
+        "00000002  2026-11-27 13:00  studio  dream.safetensors  64x48  7  a fox in sn…\n"
+        "00000001  2026-11-27 12:00  studio  dream.safetensors  64x48  7  a fox in it!\n"
+    )
+
+
 @pytest.mark.usefixtures("long_prompts")
 def test_ids_are_coloured_where_nobody_forbids_it() -> None:
     assert _on_a_terminal(80).startswith("\x1b[36m00000002\x1b[0m  2026-11-27 13:00  ")
