@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from library_worker import numbered, opened, started, told
-from sqlalchemy import inspect, text
+from sqlalchemy import create_engine, inspect, text
 
 from imagen.config import Settings
 from imagen.errors import LibraryError
 from imagen.library import Query, count, find_picture, open_library, take_in
-from imagen.library.migrations import STEPS
+from imagen.library.migrations import STEPS, wait_for_turn
 from imagen.library.outbox import claim, unsent
 
 if TYPE_CHECKING:
@@ -51,6 +52,23 @@ def test_four_processes_make_one_library_and_lose_and_double_nothing(library_url
         }
         assert count(library, Query(text="hens")) == 200
         assert find_picture(library, numbered(99).id).prompt == "a fox and 99 hens"
+
+
+def test_who_comes_while_another_makes_the_library_waits_for_it(postgres_url: str) -> None:
+    engine = create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg:", 1))
+    with ThreadPoolExecutor(1) as pool, engine.connect() as first:
+        wait_for_turn(first)
+        first.execute(text("CREATE SCHEMA imagen_library"))
+        second = pool.submit(opened_by_itself, postgres_url)
+        with engine.connect() as watch:
+            while not watch.execute(_WAITING).scalar():
+                watch.rollback()
+        first.commit()
+        second.result().close()
+    engine.dispose()
+
+
+_WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
 
 
 def test_four_processes_with_the_same_generations_keep_each_once(library_url: str) -> None:

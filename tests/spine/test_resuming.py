@@ -14,7 +14,6 @@ from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.errors import Cancelled, Failed, Lost, RequestError, Unavailable
 from imagen.keeping import failure_of, open_up_to_date
 from imagen.library import Query, page
-from imagen.library.outbox import unsent
 from imagen.library.schema import generations
 from imagen.request import Request
 from imagen.result import Progress, ignore
@@ -22,7 +21,6 @@ from imagen.resuming import finish, finish_all, resume
 from imagen.spine import generate, job_of, make, open_named, prepare
 from imagen.testing.comfyui import ComfyUI, Hostility
 from imagen.testing.replicate import COMMUNITY, Replicate
-from imagen.testing.supabase import SERVICE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -315,51 +313,6 @@ def test_a_resumed_run_that_is_cancelled_ends_there(server: ComfyUI, settings: S
         finish(job.id, settings, cancel)
     assert server.queue_state() == (None, [])
     assert tickets.left(settings.state_dir) == []
-
-
-@pytest.fixture
-def clouded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The same with a cloud, to which every picture is to go."""
-    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("SUPABASE_SERVICE_KEY", SERVICE_KEY)
-    return settings.model_copy(update={"owner_user_id": "3b241101-e2bb-4255-8caf-4136c566a962"})
-
-
-def _without_cloud(settings: Settings) -> Settings:
-    output = settings.output.model_copy(update={"cloud_sync": "off"})
-    return settings.model_copy(update={"output": output})
-
-
-def _to_the_cloud(settings: Settings) -> int:
-    with open_up_to_date(settings) as library:
-        return sum(one.delivery.kind == "cloud" for one in unsent(library))
-
-
-def test_a_picture_that_is_fetched_later_goes_to_the_cloud(clouded: Settings) -> None:
-    id = _killed_at(clouded, "fetching")
-    assert finish(id, clouded, ignore).how == "fetched"
-    assert _to_the_cloud(clouded) == 1
-
-
-def test_what_is_to_stay_here_now_stays_here(clouded: Settings) -> None:
-    id = _killed_at(clouded, "fetching")
-    assert finish(id, _without_cloud(clouded), ignore).how == "fetched"
-    assert _to_the_cloud(clouded) == 0
-
-
-def test_what_was_to_stay_here_when_it_was_asked_for_stays_here(clouded: Settings) -> None:
-    id = _killed_at(_without_cloud(clouded), "fetching")
-    assert finish(id, clouded, ignore, output=clouded.output).how == "fetched"
-    assert _to_the_cloud(clouded) == 0
-
-
-def test_what_was_to_stay_here_stays_here_where_it_waited_for_the_library(
-    clouded: Settings,
-) -> None:
-    clouded.state_dir.mkdir()
-    folder = LibrarySettings(url=str(clouded.state_dir))
-    generate(_ASKED, _without_cloud(clouded).model_copy(update={"library": folder}))
-    assert (_to_the_cloud(clouded), _in_library(clouded)) == (0, 1)
 
 
 def test_pictures_are_named_by_when_their_run_began(settings: Settings) -> None:
