@@ -63,9 +63,11 @@ def failed(broken: Broken, graph: Mapping[str, Any], warnings: tuple[str, ...] =
     return Failed(f"{what}{_tail(broken.traceback)}", remedy=remedy)
 
 
-def interrupted(graph: Mapping[str, Any], node: str) -> Failed:
-    """The error of a job that somebody else stopped."""
+def interrupted(graph: Mapping[str, Any], node: str, *, is_resumed: bool) -> Failed:
+    """The error of a job that somebody else stopped, or its own process, which died since."""
     where = f" at {place(graph, node)}" if node else ""
+    if is_resumed:
+        return Failed(f"The job was interrupted on the server{where}.")
     return Failed(f"Somebody interrupted the job on the server{where}; it was not imagen.")
 
 

@@ -200,7 +200,8 @@ class Run:
         """What the job gave, and a sentence for each file that is gone; raises Failed where that
         is all of them."""
         if record.interrupted is not None:
-            raise errors.interrupted(record.graph, record.interrupted.node)
+            is_resumed = self._ticket.submitted
+            raise errors.interrupted(record.graph, record.interrupted.node, is_resumed=is_resumed)
         if record.broken is not None:
             raise errors.failed(record.broken, record.graph, reasons)
         only = self._manifest.output

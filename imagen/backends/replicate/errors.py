@@ -81,7 +81,7 @@ def refusal(
     return Rejected(f"{at} refused the request: {status} {words}.")
 
 
-def ended_badly(found: Prediction, seconds: float) -> BackendError:
+def ended_badly(found: Prediction, seconds: float, *, is_resumed: bool) -> BackendError:
     """The error of a prediction that ended without success."""
     if found.is_removed:
         return removed(found)
@@ -90,6 +90,8 @@ def ended_badly(found: Prediction, seconds: float) -> BackendError:
             f"The prediction {found.id} did not end within {seconds:g} s: Replicate stopped it.",
             remedy="Give it longer with total_seconds: a model that sleeps takes minutes to wake.",
         )
+    if found.status == "canceled" and is_resumed:  # by its own process, perhaps
+        return Failed(f"The prediction {found.id} was cancelled.")
     if found.status == "canceled":
         return Failed(f"Somebody cancelled the prediction {found.id}; it was not imagen.")
     words = _clean(found.error) or "it gave no reason"

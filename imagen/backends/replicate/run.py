@@ -80,7 +80,9 @@ class Run:
         found = self._attached() if self._ticket.submitted else self._submitted()
         found = self._followed(found, began)
         if found.status != "succeeded" or found.is_removed:
-            raise errors.ended_badly(found, self._config.deadline_seconds)
+            raise errors.ended_badly(
+                found, self._config.deadline_seconds, is_resumed=self._ticket.submitted
+            )
         outputs = self._fetched(found)
         seed = self._ticket.request.seed
         seed = found.seed if seed is None else seed

@@ -129,6 +129,19 @@ def test_p9_a_job_that_somebody_else_interrupts_has_failed() -> None:
     assert "it was not imagen" in caught.value.message
 
 
+def test_p9_who_interrupted_a_run_that_was_found_again_is_not_known() -> None:
+    """Its own process may have, before it was killed."""
+    with ComfyUI(interrupt=True) as server, closing(opened(server.url)) as backend:
+        told: list[Progress] = []
+        with pytest.raises(Failed):
+            backend.collect(backend.prepare(ASKED), told.append)
+        ticket = [progress.ticket for progress in told if progress.ticket is not None][-1]
+        with pytest.raises(Failed) as caught:
+            backend.collect(ticket, told.append)
+    assert caught.value.message.startswith("The job was interrupted on the server")
+    assert "not imagen" not in caught.value.message
+
+
 def test_p9_the_same_without_a_socket() -> None:
     """The history tells an interruption from an error."""
     with (

@@ -64,6 +64,14 @@ def test_each_bad_end_has_its_error(
     assert type(caught.value) is error
 
 
+def test_who_cancelled_a_prediction_that_was_found_again_is_not_known() -> None:
+    with Replicate() as cloud:
+        ticket = _left_behind(cloud, -1, model=_SCHNELL)
+        cloud.jobs.newest_first()[0].trouble = Trouble(end="canceled")
+        with pytest.raises(Failed, match=r"The prediction \w+ was cancelled\.$"):
+            _again(cloud, ticket, model=_SCHNELL)
+
+
 def test_the_deadline_that_replicate_keeps_is_a_timeout() -> None:
     with Replicate() as cloud:
         ticket = _left_behind(cloud, -1, model=_SCHNELL)
