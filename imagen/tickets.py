@@ -244,6 +244,21 @@ def left(state_dir: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
 
 
+def meant(word: str, state_dir: Path) -> str:
+    """The id of the job that is named by this id, or by its beginning.
+
+    Raises RequestError where none is, or several are.
+    """
+    known = left(state_dir)
+    found = [id for id in known if word and id.startswith(word.lower())]
+    if word not in known and len(found) > 1:
+        raise RequestError(f"{word!r} may mean several tickets: {', '.join(found)}.")
+    if len(found) == 1:
+        return found[0]
+    refuse_unknown(word, state_dir)
+    return word
+
+
 def refuse_unknown(id: str, state_dir: Path) -> None:
     """Raises RequestError where no job of this id is left."""
     known = left(state_dir)

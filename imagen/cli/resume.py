@@ -56,9 +56,9 @@ def resume(
 ) -> int:
     """Bring to an end what an interrupted run left behind.
 
-    TICKET is the id that the interrupted run named; without it, everything that is left is brought
-    to its end. What an engine has is fetched, what was never sent is made, and nothing is made
-    twice. The path of each picture is printed on a line of its own.
+    TICKET is the id that the interrupted run named, or its beginning; without it, everything that
+    is left is brought to its end. What an engine has is fetched, what was never sent is made, and
+    nothing is made twice. The path of each picture is printed on a line of its own.
     """
     settings = settings_for(config_path, output)
     settings = without_cloud(settings) if no_cloud else settings
@@ -67,6 +67,7 @@ def resume(
     if only_list:
         _list(settings, as_json=as_json)
         return 0
+    ticket = None if ticket is None else _meant(ticket, settings)
     if forget and ticket is not None:
         _forget(ticket, settings, as_json=as_json)
         return 0
@@ -77,6 +78,12 @@ def resume(
         _tell(done, as_json=as_json)
         show_made(shows, [(one.made, one.job.asked) for one in done if one.made and one.job])
     return max((one.error.exit_code for one in done if one.error is not None), default=0)
+
+
+def _meant(ticket: str, settings: Settings) -> str:
+    from imagen import tickets
+
+    return tickets.meant(ticket, settings.state_dir)
 
 
 def _all(each: Iterator[Resumed], *, as_json: bool) -> list[Resumed]:

@@ -86,10 +86,28 @@ def test_the_picture_may_go_elsewhere(left: str, capsys: pytest.CaptureFixture[s
 def test_an_unknown_ticket_is_named_with_its_neighbour(
     left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["resume", left[:-1]]) == 2
+    unknown = left[:-1] + "x"
+    assert run(["resume", unknown]) == 2
     told = capsys.readouterr().err
-    assert f"There is no ticket {left[:-1]!r} left. Did you mean {left!r}?" in told
+    assert f"There is no ticket {unknown!r} left. Did you mean {left!r}?" in told
     assert "List them with: imagen resume --list" in told
+
+
+@pytest.mark.parametrize("flag", ["--quiet", "--forget"])
+def test_the_beginning_of_a_ticket_is_enough(left: str, flag: str) -> None:
+    assert run(["resume", left[:8], flag]) == 0
+    assert list(_TICKETS.iterdir()) == []
+
+
+def test_a_beginning_that_several_tickets_share_is_refused(
+    left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (_TICKETS / f"{left[:8]}-other.json").write_text("{")
+    assert run(["resume", left[:8]]) == 2
+    told = capsys.readouterr().err
+    assert f"{left[:8]!r} may mean several tickets: " in told
+    assert left in told
+    assert f"{left[:8]}-other" in told
 
 
 def test_a_ticket_that_can_not_be_read_hides_no_other(
