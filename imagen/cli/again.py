@@ -176,6 +176,11 @@ def _tell_after(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> N
         click.echo(f"The picture is {new.path}.", err=True)
     if like is not None:
         click.echo(like.sentence, err=True)
+    elif work.found.picture is None and not work.over:
+        click.echo(_NOT_COMPARED, err=True)
+
+
+_NOT_COMPARED = "The old picture is not there, so the new one was not compared with it."
 
 
 def _seen(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> list[Drift]:

@@ -169,6 +169,16 @@ def test_what_cannot_be_made_again_is_refused_with_a_sentence(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("fox")
+def test_that_the_old_picture_is_not_there_to_compare_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("fox.png").unlink()
+    assert run(["again", "fox.png.json", "--quiet", "-o", "new.png"]) == 0
+    told = capsys.readouterr().err
+    assert told.endswith("The old picture is not there, so the new one was not compared with it.\n")
+
+
 def test_a_picture_that_says_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     png("plain.png")
     assert run(["again", "plain.png"]) == 5
