@@ -49,7 +49,7 @@ class Facts:
     width: int | None = None
     height: int | None = None
     latency_seconds: float | None = None
-    """From submission to the last byte."""
+    """From submission to the last byte; None where a process that died had submitted it."""
     queued_seconds: float | None = None
     executing_seconds: float | None = None
     cost_usd: float | None = None

@@ -190,6 +190,7 @@ def make(
     `is_resumed` keeps the time at which it began, and finds the files it had saved by then.
     """
     job = job if is_resumed else job.begun()
+    was_sent = is_resumed and job.ticket.submitted
     with tickets.written(job, settings.state_dir, is_resumed=is_resumed) as write:
 
         def tell(progress: Progress) -> None:
@@ -207,7 +208,13 @@ def make(
                 _end(job, failure_of(job, error), write, settings)
             raise
         result = replace(result, warnings=(*job.ticket.warnings, *result.warnings))
+        result = _untimed(result) if was_sent else result
         return _kept(result, job, write, settings, is_resumed=is_resumed)
+
+
+def _untimed(result: Result) -> Result:
+    """Of a job that another process sent, nobody knows how long it took in all."""
+    return replace(result, facts=replace(result.facts, latency_seconds=None))
 
 
 def _came_to_nothing(error: ImagenError) -> bool:

@@ -89,6 +89,21 @@ def test_what_its_engine_has_is_fetched(server: ComfyUI, settings: Settings) -> 
     assert tickets.left(settings.state_dir) == []
 
 
+def test_how_long_ago_another_process_sent_it_is_not_known(settings: Settings) -> None:
+    facts = resume(_killed_at(settings, "fetching"), settings).result.facts
+    assert (facts.latency_seconds, facts.executing_seconds is None) == (None, False)
+
+
+def test_what_is_sent_now_is_timed(settings: Settings) -> None:
+    assert resume(_planned(settings).id, settings).result.facts.latency_seconds is not None
+
+
+def test_what_is_sent_again_is_timed(settings: Settings) -> None:
+    job = _planned(settings)
+    tickets.write(job.of(job.ticket.sent(prompt_id=job.id, client_id="c")), settings.state_dir)
+    assert resume(job.id, settings).result.facts.latency_seconds is not None
+
+
 def test_what_was_never_sent_is_made(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
     done = finish(job.id, settings, ignore)
