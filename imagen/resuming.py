@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imagen.result import OnProgress
     from imagen.tickets import Job
 
-How = Literal["fetched", "made", "made again", "kept", "busy", "failed"]
+How = Literal["fetched", "made", "made again", "made anew", "kept", "busy", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,9 @@ class Resumed:
     id: str
     how: How
     """`fetched`: its engine had it. `made`: it had never been sent. `made again`: it was sent and
-    certainly never arrived, or was to be made all the same. `kept`: its pictures were on disk.
-    `busy`: a process that lives works on it. `failed`: see `error`."""
+    certainly never arrived. `made anew`: its engine forgot it, and it was to be made all the same.
+    `kept`: its pictures were on disk. `busy`: a process that lives works on it. `failed`: see
+    `error`."""
     job: Job | None = None
     """None where it can't be read."""
     made: Made | None = None
@@ -122,11 +123,13 @@ def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool
         made = _run(job, settings, on_progress)
     except Lost as error:
         if error.never_ran:
-            return _again(job, settings, on_progress)
+            made = _run(job.unsent(), settings, on_progress)
+            return Resumed(id=job.id, how="made again", job=job, made=made)
         if error.is_certain and again:
             anew = job.renamed(new_id())
             with tickets.held(anew.id, settings.state_dir):
-                return _again(anew, settings, on_progress)
+                made = _run(anew.unsent(), settings, on_progress)
+            return Resumed(id=job.id, how="made anew", job=job, made=made)
         if error.is_certain:
             tickets.write(job, settings.state_dir)  # whether to make it anew is the user's to say
             error.advise(_MAY_HAVE_RUN.format(id=job.id))
@@ -139,11 +142,6 @@ _MAY_HAVE_RUN = (
     "It may have run, so it is not made again by itself. Make it all the same with: "
     "imagen resume {id} --again\nBe rid of it with: imagen resume {id} --forget"
 )
-
-
-def _again(job: Job, settings: Settings, on_progress: OnProgress) -> Resumed:
-    made = _run(job.unsent(), settings, on_progress)
-    return Resumed(id=job.id, how="made again", job=job, made=made)
 
 
 def _run(job: Job, settings: Settings, on_progress: OnProgress) -> Made:

@@ -136,7 +136,8 @@ def _tell(done: Sequence[Resumed], *, as_json: bool) -> None:
 _WORDS = {
     "fetched": "fetched from its engine",
     "made": "made now, as it had never been sent",
-    "made again": "made again, as its engine never had it or forgot it",
+    "made again": "made again, as it had never reached its engine",
+    "made anew": "made anew, as you asked: its engine no longer knew it",
     "kept": "was on disk already; the library has it now",
     "busy": "left alone: another process is at work on it",
 }

@@ -83,6 +83,26 @@ def test_the_picture_may_go_elsewhere(left: str, capsys: pytest.CaptureFixture[s
     assert (capsys.readouterr().out, path.is_file()) == (f"{path}\n", True)
 
 
+def test_of_what_never_arrived_it_is_said_that_it_never_did(
+    left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = tickets.read(left, _TICKETS.parent)
+    lost = job.of(job.ticket.model_copy(update={"engine": {}})).renamed(new_id())
+    tickets.write(lost, _TICKETS.parent)
+    assert run(["resume", lost.id, "--quiet"]) == 0
+    told = capsys.readouterr().err
+    assert told == f"{lost.id[:8]}, studio: made again, as it had never reached its engine.\n"
+
+
+def test_of_what_was_to_be_made_anew_it_is_said_that_the_user_asked(
+    server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.restart(empty=True)
+    assert run(["resume", left, "--again", "--quiet"]) == 0
+    told = capsys.readouterr().err
+    assert told == f"{left[:8]}, studio: made anew, as you asked: its engine no longer knew it.\n"
+
+
 def test_an_unknown_ticket_is_named_with_its_neighbour(
     left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,21 +89,6 @@ def test_what_its_engine_has_is_fetched(server: ComfyUI, settings: Settings) -> 
     assert tickets.left(settings.state_dir) == []
 
 
-def test_how_long_ago_another_process_sent_it_is_not_known(settings: Settings) -> None:
-    facts = resume(_killed_at(settings, "fetching"), settings).result.facts
-    assert (facts.latency_seconds, facts.executing_seconds is None) == (None, False)
-
-
-def test_what_is_sent_now_is_timed(settings: Settings) -> None:
-    assert resume(_planned(settings).id, settings).result.facts.latency_seconds is not None
-
-
-def test_what_is_sent_again_is_timed(settings: Settings) -> None:
-    job = _planned(settings)
-    tickets.write(job.of(job.ticket.sent(prompt_id=job.id, client_id="c")), settings.state_dir)
-    assert resume(job.id, settings).result.facts.latency_seconds is not None
-
-
 def test_what_was_never_sent_is_made(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
     done = finish(job.id, settings, ignore)
@@ -217,7 +202,8 @@ def test_what_its_engine_forgot_is_made_where_the_user_says_so(
     id = _killed_at(settings, "running")
     server.restart(empty=True)
     done = finish(id, settings, ignore, again=True)
-    assert (done.how, len(server.prompts), _in_library(settings)) == ("made again", 2, 1)
+    assert (done.how, len(server.prompts), _in_library(settings)) == ("made anew", 2, 1)
+    assert done.id == id
     assert tickets.left(settings.state_dir) == []
 
 
