@@ -133,6 +133,7 @@ def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool
         if error.is_certain:
             tickets.write(job, settings.state_dir)  # whether to make it anew is the user's to say
             error.advise(_MAY_HAVE_RUN.format(id=job.id))
+        error.advise(f"Be rid of it with: imagen resume {job.id} --forget")
         raise
     how: How = "fetched" if job.ticket.submitted else "made"
     return Resumed(id=job.id, how=how, job=job, made=made)
@@ -140,7 +141,7 @@ def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool
 
 _MAY_HAVE_RUN = (
     "It may have run, so it is not made again by itself. Make it all the same with: "
-    "imagen resume {id} --again\nBe rid of it with: imagen resume {id} --forget"
+    "imagen resume {id} --again"
 )
 
 

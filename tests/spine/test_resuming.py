@@ -232,7 +232,9 @@ def test_what_may_still_be_at_its_engine_is_not_made_anew_even_if_asked(tmp_path
         job = _planned(settings)
         tickets.write(job.of(job.ticket.sent(began=later.isoformat())), settings.state_dir)
         done = finish(job.id, settings, ignore, again=True)
-        assert (done.how, type(done.error), cloud.submissions) == ("failed", Lost, 0)
+        assert (done.how, cloud.submissions) == ("failed", 0)
+        assert isinstance(done.error, Lost)
+        assert done.error.remedy.endswith(f"\nBe rid of it with: imagen resume {job.id} --forget")
     assert tickets.left(settings.state_dir) == [job.id]
 
 
