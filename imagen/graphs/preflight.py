@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.graphs.catalogue import read_catalogue
 from imagen.graphs.manifest import Manifest
+from imagen.graphs.own_nodes import own_remedy
 from imagen.graphs.structure import Fault, ancestors, at, saves, structural_faults
 from imagen.graphs.tokens import inputs_of, is_link, token_name
 from imagen.graphs.values import wrong_value
@@ -86,7 +87,8 @@ class _Server:
     def _missing(self, kind: str, what: str) -> tuple[str, str]:
         pack = self.manifest.pack_of(kind)
         if pack is None:
-            return what + did_you_mean(kind, self.catalogue), _INSTALL
+            own = own_remedy([kind])
+            return (what, own) if own else (what + did_you_mean(kind, self.catalogue), _INSTALL)
         return what, pack.remedy
 
     def input_faults(self, graph: Mapping[str, Any], node_id: str) -> Iterator[Fault]:

@@ -188,6 +188,24 @@ def test_a_missing_class_of_a_known_pack_says_where_to_get_it(source: str, where
     assert fault.remedy == f"Install the custom nodes Acme Nodes {where}, and restart ComfyUI."
 
 
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [("Canny", "kornia"), ("UpscaleModelLoader", "spandrel")],
+)
+def test_a_missing_class_of_comfyuis_own_says_to_install_its_requirements(
+    kind: str, package: str
+) -> None:
+    graph = {
+        "1": {"class_type": kind, "inputs": {}},
+        "9": {"class_type": "Mine", "inputs": GOOD | {"image": ["1", 0]}},
+    }
+    (fault,) = check(graph, ONE_OF_EACH)
+    assert fault.remedy == (
+        f"{kind} is ComfyUI's own and needs {package}. In ComfyUI's folder, with its Python: "
+        "pip install -r requirements.txt. Then restart it; if that does not help, update it."
+    )
+
+
 def test_what_leads_to_no_output_is_not_checked_as_the_server_does_not_either() -> None:
     graph = {
         "1": {"class_type": "Source", "inputs": {}},

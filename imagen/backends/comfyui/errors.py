@@ -209,11 +209,13 @@ def _refused_whole(error: Any, manifest: Manifest) -> Rejected:
 
 def _missing_node(message: str, manifest: Manifest) -> str:
     """What to do about a node that the server says it has not; "" for any other message."""
+    from imagen.graphs.own_nodes import own_remedy
+
     if "does not exist" not in message:
         return ""
     words = message.replace("'", " ").split()
     packs = (pack.remedy for pack in manifest.nodes if not {*pack.classes}.isdisjoint(words))
-    return next(packs, _INSTALL)
+    return next(packs, own_remedy(words) or _INSTALL)
 
 
 def _listed(start: str, faults: list[Fault]) -> str:

@@ -172,6 +172,12 @@ def test_an_unknown_class_of_a_known_pack_says_where_to_get_it(message: str) -> 
     )
 
 
+def test_an_unknown_class_of_comfyuis_own_says_to_install_its_requirements() -> None:
+    message = "Cannot execute because node Canny does not exist."
+    error = errors.rejected({"error": {"message": message}}, GRAPH, Manifest())
+    assert error.remedy.startswith("Canny is ComfyUI's own and needs kornia. ")
+
+
 def test_several_faults_are_told_at_once() -> None:
     """Each on a line of its own."""
     said = _not_in_list("1", "unet_name", "a.safetensors", [[], {}])
