@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-_STILL_RUNNING = "What was submitted may still run. Look for it with: imagen resume"
+_STILL_RUNNING = "If anything was submitted, it may still run. Look for it with: imagen resume"
 _MAKING = {
     "generate": ("imagen.cli.generate:generate", "Make pictures of a prompt."),
     "edit": ("imagen.cli.edit:edit", "Change a picture by a sentence."),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -125,3 +127,21 @@ def test_there_is_no_colour_for_who_wants_none(
     monkeypatch.setattr("sys.stderr", terminal)
     assert run(["generate", "x", "--size", "big"]) == 2
     assert terminal.getvalue().startswith(begins)
+
+
+class _CtrlC(io.BytesIO):
+    """Somebody presses it instead of typing the prompt."""
+
+    def read(self, _: int | None = -1) -> bytes:
+        raise KeyboardInterrupt
+
+
+def test_a_ctrl_c_before_anything_is_sent_claims_of_no_job_that_it_was(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(_CtrlC()))
+    assert run(["generate", "-"]) == 130
+    assert capsys.readouterr().err == (
+        "\nimagen: Ended at once.\n"
+        "If anything was submitted, it may still run. Look for it with: imagen resume\n"
+    )
