@@ -44,6 +44,7 @@ _WORDS_WITHIN: Mapping[str, Collection[str]] = {
     "restore": ("model",),
 }
 _USED = ("steps", "cfg", "guidance", "strength", "feather", "variation_seed", "variation_strength")
+_TOO_DEEP = "What this file tells is nested too deep to be looked through."
 _REMEDY = "It stays here. Let the destination have all metadata, or make a PNG, JPEG or WebP of it."
 
 
@@ -53,14 +54,16 @@ def disclosed(data: bytes, policy: Policy) -> bytes:
     Under `full` all stays but the place on earth where a picture was taken, and where files lie on
     this machine. Raises OutputError where it can't be known that a file tells no more than it may.
     """
-    if policy == "full":
-        return _whole(data)
     try:
+        if policy == "full":
+            return _whole(data)
         picture = _bare(data)
         return picture if policy == "none" else _with_reduced_texts(picture, data)
     except OutputError as error:
         wrong = f"What this file tells can't be taken out of it: {error.message}."
         raise OutputError(wrong, remedy=_REMEDY) from error
+    except RecursionError as error:
+        raise OutputError(_TOO_DEEP, remedy=_REMEDY) from error
 
 
 def disclosed_record(record: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
@@ -74,11 +77,23 @@ def disclosed_record(record: Mapping[str, Any], policy: Policy) -> dict[str, Any
 def _whole(data: bytes) -> bytes:
     try:
         picture = _placeless(data)
-        told = dict(_without_folders_in(metadata.texts(picture, _JSON_TEXTS)))
-        others = metadata.texts(picture, ("parameters",)) or {"parameters": ""}
     except OutputError:  # a file that can't be read by us was not written by us
         return data
-    return metadata.embed(picture, others | told)[0] if told else picture
+    try:
+        texts = metadata.texts(picture, ("parameters", *_JSON_TEXTS))
+    except OutputError:
+        return picture
+    told = dict(_without_folders_in(texts))
+    return _with_texts(picture, texts, told) if told else picture
+
+
+def _with_texts(picture: bytes, texts: Mapping[str, str], told: Mapping[str, str]) -> bytes:
+    """The picture with those told in place of its own."""
+    if metadata.kind(picture) == "png":
+        return metadata.embed(picture, told)[0]
+    if told.keys() - {"imagen"}:  # ComfyUI's: no other file can have them changed
+        picture = _bare(picture)
+    return metadata.embed(picture, {"imagen": "", "parameters": "", **texts, **told})[0]
 
 
 def _without_folders_in(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:

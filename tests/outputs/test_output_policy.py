@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from output_samples import NOW, asked, encoded, opened, pixels, result, settings, ticket
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from secrets_in_pictures import exif, planted, segment, traces
+from secrets_in_pictures import exif, planted, png_chunk, segment, traces
 
 from imagen import generate, load
 from imagen.errors import OutputError
@@ -228,6 +229,51 @@ def test_where_files_lie_is_taken_out_of_the_workflow_of_an_editor() -> None:
     told = disclosed(_comfy("/home/ann/pictures/fox.png"), "full")
     workflow = metadata.texts(told, ("workflow",))["workflow"]
     assert workflow == '{"nodes":[{"widgets_values":["fox.png","a fox"]}]}'
+
+
+def _comfy_exif(format: str) -> bytes:
+    """As ComfyUI's own nodes save pictures that are no PNG."""
+    block = Image.Exif()
+    block[0x0110] = 'prompt:{"1":{"inputs":{"video":"/home/ann/fox.mp4"}}}'
+    block[0x010F] = 'workflow:{"nodes":[{"widgets_values":["/home/ann/fox.mp4"]}]}'
+    return encoded(format, exif=block)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_nor_are_they_told_in_the_workflow_of_another_kind_of_file(format: str) -> None:
+    whole = _comfy_exif(format)
+    assert b"/home/ann" in whole
+    told = disclosed(whole, "full")
+    assert traces(told, "/home/ann") == []
+    assert pixels(told) == pixels(whole)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_what_is_ours_stays_where_the_workflow_of_an_editor_goes(format: str) -> None:
+    texts = {"imagen": '{"prompt":"a fox"}', "parameters": "a fox"}
+    whole, _ = metadata.embed(_comfy_exif(format), texts)
+    told = disclosed(whole, "full")
+    assert metadata.texts(told, ("imagen", "parameters", "prompt", "workflow")) == texts
+    assert traces(told, "/home/ann") == []
+
+
+def test_a_picture_without_parameters_gets_none() -> None:
+    told = disclosed(_comfy("/home/ann/fox.png"), "full")
+    assert metadata.texts(told, ("parameters",)) == {}
+
+
+def test_what_is_nested_too_deep_is_refused() -> None:
+    texts = PngInfo()
+    texts.add_text("workflow", '{"a":' + "[" * 950 + "]" * 950 + "}")
+    with pytest.raises(OutputError, match="nested too deep to be looked through"):
+        disclosed(encoded("PNG", pnginfo=texts), "full")
+
+
+def test_the_place_on_earth_goes_even_where_a_text_is_damaged() -> None:
+    whole = encoded("PNG", exif=exif(place=True))
+    damaged = png_chunk(b"zTXt", b"workflow\0\0no zlib")
+    told = disclosed(whole[:-12] + damaged + whole[-12:], "full")
+    assert (b"GPS!" in told, damaged in told) == (False, True)
 
 
 @pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
