@@ -1,6 +1,6 @@
 """Making a picture again: the request it was made by, and what is no longer as it was then."""
 
-from imagen.again.drifting import Chosen, foreseen
+from imagen.again.drifting import Chosen, foreseen, is_other_model
 from imagen.again.drifts import Drift
 from imagen.again.ending import Likeness, likeness, seen
 from imagen.again.graphs import workflow_drift
@@ -15,6 +15,7 @@ __all__ = [
     "Likeness",
     "Remake",
     "foreseen",
+    "is_other_model",
     "likeness",
     "of_its_graph",
     "other_places",

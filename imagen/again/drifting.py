@@ -101,6 +101,12 @@ def same_model(one: str, other: str) -> bool:
     return bare_name(base_name(one)).lower() == bare_name(base_name(other)).lower()
 
 
+def is_other_model(one: Ticket, other: Ticket) -> bool:
+    """Whether the main models that two tickets tell their engine to use are not the same."""
+    first, second = models_sent(one.payload), models_sent(other.payload)
+    return bool(first and second) and not same_model(first[0], second[0])
+
+
 def _setup(record: Record, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
     """The workflow, or what else the configuration tells the engine."""
     then, now = record.graph, ticket.payload

@@ -41,6 +41,8 @@ class _Work:
     kind: str
     over: dict[str, Any]
     is_graph_own: bool
+    is_model_asked: bool = False
+    """Whether it is another model that the user wants."""
 
 
 @click.command()
@@ -60,12 +62,16 @@ def again(
     the library. It is made by the backend that made it, unless another is named; flags go over
     what was used then.
     """
+    from imagen.again import is_other_model
+
     over = ({} if prompt is None else {"prompt": prompt_text(prompt)}) | asked
     with _its_backend_named(picture, run):
         work = _work(picture, over, run, is_graph_own=is_graph_own)
         tickets = plan(work.request, work.run)
     work = _with_its_seed(work, tickets[0])
-    drifts = _foreseen(work, tickets[0])
+    unchanged = _unchanged(work, tickets[0])
+    work = replace(work, is_model_asked=is_other_model(tickets[0], unchanged))
+    drifts = _foreseen(work, tickets[0], unchanged)
     if not run.as_json:
         _tell_before(work, drifts)
     made = make(work.request, work.run, more=partial(_data, work, drifts))
@@ -133,13 +139,17 @@ def _with_its_seed(work: _Work, ticket: Ticket) -> _Work:
     return replace(work, request=work.request.with_values({"seed": ticket.request.seed}))
 
 
-def _foreseen(work: _Work, ticket: Ticket) -> list[Drift]:
-    from imagen.again import Chosen, foreseen
-
-    unchanged = ticket
+def _unchanged(work: _Work, ticket: Ticket) -> Ticket:
+    """The ticket as it would be without what the user wants otherwise."""
     if work.over:
         with suppress(ImagenError):  # what was wrong with it may be why it is to be otherwise
-            unchanged = plan(work.unchanged, replace(work.run, strict=False))[0]
+            return plan(work.unchanged, replace(work.run, strict=False))[0]
+    return ticket
+
+
+def _foreseen(work: _Work, ticket: Ticket, unchanged: Ticket) -> list[Drift]:
+    from imagen.again import Chosen, foreseen
+
     chosen = Chosen(
         backend=work.backend,
         kind=work.kind,
@@ -186,7 +196,8 @@ _NOT_COMPARED = "The old picture is not there, so the new one was not compared w
 def _seen(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> list[Drift]:
     from imagen.again import seen
 
-    return seen(work.found.record, made[-1].result.facts, work.kind, before)
+    found = seen(work.found.record, made[-1].result.facts, work.kind, before)
+    return [one for one in found if not (work.is_model_asked and one.what == "model")]
 
 
 def _the_one(work: _Work, made: Sequence[Made]) -> Saved | None:

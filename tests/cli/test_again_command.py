@@ -257,6 +257,14 @@ def test_a_changed_workflow_and_a_new_server_are_told(
     ]
 
 
+@pytest.mark.usefixtures("server")
+def test_a_model_that_flags_ask_for_is_no_drift(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "a fox", *_FEW, "--seed", "5", "-o", "fox.png"]) == 0
+    other = "v1-5-pruned-emaonly-fp16.safetensors"
+    found = _again(capsys, "fox.png", "--set", f"checkpoint={other}")
+    assert (found["runs"][0]["facts"]["model"], found["drift"]) == (other, [])
+
+
 def test_the_graph_of_a_picture_is_sent_as_it_was(
     server: ComfyUI, capsys: pytest.CaptureFixture[str]
 ) -> None:
