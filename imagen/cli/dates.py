@@ -1,4 +1,4 @@
-"""Dates as people type them: `2026-11-27`, `2026-11-27 14:00`, `2026-11`, `7d`, `yesterday`."""
+"""Dates as people type them: `2026-11-27`, `2026-11-27 14:00`, `2026-11`, `2026`, `7d`, `today`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _AGO = re.compile(r"(\d{1,6}) ?(min|h|d|w)")
 _UNITS: Mapping[str, str] = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_YEAR = re.compile(r"\d{4}")
 _MONTH = re.compile(r"(\d{4})-(\d{2})")
 
 
@@ -26,8 +27,8 @@ def _parsed(
         return moment(text, datetime.now().astimezone(), is_end=is_end)
     except (ValueError, OverflowError, OSError) as error:
         raise click.BadParameter(
-            f"{text!r} is no date. Write it as 2026-11-27, '2026-11-27 14:00', 2026-11, 7d, 3h, "
-            "today or yesterday.",
+            f"{text!r} is no date. Write it as 2026-11-27, '2026-11-27 14:00', 2026-11, 2026, 7d, "
+            "3h, today or yesterday.",
             ctx,
             param,
         ) from error
@@ -37,20 +38,20 @@ since_option = click.option(
     "--since",
     callback=partial(_parsed, is_end=False),
     metavar="DATE",
-    help="From then on: 2026-11-27, '2026-11-27 14:00', 2026-11, 7d, 3h, today, yesterday.",
+    help="From then on: 2026-11-27, '2026-11-27 14:00', 2026-11, 2026, 7d, 3h, today, yesterday.",
 )
 until_option = click.option(
     "--until",
     callback=partial(_parsed, is_end=True),
     metavar="DATE",
-    help="Up to then; a day or a month with all of it.",
+    help="Up to then; a day, a month or a year with all of it.",
 )
 
 
 def moment(text: str, now: datetime, *, is_end: bool = False) -> datetime:
     """The moment that is meant, by this machine's clock; raises ValueError or OverflowError.
 
-    As the end of a period, a day or a month is meant with all of it.
+    As the end of a period, a day, a month or a year is meant with all of it.
     """
     word = " ".join(text.split())
     if match := _AGO.fullmatch(word):
@@ -61,7 +62,9 @@ def moment(text: str, now: datetime, *, is_end: bool = False) -> datetime:
 
 
 def _days(word: str, now: datetime) -> tuple[date, date] | None:
-    """The first day of a day or a month, and the one after its last; None for a time of day."""
+    """The first day of what is named, and the one after its last; None for a time of day."""
+    if _YEAR.fullmatch(word):
+        return date(int(word), 1, 1), date(int(word) + 1, 1, 1)
     if match := _MONTH.fullmatch(word):
         first = date(int(match[1]), int(match[2]), 1)
         return first, (first + timedelta(days=31)).replace(day=1)

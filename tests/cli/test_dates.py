@@ -43,6 +43,7 @@ def _at(*date: int, utc: int = 1) -> datetime:
         pytest.param("2026-11-27T14:00Z", datetime(2026, 11, 27, 14, tzinfo=UTC), id="of UTC"),
         pytest.param(" 2026-11-27   14:00 ", _at(2026, 11, 27, 14), id="blanks"),
         pytest.param("2026-11", _at(2026, 11, 1), id="a month"),
+        pytest.param("2026", _at(2026, 1, 1), id="a year"),
         pytest.param("today", _at(2026, 11, 27), id="today"),
         pytest.param("yesterday", _at(2026, 11, 26), id="yesterday"),
         pytest.param("7d", _at(2026, 11, 20, 22, 30), id="days ago"),
@@ -61,13 +62,14 @@ def test_a_date_is_the_beginning_of_what_it_names(text: str, meant: datetime) ->
         pytest.param("2026-11-27", _at(2026, 11, 28), id="a day"),
         pytest.param("2026-03-29", _at(2026, 3, 30, utc=2), id="a day of 23 hours"),
         pytest.param("2026-12", _at(2027, 1, 1), id="a month"),
+        pytest.param("2026", _at(2027, 1, 1), id="a year"),
         pytest.param("2026-02", _at(2026, 3, 1), id="a short month"),
         pytest.param("yesterday", _at(2026, 11, 27), id="yesterday"),
         pytest.param("2026-11-27 14:00", _at(2026, 11, 27, 14), id="an hour"),
         pytest.param("7d", _at(2026, 11, 20, 22, 30), id="days ago"),
     ],
 )
-def test_as_an_end_all_of_a_day_or_month_is_meant(text: str, meant: datetime) -> None:
+def test_as_an_end_all_of_a_day_a_month_or_a_year_is_meant(text: str, meant: datetime) -> None:
     assert moment(text, _NOW, is_end=True) == meant
 
 
