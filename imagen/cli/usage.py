@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 GROUPINGS: tuple[Grouping, ...] = ("day", "week", "month", "backend", "model", "caller")
 _HOUR_SECONDS = 3600
 _NAMELESS = "(none)"
+_DIGITS = 10
+"""Behind the point: what is beyond comes of adding up binary fractions."""
 
 
 def _groupings(
@@ -99,8 +101,8 @@ def _sums(total: Total) -> dict[str, Any]:
     return {
         "generations": total.generations,
         "pictures": total.images,
-        "latency_seconds": total.latency_seconds,
-        "engine_seconds": total.engine_seconds,
+        "latency_seconds": round(total.latency_seconds, _DIGITS),
+        "engine_seconds": round(total.engine_seconds, _DIGITS),
         "costs": _amounts(total.costs),
         "estimates": _amounts(total.estimates),
         "unknown": total.unknown,
@@ -108,7 +110,10 @@ def _sums(total: Total) -> dict[str, Any]:
 
 
 def _amounts(costs: Mapping[str, float]) -> list[dict[str, Any]]:
-    return [{"currency": name, "amount": amount} for name, amount in sorted(costs.items())]
+    return [
+        {"currency": name, "amount": round(amount, _DIGITS)}
+        for name, amount in sorted(costs.items())
+    ]
 
 
 def _tell(by: Sequence[Grouping], groups: Sequence[Total], whole: Sequence[Total]) -> None:

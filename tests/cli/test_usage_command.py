@@ -136,6 +136,22 @@ def test_usage_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert told["total"]["generations"] == 2
 
 
+def test_sums_have_no_more_digits_than_their_parts(
+    library_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
+    with open_library(load()) as library:
+        for number in (1, 2, 3):
+            take_in(library, _made(number, 0, 0.1, "cloud", estimated_usd=0.1, usd=0.1))
+    run(["usage", "--json"])
+    total = json.loads(capsys.readouterr().out)["total"]
+    assert (total["engine_seconds"], total["costs"], total["estimates"]) == (
+        0.3,
+        [{"currency": "USD", "amount": 0.3}],
+        [{"currency": "USD", "amount": 0.3}],
+    )
+
+
 @pytest.mark.usefixtures("month")
 def test_each_generation_may_be_listed(printed: Callable[..., list[str]]) -> None:
     assert printed("--raw", "--since", "2026-11-26") == [
