@@ -25,7 +25,8 @@ def url_faults(key: str, url: str, *, like: str, instead: str = "") -> Iterator[
     """
     try:
         parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        named = (parts.hostname or "").encode("idna")  # as the resolver will
+        known = parts.scheme in ("http", "https") and named and parts.port != 0
     except ValueError:
         known, parts = False, urlsplit("")
     if parts.username is not None or parts.password is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 
 def _switch(value: Any) -> Any:
@@ -97,3 +99,13 @@ class Webhook(Section):
     events: tuple[Event, ...] = Field(
         ("finished", "failed"), min_length=1, description="Which generations it is told of."
     )
+
+    @field_validator("url")
+    @classmethod
+    def _leads_somewhere(cls, url: str) -> str:
+        with suppress(ValueError):
+            parts = urlsplit(url)
+            named = (parts.hostname or "").encode("idna")  # as the resolver will
+            if named and parts.port != 0 and url.isprintable() and " " not in url:
+                return url
+        raise ValueError("must look like https://example.org/hook")

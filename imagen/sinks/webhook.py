@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import time
 from base64 import b64decode, b64encode
 from binascii import Error
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from imagen.errors import ConfigError
 from imagen.sinks.places import without_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import httpx
 
     from imagen.config import Settings, Webhook
     from imagen.library.entries import Delivery, Entry, Kept
@@ -30,6 +33,9 @@ _PARTS = {"finished": 0, "failed": 1}
 """A generation that failed may be brought to its end later: these are two deliveries."""
 _SECRET_PREFIX = "whsec_"
 _READ_SECONDS = 20.0
+_SHORTEST = 4
+"""So long is a part of an address that may be a secret."""
+_SAID = ("location", "retry-after")
 _REMEDY = "`secret_env` must name the variable with the secret that the receiver expects."
 
 
@@ -129,11 +135,11 @@ def send(
         **signed_headers(id, int(now()), content, _secret(webhook, environ)),
     }
     at = _shown(webhook.url)
-    client = http.client(webhook.url, read_seconds=_READ_SECONDS, tls=http.tls(webhook.url, None))
+    client = http.client(at, read_seconds=_READ_SECONDS, tls=http.tls(at, None))
     with client, http.translated(at):
         answer = client.post(webhook.url, content=content, headers=headers)
     if not answer.is_success:
-        raise http.refusal(answer, at, credential=_REMEDY)
+        raise http.refusal(_unsaid(answer, webhook.url), at, credential=_REMEDY)
     return {"status": answer.status_code, "id": id}
 
 
@@ -171,10 +177,36 @@ def _secret(webhook: Webhook, environ: Mapping[str, str]) -> bytes | None:
     if not text.startswith(_SECRET_PREFIX):
         return text.encode("utf-8", "surrogateescape")
     try:
-        return b64decode(text.removeprefix(_SECRET_PREFIX), validate=True)
-    except Error as error:
-        wrong = f"What {webhook.secret_env} holds begins with whsec_, and is no base64 after that."
-        raise ConfigError(wrong) from error
+        key = b64decode(text.removeprefix(_SECRET_PREFIX), validate=True)
+    except Error:
+        key = b""
+    if not key:
+        raise ConfigError(
+            f"What {webhook.secret_env} holds begins with whsec_, and is no base64 after that."
+        )
+    return key
+
+
+def _unsaid(answer: httpx.Response, url: str) -> httpx.Response:
+    """The same without the parts of the address that may be a secret: some servers repeat it."""
+    from httpx import Response
+
+    hide = _hiding(url)
+    told = [
+        (name.encode(), hide(text).encode())
+        for name, text in answer.headers.items()
+        if name in _SAID
+    ]
+    return Response(answer.status_code, headers=told, text=hide(answer.text))
+
+
+def _hiding(url: str) -> Callable[[str], str]:
+    """Takes out of a text what the address has behind its host."""
+    parts = urlsplit(url)
+    words = re.split("[/?&=]", f"{parts.path}?{parts.query}")
+    longest = sorted({*words, *map(unquote, words)}, key=len, reverse=True)
+    secrets = [re.escape(word) for word in longest if len(word) >= _SHORTEST]
+    return lambda text: re.sub("|".join(secrets), "…", text) if secrets else text
 
 
 def _shown(url: str) -> str:

@@ -77,6 +77,7 @@ def test_what_is_missing_is_named_where_the_mirror_is_on() -> None:
     ("url", "wrong"),
     [
         pytest.param("abc.supabase.co", "must look like https://abc.supabase.co", id="no scheme"),
+        pytest.param("https://a..co", "must look like https://abc.supabase.co", id="no host"),
         pytest.param("https://me:pw@host", "must not hold a user or password", id="password"),
         pytest.param("https://host/?a=1", r"no \? and no #", id="query"),
     ],

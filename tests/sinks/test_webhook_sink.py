@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import told_entries as told
+from pydantic import ValidationError
 from receiver import Receiver
 
 from imagen.errors import BackendError, ConfigError, ImagenError, RateLimited, Rejected, Unavailable
@@ -213,6 +214,47 @@ def test_the_path_of_an_address_is_a_secret() -> None:
     assert "T0PSECRET" not in str(caught.value)
 
 
+_HOOK = "/hooks/T0PSECRET?token=an%20other"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        pytest.param(
+            Answer(status=308, headers={"Location": f"https://example.org{_HOOK}"}),
+            "redirects to https://example.org/…/…?…=…, and redirects are not followed.",
+            id="moved",
+        ),
+        pytest.param(
+            Answer(status=404, body=b"No POST at /hooks/T0PSECRET (an other)"),
+            "refused the request: 404 No POST at /…/… (…).",
+            id="repeated",
+        ),
+        pytest.param(
+            as_json({"path": "hooks/T0PSECRET"}, 500),
+            'is in trouble: 500 {"path": "…/…"}.',
+            id="in trouble",
+        ),
+    ],
+)
+def test_nor_is_it_shown_where_the_answer_repeats_it(answer: Answer, said: str) -> None:
+    with Receiver(answer) as there:
+        settings = _settings(f"{there.url}{_HOOK}")
+        delivery = _delivery(told.entry(), settings)
+        with pytest.raises(BackendError) as caught:
+            webhook.send(delivery, settings, {})
+    assert there.requests[0].path == _HOOK
+    assert caught.value.message == f"{there.url} {said}"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1/x", "http://:80/x", "http://h:99999/", "http://h/\t", "http://a..b/"]
+)
+def test_an_address_that_is_none_is_told_of_before_anything_is_made(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"must look like https://example\.org/hook"):
+        _settings(url)
+
+
 def test_an_address_that_was_taken_out_is_told_no_more() -> None:
     delivery = _delivery(told.entry(), _settings("https://me:pw@example.org/T0PSECRET"))
     with pytest.raises(ConfigError, match=r"No webhook .* has the address https://example\.org"):
@@ -223,6 +265,7 @@ def test_an_address_that_was_taken_out_is_told_no_more() -> None:
     ("environ", "wrong"),
     [
         ({}, "HOOK_SECRET is not set"),
+        ({"HOOK_SECRET": "whsec_"}, "HOOK_SECRET holds begins with whsec_, and is no base64"),
         ({"HOOK_SECRET": "whsec_$$$"}, "HOOK_SECRET holds begins with whsec_, and is no base64"),
     ],
 )
