@@ -44,7 +44,6 @@ _WORDS_WITHIN: Mapping[str, Collection[str]] = {
     "restore": ("model",),
 }
 _USED = ("steps", "cfg", "guidance", "strength", "feather", "variation_seed", "variation_strength")
-_TOO_DEEP = "What this file tells is nested too deep to be looked through."
 _REMEDY = "It stays here. Let the destination have all metadata, or make a PNG, JPEG or WebP of it."
 
 
@@ -62,8 +61,6 @@ def disclosed(data: bytes, policy: Policy) -> bytes:
     except OutputError as error:
         wrong = f"What this file tells can't be taken out of it: {error.message}."
         raise OutputError(wrong, remedy=_REMEDY) from error
-    except RecursionError as error:
-        raise OutputError(_TOO_DEEP, remedy=_REMEDY) from error
 
 
 def disclosed_record(record: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
@@ -98,11 +95,22 @@ def _with_texts(picture: bytes, texts: Mapping[str, str], told: Mapping[str, str
 
 def _without_folders_in(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Those of these texts that named files by where they lie; without that."""
-    for name, text in texts.items():
-        entry = _object(text)
+    for name in _JSON_TEXTS:
+        told = _told_in(texts.get(name, ""))
+        if told is not None:
+            yield name, told
+
+
+def _told_in(text: str) -> str | None:
+    """The text where it must change; one that is nested too deep to be looked through is empty."""
+    try:
+        entry = json.loads(text)
         located = _without_folders(entry)
-        if located != entry:
-            yield name, _json(located)
+        return None if located == entry else _json(located)
+    except RecursionError:
+        return "{}"
+    except ValueError:
+        return None
 
 
 def _bare(data: bytes) -> bytes:
@@ -252,5 +260,5 @@ def _object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _json(entry: Mapping[str, Any]) -> str:
+def _json(entry: Any) -> str:
     return json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
