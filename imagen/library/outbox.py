@@ -215,12 +215,19 @@ def next_due(library: Library) -> datetime | None:
 
 
 def retry(library: Library, ids: Sequence[int] | None = None) -> int:
-    """Make what is stuck or waits for another attempt due now; how many these are."""
+    """Make what is stuck or waits for another attempt due now; how many these are.
+
+    A claim that would last longer than any was made by a clock that was wrong: it holds no more.
+    """
+    now = _now()
+    claimed = outbox.c.claimed_until_ms
+    held = case((claimed > now + _CLAIM_MS, 0), else_=claimed)
     chosen = update(outbox).where(_UNSENT)
     if ids is not None:
         chosen = chosen.where(outbox.c.id.in_(ids))
+    values = {"state": "waiting", "due_ms": now, "claimed_until_ms": held}
     with library.writing() as connection:
-        return connection.execute(chosen.values(state="waiting", due_ms=_now())).rowcount
+        return connection.execute(chosen.values(**values)).rowcount
 
 
 def _waiting(row: Row[Any]) -> Waiting:

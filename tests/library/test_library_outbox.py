@@ -106,6 +106,21 @@ def test_it_may_be_tried_again_at_once(library: Library, again_in_seconds: float
     assert [(w.delivery.part, w.attempts) for w in claim(library)] == [(0, 1)]
 
 
+def test_a_claim_of_a_clock_that_was_ahead_does_not_hold_for_ever(library: Library) -> None:
+    _post(library, 1)
+    claim(library, now_ms=_now_ms() + 10**9 * _MINUTE_MS)
+    assert claim(library) == []
+    assert retry(library) == 1
+    assert _parts(claim(library)) == [0]
+
+
+def test_what_another_has_in_hand_stays_with_it_when_all_is_tried_again(library: Library) -> None:
+    _post(library, 1)
+    claim(library)
+    assert retry(library) == 1
+    assert claim(library) == []
+
+
 def test_all_may_be_tried_again_at_once(library: Library) -> None:
     _post(library, 3)
     first, second, third = claim(library)
