@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _PAUSES = (30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0)
 """Seconds, by the number of attempts before; the last one for any more."""
-_SHORTEST_SECONDS = 1.0
-"""Also where someone asks for less."""
 _LONGEST_REASON = 400
 
 
@@ -186,12 +184,11 @@ def pauses_after(error: ImagenError, draw: Callable[[], float]) -> tuple[float, 
     Another shell may have the variables and the configuration that are missing in this one, so
     these errors are waited for as well.
     """
-    if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
-        return (max(_SHORTEST_SECONDS, error.retry_after_seconds),)
     if not error.retryable and not isinstance(error, ConfigError):
         return None
+    asked = error.retry_after_seconds if isinstance(error, RateLimited) else None
     part = 0.75 + draw() / 4  # not all at once, where many machines wait for one server
-    return tuple(seconds * part for seconds in _PAUSES)
+    return tuple(max(seconds * part, asked or 0.0) for seconds in _PAUSES)
 
 
 def reason(error: ImagenError) -> str:

@@ -33,10 +33,19 @@ def test_pauses_double_up_to_an_hour_and_differ_a_little(
     assert pauses_after(error, lambda: draw) == expected
 
 
-@pytest.mark.parametrize(("asked", "expected"), [(90.0, (90.0,)), (0.0, (1.0,))])
-def test_whoever_asks_for_patience_is_given_it(asked: float, expected: tuple[float]) -> None:
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (0.0, (30, 60, 120, 240, 480, 960, 1920, 3600)),
+        (90.0, (90, 90, 120, 240, 480, 960, 1920, 3600)),
+        (7200.0, (7200,) * 8),
+    ],
+)
+def test_whoever_asks_for_patience_is_given_it_and_never_less_than_others(
+    asked: float, expected: tuple[float, ...]
+) -> None:
     error = RateLimited("x", retry_after_seconds=asked)
-    assert pauses_after(error, lambda: 0.5) == expected
+    assert pauses_after(error, lambda: 1.0) == expected
 
 
 @pytest.mark.parametrize(
