@@ -29,8 +29,10 @@ def tell_failures(
     """
     from imagen.library import failures, find_failure
 
-    if query.rating is not None or query.tags or query.in_trash:
-        raise usage("--failed goes without --rating, --tag and --trash: there is no picture.")
+    if query.rating is not None or query.tags or query.in_trash or query.is_missing:
+        raise usage(
+            "--failed goes without --rating, --tag, --trash and --missing: there is no picture."
+        )
     older_than = None if after is None else find_failure(library, after)
     found = failures(library, query, older_than, limit)
     if as_json:

@@ -33,6 +33,7 @@ _LONGEST_PROMPT = 100_000
 @click.option("--rating", type=click.IntRange(1, 5), metavar="STARS", help="So many or more.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="With this tag; repeatable.")
 @click.option("--trash", "in_trash", is_flag=True, help="What is in the trash.")
+@click.option("--missing", "is_missing", is_flag=True, help="What `library check` did not find.")
 @click.option("--failed", is_flag=True, help="What came to nothing, and why.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
 @click.option("--after", metavar="ID", help="Older than this one.")
@@ -85,6 +86,7 @@ def _query(
     rating: int | None,
     tags: tuple[str, ...],
     in_trash: bool,
+    is_missing: bool,
 ) -> Query:
     from imagen.library import Query
     from imagen.library.marks import tag_of
@@ -98,6 +100,7 @@ def _query(
         rating=rating,
         tags=tuple(map(tag_of, tags)),
         in_trash=in_trash,
+        is_missing=is_missing,
     )
 
 
@@ -140,6 +143,9 @@ def _why_nothing(library: Library, query: Query) -> Iterator[str]:
     if not page(library, Query(in_trash=query.in_trash), limit=1).pictures:
         yield _EMPTY_TRASH if query.in_trash else _EMPTY
         return
+    if query.is_missing and not page(library, Query(is_missing=True), limit=1).pictures:
+        yield _NONE_MISSING
+        return
     yield "No picture is like that."
     yield from _unknown(library, "backend", query.backend)
     yield from _unknown(library, "model", query.model)
@@ -149,6 +155,7 @@ def _why_nothing(library: Library, query: Query) -> Iterator[str]:
 
 _EMPTY = "The library is empty. What you make from now on is listed here."
 _EMPTY_TRASH = "The trash is empty."
+_NONE_MISSING = "No picture is noted as missing. Look for them with: imagen library check --mend"
 
 
 def _unknown(

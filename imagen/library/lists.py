@@ -32,6 +32,9 @@ _NOT_TRASHED = (
     "WHERE t.trashed_ms IS NOT NULL AND t.id = {key})"
 )
 
+_MISSING = "EXISTS (SELECT 1 FROM images AS m WHERE m.id = {key} AND m.missing_ms IS NOT NULL)"
+"""They are few or none and seldom asked for, so no index holds them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _List:
@@ -56,6 +59,8 @@ def numbers(
     conditions = [first.holds, *period, *(_is_in(other, n) for n, other in enumerate(others))]
     if not query.in_trash:
         conditions.append(_NOT_TRASHED)
+    if query.is_missing:
+        conditions.append(_MISSING)
     newest = "" if limit is None else f" ORDER BY {{key}} DESC LIMIT {int(limit)}"
     sql = f"SELECT {{key}} AS id FROM {first.source} WHERE {' AND '.join(conditions)}{newest}"
     found = text(_named(sql, first, "l")).bindparams(**bounds, **_values(first, *others))

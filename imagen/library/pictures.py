@@ -52,6 +52,8 @@ class Query:
     tags: tuple[str, ...] = ()
     in_trash: bool = False
     """Those in the trash, and no others."""
+    is_missing: bool = False
+    """Those that a check noted as missing, and no others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +174,8 @@ def _match(found: tuple[words.Term, ...]) -> TextClause:
 def _conditions(query: Query, order: ColumnElement[int]) -> Iterator[ColumnElement[bool]]:
     trashed = images.c.trashed_ms
     yield trashed.is_not(None) if query.in_trash else trashed.is_(None)
+    if query.is_missing:
+        yield images.c.missing_ms.is_not(None)
     if query.backend is not None:
         yield images.c.backend == query.backend
     if query.model is not None:

@@ -121,10 +121,10 @@ def test_that_nothing_ever_failed_is_said(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr() == ("", "Nothing has failed.\n")
 
 
-@pytest.mark.parametrize("flag", ["--rating=4", "--tag=good", "--trash"])
+@pytest.mark.parametrize("flag", ["--rating=4", "--tag=good", "--trash", "--missing"])
 def test_what_only_pictures_have_is_refused(capsys: pytest.CaptureFixture[str], flag: str) -> None:
     assert run(["history", "--failed", flag]) == 2
-    assert "--failed goes without --rating, --tag and --trash" in capsys.readouterr().err
+    assert "--failed goes without --rating, --tag, --trash and --missing" in capsys.readouterr().err
 
 
 def test_what_an_engine_says_does_not_steer_the_terminal(

@@ -85,6 +85,23 @@ def test_check_tells_what_is_missing_as_json(capsys: pytest.CaptureFixture[str])
     assert (missing["path"], missing["now"]) == (str(Path("album/cat.png").absolute()), None)
 
 
+@pytest.mark.usefixtures("album")
+def test_what_is_missing_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["library", "add", "album"])
+    capsys.readouterr()
+    assert run(["history", "--missing"]) == 0
+    assert capsys.readouterr() == (
+        "",
+        "No picture is noted as missing. Look for them with: imagen library check --mend\n",
+    )
+    Path("album/cat.png").unlink()
+    run(["library", "check", "--mend"])
+    capsys.readouterr()
+    assert run(["history", "--missing", "--json"]) == 0
+    (cat,) = json.loads(capsys.readouterr().out)["pictures"]
+    assert (cat["path"], cat["is_missing"]) == (str(Path("album/cat.png").absolute()), True)
+
+
 def test_a_long_list_is_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
     _damaged(22)
     assert run(["library", "add", "album"]) == 0

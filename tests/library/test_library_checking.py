@@ -13,7 +13,7 @@ from library_samples import entry, kept
 from sqlalchemy import insert, select, text, update
 
 from imagen.cli import run
-from imagen.library import Query, add, check, page, take_in
+from imagen.library import Query, add, check, count, page, take_in
 from imagen.library.schema import images, thumbnails
 
 if TYPE_CHECKING:
@@ -46,6 +46,16 @@ def test_a_missing_picture_is_told_and_noted_but_never_forgotten(cat: Library) -
     report = check(cat, mend=True)
     assert (report.is_sound, _paths(report, "missing")) == (False, [("cat.png", False)])
     assert page(cat, Query()).pictures[0].is_missing
+
+
+def test_what_is_noted_as_missing_can_be_listed(cat: Library) -> None:
+    png("album/tom.png", parameters=A1111)
+    add(cat, [Path("album")])
+    _PATH.unlink()
+    check(cat, mend=True)
+    missing = Query(is_missing=True)
+    assert [picture.path.name for picture in page(cat, missing).pictures] == ["cat.png"]
+    assert (count(cat, missing), count(cat, Query(is_missing=True, text="-cat x"))) == (1, 0)
 
 
 def test_since_when_a_picture_is_missing_is_told_once(cat: Library) -> None:
