@@ -123,14 +123,20 @@ class Run:
     def _attached(self) -> Prediction:
         """Find a prediction that was submitted before."""
         id = str(self._ticket.engine.get("prediction_id") or "")
-        ask = partial(self._client.get, id) if id else self._searched
+        ask: Callable[[], Prediction | None] = self._searched
+        if id:
+            ask = partial(self._client.get, id)
         with self._stopping(lambda: id or self._searched_id()):
-            found = meanwhile(partial(retrying, ask), self._telling.submitted)
+            while (found := meanwhile(partial(retrying, ask), self._telling.submitted)) is None:
+                self._rest(self._config.poll_seconds)
             self._telling.submitted(self._ticket.sent(prediction_id=found.id))
         return found
 
-    def _searched(self) -> Prediction:
-        """The process ended while it submitted: the prediction has no id that we know."""
+    def _searched(self) -> Prediction | None:
+        """The process ended while it submitted: the prediction has no id that we know.
+
+        None where it may yet be listed; raises Lost where it certainly was never made.
+        """
         began = moment(self._ticket.engine.get("began"))
         values = dict(self._values)
         with suppress(ImagenError, KeyError):  # files that are gone by now don't count
@@ -145,22 +151,20 @@ class Run:
                 remedy="Look for it at https://replicate.com/predictions.",
                 is_certain=False,
             )
-        while True:
-            is_late = datetime.now(UTC) - began > _LISTED_WITHIN
-            found = find(self._client, self._config.reference, values, began)
-            if found:
-                return found
-            if is_late:
-                raise Lost(
-                    f"Replicate has no prediction of {self._config.model} with this input since "
-                    "the job was submitted: it never arrived there.",
-                    never_ran=True,
-                )
-            time.sleep(self._config.poll_seconds)
+        is_late = datetime.now(UTC) - began > _LISTED_WITHIN
+        found = find(self._client, self._config.reference, values, began)
+        if is_late and found is None:
+            raise Lost(
+                f"Replicate has no prediction of {self._config.model} with this input since the "
+                "job was submitted: it never arrived there.",
+                never_ran=True,
+            )
+        return found
 
     def _searched_id(self) -> str:
         with suppress(Lost):
-            return self._searched().id
+            found = self._searched()
+            return found.id if found else ""
         return ""
 
     def _wait_for(self, work: Background[Prediction], submission: Submission) -> None:

@@ -74,11 +74,13 @@ def test_the_caller_hears_of_a_submission_that_is_held() -> None:
 
 
 def test_a_submission_that_waits_to_be_sent_again_is_given_up() -> None:
+    before = set(threading.enumerate())
     with Replicate(throttled=9, throttle_seconds=30) as cloud:
         with pytest.raises(Cancelled):
             run(cloud, ASKED, _Impatient("submitted", 3), model=_SCHNELL)
         assert cloud.submissions == 0
-    assert [thread.name for thread in threading.enumerate() if "(_run)" in thread.name] == []
+    new = set(threading.enumerate()) - before
+    assert [thread.name for thread in new if "(_run)" in thread.name] == []
 
 
 def test_an_interrupted_program_cancels_too() -> None:
