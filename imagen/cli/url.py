@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,9 @@ _LONGEST = timedelta(days=3650)
 def _span(ctx: click.Context, param: click.Parameter, text: str) -> timedelta:
     match = _SPAN.fullmatch(text.strip())
     span = timedelta()
-    if match and int(match[1]) <= _LONGEST.total_seconds():
-        span = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if match:
+        with suppress(OverflowError):
+            span = timedelta(**{_UNITS[match[2]]: int(match[1])})
     if not timedelta() < span <= _LONGEST:
         wrong = f"{text!r} is no span of time up to ten years. Write it as 1h, 30min, 7d or 2w."
         raise click.BadParameter(wrong, ctx, param)
@@ -84,8 +86,9 @@ def _not_there(library: Library, picture: Picture) -> RequestError:
     ways = [one for one in told if one.delivery.kind == "cloud" and one.state != "sent"]
     if not ways:
         return RequestError(
-            f"{picture.id} is not in the cloud, and was not meant to go there: cloud sync was off "
-            "when it was made, or it was taken in from elsewhere."
+            f"{picture.id} is not in the cloud, and does not go there: cloud sync was off when it "
+            "was made, it was taken in from elsewhere, or it was forgotten with imagen sync "
+            "--forget."
         )
     why, _, remedy = ways[0].last_error.partition("\n")
     state = "is stuck" if ways[0].state == "stuck" else "waits to be sent"

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     import httpx
 
 _AGAIN = "Run docs/supabase.sql in the SQL editor of the project; it can be run again."
+_ANOTHER = f"The table is not the one that imagen needs: give it another name first. {_AGAIN}"
+"""What is there is never changed by that file."""
 _REMEDIES = {
     "NoSuchBucket": f"Make the bucket that `cloud.bucket` names. {_AGAIN}",
     "InvalidMimeType": "Allow this type of file in the settings of the bucket.",
     "EntityTooLarge": "Raise the limit of the bucket, and that of the project's Storage.",
     "PGRST106": "Add the schema to the exposed ones: Project Settings, Data API, Exposed schemas.",
     "PGRST205": _AGAIN,
-    "PGRST204": f"The table is not the one that this version of imagen needs. {_AGAIN}",
+    "PGRST204": _ANOTHER,
     "42P01": _AGAIN,
-    "42P10": _AGAIN,
+    "42P10": _ANOTHER,
     "42501": f"The key must be the service key, and the schema be granted to it. {_AGAIN}",
     "22P02": "`owner_user_id` must be the UUID of a user.",
 }

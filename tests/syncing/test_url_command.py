@@ -79,7 +79,7 @@ def test_a_picture_of_a_public_bucket_has_one_too(
     assert b"a fox" not in shown
 
 
-@pytest.mark.parametrize("span", ["soon", "0h", "-1h", "1", "5000d", "99999999999d"])
+@pytest.mark.parametrize("span", ["soon", "0h", "-1h", "1", "5000d", "200000000w", "99999999999d"])
 def test_a_span_that_is_none_is_refused(span: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["url", "abc", f"--expires={span}"]) == 2
     assert "is no span of time up to ten years" in capsys.readouterr().err
@@ -126,8 +126,8 @@ def test_what_is_stuck_is_said_to_be_with_its_remedy(
 
 
 _NEVER = (
-    "is not in the cloud, and was not meant to go there: cloud sync was off when it was made, or "
-    "it was taken in from elsewhere."
+    "is not in the cloud, and does not go there: cloud sync was off when it was made, it was taken "
+    "in from elsewhere, or it was forgotten with imagen sync --forget."
 )
 
 
