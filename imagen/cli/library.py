@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.confirming import confirm, refuse_unasked
 from imagen.cli.options import config_option, json_option, quiet_option, settings_for
 from imagen.text import one_line, printable
 
@@ -57,10 +58,14 @@ def add(
 
 @library.command()
 @click.option("--mend", is_flag=True, help="Note what moved or is gone; rewrite lost sidecars.")
+@click.option("--forget-missing", "forgets", is_flag=True, help="Take out what is missing.")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask before that.")
 @json_option
 @quiet_option
 @config_option
-def check(mend: bool, as_json: bool, quiet: bool, config_path: Path | None) -> int:
+def check(
+    mend: bool, forgets: bool, yes: bool, as_json: bool, quiet: bool, config_path: Path | None
+) -> int:
     """Compare the library with the disk: what is missing, moved or changed.
 
     Moved pictures are found by their content, in the folders that the library knows. No picture is
@@ -69,13 +74,30 @@ def check(mend: bool, as_json: bool, quiet: bool, config_path: Path | None) -> i
     from imagen.cli.progress import counted
     from imagen.library import check as compare
 
-    with _open(config_path) as opened, counted("checking", quiet=quiet) as on_progress:
-        report = compare(opened, mend=mend, on_progress=on_progress)
+    if forgets and not yes:
+        refuse_unasked("--forget-missing takes pictures out of the library")
+    with _open(config_path) as opened:
+        with counted("checking", quiet=quiet) as on_progress:
+            report = compare(opened, mend=mend, on_progress=on_progress)
+        if forgets and report.missing:
+            _forget(opened, report, asks=not yes)
     if as_json:
         click.echo(json.dumps(_report(report), indent=2))
     else:
         _say(_report_lines(report))
     return 0 if report.is_sound else 2
+
+
+def _forget(opened: Library, report: Report, *, asks: bool) -> None:
+    from imagen.library import forget_missing
+
+    if asks:
+        _say(_listed("missing", report), err=True)
+        number = len(report.missing)
+        are = "that is" if number == 1 else "that are"
+        question = f"Forget {_pictures(number)} {are} not there? No file is deleted."
+        confirm(question, declined="Nothing was forgotten.")
+    forget_missing(opened, report)
 
 
 @contextmanager
@@ -86,9 +108,9 @@ def _open(config_path: Path | None) -> Iterator[Library]:
         yield opened
 
 
-def _say(lines: Iterable[str]) -> None:
+def _say(lines: Iterable[str], *, err: bool = False) -> None:
     for line in lines:
-        click.echo(printable(line))
+        click.echo(printable(line), err=err)
 
 
 _TOOLS = {"a1111": "A1111", "comfyui": "ComfyUI", "invokeai": "InvokeAI", "": "unknown"}
@@ -131,9 +153,10 @@ def _added(added: Added) -> dict[str, Any]:
     }
 
 
-_FINDINGS = ("missing", "moved", "changed", "returned", "sidecars")
+_FINDINGS = ("missing", "forgotten", "moved", "changed", "returned", "sidecars")
 _SAYS = {
     "missing": "missing: {path}",
+    "forgotten": "forgotten: {path}",
     "moved": "moved: {path} is now {now}",
     "changed": "changed: {path}",
     "returned": "there again: {path}",
@@ -146,13 +169,19 @@ def _report_lines(report: Report) -> Iterator[str]:
     if report.elsewhere:
         yield f"{_pictures(report.elsewhere)} on other machines, not looked at."
     for name in _FINDINGS:
-        yield from _some(getattr(report, name), partial(_finding_line, name))
+        yield from _listed(name, report)
     if report.thumbnails:
         yield f"{report.thumbnails} thumbnails of no picture."
     if report.is_sound:
         yield "All is as it should be."
     elif report.is_mendable:
         yield "Note new places and rewrite sidecars with: imagen library check --mend"
+    if report.missing:
+        yield "Be rid of what is missing with: imagen library check --forget-missing"
+
+
+def _listed(name: str, report: Report) -> Iterator[str]:
+    return _some(getattr(report, name), partial(_finding_line, name))
 
 
 def _finding_line(name: str, one: Finding) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from imagen.cli.confirming import confirm, refuse_unasked
 from imagen.cli.libraries import anew, opened, pictures_named, tell
 from imagen.cli.options import config_option, json_option, usage
-from imagen.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -116,16 +115,9 @@ def _purge(library: Library, pictures: list[Picture], *, asks: bool, as_json: bo
 
 
 def _ask(pictures: Sequence[Picture]) -> None:
-    if not sys.stdin.isatty():
-        raise usage("--purge deletes for good; where nobody can be asked, it needs --yes.")
+    refuse_unasked("--purge deletes for good")
     question = f"Delete {_pictures(len(pictures))}, {_bytes(pictures)}, for good?"
-    try:
-        is_meant = click.confirm(question, err=True)
-    except click.Abort:
-        click.echo(err=True)  # the line of the question
-        is_meant = False
-    if not is_meant:
-        raise Cancelled("Nothing was deleted.")
+    confirm(question, declined="Nothing was deleted.")
 
 
 def _purged(pictures: Sequence[Picture], left: Iterable[Path]) -> Iterator[str]:

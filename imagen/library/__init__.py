@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from imagen.library.adding import Added, add
-    from imagen.library.checking import Report, check
+    from imagen.library.checking import Report, check, forget_missing
     from imagen.library.entries import Delivery, Entry, Kept
     from imagen.library.failing import Failure, Failures, failures, find_failure
     from imagen.library.ledger import Spent, Total, Use, spent, totals
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 else:
     _HOMES = {
         "adding": "Added add",
-        "checking": "Report check",
+        "checking": "Report check forget_missing",
         "entries": "Delivery Entry Kept",
         "failing": "Failure Failures failures find_failure",
         "ledger": "Spent Total Use spent totals",
@@ -70,6 +70,7 @@ __all__ = [
     "failures",
     "find_failure",
     "find_picture",
+    "forget_missing",
     "known",
     "open_library",
     "page",

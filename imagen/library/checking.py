@@ -15,6 +15,7 @@ from sqlalchemy import delete, func, select, update
 
 from imagen.errors import LibraryError
 from imagen.library.adding import move, silent
+from imagen.library.forgetting import forget_picture
 from imagen.library.pictures import pictures_of
 from imagen.library.records import sidecar_of_picture
 from imagen.library.schema import generations, images, thumbnails
@@ -60,6 +61,8 @@ class Report:
     """Those that were noted as missing, and are there again."""
     sidecars: list[Finding] = field(default_factory=list)
     """Those whose sidecar is lost."""
+    forgotten: list[Finding] = field(default_factory=list)
+    """Those that were missing, and that the library no longer knows."""
     thumbnails: int = 0
     """How many belong to no picture."""
 
@@ -95,6 +98,22 @@ def check(library: Library, *, mend: bool = False, on_progress: OnProgress = sil
     _look_for(library, gone, report, mend)
     _look_at_thumbnails(library, report, mend)
     return report
+
+
+def forget_missing(library: Library, report: Report) -> None:
+    """Take what the check did not find out of the library; the ledger and all files stay.
+
+    What is there again meanwhile is not forgotten. Raises LibraryError.
+    """
+    gone = [one for one in report.missing if not os.path.lexists(one.path)]
+    with library.writing() as connection:
+        for one in gone:
+            its = images.c.generation == one.id, images.c.path == stored_path(one.path)
+            chosen = select(images.c.id).where(*its, images.c.host == platform.node())
+            for key in connection.scalars(chosen).all():
+                forget_picture(connection, key)
+    report.missing = [one for one in report.missing if one not in gone]
+    report.forgotten = gone
 
 
 def _count(library: Library, report: Report) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,77 @@ def test_what_is_missing_can_be_listed(capsys: pytest.CaptureFixture[str]) -> No
     assert run(["history", "--missing", "--json"]) == 0
     (cat,) = json.loads(capsys.readouterr().out)["pictures"]
     assert (cat["path"], cat["is_missing"]) == (str(Path("album/cat.png").absolute()), True)
+
+
+@pytest.fixture
+def missing(capsys: pytest.CaptureFixture[str]) -> Path:
+    """A picture of two that is not there any more."""
+    png("album/cat.png", parameters=A1111)
+    png("album/tom.png", parameters=A1111, colour="red")
+    run(["library", "add", "album"])
+    capsys.readouterr()
+    Path("album/cat.png").unlink()
+    return Path("album/cat.png").absolute()
+
+
+def test_what_is_missing_is_forgotten_with_yes(
+    missing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["library", "check", "--forget-missing", "--yes"]) == 0
+    assert capsys.readouterr().out == (
+        f"2 pictures looked at.\nforgotten: {missing}\nAll is as it should be.\n"
+    )
+    assert run(["library", "check"]) == 0
+    assert capsys.readouterr().out == "1 picture looked at.\nAll is as it should be.\n"
+
+
+def test_what_was_forgotten_is_told_as_json(
+    missing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["library", "check", "--forget-missing", "--yes", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["missing"]) == (True, [])
+    assert [one["path"] for one in told["forgotten"]] == [str(missing)]
+
+
+def test_where_nobody_can_be_asked_nothing_is_forgotten(
+    missing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["library", "check", "--forget-missing"]) == 2
+    assert "it needs --yes" in capsys.readouterr().err
+    assert run(["library", "check"]) == 2
+    assert f"missing: {missing}\n" in capsys.readouterr().out
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("missing")
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 1), ("n\n", 130, 2)])
+def test_forgetting_asks_on_a_terminal(
+    answer: str,
+    code: int,
+    left: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", _Terminal(answer))
+    assert run(["library", "check", "--forget-missing"]) == code
+    assert "Forget 1 picture that is not there?" in capsys.readouterr().err
+    run(["history", "--json"])
+    assert len(json.loads(capsys.readouterr().out)["pictures"]) == left
+
+
+def test_what_is_missing_says_how_to_be_rid_of_it(
+    missing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["library", "check"]) == 2
+    assert capsys.readouterr().out == (
+        f"2 pictures looked at.\nmissing: {missing}\n"
+        "Be rid of what is missing with: imagen library check --forget-missing\n"
+    )
 
 
 def test_a_long_list_is_cut_short(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from library_samples import entry, kept
 from sqlalchemy import insert, select, text, update
 
 from imagen.cli import run
-from imagen.library import Query, add, check, count, page, take_in
+from imagen.library import Query, add, check, count, forget_missing, page, take_in, totals
 from imagen.library.schema import images, thumbnails
 
 if TYPE_CHECKING:
@@ -56,6 +56,35 @@ def test_what_is_noted_as_missing_can_be_listed(cat: Library) -> None:
     missing = Query(is_missing=True)
     assert [picture.path.name for picture in page(cat, missing).pictures] == ["cat.png"]
     assert (count(cat, missing), count(cat, Query(is_missing=True, text="-cat x"))) == (1, 0)
+
+
+def test_what_is_missing_is_forgotten_where_that_is_asked(cat: Library) -> None:
+    png("album/tom.png", parameters=A1111)
+    add(cat, [Path("album")])
+    _PATH.unlink()
+    report = check(cat)
+    forget_missing(cat, report)
+    assert (report.is_sound, report.missing) == (True, [])
+    assert _paths(report, "forgotten") == [("cat.png", False)]
+    assert [picture.path.name for picture in page(cat, Query()).pictures] == ["tom.png"]
+    assert check(cat).is_sound
+
+
+def test_what_is_there_again_is_not_forgotten(cat: Library) -> None:
+    data = _PATH.read_bytes()
+    _PATH.unlink()
+    report = check(cat, mend=True)
+    _PATH.write_bytes(data)
+    forget_missing(cat, report)
+    assert (report.forgotten, count(cat, Query())) == ([], 1)
+
+
+def test_what_it_did_cost_stays_in_the_ledger(cat: Library) -> None:
+    take_in(cat, entry(1))  # its picture lies nowhere
+    report = check(cat)
+    forget_missing(cat, report)
+    assert [total.generations for total in totals(cat)] == [1]
+    assert (len(report.forgotten), count(cat, Query())) == (1, 1)
 
 
 def test_since_when_a_picture_is_missing_is_told_once(cat: Library) -> None:
