@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ class Facts:
     """Whether the engine answered from its cache without computing."""
     engine: Mapping[str, Any] = field(default_factory=dict)
     """What only this kind of engine tells; JSON."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Facts:
+        """The facts that were kept as JSON; what this version does not know is left out."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

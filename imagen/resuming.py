@@ -158,9 +158,7 @@ def _output(meant: dict[str, Any]) -> dict[str, Any]:
 
 def _made(entry: Entry, remark: str) -> Made:
     """The run of a job whose pictures were on disk when its process died."""
-    known = Facts.__dataclass_fields__
-    facts = Facts(**{name: value for name, value in entry.facts.items() if name in known})
-    result = Result(outputs=(), facts=facts, warnings=entry.warnings)
+    result = Result(outputs=(), facts=Facts.of(entry.facts), warnings=entry.warnings)
     saved = tuple(map(_saved, entry.pictures))
     return Made(ticket=entry.ticket, result=result, saved=saved, remark=remark)
 

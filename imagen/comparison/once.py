@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +95,7 @@ def _saved_before(ticket: Ticket, settings: Settings) -> Made | None:
     found = list(_recovered(ticket.id, settings.output.directory))
     if not found:
         return None
-    known = {field.name for field in fields(Facts)}
-    facts = Facts(**{name: value for name, value in found[0][1].items() if name in known})
+    facts = Facts.of(found[0][1])
     saved = tuple(sorted((one for one, _ in found), key=lambda one: one.index))
     return Made(ticket=ticket, result=Result(outputs=(), facts=facts), saved=saved)
 
