@@ -6,7 +6,6 @@ What pixels tell by themselves stays: a watermark, and a text that was hidden in
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from imagen.errors import OutputError
 from imagen.outputs import metadata, parameters
 from imagen.outputs.record import bare_name, is_absolute
+from imagen.outputs.sentences import bare_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -23,7 +23,6 @@ Policy = Literal["full", "no_prompt", "none"]
 _PROMPTS = frozenset(("prompt", "negative", "prompt_2", "negative_2", "text"))
 """Under these names a text is what somebody wrote, even if it looks like a path."""
 _SENTENCES = frozenset(("warnings", "why"))
-_PATH = re.compile(r"(?<![\w:/\\~.])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+([^\s/\\'\",;:]*)")
 _OF_FILE = ("imagen", "sha256", "media_type", "created", "seed", "index", "backend", "ticket")
 """What a record says of a picture that says nothing of what is on it; a file's name does."""
 _MODELS = ("model", "models")
@@ -243,7 +242,7 @@ def _without_folders(value: Any, name: str = "") -> Any:
     if not isinstance(value, str) or name in _PROMPTS:
         return value
     if name in _SENTENCES:
-        return _PATH.sub(r"\1", value)
+        return bare_names(value)
     return bare_name(value) if _is_place(value) else value
 
 

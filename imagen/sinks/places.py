@@ -1,18 +1,9 @@
-"""Takes out of what is told elsewhere where files lie here, and what no database keeps."""
+"""Takes out of what is told elsewhere what no database keeps."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-_FOLDERS = re.compile(r"""(?<![\w/:.])(?:~|[A-Za-z]:)?[\\/](?:[^\s\\/'"<>|]+[\\/])+(?=[^\s\\/])""")
-
-
-def without_folders(sentence: str) -> str:
-    """A sentence with the bare names of files for their paths."""
-    return _FOLDERS.sub("", sentence.replace(str(Path.home()), "~"))
 
 
 def storable(value: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from imagen.errors import ConfigError
-from imagen.sinks.places import without_folders
+from imagen.outputs.sentences import bare_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,7 +91,7 @@ def body(entry: Entry) -> dict[str, Any]:
             "ended_at": entry.ended_at.isoformat(),
             "latency_seconds": entry.facts.get("latency_seconds"),
             "cost_usd": entry.cost_usd,
-            "warnings": [without_folders(warning) for warning in entry.warnings],
+            "warnings": [bare_names(warning) for warning in entry.warnings],
             "error": _error(entry),
             "images": [_image(kept) for kept in entry.pictures],
         },
@@ -101,7 +101,7 @@ def body(entry: Entry) -> dict[str, Any]:
 def _error(entry: Entry) -> dict[str, str] | None:
     if entry.error is None:
         return None
-    return {name: without_folders(text) for name, text in entry.error.items()}
+    return {name: bare_names(text) for name, text in entry.error.items()}
 
 
 def _image(kept: Kept) -> dict[str, Any]:

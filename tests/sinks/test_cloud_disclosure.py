@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +56,8 @@ def test_the_path_in_a_public_bucket_does_not_hang_on_the_prompt(tmp_path: Path)
     with Supabase(buckets=[Bucket(name=BUCKET, public=True)]) as cloud:
         path = _send(cloud, tmp_path)
         stored = cloud.objects[BUCKET, path]
+    # By the hash of the whole file a prompt could be guessed.
+    assert path == f"2026-11-24/{sha256(stored.data).hexdigest()[:12]}-{_SEED}.png"
     (tmp_path / "shown.png").write_bytes(stored.data)
     found = texts(tmp_path / "shown.png", ("imagen",))
     assert found is not None

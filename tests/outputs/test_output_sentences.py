@@ -1,0 +1,44 @@
+"""A sentence for others does not tell where files lie on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagen.outputs.sentences import bare_names
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        pytest.param("/srv/a/b.png is gone.", "b.png is gone.", id="path"),
+        pytest.param("'/srv/a/b.png' is gone.", "'b.png' is gone.", id="quoted"),
+        pytest.param(r"C:\Users\fox\b.png is gone.", "b.png is gone.", id="Windows"),
+        pytest.param("~/pictures/b.png is gone.", "b.png is gone.", id="home"),
+        pytest.param("'/mnt/my own/b.png' is gone.", "'b.png' is gone.", id="blanks"),
+        pytest.param(r'"C:\my own\b.png" is gone.', '"b.png" is gone.', id="blanks on Windows"),
+        pytest.param("'a' and /srv/c/d.png, 'e'", "'a' and d.png, 'e'", id="between quotes"),
+        pytest.param("file:///srv/a/b.png is gone.", "b.png is gone.", id="address of a file"),
+        pytest.param("See https://x.org/a/b now.", "See https://x.org/a/b now.", id="url"),
+        pytest.param("2 and/or 3 of 1/2", "2 and/or 3 of 1/2", id="slashes"),
+    ],
+)
+def test_a_sentence_keeps_the_names_of_files_alone(sentence: str, expected: str) -> None:
+    assert bare_names(sentence) == expected
+
+
+def test_the_users_own_folder_is_not_told() -> None:
+    assert str(Path.home()) not in bare_names(f"{Path.home()}/b.png is gone.")
+
+
+def test_so_it_is_where_it_has_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/Ann Fox")
+    assert bare_names("/home/Ann Fox/b.png is gone.") == "~/b.png is gone."
+
+
+def test_a_user_whose_own_folder_is_the_root_has_none_to_hide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/")
+    assert bare_names("See https://x.org/a/b.") == "See https://x.org/a/b."
