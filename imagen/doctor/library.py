@@ -62,7 +62,12 @@ def _opened(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         pictures = count(library, Query())
     noun = "picture" if pictures == 1 else "pictures"
     says = f"{library.at}, version {version}, {pictures} {noun}"
-    yield Finding(subject="library", says=says)
+    if library.is_read_only:
+        remedies = ("Let imagen write its file and the folder it is in.",)
+        says = f"{says}; it can be read, but not written"
+        yield Finding(subject="library", state="warning", says=says, remedies=remedies)
+    else:
+        yield Finding(subject="library", says=says)
 
 
 def _sound(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -51,6 +51,8 @@ class Library:
     engine: Engine
     at: str
     """A file's path, or an address without its password."""
+    is_read_only: bool = False
+    """Whether its file lies where nobody may write, as on a disc."""
 
     def __enter__(self) -> Library:
         return self
@@ -75,6 +77,11 @@ class Library:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction, which is all done at the end of the block or not at all."""
+        if self.is_read_only:
+            raise LibraryError(
+                f"The library {self.at} can be read, but not written.",
+                remedy=_REMEDIES["readonly"],
+            )
         with translated(self.at), self.engine.connect() as connection:
             writer = connection.execution_options(**{_WRITES: True})
             with writer.begin():
@@ -120,6 +127,8 @@ def _bring_up_to_date(library: Library, steps: Sequence[Step]) -> None:
 
 
 def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
+    if _is_read_only(path):
+        return _sqlite_to_read(path)
     with translated(str(path)):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,6 +145,40 @@ def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return Library(engine, str(path))
+
+
+def _is_read_only(path: Path) -> bool:
+    """Whether SQLite could not put the files of its log beside it, without which it opens none."""
+    log = _log_of(path)
+    return path.is_file() and not any(os.access(one, os.W_OK) for one in (log.parent, log))
+
+
+def _log_of(path: Path) -> Path:
+    """Where SQLite has its log: beside the file itself, not beside a link to it."""
+    file = path.resolve()
+    return file.with_name(f"{file.name}-wal")
+
+
+def _sqlite_to_read(path: Path) -> Library:
+    """As it lies there: with its log where it has one, else as a file that does not change.
+
+    See https://www.sqlite.org/wal.html#read_only_databases
+    """
+    log = _log_of(path)
+    has_log = log.exists() and log.stat().st_size > 0
+    url = URL.create(
+        "sqlite",
+        database=f"file:{quote(str(path.absolute()))}",
+        query={"uri": "true", "mode": "ro"} | ({} if has_log else {"immutable": "1"}),
+    )
+    engine = create_engine(url, connect_args={"timeout": _PATIENCE_SECONDS})
+    event.listen(engine, "connect", _prepare_to_read)
+    event.listen(engine, "begin", _begin_sqlite)
+    return Library(engine, str(path), is_read_only=True)
+
+
+def _prepare_to_read(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # `_begin_sqlite` begins each transaction
 
 
 def _refuse_newer_file(path: Path, steps: Sequence[Step]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,21 @@ def test_a_library_that_is_sound_is_told(tmp_path: Path) -> None:
     keep(whole)
     assert _told(whole) == [
         ("library", "ok", f"{tmp_path / 'library.db'}, version 1, 0 pictures"),
+        ("outbox", "ok", "nothing waits"),
+        ("integrity", "ok", "sound, and can be searched"),
+    ]
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everywhere")
+def test_a_library_that_can_only_be_read_is_told(tmp_path: Path) -> None:
+    whole = settings(tmp_path)
+    keep(whole)
+    tmp_path.chmod(0o500)
+    told = _told(whole)
+    tmp_path.chmod(0o700)
+    says = f"{tmp_path / 'library.db'}, version 1, 0 pictures; it can be read, but not written"
+    assert told == [
+        ("library", "warning", says),
         ("outbox", "ok", "nothing waits"),
         ("integrity", "ok", "sound, and can be searched"),
     ]

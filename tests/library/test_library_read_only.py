@@ -1,0 +1,94 @@
+"""A library that nobody may write: it can be read all the same, and says that it can't be more."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from library_samples import entry, settings_at
+
+from imagen.cli import run
+from imagen.errors import LibraryError
+from imagen.library import Query, count, open_library, page, take_in
+from imagen.library.migrations import STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+pytestmark = pytest.mark.skipif(
+    getattr(os, "geteuid", int)() == 0 or os.name == "nt",
+    reason="root may write everywhere, and Windows asks no mode of a folder",
+)
+_CANT = "Its file, or the folder it is in, can't be written by you."
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Iterator[str]:
+    """A library of a fox, in a folder that can't be written."""
+    folder = tmp_path / "50 % of it?"
+    folder.mkdir()
+    at = str(folder / "library.db")
+    with open_library(settings_at(at)) as library:
+        take_in(library, entry(1, "a red fox"))
+    folder.chmod(0o500)
+    yield at
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600], ids=["read", "written"])
+def test_it_is_read(album: str, mode: int) -> None:
+    Path(album).chmod(mode)
+    with open_library(settings_at(album)) as library:
+        assert [picture.prompt for picture in page(library, Query(text="fox")).pictures] == [
+            "a red fox"
+        ]
+    assert [path.name for path in Path(album).parent.iterdir()] == ["library.db"]
+
+
+def test_writing_is_refused_in_a_sentence(album: str) -> None:
+    with open_library(settings_at(album)) as library:
+        with pytest.raises(LibraryError) as caught:
+            take_in(library, entry(2))
+        assert count(library, Query()) == 1
+    assert caught.value.message == f"The library {album} can be read, but not written."
+    assert caught.value.remedy == _CANT
+
+
+def test_what_another_process_has_just_written_is_read_too(album: str) -> None:
+    folder = Path(album).parent
+    folder.chmod(0o700)
+    with open_library(settings_at(album)) as writer:
+        take_in(writer, entry(2, "an owl"))
+        for log in folder.glob("library.db-*"):
+            log.chmod(0o400)
+        folder.chmod(0o500)
+        with open_library(settings_at(album)) as library:
+            assert (library.is_read_only, count(library, Query())) == (True, 2)
+        folder.chmod(0o700)
+
+
+def _second(connection: Connection) -> None:
+    """A step that a later version may have."""
+    raise AssertionError(connection)
+
+
+def test_one_that_would_have_to_be_brought_up_to_date_is_refused(album: str) -> None:
+    with pytest.raises(LibraryError) as caught:
+        open_library(settings_at(album), steps=(*STEPS, _second))
+    assert caught.value.message == f"The library {album} can be read, but not written."
+
+
+def test_history_lists_it_and_rate_says_that_it_can_not(
+    album: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMAGEN_LIBRARY", album)
+    assert run(["history"]) == 0
+    assert "a red fox" in capsys.readouterr().out
+    assert run(["rate", "00000001", "5"]) == 5
+    assert capsys.readouterr().err == (
+        f"imagen: The library {album} can be read, but not written.\n{_CANT}\n"
+    )
