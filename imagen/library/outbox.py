@@ -17,6 +17,7 @@ from imagen.library.stored import as_json, path_of, storable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from sqlalchemy import ColumnElement, Row
 
@@ -68,18 +69,41 @@ def count_due(library: Library) -> int:
 
 
 def _free(library: Library, now: int) -> Iterator[ColumnElement[bool]]:
-    """Due, and in nobody's hand. In a library of several machines, a picture is sent by the one on
-    which it lies."""
+    """Due, and in nobody's hand."""
     yield outbox.c.state == "waiting"
     yield outbox.c.due_ms <= now
     yield outbox.c.claimed_until_ms <= now
+    yield from _for_us(library)
+
+
+def _for_us(library: Library) -> Iterator[ColumnElement[bool]]:
+    """In a library of several machines, a picture is sent by the one on which it lies."""
     if not library.is_sqlite:
-        yield or_(outbox.c.kind != "cloud", ~_is_elsewhere())
+        is_of_others = exists().where(*_of_others()).correlate(outbox)
+        is_here = outbox.c.id.in_(_here_after_all(library))
+        yield or_(outbox.c.kind != "cloud", ~is_of_others, is_here)
 
 
-def _is_elsewhere() -> ColumnElement[bool]:
+def _of_others() -> tuple[ColumnElement[bool], ...]:
+    """A delivery's picture, and that a machine of another name made it."""
     its = images.c.generation == outbox.c.generation, images.c.number == outbox.c.part
-    return exists().where(*its, images.c.host != platform.node()).correlate(outbox)
+    return *its, images.c.host != platform.node()
+
+
+def _here_after_all(library: Library) -> list[int]:
+    """Pictures that a machine of another name made, and that lie here: it may be this one."""
+    theirs = outbox.c.kind == "cloud", _UNSENT, *_of_others()
+    chosen = select(outbox.c.id, images.c.path, images.c.size_bytes).where(*theirs)
+    with library.reading() as connection:
+        rows = connection.execute(chosen).all()
+    return [row.id for row in rows if _size(path_of(row.path)) == row.size_bytes]
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def placed(library: Library, waiting: Waiting) -> Waiting | None:
@@ -207,8 +231,8 @@ def told_of(library: Library, generation: str, part: int) -> list[Waiting]:
 
 
 def next_due(library: Library) -> datetime | None:
-    """When the next delivery is due; None where none waits."""
-    due = select(func.min(_DUE)).where(outbox.c.state == "waiting")
+    """When the next delivery of this machine is due; None where none waits."""
+    due = select(func.min(_DUE)).where(outbox.c.state == "waiting", *_for_us(library))
     with library.reading() as connection:
         ms = connection.execute(due).scalar()
     return None if ms is None else moment_of(ms)

@@ -240,18 +240,31 @@ def test_a_picture_that_is_purged_while_it_is_in_hand_is_dropped(library: Librar
     assert outbox.unsent(library) == []
 
 
-def _on_another_machine(library: Library) -> None:
+def _on_another_machine(library: Library, **more: Any) -> None:
     take_in(library, entry(1), [_picture(sha256="0")])
     with library.writing() as connection:
-        connection.execute(sqlalchemy.update(images).values(host="attic"))
+        connection.execute(sqlalchemy.update(images).values(host="attic", **more))
 
 
 def test_in_a_shared_library_each_machine_sends_its_own(postgres_url: str) -> None:
     with open_library(settings_at(postgres_url)) as library:
         _on_another_machine(library)
         assert outbox.claim(library) == []
-        assert outbox.count_due(library) == 0
+        assert (outbox.count_due(library), outbox.next_due(library)) == (0, None)
         assert [one.attempts for one in outbox.unsent(library)] == [0]
+
+
+@pytest.mark.parametrize(
+    ("data", "count"), [(b"fox", 1), (b"another", 0)], ids=["itself", "another of its name"]
+)
+def test_in_a_shared_library_a_machine_of_a_new_name_sends_what_lies_there(
+    postgres_url: str, data: bytes, count: int
+) -> None:
+    Path("fox.png").write_bytes(data)
+    with open_library(settings_at(postgres_url)) as library:
+        _on_another_machine(library, path=str(Path("fox.png").absolute()), size_bytes=3)
+        assert outbox.count_due(library) == count
+        assert len(outbox.claim(library)) == count
 
 
 def test_a_picture_whose_file_stayed_on_another_machine_waits_uncounted(sqlite_path: str) -> None:
