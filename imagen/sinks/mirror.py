@@ -25,7 +25,7 @@ def is_on(settings: Settings, environ: Mapping[str, str]) -> bool:
     """Whether they go there; raises ConfigError where they must and something is missing."""
     switch = settings.usage.mirror
     if switch == "auto":
-        return settings.output.cloud_sync != "off" and cloud.is_on(settings, environ)
+        return cloud.is_on(settings, environ)
     return project.is_on(switch, "usage.mirror", settings, environ, owned=False)
 
 

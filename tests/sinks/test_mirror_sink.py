@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import told_entries as told
 
-from imagen.errors import Rejected, Unavailable
+from imagen.errors import ConfigError, Rejected, Unavailable
 from imagen.sinks import mirror
 from imagen.testing.supabase import Supabase, Trouble
 
@@ -86,6 +86,32 @@ def test_a_schema_that_is_not_exposed_is_named(delivery: Delivery) -> None:
         mirror.send(delivery, told.settings(), told.environ(cloud))
     assert "Invalid schema: mai" in caught.value.message
     assert "Exposed schemas" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("switches", "key"),
+    [
+        ({"usage": {"mirror": "off"}}, "usage.mirror"),
+        ({"output": {"cloud_sync": "off"}}, "output.cloud_sync"),
+    ],
+    ids=["itself", "the cloud"],
+)
+def test_what_waits_stays_here_once_it_is_switched_off(
+    cloud: Supabase, delivery: Delivery, tmp_path: Path, switches: dict[str, Any], key: str
+) -> None:
+    off = told.settings(**switches)
+    assert mirror.deliveries(told.entry(told.picture(tmp_path)), off, told.environ(cloud)) == []
+    with pytest.raises(ConfigError, match=f"Nothing goes there now: {key} is off"):
+        mirror.send(delivery, off, told.environ(cloud))
+    assert cloud.requests == []
+
+
+def test_where_it_is_on_by_itself_it_goes_without_the_pictures(
+    cloud: Supabase, delivery: Delivery
+) -> None:
+    alone = told.settings(usage={"mirror": "on"}, output={"cloud_sync": "off"})
+    mirror.send(delivery, alone, told.environ(cloud))
+    assert len(cloud.rows("mai", "imagen_usage")) == 1
 
 
 @pytest.mark.parametrize("more", [{"state": "failed"}, {"source": "import"}])
