@@ -167,6 +167,20 @@ def test_an_address_is_told_of_what_it_wants(events: list[str], state: str, coun
     assert len(webhook.deliveries(told.entry(state=state), settings, {})) == count
 
 
+def test_an_address_with_a_secret_for_each_event_is_told_with_the_right_one() -> None:
+    with Receiver() as there:
+        hooks = [
+            {"url": there.url, "secret_env": "SAD", "events": ["failed"]},
+            {"url": there.url, "secret_env": "GLAD", "events": ["finished"]},
+        ]
+        settings = told.settings(webhooks=hooks)
+        delivery = _delivery(told.entry(), settings)
+        webhook.send(delivery, settings, {"SAD": "a", "GLAD": "b"}, now=lambda: _WHEN)
+    (seen,) = there.requests
+    expected = webhook.signed_headers(seen.headers["webhook-id"], _WHEN, seen.body, b"b")
+    assert seen.headers["webhook-signature"] == expected["webhook-signature"]
+
+
 def test_an_address_that_stands_there_twice_is_told_once() -> None:
     hook = {"url": "https://example.org"}
     settings = told.settings(webhooks=[hook, hook])
