@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
-from imagen.errors import OutputError, Rejected, Unavailable
+from imagen.errors import OutputError, Rejected
 from imagen.outputs.naming import slug_of
 from imagen.sinks import keys, project
 from imagen.sinks.places import storable
@@ -37,7 +37,6 @@ class _Meant(BaseModel):
 
     file: Path
     sidecar: Path | None
-    host: str
     sha256: str
     media_type: str
     date: str
@@ -156,11 +155,6 @@ def _bytes(meant: _Meant) -> bytes:
     try:
         data = meant.file.read_bytes()
     except OSError as error:
-        if meant.host != platform.node():
-            raise Unavailable(
-                f"{meant.file.name} lies on another machine, {meant.host}.",
-                remedy="It goes to the cloud when `imagen sync` runs there.",
-            ) from error
         raise OutputError(
             f"{meant.file} can't be read: {error.strerror or error}.",
             remedy="Put it back where it was, then run: imagen sync --retry",

@@ -194,15 +194,6 @@ def test_a_file_that_is_gone_is_said(cloud: Supabase, delivery: Delivery, tmp_pa
     assert not caught.value.retryable
 
 
-def test_a_file_on_another_machine_waits_for_that_one(
-    cloud: Supabase, delivery: Delivery, tmp_path: Path
-) -> None:
-    (tmp_path / "fox7.png").unlink()
-    elsewhere = delivery.model_copy(update={"payload": delivery.payload | {"host": "attic"}})
-    with pytest.raises(Unavailable, match=r"fox7\.png lies on another machine, attic"):
-        _send(elsewhere, cloud)
-
-
 def test_a_file_that_was_changed_does_not_go_under_its_record(
     cloud: Supabase, delivery: Delivery, tmp_path: Path
 ) -> None:

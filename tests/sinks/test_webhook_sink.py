@@ -228,7 +228,7 @@ def test_the_path_of_an_address_is_a_secret() -> None:
     assert "T0PSECRET" not in str(caught.value)
 
 
-_HOOK = "/hooks/T0PSECRET?token=an%20other"
+_HOOK = "/T0PS/T0PSECRET?token=an%20other"
 
 
 @pytest.mark.parametrize(
@@ -240,12 +240,12 @@ _HOOK = "/hooks/T0PSECRET?token=an%20other"
             id="moved",
         ),
         pytest.param(
-            Answer(status=404, body=b"No POST at /hooks/T0PSECRET (an other)"),
+            Answer(status=404, body=b"No POST at /T0PS/T0PSECRET (an other)"),
             "refused the request: 404 No POST at /…/… (…).",
             id="repeated",
         ),
         pytest.param(
-            as_json({"path": "hooks/T0PSECRET"}, 500),
+            as_json({"path": "T0PS/T0PSECRET"}, 500),
             'is in trouble: 500 {"path": "…/…"}.',
             id="in trouble",
         ),
