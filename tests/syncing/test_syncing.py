@@ -105,6 +105,21 @@ def test_of_those_that_wait_for_one_destination_each_has_its_turn(library: Libra
     assert sent == ["msg_1", "msg_2", "msg_3", "msg_1", "msg_2"]
 
 
+def test_what_is_posted_while_its_destination_is_down_waits_with_the_others(
+    library: Library,
+) -> None:
+    with Receiver(_DOWN) as there:
+
+        def post_another() -> bool:
+            number = 1 + len(there.requests)
+            take_in(library, entry(number), [_hook(there.url, number)])
+            return False
+
+        _sync(library, there.url, is_stopped=post_another)
+        assert len(there.requests) == 1
+    assert _due(library) == [("msg_1", 1, 30), ("msg_2", 1, 30)]
+
+
 def test_the_pauses_grow_for_all_of_them(library: Library) -> None:
     with Receiver(_DOWN, times=3) as there:
         _post(library, there.url, many=2)
