@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,11 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_PRIVATE_NAMES = (".local", ".lan", ".internal", ".home.arpa", ".localhost")
 
 
 def is_loopback(url: str) -> bool:
     """Whether the address is this machine itself."""
     return urlsplit(url).hostname in _LOOPBACK
+
+
+def is_nearby(url: str) -> bool:
+    """Whether the address is this machine, or one of a private network."""
+    from ipaddress import ip_address  # only ever needed for a key that would go by http
+
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return ip_address(host).is_private
+    return "." not in host or host.endswith(_PRIVATE_NAMES)
 
 
 def url_faults(key: str, url: str, *, like: str, instead: str = "") -> Iterator[str]:

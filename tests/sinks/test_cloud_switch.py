@@ -89,6 +89,22 @@ def test_an_address_that_is_none_is_refused(url: str, wrong: str) -> None:
     assert "pw" not in str(caught.value).replace("password", "")
 
 
+@pytest.mark.parametrize(
+    "url", ["http://abc.supabase.co", "http://8.8.8.8:8000", "http://[2606:4700::1]"]
+)
+def test_the_key_never_crosses_the_network_for_all_to_read(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^SUPABASE_URL must begin with https://: the service"):
+        project.opened(told.settings(), _ALL | {"SUPABASE_URL": url})
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:54321", "http://192.168.1.7:8000", "http://kong:8000", "http://nas.local"],
+)
+def test_a_project_in_ones_own_network_may_speak_http(url: str) -> None:
+    project.opened(told.settings(), _ALL | {"SUPABASE_URL": url}).close()
+
+
 def test_a_key_that_can_not_be_sent_is_refused() -> None:
     with pytest.raises(Unauthorized, match="What SUPABASE_SERVICE_KEY holds can't be sent"):
         project.opened(told.settings(), _ALL | {"SUPABASE_SERVICE_KEY": "schlüssel"})
