@@ -47,10 +47,17 @@ class ImagenError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.is_stopped = True
+        """False where the work was to end, and may go on at its engine all the same."""
 
     def advise(self, advice: str) -> None:
         """Add to what can be done about it."""
         self.remedy = f"{self.remedy}\n{advice}" if self.remedy else advice
+
+    def doubt(self, sentence: str) -> None:
+        """Say that the work may go on at its engine, though it was to end."""
+        self.is_stopped = False
+        self.advise(sentence)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}" if self.remedy else self.message

@@ -220,7 +220,7 @@ def _untimed(result: Result) -> Result:
 def _came_to_nothing(error: ImagenError) -> bool:
     """Whether the library keeps it, and others are told, as a generation that failed."""
     is_lost = isinstance(error, Lost) and error.is_certain and not error.never_ran
-    return is_lost or isinstance(error, _ENDED_BADLY)
+    return is_lost or (isinstance(error, _ENDED_BADLY) and error.is_stopped)
 
 
 def _kept(

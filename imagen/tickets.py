@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _FOLDER = "tickets"
 _OVER = (Failed, Rejected, TimedOut, Cancelled)
-"""After these nothing of the job is left at its engine."""
+"""After these nothing of the job is left at its engine, unless it could not be stopped there."""
 _PAUSES = (0.01, 0.05, 0.2, 0.5)
 
 
@@ -175,7 +175,7 @@ def _left_behind(error: ImagenError) -> bool:
         return error.lost
     if isinstance(error, Lost):
         return error.never_ran or not error.is_certain
-    return not isinstance(error, _OVER)
+    return not (isinstance(error, _OVER) and error.is_stopped)
 
 
 def forget(id: str, state_dir: Path) -> None:

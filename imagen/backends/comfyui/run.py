@@ -176,7 +176,7 @@ class Run:
         """Take the job back; where that is uncertain, the error that ends the run says so."""
         doubt = stop(self._client, which, is_settled=is_settled)
         if doubt and isinstance(error, ImagenError):
-            error.advise(doubt)
+            error.doubt(doubt)
 
     def _complete(self, record: Record, prompt_id: str) -> None:
         """Ask the history for what the websocket didn't tell; it is written a moment later."""

@@ -260,7 +260,7 @@ class Run:
             is_settled=is_settled,
         )
         if doubt and isinstance(error, ImagenError):
-            error.advise(doubt)
+            error.doubt(doubt)
 
     def _tidy(self) -> None:
         """Take off Replicate's shelf what was put there for this run."""

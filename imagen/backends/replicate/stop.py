@@ -27,7 +27,8 @@ def stop(
     is_settled: Callable[[], bool] = lambda: True,
     patience_seconds: float = _PATIENCE_SECONDS,
 ) -> str:
-    """Cancel the prediction; "" once it has certainly ended, or else a sentence about the doubt.
+    """Cancel the prediction; "" once it has certainly ended, or else a sentence about the doubt:
+    also where it had succeeded by then, since its pictures are there, and paid for.
 
     `which` looks for its id; "" where there is none so far. `is_settled` says whether its
     submission is over: before that, not to find it means nothing.
@@ -40,7 +41,7 @@ def stop(
             settled = is_settled()  # before: one that is taken in between is not yet looked for
             id = which()
             if (not id and settled) or (id and _once(client, id)):
-                return ""
+                return _MADE if id and _has_succeeded(client, id) else ""
         except BackendError as error:
             doubt = f"Replicate could not be told to cancel the prediction: {error.message}"
             attempts += is_nobody_there(error)
@@ -48,6 +49,17 @@ def stop(
             return f"{doubt} It ends by itself after {deadline_seconds:g} s."
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+_MADE = "It had been made before it could be cancelled."
+
+
+def _has_succeeded(client: Client, id: str) -> bool:
+    try:
+        found = client.get(id)
+    except Lost:
+        return False
+    return found.status == "succeeded" and not found.is_removed
 
 
 def _once(client: Client, id: str) -> bool:

@@ -189,7 +189,7 @@ class Remote:
         """Take the job back; where that is not possible, the error that ends the run says so."""
         doubt = stop(self._client, id, patience_seconds=self._config.cancel_seconds)
         if doubt and isinstance(error, ImagenError):
-            error.advise(doubt)
+            error.doubt(doubt)
 
     def _outputs(self, job: Job) -> tuple[Output, ...]:
         if job.status != "completed":

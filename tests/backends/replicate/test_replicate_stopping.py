@@ -113,10 +113,12 @@ def test_a_prediction_that_goes_on_all_the_same_is_told_of() -> None:
     )
 
 
-def test_a_prediction_that_has_ended_is_left_alone() -> None:
+def test_a_prediction_that_has_succeeded_is_left_alone_and_told_of() -> None:
+    """Its pictures are there, and paid for."""
     with Replicate() as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
-        assert stop(client, lambda: id, deadline_seconds=60) == ""
+        doubt = stop(client, lambda: id, deadline_seconds=60)
+        assert doubt == "It had been made before it could be cancelled."
     assert [seen.path for seen in cloud.requests if seen.path.endswith("/cancel")] == []
 
 
