@@ -104,5 +104,5 @@ def test_adapters_do_not_know_each_other(adapter: str) -> None:
     [*_PACKAGE.rglob("*.py"), *(_PACKAGE.parent / "tests").rglob("*.py")],
     ids=lambda path: str(path.relative_to(_PACKAGE.parent)),
 )
-def test_no_module_is_longer_than_350_lines(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+def test_no_module_is_longer_than_700_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 700
