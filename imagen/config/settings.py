@@ -72,7 +72,11 @@ class OutputSettings(Section):
         "{date}-{time}-{slug}-{seed}", min_length=1, description="The file's name, by template."
     )
     sidecar: bool = Field(True, description="A JSON file beside each picture.")
-    metadata: bool = Field(True, description="How it was made, inside each picture.")
+    metadata: bool = Field(
+        True,
+        description="How it was made, inside each picture; false removes also what the engine "
+        "wrote. The sidecar is a setting of its own.",
+    )
     cloud_sync: Switch = Field(
         "auto",
         description="Whether pictures go to the cloud; auto: where its credentials and "

@@ -34,6 +34,27 @@ def embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
         return data, f"Nothing was written into the picture: {error.message}."
 
 
+def bare(data: bytes) -> bytes:
+    """The image alone: its pixels, colour profile and orientation, without a word.
+
+    Raises OutputError for another kind of file, and for one that is damaged.
+    """
+    match kind(data):
+        case "png":
+            from imagen.outputs import png
+
+            return png.bare(data)
+        case "jpeg":
+            from imagen.outputs import jpeg
+
+            return jpeg.bare(data)
+        case "webp":
+            from imagen.outputs import webp
+
+            return webp.bare(data)
+    raise OutputError("it is neither PNG, JPEG nor WebP")
+
+
 def texts(data: bytes, wanted: Collection[str] = WANTED) -> dict[str, str]:
     """The texts that are wanted, by name. Raises OutputError for a picture that is damaged."""
     found: Mapping[str, str] = {}

@@ -55,7 +55,7 @@ def disclosed(data: bytes, policy: Policy) -> bytes:
     try:
         if policy == "full":
             return _whole(data)
-        picture = _bare(data)
+        picture = metadata.bare(data)
         return picture if policy == "none" else _with_reduced_texts(picture, data)
     except OutputError as error:
         wrong = f"What this file tells can't be taken out of it: {error.message}."
@@ -88,7 +88,7 @@ def _with_texts(picture: bytes, texts: Mapping[str, str], told: Mapping[str, str
     if metadata.kind(picture) == "png":
         return metadata.embed(picture, told)[0]
     if told.keys() - {"imagen"}:  # ComfyUI's: no other file can have them changed
-        picture = _bare(picture)
+        picture = metadata.bare(picture)
     return metadata.embed(picture, {"imagen": "", "parameters": "", **texts, **told})[0]
 
 
@@ -112,26 +112,11 @@ def _told_in(text: str) -> str | None:
         return None
 
 
-def _bare(data: bytes) -> bytes:
-    """The picture alone. Late imports, as in `metadata`: each run sees one kind."""
-    match metadata.kind(data):
-        case "png":
-            from imagen.outputs import png
-
-            return png.bare(data)
-        case "jpeg":
-            from imagen.outputs import jpeg
-
-            return jpeg.bare(data)
-        case "webp":
-            from imagen.outputs import webp
-
-            return webp.bare(data)
-    raise OutputError("it is neither PNG, JPEG nor WebP")
-
-
 def _placeless(data: bytes) -> bytes:
-    """The same file, but nothing in it tells where on earth it was taken."""
+    """The same file, but nothing in it tells where on earth it was taken.
+
+    Late imports, as in `metadata`: each run sees one kind.
+    """
     match metadata.kind(data):
         case "png":
             from imagen.outputs import png

@@ -64,7 +64,7 @@ class Saved:
     sha256: str
     """Of the file as it lies there."""
     warning: str = ""
-    """A sentence, where not all that should stand in the picture could be put there."""
+    """A sentence, where not all metadata could be put into the image, or removed from it."""
 
 
 class _Piece(NamedTuple):
@@ -183,9 +183,22 @@ def _prepared(run: _Run, output: Output) -> _Piece:
     kind = metadata.kind(output.data)
     media_type = f"image/{kind}" if kind else output.media_type
     data, warning = output.data, ""
-    if kind and run.settings.metadata:
+    if not run.settings.metadata:
+        data, warning = _stripped(data)
+    elif kind:
         data, warning = metadata.embed(data, _texts(run, output))
     return _Piece(output, data, media_type, _name(run, output, media_type), warning)
+
+
+def _stripped(data: bytes) -> tuple[bytes, str]:
+    """The file without what the engine wrote into it, or as it is with a sentence that says so."""
+    try:
+        return metadata.bare(data), ""
+    except OutputError as error:
+        return data, (
+            f"The engine may have written into this file how it was made; this can't be removed: "
+            f"{error.message}."
+        )
 
 
 def _texts(run: _Run, output: Output) -> dict[str, str]:

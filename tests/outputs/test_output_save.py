@@ -24,6 +24,7 @@ from output_samples import (
     ticket,
     user_comment,
 )
+from secrets_in_pictures import exif, planted, traces
 
 from imagen.outputs import Saved, save
 from imagen.result import Output, Result
@@ -200,9 +201,46 @@ def test_other_kinds_of_files_are_saved_byte_for_byte(media_type: str, extension
     assert (saved.width, saved.warning) == (None, "")
 
 
-def test_without_metadata_a_picture_is_saved_byte_for_byte() -> None:
+def test_without_metadata_the_graph_of_comfyui_is_removed() -> None:
     (saved,) = _save(metadata=False)
-    assert saved.path.read_bytes() == comfy_png()
+    assert saved.path.read_bytes() == encoded("PNG")
+    assert saved.warning == ""
+    assert _sidecar(saved)["sha256"] == hashlib.sha256(encoded("PNG")).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["png", "apng", "jpeg", "webp", "animation"])
+def test_without_metadata_no_trace_of_the_prompt_is_left_in_an_image(kind: str) -> None:
+    made = planted(kind, "zyxomma")
+    (saved,) = _save(result(Output(data=made, media_type="image/unknown")), metadata=False)
+    after = saved.path.read_bytes()
+    assert "utf-8" in traces(made, "zyxomma")
+    assert traces(after, "zyxomma") == []
+    assert pixels(after) == pixels(made)
+    assert opened(after).info.get("icc_profile") == opened(made).info.get("icc_profile")
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_without_metadata_the_orientation_stays(format: str) -> None:
+    made = encoded(format, exif=exif("zyxomma", orientation=6))
+    (saved,) = _save(result(Output(data=made, media_type="image/unknown")), metadata=False)
+    assert dict(opened(saved.path.read_bytes()).getexif()) == {0x0112: 6}
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        pytest.param(b"GIF89a fox", "it is neither PNG, JPEG nor WebP", id="another kind"),
+        pytest.param(comfy_png()[:60], "the PNG is cut short at byte 60", id="damaged"),
+    ],
+)
+def test_without_metadata_what_can_not_be_stripped_is_saved_and_this_is_said(
+    data: bytes, why: str
+) -> None:
+    (saved,) = _save(result(Output(data=data, media_type="image/gif")), metadata=False)
+    assert saved.path.read_bytes() == data
+    assert saved.warning == (
+        f"The engine may have written into this file how it was made; this can't be removed: {why}."
+    )
 
 
 def test_without_sidecar_there_is_none() -> None:
