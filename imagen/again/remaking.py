@@ -48,7 +48,7 @@ def remade(record: Record, *, elsewhere: bool = False) -> Remake:
     """
     if record.source not in ("sidecar", "imagen"):
         return _foreign(record)
-    values = values_again(record.request, record.resolved, elsewhere=elsewhere)
+    values = values_again(record.request, record.resolved, record.receipt, elsewhere=elsewhere)
     index, batch = _number(record.file.get("index")), _batch(record)
     shares = batch > 1 and _shares_noise(record, index)
     if not shares or elsewhere:
@@ -70,16 +70,27 @@ def refuse_untold(picture: str, told: Request, asked: Request) -> None:
 
 
 def values_again(
-    asked: Mapping[str, Any], used: Mapping[str, Any], *, elsewhere: bool
+    asked: Mapping[str, Any],
+    used: Mapping[str, Any],
+    receipt: Mapping[str, Any],
+    *,
+    elsewhere: bool,
 ) -> dict[str, Any]:
     """The values that a sidecar's run is asked for again, by its request as asked and as used.
 
-    Those that were used are made from the pictures that were given.
+    Those that were used are made from the images that were given, unless the receipt says that
+    these were dropped.
     """
     if elsewhere or not used:
         return {**asked, **({"seed": used["seed"]} if "seed" in used else {})}
     rest = {name: value for name, value in used.items() if name not in _OF_PICTURES}
-    return rest | {name: asked[name] for name in _OF_PICTURES if name in asked}
+    given = (name for name in _OF_PICTURES if name in asked and not _is_dropped(receipt, name))
+    return rest | {name: asked[name] for name in given}
+
+
+def _is_dropped(receipt: Mapping[str, Any], name: str) -> bool:
+    fate = receipt.get(name)
+    return isinstance(fate, dict) and fate.get("outcome") == "dropped"
 
 
 def _foreign(record: Record) -> Remake:

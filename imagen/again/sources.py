@@ -83,11 +83,16 @@ def _of_library(word: str, settings: Settings) -> Found:
     return Found(record=record, told_by="library", picture=path, folder=picture.path.parent)
 
 
-def other_places(record: Record, settings: Settings) -> list[Path]:
-    """Where else the pictures may lie that this one was made of: as the library knows."""
+def other_places(found: Found, settings: Settings) -> list[Path]:
+    """Where else the images may be that this one was made of: as the library knows.
+
+    Paths count in the library's own records only; those in a file may lead to another computer.
+    """
+    record = found.record
     digests = {str(known.get("sha256")) for known in record.inputs}
     named = (Path(value) for value in record.request.values() if isinstance(value, str))
-    there = [path for path in named if path.is_absolute()]
+    is_own = found.told_by == "library"
+    there = [path for path in named if is_own and path.is_absolute()]
     if not (digests and settings.library.enabled):
         return there
     from imagen.keeping import open_up_to_date

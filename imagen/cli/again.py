@@ -123,10 +123,9 @@ def _with_pictures(request: Request, found: Found, over: dict[str, Any], run: Ru
     from imagen.inputs import found_again
 
     inputs = found.record.inputs
-    needed = [one for one in inputs if str(one.get("parameter")).partition(".")[0] not in over]
     given = {name: value for name, value in over.items() if name in _PICTURES}
-    also = other_places(found.record, run.settings) if needed else []
-    return found_again(request, needed, found.folder, also).with_values(given)
+    also = other_places(found, run.settings) if inputs else []
+    return found_again(request, inputs, found.folder, also, replaced=over).with_values(given)
 
 
 _PICTURES = ("image", "mask", "references", "controls")

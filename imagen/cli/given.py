@@ -92,7 +92,9 @@ def _of_sidecar(values: dict[str, Any], backends: Collection[str]) -> Given:
     _refuse_newer(values["imagen"])
     own = str(values.get("backend") or "") or None
     asked, used = _mapping(values, "request"), _mapping(values, "resolved")
-    again = values_again(asked, used, elsewhere=not {*backends} <= {own})
+    again = values_again(
+        asked, used, _mapping(values, "receipt"), elsewhere=not {*backends} <= {own}
+    )
     return Given(request=Request.of(again), backend=own)
 
 
@@ -111,8 +113,7 @@ def _with_pictures(
 
     known = values.get("inputs")
     inputs = [one for one in known if isinstance(one, dict)] if isinstance(known, list) else []
-    needed = [one for one in inputs if str(one.get("parameter")).partition(".")[0] not in over]
-    return found_again(request, needed, beside)
+    return found_again(request, inputs, beside, replaced=over)
 
 
 def _mapping(values: dict[str, Any], name: str) -> dict[str, Any]:

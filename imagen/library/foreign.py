@@ -15,7 +15,7 @@ from imagen.errors import OutputError
 from imagen.library.entries import Entry, Kept
 from imagen.library.stored import as_json
 from imagen.origin import Origin, origin, request_of
-from imagen.outputs import metadata, read_fully, texts
+from imagen.outputs import metadata, read_fully, texts, without_folders
 from imagen.ticket import Input, Ticket
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Foreign:
     @property
     def request(self) -> Request:
         """What was used, as far as it is told, and can be asked for."""
-        return request_of(self.origin.values)[0]
+        return _without_folders(request_of(self.origin.values)[0])
 
 
 def is_picture(path: Path) -> bool:
@@ -178,7 +178,12 @@ def entry_of(pictures: Sequence[Foreign], id: str) -> Entry:
 
 
 def _asked(record: Record | None) -> Request | None:
-    return request_of(record.request)[0] if record and record.request else None
+    return _without_folders(request_of(record.request)[0]) if record and record.request else None
+
+
+def _without_folders(request: Request) -> Request:
+    """With bare names for its files: what a stranger's record names is not to be looked for."""
+    return request_of(without_folders(request.model_dump(exclude_defaults=True), request))[0]
 
 
 def _ticket(one: Foreign, id: str) -> Ticket:

@@ -40,6 +40,16 @@ def test_pictures_are_given_as_they_were_and_not_as_they_were_used() -> None:
     assert found.outpaint is not None
 
 
+def test_images_that_were_dropped_are_left_out() -> None:
+    control = {"kind": "canny", "image": "edge.png"}
+    record = _record(
+        request={"prompt": "a fox", "image": "fox.png", "controls": [control]},
+        receipt={"controls": {"outcome": "dropped"}, "image": {"outcome": "applied"}},
+    )
+    found = remade(record).request
+    assert (found.image, found.controls) == ("fox.png", ())
+
+
 def test_one_of_a_batch_with_seeds_of_their_own_is_made_alone() -> None:
     found = remade(_record(resolved=_USED | {"count": 4}, file={"seed": 9, "index": 2}))
     assert (found.request.seed, found.request.count) == (9, None)

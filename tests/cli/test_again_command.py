@@ -277,3 +277,47 @@ def test_the_graph_of_a_picture_is_sent_as_it_was(
     )
     assert found["runs"][0]["request"]["prompt"] == "a glass fox"
     assert found["drift"] == []
+
+
+_STOLEN = "private.png"
+
+
+def _naming_a_file_of_this_computer(**values: Any) -> dict[str, Any]:
+    """The record of an image from elsewhere that names a file of the reader's."""
+    Image.new("RGB", (64, 64), "red").save(_STOLEN)
+    request = {"prompt": "x", "image": str(Path(_STOLEN).absolute()), "strength": 0.5, **values}
+    size = {"width": 64, "height": 64, "seed": 1, "steps": 1}
+    return {"imagen": 1, "backend": "studio", "request": request, "resolved": request | size}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["again"], ["again", "--graph"], ["generate", "--from-json"]]
+)
+def test_a_record_does_not_decide_which_files_of_this_computer_are_sent(
+    arguments: list[str], server: ComfyUI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = _naming_a_file_of_this_computer()
+    record["graph"] = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": record["request"]["image"]}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    Path("odd.png.json").write_text(json.dumps(record))
+    assert run([*arguments, "odd.png.json", "--quiet"]) != 0
+    if "--graph" not in arguments:
+        assert "image: the record names the file" in capsys.readouterr().err
+    assert [seen.path for seen in server.requests if "upload" in seen.path] == []
+    assert server.prompts == []
+
+
+def test_neither_does_one_that_the_library_has_taken_in(
+    server: ComfyUI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = _naming_a_file_of_this_computer()
+    png("album/odd.png", imagen=json.dumps(record))
+    assert run(["library", "add", "album"]) == 0
+    capsys.readouterr()
+    assert run(["history", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["pictures"]
+    assert run(["again", entry["id"], "--quiet"]) == 2
+    assert "image: the record names the file 'private.png'" in capsys.readouterr().err
+    assert server.prompts == []

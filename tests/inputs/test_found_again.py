@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,74 @@ def test_what_cannot_be_found_is_said_so(known: dict[str, Any], sentence: str) -
     with pytest.raises(RequestError) as caught:
         found_again(Request(image="fox.png"), [known], _FOLDER)
     assert caught.value.message == sentence
+
+
+_SECRET = Path("private.png")
+
+
+@pytest.fixture
+def secret() -> str:
+    _SECRET.write_bytes(b"private")
+    return str(_SECRET.absolute())
+
+
+@pytest.mark.parametrize(
+    ("values", "parameter"),
+    [
+        pytest.param({"image": "PATH"}, "image", id="the image"),
+        pytest.param({"mask": "PATH"}, "mask", id="the mask"),
+        pytest.param({"references": ["fox.png", "PATH"]}, "references.1", id="a reference"),
+        pytest.param(
+            {"controls": [{"kind": "canny", "image": "PATH"}]}, "controls.0", id="control"
+        ),
+        pytest.param({"extra": {"style_image": "PATH"}}, "style_image", id="a backend's own"),
+        pytest.param({"extra": {"images": [["PATH"]]}}, "images", id="within a list"),
+        pytest.param({"extra": {"references": "PATH"}}, "references", id="a field's name, beside"),
+    ],
+)
+@pytest.mark.parametrize("form", ["absolute", "beside the caller", "in the home folder"])
+def test_a_file_that_a_record_names_without_its_hash_is_refused(
+    values: dict[str, Any],
+    parameter: str,
+    form: str,
+    secret: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(Path().absolute()))
+    monkeypatch.setenv("USERPROFILE", str(Path().absolute()))
+    home = "~/private.png"
+    path = {"absolute": secret, "beside the caller": "private.png"}.get(form, home)
+    request = Request.of(json.loads(json.dumps(values).replace("PATH", json.dumps(path)[1:-1])))
+    with pytest.raises(RequestError) as caught:
+        found_again(
+            request, [_known("references.0", "fox.png")] * bool(request.references), _FOLDER
+        )
+    assert caught.value.message.startswith(f"{parameter}: the record names the file ")
+
+
+def test_the_hash_of_one_file_does_not_vouch_for_another(secret: str) -> None:
+    request = Request(image="fox.png", extra={"image": secret})
+    with pytest.raises(RequestError, match="image: the record names the file"):
+        found_again(request, [_known("image", "fox.png")], _FOLDER)
+    with pytest.raises(RequestError, match="image: the record names the file"):
+        found_again(request, [], _FOLDER, replaced={"image"})
+
+
+def test_a_file_that_the_user_names_anew_is_not_asked_of_the_record(secret: str) -> None:
+    request = Request.of({"image": secret, "extra": {"style_image": secret}})
+    found = found_again(request, [], _FOLDER, replaced={"image", "style_image"})
+    assert found is request
+
+
+@pytest.mark.parametrize("name", ["//evil.example/share/ink", "\\\\evil.example\\share\\ink"])
+@pytest.mark.parametrize("field", ["loras", "upscale", "restore", "style_image"])
+def test_a_record_leads_to_no_other_computer(name: str, field: str) -> None:
+    values: dict[str, Any] = {
+        "loras": [{"name": name}],
+        "upscale": {"method": name},
+        "restore": {"model": name},
+        "extra": {"style_image": name},
+    }
+    key = field if field in values else "extra"
+    with pytest.raises(RequestError, match=f"{field}: the record names"):
+        found_again(Request.of({key: values[key]}), [], _FOLDER)
