@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import gc
-import io
 import os
 import sys
-from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.streams import open_safely
 from imagen.errors import ImagenError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from imagen.cli.streams import SafeOutput
 
 _STILL_RUNNING = "If anything was submitted, it may still run. Look for it with: imagen resume"
 _MAKING = {
@@ -75,25 +75,8 @@ COMMANDS = _MAKING | _LOOKING_BACK | _SETTING_UP
 """Where each command is, and the first sentence of its help."""
 
 
-@contextmanager
-def _readers_may_leave() -> Iterator[None]:
-    """It is the right of a pipe's reader to leave, where click would exit with 1."""
-    try:
-        yield
-    except BrokenPipeError as error:
-        raise click.exceptions.Exit(0) from error
-
-
 class _Table(click.Group):
     """Commands by name, each imported when it is asked for."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        with _readers_may_leave():
-            return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _readers_may_leave():
-            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -130,23 +113,30 @@ def main(args: list[str] | None = None) -> None:
     # To look for garbage among all that is loaded takes a tenth of a picture's time; so little is
     # left of it that once in a while suffices, and not at the end.
     gc.set_threshold(50_000)
-    code = run(args)
+    output = open_safely()
+    code = _settled(run(args), output)
     gc.freeze()
     sys.exit(code)
+
+
+def _settled(code: int, output: SafeOutput) -> int:
+    """The exit code once all output is written; a reader may leave, as that of a pipe to head."""
+    sys.stdout.flush()
+    wrong = output.failure
+    if wrong is None or isinstance(wrong, BrokenPipeError):
+        return code
+    reason = wrong.strerror or str(wrong)
+    remedy = "The command finished; only its output is missing."
+    message = f"The output can't be written to stdout: {reason}."
+    lost = _told(False, "output", message, 5, remedy=remedy)
+    return code or lost
 
 
 def run(args: list[str] | None = None) -> int:
     """Run the command line; the exit code. Errors are told on stderr, as JSON on stdout."""
     # Looking for pydantic's plug-ins costs a fifth of a picture's start, and we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a Windows pipe may lack a prompt's letters
-        sys.stdout.reconfigure(errors="backslashreplace")
-    code = _ran(args, as_json="--json" in (sys.argv[1:] if args is None else args))
-    _give_up_closed_pipes()
-    return code
-
-
-def _ran(args: list[str] | None, *, as_json: bool) -> int:
+    as_json = "--json" in (sys.argv[1:] if args is None else args)
     try:
         code = cli.main(args, prog_name="imagen", standalone_mode=False)
     except click.exceptions.Abort:
@@ -155,11 +145,6 @@ def _ran(args: list[str] | None, *, as_json: bool) -> int:
         return _told_by_click(as_json, error, _hint(error, sys.argv[1:] if args is None else args))
     except ImagenError as error:
         return _told_by_imagen(as_json, error)
-    except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
-            raise
-        # Files have sentences of their own: it is our own words that had no room.
-        return _told(False, "output", "What there is to say can't be written: no space.", 5)
     return code if isinstance(code, int) else 0
 
 
@@ -173,10 +158,9 @@ def _hint(error: click.ClickException, args: list[str]) -> str:
 def _told_by_click(as_json: bool, error: click.ClickException, hint: str) -> int:
     if as_json:
         return _told(as_json, "usage", error.format_message(), error.exit_code, remedy=hint)
-    with suppress(BrokenPipeError):
-        error.show()
-        if hint:
-            click.echo(hint, err=True)
+    error.show()
+    if hint:
+        click.echo(hint, err=True)
     return error.exit_code
 
 
@@ -201,11 +185,10 @@ def _told(
     backend: str = "",
     kept: Sequence[Path] = (),
 ) -> int:
-    with suppress(BrokenPipeError):
-        if as_json:
-            _say_json(code, message, remedy, backend, kept)
-        else:
-            _say(message, remedy, backend, kept)
+    if as_json:
+        _say_json(code, message, remedy, backend, kept)
+    else:
+        _say(message, remedy, backend, kept)
     return exit_code
 
 
@@ -229,12 +212,3 @@ def _say(message: str, remedy: str, backend: str, kept: Sequence[Path]) -> None:
         click.echo(printable(remedy), err=True)
     for path in kept:  # where pictures are looked for: on stdout
         click.echo(str(path))
-
-
-def _give_up_closed_pipes() -> None:
-    """Otherwise Python would complain at the end of what nobody reads, and exit with 120."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -58,9 +58,8 @@ def _watching(*, quiet: bool) -> Iterator[Callable[[Sequence[str]], None]]:
 
     def write(text: str) -> None:
         if shows:
-            with suppress(BrokenPipeError):
-                sys.stderr.write(f"\r\x1b[K{text}")
-                sys.stderr.flush()
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
 
     def watch(pending: Sequence[str]) -> None:
         write(one_line(f"Looking at {', '.join(pending)} …", limit=_columns() - 1))

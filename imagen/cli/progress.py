@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from imagen.errors import Cancelled
@@ -47,16 +47,14 @@ def shown(
     with interruptible() as interrupted:
 
         def on_progress(progress: Progress) -> None:
-            with suppress(BrokenPipeError):  # a picture is worth making though nobody follows
-                display.tell(progress)
+            display.tell(progress)
             if interrupted.is_set():
                 raise Cancelled
 
         try:
             yield on_progress
         finally:
-            with suppress(BrokenPipeError):
-                display.clear()
+            display.clear()
 
 
 def _display(
@@ -150,17 +148,15 @@ def counted(doing: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         nonlocal drawn
         if shows and (time.monotonic() - drawn >= _REDRAW_SECONDS or done == total):
             drawn = time.monotonic()
-            with suppress(BrokenPipeError):
-                sys.stderr.write(f"\r\x1b[K{doing} {done} of {total}")
-                sys.stderr.flush()
+            sys.stderr.write(f"\r\x1b[K{doing} {done} of {total}")
+            sys.stderr.flush()
 
     try:
         yield tell
     finally:
         if shows:
-            with suppress(BrokenPipeError):
-                sys.stderr.write("\r\x1b[K")
-                sys.stderr.flush()
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
 
 @contextmanager

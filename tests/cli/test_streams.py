@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import io
+import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from imagen.cli import run
+from imagen.testing.comfyui import ComfyUI
 
 _IMAGEN = [sys.executable, "-m", "imagen"]
 
@@ -73,14 +76,141 @@ def test_an_error_in_another_script_is_told_to_a_poor_pipe() -> None:
     assert (ran.returncode, "file \\u732b can't be read" in ran.stderr) == (2, True)
 
 
-class _Full(io.StringIO):
-    def write(self, text: str) -> int:
-        raise OSError(errno.ENOSPC, f"No space left on device for {len(text)} characters")
+_POSIX = pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the streams")
+_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+_LISTINGS = (
+    ["--help"],
+    ["config", "init"],
+    ["backends"],
+    ["models", "-b", "mock", "--json"],
+    ["doctor", "--json"],
+    ["history"],
+    ["usage", "--json"],
+    ["resume", "--list", "--json"],
+)
+_MAKE = ["generate", "a fox", "-b", "mock", "--size", "32x32", "-o", "fox.png"]
 
 
-def test_a_full_device_gets_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "stdout", _Full())
-    assert run(["version"]) == 5
-    assert "What there is to say can't be written: no space." in capsys.readouterr().err
+def _with(redirections: str, *arguments: str) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of a run whose streams a shell has redirected."""
+    shell = ["sh", "-c", f'exec "$@" {redirections}', "sh", *_IMAGEN, *arguments]
+    ran = subprocess.run(shell, capture_output=True, text=True, check=False, timeout=60)
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+def _lost_output(reason: str) -> str:
+    return (
+        f"imagen: The output can't be written to stdout: {reason}.\n"
+        "The command finished; only its output is missing.\n"
+    )
+
+
+_NO_SPACE = _lost_output("No space left on device")
+_CLOSED = _lost_output("Bad file descriptor")
+
+
+def _image_is_whole() -> bool:
+    with Image.open("fox.png") as image:
+        image.load()
+        return image.size == (32, 32) and Path("fox.png.json").is_file()
+
+
+@_FULL
+@pytest.mark.parametrize("arguments", _LISTINGS, ids=" ".join)
+def test_a_listing_that_cannot_be_written_exits_with_5(arguments: list[str]) -> None:
+    assert run([*_MAKE, "-q"]) == 0
+    code, _, complaint = _with(">/dev/full", *arguments)
+    assert (code, complaint.endswith(_NO_SPACE), "Traceback" in complaint) == (5, True, False)
+
+
+@_POSIX
+@pytest.mark.parametrize("arguments", _LISTINGS[::2], ids=" ".join)
+def test_a_listing_without_a_stdout_exits_with_5(arguments: list[str]) -> None:
+    assert run([*_MAKE, "-q"]) == 0
+    code, _, complaint = _with(">&-", *arguments)
+    assert (code, complaint.endswith(_CLOSED), "Traceback" in complaint) == (5, True, False)
+
+
+@_FULL
+@pytest.mark.parametrize("more", [[], ["--json"], ["--dry-run"]], ids=" ".join)
+def test_an_image_whose_path_cannot_be_written_is_kept(more: list[str]) -> None:
+    code, _, complaint = _with(">/dev/full", *_MAKE, "-q", *more)
+    assert (code, complaint) == (5, _NO_SPACE)
+    assert "--dry-run" in more or _image_is_whole()
+
+
+@_POSIX
+@pytest.mark.parametrize(
+    ("redirections", "code", "stdout"),
+    [
+        (">&-", 5, ""),
+        ("2>&-", 0, "fox.png\n"),
+        pytest.param("2>/dev/full", 0, "fox.png\n", marks=_FULL),
+        pytest.param(">/dev/full 2>&1", 5, "", marks=_FULL),
+        (">&- 2>&-", 5, ""),
+        ("<&- >&- 2>&-", 5, ""),
+        ("<&- 2>&-", 0, "fox.png\n"),
+    ],
+)
+def test_an_image_is_made_without_streams(redirections: str, code: int, stdout: str) -> None:
+    assert _with(redirections, *_MAKE, "--cfg", "3")[:2] == (code, stdout)
+    assert _image_is_whole()
+    listed = _with("", "history", "--json")
+    assert len(json.loads(listed[1])["pictures"]) == 1
+
+
+@_FULL
+def test_a_full_log_does_not_interrupt_a_job_of_an_engine() -> None:
+    with ComfyUI(version="0.9.2") as server:
+        block = {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
+        Path("imagen.yaml").write_text(json.dumps({"backends": {"sdxl": block}}))
+        arguments = ["generate", "a fox", "-b", "sdxl", "--size", "64x64", "-o", "fox.png"]
+        assert _with("2>/dev/full", *arguments) == (0, "fox.png\n", "")
+        assert _with("2>&-", *arguments, "--count", "2")[0] == 0
+    assert len(list(Path().glob("fox*.png"))) == 3
+
+
+@_FULL
+def test_a_comparison_and_a_folder_are_finished_though_nothing_can_be_written() -> None:
+    blocks = {name: {"type": "mock"} for name in ("one", "two")}
+    Path("imagen.yaml").write_text(json.dumps({"backends": blocks}))
+    arguments = ["compare", "a fox", "-m", "one,two", "--size", "32x32", "-o", "compared"]
+    assert _with(">/dev/full 2>/dev/full", *arguments)[0] == 5
+    assert len(list(Path("compared").glob("*.png"))) == 3
+    assert _with(">/dev/full 2>/dev/full", "library", "add", "compared")[0] == 5
+
+
+@_FULL
+@pytest.mark.parametrize("redirections", ["2>/dev/full", "2>&-", ">/dev/full 2>&1"])
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=" ".join)
+def test_an_error_keeps_its_code_without_streams(redirections: str, more: list[str]) -> None:
+    assert _with(redirections, "generate", "x", "--steps", "0", *more)[0] == 2
+    assert _with(redirections, "generate", "x", "-b", "none", *more)[0] == 2
+
+
+@_POSIX
+def test_a_question_without_a_stdin_is_a_usage_error() -> None:
+    assert _with("", *_MAKE)[0] == 0
+    code, _, complaint = _with("<&-", "rm", "--purge", "fox.png")
+    assert (code, "needs --yes" in complaint) == (2, True)
+
+
+@_POSIX
+def test_a_pipe_that_does_not_block_gets_the_whole_output() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filled = 0
+    with suppress(BlockingIOError):
+        while True:
+            filled += os.write(writer, b" " * 1024)
+    with os.fdopen(writer, "wb") as pipe:
+        ran = subprocess.Popen([*_IMAGEN, "config", "show", "--json"], stdout=pipe)
+    time.sleep(0.5)  # it has something to say, and no room for it
+    with os.fdopen(reader, "rb") as output:
+        text = output.read()
+    assert (ran.wait(), "output" in json.loads(text[filled:])) == (0, True)
+
+
+def test_a_reader_that_leaves_does_not_end_the_work() -> None:
+    assert _unread([*_MAKE, "--count", "2", "-q"]) == (0, "")
+    assert _image_is_whole()

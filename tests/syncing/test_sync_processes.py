@@ -48,6 +48,14 @@ def test_a_command_has_its_pictures_sent_in_the_background(lab: Lab) -> None:
     assert eventually(lambda: not is_held(load().state_dir / "sync.lock"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the streams")
+def test_a_command_without_streams_has_its_images_sent_in_the_background(lab: Lab) -> None:
+    shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "imagen", *_MAKE]
+    assert subprocess.run(shell, env=os.environ | _ON, check=False).returncode == 5
+    assert eventually(lambda: lab.there() == (1, 1, 1))
+    assert eventually(lambda: not is_held(load().state_dir / "sync.lock"))
+
+
 def test_a_command_does_not_wait_for_a_cloud_that_does_not_answer(lab: Lab) -> None:
     import socket
 
