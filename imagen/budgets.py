@@ -3,24 +3,81 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import time
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen import tickets
 from imagen.errors import OutputError, OverBudget, RequestError
+from imagen.locks import Lock, lock
 from imagen.text import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from imagen.config import Budget, Settings
     from imagen.ticket import Estimate, Ticket
+    from imagen.tickets import Job
 
 _PAID_IN = "USD"
 """What the owners of engines are paid in."""
 _LIMITS = {"run": "one run", "day": "a day", "month": "a month"}
 _SO_FAR = {"run": "in this run", "day": "today", "month": "this month"}
+_PATIENCE = 60.0
+"""Seconds to wait for another process: it checks its budgets in a fraction of one."""
+_PAUSE = 0.02
+
+
+@contextmanager
+def planned_within_budgets(
+    jobs: Sequence[Job], settings: Settings, *, before: Iterable[Ticket] = ()
+) -> Iterator[None]:
+    """Writes the jobs down within the budgets, and holds them for the block.
+
+    Budgets are checked and tickets are written under one lock, so that processes that start at
+    once can't each spend the same money. Raises what `refuse_over_budget` and `tickets.planned` do.
+    """
+    plan = [job.ticket for job in jobs]
+    with ExitStack() as held:
+        with _turn(settings) if _is_limited(plan, settings) else nullcontext():
+            refuse_over_budget(plan, settings, before=before)
+            held.enter_context(tickets.planned(jobs, settings.state_dir))
+        yield
+
+
+def _is_limited(plan: Sequence[Ticket], settings: Settings) -> bool:
+    return any(ticket for budget in settings.budgets for ticket in _estimates(budget, plan))
+
+
+@contextmanager
+def _turn(settings: Settings) -> Iterator[None]:
+    """Waits until no other process checks its budgets, and lets none do so within the block."""
+    until = time.monotonic() + _PATIENCE
+    while (mine := _lock(settings.state_dir)) is None:
+        if time.monotonic() > until:
+            raise OutputError(
+                f"Another process has checked its budgets for {_PATIENCE:.0f} seconds.",
+                remedy="Nothing was sent. Look for an imagen that hangs, and end it.",
+            )
+        time.sleep(_PAUSE)
+    try:
+        yield
+    finally:
+        mine.release()
+
+
+def _lock(state_dir: Path) -> Lock | None:
+    try:
+        return lock(state_dir / "budgets.lock")
+    except OSError as error:
+        raise OutputError(
+            f"Budgets can't be checked, since {state_dir} can't be locked: "
+            f"{error.strerror or error}.",
+            remedy="Nothing was sent. Let imagen write there, or set IMAGEN_STATE, or state_dir in "
+            "imagen.yaml.",
+        ) from error
 
 
 def refuse_over_budget(
@@ -42,8 +99,11 @@ def refuse_over_budget(
     for budget in settings.budgets:
         paid = _summed(_estimates(budget, plan))
         if paid.jobs:
-            others = _at_work(settings, but={ticket.id for ticket in plan})
-            spent = _spent(budget, settings, now, before, others, environ)
+            if budget.per == "run":
+                spent = _summed(_estimates(budget, before))
+            else:
+                ids = {ticket.id for ticket in plan}
+                spent = _spent(budget, settings, ids, now, environ)
             told += _judged(budget, paid, spent)
     return told
 
@@ -74,22 +134,29 @@ def _estimates(budget: Budget, plan: Iterable[Ticket]) -> Iterator[Estimate]:
 def _spent(
     budget: Budget,
     settings: Settings,
+    plan: Collection[str],
     now: datetime,
-    before: Iterable[Ticket],
-    others: Iterable[Ticket],
     environ: Mapping[str, str],
 ) -> _Sum:
-    """What was spent of it already, and what the jobs of others will cost."""
-    if budget.per == "run":
-        return _summed(_estimates(budget, before))
+    """What was spent of it already, and what the jobs of others will cost.
+
+    Tickets are read before the ledger: a job that moves from the one to the other in between is
+    in both, and counts by its ticket. The other way round it would be in neither.
+    """
     from imagen.keeping import open_up_to_date
     from imagen.library import spent
 
+    others = list(_at_work(settings, but=plan))
     with open_up_to_date(settings, environ) as library:
-        since = _start(budget, now)
-        kept = spent(library, since, currency=budget.currency, backend=budget.backend)
+        known = spent(
+            library,
+            _start(budget, now),
+            currency=budget.currency,
+            backend=budget.backend,
+            without=[ticket.id for ticket in others],
+        )
     open_ = _summed(_estimates(budget, others))
-    return _Sum(open_.jobs, kept.cost + open_.cost, kept.unknown + open_.unknown)
+    return _Sum(open_.jobs, known.cost + open_.cost, known.unknown + open_.unknown)
 
 
 def _start(budget: Budget, now: datetime) -> datetime:
@@ -100,12 +167,12 @@ def _start(budget: Budget, now: datetime) -> datetime:
 
 
 def _at_work(settings: Settings, *, but: Collection[str]) -> Iterator[Ticket]:
-    """What other processes have at their engines or are about to send, and what those left that
-    were killed; without these."""
+    """What other processes have at their engines or are about to send, what the library does not
+    have yet, and what killed processes left; without these."""
     for id in tickets.left(settings.state_dir):
         with suppress(OutputError, RequestError):
             job = tickets.read(id, settings.state_dir)
-            if job.entry is None and id not in but:
+            if job.state != "failed" and id not in but:
                 yield job.ticket
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imagen import outputs, sinks, tickets
-from imagen.budgets import refuse_over_budget
+from imagen.budgets import planned_within_budgets, refuse_over_budget
 from imagen.callers import caller
 from imagen.errors import Failed, ImagenError, Lost, OutputError, Rejected, TimedOut
 from imagen.inputs import sound
@@ -87,7 +87,7 @@ def generate(
         warnings = refuse_over_budget(plan, settings)
         found, made = ready(engine, plan, request, settings, on_progress)
         jobs = [job_of(ticket, request, settings) for ticket in found]
-        with _naming(made), tickets.planned(jobs, settings.state_dir):
+        with _naming(made), planned_within_budgets(jobs, settings):
             for job in jobs:
                 made.append(make(engine, job, settings, on_progress))
         return [_warned(made[0], warnings), *made[1:]]

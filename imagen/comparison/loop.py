@@ -202,7 +202,10 @@ class _Loop:
                 known = self._control_pictures.setdefault(cell.model, {})
                 submittable, _ = ready(engine, runs, asked, settings, on_progress, known)
                 for ticket in self._numbered(cell, submittable):
-                    made.append(made_once(engine, ticket, asked, settings, on_progress))
+                    before = [*self._made, *(run.ticket for run in made)]
+                    made.append(
+                        made_once(engine, ticket, asked, settings, on_progress, before=before)
+                    )
         except Cancelled:
             raise
         except ImagenError as error:

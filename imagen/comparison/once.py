@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from imagen import tickets
+from imagen.budgets import planned_within_budgets
 from imagen.comparison.record import NAME
 from imagen.errors import Lost, OutputError
 from imagen.keeping import as_then, error_in, keep
@@ -16,7 +17,7 @@ from imagen.spine import Made, job_of, make
 from imagen.ticket import id_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from imagen.backends import Backend
@@ -34,23 +35,26 @@ def numbered(ticket: Ticket, *place: object) -> Ticket:
 
 
 def made_once(
-    engine: Backend, ticket: Ticket, asked: Request, settings: Settings, on_progress: OnProgress
+    engine: Backend,
+    ticket: Ticket,
+    asked: Request,
+    settings: Settings,
+    on_progress: OnProgress,
+    *,
+    before: Sequence[Ticket] = (),
 ) -> Made:
     """Make the run of a ticket that was `numbered`; what is left of it is fetched instead.
 
+    `before` are the tickets of the same comparison that were made already, for its budgets.
     Raises RequestError where another process is at work on it; Lost where its engine had it and
     forgot it, and OutputError where its pictures are gone: made anew it would be another run.
     """
     if ticket.id in tickets.left(settings.state_dir):
         return _taken_up(engine, ticket, settings, on_progress)
-    return _saved_before(ticket, settings) or _new(engine, ticket, asked, settings, on_progress)
-
-
-def _new(
-    engine: Backend, ticket: Ticket, asked: Request, settings: Settings, on_progress: OnProgress
-) -> Made:
+    if there := _saved_before(ticket, settings):
+        return there
     job = job_of(ticket, asked, settings)
-    with tickets.planned([job], settings.state_dir):
+    with planned_within_budgets([job], settings, before=before):
         return make(engine, job, settings, on_progress)
 
 

@@ -221,11 +221,23 @@ class Spent(NamedTuple):
     """How many generations cost money that nobody knows."""
 
 
-def spent(library: Library, since: datetime, *, currency: str, backend: str | None = None) -> Spent:
-    """What was spent from `since` on in this currency; with all backends where none is named."""
+def spent(
+    library: Library,
+    since: datetime,
+    *,
+    currency: str,
+    backend: str | None = None,
+    without: Sequence[str] = (),
+) -> Spent:
+    """What was spent from `since` on in this currency; with all backends where none is named.
+
+    The generations of these ids `without` are left out.
+    """
     conditions = [usage.c.at_ms >= milliseconds(since), usage.c.currency == currency]
     if backend is not None:
         conditions.append(usage.c.backend == backend)
+    if without:
+        conditions.append(usage.c.generation.not_in(without))
     unknown = func.sum(usage.c.is_paid).filter(_COST.is_(None))
     statement = select(func.sum(_COST), unknown).where(*conditions)
     with library.reading() as connection:

@@ -29,7 +29,7 @@ _MAY: dict[str, set[str]] = {
     "callers": _WORDS,
     "tickets": _WORDS | {"library", "locks"},
     "keeping": _WORDS | {"config", "outputs", "origin", "library", "sinks", "tickets"},
-    "budgets": _WORDS | {"config", "library", "keeping", "tickets"},
+    "budgets": _WORDS | {"config", "library", "keeping", "locks", "tickets"},
     "preparing": _WORDS | {"config", "backends", "inputs", "outputs", "resolve"},
     "syncing": _WORDS | {"config", "library", "locks", "sinks"},
     "spine": _WORDS

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen import tickets
-from imagen.budgets import refuse_over_budget
+from imagen.budgets import planned_within_budgets, refuse_over_budget
 from imagen.config import Budget, LibrarySettings, Settings
-from imagen.errors import ConfigError, OverBudget
+from imagen.errors import ConfigError, Failed, OutputError, OverBudget
+from imagen.keeping import failure_of
 from imagen.library import Entry, open_library, take_in
 from imagen.request import Request
 from imagen.ticket import Estimate, Ticket, new_id
@@ -105,6 +106,14 @@ def test_a_budget_that_is_just_enough_is_enough(settings: Settings, spend: Spend
     ]
 
 
+def test_sums_that_binary_fractions_round_up_are_not_beyond_the_budget(
+    settings: Settings, spend: Spend
+) -> None:
+    spend(0.1)
+    assert 0.1 + 0.2 > 0.3
+    assert not _is_refused(settings, [_ticket(0.2)], {"amount": 0.3, "per": "day"})
+
+
 @pytest.mark.parametrize(
     ("per", "ago", "counts"),
     [
@@ -193,6 +202,36 @@ def test_what_was_left_of_the_plan_itself_is_not_paid_twice(settings: Settings) 
     left = _ticket(0.9).sent(prediction_id="p")
     tickets.write(Job(ticket=left, asked=_ASKED), settings.state_dir)
     assert not _is_refused(settings, [left], {"amount": 1, "per": "day"})
+
+
+def test_an_unreadable_ticket_does_not_hide_the_others(settings: Settings) -> None:
+    job = Job(ticket=_ticket(0.9), asked=_ASKED)
+    tickets.write(job, settings.state_dir)
+    (settings.state_dir / "tickets" / "0.json").write_text("{")
+    assert "$0.90 was spent today" in _refusal(
+        settings, [_ticket(0.5)], {"amount": 1, "per": "day"}
+    )
+
+
+def test_a_failed_job_that_the_library_lacks_costs_nothing(settings: Settings) -> None:
+    job = Job(ticket=_ticket(0.9), asked=_ASKED)
+    failed = failure_of(job, Failed("It broke."))
+    with tickets.held(job.id, settings.state_dir):
+        tickets.write(job.ended(failed), settings.state_dir)
+        assert not _is_refused(settings, [_ticket(0.5)], {"amount": 1, "per": "day"})
+
+
+def test_a_state_folder_without_locks_refuses_what_has_a_budget(settings: Settings) -> None:
+    settings.state_dir.write_text("not a folder")
+    whole = settings.model_copy(update={"budgets": (Budget(amount=1, per="run"),)})
+    job = Job(ticket=_ticket(0.5), asked=_ASKED)
+    with (
+        pytest.raises(
+            OutputError, match=r"Budgets can't be checked, since .*state can't be locked"
+        ),
+        planned_within_budgets([job], whole),
+    ):
+        pytest.fail("it was planned")
 
 
 def test_what_was_paid_and_nobody_knows_is_said(settings: Settings, spend: Spend) -> None:
