@@ -6,7 +6,7 @@ import json
 import os
 import re
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ def show(picture: str, as_json: bool, config_path: Path | None) -> None:
     as imagen history lists them; it tells of a file too that does not say how it was made.
     """
     record, more = _found(picture, config_path)
+    record = _with_graph_settings(record)
     if as_json:
         click.echo(json.dumps(asdict(record) | ({"library": more.data} if more else {}), indent=2))
         return
@@ -59,6 +60,19 @@ def _found(word: str, config_path: Path | None) -> tuple[Record, Kept | None]:
             raise
         with _or_else(error):
             return _kept(word, config_path)
+
+
+def _with_graph_settings(record: Record) -> Record:
+    """The record, with the settings that its ComfyUI graph holds where nothing else says them."""
+    if record.source != "prompt":
+        return record
+    from imagen.origin import origin
+
+    said = origin(record)
+    models: dict[str, Any] = {"model": said.models[0]} if said.models else {}
+    if len(said.models) > 1:
+        models["models"] = list(said.models)
+    return replace(record, resolved=dict(said.values), facts={**models, **said.unread})
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from foreign_pictures import comfyui
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -110,8 +111,29 @@ def test_a_picture_of_another_tool_tells(show: Callable[..., list[str]]) -> None
 
 def test_a_picture_of_comfyui_has_its_graph(show: Callable[..., list[str]]) -> None:
     _with_text("prompt", json.dumps(_GRAPH))
-    assert show("other.png") == ["graph: 1 nodes; see them with --json"]
+    assert show("other.png") == ["seed: 7", "graph: 1 nodes; see them with --json"]
     assert json.loads("\n".join(show("other.png", "--json")))["graph"] == _GRAPH
+
+
+def test_show_prints_the_settings_of_a_comfyui_graph(show: Callable[..., list[str]]) -> None:
+    comfyui("graph.png", negative="blurry", steps=12)
+    assert show("graph.png") == [
+        "prompt: a glass fox",
+        "negative: blurry",
+        "width: 1024",
+        "height: 1024",
+        "seed: 99",
+        "steps: 12",
+        "cfg: 7.0",
+        "sampler: dpmpp_2m",
+        "scheduler: karras",
+        "count: 1",
+        "model: sd_xl_base_1.0.safetensors",
+        "graph: 7 nodes; see them with --json",
+    ]
+    record = json.loads("\n".join(show("graph.png", "--json")))
+    assert (record["resolved"]["prompt"], record["resolved"]["steps"]) == ("a glass fox", 12)
+    assert record["facts"]["model"] == "sd_xl_base_1.0.safetensors"
 
 
 def test_what_another_wrote_cannot_steer_the_terminal(show: Callable[..., list[str]]) -> None:

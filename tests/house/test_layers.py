@@ -45,7 +45,7 @@ _MAY: dict[str, set[str]] = {
     "cli": _WORDS
     | {"config", "backends", "graphs", "outputs", "tickets", "spine", "comparison", "testing"}
     | {"inputs", "interpolation", "preparing", "preview", "doctor", "library", "again"}
-    | {"resuming", "keeping", "sinks", "budgets", "syncing"},
+    | {"resuming", "keeping", "sinks", "budgets", "syncing", "origin"},
     "doctor": _WORDS | {"config", "backends", "outputs", "library", "sinks", "tickets", "preview"},
     "__main__": {"cli"},
 }
