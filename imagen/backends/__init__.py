@@ -93,7 +93,7 @@ def open_backend(
 ) -> Backend:
     """Open the backend configured as `name`; its own block is all the configuration it sees."""
     adapter, config = configure(name, blocks, shared)
-    return adapter.open(config)
+    return adapter.open_redacted(config)
 
 
 def validated(

@@ -139,4 +139,10 @@ class Adapter(Generic[Config]):
 
     def connect(self, block: Mapping[str, Any]) -> Backend:
         """The backend of this block; raises pydantic's ValidationError for a block that is off."""
-        return self.open(self.config.model_validate(block))
+        return self.open_redacted(self.config.model_validate(block))
+
+    def open_redacted(self, config: Config) -> Backend:
+        """The backend of this configuration, which never says its own credentials."""
+        from imagen.backends.redact import redacted  # here: it needs the types above
+
+        return redacted(self.open(config), config)

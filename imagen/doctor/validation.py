@@ -61,7 +61,7 @@ def block_problems(name: str, settings: Settings) -> list[Problem]:
     at = ("backends", name)
     try:
         adapter, config = configure(name, settings.backends, settings.shared())
-        with closing(adapter.open(config)) as engine:
+        with closing(adapter.open_redacted(config)) as engine:
             if not adapter.is_service:
                 engine.capabilities()
     except UnknownBackend as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagen.backends import http
+from imagen.backends.redact import Redactor
 from imagen.backends.retry import retrying
 from imagen.errors import OutputError, RequestError, Unavailable
 from imagen.sinks import refusals
@@ -67,6 +68,7 @@ class Supabase:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url.rstrip("/")
+        self._redactor = Redactor([key])
         self._credential = f"Put the service key of the project into {key_names}."
         self._sleep = sleep
         self._http = http.client(
@@ -79,7 +81,8 @@ class Supabase:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._redactor.redact(error)
         self.close()
 
     def close(self) -> None:

@@ -19,9 +19,7 @@ from imagen.errors import ConfigError
 from imagen.outputs.sentences import bare_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import httpx
+    from collections.abc import Callable, Iterator, Mapping
 
     from imagen.config import Settings, Webhook
     from imagen.library.entries import Delivery, Entry, Kept
@@ -33,9 +31,6 @@ _PARTS = {"finished": 0, "failed": 1}
 """A generation that failed may be brought to its end later: these are two deliveries."""
 _SECRET_PREFIX = "whsec_"
 _READ_SECONDS = 20.0
-_SHORTEST = 4
-"""So long is a part of an address that may be a secret."""
-_SAID = ("location", "retry-after")
 _REMEDY = "`secret_env` must name the variable with the secret that the receiver expects."
 
 
@@ -126,6 +121,7 @@ def send(
 ) -> dict[str, Any]:
     """POST it; the address says with any 2xx that it knows."""
     from imagen.backends import http
+    from imagen.backends.redact import Redactor, credentials
 
     webhook = _meant(delivery, settings)
     id = str(delivery.payload["id"])
@@ -136,10 +132,10 @@ def send(
     }
     at = _shown(webhook.url)
     client = http.client(at, read_seconds=_READ_SECONDS, tls=http.tls(at, None))
-    with client, http.translated(at):
-        answer = client.post(webhook.url, content=content, headers=headers)
-    if not answer.is_success:
-        raise http.refusal(_unsaid(answer, webhook.url), at, credential=_REMEDY)
+    with Redactor([*credentials(webhook, environ), *_secrets(webhook.url)]).errors(), client:
+        with http.translated(at):
+            answer = client.post(webhook.url, content=content, headers=headers)
+        http.answered(answer, at, credential=_REMEDY)
     return {"status": answer.status_code, "id": id}
 
 
@@ -187,26 +183,11 @@ def _secret(webhook: Webhook, environ: Mapping[str, str]) -> bytes | None:
     return key
 
 
-def _unsaid(answer: httpx.Response, url: str) -> httpx.Response:
-    """The same without the parts of the address that may be a secret: some servers repeat it."""
-    from httpx import Response
-
-    hide = _hiding(url)
-    told = [
-        (name.encode(), hide(text).encode())
-        for name, text in answer.headers.items()
-        if name in _SAID
-    ]
-    return Response(answer.status_code, headers=told, text=hide(answer.text))
-
-
-def _hiding(url: str) -> Callable[[str], str]:
-    """Takes out of a text what the address has behind its host."""
+def _secrets(url: str) -> Iterator[str]:
+    """What an address has behind its host, which may be a secret."""
     parts = urlsplit(url)
     words = re.split("[/?&=]", f"{parts.path}?{parts.query}")
-    longest = sorted({*words, *map(unquote, words)}, key=len, reverse=True)
-    secrets = [re.escape(word) for word in longest if len(word) >= _SHORTEST]
-    return lambda text: re.sub("|".join(secrets), "…", text) if secrets else text
+    yield from (word for word in {*words, *map(unquote, words)} if word not in parts.netloc)
 
 
 def _shown(url: str) -> str:

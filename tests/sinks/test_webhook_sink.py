@@ -236,17 +236,17 @@ _HOOK = "/T0PS/T0PSECRET?token=an%20other"
     [
         pytest.param(
             Answer(status=308, headers={"Location": f"https://example.org{_HOOK}"}),
-            "redirects to https://example.org/…/…?…=…, and redirects are not followed.",
+            "redirects to https://example.org/***/***?***=***, and redirects are not followed.",
             id="moved",
         ),
         pytest.param(
             Answer(status=404, body=b"No POST at /T0PS/T0PSECRET (an other)"),
-            "refused the request: 404 No POST at /…/… (…).",
+            "refused the request: 404 No POST at /***/*** (***).",
             id="repeated",
         ),
         pytest.param(
             as_json({"path": "T0PS/T0PSECRET"}, 500),
-            'is in trouble: 500 {"path": "…/…"}.',
+            'is in trouble: 500 {"path": "***/***"}.',
             id="in trouble",
         ),
     ],

@@ -1,0 +1,224 @@
+"""Removes our own credentials from what an adapter says: a server may repeat our request."""
+
+from __future__ import annotations
+
+import os
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass, replace
+from html.entities import codepoint2name
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from imagen.errors import ImagenError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pydantic import BaseModel
+
+    from imagen.backends.base import Backend, Health, Model
+    from imagen.capabilities import Capabilities
+    from imagen.request import Request, Task
+    from imagen.result import OnProgress, Progress, Result
+    from imagen.ticket import Ticket
+
+T = TypeVar("T")
+
+MASK = "***"
+_SHORTEST = 4
+"""Shorter texts are no secrets, and are part of many words."""
+_UNMISTAKABLE = 8
+"""Secrets shorter than this are removed only where they are whole words."""
+_CUT = re.compile(r"…|\.\.\.")
+
+
+class Redactor:
+    """Replaces secrets in texts, however they are encoded there: as in JSON, URLs or HTML."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets for form in _forms(secret)}
+        ordered = sorted(forms, key=lambda form: (-len(form), form))
+        self._spelled = [[re.compile(_spellings(c), re.I) for c in form] for form in ordered]
+        self._whole = re.compile("|".join(map(_pattern, ordered)), re.I) if ordered else None
+
+    def __bool__(self) -> bool:
+        return self._whole is not None
+
+    def text(self, text: str) -> str:
+        """The text without secrets, and without the beginning of one before an ellipsis."""
+        if self._whole is None:
+            return text
+        text = self._whole.sub(MASK, text)
+        for cut in reversed(list(_CUT.finditer(text))):
+            start = min(self._beginnings(text, cut.start()), default=None)
+            if start is not None:
+                text = text[:start] + MASK + text[cut.start() :]
+        return text
+
+    def value(self, value: T) -> T:
+        """The same with every text in it redacted: in dataclasses, mappings, lists and tuples."""
+        if self._whole is None:
+            return value
+        redacted: Any = self._value(value)
+        return redacted  # type: ignore[no-any-return]  # of the same type
+
+    def _value(self, value: object) -> object:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self._value(key): self._value(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._value(item) for item in value]
+        if type(value) is tuple:
+            return tuple(self._value(item) for item in value)
+        if is_dataclass(value) and not isinstance(value, type):
+            changes = {f.name: self._value(getattr(value, f.name)) for f in fields(value)}
+            return replace(value, **changes)
+        return value
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Redacts the words of each error that leaves the block."""
+        try:
+            yield
+        except ImagenError as error:
+            self.redact(error)
+            raise
+
+    def redact(self, error: BaseException | None) -> None:
+        """Redact the words of an error, if it is one of imagen's."""
+        if isinstance(error, ImagenError):
+            error.message, error.remedy = self.text(error.message), self.text(error.remedy)
+            error.args = (error.message,)
+
+    def _beginnings(self, text: str, end: int) -> Iterator[int]:
+        """Where a secret begins that the text breaks off at `end`."""
+        for spelled in self._spelled:
+            for start in range(max(0, end - 6 * len(spelled)), end - _SHORTEST + 1):
+                at, known = start, 0
+                while known < len(spelled) and (match := spelled[known].match(text, at, end)):
+                    at, known = match.end(), known + 1
+                is_half = text[at : at + 1] in tuple("%\\&") and end - at < 6
+                if known >= _SHORTEST and (at == end or is_half):
+                    yield start
+
+
+def credentials(config: BaseModel, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The secrets of a part of the configuration: what the variables hold that it names under keys
+    in `_env`, and users, passwords and queries of its addresses and of proxies."""
+    from urllib.request import getproxies  # slow to import
+
+    values = config.model_dump()
+    names = _texts([value for key, value in values.items() if key.endswith("_env")])
+    held = [environ[name] for name in names if environ.get(name)]
+    addresses = (*_texts(values), *held, *getproxies().values())
+    return [*held, *(secret for url in addresses for secret in url_secrets(url))]
+
+
+def url_secrets(url: str) -> Iterator[str]:
+    """The password of an address, `user:password` as it stands there, and values of its query."""
+    if "://" not in url:
+        return
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.password:
+            user = parts.netloc.rpartition("@")[0]
+            yield from (user, unquote(user), parts.password, unquote(parts.password))
+        yield from (value for _, value in parse_qsl(parts.query))
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
+def _forms(secret: str) -> set[str]:
+    """A credential whole, without its scheme, decoded, its password alone, and all in base64."""
+    whole = secret.strip()
+    parts = {whole, *whole.split(None, 1)[1:]}
+    parts |= {cookie.partition("=")[2].strip() for cookie in whole.split(";") if "=" in cookie}
+    parts |= {decoded for part in parts if ":" in (decoded := _decoded(part))}
+    parts |= {part.partition(":")[2] for part in parts if "://" not in part}
+    encoded = {b64encode(part.encode()).decode().rstrip("=") for part in parts if part}
+    encoded |= {form.translate(str.maketrans("+/", "-_")) for form in encoded}
+    return {form for form in parts | encoded if len(form) >= _SHORTEST}
+
+
+def _decoded(text: str) -> str:
+    with suppress(ValueError):
+        decoded = b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
+        return decoded if decoded.isprintable() else ""
+    return ""
+
+
+def _pattern(form: str) -> str:
+    pattern = "".join(map(_spellings, form))
+    return pattern if len(form) >= _UNMISTAKABLE else rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
+
+
+def _spellings(character: str) -> str:
+    """One character as it may stand in plain text, JSON, Python, an address or HTML."""
+    if character.isalnum() and character.isascii():
+        return character
+    code = ord(character)
+    percent = "".join(f"%(?:25)*{byte:02x}" for byte in character.encode("utf-8", "replace"))
+    name = f"|&{codepoint2name[code]};" if code in codepoint2name else ""
+    plain = r"(?:\s|\+)" if character == " " else rf"\\{{0,4}}{re.escape(character)}"
+    return rf"(?:{plain}|{percent}|\\{{1,4}}u{code:04x}|&#0*{code};|&#x0*{code:x};{name})"
+
+
+class RedactedBackend:
+    """A backend whose errors, progress and results hold none of its own credentials."""
+
+    def __init__(self, backend: Backend, redactor: Redactor) -> None:
+        self._backend = backend
+        self._redactor = redactor
+
+    @property
+    def engine(self) -> str:
+        return self._backend.engine
+
+    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+        with self._redactor.errors():
+            return self._backend.capabilities(task)
+
+    def models(self) -> tuple[Model, ...]:
+        with self._redactor.errors():
+            return self._redactor.value(self._backend.models())
+
+    def check(self) -> Health:
+        with self._redactor.errors():
+            return self._redactor.value(self._backend.check())
+
+    def prepare(self, request: Request) -> Ticket:
+        with self._redactor.errors():
+            return self._backend.prepare(request)
+
+    def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        def tell(progress: Progress) -> None:
+            on_progress(self._redactor.value(progress))
+
+        with self._redactor.errors():
+            return self._redactor.value(self._backend.collect(ticket, tell))
+
+    def free(self) -> None:
+        with self._redactor.errors():
+            self._backend.free()
+
+    def close(self) -> None:
+        self._backend.close()
+
+
+def redacted(backend: Backend, config: BaseModel) -> Backend:
+    """The backend behind a door that lets none of its credentials out."""
+    redactor = Redactor(credentials(config))
+    return RedactedBackend(backend, redactor) if redactor else backend
