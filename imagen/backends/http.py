@@ -140,6 +140,11 @@ def never_sent(error: BaseException) -> bool:
     return isinstance(error.__cause__, _NEVER_SENT)
 
 
+def never_answered(error: BaseException) -> bool:
+    """Whether the request behind this error was taken, and nothing came back in time."""
+    return isinstance(error.__cause__, httpx.ReadTimeout)
+
+
 def was_too_slow(error: BaseException) -> bool:
     """Whether the time for making a connection has passed: to begin again would double it."""
     return isinstance(error.__cause__, httpx.ConnectTimeout)
@@ -186,7 +191,7 @@ def refusal(response: httpx.Response, at: str, *, credential: str = "") -> Backe
             f"{at} redirects to {target}, and redirects are not followed.",
             remedy="If that is the right server, put its address into `url`.",
         )
-    if response.is_server_error:
+    if response.is_server_error or status == 408:
         return Unavailable(f"{at} is in trouble: {said}.")
     return Rejected(f"{at} refused the request: {said}.")
 

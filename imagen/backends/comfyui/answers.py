@@ -1,4 +1,8 @@
-"""What a ComfyUI server answers over HTTP, read once into typed values."""
+"""What a ComfyUI server answers over HTTP, read once into typed values.
+
+Each reader raises ValueError for JSON that ComfyUI does not send: a gateway may answer in its
+place, and nothing about a job follows from that.
+"""
 
 from __future__ import annotations
 
@@ -70,23 +74,28 @@ class Stats(NamedTuple):
     device: str = ""
 
 
-def stored(said: Any) -> str | None:
-    """What a graph calls a file that was uploaded; None where the answer doesn't tell."""
+def stored(said: Any) -> str:
+    """What a graph calls a file that was uploaded."""
     name, subfolder, folder = (mapping(said).get(key) for key in ("name", "subfolder", "type"))
     if not isinstance(name, str) or not name:
-        return None
+        raise ValueError("no name")
     path = f"{subfolder}/{name}" if isinstance(subfolder, str) and subfolder else name
     return path if folder in (None, "", "input") else f"{path} [{folder}]"
 
 
-def accepted(said: Any, asked_id: str) -> Accepted:
-    """The server's id counts, where it gives one: old servers choose their own."""
-    said = mapping(said)
-    prompt_id = said.get("prompt_id")
-    return Accepted(
-        prompt_id if isinstance(prompt_id, str) and prompt_id else asked_id,
-        mapping(said.get("node_errors")),
-    )
+def accepted(said: Any) -> Accepted:
+    """The answer to a prompt that was taken; old servers choose its id themselves."""
+    prompt_id = mapping(said).get("prompt_id")
+    if not isinstance(prompt_id, str) or not prompt_id:
+        raise ValueError("no prompt_id")
+    return Accepted(prompt_id, mapping(said.get("node_errors")))
+
+
+def refused(said: Any) -> Refused:
+    """The answer to a prompt that was not taken."""
+    if not mapping(said).keys() >= {"error", "node_errors"}:
+        raise ValueError("no node_errors")
+    return Refused(said)
 
 
 def queue(said: Any) -> Queue:
@@ -96,10 +105,21 @@ def queue(said: Any) -> Queue:
 
 
 def entry(said: Any, prompt_id: str) -> Entry | None:
-    """The entry of one prompt in what `/history` answered."""
-    found = mapping(said).get(prompt_id)
-    if not isinstance(found, dict):
-        return None
+    """The entry of one prompt in what `/history` answered; None where it has none."""
+    found = _entries(said).get(prompt_id)
+    return None if found is None else _entry(found)
+
+
+def _entries(said: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(said, dict):
+        raise ValueError("not an object")
+    for found in said.values():
+        if not isinstance(mapping(found).get("outputs"), dict):
+            raise ValueError("an entry without outputs")
+    return said
+
+
+def _entry(found: Mapping[str, Any]) -> Entry:
     status = mapping(found.get("status"))
     return Entry(
         outputs=mapping(found.get("outputs")),
@@ -112,14 +132,16 @@ def entry(said: Any, prompt_id: str) -> Entry | None:
 
 def of_client(said: Any, client_id: str) -> str | None:
     """The id of this client's prompt in what `/history` answered."""
-    found = ((prompt_id, entry(said, prompt_id)) for prompt_id in mapping(said))
-    return next((i for i, known in found if known and known.client_id == client_id), None)
+    entries = _entries(said).items()
+    return next((i for i, found in entries if _entry(found).client_id == client_id), None)
 
 
 def stats(said: Any) -> Stats:
     """The server's version, and how much memory its first device uses."""
-    said = mapping(said)
-    version = mapping(said.get("system")).get("comfyui_version")
+    system = mapping(said).get("system")
+    if not isinstance(system, dict):
+        raise ValueError("no system")
+    version = system.get("comfyui_version")
     devices = said.get("devices")
     device = mapping(devices[0]) if isinstance(devices, list) and devices else {}
     return Stats(
@@ -127,6 +149,13 @@ def stats(said: Any) -> Stats:
         vram_used_bytes=_vram_used(device),
         device=one_line(str(device.get("name") or "")),
     )
+
+
+def catalogue(said: Any) -> dict[str, Any]:
+    """Classes of nodes, by name."""
+    if not isinstance(said, dict) or not all("input" in mapping(node) for node in said.values()):
+        raise ValueError("not classes of nodes")
+    return said
 
 
 def _vram_used(device: Mapping[str, Any]) -> int | None:
@@ -143,8 +172,9 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def _items(said: Any) -> tuple[Waiting, ...]:
-    rows = [row for row in said if _is_row(row)] if isinstance(said, list) else []
-    rows.sort(key=lambda row: (row[0], row[1]))
+    if not isinstance(said, list) or not all(map(_is_row, said)):
+        raise ValueError("not a queue")
+    rows = sorted(said, key=lambda row: (row[0], row[1]))
     return tuple(Waiting(row[1], _client_id(row)) for row in rows)
 
 

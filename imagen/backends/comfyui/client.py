@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from imagen.backends import http
@@ -14,11 +16,13 @@ from imagen.errors import BackendError, Rejected, Unavailable, WorkflowError
 from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import httpx
 
     from imagen.backends.comfyui.config import ComfyUIConfig
+
+T = TypeVar("T")
 
 _LONGEST_ANSWER_SECONDS = 60.0
 _SHORT_ANSWER_SECONDS = 10.0  # for a small question, which is asked again if need be
@@ -38,6 +42,8 @@ class Client:
         self.at = base(config.url)
         self.known: answers.Stats | None = None
         """What the server said of itself, once it was asked."""
+        self.is_comfyui = False
+        """Whether anything at this address has answered as ComfyUI does."""
         self.headers = headers(config)
         self.tls = http.tls(self.at, config.ca_file)
         self._soon = http.timeouts(
@@ -53,19 +59,31 @@ class Client:
         )
 
     def submit(
-        self, graph: Mapping[str, Any], prompt_id: str, client_id: str
+        self,
+        graph: Mapping[str, Any],
+        prompt_id: str,
+        client_id: str,
+        *,
+        read_seconds: float = _LONGEST_ANSWER_SECONDS,
     ) -> answers.Accepted | answers.Refused:
-        """Queue a graph."""
+        """Queue a graph; raises BackendError for whatever is not ComfyUI's word about it."""
         body = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
-        response = self._send("POST", "/prompt", content=_encoded(body), headers=_JSON)
+        timeout = http.timeouts(
+            connect_seconds=self._config.connect_seconds,
+            read_seconds=min(_LONGEST_ANSWER_SECONDS, read_seconds),
+        )
+        response = self._send(
+            "POST", "/prompt", content=_encoded(body), headers=_JSON, timeout=timeout
+        )
         if response.status_code == 400:
-            return answers.Refused(_json_or_text(response))
+            with suppress(BackendError):
+                return self._read(response, answers.refused)
         if response.status_code == 413:
             raise Rejected(
                 f"{self.at} takes no request as large as this one.",
                 remedy=_RAISE_LIMIT[0].upper() + _RAISE_LIMIT[1:],
             )
-        return answers.accepted(self._json(self.succeeded(response)), prompt_id)
+        return self._read(self.succeeded(response), answers.accepted)
 
     def upload(self, data: bytes, name: str, subfolder: str, media_type: str) -> str:
         """Store a picture among the server's inputs; what a graph calls it there.
@@ -83,27 +101,25 @@ class Client:
                 f"{self.at} takes no picture as large as {len(data) / 1e6:.1f} MB.",
                 remedy=f"Give it a smaller one, or {_RAISE_LIMIT}",
             )
-        stored = answers.stored(self._json(self.succeeded(response)))
-        if stored is None:
-            raise self._no_comfyui(response)
-        return stored
+        return self._read(self.succeeded(response), answers.stored)
 
     def history(self, prompt_id: str) -> answers.Entry | None:
         """What became of a prompt; None where it has not ended, or is not known."""
         path = f"/history/{quote(prompt_id, safe='')}"  # an old server chooses its own ids
-        return answers.entry(self._get(path, timeout=self._soon), prompt_id)
+        read = partial(answers.entry, prompt_id=prompt_id)
+        return self._get(path, read, timeout=self._soon)
 
     def queue(self) -> answers.Queue:
         """What runs and what waits."""
-        return answers.queue(self._get("/queue", timeout=self._soon))
+        return self._get("/queue", answers.queue, timeout=self._soon)
 
     def find(self, client_id: str) -> str | None:
         """The id of the one prompt of this client, wherever it is by now."""
         waiting = self.queue().of_client(client_id)  # first: from there it goes to the history
         if waiting is not None:
             return waiting
-        recent = self._get("/history", params={"max_items": _RECENT}, timeout=self._soon)
-        return answers.of_client(recent, client_id)
+        read = partial(answers.of_client, client_id=client_id)
+        return self._get("/history", read, params={"max_items": _RECENT}, timeout=self._soon)
 
     def delete(self, prompt_id: str) -> None:
         """Take a prompt out of the queue; one that runs is left alone."""
@@ -119,7 +135,7 @@ class Client:
 
     def stats(self) -> answers.Stats:
         """The server's version and the memory it uses."""
-        self.known = answers.stats(self._get("/system_stats"))
+        self.known = self._get("/system_stats", answers.stats)
         return self.known
 
     def version(self) -> str | None:
@@ -128,15 +144,16 @@ class Client:
 
     def catalogue(self) -> dict[str, Any]:
         """Every class of node the server has, with its inputs and choices."""
-        return answers.mapping(self._get("/object_info"))
+        return self._get("/object_info", answers.catalogue)
 
     def node_info(self, kind: str) -> dict[str, Any]:
         """One class of node, under its name; empty where the server has no such class."""
-        return answers.mapping(self._get(f"/object_info/{quote(kind, safe='')}"))
+        return self._get(f"/object_info/{quote(kind, safe='')}", answers.catalogue)
 
     def folder(self, name: str) -> Any:
         """The files of a folder below models/, with their sizes; not every server tells."""
-        return self._get(f"/experiment/models/{quote(name, safe='')}")
+        response = self._send("GET", f"/experiment/models/{quote(name, safe='')}")
+        return self._json(self.succeeded(response))
 
     def view(self, filename: str, subfolder: str, folder: str) -> httpx.Response:
         """The bytes of a file that the server made."""
@@ -152,8 +169,8 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def _get(self, path: str, **kwargs: Any) -> Any:
-        return self._json(self.succeeded(self._send("GET", path, **kwargs)))
+    def _get(self, path: str, read: Callable[[Any], T], **kwargs: Any) -> T:
+        return self._read(self.succeeded(self._send("GET", path, **kwargs)), read)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> None:
         content = _encoded(body)
@@ -178,6 +195,15 @@ class Client:
             error.remedy = error.remedy or self._where()
             raise
 
+    def _read(self, response: httpx.Response, read: Callable[[Any], T]) -> T:
+        """What ComfyUI says; raises BackendError where something else answered."""
+        try:
+            said = read(self._json(response))
+        except ValueError as error:
+            raise self._no_comfyui(response) from error
+        self.is_comfyui = True
+        return said
+
     def _json(self, response: httpx.Response) -> Any:
         try:
             return response.json()
@@ -185,10 +211,10 @@ class Client:
             raise self._no_comfyui(response) from error
 
     def _no_comfyui(self, response: httpx.Response) -> BackendError:
-        kind = response.headers.get("content-type", "").partition(";")[0]
+        kind = one_line(response.headers.get("content-type", "").partition(";")[0]) or "nothing"
+        sent = "other JSON than ComfyUI does" if "json" in kind else f"{kind} where JSON belongs"
         return BackendError(
-            f"{self.at} does not answer like ComfyUI: it sent {one_line(kind) or 'nothing'} "
-            "where JSON belongs.",
+            f"{self.at} does not answer like ComfyUI: it sent {sent}.",
             remedy=self._where(),
         )
 
@@ -204,10 +230,3 @@ def _encoded(body: Mapping[str, Any]) -> bytes:
         return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
     except (ValueError, TypeError) as error:
         raise WorkflowError(f"The graph can't be sent as JSON: {error}.") from error
-
-
-def _json_or_text(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except (ValueError, RecursionError):
-        return response.text

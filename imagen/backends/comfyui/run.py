@@ -87,7 +87,13 @@ class Run:
         self._ticket = self._uploaded()
         client_id = new_id()
         self._tell(self._ticket.sent(prompt_id=self._ticket.id, client_id=client_id))
-        submission = Submission(self._client, self._listener, self._ticket.payload, self._manifest)
+        submission = Submission(
+            self._client,
+            self._listener,
+            self._ticket.payload,
+            self._manifest,
+            idle_seconds=self._config.idle_seconds,
+        )
         work = Background(lambda: submission.run(self._ticket.id, client_id))
         self._wait_for(work, self._ticket.id, submission.give_up)
         try:

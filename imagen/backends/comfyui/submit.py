@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import httpx
+
 from imagen.backends.comfyui import answers, errors
 from imagen.backends.comfyui.look import look
-from imagen.backends.http import never_sent, was_too_slow
+from imagen.backends.http import never_answered, never_sent, was_too_slow
 from imagen.backends.retry import retrying
-from imagen.errors import BackendError, Cancelled, Lost, Unavailable
+from imagen.errors import (
+    BackendError,
+    Cancelled,
+    Lost,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+)
 from imagen.graphs.tokens import inputs_of
 from imagen.text import one_line
 
@@ -20,9 +30,9 @@ if TYPE_CHECKING:
     from imagen.backends.comfyui.listener import Listener
     from imagen.graphs import Manifest
 
-_AFTER_SILENCE = (0.05, 0.2, 0.5)
-_AFTER_AN_ANSWER = (0.05,)
+_PAUSES = (0.05, 0.2, 0.5)
 """Seconds before each look for a job whose submission was not answered as it should be."""
+_SHORTEST_ANSWER_SECONDS = 1.0
 
 
 class Taken(NamedTuple):
@@ -38,7 +48,13 @@ class Submission:
     """One job on its way to the server; meant for a thread of its own."""
 
     def __init__(
-        self, client: Client, listener: Listener, graph: Mapping[str, Any], manifest: Manifest
+        self,
+        client: Client,
+        listener: Listener,
+        graph: Mapping[str, Any],
+        manifest: Manifest,
+        *,
+        idle_seconds: float,
     ) -> None:
         self._client = client
         self._listener = listener
@@ -47,6 +63,7 @@ class Submission:
         self._is_spelled = self._is_localised = False
         self._manifest = manifest
         self._given_up = Event()
+        self._silent_until = time.monotonic() + idle_seconds
 
     def give_up(self) -> None:
         """Send nothing more."""
@@ -66,18 +83,10 @@ class Submission:
         if self._given_up.is_set():
             raise Cancelled
         self._spell()
-        try:
-            return self._ask(prompt_id)
-        except Unavailable as error:
-            if never_sent(error):
-                raise
-            found = self._find(prompt_id, error)
-            if found is None:
-                raise
-            return Taken(found, self._graph, self._respelled)
+        return self._ask(prompt_id)
 
     def _ask(self, prompt_id: str) -> Taken:
-        answer = self._client.submit(self._graph, prompt_id, self._listener.client_id)
+        answer = self._hand_over(prompt_id)
         if isinstance(answer, answers.Accepted):
             skipped = errors.skipped(answer.node_errors, self._graph, self._manifest)
             return Taken(answer.prompt_id, self._graph, (*self._respelled, *skipped))
@@ -87,6 +96,29 @@ class Submission:
             raise errors.rejected(answer.said, self._graph, self._manifest, catalogue)
         self._respell(answer.said)
         return self._ask(prompt_id)
+
+    def _hand_over(self, prompt_id: str) -> answers.Accepted | answers.Refused:
+        """Submit the job once. Where ComfyUI's answer does not come, look for the job instead; the
+        error of the submission is raised where the job is certainly not there."""
+        left = self._silent_until - time.monotonic()
+        try:
+            return self._client.submit(
+                self._graph,
+                prompt_id,
+                self._listener.client_id,
+                read_seconds=max(_SHORTEST_ANSWER_SECONDS, left),
+            )
+        except BackendError as error:
+            if never_sent(error) or (isinstance(error, Unauthorized) and self._is_unknown()):
+                raise
+            found = self._find(prompt_id, error)
+            if found is None:
+                raise
+            return answers.Accepted(found, {})
+
+    def _is_unknown(self) -> bool:
+        """Whether nothing at the address has behaved like ComfyUI yet."""
+        return not (self._client.is_comfyui or self._listener.is_open)
 
     def _spell(self) -> None:
         """Once, before anything is sent."""
@@ -117,31 +149,40 @@ class Submission:
         except BackendError:
             return {}
 
-    def _find(self, prompt_id: str, after: Unavailable) -> str | None:
-        """The id of a job whose answer was lost; None where the server has no such job.
+    def _find(self, prompt_id: str, after: BackendError) -> str | None:
+        """The id of a job that was handed over; None where the server has no such job.
 
-        Looked for more than once: the question may still be on its way. Raises Lost where it can't
-        be told.
+        Looked for more than once: the job may still be on its way. Raises Lost where the server
+        can't be asked.
         """
-        looked: BackendError | None = after
-        for pause in _AFTER_SILENCE if after.__cause__ else _AFTER_AN_ANSWER:
+        trouble: BackendError | None = after
+        for pause in _PAUSES:
             self._given_up.wait(pause)
             try:
                 found = find(self._client, prompt_id, self._listener.client_id)
             except BackendError as error:
-                looked = error
+                trouble = error
+                if never_answered(error):
+                    break
                 continue
             if found is not None:
                 return found
-            looked = None
-        if looked is None:
+            trouble = None
+        is_refusal = not isinstance(after, Unavailable | RateLimited)
+        if trouble is None or (is_refusal and self._is_unknown()):
             return None
         raise Lost(
-            f"{self._client.at} broke off while the job was handed over, and can't be asked "
-            "whether it took it.",
-            remedy=looked.remedy,
+            f"{self._what_happened(after)}, and can't be asked whether it took the job.",
+            remedy=trouble.remedy,
             is_certain=False,
-        ) from looked
+        ) from trouble
+
+    def _what_happened(self, after: BackendError) -> str:
+        if never_answered(after):
+            return f"{self._client.at} does not answer"
+        if isinstance(after.__cause__, httpx.TransportError):
+            return f"{self._client.at} broke off while the job was handed over"
+        return after.message.rstrip(".")
 
     def _pause(self, seconds: float) -> None:
         self._given_up.wait(seconds)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -11,7 +11,7 @@ from imagen.testing.comfyui import routes
 from imagen.testing.comfyui.setup import Seen
 from imagen.testing.comfyui.sockets import reset
 from imagen.testing.comfyui.websocket import WebSocket
-from imagen.testing.comfyui.wire import Answer, Stream, as_text
+from imagen.testing.comfyui.wire import Answer, Stream
 from imagen.testing.comfyui.world import Stopped
 
 if TYPE_CHECKING:
@@ -86,12 +86,28 @@ def _hostile(world: World, request: Request, path: str) -> Answer | None:
     if path == "/ws" and (hostility.refuse_ws or reconnects):
         return Answer(status=403)
     for number, refusal in enumerate(hostility.http_errors):
-        if _meant(refusal, request, path) and world.mischief.strikes(
-            f"http {number} {refusal}", refusal.times
-        ):
-            again = {} if refusal.retry_after is None else {"Retry-After": refusal.retry_after}
-            return replace(as_text("The server is not well.\n", refusal.status), headers=again)
+        if not _meant(refusal, request, path):
+            continue
+        if world.mischief.strikes(f"before {number} {refusal}", refusal.after):
+            continue
+        if world.mischief.strikes(f"http {number} {refusal}", refusal.times):
+            return _refused(world, request, path, refusal)
     return None
+
+
+def _refused(world: World, request: Request, path: str, refusal: Refusal) -> Answer:
+    """What is answered in place of the server."""
+    if refusal.hangs:
+        world.sleep(threading.TIMEOUT_MAX)
+    if refusal.reaches:
+        _answer(world, request, path)
+    again = {} if refusal.retry_after is None else {"Retry-After": refusal.retry_after}
+    return Answer(
+        status=refusal.status,
+        body=refusal.body.encode(),
+        content_type=refusal.content_type,
+        headers=again,
+    )
 
 
 def _meant(refusal: Refusal, request: Request, path: str) -> bool:

@@ -24,15 +24,23 @@ BLOCKED = Fault(exception="ExecutionBlocked", message="Execution Blocked: not to
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """HTTP requests that are answered with an error status instead."""
+    """HTTP requests that the server itself does not answer: it is in trouble, or a gateway is."""
 
     status: int = 503
     times: int = 1
+    after: int = 0
+    """How many get through before that."""
     path: str = ""
     """The start of the path, without base path and `/api`; empty for any."""
     method: str = ""
     """Empty for any."""
+    body: str = "The server is not well.\n"
+    content_type: str = "text/plain; charset=utf-8"
     retry_after: str | None = None
+    reaches: bool = False
+    """Whether the server gets the request all the same, and only its answer is replaced."""
+    hangs: bool = False
+    """Whether nothing is answered at all, while the connection stays open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,7 @@ class Hostility:
     - `busy`: this many jobs of strangers come before each job.
     - `busy_seconds`: how long each of these takes.
     - `worker_dead`: jobs are taken and never run; HTTP and websocket stay healthy.
+    - `worker_dies`: the same, but the first job is listed as running for ever.
     - `empty_success`: runs succeed without any output.
     - `no_execution_success`: `execution_success` is not sent.
     - `no_terminal`: the closing `executing` with node null is not sent.
@@ -70,10 +79,11 @@ class Hostility:
 
     HTTP
     - `slow`: seconds before each answer.
-    - `http_errors`: requests that are answered with an error status.
+    - `http_errors`: requests that something else answers, or nothing does.
     - `redirect`: every request is answered 302, to the same path under this address.
     - `lost_post_request`: so many POST /prompt are cut off before they are read.
     - `lost_post_response`: so many POST /prompt are taken, but cut off before the answer.
+    - `taken_late`: so many seconds after that they are taken.
     - `node_errors_200`: POST /prompt answers 200, with errors: of several outputs one is skipped.
     - `strict_uuid`: a prompt_id that isn't a canonical lower-case UUID is refused.
     - `old_server`: version 0.3.40: own prompt ids, any interrupt stops all, no progress_state.
@@ -103,6 +113,7 @@ class Hostility:
     busy: int = 0
     busy_seconds: float = 0.05
     worker_dead: bool = False
+    worker_dies: bool = False
     empty_success: bool = False
     no_execution_success: bool = False
     no_terminal: bool = False
@@ -114,6 +125,7 @@ class Hostility:
     redirect: str = ""
     lost_post_request: int = 0
     lost_post_response: int = 0
+    taken_late: float = 0.0
     node_errors_200: bool = False
     strict_uuid: bool = False
     old_server: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +46,14 @@ def _taken(world: World, body: dict[str, Any]) -> Answer:
     world.observed.prompts.append(body)
     for _ in range(world.hostility.busy):
         enqueue(world, stranger(world, seconds=world.hostility.busy_seconds, number=number))
+    is_lost = world.mischief.strikes("lost_post_response", world.hostility.lost_post_response)
+    if is_lost and world.hostility.taken_late:
+        threading.Timer(world.hostility.taken_late, enqueue, (world, job)).start()
+        return CUT
     enqueue(world, job)
     if world.hostility.instant_cached:
         job.done.wait(_LONGEST_WAIT_SECONDS)
-    if world.mischief.strikes("lost_post_response", world.hostility.lost_post_response):
+    if is_lost:
         return CUT
     errors = verdict.node_errors
     return as_json({"prompt_id": prompt_id, "number": number, "node_errors": errors})

@@ -32,6 +32,8 @@ class Worker:
         if self._world.hostility.worker_dead:
             return
         while (job := self._world.jobs.take()) is not None:
+            if self._world.hostility.worker_dies:
+                return
             try:
                 self._job(job)
             except Stopped:

@@ -13,7 +13,10 @@ JUNK = [
     pytest.param(None, id="null"),
     pytest.param([], id="a list"),
     pytest.param("idle", id="text"),
-    pytest.param({"queue_running": {}, "queue_pending": [7, [1], ["a", "b"]]}, id="wrong inside"),
+    pytest.param({"error": "unauthorized"}, id="an error"),
+    pytest.param({"queue_running": []}, id="one half"),
+    pytest.param({"queue_running": {}, "queue_pending": []}, id="wrong inside"),
+    pytest.param({"queue_running": [[7]], "queue_pending": []}, id="wrong further inside"),
 ]
 
 
@@ -31,9 +34,14 @@ def test_those_that_wait_are_sorted() -> None:
 
 
 @pytest.mark.parametrize("said", JUNK)
-def test_a_queue_that_is_none_is_empty(said: Any) -> None:
-    """Nothing breaks on it."""
-    assert answers.queue(said) == Queue()
+def test_other_json_than_comfyuis_is_not_a_queue(said: Any) -> None:
+    """A job that is not in it may be in the real one."""
+    with pytest.raises(ValueError, match="not a queue"):
+        answers.queue(said)
+
+
+def test_an_empty_queue_is_empty() -> None:
+    assert answers.queue({"queue_running": [], "queue_pending": []}) == Queue()
 
 
 def test_the_history_of_a_prompt_is_read() -> None:
@@ -57,16 +65,41 @@ def test_the_history_of_a_prompt_is_read() -> None:
     assert answers.of_client(said, "you") is None
 
 
-@pytest.mark.parametrize("said", [{}, None, [], {"p": None}, {"q": {}}])
+@pytest.mark.parametrize("said", [{}, {"q": {"outputs": {}}}])
 def test_a_prompt_without_history_has_none(said: Any) -> None:
     """It may wait, run, or be unknown."""
     assert answers.entry(said, "p") is None
 
 
+@pytest.mark.parametrize("said", [None, [], {"p": None}, {"p": {}}, {"error": "unauthorized"}])
+def test_other_json_than_comfyuis_is_not_a_history(said: Any) -> None:
+    with pytest.raises(ValueError, match=r"not an object|without outputs"):
+        answers.entry(said, "p")
+    with pytest.raises(ValueError, match=r"not an object|without outputs"):
+        answers.of_client(said, "me")
+
+
 def test_an_old_server_chooses_the_id() -> None:
     """A new one gives ours back."""
-    assert answers.accepted({"prompt_id": "theirs"}, "ours").prompt_id == "theirs"
-    assert answers.accepted({}, "ours").prompt_id == "ours"
+    assert answers.accepted({"prompt_id": "theirs"}).prompt_id == "theirs"
+
+
+@pytest.mark.parametrize("said", [{}, {"prompt_id": 7}, {"error": "unauthorized"}, [], None])
+def test_an_answer_without_an_id_takes_no_job(said: Any) -> None:
+    with pytest.raises(ValueError, match="no prompt_id"):
+        answers.accepted(said)
+
+
+@pytest.mark.parametrize("said", [{"error": "unauthorized"}, {"node_errors": {}}, "no", None])
+def test_a_refusal_of_another_shape_is_not_comfyuis(said: Any) -> None:
+    with pytest.raises(ValueError, match="no node_errors"):
+        answers.refused(said)
+
+
+@pytest.mark.parametrize("said", [{"error": "no"}, {"error": {"message": "no"}}, [], None])
+def test_other_json_than_comfyuis_is_not_a_catalogue(said: Any) -> None:
+    with pytest.raises(ValueError, match="not classes of nodes"):
+        answers.catalogue(said)
 
 
 def test_memory_is_told_for_a_gpu_only() -> None:
@@ -77,9 +110,12 @@ def test_memory_is_told_for_a_gpu_only() -> None:
     assert answers.stats({"system": system, "devices": [{**gpu, "type": "cpu"}]}) == Stats(
         "0.3.64", None, "cuda:0"
     )
-    assert answers.stats({"devices": 7}) == Stats()
+    assert answers.stats({"system": {}, "devices": 7}) == Stats()
+    with pytest.raises(ValueError, match="no system"):
+        answers.stats({"devices": 7})
 
 
 def test_an_unknown_queue_item_has_no_client() -> None:
     """An older server may tell less."""
-    assert answers.queue({"queue_running": [[1, "p"]]}).running == (Waiting("p", ""),)
+    said = {"queue_running": [[1, "p"]], "queue_pending": []}
+    assert answers.queue(said).running == (Waiting("p", ""),)

@@ -201,15 +201,17 @@ def test_a_default_of_a_picture_is_a_file_that_the_server_has() -> None:
         ({"name": "a.png", "subfolder": "x", "type": "input"}, "x/a.png"),
         ({"name": "a.png", "subfolder": "", "type": "input"}, "a.png"),
         ({"name": "a.png", "type": "temp"}, "a.png [temp]"),
-        ({"name": 7}, None),
-        ([], None),
     ],
-    ids=["subfolder", "none", "another folder", "no name", "no object"],
+    ids=["subfolder", "none", "another folder"],
 )
-def test_the_answer_to_an_upload_says_what_a_graph_calls_it(
-    said: object, literal: str | None
-) -> None:
+def test_the_answer_to_an_upload_says_what_a_graph_calls_it(said: object, literal: str) -> None:
     assert answers.stored(said) == literal
+
+
+@pytest.mark.parametrize("said", [{"name": 7}, {"error": "full"}, []])
+def test_an_answer_without_a_name_is_not_an_upload(said: object) -> None:
+    with pytest.raises(ValueError, match="no name"):
+        answers.stored(said)
 
 
 def test_an_answer_that_names_no_file_is_none_of_comfyuis() -> None:

@@ -1,0 +1,125 @@
+"""A gateway that answers in ComfyUI's place says nothing about a job."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from comfyui_lab import ASKED, collected, opened
+
+from imagen.errors import BackendError, Lost, Unauthorized
+from imagen.result import ignore
+from imagen.testing.comfyui import ComfyUI, Refusal
+
+if TYPE_CHECKING:
+    from imagen.result import Progress
+    from imagen.ticket import Ticket
+
+_ANSWERS: dict[str, dict[str, Any]] = {
+    "an error as JSON": {"status": 200, "body": '{"error": "no", "ok": false}'},
+    "an empty object": {"status": 200, "body": "{}"},
+    "half a JSON": {"status": 200, "body": '{"prompt_id": "0', "content_type": "application/json"},
+    "a page": {"status": 200, "body": "<html>Log in</html>", "content_type": "text/html"},
+    "a timeout": {"status": 408, "body": ""},
+    "no access": {"status": 403, "body": "<html>Forbidden</html>", "content_type": "text/html"},
+    "a bad request": {"status": 400, "body": '{"error": "no"}'},
+    "another server": {"status": 404, "body": ""},
+    "patience": {"status": 429, "body": "", "retry_after": "0.01"},
+    "a bad gateway": {"status": 502, "body": ""},
+}
+_ON_QUESTIONS = {
+    name: _ANSWERS[name]
+    for name in ("an error as JSON", "half a JSON", "a page", "a timeout", "no access")
+}
+
+
+def _collected(server: ComfyUI, **block: Any) -> tuple[int, list[Ticket]]:
+    """How many images came, and the tickets that were reported."""
+    tickets: list[Ticket] = []
+
+    def note(progress: Progress) -> None:
+        if progress.ticket is not None:
+            tickets.append(progress.ticket)
+
+    return len(collected(server, on_progress=note, **block).images), tickets
+
+
+@pytest.mark.parametrize("said", _ANSWERS.values(), ids=_ANSWERS)
+@pytest.mark.parametrize("old", [False, True], ids=["new server", "old server"])
+def test_a_job_whose_answer_was_replaced_is_found(said: dict[str, Any], old: bool) -> None:
+    replaced = Refusal(path="/prompt", method="POST", reaches=True, **said)
+    with ComfyUI(http_errors=(replaced,), old_server=old) as server:
+        images, tickets = _collected(server)
+        assert (images, len(server.prompts)) == (1, 1)
+    assert tickets[-1].engine["is_taken"]
+
+
+@pytest.mark.parametrize("said", _ANSWERS.values(), ids=_ANSWERS)
+def test_a_job_that_certainly_did_not_arrive_is_unsent_or_sent_again(said: dict[str, Any]) -> None:
+    refused = Refusal(path="/prompt", method="POST", times=99, **said)
+    tickets: list[Ticket] = []
+    with ComfyUI(http_errors=(refused,)) as server, closing(opened(server.url)) as backend:
+        ticket = backend.prepare(ASKED)
+        with pytest.raises(BackendError) as caught:
+            backend.collect(ticket, lambda p: tickets.append(p.ticket) if p.ticket else None)
+        assert server.prompts == []
+    assert not isinstance(caught.value, Lost)
+    assert [ticket.submitted for ticket in tickets] == [True, False]
+
+
+@pytest.mark.parametrize("said", _ON_QUESTIONS.values(), ids=_ON_QUESTIONS)
+@pytest.mark.parametrize("path", ["/history", "/queue"])
+def test_a_job_that_cannot_be_looked_for_stays_sent(path: str, said: dict[str, Any]) -> None:
+    """The server took it, and the gateway answers every question about it."""
+    shut = Refusal(path=path, method="GET", times=99, **said)
+    tickets: list[Ticket] = []
+    with ComfyUI(lost_post_response=1, http_errors=(shut,), step_seconds=1) as server:
+        with closing(opened(server.url)) as backend, pytest.raises(Lost) as caught:
+            backend.collect(
+                backend.prepare(ASKED), lambda p: tickets.append(p.ticket) if p.ticket else None
+            )
+        assert len(server.prompts) == 1
+    assert "broke off while the job was handed over" in caught.value.message
+    assert (caught.value.is_certain, caught.value.never_ran) == (False, False)
+    assert [ticket.submitted for ticket in tickets] == [True]
+
+
+@pytest.mark.parametrize("said", _ON_QUESTIONS.values(), ids=_ON_QUESTIONS)
+@pytest.mark.parametrize("path", ["/history", "/queue"])
+def test_a_running_job_survives_what_a_gateway_answers(path: str, said: dict[str, Any]) -> None:
+    """Whichever of the questions about it."""
+    between = Refusal(path=path, method="GET", times=6, **said)
+    with ComfyUI(silent=True, step_seconds=0.1, http_errors=(between,)) as server:
+        assert _collected(server, lost_seconds=0.001)[0] == 1
+        assert (len(server.prompts), server.interrupts) == (1, [])
+
+
+@pytest.mark.parametrize("said", _ON_QUESTIONS.values(), ids=_ON_QUESTIONS)
+@pytest.mark.parametrize("path", ["/history", "/queue"])
+def test_a_job_that_was_left_behind_is_not_lost_by_a_gateway(
+    path: str, said: dict[str, Any]
+) -> None:
+    shut = Refusal(path=path, method="GET", times=99, **said)
+    with ComfyUI(http_errors=(shut,), step_seconds=0.2) as server:
+        with closing(opened(server.url)) as backend:
+            ticket = backend.prepare(ASKED)
+            backend.client().submit(ticket.payload, ticket.id, "the-one-that-crashed")
+            with pytest.raises(BackendError) as caught:
+                backend.collect(ticket.sent(), ignore)
+        assert (len(server.prompts), server.interrupts) == (1, [])
+    assert not isinstance(caught.value, Lost)
+
+
+def test_a_refusal_of_access_to_everything_took_no_job() -> None:
+    """Nothing at the address has ever behaved like ComfyUI, so no ticket stays behind."""
+    shut = Refusal(status=403, times=99)
+    with ComfyUI(http_errors=(shut,)) as server, pytest.raises(Unauthorized):
+        collected(server)
+
+
+def test_a_job_that_arrives_late_is_not_sent_twice() -> None:
+    """Its answer was cut off, and the server took it a moment later."""
+    with ComfyUI(lost_post_response=1, taken_late=0.4) as server:
+        assert _collected(server)[0] == 1
+        assert len(server.prompts) == 1
