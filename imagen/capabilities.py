@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from imagen.errors import RequestError
+from imagen.prompt_syntax import TEXTS, Syntax, find_unread
 from imagen.text import did_you_mean, nearest, one_line
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 Kind = Literal["int", "float", "bool", "string", "image", "json"]
 Outcome = Literal["applied", "mapped", "clamped", "dropped"]
+
+UNREAD = "syntax not read by this engine"
+"""How the reason of a text begins that is sent as it is, though not all of it means anything."""
+NEEDS_PROMPT = ("text-to-image", "variation")
+"""Tasks that start from words alone: without a prompt there is nothing to draw."""
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "int": (int,),
@@ -113,6 +119,11 @@ class Capabilities(BaseModel):
     without: dict[str, str] = Field(
         default_factory=dict, description="Why a parameter it lacks is lacking, in a sentence."
     )
+    prompt_syntax: tuple[Syntax, ...] | None = Field(
+        None,
+        description="What it reads in a prompt: weights, such as (fog:1.5), choices, such as "
+        "{red|blue}, and loras, such as <lora:ink:0.8>; null where that is not known.",
+    )
 
 
 class Fate(BaseModel):
@@ -127,7 +138,9 @@ class Fate(BaseModel):
     why: str = ""
 
     def sentence(self, name: str) -> str:
-        """`steps: 50 became 10 (at most 10)`."""
+        """`steps: 50 became 10 (at most 10)`; of one that was applied, the reason alone."""
+        if self.outcome == "applied":
+            return f"{name}: {self.why}"
         asked = said(self.asked)
         asked = asked if len(asked) <= 60 else asked[:59] + "…"
         return f"{name}: {asked} {self.ending}"
@@ -155,23 +168,36 @@ Receipt = dict[str, Fate]
 
 
 def unhonoured(receipt: Receipt) -> list[str]:
-    """A sentence for each parameter that was clamped or dropped; an empty text is no loss."""
-    return [
-        fate.sentence(name)
+    """A sentence for each parameter that was clamped, dropped, or not wholly read."""
+    return [fate.sentence(name) for name, fate in lost(receipt).items()]
+
+
+def lost(receipt: Receipt) -> Receipt:
+    """The parameters that were clamped, dropped, or not wholly read; an empty text is no loss."""
+    return {
+        name: fate
         for name, fate in receipt.items()
-        if fate.outcome in ("clamped", "dropped") and fate.asked != ""
-    ]
+        if (fate.outcome in ("clamped", "dropped") and fate.asked != "") or UNREAD in fate.why
+    }
 
 
 def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any], Receipt]:
     """The values a backend of these capabilities will use, and the receipt of how they came about.
 
-    Raises RequestError for a task that is none of its, for a value of the wrong type, and for one
-    that is no choice.
+    Raises RequestError for a task that is none of its, for a missing prompt, for a value of the
+    wrong type, and for one that is no choice.
     """
     refuse_unable(request.task, capabilities)
     values: dict[str, Any] = {}
     receipt: Receipt = {}
+    prompt = capabilities.parameters.get("prompt")
+    if request.prompt is None and prompt is not None and prompt.default is None:
+        if request.task in NEEDS_PROMPT:
+            raise RequestError(
+                "This backend needs a prompt: say what the image should show.",
+                remedy='For example: imagen generate "a lighthouse in fog"',
+            )
+        values["prompt"] = ""
     for name, asked in request.asked().items():
         parameter = capabilities.parameters.get(name)
         if parameter is None:
@@ -179,6 +205,8 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
             continue
         values[name] = parameter.fit(name, asked)
         receipt[name] = _fate(parameter, asked, values[name])
+        if name in TEXTS and isinstance(asked, str) and values[name] == asked:
+            receipt[name] = _read(asked, capabilities)
     return values, receipt
 
 
@@ -204,6 +232,14 @@ def _fate(parameter: Parameter, asked: Any, used: Any) -> Fate:
     if used == asked:
         return Fate(outcome="applied", asked=asked)
     return Fate(outcome="clamped", asked=asked, used=used, why=_bounds(parameter))
+
+
+def _read(text: str, capabilities: Capabilities) -> Fate:
+    """What becomes of a text that is sent as it is: an engine may not read all of its syntax."""
+    read = capabilities.prompt_syntax
+    unread = [] if read is None else find_unread(text, read)
+    why = f"{UNREAD}: {', '.join(unread)}" if unread else ""
+    return Fate(outcome="applied", asked=text, why=why)
 
 
 def _bounds(parameter: Parameter) -> str:

@@ -34,9 +34,8 @@ def interpolated(request: Request) -> tuple[Ticket, Result]:
     began = time.monotonic()
     upscale = request.upscale or Upscale()
     method = upscale.method or INTERPOLATIONS[0]
-    only = request.model_copy(update={"upscale": upscale, "strength": None, "prompt": ""})
+    only = request.model_copy(update={"upscale": upscale, "strength": None, "prompt": None})
     used, receipt = settle(only, CAPABILITIES)
-    del receipt["prompt"]
     enlarged, source, warnings = inputs.enlarged_file(used["image"], upscale.factor, method)
     output = Output(data=enlarged.data, media_type=enlarged.media_type)
     facts = Facts(

@@ -9,7 +9,8 @@ from imagen import inputs, outputs
 from imagen.backends import open_backend
 from imagen.capabilities import Fate, Receipt, refuse_unable, unhonoured
 from imagen.errors import ImagenError, RequestError
-from imagen.resolve import allow, resolve, runs, styled
+from imagen.prompt_syntax import lora_tags
+from imagen.resolve import allow, resolve, runs, style_default_prompt, styled
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from imagen.capabilities import Capabilities
     from imagen.config import Settings
     from imagen.inputs import Staged
+    from imagen.prompt_syntax import LoraTag
     from imagen.request import Control, Request
     from imagen.ticket import Ticket
 
@@ -40,6 +42,12 @@ def prepare(
     outputs.refuse_unwritable(settings.output.directory)
     asked, idle = inputs.sound(styled(request, settings))
     capabilities = _capabilities(engine, asked)
+    if request.style is not None:
+        style = settings.styles[request.style]
+        asked, unused = style_default_prompt(asked, style, capabilities)
+        idle = idle | unused
+    tags = _tags_to_apply(asked, capabilities)
+    written, asked = asked.prompt, _with_loras_of(tags, asked)
     planned = {n for n, _ in to_preprocess(engine, asked, capabilities, settings)}
     staged = _staged(_with_preprocess(asked, planned, False), capabilities, settings)
     complete = resolve(staged.request, settings, capabilities)
@@ -47,6 +55,8 @@ def prepare(
     for ticket in prepared:
         allow(ticket.request, settings.limits)  # a backend may have rounded up
     prepared = [_told_of_staging(ticket, asked, staged, idle, planned) for ticket in prepared]
+    if tags:
+        prepared = [_told_of_tags(ticket, written, tags) for ticket in prepared]
     if len(prepared) > 1:
         prepared = [_told_of_split(ticket, complete.count, len(prepared)) for ticket in prepared]
     if strict:
@@ -123,6 +133,35 @@ def _with_preprocess(request: Request, numbers: set[int], whether: bool) -> Requ
     return request.model_copy(update={"controls": tuple(controls)})
 
 
+def _tags_to_apply(request: Request, capabilities: Capabilities) -> list[LoraTag]:
+    """The LoRA tags of the prompt, where the engine has LoRAs but does not read tags itself."""
+    read = capabilities.prompt_syntax
+    if read is None or "loras" in read or "loras" not in capabilities.parameters:
+        return []
+    return [tag for tag in lora_tags(request.prompt or "") if tag.strength is not None]
+
+
+def _with_loras_of(tags: list[LoraTag], request: Request) -> Request:
+    """The request with these tags of its prompt as LoRAs."""
+    if not tags:
+        return request
+    prompt = request.prompt or ""
+    for tag in tags:
+        prompt = prompt.replace(tag.text, "")
+    loras = [{"name": tag.name, "strength": tag.strength} for tag in tags]
+    return request.with_values({"prompt": prompt.strip(" ,"), "loras": (*request.loras, *loras)})
+
+
+def _told_of_tags(ticket: Ticket, written: str | None, tags: list[LoraTag]) -> Ticket:
+    fate = ticket.receipt.get("prompt")
+    if fate is None or fate.outcome == "dropped":
+        return ticket
+    applied = (f"{tag.text} is applied as --lora {tag.name}:{tag.strength:g}" for tag in tags)
+    why = "; ".join([*applied, *([fate.why] if fate.why else [])])
+    prompt = Fate(outcome="mapped", asked=written, used=ticket.request.prompt, why=why)
+    return ticket.model_copy(update={"receipt": ticket.receipt | {"prompt": prompt}})
+
+
 def _told_of_staging(
     ticket: Ticket, asked: Request, staged: Staged, idle: Receipt, planned: set[int]
 ) -> Ticket:
@@ -133,8 +172,6 @@ def _told_of_staging(
         for name, fate in staged.receipt.items()
         if name not in receipt or receipt[name].outcome not in ("clamped", "mapped")
     }
-    if not asked.prompt and "prompt" in receipt and receipt["prompt"].outcome == "dropped":
-        del receipt["prompt"]  # nobody asked for one
     changes: dict[str, Any] = {
         "receipt": receipt | settled | idle,
         "inputs": staged.inputs,

@@ -128,7 +128,7 @@ class Request(_Value):
     pydantic's ValidationError; `Request.of` turns that into a RequestError with a sentence.
     """
 
-    prompt: str = Field("", description="What to show.")
+    prompt: str | None = Field(None, description='What to show; "" is an empty prompt.')
     negative: str | None = Field(None, description="What not to show.")
     prompt_2: str | None = Field(None, description="The prompt of a second text encoder.")
     negative_2: str | None = Field(None, description="The negative of a second text encoder.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imagen.capabilities import NEEDS_PROMPT, Fate
 from imagen.errors import RequestError
 from imagen.request import LARGEST_SEED
 from imagen.text import did_you_mean
@@ -11,7 +12,7 @@ from imagen.text import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imagen.capabilities import Capabilities, Parameter
+    from imagen.capabilities import Capabilities, Parameter, Receipt
     from imagen.config import Limits, Settings, Style
     from imagen.request import Request
 
@@ -65,6 +66,25 @@ def styled(request: Request, settings: Settings) -> Request:
     return request.with_values(_style_values(style, request) | {"style": None})
 
 
+def style_default_prompt(
+    asked: Request, style: Style, capabilities: Capabilities
+) -> tuple[Request, Receipt]:
+    """The request with the style's text around the backend's own prompt, where none was asked for.
+
+    A receipt says so where the backend takes no prompt for the style's text to go around.
+    """
+    if asked.prompt is not None or style.prompt == "{prompt}" or asked.task in _WITHOUT_TEXTS:
+        return asked, {}
+    parameter = capabilities.parameters.get("prompt")
+    if parameter is None:
+        why = "this backend has no prompt for its text"
+        return asked, {"style": Fate(outcome="dropped", asked=style.prompt, why=why)}
+    if parameter.default is None and asked.task in NEEDS_PROMPT:
+        return asked, {}  # refused when the request is prepared
+    text = style.prompt.replace("{prompt}", str(parameter.default or ""))
+    return asked.with_values({"prompt": text}), {}
+
+
 def _style_values(style: Style, request: Request) -> dict[str, object]:
     """The style's texts around those asked for; its other values where none is asked for."""
     values: dict[str, object] = {
@@ -79,7 +99,9 @@ def _style_values(style: Style, request: Request) -> dict[str, object]:
     negatives = [text for text in (style.negative, request.negative) if text]
     if negatives:
         values["negative"] = ", ".join(negatives)
-    return values | {"prompt": style.prompt.replace("{prompt}", request.prompt)}
+    if request.prompt is not None:
+        values["prompt"] = style.prompt.replace("{prompt}", request.prompt)
+    return values
 
 
 def _completed(request: Request, capabilities: Capabilities) -> Request:

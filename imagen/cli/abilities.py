@@ -122,6 +122,7 @@ def _facts(found: Abilities) -> dict[str, Any]:
         ],
         "controls": list(found.any.controls),
         "preprocessors": list(found.any.preprocessors),
+        "prompt_syntax": found.any.prompt_syntax,
     }
 
 
@@ -155,6 +156,7 @@ def _heads(found: Abilities) -> list[tuple[str, ...]]:
         ("Tasks", ", ".join(tasks_shown(sorted(found.any.tasks, key=_place)))),
         ("Control pictures", ", ".join(found.any.controls)),
         ("Made from pictures", ", ".join(found.any.preprocessors)),
+        ("Prompt syntax", ", ".join(found.any.prompt_syntax or ())),
     )
     return [head for head in heads if head[1]]
 

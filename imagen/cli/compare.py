@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.capabilities import unhonoured
+from imagen.capabilities import NEEDS_PROMPT, unhonoured
 from imagen.cli.asking import EVERYTHING, asking
 from imagen.cli.background import told_of
 from imagen.cli.given import from_json_option, prompted
@@ -23,6 +23,7 @@ from imagen.cli.options import (
     quiet_option,
     settings_for,
     strict_option,
+    usage,
     without_budgets,
     without_cloud,
 )
@@ -90,6 +91,8 @@ def compare(
     settings = _settings(config_path, over_budget=over_budget, no_cloud=no_cloud)
     shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
     request = prompted(prompt, document, asked, names_of(models)).request
+    if request.prompt is None and request.task in NEEDS_PROMPT:
+        raise usage("Missing argument 'PROMPT': what the images should show.")
     axis = axis_of(vary) if vary else None
     folder = output or _usual_folder(settings, request, axis)
     with told_of(settings):
@@ -150,7 +153,8 @@ def _usual_folder(settings: Settings, request: Request, axis: Axis | None) -> Pa
     """The same folder for the same request, so that running again goes on with it."""
     from imagen.outputs.naming import slug
 
-    whole = request.model_dump_json() + (axis.name if axis else "")
+    plain = request.model_copy(update={"prompt": request.prompt or ""})  # as it always was
+    whole = plain.model_dump_json() + (axis.name if axis else "")
     digest = sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     words = slug(request.prompt or PureWindowsPath(request.image or "").stem)
     return settings.output.directory / f"compare-{words}-{digest}"

@@ -46,7 +46,7 @@ def prompted(
     """The request of a command line: the file's, the prompt over it, and the flags over both.
 
     It is for the backends of these names; for the file's own where there are none. Raises
-    RequestError; and click's UsageError where nothing says what is to be made.
+    RequestError.
     """
     from imagen.request import Request
 
@@ -55,13 +55,7 @@ def prompted(
     words = {} if prompt is None else {"prompt": prompt_text(prompt)}
     over = words | asked
     found = given(document, backends, over) if document else Given(request=Request())
-    request = found.request.with_values(over)
-    if prompt is None and not request.prompt and request.task in _NEED_PROMPT:
-        raise usage("Missing argument 'PROMPT': what the picture is to show.")
-    return replace(found, request=request)
-
-
-_NEED_PROMPT = ("text-to-image", "variation")
+    return replace(found, request=found.request.with_values(over))
 
 
 def given(document: str, backends: Collection[str] = (), over: Collection[str] = ()) -> Given:

@@ -21,7 +21,7 @@ _SAMPLING = tuple(flag for flag in SAMPLING if flag != "size")
 
 @click.command()
 @click.argument("file")
-@click.argument("prompt", required=False, default="")
+@click.argument("prompt", required=False)
 @click.option("--left", type=int, metavar="PX", help="Pixels to add on the left.")
 @click.option("--top", type=int, metavar="PX", help="Pixels to add above.")
 @click.option("--right", type=int, metavar="PX", help="Pixels to add on the right.")
@@ -32,7 +32,7 @@ _SAMPLING = tuple(flag for flag in SAMPLING if flag != "size")
 @run_options
 def outpaint(
     file: str,
-    prompt: str,
+    prompt: str | None,
     all_: int | None,
     to: str | None,
     asked: dict[str, Any],
@@ -44,8 +44,8 @@ def outpaint(
     PROMPT says what there is to see, of all of the picture.
     """
     margins = wanted(file, sides, all_, to)
-    text = prompt_text(prompt) if prompt else ""
-    make(request({"image": file, "prompt": text, "outpaint": margins} | asked), run)
+    words = {} if prompt is None else {"prompt": prompt_text(prompt)}
+    make(request({"image": file, "outpaint": margins} | words | asked), run)
 
 
 def wanted(

@@ -153,7 +153,7 @@ def _line(one: Resumed) -> str:
 
 
 def _row(one: Resumed) -> dict[str, Any]:
-    about = {"id": one.id, "outcome": one.how}
+    about: dict[str, Any] = {"id": one.id, "outcome": one.how}
     if one.job is not None:
         about |= {"backend": one.job.ticket.backend, "prompt": one.job.ticket.request.prompt}
     if one.error is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.capabilities import said, unhonoured
+from imagen.capabilities import UNREAD, said, unhonoured
 from imagen.cli.costs import actual, expected
 from imagen.text import one_line, printable
 
@@ -51,7 +51,7 @@ def _remarks(made: Sequence[Made], asked: Collection[str] | None) -> list[str]:
 
 
 def surprises(ticket: Ticket, asked: Collection[str] | None = None) -> list[str]:
-    """A sentence for each parameter that was clamped or dropped, or mapped for a reason.
+    """A sentence for each parameter that was clamped, dropped, not read, or mapped for a reason.
 
     That what nobody asked for was mapped, as a seed that was drawn, is no surprise.
     """
@@ -61,7 +61,13 @@ def surprises(ticket: Ticket, asked: Collection[str] | None = None) -> list[str]
 def _mapped(ticket: Ticket, asked: Collection[str] | None = None) -> Iterator[str]:
     together: dict[str, list[str]] = {}
     for name, fate in ticket.receipt.items():
-        if fate.outcome == "mapped" and fate.why and (asked is None or name in asked):
+        is_told = UNREAD in fate.why  # as not honoured
+        if (
+            fate.outcome == "mapped"
+            and fate.why
+            and not is_told
+            and (asked is None or name in asked)
+        ):
             together.setdefault(fate.ending, []).append(f"{name} {_worded(fate.asked)}")
     for ending, values in together.items():
         yield f"{one_line(', '.join(values))} {ending}"

@@ -6,6 +6,7 @@ from math import ceil, sqrt
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
+from imagen.capabilities import lost
 from imagen.comparison.layout import Cell as Shown
 from imagen.comparison.sheet import render
 from imagen.text import one_line, took
@@ -98,8 +99,8 @@ def _remark(cell: Cell | None) -> str:
     if cell is None:
         return ""
     others = f"the first of {len(cell.files)}" if len(cell.files) > 1 else ""
-    fates = cell.receipt.items()
     unlike = [
-        f"{name} {fate.outcome}" for name, fate in fates if fate.outcome in ("clamped", "dropped")
+        f"{name} {fate.outcome if fate.outcome in ('clamped', 'dropped') else 'syntax not read'}"
+        for name, fate in lost(cell.receipt).items()
     ]
     return " · ".join(part for part in (others, *unlike) if part)

@@ -164,14 +164,17 @@ def _refuse_another(folder: Path, old: Comparison, request: Request, vary: Axis 
     if asked == known and same_axis:
         return
     what = "with another axis" if asked == known else "of another request"
+    prompt = (old.request.prompt or "")[:60]
     raise RequestError(
-        f"{folder} holds a comparison {what}: its prompt is {old.request.prompt[:60]!r}.",
+        f"{folder} holds a comparison {what}: its prompt is {prompt!r}.",
         remedy="Give another folder with --output.",
     )
 
 
 def _bare(request: Request) -> Any:
-    return without_folders(request.model_dump(mode="json"), request)
+    """An older record holds "" where no prompt was asked for."""
+    values = request.model_dump(mode="json") | {"prompt": request.prompt or ""}
+    return without_folders(values, request)
 
 
 def _read(path: Path) -> Comparison | None:

@@ -91,7 +91,9 @@ def ledger_row(entry: Entry, costs: UsageSettings | None) -> dict[str, Any]:
         "kind": entry.kind,
         "model": entry.model,
         "seed": None if seed is None else str(seed),
-        "prompt_sha256": sha256(request.prompt.encode("utf-8", "surrogatepass")).hexdigest(),
+        "prompt_sha256": sha256(
+            (request.prompt or "").encode("utf-8", "surrogatepass")
+        ).hexdigest(),
         "images": len(entry.pictures),
         "latency_seconds": entry.facts.get("latency_seconds"),
         "engine_seconds": _engine_seconds(entry),

@@ -77,7 +77,7 @@ def _is_there(connection: Connection, entry: Entry) -> bool:
 
 def _keep(connection: Connection, entry: Entry, small: Sequence[bytes | None], salt: int) -> None:
     connection.execute(insert(generations).values(_generation(entry)))
-    cut = words.cut(entry.asked.prompt or entry.ticket.request.prompt)
+    cut = words.cut(entry.asked.prompt or entry.ticket.request.prompt or "")
     for number, kept in enumerate(entry.pictures):
         key = picture_key(entry.id, entry.created_at, number, salt)
         connection.execute(insert(images).values(_image(entry, kept, number, key)))
@@ -107,7 +107,7 @@ def _generation(entry: Entry) -> dict[str, Any]:
         "kind": entry.kind,
         "model": entry.model,
         "task": request.task,
-        "prompt": entry.asked.prompt or request.prompt,
+        "prompt": entry.asked.prompt or request.prompt or "",
         "caller": entry.caller,
         "asked": entry.asked.model_dump(mode="json", exclude_defaults=True),
         "ticket": as_json(entry.ticket.model_dump(mode="json")),

@@ -68,7 +68,7 @@ def parameters_text(
         "backend": ticket.backend,
         "version": "imagen",
     }
-    return parameters.compose(request.prompt, request.negative or "", values)
+    return parameters.compose(request.prompt or "", request.negative or "", values)
 
 
 def sidecar(

@@ -183,6 +183,23 @@ class BackendContract:
         assert said == ("taken" if task in known.tasks else f"This backend can't do {task}.")
         assert rig.submissions() == 0
 
+    def test_an_empty_prompt_is_a_prompt(self, rig: Rig) -> None:
+        """`""` reaches the engine as it is, and the receipt says so."""
+        with closing(rig.open("ok")) as engine:
+            ticket, result, _ = _collect(engine, ASKED.with_values({"prompt": ""}))
+        assert len(result.images) == 1
+        assert (ticket.request.prompt, ticket.receipt["prompt"].asked) == ("", "")
+
+    def test_no_prompt_is_refused_unless_there_is_a_default(self, rig: Rig) -> None:
+        """Where only words make the image, and there are none, nothing is submitted."""
+        request = ASKED.with_values({"prompt": None})
+        with closing(rig.open("ok")) as engine:
+            needs_one = engine.capabilities().parameters["prompt"].default is None
+            said = _said_of(engine, request)
+        sentence = "This backend needs a prompt: say what the image should show."
+        assert said == (sentence if needs_one else "taken")
+        assert rig.submissions() == 0
+
     def test_its_defaults_are_within_its_own_limits(self, rig: Rig) -> None:
         """Each default fits its parameter, and each parameter says what it does."""
         with closing(rig.open("ok")) as engine:
@@ -267,7 +284,7 @@ def _request_for(task: Task, folder: Path, known: Capabilities) -> Request:
         "edit": {"references": (image,)},
         "control": {"controls": (Control(kind=next(iter(known.controls), "canny"), image=image),)},
         "variation": {"variation_seed": 1, "variation_strength": 0.5},
-        "upscale": {"image": image, "upscale": Upscale(factor=2), "prompt": ""},
+        "upscale": {"image": image, "upscale": Upscale(factor=2), "prompt": None},
         "restore": {"image": image, "restore": Restore()},
         "preprocess": {"image": image, "preprocess": next(iter(known.preprocessors), "canny")},
     }

@@ -32,6 +32,7 @@ def test_each_task_has_its_parameters(capsys: pytest.CaptureFixture[str]) -> Non
         "description": "Ridges, up to 12.",
     }
     assert shown["tasks"][0]["without"]["cfg"] == "the mock paints without a model"
+    assert shown["prompt_syntax"] == []
     assert (shown["kind"], shown["controls"][0], shown["preprocessors"][0]) == (
         "mock",
         "canny",

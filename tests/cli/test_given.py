@@ -134,7 +134,7 @@ def test_a_picture_is_not_its_sidecar() -> None:
     ("arguments", "said"),
     [
         (["-", "--from-json", "-"], "Only one of PROMPT and --from-json can be standard input."),
-        (["--from-json", "empty.json"], "Missing argument 'PROMPT'"),
+        (["--from-json", "empty.json"], "This backend needs a prompt"),
         (["--from-json", "unknown.json"], "There is no backend called 'gone'."),
         (["--from-json", "unknown.json"], "unknown.json names it; name another with --backend."),
         (["x", "--backend", "interpolation"], "There is no backend called 'interpolation'."),

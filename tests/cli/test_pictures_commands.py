@@ -181,7 +181,7 @@ def test_a_comparison_begins_with_one_picture(capsys: pytest.CaptureFixture[str]
         ("generate x --control canny:gone.png", "there is no file gone.png."),
         ("generate x --preprocess", "--preprocess needs a --control"),
         ("generate --control canny:fox.png:0.5:2-3", "controls[0].start: must be"),
-        ("generate --variation-strength 0.1", "Missing argument 'PROMPT'"),
+        ("generate --variation-strength 0.1", "This backend needs a prompt"),
         ("edit fox.png", "Say last what to do with fox.png: imagen edit FILE... INSTRUCTION."),
         ("edit fox.png mask.png", "Say last what to do with mask.png"),
         ("edit fox.png snow --feather 3", "--feather and --strength need --mask"),

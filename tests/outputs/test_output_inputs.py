@@ -66,7 +66,6 @@ def test_each_is_named_with_its_hash_and_size(options: dict[str, Any]) -> None:
 def test_every_path_is_told_by_its_last_part_alone() -> None:
     record = read(_saved())
     assert record.request == {
-        "prompt": "",
         "image": "fox.png",
         "mask": "mask.png",
         "references": ["den.png"],

@@ -109,7 +109,7 @@ def test_what_was_not_honoured_is_told_in_sentences() -> None:
 
 
 def test_an_empty_text_that_was_dropped_is_no_loss() -> None:
-    _, receipt = settle(Request(negative="", extra={"sparkle": 0}), _CAPABILITIES)
+    _, receipt = settle(Request(prompt="", negative="", extra={"sparkle": 0}), _CAPABILITIES)
     assert unhonoured(receipt) == ["sparkle: 0 was dropped (this backend has no sparkle)"]
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from imagen.capabilities import Capabilities, Parameter
 from imagen.errors import WorkflowError
 from imagen.graphs.surgery import place_of_controls, place_of_loras
+from imagen.graphs.tokens import inputs_of, nodes_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from imagen.backends.comfyui.repertoire import Repertoire
     from imagen.graphs import Workflow
+    from imagen.prompt_syntax import Syntax
 
 UPSCALER = "upscale_model"
 RESTORER = "face_model"
@@ -45,6 +47,12 @@ _CONTROLS = Parameter(
 _DRAWING = (
     *("text-to-image", "image-to-image", "inpaint", "outpaint", "edit", "control", "variation"),
 )
+_ENCODERS = ("CLIPTextEncode", "TextEncodeQwenImageEdit")
+"""How the classes of ComfyUI's own nodes that encode a prompt begin."""
+_UNWEIGHTED = ("flux2", "qwen-image", "z-image")
+_UNWEIGHTED_TYPES = ("flux2", "qwen_image")
+"""Families, and types of CLIPLoader, whose tokenizers take `(fog:1.5)` as plain text
+(`disable_weights` in comfy/text_encoders)."""
 _NO_NETS = "no control net is known for this workflow; name one in the backend's controlnets"
 
 
@@ -73,7 +81,24 @@ def workflow_capabilities(
         controls=tuple(repertoire.controls) if parameters.get("controls") is _CONTROLS else (),
         preprocessors=tuple(repertoire.preprocessors),
         without=without,
+        prompt_syntax=_prompt_syntax(workflow),
     )
+
+
+def _prompt_syntax(workflow: Workflow) -> tuple[Syntax, ...] | None:
+    """What the nodes that encode the prompt read in it; None where another node takes it first.
+
+    `{red|blue}` is the editor's: it never reaches a server.
+    """
+    graph = workflow.graph
+    classes = {graph[node]["class_type"] for node in nodes_with(graph, "prompt")}
+    if not classes or not all(name.startswith(_ENCODERS) for name in classes):
+        return None
+    loaders = (node for node in graph.values() if node.get("class_type") == "CLIPLoader")
+    is_unweighted = workflow.manifest.family.startswith(_UNWEIGHTED) or any(
+        inputs_of(loader).get("type") in _UNWEIGHTED_TYPES for loader in loaders
+    )
+    return () if is_unweighted else ("weights",)
 
 
 def tasks_of(repertoire: Repertoire) -> tuple[str, ...]:

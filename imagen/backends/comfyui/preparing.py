@@ -99,8 +99,6 @@ class _Preparation:
 
     def _tokens(self) -> dict[str, Any]:
         """A value for each token: its part of what was asked, what was asked, or its default."""
-        if not self._request.prompt and "prompt" not in self._parameters:
-            self.receipt["prompt"] = Fate(outcome="applied", asked="")  # nothing, and nothing lost
         sent = self._pictures()
         parts = parts_of(self._asked, self._parameters, self._sizes.get("image", (0, 0)))
         tell_of_lost(self._asked, self._parameters, self.receipt)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LARGEST_SEED = 2**64 - 1
 _SEED = Parameter(type="int", min=0, max=_LARGEST_SEED, description="Where the noise starts.")
-_PROMPT = Parameter(type="string", default="", description="What to show.")
+_PROMPT = Parameter(type="string", description="What to show.")
 _COUNT = Parameter(type="int", default=1, min=1, max=8, description="How many at once.")
 _LORAS = Parameter(description="Files of `loras_dir`, or paths, with their strengths.")
 _CONTROLS = Parameter(description="Control pictures that are ready, each of a kind configured.")
@@ -49,6 +49,7 @@ def capabilities(task: Task, source: Source, config: DiffusersConfig) -> Capabil
         parameters=_with_defaults(parameters, config),
         controls=tuple(config.controlnets),
         without=_without(parameters, config),
+        prompt_syntax=(),
     )
 
 

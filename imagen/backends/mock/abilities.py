@@ -20,7 +20,7 @@ CONTROLS = ("canny", "depth", "pose", "scribble")
 
 _SIDE = Parameter(type="int", default=512, min=16, max=4096, description="Pixels.")
 _PAINTING = {
-    "prompt": Parameter(type="string", default="", description="Chooses the colours."),
+    "prompt": Parameter(type="string", description="Chooses the colours."),
     "negative": Parameter(type="string", default="", description="Turns them; wanes the sun."),
     "width": _SIDE,
     "height": _SIDE,
@@ -94,4 +94,5 @@ def capabilities(task: Task) -> Capabilities:
         controls=CONTROLS,
         preprocessors=CONTROLS,
         without=_WITHOUT,
+        prompt_syntax=(),
     )

@@ -71,7 +71,7 @@ def _painted(request: Request, look: str, index: int) -> Image.Image:
 
 def _landscape(request: Request, look: str, seed: int) -> Image.Image:
     return paint(
-        prompt=request.prompt,
+        prompt=request.prompt or "",
         negative=request.negative or "",
         seed=seed,
         width=request.width or 512,

@@ -48,6 +48,7 @@ def offer(known: Vocabulary, task: Task, defaults: Mapping[str, Any]) -> Capabil
         parameters=_with_defaults(known, parameters, defaults),
         controls=known.kinds,
         without=dict(_reasons(known, parameters)),
+        prompt_syntax=(),
     )
 
 

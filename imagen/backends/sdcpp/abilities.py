@@ -79,6 +79,7 @@ def capabilities(task: Task, config: SdCppConfig, family: Family, engine: Engine
         controls=tuple(config.controlnets) if "control" in tasks else (),
         preprocesses_in_run=("canny",) if "control" in tasks and _has_canny(engine) else (),
         without=_WITHOUT | dict(_reasons(asked, config, family)) | lacking,
+        prompt_syntax=("weights",) if engine.is_server else ("weights", "loras"),
     )
 
 

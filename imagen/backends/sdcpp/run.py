@@ -96,7 +96,7 @@ class Run:
             process.close()
 
     def _ended(self, code: int) -> BackendError | None:
-        prompt = self._job.ticket.request.prompt
+        prompt = self._job.ticket.request.prompt or ""
         return troubles.ended(code, self._record, self._job.program.name, prompt)
 
     def _watch(self, process: Process, began: float) -> None:

@@ -227,7 +227,7 @@ def test_an_enlarged_picture_has_its_size_times_the_factor() -> None:
     assert ticket.payload["3"]["inputs"] == {"model": "x2.pth"}
     assert (ticket.request.width, ticket.request.height) == (96, 72)
     assert ticket.receipt["upscale"].outcome == "applied"
-    assert ticket.receipt["prompt"].outcome == "applied"
+    assert ticket.receipt["prompt"].outcome == "dropped"
 
 
 def test_a_size_asked_for_goes_behind_the_factor_and_is_told() -> None:

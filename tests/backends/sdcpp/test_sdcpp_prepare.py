@@ -149,6 +149,13 @@ def test_a_lora_becomes_a_tag_after_the_prompt(bench: Bench, tmp_path: Path) -> 
     assert (ticket.request.prompt, _fate(ticket, "loras")[0]) == ("a fox", "applied")
 
 
+def test_a_tag_of_the_prompts_own_is_passed_on(bench: Bench) -> None:
+    """The program reads it, and weights too."""
+    ticket = _prepared(bench, prompt="a (fox:1.2) {a|b} <lora:ink:0.8>")
+    assert _argument(ticket, "--prompt") == "a (fox:1.2) {a|b} <lora:ink:0.8>"
+    assert ticket.receipt["prompt"].why == "syntax not read by this engine: {a|b}"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -13,6 +13,7 @@ from sd_server import SdServer
 
 from imagen.backends import open_backend
 from imagen.backends.sdcpp import adapter
+from imagen.config import Settings
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -24,6 +25,7 @@ from imagen.errors import (
     Unauthorized,
     Unavailable,
 )
+from imagen.preparing import prepare
 from imagen.request import Control, Lora, Request
 from imagen.result import Progress, ignore
 from imagen.testing import BackendContract, Rig
@@ -288,3 +290,12 @@ def test_a_token_that_is_not_set_is_named(server: SdServer) -> None:
     with pytest.raises(Unauthorized, match="SD_TOKEN is not set"):
         _collected(server, bearer_env="SD_TOKEN")
     assert server.asked == []
+
+
+def test_a_tag_in_the_prompt_becomes_a_lora() -> None:
+    """A server reads none itself."""
+    request = _ASKED.with_values({"prompt": "a fox <lora:ink:0.8>"})
+    with closing(_open(_nobody())) as backend:
+        (ticket,) = prepare(backend, request, Settings())
+    assert ticket.payload["prompt"] == "a fox"
+    assert ticket.request.loras == (Lora(name="ink", strength=0.8),)

@@ -1,0 +1,94 @@
+"""Which syntax in a prompt a ComfyUI workflow reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from comfyui_lab import ASKED, SAMPLED, opened
+
+from imagen.backends import validated
+from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
+from imagen.config import Settings
+from imagen.preparing import prepare
+from imagen.request import Lora
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("workflow", "read"),
+    [
+        ("sd15", ("weights",)),
+        ("sdxl", ("weights",)),
+        ("flux1-dev", ("weights",)),
+        ("sd35-medium", ("weights",)),
+        ("qwen-image", ()),
+        ("z-image-turbo", ()),
+        ("flux2-klein", ()),
+    ],
+)
+def test_clip_and_t5_read_weights_and_language_models_do_not(
+    workflow: str, read: tuple[str, ...]
+) -> None:
+    config = validated("lab", {"url": NOWHERE, "workflow": workflow}, ComfyUIConfig)
+    assert ComfyUI(config).capabilities().prompt_syntax == read
+
+
+def _node(name: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": name, "inputs": inputs}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "read"),
+    [
+        pytest.param({}, ("weights",), id="a checkpoint"),
+        pytest.param(
+            {"2": _node("CLIPLoader", clip_name="qwen.safetensors", type="qwen_image")},
+            (),
+            id="an encoder without weights",
+        ),
+        pytest.param(
+            {"5": _node("ImpactWildcardEncode", wildcard_text="$<prompt>")},
+            None,
+            id="a custom node",
+        ),
+        pytest.param(
+            {
+                "4": _node("StringConcatenate", string_a="$<prompt>", string_b="."),
+                "5": _node("CLIPTextEncode", text=["4", 0], clip=["1", 1]),
+            },
+            None,
+            id="a node before the encoder",
+        ),
+    ],
+)
+def test_a_workflow_of_ones_own_is_judged_by_its_nodes(
+    nodes: dict[str, Any], read: tuple[str, ...] | None
+) -> None:
+    assert opened(NOWHERE, SAMPLED | nodes).capabilities().prompt_syntax == read
+
+
+def test_choices_are_the_editors_and_not_the_servers() -> None:
+    receipt = opened(NOWHERE).prepare(ASKED.with_values({"prompt": "{a|b} (fog:1.5)"})).receipt
+    assert receipt["prompt"].why == "syntax not read by this engine: {a|b}"
+
+
+def test_a_lora_tag_becomes_a_loader() -> None:
+    request = ASKED.with_values({"prompt": "a fox <lora:ink.safetensors:0.8>"})
+    settings = Settings()
+    (ticket,) = prepare(opened(NOWHERE), request, settings)
+    loaders = [n["inputs"] for n in ticket.payload.values() if n["class_type"] == "LoraLoader"]
+    assert [(one["lora_name"], one["strength_model"]) for one in loaders] == [
+        ("ink.safetensors", 0.8)
+    ]
+    assert ticket.payload["5"]["inputs"]["text"] == "a fox"
+    assert ticket.request.loras == (Lora(name="ink.safetensors", strength=0.8),)
+
+
+def test_tags_are_left_to_a_custom_node() -> None:
+    own = SAMPLED | {"5": _node("ImpactWildcardEncode", wildcard_text="$<prompt>")}
+    request = ASKED.with_values({"prompt": "{a|b} <lora:ink:0.8>"})
+    (ticket,) = prepare(opened(NOWHERE, own), request, Settings())
+    assert ticket.payload["5"]["inputs"]["wildcard_text"] == "{a|b} <lora:ink:0.8>"
+    assert ticket.receipt["prompt"].why == ""
