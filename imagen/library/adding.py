@@ -16,7 +16,7 @@ from imagen.errors import LibraryError, OutputError, RequestError
 from imagen.library.foreign import Foreign, entry_of, foreign, is_picture
 from imagen.library.schema import generations, images
 from imagen.library.stored import path_of, stored_path
-from imagen.library.taking import take_in
+from imagen.library.taking import take_in_import
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -190,7 +190,8 @@ def move(library: Library, row: Row[Any], path: Path) -> None:
     sidecar = stored_path(path.with_name(f"{path.name}.json")) if row.sidecar else None
     values = {"path": stored_path(path), "sidecar": sidecar, "missing_ms": None}
     with library.writing() as connection:
-        connection.execute(update(images).where(images.c.id == row.id).values(**values))
+        is_as_seen = (images.c.id == row.id) & (images.c.path == row.path)
+        connection.execute(update(images).where(is_as_seen).values(**values))
 
 
 def _by_generation(found: Iterable[Foreign]) -> dict[str, list[Foreign]]:
@@ -202,20 +203,35 @@ def _by_generation(found: Iterable[Foreign]) -> dict[str, list[Foreign]]:
 
 def _take(library: Library, id: str, pictures: list[Foreign], notes: _Notes, is_dry: bool) -> None:
     """One generation; of a run that is known already, each further picture is one of its own."""
-    if _has_generation(library, id) or _is_muddled(pictures):
-        groups = [(one.own_generation, [one]) for one in pictures]
-    else:
-        groups = [(id, pictures)]
-    for own, some in groups:
-        try:
-            if not is_dry:
-                take_in(library, entry_of(some, own))
-        except LibraryError as error:
-            notes.troubles += [Trouble(one.path, error.message) for one in some]
+    is_one = not _is_muddled(pictures)
+    if is_one and _take_group(library, id, pictures, notes, is_dry):
+        return
+    for one in pictures:
+        _take_group(library, one.own_generation, [one], notes, is_dry)
+
+
+def _take_group(
+    library: Library, id: str, pictures: list[Foreign], notes: _Notes, is_dry: bool
+) -> bool:
+    """Take them in as this generation; False where the library has it without some of them."""
+    try:
+        if is_dry:
+            new = None if _has_generation(library, id) else {one.path for one in pictures}
         else:
-            notes.taken += [
-                Taken(one.path, own, one.origin.tool, one.record is not None) for one in some
-            ]
+            kept = take_in_import(library, entry_of(pictures, id))
+            new = None if kept is None else {one.path for one in kept}
+    except LibraryError as error:
+        notes.troubles += [Trouble(one.path, error.message) for one in pictures]
+        return True
+    if new is None:
+        return False
+    notes.counts["known"] += len(pictures) - len(new)
+    notes.taken += [
+        Taken(one.path, id, one.origin.tool, one.record is not None)
+        for one in pictures
+        if one.path in new
+    ]
+    return True
 
 
 def _has_generation(library: Library, id: str) -> bool:

@@ -39,6 +39,8 @@ def _first(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX prompts_by_word ON prompts USING gin (words)"))
 
 
+PATIENCE_SECONDS = 30
+"""How long a writer waits for another one."""
 STEPS: tuple[Step, ...] = (_first,)
 """Step n makes version n out of version n-1. A step that was ever released is never changed."""
 
@@ -72,6 +74,7 @@ def refuse_newer(found: int, steps: Sequence[Step] = STEPS) -> None:
 def wait_for_turn(connection: Connection) -> None:
     """One at a time, up to the end of the transaction, as SQLite's own lock has it anyway."""
     if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(4922771)"))
 
 

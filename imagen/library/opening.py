@@ -24,7 +24,14 @@ from sqlalchemy.exc import (
 )
 
 from imagen.errors import ConfigError, LibraryError, MissingDependency
-from imagen.library.migrations import STEPS, migrate, refuse_newer, version_of, wait_for_turn
+from imagen.library.migrations import (
+    PATIENCE_SECONDS,
+    STEPS,
+    migrate,
+    refuse_newer,
+    version_of,
+    wait_for_turn,
+)
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -35,8 +42,6 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.library.migrations import Step
 
-_PATIENCE_SECONDS = 30.0
-"""How long a writer waits for another one."""
 _CONNECT_SECONDS = 10
 _SECRET = ("password", "sslpassword", "passfile", "sslkey")
 _SCHEMA = "imagen_library"
@@ -140,7 +145,7 @@ def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
         if path.exists():
             _refuse_newer_file(path, steps)
     engine = create_engine(
-        URL.create("sqlite", database=str(path)), connect_args={"timeout": _PATIENCE_SECONDS}
+        URL.create("sqlite", database=str(path)), connect_args={"timeout": PATIENCE_SECONDS}
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -171,7 +176,7 @@ def _sqlite_to_read(path: Path) -> Library:
         database=f"file:{quote(str(path.absolute()))}",
         query={"uri": "true", "mode": "ro"} | ({} if has_log else {"immutable": "1"}),
     )
-    engine = create_engine(url, connect_args={"timeout": _PATIENCE_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
     event.listen(engine, "connect", _prepare_to_read)
     event.listen(engine, "begin", _begin_sqlite)
     return Library(engine, str(path), is_read_only=True)
@@ -206,7 +211,7 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 
 def _ask_for_wal(cursor: Any) -> None:
     """Readers and a writer side by side. While others open a new library, it may take a moment."""
-    end = time.monotonic() + _PATIENCE_SECONDS
+    end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -288,8 +293,10 @@ def _words(error: DatabaseError) -> str:
     return one_line(str(error.orig)).rstrip(".")
 
 
+_BUSY = "Another process has been writing for very long. Try again once it is done."
 _REMEDIES = {
-    "locked": "Another process has been writing for very long. Try again once it is done.",
+    "is locked": _BUSY,
+    "lock timeout": _BUSY,
     "full": "Make room on the disk.",
     "readonly": "Its file, or the folder it is in, can't be written by you.",
     "unable to open": "Its file, or the folder it is in, can't be read or written by you.",

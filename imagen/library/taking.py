@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import platform
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from imagen.errors import LibraryError
 from imagen.library import words
-from imagen.library.forgetting import forget_generation
+from imagen.library.forgetting import forget_generation, forget_picture
 from imagen.library.keys import milliseconds, picture_key
 from imagen.library.ledger import ledger_row
+from imagen.library.migrations import wait_for_turn
 from imagen.library.schema import generations, images, outbox, thumbnails, usage
 from imagen.library.stored import as_json, storable, stored_path
 from imagen.library.thumbnails import thumbnail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from imagen.config import UsageSettings
     from imagen.library.entries import Delivery, Entry, Kept
     from imagen.library.opening import Library
 
+T = TypeVar("T")
 _ATTEMPTS = 16
 _UNIQUE = ("kind", "destination", "generation", "part")
 """What tells deliveries apart."""
@@ -43,29 +46,86 @@ def take_in(
 
     All of it is kept, or nothing. Raises LibraryError.
     """
-    small = [thumbnail(kept.path) for kept in entry.pictures]
+    small = _thumbnails(entry)
+
+    def work(connection: Connection, salt: int) -> bool:
+        if _is_there(connection, entry):
+            return False
+        _forget_imported(connection, entry)
+        _keep(connection, entry, small, salt)
+        _account(connection, entry, costs)
+        _post(connection, deliveries)
+        return True
+
+    return _write(library, work)
+
+
+def take_in_import(library: Library, entry: Entry) -> tuple[Kept, ...] | None:
+    """Keep the images of this generation whose bytes the library does not have; returns them.
+
+    None, and nothing is kept, where there is a generation of this id already and further images
+    would belong to it. Raises LibraryError.
+    """
+    small = _thumbnails(entry)
+
+    def work(connection: Connection, salt: int) -> tuple[Kept, ...] | None:
+        new = tuple(kept for kept in entry.pictures if not _is_stored(connection, kept.sha256))
+        if new and _state_of(connection, entry.id):
+            return None
+        if new:
+            _keep(connection, entry.model_copy(update={"pictures": new}), small, salt)
+        return new
+
+    return _write(library, work)
+
+
+def _thumbnails(entry: Entry) -> dict[Path, bytes | None]:
+    """Made before the transaction begins: others wait for its end."""
+    return {kept.path: thumbnail(kept.path) for kept in entry.pictures}
+
+
+def _write(library: Library, work: Callable[[Connection, int], T]) -> T:
+    """Do it in a transaction of its own, alone: what it looks up stays so until it has written."""
     for salt in range(_ATTEMPTS):
         try:
             with library.writing() as connection:
-                if _is_there(connection, entry):
-                    return False
-                _keep(connection, entry, small, salt)
-                _account(connection, entry, costs)
-                _post(connection, deliveries)
-                return True
+                wait_for_turn(connection)
+                return work(connection, salt)
         except LibraryError as error:
             if not isinstance(error.__cause__, IntegrityError):
                 raise
-            # Another process took it in meanwhile, or two generations drew the same number.
-            last = error
+            last = error  # two generations drew the same number
     raise last
+
+
+def _is_stored(connection: Connection, digest: str) -> bool:
+    known = select(images.c.id).where(images.c.sha256 == digest)
+    return connection.execute(known).first() is not None
+
+
+def _forget_imported(connection: Connection, entry: Entry) -> None:
+    """`library add` may have found these files before their generation was recorded."""
+    for kept in entry.pictures:
+        same = select(images.c.id).join(generations, images.c.generation == generations.c.id)
+        same = same.where(
+            generations.c.source == "import",
+            images.c.sha256 == kept.sha256,
+            images.c.host == platform.node(),
+            images.c.path == stored_path(kept.path),
+        )
+        for key in connection.scalars(same).all():
+            forget_picture(connection, key)
+
+
+def _state_of(connection: Connection, id: str) -> Row[str, str] | None:
+    known = select(generations.c.state, generations.c.source).where(generations.c.id == id)
+    return connection.execute(known).one_or_none()
 
 
 def _is_there(connection: Connection, entry: Entry) -> bool:
     """What failed and was brought to its end later, or was found on disk before it was told of, is
     kept anew."""
-    known = select(generations.c.state, generations.c.source).where(generations.c.id == entry.id)
-    there = connection.execute(known).one_or_none()
+    there = _state_of(connection, entry.id)
     if there is None:
         return False
     is_less = there.state == "failed" or (there.source, entry.source) == ("import", "imagen")
@@ -75,14 +135,16 @@ def _is_there(connection: Connection, entry: Entry) -> bool:
     return True
 
 
-def _keep(connection: Connection, entry: Entry, small: Sequence[bytes | None], salt: int) -> None:
+def _keep(
+    connection: Connection, entry: Entry, small: Mapping[Path, bytes | None], salt: int
+) -> None:
     connection.execute(insert(generations).values(_generation(entry)))
     cut = words.cut(entry.asked.prompt or entry.ticket.request.prompt or "")
     for number, kept in enumerate(entry.pictures):
         key = picture_key(entry.id, entry.created_at, number, salt)
         connection.execute(insert(images).values(_image(entry, kept, number, key)))
         _index(connection, key, cut)
-        if (webp := small[number]) is not None:
+        if (webp := small[kept.path]) is not None:
             connection.execute(insert(thumbnails).values(image=key, webp=webp))
 
 

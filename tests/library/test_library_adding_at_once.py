@@ -1,0 +1,88 @@
+"""Several processes that take in the same images at the same moment: each image is one row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from shutil import copyfile
+from typing import TYPE_CHECKING
+
+import pytest
+from adding_worker import at_once, started
+from foreign_pictures import A1111, png
+from library_worker import opened
+from sqlalchemy import event, text
+
+from imagen.cli import run
+from imagen.library import Query, add, page
+from imagen.library.migrations import wait_for_turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.library import Library
+
+_MANY = 12
+
+
+def _names(url: str) -> Counter[str]:
+    with opened(url) as library:
+        return Counter(one.path.name for one in page(library, Query(), limit=500).pictures)
+
+
+def _each_once() -> Counter[str]:
+    return Counter({path.name: 1 for path in Path("album").glob("*.png")})
+
+
+def _draw() -> None:
+    for number in range(_MANY):
+        png(f"album/{number}.png", parameters=A1111, number=str(number))
+
+
+def test_two_processes_that_add_a_folder_take_each_image_once(library_url: str) -> None:
+    _draw()
+    assert at_once(*(started(library_url, "1", "album") for _ in range(2))) == [0, 0]
+    assert _names(library_url) == _each_once()
+
+
+@pytest.mark.parametrize("is_all", [True, False], ids=["the whole run", "one image of it"])
+def test_images_of_one_run_are_one_generation_whoever_adds_them(
+    library_url: str, is_all: bool
+) -> None:
+    command = ["generate", "a fox", "-b", "mock", "--size", "64x48", "-q", "--count", "3"]
+    assert run([*command, "--seed", "1", "-o", "album/fox.png"]) == 0
+    Path("first").mkdir()
+    copyfile("album/fox.png", "first/fox.png")
+    with opened(library_url) as library, opened(library_url) as other:
+        _after_looks(library, 3, lambda: add(other, [Path("album" if is_all else "first")]))
+        added = add(library, [Path("album")])
+        pictures = page(library, Query()).pictures
+    assert (len(added.taken), added.known) == ((0, 3) if is_all else (2, 1))
+    assert Counter(one.path.name for one in pictures) == _each_once()
+
+
+def _after_looks(library: Library, looks: int, act: Callable[[], object]) -> None:
+    """Act once `library` has looked each image up, and before anything is written."""
+    left = iter(range(looks, -1, -1))
+
+    def count(*_: object) -> None:
+        if next(left, None) == 0:
+            act()
+
+    event.listen(library.engine, "checkout", count)
+
+
+def test_what_is_added_while_it_is_generated_is_one_row(library_url: str) -> None:
+    _draw()
+    processes = [started(library_url, "generate", "album"), started(library_url, "3", "album")]
+    assert at_once(*processes) == [0, 0]
+    assert _names(library_url) == _each_once()
+    with opened(library_url) as library:
+        sources = {one.backend for one in page(library, Query(), limit=500).pictures}
+    assert sources == {"studio"}  # what `generate` records is more than what an image says
+
+
+def test_a_writer_of_postgresql_does_not_wait_for_ever(postgres_url: str) -> None:
+    with opened(postgres_url) as library, library.writing() as connection:
+        wait_for_turn(connection)
+        assert connection.execute(text("SHOW lock_timeout")).scalar() == "30s"
