@@ -179,6 +179,13 @@ class Request(_Value):
             raise RequestError(sentences(error, model=cls)) from error
 
     @property
+    def compute(self) -> float | None:
+        """Width × height × steps / 10^6 of one image; None where one of them is not known."""
+        if self.width is None or self.height is None or self.steps is None:
+            return None
+        return self.width * self.height * self.steps / 1e6
+
+    @property
     def task(self) -> Task:
         """What kind of work this is, from what is given."""
         return next((task for task, given in self._signs() if given), "text-to-image")

@@ -151,7 +151,7 @@ def allow(request: Request, limits: Limits) -> None:
             raise RequestError(
                 f"{name} {value} is more than the {most} that limits.max_{name} allows."
             )
-    compute = (request.width or 0) * (request.height or 0) * (request.steps or 0) / 1e6
+    compute = request.compute or 0
     if limits.max_compute is not None and compute > limits.max_compute:
         raise RequestError(
             f"{request.width} × {request.height} pixels × {request.steps} steps is a compute of "

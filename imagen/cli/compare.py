@@ -17,6 +17,7 @@ from imagen.cli.background import told_of
 from imagen.cli.given import from_json_option, prompted
 from imagen.cli.options import (
     config_option,
+    dry_run_option,
     json_option,
     no_cloud_option,
     over_budget_option,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     help="The folder; run again with the same one, only what is missing is made.",
 )
 @strict_option
+@dry_run_option
 @over_budget_option
 @preview_option
 @no_cloud_option
@@ -73,6 +75,7 @@ def compare(
     vary: str | None,
     output: Path | None,
     strict: bool,
+    dry_run: bool,
     over_budget: bool,
     preview: bool | None,
     no_cloud: bool,
@@ -89,16 +92,21 @@ def compare(
     from imagen.comparison import compare as run
 
     settings = _settings(config_path, over_budget=over_budget, no_cloud=no_cloud)
-    shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
-    request = prompted(prompt, document, asked, names_of(models)).request
+    names = names_of(models)
+    request = prompted(prompt, document, asked, names).request
     if request.prompt is None and request.task in NEEDS_PROMPT:
         raise usage("Missing argument 'PROMPT': what the images should show.")
     axis = axis_of(vary) if vary else None
     folder = output or _usual_folder(settings, request, axis)
+    if dry_run:
+        from imagen.cli.compare_plan import plan
+
+        return plan(request, names, settings, folder, axis, strict=strict, as_json=as_json)
+    shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
     with told_of(settings):
         comparison = run(
             request,
-            names_of(models),
+            names,
             settings,
             folder=folder,
             vary=axis,
@@ -107,7 +115,7 @@ def compare(
         )
         tell(comparison, folder, as_json=as_json)
         _show_sheet(shows, folder, request)
-    return 4 if comparison.failed else 0
+    return 4 if comparison.failed_among(names, axis) else 0
 
 
 def _settings(config_path: Path | None, *, over_budget: bool, no_cloud: bool) -> Settings:
@@ -174,11 +182,14 @@ def tell(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
     click.echo(str(sheet))
 
 
+def label_of(cell: Cell, axis: Axis | None) -> str:
+    at = "" if axis is None else f", {axis.name} {one_line(str(cell.value), limit=40)}"
+    return f"{cell.model}{at}"
+
+
 def _lines(comparison: Comparison, folder: Path) -> Iterator[str]:
-    axis = comparison.vary
     for cell in comparison.cells:
-        at = "" if axis is None else f", {axis.name} {one_line(str(cell.value), limit=40)}"
-        yield f"{cell.model}{at}: {_outcome(cell, folder)}"
+        yield f"{label_of(cell, comparison.vary)}: {_outcome(cell, folder)}"
         yield from (f"  {sentence}" for sentence in (*unhonoured(cell.receipt), *cell.warnings))
     paid = [cell.cost_usd for cell in comparison.cells if cell.cost_usd]
     if len(paid) > 1:

@@ -25,8 +25,8 @@ def expected(tickets: Sequence[Ticket]) -> Iterator[str]:
     yield from dict.fromkeys(map(_estimated, estimates))
     known = [estimate.usd for estimate in estimates if estimate.usd is not None]
     if len(known) > 1:
-        least = "" if len(known) == len(tickets) else "at least "
-        yield f"In all {least}about {dollars(sum(known))}, for {len(tickets)} runs."
+        least = "" if len(known) == len(estimates) else "at least "
+        yield f"In all {least}about {dollars(sum(known))}, for {len(estimates)} runs."
 
 
 def _estimated(estimate: Estimate) -> str:

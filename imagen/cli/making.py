@@ -14,7 +14,7 @@ from imagen.cli.telling import tell, tell_plan
 from imagen.errors import ImagenError, OverBudget, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from imagen.cli.options import Run
@@ -41,7 +41,7 @@ def make(request: Request, run: Run, *, more: More | None = None) -> list[Made]:
 
 
 def _tell_plan(tickets: list[Ticket], run: Run, more: More | None) -> None:
-    budgets = _said_of_budgets(tickets, run.settings)
+    budgets = said_of_budgets(tickets, run.settings)
     tell_plan(tickets, as_json=run.as_json, more=more, budgets=budgets)
 
 
@@ -56,7 +56,7 @@ def _make(request: Request, run: Run, more: More | None) -> list[Made]:
     return made
 
 
-def _said_of_budgets(tickets: list[Ticket], settings: Settings) -> list[str]:
+def said_of_budgets(tickets: Sequence[Ticket], settings: Settings) -> list[str]:
     """What the budgets would have to say of this plan."""
     from imagen.budgets import refuse_over_budget
 

@@ -40,6 +40,9 @@ no_cloud_option = click.option(
 strict_option = click.option(
     "--strict", is_flag=True, help="Refuse what the backend can't honour, instead of telling."
 )
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Show what would be sent, and send nothing."
+)
 over_budget_option = click.option(
     "--over-budget", is_flag=True, help="Go beyond the budgets of the configuration."
 )
@@ -48,7 +51,7 @@ _RUN = [
     output_option,
     click.option("--no-sidecar", is_flag=True, help="Write no JSON file beside the picture."),
     strict_option,
-    click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing."),
+    dry_run_option,
     over_budget_option,
     preview_option,
     no_cloud_option,

@@ -124,7 +124,7 @@ def tell_plan(
 ) -> None:
     """What would be sent, what it would cost, and what the budgets have to say of that."""
     if as_json:
-        plan = {"plan": [_plan(ticket) for ticket in tickets], "budgets": list(budgets)}
+        plan = {"plan": [plan_as_data(ticket) for ticket in tickets], "budgets": list(budgets)}
         click.echo(json.dumps(plan | dict(more([]) if more else {}), indent=2))
         return
     for ticket in tickets:
@@ -134,7 +134,8 @@ def tell_plan(
         click.echo(printable(line))
 
 
-def _plan(ticket: Ticket) -> dict[str, Any]:
+def plan_as_data(ticket: Ticket) -> dict[str, Any]:
+    """The documented JSON of one run that would be sent."""
     from dataclasses import asdict
 
     return {

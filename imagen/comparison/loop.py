@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import asdict
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from imagen import sinks
 from imagen.backends import available
 from imagen.budgets import refuse_over_budget
 from imagen.comparison.contact import write_sheet
-from imagen.comparison.once import made_once, numbered
+from imagen.comparison.once import made_once
+from imagen.comparison.plan import PlannedCell, failure_in, number_runs, plan_cells, varied
 from imagen.comparison.record import (
     Axis,
     Cell,
@@ -33,10 +32,10 @@ from imagen.errors import (
     UnknownBackend,
 )
 from imagen.pictures import read_picture
-from imagen.request import Request, read_size
+from imagen.request import Request
 from imagen.resolve import draw_seed
 from imagen.result import OnProgress, ignore
-from imagen.spine import open_named, prepare, ready
+from imagen.spine import open_named, ready
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -82,10 +81,49 @@ def compare(
     with the same folder, only what is missing or failed is made. `watch` is given a cell's label
     and gives the callback for its progress; `note` stands on the sheet.
 
-    Raises UnknownBackend and ConfigError before anything is made, RequestError where the folder
-    holds another comparison or another process is at work there, OutputError where it can't be
-    written, and Cancelled with all that was made kept.
+    Raises UnknownBackend and ConfigError before anything is made, OverBudget where all of it would
+    exceed a budget for one run, RequestError where the folder holds another comparison or another
+    process is at work there, OutputError where it can't be written, and Cancelled with all that was
+    made kept.
     """
+    names = _checked(request, models, settings, vary)
+    with alone_in(folder), ExitStack() as engines:
+        comparison = _begun(request, names, folder, vary, draw)
+        values = vary.values if vary else (None,)
+        cells = list(
+            plan_cells(comparison, names, values, settings, folder, strict=strict, engines=engines)
+        )
+        _refuse_beyond_one_run(cells, settings)
+        write(comparison, folder)
+        return _compared(_Loop(comparison, settings, folder, watch=watch), cells, note)
+
+
+def plan_comparison(
+    request: Request,
+    models: Sequence[str],
+    settings: Settings,
+    *,
+    folder: Path,
+    vary: Axis | None = None,
+    strict: bool = False,
+) -> list[Cell | PlannedCell]:
+    """What `compare` would do with the same arguments; nothing is sent, or written to the folder.
+
+    Raises what `compare` raises before it begins, but for OverBudget.
+    """
+    names = _checked(request, models, settings, vary)
+    comparison = _begun(request, names, folder, vary, draw_small_seed)
+    values = vary.values if vary else (None,)
+    with ExitStack() as engines:
+        return list(
+            plan_cells(comparison, names, values, settings, folder, strict=strict, engines=engines)
+        )
+
+
+def _checked(
+    request: Request, models: Sequence[str], settings: Settings, vary: Axis | None
+) -> tuple[str, ...]:
+    """The names of the models, each once; raises where none of them could begin."""
     names = tuple(dict.fromkeys(models))
     _refuse_unknown(names, settings)
     sinks.check(settings, os.environ)
@@ -93,10 +131,7 @@ def compare(
     _refuse_lost_pictures(request)
     for value in vary.values if vary else ():
         varied(request, vary, value)  # what no backend could take is found before any works
-    with alone_in(folder):
-        comparison = _begun(request, names, folder, vary, draw)
-        loop = _Loop(comparison, settings, folder, strict=strict, watch=watch)
-        return _compared(loop, names, vary.values if vary else (None,), note)
+    return names
 
 
 def _begun(
@@ -106,19 +141,28 @@ def _begun(
     vary: Axis | None,
     draw: Callable[[], int],
 ) -> Comparison:
-    """Written down, with the seed that all cells share."""
+    """The comparison to go on with, with the seed that all cells share."""
     comparison = begun(folder, request, names, vary)
     if comparison.request.seed is None:
         shared = comparison.request.with_values({"seed": draw()})
         comparison = comparison.model_copy(update={"request": shared})
-    write(comparison, folder)
     return comparison
 
 
-def _compared(loop: _Loop, names: Sequence[str], values: Sequence[Any], note: str) -> Comparison:
+def _refuse_beyond_one_run(cells: Iterable[Cell | PlannedCell], settings: Settings) -> None:
+    """A budget for one run is for all cells together: none is made where it does not suffice.
+
+    Budgets for a day or a month may have changed by the time a cell is made, and are checked then.
+    """
+    plan = [ticket for one in cells if isinstance(one, PlannedCell) for ticket in one.runs]
+    of_one_run = tuple(budget for budget in settings.budgets if budget.per == "run")
+    refuse_over_budget(plan, settings.model_copy(update={"budgets": of_one_run}))
+
+
+def _compared(loop: _Loop, cells: Sequence[Cell | PlannedCell], note: str) -> Comparison:
     """All its cells, and the sheet of those there are whatever ends it."""
     try:
-        loop.run(names, values)
+        loop.run(cells)
     except BaseException:
         with suppress(OutputError):  # what ended it all is the thing to tell
             write_sheet(loop.comparison, loop.folder, note=note)
@@ -135,60 +179,30 @@ def _refuse_unknown(names: Iterable[str], settings: Settings) -> None:
 
 
 class _Loop:
-    """The cells of one run, model by model."""
+    """Makes the cells of one run, one after another."""
 
     def __init__(
-        self,
-        comparison: Comparison,
-        settings: Settings,
-        folder: Path,
-        *,
-        strict: bool,
-        watch: Watch,
+        self, comparison: Comparison, settings: Settings, folder: Path, *, watch: Watch
     ) -> None:
         self.comparison = comparison
         self._settings = settings
         self.folder = folder
-        self._strict = strict
         self._watch = watch
         self._at_work: Backend | None = None
         self._made: list[Ticket] = []
         self._control_pictures: dict[str, dict[tuple[str, str], str]] = {}
         """Those made so far, for each model: by kind and file, where they lie."""
 
-    def run(self, models: Sequence[str], values: Sequence[Any]) -> None:
-        with ExitStack() as engines:
-            for model in models:
-                self._column(model, values, engines)
+    def run(self, cells: Iterable[Cell | PlannedCell]) -> None:
+        for one in cells:
+            if isinstance(one, PlannedCell):
+                self._make(one)
+            elif one != self.comparison.cell(one.model, one.value):
+                self._keep(one)
 
-    def _column(self, model: str, values: Sequence[Any], engines: ExitStack) -> None:
-        try:
-            engine = engines.enter_context(closing(open_named(model, self._settings)))
-        except ImagenError as error:
-            for value in values:
-                self._keep(self._failed(model, value, error))
-            return
-        for value in values:
-            self._cell(engine, model, value)
-
-    def _cell(self, engine: Backend, model: str, value: Any) -> None:
-        try:
-            asked = varied(self.comparison.request, self.comparison.vary, value)
-            runs = prepare(engine, asked, self._settings, strict=self._strict)
-        except ImagenError as error:
-            self._keep(self._failed(model, value, error))
-            return
-        key = self._key(model, runs)
-        there = self.comparison.cell(model, value)
-        if there is None or not there.is_done(key, self.folder):
-            attempt = 0 if there is None else there.attempt + 1
-            cell = Cell(model=model, value=value, key=key, attempt=attempt)
-            self._make(engine, cell, runs, asked)
-        elif there.error is not None:
-            self._keep(there.model_copy(update={"error": None}))
-
-    def _make(self, engine: Backend, cell: Cell, runs: Sequence[Ticket], asked: Request) -> None:
+    def _make(self, planned: PlannedCell) -> None:
         """Make one cell; where a run of it fails, those before it stay in the record."""
+        cell, engine, asked, runs = planned
         self._make_room(engine)
         began = time.monotonic()
         settings = self._settings_of(cell.value)
@@ -196,12 +210,11 @@ class _Loop:
         failure: Failure | None = None
         warnings: list[str] = []
         try:
-            plan = self._numbered(cell, runs)
-            warnings = refuse_over_budget(plan, self._settings, before=self._made)
+            warnings = refuse_over_budget(runs, self._settings, before=self._made)
             with self._watch(self._label(cell.model, cell.value)) as on_progress:
                 known = self._control_pictures.setdefault(cell.model, {})
                 submittable, _ = ready(engine, runs, asked, settings, on_progress, known)
-                for ticket in self._numbered(cell, submittable):
+                for ticket in number_runs(self.comparison, cell, submittable):
                     before = [*self._made, *(run.ticket for run in made)]
                     made.append(
                         made_once(engine, ticket, asked, settings, on_progress, before=before)
@@ -209,22 +222,11 @@ class _Loop:
         except Cancelled:
             raise
         except ImagenError as error:
-            failure = _failure(error)
+            failure = failure_in(error)
         self._made += [run.ticket for run in made]
         cell = cell.model_copy(update={"seconds": time.monotonic() - began, "error": failure})
         cell = _with_facts(cell, made, warnings, self.folder) if made else cell
         self._keep(cell if failure is None else cell.model_copy(update={"key": ""}))
-
-    def _numbered(self, cell: Cell, runs: Sequence[Ticket]) -> list[Ticket]:
-        place = self.comparison.token, *cell.place
-        return [numbered(ticket, *place, n) for n, ticket in enumerate(runs)]
-
-    def _failed(self, model: str, value: Any, error: ImagenError) -> Cell:
-        """A cell that can't even be asked for; a picture of before is not forgotten for that."""
-        there = self.comparison.cell(model, value)
-        if there is None or not there.is_whole(self.folder):
-            there = Cell(model=model, value=value)
-        return there.model_copy(update={"error": _failure(error)})
 
     def _make_room(self, engine: Backend) -> None:
         """One GPU: before another engine works, the last one gives its memory back."""
@@ -241,14 +243,6 @@ class _Loop:
                 error.message = f"{cell.error.message}\n{error.message}"
             raise
 
-    def _key(self, model: str, runs: Sequence[Ticket]) -> str:
-        kind = self._settings.backends.get(model, {}).get("type", model)
-        whole = [kind, *([t.request.model_dump(mode="json"), t.payload] for t in runs)]
-        text = json.dumps(whole, sort_keys=True)
-        state = json.dumps(str(self._settings.state_dir.absolute()))[1:-1]
-        # Pictures made ready lie there under their hashes: where that is says nothing of the work.
-        return sha256(text.replace(state, "").encode()).hexdigest()
-
     def _settings_of(self, value: Any) -> Settings:
         name = "{backend}-{seed}"
         if self.comparison.vary is not None:
@@ -261,18 +255,6 @@ class _Loop:
     def _label(self, model: str, value: Any) -> str:
         vary = self.comparison.vary
         return model if vary is None else f"{model}, {vary.name} {value}"
-
-
-def varied(request: Request, vary: Axis | None, value: Any) -> Request:
-    """The request with one value of the axis; `size` is width and height at once."""
-    if vary is None:
-        return request
-    if vary.name == "size":
-        width, height = read_size(str(value))
-        return request.with_values({"width": width, "height": height})
-    if vary.name == "prompt" and not isinstance(value, str):
-        value = str(value)
-    return request.with_values({vary.name: value})
 
 
 def _refuse_unknown_axis(
@@ -304,10 +286,6 @@ def _refuse_lost_pictures(request: Request) -> None:
     for what, path in given:
         if path is not None:
             read_picture(path, what)
-
-
-def _failure(error: ImagenError) -> Failure:
-    return Failure(code=error.code, message=error.message, remedy=error.remedy)
 
 
 def _with_facts(cell: Cell, made: Sequence[Made], warnings: Sequence[str], folder: Path) -> Cell:

@@ -17,7 +17,7 @@ from imagen.outputs import without_folders
 from imagen.request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 NAME = "compare.json"
@@ -114,6 +114,11 @@ class Comparison(_Frozen):
     @property
     def failed(self) -> tuple[Cell, ...]:
         return tuple(cell for cell in self.cells if cell.error is not None)
+
+    def failed_among(self, models: Collection[str], vary: Axis | None) -> tuple[Cell, ...]:
+        """The failed cells of these models and values; others may have failed in an earlier run."""
+        values = {_hashable(value) for value in (vary.values if vary else (None,))}
+        return tuple(c for c in self.failed if c.model in models and _hashable(c.value) in values)
 
     def cell(self, model: str, value: Any) -> Cell | None:
         place = (model, _hashable(value))
@@ -213,6 +218,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         mine.release()
+        with suppress(OSError):  # only an empty one goes
+            folder.rmdir()
 
 
 def write(comparison: Comparison, folder: Path) -> None:

@@ -75,11 +75,51 @@ def test_a_comparison_stops_where_the_budget_does(
     assert cloud.submissions == 2
 
 
-def test_a_whole_comparison_is_one_run(cloud: Replicate) -> None:
+def _limit_one_run(amount: float) -> None:
     whole = json.loads(Path("imagen.yaml").read_text())
-    budgets = {"budgets": [{"amount": 0.005, "per": "run"}]}
+    budgets = {"budgets": [{"amount": amount, "per": "run"}]}
     Path("imagen.yaml").write_text(json.dumps(whole | budgets))
-    assert run(["compare", "a fox", "-m", "cloud", "--vary", "seed=1,2", "-o", "c", "-q"]) == 4
-    (made, refused) = json.loads(Path("c/compare.json").read_text())["cells"]
-    assert (made["error"], refused["error"]["code"]) == (None, "over_budget")
-    assert cloud.submissions == 1
+
+
+def test_a_whole_comparison_is_one_run_and_is_refused_before_its_first_cell(
+    cloud: Replicate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _limit_one_run(0.005)
+    line = ["compare", "a fox", "-m", "mock,cloud", "--vary", "seed=1,2", "-o", "c", "-q"]
+    assert run(line) == 2
+    assert capsys.readouterr().err == (
+        "imagen: This would go beyond the budget of $0.005 for one run: $0.00 was spent in this "
+        "run, and this would cost $0.006.\n"
+        "Nothing was sent. Go beyond it with --over-budget, or change budgets in imagen.yaml.\n"
+    )
+    assert (cloud.submissions, Path("c").exists()) == (0, False)
+
+
+def test_what_a_comparison_has_made_already_does_not_count_for_a_later_run(
+    cloud: Replicate,
+) -> None:
+    _limit_one_run(0.005)
+    line = ["compare", "a fox", "-m", "cloud", "-o", "c", "-q"]
+    assert run([*line, "--vary", "seed=1"]) == 0
+    assert run([*line, "--vary", "seed=1,2"]) == 0
+    assert cloud.submissions == 2
+
+
+def test_a_dry_run_of_a_comparison_tells_its_cost_and_what_the_budget_would_say(
+    cloud: Replicate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["compare", "a fox", "-m", "mock,cloud", "--vary", "seed=1,2", "-o", "c", "--dry-run"]
+    refusal = (
+        "This would go beyond the budget of $0.005 for a day: $0.00 was spent today, and this "
+        "would cost $0.006."
+    )
+    assert run(line) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[-2:] == ["In all about $0.006, for 2 runs.", refusal]
+    assert "cloud, seed 2: 4 steps, compute unknown, about $0.003" in told
+    assert run([*line, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert [cell["model"] for cell in plan["cells"]] == ["mock", "mock", "cloud", "cloud"]
+    assert (plan["cost_usd"], plan["unknown_costs"], plan["budgets"]) == (0.006, 0, [refusal])
+    assert plan["cells"][3]["plan"][0]["estimate"]["usd"] == 0.003
+    assert cloud.submissions == 0

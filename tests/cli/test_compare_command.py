@@ -50,6 +50,64 @@ def test_a_failed_backend_gives_the_code_four_and_all_else(
         sheet.load()
 
 
+def test_a_cell_that_failed_in_an_earlier_run_does_not_fail_this_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _json(capsys, "-m", "broken", "-o", "c", code=4)
+    printed = _json(capsys, "-m", "one", "-o", "c", code=0)
+    assert [(c["model"], bool(c["error"])) for c in printed["cells"]] == [
+        ("broken", True),
+        ("one", False),
+    ]
+    _json(capsys, "-m", "one,broken", "-o", "c", code=4)
+
+
+def test_a_value_that_failed_in_an_earlier_run_does_not_fail_this_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _json(capsys, "-m", "one", "--vary", "cfg=1,2", "--strict", "-o", "c", code=4)
+    _json(capsys, "-m", "one", "--vary", "cfg=3", "-o", "c", code=0)
+
+
+def test_a_dry_run_shows_the_cells_and_their_compute_and_makes_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = ["compare", "a fox", *_SMALL, "-m", "one,mock", "--vary", "cfg=1,2", "-o", "c"]
+    assert run([*line, "--dry-run"]) == 0
+    dropped = "  not honoured: cfg: {} was dropped (the mock paints without a model)"
+    assert capsys.readouterr().out.splitlines() == [
+        "one, cfg 1: 64x48, 2 steps, compute 0.006144",
+        dropped.format("1.0"),
+        "one, cfg 2: 64x48, 2 steps, compute 0.006144",
+        dropped.format("2.0"),
+        "mock, cfg 1: 64x48, 2 steps, compute 0.006144",
+        dropped.format("1.0"),
+        "mock, cfg 2: 64x48, 2 steps, compute 0.006144",
+        dropped.format("2.0"),
+        "Cells to make: 4, with 4 images and a compute of 0.02458 (megapixels × steps). "
+        "Made already: 0. Failing: 0.",
+    ]
+    assert not Path("c").exists()
+
+
+def test_a_dry_run_tells_what_is_made_already_and_what_would_fail(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("imagen.yaml").write_text("backends: {wrong: {type: mock, colour: blue}}")
+    _json(capsys, "-m", "mock", "-o", "c")
+    before = Path("c/compare.json").read_bytes()
+    printed = _json(capsys, "-m", "mock,wrong", "--count", "1", "-o", "c", "--dry-run", code=2)
+    assert "holds a comparison of another request" in printed["error"]["message"]
+    printed = _json(capsys, "-m", "mock,wrong", "-o", "c", "--dry-run", code=4)
+    assert [(cell["model"], cell["state"], cell["compute"]) for cell in printed["cells"]] == [
+        ("mock", "made", 0),
+        ("wrong", "failed", 0),
+    ]
+    assert printed["cells"][1]["error"]["code"] == "config"
+    assert (printed["compute"], printed["cost_usd"], printed["budgets"]) == (0, 0, [])
+    assert Path("c/compare.json").read_bytes() == before
+
+
 def test_the_same_request_goes_on_in_the_same_folder(capsys: pytest.CaptureFixture[str]) -> None:
     first = _json(capsys, "-m", "one")
     second = _json(capsys, "-m", "one,mock")

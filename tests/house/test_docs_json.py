@@ -48,6 +48,7 @@ def picture() -> None:
         pytest.param(["generate", "a fox", "--size", "4", "--json"], id="an error"),
         pytest.param(["generate", "a fox", "--backend", "nobody", "--json"], id="another error"),
         pytest.param(["compare", *_SMALL, "--models", "mock"], id="compare"),
+        pytest.param(["compare", *_SMALL, "-m", "mock", "--dry-run"], id="compare --dry-run"),
         pytest.param(["backends", "--json"], id="backends"),
         pytest.param(["backends", "show", "mock", "--json"], id="backends show"),
         pytest.param(["backends", "show", "mock", "--check", "--json"], id="show --check"),
