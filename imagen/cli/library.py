@@ -40,8 +40,8 @@ def add(
 ) -> None:
     """Take in the pictures that lie below a folder.
 
-    PNG, JPEG and WebP: those of imagen, ComfyUI, A1111, sd.cpp and InvokeAI with what they tell of
-    themselves, others by their files alone. They stay where they are; each is taken in once.
+    PNG, JPEG and WebP: those of imagen and of other programs with the settings that they hold,
+    others by their files alone. They stay where they are; each is taken in once.
     """
     from pathlib import Path
 
@@ -113,7 +113,21 @@ def _say(lines: Iterable[str], *, err: bool = False) -> None:
         click.echo(printable(line), err=err)
 
 
-_TOOLS = {"a1111": "A1111", "comfyui": "ComfyUI", "invokeai": "InvokeAI", "": "unknown"}
+_TOOLS = {
+    "": "unknown",
+    "a1111": "A1111",
+    "civitai": "Civitai",
+    "comfyui": "ComfyUI",
+    "drawthings": "Draw Things",
+    "easydiffusion": "Easy Diffusion",
+    "fooocus": "Fooocus",
+    "invokeai": "InvokeAI",
+    "novelai": "NovelAI",
+    "ruinedfooocus": "RuinedFooocus",
+    "sd.next": "SD.Next",
+    "swarmui": "SwarmUI",
+    "tensorart": "TensorArt",
+}
 
 
 def _added_lines(added: Added, *, is_dry: bool) -> Iterator[str]:

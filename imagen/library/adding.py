@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from imagen.library.opening import Library
-    from imagen.origin import Tool
 
     OnProgress = Callable[[int, int], None]
     """Called with how many files are done, and how many there are."""
@@ -40,7 +39,7 @@ class Taken(NamedTuple):
     path: Path
     id: str
     """Of its generation."""
-    tool: Tool
+    tool: str
     """Which program made it; "" is unknown."""
     has_settings: bool
     """Whether it told how it was made."""

@@ -241,7 +241,7 @@ def _facts(one: Foreign) -> dict[str, Any]:
 
 def _told(record: Record) -> dict[str, Any]:
     own = {"source": record.source, "tool": origin(record).tool}
-    if record.source in ("sidecar", "imagen", "prompt"):
+    if record.source in ("sidecar", "imagen"):
         return own
     return own | {"resolved": record.resolved, "facts": record.facts}
 

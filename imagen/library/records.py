@@ -67,7 +67,7 @@ def paths_by_content(library: Library, digests: Collection[str]) -> list[Path]:
 def _record(row: Row[Any], picture: Picture) -> Record:
     ticket = _mapping(row.ticket)
     told = _mapping(_mapping(row.facts).get("told"))
-    if told.get("source") in ("parameters", "invokeai", "prompt"):
+    if told.get("source") in ("parameters", "invokeai", "settings", "prompt"):
         return _stranger(told, ticket)
     inputs = ticket.get("inputs")
     return Record(
@@ -95,10 +95,18 @@ def _stranger(told: Mapping[str, Any], ticket: Mapping[str, Any]) -> Record:
     """As its own file told it, when it was taken in."""
     return Record(
         source=told["source"],
+        tool=_tool(told),
         resolved=dict(_mapping(told.get("resolved"))),
         facts=dict(_mapping(told.get("facts"))),
         graph=dict(_mapping(ticket.get("payload"))),
     )
+
+
+def _tool(told: Mapping[str, Any]) -> str:
+    """Of a graph, the service that sent it; all others say it in their facts."""
+    tool = str(told.get("tool", ""))
+    is_service = told["source"] == "prompt" and tool != "comfyui"
+    return tool if told["source"] == "settings" or is_service else ""
 
 
 def _said(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,9 +26,13 @@ _SAMPLERS: Mapping[str, str] = {
     "dpm++ 2s a": "dpmpp_2s_ancestral",
     "dpm++2s_a": "dpmpp_2s_ancestral",
     "ddim_trailing": "ddim",
+    "ddim_v3": "ddim",
+    "dpm_2_a": "dpm_2_ancestral",
+    "dpmpp_2s": "dpmpp_2s_ancestral",
+    "euler ancestral": "euler_ancestral",
     "unipc": "uni_pc",
 }
-"""A1111's, sd.cpp's and InvokeAI's, in lower case. What none of them has otherwise stays."""
+"""A1111's, sd.cpp's, InvokeAI's and NovelAI's, in lower case. All other names stay."""
 _SCHEDULES: Mapping[str, str] = {
     "uniform": "normal",
     "discrete": "normal",
@@ -37,18 +41,21 @@ _SCHEDULES: Mapping[str, str] = {
     "align your steps": "ays",
     "ddim": "ddim_uniform",
 }
-_ENDINGS = ("karras", "exponential", "discrete", "ays", "gits", "sgm_uniform", "simple")
-"""Schedules that stand behind the sampler's name: in older pictures of A1111, and sd.cpp's."""
+_ENDINGS = (
+    *("karras", "exponential", "discrete", "ays", "gits", "sgm_uniform", "ddim_uniform"),
+    *("simple", "normal", "beta", "kl_optimal", "linear_quadratic"),
+)
+"""Schedules behind the sampler's name: in older images of A1111, sd.cpp's, and ComfyUI savers'."""
 _LEFT_OPEN = "automatic"
 """Then the tool took what the sampler has by default."""
 
 
 def sampler_and_schedule(sampler: str | None, schedule: str | None) -> tuple[str, str]:
     """Both by ComfyUI's names; "" for what is not said."""
-    name = (sampler or "").strip().lower()
-    first, _, last = name.rpartition(" ")
-    if not schedule and first and last in _ENDINGS:
-        name, schedule = first.rstrip(), last
+    name = (sampler or "").strip().lower().removeprefix("k_")
+    for ending in _ENDINGS:
+        if not schedule and name.endswith((f" {ending}", f"_{ending}")):
+            name, schedule = name[: -len(ending) - 1].rstrip(), ending
     spread = (schedule or "").strip().lower()
     spread = "" if spread == _LEFT_OPEN else spread
     return _SAMPLERS.get(name, name), _SCHEDULES.get(spread, spread)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from imagen.origin.names import sampler_and_schedule
+from imagen.outputs.settings import is_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.outputs import Record
 
-Tool = Literal["imagen", "comfyui", "a1111", "sd.cpp", "invokeai", ""]
-
-_LORA_TAG = re.compile(r"[ \t]*<lora:([^<>:]+)(?::(-?\d+(?:\.\d+)?))?(?::[^<>]*)?>")
+_LORA_TAG = re.compile(r"<(?:lora|lyco):([^<>:]{1,300})(?::([^<>]{0,300}))?>")
+_NUMBER = re.compile(r"-?(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})")
 _SAMPLING = ("sampler", "scheduler")
 _SILENT = {
     *("Model", "Model hash", "Version", "Lora hashes", "Backend", "TI hashes"),
-    *("model", "app_version", "generation_mode", "metadata_version"),
+    *("model", "app_version", "generation_mode", "metadata_version", "Unet", "App"),
+    *("software", "Software", "version", "swarm_version", "base_model_hash", "metadata_scheme"),
 }
 """What others say beside the settings, and what is read elsewhere."""
 _ENGINES: tuple[tuple[str, str], ...] = (
@@ -43,8 +44,9 @@ _PAYLOADS: tuple[tuple[str, str], ...] = (
 class Origin:
     """How a picture came to be, as far as it is told."""
 
-    tool: Tool = ""
-    """Which program made it; "" is unknown."""
+    tool: str = ""
+    """Which program made it: imagen, comfyui, a1111, sd.cpp, sd.next, invokeai, swarmui, fooocus,
+    ruinedfooocus, novelai, tensorart, civitai, drawthings, easydiffusion; "" is unknown."""
     kind: str = ""
     """The kind of backend that was, or would be the nearest; "" is unknown."""
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -66,6 +68,8 @@ def origin(record: Record) -> Origin:
             return _comfyui(record)
         case "invokeai":
             return _translated(record, "invokeai", "")
+        case "settings":
+            return _translated(record, record.tool, "")
         case "parameters":
             return _of_parameters(record)
 
@@ -80,11 +84,6 @@ def kind_of(record: Record) -> str:
     by_payload = (kind for name, kind in _PAYLOADS if name in record.graph)
     own = "mock" if record.facts.get("model") == "mock" else ""
     return next(by_engine, "") or next(by_payload, "") or own
-
-
-def is_graph(payload: Mapping[str, Any]) -> bool:
-    """Whether this is what a ComfyUI server is sent: nodes, each with its class."""
-    return any(isinstance(node, dict) and "class_type" in node for node in payload.values())
 
 
 def models_sent(payload: Mapping[str, Any]) -> tuple[str, ...]:
@@ -115,43 +114,71 @@ def _comfyui(record: Record) -> Origin:
 
     said = told(record.graph)
     loras = [{"name": name, "strength": strength} for name, strength in said.loras]
-    values = {**said.values, **({"loras": loras} if loras else {})}
+    own = {**said.values, **({"loras": loras} if loras else {})}
     unread = {f"picture {number}": name for number, name in enumerate(said.pictures, 1)}
-    return Origin(tool="comfyui", kind="comfyui", values=values, models=said.models, unread=unread)
+    if not record.tool:
+        return Origin(tool="comfyui", kind="comfyui", values=own, models=said.models, unread=unread)
+    # A service that sends a graph has names of its own for its models, and says theirs beside it.
+    beside = _translated(record, record.tool, "comfyui")
+    named = {"loras": beside.values["loras"]} if "loras" in beside.values else {}
+    values = {**beside.values, **own, **named}
+    return replace(beside, values=values, models=beside.models or said.models, unread=unread)
 
 
 def _of_parameters(record: Record) -> Origin:
     version = str(record.facts.get("Version", ""))
-    if version == "imagen":
-        return _translated(record, "imagen", "")
-    if version.startswith("stable-diffusion.cpp"):
-        return _translated(record, "sd.cpp", "sdcpp")
-    return _translated(record, "a1111", "")
+    for start, tool, kind in _VERSIONS:
+        if version.startswith(start):
+            return _translated(record, tool, kind)
+    return _translated(record, "sd.next" if record.facts.get("App") == "SD.Next" else "a1111", "")
 
 
-def _translated(record: Record, tool: Tool, kind: str) -> Origin:
+_VERSIONS = (
+    ("imagen", "imagen", ""),
+    ("stable-diffusion.cpp", "sd.cpp", "sdcpp"),
+    ("Fooocus", "fooocus", ""),
+    ("RuinedFooocus", "ruinedfooocus", ""),
+    ("ComfyUI", "comfyui", "comfyui"),
+)
+
+
+def _translated(record: Record, tool: str, kind: str) -> Origin:
     told = record.resolved
     values = {name: value for name, value in told.items() if name not in _SAMPLING}
     names = dict(zip(_SAMPLING, sampler_and_schedule(*map(told.get, _SAMPLING)), strict=True))
     values |= {name: value for name, value in names.items() if value}
     renamed = {name: told[name] for name in _SAMPLING if name in told and told[name] != names[name]}
-    model = record.facts.get("Model", record.facts.get("model"))
+    model = next((record.facts[name] for name in _MODELS if record.facts.get(name)), None)
+    prompt, loras, odd = _without_tags(str(values.get("prompt", "")))
+    if loras:  # the same ones may also be named among the settings
+        values |= {"prompt": prompt, "loras": loras}
+    unread = {name: value for name, value in record.facts.items() if name not in _SILENT}
     return Origin(
         tool=tool,
         kind=kind,
-        values=values | _tagged(str(values.get("prompt", "")), values),
+        values=values,
         models=(str(model),) if model else (),
         renamed=renamed,
-        unread={name: value for name, value in record.facts.items() if name not in _SILENT},
+        unread=unread | odd,
     )
 
 
-def _tagged(prompt: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The prompt without its LoRAs, `<lora:ink:0.8>`, and these by themselves."""
-    found = _LORA_TAG.findall(prompt)
-    if not found:
-        return {}
-    loras = [{"name": name, "strength": float(weight or 1)} for name, weight in found]
-    own = values.get("loras")
-    already = own if isinstance(own, list) else []
-    return {"prompt": _LORA_TAG.sub("", prompt).strip(" ,"), "loras": [*already, *loras]}
+_MODELS = ("Model", "model", "Unet")
+
+
+def _without_tags(prompt: str) -> tuple[str, list[dict[str, Any]], dict[str, str]]:
+    """The prompt without its LoRAs, `<lora:ink:0.8>`; these; and what no strength can express."""
+    pieces: list[str] = []
+    loras: list[dict[str, Any]] = []
+    odd: dict[str, str] = {}
+    at = 0
+    for tag in _LORA_TAG.finditer(prompt):
+        pieces.append(prompt[at : tag.start()].rstrip(" \t"))
+        at = tag.end()
+        weights = (tag[2] or "1").split(":")
+        numbers = [one.rpartition("=")[2] for one in weights]
+        known = [float(one) for one in numbers if _NUMBER.fullmatch(one)]
+        loras.append({"name": tag[1], "strength": known[0] if known else 1.0})
+        if len(known) < len(weights) or len(set(known)) > 1:
+            odd[f"LoRA {tag[1]}"] = tag[2]
+    return "".join((*pieces, prompt[at:])).strip(" ,"), loras, odd

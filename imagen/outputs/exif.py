@@ -16,12 +16,16 @@ _BYTE_ORDERS = {b"II*\x00": "<", b"MM\x00*": ">"}
 _EXIF_POINTER = 0x8769
 _EXIF_VERSION = 0x9000
 _USER_COMMENT = 0x9286
+_TAKEN = (0x9003, 0x9011)
+"""The time, and its time zone."""
 _ORIENTATION = 0x0112
 _UPRIGHT = 1
 _PLACE_POINTER = 0x8825
 """Where on earth the picture was taken: a directory of its own."""
 _COMFY_TAGS = range(0x0100, 0x0111)
-"""ComfyUI writes `prompt:{…}` as the camera's model, and further names into the tags below it."""
+"""ComfyUI writes `prompt:{…}` as the camera's model, and further names into the tags below it; one
+of its nodes `Prompt: {…}`."""
+_MODEL = 0x0110
 _ASCII, _SHORT, _LONG, _UNDEFINED = 2, 3, 4, 7
 _ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _ENTRY = "HHI4s"
@@ -63,10 +67,23 @@ def texts(tiff: bytes) -> dict[str, str]:
     order, first = _header(tiff)
     main = _directory(tiff, order, first)
     found = dict(_comfy_texts(tiff, order, main))
-    comment = _directory(tiff, order, _pointed(main, order)).entries.get(_USER_COMMENT)
+    inner = _directory(tiff, order, _pointed(main, order)).entries
+    comment = inner.get(_USER_COMMENT, main.entries.get(_USER_COMMENT))
     if comment:
         found["parameters"] = _comment_text(_value(tiff, order, comment))
     return found
+
+
+def taken(tiff: bytes) -> tuple[str, str]:
+    """When the image was taken, `2025:11:21 08:30:05`, and its time zone; "" for what is not said.
+
+    Raises OutputError for a block that can't be read.
+    """
+    order, first = _header(tiff)
+    inner = _directory(tiff, order, _pointed(_directory(tiff, order, first), order)).entries
+    texts = (_value(tiff, order, inner[tag]) if tag in inner else b"" for tag in _TAKEN)
+    time, zone = (text.strip(b"\0 ").decode("latin-1") for text in texts)
+    return time, zone
 
 
 def only_orientation(tiff: bytes) -> bytes:
@@ -184,8 +201,10 @@ def _comfy_texts(tiff: bytes, order: str, main: _Directory) -> Iterator[tuple[st
             continue
         raw = _value(tiff, order, entry).rstrip(b"\0").decode("utf-8", "replace")
         name, colon, text = raw.partition(":")
-        if colon and text.startswith("{"):
-            yield name, text
+        if tag == _MODEL and raw.startswith("{"):  # SwarmUI's, of old
+            yield "parameters", raw
+        elif colon and text.lstrip().startswith("{"):
+            yield name.strip().lower(), text.lstrip()
 
 
 def _comment_text(raw: bytes) -> str:

@@ -10,8 +10,17 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 Kind = Literal["png", "jpeg", "webp"]
-WANTED = ("imagen", "parameters", "prompt", "invokeai_metadata")
-"""Ours; the one that other tools read; the graph that ComfyUI writes; and InvokeAI's."""
+WANTED = (
+    *("imagen", "parameters", "prompt", "invokeai_metadata", "sd-metadata", "Dream"),
+    *("generation_data", "Comment", "Description", "Software", "Source", "comment"),
+    *("negative_prompt", "seed", "num_inference_steps", "guidance_scale", "sampler_name"),
+    *("width", "height", "use_stable_diffusion_model", "clip_skip"),
+    *("Prompt", "Negative Prompt", "Seed", "Steps", "Guidance Scale", "Sampler", "Width"),
+    *("Height", "Stable Diffusion model", "Clip Skip"),
+)
+"""Ours; the one that other tools read; the graph that ComfyUI writes; and what single tools write:
+InvokeAI, TensorArt, NovelAI, and Easy Diffusion each value for itself. `comment` is what an EXIF
+block says."""
 
 
 def kind(data: bytes) -> Kind | None:
@@ -55,14 +64,19 @@ def bare(data: bytes) -> bytes:
     raise OutputError("it is neither PNG, JPEG nor WebP")
 
 
-def texts(data: bytes, wanted: Collection[str] = WANTED) -> dict[str, str]:
-    """The texts that are wanted, by name. Raises OutputError for a picture that is damaged."""
+def texts(
+    data: bytes, wanted: Collection[str] = WANTED, *, largest: int | None = None
+) -> dict[str, str]:
+    """The texts that are wanted, by name.
+
+    Raises OutputError for an image that is damaged, or holds a text of more bytes than `largest`.
+    """
     found: Mapping[str, str] = {}
     match kind(data):
         case "png":
             from imagen.outputs import png
 
-            found = png.texts(data, wanted)
+            found = png.texts(data, wanted, largest=largest or png.LARGEST_TEXT)
         case "jpeg":
             from imagen.outputs import jpeg
 
@@ -71,7 +85,11 @@ def texts(data: bytes, wanted: Collection[str] = WANTED) -> dict[str, str]:
             from imagen.outputs import webp
 
             found = webp.texts(data)
-    return {name: text for name, text in found.items() if name in wanted}
+    found = {name: text for name, text in found.items() if name in wanted}
+    for name, text in found.items():
+        if largest is not None and len(text) > largest:
+            raise OutputError(f"the text {name!r} in it is larger than {largest >> 20} MB")
+    return found
 
 
 def size(data: bytes) -> tuple[int | None, int | None]:

@@ -25,7 +25,7 @@ _XMP = "XML:com.adobe.xmp"
 _WRAPPED = "Raw profile type "
 """How older tools put EXIF, XMP and IPTC into a text."""
 _LONGEST_KEYWORD = 79
-_LARGEST_TEXT = 16 * 2**20
+LARGEST_TEXT = 16 * 2**20
 _SIZE_AT = 16
 """Where the width stands: after the signature, and the length and type of the first chunk."""
 
@@ -53,16 +53,31 @@ def with_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
     return b"".join((view[: header.end], *new, *(view[c.start : c.end] for c in kept), rest))
 
 
-def texts(data: bytes, wanted: Collection[str]) -> dict[str, str]:
-    """The texts of these names. Raises OutputError for a file cut short or damaged in them."""
+def texts(data: bytes, wanted: Collection[str], *, largest: int = LARGEST_TEXT) -> dict[str, str]:
+    """The texts of these names. Raises OutputError for a file cut short or damaged in them.
+
+    So also for a text that is larger than `largest` bytes once it is unpacked.
+    """
     found: dict[str, str] = {}
+    hidden: dict[str, str] = {}
     for chunk in _chunks(data):
+        if chunk.type == _EXIF:
+            hidden |= _texts_of_exif(_content(data, chunk))
         if chunk.type not in _TEXT_TYPES:
             continue
         keyword = _keyword(data, chunk)
         if keyword in wanted and keyword not in found:
-            found[keyword] = _text(data, chunk)
-    return found
+            found[keyword] = _text(data, chunk, largest)
+    return hidden | found
+
+
+def _texts_of_exif(block: bytes) -> dict[str, str]:
+    """The texts of an EXIF chunk; its user comment may be anything."""
+    try:
+        texts = exif.texts(block.removeprefix(b"Exif\0\0"))
+    except OutputError:
+        return {}
+    return {"comment" if name == "parameters" else name: text for name, text in texts.items()}
 
 
 def bare(data: bytes) -> bytes:
@@ -123,42 +138,53 @@ def _keyword(data: bytes, chunk: _Chunk) -> str:
 
 
 def _text_chunk(keyword: str, text: str) -> bytes:
-    """A `tEXt` chunk, or an `iTXt` one where Latin-1 can't hold the text."""
+    """A `tEXt` chunk, or an `iTXt` one where Latin-1 can't hold the text, or would be misread."""
     try:
         kind, body = b"tEXt", b"\0" + text.encode("latin-1")
     except UnicodeEncodeError:
+        kind, body = b"iTXt", b""
+    if kind == b"iTXt" or _latin(body[1:]) != text:
         kind, body = b"iTXt", b"\0\0\0\0\0" + text.encode("utf-8", "backslashreplace")
     return _chunk(kind, keyword.encode("latin-1") + body)
 
 
-def _text(data: bytes, chunk: _Chunk) -> str:
+def _text(data: bytes, chunk: _Chunk, largest: int = LARGEST_TEXT) -> str:
     content = data[chunk.start + 4 : chunk.end - 4]
     if zlib.crc32(content) != int.from_bytes(data[chunk.end - 4 : chunk.end], "big"):
         raise OutputError("the PNG is damaged: the checksum of a text in it is wrong")
     body = content[content.index(b"\0") + 1 :]
     if chunk.type == b"tEXt":
-        return body.decode("latin-1")
+        return _latin(body)
     if chunk.type == b"zTXt":
-        return _inflated(body[1:]).decode("latin-1")
-    return _international(body)
+        return _latin(_inflated(body[1:], largest))
+    return _international(body, largest)
 
 
-def _international(body: bytes) -> str:
+def _latin(raw: bytes) -> str:
+    """By the standard this is Latin-1; many programs write UTF-8, which Latin-1 seldom is."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _international(body: bytes, largest: int) -> str:
     """The text of an `iTXt` chunk, behind its flags, language and translated keyword."""
     parts = body[2:].split(b"\0", 2)
     if len(parts) < 3:
         raise OutputError("the PNG is damaged: a text in it has no beginning")
-    raw = _inflated(parts[2]) if body[0] else parts[2]
+    raw = _inflated(parts[2], largest) if body[0] else parts[2]
     return raw.decode("utf-8", "replace")
 
 
-def _inflated(packed: bytes) -> bytes:
+def _inflated(packed: bytes, largest: int) -> bytes:
     """Unpacked, but never to more than a text may have: a few bytes can claim gigabytes."""
     unpacking = zlib.decompressobj()
     try:
-        raw = unpacking.decompress(packed, _LARGEST_TEXT)
+        raw = unpacking.decompress(packed, largest)
     except zlib.error as error:
         raise OutputError("the PNG is damaged: a text in it can't be unpacked") from error
     if not unpacking.eof:
-        raise OutputError("the PNG is damaged: a text in it is cut short, or larger than 16 MB")
+        limit = f"{largest >> 20} MB"
+        raise OutputError(f"the PNG is damaged: a text in it is cut short, or larger than {limit}")
     return raw

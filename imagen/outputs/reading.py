@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.errors import OutputError
-from imagen.outputs import invokeai, metadata, parameters
+from imagen.json_values import parse_json
+from imagen.outputs import invokeai, metadata, parameters, settings
 from imagen.outputs.files import sidecar_of
 from imagen.outputs.record import FORMAT
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-Source = Literal["sidecar", "imagen", "parameters", "invokeai", "prompt"]
+Source = Literal["sidecar", "imagen", "parameters", "invokeai", "settings", "prompt"]
 Values = dict[str, Any]
 
 _LARGEST = 512 * 2**20
-_LARGEST_JSON = 64 * 2**20
+_LARGEST_JSON = 16 * 2**20
+_LARGEST_PARSED = 2 * 2**20
+"""Of a text within an image."""
+_MOST_VALUES = 200_000
+"""Of one such text, or of a sidecar: an image of a few kilobytes may claim any number."""
 _FIRST_BYTES = 16
 _REMEDY = "imagen show reads PNG, JPEG and WebP pictures, and the JSON files beside them."
 _PARTS = ("request", "resolved", "receipt", "facts", "graph")
@@ -43,6 +48,8 @@ class Record:
     """Complete: every value that was used, as far as it is known."""
     receipt: Values = field(default_factory=dict)
     facts: Values = field(default_factory=dict)
+    tool: str = ""
+    """Of `settings`, the program that wrote them; "" is unknown."""
     graph: Values = field(default_factory=dict)
     """What the engine was sent: for ComfyUI the bound graph."""
     inputs: tuple[Values, ...] = ()
@@ -129,39 +136,154 @@ def texts(path: Path, wanted: Collection[str]) -> dict[str, str] | None:
     """
     if not metadata.kind(_bytes(path, _FIRST_BYTES)):
         return None
-    try:
+    with _naming(path):
         return metadata.texts(_whole(path, _LARGEST), wanted)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What is wrong within an image becomes an error that names its file."""
+    try:
+        yield
     except OutputError as error:
         raise OutputError(f"{path} can't be read: {error.message}.", remedy=_REMEDY) from error
 
 
 def _from_picture(path: Path) -> Record | None:
-    found = texts(path, metadata.WANTED) or {}
-    graph = _object(found.get("prompt", ""))
-    entry = _object(found.get("imagen", ""))
+    data = _whole(path, _LARGEST)
+    with _naming(path):
+        found = metadata.texts(data, largest=_LARGEST_PARSED)
+        entry = _object(found, "imagen")
+        graph = _object(found, "prompt")
     if _is_ours(entry):
         return _record("imagen", entry | {"graph": graph}, path)
-    if "parameters" in found:
-        values, others = parameters.parse(found["parameters"])
-        return Record(source="parameters", resolved=values, facts=dict(others), graph=graph)
-    if invoked := _object(found.get("invokeai_metadata", "")):
+    with _naming(path):
+        graph = graph if settings.is_graph(graph) else {}
+        is_png = metadata.kind(data) == "png"
+        return _of_texts(found, graph, is_png=is_png) or _of_hidden_text(data)
+
+
+def _of_hidden_text(data: bytes) -> Record | None:
+    if metadata.kind(data) == "jpeg":
+        return None
+    from imagen.outputs import stealth  # Pillow; asked last
+
+    return _of_texts({"parameters": stealth.read(data)}, {}, is_png=False)
+
+
+def _of_texts(found: Mapping[str, str], graph: Values, *, is_png: bool) -> Record | None:
+    """The best that these texts say; what stands as a comment may be of any program."""
+    for name in ("parameters", "comment", "Comment"):
+        record = _of_comment(found, name, graph)
+        if record is not None:
+            return record
+    if data := _object(found, "generation_data"):
+        read_data = settings.parse(data)
+        if graph and read_data:  # the graph has the seed, and the service's names for models
+            return _of_graph(graph, read_data)
+        if read_data:
+            return _of_settings(read_data)
+    if invoked := _object(found, "invokeai_metadata"):
         values, facts = invokeai.parse(invoked)
         return Record(source="invokeai", resolved=values, facts=facts)
-    return Record(source="prompt", graph=graph) if graph else None
+    if old := settings.parse(_object(found, "sd-metadata")):
+        return Record(source="invokeai", resolved=old.values, facts=old.others)
+    if "Dream" in found:
+        return Record(source="invokeai", resolved=invokeai.parse_dream(found["Dream"]))
+    if found.keys() & {"use_stable_diffusion_model", "Stable Diffusion model"}:
+        each = settings.parse(found)
+        return _of_settings(each) if each else None
+    if graph:
+        return Record(source="prompt", graph=graph)
+    if is_png and not found.get("parameters", "{").lstrip().startswith("{"):
+        return Record(source="parameters", resolved={"prompt": found["parameters"].strip()})
+    return None
+
+
+def _of_comment(found: Mapping[str, str], name: str, graph: Values) -> Record | None:
+    """What one text says that may be of any program; None where it is not about an image."""
+    if name == "Comment" and found.get("Software") == "NovelAI":
+        read_text = settings.parse(found)
+        return _of_settings(read_text) if read_text else None
+    document = _object(found, name)
+    if not document:
+        values, others = parameters.parse(found.get(name, ""))
+        if not any(map(parameters.is_setting, values)):
+            return None
+        return Record(source="parameters", resolved=values, facts=others, graph=graph)
+    if settings.is_graph(document):
+        inner = _object(document, "extraMetadata")
+        nodes = {key: node for key, node in document.items() if isinstance(node, dict)}
+        return _of_graph(
+            {key: node for key, node in nodes.items() if "class_type" in node},
+            settings.parse(inner),
+        )
+    own = document.get("prompt")
+    own = own if isinstance(own, dict) else _object(document, "prompt")
+    if settings.is_graph(own):
+        return Record(source="prompt", graph=own)
+    read_text = settings.parse(document)
+    return _of_settings(read_text, graph) if read_text else None
+
+
+def _of_settings(said: settings.Settings, graph: Values | None = None) -> Record:
+    return Record(
+        source="settings",
+        tool=said.tool,
+        resolved=said.values,
+        facts=said.others,
+        graph=graph or {},
+    )
+
+
+def _of_graph(graph: Values, said: settings.Settings | None) -> Record:
+    """A graph, and what a service says beside it."""
+    if said is None:
+        return Record(source="prompt", graph=graph)
+    return Record(
+        source="prompt",
+        tool=said.tool or "civitai",
+        resolved=said.values,
+        facts=said.others,
+        graph=graph,
+    )
 
 
 def _from_json(path: Path) -> Record | None:
-    entry = _object(_whole(path, _LARGEST_JSON).decode("utf-8", "replace"))
+    text = _whole(path, _LARGEST_JSON).decode("utf-8", "replace")
+    with _naming(path):
+        entry = _object({"JSON": text}, "JSON")
     return _record("sidecar", entry, path) if _is_ours(entry) else None
 
 
-def _object(text: str) -> dict[str, Any]:
-    """The JSON object in `text`; an empty one where there is none."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+def _object(found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The JSON object in the text of this name; an empty one where there is none.
+
+    Raises OutputError for one that is nested too deep, or holds too much.
+    """
+    text = found.get(name, "")
+    text = text.strip(" \t\r\n\0\ufeff") if isinstance(text, str) else ""
+    head, colon, rest = text[:10].partition(":")
+    if colon and head.strip().lower() == "prompt" and rest.lstrip().startswith("{"):
+        text = text.partition(":")[2]
+    if not text.lstrip().startswith("{"):
         return {}
-    return value if isinstance(value, dict) else {}
+    try:
+        value = parse_json(text, max_values=_MOST_VALUES, strict_numbers=False)
+    except ValueError as error:
+        if str(error).startswith("is not valid JSON"):
+            return {}
+        raise OutputError(f"the text {name!r} in it {error}") from error
+    return _finite(value) if isinstance(value, dict) else {}
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for the numbers that JSON has no words for: NaN and infinities."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_ours(entry: Mapping[str, Any]) -> bool:

@@ -160,7 +160,7 @@ def test_what_a_stranger_told_can_be_had_again(library: Library) -> None:
     _add(library)
     record = record_of(library, find_picture(library, str(path)))
     assert (record.source, record.backend) == ("parameters", "")
-    assert origin(record).unread == {"Clip skip": "2"}
+    assert origin(record).values["clip_skip"] == 2
 
 
 def test_letters_that_no_database_takes_stop_nothing(library: Library) -> None:

@@ -85,8 +85,11 @@ def test_the_text_of_stable_diffusion_cpp_is_read() -> None:
 
 
 def test_the_text_of_the_web_ui_is_read() -> None:
-    _, others = parse('a cat\nSteps: 20, Seed: 1, Lora hashes: "foo: abc, bar: def", Clip skip: 2')
-    assert others == {"Lora hashes": "foo: abc, bar: def", "Clip skip": "2"}
+    values, others = parse(
+        'a cat\nSteps: 20, Seed: 1, Lora hashes: "foo: abc, bar: def", Clip skip: 2'
+    )
+    assert values["clip_skip"] == 2
+    assert others == {"Lora hashes": "foo: abc, bar: def"}
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_the_fullest_record_is_that_of_the_sidecar() -> None:
 
 def test_a_sidecar_of_another_picture_does_not_speak_for_this_one() -> None:
     saved = _saved(comfy_png())
-    saved.path.write_bytes(png.with_texts(comfy_png(), {"parameters": "a cat"}))
+    saved.path.write_bytes(png.with_texts(encoded("PNG"), {"parameters": "a cat"}))
     found = read_fully(saved.path)
     assert found is not None
     assert (found.source, found.resolved) == ("parameters", {"prompt": "a cat"})
