@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import struct
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING
 from warnings import catch_warnings
 
-from imagen.errors import RequestError
+from imagen.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
     from PIL import Image
 
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error)
@@ -21,6 +27,82 @@ MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 """What every engine takes, by Pillow's name."""
 LARGEST_BYTES = 256 * 2**20
 """Of a file that is read whole."""
+MAX_MEGAPIXELS = 300
+"""What is decoded at most where IMAGEN_MAX_MEGAPIXELS does not say otherwise.
+
+The largest image that imagen makes itself, 16384 × 16384, has 268."""
+_PILLOW_LIMIT = RLock()
+
+
+class TooManyPixels(ValueError):
+    """An image that is larger than imagen decodes; its words end a sentence about it."""
+
+    def __init__(self, size: tuple[int, int], most: float) -> None:
+        width, height = size
+        super().__init__(
+            f"it has {width} × {height} pixels ({width * height / 1e6:.4g} megapixels), "
+            f"and at most {most:g} megapixels are decoded"
+        )
+        self.size = size
+
+
+LARGER_IMAGES = "Make it smaller, or set IMAGEN_MAX_MEGAPIXELS to decode larger images."
+"""The remedy for TooManyPixels."""
+
+
+def max_megapixels() -> float:
+    """How large an image may be to be decoded; raises ConfigError where that is not a number."""
+    text = os.environ.get("IMAGEN_MAX_MEGAPIXELS", "").strip() or str(MAX_MEGAPIXELS)
+    try:
+        most = float(text)
+    except ValueError:
+        most = 0.0
+    if not 0 < most < 1e6:
+        raise ConfigError(
+            f"IMAGEN_MAX_MEGAPIXELS is {text!r}, but should be a number above 0, such as 300."
+        )
+    return most
+
+
+@contextmanager
+def pillow_unlimited() -> Iterator[None]:
+    """Lets Pillow open and crop an image of any size within the block, which should be short.
+
+    Its own limit is lower than ours and ends in other errors and warnings. It is a global of
+    Pillow's, which other code of this process may depend on: it is put back after the block.
+    """
+    from PIL import Image
+
+    with _PILLOW_LIMIT:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def open_image(source: Path | BinaryIO) -> Image.Image:
+    """The image with its header read, as `Image.open` gives it, whatever Pillow's own limit is.
+
+    Raises TooManyPixels where it must not be decoded, else what `Image.open` raises.
+    """
+    from PIL import Image
+
+    most = max_megapixels()
+    with pillow_unlimited(), catch_warnings(action="ignore"):  # of odd metadata
+        image = Image.open(source)
+    if image.width * image.height > most * 1e6:
+        image.close()
+        raise TooManyPixels(image.size, most)
+    return image
+
+
+def image_size(source: Path | BinaryIO) -> tuple[int, int]:
+    """Width and height as the header says, of an image of any size; raises as `Image.open` does."""
+    from PIL import Image
+
+    with pillow_unlimited(), catch_warnings(action="ignore"), Image.open(source) as image:
+        return image.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +128,8 @@ class Picture:
 
     def opened(self) -> Image.Image:
         """The decoded picture, as the file has it."""
-        from PIL import Image
-
-        with catch_warnings(action="ignore"):  # of odd metadata, and of a great size
-            picture = Image.open(BytesIO(self.data))
+        with catch_warnings(action="ignore"):  # of odd metadata
+            picture = open_image(BytesIO(self.data))
             picture.load()
         return picture
 
@@ -57,20 +137,25 @@ class Picture:
 def read_picture(path: str, what: str = "image") -> Picture:
     """The picture in a file; `what` names the parameter in the error.
 
-    Raises RequestError where there is no such file, or no picture that can be read to its end.
+    Raises RequestError where there is no such file, or no picture that can be read to its end, or
+    one of too many pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
     file = Path(path).expanduser()
     data = _bytes(file, what)
     try:
-        with catch_warnings(action="ignore"), Image.open(BytesIO(data)) as picture:
+        with catch_warnings(action="ignore"), open_image(BytesIO(data)) as picture:
             picture.load()
             kind = picture.format or ""
             width, height = picture.size
     except UnidentifiedImageError as error:
         raise RequestError(f"{what}: {file} is no picture that can be read.") from error
-    except (*DAMAGE, Image.DecompressionBombError) as error:
+    except TooManyPixels as error:
+        raise RequestError(
+            f"{what}: {file} is too large: {error}.", remedy=LARGER_IMAGES
+        ) from error
+    except (*DAMAGE, Image.DecompressionBombError) as error:  # of a frame beyond the image's size
         raise RequestError(f"{what}: the picture {file} is damaged: {error}.") from error
     return Picture(data=data, name=file.name, kind=kind, width=width, height=height)
 

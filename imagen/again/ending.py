@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from imagen.again.drifting import same_model
 from imagen.again.drifts import Drift
 from imagen.origin import kind_of, origin
+from imagen.pictures import DAMAGE, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -77,14 +78,12 @@ def _versions(record: Record, facts: Facts, kind: str) -> Iterator[Drift]:
 
 def likeness(old: Path, new: Path) -> Likeness | None:
     """Compare two files; None where one of them can't be read, or is no picture."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
         if _digest(old) == _digest(new):
             return Likeness(identical="file", difference=0.0)
-        with Image.open(old) as first, Image.open(new) as second:
+        with open_image(old) as first, open_image(new) as second:
             return _decoded(first, second)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError):
+    except DAMAGE:
         return None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.comparison import pictures
 from imagen.comparison.typesetting import EMPTY, Block, fit
+from imagen.pictures import TooManyPixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,9 +114,11 @@ def lay_out(
 def _looked_at(cell: Cell) -> _Known:
     if cell.picture is None:
         return _Known(cell, None, cell.error or "Not made yet.", bool(cell.error))
-    gone = f"The picture {cell.picture.name} can't be shown: it is missing, damaged or too large."
+    gone = f"The picture {cell.picture.name} can't be shown: it is missing or damaged."
     try:
         return _Known(cell, pictures.size_of(cell.picture), gone, True)
+    except TooManyPixels as error:
+        return _Known(cell, None, f"{cell.picture.name} is not shown: {error}.", True)
     except pictures.UNREADABLE:
         return _Known(cell, None, gone, True)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
+from imagen.pictures import open_image
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     Colour = tuple[int, int, int]
@@ -25,20 +24,12 @@ _SIDEWAYS = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
 
 
-@contextmanager
-def large_ones_allowed() -> Iterator[None]:
-    """Pictures of 90 to 179 megapixels are read without a warning; larger ones are not read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
-
-
 def size_of(path: Path) -> Size:
     """Width and height as the picture is to be seen; only its header is read.
 
     Raises one of UNREADABLE.
     """
-    with Image.open(path) as picture:
+    with open_image(path) as picture:
         width, height = picture.size
         turned = _is_sideways(picture)
     return (height, width) if turned else (width, height)
@@ -60,7 +51,7 @@ def reduced(path: Path, size: Size, *, ground: Colour) -> Image.Image:
 
     Raises one of UNREADABLE.
     """
-    with Image.open(path) as picture:
+    with open_image(path) as picture:
         as_stored = size[::-1] if _is_sideways(picture) else size
         picture.draft("RGB", as_stored)
         picture.load()

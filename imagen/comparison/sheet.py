@@ -56,19 +56,18 @@ def render(
     for the sheet can be read. Raises OutputError where the file can't be written.
     """
     faces = faces or system_faces()
-    with pictures.large_ones_allowed():
-        layout = lay_out(
-            cells,
-            faces,
-            title=title,
-            note=note,
-            columns=columns,
-            side=cell_size,
-            elsewhere=elsewhere,
-        )
-        sheet = Image.new("RGB", layout.size, GROUND)
-        _head(sheet, layout, faces)
-        _show_pictures(sheet, layout, faces)
+    layout = lay_out(
+        cells,
+        faces,
+        title=title,
+        note=note,
+        columns=columns,
+        side=cell_size,
+        elsewhere=elsewhere,
+    )
+    sheet = Image.new("RGB", layout.size, GROUND)
+    _head(sheet, layout, faces)
+    _show_pictures(sheet, layout, faces)
     for placed in layout.cells:
         _caption(sheet, placed, faces)
     _write(sheet, path)

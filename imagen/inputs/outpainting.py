@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageFilter
 
 from imagen.inputs.masks import feathered
+from imagen.pictures import pillow_unlimited
 from imagen.request import Outpaint
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def _along(side: int, before: int, after: int, multiple: int) -> tuple[int, int,
 
 def extended(image: Image.Image, canvas: Canvas) -> Image.Image:
     """The picture on its canvas; beyond it its edges go on, blurred, with a little noise."""
-    kept = image.crop(canvas.kept)
+    with pillow_unlimited():
+        kept = image.crop(canvas.kept)
     sides = canvas.sides
     whole = Image.new("RGB", canvas.size)
     whole.paste(kept, (sides.left, sides.top))
@@ -81,9 +83,9 @@ def outpainting_mask(canvas: Canvas, feather: int, inner: Image.Image | None = N
     """White beyond the picture, fading into it; and where `inner`, a mask of its own, is white."""
     mask = Image.new("L", canvas.size, 255)
     left, top, right, bottom = canvas.kept
-    kept = (
-        Image.new("L", (right - left, bottom - top)) if inner is None else inner.crop(canvas.kept)
-    )
+    with pillow_unlimited():
+        area = (right - left, bottom - top)
+        kept = Image.new("L", area) if inner is None else inner.crop(canvas.kept)
     mask.paste(kept, (canvas.sides.left, canvas.sides.top))
     return feathered(mask, feather)
 

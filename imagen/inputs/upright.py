@@ -103,7 +103,7 @@ def as_png(image: Image.Image, name: str) -> Picture:
 def _frames(opened: Image.Image) -> int:
     try:
         return getattr(opened, "n_frames", 1)
-    except DAMAGE:  # of those that come after the first
+    except (*DAMAGE, Image.DecompressionBombError):  # of those that come after the first
         return 1
 
 

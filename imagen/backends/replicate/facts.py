@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from imagen.backends.replicate.answers import mapping
 from imagen.backends.replicate.prices import Work, find_price, reckon
+from imagen.pictures import DAMAGE, image_size
 from imagen.result import Facts
 
 if TYPE_CHECKING:
@@ -82,10 +83,7 @@ def _cost(ticket: Ticket, found: Prediction, sizes: Sequence[tuple[int, int]]) -
 
 def _size(output: Output) -> tuple[int, int] | None:
     """Width and height of a picture; None for what can't be opened as one."""
-    from PIL import Image
-
     try:
-        with Image.open(BytesIO(output.data)) as picture:
-            return picture.size
-    except (OSError, ValueError, Image.DecompressionBombError):
+        return image_size(BytesIO(output.data))
+    except DAMAGE:
         return None

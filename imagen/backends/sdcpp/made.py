@@ -8,7 +8,7 @@ from warnings import catch_warnings
 
 from imagen.backends.whole import is_whole
 from imagen.errors import Failed
-from imagen.pictures import DAMAGE, read_picture
+from imagen.pictures import DAMAGE, TooManyPixels, open_image, read_picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,17 +31,29 @@ def read(path: Path) -> bytes:
 
 
 def size(data: bytes) -> tuple[int, int]:
-    """Width and height of a picture that is whole; raises Failed for any other."""
+    """Width and height of a picture that is whole; raises Failed for any other.
+
+    One that is too large to be decoded is taken for whole: it is saved all the same.
+    """
     if not is_whole(data):
         raise Failed("The picture that was made is damaged: its end is missing.")
-    return _opened(data).size
+    try:
+        return _opened(data).size
+    except TooManyPixels as error:
+        return error.size
 
 
 def resized(data: bytes, to: tuple[int, int]) -> bytes:
-    """A model enlarges by its own factor; the rest is done by interpolation."""
+    """A model enlarges by its own factor; the rest is done by interpolation.
+
+    An image that is too large to be decoded is left as the model made it.
+    """
     from PIL import Image
 
-    picture = _opened(data)
+    try:
+        picture = _opened(data)
+    except TooManyPixels:
+        return data
     if picture.size == to:
         return data
     whole = BytesIO()
@@ -55,23 +67,24 @@ def finished(data: bytes, request: Request) -> bytes:
         return data
     from PIL import Image
 
-    initial = _opened(read_picture(request.image).data).convert("RGB")
-    mask = _opened(read_picture(request.mask, "mask").data).convert("L")
-    picture = _opened(data).convert("RGB")
-    if not initial.size == mask.size == picture.size:
+    initial = read_picture(request.image).opened().convert("RGB")
+    mask = read_picture(request.mask, "mask").opened().convert("L")
+    if not initial.size == mask.size == size(data):
         return data
+    picture = _opened(data).convert("RGB")
     whole = BytesIO()
     Image.composite(picture, initial, mask).save(whole, "PNG")
     return whole.getvalue()
 
 
 def _opened(data: bytes) -> Image.Image:
-    from PIL import Image
-
+    """Raises TooManyPixels, and Failed for an image that is damaged."""
     try:
-        with catch_warnings(action="ignore"):  # of a great size
-            picture = Image.open(BytesIO(data))
+        with catch_warnings(action="ignore"):
+            picture = open_image(BytesIO(data))
             picture.load()
-    except (*DAMAGE, Image.DecompressionBombError) as error:
+    except TooManyPixels:
+        raise
+    except DAMAGE as error:
         raise Failed(f"The picture that was made is damaged: {error}.") from error
     return picture

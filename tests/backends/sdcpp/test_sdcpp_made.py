@@ -23,10 +23,9 @@ def _png(side: int) -> bytes:
     )
 
 
-@pytest.mark.parametrize("side", [64, 40_000])
-def test_a_picture_that_can_not_be_opened_is_damaged(side: int) -> None:
+def test_a_picture_that_can_not_be_opened_is_damaged() -> None:
     with pytest.raises(Failed, match="picture that was made is damaged"):
-        made.size(_png(side))
+        made.size(_png(64))
 
 
 def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:
