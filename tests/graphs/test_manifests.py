@@ -94,6 +94,31 @@ def test_all_that_is_off_is_said_at_once(tmp_path: Path) -> None:
     assert len(said.splitlines()) == 3
 
 
+ALIAS_BOMB = "a0: &a0 [x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("title: 2024-13-01", "holds a date or a number that is not valid: month must be in 1..12."),
+        ("title: !!timestamp x", "holds a date or a number that is not valid"),
+        ("title: " + "9" * 5000, "holds a date or a number that is not valid"),
+        ("title: !!int ''", "holds a date or a number that is not valid"),
+        ("title: !!bool maybe", "holds a date or a number that is not valid"),
+        ("title: !!float x", "holds a date or a number that is not valid"),
+        ("title: &a [*a]", "holds more than 20,000 values."),
+        (ALIAS_BOMB, "holds more than 20,000 values."),
+        ("[" * 5000, "exceeded maximum nesting depth"),
+    ],
+)
+def test_a_value_that_yaml_cannot_read_is_a_sentence(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    assert says in refused(tmp_path, text)
+
+
 def test_yaml_that_would_make_objects_is_refused(tmp_path: Path) -> None:
     said = refused(tmp_path, "title: !!python/object/apply:os.getcwd []")
     assert "could not determine a constructor" in said

@@ -118,3 +118,11 @@ def test_in_a_checkout_the_bundled_ones_lie_beside_the_package(tmp_path: Path) -
 def test_in_an_installation_the_bundled_ones_lie_within_the_package(tmp_path: Path) -> None:
     (tmp_path / "imagen" / "workflows").mkdir(parents=True)
     assert bundled(tmp_path / "imagen") == tmp_path / "imagen" / "workflows"
+
+
+def test_a_manifest_that_yaml_cannot_read_leaves_the_others_listed(tmp_path: Path) -> None:
+    put(tmp_path, "sound", "title: Sound")
+    put(tmp_path, "bad", "title: 2024-13-01")
+    found = {entry.name: entry for entry in entries([tmp_path])}
+    assert found["sound"].workflow is not None
+    assert "month must be in 1..12" in str(found["bad"].error)
