@@ -43,9 +43,10 @@ def with_own_graph(settings: Settings, backend: str, graph: Mapping[str, Any]) -
 
 def _kept(settings: Settings, graph: Mapping[str, Any]) -> str:
     """The path of the workflow that is made of the graph."""
-    from imagen.graphs.importing import of_json, put, take_over
+    from imagen.graphs.importing import of_text, put, take_over
 
-    name = sha256(json.dumps(graph, sort_keys=True).encode()).hexdigest()[:16]
-    proposal = take_over(of_json(dict(graph), "The picture's graph"), title="A picture's own graph")
+    text = json.dumps(graph, sort_keys=True)
+    name = sha256(text.encode()).hexdigest()[:16]
+    proposal = take_over(of_text(text, "The picture's graph"), title="A picture's own graph")
     path, _ = put(settings.state_dir / _FOLDER, name, proposal, force=True)
     return str(path.absolute())

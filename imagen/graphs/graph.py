@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import WorkflowError
+from imagen.json_values import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,23 +58,16 @@ def _parsed(path: Path) -> Any:
     if not text.strip():
         raise WorkflowError(f"{path} is empty.", remedy=_EXPORT)
     try:
-        return json.loads(text, object_pairs_hook=_distinct, parse_constant=_not_json)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise WorkflowError(f"{path} is not JSON: {error.msg}, {place}.", remedy=_EXPORT) from error
-    except (ValueError, RecursionError) as error:
-        raise WorkflowError(f"{path} is not a graph: {error}.", remedy=_EXPORT) from error
+        parse_json(text)
+        return json.loads(text, object_pairs_hook=_distinct)
+    except ValueError as error:
+        raise WorkflowError(f"{path} {error}.", remedy=_EXPORT) from error
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A dict, but for JSON that says one key twice: one of the two would be lost."""
     said = dict(pairs)
     if len(said) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"holds the key {twice!r} twice in one object")
     return said
-
-
-def _not_json(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number that JSON knows")

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 _SAVING = ("Save", "Preview", "VHS_VideoCombine", "ETN_SendImage")
+_MOST_SUGGESTED = _MOST_RINGS = 20
+"""Beyond these many the same fault is reported without a suggestion, and rings are not searched."""
+_LONGEST_RING = 12
 _WRAP = 'A list that is a value must be wrapped: {"__value__": […]}.'
 
 
@@ -44,8 +47,9 @@ def structural_faults(graph: Mapping[str, Any], outputs: Collection[str] = ()) -
     if not graph:
         return [Fault(what="The graph is empty: it has no nodes.")]
     faults = [fault for node_id in graph for fault in _node_faults(graph, node_id)]
-    faults += [fault for node_id in graph for fault in _link_faults(graph, node_id)]
-    return faults + _cycles(graph) + list(_output_faults(graph, outputs))
+    return (
+        faults + list(_link_faults(graph)) + _cycles(graph) + list(_output_faults(graph, outputs))
+    )
 
 
 def at(graph: Mapping[str, Any], node_id: str, name: str, what: str, remedy: str = "") -> Fault:
@@ -83,23 +87,29 @@ def _node_faults(graph: Mapping[str, Any], node_id: str) -> Iterator[Fault]:
         yield at(graph, node_id, "", "has no inputs.", 'Give it "inputs": {}, at the least.')
 
 
-def _link_faults(graph: Mapping[str, Any], node_id: str) -> Iterator[Fault]:
-    for name, value in inputs_of(graph[node_id]).items():
-        what = _wrong_link(graph, value) if isinstance(value, list) else None
-        if what is not None:
-            yield at(graph, node_id, name, *what)
+def _link_faults(graph: Mapping[str, Any]) -> Iterator[Fault]:
+    suggestions = 0
+    for node_id in graph:
+        for name, value in inputs_of(graph[node_id]).items():
+            if not isinstance(value, list):
+                continue
+            what, remedy = _wrong_link(graph, value)
+            if what and is_link(value) and value[0] not in graph and suggestions < _MOST_SUGGESTED:
+                suggestions += 1
+                what += did_you_mean(value[0], graph)
+            if what:
+                yield at(graph, node_id, name, what, remedy)
 
 
-def _wrong_link(graph: Mapping[str, Any], value: list[Any]) -> tuple[str, str] | None:
+def _wrong_link(graph: Mapping[str, Any], value: list[Any]) -> tuple[str, str]:
     if not is_link(value):
         return f"is a list that is not a link: {one_line(repr(value), limit=60)}.", _WRAP
     source, slot = value
     if source not in graph:
-        hint = did_you_mean(source, graph)
-        return f"links to node {one_line(repr(source))}, which is not in the graph.{hint}", ""
+        return f"links to node {one_line(repr(source))}, which is not in the graph.", ""
     if slot < 0 or slot % 1:
         return f"links to output {slot} of node {source}; outputs are numbered from 0.", ""
-    return None
+    return "", ""
 
 
 def _sources(graph: Mapping[str, Any], node_id: str) -> list[str]:
@@ -111,7 +121,10 @@ def _cycles(graph: Mapping[str, Any]) -> list[Fault]:
     done: set[str] = set()
     found: list[Fault] = []
     for start in graph:
-        found += _walk(graph, start, done)
+        for ring in _walk(graph, start, done):
+            found.append(ring)
+            if len(found) >= _MOST_RINGS:
+                return list(dict.fromkeys(found))
     return list(dict.fromkeys(found))  # two links may close one ring
 
 
@@ -133,7 +146,10 @@ def _walk(graph: Mapping[str, Any], start: str, done: set[str]) -> Iterator[Faul
 
 def _ring(graph: Mapping[str, Any], nodes: list[str]) -> Fault:
     # The walk goes from a node to what it is made from; people read the other way.
-    path = " → ".join(one_line(node, limit=60) for node in reversed(nodes))
+    shown = [one_line(node, limit=60) for node in reversed(nodes[:_LONGEST_RING])]
+    if len(nodes) > _LONGEST_RING:
+        shown = [one_line(nodes[-1], limit=60), "…", *shown]
+    path = " → ".join(shown)
     return at(graph, nodes[0], "", f"is made from itself: {path}.", "Cut one of these links.")
 
 

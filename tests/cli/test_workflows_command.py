@@ -75,7 +75,7 @@ def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         "task": "text-to-image",
         "licence": "CreativeML Open RAIL-M",
     }
-    assert "is not JSON" in listed["torn"]["error"]
+    assert "is not valid JSON" in listed["torn"]["error"]
 
 
 def test_show_tells_parameters_models_and_what_is_not_taken(

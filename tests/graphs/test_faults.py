@@ -187,3 +187,22 @@ def test_a_title_is_shown_beside_the_class_and_cannot_steer_a_terminal() -> None
         "9": SAVE,
     }
     assert found(graph)[0].title == "Thing '[2JMine'"
+
+
+def test_of_many_broken_links_only_the_first_get_a_suggestion() -> None:
+    graph = {f"node{n:04}": node(a=[f"nude{n:04}", 0]) for n in range(50)} | {"9": SAVE}
+    suggested = [sentence for sentence in sentences(graph) if "Did you mean" in sentence]
+    assert len(suggested) == 20
+
+
+def test_a_long_ring_is_shown_shortened() -> None:
+    graph = {str(n): node(a=[str((n + 1) % 100), 0]) for n in range(100)} | {"save": SAVE}
+    assert sentences(graph) == [
+        "node 0 (Thing): is made from itself: "
+        "0 → … → 11 → 10 → 9 → 8 → 7 → 6 → 5 → 4 → 3 → 2 → 1 → 0."
+    ]
+
+
+def test_of_many_rings_twenty_are_named() -> None:
+    graph = {str(n): node(a=[str(n), 0]) for n in range(50)} | {"save": SAVE}
+    assert len(sentences(graph)) == 20

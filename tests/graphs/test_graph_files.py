@@ -63,10 +63,15 @@ def test_the_editors_format_is_named_and_the_way_out_told(tmp_path: Path) -> Non
         pytest.param("null", "should hold a JSON object", id="null"),
         pytest.param('{"a": {"b": 1}}', "nothing in it is a node", id="other object"),
         pytest.param('{"nodes": []}', "nothing in it is a node", id="nodes only"),
-        pytest.param('{"1": }', "is not JSON: Expecting value, line 1, column 7", id="broken"),
-        pytest.param('{"1": {}, "1": {}}', "the key '1' stands twice", id="a node twice"),
-        pytest.param('{"1": NaN}', "NaN is no number that JSON knows", id="not a number"),
-        pytest.param("[" * 100_000, "is not a graph", id="bottomless"),
+        pytest.param(
+            '{"1": }', "is not valid JSON: Expecting value at line 1, column 7", id="broken"
+        ),
+        pytest.param(
+            '{"1": {}, "1": {}}', "holds the key '1' twice in one object", id="a node twice"
+        ),
+        pytest.param('{"1": NaN}', "holds NaN, which JSON has no number for", id="not a number"),
+        pytest.param("[" * 100_000, "is nested more than 100 levels deep", id="bottomless"),
+        pytest.param('{"1": %s}' % ("9" * 400), "which is too large", id="400 digits"),
         pytest.param(b"\xff\xfe{\x00}\x00", "is not a JSON file in UTF-8", id="UTF-16"),
         pytest.param(b"\x89PNG\r\n\x1a\n", "is not a JSON file in UTF-8", id="picture"),
     ],

@@ -102,7 +102,10 @@ ALIAS_BOMB = "a0: &a0 [x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("title: 2024-13-01", "holds a date or a number that is not valid: month must be in 1..12."),
+        (
+            "title: 2024-13-01",
+            "holds a date or a number that is not valid: month must be in 1..12.",
+        ),
         ("title: !!timestamp x", "holds a date or a number that is not valid"),
         ("title: " + "9" * 5000, "holds a date or a number that is not valid"),
         ("title: !!int ''", "holds a date or a number that is not valid"),
@@ -113,9 +116,7 @@ ALIAS_BOMB = "a0: &a0 [x]\n" + "".join(
         ("[" * 5000, "exceeded maximum nesting depth"),
     ],
 )
-def test_a_value_that_yaml_cannot_read_is_a_sentence(
-    tmp_path: Path, text: str, says: str
-) -> None:
+def test_a_value_that_yaml_cannot_read_is_a_sentence(tmp_path: Path, text: str, says: str) -> None:
     assert says in refused(tmp_path, text)
 
 

@@ -106,7 +106,7 @@ def test_a_folder_named_twice_counts_once(tmp_path: Path) -> None:
 def test_a_broken_workflow_is_told_and_not_hidden(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{", "utf-8")
     broken = next(entry for entry in entries([tmp_path]) if entry.name == "broken")
-    assert "is not JSON" in str(broken.error)
+    assert "is not valid JSON" in str(broken.error)
     assert "broken" not in [workflow.name for workflow in listing([tmp_path])]
 
 

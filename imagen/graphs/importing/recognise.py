@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.errors import WorkflowError
 from imagen.graphs.structure import structural_faults
+from imagen.json_values import parse_json
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ _PAGE = ("<!doctype", "<html", "<head", "<?xml", "<svg")
 _WRAPPINGS = ("prompt", "output", "graph", "workflow")
 """Where a graph lies within what other tools save, the one that can be run first."""
 _OURS = "imagen"
-_LARGEST_INT_DIGITS = 4000
-_DEEPEST = 100
 _MOST_WRAPPINGS = 3
+_MOST_NODES = 10_000
+_MOST_SAID = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +61,6 @@ def of_texts(texts: Mapping[str, str], source: str) -> Found:
 
 def of_json(said: Any, source: str) -> Found:
     """The workflow in a JSON value, out of its wrapping where it has one."""
-    _refuse_depth(said, source)
-    _refuse_halves(said, source)
     said = _unwrapped(said)
     if not isinstance(said, dict):
         raise WorkflowError(f"{source} is no workflow: it should hold a JSON object.")
@@ -73,7 +71,7 @@ def of_json(said: Any, source: str) -> Found:
     raise WorkflowError(_other(said, source), remedy=_WANTED)
 
 
-def _parsed(text: str, source: str) -> Any:
+def _parsed(text: str, source: str) -> object:
     if not text.strip():
         raise WorkflowError(f"{source} is empty.", remedy=_WANTED)
     if text.lstrip()[:9].lower().startswith(_PAGE):
@@ -82,37 +80,9 @@ def _parsed(text: str, source: str) -> Any:
             remedy="Save the file that the page offers for download, not the page.",
         )
     try:
-        return json.loads(text, parse_int=_whole)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise WorkflowError(
-            f"{source} is not JSON: {error.msg}, {place}.", remedy=_WANTED
-        ) from error
-    except RecursionError as error:
-        raise WorkflowError(f"{source} is no workflow: it is nested too deep.") from error
-
-
-def _whole(digits: str) -> int | float:
-    return int(digits) if len(digits) < _LARGEST_INT_DIGITS else math.inf
-
-
-def _refuse_depth(said: Any, source: str) -> None:
-    """What is nested without end would exhaust whatever walks through it."""
-    level = [said]
-    for _ in range(_DEEPEST):
-        level = [inner for value in level for inner in _within(value)]
-        if not level:
-            return
-    raise WorkflowError(f"{source} is no workflow: it is nested too deep.")
-
-
-def _refuse_halves(said: Any, source: str) -> None:
-    """Half of a surrogate pair is text to JSON, and to no file or server."""
-    try:
-        json.dumps(said, ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError as error:
-        half = ascii(error.object[error.start])
-        raise WorkflowError(f"{source} is no workflow: {half} is half of a character.") from error
+        return parse_json(text, strict_numbers=False)
+    except ValueError as error:
+        raise WorkflowError(f"{source} {error}.", remedy=_WANTED) from error
 
 
 def _within(value: Any) -> Iterable[Any]:
@@ -154,10 +124,14 @@ def _graph(said: Mapping[str, Any], source: str) -> dict[str, Any]:
     Older servers wrote NaN beside the inputs, which does no harm; within them it has no meaning.
     """
     nodes = {key: value for key, value in said.items() if _is_nodelike(value)}
+    if len(nodes) > _MOST_NODES:
+        raise WorkflowError(f"{source} holds more than {_MOST_NODES:,} nodes.")
     graph = {node_id: _node(value) for node_id, value in nodes.items()}
     lines = [fault.sentence for fault in structural_faults(graph, tuple(graph))]
-    lines += _meaningless(graph)
+    lines += meaningless_numbers(graph)
     if lines:
+        if len(lines) > _MOST_SAID:
+            lines[_MOST_SAID:] = [f"… and {len(lines) - _MOST_SAID} more"]
         raise WorkflowError("\n  ".join([f"{source} can't run:", *lines]))
     return graph
 
@@ -169,7 +143,8 @@ def _node(said: Mapping[str, Any]) -> dict[str, Any]:
     return node | ({"_meta": {"title": title}} if isinstance(title, str) else {})
 
 
-def _meaningless(graph: Mapping[str, Any]) -> Iterator[str]:
+def meaningless_numbers(graph: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each input that holds NaN or an infinite number."""
     for node_id, node in graph.items():
         for name, value in node["inputs"].items() if isinstance(node.get("inputs"), dict) else ():
             if _holds_no_number(value):

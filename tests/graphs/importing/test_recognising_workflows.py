@@ -66,7 +66,7 @@ def test_of_a_picture_what_ran_goes_before_what_was_drawn() -> None:
         ),
         pytest.param(
             "{",
-            "it.json is not JSON: Expecting property name enclosed in double quotes, "
+            "it.json is not valid JSON: Expecting property name enclosed in double quotes at "
             "line 1, column 2.",
             id="torn",
         ),
@@ -82,15 +82,10 @@ def test_of_a_picture_what_ran_goes_before_what_was_drawn() -> None:
             id="a sidecar without a graph",
         ),
         pytest.param(
-            "[" * 500 + "]" * 500, "it.json is no workflow: it is nested too deep.", id="deep"
+            "[" * 500 + "]" * 500, "it.json is nested more than 100 levels deep.", id="deep"
         ),
         pytest.param(
-            "[" * 200000, "it.json is no workflow: it is nested too deep.", id="without end"
-        ),
-        pytest.param(
-            '{"1": {"class_type": "\\ud800", "inputs": {}}}',
-            "it.json is no workflow: '\\ud800' is half of a character.",
-            id="half a character",
+            "[" * 200000, "it.json is nested more than 100 levels deep.", id="without end"
         ),
         pytest.param(
             '{"1": {"class_type": "A", "inputs": {"cfg": NaN}}}',
@@ -108,6 +103,16 @@ def test_of_a_picture_what_ran_goes_before_what_was_drawn() -> None:
             id="a number without end",
         ),
         pytest.param(
+            '{"1": {"class_type": "A", "inputs": {"cfg": ' + "9" * 400 + "}}}",
+            "it.json can't run:\n  node 1, cfg: is NaN or infinite, which no server takes.",
+            id="a number larger than any float",
+        ),
+        pytest.param(
+            json.dumps({str(n): {"class_type": "A", "inputs": {}} for n in range(10_001)}),
+            "it.json holds more than 10,000 nodes.",
+            id="too many nodes",
+        ),
+        pytest.param(
             '{"1": {"class_type": "A", "inputs": {"a": ["2", 0]}}}',
             "it.json can't run:\n  node 1 (A), a: links to node '2', which is not in the graph.",
             id="a link to nowhere",
@@ -123,6 +128,19 @@ def test_what_is_no_workflow_gets_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(WorkflowError) as caught:
         of_text(text, "it.json")
     assert caught.value.message == sentence
+
+
+def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
+    found = of_text('{"1": {"class_type": "A", "inputs": {"text": "\\ud800"}}}', "it.json")
+    assert found.document["1"]["inputs"] == {"text": "\ufffd"}
+
+
+def test_of_many_faults_the_first_are_named_and_the_others_counted() -> None:
+    graph = {str(n): {"class_type": "A", "inputs": {"a": [f"gone{n}", 0]}} for n in range(1000)}
+    with pytest.raises(WorkflowError) as caught:
+        of_text(json.dumps(graph), "it.json")
+    lines = caught.value.message.splitlines()
+    assert (len(lines), lines[-1]) == (10, "  … and 992 more")
 
 
 def test_a_picture_without_a_workflow_gets_a_sentence() -> None:
