@@ -28,9 +28,15 @@ def wrong_value(value: Any, name: str, wanted: InputSpec, manifest: Manifest) ->
         return _wrong_number(value, wanted)
     if wanted.type == "BOOLEAN" and not isinstance(value, bool) and value not in (0, 1):
         return f"must be true or false, not {_shown(value)}.", ""
-    if wanted.type == "STRING" and not isinstance(value, str | int | float):
+    is_text = isinstance(value, str | int | float) or _is_object(value)
+    if wanted.type == "STRING" and not is_text:
         return f"must be text, not {_shown(value)}.", ""
     return None
+
+
+def _is_object(value: Any) -> bool:
+    """Some nodes keep an object in a text input, which the server takes."""
+    return isinstance(value, dict) and "__value__" not in value
 
 
 def _wrong_number(value: Any, wanted: InputSpec) -> Wrong | None:

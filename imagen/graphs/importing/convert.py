@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import WorkflowError
 from imagen.graphs.importing.declared import Declared, declared
 from imagen.graphs.importing.editor import label, read_document
+from imagen.graphs.importing.editor_texts import draw_choices, fill_placeholders, strip_comments
+from imagen.graphs.importing.group_nodes import expand_group_nodes
+from imagen.graphs.importing.recognise import meaningless_numbers
 from imagen.graphs.importing.strangers import refuse_broadcasts, refuse_strangers
-from imagen.graphs.importing.widgets import literals
-from imagen.graphs.importing.wiring import Gone, Origin, Placed, Source, Value, Wiring
+from imagen.graphs.importing.widgets import read_widgets
+from imagen.graphs.importing.wiring import Origin, Placed, Source, Value, Wiring
 from imagen.graphs.manifest import Manifest
 from imagen.graphs.structure import ancestors
 from imagen.graphs.tokens import is_link
@@ -18,13 +22,15 @@ from imagen.graphs.values import wrong_value
 from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from imagen.graphs.importing.recognise import Found
 
 FREE = "COMFY_"
 """How types begin whose rules only the editor knows."""
 _MOST_SAID = 8
+_FILE_NAME = "filename_prefix"
+_HEADER = "PowerLoraLoaderHeaderWidget"
 _EXPORT = "Check that the catalogue is of the ComfyUI that runs it; or export it from the editor."
 
 
@@ -46,18 +52,24 @@ class Converted:
     downloads: Mapping[str, Download] = field(default_factory=dict)
     packs: Mapping[str, str] = field(default_factory=dict)
     """For each class that is not ComfyUI's own, the pack that brings it."""
+    notes: tuple[str, ...] = ()
+    """What is no longer as the file has it, a sentence each."""
 
 
-def converted(found: Found, object_info: Mapping[str, Any]) -> Converted:
+def converted(
+    found: Found, object_info: Mapping[str, Any], *, now: datetime | None = None
+) -> Converted:
     """What the editor would send for its file, with only what output nodes are made from.
 
-    Raises WorkflowError for a class that is not in the catalogue, for a value that is not of its
-    input's type, and where nothing would come out.
+    `now` is the time that goes into file names. Raises WorkflowError for a class that is not in the
+    catalogue, for a value that is not of its input's type, and where nothing would come out.
     """
     document = read_document(found.document, found.source)
+    document = expand_group_nodes(document, found.document, object_info)
     refuse_broadcasts(document)
     wiring = Wiring(document)
-    running = {placed.id: placed for placed in wiring.running()}
+    everything = wiring.placed()
+    running = {placed.id: placed for placed in everything if placed.runs}
     sources = {key: _sources(wiring, placed) for key, placed in running.items()}
     skeleton = {key: {"inputs": _links(arriving)} for key, arriving in sources.items()}
     outputs = [key for key, placed in running.items() if _gives_away(placed, object_info)]
@@ -65,11 +77,13 @@ def converted(found: Found, object_info: Mapping[str, Any]) -> Converted:
     refuse_strangers(running, skeleton, kept, object_info, found.source)
     if not outputs:
         raise _nothing_comes_out(found.source)
+    builder = _Builder(object_info)
     graph = {
-        key: _node(placed, sources[key], object_info)
+        key: builder.node(key, placed, sources[key])
         for key, placed in running.items()
         if key in kept
     }
+    _fill_in_names(graph, everything, object_info, builder, now or datetime.now())
     _refuse_wrong_types(graph, running, object_info, found.source)
     nodes = [running[key].node for key in graph]
     return Converted(
@@ -77,6 +91,7 @@ def converted(found: Found, object_info: Mapping[str, Any]) -> Converted:
         left_out=len(running) - len(graph),
         downloads={name: one for node in nodes for name, one in _downloads(node.properties)},
         packs={node.type: pack for node in nodes if (pack := pack_of(node.properties))},
+        notes=tuple(builder.notes()),
     )
 
 
@@ -93,9 +108,8 @@ def _sources(wiring: Wiring, placed: Placed) -> dict[str, Source]:
         source = wiring.source(placed, slot)
         if source is not None:
             found[face.name] = source
-    for (node, name), value in placed.scope.promoted.inner.items():
-        if node == placed.node.id:
-            found.setdefault(name, Value(value))
+    for name, value in placed.scope.promoted.inner.get(placed.node.id, {}).items():
+        found.setdefault(name, Value(value))
     return found
 
 
@@ -108,28 +122,150 @@ def _gives_away(placed: Placed, object_info: Mapping[str, Any]) -> bool:
     return isinstance(said, dict) and said.get("output_node") is True
 
 
-def _node(
-    placed: Placed,
-    arriving: Mapping[str, Source],
-    object_info: Mapping[str, Any],
-) -> dict[str, Any]:
-    """One node as a server takes it: its widgets' values, and over them what arrives."""
-    said = object_info[placed.node.type]
-    inputs = {name: _wrapped(v) for name, v in literals(placed.node, declared(said)).items()}
-    for name, source in arriving.items():
-        if isinstance(source, Value):
-            inputs[name] = _wrapped(source.value)
-        elif isinstance(source, Origin):
-            inputs[name] = [source.node, source.slot]
-        elif isinstance(source, Gone):
-            inputs.pop(name, None)
-    shown = placed.node.title or str(said.get("display_name") or placed.node.type)
-    return {"inputs": inputs, "class_type": placed.node.type, "_meta": {"title": shown}}
+class _Builder:
+    """Nodes as a server takes them, and what is no longer as the file has it."""
+
+    def __init__(self, object_info: Mapping[str, Any]) -> None:
+        self._object_info = object_info
+        self._changing: list[str] = []
+        self._notes: list[str] = []
+
+    def notes(self) -> Iterator[str]:
+        """What a person should know, a sentence each."""
+        if self._changing:
+            listed = _enumerated(self._changing)
+            yield f"The editor changes these after each run; here they stay as they are: {listed}."
+        yield from self._notes
+
+    def node(self, key: str, placed: Placed, arriving: Mapping[str, Source]) -> dict[str, Any]:
+        """One node: its widgets' values, and over them what arrives."""
+        said = self._object_info[placed.node.type]
+        known = {one.name: one for one in declared(said)}
+        stored = read_widgets(placed.node, list(known.values()))
+        made, left = _made_by_scripts(placed.node.type, stored.surplus)
+        inputs: dict[str, Any] = {**stored.values, **made}
+        controls = dict(stored.controls)
+        raw = set()
+        for name, source in arriving.items():
+            if isinstance(source, Value):
+                inputs[name] = source.value
+                controls |= {name: source.control} if source.control else {}
+                raw |= {name} if source.is_raw else set()
+            else:
+                controls.pop(name, None)
+                inputs.pop(name, None)
+        place = f"node {one_line(key, limit=60)}"
+        self._changing += [f"{place}, {name} ({how})" for name, how in controls.items()]
+        for name in inputs:
+            if name not in raw and name in known and known[name].options.get("dynamicPrompts"):
+                inputs[name] = self._draw(f"{place}, {name}", inputs[name])
+        if left:
+            values = _enumerated([one_line(repr(value), limit=40) for value in left])
+            self.note(f"{place} ({label(placed.node)}): no input takes these values: {values}.")
+        inputs = {name: _wrapped(value, known.get(name)) for name, value in inputs.items()}
+        inputs |= _links(arriving)
+        shown = placed.node.title or str(said.get("display_name") or placed.node.type)
+        return {"inputs": inputs, "class_type": placed.node.type, "_meta": {"title": shown}}
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence that a person should know."""
+        self._notes.append(sentence[:1].upper() + sentence[1:])
+
+    def _draw(self, place: str, text: Any) -> Any:
+        """A text as the editor sends it: without comments, and with its choices drawn."""
+        if not isinstance(text, str):
+            return text
+        stripped = strip_comments(text)
+        if stripped != text:
+            self.note(f"{place}: comments are left out, as the editor does.")
+        drawn, choices = draw_choices(stripped)
+        if choices:
+            self.note(
+                f"{place}: of each {{a|b}} the first is taken; the editor draws one for each run."
+            )
+        return drawn
 
 
-def _wrapped(value: Any) -> Any:
+def _enumerated(items: Sequence[str]) -> str:
+    more = f", … ({len(items) - _MOST_SAID} more)" if len(items) > _MOST_SAID else ""
+    return ", ".join(items[:_MOST_SAID]) + more
+
+
+def _made_by_scripts(kind: str, values: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
+    """The inputs that a node's own script makes of values no catalog declares; and the rest."""
+    made: dict[str, Any] = {}
+    left: list[Any] = []
+    loras = 0
+    for value in values:
+        is_object = isinstance(value, dict)
+        if kind == "Power Lora Loader (rgthree)" and is_object and "lora" in value:
+            loras += 1
+            made[f"lora_{loras}"] = value
+        elif kind == "Power Lora Loader (rgthree)" and is_object and value.get("type") == _HEADER:
+            made[_HEADER] = value
+        elif kind.endswith("(LoraManager)") and isinstance(value, list) and "loras" not in made:
+            made["loras"] = value
+        else:
+            left.append(value)
+    return made, left
+
+
+def _wrapped(value: Any, known: Declared | None) -> Any:
     """A bare list would be taken for a link."""
+    if known is not None and known.type == "CURVE" and value is not None:
+        return {"__type__": "CURVE", "__value__": value}
     return {"__value__": value} if isinstance(value, list) else value
+
+
+def _fill_in_names(
+    graph: Mapping[str, Any],
+    everything: Sequence[Placed],
+    object_info: Mapping[str, Any],
+    builder: _Builder,
+    now: datetime,
+) -> None:
+    """Fill in `%date:…%` and `%Node.widget%` in the names of files that output nodes write."""
+
+    def find_widget(name: str, widget: str) -> object:
+        named = [one for one in everything if _search_name(one, object_info) == name]
+        named = named or [one for one in everything if _title(one, object_info) == name]
+        placed = named[0]
+        if placed.id in graph and widget in graph[placed.id]["inputs"]:
+            value: object = graph[placed.id]["inputs"][widget]
+            if not is_link(value):
+                return value
+        stored = read_widgets(placed.node, declared(object_info.get(placed.node.type, {})))
+        listed = placed.node.values if isinstance(placed.node.values, list) else []
+        primitive = {"value": listed[0]} if listed and placed.node.type == "PrimitiveNode" else {}
+        return {**primitive, **stored.values}[widget]
+
+    for key, node in graph.items():
+        text = node["inputs"].get(_FILE_NAME)
+        is_output = object_info[node["class_type"]].get("output_node") is True
+        if is_output and isinstance(text, str) and "%" in text:
+            filled = fill_placeholders(text, find_widget, now)
+            if filled != text:
+                node["inputs"][_FILE_NAME] = filled
+                place = f"node {one_line(key, limit=60)}, {_FILE_NAME}"
+                builder.note(
+                    f"{place}: is {one_line(filled, limit=80)!r} from now on; the editor fills in "
+                    f"{one_line(text, limit=80)!r} for each run."
+                )
+
+
+def _search_name(placed: Placed, object_info: Mapping[str, Any]) -> str:
+    """What the editor's placeholders call a node: by default its class, but for those that save."""
+    own = placed.node.properties.get("Node name for S&R")
+    if isinstance(own, str):
+        return own
+    kind = placed.node.type
+    return "" if kind not in object_info or kind.startswith("Save") else kind
+
+
+def _title(placed: Placed, object_info: Mapping[str, Any]) -> str:
+    said = object_info.get(placed.node.type)
+    display = said.get("display_name") if isinstance(said, dict) else None
+    return placed.node.title or str(display or placed.node.type)
 
 
 def _refuse_wrong_types(
@@ -143,6 +279,7 @@ def _refuse_wrong_types(
         place = f"node {key} ({label(running[key].node)})"
         faults = wrong_types(node["inputs"], declared(object_info[node["class_type"]]))
         lines += [f"{place}, {one_line(name, limit=60)}: {what}" for name, what in faults]
+    lines += meaningless_numbers(graph)
     if lines:
         more = [f"… and {len(lines) - _MOST_SAID} more"] if len(lines) > _MOST_SAID else []
         said = "\n  ".join([*lines[:_MOST_SAID], *more])

@@ -10,6 +10,8 @@ from imagen.graphs.catalogue import InputSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+CONTROLS = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
+"""What the editor does to a seed after each run; no server is told."""
 PLAIN = frozenset(("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"))
 DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 _SHOWN = frozenset(
@@ -28,7 +30,7 @@ _SHOWN = frozenset(
     )
 )
 """Further types that the editor has a widget of its own for."""
-_SEEDS = ("seed", "noise_seed")
+SEEDS = ("seed", "noise_seed")
 _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload", "animated_image_upload")
 _ZERO = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False}
 
@@ -55,7 +57,7 @@ class Declared:
     @property
     def has_control(self) -> bool:
         """Whether the editor keeps beside it what to do to its value after each run."""
-        by_name = self.type in ("INT", "FLOAT") and self.name.rpartition(".")[2] in _SEEDS
+        by_name = self.type in ("INT", "FLOAT") and self.name.rpartition(".")[2] in SEEDS
         return bool(self.options.get("control_after_generate", by_name))
 
     @property

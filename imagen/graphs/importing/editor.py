@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import WorkflowError
@@ -11,11 +13,12 @@ from imagen.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from imagen.graphs.importing.declared import Declared
+
 MUTED, BYPASSED = 2, 4
 ENTRY, EXIT = "-10", "-20"
 """The ids under which a subgraph's links name its own inputs and outputs."""
 _EXPORT = "In ComfyUI, open the workflow and choose Workflow > Export (API); add the file it saves."
-_GROUP_NODES = ("workflow>", "workflow/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +59,37 @@ class Node:
     properties: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """The nodes and links of the workflow itself, or of one subgraph."""
+    """The nodes and links of the workflow itself, of one subgraph, or of an old group node."""
 
     nodes: Mapping[str, Node]
     links: Mapping[str, Link]
     inputs: tuple[Slot, ...] = ()
     name: str = ""
+    widgets: tuple[Declared, ...] = ()
+    """Of an old group node: the widgets on its face, in the order of their values."""
+    widget_targets: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The node within and its input that each of these widgets sets."""
+    has_broadcast_links: bool = False
+    """Whether the file lists where its broadcasting nodes (Anything Everywhere) lead."""
+
+    @cached_property
+    def exits(self) -> Mapping[int, Link]:
+        """The link that leads to each output of a subgraph."""
+        leading = [link for link in self.links.values() if link.target == EXIT]
+        return {link.target_slot: link for link in reversed(leading)}
+
+    @cached_property
+    def entries(self) -> Mapping[int, list[tuple[Node, Slot]]]:
+        """The nodes within, and their inputs, that each input of a subgraph leads to."""
+        found: dict[int, list[tuple[Node, Slot]]] = defaultdict(list)
+        for key, link in self.links.items():
+            node = self.nodes.get(link.target) if link.source == ENTRY else None
+            for face in node.inputs if node is not None else ():
+                if face.link == key and node is not None:
+                    found[link.slot].append((node, face))
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +102,11 @@ class Document:
 
 
 def read_document(said: Mapping[str, Any], source: str) -> Document:
-    """The file's sheets. Raises WorkflowError for nodes that are none, and old group nodes."""
+    """The file's sheets. Raises WorkflowError for nodes that are none."""
     listed = _mapping(said.get("definitions")).get("subgraphs")
     definitions = [item for item in _list(listed) if isinstance(item, dict)]
     subgraphs = {str(item.get("id")): _sheet(item, source) for item in definitions}
-    document = Document(top=_sheet(said, source), subgraphs=subgraphs, source=source)
-    _refuse_group_nodes(document)
-    return document
+    return Document(top=_sheet(said, source), subgraphs=subgraphs, source=source)
 
 
 def label(node: Node) -> str:
@@ -92,29 +116,48 @@ def label(node: Node) -> str:
     return f"{kind} {title!r}" if title and title != kind else kind
 
 
-def _refuse_group_nodes(document: Document) -> None:
-    sheets = (document.top, *document.subgraphs.values())
-    for node in (node for sheet in sheets for node in sheet.nodes.values()):
-        if node.type.startswith(_GROUP_NODES):
-            name = one_line(node.type[len(_GROUP_NODES[0]) :], limit=60)
-            raise WorkflowError(
-                f"{document.source} has a group node, {name!r}: an older form, which only "
-                "the editor can take apart.",
-                remedy=f"Convert it to a subgraph or to nodes there; or: {_EXPORT}",
-            )
-
-
 def _sheet(said: Mapping[str, Any], source: str) -> Sheet:
-    nodes = [_node(item, source) for item in _list(said.get("nodes"))]
+    nodes = {node.id: node for node in (read_node(one, source) for one in _list(said.get("nodes")))}
+    links = dict(_links(said.get("links")))
+    listed = _mapping(said.get("extra")).get("ue_links")
+    for number, broadcast in enumerate(_list(listed)):
+        _add_broadcast(nodes, links, _mapping(broadcast), f"ue{number}", source)
     return Sheet(
-        nodes={node.id: node for node in nodes},
-        links=dict(_links(said.get("links"))),
+        nodes=nodes,
+        links=links,
         inputs=_slots(said.get("inputs")),
         name=_text(said.get("name")),
+        has_broadcast_links=isinstance(listed, list),
     )
 
 
-def _node(said: Any, source: str) -> Node:
+def _add_broadcast(
+    nodes: dict[str, Node],
+    links: dict[str, Link],
+    said: Mapping[str, Any],
+    key: str,
+    source: str,
+) -> None:
+    """Add a link that the editor makes for a broadcasting node, where no other link arrives."""
+    upstream, slot = said.get("upstream"), said.get("upstream_slot")
+    downstream, at = said.get("downstream"), said.get("downstream_slot")
+    node = nodes.get(str(downstream))
+    if node is None or str(upstream) not in nodes:
+        return  # the node was deleted; the editor makes no such link
+    if type(slot) is not int or type(at) is not int or not 0 <= at < len(node.inputs):
+        raise WorkflowError(
+            f"{source} lists a link of an Anything Everywhere node to input {at} of node "
+            f"{node.id} ({label(node)}), which has {len(node.inputs)} inputs.",
+            remedy=_EXPORT,
+        )
+    if (node.inputs[at].link or "") not in links:
+        faces = (*node.inputs[:at], replace(node.inputs[at], link=key), *node.inputs[at + 1 :])
+        nodes[node.id] = replace(node, inputs=faces)
+        links[key] = Link(source=str(upstream), slot=slot, target=node.id, target_slot=at)
+
+
+def read_node(said: Any, source: str) -> Node:
+    """One node of the file. Raises WorkflowError for what has no id or no type."""
     if not isinstance(said, dict) or not isinstance(said.get("type"), str) or "id" not in said:
         raise WorkflowError(
             f"{source} is damaged: one of its nodes has no id or no type.", remedy=_EXPORT

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import WorkflowError
 from imagen.graphs.importing.convert import FREE, wrong_types
 from imagen.graphs.importing.declared import declared
-from imagen.graphs.structure import ancestors
-from imagen.graphs.tokens import inputs_of, label
+from imagen.graphs.tokens import inputs_of, is_link, label
 from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _MOST_SAID = 5
 
@@ -31,21 +31,37 @@ def refuse_unsuited(graph: Mapping[str, Any], object_info: Mapping[str, Any], so
 def refuse_unfed(graph: Mapping[str, Any], object_info: Mapping[str, Any], source: str) -> None:
     """Raise WorkflowError where every output lacks something on the way: no server takes that."""
     outputs = [key for key, node in graph.items() if _gives_away(node, object_info)]
-    lacking = {key: _missing(node, object_info) for key, node in graph.items()}
-    broken = [any(lacking[key] for key in ancestors(graph, [one])) for one in outputs]
-    if not outputs or not all(broken):
+    lacking = {key: names for key, node in graph.items() if (names := _missing(node, object_info))}
+    broken = _made_from(graph, lacking)
+    if not outputs or any(one not in broken for one in outputs):
         return
     lines = [
         f"node {one_line(key, limit=60)} ({label(graph, key)}), {', '.join(names)}: "
         "nothing arrives there."
         for key, names in lacking.items()
-        if names
     ]
     said = "\n  ".join(lines[:_MOST_SAID])
     raise WorkflowError(
         f"Nothing would come out of {source}:\n  {said}",
         remedy="Run it once in ComfyUI, and save it when it works.",
     )
+
+
+def _made_from(graph: Mapping[str, Any], node_ids: Iterable[str]) -> set[str]:
+    """These nodes and all that are made from them."""
+    fed: dict[str, list[str]] = defaultdict(list)
+    for key, node in graph.items():
+        for value in inputs_of(node).values():
+            if is_link(value):
+                fed[value[0]].append(key)
+    found: set[str] = set()
+    waiting = list(node_ids)
+    while waiting:
+        key = waiting.pop()
+        if key not in found:
+            found.add(key)
+            waiting += fed[key]
+    return found
 
 
 def _against(graph: Mapping[str, Any], object_info: Mapping[str, Any]) -> Iterator[str]:

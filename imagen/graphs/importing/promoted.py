@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imagen.graphs.importing.editor import ENTRY
+from imagen.graphs.importing.declared import CONTROLS, SEEDS
+from imagen.graphs.importing.widgets import read_widgets
+from imagen.json_values import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from imagen.graphs.importing.editor import Node, Sheet, Slot
+    from imagen.graphs.importing.editor import Node, Sheet
 
-CONTROLS = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
-"""What the editor does to a seed after each run; no server is told."""
-_SEEDS = ("seed", "noise_seed")
 _FACE = "-1"
 _DEEPEST = 24
 
@@ -29,18 +28,22 @@ class Promoted:
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """By the name of the subgraph's input: used where no link arrives there."""
-    inner: Mapping[Inner, Any] = field(default_factory=dict)
-    """Put straight upon widgets within, without an input between."""
+    inner: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Put straight upon widgets within, by node and widget, without an input between."""
 
 
 def promoted(
     host: Node,
     sheet: Sheet,
     subgraphs: Mapping[str, Sheet],
-    above: Mapping[Inner, Any],
+    above: Mapping[str, Mapping[str, Any]],
 ) -> Promoted:
     """The values on the face of `host`; `above` are those its own surroundings put upon it."""
-    inner: Mapping[Inner, Any] = {}
+    upon = above.get(host.id, {})
+    if sheet.widgets:
+        values = {**read_widgets(host, sheet.widgets).values, **upon}
+        return Promoted(inner=_by_node((sheet.widget_targets[n], v) for n, v in values.items()))
+    inner: Mapping[str, Mapping[str, Any]] = {}
     proxies = _proxies(host)
     names = [s.name for n, s in enumerate(sheet.inputs) if _is_widget(sheet, n, subgraphs)]
     if host.named and len(names) != len(_listed(host)):
@@ -49,8 +52,7 @@ def promoted(
         inputs, inner = _by_proxy(proxies, _listed(host))
     else:
         inputs = dict(_in_order(names, _listed(host)))
-    upon = {name: value for (node, name), value in above.items() if node == host.id}
-    given = {name: value for name, value in (inputs | upon).items() if value is not None}
+    given = {name: value for name, value in {**inputs, **upon}.items() if value is not None}
     return Promoted(inputs=given, inner=inner)
 
 
@@ -59,7 +61,7 @@ def _proxies(host: Node) -> list[Inner]:
     said = host.properties.get("proxyWidgets")
     if isinstance(said, str):
         try:
-            said = json.loads(said)
+            said = parse_json(said)
         except ValueError:
             return []
     pairs = said if isinstance(said, list) else []
@@ -68,10 +70,17 @@ def _proxies(host: Node) -> list[Inner]:
 
 def _by_proxy(
     proxies: Sequence[Inner], values: Sequence[Any]
-) -> tuple[dict[str, Any], dict[Inner, Any]]:
+) -> tuple[dict[str, Any], Mapping[str, Mapping[str, Any]]]:
     given = [(p, v) for p, v in zip(proxies, values, strict=False) if v is not None]
     face = {name: value for (node, name), value in given if node == _FACE}
-    return face, {(node, name): value for (node, name), value in given if node != _FACE}
+    return face, _by_node((inner, value) for inner, value in given if inner[0] != _FACE)
+
+
+def _by_node(given: Iterable[tuple[Inner, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    for (node, name), value in given:
+        found[node][name] = value
+    return dict(found)
 
 
 def _in_order(names: Sequence[str], values: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -82,14 +91,14 @@ def _in_order(names: Sequence[str], values: Sequence[Any]) -> Iterator[tuple[str
         if at < len(values):
             yield name, values[at]
         at += 1
-        if surplus and name in _SEEDS and at < len(values) and values[at] in CONTROLS:
+        if surplus and name in SEEDS and at < len(values) and values[at] in (*CONTROLS, None):
             at += 1
 
 
 def _is_widget(sheet: Sheet, slot: int, subgraphs: Mapping[str, Sheet]) -> bool:
     """Whether an input of a subgraph leads to a widget within, through any depth."""
     for _ in range(_DEEPEST):
-        faces = list(_faces(sheet, slot))
+        faces = sheet.entries.get(slot, [])
         if any(face.has_widget for _, face in faces):
             return True
         inner = next((pair for pair in faces if pair[0].type in subgraphs), None)
@@ -101,14 +110,6 @@ def _is_widget(sheet: Sheet, slot: int, subgraphs: Mapping[str, Sheet]) -> bool:
             return False
         slot = names.index(inner[1].name)
     return False
-
-
-def _faces(sheet: Sheet, slot: int) -> Iterator[tuple[Node, Slot]]:
-    """The inputs within that an input of the subgraph leads to."""
-    for key, link in sheet.links.items():
-        node = sheet.nodes.get(link.target)
-        if link.source == ENTRY and link.slot == slot and node is not None:
-            yield from ((node, face) for face in node.inputs if face.link == key)
 
 
 def _listed(host: Node) -> list[Any]:

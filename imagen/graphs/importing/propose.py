@@ -160,6 +160,7 @@ def _chosen(draft: Draft) -> Iterator[Token]:
 def _notes(given: Converted, reading: Reading, draft: Draft) -> Iterator[str]:
     if given.left_out:
         yield f"Left out, as no output is made from them: {given.left_out} of the file's nodes."
+    yield from given.notes
     if not draft.names and not any(tokens_of(reading.graph)):
         yield "Nothing in it looks like a parameter: every value stays as it is."
     for key in reading.graph:

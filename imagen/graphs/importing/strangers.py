@@ -19,11 +19,12 @@ _EXPORT = "Or export the workflow from an editor that has it: Workflow > Export 
 
 
 def refuse_broadcasts(document: Document) -> None:
-    """Some nodes feed others without a link: which ones, only the editor can tell."""
+    """Some nodes feed others without a link; most files list the links that result, not all."""
     for sheet in (document.top, *document.subgraphs.values()):
+        if sheet.has_broadcast_links:
+            continue
         for node in sheet.nodes.values():
-            active = node.mode not in (MUTED, BYPASSED)
-            if active and node.type.startswith(_BROADCASTS):
+            if node.mode not in (MUTED, BYPASSED) and node.type.startswith(_BROADCASTS):
                 raise WorkflowError(
                     f"Node {node.id} ({label(node)}) of {document.source} feeds others without "
                     "links, which only the editor can follow.",
@@ -47,7 +48,7 @@ def refuse_strangers(
     counting = {
         key: placed.node
         for key, placed in strangers.items()
-        if key in kept or (skeleton[key]["inputs"] and key not in fed)
+        if key in kept or (skeleton[key]["inputs"] and key not in fed and not _broadcasts(placed))
     }
     if counting:
         lines = "\n  ".join(_sentences(counting, object_info))
@@ -55,6 +56,10 @@ def refuse_strangers(
             f"{source} uses nodes that the catalogue has not:\n  {lines}",
             remedy=f"Install what brings them, and take the catalogue again. {_EXPORT}",
         )
+
+
+def _broadcasts(placed: Placed) -> bool:
+    return placed.node.type.startswith(_BROADCASTS)
 
 
 def _sentences(counting: Mapping[str, Node], object_info: Mapping[str, Any]) -> Iterator[str]:

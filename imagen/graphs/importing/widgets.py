@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imagen.graphs.importing.declared import DYNAMIC, Declared, below
-from imagen.graphs.importing.promoted import CONTROLS
+from imagen.graphs.importing.declared import CONTROLS, DYNAMIC, Declared, below
 from imagen.graphs.spelling import is_model_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from imagen.graphs.importing.editor import Node
 
@@ -18,6 +17,8 @@ _MOST_TRIES = 4096
 _UPLOAD_VALUES = ("image", "video", "audio", "file", "", None)
 _SURE, _ODD, _NEVER = 0, 1, 1000
 """How well a value suits an input: as it should be; its type is right; its type is wrong."""
+UPLOAD_BELOW = "upload_below"
+"""An option of our own: the editor keeps a value for an upload button behind this input's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +26,24 @@ class _Extra:
     """A place among the values that belongs to no input, and is not in every file."""
 
     values: tuple[Any, ...]
+    control_of: str = ""
+    """The input whose value the editor changes after each run, as this place says."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """One way to read the values, and how much in it does not fit."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WidgetValues:
+    """What a node's stored values mean."""
 
     values: Mapping[str, Any]
-    misfit: int
+    controls: Mapping[str, str] = field(default_factory=dict)
+    """For each input that the editor changes after each run, in which way."""
+    surplus: tuple[Any, ...] = ()
+    """What belongs to no input that the catalog declares."""
+    misfit: int = 0
+    """How much of it does not fit the catalog."""
 
 
-def literals(node: Node, inputs: Sequence[Declared]) -> dict[str, Any]:
+def read_widgets(node: Node, inputs: Sequence[Declared]) -> WidgetValues:
     """The value of each of the node's widgets, by input, as the editor would send it.
 
     They go by place, as in the editor, also where they are there by name too: people mend a file
@@ -45,12 +53,11 @@ def literals(node: Node, inputs: Sequence[Declared]) -> dict[str, Any]:
     """
     shown = [one for one in inputs if _shown(node, one)]
     if isinstance(node.values, dict):
-        return dict(_by_name(node.values, shown).values)
+        return _by_name(node.values, shown, takes_others=True)
     by_place = _best(shown, node.values if isinstance(node.values, list) else [])
     if not node.named:
-        return dict(by_place.values)
-    by_name = _by_name(node.named, shown)
-    return dict(min(by_place, by_name, key=lambda fit: fit.misfit).values)
+        return by_place
+    return min(by_place, _by_name(node.named, shown), key=lambda fit: fit.misfit)
 
 
 def _shown(node: Node, one: Declared) -> bool:
@@ -58,24 +65,74 @@ def _shown(node: Node, one: Declared) -> bool:
     return one.has_widget or (face is not None and face.has_widget)
 
 
-def _by_name(named: Mapping[str, Any], shown: Sequence[Declared]) -> _Fit:
+def _by_name(
+    named: Mapping[str, Any], shown: Sequence[Declared], *, takes_others: bool = False
+) -> WidgetValues:
+    """Values by name. A node that stores them so may have widgets that no catalog declares."""
     found: dict[str, Any] = {}
     misfit = 0
-    waiting = list(shown)
+    waiting = list(reversed(shown))
     while waiting:
-        one = waiting.pop(0)
+        one = waiting.pop()
         found[one.name] = _given(one, named.get(one.name))
         misfit += _misfit(one, found[one.name]) if one.name in named else 0
-        if one.type == DYNAMIC:
-            waiting = below(one, found[one.name]) + waiting
-    return _Fit(found, misfit)
+        waiting += reversed(below(one, found[one.name]) if one.type == DYNAMIC else [])
+    if takes_others:
+        others = {k: v for k, v in named.items() if isinstance(v, str | int | float)}
+        found = {**{name: v for name, v in others.items() if v not in CONTROLS}, **found}
+    control = named.get("control_after_generate")
+    seeds = [one.name for one in shown if one.has_control] if control in CONTROLS[1:] else []
+    return WidgetValues(values=found, controls=dict.fromkeys(seeds, str(control)), misfit=misfit)
 
 
-def _best(shown: Sequence[Declared], values: Sequence[Any]) -> _Fit:
+Taken = tuple["Taken", Declared | _Extra, Any] | None
+"""The places that have their value so far, the last first."""
+
+
+def _best(shown: Sequence[Declared], values: Sequence[Any]) -> WidgetValues:
     """The reading in which most fits; the editor's own where several fit as well."""
-    tries = [0]
-    readings = list(_readings(_places(shown), values, {}, 0, tries))
-    return min(readings, key=lambda reading: reading.misfit)
+    best: tuple[int, Taken, int] | None = None
+    waiting: list[tuple[tuple[Declared | _Extra, ...], int, int, Taken]] = [
+        (_places(shown), 0, 0, None)
+    ]
+    for _ in range(_MOST_TRIES):
+        if not waiting:
+            break
+        places, at, misfit, taken = waiting.pop()
+        while places and (best is None or misfit < best[0]):
+            place, places = places[0], places[1:]
+            value = values[at] if at < len(values) else None
+            if isinstance(place, _Extra):
+                if at < len(values) and _among(value, place.values):
+                    waiting.append((places, at, misfit, taken))
+                    taken, at = (taken, place, value), at + 1
+                continue
+            given = _given(place, value)
+            misfit += _misfit(place, given) if at < len(values) else 1
+            taken, at = (taken, place, given), at + 1
+            places = (*_brought(place, given), *places)
+        misfit += sum(value is not None for value in values[at:])
+        if best is None or misfit < best[0]:
+            best = misfit, taken, at
+    assert best is not None
+    misfit, taken, at = best
+    return _collected(taken, values[at:], misfit)
+
+
+def _collected(taken: Taken, surplus: Sequence[Any], misfit: int) -> WidgetValues:
+    found: dict[str, Any] = {}
+    controls: dict[str, str] = {}
+    steps = []
+    while taken is not None:
+        taken, place, value = taken
+        steps.append((place, value))
+    for place, value in reversed(steps):
+        if isinstance(place, Declared):
+            found[place.name] = value
+        elif place.control_of and value in (*CONTROLS[1:], True):
+            controls[place.control_of] = "randomize" if value is True else value
+    left = tuple(value for value in surplus if value not in (None, "", [], {}))
+    return WidgetValues(values=found, controls=controls, surplus=left, misfit=misfit)
 
 
 def _places(shown: Sequence[Declared]) -> tuple[Declared | _Extra, ...]:
@@ -91,37 +148,12 @@ def _places(shown: Sequence[Declared]) -> tuple[Declared | _Extra, ...]:
 
 
 def _beside(one: Declared) -> list[_Extra]:
-    if not one.has_control:
-        return []
-    control = _Extra((*CONTROLS, True, False))
-    return [control, _Extra(("",))] if one.type == "COMBO" else [control]
-
-
-def _readings(
-    places: tuple[Declared | _Extra, ...],
-    values: Sequence[Any],
-    found: Mapping[str, Any],
-    misfit: int,
-    tries: list[int],
-) -> Iterator[_Fit]:
-    tries[0] += 1
-    if not places:
-        yield _Fit(found, misfit + sum(value is not None for value in values))
-        return
-    place, *rest = places
-    if isinstance(place, _Extra):
-        if values and _among(values[0], place.values):
-            yield from _readings(tuple(rest), values[1:], found, misfit, tries)
-            if tries[0] > _MOST_TRIES:
-                return
-        yield from _readings(tuple(rest), values, found, misfit, tries)
-        return
-    value = _given(place, values[0] if values else None)
-    more = _brought(place, value)
-    cost = _misfit(place, value) if values else 1
-    yield from _readings(
-        (*more, *rest), values[1:], {**found, place.name: value}, misfit + cost, tries
-    )
+    found = []
+    if one.has_control:
+        # Some nodes that make the control themselves store null there.
+        found.append(_Extra((*CONTROLS, True, False, None), control_of=one.name))
+        found += [_Extra(("",))] if one.type == "COMBO" else []
+    return found + ([_Extra(_UPLOAD_VALUES)] if one.options.get(UPLOAD_BELOW) else [])
 
 
 def _brought(place: Declared, value: Any) -> tuple[Declared | _Extra, ...]:
@@ -146,7 +178,9 @@ def _misfit(one: Declared, value: Any) -> int:
     if one.type == "BOOLEAN":
         return _SURE if isinstance(value, bool) else _ODD if value in (0, 1) else _NEVER
     if one.type == "STRING":
-        return _SURE if isinstance(value, str) else _number_misfit(one, value, _ODD)
+        if isinstance(value, str):
+            return _SURE
+        return _ODD if isinstance(value, dict) else _number_misfit(one, value, _ODD)
     if one.type in ("INT", "FLOAT"):
         return _number_misfit(one, value, _SURE)
     return _SURE

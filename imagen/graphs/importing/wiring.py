@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import WorkflowError
-from imagen.graphs.importing.editor import BYPASSED, ENTRY, EXIT, MUTED, label
+from imagen.graphs.importing.declared import CONTROLS
+from imagen.graphs.importing.editor import BYPASSED, ENTRY, MUTED, label
 from imagen.graphs.importing.promoted import Promoted, promoted
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ _CONTROLS = (
 VIRTUAL = NOTES | _PASSING | _VALUES | _SETTERS | _GETTERS | frozenset(_CONTROLS)
 """Nodes that only the editor knows: no server has a class for them."""
 _DEEPEST, _MOST_INSTANCES = 24, 2000
-"""Of subgraphs: what has more holds itself."""
+"""Of subgraphs: what is deeper holds itself."""
+_MOST_NODES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,10 @@ class Value:
     """A value that stands elsewhere: in a primitive, or on a subgraph's own face."""
 
     value: Any
+    control: str = ""
+    """How the editor changes it after each run."""
+    is_raw: bool = False
+    """Whether the editor sends it as it is, comments and choices included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A node that would run, and the sheet it stands on."""
+    """A node, and the sheet it stands on."""
 
     node: Node
     scope: Scope
@@ -89,6 +95,29 @@ class Placed:
         """Its id in the graph that a server runs."""
         return self.scope.full_id(self.node)
 
+    @property
+    def runs(self) -> bool:
+        """Whether it is neither virtual, nor muted, nor bypassed."""
+        return self.node.mode not in (MUTED, BYPASSED) and self.node.type not in VIRTUAL
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A place on the way from an input to the node that feeds it."""
+
+    is_input: bool
+    scope: Scope
+    node: Node
+    slot: int
+    kind: str | None
+    """The type that is wanted at the very end of the way."""
+    fallback: Source = None
+    """What counts where nothing arrives further on."""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return self.is_input, self.scope.path, self.node.id, self.slot, self.kind
+
 
 class Wiring:
     """All links of a document, resolved to what a server sees."""
@@ -97,29 +126,65 @@ class Wiring:
         self._document = document
         self._scopes: dict[tuple[str, ...], Scope] = {}
         self._top = Scope(sheet=document.top)
+        self._resolved: dict[tuple[Any, ...], Source] = {}
+        self._setters: dict[int, dict[str, Node]] = {}
 
-    def running(self) -> list[Placed]:
-        """Every node that is neither virtual, nor muted, nor bypassed, in the file's order."""
-        return list(self._running(self._top))
+    def placed(self) -> list[Placed]:
+        """Every node, also what does not run, in the file's order; no subgraph's own face.
+
+        Raises WorkflowError for a document that its subgraphs expand without end.
+        """
+        found: list[Placed] = []
+        for placed in self._placed(self._top):
+            found.append(placed)
+            if len(found) > _MOST_NODES:
+                raise WorkflowError(
+                    f"{self._document.source} holds more than {_MOST_NODES:,} nodes, "
+                    "those within its subgraphs included."
+                )
+        return found
+
+    def _placed(self, scope: Scope) -> Iterator[Placed]:
+        for node in scope.sheet.nodes.values():
+            if node.type not in self._document.subgraphs:
+                yield Placed(node=node, scope=scope)
+            elif node.mode not in (MUTED, BYPASSED):
+                yield from self._placed(self._inside(scope, node))
 
     def source(self, placed: Placed, slot: int) -> Source:
         """Where the input at this place in the node's list gets its value from."""
-        return self._into(placed.scope, placed.node, slot, None, frozenset())
-
-    def _running(self, scope: Scope) -> Iterator[Placed]:
-        for node in scope.sheet.nodes.values():
-            if node.mode in (MUTED, BYPASSED) or node.type in VIRTUAL:
-                continue
-            if node.type in self._document.subgraphs:
-                yield from self._running(self._inside(scope, node))
-            else:
-                yield Placed(node=node, scope=scope)
+        step = _Step(True, placed.scope, placed.node, slot, None)
+        passed: dict[tuple[Any, ...], None] = {}
+        fallback: Source = None
+        covered = 0  # the fallback counts for so many of the steps
+        while True:
+            if step.key in passed:
+                raise self._endless(step.node)
+            if step.key in self._resolved:
+                found = self._resolved[step.key]
+                break
+            passed[step.key] = None
+            further = self._before_input(step) if step.is_input else self._before_output(step)
+            if not isinstance(further, _Step):
+                found = further
+                break
+            step = further
+            if step.fallback is not None:
+                fallback, covered = step.fallback, len(passed)
+        for number, key in enumerate(passed):
+            covers = found is None and number < covered
+            self._resolved[key] = fallback if covers else found
+        return fallback if found is None and covered else found
 
     def _inside(self, scope: Scope, host: Node) -> Scope:
         path = (*scope.path, host.id)
         if path not in self._scopes:
-            if len(path) > _DEEPEST or len(self._scopes) > _MOST_INSTANCES:
+            if len(path) > _DEEPEST:
                 raise self._endless(host)
+            if len(self._scopes) >= _MOST_INSTANCES:
+                raise WorkflowError(
+                    f"{self._document.source} uses more than {_MOST_INSTANCES:,} subgraphs."
+                )
             sheet = self._document.subgraphs[host.type]
             shown = promoted(host, sheet, self._document.subgraphs, scope.promoted.inner)
             self._scopes[path] = Scope(
@@ -127,80 +192,55 @@ class Wiring:
             )
         return self._scopes[path]
 
-    def _into(
-        self,
-        scope: Scope,
-        node: Node,
-        slot: int,
-        kind: str | None,
-        seen: frozenset[tuple[str, ...]],
-    ) -> Source:
-        """What arrives at an input; `kind` is the type wanted at the very end of the way."""
-        at = ("in", *scope.path, node.id, str(slot))
-        if at in seen:
-            raise self._endless(node)
-        wanted = node.inputs[slot]
+    def _before_input(self, step: _Step) -> _Step | Source:
+        """What arrives at an input."""
+        scope, wanted = step.scope, step.node.inputs[step.slot]
         link = scope.sheet.links.get(wanted.link or "")
-        if link is None:
-            return None
+        return None if link is None else self._along(scope, link, step.kind or wanted.type)
+
+    def _along(self, scope: Scope, link: Link, kind: str | None) -> _Step | Source:
         if link.source == ENTRY:
-            return self._from_outside(scope, link.slot, seen | {at})
-        return self._from(scope, link, kind or wanted.type, seen | {at})
-
-    def _from(
-        self, scope: Scope, link: Link, kind: str, seen: frozenset[tuple[str, ...]]
-    ) -> Source:
+            return _outside(scope, link.slot)
         origin = scope.sheet.nodes.get(link.source)
-        return None if origin is None else self._out_of(scope, origin, link.slot, kind, seen)
+        return None if origin is None else _Step(False, scope, origin, link.slot, kind)
 
-    def _from_outside(self, scope: Scope, slot: int, seen: frozenset[tuple[str, ...]]) -> Source:
-        if scope.host is None or scope.outer is None or not 0 <= slot < len(scope.sheet.inputs):
-            return None
-        name = scope.sheet.inputs[slot].name
-        at = next((n for n, face in enumerate(scope.host.inputs) if face.name == name), None)
-        arriving = None if at is None else self._into(scope.outer, scope.host, at, None, seen)
-        if arriving is None and name in scope.promoted.inputs:
-            return Value(scope.promoted.inputs[name])
-        return arriving
-
-    def _out_of(
-        self, scope: Scope, node: Node, slot: int, kind: str, seen: frozenset[tuple[str, ...]]
-    ) -> Source:
-        at = ("out", *scope.path, node.id, str(slot))
-        if at in seen:
-            raise self._endless(node)
-        seen |= {at}
+    def _before_output(self, step: _Step) -> _Step | Source:
+        """What an output gives; virtual nodes lead on where they are muted, as in the editor."""
+        scope, node, slot, kind = step.scope, step.node, step.slot, step.kind
+        if node.mode == BYPASSED and node.type not in _VALUES:
+            through = _bypass(node, slot, kind or "")
+            return None if through is None else _Step(True, scope, node, through, None)
+        if node.type in VIRTUAL:
+            return self._before_virtual(step)
         if node.mode == MUTED:
             return Gone()
-        if node.mode == BYPASSED:
-            through = _bypass(node, slot, kind)
-            return None if through is None else self._into(scope, node, through, None, seen)
-        if node.type in self._document.subgraphs:
-            return self._out_of_subgraph(self._inside(scope, node), slot, kind, seen)
-        if node.type in VIRTUAL:
-            return self._out_of_virtual(scope, node, kind, seen)
-        return Origin(scope.full_id(node), slot)
+        if node.type not in self._document.subgraphs:
+            return Origin(scope.full_id(node), slot)
+        inside = self._inside(scope, node)
+        link = inside.sheet.exits.get(slot)
+        return None if link is None else self._along(inside, link, kind)
 
-    def _out_of_subgraph(
-        self, scope: Scope, slot: int, kind: str, seen: frozenset[tuple[str, ...]]
-    ) -> Source:
-        links = scope.sheet.links.values()
-        link = next((n for n in links if n.target == EXIT and n.target_slot == slot), None)
-        if link is None:
-            return None
-        if link.source == ENTRY:
-            return self._from_outside(scope, link.slot, seen)
-        return self._from(scope, link, kind, seen)
-
-    def _out_of_virtual(
-        self, scope: Scope, node: Node, kind: str, seen: frozenset[tuple[str, ...]]
-    ) -> Source:
+    def _before_virtual(self, step: _Step) -> _Step | Source:
+        scope, node = step.scope, step.node
         if node.type in _VALUES:
-            return _primitive(node)
+            return _primitive(scope, node)
         if node.type in _GETTERS:
-            found = _setter(scope, node)
-            return None if found is None else self._into(*found, 0, kind, seen)
-        return self._into(scope, node, 0, kind, seen) if node.inputs else None
+            found = self._setter(scope, node)
+            return None if found is None else _Step(True, *found, 0, step.kind)
+        return _Step(True, scope, node, 0, step.kind) if node.inputs else None
+
+    def _setter(self, scope: Scope, getter: Node) -> tuple[Scope, Node] | None:
+        """The node that sets what this one gets, on its own sheet or on one outside."""
+        sheets: Scope | None = scope
+        while sheets is not None:
+            if id(sheets.sheet) not in self._setters:
+                nodes = [n for n in sheets.sheet.nodes.values() if n.type in _SETTERS and n.inputs]
+                self._setters[id(sheets.sheet)] = {_variable(n): n for n in reversed(nodes)}
+            found = self._setters[id(sheets.sheet)].get(_variable(getter))
+            if found is not None:
+                return sheets, found
+            sheets = sheets.outer
+        return None
 
     def _endless(self, node: Node) -> WorkflowError:
         return WorkflowError(
@@ -209,22 +249,30 @@ class Wiring:
         )
 
 
-def _primitive(node: Node) -> Source:
+def _outside(scope: Scope, slot: int) -> _Step | Source:
+    """From a subgraph's own input to what arrives there outside, else the value on its face."""
+    if scope.host is None or scope.outer is None or not 0 <= slot < len(scope.sheet.inputs):
+        return None
+    name = scope.sheet.inputs[slot].name
+    fallback = None
+    if name in scope.promoted.inputs:
+        fallback = Value(scope.promoted.inputs[name], is_raw=True)
+    faces = scope.host.inputs
+    at = next((n for n, face in enumerate(faces) if face.name == name), None)
+    if at is None and scope.sheet.widget_targets and slot < len(faces):
+        known = {face.name for face in scope.sheet.inputs}
+        at = slot if faces[slot].name not in known else None  # of a group node: called otherwise
+    if at is None:
+        return fallback
+    return _Step(True, scope.outer, scope.host, at, None, fallback)
+
+
+def _primitive(scope: Scope, node: Node) -> Source:
     listed = node.values if isinstance(node.values, list) else []
     first = listed[0] if listed else node.named.get("value")
-    return None if first is None else Value(first)
-
-
-def _setter(scope: Scope, getter: Node) -> tuple[Scope, Node] | None:
-    """The node that sets what this one gets, on its own sheet or on one outside."""
-    name = _variable(getter)
-    sheets: Scope | None = scope
-    while sheets is not None:
-        for node in sheets.sheet.nodes.values():
-            if node.type in _SETTERS and node.inputs and _variable(node) == name:
-                return sheets, node
-        sheets = sheets.outer
-    return None
+    first = scope.promoted.inner.get(node.id, {}).get("value", first)
+    control = listed[1] if len(listed) > 1 and listed[1] in CONTROLS[1:] else ""
+    return None if first is None else Value(first, control=control)
 
 
 def _variable(node: Node) -> str:

@@ -81,6 +81,19 @@ CATALOGUE: dict[str, Any] = {
         {"image": ["IMAGE"], "amount": ["INT", {"default": 3, "min": 0, "max": 31}]}, "IMAGE"
     ),
     "Picker": _class({"pick": ["PICKER"], "amount": ["INT", {"default": 3}]}, "IMAGE"),
+    "Power Lora Loader (rgthree)": {
+        "input": {"required": {}, "optional": {"model": ["MODEL"], "clip": ["CLIP"]}},
+        "output": ["MODEL", "CLIP"],
+    },
+    "Lora Loader (LoraManager)": _class({"model": ["MODEL"], "text": ["STRING"]}, "MODEL"),
+    "VideoCombine": _class(
+        {
+            "images": ["IMAGE"],
+            "frame_rate": ["FLOAT", {"default": 8}],
+            "format": [["image/gif", "video/h264-mp4"]],
+        },
+        output_node=True,
+    ),
     "LoadMore": {
         "input": {
             "required": {"image": [["example.png"], {"image_upload": True}]},
@@ -210,6 +223,11 @@ def graph_of(said: Any) -> dict[str, Any]:
         key: {"class_type": one["class_type"], "inputs": one["inputs"]}
         for key, one in graph.items()
     }
+
+
+def notes_of(said: Any) -> tuple[str, ...]:
+    """What the import reports of a file."""
+    return converted(of_json(said, "it.json"), CATALOGUE).notes
 
 
 def shown(nodes: Mapping[str, dict[str, Any]], wires: Sequence[Wire], **more: Any) -> Any:

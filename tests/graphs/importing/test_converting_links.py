@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from editor_lab import PORTRAIT, PORTRAIT_NODES, PORTRAIT_WIRES, Wire, editor, graph_of, node, shown
+from editor_lab import (
+    PORTRAIT,
+    PORTRAIT_NODES,
+    PORTRAIT_WIRES,
+    Wire,
+    editor,
+    graph_of,
+    node,
+    shown,
+    subgraph,
+)
 
 PICTURE = node("LoadImage", "cat.png", "image")
 BLUR = node("Blur", 3)
@@ -157,3 +169,94 @@ def test_links_may_be_objects_too() -> None:
         {"id": 1, "origin_id": 1, "origin_slot": 0, "target_id": 9, "target_slot": 0, "type": "*"}
     ]
     assert graph_of(said)["9"]["inputs"] == {"images": ["1", 0]}
+
+
+@pytest.mark.parametrize("mode", [0, 2])
+@pytest.mark.parametrize("kind", ["Reroute", "Reroute (rgthree)"])
+def test_a_reroute_leads_on_also_where_it_is_muted(kind: str, mode: int) -> None:
+    nodes = {"1": BLUR, "2": PICTURE, "5": node(kind, mode=mode)}
+    wires: list[Wire] = [("2", 0, "5", "", "*"), ("5", 0, "1", "image", "IMAGE")]
+    assert shown(nodes, wires)["1"] == BLURRED
+
+
+@pytest.mark.parametrize("mode", [0, 2, 4])
+def test_a_primitive_counts_also_where_it_is_muted_or_bypassed(mode: int) -> None:
+    blur = node("Blur", 3, inputs=[("amount", "INT", "widget")])
+    nodes = {"1": blur, "5": node("PrimitiveNode", 12, "fixed", mode=mode)}
+    graph = shown(nodes, [("5", 0, "1", "amount", "INT")])
+    assert graph["1"]["inputs"] == {"amount": 12}
+
+
+def test_what_is_got_comes_also_from_where_a_muted_node_sets_it() -> None:
+    nodes = {
+        "1": BLUR,
+        "2": PICTURE,
+        "5": node("SetNode", "picture", mode=2),
+        "6": node("GetNode", "picture", mode=2),
+    }
+    wires: list[Wire] = [("2", 0, "5", "IMAGE", "IMAGE"), ("6", 0, "1", "image", "IMAGE")]
+    assert shown(nodes, wires)["1"] == BLURRED
+
+
+def test_a_way_through_a_thousand_reroutes_is_followed() -> None:
+    reroutes = {str(100 + n): node("Reroute") for n in range(1000)}
+    wires: list[Wire] = [("2", 0, "100", "", "*"), ("1099", 0, "1", "image", "IMAGE")]
+    wires += [(str(100 + n), 0, str(101 + n), "", "*") for n in range(999)]
+    assert shown({"1": BLUR, "2": PICTURE, **reroutes}, wires)["1"] == BLURRED
+
+
+def broadcast(downstream: int, slot: int, upstream: str, output: int) -> dict[str, Any]:
+    """A link that the editor made for a broadcasting node, as its file lists it."""
+    return {
+        "downstream": downstream,
+        "downstream_slot": slot,
+        "upstream": upstream,
+        "upstream_slot": output,
+        "controller": 10,
+        "type": "VAE",
+    }
+
+
+UNFED: list[Wire] = [wire for wire in PORTRAIT_WIRES if wire[3] != "vae"]
+BROADCAST = {
+    **PORTRAIT_NODES,
+    "8": node("VAEDecode", inputs=[("samples", "LATENT"), ("vae", "VAE")]),
+    "10": node("Anything Everywhere", inputs=[("anything", "*")]),
+}
+
+
+def test_a_broadcast_reaches_the_inputs_that_the_file_lists() -> None:
+    wires: list[Wire] = [*UNFED, ("4", 2, "10", "anything", "VAE")]
+    said = editor(BROADCAST, wires, extra={"ue_links": [broadcast(8, 1, "4", 2)]})
+    assert graph_of(said) == PORTRAIT
+
+
+def test_a_broadcast_may_come_through_a_reroute() -> None:
+    nodes = {**BROADCAST, "11": node("Reroute", outputs=["VAE"])}
+    wires: list[Wire] = [*UNFED, ("4", 2, "11", "", "VAE"), ("11", 0, "10", "anything", "VAE")]
+    said = editor(nodes, wires, extra={"ue_links": [broadcast(8, 1, "11", 0)]})
+    assert graph_of(said) == PORTRAIT
+
+
+def test_a_link_that_is_drawn_goes_before_a_broadcast() -> None:
+    said = editor(BROADCAST, PORTRAIT_WIRES, extra={"ue_links": [broadcast(8, 0, "5", 0)]})
+    assert graph_of(said) == PORTRAIT
+
+
+@pytest.mark.parametrize("odd", [broadcast(77, 0, "4", 2), broadcast(8, 1, "77", 2), {}, 7])
+def test_a_broadcast_between_nodes_that_are_gone_is_none(odd: Any) -> None:
+    said = editor(BROADCAST, PORTRAIT_WIRES, extra={"ue_links": [odd]})
+    assert graph_of(said) == PORTRAIT
+
+
+def test_a_broadcast_within_a_subgraph_is_listed_with_it() -> None:
+    inner = subgraph(
+        "soft",
+        {"5": node("Blur", 3, inputs=[("image", "IMAGE")]), "6": node("LoadImage", "cat.png")},
+        [("5", 0, "-20", "0", "IMAGE")],
+        outputs=[("IMAGE", "IMAGE")],
+    )
+    inner["nodes"].append(node("Anything Everywhere") | {"id": 7})
+    inner["extra"] = {"ue_links": [broadcast(5, 0, "6", 0)]}
+    graph = shown({"1": node("soft", outputs=["IMAGE"])}, [], definitions={"subgraphs": [inner]})
+    assert graph["1:5"]["inputs"] == {"amount": 3, "image": ["1:6", 0]}

@@ -15,6 +15,7 @@ from editor_lab import (
     inputs_of_one,
     node,
     shown,
+    subgraph,
 )
 
 from imagen.errors import WorkflowError
@@ -114,16 +115,39 @@ def test_each_type_is_held_to(kind: str, values: list[Any], sentence: str) -> No
     assert sentence in caught.value.message
 
 
-def test_a_dictionary_for_a_text_is_refused() -> None:
-    nodes = PORTRAIT_NODES | {"6": node("CLIPTextEncode", {"a": 1})}
-    assert "text: must be text, not {'a': 1}." in refusal(editor(nodes, PORTRAIT_WIRES))
+def test_a_list_for_a_text_is_refused() -> None:
+    nodes = PORTRAIT_NODES | {"6": node("CLIPTextEncode", ["a"])}
+    assert "text: must be text, not {'__value__': ['a']}." in refusal(editor(nodes, PORTRAIT_WIRES))
 
 
-def test_old_group_nodes_are_refused() -> None:
-    said = refusal(editor({"1": node("workflow>Pair")}, []))
+def test_an_infinite_value_is_refused() -> None:
+    nodes = PORTRAIT_NODES | {"6": node("CLIPTextEncode", float("inf"))}
+    said = refusal(editor(nodes, PORTRAIT_WIRES))
+    assert "node 6, text: is NaN or infinite, which no server takes." in said
+
+
+def test_a_broadcast_link_to_an_input_that_is_not_there_is_refused() -> None:
+    link = {"downstream": 8, "downstream_slot": 5, "upstream": "4", "upstream_slot": 2}
+    said = refusal(editor(PORTRAIT_NODES, PORTRAIT_WIRES, extra={"ue_links": [link]}))
     assert said == (
-        "it.json has a group node, 'Pair': an older form, which only the editor can take apart."
+        "it.json lists a link of an Anything Everywhere node to input 5 of node 8 (VAEDecode), "
+        "which has 2 inputs."
     )
+
+
+def test_more_nodes_than_anybody_draws_are_refused() -> None:
+    many = {str(n): node("Blur", 3) for n in range(101)}
+    hosts = {str(n): node("soft") for n in range(100)}
+    said = editor(hosts, [], definitions={"subgraphs": [subgraph("soft", many, [])]})
+    assert refusal(said) == (
+        "it.json holds more than 10,000 nodes, those within its subgraphs included."
+    )
+
+
+def test_more_subgraphs_than_anybody_draws_are_refused() -> None:
+    hosts = {str(n): node("soft") for n in range(2001)}
+    said = editor(hosts, [], definitions={"subgraphs": [subgraph("soft", {}, [])]})
+    assert refusal(said) == "it.json uses more than 2,000 subgraphs."
 
 
 def test_nodes_that_feed_others_without_links_are_refused() -> None:
