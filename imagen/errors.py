@@ -116,9 +116,9 @@ class MissingDependency(ImagenError):
     exit_code = 3
     code = "missing_dependency"
 
-    def __init__(self, package: str, extra: str) -> None:
+    def __init__(self, package: str, extra: str, *, purpose: str = "this") -> None:
         super().__init__(
-            f"The Python package {package!r} is needed for this and is not installed.",
+            f"The Python package {package!r} is needed for {purpose} and is not installed.",
             remedy=f'Install it with: pip install "imagen[{extra}]"',
         )
         self.package = package

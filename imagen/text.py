@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 _KEPT = {"\n", "\t"}
 _UNSAFE = {"Cc", "Cf", "Cs"}
 _LONGEST_NAME = 64
+_MOST_BLANKS = 100
+"""For each character of a line, so many are read: most of a text may be blanks."""
 # Joiners and directional marks that ordinary writing needs; the overriding ones are not among them.
 _WRITING = {"\u200c", "\u200d", "\u200e", "\u200f"}
 
@@ -32,8 +34,10 @@ def _is_safe(character: str) -> bool:
 
 def one_line(text: str, *, limit: int = 200) -> str:
     """Safe, on one line, and at most `limit` characters long."""
-    line = " ".join(printable(text).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    begin = text[: limit * _MOST_BLANKS]  # a server's words may be many megabytes
+    line = " ".join(printable(begin).split())
+    is_whole = len(begin) == len(text) and len(line) <= limit
+    return line if is_whole else line[: limit - 1] + "…"
 
 
 def is_variable_name(text: str) -> bool:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
+import socket
 import ssl
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+import threading
+import time
+import zlib
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import httpcore
 import httpx
 
 from imagen.backends.addresses import is_loopback
@@ -15,6 +23,7 @@ from imagen.errors import (
     BackendError,
     ConfigError,
     ImagenError,
+    MissingDependency,
     RateLimited,
     Rejected,
     Unauthorized,
@@ -23,10 +32,24 @@ from imagen.errors import (
 from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+LARGEST_ANSWER = 64 << 20
+"""Bytes of an answer in JSON."""
+LARGEST_FILE = 2 << 30
+"""Bytes of a file that a server made."""
+LONGEST_SECONDS = 600.0
+"""For one request and its answer, where nothing else is said."""
+_LARGEST_REFUSAL = 16 << 20
+"""Bytes that are read of an answer that is no success."""
+_LARGEST_PIECE = 1 << 20
+_SENT_AT_ONCE = 16 << 10
+_LONGEST_WAIT = 60.0
 _LONGEST_RETRY_AFTER = 86400.0
+_PROBE_SECONDS = 2.0
+_OF_THE_TRANSFER = (b"content-encoding", b"content-length", b"transfer-encoding")
+_IN_TLS = "no answer in TLS"
 
 ERRORS: Mapping[type[Exception], tuple[type[ImagenError], str]] = {
     httpx.ConnectTimeout: (Unavailable, "{at} did not take the connection in time."),
@@ -54,37 +77,264 @@ _NUMBERED = re.compile(r"^\[(Errno|WinError) -?\d+\] ")
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
-def client(
-    url: str,
-    *,
-    headers: Mapping[str, str] | None = None,
-    connect_seconds: float = 10.0,
-    read_seconds: float = 60.0,
-    tls: ssl.SSLContext | None = None,
-) -> httpx.Client:
-    """A client that keeps connections alive, follows no redirect, and uses no proxy at home.
+class HttpClient:
+    """A client of one server: it keeps connections alive, follows no redirect, and bounds the size
+    and the time of every answer. For any number of threads.
 
     `tls` is what the function of that name gives; without it nothing but http is spoken, so no time
-    goes into reading certificates.
+    goes into reading certificates. No proxy is used for this machine itself.
     """
-    with translated(url):
-        base = httpx.URL(url)
-    try:
-        return httpx.Client(
-            base_url=base,
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        connect_seconds: float = 10.0,
+        read_seconds: float = 60.0,
+        tls: ssl.SSLContext | None = None,
+        network: httpcore.NetworkBackend | None = None,
+    ) -> None:
+        self._url = url
+        self._proxy = "" if network else _proxy_for(url)
+        self._has_answered = False
+        with translated(url):
+            base = httpx.URL(url)
+        try:
+            self._http = httpx.Client(
+                base_url=base,
+                headers={"Accept-Encoding": "gzip", **(headers or {})},
+                timeout=timeouts(connect_seconds=connect_seconds, read_seconds=read_seconds),
+                transport=_Transport(tls or not url.startswith("http:"), self._proxy, network),
+                follow_redirects=False,
+            )
+        except ImportError as error:
+            raise MissingDependency("socksio", "socks", purpose="a SOCKS proxy") from error
+        except (ValueError, httpx.InvalidURL) as error:  # whose words may hold the password
+            raise ConfigError(
+                "The proxy that the environment names (HTTP_PROXY, ALL_PROXY) can't be used.",
+                remedy="It must look like http://host:port.",
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._http.is_closed
+
+    def close(self) -> None:
+        self._http.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        limit: int | None = LARGEST_ANSWER,
+        seconds: float = LONGEST_SECONDS,
+        at: str = "",
+        **more: Any,
+    ) -> httpx.Response:
+        """The answer, read whole: at most `limit` bytes of a success after decompression, within so
+        many `seconds`. With None the body of a success is not read.
+
+        Raises BackendError naming the server, or `at`. `more` is as httpx takes it.
+        """
+        at = at or self._url
+        with within(seconds) as until, self._translated(at, until, seconds):
+            request = self._http.build_request(method, path, **more)
+            response = self._http.send(request, stream=True)
+            try:
+                body = _read(response, limit, at)
+            finally:
+                response.close()
+            if response.status_code == 400 and not self._has_answered and _ASKS_FOR_TLS(body):
+                raise _TlsError
+            self._has_answered = True
+        reason = response.extensions.get("reason_phrase", b"")
+        headers = [(k, v) for k, v in response.headers.raw if k.lower() not in _OF_THE_TRANSFER]
+        return httpx.Response(
+            response.status_code,
             headers=headers,
-            timeout=timeouts(connect_seconds=connect_seconds, read_seconds=read_seconds),
-            verify=tls or not url.startswith("http:"),
-            follow_redirects=False,
-            trust_env=not is_loopback(url),
+            content=body,
+            extensions={"reason_phrase": reason},
+            request=request,
         )
-    except (ImportError, ValueError, httpx.InvalidURL) as error:
-        # What else it says may hold the proxy's password.
-        why = f": {error}" if isinstance(error, ImportError) else "."
-        raise ConfigError(
-            f"The proxy that the environment names (HTTP_PROXY, ALL_PROXY) can't be used{why}",
-            remedy="It must look like http://host:port.",
-        ) from error
+
+    @contextmanager
+    def _translated(self, at: str, until: float, seconds: float) -> Iterator[None]:
+        try:
+            with translated(at, proxy=self._proxy):
+                try:
+                    yield
+                except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+                    if self._has_answered or self._proxy or not _speaks_tls(self._url):
+                        raise
+                    raise _TlsError from error
+        except Unavailable as error:
+            if time.monotonic() >= until and isinstance(error.__cause__, httpx.TimeoutException):
+                through = f" (through the proxy {_shown(self._proxy)})" if self._proxy else ""
+                error.message = f"{at}{through} did not finish its answer within {seconds:g} s."
+            raise
+
+
+def _proxy_for(url: str) -> str:
+    """The proxy that the environment names for an address; "" for none."""
+    parts = urlsplit(url)
+    if is_loopback(url) or proxy_bypass(parts.hostname or ""):
+        return ""
+    known = getproxies()
+    proxy = known.get(parts.scheme) or known.get("all") or ""
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def _read(response: httpx.Response, limit: int | None, at: str) -> bytes:
+    """The body, decompressed; of a refusal, its beginning. Raises BackendError for more."""
+    if limit is None and response.is_success:
+        return b""
+    most = limit if limit is not None and response.is_success else _LARGEST_REFUSAL
+    body = BytesIO()  # rather than a list: pieces may be tiny and many
+    for piece in _decompressed(response):
+        if body.write(piece) and body.tell() > most:
+            if not response.is_success:
+                break
+            raise BackendError(
+                f"{at} sent more than {_format_size(most)}, the most that imagen reads of one "
+                "answer."
+            )
+    return body.getvalue()
+
+
+def _decompressed(response: httpx.Response) -> Iterator[bytes]:
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "identity":
+        yield from response.iter_raw()
+        return
+    if encoding not in ("gzip", "x-gzip"):  # others were not asked for
+        raise httpx.DecodingError(f"unknown encoding {one_line(encoding, limit=40)!r}")
+    unzip = zlib.decompressobj(wbits=31)
+    is_empty = True
+    try:
+        for piece in response.iter_raw():
+            is_empty = is_empty and not piece
+            rest = piece
+            while rest:
+                yield unzip.decompress(rest, _LARGEST_PIECE)
+                rest = unzip.unconsumed_tail
+        if not (unzip.eof or is_empty):
+            raise httpx.DecodingError("it ends in the middle")
+    except zlib.error as error:
+        raise httpx.DecodingError(str(error)) from error
+
+
+def _format_size(size: int) -> str:
+    return f"{size >> 30} GB" if size >= 1 << 30 else f"{size >> 20} MB"
+
+
+class _Transport(httpx.HTTPTransport):
+    """httpx's own, whose connections keep the deadline of the request that uses them."""
+
+    def __init__(
+        self,
+        verify: ssl.SSLContext | bool,
+        proxy: str,
+        network: httpcore.NetworkBackend | None,
+    ) -> None:
+        super().__init__(verify=verify, proxy=proxy or None)
+        self._garbled: tuple[type[Exception], ...] = ()
+        if proxy.startswith("socks"):
+            from socksio import SOCKSError  # which httpx lets through
+
+            self._garbled = (SOCKSError, AssertionError)
+        # httpx has no argument for it; test_http_limits fails where a later one ignores this.
+        self._pool._network_backend = network or Network()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        _thread.opened = []
+        try:
+            return super().handle_request(request)
+        except Exception as error:
+            for stream in _thread.opened:  # httpcore forgets one whose SOCKS proxy refuses
+                stream.close()
+            if isinstance(error, self._garbled):
+                raise httpx.ProxyError("it does not answer like a SOCKS proxy") from error
+            raise
+
+
+class Network(httpcore.SyncBackend):
+    """The operating system's network, each wait bounded by the deadline of the request."""
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        stream = super().connect_tcp(host, port, left, local_address, socket_options)
+        _thread.opened.append(stream)
+        return _TimedStream(stream)
+
+
+class _TimedStream(httpcore.NetworkStream):
+    """A connection on which no request outlasts its deadline, however slowly bytes drip."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        for start in range(0, len(buffer), _SENT_AT_ONCE):
+            left = _left(timeout, httpcore.WriteTimeout)
+            self._stream.write(buffer[start : start + _SENT_AT_ONCE], left)
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        try:
+            return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+        except httpcore.ConnectTimeout as error:
+            raise httpcore.ConnectTimeout(_IN_TLS) from error
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+_thread = threading.local()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[float]:
+    """Bounds every request that this thread makes in the block; the time at which it ends."""
+    outer = getattr(_thread, "until", math.inf)
+    _thread.until = min(outer, time.monotonic() + seconds)
+    try:
+        yield _thread.until
+    finally:
+        _thread.until = outer
+
+
+def _left(timeout: float | None, late: type[Exception]) -> float:
+    """How long one wait may take: until the deadline at most."""
+    left = getattr(_thread, "until", math.inf) - time.monotonic()
+    if left <= 0:
+        raise late("the deadline has passed")
+    return min(_LONGEST_WAIT if timeout is None else timeout, left)
 
 
 def timeouts(*, connect_seconds: float, read_seconds: float) -> httpx.Timeout:
@@ -103,23 +353,48 @@ def tls(url: str, ca_file: Path | None) -> ssl.SSLContext | None:
 
 
 @contextmanager
-def translated(at: str) -> Iterator[None]:
+def translated(at: str, *, proxy: str = "") -> Iterator[None]:
     """Turns httpx's errors into ours; `at` is the address to name in them."""
     try:
         yield
     except tuple(ERRORS) as error:
-        _raise_ours(error, at)
+        _raise_ours(error, at, proxy)
 
 
-def _raise_ours(error: Exception, at: str) -> NoReturn:
-    if _is_about_certificates(error):
-        raise Unavailable(
-            f"{at} can't be trusted: {one_line(str(error))}.",
-            remedy="Set the environment variable SSL_CERT_FILE, or `ca_file` where the backend has "
-            "that key, to the certificate of the authority that signed the server's.",
-        ) from error
+def _raise_ours(error: Exception, at: str, proxy: str) -> NoReturn:
+    found = _tls_fault(error)
+    if found is not None:
+        what, remedy = found
+        raise Unavailable(f"{at} {what}.", remedy=remedy) from error
+    if proxy:
+        shown = _shown(proxy)
+        if isinstance(error, _NEVER_SENT):
+            sentence = _OF_THE_PROXY[type(error)]
+            raise Unavailable(
+                sentence.format(at=at, why=_reason(error), proxy=f"The proxy {shown}"),
+                remedy=_PROXY_REMEDY,
+            ) from error
+        at = f"{at} (through the proxy {shown})"
     ours, sentence = ERRORS[next(kind for kind in type(error).__mro__ if kind in ERRORS)]
     raise ours(sentence.format(at=at, why=_reason(error))) from error
+
+
+def _shown(proxy: str) -> str:
+    """A proxy's address without its password."""
+    parts = urlsplit(proxy)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+_OF_THE_PROXY: Mapping[type[Exception], str] = {
+    httpx.ConnectError: "{proxy}, which the environment names, can't be reached: {why}.",
+    httpx.ConnectTimeout: "{proxy}, which the environment names, did not answer in time.",
+    httpx.ProxyError: "{proxy} did not connect to {at}: {why}.",
+    httpx.PoolTimeout: "No connection to {at} became free in time.",
+}
+_PROXY_REMEDY = (
+    "Start the proxy, or correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; NO_PROXY lists hosts that "
+    "are reached without it."
+)
 
 
 def _reason(error: Exception) -> str:
@@ -127,11 +402,76 @@ def _reason(error: Exception) -> str:
     return _NUMBERED.sub("", one_line(str(error))).rstrip(".") or type(error).__name__
 
 
-def _is_about_certificates(error: BaseException | None) -> bool:
+_CA_REMEDY = (
+    "Set the environment variable SSL_CERT_FILE, or `ca_file` where the backend has that key, to "
+    "the certificate of the authority that signed the server's."
+)
+_CERTIFICATES: Mapping[int, tuple[str, str]] = {
+    9: ("is not valid yet", "Check the clocks of this machine and of the server."),
+    10: ("has expired", "Renew it on the server; check this machine's clock too."),
+    18: (
+        "is self-signed",
+        "If the server is yours, set the environment variable SSL_CERT_FILE, or `ca_file` where "
+        "the backend has that key, to a file with this certificate.",
+    ),
+    **dict.fromkeys((19, 20, 21), ("is from an authority that is not known here", _CA_REMEDY)),
+    **dict.fromkeys(
+        (62, 64),
+        (
+            "is for another host",
+            "Use the host name that the certificate was made for, or give the server a "
+            "certificate for this one.",
+        ),
+    ),
+}
+"""By OpenSSL's number: what is wrong with a certificate, and what to do about it."""
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
+_ASKS_FOR_TLS = re.compile(rb"(?i)plain HTTP|HTTP request to an HTTPS").search
+"""How nginx, Apache and Go answer plain http at a port for https."""
+_SPEAKS_TLS = "speaks https, and was asked in plain http", "Begin its address with https://."
+_SPEAKS_HTTP = "does not speak https", "If it speaks plain http, begin its address with http://."
+
+
+def _tls_fault(error: BaseException | None) -> tuple[str, str] | None:
+    """What is wrong in TLS, and what to do about it."""
+    if isinstance(error, _TlsError):
+        return _SPEAKS_TLS
+    if isinstance(error, httpx.ConnectTimeout) and str(error) == _IN_TLS:
+        return "took the connection and gave no answer in https", _SPEAKS_HTTP[1]
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return True
+            number = getattr(error, "verify_code", 0)
+            if number in _CERTIFICATES:
+                what, remedy = _CERTIFICATES[number]
+                return f"can't be trusted: its certificate {what}", remedy
+            return f"can't be trusted: {one_line(str(error)).rstrip('.')}", _CA_REMEDY
+        if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+            return _SPEAKS_HTTP
         error = error.__cause__ or error.__context__
+    return None
+
+
+class _TlsError(httpx.ConnectError):
+    """A server that was asked in plain http speaks TLS: it has not understood anything."""
+
+    def __init__(self) -> None:
+        super().__init__("speaks TLS")
+
+
+def _speaks_tls(url: str) -> bool:
+    """Whether a server shakes hands in TLS, whatever its certificate."""
+    parts = urlsplit(url)
+    if parts.scheme != "http":
+        return False
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    address = parts.hostname or "", parts.port or 80
+    with (
+        suppress(OSError, ValueError),
+        socket.create_connection(address, timeout=_PROBE_SECONDS) as connection,
+        context.wrap_socket(connection, server_hostname=parts.hostname),
+    ):
+        return True
     return False
 
 

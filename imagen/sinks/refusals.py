@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imagen.backends.http import refusal
 from imagen.errors import BackendError, RateLimited, Rejected, Unauthorized, Unavailable
+from imagen.json_values import parse_json
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _status(response: httpx.Response, found: Told) -> int:
 
 def _object(content: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
+        value = parse_json(content)
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -8,12 +8,13 @@ from base64 import b64encode
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from imagen.backends import http
 from imagen.backends.redact import Redactor
 from imagen.backends.retry import retrying
 from imagen.errors import OutputError, RequestError, Unavailable
+from imagen.json_values import parse_json
 from imagen.sinks import refusals
 from imagen.sinks.keys import is_sound
 
@@ -30,6 +31,9 @@ _MARK = "imagen"
 """In an object's metadata: whose it is."""
 _PATIENCE_SECONDS = 2.0
 """Whoever asks for more is left alone: the outbox comes back later."""
+_ANSWER_SECONDS = 60.0
+_SLOWEST_UPLOAD = 50_000
+"""Bytes a second; what takes longer is given up, and sent again later."""
 _SHOWN = TypeVar("_SHOWN", bound="_Answer")
 
 
@@ -71,7 +75,7 @@ class Supabase:
         self._redactor = Redactor([key])
         self._credential = f"Put the service key of the project into {key_names}."
         self._sleep = sleep
-        self._http = http.client(
+        self._http = http.HttpClient(
             self.url,
             headers={"apikey": key, "Authorization": f"Bearer {key}"},
             connect_seconds=connect_seconds,
@@ -107,7 +111,13 @@ class Supabase:
             "cache-control": "max-age=3600",
             "x-metadata": b64encode(json.dumps({_MARK: owner}).encode()).decode(),
         }
-        answer = self._sent("POST", _object(bucket, path), content=data, headers=headers)
+        answer = self._sent(
+            "POST",
+            _object(bucket, path),
+            content=data,
+            headers=headers,
+            seconds=_ANSWER_SECONDS + len(data) / _SLOWEST_UPLOAD,
+        )
         if not answer.is_success and refusals.told(answer).is_duplicate:
             return self._is_owned(bucket, path, data, owner)
         self._succeeded(answer)
@@ -126,7 +136,9 @@ class Supabase:
 
     def download(self, bucket: str, path: str) -> bytes:
         """An object's bytes."""
-        return self._succeeded(self._sent("GET", _object(bucket, path))).content
+        longest = http.LONGEST_SECONDS
+        answer = self._sent("GET", _object(bucket, path), limit=http.LARGEST_FILE, seconds=longest)
+        return self._succeeded(answer).content
 
     def sign(self, bucket: str, path: str, *, seconds: int) -> str:
         """An address at which everybody can read an object for so long."""
@@ -154,8 +166,7 @@ class Supabase:
         """The answer, a success or a refusal for good; what may pass is tried again a little."""
 
         def once() -> httpx.Response:
-            with http.translated(self.url):
-                answer = self._http.request(method, path, **more)
+            answer = self._http.request(method, path, **{"seconds": _ANSWER_SECONDS, **more})
             error = None if answer.is_success else self._refused(answer)
             if error is not None and error.retryable:
                 raise error
@@ -177,8 +188,8 @@ class Supabase:
         return refusals.refused(answer, self.url, credential=self._credential)
 
     def _parsed(self, kind: type[_SHOWN], answer: httpx.Response) -> _SHOWN:
-        with suppress(ValidationError):
-            return kind.model_validate_json(answer.content)
+        with suppress(ValueError):
+            return kind.model_validate(parse_json(answer.content))
         raise Unavailable(f"{self.url} answers, but not as Supabase does.")
 
 

@@ -31,6 +31,8 @@ _PARTS = {"finished": 0, "failed": 1}
 """A generation that failed may be brought to its end later: these are two deliveries."""
 _SECRET_PREFIX = "whsec_"
 _READ_SECONDS = 20.0
+_SECONDS = 30.0
+"""For all of one delivery: a receiver that drips its answer holds nobody up for longer."""
 _REMEDY = "`secret_env` must name the variable with the secret that the receiver expects."
 
 
@@ -118,6 +120,7 @@ def send(
     environ: Mapping[str, str],
     *,
     now: Callable[[], float] = time.time,
+    seconds: float = _SECONDS,
 ) -> dict[str, Any]:
     """POST it; the address says with any 2xx that it knows."""
     from imagen.backends import http
@@ -131,10 +134,16 @@ def send(
         **signed_headers(id, int(now()), content, _secret(webhook, environ)),
     }
     at = _shown(webhook.url)
-    client = http.client(at, read_seconds=_READ_SECONDS, tls=http.tls(at, None))
+    client = http.HttpClient(at, read_seconds=_READ_SECONDS, tls=http.tls(at, None))
     with Redactor([*credentials(webhook, environ), *_secrets(webhook.url)]).errors(), client:
-        with http.translated(at):
-            answer = client.post(webhook.url, content=content, headers=headers)
+        answer = client.request(
+            "POST",
+            webhook.url,
+            limit=None,
+            seconds=seconds,
+            content=content,
+            headers=headers,
+        )
         http.answered(answer, at, credential=_REMEDY)
     return {"status": answer.status_code, "id": id}
 

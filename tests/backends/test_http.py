@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from raw_server import RawServer, answer
 
 from imagen.backends import http
 from imagen.errors import (
     BackendError,
     ConfigError,
     ImagenError,
+    MissingDependency,
     RateLimited,
     Rejected,
     Unauthorized,
@@ -254,25 +257,31 @@ def test_a_proxy_that_cannot_be_used_is_an_error_of_the_configuration(
     """Rather than a traceback; and its password is not told."""
     monkeypatch.setenv("HTTP_PROXY", proxy)
     with pytest.raises(ConfigError, match="The proxy that the environment names") as caught:
-        http.client("http://studio:8188")
+        http.HttpClient("http://studio:8188")
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_proxy_whose_package_is_missing_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In httpx's words."""
+def test_a_socks_proxy_without_its_package_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("HTTP_PROXY", "socks5://nowhere")
-    with pytest.raises(ConfigError, match="'socksio' package is not installed"):
-        http.client("http://studio:8188")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(MissingDependency) as caught:
+        http.HttpClient("http://studio:8188")
+    assert str(caught.value) == (
+        "The Python package 'socksio' is needed for a SOCKS proxy and is not installed.\n"
+        'Install it with: pip install "imagen[socks]"'
+    )
 
 
 def test_an_address_that_is_none_is_not_blamed_on_a_proxy() -> None:
     """Though both are read at the same time."""
     with pytest.raises(ConfigError, match="is no address"):
-        http.client("http://studio:port")
+        http.HttpClient("http://studio:port")
 
 
 def test_no_proxy_stands_before_this_machine_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the environment says."""
     monkeypatch.setenv("HTTP_PROXY", "gopher://nowhere")
-    with http.client("http://127.0.0.1:8188") as client:
-        assert str(client.base_url) == "http://127.0.0.1:8188"
+    with RawServer(answer(b"here")) as server, http.HttpClient(server.url) as client:
+        assert client.request("GET", "/").content == b"here"

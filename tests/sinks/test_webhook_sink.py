@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import told_entries as told
 from pydantic import ValidationError
+from raw_server import RawServer, drip
 from receiver import Receiver
 
 from imagen.errors import BackendError, ConfigError, ImagenError, RateLimited, Rejected, Unavailable
@@ -259,6 +260,21 @@ def test_nor_is_it_shown_where_the_answer_repeats_it(answer: Answer, said: str) 
             webhook.send(delivery, settings, {})
     assert there.requests[0].path == _HOOK
     assert caught.value.message == f"{there.url} {said}"
+
+
+def test_a_receiver_that_drips_its_answer_has_heard_it_by_its_status() -> None:
+    with RawServer(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")) as there:
+        settings = _settings(there.url)
+        told_of = webhook.send(_delivery(told.entry(), settings), settings, {})
+    assert told_of["status"] == 200
+
+
+def test_a_receiver_that_drips_its_headers_is_given_up() -> None:
+    with RawServer(drip(b"HTTP/1.1 200 OK\r\n")) as there:
+        settings = _settings(there.url)
+        delivery = _delivery(told.entry(), settings)
+        with pytest.raises(Unavailable, match=r"did not finish its answer within 0\.3 s"):
+            webhook.send(delivery, settings, {}, seconds=0.3)
 
 
 @pytest.mark.parametrize(

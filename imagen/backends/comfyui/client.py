@@ -13,6 +13,7 @@ from imagen.backends.comfyui import answers
 from imagen.backends.comfyui.config import base, credential, headers
 from imagen.backends.comfyui.errors import unreachable
 from imagen.errors import BackendError, Rejected, Unavailable, WorkflowError
+from imagen.json_values import parse_json
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _RAISE_LIMIT = (
     "start the server, or the proxy before it, with a higher limit "
     "(ComfyUI: --max-upload-size, in MB)."
 )
+_MOST_VALUES = 5_000_000  # a catalogue lists every file for every node that takes one
 _RECENT = 20  # entries of the history that are looked through for a job whose id is not known
 
 
@@ -50,7 +52,7 @@ class Client:
             connect_seconds=config.connect_seconds,
             read_seconds=min(_SHORT_ANSWER_SECONDS, config.idle_seconds),
         )
-        self._http = http.client(
+        self._http = http.HttpClient(
             self.at,
             headers=self.headers,
             connect_seconds=config.connect_seconds,
@@ -160,7 +162,13 @@ class Client:
         names = {"filename": filename, "subfolder": subfolder, "type": folder}
         # Half a surrogate pair, which JSON can hold, has no place in an address.
         params = {key: name.encode("utf-8", "replace").decode() for key, name in names.items()}
-        return self._send("GET", "/view", params=params)
+        return self._send(
+            "GET",
+            "/view",
+            params=params,
+            limit=http.LARGEST_FILE,
+            seconds=self._config.total_seconds,
+        )
 
     @property
     def is_closed(self) -> bool:
@@ -180,8 +188,7 @@ class Client:
         if self.is_closed:  # a thread that nobody waits for any more
             raise BackendError("The backend was closed while it worked.")
         try:
-            with http.translated(self.at):
-                return self._http.request(method, path, **kwargs)
+            return self._http.request(method, path, **kwargs)
         except Unavailable as error:
             if not error.remedy and http.never_sent(error):
                 error.remedy = unreachable(self._config)
@@ -206,8 +213,8 @@ class Client:
 
     def _json(self, response: httpx.Response) -> Any:
         try:
-            return response.json()
-        except (ValueError, RecursionError) as error:
+            return parse_json(response.content, max_values=_MOST_VALUES, strict_numbers=False)
+        except ValueError as error:
             raise self._no_comfyui(response) from error
 
     def _no_comfyui(self, response: httpx.Response) -> BackendError:

@@ -12,6 +12,7 @@ from imagen.backends.replicate import answers, errors
 from imagen.backends.replicate.config import token
 from imagen.backends.replicate.reference import read_reference
 from imagen.errors import BackendError, Lost, Rejected, RequestError, Unavailable
+from imagen.json_values import parse_json
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -59,9 +60,12 @@ class Client:
         self.is_outdated = False
         """Whether the API has refused an input: then the schema is read anew."""
         self._credential = {"Authorization": f"Bearer {token(config)}"}
-        self._soon = self._timeouts(_SHORT_ANSWER_SECONDS)
+        self._soon: dict[str, Any] = {
+            "timeout": self._timeouts(_SHORT_ANSWER_SECONDS),
+            "seconds": 3 * _SHORT_ANSWER_SECONDS,
+        }
         self._latest = ""
-        self._http = http.client(
+        self._http = http.HttpClient(
             self.at,
             connect_seconds=config.connect_seconds,
             read_seconds=_LONG_ANSWER_SECONDS,
@@ -94,7 +98,7 @@ class Client:
 
     def get(self, id: str) -> Prediction:
         """A prediction as it is now; raises Lost where the API doesn't know it."""
-        response = self._send("GET", f"/predictions/{quote(id, safe='')}", timeout=self._soon)
+        response = self._send("GET", f"/predictions/{quote(id, safe='')}", **self._soon)
         if response.status_code == 404:
             raise Lost(f"Replicate does not know the prediction {one_line(id, limit=130)}.")
         return self._prediction(response)
@@ -102,14 +106,14 @@ class Client:
     def cancel(self, id: str) -> None:
         """Ask for a prediction to be stopped."""
         path = f"/predictions/{quote(id, safe='')}/cancel"
-        self._succeeded(self._send("POST", path, timeout=self._soon))
+        self._succeeded(self._send("POST", path, **self._soon))
 
     def recent(self, since: datetime) -> Recent:
         """The predictions of this token's account that were created since then."""
         found: list[Prediction] = []
         ahead, query = timedelta(), ""
         for _ in range(_PAGES):
-            response = self._send("GET", f"/predictions{query}", timeout=self._soon)
+            response = self._send("GET", f"/predictions{query}", **self._soon)
             said = answers.mapping(self._json(self._succeeded(response)))
             if not isinstance(said.get("results"), list):
                 raise self._no_api()  # or we would take it for an account without predictions
@@ -152,7 +156,7 @@ class Client:
     def delete(self, file_id: str) -> None:
         """Take a file off the shelf."""
         path = f"/files/{quote(file_id, safe='')}"
-        self._succeeded(self._send("DELETE", path, timeout=self._soon))
+        self._succeeded(self._send("DELETE", path, **self._soon))
 
     def close(self) -> None:
         self._http.close()
@@ -214,7 +218,7 @@ class Client:
             raise self._no_api() from error
 
     def _get(self, path: str) -> dict[str, Any]:
-        response = self._send("GET", path, timeout=self._soon)
+        response = self._send("GET", path, **self._soon)
         return answers.mapping(self._json(self._succeeded(response)))
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
@@ -222,8 +226,7 @@ class Client:
             raise BackendError("The backend was closed while it worked.")
         headers = self._credential | kwargs.pop("headers", {})
         try:
-            with http.translated(self.at):
-                return self._http.request(method, self.at + path, headers=headers, **kwargs)
+            return self._http.request(method, self.at + path, headers=headers, **kwargs)
         except Unavailable as error:
             if not error.remedy and http.never_sent(error):
                 error.remedy = self._unreachable()
@@ -237,8 +240,8 @@ class Client:
 
     def _json(self, response: httpx.Response) -> Any:
         try:
-            return response.json()
-        except (ValueError, RecursionError) as error:
+            return parse_json(response.content)
+        except ValueError as error:
             raise self._no_api() from error
 
     def _no_api(self) -> BackendError:

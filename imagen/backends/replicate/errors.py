@@ -17,6 +17,7 @@ from imagen.errors import (
     Unauthorized,
     Unavailable,
 )
+from imagen.json_values import parse_json
 from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -195,8 +196,8 @@ def _tail(logs: str) -> str:
 
 def _json(response: httpx.Response) -> Any:
     try:
-        return response.json()
-    except (ValueError, RecursionError):
+        return parse_json(response.content)
+    except ValueError:
         return None
 
 

@@ -39,6 +39,7 @@ class Fetcher:
     allows_http: bool
     """Whether this machine's own addresses count: where the API is one of them."""
     connect_seconds: float
+    total_seconds: float = 3600.0
 
     def fetch(self, address: str, index: int, tick: Callable[[], None]) -> Output:
         """One file; asked for again where it comes cut short. Raises Lost where it is gone."""
@@ -66,16 +67,19 @@ class Fetcher:
         """One answer. The token depends on this address alone: a redirect may lead anywhere."""
         self._refuse_unsafe(address)
         origin = "{0.scheme}://{0.netloc}".format(urlsplit(address))
-        with (
-            http.client(
-                origin,
-                connect_seconds=self.connect_seconds,
-                read_seconds=_READ_SECONDS,
-                tls=http.tls(origin, None),
-            ) as client,
-            http.translated(_host(address)),
-        ):
-            return client.get(address, headers=dict(self.credential_for(address)))
+        with http.HttpClient(
+            origin,
+            connect_seconds=self.connect_seconds,
+            read_seconds=_READ_SECONDS,
+            tls=http.tls(origin, None),
+        ) as client:
+            return client.request(
+                "GET",
+                address,
+                limit=http.LARGEST_FILE,
+                seconds=self.total_seconds,
+                headers=dict(self.credential_for(address)),
+            )
 
     def _refuse_unsafe(self, address: str) -> None:
         parts = urlsplit(address)

@@ -227,6 +227,7 @@ class Run:
             credential_for=self._client.credential_for,
             allows_http=is_loopback(self._client.at),
             connect_seconds=self._config.connect_seconds,
+            total_seconds=self._config.deadline_seconds,
         )
         addresses = list(fetch.addresses(found.output))
         if not addresses:

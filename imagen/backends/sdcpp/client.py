@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from imagen.backends import http
 from imagen.backends.addresses import secret
 from imagen.errors import BackendError, Lost
+from imagen.json_values import parse_json
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Client:
     def __init__(self, config: SdCppConfig, environ: Mapping[str, str] = os.environ) -> None:
         self.at = config.url.rstrip("/")
         self._config = config
-        self._http = http.client(
+        self._http = http.HttpClient(
             self.at,
             headers=_headers(config, environ),
             connect_seconds=config.connect_seconds,
@@ -91,7 +92,7 @@ class Client:
 
     def job(self, id: str) -> Job:
         """How the job stands; raises Lost where the server doesn't know it."""
-        response = self._send("GET", f"/sdcpp/v1/jobs/{id}")
+        response = self._send("GET", f"/sdcpp/v1/jobs/{id}", limit=http.LARGEST_FILE)
         if response.status_code in _GONE:
             raise Lost(
                 f"{self.at} does not know the job {id}: it was restarted since, or threw away "
@@ -114,8 +115,7 @@ class Client:
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         if self._http.is_closed:  # a thread that nobody waits for any more
             raise BackendError("The backend was closed while it worked.")
-        with http.translated(self.at):
-            return self._http.request(method, path, **kwargs)
+        return self._http.request(method, path, **kwargs)
 
     def _succeeded(self, response: httpx.Response) -> httpx.Response:
         name = self._config.name
@@ -126,10 +126,10 @@ class Client:
 
     def _json(self, response: httpx.Response) -> Any:
         try:
-            return response.json()
+            return parse_json(response.content, max_bytes=http.LARGEST_FILE)
         except ValueError as error:
             raise BackendError(
-                f"{self.at} answers with something else than JSON.",
+                f"{self.at} does not answer like sd-server: what it sent {error}.",
                 remedy="Is that an sd-server of stable-diffusion.cpp?",
             ) from error
 

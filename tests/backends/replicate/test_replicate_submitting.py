@@ -249,7 +249,7 @@ def test_the_token_stands_in_no_ticket_and_no_cache() -> None:
 
 def test_an_empty_prompt_is_sent_as_one() -> None:
     with Replicate() as cloud:
-        run(cloud, Request(seed=1))
+        run(cloud, Request(prompt="", seed=1))
     assert submitted(cloud)[-1]["input"]["prompt"] == ""
 
 
