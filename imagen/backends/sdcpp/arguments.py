@@ -28,6 +28,8 @@ _FLAGS: Mapping[str, str] = {
     "flow_shift": "--flow-shift",
     "eta": "--eta",
 }
+EMPTY_PROMPT = " "
+"""The program and its server refuse a prompt of no characters; a blank encodes to the same."""
 _OURS = frozenset(
     {
         *("-o", "--output", "--output-begin-idx", "-M", "--mode", "-p", "--prompt", "-n"),
@@ -48,7 +50,8 @@ _SPELT = {"clip_l": "--clip_l", "clip_g": "--clip_g", "diffusion_model": "--diff
 
 def generation(values: Mapping[str, Any], tags: str) -> list[str]:
     """The arguments of one picture or more, without the pictures they begin with."""
-    arguments = ["--mode", "img_gen", "--prompt", values.get("prompt", "") + tags]
+    prompt = values.get("prompt", "") + tags or EMPTY_PROMPT
+    arguments = ["--mode", "img_gen", "--prompt", prompt]
     if values.get("negative"):
         arguments += ["--negative-prompt", values["negative"]]
     for name, flag in _FLAGS.items():

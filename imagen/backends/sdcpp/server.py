@@ -9,6 +9,7 @@ from imagen.backends.base import Health, Model, naming
 from imagen.backends.notes import read_note, write_note
 from imagen.backends.sdcpp import families
 from imagen.backends.sdcpp.abilities import Engine, capabilities
+from imagen.backends.sdcpp.arguments import EMPTY_PROMPT
 from imagen.backends.sdcpp.plan import plan
 from imagen.errors import ImagenError, Unavailable
 from imagen.ticket import Ticket, new_id
@@ -138,7 +139,7 @@ def body(values: Mapping[str, Any]) -> dict[str, Any]:
         "guidance": _said(guidance),
     }
     whole = {
-        "prompt": values.get("prompt"),
+        "prompt": values.get("prompt") or EMPTY_PROMPT,
         "negative_prompt": values.get("negative"),
         "width": values.get("width"),
         "height": values.get("height"),

@@ -141,6 +141,9 @@ class Work:
             return int(ended)
         if self.asked["--mode"] == "upscale":
             return self._enlarge()
+        if self.asked.get("--prompt") == "":
+            self._error("error: the following arguments are required: prompt")
+            return 1
         self._load()
         for index in range(self.count):
             self._sample(index)
