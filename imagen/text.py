@@ -40,6 +40,15 @@ def one_line(text: str, *, limit: int = 200) -> str:
     return line if is_whole else line[: limit - 1] + "…"
 
 
+def decode_text(data: bytes) -> str:
+    """The text of a file that a person wrote: UTF-8, or UTF-16 where its first bytes say so.
+
+    PowerShell's `>` and Notepad write UTF-16. Raises UnicodeDecodeError.
+    """
+    is_utf_16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return data.decode("utf-16" if is_utf_16 else "utf-8-sig")
+
+
 def is_variable_name(text: str) -> bool:
     """Whether this may name an environment variable: `STUDIO_TOKEN`.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +12,13 @@ import click
 from imagen.cli.options import usage
 from imagen.cli.words import prompt_text, standard_input
 from imagen.errors import RequestError
+from imagen.json_values import MAX_BYTES, parse_json
+from imagen.text import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from imagen.request import Request
-
-_LARGEST = 64 * 2**20
 
 from_json_option = click.option(
     "--from-json",
@@ -67,7 +66,7 @@ def given(document: str, backends: Collection[str] = (), over: Collection[str] =
     """
     from imagen.request import Request
 
-    values = _object(_text(document), _name(document))
+    values = _object(document)
     try:
         if "imagen" in values:
             found = _of_sidecar(values, backends)
@@ -115,19 +114,20 @@ def _mapping(values: dict[str, Any], name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _object(text: str, where: str) -> dict[str, Any]:
+def _object(document: str) -> dict[str, Any]:
+    where = _name(document)
+    data = standard_input() if document == "-" else _bytes(Path(document))
     try:
-        found = json.loads(text, parse_constant=_refused)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"{where} is no JSON: {error}.", remedy=_sidecar_hint(where)) from error
+        found = parse_json(decode_text(data))
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"{where} is not text in UTF-8 or UTF-16.", remedy=_sidecar_hint(where)
+        ) from error
+    except ValueError as error:
+        raise RequestError(f"{where} {error}.", remedy=_sidecar_hint(where)) from error
     if not isinstance(found, dict):
         raise RequestError(f"{where} holds no request: it must be one JSON object.")
     return found
-
-
-def _refused(constant: str) -> None:
-    """Python writes and reads NaN and Infinity; nobody else does."""
-    raise ValueError(f"it holds {constant}")
 
 
 def _sidecar_hint(where: str) -> str:
@@ -136,17 +136,10 @@ def _sidecar_hint(where: str) -> str:
     return f"Do you mean its sidecar, {beside}?" if os.path.isfile(beside) else ""
 
 
-def _text(document: str) -> str:
-    data = standard_input() if document == "-" else _bytes(Path(document))
-    if len(data) > _LARGEST:
-        raise RequestError(f"{document} is larger than the {_LARGEST >> 20} MB imagen reads.")
-    return data.decode("utf-8-sig", "replace")
-
-
 def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(_LARGEST + 1)
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(f"--from-json: {path} can't be read: {reason}.") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imagen.errors import RequestError
+from imagen.text import decode_text, one_line
 
 TEXTS = frozenset(
     (
@@ -54,13 +55,20 @@ def plain(flag: str, value: Any) -> Any:
 
 
 def scalar(text: str) -> Any:
-    """8 for `8`, 0.5 for `0.5`, True for `true`, and the text `8` for `"8"`; else as it stands."""
-    from yaml import YAMLError, safe_load
+    """8 for `8`, 0.5 for `0.5`, True for `true`, and the text `8` for `"8"`; else as it stands.
+
+    Raises RequestError for what is too large.
+    """
+    from yaml import YAMLError
+
+    from imagen.yaml_values import parse_yaml
 
     try:
-        value = safe_load(text)
-    except (YAMLError, ValueError):  # a 13th month, a number of 5000 digits
+        value = parse_yaml(text)
+    except YAMLError:  # a brace that is never closed, a number of 5000 digits
         return text
+    except ValueError as error:
+        raise RequestError(f"The value {one_line(text, limit=40)!r} {error}.") from error
     quoted = isinstance(value, str) and text.strip()[:1] in ("'", '"')
     return value if quoted or isinstance(value, int | float | list | dict) else text
 
@@ -104,7 +112,7 @@ def lora(text: str) -> dict[str, Any]:
 def prompt_text(argument: str) -> str:
     """The prompt: as it stands, of standard input for `-`, of a file for `@file`.
 
-    Raises RequestError for a file that can't be read as UTF-8.
+    Raises RequestError for a file that is not text in UTF-8 or UTF-16.
     """
     if argument == "-":
         return _whole(standard_input(), "standard input")
@@ -135,6 +143,8 @@ def _whole(data: bytes, where: str) -> str:
 
 def _decoded(data: bytes, where: str) -> str:
     try:
-        return data.decode("utf-8-sig")
+        return decode_text(data)
     except UnicodeDecodeError as error:
-        raise RequestError(f"The prompt in {where} is not UTF-8 text: {error.reason}.") from error
+        raise RequestError(
+            f"The prompt in {where} is not text in UTF-8 or UTF-16: {error.reason}."
+        ) from error

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from yaml.reader import Reader
 
-try:
-    from yaml import CSafeLoader as _Base
-except ImportError:  # PyYAML without libyaml: slower, the same otherwise
-    from yaml import SafeLoader as _Base  # type: ignore[assignment]
-
+from imagen.config.places import BACKSLASH
 from imagen.errors import ConfigError
 from imagen.invalid import Problem
-from imagen.text import one_line
+from imagen.text import decode_text, one_line
+from imagen.yaml_values import Loader, fault, parse_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.invalid import Path as KeyPath
 
-_DEEPEST = 60
-_TOO_DEEP_FOR_LIBYAML = "exceeded maximum nesting depth"
-"""What newer libyaml says of more than a thousand levels, before it gives us a single event."""
-_SMALL = 1000
-"""What is no longer can't nest deeply enough to harm the parser."""
+_LARGEST = 2**20
+_ESCAPES = ("escape", "hexdecimal")
+"""Words, spelled as libyaml spells them, in what it says of a backslash in double quotes."""
 
 
-@dataclass(frozen=True, slots=True)
+_Pair = tuple[yaml.Node | None, yaml.Node | None]
+
+
+@dataclass(frozen=True)
 class Document:
     """What a configuration file holds."""
 
@@ -39,13 +38,32 @@ class Document:
 
     def line(self, path: KeyPath) -> int | None:
         """The line on which the key at `path`, or the nearest one above it, stands."""
-        node, line = yaml.compose(self.text, Loader=_Loader), None
+        node, line = self._node, None
         for part in path:
-            key, node = _step(node, part)
+            key, node = self._step(node, part)
             if key is None:
                 return line
             line = key.start_mark.line + 1
         return line
+
+    @cached_property
+    def _node(self) -> yaml.Node | None:
+        return yaml.compose(self.text, Loader=_Loader)
+
+    @cached_property
+    def _keys(self) -> dict[int, dict[str, tuple[yaml.Node, yaml.Node]]]:
+        """The keys of each mapping that was looked into."""
+        return {}
+
+    def _step(self, node: yaml.Node | None, part: str | int) -> _Pair:
+        """The node of this key, and that of its value."""
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            return (node.value[part], node.value[part]) if part < len(node.value) else (None, None)
+        if not isinstance(node, yaml.MappingNode):
+            return None, None
+        if id(node) not in self._keys:
+            self._keys[id(node)] = {key.value: (key, value) for key, value in node.value}
+        return self._keys[id(node)].get(str(part), (None, None))
 
 
 def read(source: Path) -> Document:
@@ -54,36 +72,25 @@ def read(source: Path) -> Document:
     Raises ConfigError, with line and column, for what is no YAML mapping of text keys.
     """
     text = _text(source)
-    too_deep = _problem(source, f"is nested in itself, or more than {_DEEPEST} levels deep")
     try:
-        if len(text) > _SMALL and _too_deep_to_parse(text):
-            raise too_deep
-        values = yaml.load(text, Loader=_Loader)
+        values = parse_yaml(text, _Loader)
     except yaml.MarkedYAMLError as error:
-        if error.problem == _TOO_DEEP_FOR_LIBYAML:
-            raise too_deep from error
         raise _refused(source, text, error) from error
     except yaml.reader.ReaderError as error:
         raise _unprintable(source, text) from error
+    except ValueError as error:
+        raise _problem(source, str(error)) from error
     if not isinstance(values, dict | None):
         what = "must hold keys and values, such as `backend: mock`"
         raise _problem(source, f"{what}, not {_NAMES.get(type(values), 'a single value')}")
-    if _too_deep(values, _DEEPEST):
-        raise too_deep
     return Document(source, text, values or {})
 
 
 _NAMES = {list: "a list", str: "a text", int: "a number", float: "a number"}
 
 
-class _Loader(_Base):
-    """Safe, and strict where YAML is lax: keys are texts, and none stands twice."""
-
-    # A date is nothing that a setting can be, and 2024-13-01 would end in a ValueError.
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
-        first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(":timestamp")]
-        for first, resolvers in _Base.yaml_implicit_resolvers.items()
-    }
+class _Loader(Loader):
+    """Strict where YAML is lax: keys are texts, and none stands twice."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -96,13 +103,6 @@ class _Loader(_Base):
             _check_keys(node)
         super().flatten_mapping(node)
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, KeyError, IndexError, AttributeError) as error:
-            # What PyYAML lets through for `!!int x`, `!!bool x`, a number of 5000 digits, …
-            raise _fault(node, "this value does not fit its type") from error
-
 
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
@@ -112,15 +112,11 @@ def _check_keys(node: yaml.MappingNode) -> None:
     lines: dict[str, int] = {}
     for key, _ in node.value:
         if key.tag not in (_TEXT, _MERGE):
-            raise _fault(key, f"{_written(key)} is not a text; put it in quotes")
+            raise fault(key, f"{_written(key)} is not a text; put it in quotes")
         if key.value in lines:
             first = lines[key.value]
-            raise _fault(key, f"{_written(key)} stands here and on line {first}; keep one")
+            raise fault(key, f"{_written(key)} stands here and on line {first}; keep one")
         lines[key.value] = key.start_mark.line + 1
-
-
-def _fault(node: yaml.Node, what: str) -> yaml.constructor.ConstructorError:
-    return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
 
 
 def _written(key: yaml.Node) -> str:
@@ -128,23 +124,16 @@ def _written(key: yaml.Node) -> str:
     return f"the key {one_line(key.value, limit=60)!r}" if shown else "this key"
 
 
-def _step(node: Any, part: str | int) -> tuple[Any, Any]:
-    """The node of this key, and that of its value."""
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        return node.value[part], node.value[part]
-    pairs = node.value if isinstance(node, yaml.MappingNode) else []
-    return next(((key, value) for key, value in pairs if key.value == part), (None, None))
-
-
 def _text(source: Path) -> str:
     try:
-        data = source.read_bytes()
+        with source.open("rb") as file:
+            data = file.read(_LARGEST + 1)
     except OSError as error:
         raise ConfigError(f"{source} can't be read: {error.strerror}.") from error
-    # PowerShell's `>` writes UTF-16, and `imagen config init > imagen.yaml` is the first use.
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    if len(data) > _LARGEST:
+        raise ConfigError(f"{source} is larger than {_LARGEST >> 20} MB: not a configuration.")
     try:
-        return data.decode(encoding)
+        return decode_text(data)
     except UnicodeDecodeError as error:
         before = data[: error.start]
         column = error.start - before.rfind(b"\n")
@@ -161,7 +150,8 @@ def _refused(source: Path, text: str, error: yaml.MarkedYAMLError) -> ConfigErro
     if _character(text, mark) == "\t":
         return _problem(source, "a tab stands where YAML takes spaces only", line, column)
     what = ", ".join(part for part in (_context(error, line), error.problem) if part)
-    return _problem(source, one_line(what), line, column)
+    remedy = BACKSLASH if any(word in (error.problem or "") for word in _ESCAPES) else ""
+    return _problem(source, one_line(what), line, column, remedy)
 
 
 def _context(error: yaml.MarkedYAMLError, line: int) -> str:
@@ -191,21 +181,3 @@ def _problem(
     message = f"{source}, {where}{what}." if where else f"{source} {what}."
     found = Problem((), f"{f'column {column}: ' if column else ''}{what}", remedy, line)
     return ConfigError(message, remedy=remedy, problems=[found])
-
-
-def _too_deep(value: Any, left: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return left == 0 or any(_too_deep(item, left - 1) for item in inner)
-
-
-def _too_deep_to_parse(text: str) -> bool:
-    """Whether libyaml, which recurses, would end the process; its events don't recurse."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            return True
-    return False

@@ -6,19 +6,20 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
+from unicodedata import category
 
 from pydantic import ValidationError
 
 from imagen.config.accounts import SwitchWord
-from imagen.config.credentials import exposed
-from imagen.config.places import default_state_dir, default_workflow_dir, expanded, find
+from imagen.config.credentials import exposed, texts
+from imagen.config.places import BACKSLASH, default_state_dir, default_workflow_dir, expanded, find
 from imagen.config.settings import Settings
 from imagen.errors import ConfigError
 from imagen.invalid import Problem, problems
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from imagen.config.accounts import LibrarySettings
     from imagen.config.document import Document
@@ -111,7 +112,7 @@ def _filled(values: dict[str, Any]) -> dict[str, Any]:
 def _faults(values: dict[str, Any]) -> list[Problem]:
     """All that is wrong; where a secret stands, only that: other sentences might quote it."""
     secrets = exposed(values)
-    others = [*_untyped(values), *_invalid(values)]
+    others = [*_untyped(values), *_with_control_characters(values), *_invalid(values)]
     return secrets + [p for p in others if not any(_within(s.path, p.path) for s in secrets)]
 
 
@@ -125,6 +126,24 @@ def _invalid(values: dict[str, Any]) -> list[Problem]:
     except ValidationError as error:
         return problems(error, model=Settings)
     return []
+
+
+def _with_control_characters(values: dict[str, Any]) -> Iterator[Problem]:
+    """Texts with control characters; a prompt may have lines."""
+    for path, text in texts(values):
+        key = next((part for part in reversed(path) if isinstance(part, str)), "")
+        found = next((c for c in text if category(c) in ("Cc", "Zl", "Zp")), None)
+        if found is None or key in _WITH_LINES:
+            continue
+        what = _CONTROLS.get(found, f"the control character U+{ord(found):04X}")
+        is_block = text.endswith("\n") and text.rstrip("\n").isprintable()
+        remedy = "Write it on one line, without | or >." if is_block else BACKSLASH
+        yield Problem(path, f"holds {what}", remedy)
+
+
+_WITH_LINES = ("prompt", "negative", "prompt_2", "negative_2", "preview_command")
+"""Keys whose text may have several lines."""
+_CONTROLS = {"\n": "a line break", "\t": "a tab", "\r": "a carriage return"}
 
 
 def _untyped(values: dict[str, Any]) -> list[Problem]:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 FILE_NAME = "imagen.yaml"
+BACKSLASH = (
+    "In double quotes, YAML reads \\ as the start of an escape. "
+    "Write a path in single quotes, or with forward slashes."
+)
 
 
 def find(

@@ -45,6 +45,34 @@ def test_a_request_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) 
     assert given("-").request == Request(prompt="a fox")
 
 
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-8"])
+def test_a_request_is_read_in_the_encoding_of_its_first_bytes(codec: str) -> None:
+    Path("request.json").write_bytes('\ufeff{"prompt": "猫"}'.encode(codec))
+    assert given("request.json").request == Request(prompt="猫")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"extra": ' + '{"a":' * 5000 + "1" + "}" * 5001, "is nested more than 100 levels deep."),
+        (
+            '{"seed": ' + "9" * 5000 + "}",
+            "holds the number 99999999999999999999…, which is too large.",
+        ),
+        (
+            '{"prompt": "' + "x" * 100 + '"',
+            "is not valid JSON: Expecting ',' delimiter at line 1, column 114.",
+        ),
+    ],
+    ids=["deep", "a huge number", "cut"],
+)
+def test_a_request_without_end_is_refused(text: str, said: str) -> None:
+    Path("request.json").write_text(text)
+    with pytest.raises(RequestError) as caught:
+        given("request.json")
+    assert caught.value.message == f"request.json {said}"
+
+
 def test_the_prompt_and_the_flags_go_over_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     name = _written({"prompt": "a fox", "steps": 3, "seed": 5, "width": 64, "height": 64})
     used = _request(capsys, "a cat", "--from-json", name, "--steps", "4")
@@ -112,20 +140,22 @@ def test_a_file_that_is_not_there_is_named() -> None:
 
 def test_a_file_cut_short_is_no_json() -> None:
     Path("cut.json").write_text('{"prompt": "a')
-    with pytest.raises(RequestError, match=r"cut.json is no JSON: .*line 1"):
+    with pytest.raises(RequestError, match=r"cut.json is not valid JSON: .* at line 1, column 12"):
         given("cut.json")
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_a_number_that_only_python_reads_is_no_json(number: str) -> None:
     Path("odd.json").write_text(f'{{"prompt": "a fox", "extra": {{"shift": {number}}}}}')
-    with pytest.raises(RequestError, match=f"odd.json is no JSON: it holds {number}"):
+    with pytest.raises(
+        RequestError, match=f"odd.json holds {number}, which JSON has no number for"
+    ):
         given("odd.json")
 
 
 def test_a_picture_is_not_its_sidecar() -> None:
     assert run(["generate", "a fox", *_SMALL, "-o", "fox.png"]) == 0
-    with pytest.raises(RequestError, match=r"fox.png is no JSON") as caught:
+    with pytest.raises(RequestError, match=r"fox.png is not text in UTF-8 or UTF-16") as caught:
         given("fox.png")
     assert caught.value.remedy == "Do you mean its sidecar, fox.png.json?"
 

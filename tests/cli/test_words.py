@@ -68,7 +68,7 @@ def test_a_prompts_file_that_is_not_there_is_named() -> None:
 
 def test_a_prompt_that_is_no_text_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "p.png").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(RequestError, match="is not UTF-8 text"):
+    with pytest.raises(RequestError, match="is not text in UTF-8 or UTF-16"):
         prompt_text(f"@{tmp_path / 'p.png'}")
 
 
@@ -84,6 +84,24 @@ def test_only_the_end_of_the_last_line_is_not_the_prompts(
     assert prompt_text(f"@{tmp_path / 'p.txt'}") == prompt
 
 
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-8"])
+def test_the_encoding_of_a_prompt_is_that_of_its_first_bytes(
+    codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PowerShell's `>` and Notepad write them."""
+    data = "\ufeffa fox 🦊, 猫\r\n".encode(codec)
+    (tmp_path / "p.txt").write_bytes(data)
+    assert prompt_text(f"@{tmp_path / 'p.txt'}") == "a fox 🦊, 猫"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert prompt_text("-") == "a fox 🦊, 猫"
+
+
+def test_a_prompt_in_utf_16_that_is_cut_short_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_bytes(b"\xff\xfea\x00b")
+    with pytest.raises(RequestError, match="is not text in UTF-8 or UTF-16: truncated data"):
+        prompt_text(f"@{tmp_path / 'p.txt'}")
+
+
 def test_an_empty_prompt_of_a_file_is_a_mistake_somewhere(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text(" \n")
     with pytest.raises(RequestError, match="is empty"):
@@ -95,7 +113,27 @@ def test_a_text_may_look_like_something_else(text: str) -> None:
     assert assignment(text)[1] == text.partition("=")[2]
 
 
-@pytest.mark.parametrize("text", ["x=&a [*a]", "x=.inf", "x=[.nan]"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x=&a [*a]", "The value '&a [*a]' is nested in itself, or more than 60 levels deep."),
+        ("x=" + "[" * 2000, "is nested in itself, or more than 60 levels deep."),
+        ("x=" + "[" * 400 + "]" * 400, "is nested in itself, or more than 60 levels deep."),
+        ("x=[&a [" + "x," * 400 + "], &b [" + "*a," * 400 + "]]", "more than 100,000 values"),
+    ],
+    ids=["itself", "open", "deep", "aliases"],
+)
+def test_a_value_without_end_is_refused(text: str, said: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        assignment(text)
+    assert said in caught.value.message
+
+
+def test_a_date_in_a_list_is_a_text() -> None:
+    assert assignment("x=[2024-01-01, 2024-13-45]") == ("x", ["2024-01-01", "2024-13-45"])
+
+
+@pytest.mark.parametrize("text", ["x=.inf", "x=[.nan]"])
 def test_a_value_that_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match="this value holds itself, or what is no JSON"):
         assignment(text)

@@ -23,6 +23,13 @@ def refusal(data: str | bytes) -> ConfigError:
     return error.value
 
 
+def _laughs(levels: int) -> str:
+    """A billion laughs: each level repeats the one before it ten times."""
+    lines = ["k0: &k0 [x]\n"]
+    lines += [f"k{n}: &k{n} [{','.join([f'*k{n - 1}'] * 10)}]\n" for n in range(1, levels)]
+    return "".join(lines)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -92,8 +99,55 @@ def test_an_empty_file_holds_nothing(text: str) -> None:
         ),
         pytest.param(
             "limits: {max_width: " + "9" * 5000 + "}\n",
-            "imagen.yaml, line 1, column 21: this value does not fit its type.",
+            "imagen.yaml, line 1, column 21: this number is longer than 100 characters.",
             id="number-of-5000-digits",
+        ),
+        pytest.param(
+            "limits: {max_width: 0x" + "f" * 5000 + "}\n",
+            "imagen.yaml, line 1, column 21: this number is longer than 100 characters.",
+            id="hexadecimal",
+        ),
+        pytest.param(
+            "limits: {max_width: 1" + ":59" * 3000 + "}\n",
+            "imagen.yaml, line 1, column 21: this number is longer than 100 characters.",
+            id="sexagesimal",
+        ),
+        pytest.param(
+            "backends: {a: {type: mock, look: !!timestamp 2024-01-01}}\n",
+            "imagen.yaml, line 1, column 34: !!timestamp is not a type that is taken here; write "
+            "it as text.",
+            id="a-timestamp",
+        ),
+        pytest.param(
+            "backends: {a: {type: mock, look: !!set {x, y}}}\n",
+            "imagen.yaml, line 1, column 34: !!set is not a type that is taken here; write it as "
+            "text.",
+            id="a-set",
+        ),
+        pytest.param(
+            _laughs(6),
+            "imagen.yaml holds more than 100,000 values once its aliases are filled in.",
+            id="aliases-of-aliases",
+        ),
+        pytest.param(
+            _laughs(40),
+            "imagen.yaml holds more than 100,000 values once its aliases are filled in.",
+            id="many-aliases-of-aliases",
+        ),
+        pytest.param(
+            "a: &a " + "x" * 60_000 + "\nb: [" + "*a," * 1000 + "]\n",
+            "imagen.yaml holds more than 100,000 values once its aliases are filled in.",
+            id="aliases-of-a-long-text",
+        ),
+        pytest.param(
+            "".join(f"k{n}: &k{n} [{f'*k{n - 1}' if n else 'x'}]\n" for n in range(3000)),
+            "imagen.yaml is nested in itself, or more than 60 levels deep.",
+            id="a-chain-of-aliases",
+        ),
+        pytest.param(
+            "# " + "x" * 1024**2,
+            "imagen.yaml is larger than 1 MB: not a configuration.",
+            id="a-large-file",
         ),
         pytest.param(
             b"# caf\xc3\xa9\nbackend: caf\xe9\n",
@@ -158,6 +212,25 @@ def test_a_date_is_a_text() -> None:
 def test_mixed_in_mappings_may_be_overridden() -> None:
     text = "base:\n  inner: &a\n    <<: {look: x}\n    look: y\nother: {<<: *a, look: z}\n"
     assert document(text).values == {"base": {"inner": {"look": "y"}}, "other": {"look": "z"}}
+
+
+def test_mixing_in_a_mapping_ten_times_mixes_it_in_once() -> None:
+    lines = ["k0: &k0 {look: x}\n"]
+    lines += [f"k{n}: &k{n} {{<<: [{','.join([f'*k{n - 1}'] * 10)}]}}\n" for n in range(1, 40)]
+    assert document("".join(lines)).values["k39"] == {"look": "x"}
+
+
+def test_a_lone_equals_sign_is_a_text() -> None:
+    assert document("title: =\n").values == {"title": "="}
+
+
+@pytest.mark.parametrize("path", ["C:\\models", "C:\\Users", "C:\\x y"])
+def test_a_backslash_in_double_quotes_gets_a_remedy(path: str) -> None:
+    error = refusal(f'state_dir: "{path}"\n')
+    assert error.remedy == (
+        "In double quotes, YAML reads \\ as the start of an escape. "
+        "Write a path in single quotes, or with forward slashes."
+    )
 
 
 @pytest.mark.parametrize(

@@ -242,3 +242,59 @@ def test_what_is_sound_is_kept_beside_what_is_not() -> None:
     assert [problem.path for problem in checked.problems] == [("limits",), ("backends", "b")]
     assert checked.settings.backends == {"a": {"type": "mock"}}
     assert checked.settings.backend == "a"
+
+
+_REMEDY = (
+    "In double quotes, YAML reads \\ as the start of an escape. "
+    "Write a path in single quotes, or with forward slashes."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "remedy"),
+    [
+        (r'output: {directory: "C:\new"}', "output.directory: holds a line break", _REMEDY),
+        (r'state_dir: "C:\temp"', "state_dir: holds a tab", _REMEDY),
+        (
+            r'workflow_dirs: ["D:\backup"]',
+            "workflow_dirs[0]: holds the control character U+0008",
+            _REMEDY,
+        ),
+        (
+            r'library: {url: "\\nas\art"}',
+            "library.url: holds the control character U+0007",
+            _REMEDY,
+        ),
+        (
+            r'backends: {a: {type: comfyui, workflow: "flows\north.json"}}',
+            "backends.a.workflow: holds a line break",
+            _REMEDY,
+        ),
+        (
+            r'backends: {a: {type: comfyui, parameters: {checkpoint: "xl\red"}}}',
+            "backends.a.parameters.checkpoint: holds a carriage return",
+            _REMEDY,
+        ),
+        (
+            "state_dir: |\n  state",
+            "state_dir: holds a line break",
+            "Write it on one line, without | or >.",
+        ),
+    ],
+    ids=["newline", "tab", "backspace", "bell", "a workflow", "a file of a server", "a block"],
+)
+def test_a_path_with_a_control_character_is_refused(text: str, said: str, remedy: str) -> None:
+    FILE.write_text(text + "\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        load()
+    assert error.value.message == f"imagen.yaml, line 1: {said}"
+    assert error.value.remedy == remedy
+
+
+def test_a_prompt_may_have_lines() -> None:
+    settings = loaded('styles: {ink: {prompt: "ink:\\n{prompt}", negative: "a\\tb"}}')
+    assert settings.styles["ink"].prompt == "ink:\n{prompt}"
+
+
+def test_a_path_in_single_quotes_keeps_its_backslashes() -> None:
+    assert loaded(r"backends: {a: {type: mock, look: 'C:\new'}}").backends["a"]["look"] == r"C:\new"

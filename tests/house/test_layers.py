@@ -10,7 +10,7 @@ import pytest
 _PACKAGE = Path(__file__).parents[2] / "imagen"
 _WORDS = {
     *("request", "result", "errors", "text", "capabilities", "ticket", "invalid", "pictures"),
-    *("checkpoints", "gguf", "json_values", "loras", "prompt_syntax", "weights"),
+    *("checkpoints", "gguf", "json_values", "loras", "prompt_syntax", "weights", "yaml_values"),
 }
 _MAY: dict[str, set[str]] = {
     "config": _WORDS,
