@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,16 @@ from imagen.text import did_you_mean, one_line
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-_SAVING = ("Save", "Preview", "VHS_VideoCombine", "ETN_SendImage")
 _MOST_SUGGESTED = _MOST_RINGS = 20
 """Beyond these many the same fault is reported without a suggestion, and rings are not searched."""
 _LONGEST_RING = 12
+_SAVING = re.compile(r"Save|Preview|VHS_VideoCombine|ETN_SendImage")
+_GIVING = re.compile(r"(?i)save|preview|output|send ?image|compare|krita|display|show ?image")
+_MIDDLE = re.compile(r"(?i)metadata|bridge|chooser|load")
+"""Classes that speak of saving or showing, and stand in the middle of a graph."""
+_SAMPLING = re.compile(r"KSampler.*\(Eff")
+"""Samplers that show what they made."""
+_IMAGES = re.compile(r"(?i)(images?|img|pixels|video|frames|image_[ab])_?\d*")
 _WRAP = 'A list that is a value must be wrapped: {"__value__": […]}.'
 
 
@@ -168,5 +175,14 @@ def _output_faults(graph: Mapping[str, Any], outputs: Collection[str]) -> Iterat
 
 
 def saves(node: Any) -> bool:
-    """Whether a node gives pictures away, as far as its class's name tells."""
-    return isinstance(node, dict) and str(node.get("class_type") or "").startswith(_SAVING)
+    """Whether a node gives images away, as far as its class's name and its inputs tell."""
+    kind = str(node.get("class_type") or "") if isinstance(node, dict) else ""
+    shown = str(inputs_of(node).get("image_output", "Hide"))
+    if _SAVING.match(kind) or _SAMPLING.match(kind) or shown not in ("Hide", "None", ""):
+        return True
+    takes = (name for name, value in inputs_of(node).items() if is_link(value))
+    return (
+        bool(_GIVING.search(kind))
+        and not _MIDDLE.search(kind)
+        and any(_IMAGES.fullmatch(name) for name in takes)
+    )

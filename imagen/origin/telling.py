@@ -115,7 +115,8 @@ def _comfyui(record: Record) -> Origin:
     said = told(record.graph)
     loras = [{"name": name, "strength": strength} for name, strength in said.loras]
     own = {**said.values, **({"loras": loras} if loras else {})}
-    unread = {f"picture {number}": name for number, name in enumerate(said.pictures, 1)}
+    pictures = {f"picture {number}": name for number, name in enumerate(said.pictures, 1)}
+    unread = {**said.further, **pictures}
     if not record.tool:
         return Origin(tool="comfyui", kind="comfyui", values=own, models=said.models, unread=unread)
     # A service that sends a graph has names of its own for its models, and says theirs beside it.

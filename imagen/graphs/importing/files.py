@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 from imagen.graphs.importing.reading import Place
 from imagen.graphs.importing.samplers import latents
 from imagen.graphs.spelling import base_name, is_model_file
-from imagen.graphs.structure import ancestors
-from imagen.graphs.tokens import is_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.graphs.importing.draft import Draft
-    from imagen.graphs.importing.reading import Reading
+    from imagen.graphs.importing.reading import Draft, Reading
 
 _PICTURES = ("LoadImage", "LoadImageMask", "LoadImageOutput")
 _PIXELS = ("IMAGE", "MASK")
@@ -42,6 +39,13 @@ _BY_CLASS: Mapping[str, tuple[str, str]] = {
 }
 _ENCODERS = (("clip_l", "clip_l"), ("clip_g", "clip_g"), ("t5", "t5xxl"))
 _STRENGTHS = ("strength_model", "strength_clip", "strength")
+_MAIN = re.compile(
+    r"(?i)(base_)?(ckpt|checkpoint|unet|model|diffusion_model|gguf|transformer)(_name|_path|_file)?"
+)
+"""Inputs that name the file of the model that samples."""
+_MODELS = re.compile(r"(?i)(model|unet|guider|.*_model)(_\w*|\d+)?")
+"""Links that lead there."""
+_CHECKPOINT = re.compile(r"(?i)ckpt|checkpoint")
 _NO_MASK = "this workflow takes the initial image's own transparency for its mask"
 
 
@@ -79,8 +83,11 @@ def take_models(draft: Draft, samplers: list[str]) -> list[Weights]:
     """Choose the models that have a usual name; and list them all."""
     reading = draft.reading
     found: dict[tuple[str, str], Weights] = {}
-    for place in _model_places(reading, samplers):
+    main = _main_model(reading, samplers)
+    for place in _model_places(reading, samplers, main):
         name, folder = _named(reading, place)
+        if not name and place == main:
+            name, folder = _main_name(place)
         token = draft.take(name, place.node, place.input) if name else None
         file = str(reading.literal(place))
         found.setdefault((file, folder), Weights(file=file, folder=folder, token=token or ""))
@@ -128,24 +135,51 @@ def _steering(reading: Reading) -> Iterator[str]:
 
 def _is_own_mask(reading: Reading, node_id: str) -> bool:
     """Whether the mask that a picture brings in its alpha channel is used."""
-    links = [v for key in reading.graph for v in reading.inputs(key).values() if is_link(v)]
-    return reading.kind_of_node(node_id) == "LoadImage" and [node_id, 1] in links
+    is_loader = reading.kind_of_node(node_id) == "LoadImage"
+    return is_loader and any(slot == 1 for _, slot in reading.uses[node_id])
 
 
-def _model_places(reading: Reading, samplers: list[str]) -> Iterator[Place]:
-    """The first sampler's models first."""
-    before = (key for one in samplers for key in _made_from(reading, one))
+def _model_places(reading: Reading, samplers: list[str], main: Place | None) -> Iterator[Place]:
+    """The model that the first sampler samples with, then the others that it needs, then all."""
+    if main is not None:
+        yield main
+    used = reading.above(samplers[:1])
+    before = [key for key in reading.in_order if key in used]
     for key in dict.fromkeys((*before, *reading.in_order)):
         for name, value in reading.inputs(key).items():
             known = reading.declared(Place(key, name))
             is_choice = known is None or known.type == "COMBO"
-            if is_choice and is_model_file(value):
+            if is_choice and is_model_file(value) and Place(key, name) != main:
                 yield Place(key, name)
 
 
-def _made_from(reading: Reading, node_id: str) -> list[str]:
-    above = ancestors(reading.graph, [node_id])
-    return [key for key in reading.in_order if key in above]
+def _main_model(reading: Reading, samplers: list[str]) -> Place | None:
+    """The model's file at the end of a sampler's links, else the first that is named like one."""
+    seen: dict[str, None] = {}
+    waiting = samplers[:1]
+    while waiting:
+        at = waiting.pop(0)
+        if at in seen:
+            continue
+        seen.setdefault(at)
+        links = reading.links(at)
+        named = [link for link in links if _MODELS.fullmatch(link.name)]
+        for name, value in reading.inputs(at).items():
+            if not named and _MAIN.fullmatch(name) and is_model_file(value):
+                return Place(at, name)
+        passes = links if len(links) == 1 or reading.chosen(at) is not None else []
+        waiting += [link.node for link in named or reading.bundles(at) or passes]
+    for key in reading.in_order if samplers else ():
+        for name, value in reading.inputs(key).items():
+            if _MAIN.fullmatch(name) and _CHECKPOINT.search(name) and is_model_file(value):
+                return Place(key, name)
+    return None
+
+
+def _main_name(place: Place) -> tuple[str, str]:
+    if _CHECKPOINT.search(place.input):
+        return "checkpoint", "checkpoints"
+    return "unet", "diffusion_models"
 
 
 def _named(reading: Reading, place: Place) -> tuple[str, str]:

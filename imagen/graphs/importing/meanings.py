@@ -12,8 +12,7 @@ from imagen.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from imagen.graphs.importing.draft import Draft
-    from imagen.graphs.importing.reading import Place, Reading
+    from imagen.graphs.importing.reading import Draft, Place, Reading
 
 
 @dataclass(frozen=True, slots=True)

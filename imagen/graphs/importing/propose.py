@@ -6,11 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imagen.graphs.importing.draft import Draft
 from imagen.graphs.importing.files import Weights, take_models, take_pictures
 from imagen.graphs.importing.meanings import ORDER, parameter
 from imagen.graphs.importing.prompts import take_prompts
-from imagen.graphs.importing.reading import Place, Reading
+from imagen.graphs.importing.reading import Draft, Place, Reading
 from imagen.graphs.importing.samplers import find_samplers, take_settings, take_sizes
 from imagen.graphs.manifest import Manifest, Model, NodePack
 from imagen.graphs.tokens import inputs_of, token_name, tokens_of
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 _FOLDER = re.compile(r"\w[\w-]*(/\w[\w-]*)*")
 _URL = re.compile(r"https?://\S+")
-_SHOWS = "Preview"
+_SHOWS = re.compile(r"(?i)preview|compar|display|show|sampler")
 _BRACES = re.compile(r"\{[^{}]*\}")
 
 
@@ -126,7 +125,7 @@ def _outputs(reading: Reading) -> tuple[str, ...]:
     None for a graph of which that can't be told.
     """
     found = reading.outputs()
-    saving = [key for key in found if not reading.kind_of_node(key).startswith(_SHOWS)]
+    saving = [key for key in found if not _SHOWS.search(reading.kind_of_node(key))]
     return tuple(saving or found)
 
 

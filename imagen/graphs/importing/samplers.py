@@ -4,40 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imagen.graphs.importing.node_classes import SETTINGS, SYNONYMS
+
 if TYPE_CHECKING:
-    from imagen.graphs.importing.draft import Draft
-    from imagen.graphs.importing.reading import Reading
+    from imagen.graphs.importing.reading import Draft, Reading
 
 _SEEDS = ("seed", "noise_seed")
-_ROLES = {
-    "seed": "seed",
-    "noise_seed": "seed",
-    "steps": "steps",
-    "cfg": "cfg",
-    "cfg_conds": "cfg",
-    "guidance": "guidance",
-    "sampler_name": "sampler",
-    "scheduler": "scheduler",
-}
+_STARTS = {*_SEEDS, "latent_image"}
+_CONDITIONED = {"positive", "conditioning"}
 _PARTS = ("NOISE", "GUIDER", "SAMPLER", "SIGMAS")
-_FLOWS = ("CONDITIONING", "GUIDER")
-_SIDES = ("width", "height")
+_SIDES = tuple(zip(SYNONYMS["width"], SYNONYMS["height"], strict=True))
+_MOST = 64
+"""Of more samplers than this, the further ones are not looked at."""
 
 
 def find_samplers(reading: Reading) -> list[str]:
-    """The nodes that sample, each after those whose pictures it goes on with."""
-    return [key for key in reading.in_order if _samples(reading, key)]
+    """The nodes that sample, each after those whose images it goes on with.
+
+    Those that lead to an output, where any does.
+    """
+    found = [key for key in reading.in_order if _samples(reading, key)]
+    used = reading.above(reading.outputs())
+    return ([key for key in found if key in used] or found)[:_MOST]
 
 
 def take_settings(draft: Draft, samplers: list[str]) -> None:
     """Choose what the samplers are set to; where there is none, at least the seeds."""
     reading = draft.reading
     for sampler in samplers:
-        for node_id in (sampler, *_upstream(reading, sampler, _PARTS)):
-            for name in reading.inputs(node_id):
-                if name in _ROLES and not _is_silent(reading, node_id, name):
-                    draft.take(_ROLES[name], node_id, name)
-        for node_id in _upstream(reading, sampler, _FLOWS):
+        own = {SETTINGS[name] for name in reading.inputs(sampler) if name in SETTINGS}
+        _take_named(draft, sampler)
+        for node_id in _upstream(reading, sampler, _PARTS):
+            _take_named(draft, node_id)
+        for node_id in _bundled(reading, sampler):
+            _take_named(draft, node_id, but=own)
+        for node_id in _upstream(reading, sampler, ("CONDITIONING", "GUIDER")):
             draft.take("guidance", node_id, "guidance")
     for node_id in reading.in_order if not samplers else ():
         for name in _SEEDS:
@@ -45,50 +46,95 @@ def take_settings(draft: Draft, samplers: list[str]) -> None:
 
 
 def take_sizes(draft: Draft, samplers: list[str]) -> None:
-    """Choose the size and the count of the pictures: those of the empty latents."""
+    """Choose the size and the count of the images: those of the empty latents."""
     reading = draft.reading
     for sampler in samplers:
-        for node_id in latents(reading, sampler):
-            if set(_SIDES) <= set(reading.inputs(node_id)):
-                for name in _SIDES:
-                    draft.take(name, node_id, name)
-                draft.take("count", node_id, "batch_size")
+        for node_id in size_sources(reading, sampler):
+            inputs = reading.inputs(node_id)
+            for wide, high in _SIDES:
+                if wide in inputs and high in inputs and reading.preset_size(node_id) is None:
+                    draft.take("width", node_id, wide)
+                    draft.take("height", node_id, high)
+                    draft.take("count", node_id, "batch_size")
+                    break
     if draft.takes("width") and draft.takes("height"):
         _follow(draft)
+
+
+def size_sources(reading: Reading, sampler: str) -> list[str]:
+    """The nodes that say how large the images of a sampler are, the nearest first."""
+    return list(dict.fromkeys((sampler, *latents(reading, sampler), *_bundled(reading, sampler))))
 
 
 def latents(reading: Reading, sampler: str) -> list[str]:
     """What a sampler starts from, the nearest first; not beyond another sampler."""
     seen: dict[str, None] = {}
-    waiting = [source for _, source, _ in reading.fed(sampler, ("LATENT",))]
+    waiting = _latent_sources(reading, sampler)
     while waiting:
         node_id = waiting.pop(0)
         if node_id not in seen and not _samples(reading, node_id):
             seen.setdefault(node_id)
-            waiting += [source for _, source, _ in reading.fed(node_id, ("LATENT",))]
+            waiting += _latent_sources(reading, node_id)
     return list(seen)
 
 
+def _latent_sources(reading: Reading, node_id: str) -> list[str]:
+    """The nodes behind the latents of a node; else behind what may hold them among others."""
+    found = [link.node for link in reading.fed(node_id, ("LATENT",))]
+    found += [link.node for link in reading.links(node_id) if link.name == "image_embeds"]
+    return found or [link.node for link in reading.bundles(node_id)]
+
+
 def _samples(reading: Reading, node_id: str) -> bool:
+    """Whether a node samples: it has a guider, or takes a seed beside what it is to show.
+
+    A node that is told the settings to write them into a file is none.
+    """
     inputs = reading.inputs(node_id)
     if "guider" in inputs:
         return True
-    return "positive" in inputs and bool({*_SEEDS, "latent_image"} & set(inputs))
+    linked = {link.name for link in reading.links(node_id)} - set(SETTINGS)
+    if not linked or any(name.startswith("filename") for name in inputs):
+        return False
+    if _CONDITIONED & set(inputs) and _STARTS & set(inputs):
+        return True
+    return bool(set(_SEEDS) & set(inputs)) and bool({"steps", "steps_total"} & set(inputs))
+
+
+def _take_named(draft: Draft, node_id: str, but: set[str] | None = None) -> None:
+    for name in draft.reading.inputs(node_id):
+        role = SETTINGS.get(name)
+        if role in (None, "width", "height", "count") or role in (but or ()):
+            continue
+        if not _is_silent(draft.reading, node_id, name):
+            draft.take(str(role), node_id, name)
+
+
+def _bundled(reading: Reading, sampler: str) -> list[str]:
+    """The nodes behind a sampler's pipes and contexts that do not sample themselves."""
+    seen: dict[str, None] = {}
+    waiting = [link.node for link in reading.bundles(sampler)]
+    while waiting:
+        node_id = waiting.pop(0)
+        if node_id not in seen:
+            seen.setdefault(node_id)
+            waiting += [link.node for link in reading.bundles(node_id)]
+    return [node_id for node_id in seen if not _samples(reading, node_id)]
 
 
 def _upstream(reading: Reading, node_id: str, kinds: tuple[str, ...]) -> list[str]:
     seen: dict[str, None] = {}
-    waiting = [source for _, source, _ in reading.fed(node_id, kinds)]
+    waiting = [link.node for link in reading.fed(node_id, kinds)]
     while waiting:
         source = waiting.pop(0)
         if source not in seen:
             seen.setdefault(source)
-            waiting += [further for _, further, _ in reading.fed(source, kinds)]
+            waiting += [link.node for link in reading.fed(source, kinds)]
     return list(seen)
 
 
 def _is_silent(reading: Reading, node_id: str, name: str) -> bool:
-    """A sampler that goes on with another's picture may add no noise: its seed says nothing."""
+    """A sampler that goes on with another's image may add no noise: its seed says nothing."""
     return name in _SEEDS and reading.inputs(node_id).get("add_noise") == "disable"
 
 
