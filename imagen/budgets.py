@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen import tickets
+from imagen.config.places import make_own_folder
 from imagen.errors import OutputError, OverBudget, RequestError
 from imagen.locks import Lock, lock
 from imagen.text import dollars
@@ -70,6 +71,7 @@ def _turn(settings: Settings) -> Iterator[None]:
 
 def _lock(state_dir: Path) -> Lock | None:
     try:
+        make_own_folder(state_dir)
         return lock(state_dir / "budgets.lock")
     except OSError as error:
         raise OutputError(

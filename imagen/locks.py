@@ -49,7 +49,7 @@ def lock(path: Path) -> Lock | None:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             is_mine = claimed(file)
-            if is_mine and _is_at(file, path):
+            if is_mine and is_at(file, path):
                 return Lock(path, file)
         except OSError:
             os.close(file)
@@ -70,7 +70,7 @@ def is_held(path: Path) -> bool:
     return mine is None
 
 
-def _is_at(file: int, path: Path) -> bool:
+def is_at(file: int, path: Path) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file), os.stat(path))
     return False

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from imagen import locks, sinks
+from imagen.config.places import make_own_folder
 from imagen.errors import BackendError, ConfigError, ImagenError, RateLimited, Unauthorized
 from imagen.library import outbox
 from imagen.text import one_line
@@ -223,6 +224,7 @@ def sync_alone(
 def _alone(state_dir: Path) -> Iterator[bool]:
     """Whether no other sync of this state folder is at work; none will be, while the block runs."""
     try:
+        make_own_folder(state_dir)
         mine = locks.lock(state_dir / "sync.lock")
     except OSError:  # what is claimed is claimed, with a lock or without
         yield True

@@ -57,6 +57,14 @@ def is_variable_name(text: str) -> bool:
     return len(text) <= _LONGEST_NAME and text.isupper() and text.isascii() and text.isidentifier()
 
 
+def bare_address(url: str) -> str:
+    """`https://example.org`: an address without what may be a secret in it."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 def took(seconds: float) -> str:
     """`0.04 s`, `2.6 s`, `2 min 5 s`: as exact as anyone wants to know."""
     if seconds < 60:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imagen.config.places import make_own_folder
 from imagen.errors import (
     Cancelled,
     Failed,
@@ -25,6 +26,7 @@ from imagen.errors import (
     RequestError,
     TimedOut,
 )
+from imagen.filesystem import make_private_folder
 from imagen.library.entries import Entry
 from imagen.locks import Lock, is_held, lock
 from imagen.request import Request
@@ -101,6 +103,7 @@ def planned(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
     made. Where the process dies, they stay. Raises OutputError where they can't be written,
     RequestError where another process has one of them in hand.
     """
+    remove_leftovers(state_dir)
     with ExitStack() as locks:
         for job in jobs:
             locks.enter_context(held(job.id, state_dir))
@@ -209,6 +212,7 @@ def alone(id: str, state_dir: Path) -> Iterator[bool]:
 def _hold(id: str, state_dir: Path) -> Lock | None:
     path = _lock(id, state_dir)
     try:
+        _make_folder(state_dir)
         return lock(path)
     except OSError as error:
         raise OutputError(
@@ -298,8 +302,9 @@ def write(job: Job, state_dir: Path) -> None:
     path = _path(job.id, state_dir)
     beside = path.with_suffix(".new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        _make_folder(state_dir)
+        beside.unlink(missing_ok=True)
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(job.model_dump_json().encode())
             file.flush()
             os.fsync(file.fileno())
@@ -312,6 +317,24 @@ def write(job: Job, state_dir: Path) -> None:
             remedy="No job is left at the engine for it. "
             "Set IMAGEN_STATE, or state_dir in imagen.yaml.",
         ) from error
+
+
+def _make_folder(state_dir: Path) -> None:
+    make_own_folder(state_dir)
+    make_private_folder(state_dir / _FOLDER)
+
+
+def remove_leftovers(state_dir: Path) -> None:
+    """Remove the files that killed processes left beside their jobs; the jobs themselves stay."""
+    folder = state_dir / _FOLDER
+    for id in {path.stem for kind in ("*.new", "*.lock") for path in folder.glob(kind)}:
+        with suppress(OSError):
+            if (mine := lock(_lock(id, state_dir))) is None:
+                continue
+            try:
+                _path(id, state_dir).with_suffix(".new").unlink(missing_ok=True)
+            finally:
+                mine.release()
 
 
 def _replace(beside: Path, path: Path) -> None:

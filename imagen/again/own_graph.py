@@ -48,5 +48,5 @@ def _kept(settings: Settings, graph: Mapping[str, Any]) -> str:
     text = json.dumps(graph, sort_keys=True)
     name = sha256(text.encode()).hexdigest()[:16]
     proposal = take_over(of_text(text, "The picture's graph"), title="A picture's own graph")
-    path, _ = put(settings.state_dir / _FOLDER, name, proposal, force=True)
+    path, _ = put(settings.state_dir / _FOLDER, name, proposal, force=True, is_private=True)
     return str(path.absolute())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
-from threading import get_ident
 from typing import TYPE_CHECKING, Any
+
+from imagen.filesystem import make_private_folder, remove_parts, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +26,7 @@ def write_note(path: Path | None, said: Mapping[str, Any]) -> None:
     """Note it, whole or not at all: what can't be noted costs a question, and nothing else."""
     if path is None:
         return
-    beside = path.with_name(f"{path.name}.{os.getpid()}-{get_ident()}")
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_text(json.dumps(said), encoding="utf-8")
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        make_private_folder(path.parent)
+        remove_parts(path.parent)
+        write_whole(path, json.dumps(said).encode(), is_private=True)

@@ -8,7 +8,7 @@ from imagen.backends import configure
 from imagen.config import VARIABLES, Settings, masked, variables
 from imagen.doctor import block_problems
 from imagen.errors import ImagenError
-from imagen.text import is_variable_name
+from imagen.text import bare_address, is_variable_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,9 @@ def resolved(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
     blocks = {name: _block(name, settings) for name in settings.backends}
     values = settings.model_dump(mode="json") | {"backends": blocks}
     faults = [p.sentence for name in settings.backends for p in block_problems(name, settings)]
+    for webhook in values["webhooks"]:
+        bare = bare_address(webhook["url"])
+        webhook["url"] = bare if webhook["url"].rstrip("/") == bare else f"{bare}/…"
     shown: dict[str, Any] = masked(values)
     return shown | {
         "file": str(settings.source) if settings.source else None,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagen.capabilities import Fate
 from imagen.errors import OutputError, RequestError
+from imagen.filesystem import remove_parts, write_whole
 from imagen.locks import lock
 from imagen.outputs import without_folders
 from imagen.request import Request
@@ -214,6 +215,7 @@ def alone_in(folder: Path) -> Iterator[None]:
             f"Another process is at work on the comparison in {folder}.",
             remedy="Let it end first, or give another folder with --output.",
         )
+    remove_parts(folder)
     try:
         yield
     finally:
@@ -224,15 +226,12 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 def write(comparison: Comparison, folder: Path) -> None:
     """Write it down, whole or not at all."""
-    path, part = folder / NAME, folder / f".{NAME}.{os.urandom(4).hex()}.part"
     said = without_folders(comparison.model_dump(mode="json"), comparison.request)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        text = json.dumps(said, indent=2, ensure_ascii=False) + "\n"
+        write_whole(folder / NAME, text.encode())
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise _unwritable(folder, error) from error
 
 

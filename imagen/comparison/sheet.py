@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from imagen.comparison.layout import GROUND, Cell, Layout, Placed, lay_out
 from imagen.comparison.lettering import draw_block
 from imagen.comparison.typesetting import fit
 from imagen.errors import OutputError
+from imagen.filesystem import part_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,14 +130,12 @@ def _caption(sheet: Image.Image, placed: Placed, faces: Faces) -> None:
 
 
 def _write(sheet: Image.Image, path: Path) -> None:
-    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
-        with part.open("wb") as file:
-            write_png(sheet, file)
-        os.replace(part, path)
+        with part_in(path.parent) as part:
+            with part.open("wb") as file:
+                write_png(sheet, file)
+            os.replace(part, path)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise OutputError(
             f"The contact sheet can't be written to {path}: {error.strerror or error}.",
             remedy="The pictures themselves are safe; run the same command again for the sheet.",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagen.errors import ConfigError
+from imagen.filesystem import make_private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,6 +80,17 @@ def default_library(environ: Mapping[str, str]) -> Path:
             remedy="Name a file in the environment variable IMAGEN_LIBRARY, or set HOME.",
         )
     return home / ".local/share/imagen/library.db"
+
+
+def make_own_folder(folder: Path, environ: Mapping[str, str] = os.environ) -> None:
+    """Make the state folder, or the library's, for its owner only; raises OSError.
+
+    One that is there already is tightened only at its default place: another may hold more.
+    """
+    is_default = False
+    with suppress(ConfigError):
+        is_default = folder in (default_state_dir(environ), default_library(environ).parent)
+    make_private_folder(folder, is_own=is_default)
 
 
 def default_workflow_dir(environ: Mapping[str, str]) -> Path | None:

@@ -12,6 +12,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from imagen.errors import OutputError
+from imagen.filesystem import make_private_folder, remove_parts, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +31,10 @@ def shelve(data: bytes, name: str, folder: Path) -> Path:
     """
     path = folder.absolute() / sha256(data).hexdigest() / _safe(name)
     try:
+        make_private_folder(path.parent.parent)
+        make_private_folder(path.parent)
         if not _is_there(path, data):
-            _write(path, data)
+            write_whole(path, data, is_private=True)
         os.utime(path.parent)
     except OSError as error:
         raise OutputError(
@@ -42,28 +45,21 @@ def shelve(data: bytes, name: str, folder: Path) -> Path:
 
 
 def prune(folder: Path, *, now: float | None = None) -> None:
-    """Take away what nobody has used for seven days; what can't be removed stays."""
+    """Remove what nobody has used for seven days, or a killed process left half written."""
     oldest = (time.time() if now is None else now) - _KEPT_SECONDS
     with suppress(OSError):
         for place in folder.iterdir():
             with suppress(OSError):
-                if _HASH.fullmatch(place.name) and place.stat().st_mtime < oldest:
+                if not _HASH.fullmatch(place.name):
+                    continue
+                if place.stat().st_mtime < oldest:
                     rmtree(place, ignore_errors=True)
+                else:
+                    remove_parts(place)
 
 
 def _is_there(path: Path, data: bytes) -> bool:
     return path.is_file() and path.stat().st_size == len(data)
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.urandom(8).hex()}.part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _safe(name: str) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, inspect, select, text, update
 
 from imagen.errors import LibraryError
-from imagen.library.schema import PARTIAL_INDEXES, metadata, version
+from imagen.library.schema import PARTIAL_INDEXES, metadata, outbox, version
+from imagen.library.stored import stored_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,9 +40,19 @@ def _first(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX prompts_by_word ON prompts USING gin (words)"))
 
 
+def _second(connection: Connection) -> None:
+    """Addresses of webhooks, which may hold secrets, are not kept whole any more."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(text("PRAGMA secure_delete = ON"))  # or the file would still hold them
+    kept = select(outbox.c.destination).where(outbox.c.kind == "webhook").distinct()
+    for url in connection.scalars(kept).all():
+        same = update(outbox).where(outbox.c.kind == "webhook", outbox.c.destination == url)
+        connection.execute(same.values(destination=stored_address(url)))
+
+
 PATIENCE_SECONDS = 30
 """How long a writer waits for another one."""
-STEPS: tuple[Step, ...] = (_first,)
+STEPS: tuple[Step, ...] = (_first, _second)
 """Step n makes version n out of version n-1. A step that was ever released is never changed."""
 
 

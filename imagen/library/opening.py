@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,9 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from imagen.config.places import make_own_folder
 from imagen.errors import ConfigError, LibraryError, MissingDependency
+from imagen.filesystem import tighten
 from imagen.library.migrations import (
     PATIENCE_SECONDS,
     STEPS,
@@ -136,7 +138,8 @@ def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
         return _sqlite_to_read(path)
     with translated(str(path)):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_own_folder(path.parent)
+            _make_private(path)
         except OSError as error:
             raise LibraryError(
                 f"There can be no library in {path.parent}: {error.strerror or error}.",
@@ -150,6 +153,15 @@ def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return Library(engine, str(path))
+
+
+def _make_private(path: Path) -> None:
+    """A new file is made before SQLite makes it, and gives its rights to the files of its log."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    file = path.resolve()
+    for one in (file, _log_of(path), file.with_name(f"{file.name}-shm")):
+        tighten(one)
 
 
 def _is_read_only(path: Path) -> bool:

@@ -6,8 +6,11 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from imagen.text import bare_address
 
 _HALF = re.compile("[\ud800-\udfff]")
 """Halves of surrogate pairs: Python puts what is no UTF-8 in a file's name into these."""
@@ -36,6 +39,11 @@ def stored_path(path: Path) -> str:
 def path_of(text: str) -> Path:
     """The path that was kept as this text."""
     return Path(_HALF_AWAY.sub(lambda half: chr(ord(half[0]) - _AWAY), text))
+
+
+def stored_address(url: str) -> str:
+    """A webhook's address as the library keeps it: it tells webhooks apart, and holds no secret."""
+    return f"{bare_address(url)}#{sha256(url.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
 def as_json(value: Any) -> Any:

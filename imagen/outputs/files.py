@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagen.errors import OutputError
+from imagen.filesystem import part_in
 from imagen.outputs.naming import numbered
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ _MOST_NUMBERS = 100_000
 
 
 def write_through(path: Path, data: bytes) -> None:
-    """Write a new file, down to the disk."""
-    with path.open("xb") as file:
+    """Write a file, down to the disk."""
+    with path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -66,17 +67,13 @@ def put(
     A name whose sidecar's name is taken counts as taken too. Raises OSError, and then leaves
     nothing behind.
     """
-    part = folder / f".imagen-{os.urandom(8).hex()}.part"
-    try:
+    with part_in(folder) as part:
         write(part, data)
         for candidate in islice(numbered(name), _MOST_NUMBERS):
             path = folder / candidate
             if not os.path.lexists(sidecar_of(path)) and _placed(part, path, link):
                 return path
         raise FileExistsError(f"there are {_MOST_NUMBERS} files called {name} already")
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def already(
@@ -102,14 +99,10 @@ def _has_no_other(sidecar: Path, is_ours: Callable[[bytes], bool]) -> bool:
 
 def put_exactly(data: bytes, path: Path, *, write: Write = write_through) -> None:
     """Write `data` to `path`; raises FileExistsError rather than overwrite."""
-    part = path.with_name(f".imagen-{os.urandom(8).hex()}.part")
-    try:
+    with part_in(path.parent) as part:
         write(part, data)
         if not _placed(part, path, os.link):
             raise FileExistsError(f"there is a file {path} already")
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _placed(part: Path, path: Path, link: Link) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.errors import OutputError
+from imagen.filesystem import make_private_folder, remove_parts
 from imagen.outputs import files, metadata, naming, record
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ def save(
     """
     run = _Run(result, ticket, settings, asked, now, rescue, last_resort, write, is_resumed)
     kept = [_keep(run, output) for output in result.outputs]
+    for folder in {one.path.parent for one in kept if one.path is not None}:
+        remove_parts(folder)
     troubles = [one for one in kept if isinstance(one, _Trouble)]
     if troubles:
         paths = tuple(one.path for one in kept if one.path is not None)
@@ -168,8 +171,13 @@ def _places(run: _Run, piece: _Piece) -> Iterator[tuple[str, Callable[[], Path]]
     """Where to try, in turn: each in words, and how to come by the folder."""
     root = run.settings.directory
     yield str(root.joinpath(*piece.name[:-1])), lambda: _own_folder(run, piece)
-    yield str(run.rescue), lambda: files.folder_within(run.rescue, ())
+    yield str(run.rescue), lambda: _rescue_folder(run.rescue)
     yield "the temporary directory", run.last_resort
+
+
+def _rescue_folder(folder: Path) -> Path:
+    make_private_folder(folder)
+    return folder
 
 
 def _own_folder(run: _Run, piece: _Piece) -> Path:

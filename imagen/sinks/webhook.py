@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from imagen.errors import ConfigError
 from imagen.outputs.sentences import bare_names
+from imagen.text import bare_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -49,12 +50,13 @@ def deliveries(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> 
     if entry.source != "imagen" or not settings.webhooks:
         return []
     from imagen.library.entries import Delivery
+    from imagen.library.stored import stored_address
 
     wanting = [hook.url for hook in settings.webhooks if event in hook.events]
     return [
         Delivery(
             kind="webhook",
-            destination=url,
+            destination=stored_address(url),
             generation=entry.id,
             part=_PARTS[event],
             payload={"id": _id(entry, event), "event": event, "body": body(entry)},
@@ -133,7 +135,7 @@ def send(
         "Content-Type": "application/json",
         **signed_headers(id, int(now()), content, _secret(webhook, environ)),
     }
-    at = _shown(webhook.url)
+    at = bare_address(webhook.url)
     client = http.HttpClient(at, read_seconds=_READ_SECONDS, tls=http.tls(at, None))
     with Redactor([*credentials(webhook, environ), *_secrets(webhook.url)]).errors(), client:
         answer = client.request(
@@ -159,12 +161,15 @@ def signed_headers(id: str, timestamp: int, content: bytes, key: bytes | None) -
 
 def _meant(delivery: Delivery, settings: Settings) -> Webhook:
     """The webhook of the settings for which this is; its address alone tells no secret."""
+    from imagen.library.stored import stored_address
+
     event = delivery.payload["event"]
     for webhook in settings.webhooks:
-        if webhook.url == delivery.destination and event in webhook.events:
+        if stored_address(webhook.url) == delivery.destination and event in webhook.events:
             return webhook
+    address = bare_address(delivery.destination)
     raise ConfigError(
-        f"No webhook of the configuration has the address {_shown(delivery.destination)} any more.",
+        f"No webhook of the configuration has the address {address} any more.",
         remedy="Add it to `webhooks` again, or be rid of this with: imagen sync --forget ID",
     )
 
@@ -177,7 +182,7 @@ def _secret(webhook: Webhook, environ: Mapping[str, str]) -> bytes | None:
     if not text:
         raise ConfigError(
             f"The environment variable {webhook.secret_env} is not set; the webhook at "
-            f"{_shown(webhook.url)} is signed with it."
+            f"{bare_address(webhook.url)} is signed with it."
         )
     if not text.startswith(_SECRET_PREFIX):
         return text.encode("utf-8", "surrogateescape")
@@ -197,9 +202,3 @@ def _secrets(url: str) -> Iterator[str]:
     parts = urlsplit(url)
     words = re.split("[/?&=]", f"{parts.path}?{parts.query}")
     yield from (word for word in {*words, *map(unquote, words)} if word not in parts.netloc)
-
-
-def _shown(url: str) -> str:
-    """The address without its path, which may hold a secret."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -237,6 +237,17 @@ def test_show_does_not_show_what_is_no_name_of_a_variable(flags: tuple[str, ...]
     assert "f86d081884c7d659" not in output
 
 
+@pytest.mark.parametrize("flags", [(), ("--json",)], ids=["text", "json"])
+def test_show_does_not_show_what_a_webhooks_address_holds(flags: tuple[str, ...]) -> None:
+    urls = ["https://hooks.example:8443/T0/s3cr3t?key=s3cr3t", "https://plain.example/"]
+    FILE.write_text(json.dumps({"webhooks": [{"url": url} for url in urls]}))
+    output = run("show", *flags).output
+    shown = json.loads(output) if flags else yaml.safe_load(output)
+    kept = [hook["url"] for hook in shown["webhooks"]]
+    assert kept == ["https://hooks.example:8443/…", "https://plain.example"]
+    assert "s3cr3t" not in output
+
+
 def test_yaml_that_can_not_be_read_is_a_problem_with_its_place() -> None:
     FILE.write_text("a: b: c\n")
     result = run("validate")

@@ -10,7 +10,8 @@ import pytest
 _PACKAGE = Path(__file__).parents[2] / "imagen"
 _WORDS = {
     *("request", "result", "errors", "text", "capabilities", "ticket", "invalid", "pictures"),
-    *("checkpoints", "gguf", "json_values", "loras", "prompt_syntax", "weights", "yaml_values"),
+    *("checkpoints", "filesystem", "gguf", "json_values", "locks", "loras", "prompt_syntax"),
+    *("weights", "yaml_values"),
 }
 _MAY: dict[str, set[str]] = {
     "config": _WORDS,
@@ -25,13 +26,12 @@ _MAY: dict[str, set[str]] = {
     "inputs": _WORDS,
     "interpolation": _WORDS | {"inputs"},
     "resolve": _WORDS | {"config"},
-    "locks": set(),
     "callers": _WORDS,
-    "tickets": _WORDS | {"library", "locks"},
+    "tickets": _WORDS | {"config", "library"},
     "keeping": _WORDS | {"config", "outputs", "origin", "library", "sinks", "tickets"},
-    "budgets": _WORDS | {"config", "library", "keeping", "locks", "tickets"},
+    "budgets": _WORDS | {"config", "library", "keeping", "tickets"},
     "preparing": _WORDS | {"config", "backends", "inputs", "outputs", "resolve"},
-    "syncing": _WORDS | {"config", "library", "locks", "sinks"},
+    "syncing": _WORDS | {"config", "library", "sinks"},
     "spine": _WORDS
     | {"config", "backends", "outputs", "tickets", "inputs", "interpolation", "preparing"}
     | {"library", "resolve", "budgets", "callers", "keeping", "sinks"},
@@ -39,7 +39,7 @@ _MAY: dict[str, set[str]] = {
     | {"config", "outputs", "library", "tickets", "keeping", "preparing", "spine"},
     "comparison": _WORDS
     | {"config", "backends", "outputs", "resolve", "tickets", "budgets", "keeping", "spine"}
-    | {"library", "locks", "sinks"},
+    | {"library", "sinks"},
     "again": _WORDS | {"config", "graphs", "keeping", "library", "origin", "outputs"},
     "testing": _WORDS | {"config", "backends", "graphs", "painting", "outputs", "spine"},
     "cli": _WORDS

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 
 import postgres_server
 import pytest
-from library_samples import entry, settings_at
+from library_samples import delivery, entry, settings_at
 from sqlalchemy import inspect, text
 
 from imagen.config import LibrarySettings, Settings
 from imagen.errors import ConfigError, LibraryError
 from imagen.library import Query, count, open_library, take_in
 from imagen.library.migrations import STEPS
+from imagen.library.outbox import unsent
+from imagen.library.stored import stored_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from imagen.library import Library
 
 _ROOT = pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everywhere")
+
+
+_HOOK = "https://ada:pass@hooks.example:8443/services/s3cret?key=s3cret"
 
 
 def _second(connection: Connection) -> None:
@@ -76,6 +81,22 @@ def test_an_older_library_is_brought_up_to_date(library_url: str) -> None:
         assert _moods(library) == ["calm"]
     with open_library(settings_at(library_url), steps=(*STEPS, _second)) as library:
         assert _moods(library) == ["calm"]
+
+
+def test_addresses_of_webhooks_in_an_older_library_lose_their_secrets(library_url: str) -> None:
+    posted = [
+        delivery(1, "webhook").model_copy(update={"destination": _HOOK}),
+        delivery(1, "webhook").model_copy(update={"destination": "https://b.example/x"}),
+        delivery(1, "mirror"),
+    ]
+    with open_library(settings_at(library_url), steps=STEPS[:1]) as library:
+        take_in(library, entry(1), posted)
+    with open_library(settings_at(library_url)) as library:
+        kept = [waiting.delivery.destination for waiting in unsent(library)]
+    assert kept == [stored_address(_HOOK), stored_address("https://b.example/x"), ""]
+    assert kept[0].startswith("https://hooks.example:8443#")
+    if "://" not in library_url:
+        assert b"s3cret" not in Path(library_url).read_bytes()
 
 
 def test_a_new_library_takes_every_step(library_url: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen.errors import OutputError
-from imagen.outputs.files import folder_within, put, put_exactly, sidecar_of, write_through
+from imagen.outputs.files import folder_within, put, put_exactly, sidecar_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,12 +110,6 @@ def test_the_exact_name_is_never_overwritten(folder: Path) -> None:
         put_exactly(b"new", folder / "fox.png.json")
     assert (folder / "fox.png.json").read_bytes() == b"old"
     assert _names(folder) == ["fox.png.json"]
-
-
-def test_writing_through_refuses_a_file_that_is_there(folder: Path) -> None:
-    (folder / "x").write_bytes(b"old")
-    with pytest.raises(FileExistsError):
-        write_through(folder / "x", b"new")
 
 
 def test_a_sidecar_is_named_after_the_whole_name(folder: Path) -> None:

@@ -218,6 +218,15 @@ def test_what_is_answered_decides_whether_it_is_told_again(
     assert caught.value.retryable is retryable
 
 
+def test_what_the_library_keeps_tells_addresses_apart_and_holds_no_secret() -> None:
+    urls = [f"https://hooks.example/services/{word}" for word in ("s3cret", "t0ken")]
+    settings = told.settings(webhooks=[{"url": url} for url in urls])
+    made = webhook.deliveries(told.entry(), settings, {})
+    assert [one.destination.partition("#")[0] for one in made] == ["https://hooks.example"] * 2
+    assert made[0].destination != made[1].destination
+    assert not any(word in one.model_dump_json() for one in made for word in ("s3cret", "t0ken"))
+
+
 def test_the_path_of_an_address_is_a_secret() -> None:
     with Receiver(Answer(status=404)) as there:
         settings = _settings(f"{there.url}/hooks/T0PSECRET")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import OutputError, WorkflowError
+from imagen.filesystem import make_private_folder, remove_parts, write_whole
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def written(proposal: Proposal) -> tuple[str, str]:
     return graph, manifest
 
 
-def put(folder: Path, name: str, proposal: Proposal, *, force: bool = False) -> tuple[Path, Path]:
+def put(
+    folder: Path, name: str, proposal: Proposal, *, force: bool = False, is_private: bool = False
+) -> tuple[Path, Path]:
     """Write `<name>.json` and `<name>.yaml` into the folder, and say where they are.
 
     Raises WorkflowError where there is such a workflow already, but for `force`; OutputError for
@@ -64,24 +66,17 @@ def put(folder: Path, name: str, proposal: Proposal, *, force: bool = False) -> 
             remedy="Give it another name with --name, or replace that one with --force.",
         )
     try:
+        if is_private:
+            make_private_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        remove_parts(folder)
         for path, text in zip(paths, written(proposal), strict=True):
-            _write(path, text)
+            write_whole(path, text.encode(), is_private=is_private)
     except OSError as error:
         raise OutputError(f"{error.filename or folder} can't be written: {error.strerror}.") from (
             error
         )
     return paths
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all: beside it first, then in its place."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, "utf-8", newline="\n")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _said(proposal: Proposal) -> dict[str, Any]:
