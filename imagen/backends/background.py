@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from imagen.errors import TimedOut
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from imagen.result import OnProgress, Progress
 
 T = TypeVar("T")
 
@@ -42,6 +47,22 @@ class Background(Generic[T]):
             self._error = error
         finally:
             self._ended.set()
+
+
+def ended_by_total(on_progress: OnProgress, seconds: float, *, remedy: str) -> OnProgress:
+    """`on_progress` for one job that may take so many seconds in all: it raises TimedOut after
+    them, whatever the adapter waits for."""
+    end = time.monotonic() + seconds
+
+    def tell(progress: Progress) -> None:
+        on_progress(progress)
+        if progress.ticket is None and progress.stage != "done" and time.monotonic() >= end:
+            error = TimedOut(f"The job took more than {seconds:g} s in all.", remedy=remedy)
+            if progress.stage == "fetching":
+                error.doubt("The images are finished, and their engine still has them.")
+            raise error
+
+    return tell
 
 
 def meanwhile(call: Callable[[], T], tick: Callable[[], None]) -> T:

@@ -145,7 +145,7 @@ class HttpClient:
         Raises BackendError naming the server, or `at`. `more` is as httpx takes it.
         """
         at = at or self._url
-        with within(seconds) as until, self._translated(at, until, seconds):
+        with within(seconds) as until, self._translated(at, until):
             request = self._http.build_request(method, path, **more)
             response = self._http.send(request, stream=True)
             try:
@@ -166,7 +166,8 @@ class HttpClient:
         )
 
     @contextmanager
-    def _translated(self, at: str, until: float, seconds: float) -> Iterator[None]:
+    def _translated(self, at: str, until: float) -> Iterator[None]:
+        seconds = max(0.0, until - time.monotonic())
         try:
             with translated(at, proxy=self._proxy):
                 try:
@@ -178,7 +179,8 @@ class HttpClient:
         except Unavailable as error:
             if time.monotonic() >= until and isinstance(error.__cause__, httpx.TimeoutException):
                 through = f" (through the proxy {_shown(self._proxy)})" if self._proxy else ""
-                error.message = f"{at}{through} did not finish its answer within {seconds:g} s."
+                limit = f"{round(seconds, 1):g} s"
+                error.message = f"{at}{through} did not finish its answer within {limit}."
             raise
 
 

@@ -6,8 +6,49 @@ import threading
 
 import pytest
 
-from imagen.backends.background import Background, meanwhile
-from imagen.errors import Cancelled, Unavailable
+from imagen.backends.background import Background, ended_by_total, meanwhile
+from imagen.errors import Cancelled, TimedOut, Unavailable
+from imagen.request import Request
+from imagen.result import Progress, Stage, ignore
+from imagen.ticket import Ticket
+
+
+def _report(stage: Stage, ticket: Ticket | None = None) -> Progress:
+    return Progress(stage=stage, ticket=ticket)
+
+
+def test_a_job_ends_by_its_total_at_the_next_report() -> None:
+    heard: list[Progress] = []
+    tell = ended_by_total(heard.append, 0.0, remedy="Raise it.")
+    with pytest.raises(TimedOut) as caught:
+        tell(_report("queued"))
+    assert str(caught.value) == "The job took more than 0 s in all.\nRaise it."
+    assert (caught.value.is_stopped, heard) == (True, [_report("queued")])
+
+
+def test_finished_images_that_were_not_fetched_in_time_stay_at_their_engine() -> None:
+    """So the ticket is kept."""
+    tell = ended_by_total(ignore, 0.0, remedy="")
+    with pytest.raises(TimedOut) as caught:
+        tell(_report("fetching"))
+    assert not caught.value.is_stopped
+    assert caught.value.remedy == "The images are finished, and their engine still has them."
+
+
+def test_neither_a_ticket_nor_the_end_is_withheld_after_the_total() -> None:
+    heard: list[Progress] = []
+    tell = ended_by_total(heard.append, 0.0, remedy="")
+    ticket = Ticket(id="1", backend="x", request=Request(), receipt={})
+    reports = [_report("submitted", ticket), _report("done")]
+    for report in reports:
+        tell(report)
+    assert heard == reports
+
+
+def test_a_job_within_its_total_goes_on() -> None:
+    heard: list[Progress] = []
+    ended_by_total(heard.append, 60.0, remedy="")(_report("queued"))
+    assert heard == [_report("queued")]
 
 
 def test_the_result_comes_out() -> None:

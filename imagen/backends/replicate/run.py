@@ -10,7 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.addresses import is_loopback
-from imagen.backends.background import TICK_SECONDS, Background, meanwhile
+from imagen.backends.background import (
+    TICK_SECONDS,
+    Background,
+    ended_by_total,
+    meanwhile,
+)
 from imagen.backends.replicate import errors, fetch, shipping
 from imagen.backends.replicate.answers import mapping, moment
 from imagen.backends.replicate.facts import facts
@@ -24,7 +29,6 @@ from imagen.errors import (
     ImagenError,
     Lost,
     RateLimited,
-    TimedOut,
     Unavailable,
 )
 from imagen.result import Result
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from imagen.result import OnProgress, Output
     from imagen.ticket import Ticket
 
+_LONGER = "Give it longer with total_seconds: a model that sleeps takes minutes to wake."
 _LONGEST_POLL = 3.0
 _AFTER_TROUBLE = 1.0
 _SETTLING_SECONDS = 1.0
@@ -56,7 +61,8 @@ class Run:
         self._ticket = ticket
         self._client = client
         self._config = config
-        self._telling = Telling(on_progress)
+        seconds = config.deadline_seconds
+        self._telling = Telling(ended_by_total(on_progress, seconds, remedy=_LONGER))
         self._is_there = ticket.submitted
         """Whether Replicate may have the job."""
         self._uploads: shipping.Uploads = dict(ticket.engine.get("uploads") or {})
@@ -184,13 +190,6 @@ class Run:
         with self._stopping(lambda: found.id):
             while not found.has_ended:
                 self._telling.waiting(found)
-                if time.monotonic() - began >= self._config.deadline_seconds:
-                    raise TimedOut(
-                        f"The prediction {found.id} did not end within "
-                        f"{self._config.deadline_seconds:g} s.",
-                        remedy="Give it longer with total_seconds: a model that sleeps takes "
-                        "minutes to wake.",
-                    )
                 # The longer it has taken, the longer it may take to notice that it is done.
                 longer = min((time.monotonic() - began) / 20, _LONGEST_POLL)
                 self._rest(max(self._config.poll_seconds, longer))

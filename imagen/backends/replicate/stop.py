@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from imagen.backends.http import is_nobody_there
+from imagen.backends.http import is_nobody_there, within
 from imagen.errors import BackendError, Lost
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from imagen.backends.replicate.client import Client
 
 _PATIENCE_SECONDS = 8.0
+_GRACE_SECONDS = 2.0
+"""For an answer that is on its way when patience ends."""
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
 _ATTEMPTS = 3
@@ -39,9 +41,10 @@ def stop(
     while True:
         try:
             settled = is_settled()  # before: one that is taken in between is not yet looked for
-            id = which()
-            if (not id and settled) or (id and _once(client, id)):
-                return _MADE if id and _has_succeeded(client, id) else ""
+            with within(limit - time.monotonic() + _GRACE_SECONDS):
+                id = which()
+                if (not id and settled) or (id and _once(client, id)):
+                    return _MADE if id and _has_succeeded(client, id) else ""
         except BackendError as error:
             doubt = f"Replicate could not be told to cancel the prediction: {error.message}"
             attempts += is_nobody_there(error)

@@ -10,8 +10,8 @@ from io import BytesIO
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.background import TICK_SECONDS, Background, meanwhile
-from imagen.backends.http import never_sent, was_too_slow
+from imagen.backends.background import TICK_SECONDS, Background, ended_by_total, meanwhile
+from imagen.backends.http import never_sent, was_too_slow, within
 from imagen.backends.retry import retrying
 from imagen.backends.sdcpp import made
 from imagen.backends.sdcpp.shelf import match
@@ -22,7 +22,6 @@ from imagen.errors import (
     ImagenError,
     Lost,
     RateLimited,
-    TimedOut,
     Unavailable,
 )
 from imagen.pictures import read_picture
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 
 _SETTLING_SECONDS = 2.0
 _PAUSE_SECONDS = 0.2
+_GRACE_SECONDS = 2.0
+"""For an answer that is on its way when patience ends."""
 _AT_WORK = 0.1
 """How far along a job is that runs: of its steps the server tells nothing."""
 
@@ -58,6 +59,11 @@ class Remote:
         self._client = client
         self._config = config
         self._on_progress = on_progress
+        self._until_late = ended_by_total(
+            on_progress,
+            config.total_seconds,
+            remedy=f"Raise backends.{config.name}.total_seconds.",
+        )
         self._learn = learn
         self._given_up = Event()
         self._fraction = 0.0
@@ -67,7 +73,7 @@ class Remote:
         began = time.monotonic()
         id = str(self._ticket.engine.get("job_id") or "") or self._submitted()
         with self._stopping(id):
-            job = self._followed(id, began)
+            job = self._followed(id)
         outputs = self._outputs(job)
         self._on_progress(Progress(stage="done", fraction=1.0))
         return Result(outputs=outputs, facts=self._facts(id, job, outputs, began))
@@ -128,7 +134,7 @@ class Remote:
             for lora in self._ticket.request.loras
         ]
 
-    def _followed(self, id: str, began: float) -> Job:
+    def _followed(self, id: str) -> Job:
         """The job once it has ended."""
         seen = time.monotonic()
         stage: Stage = "queued"
@@ -144,7 +150,6 @@ class Remote:
                     return job
                 stage = "queued" if job.status == "queued" else "running"
                 self._tell(stage, job.position if stage == "queued" else None)
-            self._refuse_late(began)
             self._wait(stage)
 
     def _wait(self, stage: Stage) -> None:
@@ -163,16 +168,10 @@ class Remote:
                 is_certain=False,
             ) from error
 
-    def _refuse_late(self, began: float) -> None:
-        if time.monotonic() - began >= self._config.total_seconds:
-            raise TimedOut(
-                f"{self._client.at} did not end the job within {self._config.total_seconds:g} s.",
-                remedy=f"Raise backends.{self._config.name}.total_seconds.",
-            )
-
     def _tell(self, stage: Stage, position: int | None = None) -> None:
         self._fraction = max(self._fraction, _AT_WORK if stage == "running" else 0.0)
-        self._on_progress(Progress(stage=stage, fraction=self._fraction, queue_position=position))
+        progress = Progress(stage=stage, fraction=self._fraction, queue_position=position)
+        self._until_late(progress)
 
     @contextmanager
     def _stopping(self, id: str) -> Iterator[None]:
@@ -197,7 +196,7 @@ class Remote:
             raise Failed(f"{self._client.at} did not make the picture: {why}.")
         if not job.images:
             raise Failed(f"{self._client.at} ended the job without a picture.")
-        self._tell("fetching")
+        self._on_progress(Progress(stage="fetching", fraction=self._fraction))
         return tuple(self._output(index, text) for index, text in enumerate(job.images))
 
     def _output(self, index: int, text: str) -> Output:
@@ -243,8 +242,9 @@ def stop(client: Client, id: str, *, patience_seconds: float) -> str:
     deadline = time.monotonic() + patience_seconds
     while True:
         try:
-            if client.cancel(id) or client.job(id).status not in ("queued", "generating"):
-                return ""
+            with within(deadline - time.monotonic() + _GRACE_SECONDS):
+                if client.cancel(id) or client.job(id).status not in ("queued", "generating"):
+                    return ""
             doubt = (
                 f"sd-server can't interrupt a picture that it is making: it still works on {id}, "
                 "and throws away what comes of it."
