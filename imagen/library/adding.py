@@ -17,6 +17,7 @@ from imagen.library.foreign import Foreign, entry_of, foreign, is_picture
 from imagen.library.schema import generations, images
 from imagen.library.stored import path_of, stored_path
 from imagen.library.taking import take_in_import
+from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -160,12 +161,19 @@ def _read(library: Library, path: Path, notes: _Notes, is_dry: bool) -> Iterator
         notes.troubles.append(Trouble(path, error.message))
     except OSError as error:
         notes.troubles.append(Trouble(path, f"{path} can't be read: {error.strerror or error}."))
+    except Exception as error:  # noqa: BLE001 - a file may hold anything; it stops no other
+        notes.troubles.append(_unforeseen(path, error))
     else:
         if found.sha256 in notes.seen or _is_known(library, found, notes, is_dry):
             notes.counts["known"] += 1
             return
         notes.seen.add(found.sha256)
         yield found
+
+
+def _unforeseen(path: Path, error: Exception) -> Trouble:
+    what = one_line(f"{type(error).__name__}: {error}", limit=120)
+    return Trouble(path, f"{path} can't be added: what it says of itself is odd ({what}).")
 
 
 def _is_known(library: Library, found: Foreign, notes: _Notes, is_dry: bool) -> bool:
@@ -221,6 +229,9 @@ def _take_group(
             new = None if kept is None else {one.path for one in kept}
     except LibraryError as error:
         notes.troubles += [Trouble(one.path, error.message) for one in pictures]
+        return True
+    except Exception as error:  # noqa: BLE001 - the same, for what the library can't hold
+        notes.troubles += [_unforeseen(one.path, error) for one in pictures]
         return True
     if new is None:
         return False

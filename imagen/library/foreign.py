@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _OURS = UUID("d2a4c0c1-6a5c-4f0e-9d7e-3b1f5a0f7c11")
 _TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-_EXIF, _TAKEN, _OFFSET = 0x8769, 0x9003, 0x9011
 _FIRST_YEAR, _LAST_YEAR = 1971, 2200
 _FIRST_BYTES = 16
 _USED = ("seed", "steps", "cfg", "sampler", "scheduler", "width", "height")
@@ -97,7 +97,7 @@ def foreign(path: Path) -> Foreign:
     if kind is None:
         raise OutputError(f"{path} is no picture of a kind that imagen reads.")
     width, height = metadata.size(data)
-    created, dated_by = _created(path, record, changed)
+    created, dated_by = _created(data, record, changed)
     beside = path.with_name(f"{path.name}.json")
     return Foreign(
         path=path.absolute(),
@@ -115,40 +115,37 @@ def foreign(path: Path) -> Foreign:
 
 
 def _created(
-    path: Path, record: Record | None, changed: float
+    data: bytes, record: Record | None, changed: float
 ) -> tuple[datetime, Literal["sidecar", "exif", "file"]]:
     told = _moment(record.file.get("created")) if record else None
     if told is not None:
         return told, "sidecar"
-    taken = _moment(_exif_time(path))
-    return (taken, "exif") if taken else (datetime.fromtimestamp(changed, UTC), "file")
+    taken = _moment(_exif_time(data))
+    return (taken, "exif") if taken else (_changed(changed), "file")
+
+
+def _changed(seconds: float) -> datetime:
+    """When the file was changed; now, where its file system says what is no time."""
+    with suppress(ValueError, OverflowError, OSError):
+        moment = datetime.fromtimestamp(seconds, UTC)
+        if moment.year <= _LAST_YEAR:
+            return moment
+    return datetime.now(UTC)
 
 
 def _moment(text: Any) -> datetime | None:
     """The moment that a text names; without a time zone it is that of here."""
-    try:
+    with suppress(ValueError, OverflowError, OSError):  # Windows knows no zone of some years
         told = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    if told is None or not _FIRST_YEAR <= told.year <= _LAST_YEAR:
-        return None
-    return told.astimezone()
+        if told is not None and _FIRST_YEAR <= told.year <= _LAST_YEAR:
+            return told.astimezone()
+    return None
 
 
-def _exif_time(path: Path) -> str | None:
+def _exif_time(data: bytes) -> str:
     """`2025:11:21 08:30:05` of the EXIF block, as a moment is written otherwise."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            taken = picture.getexif().get_ifd(_EXIF)
-    except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError):
-        return None
-    text, offset = taken.get(_TAKEN), taken.get(_OFFSET)
-    if not isinstance(text, str):
-        return None
-    date, _, time = text.strip("\0 ").partition(" ")
-    zone = offset.strip("\0 ") if isinstance(offset, str) else ""
+    text, zone = metadata.taken(data)
+    date, _, time = text.partition(" ")
     return f"{date.replace(':', '-')}T{time}{zone}"
 
 

@@ -89,6 +89,12 @@ def texts(data: bytes) -> dict[str, str]:
     return found
 
 
+def exif_block(data: bytes) -> bytes:
+    """What the file's first EXIF segment holds; b"" where there is none."""
+    blocks = (segment.content for segment in _segments(data) if segment.is_exif)
+    return next(blocks, b"")[len(_EXIF) :]
+
+
 def bare(data: bytes) -> bytes:
     """The picture alone, without a word; raises OutputError for a file that is cut short."""
     size(data)

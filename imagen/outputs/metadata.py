@@ -92,6 +92,34 @@ def texts(
     return found
 
 
+def taken(data: bytes) -> tuple[str, str]:
+    """When a camera took the image, `2025:11:21 08:30:05`, and its time zone; "" is unknown."""
+    from imagen.outputs import exif
+
+    try:
+        return exif.taken(_exif_block(data))
+    except OutputError:
+        return "", ""
+
+
+def _exif_block(data: bytes) -> bytes:
+    """The first EXIF block of the file; b"" where there is none."""
+    match kind(data):
+        case "png":
+            from imagen.outputs import png
+
+            return png.exif_block(data)
+        case "jpeg":
+            from imagen.outputs import jpeg
+
+            return jpeg.exif_block(data)
+        case "webp":
+            from imagen.outputs import webp
+
+            return webp.exif_block(data)
+    return b""
+
+
 def size(data: bytes) -> tuple[int | None, int | None]:
     """Width and height as the picture's header says; None where it does not."""
     try:

@@ -71,6 +71,12 @@ def texts(data: bytes, wanted: Collection[str], *, largest: int = LARGEST_TEXT) 
     return hidden | found
 
 
+def exif_block(data: bytes) -> bytes:
+    """What the file's EXIF chunk holds; b"" where there is none."""
+    blocks = (_content(data, chunk) for chunk in _chunks(data) if chunk.type == _EXIF)
+    return next(blocks, b"").removeprefix(b"Exif\0\0")
+
+
 def _texts_of_exif(block: bytes) -> dict[str, str]:
     """The texts of an EXIF chunk; its user comment may be anything."""
     try:
@@ -186,5 +192,5 @@ def _inflated(packed: bytes, largest: int) -> bytes:
         raise OutputError("the PNG is damaged: a text in it can't be unpacked") from error
     if not unpacking.eof:
         limit = f"{largest >> 20} MB"
-        raise OutputError(f"the PNG is damaged: a text in it is cut short, or larger than {limit}")
+        raise OutputError(f"the PNG is damaged: a text in it is larger than {limit}, or cut short")
     return raw

@@ -14,6 +14,7 @@ from imagen.json_values import parse_json
 from imagen.outputs import invokeai, metadata, parameters, settings
 from imagen.outputs.files import sidecar_of
 from imagen.outputs.record import FORMAT
+from imagen.request import LARGEST_SEED
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _LARGEST = 512 * 2**20
 _LARGEST_JSON = 16 * 2**20
 _LARGEST_PARSED = 2 * 2**20
 """Of a text within an image."""
+_LONGEST_NAME = 100
+"""Of a backend."""
 _MOST_VALUES = 200_000
 """Of one such text, or of a sidecar: an image of a few kilobytes may claim any number."""
 _FIRST_BYTES = 16
@@ -303,7 +306,14 @@ def _record(source: Source, entry: Mapping[str, Any], path: Path) -> Record:
     inputs = entry.get("inputs")
     parts["inputs"] = tuple(map(_mapping, inputs)) if isinstance(inputs, list) else ()
     file = {name: entry[name] for name in _OF_FILE if name in entry}
-    return Record(source=source, backend=str(entry.get("backend", "")), file=file, **parts)
+    if not _is_seed(file.get("seed")):
+        file.pop("seed", None)
+    backend = str(entry.get("backend", ""))[:_LONGEST_NAME]
+    return Record(source=source, backend=backend, file=file, **parts)
+
+
+def _is_seed(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= LARGEST_SEED
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from imagen.json_values import parse_json
 from imagen.outputs import metadata
 from imagen.outputs.saving import Saved
 
@@ -20,7 +20,7 @@ def recovered(sidecar: Path, *, ticket: str) -> tuple[Saved, dict[str, Any]] | N
     """
     path = sidecar.with_name(sidecar.name.removesuffix(".json"))
     try:
-        told = json.loads(sidecar.read_bytes())
+        told = parse_json(sidecar.read_bytes(), strict_numbers=False)
         if not isinstance(told, dict) or told.get("ticket") != ticket:
             return None
         data = path.read_bytes()

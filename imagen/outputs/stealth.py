@@ -13,7 +13,7 @@ from io import BytesIO
 _SIGNATURES = {b"stealth_pnginfo": False, b"stealth_pngcomp": True}
 _SIGNATURE_BYTES = 15
 _HEAD_BYTES = _SIGNATURE_BYTES + 4
-_LARGEST_PIXELS = 40_000_000
+_LARGEST_PIXELS = 8_000_000
 _LARGEST_TEXT = 2 * 2**20
 _BITS = bytes(ord("0") + (value & 1) for value in range(256))
 """For each value of a channel the digit of its lowest bit."""

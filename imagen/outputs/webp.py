@@ -69,6 +69,11 @@ def texts(data: bytes) -> dict[str, str]:
     return found
 
 
+def exif_block(data: bytes) -> bytes:
+    """What the file's EXIF chunk holds; b"" where there is none."""
+    return next((_bare(chunk.content) for chunk in _chunks(data) if chunk.type == _EXIF), b"")
+
+
 def bare(data: bytes) -> bytes:
     """The picture alone, without a word; raises OutputError for a file that is cut short."""
     size(data)

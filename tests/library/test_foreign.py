@@ -131,9 +131,23 @@ def test_without_a_sidecar_the_time_is_that_of_the_exif_block(
     zone: dict[int, str], expected: datetime
 ) -> None:
     exif = Image.Exif()
+    exif[0x010F] = "Ensign"
     exif.get_ifd(0x8769).update({0x9003: "2024:05:06 07:08:09"} | zone)
-    found = foreign(webp("x.webp", exif))
-    assert (found.created, found.dated_by) == (expected, "exif")
+    for form in ("webp", "jpg", "png"):
+        path = webp(f"x.{form}", exif)
+        if form == "png":  # the time is known without a look at the pixels
+            path.write_bytes(path.read_bytes().replace(b"IDAT", b"iDAT"))
+        found = foreign(path)
+        assert (found.created, found.dated_by) == (expected, "exif")
+
+
+def test_a_file_changed_at_no_time_is_dated_now() -> None:
+    path = png("x.png")
+    try:
+        os.utime(path, (2**40, 2**40))
+    except (OverflowError, OSError):
+        pytest.skip("this file system has no such time")
+    assert foreign(path).created.year < 2200
 
 
 @pytest.mark.parametrize("taken", ["0000:00:00 00:00:00", "9999:01:01 00:00:00", "soon"])

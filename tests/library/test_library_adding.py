@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 from foreign_pictures import A1111, comfyui, png
 from library_samples import entry, fill, kept
+from PIL import Image
+from sqlalchemy import select
 
 from imagen.cli import run
 from imagen.library import Query, add, check, find_picture, page, pictures_of, record_of
 from imagen.library.adding import Added, Trouble
+from imagen.library.schema import images, thumbnails
 from imagen.origin import origin
 
 if TYPE_CHECKING:
@@ -53,6 +57,55 @@ def test_a_folder_is_taken_in_with_all_below_it(library: Library) -> None:
     assert sorted(found) == ["cat.png", "fox.png", "ours.png", "plain.png"]
     assert (found["cat.png"].prompt, found["cat.png"].seed) == ("a cat, (masterpiece:1.2)", 1234)
     assert found["fox.png"].model == "sd_xl_base_1.0.safetensors"
+
+
+def _ring(start: str, end: str) -> str:
+    """A graph whose links lead back to where they came from."""
+    nodes = {
+        start: {"class_type": "BasicGuider", "inputs": {"conditioning": [end, 0]}},
+        end: {"class_type": "BasicGuider", "inputs": {"conditioning": [start, 0]}},
+        "3": {"class_type": "SamplerCustomAdvanced", "inputs": {"guider": [start, 0]}},
+    }
+    return json.dumps(nodes)
+
+
+def test_one_odd_file_stops_no_other(library: Library) -> None:
+    deep = '{"a":' * 300 + "1" + "}" * 300
+    png("album/a-deep-entry.png", imagen='{"imagen": 1, "request": ' + deep + "}")
+    png("album/b-deep-graph.png", prompt=deep)
+    png("album/c-many.png", prompt='{"a": [' + "{}," * 200_000 + "1]}")
+    png("album/d-ring.png", prompt=_ring("1", "2"))
+    png("album/e-infinite-slot.png", prompt=_ring("1", "2").replace("0]", "Infinity]"))
+    png("album/f-half.png", imagen='{"imagen": 1, "request": {"prompt": "\\ud83d"}, "seed": 1e999}')
+    png("album/g-huge.png", imagen='{"imagen": 1, "seed": 1' + "0" * 30 + ', "index": -1}')
+    path = png("album/h-beside.png", parameters=A1111)
+    path.with_name("h-beside.png.json").write_text('{"imagen": 1, "graph": ' + deep + "}")
+    png("album/z-good.png", parameters=A1111)
+    added = _add(library)
+    troubles = {trouble.path.name[0]: trouble.what for trouble in added.troubles}
+    assert "nested more than 100 levels deep" in troubles["a"]
+    assert "nested more than 100 levels deep" in troubles["b"]
+    assert "holds more than 200,000 values" in troubles["c"]
+    taken = {one.path.name[0]: one.tool for one in added.taken}
+    assert taken.keys() | troubles.keys() == set("abcdefghz")
+    assert (taken["f"], taken["g"], taken["h"], taken["z"]) == (
+        "imagen",
+        "imagen",
+        "a1111",
+        "a1111",
+    )
+
+
+def test_a_huge_image_is_added_without_a_thumbnail(library: Library) -> None:
+    """Its pixels are never decoded: a few kilobytes may claim any number of them."""
+    _HERE.mkdir()
+    for name, side in (("huge", 7000), ("large", 3000)):
+        Image.new("1", (side, side)).save(_HERE / f"{name}.png")
+    assert len(_add(library).taken) == 2
+    with library.reading() as connection:
+        chosen = select(images.c.path).where(images.c.id.in_(select(thumbnails.c.image)))
+        paths = connection.execute(chosen).scalars().all()
+    assert [Path(path).name for path in paths] == ["large.png"]
 
 
 def test_taking_it_in_again_changes_nothing(library: Library) -> None:
