@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 _KEPT = {"\n", "\t"}
 _UNSAFE = {"Cc", "Cf", "Cs"}
 _LONGEST_NAME = 64
+_LONG_WORD, _LONG_LINE = re.compile(r"\S{501,}"), re.compile(r".{2001,}")
 _MOST_BLANKS = 100
 """For each character of a line, so many are read: most of a text may be blanks."""
 # Joiners and directional marks that ordinary writing needs; the overriding ones are not among them.
@@ -38,6 +40,15 @@ def one_line(text: str, *, limit: int = 200) -> str:
     line = " ".join(printable(begin).split())
     is_whole = len(begin) == len(text) and len(line) <= limit
     return line if is_whole else line[: limit - 1] + "…"
+
+
+def shorten_words(text: str) -> str:
+    """With the middle of long words and lines left out: a file's name may have any length."""
+    return _LONG_LINE.sub(_without_middle, _LONG_WORD.sub(_without_middle, text))
+
+
+def _without_middle(found: re.Match[str]) -> str:
+    return f"{found[0][:250]}…{found[0][-250:]}"
 
 
 def decode_text(data: bytes) -> str:

@@ -245,7 +245,7 @@ def is_worked_on(id: str, state_dir: Path) -> bool:
 def left(state_dir: Path) -> list[str]:
     """The ids of the jobs that are not at their end, or whose pictures the library lacks yet."""
     folder = state_dir / _FOLDER
-    return sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
+    return sorted(path.stem for path in folder.glob("*.json")) if os.path.isdir(folder) else []
 
 
 def meant(word: str, state_dir: Path) -> str:

@@ -185,6 +185,9 @@ def _told(
     backend: str = "",
     kept: Sequence[Path] = (),
 ) -> int:
+    from imagen.text import shorten_words
+
+    message, remedy = shorten_words(message), shorten_words(remedy)
     if as_json:
         _say_json(code, message, remedy, backend, kept)
     else:

@@ -9,7 +9,7 @@ import click
 
 from imagen.capabilities import UNREAD, said, unhonoured
 from imagen.cli.costs import actual, expected
-from imagen.text import one_line, printable
+from imagen.text import one_line, printable, shorten_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ def tell(
         click.echo(json.dumps(as_data(made) | dict(more(made) if more else {}), indent=2))
         return
     for sentence in (*_remarks(made, asked), *actual(made)):
-        click.echo(printable(sentence), err=True)
+        click.echo(printable(shorten_words(sentence)), err=True)
     for run in made:
         for saved in run.saved:
             click.echo(str(saved.path))

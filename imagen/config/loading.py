@@ -187,7 +187,7 @@ def _settings(values: dict[str, Any], source: Path | None, environ: Mapping[str,
 def _own_workflows(environ: Mapping[str, str]) -> list[Path]:
     """The usual folder of a person's own workflows, once there is one."""
     folder = default_workflow_dir(environ)
-    return [folder] if folder is not None and folder.is_dir() else []
+    return [folder] if folder is not None and os.path.isdir(folder) else []
 
 
 def _placed(value: Any, folder: Path, environ: Mapping[str, str]) -> Any:

@@ -35,12 +35,17 @@ def find(
     if named is None:
         return next((place for place in usual(environ, here) if os.path.isfile(place)), None)
     found = here / expanded(named, environ)
-    if not os.path.exists(found):
-        by = "" if path else ", which IMAGEN_CONFIG names,"
+    by = "" if path else ", which IMAGEN_CONFIG names,"
+    try:
+        os.stat(found)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(
             f"The configuration {found}{by} does not exist.",
             remedy=f"`imagen config init > {found}` writes one.",
-        )
+        ) from error
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"The configuration {found}{by} can't be read: {reason}.") from error
     return found
 
 

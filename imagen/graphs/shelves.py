@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,12 +115,12 @@ def _read(path: Path, source: str) -> Workflow:
 
 def _manifest_beside(path: Path) -> Path | None:
     candidates = (path.with_suffix(suffix) for suffix in (".yaml", ".yml"))
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def _not_found(name: str, dirs: Sequence[Path]) -> WorkflowError:
     known = names(dirs)
-    absent = [str(folder) for folder in dirs if not folder.expanduser().is_dir()]
+    absent = [str(folder) for folder in dirs if not os.path.isdir(folder.expanduser())]
     gone = f"\nNo such folder of workflows: {', '.join(absent)}." if absent else ""
     return WorkflowError(
         f"There is no workflow called {name!r}.{did_you_mean(name, known)}",

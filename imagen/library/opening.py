@@ -137,15 +137,18 @@ def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
     if _is_read_only(path):
         return _sqlite_to_read(path)
     with translated(str(path)):
+        place = path.parent
         try:
-            make_own_folder(path.parent)
+            make_own_folder(place)
+            place = path
+            is_there = path.exists()
             _make_private(path)
         except OSError as error:
             raise LibraryError(
-                f"There can be no library in {path.parent}: {error.strerror or error}.",
+                f"There can be no library in {place}: {error.strerror or error}.",
                 remedy="Name another file in library.url, or in IMAGEN_LIBRARY.",
             ) from error
-        if path.exists():
+        if is_there:
             _refuse_newer_file(path, steps)
     engine = create_engine(
         URL.create("sqlite", database=str(path)), connect_args={"timeout": PATIENCE_SECONDS}
@@ -167,7 +170,7 @@ def _make_private(path: Path) -> None:
 def _is_read_only(path: Path) -> bool:
     """Whether SQLite could not put the files of its log beside it, without which it opens none."""
     log = _log_of(path)
-    return path.is_file() and not any(os.access(one, os.W_OK) for one in (log.parent, log))
+    return os.path.isfile(path) and not any(os.access(one, os.W_OK) for one in (log.parent, log))
 
 
 def _log_of(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from itertools import islice
@@ -49,6 +50,14 @@ def folder_within(root: Path, folders: Sequence[str]) -> Path:
 def refuse_unwritable(folder: Path) -> None:
     """Raises OutputError where a picture surely couldn't be put there: before anything is paid."""
     whole = folder.absolute()
+    try:
+        os.lstat(whole)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OutputError(
+                f"Images can't be saved in {folder}: {error.strerror}.",
+                remedy="Nothing was sent. Name another folder with --output.",
+            ) from error
     there = next(place for place in (whole, *whole.parents) if os.path.lexists(place))
     if not os.path.isdir(there):
         wrong = f"{there} is no folder, and pictures were to go into {folder}."

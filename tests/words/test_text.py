@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.text import did_you_mean, is_variable_name, nearest, one_line, printable, took
+from imagen.text import (
+    did_you_mean,
+    is_variable_name,
+    nearest,
+    one_line,
+    printable,
+    shorten_words,
+    took,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,3 +76,18 @@ def test_a_duration_is_as_exact_as_anyone_wants(seconds: float, shown: str) -> N
 )
 def test_the_name_of_a_variable_is_told_from_a_secret(text: str, is_name: bool) -> None:
     assert is_variable_name(text) is is_name
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        pytest.param("x" * 500, 500, id="as long as may be"),
+        pytest.param("the file " + "x" * 501 + ": gone", 9 + 501 + 5, id="a long word"),
+        pytest.param("ab " * 3000, 501, id="a long line"),
+        pytest.param("a b\n" * 3000, 12_000, id="many lines"),
+    ],
+)
+def test_a_long_word_or_line_loses_its_middle(text: str, length: int) -> None:
+    shown = shorten_words(text)
+    assert len(shown) == length
+    assert (shown[:9], shown[-4:]) == (text[:9], text[-4:])

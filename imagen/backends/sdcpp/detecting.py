@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def _programs() -> Iterator[tuple[str, dict[str, Any]]]:
 def _models() -> Iterator[Path]:
     for folder in _FOLDERS:
         there = Path(folder).expanduser().absolute()
-        files = sorted(there.iterdir()) if there.is_dir() else ()
+        files = sorted(there.iterdir()) if os.path.isdir(there) else ()
         for path in files:
             if path.suffix.lower() in _ENDINGS and _is_whole_model(path):
                 yield path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -108,7 +109,7 @@ def checked(config: SdCppConfig, keys: tuple[str, ...]) -> dict[str, Checkpoint]
     there = {f.at: read(f, config.name) for f in named(config) if f.key in keys}
     for key in ("loras_dir", "embeddings_dir"):
         folder = getattr(config, key)
-        if key in keys and folder is not None and not folder.is_dir():
+        if key in keys and folder is not None and not os.path.isdir(folder):
             raise ConfigError(f"backends.{config.name}.{key}: there is no folder {folder}.")
     if "diffusion_model" in there:
         _refuse_incomplete(config, there["diffusion_model"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from imagen.checkpoints import read_checkpoint
@@ -20,7 +21,7 @@ _FEW = 8
 
 def shelf(folder: Path, endings: Sequence[str] = _ENDINGS) -> list[str]:
     """The names of all files of weights in a folder and below, with `/` between folders."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return []
     found = (path for path in folder.rglob("*") if path.suffix.lower() in endings)
     return sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())

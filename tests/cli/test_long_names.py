@@ -1,0 +1,65 @@
+"""A name of 100 kB gets a sentence about itself, and not all of it is printed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from imagen.cli import run
+
+_LONG = "a" * 100_000
+_CUT = "a" * 250 + "…" + "a" * 249
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows says it otherwise")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["-o", _LONG], 5, f"Images can't be saved in {_CUT}: File name too long."),
+        (["-o", f"out/{_LONG}/x.png"], 5, "File name too long."),
+        (["--image", _LONG], 2, f"image: {_CUT}a can't be read: File name too long."),
+        (["--config", _LONG], 2, f"The configuration {_CUT}a can't be read: File name too long."),
+        (["--from-json", _LONG], 2, f"--from-json: {_CUT}a can't be read: File name too long."),
+        (["--style", _LONG], 2, "There is no style called 'aaaaa"),
+    ],
+    ids=["output", "a folder of it", "image", "config", "from-json", "style"],
+)
+def test_a_long_name_is_refused_by_a_sentence_about_it(
+    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["generate", "a fox", "--size", "32x32", "--quiet", *arguments]) == code
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "imagen.yaml" not in printed.err
+    assert len(printed.err) < 2000
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("key", ["workflow_dirs: [NAME]", "state_dir: NAME"])
+def test_a_long_name_in_the_configuration_is_named(
+    key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("imagen.yaml").write_text(key.replace("NAME", _LONG) + "\n")
+    assert run(["workflows", "list"]) in (0, 2)
+    assert run(["generate", "a fox", "--size", "32x32", "--quiet", "-o", "fox"]) in (0, 5)
+    assert len(capsys.readouterr().err) < 3000
+
+
+def test_a_long_name_of_the_library_keeps_the_image(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMAGEN_LIBRARY", _LONG)
+    assert run(["generate", "a fox", "--size", "32x32", "--quiet", "-o", "fox.png"]) == 0
+    printed = capsys.readouterr()
+    assert Path("fox.png").is_file()
+    assert f"There can be no library in {_CUT}: File name too long." in printed.err
+    assert run(["history"]) == 5
+
+
+def test_a_long_name_of_the_folder_of_configurations_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", f"/{_LONG}")
+    assert run(["generate", "a fox", "--size", "32x32", "--quiet"]) == 0
