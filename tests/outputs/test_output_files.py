@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen.errors import OutputError
-from imagen.outputs.files import folder_within, put, put_exactly, sidecar_of
+from imagen.outputs.files import (
+    already,
+    folder_within,
+    put,
+    put_exactly,
+    refuse_unwritable,
+    sidecar_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +30,6 @@ from imagen.outputs.files import put
 for n in range(40):
     put(sys.argv[2].encode() + str(n).encode(), Path(sys.argv[1]), "fox.png")
 """
-
-
-def _no_links(_part: Path, _path: Path) -> None:
-    raise PermissionError(1, "Operation not permitted")
 
 
 @pytest.fixture
@@ -87,11 +91,42 @@ def test_a_link_to_nowhere_takes_its_name(folder: Path) -> None:
     assert not (folder / "elsewhere.png").exists()
 
 
-def test_a_file_system_without_links_serves_too(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "code",
+    [errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV],
+    ids=["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"],
+)
+def test_a_file_system_without_links_serves_too(folder: Path, code: int) -> None:
+    def refuse(_part: Path, _path: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
     (folder / "fox.png").write_bytes(b"old")
-    assert put(b"new", folder, "fox.png", link=_no_links) == folder / "fox-2.png"
+    assert put(b"new", folder, "fox.png", link=refuse) == folder / "fox-2.png"
     assert (folder / "fox-2.png").read_bytes() == b"new"
     assert _names(folder) == ["fox-2.png", "fox.png"]
+
+
+def test_a_folder_in_which_each_numbered_name_is_taken_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagen.outputs.files._MOST_NUMBERS", 3)
+    for name in ("fox.png", "fox-2.png", "fox-3.png"):
+        (folder / name).write_bytes(b"old")
+    with pytest.raises(FileExistsError, match=r"there are 3 files called fox\.png already"):
+        put(b"new", folder, "fox.png")
+    assert already(b"new", folder, "fox.png", is_ours=bool) is None
+    assert _names(folder) == ["fox-2.png", "fox-3.png", "fox.png"]
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="whoever may write anywhere is not refused"
+)
+def test_a_folder_without_write_permission_is_refused_before_anything_is_paid(
+    folder: Path,
+) -> None:
+    folder.chmod(0o500)
+    with pytest.raises(OutputError, match=rf"The folder {folder} can't be written into\."):
+        refuse_unwritable(folder / "new")
 
 
 def test_a_failed_write_leaves_nothing_behind(folder: Path) -> None:

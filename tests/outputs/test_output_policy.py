@@ -140,6 +140,27 @@ def test_the_colour_profile_stays(kind: str, policy: Policy) -> None:
     assert opened(told).info["icc_profile"] == b"p" * 200
 
 
+def _ycck() -> bytes:
+    """A JPEG whose four channels the Adobe segment calls YCCK, as Photoshop writes them."""
+    data = encoded("JPEG", mode="CMYK")
+    return data[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\x02a thumbnail") + data[2:]
+
+
+@pytest.mark.parametrize("policy", ["no_prompt", "none"])
+@pytest.mark.parametrize("data", [_ycck(), encoded("JPEG", mode="CMYK")], ids=["YCCK", "CMYK"])
+def test_the_colours_of_a_jpeg_of_four_channels_stay(data: bytes, policy: Policy) -> None:
+    told = disclosed(data, policy)
+    assert opened(told).info.get("adobe_transform") == opened(data).info.get("adobe_transform")
+    assert pixels(told) == pixels(data)
+    assert b"a thumbnail" not in told
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_exif_without_a_place_goes_on_byte_for_byte(format: str) -> None:
+    data = encoded(format, exif=exif("zyxomma", orientation=6))
+    assert disclosed(data, "full") == data
+
+
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_it_still_says_how_it_is_to_be_held(format: str, policy: Policy) -> None:
@@ -234,6 +255,13 @@ def test_no_trace_of_the_prompt_is_left_in_a_record(word: str) -> None:
         **dict.fromkeys(("queued_seconds", "executing_seconds", "cost_usd", "cached")),
         "latency_seconds": 3.25,
     }
+
+
+def test_the_kind_of_a_control_image_to_make_is_a_word_of_the_engines() -> None:
+    """That a control image was to be made first, and of which kind, tells nothing of the prompt."""
+    values = {"preprocess": "canny", "sampler": "euler", "style": "zyxomma"}
+    told = disclosed_record({"request": values, "resolved": values}, "no_prompt")
+    assert told["request"] == told["resolved"] == {"preprocess": "canny", "sampler": "euler"}
 
 
 def test_nothing_of_a_record_is_told_where_nothing_may_be() -> None:

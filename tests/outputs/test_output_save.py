@@ -377,3 +377,23 @@ def test_a_result_of_nothing_saves_nothing() -> None:
 def test_without_a_prompt_it_is_named_after_what_it_was_made_from(values: dict[str, Any]) -> None:
     (saved,) = _save(request=asked(prompt="", **values))
     assert saved.path.name == "2025-11-21-083005-my-fox-7.png"
+
+
+def test_a_resumed_run_does_not_take_a_file_with_an_unreadable_sidecar_for_its_own() -> None:
+    def resume() -> Saved:
+        (saved,) = save(
+            result(),
+            ticket(),
+            settings(OUT),
+            asked=asked(),
+            now=NOW,
+            rescue=Path("rescued"),
+            is_resumed=True,
+        )
+        return saved
+
+    first = resume()
+    assert resume().path == first.path
+    assert first.sidecar is not None
+    first.sidecar.write_bytes(b"{")
+    assert resume().path == OUT / PNG_NAME.replace("-7.png", "-7-2.png")

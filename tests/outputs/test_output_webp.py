@@ -146,3 +146,9 @@ def test_the_size_stands_in_the_bit_stream_or_the_header(options: dict[str, Any]
 def test_a_damaged_file_is_refused_with_a_sentence(data: bytes, words: str) -> None:
     with pytest.raises(OutputError, match=words):
         webp.with_texts(data, TEXTS)
+
+
+def test_texts_beyond_what_a_webp_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagen.outputs.webp._LARGEST_FILE", len(encoded("WEBP")) + 100)
+    with pytest.raises(OutputError, match="a WebP can't hold that much text"):
+        webp.with_texts(encoded("WEBP"), {"imagen": "x" * 200, "parameters": ""})
