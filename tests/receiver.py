@@ -38,7 +38,7 @@ class Receiver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.end()
+        self._held = self._server.end()
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         self.requests.append(Received(method, path, headers, body))

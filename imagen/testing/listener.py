@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import weakref
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +21,26 @@ class Desk(Protocol):
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """What this request is answered; headers go by lower-case name."""
         ...
+
+
+class HeldPort:
+    """A port of this machine that refuses connections, and that no other program gets meanwhile.
+
+    A port that was merely closed may be another server's a moment later. It is held until
+    `release`, or until nothing refers to it any more.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        bound = socket.socket()
+        self.release = weakref.finalize(self, bound.close)
+        if os.name == "posix":  # elsewhere it would let others in
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", port))
+        self.port: int = bound.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
 
 class Server(ThreadingHTTPServer):
@@ -45,13 +67,14 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""
 
-    def end(self) -> None:
-        """Stop answering, at once and for everyone."""
+    def end(self) -> HeldPort:
+        """Stop answering, at once and for everyone; whoever asks from now on is refused."""
         self.shutdown()
         self.server_close()
         for connection in list(self._open):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        return HeldPort(self.server_address[1])
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -12,6 +12,7 @@ from doctor_lab import settings, told
 from imagen.doctor import backends, cloud
 from imagen.doctor.examination import side_by_side
 from imagen.testing.comfyui import ComfyUI
+from imagen.testing.listener import HeldPort
 from imagen.testing.supabase import BUCKET, SERVICE_KEY, Bucket, Supabase
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ def _sdxl(url: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def dead() -> str:
-    """An address at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    return f"http://127.0.0.1:{port}"
+def dead() -> Iterator[str]:
+    """An address at which connections are refused."""
+    held = HeldPort()
+    yield held.url
+    held.release()
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from imagen.library import Query, count, open_library, take_in
 from imagen.library.migrations import STEPS
 from imagen.library.outbox import unsent
 from imagen.library.stored import stored_address
+from imagen.testing.listener import HeldPort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,10 +204,10 @@ def test_an_unreachable_postgres_is_said(unused_port: int) -> None:
 
 @pytest.fixture
 def unused_port() -> Iterator[int]:
-    """A port that nobody listens at: bound, so that nobody else begins to."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
+    """A port at which connections are refused."""
+    held = HeldPort()
+    yield held.port
+    held.release()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from kill_matrix import Outcome, Runner, outcome
 
 from imagen import tickets
 from imagen.config import load
+from imagen.testing.listener import HeldPort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +42,8 @@ class _Servers:
 
     def __init__(self) -> None:
         self._runner = Runner("servers")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self._held = HeldPort()
+        self.port = self._held.port
         self._pid = 0
 
     @property
@@ -51,6 +52,7 @@ class _Servers:
 
     def start(self, dies_at: int = -1) -> None:
         self.kill()
+        self._held.release()
         self._pid = self._runner.ask(self.port, dies_at)
         end = time.monotonic() + _PATIENCE_SECONDS
         while self.is_alive() and not self._answers():
@@ -68,6 +70,8 @@ class _Servers:
             os.kill(self._pid, signal.SIGKILL)
         while self.is_alive():
             time.sleep(0.01)
+        self._held.release()
+        self._held = HeldPort(self.port)
 
     def made(self) -> int:
         with urlopen(f"{self.url}/history") as answer:

@@ -19,6 +19,7 @@ from imagen.testing.comfyui.prompts import STRANGER, enqueue, stranger
 from imagen.testing.comfyui.setup import Mischief, Observed, Setup
 from imagen.testing.comfyui.worker import Worker
 from imagen.testing.comfyui.world import World
+from imagen.testing.listener import HeldPort
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -43,6 +44,8 @@ class ComfyUI:
     _worker: Worker | None = None
     _listener: Listener | None = None
     _reaper: threading.Thread | None = None
+    _held: HeldPort | None = None
+    """Its port, while it is stopped: connections are refused."""
 
     def __init__(
         self,
@@ -172,6 +175,8 @@ class ComfyUI:
             if self._listener is not None:
                 return
             world = self._new_world()
+            if self._held is not None:
+                self._held.release()
             listener = Listener(self._port, lambda sock: attend(world, sock), self._setup.tls)
             self._port = listener.port
             self._world, self._listener, self._worker = world, listener, Worker(world)
@@ -204,6 +209,7 @@ class ComfyUI:
             self._listener.close(abruptly=abruptly)
             self._worker.close()
             self._listener = self._worker = None
+            self._held = HeldPort(self._port)
 
     def _new_world(self) -> World:
         shelves = Shelves(self._setup.models, self._setup.missing_models)

@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from imagen.testing.listener import Server
+from imagen.testing.listener import HeldPort, Server
 from imagen.testing.replicate.desk import Desk
 from imagen.testing.replicate.trouble import TOKEN, Trouble
 
@@ -22,6 +22,7 @@ class Replicate:
     """
 
     _server: Server | None = None
+    _held: HeldPort | None = None
 
     def __init__(
         self,
@@ -83,6 +84,8 @@ class Replicate:
         """Open the port; without effect while it is open."""
         if self._server is not None:
             return
+        if self._held is not None:
+            self._held.release()
         self._server = Server(self._port, self._desk)
         self._port = self._server.server_address[1]
         self._desk.url = self.url
@@ -92,4 +95,4 @@ class Replicate:
         """Close the port and every connection, as if it were unplugged; twice is fine."""
         server, self._server = self._server, None
         if server is not None:
-            server.end()
+            self._held = server.end()

@@ -16,6 +16,7 @@ from imagen.testing.supabase.trouble import Trouble
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from imagen.testing.listener import HeldPort
     from imagen.testing.supabase.seen import Seen
     from imagen.testing.supabase.storage import Stored
     from imagen.testing.supabase.tables import Row, Table
@@ -32,6 +33,7 @@ class Supabase:
     """
 
     _server: Server | None = None
+    _held: HeldPort | None = None
 
     def __init__(
         self,
@@ -92,6 +94,8 @@ class Supabase:
         """Open the port; without effect while it is open."""
         if self._server is not None:
             return
+        if self._held is not None:
+            self._held.release()
         self._server = Server(self._port, self._desk)
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -100,4 +104,4 @@ class Supabase:
         """Close the port and every connection, as if it were unplugged; twice is fine."""
         server, self._server = self._server, None
         if server is not None:
-            server.end()
+            self._held = server.end()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from imagen.preparing import prepare
 from imagen.request import Control, Lora, Request
 from imagen.result import Progress, ignore
 from imagen.testing import BackendContract, Rig
+from imagen.testing.listener import HeldPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,9 +46,7 @@ def _open(url: str, **more: Any) -> Backend:
     return open_backend("rigged", {"rigged": quick | more})
 
 
-def _nobody() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+_NOBODY = HeldPort()
 
 
 class _Rig:
@@ -62,7 +60,7 @@ class _Rig:
 
     def open(self, scenario: Scenario) -> Backend:
         if scenario == "unreachable":
-            return _open(_nobody())
+            return _open(_NOBODY.url)
         self._servers.append(SdServer(scenario))
         return _open(self._servers[-1].url)
 
@@ -297,7 +295,7 @@ def test_a_token_that_is_not_set_is_named(server: SdServer) -> None:
 def test_a_tag_in_the_prompt_becomes_a_lora() -> None:
     """A server reads none itself."""
     request = _ASKED.with_values({"prompt": "a fox <lora:ink:0.8>"})
-    with closing(_open(_nobody())) as backend:
+    with closing(_open(_NOBODY.url)) as backend:
         (ticket,) = prepare(backend, request, Settings())
     assert ticket.payload["prompt"] == "a fox"
     assert ticket.request.loras == (Lora(name="ink", strength=0.8),)
