@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from imagen.filesystem import make_private_folder, remove_parts, write_whole
+from imagen.json_values import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 def read_note(path: Path | None) -> dict[str, Any]:
     """What was noted; empty where that is nothing, or nothing that can be read."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8")) if path else {}
-    except (OSError, ValueError, RecursionError):
+        said = parse_json(path.read_bytes()) if path else {}
+    except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}
 

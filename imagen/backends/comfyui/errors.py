@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.comfyui.answers import mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from imagen.graphs import Fault, Manifest
 
 _LONGEST = 500
+_MOST_FAULTS = 20
 _MEMORY = (
     "Ask for a smaller size or fewer pictures at once, choose smaller weights "
     "(where the workflow has it: --set weight_dtype=fp8_e4m3fn), or free what else the GPU holds."
@@ -42,7 +44,8 @@ def rejected(
     """The error of a graph that the server refused: every fault, with what to do about each."""
     if not isinstance(said, dict):
         return Rejected(f"{_REFUSED}: {_words(said) or 'it gave no reason'}.")
-    faults = list(node_faults(said.get("node_errors"), graph, manifest, object_info))
+    found = node_faults(said.get("node_errors"), graph, manifest, object_info)
+    faults = list(islice(found, _MOST_FAULTS))
     if not faults:
         return _refused_whole(said.get("error"), manifest)
     return Rejected(_listed(_REFUSED, faults), remedy=_remedies(faults))
@@ -50,7 +53,7 @@ def rejected(
 
 def skipped(node_errors: Any, graph: Mapping[str, Any], manifest: Manifest) -> tuple[str, ...]:
     """A warning for each fault of a part that the server left out while it ran the rest."""
-    faults = node_faults(node_errors, graph, manifest)
+    faults = islice(node_faults(node_errors, graph, manifest), _MOST_FAULTS)
     return tuple(f"ComfyUI left a part out: {fault.sentence}" for fault in faults)
 
 
@@ -102,8 +105,7 @@ def node_faults(
 ) -> Iterator[Fault]:
     """Each fault that the server found with a node."""
     for node, said in mapping(node_errors).items():
-        errors = mapping(said).get("errors")
-        for error in errors if isinstance(errors, list) else ():
+        for error in _list(mapping(said).get("errors")):
             yield _fault(str(node), mapping(error), graph, manifest, object_info or {})
 
 
@@ -127,7 +129,7 @@ def hides_choices(said: Any) -> bool:
 
 def _errors(said: Any) -> list[dict[str, Any]]:
     nodes = mapping(mapping(said).get("node_errors")).values()
-    return [mapping(error) for node in nodes for error in mapping(node).get("errors") or ()]
+    return [mapping(error) for node in nodes for error in _list(mapping(node).get("errors"))]
 
 
 def _fault(
@@ -226,6 +228,10 @@ def _listed(start: str, faults: list[Fault]) -> str:
 
 def _remedies(faults: list[Fault]) -> str:
     return "\n".join(dict.fromkeys(fault.remedy for fault in faults if fault.remedy))
+
+
+def _list(said: Any) -> list[Any]:
+    return said if isinstance(said, list) else []
 
 
 def _words(said: Any) -> str:

@@ -211,7 +211,7 @@ def _put_size(bound: Bound) -> None:
 def _both(asked: Mapping[str, int]) -> tuple[int, int]:
     """Width and height; one that is not asked for is as long as the other."""
     width, height = (asked.get(side) for side in names.SIDES)
-    return width or height or 1, height or width or 1
+    return max(width or height or 1, 1), max(height or width or 1, 1)
 
 
 def _side_as_taken(bound: Bound, name: str, value: Any) -> Any:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from imagen.backends.replicate.config import ReplicateConfig
 
 _LONGEST = 500
+_MOST_READ = 20_000
+"""Characters of a server's words that are looked at; a model's log may be megabytes."""
 _LONGEST_PAUSE = 86400.0
 _TOLD_IN_WORDS = re.compile(r"resets? in ~?\s*(\d{1,5})\s*s")
 _TOKEN = re.compile(r"\b(?:r8_[A-Za-z0-9]{8,}|Bearer\s+\S+)")
@@ -185,12 +187,13 @@ def _words(said: Any) -> str:
 
 def _clean(text: str) -> str:
     """On one line, and without what looks like a token."""
-    return one_line(_TOKEN.sub("[token]", text), limit=_LONGEST).rstrip(".")
+    return one_line(_TOKEN.sub("[token]", text[:_MOST_READ]), limit=_LONGEST).rstrip(".")
 
 
 def _tail(logs: str) -> str:
     """The last lines of the model's own log."""
-    lines = [line for line in printable(_TOKEN.sub("[token]", logs)).splitlines() if line.strip()]
+    last = logs[-_MOST_READ:].partition("\n")[2] if len(logs) > _MOST_READ else logs
+    lines = [line for line in printable(_TOKEN.sub("[token]", last)).splitlines() if line.strip()]
     return "".join(f"\n  {one_line(line)}" for line in lines[-2:])
 
 

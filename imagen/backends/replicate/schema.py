@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.backends.replicate.answers import mapping
 from imagen.capabilities import Parameter
+from imagen.errors import ConfigError
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -37,7 +38,15 @@ _CLASSES: Mapping[Type, type] = {
 }
 _MULTIPLE = re.compile(r"multiples? of (\d{1,4})\b")
 _PICTURE = re.compile(r"image|img|mask|photo|picture", re.IGNORECASE)
-_DEEPEST = 6
+_READ = (
+    *("type", "items", "description", "default", "minimum", "maximum", "enum", "multipleOf"),
+    *("format", "x-order"),
+)
+"""The keys of a schema that are read."""
+_DEEPEST = 20
+_MOST_INPUTS = 500
+_MOST_CHOICES = 2000
+_LARGEST = 2**64
 _LONGEST_DESCRIPTION = 300
 
 
@@ -67,11 +76,15 @@ def read_inputs(schemas: Mapping[str, Any]) -> dict[str, Input]:
     """The inputs, in the order that the model's author gave them."""
     top = mapping(schemas.get("Input"))
     required = top.get("required")
-    names = set(required) if isinstance(required, list) else set()
+    needed = required if isinstance(required, list) else ()
     properties = mapping(top.get("properties"))
+    if len(properties) > _MOST_INPUTS:
+        raise ConfigError(f"The model's input schema has more than {_MOST_INPUTS} inputs.")
+    known: dict[str, dict[str, Any]] = {}
     read = [
-        (_order(said), _input(name, _merged(said, schemas), is_required=name in names))
+        (_order(said), _input(name, _merged(said, schemas, known), is_required=name in needed))
         for name, said in properties.items()
+        if name.isprintable()
     ]
     return {found.name: found for _, found in sorted(read, key=lambda pair: pair[0])}
 
@@ -85,7 +98,9 @@ def find_schemas(document: Any) -> Schemas | None:
             return find_schemas(said[key])
     if isinstance(mapping(said.get("Input")).get("properties"), dict):
         return _needed(said)
-    return {"Input": said} if isinstance(said.get("properties"), dict) else None
+    if not isinstance(said.get("properties"), dict):
+        return None
+    return {**mapping(said.get("$defs")), "Input": said}
 
 
 def parameter(found: Input, *, default: Any = None, description: str = "") -> Parameter:
@@ -134,12 +149,15 @@ def _input(name: str, said: Mapping[str, Any], *, is_required: bool) -> Input:
     items = mapping(said.get("items"))
     description = one_line(str(said.get("description") or ""), limit=_LONGEST_DESCRIPTION)
     choices = _choices(said, kind)
+    least, most = _number(said.get("minimum")), _number(said.get("maximum"))
+    if least is not None and most is not None and least > most:
+        least = most = None
     return Input(
         name=name,
         type=kind,
         default=_default(said.get("default"), kind),
-        min=_number(said.get("minimum")),
-        max=_number(said.get("maximum")),
+        min=least,
+        max=most,
         multiple_of=_step(said, description, choices) if kind == "int" else None,
         choices=choices,
         description=description,
@@ -152,7 +170,13 @@ def _choices(said: Mapping[str, Any], kind: Type) -> tuple[Any, ...]:
     given = said.get("enum")
     wanted = _CLASSES[kind] if kind in ("int", "string") else (int, float)
     choices = given if isinstance(given, list) and kind in ("int", "float", "string") else ()
-    return tuple(c for c in choices if isinstance(c, wanted) and not isinstance(c, bool))
+    if len(choices) > _MOST_CHOICES:
+        return ()
+    return tuple(
+        c
+        for c in choices
+        if isinstance(c, wanted) and (isinstance(c, str) or _number(c) is not None)
+    )
 
 
 def _step(said: Mapping[str, Any], description: str, choices: tuple[Any, ...]) -> int | None:
@@ -165,28 +189,37 @@ def _step(said: Mapping[str, Any], description: str, choices: tuple[Any, ...]) -
 
 def _default(value: Any, kind: Type) -> Any:
     """The default, if it is of the input's own type."""
+    if isinstance(value, int | float) and _number(value) is None and not isinstance(value, bool):
+        return None
     if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind == "int" and isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     if isinstance(value, bool) or kind == "bool":
         return value if isinstance(value, bool) and kind == "bool" else None
     return value if isinstance(value, _CLASSES[kind]) else None
 
 
-def _merged(said: Any, schemas: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
-    """A schema with what it refers to put in its place."""
-    own = dict(mapping(said))
-    parts = [mapping(schemas.get(own.pop("$ref").rsplit("/", 1)[-1]))] if _refers(own) else []
+def _merged(
+    said: Any, schemas: Mapping[str, Any], known: dict[str, dict[str, Any]], depth: int = 0
+) -> dict[str, Any]:
+    """What is read of a schema, with what it refers to in its place; `known` grows by the named
+    ones, each of which is read once, so that rings end and many references cost little."""
+    found = mapping(said)
+    own = {key: found[key] for key in _READ if key in found}
+    if depth == _DEEPEST:
+        return own
+    if _refers(found):
+        name = _name_of(found)
+        if name not in known:
+            known[name] = {}
+            known[name] = _merged(schemas.get(name), schemas, known, depth + 1)
+        own = known[name] | own
     for key in ("allOf", "anyOf", "oneOf"):
-        listed = own.pop(key, None)
-        listed = listed if isinstance(listed, list) else []
-        parts += [part for part in listed if mapping(part).get("type") != "null"]
-    if depth < _DEEPEST:
-        for part in parts:
-            own = _merged(part, schemas, depth + 1) | own
+        listed = found.get(key)
+        for part in listed if isinstance(listed, list) else ():
+            if mapping(part).get("type") != "null":
+                own = _merged(part, schemas, known, depth + 1) | own
     return own
 
 
@@ -194,16 +227,25 @@ def _refers(said: Mapping[str, Any]) -> bool:
     return isinstance(said.get("$ref"), str)
 
 
+def _name_of(said: Mapping[str, Any]) -> str:
+    return str(said["$ref"]).rsplit("/", 1)[-1]
+
+
 def _needed(schemas: Mapping[str, Any]) -> Schemas:
     """`Input`, and what it refers to."""
-    names = {"Input", *_references(schemas["Input"])}
-    return {name: schemas[name] for name in schemas if name in names}
+    names, left = set[str](), ["Input"]
+    while left:
+        name = left.pop()
+        if name in schemas and name not in names:
+            names.add(name)
+            left += _references(schemas[name])
+    return {name: said for name, said in schemas.items() if name in names}
 
 
 def _references(said: Any) -> Iterator[str]:
     if isinstance(said, dict):
         if _refers(said):
-            yield said["$ref"].rsplit("/", 1)[-1]
+            yield _name_of(said)
         for inner in said.values():
             yield from _references(inner)
     for inner in said if isinstance(said, list) else ():
@@ -216,8 +258,9 @@ def _order(said: Any) -> float:
 
 
 def _number(value: Any) -> int | float | None:
+    """A number of the schema; None for one beyond those that a model can mean."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if math.isfinite(value) else None
+    if not -_LARGEST <= value <= _LARGEST:
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value

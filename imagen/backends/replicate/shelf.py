@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -12,6 +11,7 @@ from imagen.backends.notes import read_note, write_note
 from imagen.backends.replicate.answers import moment
 from imagen.backends.replicate.schema import find_schemas
 from imagen.errors import ConfigError, Rejected
+from imagen.json_values import MAX_BYTES, parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,11 +84,12 @@ def keep(page: Page, config: ReplicateConfig) -> Kept:
 
 def _named(path: Path) -> Schemas:
     try:
-        said = json.loads(path.expanduser().read_text(encoding="utf-8"))
+        with path.expanduser().open("rb") as file:
+            said = parse_json(file.read(MAX_BYTES + 1))
     except OSError as error:
         raise ConfigError(f"input_schema: {path} can't be read: {error.strerror}.") from error
     except ValueError as error:
-        raise ConfigError(f"input_schema: {path} is no JSON: {error}.") from error
+        raise ConfigError(f"input_schema: {path} {error}.") from error
     schemas = find_schemas(said)
     if schemas is None:
         raise ConfigError(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _AREA = re.compile(r"([\d.]+)\s*(MP|K)?", re.IGNORECASE)
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*[:x]\s*(\d+(?:\.\d+)?)")
+_LONGEST = 40
+"""Characters of a choice that may be a size."""
 _KILO = 1024
 _UNSEEN = 0.03
 """Ratios that differ by so much (in their logarithms) look alike."""
@@ -93,7 +95,7 @@ def read_size(inputs: Mapping[str, Input]) -> Size:
 
 def ratio_of(choice: str) -> float | None:
     """`16:9` or `1344x768` as a number; None for what is no ratio (`match_input_image`)."""
-    match = _RATIO.fullmatch(choice)
+    match = _RATIO.fullmatch(choice) if len(choice) <= _LONGEST else None
     if match is None or not float(match[1]) or not float(match[2]):
         return None
     return float(match[1]) / float(match[2])
@@ -101,7 +103,7 @@ def ratio_of(choice: str) -> float | None:
 
 def pixels_of(choice: str) -> float | None:
     """`0.25`, `1 MP` or `2K` as a number of pixels; None for what is none."""
-    match = _AREA.fullmatch(choice)
+    match = _AREA.fullmatch(choice) if len(choice) <= _LONGEST else None
     if match is None:
         return None
     try:

@@ -38,6 +38,25 @@ def _not_in_list(node: str, name: str, value: Any, declared: Any) -> dict[str, A
     return _refusal(node, "value_not_in_list", message="Value not in list", extra_info=info)
 
 
+@pytest.mark.parametrize("errors_of", [True, 1, 1e300, "no", {"a": 1}, None, [None, 7, []]])
+@pytest.mark.parametrize("error", [[False], None, "no reason", {"message": ["no"]}])
+def test_a_refusal_of_another_shape_is_a_sentence(errors_of: Any, error: Any) -> None:
+    said = {"error": error, "node_errors": {"8": {"errors": errors_of, "class_type": "K"}}}
+    assert not errors.names_a_missing_file(said)
+    assert not errors.hides_choices(said)
+    assert errors.rejected(said, GRAPH, Manifest()).message.startswith(
+        "ComfyUI refused the workflow:"
+    )
+
+
+def test_of_very_many_faults_the_first_are_told() -> None:
+    fault = {"type": "odd", "message": "no", "details": "", "extra_info": {}}
+    said = {"node_errors": {str(n): {"errors": [fault]} for n in range(100_000)}}
+    message = errors.rejected(said, GRAPH, Manifest()).message
+    assert len(message.splitlines()) == 21
+    assert len(errors.skipped(said["node_errors"], GRAPH, Manifest())) == 20
+
+
 def test_a_missing_model_says_where_it_goes_and_where_to_get_it() -> None:
     """With its size and licence, as the manifest has them."""
     said = _not_in_list("1", "unet_name", "flux1-schnell.safetensors", [[], {}])

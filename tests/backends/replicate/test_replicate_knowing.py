@@ -116,7 +116,7 @@ def test_a_saved_schema_is_used_and_never_outdated() -> None:
     ("content", "words"),
     [
         pytest.param(None, "can't be read: No such file", id="missing"),
-        pytest.param("{", "is no JSON", id="no JSON"),
+        pytest.param("{", "is not valid JSON", id="no JSON"),
         pytest.param("{}", "holds no input schema", id="no schema"),
     ],
 )

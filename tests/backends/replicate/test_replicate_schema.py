@@ -8,6 +8,7 @@ import pytest
 
 from imagen.backends.replicate.schema import Input, find_schemas, parameter, read_inputs
 from imagen.backends.replicate.size import Size, pixels_of, ratio_of, read_size
+from imagen.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
@@ -53,6 +54,79 @@ def test_a_schema_is_found_wherever_it_lies(document: Any) -> None:
 )
 def test_what_holds_no_schema_has_none(document: Any) -> None:
     assert find_schemas(document) is None
+
+
+_HUGE = 10**400
+_RING = {"allOf": [{"$ref": "#/X"}] * 100}
+
+
+@pytest.mark.parametrize(
+    ("said", "others"),
+    [
+        pytest.param({"$ref": "#/X"}, {"X": _RING}, id="a ring"),
+        pytest.param(
+            {"$ref": "#/X0"},
+            {f"X{n}": {"anyOf": [{"$ref": f"#/X{n + 1}"}] * 100} for n in range(2000)},
+            id="a chain of many branches",
+        ),
+        pytest.param({"type": "integer", "default": _HUGE}, {}, id="a huge default"),
+        pytest.param({"type": "number", "default": _HUGE}, {}, id="a huge default of a fraction"),
+        pytest.param({"type": "integer", "minimum": _HUGE}, {}, id="a huge minimum"),
+        pytest.param({"type": "integer", "maximum": -1e300}, {}, id="a huge negative maximum"),
+        pytest.param({"type": "integer", "enum": [_HUGE, True, None]}, {}, id="huge choices"),
+        pytest.param({"type": "string", "enum": ["x"] * 2001}, {}, id="too many choices"),
+        pytest.param({"type": "integer", "minimum": 2, "maximum": 1}, {}, id="a limit below"),
+        pytest.param({"type": ["string"], "format": [], "items": 1}, {}, id="odd types"),
+    ],
+)
+def test_what_no_model_can_mean_is_not_taken_for_a_limit(
+    said: dict[str, Any], others: dict[str, Any]
+) -> None:
+    found = _input(said, **others)
+    assert (found.default, found.min, found.max, found.choices) == (None, None, None, ())
+
+
+@pytest.mark.parametrize(
+    "required", [None, True, "it", {"it": 1}, [[], []], [{}, None]], ids=lambda said: str(said)
+)
+def test_a_list_of_required_inputs_that_is_none_requires_nothing(required: Any) -> None:
+    found = read_inputs({"Input": {"required": required, "properties": {"it": {}}}})
+    assert not found["it"].is_required
+
+
+def test_inputs_whose_names_can_not_be_shown_are_left_out() -> None:
+    properties: dict[str, Any] = {"\x1b[2J": {}, "a\nb": {}, "seed": {}}
+    assert list(read_inputs({"Input": {"properties": properties}})) == ["seed"]
+
+
+def test_a_schema_of_very_many_inputs_is_refused() -> None:
+    properties: dict[str, Any] = {f"a{n}": {} for n in range(501)}
+    with pytest.raises(ConfigError, match="has more than 500 inputs"):
+        read_inputs({"Input": {"properties": properties}})
+
+
+def test_definitions_beside_the_properties_are_found() -> None:
+    document = {"properties": {"it": {"$ref": "#/$defs/X"}}, "$defs": {"X": {"type": "integer"}}}
+    schemas = find_schemas(document)
+    assert schemas is not None
+    assert read_inputs(schemas)["it"].type == "int"
+
+
+def test_what_a_reference_refers_to_is_kept_too() -> None:
+    schemas = {
+        "Input": {"properties": {"it": {"$ref": "#/X"}}},
+        "X": {"$ref": "#/Y"},
+        "Y": {"type": "integer"},
+        "Z": {},
+    }
+    found = find_schemas(schemas)
+    assert found is not None
+    assert list(found) == ["Input", "X", "Y"]
+
+
+@pytest.mark.parametrize("choice", [f"1:{'9' * 400}", f"{'9' * 400}:1", f"{'9' * 200} MP"])
+def test_a_size_beyond_all_numbers_is_none(choice: str) -> None:
+    assert (ratio_of(choice), pixels_of(choice)) == (None, None)
 
 
 def test_only_what_the_inputs_refer_to_is_kept() -> None:
