@@ -327,6 +327,8 @@ def _make_folder(state_dir: Path) -> None:
 def remove_leftovers(state_dir: Path) -> None:
     """Remove the files that killed processes left beside their jobs; the jobs themselves stay."""
     folder = state_dir / _FOLDER
+    if not os.path.isdir(folder):
+        return
     for id in {path.stem for kind in ("*.new", "*.lock") for path in folder.glob(kind)}:
         with suppress(OSError):
             if (mine := lock(_lock(id, state_dir))) is None:

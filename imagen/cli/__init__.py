@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +138,11 @@ def run(args: list[str] | None = None) -> int:
     # Looking for pydantic's plug-ins costs a fifth of a picture's start, and we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     as_json = "--json" in (sys.argv[1:] if args is None else args)
+    try:
+        time.time()
+    except OverflowError:
+        message = "The clock of this machine is past 2262, the last year that Python can measure."
+        return _told(as_json, "error", message, 1, remedy="Set the clock.")
     try:
         code = cli.main(args, prog_name="imagen", standalone_mode=False)
     except click.exceptions.Abort:

@@ -146,3 +146,17 @@ def test_a_ctrl_c_before_anything_is_sent_claims_of_no_job_that_it_was(
         "\nimagen: Ended at once.\n"
         "If anything was submitted, it may still run. Look for it with: imagen resume\n"
     )
+
+
+def test_a_clock_that_python_cannot_read_gets_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def year_2500() -> float:
+        raise OverflowError("timestamp too large to convert to C _PyTime_t")
+
+    monkeypatch.setattr("time.time", year_2500)
+    assert run(["generate", "a fox"]) == 1
+    assert capsys.readouterr().err == (
+        "imagen: The clock of this machine is past 2262, the last year that Python can measure.\n"
+        "Set the clock.\n"
+    )
