@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +28,7 @@ def test_a_library_that_is_sound_is_told(tmp_path: Path) -> None:
     whole = settings(tmp_path)
     keep(whole)
     assert _told(whole) == [
-        ("library", "ok", f"{tmp_path / 'library.db'}, version 1, 0 pictures"),
+        ("library", "ok", f"{tmp_path / 'library.db'}, version 2, 0 pictures"),
         ("outbox", "ok", "nothing waits"),
         ("integrity", "ok", "sound, and can be searched"),
     ]
@@ -40,7 +41,7 @@ def test_a_library_that_can_only_be_read_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     told = _told(whole)
     tmp_path.chmod(0o700)
-    says = f"{tmp_path / 'library.db'}, version 1, 0 pictures; it can be read, but not written"
+    says = f"{tmp_path / 'library.db'}, version 2, 0 pictures; it can be read, but not written"
     assert told == [
         ("library", "warning", says),
         ("outbox", "ok", "nothing waits"),
@@ -52,7 +53,7 @@ def test_a_library_of_each_kind_is_told_with_its_outbox(tmp_path: Path, library_
     whole = settings(tmp_path, library={"url": library_url})
     keep(whole, webhooks=1, why="Refused.", stuck=True)
     (_, state, says), *others = _told(whole)
-    assert (state, says.endswith(", version 1, 0 pictures")) == ("ok", True)
+    assert (state, says.endswith(", version 2, 0 pictures")) == ("ok", True)
     assert others == [
         ("outbox", "ok", "nothing waits"),
         ("outbox", "broken", "1 for the webhook stuck: Refused."),
@@ -80,7 +81,7 @@ def test_what_is_no_library_is_told(tmp_path: Path) -> None:
 
 def test_a_library_of_a_newer_imagen_is_told_and_left_as_it_is(tmp_path: Path) -> None:
     keep(settings(tmp_path))
-    with sqlite3.connect(tmp_path / "library.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "library.db")) as connection, connection:
         connection.execute("UPDATE library_version SET version = 99")
     (_, state, says), *_ = _told(settings(tmp_path))
     assert state == "broken"
@@ -89,12 +90,11 @@ def test_a_library_of_a_newer_imagen_is_told_and_left_as_it_is(tmp_path: Path) -
 
 def test_a_page_that_is_damaged_is_found(tmp_path: Path) -> None:
     keep(settings(tmp_path))
-    with sqlite3.connect(tmp_path / "library.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "library.db")) as connection, connection:
         (root,) = connection.execute(
             "SELECT rootpage FROM sqlite_master WHERE name = 'usage' AND type = 'table'"
         ).fetchone()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
     with (tmp_path / "library.db").open("r+b") as file:
         file.seek((root - 1) * 4096)
         file.write(b"\xff" * 512)
