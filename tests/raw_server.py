@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -87,5 +88,18 @@ def drip(begin: bytes, drop: bytes = b"x") -> Callable[[socket.socket], None]:
         while True:
             connection.sendall(drop)
             time.sleep(0.02)
+
+    return behave
+
+
+def answer_or_drip(answers: Mapping[str, object]) -> Callable[[socket.socket], None]:
+    """By the beginning of a request: an answer in JSON, or else drops."""
+
+    def behave(connection: socket.socket) -> None:
+        head = connection.recv(65536, socket.MSG_PEEK).decode("latin-1")
+        known = [said for begin, said in answers.items() if head.startswith(begin)]
+        body = json.dumps(known[0]).encode() if known else b""
+        then = answer(body, "Connection: close") if known else drip(OK + b"X-Drop: ")
+        then(connection)
 
     return behave

@@ -34,6 +34,7 @@ _LOGGER.setLevel(logging.INFO)
 _HELLO = '{"type":"feature_flags","data":{"supports_preview_metadata":true}}'
 _OF_THE_PROXY = (InvalidProxy, ProxyError, ValueError)
 """Errors whose words may hold the proxy's password; a port that is none is a ValueError."""
+_LARGEST_FRAME = 256 << 20
 _CLOSE_SECONDS = 1.0
 _GRACE_SECONDS = 1.0
 
@@ -107,12 +108,18 @@ class Listener:
         try:
             return read(connection.recv(timeout), self.prompt_id)
         except TimeoutError:
+            sent = connection.protocol.close_sent  # of which the server takes no notice
+            if sent is not None:
+                self._break(one_line(sent.reason))
             return None
         except ConnectionClosed as error:
-            self.trouble = f"broke ({_reason(error)})"
-            self.breaks += 1
-            self._let_go()
+            self._break(_reason(error))
             return None
+
+    def _break(self, why: str) -> None:
+        self.trouble = f"broke ({why})"
+        self.breaks += 1
+        self._let_go()
 
     def ping(self) -> None:
         """Give a sign of life: gateways close a connection on which nothing moves.
@@ -147,7 +154,7 @@ class Listener:
             open_timeout=self._connect_seconds,
             close_timeout=_CLOSE_SECONDS,
             ping_interval=None,  # it would take a thread; `ping` does for us
-            max_size=None,
+            max_size=_LARGEST_FRAME,
             # Everything is read as it comes, however slow we are: a reader that stops blocks the
             # server's other clients.
             max_queue=None,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from imagen.backends.background import TICK_SECONDS, Background, meanwhile
+from imagen.backends.background import TICK_SECONDS, Background, ended_by_total, meanwhile
 from imagen.backends.comfyui import errors, files, uploads
 from imagen.backends.comfyui.answers import Stats
 from imagen.backends.comfyui.facts import Times, facts
@@ -18,6 +18,7 @@ from imagen.backends.comfyui.record import Record
 from imagen.backends.comfyui.stop import stop
 from imagen.backends.comfyui.submit import Submission, Taken, find
 from imagen.backends.comfyui.telling import Telling
+from imagen.backends.http import within
 from imagen.backends.retry import retrying
 from imagen.errors import BackendError, ImagenError, Lost
 from imagen.result import Result
@@ -38,6 +39,7 @@ _LONG_RUN_SECONDS = 1.0
 """After a run as long as this nobody notices one more question."""
 _STATS_SECONDS = 1.0
 _SETTLING_SECONDS = 2.0
+_STOPPING_SECONDS = 7.0
 
 
 class Run:
@@ -55,7 +57,12 @@ class Run:
         self._client = client
         self._config = config
         self._manifest = manifest
-        self._telling = Telling(ticket.payload, on_progress)
+        limited = ended_by_total(
+            on_progress,
+            config.total_seconds,
+            remedy=f"Where it needs longer, raise backends.{config.name}.total_seconds.",
+        )
+        self._telling = Telling(ticket.payload, limited)
         self._listener = Listener(client, config.connect_seconds)
         self._stats: Background[Stats] | None = None
 
@@ -180,7 +187,8 @@ class Run:
         is_settled: Callable[[], bool] = lambda: True,
     ) -> None:
         """Take the job back; where that is uncertain, the error that ends the run says so."""
-        doubt = stop(self._client, which, is_settled=is_settled)
+        with within(_STOPPING_SECONDS):
+            doubt = stop(self._client, which, is_settled=is_settled)
         if doubt and isinstance(error, ImagenError):
             error.doubt(doubt)
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import struct
+from base64 import b64encode
 from contextlib import closing
+from hashlib import sha1
 from typing import TYPE_CHECKING
 
 import pytest
 from comfyui_lab import opened
+from raw_server import RawServer, read_request
 
 from imagen.backends.comfyui import events
 from imagen.backends.comfyui.listener import Listener
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
     from imagen.backends.comfyui import ComfyUI as Backend
 
 
@@ -46,6 +54,35 @@ def test_a_sign_of_life_disturbs_nothing() -> None:
         listener.ping()
         assert (listener.is_open, listener.breaks) == (False, 1)
         assert listener.trouble.startswith("broke (")
+
+
+def _announce(size: int) -> Callable[[socket.socket], None]:
+    """Shakes hands, and begins a frame of so many bytes."""
+
+    def behave(connection: socket.socket) -> None:
+        head = read_request(connection).decode()
+        key = re.search(r"(?i)sec-websocket-key: (\S+)", head)
+        assert key is not None
+        accept = sha1(f"{key[1]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
+        connection.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + b64encode(accept) + b"\r\n\r\n"
+        )
+        connection.recv(65536)  # its greeting
+        connection.sendall(b"\x82\x7f" + struct.pack(">Q", size))
+        while connection.recv(65536):
+            pass
+
+    return behave
+
+
+def test_a_frame_beyond_the_limit_ends_the_connection_and_is_named() -> None:
+    with RawServer(_announce((256 << 20) + 1)) as server, closing(opened(server.url)) as backend:
+        listener = _listener(backend)
+        listener.open()
+        assert listener.next(1) is None
+        assert "exceeds limit of 268435456 bytes" in listener.trouble
+        assert not listener.is_open
 
 
 def test_a_connection_that_never_was_is_tried_under_the_same_name() -> None:
