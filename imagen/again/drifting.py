@@ -55,7 +55,7 @@ def foreseen(
         *_engine(record, chosen),
         *_models(record, unchanged, chosen),
         *_setup(record, unchanged, chosen),
-        *_parameters(record, ticket, chosen),
+        *(() if chosen.is_graph_own else _parameters(record, ticket, chosen)),
         *_inputs(record, ticket, chosen),
         *_batch(record, remake, chosen),
         *_unread(remake, chosen),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import RequestError
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _OF_PICTURES = ("image", "mask", "feather", "outpaint", "upscale", "references", "controls")
 _SHARING = ("comfyui", "replicate")
 """Kinds of engine that draw the noise of a whole batch of one seed."""
-_IN_THE_GRAPH = ("loras", "controls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +106,13 @@ def _foreign(record: Record) -> Remake:
 
 
 def of_its_graph(record: Record) -> Remake:
-    """The request for a workflow that is the record's own graph: its settings, and no more.
+    """The request for a workflow that is the record's own graph: what its tokens hold, and no more.
 
     The pictures that it was made of lie at the server, by the names that stand in the graph.
     """
-    told = origin(replace(record, source="prompt")).values
-    values = {name: value for name, value in told.items() if name not in _IN_THE_GRAPH}
-    request, _ = request_of(values)
+    from imagen.graphs.importing.propose import token_values  # seldom needed
+
+    request, _ = request_of(token_values(record.graph))
     index, batch = _number(record.file.get("index")), request.count or 1
     return Remake(
         request=request, index=index, batch=batch, batch_then=batch, shares_noise=batch > 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from foreign_pictures import graph
 
-from imagen.again import Chosen, Drift, foreseen, remade
+from imagen.again import Chosen, Drift, foreseen, of_its_graph, remade
 from imagen.capabilities import Fate
 from imagen.outputs import Record
 from imagen.request import Request
@@ -49,6 +49,41 @@ def _sentences(*arguments: Any, **options: Any) -> list[str]:
 def test_where_nothing_changed_there_is_nothing_to_tell() -> None:
     record = _record(graph=graph(steps=10))
     assert _drift(record, _ticket(payload=graph(steps=10))) == []
+
+
+def test_what_only_a_graph_can_hold_is_drift_unless_the_graph_is_sent() -> None:
+    skipping = graph(prompt="a fox", seed=7)
+    skipping["90"] = {
+        "class_type": "CLIPSetLastLayer",
+        "inputs": {"clip": ["1", 1], "stop_at_clip_layer": -2},
+    }
+    encoder = next(one for one in skipping.values() if "TextEncode" in one["class_type"])
+    encoder["inputs"]["clip"] = ["90", 0]
+    record = Record(source="prompt", graph=skipping)
+    remake = remade(record)
+    ticket = Ticket(
+        id="t", backend="studio", request=remake.request, receipt={}, payload=graph(seed=7)
+    )
+    chosen = Chosen(backend="studio", kind="comfyui")
+    found = [one.sentence for one in foreseen(record, remake, ticket, chosen, ticket)]
+    assert "clip_skip: 2 then, which can't be asked for" in found
+    own = of_its_graph(record)
+    sent = Ticket(id="t", backend="studio", request=own.request, receipt={}, payload=skipping)
+    chosen = Chosen(backend="studio", kind="comfyui", is_graph_own=True)
+    assert foreseen(record, own, sent, chosen, sent) == []
+
+
+def test_a_graph_of_its_own_is_asked_for_what_its_tokens_hold() -> None:
+    joined = graph(seed=7)
+    joined["90"] = {
+        "class_type": "Text Concatenate",
+        "inputs": {"text_a": "a fox", "text_b": "in snow", "delimiter": " "},
+    }
+    encoder = next(one for one in joined.values() if "TextEncode" in one["class_type"])
+    encoder["inputs"] |= {"text_l": ["90", 0], "text_g": ["90", 0]}
+    record = Record(source="prompt", graph=joined)
+    assert remade(record).request.prompt == "a fox in snow"
+    assert of_its_graph(record).request.prompt == "a fox"
 
 
 def test_another_backend_of_another_kind_is_told() -> None:

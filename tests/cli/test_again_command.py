@@ -214,7 +214,7 @@ def test_a_picture_of_a1111_is_made_as_far_as_it_can_be(
     used = found["runs"][0]["request"]
     assert (used["prompt"], used["seed"], used["steps"]) == ("a cat, (masterpiece:1.2)", 1234, 20)
     assert [one["sentence"] for one in found["drift"]][-2:] == [
-        "Clip skip: 2 then, which can't be asked for",
+        "clip_skip: 2 then, which can't be asked for",
         "model: v1-5-pruned-emaonly then, mock now",
     ]
 

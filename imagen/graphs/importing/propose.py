@@ -11,6 +11,7 @@ from imagen.graphs.importing.meanings import ORDER, parameter
 from imagen.graphs.importing.prompts import take_prompts
 from imagen.graphs.importing.reading import Draft, Place, Reading
 from imagen.graphs.importing.samplers import find_samplers, take_settings, take_sizes
+from imagen.graphs.importing.told import OF_AN_IMAGE, VALUES
 from imagen.graphs.manifest import Manifest, Model, NodePack
 from imagen.graphs.tokens import inputs_of, token_name, tokens_of
 from imagen.graphs.workflow import inferred_manifest
@@ -77,6 +78,17 @@ def propose(
         tokens=tuple(_chosen(draft)),
         notes=tuple(_notes(given, reading, draft)),
     )
+
+
+def token_values(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tokens hold that are proposed for the graph, by the names of a request.
+
+    A text of several parts has a token for each, and a size that is chosen by name has none.
+    """
+    draft = Draft(Reading(graph, {}))
+    _fill(draft)
+    names = VALUES + (OF_AN_IMAGE if draft.takes("image") else ())
+    return {name: draft.defaults[name] for name in names if draft.takes(name)}
 
 
 def _fill(draft: Draft) -> list[Weights]:

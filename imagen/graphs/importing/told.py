@@ -21,11 +21,11 @@ from imagen.graphs.importing.samplers import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_VALUES = (
+VALUES = (
     *("prompt", "negative", "prompt_2", "negative_2", "width", "height", "seed", "steps", "cfg"),
     *("guidance", "sampler", "scheduler", "count"),
 )
-_OF_A_PICTURE = ("strength",)
+OF_AN_IMAGE = ("strength",)
 """What means something only together with an initial image."""
 _MOST = 16
 _LARGEST_LORAS = 200
@@ -74,7 +74,7 @@ def told(graph: Mapping[str, Any]) -> Told:
     take_sizes(draft, samplers)
     take_settings(draft, samplers)
     files = take_models(draft, samplers)
-    names = _VALUES + (_OF_A_PICTURE if draft.takes("image") else ())
+    names = VALUES + (OF_AN_IMAGE if draft.takes("image") else ())
     values = {name: draft.defaults[name] for name in names if draft.takes(name)}
     texts = _texts(reading, samplers)
     loras = tuple(dict.fromkeys(_loras(reading)))[:_LARGEST_LORAS]
