@@ -13,7 +13,7 @@ from imagen.graphs.spelling import base_name, is_model_file
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.graphs.importing.reading import Draft, Reading
+    from imagen.graphs.importing.reading import Draft, Link, Reading
 
 _PICTURES = ("LoadImage", "LoadImageMask", "LoadImageOutput")
 _PIXELS = ("IMAGE", "MASK")
@@ -104,17 +104,14 @@ def _initial(reading: Reading, sampler: str) -> Iterator[str]:
             yield from _loaders(reading, source)
 
 
-def _loaders(reading: Reading, node_id: str) -> Iterator[str]:
+def _loaders(reading: Reading, node_id: str) -> list[str]:
     """The pictures that one is made of."""
-    waiting, seen = [node_id], set[str]()
-    while waiting:
-        at = waiting.pop(0)
-        if at in seen:
-            continue
-        seen.add(at)
-        if reading.kind_of_node(at) in ("LoadImage", "LoadImageOutput"):
-            yield at
-        waiting += [source for _, source, _ in reading.fed(at, ("IMAGE",))]
+
+    def onward(at: str) -> list[str]:
+        return [link.node for link in reading.fed(at, ("IMAGE",))]
+
+    kinds = ("LoadImage", "LoadImageOutput")
+    return [at for at in reading.walk([node_id], onward) if reading.kind_of_node(at) in kinds]
 
 
 def _take_strength(draft: Draft, sampler: str) -> None:
@@ -155,25 +152,24 @@ def _model_places(reading: Reading, samplers: list[str], main: Place | None) -> 
 
 def _main_model(reading: Reading, samplers: list[str]) -> Place | None:
     """The model's file at the end of a sampler's links, else the first that is named like one."""
-    seen: dict[str, None] = {}
-    waiting = samplers[:1]
-    while waiting:
-        at = waiting.pop(0)
-        if at in seen:
-            continue
-        seen.setdefault(at)
-        links = reading.links(at)
-        named = [link for link in links if _MODELS.fullmatch(link.name)]
-        for name, value in reading.inputs(at).items():
-            if not named and _MAIN.fullmatch(name) and is_model_file(value):
-                return Place(at, name)
-        passes = links if len(links) == 1 or reading.chosen(at) is not None else []
-        waiting += [link.node for link in named or reading.bundles(at) or passes]
-    for key in reading.in_order if samplers else ():
+
+    def onward(node_id: str) -> list[str]:
+        links = reading.links(node_id)
+        passes = links if len(links) == 1 or reading.chosen(node_id) is not None else []
+        return [link.node for link in _to_models(links) or reading.bundles(node_id) or passes]
+
+    behind = reading.walk(samplers[:1], onward)
+    ends = dict.fromkeys(key for key in behind if not _to_models(reading.links(key)))
+    for key in (*ends, *(reading.in_order if samplers else ())):
         for name, value in reading.inputs(key).items():
-            if _MAIN.fullmatch(name) and _CHECKPOINT.search(name) and is_model_file(value):
+            is_main = _MAIN.fullmatch(name) and (key in ends or _CHECKPOINT.search(name))
+            if is_main and is_model_file(value):
                 return Place(key, name)
     return None
+
+
+def _to_models(links: list[Link]) -> list[Link]:
+    return [link for link in links if _MODELS.fullmatch(link.name)]
 
 
 def _main_name(place: Place) -> tuple[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from imagen.graphs.importing import node_classes as known_names
-from imagen.graphs.importing.reading import Place
+from imagen.graphs.importing.reading import MOST_NODES, Place
 from imagen.graphs.tokens import is_link
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Side:
     """To each text encoder, the nearest first, its inputs, the main one first."""
     is_known: bool = False
     """Whether the names of links say which side it is."""
+    has_between: bool = False
+    """Whether there is something between the sides."""
 
 
 def take_prompts(draft: Draft, samplers: list[str]) -> None:
@@ -77,11 +80,12 @@ def find_sides(reading: Reading, sampler: str) -> tuple[Side, Side]:
     A negative side that is the prompt again is none; a dual guider has its negative text between.
     """
     positive = find_side(reading, sampler, "prompt")
-    for between in (False, True):
-        negative = find_side(reading, sampler, "negative", is_between=between)
-        if any(names != positive.texts.get(key) for key, names in negative.texts.items()):
-            return positive, negative
-    return positive, Side()
+    negative = find_side(reading, sampler, "negative")
+    if negative.texts.items() <= positive.texts.items():
+        if not negative.has_between:
+            return positive, Side()
+        negative = find_side(reading, sampler, "negative", is_between=True)
+    return positive, negative
 
 
 def find_side(reading: Reading, sampler: str, role: str, *, is_between: bool = False) -> Side:
@@ -92,9 +96,9 @@ def find_side(reading: Reading, sampler: str, role: str, *, is_between: bool = F
     """
     side, beside = Side(), dict[str, list[str]]()
     seen: set[tuple[str, str, bool]] = set()
-    waiting = [(sampler, -1, role, False)]
-    while waiting:
-        node_id, slot, wanted, is_sure = waiting.pop(0)
+    waiting = deque([(sampler, -1, role, False)])
+    while waiting and len(seen) < MOST_NODES:
+        node_id, slot, wanted, is_sure = waiting.popleft()
         if {(node_id, wanted, is_sure), (node_id, wanted, True)} & seen:
             continue
         seen.add((node_id, wanted, is_sure))
@@ -105,13 +109,15 @@ def find_side(reading: Reading, sampler: str, role: str, *, is_between: bool = F
             _joined_inputs(reading, node_id) if is_sure else []
         )
         sides = _sides(reading, node_id, texts)
-        if is_between and "neither" in sides.values():
-            sides = {name: role for name, own in sides.items() if own == "neither"}
+        between = [name for name, own in sides.items() if own == "neither"]
+        side.has_between = side.has_between or bool(between)
+        if is_between and between:
+            sides = dict.fromkeys(between, role)
         wanted = _side_of_output(reading, node_id, slot, sides) or wanted
         if node_id == sampler:
             side.is_known = bool(set(sides.values()) & set(_OTHER))
-        own = [name for name in sides if _belongs(name, sides, wanted, is_sure=is_sure)]
-        named = [name for name in own if name in texts]
+        own = _of_side(sides, wanted, is_sure=is_sure)
+        named = [name for name in texts if name in own]
         if named and (is_sure or wanted == "prompt" or wanted in map(sides.get, named)):
             goes_on = any(name in links and name not in texts for name in own)
             (beside if goes_on else side.texts).setdefault(node_id, named)
@@ -197,18 +203,16 @@ def _side(name: str) -> str:
     return "prompt" if _POSITIVE.search(name) else ""
 
 
-def _belongs(name: str, sides: dict[str, str], wanted: str, *, is_sure: bool) -> bool:
-    """Whether an input is of the wanted side.
+def _of_side(sides: dict[str, str], wanted: str, *, is_sure: bool) -> dict[str, str]:
+    """The inputs that are of the wanted side.
 
     One that says so comes before one that says nothing, as what is given to a pipe's node replaces
     what the pipe brings. Where the side is known already, a single name does not change it.
     """
-    own, others = sides[name], set(sides.values())
-    if own == wanted:
-        return True
-    if own == _OTHER[wanted]:
-        return is_sure and wanted not in others
-    return own == "" and wanted not in others
+    counting = {wanted}
+    if wanted not in sides.values():
+        counting |= {"", _OTHER[wanted]} if is_sure else {""}
+    return {name: own for name, own in sides.items() if own in counting}
 
 
 def _side_of_output(reading: Reading, node_id: str, slot: int, sides: dict[str, str]) -> str:
@@ -246,7 +250,8 @@ def _spelled(
     value = reading.inputs(node_id).get(name)
     if isinstance(value, str):
         left[0] -= 1
-        return [Place(node_id, name)] if _LORA_TAG.sub("", value).strip(" ,\n") else []
+        said = _LORA_TAG.sub("", value).strip(" ,\n") if "<lora:" in value else value.strip()
+        return [Place(node_id, name)] if said else []
     link = next((link for link in reading.links(node_id) if link.name == name), None)
     if link is None or left[0] <= 0 or depth > _DEEPEST:
         return []
@@ -260,11 +265,12 @@ def _spelled(
     sides = _sides(reading, link.node, names)
     role = _side_of_output(reading, link.node, link.slot, sides) or role
     parts: list[Place | str] = []
-    for one in names:
-        if _belongs(one, sides, role, is_sure=True):
-            more = _spelled(reading, link.node, one, role, left, depth + 1)
-            between = [_delimiter(reading, link.node)] if parts and more else []
-            parts = [*parts, *between, *more]
+    own = _of_side(sides, role, is_sure=True)
+    for one in (name for name in names if name in own and left[0] > 0):
+        more = _spelled(reading, link.node, one, role, left, depth + 1)
+        if parts and more:
+            parts.append(_delimiter(reading, link.node))
+        parts.extend(more)
     return parts
 
 

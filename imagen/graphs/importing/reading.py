@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,9 +14,11 @@ from imagen.graphs.structure import saves
 from imagen.graphs.tokens import inputs_of, is_link, token_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 _FARTHEST = 32
+MOST_NODES = 300
+"""No walk along links goes beyond so many nodes."""
 _BRANCHES = (("on_true", "on_false"), ("tt_value", "ff_value"))
 _CONDITIONS = ("switch", "boolean", "condition", "cond", "value")
 _SELECTORS = ("select", "index", "Input", "input", "selected", "choice")
@@ -28,6 +31,8 @@ _BUNDLE = re.compile(
 _SIZE = re.compile(r"(?i)size|aspect|ratio|resolution|preset|dimension")
 _TIMES = re.compile(r"(?<!\d)(\d{3,5}) ?[x×] ?(\d{3,5})(?!\d)")
 _LONGEST_SIZE = 100
+_LONGEST = 200
+"""No input has a longer name."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,7 +60,7 @@ class Reading:
 
     def inputs(self, node_id: str) -> Mapping[str, Any]:
         """A node's inputs; none for what is no node."""
-        return inputs_of(self.graph.get(node_id))
+        return self._inputs.get(node_id, {})
 
     def kind_of_node(self, node_id: str) -> str:
         """The node's class."""
@@ -97,22 +102,7 @@ class Reading:
 
     def chosen(self, node_id: str) -> str | None:
         """The input that a switch passes on, "" for none of them; None for what is no switch."""
-        inputs = self.inputs(node_id)
-        for when_true, when_false in _BRANCHES:
-            flags = [self._plain(node_id, name) for name in _CONDITIONS if name in inputs]
-            flag = next((flag for flag in flags if isinstance(flag, bool)), None)
-            if flag is not None and {when_true, when_false} & set(inputs):
-                return when_true if flag else when_false
-        if not _SWITCH.search(self.kind_of_node(node_id)):
-            return None
-        numbers = {name: int(found[1]) for name in inputs if (found := _NUMBERED.fullmatch(name))}
-        if not numbers:
-            return None
-        which = [self._plain(node_id, name) for name in _SELECTORS if name in inputs]
-        number = next((one for one in which if type(one) is int), None)
-        if number is None:
-            return next((name for name in numbers if is_link(inputs[name])), None)
-        return next((name for name, own in numbers.items() if own == number), "")
+        return self._chosen.get(node_id)
 
     def place(self, node_id: str, name: str, role: str = "") -> Place | None:
         """Where the literal stands that an input gets: there, or as far behind as links lead.
@@ -161,6 +151,17 @@ class Reading:
         """The nodes that give something away."""
         return [key for key in self.graph if self._gives_away(key)]
 
+    def walk(self, starts: Iterable[str], onward: Callable[[str], Iterable[str]]) -> list[str]:
+        """The nodes that links lead to, the nearest first: the starts, and what comes after."""
+        seen: dict[str, None] = {}
+        waiting = deque(starts)
+        while waiting and len(seen) < MOST_NODES:
+            node_id = waiting.popleft()
+            if node_id not in seen:
+                seen[node_id] = None
+                waiting.extend(onward(node_id))
+        return list(seen)
+
     def above(self, node_ids: Iterable[str]) -> set[str]:
         """These nodes and all that they are made from; not what a switch leaves out."""
         seen: set[str] = set()
@@ -198,6 +199,13 @@ class Reading:
         return uses
 
     @cached_property
+    def _inputs(self) -> dict[str, dict[str, Any]]:
+        return {
+            key: {name: value for name, value in inputs_of(node).items() if len(name) <= _LONGEST}
+            for key, node in self.graph.items()
+        }
+
+    @cached_property
     def _links(self) -> dict[str, list[Link]]:
         links: dict[str, list[Link]] = {}
         for key in self.graph:
@@ -210,6 +218,11 @@ class Reading:
         return links
 
     @cached_property
+    def _chosen(self) -> dict[str, str]:
+        chosen = ((key, self._choose(key)) for key in self.graph)
+        return {key: name for key, name in chosen if name is not None}
+
+    @cached_property
     def _declared(self) -> dict[str, dict[str, Declared]]:
         kinds = {self.kind_of_node(key) for key in self.graph}
         known = {kind: self.object_info.get(kind) for kind in kinds}
@@ -218,6 +231,24 @@ class Reading:
             for kind, said in known.items()
             if isinstance(said, dict)
         }
+
+    def _choose(self, node_id: str) -> str | None:
+        inputs = self.inputs(node_id)
+        for when_true, when_false in _BRANCHES:
+            flags = [self._plain(node_id, name) for name in _CONDITIONS if name in inputs]
+            flag = next((flag for flag in flags if isinstance(flag, bool)), None)
+            if flag is not None and {when_true, when_false} & set(inputs):
+                return when_true if flag else when_false
+        if not _SWITCH.search(self.kind_of_node(node_id)):
+            return None
+        numbers = {name: int(found[1]) for name in inputs if (found := _NUMBERED.fullmatch(name))}
+        if not numbers:
+            return None
+        which = [self._plain(node_id, name) for name in _SELECTORS if name in inputs]
+        number = next((one for one in which if type(one) is int), None)
+        if number is None:
+            return next((name for name in numbers if is_link(inputs[name])), None)
+        return next((name for name, own in numbers.items() if own == number), "")
 
     def _plain(self, node_id: str, name: str) -> Any:
         """A switch's own setting: a literal, there or in a node that only holds it."""

@@ -14,7 +14,7 @@ _STARTS = {*_SEEDS, "latent_image"}
 _CONDITIONED = {"positive", "conditioning"}
 _PARTS = ("NOISE", "GUIDER", "SAMPLER", "SIGMAS")
 _SIDES = tuple(zip(SYNONYMS["width"], SYNONYMS["height"], strict=True))
-_MOST = 64
+_MOST = 32
 """Of more samplers than this, the further ones are not looked at."""
 
 
@@ -68,14 +68,12 @@ def size_sources(reading: Reading, sampler: str) -> list[str]:
 
 def latents(reading: Reading, sampler: str) -> list[str]:
     """What a sampler starts from, the nearest first; not beyond another sampler."""
-    seen: dict[str, None] = {}
-    waiting = _latent_sources(reading, sampler)
-    while waiting:
-        node_id = waiting.pop(0)
-        if node_id not in seen and not _samples(reading, node_id):
-            seen.setdefault(node_id)
-            waiting += _latent_sources(reading, node_id)
-    return list(seen)
+
+    def onward(node_id: str) -> list[str]:
+        return [] if _samples(reading, node_id) else _latent_sources(reading, node_id)
+
+    found = reading.walk(_latent_sources(reading, sampler), onward)
+    return [node_id for node_id in found if not _samples(reading, node_id)]
 
 
 def _latent_sources(reading: Reading, node_id: str) -> list[str]:
@@ -112,25 +110,19 @@ def _take_named(draft: Draft, node_id: str, but: set[str] | None = None) -> None
 
 def _bundled(reading: Reading, sampler: str) -> list[str]:
     """The nodes behind a sampler's pipes and contexts that do not sample themselves."""
-    seen: dict[str, None] = {}
-    waiting = [link.node for link in reading.bundles(sampler)]
-    while waiting:
-        node_id = waiting.pop(0)
-        if node_id not in seen:
-            seen.setdefault(node_id)
-            waiting += [link.node for link in reading.bundles(node_id)]
-    return [node_id for node_id in seen if not _samples(reading, node_id)]
+
+    def onward(node_id: str) -> list[str]:
+        return [link.node for link in reading.bundles(node_id)]
+
+    found = reading.walk(onward(sampler), onward)
+    return [node_id for node_id in found if not _samples(reading, node_id)]
 
 
-def _upstream(reading: Reading, node_id: str, kinds: tuple[str, ...]) -> list[str]:
-    seen: dict[str, None] = {}
-    waiting = [link.node for link in reading.fed(node_id, kinds)]
-    while waiting:
-        source = waiting.pop(0)
-        if source not in seen:
-            seen.setdefault(source)
-            waiting += [link.node for link in reading.fed(source, kinds)]
-    return list(seen)
+def _upstream(reading: Reading, sampler: str, kinds: tuple[str, ...]) -> list[str]:
+    def onward(node_id: str) -> list[str]:
+        return [link.node for link in reading.fed(node_id, kinds)]
+
+    return reading.walk(onward(sampler), onward)
 
 
 def _is_silent(reading: Reading, node_id: str, name: str) -> bool:

@@ -28,6 +28,7 @@ VALUES = (
 OF_AN_IMAGE = ("strength",)
 """What means something only together with an initial image."""
 _MOST = 16
+_MOST_NODES = 3000
 _LARGEST_LORAS = 200
 _NO_LORA = ("", "none", "(none)")
 _LORA = re.compile(r"(?i)lora(_name)?(_?\d{1,3})?|lora_?\d{1,3}_name|lora_name_\d{1,3}")
@@ -62,8 +63,11 @@ class Told:
 def told(graph: Mapping[str, Any]) -> Told:
     """Read the graph from its first sampler backwards, as far as links lead.
 
-    Of a graph with several branches only the one counts that leads from there to an output.
+    Of a graph with several branches only the one counts that leads from there to an output. A graph
+    larger than any that people make says nothing.
     """
+    if len(graph) > _MOST_NODES:
+        return Told(values={})
     whole = Reading(graph, {})
     main, used = _main(whole)
     reading = Reading({key: node for key, node in graph.items() if key in used}, {})
@@ -218,43 +222,43 @@ def _second_pass(reading: Reading, main: str) -> dict[str, float]:
 
     A refiner or a detailer, which works at the same size, is none.
     """
-    width = _side_of(reading, [*size_sources(reading, main)], "width") if main else None
-    for sampler in find_samplers(reading):
-        between = _between(reading, sampler, main) if sampler != main else None
-        if between is None:
+    samplers = find_samplers(reading)
+    width = _first_number(reading, size_sources(reading, main), "width") if main else None
+    for sampler in samplers[:_MOST]:
+        between = _between(reading, sampler, main, samplers)
+        if not between:
             continue
         scales = [_plain_number(reading, key, name) for key in between for name in _SCALES]
         by_model = any("upscale_model" in reading.inputs(key) for key in between)
         factors = [one for one in scales if one is not None]
-        larger = _side_of(reading, [key for key in between if key != sampler], "width")
+        larger = _first_number(reading, between[1:], "width")
         denoise = _plain_number(reading, sampler, "denoise")
         found: dict[str, float] = {} if denoise is None else {"hires_denoise": denoise}
         if larger is not None and width:
             factors = [larger / width]
         elif by_model and "upscale_by" not in reading.inputs(sampler):
-            return found
+            return found  # how much a model enlarges is not in the graph
         factor = round(math.prod(factors), 3)
         if factor > 1:
             return {"hires": factor, **found}
     return {}
 
 
-def _between(reading: Reading, sampler: str, main: str) -> list[str] | None:
-    """A sampler and what is between it and another one whose image it goes on with."""
-    seen: dict[str, None] = {sampler: None}
-    waiting = [sampler]
-    samplers = set(find_samplers(reading))
-    while waiting:
-        at = waiting.pop(0)
-        for link in reading.fed(at, ("LATENT", "IMAGE")):
-            if link.node not in seen:
-                seen.setdefault(link.node)
-                if link.node not in samplers:
-                    waiting.append(link.node)
-    return [key for key in seen if key not in samplers or key == sampler] if main in seen else None
+def _between(reading: Reading, sampler: str, main: str, samplers: list[str]) -> list[str]:
+    """A sampler and what is between it and the one whose image it goes on with, if that is main."""
+
+    def onward(node_id: str) -> list[str]:
+        if node_id in samplers and node_id != sampler:
+            return []
+        return [link.node for link in reading.fed(node_id, ("LATENT", "IMAGE"))]
+
+    found = reading.walk([sampler], onward)
+    if sampler == main or main not in found:
+        return []
+    return [key for key in found if key not in samplers or key == sampler]
 
 
-def _side_of(reading: Reading, node_ids: list[str], role: str) -> float | None:
+def _first_number(reading: Reading, node_ids: list[str], role: str) -> float | None:
     sizes = (_plain_number(reading, key, name) for key in node_ids for name in SYNONYMS[role])
     return next((size for size in sizes if size), None)
 

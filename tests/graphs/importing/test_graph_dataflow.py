@@ -554,3 +554,18 @@ def test_texts_that_double_at_each_step_end() -> None:
         doubled[str(number)] = node("Text Concatenate", text_a=before, text_b=before)
     linked = {"6": node("CLIPTextEncode", text=["159", 0], clip=["4", 1])}
     assert len(str(told(PLAIN | doubled | linked).values.get("prompt", ""))) < 1000
+
+
+def test_a_graph_larger_than_any_says_nothing() -> None:
+    large = {f"x{number}": node("PreviewImage", images=["8", 0]) for number in range(3000)}
+    assert told(PLAIN | large).values == {}
+
+
+def test_a_chain_of_contexts_longer_than_any_is_given_up() -> None:
+    chain = {
+        f"c{number}": node("Context (rgthree)", base_ctx=[f"c{number + 1}", 0])
+        for number in range(1000)
+    }
+    end = {"c1000": node("Context (rgthree)", positive=["6", 0], negative=["7", 0])}
+    start = {"3": sampler(**SETTINGS, positive=["c0", 4], negative=["c0", 5])}
+    assert "prompt" not in told(PLAIN | chain | end | start).values
