@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen import inputs, outputs
 from imagen.backends import open_backend
-from imagen.capabilities import Fate, Receipt, refuse_unable, unhonoured
+from imagen.capabilities import UNREAD, Fate, Receipt, refuse_unable, unhonoured
 from imagen.errors import ImagenError, RequestError
 from imagen.prompt_syntax import lora_tags
 from imagen.resolve import allow, resolve, runs, style_default_prompt, styled
@@ -187,6 +187,8 @@ def _in_own_words(receipt: Receipt, asked: Request, staged: Request) -> Receipt:
     changed = {name: value for name, value in original.items() if now.get(name) != value}
 
     def told(name: str, fate: Fate) -> Fate:
+        if name not in original and UNREAD in fate.why:  # a default, or a copy of the first prompt
+            fate = fate.model_copy(update={"why": ""})
         used = outputs.without_folders(fate.model_dump()["used"], staged)
         return fate.model_copy(update={"asked": changed.get(name, fate.asked), "used": used})
 

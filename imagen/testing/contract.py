@@ -200,6 +200,18 @@ class BackendContract:
         assert said == (sentence if needs_one else "taken")
         assert rig.submissions() == 0
 
+    def test_syntax_that_it_does_not_read_stands_in_the_receipt(self, rig: Rig) -> None:
+        """The prompt is sent as it is; what means nothing to the engine is named."""
+        examples = {"weights": "(fog:1.5)", "choices": "{red|blue}", "loras": "<lora:ink:0.8>"}
+        prompt = " ".join(examples.values())
+        with closing(rig.open("ok")) as engine:
+            read = engine.capabilities().prompt_syntax
+            ticket = engine.prepare(ASKED.with_values({"prompt": prompt}))
+        unread = {k: text for k, text in examples.items() if read is not None and k not in read}
+        fate = ticket.receipt["prompt"]
+        assert {k: text for k, text in examples.items() if text in fate.why} == unread
+        assert (fate.outcome, ticket.request.prompt) == ("applied", prompt)
+
     def test_its_defaults_are_within_its_own_limits(self, rig: Rig) -> None:
         """Each default fits its parameter, and each parameter says what it does."""
         with closing(rig.open("ok")) as engine:

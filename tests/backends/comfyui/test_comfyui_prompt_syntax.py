@@ -9,6 +9,7 @@ from comfyui_lab import ASKED, SAMPLED, opened
 
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
+from imagen.capabilities import unhonoured
 from imagen.config import Settings
 from imagen.preparing import prepare
 from imagen.request import Lora
@@ -92,3 +93,13 @@ def test_tags_are_left_to_a_custom_node() -> None:
     (ticket,) = prepare(opened(NOWHERE, own), request, Settings())
     assert ticket.payload["5"]["inputs"]["wildcard_text"] == "{a|b} <lora:ink:0.8>"
     assert ticket.receipt["prompt"].why == ""
+
+
+def test_only_texts_that_were_asked_for_are_spoken_of() -> None:
+    """The second prompt is a copy of the first, and a default is the workflow's own."""
+    encoder = _node("CLIPTextEncode", text="$<prompt_2>", clip=["1", 1])
+    backend = opened(NOWHERE, SAMPLED | {"6b": encoder}, parameters={"negative": "{rain|snow}"})
+    (ticket,) = prepare(backend, ASKED.with_values({"prompt": "{a|b}"}), Settings())
+    assert ticket.request.prompt_2 == "{a|b}"
+    assert ticket.request.negative == "{rain|snow}"
+    assert unhonoured(ticket.receipt) == ["prompt: syntax not read by this engine: {a|b}"]

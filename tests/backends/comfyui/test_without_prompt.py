@@ -124,6 +124,15 @@ def test_the_sidecar_of_a_fixed_scene_and_of_an_empty_prompt_differ() -> None:
     assert "prompt" not in json.loads(Path("large.png.json").read_text("utf-8"))["request"]
 
 
+@pytest.mark.parametrize(
+    ("words", "prompt"), [({"prompt": ""}, ""), ({}, None)], ids=["as it was", "absent"]
+)
+def test_a_ticket_from_before_is_read(words: dict[str, str], prompt: str | None) -> None:
+    ticket = {"id": "x", "backend": "mock", "request": words, "receipt": {}}
+    job = Job.model_validate({"ticket": ticket, "asked": words, "output": {}})
+    assert (job.asked.prompt, job.ticket.request.prompt) == (prompt, prompt)
+
+
 @pytest.mark.parametrize("words", [{"prompt": ""}, {}], ids=["as it was", "absent"])
 def test_a_record_from_before_is_made_again(words: dict[str, str]) -> None:
     """Until now a request without a prompt held an empty one."""
