@@ -132,13 +132,17 @@ def _with_control_characters(values: dict[str, Any]) -> Iterator[Problem]:
     """Texts with control characters; a prompt may have lines."""
     for path, text in texts(values):
         key = next((part for part in reversed(path) if isinstance(part, str)), "")
-        found = next((c for c in text if category(c) in ("Cc", "Zl", "Zp")), None)
-        if found is None or key in _WITH_LINES:
-            continue
-        what = _CONTROLS.get(found, f"the control character U+{ord(found):04X}")
-        is_block = text.endswith("\n") and text.rstrip("\n").isprintable()
-        remedy = "Write it on one line, without | or >." if is_block else BACKSLASH
-        yield Problem(path, f"holds {what}", remedy)
+        control = None if key in _WITH_LINES else _control_in(text)
+        if control is not None:
+            is_block = text.endswith("\n") and text.rstrip("\n").isprintable()
+            remedy = "Write it on one line, without | or >." if is_block else BACKSLASH
+            yield Problem(path, f"holds {control}", remedy)
+
+
+def _control_in(text: str) -> str | None:
+    """The first control character of a text, in words."""
+    found = next((c for c in text if category(c) in ("Cc", "Zl", "Zp")), None)
+    return found and _CONTROLS.get(found, f"the control character U+{ord(found):04X}")
 
 
 _WITH_LINES = ("prompt", "negative", "prompt_2", "negative_2", "preview_command")
@@ -210,6 +214,9 @@ def _overridden(settings: Settings, environ: Mapping[str, str], cwd: Path | None
     """The settings with the environment's over them, whose paths count from the directory."""
     here = cwd or Path()
     named = {name: environ[name] for name in VARIABLES if environ.get(name)}
+    for name, text in named.items():
+        if control := _control_in(text):
+            raise ConfigError(f"The environment variable {name} holds {control}.")
     folders = named.get("IMAGEN_WORKFLOWS", "").split(os.pathsep)
     directory = expanded(Path(named.get("IMAGEN_OUTPUT", settings.output.directory)), environ)
     switches = {key: _switch(named, name) for name, key in _SWITCHES.items() if name in named}

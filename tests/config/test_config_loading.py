@@ -298,3 +298,17 @@ def test_a_prompt_may_have_lines() -> None:
 
 def test_a_path_in_single_quotes_keeps_its_backslashes() -> None:
     assert loaded(r"backends: {a: {type: mock, look: 'C:\new'}}").backends["a"]["look"] == r"C:\new"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("IMAGEN_OUTPUT", "a\nb", "a line break"),
+        ("IMAGEN_STATE", "a\tb", "a tab"),
+        ("IMAGEN_LIBRARY", "a\x1bb", "the control character U+001B"),
+    ],
+)
+def test_a_variable_with_a_control_character_is_refused(name: str, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        loaded("", **{name: text})
+    assert error.value.message == f"The environment variable {name} holds {said}."
