@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from imagen.errors import WorkflowError
 from imagen.graphs.importing.declared import SEEDS, Declared, declared
 from imagen.graphs.importing.editor import ENTRY, EXIT, Link, Sheet, Slot, read_node
-from imagen.graphs.importing.widgets import UPLOAD_BELOW
+from imagen.graphs.importing.widgets import UPLOAD_BELOW, read_widgets
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -120,6 +120,9 @@ class _Group:
         outputs: Sequence[Any]
         if isinstance(shown, dict):
             inputs, outputs = declared(shown), _list(shown.get("output"))
+            if node.values:  # what the class has got since then is not on the face
+                since = read_widgets(node, inputs).missing
+                inputs = [one for one in inputs if one.name not in since]
             names = _list(shown.get("output_name")) or outputs
         elif node.type == "PrimitiveNode":
             target = next((link for link in self._links if link[0] == number), None)

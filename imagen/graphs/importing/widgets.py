@@ -37,6 +37,8 @@ class WidgetValues:
     values: Mapping[str, Any]
     controls: Mapping[str, str] = field(default_factory=dict)
     """For each input that the editor changes after each run, in which way."""
+    missing: frozenset[str] = frozenset()
+    """The inputs for which nothing is stored, as the node was older when it was saved."""
     surplus: tuple[Any, ...] = ()
     """What belongs to no input that the catalog declares."""
     misfit: int = 0
@@ -91,7 +93,7 @@ Taken = tuple["Taken", Declared | _Extra, Any] | None
 
 def _best(shown: Sequence[Declared], values: Sequence[Any]) -> WidgetValues:
     """The reading in which most fits; the editor's own where several fit as well."""
-    best: tuple[int, Taken, int] | None = None
+    best: tuple[int, Taken] | None = None
     waiting: list[tuple[tuple[Declared | _Extra, ...], int, int, Taken]] = [
         (_places(shown), 0, 0, None)
     ]
@@ -113,26 +115,34 @@ def _best(shown: Sequence[Declared], values: Sequence[Any]) -> WidgetValues:
             places = (*_brought(place, given), *places)
         misfit += sum(value is not None for value in values[at:])
         if best is None or misfit < best[0]:
-            best = misfit, taken, at
+            best = misfit, taken
     assert best is not None
-    misfit, taken, at = best
-    return _collected(taken, values[at:], misfit)
+    misfit, taken = best
+    return _collected(taken, values, misfit)
 
 
-def _collected(taken: Taken, surplus: Sequence[Any], misfit: int) -> WidgetValues:
+def _collected(taken: Taken, values: Sequence[Any], misfit: int) -> WidgetValues:
     found: dict[str, Any] = {}
     controls: dict[str, str] = {}
     steps = []
     while taken is not None:
         taken, place, value = taken
         steps.append((place, value))
-    for place, value in reversed(steps):
+    steps.reverse()
+    for place, value in steps:
         if isinstance(place, Declared):
             found[place.name] = value
         elif place.control_of and value in (*CONTROLS[1:], True):
             controls[place.control_of] = "randomize" if value is True else value
-    left = tuple(value for value in surplus if value not in (None, "", [], {}))
-    return WidgetValues(values=found, controls=controls, surplus=left, misfit=misfit)
+    left = tuple(value for value in values[len(steps) :] if value not in (None, "", [], {}))
+    missing = [place.name for place, _ in steps[len(values) :] if isinstance(place, Declared)]
+    return WidgetValues(
+        values=found,
+        controls=controls,
+        missing=frozenset(missing),
+        surplus=left,
+        misfit=misfit,
+    )
 
 
 def _places(shown: Sequence[Declared]) -> tuple[Declared | _Extra, ...]:

@@ -100,6 +100,19 @@ def test_a_value_that_the_face_does_not_store_is_the_inputs_default() -> None:
     assert graph["1:2"]["inputs"]["sampler_name"] == "euler"
 
 
+def test_a_widget_that_a_class_has_got_since_is_not_on_the_face() -> None:
+    older = DRAW["nodes"][2] | {"widgets_values": [7, "fixed", 20, 8, "euler", "normal"]}
+    data = {
+        "nodes": [*DRAW["nodes"][:2], older, node("Blur", 3, inputs=[("image", "IMAGE")])],
+        "links": DRAW["links"],
+        "external": [[2, 0, "LATENT"]],
+    }
+    host = group("workflow>Draw", *VALUES[:-1], 25)
+    graph = graph_of(file(host, {"Draw": data}))
+    assert graph["1:2"]["inputs"]["denoise"] == 1.0
+    assert graph["1:2"]["inputs"]["steps"] == 30
+
+
 def test_a_widget_that_became_an_input_comes_last_and_may_be_linked() -> None:
     inner = node(
         "KSampler",
