@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,17 +17,20 @@ from imagen import tickets
 from imagen.callers import caller
 from imagen.config import LibrarySettings, OutputSettings, Settings, UsageSettings
 from imagen.errors import Failed, OutputError
-from imagen.keeping import open_up_to_date
-from imagen.library import Library, Query, page
+from imagen.keeping import entry_of, failure_of, open_up_to_date
+from imagen.library import Kept, Library, Query, page
+from imagen.library.failing import failures
 from imagen.library.ledger import rows
 from imagen.library.schema import generations, thumbnails
 from imagen.locks import claimed, is_held, lock
 from imagen.request import Request, Upscale
+from imagen.result import Facts, Result
 from imagen.spine import enlarge, generate
+from imagen.ticket import Ticket, new_id
+from imagen.tickets import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from imagen.result import Progress
 
@@ -284,3 +288,62 @@ def test_a_lock_of_another_process_is_respected(tmp_path: Path) -> None:
     assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == "True\n"
     mine.release()
     assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_one_unreadable_ticket_keeps_no_other_from_the_library(settings: Settings) -> None:
+    ticket = Ticket(id=new_id(), backend="mock", request=_ASKED, receipt={})
+    job = Job(ticket=ticket, asked=_ASKED)
+    tickets.write(job.ended(failure_of(job, Failed("no"))), settings.state_dir)
+    folder = settings.state_dir / "tickets"
+    (folder / "0.json").write_text("{")
+    (folder / "z.json").mkdir()
+    with open_up_to_date(settings) as library:
+        assert [one.id for one in failures(library, Query()).failures] == [job.id[:8]]
+    assert tickets.left(settings.state_dir) == ["0", "z"]
+
+
+class _Interrupting(dict[str, str]):
+    """An environment in which Ctrl-C comes as soon as it is asked for the cloud."""
+
+    def get(self, name: str, default: object = None) -> Any:
+        if name.startswith("SUPABASE"):
+            raise KeyboardInterrupt
+        return default
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files can't be listed")
+def test_the_library_is_closed_where_taking_in_what_waits_breaks_off(tmp_path: Path) -> None:
+    settings = Settings(
+        state_dir=tmp_path / "state",
+        library=LibrarySettings(url=str(tmp_path / "library.db")),
+        owner_user_id="3b241101-e2bb-4255-8caf-4136c566a962",
+    )
+    ticket = Ticket(id=new_id(), backend="mock", request=_ASKED, receipt={})
+    job = Job(ticket=ticket, asked=_ASKED)
+    result = Result(outputs=(), facts=Facts())
+    picture = Kept(path=tmp_path / "fox.png", index=0, sha256="0" * 64, size_bytes=1)
+    tickets.write(job.ended(entry_of(job, result, [picture])), settings.state_dir)
+    with pytest.raises(KeyboardInterrupt):
+        open_up_to_date(settings, _Interrupting())
+    opened = [os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+    assert [file for file in opened if file.startswith(f"{tmp_path}/library.db")] == []
+
+
+def test_the_sidecar_is_known_by_its_absolute_path(settings: Settings, library: Library) -> None:
+    here = settings.model_copy(update={"output": OutputSettings(directory=Path("out"))})
+    (made,) = generate(_ASKED, here)
+    (picture,) = page(library, Query()).pictures
+    assert not made.saved[0].path.is_absolute()
+    assert picture.path == made.saved[0].path.absolute()
+    assert picture.sidecar == picture.path.with_name(f"{picture.path.name}.json")
+
+
+def test_what_waits_is_known_by_absolute_paths(settings: Settings) -> None:
+    """Another process may take it in, in another folder."""
+    here = settings.model_copy(update={"output": OutputSettings(directory=Path("out"))})
+    broken = here.model_copy(update={"library": LibrarySettings(url=str(Path("no/such/x.db")))})
+    Path("no").write_text("not a folder")
+    (made,) = generate(_ASKED, broken)
+    (kept,) = tickets.read(made.ticket.id, settings.state_dir).entry.pictures  # type: ignore[union-attr]
+    assert kept.path == made.saved[0].path.absolute()
+    assert kept.sidecar == kept.path.with_name(f"{kept.path.name}.json")

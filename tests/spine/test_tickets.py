@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -75,7 +77,27 @@ def test_it_is_on_the_disk_itself_before_it_takes_its_place(tmp_path: Path) -> N
     sys.setprofile(note)
     tickets.write(_JOB, tmp_path)
     sys.setprofile(None)
-    assert done[:2] == ["fsync", "replace"]
+    name = [] if sys.platform == "win32" else ["fsync"]
+    assert done == ["fsync", "replace", *name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there no folder can be opened as a file")
+def test_its_name_too_is_on_the_disk_where_the_file_system_can_do_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bool] = []
+    to_disk = os.fsync
+
+    def note(file: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(file).st_mode))
+        if synced[-1]:
+            raise OSError(errno.EINVAL, "a folder can't be synced here")
+        to_disk(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    tickets.write(_JOB, tmp_path)
+    assert synced == [False, True]
+    assert tickets.read(_JOB.id, tmp_path) == _JOB
 
 
 def test_it_stays_until_the_library_has_it(tmp_path: Path) -> None:
@@ -289,3 +311,11 @@ def test_a_damaged_ticket_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "tickets" / "a.json").write_text("{")
     with pytest.raises(OutputError, match="can't be read; it may be another version's"):
         tickets.read("a", tmp_path)
+
+
+def test_an_id_that_begins_another_one_means_itself(tmp_path: Path) -> None:
+    for id in ("ab", "abc", "abd"):
+        tickets.write(_JOB.renamed(id), tmp_path)
+    assert [tickets.meant(word, tmp_path) for word in ("ab", "abc")] == ["ab", "abc"]
+    with pytest.raises(RequestError, match="'a' may mean several tickets: ab, abc, abd"):
+        tickets.meant("a", tmp_path)
