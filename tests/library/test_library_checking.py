@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from foreign_pictures import A1111, noise, png
 from library_samples import entry, kept
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, literal, select, text, update
 
 from imagen.cli import run
 from imagen.library import Query, add, check, count, forget_missing, page, take_in, totals
@@ -216,3 +218,38 @@ def test_many_pictures_are_looked_at_in_batches(library: Library) -> None:
     pictures = tuple(kept(index=number, path=path) for number in range(1001))
     take_in(library, entry(pictures=pictures))
     assert check(library).checked == 1001
+
+
+def test_a_sidecar_that_can_not_be_written_again_is_told_and_ends_nothing(cat: Library) -> None:
+    _PATH.with_name("cat.png.json").write_text("somebody's own")
+    with cat.writing() as connection:
+        connection.execute(update(images).values(sidecar=str(Path("gone.json").absolute())))
+    report = check(cat, mend=True)
+    assert (_paths(report, "sidecars"), report.is_sound) == ([("cat.png", False)], False)
+    assert _PATH.with_name("cat.png.json").read_text() == "somebody's own"
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no such files")
+def test_files_that_can_not_be_looked_at_do_not_end_the_search_for_one_that_moved(
+    cat: Library,
+) -> None:
+    _PATH.rename("album/tom.png")
+    Path("album/a-link-to-nowhere.png").symlink_to("nowhere.png")
+    with closing(socket.socket(socket.AF_UNIX)) as odd:  # it has no bytes and can't be opened
+        odd.bind("album/a-socket")
+    with cat.writing() as connection:
+        connection.execute(insert(images).from_select(*_copy_of_an_empty_one()))
+    report = check(cat)
+    assert [(one.path.name, one.now and one.now.name) for one in report.moved] == [
+        ("cat.png", "tom.png")
+    ]
+    assert _paths(report, "missing") == [("empty.png", False)]
+
+
+def _copy_of_an_empty_one() -> tuple[list[str], Any]:
+    """A further picture, of no bytes, whose file is gone."""
+    other = {"id": 77, "number": 2, "size_bytes": 0, "sha256": "0" * 64}
+    other |= {"path": str(Path("album/empty.png").absolute()), "sidecar": None}
+    names = [column.name for column in images.c]
+    values = (literal(other[n]).label(n) if n in other else images.c[n] for n in names)
+    return names, select(*values)

@@ -224,3 +224,10 @@ def test_what_was_spent_since_a_moment_is_known(library: Library) -> None:
     assert spent(library, NOON, currency="USD", backend="cloud") == (0.5, 0)
     assert spent(library, NOON, currency="CHF") == (0.0, 0)
     assert spent(library, NOON - timedelta(days=1), currency="USD") == (10.5, 1)
+
+
+def test_a_seed_of_zero_that_the_engine_used_is_the_seed(library: Library) -> None:
+    take_in(library, entry(1, facts={"seed": 0}, seed=7))
+    take_in(library, entry(2, facts={"seed": None}, seed=0))
+    take_in(library, entry(3, facts={}, seed=None))
+    assert [use.seed for use in rows(library)] == [0, 0, None]

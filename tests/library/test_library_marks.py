@@ -239,3 +239,25 @@ def test_where_a_picture_lies_in_the_cloud_is_known(library: Library) -> None:
     }
     assert find_picture(library, "00000001").cloud == {}
     assert find_picture(library, uuid_of(1)).cloud == {}
+
+
+def test_a_file_of_another_machine_at_the_same_path_does_not_keep_this_one(
+    library: Library,
+) -> None:
+    first = _drawn(1, "fox.png")
+    fill(library, [first, entry(2, pictures=first.pictures)])
+    theirs = update(images).where(images.c.generation == uuid_of(2)).values(host="attic")
+    with library.writing() as connection:
+        connection.execute(theirs)
+    assert purge(library, [_trashed(library, "00000001")]) == []
+    assert not Path("fox.png").exists()
+    assert find_picture(library, "00000002").host == "attic"
+
+
+def test_a_file_that_can_not_be_read_is_not_taken_for_the_picture(library: Library) -> None:
+    take_in(library, _drawn(1, "fox.png"))
+    Path("fox.png").unlink()
+    Path("fox.png").mkdir()
+    with pytest.raises(LibraryError, match=r"fox\.png can't be read: "):
+        purge(library, [_trashed(library, "00000001")])
+    assert (Path("fox.png").is_dir(), _rows(library)["images"]) == (True, 1)

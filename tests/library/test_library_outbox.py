@@ -9,9 +9,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from library_samples import delivery, entry
+from sqlalchemy import update
 
 from imagen.library import take_in
-from imagen.library.outbox import claim, failed, next_due, retry, sent, unsent
+from imagen.library.outbox import (
+    claim,
+    failed,
+    hurry,
+    next_due,
+    put_off,
+    rest,
+    retry,
+    sent,
+    unsent,
+)
+from imagen.library.schema import outbox as rows
 
 if TYPE_CHECKING:
     from imagen.library import Library
@@ -138,3 +150,28 @@ def test_a_sender_whose_claim_ran_out_does_not_undo_another_s_success(library: L
     sent(library, quick, {})
     failed(library, slow, "Timed out.", again_in_seconds=1)
     assert unsent(library) == []
+
+
+def _due_in(library: Library) -> list[int]:
+    now = datetime.now(UTC)
+    return [round((waiting.due - now).total_seconds()) for waiting in unsent(library)]
+
+
+def test_an_arrival_hurries_what_failed_and_not_what_was_only_put_off(library: Library) -> None:
+    _post(library, 3)
+    failing, off, arriving = claim(library)
+    failed(library, failing, "No answer.", again_in_seconds=3600)
+    put_off(library, off, "It is on another machine.", seconds=3600)
+    sent(library, arriving, {})
+    assert hurry(library, arriving.delivery, seconds=3600) == 1
+    assert _due_in(library) == [0, 3600]
+
+
+def test_after_the_longest_pause_each_further_one_is_as_long(library: Library) -> None:
+    _post(library, 3)
+    failing, *_ = claim(library, limit=1)
+    with library.writing() as connection:
+        connection.execute(update(rows).where(rows.c.part == 1).values(attempts=2))
+        connection.execute(update(rows).where(rows.c.part == 2).values(attempts=9))
+    assert rest(library, failing, "It is down.", pauses=(30, 60, 3600)) == 2
+    assert _due_in(library)[1:] == [3600, 3600]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from library_samples import NOON, delivery, entry, failed, fill, kept, settings_at, uuid_of
 from PIL import Image
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 from imagen.errors import LibraryError
 from imagen.library import Query, count, open_library, page, pictures_of, take_in, totals
 from imagen.library.keys import first_key, picture_key
 from imagen.library.marks import purge, trash
 from imagen.library.outbox import claim, sent, unsent
-from imagen.library.schema import generations, thumbnails
+from imagen.library.schema import generations, images, thumbnails
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -248,3 +248,18 @@ def test_pictures_of_every_mode_have_thumbnails(sqlite_path: str, mode: str) -> 
     Path("small.webp").write_bytes(webp)
     with Image.open("small.webp") as small:
         assert small.size == (320, 200)
+
+
+def test_a_picture_for_which_each_number_is_taken_is_an_error_and_nothing_of_it_is_kept(
+    library: Library,
+) -> None:
+    taken = [picture_key(uuid_of(2), NOON, 0, salt) for salt in range(16)]
+    take_in(library, entry(1, pictures=tuple(kept(1, index) for index in range(16))))
+    with library.writing() as connection:
+        connection.execute(text("DELETE FROM prompts"))
+        for number, key in enumerate(taken):
+            same = images.c.number == number
+            connection.execute(update(images).where(same).values(id=key))
+    with pytest.raises(LibraryError):
+        take_in(library, entry(2), [delivery(2)])
+    assert (pictures_of(library, uuid_of(2)), unsent(library)) == ((), [])

@@ -10,6 +10,7 @@ import told_entries as told
 from imagen.errors import ConfigError, ImagenError, OutputError, Rejected, Unavailable
 from imagen.sinks import cloud as sink
 from imagen.testing.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Bucket, Supabase, Trouble
+from imagen.testing.supabase.storage import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -302,3 +303,29 @@ def _read(url: str) -> bytes:
 def test_the_bucket_can_be_asked_about(cloud: Supabase) -> None:
     found = sink.bucket_of(told.settings(), told.environ(cloud))
     assert (found.name, found.is_public) == (BUCKET, False)
+
+
+def test_without_its_sidecar_a_picture_is_told_by_what_is_in_it(
+    cloud: Supabase, delivery: Delivery, tmp_path: Path
+) -> None:
+    sidecar = tmp_path / "fox7.png.json"
+    sidecar.unlink()
+    sidecar.mkdir()
+    _send(delivery, cloud)
+    (row,) = cloud.rows("imagen", "images")
+    assert row["sidecar"]["resolved"] == {"prompt": "A red fox, in snow", "steps": 4}
+    assert "graph" not in row["sidecar"]
+
+
+def test_a_picture_for_which_each_path_is_taken_is_refused(
+    cloud: Supabase, delivery: Delivery
+) -> None:
+    stem, id = _PATH.removesuffix(".png"), _send(delivery, cloud)["id"]
+    ends = ["", *(f"-{n}" for n in range(2, 21)), f"-{id}"]
+    for end in ends:
+        cloud.objects[BUCKET, f"{stem}{end}.png"] = Stored(
+            data=b"another's", media_type="image/png", metadata={}
+        )
+    with pytest.raises(Rejected, match=r"Every path for fox7\.png is taken in the bucket"):
+        _send(delivery, cloud)
+    assert len(cloud.objects) == len(ends)

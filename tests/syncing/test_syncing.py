@@ -338,3 +338,37 @@ def test_what_was_sent_is_remembered(library: Library) -> None:
         _sync(library, there.url)
     assert outbox.forget(library, ids) == 0
     assert len(outbox.told_of(library, uuid_of(1), 0)) == 1
+
+
+def test_what_is_posted_at_the_last_moment_is_sent_too(library: Library) -> None:
+    """Another process that posts it finds this one at work, and relies on it."""
+    asked: list[bool] = []
+    with Receiver() as there:
+        _post(library, there.url)
+
+        def post_once_it_seems_done() -> bool:
+            asked.append(True)
+            if len(asked) == 3:
+                take_in(library, entry(2), [_hook(there.url, 2)])
+            return False
+
+        settings = _settings(there.url)
+        synced = sync_alone(library, settings, {}, is_stopped=post_once_it_seems_done)
+    assert [one.payload["id"] for one in synced.sent] == ["msg_1", "msg_2"]
+
+
+def test_a_sync_that_is_done_keeps_no_other_from_it(library: Library) -> None:
+    with Receiver() as there:
+        settings = _settings(there.url)
+        sync_alone(library, settings, {})
+        free = lock(settings.state_dir / "sync.lock")
+    assert free is not None
+    free.release()
+
+
+def test_a_state_folder_without_locks_keeps_nothing_from_being_sent(library: Library) -> None:
+    Path("state").write_text("not a folder")
+    with Receiver() as there:
+        _post(library, there.url)
+        settings = _settings(there.url).model_copy(update={"state_dir": Path("state")})
+        assert len(sync_alone(library, settings, {}, unless_running=True).sent) == 1
