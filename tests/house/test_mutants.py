@@ -1,0 +1,74 @@
+"""scripts/mutants.py: which small faults it puts into code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+import mutants
+
+_CODE = '''
+"""A module."""
+LIMIT = 3
+
+def f(path: str = "text", *, is_certain=False) -> bool:
+    """Sentences stay."""
+    if TYPE_CHECKING:
+        return 7
+    try:
+        path.unlink(missing_ok=True)
+    except (OSError, ValueError):
+        raise Lost("this stays", is_certain=True)
+    with suppress(OSError, KeyError):
+        self.state = LIMIT < 9 and not path
+'''
+
+
+def test_each_small_fault_is_one_change_of_the_text() -> None:
+    path = Path("module.py").absolute()
+    path.write_text(_CODE)
+    found = list(mutants.mutants_of(path, path.parent))
+    handlers = [one.after for one in found if one.before.startswith("try")]
+    assert sorted(
+        (one.line, one.before, one.after) for one in found if "try" not in one.before
+    ) == [
+        (3, "3", "4"),
+        (5, '"text"', "'textx'"),
+        (5, "False", "True"),
+        (10, "True", "False"),
+        (10, "path.unlink(missing_ok=True)", "(path.unlink())"),
+        (10, "path.unlink(missing_ok=True)", "pass"),
+        (12, 'raise Lost("this stays", is_certain=True)', "pass"),
+        (13, "suppress(OSError, KeyError)", "(suppress(KeyError))"),
+        (13, "suppress(OSError, KeyError)", "(suppress(OSError))"),
+        (14, "9", "10"),
+        (14, "LIMIT < 9", "(LIMIT <= 9)"),
+        (14, "LIMIT < 9 and not path", "(LIMIT < 9 or not path)"),
+        (14, "LIMIT < 9 and not path", "(LIMIT < 9)"),
+        (14, "LIMIT < 9 and not path", "(not path)"),
+        (14, "not path", "(path)"),
+        (14, "self.state = LIMIT < 9 and not path", "pass"),
+    ]
+    assert [text.splitlines()[2].strip() for text in handlers] == [
+        "except (ValueError,):",
+        "except (OSError,):",
+    ]
+
+
+def test_a_constant_is_run_where_it_is_used() -> None:
+    path = Path("module.py").absolute()
+    path.write_text(_CODE)
+    found = {one.before: one.lines for one in mutants.mutants_of(path, path.parent)}
+    assert (sorted(found["3"]), sorted(found["LIMIT < 9"])) == ([14], [14])
+
+
+def test_the_same_seed_chooses_the_same_faults() -> None:
+    assert mutants.chosen(7, 5, "tickets") == mutants.chosen(7, 5, "tickets")
+    assert mutants.chosen(7, 5, "tickets") != mutants.chosen(8, 5, "tickets")
+
+
+def test_every_fault_that_is_listed_as_changing_nothing_can_still_be_made() -> None:
+    possible = {mutants.key(one) for path in mutants.modules() for one in mutants.mutants_of(path)}
+    assert mutants.equivalent() - possible == set()
