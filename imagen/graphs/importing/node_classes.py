@@ -23,6 +23,7 @@ KINDS: Mapping[str, str] = {
     "control_net": "CONTROL_NET",
 }
 """The type of a linked input with this name."""
+LATENTS = re.compile(r"(?i)(.*_)?(latents?|latent_image|samples)")
 NO_TEXT = re.compile(
     r"(?i)(.*_)?(model|unet|clip|t5|vae|images?|pixels?|video|audio|latents?|latent_image|samples"
     r"|masks?|noise|sampler|sigmas|scheduler|seed|width|height|steps|cfg|denoise|batch_size|loras?"
@@ -34,7 +35,7 @@ NO_TEXT = re.compile(
 NO_TEXT_TYPES = frozenset(
     ("MODEL", "CLIP", "VAE", "IMAGE", "LATENT", "MASK", "CONTROL_NET", "NOISE", "SAMPLER", "SIGMAS")
 ) | frozenset(("INT", "FLOAT", "BOOLEAN", "UPSCALE_MODEL", "CLIP_VISION", "CLIP_VISION_OUTPUT"))
-BUNDLES = re.compile(r"(?i)(text|hyvid)_embeds")
+BUNDLES = re.compile(r"(?i)(.*_)?(text|hyvid)_embeds")
 """What would be `NO_TEXT` by its ending, and holds texts nevertheless."""
 EMPTYING = frozenset(("ConditioningZeroOut", "ImpactNegativeConditioningPlaceholder"))
 SHOWING = re.compile(r"(?i)show|display|preview|debug|console|text viewer|log")

@@ -19,6 +19,8 @@ _SECOND = ("text_g", "clip_g", "t5xxl", "mt5xl", "llama")
 """The text of a second encoder in the same node; which is which goes by the bundled workflows."""
 _POPULATED = "populated_text"
 """What a wildcard's template became; the template beside it is not sent."""
+_PASSED = "passthrough"
+"""What a text box passes on in place of its own text."""
 _ANY_PROMPT = re.compile(
     r"(?i)(\w+_)?(prompt|text)|((text|prompt)_)?(positive|negative|pos|neg)(_[lg])?"
 )
@@ -32,8 +34,8 @@ _STRING = re.compile(
 """Inputs that hold a part of a text, in nodes that make texts."""
 _NEGATIVE = re.compile(r"(?i)negative|(^|_)neg(_|$|\d)")
 _POSITIVE = re.compile(r"(?i)positive|(^|_)pos(_|$|\d)|^(conditioning|cond1?)$")
-_THIRD = ("cond2", "empty_conditioning")
-"""Between the sides: what a dual guider compares the negative side with."""
+_BETWEEN = re.compile(r"cond2|empty_conditioning|nag_\w*")
+"""Neither side: what a guider, or normalized attention, compares the sides with."""
 _DELIMITERS = ("delimiter", "separator", "sep")
 _ESCAPES = {"\\n": "\n", "\\t": "\t"}
 _OTHER = {"prompt": "negative", "negative": "prompt"}
@@ -151,6 +153,8 @@ def string_inputs(reading: Reading, node_id: str) -> list[str]:
         return [chosen] if chosen in inputs else []
     if isinstance(inputs.get(_POPULATED), str):
         return [_POPULATED]
+    if is_link(inputs.get(_PASSED)):
+        return [_PASSED]
     linked = {link.name for link in reading.links(node_id)}
     shows = known_names.SHOWING.search(reading.kind_of_node(node_id))
     return [
@@ -196,7 +200,7 @@ def _sides(reading: Reading, node_id: str, texts: list[str]) -> dict[str, str]:
 
 
 def _side(name: str) -> str:
-    if name in _THIRD:
+    if _BETWEEN.fullmatch(name):
         return "neither"
     if _NEGATIVE.search(name):
         return "negative"
@@ -275,8 +279,11 @@ def _spelled(
 
 
 def _delimiter(reading: Reading, node_id: str) -> str:
-    if reading.inputs(node_id).get("tidy_tags") == "no":
+    inputs = reading.inputs(node_id)
+    if inputs.get("tidy_tags") == "no" or inputs.get("linebreak_addition") == "false":
         return ""
+    if inputs.get("linebreak_addition") == "true":
+        return "\n"
     found = (reading.place(node_id, name) for name in _DELIMITERS)
     value = next((reading.literal(place) for place in found if place is not None), ", ")
     return _ESCAPES.get(value, value) if isinstance(value, str) else ", "

@@ -80,8 +80,10 @@ class Reading:
     def kind(self, node_id: str, name: str) -> str:
         """The type of an input: as declared, else as its name tells; "" where neither does."""
         known = self.declared(Place(node_id, name))
-        kind = known.type if known is not None else known_names.KINDS.get(name, "")
-        return "" if kind == "*" else kind
+        if known is not None:
+            return "" if known.type == "*" else known.type
+        by_ending = "LATENT" if known_names.LATENTS.fullmatch(name) else ""
+        return known_names.KINDS.get(name, by_ending)
 
     def links(self, node_id: str) -> list[Link]:
         """The linked inputs of a node; of a switch, only the one that it passes on."""

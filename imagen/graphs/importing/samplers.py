@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from imagen.graphs.importing.reading import Draft, Reading
 
 _SEEDS = ("seed", "noise_seed")
-_STARTS = {*_SEEDS, "latent_image"}
+_STEPS = {"steps", "steps_total"}
+_SETTINGS = {*_STEPS, "sigmas", "cfg", "sampler_name"}
 _CONDITIONED = {"positive", "conditioning"}
 _PARTS = ("NOISE", "GUIDER", "SAMPLER", "SIGMAS")
 _SIDES = tuple(zip(SYNONYMS["width"], SYNONYMS["height"], strict=True))
@@ -94,9 +95,12 @@ def _samples(reading: Reading, node_id: str) -> bool:
     linked = {link.name for link in reading.links(node_id)} - set(SETTINGS)
     if not linked or any(name.startswith("filename") for name in inputs):
         return False
-    if _CONDITIONED & set(inputs) and _STARTS & set(inputs):
+    names = set(inputs)
+    if "latent_image" in names and _CONDITIONED & names:
         return True
-    return bool(set(_SEEDS) & set(inputs)) and bool({"steps", "steps_total"} & set(inputs))
+    return not names.isdisjoint(_SEEDS) and not names.isdisjoint(
+        _SETTINGS if _CONDITIONED & names else _STEPS
+    )
 
 
 def _take_named(draft: Draft, node_id: str, but: set[str] | None = None) -> None:

@@ -31,14 +31,16 @@ _MOST = 16
 _MOST_NODES = 3000
 _LARGEST_LORAS = 200
 _NO_LORA = ("", "none", "(none)")
-_LORA = re.compile(r"(?i)lora(_name)?(_?\d{1,3})?|lora_?\d{1,3}_name|lora_name_\d{1,3}")
+_LORA = re.compile(r"(?i)lora(_name|_url)?(_?\d{1,3})?|lora_?\d{1,3}_name")
+_LORA_SOURCES = ("url", "filename")
+"""Where loaders take a LoRA from that is no file of the server's."""
 _WEIGHTS = (
     *("strength_model", "lora_model_strength", "model_strength", "lora_strength", "strength"),
     *("model_weight", "lora_weight", "weight", "lora_wt", "model_str"),
 )
 _DIGITS = re.compile(r"\d{1,3}")
 _LORA_TAG = re.compile(r"<lora:([^<>:]{1,300})(?::(-?\d{1,4}(?:\.\d{1,9})?))?(?::[^<>]{0,100})?>")
-_SCALES = ("scale_by", "upscale_by", "rescale_factor")
+_SCALES = ("scale_by", "upscale_by", "rescale_factor", "factor", "WidthFactor")
 _SKIPS = ("stop_at_clip_layer", "clip_skip")
 
 
@@ -139,10 +141,13 @@ def _preset_size(
 def _loras(reading: Reading) -> Iterator[tuple[str, float]]:
     for key in reading.in_order:
         inputs = reading.inputs(key)
+        is_loader = "strength_model" in inputs and "lora" in reading.kind_of_node(key).lower()
         for name, value in inputs.items():
             if isinstance(value, dict):
                 yield from _lora_entries(value)
-            elif isinstance(value, str) and _LORA.fullmatch(name):
+            elif isinstance(value, str) and (
+                _LORA.fullmatch(name) or (name in _LORA_SOURCES and is_loader)
+            ):
                 if value.lower() not in _NO_LORA and _is_on(inputs, name):
                     yield value, _weight(inputs, name)
             elif isinstance(value, str) and LORA_TAGS.search(reading.kind_of_node(key)):

@@ -120,6 +120,17 @@ STYLER = {
     "6": node("CLIPTextEncode", text=["20", 0], clip=["4", 1]),
     "7": node("CLIPTextEncode", text=["20", 1], clip=["4", 1]),
 }
+PUT_TOGETHER = {
+    "20": node("Text Concatenate", linebreak_addition="false", text_a="a tin", text_b=["21", 0]),
+    "21": node("Textbox", text="shown before", passthrough=["22", 0]),
+    "22": node("PrimitiveString", value=" robot watering tulips"),
+    "6": node("CLIPTextEncode", text=["20", 0], clip=["4", 1]),
+}
+BOTH_LATENTS = {
+    "20": node("LTXVConcatAVLatent", video_latent=["5", 0], audio_latent=["21", 0]),
+    "21": node("LTXVEmptyLatentAudio", batch_size=1),
+    "3": sampler(**SETTINGS, latent_image=["20", 0]),
+}
 GUIDER = {
     "20": node("DualCFGGuider", cond1=["6", 0], cond2=["7", 0], negative=["7", 0], cfg_conds=5.5),
     "3": node(
@@ -160,6 +171,7 @@ PIPES = {
     "20": node(
         "ttN pipeLoader",
         ckpt_name="garden.safetensors",
+        seed=0,
         positive=["23", 0],
         negative=NEGATIVE,
         empty_latent_width=832,
@@ -184,6 +196,8 @@ PIPES = {
         pytest.param(HOLDERS, id="nodes that hold or pass on one value"),
         pytest.param(SHOWN, id="nodes that show what passes"),
         pytest.param(JOINED, id="a text of two parts"),
+        pytest.param(PUT_TOGETHER, id="parts without a delimiter, and a text box"),
+        pytest.param(BOTH_LATENTS, id="two latents in one"),
         pytest.param(STYLER, id="a text node for both sides"),
         pytest.param(GUIDER, id="a dual guider"),
         pytest.param(TITLES, id="titles that say the opposite"),
@@ -423,6 +437,13 @@ def test_loras_are_read_from_each_kind_of_loader(stack: dict[str, Any]) -> None:
 def test_a_lora_called_none_is_none() -> None:
     none = node("LoraLoader", lora_name="None", strength_model=1.0, model=["4", 0])
     assert told(PLAIN | {"20": none, "3": sampler(**SETTINGS, model=["20", 0])}).loras == ()
+
+
+def test_a_lora_from_an_address_is_named_by_it() -> None:
+    url = "https://example.org/ink.safetensors"
+    loader = node("LoraLoaderFromURL", url=url, strength_model=0.7, model=["4", 0])
+    graph = PLAIN | {"20": loader, "3": sampler(**SETTINGS, model=["20", 0])}
+    assert told(graph).loras == ((url, 0.7),)
 
 
 def test_of_two_branches_only_one_counts() -> None:
