@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,9 +11,9 @@ import pytest
 
 from imagen import tickets
 from imagen.comparison import compare
-from imagen.config import Settings
-from imagen.errors import RequestError
-from imagen.keeping import open_up_to_date
+from imagen.config import LibrarySettings, Settings
+from imagen.errors import Failed, RequestError
+from imagen.keeping import failure_of, open_up_to_date
 from imagen.library import Entry, Query, page
 from imagen.library.outbox import unsent
 from imagen.request import Request
@@ -125,6 +126,60 @@ def test_a_picture_that_was_saved_and_is_gone_is_made_again_once_that_was_told(
         assert tickets.left(tmp_path / "state") == []
         made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert (len(server.prompts), made.failed) == (2, ())
+
+
+def test_a_cell_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
+        (id,) = tickets.left(tmp_path / "state")
+        with tickets.alone(id, tmp_path / "state"):
+            (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
+        assert cell.error is not None
+        assert cell.error.message == f"Another process is at work on {id}."
+        assert tickets.left(tmp_path / "state") == [id]
+
+
+def test_a_cell_that_failed_in_a_process_that_was_killed_is_told_and_then_made_again(
+    tmp_path: Path,
+) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
+        (id,) = tickets.left(tmp_path / "state")
+        job = tickets.read(id, tmp_path / "state")
+        tickets.write(job.ended(failure_of(job, Failed("Out of memory."))), tmp_path / "state")
+        (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
+        assert cell.error is not None
+        assert (cell.error.code, cell.error.message) == ("failed", "Out of memory.")
+        assert (len(server.prompts), tickets.left(tmp_path / "state")) == (1, [])
+        made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
+        assert (len(server.prompts), made.failed) == (2, ())
+
+
+def test_a_cell_that_was_saved_before_a_kill_and_that_the_library_lacks_is_taken_up(
+    tmp_path: Path,
+) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        (tmp_path / "file").write_text("not a folder")
+        broken = LibrarySettings(url=str(tmp_path / "file" / "library.db"))
+        first = compare(
+            _ASKED,
+            ["one"],
+            settings.model_copy(update={"library": broken}),
+            folder=tmp_path / "c",
+        )
+        record = tmp_path / "c" / "compare.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"cells": []}))
+        second = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
+        assert [cell.files for cell in second.cells] == [cell.files for cell in first.cells]
+        assert (second.failed, len(server.prompts)) == ((), 1)
+    assert tickets.left(tmp_path / "state") == []
+    with open_up_to_date(settings) as library:
+        assert len(page(library, Query()).pictures) == 1
 
 
 def test_a_cell_that_was_to_stay_here_stays_here_when_it_is_fetched(

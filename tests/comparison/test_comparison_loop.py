@@ -16,6 +16,7 @@ from imagen.errors import Cancelled, ConfigError, Failed, OutputError, RequestEr
 from imagen.keeping import open_up_to_date
 from imagen.library import Query, page
 from imagen.request import Request
+from imagen.result import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -348,3 +349,42 @@ def test_an_axis_that_no_backend_has_is_refused_before_anything_is_made(
 
 def test_the_shared_seed_is_one_that_every_engine_takes() -> None:
     assert 0 <= draw_small_seed() < 2**31
+
+
+def test_a_record_that_can_not_be_written_does_not_hide_why_the_cell_failed(
+    settings: Settings, tmp_path: Path
+) -> None:
+    record = tmp_path / "c" / "compare.json"
+
+    @contextmanager
+    def put_a_folder_in_its_place(_: str) -> Iterator[OnProgress]:
+        record.unlink()
+        record.mkdir()
+        yield ignore
+
+    with pytest.raises(OutputError) as caught:
+        compare(_ASKED, ["broken"], settings, folder=record.parent, watch=put_a_folder_in_its_place)
+    first, second = caught.value.message.splitlines()
+    assert first == "The mock was told to fail half-way."
+    assert second.startswith(f"The comparison can't be written down in {record.parent}: ")
+    assert list(record.parent.glob(".compare.json*")) == []
+
+
+def test_a_record_that_can_not_be_read_is_said_so(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "compare.json").mkdir()
+    with pytest.raises(OutputError, match=r"compare\.json can't be read: "):
+        _compare(settings, tmp_path, "one")
+
+
+def test_prompts_that_look_like_numbers_are_texts(settings: Settings, tmp_path: Path) -> None:
+    vary = Axis(name="prompt", values=(8, True))
+    made, _ = _compare(settings, tmp_path / "c", "one", vary=vary)
+    asked = [cell.receipt["prompt"].asked for cell in made.cells]
+    assert asked == ["8", "True"]
+
+
+def test_what_is_not_one_value_can_not_be_an_axis(settings: Settings, tmp_path: Path) -> None:
+    vary = Axis(name="loras", values=("ink", "oil"))
+    with pytest.raises(RequestError, match=r"^loras can't be varied: it is not one value\.$"):
+        _compare(settings, tmp_path / "c", "one", vary=vary)
+    assert not (tmp_path / "c").exists()

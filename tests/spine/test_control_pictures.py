@@ -10,7 +10,8 @@ from PIL import Image
 from imagen.comparison import compare
 from imagen.config import OutputSettings, Settings
 from imagen.errors import Failed, RequestError
-from imagen.request import Request
+from imagen.preparing import capabilities_for
+from imagen.request import Outpaint, Request
 from imagen.spine import generate, open_named, prepare
 
 if TYPE_CHECKING:
@@ -98,6 +99,40 @@ def test_a_kind_that_no_backend_makes_is_refused(settings: Settings) -> None:
         "This backend can't make a control picture of kind 'canny'. It makes none.\n"
         "Make it first, with: imagen preprocess canny FILE --backend studio"
     )
+
+
+def test_a_backend_that_can_not_be_opened_is_not_offered(settings: Settings) -> None:
+    wrong = settings.model_copy(
+        update={"backends": {"wrong": {"type": "mock", "colour": "blue"}, "plain": {"type": "x"}}}
+    )
+    without = _Without(open_named("mock", settings))
+    with pytest.raises(RequestError) as caught:
+        prepare(without, _ASKED, wrong)  # type: ignore[arg-type]
+    assert caught.value.remedy == (
+        "Give a ready control picture, or configure a backend that makes one: a ComfyUI server "
+        "does, with the right nodes."
+    )
+
+
+class _InpaintsOnly:
+    """A mock that says nothing of outpainting, as an adapter of somebody else's may."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.asked: list[str] = []
+
+    def capabilities(self, task: Any = "text-to-image") -> Any:
+        self.asked.append(task)
+        known = self._engine.capabilities(task)
+        tasks = tuple(one for one in known.tasks if one != "outpaint")
+        return known.model_copy(update={"tasks": tasks})
+
+
+def test_outpainting_is_inpainting_to_a_backend_that_knows_no_better(settings: Settings) -> None:
+    engine = _InpaintsOnly(open_named("mock", settings))
+    asked = Request(prompt="a fox", image="fox.png", outpaint=Outpaint(right=32))
+    found = capabilities_for(engine, asked, settings)  # type: ignore[arg-type]
+    assert (engine.asked, "inpaint" in found.tasks) == (["outpaint", "inpaint"], True)
 
 
 def test_a_slip_in_the_kind_is_named_with_the_nearest(settings: Settings) -> None:

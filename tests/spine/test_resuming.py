@@ -347,3 +347,18 @@ def test_an_equal_picture_of_another_run_is_not_taken_for_ours(settings: Setting
     (saved,) = resume(id, settings).saved
     assert (first.saved[0].path.name, saved.path.name) == ("fox.png", "fox-2.png")
     assert _in_library(settings) == 2
+
+
+def test_one_that_is_resumed_alone_raises_what_it_fails_with(
+    server: ComfyUI, settings: Settings
+) -> None:
+    job = _planned(settings)
+    with (
+        tickets.alone(job.id, settings.state_dir),
+        pytest.raises(RequestError, match=f"Another process is at work on {job.id}"),
+    ):
+        resume(job.id, settings)
+    server.stop()
+    with pytest.raises(Unavailable):
+        resume(job.id, settings)
+    assert tickets.left(settings.state_dir) == [job.id]
