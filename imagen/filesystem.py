@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and folders that only their owner can read."""
+"""Files that are read within bounds or appear whole, and folders that only their owner can read."""
 
 from __future__ import annotations
 
@@ -17,9 +17,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PART = re.compile(r"\.imagen-[0-9a-f]{16}\.part")
+_CHUNK_BYTES = 2**20
 _OWNER_ONLY, _BY_UMASK = 0o600, 0o666
 _LONGEST_MOVE_SECONDS = 60
 """On Windows a part is closed before it is moved; an older one has no writer any more."""
+
+
+def read_at_most(path: Path, most: int) -> bytes:
+    """The file's bytes, no more than that many; raises OSError.
+
+    `read(most)` alone would take the memory for all of them first, however small the file is.
+    """
+    with path.open("rb") as file:
+        data = file.read(min(most, os.fstat(file.fileno()).st_size + 1))
+        while len(data) < most and (more := file.read(min(most - len(data), _CHUNK_BYTES))):
+            data += more  # of a pipe, or of a file that grows
+    return data
 
 
 def write_whole(path: Path, data: bytes, *, is_private: bool = False) -> None:

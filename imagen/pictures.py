@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from warnings import catch_warnings
 
 from imagen.errors import ConfigError, RequestError
+from imagen.filesystem import read_at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,8 +173,7 @@ def _bytes(file: Path, what: str) -> bytes:
 def _beginning(file: Path, what: str) -> bytes:
     """All of the file, or a little more than may be: a device never ends."""
     try:
-        with file.open("rb") as source:
-            return source.read(LARGEST_BYTES + 1)
+        return read_at_most(file, LARGEST_BYTES + 1)
     except FileNotFoundError as error:
         raise RequestError(f"{what}: there is no file {file}.") from error
     except (OSError, ValueError) as error:

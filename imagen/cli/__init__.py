@@ -151,6 +151,9 @@ def run(args: list[str] | None = None) -> int:
         return _told_by_click(as_json, error, _hint(error, sys.argv[1:] if args is None else args))
     except ImagenError as error:
         return _told_by_imagen(as_json, error)
+    except MemoryError:
+        message = "There is not enough memory for this."
+        return _told(as_json, "error", message, 1, remedy=_STILL_RUNNING)
     return code if isinstance(code, int) else 0
 
 

@@ -12,6 +12,7 @@ import click
 
 from imagen.cli.options import config_option, json_option
 from imagen.cli.tables import columns, section
+from imagen.filesystem import read_at_most
 from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def read(path: Path) -> Found:
     inside = texts(path, _TEXTS)
     if inside is not None:
         return of_texts(inside, name)
-    data = _start(path)
+    data = read_at_most(path, _LARGEST_JSON + 1)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -133,11 +134,6 @@ def folder_of(settings: Settings) -> Path:
     if usual is None:
         raise ConfigError("There is no folder for workflows.", remedy="Name one in workflow_dirs.")
     return usual
-
-
-def _start(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_LARGEST_JSON + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import click
 from imagen.cli.options import usage
 from imagen.cli.words import prompt_text, standard_input
 from imagen.errors import RequestError
+from imagen.filesystem import read_at_most
 from imagen.json_values import MAX_BYTES, parse_json
 from imagen.text import decode_text
 
@@ -138,8 +139,7 @@ def _sidecar_hint(where: str) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return read_at_most(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(f"--from-json: {path} can't be read: {reason}.") from error

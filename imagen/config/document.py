@@ -11,6 +11,7 @@ from yaml.reader import Reader
 
 from imagen.config.places import BACKSLASH
 from imagen.errors import ConfigError
+from imagen.filesystem import read_at_most
 from imagen.invalid import Problem
 from imagen.text import decode_text, one_line
 from imagen.yaml_values import Loader, fault, parse_yaml
@@ -126,8 +127,7 @@ def _written(key: yaml.Node) -> str:
 
 def _text(source: Path) -> str:
     try:
-        with source.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+        data = read_at_most(source, _LARGEST + 1)
     except OSError as error:
         raise ConfigError(f"{source} can't be read: {error.strerror}.") from error
     if len(data) > _LARGEST:

@@ -161,6 +161,8 @@ def _read(library: Library, path: Path, notes: _Notes, is_dry: bool) -> Iterator
         notes.troubles.append(Trouble(path, error.message))
     except OSError as error:
         notes.troubles.append(Trouble(path, f"{path} can't be read: {error.strerror or error}."))
+    except MemoryError:
+        notes.troubles.append(Trouble(path, f"{path} can't be added: there is not enough memory."))
     except Exception as error:  # noqa: BLE001 - a file may hold anything; it stops no other
         notes.troubles.append(_unforeseen(path, error))
     else:

@@ -10,6 +10,7 @@ from hashlib import file_digest
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.errors import OutputError
+from imagen.filesystem import read_at_most
 from imagen.json_values import parse_json
 from imagen.outputs import invokeai, metadata, parameters, settings
 from imagen.outputs.files import sidecar_of
@@ -110,8 +111,7 @@ def _digest(path: Path) -> str:
 
 def _bytes(path: Path, most: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(most)
+        return read_at_most(path, most)
     except FileNotFoundError as error:
         raise OutputError(f"There is no file {path}.{_near(path)}") from error
     except OSError as error:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict
 
 from imagen.errors import OutputError, Rejected
+from imagen.filesystem import read_at_most
 from imagen.outputs.naming import slug_of
 from imagen.sinks import keys, project
 from imagen.sinks.places import storable
@@ -222,8 +223,7 @@ def _sidecar(meant: _Meant) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(_LARGEST_SIDECAR).decode("utf-8", "replace")
+        return read_at_most(path, _LARGEST_SIDECAR).decode("utf-8", "replace")
     except OSError:
         return ""
 

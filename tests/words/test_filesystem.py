@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imagen.cli import run
-from imagen.filesystem import make_private_folder, part_in, remove_parts, tighten, write_whole
+from imagen.filesystem import (
+    make_private_folder,
+    part_in,
+    read_at_most,
+    remove_parts,
+    tighten,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,3 +208,38 @@ def test_rights_are_only_taken_away() -> None:
     make_private_folder(Path("a/b"))
     tighten(Path("missing"))
     assert (_modes(Path())["secret"], _modes(Path("a"))) == ("400", {"a": "700", "b": "700"})
+
+
+def test_reading_stops_at_the_bound() -> None:
+    Path("fox").write_bytes(b"0123456789")
+    assert [read_at_most(Path("fox"), most) for most in (4, 10, 11)] == [
+        b"0123",
+        b"0123456789",
+        b"0123456789",
+    ]
+
+
+@_POSIX
+def test_a_pipe_is_read_to_its_end() -> None:
+    os.mkfifo("pipe")
+    words = "import os; os.write(os.open('pipe', os.O_WRONLY), b'x' * 3_000_000)"
+    with subprocess.Popen([sys.executable, "-c", words]):
+        assert len(read_at_most(Path("pipe"), 2**40)) == 3_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory so")
+def test_small_files_need_little_memory() -> None:
+    assert run([*_MAKE, "-o", "album/fox.png"]) == 0
+    Path("imagen.yaml").write_text("library: {url: other.db}")
+    imagen = f"{sys.executable} -m imagen"
+    commands = [
+        f"{imagen} library add album --json",
+        f"{imagen} show album/fox.png --json",
+        f"{imagen} generate ice -b mock --image album/fox.png -q -o ice.png",
+    ]
+    for command in commands:
+        ran = subprocess.run(
+            ["sh", "-c", f"ulimit -v 400000; {command}"], capture_output=True, check=False
+        )
+        assert (ran.returncode, ran.stderr) == (0, b""), command
+    assert Path("ice.png").is_file()

@@ -11,6 +11,7 @@ from imagen.backends.notes import read_note, write_note
 from imagen.backends.replicate.answers import moment
 from imagen.backends.replicate.schema import find_schemas
 from imagen.errors import ConfigError, Rejected
+from imagen.filesystem import read_at_most
 from imagen.json_values import MAX_BYTES, parse_json
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ def keep(page: Page, config: ReplicateConfig) -> Kept:
 
 def _named(path: Path) -> Schemas:
     try:
-        with path.expanduser().open("rb") as file:
-            said = parse_json(file.read(MAX_BYTES + 1))
+        said = parse_json(read_at_most(path.expanduser(), MAX_BYTES + 1))
     except OSError as error:
         raise ConfigError(f"input_schema: {path} can't be read: {error.strerror}.") from error
     except ValueError as error:

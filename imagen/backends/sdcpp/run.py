@@ -16,6 +16,7 @@ from imagen.backends.sdcpp.listening import Lines, Record
 from imagen.backends.sdcpp.process import Process
 from imagen.backends.whole import is_whole, media_type
 from imagen.errors import BackendError, TimedOut
+from imagen.filesystem import read_at_most
 from imagen.result import Facts, Output, Progress, Result
 
 if TYPE_CHECKING:
@@ -220,8 +221,7 @@ class Preview:
         try:
             if self._path is None or (stamp := self._path.stat().st_mtime_ns) == self._seen:
                 return None
-            with self._path.open("rb") as file:
-                data = file.read(_LARGEST_PREVIEW)
+            data = read_at_most(self._path, _LARGEST_PREVIEW)
         except OSError:
             return None
         if media_type(data) is None or not is_whole(data):
