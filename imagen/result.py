@@ -97,7 +97,7 @@ class Progress:
     preview: bytes | None = None
     """A small picture of the unfinished work, JPEG or PNG."""
     ticket: Ticket | None = None
-    """With stage `submitted`: the ticket as it stands now that the engine has the work."""
+    """The ticket, where it changed: the engine has the work, or has named its files."""
 
 
 OnProgress = Callable[[Progress], None]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imagen import outputs, sinks, tickets
 from imagen.budgets import planned_within_budgets, refuse_over_budget
 from imagen.callers import caller
-from imagen.errors import Failed, ImagenError, Lost, OutputError, Rejected, TimedOut
+from imagen.errors import Cancelled, Failed, ImagenError, Lost, OutputError, Rejected, TimedOut
 from imagen.inputs import sound
 from imagen.keeping import entry_of, failure_of, keep, kept, kept_elsewhere, warm_up
 from imagen.preparing import (
@@ -191,19 +191,25 @@ def make(
     """
     job = job if is_resumed else job.begun()
     was_sent = is_resumed and job.ticket.submitted
+    is_made = False
     with tickets.written(job, settings.state_dir, is_resumed=is_resumed) as write:
 
         def tell(progress: Progress) -> None:
-            nonlocal job
+            nonlocal job, is_made
+            is_made = progress.stage in ("fetching", "done")
             if progress.ticket is not None:
+                is_update = job.ticket.submitted and progress.ticket.submitted
                 job = job.of(progress.ticket)
-                write(job)
+                with suppress(OutputError) if is_update else nullcontext():
+                    write(job)
                 warm_up(settings)
             on_progress(progress)
 
         try:
             result = engine.collect(job.ticket, tell)
         except ImagenError as error:
+            if is_made and isinstance(error, Cancelled):
+                error.doubt("The images are finished, and their engine still has them.")
             if _came_to_nothing(error):
                 _end(job, failure_of(job, error), write, settings)
             raise

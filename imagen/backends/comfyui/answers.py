@@ -1,7 +1,7 @@
 """What a ComfyUI server answers over HTTP, read once into typed values.
 
 Each reader raises ValueError for JSON that ComfyUI does not send: a gateway may answer in its
-place, and nothing about a job follows from that.
+place, and nothing about a job follows from that. Its message continues a sentence.
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ class Entry(NamedTuple):
     status: str
     client_id: str = ""
 
+    @property
+    def has_made(self) -> bool:
+        """Whether the job came to a good end, with something to fetch."""
+        return self.status == "success" and any(self.outputs.values())
+
 
 class Stats(NamedTuple):
     """What the server says of itself."""
@@ -78,7 +83,7 @@ def stored(said: Any) -> str:
     """What a graph calls a file that was uploaded."""
     name, subfolder, folder = (mapping(said).get(key) for key in ("name", "subfolder", "type"))
     if not isinstance(name, str) or not name:
-        raise ValueError("no name")
+        raise ValueError("has no name")
     path = f"{subfolder}/{name}" if isinstance(subfolder, str) and subfolder else name
     return path if folder in (None, "", "input") else f"{path} [{folder}]"
 
@@ -87,14 +92,14 @@ def accepted(said: Any) -> Accepted:
     """The answer to a prompt that was taken; old servers choose its id themselves."""
     prompt_id = mapping(said).get("prompt_id")
     if not isinstance(prompt_id, str) or not prompt_id:
-        raise ValueError("no prompt_id")
+        raise ValueError("has no prompt_id")
     return Accepted(prompt_id, mapping(said.get("node_errors")))
 
 
 def refused(said: Any) -> Refused:
     """The answer to a prompt that was not taken."""
     if not mapping(said).keys() >= {"error", "node_errors"}:
-        raise ValueError("no node_errors")
+        raise ValueError("has no error with node_errors")
     return Refused(said)
 
 
@@ -112,10 +117,10 @@ def entry(said: Any, prompt_id: str) -> Entry | None:
 
 def _entries(said: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(said, dict):
-        raise ValueError("not an object")
+        raise ValueError("is not a history")
     for found in said.values():
         if not isinstance(mapping(found).get("outputs"), dict):
-            raise ValueError("an entry without outputs")
+            raise ValueError("holds an entry without outputs")
     return said
 
 
@@ -140,7 +145,7 @@ def stats(said: Any) -> Stats:
     """The server's version, and how much memory its first device uses."""
     system = mapping(said).get("system")
     if not isinstance(system, dict):
-        raise ValueError("no system")
+        raise ValueError("has no system")
     version = system.get("comfyui_version")
     devices = said.get("devices")
     device = mapping(devices[0]) if isinstance(devices, list) and devices else {}
@@ -154,7 +159,14 @@ def stats(said: Any) -> Stats:
 def catalogue(said: Any) -> dict[str, Any]:
     """Classes of nodes, by name."""
     if not isinstance(said, dict) or not all("input" in mapping(node) for node in said.values()):
-        raise ValueError("not classes of nodes")
+        raise ValueError("is not a list of node classes")
+    return said
+
+
+def folder(said: Any) -> list[Any]:
+    """The files of a folder of models."""
+    if not isinstance(said, list):
+        raise ValueError("is not a list of files")
     return said
 
 
@@ -173,7 +185,7 @@ def mapping(value: Any) -> dict[str, Any]:
 
 def _items(said: Any) -> tuple[Waiting, ...]:
     if not isinstance(said, list) or not all(map(_is_row, said)):
-        raise ValueError("not a queue")
+        raise ValueError("is not a queue")
     rows = sorted(said, key=lambda row: (row[0], row[1]))
     return tuple(Waiting(row[1], _client_id(row)) for row in rows)
 

@@ -152,10 +152,9 @@ class Client:
         """One class of node, under its name; empty where the server has no such class."""
         return self._get(f"/object_info/{quote(kind, safe='')}", answers.catalogue)
 
-    def folder(self, name: str) -> Any:
+    def folder(self, name: str) -> list[Any]:
         """The files of a folder below models/, with their sizes; not every server tells."""
-        response = self._send("GET", f"/experiment/models/{quote(name, safe='')}")
-        return self._json(self.succeeded(response))
+        return self._get(f"/experiment/models/{quote(name, safe='')}", answers.folder)
 
     def view(self, filename: str, subfolder: str, folder: str) -> httpx.Response:
         """The bytes of a file that the server made."""
@@ -205,25 +204,17 @@ class Client:
     def _read(self, response: httpx.Response, read: Callable[[Any], T]) -> T:
         """What ComfyUI says; raises BackendError where something else answered."""
         try:
-            said = read(self._json(response))
+            said = read(parse_json(response.content, max_values=_MOST_VALUES, strict_numbers=False))
         except ValueError as error:
-            raise self._no_comfyui(response) from error
+            kind = one_line(response.headers.get("content-type", "").partition(";")[0])
+            what = f"it sent {kind or 'nothing'} where JSON belongs"
+            raise BackendError(
+                f"{self.at} does not answer like ComfyUI: "
+                f"{f'its JSON {one_line(str(error))}' if 'json' in kind else what}.",
+                remedy=self._where(),
+            ) from error
         self.is_comfyui = True
         return said
-
-    def _json(self, response: httpx.Response) -> Any:
-        try:
-            return parse_json(response.content, max_values=_MOST_VALUES, strict_numbers=False)
-        except ValueError as error:
-            raise self._no_comfyui(response) from error
-
-    def _no_comfyui(self, response: httpx.Response) -> BackendError:
-        kind = one_line(response.headers.get("content-type", "").partition(";")[0]) or "nothing"
-        sent = "other JSON than ComfyUI does" if "json" in kind else f"{kind} where JSON belongs"
-        return BackendError(
-            f"{self.at} does not answer like ComfyUI: it sent {sent}.",
-            remedy=self._where(),
-        )
 
     def _where(self) -> str:
         return (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui.answers import mapping
+from imagen.json_values import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,8 +131,8 @@ def event(kind: str, data: Mapping[str, Any]) -> Event | None:
 
 def _text(frame: str, prompt_id: str) -> Event | None:
     try:
-        message = mapping(json.loads(frame))
-    except (ValueError, RecursionError):
+        message = mapping(parse_json(frame, strict_numbers=False))
+    except ValueError:
         return None
     kind, data = message.get("type"), mapping(message.get("data"))
     if kind == "status":
@@ -155,8 +155,8 @@ def _read_binary(frame: bytes, prompt_id: str) -> Picture | None:
 def _with_metadata(rest: bytes, prompt_id: str) -> Picture | None:
     size = int.from_bytes(rest[:_NUMBER], "big")
     try:
-        about = mapping(json.loads(rest[_NUMBER : _NUMBER + size]))
-    except (ValueError, RecursionError):
+        about = mapping(parse_json(rest[_NUMBER : _NUMBER + size], strict_numbers=False))
+    except ValueError:
         return None
     if about.get("prompt_id") != prompt_id:
         return None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
+from mimetypes import guess_type
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.background import meanwhile
 from imagen.backends.comfyui.answers import mapping
 from imagen.backends.comfyui.record import SAVES_TO_THE_SOCKET
 from imagen.backends.retry import retrying
-from imagen.backends.whole import is_whole, media_type
-from imagen.errors import Failed, Unavailable
+from imagen.backends.whole import fault, media_type, png_text
+from imagen.errors import Lost, Rejected, Unauthorized, Unavailable
+from imagen.json_values import parse_json
 from imagen.result import Output
 from imagen.text import one_line
 
@@ -21,12 +24,18 @@ if TYPE_CHECKING:
 
     from imagen.backends.comfyui.client import Client
     from imagen.backends.comfyui.record import Record
+    from imagen.errors import ImagenError
 
 _ATTEMPTS = 4
 _KEPT = "output"  # the type of a file that stays; others are previews
 _GIVES = {"images", "filename_prefix"}
 """Inputs by which a node is known that gives files away."""
 _TEXT = "text/plain"
+_DELETED = (
+    "If it was deleted there, ask for another seed, or for the server's memory to be freed: its "
+    "cache still counts on the file."
+)
+_GATEWAY = "Something before the server may answer in its place: a login page, a proxy, a filter."
 _UNKNOWN_TYPE = "application/octet-stream"
 
 
@@ -71,17 +80,57 @@ def made(record: Record, only: Collection[str] = ()) -> list[File | Text]:
 
 
 def fetch_all(
-    client: Client, things: Collection[File | Text], tick: Callable[[], None]
-) -> tuple[list[Output], list[Failed]]:
-    """What is still there, and an error for each file that is not."""
+    client: Client,
+    things: Collection[File | Text],
+    tick: Callable[[], None],
+    *,
+    unless: Callable[[ImagenError], bool] = lambda _: False,
+) -> tuple[list[Output], list[Lost]]:
+    """What is still there, and an error for each file that is not given out.
+
+    `unless` says after which errors a file is not asked for again.
+    """
     fetched: list[Output] = []
-    missing: list[Failed] = []
+    missing: list[Lost] = []
     for thing in things:
+        if isinstance(thing, Text):
+            fetched.append(_text(thing))
+            continue
         try:
-            fetched.append(_fetch(client, thing, tick))
-        except Failed as error:
-            missing.append(error)
+            fetched.append(_fetch(client, thing, tick, unless))
+        except _Withheld as error:
+            missing.append(
+                Lost(error.message, remedy=error.remedy, is_certain=error.is_comfyuis_word)
+            )
     return fetched, missing
+
+
+def is_of(graph: Mapping[str, Any], data: bytes) -> bool:
+    """Whether a file is from this graph, as far as it says: once a server's folder is emptied, it
+    gives the same names to others."""
+    with suppress(ValueError):
+        said = mapping(parse_json(png_text(data, "prompt") or "{}", strict_numbers=False))
+        return not said or _plain(graph) == _plain(said)
+    return True
+
+
+def _plain(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """What a graph says, where the server may have made numbers of texts."""
+    nodes = {node: mapping(about) for node, about in graph.items()}
+    return {
+        node: (
+            about.get("class_type"),
+            {name: _number(value) for name, value in mapping(about.get("inputs")).items()},
+        )
+        for node, about in nodes.items()
+    }
+
+
+def _number(value: Any) -> float | str:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return str(value)
 
 
 def is_text(output: Output) -> bool:
@@ -89,18 +138,29 @@ def is_text(output: Output) -> bool:
     return output.media_type == _TEXT and not output.name
 
 
-def _fetch(client: Client, thing: File | Text, tick: Callable[[], None]) -> Output:
-    """The bytes of one file, asked for again where they come cut short."""
-    if isinstance(thing, Text):
-        return _text(thing)
-    again = partial(retrying, partial(_download, client, thing), attempts=_ATTEMPTS)
-    response = meanwhile(again, tick)
+class _Withheld(Unavailable):
+    """A file is not given out: for now, or because it is gone."""
+
+    is_comfyuis_word = False
+    """Whether it is ComfyUI that says so, rather than a gateway before it."""
+
+
+def _fetch(
+    client: Client,
+    file: File,
+    tick: Callable[[], None],
+    unless: Callable[[ImagenError], bool],
+) -> Output:
+    """The bytes of one file, asked for again where something else comes."""
+    download = partial(retrying, partial(_download, client, file), attempts=_ATTEMPTS)
+    response = meanwhile(partial(download, unless=unless), tick)
+    kind = media_type(response.content) or _told_type(response) or guess_type(file.filename)[0]
     return Output(
         data=response.content,
-        media_type=_media_type(response, thing),
-        index=thing.batch_index,
-        name=one_line(thing.name),
-        source=thing.node,
+        media_type=kind or _UNKNOWN_TYPE,
+        index=file.batch_index,
+        name=one_line(file.name),
+        source=file.node,
     )
 
 
@@ -164,28 +224,25 @@ def _names(said: Any) -> tuple[str, str, str] | None:
 
 
 def _download(client: Client, file: File) -> httpx.Response:
+    """One answer, if it is the file; raises Unavailable where it may be the next time."""
     response = client.view(file.filename, file.subfolder, file.type)
-    if response.status_code in (400, 403, 404):
-        raise Failed(
-            f"ComfyUI made {one_line(file.name)} and does not give it out "
-            f"(status {response.status_code}).",
-            remedy="If it was deleted there, ask for another seed, or for the server's memory to "
-            "be freed: its cache still counts on the file.",
+    name = one_line(file.name)
+    try:
+        client.succeeded(response)
+    except (Rejected, Unauthorized) as error:
+        withheld = _Withheld(
+            f"ComfyUI made {name} and does not give it out (status {response.status_code}).",
+            remedy=error.remedy if isinstance(error, Unauthorized) else _DELETED,
         )
-    response = client.succeeded(response)
-    if not is_whole(response.content):
+        withheld.is_comfyuis_word = response.status_code == 404 and not response.content
+        raise withheld from error
+    if wrong := fault(response.content, file.filename, _told_type(response)):
         raise Unavailable(
-            f"{one_line(file.name)} came cut short from {client.at}, {_ATTEMPTS} times."
+            f"What {client.at} sent for {name} {wrong}, {_ATTEMPTS} times.", remedy=_GATEWAY
         )
     return response
 
 
-def _media_type(response: httpx.Response, file: File) -> str:
-    told = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
-    if known := media_type(response.content):
-        return known
-    if told and told != _UNKNOWN_TYPE and told.isascii():
-        return told
-    from mimetypes import guess_type
-
-    return guess_type(file.filename)[0] or _UNKNOWN_TYPE
+def _told_type(response: httpx.Response) -> str:
+    told = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return told if told.isascii() and told != _UNKNOWN_TYPE else ""

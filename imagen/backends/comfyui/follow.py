@@ -46,6 +46,7 @@ class Following:
         telling: Telling,
         config: ComfyUIConfig,
         *,
+        on_made: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -53,6 +54,7 @@ class Following:
         self._record = record
         self._telling = telling
         self._config = config
+        self._on_made = on_made
         self._clock = clock
         self._heard_the_end = False
         self._sight: Sight | None = None
@@ -120,6 +122,8 @@ class Following:
         self._moved = now
         self._looks = 0
         self._due = now + self.interval(self._looks)
+        if isinstance(event, events.Made):
+            self._on_made()
         if isinstance(event, _TOLD):
             self._tell(now)
 

@@ -72,8 +72,7 @@ def _sizes(client: Client, folder: str) -> dict[str, int]:
         said = client.folder(folder)
     except BackendError:
         return {}
-    about = (mapping(file) for file in said if isinstance(said, list))
-    return dict(_sized(about))
+    return dict(_sized(map(mapping, said)))
 
 
 def _sized(about: Iterator[dict[str, Any]]) -> Iterator[tuple[str, int]]:

@@ -18,8 +18,7 @@ from imagen.backends.comfyui.record import Record
 from imagen.backends.comfyui.stop import stop
 from imagen.backends.comfyui.submit import Submission, Taken, find
 from imagen.backends.comfyui.telling import Telling
-from imagen.backends.http import within
-from imagen.backends.retry import retrying
+from imagen.backends.http import never_answered, within
 from imagen.errors import BackendError, ImagenError, Lost
 from imagen.result import Result
 from imagen.ticket import new_id
@@ -65,6 +64,8 @@ class Run:
         self._telling = Telling(ticket.payload, limited)
         self._listener = Listener(client, config.connect_seconds)
         self._stats: Background[Stats] | None = None
+        self._lost: Lost | None = None
+        """The server no longer knows the job, whose files it had named before."""
 
     def result(self) -> Result:
         """Submit the ticket, unless it was submitted already; wait; fetch."""
@@ -131,11 +132,15 @@ class Run:
     def _found(self, prompt_id: str, client_id: str) -> Taken:
         found = find(self._client, prompt_id, client_id)
         if found is None:
-            raise Lost(
+            lost = Lost(
                 f"{self._client.at} does not know the job {prompt_id}: it never arrived there, "
                 "or the server was restarted since.",
                 never_ran=not self._ticket.engine.get("is_taken"),
             )
+            if not self._ticket.engine.get("made"):
+                raise lost
+            self._lost = lost
+            return Taken(prompt_id, self._ticket.payload)
         self._listener.open()
         return Taken(found, self._ticket.payload)
 
@@ -156,14 +161,25 @@ class Run:
     def _followed(self, taken: Taken) -> Record:
         self._listener.prompt_id = taken.prompt_id
         record = Record(taken.graph)
-        following = Following(self._client, self._listener, record, self._telling, self._config)
+        if self._lost is not None:
+            return record
+        following = Following(
+            self._client,
+            self._listener,
+            record,
+            self._telling,
+            self._config,
+            on_made=lambda: self._keep_names(record),
+        )
         if self._client.known is None:
             self._stats = Background(self._client.stats)
         try:
             self._tell_what_was_taken(taken)
             following.to_the_end()
-        except Lost:
-            raise
+        except Lost as error:
+            if not (error.is_certain and self._named_files()):
+                raise
+            self._lost = error
         except BaseException as error:
             self._stop(lambda: taken.prompt_id, error)
             raise
@@ -175,6 +191,20 @@ class Run:
         ticket = graph.sent(prompt_id=taken.prompt_id, is_taken=True)
         if ticket != self._told:
             self._tell(ticket)
+
+    def _keep_names(self, record: Record) -> None:
+        """Put the names of what was made into the ticket: a server that is restarted forgets whose
+        they are, and keeps the files."""
+        made = [list(thing) for thing in self._made(record) if isinstance(thing, files.File)]
+        if made != self._told.engine.get("made", []):
+            self._told = self._told.sent(made=made)
+            self._telling.changed(self._told)
+
+    def _named_files(self) -> list[files.File]:
+        return [files.File(*named) for named in self._told.engine.get("made", [])]
+
+    def _made(self, record: Record) -> list[files.File | files.Text]:
+        return files.made(record, self._manifest.output)
 
     def _tell(self, ticket: Ticket) -> None:
         self._told = ticket
@@ -194,41 +224,80 @@ class Run:
 
     def _complete(self, record: Record, prompt_id: str) -> None:
         """Ask the history for what the websocket didn't tell; it is written a moment later."""
-        if record.is_whole() or record.broken or record.interrupted:
+        if record.is_whole() or record.broken or record.interrupted or self._lost:
             return
         entry = meanwhile(partial(self._entry, prompt_id), self._telling.fetching)
         if entry is not None:
             record.adopt(entry)
+        elif not record.outputs and not record.pictures:
+            raise Lost(
+                f"{self._client.at} ended the job, and its history does not have it.",
+                is_certain=False,
+            )
 
     def _entry(self, prompt_id: str) -> Entry | None:
+        trouble: BackendError | None = None
         for pause in _HISTORY_PAUSES:
-            entry = retrying(partial(self._client.history, prompt_id))
-            if entry is not None:
-                return entry
+            try:
+                entry = self._client.history(prompt_id)
+            except BackendError as error:
+                trouble = error
+                if never_answered(error):
+                    break
+            else:
+                if entry is not None:
+                    return entry
+                trouble = None
             time.sleep(pause)
+        if trouble is not None:
+            raise trouble
         return None
 
     def _fetched(
         self, record: Record, reasons: tuple[str, ...]
     ) -> tuple[tuple[Output, ...], tuple[str, ...]]:
-        """What the job gave, and a sentence for each file that is gone; raises Failed where that
-        is all of them."""
+        """What the job gave, and a sentence for each file that is gone."""
         if record.interrupted is not None:
             is_resumed = self._ticket.submitted
             raise errors.interrupted(record.graph, record.interrupted.node, is_resumed=is_resumed)
         if record.broken is not None:
             raise errors.failed(record.broken, record.graph, reasons)
-        only = self._manifest.output
-        things = files.made(record, only)
-        sent = files.sent(record, only)
+        things = self._made(record) if self._lost is None else self._named_files()
+        sent = files.sent(record, self._manifest.output)
         if not sent and files.lacks_a_picture(record.graph, things):
             raise errors.empty((*reasons, *files.unheard(record)))
         self._telling.fetching()
-        fetched, missing = files.fetch_all(self._client, things, self._telling.fetching)
-        if missing and not sent and all(files.is_text(output) for output in fetched):
-            raise missing[0]
+        if self._lost is None:
+            self._keep_names(record)
+        fetched, missing = files.fetch_all(
+            self._client,
+            things,
+            self._telling.fetching,
+            unless=partial(self._is_too_silent, time.monotonic()),
+        )
+        if self._lost is not None:
+            fetched = [one for one in fetched if files.is_of(record.graph, one.data)]
+        is_nothing = not sent and all(files.is_text(output) for output in fetched)
+        self._refuse_missing(missing, is_nothing=is_nothing)
         outputs = tuple(replace(o, seed=self._ticket.request.seed) for o in (*fetched, *sent))
-        return outputs, tuple(error.message for error in missing)
+        messages = [error.message for error in missing]
+        if self._lost is not None:
+            messages.append(f"{self._lost.message} The files that it had named were fetched.")
+        return outputs, tuple(messages)
+
+    def _refuse_missing(self, missing: list[Lost], *, is_nothing: bool) -> None:
+        """Raise Lost where the job has images that can't be had now, and may be had later."""
+        doubtful = [error for error in missing if not error.is_certain]
+        if is_nothing and self._lost is not None and not doubtful:
+            raise self._lost
+        if missing and (is_nothing or doubtful):
+            error = (doubtful or missing)[0]
+            error.is_certain = False
+            raise error
+
+    def _is_too_silent(self, began: float, error: ImagenError) -> bool:
+        is_late = time.monotonic() - began >= self._config.idle_seconds
+        return never_answered(error) and is_late
 
     def _too_old(self) -> tuple[str, ...]:
         """A warning where the server has the nodes of the workflow, but not what they need."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.look import Sight
 
 _PATIENCE_SECONDS = 5.0
 _FIRST_PAUSE = 0.05
@@ -29,7 +30,8 @@ def stop(
     is_settled: Callable[[], bool] = lambda: True,
     patience_seconds: float = _PATIENCE_SECONDS,
 ) -> str:
-    """Take the job back; "" once that is certain, or else a sentence about what is not.
+    """Take the job back; "" once that is certain, or else a sentence about what is not, or about
+    images that were finished before.
 
     `which` is its id as far as it is known by then. `is_settled` says whether its submission is
     over: before that, not to find it means nothing.
@@ -40,8 +42,10 @@ def stop(
     while True:
         try:
             settled = is_settled()  # before: a job that is taken in between is not yet looked for
-            if _once(client, which()) and settled:
-                return ""
+            sight = _once(client, which())
+            if settled and (sight.is_gone or sight.entry is not None):
+                has_made = sight.entry is not None and sight.entry.has_made
+                return "The job had ended before it was stopped." if has_made else ""
         except BackendError as error:
             doubt = f"The server could not be told to stop the job: {error.message}"
             attempts += is_nobody_there(error)
@@ -51,15 +55,14 @@ def stop(
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _once(client: Client, prompt_id: str) -> bool:
-    """One round of deleting, interrupting and looking; whether the job is over."""
+def _once(client: Client, prompt_id: str) -> Sight:
+    """One round of deleting, interrupting and looking."""
     client.delete(prompt_id)
     if _can_target(client):
         client.interrupt(prompt_id)
     elif client.queue().runs(prompt_id):
         client.interrupt(None)
-    sight = look(client, prompt_id)
-    return sight.is_gone or sight.entry is not None
+    return look(client, prompt_id)
 
 
 def _can_target(client: Client) -> bool:

@@ -29,6 +29,7 @@ class Telling:
         self._graph = graph
         self._on_progress = on_progress
         self._fraction = 0.0
+        self._stage: Stage = "submitted"
         self._weights = {node: _weight(mapping(said)) for node, said in graph.items()}
 
     def submitted(self, ticket: Ticket | None = None) -> None:
@@ -51,6 +52,10 @@ class Telling:
             preview=record.take_preview(),
         )
 
+    def changed(self, ticket: Ticket) -> None:
+        """More is known of the job than its ticket said."""
+        self._tell(self._stage, ticket=ticket)
+
     def fetching(self) -> None:
         self._raise_to(_FETCHING)
         self._tell("fetching")
@@ -66,6 +71,7 @@ class Telling:
         return one_line(str(title), limit=60)
 
     def _tell(self, stage: Stage, **facts: Any) -> None:
+        self._stage = stage
         self._on_progress(Progress(stage=stage, fraction=self._fraction, **facts))
 
     def _raise_to(self, fraction: float) -> None:

@@ -15,7 +15,7 @@ from imagen.backends import http
 from imagen.backends.addresses import is_loopback
 from imagen.backends.background import meanwhile
 from imagen.backends.retry import retrying
-from imagen.backends.whole import is_whole, media_type
+from imagen.backends.whole import fault, media_type
 from imagen.errors import BackendError, Failed, Lost, Unavailable
 from imagen.result import Output
 from imagen.text import one_line
@@ -40,18 +40,23 @@ class Fetcher:
     """Whether this machine's own addresses count: where the API is one of them."""
     connect_seconds: float
     total_seconds: float = 3600.0
+    is_late: bool = False
+    """Whether Replicate has deleted the files by now, as it does after an hour."""
 
     def fetch(self, address: str, index: int, tick: Callable[[], None]) -> Output:
-        """One file; asked for again where it comes cut short. Raises Lost where it is gone."""
+        """One file; asked for again where something else comes. Raises Lost where it is gone."""
         if address.startswith("data:"):
             return _unpacked(address, index)
         download = partial(retrying, partial(self._download, address), attempts=_ATTEMPTS)
-        data, told = meanwhile(download, tick)
+        try:
+            data, told = meanwhile(download, tick)
+        except _Withheld as error:
+            raise Lost(error.message, is_certain=self.is_late) from error
         return Output(
             data=data,
             media_type=media_type(data) or told or _UNKNOWN_TYPE,
             index=index,
-            name=one_line(unquote(urlsplit(address).path.rpartition("/")[2])),
+            name=one_line(_name(address)),
         )
 
     def _download(self, address: str) -> tuple[bytes, str]:
@@ -91,15 +96,23 @@ class Fetcher:
 
     def _whole(self, response: httpx.Response, address: str) -> tuple[bytes, str]:
         if response.status_code in _GONE:
-            raise Lost(
+            raise _Withheld(
                 f"{_host(address)} no longer has a file of the prediction "
                 f"(status {response.status_code}): Replicate keeps them for about an hour."
             )
         data = http.answered(response, _host(address)).content
-        if not is_whole(data):
-            raise Unavailable(f"A file came cut short from {_host(address)}, {_ATTEMPTS} times.")
         told = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
-        return data, told if told.isascii() and "/" in told else ""
+        told = told if told.isascii() and "/" in told else ""
+        if wrong := fault(data, _name(address), told):
+            raise Unavailable(
+                f"What {_host(address)} sent for {one_line(_name(address))} {wrong}, "
+                f"{_ATTEMPTS} times."
+            )
+        return data, told
+
+
+class _Withheld(Unavailable):
+    """A file is not given out: for now, or because it is gone."""
 
 
 def addresses(output: Any, depth: int = 0) -> Iterator[str]:
@@ -129,6 +142,10 @@ def _unpacked(address: str, index: int) -> Output:
     return Output(
         data=data, media_type=media_type(data) or one_line(kind) or _UNKNOWN_TYPE, index=index
     )
+
+
+def _name(address: str) -> str:
+    return unquote(urlsplit(address).path.rpartition("/")[2])
 
 
 def _joined(address: str, location: str) -> str:

@@ -49,6 +49,7 @@ _SETTLING_SECONDS = 1.0
 _TIDYING_SECONDS = 5.0
 _LISTED_WITHIN = timedelta(seconds=10)
 """How long after its submission a prediction may take to appear among the recent ones."""
+_FILES_ARE_KEPT = timedelta(hours=1)
 _TOLERANCE = timedelta(seconds=2)
 
 
@@ -227,6 +228,8 @@ class Run:
             allows_http=is_loopback(self._client.at),
             connect_seconds=self._config.connect_seconds,
             total_seconds=self._config.deadline_seconds,
+            is_late=found.completed_at is not None
+            and datetime.now(UTC) - found.completed_at > _FILES_ARE_KEPT,
         )
         addresses = list(fetch.addresses(found.output))
         if not addresses:

@@ -75,6 +75,8 @@ class Hostility:
     - `no_terminal`: the closing `executing` with node null is not sent.
     - `extra_outputs`: each output node gives more: the same file name in another subfolder and in
       another folder, gifs, audio, text; a made node gives a picture, another one null.
+    - `mute_outputs`: `executed` is not sent.
+    - `bare_names`: files are described by their name and subfolder, without a type.
     - `evil_names`: file names climb out of the folder and hold control characters.
 
     HTTP
@@ -118,6 +120,8 @@ class Hostility:
     no_execution_success: bool = False
     no_terminal: bool = False
     extra_outputs: bool = False
+    mute_outputs: bool = False
+    bare_names: bool = False
     evil_names: bool = False
 
     slow: float = 0.0

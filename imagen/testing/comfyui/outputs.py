@@ -79,7 +79,10 @@ class Outputs:
         subfolder, name = self._world.files.next_name(prefix, folder)
         if self._world.hostility.evil_names:
             name = _EVIL + name
-        return self._world.files.put(self._encoded(picture), folder, subfolder, name)
+        said = self._world.files.put(self._encoded(picture), folder, subfolder, name)
+        if self._world.hostility.bare_names:
+            del said["type"]
+        return said
 
     def _encoded(self, picture: Image.Image) -> bytes:
         more = self._job.extra_data.get("extra_pnginfo")
@@ -92,7 +95,7 @@ class Outputs:
         turned = self._encoded(picture.rotate(180))
         elsewhere = files.put(turned, "output", "elsewhere", name)
         passing = files.put(self._encoded(picture.rotate(90, expand=True)), "temp", "", name)
-        gif = files.put(b"GIF89a moving", "output", "", "moving_00001.gif")
+        gif = files.put(b"GIF89a moving;", "output", "", "moving_00001.gif")
         sound = files.put(b"fLaC sound", "output", "audio", "sound_00001_.flac")
         return {
             "images": [*images, elsewhere, passing],

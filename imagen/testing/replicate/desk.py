@@ -261,6 +261,9 @@ class Desk:
         data = self._files.get(self.url.removesuffix("/v1") + path)
         if data is None or trouble.gone:
             return answer.not_found()
+        if self._still("page", trouble.page):
+            page = {"Content-Type": "text/html"}
+            return answer.Answer(body=b"<html>Log in</html>", headers=page)
         missing = len(data) // 2 if self._still("cut_short", trouble.cut_short) else 0
         return answer.Answer(body=data, missing=missing)
 

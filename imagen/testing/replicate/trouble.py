@@ -34,6 +34,7 @@ class Trouble:
     - `cut_short`: the first so many downloads end before their end.
     - `redirect`: the address to which each download is sent on.
     - `gone`: no download is there.
+    - `page`: the first so many downloads are a page for people.
     """
 
     no_credit: bool = False
@@ -58,3 +59,4 @@ class Trouble:
     cut_short: int = 0
     redirect: str = ""
     gone: bool = False
+    page: int = 0

@@ -8,7 +8,7 @@ import pytest
 from comfyui_lab import ASKED, SAMPLED, TWICE, collected, paths, told
 
 from imagen.backends.whole import is_whole
-from imagen.errors import Failed, Unavailable
+from imagen.errors import Failed, Lost, Unavailable
 from imagen.testing.comfyui import BLOCKED, ComfyUI, Refusal
 
 if TYPE_CHECKING:
@@ -90,14 +90,15 @@ def test_a_download_is_tried_again_when_the_server_stumbles() -> None:
         assert len(collected(server).images) == 1
 
 
-def test_a_file_that_the_cache_names_and_somebody_deleted_is_a_failure() -> None:
-    """With what helps."""
+def test_a_file_that_the_cache_names_and_somebody_deleted_says_what_helps() -> None:
+    """It may be there again, or only a gateway says that it is not."""
     with ComfyUI() as server:
         collected(server)
         server.files.forget("output")
-        with pytest.raises(Failed, match=r"lab/a_00001_\.png") as caught:
+        with pytest.raises(Lost, match=r"lab/a_00001_\.png") as caught:
             collected(server)
     assert "another seed" in caught.value.remedy
+    assert not caught.value.is_certain
 
 
 def test_one_file_of_several_that_somebody_deleted_is_a_warning() -> None:
@@ -121,7 +122,7 @@ def test_a_text_does_not_stand_for_a_file_that_somebody_deleted() -> None:
     gone = Refusal(status=404, path="/view", times=99)
     with (
         ComfyUI(extra_outputs=True, http_errors=(gone,)) as server,
-        pytest.raises(Failed, match="does not give it out"),
+        pytest.raises(Lost, match="does not give it out"),
     ):
         collected(server)
 

@@ -14,7 +14,7 @@ from replicate_lab import configured, run
 
 from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.fetch import Fetcher, addresses, words
-from imagen.errors import BackendError, Failed
+from imagen.errors import BackendError, Failed, Lost
 from imagen.testing.replicate import TOKEN, Replicate, Trouble
 
 if TYPE_CHECKING:
@@ -178,6 +178,19 @@ def test_a_file_that_stays_out_of_reach_can_be_fetched_later() -> None:
             run(cloud, model=_SCHNELL)
         cloud.trouble = Trouble()
     assert caught.value.retryable
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_file_that_is_refused_is_gone_only_after_an_hour(is_late: bool) -> None:
+    with Replicate(gone=True) as cloud:
+        fetcher = Fetcher(
+            credential_for=lambda _: {}, allows_http=True, connect_seconds=5, is_late=is_late
+        )
+        address = f"{cloud.url.removesuffix('/v1')}/delivery/a.png"
+        with pytest.raises(Lost, match="no longer has a file") as caught:
+            fetcher.fetch(address, 0, lambda: None)
+        assert len(cloud.requests) == 4
+    assert caught.value.is_certain == is_late
 
 
 @pytest.mark.parametrize("address", ["https://[", "https://[::1", "https://a:x/"])

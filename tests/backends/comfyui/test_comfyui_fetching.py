@@ -1,0 +1,200 @@
+"""A finished image is fetched whole, or stays where it is until it can be."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from comfyui_lab import ASKED, SAMPLED, TWICE, collected, opened, paths
+
+from imagen.errors import BackendError, Failed, Lost, Unavailable
+from imagen.result import ignore
+from imagen.testing.comfyui import ComfyUI, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.result import Progress
+    from imagen.ticket import Ticket
+
+PREVIEWED = SAMPLED | {"99": {"class_type": "PreviewImage", "inputs": {"images": ["90", 0]}}}
+_INSTEAD: dict[str, dict[str, Any]] = {
+    "a page": {"status": 200, "body": "<html>Log in</html>", "content_type": "text/html"},
+    "an error as JSON": {"status": 200, "body": '{"error": "no"}'},
+    "text that says it is an image": {"status": 200, "body": "no", "content_type": "image/png"},
+    "nothing": {"status": 200, "body": "", "content_type": "image/png"},
+    "a bad request": {"status": 400, "body": ""},
+    "no credential": {"status": 401, "body": "no"},
+    "no access": {"status": 403, "body": "no"},
+    "not found": {"status": 404, "body": ""},
+}
+
+
+def _restart(server: ComfyUI) -> Callable[[Progress], None]:
+    """Restarts the server, which forgets its history, once it has named a file."""
+    done: list[bool] = []
+
+    def restart(progress: Progress) -> None:
+        if progress.ticket is not None and progress.ticket.engine.get("made") and not done:
+            done.append(True)
+            server.restart(empty=True)
+
+    return restart
+
+
+@pytest.mark.parametrize("said", _INSTEAD.values(), ids=_INSTEAD)
+def test_a_file_is_asked_for_again_where_something_else_comes(said: dict[str, Any]) -> None:
+    with ComfyUI(http_errors=(Refusal(path="/view", **said),)) as server:
+        (image,) = collected(server).images
+        assert paths(server).count("/view") == 2
+    assert image.media_type == "image/png"
+
+
+@pytest.mark.parametrize("said", _INSTEAD.values(), ids=_INSTEAD)
+def test_a_file_that_never_comes_may_be_fetched_later(said: dict[str, Any]) -> None:
+    with ComfyUI(http_errors=(Refusal(path="/view", times=99, **said),)) as server:
+        with pytest.raises(BackendError, match="lab/a_00001_") as caught:
+            collected(server)
+        assert paths(server).count("/view") == 4
+    assert isinstance(caught.value, Lost | Unavailable)
+    assert not (isinstance(caught.value, Lost) and caught.value.is_certain)
+
+
+def test_what_came_instead_of_an_image_is_named() -> None:
+    page = Refusal(path="/view", times=99, **_INSTEAD["a page"])
+    with ComfyUI(http_errors=(page,)) as server, pytest.raises(Unavailable) as caught:
+        collected(server)
+    assert caught.value.message == (
+        f"What {server.url} sent for lab/a_00001_.png is not an image but text/html, 4 times."
+    )
+    assert "login page" in caught.value.remedy
+
+
+def test_a_file_that_only_a_gateway_withholds_is_not_given_up_for_the_others() -> None:
+    """Three were made; the second is refused, in words that are not ComfyUI's."""
+    shut = Refusal(path="/view", after=1, times=4, status=404, body="no such page")
+    with ComfyUI(http_errors=(shut,)) as server, pytest.raises(Lost, match="a_00002_") as caught:
+        collected(server, request=ASKED.with_values({"count": 3}))
+    assert not caught.value.is_certain
+
+
+def test_a_server_that_is_silent_about_a_file_is_asked_once() -> None:
+    silent = Refusal(path="/view", hangs=True, times=99)
+    with (
+        ComfyUI(http_errors=(silent,)) as server,
+        pytest.raises(Unavailable, match="did not answer in time"),
+    ):
+        collected(server, idle_seconds=0.5)
+    assert paths(server).count("/view") == 1
+
+
+def test_a_file_without_a_type_is_an_output() -> None:
+    """As some nodes describe it."""
+    with ComfyUI(bare_names=True) as server:
+        assert len(collected(server).images) == 1
+
+
+@pytest.mark.parametrize("said", ["a page", "an error as JSON", "no access"])
+def test_a_history_that_a_gateway_hides_after_the_end_is_asked_for_again(said: str) -> None:
+    hidden = Refusal(path="/history", times=2, **_INSTEAD[said])
+    with ComfyUI(drop_at="executed", http_errors=(hidden,)) as server:
+        assert len(collected(server, poll_seconds=10).images) == 1
+
+
+def test_a_history_that_stays_hidden_after_the_end_loses_no_job() -> None:
+    """The end was heard, and no file was named."""
+    hidden = Refusal(path="/history", times=99, **_INSTEAD["a page"])
+    with ComfyUI(mute_outputs=True, http_errors=(hidden,)) as server:
+        with pytest.raises(BackendError, match="does not answer like ComfyUI") as caught:
+            collected(server, poll_seconds=10)
+        assert server.interrupts == []
+    assert not isinstance(caught.value, Failed)
+
+
+def test_a_history_that_never_comes_may_come_later() -> None:
+    with (
+        ComfyUI(mute_outputs=True, history_late=99) as server,
+        pytest.raises(Lost, match="its history does not have it") as caught,
+    ):
+        collected(server, poll_seconds=10)
+    assert not caught.value.is_certain
+
+
+def test_a_server_that_is_restarted_before_the_fetch_gives_what_it_had_named() -> None:
+    """It forgets the job, and keeps its files."""
+    with ComfyUI() as server:
+        result = collected(server, on_progress=_restart(server))
+        assert len(server.prompts) == 1
+    assert [output.name for output in result.images] == ["lab/a_00001_.png"]
+
+
+def test_a_server_that_is_restarted_between_two_outputs_gives_the_first() -> None:
+    later = {**TWICE, "95": SAMPLED["8"], "96": SAMPLED["90"]}
+    later["95"] = {**later["95"], "inputs": {**later["95"]["inputs"], "seed": 1, "steps": 40}}
+    later["96"] = {**later["96"], "inputs": {"samples": ["95", 0], "vae": ["1", 2]}}
+    later["100"] = {"class_type": "SaveImage", "inputs": {"images": ["96", 0]}}
+    with ComfyUI(step_seconds=0.05) as server:
+        result = collected(server, later, on_progress=_restart(server), lost_seconds=9)
+        assert len(server.prompts) == 1
+    assert [output.name for output in result.images] == ["lab/a_00001_.png"]
+    (warning,) = [one for one in result.warnings if "no longer knows the job" in one]
+    assert warning.endswith("The files that it had named were fetched.")
+
+
+def _left_behind(server: ComfyUI, graph: dict[str, Any] = SAMPLED) -> Ticket:
+    """The ticket of a job whose caller died after the server had named its files."""
+    tickets: list[Ticket] = []
+
+    def note(progress: Progress) -> None:
+        if progress.ticket is not None:
+            tickets.append(progress.ticket)
+
+    collected(server, graph, on_progress=note)
+    return tickets[-1]
+
+
+def test_a_file_that_was_named_is_fetched_by_another_process_after_a_restart() -> None:
+    with ComfyUI() as server:
+        ticket = _left_behind(server)
+        server.restart(empty=True)
+        with closing(opened(server.url)) as backend:
+            result = backend.collect(ticket, ignore)
+        assert len(server.prompts) == 1
+    assert [(output.name, output.seed) for output in result.images] == [("lab/a_00001_.png", 7)]
+    assert "does not know the job" in result.warnings[-1]
+
+
+@pytest.mark.parametrize("graph", [SAMPLED, PREVIEWED], ids=["deleted", "a preview"])
+def test_a_file_that_was_named_and_is_gone_is_lost(graph: dict[str, Any]) -> None:
+    """A restart empties the folder of previews."""
+    with ComfyUI() as server:
+        ticket = _left_behind(server, graph)
+        server.restart(empty=True)
+        server.files.forget("output")
+        with closing(opened(server.url, graph)) as backend, pytest.raises(Lost) as caught:
+            backend.collect(ticket, ignore)
+    assert (caught.value.is_certain, caught.value.never_ran) == (True, False)
+
+
+def test_a_file_that_was_named_and_cannot_be_had_now_is_not_lost() -> None:
+    with ComfyUI() as server:
+        ticket = _left_behind(server)
+        server.restart(empty=True)
+        server.hostility = ComfyUI(
+            http_errors=(Refusal(path="/view", times=99, **_INSTEAD["no access"]),)
+        ).hostility
+        with closing(opened(server.url)) as backend, pytest.raises(Lost) as caught:
+            backend.collect(ticket, ignore)
+    assert not caught.value.is_certain
+
+
+def test_another_image_under_the_same_name_is_not_taken_for_ours() -> None:
+    """Somebody emptied the folder, and the server gives its names out again."""
+    with ComfyUI() as server:
+        ticket = _left_behind(server)
+        server.restart(empty=True)
+        server.files.forget("output")
+        collected(server, request=ASKED.with_values({"seed": 8}))
+        with closing(opened(server.url)) as backend, pytest.raises(Lost, match="does not know"):
+            backend.collect(ticket, ignore)
