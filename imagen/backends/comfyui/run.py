@@ -78,8 +78,8 @@ class Run:
         ended = time.monotonic()
         if ended - began >= _LONG_RUN_SECONDS:
             self._stats = Background(self._client.stats)
-        self._complete(record, taken.prompt_id)
-        warnings = (*taken.warnings, *self._blocked(record), *self._too_old())
+        incomplete = self._complete(record, taken.prompt_id)
+        warnings = (*incomplete, *taken.warnings, *self._blocked(record), *self._too_old())
         outputs, missing = self._fetched(record, warnings)
         times = Times(submitted=began, ended=ended, fetched=time.monotonic())
         self._telling.done()
@@ -222,18 +222,25 @@ class Run:
         if doubt and isinstance(error, ImagenError):
             error.doubt(doubt)
 
-    def _complete(self, record: Record, prompt_id: str) -> None:
-        """Ask the history for what the websocket didn't tell; it is written a moment later."""
+    def _complete(self, record: Record, prompt_id: str) -> tuple[str, ...]:
+        """Ask the history for what the websocket didn't tell; it is written a moment later.
+
+        A warning where it never is.
+        """
         if record.is_whole() or record.broken or record.interrupted or self._lost:
-            return
+            return ()
         entry = meanwhile(partial(self._entry, prompt_id), self._telling.fetching)
         if entry is not None:
             record.adopt(entry)
-        elif not record.outputs and not record.pictures:
+            return ()
+        if not record.outputs and not record.pictures:
             raise Lost(
                 f"{self._client.at} ended the job, and its history does not have it.",
                 is_certain=False,
             )
+        return (
+            f"{self._client.at} does not have the history of the job, which may have made more.",
+        )
 
     def _entry(self, prompt_id: str) -> Entry | None:
         trouble: BackendError | None = None

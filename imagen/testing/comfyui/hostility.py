@@ -75,7 +75,7 @@ class Hostility:
     - `no_terminal`: the closing `executing` with node null is not sent.
     - `extra_outputs`: each output node gives more: the same file name in another subfolder and in
       another folder, gifs, audio, text; a made node gives a picture, another one null.
-    - `mute_outputs`: `executed` is not sent.
+    - `mute_outputs`: so many `executed` are not sent.
     - `bare_names`: files are described by their name and subfolder, without a type.
     - `evil_names`: file names climb out of the folder and hold control characters.
 
@@ -120,7 +120,7 @@ class Hostility:
     no_execution_success: bool = False
     no_terminal: bool = False
     extra_outputs: bool = False
-    mute_outputs: bool = False
+    mute_outputs: int = 0
     bare_names: bool = False
     evil_names: bool = False
 

@@ -192,8 +192,8 @@ class Run:
 
     def _give(self, node: str, found: Any) -> None:
         for name, shown, output in self._outputs.told(node, found):
-            if self._hostility.mute_outputs:
-                return
+            if self._world.mischief.strikes("mute_outputs", self._hostility.mute_outputs):
+                continue
             self._tell("executed", {"node": name, "display_node": shown, "output": output})
 
     def _succeed(self) -> None:

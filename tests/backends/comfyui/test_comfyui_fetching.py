@@ -98,14 +98,14 @@ def test_a_file_without_a_type_is_an_output() -> None:
 @pytest.mark.parametrize("said", ["a page", "an error as JSON", "no access"])
 def test_a_history_that_a_gateway_hides_after_the_end_is_asked_for_again(said: str) -> None:
     hidden = Refusal(path="/history", times=2, **_INSTEAD[said])
-    with ComfyUI(drop_at="executed", http_errors=(hidden,)) as server:
+    with ComfyUI(mute_outputs=1, http_errors=(hidden,)) as server:
         assert len(collected(server, poll_seconds=10).images) == 1
 
 
 def test_a_history_that_stays_hidden_after_the_end_loses_no_job() -> None:
     """The end was heard, and no file was named."""
     hidden = Refusal(path="/history", times=99, **_INSTEAD["a page"])
-    with ComfyUI(mute_outputs=True, http_errors=(hidden,)) as server:
+    with ComfyUI(mute_outputs=1, http_errors=(hidden,)) as server:
         with pytest.raises(BackendError, match="does not answer like ComfyUI") as caught:
             collected(server, poll_seconds=10)
         assert server.interrupts == []
@@ -114,7 +114,7 @@ def test_a_history_that_stays_hidden_after_the_end_loses_no_job() -> None:
 
 def test_a_history_that_never_comes_may_come_later() -> None:
     with (
-        ComfyUI(mute_outputs=True, history_late=99) as server,
+        ComfyUI(mute_outputs=1, history_late=99) as server,
         pytest.raises(Lost, match="its history does not have it") as caught,
     ):
         collected(server, poll_seconds=10)
@@ -133,13 +133,22 @@ def test_a_server_that_is_restarted_between_two_outputs_gives_the_first() -> Non
     later = {**TWICE, "95": SAMPLED["8"], "96": SAMPLED["90"]}
     later["95"] = {**later["95"], "inputs": {**later["95"]["inputs"], "seed": 1, "steps": 40}}
     later["96"] = {**later["96"], "inputs": {"samples": ["95", 0], "vae": ["1", 2]}}
-    later["100"] = {"class_type": "SaveImage", "inputs": {"images": ["96", 0]}}
+    later["100"] = {**TWICE["100"], "inputs": {**TWICE["100"]["inputs"], "images": ["96", 0]}}
     with ComfyUI(step_seconds=0.05) as server:
         result = collected(server, later, on_progress=_restart(server), lost_seconds=9)
         assert len(server.prompts) == 1
     assert [output.name for output in result.images] == ["lab/a_00001_.png"]
     (warning,) = [one for one in result.warnings if "no longer knows the job" in one]
     assert warning.endswith("The files that it had named were fetched.")
+
+
+def test_an_end_without_a_history_says_that_there_may_be_more() -> None:
+    with ComfyUI(history_late=99, mute_outputs=1) as server:
+        result = collected(server, TWICE, poll_seconds=10)
+    assert len(result.images) == 1
+    assert result.warnings[0] == (
+        f"{server.url} does not have the history of the job, which may have made more."
+    )
 
 
 def _left_behind(server: ComfyUI, graph: dict[str, Any] = SAMPLED) -> Ticket:
