@@ -19,15 +19,18 @@ _LORA = re.compile(
     re.MULTILINE,
 )
 _WORDS = ("lora", "lokr", "hada")
-_DOWN = r"\.(lora_A|lora_down|lora\.down)\b.*"
-_UP = r"\.(lora_B|lora_up|lora\.up)\b.*"
+_DOWN = r"\.(lora_A|lora_down|lora\.down)\b"
+_UP = r"\.(lora_B|lora_up|lora\.up)\b"
 _DOT = r"[._]"
+_ANY = r".{0,100}"
 
-_UNET = re.compile(rf"attn2{_DOT}to_k.*{_DOWN}")
-_FLUX_2 = re.compile(rf"double_stream_modulation|single_transformer_blocks{_DOT}.*to_qkv_mlp_proj")
+_UNET = re.compile(rf"attn2{_DOT}to_k{_ANY}{_DOWN}")
+_FLUX_2 = re.compile(
+    rf"double_stream_modulation|single_transformer_blocks{_DOT}{_ANY}to_qkv_mlp_proj"
+)
 _FLUX_SINGLE = re.compile(rf"single_blocks{_DOT}\d+{_DOT}linear1{_UP}")
 _FLUX = re.compile(rf"(single_transformer|single|double)_blocks{_DOT}")
-_LUMINA = re.compile(rf"(^|{_DOT})layers{_DOT}\d+{_DOT}attention{_DOT}.*{_DOWN}")
+_LUMINA = re.compile(rf"(^|{_DOT})layers{_DOT}\d+{_DOT}attention{_DOT}{_ANY}{_DOWN}")
 _QWEN = re.compile(rf"transformer_blocks{_DOT}\d+{_DOT}(img|txt)_(mod|mlp){_DOT}")
 _ATTENDS = re.compile(rf"transformer_blocks{_DOT}\d+{_DOT}attn{_DOT}to_[qkv]{_DOWN}")
 

@@ -28,7 +28,7 @@ TEXTS = frozenset(
 )
 """Parameters whose values are text, even where they look like numbers."""
 
-_NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+))"
+_NUMBER = r"([+-]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}))"
 # A kind has two letters at least, so that the C of C:\fox.png is none.
 _CONTROL = re.compile(rf"([^:/\\]{{2,}}):(.+?)(?::{_NUMBER})?(?::{_NUMBER}-{_NUMBER})?", re.DOTALL)
 _LORA = re.compile(rf"([^:].*?)(?::{_NUMBER})?", re.DOTALL)

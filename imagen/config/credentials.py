@@ -36,8 +36,8 @@ _SCHEME = (
     r"\s*(?:(?i:bearer)\s+\S{6,}"
     r"|(?i:basic)\s+(?=\S*(?:[0-9=]|[a-z][A-Z]))[\w+/]{6,}={0,2})\s*"
 )
-_USER_IN_URL = r"\w://[^/\s@]*:[^/\s@]+@"
-_SECRET_IN_URL = r"://\S+[?&][\w-]*(?:token|secret|passw|api_?key|signature)[\w-]*=[^&\s]"
+_USER_IN_URL = r"\w://[^/\s@:]*:[^/\s@]+@"
+_SECRET_IN_URL = r"[?&][\w-]{0,40}(?:token|secret|passw|api_?key|signature)[\w-]{0,40}=[^&\s]"
 
 
 def exposed(values: Any) -> list[Problem]:
@@ -86,7 +86,7 @@ def _what(path: KeyPath, text: str) -> str:
     marked = any(mark in text for mark in _MARKS)
     if marked and re.search(_USER_IN_URL, text):
         return "an address with a password in it"
-    if marked and re.search(_SECRET_IN_URL, text):
+    if "://" in text and re.search(_SECRET_IN_URL, text[text.index("://") :]):
         return "an address with a secret in it"
     if marked and (re.search(_TOKEN, text) or re.fullmatch(_SCHEME, text)):
         return "what looks like a token"

@@ -53,7 +53,7 @@ _INLINE = re.compile(r"\bSteps:[ \t]*[0-9]{1,5},[ \t]*[A-Z]")
 _TEMPLATE = re.compile(r"\n(?:Negative )?Template:")
 """What extensions that fill in templates write above or below the settings."""
 _LABEL = re.compile(r"[ \t]*(\w[\w \-/]{1,80}):[ \t]*")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)+"(?=[ \t]*(?:,|\n|$))', re.DOTALL)
+_QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"(?=[ \t]*(?:,|\n|$))', re.DOTALL)
 _PLAIN = re.compile(r"[^,\n]*")
 _SIZE = re.compile(r"\(?([0-9]{1,6})[ x×,]{1,3}([0-9]{1,6})\)?")
 _FEWEST_PAIRS = 3

@@ -198,7 +198,7 @@ def _said(command: tuple[str, ...], flag: str) -> str:
 def _choices(said: str, flag: str) -> tuple[str, ...]:
     """What stands in brackets in the paragraph of this flag."""
     paragraph = re.search(rf" {flag}\b(.*?)(?=\n {{1,4}}-|\n\n|\Z)", said, re.DOTALL)
-    listed = re.search(r"\[([^\]]*)\]", paragraph[1]) if paragraph else None
+    listed = re.search(r"\[([^\[\]]*)\]", paragraph[1]) if paragraph else None
     return tuple(re.findall(r"[\w+]+", listed[1])) if listed else ()
 
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from imagen.backends.sdcpp.listening import Record
 
 _REFUSALS = re.compile(r"error: (.*)|load image from '.*' failed")
-_UNREAD = re.compile(r"load(?:ing)? (.+?) from .* failed")
+_UNREAD = re.compile(r"load(?:ing)? (.{1,300}?) from .* failed")
 _NO_LORA = re.compile(r"can not found lora (.*)")
 _PART_LORA = re.compile(r"Only \((\d+) / (\d+)\) LoRA tensors have been applied")
 _NOT_ENLARGED = ("new_upscaler_ctx failed", "upscale failed", "esrgan compute failed")
-_MEMORY = re.compile(r"out of memory|failed to alloc|alloc\w* failed", re.IGNORECASE)
+_MEMORY = re.compile(r"out of memory|failed to alloc|alloc\w{0,40} failed", re.IGNORECASE)
 _LESS_MEMORY = (
     "If memory ran out: ask for a smaller size, or set `offload`, `vae_tiling`, "
     "`flash_attention` or a smaller `weight_type`."

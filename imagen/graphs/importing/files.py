@@ -43,7 +43,7 @@ _MAIN = re.compile(
     r"(?i)(base_)?(ckpt|checkpoint|unet|model|diffusion_model|gguf|transformer)(_name|_path|_file)?"
 )
 """Inputs that name the file of the model that samples."""
-_MODELS = re.compile(r"(?i)(model|unet|guider|.*_model)(_\w*|\d+)?")
+_MODELS = re.compile(r"(?i)(model|unet|guider|.*_model)(_\w{0,99}|\d{1,9})?")
 """Links that lead there."""
 _CHECKPOINT = re.compile(r"(?i)ckpt|checkpoint")
 _NO_MASK = "this workflow takes the initial image's own transparency for its mask"
@@ -181,7 +181,7 @@ def _main_name(place: Place) -> tuple[str, str]:
 def _named(reading: Reading, place: Place) -> tuple[str, str]:
     """A model's usual name and folder; "" for what can't be told."""
     by_class = _BY_CLASS.get(reading.kind_of_node(place.node))
-    name, folder = by_class or _BY_INPUT.get(re.sub(r"_?\d+$", "", place.input), ("", ""))
+    name, folder = by_class or _BY_INPUT.get(re.sub(r"_?\d{1,9}$", "", place.input), ("", ""))
     if name == "clip" and place.input != "clip_name":
         file = base_name(str(reading.literal(place))).lower()
         name = next((called for part, called in _ENCODERS if part in file), name)

@@ -65,7 +65,7 @@ def parameter(draft: Draft, name: str, places: Sequence[Place]) -> Parameter:
 def described(draft: Draft, name: str, places: Sequence[Place]) -> str:
     """What a token means, and for a second one of its kind where it stands."""
     says = _meaning(name).says
-    if re.search(r"_\d+$", name) is None:
+    if re.search(r"_\d{1,9}$", name) is None:
         return says
     reading = draft.reading
     title = reading.title(places[0].node) or reading.kind_of_node(places[0].node)
@@ -73,7 +73,7 @@ def described(draft: Draft, name: str, places: Sequence[Place]) -> str:
 
 
 def _meaning(name: str) -> _Meaning:
-    base = re.sub(r"(_part)?_\d+$", "", name)
+    base = re.sub(r"(_part)?_\d{1,9}$", "", name)
     if base in _MEANINGS:
         return _MEANINGS[base]
     return _WEIGHT if base.endswith("_strength") else _FILE

@@ -25,7 +25,7 @@ _ANY_PROMPT = re.compile(
     r"(?i)(\w+_)?(prompt|text)|((text|prompt)_)?(positive|negative|pos|neg)(_[lg])?"
 )
 _NEVER = re.compile(
-    r"(?i)filename_prefix|.*(system|preset).*|(region|target|save|custom|wildcard)_?\w*"
+    r"(?i)filename_prefix|.*(system|preset)[^\n]{0,99}|(region|target|save|custom|wildcard)_?\w*"
 )
 _STRING = re.compile(
     r"(?i)(\w+[_ ])?(text|prompt|string|str|caption|value|positive|negative|trigger_words)"
