@@ -203,6 +203,8 @@ def _made_by_scripts(kind: str, values: Sequence[Any]) -> tuple[dict[str, Any], 
             made[f"lora_{loras}"] = value
         elif kind == "Power Lora Loader (rgthree)" and is_object and value.get("type") == _HEADER:
             made[_HEADER] = value
+        elif kind == "TriggerWord Toggle (LoraManager)" and isinstance(value, list | str):
+            made["toggle_trigger_words" if isinstance(value, list) else "orinalMessage"] = value
         elif kind.endswith("(LoraManager)") and isinstance(value, list) and "loras" not in made:
             made["loras"] = value
         else:

@@ -27,9 +27,14 @@ _SHOWN = frozenset(
         "LOAD_3D_ANIMATION",
         "AUDIO_RECORD",
         "AUDIO_UI",
+        "AUTOCOMPLETE_TEXT_LORAS",
+        "LORAS",
+        "LORA_POOL_CONFIG",
+        "RANDOMIZER_CONFIG",
+        "CYCLER_CONFIG",
     )
 )
-"""Further types that the editor has a widget of its own for."""
+"""Further types that the editor, or the script of LoraManager, has a widget of its own for."""
 SEEDS = ("seed", "noise_seed")
 _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload", "animated_image_upload")
 _ZERO = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False}

@@ -42,7 +42,8 @@ def promoted(
     upon = above.get(host.id, {})
     if sheet.widgets:
         values = {**read_widgets(host, sheet.widgets).values, **upon}
-        return Promoted(inner=_by_node((sheet.widget_targets[n], v) for n, v in values.items()))
+        targets = sheet.widget_targets
+        return Promoted(inner=_by_node((targets[n], v) for n, v in values.items() if n in targets))
     inner: Mapping[str, Mapping[str, Any]] = {}
     proxies = _proxies(host)
     names = [s.name for n, s in enumerate(sheet.inputs) if _is_widget(sheet, n, subgraphs)]

@@ -51,15 +51,27 @@ def read_widgets(node: Node, inputs: Sequence[Declared]) -> WidgetValues:
     They go by place, as in the editor, also where they are there by name too: people mend a file
     in one of the two, and the editor heeds the other only if it is told to. Where the places don't
     fit the catalogue, and the names do, these count. A place that only some versions of the editor
-    fill is told by what fits; a value that is not there is the input's default.
+    fill is told by what fits; a value that is not there is the input's default. Where values are
+    left, a required input that is no socket in the file is a widget of its script's own.
     """
     shown = [one for one in inputs if _shown(node, one)]
     if isinstance(node.values, dict):
         return _by_name(node.values, shown, takes_others=True)
-    by_place = _best(shown, node.values if isinstance(node.values, list) else [])
+    listed = node.values if isinstance(node.values, list) else []
+    listed = [value for value in listed if not _describes_widgets(value)]
+    by_place = _best(shown, listed)
+    if by_place.surplus:
+        slots = {slot.name for slot in node.inputs}
+        others = [one for one in inputs if one in shown or (one.required and one.name not in slots)]
+        by_place = min(by_place, _best(others, listed), key=lambda fit: fit.misfit)
     if not node.named:
         return by_place
     return min(by_place, _by_name(node.named, shown), key=lambda fit: fit.misfit)
+
+
+def _describes_widgets(value: Any) -> bool:
+    """Whether a stored value is one of LoraManager's notes on its own widgets."""
+    return isinstance(value, dict) and "textWidgetName" in value
 
 
 def _shown(node: Node, one: Declared) -> bool:

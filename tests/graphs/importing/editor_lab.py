@@ -86,6 +86,12 @@ CATALOGUE: dict[str, Any] = {
         "output": ["MODEL", "CLIP"],
     },
     "Lora Loader (LoraManager)": _class({"model": ["MODEL"], "text": ["STRING"]}, "MODEL"),
+    "Lora Stacker (LoraManager)": _class(
+        {"model": ["MODEL"], "text": ["AUTOCOMPLETE_TEXT_LORAS"], "loras": ["LORAS", {}]}, "MODEL"
+    ),
+    "TriggerWord Toggle (LoraManager)": _class(
+        {"model": ["MODEL"], "group_mode": ["BOOLEAN", {"default": True}]}, "MODEL"
+    ),
     "VideoCombine": _class(
         {
             "images": ["IMAGE"],

@@ -113,6 +113,11 @@ def test_a_widget_that_a_class_has_got_since_is_not_on_the_face() -> None:
     assert graph["1:2"]["inputs"]["steps"] == 30
 
 
+def test_values_by_name_reach_the_nodes_within_and_others_do_not_count() -> None:
+    host = group(widgets_values={"steps": 33, "unknown": 1})
+    assert graph_of(file(host, {"Draw": DRAW}))["1:2"]["inputs"]["steps"] == 33
+
+
 def test_a_widget_that_became_an_input_comes_last_and_may_be_linked() -> None:
     inner = node(
         "KSampler",

@@ -178,6 +178,10 @@ def test_a_widget_of_a_type_of_its_own_is_told_by_the_file() -> None:
     assert inputs_of_one(4, kind="Picker", inputs=[("pick", "PICKER")]) == {"amount": 4}
 
 
+def test_a_widget_of_a_type_that_only_its_script_knows_is_no_socket() -> None:
+    assert inputs_of_one("red", 4, kind="Picker") == {"pick": "red", "amount": 4}
+
+
 def test_what_a_display_adds_behind_the_values_is_left_out() -> None:
     assert inputs_of_one(3, "shown text", kind="Blur") == {"amount": 3}
 
@@ -223,11 +227,33 @@ def test_every_lora_of_a_power_lora_loader_is_kept(values: list[Any]) -> None:
     }
 
 
-def test_the_loras_that_a_script_lists_behind_a_text_are_kept() -> None:
-    loras = [{"name": "a", "strength": 0.7, "active": True}]
-    assert lora_inputs("Lora Loader (LoraManager)", "<lora:a:0.7>", loras) == {
+LORAS = [{"name": "a", "strength": 0.7, "active": True}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        pytest.param("Lora Loader (LoraManager)", ["<lora:a:0.7>", LORAS], id="undeclared"),
+        pytest.param(
+            "Lora Stacker (LoraManager)",
+            [{"version": 1, "textWidgetName": "text"}, "<lora:a:0.7>", LORAS],
+            id="declared, with a note on the widgets",
+        ),
+    ],
+)
+def test_the_loras_that_a_script_lists_are_kept(kind: str, values: list[Any]) -> None:
+    assert lora_inputs(kind, *values) == {
         "text": "<lora:a:0.7>",
-        "loras": {"__value__": loras},
+        "loras": {"__value__": LORAS},
+    }
+
+
+def test_the_trigger_words_that_a_script_lists_are_kept() -> None:
+    words = [{"text": "ink", "active": False}]
+    assert lora_inputs("TriggerWord Toggle (LoraManager)", True, words, "ink") == {
+        "group_mode": True,
+        "toggle_trigger_words": {"__value__": words},
+        "orinalMessage": "ink",
     }
 
 

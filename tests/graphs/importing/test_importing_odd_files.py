@@ -43,15 +43,35 @@ EDITOR = editor(
         "20": node("soft", 4, properties={"proxyWidgets": [["5", "amount"]]}),
         "21": node("Reroute"),
         "22": node("Blur", 3, mode=4),
+        "23": node("workflow>Softer", 7, "randomize", outputs=["IMAGE"]),
+        "24": node("CLIPTextEncode", "a {red|blue} fox // %KSampler.seed%"),
+        "25": node("SaveImage", "%date:yyyy%/%KSampler.seed%"),
     },
     [
         *PORTRAIT_WIRES[:-1],
-        ("8", 0, "20", "picture", "IMAGE"),
+        ("8", 0, "23", "IMAGE", "IMAGE"),
+        ("23", 0, "20", "picture", "IMAGE"),
+        ("23", 0, "25", "images", "IMAGE"),
         ("20", 0, "21", "", "IMAGE"),
         ("21", 0, "22", "image", "IMAGE"),
         ("22", 0, "9", "images", "IMAGE"),
     ],
     definitions={"subgraphs": [_INNER]},
+    extra={
+        "ue_links": [{"downstream": 8, "downstream_slot": 1, "upstream": "4", "upstream_slot": 2}],
+        "groupNodes": {
+            "Softer": {
+                "nodes": [
+                    node("Reroute", inputs=[("", "*")], outputs=["*"]),
+                    node("PrimitiveNode", 5, "randomize", outputs=["INT"]),
+                    node("Blur", 3, inputs=[("image", "IMAGE"), ("amount", "INT", "widget")]),
+                ],
+                "links": [[0, 0, 2, 0, 1, "IMAGE"], [1, 0, 2, 1, 2, "INT"]],
+                "external": [[2, 0, "IMAGE"]],
+                "config": {"2": {"input": {"amount": {"name": "much"}}, "output": {}}},
+            }
+        },
+    },
 )
 
 
@@ -98,7 +118,9 @@ def test_a_damaged_graph_is_taken_or_refused(seed: int) -> None:
 
 def test_the_undamaged_ones_are_taken() -> None:
     assert outcome(json.dumps(PORTRAIT)) == "taken"
-    assert "20:5" in take_over(of_text(json.dumps(EDITOR), "it"), CATALOGUE, title="It").graph
+    graph = take_over(of_text(json.dumps(EDITOR), "it"), CATALOGUE, title="It").graph
+    assert {"20:5", "23:2"} <= graph.keys()
+    assert graph["23:2"]["inputs"] == {"image": ["8", 0], "amount": 7}
 
 
 def test_a_subgraph_that_holds_others_without_end_is_refused_soon() -> None:
