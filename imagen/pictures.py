@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error)
 """What Pillow raises for a damaged file."""
 MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 """What every engine takes, by Pillow's name."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 LARGEST_BYTES = 256 * 2**20
 """Of a file that is read whole."""
 MAX_MEGAPIXELS = 300
@@ -135,6 +137,11 @@ class Picture:
         return picture
 
 
+def is_url(path: str) -> bool:
+    """Whether this is an address such as https://example.org/fox.png, rather than a file's path."""
+    return _URL.match(path) is not None
+
+
 def read_picture(path: str, what: str = "image") -> Picture:
     """The picture in a file; `what` names the parameter in the error.
 
@@ -143,6 +150,11 @@ def read_picture(path: str, what: str = "image") -> Picture:
     """
     from PIL import Image, UnidentifiedImageError
 
+    if is_url(path):
+        raise RequestError(
+            f"{what}: {path} is a URL, and imagen reads files only.",
+            remedy="Download it and name the file, or set inputs.allow_urls: true in imagen.yaml.",
+        )
     file = Path(path).expanduser()
     data = _bytes(file, what)
     try:

@@ -9,14 +9,16 @@ from imagen import inputs, outputs
 from imagen.backends import open_backend
 from imagen.capabilities import UNREAD, Fate, Receipt, refuse_unable, unhonoured
 from imagen.errors import ImagenError, RequestError
+from imagen.pictures import is_url
 from imagen.prompt_syntax import lora_tags
 from imagen.resolve import allow, resolve, runs, style_default_prompt, styled
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from imagen.backends import Backend
+    from imagen.backends.public import FetchedImage
     from imagen.capabilities import Capabilities
     from imagen.config import Settings
     from imagen.inputs import Staged
@@ -42,6 +44,7 @@ def prepare(
     outputs.refuse_unwritable(settings.output.directory)
     asked, idle = inputs.sound(styled(request, settings))
     capabilities = _capabilities(engine, asked)
+    asked = _with_local_own_images(asked, capabilities, settings)
     if request.style is not None:
         style = settings.styles[request.style]
         asked, unused = style_default_prompt(asked, style, capabilities)
@@ -62,6 +65,60 @@ def prepare(
     if strict:
         refuse_unhonoured(prepared[0])
     return prepared
+
+
+def with_local_images(
+    request: Request,
+    settings: Settings,
+    fetch: Callable[[str, str], FetchedImage] | None = None,
+) -> Request:
+    """The request with files in place of the URLs of its images, where the settings allow those.
+
+    Raises RequestError for one that can't be fetched.
+    """
+    if not settings.inputs.allow_urls:
+        return request
+
+    def local(path: str, what: str) -> str:
+        return _fetched(path, what, settings, fetch) if is_url(path) else path
+
+    values: dict[str, Any] = {
+        name: local(path, name)
+        for name in ("image", "mask")
+        if (path := getattr(request, name)) and is_url(path)
+    }
+    if any(map(is_url, request.references)):
+        paths = enumerate(request.references)
+        values["references"] = tuple(local(path, f"references.{n}") for n, path in paths)
+    if any(is_url(control.image) for control in request.controls):
+        values["controls"] = tuple(
+            control.model_copy(update={"image": local(control.image, f"controls.{n}")})
+            for n, control in enumerate(request.controls)
+        )
+    return request.with_values(values) if values else request
+
+
+def _with_local_own_images(
+    request: Request, capabilities: Capabilities, settings: Settings
+) -> Request:
+    """The same for the images of the backend's own parameters."""
+    own = inputs.own_pictures(request, capabilities).items() if request.extra else ()
+    urls = {name: path for name, path in own if settings.inputs.allow_urls and is_url(path)}
+    fetched = {name: _fetched(path, name, settings) for name, path in urls.items()}
+    return request.with_values(fetched) if fetched else request
+
+
+def _fetched(
+    url: str,
+    what: str,
+    settings: Settings,
+    fetch: Callable[[str, str], FetchedImage] | None = None,
+) -> str:
+    """The file in which the image at this URL is now."""
+    from imagen.backends.public import fetch_image
+
+    image = (fetch or fetch_image)(url, what)
+    return str(inputs.shelve(image.data, image.name, settings.state_dir / "inputs"))
 
 
 def to_preprocess(

@@ -19,6 +19,7 @@ from imagen.preparing import (
     prepare,
     refuse_unhonoured,
     to_preprocess,
+    with_local_images,
 )
 from imagen.request import INTERPOLATIONS, Request, Upscale
 from imagen.resolve import styled
@@ -50,6 +51,7 @@ __all__ = [
     "open_named",
     "prepare",
     "ready",
+    "with_local_images",
 ]
 
 
@@ -81,6 +83,7 @@ def generate(
     """
     if is_interpolation(request):
         return enlarge(request, settings, strict=strict)
+    request = with_local_images(request, settings)
     sinks.check(settings, os.environ)
     with closing(open_named(backend or settings.backend, settings)) as engine:
         plan = prepare(engine, request, settings, strict=strict)
@@ -278,6 +281,7 @@ def enlarge(request: Request, settings: Settings, *, strict: bool = False) -> li
     sinks.check(settings, os.environ)
     outputs.check(settings.output)
     outputs.refuse_unwritable(settings.output.directory)
+    request = with_local_images(request, settings)
     whole = styled(request, settings).with_values({"upscale": request.upscale or Upscale()})
     ticket, result = interpolated(sound(whole)[0])
     if strict:

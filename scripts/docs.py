@@ -25,6 +25,7 @@ from imagen.config import (
     VARIABLES,
     Budget,
     CloudSettings,
+    InputSettings,
     LibrarySettings,
     Limits,
     OutputSettings,
@@ -163,6 +164,7 @@ def _config(kind: str) -> str:
 def _settings() -> str:
     sections: dict[str, type[BaseModel]] = {
         "output": OutputSettings,
+        "inputs": InputSettings,
         "limits": Limits,
         "library": LibrarySettings,
         "cloud": CloudSettings,

@@ -14,6 +14,7 @@ from imagen.cli.words import prompt_text, standard_input
 from imagen.errors import RequestError
 from imagen.filesystem import read_at_most
 from imagen.json_values import MAX_BYTES, parse_json
+from imagen.pictures import is_url
 from imagen.text import decode_text
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def _mapping(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _object(document: str) -> dict[str, Any]:
     where = _name(document)
+    if is_url(document):
+        raise RequestError(f"--from-json takes a file, and {document} is a URL: download it first.")
     data = standard_input() if document == "-" else _bytes(Path(document))
     try:
         found = parse_json(decode_text(data))

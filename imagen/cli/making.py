@@ -74,8 +74,9 @@ def plan(request: Request, run: Run) -> list[Ticket]:
 
 
 def _planned(request: Request, run: Run, name: str) -> list[Ticket]:
-    from imagen.spine import open_named, prepare
+    from imagen.spine import open_named, prepare, with_local_images
 
+    request = with_local_images(request, run.settings)
     if _is_arithmetic(request, name, run.settings):
         return [_arithmetic(request, strict=run.strict)]
     with closing(open_named(name, run.settings)) as engine:

@@ -35,7 +35,7 @@ from imagen.pictures import read_picture
 from imagen.request import Request
 from imagen.resolve import draw_seed
 from imagen.result import OnProgress, ignore
-from imagen.spine import open_named, ready
+from imagen.spine import open_named, ready, with_local_images
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def compare(
     process is at work there, OutputError where it can't be written, and Cancelled with all that was
     made kept.
     """
+    request = with_local_images(request, settings)
     names = _checked(request, models, settings, vary)
     with alone_in(folder), ExitStack() as engines:
         comparison = _begun(request, names, folder, vary, draw)
@@ -111,6 +112,7 @@ def plan_comparison(
 
     Raises what `compare` raises before it begins, but for OverBudget.
     """
+    request = with_local_images(request, settings)
     names = _checked(request, models, settings, vary)
     comparison = _begun(request, names, folder, vary, draw_small_seed)
     values = vary.values if vary else (None,)

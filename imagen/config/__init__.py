@@ -11,13 +11,14 @@ from imagen.config.credentials import masked, variables
 from imagen.config.example import example, example_with
 from imagen.config.loading import VARIABLES, Checked, check, load
 from imagen.config.places import default_workflow_dir, find, usual
-from imagen.config.settings import Limits, OutputSettings, Settings, Style
+from imagen.config.settings import InputSettings, Limits, OutputSettings, Settings, Style
 
 __all__ = [
     "VARIABLES",
     "Budget",
     "Checked",
     "CloudSettings",
+    "InputSettings",
     "LibrarySettings",
     "Limits",
     "OutputSettings",

@@ -93,6 +93,15 @@ class OutputSettings(Section):
     )
 
 
+class InputSettings(Section):
+    """The images that a request names."""
+
+    allow_urls: bool = Field(
+        False,
+        description="Whether images may be named by http and https URLs of the public internet.",
+    )
+
+
 class Settings(Section):
     """All of the configuration; the blocks of backends stay raw, each is its adapter's own."""
 
@@ -109,6 +118,7 @@ class Settings(Section):
         "where none is named, ~/.config/imagen/workflows if it is there.",
     )
     limits: Limits = Field(Limits(), description="What no request may exceed.")
+    inputs: InputSettings = Field(InputSettings(), description="The images that a request names.")
     output: OutputSettings = Field(
         OutputSettings(), description="Where pictures go, and what stands in them."
     )

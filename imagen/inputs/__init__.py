@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagen.inputs.requirements import is_hybrid, sound
-from imagen.inputs.staging import Staged, stage
+from imagen.inputs.staging import Staged, own_pictures, stage
 
 if TYPE_CHECKING:
     from imagen.inputs.enlarging import enlarged, enlarged_file
     from imagen.inputs.finding import found_again
+    from imagen.inputs.shelf import shelve
     from imagen.inputs.upright import read_upright
 else:
     _HOMES = {
@@ -17,6 +18,7 @@ else:
         "enlarged_file": "enlarging",
         "found_again": "finding",
         "read_upright": "upright",
+        "shelve": "shelf",
     }
 
     def __getattr__(name: str) -> object:
@@ -34,7 +36,9 @@ __all__ = [
     "enlarged_file",
     "found_again",
     "is_hybrid",
+    "own_pictures",
     "read_upright",
+    "shelve",
     "sound",
     "stage",
 ]

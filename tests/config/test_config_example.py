@@ -14,6 +14,7 @@ from imagen.backends import load as adapter
 from imagen.config import (
     VARIABLES,
     CloudSettings,
+    InputSettings,
     LibrarySettings,
     Limits,
     OutputSettings,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "limits:": Limits,
+    "inputs:": InputSettings,
     "output:": OutputSettings,
     "library:": LibrarySettings,
     "cloud:": CloudSettings,
@@ -44,7 +46,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "  sd15-sdcpp:": adapter("sdcpp").config,
     "  mock:": adapter("mock").config,
 }
-FILLED = {"backends", "styles", "limits", "output", "state_dir", "library", "cloud", "usage"}
+FILLED = {
+    *("backends", "styles", "inputs", "limits", "output", "state_dir", "library", "cloud", "usage"),
+}
 """Sections, and what depends on the machine: they stand in the example with a content."""
 GIVEN = {
     ("  flux-schnell-local:", "title"),
