@@ -168,7 +168,7 @@ def _preprocess(
     settings = settings.model_copy(update={"output": output})
     (ticket,) = prepare(engine, asked, settings)
     job = job_of(ticket, asked, settings)
-    with tickets.planned([job], settings.state_dir):
+    with planned_within_budgets([job], settings):
         return make(engine, job, settings, on_progress)
 
 

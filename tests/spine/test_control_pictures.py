@@ -8,11 +8,13 @@ import pytest
 from PIL import Image
 
 from imagen.comparison import compare
-from imagen.config import OutputSettings, Settings
-from imagen.errors import Failed, RequestError
+from imagen.config import Budget, OutputSettings, Settings
+from imagen.errors import Failed, OverBudget, RequestError
 from imagen.preparing import capabilities_for
 from imagen.request import Outpaint, Request
-from imagen.spine import generate, open_named, prepare
+from imagen.result import ignore
+from imagen.spine import generate, open_named, prepare, ready
+from imagen.ticket import Estimate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,3 +211,24 @@ def test_a_comparison_that_is_done_makes_it_no_more(settings: Settings) -> None:
     compare(_ASKED, ["mock"], settings, folder=folder)
     compare(_ASKED, ["mock"], settings, folder=folder)
     assert len(list(folder.glob("*-canny*.png"))) == 1
+
+
+class _Paid(_Without):
+    """A mock whose owner is paid $1 for each control picture."""
+
+    def capabilities(self, task: Any = "text-to-image") -> Any:
+        return self._engine.capabilities(task)
+
+    def prepare(self, request: Request) -> Any:
+        ticket = self._engine.prepare(request)
+        estimate = Estimate(usd=1.0, basis="by the list") if request.task == "preprocess" else None
+        return ticket.model_copy(update={"estimate": estimate})
+
+
+def test_a_control_picture_is_within_the_budgets_too(settings: Settings) -> None:
+    limited = settings.model_copy(update={"budgets": (Budget(amount=0.5, per="run"),)})
+    engine = _Paid(open_named("mock", settings))
+    plan = prepare(engine, _ASKED, limited)  # type: ignore[arg-type]
+    with pytest.raises(OverBudget):
+        ready(engine, plan, _ASKED, limited, ignore)  # type: ignore[arg-type]
+    assert not settings.output.directory.exists()
