@@ -12,7 +12,7 @@ from imagen import sinks
 from imagen.backends import available
 from imagen.budgets import refuse_over_budget
 from imagen.comparison.contact import write_sheet
-from imagen.comparison.once import made_once
+from imagen.comparison.once import is_begun, made_once
 from imagen.comparison.plan import PlannedCell, failure_in, number_runs, plan_cells, varied
 from imagen.comparison.record import (
     Axis,
@@ -94,7 +94,7 @@ def compare(
         cells = list(
             plan_cells(comparison, names, values, settings, folder, strict=strict, engines=engines)
         )
-        _refuse_beyond_one_run(cells, settings)
+        _refuse_beyond_one_run(cells, settings, folder)
         write(comparison, folder)
         return _compared(_Loop(comparison, settings, folder, watch=watch), cells, note)
 
@@ -151,14 +151,23 @@ def _begun(
     return comparison
 
 
-def _refuse_beyond_one_run(cells: Iterable[Cell | PlannedCell], settings: Settings) -> None:
+def _refuse_beyond_one_run(
+    cells: Iterable[Cell | PlannedCell], settings: Settings, folder: Path
+) -> None:
     """A budget for one run is for all cells together: none is made where it does not suffice.
 
     Budgets for a day or a month may have changed by the time a cell is made, and are checked then.
     """
-    plan = [ticket for one in cells if isinstance(one, PlannedCell) for ticket in one.runs]
     of_one_run = tuple(budget for budget in settings.budgets if budget.per == "run")
-    refuse_over_budget(plan, settings.model_copy(update={"budgets": of_one_run}))
+    output = settings.output.model_copy(update={"directory": folder})
+    settings = settings.model_copy(update={"budgets": of_one_run, "output": output})
+    plan = [ticket for one in cells if isinstance(one, PlannedCell) for ticket in one.runs]
+    refuse_over_budget(_unbegun(plan, settings), settings)
+
+
+def _unbegun(runs: Sequence[Ticket], settings: Settings) -> list[Ticket]:
+    """Those that no earlier process began; where there is no budget, that need not be known."""
+    return [ticket for ticket in runs if settings.budgets and not is_begun(ticket, settings)]
 
 
 def _compared(loop: _Loop, cells: Sequence[Cell | PlannedCell], note: str) -> Comparison:
@@ -191,7 +200,8 @@ class _Loop:
         self.folder = folder
         self._watch = watch
         self._at_work: Backend | None = None
-        self._made: list[Ticket] = []
+        self._paid: list[Ticket] = []
+        """What was begun in this run, and counts against its budgets."""
         self._control_pictures: dict[str, dict[tuple[str, str], str]] = {}
         """Those made so far, for each model: by kind and file, where they lie."""
 
@@ -212,20 +222,20 @@ class _Loop:
         failure: Failure | None = None
         warnings: list[str] = []
         try:
-            warnings = refuse_over_budget(runs, self._settings, before=self._made)
+            new = _unbegun(runs, settings)
+            warnings = refuse_over_budget(new, self._settings, before=self._paid)
             with self._watch(self._label(cell.model, cell.value)) as on_progress:
                 known = self._control_pictures.setdefault(cell.model, {})
                 submittable, _ = ready(engine, runs, asked, settings, on_progress, known)
                 for ticket in number_runs(self.comparison, cell, submittable):
-                    before = [*self._made, *(run.ticket for run in made)]
                     made.append(
-                        made_once(engine, ticket, asked, settings, on_progress, before=before)
+                        made_once(engine, ticket, asked, settings, on_progress, before=self._paid)
                     )
+                    self._paid += [ticket for one in new if one.id == ticket.id]
         except Cancelled:
             raise
         except ImagenError as error:
             failure = failure_in(error)
-        self._made += [run.ticket for run in made]
         cell = cell.model_copy(update={"seconds": time.monotonic() - began, "error": failure})
         cell = _with_facts(cell, made, warnings, self.folder) if made else cell
         self._keep(cell if failure is None else cell.model_copy(update={"key": ""}))

@@ -34,6 +34,12 @@ def numbered(ticket: Ticket, *place: object) -> Ticket:
     return ticket.model_copy(update={"id": id_from(sha256(text.encode()).hexdigest())})
 
 
+def is_begun(ticket: Ticket, settings: Settings) -> bool:
+    """Whether an earlier process began this run, and its budgets allowed it then."""
+    is_left = ticket.id in tickets.left(settings.state_dir)
+    return is_left or _saved_before(ticket, settings) is not None
+
+
 def made_once(
     engine: Backend,
     ticket: Ticket,

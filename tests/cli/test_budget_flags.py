@@ -123,3 +123,18 @@ def test_a_dry_run_of_a_comparison_tells_its_cost_and_what_the_budget_would_say(
     assert (plan["cost_usd"], plan["unknown_costs"], plan["budgets"]) == (0.006, 0, [refusal])
     assert plan["cells"][3]["plan"][0]["estimate"]["usd"] == 0.003
     assert cloud.submissions == 0
+
+
+@pytest.mark.parametrize("per", ["run", "day"])
+def test_a_cell_that_a_killed_comparison_saved_costs_nothing_more(
+    cloud: Replicate, per: str
+) -> None:
+    line = ["compare", "a fox", "-m", "cloud", "-o", "c", "-q"]
+    assert run([*line, "--vary", "seed=1,2", "--over-budget"]) == 0
+    record = Path("c/compare.json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"cells": []}))
+    whole = json.loads(Path("imagen.yaml").read_text())
+    budgets = {"budgets": [{"amount": 0.005 if per == "run" else 0.009, "per": per}]}
+    Path("imagen.yaml").write_text(json.dumps(whole | budgets))
+    assert run([*line, "--vary", "seed=1,2,3"]) == 0
+    assert cloud.submissions == 3
