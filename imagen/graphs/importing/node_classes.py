@@ -80,3 +80,4 @@ INTERNAL_MODEL = re.compile(r"EMS-\d+-EMS(\.\w+)?")
 """A hosting service's own number in place of a model's name."""
 LORA_TAGS = re.compile(r"(?i)lora|power prompt|wildcard")
 """Classes that take `<lora:name:weight>` in their texts for LoRAs to load."""
+LORA_TAG = re.compile(r"<lora:([^<>:]{1,300})(?::(-?\d{1,4}(?:\.\d{1,9})?))?(?::[^<>]{0,100})?>")

@@ -42,7 +42,6 @@ _OTHER = {"prompt": "negative", "negative": "prompt"}
 _MOST_PARTS = 64
 _DEEPEST = 48
 _LONGEST = 200_000
-_LORA_TAG = re.compile(r"<lora:[^<>]{1,500}>")
 _WITHOUT_NEGATIVE = "this workflow empties the negative side (ConditioningZeroOut)"
 
 
@@ -185,8 +184,20 @@ def text_parts(reading: Reading, node_id: str, name: str, role: str) -> list[Pla
 def joined_text(reading: Reading, node_id: str, name: str, role: str) -> str:
     """The whole text that an input gets, without the tags that load LoRAs."""
     parts = _spelled(reading, node_id, name, role, [_MOST_PARTS], 0)
-    words = (part if isinstance(part, str) else str(reading.literal(part)) for part in parts)
+    words = (
+        part
+        if isinstance(part, str)
+        else _without_tags(reading, part.node, str(reading.literal(part)))
+        for part in parts
+    )
     return "".join(words)[:_LONGEST]
+
+
+def _without_tags(reading: Reading, node_id: str, text: str) -> str:
+    """A text as a node passes it on that takes `<lora:…>` out of it; any other's as it is."""
+    if "<lora:" in text and known_names.LORA_TAGS.search(reading.kind_of_node(node_id)):
+        return known_names.LORA_TAG.sub("", text).strip(" ,\n")
+    return text
 
 
 def _sides(reading: Reading, node_id: str, texts: list[str]) -> dict[str, str]:
@@ -254,8 +265,7 @@ def _spelled(
     value = reading.inputs(node_id).get(name)
     if isinstance(value, str):
         left[0] -= 1
-        said = _LORA_TAG.sub("", value).strip(" ,\n") if "<lora:" in value else value.strip()
-        return [Place(node_id, name)] if said else []
+        return [Place(node_id, name)] if _without_tags(reading, node_id, value).strip() else []
     link = next((link for link in reading.links(node_id) if link.name == name), None)
     if link is None or left[0] <= 0 or depth > _DEEPEST:
         return []

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imagen.capabilities import Kind, Parameter
+from imagen.errors import RequestError
 from imagen.graphs.importing.files import Weights, take_models, take_pictures
-from imagen.graphs.importing.meanings import ORDER, parameter
 from imagen.graphs.importing.prompts import take_prompts
 from imagen.graphs.importing.reading import Draft, Place, Reading
 from imagen.graphs.importing.samplers import find_samplers, take_settings, take_sizes
@@ -19,7 +20,6 @@ from imagen.graphs.workflow import inferred_manifest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from imagen.capabilities import Parameter
     from imagen.graphs.importing.convert import Converted, Download
     from imagen.request import Task
 
@@ -27,6 +27,39 @@ _FOLDER = re.compile(r"\w[\w-]*(/\w[\w-]*)*")
 _URL = re.compile(r"https?://\S+")
 _SHOWS = re.compile(r"(?i)preview|compar|display|show|sampler")
 _BRACES = re.compile(r"\{[^{}]*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    type: Kind
+    says: str
+    low: float | None = None
+    high: float | None = None
+
+
+_MEANINGS: Mapping[str, _Meaning] = {
+    "prompt": _Meaning("string", "What to show."),
+    "negative": _Meaning("string", "What not to show."),
+    "image": _Meaning("image", "The initial image."),
+    "mask": _Meaning("image", "What to repaint: white is redrawn."),
+    "control_image": _Meaning("image", "The picture that steers the composition."),
+    "strength": _Meaning("float", "How far to leave the initial image.", 0, 1),
+    "width": _Meaning("int", "Pixels.", 16, 16384),
+    "height": _Meaning("int", "Pixels.", 16, 16384),
+    "count": _Meaning("int", "How many pictures, in one batch.", 1, 1024),
+    "seed": _Meaning("int", "Where the noise starts.", 0),
+    "steps": _Meaning("int", "Sampling steps.", 1, 10000),
+    "cfg": _Meaning("float", "How strictly to follow the prompt.", 0, 100),
+    "guidance": _Meaning("float", "Distilled guidance.", 0, 100),
+    "sampler": _Meaning("string", "A sampler's name, as ComfyUI lists it."),
+    "scheduler": _Meaning("string", "A noise schedule's name, as ComfyUI lists it."),
+}
+_ORDER: Mapping[str, int] = {name: number for number, name in enumerate(_MEANINGS)}
+"""How parameters are listed."""
+_FILE = _Meaning("string", "A model's file, as ComfyUI lists it.")
+_WEIGHT = _Meaning("float", "The weight of a low-rank adapter; 0 is none.", -20, 20)
+_STEPPED = ("width", "height")
+_LARGEST_KEPT = 2**63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +138,8 @@ def _parameters(draft: Draft) -> dict[str, Parameter]:
     places: dict[str, list[Place]] = {}
     for place, name in draft.names.items():
         places.setdefault(name, []).append(place)
-    found = {name: parameter(draft, name, where) for name, where in places.items()}
-    ranked = sorted(found, key=lambda name: (ORDER.get(name, len(ORDER)), "_" in name))
+    found = {name: _parameter(draft, name, where) for name, where in places.items()}
+    ranked = sorted(found, key=lambda name: (_ORDER.get(name, len(_ORDER)), "_" in name))
     before = inferred_manifest(draft.reading.graph).parameters
     return {name: found[name] for name in ranked} | before
 
@@ -162,7 +195,7 @@ def _node(key: str, node: Mapping[str, Any], names: Mapping[Place, str]) -> dict
 
 
 def _chosen(draft: Draft) -> Iterator[Token]:
-    ranked = sorted(draft.names.items(), key=lambda item: ORDER.get(item[1], len(ORDER)))
+    ranked = sorted(draft.names.items(), key=lambda item: _ORDER.get(item[1], len(_ORDER)))
     for place, name in ranked:
         value = draft.defaults[name]
         yield Token(name=name, node=place.node, input=place.input, default=value)
@@ -190,3 +223,75 @@ def _text_notes(reading: Reading, key: str, name: str, value: Any) -> Iterator[s
         yield f"{place}: the editor draws one of {{a|b}}, and takes the braces away; we do not."
     if name == "filename_prefix" and "%" in value:
         yield f"{place}: the editor would fill in what stands between %; a server may not."
+
+
+def _parameter(draft: Draft, name: str, places: Sequence[Place]) -> Parameter:
+    """The parameter of a token: what stands there now is its default.
+
+    Its range is what all its places allow; where the default itself is out of that, there is none.
+    """
+    meaning = _meaning(name)
+    default = _typed(meaning.type, draft.defaults[name])
+    if default is None:
+        return Parameter(default=draft.defaults[name], description=meaning.says)
+    said = {
+        "type": meaning.type,
+        "default": default,
+        "description": _described(draft, name, places),
+    }
+    ranged = Parameter.model_validate(said | _range(draft.reading, name, meaning, places))
+    return ranged if _takes_its_default(ranged, name) else Parameter.model_validate(said)
+
+
+def _described(draft: Draft, name: str, places: Sequence[Place]) -> str:
+    """What a token means, and for a second one of its kind where it stands."""
+    says = _meaning(name).says
+    if re.search(r"_\d{1,9}$", name) is None:
+        return says
+    reading = draft.reading
+    title = reading.title(places[0].node) or reading.kind_of_node(places[0].node)
+    return f"{says.removesuffix('.')}; of node {places[0].node}, {title}."
+
+
+def _meaning(name: str) -> _Meaning:
+    base = re.sub(r"(_part)?_\d{1,9}$", "", name)
+    if base in _MEANINGS:
+        return _MEANINGS[base]
+    return _WEIGHT if base.endswith("_strength") else _FILE
+
+
+def _typed(kind: Kind, value: Any) -> Any:
+    """The default as its type has it; None where it is of another one."""
+    if kind in ("string", "image"):
+        return value if isinstance(value, str) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if kind == "float":
+        return float(value)
+    return int(value) if value == int(value) else None
+
+
+def _range(
+    reading: Reading, name: str, meaning: _Meaning, places: Sequence[Place]
+) -> dict[str, Any]:
+    if meaning.type not in ("int", "float"):
+        return {}
+    declared = [known for place in places if (known := reading.declared(place)) is not None]
+    lows = [low for known in declared if (low := known.number("min")) is not None]
+    highs = [high for known in declared if (high := known.number("max")) is not None]
+    low = max([*lows, *([] if meaning.low is None else [meaning.low])], default=None)
+    high = min([*highs, *([] if meaning.high is None else [meaning.high])], default=None)
+    found: dict[str, Any] = {"min": low}
+    if high is not None and high < _LARGEST_KEPT:  # a seed may be as large as there are
+        found["max"] = high
+    if name.startswith(_STEPPED):
+        steps = [int(step) for known in declared if (step := known.number("step"))]
+        found |= {"multiple_of": max(steps)} if steps and max(steps) > 1 else {}
+    return found
+
+
+def _takes_its_default(ranged: Parameter, name: str) -> bool:
+    try:
+        return bool(ranged.fit(name, ranged.default) == ranged.default)
+    except RequestError:
+        return False

@@ -9,7 +9,7 @@ from imagen.graphs.importing.node_classes import SETTINGS, SYNONYMS
 if TYPE_CHECKING:
     from imagen.graphs.importing.reading import Draft, Reading
 
-_SEEDS = ("seed", "noise_seed")
+_SEEDS = ("seed", "noise_seed", "seed_num")
 _STEPS = {"steps", "steps_total"}
 _SETTINGS = {*_STEPS, "sigmas", "cfg", "sampler_name"}
 _CONDITIONED = {"positive", "conditioning"}

@@ -8,8 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imagen.graphs.importing.files import take_models, take_pictures
-from imagen.graphs.importing.node_classes import INTERNAL_MODEL, LORA_TAGS, SYNONYMS
-from imagen.graphs.importing.prompts import find_side, find_sides, joined_text, take_prompts
+from imagen.graphs.importing.node_classes import INTERNAL_MODEL, LORA_TAG, LORA_TAGS, SYNONYMS
+from imagen.graphs.importing.prompts import (
+    find_side,
+    find_sides,
+    joined_text,
+    take_prompts,
+    text_inputs,
+)
 from imagen.graphs.importing.reading import Draft, Reading
 from imagen.graphs.importing.samplers import (
     find_samplers,
@@ -30,7 +36,6 @@ OF_AN_IMAGE = ("strength",)
 _MOST = 16
 _MOST_NODES = 3000
 _LARGEST_LORAS = 200
-_NO_LORA = ("", "none", "(none)")
 _LORA = re.compile(r"(?i)lora(_name|_url)?(_?\d{1,3})?|lora_?\d{1,3}_name")
 _LORA_SOURCES = ("url", "filename")
 """Where loaders take a LoRA from that is no file of the server's."""
@@ -39,7 +44,7 @@ _WEIGHTS = (
     *("model_weight", "lora_weight", "weight", "lora_wt", "model_str"),
 )
 _DIGITS = re.compile(r"\d{1,3}")
-_LORA_TAG = re.compile(r"<lora:([^<>:]{1,300})(?::(-?\d{1,4}(?:\.\d{1,9})?))?(?::[^<>]{0,100})?>")
+_WEIGHT = re.compile(r"-?\d{1,4}(\.\d{1,9})?")
 _SCALES = ("scale_by", "upscale_by", "rescale_factor", "factor", "WidthFactor")
 _SKIPS = ("stop_at_clip_layer", "clip_skip")
 
@@ -141,31 +146,41 @@ def _preset_size(
 def _loras(reading: Reading) -> Iterator[tuple[str, float]]:
     for key in reading.in_order:
         inputs = reading.inputs(key)
-        is_loader = "strength_model" in inputs and "lora" in reading.kind_of_node(key).lower()
+        kind = reading.kind_of_node(key).lower()
+        is_loader = "strength_model" in inputs and "lora" in kind
+        entries = [one for value in inputs.values() for one in _lora_entries(value)]
+        yield from entries
+        if not entries and LORA_TAGS.search(kind):
+            names = text_inputs(reading, key) or list(inputs)
+            for name in names:
+                yield from _tagged(inputs.get(name))
         for name, value in inputs.items():
-            if isinstance(value, dict):
-                yield from _lora_entries(value)
-            elif isinstance(value, str) and (
-                _LORA.fullmatch(name) or (name in _LORA_SOURCES and is_loader)
-            ):
-                if value.lower() not in _NO_LORA and _is_on(inputs, name):
-                    yield value, _weight(inputs, name)
-            elif isinstance(value, str) and LORA_TAGS.search(reading.kind_of_node(key)):
-                for file, weight in _LORA_TAG.findall(value):
-                    yield file, float(weight or 1)
+            named = _LORA.fullmatch(name) or (name in _LORA_SOURCES and is_loader)
+            if named and _is_lora(value) and _is_on(inputs, name):
+                yield str(value), _weight(inputs, name)
 
 
-def _lora_entries(value: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _is_lora(name: Any) -> bool:
+    return isinstance(name, str) and name.strip("()[] ").lower() not in ("", "none")
+
+
+def _tagged(text: Any) -> Iterator[tuple[str, float]]:
+    for file, weight in LORA_TAG.findall(text) if isinstance(text, str) else ():
+        yield file, float(weight or 1)
+
+
+def _lora_entries(value: Any) -> Iterator[tuple[str, float]]:
     """One of rgthree's `{"on": …, "lora": …}`, or a list of `{"name": …, "active": …}`."""
-    listed = value.get("__value__")
+    listed = value.get("__value__") if isinstance(value, dict) else None
     for one in [value, *(listed if isinstance(listed, list) else [])]:
         name = one.get("lora", one.get("name")) if isinstance(one, dict) else None
-        if not isinstance(name, str) or name.lower() in _NO_LORA:
+        if name is None or not _is_lora(name) or not one.get("on", one.get("active", True)):
             continue
         strength = one.get("strength", 1.0)
-        weight = _number(strength)
-        if one.get("on", one.get("active", True)) and weight is not None:
-            yield name, weight
+        is_text = isinstance(strength, str) and _WEIGHT.fullmatch(strength)
+        weight = float(strength) if is_text else _number(strength)
+        if weight is not None:
+            yield str(name), weight
 
 
 def _is_on(inputs: Mapping[str, Any], name: str) -> bool:

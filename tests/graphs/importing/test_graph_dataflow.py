@@ -183,9 +183,30 @@ PIPES = {
 }
 
 
+EASY = {
+    "20": node(
+        "easy fullLoader",
+        ckpt_name="garden.safetensors",
+        resolution="width x height (custom)",
+        empty_latent_width=832,
+        empty_latent_height=1216,
+        positive=PROMPT,
+        positive_weight_interpretation="comfy",
+        negative=NEGATIVE,
+        negative_weight_interpretation="comfy",
+        batch_size=1,
+    ),
+    "21": node("easy preSampling", pipe=["20", 0], **SETTINGS, denoise=1.0),
+    "3": node("easy kSampler", pipe=["21", 0], image_output="Hide", save_prefix="x"),
+    "8": node("easy pipeOut", pipe=["3", 0]),
+    "9": node("SaveImage", filename_prefix="x", images=["8", 6]),
+}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
+        pytest.param(EASY, id="a pipe of settings"),
         pytest.param(LOADERS, id="texts through nodes that load LoRAs from them"),
         pytest.param(
             {"6": TWO_CLIP, "3": sampler(**SETTINGS, positive=["6", 0], negative=["6", 1])},
@@ -434,9 +455,20 @@ def test_loras_are_read_from_each_kind_of_loader(stack: dict[str, Any]) -> None:
     assert told(graph).loras == (("ink.safetensors", 0.7),)
 
 
-def test_a_lora_called_none_is_none() -> None:
-    none = node("LoraLoader", lora_name="None", strength_model=1.0, model=["4", 0])
+@pytest.mark.parametrize("name", ["None", "none", "[none]", "(None)", ""])
+def test_a_lora_called_none_is_none(name: str) -> None:
+    none = node("LoraLoader", lora_name=name, strength_model=1.0, model=["4", 0])
     assert told(PLAIN | {"20": none, "3": sampler(**SETTINGS, model=["20", 0])}).loras == ()
+
+
+def test_the_tags_that_a_node_takes_out_of_a_text_are_not_in_the_prompt() -> None:
+    tagged = f"{PROMPT} <lora:ink:0.7>"
+    loader = node("LoadLorasFromPrompt", prompt=tagged, model=["4", 0], clip=["4", 1])
+    linked = {"20": loader, "6": node("CLIPTextEncode", text=["20", 2], clip=["20", 1])}
+    found = told(PLAIN | linked)
+    assert (found.values, found.loras) == (VALUES, (("ink", 0.7),))
+    plain = told(PLAIN | {"6": encode(tagged)})
+    assert (plain.values["prompt"], plain.loras) == (tagged, ())
 
 
 def test_a_lora_from_an_address_is_named_by_it() -> None:
