@@ -9,7 +9,7 @@ from imagen.backends.background import TICK_SECONDS, Background
 from imagen.backends.comfyui import events
 from imagen.backends.comfyui.look import Sight, look
 from imagen.backends.http import is_nobody_there
-from imagen.errors import BackendError, Failed, Lost, TimedOut
+from imagen.errors import BackendError, Failed, Lost, RateLimited, TimedOut, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,8 @@ _WHILE_LOOKING = 0.02
 _HEARING_OUT_SECONDS = 1.0
 _SURE = 2
 """How many looks in a row must miss a job before it is lost."""
+_REFUSED_SECONDS = 30.0
+"""How long every look may be refused, by the server or by a login page before it."""
 
 _TOLD = (events.Running, events.Stepped, events.Picture, events.Started)
 
@@ -64,10 +66,11 @@ class Following:
         self._mending: Background[None] | None = None
         self._mend_pause = config.poll_seconds
         now = clock()
-        self._begun = self._moved = self._alive = self._told = self._pinged = now
+        self._begun = self._moved = self._told = self._pinged = now
         self._mend_due = now
         self._gone_since: float | None = None
         self._stalled_since: float | None = None
+        self._refused_since: float | None = None
         self._trouble = ""
         self._breaks = listener.breaks
         self._due = now + self.interval(self._looks)
@@ -112,14 +115,13 @@ class Following:
         return None
 
     def _heard(self, event: events.Event, now: float) -> None:
-        self._alive = now
         if isinstance(event, events.QueueChanged):
             if self._record.started_at is None or self._listener.breaks:
                 self._due = min(self._due, now + self._config.poll_seconds / 2)
             return
         self._heard_the_end = isinstance(event, events.Ended)
         self._record.take(event)
-        self._moved = now
+        self._moved, self._refused_since = now, None
         self._looks = 0
         self._due = now + self.interval(self._looks)
         if isinstance(event, events.Made):
@@ -141,7 +143,7 @@ class Following:
             self._looking = Background(lambda: look(self._client, self._listener.prompt_id))
 
     def _seen(self, sight: Sight, now: float) -> None:
-        self._alive, self._gone_since, self._trouble = now, None, ""
+        self._gone_since, self._refused_since, self._trouble = None, None, ""
         changed, self._sight = sight != self._sight, sight
         if sight.entry is not None:
             self._record.adopt(sight.entry)
@@ -159,6 +161,11 @@ class Following:
         if self._client.is_closed:
             raise error
         self._trouble = f" It could not be looked for: {error.message}"
+        if isinstance(error, Unavailable | RateLimited):
+            self._refused_since = None
+        else:
+            self._refused_since = now if self._refused_since is None else self._refused_since
+            self._refuse_refusals(error, now - self._refused_since)
         if not is_nobody_there(error):
             self._gone_since = None
             return
@@ -167,6 +174,16 @@ class Following:
             raise Lost(
                 f"{self._client.at} went away while it had the job: {error.message}",
                 remedy="A server that ends forgets its queue: then start it and ask again.",
+                is_certain=False,
+            ) from error
+
+    def _refuse_refusals(self, error: BackendError, seconds: float) -> None:
+        """Raise Lost where no question about the job is answered any more; it may go on."""
+        if seconds >= _REFUSED_SECONDS:
+            raise Lost(
+                f"{self._client.at} has not said for {seconds:.0f} seconds how the job is: "
+                f"{error.message}",
+                remedy=error.remedy,
                 is_certain=False,
             ) from error
 
@@ -198,9 +215,14 @@ class Following:
             )
         if now - self._begun >= config.total_seconds:
             raise self._too_long("in all", config.total_seconds, "total_seconds")
-        runs = self._record.started_at is not None or (self._sight is not None and self._sight.runs)
-        if now - (self._moved if runs else self._alive) >= config.idle_seconds:
-            raise self._too_long("without any progress", config.idle_seconds, "idle_seconds")
+        if now - self._moved >= config.idle_seconds:
+            how, waits = "without any progress", self._sight and self._sight.position is not None
+            if waits:
+                how += ": it waits in the queue, and what runs there does not end"
+            error = self._too_long(how, config.idle_seconds, "idle_seconds")
+            if waits:
+                error.advise("If ComfyUI's log says that its worker died, restart ComfyUI.")
+            raise error
 
     def _too_long(self, how: str, seconds: float, key: str) -> TimedOut:
         return TimedOut(

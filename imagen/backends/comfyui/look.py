@@ -19,6 +19,8 @@ class Sight(NamedTuple):
     """Waits: how many come first."""
     is_stalled: bool = False
     """Waits although nothing runs."""
+    before: tuple[str, ...] = ()
+    """Waits: what runs now. It changes as long as the server gets on."""
 
     @property
     def is_gone(self) -> bool:
@@ -35,5 +37,6 @@ def look(client: Client, prompt_id: str) -> Sight:
         return Sight(runs=True)
     position = queue.position(prompt_id)
     if position is not None:
-        return Sight(position=position, is_stalled=not queue.running)
+        before = tuple(item.prompt_id for item in queue.running)
+        return Sight(position=position, is_stalled=not queue.running, before=before)
     return Sight(entry=client.history(prompt_id))

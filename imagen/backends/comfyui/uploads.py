@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagen.backends.http import never_answered
 from imagen.backends.retry import retrying
 from imagen.errors import RequestError
 from imagen.graphs.tokens import inputs_of
@@ -88,7 +89,8 @@ def _sent(client: Client, upload: Upload) -> str:
             remedy=_AGAIN,
         )
     return retrying(
-        partial(client.upload, picture.data, upload.name, SUBFOLDER, picture.media_type)
+        partial(client.upload, picture.data, upload.name, SUBFOLDER, picture.media_type),
+        unless=never_answered,
     )
 
 

@@ -11,7 +11,7 @@ from imagen.testing.comfyui import routes
 from imagen.testing.comfyui.setup import Seen
 from imagen.testing.comfyui.sockets import reset
 from imagen.testing.comfyui.websocket import WebSocket
-from imagen.testing.comfyui.wire import Answer, Stream
+from imagen.testing.comfyui.wire import CUT, Answer, Stream
 from imagen.testing.comfyui.world import Stopped
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def _refused(world: World, request: Request, path: str, refusal: Refusal) -> Ans
         world.sleep(threading.TIMEOUT_MAX)
     if refusal.reaches:
         _answer(world, request, path)
+    if refusal.cuts:
+        return CUT
     again = {} if refusal.retry_after is None else {"Retry-After": refusal.retry_after}
     return Answer(
         status=refusal.status,

@@ -39,6 +39,8 @@ class Refusal:
     retry_after: str | None = None
     reaches: bool = False
     """Whether the server gets the request all the same, and only its answer is replaced."""
+    cuts: bool = False
+    """Whether the connection is cut instead."""
     hangs: bool = False
     """Whether nothing is answered at all, while the connection stays open."""
 
