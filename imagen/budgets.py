@@ -40,11 +40,22 @@ def planned_within_budgets(
     Budgets are checked and tickets are written under one lock, so that processes that start at
     once can't each spend the same money. Raises what `refuse_over_budget` and `tickets.planned` do.
     """
-    plan = [job.ticket for job in jobs]
     with ExitStack() as held:
-        with _turn(settings) if _is_limited(plan, settings) else nullcontext():
-            refuse_over_budget(plan, settings, before=before)
+        with within_budgets([job.ticket for job in jobs], settings, before=before):
             held.enter_context(tickets.planned(jobs, settings.state_dir))
+        yield
+
+
+@contextmanager
+def within_budgets(
+    plan: Sequence[Ticket], settings: Settings, *, before: Iterable[Ticket] = ()
+) -> Iterator[None]:
+    """Checks the budgets; no other process checks its own until the block has written the tickets.
+
+    Raises what `refuse_over_budget` does, and OutputError where the state folder can't be locked.
+    """
+    with _turn(settings) if _is_limited(plan, settings) else nullcontext():
+        refuse_over_budget(plan, settings, before=before)
         yield
 
 

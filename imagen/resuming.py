@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen import tickets
-from imagen.errors import Cancelled, ImagenError, Lost, RequestError
+from imagen.budgets import within_budgets
+from imagen.errors import Cancelled, ImagenError, Lost, OverBudget, RequestError
 from imagen.keeping import as_then, error_in, keep
 from imagen.outputs import Saved
 from imagen.preparing import open_named
@@ -126,9 +127,10 @@ def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool
             made = _run(job.unsent(), settings, on_progress)
             return Resumed(id=job.id, how="made again", job=job, made=made)
         if error.is_certain and again:
-            anew = job.renamed(new_id())
+            anew = job.renamed(new_id()).unsent()
             with tickets.held(anew.id, settings.state_dir):
-                made = _run(anew.unsent(), settings, on_progress)
+                _reserve(anew, job, settings)
+                made = _run(anew, settings, on_progress)
             return Resumed(id=job.id, how="made anew", job=job, made=made)
         if error.is_certain:
             tickets.write(job, settings.state_dir)  # whether to make it anew is the user's to say
@@ -143,6 +145,16 @@ _MAY_HAVE_RUN = (
     "It may have run, so it is not made again by itself. Make it all the same with: "
     "imagen resume {id} --again"
 )
+
+
+def _reserve(anew: Job, lost: Job, settings: Settings) -> None:
+    """Write down the job that takes the place of a lost one, if the budgets allow it."""
+    try:
+        with within_budgets([anew.ticket], settings):
+            tickets.write(anew, settings.state_dir)
+    except OverBudget:
+        tickets.write(lost, settings.state_dir)  # it can still be made anew later
+        raise
 
 
 def _run(job: Job, settings: Settings, on_progress: OnProgress) -> Made:

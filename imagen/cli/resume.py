@@ -13,9 +13,11 @@ from imagen.cli.options import (
     json_option,
     no_cloud_option,
     output_option,
+    over_budget_option,
     quiet_option,
     settings_for,
     usage,
+    without_budgets,
     without_cloud,
 )
 from imagen.cli.previewing import planned, preview_option, show_made
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--forget", is_flag=True, help="Be rid of TICKET, whatever became of it.")
 @output_option
 @preview_option
+@over_budget_option
 @no_cloud_option
 @json_option
 @quiet_option
@@ -49,6 +52,7 @@ def resume(
     forget: bool,
     output: Path | None,
     preview: bool | None,
+    over_budget: bool,
     no_cloud: bool,
     as_json: bool,
     quiet: bool,
@@ -62,6 +66,7 @@ def resume(
     """
     settings = settings_for(config_path, output)
     settings = without_cloud(settings) if no_cloud else settings
+    settings = without_budgets(settings) if over_budget else settings
     if ticket is None and (again or forget):
         raise usage("--again and --forget are for one TICKET. List them with --list.")
     if only_list:

@@ -18,7 +18,7 @@ import pytest
 from imagen import tickets
 from imagen.cli import run
 from imagen.testing.comfyui import ComfyUI
-from imagen.ticket import new_id
+from imagen.ticket import Estimate, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +101,20 @@ def test_of_what_was_to_be_made_anew_it_is_said_that_the_user_asked(
     assert run(["resume", left, "--again", "--quiet"]) == 0
     told = capsys.readouterr().err
     assert told == f"{left[:8]}, studio: made anew, as you asked: its engine no longer knew it.\n"
+
+
+def test_what_is_made_anew_may_go_beyond_a_budget_by_a_flag(
+    server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = tickets.read(left, _TICKETS.parent)
+    paid = job.ticket.model_copy(update={"estimate": Estimate(usd=1.0, basis="by the list")})
+    tickets.write(job.of(paid), _TICKETS.parent)
+    config = Path("imagen.yaml")
+    config.write_text(config.read_text() + "\nbudgets: [{amount: 0.5, per: run}]\n")
+    server.restart(empty=True)
+    assert run(["resume", left, "--again", "--quiet"]) == 2
+    assert "This would go beyond the budget of $0.50 for one run" in capsys.readouterr().err
+    assert run(["resume", left, "--again", "--over-budget", "--quiet"]) == 0
 
 
 def test_an_unknown_ticket_is_named_with_its_neighbour(

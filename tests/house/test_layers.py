@@ -36,7 +36,7 @@ _MAY: dict[str, set[str]] = {
     | {"config", "backends", "outputs", "tickets", "inputs", "interpolation", "preparing"}
     | {"library", "resolve", "budgets", "callers", "keeping", "sinks"},
     "resuming": _WORDS
-    | {"config", "outputs", "library", "tickets", "keeping", "preparing", "spine"},
+    | {"config", "outputs", "library", "tickets", "budgets", "keeping", "preparing", "spine"},
     "comparison": _WORDS
     | {"config", "backends", "outputs", "resolve", "tickets", "budgets", "keeping", "spine"}
     | {"library", "sinks"},

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from imagen import tickets
-from imagen.config import LibrarySettings, OutputSettings, Settings
-from imagen.errors import Cancelled, Failed, Lost, RequestError, Unavailable
+from imagen.config import Budget, LibrarySettings, OutputSettings, Settings
+from imagen.errors import Cancelled, Failed, Lost, OverBudget, RequestError, Unavailable
 from imagen.keeping import failure_of, open_up_to_date
 from imagen.library import Query, page
 from imagen.library.schema import generations
@@ -21,6 +21,7 @@ from imagen.resuming import finish, finish_all, resume
 from imagen.spine import generate, job_of, make, open_named, prepare
 from imagen.testing.comfyui import ComfyUI, Hostility
 from imagen.testing.replicate import COMMUNITY, Replicate
+from imagen.ticket import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,6 +206,19 @@ def test_what_its_engine_forgot_is_made_where_the_user_says_so(
     assert (done.how, len(server.prompts), _in_library(settings)) == ("made anew", 2, 1)
     assert done.id == id
     assert tickets.left(settings.state_dir) == []
+
+
+def test_what_is_made_anew_is_within_the_budgets(server: ComfyUI, settings: Settings) -> None:
+    id = _killed_at(settings, "running")
+    job = tickets.read(id, settings.state_dir)
+    paid = job.ticket.model_copy(update={"estimate": Estimate(usd=1.0, basis="by the list")})
+    tickets.write(job.of(paid), settings.state_dir)
+    server.restart(empty=True)
+    limited = settings.model_copy(update={"budgets": (Budget(amount=0.5, per="day"),)})
+    done = finish(id, limited, ignore, again=True)
+    assert (type(done.error), len(server.prompts)) == (OverBudget, 1)
+    assert tickets.left(settings.state_dir) == [id]
+    assert finish(id, settings, ignore, again=True).how == "made anew"
 
 
 def test_what_is_made_anew_is_nobody_elses_meanwhile(settings: Settings, server: ComfyUI) -> None:
