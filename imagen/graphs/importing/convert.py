@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import WorkflowError
@@ -160,7 +161,7 @@ class _Builder:
             if name not in raw and name in known and known[name].options.get("dynamicPrompts"):
                 inputs[name] = self._draw(f"{place}, {name}", inputs[name])
         if left:
-            values = _enumerated([one_line(repr(value), limit=40) for value in left])
+            values = _enumerated([repr(value) for value in left])
             self.note(f"{place} ({label(placed.node)}): no input takes these values: {values}.")
         inputs = {name: _wrapped(value, known.get(name)) for name, value in inputs.items()}
         inputs |= _links(arriving)
@@ -187,8 +188,8 @@ class _Builder:
 
 
 def _enumerated(items: Sequence[str]) -> str:
-    more = f", … ({len(items) - _MOST_SAID} more)" if len(items) > _MOST_SAID else ""
-    return ", ".join(items[:_MOST_SAID]) + more
+    more = [f"… ({len(items) - _MOST_SAID} more)"] if len(items) > _MOST_SAID else []
+    return ", ".join([*(one_line(item, limit=60) for item in items[:_MOST_SAID]), *more])
 
 
 def _made_by_scripts(kind: str, values: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
@@ -228,18 +229,23 @@ def _fill_in_names(
 ) -> None:
     """Fill in `%date:…%` and `%Node.widget%` in the names of files that output nodes write."""
 
+    by_id = {one.id: one.node for one in everything}
+    by_name = {_search_name(one, object_info): one.id for one in reversed(everything)}
+    by_title = {_title(one, object_info): one.id for one in reversed(everything)}
+
+    @cache
+    def widgets(key: str) -> Mapping[str, object]:
+        """By name, the values of a node's widgets; what runs has its own where others arrive."""
+        node = by_id[key]
+        listed = node.values if isinstance(node.values, list) else []
+        primitive = {"value": listed[0]} if listed and node.type == "PrimitiveNode" else {}
+        stored = read_widgets(node, declared(object_info.get(node.type, {})))
+        running = graph[key]["inputs"] if key in graph else {}
+        arriving = {name: value for name, value in running.items() if not is_link(value)}
+        return {**primitive, **stored.values, **arriving}
+
     def find_widget(name: str, widget: str) -> object:
-        named = [one for one in everything if _search_name(one, object_info) == name]
-        named = named or [one for one in everything if _title(one, object_info) == name]
-        placed = named[0]
-        if placed.id in graph and widget in graph[placed.id]["inputs"]:
-            value: object = graph[placed.id]["inputs"][widget]
-            if not is_link(value):
-                return value
-        stored = read_widgets(placed.node, declared(object_info.get(placed.node.type, {})))
-        listed = placed.node.values if isinstance(placed.node.values, list) else []
-        primitive = {"value": listed[0]} if listed and placed.node.type == "PrimitiveNode" else {}
-        return {**primitive, **stored.values}[widget]
+        return widgets(by_name[name] if name in by_name else by_title[name])[widget]
 
     for key, node in graph.items():
         text = node["inputs"].get(_FILE_NAME)

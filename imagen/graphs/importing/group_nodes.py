@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PREFIXES = ("workflow>", "workflow/")
 _EXPORT = "Convert it to a subgraph or to nodes there, or export: Workflow > Export (API)."
+_MOST_SHOWN = 1000
 _NUMBERED = frozenset(("INT", "FLOAT", "COMBO"))
 
 
@@ -108,6 +109,10 @@ class _Group:
                 self._expose_widgets(number, face)
                 self._expose_slots(number, face)
                 self._expose_outputs(number, face)
+            if len(self._widgets) + len(self._exposed) + len(self._outputs) > _MOST_SHOWN:
+                raise WorkflowError(
+                    f"{source} has a group node with more than {_MOST_SHOWN:,} inputs and outputs."
+                )
         for number, face in self._faces.items():
             self._expose_converted(number, face)
         self._control_primitives()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from imagen.graphs.importing.wiring import Placed
 
 _BROADCASTS = ("Anything Everywhere", "Prompts Everywhere", "Seed Everywhere")
+_MOST_SAID = 8
 _EXPORT = "Or export the workflow from an editor that has it: Workflow > Export (API)."
 
 
@@ -66,7 +67,10 @@ def _sentences(counting: Mapping[str, Node], object_info: Mapping[str, Any]) -> 
     by_class: dict[str, list[str]] = {}
     for key, node in counting.items():
         by_class.setdefault(node.type, []).append(key)
-    for kind, keys in by_class.items():
+    for number, (kind, keys) in enumerate(by_class.items()):
+        if number == _MOST_SAID:
+            yield f"… and {len(by_class) - _MOST_SAID} more"
+            return
         where = f"node{'s' if len(keys) > 1 else ''} {', '.join(keys[:5])}"
         origin = _origin(counting[keys[0]])
         near = "" if origin else did_you_mean(kind, object_info)

@@ -193,6 +193,15 @@ def test_a_group_whose_nodes_the_file_does_not_hold_is_refused() -> None:
         graph_of(file(group(), {}))
 
 
+def test_groups_that_multiply_each_other_are_refused() -> None:
+    groups: dict[str, Any] = {}
+    for level in range(8):
+        kind = f"workflow>G{level - 1}" if level else "CLIPTextEncode"
+        groups[f"G{level}"] = {"nodes": [node(kind, "x")] * 10, "links": [], "external": []}
+    with pytest.raises(WorkflowError, match="a group node with more than 1,000 inputs and outputs"):
+        graph_of(file(group("workflow>G7"), groups))
+
+
 def test_a_class_within_a_group_that_the_catalog_lacks_is_named() -> None:
     with pytest.raises(WorkflowError, match="Elsewhere"):
         graph_of(file(group(), {"Draw": DRAW | {"nodes": [*DRAW["nodes"][:2], node("Elsewhere")]}}))

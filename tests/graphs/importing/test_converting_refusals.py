@@ -66,6 +66,15 @@ def test_a_class_that_is_unknown_in_several_places_is_named_once() -> None:
         shown(nodes, wires)
 
 
+def test_of_many_unknown_classes_the_first_are_named_and_the_others_counted() -> None:
+    nodes = {str(n): node(f"Own{n}", outputs=["IMAGE"]) for n in range(100, 130)}
+    wires: list[Wire] = [(str(n + 1), 0, str(n), "image", "IMAGE") for n in range(100, 129)]
+    with pytest.raises(WorkflowError) as caught:
+        shown(nodes | {"1": PICTURE}, [*wires, ("100", 0, "1", "image", "IMAGE")])
+    lines = caught.value.message.splitlines()
+    assert (len(lines), lines[-1]) == (10, "  … and 22 more")
+
+
 def test_an_unknown_node_that_looks_like_an_output_is_refused() -> None:
     nodes = {"1": PICTURE, "5": node("SaveElsewhere")}
     with pytest.raises(WorkflowError, match=r"SaveElsewhere \(node 5\)"):
