@@ -46,6 +46,7 @@ _FIELDS: Mapping[str, tuple[str, type[int] | type[float] | type[str]]] = {
     "variation seed strength": ("variation_strength", float),
     "clip skip": ("clip_skip", int),
     "hires upscale": ("hires", float),
+    "hires scale": ("hires", float),
 }
 """By the label in lower case."""
 _FIRST_PAIR = re.compile(r"^[ \t]*Steps[ \t]*:[ \t]*[0-9]", re.MULTILINE)

@@ -211,7 +211,8 @@ def _of_comment(found: Mapping[str, str], name: str, graph: Values) -> Record | 
     document = _object(found, name)
     if not document:
         values, others = parameters.parse(found.get(name, ""))
-        if not any(map(parameters.is_setting, values)):
+        is_empty = graph and values["prompt"] == "unknown"  # of a saver without links
+        if is_empty or not any(map(parameters.is_setting, values)):
             return None
         return Record(source="parameters", resolved=values, facts=others, graph=graph)
     if settings.is_graph(document):

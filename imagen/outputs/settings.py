@@ -103,8 +103,13 @@ def _flattened(document: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         return "ruinedfooocus", flat
     if "metadata_scheme" in document or version.startswith("Fooocus"):
         return "fooocus", flat
-    if isinstance(document.get("baseModel"), dict):
+    model = flat.get("baseModel")
+    if isinstance(model, dict):
+        if "flux" not in str(model.get("baseModel")).lower():
+            flat.pop("guidance", None)  # it says one for every model
         return "tensorart", flat
+    if isinstance(model, str):  # Civitai's word for the family
+        flat["family"] = flat.pop("baseModel")
     if "c" in document and "uc" in document:
         return "drawthings", flat
     if any(_plain_name(name) == "usestablediffusionmodel" for name in document):

@@ -340,6 +340,7 @@ def test_an_alpha_channel_that_claims_more_than_it_holds_says_nothing(length: in
             _BASE | {"hires": 2.0, "hires_denoise": 0.4},
             id="a second pass to a size",
         ),
+        pytest.param(f"{_A1111}, Hires scale: 1.5", _BASE | {"hires": 1.5}, id="SD.Next"),
         pytest.param(
             f"{_A1111}, Denoising strength: 0.4", _BASE | {"strength": 0.4}, id="one pass"
         ),
@@ -409,7 +410,7 @@ def test_the_old_place_of_swarmui_is_read() -> None:
 
 
 def test_a_graph_of_civitai_has_its_settings_beside_it() -> None:
-    said = {"prompt": PROMPT, "negativePrompt": NEGATIVE, "clipSkip": 2, "steps": 31, "seed": 77001}
+    said = {"prompt": PROMPT, "clipSkip": 2, "steps": 31, "seed": 77001, "baseModel": "SDXL"}
     document = _of_comfyui() | {"extra": {"airs": []}, "extraMetadata": json.dumps(said)}
     found = _told(_comment("x.jpg", json.dumps(document)))
     assert (found.tool, found.kind) == ("civitai", "comfyui")
@@ -423,7 +424,8 @@ def test_a_service_says_what_its_models_are_called() -> None:
         "seed": "-1",
         "steps": 31,
         "clipSkip": 2,
-        "baseModel": {"modelFileName": "library_v2"},
+        "baseModel": {"modelFileName": "library_v2", "baseModel": "SDXL"},
+        "guidance": 3.5,
         "models": [
             {"type": "LORA", "modelFileName": "owl_ink", "weight": 0.7},
             {"type": "CHECKPOINT", "modelFileName": "library_v2", "weight": 1},
@@ -434,6 +436,13 @@ def test_a_service_says_what_its_models_are_called() -> None:
     assert (found.tool, found.models) == ("tensorart", ("library_v2",))
     assert (found.values["seed"], found.values["loras"]) == (77001, _LORAS)
     assert found.values["clip_skip"] == 2
+    assert "guidance" not in found.values
+
+
+def test_a_saver_that_knows_nothing_leaves_the_word_to_the_graph() -> None:
+    said = "unknown\nNegative prompt: unknown\nSteps: 20, Seed: 0, Size: 512x512, Version: ComfyUI"
+    found = _told(png("x.png", parameters=said, prompt=json.dumps(_of_comfyui())))
+    assert (found.values["prompt"], found.values["seed"]) == (PROMPT, 77001)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
