@@ -128,10 +128,26 @@ def _comfyui(record: Record) -> Origin:
 
 def _of_parameters(record: Record) -> Origin:
     version = str(record.facts.get("Version", ""))
-    for start, tool, kind in _VERSIONS:
-        if version.startswith(start):
-            return _translated(record, tool, kind)
-    return _translated(record, "sd.next" if record.facts.get("App") == "SD.Next" else "a1111", "")
+    tool, kind = next(
+        ((tool, kind) for start, tool, kind in _VERSIONS if version.startswith(start)),
+        ("a1111", ""),
+    )
+    tool = "sd.next" if record.facts.get("App") == "SD.Next" else tool
+    found = _translated(record, tool, kind)
+    return replace(found, values=_with_second_pass(found.values, record.graph))
+
+
+def _with_second_pass(values: Mapping[str, Any], graph: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With what the graph beside the text says of steps that the text has no words for."""
+    if not is_graph(graph):
+        return values
+    from imagen.graphs.importing.told import told  # seldom needed
+
+    said = told(graph).values
+    more = {n: said[n] for n in ("clip_skip", "hires", "hires_denoise") if n in said} | dict(values)
+    if "hires" in more and "hires" not in values:  # then the text has the size of the second pass
+        more |= {side: said[side] for side in ("width", "height") if side in said}
+    return more
 
 
 _VERSIONS = (

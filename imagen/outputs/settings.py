@@ -108,7 +108,7 @@ def _flattened(document: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         if "flux" not in str(model.get("baseModel")).lower():
             flat.pop("guidance", None)  # it says one for every model
         return "tensorart", flat
-    if isinstance(model, str):  # Civitai's word for the family
+    if "baseModel" in flat:  # Civitai's word for the family
         flat["family"] = flat.pop("baseModel")
     if "c" in document and "uc" in document:
         return "drawthings", flat

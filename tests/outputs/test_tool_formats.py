@@ -545,3 +545,18 @@ def test_numbers_that_only_python_writes_are_left_out() -> None:
     document = _of_comfyui() | {"8": {"class_type": "X", "inputs": {}, "is_changed": ["NAN"]}}
     found = read(png("x.png", prompt=json.dumps(document).replace('"NAN"', "NaN, Infinity")))
     assert found.graph["8"]["is_changed"] == [None, None]
+
+
+def test_a_graph_beside_the_settings_tells_of_the_second_pass() -> None:
+    beside = _of_comfyui() | {
+        "90": {"class_type": "CLIPSetLastLayer", "inputs": {"stop_at_clip_layer": -2}}
+    }
+    first = beside["3"] if "3" in beside else beside["8"]
+    beside["90"]["inputs"]["clip"] = ["4", 1]
+    assert first["class_type"] == "KSampler"
+    for node in beside.values():
+        if node["class_type"] == "CLIPTextEncode":
+            node["inputs"]["clip"] = ["90", 0]
+    found = _told(png("x.png", parameters=_A1111, prompt=json.dumps(beside)))
+    assert found.values["clip_skip"] == 2
+    assert (found.values["width"], found.values["steps"]) == (832, 31)
