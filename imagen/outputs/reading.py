@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import file_digest
@@ -29,6 +30,8 @@ _LARGEST = 512 * 2**20
 _LARGEST_JSON = 16 * 2**20
 _LARGEST_PARSED = 2 * 2**20
 """Of a text within an image."""
+_JSON = re.compile(r"\s{0,99}[\[{]\s{0,99}(?:[\"\[\]{}0-9-]|$)")
+"""How JSON begins that is not a number or a text; a prompt may begin with a brace or bracket."""
 _LONGEST_NAME = 100
 """Of a backend."""
 _MOST_VALUES = 200_000
@@ -198,7 +201,7 @@ def _of_texts(found: Mapping[str, str], graph: Values, *, is_png: bool) -> Recor
         return _of_settings(each) if each else None
     if graph:
         return Record(source="prompt", graph=graph)
-    if is_png and not found.get("parameters", "{").lstrip().startswith("{"):
+    if is_png and "parameters" in found and not _JSON.match(found["parameters"]):
         return Record(source="parameters", resolved={"prompt": found["parameters"].strip()})
     return None
 
@@ -209,6 +212,8 @@ def _of_comment(found: Mapping[str, str], name: str, graph: Values) -> Record | 
         read_text = settings.parse(found)
         return _of_settings(read_text) if read_text else None
     document = _object(found, name)
+    if not document and _JSON.match(found.get(name, "")):
+        return None
     if not document:
         values, others = parameters.parse(found.get(name, ""))
         is_empty = graph and values["prompt"] == "unknown"  # of a saver without links

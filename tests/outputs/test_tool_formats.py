@@ -484,10 +484,19 @@ def test_a_comment_that_is_not_about_how_it_was_made_is_no_prompt(text: str, fil
         read(_comment(file, text))
 
 
-@pytest.mark.parametrize("text", ['{"a": 1}', "{", '{"prompt": {"text": "a cat"}}', '{"seed": 1}'])
+@pytest.mark.parametrize(
+    "text", ['{"a": 1}', "{", "[1, 2]", '{"prompt": {"text": "a"}}', '{"seed": 1']
+)
 def test_json_that_cannot_be_read_is_no_prompt(text: str) -> None:
     with pytest.raises(OutputError, match="does not say how it was made"):
         read(png("x.png", parameters=text))
+
+
+@pytest.mark.parametrize("prompt", ["{red|blue} fox", "[fox|wolf], snow", "(fox)"])
+def test_a_prompt_may_begin_as_json_does(prompt: str) -> None:
+    assert read(png("x.png", parameters=prompt)).resolved == {"prompt": prompt}
+    with_settings = read(png("y.png", parameters=f"{prompt}\n{_SETTINGS}"))
+    assert with_settings.resolved["prompt"] == prompt
 
 
 @pytest.mark.parametrize(
