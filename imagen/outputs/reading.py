@@ -194,8 +194,9 @@ def _of_texts(found: Mapping[str, str], graph: Values, *, is_png: bool) -> Recor
         return Record(source="invokeai", resolved=values, facts=facts)
     if old := settings.parse(_object(found, "sd-metadata")):
         return Record(source="invokeai", resolved=old.values, facts=old.others)
-    if "Dream" in found:
-        return Record(source="invokeai", resolved=invokeai.parse_dream(found["Dream"]))
+    dream = invokeai.parse_dream(found.get("Dream", ""))
+    if any(map(parameters.is_setting, dream)):
+        return Record(source="invokeai", resolved=dream)
     if found.keys() & {"use_stable_diffusion_model", "Stable Diffusion model"}:
         each = settings.parse(found)
         return _of_settings(each) if each else None

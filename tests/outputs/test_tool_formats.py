@@ -492,6 +492,11 @@ def test_json_that_cannot_be_read_is_no_prompt(text: str) -> None:
         read(png("x.png", parameters=text))
 
 
+def test_a_dream_without_settings_is_none_of_invokeai() -> None:
+    with pytest.raises(OutputError, match="does not say how it was made"):
+        read(png("x.png", Dream="of a - b sheep"))
+
+
 @pytest.mark.parametrize("prompt", ["{red|blue} fox", "[fox|wolf], snow", "(fox)"])
 def test_a_prompt_may_begin_as_json_does(prompt: str) -> None:
     assert read(png("x.png", parameters=prompt)).resolved == {"prompt": prompt}
