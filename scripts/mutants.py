@@ -15,6 +15,7 @@ import ast
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -343,11 +344,27 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "copy"
+        self._fails_anyway: dict[str, bool] = {}
         ignored = shutil.ignore_patterns(".*", "__pycache__", "outputs", "dist", "shared")
         shutil.copytree(ROOT, self._folder, ignore=ignored)
 
     def try_out(self, mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
-        """`noticed`, `survived`, or `slow`, which counts as noticed."""
+        """The test that noticed it, `time` where there was no end; "" where none did."""
+        left = list(tests)
+        while left:
+            failed = self._run_with(mutant, left, seconds)
+            if failed not in left or not self._fails_without(failed, seconds):
+                return failed
+            left.remove(failed)
+        return ""
+
+    def _fails_without(self, test: str, seconds: float) -> bool:
+        """Whether it fails in the copy whatever is changed: what is flaky notices nothing."""
+        if test not in self._fails_anyway:
+            self._fails_anyway[test] = bool(self._run([test], seconds))
+        return self._fails_anyway[test]
+
+    def _run_with(self, mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
         path = self._folder / mutant.path
         source = path.read_bytes()
         try:
@@ -359,6 +376,7 @@ class Copy:
                 compiled.unlink()
 
     def _run(self, tests: Sequence[str], seconds: float) -> str:
+        """The first test that fails, or what else went wrong; "" where all pass."""
         names = self._folder / "tests.txt"
         names.write_text("\n".join(tests), encoding="utf-8")
         words = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider"]
@@ -366,19 +384,21 @@ class Copy:
             [*words, f"@{names}"],
             cwd=self._folder,
             env=os.environ | {"PYTHONPATH": str(self._folder)},
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            text=True,
             start_new_session=True,
         )
         try:
-            code = process.wait(seconds)
+            said, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
-            process.wait()
-            return "slow"
-        if code == 4:  # tests that are not there any more
+            process.communicate()
+            return "time"
+        if process.returncode == 4 and any("::" in test for test in tests):  # some are gone
             return self._run(sorted({test.partition("::")[0] for test in tests}), seconds + 600)
-        return "survived" if code == 0 else "noticed"
+        failed = re.findall(r"(?m)^(?:FAILED|ERROR) (.+?)(?: - .*)?$", said)
+        return failed[0] if failed else "" if process.returncode == 0 else "exit"
 
 
 def equivalent() -> set[tuple[str, ...]]:
@@ -424,7 +444,7 @@ def main() -> int:
         return 0
     coverage = Coverage(recorded(_test_files(), is_stale_fine=asked.stale))
     results = list(_tried(mutants, coverage, asked.jobs))
-    noticed = sum(result != "survived" for result in results)
+    noticed = sum(map(bool, results))
     share = noticed / len(results)
     print(f"seed {asked.seed}: {noticed} of {len(results)} noticed, {share:.0%}")  # noqa: T201
     return 0
@@ -438,8 +458,6 @@ def _tried(mutants: Sequence[Mutant], coverage: Coverage, jobs: int) -> Iterator
 
         def attempt(mutant: Mutant) -> str:
             tests = coverage.of(mutant)
-            if not tests:
-                return "survived"
             seconds = _PATIENCE_SECONDS + 10 * sum(coverage.seconds.get(one, 1) for one in tests)
             copy = copies.get()
             try:
@@ -448,8 +466,9 @@ def _tried(mutants: Sequence[Mutant], coverage: Coverage, jobs: int) -> Iterator
                 copies.put(copy)
 
         for mutant, result in zip(mutants, pool.map(attempt, mutants), strict=True):
-            unrun = "" if coverage.of(mutant) else " (no test runs it)"
-            print(f"{result:9}{mutant}{unrun}", flush=True)  # noqa: T201
+            how = "noticed " if result else "SURVIVED"
+            by = result or ("" if coverage.of(mutant) else "no test runs it")
+            print(f"{how} {mutant}  ({by})" if by else f"{how} {mutant}", flush=True)  # noqa: T201
             yield result
 
 
