@@ -345,8 +345,10 @@ class Copy:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "copy"
         self._fails_anyway: dict[str, bool] = {}
-        ignored = shutil.ignore_patterns(".*", "__pycache__", "outputs", "dist", "shared")
-        shutil.copytree(ROOT, self._folder, ignore=ignored)
+        for part in ("imagen", "tests", "workflows", "scripts", "docs"):
+            shutil.copytree(ROOT / part, self._folder / part)
+        for file in ("pyproject.toml", "README.md", "CHANGELOG.md", "imagen.example.yaml"):
+            shutil.copy(ROOT / file, self._folder)
 
     def try_out(self, mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
         """The test that noticed it, `time` where there was no end; "" where none did."""
