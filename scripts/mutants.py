@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
@@ -309,6 +310,7 @@ class Coverage:
         return sorted(quick, key=lambda test: (self._sizes[test], test))[:_MOST_TESTS]
 
 
+@cache
 def _moved(old: str, path: str) -> dict[int, int]:
     """Where each line of a module is now."""
     with suppress(OSError):
