@@ -55,7 +55,7 @@ def foreseen(
         *_engine(record, chosen),
         *_models(record, unchanged, chosen),
         *_setup(record, unchanged, chosen),
-        *(() if chosen.is_graph_own else _parameters(record, ticket, chosen)),
+        *(() if chosen.is_graph_own else _parameters(record, remake, ticket, chosen)),
         *_inputs(record, ticket, chosen),
         *_batch(record, remake, chosen),
         *_unread(remake, chosen),
@@ -151,12 +151,12 @@ def _is_foreign(record: Record) -> bool:
     return record.source not in ("sidecar", "imagen")
 
 
-def _parameters(record: Record, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
+def _parameters(record: Record, remake: Remake, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
     told = origin(record)
     then = _flat(told.values)
     now = _flat(ticket.request.model_dump(mode="json"))
     pictures = {_parameter(known) for known in (*record.inputs, *_of(ticket))}
-    left_out = {*_ELSEWHERE, *pictures, *chosen.changed}
+    left_out = {*_ELSEWHERE, *pictures, *chosen.changed, *remake.unread}
     names = then if _is_foreign(record) else dict.fromkeys((*then, *now))
     for name in names:
         if name not in left_out:
