@@ -274,7 +274,7 @@ def _spelled(
     left[0] -= 1
     names = string_inputs(reading, link.node)
     by_output = known_names.OUTPUT_INPUTS.get(reading.kind_of_node(link.node), ())
-    if link.slot < len(by_output):
+    if 0 <= link.slot < len(by_output):
         names = [by_output[link.slot]]
     sides = _sides(reading, link.node, names)
     role = _side_of_output(reading, link.node, link.slot, sides) or role

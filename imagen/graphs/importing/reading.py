@@ -31,6 +31,8 @@ _BUNDLE = re.compile(
 _SIZE = re.compile(r"(?i)size|aspect|ratio|resolution|preset|dimension")
 _TIMES = re.compile(r"(?<!\d)(\d{3,5}) ?[x×] ?(\d{3,5})(?!\d)")
 _LONGEST_SIZE = 100
+_LARGEST = 2**64
+"""No number that a server takes is larger; NaN is none."""
 _LONGEST = 200
 """No input has a longer name."""
 
@@ -321,6 +323,8 @@ class Draft:
             return self.names[place]
         value = self.reading.literal(place)
         if value is None or isinstance(value, list | dict) or token_name(value) is not None:
+            return None
+        if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
             return None
         token = self._token(role, value)
         self.names[place] = token

@@ -600,6 +600,32 @@ def test_a_ring_tells_nothing_and_ends(graph: dict[str, Any]) -> None:
     proposal_for(graph)
 
 
+ODD: list[Any] = [
+    float("nan"),
+    float("inf"),
+    10**400,
+    -1,
+    True,
+    None,
+    [],
+    {},
+    ["3", -1],
+    ["20", 0.5],
+]
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+def test_a_value_that_no_server_takes_harms_nothing(value: Any) -> None:
+    odd = {
+        "20": node("Text Multiline", text=value),
+        "6": node("CLIPTextEncode", text=["20", -1], clip=value),
+        "3": sampler(**SETTINGS | {"seed": value, "cfg": value}, model=value),
+    }
+    values = told(PLAIN | odd).values
+    assert (values["steps"], values["negative"]) == (24, NEGATIVE)
+    assert {token.name for token in proposal_for(PLAIN | odd).tokens} >= {"steps", "negative"}
+
+
 def test_texts_that_double_at_each_step_end() -> None:
     doubled: dict[str, Any] = {"100": node("Text Multiline", text="robot")}
     for number in range(101, 160):
