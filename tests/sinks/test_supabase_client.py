@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import told_entries as told
+from raw_server import RawServer
 from receiver import Receiver
 
 from imagen.errors import (
@@ -22,6 +23,7 @@ from imagen.testing.answer import Answer, as_json
 from imagen.testing.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Supabase, Table, key
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from imagen.testing.supabase import Trouble
@@ -62,6 +64,23 @@ def test_what_may_pass_is_tried_three_times(cloud: Supabase) -> None:
     with pytest.raises(Unavailable), _client(cloud.url) as client:
         client.bucket(BUCKET)
     assert len(cloud.requests) == 3
+
+
+def test_a_connection_that_takes_too_long_is_not_tried_again() -> None:
+    """It would double the deadline; the outbox comes back later."""
+
+    def behave(connection: socket.socket) -> None:
+        while connection.recv(65536):  # and no word in TLS
+            pass
+
+    with RawServer(behave) as server:
+        url = f"https://127.0.0.1:{server.port}"
+        with (
+            Client(url, SERVICE_KEY, connect_seconds=0.2, sleep=lambda _: None) as client,
+            pytest.raises(Unavailable, match="gave no answer in https"),
+        ):
+            client.bucket(BUCKET)
+        assert server.connections == 1
 
 
 def _trouble(**switches: Any) -> Trouble:

@@ -299,3 +299,63 @@ def test_loras_go_before_what_they_go_into() -> None:
     bound = _bound(_DEV, loras=[{"name": "one"}], extra={"lora_weights": "two"})
     assert (bound.input["lora_weights"], bound.input["lora_scale"]) == ("one", 1.0)
     assert bound.receipt["lora_weights"].why == "loras decide it"
+
+
+def _of(model: str, properties: dict[str, Any], **asked: Any) -> Bound:
+    """The input of a model with these inputs."""
+    known = read_vocabulary(model, read_inputs({"Input": {"properties": properties}}))
+    request = Request.of({"prompt": "a fox"} | asked)
+    values, receipt = settle(request, offer(known, request.task, {}))
+    return bind(known, values, receipt)
+
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_FILE: dict[str, Any] = {"type": "string", "format": "uri"}
+_WEIGHT: dict[str, Any] = {"type": "number"}
+
+
+def test_the_strength_of_a_control_goes_to_the_input_for_it() -> None:
+    properties = {"prompt": _TEXT, "control_image": _FILE, "controlnet_conditioning_scale": _WEIGHT}
+    control = {"kind": "canny", "image": "a.png", "strength": 0.7}
+    bound = _of("me/some-canny", properties, controls=[control])
+    assert bound.input["controlnet_conditioning_scale"] == 0.7
+    assert bound.files == {"control_image": "a.png"}
+    fate = bound.receipt["controls"]
+    used = {"control_image": "a.png", "controlnet_conditioning_scale": 0.7}
+    assert (fate.outcome, fate.used) == ("mapped", used)
+
+
+def test_of_several_controls_a_model_takes_the_first() -> None:
+    controls = [{"kind": "canny", "image": name} for name in ("a.png", "b.png")]
+    properties = {"prompt": _TEXT, "control_image": _FILE}
+    bound = _of("me/some-canny", properties, controls=controls)
+    assert bound.files == {"control_image": "a.png"}
+    fate = bound.receipt["controls"]
+    assert (fate.outcome, fate.used) == ("clamped", {"control_image": "a.png"})
+    assert fate.why == "me/some-canny takes one control picture"
+
+
+def test_a_side_that_is_no_choice_becomes_the_nearest() -> None:
+    side = {"type": "integer", "enum": [500, 1001]}
+    bound = _of("me/some", {"prompt": _TEXT, "width": side, "height": side}, width=600, height=500)
+    assert (bound.input["width"], bound.input["height"]) == (500, 500)
+    assert bound.values["width"] == 500
+    assert (bound.receipt["width"].outcome, bound.receipt["width"].used) == ("mapped", 500)
+    assert bound.receipt["height"].outcome == "applied"
+
+
+def test_a_model_with_a_list_of_loras_takes_all_of_them() -> None:
+    many = {"type": "array"}
+    loras = [{"name": "ink", "strength": 0.5}, {"name": "fog", "strength": 1.0}]
+    properties = {"prompt": _TEXT, "hf_loras": many, "lora_scales": many}
+    bound = _of("me/some", properties, loras=loras)
+    used = {"hf_loras": ["ink", "fog"], "lora_scales": [0.5, 1.0]}
+    assert {name: bound.input[name] for name in used} == used
+    assert (bound.receipt["loras"].outcome, bound.receipt["loras"].used) == ("mapped", used)
+
+
+def test_a_model_that_requires_a_prompt_is_sent_an_empty_one_where_none_is_asked() -> None:
+    schema = {"required": ["prompt", "image"], "properties": {"prompt": _TEXT, "image": _FILE}}
+    known = read_vocabulary("me/some", read_inputs({"Input": schema}))
+    bound = bind(known, {"image": "a.png"}, {})
+    assert bound.input == {"prompt": ""}

@@ -14,13 +14,14 @@ from imagen.backends.replicate.answers import Prediction
 from imagen.backends.replicate.client import Client, Recent
 from imagen.backends.replicate.run import Run
 from imagen.backends.replicate.submit import find
-from imagen.errors import Failed
+from imagen.errors import Cancelled, Failed, Lost
 from imagen.request import Request
 from imagen.result import ignore
 from imagen.ticket import Ticket
 
 if TYPE_CHECKING:
     from imagen.backends.replicate.config import ReplicateConfig
+    from imagen.result import Progress
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
@@ -49,11 +50,33 @@ class _Listing(Client):
         return Recent(self._made, self._ahead, is_all=True)
 
 
-def _found(*made: Prediction, model: str = "acme/painter", ahead: float = 0.0) -> str | None:
+def _found(
+    *made: Prediction,
+    model: str = "acme/painter",
+    ahead: float = 0.0,
+    values: dict[str, Any] = _VALUES,
+) -> str | None:
     config = configured("https://api.replicate.com/v1", model=model)
     with closing(_Listing(config, ahead, *made)) as client:
-        found = find(client, config.reference, _VALUES, _BEGAN)
+        found = find(client, config.reference, values, _BEGAN)
+        assert client.since == _BEGAN - timedelta(seconds=2)
     return found.id if found else None
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        (["a", "b"], "ours"),
+        (["a", "c"], None),
+        (["a"], None),
+        (["a", "b", "c"], None),
+        ("ab", None),
+        (None, None),
+    ],
+)
+def test_lists_of_inputs_are_compared_item_by_item(there: Any, found: str | None) -> None:
+    made = replace(_OURS, input=_VALUES | {"words": there})
+    assert _found(made, values=_VALUES | {"words": ["a", "b"]}) == found
 
 
 @pytest.mark.parametrize(
@@ -67,9 +90,13 @@ def _found(*made: Prediction, model: str = "acme/painter", ahead: float = 0.0) -
         pytest.param({"version": "1" * 64}, "ours", id="a later version"),
         pytest.param({"input": {**_VALUES, "seed": 8}}, None, id="another seed"),
         pytest.param({"input": {"prompt": "a fox"}}, None, id="too little"),
+        pytest.param({"input": {**_VALUES, "prompt": "a red fox"}}, None, id="a longer prompt"),
+        pytest.param({"input": {**_VALUES, "prompt": "a cat"}}, None, id="another prompt"),
         pytest.param({"input": {**_VALUES, "image": None}}, "ours", id="a file that is not kept"),
         pytest.param({"created_at": None}, None, id="nobody knows when"),
         pytest.param({"created_at": _BEGAN - timedelta(seconds=9)}, None, id="made before"),
+        pytest.param({"created_at": _BEGAN - timedelta(seconds=2.5)}, None, id="just before"),
+        pytest.param({"created_at": _BEGAN - timedelta(seconds=1.5)}, "ours", id="rounded down"),
     ],
 )
 def test_only_the_very_same_is_ours(changes: dict[str, Any], found: str | None) -> None:
@@ -101,6 +128,20 @@ class _Late(_Listing):
 
 def test_one_that_is_listed_a_moment_later_is_waited_for() -> None:
     config = configured("https://api.replicate.com/v1", model="acme/painter")
+    sent = _ticket(began=datetime.now(UTC).isoformat())
+    with closing(_Late(config, 0.0)) as client, pytest.raises(Failed):
+        Run(sent, client, config, ignore).result()
+
+
+class _Vanishing(_Listing):
+    """Lists nothing, and is too long to be searched the second time."""
+
+    def recent(self, since: datetime) -> Recent:
+        is_all, self.since = self.since is None, since
+        return Recent([], timedelta(), is_all=is_all)
+
+
+def _ticket(**sent: Any) -> Ticket:
     ticket = Ticket(
         id="5b6c8e5e-0000-4000-8000-000000000001",
         backend="cloud",
@@ -108,9 +149,29 @@ def test_one_that_is_listed_a_moment_later_is_waited_for() -> None:
         receipt={},
         payload={"input": _VALUES},
     )
-    sent = ticket.sent(began=datetime.now(UTC).isoformat())
-    with closing(_Late(config, 0.0)) as client, pytest.raises(Failed):
-        Run(sent, client, config, ignore).result()
+    return ticket.sent(**sent)
+
+
+def test_one_that_can_not_be_searched_for_is_not_cancelled() -> None:
+    def cancel(progress: Progress) -> None:
+        if progress.stage == "queued":
+            raise Cancelled
+
+    config = configured("https://api.replicate.com/v1", model="acme/painter")
+    sent = _ticket(began=datetime.now(UTC).isoformat())
+    with closing(_Vanishing(config, 0.0)) as client, pytest.raises(Cancelled) as caught:
+        Run(sent, client, config, cancel).result()
+    assert caught.value.is_stopped
+
+
+def test_a_ticket_without_its_time_can_not_be_found_again() -> None:
+    config = configured("https://api.replicate.com/v1", model="acme/painter")
+    with (
+        closing(_Listing(config, 0.0)) as client,
+        pytest.raises(Lost, match="does not say when it was submitted") as caught,
+    ):
+        Run(_ticket(client="x"), client, config, ignore).result()
+    assert caught.value.is_certain
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0])

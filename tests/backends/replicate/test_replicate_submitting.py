@@ -28,6 +28,8 @@ from imagen.testing.replicate.models import version_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from imagen.result import Progress
+
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
 _SCHNELL = "black-forest-labs/flux-schnell"
@@ -125,6 +127,34 @@ def test_where_the_listing_cannot_be_read_nothing_is_sent_again() -> None:
     ):
         _submit(cloud, lambda _: None)
     assert (cloud.submissions, caught.value.is_certain) == (1, False)
+
+
+def test_a_submission_that_may_have_arrived_leaves_its_ticket_submitted() -> None:
+    """Though it ends in an error: the prediction may be found later."""
+    heard: list[Progress] = []
+    with (
+        Replicate(lose_answer="drop", portal=True) as cloud,
+        pytest.raises(Lost) as caught,
+    ):
+        run(cloud, on_progress=heard.append)
+    tickets = [progress.ticket for progress in heard if progress.ticket is not None]
+    assert not caught.value.is_certain
+    assert tickets[-1].submitted
+
+
+def test_a_prediction_that_is_not_known_any_more_is_not_asked_for_again() -> None:
+    """Nor cancelled: there is nothing."""
+    with Replicate(seconds=60, forgotten=True) as cloud:
+        with pytest.raises(Lost) as caught:
+            run(cloud)
+        assert caught.value.is_certain
+        asked = [seen.method for seen in cloud.requests if "/predictions/" in seen.path]
+        assert asked == ["GET"]
+
+
+def test_a_run_that_made_what_was_asked_has_nothing_to_warn_of() -> None:
+    with Replicate() as cloud:
+        assert run(cloud).warnings == ()
 
 
 def test_what_is_no_listing_is_not_taken_for_an_empty_one() -> None:

@@ -1,0 +1,181 @@
+"""The client of the API: what it reads of answers, and what it refuses to believe."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from raw_server import OK, RawServer, read_request
+from receiver import Receiver
+from replicate_lab import configured
+
+from imagen.backends.replicate.client import Client
+from imagen.backends.replicate.stop import stop
+from imagen.errors import BackendError, Rejected
+from imagen.testing.answer import Answer, as_json
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from imagen.backends.replicate.client import Recent
+
+pytestmark = pytest.mark.usefixtures("replicate_token")
+
+_SINCE = datetime(2026, 11, 21, 6, 0, 0, tzinfo=UTC)
+
+
+class _Listed(NamedTuple):
+    recent: Recent
+    pages: int
+    """How many were asked for."""
+
+
+def _listed(*headers: str, made: tuple[datetime, ...] = (_SINCE,)) -> _Listed:
+    """What is read of a listing with these headers; each page holds one prediction."""
+    asked: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        while head := read_request(connection):
+            asked.append(head)
+            body = _page(made[len(asked) - 1], has_more=len(asked) < len(made))
+            named = [*headers, f"Content-Length: {len(body)}", "", ""]
+            connection.sendall(OK + "\r\n".join(named).encode() + body)
+
+    with RawServer(behave) as server, closing(Client(configured(server.url))) as client:
+        return _Listed(client.recent(_SINCE), len(asked))
+
+
+def _page(at: datetime, *, has_more: bool) -> bytes:
+    made = {"id": "abc", "status": "succeeded", "created_at": at.isoformat()}
+    following = "https://elsewhere.example/v1/predictions?cursor=2" if has_more else None
+    return json.dumps({"results": [made], "next": following}).encode()
+
+
+def _date(ahead: timedelta) -> str:
+    return f"Date: {format_datetime(datetime.now(UTC) + ahead, usegmt=True)}"
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_how_far_the_clock_of_the_api_is_ahead_is_read_from_its_answers(hours: int) -> None:
+    ahead = timedelta(hours=hours)
+    assert abs(_listed(_date(ahead)).recent.ahead - ahead) < timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("headers", [(), ("Date: at noon",), ("Date: ",)])
+def test_without_a_date_the_clocks_are_taken_for_the_same(headers: tuple[str, ...]) -> None:
+    assert _listed(*headers).recent.ahead == timedelta()
+
+
+@pytest.mark.parametrize(
+    ("ahead", "first", "pages"),
+    [
+        pytest.param(0, -60, 1, id="older"),
+        pytest.param(0, 60, 2, id="newer"),
+        pytest.param(1, 1800, 1, id="older by the clock of the API"),
+        pytest.param(-1, -1800, 2, id="newer by the clock of the API"),
+    ],
+)
+def test_pages_are_read_until_one_is_older_by_the_clock_of_the_api(
+    ahead: int, first: int, pages: int
+) -> None:
+    made = _SINCE + timedelta(seconds=first), _SINCE - timedelta(days=1)
+    found = _listed(_date(timedelta(hours=ahead)), made=made)
+    assert (found.pages, len(found.recent.predictions), found.recent.is_all) == (pages, pages, True)
+
+
+_HIDDEN = as_json({"owner": "acme", "name": "painter", "latest_version": {"id": "hidden"}})
+
+
+@pytest.mark.parametrize(
+    ("answers", "ask", "kind", "message"),
+    [
+        pytest.param(
+            [Answer(status=404), _HIDDEN],
+            lambda client: client.create({}),
+            Rejected,
+            "acme/painter can't be run: Replicate has no version of it.",
+            id="a hidden version",
+        ),
+        pytest.param(
+            [as_json({"id": "abc"})],
+            lambda client: client.get("abc"),
+            BackendError,
+            "does not answer like Replicate's API.",
+            id="no prediction",
+        ),
+        pytest.param(
+            [Answer(status=413)],
+            lambda client: client.upload(b"x", "a.png", "image/png"),
+            Rejected,
+            "a.png is too large: Replicate takes files up to 100 MB.",
+            id="a file that is too large",
+        ),
+        pytest.param(
+            [as_json({"id": "file", "urls": {}})],
+            lambda client: client.upload(b"x", "a.png", "image/png"),
+            BackendError,
+            "took a file and did not say where it is.",
+            id="a file without an address",
+        ),
+        pytest.param(
+            [as_json({"urls": {"get": "https://x"}})],
+            lambda client: client.upload(b"x", "a.png", "image/png"),
+            BackendError,
+            "took a file and did not say where it is.",
+            id="a file without an id",
+        ),
+    ],
+)
+def test_what_can_not_be_used_is_an_error(
+    answers: list[Answer],
+    ask: Callable[[Client], object],
+    kind: type[BackendError],
+    message: str,
+) -> None:
+    with (
+        Receiver(*answers) as there,
+        closing(Client(configured(there.url, model="acme/painter"))) as client,
+        pytest.raises(BackendError) as caught,
+    ):
+        ask(client)
+    assert type(caught.value) is kind
+    assert caught.value.message.endswith(message)
+
+
+def test_a_deployment_that_runs_no_model_is_no_answer_of_the_api() -> None:
+    release = {"model": "../..", "version": "x"}
+    config = configured("http://127.0.0.1", model="deployments/acme/studio")
+    with Receiver(as_json({"current_release": release})) as there:
+        config = config.model_copy(update={"base_url": there.url})
+        with closing(Client(config)) as client, pytest.raises(BackendError) as caught:
+            client.page(config.reference)
+    assert caught.value.message.endswith("does not answer like Replicate's API.")
+
+
+_DONE: dict[str, Any] = {"id": "abc", "status": "succeeded"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "doubt"),
+    [
+        pytest.param(
+            [as_json(_DONE), as_json(_DONE)],
+            "It had been made before it could be cancelled.",
+            id="made",
+        ),
+        pytest.param([as_json(_DONE), as_json(_DONE | {"data_removed": True})], "", id="removed"),
+        pytest.param([as_json(_DONE), Answer(status=404)], "", id="forgotten since"),
+        pytest.param([Answer(status=404), Answer(status=404)], "", id="forgotten"),
+    ],
+)
+def test_of_a_prediction_that_has_ended_only_images_that_are_there_are_told(
+    answers: list[Answer], doubt: str
+) -> None:
+    with Receiver(*answers) as there, closing(Client(configured(there.url))) as client:
+        assert stop(client, lambda: "abc", deadline_seconds=60) == doubt
+        assert [seen.method for seen in there.requests] == ["GET", "GET"]
