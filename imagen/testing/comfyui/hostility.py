@@ -87,7 +87,7 @@ class Hostility:
     - `redirect`: every request is answered 302, to the same path under this address.
     - `lost_post_request`: so many POST /prompt are cut off before they are read.
     - `lost_post_response`: so many POST /prompt are taken, but cut off before the answer.
-    - `taken_late`: so many seconds after that they are taken.
+    - `taken_late`: only the Nth question for the history after that finds them taken.
     - `node_errors_200`: POST /prompt answers 200, with errors: of several outputs one is skipped.
     - `strict_uuid`: a prompt_id that isn't a canonical lower-case UUID is refused.
     - `old_server`: version 0.3.40: own prompt ids, any interrupt stops all, no progress_state.
@@ -131,7 +131,7 @@ class Hostility:
     redirect: str = ""
     lost_post_request: int = 0
     lost_post_response: int = 0
-    taken_late: float = 0.0
+    taken_late: int = 0
     node_errors_200: bool = False
     strict_uuid: bool = False
     old_server: bool = False

@@ -46,6 +46,7 @@ class Jobs:
         self.cache: dict[str, Any] = {}
         """What each output node gave, by signature; None for nodes that give nothing away."""
         self._pending: list[Job] = []
+        self._held: list[Job] = []
         self._count = 0
         self._changed = threading.Condition()
         self._closed = False
@@ -62,6 +63,16 @@ class Jobs:
             self._pending.append(job)
             tell()
             self._changed.notify()
+
+    def hold(self, job: Job, questions: int) -> None:
+        """Keep a job back until its history was asked for so many times."""
+        self._held = [job] * questions
+
+    def release(self, tell: Callable[[], None]) -> None:
+        """Queue the job that is held, if this is the last question that it waits for."""
+        job = self._held.pop() if self._held else None
+        if job is not None and not self._held:
+            self.put(job, tell)
 
     def take(self) -> Job | None:
         """Wait for the next job and make it the running one; None once all is over."""

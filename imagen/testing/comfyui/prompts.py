@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,7 @@ def _taken(world: World, body: dict[str, Any]) -> Answer:
         enqueue(world, stranger(world, seconds=world.hostility.busy_seconds, number=number))
     is_lost = world.mischief.strikes("lost_post_response", world.hostility.lost_post_response)
     if is_lost and world.hostility.taken_late:
-        threading.Timer(world.hostility.taken_late, enqueue, (world, job)).start()
+        world.jobs.hold(job, world.hostility.taken_late)
         return CUT
     enqueue(world, job)
     if world.hostility.instant_cached:

@@ -82,6 +82,7 @@ def _history(world: World, request: Request) -> Answer:
 
 
 def _history_of(world: World, prompt_id: str) -> Answer:
+    world.jobs.release(world.tell_status)
     entry = world.jobs.history.get(prompt_id)
     late = world.hostility.history_late
     if entry is None or world.mischief.strikes(f"history_late {prompt_id}", late):
