@@ -61,9 +61,12 @@ class Declared:
 
     @property
     def has_control(self) -> bool:
-        """Whether the editor keeps beside it what to do to its value after each run."""
+        """Whether the editor keeps beside it what to do to its value after each run.
+
+        For a seed it may have done so also where the class asks it not to: older ones did not ask.
+        """
         by_name = self.type in ("INT", "FLOAT") and self.name.rpartition(".")[2] in SEEDS
-        return bool(self.options.get("control_after_generate", by_name))
+        return bool(self.options.get("control_after_generate")) or by_name
 
     @property
     def uploads(self) -> bool:

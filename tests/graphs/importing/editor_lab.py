@@ -80,6 +80,13 @@ CATALOGUE: dict[str, Any] = {
     "Blur": _class(
         {"image": ["IMAGE"], "amount": ["INT", {"default": 3, "min": 0, "max": 31}]}, "IMAGE"
     ),
+    "Film": _class(
+        {
+            "seed": ["INT", {"default": 9, "control_after_generate": False}],
+            "steps": ["INT", {"default": 80}],
+        },
+        "IMAGE",
+    ),
     "Picker": _class({"pick": ["PICKER"], "amount": ["INT", {"default": 3}]}, "IMAGE"),
     "Power Lora Loader (rgthree)": {
         "input": {"required": {}, "optional": {"model": ["MODEL"], "clip": ["CLIP"]}},

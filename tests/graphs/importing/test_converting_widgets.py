@@ -55,6 +55,11 @@ def test_what_the_editor_does_to_a_seed_is_no_value(values: list[Any]) -> None:
     assert inputs_of_one(*values) == SAMPLER
 
 
+@pytest.mark.parametrize("values", [[7, "randomize", 33], [7, 33]])
+def test_a_seed_may_have_a_control_that_its_class_no_longer_asks_for(values: list[Any]) -> None:
+    assert inputs_of_one(*values, kind="Film") == {"seed": 7, "steps": 33}
+
+
 def test_an_option_of_the_catalogue_tells_of_a_control_too() -> None:
     nodes = {
         "1": node("PrimitiveInt", 640, "randomize"),
