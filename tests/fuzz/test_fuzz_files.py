@@ -1,0 +1,236 @@
+"""Any file ends in a result or in a sentence: within 2 s and 300 MB, without escape codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from editor_lab import CATALOGUE, editor, node, subgraph
+from foreign_pictures import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png
+from fuzz_lab import imagen, limits, mutated_bytes, mutated_text
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from weight_files import SD1, VAE, gguf, gguf_text, safetensors
+
+from imagen.cli import run
+from imagen.errors import ConfigError
+from imagen.weights import read_weights
+
+_PROJECT = Path(__file__).parents[2]
+_GRAPHS: list[Any] = [
+    graph(),
+    graph("flux1-schnell"),
+    graph("sd15-img2img"),
+    graph("upscale-model"),
+]
+_EDITORS: list[Any] = [
+    editor(
+        {
+            "1": node("CheckpointLoaderSimple", "a.safetensors"),
+            "2": node("CLIPTextEncode", "a fox // no cat {a|b}"),
+            "3": node("CLIPTextEncode", "blur"),
+            "4": node("EmptyLatentImage", 512, 512, 1),
+            "5": node("KSampler", 7, "randomize", 20, 8, "euler", "normal", 1),
+            "6": node("VAEDecode"),
+            "7": node("SaveImage", "%date:yyyy%/%KSampler.seed%"),
+        },
+        [
+            *(("1", 0, "5", "model", "MODEL"), ("1", 1, "2", "clip", "CLIP")),
+            *(("1", 1, "3", "clip", "CLIP"), ("1", 2, "6", "vae", "VAE")),
+            *(("2", 0, "5", "positive", "CONDITIONING"), ("3", 0, "5", "negative", "CONDITIONING")),
+            *(("4", 0, "5", "latent_image", "LATENT"), ("5", 0, "6", "samples", "LATENT")),
+            ("6", 0, "7", "images", "IMAGE"),
+        ],
+        extra={"ue_links": [], "groupNodes": {}},
+    ),
+    editor(
+        {"1": node("LoadImage", "example.png"), "2": node("sub"), "3": node("SaveImage", "x")},
+        [("1", 0, "2", "image", "IMAGE"), ("2", 0, "3", "images", "IMAGE")],
+        definitions={
+            "subgraphs": [
+                subgraph(
+                    "sub",
+                    {"1": node("Blur", 3), "2": node("Reroute", inputs=[("", "*")])},
+                    [
+                        *(("-10", 0, "1", "image", "IMAGE"), ("1", 0, "2", "", "IMAGE")),
+                        ("2", 0, "-20", "0", "IMAGE"),
+                    ],
+                    [("image", "IMAGE")],
+                    [("image", "IMAGE")],
+                )
+            ]
+        },
+    ),
+]
+_TEXTS = [A1111.encode(), SDCPP.encode(), json.dumps(INVOKEAI).encode()]
+_SCHEMA: Any = {
+    "Input": {
+        "required": ["prompt"],
+        "properties": {
+            "prompt": {"type": "string", "title": "Prompt", "x-order": 0},
+            "seed": {"type": "integer", "minimum": 0, "maximum": 99, "x-order": 1},
+            "size": {"allOf": [{"$ref": "#/components/schemas/size"}], "default": "1:1"},
+            "width": {"type": "integer", "multipleOf": 8, "default": 512},
+            "image": {"anyOf": [{"type": "string", "format": "uri"}, {"type": "null"}]},
+        },
+    },
+    "size": {"type": "string", "enum": ["1:1", "16:9"]},
+}
+
+
+def _mutated_yaml(texts: list[bytes]) -> st.SearchStrategy[bytes]:
+    """Changed in their bytes, or in their values: JSON is YAML."""
+    return mutated_bytes(texts) | mutated_text([yaml.safe_load(text) for text in texts])
+
+
+_MANIFESTS = _mutated_yaml(
+    [path.read_bytes() for path in (_PROJECT / "workflows").glob("sd*.yaml")]
+)
+_CONFIGS = _mutated_yaml([(_PROJECT / "imagen.example.yaml").read_bytes()])
+
+
+@cache
+def _images() -> tuple[bytes, ...]:
+    """Small images with the texts of several tools, as PNG, JPEG and WebP."""
+    png("a.png", parameters=A1111)
+    png("b.png", invokeai_metadata=json.dumps(INVOKEAI))
+    comfyui("c.png")
+    exif = Image.Exif()
+    exif[0x9286] = b"UNICODE\0" + A1111.encode("utf-16-be")
+    exif[0x010F] = "workflow:" + json.dumps(_EDITORS[0])
+    exif[0x0110] = "prompt:" + json.dumps(graph())
+    for name in ("d.jpg", "e.webp"):
+        noise().save(name, exif=exif)
+    assert run(["generate", "a fox", "-o", "f.png", "--quiet", "--size", "32x32"]) == 0
+    names = ("a.png", "b.png", "c.png", "d.jpg", "e.webp", "f.png")
+    return tuple(Path(name).read_bytes() for name in names)
+
+
+@cache
+def _sidecar() -> Any:
+    assert run(["generate", "a fox", "-o", "s.png", "--quiet", "--size", "32x32"]) == 0
+    return json.loads(Path("s.png.json").read_bytes())
+
+
+def _written(name: str, data: bytes) -> str:
+    Path(name).write_bytes(data)
+    return name
+
+
+@given(data=st.data())
+def test_an_image(data: st.DataObject) -> None:
+    imagen("show", _written("odd.png", data.draw(mutated_bytes(_images()))))
+
+
+@given(data=st.data())
+def test_a_text_within_an_image(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(["parameters", "Comment", "prompt", "workflow", "imagen"]))
+    text = data.draw(mutated_bytes(_TEXTS) | mutated_text([*_GRAPHS, INVOKEAI, _sidecar()]))
+    png("odd.png", **{kind: text.decode("utf-8", "replace").replace("\0", " ")})
+    imagen("show", "odd.png")
+    imagen("again", "odd.png", "--dry-run", "-b", "mock")
+
+
+@given(data=st.data())
+def test_a_sidecar(data: st.DataObject) -> None:
+    name = _written("odd.json", data.draw(mutated_text([_sidecar()])))
+    imagen("show", name)
+    imagen("generate", "--from-json", name, "--dry-run", "-b", "mock")
+
+
+@given(data=st.data())
+def test_an_odd_image_among_sound_ones_in_the_library(data: st.DataObject) -> None:
+    folder = Path("added")
+    folder.mkdir(exist_ok=True)
+    png(folder / "z.png", parameters=A1111)
+    Path("added/odd.png").write_bytes(data.draw(mutated_bytes(_images())))
+    sidecar = data.draw(mutated_text([_sidecar()]))
+    Path("added/other.png").write_bytes(_images()[0])
+    Path("added/other.png.json").write_bytes(sidecar)
+    imagen("library", "add", "added", "--json")
+    code, listing = imagen("history", "--json")
+    assert code == 0
+    assert "z.png" in listing
+
+
+@given(data=st.data())
+def test_a_graph(data: st.DataObject) -> None:
+    name = _written("odd.json", data.draw(mutated_text(_GRAPHS)))
+    imagen("workflows", "add", name, "--dry-run")
+    imagen("workflows", "check", name)
+
+
+@given(data=st.data())
+def test_a_file_of_the_editor(data: st.DataObject) -> None:
+    Path("catalog.json").write_text(json.dumps(CATALOGUE), "utf-8")
+    name = _written("odd.json", data.draw(mutated_text(_EDITORS)))
+    imagen("workflows", "add", name, "--catalogue", "catalog.json", "--dry-run")
+
+
+@given(data=st.data())
+def test_a_node_catalog(data: st.DataObject) -> None:
+    name = _written("catalog.json", data.draw(mutated_text([CATALOGUE])))
+    Path("editor.json").write_text(json.dumps(_EDITORS[0]), "utf-8")
+    imagen("workflows", "add", "editor.json", "--catalogue", name, "--dry-run")
+
+
+@given(data=st.data())
+def test_a_manifest_among_sound_ones(data: st.DataObject) -> None:
+    folder = Path("workflows")
+    folder.mkdir(exist_ok=True)
+    Path("imagen.yaml").write_text("workflow_dirs: [workflows]\n", "utf-8")
+    (folder / "odd.yaml").write_bytes(data.draw(_MANIFESTS))
+    (folder / "odd.json").write_text(json.dumps(_GRAPHS[0]), "utf-8")
+    code, listing = imagen("workflows", "list")
+    assert code == 0
+    assert "flux1-schnell" in listing
+    imagen("workflows", "show", "odd")
+
+
+@given(data=st.data())
+def test_a_configuration(data: st.DataObject) -> None:
+    name = _written("odd.yaml", data.draw(_CONFIGS))
+    imagen("config", "validate", "--config", name)
+    imagen("config", "show", "--config", name)
+
+
+@given(data=st.data())
+def test_an_input_schema_of_replicate(data: st.DataObject) -> None:
+    _written("schema.json", data.draw(mutated_text([_SCHEMA])))
+    block = {"type": "replicate", "model": "a/b", "input_schema": "schema.json"}
+    Path("imagen.yaml").write_text(yaml.safe_dump({"backends": {"cloud": block}}), "utf-8")
+    imagen("backends", "show", "cloud")
+
+
+@given(data=st.data())
+def test_a_file_of_weights(data: st.DataObject) -> None:
+    note = gguf_text("general.architecture") + b"\x08\0\0\0" + gguf_text("flux")
+    samples = [safetensors(SD1 | VAE, {"modelspec.title": "x"}), gguf(SD1, note, 1)]
+    path = Path("odd.safetensors")
+    path.write_bytes(data.draw(mutated_bytes(samples)))
+    with limits(), suppress(ConfigError):
+        read_weights(path)
+
+
+@given(data=st.data())
+def test_the_record_of_a_comparison(data: st.DataObject) -> None:
+    folder = Path("compared")
+    if not folder.is_dir():
+        command = ["compare", "a fox", "--models", "mock", "-o", "compared", "--size", "32x32"]
+        assert run([*command, "--quiet"]) == 0
+        shutil.copy(folder / "compare.json", "sound.json")
+    sound = json.loads(Path("sound.json").read_bytes())
+    (folder / "compare.json").write_bytes(data.draw(mutated_text([sound])))
+    imagen("compare", "a fox", "--models", "mock", "-o", "compared", "--dry-run")
+
+
+@given(prompt=mutated_bytes([b"a (cat:1.5) <lora:ink:0.8:te> {a|b} [x] \\(y\\)", A1111.encode()]))
+def test_a_prompt(prompt: bytes) -> None:
+    text = prompt.decode("utf-8", "replace").replace("\0", " ")
+    imagen("generate", "-b", "mock", "--dry-run", "--", text)
