@@ -318,6 +318,10 @@ def _take_text(draft: Draft, role: str, node_id: str, name: str) -> str | None:
     own = [] if is_link(value) else [Place(node_id, name)]
     side = "negative" if role.startswith("negative") else "prompt"
     parts = own or text_parts(draft.reading, node_id, name, side)
+    if not parts:  # it may be empty yet
+        empty = draft.reading.place(node_id, name)
+        is_text = empty is not None and isinstance(draft.reading.literal(empty), str)
+        parts = [empty] if empty is not None and is_text else []
     taken = [draft.take_place(role, place) for place in parts]
     return next((token for token in taken if token is not None), None)
 
@@ -331,6 +335,7 @@ def _take_by_names(draft: Draft) -> None:
     """Without a sampler that leads there: texts by the names of inputs, and by titles."""
     reading = draft.reading
     used = reading.above(reading.outputs()) or set(reading.graph)
+    empty: list[Place] = []
     for node_id in reading.in_order:
         if node_id not in used or known_names.SHOWING.search(reading.kind_of_node(node_id)):
             continue
@@ -339,6 +344,10 @@ def _take_by_names(draft: Draft) -> None:
             if isinstance(value, str) and _WORD.search(value):
                 negative = _NEGATIVE.search(name) or "negative" in reading.title(node_id).lower()
                 draft.take_place("negative" if negative else "prompt", Place(node_id, name))
+            elif value == "" and not _NEGATIVE.search(name):
+                empty.append(Place(node_id, name))
+    if empty and not draft.takes("prompt"):
+        draft.take_place("prompt", empty[0])
 
 
 _WORD = re.compile(r"[^\W\d_]{2}")

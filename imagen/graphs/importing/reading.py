@@ -112,14 +112,15 @@ class Reading:
         """Where the literal stands that an input gets: there, or as far behind as links lead.
 
         `role` is the setting it is: where a link leads to a node that holds several values, the
-        one of that name is meant, and only a value of its type counts.
+        one of that name is meant, and there only a value of its type counts.
         """
         wanted = tuple(dict.fromkeys((name, *known_names.SYNONYMS.get(role, ()))))
+        start = node_id
         for _ in range(_FARTHEST):
             value: Any = self.inputs(node_id).get(name)
             if not is_link(value):
-                suits = name in self.inputs(node_id) and _suits(value, role)
-                return Place(node_id, name) if suits else None
+                fits = name in self.inputs(node_id) and (node_id == start or suits(value, role))
+                return Place(node_id, name) if fits else None
             node_id = value[0]
             behind = self._behind(node_id, _slot(value), wanted)
             if behind is None:
@@ -362,7 +363,7 @@ def _slot(link: list[Any]) -> int:
     return int(number) if 0 <= number < 2**31 else -1
 
 
-def _suits(value: Any, role: str) -> bool:
+def suits(value: Any, role: str) -> bool:
     """Whether a value can be this setting; a token can be any."""
     if role in known_names.NUMBERS and token_name(value) is None:
         return isinstance(value, int | float) and not isinstance(value, bool)

@@ -16,7 +16,7 @@ from imagen.graphs.importing.prompts import (
     take_prompts,
     text_inputs,
 )
-from imagen.graphs.importing.reading import Draft, Reading
+from imagen.graphs.importing.reading import Draft, Reading, suits
 from imagen.graphs.importing.samplers import (
     find_samplers,
     size_sources,
@@ -86,7 +86,8 @@ def told(graph: Mapping[str, Any]) -> Told:
     take_settings(draft, samplers)
     files = take_models(draft, samplers)
     names = VALUES + (OF_AN_IMAGE if draft.takes("image") else ())
-    values = {name: draft.defaults[name] for name in names if draft.takes(name)}
+    taken = {name: draft.defaults[name] for name in names if draft.takes(name)}
+    values = {name: value for name, value in taken.items() if suits(value, name)}
     texts = _texts(reading, samplers)
     loras = tuple(dict.fromkeys(_loras(reading)))[:_LARGEST_LORAS]
     own = {name for name, _ in loras}

@@ -279,6 +279,22 @@ def test_tokens_are_put_where_links_lead() -> None:
     assert (parts["prompt"], parts["prompt_part_2"]) == (["20.text"], ["21.text_b"])
 
 
+def test_a_prompt_that_is_empty_yet_has_its_token() -> None:
+    empty = {
+        "20": node("PrimitiveStringMultiline", value=""),
+        "6": node("CLIPTextEncode", text=["20", 0], clip=["4", 1]),
+    }
+    assert places(PLAIN | empty)["prompt"] == ["20.value"]
+    painter = {"1": node("CloudPainter", prompt=""), "2": node("SaveImage", images=["1", 0])}
+    assert places(painter)["prompt"] == ["1.prompt"]
+
+
+def test_a_placeholder_in_place_of_a_number_has_its_token_and_is_no_setting() -> None:
+    graph = PLAIN | {"3": sampler(**SETTINGS | {"seed": "PARAM_SEED"})}
+    assert places(graph)["seed"] == ["3.seed"]
+    assert "seed" not in told(graph).values
+
+
 SAMPLERS = [
     pytest.param(
         node(
