@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import delivery, entry
+from library_samples import delivery, entry, kept, uuid_of
 from sqlalchemy import update
 
-from imagen.library import take_in
+from imagen.library import Query, page, take_in
 from imagen.library.outbox import (
     claim,
     failed,
@@ -46,6 +46,20 @@ def _parts(found: list[Waiting]) -> list[int]:
 
 def test_an_empty_outbox_has_nothing_to_send(library: Library) -> None:
     assert (claim(library), unsent(library), next_due(library), retry(library)) == ([], [], None, 0)
+
+
+def test_a_picture_that_is_sent_knows_its_place_in_the_cloud_and_no_other_does(
+    library: Library,
+) -> None:
+    pictures = tuple(kept(1, number) for number in range(3))
+    take_in(library, entry(1, pictures=pictures), [delivery(1, "cloud", 1)])
+    take_in(library, entry(2, pictures=(kept(2, 0), kept(2, 1))))
+    (waiting,) = claim(library)
+    sent(library, waiting, {"bucket": "art", "path": "fox.png"})
+    found = {(one.generation, one.number): one.cloud for one in page(library, Query()).pictures}
+    there = {key: cloud for key, cloud in found.items() if cloud}
+    assert there == {(uuid_of(1), 1): {"bucket": "art", "path": "fox.png"}}
+    assert len(found) == 5
 
 
 def test_what_is_posted_is_claimed_as_it_was(library: Library) -> None:
