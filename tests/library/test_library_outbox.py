@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import delivery, entry, kept, uuid_of
+from library_samples import delivery, entry, kept, settings_at, uuid_of
 from sqlalchemy import update
 
-from imagen.library import Query, page, take_in
+from imagen.library import Query, open_library, page, take_in
 from imagen.library.outbox import (
     claim,
     failed,
@@ -23,6 +23,7 @@ from imagen.library.outbox import (
     sent,
     unsent,
 )
+from imagen.library.schema import images
 from imagen.library.schema import outbox as rows
 
 if TYPE_CHECKING:
@@ -60,6 +61,18 @@ def test_a_picture_that_is_sent_knows_its_place_in_the_cloud_and_no_other_does(
     there = {key: cloud for key, cloud in found.items() if cloud}
     assert there == {(uuid_of(1), 1): {"bucket": "art", "path": "fox.png"}}
     assert len(found) == 5
+
+
+def test_a_machine_claims_all_but_the_pictures_of_others(postgres_url: str) -> None:
+    with open_library(settings_at(postgres_url)) as library:
+        posted = [delivery(1, kind) for kind in ("cloud", "mirror", "webhook")]
+        take_in(library, entry(1), posted)
+        take_in(library, entry(2), [delivery(2, "cloud")])
+        with library.writing() as connection:
+            theirs = update(images).where(images.c.generation == uuid_of(1))
+            connection.execute(theirs.values(host="elsewhere"))
+        found = {(one.delivery.kind, one.delivery.generation) for one in claim(library)}
+    assert found == {("mirror", uuid_of(1)), ("webhook", uuid_of(1)), ("cloud", uuid_of(2))}
 
 
 def test_what_is_posted_is_claimed_as_it_was(library: Library) -> None:
