@@ -95,6 +95,8 @@ def compare(
             plan_cells(comparison, names, values, settings, folder, strict=strict, engines=engines)
         )
         _refuse_beyond_one_run(cells, settings, folder)
+        planned = [ticket for one in cells if isinstance(one, PlannedCell) for ticket in one.runs]
+        comparison = comparison.with_inputs(known for ticket in planned for known in ticket.inputs)
         write(comparison, folder)
         return _compared(_Loop(comparison, settings, folder, watch=watch), cells, note)
 

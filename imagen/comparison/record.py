@@ -16,9 +16,10 @@ from imagen.filesystem import remove_parts, write_whole
 from imagen.locks import lock
 from imagen.outputs import without_folders
 from imagen.request import Request
+from imagen.ticket import Input
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
 NAME = "compare.json"
@@ -103,6 +104,7 @@ class Comparison(_Frozen):
         description="Tells it from other comparisons: a run of it is known by this anywhere.",
     )
     request: Request = Field(description="As it was asked, with the seed that all cells share.")
+    inputs: tuple[Input, ...] = Field((), description="The images that the user gave.")
     models: tuple[str, ...] = ()
     vary: Axis | None = None
     cells: tuple[Cell, ...] = Field((), description="Model by model, value by value.")
@@ -124,6 +126,11 @@ class Comparison(_Frozen):
     def cell(self, model: str, value: Any) -> Cell | None:
         place = (model, _hashable(value))
         return next((c for c in self.cells if (c.model, _hashable(c.value)) == place), None)
+
+    def with_inputs(self, inputs: Iterable[Input]) -> Comparison:
+        """With these images of the user's instead of those of the same parameters."""
+        by_parameter = {known.parameter: known for known in (*self.inputs, *inputs)}
+        return self.model_copy(update={"inputs": tuple(by_parameter.values())})
 
     def with_cell(self, cell: Cell) -> Comparison:
         """With this cell in its place, instead of the one that was there."""

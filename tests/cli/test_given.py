@@ -220,6 +220,37 @@ def test_what_was_made_of_pictures_is_made_again(line: str) -> None:
 
 
 @pytest.mark.usefixtures("fox")
+@pytest.mark.parametrize(
+    "options",
+    ["--image fox.png --mask mask.png", "--reference fox.png --reference mask.png"]
+    + ["--control canny:fox.png:0.5"],
+)
+def test_the_record_of_a_comparison_is_a_request_with_its_images(options: str) -> None:
+    line = f"compare x {options} -m mock -q -o c"
+    assert run(line.split()) == 0
+    assert run(["generate", "--from-json", "c/compare.json", "--quiet", "-o", "again.png"]) == 0
+    (made,) = Path("c").glob("mock-*.png")
+    with Image.open(made) as first, Image.open("again.png") as again:
+        assert again.tobytes() == first.tobytes()
+
+
+@pytest.mark.usefixtures("fox")
+def test_an_old_record_of_a_comparison_needs_its_images_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["compare", "x", "--image", "fox.png", "-m", "mock", "-q", "-o", "c"]) == 0
+    record = json.loads(Path("c/compare.json").read_text("utf-8"))
+    del record["inputs"]
+    _written(record, "old.json")
+    capsys.readouterr()
+    assert run(["generate", "--from-json", "old.json", "-q"]) == 2
+    said = capsys.readouterr().err
+    assert "image: the record names the file 'fox.png' without a hash of its content." in said
+    assert "Name the file you want with its option." in said
+    assert run(["generate", "--from-json", "old.json", "--image", "fox.png", "-q"]) == 0
+
+
+@pytest.mark.usefixtures("fox")
 def test_a_picture_that_is_gone_is_named_unless_another_is_given(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
