@@ -15,7 +15,7 @@ TEXTS = ("prompt", "negative", "prompt_2", "negative_2")
 """The parameters of a request that may hold such syntax."""
 
 _NUMBER = r"[+-]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})"
-_LORA = re.compile(r"<lora:([^<>:]+)(?::([^<>]*))?>")
+_LORA = re.compile(r"<(?:lora|lyco):([^<>:]+)(?::([^<>]*))?>")
 _LORA_WEIGHTS = re.compile(rf"\s*({_NUMBER})\s*(?::\s*({_NUMBER})\s*)?")
 _BRACES = re.compile(r"(?<!\\)\{([^{}]*)\}")
 _JSON_KEY = re.compile(r"[\"']\s{0,9}:")
@@ -35,11 +35,15 @@ class LoraTag(NamedTuple):
     name: str
     strength: float | None
     """None where it is not one number: a request has one strength for a LoRA."""
+    weights: str
+    """As written; "" where the tag has none."""
 
 
 def lora_tags(text: str) -> list[LoraTag]:
     """The LoRA tags in a prompt, in order."""
-    return [LoraTag(m[0], m[1].strip(), _strength(m[2])) for m in _LORA.finditer(text)]
+    return [
+        LoraTag(m[0], m[1].strip(), _strength(m[2]), m[2] or "") for m in _LORA.finditer(text)
+    ]
 
 
 def _strength(weights: str | None) -> float | None:

@@ -26,7 +26,6 @@ WITHOUT_WORKFLOW: Mapping[str, str] = {
 _URL = r"^(https?://\S+)?$"
 _SHELF_NAME = Annotated[str, Field(pattern=r"^\w[\w .+-]*$")]
 """A workflow's name, which is no path."""
-_MOST_VALUES = 20_000
 
 
 class File(BaseModel):
@@ -180,42 +179,18 @@ def read_manifest(path: Path) -> Manifest:
 def _parsed(path: Path) -> Any:
     import yaml  # not needed for a graph without a manifest
 
-    loader_class = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    from imagen.yaml_values import parse_yaml
+
     try:
-        loader = loader_class(path.read_text("utf-8-sig"))
-        try:
-            node = loader.get_single_node()
-            if node is None:
-                return None
-            _check_size(path, node)
-            return loader.construct_document(node)
-        finally:
-            loader.dispose()
+        return parse_yaml(path.read_text("utf-8-sig"))
     except yaml.MarkedYAMLError as error:
         raise WorkflowError(_where(path, error), remedy="Mend the YAML there.") from error
-    except (yaml.YAMLError, UnicodeError, RecursionError) as error:
+    except (yaml.YAMLError, UnicodeError) as error:
         raise WorkflowError(f"{path} is not YAML in UTF-8: {error}") from error
+    except ValueError as error:
+        raise WorkflowError(f"{path} {error}.") from error
     except OSError as error:
         raise WorkflowError(f"{path} can't be read: {error.strerror}.") from error
-    except (ValueError, AttributeError, LookupError, TypeError, OverflowError) as error:
-        # YAML reads some words as dates and numbers, and its constructors raise anything.
-        reason = one_line(str(error), limit=80)
-        raise WorkflowError(
-            f"{path} holds a date or a number that is not valid: {reason}.",
-            remedy="Put it in quotes.",
-        ) from error
-
-
-def _check_size(path: Path, node: Any) -> None:
-    """Raise WorkflowError for a document that its own aliases expand without end."""
-    waiting, count = [node], 0
-    while waiting:
-        count += 1
-        if count > _MOST_VALUES:
-            raise WorkflowError(f"{path} holds more than {_MOST_VALUES:,} values.")
-        value = waiting.pop().value
-        for child in value if isinstance(value, list) else ():
-            waiting += child if isinstance(child, tuple) else (child,)
 
 
 def _where(path: Path, error: Any) -> str:

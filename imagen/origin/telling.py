@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.origin.names import sampler_and_schedule
 from imagen.outputs.settings import is_graph
+from imagen.prompt_syntax import lora_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.outputs import Record
 
-_LORA_TAG = re.compile(r"<(?:lora|lyco):([^<>:]{1,300})(?::([^<>]{0,300}))?>")
 _NUMBER = re.compile(r"-?(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})")
 _SAMPLING = ("sampler", "scheduler")
 _SILENT = {
@@ -189,13 +189,16 @@ def _without_tags(prompt: str) -> tuple[str, list[dict[str, Any]], dict[str, str
     loras: list[dict[str, Any]] = []
     odd: dict[str, str] = {}
     at = 0
-    for tag in _LORA_TAG.finditer(prompt):
-        pieces.append(prompt[at : tag.start()].rstrip(" \t"))
-        at = tag.end()
-        weights = (tag[2] or "1").split(":")
-        numbers = [one.rpartition("=")[2] for one in weights]
-        known = [float(one) for one in numbers if _NUMBER.fullmatch(one)]
-        loras.append({"name": tag[1], "strength": known[0] if known else 1.0})
-        if len(known) < len(weights) or len(set(known)) > 1:
-            odd[f"LoRA {tag[1]}"] = tag[2]
+    for tag in lora_tags(prompt):
+        start = prompt.index(tag.text, at)
+        pieces.append(prompt[at:start].rstrip(" \t"))
+        at = start + len(tag.text)
+        strength = tag.strength
+        if strength is None:
+            numbers = [one.rpartition("=")[2] for one in tag.weights.split(":")]
+            known = [float(one) for one in numbers if _NUMBER.fullmatch(one)]
+            strength = known[0] if known else 1.0
+            if tag.weights and (len(known) < len(numbers) or len(set(known)) > 1):
+                odd[f"LoRA {tag.name}"] = tag.weights
+        loras.append({"name": tag.name, "strength": strength})
     return "".join((*pieces, prompt[at:])).strip(" ,"), loras, odd

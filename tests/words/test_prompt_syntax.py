@@ -68,6 +68,7 @@ def test_a_long_example_is_cut() -> None:
     ("text", "name", "strength"),
     [
         ("<lora:ink:0.8>", "ink", 0.8),
+        ("<lyco:ink:0.8>", "ink", 0.8),
         ("<lora:ink>", "ink", 1.0),
         ("<lora:ink:-1>", "ink", -1.0),
         ("<lora: styles/ink v2 :.5>", "styles/ink v2", 0.5),
@@ -81,4 +82,5 @@ def test_a_long_example_is_cut() -> None:
 def test_a_lora_tag_has_a_name_and_one_strength(
     text: str, name: str, strength: float | None
 ) -> None:
-    assert lora_tags(f"a {text} fox") == [LoraTag(text, name, strength)]
+    weights = text.strip("<>").partition(":")[2].partition(":")[2]
+    assert lora_tags(f"a {text} fox") == [LoraTag(text, name, strength, weights)]
