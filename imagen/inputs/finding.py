@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import RequestError
+from imagen.prompt_syntax import lora_tags
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def _refuse_other_hosts(request: Request, replaced: Collection[str]) -> None:
     restorer = request.restore.model if request.restore else None
     models = {"loras": [lora.name for lora in request.loras]}
     models |= {"upscale": [upscaler or ""], "restore": [restorer or ""]}
+    models["prompt"] = [tag.name for tag in lora_tags(request.prompt or "")]
     for parameter, names in models.items():
         for name in names:
             if parameter not in replaced and name.startswith(_NETWORK):

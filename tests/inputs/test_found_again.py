@@ -167,12 +167,13 @@ def test_a_file_that_the_user_names_anew_is_not_asked_of_the_record(secret: str)
 
 
 @pytest.mark.parametrize("name", ["//evil.example/share/ink", "\\\\evil.example\\share\\ink"])
-@pytest.mark.parametrize("field", ["loras", "upscale", "restore", "style_image"])
+@pytest.mark.parametrize("field", ["loras", "upscale", "restore", "style_image", "prompt"])
 def test_a_record_leads_to_no_other_computer(name: str, field: str) -> None:
     values: dict[str, Any] = {
         "loras": [{"name": name}],
         "upscale": {"method": name},
         "restore": {"model": name},
+        "prompt": f"a fox <lora:{name}:0.5>",
         "extra": {"style_image": name},
     }
     key = field if field in values else "extra"
