@@ -41,9 +41,7 @@ class LoraTag(NamedTuple):
 
 def lora_tags(text: str) -> list[LoraTag]:
     """The LoRA tags in a prompt, in order."""
-    return [
-        LoraTag(m[0], m[1].strip(), _strength(m[2]), m[2] or "") for m in _LORA.finditer(text)
-    ]
+    return [LoraTag(m[0], m[1].strip(), _strength(m[2]), m[2] or "") for m in _LORA.finditer(text)]
 
 
 def _strength(weights: str | None) -> float | None:

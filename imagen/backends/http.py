@@ -364,7 +364,7 @@ def translated(at: str, *, proxy: str = "") -> Iterator[None]:
 
 
 def _raise_ours(error: Exception, at: str, proxy: str) -> NoReturn:
-    found = _tls_fault(error)
+    found = tls_fault(error)
     if found is not None:
         what, remedy = found
         raise Unavailable(f"{at} {what}.", remedy=remedy) from error
@@ -434,7 +434,7 @@ _SPEAKS_TLS = "speaks https, and was asked in plain http", "Begin its address wi
 _SPEAKS_HTTP = "does not speak https", "If it speaks plain http, begin its address with http://."
 
 
-def _tls_fault(error: BaseException | None) -> tuple[str, str] | None:
+def tls_fault(error: BaseException | None) -> tuple[str, str] | None:
     """What is wrong in TLS, and what to do about it."""
     if isinstance(error, _TlsError):
         return _SPEAKS_TLS

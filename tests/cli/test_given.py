@@ -222,8 +222,11 @@ def test_what_was_made_of_pictures_is_made_again(line: str) -> None:
 @pytest.mark.usefixtures("fox")
 @pytest.mark.parametrize(
     "options",
-    ["--image fox.png --mask mask.png", "--reference fox.png --reference mask.png"]
-    + ["--control canny:fox.png:0.5"],
+    [
+        "--image fox.png --mask mask.png",
+        "--reference fox.png --reference mask.png",
+        "--control canny:fox.png:0.5",
+    ],
 )
 def test_the_record_of_a_comparison_is_a_request_with_its_images(options: str) -> None:
     line = f"compare x {options} -m mock -q -o c"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,14 @@ def test_adapters_do_not_know_each_other(adapter: str) -> None:
 )
 def test_no_module_is_longer_than_700_lines(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 700
+
+
+_BARE_HTTPX = re.compile(
+    r"\bhttpx\.(Client|AsyncClient|HTTPTransport|request|stream|get|post|put|patch|delete|head)\b"
+)
+
+
+@pytest.mark.parametrize("path", [*_PACKAGE.rglob("*.py")], ids=lambda path: path.name)
+def test_only_the_bounded_client_makes_requests(path: Path) -> None:
+    is_it = path == _PACKAGE / "backends" / "http.py"
+    assert is_it == bool(_BARE_HTTPX.search(path.read_text(encoding="utf-8")))

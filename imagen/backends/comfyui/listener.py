@@ -21,6 +21,7 @@ from imagen.backends.addresses import is_loopback
 from imagen.backends.background import Background
 from imagen.backends.comfyui.config import websocket
 from imagen.backends.comfyui.events import read
+from imagen.backends.http import tls_fault
 from imagen.text import one_line
 from imagen.ticket import new_id
 
@@ -166,6 +167,9 @@ class Listener:
 
 
 def _reason(error: Exception) -> str:
+    fault = tls_fault(error)
+    if fault is not None:
+        return f"it {fault[0]}"
     if isinstance(error, _OF_THE_PROXY):
         return "the proxy can't be used"
     return one_line(str(error)) or type(error).__name__

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import re
+import ssl
 import struct
 from base64 import b64encode
 from contextlib import closing
@@ -10,8 +12,9 @@ from hashlib import sha1
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 from comfyui_lab import opened
-from raw_server import RawServer, read_request
+from raw_server import RawServer, answer, read_request
 
 from imagen.backends.comfyui import events
 from imagen.backends.comfyui.listener import Listener
@@ -20,6 +23,7 @@ from imagen.testing.comfyui import ComfyUI
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from pathlib import Path
 
     from imagen.backends.comfyui import ComfyUI as Backend
 
@@ -122,3 +126,19 @@ def test_the_password_of_a_proxy_is_not_told(monkeypatch: pytest.MonkeyPatch, pr
         listener = _listener(backend)
         listener.open()
         assert listener.trouble == "could not be opened (the proxy can't be used)"
+
+
+def test_a_certificate_that_has_expired_is_named(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    long_ago = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    authority.issue_cert("127.0.0.1", not_after=long_ago).configure_cert(context)
+    with RawServer(answer(b"hello"), tls=context) as server:
+        at = server.url.replace("http:", "https:")
+        with closing(opened(at, ca_file=tmp_path / "ca.pem")) as backend:
+            listener = _listener(backend)
+            listener.open()
+    assert listener.trouble == (
+        "could not be opened (it can't be trusted: its certificate has expired)"
+    )
