@@ -61,6 +61,8 @@ def fault(data: bytes, name: str, told: str = "") -> str:
     ending = name.rpartition(".")[2].lower()
     is_page = told in _PAGES or data[:64].lstrip().lower().startswith(_MARKS)
     if media_type(data) is None and ending in _IMAGES and data:
+        if told.startswith("image/"):
+            return f"is not an image, although it is called {told}"
         return f"is not an image but {told or 'something else'}"
     if media_type(data) is None and is_page and ending not in _PAGE_ENDINGS:
         return f"is not the file but {told or 'a web page'}"

@@ -89,6 +89,13 @@ def test_a_file_cut_short_is_not_whole(data: bytes) -> None:
             b'{"error": "no"}', "a.jpg", "", "is not an image but something else", id="JSON"
         ),
         pytest.param(
+            b"no",
+            "a.jpg",
+            "image/jpeg",
+            "is not an image, although it is called image/jpeg",
+            id="text that is called an image",
+        ),
+        pytest.param(
             b"\n<!DOCTYPE html>", "a.mp4", "", "is not the file but a web page", id="for a video"
         ),
         pytest.param(

@@ -12,7 +12,7 @@ from imagen.backends.comfyui.answers import mapping
 from imagen.backends.comfyui.record import SAVES_TO_THE_SOCKET
 from imagen.backends.retry import retrying
 from imagen.backends.whole import fault, media_type, png_text
-from imagen.errors import Lost, Rejected, Unauthorized, Unavailable
+from imagen.errors import BackendError, Lost, RateLimited, Rejected, Unavailable
 from imagen.json_values import parse_json
 from imagen.result import Output
 from imagen.text import one_line
@@ -229,12 +229,15 @@ def _download(client: Client, file: File) -> httpx.Response:
     name = one_line(file.name)
     try:
         client.succeeded(response)
-    except (Rejected, Unauthorized) as error:
+    except (Unavailable, RateLimited):
+        raise
+    except BackendError as error:
         withheld = _Withheld(
             f"ComfyUI made {name} and does not give it out (status {response.status_code}).",
-            remedy=error.remedy if isinstance(error, Unauthorized) else _DELETED,
+            remedy=_GATEWAY if isinstance(error, Rejected) else error.remedy,
         )
-        withheld.is_comfyuis_word = response.status_code == 404 and not response.content
+        if response.status_code == 404 and not response.content:
+            withheld.is_comfyuis_word, withheld.remedy = True, _DELETED
         raise withheld from error
     if wrong := fault(response.content, file.filename, _told_type(response)):
         raise Unavailable(

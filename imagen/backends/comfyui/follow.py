@@ -71,7 +71,7 @@ class Following:
         self._gone_since: float | None = None
         self._stalled_since: float | None = None
         self._refused_since: float | None = None
-        self._trouble = ""
+        self._trouble: BackendError | None = None
         self._breaks = listener.breaks
         self._due = now + self.interval(self._looks)
 
@@ -143,7 +143,7 @@ class Following:
             self._looking = Background(lambda: look(self._client, self._listener.prompt_id))
 
     def _seen(self, sight: Sight, now: float) -> None:
-        self._gone_since, self._refused_since, self._trouble = None, None, ""
+        self._gone_since, self._refused_since, self._trouble = None, None, None
         changed, self._sight = sight != self._sight, sight
         if sight.entry is not None:
             self._record.adopt(sight.entry)
@@ -160,7 +160,7 @@ class Following:
         """A server that answers anything at all may still have the job: only time tells."""
         if self._client.is_closed:
             raise error
-        self._trouble = f" It could not be looked for: {error.message}"
+        self._trouble = error
         if isinstance(error, Unavailable | RateLimited):
             self._refused_since = None
         else:
@@ -216,7 +216,9 @@ class Following:
         if now - self._begun >= config.total_seconds:
             raise self._too_long("in all", config.total_seconds, "total_seconds")
         if now - self._moved >= config.idle_seconds:
-            how, waits = "without any progress", self._sight and self._sight.position is not None
+            how = "without any progress"
+            waits = self._sight is not None and self._sight.position is not None
+            waits = waits and self._trouble is None  # or else the sight is an old one
             if waits:
                 how += ": it waits in the queue, and what runs there does not end"
             error = self._too_long(how, config.idle_seconds, "idle_seconds")
@@ -225,10 +227,12 @@ class Following:
             raise error
 
     def _too_long(self, how: str, seconds: float, key: str) -> TimedOut:
-        return TimedOut(
-            f"The job took more than {seconds:g} seconds {how}.{self._trouble}",
-            remedy=f"Where it needs longer, raise backends.{self._config.name}.{key}.",
-        )
+        what = f"The job took more than {seconds:g} seconds {how}."
+        remedy = f"Where it needs longer, raise backends.{self._config.name}.{key}."
+        if self._trouble is not None:
+            what += f" It could not be looked for: {self._trouble.message}"
+            remedy = self._trouble.remedy or remedy
+        return TimedOut(what, remedy=remedy)
 
     def _tell(self, now: float) -> None:
         self._told = now

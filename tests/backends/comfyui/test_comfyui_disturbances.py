@@ -122,6 +122,27 @@ def test_a_job_behind_one_whose_worker_died_is_not_waited_for() -> None:
     assert "restart ComfyUI" in error.remedy
 
 
+@pytest.mark.parametrize(
+    ("trouble", "words", "remedy"),
+    [
+        pytest.param("401", "refused access: 401", "bearer_env", id="a session that ran out"),
+        pytest.param("502", "is in trouble: 502", "idle_seconds", id="a gateway"),
+    ],
+)
+def test_what_an_old_look_saw_is_not_said_of_a_job_that_can_not_be_looked_for(
+    trouble: str, words: str, remedy: str
+) -> None:
+    """It waited in the queue before."""
+    with ComfyUI() as server:
+        error = _ended(server, "other", *(trouble,) * 9, idle_seconds=25)
+    assert isinstance(error, TimedOut)
+    assert error.message.startswith(
+        "The job took more than 25 seconds without any progress. It could not be looked for: "
+    )
+    assert words in error.message
+    assert remedy in error.remedy
+
+
 def test_a_job_behind_others_that_get_on_is_waited_for() -> None:
     with ComfyUI() as server:
         error = _ended(server, *map("other {}".format, range(99)), idle_seconds=35)

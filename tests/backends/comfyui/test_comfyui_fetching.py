@@ -28,6 +28,7 @@ _INSTEAD: dict[str, dict[str, Any]] = {
     "no credential": {"status": 401, "body": "no"},
     "no access": {"status": 403, "body": "no"},
     "not found": {"status": 404, "body": ""},
+    "a redirect": {"status": 302, "body": ""},
 }
 
 
@@ -69,6 +70,28 @@ def test_what_came_instead_of_an_image_is_named() -> None:
         f"What {server.url} sent for lab/a_00001_.png is not an image but text/html, 4 times."
     )
     assert "login page" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "remedy"),
+    [
+        pytest.param(404, "", "If it was deleted there", id="ComfyUI has no such file"),
+        pytest.param(404, "no such page", "Something before the server", id="a gateway's 404"),
+        pytest.param(413, "too large", "Something before the server", id="a gateway's limit"),
+        pytest.param(401, "no", "Name the variable", id="a session that ran out"),
+        pytest.param(302, "", "If that is the right server", id="a redirect"),
+    ],
+)
+def test_what_to_do_about_a_withheld_file_depends_on_who_withholds_it(
+    status: int, body: str, remedy: str
+) -> None:
+    withheld = Refusal(path="/view", times=99, status=status, body=body)
+    with ComfyUI(http_errors=(withheld,)) as server, pytest.raises(Lost) as caught:
+        collected(server)
+    assert caught.value.message == (
+        f"ComfyUI made lab/a_00001_.png and does not give it out (status {status})."
+    )
+    assert caught.value.remedy.startswith(remedy)
 
 
 def test_a_file_that_only_a_gateway_withholds_is_not_given_up_for_the_others() -> None:
