@@ -201,7 +201,7 @@ def make(
             nonlocal job, is_made
             is_made = progress.stage in ("fetching", "done")
             if progress.ticket is not None:
-                is_update = job.ticket.submitted and progress.ticket.submitted
+                is_update = job.ticket.submitted
                 job = job.of(progress.ticket)
                 with suppress(OutputError) if is_update else nullcontext():
                     write(job)

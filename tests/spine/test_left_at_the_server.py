@@ -14,7 +14,7 @@ import pytest
 
 from imagen import tickets
 from imagen.config import LibrarySettings, OutputSettings, Settings
-from imagen.errors import BackendError, Cancelled
+from imagen.errors import BackendError, Cancelled, Rejected
 from imagen.keeping import open_up_to_date
 from imagen.library import Query, page
 from imagen.request import Request
@@ -189,6 +189,22 @@ def test_a_ticket_that_cannot_be_written_anew_does_not_end_the_job(tmp_path: Pat
         settings = _on(server, tmp_path)
         (made,) = generate(_ASKED, settings, on_progress=fill)
         assert (len(made.saved), server.interrupts) == (1, [])
+
+
+def test_a_refusal_is_reported_where_its_ticket_cannot_be_written_anew(tmp_path: Path) -> None:
+    """The ticket still counts as submitted: resume looks for the job, and finds none."""
+    missing = ["v1-5-pruned-emaonly-fp16.safetensors"]
+    with ComfyUI(missing_models=missing) as server:
+        settings = _on(server, tmp_path)
+
+        def fill(progress: Progress) -> None:
+            folder = settings.state_dir / "tickets"
+            if progress.ticket is not None and progress.ticket.submitted:
+                folder.rename(tmp_path / "moved")
+                folder.write_text("in the way")
+
+        with pytest.raises(Rejected, match="ckpt_name"):
+            generate(_ASKED, settings, on_progress=fill)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
