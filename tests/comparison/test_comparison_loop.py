@@ -388,3 +388,38 @@ def test_what_is_not_one_value_can_not_be_an_axis(settings: Settings, tmp_path: 
     with pytest.raises(RequestError, match=r"^loras can't be varied: it is not one value\.$"):
         _compare(settings, tmp_path / "c", "one", vary=vary)
     assert not (tmp_path / "c").exists()
+
+
+def test_a_comparison_from_before_prompts_could_be_absent_goes_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Its record has an empty prompt where none was given."""
+    asked = Request(width=64, height=48, steps=2)
+    _compare(settings, tmp_path / "c", "one", asked=asked)
+    path = tmp_path / "c" / "compare.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["request"]["prompt"] = ""
+    path.write_text(json.dumps(record))
+    made, _ = _compare(settings, tmp_path / "c", "one", "two", asked=asked)
+    assert [cell.model for cell in made.cells] == ["one", "two"]
+
+
+def test_where_neither_image_nor_record_can_be_written_the_error_names_the_rescued_image(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "c"
+
+    @contextmanager
+    def watch(_: str) -> Iterator[OnProgress]:
+        def block_folder(_: Progress) -> None:
+            if folder.is_dir():
+                folder.rename(tmp_path / "moved")
+                folder.write_text("in the way")
+
+        yield block_folder
+
+    with pytest.raises(OutputError) as caught:
+        _compare(settings, folder, "one", watch=watch)
+    (rescued,) = (settings.state_dir / "rescued").rglob("*.png")
+    assert str(rescued) in caught.value.message
+    assert "The comparison can't be written down in" in caught.value.message

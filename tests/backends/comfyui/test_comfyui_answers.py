@@ -119,3 +119,22 @@ def test_an_unknown_queue_item_has_no_client() -> None:
     """An older server may tell less."""
     said = {"queue_running": [[1, "p"]], "queue_pending": []}
     assert answers.queue(said).running == (Waiting("p", ""),)
+
+
+@pytest.mark.parametrize(
+    ("status", "outputs", "has_made"),
+    [
+        ("success", {"9": {"images": [{"filename": "a.png"}]}}, True),
+        ("success", {"8": {}, "9": {"images": []}}, True),
+        ("success", {"9": {}}, False),
+        ("success", {}, False),
+        ("error", {"9": {"images": [{"filename": "a.png"}]}}, False),
+    ],
+)
+def test_a_job_that_ended_well_with_outputs_has_made_something(
+    status: str, outputs: dict[str, Any], has_made: bool
+) -> None:
+    said = {"p": {"outputs": outputs, "status": {"status_str": status, "messages": []}}}
+    entry = answers.entry(said, "p")
+    assert entry is not None
+    assert entry.has_made is has_made

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from comfyui_lab import ASKED, SAMPLED, TWICE, collected, opened, paths
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from imagen.backends.comfyui.files import is_of
 from imagen.errors import BackendError, Failed, Lost, Unavailable
 from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI, Refusal
@@ -230,3 +235,23 @@ def test_another_image_under_the_same_name_is_not_taken_for_ours() -> None:
         collected(server, request=ASKED.with_values({"seed": 8}))
         with closing(opened(server.url)) as backend, pytest.raises(Lost, match="does not know"):
             backend.collect(ticket, ignore)
+
+
+def _png_that_says(prompt: str) -> bytes:
+    info, file = PngInfo(), BytesIO()
+    info.add_text("prompt", prompt)
+    Image.new("RGB", (1, 1)).save(file, "PNG", pnginfo=info)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "is_ours"),
+    [
+        pytest.param(json.dumps(SAMPLED), True, id="the graph"),
+        pytest.param("{}", True, id="an empty graph"),
+        pytest.param("{", True, id="not JSON"),
+        pytest.param(json.dumps(PREVIEWED), False, id="another graph"),
+    ],
+)
+def test_an_image_is_another_jobs_only_where_its_graph_says_so(prompt: str, is_ours: bool) -> None:
+    assert is_of(SAMPLED, _png_that_says(prompt)) is is_ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -88,3 +89,24 @@ def test_the_interval_grows_to_an_end() -> None:
         record.take(events.Succeeded(None))
         assert following.interval(100_000) == 0.1
         listener.close()
+
+
+def test_after_the_end_nothing_more_is_waited_for_where_all_is_in_the_history() -> None:
+    """The websocket is silent, and would be listened to in vain."""
+    record = Record({})
+
+    def clock() -> float:
+        assert not record.ended
+        return time.monotonic()
+
+    with ComfyUI(silent=True) as server, closing(opened(server.url)) as backend:
+        ticket = backend.prepare(ASKED)
+        config = validated("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
+        listener = Listener(backend.client(), 5)
+        listener.open()
+        backend.client().submit(ticket.payload, ticket.id, listener.client_id)
+        listener.prompt_id = ticket.id
+        telling = Telling(ticket.payload, lambda _: None)
+        Following(backend.client(), listener, record, telling, config, clock=clock).to_the_end()
+        listener.close()
+    assert list(record.outputs) == ["99"]

@@ -107,6 +107,22 @@ def test_cancelled_while_the_server_takes_its_time_to_accept_it_is_taken_back() 
         assert server.queue_state() == (None, [])
 
 
+def test_cancelled_while_the_server_refuses_it_leaves_no_doubt() -> None:
+    """There is no job that could go on."""
+    missing = ["v1-5-pruned-emaonly-fp16.safetensors"]
+    with ComfyUI(slow=0.7, missing_models=missing) as server:
+
+        def cancel_while_it_is_sent(progress: Progress) -> None:
+            if progress.ticket is None:
+                server.hostility = Hostility()
+                raise Cancelled
+
+        with pytest.raises(Cancelled) as caught:
+            collected(server, on_progress=cancel_while_it_is_sent)
+        assert "POST /prompt" in [f"{seen.method} {seen.path}" for seen in server.requests]
+    assert (caught.value.message, caught.value.remedy) == (Cancelled().message, "")
+
+
 def test_a_server_that_cannot_be_told_to_stop_is_said_so() -> None:
     """Cancelled it is; that the job stopped is not certain."""
     with ComfyUI(step_seconds=0.05) as server:

@@ -204,3 +204,10 @@ def test_an_api_that_is_gone_when_a_job_is_to_be_found_again_keeps_it() -> None:
         with pytest.raises(Unavailable, match="in trouble: 503"):
             _again(cloud, ticket, model=_SCHNELL)
         assert job.status() == "processing"
+
+
+def test_a_prediction_is_not_asked_for_without_a_pause() -> None:
+    with Replicate(seconds=1.2) as cloud:
+        run(cloud, model=_SCHNELL, poll_seconds=0.5)
+    asked = [s for s in cloud.requests if s.method == "GET" and "/predictions/" in s.path]
+    assert 1 <= len(asked) <= 5
