@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -151,10 +152,19 @@ def run(args: list[str] | None = None) -> int:
         return _told_by_click(as_json, error, _hint(error, sys.argv[1:] if args is None else args))
     except ImagenError as error:
         return _told_by_imagen(as_json, error)
-    except MemoryError:
+    except (MemoryError, ImportError, OSError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
         message = "There is not enough memory for this."
         return _told(as_json, "error", message, 1, remedy=_STILL_RUNNING)
     return code if isinstance(code, int) else 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, the dynamic linker or the operating system has run out of memory."""
+    phrases = ("failed to map segment", "can't start new thread")
+    is_exhausted = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    return is_exhausted or any(phrase in str(error) for phrase in phrases)
 
 
 def _hint(error: click.ClickException, args: list[str]) -> str:

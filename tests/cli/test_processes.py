@@ -97,3 +97,25 @@ def test_what_a_server_offers_is_listed() -> None:
     ran = _imagen("models", "--kind", "sampler")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("sdxl, flux2-klein:\n  samplers: ")
+
+
+@pytest.mark.parametrize(
+    "shortage",
+    [
+        "MemoryError()",
+        "OSError(errno.ENOMEM, 'Cannot allocate memory')",
+        "ImportError('libXau.so.6: failed to map segment from shared object')",
+        'RuntimeError("can\'t start new thread")',
+    ],
+)
+def test_too_little_memory_is_a_sentence(tmp_path: Path, shortage: str) -> None:
+    package = tmp_path / "PIL" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text(f"import errno\nraise {shortage}\n")
+
+    ran = _imagen("generate", "a fox", "-q", PYTHONPATH=str(tmp_path))
+
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "There is not enough memory for this." in ran.stderr
+    assert "imagen resume" in ran.stderr
+    assert "Traceback" not in ran.stderr
