@@ -70,8 +70,8 @@ def _turn(settings: Settings) -> Iterator[None]:
     while (mine := _lock(settings.state_dir)) is None:
         if time.monotonic() > until:
             raise OutputError(
-                f"Another process has checked its budgets for {_PATIENCE:.0f} seconds.",
-                remedy="Nothing was sent. Look for an imagen that hangs, and end it.",
+                f"Another process has been checking its budgets for {_PATIENCE:.0f} seconds.",
+                remedy="Nothing was sent. Look for an imagen process that hangs, and end it.",
             )
         time.sleep(_PAUSE)
     try:

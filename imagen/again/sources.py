@@ -84,7 +84,7 @@ def _of_library(word: str, settings: Settings) -> Found:
 
 
 def other_places(found: Found, settings: Settings) -> list[Path]:
-    """Where else the images may be that this one was made of: as the library knows.
+    """Other places, known to the library, of the images that this one was made from.
 
     Paths count in the library's own records only; those in a file may lead to another computer.
     """

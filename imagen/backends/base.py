@@ -142,7 +142,7 @@ class Adapter(Generic[Config]):
         return self.open_redacted(self.config.model_validate(block))
 
     def open_redacted(self, config: Config) -> Backend:
-        """The backend of this configuration, which never says its own credentials."""
+        """The backend of this configuration, whose messages never hold its credentials."""
         from imagen.backends.redact import redacted  # here: it needs the types above
 
         return redacted(self.open(config), config)

@@ -430,7 +430,7 @@ _CERTIFICATES: Mapping[int, tuple[str, str]] = {
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
 _ASKS_FOR_TLS = re.compile(rb"(?i)plain HTTP|HTTP request to an HTTPS").search
 """How nginx, Apache and Go answer plain http at a port for https."""
-_SPEAKS_TLS = "speaks https, and was asked in plain http", "Begin its address with https://."
+_SPEAKS_TLS = "speaks https, but was asked in plain http", "Begin its address with https://."
 _SPEAKS_HTTP = "does not speak https", "If it speaks plain http, begin its address with http://."
 
 
@@ -439,7 +439,7 @@ def tls_fault(error: BaseException | None) -> tuple[str, str] | None:
     if isinstance(error, _TlsError):
         return _SPEAKS_TLS
     if isinstance(error, httpx.ConnectTimeout) and str(error) == _IN_TLS:
-        return "took the connection and gave no answer in https", _SPEAKS_HTTP[1]
+        return "accepted the connection but did not answer in https", _SPEAKS_HTTP[1]
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             number = getattr(error, "verify_code", 0)

@@ -64,7 +64,7 @@ def fetch_image(
 def _get(address: str, network: httpcore.NetworkBackend, limit: int) -> httpx.Response:
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise RequestError(f"leads to {address!r}, which is not an http or https URL.")
+        raise RequestError(f"can't be fetched: {address!r} is not an http or https URL.")
     if "@" in parts.netloc:
         raise RequestError("holds a user or password, which imagen does not send.")
     origin = _origin(address)

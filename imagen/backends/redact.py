@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 MASK = "***"
 _SHORTEST = 4
-"""Shorter texts are no secrets, and are part of many words."""
+"""Shorter texts are not secrets: they are part of many words."""
 _UNMISTAKABLE = 8
 """Secrets shorter than this are removed only where they are whole words."""
 _CUT = re.compile(r"…|\.\.\.")
@@ -119,7 +119,7 @@ def credentials(config: BaseModel, environ: Mapping[str, str] = os.environ) -> l
 
 
 def url_secrets(url: str) -> Iterator[str]:
-    """The password of an address, `user:password` as it stands there, and values of its query."""
+    """The password of an address, `user:password` as written, and values of its query."""
     if "://" not in url:
         return
     with suppress(ValueError):
@@ -166,7 +166,7 @@ def _pattern(form: str) -> str:
 
 
 def _spellings(character: str) -> str:
-    """One character as it may stand in plain text, JSON, Python, an address or HTML."""
+    """One character as it may be written in plain text, JSON, Python, an address or HTML."""
     if character.isalnum() and character.isascii():
         return character
     code = ord(character)
@@ -219,6 +219,6 @@ class RedactedBackend:
 
 
 def redacted(backend: Backend, config: BaseModel) -> Backend:
-    """The backend behind a door that lets none of its credentials out."""
+    """The backend, with its credentials removed from everything it reports."""
     redactor = Redactor(credentials(config))
     return RedactedBackend(backend, redactor) if redactor else backend

@@ -58,9 +58,9 @@ def again(
 ) -> None:
     """Make a picture again, and tell what is not as it was.
 
-    FILE is a picture or its sidecar, of imagen or of another program that `imagen show` reads; ID
-    is one of the library. It is made by the backend that made it, unless another is named; flags
-    go over what was used then.
+    FILE is an image or its sidecar, by imagen or by another program that `imagen show` reads; ID
+    is one of the library. The backend that made it makes it again, unless another is named; flags
+    replace the values used then.
     """
     from imagen.again import is_other_model
 

@@ -77,7 +77,7 @@ def _lines(one: Cell | PlannedCell, axis: Axis | None) -> Iterator[str]:
         return
     first = one.runs[0].request
     size = f"{first.width}x{first.height}" if first.width and first.height else ""
-    steps = "" if first.steps is None else f"{first.steps} steps"
+    steps = "" if first.steps is None else f"{first.steps} step{'s' * (first.steps != 1)}"
     compute = _compute(one.runs)
     work = "compute unknown" if compute is None else f"compute {compute:.4g}"
     known = ", ".join(part for part in (size, steps, work, _cost(one.runs)) if part)
@@ -109,7 +109,7 @@ def _counted(cells: Sequence[Cell | PlannedCell], tickets: Sequence[Ticket]) -> 
     compute = _compute(tickets)
     all_of_it = "unknown" if compute is None else f"{compute:.4g}"
     return (
-        f"Cells to make: {planned}, with {images} images and a compute of "
+        f"Cells to make: {planned}. Images: {images}. Compute: "
         f"{all_of_it} (megapixels × steps). Made already: {made}. Failing: {failed}."
     )
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def generate(prompt: str | None, document: str | None, asked: dict[str, Any], run: Run) -> None:
     """Make pictures of a prompt.
 
-    PROMPT is the text itself, - for standard input, or @FILE for a file's text; a backend with a
-    prompt of its own needs none. The path of each picture is printed on a line of its own. With
-    --image, --mask, --reference or --control, it is made from pictures.
+    PROMPT is the text itself, - for standard input, or @FILE for a file's text; it is optional if
+    the backend has a prompt of its own. The path of each image is printed on its own line. --image,
+    --mask, --reference and --control start from existing images.
     """
     given = prompted(prompt, document, asked, [run.backend] if run.backend else [])
     try:

@@ -40,8 +40,8 @@ def add(
 ) -> None:
     """Take in the pictures that lie below a folder.
 
-    PNG, JPEG and WebP: those of imagen and of other programs with the settings that they hold,
-    others by their files alone. They stay where they are; each is taken in once.
+    It adds PNG, JPEG and WebP images: with their settings if imagen or another program wrote them,
+    else as files alone. The files stay where they are; each is added once.
     """
     from pathlib import Path
 

@@ -145,7 +145,7 @@ def _begun(
     vary: Axis | None,
     draw: Callable[[], int],
 ) -> Comparison:
-    """The comparison to go on with, with the seed that all cells share."""
+    """The comparison to continue, with the seed that all cells share."""
     comparison = begun(folder, request, names, vary)
     if comparison.request.seed is None:
         shared = comparison.request.with_values({"seed": draw()})
@@ -156,7 +156,7 @@ def _begun(
 def _refuse_beyond_one_run(
     cells: Iterable[Cell | PlannedCell], settings: Settings, folder: Path
 ) -> None:
-    """A budget for one run is for all cells together: none is made where it does not suffice.
+    """A budget for one run covers all cells together: if it is too small, none is made.
 
     Budgets for a day or a month may have changed by the time a cell is made, and are checked then.
     """

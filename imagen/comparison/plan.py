@@ -44,7 +44,7 @@ def plan_cells(
     strict: bool,
     engines: ExitStack,
 ) -> Iterator[Cell | PlannedCell]:
-    """Each cell of these models and values; a Cell where it is there already or can't be asked for.
+    """Each cell of these models and values; a Cell if it is made already or can't be requested.
 
     The engines stay open until `engines` is closed. Nothing is written or submitted.
     """
@@ -97,7 +97,7 @@ def failure_in(error: ImagenError) -> Failure:
 def _failed(
     comparison: Comparison, model: str, value: Any, error: ImagenError, folder: Path
 ) -> Cell:
-    """A cell that can't even be asked for; an image of before is not forgotten for that."""
+    """A cell that can't be requested; an earlier image of it is kept."""
     there = comparison.cell(model, value)
     if there is None or not there.is_whole(folder):
         there = Cell(model=model, value=value)

@@ -74,8 +74,8 @@ class OutputSettings(Section):
     sidecar: bool = Field(True, description="A JSON file beside each picture.")
     metadata: bool = Field(
         True,
-        description="How it was made, inside each picture; false removes also what the engine "
-        "wrote. The sidecar is a setting of its own.",
+        description="How it was made, inside each image; false also removes what the engine "
+        "wrote. The sidecar has its own setting.",
     )
     cloud_sync: Switch = Field(
         "auto",
@@ -98,7 +98,7 @@ class InputSettings(Section):
 
     allow_urls: bool = Field(
         False,
-        description="Whether images may be named by http and https URLs of the public internet.",
+        description="Whether images may be http and https URLs of the public internet.",
     )
 
 

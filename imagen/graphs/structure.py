@@ -18,7 +18,7 @@ _LONGEST_RING = 12
 _SAVING = re.compile(r"Save|Preview|VHS_VideoCombine|ETN_SendImage")
 _GIVING = re.compile(r"(?i)save|preview|output|send ?image|compare|krita|display|show ?image")
 _MIDDLE = re.compile(r"(?i)metadata|bridge|chooser|load")
-"""Classes that speak of saving or showing, and stand in the middle of a graph."""
+"""Classes named for saving or showing that are used in the middle of a graph."""
 _SAMPLING = re.compile(r"KSampler.*\(Eff")
 """Samplers that show what they made."""
 _IMAGES = re.compile(r"(?i)(images?|img|pixels|video|frames|image_[ab])_?\d*")
@@ -175,7 +175,7 @@ def _output_faults(graph: Mapping[str, Any], outputs: Collection[str]) -> Iterat
 
 
 def saves(node: Any) -> bool:
-    """Whether a node gives images away, as far as its class's name and its inputs tell."""
+    """Whether a node outputs images, judging by the name of its class and its inputs."""
     kind = str(node.get("class_type") or "") if isinstance(node, dict) else ""
     shown = str(inputs_of(node).get("image_output", "Hide"))
     if _SAVING.match(kind) or _SAMPLING.match(kind) or shown not in ("Hide", "None", ""):

@@ -45,7 +45,7 @@ def shelve(data: bytes, name: str, folder: Path) -> Path:
 
 
 def prune(folder: Path, *, now: float | None = None) -> None:
-    """Remove what nobody has used for seven days, or a killed process left half written."""
+    """Remove what was not used for seven days, and what killed processes left half written."""
     oldest = (time.time() if now is None else now) - _KEPT_SECONDS
     with suppress(OSError):
         for place in folder.iterdir():

@@ -125,7 +125,7 @@ def _created(
 
 
 def _changed(seconds: float) -> datetime:
-    """When the file was changed; now, where its file system says what is no time."""
+    """When the file was changed; now, if its file system's time is not valid."""
     with suppress(ValueError, OverflowError, OSError):
         moment = datetime.fromtimestamp(seconds, UTC)
         if moment.year <= _LAST_YEAR:

@@ -87,7 +87,7 @@ def _named(prompts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _prompts(text: str) -> dict[str, Any]:
-    """The prompt, and what stands in brackets within it."""
+    """The prompt, and the negative prompt in brackets within it."""
     negative = ", ".join(part.strip() for part in _BRACKETED.findall(text))
     prompt = _BRACKETED.sub("", text).strip()
     return {"prompt": prompt} | ({"negative": negative} if negative else {})

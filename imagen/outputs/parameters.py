@@ -167,7 +167,7 @@ def _second_pass(values: dict[str, Any], others: Mapping[str, Any]) -> dict[str,
 
 
 def _loras(others: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """LoRAs that stand among the pairs and not in the prompt; they are taken out of `others`."""
+    """LoRAs named among the pairs and not in the prompt; they are taken out of `others`."""
     for named in str(others.pop("Lora weights", "")).split(","):
         name, _, weight = named.rpartition(":")
         if name.strip():

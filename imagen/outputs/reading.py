@@ -178,7 +178,7 @@ def _of_hidden_text(data: bytes) -> Record | None:
 
 
 def _of_texts(found: Mapping[str, str], graph: Values, *, is_png: bool) -> Record | None:
-    """The best that these texts say; what stands as a comment may be of any program."""
+    """The best record in these texts; a comment may be from any program."""
     for name in ("parameters", "comment", "Comment"):
         record = _of_comment(found, name, graph)
         if record is not None:

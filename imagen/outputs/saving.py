@@ -204,7 +204,7 @@ def _stripped(data: bytes) -> tuple[bytes, str]:
         return metadata.bare(data), ""
     except OutputError as error:
         return data, (
-            f"The engine may have written into this file how it was made; this can't be removed: "
+            f"What the engine may have written into this file about its making can't be removed: "
             f"{error.message}."
         )
 

@@ -178,7 +178,7 @@ def _number(value: Any) -> float | int | None:
 
 
 def _loras(name: str, value: Any, flat: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The LoRAs that stand under this name."""
+    """The LoRAs under this name."""
     if name.startswith("loracombined") and isinstance(value, str):  # `ink : 0.5`
         yield from _lora(*value.rpartition(" : ")[::2])
     if name == "loras" and isinstance(value, str):

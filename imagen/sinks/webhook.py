@@ -33,7 +33,7 @@ _PARTS = {"finished": 0, "failed": 1}
 _SECRET_PREFIX = "whsec_"
 _READ_SECONDS = 20.0
 _SECONDS = 30.0
-"""For all of one delivery: a receiver that drips its answer holds nobody up for longer."""
+"""For all of one delivery: a receiver that drips its answer delays the others no longer."""
 _REMEDY = "`secret_env` must name the variable with the secret that the receiver expects."
 
 
@@ -169,7 +169,7 @@ def _meant(delivery: Delivery, settings: Settings) -> Webhook:
             return webhook
     address = bare_address(delivery.destination)
     raise ConfigError(
-        f"No webhook of the configuration has the address {address} any more.",
+        f"The configuration no longer has a webhook with the address {address}.",
         remedy="Add it to `webhooks` again, or be rid of this with: imagen sync --forget ID",
     )
 

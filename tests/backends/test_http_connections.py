@@ -76,7 +76,7 @@ def test_a_server_with_a_certificate_of_a_known_authority_is_reached(
 def test_plain_http_to_a_port_for_https(authority: _Authority) -> None:
     with RawServer(_HELLO, tls=authority.context("127.0.0.1")) as server:
         assert _fault(server.url) == (
-            f"{server.url} speaks https, and was asked in plain http.",
+            f"{server.url} speaks https, but was asked in plain http.",
             "Begin its address with https://.",
             True,
         )
@@ -95,7 +95,7 @@ def test_plain_http_to_a_port_for_https_of_a_server_that_says_so(page: str) -> N
     refuse = answer(page.encode(), status=b"HTTP/1.1 400 Bad Request\r\n")
     with RawServer(refuse) as server:
         assert _fault(server.url).message == (
-            f"{server.url} speaks https, and was asked in plain http."
+            f"{server.url} speaks https, but was asked in plain http."
         )
 
 
@@ -111,7 +111,7 @@ def test_https_to_plain_http() -> None:
 def test_https_to_plain_http_that_waits_for_more() -> None:
     with RawServer(_read_for_ever) as server:
         assert _fault(_https(server)) == (
-            f"{_https(server)} took the connection and gave no answer in https.",
+            f"{_https(server)} accepted the connection but did not answer in https.",
             "If it speaks plain http, begin its address with http://.",
             True,
         )

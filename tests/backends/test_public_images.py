@@ -125,7 +125,7 @@ def test_a_redirect_may_be_relative() -> None:
         pytest.param(_redirect("/again"), "redirects more than 5 times.", id="in a circle"),
         pytest.param(
             _redirect("file:///etc/passwd"),
-            "leads to 'file:///etc/passwd', which is not an http or https URL.",
+            "can't be fetched: 'file:///etc/passwd' is not an http or https URL.",
             id="to a file",
         ),
         pytest.param(

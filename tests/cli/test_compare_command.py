@@ -84,7 +84,7 @@ def test_a_dry_run_shows_the_cells_and_their_compute_and_makes_nothing(
         dropped.format("1.0"),
         "mock, cfg 2: 64x48, 2 steps, compute 0.006144",
         dropped.format("2.0"),
-        "Cells to make: 4, with 4 images and a compute of 0.02458 (megapixels × steps). "
+        "Cells to make: 4. Images: 4. Compute: 0.02458 (megapixels × steps). "
         "Made already: 0. Failing: 0.",
     ]
     assert not Path("c").exists()

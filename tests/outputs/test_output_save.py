@@ -252,7 +252,7 @@ def test_without_metadata_what_can_not_be_stripped_is_saved_and_this_is_said(
     (saved,) = _save(result(Output(data=data, media_type="image/gif")), metadata=False)
     assert saved.path.read_bytes() == data
     assert saved.warning == (
-        f"The engine may have written into this file how it was made; this can't be removed: {why}."
+        f"What the engine may have written into this file about its making can't be removed: {why}."
     )
 
 

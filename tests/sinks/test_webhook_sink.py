@@ -296,7 +296,9 @@ def test_an_address_that_is_none_is_told_of_before_anything_is_made(url: str) ->
 
 def test_an_address_that_was_taken_out_is_told_no_more() -> None:
     delivery = _delivery(told.entry(), _settings("https://me:pw@example.org/T0PSECRET"))
-    with pytest.raises(ConfigError, match=r"No webhook .* has the address https://example\.org"):
+    with pytest.raises(
+        ConfigError, match=r"no longer has a webhook with the address https://example\.org"
+    ):
         webhook.send(delivery, told.settings(), {})
 
 

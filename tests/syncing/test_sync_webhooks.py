@@ -88,7 +88,7 @@ def test_a_webhook_that_was_taken_out_waits_and_is_named(
         (left,) = lab.left()
         assert run(["sync", "--forget", str(left.id)]) == 0
     said = capsys.readouterr().out
-    assert f"No webhook of the configuration has the address {there.url} any more." in said
+    assert f"The configuration no longer has a webhook with the address {there.url}." in said
     assert there.requests == []
 
 

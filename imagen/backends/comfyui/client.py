@@ -68,7 +68,7 @@ class Client:
         *,
         read_seconds: float = _LONGEST_ANSWER_SECONDS,
     ) -> answers.Accepted | answers.Refused:
-        """Queue a graph; raises BackendError for whatever is not ComfyUI's word about it."""
+        """Queue a graph; raises BackendError for any answer that is not ComfyUI's."""
         body = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
         timeout = http.timeouts(
             connect_seconds=self._config.connect_seconds,
@@ -207,7 +207,7 @@ class Client:
             said = read(parse_json(response.content, max_values=_MOST_VALUES, strict_numbers=False))
         except ValueError as error:
             kind = one_line(response.headers.get("content-type", "").partition(";")[0])
-            what = f"it sent {kind or 'nothing'} where JSON belongs"
+            what = f"it sent {kind or 'nothing'} instead of JSON"
             raise BackendError(
                 f"{self.at} does not answer like ComfyUI: "
                 f"{f'its JSON {one_line(str(error))}' if 'json' in kind else what}.",

@@ -35,7 +35,9 @@ _DELETED = (
     "If it was deleted there, ask for another seed, or for the server's memory to be freed: its "
     "cache still counts on the file."
 )
-_GATEWAY = "Something before the server may answer in its place: a login page, a proxy, a filter."
+_GATEWAY = (
+    "Something in front of the server may answer in its place: a login page, a proxy, a filter."
+)
 _UNKNOWN_TYPE = "application/octet-stream"
 
 
@@ -86,7 +88,7 @@ def fetch_all(
     *,
     unless: Callable[[ImagenError], bool] = lambda _: False,
 ) -> tuple[list[Output], list[Lost]]:
-    """What is still there, and an error for each file that is not given out.
+    """The files that can still be fetched, and an error for each other one.
 
     `unless` says after which errors a file is not asked for again.
     """
@@ -139,7 +141,7 @@ def is_text(output: Output) -> bool:
 
 
 class _Withheld(Unavailable):
-    """A file is not given out: for now, or because it is gone."""
+    """The server refuses a file, for now or because it is gone."""
 
     is_comfyuis_word = False
     """Whether it is ComfyUI that says so, rather than a gateway before it."""
@@ -233,7 +235,7 @@ def _download(client: Client, file: File) -> httpx.Response:
         raise
     except BackendError as error:
         withheld = _Withheld(
-            f"ComfyUI made {name} and does not give it out (status {response.status_code}).",
+            f"ComfyUI made {name} but refuses to send it (status {response.status_code}).",
             remedy=_GATEWAY if isinstance(error, Rejected) else error.remedy,
         )
         if response.status_code == 404 and not response.content:

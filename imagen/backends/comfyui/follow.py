@@ -32,7 +32,7 @@ _HEARING_OUT_SECONDS = 1.0
 _SURE = 2
 """How many looks in a row must miss a job before it is lost."""
 _REFUSED_SECONDS = 30.0
-"""How long every look may be refused, by the server or by a login page before it."""
+"""How long the server, or a login page before it, may refuse every request."""
 
 _TOLD = (events.Running, events.Stepped, events.Picture, events.Started)
 
@@ -181,7 +181,7 @@ class Following:
         """Raise Lost where no question about the job is answered any more; it may go on."""
         if seconds >= _REFUSED_SECONDS:
             raise Lost(
-                f"{self._client.at} has not said for {seconds:.0f} seconds how the job is: "
+                f"{self._client.at} has not reported the job's state for {seconds:.0f} seconds: "
                 f"{error.message}",
                 remedy=error.remedy,
                 is_certain=False,
@@ -220,7 +220,7 @@ class Following:
             waits = self._sight is not None and self._sight.position is not None
             waits = waits and self._trouble is None  # or else the sight is an old one
             if waits:
-                how += ": it waits in the queue, and what runs there does not end"
+                how += ": it waits in the queue behind a job that does not end"
             error = self._too_long(how, config.idle_seconds, "idle_seconds")
             if waits:
                 error.advise("If ComfyUI's log says that its worker died, restart ComfyUI.")

@@ -20,7 +20,7 @@ class Sight(NamedTuple):
     is_stalled: bool = False
     """Waits although nothing runs."""
     before: tuple[str, ...] = ()
-    """Waits: what runs now. It changes as long as the server gets on."""
+    """For a waiting job, what runs now: it changes while the server makes progress."""
 
     @property
     def is_gone(self) -> bool:

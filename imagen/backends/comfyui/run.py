@@ -193,7 +193,7 @@ class Run:
             self._tell(ticket)
 
     def _keep_names(self, record: Record) -> None:
-        """Put the names of what was made into the ticket: a server that is restarted forgets whose
+        """Put the names of generated files into the ticket: a restarted server forgets whose
         they are, and keeps the files."""
         made = [list(thing) for thing in self._made(record) if isinstance(thing, files.File)]
         if made != self._told.engine.get("made", []):
@@ -235,7 +235,7 @@ class Run:
             return ()
         if not record.outputs and not record.pictures:
             raise Lost(
-                f"{self._client.at} ended the job, and its history does not have it.",
+                f"{self._client.at} ended the job, but its history does not have it.",
                 is_certain=False,
             )
         return (
@@ -263,7 +263,7 @@ class Run:
     def _fetched(
         self, record: Record, reasons: tuple[str, ...]
     ) -> tuple[tuple[Output, ...], tuple[str, ...]]:
-        """What the job gave, and a sentence for each file that is gone."""
+        """The job's files, and a sentence for each one that is gone."""
         if record.interrupted is not None:
             is_resumed = self._ticket.submitted
             raise errors.interrupted(record.graph, record.interrupted.node, is_resumed=is_resumed)

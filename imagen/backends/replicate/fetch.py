@@ -112,7 +112,7 @@ class Fetcher:
 
 
 class _Withheld(Unavailable):
-    """A file is not given out: for now, or because it is gone."""
+    """The server refuses a file, for now or because it is gone."""
 
 
 def addresses(output: Any, depth: int = 0) -> Iterator[str]:

@@ -54,7 +54,7 @@ class Converted:
     packs: Mapping[str, str] = field(default_factory=dict)
     """For each class that is not ComfyUI's own, the pack that brings it."""
     notes: tuple[str, ...] = ()
-    """What is no longer as the file has it, a sentence each."""
+    """A sentence for each change to what the file holds."""
 
 
 def converted(
@@ -124,7 +124,7 @@ def _gives_away(placed: Placed, object_info: Mapping[str, Any]) -> bool:
 
 
 class _Builder:
-    """Nodes as a server takes them, and what is no longer as the file has it."""
+    """Nodes as a server takes them, and a sentence for each change."""
 
     def __init__(self, object_info: Mapping[str, Any]) -> None:
         self._object_info = object_info
@@ -178,11 +178,11 @@ class _Builder:
             return text
         stripped = strip_comments(text)
         if stripped != text:
-            self.note(f"{place}: comments are left out, as the editor does.")
+            self.note(f"{place}: comments are removed, as in the editor.")
         drawn, choices = draw_choices(stripped)
         if choices:
             self.note(
-                f"{place}: of each {{a|b}} the first is taken; the editor draws one for each run."
+                f"{place}: the first of each {{a|b}} is used; the editor draws one for each run."
             )
         return drawn
 
@@ -256,7 +256,7 @@ def _fill_in_names(
                 node["inputs"][_FILE_NAME] = filled
                 place = f"node {one_line(key, limit=60)}, {_FILE_NAME}"
                 builder.note(
-                    f"{place}: is {one_line(filled, limit=80)!r} from now on; the editor fills in "
+                    f"{place}: fixed as {one_line(filled, limit=80)!r}; the editor fills in "
                     f"{one_line(text, limit=80)!r} for each run."
                 )
 

@@ -85,7 +85,7 @@ def fill_placeholders(text: str, find_widget: Callable[[str, str], object], now:
 
 
 def format_date(pattern: str, now: datetime) -> str:
-    """`yyyy-MM-dd` and the like, filled in; a letter that stands for nothing stays."""
+    """`yyyy-MM-dd` and the like, filled in; other letters stay."""
     numbers = {"d": now.day, "M": now.month, "h": now.hour, "m": now.minute, "s": now.second}
 
     def part(match: re.Match[str]) -> str:

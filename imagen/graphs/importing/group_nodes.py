@@ -51,7 +51,7 @@ def expand_group_nodes(
             if node.type.startswith(_PREFIXES) and node.type not in expanded.subgraphs:
                 name = one_line(node.type[len(_PREFIXES[0]) :], limit=60)
                 raise WorkflowError(
-                    f"{document.source} has a group node, {name!r}, and does not hold its nodes.",
+                    f"{document.source} has a group node, {name!r}, but does not hold its nodes.",
                     remedy=f"Open it in the editor that made it. {_EXPORT}",
                 )
     return expanded
@@ -63,7 +63,7 @@ class _Face:
 
     node: Node
     labels: Mapping[str, str]
-    """By input, what somebody called it."""
+    """The labels of inputs, by name."""
     inputs: Sequence[Declared]
     outputs: Sequence[str]
     output_names: Sequence[str]

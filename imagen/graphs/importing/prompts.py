@@ -176,7 +176,7 @@ def _joined_inputs(reading: Reading, node_id: str) -> list[str]:
 
 
 def text_parts(reading: Reading, node_id: str, name: str, role: str) -> list[Place]:
-    """Where the parts of a text stand that an input gets, in their order."""
+    """The places of the parts of a text that an input gets, in their order."""
     parts = _spelled(reading, node_id, name, role, [_MOST_PARTS], 0)
     return list(dict.fromkeys(part for part in parts if isinstance(part, Place)))
 
@@ -231,7 +231,7 @@ def _of_side(sides: dict[str, str], wanted: str, *, is_sure: bool) -> dict[str, 
 
 
 def _side_of_output(reading: Reading, node_id: str, slot: int, sides: dict[str, str]) -> str:
-    """Which side an output of a node with both is; "" where that can't be told."""
+    """Which side an output of a node with both is; "" if that is unknown."""
     if slot < 0 or not set(_OTHER) <= set(sides.values()):
         return ""
     by_class = known_names.OUTPUT_SIDES.get(reading.kind_of_node(node_id), {})

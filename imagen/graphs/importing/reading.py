@@ -105,11 +105,11 @@ class Reading:
         return [link for link in self.links(node_id) if _BUNDLE.fullmatch(link.name)]
 
     def chosen(self, node_id: str) -> str | None:
-        """The input that a switch passes on, "" for none of them; None for what is no switch."""
+        """The input that a switch passes on, "" for none of them; None if it is not one."""
         return self._chosen.get(node_id)
 
     def place(self, node_id: str, name: str, role: str = "") -> Place | None:
-        """Where the literal stands that an input gets: there, or as far behind as links lead.
+        """The place of the literal that an input gets: there, or as far behind as links lead.
 
         `role` is the setting it is: where a link leads to a node that holds several values, the
         one of that name is meant, and there only a value of its type counts.

@@ -38,7 +38,7 @@ _MOST_NODES = 3000
 _LARGEST_LORAS = 200
 _LORA = re.compile(r"(?i)lora(_name|_url)?(_?\d{1,3})?|lora_?\d{1,3}_name")
 _LORA_SOURCES = ("url", "filename")
-"""Where loaders take a LoRA from that is no file of the server's."""
+"""Inputs for a LoRA that is not a file on the server."""
 _WEIGHTS = (
     *("strength_model", "lora_model_strength", "model_strength", "lora_strength", "strength"),
     *("model_weight", "lora_weight", "weight", "lora_wt", "model_str"),
@@ -201,7 +201,7 @@ def _is_on(inputs: Mapping[str, Any], name: str) -> bool:
 
 
 def _weight(inputs: Mapping[str, Any], name: str) -> float:
-    """What stands beside the name: `strength_model`, or with its number in any of its places."""
+    """The value beside the name: `strength_model`, or with its number in any of its places."""
     digits = _DIGITS.search(name)
     names = list(_WEIGHTS)
     if digits is not None:

@@ -85,7 +85,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A node, and the sheet it stands on."""
+    """A node and its sheet."""
 
     node: Node
     scope: Scope

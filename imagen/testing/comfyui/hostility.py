@@ -77,13 +77,13 @@ class Hostility:
     - `no_terminal`: the closing `executing` with node null is not sent.
     - `extra_outputs`: each output node gives more: the same file name in another subfolder and in
       another folder, gifs, audio, text; a made node gives a picture, another one null.
-    - `mute_outputs`: so many `executed` are not sent.
+    - `mute_outputs`: this many `executed` messages are not sent.
     - `bare_names`: files are described by their name and subfolder, without a type.
     - `evil_names`: file names climb out of the folder and hold control characters.
 
     HTTP
     - `slow`: seconds before each answer.
-    - `http_errors`: requests that something else answers, or nothing does.
+    - `http_errors`: requests that a gateway answers in the server's place, or that get no answer.
     - `redirect`: every request is answered 302, to the same path under this address.
     - `lost_post_request`: so many POST /prompt are cut off before they are read.
     - `lost_post_response`: so many POST /prompt are taken, but cut off before the answer.

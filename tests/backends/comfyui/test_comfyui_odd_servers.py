@@ -77,7 +77,7 @@ def test_a_page_for_people_is_no_comfyui() -> None:
     """A proxy wants a login first; nothing is tried again."""
     with _login_page() as url, closing(opened(url)) as backend:
         ticket = backend.prepare(ASKED)
-        with pytest.raises(BackendError, match="sent text/html where JSON belongs") as caught:
+        with pytest.raises(BackendError, match="sent text/html instead of JSON") as caught:
             backend.collect(ticket, ignore)
         assert not backend.check().ok
     assert "backends.lab.url" in caught.value.remedy

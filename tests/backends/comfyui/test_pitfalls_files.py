@@ -113,7 +113,7 @@ def test_one_file_of_several_that_somebody_deleted_is_a_warning() -> None:
         result = collected(server, request=request, on_progress=delete_one)
     assert [output.name for output in result.outputs] == ["lab/a_00001_.png", "lab/a_00003_.png"]
     assert result.warnings == (
-        "ComfyUI made lab/a_00002_.png and does not give it out (status 404).",
+        "ComfyUI made lab/a_00002_.png but refuses to send it (status 404).",
     )
 
 
@@ -122,7 +122,7 @@ def test_a_text_does_not_stand_for_a_file_that_somebody_deleted() -> None:
     gone = Refusal(status=404, path="/view", times=99)
     with (
         ComfyUI(extra_outputs=True, http_errors=(gone,)) as server,
-        pytest.raises(Lost, match="does not give it out"),
+        pytest.raises(Lost, match="refuses to send it"),
     ):
         collected(server)
 

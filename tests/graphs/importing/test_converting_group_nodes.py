@@ -189,7 +189,7 @@ def test_a_bypassed_group_lets_through_what_is_of_the_same_type() -> None:
 
 
 def test_a_group_whose_nodes_the_file_does_not_hold_is_refused() -> None:
-    with pytest.raises(WorkflowError, match="a group node, 'Draw', and does not hold its nodes"):
+    with pytest.raises(WorkflowError, match="a group node, 'Draw', but does not hold its nodes"):
         graph_of(file(group(), {}))
 
 

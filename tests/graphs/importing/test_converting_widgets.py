@@ -328,8 +328,8 @@ def test_comments_and_choices_are_resolved_as_in_the_editor_and_reported() -> No
     said = editor(nodes, PORTRAIT_WIRES)
     assert graph_of(said)["6"]["inputs"]["text"] == "a  red fox "
     assert notes_of(said) == (
-        "Node 6, text: comments are left out, as the editor does.",
-        "Node 6, text: of each {a|b} the first is taken; the editor draws one for each run.",
+        "Node 6, text: comments are removed, as in the editor.",
+        "Node 6, text: the first of each {a|b} is used; the editor draws one for each run.",
     )
 
 
@@ -408,7 +408,7 @@ def test_placeholders_that_the_server_fills_in_stay() -> None:
 def test_a_file_name_that_was_filled_in_is_reported() -> None:
     nodes = PORTRAIT_NODES | {"9": node("SaveImage", "%KSampler.seed%_fox")}
     assert notes_of(editor(nodes, PORTRAIT_WIRES)) == (
-        "Node 9, filename_prefix: is '7_fox' from now on; the editor fills in "
+        "Node 9, filename_prefix: fixed as '7_fox'; the editor fills in "
         "'%KSampler.seed%_fox' for each run.",
     )
 
