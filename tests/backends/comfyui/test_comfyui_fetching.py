@@ -94,7 +94,7 @@ def test_what_to_do_about_a_withheld_file_depends_on_who_withholds_it(
     with ComfyUI(http_errors=(withheld,)) as server, pytest.raises(Lost) as caught:
         collected(server)
     assert caught.value.message == (
-        f"ComfyUI made lab/a_00001_.png and does not give it out (status {status})."
+        f"ComfyUI made lab/a_00001_.png but refuses to send it (status {status})."
     )
     assert caught.value.remedy.startswith(remedy)
 
