@@ -129,9 +129,14 @@ def _is_unsent(id: str, state_dir: Path) -> bool:
 def held(id: str, state_dir: Path) -> Iterator[None]:
     """Holds a job for the block, whether it is written down yet or not.
 
-    Raises RequestError where another process has it in hand.
+    Raises RequestError where another process has it in hand; not where one only looks whether it is
+    a leftover, which is over in a moment.
     """
     mine = _hold(id, state_dir)
+    for pause in _PAUSES:
+        if mine is None:
+            time.sleep(pause)
+            mine = _hold(id, state_dir)
     if mine is None:
         raise in_hand(id)
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 from imagen.backends import http
-from imagen.errors import BackendError, RequestError
+from imagen.errors import BackendError, ConfigError, RequestError
 from imagen.pictures import DAMAGE, LARGEST_BYTES, open_image
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def fetch_image(
         raise RequestError(f"redirects more than {_REDIRECTS} times.")
     except RequestError as error:
         raise RequestError(f"{what}: {url} {error.message}", remedy=error.remedy) from error
-    except (BackendError, ValueError) as error:
+    except (BackendError, ConfigError, ValueError) as error:
         raise RequestError(f"{what}: {url} can't be fetched: {error}") from error
 
 

@@ -160,6 +160,8 @@ def test_whatever_goes_wrong_keeps_the_address_whole(behave: Callable[..., None]
         ("ftp://example.org/a.png", "is not an http or https URL"),
         ("http://", "is not an http or https URL"),
         ("http://[::1/a.png", "can't be fetched"),
+        ("https://example.org:port/a.png", "can't be fetched"),
+        ("https://①②③.example/a.png", "can't be fetched"),
         ("http://nowhere.invalid/a.png", "the host 'nowhere.invalid' is not known"),
     ],
 )

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from imagen.errors import (
 )
 from imagen.library.entries import Entry
 from imagen.request import Request
-from imagen.ticket import Ticket
+from imagen.ticket import Ticket, new_id
 from imagen.tickets import Job
 
 if TYPE_CHECKING:
@@ -319,3 +320,16 @@ def test_an_id_that_begins_another_one_means_itself(tmp_path: Path) -> None:
     assert [tickets.meant(word, tmp_path) for word in ("ab", "abc")] == ["ab", "abc"]
     with pytest.raises(RequestError, match="'a' may mean several tickets: ab, abc, abd"):
         tickets.meant("a", tmp_path)
+
+
+def test_new_jobs_do_not_meet_a_look_for_leftovers(tmp_path: Path) -> None:
+    """Each run looks whether the locks of others are leftovers, and holds them for that."""
+
+    def plan(_: int) -> str:
+        job = _JOB.renamed(new_id())
+        with tickets.planned([job], tmp_path):
+            tickets.forget(job.id, tmp_path)
+        return job.id
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(plan, range(2000)))) == 2000
