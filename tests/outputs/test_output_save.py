@@ -306,6 +306,9 @@ _PRIVATE = {
     "image": "/home/ada/private/fox.png",
     "mask": "C:\\Users\\ada\\mask.png",
     "controls": [{"kind": "canny", "image": "~/private/edges.png"}],
+    "loras": [{"name": "/home/ada/private/ink.safetensors"}, {"name": "styles/oil"}],
+    "upscale": {"method": "/home/ada/private/4x.pth"},
+    "restore": {"model": "~/private/gfpgan.pth"},
     "extra": {"reference": "/home/ada/private/style.png", "mood": "/calm and happy"},
 }
 
@@ -322,6 +325,10 @@ def test_no_path_of_the_users_machine_goes_into_a_file() -> None:
     assert _entry(saved)["request"]["image"] == "fox.png"
     assert _entry(saved)["request"]["mask"] == "mask.png"
     assert _entry(saved)["resolved"]["controls"][0]["image"] == "edges.png"
+    loras = _entry(saved)["resolved"]["loras"]
+    assert [lora["name"] for lora in loras] == ["ink.safetensors", "styles/oil"]
+    assert _entry(saved)["request"]["upscale"]["method"] == "4x.pth"
+    assert _entry(saved)["request"]["restore"]["model"] == "gfpgan.pth"
     assert _entry(saved)["request"]["extra"] == {
         "reference": "style.png",
         "mood": "/calm and happy",
