@@ -10,6 +10,7 @@ from imagen.cli.asking import SAMPLING, asking, request
 from imagen.cli.making import make
 from imagen.cli.options import run_options, usage
 from imagen.cli.words import prompt_text
+from imagen.pictures import is_url
 
 if TYPE_CHECKING:
     from imagen.cli.options import Run
@@ -43,6 +44,10 @@ def outpaint(
 
     PROMPT says what there is to see, of all of the picture.
     """
+    if to is not None and is_url(file):
+        from imagen.preparing import with_local_images
+
+        file = with_local_images(request({"image": file}), run.settings).image or file
     margins = wanted(file, sides, all_, to)
     words = {} if prompt is None else {"prompt": prompt_text(prompt)}
     make(request({"image": file, "outpaint": margins} | words | asked), run)

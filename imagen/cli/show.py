@@ -14,6 +14,7 @@ import click
 
 from imagen.cli.options import config_option, json_option
 from imagen.errors import ConfigError, LibraryError, OutputError, RequestError
+from imagen.pictures import is_url
 from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def _found(word: str, config_path: Path | None) -> tuple[Record, Kept | None]:
     is_file = os.path.exists(word)
     if not is_file and _ID.fullmatch(word):
         return _kept(word, config_path)
+    if not is_file and is_url(word):
+        raise RequestError(f"imagen show takes a file, and {word} is a URL: download it first.")
     try:
         return read(Path(word)), None
     except OutputError as error:

@@ -79,6 +79,7 @@ def test_what_its_engine_no_longer_knows_is_made_again_once_that_was_told(tmp_pa
         with pytest.raises(_Killed):
             compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
         server.restart(empty=True)
+        server.files.forget("output")
         (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
         assert (len(server.prompts), cell.error and cell.error.code) == (1, "lost")
         assert cell.error is not None

@@ -33,6 +33,7 @@ _WAYS: list[Any] = [
     pytest.param(["generate", "a fox", "--reference", _URL], "references.0", id="reference"),
     pytest.param(["generate", "--from-json", "request.json"], "image", id="from JSON"),
     pytest.param(["upscale", _URL, "--method", "lanczos"], "image", id="interpolation"),
+    pytest.param(["outpaint", _URL, "a fox", "--to", "128x128"], "image", id="outpaint"),
     pytest.param(["compare", "a fox", "-m", "mock", "--image", _URL], "image", id="compare"),
     pytest.param(["generate", "a fox", "--image", _URL, "--dry-run"], "image", id="dry run"),
 ]
@@ -108,3 +109,9 @@ def test_a_request_is_not_read_from_a_url(capsys: pytest.CaptureFixture[str]) ->
     assert run(["generate", "--from-json", "https://example.org//a.json"]) == 2
     said = capsys.readouterr().err
     assert "--from-json takes a file, and https://example.org//a.json is a URL" in said
+
+
+def test_show_names_the_whole_address(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["show", "https://example.org//a.png"]) == 2
+    said = capsys.readouterr().err
+    assert "imagen show takes a file, and https://example.org//a.png is a URL" in said
