@@ -487,6 +487,15 @@ def never_answered(error: BaseException) -> bool:
     return isinstance(error.__cause__, httpx.ReadTimeout)
 
 
+def describe_lost_submission(error: BackendError, at: str) -> str:
+    """What happened to a submission that was not answered as it should be; begins a sentence."""
+    if never_answered(error):
+        return f"{at} does not answer"
+    if isinstance(error.__cause__, httpx.TransportError):
+        return f"{at} broke off while the job was handed over"
+    return error.message.rstrip(".")
+
+
 def was_too_slow(error: BaseException) -> bool:
     """Whether the time for making a connection has passed: to begin again would double it."""
     return isinstance(error.__cause__, httpx.ConnectTimeout)

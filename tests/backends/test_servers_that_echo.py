@@ -115,7 +115,8 @@ def _of_a_job(path: str, said: str, body: bytes) -> Answer:
         return as_json({"id": "job_1"}, 202)
     if path.startswith("/sdcpp/v1/jobs/"):
         return as_json({"id": "job_1", "status": "failed", "error": {"message": said}})
-    return as_json({"queue_running": [], "queue_pending": [], "system": {}, "devices": []})
+    nothing: dict[str, Any] = {"queue_running": [], "queue_pending": [], "devices": []}
+    return as_json(nothing | {"system": {}, "samplers": []})
 
 
 @pytest.fixture(params=[200, 302, 400, 401, 422, 500])

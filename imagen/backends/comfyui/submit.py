@@ -6,11 +6,14 @@ import time
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import httpx
-
 from imagen.backends.comfyui import answers, errors
 from imagen.backends.comfyui.look import look
-from imagen.backends.http import never_answered, never_sent, was_too_slow
+from imagen.backends.http import (
+    describe_lost_submission,
+    never_answered,
+    never_sent,
+    was_too_slow,
+)
 from imagen.backends.retry import retrying
 from imagen.errors import (
     BackendError,
@@ -172,17 +175,11 @@ class Submission:
         if trouble is None or (is_refusal and self._is_unknown()):
             return None
         raise Lost(
-            f"{self._what_happened(after)}, and can't be asked whether it took the job.",
+            f"{describe_lost_submission(after, self._client.at)}, and can't be asked whether it "
+            "took the job.",
             remedy=trouble.remedy,
             is_certain=False,
         ) from trouble
-
-    def _what_happened(self, after: BackendError) -> str:
-        if never_answered(after):
-            return f"{self._client.at} does not answer"
-        if isinstance(after.__cause__, httpx.TransportError):
-            return f"{self._client.at} broke off while the job was handed over"
-        return after.message.rstrip(".")
 
     def _pause(self, seconds: float) -> None:
         self._given_up.wait(seconds)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from base64 import b64decode, b64encode
-from contextlib import contextmanager, suppress
+from base64 import b64encode
+from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.background import TICK_SECONDS, Background, ended_by_total, meanwhile
-from imagen.backends.http import never_sent, was_too_slow, within
+from imagen.backends.http import is_nobody_there, never_sent, was_too_slow, within
 from imagen.backends.retry import retrying
 from imagen.backends.sdcpp import made
 from imagen.backends.sdcpp.shelf import match
+from imagen.backends.whole import media_type
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -22,7 +23,6 @@ from imagen.errors import (
     ImagenError,
     Lost,
     RateLimited,
-    Unavailable,
 )
 from imagen.pictures import read_picture
 from imagen.result import Facts, Output, Progress, Result
@@ -40,6 +40,8 @@ _SETTLING_SECONDS = 2.0
 _PAUSE_SECONDS = 0.2
 _GRACE_SECONDS = 2.0
 """For an answer that is on its way when patience ends."""
+_REFUSED_SECONDS = 30.0
+"""How long each look at a job may fail while something answers: a login page, a gateway."""
 _AT_WORK = 0.1
 """How far along a job is that runs: of its steps the server tells nothing."""
 
@@ -54,6 +56,8 @@ class Remote:
         config: SdCppConfig,
         on_progress: OnProgress,
         learn: Callable[[], About],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ticket = ticket
         self._client = client
@@ -65,13 +69,20 @@ class Remote:
             remedy=f"Raise backends.{config.name}.total_seconds.",
         )
         self._learn = learn
+        self._clock = clock
         self._given_up = Event()
         self._fraction = 0.0
 
     def result(self) -> Result:
         """Submit the ticket, unless it was submitted already; wait; fetch."""
         began = time.monotonic()
-        id = str(self._ticket.engine.get("job_id") or "") or self._submitted()
+        id = str(self._ticket.engine.get("job_id") or "")
+        if self._ticket.submitted and not id:
+            raise Lost(
+                f"The id of the job never arrived from {self._client.at}, and sd-server has no "
+                "list in which to look for it."
+            )
+        id = id or self._submitted()
         with self._stopping(id):
             job = self._followed(id)
         outputs = self._outputs(job)
@@ -79,8 +90,11 @@ class Remote:
         return Result(outputs=outputs, facts=self._facts(id, job, outputs, began))
 
     def _submitted(self) -> str:
-        whole = self._ticket.payload | pictures(self._ticket.request)
-        work = Background(partial(self._submit, whole))
+        """Hand the ticket over. It counts as submitted before it is: the question may get through
+        where the answer does not, and a job has no id of ours by which it could be found."""
+        body = meanwhile(self._body, partial(self._tell, "submitted"))
+        self._on_progress(Progress(stage="submitted", ticket=self._ticket.sent()))
+        work = Background(partial(self._submit, body))
         try:
             while not work.ready(TICK_SECONDS):
                 self._tell("submitted")
@@ -88,47 +102,53 @@ class Remote:
             self._given_up.set()
             self._take_back(work, error)
             raise
-        id = work.result()
+        try:
+            id = work.result()
+        except Lost:
+            raise
+        except ImagenError:  # the server has no job of ours
+            self._on_progress(Progress(stage="submitted", ticket=self._ticket))
+            raise
         with self._stopping(id):
             self._on_progress(Progress(stage="submitted", ticket=self._ticket.sent(job_id=id)))
         return id
 
     def _take_back(self, work: Background[str], error: BaseException) -> None:
         """Stop the job of a submission that may still be on its way."""
-        if work.ready(_SETTLING_SECONDS):
-            with suppress(ImagenError):
-                self._stop(work.result(), error)
-        elif isinstance(error, ImagenError):
-            error.advise(f"{self._client.at} may have taken the job, and make the picture.")
-
-    def _submit(self, whole: dict[str, Any]) -> str:
-        """Once, and again only where the server certainly did not take it: a job has no id of ours
-        by which it could be found."""
-        if self._ticket.request.loras:
-            whole = whole | {"lora": self._loras()}
         try:
-            return retrying(partial(self._once, whole), unless=_may_be_taken, sleep=self._pause)
-        except Unavailable as error:
-            if error.__cause__ is None or never_sent(error):
-                raise
-            raise Lost(
-                f"{self._client.at} broke off while the job was handed over, and can't be asked "
-                "whether it took it.",
-                remedy=error.remedy,
-                is_certain=False,
-            ) from error
+            if work.ready(_SETTLING_SECONDS):
+                self._stop(work.result(), error)
+                return
+        except Lost:
+            pass
+        except ImagenError:  # the server has no job of ours
+            return
+        if isinstance(error, ImagenError):
+            error.doubt(f"{self._client.at} may have taken the job, and make the picture.")
 
-    def _once(self, whole: dict[str, Any]) -> str:
+    def _body(self) -> dict[str, Any]:
+        """What to submit. The server is asked what it has before: that shows whether it is an
+        sd-server, so that nothing is submitted to anything else."""
+        about = retrying(self._learn, unless=was_too_slow, sleep=self._pause)
+        body = self._ticket.payload | pictures(self._ticket.request)
+        if self._ticket.request.loras:
+            body["lora"] = self._loras(about.loras)
+        return body
+
+    def _submit(self, body: dict[str, Any]) -> str:
+        """Once, and again only where the server certainly did not take it."""
+        return retrying(partial(self._once, body), unless=_may_be_taken, sleep=self._pause)
+
+    def _once(self, body: dict[str, Any]) -> str:
         if self._given_up.is_set():
             raise Cancelled
-        return self._client.submit(whole)
+        return self._client.submit(body)
 
     def _pause(self, seconds: float) -> None:
         self._given_up.wait(seconds)
 
-    def _loras(self) -> list[dict[str, Any]]:
+    def _loras(self, there: tuple[str, ...]) -> list[dict[str, Any]]:
         """By the paths that the server lists; it refuses any other."""
-        there = retrying(self._learn).loras
         return [
             {"path": match(lora.name, there), "multiplier": lora.strength}
             for lora in self._ticket.request.loras
@@ -136,16 +156,22 @@ class Remote:
 
     def _followed(self, id: str) -> Job:
         """The job once it has ended."""
-        seen = time.monotonic()
+        silent_since: float | None = None
         stage: Stage = "queued"
         while True:
             try:
                 job = meanwhile(partial(self._client.job, id), partial(self._tell, stage))
-                seen = time.monotonic()
-            except Unavailable as error:
-                self._refuse_lost(id, seen, error)
+            except Lost:
+                raise
+            except BackendError as error:
+                if self._client.is_closed:
+                    raise
+                now = self._clock()
+                silent_since = now if silent_since is None else silent_since
+                self._refuse_silence(id, now - silent_since, error)
                 self._tell(stage)
             else:
+                silent_since = None
                 if job.status not in ("queued", "generating"):
                     return job
                 stage = "queued" if job.status == "queued" else "running"
@@ -160,11 +186,19 @@ class Remote:
             if left > 0:
                 self._tell(stage)
 
-    def _refuse_lost(self, id: str, seen: float, error: Unavailable) -> None:
-        if time.monotonic() - seen >= self._config.lost_seconds:
+    def _refuse_silence(self, id: str, seconds: float, error: BackendError) -> None:
+        """Raise Lost where no look at the job has succeeded for too long; it may go on."""
+        if is_nobody_there(error) and seconds >= self._config.lost_seconds:
             raise Lost(
                 f"{self._client.at} is gone with the job {id}: {error.message}",
                 remedy="What a server that ended had, it has lost.",
+                is_certain=False,
+            ) from error
+        if seconds >= _REFUSED_SECONDS:
+            raise Lost(
+                f"{self._client.at} has not said for {seconds:.0f} seconds how the job {id} is: "
+                f"{error.message}",
+                remedy=error.remedy,
                 is_certain=False,
             ) from error
 
@@ -197,18 +231,15 @@ class Remote:
         if not job.images:
             raise Failed(f"{self._client.at} ended the job without a picture.")
         self._on_progress(Progress(stage="fetching", fraction=self._fraction))
-        return tuple(self._output(index, text) for index, text in enumerate(job.images))
+        return tuple(self._output(index, data) for index, data in enumerate(job.images))
 
-    def _output(self, index: int, text: str) -> Output:
-        try:
-            data = b64decode(text, validate=True)
-        except ValueError as error:
-            raise Failed(f"{self._client.at} sent a picture that can't be decoded.") from error
+    def _output(self, index: int, data: bytes) -> Output:
         made.size(data)
         data = made.finished(data, self._ticket.request)
         first = self._ticket.request.seed
         seed = None if first is None else first + index
-        return Output(data=data, media_type="image/png", seed=seed, index=index)
+        kind = media_type(data) or "image/png"
+        return Output(data=data, media_type=kind, seed=seed, index=index)
 
     def _facts(self, id: str, job: Job, outputs: tuple[Output, ...], began: float) -> Facts:
         request = self._ticket.request

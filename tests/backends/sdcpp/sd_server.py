@@ -7,11 +7,23 @@ import threading
 import time
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 from stand_in import png
 
 _SLOW_SECONDS = 1.5
+
+
+class Between(NamedTuple):
+    """A gateway answers in the server's place: requests that begin so, after some and so often."""
+
+    begins: str
+    status: int
+    body: str = ""
+    times: int = 99
+    after: int = 0
+    reaches: bool = False
+    """Whether the server gets the request all the same."""
 
 
 class Job:
@@ -39,6 +51,7 @@ class SdServer:
         self.way = way
         self.jobs: dict[str, Job] = {}
         self.asked: list[str] = []
+        self.gateway: Between | None = None
         self.authorization: list[str | None] = []
         handler = type("Handler", (_Handler,), {"owner": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -52,6 +65,15 @@ class SdServer:
 
     def is_at_work(self) -> bool:
         return any(job.status in ("queued", "generating") for job in self.jobs.values())
+
+    def between(self, line: str) -> Between | None:
+        """The answer that the gateway gives to this request, if it does."""
+        gateway = self.gateway
+        if gateway is None or not line.startswith(gateway.begins):
+            return None
+        seen = sum(asked.startswith(gateway.begins) for asked in self.asked) - 1
+        is_hit = gateway.after <= seen < gateway.after + gateway.times
+        return gateway if is_hit else None
 
     def close(self) -> None:
         self._server.shutdown()
@@ -118,6 +140,8 @@ class SdServer:
         data = png(body["width"], body["height"], body["seed"] + index)
         if self.way == "half":
             data = data[:-20]
+        if self.way == "page":
+            data = b"<html>Log in</html>"
         return "?!" if self.way == "garbled" else b64encode(data).decode()
 
 
@@ -138,11 +162,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length) or b"{}")
         self.owner.asked.append(f"{method} {self.path}")
         self.owner.authorization.append(self.headers.get("Authorization"))
-        status, said = self.owner.answer(method, self.path, body)
+        between = self.owner.between(f"{method} {self.path}")
+        status, said = 0, None
+        if between is None or between.reaches:
+            status, said = self.owner.answer(method, self.path, body)
+        data = b"<html>" if self.owner.way == "no-json" else json.dumps(said).encode()
+        if between is not None:
+            status, data = between.status, between.body.encode()
         if not status:
             self.close_connection = True
             return
-        data = b"<html>" if self.owner.way == "no-json" else json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         if self.owner.way == "busy":

@@ -1,0 +1,335 @@
+"""A gateway that answers in sd-server's place says nothing about a job."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from raw_server import RawServer, answer_or_drip
+from sd_server import CAPABILITIES, Between, SdServer
+
+from imagen.backends import open_backend
+from imagen.backends.sdcpp.client import Client
+from imagen.backends.sdcpp.config import SdCppConfig
+from imagen.backends.sdcpp.remote import Remote, stop
+from imagen.backends.sdcpp.server import SdServer as Backend
+from imagen.errors import (
+    BackendError,
+    Cancelled,
+    Lost,
+    RateLimited,
+    Rejected,
+    TimedOut,
+    Unauthorized,
+    Unavailable,
+)
+from imagen.request import Lora, Request
+from imagen.result import Progress, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from imagen.result import Result
+    from imagen.ticket import Ticket
+
+_ASKED = Request(prompt="a fox", width=64, height=64, seed=7, steps=2)
+_SUBMISSION, _LOOK = "POST /sdcpp/v1/img_gen", "GET /sdcpp/v1/jobs/"
+_CANCEL = "POST /sdcpp/v1/jobs/"
+_ANSWERS = {
+    "an error as JSON": (200, '{"error": "no", "ok": false}'),
+    "an empty object": (200, "{}"),
+    "half a JSON": (200, '{"id": "job_6920_000000'),
+    "a page": (200, "<html>Log in</html>"),
+    "no access": (403, "<html>Forbidden</html>"),
+    "a login": (401, ""),
+    "another server": (404, "<html>Not found</html>"),
+    "another API": (404, '{"error": "no such route"}'),
+    "a timeout": (408, ""),
+    "patience": (429, '{"error": "slow down"}'),
+    "trouble": (500, "<html>Oops</html>"),
+    "a bad gateway": (502, ""),
+}
+_answers = pytest.mark.parametrize(("status", "body"), _ANSWERS.values(), ids=_ANSWERS)
+
+
+@pytest.fixture
+def server() -> Iterator[SdServer]:
+    with closing(SdServer()) as server:
+        yield server
+
+
+def _config(url: str, **more: Any) -> SdCppConfig:
+    quick: dict[str, Any] = {"poll_seconds": 0.02, "connect_seconds": 1, "cancel_seconds": 0.2}
+    return SdCppConfig(name="rigged", url=url, **(quick | more))
+
+
+def _collected(
+    url: str,
+    *,
+    request: Request = _ASKED,
+    sent: Ticket | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    on_progress: Callable[[Progress], None] = ignore,
+    **more: Any,
+) -> tuple[Result | BackendError, list[Ticket]]:
+    """The result or the error, and the tickets that were reported."""
+    tickets: list[Ticket] = []
+
+    def note(progress: Progress) -> None:
+        if progress.ticket is not None:
+            tickets.append(progress.ticket)
+        on_progress(progress)
+
+    config = _config(url, **more)
+    with closing(Backend(config)) as backend:
+        ticket = sent or backend.prepare(request)
+        remote = Remote(ticket, backend.client(), config, note, backend.learn, clock=clock)
+        try:
+            return remote.result(), tickets
+        except BackendError as error:
+            return error, tickets
+
+
+def _clock_of(server: SdServer) -> Callable[[], float]:
+    """Ten seconds later after each look at a job."""
+    return lambda: 10.0 * sum(asked.startswith(_LOOK) for asked in server.asked)
+
+
+def _cancels(server: SdServer) -> list[str]:
+    return [asked for asked in server.asked if asked.startswith(_CANCEL)]
+
+
+@pytest.mark.parametrize("reaches", [False, True], ids=["did not arrive", "arrived"])
+@_answers
+def test_a_submission_that_a_gateway_answered_is_not_repeated(
+    server: SdServer, status: int, body: str, reaches: bool
+) -> None:
+    """sd-server has no list of its jobs: whether it took this one stays open."""
+    server.gateway = Between(_SUBMISSION, status, body, reaches=reaches)
+    error, tickets = _collected(server.url)
+    assert isinstance(error, Lost)
+    assert (error.is_certain, error.never_ran) == (False, False)
+    assert "sd-server has no list in which to look for the job" in error.message
+    assert [(ticket.submitted, ticket.engine) for ticket in tickets] == [(True, {})]
+    assert sum(asked.startswith(_SUBMISSION) for asked in server.asked) == 1
+    assert len(server.jobs) == int(reaches)
+
+
+@_answers
+def test_nothing_is_submitted_where_no_sd_server_answers(
+    server: SdServer, status: int, body: str
+) -> None:
+    server.gateway = Between("", status, body)
+    error, tickets = _collected(server.url)
+    assert isinstance(error, BackendError)
+    assert not isinstance(error, Lost)
+    assert (tickets, [asked for asked in server.asked if "capabilities" not in asked]) == ([], [])
+
+
+def test_a_ticket_is_written_before_its_submission(server: SdServer) -> None:
+    """The server may take a job whose id never arrives."""
+    told: list[tuple[bool, int]] = []
+
+    def note(progress: Progress) -> None:
+        if progress.ticket is not None:
+            told.append((progress.ticket.submitted, len(server.jobs)))
+
+    _collected(server.url, on_progress=note)
+    assert told == [(True, 0), (True, 1)]
+
+
+def test_a_ticket_without_an_id_is_not_submitted_again(server: SdServer) -> None:
+    with closing(Backend(_config(server.url))) as backend:
+        sent = backend.prepare(_ASKED).sent()
+    error, _ = _collected(server.url, sent=sent)
+    assert isinstance(error, Lost)
+    assert (error.is_certain, error.never_ran) == (True, False)
+    assert "never arrived" in error.message
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("way", "kind", "words"),
+    [
+        pytest.param("rejected", Rejected, "invalid generation parameters", id="refused"),
+        pytest.param("full", RateLimited, "job queue is full", id="full"),
+        pytest.param("trouble", Unavailable, "bad allocation", id="trouble"),
+    ],
+)
+def test_what_sd_server_itself_refuses_was_not_taken(
+    server: SdServer, way: str, kind: type[BackendError], words: str
+) -> None:
+    server.way = way
+    error, tickets = _collected(server.url)
+    assert (type(error), words in str(error)) == (kind, True)
+    assert [ticket.submitted for ticket in tickets] == [True, False]
+
+
+def test_a_request_that_is_too_large_for_the_gateway_was_not_taken(server: SdServer) -> None:
+    server.gateway = Between(_SUBMISSION, 413, "<html>Too large</html>")
+    error, tickets = _collected(server.url)
+    assert isinstance(error, Rejected)
+    assert "takes no request as large as this one" in error.message
+    assert [ticket.submitted for ticket in tickets] == [True, False]
+
+
+def test_a_submission_without_an_answer_leaves_a_ticket_where_the_caller_ends_it() -> None:
+    def cancel(progress: Progress) -> None:
+        if progress.ticket is None:
+            raise Cancelled
+
+    known = {"GET /sdcpp/v1/capabilities": CAPABILITIES}
+    with RawServer(answer_or_drip(known)) as server, pytest.raises(Cancelled) as caught:
+        _collected(server.url, on_progress=cancel)
+    assert not caught.value.is_stopped
+    assert "may have taken the job" in caught.value.remedy
+
+
+@_answers
+def test_a_job_survives_what_a_gateway_answers(server: SdServer, status: int, body: str) -> None:
+    """As many as fit into half a minute."""
+    server.gateway = Between(_LOOK, status, body, times=3)
+    result, tickets = _collected(server.url, clock=_clock_of(server), lost_seconds=0.001)
+    assert not isinstance(result, BackendError)
+    assert len(result.images) == 1
+    assert (len(server.jobs), _cancels(server), len(tickets)) == (1, [], 2)
+
+
+@_answers
+def test_a_gateway_that_answers_for_half_a_minute_leaves_the_job_alone(
+    server: SdServer, status: int, body: str
+) -> None:
+    server.way = "endless"
+    server.gateway = Between(_LOOK, status, body, after=2)
+    error, tickets = _collected(server.url, clock=_clock_of(server))
+    assert isinstance(error, Lost)
+    assert "has not said for 30 seconds how the job job_6920_00000000 is" in error.message
+    assert (error.is_certain, tickets[-1].submitted) == (False, True)
+    assert tickets[-1].engine == {"job_id": "job_6920_00000000"}
+    assert _cancels(server) == []
+
+
+def test_disturbances_that_ended_do_not_add_up(server: SdServer) -> None:
+    """Three, then an answer, then three."""
+    server.way = "slow"
+    server.gateway = Between(_LOOK, 403, times=3)
+
+    def note(progress: Progress) -> None:
+        if progress.stage == "running" and server.gateway and server.gateway.after == 0:
+            server.gateway = Between(_LOOK, 403, times=3, after=4)
+
+    result, _ = _collected(server.url, clock=_clock_of(server), on_progress=note)
+    assert not isinstance(result, BackendError)
+    assert server.gateway.after == 4
+
+
+def test_a_job_that_is_over_for_sd_server_is_lost_at_once(server: SdServer) -> None:
+    server.way = "lost"
+    error, _ = _collected(server.url)
+    assert isinstance(error, Lost)
+    assert error.is_certain
+    assert sum(asked.startswith(_LOOK) for asked in server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        pytest.param("half", "image 1 came cut short or damaged", id="half an image"),
+        pytest.param("page", "image 1 is not an image", id="a page"),
+        pytest.param("garbled", "image 1 is not in base64", id="no base64"),
+    ],
+)
+def test_an_image_that_did_not_come_whole_is_asked_for_again(
+    server: SdServer, way: str, words: str
+) -> None:
+    server.way = way
+    error, _ = _collected(server.url, clock=_clock_of(server))
+    assert isinstance(error, Lost)
+    assert (error.is_certain, words in error.message) == (False, True)
+    assert _cancels(server) == []
+
+    def note(progress: Progress) -> None:
+        looks = sum(asked.startswith(_LOOK) for asked in server.asked)
+        if progress.stage == "queued" and looks >= seen + 2:
+            server.way = "ok"
+
+    server.way, seen = way, sum(asked.startswith(_LOOK) for asked in server.asked)
+    result, _ = _collected(server.url, on_progress=note)
+    assert not isinstance(result, BackendError)
+    assert result.images[0].data.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"id": "job_6920_00000001", "status": "completed", "result": {"images": []}},
+        {"id": "job_6920_00000000", "status": "paused"},
+        {"id": "job_6920_00000000", "status": "completed", "result": None},
+        {"id": "job_6920_00000000", "status": "completed", "result": {"images": [7]}},
+    ],
+    ids=["another job", "another state", "no result", "an image that is a number"],
+)
+def test_only_a_whole_answer_about_this_job_counts(server: SdServer, said: object) -> None:
+    server.gateway = Between(_LOOK, 200, json.dumps(said), times=2)
+    result, _ = _collected(server.url)
+    assert not isinstance(result, BackendError)
+    assert len(result.images) == 1
+
+
+@_answers
+def test_a_gateway_cannot_say_that_a_job_was_stopped(
+    server: SdServer, status: int, body: str
+) -> None:
+    server.way = "waits"
+    with closing(Client(_config(server.url))) as client:
+        id = client.submit({"prompt": "a fox", "width": 64, "height": 64, "seed": 1})
+        server.gateway = Between(_CANCEL, status, body)
+        doubt = stop(client, id, patience_seconds=0)
+    assert doubt.startswith("The server could not be told to stop the job: ")
+
+
+@_answers
+def test_what_was_noted_outlives_a_gateway(
+    server: SdServer, status: int, body: str, tmp_path: Path
+) -> None:
+    block = {"type": "sdcpp", "url": server.url, "cache_dir": str(tmp_path)}
+    with closing(open_backend("rigged", {"rigged": block})) as engine:
+        assert engine.check().ok
+        server.gateway = Between("", status, body)
+        assert not engine.check().ok
+        assert engine.capabilities().parameters["count"].max == 4
+
+
+def test_a_lora_is_looked_up_in_the_same_question(server: SdServer) -> None:
+    _collected(server.url, request=_ASKED.with_values({"loras": (Lora(name="ink"),)}))
+    assert [asked for asked in server.asked if "capabilities" in asked] == [
+        "GET /sdcpp/v1/capabilities"
+    ]
+
+
+@pytest.mark.parametrize("drips", ["GET /sdcpp/v1/capabilities", _SUBMISSION, _LOOK])
+def test_a_server_that_drips_is_left_after_total_seconds(drips: str) -> None:
+    answers = {
+        "GET /sdcpp/v1/capabilities": CAPABILITIES,
+        _SUBMISSION: {"id": "job_1"},
+        _LOOK: {"id": "job_1", "status": "queued"},
+    }
+    del answers[drips]
+    with RawServer(answer_or_drip(answers)) as server:
+        error, _ = _collected(server.url, total_seconds=0.5)
+    assert isinstance(error, TimedOut)
+    assert "took more than 0.5 s in all" in error.message
+    assert error.is_stopped is ("capabilities" in drips)
+
+
+def test_a_token_that_expires_leaves_a_ticket(server: SdServer) -> None:
+    server.way = "endless"
+    server.gateway = Between(_LOOK, 401, after=1)
+    error, _ = _collected(server.url, clock=_clock_of(server))
+    assert isinstance(error, Lost)
+    assert isinstance(error.__cause__, Unauthorized)
+    assert "bearer_env" in error.remedy
