@@ -261,6 +261,12 @@ def test_a_folder_of_another_request_is_refused(settings: Settings, tmp_path: Pa
         _compare(settings, tmp_path / "c", "one", asked=Request(prompt="a dog"))
 
 
+def test_a_folder_of_another_prompt_alone_is_refused(settings: Settings, tmp_path: Path) -> None:
+    _compare(settings, tmp_path / "c", "one")
+    with pytest.raises(RequestError, match="of another request: its prompt is 'a fox'"):
+        _compare(settings, tmp_path / "c", "one", asked=_ASKED.with_values({"prompt": "a dog"}))
+
+
 def test_a_folder_with_another_axis_is_refused(settings: Settings, tmp_path: Path) -> None:
     _compare(settings, tmp_path / "c", "one", vary=Axis(name="steps", values=(2,)))
     with pytest.raises(RequestError, match="holds a comparison with another axis"):

@@ -12,7 +12,7 @@ from comfyui_lab import ASKED, SAMPLED, TWICE, collected, opened, paths
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from imagen.backends.comfyui.files import is_of
+from imagen.backends.comfyui.files import File, fetch_all, is_of
 from imagen.errors import BackendError, Failed, Lost, Unavailable
 from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI, Refusal
@@ -255,3 +255,11 @@ def _png_that_says(prompt: str) -> bytes:
 )
 def test_an_image_is_another_jobs_only_where_its_graph_says_so(prompt: str, is_ours: bool) -> None:
     assert is_of(SAMPLED, _png_that_says(prompt)) is is_ours
+
+
+def test_a_file_of_a_kind_that_is_not_known_is_bytes() -> None:
+    odd = Refusal(path="/view", status=200, body="odd", content_type="")
+    with ComfyUI(http_errors=(odd,)) as server, closing(opened(server.url)) as backend:
+        things = [File("9", 0, "made.unheard-of", "", "output")]
+        (output,), missing = fetch_all(backend.client(), things, lambda: None)
+    assert (output.data, output.media_type, missing) == (b"odd", "application/octet-stream", [])

@@ -15,7 +15,7 @@ from imagen.backends.comfyui.follow import Following
 from imagen.backends.comfyui.listener import Listener
 from imagen.backends.comfyui.record import Record
 from imagen.backends.comfyui.telling import Telling
-from imagen.errors import TimedOut
+from imagen.errors import BackendError, TimedOut
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -33,13 +33,23 @@ class _Clock:
         return self.now
 
 
+class _Listener(Listener):
+    """Counts its signs of life."""
+
+    pings = 0
+
+    def ping(self) -> None:
+        self.pings += 1
+        super().ping()
+
+
 def _waited(server: ComfyUI, **block: Any) -> tuple[list[Progress], TimedOut]:
     """What is told of a job that never ends, and how the wait for it ends."""
     config = validated("lab", {"url": server.url, "workflow": "x", **block}, ComfyUIConfig)
     told: list[Progress] = []
     with closing(opened(server.url)) as backend:
         ticket = backend.prepare(ASKED)
-        listener = Listener(backend.client(), 5)
+        listener = _Listener(backend.client(), 5)
         listener.open()
         backend.client().submit(ticket.payload, ticket.id, listener.client_id)
         listener.prompt_id = ticket.id
@@ -48,6 +58,7 @@ def _waited(server: ComfyUI, **block: Any) -> tuple[list[Progress], TimedOut]:
         with pytest.raises(TimedOut) as caught:
             following.to_the_end()
         listener.close()
+        assert listener.pings > 30
     return told, caught.value
 
 
@@ -110,3 +121,19 @@ def test_after_the_end_nothing_more_is_waited_for_where_all_is_in_the_history() 
         Following(backend.client(), listener, record, telling, config, clock=clock).to_the_end()
         listener.close()
     assert list(record.outputs) == ["99"]
+
+
+def test_a_backend_that_is_closed_ends_the_wait_at_once() -> None:
+    """No question is answered any more, and nothing is known of the job."""
+    with ComfyUI(silent_load=60) as server:
+        backend = opened(server.url)
+        ticket = backend.prepare(ASKED)
+        config = validated("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
+        listener = Listener(backend.client(), 5)
+        listener.prompt_id = ticket.id
+        record, telling = Record(ticket.payload), Telling(ticket.payload, lambda _: None)
+        following = Following(backend.client(), listener, record, telling, config, clock=_Clock())
+        backend.close()
+        with pytest.raises(BackendError, match="was closed") as caught:
+            following.to_the_end()
+    assert type(caught.value) is BackendError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -161,8 +162,12 @@ def _crowd(cloud: Replicate, like: Any, count: int) -> None:
 
 def test_the_facts_say_what_it_took_and_cost() -> None:
     with Replicate(seconds=0.25) as cloud:
+        began = time.monotonic()
         result = run(cloud, ASKED.with_values({"count": 2}), model=_SCHNELL)
+        elapsed = time.monotonic() - began
     facts = result.facts
+    assert facts.latency_seconds is not None
+    assert 0.25 <= facts.latency_seconds <= elapsed
     assert (facts.model, facts.seed, facts.steps) == (_SCHNELL, 7, 3)
     assert (facts.width, facts.height) == (96, 72)
     assert facts.executing_seconds == 0.25
