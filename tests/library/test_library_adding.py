@@ -96,6 +96,34 @@ def test_one_odd_file_stops_no_other(library: Library) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "can't be added: there is not enough memory."),
+        (RuntimeError("odd"), "can't be added: what it says of itself is odd (RuntimeError: odd)."),
+    ],
+    ids=["memory", "anything"],
+)
+def test_any_error_of_one_file_is_that_files(
+    library: Library, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    read = Path.read_bytes
+
+    def fail_for_one(path: Path) -> bytes:
+        if path.name == "odd.png":
+            raise error
+        return read(path)
+
+    png("album/odd.png")
+    png("album/z-good.png", parameters=A1111)
+    monkeypatch.setattr(Path, "read_bytes", fail_for_one)
+    added = _add(library)
+    assert [(one.path.name, one.what) for one in added.troubles] == [
+        ("odd.png", f"{Path('album/odd.png')} {words}")
+    ]
+    assert [one.path.name for one in added.taken] == ["z-good.png"]
+
+
 def test_a_huge_image_is_added_without_a_thumbnail(library: Library) -> None:
     """Its pixels are never decoded: a few kilobytes may claim any number of them."""
     _HERE.mkdir()

@@ -108,6 +108,22 @@ def test_a_part_that_was_not_moved_is_removed() -> None:
     assert _names(Path()) == []
 
 
+@_POSIX
+def test_a_part_that_cannot_be_removed_hides_no_error() -> None:
+    """A file took the place of its folder."""
+    folder = Path("made")
+    folder.mkdir()
+
+    def fail() -> None:
+        with part_in(folder):
+            folder.rename("moved")
+            folder.write_text("in the way")
+            raise OSError("the first error")
+
+    with pytest.raises(OSError, match="the first error"):
+        fail()
+
+
 def test_a_file_is_replaced_whole() -> None:
     Path("note").write_text("an older and longer one")
     write_whole(Path("note"), b"new")
