@@ -137,3 +137,24 @@ def test_a_backend_that_is_closed_ends_the_wait_at_once() -> None:
         with pytest.raises(BackendError, match="was closed") as caught:
             following.to_the_end()
     assert type(caught.value) is BackendError
+
+
+def test_an_answer_that_takes_its_time_is_waited_for_and_not_spun_on() -> None:
+    """Without a websocket there is nothing else to wait for."""
+    reads = 0
+
+    def clock() -> float:
+        nonlocal reads
+        reads += 1
+        return time.monotonic()
+
+    with ComfyUI(slow=0.3) as server, closing(opened(server.url)) as backend:
+        ticket = backend.prepare(ASKED)
+        config = validated("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
+        listener = Listener(backend.client(), 5)
+        backend.client().submit(ticket.payload, ticket.id, listener.client_id)
+        listener.prompt_id = ticket.id
+        record, telling = Record(ticket.payload), Telling(ticket.payload, lambda _: None)
+        Following(backend.client(), listener, record, telling, config, clock=clock).to_the_end()
+    assert record.ended
+    assert reads < 500
