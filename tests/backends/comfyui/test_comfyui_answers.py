@@ -52,7 +52,7 @@ def test_the_history_of_a_prompt_is_read() -> None:
             "outputs": {"5.0.2": {"images": []}},
             "status": {
                 "status_str": "success",
-                "messages": [["execution_start", {"timestamp": 1}], 7],
+                "messages": [["execution_start", {"timestamp": 1}], 7, [7, {}], ["alone"]],
             },
             "meta": {"5.0.2": {"display_node": "5"}, "6": None},
         }

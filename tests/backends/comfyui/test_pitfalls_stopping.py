@@ -76,6 +76,22 @@ def test_p8_an_old_server_stops_what_runs_when_that_is_ours() -> None:
         assert set(server.interrupts) == {None}
 
 
+@pytest.mark.parametrize(
+    ("version", "by_id"),
+    [("0.3.55", False), ("0.3.56", True), ("0.4.0", True), ("nightly", False), ("", False)],
+)
+def test_p8_the_version_says_whether_one_prompt_alone_can_be_interrupted(
+    version: str, by_id: bool
+) -> None:
+    with ComfyUI(version=version, step_seconds=0.05) as server:
+        request = ASKED.with_values({"steps": 100})
+        with pytest.raises(Cancelled):
+            collected(server, request=request, on_progress=_cancel_when_running)
+        assert server.queue_state() == (None, [])
+        ours = server.prompts[0]["prompt_id"]
+        assert set(server.interrupts) == {ours if by_id else None}
+
+
 def test_ctrl_c_stops_the_job_too() -> None:
     """Whatever ends the call ends the work."""
     with ComfyUI(step_seconds=0.05) as server:
