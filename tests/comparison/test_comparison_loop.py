@@ -77,10 +77,10 @@ def _compare(
 
 def test_every_model_makes_a_picture_with_the_same_seed(settings: Settings, tmp_path: Path) -> None:
     made, _ = _compare(settings, tmp_path / "c", "one", "two", "mock")
-    assert [(cell.model, cell.seed) for cell in made.cells] == [
-        ("one", 11),
-        ("two", 11),
-        ("mock", 11),
+    assert [(cell.model, cell.seed, cell.cost_usd) for cell in made.cells] == [
+        ("one", 11, 0.0),
+        ("two", 11, 0.0),
+        ("mock", 11, 0.0),
     ]
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
         "compare.json",

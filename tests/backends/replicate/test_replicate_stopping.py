@@ -113,6 +113,14 @@ def test_a_prediction_that_goes_on_all_the_same_is_told_of() -> None:
     )
 
 
+def test_the_api_is_not_asked_to_cancel_without_a_pause() -> None:
+    with Replicate(seconds=60, late=True) as cloud, closing(_client(cloud)) as client:
+        id = client.create({"prompt": "x"}).id
+        stop(client, lambda: id, deadline_seconds=60, patience_seconds=0.5)
+    rounds = [seen for seen in cloud.requests if seen.path.endswith("/cancel")]
+    assert 1 <= len(rounds) <= 6  # after 0, 0.05, 0.15, 0.35, 0.75 s
+
+
 def test_a_prediction_that_has_succeeded_is_left_alone_and_told_of() -> None:
     """Its pictures are there, and paid for."""
     with Replicate() as cloud, closing(_client(cloud)) as client:
