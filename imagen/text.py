@@ -14,7 +14,7 @@ _UNSAFE = {"Cc", "Cf", "Cs"}
 _LONGEST_NAME = 64
 _LONG_WORD, _LONG_LINE = re.compile(r"(?<!\S)\S{501,}"), re.compile(r"(?<!.).{2001,}")
 _MOST_BLANKS = 100
-"""For each character of a line, so many are read: most of a text may be blanks."""
+"""Characters that are read for each one of a line: most of a text may be blanks."""
 # Joiners and directional marks that ordinary writing needs; the overriding ones are not among them.
 _WRITING = {"\u200c", "\u200d", "\u200e", "\u200f"}
 

@@ -42,7 +42,7 @@ LARGEST_FILE = 2 << 30
 LONGEST_SECONDS = 600.0
 """For one request and its answer, where nothing else is said."""
 _LARGEST_REFUSAL = 16 << 20
-"""Bytes that are read of an answer that is no success."""
+"""Bytes that are read of an unsuccessful answer."""
 _LARGEST_PIECE = 1 << 20
 _SENT_AT_ONCE = 16 << 10
 _LONGEST_WAIT = 60.0
@@ -454,7 +454,7 @@ def tls_fault(error: BaseException | None) -> tuple[str, str] | None:
 
 
 class _TlsError(httpx.ConnectError):
-    """A server that was asked in plain http speaks TLS: it has not understood anything."""
+    """A server that was asked in plain http speaks TLS: it did not understand the request."""
 
     def __init__(self) -> None:
         super().__init__("speaks TLS")

@@ -41,8 +41,8 @@ def fetch_image(
 ) -> FetchedImage:
     """The image at an address; `what` names the parameter in errors.
 
-    Raises RequestError for an address that is not public, for what is no image or too large, and
-    for whatever else goes wrong.
+    Raises RequestError for an address that is not public, for what is not an image, is too large,
+    or cannot be fetched.
     """
     address = url
     try:

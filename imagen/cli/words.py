@@ -146,5 +146,6 @@ def _decoded(data: bytes, where: str) -> str:
         return decode_text(data)
     except UnicodeDecodeError as error:
         raise RequestError(
-            f"The prompt in {where} is not text in UTF-8 or UTF-16: {error.reason}."
+            f"The prompt in {where} is not text in UTF-8 or UTF-16: {error.reason}.",
+            remedy="Save it as UTF-8.",
         ) from error

@@ -63,7 +63,7 @@ class Settings(NamedTuple):
 
 
 def parse(document: Mapping[str, Any]) -> Settings | None:
-    """The settings in a JSON object; None where they are none that can be read."""
+    """The settings in a JSON object; None if they can't be read."""
     tool, flat = _flattened(document)
     values: dict[str, Any] = {}
     others: dict[str, Any] = {}

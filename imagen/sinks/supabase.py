@@ -33,7 +33,7 @@ _PATIENCE_SECONDS = 2.0
 """Whoever asks for more is left alone: the outbox comes back later."""
 _ANSWER_SECONDS = 60.0
 _SLOWEST_UPLOAD = 50_000
-"""Bytes a second; what takes longer is given up, and sent again later."""
+"""Bytes a second; what takes longer is cancelled, and sent again later."""
 _SHOWN = TypeVar("_SHOWN", bound="_Answer")
 
 

@@ -293,7 +293,7 @@ class Run:
         return outputs, tuple(messages)
 
     def _refuse_missing(self, missing: list[Lost], *, is_nothing: bool) -> None:
-        """Raise Lost where the job has images that can't be had now, and may be had later."""
+        """Raise Lost if the job has images that can't be fetched now, but may be later."""
         doubtful = [error for error in missing if not error.is_certain]
         if is_nothing and self._lost is not None and not doubtful:
             raise self._lost

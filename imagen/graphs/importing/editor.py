@@ -102,7 +102,7 @@ class Document:
 
 
 def read_document(said: Mapping[str, Any], source: str) -> Document:
-    """The file's sheets. Raises WorkflowError for nodes that are none."""
+    """The file's sheets. Raises WorkflowError for entries that are not nodes."""
     listed = _mapping(said.get("definitions")).get("subgraphs")
     definitions = [item for item in _list(listed) if isinstance(item, dict)]
     subgraphs = {str(item.get("id")): _sheet(item, source) for item in definitions}

@@ -87,7 +87,7 @@ def _latent_sources(reading: Reading, node_id: str) -> list[str]:
 def _samples(reading: Reading, node_id: str) -> bool:
     """Whether a node samples: it has a guider, or takes a seed beside what it is to show.
 
-    A node that is told the settings to write them into a file is none.
+    A node that gets the settings to write them into a file is not one.
     """
     inputs = reading.inputs(node_id)
     if "guider" in inputs:

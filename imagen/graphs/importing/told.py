@@ -241,7 +241,7 @@ def _clip_skip(reading: Reading) -> dict[str, int]:
 def _second_pass(reading: Reading, main: str) -> dict[str, float]:
     """How much larger a later sampler goes on with the first one's image, and its denoising.
 
-    A refiner or a detailer, which works at the same size, is none.
+    A refiner or a detailer, which works at the same size, is not one.
     """
     samplers = find_samplers(reading)
     width = _first_number(reading, size_sources(reading, main), "width") if main else None

@@ -81,8 +81,8 @@ def test_what_came_instead_of_an_image_is_named() -> None:
     ("status", "body", "remedy"),
     [
         pytest.param(404, "", "If it was deleted there", id="ComfyUI has no such file"),
-        pytest.param(404, "no such page", "Something before the server", id="a gateway's 404"),
-        pytest.param(413, "too large", "Something before the server", id="a gateway's limit"),
+        pytest.param(404, "no such page", "Something in front of the server", id="a gateway's 404"),
+        pytest.param(413, "too large", "Something in front of the server", id="a gateway's limit"),
         pytest.param(401, "no", "Name the variable", id="a session that ran out"),
         pytest.param(302, "", "If that is the right server", id="a redirect"),
     ],
