@@ -42,6 +42,8 @@ class Redactor:
         forms = {form for secret in secrets for form in _forms(secret)}
         ordered = sorted(forms, key=lambda form: (-len(form), form))
         self._spelled = [[re.compile(_spellings(c), re.I) for c in form] for form in ordered]
+        starts = ("".join(map(_spellings, form[:_SHORTEST])) for form in ordered)
+        self._starts = [re.compile(f"(?={start})", re.I) for start in starts]
         self._whole = re.compile("|".join(map(_pattern, ordered)), re.I) if ordered else None
 
     def __bool__(self) -> bool:
@@ -52,11 +54,13 @@ class Redactor:
         if self._whole is None:
             return text
         text = self._whole.sub(MASK, text)
-        for cut in reversed(list(_CUT.finditer(text))):
-            start = min(self._beginnings(text, cut.start()), default=None)
-            if start is not None:
-                text = text[:start] + MASK + text[cut.start() :]
-        return text
+        pieces: list[str] = []
+        at = 0
+        for start, cut in sorted(self._beginnings(text)):
+            if start >= at:
+                pieces += [text[at:start], MASK]
+                at = cut
+        return "".join((*pieces, text[at:]))
 
     def value(self, value: T) -> T:
         """The same with every text in it redacted: in dataclasses, mappings, lists and tuples."""
@@ -94,16 +98,19 @@ class Redactor:
             error.message, error.remedy = self.text(error.message), self.text(error.remedy)
             error.args = (error.message,)
 
-    def _beginnings(self, text: str, end: int) -> Iterator[int]:
-        """Where a secret begins that the text breaks off at `end`."""
-        for spelled in self._spelled:
-            for start in range(max(0, end - 6 * len(spelled)), end - _SHORTEST + 1):
-                at, known = start, 0
-                while known < len(spelled) and (match := spelled[known].match(text, at, end)):
+    def _beginnings(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where a secret begins that the text breaks off, and where the ellipsis is."""
+        for starts, spelled in zip(self._starts, self._spelled, strict=True):
+            for start in starts.finditer(text) if _CUT.search(text) else ():
+                at, known = start.start(), 0
+                while not (cut := _CUT.match(text, at)) and known < len(spelled):
+                    if (match := spelled[known].match(text, at)) is None:
+                        break
                     at, known = match.end(), known + 1
-                is_half = text[at : at + 1] in tuple("%\\&") and end - at < 6
-                if known >= _SHORTEST and (at == end or is_half):
-                    yield start
+                if cut is None and text[at : at + 1] in tuple("%\\&"):  # it breaks off within one
+                    cut = _CUT.search(text, at, at + 8)
+                if known >= _SHORTEST and cut is not None:
+                    yield start.start(), cut.start()
 
 
 def credentials(config: BaseModel, environ: Mapping[str, str] = os.environ) -> list[str]:
