@@ -63,6 +63,7 @@ class Following:
         self._looking: Background[Sight] | None = None
         self._looks = 0
         self._missed = 0
+        self._has_run = False
         self._mending: Background[None] | None = None
         self._mend_pause = config.poll_seconds
         now = clock()
@@ -151,6 +152,7 @@ class Following:
             self._moved = now
             self._tell(now)
         self._missed = self._missed + 1 if sight.is_gone else 0
+        self._has_run = self._has_run or (sight.runs and self._listener.is_open)
         if not sight.is_stalled:
             self._stalled_since = None
         elif self._stalled_since is None:
@@ -204,10 +206,7 @@ class Following:
             return
         config = self._config
         if self._missed >= _SURE:
-            raise Lost(
-                f"{self._client.at} no longer knows the job: the server was restarted, "
-                "or somebody deleted the job from its queue."
-            )
+            raise self._unknown()
         if self._stalled_since is not None and now - self._stalled_since >= config.lost_seconds:
             raise Failed(
                 f"{self._client.at} answers, but runs nothing of what waits in its queue.",
@@ -225,6 +224,20 @@ class Following:
             if waits:
                 error.advise("If ComfyUI's log says that its worker died, restart ComfyUI.")
             raise error
+
+    def _unknown(self) -> Lost:
+        """Of a job that ran, a server that was never away has the end: something may hide it."""
+        is_same_server = self._listener.is_open and not self._listener.breaks
+        if self._has_run and is_same_server and not self._record.outputs:
+            return Lost(
+                f"{self._client.at} no longer knows the job, which ran there: its history was "
+                "cleared, or something before the server answers with an old one.",
+                is_certain=False,
+            )
+        return Lost(
+            f"{self._client.at} no longer knows the job: the server was restarted, "
+            "or somebody deleted the job from its queue."
+        )
 
     def _too_long(self, how: str, seconds: float, key: str) -> TimedOut:
         what = f"The job took more than {seconds:g} seconds {how}."

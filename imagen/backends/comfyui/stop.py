@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imagen.backends.comfyui.client import Client
-    from imagen.backends.comfyui.look import Sight
 
 _PATIENCE_SECONDS = 5.0
 _FIRST_PAUSE = 0.05
 _ATTEMPTS = 3  # where nobody is there, nothing goes on either
 _LONGEST_PAUSE = 0.5
+_TOLD = "The server has been told to stop the job"
+_UNCONFIRMED = f"{_TOLD}, and has not said that it did."
 _TARGETED = (0, 3, 56)
 """The first version that interrupts one prompt only; older ones stop whatever runs."""
 
@@ -38,16 +39,24 @@ def stop(
     """
     deadline = time.monotonic() + patience_seconds
     pause, attempts = _FIRST_PAUSE, 0
-    doubt = "The server has been told to stop the job, and has not said that it did."
+    is_told = False
     while True:
         try:
             settled = is_settled()  # before: a job that is taken in between is not yet looked for
-            sight = _once(client, which())
+            prompt_id = which()
+            _order(client, prompt_id)
+            if not is_told:
+                is_told, doubt = True, _UNCONFIRMED
+            sight = look(client, prompt_id)
+            doubt = _UNCONFIRMED
             if settled and (sight.is_gone or sight.entry is not None):
                 has_made = sight.entry is not None and sight.entry.has_made
                 return "The job had ended before it was stopped." if has_made else ""
         except BackendError as error:
-            doubt = f"The server could not be told to stop the job: {error.message}"
+            if not is_told:
+                doubt = f"The server could not be told to stop the job: {error.message}"
+            elif time.monotonic() < deadline:  # or else our own haste ended the question
+                doubt = f"{_TOLD}, and can't be asked whether it did: {error.message}"
             attempts += is_nobody_there(error)
         if time.monotonic() >= deadline or attempts == _ATTEMPTS:
             return doubt
@@ -55,14 +64,13 @@ def stop(
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _once(client: Client, prompt_id: str) -> Sight:
-    """One round of deleting, interrupting and looking."""
+def _order(client: Client, prompt_id: str) -> None:
+    """Delete the job from the queue, and interrupt it if it runs."""
     client.delete(prompt_id)
     if _can_target(client):
         client.interrupt(prompt_id)
     elif client.queue().runs(prompt_id):
         client.interrupt(None)
-    return look(client, prompt_id)
 
 
 def _can_target(client: Client) -> bool:

@@ -149,6 +149,23 @@ def test_a_job_behind_others_that_get_on_is_waited_for() -> None:
     assert "in all" in error.message
 
 
+@pytest.mark.parametrize(
+    ("script", "is_certain"),
+    [
+        pytest.param(("runs", "gone", "gone"), False, id="it ran, and no connection broke"),
+        pytest.param(("behind", "gone", "gone"), True, id="it waited, and somebody deleted it"),
+    ],
+)
+def test_the_history_of_a_job_that_ran_may_be_hidden(
+    script: tuple[str, ...], is_certain: bool
+) -> None:
+    """A cache before the server answers with an old history; a restart breaks the websocket."""
+    with ComfyUI() as server:
+        error = _ended(server, *script)
+    assert isinstance(error, Lost)
+    assert error.is_certain is is_certain
+
+
 def test_access_that_is_refused_for_good_may_come_back() -> None:
     """A session ran out in the middle of the job, which goes on."""
     with ComfyUI() as server:

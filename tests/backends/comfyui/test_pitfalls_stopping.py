@@ -9,7 +9,7 @@ import pytest
 from comfyui_lab import ASKED, collected, opened, paths
 
 from imagen.errors import Cancelled, Failed, Rejected, TimedOut
-from imagen.testing.comfyui import OUT_OF_MEMORY, ComfyUI, Fault, Hostility
+from imagen.testing.comfyui import OUT_OF_MEMORY, ComfyUI, Fault, Hostility, Refusal
 
 if TYPE_CHECKING:
     from imagen.result import Progress
@@ -151,6 +151,19 @@ def test_a_server_that_cannot_be_told_to_stop_is_said_so() -> None:
         with pytest.raises(Cancelled) as caught:
             collected(server, on_progress=die_and_cancel)
     assert "could not be told to stop the job" in caught.value.remedy
+
+
+def test_a_server_that_was_told_to_stop_and_hides_its_history_is_said_so() -> None:
+    """It took both orders; only what came of them can't be asked."""
+    hidden = Refusal(path="/history", status=502, times=999)
+    with ComfyUI(step_seconds=0.05, http_errors=(hidden,)) as server:
+        with pytest.raises(Cancelled) as caught:
+            collected(server, on_progress=_cancel_when_running)
+        assert server.interrupts
+    assert caught.value.remedy.startswith(
+        "The server has been told to stop the job, and can't be asked whether it did: "
+        f"{server.url} is in trouble: 502"
+    )
 
 
 def test_p9_a_job_that_somebody_else_interrupts_has_failed() -> None:
