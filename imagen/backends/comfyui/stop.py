@@ -49,7 +49,7 @@ def stop(
                 is_told, doubt = True, _UNCONFIRMED
             sight = look(client, prompt_id)
             doubt = _UNCONFIRMED
-            if settled and (sight.is_gone or sight.entry is not None):
+            if sight.entry is not None or (settled and sight.is_gone):
                 has_made = sight.entry is not None and sight.entry.has_made
                 return "The job had ended before it was stopped." if has_made else ""
         except BackendError as error:

@@ -139,6 +139,25 @@ def test_cancelled_while_the_server_refuses_it_leaves_no_doubt() -> None:
     assert (caught.value.message, caught.value.remedy) == (Cancelled().message, "")
 
 
+def test_a_job_that_ended_is_stopped_though_its_submission_is_never_answered() -> None:
+    """It runs by the time that Ctrl-C comes, and its history says that it was interrupted."""
+    unanswered = Refusal(path="/prompt", method="POST", reaches=True, hangs=True)
+    with ComfyUI(step_seconds=0.05, http_errors=(unanswered,)) as server:
+
+        def cancel_when_it_runs(_: Progress) -> None:
+            if server.queue_state()[0] is not None:
+                raise Cancelled
+
+        with pytest.raises(Cancelled) as caught:
+            collected(
+                server,
+                request=ASKED.with_values({"steps": 100}),
+                on_progress=cancel_when_it_runs,
+            )
+        assert server.queue_state() == (None, [])
+    assert caught.value.remedy == ""
+
+
 def test_a_server_that_cannot_be_told_to_stop_is_said_so() -> None:
     """Cancelled it is; that the job stopped is not certain."""
     with ComfyUI(step_seconds=0.05) as server:
