@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, suppress
 from functools import partial
+from queue import Empty, Queue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import (
@@ -48,6 +50,7 @@ class Listener:
         self._connect_seconds = connect_seconds
         self._open: ExitStack | None = None
         self._connection: ClientConnection | None = None
+        self._frames: Queue[str | bytes | ConnectionClosed] = Queue()
         self._closed = False
         self._attempt = 0
         self.prompt_id = ""
@@ -91,7 +94,9 @@ class Listener:
         if attempt != self._attempt:
             stack.close()
             return
+        self._frames = Queue()
         self._open, self._connection = stack, connection
+        Thread(target=_receive, args=(connection, self._frames), daemon=True).start()
         self._note("")
         if self._closed:
             self._let_go()
@@ -107,15 +112,16 @@ class Listener:
         if connection is None:
             return None
         try:
-            return read(connection.recv(timeout), self.prompt_id)
-        except TimeoutError:
+            frame = self._frames.get(timeout=max(0.0, timeout))
+        except Empty:
             sent = connection.protocol.close_sent  # of which the server takes no notice
             if sent is not None:
                 self._break(one_line(sent.reason))
             return None
-        except ConnectionClosed as error:
-            self._break(_reason(error))
+        if isinstance(frame, ConnectionClosed):
+            self._break(_reason(frame))
             return None
+        return read(frame, self.prompt_id)
 
     def _break(self, why: str) -> None:
         self.trouble = f"broke ({why})"
@@ -164,6 +170,19 @@ class Listener:
             **proxy,
         )
         return connection
+
+
+def _receive(connection: ClientConnection, frames: Queue[str | bytes | ConnectionClosed]) -> None:
+    """Hand on each frame, and at last what ended the connection.
+
+    Not in the main thread: websockets waits on a SimpleQueue, whose timeout is lost in Python 3.11
+    where the handler of a signal (Ctrl-C) outlasts it.
+    """
+    try:
+        while True:
+            frames.put(connection.recv())
+    except ConnectionClosed as error:
+        frames.put(error)
 
 
 def _reason(error: Exception) -> str:

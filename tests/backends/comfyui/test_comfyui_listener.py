@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
+import signal
 import ssl
 import struct
+import sys
+import threading
+import time
 from base64 import b64encode
 from contextlib import closing
 from hashlib import sha1
@@ -142,3 +147,25 @@ def test_a_certificate_that_has_expired_is_named(tmp_path: Path) -> None:
     assert listener.trouble == (
         "could not be opened (it can't be trusted: its certificate has expired)"
     )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGUSR1")
+def test_a_signal_whose_handler_outlasts_the_wait_does_not_prolong_it_for_ever() -> None:
+    """In Python 3.11 SimpleQueue.get, on which websockets waits, then has no timeout left."""
+    previous = signal.signal(signal.SIGUSR1, lambda *_: time.sleep(0.4))
+    with ComfyUI() as server, closing(opened(server.url)) as backend:
+        listener = _listener(backend)
+        listener.open()
+        assert listener.next(5) == events.QueueChanged()
+        assert listener.next(5) is None  # the server's own flags
+        interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+        rescue = threading.Timer(10, server.die)
+        try:
+            interrupt.start()
+            rescue.start()
+            assert listener.next(0.3) is None
+            assert listener.is_open
+        finally:
+            rescue.cancel()
+            signal.signal(signal.SIGUSR1, previous)
+            listener.close()
