@@ -97,10 +97,10 @@ def _hostile(world: World, request: Request, path: str) -> Answer | None:
 
 def _refused(world: World, request: Request, path: str, refusal: Refusal) -> Answer:
     """What is answered in place of the server."""
-    if refusal.hangs:
-        world.sleep(threading.TIMEOUT_MAX)
     if refusal.reaches:
         _answer(world, request, path)
+    if refusal.hangs:
+        world.sleep(threading.TIMEOUT_MAX)
     if refusal.cuts:
         return CUT
     again = {} if refusal.retry_after is None else {"Retry-After": refusal.retry_after}
