@@ -116,8 +116,8 @@ def test_a_job_behind_one_whose_worker_died_is_not_waited_for() -> None:
         error = _ended(server, idle_seconds=35)
     assert isinstance(error, TimedOut)
     assert error.message == (
-        "The job took more than 35 seconds without any progress: it waits in the queue, and what "
-        "runs there does not end."
+        "The job took more than 35 seconds without any progress: it waits in the queue behind a "
+        "job that does not end."
     )
     assert "restart ComfyUI" in error.remedy
 
