@@ -156,7 +156,7 @@ class Submission:
         """The id of a job that was handed over; None where the server has no such job.
 
         Looked for more than once: the job may still be on its way. Raises Lost where the server
-        can't be asked.
+        can't be asked, or never answered: the job may still come.
         """
         trouble: BackendError | None = after
         for pause in _PAUSES:
@@ -171,6 +171,12 @@ class Submission:
             if found is not None:
                 return found
             trouble = None
+        if trouble is None and never_answered(after):
+            raise Lost(
+                f"{describe_lost_submission(after, self._client.at)}, and does not have the job: "
+                "what holds it back may still deliver it.",
+                is_certain=False,
+            ) from after
         is_refusal = not isinstance(after, Unavailable | RateLimited)
         if trouble is None or (is_refusal and self._is_unknown()):
             return None

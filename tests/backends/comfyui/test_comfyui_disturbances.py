@@ -272,6 +272,16 @@ def test_a_server_that_never_answers_is_given_up_by_the_idle_time() -> None:
     assert not caught.value.is_certain
 
 
+def test_a_submission_that_is_never_answered_is_not_sent_again() -> None:
+    """What holds it back may still deliver it, though the server has no such job yet."""
+    held = Refusal(path="/prompt", method="POST", hangs=True)
+    with ComfyUI(http_errors=(held,)) as server:
+        with pytest.raises(Lost, match="does not answer, and does not have the job") as caught:
+            collected(server, idle_seconds=1)
+        assert paths(server).count("/prompt") == 1
+    assert not caught.value.is_certain
+
+
 def test_a_file_of_a_server_that_says_no_type_has_that_of_its_name() -> None:
     plain = Refusal(
         path="/view",
