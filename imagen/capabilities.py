@@ -173,7 +173,7 @@ def unhonoured(receipt: Receipt) -> list[str]:
 
 
 def lost(receipt: Receipt) -> Receipt:
-    """The parameters that were clamped, dropped, or not wholly read; an empty text is no loss."""
+    """The parameters that were clamped, dropped or not fully read; dropping "" loses nothing."""
     return {
         name: fate
         for name, fate in receipt.items()
@@ -184,8 +184,8 @@ def lost(receipt: Receipt) -> Receipt:
 def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any], Receipt]:
     """The values a backend of these capabilities will use, and the receipt of how they came about.
 
-    Raises RequestError for a task that is none of its, for a missing prompt, for a value of the
-    wrong type, and for one that is no choice.
+    Raises RequestError for an unsupported task, a missing prompt, a value of the wrong type and a
+    value outside the choices.
     """
     refuse_unable(request.task, capabilities)
     values: dict[str, Any] = {}

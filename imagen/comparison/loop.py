@@ -168,7 +168,7 @@ def _refuse_beyond_one_run(
 
 
 def _unbegun(runs: Sequence[Ticket], settings: Settings) -> list[Ticket]:
-    """Those that no earlier process began; where there is no budget, that need not be known."""
+    """The tickets that no earlier process began; without budgets it does not matter which."""
     return [ticket for ticket in runs if settings.budgets and not is_begun(ticket, settings)]
 
 

@@ -183,7 +183,7 @@ class Following:
         """Raise Lost where no question about the job is answered any more; it may go on."""
         if seconds >= _REFUSED_SECONDS:
             raise Lost(
-                f"{self._client.at} has not reported the job's state for {seconds:.0f} seconds: "
+                f"{self._client.at} gave no state of the job for {seconds:.0f} seconds: "
                 f"{error.message}",
                 remedy=error.remedy,
                 is_certain=False,

@@ -108,7 +108,7 @@ class Run:
             return work.result()
         except Lost:
             raise
-        except ImagenError:  # the server has no job of ours, whatever was sent
+        except ImagenError:  # the server did not take the job
             self._tell(self._ticket)
             raise
 

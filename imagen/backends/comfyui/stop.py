@@ -18,8 +18,8 @@ _PATIENCE_SECONDS = 5.0
 _FIRST_PAUSE = 0.05
 _ATTEMPTS = 3  # where nobody is there, nothing goes on either
 _LONGEST_PAUSE = 0.5
-_TOLD = "The server has been told to stop the job"
-_UNCONFIRMED = f"{_TOLD}, and has not said that it did."
+_TOLD = "The server was asked to stop the job"
+_UNCONFIRMED = f"{_TOLD} and did not confirm it."
 _TARGETED = (0, 3, 56)
 """The first version that interrupts one prompt only; older ones stop whatever runs."""
 
@@ -54,9 +54,9 @@ def stop(
                 return "The job had ended before it was stopped." if has_made else ""
         except BackendError as error:
             if not is_told:
-                doubt = f"The server could not be told to stop the job: {error.message}"
+                doubt = f"The server could not be asked to stop the job: {error.message}"
             elif time.monotonic() < deadline:  # or else our own haste ended the question
-                doubt = f"{_TOLD}, and can't be asked whether it did: {error.message}"
+                doubt = f"{_TOLD} and can't be asked whether it did: {error.message}"
             attempts += is_nobody_there(error)
         if time.monotonic() >= deadline or attempts == _ATTEMPTS:
             return doubt

@@ -222,7 +222,7 @@ class Client:
         return answers.mapping(self._json(self._succeeded(response)))
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        if self._http.is_closed:  # a thread that nobody waits for any more
+        if self._http.is_closed:  # by a thread that is no longer waited for
             raise BackendError("The backend was closed while it worked.")
         headers = self._credential | kwargs.pop("headers", {})
         try:

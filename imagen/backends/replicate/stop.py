@@ -37,7 +37,7 @@ def stop(
     """
     limit = time.monotonic() + patience_seconds
     pause, attempts = _FIRST_PAUSE, 0
-    doubt = "Replicate has been told to cancel the prediction, and has not said that it did."
+    doubt = "Replicate was asked to cancel the prediction and did not confirm it."
     while True:
         try:
             settled = is_settled()  # before: one that is taken in between is not yet looked for
@@ -46,7 +46,7 @@ def stop(
                 if (not id and settled) or (id and _once(client, id)):
                     return _MADE if id and _has_succeeded(client, id) else ""
         except BackendError as error:
-            doubt = f"Replicate could not be told to cancel the prediction: {error.message}"
+            doubt = f"Replicate could not be asked to cancel the prediction: {error.message}"
             attempts += is_nobody_there(error)
         if time.monotonic() >= limit or attempts == _ATTEMPTS:
             return f"{doubt} It ends by itself after {deadline_seconds:g} s."

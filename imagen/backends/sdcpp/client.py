@@ -141,7 +141,7 @@ class Client:
         self._http.close()
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        if self.is_closed:  # a thread that nobody waits for any more
+        if self.is_closed:  # by a thread that is no longer waited for
             raise BackendError("The backend was closed while it worked.")
         return self._http.request(method, path, **kwargs)
 

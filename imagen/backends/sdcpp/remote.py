@@ -90,8 +90,8 @@ class Remote:
         return Result(outputs=outputs, facts=self._facts(id, job, outputs, began))
 
     def _submitted(self) -> str:
-        """Hand the ticket over. It counts as submitted before it is: the question may get through
-        where the answer does not, and a job has no id of ours by which it could be found."""
+        """Hand the ticket over. It counts as submitted beforehand: the server may take the job
+        although its answer is lost, and clients can't choose an id by which to find it again."""
         body = meanwhile(self._body, partial(self._tell, "submitted"))
         self._on_progress(Progress(stage="submitted", ticket=self._ticket.sent()))
         work = Background(partial(self._submit, body))
@@ -106,7 +106,7 @@ class Remote:
             id = work.result()
         except Lost:
             raise
-        except ImagenError:  # the server has no job of ours
+        except ImagenError:  # the server did not take the job
             self._on_progress(Progress(stage="submitted", ticket=self._ticket))
             raise
         with self._stopping(id):
@@ -121,7 +121,7 @@ class Remote:
                 return
         except Lost:
             pass
-        except ImagenError:  # the server has no job of ours
+        except ImagenError:  # the server did not take the job
             return
         if isinstance(error, ImagenError):
             error.doubt(f"{self._client.at} may have taken the job, and make the picture.")
@@ -196,7 +196,7 @@ class Remote:
             ) from error
         if seconds >= _REFUSED_SECONDS:
             raise Lost(
-                f"{self._client.at} has not said for {seconds:.0f} seconds how the job {id} is: "
+                f"{self._client.at} gave no state of the job {id} for {seconds:.0f} seconds: "
                 f"{error.message}",
                 remedy=error.remedy,
                 is_certain=False,
@@ -283,7 +283,7 @@ def stop(client: Client, id: str, *, patience_seconds: float) -> str:
         except Lost:
             return ""
         except BackendError as error:
-            doubt = f"The server could not be told to stop the job: {error.message}"
+            doubt = f"The server could not be asked to stop the job: {error.message}"
         if time.monotonic() >= deadline:
             return doubt
         time.sleep(_PAUSE_SECONDS)

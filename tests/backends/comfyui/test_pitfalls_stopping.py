@@ -169,7 +169,7 @@ def test_a_server_that_cannot_be_told_to_stop_is_said_so() -> None:
 
         with pytest.raises(Cancelled) as caught:
             collected(server, on_progress=die_and_cancel)
-    assert "could not be told to stop the job" in caught.value.remedy
+    assert "could not be asked to stop the job" in caught.value.remedy
 
 
 def test_a_server_that_was_told_to_stop_and_hides_its_history_is_said_so() -> None:
@@ -180,7 +180,7 @@ def test_a_server_that_was_told_to_stop_and_hides_its_history_is_said_so() -> No
             collected(server, on_progress=_cancel_when_running)
         assert server.interrupts
     assert caught.value.remedy.startswith(
-        "The server has been told to stop the job, and can't be asked whether it did: "
+        "The server was asked to stop the job and can't be asked whether it did: "
         f"{server.url} is in trouble: 502"
     )
 

@@ -55,5 +55,5 @@ def test_the_fetching_of_a_finished_image() -> None:
 def test_the_cancelling() -> None:
     with RawServer(answer_or_drip({})) as server, closing(Client(configured(server.url))) as client:
         doubt = stop(client, lambda: "abc", deadline_seconds=60, patience_seconds=-1.5)
-    assert doubt.startswith("Replicate could not be told to cancel the prediction: ")
+    assert doubt.startswith("Replicate could not be asked to cancel the prediction: ")
     assert "did not finish its answer within" in doubt

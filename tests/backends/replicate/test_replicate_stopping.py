@@ -108,7 +108,7 @@ def test_a_prediction_that_goes_on_all_the_same_is_told_of() -> None:
         id = client.create({"prompt": "x"}).id
         doubt = stop(client, lambda: id, deadline_seconds=60, patience_seconds=0.1)
     assert doubt == (
-        "Replicate has been told to cancel the prediction, and has not said that it did. "
+        "Replicate was asked to cancel the prediction and did not confirm it. "
         "It ends by itself after 60 s."
     )
 
@@ -142,7 +142,7 @@ def test_an_api_that_is_gone_can_cancel_nothing() -> None:
         id = client.create({"prompt": "x"}).id
         cloud.stop()
         doubt = stop(client, lambda: id, deadline_seconds=60)
-    assert doubt.startswith("Replicate could not be told to cancel the prediction: http://127")
+    assert doubt.startswith("Replicate could not be asked to cancel the prediction: http://127")
 
 
 def test_a_job_that_is_searched_for_is_cancelled_too() -> None:

@@ -207,7 +207,7 @@ def test_a_gateway_that_answers_for_half_a_minute_leaves_the_job_alone(
     server.gateway = Between(_LOOK, status, body, after=2)
     error, tickets = _collected(server.url, clock=_clock_of(server))
     assert isinstance(error, Lost)
-    assert "has not said for 30 seconds how the job job_6920_00000000 is" in error.message
+    assert "gave no state of the job job_6920_00000000 for 30 seconds" in error.message
     assert (error.is_certain, tickets[-1].submitted) == (False, True)
     assert tickets[-1].engine == {"job_id": "job_6920_00000000"}
     assert _cancels(server) == []
@@ -289,7 +289,7 @@ def test_a_gateway_cannot_say_that_a_job_was_stopped(
         id = client.submit({"prompt": "a fox", "width": 64, "height": 64, "seed": 1})
         server.gateway = Between(_CANCEL, status, body)
         doubt = stop(client, id, patience_seconds=0)
-    assert doubt.startswith("The server could not be told to stop the job: ")
+    assert doubt.startswith("The server could not be asked to stop the job: ")
 
 
 @_answers
