@@ -225,6 +225,16 @@ class RedactedBackend:
         self._backend.close()
 
 
+@contextmanager
+def unwrapped(backend: Backend) -> Iterator[Backend]:
+    """The adapter's own backend, with methods of its own; errors of the block are redacted."""
+    if not isinstance(backend, RedactedBackend):
+        yield backend
+        return
+    with backend._redactor.errors():
+        yield backend._backend
+
+
 def redacted(backend: Backend, config: BaseModel) -> Backend:
     """The backend, with its credentials removed from everything it reports."""
     redactor = Redactor(credentials(config))

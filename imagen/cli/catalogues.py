@@ -88,9 +88,10 @@ def _first(settings: Settings) -> str | None:
 
 def _of_backend(name: str, settings: Settings, *, is_named: bool) -> Catalogue:
     from imagen.backends.comfyui import ComfyUI, catalogue
+    from imagen.backends.redact import unwrapped
     from imagen.spine import open_named
 
-    with closing(open_named(name, settings)) as engine:
+    with closing(open_named(name, settings)) as opened, unwrapped(opened) as engine:
         if not isinstance(engine, ComfyUI):
             raise ConfigError(
                 f"The backend {name!r} is no ComfyUI server, so it has no catalogue of nodes.",
@@ -105,9 +106,10 @@ def _of_backend(name: str, settings: Settings, *, is_named: bool) -> Catalogue:
 def _of_address(url: str) -> Catalogue:
     from imagen.backends import open_backend
     from imagen.backends.comfyui import ComfyUI, catalogue
+    from imagen.backends.redact import unwrapped
 
     block = {"type": _KIND, "url": url, "workflow": "-"}
-    with closing(open_backend(_KIND, {_KIND: block})) as engine:
+    with closing(open_backend(_KIND, {_KIND: block})) as opened, unwrapped(opened) as engine:
         if not isinstance(engine, ComfyUI):  # a plug-in may not take this name
             raise ConfigError(f"{url} is no ComfyUI server.")
         object_info, _ = catalogue(engine)

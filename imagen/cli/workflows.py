@@ -95,10 +95,11 @@ def _found(name: str, settings: Settings) -> Workflow:
 def _faults_there(workflow: Workflow, name: str, backend: str, settings: Settings) -> list[Fault]:
     """The faults at a backend's server, with its own defaults where this is its workflow."""
     from imagen.backends.comfyui import ComfyUI, catalogue, own_defaults
+    from imagen.backends.redact import unwrapped
     from imagen.graphs import check as check_there
     from imagen.spine import open_named
 
-    with closing(open_named(backend, settings)) as engine:
+    with closing(open_named(backend, settings)) as opened, unwrapped(opened) as engine:
         if not isinstance(engine, ComfyUI):
             raise _no_server(backend)
         object_info, version = catalogue(engine)

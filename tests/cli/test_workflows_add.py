@@ -164,9 +164,10 @@ def test_a_configured_folder_comes_first() -> None:
 
 
 def test_the_configured_server_is_asked_for_its_catalogue(
-    server: Server, capsys: pytest.CaptureFixture[str]
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    studio(server, workflow="sd15", bearer_env="")
+    monkeypatch.setenv("STUDIO_TOKEN", "t0p-s3cret")
+    studio(server, workflow="sd15", bearer_env="STUDIO_TOKEN")
     assert run(["workflows", "add", saved(EDITOR), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "Nothing was written (--dry-run).\n" in said
@@ -188,8 +189,9 @@ def test_the_block_to_paste_reaches_the_same_server(
 
 
 def test_a_server_is_named_by_its_address(
-    server: Server, capsys: pytest.CaptureFixture[str]
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:t0p-s3cret@proxy:3128")
     url = f"http://127.0.0.1:{server.server_port}"
     assert run(["workflows", "add", saved(EDITOR), "--url", url, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)

@@ -197,6 +197,15 @@ def test_check_against_a_server_that_has_everything(
     assert capsys.readouterr().out == "flux2-klein on studio: ok\n"
 
 
+def test_check_against_a_server_that_takes_a_token(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDIO_TOKEN", "t0p-s3cret")
+    studio(server, workflow="flux2-klein", bearer_env="STUDIO_TOKEN")
+    assert run(["workflows", "check", "flux2-klein", "--backend", "studio"]) == 0
+    assert capsys.readouterr().out == "flux2-klein on studio: ok\n"
+
+
 def test_check_against_an_old_server_that_lacks_models(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
