@@ -73,7 +73,7 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self._value(key): self._value(item) for key, item in value.items()}
+            return {key: self._value(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self._value(item) for item in value]
         if type(value) is tuple:
@@ -196,7 +196,12 @@ class RedactedBackend:
 
     def capabilities(self, task: Task = "text-to-image") -> Capabilities:
         with self._redactor.errors():
-            return self._backend.capabilities(task)
+            known = self._backend.capabilities(task)
+        parameters = {
+            name: one.model_copy(update={"description": self._redactor.text(one.description)})
+            for name, one in known.parameters.items()
+        }  # choices and defaults stay as they are: they are sent back
+        return known.model_copy(update={"parameters": parameters})
 
     def models(self) -> tuple[Model, ...]:
         with self._redactor.errors():

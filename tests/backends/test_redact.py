@@ -75,11 +75,11 @@ def test_the_beginning_of_a_secret_before_an_ellipsis_is_removed(text: str, reda
 
 def test_every_text_of_a_result_is_redacted() -> None:
     output = Output(data=b"f00dcafe", media_type="image/png", name="a-f00dcafe.png")
-    facts = Facts(model="f00dcafe", models=("f00dcafe",), engine={"f00dcafe": ["f00dcafe"]})
+    facts = Facts(model="f00dcafe", models=("f00dcafe",), engine={"id": ["f00dcafe"]})
     result = Result(outputs=(output,), facts=facts, warnings=("f00dcafe was used.",))
     assert Redactor(["f00dcafe"]).value(result) == Result(
         outputs=(Output(data=b"f00dcafe", media_type="image/png", name="a-***.png"),),
-        facts=Facts(model="***", models=("***",), engine={"***": ["***"]}),
+        facts=Facts(model="***", models=("***",), engine={"id": ["***"]}),
         warnings=("*** was used.",),
     )
     health = Health(ok=False, summary="f00dcafe", remedies=("f00dcafe",))

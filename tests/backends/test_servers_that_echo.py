@@ -49,6 +49,7 @@ _BLOCKS: dict[str, dict[str, Any]] = {
         "api_token_env": "A_TOKEN",
         "input_schema": "schema.json",
     },
+    "cloud_asked": {"type": "replicate", "model": "me/model", "api_token_env": "A_TOKEN"},
     "sd": {"type": "sdcpp", "bearer_env": "A_TOKEN"},
 }
 
@@ -108,6 +109,9 @@ def _of_a_job(path: str, said: str, body: bytes) -> Answer:
             "messages": [["execution_error", broken | {"traceback": [said]}]],
         }
         return as_json({path.rpartition("/")[2]: {"outputs": {}, "status": status}})
+    if path == "/models/me/model":
+        schema = {"properties": {"prompt": {"type": "string", "description": said}}}
+        return as_json({"latest_version": {"id": "1", "openapi_schema": {"Input": schema}}})
     if path.endswith("/predictions"):
         failed = {"id": "abc", "status": "failed", "model": "me/model", "logs": f"{said}\n{said}"}
         return as_json(failed | {"error": said}, 201)
@@ -138,7 +142,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _configure(echo: _Echo, name: str = "", **more: Any) -> None:
-    address = "base_url" if name == "cloud" else "url"
+    address = "base_url" if "cloud" in name else "url"
     blocks = {name: _BLOCKS[name] | {address: echo.url, "poll_seconds": 0.05}} if name else {}
     whole = {
         "backends": blocks,
@@ -170,6 +174,8 @@ def test_no_adapter_shows_its_credentials(
     ]
     assert ended == [4, 4]
     run(["backends", "--check"])
+    run(["backends", "show", name])
+    run(["workflows", "check", "graph.json", "--backend", name])
     run(["sync"])
     shown = capsys.readouterr()
     assert "bad request" in shown.err + shown.out or echo.status == 302

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from imagen.backends.notes import read_note, write_note
+from imagen.backends.redact import Redactor, credentials
 from imagen.backends.replicate.answers import moment
 from imagen.backends.replicate.schema import find_schemas
 from imagen.errors import ConfigError, Rejected
@@ -64,7 +65,8 @@ def keep(page: Page, config: ReplicateConfig) -> Kept:
 
     Raises Rejected where it said nothing of the inputs.
     """
-    schemas = find_schemas(page.document)
+    redactor = Redactor(credentials(config))  # a gateway may repeat the request in it
+    schemas = redactor.value(find_schemas(page.document))
     if schemas is None:
         raise Rejected(
             f"Replicate tells no input schema of {page.model}: it can't be run by imagen.",
@@ -75,7 +77,7 @@ def keep(page: Page, config: ReplicateConfig) -> Kept:
         model=page.model,
         schemas=schemas,
         version=page.version,
-        hardware=page.hardware,
+        hardware=redactor.text(page.hardware),
         read_at=now,
     )
     if config.input_schema is None:
