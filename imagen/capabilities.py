@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from imagen.errors import RequestError
+from imagen.errors import MissingPrompt, RequestError
 from imagen.prompt_syntax import TEXTS, Syntax, find_unread
 from imagen.text import did_you_mean, nearest, one_line
 
@@ -193,9 +193,9 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
     prompt = capabilities.parameters.get("prompt")
     if request.prompt is None and prompt is not None and prompt.default is None:
         if request.task in NEEDS_PROMPT:
-            raise RequestError(
+            raise MissingPrompt(
                 "This backend needs a prompt: say what the image should show.",
-                remedy='For example: imagen generate "a lighthouse in fog"',
+                remedy='Give one, such as "a lighthouse in fog".',
             )
         values["prompt"] = ""
     for name, asked in request.asked().items():

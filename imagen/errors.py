@@ -4,6 +4,7 @@
       ConfigError               exit 2
         UnknownBackend
       RequestError              exit 2
+        MissingPrompt
         OverBudget
       WorkflowError             exit 2
       MissingDependency         exit 3
@@ -95,6 +96,10 @@ class RequestError(ImagenError):
 
     exit_code = 2
     code = "request"
+
+
+class MissingPrompt(RequestError):
+    """There is no prompt, and the backend needs one."""
 
 
 class OverBudget(RequestError):

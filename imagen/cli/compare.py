@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.capabilities import NEEDS_PROMPT, unhonoured
+from imagen.capabilities import unhonoured
 from imagen.cli.asking import EVERYTHING, asking
 from imagen.cli.background import told_of
+from imagen.cli.costs import expected
 from imagen.cli.given import from_json_option, prompted
+from imagen.cli.making import said_of_budgets
 from imagen.cli.options import (
     config_option,
     dry_run_option,
@@ -24,22 +26,26 @@ from imagen.cli.options import (
     quiet_option,
     settings_for,
     strict_option,
-    usage,
     without_budgets,
     without_cloud,
 )
 from imagen.cli.previewing import planned, preview_option, show_files
+from imagen.cli.telling import plan_as_data
 from imagen.cli.words import TEXTS, plain, scalar
 from imagen.errors import RequestError
 from imagen.text import dollars, one_line, printable, took
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from imagen.comparison import Axis, Cell, Comparison
     from imagen.config import Settings
     from imagen.preview import Preview
     from imagen.request import Request
+    from imagen.ticket import Ticket
+
+    Planned = tuple[Cell, Sequence[Ticket]]
+    """A cell, and the runs it still needs; none where it is made already or would fail."""
 
 
 @click.command()
@@ -85,8 +91,9 @@ def compare(
 ) -> int:
     """Put one prompt to several backends.
 
-    The backends work one after another, with the same seed. A backend that fails is a cell of the
-    sheet that says why, and the exit code is 4. Run again, only what is missing or failed is made.
+    PROMPT is optional if no backend needs one. The backends work one after another, with the same
+    seed. A backend that fails is a cell of the sheet that says why, and the exit code is 4. Run
+    again, only what is missing or failed is made.
     """
     from imagen.cli.progress import shown
     from imagen.comparison import compare as run
@@ -94,14 +101,14 @@ def compare(
     settings = _settings(config_path, over_budget=over_budget, no_cloud=no_cloud)
     names = names_of(models)
     request = prompted(prompt, document, asked, names).request
-    if request.prompt is None and request.task in NEEDS_PROMPT:
-        raise usage("Missing argument 'PROMPT': what the images should show.")
     axis = axis_of(vary) if vary else None
     folder = output or _usual_folder(settings, request, axis)
     if dry_run:
-        from imagen.cli.compare_plan import plan
+        from imagen.comparison import plan_comparison
 
-        return plan(request, names, settings, folder, axis, strict=strict, as_json=as_json)
+        cells = plan_comparison(request, names, settings, folder=folder, vary=axis, strict=strict)
+        tell_plan(cells, settings, folder, axis, as_json=as_json)
+        return 4 if any(cell.error for cell, _ in cells) else 0
     shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
     with told_of(settings):
         comparison = run(
@@ -202,3 +209,77 @@ def _outcome(cell: Cell, folder: Path) -> str:
     seconds = "" if cell.seconds is None else f", {took(cell.seconds)}"
     cost = f", {dollars(cell.cost_usd)}" if cell.cost_usd else ""
     return ", ".join(str(folder / file.path) for file in cell.files) + seconds + cost
+
+
+def tell_plan(
+    cells: Sequence[Planned], settings: Settings, folder: Path, axis: Axis | None, *, as_json: bool
+) -> None:
+    """Which cells a comparison would make, and what they would cost."""
+    tickets = [ticket for _, runs in cells for ticket in runs]
+    budgets = said_of_budgets(tickets, settings)
+    if as_json:
+        costs = [ticket.estimate for ticket in tickets if ticket.estimate is not None]
+        whole = {
+            "cells": [_cell_as_data(cell, runs) for cell, runs in cells],
+            "compute": _compute(tickets),
+            "cost_usd": sum(cost.usd for cost in costs if cost.usd is not None),
+            "unknown_costs": sum(cost.usd is None for cost in costs),
+            "budgets": budgets,
+            "folder": str(folder),
+        }
+        click.echo(json.dumps(whole, indent=2))
+        return
+    lines = [line for cell, runs in cells for line in _plan_lines(cell, runs, axis)]
+    for line in (*lines, _counted(cells, tickets), *expected(tickets), *budgets):
+        click.echo(printable(line))
+
+
+def _cell_as_data(cell: Cell, runs: Sequence[Ticket]) -> dict[str, Any]:
+    return {
+        "model": cell.model,
+        "value": cell.value,
+        "state": "planned" if runs else "failed" if cell.error else "made",
+        "plan": [plan_as_data(ticket) for ticket in runs],
+        "compute": _compute(runs),
+        "error": cell.error and cell.error.model_dump(),
+    }
+
+
+def _plan_lines(cell: Cell, runs: Sequence[Ticket], axis: Axis | None) -> Iterator[str]:
+    if not runs:
+        state = f"fails: {one_line(cell.error.message)}" if cell.error else "made already"
+        yield f"{label_of(cell, axis)}: {state}"
+        return
+    first = runs[0].request
+    size = f"{first.width}x{first.height}" if first.width and first.height else ""
+    steps = "" if first.steps is None else f"{first.steps} step{'s' * (first.steps != 1)}"
+    costs = [ticket.estimate.usd for ticket in runs if ticket.estimate is not None]
+    known = [usd for usd in costs if usd is not None]
+    cost = f"about {dollars(sum(known))}" if known else ""
+    cost = cost if len(known) == len(costs) else "cost unknown"
+    work = f"compute {_compute_shown(runs)}"
+    yield f"{label_of(cell, axis)}: {', '.join(filter(None, (size, steps, work, cost)))}"
+    yield from (f"  not honoured: {sentence}" for sentence in unhonoured(runs[0].receipt))
+    yield from (f"  {warning}" for warning in runs[0].warnings)
+
+
+def _compute(tickets: Sequence[Ticket]) -> float | None:
+    """Megapixels × steps of all images; None where one of the engines decides that itself."""
+    each = [(ticket.request.compute, ticket.request.count or 1) for ticket in tickets]
+    known = [compute * count for compute, count in each if compute is not None]
+    return sum(known) if len(known) == len(each) else None
+
+
+def _compute_shown(tickets: Sequence[Ticket]) -> str:
+    compute = _compute(tickets)
+    return "unknown" if compute is None else f"{compute:.4g}"
+
+
+def _counted(cells: Sequence[Planned], tickets: Sequence[Ticket]) -> str:
+    planned = sum(bool(runs) for _, runs in cells)
+    failed = sum(cell.error is not None for cell, _ in cells)
+    images = sum(ticket.request.count or 1 for ticket in tickets)
+    return (
+        f"Cells to make: {planned}. Images: {images}. Compute: {_compute_shown(tickets)} "
+        f"(megapixels × steps). Made already: {len(cells) - planned - failed}. Failing: {failed}."
+    )

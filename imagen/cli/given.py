@@ -107,7 +107,9 @@ def _with_pictures(
     from imagen.inputs import found_again
 
     known = values.get("inputs")
+    varied = _mapping(values, "vary").get("name")  # each cell of a comparison has another
     inputs = [one for one in known if isinstance(one, dict)] if isinstance(known, list) else []
+    inputs = [one for one in inputs if varied is None or one.get("parameter") != varied]
     return found_again(request, inputs, beside, replaced=over)
 
 

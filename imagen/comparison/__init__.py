@@ -1,7 +1,7 @@
 """The door to comparisons: one request to several backends, one sheet of what they made."""
 
-from imagen.comparison.loop import compare, plan_comparison
-from imagen.comparison.plan import PlannedCell
+from imagen.comparison.loop import compare
+from imagen.comparison.plan import plan_comparison
 from imagen.comparison.record import Axis, Cell, Comparison, Failure, File
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "Comparison",
     "Failure",
     "File",
-    "PlannedCell",
     "compare",
     "plan_comparison",
 ]

@@ -17,7 +17,7 @@ from imagen.spine import Made, job_of, make
 from imagen.ticket import id_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from imagen.backends import Backend
@@ -34,10 +34,10 @@ def numbered(ticket: Ticket, *place: object) -> Ticket:
     return ticket.model_copy(update={"id": id_from(sha256(text.encode()).hexdigest())})
 
 
-def is_begun(ticket: Ticket, settings: Settings) -> bool:
-    """Whether an earlier process began this run, and its budgets allowed it then."""
-    is_left = ticket.id in tickets.left(settings.state_dir)
-    return is_left or _saved_before(ticket, settings) is not None
+def find_begun(runs: Iterable[Ticket], folder: Path, state_dir: Path) -> set[str]:
+    """The ids of the runs that an earlier process began: its budgets allowed them then."""
+    left = set(tickets.left(state_dir))
+    return {run.id for run in runs if run.id in left or any(_recovered(run.id, folder))}
 
 
 def made_once(

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import os
+from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from imagen import sinks
+from imagen.backends import available
 from imagen.comparison.once import numbered
-from imagen.comparison.record import Axis, Cell, Failure
-from imagen.errors import ImagenError
-from imagen.request import read_size
-from imagen.spine import open_named, prepare
+from imagen.comparison.record import Axis, Cell, Failure, begun
+from imagen.errors import ImagenError, MissingPrompt, RequestError, UnknownBackend
+from imagen.pictures import read_picture
+from imagen.request import Request
+from imagen.resolve import draw_seed
+from imagen.spine import open_named, prepare, with_local_images
+from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import ExitStack
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from imagen.backends import Backend
     from imagen.comparison.record import Comparison
     from imagen.config import Settings
-    from imagen.request import Request
     from imagen.ticket import Ticket
+
+_NOT_ONE_VALUE = ("extra", "loras", "controls", "references", "upscale", "outpaint", "restore")
 
 
 class PlannedCell(NamedTuple):
@@ -34,41 +40,107 @@ class PlannedCell(NamedTuple):
     runs: tuple[Ticket, ...]
 
 
-def plan_cells(
-    comparison: Comparison,
+def draw_small_seed() -> int:
+    """A random seed that every engine can take: some have 31 bits for it."""
+    return draw_seed() % 2**31
+
+
+def plan_comparison(
+    request: Request,
     models: Sequence[str],
-    values: Sequence[Any],
+    settings: Settings,
+    *,
+    folder: Path,
+    vary: Axis | None = None,
+    strict: bool = False,
+) -> list[tuple[Cell, tuple[Ticket, ...]]]:
+    """What `compare` would do with the same arguments: each cell, and the runs it still needs.
+
+    Nothing is sent, or written to the folder. Raises what `compare` raises before it begins, but
+    for OverBudget.
+    """
+    with open_plan(request, models, settings, folder=folder, vary=vary, strict=strict) as (
+        _,
+        cells,
+    ):
+        return [(c.cell, c.runs) if isinstance(c, PlannedCell) else (c, ()) for c in cells]
+
+
+@contextmanager
+def open_plan(
+    request: Request,
+    models: Sequence[str],
+    settings: Settings,
+    *,
+    folder: Path,
+    vary: Axis | None,
+    strict: bool,
+    draw: Callable[[], int] = draw_small_seed,
+) -> Iterator[tuple[Comparison, list[Cell | PlannedCell]]]:
+    """The comparison to continue, with the seed that all cells share, and its cells.
+
+    A Cell is made already or can't be requested. The engines of the others stay open for the block.
+    """
+    names = tuple(dict.fromkeys(models))
+    known = available(settings.backends)
+    for name in names:
+        if name not in known:
+            raise UnknownBackend(name, known)
+    sinks.check(settings, os.environ)
+    _refuse_unknown_axis(vary, request, names, settings)
+    request = with_local_images(request, settings)
+    recorded = vary and vary.without_folders(request)
+    comparison = begun(folder, request, names, recorded)
+    if comparison.request.seed is None:
+        shared = comparison.request.with_values({"seed": draw()})
+        comparison = comparison.model_copy(update={"request": shared})
+    requests: list[tuple[Any, Request]] = [(None, comparison.request)]
+    if vary and recorded:
+        varied = (vary.apply(comparison.request, value) for value in vary.values)
+        local = (with_local_images(one, settings) for one in varied)
+        requests = list(zip(recorded.values, local, strict=True))
+    _refuse_lost_images(asked for _, asked in requests)
+    with ExitStack() as engines:
+        cells = (
+            cell
+            for model in names
+            for cell in _column(comparison, model, requests, settings, folder, strict, engines)
+        )
+        yield comparison, list(cells)
+
+
+def _column(
+    comparison: Comparison,
+    model: str,
+    requests: Sequence[tuple[Any, Request]],
     settings: Settings,
     folder: Path,
-    *,
     strict: bool,
     engines: ExitStack,
 ) -> Iterator[Cell | PlannedCell]:
-    """Each cell of these models and values; a Cell if it is made already or can't be requested.
-
-    The engines stay open until `engines` is closed. Nothing is written or submitted.
-    """
-    for model in models:
+    """The cells of one model, whose engine stays open until `engines` are closed."""
+    try:
+        engine = engines.enter_context(closing(open_named(model, settings)))
+    except ImagenError as error:
+        yield from (_failed(comparison, model, value, error, folder) for value, _ in requests)
+        return
+    for value, asked in requests:
         try:
-            engine = engines.enter_context(closing(open_named(model, settings)))
+            runs = prepare(engine, asked, settings, strict=strict)
+        except MissingPrompt as error:
+            error.message = f"{model}: {error.message}"
+            raise
         except ImagenError as error:
-            yield from (_failed(comparison, model, value, error, folder) for value in values)
+            yield _failed(comparison, model, value, error, folder)
             continue
-        for value in values:
-            try:
-                asked = varied(comparison.request, comparison.vary, value)
-                runs = prepare(engine, asked, settings, strict=strict)
-            except ImagenError as error:
-                yield _failed(comparison, model, value, error, folder)
-                continue
-            key = _key(model, runs, settings)
-            there = comparison.cell(model, value)
-            if there is not None and there.is_done(key, folder):
-                yield there.model_copy(update={"error": None})
-                continue
-            attempt = 0 if there is None else there.attempt + 1
-            cell = Cell(model=model, value=value, key=key, attempt=attempt)
-            yield PlannedCell(cell, engine, asked, number_runs(comparison, cell, runs))
+        key = _key(model, runs, settings)
+        there = comparison.cell(model, value)
+        if there is not None and there.is_done(key, folder):
+            yield there.model_copy(update={"error": None})
+            continue
+        attempt = 0 if there is None else there.attempt + 1
+        cell = Cell(model=model, value=value, key=key, attempt=attempt)
+        yield PlannedCell(cell, engine, asked, number_runs(comparison, cell, runs))
 
 
 def number_runs(comparison: Comparison, cell: Cell, runs: Sequence[Ticket]) -> tuple[Ticket, ...]:
@@ -77,16 +149,37 @@ def number_runs(comparison: Comparison, cell: Cell, runs: Sequence[Ticket]) -> t
     return tuple(numbered(ticket, *place, n) for n, ticket in enumerate(runs))
 
 
-def varied(request: Request, vary: Axis | None, value: Any) -> Request:
-    """The request with one value of the axis; `size` is width and height at once."""
+def _refuse_unknown_axis(
+    vary: Axis | None, request: Request, models: Iterable[str], settings: Settings
+) -> None:
+    """A slip of the pen would give the same picture for each value."""
     if vary is None:
-        return request
-    if vary.name == "size":
-        width, height = read_size(str(value))
-        return request.with_values({"width": width, "height": height})
-    if vary.name == "prompt" and not isinstance(value, str):
-        value = str(value)
-    return request.with_values({vary.name: value})
+        return
+    if vary.name in _NOT_ONE_VALUE:
+        raise RequestError(f"{vary.name} can't be varied: it is not one value.")
+    if vary.name == "size" or vary.name in Request.model_fields:
+        return
+    known: set[str] = set()
+    for model in models:
+        with suppress(ImagenError), closing(open_named(model, settings)) as engine:
+            known |= engine.capabilities(request.task).parameters.keys()
+    if vary.name not in known:
+        raise RequestError(
+            f"None of these backends has a parameter {vary.name!r} to vary."
+            + did_you_mean(vary.name, known | {*Request.model_fields, "size"})
+        )
+
+
+def _refuse_lost_images(requests: Iterable[Request]) -> None:
+    """An image that can't be read is a fault of the request, not of a backend."""
+    given: dict[str | None, str] = {}
+    for request in requests:
+        given |= {request.image: "image", request.mask: "mask"}
+        given |= dict.fromkeys(request.references, "references")
+        given |= {control.image: "controls" for control in request.controls}
+    for path, what in given.items():
+        if path is not None:
+            read_picture(path, what)
 
 
 def failure_in(error: ImagenError) -> Failure:

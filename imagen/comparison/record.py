@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from imagen.errors import OutputError, RequestError
 from imagen.filesystem import remove_parts, write_whole
 from imagen.locks import lock
 from imagen.outputs import without_folders
-from imagen.request import Request
+from imagen.request import Request, read_size
 from imagen.ticket import Input
 
 if TYPE_CHECKING:
@@ -35,6 +36,30 @@ class Axis(_Frozen):
 
     name: str
     values: tuple[Any, ...]
+
+    def apply(self, request: Request, value: Any) -> Request:
+        """The request with one of the values; `size` is width and height at once."""
+        if self.name == "size":
+            width, height = read_size(str(value))
+            return request.with_values({"width": width, "height": height})
+        if self.name == "prompt" and not isinstance(value, str):
+            value = str(value)
+        return request.with_values({self.name: value})
+
+    def without_folders(self, request: Request) -> Axis:
+        """The axis as it is recorded, with the bare names of files.
+
+        Raises RequestError for a value that no backend could take, and where two files share a
+        name.
+        """
+        values = [without_folders(v, self.apply(request, v)) for v in self.values]
+        for value, count in Counter(map(_hashable, values)).items():
+            if count > 1:
+                raise RequestError(
+                    f"--vary {self.name} names {count} files called {value}.",
+                    remedy="Rename them: a comparison knows a file by its name.",
+                )
+        return Axis(name=self.name, values=tuple(values))
 
 
 class File(_Frozen):
@@ -120,7 +145,8 @@ class Comparison(_Frozen):
 
     def failed_among(self, models: Collection[str], vary: Axis | None) -> tuple[Cell, ...]:
         """The failed cells of these models and values; others may have failed in an earlier run."""
-        values = {_hashable(value) for value in (vary.values if vary else (None,))}
+        axis = vary.without_folders(self.request) if vary else None
+        values = {_hashable(value) for value in (axis.values if axis else (None,))}
         return tuple(c for c in self.failed if c.model in models and _hashable(c.value) in values)
 
     def cell(self, model: str, value: Any) -> Cell | None:
@@ -128,9 +154,13 @@ class Comparison(_Frozen):
         return next((c for c in self.cells if (c.model, _hashable(c.value)) == place), None)
 
     def with_inputs(self, inputs: Iterable[Input]) -> Comparison:
-        """With these images of the user's instead of those of the same parameters."""
-        by_parameter = {known.parameter: known for known in (*self.inputs, *inputs)}
-        return self.model_copy(update={"inputs": tuple(by_parameter.values())})
+        """With these images of the user's; a parameter has one, but for that of the axis."""
+        axis = self.vary and self.vary.name
+        by_place = {
+            (known.parameter, known.name if known.parameter == axis else ""): known
+            for known in (*self.inputs, *inputs)
+        }
+        return self.model_copy(update={"inputs": tuple(by_place.values())})
 
     def with_cell(self, cell: Cell) -> Comparison:
         """With this cell in its place, instead of the one that was there."""
@@ -213,6 +243,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
     Raises RequestError where another process has it, OutputError where the folder can't be used.
     """
+    missing = [parent for parent in folder.parents if not os.path.lexists(parent)]
     try:
         mine = lock(folder / f".{NAME}.lock")
     except OSError as error:
@@ -227,8 +258,9 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         mine.release()
-        with suppress(OSError):  # only an empty one goes
-            folder.rmdir()
+        with suppress(OSError):  # only empty ones go
+            for one in (folder, *missing):
+                one.rmdir()
 
 
 def write(comparison: Comparison, folder: Path) -> None:

@@ -85,14 +85,14 @@ def test_a_whole_comparison_is_one_run_and_is_refused_before_its_first_cell(
     cloud: Replicate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _limit_one_run(0.005)
-    line = ["compare", "a fox", "-m", "mock,cloud", "--vary", "seed=1,2", "-o", "c", "-q"]
+    line = ["compare", "a fox", "-m", "mock,cloud", "--vary", "seed=1,2", "-q"]
     assert run(line) == 2
     assert capsys.readouterr().err == (
         "imagen: This would go beyond the budget of $0.005 for one run: $0.00 was spent in this "
         "run, and this would cost $0.006.\n"
         "Nothing was sent. Go beyond it with --over-budget, or change budgets in imagen.yaml.\n"
     )
-    assert (cloud.submissions, Path("c").exists()) == (0, False)
+    assert (cloud.submissions, Path("outputs").exists()) == (0, False)
 
 
 def test_what_a_comparison_has_made_already_does_not_count_for_a_later_run(

@@ -238,6 +238,13 @@ def test_the_record_of_a_comparison_is_a_request_with_its_images(options: str) -
 
 
 @pytest.mark.usefixtures("fox")
+def test_the_record_of_a_comparison_of_images_is_a_request_without_them() -> None:
+    line = "compare x --vary image=fox.png,mask.png -m mock -q -o c"
+    assert run(line.split()) == 0
+    assert given("c/compare.json").request.image is None
+
+
+@pytest.mark.usefixtures("fox")
 def test_an_old_record_of_a_comparison_needs_its_images_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

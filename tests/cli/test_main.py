@@ -24,7 +24,7 @@ def _failing(code: str) -> str:
         (["nope"], 2, "There is no command 'nope'."),
         (["genrate"], 2, "Did you mean 'generate'?"),
         (["generate"], 2, "This backend needs a prompt: say what the image should show."),
-        (["compare", "-m", "mock"], 2, "Missing argument 'PROMPT'"),
+        (["compare", "-m", "mock"], 2, "imagen: mock: This backend needs a prompt: say what"),
         (["generate", "x", "--stepz", "4"], 2, "No such option"),
         (["generate", "-x marks it"], 2, "A prompt that begins with a dash goes behind -- on its"),
         (["generate", "x", "--steps", "four"], 2, "'four' is not a valid integer"),

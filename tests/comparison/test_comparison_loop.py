@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
 from imagen.comparison import Axis, Comparison, compare
-from imagen.comparison.loop import draw_small_seed
+from imagen.comparison.plan import draw_small_seed
 from imagen.config import OutputSettings, Settings
 from imagen.errors import Cancelled, ConfigError, Failed, OutputError, RequestError, UnknownBackend
 from imagen.keeping import open_up_to_date
@@ -400,14 +401,65 @@ def test_a_comparison_from_before_prompts_could_be_absent_goes_on(
     settings: Settings, tmp_path: Path
 ) -> None:
     """Its record has an empty prompt where none was given."""
-    asked = Request(width=64, height=48, steps=2)
+    Image.new("RGB", (64, 48)).save(tmp_path / "fox.png")
+    asked = Request(image=str(tmp_path / "fox.png"), steps=2)
     _compare(settings, tmp_path / "c", "one", asked=asked)
     path = tmp_path / "c" / "compare.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     record["request"]["prompt"] = ""
     path.write_text(json.dumps(record))
-    made, _ = _compare(settings, tmp_path / "c", "one", "two", asked=asked)
-    assert [cell.model for cell in made.cells] == ["one", "two"]
+    made, worked = _compare(settings, tmp_path / "c", "one", "two", asked=asked)
+    assert ([cell.model for cell in made.cells], worked) == (["one", "two"], ["two"])
+
+
+def test_without_a_prompt_nothing_is_made_where_a_backend_needs_one(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match=r"^two: This backend needs a prompt"):
+        _compare(settings, tmp_path / "c", "wrong", "two", asked=Request(steps=2))
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_varied_prompt_needs_no_other(settings: Settings, tmp_path: Path) -> None:
+    vary = Axis(name="prompt", values=("a fox", "a cat"))
+    asked = Request(width=64, height=48, steps=2)
+    made, worked = _compare(settings, tmp_path / "c", "one", asked=asked, vary=vary)
+    assert (made.failed, worked) == ((), ["one, prompt a fox", "one, prompt a cat"])
+
+
+def test_varied_images_are_recorded_by_their_names_and_hashes(
+    settings: Settings, tmp_path: Path
+) -> None:
+    paths = [tmp_path / "mine" / name for name in ("fox.png", "cat.png")]
+    (tmp_path / "mine").mkdir()
+    for number, path in enumerate(paths):
+        Image.new("RGB", (64, 48), (number, 0, 0)).save(path)
+    vary = Axis(name="image", values=tuple(map(str, paths)))
+    folder = tmp_path / "c"
+    made, worked = _compare(settings, folder, "one", vary=vary)
+    assert worked == ["one, image fox.png", "one, image cat.png"]
+    assert made.failed_among(["one"], vary) == made.failed == ()
+    text = (folder / "compare.json").read_text(encoding="utf-8")
+    assert "mine" not in text
+    assert [
+        (one["parameter"], one["name"], one["sha256"]) for one in json.loads(text)["inputs"]
+    ] == [("image", path.name, sha256(path.read_bytes()).hexdigest()) for path in paths]
+    assert _compare(settings, folder, "one", vary=vary)[1] == []
+    paths[1].write_bytes(paths[0].read_bytes())
+    assert _compare(settings, folder, "one", vary=vary)[1] == ["one, image cat.png"]
+
+
+def test_varied_images_with_the_same_name_are_refused(settings: Settings, tmp_path: Path) -> None:
+    vary = Axis(name="image", values=("a/fox.png", "b/fox.png"))
+    with pytest.raises(RequestError, match=r"--vary image names 2 files called 'fox\.png'\."):
+        _compare(settings, tmp_path / "c", "one", vary=vary)
+
+
+def test_a_varied_image_that_cannot_be_read_is_refused(settings: Settings, tmp_path: Path) -> None:
+    vary = Axis(name="image", values=(str(tmp_path / "gone.png"),))
+    with pytest.raises(RequestError, match=r"gone\.png"):
+        _compare(settings, tmp_path / "c", "one", vary=vary)
+    assert not (tmp_path / "c").exists()
 
 
 def test_where_neither_image_nor_record_can_be_written_the_error_names_the_rescued_image(
