@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from imagen.errors import OutputError
 
@@ -48,20 +48,15 @@ def bare(data: bytes) -> bytes:
 
     Raises OutputError for another kind of file, and for one that is damaged.
     """
-    match kind(data):
-        case "png":
-            from imagen.outputs import png
-
-            return png.bare(data)
-        case "jpeg":
-            from imagen.outputs import jpeg
-
-            return jpeg.bare(data)
-        case "webp":
-            from imagen.outputs import webp
-
-            return webp.bare(data)
+    if form := _format(data):
+        return form.bare(data)
     raise OutputError("it is neither PNG, JPEG nor WebP")
+
+
+def without_place(data: bytes) -> bytes:
+    """The same file without the place on earth where it was taken; raises as `bare` does."""
+    form = _format(data)
+    return form.without_place(data) if form else data
 
 
 def texts(
@@ -97,39 +92,22 @@ def taken(data: bytes) -> tuple[str, str]:
     from imagen.outputs import exif
 
     try:
-        return exif.taken(_exif_block(data))
+        form = _format(data)
+        return exif.taken(form.exif_block(data)) if form else ("", "")
     except OutputError:
         return "", ""
-
-
-def _exif_block(data: bytes) -> bytes:
-    """The first EXIF block of the file; b"" where there is none."""
-    match kind(data):
-        case "png":
-            from imagen.outputs import png
-
-            return png.exif_block(data)
-        case "jpeg":
-            from imagen.outputs import jpeg
-
-            return jpeg.exif_block(data)
-        case "webp":
-            from imagen.outputs import webp
-
-            return webp.exif_block(data)
-    return b""
 
 
 def size(data: bytes) -> tuple[int | None, int | None]:
     """Width and height as the picture's header says; None where it does not."""
     try:
-        return _size(data)
+        form = _format(data)
+        return form.size(data) if form else (None, None)
     except OutputError:
         return None, None
 
 
 def _embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
-    # Each run sees one kind; the code for the others stays unloaded.
     match kind(data):
         case "png":
             from imagen.outputs import png
@@ -146,18 +124,28 @@ def _embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
     return data, ""
 
 
-def _size(data: bytes) -> tuple[int | None, int | None]:
+class _Format(Protocol):
+    """What the module of each kind can do."""
+
+    def bare(self, data: bytes) -> bytes: ...
+    def exif_block(self, data: bytes) -> bytes: ...
+    def size(self, data: bytes) -> tuple[int, int]: ...
+    def without_place(self, data: bytes) -> bytes: ...
+
+
+def _format(data: bytes) -> _Format | None:
+    # Each run sees one kind; the code for the others stays unloaded.
     match kind(data):
         case "png":
             from imagen.outputs import png
 
-            return png.size(data)
+            return png
         case "jpeg":
             from imagen.outputs import jpeg
 
-            return jpeg.size(data)
+            return jpeg
         case "webp":
             from imagen.outputs import webp
 
-            return webp.size(data)
-    return None, None
+            return webp
+    return None

@@ -72,7 +72,7 @@ def disclosed_record(record: Mapping[str, Any], policy: Policy) -> dict[str, Any
 
 def _whole(data: bytes) -> bytes:
     try:
-        picture = _placeless(data)
+        picture = metadata.without_place(data)
     except OutputError:  # a file that can't be read by us was not written by us
         return data
     try:
@@ -110,27 +110,6 @@ def _told_in(text: str) -> str | None:
         return "{}"
     except ValueError:
         return None
-
-
-def _placeless(data: bytes) -> bytes:
-    """The same file, but nothing in it tells where on earth it was taken.
-
-    Late imports, as in `metadata`: each run sees one kind.
-    """
-    match metadata.kind(data):
-        case "png":
-            from imagen.outputs import png
-
-            return png.without_place(data)
-        case "jpeg":
-            from imagen.outputs import jpeg
-
-            return jpeg.without_place(data)
-        case "webp":
-            from imagen.outputs import webp
-
-            return webp.without_place(data)
-    return data
 
 
 def _with_reduced_texts(picture: bytes, data: bytes) -> bytes:
