@@ -8,6 +8,7 @@ import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
+from hashlib import file_digest
 from typing import TYPE_CHECKING
 
 from imagen.locks import claimed, is_at
@@ -33,6 +34,12 @@ def read_at_most(path: Path, most: int) -> bytes:
         while len(data) < most and (more := file.read(min(most - len(data), _CHUNK_BYTES))):
             data += more  # of a pipe, or of a file that grows
     return data
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of the file's content, in hexadecimal; raises OSError."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def write_whole(path: Path, data: bytes, *, is_private: bool = False) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.again.drifting import same_model
 from imagen.again.drifts import Drift
+from imagen.filesystem import file_sha256
 from imagen.origin import kind_of, origin
 from imagen.pictures import DAMAGE, open_image
 
@@ -79,7 +79,7 @@ def _versions(record: Record, facts: Facts, kind: str) -> Iterator[Drift]:
 def likeness(old: Path, new: Path) -> Likeness | None:
     """Compare two files; None where one of them can't be read, or is no picture."""
     try:
-        if _digest(old) == _digest(new):
+        if file_sha256(old) == file_sha256(new):
             return Likeness(identical="file", difference=0.0)
         with open_image(old) as first, open_image(new) as second:
             return _decoded(first, second)
@@ -98,7 +98,3 @@ def _decoded(old: Image.Image, new: Image.Image) -> Likeness:
     apart = ImageChops.difference(old.convert(mode), new.convert(mode))
     means = ImageStat.Stat(apart).mean
     return Likeness(identical="", difference=sum(means) / len(means) / 255)
-
-
-def _digest(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from hashlib import file_digest
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import RequestError
+from imagen.filesystem import file_sha256
 from imagen.prompt_syntax import lora_tags
 from imagen.text import one_line
 
@@ -113,8 +114,9 @@ def _path(parameter: str, name: str, hash: str, beside: Path, also: Sequence[Pat
     is_bare = Path(name).name == name and "\\" not in name and name not in ("", ".", "..")
     there = [path for folder in where if is_bare and os.path.isfile(path := folder / name)]
     for path in (*there, *filter(os.path.isfile, also)):
-        if _digest(path) == hash:
-            return str(path)
+        with suppress(OSError):
+            if file_sha256(path) == hash:
+                return str(path)
     if there:
         raise RequestError(
             f"{parameter}: {there[0]} is not the picture that this was made with; it has changed.",
@@ -124,14 +126,6 @@ def _path(parameter: str, name: str, hash: str, beside: Path, also: Sequence[Pat
         f"{parameter}: there is no picture {shown!r} in {beside} or the working directory.",
         remedy="Put it there, or name it with its option.",
     )
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
 
 
 def _put(values: dict[str, Any], request: Request, parameter: str, path: str) -> None:

@@ -7,13 +7,13 @@ import platform
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, func, select, update
 
 from imagen.errors import LibraryError
+from imagen.filesystem import file_sha256
 from imagen.library.adding import move, silent
 from imagen.library.forgetting import forget_picture
 from imagen.library.pictures import pictures_of
@@ -168,13 +168,8 @@ def _is_changed(path: Path, row: Row[Any]) -> bool:
         if now.st_size != row.size_bytes:
             return True
         if now.st_mtime * 1000 > row.ended_ms + _SETTLED_MS:
-            return _digest(path) != str(row.sha256)
+            return file_sha256(path) != str(row.sha256)
     return False
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _rewritten(library: Library, row: Row[Any], path: Path) -> bool:
@@ -235,10 +230,11 @@ def _found_again(library: Library, gone: list[Row[Any]]) -> dict[int, Path]:
         waiting = [row for row in _of_size(path, by_size) if row.id not in found]
         if not waiting or stored_path(path) in known:
             continue
-        digest = _digest_of(path)
-        meant = next((row for row in waiting if row.sha256 == digest), None)
-        if meant is not None:
-            found[meant.id] = path
+        with suppress(OSError):
+            digest = file_sha256(path)
+            meant = next((row for row in waiting if row.sha256 == digest), None)
+            if meant is not None:
+                found[meant.id] = path
         if len(found) == len(gone):
             break
     return found
@@ -265,13 +261,6 @@ def _of_size(path: Path, by_size: dict[int, list[Row[Any]]]) -> list[Row[Any]]:
         return by_size.get(path.stat().st_size, []) if not path.is_symlink() else []
     except OSError:
         return []
-
-
-def _digest_of(path: Path) -> str:
-    try:
-        return _digest(path)
-    except OSError:
-        return ""
 
 
 def _look_at_thumbnails(library: Library, report: Report, mend: bool) -> None:

@@ -7,12 +7,12 @@ import platform
 import time
 import unicodedata
 from contextlib import suppress
-from hashlib import file_digest
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, text, update
 
 from imagen.errors import LibraryError, RequestError
+from imagen.filesystem import file_sha256
 from imagen.library.forgetting import forget_picture
 from imagen.library.schema import images, tags
 from imagen.library.stored import stored_path
@@ -144,8 +144,7 @@ def _is_its_own(connection: Connection, picture: Picture) -> bool:
 def _content(path: Path) -> str | None:
     """The hash of the file there; None where there is none. Raises LibraryError."""
     try:
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except FileNotFoundError:
         return None
     except OSError as error:

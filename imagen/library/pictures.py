@@ -6,13 +6,13 @@ import os
 import platform
 import re
 from dataclasses import dataclass, field
-from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import and_, func, select, text
 
 from imagen.errors import OutputError, RequestError
+from imagen.filesystem import file_sha256
 from imagen.library import lists, words
 from imagen.library.keys import first_key, moment_of
 from imagen.library.schema import generations, images, prompts, tags
@@ -276,8 +276,7 @@ def _by_file(connection: Connection, word: str) -> Sequence[Row[Any]]:
 
 def _content(word: str) -> str:
     try:
-        with open(word, "rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        return file_sha256(Path(word))
     except OSError as error:
         shown = one_line(word, limit=80)
         raise OutputError(f"{shown} can't be read: {error.strerror or error}.") from error

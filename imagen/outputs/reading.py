@@ -7,11 +7,10 @@ import os
 import re
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from hashlib import file_digest
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.errors import OutputError
-from imagen.filesystem import read_at_most
+from imagen.filesystem import file_sha256, read_at_most
 from imagen.json_values import parse_json
 from imagen.outputs import invokeai, metadata, parameters, settings
 from imagen.outputs.files import sidecar_of
@@ -85,9 +84,9 @@ def read_fully(path: Path) -> Record | None:
     """
     beside = sidecar_of(path)
     if os.path.isfile(beside):
-        with suppress(OutputError):  # then the picture itself is asked
+        with suppress(OutputError, OSError):  # then the picture itself is asked
             record = _from_json(beside)
-            if record is not None and record.file.get("sha256") == _digest(path):
+            if record is not None and record.file.get("sha256") == file_sha256(path):
                 return record
     return _told(path)
 
@@ -102,14 +101,6 @@ def _told(path: Path) -> Record | None:
     if found is None and os.path.isfile(beside):
         return _from_json(beside)
     return found
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
 
 
 def _bytes(path: Path, most: int) -> bytes:
