@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import struct
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from threading import RLock
+from threading import Lock
 from typing import TYPE_CHECKING
 from warnings import catch_warnings
 
@@ -18,13 +17,15 @@ from imagen.errors import ConfigError, RequestError
 from imagen.filesystem import read_at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import BinaryIO
 
     from PIL import Image
 
-DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error)
-"""What Pillow raises for a damaged file."""
+DAMAGE = (
+    *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError),
+    *(RuntimeError, struct.error),
+)
+"""What Pillow raises for a damaged file, or one of a kind or a variant that it does not read."""
 MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 """What every engine takes, by Pillow's name."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -34,7 +35,7 @@ MAX_MEGAPIXELS = 300
 """What is decoded at most where IMAGEN_MAX_MEGAPIXELS does not say otherwise.
 
 The largest image that imagen makes itself, 16384 × 16384, has 268."""
-_PILLOW_LIMIT = RLock()
+_PILLOW_LIMIT = Lock()
 
 
 class TooManyPixels(ValueError):
@@ -67,33 +68,13 @@ def max_megapixels() -> float:
     return most
 
 
-@contextmanager
-def pillow_unlimited() -> Iterator[None]:
-    """Lets Pillow open and crop an image of any size within the block, which should be short.
-
-    Its own limit is lower than ours and ends in other errors and warnings. It is a global of
-    Pillow's, which other code of this process may depend on: it is put back after the block.
-    """
-    from PIL import Image
-
-    with _PILLOW_LIMIT:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-
-
 def open_image(source: Path | BinaryIO) -> Image.Image:
     """The image with its header read, as `Image.open` gives it, whatever Pillow's own limit is.
 
     Raises TooManyPixels where it must not be decoded, else what `Image.open` raises.
     """
-    from PIL import Image
-
     most = max_megapixels()
-    with pillow_unlimited(), catch_warnings(action="ignore"):  # of odd metadata
-        image = Image.open(source)
+    image = _open_any_size(source)
     if image.width * image.height > most * 1e6:
         image.close()
         raise TooManyPixels(image.size, most)
@@ -102,10 +83,20 @@ def open_image(source: Path | BinaryIO) -> Image.Image:
 
 def image_size(source: Path | BinaryIO) -> tuple[int, int]:
     """Width and height as the header says, of an image of any size; raises as `Image.open` does."""
+    with _open_any_size(source) as image:
+        return image.size
+
+
+def _open_any_size(source: Path | BinaryIO) -> Image.Image:
+    """Pillow's own limit is lower than ours, and a global that other code may depend on."""
     from PIL import Image
 
-    with pillow_unlimited(), catch_warnings(action="ignore"), Image.open(source) as image:
-        return image.size
+    with _PILLOW_LIMIT, catch_warnings(action="ignore"):  # of odd metadata
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(source)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +160,7 @@ def read_picture(path: str, what: str = "image") -> Picture:
             f"{what}: {file} is too large: {error}.", remedy=LARGER_IMAGES
         ) from error
     except (*DAMAGE, Image.DecompressionBombError) as error:  # of a frame beyond the image's size
-        raise RequestError(f"{what}: the picture {file} is damaged: {error}.") from error
+        raise RequestError(f"{what}: {file} can't be decoded: {error}.") from error
     return Picture(data=data, name=file.name, kind=kind, width=width, height=height)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
-from imagen.pictures import open_image
+from imagen.pictures import DAMAGE, open_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,10 +14,7 @@ if TYPE_CHECKING:
     Colour = tuple[int, int, int]
     Size = tuple[int, int]
 
-UNREADABLE = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError,
-    struct.error, MemoryError, NotImplementedError, Image.DecompressionBombError,
-)  # fmt: skip
+UNREADABLE = (*DAMAGE, MemoryError, Image.DecompressionBombError)
 """What Pillow raises for files that are missing, truncated, of no known kind, or far too large."""
 _SIDEWAYS = (5, 6, 7, 8)
 _ORIENTATION = 0x0112

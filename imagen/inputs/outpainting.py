@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageFilter
 
 from imagen.inputs.masks import feathered
-from imagen.pictures import pillow_unlimited
 from imagen.request import Outpaint
 
 if TYPE_CHECKING:
@@ -67,15 +66,15 @@ def _along(side: int, before: int, after: int, multiple: int) -> tuple[int, int,
 
 def extended(image: Image.Image, canvas: Canvas) -> Image.Image:
     """The picture on its canvas; beyond it its edges go on, blurred, with a little noise."""
-    with pillow_unlimited():
-        kept = image.crop(canvas.kept)
+    left, top, right, bottom = canvas.kept
     sides = canvas.sides
+    at = (sides.left - left, sides.top - top)  # what is not kept is beyond the canvas
     whole = Image.new("RGB", canvas.size)
-    whole.paste(kept, (sides.left, sides.top))
-    _continue(whole, (sides.left, sides.top), kept.size)
+    whole.paste(image, at)
+    _continue(whole, (sides.left, sides.top), (right - left, bottom - top))
     blur = max(8, max(sides.left, sides.top, sides.right, sides.bottom) // 8)
     ground = Image.blend(whole.filter(ImageFilter.GaussianBlur(blur)), _noise(whole.size), _NOISE)
-    ground.paste(kept, (sides.left, sides.top))
+    ground.paste(image, at)
     return ground
 
 
@@ -83,10 +82,8 @@ def outpainting_mask(canvas: Canvas, feather: int, inner: Image.Image | None = N
     """White beyond the picture, fading into it; and where `inner`, a mask of its own, is white."""
     mask = Image.new("L", canvas.size, 255)
     left, top, right, bottom = canvas.kept
-    with pillow_unlimited():
-        area = (right - left, bottom - top)
-        kept = Image.new("L", area) if inner is None else inner.crop(canvas.kept)
-    mask.paste(kept, (canvas.sides.left, canvas.sides.top))
+    kept = Image.new("L", (right, bottom)) if inner is None else inner
+    mask.paste(kept, (canvas.sides.left - left, canvas.sides.top - top))
     return feathered(mask, feather)
 
 

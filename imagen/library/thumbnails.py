@@ -23,7 +23,7 @@ _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1}
 """Of a decoded pixel; 4 for all other modes."""
 _PROGRESSIVE_BYTES, _WEBP_BYTES, _COPY_BYTES = 6, 17, 4
 """Of a pixel, what decoding needs for all passes of a JPEG, and for a WebP; and a copy of it."""
-_UNSHOWABLE = (*DAMAGE, LookupError, ArithmeticError, MemoryError, Image.DecompressionBombError)
+_UNSHOWABLE = (*DAMAGE, MemoryError, Image.DecompressionBombError)
 """What Pillow raises for files that are damaged, or are none of its kinds."""
 
 

@@ -6,7 +6,6 @@ signature, the length of the text in bits, and the text in UTF-8, compressed or 
 
 from __future__ import annotations
 
-import warnings
 import zlib
 from io import BytesIO
 
@@ -23,15 +22,15 @@ def read(data: bytes) -> str:
     """The text; "" where there is none, or the image can't be decoded."""
     from PIL import Image
 
-    from imagen.pictures import DAMAGE
+    from imagen.pictures import DAMAGE, open_image
 
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(data)) as image:
+        with open_image(BytesIO(data)) as image:
             is_large = image.width * image.height > _LARGEST_PIXELS
             if "A" not in image.getbands() or is_large:
                 return ""
             alpha = image.getchannel("A")
-    except (*DAMAGE, Image.DecompressionBombError):
+    except DAMAGE:
         return ""
     if alpha.getextrema() == (255, 255) or alpha.width * alpha.height < _HEAD_BYTES * 8:
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def test_the_second_picture_of_a_camera_is_no_frame() -> None:
     [
         (None, r"image: there is no file fox\.png\."),
         (b"<html>not found</html>", r"image: fox\.png is no picture that can be read\."),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x08", r"image: (the picture )?fox\.png is "),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x08", r"image: fox\.png can't be decoded: "),
     ],
     ids=["missing", "no picture", "cut short"],
 )
@@ -146,11 +147,19 @@ def test_what_is_no_picture_is_said_so(data: bytes | None, sentence: str) -> Non
         read_upright("fox.png", "image")
 
 
-def test_a_picture_that_ends_too_soon_is_damaged() -> None:
+def test_an_image_that_ends_too_soon_cannot_be_decoded() -> None:
     drawn("fox.jpg", (200, 200))
     Path("fox.jpg").write_bytes(Path("fox.jpg").read_bytes()[:-400])
-    with pytest.raises(RequestError, match=r"image: the picture fox\.jpg is damaged: "):
+    with pytest.raises(RequestError, match=r"image: fox\.jpg can't be decoded: "):
         read_upright("fox.jpg", "image")
+
+
+def test_a_variant_that_pillow_does_not_read_is_refused() -> None:
+    sizes = (124, 0x1007, 8, 8, 0, 0, 0)
+    header = struct.pack("<4s7I44x2I4s10I", b"DDS ", *sizes, 32, 4, b"XXXX", *[0] * 10)
+    Path("fox.dds").write_bytes(header)
+    with pytest.raises(RequestError, match=r"image: fox\.dds can't be decoded: Unimplemented"):
+        read_upright("fox.dds", "image")
 
 
 def test_a_file_that_is_too_large_is_not_read_to_its_end() -> None:
