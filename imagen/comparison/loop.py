@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from imagen.budgets import refuse_over_budget
+from imagen.capabilities import Fate
 from imagen.comparison.contact import write_sheet
 from imagen.comparison.once import find_begun, made_once
 from imagen.comparison.plan import (
@@ -192,7 +193,7 @@ def _with_facts(
             "seconds": sum(latencies) if len(latencies) == len(facts) else cell.seconds,
             "cost_usd": sum(costs) if len(costs) == len(facts) else None,
             "receipt": {
-                name: fate.model_copy(update={"asked": without_folders(fate.asked, asked)})
+                name: Fate.model_validate(without_folders(fate.model_dump(mode="json"), asked))
                 for name, fate in made[0].ticket.receipt.items()
             },
             "facts": asdict(facts[0]),

@@ -23,6 +23,7 @@ def test_the_tree_is_the_documented_one() -> None:
         "ConfigError": ("ImagenError", 2, "config", False),
         "UnknownBackend": ("ConfigError", 2, "unknown_backend", False),
         "RequestError": ("ImagenError", 2, "request", False),
+        "MissingPrompt": ("RequestError", 2, "request", False),
         "OverBudget": ("RequestError", 2, "over_budget", False),
         "WorkflowError": ("ImagenError", 2, "workflow", False),
         "MissingDependency": ("ImagenError", 3, "missing_dependency", False),
