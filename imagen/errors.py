@@ -26,13 +26,13 @@ Each message is a sentence for a person; `remedy`, where there is one, says what
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from imagen.invalid import Problem
 
@@ -115,6 +115,16 @@ class WorkflowError(ImagenError):
     code = "workflow"
 
 
+def install_command(extra: str) -> str:
+    """The pip command that installs an extra, from the checkout where imagen runs from one."""
+    checkout = Path(__file__).parent.parent
+    if not (checkout / "pyproject.toml").is_file():
+        source = "imagen-backends"
+    else:
+        source = "." if Path.cwd() == checkout else str(checkout)
+    return f'pip install "{source}[{extra}]"'
+
+
 class MissingDependency(ImagenError):
     """A package that only some users need is not installed; names the extra that brings it."""
 
@@ -124,7 +134,7 @@ class MissingDependency(ImagenError):
     def __init__(self, package: str, extra: str, *, purpose: str = "this") -> None:
         super().__init__(
             f"The Python package {package!r} is needed for {purpose} and is not installed.",
-            remedy=f'Install it with: pip install "imagen[{extra}]"',
+            remedy=f"Install it with: {install_command(extra)}",
         )
         self.package = package
         self.extra = extra

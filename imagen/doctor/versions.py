@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from imagen import __version__
 from imagen.doctor.findings import Finding
+from imagen.errors import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ def look() -> Iterator[Finding]:
 
 def extra(name: str, there: list[str], missing: list[str]) -> Finding:
     """What is there of an extra, and what it is without."""
-    subject, install = f"extra {name}", (f'pip install "imagen[{name}]" brings it.',)
+    subject, install = f"extra {name}", (f"{install_command(name)} brings it.",)
     if not there:
         return Finding(subject=subject, state="note", says="not installed", remedies=install)
     if missing:

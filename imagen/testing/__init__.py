@@ -1,7 +1,7 @@
 """For tests: the contract that every backend keeps, and a ComfyUI that misbehaves on demand.
 
-`BackendContract` needs pytest (`pip install "imagen[testing]"`); `imagen.testing.comfyui` needs
-nothing that imagen itself does not.
+`BackendContract` needs pytest (`pip install "imagen-backends[testing]"`);
+`imagen.testing.comfyui` needs only what imagen itself needs.
 """
 
 from typing import TYPE_CHECKING

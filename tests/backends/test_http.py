@@ -20,6 +20,7 @@ from imagen.errors import (
     Rejected,
     Unauthorized,
     Unavailable,
+    install_command,
 )
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ def test_a_socks_proxy_without_its_package_names_the_extra(
         http.HttpClient("http://studio:8188")
     assert str(caught.value) == (
         "The Python package 'socksio' is needed for a SOCKS proxy and is not installed.\n"
-        'Install it with: pip install "imagen[socks]"'
+        f"Install it with: {install_command('socks')}"
     )
 
 

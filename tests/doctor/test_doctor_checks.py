@@ -12,6 +12,7 @@ from doctor_lab import settings, told
 
 import imagen
 from imagen.doctor import credentials, jobs, places, previews, versions
+from imagen.errors import install_command
 from imagen.locks import lock
 
 _NO_CLOUD = {"output": {"cloud_sync": "off"}}
@@ -185,7 +186,7 @@ def test_versions_are_told() -> None:
 def test_what_an_extra_would_bring_is_told() -> None:
     none = versions.extra("diffusers", [], ["torch", "diffusers"])
     assert (none.state, none.says) == ("note", "not installed")
-    assert none.remedies == ('pip install "imagen[diffusers]" brings it.',)
+    assert none.remedies == (f"{install_command('diffusers')} brings it.",)
     half = versions.extra("x", ["pydantic"], ["torch"])
     assert half.state == "warning"
     assert half.says.endswith("; without torch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -143,6 +144,15 @@ def test_a_message_to_look_for_is_one_that_imagen_says(message: str) -> None:
 @pytest.mark.parametrize("script", ["demo", "test", "check", "setup", "docs"])
 def test_a_script_is_there_and_can_be_run(script: str) -> None:
     assert os.access(ROOT / "scripts" / script, os.X_OK)
+
+
+def test_no_file_installs_the_foreign_project_of_the_same_name() -> None:
+    """The distribution is `imagen-backends`; `imagen` in the package index is another project."""
+    folders = ("docs", "imagen", "scripts", "tests", "workflows")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    foreign = re.compile(rb"(pip|pipx|uv)[a-z ]* install [\"']?imagen[\"'\[ \n]|[\"']imagen\[")
+    asked = [path for path in (*files, *ROOT.glob("[!.]*.*")) if foreign.search(path.read_bytes())]
+    assert asked == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -37,6 +37,13 @@ def test_an_installed_wheel_has_every_workflow(imagen: Path, tmp_path: Path) -> 
     assert sorted(entry["name"] for entry in listed) == _NAMES
 
 
+def test_an_installed_wheel_names_its_distribution(imagen: Path, tmp_path: Path) -> None:
+    """The name `imagen` belongs to another project of the package index."""
+    program = "from imagen.errors import install_command; print(install_command('socks'))"
+    printed = _run(imagen.with_name("python"), "-c", program, cwd=tmp_path)
+    assert printed == 'pip install "imagen-backends[socks]"\n'
+
+
 def test_an_installed_wheel_prints_the_sample_configuration(imagen: Path, tmp_path: Path) -> None:
     sample = (_ROOT / "imagen.example.yaml").read_text(encoding="utf-8")
     assert _run(imagen, "config", "init", cwd=tmp_path) == sample

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 
 from imagen import errors
+
+_CHECKOUT = Path(errors.__file__).parents[1]
 
 
 def _tree() -> dict[str, tuple[str, int, str, bool]]:
@@ -59,4 +62,18 @@ def test_an_unknown_backend_lists_the_known_ones() -> None:
 
 def test_a_missing_dependency_names_its_extra() -> None:
     error = errors.MissingDependency("torch", "diffusers")
-    assert error.remedy == 'Install it with: pip install "imagen[diffusers]"'
+    assert error.remedy == f"Install it with: {errors.install_command('diffusers')}"
+
+
+def test_an_extra_is_installed_from_the_checkout_one_works_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(_CHECKOUT)
+    assert errors.install_command("diffusers") == 'pip install ".[diffusers]"'
+
+
+def test_an_extra_is_installed_from_a_checkout_elsewhere_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert errors.install_command("socks") == f'pip install "{_CHECKOUT}[socks]"'

@@ -12,7 +12,7 @@ from weight_files import safetensors, written
 
 from imagen.backends import validated
 from imagen.backends.diffusers import adapter
-from imagen.errors import ConfigError, MissingDependency
+from imagen.errors import ConfigError, MissingDependency, install_command
 from imagen.request import Request
 from imagen.result import ignore
 
@@ -86,7 +86,7 @@ def test_a_torch_that_cant_be_loaded_is_no_missing_one(
 def test_health_names_the_extra(tmp_path: Path) -> None:
     health = opened(sd1_file(tmp_path)).check()
     assert not health.ok
-    assert health.remedies == ('Install it with: pip install "imagen[diffusers]"',)
+    assert health.remedies == (f"Install it with: {install_command('diffusers')}",)
 
 
 @pytest.mark.usefixtures("_no_torch")
