@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -94,6 +94,10 @@ class Progress:
     steps: int | None = None
     queue_position: int | None = None
     """How many are before ours: 0 is next."""
+    image: int | None = None
+    """Which image is being made, from 1, where one command makes several."""
+    images: int | None = None
+    """How many images the command makes; None where it makes one."""
     preview: bytes | None = None
     """A small picture of the unfinished work, JPEG or PNG."""
     ticket: Ticket | None = None
@@ -106,3 +110,14 @@ OnProgress = Callable[[Progress], None]
 
 def ignore(progress: Progress) -> None:
     """An `OnProgress` for those who don't want to know."""
+
+
+def count_images(on_progress: OnProgress, made: int, images: int) -> OnProgress:
+    """An `OnProgress` for one run of several, which says how many images were made before it."""
+    if images < 2:
+        return on_progress
+
+    def counted(progress: Progress) -> None:
+        on_progress(replace(progress, image=made + (progress.image or 1), images=images))
+
+    return counted

@@ -23,7 +23,7 @@ from imagen.preparing import (
 )
 from imagen.request import INTERPOLATIONS, Request, Upscale
 from imagen.resolve import styled
-from imagen.result import ignore
+from imagen.result import count_images, ignore
 from imagen.tickets import Job
 
 if TYPE_CHECKING:
@@ -91,8 +91,10 @@ def generate(
         found, made = ready(engine, plan, request, settings, on_progress)
         jobs = [job_of(ticket, request, settings) for ticket in found]
         with _naming(made), planned_within_budgets(jobs, settings):
+            images, begun = sum(job.ticket.images for job in jobs), 0
             for job in jobs:
-                made.append(make(engine, job, settings, on_progress))
+                made.append(make(engine, job, settings, count_images(on_progress, begun, images)))
+                begun += job.ticket.images
         return [_warned(made[0], warnings), *made[1:]]
 
 

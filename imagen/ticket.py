@@ -67,6 +67,11 @@ class Ticket(BaseModel):
     submitted: bool = Field(False, description="Whether the engine may have it.")
     engine: dict[str, Any] = Field(default_factory=dict, description="The engine's own ids.")
 
+    @property
+    def images(self) -> int:
+        """How many images it asks for."""
+        return self.request.count or 1
+
     def sent(self, **engine: Any) -> Ticket:
         """The ticket once the engine has, or may have, the job."""
         return self.model_copy(update={"submitted": True, "engine": self.engine | engine})

@@ -21,11 +21,11 @@ from imagen.comparison.plan import (
 from imagen.comparison.record import Axis, Cell, Comparison, Failure, File, alone_in, write
 from imagen.errors import Cancelled, ImagenError, OutputError
 from imagen.outputs import without_folders
-from imagen.result import OnProgress, ignore
+from imagen.result import OnProgress, count_images, ignore
 from imagen.spine import ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from imagen.backends import Backend
@@ -107,6 +107,10 @@ class _Loop:
         self._settings = settings
         self.folder = folder
         self._watch = watch
+        self._images = 0
+        """How many are to be made in all."""
+        self._begun = 0
+        """How many of them are made, or failed."""
         self._at_work: Backend | None = None
         self._new = {ticket.id for ticket in new}
         """The runs that this process begins, and that count against its budgets."""
@@ -115,10 +119,13 @@ class _Loop:
         self._control_pictures: dict[str, dict[tuple[str, str], str]] = {}
         """Those made so far, for each model: by kind and file, where they lie."""
 
-    def run(self, cells: Iterable[Cell | PlannedCell]) -> None:
+    def run(self, cells: Sequence[Cell | PlannedCell]) -> None:
+        planned = [one for one in cells if isinstance(one, PlannedCell)]
+        self._images = sum(ticket.images for one in planned for ticket in one.runs)
         for one in cells:
             if isinstance(one, PlannedCell):
                 self._make(one)
+                self._begun += sum(ticket.images for ticket in one.runs)
             elif one != self.comparison.cell(one.model, one.value):
                 self._keep(one)
 
@@ -138,8 +145,10 @@ class _Loop:
                 known = self._control_pictures.setdefault(cell.model, {})
                 submittable, _ = ready(engine, runs, asked, settings, on_progress, known)
                 for ticket in number_runs(self.comparison, cell, submittable):
+                    begun = self._begun + sum(one.ticket.images for one in made)
+                    watched = count_images(on_progress, begun, self._images)
                     made.append(
-                        made_once(engine, ticket, asked, settings, on_progress, before=self._paid)
+                        made_once(engine, ticket, asked, settings, watched, before=self._paid)
                     )
                     self._paid += [ticket] if ticket.id in self._new else []
         except Cancelled:

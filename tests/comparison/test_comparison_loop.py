@@ -34,6 +34,7 @@ class _Watch:
 
     def __init__(self, cancel_at: str = "", fail_in_run: int = 0) -> None:
         self.labels: list[str] = []
+        self.places: list[tuple[int | None, int | None]] = []
         self._cancel_at = cancel_at
         self._runs_left = fail_in_run
 
@@ -47,6 +48,7 @@ class _Watch:
         return watched()
 
     def _tell(self, progress: Progress) -> None:
+        self.places.append((progress.image, progress.images))
         if self._cancel_at and self.labels[-1] == self._cancel_at and progress.step:
             raise Cancelled
         self._runs_left -= progress.stage == "submitted"
@@ -481,3 +483,9 @@ def test_where_neither_image_nor_record_can_be_written_the_error_names_the_rescu
     (rescued,) = (settings.state_dir / "rescued").rglob("*.png")
     assert str(rescued) in caught.value.message
     assert "The comparison can't be written down in" in caught.value.message
+
+
+def test_progress_counts_the_images_of_all_cells(settings: Settings, tmp_path: Path) -> None:
+    watch = _Watch()
+    _compare(settings, tmp_path / "c", "one", "two", watch=watch)
+    assert list(dict.fromkeys(watch.places)) == [(1, 2), (2, 2)]

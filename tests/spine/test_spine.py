@@ -108,6 +108,19 @@ def test_more_pictures_than_a_batch_holds_take_several_runs(settings: Settings) 
     )
 
 
+def test_progress_says_which_image_of_how_many_is_being_made(settings: Settings) -> None:
+    places: list[tuple[int | None, int | None]] = []
+    asked = _ASKED.with_values({"count": 65, "steps": 1})
+    generate(asked, settings, on_progress=lambda told: places.append((told.image, told.images)))
+    assert list(dict.fromkeys(places)) == [(1, 65), (65, 65)]
+
+
+def test_progress_of_a_single_image_has_no_place(settings: Settings) -> None:
+    places: set[int | None] = set()
+    generate(_ASKED, settings, on_progress=lambda told: places.add(told.images))
+    assert places == {None}
+
+
 def test_strict_refuses_what_cannot_be_honoured(settings: Settings) -> None:
     with pytest.raises(RequestError) as caught:
         generate(_ASKED.with_values({"cfg": 3.0}), settings, strict=True)
