@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -77,6 +78,12 @@ class Entry(_Frozen):
         models = self.facts.get("models")
         first = models[0] if isinstance(models, list | tuple) and models else ""
         return str(self.facts.get("model") or first)
+
+    @property
+    def prompt_sha256(self) -> str:
+        """Of the prompt as it was typed, so that a style's texts do not change it."""
+        typed = self.asked.prompt or ""
+        return sha256(typed.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
     def cost_usd(self) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import func, select
@@ -91,9 +90,7 @@ def ledger_row(entry: Entry, costs: UsageSettings | None) -> dict[str, Any]:
         "kind": entry.kind,
         "model": entry.model,
         "seed": None if seed is None else str(seed),
-        "prompt_sha256": sha256(
-            (request.prompt or "").encode("utf-8", "surrogatepass")
-        ).hexdigest(),
+        "prompt_sha256": entry.prompt_sha256,
         "images": len(entry.pictures),
         "latency_seconds": entry.facts.get("latency_seconds"),
         "engine_seconds": _engine_seconds(entry),

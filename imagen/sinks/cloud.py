@@ -94,9 +94,7 @@ def _row(entry: Entry, kept: Kept, number: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": str(uuid5(_OURS, f"{entry.id}/{number}")),
         "prompt": request.prompt,
-        "prompt_sha256": sha256(
-            (request.prompt or "").encode("utf-8", "surrogatepass")
-        ).hexdigest(),
+        "prompt_sha256": entry.prompt_sha256,
         "backend": entry.backend,
         "model": entry.model,
         "seed": kept.seed,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from library_samples import NOON, entry, failed, fill, uuid_of
 
+from imagen import Request
 from imagen.config import UsageSettings
 from imagen.library import Total, spent, take_in, totals
 from imagen.library.ledger import rows
@@ -54,6 +55,13 @@ def test_each_generation_has_a_row(library: Library) -> None:
     assert use.prompt_sha256 == sha256(b"a secret fox").hexdigest()
     assert (use.latency_seconds, use.engine_seconds) == (3.0, 2.0)
     assert (use.cost, use.is_paid, use.is_unknown, use.currency) == (None, False, False, "USD")
+
+
+def test_a_style_does_not_change_the_hash_of_the_prompt(library: Library) -> None:
+    styled = entry(1, "a fox, photo, 50mm", asked=Request(prompt="a fox", style="photo"))
+    fill(library, [styled])
+    (use,) = rows(library)
+    assert use.prompt_sha256 == sha256(b"a fox").hexdigest()
 
 
 def test_a_failed_or_imported_generation_has_none(library: Library) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
 import told_entries as told
 
 from imagen.errors import ConfigError, ImagenError, OutputError, Rejected, Unavailable
+from imagen.request import Request
 from imagen.sinks import cloud as sink
 from imagen.testing.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Bucket, Supabase, Trouble
 from imagen.testing.supabase.storage import Stored
@@ -78,6 +80,15 @@ def test_a_picture_lies_in_the_bucket_and_a_row_tells_of_it(
         "created_at": "2026-11-24T12:30:00+00:00",
     }
     assert sidecar["resolved"] == {"prompt": "A red fox, in snow", "steps": 4}
+
+
+def test_a_style_does_not_change_the_hash_of_the_prompt(cloud: Supabase, tmp_path: Path) -> None:
+    typed = Request(prompt="a fox", style="photo")
+    entry = told.entry(told.picture(tmp_path), prompt="a fox, photo, 50mm", asked=typed)
+    (delivery,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+    _send(delivery, cloud)
+    (row,) = cloud.rows("imagen", "images")
+    assert row["prompt_sha256"] == sha256(b"a fox").hexdigest()
 
 
 def test_the_row_tells_no_place_of_this_machine(cloud: Supabase, delivery: Delivery) -> None:

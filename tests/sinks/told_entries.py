@@ -71,6 +71,7 @@ def entry(*pictures: Kept, id: str = ID, prompt: str = PROMPT, **more: Any) -> E
         estimate=Estimate(usd=0.006, basis="a price list"),
     )
     values = {
+        "asked": request,
         "facts": {"model": "sd15.safetensors", "latency_seconds": 2.5, "seed": MOST},
         "caller": "nora",
         **more,
@@ -80,7 +81,6 @@ def entry(*pictures: Kept, id: str = ID, prompt: str = PROMPT, **more: Any) -> E
         backend="studio",
         kind="comfyui",
         ticket=ticket,
-        asked=request,
         created_at=WHEN,
         ended_at=WHEN,
         pictures=pictures,
