@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from imagen.locks import claimed, is_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    Link = Callable[[Path, Path], None]
 
 _PART = re.compile(r"\.imagen-[0-9a-f]{16}\.part")
 _CHUNK_BYTES = 2**20
@@ -78,6 +80,31 @@ def _new_part(folder: Path, mode: int) -> tuple[Path, int]:
         if is_ours:
             return part, file
         os.close(file)  # another process took it for one without a writer
+
+
+def place_new(part: Path, path: Path, link: Link = os.link) -> bool:
+    """Give the written file its name; False, and nothing is done, where the name is taken."""
+    try:
+        link(part, path)
+    except FileExistsError:
+        return False
+    except OSError:  # not every file system has hard links
+        return _place_without_link(part, path)
+    return True
+
+
+def _place_without_link(part: Path, path: Path) -> bool:
+    """An empty file holds the name until the whole one replaces it."""
+    try:
+        path.open("xb").close()
+    except FileExistsError:
+        return False
+    try:
+        os.replace(part, path)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return True
 
 
 def remove_parts(folder: Path) -> None:

@@ -60,6 +60,15 @@ def decode_text(data: bytes) -> str:
     return data.decode("utf-16" if is_utf_16 else "utf-8-sig")
 
 
+def encode_like(text: str, data: bytes) -> bytes:
+    """The text in the encoding of `data`, with its byte order mark: what `decode_text` reads."""
+    if data[:2] == b"\xfe\xff":
+        return data[:2] + text.encode("utf-16-be")
+    if data[:2] == b"\xff\xfe":
+        return data[:2] + text.encode("utf-16-le")
+    return text.encode("utf-8-sig" if data[:3] == b"\xef\xbb\xbf" else "utf-8")
+
+
 def is_variable_name(text: str) -> bool:
     """Whether this may name an environment variable: `STUDIO_TOKEN`.
 

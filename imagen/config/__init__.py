@@ -10,11 +10,13 @@ from imagen.config.accounts import (
 from imagen.config.credentials import masked, variables
 from imagen.config.example import example, example_with
 from imagen.config.loading import VARIABLES, Checked, check, load
+from imagen.config.merge import Addition, add_backends
 from imagen.config.places import default_workflow_dir, find, usual
 from imagen.config.settings import InputSettings, Limits, OutputSettings, Settings, Style
 
 __all__ = [
     "VARIABLES",
+    "Addition",
     "Budget",
     "Checked",
     "CloudSettings",
@@ -26,6 +28,7 @@ __all__ = [
     "Style",
     "UsageSettings",
     "Webhook",
+    "add_backends",
     "check",
     "default_workflow_dir",
     "example",

@@ -1,7 +1,8 @@
-"""A YAML file as read: its values, and on which line each key stands."""
+"""A YAML file: its values, the line of each key, and its text with backends added."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from yaml.reader import Reader
 
+from imagen.config.example import format_yaml
 from imagen.config.places import BACKSLASH
 from imagen.errors import ConfigError
 from imagen.filesystem import read_at_most
@@ -17,6 +19,7 @@ from imagen.text import decode_text, one_line
 from imagen.yaml_values import Loader, fault, parse_yaml
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from imagen.invalid import Path as KeyPath
@@ -47,6 +50,12 @@ class Document:
             line = key.start_mark.line + 1
         return line
 
+    @property
+    def backends(self) -> dict[str, Any]:
+        """The blocks of the backends; none where the key is missing or empty."""
+        blocks = self.values.get("backends")
+        return blocks if isinstance(blocks, dict) else {}
+
     @cached_property
     def _node(self) -> yaml.Node | None:
         return yaml.compose(self.text, Loader=_Loader)
@@ -67,12 +76,28 @@ class Document:
         return self._keys[id(node)].get(str(part), (None, None))
 
 
-def read(source: Path) -> Document:
-    """The document of this file.
+def read_bytes(source: Path) -> bytes:
+    """The file's content; raises ConfigError where it can't be read or is too large."""
+    try:
+        data = read_at_most(source, _LARGEST + 1)
+    except OSError as error:
+        raise ConfigError(f"{source} can't be read: {error.strerror}.") from error
+    if len(data) > _LARGEST:
+        raise ConfigError(f"{source} is larger than {_LARGEST >> 20} MB: not a configuration.")
+    return data
 
-    Raises ConfigError, with line and column, for what is no YAML mapping of text keys.
+
+def read(source: Path) -> Document:
+    """The document of this file; raises ConfigError as `read_bytes` and `parse` do."""
+    return parse(source, read_bytes(source))
+
+
+def parse(source: Path, data: bytes) -> Document:
+    """The document of a file with this content.
+
+    Raises ConfigError, with line and column, where it is not a YAML mapping of text keys.
     """
-    text = _text(source)
+    text = _text(source, data)
     try:
         values = parse_yaml(text, _Loader)
     except yaml.MarkedYAMLError as error:
@@ -85,6 +110,60 @@ def read(source: Path) -> Document:
         what = "must hold keys and values, such as `backend: mock`"
         raise _problem(source, f"{what}, not {_NAMES.get(type(values), 'a single value')}")
     return Document(source, text, values or {})
+
+
+def insert_backends(document: Document, new: Mapping[str, Any]) -> str:
+    """The document's text with these blocks below its own backends, and nothing else changed.
+
+    Raises ConfigError where that can't be done.
+    """
+    text = _inserted(document, new)
+    try:
+        values = parse(document.source, text.encode()).values
+    except ConfigError:
+        values = {}
+    if values != document.values | {"backends": {**document.backends, **new}}:
+        lines = "\n".join(f"  {line}" for line in format_yaml(new))
+        raise ConfigError(
+            f"{document.source} can't take new backends without a change to other settings, "
+            "and is left as it is.",
+            remedy=f"Add this to `backends` in it by hand:\n{lines}",
+        )
+    return text
+
+
+def _inserted(document: Document, new: Mapping[str, Any]) -> str:
+    """The text with these blocks in it; whether it still means the same is not checked."""
+    text, root = document.text, document._node
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    at = next((i for i, (key, _) in enumerate(pairs) if key.value == "backends"), None)
+    mapping = root if at is None else pairs[at][1]
+    values = {"backends": new} if at is None else new
+    if isinstance(mapping, yaml.MappingNode) and mapping.flow_style:  # {a: {type: mock}}
+        start = mapping.start_mark.index + 1
+        inner = json.dumps(values, ensure_ascii=False)[1:-1]
+        return f"{text[:start]}{inner}{', ' if mapping.value else ''}{text[start:]}"
+    end, column = len(text), 0
+    if at is not None:
+        column = pairs[at][0].start_mark.column + 2
+        if isinstance(mapping, yaml.MappingNode):
+            column = mapping.start_mark.column
+        following = [key.start_mark for key, _ in pairs[at + 1 :]]
+        end = min((mark.index - mark.column for mark in following), default=end)
+    before = text[:end].splitlines(keepends=True)
+    while before and not _belongs(before[-1], column):
+        before.pop()
+    head = "".join(before)
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    lines = [" " * column + line + line_end for line in format_yaml(values)]
+    gap = "" if head.endswith("\n") or not head else line_end
+    return head + gap + line_end * (at is None) + "".join(lines) + text[len(head) :]
+
+
+def _belongs(line: str, column: int) -> bool:
+    """Whether this line is part of the mapping at this column, or a comment within it."""
+    indent = len(line) - len(line.lstrip())
+    return bool(line.strip()) and (line[indent] != "#" or indent >= column)
 
 
 _NAMES = {list: "a list", str: "a text", int: "a number", float: "a number"}
@@ -125,13 +204,7 @@ def _written(key: yaml.Node) -> str:
     return f"the key {one_line(key.value, limit=60)!r}" if shown else "this key"
 
 
-def _text(source: Path) -> str:
-    try:
-        data = read_at_most(source, _LARGEST + 1)
-    except OSError as error:
-        raise ConfigError(f"{source} can't be read: {error.strerror}.") from error
-    if len(data) > _LARGEST:
-        raise ConfigError(f"{source} is larger than {_LARGEST >> 20} MB: not a configuration.")
+def _text(source: Path, data: bytes) -> str:
     try:
         return decode_text(data)
     except UnicodeDecodeError as error:

@@ -27,16 +27,17 @@ def example_with(blocks: Mapping[str, Mapping[str, Any]], notes: Iterable[str] =
     start = lines.index("backends:")
     end = next(i for i in range(start + 1, len(lines)) if lines[i] and lines[i][0] != " ")
     lines[start:end] = [
-        *_yaml({"backends": {**blocks, "mock": {"type": "mock"}}}),
+        *format_yaml({"backends": {**blocks, "mock": {"type": "mock"}}}),
         *(f"  # {note}" for note in notes),
         "",
     ]
     at = lines.index("backend: mock")
-    lines[at : at + 1] = _yaml({"backend": next(iter(blocks), "mock")})
+    lines[at : at + 1] = format_yaml({"backend": next(iter(blocks), "mock")})
     return "\n".join(lines)
 
 
-def _yaml(values: Mapping[str, Any]) -> list[str]:
+def format_yaml(values: Mapping[str, Any]) -> list[str]:
+    """The lines of these values as YAML, in ASCII."""
     import yaml
 
     return yaml.safe_dump(values, sort_keys=False, width=96).splitlines()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagen.errors import OutputError
-from imagen.filesystem import part_in
+from imagen.filesystem import part_in, place_new
 from imagen.outputs.naming import numbered
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def put(
         write(part, data)
         for candidate in islice(numbered(name), _MOST_NUMBERS):
             path = folder / candidate
-            if not os.path.lexists(sidecar_of(path)) and _placed(part, path, link):
+            if not os.path.lexists(sidecar_of(path)) and place_new(part, path, link):
                 return path
         raise FileExistsError(f"there are {_MOST_NUMBERS} files called {name} already")
 
@@ -110,30 +110,5 @@ def put_exactly(data: bytes, path: Path, *, write: Write = write_through) -> Non
     """Write `data` to `path`; raises FileExistsError rather than overwrite."""
     with part_in(path.parent) as part:
         write(part, data)
-        if not _placed(part, path, os.link):
+        if not place_new(part, path):
             raise FileExistsError(f"there is a file {path} already")
-
-
-def _placed(part: Path, path: Path, link: Link) -> bool:
-    """Whether `path` was free, and holds what `part` holds now."""
-    try:
-        link(part, path)
-    except FileExistsError:
-        return False
-    except OSError:  # not every file system has hard links
-        return _claimed(part, path)
-    return True
-
-
-def _claimed(part: Path, path: Path) -> bool:
-    """The same without links: an empty file holds the name until the whole one replaces it."""
-    try:
-        path.open("xb").close()
-    except FileExistsError:
-        return False
-    try:
-        os.replace(part, path)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
-    return True

@@ -1,0 +1,77 @@
+"""Add backends to a configuration file and keep everything else in it, comments included."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imagen.config.example import example_with
+from imagen.errors import ConfigError
+from imagen.filesystem import part_in, place_new
+from imagen.text import encode_like
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What became of each block, by the backend's name."""
+
+    path: Path
+    added: tuple[str, ...]
+    present: tuple[str, ...] = ()
+    """The file has exactly this block already."""
+    differing: tuple[str, ...] = ()
+    """The file has another block of this name, which was kept."""
+    is_new_file: bool = False
+    """The file was missing or empty, and is now the sample with these backends."""
+
+
+def add_backends(path: Path, blocks: Mapping[str, Mapping[str, Any]]) -> Addition:
+    """Add these blocks to `backends` of a configuration file; all other text stays as it is.
+
+    A backend of the same name is never replaced. A missing or empty file becomes the sample
+    configuration with these backends, the first of them the default.
+
+    Raises ConfigError where the file is not YAML, where the blocks can't be added without changing
+    other settings, or where the file can't be written; the file is then unchanged.
+    """
+    from imagen.config.document import insert_backends, parse, read_bytes
+
+    target = path.resolve()  # a link to the file stays a link
+    old = read_bytes(target) if os.path.lexists(target) else None
+    document = parse(path, old or b"")
+    if not document.text.strip():
+        _replace(target, old, example_with(blocks).encode())
+        return Addition(path, tuple(blocks), is_new_file=True)
+    existing = document.backends
+    new = {name: dict(block) for name, block in blocks.items() if name not in existing}
+    if new:
+        _replace(target, old, encode_like(insert_backends(document, new), old or b""))
+    present = tuple(name for name in blocks if existing.get(name) == blocks[name])
+    differing = tuple(name for name in blocks if name not in new and name not in present)
+    return Addition(path, tuple(new), present, differing)
+
+
+def _replace(path: Path, old: bytes | None, new: bytes) -> None:
+    """Write the file whole, unless another program changed it since it held `old`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part_in(path.parent) as part:
+            part.write_bytes(new)
+            if old is None:
+                is_written = place_new(part, path)
+            elif is_written := path.read_bytes() == old:
+                shutil.copymode(path, part)
+                os.replace(part, path)
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror}.") from error
+    if not is_written:
+        raise ConfigError(
+            f"{path} was changed by another program meanwhile, and is left as it is.",
+            remedy="Run the command again.",
+        )
