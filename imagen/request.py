@@ -36,16 +36,16 @@ INTERPOLATIONS = ("lanczos", "bicubic", "bilinear", "nearest", "area")
 Pixels = Annotated[int, Field(ge=0, le=LARGEST_SIDE)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Side = Annotated[int, Field(ge=16, le=LARGEST_SIDE)]
-_SIZE = re.compile(r"(\d{1,6})\s*[x×X*]\s*(\d{1,6})")
+_SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
 def read_size(text: str) -> tuple[int, int]:
-    """`1024x768` as (1024, 768); raises RequestError for what is no size."""
+    """`1024x768` as (1024, 768), and `768` as a square; raises RequestError for anything else."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise RequestError(f"{text!r} is not a size. Write it as 1024x768.")
-    return int(match[1]), int(match[2])
+        raise RequestError(f"{text!r} is not a size. Write it as 1024x768, or as 768 for a square.")
+    return int(match[1]), int(match[2] or match[1])
 
 
 class _Value(BaseModel):

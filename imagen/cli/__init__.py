@@ -8,16 +8,18 @@ import os
 import sys
 import time
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen import __version__
+from imagen.cli.commands import Group
 from imagen.cli.streams import open_safely
 from imagen.errors import ImagenError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from imagen.cli.streams import SafeOutput
 
@@ -67,6 +69,7 @@ _SETTING_UP = {
         "Tell what is wrong with imagen, and what to do about it.",
     ),
     "version": ("imagen.cli.version:version", "Print the version."),
+    "help": ("imagen.cli.help:help_", "Show the help of a command."),
 }
 SECTIONS = {
     "Making pictures": _MAKING,
@@ -77,7 +80,7 @@ COMMANDS = _MAKING | _LOOKING_BACK | _SETTING_UP
 """Where each command is, and the first sentence of its help."""
 
 
-class _Table(click.Group):
+class _Table(Group):
     """Commands by name, each imported when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -93,7 +96,8 @@ class _Table(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
+        is_unknown = args[0] not in COMMANDS and not args[0].startswith("-")
+        if is_unknown and not ctx.resilient_parsing:
             from imagen.text import did_you_mean
 
             ctx.fail(f"There is no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
@@ -106,7 +110,15 @@ class _Table(click.Group):
 
 
 @click.group(cls=_Table, context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
+@click.version_option(__version__, message="imagen %(version)s", help="Print the version.")
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Use this configuration file; also after the command.",
+)
+def cli(config_path: Path | None) -> None:
     """Make images with whatever engine you have."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option
 from imagen.cli.tables import columns, parameter_row, section, wrapped
 from imagen.errors import RequestError
@@ -44,7 +45,7 @@ class Abilities:
         return next(iter(self.tasks.values()))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @click.option(
     "--task", type=click.Choice(TASKS), metavar="TASK", help="Only what it takes for this task."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option
 from imagen.cli.tables import columns, section
 from imagen.filesystem import read_at_most
@@ -29,7 +30,7 @@ _SHOWN = 60
 _WORD = re.compile(r"[^\W\d_][\w-]*")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="What to call it; by default as the file.")
 @click.option("--backend", metavar="NAME", help="Read it with the catalogue of this one's server.")

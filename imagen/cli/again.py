@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.asking import EVERYTHING, asking
+from imagen.cli.commands import Command
 from imagen.cli.making import make, plan
 from imagen.cli.options import run_options
 from imagen.cli.words import prompt_text
@@ -45,7 +46,7 @@ class _Work:
     """Whether it is another model that the user wants."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("picture", metavar="FILE|ID")
 @click.option("--prompt", metavar="TEXT", help="What to show instead.")
 @click.option(

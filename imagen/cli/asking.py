@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.commands import Option
 from imagen.cli.options import usage
 from imagen.cli.words import assignment, control, lora
 
@@ -16,18 +17,35 @@ if TYPE_CHECKING:
     from imagen.request import Request
 
 _FLAGS = {
-    "size": click.option("--size", metavar="WxH", help="Pixels, such as 1024x768."),
-    "seed": click.option("--seed", type=int, help="Where the noise starts, 0 to 2^64-1."),
-    "steps": click.option("--steps", type=int, help="Sampling steps."),
-    "cfg": click.option("--cfg", type=float, help="Classifier-free guidance scale."),
+    "size": click.option(
+        "--size", metavar="SIZE", help="Image size: 1024x768, or 768 for a square."
+    ),
+    "width": click.option(
+        "-W", "width", cls=Option, hidden_names=("--width",), type=int, help="Width in pixels."
+    ),
+    "height": click.option(
+        "-H", "height", cls=Option, hidden_names=("--height",), type=int, help="Height in pixels."
+    ),
+    "seed": click.option("--seed", "-S", type=int, help="Seed of the noise, 0 to 2^64-1."),
+    "steps": click.option("--steps", "-s", type=int, help="Sampling steps."),
+    "cfg": click.option(
+        "--cfg",
+        "-c",
+        cls=Option,
+        hidden_names=("--cfg-scale",),
+        type=float,
+        help="Classifier-free guidance scale.",
+    ),
     "guidance": click.option("--guidance", type=float, help="Distilled guidance (FLUX.1-dev)."),
     "sampler": click.option("--sampler", help="The sampler's name."),
     "scheduler": click.option("--scheduler", help="The noise schedule's name."),
-    "negative": click.option("--negative", help="What not to show."),
+    "negative": click.option("--negative", "-n", help="Negative prompt."),
     "prompt_2": click.option("--prompt-2", help="The prompt of a second text encoder."),
     "negative_2": click.option("--negative-2", help="The negative of a second text encoder."),
     "style": click.option("--style", help="A style of the configuration."),
-    "count": click.option("--count", type=int, help="How many pictures."),
+    "count": click.option(
+        "--count", cls=Option, hidden_names=("--batch",), type=int, help="Number of images."
+    ),
     "lora": click.option(
         "--lora",
         multiple=True,
@@ -69,8 +87,9 @@ _FLAGS = {
         help="Any further parameter of the backend or its workflow; may be repeated.",
     ),
 }
+SIZE = ("size", "width", "height")
 SAMPLING = (
-    "size",
+    *SIZE,
     "seed",
     "steps",
     "cfg",
@@ -98,6 +117,19 @@ EVERYTHING = (
 _SEVERAL = {"lora": ("loras", lora), "control": ("controls", control)}
 
 
+def prompt_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command PROMPT as its `prompt`; --prompt is another way to write it."""
+
+    @wraps(command)
+    def with_prompt(prompt: str | None, prompt_option: str | None, **typed: Any) -> Any:
+        if prompt is not None and prompt_option is not None:
+            raise usage("The prompt is given twice: as PROMPT and with --prompt. Keep one of them.")
+        return command(prompt=prompt if prompt_option is None else prompt_option, **typed)
+
+    argument = click.argument("prompt", required=False)
+    return argument(click.option("--prompt", "prompt_option", hidden=True)(with_prompt))
+
+
 def asking(*flags: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a command these flags of a request, and their values as one `asked`.
 
@@ -123,7 +155,7 @@ def values(typed: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in typed.items() if _is_given(value)}
     assignments = dict(assignment(text) for text in given.pop("assignments", ()))
     if "size" in given:
-        given |= _size(given.pop("size"))
+        given = _with_size(given)
     if "reference" in given:
         given["references"] = given.pop("reference")
     for flag, (field, parsed) in _SEVERAL.items():
@@ -136,11 +168,13 @@ def _is_given(value: Any) -> bool:
     return value is not None and value is not False and value != ()
 
 
-def _size(text: str) -> dict[str, int]:
+def _with_size(given: dict[str, Any]) -> dict[str, Any]:
     from imagen.request import read_size
 
-    width, height = read_size(text)
-    return {"width": width, "height": height}
+    if "width" in given or "height" in given:
+        raise usage("--size gives the width and the height; leave -W and -H out.")
+    width, height = read_size(given.pop("size"))
+    return given | {"width": width, "height": height}
 
 
 def _preprocessed(given: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.abilities import show
+from imagen.cli.commands import Group
 from imagen.cli.options import config_option, json_option, usage
 from imagen.text import one_line
 
@@ -44,7 +45,7 @@ class Row:
     """Known where its engine was asked and could work."""
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--check", is_flag=True, help="Ask each engine whether it could work now.")
 @config_option
 @json_option

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.capabilities import unhonoured
-from imagen.cli.asking import EVERYTHING, asking
+from imagen.cli.asking import EVERYTHING, asking, prompt_argument
 from imagen.cli.background import told_of
+from imagen.cli.commands import Command, Option
 from imagen.cli.costs import expected
 from imagen.cli.given import from_json_option, prompted
 from imagen.cli.making import said_of_budgets
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     """A cell, and the runs it still needs; none where it is made already or would fail."""
 
 
-@click.command()
-@click.argument("prompt", required=False)
+@click.command(cls=Command)
+@prompt_argument
 @from_json_option
 @asking(*EVERYTHING)
 @click.option("--models", "-m", required=True, metavar="A,B,…", help="The backends, in order.")
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     "-o",
+    cls=Option,
+    hidden_names=("--out",),
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="The folder; run again with the same one, only what is missing is made.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.commands import Group
 from imagen.cli.options import config_option, json_option
 from imagen.text import printable
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from imagen.invalid import Problem
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Write, check and show the configuration."""
 

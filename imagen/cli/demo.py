@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.commands import Command, Option
 from imagen.cli.options import quiet_option
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ For real pictures, start ComfyUI (docs/setup-comfyui.md tells how) and run:
   imagen generate "{prompt}" --backend flux1-schnell"""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--prompt", default=_PROMPT, show_default=True, help="What to show.")
 @click.option(
     "--output",
     "-o",
+    cls=Option,
+    hidden_names=("--out",),
     type=click.Path(path_type=Path),
     default=Path("demo"),
     show_default=True,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option, quiet_option
 from imagen.text import one_line
 
@@ -26,7 +27,7 @@ _COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "broken": "red"}
 _LONGEST = 600
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--quick", is_flag=True, help="Ask no server.")
 @json_option
 @quiet_option

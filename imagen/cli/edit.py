@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.asking import CONTROLS, SAMPLING, asking, request
+from imagen.cli.commands import Command
 from imagen.cli.making import make
 from imagen.cli.options import run_options, usage
 from imagen.cli.words import prompt_text
@@ -17,17 +18,26 @@ if TYPE_CHECKING:
     from imagen.request import Request
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("files", nargs=-1, metavar="FILE...")
 @click.argument("instruction")
+@click.option("--prompt", hidden=True)
 @asking("mask", "feather", "strength", *SAMPLING, *CONTROLS, "set")
 @run_options
-def edit(files: tuple[str, ...], instruction: str, asked: dict[str, Any], run: Run) -> None:
+def edit(
+    files: tuple[str, ...],
+    instruction: str,
+    prompt: str | None,
+    asked: dict[str, Any],
+    run: Run,
+) -> None:
     """Change a picture by a sentence.
 
     FILE is the picture, and further ones that INSTRUCTION speaks of. With --mask only the white of
     it is redrawn.
     """
+    if prompt is not None:  # it is the instruction, and all words are files
+        files, instruction = (*files, instruction), prompt
     make(edited(files, instruction, asked), run)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import EVERYTHING, asking
+from imagen.cli.asking import EVERYTHING, asking, prompt_argument
+from imagen.cli.commands import Command
 from imagen.cli.given import from_json_option, prompted
 from imagen.cli.making import make
 from imagen.cli.options import run_options
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from imagen.cli.options import Run
 
 
-@click.command()
-@click.argument("prompt", required=False)
+@click.command(cls=Command)
+@prompt_argument
 @from_json_option
 @asking(*EVERYTHING)
 @run_options

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from imagen.cli.commands import Command
 from imagen.cli.dates import since_option, until_option
 from imagen.cli.libraries import as_data, local, opened, stars
 from imagen.cli.options import config_option, json_option
@@ -24,7 +25,7 @@ _LONGEST_CELL = 24
 _LONGEST_PROMPT = 100_000
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("words", nargs=-1, metavar="[QUERY]")
 @click.option("--backend", "-b", metavar="NAME", help="Made by this one.")
 @click.option("--model", "-m", metavar="NAME", help="With this model.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.commands import Group
 from imagen.cli.confirming import confirm, refuse_unasked
 from imagen.cli.options import config_option, json_option, quiet_option, settings_for
 from imagen.text import one_line, printable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _MOST_SAID = 20
 
 
-@click.group()
+@click.group(cls=Group)
 def library() -> None:
     """Take pictures in, and compare the library with the disk."""
 

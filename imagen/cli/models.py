@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from imagen.backends.base import ModelKind
+from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option
 from imagen.cli.tables import columns, wrapped
 from imagen.errors import ImagenError
@@ -35,7 +36,7 @@ class Offer:
     error: ImagenError | None = None
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--backend", "-b", "names", multiple=True, metavar="NAME", help="Of this one only.")
 @click.option("--kind", type=click.Choice(KINDS), metavar="KIND", help="Of this kind only.")
 @config_option

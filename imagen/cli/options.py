@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.commands import Option
 from imagen.cli.previewing import preview_option
 
 if TYPE_CHECKING:
@@ -18,21 +20,39 @@ if TYPE_CHECKING:
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff"}
 
+
+def _configuration(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    path: Path | None,
+) -> Path | None:
+    """The file named after the command, or before it; raises UsageError for two different ones."""
+    before: Path | None = ctx.find_root().params.get("config_path")
+    if path is None or before is None:
+        return path or before
+    if os.path.abspath(path) != os.path.abspath(before):
+        raise usage(f"--config is given twice, as {before} and as {path}. Keep one of them.")
+    return path
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
 config_option = click.option(
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Use this configuration.",
+    callback=_configuration,
+    help="Use this configuration file.",
 )
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 output_option = click.option(
     "--output",
     "-o",
+    cls=Option,
+    hidden_names=("--out",),
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="A folder, or a picture's name such as fox.png.",
+    help="A folder, or an image's name such as fox.png.",
 )
 no_cloud_option = click.option(
     "--no-cloud", is_flag=True, help="Keep what is made now out of the cloud."

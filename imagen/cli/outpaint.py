@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import SAMPLING, asking, request
+from imagen.cli.asking import SAMPLING, SIZE, asking, prompt_argument, request
+from imagen.cli.commands import Command
 from imagen.cli.making import make
 from imagen.cli.options import run_options, usage
 from imagen.cli.words import prompt_text
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 _SIDES = ("left", "top", "right", "bottom")
 _ACROSS_AND_DOWN = (("left", "right"), ("top", "bottom"))
-_SAMPLING = tuple(flag for flag in SAMPLING if flag != "size")
+_SAMPLING = tuple(flag for flag in SAMPLING if flag not in SIZE)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file")
-@click.argument("prompt", required=False)
+@prompt_argument
 @click.option("--left", type=int, metavar="PX", help="Pixels to add on the left.")
 @click.option("--top", type=int, metavar="PX", help="Pixels to add above.")
 @click.option("--right", type=int, metavar="PX", help="Pixels to add on the right.")

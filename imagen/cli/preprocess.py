@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import asking, request
+from imagen.cli.asking import SIZE, asking, request
+from imagen.cli.commands import Command
 from imagen.cli.making import make
 from imagen.cli.options import run_options, usage
 
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
     from imagen.cli.options import Run
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("kind")
 @click.argument("file")
-@asking("size", "set")
+@asking(*SIZE, "set")
 @run_options
 def preprocess(kind: str, file: str, asked: dict[str, Any], run: Run) -> None:
     """Make a control picture out of a picture.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imagen.cli.commands import Command
 from imagen.cli.libraries import anew, opened, pictures_named, stars, tell
 from imagen.cli.options import config_option, json_option
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _STARS = ("1", "2", "3", "4", "5", "none")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("words", nargs=-1, required=True, metavar="ID|FILE...")
 @click.argument("rating", metavar="STARS", type=click.Choice(_STARS))
 @json_option

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.asking import asking, request
+from imagen.cli.commands import Command
 from imagen.cli.making import make
 from imagen.cli.options import run_options
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from imagen.cli.options import Run
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file")
 @click.option("--fidelity", type=float, help="From 0, the finest face, to 1, the likest one.")
 @click.option("--model", help="The restorer's file.")

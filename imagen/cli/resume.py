@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.background import told_of
+from imagen.cli.commands import Command
 from imagen.cli.options import (
     config_option,
     json_option,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from imagen.resuming import Resumed
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("ticket", required=False)
 @click.option("--list", "only_list", is_flag=True, help="List what is left, and do nothing.")
 @click.option(

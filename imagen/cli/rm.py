@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imagen.cli.commands import Command
 from imagen.cli.confirming import confirm, refuse_unasked
 from imagen.cli.libraries import anew, opened, pictures_named, tell
 from imagen.cli.options import config_option, json_option, usage
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _PAGE = 1000
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("words", nargs=-1, metavar="ID|FILE...")
 @click.option("--restore", is_flag=True, help="Out of the trash again.")
 @click.option("--purge", is_flag=True, help="Delete for good, with their files.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option
 from imagen.errors import ConfigError, LibraryError, OutputError, RequestError
 from imagen.pictures import is_url
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _ID = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{2,35}(\.\d{1,4})?")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("picture", metavar="ID|FILE")
 @json_option
 @config_option

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option, quiet_option, settings_for, usage
 from imagen.errors import Cancelled, LibraryError, RequestError
 from imagen.text import one_line
@@ -27,7 +28,7 @@ _LOOK_SECONDS = 5.0
 _SHORTEST_SECONDS = 1.0
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 @click.option("--watch", is_flag=True, help="Go on, and send what is made from now on, too.")
 @click.option("--retry", is_flag=True, help="First make due what is stuck or waits for its turn.")

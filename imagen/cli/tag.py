@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imagen.cli.commands import Command
 from imagen.cli.libraries import anew, opened, pictures_named, tell
 from imagen.cli.options import config_option, json_option
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("words", nargs=-1, required=True, metavar="ID|FILE...")
 @click.option("--add", "-a", multiple=True, metavar="TAG", help="Give this one; repeatable.")
 @click.option("--remove", "-r", multiple=True, metavar="TAG", help="Take it away; repeatable.")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import SAMPLING, asking, flag_of, request
+from imagen.cli.asking import SAMPLING, SIZE, asking, flag_of, request
+from imagen.cli.commands import Command
 from imagen.cli.making import INTERPOLATION, make
 from imagen.cli.options import run_options, usage
 from imagen.cli.words import prompt_text
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from imagen.cli.options import Run
     from imagen.request import Request
 
-_SAMPLING = tuple(flag for flag in SAMPLING if flag not in ("size", "count"))
+_SAMPLING = tuple(flag for flag in SAMPLING if flag not in (*SIZE, "count"))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file")
 @click.option("--factor", type=float, default=2, show_default=True, help="Times each side.")
 @click.option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option, settings_for
 from imagen.errors import RequestError
 
@@ -43,7 +44,7 @@ def _span(ctx: click.Context, param: click.Parameter, text: str) -> timedelta:
     return span
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("picture", metavar="FILE|ID")
 @click.option(
     "--expires",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.commands import Command
 from imagen.cli.costs import money
 from imagen.cli.dates import since_option, until_option
 from imagen.cli.libraries import local, opened
@@ -45,7 +46,7 @@ def _groupings(
     return [known[name] for name in dict.fromkeys(names)]
 
 
-@click.command()
+@click.command(cls=Command)
 @since_option
 @until_option
 @click.option(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from imagen import __version__
+from imagen.cli.commands import Command
 
 
-@click.command()
+@click.command(cls=Command)
 def version() -> None:
     """Print the version."""
     click.echo(__version__)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.adding import add
+from imagen.cli.commands import Group
 from imagen.cli.options import config_option, json_option
 from imagen.cli.tables import columns, parameter_row, section, wrapped
 from imagen.text import printable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from imagen.graphs import Entry, Fault, Workflow
 
 
-@click.group()
+@click.group(cls=Group)
 def workflows() -> None:
     """List, show, check and add workflows."""
 

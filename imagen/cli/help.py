@@ -1,0 +1,25 @@
+"""imagen help: the help of a command."""
+
+from __future__ import annotations
+
+import click
+
+from imagen.cli.commands import Command
+
+
+@click.command("help", cls=Command)
+@click.argument("names", nargs=-1, metavar="[COMMAND]...")
+@click.pass_context
+def help_(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Show the help of a command.
+
+    Without a COMMAND, all of them are listed.
+    """
+    context = ctx.find_root()
+    for name in names:
+        if not isinstance(context.command, click.Group):
+            context.fail(f"{context.command_path} has no commands of its own.")
+        _, command, _ = context.command.resolve_command(context, [name])
+        if command is not None:
+            context = click.Context(command, info_name=name, parent=context)
+    click.echo(context.get_help())

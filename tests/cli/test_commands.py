@@ -1,0 +1,224 @@
+"""What all commands share: names of options, options given twice, prompts without quotes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+
+from imagen.cli import COMMANDS, cli, run
+from imagen.cli.commands import Command, Group, quote_words
+
+
+def _commands() -> list[click.Command]:
+    """Every command, those of groups too."""
+    context = click.Context(cli)
+    found = [command for name in COMMANDS if (command := cli.get_command(context, name))]
+    groups = [command for command in found if isinstance(command, click.Group)]
+    return [*found, *(inner for group in groups for inner in group.commands.values())]
+
+
+@pytest.mark.parametrize("command", _commands(), ids=lambda command: command.callback.__module__)
+def test_every_command_checks_its_arguments(command: click.Command) -> None:
+    assert isinstance(command, Command | Group)
+
+
+def _said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The usage error that these arguments get."""
+    assert run(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    return printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("generate x --seed 1 --seed 2", "--seed is given 2 times, but it takes one value."),
+        ("generate x --seed 1 --seed 1", "--seed is given 2 times, but it takes one value."),
+        ("generate x --image a --image=b", "--image is given 2 times, but it takes one value."),
+        ("generate x -s 1 --steps 2", "--steps is given 2 times, as --steps and -s, but it"),
+        ("generate x --cfg 1 --cfg-scale 2", "--cfg is given 2 times, as --cfg and --cfg-scale,"),
+        ("compare x -m mock --vary a=1 --vary b=2", "--vary is given 2 times, but it takes"),
+        ("history --limit 1 --limit 2", "--limit is given 2 times, but it takes one value."),
+        ("workflows show x --config a --config b", "--config is given 2 times, but it takes"),
+        ("--config a --config b version", "--config is given 2 times, but it takes one value."),
+        ("generate x --preview --no-preview", "--preview and --no-preview exclude each other."),
+    ],
+)
+def test_an_option_given_twice_is_refused(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in _said(arguments.split(), capsys)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "generate x -q -q --dry-run --dry-run",
+        "generate x --lora a --lora b --dry-run",
+        "generate --dry-run -- --seed=1",
+        "generate x --negative --seed --seed 1 --dry-run",
+        "generate x --seed 1 --seed 2 --help",
+    ],
+)
+def test_what_is_not_given_twice_or_may_be_is_taken(arguments: str) -> None:
+    assert run(arguments.split()) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        ("generate a red fox", 'imagen generate "a red fox"'),
+        ("generate -s 4 a red fox -q", 'imagen generate -s 4 "a red fox" -q'),
+        ("generate a -s 4 red", 'imagen generate "a red"'),
+        ("generate it's a $ fox", """imagen generate 'it'"'"'s a $ fox'"""),
+        ("compare -m mock a fox", 'imagen compare -m mock "a fox"'),
+        ("outpaint fox.png a forest --all 8", 'imagen outpaint fox.png "a forest" --all 8'),
+    ],
+)
+@pytest.mark.skipif("os.name == 'nt'", reason="quotes are other there")
+def test_a_prompt_without_quotes_is_shown_with_quotes(
+    arguments: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = _said(arguments.split(), capsys)
+    assert said.endswith(f"Error: A prompt of several words needs quotes:\n  {meant}\n")
+
+
+def test_help_counts_also_behind_a_prompt_without_quotes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["generate", "a", "fox", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: imagen generate")
+
+
+def test_words_are_quoted_where_a_shell_would_read_them() -> None:
+    assert quote_words(["a fox", "-q", "a&b", "it's"]) == '"a fox" -q "a&b" "it\'s"'
+
+
+def _request(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    """What the backend would be asked for."""
+    assert run([*arguments, "--dry-run", "--json"]) == 0
+    request: dict[str, object] = json.loads(capsys.readouterr().out)["plan"][0]["request"]
+    return request
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "value"),
+    [
+        ("-n rain", "negative", "rain"),
+        ("-s 3", "steps", 3),
+        ("-S 5", "seed", 5),
+        ("-W 64", "width", 64),
+        ("-H 64", "height", 64),
+        ("--width 64", "width", 64),
+        ("--height 64", "height", 64),
+        ("--batch 2", "count", 2),
+        ("--size 96", "height", 96),
+    ],
+)
+def test_short_and_other_names_of_options(
+    options: str, name: str, value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _request(["generate", "x", *options.split()], capsys)[name] == value
+
+
+@pytest.mark.parametrize("name", ["-c", "--cfg-scale"])
+def test_other_names_of_cfg(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "x", name, "3", "--strict", "--dry-run"]) == 2
+    assert "cfg: 3.0 was dropped" in capsys.readouterr().err
+
+
+def test_out_is_output() -> None:
+    assert run(["generate", "x", "--out", "there", "-q"]) == 0
+    assert list(Path("there").glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    "name", ["--width", "--height", "--cfg-scale", "--batch", "--out", "--prompt"]
+)
+def test_other_names_are_not_in_the_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "--help"]) == 0
+    assert f"{name} " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["generate"], ["outpaint", "fox.png", "--all", "8"]])
+def test_a_prompt_may_be_an_option(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "a fox", "-q", "-o", "fox.png"]) == 0
+    capsys.readouterr()
+    assert _request([*command, "--prompt", "a den"], capsys)["prompt"] == "a den"
+
+
+def test_an_instruction_may_be_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "a fox", "-q", "-o", "fox.png"]) == 0
+    capsys.readouterr()
+    request = _request(["edit", "fox.png", "--prompt", "make it snow"], capsys)
+    assert request["prompt"] == "make it snow"
+
+
+def test_a_prompt_given_twice_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    said = _said(["generate", "x", "--prompt", "y"], capsys)
+    assert "The prompt is given twice: as PROMPT and with --prompt. Keep one of them." in said
+
+
+def test_a_size_beside_a_width_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    said = _said(["generate", "x", "--size", "64x48", "-W", "32"], capsys)
+    assert "--size gives the width and the height; leave -W and -H out." in said
+
+
+def test_a_configuration_may_be_named_before_the_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("mine.yaml").write_text("styles: {ink: {steps: 3}}")
+    request = _request(["--config", "mine.yaml", "generate", "x", "--style", "ink"], capsys)
+    assert request["steps"] == 3
+
+
+def test_the_same_configuration_may_be_named_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.yaml").write_text("styles: {ink: {steps: 3}}")
+    once, again = ["--config", "mine.yaml"], ["--config", "./mine.yaml"]
+    assert _request([*once, "generate", "x", *again, "--style", "ink"], capsys)["steps"] == 3
+
+
+def test_two_configurations_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    said = _said(["--config", "a.yaml", "generate", "x", "--config", "b.yaml"], capsys)
+    assert "--config is given twice, as a.yaml and as b.yaml. Keep one of them." in said
+
+
+def test_the_version_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    option = capsys.readouterr().out
+    assert run(["version"]) == 0
+    assert option == f"imagen {capsys.readouterr().out}"
+
+
+@pytest.mark.parametrize(
+    ("names", "begins"),
+    [
+        ([], "Usage: imagen [OPTIONS] COMMAND"),
+        (["generate"], "Usage: imagen generate [OPTIONS] [PROMPT]"),
+        (["workflows", "add"], "Usage: imagen workflows add [OPTIONS] FILE"),
+    ],
+    ids=" ".join,
+)
+def test_help_is_a_command(
+    names: list[str], begins: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["help", *names]) == 0
+    assert capsys.readouterr().out.startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["genrate"], "There is no command 'genrate'. Did you mean 'generate'?"),
+        (["generate", "x"], "imagen generate has no commands of its own."),
+    ],
+    ids=" ".join,
+)
+def test_help_of_an_unknown_command_is_an_error(
+    names: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in _said(["help", *names], capsys)
