@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 _WORKFLOWS = ("flux1-schnell", "flux2-klein", "sd35-medium")
 _PROMPT = "a lighthouse on a cliff at dusk, long exposure"
 _SEED = 7
-_NEWEST = "0.9.2"
-"""The version that the simulator claims: the least that all three workflows can run on."""
 
 _SAID = """\
 These pictures are simulated: a ComfyUI of imagen's own painted them on this machine, without any
@@ -57,7 +55,7 @@ def demo(prompt: str, output: Path, quiet: bool) -> int:
     from imagen.testing.comfyui import ComfyUI
 
     click.echo("Starting a simulated ComfyUI: its pictures are painted, not generated.", err=True)
-    with ComfyUI(version=_NEWEST, step_seconds=0.04, load_seconds=0.3, previews=True) as server:
+    with ComfyUI(step_seconds=0.04, load_seconds=0.3, previews=True) as server:
         comparison = compare(
             Request(prompt=prompt, seed=_SEED),
             [*_WORKFLOWS, "mock"],

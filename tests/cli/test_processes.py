@@ -37,7 +37,7 @@ def _fox() -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ComfyUI]:
-    with ComfyUI(version="0.9.2") as server:
+    with ComfyUI() as server:
         yield server
 
 

@@ -161,7 +161,7 @@ def test_an_image_is_made_without_streams(redirections: str, code: int, stdout: 
 
 @_FULL
 def test_a_full_log_does_not_interrupt_a_job_of_an_engine() -> None:
-    with ComfyUI(version="0.9.2") as server:
+    with ComfyUI() as server:
         block = {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
         Path("imagen.yaml").write_text(json.dumps({"backends": {"sdxl": block}}))
         arguments = ["generate", "a fox", "-b", "sdxl", "--size", "64x64", "-o", "fox.png"]

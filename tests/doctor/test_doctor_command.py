@@ -34,7 +34,7 @@ def _findings(capsys: pytest.CaptureFixture[str], *words: str, code: int) -> lis
 @pytest.fixture
 def _faulty() -> Iterator[None]:
     """A machine on which nearly everything is wrong."""
-    with ComfyUI(version="0.9.2", missing_models=[_MODEL]) as server:
+    with ComfyUI(missing_models=[_MODEL]) as server:
         Path("imagen.yaml").write_text(
             "state_dir: state\n"
             "library: {url: library.db}\n"
@@ -168,7 +168,7 @@ def test_a_terminal_is_told_what_is_looked_at_meanwhile(
 ) -> None:
     screen = _Screen()
     monkeypatch.setattr(sys, "stderr", screen)
-    with ComfyUI(version="0.9.2", slow=0.2) as server:
+    with ComfyUI(slow=0.2) as server:
         block = f"{{type: comfyui, workflow: sdxl, url: '{server.url}'}}"
         Path("imagen.yaml").write_text(f"backends: {{studio: {block}}}\n")
         assert run(["doctor"]) == 0

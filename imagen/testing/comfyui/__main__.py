@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from imagen.testing.comfyui.hostility import BLOCKED, OUT_OF_MEMORY, Fault, Hostility, Refusal
+from imagen.testing.comfyui.setup import NEW_VERSION
 from imagen.testing.comfyui.simulator import ComfyUI
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="imagen.testing.comfyui", description=__doc__)
     add = parser.add_argument
     add("--port", type=int, default=8188, help="0 takes any that is free")
-    add("--version", default="0.3.64", help="the version it claims to be")
+    add("--version", default=NEW_VERSION, help="the version it claims to be")
     add("--step-seconds", type=float, default=0.0, help="how long a step takes")
     add("--load-seconds", type=float, default=0.0, help="how long loading a model takes")
     add("--pictures", choices=("painted", "flat", "noise"), default="painted")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Look = Literal["painted", "flat", "noise"]
 
 OLD_VERSION = "0.3.40"
+NEW_VERSION = "0.9.2"
+"""The least that every bundled workflow runs on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class Setup:
 
     base_path: str = ""
     credential: str = ""
-    version: str = "0.3.64"
+    version: str = NEW_VERSION
     catalogue: Mapping[str, Any] | None = None
     models: Mapping[str, Sequence[str]] | None = None
     missing_models: Collection[str] = ()

@@ -16,7 +16,7 @@ from imagen.testing.comfyui.hub import Hub
 from imagen.testing.comfyui.jobs import Jobs
 from imagen.testing.comfyui.listener import HOST, Listener
 from imagen.testing.comfyui.prompts import STRANGER, enqueue, stranger
-from imagen.testing.comfyui.setup import Mischief, Observed, Setup
+from imagen.testing.comfyui.setup import NEW_VERSION, Mischief, Observed, Setup
 from imagen.testing.comfyui.worker import Worker
 from imagen.testing.comfyui.world import World
 from imagen.testing.listener import HeldPort
@@ -53,7 +53,7 @@ class ComfyUI:
         port: int = 0,
         base_path: str = "",
         credential: str | tuple[str, str] = "",
-        version: str = "0.3.64",
+        version: str = NEW_VERSION,
         catalogue: Mapping[str, Any] | None = None,
         models: Mapping[str, Sequence[str]] | None = None,
         missing_models: Collection[str] = (),

@@ -30,7 +30,7 @@ def test_a_server_that_has_everything_is_well() -> None:
     with ComfyUI() as server, closing(opened(server.url)) as backend:
         health = backend.check()
     assert (health.ok, health.summary) == (True, "ok")
-    assert dict(health.facts)["version"] == "0.3.64"
+    assert dict(health.facts)["version"] == "0.9.2"
 
 
 def test_a_missing_model_is_named_with_its_remedy() -> None:
@@ -91,7 +91,7 @@ def test_the_catalogue_comes_with_the_version() -> None:
     with ComfyUI() as server, closing(opened(server.url)) as backend:
         nodes, version = catalogue(backend)
     assert "KSampler" in nodes
-    assert version == "0.3.64"
+    assert version == "0.9.2"
 
 
 def test_memory_is_freed_on_request() -> None:
@@ -103,7 +103,7 @@ def test_memory_is_freed_on_request() -> None:
 
 def test_a_server_is_asked_which_workflows_it_can_run() -> None:
     """A block for each, under the workflow's name; every one of them is bundled."""
-    with ComfyUI(missing_models=[MODEL]) as server:
+    with ComfyUI(missing_models=[MODEL], version="0.3.64") as server:
         blocks = _detect()(server.url)
         assert blocks["sdxl"] == {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
     assert set(blocks) < {workflow.name for workflow in listing()}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imagen.testing.contract import Scenario
 
 _SERVERS: dict[Scenario, dict[str, Any]] = {
-    "ok": {"version": "0.9.2"},
+    "ok": {},
     "slow": {"step_seconds": 0.2},
     "unreachable": {},
     "unauthorized": {"credential": "Bearer right"},

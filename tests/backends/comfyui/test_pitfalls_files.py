@@ -165,7 +165,7 @@ def test_the_facts_of_a_run_are_told() -> None:
     assert (facts.width, facts.height, facts.cached) == (64, 48, False)
     assert facts.engine["prompt_id"] == prompt_id
     assert facts.engine["client_id"] == client_id
-    assert facts.engine["server_version"] == "0.3.64"
+    assert facts.engine["server_version"] == "0.9.2"
     assert facts.engine["vram_used_bytes"] == 4 << 30
     assert set(facts.engine["node_seconds"]) == {"1", "5", "6", "7", "8", "90", "99"}
 
