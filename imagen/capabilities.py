@@ -9,6 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imagen.errors import MissingPrompt, RequestError
 from imagen.prompt_syntax import TEXTS, Syntax, find_unread
+from imagen.samplers import (
+    Sampling,
+    is_sampler,
+    is_scheduler,
+    match_sampler,
+    match_scheduler,
+    parse_sampler,
+    parse_scheduler,
+)
 from imagen.text import did_you_mean, nearest, one_line
 
 if TYPE_CHECKING:
@@ -21,6 +30,7 @@ Outcome = Literal["applied", "mapped", "clamped", "dropped"]
 
 UNREAD = "syntax not read by this engine"
 """How the reason of a text begins that is sent as it is, though not all of it means anything."""
+_NEAREST = "the nearest that it has"
 NEEDS_PROMPT = ("text-to-image", "variation")
 """Tasks that start from words alone: without a prompt there is nothing to draw."""
 
@@ -188,6 +198,7 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
     value outside the choices.
     """
     refuse_unable(request.task, capabilities)
+    wanted, translated = translate_samplers(request.asked(), capabilities.parameters)
     values: dict[str, Any] = {}
     receipt: Receipt = {}
     prompt = capabilities.parameters.get("prompt")
@@ -198,7 +209,7 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
                 remedy='Give one, such as "a lighthouse in fog".',
             )
         values["prompt"] = ""
-    for name, asked in request.asked().items():
+    for name, asked in wanted.items():
         parameter = capabilities.parameters.get(name)
         if parameter is None:
             receipt[name] = Fate(outcome="dropped", asked=asked, why=_lacking(name, capabilities))
@@ -207,7 +218,95 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
         receipt[name] = _fate(parameter, asked, values[name])
         if name in TEXTS and isinstance(asked, str) and values[name] == asked:
             receipt[name] = _read(asked, capabilities)
+    return values, with_translated(receipt, translated)
+
+
+def translate_samplers(
+    asked: Mapping[str, Any], parameters: Mapping[str, Parameter]
+) -> tuple[dict[str, Any], Receipt]:
+    """The values with sampler and scheduler by the engine's names, and what became of those two.
+
+    A sampler's name may carry its schedule ("DPM++ 2M Karras"), and a sampler may come as the
+    scheduler, as diffusers and InvokeAI have it. A name that no engine knows stays.
+    """
+    values, receipt = dict(asked), dict[str, Fate]()
+    if not {"sampler", "scheduler"} & values.keys():
+        return values, receipt
+    scheduler = values.get("scheduler")
+    if (
+        isinstance(scheduler, str)
+        and is_sampler(scheduler)
+        and not ("scheduler" in parameters and is_scheduler(scheduler))
+        and "sampler" in parameters
+        and "sampler" not in values
+    ):
+        values["sampler"] = values.pop("scheduler")
+        used, why = {"sampler": scheduler}, "it names a sampler"
+        receipt["scheduler"] = Fate(outcome="mapped", asked=scheduler, used=used, why=why)
+    if "sampler" in values and "sampler" in parameters:
+        _translate_sampler(values, parameters, receipt)
+    if "scheduler" in values and "scheduler" in parameters:
+        _translate_scheduler(values, parameters["scheduler"], receipt)
     return values, receipt
+
+
+def _translate_sampler(
+    values: dict[str, Any], parameters: Mapping[str, Parameter], receipt: Receipt
+) -> None:
+    asked, choices = values["sampler"], parameters["sampler"].choices
+    if not isinstance(asked, str) or asked in (choices or ()) or not is_sampler(asked):
+        return
+    wanted = parse_sampler(asked)
+    whole = match_sampler(wanted, choices) if choices and wanted.scheduler else None
+    used = whole or match_sampler(Sampling(wanted.sampler), choices)
+    if used is None:
+        return
+    values["sampler"] = used
+    outcome: Outcome = "mapped"
+    why = "its name here" if parse_sampler(used).sampler == wanted.sampler else _NEAREST
+    schedule = "" if whole else wanted.scheduler
+    if schedule and "scheduler" not in values:
+        values["scheduler"] = schedule
+        receipt["scheduler"] = Fate(
+            outcome="applied", asked=schedule, why=f"the sampler {asked!r} names it"
+        )
+    elif schedule and parse_scheduler(str(values["scheduler"])) != schedule:
+        outcome, why = "clamped", f"scheduler {values['scheduler']!r} was asked for too"
+    if used != asked:
+        receipt["sampler"] = Fate(outcome=outcome, asked=asked, used=used, why=why)
+
+
+def _translate_scheduler(values: dict[str, Any], parameter: Parameter, receipt: Receipt) -> None:
+    asked = values["scheduler"]
+    if not isinstance(asked, str) or asked in (parameter.choices or ()):
+        return
+    wanted = parse_scheduler(asked)
+    used = match_scheduler(wanted, parameter.choices) if wanted else parameter.default
+    if used == asked or (used is None and wanted):
+        return
+    if used is None:
+        del values["scheduler"]
+    else:
+        values["scheduler"] = used
+    same = wanted and parse_scheduler(str(used)) == wanted
+    why = "its name here" if same else _NEAREST if wanted else "left to the backend"
+    before = receipt.get("scheduler")
+    receipt["scheduler"] = Fate(
+        outcome="mapped",
+        asked=asked,
+        used=used,
+        why="; ".join(part for part in (before.why if before else "", why) if part),
+    )
+
+
+def with_translated(receipt: Receipt, translated: Receipt) -> Receipt:
+    """The receipt with what was asked before samplers got the engine's names."""
+    return receipt | {
+        name: fate
+        if (now := receipt.get(name)) is None or now.outcome == "applied"
+        else now.model_copy(update={"asked": fate.asked})
+        for name, fate in translated.items()
+    }
 
 
 def refuse_unable(task: str, capabilities: Capabilities) -> None:

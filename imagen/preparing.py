@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from imagen import inputs, outputs
 from imagen.backends import open_backend
-from imagen.capabilities import UNREAD, Fate, Receipt, refuse_unable, unhonoured
+from imagen.capabilities import (
+    UNREAD,
+    Fate,
+    Receipt,
+    refuse_unable,
+    translate_samplers,
+    unhonoured,
+    with_translated,
+)
 from imagen.errors import ImagenError, RequestError
 from imagen.pictures import is_url
 from imagen.prompt_syntax import lora_tags
+from imagen.request import Request
 from imagen.resolve import allow, resolve, runs, style_default_prompt, styled
 from imagen.text import did_you_mean
 
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.inputs import Staged
     from imagen.prompt_syntax import LoraTag
-    from imagen.request import Control, Request
+    from imagen.request import Control
     from imagen.ticket import Ticket
 
 
@@ -52,12 +61,16 @@ def prepare(
     tags = _tags_to_apply(asked, capabilities)
     written, asked = asked.prompt, _with_loras_of(tags, asked)
     planned = {n for n, _ in to_preprocess(engine, asked, capabilities, settings)}
+    # Before defaults come in: a sampler's name may carry the scheduler that is not asked for.
+    named, translated = translate_samplers(asked.asked(), capabilities.parameters)
+    asked = Request.exactly(named) if translated else asked
     staged = _staged(_with_preprocess(asked, planned, False), capabilities, settings)
     complete = resolve(staged.request, settings, capabilities)
     prepared = [engine.prepare(run) for run in runs(complete, capabilities)]
     for ticket in prepared:
         allow(ticket.request, settings.limits)  # a backend may have rounded up
     prepared = [_told_of_staging(ticket, asked, staged, idle, planned) for ticket in prepared]
+    prepared = [_told_of_names(ticket, translated) for ticket in prepared]
     if tags:
         prepared = [_told_of_tags(ticket, written, tags) for ticket in prepared]
     if len(prepared) > 1:
@@ -236,6 +249,11 @@ def _told_of_staging(
         "request": _with_preprocess(ticket.request, planned, True),
     }
     return ticket.model_copy(update=changes)
+
+
+def _told_of_names(ticket: Ticket, translated: Receipt) -> Ticket:
+    receipt = with_translated(ticket.receipt, translated)
+    return ticket.model_copy(update={"receipt": receipt})
 
 
 def _in_own_words(receipt: Receipt, asked: Request, staged: Request) -> Receipt:

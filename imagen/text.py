@@ -13,6 +13,10 @@ _KEPT = {"\n", "\t"}
 _UNSAFE = {"Cc", "Cf", "Cs"}
 _LONGEST_NAME = 64
 _LONG_WORD, _LONG_LINE = re.compile(r"(?<!\S)\S{501,}"), re.compile(r"(?<!.).{2001,}")
+_MOST_LETTERS = 200
+"""Of a name that is compared with others."""
+_MOST_SLIPS, _SHORTEST_WORD, _SHORTEST_PART = 3, 3, 4
+"""Shorter words are like too many others."""
 _MOST_BLANKS = 100
 """Characters that are read for each one of a line: most of a text may be blanks."""
 # Joiners and directional marks that ordinary writing needs; the overriding ones are not among them.
@@ -107,9 +111,57 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that looks most like `word`, if one does."""
-    from difflib import get_close_matches  # only ever needed on the way to an error
+    """The known word that was most likely meant: with a slip of the pen, or only in part."""
+    unlike = ((unlikeness(word, name), number, name) for number, name in enumerate(known))
+    ranked = [one for one in unlike if one[0] is not None]
+    return min(ranked)[2] if ranked else None
 
-    by_lower = {name.lower(): name for name in known}
-    matches = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[matches[0]] if matches else None
+
+def unlikeness(word: str, name: str) -> int | None:
+    """How far apart two names are; None where nobody would take one for the other.
+
+    Case, `_`, `-` and spaces count for nothing. Few slips of the pen are allowed in a short word;
+    beyond that, one must begin with the other, or consist of words of the other.
+    """
+    mine, theirs = _words(word), _words(name)
+    if mine and theirs and mine[-1] == theirs[-1] and "." in word and "." in name:
+        mine, theirs = mine[:-1], theirs[:-1]  # what all files of a kind end with is no likeness
+    short, long = sorted(("".join(mine), "".join(theirs)), key=len)
+    slips = _slips(short, long, most=_allowed_slips(len(short)))
+    if slips is not None:
+        return slips
+    beyond = _MOST_SLIPS + len(long) - len(short)
+    if len(short) >= _SHORTEST_PART and long.startswith(short):
+        return beyond
+    parts = ({*mine} <= {*theirs} or {*theirs} <= {*mine}) and len(short) >= _SHORTEST_WORD
+    return beyond + _MOST_LETTERS if parts else None
+
+
+def _words(name: str) -> list[str]:
+    plain = name[:_MOST_LETTERS].lower().replace("++", "pp")
+    return [word for word in re.split(r"[^\w+]|_", plain) if word]
+
+
+def _allowed_slips(length: int) -> int:
+    return 0 if length < _SHORTEST_WORD else 1 if length < 7 else 2 if length < 11 else _MOST_SLIPS
+
+
+def _slips(short: str, long: str, *, most: int) -> int | None:
+    """How many letters are missing, added, wrong or swapped; None for more than `most`.
+
+    In a short word another letter makes another word: `last` and `list`, `date` and `rate`.
+    """
+    begins_alike = short[:1] == long[:1] or short[:2] == long[1::-1]
+    if len(long) - len(short) > most or (len(short) < 6 and not begins_alike):
+        return None
+    wrong = 2 if len(short) < 5 else 1
+    before: list[int] = []
+    row = list(range(len(long) + 1))
+    for i, letter in enumerate(short):
+        earlier, before, row = before, row, [i + 1]
+        for j, other in enumerate(long):
+            least = min(before[j + 1] + 1, row[j] + 1, before[j] + wrong * (letter != other))
+            if i and j and letter == long[j - 1] and short[i - 1] == other:
+                least = min(least, earlier[j - 1] + 1)
+            row.append(least)
+    return row[-1] if row[-1] <= most else None

@@ -186,7 +186,19 @@ def _hint(error: click.ClickException, args: list[str]) -> str:
     return ""
 
 
+def _with_likely_option(error: click.NoSuchOption) -> click.UsageError:
+    """With an option that may be meant; click itself proposes many that have nothing in common."""
+    from imagen.text import did_you_mean
+
+    known = error.ctx.command.params if error.ctx else ()
+    options = [name for option in known for name in option.opts if name.startswith("--")]
+    meant = did_you_mean(error.option_name, options)
+    return click.UsageError(f"{error.message}{meant}", ctx=error.ctx)
+
+
 def _told_by_click(as_json: bool, error: click.ClickException, hint: str) -> int:
+    if isinstance(error, click.NoSuchOption):
+        error = _with_likely_option(error)
     if as_json:
         return _told(as_json, "usage", error.format_message(), error.exit_code, remedy=hint)
     error.show()

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from imagen.origin.names import sampler_and_schedule
 from imagen.outputs.settings import is_graph
 from imagen.prompt_syntax import lora_tags
+from imagen.samplers import comfyui_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,7 +162,7 @@ _VERSIONS = (
 def _translated(record: Record, tool: str, kind: str) -> Origin:
     told = record.resolved
     values = {name: value for name, value in told.items() if name not in _SAMPLING}
-    names = dict(zip(_SAMPLING, sampler_and_schedule(*map(told.get, _SAMPLING)), strict=True))
+    names = dict(zip(_SAMPLING, comfyui_names(*map(told.get, _SAMPLING)), strict=True))
     values |= {name: value for name, value in names.items() if value}
     renamed = {name: told[name] for name in _SAMPLING if name in told and told[name] != names[name]}
     model = next((record.facts[name] for name in _MODELS if record.facts.get(name)), None)

@@ -20,12 +20,11 @@ _TEXTS = {
     "negative_prompt": "negative",
     "positive_style_prompt": "prompt_2",
     "negative_style_prompt": "negative_2",
+    "scheduler": "sampler",
 }
+"""It calls a sampler a scheduler."""
 _WHOLE = {"width": "width", "height": "height", "seed": "seed", "steps": "steps"}
 _NUMBERS = {"cfg_scale": "cfg", "guidance": "guidance", "strength": "strength"}
-_SCHEDULER = "scheduler"
-_KARRAS = "_k"
-"""How its names for samplers end that spread the noise after Karras."""
 _FLAGS: Mapping[str, tuple[str, type[int] | type[float] | type[str]]] = {
     "s": ("steps", int),
     "S": ("seed", int),
@@ -110,14 +109,7 @@ def _understood(name: str, value: Any) -> dict[str, Any]:
         return {_WHOLE[name]: value}
     if name in _NUMBERS and _is_number(value):
         return {_NUMBERS[name]: float(value)}
-    return _sampler(value) if name == _SCHEDULER and isinstance(value, str) and value else {}
-
-
-def _sampler(name: str) -> dict[str, Any]:
-    """It calls a sampler a scheduler."""
-    if name.endswith(_KARRAS):
-        return {"sampler": name.removesuffix(_KARRAS), "scheduler": "karras"}
-    return {"sampler": name}
+    return {}
 
 
 def _lora(one: Any) -> list[dict[str, Any]]:

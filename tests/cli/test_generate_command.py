@@ -124,6 +124,23 @@ def test_a_dry_run_shows_the_bound_graph_of_a_workflow(capsys: pytest.CaptureFix
     assert [(n["inputs"]["seed"], n["inputs"]["steps"]) for n in samplers] == [(3, 4)]
 
 
+def test_a_sampler_of_another_tool_reaches_the_graph_by_comfyuis_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("imagen.yaml").write_text("backends: {s: {type: comfyui, workflow: sdxl}}")
+    arguments = ["generate", "a fox", "-b", "s", "--dry-run", "--json"]
+    assert run([*arguments, "--sampler", "DPM++ SDE Karras"]) == 0
+    (plan,) = json.loads(capsys.readouterr().out)["plan"]
+    (sampler,) = [n["inputs"] for n in plan["payload"].values() if n["class_type"] == "KSampler"]
+    assert (sampler["sampler_name"], sampler["scheduler"]) == ("dpmpp_sde", "karras")
+    told = plan["receipt"]["sampler"]
+    assert (told["outcome"], told["asked"], told["used"]) == (
+        "mapped",
+        "DPM++ SDE Karras",
+        "dpmpp_sde",
+    )
+
+
 def test_the_same_request_gives_the_same_file() -> None:
     arguments = ["generate", "a fox", "--seed", "3", "--size", "64x64", "-q"]
     assert (run([*arguments, "-o", "a.png"]), run([*arguments, "-o", "b.png"])) == (0, 0)

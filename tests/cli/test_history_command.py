@@ -173,8 +173,8 @@ def test_the_json_says_where_the_next_page_begins(listed: Callable[..., dict[str
             id="backend",
         ),
         pytest.param(
-            ["--model", "gray"],
-            "No picture is like that.\nNone has the model 'gray'. Did you mean 'grey'?\n",
+            ["--model", "grye"],
+            "No picture is like that.\nNone has the model 'grye'. Did you mean 'grey'?\n",
             id="model",
         ),
         pytest.param(

@@ -25,7 +25,7 @@ def _failing(code: str) -> str:
         (["genrate"], 2, "Did you mean 'generate'?"),
         (["generate"], 2, "This backend needs a prompt: say what the image should show."),
         (["compare", "-m", "mock"], 2, "imagen: mock: This backend needs a prompt: say what"),
-        (["generate", "x", "--stepz", "4"], 2, "No such option"),
+        (["generate", "x", "--stepz", "4"], 2, "No such option '--stepz'. Did you mean '--steps'?"),
         (["generate", "-x marks it"], 2, "A prompt that begins with a dash goes behind -- on its"),
         (["generate", "x", "--steps", "four"], 2, "'four' is not a valid integer"),
         (["generate", "x", "--steps", "0"], 2, "steps: must be"),
@@ -56,6 +56,13 @@ def test_bad_input_gets_a_sentence_and_a_code(
     printed = capsys.readouterr()
     assert said in " ".join(printed.err.split())
     assert printed.out == ""
+
+
+def test_an_unknown_option_is_not_answered_with_an_unrelated_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["generate", "x", "--stop", "4"]) == 2
+    assert "No such option '--stop'.\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -159,13 +159,13 @@ def test_each_missing_class_is_named_with_the_nearest() -> None:
     graph = {
         "1": {"class_type": "Sorce", "inputs": {}},
         "2": {"class_type": "Zzz", "inputs": {}},
-        "3": {"class_type": "Oddest", "inputs": {}},
+        "3": {"class_type": "Oder", "inputs": {}},
         "9": {"class_type": "Mine", "inputs": GOOD | {"image": ["1", 0]}},
     }
     assert [fault.sentence for fault in check(graph, ONE_OF_EACH)] == [
         "node 1 (Sorce): the server has no node 'Sorce'. Did you mean 'Source'?",
         "node 2 (Zzz): the server has no node 'Zzz'.",
-        "node 3 (Oddest): the server has no node 'Oddest'. Did you mean 'Odder'?",
+        "node 3 (Oder): the server has no node 'Oder'. Did you mean 'Odder'?",
     ]
 
 

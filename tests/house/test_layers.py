@@ -12,7 +12,7 @@ _PACKAGE = Path(__file__).parents[2] / "imagen"
 _WORDS = {
     *("request", "result", "errors", "text", "capabilities", "ticket", "invalid", "pictures"),
     *("checkpoints", "filesystem", "gguf", "json_values", "locks", "loras", "prompt_syntax"),
-    *("weights", "yaml_values"),
+    *("samplers", "weights", "yaml_values"),
 }
 _MAY: dict[str, set[str]] = {
     "config": _WORDS,

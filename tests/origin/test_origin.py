@@ -8,11 +8,11 @@ import pytest
 from foreign_pictures import A1111, INVOKEAI, SDCPP, graph
 
 from imagen.origin import Origin, kind_of, origin, request_of
-from imagen.origin.names import sampler_and_schedule
 from imagen.outputs import Record
 from imagen.outputs.invokeai import parse as parse_invokeai
 from imagen.outputs.parameters import parse
 from imagen.request import Request
+from imagen.samplers import comfyui_names
 
 
 def _parameters(text: str) -> Record:
@@ -123,7 +123,7 @@ def test_of_ours_the_picture_has_its_own_seed() -> None:
 def test_samplers_have_the_names_that_our_engines_know(
     sampler: str | None, schedule: str | None, expected: tuple[str, str]
 ) -> None:
-    assert sampler_and_schedule(sampler, schedule) == expected
+    assert comfyui_names(sampler, schedule) == expected
 
 
 @pytest.mark.parametrize(

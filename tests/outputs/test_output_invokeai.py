@@ -29,8 +29,7 @@ def test_a_picture_of_invokeai_is_read(tmp_path: Path) -> None:
             "seed": 42,
             "cfg": 7.0,
             "steps": 30,
-            "sampler": "dpmpp_2m",
-            "scheduler": "karras",
+            "sampler": "dpmpp_2m_k",
             "loras": [{"name": "ink", "strength": 0.6}],
         },
         facts={

@@ -46,6 +46,44 @@ def test_no_word_is_near_to_something_else() -> None:
     assert did_you_mean("xyz", ["euler"]) == ""
 
 
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        pytest.param("stepz", "steps", "steps", id="a wrong letter"),
+        pytest.param("sede", "seed", "seed", id="swapped letters"),
+        pytest.param("dry_run", "dry-run", "dry-run", id="another separator"),
+        pytest.param("dpmpp_2m_sde", "dpm++2m_sde", "dpm++2m_sde", id="++ is pp"),
+        pytest.param("num-inference-steps", "steps", "steps", id="a word of it"),
+        pytest.param("flux1", "flux1-schnell", "flux1-schnell", id="its beginning"),
+        pytest.param("model", "models", "models", id="its beginning, and a letter"),
+        pytest.param("fxo.png", "fox.png", "fox.png", id="a file"),
+        pytest.param("dream.safetensors", "night.safetensors", None, id="alike in their ending"),
+        pytest.param("b.safetensors", "a.safetensors", None, id="alike in nothing else"),
+        pytest.param("--format", "--forget", None, id="format"),
+        pytest.param("--stop", "--top", None, id="stop"),
+        pytest.param("--batch", "--watch", None, id="batch"),
+        pytest.param("--last", "--list", None, id="last"),
+        pytest.param("--draw", "--raw", None, id="draw"),
+        pytest.param("--find", "--kind", None, id="find"),
+        pytest.param("resize", "resume", None, id="resize"),
+        pytest.param("slow", "show", None, id="slow"),
+        pytest.param("date", "rate", None, id="date"),
+        pytest.param("to", "top", None, id="two letters"),
+        pytest.param("x", "xy", None, id="one letter"),
+        pytest.param("", "a", None, id="nothing"),
+        pytest.param("…", "a", None, id="no letter"),
+    ],
+)
+def test_a_word_is_proposed_only_where_it_is_likely_meant(
+    word: str, known: str, meant: str | None
+) -> None:
+    assert nearest(word, [known]) == meant
+
+
+def test_of_several_the_one_with_the_fewest_slips_is_proposed() -> None:
+    assert nearest("dpmpp2n", ["dpm2", "dpmpp_2m_sde", "dpmpp_2m"]) == "dpmpp_2m"
+
+
 def test_did_you_mean_is_a_sentence_that_follows_one() -> None:
     assert did_you_mean("eulr", ["euler"]) == " Did you mean 'euler'?"
 

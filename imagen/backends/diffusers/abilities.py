@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.diffusers import samplers
-from imagen.capabilities import Capabilities, Parameter
+from imagen.capabilities import Capabilities, Parameter, translate_samplers
 from imagen.errors import ConfigError, RequestError
 from imagen.text import did_you_mean
 
@@ -153,13 +153,12 @@ def _with_defaults(
                 f"backends.{config.name}.parameters.{name}: there is no such parameter."
                 + did_you_mean(name, _ALL)
             )
-    chosen = {name: value for name, value in config.parameters.items() if name in parameters}
+    named, _ = translate_samplers(config.parameters, parameters)
+    chosen = {name: value for name, value in named.items() if name in parameters}
     return parameters | {n: _default(config, n, parameters[n], v) for n, v in chosen.items()}
 
 
 def _default(config: DiffusersConfig, name: str, parameter: Parameter, value: Any) -> Parameter:
-    if isinstance(value, str) and name in ("sampler", "scheduler"):
-        value = samplers.our_name(value)
     try:
         fitting = parameter.fit(name, value)
     except RequestError as error:

@@ -58,7 +58,6 @@ def plan(request: Request, source: Source, config: DiffusersConfig) -> Plan:
     Raises RequestError for what can't be done with this model.
     """
     family = source.family
-    request, mapped = _translated(request)
     samplers.refuse_missing(request.sampler, request.scheduler, is_flow=family.is_flow)
     known = capabilities(request.task, source, config)
     values, receipt = settle(request, known)
@@ -70,7 +69,7 @@ def plan(request: Request, source: Source, config: DiffusersConfig) -> Plan:
     _refuse_no_steps(values, request.task)
     return Plan(
         request=request.exactly(values),
-        receipt=receipt | mapped,
+        receipt=receipt,
         job=job,
         pipeline=family.pipelines[job],
         scheduler=samplers.chosen(
@@ -78,18 +77,6 @@ def plan(request: Request, source: Source, config: DiffusersConfig) -> Plan:
         ),
         loras=tuple(located(request.loras, config.loras_dir, family.name)),
     )
-
-
-def _translated(request: Request) -> tuple[Request, Receipt]:
-    """With the sampler and the schedule by our names."""
-    asked = {"sampler": request.sampler, "scheduler": request.scheduler}
-    ours = {key: samplers.our_name(name) for key, name in asked.items() if name is not None}
-    changed = {key: name for key, name in ours.items() if name != asked[key]}
-    receipt = {
-        key: Fate(outcome="mapped", asked=asked[key], used=name, why="the same under its name here")
-        for key, name in changed.items()
-    }
-    return (request.with_values(dict(changed)) if changed else request), receipt
 
 
 def _defaults(known: Capabilities) -> dict[str, Any]:

@@ -7,6 +7,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import RequestError
+from imagen.samplers import (
+    Sampling,
+    match_sampler,
+    match_scheduler,
+    parse_sampler,
+    parse_scheduler,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,23 +76,13 @@ SCHEDULES: Mapping[str, str] = {
 }
 """The option by which each is had; without any of them it is the normal one."""
 _SCHEDULE_NEEDS = {"beta": "scipy"}
-_ALIASES = {
-    "euler_ancestral": "euler_a",
-    "dpm_2": "dpm2",
-    "dpm_2_ancestral": "dpm2_a",
-    "uni_pc": "unipc",
-    "dpmpp_2m_sde_gpu": "dpmpp_2m_sde",
-    "dpmpp_sde_gpu": "dpmpp_sde",
-    "simple": NORMAL,
-}
-"""What others call the same."""
 
 
 def samplers(*, is_flow: bool) -> tuple[str, ...]:
     """The names that can be asked for here and now."""
     table = FLOW_SAMPLERS if is_flow else SAMPLERS
     there = [name for name, sampler in table.items() if not _missing(sampler.needs)]
-    return (OWN, *there, *(() if is_flow else _with_karras(there)))
+    return (OWN, *there)
 
 
 def schedules(*, is_flow: bool) -> tuple[str, ...]:
@@ -95,32 +92,24 @@ def schedules(*, is_flow: bool) -> tuple[str, ...]:
     return tuple(name for name in SCHEDULES if not _missing(_SCHEDULE_NEEDS.get(name, "")))
 
 
-def _with_karras(names: list[str]) -> list[str]:
-    return [f"{name}_karras" for name in names if SAMPLERS[name].takes_schedules]
-
-
-def our_name(name: str) -> str:
-    """What another tool's name for a sampler or schedule is called here; else itself."""
-    return _ALIASES.get(name, name)
-
-
 def refuse_missing(sampler: str | None, scheduler: str | None, *, is_flow: bool) -> None:
     """Raises RequestError for one that needs a package that isn't installed."""
-    plain = (sampler or "").removesuffix("_karras")
-    known = SAMPLERS.get(plain)
+    name = match_sampler(Sampling(parse_sampler(sampler or OWN).sampler), SAMPLERS) or ""
+    known = SAMPLERS.get(name)
     if known is not None and not is_flow and _missing(known.needs):
-        raise _not_installed("sampler", sampler, known.needs)
-    package = _SCHEDULE_NEEDS.get(scheduler or "", "")
+        raise _not_installed("sampler", name, known.needs)
+    schedule = match_scheduler(parse_scheduler(scheduler or NORMAL), SCHEDULES) or ""
+    package = _SCHEDULE_NEEDS.get(schedule, "")
     if not is_flow and _missing(package):
-        raise _not_installed("scheduler", scheduler, package)
-    if is_flow and known is not None and sampler not in FLOW_SAMPLERS:
+        raise _not_installed("scheduler", schedule, package)
+    if is_flow and known is not None and name not in FLOW_SAMPLERS:
         raise RequestError(
             f"sampler {sampler!r} gives garbage with this model, which is trained to match flows.",
             remedy=f"It takes: {', '.join((OWN, *FLOW_SAMPLERS))}.",
         )
 
 
-def _not_installed(what: str, name: str | None, package: str) -> RequestError:
+def _not_installed(what: str, name: str, package: str) -> RequestError:
     return RequestError(
         f"{what} {name!r} needs the Python package {package!r}, which is not installed.",
         remedy=f"Install it with: pip install {package}",
@@ -138,7 +127,7 @@ def chosen(
 
     Raises RequestError for a pair that don't go together.
     """
-    name, schedule = _parted(sampler or OWN, scheduler or NORMAL)
+    name, schedule = sampler or OWN, scheduler or NORMAL
     if name == OWN:
         if schedule != NORMAL:
             raise _no_pair(schedule, "the model's own sampler")
@@ -154,18 +143,6 @@ def _spread(sampler: Sampler, schedule: str) -> dict[str, bool]:
     chosen = SCHEDULES[schedule]
     options = filter(None, SCHEDULES.values()) if sampler.takes_schedules else ()
     return {option: option == chosen for option in options}
-
-
-def _parted(sampler: str, scheduler: str) -> tuple[str, str]:
-    """`dpmpp_2m_karras` is a sampler and a schedule in one word."""
-    name = sampler.removesuffix("_karras")
-    if name == sampler:
-        return name, scheduler
-    if scheduler not in (NORMAL, "karras"):
-        raise RequestError(
-            f"sampler {sampler!r} and scheduler {scheduler!r} contradict each other."
-        )
-    return name, "karras"
 
 
 def _no_pair(schedule: str, whom: str) -> RequestError:

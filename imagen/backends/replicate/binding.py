@@ -124,12 +124,6 @@ def _in_range(found: Input, value: float) -> float:
     return low if found.max is None else min(low, found.max)
 
 
-def _put_sampler(bound: Bound, name: str, found: Input) -> None:
-    value = bound.values[name]
-    theirs = (choice for choice in names.SAMPLERS.get(value, ()) if choice in found.choices)
-    bound.put(name, found, value if value in found.choices else next(theirs, value))
-
-
 def _put_image(bound: Bound, name: str, found: Input) -> None:
     _add_file(bound, found, bound.values[name])
     if found.name != name:
@@ -296,7 +290,6 @@ def _paths(name: str, value: Any) -> list[str]:
 
 _PUT = {
     "strength": _put_strength,
-    "sampler": _put_sampler,
     "image": _put_image,
     "mask": _put_image,
     "references": _put_references,

@@ -127,19 +127,6 @@ REPRODUCIBLE: Mapping[str, tuple[object, str]] = {
 SEEDS_END = 2**32 - 1
 """The greatest seed for a model that names none: some of the libraries they use know no greater."""
 
-SAMPLERS: Mapping[str, tuple[str, ...]] = {
-    "euler": ("K_EULER", "EULER", "EulerDiscrete"),
-    "euler_ancestral": ("K_EULER_ANCESTRAL", "EulerAncestralDiscrete"),
-    "heun": ("HeunDiscrete", "K_HEUN"),
-    "dpmpp_2m": ("DPMSolverMultistep", "DPM++2M", "DPMPP_2M"),
-    "dpmpp_2m_sde": ("DPM++2MSDE", "DPMPP_2M_SDE"),
-    "ddim": ("DDIM",),
-    "lms": ("KLMS", "LMSDiscrete"),
-    "uni_pc": ("UniPCMultistep", "UniPC"),
-    "ipndm": ("PNDM",),
-}
-"""What other engines call a sampler, and what models on Replicate do."""
-
 _IMAGE: frozenset[Task] = frozenset({"image-to-image", "inpaint", "outpaint"})
 TASKS_OF: Mapping[str, frozenset[Task]] = {
     "image": _IMAGE | {"edit", "control", "upscale", "restore"},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends.replicate import names
 from imagen.backends.replicate.schema import parameter
-from imagen.capabilities import Capabilities, Parameter
+from imagen.capabilities import Capabilities, Parameter, translate_samplers
 from imagen.errors import ConfigError, RequestError
 from imagen.request import Request
 from imagen.text import did_you_mean
@@ -116,14 +116,6 @@ def _strength(_: Vocabulary, found: Input) -> Parameter:
     )
 
 
-def _sampler(_: Vocabulary, found: Input) -> Parameter:
-    read = parameter(found)
-    if read.choices is None:
-        return read
-    ours = [name for name, theirs in names.SAMPLERS.items() if set(theirs) & set(read.choices)]
-    return read.model_copy(update={"choices": (*read.choices, *ours)})
-
-
 def _count(_: Vocabulary, found: Input) -> Parameter:
     most = max(found.choices, default=found.max or _MOST_PICTURES)
     return Parameter(
@@ -155,7 +147,6 @@ _SPECIAL = {
     "prompt": _prompt,
     "seed": _seed,
     "strength": _strength,
-    "sampler": _sampler,
     "count": _count,
     "references": _files,
     "controls": _controls,
@@ -215,10 +206,11 @@ def _with_defaults(
     known: Vocabulary, parameters: dict[str, Parameter], defaults: Mapping[str, Any]
 ) -> dict[str, Parameter]:
     changed = dict(parameters)
-    for name, value in defaults.items():
-        ours = _our_name(known, name)
+    named = {name: _our_name(known, name) for name in defaults}
+    values, _ = translate_samplers({named[n]: v for n, v in defaults.items()}, parameters)
+    for name, ours in named.items():
         if ours in parameters:
-            fitted = _fitted(name, parameters[ours], value)
+            fitted = _fitted(name, parameters[ours], values[ours])
             changed[ours] = parameters[ours].model_copy(update={"default": fitted})
         elif ours not in known.fields:  # those of another task are no mistake
             raise ConfigError(

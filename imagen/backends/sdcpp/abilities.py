@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.sdcpp import names
 from imagen.backends.sdcpp.families import Family
-from imagen.capabilities import Capabilities, Parameter
+from imagen.capabilities import Capabilities, Parameter, translate_samplers
 from imagen.errors import ConfigError, RequestError
 from imagen.text import did_you_mean
 
@@ -20,6 +19,16 @@ if TYPE_CHECKING:
 LARGEST_SEED = 2**63 - 1
 _MOST_AT_ONCE = 64
 _LARGEST_SIDE = 16384
+SAMPLERS = (
+    *("euler", "euler_a", "heun", "dpm2", "dpm++2s_a", "dpm++2m", "dpm++2mv2", "ipndm", "ipndm_v"),
+    *("lcm", "ddim_trailing", "tcd", "res_multistep", "res_2s"),
+)
+"""What any version has; taken for true while no program or server has been asked."""
+
+SCHEDULERS = (
+    *("discrete", "karras", "exponential", "ays", "gits", "sgm_uniform", "simple", "smoothstep"),
+    *("kl_optimal", "lcm", "bong_tangent"),
+)
 _MASKED = ("inpaint", "outpaint")
 _FROM_A_PICTURE = ("image-to-image", *_MASKED)
 
@@ -150,7 +159,6 @@ def _size(task: str, family: Family, engine: Engine) -> Iterator[tuple[str, Para
 
 
 def _sampling(family: Family, engine: Engine) -> Iterator[tuple[str, Parameter]]:
-    samplers, schedulers = names.samplers(engine.samplers), names.schedulers(engine.schedulers)
     yield from {
         "seed": Parameter(type="int", min=0, max=2**64 - 1, description="Where the noise starts."),
         "steps": Parameter(
@@ -164,12 +172,12 @@ def _sampling(family: Family, engine: Engine) -> Iterator[tuple[str, Parameter]]
         ),
         "sampler": Parameter(
             type="string",
-            choices=tuple(samplers),
+            choices=engine.samplers or SAMPLERS,
             description="The sampler; left out, the one that suits the model.",
         ),
         "scheduler": Parameter(
             type="string",
-            choices=tuple(schedulers),
+            choices=engine.schedulers or SCHEDULERS,
             description="The noise schedule; left out, the one that suits the model.",
         ),
         "count": Parameter(
@@ -233,16 +241,17 @@ def _with_defaults(
                 f"backends.{config.name}.parameters.{name}: there is no such parameter."
                 f"{did_you_mean(name, _NAMES)}"
             )
+    defaults, _ = translate_samplers(config.parameters, parameters)
     return {
-        name: known.model_copy(update={"default": _fitting(name, known, config)})
-        if name in config.parameters
+        name: known.model_copy(update={"default": _fitting(name, known, defaults[name], config)})
+        if name in defaults
         else known
         for name, known in parameters.items()
     }
 
 
-def _fitting(name: str, known: Parameter, config: SdCppConfig) -> Any:
+def _fitting(name: str, known: Parameter, value: Any, config: SdCppConfig) -> Any:
     try:
-        return known.fit(name, config.parameters[name])
+        return known.fit(name, value)
     except RequestError as error:
         raise ConfigError(f"backends.{config.name}.parameters: {error.message}") from error

@@ -49,7 +49,7 @@ class SdCpp:
         """Check the files and make the arguments; nothing is run."""
         engine = self._engine
         arguments.refuse_unknown(self._config, engine.flags)
-        made = plan(request, self.capabilities(request.task), engine)
+        made = plan(request, self.capabilities(request.task))
         used = request.exactly(made.values)
         keys = ("upscale_models",) if used.task == "upscale" else _GENERATING
         files.checked(self._config, (*keys, "controlnets") if used.controls else keys)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imagen.backends.sdcpp import names
 from imagen.capabilities import Fate, settle
 from imagen.errors import RequestError
 from imagen.pictures import read_picture
@@ -14,7 +13,6 @@ from imagen.text import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.backends.sdcpp.abilities import Engine
     from imagen.capabilities import Capabilities, Receipt
     from imagen.request import Control, Request, Upscale
 
@@ -32,14 +30,14 @@ class Plan(NamedTuple):
     receipt: Receipt
 
 
-def plan(request: Request, capabilities: Capabilities, engine: Engine) -> Plan:
+def plan(request: Request, capabilities: Capabilities) -> Plan:
     """What this engine makes of the request; raises RequestError where it can't be meant."""
     _refuse_senseless(request)
     asked, receipt = settle(request, capabilities)
     parameters = capabilities.parameters.items()
     defaults = {n: known.default for n, known in parameters if known.default is not None}
     values = defaults | _size_of_image(asked, capabilities) | asked
-    for name, used, fate in _changes(values, capabilities, engine):
+    for name, used, fate in _changes(values, capabilities):
         values[name] = used
         if name in receipt:
             receipt[name] = fate.model_copy(update={"asked": receipt[name].asked})
@@ -69,12 +67,8 @@ def _size_of_image(asked: Mapping[str, Any], capabilities: Capabilities) -> dict
     return {side: capabilities.parameters[side].fit(side, size) for side, size in sizes.items()}
 
 
-def _changes(
-    values: Mapping[str, Any], capabilities: Capabilities, engine: Engine
-) -> Iterator[Change]:
+def _changes(values: Mapping[str, Any], capabilities: Capabilities) -> Iterator[Change]:
     yield from _seed(values)
-    yield from _name("sampler", values, names.samplers(engine.samplers))
-    yield from _name("scheduler", values, names.schedulers(engine.schedulers))
     if values.get("controls"):
         yield _control(values["controls"], capabilities)
 
@@ -86,14 +80,6 @@ def _seed(values: Mapping[str, Any]) -> Iterator[Change]:
         used = seed % (_SEEDS - last)
         why = "this engine's seeds end at 2^63 - 1"
         yield "seed", used, Fate(outcome="mapped", asked=seed, used=used, why=why)
-
-
-def _name(kind: str, values: Mapping[str, Any], own: Mapping[str, str]) -> Iterator[Change]:
-    asked = values.get(kind)
-    if asked is not None and own[asked] != asked:
-        used = own[asked]
-        why = f"what this engine calls {asked}"
-        yield kind, used, Fate(outcome="mapped", asked=asked, used=used, why=why)
 
 
 def _control(controls: tuple[Control, ...], capabilities: Capabilities) -> Change:

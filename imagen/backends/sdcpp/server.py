@@ -44,7 +44,7 @@ class SdServer:
         return capabilities(task, self._config, families.known(""), self._engine())
 
     def prepare(self, request: Request) -> Ticket:
-        made = plan(request, self.capabilities(request.task), self._engine())
+        made = plan(request, self.capabilities(request.task))
         return Ticket(
             id=new_id(),
             backend=self._config.name,

@@ -8,7 +8,6 @@ import pytest
 from diffusers_folders import LORA_SD1, LORA_SDXL, flux_file, folder, opened, sd1_file
 from weight_files import VAE, safetensors, written
 
-from imagen.backends.diffusers import samplers
 from imagen.errors import ConfigError, RequestError
 from imagen.request import Request
 
@@ -106,9 +105,11 @@ def test_sizes_are_rounded_to_what_the_family_takes(sd1: Diffusers, flux: Diffus
 
 
 def test_the_names_of_other_tools_are_understood(sd1: Diffusers) -> None:
-    why = "the same under its name here"
-    assert _fate(sd1, "sampler", sampler="euler_ancestral") == ("mapped", "euler_a", why)
-    assert _fate(sd1, "scheduler", scheduler="simple") == ("mapped", "normal", why)
+    here, near = "its name here", "the nearest that it has"
+    assert _fate(sd1, "sampler", sampler="euler_ancestral") == ("mapped", "euler_a", here)
+    assert _fate(sd1, "sampler", sampler="Euler a") == ("mapped", "euler_a", here)
+    assert _fate(sd1, "sampler", sampler="PNDMScheduler") == ("mapped", "pndm", here)
+    assert _fate(sd1, "scheduler", scheduler="simple") == ("mapped", "normal", near)
     assert _fate(sd1, "sampler", sampler="euler")[0] == "applied"
 
 
@@ -133,10 +134,6 @@ def test_a_slip_in_a_samplers_name_is_named(sd1: Diffusers) -> None:
             "scheduler 'karras' can't be had with sampler 'euler_a'.",
         ),
         ({"scheduler": "karras"}, "scheduler 'karras' can't be had with the model's own sampler."),
-        (
-            {"sampler": "euler_karras", "scheduler": "exponential"},
-            "sampler 'euler_karras' and scheduler 'exponential' contradict each other.",
-        ),
     ],
 )
 def test_a_sampler_and_a_schedule_must_go_together(
@@ -145,9 +142,20 @@ def test_a_sampler_and_a_schedule_must_go_together(
     assert _refusal(sd1, **asked).message == sentence
 
 
-def test_karras_may_be_said_in_one_word_or_two() -> None:
-    two = samplers.chosen("dpmpp_2m", "karras", is_flow=False)
-    assert samplers.chosen("dpmpp_2m_karras", "normal", is_flow=False) == two
+def test_a_samplers_name_may_carry_the_schedule(sd1: Diffusers) -> None:
+    apart = _ticket(sd1, sampler="dpmpp_2m", scheduler="karras")
+    together = _ticket(sd1, sampler="DPM++ 2M Karras")
+    assert together.payload == apart.payload
+    assert (together.request.sampler, together.request.scheduler) == ("dpmpp_2m", "karras")
+
+
+def test_a_schedule_that_is_asked_for_goes_before_that_of_the_samplers_name(
+    sd1: Diffusers,
+) -> None:
+    asked = {"sampler": "euler_karras", "scheduler": "exponential"}
+    assert _ticket(sd1, **asked).request.scheduler == "exponential"
+    why = "scheduler 'exponential' was asked for too"
+    assert _fate(sd1, "sampler", **asked) == ("clamped", "euler", why)
 
 
 @pytest.mark.parametrize(

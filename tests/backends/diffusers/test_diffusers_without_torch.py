@@ -149,7 +149,7 @@ def test_it_lists_what_a_request_may_name(tmp_path: Path) -> None:
         ("controlnet", "canny"),
     ]
     assert models["lora", "ink"].family == "sd1"
-    assert ("sampler", "dpmpp_2m_karras") in models
+    assert ("sampler", "dpmpp_2m") in models
     assert ("scheduler", "exponential") in models
 
 

@@ -164,8 +164,7 @@ def test_what_the_server_lacks_is_told() -> None:
     found = lacking(portrait(editor(nodes, PORTRAIT_WIRES)), CATALOGUE)
     assert [fault.sentence for fault in found] == [
         "node 4 (CheckpointLoaderSimple), ckpt_name: "
-        "the server has no file 'b.safetensors' in models/checkpoints. "
-        "Did you mean 'a.safetensors'?"
+        "the server has no file 'b.safetensors' in models/checkpoints."
     ]
 
 
