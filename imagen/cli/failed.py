@@ -9,15 +9,13 @@ import click
 
 from imagen.cli.libraries import local
 from imagen.cli.options import usage
-from imagen.cli.tables import listing, terminal_width, tinted
+from imagen.cli.tables import Column, print_table
 from imagen.text import one_line
 
 if TYPE_CHECKING:
     from imagen.library import Failure, Failures, Library, Query
 
-_LONGEST_CELL = 24
-_LONGEST_ERROR = 60
-_LONGEST = 100_000
+_LONGEST_CELL = 100_000
 
 
 def tell_failures(
@@ -56,22 +54,29 @@ def _data(found: Failures) -> dict[str, Any]:
 
 
 def _tell(found: Failures) -> None:
-    width = terminal_width()
-    for first, rest in listing([_row(one, width) for one in found.failures], width):
-        click.echo(tinted(first, "cyan") + rest)
+    print_table(_COLUMNS, [_row(one) for one in found.failures])
     if found.after is not None:
         click.echo(f"There is more: add --after {found.after.id}", err=True)
 
 
-def _row(one: Failure, width: int | None) -> tuple[str, ...]:
-    cell, error = (_LONGEST, _LONGEST) if width is None else (_LONGEST_CELL, _LONGEST_ERROR)
+_COLUMNS = (
+    Column("id", colour="cyan"),
+    Column("created", is_whole=True),
+    Column("backend", drop=2),
+    Column("model", drop=1),
+    Column("error", may_go_below=True),
+    Column("prompt", may_go_below=True),
+)
+
+
+def _row(one: Failure) -> tuple[str, ...]:
     return (
         one.id,
         f"{local(one.began):%Y-%m-%d %H:%M}",
-        one_line(one.backend, limit=cell),
-        one_line(one.model, limit=cell),
-        one_line(one.message, limit=error),
-        one_line(one.prompt, limit=_LONGEST),
+        *(
+            one_line(cell, limit=_LONGEST_CELL)
+            for cell in (one.backend, one.model, one.message, one.prompt)
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from imagen.cli.commands import Command
 from imagen.cli.dates import since_option, until_option
 from imagen.cli.libraries import as_data, local, opened, stars
 from imagen.cli.options import config_option, json_option
-from imagen.cli.tables import listing, terminal_width, tinted
+from imagen.cli.tables import Column, print_table
 from imagen.text import did_you_mean, one_line
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from imagen.library import Library, Page, Picture, Query
 
-_LONGEST_CELL = 24
-_LONGEST_PROMPT = 100_000
+_LONGEST_CELL = 100_000
 
 
 @click.command(cls=Command)
@@ -114,14 +113,25 @@ def _data(found: Page) -> dict[str, Any]:
 
 
 def _tell(found: Page) -> None:
-    width = terminal_width()
-    for first, rest in listing([_row(picture, width) for picture in found.pictures], width):
-        click.echo(tinted(first, "cyan") + rest)
+    print_table(_COLUMNS, [_row(picture) for picture in found.pictures])
     if found.after is not None:
         click.echo(f"There is more: add --after {found.pictures[-1].id}", err=True)
 
 
-def _row(picture: Picture, width: int | None) -> tuple[str, ...]:
+_COLUMNS = (
+    Column("id", colour="cyan"),
+    Column("created", is_whole=True),
+    Column("backend", drop=5),
+    Column("model", drop=3),
+    Column("size", drop=2),
+    Column("seed", drop=1),
+    Column("rating", drop=6),
+    Column("tags", drop=4),
+    Column("prompt", may_go_below=True),
+)
+
+
+def _row(picture: Picture) -> tuple[str, ...]:
     size = f"{picture.width}x{picture.height}" if picture.width and picture.height else ""
     cells = (
         f"{local(picture.began):%Y-%m-%d %H:%M}",
@@ -131,10 +141,9 @@ def _row(picture: Picture, width: int | None) -> tuple[str, ...]:
         "" if picture.seed is None else str(picture.seed),
         stars(picture.rating),
         ", ".join(picture.tags),
+        picture.prompt,
     )
-    longest = _LONGEST_PROMPT if width is None else _LONGEST_CELL
-    shown = (one_line(cell, limit=longest) for cell in cells)
-    return (picture.id, *shown, one_line(picture.prompt, limit=_LONGEST_PROMPT))
+    return (picture.id, *(one_line(cell, limit=_LONGEST_CELL) for cell in cells))
 
 
 def _why_nothing(library: Library, query: Query) -> Iterator[str]:

@@ -1,17 +1,16 @@
-"""Plain text in columns, and parameters as rows of it."""
+"""Listings: rows and headings, printed for the place they go to; and parameters as rows."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
-import unicodedata
-from itertools import accumulate
+from dataclasses import KW_ONLY, dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import click
 
+from imagen.cli.terminal import display_width, styled, terminal_width, wrap
 from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -19,9 +18,188 @@ if TYPE_CHECKING:
 
     from imagen.capabilities import Parameter
 
-_WIDTH = 94
-_NARROWEST = 12
-"""What is cut keeps so many columns of a terminal at least."""
+_PAGE_WIDTH = 94
+"""Of paragraphs that go to no terminal."""
+_GAP = 2
+_BELOW = 4
+"""How far text below a row is indented."""
+_LEAST_FLOW = 30
+"""A column that may go below its row stays beside where it gets so many columns."""
+_MOST_LINES = 3
+_LONGEST_WORD = 32
+"""A longer word does not keep a column from getting narrower; it is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a listing: its heading, and how it gives way on a narrow terminal."""
+
+    heading: str
+    _: KW_ONLY
+    is_right: bool = False
+    """Aligned to the right and never broken, as numbers are."""
+    is_whole: bool = False
+    """Never broken, such as a date."""
+    may_go_below: bool = False
+    """As one of the last columns: printed below its row where there is too little room beside."""
+    may_join: bool = False
+    """On a narrow terminal joined with the other columns that may, into one with commas."""
+    drop: int = 0
+    """A narrow terminal leaves out the column with the lowest number first; one with 0 stays."""
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """A column with its cells."""
+
+    column: Column
+    heading: str
+    """As it is printed; empty where headings are not."""
+    cells: list[str]
+
+    @property
+    def width(self) -> int:
+        lines = (line for cell in (self.heading, *self.cells) for line in cell.split("\n"))
+        return max(map(display_width, lines))
+
+    @property
+    def least(self) -> int:
+        """Narrower, it would have to break words."""
+        heading = max(map(display_width, self.heading.split()), default=0)
+        if self.column.is_right or self.column.is_whole:
+            return max(heading, *map(display_width, self.cells))
+        words = (word for cell in self.cells for word in cell.split())
+        longest = max(map(display_width, words), default=0)
+        return max(heading, min(longest, _LONGEST_WORD))
+
+
+def print_table(
+    columns: Sequence[Column],
+    rows: Sequence[tuple[str, ...]],
+    *,
+    below: Sequence[str] = (),
+    indent: int = 0,
+    has_heading: bool = False,
+) -> None:
+    """Print rows on stdout: on a terminal under headings and fitted to its width, else plainly.
+
+    The last column may have cells of several lines. `below` has a text for each row, printed under
+    it. Columns without content are left out. With `has_heading` a pipe gets the headings too.
+    """
+    if not any(map(any, rows)):
+        return
+    width = terminal_width(sys.stdout)
+    is_headed = has_heading or width is not None
+    filled = [
+        _Filled(column, _heading(column, width) if is_headed else "", list(map(printable, cells)))
+        for column, cells in zip(columns, zip(*rows, strict=True), strict=True)
+        if any(cells)
+    ]
+    texts = list(below) or [""] * len(rows)
+    widths = [each.width for each in filled]
+    if width is not None:
+        filled, texts = _give_way(filled, texts, width - indent)
+        widths = _fit_widths(filled, width - indent)
+    margin = " " * indent
+    if is_headed:
+        for line in _row_lines([each.heading for each in filled], widths, filled):
+            click.echo(styled(margin + line, bold=True))
+    for number, text in enumerate(texts):
+        cells = [each.cells[number] for each in filled]
+        for line in _row_lines(cells, widths, filled, is_coloured=True):
+            click.echo(margin + line)
+        for line in paragraph(text, indent=indent + _BELOW) if text else ():
+            click.echo(line)
+
+
+def _heading(column: Column, width: int | None) -> str:
+    return column.heading if width is None else column.heading.upper()
+
+
+def _give_way(
+    filled: list[_Filled], below: list[str], width: int
+) -> tuple[list[_Filled], list[str]]:
+    """The columns that fit, and the texts below the rows, with what the columns moved there."""
+    while filled[1:] and filled[-1].column.may_go_below and _wanted(filled) > width:
+        cells = [one_line(cell, limit=_MOST_LINES * width) for cell in filled[-1].cells]
+        below = ["\n".join(filter(None, pair)) for pair in zip(cells, below, strict=True)]
+        filled = filled[:-1]
+    if _least(filled) > width:
+        filled = _joined(filled)
+    for first in sorted({each.column.drop for each in filled} - {0}):
+        if _least(filled) > width:
+            filled = [each for each in filled if each.column.drop != first]
+    return filled, below
+
+
+def _wanted(filled: Sequence[_Filled]) -> int:
+    """The width of all columns, where those that may go below are narrow."""
+    narrow = (
+        min(each.width, _LEAST_FLOW) if each.column.may_go_below else each.width for each in filled
+    )
+    return sum(narrow) + _GAP * (len(filled) - 1)
+
+
+def _least(filled: Sequence[_Filled]) -> int:
+    return sum(each.least for each in filled) + _GAP * (len(filled) - 1)
+
+
+def _joined(filled: list[_Filled]) -> list[_Filled]:
+    parts = [each for each in filled if each.column.may_join]
+    if len(parts) < 2:
+        return filled
+    rows = zip(*(each.cells for each in parts), strict=True)
+    cells = [", ".join(filter(None, row)) for row in rows]
+    heading = ", ".join(each.heading for each in parts)
+    return [_Filled(parts[0].column, heading, cells), *(e for e in filled if e not in parts)]
+
+
+def _fit_widths(filled: Sequence[_Filled], width: int) -> list[int]:
+    """The widths of the columns on a terminal: the widest give way, and words break last."""
+    widths = [each.width for each in filled]
+    room = width - _GAP * (len(filled) - 1)
+    for leasts in ([each.least for each in filled], [1] * len(filled)):
+        while sum(widths) > room:
+            wide = [n for n, least in enumerate(leasts) if widths[n] > least]
+            if not wide:
+                break
+            widths[max(wide, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _row_lines(
+    cells: Sequence[str],
+    widths: Sequence[int],
+    filled: Sequence[_Filled],
+    *,
+    is_coloured: bool = False,
+) -> Iterator[str]:
+    columns = [each.column for each in filled]
+    wrapped = [wrap(c, width, keeps_copied=False) for c, width in zip(cells, widths, strict=True)]
+    for parts in zip_longest(*wrapped, fillvalue=""):
+        shown = []
+        for text, width, column in zip(parts, widths, columns, strict=True):
+            blanks = " " * (width - display_width(text))
+            colour = column.colour if is_coloured and text else ""
+            text = styled(text, fg=colour) if colour else text
+            shown.append(blanks + text if column.is_right else text + blanks)
+        yield (" " * _GAP).join(shown).rstrip()
+
+
+def paragraph(text: str, *, indent: int = 0) -> list[str]:
+    """Lines that fit the terminal, or a page."""
+    from textwrap import wrap as wrap_page
+
+    margin = " " * indent
+    width = terminal_width(sys.stdout)
+    if width is not None:
+        lines = wrap(printable(text), width - indent)
+    else:
+        lines = wrap_page(
+            printable(text), _PAGE_WIDTH, break_long_words=False, break_on_hyphens=False
+        )
+    return [(margin + line).rstrip() for line in lines]
 
 
 def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -29,74 +207,6 @@ def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     cells = [[one_line(cell, limit=400) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
-
-
-def terminal_width() -> int | None:
-    """How wide the terminal is; None where lines go elsewhere."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def listing(rows: Sequence[tuple[str, ...]], width: int | None) -> Iterator[tuple[str, str]]:
-    """The first cell and the rest of each line; cells stand under each other.
-
-    A column without anything in it is left out. The last one is cut to a terminal's `width`.
-    """
-    kept = [column for column in zip(*rows, strict=True) if any(column)]
-    widths = [max(map(_wide, column)) for column in kept]
-    for row in zip(*kept, strict=True):
-        *cells, last = map(_padded, row, [*widths[:-1], 0])
-        head = "  ".join(cells) + "  "
-        rest = last if width is None else _cut(last, width - _wide(head))
-        yield cells[0], (head[len(cells[0]) :] + rest).rstrip()
-
-
-def table(
-    rows: Sequence[tuple[str, ...]], *, left: int, has_heading: bool = False
-) -> Iterator[str]:
-    """Lines of a table: so many columns of text, and numbers to the right of them.
-
-    A column without anything in it but its heading is left out.
-    """
-    columns = list(zip(*rows, strict=True))
-    filled = [(n, column) for n, column in enumerate(columns) if any(column[has_heading:])]
-    widths = [max(map(_wide, column)) for _, column in filled]
-    for row in zip(*(column for _, column in filled), strict=True):
-        cells = (
-            _padded(cell, width, is_right=number >= left)
-            for cell, width, (number, _) in zip(row, widths, filled, strict=True)
-        )
-        yield "  ".join(cells).rstrip()
-
-
-def _padded(text: str, width: int, *, is_right: bool = False) -> str:
-    blanks = " " * (width - _wide(text))
-    return blanks + text if is_right else text + blanks
-
-
-def _wide(text: str) -> int:
-    """How many columns of a terminal it takes."""
-    return sum(map(_columns_of, text))
-
-
-def _columns_of(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _cut(text: str, width: int) -> str:
-    """At most so wide; what is left out is told by an ellipsis."""
-    room = max(width, _NARROWEST)
-    if _wide(text) <= room:
-        return text
-    kept = sum(1 for end in accumulate(map(_columns_of, text)) if end < room)
-    return text[:kept] + "…"
-
-
-def tinted(text: str, colour: str) -> str:
-    """In this colour, on a terminal whose user did not forbid it."""
-    is_plain = bool(os.environ.get("NO_COLOR")) or not sys.stdout.isatty()
-    return text if is_plain else click.style(text, colour)
 
 
 def section(heading: str, rows: Sequence[tuple[tuple[str, ...], str]]) -> Iterator[str]:
@@ -110,9 +220,9 @@ def section(heading: str, rows: Sequence[tuple[tuple[str, ...], str]]) -> Iterat
 
 def wrapped(text: str) -> list[str]:
     """Lines that fit a page."""
-    from textwrap import wrap
+    from textwrap import wrap as wrap_page
 
-    return wrap(printable(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return wrap_page(printable(text), _PAGE_WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def parameter_row(name: str, parameter: Parameter) -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from imagen.cli.dates import since_option, until_option
 from imagen.cli.libraries import local, opened
 from imagen.cli.options import config_option, json_option
 from imagen.cli.options import usage as misused
-from imagen.cli.tables import table
+from imagen.cli.tables import Column, print_table
 from imagen.text import did_you_mean, one_line, took
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -121,21 +121,25 @@ def _tell(by: Sequence[Grouping], groups: Sequence[Total], whole: Sequence[Total
     if not whole:
         click.echo("The ledger has nothing of that time.", err=True)
         return
-    for line in _lines(by, groups, whole[0]):
-        click.echo(line)
+    names = ["total", *([""] * (len(by) - 1))] if by else []
+    rows = [
+        *((*(one_line(key) or _NAMELESS for key in group.key), *_cells(group)) for group in groups),
+        (*names, *_cells(whole[0])),
+    ]
+    columns = (*(Column(name, may_join=True) for name in by), *_SUMS)
+    print_table(columns, rows, has_heading=True)
     if whole[0].unknown:
         click.echo(_unknown(whole[0].unknown), err=True)
 
 
-def _lines(by: Sequence[Grouping], groups: Sequence[Total], whole: Total) -> Iterator[str]:
-    """A table with a heading, a line for each group, and their total."""
-    names = ["total", *([""] * (len(by) - 1))] if by else []
-    rows = [
-        (*by, "generations", "pictures", "engine time", "cost", "expected", "unknown"),
-        *((*(one_line(key) or _NAMELESS for key in group.key), *_cells(group)) for group in groups),
-        (*names, *_cells(whole)),
-    ]
-    yield from table(rows, left=len(by), has_heading=True)
+_SUMS = (
+    Column("generations", is_right=True, drop=5),
+    Column("pictures", is_right=True, drop=3),
+    Column("engine time", is_right=True, drop=4),
+    Column("cost", is_right=True),
+    Column("expected", is_right=True, drop=2),
+    Column("unknown", is_right=True, drop=1),
+)
 
 
 def _cells(total: Total) -> tuple[str, ...]:
@@ -171,8 +175,20 @@ def _tell_rows(found: Sequence[Use], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"rows": [_row_data(use) for use in found]}, indent=2))
         return
-    for line in table([_row(use) for use in found], left=4):
-        click.echo(line)
+    print_table(_USES, [_row(use) for use in found])
+
+
+_USES = (
+    Column("created", is_whole=True),
+    Column("id"),
+    Column("backend"),
+    Column("model", drop=3),
+    Column("seed", is_right=True, drop=1),
+    Column("pictures", is_right=True, drop=2),
+    Column("engine time", is_right=True, drop=5),
+    Column("cost", is_right=True),
+    Column("caller", is_right=True, drop=4),
+)
 
 
 def _row(use: Use) -> tuple[str, ...]:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import struct
-import subprocess
-import sys
-import termios
 import time
 from datetime import timedelta
-from fcntl import ioctl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from library_samples import NOON, entry, fill, kept
+from terminal_runs import run_on_terminal
 
 from imagen.cli import run
 from imagen.config import load
@@ -256,44 +250,48 @@ def test_what_a_prompt_holds_does_not_steer_the_terminal(
     assert printed == ("00000001  2026-11-27 12:00  studio  m]0;x  64x48  7  a[31m fox\n")
 
 
-def _on_a_terminal(columns: int, **environ: str) -> str:
-    """What `imagen history` prints on a terminal of so many columns."""
-    ours, theirs = pty.openpty()
-    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    known = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-    ran = subprocess.run(
-        [sys.executable, "-m", "imagen", "history"], stdout=theirs, env=known | environ, check=True
-    )
-    os.close(theirs)
-    assert ran.returncode == 0
-    with open(ours, "rb", closefd=True) as terminal:
-        return terminal.read1(65536).decode().replace("\r\n", "\n")
-
-
 @pytest.fixture
 def long_prompts() -> None:
-    """Prompts that no terminal has the room for."""
+    """Prompts that no terminal has the room for on one line."""
     with open_library(load()) as library:
         fill(library, [entry(1, "a fox " * 100), _later(1, 2, "雪の中の赤い狐" * 20)])
 
 
 @pytest.mark.usefixtures("long_prompts")
-def test_lines_fit_the_terminal() -> None:
-    assert _on_a_terminal(80, NO_COLOR="1") == (
-        "00000002  2026-11-27 13:00  studio  dream.safetensors  64x48  7  雪の中の赤い狐…\n"
-        "00000001  2026-11-27 12:00  studio  dream.safetensors  64x48  7  a fox a fox a …\n"
-    )
+def test_on_a_terminal_long_prompts_are_broken_and_shortened_below_their_rows() -> None:
+    assert run_on_terminal(80, "history").splitlines() == [
+        "ID        CREATED           BACKEND  MODEL              SIZE   SEED",
+        "00000002  2026-11-27 13:00  studio   dream.safetensors  64x48  7",
+        "    雪の中の赤い狐雪の中の赤い狐雪の中の赤い狐雪の中の赤い狐雪の中の赤い狐雪の中",
+        "    の赤い狐雪の中の赤い狐雪の中の赤い狐雪の中の赤い狐雪の中の赤い狐雪の中の赤い",
+        "    狐雪の中の赤い狐雪の中の赤い狐雪の中の赤い狐雪の中の赤い狐雪の中の赤い狐雪の",
+        "    中の赤い狐雪の中の赤い狐雪の中の赤い狐雪の中の赤い狐",
+        "00000001  2026-11-27 12:00  studio   dream.safetensors  64x48  7",
+        "    a fox a fox a fox a fox a fox a fox a fox a fox a fox a fox a fox a fox a",
+        "    fox a fox a fox a fox a fox a fox a fox a fox a fox a fox a fox a fox a fox",
+        "    a fox a fox a fox a fox a fox a fox a fox a fox a fox a fox a fox a fox a",
+        "    fox a fox a fox…",
+    ]
 
 
-def test_a_prompt_that_is_short_is_whole_on_a_narrow_terminal() -> None:
-    with open_library(load()) as library:
-        fill(library, [entry(1, "a fox in it!"), _later(1, 2, "a fox in snow")])
-    assert _on_a_terminal(40, NO_COLOR="1") == (
-        "00000002  2026-11-27 13:00  studio  dream.safetensors  64x48  7  a fox in sn…\n"
-        "00000001  2026-11-27 12:00  studio  dream.safetensors  64x48  7  a fox in it!\n"
-    )
+@pytest.mark.usefixtures("album")
+def test_a_narrow_terminal_leaves_out_columns_and_breaks_no_word() -> None:
+    assert run_on_terminal(60, "history", "fox").splitlines() == [
+        "ID        CREATED           BACKEND  RATING  TAGS",
+        "00000001  2026-11-27 12:00  studio   ★★★★    good, to print",
+        "    a red fox in snow",
+    ]
 
 
-@pytest.mark.usefixtures("long_prompts")
+@pytest.mark.usefixtures("album")
+def test_a_wide_terminal_shows_a_prompt_beside_the_rest() -> None:
+    assert run_on_terminal(120, "history", "owl").splitlines() == [
+        "ID        CREATED           BACKEND  MODEL              SIZE   SEED  PROMPT",
+        "00000002  2026-11-27 13:00  cloud    dream.safetensors  64x48  7     a grey owl",
+    ]
+
+
+@pytest.mark.usefixtures("album")
 def test_ids_are_coloured_where_nobody_forbids_it() -> None:
-    assert _on_a_terminal(80).startswith("\x1b[36m00000002\x1b[0m  2026-11-27 13:00  ")
+    shown = run_on_terminal(80, "history", "owl", NO_COLOR="")
+    assert "\n\x1b[36m00000002\x1b[0m  2026-11-27 13:00  " in shown

@@ -1,0 +1,97 @@
+"""Text on a terminal: its width, its styles, and lines broken between words."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from imagen.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_USUAL_WIDTH, _LEAST_WIDTH = 80, 20
+_WORD = re.compile(r"`[^`]+`\S*|(?<=: )(?:imagen|pip|curl|python3?) .+$|^(?:[/~]|\w:\\).*$|\S+")
+"""A command in backticks or behind a colon and a line that is a path each count as one word."""
+_COPIED = re.compile(r"`|\S*[/\\]|(?:imagen|pip|curl|python3?) ")
+"""How words begin that people copy: they are never broken."""
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """The columns of the stream's terminal; None where the stream is not a terminal."""
+    if not stream.isatty():
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return max(int(columns), _LEAST_WIDTH)
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        width = 0
+    return max(width or _USUAL_WIDTH, _LEAST_WIDTH)
+
+
+def styled(text: str, stream: TextIO | None = None, **style: Any) -> str:
+    """The text in click's `style`, where the stream (stdout) is a terminal and NO_COLOR unset."""
+    is_plain = bool(os.environ.get("NO_COLOR")) or not (stream or sys.stdout).isatty()
+    return text if is_plain else click.style(text, **style)
+
+
+def echo(text: str, *, err: bool = False, hanging: int = 0) -> None:
+    """Print sentences, broken between words where they go to a terminal."""
+    width = terminal_width(sys.stderr if err else sys.stdout)
+    lines = [printable(text)] if width is None else wrap(printable(text), width, hanging=hanging)
+    for line in lines:
+        click.echo(line, err=err)
+
+
+def display_width(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return len(text) if text.isascii() else sum(map(_columns_of, text))
+
+
+def _columns_of(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def wrap(text: str, width: int, *, hanging: int = 0, keeps_copied: bool = True) -> list[str]:
+    """Lines of at most `width` columns, broken between words; `hanging` indents all but the first.
+
+    A word is broken only where it is wider than a line. A path, a URL and a command stay whole even
+    then, unless `keeps_copied` is False.
+    """
+    return [line for part in text.split("\n") for line in _wrap(part, width, hanging, keeps_copied)]
+
+
+def _wrap(text: str, width: int, hanging: int, keeps_copied: bool) -> Iterator[str]:
+    if display_width(text) <= width:
+        yield text
+        return
+    line = text[: len(text) - len(text.lstrip(" "))]
+    indent = line + " " * hanging
+    for match in _WORD.finditer(text):
+        word = match[0]
+        is_copied = keeps_copied and _COPIED.match(word) is not None
+        gap = " " if line.strip() else ""
+        if display_width(line + gap + word) <= width:
+            line += gap + word
+        elif is_copied or display_width(indent + word) <= width:
+            if gap:
+                yield line
+                line = indent
+            line += word
+        else:
+            for character in gap + word:
+                if display_width(line + character) > width:
+                    yield line
+                    line = indent if character == " " else indent + character
+                else:
+                    line += character
+    yield line
