@@ -85,7 +85,7 @@ def generate(
         return enlarge(request, settings, strict=strict)
     request = with_local_images(request, settings)
     sinks.check(settings, os.environ)
-    with closing(open_named(backend or settings.backend, settings)) as engine:
+    with closing(open_named(backend or settings.default_backend, settings)) as engine:
         plan = prepare(engine, request, settings, strict=strict)
         warnings = refuse_over_budget(plan, settings)
         found, made = ready(engine, plan, request, settings, on_progress)

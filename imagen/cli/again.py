@@ -96,7 +96,7 @@ def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -
 
     found = source_of(picture, run.settings)
     record, settings = found.record, run.settings
-    name = run.backend or record.backend or settings.backend
+    name = run.backend or record.backend or settings.default_backend
     if is_graph_own:
         settings = with_own_graph(settings, name, record.graph)
         remake = of_its_graph(record)

@@ -102,7 +102,7 @@ def _configured(name: str, settings: Settings, environ: Mapping[str, str]) -> Ro
         name=name,
         kind=str(block.get("type", name)),
         title=str(block.get("title") or ""),
-        default=name == settings.backend,
+        default=name == settings.default_backend,
     )
     found = [*block_problems(name, settings), *unset(name, settings, environ)]
     if not found:

@@ -81,7 +81,7 @@ def _usual(settings: Settings, *, is_needed: bool) -> Catalogue:
 
 def _first(settings: Settings) -> str | None:
     """The default backend where it is one of ComfyUI's, else the first that is."""
-    names = [settings.backend, *settings.backends]
+    names = [settings.default_backend, *settings.backends]
     kinds = {name: block.get("type", name) for name, block in settings.backends.items()}
     return next((name for name in names if kinds.get(name) == _KIND), None)
 

@@ -46,7 +46,7 @@ def _tell_plan(tickets: list[Ticket], run: Run, more: More | None) -> None:
 
 
 def _make(request: Request, run: Run, more: More | None) -> list[Made]:
-    name = run.backend or run.settings.backend
+    name = run.backend or run.settings.default_backend
     with _others_named(request, name, run.settings):
         preview = planned(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)
         made = _made(request, run, name)
@@ -68,7 +68,7 @@ def said_of_budgets(tickets: Sequence[Ticket], settings: Settings) -> list[str]:
 
 def plan(request: Request, run: Run) -> list[Ticket]:
     """What would be sent."""
-    name = run.backend or run.settings.backend
+    name = run.backend or run.settings.default_backend
     with _others_named(request, name, run.settings):
         return _planned(request, run, name)
 

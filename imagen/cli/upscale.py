@@ -107,7 +107,7 @@ def _refuse_two_in_one(wanted: Request, run: Run) -> None:
     from imagen.spine import open_named
 
     assert wanted.upscale is not None
-    method, name = wanted.upscale.method, run.backend or run.settings.backend
+    method, name = wanted.upscale.method, run.backend or run.settings.default_backend
     if method in (None, *INTERPOLATIONS):
         return
     with closing(open_named(name, run.settings)) as engine:

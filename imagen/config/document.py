@@ -107,7 +107,7 @@ def parse(source: Path, data: bytes) -> Document:
     except ValueError as error:
         raise _problem(source, str(error)) from error
     if not isinstance(values, dict | None):
-        what = "must hold keys and values, such as `backend: mock`"
+        what = "must hold keys and values, such as `default_backend: mock`"
         raise _problem(source, f"{what}, not {_NAMES.get(type(values), 'a single value')}")
     return Document(source, text, values or {})
 

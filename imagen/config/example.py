@@ -31,8 +31,8 @@ def example_with(blocks: Mapping[str, Mapping[str, Any]], notes: Iterable[str] =
         *(f"  # {note}" for note in notes),
         "",
     ]
-    at = lines.index("backend: mock")
-    lines[at : at + 1] = format_yaml({"backend": next(iter(blocks), "mock")})
+    at = lines.index("default_backend: mock")
+    lines[at : at + 1] = format_yaml({"default_backend": next(iter(blocks), "mock")})
     return "\n".join(lines)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 VARIABLES = {
     "IMAGEN_CONFIG": "the configuration file",
-    "IMAGEN_BACKEND": "backend",
+    "IMAGEN_BACKEND": "default_backend",
     "IMAGEN_OUTPUT": "output.directory",
     "IMAGEN_STATE": "state_dir",
     "IMAGEN_WORKFLOWS": "workflow_dirs",
@@ -121,11 +121,20 @@ def _within(path: tuple[str | int, ...], above: tuple[str | int, ...]) -> bool:
 
 
 def _invalid(values: dict[str, Any]) -> list[Problem]:
+    found = [
+        Problem((old,), f"this key is now called {new}", f"Write `{new}:` instead of `{old}:`.")
+        for old, new in _RENAMED.items()
+        if old in values
+    ]
     try:
-        Settings.model_validate(values)
+        Settings.model_validate({k: v for k, v in values.items() if k not in _RENAMED})
     except ValidationError as error:
-        return problems(error, model=Settings)
-    return []
+        return [*found, *problems(error, model=Settings)]
+    return found
+
+
+_RENAMED = {"backend": "default_backend"}
+"""Keys of earlier versions, and what they are called now."""
 
 
 def _with_control_characters(values: dict[str, Any]) -> Iterator[Problem]:
@@ -221,7 +230,7 @@ def _overridden(settings: Settings, environ: Mapping[str, str], cwd: Path | None
     directory = expanded(Path(named.get("IMAGEN_OUTPUT", settings.output.directory)), environ)
     switches = {key: _switch(named, name) for name, key in _SWITCHES.items() if name in named}
     update = {
-        "backend": named.get("IMAGEN_BACKEND", settings.backend),
+        "default_backend": named.get("IMAGEN_BACKEND", settings.default_backend),
         "output": settings.output.model_copy(update={"directory": here / directory} | switches),
     }
     if "IMAGEN_LIBRARY" in named:

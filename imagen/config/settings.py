@@ -105,7 +105,7 @@ class InputSettings(Section):
 class Settings(Section):
     """All of the configuration; the blocks of backends stay raw, each is its adapter's own."""
 
-    backend: str = Field(
+    default_backend: str = Field(
         "mock", min_length=1, description="Which backend is used where none is named."
     )
     backends: dict[str, dict[str, Any]] = Field(

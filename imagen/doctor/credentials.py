@@ -47,7 +47,7 @@ def _is_cloud_meant(settings: Settings, environ: Mapping[str, str]) -> bool:
 
 
 def _of_backends(settings: Settings) -> Iterator[tuple[str, str]]:
-    for name in dict.fromkeys([*settings.backends, settings.backend]):
+    for name in dict.fromkeys([*settings.backends, settings.default_backend]):
         for _, variable in variables(needed(name, settings)):
             yield variable, name
 

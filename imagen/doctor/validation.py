@@ -121,7 +121,7 @@ def _default(
     settings: Settings, found: tuple[Problem, ...], environ: Mapping[str, str]
 ) -> Iterator[Problem]:
     """What is wrong with the choice of the default backend."""
-    name = settings.backend
+    name = settings.default_backend
     told = any(problem.path[:2] in (("backends",), ("backends", name)) for problem in found)
     if name in settings.backends or told:
         return
@@ -129,7 +129,7 @@ def _default(
     try:
         configure(name, settings.backends, settings.shared())
     except UnknownBackend as error:
-        yield Problem(("backend",), f"{error.message}{by}", error.remedy)
+        yield Problem(("default_backend",), f"{error.message}{by}", error.remedy)
 
 
 def _blamed(at: KeyPath, settings: Settings, error: ImagenError) -> KeyPath:

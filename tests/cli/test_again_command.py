@@ -223,7 +223,7 @@ def test_a_picture_of_a1111_is_made_as_far_as_it_can_be(
 def server() -> Iterator[ComfyUI]:
     with ComfyUI() as server:
         backend = {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
-        text = json.dumps({"backend": "studio", "backends": {"studio": backend}})
+        text = json.dumps({"default_backend": "studio", "backends": {"studio": backend}})
         Path("imagen.yaml").write_text(text)
         yield server
 

@@ -34,7 +34,7 @@ def _fox() -> None:
 
 
 def _configured(**block: Any) -> None:
-    text = json.dumps({"backend": "studio", "backends": {"studio": block}})
+    text = json.dumps({"default_backend": "studio", "backends": {"studio": block}})
     Path("imagen.yaml").write_text(text)
 
 

@@ -43,7 +43,7 @@ def test_the_kinds_that_are_installed_are_listed() -> None:
 
 
 def test_a_row_has_name_kind_title_and_whether_it_is_the_default() -> None:
-    FILE.write_text("backend: a\nbackends: {a: {type: mock, title: My own}}\n")
+    FILE.write_text("default_backend: a\nbackends: {a: {type: mock, title: My own}}\n")
     assert rows() == {
         "a": {
             "kind": "mock",

@@ -46,7 +46,7 @@ def test_init_makes_a_backend_of_each_workflow_that_was_detected() -> None:
     text = detected(blocks)
     FILE.write_text(text)
     assert load().backends == {**blocks, "mock": {"type": "mock"}}
-    assert load().backend == "sdxl"
+    assert load().default_backend == "sdxl"
     assert "  # No ComfyUI was found that can run these yet:\n  #   flux1-dev\n" in text
     assert "  #   sdxl\n" not in text
     assert "sdxl-inpaint" not in text
@@ -106,7 +106,7 @@ def test_validate_takes_another_file(args: tuple[str, ...]) -> None:
 
 def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
     found = report(
-        "backend: mok\n"
+        "default_backend: mok\n"
         "limits: {max_widht: 64}\n"
         "backends:\n"
         "  a: {type: comfiui}\n"
@@ -122,7 +122,7 @@ def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
         "  h: {name: other, type: mock}\n"
     )
     assert [(p["key"], p["line"]) for p in found["problems"]] == [
-        ("backend", 1),
+        ("default_backend", 1),
         ("limits.max_widht", 2),
         ("backends.a.type", 4),
         ("backends.b.workflow", 5),
@@ -145,7 +145,7 @@ def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
             id="kind",
         ),
         pytest.param(
-            "backend: fast\nbackends: {fats: {type: mock}}",
+            "default_backend: fast\nbackends: {fats: {type: mock}}",
             "There is no backend called 'fast'. Did you mean 'fats'?",
             "Known: fats, mock.",
             id="default-backend",
@@ -178,7 +178,7 @@ def test_validate_says_that_the_environment_chose_the_backend(
 
 
 def test_a_default_backend_whose_block_is_wrong_is_told_once() -> None:
-    assert [p["key"] for p in report("backend: a\nbackends: {a: 3}\n")["problems"]] == [
+    assert [p["key"] for p in report("default_backend: a\nbackends: {a: 3}\n")["problems"]] == [
         "backends.a"
     ]
 
@@ -189,8 +189,8 @@ def test_a_template_that_leaves_the_folder_is_a_problem() -> None:
 
 
 def test_a_kind_that_needs_a_block_is_no_default_without_one() -> None:
-    (problem,) = report("backend: comfyui\n")["problems"]
-    assert problem["key"] == "backend"
+    (problem,) = report("default_backend: comfyui\n")["problems"]
+    assert problem["key"] == "default_backend"
     assert problem["what"] == "There is no backend called 'comfyui'."
 
 
@@ -277,7 +277,7 @@ def test_path_prints_nothing_but_a_note_where_there_is_none() -> None:
 def test_show_prints_yaml_with_the_defaults() -> None:
     FILE.write_text("backends: {a: {type: mock, look: x}}\n")
     result = run("show")
-    assert result.stdout.startswith("# file: imagen.yaml\nbackend: mock\n")
+    assert result.stdout.startswith("# file: imagen.yaml\ndefault_backend: mock\n")
     values = yaml.safe_load(result.stdout)
     assert values["limits"] == {"max_width": 4096, "max_height": 4096, "max_compute": None}
     assert values["backends"] == {

@@ -48,7 +48,7 @@ def _configured(server: ComfyUI) -> None:
         name: {"type": "comfyui", "url": server.url, "workflow": name}
         for name in ("sdxl", "flux2-klein")
     }
-    Path("imagen.yaml").write_text(json.dumps({"backend": "sdxl", "backends": blocks}))
+    Path("imagen.yaml").write_text(json.dumps({"default_backend": "sdxl", "backends": blocks}))
 
 
 def test_a_request_comes_through_a_pipe() -> None:

@@ -42,7 +42,7 @@ def server() -> Iterator[ComfyUI]:
     """A simulated ComfyUI, and a configuration that uses it."""
     with ComfyUI() as server:
         Path("imagen.yaml").write_text(
-            "backend: studio\nstate_dir: state\noutput: {directory: out}\nbackends:\n"
+            "default_backend: studio\nstate_dir: state\noutput: {directory: out}\nbackends:\n"
             f"  studio: {{type: comfyui, url: '{server.url}', workflow: flux1-schnell}}\n"
         )
         yield server

@@ -33,14 +33,16 @@ def _laughs(levels: int) -> str:
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(b"backend: mock\n", id="utf-8"),
-        pytest.param(b"\xef\xbb\xbfbackend: mock\n", id="utf-8-with-bom"),
-        pytest.param("\ufeffbackend: mock\n".encode("utf-16-le"), id="utf-16-of-powershell"),
-        pytest.param(b"backend: mock\r\n", id="windows-line-ends"),
+        pytest.param(b"default_backend: mock\n", id="utf-8"),
+        pytest.param(b"\xef\xbb\xbfdefault_backend: mock\n", id="utf-8-with-bom"),
+        pytest.param(
+            "\ufeffdefault_backend: mock\n".encode("utf-16-le"), id="utf-16-of-powershell"
+        ),
+        pytest.param(b"default_backend: mock\r\n", id="windows-line-ends"),
     ],
 )
 def test_every_usual_encoding_is_read(data: bytes) -> None:
-    assert document(data).values == {"backend": "mock"}
+    assert document(data).values == {"default_backend": "mock"}
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing but this\n", "---\n", "null\n"])
@@ -52,7 +54,7 @@ def test_an_empty_file_holds_nothing(text: str) -> None:
     ("data", "message"),
     [
         pytest.param(
-            "backend: mock\nlimits: max: 3\n",
+            "default_backend: mock\nlimits: max: 3\n",
             "imagen.yaml, line 2, column 12: mapping values are not allowed in this context.",
             id="two-colons",
         ),
@@ -62,8 +64,8 @@ def test_an_empty_file_holds_nothing(text: str) -> None:
             id="tab",
         ),
         pytest.param(
-            "backend: *other\n",
-            "imagen.yaml, line 1, column 10: found undefined alias.",
+            "default_backend: *other\n",
+            "imagen.yaml, line 1, column 18: found undefined alias.",
             id="unknown-alias",
         ),
         pytest.param(
@@ -87,7 +89,7 @@ def test_an_empty_file_holds_nothing(text: str) -> None:
             id="a-list-as-key",
         ),
         pytest.param(
-            "backend: mock\n---\nbackend: mock\n",
+            "default_backend: mock\n---\ndefault_backend: mock\n",
             "imagen.yaml, line 2, column 1: expected a single document in the stream begun on "
             "line 1, but found another document.",
             id="two-documents",
@@ -150,23 +152,23 @@ def test_an_empty_file_holds_nothing(text: str) -> None:
             id="a-large-file",
         ),
         pytest.param(
-            b"# caf\xc3\xa9\nbackend: caf\xe9\n",
-            "imagen.yaml, line 2, column 13: this is not UTF-8 text.",
+            b"# caf\xc3\xa9\ndefault_backend: caf\xe9\n",
+            "imagen.yaml, line 2, column 21: this is not UTF-8 text.",
             id="latin-1",
         ),
         pytest.param(
-            "backend: mock\ntitle: a\x1bb\n",
+            "default_backend: mock\ntitle: a\x1bb\n",
             "imagen.yaml, line 2, column 9: the character U+001B is not allowed in YAML.",
             id="control-character",
         ),
         pytest.param(
             "- backend\n- mock\n",
-            "imagen.yaml must hold keys and values, such as `backend: mock`, not a list.",
+            "imagen.yaml must hold keys and values, such as `default_backend: mock`, not a list.",
             id="a-list",
         ),
         pytest.param(
             "mock\n",
-            "imagen.yaml must hold keys and values, such as `backend: mock`, not a text.",
+            "imagen.yaml must hold keys and values, such as `default_backend: mock`, not a text.",
             id="a-text",
         ),
         pytest.param(
@@ -190,8 +192,8 @@ def test_python_objects_are_not_made() -> None:
 
 
 def test_an_open_bracket_is_told_with_the_line_on_which_it_began() -> None:
-    error = refusal("workflow_dirs: [a,\n  b\nbackend: mock\n")
-    assert error.message.startswith("imagen.yaml, line 3, column 8: ")
+    error = refusal("workflow_dirs: [a,\n  b\ndefault_backend: mock\n")
+    assert error.message.startswith("imagen.yaml, line 3, column 16: ")
     assert "begun on line 1" in error.message
 
 

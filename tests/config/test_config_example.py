@@ -158,7 +158,7 @@ def test_backends_that_were_found_take_the_place_of_the_examples() -> None:
     text = example_with(blocks, ["sd15 can't run"])
     Path("imagen.yaml").write_text(text)
     settings = load()
-    assert settings.backend == "sdxl-local"
+    assert settings.default_backend == "sdxl-local"
     assert settings.backends == {**blocks, "mock": {"type": "mock"}}
     assert "\n  # sd15 can't run\n" in text
     assert text.isascii()
@@ -169,4 +169,4 @@ def test_backends_that_were_found_take_the_place_of_the_examples() -> None:
 
 def test_where_no_backend_was_found_the_mock_is_left() -> None:
     Path("imagen.yaml").write_text(example_with({}))
-    assert (load().backend, load().backends) == ("mock", {"mock": {"type": "mock"}})
+    assert (load().default_backend, load().backends) == ("mock", {"mock": {"type": "mock"}})

@@ -27,12 +27,14 @@ def refused(text: str) -> list[str]:
 
 def test_without_a_file_the_defaults_make_the_mock_work() -> None:
     settings = load()
-    assert (settings.backend, settings.backends, settings.source) == ("mock", {}, None)
+    assert (settings.default_backend, settings.backends, settings.source) == ("mock", {}, None)
 
 
 def test_the_settings_remember_their_file() -> None:
-    assert loaded("backend: mock").source == FILE
-    assert loaded("backend: mock").model_copy(update={"backend": "x"}).source == FILE
+    assert loaded("default_backend: mock").source == FILE
+    assert (
+        loaded("default_backend: mock").model_copy(update={"default_backend": "x"}).source == FILE
+    )
 
 
 def test_the_file_can_not_set_where_it_was_read_from() -> None:
@@ -53,13 +55,16 @@ def test_a_section_of_comments_only_is_an_empty_one() -> None:
 
 def test_every_key_is_read() -> None:
     settings = loaded(
-        "backend: a\n"
+        "default_backend: a\n"
         "backends: {a: {type: mock, look: x}}\n"
         "styles: {ink: {prompt: 'ink {prompt}', steps: 4, cfg: 1.5, sampler: euler}}\n"
         "limits: {max_width: 64, max_compute: 2.5}\n"
         "output: {name: '{slug}', sidecar: false}\n"
     )
-    assert (settings.backend, settings.backends) == ("a", {"a": {"type": "mock", "look": "x"}})
+    assert (settings.default_backend, settings.backends) == (
+        "a",
+        {"a": {"type": "mock", "look": "x"}},
+    )
     assert settings.styles["ink"] == Style(prompt="ink {prompt}", steps=4, cfg=1.5, sampler="euler")
     assert (settings.limits.max_width, settings.limits.max_compute) == (64, 2.5)
     assert (settings.output.name, settings.output.sidecar) == ("{slug}", False)
@@ -116,13 +121,13 @@ def test_a_path_in_a_backends_block_may_have_backslashes() -> None:
 
 def test_the_environment_goes_before_the_file() -> None:
     settings = loaded(
-        "backend: a\noutput: {directory: b}\nstate_dir: c\nworkflow_dirs: [d]\n",
+        "default_backend: a\noutput: {directory: b}\nstate_dir: c\nworkflow_dirs: [d]\n",
         IMAGEN_BACKEND="mock",
         IMAGEN_OUTPUT="here",
         IMAGEN_STATE="~/state",
         IMAGEN_WORKFLOWS=os.pathsep.join(["one", "two"]),
     )
-    assert settings.backend == "mock"
+    assert settings.default_backend == "mock"
     assert settings.output.directory == Path("here")
     assert settings.state_dir == Path("home/state").absolute()
     assert settings.workflow_dirs == (Path("one"), Path("two"))
@@ -138,7 +143,7 @@ def test_own_workflows_are_looked_for_in_the_usual_folder_once_it_is_there(text:
 
 
 def test_an_empty_variable_overrides_nothing() -> None:
-    assert loaded("backend: a\n", IMAGEN_BACKEND="").backend == "a"
+    assert loaded("default_backend: a\n", IMAGEN_BACKEND="").default_backend == "a"
 
 
 def test_backends_share_the_workflow_folders_and_a_place_to_keep_things() -> None:
@@ -167,8 +172,8 @@ def test_backends_share_the_workflow_folders_and_a_place_to_keep_things() -> Non
             id="out-of-range",
         ),
         pytest.param(
-            "backend: 3\n",
-            ["line 1: backend: must be text, not 3"],
+            "default_backend: 3\n",
+            ["line 1: default_backend: must be text, not 3"],
             id="number-for-a-text",
         ),
         pytest.param(
@@ -198,11 +203,16 @@ def test_backends_share_the_workflow_folders_and_a_place_to_keep_things() -> Non
             id="blocks-that-are-none",
         ),
         pytest.param(
-            "foo: 1\nlimits: {max_compute: .inf}\nbackend: ''\n",
+            "backend: mock\n",
+            ["line 1: backend: this key is now called default_backend"],
+            id="key-of-an-earlier-version",
+        ),
+        pytest.param(
+            "foo: 1\nlimits: {max_compute: .inf}\ndefault_backend: ''\n",
             [
                 "line 1: foo: unknown key.",
                 "line 2: limits.max_compute: must be a finite number, not inf",
-                "line 3: backend: must have at least 1 character, not ''",
+                "line 3: default_backend: must have at least 1 character, not ''",
             ],
             id="all-at-once-in-the-order-of-lines",
         ),
@@ -221,9 +231,14 @@ def test_what_is_wrong_is_said_with_its_key_and_line(text: str, lines: list[str]
             id="unknown-key",
         ),
         pytest.param("limits: {max_width: 3}\n", "Pixels. The default is 4096.", id="range"),
-        pytest.param("backend: no\n", "Put it in quotes, if it is meant as text.", id="no"),
         pytest.param(
-            "backend: 1\nlimits: 2\n",
+            "backend: mock\n",
+            "Write `default_backend:` instead of `backend:`.",
+            id="key-of-an-earlier-version",
+        ),
+        pytest.param("default_backend: no\n", "Put it in quotes, if it is meant as text.", id="no"),
+        pytest.param(
+            "default_backend: 1\nlimits: 2\n",
             "`imagen config validate` says what to do about each.",
             id="several",
         ),
@@ -237,11 +252,11 @@ def test_an_error_says_what_to_do(text: str, remedy: str) -> None:
 
 
 def test_what_is_sound_is_kept_beside_what_is_not() -> None:
-    FILE.write_text("limits: 3\nbackend: a\nbackends: {a: {type: mock}, b: 4}\n")
+    FILE.write_text("limits: 3\ndefault_backend: a\nbackends: {a: {type: mock}, b: 4}\n")
     checked = check()
     assert [problem.path for problem in checked.problems] == [("limits",), ("backends", "b")]
     assert checked.settings.backends == {"a": {"type": "mock"}}
-    assert checked.settings.backend == "a"
+    assert checked.settings.default_backend == "a"
 
 
 _REMEDY = (

@@ -110,11 +110,13 @@ def test_a_machine_that_is_well_is_told_by_section(capsys: pytest.CaptureFixture
 
 def test_what_is_broken_is_told_with_its_remedy(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text(
-        "backends: {gone: {type: mock, fail: unavailable}}\nbackend: x\n"
+        "backends: {gone: {type: mock, fail: unavailable}}\ndefault_backend: x\n"
     )
     assert run(["doctor"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].startswith("  broken   imagen.yaml: line 2: backend: There is no backend ")
+    assert lines[1].startswith(
+        "  broken   imagen.yaml: line 2: default_backend: There is no backend "
+    )
     assert lines[2] == "           Known: gone, mock."
     assert lines[-1] == "2 broken, 0 warnings."
 

@@ -80,7 +80,7 @@ def _configure(url: str, *, amount: float) -> None:
     """A model at $0.003 an image."""
     block = {"type": "replicate", "model": "black-forest-labs/flux-schnell", "base_url": url}
     budgets = [{"amount": amount, "per": "day"}]
-    whole = {"backend": "cloud", "backends": {"cloud": block}, "budgets": budgets}
+    whole = {"default_backend": "cloud", "backends": {"cloud": block}, "budgets": budgets}
     Path("imagen.yaml").write_text(json.dumps(whole))
 
 

@@ -29,7 +29,7 @@ def _others(found: dict[str, Outcome], wanted: Outcome) -> dict[str, Outcome]:
 
 
 def _backend(**block: Any) -> dict[str, Any]:
-    return {"backend": "studio", "backends": {"studio": block}}
+    return {"default_backend": "studio", "backends": {"studio": block}}
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ _ASKED = Request(prompt="a fox", seed=7, width=64, height=64, steps=2)
 
 def _settings(place: Path, **block: Any) -> Settings:
     return Settings(
-        backend="studio",
+        default_backend="studio",
         backends={"studio": block},
         state_dir=place / "state",
         output=OutputSettings(directory=place / "out"),
@@ -214,7 +214,7 @@ def test_a_command_that_is_stopped_while_it_fetches_says_how_to_fetch_it(
 ) -> None:
     with ComfyUI(http_errors=(Refusal(path="/view", hangs=True, times=1),)) as server:
         block = {"type": "comfyui", "url": server.url, "workflow": "sd15"}
-        whole = {"backend": "studio", "backends": {"studio": block}, "state_dir": "./state"}
+        whole = {"default_backend": "studio", "backends": {"studio": block}, "state_dir": "./state"}
         (tmp_path / "imagen.yaml").write_text(json.dumps(whole))
         line = [sys.executable, "-m", "imagen", "generate", "a fox", "--steps", "1"]
         command = subprocess.Popen(

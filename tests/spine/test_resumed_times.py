@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     with ComfyUI() as server:
         block = {"type": "comfyui", "url": server.url, "workflow": "sd15", "lost_seconds": 0.2}
         yield Settings(
-            backend="studio",
+            default_backend="studio",
             backends={"studio": block},
             state_dir=tmp_path / "state",
             output=OutputSettings(directory=tmp_path / "out"),

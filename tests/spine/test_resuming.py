@@ -48,7 +48,7 @@ def server() -> Iterator[ComfyUI]:
 def settings(server: ComfyUI, tmp_path: Path) -> Settings:
     block = {"type": "comfyui", "url": server.url, "workflow": "sd15", "lost_seconds": 0.2}
     return Settings(
-        backend="studio",
+        default_backend="studio",
         backends={"studio": block},
         state_dir=tmp_path / "state",
         output=OutputSettings(directory=tmp_path / "out"),

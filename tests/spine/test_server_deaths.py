@@ -103,7 +103,7 @@ def _deaths(place: Path) -> Iterator[_Death]:
 def _folder(folder: Path, url: str) -> Path:
     folder.mkdir()
     studio = {"type": "comfyui", "url": url, "workflow": "sd15", "lost_seconds": 0.2}
-    settings = {"backend": "studio", "backends": {"studio": studio}, "state_dir": "./state"}
+    settings = {"default_backend": "studio", "backends": {"studio": studio}, "state_dir": "./state"}
     whole = settings | {"library": {"url": "./library.db"}}
     (folder / "imagen.yaml").write_text(json.dumps(whole))
     return folder

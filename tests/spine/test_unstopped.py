@@ -36,7 +36,7 @@ def cloud() -> Iterator[Replicate]:
 def _settings(place: Path, cloud: Replicate) -> Settings:
     usual = {"type": "replicate", "model": COMMUNITY, "base_url": cloud.url}
     return Settings(
-        backend="cloud",
+        default_backend="cloud",
         backends={"cloud": usual | {"wait_seconds": 0, "poll_seconds": 0.05}},
         state_dir=place / "state",
         output=OutputSettings(directory=place / "out"),

@@ -39,7 +39,7 @@ def server() -> Iterator[ComfyUI]:
 @pytest.fixture
 def settings(server: ComfyUI, tmp_path: Path) -> Settings:
     return Settings(
-        backend="studio",
+        default_backend="studio",
         backends={"studio": {"type": "comfyui", "url": server.url, "workflow": "sd15"}},
         state_dir=tmp_path / "state",
         output=OutputSettings(directory=tmp_path / "out", metadata=False),

@@ -58,7 +58,7 @@ def test_what_is_brought_to_its_end_goes_where_it_was_to_go(
 ) -> None:
     with ComfyUI() as server:
         block = {"type": "comfyui", "url": server.url, "workflow": "sd15"}
-        lab.configure(backend="studio", backends={"studio": block})
+        lab.configure(default_backend="studio", backends={"studio": block})
         died = subprocess.run([sys.executable, "-c", _DYING, *then], check=False)
         assert died.returncode == 9
         assert run(["resume", "--quiet", *now]) == 0
