@@ -112,7 +112,7 @@ def read(path: Path) -> Found:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise WorkflowError(
-            f"{name} is neither JSON in UTF-8 nor a PNG, JPEG or WebP picture."
+            f"{name} is neither JSON in UTF-8 nor a PNG, JPEG, WebP or AVIF image."
         ) from error
     if len(data) > _LARGEST_JSON:
         raise WorkflowError(f"{name} is larger than the {_LARGEST_JSON >> 20} MB we read.")

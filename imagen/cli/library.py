@@ -41,8 +41,8 @@ def add(
 ) -> None:
     """Take in the pictures that lie below a folder.
 
-    It adds PNG, JPEG and WebP images: with their settings if imagen or another program wrote them,
-    else as files alone. The files stay where they are; each is added once.
+    It adds PNG, JPEG, WebP and AVIF images: with their settings if imagen or another program wrote
+    them, else as files alone. The files stay where they are; each is added once.
     """
     from pathlib import Path
 

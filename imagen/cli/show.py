@@ -35,7 +35,7 @@ _ID = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{2,35}(\.\d{1,4})?")
 def show(picture: str, as_json: bool, config_path: Path | None) -> None:
     """Tell how a picture was made.
 
-    FILE is a PNG, JPEG or WebP image, or the JSON file beside one. The settings that other
+    FILE is a PNG, JPEG, WebP or AVIF image, or the JSON file beside one. The settings that other
     programs write are read too: A1111, ComfyUI, Fooocus, InvokeAI, NovelAI, SwarmUI and more. ID
     is one of the library, as imagen history lists them; it also works for images whose file
     holds no settings.

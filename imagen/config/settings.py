@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
@@ -19,6 +19,9 @@ from imagen.config.accounts import (
 )
 from imagen.config.places import default_library, default_state_dir
 from imagen.request import Seed, Side, Unit
+
+ImageFormat = Literal["png", "jpg", "jpeg", "webp", "avif"]
+"""What an image can be saved as, by the ending of its file."""
 
 
 class Limits(Section):
@@ -70,6 +73,16 @@ class OutputSettings(Section):
     directory: Path = Field(Path("outputs"), description="From the working directory.")
     name: str = Field(
         "{date}-{time}-{slug}-{seed}", min_length=1, description="The file's name, by template."
+    )
+    format: ImageFormat | None = Field(
+        None, description="What images are saved as; where it is left out, as the engine made them."
+    )
+    quality: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="Of images that are converted to JPEG, WebP or AVIF, by default 90, 90 and "
+        "80; at 100 WebP is lossless.",
     )
     sidecar: bool = Field(True, description="A JSON file beside each picture.")
     metadata: bool = Field(

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from imagen import outputs
 from imagen.backends import configure
 from imagen.config import Settings, check, find, variables
-from imagen.errors import ConfigError, ImagenError, MissingDependency, Unauthorized, UnknownBackend
+from imagen.errors import (
+    ConfigError,
+    ImagenError,
+    MissingDependency,
+    OutputError,
+    Unauthorized,
+    UnknownBackend,
+)
 from imagen.invalid import Problem
 from imagen.text import is_variable_name
 
@@ -105,11 +112,13 @@ def needed(name: str, settings: Settings) -> Mapping[str, Any]:
 
 
 def _names(settings: Settings) -> Iterator[Problem]:
-    """What is wrong with the template of the pictures' names."""
+    """What is wrong with the template of the names, and with the format of the images."""
     try:
         outputs.check(settings.output)
     except ConfigError as error:
         yield Problem(("output", "name"), error.message.removeprefix("output.name "), error.remedy)
+    except OutputError as error:
+        yield Problem(("output", "format"), f"can't be used. {error.message}", error.remedy)
 
 
 def _all_blocks(settings: Settings) -> Iterator[Problem]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _THUMBNAILS = ("thumbnails", "@eadir")
 """Folders in which other programs keep pictures in small; and all whose names begin with a dot."""
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".apng", ".jfif")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".apng", ".jfif")
 
 
 class Taken(NamedTuple):

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from imagen.request import Request
 
 _OURS = UUID("d2a4c0c1-6a5c-4f0e-9d7e-3b1f5a0f7c11")
-_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 _FIRST_YEAR, _LAST_YEAR = 1971, 2200
 _FIRST_BYTES = 16
 _USED = ("seed", "steps", "cfg", "sampler", "scheduler", "width", "height")
@@ -103,7 +102,7 @@ def foreign(path: Path) -> Foreign:
         path=path.absolute(),
         sha256=sha256(data).hexdigest(),
         size_bytes=len(data),
-        media_type=_TYPES[kind],
+        media_type=f"image/{kind}",
         width=width,
         height=height,
         created=created,

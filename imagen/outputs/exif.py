@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from imagen.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _EMPTY = b"MM\x00*\x00\x00\x00\x00"
 _BYTE_ORDERS = {b"II*\x00": "<", b"MM\x00*": ">"}
@@ -26,6 +26,7 @@ _COMFY_TAGS = range(0x0100, 0x0111)
 """ComfyUI writes `prompt:{…}` as the camera's model, and further names into the tags below it; one
 of its nodes `Prompt: {…}`."""
 _MODEL = 0x0110
+_COMFY_WRITES = {"prompt": _MODEL, "workflow": 0x010F}
 _ASCII, _SHORT, _LONG, _UNDEFINED = 2, 3, 4, 7
 _ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _ENTRY = "HHI4s"
@@ -58,6 +59,23 @@ def with_comment(tiff: bytes, text: str) -> bytes:
     )
     body, at = _appended(body, _packed(exif, order))
     main.entries[_EXIF_POINTER] = _entry(order, _EXIF_POINTER, _LONG, 1, at)
+    body, at = _appended(body, _packed(main, order))
+    return body[:4] + pack(f"{order}I", at) + body[8:]
+
+
+def with_graphs(tiff: bytes, graphs: Mapping[str, str]) -> bytes:
+    """This EXIF block (b"" for a fresh one) with ComfyUI's `prompt` and `workflow`, as it does it.
+
+    Raises OutputError for a block that can't be read.
+    """
+    body = tiff or _EMPTY
+    order, first = _header(body)
+    main = _directory(body, order, first)
+    for name, text in graphs.items():
+        value = f"{name}:{text}".encode("utf-8", "backslashreplace") + b"\0"
+        body, at = _appended(body, value)
+        tag = _COMFY_WRITES[name]
+        main.entries[tag] = _entry(order, tag, _ASCII, len(value), at)
     body, at = _appended(body, _packed(main, order))
     return body[:4] + pack(f"{order}I", at) + body[8:]
 

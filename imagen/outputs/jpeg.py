@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.errors import OutputError
 from imagen.outputs import exif
+from imagen.outputs.packing import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,12 +61,13 @@ def size(data: bytes) -> tuple[int, int]:
 def with_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
     """The same file with these texts in place of its own, and a sentence about what did not fit.
 
-    `parameters` is the user comment of the EXIF block, `imagen` stands in segments of its own.
+    `parameters` is the user comment of the EXIF block; the others are in segments of imagen's own.
     """
     segments = list(_segments(data))
     old = next((s for s in segments if s.is_exif), None)
-    block, problem = _exif_segment(old, texts["parameters"])
-    entry = _our_segments(texts["imagen"].encode("utf-8", "backslashreplace"))
+    block, problem = _exif_segment(old, texts.get("parameters"))
+    others = pack({name: text for name, text in texts.items() if name != "parameters"})
+    entry = _our_segments(others.encode("utf-8", "backslashreplace"))
     first = next((n for n, s in enumerate(segments) if s.marker != _APP0), len(segments))
     kept = [data[s.start : s.end] if s is not old else block for s in segments if not s.is_ours]
     if old is None:
@@ -85,7 +87,7 @@ def texts(data: bytes) -> dict[str, str]:
     ours = sorted((s.content for s in segments if s.is_ours), key=lambda c: c[len(_OURS) :][:1])
     if ours:
         entry = b"".join(content[len(_OURS) + 2 :] for content in ours)
-        found["imagen"] = entry.decode("utf-8", "replace")
+        found |= unpack(entry.decode("utf-8", "replace"))
     return found
 
 
@@ -176,9 +178,11 @@ def _segment_at(data: bytes, at: int) -> _Segment:
     return _Segment(data[at + 1], at, data[at + 4 : at + 2 + length])
 
 
-def _exif_segment(old: _Segment | None, text: str) -> tuple[bytes, str]:
+def _exif_segment(old: _Segment | None, text: str | None) -> tuple[bytes, str]:
     """The EXIF segment with the comment; where that can't be, the old one and a sentence."""
     before = _segment(_APP1, old.content) if old else b""
+    if text is None:
+        return before, ""
     try:
         block = exif.with_comment(old.content[len(_EXIF) :] if old else b"", text)
     except OutputError as error:

@@ -1,4 +1,4 @@
-"""Texts inside pictures of any kind we know: PNG, JPEG and WebP, told by their first bytes."""
+"""Texts inside images of any kind we know: PNG, JPEG, WebP and AVIF, by their first bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from imagen.errors import OutputError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-Kind = Literal["png", "jpeg", "webp"]
+Kind = Literal["png", "jpeg", "webp", "avif"]
+KINDS: Mapping[str, Kind] = {
+    "png": "png",
+    "jpg": "jpeg",
+    "jpeg": "jpeg",
+    "webp": "webp",
+    "avif": "avif",
+}
+"""By the ending of the file: `ImageFormat` of the settings."""
+NAMES: Mapping[Kind, str] = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 WANTED = (
     *("imagen", "parameters", "prompt", "invokeai_metadata", "sd-metadata", "Dream"),
     *("generation_data", "Comment", "Description", "Software", "Source", "comment"),
@@ -29,6 +38,8 @@ def kind(data: bytes) -> Kind | None:
         return "png"
     if data.startswith(b"\xff\xd8\xff"):
         return "jpeg"
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "avif"
     return "webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
@@ -50,7 +61,7 @@ def bare(data: bytes) -> bytes:
     """
     if form := _format(data):
         return form.bare(data)
-    raise OutputError("it is neither PNG, JPEG nor WebP")
+    raise OutputError("it is not a PNG, JPEG, WebP or AVIF image")
 
 
 def without_place(data: bytes) -> bytes:
@@ -80,11 +91,21 @@ def texts(
             from imagen.outputs import webp
 
             found = webp.texts(data)
+        case "avif":
+            from imagen.outputs import avif
+
+            found = avif.texts(data)
     found = {name: text for name, text in found.items() if name in wanted}
     for name, text in found.items():
         if largest is not None and len(text) > largest:
             raise OutputError(f"the text {name!r} in it is larger than {largest >> 20} MB")
     return found
+
+
+def exif_block(data: bytes) -> bytes:
+    """The EXIF block of the file; b"" where there is none. Raises OutputError for a damaged one."""
+    form = _format(data)
+    return form.exif_block(data) if form else b""
 
 
 def taken(data: bytes) -> tuple[str, str]:
@@ -121,6 +142,10 @@ def _embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
             from imagen.outputs import webp
 
             return webp.with_texts(data, texts)
+        case "avif":
+            from imagen.outputs import avif
+
+            return avif.with_texts(data, texts)
     return data, ""
 
 
@@ -148,4 +173,8 @@ def _format(data: bytes) -> _Format | None:
             from imagen.outputs import webp
 
             return webp
+        case "avif":
+            from imagen.outputs import avif
+
+            return avif
     return None

@@ -33,7 +33,12 @@ _SUFFIX_BYTES = 16
 
 
 def check(settings: OutputSettings) -> None:
-    """Raises ConfigError where the template of the names can't be used."""
+    """Raises ConfigError where the template of the names can't be used, OutputError where no image
+    can be written in the format of the settings."""
+    if settings.format in ("webp", "avif"):  # all others every Pillow can write
+        from imagen.outputs.convert import refuse_unwritable_format
+
+        refuse_unwritable_format(settings.format)
     wrong = fault(settings.name)
     if wrong:
         raise ConfigError(wrong, remedy="It is the name of a file below output.directory.")

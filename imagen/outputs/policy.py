@@ -23,7 +23,10 @@ Policy = Literal["full", "no_prompt", "none"]
 _PROMPTS = frozenset(("prompt", "negative", "prompt_2", "negative_2", "text"))
 """Under these names a text is what somebody wrote, even if it looks like a path."""
 _SENTENCES = frozenset(("warnings", "why"))
-_OF_FILE = ("imagen", "sha256", "media_type", "created", "seed", "index", "backend", "ticket")
+_OF_FILE = (
+    *("imagen", "sha256", "media_type", "converted", "created", "seed", "index", "backend"),
+    "ticket",
+)
 """What a record says of a picture that says nothing of what is on it; a file's name does."""
 _MODELS = ("model", "models")
 _JSON_TEXTS = ("imagen", "prompt", "workflow")
@@ -43,7 +46,7 @@ _WORDS_WITHIN: Mapping[str, Collection[str]] = {
     "restore": ("model",),
 }
 _USED = ("steps", "cfg", "guidance", "strength", "feather", "variation_seed", "variation_strength")
-_REMEDY = "It stays here. Let the destination have all metadata, or make a PNG, JPEG or WebP of it."
+_REMEDY = "It stays here. Let the destination have all metadata, or convert it: imagen convert"
 
 
 def disclosed(data: bytes, policy: Policy) -> bytes:
@@ -87,7 +90,7 @@ def _with_texts(picture: bytes, texts: Mapping[str, str], told: Mapping[str, str
     """The picture with those told in place of its own."""
     if metadata.kind(picture) == "png":
         return metadata.embed(picture, told)[0]
-    if told.keys() - {"imagen"}:  # ComfyUI's: no other file can have them changed
+    if told.keys() - {"imagen"}:  # ComfyUI's: in the EXIF block of other files they can't change
         picture = metadata.bare(picture)
     return metadata.embed(picture, {"imagen": "", "parameters": "", **texts, **told})[0]
 

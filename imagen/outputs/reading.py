@@ -36,9 +36,9 @@ _LONGEST_NAME = 100
 _MOST_VALUES = 200_000
 """Of one such text, or of a sidecar: an image of a few kilobytes may claim any number."""
 _FIRST_BYTES = 16
-_REMEDY = "imagen show reads PNG, JPEG and WebP pictures, and the JSON files beside them."
+_REMEDY = "imagen show reads PNG, JPEG, WebP and AVIF images, and the JSON files beside them."
 _PARTS = ("request", "resolved", "receipt", "facts", "graph")
-_OF_FILE = ("file", "sha256", "media_type", "created", "seed", "index", "ticket")
+_OF_FILE = (*("file", "sha256", "media_type", "converted", "created", "seed", "index", "ticket"),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ def _from_picture(path: Path) -> Record | None:
 
 
 def _of_hidden_text(data: bytes) -> Record | None:
-    if metadata.kind(data) == "jpeg":
+    if metadata.kind(data) in ("jpeg", "avif"):
         return None
     from imagen.outputs import stealth  # Pillow; asked last
 

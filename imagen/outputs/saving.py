@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,12 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from imagen.errors import OutputError
 from imagen.filesystem import make_private_folder, remove_parts
 from imagen.outputs import files, metadata, naming, record
+from imagen.outputs.metadata import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from imagen.config import OutputSettings
+    from imagen.config.settings import ImageFormat
     from imagen.request import Request
     from imagen.result import Output, Result
     from imagen.ticket import Ticket
@@ -76,6 +80,8 @@ class _Piece(NamedTuple):
     media_type: str
     name: tuple[str, ...]
     warning: str
+    conversion: Mapping[str, Any] | None = None
+    """Of one that was converted, from what and how."""
 
 
 class _Trouble(NamedTuple):
@@ -145,6 +151,7 @@ def _keep(run: _Run, output: Output) -> Saved | _Trouble:
         except (OSError, OutputError) as error:
             failed.append((place, error))
         else:
+            piece, path = _in_format(run, piece, path)
             saved = _with_sidecar(run, piece, path)
             return _rescued(failed, path) if failed else saved
     return _lost(failed)
@@ -156,6 +163,46 @@ def _placed(run: _Run, piece: _Piece, folder: Path) -> Path:
         if found is not None:
             return found
     return files.put(piece.data, folder, piece.name[-1], write=run.write)
+
+
+def _in_format(run: _Run, piece: _Piece, path: Path) -> tuple[_Piece, Path]:
+    """The piece in the format of the settings, and its file; the engine's file goes only then.
+
+    Where it can't be converted, the engine's file stays, and the piece says why.
+    """
+    wanted = run.settings.format
+    if wanted is None or not _is_to_convert(run, piece.media_type):
+        return piece, path
+    try:
+        converted = _converted(run, piece, wanted)
+        new = _placed(run, converted, path.parent)
+    except (OSError, OutputError) as error:
+        sentence = (
+            f"{path} stays as the engine made it: it could not be saved as {wanted}. "
+            f"{_reason(error).rstrip('.')}."
+        )
+        return piece._replace(warning=f"{piece.warning} {sentence}".strip()), path
+    if not os.path.lexists(files.sidecar_of(path)):  # else an earlier run kept it
+        with suppress(OSError):
+            path.unlink()
+    return converted, new
+
+
+def _converted(run: _Run, piece: _Piece, wanted: ImageFormat) -> _Piece:
+    from imagen.outputs.convert import convert  # Pillow, which few runs need here
+
+    settings = run.settings
+    made = convert(piece.data, KINDS[wanted], settings.quality, keeps_metadata=settings.metadata)
+    data, remark = made.data, ""
+    if settings.metadata and metadata.kind(piece.data) is None:
+        data, remark = metadata.embed(data, _texts(run, piece.output))
+    return piece._replace(
+        data=data,
+        media_type=f"image/{KINDS[wanted]}",
+        name=_name(run, piece.output, wanted),
+        warning=" ".join(filter(None, (piece.warning, *made.remarks, remark))),
+        conversion={"from": piece.media_type, "quality": made.quality},
+    )
 
 
 def _is_of(run: _Run, sidecar: bytes) -> bool:
@@ -195,7 +242,21 @@ def _prepared(run: _Run, output: Output) -> _Piece:
         data, warning = _stripped(data)
     elif kind:
         data, warning = metadata.embed(data, _texts(run, output))
-    return _Piece(output, data, media_type, _name(run, output, media_type), warning)
+    wanted = run.settings.format
+    known = media_type.partition(";")[0].strip().lower()
+    ending = _EXTENSIONS.get(known, _UNKNOWN_EXTENSION)
+    if wanted is not None and KINDS[wanted] == kind:
+        ending = wanted  # jpg or jpeg, as it was asked for
+    name = _name(run, output, ending)
+    if _is_to_convert(run, media_type):  # both files are in one folder
+        name = (*_name(run, output, str(wanted))[:-1], name[-1])
+    return _Piece(output, data, media_type, name, warning)
+
+
+def _is_to_convert(run: _Run, media_type: str) -> bool:
+    wanted = run.settings.format
+    is_image = media_type.startswith("image/")
+    return wanted is not None and is_image and media_type != f"image/{KINDS[wanted]}"
 
 
 def _stripped(data: bytes) -> tuple[bytes, str]:
@@ -217,7 +278,7 @@ def _texts(run: _Run, output: Output) -> dict[str, str]:
     }
 
 
-def _name(run: _Run, output: Output, media_type: str) -> tuple[str, ...]:
+def _name(run: _Run, output: Output, ending: str) -> tuple[str, ...]:
     seed = record.seed_of(output, run.result, run.ticket)
     values = {
         "date": run.now.strftime("%Y-%m-%d"),
@@ -225,7 +286,7 @@ def _name(run: _Run, output: Output, media_type: str) -> tuple[str, ...]:
         "slug": naming.slug_of(run.asked),
         "seed": "noseed" if seed is None else str(seed),
         "backend": naming.slug(run.ticket.backend),
-        "ext": _EXTENSIONS.get(media_type.partition(";")[0].strip().lower(), _UNKNOWN_EXTENSION),
+        "ext": ending,
         "index": str(output.index),
     }
     template = run.settings.name
@@ -234,6 +295,7 @@ def _name(run: _Run, output: Output, media_type: str) -> tuple[str, ...]:
 
 def _with_sidecar(run: _Run, piece: _Piece, path: Path) -> Saved | _Trouble:
     about = record.description(piece.data, piece.media_type, path.name, run.now)
+    about |= {"converted": dict(piece.conversion)} if piece.conversion else {}
     if not run.settings.sidecar:
         return _saved(run, piece, path, None, about)
     sidecar = files.sidecar_of(path)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.errors import OutputError
 from imagen.outputs import exif
+from imagen.outputs.packing import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,15 +46,18 @@ def size(data: bytes) -> tuple[int, int]:
 def with_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
     """The same file with these texts in place of its own, and a sentence about what did not fit.
 
-    `parameters` is the user comment of the EXIF chunk, `imagen` a chunk of its own. A simple file
-    becomes an extended one.
+    `parameters` is the user comment of the EXIF chunk; the others are in a chunk of imagen's own. A
+    simple file becomes an extended one.
     """
     chunks = _extended([chunk for chunk in _chunks(data) if chunk.type != _OURS])
     old = next((chunk for chunk in chunks if chunk.type == _EXIF), None)
-    block, problem = _exif_block(old, texts["parameters"])
+    block, problem = _exif_block(old, texts.get("parameters"))
     others = [chunk for chunk in chunks if chunk is not old]
     at = 1 + max(n for n, chunk in enumerate(others) if chunk.type in _PICTURE)
-    entry = _Chunk(_OURS, texts["imagen"].encode("utf-8", "backslashreplace"))
+    own = pack({name: text for name, text in texts.items() if name != "parameters"})
+    entry = _Chunk(_OURS, own.encode("utf-8", "backslashreplace"))
+    if not block:
+        return _file([_with_flags_off(others[0], _HAS_EXIF), *others[1:], entry]), problem
     whole = [*others[:at], _Chunk(_EXIF, block), *others[at:], entry]
     return _file(whole) + data[_end(data) :], problem
 
@@ -65,7 +69,7 @@ def texts(data: bytes) -> dict[str, str]:
         if chunk.type == _EXIF:
             found |= exif.texts(_bare(chunk.content))
         if chunk.type == _OURS:
-            found["imagen"] = chunk.content.decode("utf-8", "replace")
+            found |= unpack(chunk.content.decode("utf-8", "replace"))
     return found
 
 
@@ -171,9 +175,11 @@ def _canvas(picture: _Chunk) -> _Canvas:
     raise OutputError(_DAMAGED)
 
 
-def _exif_block(old: _Chunk | None, text: str) -> tuple[bytes, str]:
+def _exif_block(old: _Chunk | None, text: str | None) -> tuple[bytes, str]:
     """The EXIF block with the comment; where that can't be, the old one and a sentence."""
     before = _bare(old.content) if old else b""
+    if text is None:
+        return before, ""
     try:
         return exif.with_comment(before, text), ""
     except OutputError as error:

@@ -164,7 +164,7 @@ def test_a_file_that_nobody_knows_does_not_say(capsys: pytest.CaptureFixture[str
     assert run(["show", "fox.png"]) == 5
     assert capsys.readouterr().err == (
         "imagen: fox.png does not say how it was made.\n"
-        "imagen show reads PNG, JPEG and WebP pictures, and the JSON files beside them.\n"
+        "imagen show reads PNG, JPEG, WebP and AVIF images, and the JSON files beside them.\n"
     )
 
 

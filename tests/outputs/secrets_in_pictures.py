@@ -30,9 +30,8 @@ def traces(data: bytes, word: str) -> list[str]:
 
 def planted(kind: str, word: str) -> bytes:
     """A picture of this kind with the word in every place that we know of."""
-    return {"png": _png, "jpeg": _jpeg, "webp": _webp, "apng": _apng, "animation": _animation}[
-        kind
-    ](word)
+    makers = {"png": _png, "jpeg": _jpeg, "webp": _webp, "avif": _avif, "apng": _apng}
+    return (makers | {"animation": _animation})[kind](word)
 
 
 def exif(word: str = "", *, orientation: int = 1, place: bool = False) -> Image.Exif:
@@ -135,6 +134,12 @@ def _jpeg(word: str) -> bytes:
 def _webp(word: str) -> bytes:
     whole = encoded("WEBP", exif=exif(word), xmp=xmp(word), icc_profile=b"p" * 200)
     return riff(whole[12:] + riff_chunk(b"NOTE", word.encode())) + word.encode()
+
+
+def _avif(word: str) -> bytes:
+    whole = encoded("AVIF", exif=exif(word), xmp=xmp(word), icc_profile=b"p" * 200)
+    note = word.encode()
+    return whole + pack(">I", len(note) + 24) + b"uuid" + b"\1" * 16 + note
 
 
 def _animation(word: str) -> bytes:

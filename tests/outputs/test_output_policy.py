@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from imagen.outputs import Policy
 
 WORDS = ("zyxomma", "Zürichsee", "луна-зверь", "月下狐", 'a "q" \\ fox', "🦊🦊")
-KINDS = ("png", "apng", "jpeg", "webp", "animation")
+KINDS = ("png", "apng", "jpeg", "webp", "avif", "animation")
 _LINE = (
     "Steps: 10, Sampler: euler, CFG scale: 1, Seed: 7, Size: 48x32, Model: flux1-schnell, "
     "Backend: flux-local, Version: imagen"
@@ -134,7 +134,7 @@ def test_a_bare_picture_tells_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_the_colour_profile_stays(kind: str, policy: Policy) -> None:
     told = disclosed(planted(kind, "zyxomma"), policy)
     assert opened(told).info["icc_profile"] == b"p" * 200

@@ -207,7 +207,7 @@ def test_a_file_that_says_nothing_is_refused_with_a_sentence(data: bytes) -> Non
         read(_written(data))
     assert str(caught.value) == (
         "fox.png does not say how it was made.\n"
-        "imagen show reads PNG, JPEG and WebP pictures, and the JSON files beside them."
+        "imagen show reads PNG, JPEG, WebP and AVIF images, and the JSON files beside them."
     )
 
 

@@ -221,7 +221,7 @@ def test_without_metadata_the_graph_of_comfyui_is_removed() -> None:
     assert _sidecar(saved)["sha256"] == hashlib.sha256(encoded("PNG")).hexdigest()
 
 
-@pytest.mark.parametrize("kind", ["png", "apng", "jpeg", "webp", "animation"])
+@pytest.mark.parametrize("kind", ["png", "apng", "jpeg", "webp", "avif", "animation"])
 def test_without_metadata_no_trace_of_the_prompt_is_left_in_an_image(kind: str) -> None:
     made = planted(kind, "zyxomma")
     (saved,) = _save(result(Output(data=made, media_type="image/unknown")), metadata=False)
@@ -232,7 +232,7 @@ def test_without_metadata_no_trace_of_the_prompt_is_left_in_an_image(kind: str) 
     assert opened(after).info.get("icc_profile") == opened(made).info.get("icc_profile")
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF"])
 def test_without_metadata_the_orientation_stays(format: str) -> None:
     made = encoded(format, exif=exif("zyxomma", orientation=6))
     (saved,) = _save(result(Output(data=made, media_type="image/unknown")), metadata=False)
@@ -242,7 +242,7 @@ def test_without_metadata_the_orientation_stays(format: str) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        pytest.param(b"GIF89a fox", "it is neither PNG, JPEG nor WebP", id="another kind"),
+        pytest.param(b"GIF89a fox", "it is not a PNG, JPEG, WebP or AVIF image", id="another kind"),
         pytest.param(comfy_png()[:60], "the PNG is cut short at byte 60", id="damaged"),
     ],
 )

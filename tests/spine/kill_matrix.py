@@ -143,7 +143,8 @@ class Matrix:
 def outcome(folder: Path, generations: int) -> Outcome:
     """What there is in a folder with a configuration."""
     settings = load(folder / "imagen.yaml")
-    pictures = [path for path in folder.glob("**/*.png") if path.name != "contact-sheet.png"]
+    images = [*folder.glob("**/*.png"), *folder.glob("**/*.webp")]
+    pictures = [path for path in images if path.name != "contact-sheet.png"]
     whole = [path for path in pictures if path.with_name(f"{path.name}.json").is_file()]
     with open_up_to_date(settings) as library:
         known = page(library, Query()).pictures

@@ -53,6 +53,15 @@ def test_a_job_of_comfyui_is_made_once_wherever_its_process_is_killed(
     assert _others(found, replace(_ONCE, in_library=2, on_disk=2)) == {}
 
 
+def test_an_image_that_is_converted_is_there_once_wherever_its_process_is_killed(
+    tmp_path: Path, comfyui: ComfyUI
+) -> None:
+    studio = _backend(type="comfyui", url=comfyui.url, workflow="sd15")
+    found = Matrix(tmp_path, studio | {"output": {"format": "webp"}}, _ONE, _at(comfyui)).outcomes()
+    assert _others(found, _ONCE) == {}
+    assert [path for path in tmp_path.glob("*/outputs/*") if path.suffix == ".png"] == []
+
+
 def test_a_prediction_of_replicate_is_paid_once_wherever_its_process_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,84 @@
+"""Texts in AVIF files: spliced in behind the image, read back, and taken out; Pillow agrees."""
+
+from __future__ import annotations
+
+import pytest
+from output_samples import TEXTS, encoded, opened, pixels
+from PIL import Image
+from secrets_in_pictures import exif, xmp
+
+from imagen.errors import OutputError
+from imagen.outputs import avif, metadata
+
+PLAIN = encoded("AVIF")
+
+
+def test_an_avif_is_known_by_its_first_bytes() -> None:
+    assert metadata.kind(PLAIN[:16]) == "avif"
+    assert metadata.size(PLAIN) == (48, 32)
+
+
+def test_texts_are_read_back_and_the_pixels_stay() -> None:
+    after, problem = metadata.embed(PLAIN, TEXTS)
+    assert problem == ""
+    assert metadata.texts(after) == TEXTS
+    assert pixels(after) == pixels(PLAIN)
+
+
+def test_texts_of_ours_are_replaced() -> None:
+    once, _ = avif.with_texts(PLAIN, {"imagen": "old", "parameters": "old"})
+    assert avif.with_texts(once, TEXTS) == avif.with_texts(PLAIN, TEXTS)
+
+
+def test_any_character_comes_back() -> None:
+    texts = {"imagen": '{"a": "🦊 狐 \\ud83d"}', "parameters": "a 🦊\n{}"}
+    assert avif.texts(avif.with_texts(PLAIN, texts)[0]) == texts
+
+
+def test_the_comment_and_the_graphs_of_other_programs_are_read() -> None:
+    block = exif("a fox")
+    block[0x0110] = 'prompt:{"1":{}}'
+    block[0x010F] = 'workflow:{"nodes":[]}'
+    assert avif.texts(encoded("AVIF", exif=block)) == {
+        "parameters": "a fox",
+        "prompt": '{"1":{}}',
+        "workflow": '{"nodes":[]}',
+    }
+
+
+def test_the_last_box_may_leave_its_size_open() -> None:
+    start = PLAIN.index(b"mdat") - 4
+    endless = PLAIN[:start] + bytes(4) + PLAIN[start + 4 :]
+    after, _ = avif.with_texts(endless, TEXTS)
+    assert avif.texts(after) == TEXTS
+    assert pixels(after) == pixels(PLAIN)
+
+
+def test_the_place_goes_and_the_camera_stays() -> None:
+    placed = encoded("AVIF", exif=exif("Ensign", place=True), xmp=xmp("GPS 48N"))
+    after = avif.without_place(placed)
+    assert opened(after).getexif()[0x010F] == "Ensign"
+    assert opened(after).getexif().get_ifd(0x8825) == {}
+    assert b"48N" not in after
+
+
+def test_a_large_image_has_its_own_size_and_not_that_of_a_tile() -> None:
+    wide = Image.new("RGB", (300, 2))
+    from io import BytesIO
+
+    data = BytesIO()
+    wide.save(data, "AVIF")
+    assert avif.size(data.getvalue()) == (300, 2)
+
+
+@pytest.mark.parametrize("at", [9, 40, 200, len(PLAIN) - 1])
+def test_a_file_that_is_cut_short_is_refused(at: int) -> None:
+    with pytest.raises(OutputError, match="AVIF"):
+        avif.texts(PLAIN[:at])
+
+
+def test_an_animation_can_not_be_stripped() -> None:
+    second = opened(PLAIN).rotate(180)
+    moving = encoded("AVIF", save_all=True, append_images=[second], duration=99)
+    with pytest.raises(OutputError, match="animation"):
+        avif.bare(moving)

@@ -1,0 +1,167 @@
+"""From one format to another: pixels, profile, orientation, and every text."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import pytest
+from output_samples import GRAPH, TEXTS, comfy_png, encoded, image, opened, pixels, user_comment
+from PIL import Image, ImageCms, features
+from PIL.PngImagePlugin import PngInfo
+from secrets_in_pictures import exif, planted, traces, xmp
+
+from imagen.errors import OutputError
+from imagen.outputs import metadata
+from imagen.outputs.convert import convert
+
+if TYPE_CHECKING:
+    from imagen.outputs.metadata import Kind
+
+KINDS: tuple[Kind, ...] = ("png", "jpeg", "webp", "avif")
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GREY = SRGB[:16] + b"GRAY" + SRGB[20:]
+
+
+def _png(picture: Image.Image, **options: object) -> bytes:
+    data = BytesIO()
+    picture.save(data, "PNG", **options)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("before", KINDS)
+def test_every_text_goes_from_each_format_to_each(before: Kind, kind: Kind) -> None:
+    texts = {**TEXTS, "prompt": json.dumps(GRAPH), "workflow": '{"nodes":["狐"]}'}
+    source, _ = metadata.embed(convert(comfy_png(), before).data, texts)
+    made = convert(source, kind)
+    assert metadata.kind(made.data) == kind
+    assert metadata.texts(made.data, (*texts,)) == texts
+    assert made.remarks == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_settings_of_another_program_stay(kind: Kind) -> None:
+    info = PngInfo()
+    info.add_text("invokeai_metadata", '{"positive_prompt": "a fox"}')
+    made = convert(encoded("PNG", pnginfo=info), kind)
+    assert metadata.texts(made.data) == {"invokeai_metadata": '{"positive_prompt": "a fox"}'}
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+def test_other_programs_find_the_comment_and_the_graph(kind: Kind) -> None:
+    source, _ = metadata.embed(comfy_png(), TEXTS)
+    made = convert(source, kind).data
+    assert user_comment(made) == b"UNICODE\0" + TEXTS["parameters"].encode("utf-16-be")
+    assert opened(made).getexif()[0x0110] == f"prompt:{json.dumps(GRAPH)}"
+
+
+def test_a_graph_too_large_for_the_exif_block_of_a_jpeg_stays_all_the_same() -> None:
+    graph = json.dumps({"nodes": ["x" * 70_000]})
+    source, _ = metadata.embed(comfy_png(), {**TEXTS, "workflow": graph})
+    assert metadata.texts(convert(source, "jpeg").data, ("workflow",)) == {"workflow": graph}
+
+
+def test_webp_of_quality_100_has_the_same_pixels() -> None:
+    noise = Image.merge("RGB", [Image.effect_noise((40, 30), 90) for _ in "rgb"])
+    assert pixels(convert(_png(noise), "webp", 100).data) == noise.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+def test_a_lower_quality_makes_a_smaller_file(kind: Kind) -> None:
+    source = _png(Image.effect_noise((64, 64), 90).convert("RGB"))
+    assert len(convert(source, kind, 20).data) < len(convert(source, kind).data) * 0.7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_profile_xmp_and_orientation_are_kept(kind: Kind) -> None:
+    block = exif("Ensign", orientation=6)
+    source = encoded("JPEG", exif=block, xmp=xmp("a fox"), icc_profile=SRGB)
+    made = opened(convert(source, kind).data)
+    assert made.info["icc_profile"] == SRGB
+    assert made.getexif()[0x0112] == 6
+    assert made.getexif()[0x010F] == "Ensign"
+    assert b"a fox" in str(made.info.get("xmp") or made.info["XML:com.adobe.xmp"]).encode()
+
+
+def test_a_profile_for_shades_of_grey_is_left_out_of_a_format_that_has_only_colours() -> None:
+    made = convert(_png(image("L"), icc_profile=GREY), "webp")
+    assert "icc_profile" not in opened(made.data).info
+    assert made.remarks == ("Its colour profile does not fit the colours of WebP.",)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_metadata_no_word_is_left_and_the_orientation_stays(kind: Kind) -> None:
+    source = planted("jpeg", "zyxomma")
+    made = convert(source, kind, keeps_metadata=False).data
+    assert traces(made, "zyxomma") == []
+    turned = encoded("JPEG", exif=exif("zyxomma", orientation=6))
+    after = opened(convert(turned, kind, keeps_metadata=False).data)
+    assert after.getexif()[0x0112] == 6
+
+
+def test_what_is_transparent_becomes_white_in_a_jpeg_and_this_is_said() -> None:
+    clear = Image.new("RGBA", (16, 16), (200, 0, 0, 0))
+    made = convert(_png(clear), "jpeg")
+    assert opened(made.data).getpixel((8, 8)) == (255, 255, 255)
+    assert made.remarks == ("Transparent parts became white, since a JPEG has no transparency.",)
+
+
+def test_an_alpha_channel_that_hides_nothing_is_not_mentioned() -> None:
+    assert convert(_png(image("RGBA")), "jpeg").remarks == ()
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "avif"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_kept_where_the_format_has_it(mode: str, kind: Kind) -> None:
+    clear = Image.new("RGBA", (16, 16), (200, 0, 0, 0)).convert(mode)
+    source = BytesIO()
+    clear.save(source, "WEBP" if mode != "P" else "GIF", lossless=True, transparency=0)
+    made = opened(convert(source.getvalue(), kind).data).convert("RGBA")
+    assert made.getchannel("A").getextrema() == (0, 0)
+
+
+def test_sixteen_bits_of_grey_become_eight_and_this_is_said() -> None:
+    deep = Image.new("I;16", (16, 16), 0x8080)
+    made = convert(_png(deep), "webp", 100)
+    assert opened(made.data).getpixel((0, 0)) == (128, 128, 128)
+    assert made.remarks == ("Its 16 bits a channel became 8 in WebP.",)
+
+
+def test_a_png_keeps_sixteen_bits_of_grey() -> None:
+    source = BytesIO()
+    Image.new("I;16", (16, 16), 0x8081).save(source, "TIFF")
+    assert opened(convert(source.getvalue(), "png").data).getpixel((0, 0)) == 0x8081
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_four_inks_become_three_colours_where_the_format_has_no_inks(kind: Kind) -> None:
+    made = opened(convert(encoded("JPEG", mode="CMYK"), kind).data)
+    assert made.mode == ("CMYK" if kind == "jpeg" else "RGB")
+
+
+def test_an_image_too_large_for_webp_is_refused() -> None:
+    with pytest.raises(OutputError, match="16384 × 1 pixels, and WebP takes at most 16383 a side"):
+        convert(_png(Image.new("L", (16384, 1))), "webp")
+
+
+def test_an_animation_is_refused() -> None:
+    with pytest.raises(OutputError, match="animation"):
+        convert(planted("apng", "a fox"), "webp")
+
+
+def test_what_is_not_an_image_is_refused() -> None:
+    with pytest.raises(OutputError, match="It is not an image that can be read"):
+        convert(b"<svg/>", "png")
+
+
+def test_a_damaged_image_is_refused() -> None:
+    with pytest.raises(OutputError, match="can't be converted to WebP"):
+        convert(encoded("JPEG")[:-200], "webp")
+
+
+def test_a_pillow_without_an_encoder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "check", lambda _: False)
+    with pytest.raises(OutputError, match="The installed Pillow can't write AVIF images"):
+        convert(encoded("PNG"), "avif")

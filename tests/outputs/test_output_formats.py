@@ -1,0 +1,218 @@
+"""Saving in the format of the settings: the engine's file first, then the one that is wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from output_samples import (
+    NOW,
+    asked,
+    comfy_png,
+    encoded,
+    opened,
+    pixels,
+    png_output,
+    result,
+    settings,
+    ticket,
+)
+
+from imagen.errors import OutputError
+from imagen.outputs import Saved, check, metadata, read, recovered, save
+from imagen.outputs.files import write_through
+from imagen.result import Output, Result
+
+OUT = Path("outputs")
+
+
+def _save(what: Result | None = None, *, is_resumed: bool = False, **options: Any) -> list[Saved]:
+    return save(
+        what or result(),
+        ticket(),
+        settings(OUT, **{"name": "fox", **options}),
+        asked=asked(),
+        now=NOW,
+        rescue=Path("rescued"),
+        is_resumed=is_resumed,
+    )
+
+
+def _names() -> list[str]:
+    return sorted(path.name for path in OUT.rglob("*") if path.is_file())
+
+
+def _sidecar(saved: Saved) -> dict[str, Any]:
+    assert saved.sidecar is not None
+    found: dict[str, Any] = json.loads(saved.sidecar.read_text(encoding="utf-8"))
+    return found
+
+
+def _as(format: str, **options: Any) -> Result:
+    return result(
+        Output(data=encoded(format, **options), media_type=f"image/{format.lower()}", seed=7)
+    )
+
+
+@pytest.mark.parametrize(
+    ("ending", "media_type"),
+    [("jpg", "jpeg"), ("jpeg", "jpeg"), ("webp", "webp"), ("avif", "avif")],
+)
+def test_an_image_is_saved_in_the_format_of_the_settings(ending: str, media_type: str) -> None:
+    (saved,) = _save(format=ending)
+    assert _names() == [f"fox.{ending}", f"fox.{ending}.json"]
+    assert saved.path == OUT / f"fox.{ending}"
+    assert saved.media_type == f"image/{media_type}"
+    assert opened(saved.path.read_bytes()).format == media_type.upper()
+    assert (saved.width, saved.height, saved.seed, saved.warning) == (48, 32, 7, "")
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp", "avif"])
+def test_the_whole_record_is_in_the_converted_image(ending: str) -> None:
+    (before,) = _save(sidecar=False)
+    (saved,) = _save(format=ending, sidecar=False)
+    told, whole = read(saved.path), read(before.path)
+    assert told == whole
+    assert told.graph != {}
+
+
+def test_the_sidecar_names_the_file_that_was_written_and_what_it_was_made_from() -> None:
+    (saved,) = _save(format="webp")
+    sidecar = _sidecar(saved)
+    assert sidecar["file"] == "fox.webp"
+    assert sidecar["sha256"] == hashlib.sha256(saved.path.read_bytes()).hexdigest() == saved.sha256
+    assert sidecar["media_type"] == "image/webp"
+    assert sidecar["converted"] == {"from": "image/png", "quality": 90}
+
+
+def test_what_the_engine_gave_in_the_format_that_is_wanted_is_not_touched() -> None:
+    (saved,) = _save(format="png", metadata=False)
+    assert pixels(saved.path.read_bytes()) == pixels(comfy_png())
+    assert saved.path.read_bytes() == encoded("PNG")
+    assert "converted" not in _sidecar(saved)
+
+
+def test_a_jpeg_of_the_engine_becomes_a_png_of_the_same_pixels() -> None:
+    (saved,) = _save(_as("JPEG"), format="png")
+    assert saved.path.name == "fox.png"
+    assert pixels(saved.path.read_bytes()) == pixels(encoded("JPEG"))
+    assert _sidecar(saved)["converted"] == {"from": "image/jpeg", "quality": None}
+
+
+def test_a_kind_that_holds_no_texts_gets_them_when_it_is_converted() -> None:
+    (saved,) = _save(_as("BMP"), format="webp", sidecar=False)
+    assert read(saved.path).resolved["prompt"] == "A red fox, asleep"
+
+
+def test_the_quality_is_that_of_the_settings() -> None:
+    (saved,) = _save(format="webp", quality=100)
+    assert pixels(saved.path.read_bytes()) == opened(comfy_png()).tobytes()
+    assert _sidecar(saved)["converted"]["quality"] == 100
+
+
+def test_without_metadata_a_converted_image_has_none() -> None:
+    (saved,) = _save(format="webp", metadata=False)
+    assert metadata.texts(saved.path.read_bytes()) == {}
+
+
+def test_a_video_is_not_converted() -> None:
+    (saved,) = _save(result(Output(data=b"video", media_type="video/mp4")), format="webp")
+    assert (saved.path.name, saved.path.read_bytes(), saved.warning) == ("fox.mp4", b"video", "")
+
+
+def test_an_image_that_can_not_be_converted_stays_as_it_came_and_this_is_said() -> None:
+    tall = result(Output(data=_tall(), media_type="image/png", seed=7))
+    (saved,) = _save(tall, format="webp")
+    assert _names() == ["fox.png", "fox.png.json"]
+    assert saved.media_type == "image/png"
+    assert saved.warning == (
+        f"{OUT / 'fox.png'} stays as the engine made it: it could not be saved as webp. "
+        "It has 1 × 16384 pixels, and WebP takes at most 16383 a side."
+    )
+    assert "converted" not in _sidecar(saved)
+
+
+def _tall() -> bytes:
+    from io import BytesIO
+
+    from PIL import Image
+
+    data = BytesIO()
+    Image.new("L", (1, 16384)).save(data, "PNG")
+    return data.getvalue()
+
+
+def test_a_full_disk_leaves_the_file_of_the_engine() -> None:
+    written: list[Path] = []
+
+    def write(path: Path, data: bytes) -> None:
+        if data[8:12] == b"WEBP":
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        write_through(path, data)
+
+    (saved,) = save(
+        result(),
+        ticket(),
+        settings(OUT, name="fox", format="webp"),
+        asked=asked(),
+        now=NOW,
+        rescue=Path("rescued"),
+        write=write,
+    )
+    assert _names() == ["fox.png", "fox.png.json"]
+    assert saved.warning.endswith("it could not be saved as webp. No space left on device.")
+
+
+def test_nothing_of_another_is_overwritten_or_removed() -> None:
+    OUT.mkdir()
+    (OUT / "fox.png").write_bytes(b"mine")
+    (OUT / "fox.webp").write_bytes(b"mine, too")
+    (saved,) = _save(format="webp")
+    assert _names() == ["fox-2.webp", "fox-2.webp.json", "fox.png", "fox.webp"]
+    assert (OUT / "fox.png").read_bytes() == b"mine"
+    assert saved.path == OUT / "fox-2.webp"
+
+
+def test_a_run_that_was_killed_between_both_files_leaves_one() -> None:
+    _save(format="webp")
+    (OUT / "fox.webp.json").unlink()
+    _save(sidecar=False)
+    assert _names() == ["fox.png", "fox.webp"]
+    (saved,) = _save(format="webp", is_resumed=True)
+    assert _names() == ["fox.webp", "fox.webp.json"]
+    assert saved.path == OUT / "fox.webp"
+
+
+def test_a_folder_named_by_the_ending_is_that_of_the_file_that_stays() -> None:
+    (saved,) = _save(format="webp", name="{ext}/fox")
+    assert saved.path == OUT / "webp" / "fox.webp"
+    assert [path.name for path in OUT.iterdir()] == ["webp"]
+
+
+def test_a_batch_is_converted_image_by_image() -> None:
+    batch = result(png_output(index=0, seed=7), png_output(index=1, seed=8))
+    saved = _save(batch, format="webp", name="{seed}")
+    assert [one.path.name for one in saved] == ["7.webp", "8.webp"]
+
+
+def test_a_converted_image_is_found_again_by_its_sidecar() -> None:
+    (saved,) = _save(format="webp")
+    assert saved.sidecar is not None
+    found = recovered(saved.sidecar, ticket=ticket().id)
+    assert found is not None
+    assert found[0] == saved
+
+
+def test_a_format_that_pillow_can_not_write_is_refused_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from PIL import features
+
+    monkeypatch.setattr(features, "check", lambda _: False)
+    with pytest.raises(OutputError, match="Pillow can't write AVIF images") as refused:
+        check(settings(OUT, format="avif"))
+    assert refused.value.remedy == "Update it with: pip install --upgrade pillow"
