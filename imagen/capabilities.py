@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from imagen.errors import MissingPrompt, RequestError
+from imagen.field_names import OF_EITHER_SCALE
 from imagen.prompt_syntax import TEXTS, Syntax, find_unread
 from imagen.samplers import (
     Sampling,
@@ -198,7 +199,7 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
     value outside the choices.
     """
     refuse_unable(request.task, capabilities)
-    wanted, translated = translate_samplers(request.asked(), capabilities.parameters)
+    wanted, translated = translate_words(request.asked(), capabilities.parameters)
     values: dict[str, Any] = {}
     receipt: Receipt = {}
     prompt = capabilities.parameters.get("prompt")
@@ -221,15 +222,18 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
     return values, with_translated(receipt, translated)
 
 
-def translate_samplers(
+def translate_words(
     asked: Mapping[str, Any], parameters: Mapping[str, Parameter]
 ) -> tuple[dict[str, Any], Receipt]:
-    """The values with sampler and scheduler by the engine's names, and what became of those two.
+    """The values by the engine's words: sampler, scheduler and scale; and what became of those.
 
     A sampler's name may carry its schedule ("DPM++ 2M Karras"), and a sampler may come as the
-    scheduler, as diffusers and InvokeAI have it. A name that no engine knows stays.
+    scheduler, as diffusers and InvokeAI have it. A name that no engine knows stays. Raises
+    RequestError where two words for one scale have different values.
     """
     values, receipt = dict(asked), dict[str, Fate]()
+    if OF_EITHER_SCALE in values and OF_EITHER_SCALE not in parameters:
+        _translate_scale(values, parameters, receipt)
     if not {"sampler", "scheduler"} & values.keys():
         return values, receipt
     scheduler = values.get("scheduler")
@@ -248,6 +252,23 @@ def translate_samplers(
     if "scheduler" in values and "scheduler" in parameters:
         _translate_scheduler(values, parameters["scheduler"], receipt)
     return values, receipt
+
+
+def _translate_scale(
+    values: dict[str, Any], parameters: Mapping[str, Parameter], receipt: Receipt
+) -> None:
+    """`guidance_scale` is the guidance of a model that has one distilled into it, else its cfg."""
+    scale = values.pop(OF_EITHER_SCALE)
+    name = "guidance" if "guidance" in parameters else "cfg"
+    if values.get(name, scale) != scale:
+        raise RequestError(
+            f"{OF_EITHER_SCALE} is {name} to this backend, and they have different values: "
+            f"{scale!r} and {values[name]!r}.",
+            remedy="Keep one of them.",
+        )
+    values[name] = scale
+    why = f"this backend calls it {name}" if name in parameters else ""
+    receipt[OF_EITHER_SCALE] = Fate(outcome="mapped", asked=scale, used={name: scale}, why=why)
 
 
 def _translate_sampler(
@@ -300,7 +321,7 @@ def _translate_scheduler(values: dict[str, Any], parameter: Parameter, receipt: 
 
 
 def with_translated(receipt: Receipt, translated: Receipt) -> Receipt:
-    """The receipt with what was asked before samplers got the engine's names."""
+    """The receipt with what was asked before it was put into the engine's names."""
     return receipt | {
         name: fate
         if (now := receipt.get(name)) is None or now.outcome == "applied"

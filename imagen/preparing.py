@@ -12,7 +12,7 @@ from imagen.capabilities import (
     Fate,
     Receipt,
     refuse_unable,
-    translate_samplers,
+    translate_words,
     unhonoured,
     with_translated,
 )
@@ -62,7 +62,7 @@ def prepare(
     written, asked = asked.prompt, _with_loras_of(tags, asked)
     planned = {n for n, _ in to_preprocess(engine, asked, capabilities, settings)}
     # Before defaults come in: a sampler's name may carry the scheduler that is not asked for.
-    named, translated = translate_samplers(asked.asked(), capabilities.parameters)
+    named, translated = translate_words(asked.asked(), capabilities.parameters)
     asked = Request.exactly(named) if translated else asked
     staged = _staged(_with_preprocess(asked, planned, False), capabilities, settings)
     complete = resolve(staged.request, settings, capabilities)

@@ -66,6 +66,7 @@ def given(document: str, backends: Collection[str] = (), over: Collection[str] =
     asked, with the seed. Its pictures are found again, but for those that `over` names. Raises
     RequestError for a file that holds no request.
     """
+    from imagen.field_names import with_own_names
     from imagen.request import Request
 
     values = _object(document)
@@ -74,7 +75,7 @@ def given(document: str, backends: Collection[str] = (), over: Collection[str] =
             found = _of_sidecar(values, backends)
             beside = Path(document).parent  # of - the working directory
             return replace(found, request=_with_pictures(found.request, values, beside, over))
-        return Given(request=Request.of(values))
+        return Given(request=Request.of(with_own_names(values)))
     except RequestError as error:
         lines = "\n".join(f"{_name(document)}: {line}" for line in error.message.splitlines())
         raise RequestError(lines, remedy=error.remedy) from error
@@ -82,11 +83,13 @@ def given(document: str, backends: Collection[str] = (), over: Collection[str] =
 
 def _of_sidecar(values: dict[str, Any], backends: Collection[str]) -> Given:
     from imagen.again import values_again
+    from imagen.field_names import with_own_names
     from imagen.request import Request
 
     _refuse_newer(values["imagen"])
     own = str(values.get("backend") or "") or None
-    asked, used = _mapping(values, "request"), _mapping(values, "resolved")
+    asked = with_own_names(_mapping(values, "request"))
+    used = with_own_names(_mapping(values, "resolved"))
     again = values_again(
         asked, used, _mapping(values, "receipt"), elsewhere=not {*backends} <= {own}
     )

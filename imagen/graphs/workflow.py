@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from imagen.capabilities import Capabilities, Parameter, translate_samplers
+from imagen.capabilities import Capabilities, Parameter, translate_words
 from imagen.errors import RequestError, WorkflowError
 from imagen.graphs.manifest import Manifest
 from imagen.graphs.tokens import bind, canonical, tokens_of
@@ -65,7 +65,7 @@ class Workflow:
         Raises WorkflowError for an override of no token, or one that its parameter can't take.
         """
         parameters = dict(self.parameters)
-        named, _ = translate_samplers(overrides or {}, parameters)
+        named, _ = translate_words(overrides or {}, parameters)
         for name, value in named.items():
             parameter = self._parameter(name)
             default = self._default(name, parameter, value)

@@ -10,21 +10,22 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from imagen.field_names import field_named
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     Pair = tuple[dict[str, Any], dict[str, Any]]
 
-_TEXTS = {
-    "positive_prompt": "prompt",
-    "negative_prompt": "negative",
+_NAMES = {
     "positive_style_prompt": "prompt_2",
     "negative_style_prompt": "negative_2",
     "scheduler": "sampler",
 }
-"""It calls a sampler a scheduler."""
-_WHOLE = {"width": "width", "height": "height", "seed": "seed", "steps": "steps"}
-_NUMBERS = {"cfg_scale": "cfg", "guidance": "guidance", "strength": "strength"}
+"""Its own names; it calls a sampler a scheduler."""
+_TEXTS = ("prompt", "negative", "prompt_2", "negative_2", "sampler")
+_WHOLE = ("width", "height", "seed", "steps")
+_NUMBERS = ("cfg", "guidance", "strength")
 _FLAGS: Mapping[str, tuple[str, type[int] | type[float] | type[str]]] = {
     "s": ("steps", int),
     "S": ("seed", int),
@@ -103,12 +104,13 @@ def _typed(name: str, kind: type[int] | type[float] | type[str], text: str) -> d
 
 def _understood(name: str, value: Any) -> dict[str, Any]:
     """The fields that this one stands for; none where its name or value is not one we know."""
-    if name in _TEXTS and isinstance(value, str):
-        return {_TEXTS[name]: value} if value else {}
-    if name in _WHOLE and type(value) is int:
-        return {_WHOLE[name]: value}
-    if name in _NUMBERS and _is_number(value):
-        return {_NUMBERS[name]: float(value)}
+    field = _NAMES.get(name) or field_named(name) or ""
+    if field in _TEXTS and isinstance(value, str):
+        return {field: value} if value else {}
+    if field in _WHOLE and type(value) is int:
+        return {field: value}
+    if field in _NUMBERS and _is_number(value):
+        return {field: float(value)}
     return {}
 
 

@@ -8,6 +8,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from imagen.field_names import field_named
 from imagen.json_values import parse_json
 
 if TYPE_CHECKING:
@@ -30,25 +31,13 @@ _LABELS = {
     "backend": "Backend",
     "version": "Version",
 }
-_FIELDS: Mapping[str, tuple[str, type[int] | type[float] | type[str]]] = {
-    "steps": ("steps", int),
-    "sampler": ("sampler", str),
-    "schedule type": ("scheduler", str),
-    "scheduler": ("scheduler", str),
-    "cfg scale": ("cfg", float),
-    "distilled cfg scale": ("guidance", float),
-    "guidance": ("guidance", float),
-    "seed": ("seed", int),
-    "denoising strength": ("strength", float),
-    "denoise": ("strength", float),
-    "mask blur": ("feather", int),
-    "variation seed": ("variation_seed", int),
-    "variation seed strength": ("variation_strength", float),
-    "clip skip": ("clip_skip", int),
-    "hires upscale": ("hires", float),
-    "hires scale": ("hires", float),
+_KINDS: Mapping[str, type[int] | type[float] | type[str]] = {
+    **dict.fromkeys(("sampler", "scheduler"), str),
+    **dict.fromkeys(("steps", "seed", "feather", "variation_seed", "clip_skip"), int),
+    **dict.fromkeys(("cfg", "guidance", "strength", "variation_strength", "hires"), float),
 }
-"""By the label in lower case."""
+"""The fields that are read, and the type of each."""
+_FURTHER = {"clip skip": "clip_skip", "hires upscale": "hires", "hires scale": "hires"}
 _FIRST_PAIR = re.compile(r"^[ \t]*Steps[ \t]*:[ \t]*[0-9]", re.MULTILINE)
 _INLINE = re.compile(r"\bSteps:[ \t]*[0-9]{1,5},[ \t]*[A-Z]")
 _TEMPLATE = re.compile(r"\n(?:Negative )?Template:")
@@ -213,11 +202,11 @@ def _understood(label: str, value: Any) -> dict[str, Any]:
     size = _SIZE.fullmatch(value) if label.lower() == "size" else None
     if size:
         return {"width": int(size[1]), "height": int(size[2])}
-    if label.lower() not in _FIELDS:
+    name = _FURTHER.get(label.lower()) or field_named(label) or ""
+    if name not in _KINDS:
         return {}
-    name, kind = _FIELDS[label.lower()]
     try:
-        typed = kind(value)
+        typed = _KINDS[name](value)
     except ValueError:
         return {}
     return {} if isinstance(typed, float) and not math.isfinite(typed) else {name: typed}

@@ -10,32 +10,31 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from imagen.field_names import field_named
 from imagen.json_values import parse_json
 from imagen.outputs.invokeai import parse_old
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_FIELDS: Mapping[str, tuple[str, type[str] | type[int] | type[float]]] = {
-    **dict.fromkeys(("prompt", "positiveprompt", "c"), ("prompt", str)),
-    **dict.fromkeys(("negativeprompt", "negative", "uc"), ("negative", str)),
-    **dict.fromkeys(("steps", "numinferencesteps"), ("steps", int)),
-    **dict.fromkeys(("cfg", "cfgscale", "guidancescale", "scale"), ("cfg", float)),
-    **dict.fromkeys(("fluxguidancescale", "distilledcfgscale", "guidance"), ("guidance", float)),
-    **dict.fromkeys(("sampler", "samplername", "ksamplername", "comfyuisampler"), ("sampler", str)),
-    **dict.fromkeys(
-        ("scheduler", "schedule", "noiseschedule", "schedulername", "comfyuischeduler"),
-        ("scheduler", str),
-    ),
-    **dict.fromkeys(("strength", "denoise", "initimagecreativity"), ("strength", float)),
-    **dict.fromkeys(("clipskip", "clipstopatlayer"), ("clip_skip", int)),
-    **dict.fromkeys(("refinerupscale", "upscaleby"), ("hires", float)),
-    **dict.fromkeys(("refinercontrolpercentage", "upscalerstrength"), ("hires_denoise", float)),
-    "seed": ("seed", int),
-    "width": ("width", int),
-    "height": ("height", int),
+_FIELDS: Mapping[str, str] = {
+    **dict.fromkeys(("positiveprompt", "c"), "prompt"),
+    "uc": "negative",
+    **dict.fromkeys(("guidancescale", "scale"), "cfg"),
+    **dict.fromkeys(("ksamplername", "comfyuisampler"), "sampler"),
+    "comfyuischeduler": "scheduler",
+    "initimagecreativity": "strength",
+    **dict.fromkeys(("clipskip", "clipstopatlayer"), "clip_skip"),
+    **dict.fromkeys(("refinerupscale", "upscaleby"), "hires"),
+    **dict.fromkeys(("refinercontrolpercentage", "upscalerstrength"), "hires_denoise"),
 }
-"""By the name in lower case, without what is neither a letter nor a digit."""
+"""Names beside those of every tool: in lower case, without what is neither letter nor digit."""
+_KINDS: Mapping[str, type[str] | type[int] | type[float]] = {
+    **dict.fromkeys(("prompt", "negative", "sampler", "scheduler"), str),
+    **dict.fromkeys(("seed", "steps", "width", "height", "clip_skip"), int),
+    **dict.fromkeys(("cfg", "guidance", "strength", "hires", "hires_denoise"), float),
+}
+"""The fields that are read, and the type of each."""
 _SIZES = ("resolution", "size")
 _MODELS = (
     *("model", "basemodel", "basemodelname", "modelname", "usestablediffusionmodel"),
@@ -149,8 +148,9 @@ def _understood(name: str, value: Any) -> dict[str, Any]:
     """The fields that this one stands for; none where its name or value is not one we know."""
     if name in _SIZES and isinstance(value, str) and (size := _SIZE.fullmatch(value)):
         return {"width": int(size[1]), "height": int(size[2])}
-    field, kind = _FIELDS.get(name, ("", str))
-    if not field:
+    field = _FIELDS.get(name) or field_named(name) or ""
+    kind = _KINDS.get(field)
+    if kind is None:
         return {}
     if kind is str:
         return {field: value.strip()} if isinstance(value, str) and value.strip() else {}

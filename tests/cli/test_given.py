@@ -133,6 +133,57 @@ def test_what_is_wrong_in_the_file_is_said(values: Any, said: str) -> None:
     assert said in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("values", "request_values"),
+    [
+        ({"negative_prompt": "fog", "cfg_scale": 5}, {"negative": "fog", "cfg": 5}),
+        ({"num_inference_steps": 9, "sampler_name": "Euler a"}, {"steps": 9, "sampler": "Euler a"}),
+        ({"batch_size": 2}, {"count": 2}),
+        ({"n": 2, "size": "64x32"}, {"count": 2, "width": 64, "height": 32}),
+        ({"num_images": 2, "numImages": 2}, {"count": 2}),
+        (
+            {"init_image": "a.png", "denoising_strength": 0.5},
+            {"image": "a.png", "strength": 0.5},
+        ),
+        ({"Negative Prompt": "fog", "negative": "fog"}, {"negative": "fog"}),
+        ({"negative_prompt": None, "steps": 3}, {"steps": 3}),
+        (
+            {"guidance_scale": 3.5, "extra": {"shift": 1}},
+            {"extra": {"guidance_scale": 3.5, "shift": 1}},
+        ),
+        ({"imagen": 1, "request": {"num_inference_steps": 9}}, {"steps": 9}),
+    ],
+    ids=lambda values: "-".join(values),
+)
+def test_fields_go_by_the_names_of_other_tools_too(
+    values: dict[str, Any], request_values: dict[str, Any]
+) -> None:
+    assert given(_written(values)).request == Request.of(request_values)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"negative": "fog", "negative_prompt": "rain"},
+            "negative and negative_prompt mean the same and have different values: 'fog' and 'ra",
+        ),
+        ({"n": 2, "batch_size": 3}, "n and batch_size mean the same and have different values"),
+        ({"width": 64, "size": "32x32"}, "width and size mean the same and have different values"),
+        ({"size": "big"}, "request.json: 'big' is not a size."),
+        ({"negativ_prompt": "x"}, "negativ_prompt: unknown key. Did you mean 'negative_prompt'?"),
+        ({"override_settings": {}}, "override_settings: unknown key."),
+    ],
+    ids=lambda values: "-".join(values) if isinstance(values, dict) else "",
+)
+def test_names_that_contradict_or_are_unknown_are_refused(
+    values: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        given(_written(values))
+    assert said in caught.value.message
+
+
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(RequestError, match=r"--from-json: gone.json can't be read: No such file"):
         given("gone.json")

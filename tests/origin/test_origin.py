@@ -73,6 +73,7 @@ def test_invokeai_tells_its_settings_and_its_loras() -> None:
             "loras": [{"name": "ink", "strength": 0.6}],
         },
         models=("sd_xl_base",),
+        renamed={"sampler": "dpmpp_2m_k"},
         unread={"rand_device": "cpu"},
     )
 

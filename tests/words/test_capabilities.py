@@ -138,3 +138,34 @@ def test_what_was_asked_is_told_as_people_write_it(asked: Any, told: str) -> Non
 def test_a_long_value_is_cut_in_a_sentence() -> None:
     sentence = Fate(outcome="dropped", asked="x" * 1000).sentence("negative")
     assert len(sentence) < 100
+
+
+@pytest.mark.parametrize(
+    ("known", "used"),
+    [
+        (("cfg", "guidance"), {"guidance": 3.5}),
+        (("cfg",), {"cfg": 3.5}),
+        (("guidance_scale", "cfg"), {"guidance_scale": 3.5}),
+        ((), {}),
+    ],
+    ids=["distilled", "classifier-free", "a parameter of its own", "none"],
+)
+def test_guidance_scale_is_what_the_model_has(known: tuple[str, ...], used: dict[str, Any]) -> None:
+    request = Request(extra={"guidance_scale": 3.5})
+    capabilities = Capabilities(parameters={name: Parameter(type="float") for name in known})
+    assert settle(request, capabilities)[0] == used
+
+
+def test_the_receipt_says_what_guidance_scale_was() -> None:
+    capabilities = Capabilities(parameters={"cfg": Parameter(type="float")})
+    _, receipt = settle(Request(extra={"guidance_scale": 3.5}), capabilities)
+    assert receipt["guidance_scale"] == Fate(
+        outcome="mapped", asked=3.5, used={"cfg": 3.5}, why="this backend calls it cfg"
+    )
+
+
+def test_two_words_for_one_scale_must_agree() -> None:
+    capabilities = Capabilities(parameters={"cfg": Parameter(type="float")})
+    request = Request(cfg=7, extra={"guidance_scale": 3.5})
+    with pytest.raises(RequestError, match="guidance_scale is cfg to this backend"):
+        settle(request, capabilities)

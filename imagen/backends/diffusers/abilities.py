@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.diffusers import samplers
-from imagen.capabilities import Capabilities, Parameter, translate_samplers
+from imagen.capabilities import Capabilities, Parameter, translate_words
 from imagen.errors import ConfigError, RequestError
 from imagen.text import did_you_mean
 
@@ -153,7 +153,7 @@ def _with_defaults(
                 f"backends.{config.name}.parameters.{name}: there is no such parameter."
                 + did_you_mean(name, _ALL)
             )
-    named, _ = translate_samplers(config.parameters, parameters)
+    named, _ = translate_words(config.parameters, parameters)
     chosen = {name: value for name, value in named.items() if name in parameters}
     return parameters | {n: _default(config, n, parameters[n], v) for n, v in chosen.items()}
 

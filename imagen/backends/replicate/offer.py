@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends.replicate import names
 from imagen.backends.replicate.schema import parameter
-from imagen.capabilities import Capabilities, Parameter, translate_samplers
+from imagen.capabilities import Capabilities, Parameter, translate_words
 from imagen.errors import ConfigError, RequestError
 from imagen.request import Request
 from imagen.text import did_you_mean
@@ -207,7 +207,7 @@ def _with_defaults(
 ) -> dict[str, Parameter]:
     changed = dict(parameters)
     named = {name: _our_name(known, name) for name in defaults}
-    values, _ = translate_samplers({named[n]: v for n, v in defaults.items()}, parameters)
+    values, _ = translate_words({named[n]: v for n, v in defaults.items()}, parameters)
     for name, ours in named.items():
         if ours in parameters:
             fitted = _fitted(name, parameters[ours], values[ours])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.sdcpp.families import Family
-from imagen.capabilities import Capabilities, Parameter, translate_samplers
+from imagen.capabilities import Capabilities, Parameter, translate_words
 from imagen.errors import ConfigError, RequestError
 from imagen.text import did_you_mean
 
@@ -241,7 +241,7 @@ def _with_defaults(
                 f"backends.{config.name}.parameters.{name}: there is no such parameter."
                 f"{did_you_mean(name, _NAMES)}"
             )
-    defaults, _ = translate_samplers(config.parameters, parameters)
+    defaults, _ = translate_words(config.parameters, parameters)
     return {
         name: known.model_copy(update={"default": _fitting(name, known, defaults[name], config)})
         if name in defaults
