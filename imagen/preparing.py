@@ -58,6 +58,7 @@ def prepare(
         style = settings.styles[request.style]
         asked, unused = style_default_prompt(asked, style, capabilities)
         idle = idle | unused
+    asked, shaped = inputs.resolve_aspect(asked, capabilities, _largest(settings))
     tags = _tags_to_apply(asked, capabilities)
     written, asked = asked.prompt, _with_loras_of(tags, asked)
     planned = {n for n, _ in to_preprocess(engine, asked, capabilities, settings)}
@@ -69,7 +70,9 @@ def prepare(
     prepared = [engine.prepare(run) for run in runs(complete, capabilities)]
     for ticket in prepared:
         allow(ticket.request, settings.limits)  # a backend may have rounded up
-    prepared = [_told_of_staging(ticket, asked, staged, idle, planned) for ticket in prepared]
+    prepared = [
+        _told_of_staging(ticket, asked, staged, idle | shaped, planned) for ticket in prepared
+    ]
     prepared = [_told_of_names(ticket, translated) for ticket in prepared]
     if tags:
         prepared = [_told_of_tags(ticket, written, tags) for ticket in prepared]
@@ -184,13 +187,13 @@ def _capabilities(engine: Backend, request: Request) -> Capabilities:
 
 
 def _staged(request: Request, capabilities: Capabilities, settings: Settings) -> Staged:
-    limits = settings.limits
     return inputs.stage(
-        request,
-        capabilities,
-        settings.state_dir / "inputs",
-        largest=(limits.max_width, limits.max_height),
+        request, capabilities, settings.state_dir / "inputs", largest=_largest(settings)
     )
+
+
+def _largest(settings: Settings) -> tuple[int, int]:
+    return settings.limits.max_width, settings.limits.max_height
 
 
 def _with_preprocess(request: Request, numbers: set[int], whether: bool) -> Request:

@@ -37,6 +37,9 @@ Pixels = Annotated[int, Field(ge=0, le=LARGEST_SIDE)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Side = Annotated[int, Field(ge=16, le=LARGEST_SIDE)]
 _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
+_ASPECT = re.compile(r"(\d{1,5}(?:\.\d{1,5})?)\s*:\s*(\d{1,5}(?:\.\d{1,5})?)")
+_NARROWEST = 64
+_ADDITIONS = ("aspect",)
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -46,6 +49,27 @@ def read_size(text: str) -> tuple[int, int]:
     if match is None:
         raise RequestError(f"{text!r} is not a size. Write it as 1024x768, or as 768 for a square.")
     return int(match[1]), int(match[2] or match[1])
+
+
+def size_values(text: str) -> dict[str, Any]:
+    """The fields of a request that a size sets: width and height, or the aspect of `16:9`.
+
+    Raises RequestError for what is neither.
+    """
+    if _ASPECT.fullmatch(text.strip()):
+        return {"aspect": text.strip()}
+    if _SIZE.fullmatch(text.strip()):
+        return dict(zip(("width", "height"), read_size(text), strict=True))
+    raise RequestError(f"{text!r} is not a size. Write it as 1024x768, 768 or 16:9.")
+
+
+def read_aspect(text: str) -> float:
+    """`16:9` as width divided by height; raises ValueError for what is not an aspect ratio."""
+    match = _ASPECT.fullmatch(text.strip())
+    sides = (float(match[1]), float(match[2])) if match else (0.0, 0.0)
+    if not min(sides) or max(sides) / min(sides) > _NARROWEST:
+        raise ValueError(f"must be an aspect ratio such as 16:9, at most {_NARROWEST}:1")
+    return sides[0] / sides[1]
 
 
 class _Value(BaseModel):
@@ -134,6 +158,11 @@ class Request(_Value):
     negative_2: str | None = Field(None, description="The negative of a second text encoder.")
     width: Side | None = Field(None, description="Pixels.")
     height: Side | None = Field(None, description="Pixels.")
+    aspect: str | None = Field(
+        None,
+        description="Width to height, such as 16:9, at the area of the backend's default size; "
+        "with a width or a height, that side is kept.",
+    )
     seed: Seed | None = Field(None, description="Where the noise starts; drawn if not asked.")
     steps: int | None = Field(None, ge=1, le=10000, description="Sampling steps.")
     cfg: float | None = Field(
@@ -167,6 +196,21 @@ class Request(_Value):
         default_factory=dict, description="Further parameters, for tokens only one workflow knows."
     )
 
+    @field_validator("aspect")
+    @classmethod
+    def _is_aspect(cls, aspect: str | None) -> str | None:
+        if aspect is not None:
+            read_aspect(aspect)
+        return aspect
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Request:
+        if self.aspect is not None and self.width is not None and self.height is not None:
+            raise ValueError(
+                "a width and a height leave no aspect to choose; give two of the three"
+            )
+        return self
+
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Request:
         """The request with these values, by the names of its fields, as people give them.
@@ -177,6 +221,14 @@ class Request(_Value):
             return cls.model_validate(values)
         except ValidationError as error:
             raise RequestError(sentences(error, model=cls)) from error
+
+    @property
+    def unset_additions(self) -> set[str]:
+        """The fields that older versions did not have, where they are not given.
+
+        A hash leaves these out, so that it is the same in every version.
+        """
+        return {name for name in _ADDITIONS if getattr(self, name) is None}
 
     @property
     def compute(self) -> float | None:
@@ -214,8 +266,14 @@ class Request(_Value):
     def with_values(self, values: dict[str, Any]) -> Request:
         """A copy in which these parameters have these values; a name of no field goes to `extra`.
 
-        Raises RequestError for a value out of a field's range.
+        An aspect replaces a width and a height, and both of these an aspect. Raises RequestError
+        for a value out of a field's range.
         """
+        sides = {name for name in ("width", "height") if values.get(name) is not None}
+        if values.get("aspect") is not None and not sides:
+            values = {"width": None, "height": None} | values
+        elif len(sides) == 2:
+            values = {"aspect": None} | values
         mine = {k: v for k, v in values.items() if k in Request.model_fields}
         other = {k: v for k, v in values.items() if k not in Request.model_fields}
         extra = mine.pop("extra", {})

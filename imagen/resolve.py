@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _STYLE_TEXTS = ("prompt", "negative")
 _WITHOUT_TEXTS = ("upscale", "restore", "preprocess")
 """Tasks that draw nothing anew: a style has no say in them."""
+_SIDES = ("width", "height")
 _SECOND_TEXTS = {"prompt_2": "prompt", "negative_2": "negative"}
 """What a second text encoder is given where nothing else is asked: the same as the first."""
 
@@ -94,6 +95,8 @@ def _style_values(style: Style, request: Request) -> dict[str, object]:
     }
     if request.image is None or request.task in _WITHOUT_TEXTS:
         values.pop("strength", None)
+    if request.aspect is not None:
+        values = {name: value for name, value in values.items() if name not in _SIDES}
     if request.task in _WITHOUT_TEXTS:
         return values
     negatives = [text for text in (style.negative, request.negative) if text]

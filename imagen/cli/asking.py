@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _FLAGS = {
     "size": click.option(
-        "--size", metavar="SIZE", help="Image size: 1024x768, or 768 for a square."
+        "--size", metavar="SIZE", help="Image size: 1024x768, 768 (a square) or 16:9."
     ),
     "width": click.option(
         "-W", "width", cls=Option, hidden_names=("--width",), type=int, help="Width in pixels."
@@ -169,12 +169,12 @@ def _is_given(value: Any) -> bool:
 
 
 def _with_size(given: dict[str, Any]) -> dict[str, Any]:
-    from imagen.request import read_size
+    from imagen.request import size_values
 
-    if "width" in given or "height" in given:
+    size = size_values(given.pop("size"))
+    if size.keys() & given.keys():
         raise usage("--size gives the width and the height; leave -W and -H out.")
-    width, height = read_size(given.pop("size"))
-    return given | {"width": width, "height": height}
+    return given | size
 
 
 def _preprocessed(given: dict[str, Any]) -> dict[str, Any]:

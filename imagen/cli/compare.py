@@ -172,7 +172,7 @@ def _usual_folder(settings: Settings, request: Request, axis: Axis | None) -> Pa
     from imagen.outputs.naming import slug
 
     plain = request.model_copy(update={"prompt": request.prompt or ""})  # as it always was
-    whole = plain.model_dump_json() + (axis.name if axis else "")
+    whole = plain.model_dump_json(exclude=plain.unset_additions) + (axis.name if axis else "")
     digest = sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     words = slug(request.prompt or PureWindowsPath(request.image or "").stem)
     return settings.output.directory / f"compare-{words}-{digest}"

@@ -49,6 +49,8 @@ def edited(files: tuple[str, ...], instruction: str, asked: dict[str, Any]) -> R
     # pathlib raises where a sentence is too long for a name
     if not files or os.path.isfile(instruction):
         raise usage(f"Say last what to do with {instruction}: imagen edit FILE... INSTRUCTION.")
+    if not instruction.strip():
+        raise usage("The instruction is empty: say what to change.")
     pictures: dict[str, Any] = {"references": files}
     if "mask" in asked:
         pictures = {"image": files[0], "references": files[1:]}

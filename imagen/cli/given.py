@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.options import usage
-from imagen.cli.words import prompt_text, standard_input
+from imagen.cli.words import prompt_values, standard_input
 from imagen.errors import RequestError
 from imagen.filesystem import read_at_most
 from imagen.json_values import MAX_BYTES, parse_json
@@ -53,8 +53,7 @@ def prompted(
 
     if prompt == document == "-":
         raise usage("Only one of PROMPT and --from-json can be standard input.")
-    words = {} if prompt is None else {"prompt": prompt_text(prompt)}
-    over = words | asked
+    over = prompt_values(prompt) | asked
     found = given(document, backends, over) if document else Given(request=Request())
     return replace(found, request=found.request.with_values(over))
 

@@ -10,7 +10,7 @@ from imagen.cli.asking import SAMPLING, SIZE, asking, prompt_argument, request
 from imagen.cli.commands import Command
 from imagen.cli.making import make
 from imagen.cli.options import run_options, usage
-from imagen.cli.words import prompt_text
+from imagen.cli.words import prompt_values
 from imagen.pictures import is_url
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def outpaint(
 
         file = with_local_images(request({"image": file}), run.settings).image or file
     margins = wanted(file, sides, all_, to)
-    words = {} if prompt is None else {"prompt": prompt_text(prompt)}
-    make(request({"image": file, "outpaint": margins} | words | asked), run)
+    make(request({"image": file, "outpaint": margins} | prompt_values(prompt) | asked), run)
 
 
 def wanted(

@@ -12,7 +12,7 @@ from imagen.cli.asking import SAMPLING, SIZE, asking, flag_of, request
 from imagen.cli.commands import Command
 from imagen.cli.making import INTERPOLATION, make
 from imagen.cli.options import run_options, usage
-from imagen.cli.words import prompt_text
+from imagen.cli.words import prompt_values
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ def enlarging(
 ) -> Request:
     """The request for an enlargement; with a prompt or a strength, for one then drawn over."""
     how = {"factor": factor} | ({} if method is None else {"method": method})
-    own: dict[str, Any] = {"image": file, "upscale": how}
-    if prompt is not None:
-        own["prompt"] = prompt_text(prompt)
-    return request(own | asked)
+    return request({"image": file, "upscale": how} | prompt_values(prompt) | asked)
 
 
 def needs_engine(wanted: Request, asked: dict[str, Any], backend: str | None) -> bool:

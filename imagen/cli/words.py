@@ -21,6 +21,7 @@ TEXTS = frozenset(
         "sampler",
         "scheduler",
         "style",
+        "aspect",
         "image",
         "mask",
         "preprocess",
@@ -107,6 +108,14 @@ def lora(text: str) -> dict[str, Any]:
         )
     name, strength = found.groups()
     return {"name": name} | ({} if strength is None else {"strength": float(strength)})
+
+
+def prompt_values(argument: str | None) -> dict[str, str]:
+    """The prompt that was typed, as values of a request; an empty one counts as none.
+
+    It usually comes from a variable of a script that is not set.
+    """
+    return {"prompt": prompt_text(argument)} if argument and argument.strip() else {}
 
 
 def prompt_text(argument: str) -> str:

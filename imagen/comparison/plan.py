@@ -199,7 +199,8 @@ def _failed(
 
 def _key(model: str, runs: Sequence[Ticket], settings: Settings) -> str:
     kind = settings.backends.get(model, {}).get("type", model)
-    whole = [kind, *([t.request.model_dump(mode="json"), t.payload] for t in runs)]
+    requests = [t.request.model_dump(mode="json", exclude=t.request.unset_additions) for t in runs]
+    whole = [kind, *([request, t.payload] for request, t in zip(requests, runs, strict=True))]
     text = json.dumps(whole, sort_keys=True)
     state = json.dumps(str(settings.state_dir.absolute()))[1:-1]
     # Pictures made ready lie there under their hashes: where that is says nothing of the work.

@@ -16,7 +16,7 @@ from imagen.errors import OutputError, RequestError
 from imagen.filesystem import remove_parts, write_whole
 from imagen.locks import lock
 from imagen.outputs import without_folders
-from imagen.request import Request, read_size
+from imagen.request import Request, size_values
 from imagen.ticket import Input
 
 if TYPE_CHECKING:
@@ -38,10 +38,9 @@ class Axis(_Frozen):
     values: tuple[Any, ...]
 
     def apply(self, request: Request, value: Any) -> Request:
-        """The request with one of the values; `size` is width and height at once."""
+        """The request with one of the values; `size` is width and height, or an aspect."""
         if self.name == "size":
-            width, height = read_size(str(value))
-            return request.with_values({"width": width, "height": height})
+            return request.with_values(size_values(str(value)))
         if self.name == "prompt" and not isinstance(value, str):
             value = str(value)
         return request.with_values({self.name: value})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagen.inputs.requirements import is_hybrid, sound
+from imagen.inputs.sizes import resolve_aspect
 from imagen.inputs.staging import Staged, own_pictures, stage
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "is_hybrid",
     "own_pictures",
     "read_upright",
+    "resolve_aspect",
     "shelve",
     "sound",
     "stage",

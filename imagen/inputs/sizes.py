@@ -6,13 +6,21 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
+from imagen.capabilities import Fate
+from imagen.request import read_aspect
+
 if TYPE_CHECKING:
-    from imagen.capabilities import Capabilities, Parameter
+    from imagen.capabilities import Capabilities, Parameter, Receipt
+    from imagen.request import Request
 
 _LEAST = 16
 """The least side of a request."""
 _FEW = 8
 """Pixels that nobody misses."""
+_USUAL_AREA = 1024 * 1024
+"""Pixels, where a backend has no default size."""
+_FINE = 10_000
+"""The height of a shape whose width holds a ratio finely enough."""
 _MOST_TIMES = 4
 """A picture of more than so many times the pixels that a backend draws by default is reduced."""
 
@@ -60,6 +68,12 @@ class Frame:
         usual = self._usual
         return self.fitted(size.times(sqrt(usual / size.pixels)) if usual else size)
 
+    def of_aspect(self, ratio: float) -> Size:
+        """A size of this width to height, of about the pixels that the backend draws by default."""
+        high = sqrt((self._usual or _USUAL_AREA) / ratio)
+        sides = (max(_LEAST, round(side / _FEW) * _FEW) for side in (high * ratio, high))
+        return self.fitted(Size(*sides))
+
     def asked(self, width: int | None, height: int | None, size: Size) -> Size:
         """The size asked for; where only one side is, the other as the picture's shape has it."""
         wide = width or round((height or 0) * size.width / size.height)
@@ -95,6 +109,31 @@ class Frame:
 
     def _share(self, most: Size, size: Size) -> float:
         return min(most.width / size.width, most.height / size.height)
+
+
+def resolve_aspect(
+    request: Request, capabilities: Capabilities, largest: tuple[int, int]
+) -> tuple[Request, Receipt]:
+    """The request with a width and a height in place of its aspect, and the receipt of that.
+
+    A backend with an aspect of its own gets it as it is.
+    """
+    if request.aspect is None or "aspect" in capabilities.parameters:
+        return request, {}
+    frame = frame_of(capabilities, largest)
+    if frame is None:
+        why = capabilities.without.get("width") or "this backend takes no size"
+        dropped = Fate(outcome="dropped", asked=request.aspect, why=why)
+        return request.with_values({"aspect": None}), {"aspect": dropped}
+    ratio = read_aspect(request.aspect)
+    if request.width or request.height:
+        shape = Size(round(ratio * _FINE), _FINE)
+        size = frame.asked(request.width, request.height, shape)
+    else:
+        size = frame.of_aspect(ratio)
+    used = {"width": size.width, "height": size.height}
+    receipt = {"aspect": Fate(outcome="mapped", asked=request.aspect, used=used)}
+    return request.with_values(used), receipt
 
 
 def frame_of(capabilities: Capabilities, largest: tuple[int, int]) -> Frame | None:

@@ -222,3 +222,8 @@ def test_help_of_an_unknown_command_is_an_error(
     names: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said in _said(["help", *names], capsys)
+
+
+def test_an_instruction_must_say_something(capsys: pytest.CaptureFixture[str]) -> None:
+    said = _said(["edit", "fox.png", " "], capsys)
+    assert "The instruction is empty: say what to change." in said

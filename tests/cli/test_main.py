@@ -32,7 +32,7 @@ def _failing(code: str) -> str:
         (["generate", "x", "--seed", "18446744073709551616"], 2, "(0 to 18446744073709551615)"),
         (["generate", "x", "--count", "0"], 2, "(1 to 1024)"),
         (["generate", "x", "--size", "1x1"], 2, "(16 to 16384)"),
-        (["generate", "x", "--size", "big"], 2, "Write it as 1024x768, or"),
+        (["generate", "x", "--size", "big"], 2, "Write it as 1024x768, 768 or 16:9."),
         (["generate", "x", "--style", "ink"], 2, "There is no style called 'ink'."),
         (["generate", "x", "--backend", "moc"], 2, "Did you mean 'mock'?"),
         (["generate", "x", "--config", "no.yaml"], 2, "no.yaml"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SIZE = "Pixels. "
 _WITH_IMAGE = "it counts with an initial image only"
-_NEVER_TAKEN = ("style", "feather", "extra")
+_NEVER_TAKEN = ("style", "aspect", "feather", "extra")
 """Fields that imagen itself sees to."""
 _MOST_PICTURES = 4
 """Of a model that does not say."""

@@ -73,36 +73,41 @@ def test_a_default_prompt_stands_in_for_none_and_not_for_an_empty_one(
     assert _fate(ticket) == ("applied", sent)
 
 
+@pytest.mark.parametrize("prompt", [[], [""], [" \n"], ["--prompt", ""]], ids=repr)
 def test_a_missing_prompt_is_refused_by_the_sentence_of_the_command(
-    capsys: pytest.CaptureFixture[str],
+    prompt: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["generate", "--quiet"]) == 2
+    assert run(["generate", "--quiet", *prompt]) == 2
     assert "This backend needs a prompt: say what the image should show." in capsys.readouterr().err
     assert not Path("outputs").exists() or not list(Path("outputs").iterdir())
 
 
-def test_an_empty_prompt_is_given_as_an_empty_word(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["generate", "", "--quiet", "--json", "--size", "32x32"]) == 0
+def test_an_empty_prompt_is_set_as_any_parameter_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "--set", "prompt=", "--quiet", "--json", "--size", "32x32"]) == 0
     printed = json.loads(capsys.readouterr().out)["runs"][0]
     assert printed["request"]["prompt"] == ""
     assert printed["receipt"]["prompt"]["outcome"] == "applied"
 
 
+@pytest.mark.parametrize("prompt", [[], [""]], ids=repr)
 def test_the_command_runs_a_fixed_scene_without_prompt(
-    capsys: pytest.CaptureFixture[str],
+    prompt: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = _settings(FIXED)
     Path("imagen.yaml").write_text(json.dumps({"backends": settings.backends}), "utf-8")
-    assert run(["generate", "--backend", "scene", "--dry-run", "--json"]) == 0
+    assert run(["generate", *prompt, "--backend", "scene", "--dry-run", "--json"]) == 0
     (plan,) = json.loads(capsys.readouterr().out)["plan"]
     assert plan["payload"]["5"]["inputs"]["text"] == "a red barn"
     assert "prompt" not in plan["request"]
 
 
-def test_an_image_may_be_redrawn_without_a_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("prompt", [[], [""]], ids=repr)
+def test_an_image_may_be_redrawn_without_a_prompt(
+    prompt: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["generate", "a fox", "--quiet", "--size", "32x32", "-o", "fox.png"]) == 0
     capsys.readouterr()
-    assert run(["generate", "--image", "fox.png", "--quiet", "--json"]) == 0
+    assert run(["generate", *prompt, "--image", "fox.png", "--quiet", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)["runs"][0]
     assert printed["request"]["prompt"] == ""
     assert "prompt" not in printed["receipt"]
@@ -118,7 +123,9 @@ def test_none_and_empty_stay_two_things_in_every_record(asked: Request) -> None:
 
 
 def test_the_sidecar_of_a_fixed_scene_and_of_an_empty_prompt_differ() -> None:
-    assert run(["generate", "", "--quiet", "--size", "32x32", "-o", "empty.png"]) == 0
+    assert (
+        run(["generate", "--set", "prompt=", "--quiet", "--size", "32x32", "-o", "empty.png"]) == 0
+    )
     assert json.loads(Path("empty.png.json").read_text("utf-8"))["request"]["prompt"] == ""
     assert run(["upscale", "empty.png", "--quiet", "-o", "large.png"]) == 0
     assert "prompt" not in json.loads(Path("large.png.json").read_text("utf-8"))["request"]
@@ -136,7 +143,7 @@ def test_a_ticket_from_before_is_read(words: dict[str, str], prompt: str | None)
 @pytest.mark.parametrize("words", [{"prompt": ""}, {}], ids=["as it was", "absent"])
 def test_a_record_from_before_is_made_again(words: dict[str, str]) -> None:
     """Until now a request without a prompt held an empty one."""
-    assert run(["generate", "", "--quiet", "--size", "32x32", "-o", "a.png"]) == 0
+    assert run(["generate", "--set", "prompt=", "--quiet", "--size", "32x32", "-o", "a.png"]) == 0
     assert run(["upscale", "a.png", "--method", "mock-x2", "-b", "mock", "-q", "-o", "b.png"]) == 0
     sidecar = json.loads(Path("b.png.json").read_text("utf-8"))
     for part in ("request", "resolved"):
