@@ -178,10 +178,10 @@ def refuse_unhonoured(ticket: Ticket) -> None:
 
 def _capabilities(engine: Backend, request: Request) -> Capabilities:
     """Outpainting is inpainting on a larger canvas to a backend that knows no better."""
-    capabilities = engine.capabilities(request.task)
+    capabilities = engine.capabilities(request.task, request.model)
     tasks = capabilities.tasks
     if request.task == "outpaint" and "outpaint" not in tasks and "inpaint" in tasks:
-        return engine.capabilities("inpaint")
+        return engine.capabilities("inpaint", request.model)
     refuse_unable(request.task, capabilities)
     return capabilities
 

@@ -175,6 +175,9 @@ class Request(_Value):
     scheduler: str | None = Field(None, min_length=1, description="The noise schedule's name.")
     count: int | None = Field(None, ge=1, le=LARGEST_COUNT, description="How many pictures.")
     style: str | None = Field(None, min_length=1, description="A style of the configuration.")
+    model: str | None = Field(
+        None, min_length=1, description="The checkpoint, as `imagen models` lists it, or a path."
+    )
     loras: tuple[Lora, ...] = Field((), description="Low-rank adapters, in order.")
     image: str | None = Field(None, min_length=1, description="The initial image: a file.")
     strength: Unit | None = Field(None, description="How far to leave the initial image (denoise).")

@@ -78,10 +78,11 @@ def values_again(
     """The values that a sidecar's run is asked for again, by its request as asked and as used.
 
     Those that were used are made from the images that were given, unless the receipt says that
-    these were dropped.
+    these were dropped. A model belongs to the backend that has it: another uses its own.
     """
     if elsewhere or not used:
-        return {**asked, **({"seed": used["seed"]} if "seed" in used else {})}
+        seed = {"seed": used["seed"]} if "seed" in used else {}
+        return {n: v for n, v in asked.items() if not (elsewhere and n == "model")} | seed
     rest = {name: value for name, value in used.items() if name not in _OF_PICTURES}
     given = (name for name in _OF_PICTURES if name in asked and not _is_dropped(receipt, name))
     return rest | {name: asked[name] for name in given}

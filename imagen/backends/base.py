@@ -69,6 +69,8 @@ class Model:
     size_bytes: int | None = None
     vram_bytes: int | None = None
     """What it needs on the card; None is unknown."""
+    is_default: bool = False
+    """Whether it is the one that is used where a request names no model."""
 
 
 class Backend(Protocol):
@@ -84,8 +86,12 @@ class Backend(Protocol):
     def engine(self) -> str:
         """Which engine this is, in any words: backends of one engine share its memory."""
 
-    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
-        """What it takes for this task; for one that it can't do, what it takes for its first."""
+    def capabilities(self, task: Task = "text-to-image", model: str | None = None) -> Capabilities:
+        """What it takes for this task, with the model that a request names in place of its own.
+
+        For a task that it can't do, what it takes for its first. Raises RequestError for a model
+        that it can't use.
+        """
 
     def models(self) -> tuple[Model, ...]:
         """What its engine has on offer; raises BackendError where that can't be asked."""

@@ -194,9 +194,9 @@ class RedactedBackend:
     def engine(self) -> str:
         return self._backend.engine
 
-    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+    def capabilities(self, task: Task = "text-to-image", model: str | None = None) -> Capabilities:
         with self._redactor.errors():
-            known = self._backend.capabilities(task)
+            known = self._backend.capabilities(task, model)
         parameters = {
             name: one.model_copy(update={"description": self._redactor.text(one.description)})
             for name, one in known.parameters.items()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from imagen.request import Request
 
+_MODEL = "Another checkpoint of the backend; `imagen models` lists them."
 _FLAGS = {
     "size": click.option(
         "--size", metavar="SIZE", help="Image size: 1024x768, 768 (a square) or 16:9."
@@ -43,6 +44,8 @@ _FLAGS = {
     "prompt_2": click.option("--prompt-2", help="The prompt of a second text encoder."),
     "negative_2": click.option("--negative-2", help="The negative of a second text encoder."),
     "style": click.option("--style", help="A style of the configuration."),
+    "model": click.option("--model", "-m", metavar="NAME|PATH", help=_MODEL),
+    "long_model": click.option("--model", metavar="NAME|PATH", help=_MODEL),
     "count": click.option(
         "--count", cls=Option, hidden_names=("--batch",), type=int, help="Number of images."
     ),
@@ -100,6 +103,7 @@ SAMPLING = (
     "prompt_2",
     "negative_2",
     "style",
+    "model",
     "count",
     "lora",
 )
@@ -114,6 +118,8 @@ EVERYTHING = (
 )
 """All flags of a request, in the order of the help."""
 
+_PARAMETERS = {"set": "assignments", "long_model": "model"}
+"""What click calls the values of flags whose names differ from those here."""
 _SEVERAL = {"lora": ("loras", lora), "control": ("controls", control)}
 
 
@@ -135,7 +141,7 @@ def asking(*flags: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     `asked` holds what was given, by the names of a request's fields, and what `--set` adds.
     """
-    taken = ["assignments" if flag == "set" else flag for flag in flags]
+    taken = [_PARAMETERS.get(flag, flag) for flag in flags]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)

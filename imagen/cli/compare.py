@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @prompt_argument
 @from_json_option
-@asking(*EVERYTHING)
+@asking(*("long_model" if flag == "model" else flag for flag in EVERYTHING))  # -m is --models
 @click.option("--models", "-m", required=True, metavar="A,B,…", help="The backends, in order.")
 @click.option(
     "--vary",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -12,7 +12,7 @@ import click
 from imagen.backends.base import ModelKind
 from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option
-from imagen.cli.tables import columns, wrapped
+from imagen.cli.tables import Column, paragraph, print_table
 from imagen.errors import ImagenError
 from imagen.text import one_line, printable
 
@@ -46,6 +46,7 @@ def models(
 ) -> int:
     """List the models that the backends offer.
 
+    --model takes the name of a checkpoint or a diffusion model, or a part of it that only one has.
     Checkpoints, LoRAs, control nets, upscalers, samplers and more, as each engine has them now. A
     backend that can't be asked is told on stderr; where none could be, the exit code is 4.
     """
@@ -112,38 +113,58 @@ def _tell(offers: Sequence[Offer]) -> None:
             click.echo(f"{offer.backend}: {one_line(offer.error.message)}", err=True)
             for line in offer.error.remedy.splitlines():
                 click.echo(f"  {one_line(line)}", err=True)
-    for title, found in _together(offers).items():
-        click.echo(f"{title}: {'' if found else 'nothing of this kind'}".rstrip())
-        for line in _lines(found):
-            click.echo(printable(f"  {line}"))
+    for names, found, default_of in _together(offers):
+        title = ", ".join(names)
+        click.echo(printable(f"{title}: {'' if found else 'nothing of this kind'}".rstrip()))
+        is_shared = len(names) > 1
+        files = [model for model in found if model.kind not in _NO_FILES]
+        rows = [_row(model, default_of.get(model, []), is_shared=is_shared) for model in files]
+        print_table(_COLUMNS, rows, indent=2)
+        for kind in _NO_FILES:
+            short = [one_line(model.name) for model in found if model.kind == kind]
+            for line in paragraph(f"{kind}s: {', '.join(short)}", indent=2) if short else ():
+                click.echo(line)
 
 
-def _lines(found: Sequence[Model]) -> Iterator[str]:
-    """A line for each file; of what is no file, which is many short names, a paragraph."""
-    files = [_row(model) for model in found if model.kind not in _NO_FILES]
-    yield from columns(files) if files else ()
-    for kind in _NO_FILES:
-        names = [one_line(model.name) for model in found if model.kind == kind]
-        yield from wrapped(f"{kind}s: {', '.join(names)}" if names else "")
+_COLUMNS = (
+    Column("kind", drop=1),
+    Column("name"),
+    Column("family", drop=3),
+    Column("size", is_right=True, drop=4),
+    Column("VRAM", is_right=True, drop=2),
+    Column("default", may_go_below=True),
+)
 
 
-def _together(offers: Sequence[Offer]) -> dict[str, tuple[Model, ...]]:
-    """The models, by the names of the backends that offer just these: those of one server."""
-    by_models: dict[tuple[Model, ...], list[str]] = {}
+def _together(
+    offers: Sequence[Offer],
+) -> list[tuple[list[str], tuple[Model, ...], dict[Model, list[str]]]]:
+    """The models, by the names of the backends that offer just these: those of one server.
+
+    And for each model the backends whose default it is.
+    """
+    found: dict[tuple[Model, ...], tuple[list[str], dict[Model, list[str]]]] = {}
     for offer in offers:
-        if offer.error is None:
-            by_models.setdefault(offer.models, []).append(offer.backend)
-    return {", ".join(names): found for found, names in by_models.items()}
+        if offer.error is not None:
+            continue
+        models = tuple(replace(model, is_default=False) for model in offer.models)
+        names, default_of = found.setdefault(models, ([], {}))
+        names.append(offer.backend)
+        for model, plain in zip(offer.models, models, strict=True):
+            if model.is_default:
+                default_of.setdefault(plain, []).append(offer.backend)
+    return [(names, models, default_of) for models, (names, default_of) in found.items()]
 
 
-def _row(model: Model) -> tuple[str, ...]:
-    vram = size(model.vram_bytes)
+def _row(model: Model, default_of: Sequence[str], *, is_shared: bool) -> tuple[str, ...]:
+    default = f"default of {', '.join(default_of)}" if is_shared else "default"
     return (
         model.kind,
-        model.name,
+        one_line(model.name),
         model.family,
         size(model.size_bytes),
-        f"{vram} VRAM" if vram else "",
+        f"{vram} VRAM" if (vram := size(model.vram_bytes)) else "",
+        default if default_of else "",
     )
 
 

@@ -22,6 +22,7 @@ TEXTS = frozenset(
         "scheduler",
         "style",
         "aspect",
+        "model",
         "image",
         "mask",
         "preprocess",

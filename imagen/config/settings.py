@@ -58,6 +58,9 @@ class Style(Section):
     sampler: str | None = Field(None, min_length=1, description="The sampler's name.")
     scheduler: str | None = Field(None, min_length=1, description="The noise schedule's name.")
     strength: Unit | None = Field(None, description="How far to leave the initial image.")
+    model: str | None = Field(
+        None, min_length=1, description="The checkpoint, where the request names none."
+    )
 
     @field_validator("prompt")
     @classmethod

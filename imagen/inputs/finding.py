@@ -74,7 +74,7 @@ def _refuse_other_hosts(request: Request, replaced: Collection[str]) -> None:
     """Raises RequestError for a model on a network share: to look there is to log in there."""
     upscaler = request.upscale.method if request.upscale else None
     restorer = request.restore.model if request.restore else None
-    models = {"loras": [lora.name for lora in request.loras]}
+    models = {"model": [request.model or ""], "loras": [lora.name for lora in request.loras]}
     models |= {"upscale": [upscaler or ""], "restore": [restorer or ""]}
     models["prompt"] = [tag.name for tag in lora_tags(request.prompt or "")]
     for parameter, names in models.items():

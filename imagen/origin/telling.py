@@ -82,7 +82,7 @@ def kind_of(record: Record) -> str:
     engine: Mapping[str, Any] = told if isinstance(told, dict) else {}
     by_engine = (kind for name, kind in _ENGINES if name in engine)
     by_payload = (kind for name, kind in _PAYLOADS if name in record.graph)
-    own = "mock" if record.facts.get("model") == "mock" else ""
+    own = "mock" if str(record.facts.get("model", "")).startswith("mock") else ""
     return next(by_engine, "") or next(by_payload, "") or own
 
 

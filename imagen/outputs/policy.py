@@ -37,7 +37,7 @@ _FACTS = frozenset(
         *("latency_seconds", "queued_seconds", "executing_seconds", "cost_usd"),
     )
 )
-_WORDS = frozenset(("sampler", "scheduler", "preprocess"))
+_WORDS = frozenset(("sampler", "scheduler", "preprocess", "model"))
 """Parameters that hold a word of the engine's, and never one of the user's."""
 _WORDS_WITHIN: Mapping[str, Collection[str]] = {
     "loras": ("name",),

@@ -141,7 +141,8 @@ def _paths(request: Request, own: set[str]) -> Iterator[str]:
     yield from (control.image for control in request.controls)
     upscaler = request.upscale.method if request.upscale else None
     restorer = request.restore.model if request.restore else None
-    models = (*(lora.name for lora in request.loras), upscaler or "", restorer or "")
+    loras = (lora.name for lora in request.loras)
+    models = (request.model or "", *loras, upscaler or "", restorer or "")
     yield from (name for name in models if is_absolute(name) or name.startswith(("~/", "~\\")))
     for name, value in request.extra.items():
         for text in value if isinstance(value, list | tuple) else [value]:

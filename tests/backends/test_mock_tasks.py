@@ -179,6 +179,7 @@ def test_what_it_has_on_offer() -> None:
         offered = [(model.kind, model.name) for model in engine.models()]
     assert offered == [
         ("checkpoint", "mock"),
+        ("checkpoint", "mock-dusk"),
         ("lora", "sepia"),
         ("lora", "moonlight"),
         ("controlnet", "mock-canny"),

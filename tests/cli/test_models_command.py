@@ -23,7 +23,8 @@ def test_without_a_configuration_the_mock_is_asked(capsys: pytest.CaptureFixture
     assert run(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "mock:"
-    assert lines[1].split() == ["checkpoint", "mock", "mock"]
+    assert lines[1].split() == ["checkpoint", "mock", "mock", "default"]
+    assert lines[2].split() == ["checkpoint", "mock-dusk", "mock"]
 
 
 def test_a_model_has_kind_name_family_and_sizes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,6 +35,7 @@ def test_a_model_has_kind_name_family_and_sizes(capsys: pytest.CaptureFixture[st
         "family": "mock",
         "size_bytes": None,
         "vram_bytes": None,
+        "is_default": True,
     }
 
 
@@ -52,7 +54,8 @@ def test_backends_with_the_same_models_stand_together(capsys: pytest.CaptureFixt
     assert run(["models", "--kind", "checkpoint"]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["a,", "b:"],
-        ["checkpoint", "mock", "mock"],
+        ["checkpoint", "mock", "mock", "default", "of", "a,", "b"],
+        ["checkpoint", "mock-dusk", "mock"],
     ]
 
 

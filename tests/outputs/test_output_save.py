@@ -306,6 +306,7 @@ _PRIVATE = {
     "image": "/home/ada/private/fox.png",
     "mask": "C:\\Users\\ada\\mask.png",
     "controls": [{"kind": "canny", "image": "~/private/edges.png"}],
+    "model": "/home/ada/private/dream.safetensors",
     "loras": [{"name": "/home/ada/private/ink.safetensors"}, {"name": "styles/oil"}],
     "upscale": {"method": "/home/ada/private/4x.pth"},
     "restore": {"model": "~/private/gfpgan.pth"},
@@ -327,6 +328,7 @@ def test_no_path_of_the_users_machine_goes_into_a_file() -> None:
     assert _entry(saved)["resolved"]["controls"][0]["image"] == "edges.png"
     loras = _entry(saved)["resolved"]["loras"]
     assert [lora["name"] for lora in loras] == ["ink.safetensors", "styles/oil"]
+    assert _entry(saved)["resolved"]["model"] == "dream.safetensors"
     assert _entry(saved)["request"]["upscale"]["method"] == "4x.pth"
     assert _entry(saved)["request"]["restore"]["model"] == "gfpgan.pth"
     assert _entry(saved)["request"]["extra"] == {

@@ -123,9 +123,9 @@ class _InpaintsOnly:
         self._engine = engine
         self.asked: list[str] = []
 
-    def capabilities(self, task: Any = "text-to-image") -> Any:
+    def capabilities(self, task: Any = "text-to-image", model: str | None = None) -> Any:
         self.asked.append(task)
-        known = self._engine.capabilities(task)
+        known = self._engine.capabilities(task, model)
         tasks = tuple(one for one in known.tasks if one != "outpaint")
         return known.model_copy(update={"tasks": tasks})
 
@@ -154,9 +154,9 @@ class _Without:
         self._engine = engine
         self._in_run = in_run
 
-    def capabilities(self, task: Any = "text-to-image") -> Any:
+    def capabilities(self, task: Any = "text-to-image", model: str | None = None) -> Any:
         changes = {"preprocessors": (), "preprocesses_in_run": self._in_run}
-        return self._engine.capabilities(task).model_copy(update=changes)
+        return self._engine.capabilities(task, model).model_copy(update=changes)
 
     def prepare(self, request: Request) -> Any:
         return self._engine.prepare(request)
@@ -216,8 +216,8 @@ def test_a_comparison_that_is_done_makes_it_no_more(settings: Settings) -> None:
 class _Paid(_Without):
     """A mock whose owner is paid $1 for each control picture."""
 
-    def capabilities(self, task: Any = "text-to-image") -> Any:
-        return self._engine.capabilities(task)
+    def capabilities(self, task: Any = "text-to-image", model: str | None = None) -> Any:
+        return self._engine.capabilities(task, model)
 
     def prepare(self, request: Request) -> Any:
         ticket = self._engine.prepare(request)

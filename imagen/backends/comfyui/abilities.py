@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.capabilities import Capabilities, Parameter
 from imagen.errors import WorkflowError
-from imagen.graphs.surgery import place_of_controls, place_of_loras
+from imagen.graphs.surgery import place_of_controls, place_of_loras, place_of_model
 from imagen.graphs.tokens import inputs_of, nodes_with
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ _PARTS: Mapping[str, Parameter] = {
     "outpaint": Parameter(description="How far to go on beyond each side, in pixels."),
 }
 _LORAS = Parameter(description="Low-rank adapters, in order: the file of each, and its strength.")
+_MODEL = Parameter(
+    type="string", description="Another checkpoint of the server's, by name: see `imagen models`."
+)
 _CONTROLS = Parameter(
     description="Pictures that steer, in order: of each its kind, file, strength, start and end."
 )
@@ -72,6 +75,7 @@ def workflow_capabilities(
     known = workflow.capabilities(repertoire.overrides(workflow))
     parameters = known.parameters | _parts(workflow, task, repertoire)
     without = dict(known.without)
+    _cut_in(parameters, without, "model", _MODEL, lambda: place_of_model(workflow.graph))
     if task in _DRAWING:
         _cut_in(parameters, without, "loras", _LORAS, lambda: place_of_loras(workflow.graph))
         _cut_in(parameters, without, "controls", _CONTROLS, lambda: _steer(workflow, repertoire))

@@ -48,7 +48,11 @@ class ComfyUI:
         """The workflow that the block names."""
         return self.repertoire.base
 
-    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+    def capabilities(
+        self,
+        task: Task = "text-to-image",
+        model: str | None = None,  # noqa: ARG002 - the workflow decides
+    ) -> Capabilities:
         from imagen.backends.comfyui.abilities import capabilities
 
         return capabilities(self.repertoire, task)
@@ -79,7 +83,8 @@ class ComfyUI:
         from imagen.backends.comfyui.offerings import models_of
 
         with naming(self._config.name):
-            return models_of(self.client(), self._config.workflow_dirs)
+            dirs = self._config.workflow_dirs
+            return models_of(self.client(), dirs, self.repertoire.default_model)
 
     def free(self) -> None:
         """Best effort: a server that is gone holds no memory."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui.answers import Stats, mapping
 from imagen.backends.whole import png_size
+from imagen.graphs.surgery import MODEL_INPUTS
 from imagen.result import Facts
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from imagen.result import Output
 
 _MODELS = (".safetensors", ".sft", ".ckpt", ".gguf", ".pt", ".pth", ".bin", ".onnx")
-_MAIN = ("unet_name", "ckpt_name")
 _NAMES = {
     "seed": ("seed", "noise_seed"),
     "steps": ("steps",),
@@ -47,7 +47,7 @@ def facts(
 ) -> Facts:
     """What is known of a run that ended well."""
     models = tuple(dict.fromkeys(value for _, value in _files(record.graph)))
-    main = (value for name in _MAIN for key, value in _files(record.graph) if key == name)
+    main = (value for name in MODEL_INPUTS for key, value in _files(record.graph) if key == name)
     executing = _executing_seconds(record)
     return Facts(
         model=next(main, models[0] if models else ""),

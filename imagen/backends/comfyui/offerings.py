@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends.base import Model
 from imagen.backends.comfyui.answers import mapping
+from imagen.backends.comfyui.models import families
 from imagen.errors import BackendError
-from imagen.graphs import listing
 from imagen.graphs.catalogue import read_catalogue
-from imagen.graphs.spelling import base_name
+from imagen.graphs.spelling import base_name, spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from imagen.backends.base import ModelKind
@@ -34,20 +34,24 @@ _OFFERED: tuple[tuple[ModelKind, str, str, str], ...] = (
 """For each kind: the class and the input that list it, and the folder it lies in."""
 
 
-def models_of(client: Client, dirs: Sequence[Path]) -> tuple[Model, ...]:
-    """Everything that the server's own loaders and samplers list.
+_MAIN = ("checkpoint", "diffusion_model")
+
+
+def models_of(client: Client, dirs: tuple[Path, ...], default: str) -> tuple[Model, ...]:
+    """Everything that the server's own loaders and samplers list; `default` is the block's model.
 
     A size comes where the server tells it of a whole folder at once; a family where a workflow
     loads the file. Raises BackendError where the server can't be asked.
     """
     catalogue = read_catalogue(client.catalogue())
-    families = _families(dirs)
+    known = families(dirs)
     found = (
         Model(
             kind=kind,
             name=name,
-            family=families.get(base_name(name), ""),
+            family=known.get(base_name(name), ""),
             size_bytes=sizes.get(name),
+            is_default=kind in _MAIN and spellings(default, names) == [name],
         )
         for kind, node, input_name, folder in _OFFERED
         if (names := _choices(catalogue, node, input_name))
@@ -80,13 +84,3 @@ def _sized(about: Iterator[dict[str, Any]]) -> Iterator[tuple[str, int]]:
         name, size = file.get("name"), file.get("size")
         if isinstance(name, str) and type(size) is int and size >= 0:
             yield name, size
-
-
-def _families(dirs: Sequence[Path]) -> dict[str, str]:
-    """The kind of model of each file that a workflow speaks of."""
-    return {
-        base_name(file.file): workflow.manifest.family
-        for workflow in listing(dirs)
-        for file in workflow.manifest.files
-        if file.folder in ("checkpoints", "diffusion_models", "controlnet", "model_patches")
-    }

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from imagen.backends.comfyui import uploads
 from imagen.backends.comfyui.abilities import CONTROL, REFERENCE, workflow_capabilities
+from imagen.backends.comfyui.models import name_on_server, refuse_other_family
 from imagen.backends.comfyui.parts import parts_of, tell_of_lost
 from imagen.backends.comfyui.steering import nets, own_control, working
 from imagen.capabilities import Fate, settle
@@ -87,7 +88,8 @@ class _Preparation:
         self.values = self._defaults() | self._asked | self.values
         if self._pads_here():
             tokens.setdefault("mask", "")  # its node is taken out
-        graph = bind(self._workflow.graph, {name: _plain(v) for name, v in tokens.items()})
+        graph = self._with_model(self._workflow.graph)
+        graph = bind(graph, {name: _plain(v) for name, v in tokens.items()})
         return self._steered(self._outpainted(self._with_references(self._with_literals(graph))))
 
     def _is_address(self, name: str) -> bool:
@@ -102,18 +104,18 @@ class _Preparation:
         sent = self._pictures()
         parts = parts_of(self._asked, self._parameters, self._sizes.get("image", (0, 0)))
         tell_of_lost(self._asked, self._parameters, self.receipt)
-        self._tell_of_settled(parts)
+        self._tell_of_settled(parts, self._task)
         self.values |= parts
         own = self._first_reference() | self._own_control()
         values = self._defaults() | self._asked | parts | sent | own
         return values | self._second_prompts(values)
 
-    def _tell_of_settled(self, parts: dict[str, Any]) -> None:
+    def _tell_of_settled(self, parts: dict[str, Any], by: str) -> None:
         """A parameter of its own goes behind the part of another that means the same."""
         for name, used in parts.items():
             asked = self._asked.get(name)
             if asked not in (None, used, self._parameters[name].default):
-                why = f"{self._task} settles it"
+                why = f"{by} settles it"
                 self.receipt[name] = Fate(outcome="mapped", asked=asked, used=used, why=why)
 
     def _second_prompts(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -155,6 +157,24 @@ class _Preparation:
     def _reference(self) -> str:
         """The token that takes the first reference."""
         return REFERENCE if REFERENCE in self._parameters else "image"
+
+    def _with_model(self, graph: Mapping[str, Any]) -> Mapping[str, Any]:
+        """With the model that is asked for where the workflow names its own."""
+        asked = self._asked.get("model")
+        if asked is None:
+            return graph
+        manifest, dirs = self._workflow.manifest, self._repertoire.dirs
+        refuse_other_family(asked, manifest, dirs)
+        self.values["model"] = used = name_on_server(asked)
+        if used != asked:
+            why = "a ComfyUI server has folders of its own"
+            self.receipt["model"] = Fate(outcome="mapped", asked=asked, used=used, why=why)
+        place = surgery.place_of_model(graph)
+        if place.token not in ("", "model"):
+            self.receipt.pop(place.token, None)
+            self._tell_of_settled({place.token: used}, "model")
+            self.values.pop(place.token, None)
+        return surgery.with_model(graph, place, used)
 
     def _with_literals(self, graph: dict[str, Any]) -> dict[str, Any]:
         """What was asked for by node and input, where no token is."""

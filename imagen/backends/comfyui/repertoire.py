@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.errors import RequestError, WorkflowError
 from imagen.graphs import BUNDLED, ControlNet, find, names
+from imagen.graphs.surgery import place_of_model
 from imagen.graphs.tokens import canonical
 from imagen.text import did_you_mean
 
@@ -33,6 +34,21 @@ class Repertoire:
     def base(self) -> Workflow:
         """The workflow that the block names."""
         return find(self._config.workflow, self._config.workflow_dirs)
+
+    @property
+    def default_model(self) -> str:
+        """The model file of the base; "" where it names none, or several."""
+        try:
+            place = place_of_model(self.base.graph)
+        except WorkflowError:
+            return ""
+        known = self.base.capabilities(self.overrides(self.base)).parameters
+        return str(known[place.token].default or "") if place.token else place.value
+
+    @property
+    def dirs(self) -> tuple[Path, ...]:
+        """The user's own folders of workflows."""
+        return self._config.workflow_dirs
 
     @cached_property
     def by_task(self) -> dict[str, str]:

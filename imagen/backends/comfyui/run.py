@@ -14,6 +14,7 @@ from imagen.backends.comfyui.answers import Stats
 from imagen.backends.comfyui.facts import Times, facts
 from imagen.backends.comfyui.follow import Following
 from imagen.backends.comfyui.listener import Listener
+from imagen.backends.comfyui.models import locate_model
 from imagen.backends.comfyui.record import Record
 from imagen.backends.comfyui.stop import stop
 from imagen.backends.comfyui.submit import Submission, Taken, find
@@ -92,6 +93,7 @@ class Run:
     def _submitted(self) -> Taken:
         """Hand the ticket over. It counts as submitted before it is: the question may get through
         where the answer does not."""
+        self._ticket = self._located()
         self._ticket = self._uploaded()
         client_id = new_id()
         self._tell(self._ticket.sent(prompt_id=self._ticket.id, client_id=client_id))
@@ -111,6 +113,14 @@ class Run:
         except ImagenError:  # the server did not take the job
             self._tell(self._ticket)
             raise
+
+    def _located(self) -> Ticket:
+        """The ticket with the server's name of the model that the request asks for."""
+        if self._ticket.request.model is None:
+            return self._ticket
+        dirs = self._config.workflow_dirs
+        work = partial(locate_model, self._client, self._ticket, self._manifest, dirs)
+        return meanwhile(work, self._telling.submitted)
 
     def _uploaded(self) -> Ticket:
         """The ticket once the server has the pictures of its graph, by the names it gave them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.diffusers import samplers
+from imagen.backends.model_files import MODEL
 from imagen.capabilities import Capabilities, Parameter, translate_words
 from imagen.errors import ConfigError, RequestError
 from imagen.text import did_you_mean
@@ -59,7 +60,7 @@ def _parameters(
     found = {"prompt": _PROMPT, **_texts(family), **_numbers(family), **_sampling(family)}
     if job in family.without_cfg:
         found = {name: known for name, known in found.items() if name not in OF_CFG}
-    found |= {"seed": _SEED, "count": _COUNT, "loras": _LORAS}
+    found |= {"seed": _SEED, "model": MODEL, "count": _COUNT, "loras": _LORAS}
     if job in ("image", "inpaint"):
         found |= {"image": _IMAGE, "strength": _strength(0.6 if job == "image" else 1.0)}
     if job == "inpaint":

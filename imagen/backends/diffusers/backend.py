@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from imagen.backends.base import Model
     from imagen.backends.diffusers.source import Source
+    from imagen.backends.model_files import ChosenModel
     from imagen.capabilities import Capabilities
     from imagen.request import Request, Task
     from imagen.result import OnProgress, Result
@@ -39,18 +40,21 @@ class Diffusers:
     def source(self) -> Source:
         return read_source(self._config)
 
-    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
-        return abilities.capabilities(task, self.source, self._config)
+    def capabilities(self, task: Task = "text-to-image", model: str | None = None) -> Capabilities:
+        source, config, _ = self._with(model)
+        return abilities.capabilities(task, source, config)
 
     def prepare(self, request: Request) -> Ticket:
-        made = plan(request, self.source, self._config)
-        return Ticket(
+        source, config, chosen = self._with(request.model)
+        made = plan(request, source, config)
+        ticket = Ticket(
             id=self._new_id(),
             backend=self._config.name,
             request=made.request,
             receipt=made.receipt,
-            payload=made.payload(self.source),
+            payload=made.payload(source),
         )
+        return ticket if chosen is None else chosen.put_into(ticket, str(request.model))
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
         """Draw it; of a ticket whose process died nothing is left, so it is drawn again."""
@@ -59,8 +63,20 @@ class Diffusers:
         require_packages()
         from imagen.backends.diffusers.run import Run
 
-        made = plan(ticket.request, self.source, self._config)
-        return Run(ticket, made, self.source, self._config).result(on_progress)
+        source, config, _ = self._with(ticket.request.model)
+        made = plan(ticket.request, source, config)
+        return Run(ticket, made, source, config).result(on_progress)
+
+    def _with(
+        self, model: str | None
+    ) -> tuple[Source, DiffusersConfig, ChosenModel[DiffusersConfig] | None]:
+        """The block's own model, or the one that a request names; and the block that fits it."""
+        if model is None:
+            return self.source, self._config, None
+        from imagen.backends.diffusers.choosing import choose_model
+
+        chosen = choose_model(model, self._config)
+        return read_source(chosen.config), chosen.config, chosen
 
     def check(self) -> Health:
         from imagen.backends.diffusers.check import health

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from imagen.backends.base import BackendConfig
+from imagen.backends.model_files import MODELS_DIR, find_loras_folder
 from imagen.text import is_variable_name
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
@@ -44,7 +45,13 @@ class DiffusersConfig(BackendConfig):
         " (layers; slow); auto: by the card's free memory.",
     )
     offline: bool = Field(False, description="Never ask the hub: only what is on the disk.")
-    loras_dir: Path | None = Field(None, description="Where LoRAs are looked for by name.")
+    models_dir: Path = Field(
+        MODELS_DIR, description="Where models that a request names are looked for by name."
+    )
+    loras_dir: Path | None = Field(
+        None,
+        description="Where LoRAs are looked for by name; by default `loras` in `models_dir`.",
+    )
     controlnets: dict[str, str] = Field(
         default_factory=dict,
         description="For each kind of control picture, its net: a folder, a file or `owner/name`.",
@@ -53,6 +60,11 @@ class DiffusersConfig(BackendConfig):
         default_factory=dict, description="Other defaults for the request's parameters, by name."
     )
     token_env: str = Field("HF_TOKEN", description="The variable that holds a token of the hub.")
+
+    @property
+    def loras_folder(self) -> Path | None:
+        """Where LoRAs are looked for; None where no folder is named and the default is not there"""
+        return find_loras_folder(self.loras_dir, self.models_dir)
 
     @field_validator("device")
     @classmethod

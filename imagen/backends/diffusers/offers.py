@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from imagen.backends.base import Model
+from imagen.backends.base import Model, ModelKind
 from imagen.backends.diffusers import samplers
 from imagen.backends.diffusers.loras import names, shelf
+from imagen.backends.diffusers.source import read_source
+from imagen.backends.model_files import list_models
 from imagen.checkpoints import read_checkpoint
 from imagen.errors import ConfigError
 
@@ -22,9 +25,15 @@ def offers(config: DiffusersConfig, source: Source) -> Iterator[Model]:
     """Each as a request names it. What a model needs of the card nobody can tell from its files."""
     family = source.family
     yield Model(
-        kind="checkpoint", name=config.model, family=family.name, size_bytes=source.size_bytes
+        kind="checkpoint",
+        name=source.name,
+        family=family.name,
+        size_bytes=source.size_bytes,
+        is_default=True,
     )
-    for name, path in zip(names(config.loras_dir), shelf(config.loras_dir), strict=True):
+    yield from _others(config, source)
+    folder = config.loras_folder
+    for name, path in zip(names(folder), shelf(folder), strict=True):
         yield from _lora(name, path)
     for kind in config.controlnets:
         yield Model(kind="controlnet", name=kind, family=family.name)
@@ -32,6 +41,21 @@ def offers(config: DiffusersConfig, source: Source) -> Iterator[Model]:
         yield Model(kind="sampler", name=name)
     for name in samplers.schedules(is_flow=family.is_flow):
         yield Model(kind="scheduler", name=name)
+
+
+def _others(config: DiffusersConfig, source: Source) -> Iterator[Model]:
+    """The models of `models_dir` that this adapter runs, but for the block's own."""
+    root = config.models_dir.expanduser()
+    for name in list_models(root):
+        only = config.model_copy(update={"model": str(root / name), "family": "", "variant": ""})
+        try:
+            found = read_source(only)
+        except ConfigError:
+            continue
+        if not os.path.exists(source.where) or not os.path.samefile(source.where, root / name):
+            family, size = found.family.name, found.size_bytes
+            kind: ModelKind = "diffusion_model" if found.is_part else "checkpoint"
+            yield Model(kind=kind, name=name, family=family, size_bytes=size)
 
 
 def _lora(name: str, path: Path) -> Iterator[Model]:

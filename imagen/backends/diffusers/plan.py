@@ -75,7 +75,7 @@ def plan(request: Request, source: Source, config: DiffusersConfig) -> Plan:
         scheduler=samplers.chosen(
             values.get("sampler"), values.get("scheduler"), is_flow=family.is_flow
         ),
-        loras=tuple(located(request.loras, config.loras_dir, family.name)),
+        loras=tuple(located(request.loras, config.loras_folder, family.name)),
     )
 
 

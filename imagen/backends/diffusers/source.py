@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from imagen.backends.diffusers.config import DiffusersConfig
     from imagen.backends.diffusers.families import Family
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin", ".gguf")
 _KEEPS = ("safetensors", "bin")
 _BY_NAME = (
@@ -68,7 +68,7 @@ def read_source(config: DiffusersConfig) -> Source:
         return _folder(config, "folder", path)
     if os.path.isfile(path) or _looks_like_a_path(config.model):
         return _file(config, path)
-    if _HUB_ID.fullmatch(config.model) is None:
+    if HUB_ID.fullmatch(config.model) is None:
         raise ConfigError(
             f"backends.{config.name}.model: {config.model!r} is no file, no folder and no"
             " owner/name of the hub."

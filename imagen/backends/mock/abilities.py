@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 UPSCALERS = {"mock-x2": 2, "mock-x4": 4}
 """How many times each enlarges by itself."""
 RESTORERS = ("mock-mender",)
+CHECKPOINTS = ("mock", "mock-dusk")
+"""The first is used where none is asked for."""
 STRENGTH, MASKED_STRENGTH = 0.6, 1.0
 """How much of a picture is painted over by default: of all of it, and within a mask."""
 CONTROLS = ("canny", "depth", "pose", "scribble")
@@ -27,6 +29,9 @@ _PAINTING = {
     "seed": Parameter(type="int", min=0, max=2**64 - 1, description="The course of the land."),
     "steps": Parameter(type="int", default=8, min=1, max=200, description="Ridges, up to 12."),
     "count": Parameter(type="int", default=1, min=1, max=64, description="How many."),
+    "model": Parameter(
+        type="string", choices=CHECKPOINTS, description="Each paints other images of a prompt."
+    ),
     "loras": Parameter(description="Each tints the picture, in a colour of its name."),
     "controls": Parameter(description="Pictures whose bright lines are drawn over."),
     "variation_seed": Parameter(
@@ -76,9 +81,13 @@ _NO_SAMPLING = ("sampler", "scheduler")
 _WITHOUT = dict.fromkeys(_NO_MODEL, "the mock paints without a model") | dict.fromkeys(
     _NO_SAMPLING, "the mock paints without sampling"
 )
+_UNPAINTED = {"model": "this task needs no checkpoint"}
 
 MODELS = (
-    Model(kind="checkpoint", name="mock", family="mock"),
+    *(
+        Model(kind="checkpoint", name=name, family="mock", is_default=name == CHECKPOINTS[0])
+        for name in CHECKPOINTS
+    ),
     Model(kind="lora", name="sepia", family="mock"),
     Model(kind="lora", name="moonlight", family="mock"),
     *(Model(kind="controlnet", name=f"mock-{kind}", family="mock") for kind in CONTROLS),
@@ -88,11 +97,12 @@ MODELS = (
 
 def capabilities(task: Task) -> Capabilities:
     """All ten tasks; what the parameters of this one are."""
+    parameters = _OF_TASK.get(task, _PAINTING)
     return Capabilities(
         tasks=TASKS,
-        parameters=_OF_TASK.get(task, _PAINTING),
+        parameters=parameters,
         controls=CONTROLS,
         preprocessors=CONTROLS,
-        without=_WITHOUT,
+        without=_WITHOUT if "model" in parameters else _WITHOUT | _UNPAINTED,
         prompt_syntax=(),
     )

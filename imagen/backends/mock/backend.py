@@ -68,7 +68,11 @@ class Mock:
     def engine(self) -> str:
         return "mock"
 
-    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+    def capabilities(
+        self,
+        task: Task = "text-to-image",
+        model: str | None = None,  # noqa: ARG002 - all its models take the same
+    ) -> Capabilities:
         return abilities.capabilities(task)
 
     def check(self) -> Health:
@@ -172,7 +176,8 @@ def _picture(ticket: Ticket, index: int) -> Output:
 
 def _facts(request: Request, seconds: float) -> Facts:
     known: dict[str, Any] = {name: getattr(request, name) for name in _FACTS}
-    return Facts(model="mock", latency_seconds=seconds, cost_usd=0.0, cached=False, **known)
+    model = request.model or abilities.CHECKPOINTS[0]
+    return Facts(model=model, latency_seconds=seconds, cost_usd=0.0, cached=False, **known)
 
 
 _FACTS = ("seed", "steps", "width", "height")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from imagen.backends.mock.abilities import MASKED_STRENGTH, STRENGTH, UPSCALERS
+from imagen.backends.mock.abilities import CHECKPOINTS, MASKED_STRENGTH, STRENGTH, UPSCALERS
 from imagen.painting import paint
 from imagen.pictures import read_picture
 from imagen.request import Upscale
@@ -70,6 +70,7 @@ def _painted(request: Request, look: str, index: int) -> Image.Image:
 
 
 def _landscape(request: Request, look: str, seed: int) -> Image.Image:
+    is_other = request.model not in (None, CHECKPOINTS[0])
     return paint(
         prompt=request.prompt or "",
         negative=request.negative or "",
@@ -77,7 +78,7 @@ def _landscape(request: Request, look: str, seed: int) -> Image.Image:
         width=request.width or 512,
         height=request.height or 512,
         steps=request.steps or 1,
-        variant=look,
+        variant=f"{look} {request.model}" if is_other else look,
     )
 
 

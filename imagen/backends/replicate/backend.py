@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagen.backends.base import Adapter, Health, Model, naming
+from imagen.backends.model_files import ChosenModel
 from imagen.backends.replicate import shelf
 from imagen.backends.replicate.binding import bind, settled
 from imagen.backends.replicate.config import ReplicateConfig
 from imagen.backends.replicate.facts import estimate
 from imagen.backends.replicate.offer import offer
+from imagen.backends.replicate.prices import read_table
+from imagen.backends.replicate.reference import FORMS, is_reference, read_reference
 from imagen.backends.replicate.schema import read_inputs
 from imagen.backends.replicate.vocabulary import read_vocabulary
-from imagen.errors import BackendError, ConfigError, ImagenError
+from imagen.capabilities import Fate
+from imagen.errors import BackendError, ConfigError, ImagenError, RequestError
 from imagen.pictures import read_picture
+from imagen.text import one_line
 from imagen.ticket import Ticket, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from imagen.backends.replicate.binding import Bound
     from imagen.backends.replicate.client import Client
@@ -42,18 +47,54 @@ class Replicate:
         self._new_id = new_id
         self._client: Client | None = None
         self._known: Kept | None = None
+        self._others: dict[str, Replicate] = {}
+        """Backends for the models that requests have named."""
 
     @property
     def engine(self) -> str:
         """The API: its machines have no memory that we could fill."""
         return f"replicate {self._config.model}"
 
-    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+    def capabilities(self, task: Task = "text-to-image", model: str | None = None) -> Capabilities:
+        return self._with(model)._offered(task)
+
+    def _offered(self, task: Task) -> Capabilities:
         return offer(self._vocabulary(), task, self._config.parameters)
 
     def prepare(self, request: Request) -> Ticket:
         """Bind the model's input; faults of the request are found here, before anything is paid."""
-        capabilities = self.capabilities(request.task)
+        asked = request.model
+        engine = self._with(asked)
+        if asked is None:
+            return engine._prepared(request)
+        if not is_reference(asked):
+            return _with_own_input(engine._prepared(_in_own_input(request)), asked)
+        left_out = () if engine is self else _given(self._config)
+        chosen = ChosenModel(config=engine._config, name=asked, left_out=left_out)
+        return chosen.put_into(engine._prepared(request), asked)
+
+    def _with(self, model: str | None) -> Replicate:
+        """This backend, or one like it for the model that a request names.
+
+        Raises RequestError for what names no model of Replicate's. Where the backend's own model
+        has an input called `model`, a value for that is meant.
+        """
+        if model is None or model == self._config.model:
+            return self
+        if not is_reference(model):
+            if _OWN_INPUT not in self._vocabulary().own:
+                raise RequestError(
+                    f"model must look like {FORMS}, not {one_line(model)!r}.",
+                    remedy="https://replicate.com/explore lists models.",
+                )
+            return self
+        if model not in self._others:
+            changes = {"model": model, **_NOTHING}
+            self._others[model] = Replicate(self._config.model_copy(update=changes))
+        return self._others[model]
+
+    def _prepared(self, request: Request) -> Ticket:
+        capabilities = self._offered(request.task)
         asked, receipt = settled(request, capabilities)
         parameters = capabilities.parameters.items()
         defaults = {name: p.default for name, p in parameters if p.default is not None}
@@ -77,6 +118,9 @@ class Replicate:
         )
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        return self._with(ticket.request.model)._collected(ticket, on_progress)
+
+    def _collected(self, ticket: Ticket, on_progress: OnProgress) -> Result:
         from imagen.backends.replicate.run import Run
 
         self._known = self._known or shelf.kept(self._config)
@@ -101,14 +145,24 @@ class Replicate:
             return Health(ok=False, summary=error.message, remedies=remedies)
 
     def models(self) -> tuple[Model, ...]:
-        """The configured one: Replicate has thousands."""
-        family = self._config.reference.family
-        return (Model(kind="checkpoint", name=self._config.model, family=family),)
+        """The configured one, and those whose price is known: Replicate has thousands."""
+        priced = (price.model for price in read_table().prices)
+        return tuple(
+            Model(
+                kind="checkpoint",
+                name=name,
+                family=read_reference(name).family,
+                is_default=name == self._config.model,
+            )
+            for name in dict.fromkeys((self._config.model, *priced))
+        )
 
     def free(self) -> None:
         """Holds no memory of ours."""
 
     def close(self) -> None:
+        for other in self._others.values():
+            other.close()
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -163,6 +217,27 @@ class Replicate:
             with suppress(ImagenError):
                 self._known = shelf.keep(client.page(self._config.reference), self._config)
                 client.is_outdated = False
+
+
+_OWN_INPUT = "input_model"
+"""What a request calls an input that the model itself calls `model`."""
+_NOTHING: Mapping[str, Any] = {"parameters": {}, "input_schema": None}
+"""The keys of a block that say something of its own model, as if they were not there."""
+
+
+def _given(config: ReplicateConfig) -> tuple[str, ...]:
+    return tuple(key for key in _NOTHING if getattr(config, key))
+
+
+def _in_own_input(request: Request) -> Request:
+    """The request with its `model` as a value for the model's own input of that name."""
+    return request.with_values({"model": None, _OWN_INPUT: request.model})
+
+
+def _with_own_input(ticket: Ticket, asked: str) -> Ticket:
+    fate = Fate(outcome="mapped", asked=asked, used={_OWN_INPUT: asked}, why="the model's input")
+    receipt = {name: one for name, one in ticket.receipt.items() if name != _OWN_INPUT}
+    return ticket.model_copy(update={"receipt": receipt | {"model": fate}})
 
 
 def _pixels(vocabulary: Vocabulary, bound: Bound) -> Iterator[int]:

@@ -25,6 +25,10 @@ _NEVER_TAKEN = ("style", "aspect", "feather", "extra")
 """Fields that imagen itself sees to."""
 _MOST_PICTURES = 4
 """Of a model that does not say."""
+_MODEL = Parameter(
+    type="string",
+    description="Another model: owner/name, owner/name:version or deployments/owner/name.",
+)
 _FLOATS = ("cfg", "guidance", "strength")
 _SAID: Mapping[str, tuple[Kind, str]] = {
     "image": ("image", "The initial image."),
@@ -42,10 +46,11 @@ def offer(known: Vocabulary, task: Task, defaults: Mapping[str, Any]) -> Capabil
     """
     tasks = known.tasks
     asked = task if task in tasks else tasks[0]
-    parameters = dict(_parameters(known, asked))
+    parameters = _with_defaults(known, dict(_parameters(known, asked)), defaults)
+    parameters["model"] = _MODEL
     return Capabilities(
         tasks=tasks,
-        parameters=_with_defaults(known, parameters, defaults),
+        parameters=parameters,
         controls=known.kinds,
         without=dict(_reasons(known, parameters)),
         prompt_syntax=(),
@@ -229,6 +234,7 @@ def _fitted(name: str, parameter: Parameter, value: Any) -> Any:
 
 
 def _our_name(known: Vocabulary, name: str) -> str:
-    """The field that an input's own name means, or the name itself."""
+    """The field that an input's own name means, else the name under which it is asked for."""
     fields = (field for field, found in known.fields.items() if found.name == name)
-    return name if name in known.fields else next(fields, name)
+    own = next((ours for ours, found in known.own.items() if found.name == name), name)
+    return name if name in known.fields else next(fields, own)

@@ -61,6 +61,14 @@ class Reference:
         return next(seconds for pattern, seconds in _DEADLINES if fnmatch(self.name, pattern))
 
 
+FORMS = "owner/name, owner/name:version (64 hexadecimal digits) or deployments/owner/name"
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text names a model, a version of one, or a deployment."""
+    return any(pattern.fullmatch(text) for pattern in (_DEPLOYMENT, _MODEL))
+
+
 def read_reference(text: str) -> Reference:
     """`owner/name`, `owner/name:version` or `deployments/owner/name`; raises ValueError."""
     deployment = _DEPLOYMENT.fullmatch(text)
@@ -68,8 +76,5 @@ def read_reference(text: str) -> Reference:
         return Reference(deployment[1], deployment[2], is_deployment=True)
     model = _MODEL.fullmatch(text)
     if model is None:
-        raise ValueError(
-            "must look like owner/name, owner/name:version (64 hexadecimal digits) or "
-            "deployments/owner/name"
-        )
+        raise ValueError(f"must look like {FORMS}")
     return Reference(model[1], model[2], model[3] or "")

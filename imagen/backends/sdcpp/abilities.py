@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imagen.backends.model_files import MODEL
 from imagen.backends.sdcpp.families import Family
 from imagen.capabilities import Capabilities, Parameter, translate_words
 from imagen.errors import ConfigError, RequestError
@@ -62,6 +63,9 @@ _WITHOUT: dict[str, str] = (
 )
 
 
+_NONE_TAKEN = "enlarging takes none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """What is known of the program or the server; nothing, while neither was asked."""
@@ -117,6 +121,8 @@ def _parameters(
     yield from _TEXTS.items()
     yield from _size(task, family, engine)
     yield from _sampling(family, engine)
+    if not engine.is_server:
+        yield "model", MODEL
     if task in _FROM_A_PICTURE:
         yield "image", Parameter(type="image", description="The initial image.")
         yield "strength", _STRENGTH
@@ -126,7 +132,7 @@ def _parameters(
         yield "references", Parameter(description="The pictures that the prompt speaks of.")
     if config.controlnets and family.takes_control:
         yield "controls", Parameter(description="A picture that steers the composition.")
-    if config.loras_dir or engine.is_server:
+    if config.loras_folder or engine.is_server:
         yield "loras", Parameter(description="Low-rank adapters, by their files' names.")
 
 
@@ -214,13 +220,15 @@ def _reasons(task: str, config: SdCppConfig, family: Family) -> Iterator[tuple[s
     """Why a request's field has no place in this task."""
     if task == "upscale":
         yield from dict.fromkeys(("width", "height"), "the size follows from the factor").items()
-        yield from dict.fromkeys(("seed", "steps", "prompt"), "enlarging takes none").items()
+        yield from dict.fromkeys(("seed", "steps", "prompt", "model"), _NONE_TAKEN).items()
         return
+    if config.url:
+        yield "model", "sd-server keeps the model that it was started with"
     if task not in _FROM_A_PICTURE:
         yield from dict.fromkeys(("strength",), "there is no initial image").items()
     if task == "edit":
         yield from dict.fromkeys(("image", "mask"), "an edit goes by its references").items()
-    if not config.loras_dir:
+    if not config.loras_folder:
         yield "loras", f"backends.{config.name}.loras_dir names no folder of LoRAs"
     if not family.takes_control:
         yield "controls", "this engine has control nets for Stable Diffusion 1 only"

@@ -79,7 +79,7 @@ def weights(config: SdCppConfig) -> Iterator[str]:
         if path is not None:
             yield from (_SPELT.get(name, f"--{name}"), str(path.absolute()))
     for flag, folder in (
-        ("--lora-model-dir", config.loras_dir),
+        ("--lora-model-dir", config.loras_folder),
         ("--embd-dir", config.embeddings_dir),
     ):
         if folder is not None:

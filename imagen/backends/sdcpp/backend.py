@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.backends.base import Backend, Model
+    from imagen.backends.model_files import ChosenModel
     from imagen.backends.sdcpp.families import Family
     from imagen.backends.sdcpp.plan import Plan
     from imagen.capabilities import Capabilities
@@ -34,19 +35,27 @@ _GENERATING = (*FILES, "loras_dir", "embeddings_dir")
 class SdCpp:
     """One model that sd-cli runs."""
 
-    def __init__(self, config: SdCppConfig) -> None:
+    def __init__(self, config: SdCppConfig, like: SdCpp | None = None) -> None:
         self._config = config
+        self._like = like
 
     @property
     def engine(self) -> str:
         """The program: it ends with each run, and gives all memory back."""
         return "local sd.cpp"
 
-    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
-        return capabilities(task, self._config, self._family, self._engine)
+    def capabilities(self, task: Task = "text-to-image", model: str | None = None) -> Capabilities:
+        engine, _ = self._with(model)
+        return capabilities(task, engine._config, engine._family, self._engine)
 
     def prepare(self, request: Request) -> Ticket:
         """Check the files and make the arguments; nothing is run."""
+        engine, chosen = self._with(request.model)
+        ticket = engine._prepared(request)
+        is_used = chosen is not None and ticket.request.model is not None  # not for enlarging
+        return chosen.put_into(ticket, str(request.model)) if chosen and is_used else ticket
+
+    def _prepared(self, request: Request) -> Ticket:
         engine = self._engine
         arguments.refuse_unknown(self._config, engine.flags)
         made = plan(request, self.capabilities(request.task))
@@ -67,8 +76,10 @@ class SdCpp:
         from imagen.backends.sdcpp.run import Job, Run
 
         with naming(self._config.name):
+            engine, _ = self._with(ticket.request.model)
             try:
-                job = Job(ticket, self._config, self.program, self._model_name(ticket))
+                name = engine._model_name(ticket)
+                job = Job(ticket, engine._config, self.program, name)
                 return Run(job, on_progress).result()
             except Unavailable as error:
                 if self._config.hint:
@@ -107,7 +118,18 @@ class SdCpp:
     @cached_property
     def program(self) -> Program:
         """The program, asked once what it can do; raises Unavailable where there is none."""
+        if self._like is not None:
+            return self._like.program
         return look(self._config.binary, self._config.cache_dir)
+
+    def _with(self, model: str | None) -> tuple[SdCpp, ChosenModel[SdCppConfig] | None]:
+        """This backend, or one like it with the model that a request names."""
+        if model is None:
+            return self, None
+        from imagen.backends.sdcpp.choosing import choose_model
+
+        chosen = choose_model(model, self._config, self._main)
+        return SdCpp(chosen.config, self), chosen
 
     @property
     def _engine(self) -> Engine:
@@ -143,7 +165,7 @@ class SdCpp:
     def _making(self, made: Plan) -> tuple[list[str], dict[str, Fate]]:
         loras = made.values.get("loras") or ()
         family = self._main.family if self._main else ""
-        folder = self._config.loras_dir
+        folder = self._config.loras_folder
         added = tags(loras, folder, family) if folder is not None else ""
         return arguments.generation(made.values, added), made.receipt
 

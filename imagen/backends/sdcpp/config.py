@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from imagen.backends.addresses import url_faults
 from imagen.backends.base import BackendConfig
+from imagen.backends.model_files import MODELS_DIR, find_loras_folder
 from imagen.text import is_variable_name
 
 if TYPE_CHECKING:
@@ -25,7 +26,15 @@ _INSTEAD = "; name a token's variable in bearer_env"
 _OF_THE_PROGRAM = (
     "binary",
     *FILES,
-    *("loras_dir", "embeddings_dir", "upscale_models", "weight_type", "threads", "offload"),
+    *(
+        "models_dir",
+        "loras_dir",
+        "embeddings_dir",
+        "upscale_models",
+        "weight_type",
+        "threads",
+        "offload",
+    ),
     *("vae_tiling", "flash_attention", "args"),
 )
 """What a server was given when it was started."""
@@ -50,7 +59,12 @@ class SdCppConfig(BackendConfig):
     t5xxl: Path | None = Field(None, description="The text encoder T5-XXL.")
     llm: Path | None = Field(None, description="The language model that reads the prompt.")
     taesd: Path | None = Field(None, description="A tiny VAE: faster, and a little worse.")
-    loras_dir: Path | None = Field(None, description="The folder of LoRAs.")
+    models_dir: Path = Field(
+        MODELS_DIR, description="The folder of the models that a request may name."
+    )
+    loras_dir: Path | None = Field(
+        None, description="The folder of LoRAs; by default `loras` in `models_dir`."
+    )
     embeddings_dir: Path | None = Field(None, description="The folder of textual inversions.")
     controlnets: dict[str, Path] = Field(
         default_factory=dict,
@@ -95,6 +109,11 @@ class SdCppConfig(BackendConfig):
         None, description="Where it is noted what a binary can do; below `state_dir` by default."
     )
 
+    @property
+    def loras_folder(self) -> Path | None:
+        """The folder of LoRAs; None where none is named and the default is not there."""
+        return None if self.url else find_loras_folder(self.loras_dir, self.models_dir)
+
     @model_validator(mode="after")
     def _sound(self) -> SdCppConfig:
         for fault in _faults(self):
@@ -114,7 +133,10 @@ def _faults(config: SdCppConfig) -> Iterator[str]:
         yield "bearer_env takes the name of an environment variable, not what it holds"
 
 
+_NOTHING = (None, "", (), False, MODELS_DIR)
+
+
 def _superfluous(config: SdCppConfig) -> Iterator[str]:
-    given = [name for name in _OF_THE_PROGRAM if getattr(config, name) not in (None, "", (), False)]
+    given = [name for name in _OF_THE_PROGRAM if getattr(config, name) not in _NOTHING]
     if given:
         yield f"url excludes {', '.join(given)}: the server has what it was started with"

@@ -100,6 +100,11 @@ def read(file: Named, name: str) -> Checkpoint:
     return found
 
 
+def describe_role(role: Role) -> str:
+    """What a file of this role is, with its article."""
+    return _WORDS[role]
+
+
 def checked(config: SdCppConfig, keys: tuple[str, ...]) -> dict[str, Checkpoint]:
     """What each file of these keys is, by where it is named.
 
@@ -138,14 +143,18 @@ def factor(path: Path) -> int | None:
 _LAST_OF_ONE, _LAST_OF_TWO, _LAST_OF_FOUR = 4, 7, 10
 
 
-def _refuse_incomplete(config: SdCppConfig, main: Checkpoint) -> None:
+def missing_parts(config: SdCppConfig, main: Checkpoint) -> list[str]:
+    """The keys that a diffusion model without its companions needs, and the block lacks."""
     if main.role != "diffusion_model":
-        return
+        return []
     given = {key for key in ("vae", "clip_l", "t5xxl", "llm") if getattr(config, key) is not None}
     if config.taesd is not None:
         given.add("vae")
-    missing = [part for part in _PARTS.get(main.family, ()) if part not in given]
-    if missing:
+    return [part for part in _PARTS.get(main.family, ()) if part not in given]
+
+
+def _refuse_incomplete(config: SdCppConfig, main: Checkpoint) -> None:
+    if missing := missing_parts(config, main):
         raise ConfigError(
             f"backends.{config.name}: a {main.family} diffusion model also needs "
             f"{' and '.join(missing)}."

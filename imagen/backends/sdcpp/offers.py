@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Model, ModelKind
+from imagen.backends.model_files import list_models
 from imagen.backends.sdcpp import files
 from imagen.backends.sdcpp.shelf import shelf
 from imagen.checkpoints import read_checkpoint
 from imagen.errors import ConfigError
+from imagen.graphs.spelling import is_model_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from imagen.backends.sdcpp.config import SdCppConfig
     from imagen.backends.sdcpp.program import Program
 
+_OWN = ("model", "diffusion_model")
 _KINDS: Mapping[str, ModelKind] = {
     "model": "checkpoint",
     "diffusion_model": "diffusion_model",
@@ -31,12 +35,31 @@ def offers(config: SdCppConfig, program: Program) -> Iterator[Model]:
     """Each thing that can be asked for; a file that can't be read is listed without a family."""
     for file in files.named(config):
         kind = _KINDS.get(file.key, "text_encoder")
-        yield _model(kind, _name(file), file.path)
-    if config.loras_dir is not None:
-        for name in shelf(config.loras_dir):
-            yield _model("lora", name, config.loras_dir / name)
+        yield replace(_model(kind, _name(file), file.path), is_default=file.key in _OWN)
+    yield from _others(config)
+    if (folder := config.loras_folder) is not None:
+        for name in shelf(folder):
+            yield _model("lora", name, folder / name)
     yield from (Model(kind="sampler", name=name) for name in program.samplers)
     yield from (Model(kind="scheduler", name=name) for name in program.schedulers)
+
+
+def _others(config: SdCppConfig) -> Iterator[Model]:
+    """The models of `models_dir` that can be looked into, but for the block's own."""
+    own = [path.absolute() for path in (config.model, config.diffusion_model) if path]
+    root = config.models_dir.expanduser().absolute()
+    for name in list_models(root):
+        path = root / name
+        if not is_model_file(name) or path in own:
+            continue
+        try:
+            found = read_checkpoint(path)
+        except ConfigError:
+            continue
+        if found.role == "checkpoint" or found.role == "diffusion_model":
+            yield Model(
+                kind=found.role, name=name, family=found.family, size_bytes=found.size_bytes
+            )
 
 
 def _name(file: files.Named) -> str:

@@ -39,7 +39,11 @@ class SdServer:
     def engine(self) -> str:
         return f"sd-server {self._config.url.rstrip('/')}"
 
-    def capabilities(self, task: Task = "text-to-image") -> Capabilities:
+    def capabilities(
+        self,
+        task: Task = "text-to-image",
+        model: str | None = None,  # noqa: ARG002 - a server has one model
+    ) -> Capabilities:
         """By what the server said when it was last asked; of its model nothing is known."""
         return capabilities(task, self._config, families.known(""), self._engine())
 

@@ -40,6 +40,7 @@ def test_every_kind_of_file_is_listed_with_its_size() -> None:
             name="v1-5-pruned-emaonly-fp16.safetensors",
             family="sd15",
             size_bytes=2 * GIB,
+            is_default=True,
         ),
         Model(kind="lora", name="sd/ink.safetensors", size_bytes=2 * GIB),
         Model(

@@ -142,8 +142,8 @@ def test_it_lists_what_a_request_may_name(tmp_path: Path) -> None:
     written(shelf / "cut.safetensors", b"<html>")
     backend = opened(sd1_file(tmp_path), loras_dir=shelf, controlnets={"canny": "a/b"})
     models = {(model.kind, model.name): model for model in backend.models()}
-    whole = models["checkpoint", str(tmp_path / "dream.safetensors")]
-    assert (whole.family, whole.vram_bytes) == ("sd1", None)
+    whole = models["checkpoint", "dream.safetensors"]
+    assert (whole.family, whole.vram_bytes, whole.is_default) == ("sd1", None, True)
     assert [key for key in models if key[0] in ("lora", "controlnet")] == [
         ("lora", "ink"),
         ("controlnet", "canny"),

@@ -198,9 +198,11 @@ def test_a_model_that_takes_nothing_of_ours_is_no_backend() -> None:
         run(cloud, input_schema="schema.json")
 
 
-def test_the_models_of_a_backend_are_the_one_that_is_configured() -> None:
-    with Replicate() as cloud, closing(opened(cloud.url, model=_SCHNELL)) as engine:
-        assert engine.models() == (Model(kind="checkpoint", name=_SCHNELL, family="flux1"),)
+def test_the_models_of_a_backend_are_its_own_and_those_of_known_price() -> None:
+    with Replicate() as cloud, closing(opened(cloud.url, model="acme/fox")) as engine:
+        own, *priced = engine.models()
+    assert own == Model(kind="checkpoint", name="acme/fox", is_default=True)
+    assert Model(kind="checkpoint", name=_SCHNELL, family="flux1") in priced
     assert cloud.requests == []
 
 

@@ -129,7 +129,7 @@ def test_an_input_of_another_type_does_not_mean_our_field() -> None:
     said = {"prompt": {"type": "string"}, "seed": {"type": "string"}, "mask": {"type": "boolean"}}
     known = read_vocabulary("acme/odd", read_inputs({"Input": {"properties": said}}))
     found = offer(known, "text-to-image", {})
-    assert found.parameters.keys() == {"prompt", "input_seed", "input_mask"}
+    assert found.parameters.keys() == {"prompt", "input_seed", "input_mask", "model"}
     assert found.parameters["input_mask"].type == "bool"
 
 

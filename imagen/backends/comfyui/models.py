@@ -1,0 +1,140 @@
+"""The checkpoint that a request names, among those of the server."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagen.backends.http import was_too_slow
+from imagen.backends.model_files import find_name, is_path, missing_model
+from imagen.backends.retry import retrying
+from imagen.capabilities import Fate
+from imagen.checkpoints import read_checkpoint
+from imagen.errors import ConfigError, RequestError
+from imagen.graphs import listing
+from imagen.graphs.catalogue import read_catalogue
+from imagen.graphs.spelling import FOLDERS, base_name
+from imagen.graphs.surgery import ModelPlace, with_model
+from imagen.graphs.tokens import inputs_of
+from imagen.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.backends.comfyui.client import Client
+    from imagen.graphs import Manifest
+    from imagen.ticket import Ticket
+
+_MAIN_FOLDERS = ("checkpoints", "diffusion_models", "controlnet", "model_patches")
+_HEADERS: Mapping[str, str] = {
+    "sd15": "sd1",
+    "sd21": "sd2",
+    "sd35": "sd3",
+    "flux2-klein": "flux2",
+}
+"""What the header of a file calls the family of a manifest, where that differs."""
+
+
+def name_on_server(asked: str) -> str:
+    """What to look for at the server: of a path its last part, as a server has its own folders."""
+    return base_name(asked) if is_path(asked) else asked
+
+
+def refuse_other_family(model: str, manifest: Manifest, dirs: tuple[Path, ...]) -> None:
+    """Raises RequestError where a model is known to be of another family than the workflow.
+
+    It is known where a workflow loads a file of this name, and of a local file by its header. All
+    else goes to the server, since a name alone does not show what a file holds.
+    """
+    family = _family_of_file(model) or _header_family(families(dirs).get(base_name(model), ""))
+    wanted = _header_family(manifest.family)
+    if family and wanted and family != wanted:
+        raise RequestError(
+            f"model {one_line(base_name(model))!r} is a {family} model, and the workflow is for "
+            f"{wanted}.",
+            remedy="Use a backend whose workflow is for that family: imagen workflows list.",
+        )
+
+
+def _family_of_file(model: str) -> str:
+    path = Path(model).expanduser()
+    if not (is_path(model) and os.path.isfile(path)):
+        return ""
+    try:
+        return read_checkpoint(path).family
+    except ConfigError:
+        return ""  # what the server has under this name may be whole
+
+
+def _header_family(family: str) -> str:
+    return _HEADERS.get(family, family)
+
+
+def families(dirs: tuple[Path, ...]) -> dict[str, str]:
+    """The family of each model file that a workflow speaks of."""
+    return {
+        base_name(file.file): workflow.manifest.family
+        for workflow in listing(dirs)
+        for file in workflow.manifest.files
+        if file.folder in _MAIN_FOLDERS
+    }
+
+
+def locate_model(
+    client: Client, ticket: Ticket, manifest: Manifest, dirs: tuple[Path, ...]
+) -> Ticket:
+    """The ticket with the model by the name that the server has for it.
+
+    Raises RequestError where the server lists none of that name, or several.
+    """
+    model = ticket.request.model
+    if model is None:
+        return ticket
+    for node, name, choices in _choices(client, ticket.payload, model):
+        found = find_name(model, choices)
+        if found is None:
+            raise missing_model(
+                model, choices, f"on {client.at}", _remedy(ticket, FOLDERS.get(name, ""))
+            )
+        refuse_other_family(found, manifest, dirs)
+        ticket = _renamed(ticket, ModelPlace(((node, name),), model), found)
+    return ticket
+
+
+def _choices(
+    client: Client, graph: Mapping[str, Any], model: str
+) -> list[tuple[str, str, list[str]]]:
+    """Each input that names the model and takes one of a list, and that list."""
+    found: list[tuple[str, str, list[str]]] = []
+    for node_id, node in graph.items():
+        for name in [name for name, value in inputs_of(node).items() if value == model]:
+            kind = str(node["class_type"])
+            info = retrying(partial(client.node_info, kind), unless=was_too_slow)
+            spec = read_catalogue(info).get(kind)
+            choices = spec.inputs[name].choices if spec and name in spec.inputs else None
+            if choices is not None:
+                names = [choice for choice in choices if isinstance(choice, str)]
+                found.append((node_id, name, names))
+    return found
+
+
+def _remedy(ticket: Ticket, folder: str) -> str:
+    if is_path(str(ticket.receipt["model"].asked)):
+        where = f"models/{folder}" if folder else "its folder of models"
+        return f"A ComfyUI server loads models from its own folders; put the file into {where}."
+    return f"See: imagen models --backend {ticket.backend}"
+
+
+def _renamed(ticket: Ticket, place: ModelPlace, model: str) -> Ticket:
+    asked = ticket.receipt["model"].asked
+    outcome, used = ("applied", None) if model == asked else ("mapped", model)
+    fate = Fate(outcome=outcome, asked=asked, used=used)
+    return ticket.model_copy(
+        update={
+            "request": ticket.request.with_values({"model": model}),
+            "receipt": ticket.receipt | {"model": fate},
+            "payload": with_model(ticket.payload, place, model),
+        }
+    )

@@ -1,0 +1,164 @@
+"""The checkpoint that a request names, on a ComfyUI server."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from comfyui_lab import ASKED, MANIFEST, SAMPLED, opened
+from comfyui_pictures import NOWHERE, node, on, shelve
+from weight_files import SD1, VAE, safetensors, written
+
+from imagen.errors import RequestError
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imagen.result import Progress, Result
+    from imagen.ticket import Ticket
+
+OWN = "v1-5-pruned-emaonly-fp16.safetensors"
+FILES = {
+    "checkpoints": [
+        OWN,
+        "sd15\\dreamshaper_8.safetensors",
+        "photon_v1.safetensors",
+        "photon_v2.safetensors",
+    ]
+}
+DREAM = FILES["checkpoints"][1]
+TOKENS: dict[str, Any] = SAMPLED | {"1": node("CheckpointLoaderSimple", ckpt_name="$<checkpoint>")}
+MANIFEST_OF_TOKENS = {
+    "family": "sd15",
+    "parameters": MANIFEST["parameters"] | {"checkpoint": {"type": "string", "default": OWN}},
+}
+
+
+def _made(model: str) -> tuple[Ticket, Result]:
+    """What one request for a model gives, with the ticket as it was sent."""
+    told: list[Progress] = []
+    with ComfyUI(models=FILES) as server, closing(opened(server.url)) as backend:
+        ticket = backend.prepare(ASKED.with_values({"model": model}))
+        result = backend.collect(ticket, told.append)
+    sent = [progress.ticket for progress in told if progress.ticket is not None]
+    return sent[-1], result
+
+
+def _refusal(model: str) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        _made(model)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["sd15/dreamshaper_8.safetensors", "dreamshaper_8", "DreamShaper_8.safetensors", "shaper"],
+    ids=["separator", "no ending", "case", "part"],
+)
+def test_a_model_is_used_under_the_name_that_the_server_lists(asked: str) -> None:
+    ticket, result = _made(asked)
+    fate = ticket.receipt["model"]
+    assert (fate.outcome, fate.asked, fate.used) == ("mapped", asked, DREAM)
+    assert (ticket.request.model, result.facts.model) == (DREAM, DREAM)
+    assert ticket.payload["1"]["inputs"]["ckpt_name"] == DREAM
+
+
+def test_a_model_named_as_the_server_does_is_applied() -> None:
+    ticket, _ = _made(DREAM)
+    assert (ticket.receipt["model"].outcome, ticket.receipt["model"].used) == ("applied", None)
+
+
+def test_a_model_that_the_server_does_not_list_is_refused() -> None:
+    refusal = _refusal("dreamshapr_8")
+    assert "There is no model 'dreamshapr_8' on http://127.0.0.1:" in refusal.message
+    assert "which lists 4 models. Did you mean 'dreamshaper_8'?" in refusal.message
+    assert refusal.remedy == "See: imagen models --backend lab"
+
+
+def test_a_name_that_fits_several_models_is_refused_with_all_of_them() -> None:
+    refusal = _refusal("photon")
+    assert refusal.message == (
+        "model 'photon' fits 2 models: photon_v1.safetensors, photon_v2.safetensors."
+    )
+
+
+def test_a_local_path_is_looked_for_by_its_last_part(tmp_path: Path) -> None:
+    ticket, _ = _made(str(tmp_path / "photon_v1.safetensors"))
+    assert ticket.receipt["model"].used == "photon_v1.safetensors"
+
+
+def test_a_local_path_that_the_server_lacks_is_refused_with_the_place_for_it() -> None:
+    assert _refusal("~/models/other.safetensors").remedy == (
+        "A ComfyUI server loads models from its own folders; put the file into models/checkpoints."
+    )
+
+
+def test_nothing_is_asked_of_the_server_while_a_ticket_is_prepared() -> None:
+    ticket = opened(NOWHERE).prepare(ASKED.with_values({"model": "dream"}))
+    assert (ticket.request.model, ticket.receipt["model"].outcome) == ("dream", "applied")
+
+
+def test_a_model_goes_in_place_of_the_workflows_own_parameter() -> None:
+    shelve("mine", TOKENS, MANIFEST_OF_TOKENS)
+    asked = ASKED.with_values({"model": "dream", "checkpoint": "other.safetensors"})
+    ticket = on(NOWHERE, "mine").prepare(asked)
+    fate = ticket.receipt["checkpoint"]
+    assert ticket.payload["1"]["inputs"]["ckpt_name"] == "dream"
+    assert (fate.outcome, fate.used, fate.why) == ("mapped", "dream", "model settles it")
+    assert "checkpoint" not in ticket.request.extra
+
+
+def test_a_parameter_of_the_workflow_that_needs_a_value_gets_it_from_the_model() -> None:
+    shelve("bare", TOKENS, {"parameters": MANIFEST["parameters"]})
+    ticket = on(NOWHERE, "bare").prepare(ASKED.with_values({"model": "dream"}))
+    assert ticket.payload["1"]["inputs"]["ckpt_name"] == "dream"
+
+
+def test_a_parameter_called_model_is_the_model() -> None:
+    shelve("named", SAMPLED | {"1": node("CheckpointLoaderSimple", ckpt_name="$<model>")})
+    ticket = on(NOWHERE, "named").prepare(ASKED.with_values({"model": "dream"}))
+    assert ticket.payload["1"]["inputs"]["ckpt_name"] == "dream"
+
+
+def test_a_workflow_that_loads_several_models_says_how_to_name_one() -> None:
+    second = {"2": node("CheckpointLoaderSimple", ckpt_name="refiner.safetensors")}
+    decoded = {"90": node("VAEDecode", samples=["8", 0], vae=["2", 2])}
+    shelve("two", SAMPLED | second | decoded)
+    ticket = on(NOWHERE, "two").prepare(ASKED.with_values({"model": "dream"}))
+    assert ticket.receipt["model"].why == (
+        "this workflow loads several models; name one by its node: --set 1.ckpt_name=NAME"
+    )
+
+
+def test_a_workflow_that_loads_no_model_drops_it() -> None:
+    shelve("none", {"9": node("SaveImage", images="$<prompt>")})
+    ticket = on(NOWHERE, "none").prepare(ASKED.with_values({"model": "dream"}))
+    assert ticket.receipt["model"].why == "this workflow loads no checkpoint by name"
+
+
+@pytest.mark.parametrize("task", ["text-to-image", "image-to-image", "inpaint"])
+def test_every_task_of_a_bundled_workflow_takes_a_model(task: Any) -> None:
+    known = on(NOWHERE, "flux1-schnell").capabilities(task)
+    assert known.parameters["model"].default is None
+
+
+def test_a_model_that_another_family_of_workflows_loads_is_refused() -> None:
+    backend = on(NOWHERE, "flux1-schnell")
+    with pytest.raises(RequestError) as caught:
+        backend.prepare(ASKED.with_values({"model": "z_image_turbo_bf16.safetensors"}))
+    assert caught.value.message == (
+        "model 'z_image_turbo_bf16.safetensors' is a z-image model, and the workflow is for flux1."
+    )
+
+
+def test_a_local_file_of_another_family_is_refused_by_its_header(tmp_path: Path) -> None:
+    path = written(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
+    with pytest.raises(RequestError, match="is a sd1 model, and the workflow is for flux1"):
+        on(NOWHERE, "flux1-schnell").prepare(ASKED.with_values({"model": str(path)}))
+
+
+def test_a_model_whose_family_is_not_known_is_left_to_the_server() -> None:
+    ticket = on(NOWHERE, "flux1-schnell").prepare(ASKED.with_values({"model": "xl-flux"}))
+    assert ticket.receipt["model"].outcome == "applied"

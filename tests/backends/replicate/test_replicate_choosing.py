@@ -1,0 +1,99 @@
+"""The model that a request names, on Replicate."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from replicate_lab import ASKED, opened, prepared, run, submitted
+
+from imagen.backends.replicate.offer import offer
+from imagen.backends.replicate.schema import read_inputs
+from imagen.backends.replicate.vocabulary import read_vocabulary
+from imagen.errors import RequestError
+from imagen.testing.replicate import MODELS, Replicate
+
+pytestmark = pytest.mark.usefixtures("replicate_token")
+OWN, OTHER = "black-forest-labs/flux-schnell", "black-forest-labs/flux-dev"
+FOR_OTHER = ASKED.with_values({"model": OTHER})
+
+
+def test_the_model_that_was_asked_for_makes_the_image() -> None:
+    with Replicate() as cloud:
+        result = run(cloud, FOR_OTHER, model=OWN)
+        paths = [seen.path for seen in cloud.requests if seen.method == "POST"]
+    assert result.facts.model == OTHER
+    assert [path for path in paths if OTHER in path]
+
+
+def test_the_ticket_has_the_models_own_inputs_and_price() -> None:
+    with Replicate() as cloud:
+        own, other = prepared(cloud, model=OWN), prepared(cloud, FOR_OTHER, model=OWN)
+    assert other.payload["model"] == OTHER
+    assert other.receipt["model"].outcome == "applied"
+    assert own.estimate is not None
+    assert other.estimate is not None
+    assert (own.estimate.usd, other.estimate.usd) == (0.003, 0.025)
+
+
+def test_the_schema_of_the_model_is_asked_for_once() -> None:
+    with Replicate() as cloud:
+        prepared(cloud, FOR_OTHER, model=OWN)
+        before = len(cloud.requests)
+        prepared(cloud, FOR_OTHER, model=OWN)
+        assert len(cloud.requests) == before
+    (kept,) = Path("cache", "replicate").iterdir()
+    assert kept.name.startswith("black-forest-labs-flux-dev")
+
+
+def test_defaults_of_the_own_model_are_left_out() -> None:
+    with Replicate() as cloud:
+        ticket = prepared(cloud, FOR_OTHER, model=OWN, parameters={"go_fast": True})
+    assert ticket.warnings == (
+        "Left out for this model, as it belongs to the own model of backends.cloud: parameters.",
+    )
+
+
+def test_what_is_not_a_model_of_replicates_is_refused() -> None:
+    with Replicate() as cloud, pytest.raises(RequestError) as caught:
+        prepared(cloud, ASKED.with_values({"model": "flux.safetensors"}), model=OWN)
+    assert caught.value.message == (
+        "model must look like owner/name, owner/name:version (64 hexadecimal digits) or "
+        "deployments/owner/name, not 'flux.safetensors'."
+    )
+
+
+def test_what_the_backend_takes_follows_from_the_model() -> None:
+    with Replicate() as cloud, closing(opened(cloud.url, model=OWN)) as engine:
+        own = engine.capabilities("text-to-image").parameters
+        other = engine.capabilities("text-to-image", OTHER).parameters
+    assert "guidance" in other
+    assert "guidance" not in own
+
+
+def test_an_input_that_the_model_itself_calls_model_is_still_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = {"prompt": {"type": "string"}, "model": {"type": "string", "default": "dev"}}
+    schema = {"Input": {"properties": said}}
+    monkeypatch.setitem(MODELS, "acme/tuned", schema)
+    with Replicate() as cloud:
+        ticket = prepared(cloud, ASKED.with_values({"model": "schnell"}), model="acme/tuned")
+    assert ticket.payload["input"]["model"] == "schnell"
+    fate = ticket.receipt["model"]
+    assert (fate.outcome, fate.used) == ("mapped", {"input_model": "schnell"})
+
+
+def test_a_block_sets_the_default_of_an_input_called_model() -> None:
+    said = {"prompt": {"type": "string"}, "model": {"type": "string", "default": "dev"}}
+    known = read_vocabulary("acme/tuned", read_inputs({"Input": {"properties": said}}))
+    found = offer(known, "text-to-image", {"model": "schnell"})
+    assert found.parameters["input_model"].default == "schnell"
+    assert found.parameters["model"].default is None
+
+
+def test_a_block_needs_no_schema_for_a_model_of_a_request() -> None:
+    with Replicate() as cloud:
+        run(cloud, FOR_OTHER, model=OWN)
+        assert len(submitted(cloud)) == 1
