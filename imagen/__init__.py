@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         RateLimited,
         Rejected,
         RequestError,
+        SomeFailed,
         TimedOut,
         Unauthorized,
         Unavailable,
@@ -51,8 +52,8 @@ else:
         "imagen.config": "Settings load",
         "imagen.errors": (
             "BackendError Cancelled ConfigError Failed ImagenError LibraryError Lost "
-            "MissingDependency OutputError OverBudget RateLimited Rejected RequestError TimedOut "
-            "Unauthorized Unavailable UnknownBackend WorkflowError"
+            "MissingDependency OutputError OverBudget RateLimited Rejected RequestError "
+            "SomeFailed TimedOut Unauthorized Unavailable UnknownBackend WorkflowError"
         ),
         "imagen.resuming": "resume",
         "imagen.spine": "Made enlarge generate",
@@ -105,6 +106,7 @@ __all__ = [
     "Result",
     "Saved",
     "Settings",
+    "SomeFailed",
     "Ticket",
     "TimedOut",
     "Unauthorized",

@@ -127,6 +127,10 @@ class Capabilities(BaseModel):
     preprocesses_in_run: tuple[str, ...] = Field(
         (), description="The kinds that it makes within the run that they steer."
     )
+    batch_seeds: bool = Field(
+        False,
+        description="Whether image n of a batch is exactly the image that seed + n gives alone.",
+    )
     without: dict[str, str] = Field(
         default_factory=dict, description="Why a parameter it lacks is lacking, in a sentence."
     )

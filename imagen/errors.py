@@ -16,6 +16,7 @@
         Failed
         Lost
         TimedOut
+        SomeFailed                       .failures
       OutputError               exit 5
       LibraryError              exit 5
       Cancelled                 exit 130
@@ -26,8 +27,9 @@ Each message is a sentence for a person; `remedy`, where there is one, says what
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from imagen.text import did_you_mean
 
@@ -48,6 +50,8 @@ class ImagenError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.kept: tuple[Path, ...] = ()
+        """The images that were made and saved before it, and where those of this run are."""
         self.is_stopped = True
         """False where the work was to end, and may go on at its engine all the same."""
 
@@ -222,6 +226,45 @@ class TimedOut(BackendError):
     code = "timed_out"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One run of several that failed."""
+
+    image: int
+    """The number of its first image, from 1."""
+    images: int
+    """How many images it would have made."""
+    seed: int | None
+    error: BackendError
+
+    def as_data(self) -> dict[str, Any]:
+        """The documented JSON of it."""
+        error = {name: getattr(self.error, name) for name in ("code", "message", "remedy")}
+        return {"image": self.image, "images": self.images, "seed": self.seed, **error}
+
+    def __str__(self) -> str:
+        last = self.image + self.images - 1
+        which = f"image {self.image}" if self.images == 1 else f"images {self.image} to {last}"
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"{which}{seed}: {self.error.message}"
+
+
+class SomeFailed(BackendError):
+    """Some images of a request could not be made; the others were, unless all failed."""
+
+    code = "some_failed"
+
+    def __init__(self, failures: Sequence[Failure], images: int, *, backend: str = "") -> None:
+        failed = sum(failure.images for failure in failures)
+        remedies = dict.fromkeys(one.error.remedy for one in failures if one.error.remedy)
+        super().__init__(
+            "\n".join([f"{failed} of {images} images failed:", *map(str, failures)]),
+            remedy="\n".join(remedies),
+            backend=backend,
+        )
+        self.failures = tuple(failures)
+
+
 class OutputError(ImagenError):
     """A picture can't be put where it belongs, or a file can't be read."""
 
@@ -233,7 +276,6 @@ class OutputError(ImagenError):
     ) -> None:
         super().__init__(message, remedy=remedy)
         self.kept = tuple(kept)
-        """Where the pictures of this run lie all the same."""
         self.lost = lost
         """Whether one of them lies nowhere."""
 

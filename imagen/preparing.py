@@ -67,7 +67,12 @@ def prepare(
     asked = Request.exactly(named) if translated else asked
     staged = _staged(_with_preprocess(asked, planned, False), capabilities, settings)
     complete = resolve(staged.request, settings, capabilities)
-    prepared = [engine.prepare(run) for run in runs(complete, capabilities)]
+    complete, batch = _settle_batch(complete, asked, capabilities)
+    # Adapters know batches by their count alone.
+    several = [
+        run.model_copy(update={"latent_batch": None}) for run in runs(complete, capabilities)
+    ]
+    prepared = [_told_of_batch(engine.prepare(run), complete, batch) for run in several]
     for ticket in prepared:
         allow(ticket.request, settings.limits)  # a backend may have rounded up
     prepared = [
@@ -271,6 +276,29 @@ def _in_own_words(receipt: Receipt, asked: Request, staged: Request) -> Receipt:
         return fate.model_copy(update={"asked": changed.get(name, fate.asked), "used": used})
 
     return {name: told(name, fate) for name, fate in receipt.items()}
+
+
+def _settle_batch(
+    request: Request, asked: Request, capabilities: Capabilities
+) -> tuple[Request, Receipt]:
+    """Whether its images are made together, and the receipt of it.
+
+    The batch that a workflow or a model makes by itself, where no count was asked for, is one.
+    """
+    is_its_own = asked.count is None and (request.count or 1) > 1 and not capabilities.batch_seeds
+    if request.latent_batch is None:
+        return request.model_copy(update={"latent_batch": is_its_own or None}), {}
+    parameter = capabilities.parameters.get("count")
+    if not request.latent_batch or (parameter and parameter.max != 1):
+        return request, {"latent_batch": Fate(outcome="applied", asked=request.latent_batch)}
+    why = "this backend makes one image at a time"
+    without = request.model_copy(update={"latent_batch": None})
+    return without, {"latent_batch": Fate(outcome="dropped", asked=True, why=why)}
+
+
+def _told_of_batch(ticket: Ticket, request: Request, batch: Receipt) -> Ticket:
+    whole = ticket.request.model_copy(update={"latent_batch": request.latent_batch})
+    return ticket.model_copy(update={"request": whole, "receipt": ticket.receipt | batch})
 
 
 def _told_of_split(ticket: Ticket, count: int | None, among: int) -> Ticket:

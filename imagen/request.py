@@ -173,7 +173,15 @@ class Request(_Value):
     )
     sampler: str | None = Field(None, min_length=1, description="The sampler's name.")
     scheduler: str | None = Field(None, min_length=1, description="The noise schedule's name.")
-    count: int | None = Field(None, ge=1, le=LARGEST_COUNT, description="How many pictures.")
+    count: int | None = Field(
+        None,
+        ge=1,
+        le=LARGEST_COUNT,
+        description="How many images, each with the seed that follows.",
+    )
+    latent_batch: bool | None = Field(
+        None, description="Make the images together, in a batch of the engine."
+    )
     style: str | None = Field(None, min_length=1, description="A style of the configuration.")
     model: str | None = Field(
         None, min_length=1, description="The checkpoint, as `imagen models` lists it, or a path."

@@ -164,13 +164,15 @@ def allow(request: Request, limits: Limits) -> None:
 
 
 def runs(request: Request, capabilities: Capabilities) -> Iterator[Request]:
-    """The request as the backend can run it: in several runs where it can't make as many at once.
+    """The runs that make the images of the request: one each, or as many as a batch holds.
 
-    Run after run goes on with the seed that follows, so that each picture can be made again alone.
+    Run after run goes on with the seed that follows. Images share a run where the request wants a
+    latent batch, and where the backend's batches give each image that its seed gives alone.
     """
     count, seeds = request.count or 1, _seeds(capabilities.parameters.get("seed"))
     parameter = capabilities.parameters.get("count")
-    most = 1 if parameter is None else int(parameter.max or count)
+    is_batch = request.latent_batch or capabilities.batch_seeds
+    most = int(parameter.max or count) if parameter and is_batch else 1
     if count <= most:
         yield request if parameter else request.with_values({"count": None})
         return

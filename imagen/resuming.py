@@ -74,7 +74,7 @@ def finish_all(
     *,
     output: OutputSettings | None = None,
 ) -> Iterator[Resumed]:
-    """Bring every job to its end that was left behind, the oldest first; one that fails does not
+    """Bring every job to its end that was left behind, in order; one that fails does not
     keep the others. Raises Cancelled."""
     for id in tickets.in_order(settings.state_dir):
         with suppress(RequestError):  # another process has brought it to its end meanwhile

@@ -5,12 +5,24 @@ from __future__ import annotations
 import os
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from imagen import outputs, sinks, tickets
 from imagen.budgets import planned_within_budgets, refuse_over_budget
 from imagen.callers import caller
-from imagen.errors import Cancelled, Failed, ImagenError, Lost, OutputError, Rejected, TimedOut
+from imagen.errors import (
+    BackendError,
+    Cancelled,
+    Failed,
+    Failure,
+    ImagenError,
+    Lost,
+    OutputError,
+    Rejected,
+    SomeFailed,
+    TimedOut,
+)
 from imagen.inputs import sound
 from imagen.keeping import entry_of, failure_of, keep, kept, kept_elsewhere, warm_up
 from imagen.preparing import (
@@ -38,6 +50,7 @@ if TYPE_CHECKING:
     from imagen.ticket import Ticket
 
     Write = Callable[[Job], None]
+    OnMade = Callable[["Made"], None]
 
 _ENDED_BADLY = (Failed, Rejected, TimedOut)
 
@@ -66,20 +79,27 @@ class Made:
     """A sentence, where something beside the pictures did not work."""
 
 
+def ignore_made(made: Made) -> None:
+    """An `on_made` for those who wait for all runs."""
+
+
 def generate(
     request: Request,
     settings: Settings,
     *,
     backend: str | None = None,
     strict: bool = False,
+    keep_going: bool = False,
     on_progress: OnProgress = ignore,
+    on_made: OnMade = ignore_made,
 ) -> list[Made]:
-    """Make the pictures of one request with the backend of this name, and keep them.
+    """Make the images of one request with the backend of this name, and keep them.
 
-    There are several runs where the backend can't make as many pictures at once as were asked, and
-    where control pictures had to be made first: these come first.
-    Raises any ImagenError; with `strict`, a RequestError where a parameter can't be honoured;
-    OverBudget where a budget of the settings does not suffice.
+    Each image is a run of its own, unless the request or the engine makes a batch of them; control
+    images that had to be made come first. `on_made` is called with each run once it is saved.
+    Raises any ImagenError, whose `kept` are the images that were made before it; with
+    `keep_going`, SomeFailed after the last run where some failed; with `strict`, RequestError where
+    a parameter can't be honoured; OverBudget where a budget of the settings does not suffice.
     """
     if is_interpolation(request):
         return enlarge(request, settings, strict=strict)
@@ -89,13 +109,33 @@ def generate(
         plan = prepare(engine, request, settings, strict=strict)
         warnings = refuse_over_budget(plan, settings)
         found, made = ready(engine, plan, request, settings, on_progress)
-        jobs = [job_of(ticket, request, settings) for ticket in found]
+        for control in made:
+            on_made(control)
+        *starts, images = accumulate((ticket.images for ticket in found), initial=0)
+        numbered = zip(found, starts, strict=True)
+        jobs = [job_of(ticket, request, settings, first=first) for ticket, first in numbered]
+        failures: list[Failure] = []
         with _naming(made), planned_within_budgets(jobs, settings):
-            images, begun = sum(job.ticket.images for job in jobs), 0
             for job in jobs:
-                made.append(make(engine, job, settings, count_images(on_progress, begun, images)))
-                begun += job.ticket.images
-        return [_warned(made[0], warnings), *made[1:]]
+                try:
+                    watched = count_images(on_progress, job.first, images)
+                    run = make(engine, job, settings, watched)
+                except BackendError as error:
+                    if not keep_going or len(jobs) == 1:
+                        raise
+                    failures.append(_failure(job, error))
+                    continue
+                made.append(_warned(run, warnings))
+                on_made(made[-1])
+                warnings = []
+            if failures:
+                raise SomeFailed(failures, images, backend=failures[0].error.backend)
+        return made
+
+
+def _failure(job: Job, error: BackendError) -> Failure:
+    ticket = job.ticket
+    return Failure(image=job.first + 1, images=ticket.images, seed=ticket.request.seed, error=error)
 
 
 def _warned(made: Made, warnings: Sequence[str]) -> Made:
@@ -111,13 +151,11 @@ def is_interpolation(request: Request) -> bool:
 
 @contextmanager
 def _naming(made: Sequence[Made]) -> Iterator[None]:
-    """Runs before the one that failed left pictures, which nobody would find otherwise."""
+    """Names in each ImagenError the images of the runs before the one that failed."""
     try:
         yield
     except ImagenError as error:
-        paths = [str(saved.path) for run in made for saved in run.saved]
-        if paths:
-            error.remedy = "\n".join([error.remedy, "Made before that:", *paths]).strip()
+        error.kept = (*(saved.path for run in made for saved in run.saved), *error.kept)
         raise
 
 
@@ -174,11 +212,13 @@ def _preprocess(
         return make(engine, job, settings, on_progress)
 
 
-def job_of(ticket: Ticket, asked: Request, settings: Settings) -> Job:
+def job_of(ticket: Ticket, asked: Request, settings: Settings, *, first: int = 0) -> Job:
     """The job of a ticket that was prepared with these settings, for `tickets.planned`."""
     kind = settings.backends.get(ticket.backend, {}).get("type", ticket.backend)
     output = _from_anywhere(settings.output)
-    return Job(ticket=ticket, asked=asked, output=output, kind=str(kind), caller=caller())
+    return Job(
+        ticket=ticket, asked=asked, first=first, output=output, kind=str(kind), caller=caller()
+    )
 
 
 def make(
@@ -245,6 +285,7 @@ def _kept(
                 job.ticket,
                 settings.output,
                 asked=job.asked,
+                first=job.first,
                 now=job.began,
                 rescue=settings.state_dir / "rescued",
                 is_resumed=is_resumed,

@@ -50,6 +50,7 @@ class Job(BaseModel):
 
     ticket: Ticket
     asked: Request = Field(description="As it was asked.")
+    first: int = Field(0, description="Which of the images asked for its first is, from 0.")
     output: dict[str, Any] = Field(
         default_factory=dict, description="Where the pictures are to go, and under which names."
     )
@@ -100,16 +101,18 @@ def planned(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
     """Writes several jobs down before the first of them is begun, and holds them for the block.
 
     Where the block fails, those that were never sent are forgotten: it is known that they were not
-    made. Where the process dies, they stay. Raises OutputError where they can't be written,
-    RequestError where another process has one of them in hand.
+    made. Where the process dies, they stay, unless it dies before all are written. Raises
+    OutputError where they can't be written, RequestError where another process has one of them in
+    hand.
     """
     remove_leftovers(state_dir)
     with ExitStack() as locks:
         for job in jobs:
             locks.enter_context(held(job.id, state_dir))
         try:
-            for job in jobs:
-                write(job, state_dir)
+            with _all_or_none(jobs, state_dir):
+                for job in jobs:
+                    write(job, state_dir)
             yield
         except ImagenError:
             for job in jobs:
@@ -118,9 +121,40 @@ def planned(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
             raise
 
 
+@contextmanager
+def _all_or_none(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
+    """Names the jobs in a file while they are being written: `left` drops those it still finds."""
+    if len(jobs) < 2:
+        yield
+        return
+    plan = _path(jobs[0].id, state_dir).with_suffix(".plan")
+    try:
+        with open(os.open(plan, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write("\n".join(job.id for job in jobs))
+            file.flush()
+            os.fsync(file.fileno())
+        yield
+    except OSError as error:
+        raise _unwritable(plan.parent, error) from error
+    finally:
+        with suppress(OSError):
+            plan.unlink(missing_ok=True)
+
+
+def _drop_half_planned(folder: Path) -> None:
+    """Forget the jobs whose process died before it had written down all of its plan."""
+    for plan in folder.glob("*.plan"):
+        if not is_worked_on(plan.stem, folder.parent):
+            with suppress(OSError):
+                for id in plan.read_text().split():
+                    if _is_unsent(id, folder.parent):
+                        forget(id, folder.parent)
+                plan.unlink(missing_ok=True)
+
+
 def _is_unsent(id: str, state_dir: Path) -> bool:
-    with suppress(OutputError, RequestError):
-        there = read(id, state_dir)
+    with suppress(OutputError):
+        there = _parse(_path(id, state_dir))
         return not there.ticket.submitted and there.entry is None
     return False
 
@@ -227,14 +261,16 @@ def _hold(id: str, state_dir: Path) -> Lock | None:
 
 
 def in_order(state_dir: Path) -> list[str]:
-    """The ids of `left`, by when work on them began; those that can't be read come last."""
+    """The ids of `left`, by when work on them began; what was never sent comes after that, and what
+    can't be read comes last."""
 
-    def began(id: str) -> tuple[bool, float]:
+    def place(id: str) -> tuple[int, float]:
         with suppress(OutputError, RequestError):
-            return False, read(id, state_dir).began.timestamp()
-        return True, 0.0
+            job = read(id, state_dir)
+            return int(job.state == "planned"), job.began.timestamp()
+        return 2, 0.0
 
-    return sorted(left(state_dir), key=began)
+    return sorted(left(state_dir), key=place)
 
 
 def in_hand(id: str) -> RequestError:
@@ -250,7 +286,10 @@ def is_worked_on(id: str, state_dir: Path) -> bool:
 def left(state_dir: Path) -> list[str]:
     """The ids of the jobs that are not at their end, or whose pictures the library lacks yet."""
     folder = state_dir / _FOLDER
-    return sorted(path.stem for path in folder.glob("*.json")) if os.path.isdir(folder) else []
+    if not os.path.isdir(folder):
+        return []
+    _drop_half_planned(folder)
+    return sorted(path.stem for path in folder.glob("*.json"))
 
 
 def meant(word: str, state_dir: Path) -> str:
@@ -284,7 +323,10 @@ def read(id: str, state_dir: Path) -> Job:
     Raises RequestError where there is none, OutputError where it can't be read.
     """
     refuse_unknown(id, state_dir)
-    path = _path(id, state_dir)
+    return _parse(_path(id, state_dir))
+
+
+def _parse(path: Path) -> Job:
     try:
         return Job.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
@@ -317,11 +359,15 @@ def write(job: Job, state_dir: Path) -> None:
     except OSError as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise OutputError(
-            f"The job can't be written down in {path.parent}: {error.strerror or error}.",
-            remedy="No job is left at the engine for it. "
-            "Set IMAGEN_STATE, or state_dir in imagen.yaml.",
-        ) from error
+        raise _unwritable(path.parent, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"The job can't be written down in {folder}: {error.strerror or error}.",
+        remedy="No job is left at the engine for it. "
+        "Set IMAGEN_STATE, or state_dir in imagen.yaml.",
+    )
 
 
 def _make_folder(state_dir: Path) -> None:

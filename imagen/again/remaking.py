@@ -32,7 +32,7 @@ class Remake:
     batch_then: int = 1
     """How many were made in that run."""
     shares_noise: bool = False
-    """Whether all pictures of that run came out of one seed."""
+    """Whether all pictures of that run came out of one latent batch."""
     unread: Mapping[str, Any] = field(default_factory=dict)
     """What the record tells and no request can ask for."""
 
@@ -41,8 +41,8 @@ def remade(record: Record, *, elsewhere: bool = False) -> Remake:
     """The request of a record's picture; `elsewhere`, for another backend than made it.
 
     The same backend is asked for all that was used; another for what was asked, with the seed.
-    A picture of a batch whose every picture had a seed of its own is made alone; else the whole
-    batch is, as far as the same backend makes it. Raises RequestError for a record of ours that
+    A picture of a batch is made alone where its seed alone gives it; else the whole batch is, as
+    far as the same backend makes it. Raises RequestError for a record of ours that
     holds what no request can.
     """
     if record.source not in ("sidecar", "imagen"):
@@ -53,7 +53,7 @@ def remade(record: Record, *, elsewhere: bool = False) -> Remake:
     if not shares or elsewhere:
         request = Request.of(values | _alone(record))
         return Remake(request=request, batch_then=batch, shares_noise=shares)
-    request = Request.of(values)
+    request = Request.of(values | {"latent_batch": True})
     return Remake(request=request, index=index, batch=batch, batch_then=batch, shares_noise=True)
 
 
@@ -81,8 +81,9 @@ def values_again(
     these were dropped. A model belongs to the backend that has it: another uses its own.
     """
     if elsewhere or not used:
-        seed = {"seed": used["seed"]} if "seed" in used else {}
-        return {n: v for n, v in asked.items() if not (elsewhere and n == "model")} | seed
+        # Of several images that were asked for, each is a run of its own with its seed.
+        run = {n: used[n] for n in ("seed", "count") if n in used and (n == "seed" or n in asked)}
+        return {n: v for n, v in asked.items() if not (elsewhere and n == "model")} | run
     rest = {name: value for name, value in used.items() if name not in _OF_PICTURES}
     given = (name for name in _OF_PICTURES if name in asked and not _is_dropped(receipt, name))
     return rest | {name: asked[name] for name in given}
@@ -98,7 +99,7 @@ def _foreign(record: Record) -> Remake:
     request, unfit = request_of(told.values)
     batch = request.count or 1
     return Remake(
-        request=request,
+        request=_as_batch(request),
         batch=batch,
         batch_then=batch,
         shares_noise=batch > 1,
@@ -116,8 +117,17 @@ def of_its_graph(record: Record) -> Remake:
     request, _ = request_of(token_values(record.graph))
     index, batch = _number(record.file.get("index")), request.count or 1
     return Remake(
-        request=request, index=index, batch=batch, batch_then=batch, shares_noise=batch > 1
+        request=_as_batch(request),
+        index=index,
+        batch=batch,
+        batch_then=batch,
+        shares_noise=batch > 1,
     )
+
+
+def _as_batch(request: Request) -> Request:
+    is_batch = (request.count or 1) > 1
+    return request.model_copy(update={"latent_batch": True}) if is_batch else request
 
 
 def _batch(record: Record) -> int:
@@ -129,7 +139,10 @@ def _number(value: Any) -> int:
 
 
 def _shares_noise(record: Record, index: int) -> bool:
-    """Beyond the first, the seeds tell; of the first, the kind of engine."""
+    """As the record says; in an older one the seeds do beyond the first image, and of the first the
+    kind of engine."""
+    if record.resolved.get("latent_batch") is True:
+        return True
     if index == 0:
         return origin(record).kind in _SHARING
     return record.file.get("seed") == record.resolved.get("seed")
@@ -137,4 +150,4 @@ def _shares_noise(record: Record, index: int) -> bool:
 
 def _alone(record: Record) -> dict[str, Any]:
     seed = record.file.get("seed", record.resolved.get("seed"))
-    return {"count": None} | ({"seed": seed} if type(seed) is int else {})
+    return {"count": None, "latent_batch": None} | ({"seed": seed} if type(seed) is int else {})

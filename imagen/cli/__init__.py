@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imagen.cli.streams import SafeOutput
+    from imagen.errors import Failure
 
 _STILL_RUNNING = "If anything was submitted, it may still run. Look for it with: imagen resume"
 _MAKING = {
@@ -215,7 +216,8 @@ def _told_by_imagen(as_json: bool, error: ImagenError) -> int:
         error.exit_code,
         remedy=error.remedy,
         backend=getattr(error, "backend", ""),
-        kept=getattr(error, "kept", ()),
+        kept=error.kept,
+        failures=getattr(error, "failures", ()),
     )
 
 
@@ -227,23 +229,32 @@ def _told(
     remedy: str = "",
     backend: str = "",
     kept: Sequence[Path] = (),
+    failures: Sequence[Failure] = (),
 ) -> int:
     from imagen.text import shorten_words
 
     message, remedy = shorten_words(message), shorten_words(remedy)
     if as_json:
-        _say_json(code, message, remedy, backend, kept)
+        _say_json(code, message, remedy, backend, kept, failures)
     else:
         _say(message, remedy, backend, kept)
     return exit_code
 
 
-def _say_json(code: str, message: str, remedy: str, backend: str, kept: Sequence[Path]) -> None:
+def _say_json(
+    code: str,
+    message: str,
+    remedy: str,
+    backend: str,
+    kept: Sequence[Path],
+    failures: Sequence[Failure],
+) -> None:
     import json
 
     body: dict[str, Any] = {"code": code, "message": message, "remedy": remedy}
     body |= {"backend": backend} if backend else {}
     body |= {"kept": [str(path) for path in kept]} if kept else {}
+    body |= {"failures": [one.as_data() for one in failures]} if failures else {}
     click.echo(json.dumps({"error": body}))
 
 

@@ -12,7 +12,7 @@ import click
 from imagen.cli.asking import EVERYTHING, asking
 from imagen.cli.commands import Command
 from imagen.cli.making import make, plan
-from imagen.cli.options import run_options
+from imagen.cli.options import keep_going_option, run_options
 from imagen.cli.words import prompt_text
 from imagen.errors import ImagenError, UnknownBackend
 from imagen.text import printable
@@ -53,6 +53,7 @@ class _Work:
     "--graph", "is_graph_own", is_flag=True, help="Send the graph that made it (ComfyUI)."
 )
 @asking(*EVERYTHING)
+@keep_going_option
 @run_options
 def again(
     picture: str, prompt: str | None, is_graph_own: bool, asked: dict[str, Any], run: Run
@@ -170,11 +171,11 @@ def _of_batch(work: _Work) -> Iterator[str]:
     remake, index = work.remake, work.found.record.file.get("index")
     if remake.batch_then < 2 or type(index) is not int:
         return
-    number = f"It was picture {index + 1} of a batch of {remake.batch_then}"
+    number = f"It was image {index + 1} of a batch of {remake.batch_then}"
     if remake.batch > 1:
-        yield f"{number} that share one seed: all {remake.batch} are made again."
+        yield f"{number}, made together: all {remake.batch} are made again."
     elif not remake.shares_noise:
-        yield f"{number}, each of a seed of its own: it is made alone."
+        yield f"{number}, each with a seed of its own: it is made alone."
 
 
 def _tell_after(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> None:

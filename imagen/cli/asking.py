@@ -47,7 +47,14 @@ _FLAGS = {
     "model": click.option("--model", "-m", metavar="NAME|PATH", help=_MODEL),
     "long_model": click.option("--model", metavar="NAME|PATH", help=_MODEL),
     "count": click.option(
-        "--count", cls=Option, hidden_names=("--batch",), type=int, help="Number of images."
+        "--count",
+        cls=Option,
+        hidden_names=("--batch",),
+        type=int,
+        help="Number of images; each has the seed that follows.",
+    ),
+    "latent_batch": click.option(
+        "--latent-batch", is_flag=True, help="Make them together, in a batch of the engine."
     ),
     "lora": click.option(
         "--lora",
@@ -105,6 +112,7 @@ SAMPLING = (
     "style",
     "model",
     "count",
+    "latent_batch",
     "lora",
 )
 CONTROLS = ("control", "preprocess")

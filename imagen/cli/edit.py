@@ -10,7 +10,7 @@ import click
 from imagen.cli.asking import CONTROLS, SAMPLING, asking, request
 from imagen.cli.commands import Command
 from imagen.cli.making import make
-from imagen.cli.options import run_options, usage
+from imagen.cli.options import keep_going_option, run_options, usage
 from imagen.cli.words import prompt_text
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.argument("instruction")
 @click.option("--prompt", hidden=True)
 @asking("mask", "feather", "strength", *SAMPLING, *CONTROLS, "set")
+@keep_going_option
 @run_options
 def edit(
     files: tuple[str, ...],

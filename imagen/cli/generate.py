@@ -11,7 +11,7 @@ from imagen.cli.asking import EVERYTHING, asking, prompt_argument
 from imagen.cli.commands import Command
 from imagen.cli.given import from_json_option, prompted
 from imagen.cli.making import make
-from imagen.cli.options import run_options
+from imagen.cli.options import keep_going_option, run_options
 from imagen.errors import UnknownBackend
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @prompt_argument
 @from_json_option
 @asking(*EVERYTHING)
+@keep_going_option
 @run_options
 def generate(prompt: str | None, document: str | None, asked: dict[str, Any], run: Run) -> None:
     """Make pictures of a prompt.

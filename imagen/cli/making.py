@@ -14,7 +14,7 @@ from imagen.cli.telling import tell, tell_plan
 from imagen.errors import ImagenError, OverBudget, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from imagen.cli.options import Run
@@ -47,12 +47,22 @@ def _tell_plan(tickets: list[Ticket], run: Run, more: More | None) -> None:
 
 def _make(request: Request, run: Run, more: More | None) -> list[Made]:
     name = run.backend or run.settings.default_backend
-    with _others_named(request, name, run.settings):
-        preview = planned(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)
-        made = _made(request, run, name)
+    made: list[Made] = []
+    preview = planned(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)
+    failure: ImagenError | None = None
+    try:
+        with _others_named(request, name, run.settings):
+            _generate(request, run, name, made.append)
+    except ImagenError as error:
+        if run.as_json or not made:
+            raise
+        failure = error
+        failure.kept = failure.kept[sum(len(one.saved) for one in made) :]  # shown here
     tell(made, as_json=run.as_json, asked=request.asked().keys(), more=more)
     show_made(preview, [(one, request) for one in made])
     _warn_of_another_kind(made, run.output)
+    if failure is not None:
+        raise failure
     return made
 
 
@@ -83,15 +93,22 @@ def _planned(request: Request, run: Run, name: str) -> list[Ticket]:
         return prepare(engine, request, run.settings, strict=run.strict)
 
 
-def _made(request: Request, run: Run, name: str) -> list[Made]:
+def _generate(request: Request, run: Run, name: str, on_made: Callable[[Made], None]) -> None:
     from imagen.cli.progress import shown
     from imagen.spine import enlarge, generate
 
     if _is_arithmetic(request, name, run.settings):
-        return enlarge(request, run.settings, strict=run.strict)
+        on_made(enlarge(request, run.settings, strict=run.strict)[0])
+        return
     with shown(name, quiet=run.quiet) as on_progress:
-        return generate(
-            request, run.settings, backend=name, strict=run.strict, on_progress=on_progress
+        generate(
+            request,
+            run.settings,
+            backend=name,
+            strict=run.strict,
+            keep_going=run.keep_going,
+            on_progress=on_progress,
+            on_made=on_made,
         )
 
 

@@ -63,6 +63,9 @@ strict_option = click.option(
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Show what would be sent, and send nothing."
 )
+keep_going_option = click.option(
+    "--keep-going", is_flag=True, help="Make the other images after a failure."
+)
 over_budget_option = click.option(
     "--over-budget", is_flag=True, help="Go beyond the budgets of the configuration."
 )
@@ -85,6 +88,7 @@ _TAKEN = (
     "no_sidecar",
     "strict",
     "dry_run",
+    "keep_going",
     "over_budget",
     "preview",
     "no_cloud",
@@ -105,6 +109,7 @@ class Run:
     output: Path | None = None
     strict: bool = False
     dry_run: bool = False
+    keep_going: bool = False
     preview: bool | None = None
     """As the flag says; None where there is none."""
     as_json: bool = False
@@ -112,11 +117,15 @@ class Run:
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the flags that all commands have that make pictures, as one `run`."""
+    """Gives a command the flags that all commands have that make pictures, as one `run`.
+
+    Commands that make several of them have `keep_going_option` above it.
+    """
 
     @wraps(command)
     def with_run(**values: Any) -> Any:
-        return command(run=_run(**{name: values.pop(name) for name in _TAKEN}), **values)
+        taken = {name: values.pop(name) for name in _TAKEN if name in values}
+        return command(run=_run(**taken), **values)
 
     for option in reversed(_RUN):
         with_run = option(with_run)

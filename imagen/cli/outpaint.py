@@ -9,7 +9,7 @@ import click
 from imagen.cli.asking import SAMPLING, SIZE, asking, prompt_argument, request
 from imagen.cli.commands import Command
 from imagen.cli.making import make
-from imagen.cli.options import run_options, usage
+from imagen.cli.options import keep_going_option, run_options, usage
 from imagen.cli.words import prompt_values
 from imagen.pictures import is_url
 
@@ -31,6 +31,7 @@ _SAMPLING = tuple(flag for flag in SAMPLING if flag not in SIZE)
 @click.option("--all", "all_", type=int, metavar="PX", help="On each side that is not named.")
 @click.option("--to", metavar="WxH", help="The size to reach, with the picture in the middle.")
 @asking("feather", "strength", *_SAMPLING, "set")
+@keep_going_option
 @run_options
 def outpaint(
     file: str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from imagen.outputs import Saved
+    from imagen.request import Request
     from imagen.spine import Made
     from imagen.ticket import Ticket
 
@@ -127,8 +129,8 @@ def tell_plan(
         plan = {"plan": [plan_as_data(ticket) for ticket in tickets], "budgets": list(budgets)}
         click.echo(json.dumps(plan | dict(more([]) if more else {}), indent=2))
         return
-    for ticket in tickets:
-        for line in _planned(ticket):
+    for _, alike in groupby(tickets, key=_but_for_its_seed):
+        for line in _planned(list(alike)):
             click.echo(printable(line))
     for line in (*expected(tickets), *budgets):
         click.echo(printable(line))
@@ -149,9 +151,21 @@ def plan_as_data(ticket: Ticket) -> dict[str, Any]:
     }
 
 
-def _planned(ticket: Ticket) -> Iterator[str]:
-    yield f"Would be sent to {ticket.backend}:"
-    yield from (f"  {name}: {_shown(value)}" for name, value in ticket.request.asked().items())
+def _but_for_its_seed(ticket: Ticket) -> Request:
+    return ticket.request.model_copy(update={"seed": None})
+
+
+def _planned(tickets: Sequence[Ticket]) -> Iterator[str]:
+    """One run, or several that differ in their seeds alone."""
+    ticket, last = tickets[0], tickets[-1]
+    values = ticket.request.asked()
+    if ticket is last:
+        yield f"Would be sent to {ticket.backend}:"
+    else:
+        yield f"Would be sent to {ticket.backend}, in {len(tickets)} runs:"
+        if "seed" in values:
+            values["seed"] = f"{values['seed']} to {last.request.seed}"
+    yield from (f"  {name}: {_shown(value)}" for name, value in values.items())
     yield from (f"  not honoured: {sentence}" for sentence in unhonoured(ticket.receipt))
     yield from (f"  {sentence}" for sentence in (*_mapped(ticket), *ticket.warnings))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imagen.cli.options import Run
     from imagen.request import Request
 
-_SAMPLING = tuple(flag for flag in SAMPLING if flag not in (*SIZE, "count"))
+_SAMPLING = tuple(flag for flag in SAMPLING if flag not in (*SIZE, "count", "latent_batch"))
 
 
 @click.command(cls=Command)

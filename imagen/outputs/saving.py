@@ -99,6 +99,7 @@ class _Run(NamedTuple):
     ticket: Ticket
     settings: OutputSettings
     asked: Request
+    first: int
     now: datetime
     rescue: Path
     last_resort: Callable[[], Path]
@@ -121,17 +122,19 @@ def save(
     asked: Request,
     now: datetime,
     rescue: Path,
+    first: int = 0,
     last_resort: Callable[[], Path] = fresh_folder,
     write: files.Write = files.write_through,
     is_resumed: bool = False,
 ) -> list[Saved]:
     """Put each output of `result` into the output directory, with its sidecar.
 
+    `first` is the index of the first one among all that were asked for, for `{index}` in names.
     Nothing is ever overwritten. What can't be written there goes to `rescue`, else to
     `last_resort`; then OutputError says what failed, and its `kept` where every picture lies.
     A run that `is_resumed` takes what it had saved before it was interrupted for saved.
     """
-    run = _Run(result, ticket, settings, asked, now, rescue, last_resort, write, is_resumed)
+    run = _Run(result, ticket, settings, asked, first, now, rescue, last_resort, write, is_resumed)
     kept = [_keep(run, output) for output in result.outputs]
     for folder in {one.path.parent for one in kept if one.path is not None}:
         remove_parts(folder)
@@ -287,7 +290,7 @@ def _name(run: _Run, output: Output, ending: str) -> tuple[str, ...]:
         "seed": "noseed" if seed is None else str(seed),
         "backend": naming.slug(run.ticket.backend),
         "ext": ending,
-        "index": str(output.index),
+        "index": str(run.first + output.index),
     }
     template = run.settings.name
     return naming.render(naming.FALLBACK if naming.fault(template) else template, values)

@@ -115,11 +115,22 @@ def test_one_of_a_batch_is_made_alone_where_each_has_its_seed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["generate", "x", *_SMALL, "--seed", "5", "--count", "3", "-o", "fox.png"]) == 0
-    assert run(["again", "fox-2.png", "--quiet", "-o", "new.png"]) == 0
+    sidecar = json.loads(Path("fox-2.png.json").read_text())
+    sidecar["resolved"] |= {"seed": 5, "count": 3}  # as where a batch has seeds that follow
+    sidecar["index"] = 1
+    Path("fox-2.png.json").write_text(json.dumps(sidecar))
+    assert run(["again", "fox-2.png.json", "--quiet", "-o", "new.png"]) == 0
     told = capsys.readouterr().err
-    assert "It was picture 2 of a batch of 3, each of a seed of its own: it is made alone." in told
+    assert "It was image 2 of a batch of 3, each with a seed of its own: it is made alone." in told
     assert _pixels("new.png") == _pixels("fox-2.png")
     assert not Path("new-2.png").exists()
+
+
+def test_one_of_several_images_is_made_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "x", *_SMALL, "--seed", "5", "--count", "3", "-o", "fox.png"]) == 0
+    found = _again(capsys, "fox-3.png")
+    assert found["again"]["identical"] == "pixels"
+    assert [(one["seed"], one["index"]) for one in found["images"]] == [(7, 0)]
 
 
 @pytest.mark.usefixtures("fox")
@@ -232,11 +243,12 @@ _FEW = ("--size", "64x64", "--steps", "2", "--quiet")
 
 
 @pytest.mark.usefixtures("server")
-def test_a_batch_of_one_seed_is_made_as_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["generate", "a fox", *_FEW, "--count", "3", "-o", "fox.png"]) == 0
+def test_a_latent_batch_is_made_as_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["generate", "a fox", *_FEW, "--count", "3", "--latent-batch", "-o", "fox.png"]
+    assert run(line) == 0
     assert run(["again", "fox-2.png", "--quiet", "-o", "new.png"]) == 0
     told = capsys.readouterr().err
-    assert "It was picture 2 of a batch of 3 that share one seed: all 3 are made again." in told
+    assert "It was image 2 of a batch of 3, made together: all 3 are made again." in told
     assert "The picture is new-2.png.\n" in told
     assert _pixels("new-2.png") == _pixels("fox-2.png")
 

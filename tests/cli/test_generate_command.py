@@ -40,6 +40,7 @@ def test_every_flag_reaches_the_request(capsys: pytest.CaptureFixture[str]) -> N
         "blur",
         "--count",
         "2",
+        "--latent-batch",
         "--set",
         "sparkle=1.5",
     ]
@@ -52,6 +53,7 @@ def test_every_flag_reaches_the_request(capsys: pytest.CaptureFixture[str]) -> N
         "steps": 3,
         "negative": "blur",
         "count": 2,
+        "latent_batch": True,
     }
     assert printed["runs"][0]["receipt"]["sparkle"]["outcome"] == "dropped"
     assert [(i["seed"], i["width"], i["height"]) for i in printed["images"]] == [
@@ -201,7 +203,7 @@ def test_what_was_kept_elsewhere_is_printed_where_pictures_are_looked_for(
 ) -> None:
     Path("imagen.yaml").write_text("output: {directory: ., name: 'taken/{seed}'}\n")
     Path("taken").write_text("a file")
-    arguments = ["generate", "x", "--size", "32x32", "--count", "2", "-q"]
+    arguments = ["generate", "x", "--size", "32x32", "--count", "2", "--latent-batch", "-q"]
     assert run(arguments) == 5
     paths = capsys.readouterr().out.splitlines()
     assert [Path(path).is_file() for path in paths] == [True, True]

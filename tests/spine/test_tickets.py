@@ -333,3 +333,34 @@ def test_new_jobs_do_not_meet_a_look_for_leftovers(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(plan, range(2000)))) == 2000
+
+
+_KILLED_WHILE_PLANNING = """
+import os, sys
+from pathlib import Path
+from imagen import tickets
+from imagen.tickets import Job
+
+jobs = [Job.model_validate_json(text) for text in sys.argv[2:]]
+write = tickets.write
+written = []
+
+def die_at_the_second(job, state_dir):
+    if written:
+        os._exit(9)
+    written.append(job)
+    write(job, state_dir)
+
+tickets.write = die_at_the_second
+with tickets.planned(jobs, Path(sys.argv[1])):
+    pass
+"""
+
+
+def test_jobs_whose_process_dies_while_they_are_written_are_none(tmp_path: Path) -> None:
+    jobs = [_JOB.model_dump_json(), _JOB.renamed(new_id()).model_dump_json()]
+    line = [sys.executable, "-c", _KILLED_WHILE_PLANNING, str(tmp_path), *jobs]
+    assert subprocess.run(line, check=False).returncode == 9
+    assert (tmp_path / "tickets" / f"{_JOB.id}.json").is_file()
+    assert tickets.left(tmp_path) == []
+    assert list((tmp_path / "tickets").glob("*.plan")) == []

@@ -38,6 +38,7 @@ def test_the_tree_is_the_documented_one() -> None:
         "Failed": ("BackendError", 4, "failed", False),
         "Lost": ("BackendError", 4, "lost", False),
         "TimedOut": ("BackendError", 4, "timed_out", False),
+        "SomeFailed": ("BackendError", 4, "some_failed", False),
         "OutputError": ("ImagenError", 5, "output", False),
         "LibraryError": ("ImagenError", 5, "library", False),
         "Cancelled": ("ImagenError", 130, "cancelled", False),

@@ -33,6 +33,9 @@ SCHEDULERS = (
 _MASKED = ("inpaint", "outpaint")
 _FROM_A_PICTURE = ("image-to-image", *_MASKED)
 
+_FROM_NOISE = ("text-to-image", "control")
+"""Tasks without an image to encode: what is drawn for that depends on the first seed alone."""
+
 _FLAGS: Mapping[str, str] = {
     "clip_skip": "--clip-skip",
     "count": "--batch-count",
@@ -90,6 +93,7 @@ def capabilities(task: Task, config: SdCppConfig, family: Family, engine: Engine
         tasks=tasks,
         parameters=_with_defaults(parameters, config),
         controls=tuple(config.controlnets) if "control" in tasks else (),
+        batch_seeds=asked in _FROM_NOISE and not engine.is_server,
         preprocesses_in_run=("canny",) if "control" in tasks and _has_canny(engine) else (),
         without=_WITHOUT | dict(_reasons(asked, config, family)) | lacking,
         prompt_syntax=("weights",) if engine.is_server else ("weights", "loras"),

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 from sdcpp_rig import CONTROL, ESRGAN, LORA, PICTURE, Bench
 
+from imagen.config import Settings
 from imagen.errors import ConfigError, RequestError
+from imagen.preparing import prepare
 from imagen.request import Control, Lora, Request, Upscale
 
 if TYPE_CHECKING:
@@ -273,3 +275,20 @@ def test_a_default_that_fits_nothing_is_an_error(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         bench.open(parameters=parameters).capabilities()
+
+
+def _runs(bench: Bench, tmp_path: Path, asked: Request) -> list[int]:
+    """How many images each run makes."""
+    settings = Settings(backends={"sd": bench.block()}, state_dir=tmp_path / "state")
+    return [ticket.images for ticket in prepare(bench.open(), asked, settings)]
+
+
+def test_images_of_a_prompt_share_one_process(bench: Bench, tmp_path: Path) -> None:
+    asked = Request(prompt="a fox").with_values(PICTURE | {"count": 3})
+    assert _runs(bench, tmp_path, asked) == [3]
+
+
+def test_images_of_an_image_are_runs_of_their_own(bench: Bench, image: str, tmp_path: Path) -> None:
+    """What is drawn to encode the image depends on the first seed of a process."""
+    asked = Request(prompt="a fox", image=image).with_values(PICTURE | {"count": 3})
+    assert _runs(bench, tmp_path, asked) == [1, 1, 1]

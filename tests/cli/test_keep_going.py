@@ -1,0 +1,74 @@
+"""Several images of one command: what is shown beforehand, and after a failure in between."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from imagen.cli import run
+from imagen.testing.comfyui import ComfyUI
+from imagen.testing.comfyui.hostility import Hostility, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LINE = ["generate", "a fox", "--size", "64x64", "--steps", "2", "--seed", "7", "--count", "3"]
+_REFUSED = Refusal(status=400, path="/prompt", method="POST", after=1, body="not this one")
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ComfyUI]:
+    """A server that refuses the second of several prompts, and the folder of its configuration."""
+    monkeypatch.chdir(tmp_path)
+    with ComfyUI(hostility=Hostility(http_errors=(_REFUSED,))) as server:
+        block = {"type": "comfyui", "url": server.url, "workflow": "sd15"}
+        text = json.dumps({"default_backend": "studio", "backends": {"studio": block}})
+        Path("imagen.yaml").write_text(text)
+        yield server
+
+
+def _seeds(paths: str) -> list[str]:
+    return [path.rpartition("-")[2] for path in paths.splitlines()]
+
+
+@pytest.mark.usefixtures("server")
+def test_the_first_failure_ends_it_and_the_images_before_are_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run([*_LINE, "--quiet"]) == 4
+    told = capsys.readouterr()
+    assert _seeds(told.out) == ["7.png"]
+    assert "images failed" not in told.err
+
+
+@pytest.mark.usefixtures("server")
+def test_keep_going_prints_the_others_and_lists_the_failures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run([*_LINE, "--keep-going", "--quiet"]) == 4
+    told = capsys.readouterr()
+    assert _seeds(told.out) == ["7.png", "9.png"]
+    assert "1 of 3 images failed:\nimage 2, seed 8: " in told.err
+
+
+@pytest.mark.usefixtures("server")
+def test_keep_going_lists_images_and_failures_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*_LINE, "--keep-going", "--quiet", "--json"]) == 4
+    error: dict[str, Any] = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], _seeds("\n".join(error["kept"]))) == ("some_failed", ["7.png", "9.png"])
+    (failure,) = error["failures"]
+    assert (failure["image"], failure["seed"], failure["code"]) == (2, 8, "rejected")
+
+
+def test_a_dry_run_shows_runs_that_differ_in_their_seed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run([*_LINE, "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("Would be sent to mock, in 3 runs:\n")
+    assert "  seed: 7 to 9\n" in shown
+    assert shown.count("prompt: a fox") == 1
