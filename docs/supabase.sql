@@ -1,7 +1,8 @@
 -- What imagen needs in a Supabase project: a table of pictures, a private bucket for them, and a
 -- copy of the ledger. Run it in the SQL editor of the project; it can be run again at any time, and
--- then leaves what is there. Other names than these (cloud.bucket, cloud.db_schema) are changed here
--- too. Afterwards expose the schemas imagen and mai: docs/cloud.md says where.
+-- then leaves what is there. Where the configuration has other names than these (cloud.bucket,
+-- cloud.db_schema, cloud.db_table, usage.mirror_schema, usage.mirror_table), change them here too.
+-- Afterwards expose the schemas imagen and mai: docs/cloud.md says where.
 
 begin;
 
@@ -93,21 +94,29 @@ create schema if not exists mai;
 create table if not exists mai.imagen_usage (
     -- That of the generation.
     id uuid primary key,
+    created_at timestamptz not null default now(),
     backend text not null,
     model text,
     seed numeric(20, 0),
-    -- Never the prompt itself.
-    prompt_sha256 text,
-    images integer,
-    latency_seconds double precision,
-    estimated_cost numeric,
-    actual_cost numeric,
-    currency text not null,
-    caller text,
-    created_at timestamptz not null default now()
+    -- SHA-256; never the prompt itself.
+    prompt_hash text,
+    latency_ms bigint,
+    -- What was expected beforehand; null is unknown, never zero.
+    cost_usd_estimate numeric,
+    caller text
 );
 
+-- Columns that imagen fills where they are there, and those that an older table lacks.
+alter table mai.imagen_usage
+    add column if not exists prompt_hash text,
+    add column if not exists latency_ms bigint,
+    add column if not exists cost_usd_estimate numeric,
+    add column if not exists images integer,
+    add column if not exists actual_cost numeric,
+    add column if not exists currency text;
+
 create index if not exists imagen_usage_by_time on mai.imagen_usage (created_at desc);
+create index if not exists imagen_usage_by_caller on mai.imagen_usage (caller);
 
 alter table mai.imagen_usage enable row level security;
 

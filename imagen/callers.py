@@ -11,22 +11,25 @@ from imagen.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NAMED = ("IMAGEN_CALLER", "MAI_FROM_ID")
+    from imagen.config import UsageSettings
+
 _LONGEST = 200
 _TMUX_SECONDS = 1.0
 
 
-def caller(environ: Mapping[str, str] = os.environ) -> str:
-    """IMAGEN_CALLER, else MAI_FROM_ID, else the option `@mai-name` of the pane in tmux; or ""."""
-    named = next((environ[name] for name in _NAMED if environ.get(name)), None)
-    return one_line(_of_pane(environ) if named is None else named, limit=_LONGEST)
+def find_caller(usage: UsageSettings, environ: Mapping[str, str] = os.environ) -> str:
+    """The value of the first variable that is set, else of the option of the tmux pane; or ""."""
+    named = next((environ[name] for name in usage.caller_env if environ.get(name)), None)
+    if named is None:
+        named = _option_of_pane(usage.caller_tmux_option, environ)
+    return one_line(named, limit=_LONGEST)
 
 
-def _of_pane(environ: Mapping[str, str]) -> str:
+def _option_of_pane(option: str, environ: Mapping[str, str]) -> str:
     pane = environ.get("TMUX_PANE", "")
-    if not (pane and environ.get("TMUX")):
+    if not (option and pane and environ.get("TMUX")):
         return ""
-    words = ["tmux", "display-message", "-p", "-t", pane, "#{@mai-name}"]
+    words = ["tmux", "display-message", "-p", "-t", pane, f"#{{{option}}}"]
     try:
         ran = subprocess.run(
             words, env=dict(environ), capture_output=True, timeout=_TMUX_SECONDS, check=False

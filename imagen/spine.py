@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen import outputs, sinks, tickets
 from imagen.budgets import planned_within_budgets, refuse_over_budget
-from imagen.callers import caller
+from imagen.callers import find_caller
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -216,8 +216,9 @@ def job_of(ticket: Ticket, asked: Request, settings: Settings, *, first: int = 0
     """The job of a ticket that was prepared with these settings, for `tickets.planned`."""
     kind = settings.backends.get(ticket.backend, {}).get("type", ticket.backend)
     output = _from_anywhere(settings.output)
+    caller = find_caller(settings.usage)
     return Job(
-        ticket=ticket, asked=asked, first=first, output=output, kind=str(kind), caller=caller()
+        ticket=ticket, asked=asked, first=first, output=output, kind=str(kind), caller=caller
     )
 
 

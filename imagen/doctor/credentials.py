@@ -40,10 +40,10 @@ def _needed(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
 
 def _is_cloud_meant(settings: Settings, environ: Mapping[str, str]) -> bool:
     """Who has set nothing of it has never heard of it; what is wrong with it is told elsewhere."""
-    switch = settings.output.cloud_sync
+    switches = (settings.output.cloud_sync, settings.usage.mirror)
     names = (settings.cloud.url_env, *settings.cloud.key_env)
     has_begun = settings.owner_user_id or any(environ.get(name) for name in names)
-    return switch == "on" or (switch == "auto" and bool(has_begun))
+    return "on" in switches or ("auto" in switches and bool(has_begun))
 
 
 def _of_backends(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -46,12 +46,17 @@ def deliveries_of(entry: Entry, settings: Settings, environ: Mapping[str, str]) 
     return made
 
 
-def send(delivery: Delivery, settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
+def send(
+    delivery: Delivery, settings: Settings, environ: Mapping[str, str], notes: dict[str, str]
+) -> dict[str, Any]:
     """Tell it, and return what is worth keeping. To tell the same again does no harm.
 
-    Raises ImagenError; whether another attempt makes sense, its `retryable` says.
+    `notes` remembers what a run learns of a destination for its later deliveries: to a name the
+    sentence that warns of it. Raises ImagenError; whether another attempt makes sense, its
+    `retryable` says.
     """
     if delivery.kind not in KINDS:
         raise ConfigError(f"This version of imagen knows nothing of deliveries {delivery.kind!r}.")
-    told: dict[str, Any] = import_module(KINDS[delivery.kind]).send(delivery, settings, environ)
+    module = import_module(KINDS[delivery.kind])
+    told: dict[str, Any] = module.send(delivery, settings, environ, notes)
     return told

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from imagen.outputs.policy import Policy
     from imagen.sinks.supabase import Bucket, Supabase
 
-_TABLE = "images"
 _OURS = UUID("6f0f4f4e-6b1a-5d0c-9c3e-1d7a2b9c4e10")
 """The namespace of the ids of rows."""
 _LARGEST_SIDECAR = 64 * 2**20
@@ -116,7 +115,12 @@ def _share(entry: Entry) -> float | None:
     return None if whole is None else whole / max(1, len(entry.pictures))
 
 
-def send(delivery: Delivery, settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
+def send(
+    delivery: Delivery,
+    settings: Settings,
+    environ: Mapping[str, str],
+    _notes: dict[str, str],
+) -> dict[str, Any]:
     """Upload the picture and insert its row; says where it lies."""
     project.refuse_off(settings.output.cloud_sync, "output.cloud_sync")
     meant = _Meant.model_validate(delivery.payload)
@@ -126,7 +130,7 @@ def send(delivery: Delivery, settings: Settings, environ: Mapping[str, str]) -> 
         path = _uploaded(cloud, bucket, meant, data, _policy(settings, bucket))
         place = {"bucket": bucket.name, "path": path}
         row = {**_told(meant, settings), **place, "owner_user_id": settings.owner_user_id}
-        cloud.insert(settings.cloud.db_schema, _TABLE, row)
+        cloud.insert(settings.cloud.db_schema, settings.cloud.db_table, row)
     return place | {"id": meant.id}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     import httpx
 
 _AGAIN = "Run docs/supabase.sql in the SQL editor of the project; it can be run again."
-_ANOTHER = f"The table is not the one that imagen needs: give it another name first. {_AGAIN}"
-"""What is there is never changed by that file."""
+_ANOTHER = (
+    f"The table is not the one that imagen needs. {_AGAIN} If the table belongs to another "
+    "program, name another in `cloud.db_table` or `usage.mirror_table`."
+)
 _REMEDIES = {
     "NoSuchBucket": f"Make the bucket that `cloud.bucket` names. {_AGAIN}",
     "InvalidMimeType": "Allow this type of file in the settings of the bucket.",
@@ -58,6 +61,12 @@ class Told(BaseModel):
     def is_about(self, id: str) -> bool:
         """Whether PostgREST has a row with this id already."""
         return self.code == "23505" and f"({id})" in (self.details or "")
+
+    @property
+    def missing_column(self) -> str:
+        """The column that PostgREST does not find in the table; "" where it refuses otherwise."""
+        named = re.match(r"Could not find the '([^']+)' column", self.message)
+        return named[1] if named and self.code == "PGRST204" else ""
 
     @property
     def words(self) -> str:

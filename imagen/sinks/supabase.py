@@ -19,7 +19,7 @@ from imagen.sinks import refusals
 from imagen.sinks.keys import is_sound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import httpx
 
@@ -147,20 +147,35 @@ class Supabase:
         link = self._parsed(_Signed, self._succeeded(answer)).link
         return f"{self.url}{_STORAGE}{link}"
 
-    def insert(self, schema: str, table: str, row: Mapping[str, Any]) -> None:
-        """Put a row there, unless one with its `id` is there already."""
+    def insert(
+        self, schema: str, table: str, row: Mapping[str, Any], *, optional: Collection[str] = ()
+    ) -> str:
+        """Put a row there, unless one with its `id` is there already.
+
+        Where the table lacks an `optional` column, the row goes there without all of these, and
+        the column's name is returned; otherwise "".
+        """
+        answer = self._posted(schema, table, row)
+        lacking = "" if answer.is_success else refusals.told(answer).missing_column
+        if lacking not in optional:
+            lacking = ""
+        if lacking:
+            kept = {name: value for name, value in row.items() if name not in optional}
+            answer = self._posted(schema, table, kept)
+        is_there = not answer.is_success and refusals.told(answer).is_about(str(row["id"]))
+        if not is_there:
+            self._succeeded(answer)
+        return lacking
+
+    def _posted(self, schema: str, table: str, row: Mapping[str, Any]) -> httpx.Response:
         headers = {
             "Content-Type": "application/json",
             "Content-Profile": schema,
             "Prefer": "resolution=ignore-duplicates,return=minimal",
         }
         content = json.dumps(row, allow_nan=False).encode()
-        answer = self._sent(
-            "POST", f"{_REST}/{table}?on_conflict=id", content=content, headers=headers
-        )
-        if not answer.is_success and refusals.told(answer).is_about(str(row["id"])):
-            return
-        self._succeeded(answer)
+        path = f"{_REST}/{table}?on_conflict=id"
+        return self._sent("POST", path, content=content, headers=headers)
 
     def _sent(self, method: str, path: str, **more: Any) -> httpx.Response:
         """The answer, a success or a refusal for good; what may pass is tried again a little."""

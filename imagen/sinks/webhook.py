@@ -120,6 +120,7 @@ def send(
     delivery: Delivery,
     settings: Settings,
     environ: Mapping[str, str],
+    _notes: dict[str, str],
     *,
     now: Callable[[], float] = time.time,
     seconds: float = _SECONDS,

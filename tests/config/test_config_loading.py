@@ -327,3 +327,36 @@ def test_a_variable_with_a_control_character_is_refused(name: str, text: str, sa
     with pytest.raises(ConfigError) as error:
         loaded("", **{name: text})
     assert error.value.message == f"The environment variable {name} holds {said}."
+
+
+@pytest.mark.parametrize("name", ["Europe/Zurich", "UTC", "America/Argentina/Buenos_Aires"])
+def test_a_time_zone_is_named_as_in_the_iana_database(name: str) -> None:
+    assert str(loaded(f"usage: {{timezone: {name}}}").usage.zone) == name
+
+
+def test_without_a_time_zone_the_machines_own_counts() -> None:
+    assert loaded("").usage.zone is None
+
+
+@pytest.mark.parametrize("name", ["Mars/Base", "Europe", "../etc/passwd", "", "europe zurich"])
+def test_an_unknown_time_zone_is_refused(name: str) -> None:
+    assert refused(f"usage: {{timezone: '{name}'}}") == [
+        "imagen.yaml, line 1: usage.timezone: must be the name of a time zone, such as "
+        f"Europe/Zurich or UTC, not {name!r}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("usage: {mirror_table: 'a; drop'}", "must be an SQL identifier"),
+        ("usage: {mirror_schema: 7up}", "must be an SQL identifier"),
+        ("cloud: {db_table: ''}", "must be an SQL identifier"),
+        ("cloud: {db_schema: a/b}", "must be an SQL identifier"),
+        ("usage: {caller_env: [two words]}", "must be the name of an environment variable"),
+        ("usage: {caller_tmux_option: '#(date)'}", "must be an option of tmux such as @mai-name"),
+    ],
+)
+def test_names_of_the_cloud_and_of_callers_are_checked(text: str, wanted: str) -> None:
+    (line,) = refused(text)
+    assert wanted in line

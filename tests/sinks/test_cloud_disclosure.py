@@ -29,7 +29,7 @@ def _send(there: Supabase, folder: Path, **settings: object) -> str:
     """The path at which the picture lies then."""
     entry = told.entry(told.picture(folder))
     (made,) = sink.deliveries(entry, told.settings(), told.environ(there))
-    facts = sink.send(made, told.settings(**settings), told.environ(there))
+    facts = sink.send(made, told.settings(**settings), told.environ(there), {})
     return str(facts["path"])
 
 

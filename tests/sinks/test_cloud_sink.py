@@ -43,7 +43,7 @@ def _delivery(cloud: Supabase, folder: Path, id: str = told.ID, colour: int = 7)
 
 
 def _send(delivery: Delivery, there: Supabase, **settings: object) -> dict[str, str]:
-    return sink.send(delivery, told.settings(**settings), told.environ(there))
+    return sink.send(delivery, told.settings(**settings), told.environ(there), {})
 
 
 def _paths(cloud: Supabase) -> list[str]:
@@ -278,7 +278,7 @@ def test_a_bucket_that_is_missing_names_the_remedy(tmp_path: Path) -> None:
 def test_a_wrong_key_names_the_variable(cloud: Supabase, delivery: Delivery) -> None:
     environ = {"SUPABASE_URL": cloud.url, "MAI_SUPABASE_KEY": ANON_KEY}
     with pytest.raises(ImagenError) as caught:
-        sink.send(delivery, told.settings(), environ)
+        sink.send(delivery, told.settings(), environ, {})
     assert (caught.value.code, caught.value.retryable) == ("unauthorized", False)
     assert "SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY" in caught.value.remedy
     assert ANON_KEY not in str(caught.value)

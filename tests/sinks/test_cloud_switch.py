@@ -50,21 +50,29 @@ def test_what_is_missing_is_named_where_the_cloud_is_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    "settings",
     [
-        pytest.param({}, True, id="with the pictures"),
-        pytest.param({"owner_user_id": None}, False, id="pictures stay here"),
-        pytest.param({"output": {"cloud_sync": "off"}}, False, id="no cloud"),
-        pytest.param({"usage": {"mirror": "off"}}, False, id="off"),
-        pytest.param(
-            {"usage": {"mirror": "on"}, "output": {"cloud_sync": "off"}, "owner_user_id": None},
-            True,
-            id="on by itself",
-        ),
+        pytest.param({}, id="images too"),
+        pytest.param({"owner_user_id": None}, id="no owner"),
+        pytest.param({"output": {"cloud_sync": "off"}}, id="images stay here"),
     ],
 )
-def test_the_ledger_goes_where_the_pictures_go(settings: dict[str, Any], expected: bool) -> None:
-    assert mirror.is_on(told.settings(**settings), _ALL) is expected
+def test_the_ledger_is_copied_where_credentials_are_set(settings: dict[str, Any]) -> None:
+    assert mirror.is_on(told.settings(**settings), _ALL) is True
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ"),
+    [
+        pytest.param({"usage": {"mirror": "off"}}, _ALL, id="off"),
+        pytest.param({}, {"SUPABASE_URL": "https://x"}, id="no key"),
+        pytest.param({}, {"SUPABASE_SERVICE_KEY": "k"}, id="no address"),
+    ],
+)
+def test_the_ledger_is_not_copied_otherwise(
+    settings: dict[str, Any], environ: dict[str, str]
+) -> None:
+    assert mirror.is_on(told.settings(**settings), environ) is False
 
 
 def test_what_is_missing_is_named_where_the_mirror_is_on() -> None:

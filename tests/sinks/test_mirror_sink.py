@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 import told_entries as told
 
 from imagen.errors import ConfigError, Rejected, Unavailable
 from imagen.sinks import mirror
-from imagen.testing.supabase import Supabase, Trouble
+from imagen.testing.supabase import USAGE, Supabase, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from imagen.library.entries import Delivery
+
+_ID = "11111111-2222-4333-8444-666666666666"
 
 
 @pytest.fixture
@@ -32,22 +35,22 @@ def delivery(cloud: Supabase, tmp_path: Path) -> Delivery:
 
 
 def test_a_row_of_the_ledger_goes_there(cloud: Supabase, delivery: Delivery) -> None:
-    facts = mirror.send(delivery, told.settings(), told.environ(cloud))
+    facts = mirror.send(delivery, told.settings(), told.environ(cloud), {})
     assert facts == {"table": "mai.imagen_usage", "id": told.ID}
     assert cloud.rows("mai", "imagen_usage") == [
         {
             "id": told.ID,
+            "created_at": "2026-11-24T12:30:00+00:00",
             "backend": "studio",
             "model": "sd15.safetensors",
             "seed": 2**64 - 1,
-            "prompt_sha256": "10327813b9248a1d6b03c777964d4b0407749b9401913ae7976ac980ffeecf62",
+            "prompt_hash": "10327813b9248a1d6b03c777964d4b0407749b9401913ae7976ac980ffeecf62",
+            "latency_ms": 2500,
+            "cost_usd_estimate": 0.006,
+            "caller": "nora",
             "images": 1,
-            "latency_seconds": 2.5,
-            "estimated_cost": 0.006,
             "actual_cost": None,
             "currency": "USD",
-            "caller": "nora",
-            "created_at": "2026-11-24T12:30:00+00:00",
         }
     ]
 
@@ -70,48 +73,95 @@ def test_a_row_that_is_sent_twice_is_there_once(
     cloud: Supabase, delivery: Delivery, trouble: Trouble
 ) -> None:
     cloud.trouble = trouble
-    mirror.send(delivery, told.settings(), told.environ(cloud))
-    mirror.send(delivery, told.settings(), told.environ(cloud))
+    mirror.send(delivery, told.settings(), told.environ(cloud), {})
+    mirror.send(delivery, told.settings(), told.environ(cloud), {})
     assert len(cloud.rows("mai", "imagen_usage")) == 1
 
 
 def test_an_outage_of_the_ledger_may_pass(cloud: Supabase, delivery: Delivery) -> None:
     cloud.trouble = Trouble(outage=True)
     with pytest.raises(Unavailable):
-        mirror.send(delivery, told.settings(), told.environ(cloud))
+        mirror.send(delivery, told.settings(), told.environ(cloud), {})
 
 
 def test_a_schema_that_is_not_exposed_is_named(delivery: Delivery) -> None:
     with Supabase(exposed=["public", "imagen"]) as cloud, pytest.raises(Rejected) as caught:
-        mirror.send(delivery, told.settings(), told.environ(cloud))
+        mirror.send(delivery, told.settings(), told.environ(cloud), {})
     assert "Invalid schema: mai" in caught.value.message
     assert "Exposed schemas" in caught.value.remedy
 
 
-@pytest.mark.parametrize(
-    ("switches", "key"),
-    [
-        ({"usage": {"mirror": "off"}}, "usage.mirror"),
-        ({"output": {"cloud_sync": "off"}}, "output.cloud_sync"),
-    ],
-    ids=["itself", "the cloud"],
-)
 def test_what_waits_stays_here_once_it_is_switched_off(
-    cloud: Supabase, delivery: Delivery, tmp_path: Path, switches: dict[str, Any], key: str
+    cloud: Supabase, delivery: Delivery, tmp_path: Path
 ) -> None:
-    off = told.settings(**switches)
+    off = told.settings(usage={"mirror": "off"})
     assert mirror.deliveries(told.entry(told.picture(tmp_path)), off, told.environ(cloud)) == []
-    with pytest.raises(ConfigError, match=f"Nothing goes there now: {key} is off"):
-        mirror.send(delivery, off, told.environ(cloud))
+    with pytest.raises(ConfigError, match=r"Nothing goes there now: usage\.mirror is off"):
+        mirror.send(delivery, off, told.environ(cloud), {})
     assert cloud.requests == []
 
 
-def test_where_it_is_on_by_itself_it_goes_without_the_pictures(
-    cloud: Supabase, delivery: Delivery
+@pytest.mark.parametrize("mirror_switch", ["auto", "on"])
+def test_the_ledger_is_copied_where_images_stay_here(
+    cloud: Supabase, delivery: Delivery, mirror_switch: str
 ) -> None:
-    alone = told.settings(usage={"mirror": "on"}, output={"cloud_sync": "off"})
-    mirror.send(delivery, alone, told.environ(cloud))
+    alone = told.settings(usage={"mirror": mirror_switch}, output={"cloud_sync": "off"})
+    mirror.send(delivery, alone, told.environ(cloud), {})
     assert len(cloud.rows("mai", "imagen_usage")) == 1
+
+
+def test_the_table_of_the_copy_is_configurable(delivery: Delivery) -> None:
+    usage = {"mirror_schema": "accounts", "mirror_table": "art"}
+    table = replace(USAGE, schema="accounts", name="art")
+    with Supabase(tables=[table], exposed=["accounts"]) as cloud:
+        facts = mirror.send(delivery, told.settings(usage=usage), told.environ(cloud), {})
+        assert facts["table"] == "accounts.art"
+        assert len(cloud.rows("accounts", "art")) == 1
+
+
+def test_a_table_without_optional_columns_gets_the_base_columns(delivery: Delivery) -> None:
+    notes: dict[str, str] = {}
+    with Supabase(tables=[USAGE.without("images", "actual_cost", "currency")]) as cloud:
+        mirror.send(delivery, told.settings(), told.environ(cloud), notes)
+        (row,) = cloud.rows("mai", "imagen_usage")
+    assert list(row) == [
+        *("id", "created_at", "backend", "model", "seed", "prompt_hash", "latency_ms"),
+        *("cost_usd_estimate", "caller"),
+    ]
+    assert notes == {
+        "mai.imagen_usage": "The table mai.imagen_usage in the cloud lacks the column images: rows "
+        "go there without images, actual_cost, currency. To add these columns, run "
+        "docs/supabase.sql in the SQL editor of the project."
+    }
+
+
+def test_a_table_without_optional_columns_is_remembered(delivery: Delivery) -> None:
+    notes: dict[str, str] = {}
+    again = delivery.model_copy(update={"payload": {"row": delivery.payload["row"] | {"id": _ID}}})
+    with Supabase(tables=[USAGE.without("currency")]) as cloud:
+        mirror.send(delivery, told.settings(), told.environ(cloud), notes)
+        mirror.send(again, told.settings(), told.environ(cloud), notes)
+        assert len(cloud.requests) == 3  # one refusal, then each row once
+        assert [row["id"] for row in cloud.rows("mai", "imagen_usage")] == [told.ID, _ID]
+    assert len(notes) == 1
+
+
+def test_a_table_without_a_base_column_is_refused(delivery: Delivery) -> None:
+    notes: dict[str, str] = {}
+    with Supabase(tables=[USAGE.without("prompt_hash")]) as cloud, pytest.raises(Rejected) as error:
+        mirror.send(delivery, told.settings(), told.environ(cloud), notes)
+    assert "Could not find the 'prompt_hash' column of 'imagen_usage'" in error.value.message
+    assert "docs/supabase.sql" in error.value.remedy
+    assert "usage.mirror_table" in error.value.remedy
+    assert notes == {}
+
+
+def test_a_lost_answer_of_a_table_without_optional_columns_leaves_one_row(
+    delivery: Delivery,
+) -> None:
+    with Supabase(tables=[USAGE.without("images")], lost_inserts=1) as cloud:
+        mirror.send(delivery, told.settings(), told.environ(cloud), {})
+        assert len(cloud.rows("mai", "imagen_usage")) == 1
 
 
 @pytest.mark.parametrize("more", [{"state": "failed"}, {"source": "import"}])

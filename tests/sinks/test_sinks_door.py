@@ -23,7 +23,7 @@ def test_one_generation_is_told_to_all(tmp_path: Path) -> None:
         settings = told.settings(webhooks=[{"url": there.url}])
         environ = told.environ(cloud)
         made = sinks.deliveries_of(told.entry(told.picture(tmp_path)), settings, environ)
-        facts = [sinks.send(one, settings, environ) for one in made]
+        facts = [sinks.send(one, settings, environ, {}) for one in made]
     assert [one.kind for one in made] == ["cloud", "mirror", "webhook"]
     assert [one.generation for one in made] == [told.ID, told.ID, told.ID]
     assert facts[2] == {"status": 204, "id": made[2].payload["id"]}
@@ -57,7 +57,7 @@ def test_a_kind_of_a_later_version_is_said(tmp_path: Path) -> None:
         made = sinks.deliveries_of(entry, told.settings(), told.environ(cloud))
     later = made[0].model_copy(update={"kind": "pigeon"})
     with pytest.raises(ConfigError, match="knows nothing of deliveries 'pigeon'"):
-        sinks.send(later, told.settings(), {})
+        sinks.send(later, told.settings(), {}, {})
 
 
 def test_making_deliveries_loads_nothing_that_speaks_http() -> None:

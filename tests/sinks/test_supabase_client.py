@@ -160,7 +160,7 @@ def test_a_conflict_over_anything_else_is_none() -> None:
     [
         pytest.param({"schema": "x"}, "PGRST106", "Exposed schemas", id="schema"),
         pytest.param({"schema": "mai"}, "PGRST205", "docs/supabase.sql", id="table"),
-        pytest.param({"mood": 1}, "PGRST204", "give it another name first", id="column"),
+        pytest.param({"mood": 1}, "PGRST204", "name another in `cloud.db_table`", id="column"),
         pytest.param({"owner_user_id": "me"}, "22P02", "owner_user_id", id="owner"),
     ],
 )

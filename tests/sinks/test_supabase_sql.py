@@ -58,7 +58,7 @@ def _sent(cloud: Supabase, *, prompt: str = PROMPTS[0], **more: Any) -> None:
     made = entry(picture(Path()), prompt=prompt, **more)
     chosen = settings(usage={"mirror": "on"})
     for delivery in sinks.deliveries_of(made, chosen, environ(cloud)):
-        sinks.send(delivery, chosen, environ(cloud))
+        sinks.send(delivery, chosen, environ(cloud), {})
 
 
 def test_it_can_be_applied_again_and_leaves_what_is_there(pictures: str) -> None:
@@ -213,8 +213,53 @@ def test_the_row_of_the_ledger_fits_as_it_is_sent(project: str, prompt: str) -> 
         insert(service, "mai.imagen_usage", row)
         assert values(service, "select seed from mai.imagen_usage") == [MOST]
         assert values(service, "select caller from mai.imagen_usage") == ["nora"]
-        assert values(service, "select estimated_cost from mai.imagen_usage") == [Decimal("0.006")]
-        assert values(service, "select length(prompt_sha256) from mai.imagen_usage") == [64]
+        assert values(service, "select cost_usd_estimate from mai.imagen_usage") == [
+            Decimal("0.006")
+        ]
+        assert values(service, "select length(prompt_hash) from mai.imagen_usage") == [64]
+
+
+_FIRST_USAGE = """
+    create schema mai;
+    create table mai.imagen_usage (
+        id uuid primary key, backend text not null, model text, seed numeric(20, 0),
+        prompt_sha256 text, images integer, latency_seconds double precision,
+        estimated_cost numeric, actual_cost numeric, currency text not null, caller text,
+        created_at timestamptz not null default now()
+    )
+"""
+"""As this file made it at first."""
+_BASE_USAGE = """
+    create schema mai;
+    create table mai.imagen_usage (
+        id uuid primary key, created_at timestamptz not null, backend text, model text,
+        seed numeric, prompt_hash text, latency_ms integer, cost_usd_estimate numeric, caller text
+    )
+"""
+
+
+@pytest.mark.parametrize("table", [_FIRST_USAGE, _BASE_USAGE], ids=["first", "base"])
+def test_an_older_table_of_the_ledger_gets_the_columns_it_lacks(
+    postgres_url: str, table: str
+) -> None:
+    make_project(postgres_url)
+    with session(postgres_url, "project_owner") as owner:
+        owner.execute(table.encode())
+    apply(postgres_url)
+    with Supabase() as cloud:
+        _sent(cloud)
+        (row,) = cloud.rows("mai", "imagen_usage")
+    with session(postgres_url, "service_role") as service:
+        insert(service, "mai.imagen_usage", row)
+        assert values(service, "select latency_ms from mai.imagen_usage") == [2500]
+        assert values(service, "select images from mai.imagen_usage") == [1]
+
+
+def test_the_table_of_the_ledger_is_indexed_by_time_and_caller(project: str) -> None:
+    query = "select indexdef from pg_indexes where schemaname = 'mai' order by indexname"
+    with session(project, "project_owner") as owner:
+        indexes = [one.partition(" btree ")[2] for one in values(owner, query)]
+    assert indexes == ["(caller)", "(created_at DESC)", "(id)"]
 
 
 def test_a_picture_of_which_little_is_known_fits_too(project: str) -> None:

@@ -40,7 +40,7 @@ def _told(entry: Entry, *answers: Answer, **more: Any) -> Receiver:
     with Receiver(*answers) as there:
         settings = _settings(there.url, **more)
         delivery = _delivery(entry, settings)
-        webhook.send(delivery, settings, environ, now=lambda: _WHEN)
+        webhook.send(delivery, settings, environ, {}, now=lambda: _WHEN)
     return there
 
 
@@ -137,8 +137,8 @@ def test_every_attempt_has_the_same_id_and_body() -> None:
         settings = _settings(there.url)
         delivery = _delivery(told.entry(), settings)
         again = delivery.model_validate_json(delivery.model_dump_json())
-        webhook.send(delivery, settings, {}, now=lambda: _WHEN)
-        webhook.send(again, settings, {}, now=lambda: _WHEN + 60)
+        webhook.send(delivery, settings, {}, {}, now=lambda: _WHEN)
+        webhook.send(again, settings, {}, {}, now=lambda: _WHEN + 60)
     first, second = there.requests
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     assert first.headers["webhook-id"].startswith("msg_")
@@ -176,7 +176,7 @@ def test_an_address_with_a_secret_for_each_event_is_told_with_the_right_one() ->
         ]
         settings = told.settings(webhooks=hooks)
         delivery = _delivery(told.entry(), settings)
-        webhook.send(delivery, settings, {"SAD": "a", "GLAD": "b"}, now=lambda: _WHEN)
+        webhook.send(delivery, settings, {"SAD": "a", "GLAD": "b"}, {}, now=lambda: _WHEN)
     (seen,) = there.requests
     expected = webhook.signed_headers(seen.headers["webhook-id"], _WHEN, seen.body, b"b")
     assert seen.headers["webhook-signature"] == expected["webhook-signature"]
@@ -232,7 +232,7 @@ def test_the_path_of_an_address_is_a_secret() -> None:
         settings = _settings(f"{there.url}/hooks/T0PSECRET")
         delivery = _delivery(told.entry(), settings)
         with pytest.raises(Rejected) as caught:
-            webhook.send(delivery, settings, {})
+            webhook.send(delivery, settings, {}, {})
     assert there.requests[0].path == "/hooks/T0PSECRET"
     assert caught.value.message.startswith(f"{there.url} refused the request: 404")
     assert "T0PSECRET" not in str(caught.value)
@@ -266,7 +266,7 @@ def test_nor_is_it_shown_where_the_answer_repeats_it(answer: Answer, said: str) 
         settings = _settings(f"{there.url}{_HOOK}")
         delivery = _delivery(told.entry(), settings)
         with pytest.raises(BackendError) as caught:
-            webhook.send(delivery, settings, {})
+            webhook.send(delivery, settings, {}, {})
     assert there.requests[0].path == _HOOK
     assert caught.value.message == f"{there.url} {said}"
 
@@ -274,7 +274,7 @@ def test_nor_is_it_shown_where_the_answer_repeats_it(answer: Answer, said: str) 
 def test_a_receiver_that_drips_its_answer_has_heard_it_by_its_status() -> None:
     with RawServer(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")) as there:
         settings = _settings(there.url)
-        told_of = webhook.send(_delivery(told.entry(), settings), settings, {})
+        told_of = webhook.send(_delivery(told.entry(), settings), settings, {}, {})
     assert told_of["status"] == 200
 
 
@@ -283,7 +283,7 @@ def test_a_receiver_that_drips_its_headers_is_given_up() -> None:
         settings = _settings(there.url)
         delivery = _delivery(told.entry(), settings)
         with pytest.raises(Unavailable, match=r"did not finish its answer within 0\.3 s"):
-            webhook.send(delivery, settings, {}, seconds=0.3)
+            webhook.send(delivery, settings, {}, {}, seconds=0.3)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_an_address_that_was_taken_out_is_told_no_more() -> None:
     with pytest.raises(
         ConfigError, match=r"no longer has a webhook with the address https://example\.org"
     ):
-        webhook.send(delivery, told.settings(), {})
+        webhook.send(delivery, told.settings(), {}, {})
 
 
 @pytest.mark.parametrize(
@@ -315,6 +315,6 @@ def test_nothing_is_sent_unsigned_that_is_to_be_signed(environ: dict[str, str], 
         settings = _settings(there.url, secret_env="HOOK_SECRET")
         delivery = _delivery(told.entry(), settings)
         with pytest.raises(ConfigError, match=wrong) as caught:
-            webhook.send(delivery, settings, environ)
+            webhook.send(delivery, settings, environ, {})
         assert there.requests == []
     assert "$$$" not in str(caught.value)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen import tickets
-from imagen.callers import caller
+from imagen.callers import find_caller
 from imagen.config import LibrarySettings, OutputSettings, Settings, UsageSettings
 from imagen.errors import Failed, OutputError
 from imagen.keeping import entry_of, failure_of, open_up_to_date
@@ -223,9 +223,17 @@ def _tmux(folder: Path, program: str) -> dict[str, str]:
 
 
 def test_the_first_name_of_the_caller_counts() -> None:
-    assert caller({"IMAGEN_CALLER": "me", "MAI_FROM_ID": "7"}) == "me"
-    assert caller({"IMAGEN_CALLER": "", "MAI_FROM_ID": "7\x1b[2J"}) == "7[2J"
-    assert caller({}) == ""
+    usage = UsageSettings()
+    assert find_caller(usage, {"IMAGEN_CALLER": "me", "MAI_FROM_ID": "7"}) == "me"
+    assert find_caller(usage, {"IMAGEN_CALLER": "", "MAI_FROM_ID": "7\x1b[2J"}) == "7[2J"
+    assert find_caller(usage, {}) == ""
+
+
+def test_the_variables_that_name_the_caller_are_configurable() -> None:
+    usage = UsageSettings(caller_env=("TEAM_MEMBER",))
+    environ = {"IMAGEN_CALLER": "me", "TEAM_MEMBER": "nora"}
+    assert find_caller(usage, environ) == "nora"
+    assert find_caller(UsageSettings(caller_env=()), environ) == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no tmux")
@@ -239,7 +247,17 @@ def test_the_pane_of_tmux_may_have_a_name(
 ) -> None:
     environ = _tmux(tmp_path, program)
     monkeypatch.setenv("PATH", environ["PATH"])
-    assert caller(environ) == name
+    assert find_caller(UsageSettings(), environ) == name
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no tmux")
+@pytest.mark.parametrize(("option", "name"), [("@team-name", "#{@team-name}"), ("", "")])
+def test_the_option_of_the_pane_is_configurable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, name: str
+) -> None:
+    environ = _tmux(tmp_path, "#!/bin/sh\nshift 4\necho $1\n")
+    monkeypatch.setenv("PATH", environ["PATH"])
+    assert find_caller(UsageSettings(caller_tmux_option=option), environ) == name
 
 
 def test_a_lock_is_one_holders_alone(tmp_path: Path) -> None:

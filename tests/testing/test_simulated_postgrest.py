@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from supabase_client import ROW, insert, service, stranger
 
-from imagen.testing.supabase import ANON_KEY, SERVICE_KEY, Supabase, key
+from imagen.testing.supabase import ANON_KEY, IMAGES, SERVICE_KEY, Supabase, key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,3 +138,15 @@ def test_rows_can_be_asked_for(http: httpx.Client) -> None:
 def test_no_row_can_be_deleted(http: httpx.Client) -> None:
     answer = http.delete("/rest/v1/images", headers={"Content-Profile": "imagen"})
     assert answer.status_code == 405
+
+
+def test_a_table_may_lack_columns() -> None:
+    with Supabase(tables=[IMAGES.without("steps")]) as cloud, service(cloud) as http:
+        refused = insert(http, ROW | {"steps": 4})
+        insert(http, ROW)
+        (row,) = cloud.rows("imagen", "images")
+    assert (refused.status_code, refused.json()["code"]) == (400, "PGRST204")
+    assert refused.json()["message"] == (
+        "Could not find the 'steps' column of 'images' in the schema cache"
+    )
+    assert "steps" not in row

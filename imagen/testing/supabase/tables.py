@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -39,6 +39,11 @@ class Table:
             row[name] for name, kind in self.columns.items() if kind == "uuid" and name in row
         )
         return next((str(value) for value in values if not _is_uuid(value)), "")
+
+    def without(self, *names: str) -> Table:
+        """The same table without these columns, as a project of its own may have it."""
+        columns = {name: kind for name, kind in self.columns.items() if name not in names}
+        return replace(self, columns=columns, required=self.required - set(names))
 
     def whole(self, row: Row) -> Row:
         """The row with every column."""
@@ -83,17 +88,17 @@ USAGE = Table(
     name="imagen_usage",
     columns={
         "id": "uuid",
+        "created_at": "timestamptz",
         "backend": "text",
         "model": "text",
         "seed": "numeric",
-        "prompt_sha256": "text",
+        "prompt_hash": "text",
+        "latency_ms": "bigint",
+        "cost_usd_estimate": "numeric",
+        "caller": "text",
         "images": "integer",
-        "latency_seconds": "double precision",
-        "estimated_cost": "numeric",
         "actual_cost": "numeric",
         "currency": "text",
-        "caller": "text",
-        "created_at": "timestamptz",
     },
-    required=frozenset({"id", "backend", "currency"}),
+    required=frozenset({"id", "backend"}),
 )
