@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import random
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,10 +14,11 @@ from imagen import locks, sinks
 from imagen.config.places import make_own_folder
 from imagen.errors import BackendError, ConfigError, ImagenError, RateLimited, Unauthorized
 from imagen.library import outbox
+from imagen.sync_failure import read_failure, write_failure
 from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from imagen.config import Settings
@@ -68,6 +70,7 @@ class _Pass:
     settings: Settings
     environ: Mapping[str, str]
     draw: Callable[[], float]
+    notes: dict[str, str]
     sent: list[Delivery] = field(default_factory=list)
     down: dict[tuple[str, str], Failure] = field(default_factory=dict)
     """To each destination with which something is wrong, what failed there first."""
@@ -87,13 +90,15 @@ def sync(
     on_progress: OnProgress = _ignore,
     is_stopped: Callable[[], bool] = lambda: False,
     draw: Callable[[], float] = random.random,
+    notes: dict[str, str] | None = None,
 ) -> Synced:
     """Send what is due, until nothing is, or `is_stopped`.
 
     Of several processes at it each sends other things. A destination with which something is wrong
-    is left alone for the rest of the pass, and does not hold up the others. Raises LibraryError.
+    is left alone for the rest of the pass, and does not hold up the others. `notes` collects what
+    is learned of destinations, as in `sinks.send`. Raises LibraryError.
     """
-    this = _Pass(library, settings, environ, draw)
+    this = _Pass(library, settings, environ, draw, {} if notes is None else notes)
     while not is_stopped() and (found := outbox.claim(library, limit=1)):
         done = len(this.sent) + len(this.failed)
         on_progress(done, done + 1 + outbox.count_due(library))
@@ -111,7 +116,7 @@ def _one(this: _Pass, waiting: Waiting) -> None:
     if placed is None:
         return
     try:
-        facts = sinks.send(placed.delivery, this.settings, this.environ)
+        facts = sinks.send(placed.delivery, this.settings, this.environ, this.notes)
     except ImagenError as error:
         _fail(this, waiting, error)
     except KeyboardInterrupt:
@@ -206,18 +211,53 @@ def sync_alone(
     unless_running: bool = False,
     on_progress: OnProgress = _ignore,
     is_stopped: Callable[[], bool] = lambda: False,
+    notes: dict[str, str] | None = None,
 ) -> Synced:
     """The same, told to other processes of this state folder: with `unless_running`, one that is at
-    it already sends what is due, and this one nothing."""
+    it already sends what is due, and this one nothing. Failures are recorded for other commands."""
     done = Synced()
+    notes = {} if notes is None else notes
     while True:
         with _alone(settings.state_dir) as is_alone:
             if unless_running and not is_alone:
                 return done
-            done += sync(library, settings, environ, on_progress=on_progress, is_stopped=is_stopped)
+            synced = sync(
+                library,
+                settings,
+                environ,
+                on_progress=on_progress,
+                is_stopped=is_stopped,
+                notes=notes,
+            )
+            if synced.sent or synced.failed or read_failure(settings.state_dir):
+                record_failures(library, settings)
+            done += synced
         # What was posted a moment ago may have found us still at it.
         if is_stopped() or not outbox.count_due(library):
             return done
+
+
+def record_failures(library: Library, settings: Settings) -> None:
+    """Keep a line about what failed and is not sent yet, or remove it where nothing is left."""
+    failed = [
+        one
+        for one in outbox.unsent(library)
+        if one.attempts and one.last_error and not elsewhere(one.delivery)
+    ]
+    write_failure(settings.state_dir, _failure_line(failed) if failed else "")
+
+
+def _failure_line(failed: Sequence[Waiting]) -> str:
+    """`cloud sync: <error> (3 waiting; imagen sync)`."""
+    first = failed[0]
+    where = "webhook" if first.delivery.kind == "webhook" else "cloud sync"
+    error = first.last_error.partition("\n")[0].rstrip(".")
+    states = Counter(one.state for one in failed)
+    counts = ", ".join(
+        f"{states[state]} {state}" for state in ("waiting", "stuck") if states[state]
+    )
+    command = "imagen sync --retry" if states["stuck"] else "imagen sync"
+    return f"{where}: {error} ({counts}; {command})"
 
 
 @contextmanager

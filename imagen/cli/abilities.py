@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from imagen.cli.commands import Command
-from imagen.cli.options import config_option, json_option
+from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.tables import columns, parameter_row, section, wrapped
 from imagen.errors import RequestError
 from imagen.request import Task
@@ -61,9 +61,7 @@ def show(
     Without --check no engine is asked; but a service is, once, for what a model of its takes.
     With it the exit code is 4 where the backend could not work now.
     """
-    from imagen.config import load
-
-    settings = load(config_path)
+    settings = settings_for(config_path)
     found = abilities(name, settings, task)
     health = _health(name, settings) if check else None
     if as_json:

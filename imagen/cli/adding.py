@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.commands import Command
-from imagen.cli.options import config_option, json_option
+from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.tables import columns, section
 from imagen.filesystem import read_at_most
 from imagen.text import one_line, printable
@@ -62,10 +62,9 @@ def add(
     where one is needed.
     """
     from imagen.cli.catalogues import choose
-    from imagen.config import load
     from imagen.graphs.importing import name_of, put, shelf_name, take_over
 
-    settings = load(config_path)
+    settings = settings_for(config_path)
     name = shelf_name(name) if name is not None else name_of(file.stem)
     found = read(file)
     known = choose(settings, backend, url, catalogue, is_needed=found.form == "editor")

@@ -12,7 +12,7 @@ import click
 
 from imagen.cli.abilities import show
 from imagen.cli.commands import Group
-from imagen.cli.options import config_option, json_option, usage
+from imagen.cli.options import config_option, json_option, settings_for, usage
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -55,13 +55,11 @@ def backends(context: click.Context, check: bool, config_path: Path | None, as_j
 
     With --check the exit code is 4 where one could not work now.
     """
-    from imagen.config import load
-
     if context.invoked_subcommand is not None:
         if check or config_path or as_json:
             raise usage(f"Write the flags after {context.invoked_subcommand}.")
         return
-    settings = load(config_path)
+    settings = settings_for(config_path)
     found = list(rows(settings, check=check))
     kinds = registered()
     if as_json:

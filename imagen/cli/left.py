@@ -13,7 +13,7 @@ from imagen.syncing import elsewhere, reason
 from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from imagen.library import Delivery
     from imagen.library.outbox import Waiting
@@ -117,10 +117,16 @@ def news(synced: Synced) -> list[str]:
     return [*([_sent(synced.sent)] if synced.sent else []), *sorted(failed)]
 
 
-def as_data(synced: Synced | None, left: Iterable[Waiting]) -> dict[str, Any]:
+def as_data(
+    synced: Synced | None, left: Iterable[Waiting], notes: Mapping[str, str]
+) -> dict[str, Any]:
     """The documented JSON."""
     sent = synced.sent if synced is not None else ()
-    return {"sent": [_delivery(one) for one in sent], "left": [_waiting(one) for one in left]}
+    return {
+        "sent": [_delivery(one) for one in sent],
+        "left": [_waiting(one) for one in left],
+        "warnings": list(notes.values()),
+    }
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:

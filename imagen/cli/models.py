@@ -11,7 +11,7 @@ import click
 
 from imagen.backends.base import ModelKind
 from imagen.cli.commands import Command
-from imagen.cli.options import config_option, json_option
+from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.tables import Column, paragraph, print_table
 from imagen.errors import ImagenError
 from imagen.text import one_line, printable
@@ -50,9 +50,7 @@ def models(
     Checkpoints, LoRAs, control nets, upscalers, samplers and more, as each engine has them now. A
     backend that can't be asked is told on stderr; where none could be, the exit code is 4.
     """
-    from imagen.config import load
-
-    settings = load(config_path)
+    settings = settings_for(config_path)
     offers = [_kept(offer, kind) for offer in offered(names or _all(settings), settings)]
     if as_json:
         click.echo(json.dumps({"backends": [_facts(offer) for offer in offers]}, indent=2))

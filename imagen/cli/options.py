@@ -171,10 +171,16 @@ def is_picture(output: Path) -> bool:
 def settings_for(
     config_path: Path | None, output: Path | None = None, *, sidecar: bool | None = None
 ) -> Settings:
-    """The settings of this run: the configuration, with the flags over it."""
+    """The settings of this run: the configuration, with the flags over it.
+
+    A failure of the last `imagen sync` is shown on stderr.
+    """
     from imagen.config import load
+    from imagen.sync_failure import read_failure
 
     settings = load(config_path)
+    if failure := read_failure(settings.state_dir):
+        click.echo(f"imagen: {failure}", err=True)
     changes: dict[str, Any] = {} if sidecar is None else {"sidecar": sidecar}
     if output is not None and is_picture(output):
         changes |= {"directory": output.parent, "name": output.stem}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.commands import Command
-from imagen.cli.options import config_option, json_option, quiet_option, settings_for, usage
+from imagen.cli.options import config_option, json_option, quiet_option, usage
 from imagen.errors import Cancelled, LibraryError, RequestError
 from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from threading import Event
 
@@ -56,7 +56,9 @@ def sync(
     stuck.
     """
     _refuse_nonsense(ids, watch=watch, retry=retry, forget=forget, list=only_list, json=as_json)
-    settings = settings_for(config_path)
+    from imagen.config import load
+
+    settings = load(config_path)  # without the line about failures: this command reports them all
     if retry or forget:
         _change(settings, ids, is_forgotten=forget)
     if watch:
@@ -97,26 +99,35 @@ def _change(settings: Settings, ids: Sequence[int], *, is_forgotten: bool) -> No
 
 def _nothing(settings: Settings, *, as_json: bool, quiet: bool, unless_running: bool) -> int:
     from imagen.keeping import open_up_to_date
+    from imagen.syncing import record_failures
 
     del quiet, unless_running
     with open_up_to_date(settings) as library:
-        return _tell(library, None, as_json=as_json)
+        record_failures(library, settings)
+        return _tell(library, None, {}, as_json=as_json)
 
 
 def _once(settings: Settings, *, as_json: bool, quiet: bool, unless_running: bool) -> int:
     from imagen.cli.progress import interruptible
     from imagen.keeping import open_up_to_date
 
+    notes: dict[str, str] = {}
     with open_up_to_date(settings) as library, interruptible() as stop:
-        synced = _synced(library, settings, stop, quiet=quiet, unless_running=unless_running)
-        code = _tell(library, synced, as_json=as_json)
+        synced = _synced(library, settings, stop, notes, quiet=quiet, unless_running=unless_running)
+        code = _tell(library, synced, notes, as_json=as_json)
     if stop.is_set():
         raise Cancelled
     return code
 
 
 def _synced(
-    library: Library, settings: Settings, stop: Event, *, quiet: bool, unless_running: bool
+    library: Library,
+    settings: Settings,
+    stop: Event,
+    notes: dict[str, str],
+    *,
+    quiet: bool,
+    unless_running: bool,
 ) -> Synced:
     from imagen.cli.progress import counted
     from imagen.syncing import sync_alone
@@ -129,21 +140,24 @@ def _synced(
             unless_running=unless_running,
             on_progress=on_progress,
             is_stopped=stop.is_set,
+            notes=notes,
         )
 
 
-def _tell(library: Library, synced: Synced | None, *, as_json: bool) -> int:
+def _tell(
+    library: Library, synced: Synced | None, notes: Mapping[str, str], *, as_json: bool
+) -> int:
     """What was sent and what is left; the exit code."""
     from imagen.cli.left import as_data, lines, warnings
     from imagen.library import outbox
 
     left = outbox.unsent(library)
     if as_json:
-        click.echo(json.dumps(as_data(synced, left), indent=2))
+        click.echo(json.dumps(as_data(synced, left, notes), indent=2))
     else:
         for line in lines(synced, left):
             click.echo(line)
-    for warning in warnings(left):
+    for warning in (*notes.values(), *warnings(left)):
         click.echo(warning, err=True)
     is_stuck = any(one.state == "stuck" and one.delivery.kind != "mirror" for one in left)
     return _STUCK if is_stuck or (synced is not None and synced.is_unset) else 0
@@ -154,6 +168,7 @@ def _watch(settings: Settings, *, quiet: bool, unless_running: bool) -> int:
     from imagen.cli.progress import interruptible
 
     said: list[str] = []
+    notes: dict[str, str] = {}
 
     def say(lines: list[str]) -> None:
         """What is as it was a moment ago is not said again."""
@@ -163,7 +178,8 @@ def _watch(settings: Settings, *, quiet: bool, unless_running: bool) -> int:
 
     with interruptible() as stop:
         while not stop.is_set():
-            stop.wait(_round(settings, stop, say, quiet=quiet, unless_running=unless_running))
+            pause = _round(settings, stop, say, notes, quiet=quiet, unless_running=unless_running)
+            stop.wait(pause)
     raise Cancelled("Ended. What waits is sent by the next imagen sync.")
 
 
@@ -171,6 +187,7 @@ def _round(
     settings: Settings,
     stop: Event,
     say: Callable[[list[str]], None],
+    notes: dict[str, str],
     *,
     quiet: bool,
     unless_running: bool,
@@ -182,7 +199,13 @@ def _round(
 
     try:
         with open_up_to_date(settings) as library:
-            say(news(_synced(library, settings, stop, quiet=quiet, unless_running=unless_running)))
+            known = set(notes)
+            synced = _synced(
+                library, settings, stop, notes, quiet=quiet, unless_running=unless_running
+            )
+            say(news(synced))
+            for name in notes.keys() - known:
+                click.echo(notes[name], err=True)
             return _pause(library)
     except LibraryError as error:
         say([one_line(error.message, limit=400)])

@@ -10,7 +10,7 @@ import click
 
 from imagen.cli.adding import add
 from imagen.cli.commands import Group
-from imagen.cli.options import config_option, json_option
+from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.tables import columns, parameter_row, section, wrapped
 from imagen.text import printable
 
@@ -82,9 +82,7 @@ def check(name: str, backend: str | None, config_path: Path | None, as_json: boo
 
 
 def _settings(config_path: Path | None) -> Settings:
-    from imagen.config import load
-
-    return load(config_path)
+    return settings_for(config_path)
 
 
 def _found(name: str, settings: Settings) -> Workflow:
