@@ -16,6 +16,7 @@ from imagen.text import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import tzinfo
     from pathlib import Path
 
     from imagen.config import Budget, Settings
@@ -163,7 +164,7 @@ def _spent(
     with open_up_to_date(settings, environ) as library:
         known = spent(
             library,
-            _start(budget, now),
+            _start(budget, now, settings.usage.zone),
             currency=budget.currency,
             backend=budget.backend,
             without=[ticket.id for ticket in others],
@@ -172,11 +173,12 @@ def _spent(
     return _Sum(open_.jobs, known.cost + open_.cost, known.unknown + open_.unknown)
 
 
-def _start(budget: Budget, now: datetime) -> datetime:
-    """The midnight at which it began anew, by this machine's clock: as late as it was then."""
-    today = now.date()
+def _start(budget: Budget, now: datetime, zone: tzinfo | None) -> datetime:
+    """The midnight at which it began anew in this time zone, None being this machine's."""
+    today = (now.astimezone(zone) if zone else now).date()
     first = today if budget.per == "day" else today.replace(day=1)
-    return datetime.combine(first, datetime.min.time()).astimezone()
+    midnight = datetime.combine(first, datetime.min.time())
+    return midnight.replace(tzinfo=zone) if zone else midnight.astimezone()
 
 
 def _at_work(settings: Settings, *, but: Collection[str]) -> Iterator[Ticket]:

@@ -52,10 +52,7 @@ _LOOKING_BACK = {
         "imagen.cli.rm:rm",
         "Put pictures into the trash; their files stay where they are.",
     ),
-    "usage": (
-        "imagen.cli.usage:usage",
-        "Add up what was made, how long it took and what it did cost.",
-    ),
+    "usage": ("imagen.cli.usage:usage", "Show usage: images, time and cost."),
     "sync": ("imagen.cli.sync:sync", "Send what waits for the cloud and for webhooks."),
     "url": ("imagen.cli.url:url", "Give an address at which others can see a picture."),
     "resume": ("imagen.cli.resume:resume", "Bring to an end what an interrupted run left behind."),

@@ -16,9 +16,9 @@ from imagen.text import did_you_mean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
     from pathlib import Path
 
+    from imagen.cli.dates import TypedDate
     from imagen.library import Library, Page, Picture, Query
 
 _LONGEST_CELL = 100_000
@@ -81,8 +81,8 @@ def _query(
     *,
     backend: str | None,
     model: str | None,
-    since: datetime | None,
-    until: datetime | None,
+    since: TypedDate | None,
+    until: TypedDate | None,
     rating: int | None,
     tags: tuple[str, ...],
     in_trash: bool,
@@ -95,8 +95,8 @@ def _query(
         text=text,
         backend=backend,
         model=model,
-        since=since,
-        until=until,
+        since=since.moment() if since else None,
+        until=until.moment() if until else None,
         rating=rating,
         tags=tuple(map(tag_of, tags)),
         in_trash=in_trash,

@@ -1,4 +1,4 @@
-"""imagen usage: what was made, how long it took, and what it did cost."""
+"""imagen usage: images, time and cost."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import click
 from imagen.cli.commands import Command
 from imagen.cli.costs import money
 from imagen.cli.dates import since_option, until_option
-from imagen.cli.libraries import local, opened
-from imagen.cli.options import config_option, json_option
+from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.options import usage as misused
 from imagen.cli.tables import Column, print_table
 from imagen.text import did_you_mean, one_line, took
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import tzinfo
     from pathlib import Path
 
+    from imagen.cli.dates import TypedDate
     from imagen.library import Total, Use
     from imagen.library.ledger import Grouping
 
@@ -51,7 +51,7 @@ def _groupings(
 @until_option
 @click.option(
     "--by",
-    default="backend",
+    default="week,backend,model,caller",
     show_default=True,
     callback=_groupings,
     metavar="A,B,…",
@@ -61,40 +61,47 @@ def _groupings(
 @json_option
 @config_option
 def usage(
-    since: datetime | None,
-    until: datetime | None,
+    since: TypedDate | None,
+    until: TypedDate | None,
     by: list[Grouping],
     raw: bool,
     as_json: bool,
     config_path: Path | None,
 ) -> None:
-    """Add up what was made, how long it took and what it did cost.
+    """Show usage: images, time and cost.
 
-    Of engines that are paid: what they charged, else what was expected. Of your own machines: their
-    electricity, where usage.watts and usage.price_per_kwh are set.
+    The cost of paid engines is what they charged, else what was expected; of your own machines, the
+    electricity where usage.watts and usage.price_per_kwh are set. Days and weeks begin in the time
+    zone of usage.timezone.
     """
-    from imagen.library import totals
+    from imagen.keeping import open_up_to_date
+    from imagen.library import sum_totals, totals
     from imagen.library.ledger import rows
 
-    with opened(config_path) as library:
+    settings = settings_for(config_path)
+    zone = settings.usage.zone
+    period = (
+        since.moment(zone) if since else None,
+        until.moment(zone) if until else None,
+    )
+    with open_up_to_date(settings) as library:
         if raw:
-            _tell_rows(list(rows(library, since, until)), as_json=as_json)
+            _tell_rows(list(rows(library, *period)), zone, as_json=as_json)
             return
-        groups = totals(library, by, since, until) if by else []
-        whole = totals(library, (), since, until)
+        groups = totals(library, by, *period, zone=zone)
+    whole = sum_totals(groups)
+    shown = groups if by else []
     if as_json:
-        click.echo(json.dumps(_data(by, groups, whole), indent=2))
+        click.echo(json.dumps(_data(by, shown, whole), indent=2))
     else:
-        _tell(by, groups, whole)
+        _tell(by, shown, whole)
 
 
-def _data(
-    by: Sequence[Grouping], groups: Sequence[Total], whole: Sequence[Total]
-) -> dict[str, Any]:
+def _data(by: Sequence[Grouping], groups: Sequence[Total], whole: Total | None) -> dict[str, Any]:
     return {
         "by": list(by),
         "groups": [dict(zip(by, group.key, strict=True)) | _sums(group) for group in groups],
-        "total": _sums(whole[0]) if whole else None,
+        "total": _sums(whole) if whole else None,
     }
 
 
@@ -117,24 +124,24 @@ def _amounts(costs: Mapping[str, float]) -> list[dict[str, Any]]:
     ]
 
 
-def _tell(by: Sequence[Grouping], groups: Sequence[Total], whole: Sequence[Total]) -> None:
-    if not whole:
+def _tell(by: Sequence[Grouping], groups: Sequence[Total], whole: Total | None) -> None:
+    if whole is None:
         click.echo("The ledger has nothing of that time.", err=True)
         return
     names = ["total", *([""] * (len(by) - 1))] if by else []
     rows = [
         *((*(one_line(key) or _NAMELESS for key in group.key), *_cells(group)) for group in groups),
-        (*names, *_cells(whole[0])),
+        (*names, *_cells(whole)),
     ]
     columns = (*(Column(name, may_join=True) for name in by), *_SUMS)
     print_table(columns, rows, has_heading=True)
-    if whole[0].unknown:
-        click.echo(_unknown(whole[0].unknown), err=True)
+    if whole.unknown:
+        click.echo(_unknown(whole.unknown), err=True)
 
 
 _SUMS = (
     Column("generations", is_right=True, drop=5),
-    Column("pictures", is_right=True, drop=3),
+    Column("images", is_right=True, drop=3),
     Column("engine time", is_right=True, drop=4),
     Column("cost", is_right=True),
     Column("expected", is_right=True, drop=2),
@@ -171,11 +178,11 @@ def _unknown(number: int) -> str:
     return f"{number} generations were paid for without anyone knowing how much; no sum has them."
 
 
-def _tell_rows(found: Sequence[Use], *, as_json: bool) -> None:
+def _tell_rows(found: Sequence[Use], zone: tzinfo | None, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"rows": [_row_data(use) for use in found]}, indent=2))
+        click.echo(json.dumps({"rows": [_row_data(use, zone) for use in found]}, indent=2))
         return
-    print_table(_USES, [_row(use) for use in found])
+    print_table(_USES, [_row(use, zone) for use in found], has_heading=True)
 
 
 _USES = (
@@ -184,16 +191,16 @@ _USES = (
     Column("backend"),
     Column("model", drop=3),
     Column("seed", is_right=True, drop=1),
-    Column("pictures", is_right=True, drop=2),
+    Column("images", is_right=True, drop=2),
     Column("engine time", is_right=True, drop=5),
     Column("cost", is_right=True),
     Column("caller", is_right=True, drop=4),
 )
 
 
-def _row(use: Use) -> tuple[str, ...]:
+def _row(use: Use, zone: tzinfo | None) -> tuple[str, ...]:
     return (
-        f"{local(use.at):%Y-%m-%d %H:%M:%S}",
+        f"{use.at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
         use.generation[:8],
         one_line(use.backend),
         one_line(use.model),
@@ -205,7 +212,8 @@ def _row(use: Use) -> tuple[str, ...]:
     )
 
 
-def _row_data(use: Use) -> dict[str, Any]:
+def _row_data(use: Use, zone: tzinfo | None) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return asdict(use) | {"at": local(use.at).isoformat(timespec="seconds"), "cost": use.cost}
+    at = use.at.astimezone(zone).isoformat(timespec="seconds")
+    return asdict(use) | {"at": at, "cost": use.cost}

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from imagen.library.checking import Report, check, forget_missing
     from imagen.library.entries import Delivery, Entry, Kept
     from imagen.library.failing import Failure, Failures, failures, find_failure
-    from imagen.library.ledger import Spent, Total, Use, spent, totals
+    from imagen.library.ledger import Spent, Total, Use, spent, sum_totals, totals
     from imagen.library.opening import Library, open_library
     from imagen.library.particulars import Particulars, particulars_of
     from imagen.library.pictures import (
@@ -31,7 +31,7 @@ else:
         "checking": "Report check forget_missing",
         "entries": "Delivery Entry Kept",
         "failing": "Failure Failures failures find_failure",
-        "ledger": "Spent Total Use spent totals",
+        "ledger": "Spent Total Use spent sum_totals totals",
         "opening": "Library open_library",
         "particulars": "Particulars particulars_of",
         "pictures": "Page Picture Query count find_picture known page pictures_of",
@@ -79,6 +79,7 @@ __all__ = [
     "pictures_of",
     "record_of",
     "spent",
+    "sum_totals",
     "take_in",
     "totals",
 ]

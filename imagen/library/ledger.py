@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import func, select
 
-from imagen.library.days import date_of, day_number
+from imagen.library.days import date_of, day_number, monday_of, week_number
 from imagen.library.keys import milliseconds, moment_of
 from imagen.library.schema import usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
@@ -152,18 +153,49 @@ def totals(
     by: Sequence[Grouping] = (),
     since: datetime | None = None,
     until: datetime | None = None,
+    *,
+    zone: tzinfo | None = None,
 ) -> list[Total]:
-    """What was used, in groups, in the order of their keys; a single one where there are none."""
+    """What was used, in groups, in the order of their keys; a single one where there are none.
+
+    Days, weeks and months begin in `zone`; None is this machine's time zone.
+    """
     groups: dict[tuple[str, ...], Total] = {}
     with library.reading() as connection:
-        for row in connection.execute(_summed(connection, by, _within(since, until))):
+        for row in connection.execute(_summed(connection, by, _within(since, until), zone)):
             key = tuple(_key(row, grouping) for grouping in by)
-            groups[key] = _added(groups.get(key) or Total(key, 0, 0, 0.0, 0.0, {}, {}, 0), row)
+            total = _total(key, row)
+            groups[key] = _plus(groups[key], total) if key in groups else total
     return [groups[key] for key in sorted(groups)]
 
 
+def sum_totals(groups: Sequence[Total]) -> Total | None:
+    """What all groups come to together; None where there are none."""
+    return reduce(_plus, (group._replace(key=()) for group in groups)) if groups else None
+
+
+def _plus(one: Total, other: Total) -> Total:
+    return Total(
+        one.key,
+        one.generations + other.generations,
+        one.images + other.images,
+        one.latency_seconds + other.latency_seconds,
+        one.engine_seconds + other.engine_seconds,
+        _summed_costs(one.costs, other.costs),
+        _summed_costs(one.estimates, other.estimates),
+        one.unknown + other.unknown,
+    )
+
+
+def _summed_costs(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in (*one, *other)}
+
+
 def _summed(
-    connection: Connection, by: Sequence[Grouping], conditions: Sequence[Any]
+    connection: Connection,
+    by: Sequence[Grouping],
+    conditions: Sequence[Any],
+    zone: tzinfo | None,
 ) -> Select[Any]:
     """Sums of as few groups as can still be told apart by what is asked for."""
     named = {grouping for grouping in by if grouping in ("backend", "model", "caller")}
@@ -171,45 +203,46 @@ def _summed(
         usage.c.currency,
         *(usage.c[name] for name in sorted(named)),
     ]
-    if named != set(by):
-        columns.append(_day(connection, conditions).label("day"))
+    periods = set(by) - named
+    if periods:
+        day = _day(connection, conditions, zone)
+        is_week = periods == {"week"}
+        columns.append(week_number(day).label("week") if is_week else day.label("day"))
     sums = [func.sum(usage.c[name]).label(name) for name in _SUMMED]
     unknown = func.sum(usage.c.is_paid).filter(_COST.is_(None)).label("unknown")
     cost, number = func.sum(_COST).label("cost"), func.count().label("generations")
     return select(*columns, *sums, cost, unknown, number).where(*conditions).group_by(*columns)
 
 
-def _day(connection: Connection, conditions: Sequence[Any]) -> ColumnElement[int]:
-    """Days, and so weeks and months, are those of this machine's clock."""
+def _day(
+    connection: Connection, conditions: Sequence[Any], zone: tzinfo | None
+) -> ColumnElement[int]:
     ends = (
         select(usage.c.at_ms).where(*conditions).order_by(order).limit(1).scalar_subquery()
         for order in (usage.c.at_ms, usage.c.at_ms.desc())
     )
     first, last = connection.execute(select(*ends)).one()
-    return day_number(usage.c.at_ms, first or 0, last or 0)
+    return day_number(usage.c.at_ms, first or 0, last or 0, zone)
 
 
 def _key(row: Row[Any], grouping: Grouping) -> str:
     if grouping in _FORMS:
-        return format(date_of(row.day), _FORMS[grouping])
+        day = date_of(row.day) if "day" in row._fields else monday_of(row.week)
+        return format(day, _FORMS[grouping])
     return str(getattr(row, grouping))
 
 
-def _added(total: Total, row: Row[Any]) -> Total:
+def _total(key: tuple[str, ...], row: Row[Any]) -> Total:
     return Total(
-        total.key,
-        total.generations + row.generations,
-        total.images + int(row.images),
-        total.latency_seconds + (row.latency_seconds or 0.0),
-        total.engine_seconds + (row.engine_seconds or 0.0),
-        _sum(total.costs, row.currency, row.cost),
-        _sum(total.estimates, row.currency, row.estimated_cost),
-        total.unknown + int(row.unknown or 0),
+        key,
+        row.generations,
+        int(row.images),
+        row.latency_seconds or 0.0,
+        row.engine_seconds or 0.0,
+        {} if row.cost is None else {row.currency: row.cost},
+        {} if row.estimated_cost is None else {row.currency: row.estimated_cost},
+        int(row.unknown or 0),
     )
-
-
-def _sum(sums: dict[str, float], currency: str, cost: float | None) -> dict[str, float]:
-    return sums if cost is None else sums | {currency: sums.get(currency, 0.0) + cost}
 
 
 class Spent(NamedTuple):

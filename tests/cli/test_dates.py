@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -71,6 +72,29 @@ def test_a_date_is_the_beginning_of_what_it_names(text: str, meant: datetime) ->
 )
 def test_as_an_end_all_of_a_day_a_month_or_a_year_is_meant(text: str, meant: datetime) -> None:
     assert moment(text, _NOW, is_end=True) == meant
+
+
+_TOKYO = ZoneInfo("Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        pytest.param("2026-11-27", datetime(2026, 11, 27, tzinfo=_TOKYO), id="a day"),
+        pytest.param("today", datetime(2026, 11, 28, tzinfo=_TOKYO), id="tomorrow's day there"),
+        pytest.param("2026-11-27 14:00", datetime(2026, 11, 27, 14, tzinfo=_TOKYO), id="an hour"),
+        pytest.param("2026-11-27T14:00Z", datetime(2026, 11, 27, 14, tzinfo=UTC), id="of UTC"),
+        pytest.param("3h", _at(2026, 11, 27, 19, 30), id="hours ago"),
+    ],
+)
+def test_a_date_is_meant_in_the_time_zone_that_is_named(text: str, meant: datetime) -> None:
+    assert moment(text, _NOW, _TOKYO) == meant
+
+
+def test_a_day_on_which_the_clock_changes_begins_at_its_midnight() -> None:
+    zone = ZoneInfo("America/New_York")
+    assert moment("2026-03-08", _NOW, zone) == datetime(2026, 3, 8, 5, tzinfo=UTC)
+    assert moment("2026-03-08", _NOW, zone, is_end=True) == datetime(2026, 3, 9, 4, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -70,31 +70,46 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
 
 
 @pytest.mark.usefixtures("month")
-def test_usage_is_a_table_by_backend(printed: Callable[..., list[str]]) -> None:
-    assert printed() == [
-        "backend  generations  pictures  engine time              cost  expected  unknown",
-        "cloud              3         3        6.0 s             $0.07     $0.06        1",
-        "studio             2         2    1 h 7 min          0.10 CHF",
-        "total              5         5    1 h 7 min  0.10 CHF + $0.07     $0.06        1",
+def test_usage_is_grouped_by_week_backend_model_and_caller(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["usage", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["by"] == ["week", "backend", "model", "caller"]
+    keys = [tuple(group[name] for name in told["by"]) for group in told["groups"]]
+    assert keys == [
+        ("2026-W45", "studio", "studio-model", "ada"),
+        ("2026-W46", "studio", "studio-model", "eve"),
+        ("2026-W48", "cloud", "cloud-model", "ada"),
+    ]
+
+
+@pytest.mark.usefixtures("month")
+def test_usage_is_a_table_with_a_total(printed: Callable[..., list[str]]) -> None:
+    assert printed("--by", "backend") == [
+        "backend  generations  images  engine time              cost  expected  unknown",
+        "cloud              3       3        6.0 s             $0.07     $0.06        1",
+        "studio             2       2    1 h 7 min          0.10 CHF",
+        "total              5       5    1 h 7 min  0.10 CHF + $0.07     $0.06        1",
     ]
 
 
 @pytest.mark.usefixtures("month")
 def test_it_may_be_grouped_otherwise(printed: Callable[..., list[str]]) -> None:
     assert printed("--by", "week, caller") == [
-        "week      caller  generations  pictures  engine time              cost  expected  unknown",
-        "2026-W45  ada               1         1  16 min 40 s         0.025 CHF",
-        "2026-W46  eve               1         1   50 min 0 s         0.075 CHF",
-        "2026-W48  ada               3         3        6.0 s             $0.07     $0.06        1",
-        "total                       5         5    1 h 7 min  0.10 CHF + $0.07     $0.06        1",
+        "week      caller  generations  images  engine time              cost  expected  unknown",
+        "2026-W45  ada               1       1  16 min 40 s         0.025 CHF",
+        "2026-W46  eve               1       1   50 min 0 s         0.075 CHF",
+        "2026-W48  ada               3       3        6.0 s             $0.07     $0.06        1",
+        "total                       5       5    1 h 7 min  0.10 CHF + $0.07     $0.06        1",
     ]
 
 
 @pytest.mark.usefixtures("month")
 def test_it_may_be_one_line(printed: Callable[..., list[str]]) -> None:
     assert printed("--by", "", "--until", "2026-11-20") == [
-        "generations  pictures  engine time      cost",
-        "          2         2    1 h 7 min  0.10 CHF",
+        "generations  images  engine time      cost",
+        "          2       2    1 h 7 min  0.10 CHF",
     ]
 
 
@@ -109,9 +124,9 @@ def test_unknown_prices_are_said(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("month")
 def test_a_period_may_be_chosen(printed: Callable[..., list[str]]) -> None:
     assert printed("--since", "2026-11-26", "--until", "2026-11-26", "--by", "day") == [
-        "day         generations  pictures  engine time   cost  expected",
-        "2026-11-26            1         1        2.0 s  $0.04     $0.03",
-        "total                 1         1        2.0 s  $0.04     $0.03",
+        "day         generations  images  engine time   cost  expected",
+        "2026-11-26            1       1        2.0 s  $0.04     $0.03",
+        "total                 1       1        2.0 s  $0.04     $0.03",
     ]
 
 
@@ -153,12 +168,31 @@ def test_sums_have_no_more_digits_than_their_parts(
 
 
 @pytest.mark.usefixtures("month")
-def test_each_generation_may_be_listed(printed: Callable[..., list[str]]) -> None:
+def test_each_generation_is_listed_below_a_header(printed: Callable[..., list[str]]) -> None:
     assert printed("--raw", "--since", "2026-11-26") == [
-        "2026-11-26 12:00:02  00000003  cloud  cloud-model  7  1  2.0 s    $0.04  ada",
-        "2026-11-27 12:00:02  00000004  cloud  cloud-model  7  1  2.5 s    $0.03  ada",
-        "2026-11-27 12:00:02  00000005  cloud  cloud-model  7  1  1.5 s  unknown  ada",
+        "created              id        backend  model        seed  images  engine time     cost"
+        "  caller",
+        "2026-11-26 12:00:02  00000003  cloud    cloud-model     7       1        2.0 s    $0.04"
+        "     ada",
+        "2026-11-27 12:00:02  00000004  cloud    cloud-model     7       1        2.5 s    $0.03"
+        "     ada",
+        "2026-11-27 12:00:02  00000005  cloud    cloud-model     7       1        1.5 s  unknown"
+        "     ada",
     ]
+
+
+def test_an_empty_ledger_has_no_header(printed: Callable[..., list[str]]) -> None:
+    assert printed("--raw") == []
+
+
+@pytest.mark.usefixtures("month")
+def test_the_configured_time_zone_counts(printed: Callable[..., list[str]]) -> None:
+    Path("imagen.yaml").write_text("usage: {timezone: Pacific/Auckland}")
+    assert printed("--raw", "--since", "2026-11-27", "--until", "2026-11-27")[1].startswith(
+        "2026-11-27 01:00:02  00000003"
+    )
+    days = [line.split()[0] for line in printed("--by", "day", "--since", "2026-11-27")]
+    assert days == ["day", "2026-11-27", "2026-11-28", "total"]
 
 
 @pytest.mark.usefixtures("month")

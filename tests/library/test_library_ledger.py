@@ -6,13 +6,14 @@ import time
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 from library_samples import NOON, entry, failed, fill, uuid_of
 
 from imagen import Request
 from imagen.config import UsageSettings
-from imagen.library import Total, spent, take_in, totals
+from imagen.library import Total, spent, sum_totals, take_in, totals
 from imagen.library.ledger import rows
 
 if TYPE_CHECKING:
@@ -206,6 +207,61 @@ def test_a_day_of_23_hours_and_one_of_25_are_a_day_each(library: Library) -> Non
     fill(library, [_ended(number, at) for number, at in enumerate(moments)])
     found = [(*total.key, total.generations) for total in totals(library, ["day"])]
     assert found == [("2026-03-29", 2), ("2026-10-25", 2), ("2026-10-26", 1)]
+
+
+@pytest.mark.parametrize(
+    ("zone", "days", "weeks"),
+    [
+        pytest.param("UTC", ["2026-03-08", "2026-03-09"], ["2026-W10", "2026-W11"], id="UTC"),
+        pytest.param(
+            "America/New_York",
+            ["2026-03-07", "2026-03-08", "2026-03-09"],
+            ["2026-W10", "2026-W11"],
+            id="behind UTC, an hour is skipped",
+        ),
+        pytest.param(
+            "Pacific/Auckland",
+            ["2026-03-08", "2026-03-09"],
+            ["2026-W10", "2026-W11"],
+            id="ahead of UTC",
+        ),
+    ],
+)
+def test_days_and_weeks_begin_in_the_time_zone_that_is_named(
+    library: Library, zone: str, days: list[str], weeks: list[str]
+) -> None:
+    fill(
+        library,
+        [
+            _ended(1, datetime(2026, 3, 8, 4, 59, tzinfo=UTC)),  # Saturday 23:59 in New York
+            _ended(2, datetime(2026, 3, 8, 5, 0, tzinfo=UTC)),  # its Sunday of 23 hours
+            _ended(3, datetime(2026, 3, 9, 3, 59, tzinfo=UTC)),
+            _ended(4, datetime(2026, 3, 9, 4, 0, tzinfo=UTC)),  # its Monday
+        ],
+    )
+    place = ZoneInfo(zone)
+    assert [total.key for total in totals(library, ["day"], zone=place)] == [(d,) for d in days]
+    assert [total.key for total in totals(library, ["week"], zone=place)] == [(w,) for w in weeks]
+
+
+def test_weeks_and_days_may_be_asked_for_together(library: Library) -> None:
+    fill(library, [_ended(1, datetime(2027, 1, 3, 12, tzinfo=UTC))])
+    (total,) = totals(library, ["week", "day"], zone=UTC)
+    assert total.key == ("2026-W53", "2027-01-03")
+
+
+def test_the_sum_of_all_groups_is_the_total(library: Library) -> None:
+    fill(
+        library,
+        [
+            _ended(1, NOON, estimated_usd=1.0, **_facts(cost_usd=2.0)),
+            _ended(2, NOON, estimated_usd=0.5, backend="cloud", **_facts()),
+            _ended(3, NOON, is_paid=True, **_facts()),
+            _ended(4, NOON + timedelta(days=9), **_facts()),
+        ],
+    )
+    assert [sum_totals(totals(library, ["week", "backend"]))] == totals(library)
+    assert sum_totals([]) is None
 
 
 def test_a_period_has_its_first_moment_and_not_its_last(library: Library) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from imagen import tickets
 from imagen.budgets import planned_within_budgets, refuse_over_budget
-from imagen.config import Budget, LibrarySettings, Settings
+from imagen.config import Budget, LibrarySettings, Settings, UsageSettings
 from imagen.errors import ConfigError, Failed, OutputError, OverBudget
 from imagen.keeping import failure_of
 from imagen.library import Entry, open_library, take_in
@@ -168,6 +168,18 @@ def test_a_day_on_which_the_clock_is_changed_begins_at_its_midnight(
     budget = {"amount": 1, "per": "day"}
     moment = datetime.fromisoformat(now).astimezone()
     assert _is_refused(settings, [_ticket(0.2)], budget, now=moment) == counts
+
+
+@pytest.mark.parametrize(
+    ("ended", "counts"), [("2026-03-28T23:30-04:00", False), ("2026-03-29T00:30-04:00", True)]
+)
+def test_a_day_begins_in_the_time_zone_of_the_ledger(
+    settings: Settings, spend: Spend, ended: str, counts: bool
+) -> None:
+    spend(0.9, ago=_NOW - datetime.fromisoformat(ended))
+    there = settings.model_copy(update={"usage": UsageSettings(timezone="America/New_York")})
+    moment = datetime.fromisoformat("2026-03-30T03:30+00:00")
+    assert _is_refused(there, [_ticket(0.2)], {"amount": 1, "per": "day"}, now=moment) == counts
 
 
 def test_a_budget_of_one_backend_is_not_for_the_others(settings: Settings, spend: Spend) -> None:
