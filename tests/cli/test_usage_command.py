@@ -216,7 +216,7 @@ def test_an_empty_ledger_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("by", "told"),
     [
-        ("weak", "--by 'weak' is none of day, week, month, backend, model, caller. "
+        ("weeks", "--by 'weeks' is none of day, week, month, backend, model, caller. "
                  "Did you mean 'week'?"),
         ("backend,colour", "--by 'colour' is none of day"),
     ],

@@ -27,12 +27,13 @@ _MAY: dict[str, set[str]] = {
     "inputs": _WORDS,
     "interpolation": _WORDS | {"inputs"},
     "resolve": _WORDS | {"config"},
-    "callers": _WORDS,
+    "callers": _WORDS | {"config"},
     "tickets": _WORDS | {"config", "library"},
     "keeping": _WORDS | {"config", "outputs", "origin", "library", "sinks", "tickets"},
     "budgets": _WORDS | {"config", "library", "keeping", "tickets"},
     "preparing": _WORDS | {"config", "backends", "inputs", "outputs", "resolve"},
-    "syncing": _WORDS | {"config", "library", "sinks"},
+    "sync_failure": _WORDS | {"config"},
+    "syncing": _WORDS | {"config", "library", "sinks", "sync_failure"},
     "spine": _WORDS
     | {"config", "backends", "outputs", "tickets", "inputs", "interpolation", "preparing"}
     | {"library", "resolve", "budgets", "callers", "keeping", "sinks"},
@@ -46,7 +47,7 @@ _MAY: dict[str, set[str]] = {
     "cli": _WORDS
     | {"config", "backends", "graphs", "outputs", "tickets", "spine", "comparison", "testing"}
     | {"inputs", "interpolation", "preparing", "preview", "doctor", "library", "again"}
-    | {"resuming", "keeping", "sinks", "budgets", "syncing", "origin"},
+    | {"resuming", "keeping", "sinks", "budgets", "syncing", "sync_failure", "origin"},
     "doctor": _WORDS | {"config", "backends", "outputs", "library", "sinks", "tickets", "preview"},
     "__main__": {"cli"},
 }
