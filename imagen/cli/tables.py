@@ -60,8 +60,8 @@ class _Filled:
 
     @property
     def width(self) -> int:
-        lines = (line for cell in (self.heading, *self.cells) for line in cell.split("\n"))
-        return max(map(display_width, lines))
+        texts = {self.heading, *self.cells}  # many rows repeat a few texts
+        return max(display_width(line) for text in texts for line in text.split("\n"))
 
     @property
     def least(self) -> int:
@@ -102,15 +102,15 @@ def print_table(
         filled, texts = _give_way(filled, texts, width - indent)
         widths = _fit_widths(filled, width - indent)
     margin = " " * indent
+    lines: list[str] = []
     if is_headed:
-        for line in _row_lines([each.heading for each in filled], widths, filled):
-            click.echo(styled(margin + line, bold=True))
+        headings = _row_lines([each.heading for each in filled], widths, filled)
+        lines += (styled(margin + line, bold=True) for line in headings)
     for number, text in enumerate(texts):
         cells = [each.cells[number] for each in filled]
-        for line in _row_lines(cells, widths, filled, is_coloured=True):
-            click.echo(margin + line)
-        for line in paragraph(text, indent=indent + _BELOW) if text else ():
-            click.echo(line)
+        lines += (margin + line for line in _row_lines(cells, widths, filled, is_coloured=True))
+        lines += paragraph(text, indent=indent + _BELOW) if text else ()
+    click.echo("\n".join(lines))
 
 
 def _heading(column: Column, width: int | None) -> str:
@@ -176,13 +176,18 @@ def _row_lines(
     is_coloured: bool = False,
 ) -> Iterator[str]:
     columns = [each.column for each in filled]
-    wrapped = [wrap(c, width, keeps_copied=False) for c, width in zip(cells, widths, strict=True)]
+    wrapped = [
+        [cell]
+        if cell.isascii() and len(cell) <= width and "\n" not in cell
+        else wrap(cell, width, keeps_copied=False)
+        for cell, width in zip(cells, widths, strict=True)
+    ]
     for parts in zip_longest(*wrapped, fillvalue=""):
         shown = []
         for text, width, column in zip(parts, widths, columns, strict=True):
             blanks = " " * (width - display_width(text))
-            colour = column.colour if is_coloured and text else ""
-            text = styled(text, fg=colour) if colour else text
+            if is_coloured and column.colour and text:
+                text = styled(text, fg=column.colour)
             shown.append(blanks + text if column.is_right else text + blanks)
         yield (" " * _GAP).join(shown).rstrip()
 

@@ -129,8 +129,9 @@ def _tell(by: Sequence[Grouping], groups: Sequence[Total], whole: Total | None) 
         click.echo("The ledger has nothing of that time.", err=True)
         return
     names = ["total", *([""] * (len(by) - 1))] if by else []
+    shown = {key: one_line(key) or _NAMELESS for group in groups for key in group.key}
     rows = [
-        *((*(one_line(key) or _NAMELESS for key in group.key), *_cells(group)) for group in groups),
+        *((*(shown[key] for key in group.key), *_cells(group)) for group in groups),
         (*names, *_cells(whole)),
     ]
     columns = (*(Column(name, may_join=True) for name in by), *_SUMS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import func, select
@@ -13,7 +13,7 @@ from imagen.library.keys import milliseconds, moment_of
 from imagen.library.schema import usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, tzinfo
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
@@ -160,35 +160,44 @@ def totals(
 
     Days, weeks and months begin in `zone`; None is this machine's time zone.
     """
-    groups: dict[tuple[str, ...], Total] = {}
+    parts: dict[tuple[str, ...], list[Total]] = {}
+    is_by_week = _is_by_week(by)
     with library.reading() as connection:
         for row in connection.execute(_summed(connection, by, _within(since, until), zone)):
-            key = tuple(_key(row, grouping) for grouping in by)
-            total = _total(key, row)
-            groups[key] = _plus(groups[key], total) if key in groups else total
-    return [groups[key] for key in sorted(groups)]
+            key = tuple(
+                _period_name(grouping, row.period, is_by_week)
+                if grouping in _FORMS
+                else str(getattr(row, grouping))
+                for grouping in by
+            )
+            parts.setdefault(key, []).append(_total(key, row))
+    return [_sum(parts[key], key) for key in sorted(parts)]
 
 
 def sum_totals(groups: Sequence[Total]) -> Total | None:
     """What all groups come to together; None where there are none."""
-    return reduce(_plus, (group._replace(key=()) for group in groups)) if groups else None
+    return _sum(groups, ()) if groups else None
 
 
-def _plus(one: Total, other: Total) -> Total:
+def _sum(parts: Sequence[Total], key: tuple[str, ...]) -> Total:
     return Total(
-        one.key,
-        one.generations + other.generations,
-        one.images + other.images,
-        one.latency_seconds + other.latency_seconds,
-        one.engine_seconds + other.engine_seconds,
-        _summed_costs(one.costs, other.costs),
-        _summed_costs(one.estimates, other.estimates),
-        one.unknown + other.unknown,
+        key,
+        sum(part.generations for part in parts),
+        sum(part.images for part in parts),
+        sum(part.latency_seconds for part in parts),
+        sum(part.engine_seconds for part in parts),
+        _sum_by_currency(part.costs for part in parts),
+        _sum_by_currency(part.estimates for part in parts),
+        sum(part.unknown for part in parts),
     )
 
 
-def _summed_costs(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
-    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in (*one, *other)}
+def _sum_by_currency(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for each in costs:
+        for currency, amount in each.items():
+            sums[currency] = sums.get(currency, 0.0) + amount
+    return sums
 
 
 def _summed(
@@ -203,11 +212,9 @@ def _summed(
         usage.c.currency,
         *(usage.c[name] for name in sorted(named)),
     ]
-    periods = set(by) - named
-    if periods:
+    if named != set(by):
         day = _day(connection, conditions, zone)
-        is_week = periods == {"week"}
-        columns.append(week_number(day).label("week") if is_week else day.label("day"))
+        columns.append((week_number(day) if _is_by_week(by) else day).label("period"))
     sums = [func.sum(usage.c[name]).label(name) for name in _SUMMED]
     unknown = func.sum(usage.c.is_paid).filter(_COST.is_(None)).label("unknown")
     cost, number = func.sum(_COST).label("cost"), func.count().label("generations")
@@ -225,11 +232,14 @@ def _day(
     return day_number(usage.c.at_ms, first or 0, last or 0, zone)
 
 
-def _key(row: Row[Any], grouping: Grouping) -> str:
-    if grouping in _FORMS:
-        day = date_of(row.day) if "day" in row._fields else monday_of(row.week)
-        return format(day, _FORMS[grouping])
-    return str(getattr(row, grouping))
+def _is_by_week(by: Sequence[Grouping]) -> bool:
+    """Whether weeks are all that periods need to be told apart by, and not days."""
+    return set(by) & set(_FORMS) == {"week"}
+
+
+@lru_cache(maxsize=4096)
+def _period_name(grouping: Grouping, number: int, is_week: bool) -> str:
+    return format(monday_of(number) if is_week else date_of(number), _FORMS[grouping])
 
 
 def _total(key: tuple[str, ...], row: Row[Any]) -> Total:
