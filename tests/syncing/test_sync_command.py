@@ -185,8 +185,8 @@ def test_the_address_of_a_webhook_is_shown_without_its_secret(
 
 def test_a_run_may_stay_out_of_the_cloud(lab: Lab) -> None:
     lab.make("--no-cloud")
-    assert [one.delivery.kind for one in lab.left()] == ["mirror"]
+    assert lab.states("cloud") == []
     assert run(["compare", "a fox", "-m", "mock", "--size", "32x32", "-q", "--no-cloud"]) == 0
-    assert lab.left() == []
+    assert lab.states("cloud") == []
     assert run(["again", lab.ids()[0], "-q", "--no-cloud"]) == 0
-    assert lab.left() == []
+    assert lab.states("cloud") == []
