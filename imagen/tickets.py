@@ -27,6 +27,7 @@ from imagen.errors import (
     TimedOut,
 )
 from imagen.filesystem import make_private_folder
+from imagen.ids import count_back
 from imagen.library.entries import Entry
 from imagen.locks import Lock, is_held, lock
 from imagen.request import Request
@@ -263,14 +264,18 @@ def _hold(id: str, state_dir: Path) -> Lock | None:
 def in_order(state_dir: Path) -> list[str]:
     """The ids of `left`, by when work on them began; what was never sent comes after that, and what
     can't be read comes last."""
+    readable = _readable(state_dir)
+    return [*readable, *(id for id in left(state_dir) if id not in readable)]
 
-    def place(id: str) -> tuple[int, float]:
+
+def _readable(state_dir: Path) -> list[str]:
+    """In the same order, but for what can't be read."""
+    places: dict[str, tuple[bool, float]] = {}
+    for id in left(state_dir):
         with suppress(OutputError, RequestError):
             job = read(id, state_dir)
-            return int(job.state == "planned"), job.began.timestamp()
-        return 2, 0.0
-
-    return sorted(left(state_dir), key=place)
+            places[id] = job.state == "planned", job.began.timestamp()
+    return sorted(places, key=places.__getitem__)
 
 
 def in_hand(id: str) -> RequestError:
@@ -293,10 +298,13 @@ def left(state_dir: Path) -> list[str]:
 
 
 def meant(word: str, state_dir: Path) -> str:
-    """The id of the job that is named by this id, or by its beginning.
+    """The id of the job that is named by this id, or by its beginning; `last` began last.
 
     Raises RequestError where none is, or several are.
     """
+    back = count_back(word)
+    if back is not None and len(newest := _readable(state_dir)[::-1]) > back:
+        return newest[back]
     known = left(state_dir)
     found = [id for id in known if word and id.startswith(word.lower())]
     if word not in known and len(found) > 1:

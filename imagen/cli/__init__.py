@@ -46,6 +46,7 @@ _LOOKING_BACK = {
         "Take pictures in, and compare the library with the disk.",
     ),
     "show": ("imagen.cli.show:show", "Tell how a picture was made."),
+    "open": ("imagen.cli.open:open_", "Open an image in the system's viewer."),
     "tag": ("imagen.cli.tag:tag", "Give pictures tags, take them away, or list them."),
     "rate": ("imagen.cli.rate:rate", "Give pictures stars, 1 to 5; none takes them away."),
     "rm": (

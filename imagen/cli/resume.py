@@ -61,9 +61,9 @@ def resume(
 ) -> int:
     """Bring to an end what an interrupted run left behind.
 
-    TICKET is the id that the interrupted run named, or its beginning; without it, everything that
-    is left is brought to its end. What an engine has is fetched, what was never sent is made, and
-    nothing is made twice. The path of each picture is printed on a line of its own.
+    TICKET is the id that the interrupted run named, its beginning, or last; without it, everything
+    that is left is brought to its end. What an engine has is fetched, what was never sent is made,
+    and nothing is made twice. The path of each picture is printed on a line of its own.
     """
     settings = settings_for(config_path, output)
     settings = without_cloud(settings) if no_cloud else settings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import click
 from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option
 from imagen.errors import ConfigError, LibraryError, OutputError, RequestError
+from imagen.ids import is_id
 from imagen.pictures import is_url
 from imagen.text import one_line, printable
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from imagen.cli.kept import Kept
     from imagen.outputs import Record
-
-
-_ID = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{2,35}(\.\d{1,4})?")
 
 
 @click.command(cls=Command)
@@ -54,7 +51,7 @@ def _found(word: str, config_path: Path | None) -> tuple[Record, Kept | None]:
     from imagen.outputs import read
 
     is_file = os.path.exists(word)
-    if not is_file and _ID.fullmatch(word):
+    if not is_file and is_id(word):
         return _kept(word, config_path)
     if not is_file and is_url(word):
         raise RequestError(f"imagen show takes a file, and {word} is a URL: download it first.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, or_, select, text
 
 from imagen.errors import RequestError
+from imagen.ids import count_back, is_id
 from imagen.library import words
 from imagen.library.keys import milliseconds, moment_of
 from imagen.library.schema import generations
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from imagen.library.pictures import Query
     from imagen.library.words import Term
 
-_ID = re.compile(r"[0-9a-f][0-9a-f-]{2,35}")
 _SHORT = 8
 _CANDIDATES = 6
 _FAILED = text("state = 'failed'")
@@ -104,15 +103,18 @@ def _has(prompt: str, found: tuple[Term, ...]) -> bool:
 
 
 def find_failure(library: Library, word: str) -> Failure:
-    """The failure of this ID, or of any beginning of its id.
+    """The failure of this ID, or of any beginning of its id; `last` is the newest.
 
     Raises RequestError where it is none, or may be several.
     """
-    beginning = word.strip().lower()
-    within = generations.c.id.between(beginning, f"{beginning}g")
-    chosen = _newest_first().where(within).limit(_CANDIDATES)
+    beginning, back = word.strip().lower(), count_back(word)
+    if back is not None:
+        chosen = _newest_first().limit(1).offset(back)
+    else:
+        within = generations.c.id.between(beginning, f"{beginning}g")
+        chosen = _newest_first().where(within).limit(_CANDIDATES)
     with library.reading() as connection:
-        rows = connection.execute(chosen).all() if _ID.fullmatch(beginning) else ()
+        rows = connection.execute(chosen).all() if is_id(word) else ()
     if not rows:
         raise RequestError(
             f"{one_line(word, limit=80)!r} is no generation that failed.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -13,6 +12,7 @@ from sqlalchemy import and_, func, select, text
 
 from imagen.errors import OutputError, RequestError
 from imagen.filesystem import file_sha256
+from imagen.ids import ID, count_back, short_id
 from imagen.library import lists, words
 from imagen.library.keys import first_key, moment_of
 from imagen.library.schema import generations, images, prompts, tags
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from imagen.library.opening import Library
 
-_ID = re.compile(r"([0-9a-f][0-9a-f-]{2,35})(?:\.(\d{1,4}))?")
-_SHORT = 8
 _CANDIDATES = 6
 _NEWEST = 2000
 _BATCH = 1000
@@ -90,7 +88,7 @@ class Picture:
     @property
     def id(self) -> str:
         """What people call it: `5b6c8e5e`, and `5b6c8e5e.2` for the second of a batch."""
-        return self.generation[:_SHORT] + (f".{self.number + 1}" if self.number else "")
+        return short_id(self.generation, self.number)
 
 
 class Page(NamedTuple):
@@ -239,7 +237,8 @@ def known(library: Library, what: Literal["backend", "model", "tag"]) -> list[st
 def find_picture(library: Library, word: str) -> Picture:
     """The picture that is meant: by its ID, any beginning of its generation's id, or its file.
 
-    A file that was moved is known by its content. Raises RequestError where it is none, or may be
+    `last` is the newest that is not in the trash, and `last~2` two before it. A file that was moved
+    is known by its content. Raises RequestError where it is none, or may be
     several.
     """
     with library.reading() as connection:
@@ -283,13 +282,18 @@ def _content(word: str) -> str:
 
 
 def _by_id(connection: Connection, word: str) -> Sequence[Row[Any]]:
-    match = _ID.fullmatch(word.strip().lower())
+    newest = _joined().order_by(images.c.id.desc())
+    back = count_back(word)
+    if back is not None:
+        chosen = newest.where(images.c.trashed_ms.is_(None)).limit(1).offset(back)
+        return connection.execute(chosen).all()
+    match = ID.fullmatch(word.strip().lower())
     if match is None:
         return ()
     beginning, number = match[1], int(match[2] or 1) - 1
     within = images.c.generation.between(beginning, beginning + "g")
-    chosen = _joined().where(within, images.c.number == number).order_by(images.c.id.desc())
-    return connection.execute(chosen.limit(_CANDIDATES)).all()
+    chosen = newest.where(within, images.c.number == number).limit(_CANDIDATES)
+    return connection.execute(chosen).all()
 
 
 def _unknown(word: str) -> RequestError:
@@ -298,6 +302,12 @@ def _unknown(word: str) -> RequestError:
         return RequestError(
             f"The library does not know the picture {shown}.",
             remedy="Take its folder in with: imagen library add DIR",
+        )
+    if (back := count_back(word)) is not None:
+        return RequestError(
+            f"There is no {shown}: the library holds fewer images."
+            if back
+            else "There is no last image: the library is empty."
         )
     return RequestError(
         f"The library has no picture {shown!r}, and there is no such file.",

@@ -128,6 +128,21 @@ def test_an_unknown_ticket_is_named_with_its_neighbour(
 
 
 @pytest.mark.parametrize("flag", ["--quiet", "--forget"])
+def test_last_is_the_ticket_that_began_last(left: str, flag: str) -> None:
+    older = json.loads((_TICKETS / f"{left}.json").read_text())
+    (_TICKETS / "older.json").write_text(json.dumps(older | {"began": "2020-01-01T00:00:00Z"}))
+    (_TICKETS / "unreadable.json").write_text("{")
+    assert run(["resume", "last", flag]) == 0
+    assert {path.stem for path in _TICKETS.iterdir()} == {"older", "unreadable"}
+
+
+@pytest.mark.usefixtures("left")
+def test_there_is_no_ticket_before_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["resume", "last~1"]) == 2
+    assert "There is no ticket 'last~1' left." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--quiet", "--forget"])
 def test_the_beginning_of_a_ticket_is_enough(left: str, flag: str) -> None:
     assert run(["resume", left[:8], flag]) == 0
     assert list(_TICKETS.iterdir()) == []
