@@ -39,7 +39,7 @@ Side = Annotated[int, Field(ge=16, le=LARGEST_SIDE)]
 _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
 _ASPECT = re.compile(r"(\d{1,5}(?:\.\d{1,5})?)\s*:\s*(\d{1,5}(?:\.\d{1,5})?)")
 _NARROWEST = 64
-_ADDITIONS = ("aspect",)
+_ADDITIONS = ("aspect", "model")
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from torch_lab import FAMILIES, controlnet, drawn, first, model, opened, photo
+from torch_lab import FAMILIES, controlnet, drawn, first, model, opened, photo, picture
 
 from imagen.backends import validated
 from imagen.backends.diffusers import DiffusersConfig
@@ -179,3 +179,20 @@ def test_parts_that_a_stopped_run_fetched_go_back_to_main_memory() -> None:
     hooks = loaded.pipeline(made)._all_hooks
     assert len(hooks) > 0
     assert loaded.pipeline(made)._all_hooks is not hooks
+
+
+def test_a_model_that_a_request_names_takes_the_place_of_the_blocks_own() -> None:
+    backend = opened("sd1", models_dir=str(model("sdxl").parent))
+    own = first(backend)
+    named = drawn(backend, model=model("sdxl").name)
+    assert named.facts.model == model("sdxl").name
+    assert picture(named).tobytes() == first(opened("sdxl"))
+    assert first(backend) == own
+
+
+def test_a_model_stays_loaded_for_the_next_request_that_names_it() -> None:
+    backend = opened("sd1", models_dir=str(model("sdxl").parent))
+    first(backend, model=model("sdxl").name)
+    unet = _unet()
+    first(opened("sdxl"))
+    assert _unet() is unet

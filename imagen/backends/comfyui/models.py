@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from imagen.backends.http import was_too_slow
 from imagen.backends.model_files import find_name, is_path, missing_model
 from imagen.backends.retry import retrying
-from imagen.capabilities import Fate
 from imagen.checkpoints import read_checkpoint
 from imagen.errors import ConfigError, RequestError
 from imagen.graphs import listing
 from imagen.graphs.catalogue import read_catalogue
-from imagen.graphs.spelling import FOLDERS, base_name
+from imagen.graphs.spelling import FOLDERS, bare_name, base_name
 from imagen.graphs.surgery import ModelPlace, with_model
 from imagen.graphs.tokens import inputs_of
 from imagen.text import one_line
@@ -48,7 +47,8 @@ def refuse_other_family(model: str, manifest: Manifest, dirs: tuple[Path, ...]) 
     It is known where a workflow loads a file of this name, and of a local file by its header. All
     else goes to the server, since a name alone does not show what a file holds.
     """
-    family = _family_of_file(model) or _header_family(families(dirs).get(base_name(model), ""))
+    known = {bare_name(name): family for name, family in families(dirs).items()}
+    family = _family_of_file(model) or _header_family(known.get(bare_name(base_name(model)), ""))
     wanted = _header_family(manifest.family)
     if family and wanted and family != wanted:
         raise RequestError(
@@ -128,9 +128,10 @@ def _remedy(ticket: Ticket, folder: str) -> str:
 
 
 def _renamed(ticket: Ticket, place: ModelPlace, model: str) -> Ticket:
-    asked = ticket.receipt["model"].asked
-    outcome, used = ("applied", None) if model == asked else ("mapped", model)
-    fate = Fate(outcome=outcome, asked=asked, used=used)
+    known = ticket.receipt["model"]
+    is_same = model == known.asked
+    changes = {"outcome": "applied" if is_same else "mapped", "used": None if is_same else model}
+    fate = known.model_copy(update=changes)
     return ticket.model_copy(
         update={
             "request": ticket.request.with_values({"model": model}),

@@ -86,7 +86,11 @@ def test_a_name_that_fits_several_models_is_refused_with_all_of_them() -> None:
 
 def test_a_local_path_is_looked_for_by_its_last_part(tmp_path: Path) -> None:
     ticket, _ = _made(str(tmp_path / "photon_v1.safetensors"))
-    assert ticket.receipt["model"].used == "photon_v1.safetensors"
+    fate = ticket.receipt["model"]
+    assert (fate.used, fate.why) == (
+        "photon_v1.safetensors",
+        "a ComfyUI server has folders of its own",
+    )
 
 
 def test_a_local_path_that_the_server_lacks_is_refused_with_the_place_for_it() -> None:
@@ -144,12 +148,13 @@ def test_every_task_of_a_bundled_workflow_takes_a_model(task: Any) -> None:
     assert known.parameters["model"].default is None
 
 
-def test_a_model_that_another_family_of_workflows_loads_is_refused() -> None:
+@pytest.mark.parametrize("model", ["z_image_turbo_bf16.safetensors", "z_image_turbo_bf16"])
+def test_a_model_that_another_family_of_workflows_loads_is_refused(model: str) -> None:
     backend = on(NOWHERE, "flux1-schnell")
     with pytest.raises(RequestError) as caught:
-        backend.prepare(ASKED.with_values({"model": "z_image_turbo_bf16.safetensors"}))
+        backend.prepare(ASKED.with_values({"model": model}))
     assert caught.value.message == (
-        "model 'z_image_turbo_bf16.safetensors' is a z-image model, and the workflow is for flux1."
+        f"model {model!r} is a z-image model, and the workflow is for flux1."
     )
 
 
