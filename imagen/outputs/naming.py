@@ -26,7 +26,7 @@ _UNWRITABLE = frozenset(("Cc", "Cs"))
 _PORTS = frozenset(f"{port}{n}" for port in ("com", "lpt") for n in "123456789¹²³")
 _RESERVED = _PORTS | {"con", "prn", "aux", "nul", "conin$", "conout$"}
 """Devices on Windows, whatever extension follows."""
-_SLUG_BYTES = 80
+_SLUG_CHARACTERS = 40
 _STEM_BYTES = 200
 """File systems take 255 bytes; a number, the extension and the sidecar's `.json` come on top."""
 _SUFFIX_BYTES = 16
@@ -81,12 +81,12 @@ def numbered(name: str) -> Iterator[str]:
 
 
 def slug(text: str, *, empty: str = "untitled") -> str:
-    """The words of `text` in any script, lower-case, joined by hyphens; at most 80 bytes."""
+    """The words of `text` in any script, lower-case, joined by hyphens; at most 40 characters."""
     # A prompt may be very long, and its beginning is enough to know it by.
     plain = unicodedata.normalize("NFKC", text[:2000]).lower()
     words = "".join(_letters(unicodedata.normalize("NFC", plain))).split()
     joined = "-".join(words)
-    short = _cut(joined, _SLUG_BYTES)
+    short = joined[:_SLUG_CHARACTERS]
     if len(short) < len(joined) and joined[len(short)] != "-" and "-" in short[20:]:
         short = short[: short.rindex("-")]
     return short.strip("-") or empty

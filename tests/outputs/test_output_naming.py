@@ -121,11 +121,11 @@ def test_a_slug_holds_the_words_in_any_script(text: str, expected: str) -> None:
 
 
 def test_a_long_slug_ends_with_a_whole_word() -> None:
-    assert slug("word " * 100_000) == "-".join(["word"] * 16)
+    assert slug("word " * 100_000) == "-".join(["word"] * 8)
 
 
 def test_a_long_word_is_cut_between_characters() -> None:
-    assert slug("雪" * 500) == "雪" * 26
+    assert slug("雪" * 500) == "雪" * 40
 
 
 def test_a_long_name_leaves_room_for_a_number_and_the_sidecar() -> None:
