@@ -28,7 +28,8 @@ class ReplicateConfig(BackendConfig):
         description="owner/name, owner/name:version, or deployments/owner/name.",
     )
     api_token_env: str = Field(
-        "REPLICATE_API_TOKEN", description="The variable that holds the API token."
+        "REPLICATE_API_TOKEN",
+        description="The variable that holds the API token; also accepted as `api_key_env`.",
     )
     parameters: dict[str, Any] = Field(
         default_factory=dict,
@@ -60,6 +61,17 @@ class ReplicateConfig(BackendConfig):
     cache_dir: Path | None = Field(
         None, description="Where input schemas are kept; below imagen's state where left out."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_api_key_env(cls, block: object) -> object:
+        if not isinstance(block, dict) or "api_key_env" not in block:
+            return block
+        if "api_token_env" in block:
+            raise ValueError("api_token_env and api_key_env mean the same; keep one")
+        return {k: v for k, v in block.items() if k != "api_key_env"} | {
+            "api_token_env": block["api_key_env"]
+        }
 
     @model_validator(mode="after")
     def _sound(self) -> ReplicateConfig:
