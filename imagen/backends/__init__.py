@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from imagen.backends.base import Adapter, Backend, BackendConfig, Config, Health
+from imagen.backends.base import Adapter, Backend, BackendConfig, Config, Detection, Health, Lack
 from imagen.errors import ConfigError, UnknownBackend
 from imagen.invalid import problems
 
@@ -19,12 +19,15 @@ __all__ = [
     "Adapter",
     "Backend",
     "BackendConfig",
+    "Detection",
     "Health",
+    "Lack",
     "available",
     "configure",
     "kinds",
     "load",
     "open_backend",
+    "require_known",
     "validated",
 ]
 
@@ -69,6 +72,24 @@ def available(blocks: Mapping[str, Mapping[str, Any]]) -> set[str]:
     return {*blocks, "mock"}
 
 
+def require_known(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises UnknownBackend where no backend of this name can be used."""
+    known = available(blocks)
+    if name in known:
+        return
+    from imagen.graphs import names
+
+    error = UnknownBackend(name, known)
+    if name in names(()):
+        error.remedy = (
+            f"{name} is a bundled workflow. `imagen config init --detect --write` adds a backend "
+            f"for each workflow that your ComfyUI can run.\n{error.remedy}"
+        )
+    elif not blocks:
+        error.remedy += "\nTo set up your engines: imagen config init --detect --write"
+    raise error
+
+
 def configure(
     name: str,
     blocks: Mapping[str, Mapping[str, Any]],
@@ -79,8 +100,7 @@ def configure(
     `shared` holds top-level keys that a block may override; an adapter gets those it declares.
     Raises UnknownBackend, and ConfigError naming `backends.<name>.<key>` for every key that is off.
     """
-    if name not in available(blocks):
-        raise UnknownBackend(name, available(blocks))
+    require_known(name, blocks)
     block = dict(blocks.get(name, {}))
     adapter = load(block.pop("type", name))
     return adapter, validated(name, block, adapter.config, shared)

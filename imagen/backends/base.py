@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -116,6 +116,15 @@ def naming(backend: str) -> Iterator[None]:
         raise
 
 
+class Detection(NamedTuple):
+    """What a search for an engine found."""
+
+    blocks: Mapping[str, Mapping[str, Any]]
+    """Blocks of the configuration, by name, for what the engine can run now."""
+    left_out: tuple[Lack, ...] = ()
+    """What the engine can't run yet, or was not found, and why."""
+
+
 class BackendConfig(BaseModel):
     """Base of every backend's own block of the configuration: an unknown key is an error."""
 
@@ -140,8 +149,8 @@ class Adapter(Generic[Config]):
     is_service: bool = False
     """Whether it is somebody's service: its credential must be set, and what a model takes may
     have to be asked of it, once."""
-    detect: Callable[[str], Mapping[str, Mapping[str, Any]]] | None = None
-    """Blocks, by name, for what the engine at an address ("" for the usual one) can run now."""
+    detect: Callable[[str], Detection] | None = None
+    """Look for the engine at an address, or at its usual place for ""."""
 
     def connect(self, block: Mapping[str, Any]) -> Backend:
         """The backend of this block; raises pydantic's ValidationError for a block that is off."""

@@ -66,13 +66,10 @@ def _all(settings: Settings) -> tuple[str, ...]:
 
 def offered(names: Iterable[str], settings: Settings) -> Iterator[Offer]:
     """What each of these backends has, one after another; raises UnknownBackend at once."""
-    from imagen.backends import available
-    from imagen.errors import UnknownBackend
+    from imagen.backends import require_known
 
-    known = available(settings.backends)
     for name in names:
-        if name not in known:
-            raise UnknownBackend(name, known)
+        require_known(name, settings.backends)
     yield from (_offer(name, settings) for name in dict.fromkeys(names))
 
 

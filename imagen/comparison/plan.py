@@ -9,10 +9,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen import sinks
-from imagen.backends import available
+from imagen.backends import require_known
 from imagen.comparison.once import numbered
 from imagen.comparison.record import Axis, Cell, Failure, begun
-from imagen.errors import ImagenError, MissingPrompt, RequestError, UnknownBackend
+from imagen.errors import ImagenError, MissingPrompt, RequestError
 from imagen.pictures import read_picture
 from imagen.request import Request
 from imagen.resolve import draw_seed
@@ -82,10 +82,8 @@ def open_plan(
     A Cell is made already or can't be requested. The engines of the others stay open for the block.
     """
     names = tuple(dict.fromkeys(models))
-    known = available(settings.backends)
     for name in names:
-        if name not in known:
-            raise UnknownBackend(name, known)
+        require_known(name, settings.backends)
     sinks.check(settings, os.environ)
     _refuse_unknown_axis(vary, request, names, settings)
     request = with_local_images(request, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.backends.base import Adapter, Health, naming
 from imagen.backends.comfyui.config import ComfyUIConfig, base
@@ -11,9 +11,9 @@ from imagen.errors import ImagenError
 from imagen.ticket import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from imagen.backends.base import Model
+    from imagen.backends.base import Detection, Model
     from imagen.backends.comfyui.client import Client
     from imagen.backends.comfyui.repertoire import Repertoire
     from imagen.capabilities import Capabilities
@@ -111,7 +111,7 @@ def _remedies(error: ImagenError) -> tuple[str, ...]:
     return tuple(error.remedy.splitlines()) or ("See what the server says of it in its own log.",)
 
 
-def _detect(url: str) -> Mapping[str, Mapping[str, Any]]:
+def _detect(url: str) -> Detection:
     from imagen.backends.comfyui.check import detect
 
     return detect(url)

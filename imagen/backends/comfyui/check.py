@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.base import Health, Lack
+from imagen.backends.base import Detection, Health, Lack
 from imagen.backends.comfyui.client import Client
 from imagen.backends.comfyui.config import DEFAULT_URL, ComfyUIConfig
 from imagen.errors import WorkflowError
@@ -15,7 +15,7 @@ from imagen.graphs.catalogue import read_catalogue
 from imagen.graphs.values import wrong_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from imagen.backends.comfyui.repertoire import Repertoire
     from imagen.graphs import Fault, Workflow
@@ -72,9 +72,7 @@ class _Server:
                 yield Lack(what=what, why=error.message, remedy=error.remedy)
                 continue
             if faults:
-                more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-                why = f"{faults[0].sentence}{more}"
-                yield Lack(what=what, why=why, remedy=faults[0].remedy)
+                yield _lack(what, faults)
         yield from self._nets()
 
     def _others(self) -> Iterator[tuple[str, Callable[[], Workflow]]]:
@@ -100,6 +98,11 @@ class _Server:
                 yield Lack(what=what, why=wrong[0], remedy=wrong[1])
 
 
+def _lack(what: str, faults: Sequence[Fault]) -> Lack:
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return Lack(what=what, why=f"{faults[0].sentence}{more}", remedy=faults[0].remedy)
+
+
 def faults_on(
     workflow: Workflow,
     object_info: Mapping[str, Any],
@@ -111,26 +114,31 @@ def faults_on(
     return check(graph, object_info, manifest=workflow.manifest, version=version)
 
 
-def detect(url: str) -> dict[str, dict[str, Any]]:
-    """A block of the configuration for each bundled model that the server at `url` can run.
+def detect(url: str) -> Detection:
+    """Blocks for the bundled models that the server at `url` can run.
 
     The workflows of further tasks go with those from text. Models whose licence lets anyone do
     anything come first: the first becomes the default.
     Raises Unavailable where no server answers there.
     """
     address = url or DEFAULT_URL
-    config = ComfyUIConfig(name="comfyui", url=address, workflow="-")
+    config = ComfyUIConfig(name="comfyui", url=address)
     client = Client(config)
     try:
         stats, object_info = client.stats(), client.catalogue()
     finally:
         client.close()
-    return {
-        workflow.name: {"type": "comfyui", "url": address, "workflow": workflow.name}
-        for workflow in sorted(listing(), key=_is_restricted)
-        if workflow.manifest.task == "text-to-image"
-        and not faults_on(workflow, object_info, stats.version, {})
-    }
+    blocks: dict[str, dict[str, Any]] = {}
+    left_out: list[Lack] = []
+    for workflow in sorted(listing(), key=_is_restricted):
+        if workflow.manifest.task != "text-to-image":
+            continue
+        name, faults = workflow.name, faults_on(workflow, object_info, stats.version, {})
+        if faults:
+            left_out.append(_lack(name, faults))
+        else:
+            blocks[name] = {"type": "comfyui", "url": address, "workflow": name}
+    return Detection(blocks, tuple(left_out))
 
 
 def _is_restricted(workflow: Workflow) -> bool:

@@ -35,7 +35,9 @@ class ComfyUIConfig(BackendConfig):
     """The block of a backend of `type: comfyui`."""
 
     url: str = Field(DEFAULT_URL, description="The server: http or https, with its path if any.")
-    workflow: str = Field(min_length=1, description="A workflow's name, or the path of its file.")
+    workflow: str = Field(
+        "flux1-schnell", min_length=1, description="A workflow's name, or the path of its file."
+    )
     workflow_dirs: tuple[Path, ...] = Field((), description="Your own folders of workflows.")
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="Other defaults for the workflow's parameters, by name."

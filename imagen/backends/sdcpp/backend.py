@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.backends.base import Adapter, Health, naming
 from imagen.backends.sdcpp import arguments, families, files
@@ -18,9 +18,7 @@ from imagen.errors import ConfigError, ImagenError, Unavailable
 from imagen.ticket import Ticket, new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from imagen.backends.base import Backend, Model
+    from imagen.backends.base import Backend, Detection, Model
     from imagen.backends.model_files import ChosenModel
     from imagen.backends.sdcpp.families import Family
     from imagen.backends.sdcpp.plan import Plan
@@ -203,7 +201,7 @@ def _open(config: SdCppConfig) -> Backend:
     return SdCpp(config)
 
 
-def _detect(address: str) -> Mapping[str, Mapping[str, Any]]:
+def _detect(address: str) -> Detection:
     from imagen.backends.sdcpp.detecting import detect
 
     return detect(address)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagen.backends.base import Detection, Lack
 from imagen.backends.sdcpp.config import DEFAULT_URL, SdCppConfig
 from imagen.backends.sdcpp.program import look
 from imagen.checkpoints import read_checkpoint
@@ -19,17 +20,37 @@ _ENDINGS = (".safetensors", ".gguf")
 _SECONDS = 2.0
 
 
-def detect(address: str, *, usual: str = DEFAULT_URL) -> dict[str, dict[str, Any]]:
+def detect(address: str, *, usual: str = DEFAULT_URL) -> Detection:
     """A block for the server at an address, or at the `usual` one, and one for each whole model
     that the program could run.
 
     Raises Unavailable where an address is given and no server answers there.
     """
-    found = dict(_server(address or usual, is_asked_for=bool(address)))
-    return found if address else found | dict(_programs())
+    url = address or usual
+    blocks: dict[str, dict[str, Any]] = {}
+    left_out: list[Lack] = []
+    if _is_server(url, is_asked_for=bool(address)):
+        blocks["sd-server"] = {"type": "sdcpp", "url": url}
+    else:
+        left_out.append(Lack(what="sd-server", why=f"{url} does not answer."))
+    if not address:
+        try:
+            binary = look("", None).command[0]
+        except Unavailable as error:
+            left_out.append(Lack(what="sd-cli", why=error.message, remedy=error.remedy))
+        else:
+            models = list(_models())
+            blocks |= {
+                path.stem: {"type": "sdcpp", "binary": binary, "model": str(path)}
+                for path in models
+            }
+            if not models:
+                folders = ", ".join(_FOLDERS)
+                left_out.append(Lack(what="sd-cli", why=f"No whole model was found in {folders}."))
+    return Detection(blocks, tuple(left_out))
 
 
-def _server(url: str, *, is_asked_for: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+def _is_server(url: str, *, is_asked_for: bool) -> bool:
     from imagen.backends.sdcpp.client import Client
 
     config = SdCppConfig(name="sdcpp", url=url, connect_seconds=10 if is_asked_for else _SECONDS)
@@ -39,19 +60,10 @@ def _server(url: str, *, is_asked_for: bool) -> Iterator[tuple[str, dict[str, An
     except BackendError:
         if is_asked_for:
             raise
-        return
+        return False
     finally:
         client.close()
-    yield "sd-server", {"type": "sdcpp", "url": url}
-
-
-def _programs() -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        program = look("", None)
-    except Unavailable:
-        return
-    for path in _models():
-        yield path.stem, {"type": "sdcpp", "binary": program.command[0], "model": str(path)}
+    return True
 
 
 def _models() -> Iterator[Path]:

@@ -14,13 +14,14 @@ from imagen.graphs import listing
 from imagen.testing.comfyui import ComfyUI, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
+    from collections.abc import Callable
+
+    from imagen.backends import Detection
 
 MODEL = "v1-5-pruned-emaonly-fp16.safetensors"
 
 
-def _detect() -> Callable[[str], Mapping[str, Mapping[str, Any]]]:
+def _detect() -> Callable[[str], Detection]:
     assert adapter.detect is not None
     return adapter.detect
 
@@ -102,13 +103,15 @@ def test_memory_is_freed_on_request() -> None:
 
 
 def test_a_server_is_asked_which_workflows_it_can_run() -> None:
-    """A block for each, under the workflow's name; every one of them is bundled."""
+    """A block for each, under the workflow's name, and a reason for each that is left out."""
     with ComfyUI(missing_models=[MODEL], version="0.3.64") as server:
-        blocks = _detect()(server.url)
+        blocks, left_out = _detect()(server.url)
         assert blocks["sdxl"] == {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
     assert set(blocks) < {workflow.name for workflow in listing()}
-    assert "sd15" not in blocks
-    assert "flux2-klein" not in blocks  # that server is too old for it
+    why = {lack.what: lack.why for lack in left_out}
+    assert f"the server has no file {MODEL!r}" in why["sd15"]
+    assert why["flux2-klein"].endswith("this workflow needs 0.9.2 or later.")
+    assert not blocks.keys() & why.keys()
 
 
 def test_where_nobody_is_there_is_nothing_to_detect() -> None:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from sd_server import SdServer
 from sdcpp_rig import LORA, STAND_IN
 from tiny_weights import sd15, write
 
 from imagen.backends import configure
 from imagen.backends.sdcpp import detecting
-from imagen.cli.detection import asked
+from imagen.cli.config import config
 from imagen.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def server() -> Iterator[SdServer]:
 
 
 def test_a_server_at_an_address_is_found(server: SdServer) -> None:
-    assert detecting.detect(server.url) == {"sd-server": {"type": "sdcpp", "url": server.url}}
+    block = {"type": "sdcpp", "url": server.url}
+    assert detecting.detect(server.url) == ({"sd-server": block}, ())
 
 
 def test_where_no_server_answers_it_is_unavailable() -> None:
@@ -40,9 +42,10 @@ def test_where_no_server_answers_it_is_unavailable() -> None:
         detecting.detect(NOBODY)
 
 
-def test_a_server_that_is_no_comfyui_makes_a_configuration(server: SdServer) -> None:
-    written = yaml.safe_load(asked(server.url))
-    assert written["backend"] == "sd-server"
+def test_a_server_that_is_not_comfyui_makes_a_configuration(server: SdServer) -> None:
+    result = CliRunner().invoke(config, ["init", "--url", server.url], catch_exceptions=False)
+    written = yaml.safe_load(result.stdout)
+    assert written["default_backend"] == "sd-server"
     assert written["backends"]["sd-server"] == {"type": "sdcpp", "url": server.url}
 
 
@@ -58,7 +61,20 @@ def test_each_whole_model_that_the_program_could_run_is_found(
     model = write(Path("models/dream.safetensors").absolute(), sd15())
     write(Path("models/ink.safetensors"), LORA)
     found = detecting.detect("", usual=NOBODY)
-    assert found == {
+    assert found.blocks == {
         "dream": {"type": "sdcpp", "binary": str(program), "model": str(model)},
     }
-    assert configure("dream", found)[1].name == "dream"
+    assert configure("dream", found.blocks)[1].name == "dream"
+    assert [lack.what for lack in found.left_out] == ["sd-server"]
+
+
+def test_a_server_and_a_program_that_are_missing_are_left_out_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    blocks, left_out = detecting.detect("", usual=NOBODY)
+    assert blocks == {}
+    assert [(lack.what, lack.why) for lack in left_out] == [
+        ("sd-server", f"{NOBODY} does not answer."),
+        ("sd-cli", "There is no sd-cli on the PATH or in the usual places."),
+    ]
