@@ -80,6 +80,10 @@ class ConfigError(ImagenError):
         """All that is wrong, where several things were checked at once."""
 
 
+class ConfigWarning(UserWarning):
+    """The configuration works, but is surely not what its owner means, such as an empty file."""
+
+
 class UnknownBackend(ConfigError):
     """No backend, or no kind of backend, has this name; lists the ones there are."""
 

@@ -7,6 +7,8 @@ import gc
 import os
 import sys
 import time
+import warnings
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +18,10 @@ import click
 from imagen import __version__
 from imagen.cli.commands import Group
 from imagen.cli.streams import open_safely
-from imagen.errors import ImagenError
+from imagen.errors import ConfigWarning, ImagenError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from imagen.cli.streams import SafeOutput
     from imagen.errors import Failure
@@ -156,7 +158,10 @@ def run(args: list[str] | None = None) -> int:
         message = "The clock of this machine is past 2262, the last year that Python can measure."
         return _told(as_json, "error", message, 1, remedy="Set the clock.")
     try:
-        code = cli.main(args, prog_name="imagen", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", ConfigWarning)
+            warnings.showwarning = partial(_show_warning, warnings.showwarning)
+            code = cli.main(args, prog_name="imagen", standalone_mode=False)
     except click.exceptions.Abort:
         return _told(as_json, "cancelled", "Ended at once.", 130, remedy=_STILL_RUNNING)
     except click.ClickException as error:
@@ -169,6 +174,22 @@ def run(args: list[str] | None = None) -> int:
         message = "There is not enough memory for this."
         return _told(as_json, "error", message, 1, remedy=_STILL_RUNNING)
     return code if isinstance(code, int) else 0
+
+
+def _show_warning(
+    show: Callable[..., None],
+    message: Warning | str,
+    category: type[Warning],
+    *where: Any,
+    **file: Any,
+) -> None:
+    """A warning about the configuration as a sentence on stderr; others as Python shows them."""
+    if issubclass(category, ConfigWarning):
+        from imagen.cli.terminal import echo
+
+        echo(f"imagen: {message}", err=True)
+    else:
+        show(message, category, *where, **file)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

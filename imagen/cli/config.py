@@ -11,6 +11,7 @@ import click
 
 from imagen.cli.commands import Group
 from imagen.cli.options import config_option, json_option
+from imagen.cli.terminal import echo
 from imagen.text import printable
 
 if TYPE_CHECKING:
@@ -27,16 +28,49 @@ def config() -> None:
 @config.command()
 @click.option("--detect", is_flag=True, help="Look for engines, and ask what they can run.")
 @click.option("--url", default="", help="Where a server is, if not at its usual address.")
-def init(detect: bool, url: str) -> None:
-    """Print a configuration to begin with: imagen config init > imagen.yaml"""
-    if detect or url:
-        from imagen.cli.detection import asked
+@click.option(
+    "--write",
+    "target",
+    is_flag=False,
+    flag_value="",
+    metavar="[PATH]",
+    help="Write the file instead of printing it. An existing file gets the detected backends, and "
+    "all else in it stays. Without PATH: the configuration in use, else your own "
+    "(~/.config/imagen.yaml).",
+)
+@click.option("--full", is_flag=True, help="Every key with its default, instead of the usual ones.")
+def init(detect: bool, url: str, target: str | None, full: bool) -> None:
+    """Print a configuration to begin with, or write it.
 
-        click.echo(asked(url), nl=False)
+    imagen config init --detect --write sets up the engines of this machine.
+    """
+    from imagen.cli.detection import detect_engines, say_added
+    from imagen.config import (
+        add_backends,
+        check,
+        example,
+        place_to_write,
+        sample,
+        with_backends,
+        write_new,
+    )
+
+    text = example() if full else sample()
+    blocks = detect_engines(url).blocks if detect or url else {}
+    if target is None:
+        click.echo(with_backends(text, blocks) if blocks else text, nl=False)
         return
-    from imagen.config import example
-
-    click.echo(example(), nl=False)
+    named: Path | None = click.get_current_context().find_root().params.get("config_path")
+    usual = named or place_to_write()
+    path = Path(target).expanduser() if target else usual
+    if blocks:
+        addition = add_backends(path, blocks, template=text)
+        say_added(addition, check(path).settings.default_backend)
+    else:
+        write_new(path, text)
+        echo(f"Wrote {path}, a sample. Put your own backends into it.", err=True)
+    if path.absolute() != usual.absolute():
+        echo(f"To use it, add this to a command: --config {path}", err=True)
 
 
 @config.command()
@@ -51,7 +85,12 @@ def validate(file: Path | None, config_path: Path | None, as_json: bool) -> None
     from imagen.doctor import report
 
     found = report(file or config_path)
-    click.echo(json.dumps(_as_json(found), indent=2) if as_json else _as_text(found))
+    if as_json:
+        click.echo(json.dumps(_as_json(found), indent=2))
+    else:
+        for warning in found.warnings:
+            click.echo(printable("\n".join(_told("warning", warning))), err=True)
+        click.echo(_as_text(found))
     if found.problems:
         click.get_current_context().exit(2)
 
@@ -86,7 +125,6 @@ def show(config_path: Path | None, as_json: bool) -> None:
 def _as_text(found: Report) -> str:
     where = str(found.source or "The defaults")
     lines = [line for p in found.problems for line in _told("error", p)]
-    lines += [line for p in found.warnings for line in _told("warning", p)]
     count = len(found.problems)
     verdict = f"{count} problem{'s' if count > 1 else ''}" if count else "ok"
     return printable("\n".join([*lines, f"{where}: {verdict}"]))

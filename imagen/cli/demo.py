@@ -23,7 +23,7 @@ These pictures are simulated: a ComfyUI of imagen's own painted them on this mac
 model. All else was real: the adapter, the workflows, the files and the sheet.
 
 For real pictures, start ComfyUI (docs/setup-comfyui.md tells how) and run:
-  imagen config init --detect > imagen.yaml
+  imagen config init --detect --write
   imagen backends --check
   imagen generate "{prompt}" --backend flux1-schnell"""
 

@@ -1,73 +1,96 @@
-"""Which engines are there already, as a configuration to begin with."""
+"""Find the engines of this machine, and say what was found and what was left out."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
 from pydantic import ValidationError
 
-from imagen.backends import kinds, load
-from imagen.config import example_with
+from imagen.backends import Detection, Lack, kinds, load
+from imagen.cli.terminal import echo
 from imagen.errors import BackendError, ConfigError, Unavailable
-from imagen.graphs import listing
 from imagen.invalid import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from imagen.backends import Adapter
+    from imagen.config import Addition
 
-    Blocks = Mapping[str, Mapping[str, Any]]
+_START = (
+    "Start ComfyUI or sd-server first. If it has another address, add --url: "
+    "http://127.0.0.1:8000 is usual for ComfyUI's desktop application.\n"
+    "For a service such as Replicate, write a sample and edit it: imagen config init --write"
+)
+_SHOW = "`imagen workflows show NAME` lists the files that a workflow needs, and where to get them."
 
 
-def asked(url: str) -> str:
-    """A configuration for the engines at this address, or for "" at their usual places.
+def detect_engines(url: str) -> Detection:
+    """What runs at this address, or for "" at the engines' usual places; also said on stderr.
 
-    Raises ConfigError for what is no address, and Unavailable where no engine is found.
+    Raises ConfigError for an invalid address, and Unavailable where nothing could make an image.
     """
-    found: dict[str, Mapping[str, Any]] = {}
-    silent: list[BackendError] = []
-    for adapter in _detecting():
+    blocks: dict[str, Mapping[str, Any]] = {}
+    left_out: list[Lack] = []
+    silent: list[Lack] = []
+    for kind, adapter in _adapters():
         try:
-            found = _blocks(adapter, url) | found
+            found = adapter.detect(url) if adapter.detect else Detection({})
+        except ValidationError as error:
+            raise ConfigError(f"--url: {sentences(error, model=adapter.config)}.") from error
         except BackendError as error:
-            silent.append(error)
-    if not found and silent:
-        raise Unavailable(
-            silent[0].message,
-            remedy="Start ComfyUI or sd-server there, or give the address of another with --url.",
-        ) from silent[0]
-    return detected(found)
-
-
-def _detecting() -> Iterator[Adapter[Any]]:
-    """The adapters that can look for their engine, ComfyUI's first: its message is the one told."""
-    adapters = [load(kind) for kind in sorted(kinds(), key=lambda kind: (kind != "comfyui", kind))]
-    return (adapter for adapter in adapters if adapter.detect is not None)
-
-
-def _blocks(adapter: Adapter[Any], url: str) -> dict[str, Mapping[str, Any]]:
-    try:
-        return dict(adapter.detect(url)) if adapter.detect else {}
-    except ValidationError as error:
-        raise ConfigError(f"--url: {sentences(error, model=adapter.config)}.") from error
-
-
-def detected(blocks: Blocks) -> str:
-    """A configuration with these backends, and the bundled workflows they lack as comments."""
-    running = {block.get("workflow") for block in blocks.values()}
-    lacking = [name for name in _first_choices() if name not in running]
-    notes = [
-        "No ComfyUI was found that can run these yet:",
-        *(f"  {name}" for name in lacking),
-        "`imagen workflows check NAME --backend B` says what one of them lacks.",
-    ]
+            silent.append(Lack(what=kind, why=error.message))
+            continue
+        blocks |= {name: block for name, block in found.blocks.items() if name not in blocks}
+        left_out += found.left_out
+    is_answered = bool(url and (blocks or left_out))  # there is one engine at an address
+    detection = Detection(blocks, (*(() if is_answered else silent), *left_out))
+    _say_found(detection)
     if not blocks:
-        click.echo("No bundled workflow can run there yet: only the mock is set up.", err=True)
-    return example_with(blocks, notes if lacking else ())
+        raise Unavailable(
+            "No engine was found that can make an image yet, so there is nothing to configure.",
+            remedy=_START if "comfyui" in {lack.what for lack in silent} else _SHOW,
+        )
+    return detection
 
 
-def _first_choices() -> list[str]:
-    """The bundled workflows that a backend is made of; the others serve its further tasks."""
-    return [known.name for known in listing() if known.manifest.task == "text-to-image"]
+def say_added(addition: Addition, default: str) -> None:
+    """On stderr, what was written into the configuration, and which backend is the default."""
+    path = addition.path
+    if addition.is_new_file:
+        echo(f"Wrote {path}. The default backend is {default}.", err=True)
+        return
+    for names, what in (
+        (addition.added, f"Added to {path}"),
+        (addition.present, f"Already in {path}"),
+        (addition.differing, f"Kept as {path} has them, with other values"),
+    ):
+        if names:
+            echo(f"{what}: {', '.join(names)}", err=True, hanging=4)
+    if not addition.added:
+        echo(f"{path} is unchanged.", err=True)
+    elif default == "mock":
+        echo(
+            "The default backend is still the mock. To change it, write "
+            f"`default_backend: {addition.added[0]}` in {path}.",
+            err=True,
+        )
+
+
+def _adapters() -> Iterator[tuple[str, Adapter[Any]]]:
+    """The adapters that can look for their engine, ComfyUI's first."""
+    for kind in sorted(kinds(), key=lambda kind: (kind != "comfyui", kind)):
+        adapter = load(kind)
+        if adapter.detect is not None:
+            yield kind, adapter
+
+
+def _say_found(detection: Detection) -> None:
+    if detection.blocks:
+        echo("Found:", err=True)
+    for name, block in detection.blocks.items():
+        echo(f"  {name}: {block['type']}, {block.get('url') or block.get('model')}", err=True)
+    if detection.left_out:
+        echo("Left out:", err=True)
+    for lack in detection.left_out:
+        echo(f"  {lack.what}: {lack.why}", err=True, hanging=4)

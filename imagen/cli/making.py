@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from imagen.cli.background import told_of
 from imagen.cli.options import is_picture
 from imagen.cli.previewing import planned, show_made
 from imagen.cli.telling import tell, tell_plan
+from imagen.cli.terminal import echo
 from imagen.errors import ImagenError, OverBudget, RequestError
 
 if TYPE_CHECKING:
@@ -59,11 +61,25 @@ def _make(request: Request, run: Run, more: More | None) -> list[Made]:
         failure = error
         failure.kept = failure.kept[sum(len(one.saved) for one in made) :]  # shown here
     tell(made, as_json=run.as_json, asked=request.asked().keys(), more=more)
+    if not (run.as_json or run.quiet):
+        _say_painted(made, run.settings)
     show_made(preview, [(one, request) for one in made])
     _warn_of_another_kind(made, run.output)
     if failure is not None:
         raise failure
     return made
+
+
+def _say_painted(made: Sequence[Made], settings: Settings) -> None:
+    """On a terminal, that the mock's images are placeholders, and how to get real ones."""
+    kinds = {name: block.get("type", name) for name, block in settings.backends.items()}
+    names = {one.ticket.backend for one in made}
+    if not sys.stderr.isatty() or {kinds.get(name, name) for name in names} != {"mock"}:
+        return
+    sentence = "The mock paints placeholders, without a model."
+    if set(kinds.values()) <= {"mock"}:
+        sentence += " To set up your engines: imagen config init --detect --write"
+    echo(sentence, err=True)
 
 
 def said_of_budgets(tickets: Sequence[Ticket], settings: Settings) -> list[str]:

@@ -8,10 +8,10 @@ from imagen.config.accounts import (
     Webhook,
 )
 from imagen.config.credentials import masked, variables
-from imagen.config.example import example, example_with
+from imagen.config.example import example, sample, with_backends
 from imagen.config.loading import VARIABLES, Checked, check, load
-from imagen.config.merge import Addition, add_backends
-from imagen.config.places import default_workflow_dir, find, usual
+from imagen.config.merge import Addition, add_backends, write_new
+from imagen.config.places import default_workflow_dir, find, place_to_write, usual
 from imagen.config.settings import InputSettings, Limits, OutputSettings, Settings, Style
 
 __all__ = [
@@ -32,10 +32,13 @@ __all__ = [
     "check",
     "default_workflow_dir",
     "example",
-    "example_with",
     "find",
     "load",
     "masked",
+    "place_to_write",
+    "sample",
     "usual",
     "variables",
+    "with_backends",
+    "write_new",
 ]

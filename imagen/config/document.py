@@ -99,7 +99,7 @@ def parse(source: Path, data: bytes) -> Document:
     """
     text = _text(source, data)
     try:
-        values = parse_yaml(text, _Loader)
+        values = parse_yaml(text, _Loader) if text.strip() else {}  # YAML refuses a tab alone
     except yaml.MarkedYAMLError as error:
         raise _refused(source, text, error) from error
     except yaml.reader.ReaderError as error:

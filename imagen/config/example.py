@@ -1,4 +1,4 @@
-"""imagen.example.yaml: every key with its default."""
+"""The configurations that `imagen config init` prints: a short sample, and one with every key."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-_NAME = "imagen.example.yaml"
+_FULL = "imagen.example.yaml"
+
+
+def sample() -> str:
+    """What most people set: a configuration that works."""
+    return Path(__file__).with_name("sample.yaml").read_text("utf-8")
 
 
 def example() -> str:
-    """The text of the example, which is a configuration that works."""
+    """The same with every other key at its default, most of them as comments."""
     package = Path(__file__).parent.parent
-    installed = package / _NAME
-    return (installed if installed.is_file() else package.parent / _NAME).read_text("utf-8")
+    installed = package / _FULL
+    return (installed if installed.is_file() else package.parent / _FULL).read_text("utf-8")
 
 
-def example_with(blocks: Mapping[str, Mapping[str, Any]], notes: Iterable[str] = ()) -> str:
-    """The example with these backends instead of its own, the first of them the default.
-
-    The mock stays. `notes` stand below them as comments.
-    """
-    lines = example().split("\n")
+def with_backends(text: str, blocks: Mapping[str, Mapping[str, Any]]) -> str:
+    """A sample with these backends and the mock instead of its own; the first is the default."""
+    lines = text.split("\n")
     start = lines.index("backends:")
     end = next(i for i in range(start + 1, len(lines)) if lines[i] and lines[i][0] != " ")
-    lines[start:end] = [
-        *format_yaml({"backends": {**blocks, "mock": {"type": "mock"}}}),
-        *(f"  # {note}" for note in notes),
-        "",
-    ]
-    at = lines.index("default_backend: mock")
+    lines[start:end] = [*format_yaml({"backends": {**blocks, "mock": {"type": "mock"}}}), ""]
+    at = next(i for i, line in enumerate(lines) if line.startswith("default_backend:"))
     lines[at : at + 1] = format_yaml({"default_backend": next(iter(blocks), "mock")})
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 from unicodedata import category
+from warnings import warn
 
 from pydantic import ValidationError
 
@@ -14,7 +15,7 @@ from imagen.config.accounts import SwitchWord
 from imagen.config.credentials import exposed, texts
 from imagen.config.places import BACKSLASH, default_state_dir, default_workflow_dir, expanded, find
 from imagen.config.settings import Settings
-from imagen.errors import ConfigError
+from imagen.errors import ConfigError, ConfigWarning
 from imagen.invalid import Problem, problems
 from imagen.text import did_you_mean
 
@@ -49,6 +50,15 @@ class Checked:
     problems: tuple[Problem, ...]
     document: Document | None
 
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is allowed, and surely not meant."""
+        if self.document is None or self.document.text.strip():
+            return ()
+        write = f"`imagen config init --detect --write {self.document.source}`"
+        remedy = f"{write} writes a configuration for your engines."
+        return (Problem((), "the file is empty, so the defaults apply", remedy),)
+
     def located(self, found: Iterable[Problem]) -> tuple[Problem, ...]:
         """The problems with the lines they stand on, in the order of these."""
         if self.document is None:
@@ -66,11 +76,14 @@ def load(
     """The settings in force: the file's (or the defaults, where there is none), with the
     environment's over them.
 
-    Raises ConfigError, which names each key that is off and its line.
+    An empty file is a ConfigWarning. Raises ConfigError, which names each key that is off and its
+    line.
     """
     checked = check(path, environ=environ, cwd=cwd)
     if checked.problems:
         raise _refusal(checked)
+    for one in checked.warnings:
+        warn(f"{checked.settings.source}: {one.sentence}. {one.remedy}", ConfigWarning, 2)
     return checked.settings
 
 

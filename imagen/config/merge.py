@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imagen.config.example import example_with
+from imagen.config.example import sample, with_backends
 from imagen.errors import ConfigError
 from imagen.filesystem import part_in, place_new
 from imagen.text import encode_like
@@ -15,6 +15,8 @@ from imagen.text import encode_like
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from imagen.config.document import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +33,22 @@ class Addition:
     """The file was missing or empty, and is now the sample with these backends."""
 
 
-def add_backends(path: Path, blocks: Mapping[str, Mapping[str, Any]]) -> Addition:
+def add_backends(
+    path: Path, blocks: Mapping[str, Mapping[str, Any]], *, template: str | None = None
+) -> Addition:
     """Add these blocks to `backends` of a configuration file; all other text stays as it is.
 
     A backend of the same name is never replaced. A missing or empty file becomes the sample
-    configuration with these backends, the first of them the default.
+    configuration, or this template, with these backends, the first of them the default.
 
     Raises ConfigError where the file is not YAML, where the blocks can't be added without changing
     other settings, or where the file can't be written; the file is then unchanged.
     """
-    from imagen.config.document import insert_backends, parse, read_bytes
+    from imagen.config.document import insert_backends
 
-    target = path.resolve()  # a link to the file stays a link
-    old = read_bytes(target) if os.path.lexists(target) else None
-    document = parse(path, old or b"")
+    target, old, document = _read(path)
     if not document.text.strip():
-        _replace(target, old, example_with(blocks).encode())
+        _replace(target, old, with_backends(template or sample(), blocks).encode())
         return Addition(path, tuple(blocks), is_new_file=True)
     existing = document.backends
     new = {name: dict(block) for name, block in blocks.items() if name not in existing}
@@ -55,6 +57,27 @@ def add_backends(path: Path, blocks: Mapping[str, Mapping[str, Any]]) -> Additio
     present = tuple(name for name in blocks if existing.get(name) == blocks[name])
     differing = tuple(name for name in blocks if name not in new and name not in present)
     return Addition(path, tuple(new), present, differing)
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a configuration where no file is, or an empty one; raises ConfigError elsewhere."""
+    target, old, document = _read(path)
+    if document.text.strip():
+        raise ConfigError(
+            f"{path} already has a configuration, and is left as it is.",
+            remedy="`imagen config init --detect --write` adds the backends of your engines to it. "
+            "To write another file, name it: --write PATH.",
+        )
+    _replace(target, old, text.encode())
+
+
+def _read(path: Path) -> tuple[Path, bytes | None, Document]:
+    """The file itself, behind links, what it holds (None where it is missing), and as read."""
+    from imagen.config.document import parse, read_bytes
+
+    target = path.resolve()
+    old = read_bytes(target) if os.path.lexists(target) else None
+    return target, old, parse(path, old or b"")
 
 
 def _replace(path: Path, old: bytes | None, new: bytes) -> None:

@@ -41,7 +41,7 @@ def find(
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(
             f"The configuration {found}{by} does not exist.",
-            remedy=f"`imagen config init > {found}` writes one.",
+            remedy=f"`imagen config init --write {found}` writes one.",
         ) from error
     except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
         reason = getattr(error, "strerror", None) or error
@@ -57,6 +57,27 @@ def usual(environ: Mapping[str, str], here: Path) -> Iterator[Path]:
     for folder in (config_home, _absolute(environ.get("APPDATA"))):
         if folder is not None:
             yield folder / FILE_NAME
+
+
+def place_to_write(environ: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Path:
+    """The configuration in force, or that IMAGEN_CONFIG names; else where the user's own belongs.
+
+    Without a home directory that is the working directory.
+    """
+    here = cwd or Path()
+    if named := _path(environ.get("IMAGEN_CONFIG")):
+        return here / expanded(named, environ)
+    return find(environ=environ, cwd=cwd) or (_config_home(environ) or here) / FILE_NAME
+
+
+def _config_home(environ: Mapping[str, str]) -> Path | None:
+    home = _home(environ)
+    places = (
+        _absolute(environ.get("XDG_CONFIG_HOME")),
+        _absolute(environ.get("APPDATA")),
+        home and home / ".config",
+    )
+    return next((place for place in places if place is not None), None)
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:
@@ -103,13 +124,7 @@ def default_workflow_dir(environ: Mapping[str, str]) -> Path | None:
 
     None where there is no home directory.
     """
-    home = _home(environ)
-    bases = (
-        _absolute(environ.get("XDG_CONFIG_HOME")),
-        _absolute(environ.get("APPDATA")),
-        home and home / ".config",
-    )
-    base = next((base for base in bases if base is not None), None)
+    base = _config_home(environ)
     return base and base / "imagen" / "workflows"
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagen.config import Settings
 
 _ONLY_MOCK = "only the mock, which paints without a model"
-_FIND = "`imagen config init --detect` looks for engines on this machine."
+_FIND = "`imagen config init --detect --write` sets up the engines of this machine."
 
 
 def checks(settings: Settings, environ: Mapping[str, str], *, quick: bool) -> Iterator[Check]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imagen.doctor.validation import Report
 
 _NONE = "there is none, and the defaults apply"
-_WRITE = "`imagen config init --detect > imagen.yaml` writes one for the engines it finds."
+_WRITE = "`imagen config init --detect --write` writes one for the engines it finds."
 
 
 def look(path: Path | None, environ: Mapping[str, str]) -> tuple[list[Finding], Settings | None]:

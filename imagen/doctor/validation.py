@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imagen import outputs
+from imagen import outputs, sinks
 from imagen.backends import configure
 from imagen.config import Settings, check, find, variables
 from imagen.errors import (
@@ -55,7 +55,11 @@ def report(path: Path | None = None, *, environ: Mapping[str, str] = os.environ)
         *_all_blocks(settings),
         *_default(settings, checked.problems, environ),
     ]
-    warnings = [w for name in settings.backends for w in unset(name, settings, environ)]
+    warnings = [
+        *checked.warnings,
+        *(w for name in settings.backends for w in unset(name, settings, environ)),
+        *_cloud(settings, environ),
+    ]
     return Report(
         source=source,
         problems=checked.located([*checked.problems, *found]),
@@ -105,7 +109,7 @@ def needed(name: str, settings: Settings) -> Mapping[str, Any]:
     except ImagenError:
         return block
     if adapter.is_service:
-        return config.model_dump(mode="json") | block
+        return config.model_dump(mode="json")
     fields = type(config).model_fields
     usual = {key: field.get_default(call_default_factory=True) for key, field in fields.items()}
     return {key: value for key, value in block.items() if value != usual.get(key)}
@@ -124,6 +128,16 @@ def _names(settings: Settings) -> Iterator[Problem]:
 def _all_blocks(settings: Settings) -> Iterator[Problem]:
     for name in settings.backends:
         yield from block_problems(name, settings)
+
+
+def _cloud(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
+    if sinks.lacks_owner(settings, environ):
+        switch = settings.output.cloud_sync
+        yield Problem(
+            ("owner_user_id",),
+            f"is not set, so no image is uploaded although output.cloud_sync is {switch}",
+            "Set it to the id of a user of the Supabase project, or set output.cloud_sync to off.",
+        )
 
 
 def _default(

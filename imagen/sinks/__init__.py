@@ -33,6 +33,15 @@ def check(settings: Settings, environ: Mapping[str, str]) -> None:
         import_module(module).is_on(settings, environ)
 
 
+def lacks_owner(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether images would be uploaded, but for `owner_user_id`."""
+    from imagen.sinks.project import missing
+
+    switch = settings.output.cloud_sync
+    is_meant = switch == "on" or (switch == "auto" and not missing(settings, environ, owned=False))
+    return is_meant and not settings.owner_user_id
+
+
 def is_any_on(settings: Settings, environ: Mapping[str, str]) -> bool:
     """Whether anyone is told of anything. Raises ConfigError as `check` does."""
     return any(import_module(module).is_on(settings, environ) for module in KINDS.values())

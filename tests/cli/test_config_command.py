@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,9 @@ from click.testing import CliRunner
 
 from imagen.backends import kinds
 from imagen.cli.config import config
-from imagen.cli.detection import detected
-from imagen.config import example, load
-from imagen.errors import ConfigError, Unavailable
-from imagen.testing.comfyui import ComfyUI
+from imagen.config import example
+from imagen.doctor import report as examine
+from imagen.errors import ConfigError
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -31,53 +31,6 @@ def report(text: str) -> dict[str, Any]:
     FILE.write_text(text)
     printed: dict[str, Any] = json.loads(run("validate", "--json").stdout)
     return printed
-
-
-def test_init_prints_the_example() -> None:
-    result = run("init")
-    assert (result.exit_code, result.stdout) == (0, example())
-
-
-def test_init_makes_a_backend_of_each_workflow_that_was_detected() -> None:
-    blocks = {
-        name: {"type": "comfyui", "url": "http://gpu:8188", "workflow": name}
-        for name in ("sdxl", "sd15")
-    }
-    text = detected(blocks)
-    FILE.write_text(text)
-    assert load().backends == {**blocks, "mock": {"type": "mock"}}
-    assert load().default_backend == "sdxl"
-    assert "  # No ComfyUI was found that can run these yet:\n  #   flux1-dev\n" in text
-    assert "  #   sdxl\n" not in text
-    assert "sdxl-inpaint" not in text
-    assert run("validate").exit_code == 0
-
-
-def test_init_says_that_nothing_was_detected(capsys: pytest.CaptureFixture[str]) -> None:
-    FILE.write_text(detected({}))
-    assert load().backends == {"mock": {"type": "mock"}}
-    told = "No bundled workflow can run there yet: only the mock is set up.\n"
-    assert capsys.readouterr().err == told
-
-
-def test_init_says_what_to_do_where_no_comfyui_answers() -> None:
-    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 can't be reached") as error:
-        run("init", "--detect", "--url", "http://127.0.0.1:1")
-    assert error.value.remedy == (
-        "Start ComfyUI or sd-server there, or give the address of another with --url."
-    )
-
-
-def test_init_asks_each_kind_of_engine_at_an_address() -> None:
-    with ComfyUI() as server:
-        FILE.write_text(run("init", "--url", server.url).stdout)
-        kinds = {block["type"] for block in load().backends.values()}
-    assert kinds == {"comfyui", "mock"}
-
-
-def test_init_refuses_what_is_no_address() -> None:
-    with pytest.raises(ConfigError, match=r"^--url: url must look like http://127\.0\.0\.1:8188"):
-        run("init", "--url", "my gpu")
 
 
 def test_validate_says_ok(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +68,6 @@ def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
         "    type: comfyui\n"
         "    workflow: flux1-schnell\n"
         "    parameters: {stps: 4}\n"
-        "  d: {type: comfyui}\n"
         "  e: {type: mock, lok: x}\n"
         "  f: {type: comfyui, workflow: ./mine.json}\n"
         "  g: {api_key: Zx81Qw92Er73Ty64Ui}\n"
@@ -127,11 +79,10 @@ def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
         ("backends.a.type", 4),
         ("backends.b.workflow", 5),
         ("backends.c.parameters.stps", 9),
-        ("backends.d.workflow", 10),
-        ("backends.e.lok", 11),
-        ("backends.f.workflow", 12),
-        ("backends.g.api_key", 13),
-        ("backends.h", 14),
+        ("backends.e.lok", 10),
+        ("backends.f.workflow", 11),
+        ("backends.g.api_key", 12),
+        ("backends.h", 13),
     ]
 
 
@@ -206,13 +157,77 @@ def test_variables_that_are_not_set_are_a_warning() -> None:
     text = "backends:\n  a:\n    type: comfyui\n    workflow: sdxl\n    bearer_env: MY_TOKEN\n"
     FILE.write_text(text)
     result = run("validate")
-    assert (result.exit_code, result.stdout) == (
-        0,
+    assert (result.exit_code, result.stdout) == (0, "imagen.yaml: ok\n")
+    assert result.stderr == (
         "warning: line 5: backends.a.bearer_env: "
         "the environment variable MY_TOKEN named here is not set\n"
         "    Set it before a is used.\n"
-        "imagen.yaml: ok\n",
     )
+
+
+def test_an_empty_file_is_a_warning_of_validate() -> None:
+    FILE.touch()
+    result = run("validate")
+    assert (result.exit_code, result.stdout) == (0, "imagen.yaml: ok\n")
+    assert result.stderr.startswith(
+        "warning: the file is empty, so the defaults apply\n    `imagen"
+    )
+
+
+def test_a_block_takes_api_key_env_for_api_token_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    FILE.write_text("backends: {a: {type: replicate, model: me/model, api_key_env: MY_KEY}}\n")
+    (warning,) = json.loads(run("validate", "--json").stdout)["warnings"]
+    assert warning["what"] == "the environment variable MY_KEY named here is not set"
+    monkeypatch.setenv("MY_KEY", "x")
+    shown = json.loads(run("show", "--json").stdout)
+    assert shown["backends"]["a"]["api_token_env"] == "MY_KEY"
+    assert shown["environment"]["MY_KEY"] == "set"
+
+
+def test_a_block_with_both_names_of_the_token_is_a_problem() -> None:
+    block = "{type: replicate, model: me/model, api_key_env: ONE, api_token_env: TWO}"
+    (problem,) = report(f"backends: {{a: {block}}}\n")["problems"]
+    assert problem["what"] == "api_token_env and api_key_env mean the same; keep one"
+
+
+def test_a_comfyui_block_needs_no_workflow() -> None:
+    FILE.write_text("backends: {a: {type: comfyui}}\n")
+    assert run("validate").stdout == "imagen.yaml: ok\n"
+    shown = json.loads(run("show", "--json").stdout)
+    assert shown["backends"]["a"]["workflow"] == "flux1-schnell"
+
+
+@pytest.mark.parametrize(
+    ("switch", "environ"),
+    [
+        pytest.param("auto", {"SUPABASE_URL": "x", "SUPABASE_SERVICE_KEY": "x"}, id="auto"),
+        pytest.param("on", {}, id="on"),
+    ],
+)
+def test_a_cloud_without_an_owner_is_a_warning(switch: str, environ: dict[str, str]) -> None:
+    FILE.write_text(f"output: {{cloud_sync: {switch}}}\n")
+    (warning,) = examine(environ=os.environ | environ).warnings
+    assert warning.sentence == (
+        f"owner_user_id: is not set, so no image is uploaded although output.cloud_sync is {switch}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        pytest.param("{}\n", {}, id="auto-without-credentials"),
+        pytest.param("{}\n", {"SUPABASE_URL": "x"}, id="auto-with-half-of-them"),
+        pytest.param("output: {cloud_sync: off}\n", {"SUPABASE_URL": "x"}, id="off"),
+        pytest.param(
+            "owner_user_id: me\n", {"SUPABASE_URL": "x", "MAI_SUPABASE_KEY": "x"}, id="owner"
+        ),
+    ],
+)
+def test_a_cloud_that_is_not_meant_or_has_its_owner_is_no_warning(
+    text: str, environ: dict[str, str]
+) -> None:
+    FILE.write_text(text)
+    assert examine(environ=os.environ | environ).warnings == ()
 
 
 def test_a_variable_that_is_set_is_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:

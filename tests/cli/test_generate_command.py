@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,72 @@ def test_nothing_is_left_to_fetch_afterwards(capsys: pytest.CaptureFixture[str])
     assert run(["generate", "x", "--size", "32x32", "-q", "-o", "fox.png"]) == 0
     assert run(["resume", "--list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.split("\n", 1)[1]) == {"tickets": []}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_is_told_that_the_mock_painted_and_how_to_set_up_engines() -> None:
+    from terminal_runs import run_on_terminal
+
+    shown = run_on_terminal(200, "generate", "x", "--size", "64x64")
+    assert shown.endswith(
+        "The mock paints placeholders, without a model. "
+        "To set up your engines: imagen config init --detect --write\n"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_who_has_engines_is_told_only_that_the_mock_painted() -> None:
+    from terminal_runs import run_on_terminal
+
+    Path("imagen.yaml").write_text("backends: {studio: {type: comfyui}}\n")
+    shown = run_on_terminal(200, "generate", "x", "--size", "64x64")
+    assert shown.endswith("The mock paints placeholders, without a model.\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_an_image_enlarged_by_arithmetic_is_not_the_mocks() -> None:
+    from terminal_runs import run_on_terminal
+
+    run(["generate", "x", "--size", "64x64", "-o", "fox.png"])
+    shown = run_on_terminal(200, "upscale", "fox.png", "--method", "lanczos")
+    assert "mock" not in shown
+
+
+def test_a_pipe_is_not_told_that_the_mock_painted(capfd: pytest.CaptureFixture[str]) -> None:
+    run(["generate", "x", "--size", "64x64", "-o", "fox.png"])
+    printed = capfd.readouterr()
+    assert printed.out == "fox.png\n"
+    assert "placeholder" not in printed.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("generate", "x", "--backend"), ("models", "--backend"), ("compare", "x", "--models")],
+    ids=["generate", "models", "compare"],
+)
+def test_a_bundled_workflows_name_without_a_backend_names_the_command_that_adds_it(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words, "flux1-schnell"]) == 2
+    remedy = "flux1-schnell is a bundled workflow. `imagen config init --detect --write` adds"
+    assert remedy in capsys.readouterr().err
+
+
+def test_an_unknown_backend_without_any_configuration_names_the_command_that_writes_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["generate", "x", "--backend", "studio"]) == 2
+    remedy = "Known: mock.\nTo set up your engines: imagen config init --detect --write\n"
+    assert capsys.readouterr().err.endswith(remedy)
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)], ids=["text", "json"])
+def test_an_empty_configuration_is_one_warning_on_stderr(
+    flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("imagen.yaml").write_text("\n")
+    assert run(["generate", "x", "--size", "64x64", "-o", "fox.png", *flags]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("the file is empty") == 1
+    assert printed.err.startswith("imagen: imagen.yaml: the file is empty, so the defaults apply. ")
+    assert "empty" not in printed.out

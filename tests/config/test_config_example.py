@@ -1,4 +1,4 @@
-"""imagen.example.yaml: complete, true to the defaults, and valid."""
+"""The sample and imagen.example.yaml: valid, and the latter complete and true to the defaults."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from imagen.config import (
     Style,
     UsageSettings,
     example,
-    example_with,
     load,
+    sample,
+    with_backends,
 )
 from imagen.doctor import report
 
@@ -41,7 +42,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "usage:": UsageSettings,
     "  photo:": Style,
     "  flux-schnell-local:": adapter("comfyui").config,
-    "  flux-schnell-replicate:": adapter("replicate").config,
+    "  flux-dev-replicate:": adapter("replicate").config,
     "  sdxl-diffusers:": adapter("diffusers").config,
     "  sd15-sdcpp:": adapter("sdcpp").config,
     "  mock:": adapter("mock").config,
@@ -52,7 +53,7 @@ FILLED = {
 """Sections, and what depends on the machine: they stand in the example with a content."""
 GIVEN = {
     ("  flux-schnell-local:", "title"),
-    ("  flux-schnell-replicate:", "title"),
+    ("  flux-dev-replicate:", "title"),
     ("  sdxl-diffusers:", "title"),
     ("  sd15-sdcpp:", "title"),
     ("  sd15-sdcpp:", "model"),
@@ -105,7 +106,7 @@ def test_every_key_stands_in_the_example_with_its_default(
 @pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - FILLED))
 def test_every_key_of_the_top_stands_there_with_its_default(name: str) -> None:
     values = dict(defaults(Settings))
-    assert shown(example(), 0)[name] == [values[name]]
+    assert values[name] in shown(example(), 0)[name]
 
 
 @pytest.mark.parametrize("name", sorted(FILLED))
@@ -123,50 +124,83 @@ def test_every_variable_is_told_in_the_example(name: str) -> None:
     assert name in example()
 
 
-def test_the_example_is_valid() -> None:
-    Path("imagen.yaml").write_text(example())
+@pytest.fixture(params=[sample, example], ids=["sample", "full"])
+def text(request: pytest.FixtureRequest) -> str:
+    """Each of the two configurations that are printed."""
+    printed: str = request.param()
+    return printed
+
+
+def test_both_are_valid(text: str) -> None:
+    Path("imagen.yaml").write_text(text)
     found = report(environ={"REPLICATE_API_TOKEN": "set"})
     assert (found.problems, found.warnings) == ((), ())
 
 
-def test_the_example_warns_of_the_one_credential_it_needs() -> None:
-    Path("imagen.yaml").write_text(example())
+def test_both_warn_of_the_one_credential_they_need(text: str) -> None:
+    Path("imagen.yaml").write_text(text)
     (warning,) = report(environ={}).warnings
-    assert warning.path == ("backends", "flux-schnell-replicate", "api_token_env")
+    assert warning.path == ("backends", "flux-dev-replicate", "api_token_env")
 
 
-def test_the_example_has_three_local_backends_and_one_of_each_other_kind() -> None:
+def test_both_have_the_same_default_backend_and_styles(text: str) -> None:
+    Path("imagen.yaml").write_text(text)
+    settings = load()
+    assert settings.default_backend == "flux-schnell-local"
+    assert sorted(settings.styles) == ["blog-header", "ink", "photo"]
+
+
+def test_both_survive_any_code_page(text: str) -> None:
+    assert text.isascii()
+
+
+def test_the_sample_is_short() -> None:
+    assert len(sample().splitlines()) < 80
+
+
+def test_the_sample_sets_nothing_that_the_full_one_does_not() -> None:
+    short, full = yaml.safe_load(sample()), yaml.safe_load(example())
+    assert short["styles"] == full["styles"]
+    assert short["output"].items() <= full["output"].items()
+    assert short["backends"].keys() <= full["backends"].keys()
+
+
+def test_the_sample_has_a_local_backend_a_service_and_the_mock() -> None:
+    Path("imagen.yaml").write_text(sample())
+    assert load().backends == {
+        "flux-schnell-local": {
+            "type": "comfyui",
+            "url": "http://127.0.0.1:8188",
+            "workflow": "flux1-schnell",
+        },
+        "flux-dev-replicate": {
+            "type": "replicate",
+            "model": "black-forest-labs/flux-dev",
+            "api_token_env": "REPLICATE_API_TOKEN",
+        },
+        "mock": {"type": "mock"},
+    }
+
+
+def test_the_full_one_has_three_local_backends_and_one_of_each_other_kind() -> None:
     Path("imagen.yaml").write_text(example())
     blocks = load().backends
     assert {name: block.get("workflow", block["type"]) for name, block in blocks.items()} == {
         "flux-schnell-local": "flux1-schnell",
         "flux2-klein-local": "flux2-klein",
         "sd35-medium-local": "sd35-medium",
-        "flux-schnell-replicate": "replicate",
+        "flux-dev-replicate": "replicate",
         "sdxl-diffusers": "diffusers",
         "sd15-sdcpp": "sdcpp",
         "mock": "mock",
     }
 
 
-def test_the_example_survives_any_code_page() -> None:
-    assert example().isascii()
-
-
-def test_backends_that_were_found_take_the_place_of_the_examples() -> None:
+def test_backends_that_were_found_take_the_place_of_its_own(text: str) -> None:
     blocks = {"sdxl-local": {"type": "comfyui", "workflow": "sdxl", "title": "SDXL: ünïcode"}}
-    text = example_with(blocks, ["sd15 can't run"])
-    Path("imagen.yaml").write_text(text)
-    settings = load()
-    assert settings.default_backend == "sdxl-local"
-    assert settings.backends == {**blocks, "mock": {"type": "mock"}}
-    assert "\n  # sd15 can't run\n" in text
-    assert text.isascii()
-    assert (
-        "flux" not in text.partition("styles:")[0].partition("backends:")[2].partition("# Pre")[0]
-    )
-
-
-def test_where_no_backend_was_found_the_mock_is_left() -> None:
-    Path("imagen.yaml").write_text(example_with({}))
-    assert (load().default_backend, load().backends) == ("mock", {"mock": {"type": "mock"}})
+    written = with_backends(text, blocks)
+    Path("imagen.yaml").write_text(written)
+    assert load().default_backend == "sdxl-local"
+    assert load().backends == {**blocks, "mock": {"type": "mock"}}
+    assert written.isascii()
+    assert written.partition("\nstyles:")[2] == text.partition("\nstyles:")[2]

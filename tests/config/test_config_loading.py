@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagen.config import Settings, Style, check, load
-from imagen.errors import ConfigError
+from imagen.errors import ConfigError, ConfigWarning
 
 FILE = Path("imagen.yaml")
 
@@ -42,7 +42,8 @@ def test_the_file_can_not_set_where_it_was_read_from() -> None:
 
 
 def test_an_empty_file_is_the_defaults() -> None:
-    assert loaded("").limits.max_width == 4096
+    FILE.touch()
+    assert check().settings.limits.max_width == 4096
 
 
 def test_a_section_of_comments_only_is_an_empty_one() -> None:
@@ -133,7 +134,7 @@ def test_the_environment_goes_before_the_file() -> None:
     assert settings.workflow_dirs == (Path("one"), Path("two"))
 
 
-@pytest.mark.parametrize("text", ["", "workflow_dirs: []\n", "workflow_dirs:\n"])
+@pytest.mark.parametrize("text", ["# None.", "workflow_dirs: []\n", "workflow_dirs:\n"])
 def test_own_workflows_are_looked_for_in_the_usual_folder_once_it_is_there(text: str) -> None:
     assert loaded(text).workflow_dirs == ()
     usual = Path("home/.config/imagen/workflows").absolute()
@@ -335,7 +336,7 @@ def test_a_time_zone_is_named_as_in_the_iana_database(name: str) -> None:
 
 
 def test_without_a_time_zone_the_machines_own_counts() -> None:
-    assert loaded("").usage.zone is None
+    assert loaded("# None.").usage.zone is None
 
 
 @pytest.mark.parametrize("name", ["Mars/Base", "Europe", "../etc/passwd", "", "europe zurich"])
@@ -360,3 +361,18 @@ def test_an_unknown_time_zone_is_refused(name: str) -> None:
 def test_names_of_the_cloud_and_of_callers_are_checked(text: str, wanted: str) -> None:
     (line,) = refused(text)
     assert wanted in line
+
+
+@pytest.mark.parametrize("text", ["", " \n\t\n"], ids=["empty", "blank"])
+def test_an_empty_file_is_a_warning_that_names_the_remedy(text: str) -> None:
+    FILE.write_text(text)
+    with pytest.warns(ConfigWarning) as caught:
+        load(environ={})
+    assert [str(one.message) for one in caught] == [
+        "imagen.yaml: the file is empty, so the defaults apply. "
+        "`imagen config init --detect --write imagen.yaml` writes a configuration for your engines."
+    ]
+
+
+def test_a_file_of_comments_only_is_meant() -> None:
+    assert loaded("# Nothing yet.\n").default_backend == "mock"

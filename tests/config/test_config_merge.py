@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imagen.config import Addition, add_backends, load
+from imagen.config import Addition, add_backends, example, load, with_backends, write_new
 from imagen.errors import ConfigError
 
 FILE = Path("imagen.yaml")
@@ -148,6 +148,24 @@ def test_a_missing_or_empty_file_becomes_the_sample_with_the_backends(text: str 
     os.replace(FILE, path) if text is not None else FILE.unlink()
     assert add_backends(path, NEW) == Addition(path, ("sdxl",), is_new_file=True)
     assert load(path).backends == {**NEW, "mock": {"type": "mock"}}
+
+
+def test_a_new_file_is_made_from_the_template_that_is_given() -> None:
+    add_backends(FILE, NEW, template=example())
+    assert FILE.read_text() == with_backends(example(), NEW)
+
+
+def test_an_empty_file_takes_a_new_configuration() -> None:
+    FILE.write_text("\n")
+    write_new(FILE, "limits: {}\n")
+    assert FILE.read_text() == "limits: {}\n"
+
+
+def test_a_configuration_is_never_overwritten() -> None:
+    FILE.write_text("# Mine.\n")
+    with pytest.raises(ConfigError, match=r"^imagen\.yaml already has a configuration"):
+        write_new(FILE, "limits: {}\n")
+    assert FILE.read_text() == "# Mine.\n"
 
 
 def test_the_folder_of_a_new_file_is_made() -> None:

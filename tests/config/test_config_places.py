@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagen.config import find
+from imagen.config import find, place_to_write
 from imagen.config.places import default_state_dir, default_workflow_dir, expanded
 from imagen.errors import ConfigError
 
@@ -77,12 +77,40 @@ def test_nothing_is_found_where_there_is_nothing(tmp_path: Path) -> None:
 def test_a_file_named_that_is_not_there_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"^The configuration mine\.yaml does not exist\.") as e:
         find(Path("mine.yaml"), environ={})
-    assert e.value.remedy == "`imagen config init > mine.yaml` writes one."
+    assert e.value.remedy == "`imagen config init --write mine.yaml` writes one."
 
 
 def test_an_error_says_that_the_variable_named_the_file() -> None:
     with pytest.raises(ConfigError, match=r"mine\.yaml, which IMAGEN_CONFIG names, does not exist"):
         find(environ={"IMAGEN_CONFIG": "mine.yaml"})
+
+
+def test_the_configuration_in_use_is_the_one_to_write(
+    tmp_path: Path, everywhere: dict[str, str]
+) -> None:
+    assert place_to_write(everywhere, tmp_path) == find(environ=everywhere, cwd=tmp_path)
+
+
+def test_the_file_that_the_variable_names_is_written_even_where_it_is_missing(
+    tmp_path: Path,
+) -> None:
+    environ = {"IMAGEN_CONFIG": "new.yaml", "HOME": str(tmp_path)}
+    assert place_to_write(environ, tmp_path) == tmp_path / "new.yaml"
+
+
+@pytest.mark.parametrize(
+    ("variable", "place"),
+    [
+        ("XDG_CONFIG_HOME", "imagen.yaml"),
+        ("APPDATA", "imagen.yaml"),
+        ("HOME", ".config/imagen.yaml"),
+    ],
+)
+def test_a_first_configuration_is_written_into_the_users_own_folder(
+    tmp_path: Path, variable: str, place: str
+) -> None:
+    environ = {"USERPROFILE": str(tmp_path / "profile"), variable: str(tmp_path)}
+    assert place_to_write(environ, tmp_path / "here") == tmp_path / place
 
 
 def test_a_tilde_is_the_home_of_the_environment(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_configuration_that_is_not_there_is_told() -> None:
         "broken",
         "The configuration gone.yaml does not exist.",
     )
-    assert found[0].remedies == ("`imagen config init > gone.yaml` writes one.",)
+    assert found[0].remedies == ("`imagen config init --write gone.yaml` writes one.",)
 
 
 def test_what_is_wrong_in_a_configuration_is_told_by_line_and_the_rest_is_looked_at() -> None:

@@ -44,9 +44,14 @@ def test_an_installed_wheel_names_its_distribution(imagen: Path, tmp_path: Path)
     assert printed == 'pip install "imagen-backends[socks]"\n'
 
 
-def test_an_installed_wheel_prints_the_sample_configuration(imagen: Path, tmp_path: Path) -> None:
-    sample = (_ROOT / "imagen.example.yaml").read_text(encoding="utf-8")
-    assert _run(imagen, "config", "init", cwd=tmp_path) == sample
+@pytest.mark.parametrize(
+    ("flags", "file"), [((), "imagen/config/sample.yaml"), (("--full",), "imagen.example.yaml")]
+)
+def test_an_installed_wheel_prints_the_sample_configurations(
+    imagen: Path, tmp_path: Path, flags: tuple[str, ...], file: str
+) -> None:
+    sample = (_ROOT / file).read_text(encoding="utf-8")
+    assert _run(imagen, "config", "init", *flags, cwd=tmp_path) == sample
 
 
 def test_an_installed_wheel_makes_a_picture_with_what_it_declares(
