@@ -12,8 +12,8 @@ from imagen.text import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
-    "prompt": ("positive_prompt", "text_prompt"),
+OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+    "prompt": ("positive_prompt", "positive", "text_prompt"),
     "negative": ("negative_prompt",),
     "negative_2": ("negative_prompt_2",),
     "seed": ("noise_seed", "random_seed"),
@@ -26,6 +26,7 @@ _OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
         *("batch_size", "n", "num_images", "num_outputs", "number_of_images", "batch_count"),
         "num_images_per_prompt",
     ),
+    "model": ("model_name", "base_model", "ckpt_name", "sd_model_checkpoint"),
     "image": ("init_image", "initial_image", "input_image", "init_img"),
     "mask": ("mask_image", "mask_img"),
     "feather": ("mask_blur",),
@@ -81,7 +82,7 @@ def _own_values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _refuse_unknown(values: Iterable[str]) -> None:
-    others = (other for names in _OTHER_NAMES.values() for other in names)
+    others = (other for names in OTHER_NAMES.values() for other in names)
     known = (*Request.model_fields, *others, OF_EITHER_SCALE, "size")
     squashed = {*map(_squash, known)}
     unknown = [name for name in values if _squash(name) not in squashed]
@@ -96,5 +97,5 @@ def _squash(name: str) -> str:
 
 @cache
 def _fields() -> dict[str, str]:
-    others = {_squash(other): field for field, names in _OTHER_NAMES.items() for other in names}
-    return others | {_squash(field): field for field in (*_OTHER_NAMES, "width", "height")}
+    others = {_squash(other): field for field, names in OTHER_NAMES.items() for other in names}
+    return others | {_squash(field): field for field in (*OTHER_NAMES, "width", "height")}

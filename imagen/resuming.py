@@ -158,7 +158,11 @@ def _reserve(anew: Job, lost: Job, settings: Settings) -> None:
 
 
 def _run(job: Job, settings: Settings, on_progress: OnProgress) -> Made:
-    with closing(open_named(job.ticket.backend, settings)) as engine:
+    backend, workflow = job.ticket.backend, job.ticket.engine.get("workflow")
+    has_another = settings.backends.get(backend, {}).get("workflow") != workflow
+    if workflow and has_another and backend in (*settings.backends, "comfyui"):
+        settings = settings.with_workflow(backend, str(workflow))
+    with closing(open_named(backend, settings)) as engine:
         return make(engine, job, settings, on_progress, is_resumed=True)
 
 

@@ -54,6 +54,7 @@ class Ticket(BaseModel):
 
     id: str = Field(description="Ours: a canonical lower-case UUID.")
     backend: str = Field(description="The configured name of the backend.")
+    workflow: str = Field("", description="The name of the ComfyUI workflow.")
     request: Request = Field(description="Complete: every value that will be used.")
     receipt: dict[str, Fate] = Field(description="What became of each parameter.")
     payload: dict[str, Any] = Field(

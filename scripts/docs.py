@@ -223,7 +223,7 @@ def _request() -> str:
 
 
 def _aliases() -> str:
-    rows = [(f"`{name}`", f"`{ours}`") for name, ours in ALIASES.items()]
+    rows = [(f"`{name}`", f"`{ours}`") for name, ours in sorted(ALIASES.items())]
     return _table(("in a graph", "is the parameter"), rows)
 
 

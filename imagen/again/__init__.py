@@ -4,11 +4,12 @@ from imagen.again.drifting import Chosen, foreseen, is_other_model
 from imagen.again.drifts import Drift
 from imagen.again.ending import Likeness, likeness, seen
 from imagen.again.graphs import workflow_drift
-from imagen.again.own_graph import with_own_graph
+from imagen.again.own_graph import IMPORTED, with_its_workflow, with_own_graph
 from imagen.again.remaking import Remake, of_its_graph, refuse_untold, remade, values_again
 from imagen.again.sources import Found, other_places, source_of
 
 __all__ = [
+    "IMPORTED",
     "Chosen",
     "Drift",
     "Found",
@@ -24,6 +25,7 @@ __all__ = [
     "seen",
     "source_of",
     "values_again",
+    "with_its_workflow",
     "with_own_graph",
     "workflow_drift",
 ]

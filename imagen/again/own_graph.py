@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
 from hashlib import sha256
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import RequestError
+from imagen.graphs import names
 from imagen.origin import is_graph
+from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.config import Settings
+    from imagen.outputs import Record
 
 _FOLDER = "again"
+IMPORTED = "workflows"
+"""The folder in `state_dir` of workflows that were imported for a single run."""
+
+
+def with_its_workflow(settings: Settings, backend: str, record: Record) -> Settings:
+    """Settings in which this backend runs the workflow that made the record's image.
+
+    Unchanged where that is not known. Raises RequestError for a backend that has no block, if its
+    workflow is gone.
+    """
+    name = record.workflow
+    if not name:
+        return settings
+    imported = settings.state_dir / IMPORTED / f"{name}.json"
+    if PureWindowsPath(name).name == name and os.path.isfile(imported):
+        return settings.with_workflow(backend, str(imported.absolute()))
+    if name in names(settings.workflow_dirs):
+        return settings.with_workflow(backend, name)
+    if backend not in settings.backends:
+        raise RequestError(
+            f"The image was made with the workflow {one_line(name)!r}, which is not there.",
+            remedy="Name its file with --workflow, or send the graph that made it with --graph.",
+        )
+    return settings
 
 
 def with_own_graph(settings: Settings, backend: str, graph: Mapping[str, Any]) -> Settings:
@@ -36,9 +65,7 @@ def with_own_graph(settings: Settings, backend: str, graph: Mapping[str, Any]) -
             remedy="Name a backend of type comfyui with --backend, or leave --graph out.",
         )
     kept = _kept(settings, graph)
-    only = {name: value for name, value in block.items() if name not in ("parameters", "tasks")}
-    blocks = {**settings.backends, backend: only | {"workflow": kept}}
-    return settings.model_copy(update={"backends": blocks})
+    return settings.with_workflow(backend, kept)
 
 
 def _kept(settings: Settings, graph: Mapping[str, Any]) -> str:

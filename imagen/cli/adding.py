@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from imagen.cli.catalogues import Catalogue
-    from imagen.config import Settings
+    from imagen.config import Addition, Settings
     from imagen.graphs import Fault
     from imagen.graphs.importing import Found, Proposal, Token
 
@@ -42,6 +42,7 @@ _WORD = re.compile(r"[^\W\d_][\w-]*")
     help="Read it with a saved catalogue: what the server's /object_info says.",
 )
 @click.option("--force", is_flag=True, help="Replace a workflow of the same name.")
+@click.option("--use", is_flag=True, help="Add a backend that runs it to the configuration, too.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @config_option
 @json_option
@@ -52,6 +53,7 @@ def add(
     url: str | None,
     catalogue: Path | None,
     force: bool,
+    use: bool,
     dry_run: bool,
     config_path: Path | None,
     as_json: bool,
@@ -77,20 +79,45 @@ def add(
     )
     folder = folder_of(settings)
     paths: tuple[Path, ...] = ()
+    addition: Addition | None = None
     if not dry_run:
         paths = put(folder, name, proposal, force=force)
+        addition = _add_backend(settings, name, known) if use else None
     added = _Added(
         name=name,
         found=found,
         proposal=proposal,
         known=known,
         paths=paths,
+        addition=addition,
         faults=_lacking(proposal, known),
     )
     if as_json:
         click.echo(json.dumps(added.facts(), indent=2))
     else:
         click.echo(printable("\n".join(added.page())))
+
+
+def _add_backend(settings: Settings, name: str, known: Catalogue) -> Addition:
+    """Add the workflow's backend to the configuration; raises ConfigError for a name in use."""
+    import os
+
+    from imagen.config import add_backends, usual
+    from imagen.errors import ConfigError
+
+    path = settings.source or [*usual(os.environ, Path.cwd())][1]
+    addition = add_backends(path, {name: _block(name, known)})
+    if addition.differing:
+        raise ConfigError(
+            f"The workflow was added, but {path} has another backend called {name!r}.",
+            remedy="Give the workflow another name with --name.",
+        )
+    return addition
+
+
+def _block(name: str, known: Catalogue) -> dict[str, Any]:
+    """The backend that runs the workflow of this name where the catalogue came from."""
+    return {"type": "comfyui", **known.block, "workflow": name}
 
 
 def read(path: Path) -> Found:
@@ -145,6 +172,7 @@ class _Added:
     proposal: Proposal
     known: Catalogue
     paths: Sequence[Path]
+    addition: Addition | None
     faults: Sequence[Fault]
 
     def facts(self) -> dict[str, Any]:
@@ -161,7 +189,8 @@ class _Added:
             "output": manifest["output"],
             "notes": self._notes(),
             "faults": [{"what": f.sentence, "remedy": f.remedy} for f in self.faults],
-            "backend": {self.name: self._block()},
+            "backend": {self.name: _block(self.name, self.known)},
+            "configuration": str(self.addition.path) if self.addition else None,
         }
 
     def page(self) -> Iterator[str]:
@@ -186,10 +215,17 @@ class _Added:
             return
         yield from (f"Wrote {path}" for path in self.paths)
         yield ""
+        if self.addition is not None:
+            done = "Added the backend" if self.addition.added else "There already is the backend"
+            yield f"{done} {self.name}: {self.addition.path}"
+            yield f'Use it: imagen generate "…" --backend {_scalar(self.name)}'
+            return
         yield "To use it, put this below `backends:` in the configuration:"
         yield ""
         yield f"  {_scalar(self.name)}:"
-        yield from (f"    {key}: {_scalar(value)}" for key, value in self._block().items())
+        yield from (
+            f"    {key}: {_scalar(value)}" for key, value in _block(self.name, self.known).items()
+        )
 
     def _tokens(self) -> list[str]:
         rows = [("TOKEN", "NODE", "INPUT", "DEFAULT")]
@@ -219,9 +255,6 @@ class _Added:
         hides = self.name in names(())
         own = [f"It goes before the bundled workflow {self.name!r}."] if hides else []
         return [*self.proposal.notes, *self.known.notes, *own]
-
-    def _block(self) -> dict[str, Any]:
-        return {"type": "comfyui", **self.known.block, "workflow": self.name}
 
 
 def _lacking(proposal: Proposal, known: Catalogue) -> list[Fault]:

@@ -70,6 +70,9 @@ def again(
     with _its_backend_named(picture, run):
         work = _work(picture, over, run, is_graph_own=is_graph_own)
         tickets = plan(work.request, work.run)
+        if _has_other_workflow(work, tickets[0]):
+            work = _with_its_workflow(work)
+            tickets = plan(work.request, work.run)
     work = _with_its_seed(work, tickets[0])
     unchanged = _unchanged(work, tickets[0])
     work = replace(work, is_model_asked=is_other_model(tickets[0], unchanged))
@@ -93,7 +96,14 @@ def _its_backend_named(picture: str, run: Run) -> Iterator[None]:
 
 
 def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -> _Work:
-    from imagen.again import of_its_graph, refuse_untold, remade, source_of, with_own_graph
+    from imagen.again import (
+        of_its_graph,
+        refuse_untold,
+        remade,
+        source_of,
+        with_its_workflow,
+        with_own_graph,
+    )
 
     found = source_of(picture, run.settings)
     record, settings = found.record, run.settings
@@ -103,6 +113,8 @@ def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -
         remake = of_its_graph(record)
         unchanged = remake.request
     else:
+        if run.workflow is None and name not in settings.backends and name == record.backend:
+            settings = with_its_workflow(settings, name, record)
         remake = remade(record, elsewhere=record.backend not in ("", name))
         unchanged = _with_pictures(remake.request, found, over, run)
         refuse_untold(picture, unchanged, unchanged.with_values(over))
@@ -131,6 +143,20 @@ def _with_pictures(request: Request, found: Found, over: dict[str, Any], run: Ru
 
 
 _PICTURES = ("image", "mask", "references", "controls")
+
+
+def _has_other_workflow(work: _Work, ticket: Ticket) -> bool:
+    """Whether its backend would now run another workflow than made the image."""
+    record = work.found.record
+    is_open = work.run.workflow is None and not work.is_graph_own
+    return is_open and work.backend == record.backend and ticket.workflow != record.workflow
+
+
+def _with_its_workflow(work: _Work) -> _Work:
+    from imagen.again import with_its_workflow
+
+    settings = with_its_workflow(work.run.settings, work.backend, work.found.record)
+    return replace(work, run=replace(work.run, settings=settings))
 
 
 def _with_its_seed(work: _Work, ticket: Ticket) -> _Work:

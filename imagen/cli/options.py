@@ -71,6 +71,11 @@ over_budget_option = click.option(
 )
 _RUN = [
     click.option("--backend", "-b", metavar="NAME", help="A configured backend, or mock."),
+    click.option(
+        "--workflow",
+        metavar="NAME|FILE",
+        help="Run this ComfyUI workflow; a file may also be one of the editor, or an image.",
+    ),
     output_option,
     click.option("--no-sidecar", is_flag=True, help="Write no JSON file beside the picture."),
     strict_option,
@@ -84,6 +89,7 @@ _RUN = [
 ]
 _TAKEN = (
     "backend",
+    "workflow",
     "output",
     "no_sidecar",
     "strict",
@@ -106,6 +112,8 @@ class Run:
     """With the flags over them."""
     backend: str | None = None
     """As named on the command line."""
+    workflow: str | None = None
+    """As named on the command line; the settings have it already."""
     output: Path | None = None
     strict: bool = False
     dry_run: bool = False
@@ -139,12 +147,18 @@ def _run(
     over_budget: bool,
     no_cloud: bool,
     output: Path | None,
+    backend: str | None,
+    workflow: str | None,
     **flags: Any,
 ) -> Run:
     settings = settings_for(config_path, output, sidecar=False if no_sidecar else None)
     settings = without_budgets(settings) if over_budget else settings
     settings = without_cloud(settings) if no_cloud else settings
-    return Run(settings=settings, output=output, **flags)
+    if workflow is not None:
+        from imagen.cli.workflow_choice import choose_workflow
+
+        settings, backend = choose_workflow(workflow, settings, backend)
+    return Run(settings=settings, output=output, backend=backend, workflow=workflow, **flags)
 
 
 def without_budgets(settings: Settings) -> Settings:

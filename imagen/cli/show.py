@@ -102,6 +102,8 @@ def _kept(word: str, config_path: Path | None) -> tuple[Record, Kept]:
 def _lines(record: Record) -> Iterator[str]:
     if record.backend:
         yield f"backend: {record.backend}"
+    if record.workflow:
+        yield f"workflow: {record.workflow}"
     yield from _section(record.resolved or record.request)
     yield from _section(_settled_before(record))
     yield from (line for known in record.inputs for line in _input(known))

@@ -67,13 +67,17 @@ def show(name: str, config_path: Path | None, as_json: bool) -> None:
 @json_option
 def check(name: str, backend: str | None, config_path: Path | None, as_json: bool) -> int:
     """Say all that is wrong with a workflow: NAME is a name or a file."""
-    from imagen.graphs import faults
+    from imagen.graphs import faults, missing_values
 
     settings = _settings(config_path)
     workflow = _found(name, settings)
     found = faults(workflow)
-    if backend is not None:
-        found = list(dict.fromkeys([*found, *_faults_there(workflow, name, backend, settings)]))
+    found += (
+        missing_values(workflow)
+        if backend is None
+        else _faults_there(workflow, name, backend, settings)
+    )
+    found = list(dict.fromkeys(found))
     if as_json:
         _say(json.dumps(_verdict(workflow, found), indent=2))
     else:
@@ -96,14 +100,19 @@ def _faults_there(workflow: Workflow, name: str, backend: str, settings: Setting
     from imagen.backends.comfyui import ComfyUI, catalogue, own_defaults
     from imagen.backends.redact import unwrapped
     from imagen.graphs import check as check_there
+    from imagen.graphs import missing_values
     from imagen.spine import open_named
 
     with closing(open_named(backend, settings)) as opened, unwrapped(opened) as engine:
         if not isinstance(engine, ComfyUI):
             raise _no_server(backend)
         object_info, version = catalogue(engine)
-        bound = workflow.sample(own_defaults(engine, name))
-    return check_there(bound, object_info, manifest=workflow.manifest, version=version)
+        defaults = own_defaults(engine, name)
+    bound = workflow.sample(defaults)
+    return [
+        *missing_values(workflow, defaults),
+        *check_there(bound, object_info, manifest=workflow.manifest, version=version),
+    ]
 
 
 def _no_server(backend: str) -> ConfigError:

@@ -137,7 +137,8 @@ def _column(
             yield there.model_copy(update={"error": None})
             continue
         attempt = 0 if there is None else there.attempt + 1
-        cell = Cell(model=model, value=value, key=key, attempt=attempt)
+        workflow = runs[0].workflow
+        cell = Cell(model=model, workflow=workflow, value=value, key=key, attempt=attempt)
         yield PlannedCell(cell, engine, asked, number_runs(comparison, cell, runs))
 
 

@@ -89,6 +89,7 @@ class Cell(_Frozen):
     """What one model made of one value of the axis."""
 
     model: str
+    workflow: str = Field("", description="The name of the ComfyUI workflow.")
     value: Any = None
     key: str = Field(
         "",

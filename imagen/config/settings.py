@@ -154,6 +154,17 @@ class Settings(Section):
     webhooks: tuple[Webhook, ...] = Field((), description="Who is told of each generation.")
     _source: Path | None = PrivateAttr(None)
 
+    def with_workflow(self, backend: str, workflow: str) -> Settings:
+        """Settings in which this ComfyUI backend runs another workflow: a name, or a file's path.
+
+        What its block says about its own workflow is left out. The backend `comfyui` needs no
+        block: it is the server at the usual address.
+        """
+        block = self.backends.get(backend, {})
+        rest = {key: value for key, value in block.items() if key not in ("parameters", "tasks")}
+        blocks = {**self.backends, backend: {**rest, "workflow": workflow}}
+        return self.model_copy(update={"backends": blocks})
+
     @property
     def source(self) -> Path | None:
         """The file these settings were read from; None where there was none."""

@@ -12,7 +12,7 @@ from imagen.graphs.workflow import Workflow
 
 if TYPE_CHECKING:
     from imagen.graphs.preflight import check
-    from imagen.graphs.review import faults
+    from imagen.graphs.review import faults, missing_values
     from imagen.graphs.spelling import localise
     from imagen.graphs.structure import Fault
 else:
@@ -22,6 +22,7 @@ else:
         "check": "preflight",
         "faults": "review",
         "localise": "spelling",
+        "missing_values": "review",
     }
 
     def __getattr__(name: str) -> Any:
@@ -48,5 +49,6 @@ __all__ = [
     "find",
     "listing",
     "localise",
+    "missing_values",
     "names",
 ]

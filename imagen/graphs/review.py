@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagen.errors import RequestError
 from imagen.graphs.structure import Fault, at, structural_faults
@@ -10,9 +10,19 @@ from imagen.graphs.tokens import canonical, tokens_of
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from imagen.graphs.workflow import Workflow
+
+
+_FILLED_IN = frozenset(
+    {
+        *("prompt", "prompt_2", "negative_2", "seed", "variation_seed", "variation_strength"),
+        *("width", "height", "left", "top", "right", "bottom", "fidelity"),
+        *("loras", "controls", "references", "upscale", "restore", "outpaint", "preprocess"),
+    }
+)
+"""What a request of the workflow's task brings, or imagen fills in."""
 
 
 def faults(workflow: Workflow) -> list[Fault]:
@@ -23,6 +33,33 @@ def faults(workflow: Workflow) -> list[Fault]:
         *_unused_parameters(workflow),
         *_defaults(workflow),
         *_models(workflow),
+    ]
+
+
+def missing_values(workflow: Workflow, overrides: Mapping[str, Any] | None = None) -> list[Fault]:
+    """A fault for each token that has no value unless somebody asks for it by name.
+
+    `overrides` are a backend's own defaults. What every request brings or imagen fills in is not
+    missing: the prompt, images, sides and seeds.
+    """
+    known = workflow.capabilities(overrides).parameters
+    open_tokens = {
+        name
+        for name, parameter in known.items()
+        if name in workflow.manifest.parameters  # of others, `faults` complains
+        if parameter.default is None and parameter.type != "image" and name not in _FILLED_IN
+    }
+    return [
+        at(
+            workflow.graph,
+            node_id,
+            name,
+            f"the token {token!r} has no value.",
+            "Give it a default in the manifest, or in the backend's parameters; or ask for it "
+            f"each time: --set {canonical(token)}=…",
+        )
+        for node_id, name, token in tokens_of(workflow.graph)
+        if canonical(token) in open_tokens
     ]
 
 

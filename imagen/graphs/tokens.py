@@ -7,6 +7,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import WorkflowError
+from imagen.field_names import OTHER_NAMES
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -15,20 +16,10 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"\$<(\w[\w.-]*)>|\$\{(\w[\w.-]*)\}")
 
 ALIASES: Mapping[str, str] = {
-    "batch_size": "count",
-    "cfg_scale": "cfg",
-    "denoise": "strength",
-    "denoising_strength": "strength",
-    "init_image": "image",
-    "input_image": "image",
-    "mask_image": "mask",
-    "negative_prompt": "negative",
-    "noise_seed": "seed",
-    "num_images": "count",
-    "num_inference_steps": "steps",
-    "positive": "prompt",
-    "positive_prompt": "prompt",
-    "sampler_name": "sampler",
+    name: field
+    for field, names in OTHER_NAMES.items()
+    for name in names
+    if field != "model"  # which file a loader takes is a parameter by any name
 }
 """What people call a parameter in graphs of their own, and `Request`'s name for it."""
 

@@ -44,6 +44,7 @@ def sidecar_of_picture(library: Library, picture: Picture) -> bytes:
         "imagen": FORMAT,
         **record.file,
         "backend": record.backend,
+        "workflow": record.workflow,
         "request": record.request,
         "inputs": list(record.inputs),
         "resolved": record.resolved,
@@ -73,6 +74,7 @@ def _record(row: Row[Any], picture: Picture) -> Record:
     return Record(
         source="sidecar",
         backend=row.backend,
+        workflow=str(ticket.get("workflow", "")),
         request=dict(_mapping(row.asked)),
         resolved=_said(_mapping(ticket.get("request"))),
         receipt=dict(_mapping(ticket.get("receipt"))),

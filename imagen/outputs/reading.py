@@ -32,7 +32,7 @@ _LARGEST_PARSED = 2 * 2**20
 _JSON = re.compile(r"\s{0,99}[\[{]\s{0,99}(?:[\"\[\]{}0-9-]|$)")
 """How JSON begins that is not a number or a text; a prompt may begin with a brace or bracket."""
 _LONGEST_NAME = 100
-"""Of a backend."""
+"""Of a backend or a workflow."""
 _MOST_VALUES = 200_000
 """Of one such text, or of a sidecar: an image of a few kilobytes may claim any number."""
 _FIRST_BYTES = 16
@@ -48,6 +48,8 @@ class Record:
     source: Source
     """Which of its texts told: the best there is, in this order."""
     backend: str = ""
+    workflow: str = ""
+    """The name of the ComfyUI workflow."""
     request: Values = field(default_factory=dict)
     """As it was asked."""
     resolved: Values = field(default_factory=dict)
@@ -306,8 +308,10 @@ def _record(source: Source, entry: Mapping[str, Any], path: Path) -> Record:
     file = {name: entry[name] for name in _OF_FILE if name in entry}
     if not _is_seed(file.get("seed")):
         file.pop("seed", None)
-    backend = str(entry.get("backend", ""))[:_LONGEST_NAME]
-    return Record(source=source, backend=backend, file=file, **parts)
+    backend, workflow = (
+        str(entry.get(name, ""))[:_LONGEST_NAME] for name in ("backend", "workflow")
+    )
+    return Record(source=source, backend=backend, workflow=workflow, file=file, **parts)
 
 
 def _is_seed(value: Any) -> bool:

@@ -31,9 +31,10 @@ FORMAT = 1
 def embedded(output: Output, result: Result, ticket: Ticket, asked: Request) -> str:
     """The entry for the picture: the same for the same request, so without times and job ids."""
     facts = result.facts
-    entry = {
+    entry: dict[str, Any] = {
         "imagen": FORMAT,
         "backend": ticket.backend,
+        **({"workflow": ticket.workflow} if ticket.workflow else {}),
         "request": _said(asked),
         "resolved": _said(ticket.request),
         "receipt": {name: _outcome(fate.model_dump()) for name, fate in ticket.receipt.items()},
@@ -82,6 +83,7 @@ def sidecar(
         "seed": seed_of(output, result, ticket),
         "index": output.index,
         "backend": ticket.backend,
+        "workflow": ticket.workflow,
         "ticket": ticket.id,
         "request": _said(asked),
         "inputs": [asdict(known) for known in ticket.inputs],

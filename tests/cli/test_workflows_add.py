@@ -221,7 +221,53 @@ def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         "notes": [],
         "faults": [],
         "backend": {"soft": {"type": "comfyui", "workflow": "soft"}},
+        "configuration": None,
     }
+
+
+def test_use_adds_a_backend_to_a_configuration_that_is_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("imagen.yaml").write_text("# mine\nbackends:\n  m: {type: mock}\n")
+    assert run(["workflows", "add", saved(GRAPH), "--use"]) == 0
+    assert capsys.readouterr().out.endswith(
+        'Added the backend soft: imagen.yaml\nUse it: imagen generate "…" --backend soft\n'
+    )
+    text = Path("imagen.yaml").read_text()
+    assert text.startswith("# mine\n")
+    assert safe_load(text)["backends"]["soft"] == {"type": "comfyui", "workflow": "soft"}
+    assert run(["generate", "--backend", "soft", "--dry-run"]) == 0
+
+
+def test_use_begins_a_configuration_where_there_is_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["workflows", "add", saved(GRAPH), "--use", "--json"]) == 0
+    path = Path(json.loads(capsys.readouterr().out)["configuration"])
+    assert path.name == "imagen.yaml"
+    assert path.parent != Path()
+    assert safe_load(path.read_text())["backends"]["soft"]["workflow"] == "soft"
+
+
+def test_use_twice_says_that_the_backend_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("backends: {}\n")
+    assert run(["workflows", "add", saved(GRAPH), "--use"]) == 0
+    assert run(["workflows", "add", saved(GRAPH), "--use", "--force"]) == 0
+    assert "There already is the backend soft: imagen.yaml" in capsys.readouterr().out
+
+
+def test_use_keeps_another_backend_of_the_name(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("backends: {soft: {type: mock}}\n")
+    assert run(["workflows", "add", saved(GRAPH), "--use"]) == 2
+    told = capsys.readouterr().err
+    assert "The workflow was added, but imagen.yaml has another backend called 'soft'." in told
+    assert Path("imagen.yaml").read_text() == "backends: {soft: {type: mock}}\n"
+
+
+def test_use_writes_no_configuration_in_a_dry_run() -> None:
+    Path("imagen.yaml").write_text("backends: {}\n")
+    assert run(["workflows", "add", saved(GRAPH), "--use", "--dry-run"]) == 0
+    assert Path("imagen.yaml").read_text() == "backends: {}\n"
 
 
 @pytest.mark.parametrize(

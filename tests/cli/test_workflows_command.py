@@ -170,6 +170,24 @@ def test_check_tells_every_fault_and_exits_2(capsys: pytest.CaptureFixture[str])
     )
 
 
+def test_check_finds_what_generate_would_miss(capsys: pytest.CaptureFixture[str]) -> None:
+    inputs = {"text": "$<prompt>", "steps": "$<steps>", "ckpt": "$<ckpt>", "seed": "$<seed>"}
+    path = put("bare", {"9": {"class_type": "SaveImage", "inputs": inputs}})
+    path.with_suffix(".yaml").write_text(
+        "parameters: {prompt: {type: string}, steps: {default: 4}, ckpt: {}, seed: {}}", "utf-8"
+    )
+    Path("imagen.yaml").write_text(f"backends: {{s: {{type: comfyui, workflow: '{path}'}}}}")
+    assert run(["generate", "a fox", "-b", "s", "--dry-run"]) == 2
+    assert "The token 'ckpt' has no value" in capsys.readouterr().err
+    assert run(["workflows", "check", str(path)]) == 2
+    assert capsys.readouterr().out == (
+        "node 9 (SaveImage), ckpt: the token 'ckpt' has no value.\n"
+        "  Give it a default in the manifest, or in the backend's parameters; or ask for it "
+        "each time: --set ckpt=…\n"
+        "bare: 1 fault\n"
+    )
+
+
 def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     path = put("bad", {"9": BROKEN["9"], "1": {"class_type": "T", "inputs": {"a": ["7", 0]}}})
     assert run(["workflows", "check", str(path), "--json"]) == 2

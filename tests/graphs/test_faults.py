@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from imagen.graphs import Fault, Manifest, Workflow, faults
+from imagen.graphs import Fault, Manifest, Workflow, faults, find, missing_values, names
+from imagen.graphs.workflow import inferred_manifest
 
 SAVE: dict[str, Any] = {"class_type": "SaveImage", "inputs": {}}
 
@@ -206,3 +207,15 @@ def test_a_long_ring_is_shown_shortened() -> None:
 def test_of_many_rings_twenty_are_named() -> None:
     graph = {str(n): node(a=[str(n), 0]) for n in range(50)} | {"save": SAVE}
     assert len(sentences(graph)) == 20
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_bundled_workflow_needs_a_value_by_name(name: str) -> None:
+    assert missing_values(find(name)) == []
+
+
+def test_a_backends_own_default_is_a_value() -> None:
+    graph = {"1": {"class_type": "Save", "inputs": {"a": "$<strength_model>"}}}
+    workflow = Workflow("mine", graph, inferred_manifest(graph), "mine.json")
+    assert [fault.input for fault in missing_values(workflow)] == ["a"]
+    assert missing_values(workflow, {"strength_model": 1}) == []

@@ -64,11 +64,11 @@ class ComfyUI:
         return prepared(request, self.repertoire, id=self._new_id(), backend=self._config.name)
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
-        from imagen.backends.comfyui.preparing import workflow_of
+        from imagen.backends.comfyui.preparing import manifest_of
         from imagen.backends.comfyui.run import Run
 
         with naming(self._config.name):
-            manifest = workflow_of(ticket, self.repertoire).manifest
+            manifest = manifest_of(ticket, self.repertoire)
             return Run(ticket, self.client(), self._config, manifest, on_progress).result()
 
     def check(self) -> Health:

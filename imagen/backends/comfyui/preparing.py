@@ -12,8 +12,8 @@ from imagen.backends.comfyui.models import name_on_server, refuse_other_family
 from imagen.backends.comfyui.parts import parts_of, tell_of_lost
 from imagen.backends.comfyui.steering import nets, own_control, working
 from imagen.capabilities import Fate, settle
-from imagen.errors import WorkflowError
-from imagen.graphs import bind, surgery
+from imagen.errors import RequestError, WorkflowError
+from imagen.graphs import Manifest, bind, surgery
 from imagen.graphs.tokens import nodes_with
 from imagen.ticket import Ticket
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from imagen.graphs import Workflow
     from imagen.request import Request
 
-_TASK = "task"
-"""Under which a ticket holds what was asked of it."""
+_TASK, _WORKFLOW = "task", "workflow"
+"""Under which a ticket holds what was asked of it, and which workflow the backend had."""
 _ABOUT: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("image-to-image", "upscale", "restore", "preprocess"), ("image",)),
     "inpaint": ("image", "mask"),
@@ -52,14 +52,26 @@ def prepared(request: Request, repertoire: Repertoire, *, id: str, backend: str)
         request=request.exactly(work.values),
         receipt=work.receipt,
         payload=graph,
-        engine={_TASK: request.task, **uploads.written(work.uploads)},
+        workflow=workflow.name,
+        engine={
+            _TASK: request.task,
+            _WORKFLOW: repertoire.reference,
+            **uploads.written(work.uploads),
+        },
     )
 
 
-def workflow_of(ticket: Ticket, repertoire: Repertoire) -> Workflow:
-    """The workflow that a ticket was prepared with: defaults may make its request look another."""
-    task = ticket.engine.get(_TASK, ticket.request.task)
-    return repertoire.for_task(str(task), ticket.request.preprocess)
+def manifest_of(ticket: Ticket, repertoire: Repertoire) -> Manifest:
+    """What is known of the workflow that a ticket was prepared with; the ticket has its graph.
+
+    Nothing, where that workflow is gone or the backend has another one by now.
+    """
+    task = str(ticket.engine.get(_TASK, ticket.request.task))  # defaults may make it look another
+    try:
+        workflow = repertoire.for_task(task, ticket.request.preprocess)
+    except (RequestError, WorkflowError):
+        return Manifest()
+    return workflow.manifest if ticket.workflow in ("", workflow.name) else Manifest()
 
 
 class _Preparation:

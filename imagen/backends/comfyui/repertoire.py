@@ -30,6 +30,13 @@ class Repertoire:
         self._config = config
         self._read: dict[str, Workflow] = {}
 
+    @property
+    def reference(self) -> str:
+        """The workflow that the block names, by the name or the path that finds it anywhere."""
+        source = self.base.source
+        is_path = self._config.workflow != self.base.name
+        return str(Path(source).expanduser().absolute()) if is_path else self.base.name
+
     @cached_property
     def base(self) -> Workflow:
         """The workflow that the block names."""
