@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import tomllib
+from pathlib import Path
 
 import pytest
 from diffusers_folders import LORA_SD1, flux_file, folder, opened, sd1_file
@@ -15,9 +16,6 @@ from imagen.backends.diffusers import adapter
 from imagen.errors import ConfigError, MissingDependency, install_command
 from imagen.request import Request
 from imagen.result import ignore
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _PROGRAM = """
 import sys
@@ -35,6 +33,12 @@ _HEAVY = {"torch", "diffusers", "transformers", "numpy", "safetensors", "hugging
 def _no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where nobody installed it."""
     monkeypatch.setitem(sys.modules, "torch", None)
+
+
+def test_the_extra_brings_what_the_samplers_need() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
+    extra = project["project"]["optional-dependencies"]["diffusers"]
+    assert "scipy" in {requirement.partition(">")[0] for requirement in extra}
 
 
 @pytest.mark.parametrize(
