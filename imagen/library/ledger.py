@@ -171,7 +171,10 @@ def totals(
                 for grouping in by
             )
             parts.setdefault(key, []).append(_total(key, row))
-    return [_sum(parts[key], key) for key in sorted(parts)]
+    # Each currency is a part; as a rule there is one.
+    return [
+        found[0] if len(found) == 1 else _sum(found, key) for key, found in sorted(parts.items())
+    ]
 
 
 def sum_totals(groups: Sequence[Total]) -> Total | None:
@@ -209,12 +212,13 @@ def _summed(
     """Sums of as few groups as can still be told apart by what is asked for."""
     named = {grouping for grouping in by if grouping in ("backend", "model", "caller")}
     columns: list[ColumnElement[Any]] = [
-        usage.c.currency,
         *(usage.c[name] for name in sorted(named)),
+        usage.c.currency,
     ]
     if named != set(by):
         day = _day(connection, conditions, zone)
-        columns.append((week_number(day) if _is_by_week(by) else day).label("period"))
+        period = week_number(day) if _is_by_week(by) else day
+        columns.insert(0, period.label("period"))  # a number first: rows are sorted by these
     sums = [func.sum(usage.c[name]).label(name) for name in _SUMMED]
     unknown = func.sum(usage.c.is_paid).filter(_COST.is_(None)).label("unknown")
     cost, number = func.sum(_COST).label("cost"), func.count().label("generations")
