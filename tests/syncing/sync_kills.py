@@ -74,7 +74,8 @@ class Kills:
         self._patch.chdir(self._template)
         settings = configuration(webhooks=[{"url": hook.url}])
         Path("imagen.yaml").write_text(json.dumps(settings))
-        line = f"generate fox --count 2 --size 32x32 --seed 1 -q -o {self._place / 'pictures'}"
+        pictures = self._place / "pictures"
+        line = f"generate fox --count 2 --latent-batch --size 32x32 --seed 1 -q -o {pictures}"
         assert run(line.split()) == 0
 
     def _killed(

@@ -121,7 +121,7 @@ def test_a_program_is_told_all_of_it(stuck: Lab, capsys: pytest.CaptureFixture[s
 
 
 def test_a_program_is_told_what_was_sent(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    lab.make("--count", "2")
+    lab.make("--count", "2", "--latent-batch")
     capsys.readouterr()
     run(["sync", "--json"])
     told = json.loads(capsys.readouterr().out)
@@ -161,7 +161,7 @@ def test_what_another_has_in_hand_is_listed_with_when_it_may_be_had(
 
 
 def test_many_are_not_all_listed(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    lab.make("--count", "32")
+    lab.make("--count", "32", "--latent-batch")
     capsys.readouterr()
     run(["sync", "--list"])
     lines = capsys.readouterr().out.splitlines()

@@ -29,7 +29,7 @@ _MAKE = ["generate", "a fox", "--size", "32x32", "--quiet"]
 
 def test_two_at_once_send_nothing_twice(lab: Lab, library_url: str) -> None:
     lab.configure(library={"url": library_url})
-    lab.make("--count", "30")
+    lab.make("--count", "30", "--latent-batch")
     both = [started("sync", "--json") for _ in range(2)]
     said = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
@@ -89,7 +89,7 @@ def test_one_that_is_at_work_sends_what_is_made_meanwhile(lab: Lab) -> None:
     lab.cloud.trouble = Trouble(slow=0.2)
     first = started("sync", "--unless-running")
     assert eventually(lambda: bool(lab.cloud.requests))
-    lab.make("--count", "3")
+    lab.make("--count", "3", "--latent-batch")
     second = started("sync", "--unless-running")
     assert second.communicate()[0].startswith("Nothing was sent.\n")
     said = first.communicate(timeout=60)[0]
@@ -169,7 +169,7 @@ def test_one_on_watch_ends_when_it_is_told_to(watching: Popen[str], number: int)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_ctrl_c_lets_the_one_that_is_being_sent_arrive(lab: Lab) -> None:
-    lab.make("--count", "20")
+    lab.make("--count", "20", "--latent-batch")
     lab.cloud.trouble = Trouble(slow=0.05)
     process = started("sync")
     assert eventually(lambda: len(lab.cloud.objects) > 1)
