@@ -11,10 +11,17 @@ import click
 
 from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option, settings_for
-from imagen.cli.tables import columns, parameter_row, section, wrapped
+from imagen.cli.tables import (
+    PARAMETERS,
+    Column,
+    paragraph,
+    parameter_row,
+    print_section,
+    print_table,
+)
+from imagen.cli.terminal import echo, styled
 from imagen.errors import RequestError
 from imagen.request import Task
-from imagen.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,8 +30,6 @@ if TYPE_CHECKING:
     from imagen.backends.base import Health
     from imagen.capabilities import Capabilities, Parameter
     from imagen.config import Settings
-
-    Rows = list[tuple[tuple[str, ...], str]]
 
 TASKS: tuple[Task, ...] = get_args(Task)
 
@@ -68,8 +73,9 @@ def show(
         more = {"health": asdict(health)} if health else {}
         click.echo(json.dumps(_facts(found) | more, indent=2))
     else:
-        for line in (*_page(found), *(_state(health) if health else ())):
-            click.echo(printable(line))
+        _print_page(found)
+        if health is not None:
+            _print_state(health)
     if health is not None and not health.ok:
         click.get_current_context().exit(4)
 
@@ -81,11 +87,13 @@ def _health(name: str, settings: Settings) -> Health:
         return engine.check()
 
 
-def _state(health: Health) -> Iterator[str]:
+def _print_state(health: Health) -> None:
     """Whether it could work now, and what it can't do for want of something."""
-    yield from section("Now", [((health.summary,), " ".join(health.remedies))])
-    lacks = [((lack.what,), f"{lack.why} {lack.remedy}") for lack in health.lacking]
-    yield from section("Not now", lacks)
+    one = [Column("")]
+    print_section("Now", one, [(health.summary,)], below=[" ".join(health.remedies)])
+    lacks = health.lacking
+    why = [f"{lack.why} {lack.remedy}" for lack in lacks]
+    print_section("Not now", one, [(lack.what,) for lack in lacks], below=why)
 
 
 def abilities(name: str, settings: Settings, task: Task | None = None) -> Abilities:
@@ -125,17 +133,16 @@ def _facts(found: Abilities) -> dict[str, Any]:
     }
 
 
-def _page(found: Abilities) -> Iterator[str]:
-    yield f"{found.name}: {found.title}" if found.title else found.name
-    yield ""
-    yield from columns(_heads(found))
+def _print_page(found: Abilities) -> None:
+    echo(f"{found.name}: {found.title}" if found.title else found.name)
+    click.echo()
+    print_table([Column(""), Column("")], _heads(found))
     shown: dict[str, Parameter] = {}
     before = ""
     for task, known in found.tasks.items():
-        yield from _of_task(task, known, shown, before)
+        _print_task(task, known, shown, before)
         shown, before = shown or known.parameters, before or task
-    rows = [((name, why), "") for name, why in _lacking(found).items()]
-    yield from section("Not taken", rows)
+    print_section("Not taken", [Column("name"), Column("why")], [*_lacking(found).items()])
 
 
 def _lacking(found: Abilities) -> dict[str, str]:
@@ -172,19 +179,18 @@ def tasks_shown(known: Sequence[str]) -> Iterator[str]:
             yield "outpaint (by inpainting)"
 
 
-def _of_task(
-    task: str, known: Capabilities, first: dict[str, Parameter], before: str
-) -> Iterator[str]:
+def _print_task(task: str, known: Capabilities, first: dict[str, Parameter], before: str) -> None:
     """All that is taken for this task; or only what differs, where most is as for the first."""
     own = {n: p for n, p in known.parameters.items() if first.get(n) != p}
     less = [name for name in first if name not in known.parameters]
     if not first or len(own) + len(less) > len(known.parameters):
-        yield from section(task, _rows(known.parameters))
-        return
-    yield from ("", f"{task}, as for {before}" + (", and" if own else ""))
-    yield from list(section("", _rows(own)))[2:]
-    yield from (f"  {line}" for line in wrapped(f"without {', '.join(less)}" if less else ""))
-
-
-def _rows(parameters: dict[str, Parameter]) -> Rows:
-    return [(parameter_row(name, p), p.description) for name, p in parameters.items()]
+        own, less = known.parameters, []
+        click.echo(f"\n{styled(task, bold=True)}")
+    else:
+        title = f"{task}, as for {before}" + (", and" if own else "")
+        click.echo(f"\n{styled(title, bold=True)}")
+    rows = [parameter_row(name, parameter) for name, parameter in own.items()]
+    below = [parameter.description for parameter in own.values()]
+    print_table(PARAMETERS, rows, below=below, indent=2)
+    for line in paragraph(f"without {', '.join(less)}" if less else "", indent=2):
+        click.echo(line)

@@ -12,12 +12,13 @@ import click
 
 from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option, settings_for
-from imagen.cli.tables import columns, section
+from imagen.cli.tables import Column, print_section, print_table
+from imagen.cli.terminal import echo
 from imagen.filesystem import read_at_most
-from imagen.text import one_line, printable
+from imagen.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from imagen.cli.catalogues import Catalogue
     from imagen.config import Addition, Settings
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 _LARGEST_JSON = 64 * 2**20
 _TEXTS = ("prompt", "workflow")
 _SHOWN = 60
+_TOKENS = (
+    Column("TOKEN"),
+    Column("NODE"),
+    Column("INPUT"),
+    Column("DEFAULT", may_go_below=True),
+)
 _WORD = re.compile(r"[^\W\d_][\w-]*")
 
 
@@ -95,7 +102,7 @@ def add(
     if as_json:
         click.echo(json.dumps(added.facts(), indent=2))
     else:
-        click.echo(printable("\n".join(added.page())))
+        added.print_page()
 
 
 def _add_backend(settings: Settings, name: str, known: Catalogue) -> Addition:
@@ -193,46 +200,50 @@ class _Added:
             "configuration": str(self.addition.path) if self.addition else None,
         }
 
-    def page(self) -> Iterator[str]:
-        """For people, line by line."""
+    def print_page(self) -> None:
+        """For people."""
         count = len(self.proposal.graph)
         form = "the editor's format" if self.found.form == "editor" else "API format"
-        yield f"{self.name}: {self.found.source}, {form}, {count} node{'s' * (count != 1)}"
-        yield ""
-        yield from self._tokens()
+        echo(f"{self.name}: {self.found.source}, {form}, {count} node{'s' * (count != 1)}\n")
+        rows = [self._token_row(token) for token in self.proposal.tokens]
+        print_table(_TOKENS, rows, has_heading=True)
         manifest = self.proposal.manifest
-        models = [((f"{m.folder}/{m.file}",), m.source) for m in manifest.models]
-        yield from section("Models, below ComfyUI's models/", models)
-        faults = [((f.sentence,), f.remedy) for f in self.faults]
-        yield from section(f"To do on {self.known.source}", faults)
-        yield from section("Notes", [((note,), "") for note in self._notes()])
-        yield ""
-        yield from self._end()
+        print_section(
+            "Models, below ComfyUI's models/",
+            [Column("file", is_whole=True)],
+            [(f"{m.folder}/{m.file}",) for m in manifest.models],
+            below=[m.source for m in manifest.models],
+        )
+        print_section(
+            f"To do on {self.known.source}",
+            [Column("")],
+            [(fault.sentence,) for fault in self.faults],
+            below=[fault.remedy for fault in self.faults],
+        )
+        print_section("Notes", [Column("")], [(note,) for note in self._notes()])
+        click.echo()
+        self._print_end()
 
-    def _end(self) -> Iterator[str]:
+    def _print_end(self) -> None:
         if not self.paths:
-            yield "Nothing was written (--dry-run)."
+            echo("Nothing was written (--dry-run).")
             return
-        yield from (f"Wrote {path}" for path in self.paths)
-        yield ""
+        for path in self.paths:
+            echo(f"Wrote {path}")
+        click.echo()
         if self.addition is not None:
             done = "Added the backend" if self.addition.added else "There already is the backend"
-            yield f"{done} {self.name}: {self.addition.path}"
-            yield f'Use it: imagen generate "…" --backend {_scalar(self.name)}'
+            echo(f"{done} {self.name}: {self.addition.path}")
+            echo(f'Use it: imagen generate "…" --backend {_scalar(self.name)}')
             return
-        yield "To use it, put this below `backends:` in the configuration:"
-        yield ""
-        yield f"  {_scalar(self.name)}:"
-        yield from (
-            f"    {key}: {_scalar(value)}" for key, value in _block(self.name, self.known).items()
-        )
+        echo("To use it, put this below `backends:` in the configuration:\n")
+        echo(f"  {_scalar(self.name)}:")
+        for key, value in _block(self.name, self.known).items():
+            echo(f"    {key}: {_scalar(value)}")
 
-    def _tokens(self) -> list[str]:
-        rows = [("TOKEN", "NODE", "INPUT", "DEFAULT")]
-        for token in self.proposal.tokens:
-            default = one_line(json.dumps(token.default, ensure_ascii=False), limit=_SHOWN)
-            rows.append((token.name, self._node(token), token.input, default))
-        return columns(rows) if len(rows) > 1 else []
+    def _token_row(self, token: Token) -> tuple[str, ...]:
+        default = one_line(json.dumps(token.default, ensure_ascii=False), limit=_SHOWN)
+        return token.name, self._node(token), token.input, default
 
     def _node(self, token: Token) -> str:
         from imagen.graphs.tokens import label

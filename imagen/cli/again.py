@@ -13,9 +13,9 @@ from imagen.cli.asking import EVERYTHING, asking
 from imagen.cli.commands import Command
 from imagen.cli.making import make, plan
 from imagen.cli.options import keep_going_option, run_options
+from imagen.cli.terminal import echo
 from imagen.cli.words import prompt_text
 from imagen.errors import ImagenError, UnknownBackend
-from imagen.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -190,7 +190,7 @@ def _tell_before(work: _Work, drifts: Sequence[Drift]) -> None:
     """On stderr; with --dry-run it is part of what was asked for."""
     lines = [*_of_batch(work), *(f"drift: {one.sentence}" for one in drifts)]
     for line in lines if drifts else [*lines, "Nothing is known to have changed since."]:
-        click.echo(printable(line), err=not work.run.dry_run)
+        echo(line, err=not work.run.dry_run)
 
 
 def _of_batch(work: _Work) -> Iterator[str]:
@@ -206,15 +206,15 @@ def _of_batch(work: _Work) -> Iterator[str]:
 
 def _tell_after(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> None:
     for drift in _seen(work, before, made):
-        click.echo(printable(f"drift: {drift.sentence}"), err=True)
+        echo(f"drift: {drift.sentence}", err=True)
     new = _the_one(work, made)
     like = _likeness(work, new)
     if new is not None and work.remake.batch > 1:
-        click.echo(f"The picture is {new.path}.", err=True)
+        echo(f"The picture is {new.path}.", err=True)
     if like is not None:
-        click.echo(like.sentence, err=True)
+        echo(like.sentence, err=True)
     elif work.found.picture is None and not work.over:
-        click.echo(_NOT_COMPARED, err=True)
+        echo(_NOT_COMPARED, err=True)
 
 
 _NOT_COMPARED = "The old picture is not there, so the new one was not compared with it."

@@ -13,6 +13,8 @@ import click
 from imagen.cli.abilities import show
 from imagen.cli.commands import Group
 from imagen.cli.options import config_option, json_option, settings_for, usage
+from imagen.cli.tables import Column, print_table
+from imagen.cli.terminal import echo
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from imagen.backends.base import Lack
     from imagen.config import Settings
 
+_LONGEST = 400
 _ALWAYS = "mock"
 """The backend that needs no configuration."""
 
@@ -66,7 +69,10 @@ def backends(context: click.Context, check: bool, config_path: Path | None, as_j
         body = {"backends": [asdict(row) for row in found], "kinds": kinds}
         click.echo(json.dumps(body, indent=2))
     else:
-        click.echo("\n".join([*_table(found), "", *_kinds(kinds)]))
+        _print_table(found)
+        echo("\nKinds of backend, for `type:` in the configuration:")
+        summaries = [(kind, one_line(summary)) for kind, summary in kinds.items()]
+        print_table([Column("kind"), Column("summary")], summaries, indent=2)
     if check and not all(row.ok for row in found):
         context.exit(4)
 
@@ -142,16 +148,16 @@ def _summary(kind: str) -> str:
         return error.message
 
 
-def _table(found: list[Row]) -> Iterator[str]:
-    names = [f"{row.name} (default)" if row.default else row.name for row in found]
-    wide, kind_wide = max(map(len, names)), max(len(row.kind) for row in found)
-    for name, row in zip(names, found, strict=True):
-        summary = one_line(row.summary, limit=400)
-        yield f"{name:{wide}}  {row.kind:{kind_wide}}  {summary}"
-        indent = " " * (wide + kind_wide + 4)
+def _print_table(found: list[Row]) -> None:
+    """Each backend in a row, with what more there is to know in rows of the last column."""
+    rows: list[tuple[str, ...]] = []
+    for row in found:
+        name = f"{row.name} (default)" if row.default else row.name
         facts = (f"{name}: {value}" for name, value in row.facts.items())
-        details = [row.title, *row.remedies, *facts, _not_now(row)]
-        yield from (indent + one_line(text, limit=400) for text in details if text)
+        details = (row.title, *row.remedies, *facts, _not_now(row))
+        rows.append((name, row.kind, one_line(row.summary, limit=_LONGEST)))
+        rows += [("", "", one_line(text, limit=_LONGEST)) for text in details if text]
+    print_table([Column("name"), Column("kind"), Column("state", may_go_below=True)], rows)
 
 
 def _not_now(row: Row) -> str:
@@ -159,9 +165,3 @@ def _not_now(row: Row) -> str:
         return ""
     things = ", ".join(lack.what for lack in row.lacking)
     return f"not now: {things} (why: imagen backends show {row.name} --check)"
-
-
-def _kinds(kinds: dict[str, str]) -> Iterator[str]:
-    yield "Kinds of backend, for `type:` in the configuration:"
-    wide = max(map(len, kinds))
-    yield from (f"  {kind:{wide}}  {one_line(summary)}" for kind, summary in kinds.items())

@@ -32,9 +32,10 @@ from imagen.cli.options import (
 )
 from imagen.cli.previewing import planned, preview_option, show_files
 from imagen.cli.telling import plan_as_data
+from imagen.cli.terminal import echo
 from imagen.cli.words import TEXTS, plain, scalar
 from imagen.errors import RequestError
-from imagen.text import dollars, one_line, printable, took
+from imagen.text import dollars, one_line, took
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -188,7 +189,7 @@ def tell(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
         click.echo(json.dumps(whole | {"folder": str(folder), "sheet": str(sheet)}, indent=2))
         return
     for line in _lines(comparison, folder):
-        click.echo(printable(line), err=True)
+        echo(line, err=True, hanging=2)
     click.echo(str(sheet))
 
 
@@ -234,7 +235,7 @@ def tell_plan(
         return
     lines = [line for cell, runs in cells for line in _plan_lines(cell, runs, axis)]
     for line in (*lines, _counted(cells, tickets), *expected(tickets), *budgets):
-        click.echo(printable(line))
+        echo(line, hanging=2)
 
 
 def _cell_as_data(cell: Cell, runs: Sequence[Ticket]) -> dict[str, Any]:

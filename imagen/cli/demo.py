@@ -10,6 +10,7 @@ import click
 
 from imagen.cli.commands import Command, Option
 from imagen.cli.options import quiet_option
+from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:
     from imagen.config import Settings
@@ -19,7 +20,7 @@ _PROMPT = "a lighthouse on a cliff at dusk, long exposure"
 _SEED = 7
 
 _SAID = """\
-These pictures are simulated: a ComfyUI of imagen's own painted them on this machine, without any
+These pictures are simulated: a ComfyUI of imagen's own painted them on this machine, without any \
 model. All else was real: the adapter, the workflows, the files and the sheet.
 
 For real pictures, start ComfyUI (docs/setup-comfyui.md tells how) and run:
@@ -54,7 +55,7 @@ def demo(prompt: str, output: Path, quiet: bool) -> int:
     from imagen.request import Request
     from imagen.testing.comfyui import ComfyUI
 
-    click.echo("Starting a simulated ComfyUI: its pictures are painted, not generated.", err=True)
+    echo("Starting a simulated ComfyUI: its pictures are painted, not generated.", err=True)
     with ComfyUI(step_seconds=0.04, load_seconds=0.3, previews=True) as server:
         comparison = compare(
             Request(prompt=prompt, seed=_SEED),
@@ -65,7 +66,7 @@ def demo(prompt: str, output: Path, quiet: bool) -> int:
             note="simulated pictures, painted without a model",
         )
     tell(comparison, output, as_json=False)
-    click.echo(_SAID.format(prompt=prompt), err=True)
+    echo(_SAID.format(prompt=prompt), err=True)
     return 4 if comparison.failed_among([*_WORKFLOWS, "mock"], None) else 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import click
 
 from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option, quiet_option
+from imagen.cli.terminal import echo, styled, terminal_width
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def doctor(quick: bool, as_json: bool, quiet: bool, config_path: Path | None) ->
         body = {"ok": not is_broken, "findings": [asdict(finding) for finding in findings]}
         click.echo(json.dumps(body, indent=2))
     else:
-        click.echo("\n".join(_lines(findings)))
+        _print_findings(findings)
     return 1 if is_broken else 0
 
 
@@ -63,7 +63,11 @@ def _watching(*, quiet: bool) -> Iterator[Callable[[Sequence[str]], None]]:
             sys.stderr.flush()
 
     def watch(pending: Sequence[str]) -> None:
-        write(one_line(f"Looking at {', '.join(pending)} …", limit=_columns() - 1))
+        write(
+            one_line(
+                f"Looking at {', '.join(pending)} …", limit=(terminal_width(sys.stderr) or 80) - 1
+            )
+        )
 
     try:
         yield watch
@@ -71,31 +75,17 @@ def _watching(*, quiet: bool) -> Iterator[Callable[[Sequence[str]], None]]:
         write("")
 
 
-def _columns() -> int:
-    import shutil
-
-    return shutil.get_terminal_size().columns
-
-
-def _lines(findings: Sequence[Finding]) -> Iterator[str]:
+def _print_findings(findings: Sequence[Finding]) -> None:
     for section, found in groupby(findings, lambda finding: finding.section):
-        yield click.style(section, bold=True) if _is_coloured() else section
+        click.echo(styled(section, bold=True))
         for finding in found:
-            yield from _told(finding)
-    yield ""
-    yield _verdict(findings)
-
-
-def _told(finding: Finding) -> Iterator[str]:
-    word = f"{finding.state:7}"
-    word = click.style(word, _COLOURS[finding.state]) if _is_coloured() else word
-    yield f"  {word}  {one_line(f'{finding.subject}: {finding.says}', limit=_LONGEST)}"
-    for remedy in finding.remedies:
-        yield f"           {one_line(remedy, limit=_LONGEST)}"
-
-
-def _is_coloured() -> bool:
-    return not os.environ.get("NO_COLOR")
+            text = one_line(f"{finding.subject}: {finding.says}", limit=_LONGEST)
+            line = f"  {finding.state:7}  {text}"
+            echo(line, hanging=9, mark=finding.state, fg=_COLOURS[finding.state])
+            for remedy in finding.remedies:
+                echo(f"           {one_line(remedy, limit=_LONGEST)}")
+    click.echo()
+    echo(_verdict(findings))
 
 
 def _verdict(findings: Sequence[Finding]) -> str:

@@ -10,6 +10,7 @@ import click
 from imagen.cli.libraries import local
 from imagen.cli.options import usage
 from imagen.cli.tables import Column, print_table
+from imagen.cli.terminal import echo
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def tell_failures(
     else:
         _tell(found)
     if not found.failures:
-        click.echo(_why_nothing(library), err=True)
+        echo(_why_nothing(library), err=True)
 
 
 def _why_nothing(library: Library) -> str:
@@ -56,7 +57,7 @@ def _data(found: Failures) -> dict[str, Any]:
 def _tell(found: Failures) -> None:
     print_table(_COLUMNS, [_row(one) for one in found.failures])
     if found.after is not None:
-        click.echo(f"There is more: add --after {found.after.id}", err=True)
+        echo(f"There is more: add --after {found.after.id}", err=True)
 
 
 _COLUMNS = (
@@ -65,7 +66,7 @@ _COLUMNS = (
     Column("backend", drop=2),
     Column("model", drop=1),
     Column("error", may_go_below=True),
-    Column("prompt", may_go_below=True),
+    Column("prompt", may_go_below=True, most_lines=3),
 )
 
 

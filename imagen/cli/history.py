@@ -12,6 +12,7 @@ from imagen.cli.dates import since_option, until_option
 from imagen.cli.libraries import as_data, local, opened, stars
 from imagen.cli.options import config_option, json_option
 from imagen.cli.tables import Column, print_table
+from imagen.cli.terminal import echo
 from imagen.text import did_you_mean, one_line
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _tell_pictures(
     else:
         _tell(found)
     for remark in () if found.pictures else _why_nothing(library, query):
-        click.echo(remark, err=True)
+        echo(remark, err=True)
 
 
 def _query(
@@ -115,7 +116,7 @@ def _data(found: Page) -> dict[str, Any]:
 def _tell(found: Page) -> None:
     print_table(_COLUMNS, [_row(picture) for picture in found.pictures])
     if found.after is not None:
-        click.echo(f"There is more: add --after {found.pictures[-1].id}", err=True)
+        echo(f"There is more: add --after {found.pictures[-1].id}", err=True)
 
 
 _COLUMNS = (
@@ -127,7 +128,7 @@ _COLUMNS = (
     Column("seed", drop=1),
     Column("rating", drop=6),
     Column("tags", drop=4),
-    Column("prompt", may_go_below=True),
+    Column("prompt", may_go_below=True, most_lines=3),
 )
 
 

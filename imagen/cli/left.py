@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from itertools import groupby
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from imagen.cli.tables import columns, wrapped
+from imagen.cli.tables import Column, print_table
+from imagen.cli.terminal import echo
 from imagen.syncing import elsewhere, reason
 from imagen.text import one_line
 
@@ -30,18 +31,18 @@ _RETRY = "Try it again at once with: imagen sync --retry"
 _MENDED = "Once that is mended: imagen sync --retry"
 
 
-def lines(synced: Synced | None, left: Sequence[Waiting]) -> Iterator[str]:
+def print_state(synced: Synced | None, left: Sequence[Waiting]) -> None:
     """All of it for a person; without `synced`, nothing was tried."""
     if synced is not None:
-        yield _sent(synced.sent)
+        echo(_sent(synced.sent))
     listed = [waiting for waiting in left if waiting.delivery.kind != "mirror"]
-    yield from _listed(listed)
+    _print_listed(listed)
     if any(waiting.state == "stuck" for waiting in listed):
-        yield _MENDED
+        echo(_MENDED)
     elif any(waiting.last_error for waiting in listed):
-        yield _RETRY
+        echo(_RETRY)
     elif not listed and synced is None:
-        yield "Nothing waits."
+        echo("Nothing waits.")
 
 
 def _sent(deliveries: Iterable[Delivery]) -> str:
@@ -51,16 +52,23 @@ def _sent(deliveries: Iterable[Delivery]) -> str:
     return f"Sent {told}." if told else "Nothing was sent."
 
 
-def _listed(left: Sequence[Waiting]) -> Iterator[str]:
-    """A line for each, and under those that have one reason in common the reason."""
+def _print_listed(left: Sequence[Waiting]) -> None:
+    """A row for each, and under those that have one reason in common the reason."""
     shown = left[:_MOST_LISTED]
-    cells = columns([_row(waiting) for waiting in shown])
-    for why, group in groupby(zip(shown, cells, strict=True), key=lambda pair: _why(pair[0])):
-        yield from (line for _, line in group)
-        for part in why.splitlines():
-            yield from (f"    {line}" for line in wrapped(part))
+    whys = [_why(waiting) for waiting in shown]
+    below = ["" if why == following else why for why, following in zip_longest(whys, whys[1:])]
+    print_table(_COLUMNS, [_row(waiting) for waiting in shown], below=below)
     if len(left) > len(shown):
-        yield f"… and {len(left) - len(shown)} more; --json lists them all."
+        echo(f"… and {len(left) - len(shown)} more; --json lists them all.")
+
+
+_COLUMNS = (
+    Column("id"),
+    Column("to"),
+    Column("image"),
+    Column("state", is_whole=True),
+    Column("tries", is_whole=True, drop=1),
+)
 
 
 def _row(waiting: Waiting) -> tuple[str, ...]:

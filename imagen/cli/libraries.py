@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.options import settings_for
+from imagen.cli.tables import Column, print_table
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -45,14 +46,19 @@ def anew(library: Library, pictures: Iterable[Picture]) -> list[Picture]:
 
 
 def tell(
-    pictures: Sequence[Picture], line: Callable[[Picture], str], *, as_json: bool, **more: Any
+    pictures: Sequence[Picture],
+    cell: Callable[[Picture], str],
+    *,
+    heading: str,
+    as_json: bool,
+    **more: Any,
 ) -> None:
-    """Each picture on a line that begins with its ID; or all of them, and `more`, as JSON."""
+    """Each picture's ID, and what there is to say of it; or all of them, and `more`, as JSON."""
     if as_json:
         click.echo(json.dumps({"pictures": [as_data(p) for p in pictures], **more}, indent=2))
         return
-    for picture in pictures:
-        click.echo(f"{picture.id}  {one_line(line(picture), limit=400)}".rstrip())
+    columns = (Column("id", is_ragged=True, colour="cyan"), Column(heading, may_go_below=True))
+    print_table(columns, [(picture.id, one_line(cell(picture), limit=400)) for picture in pictures])
 
 
 def as_data(picture: Picture) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import click
 from imagen.cli.commands import Group
 from imagen.cli.confirming import confirm, refuse_unasked
 from imagen.cli.options import config_option, json_option, quiet_option, settings_for
-from imagen.text import one_line, printable
+from imagen.cli.terminal import echo
+from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -111,7 +112,7 @@ def _open(config_path: Path | None) -> Iterator[Library]:
 
 def _say(lines: Iterable[str], *, err: bool = False) -> None:
     for line in lines:
-        click.echo(printable(line), err=err)
+        echo(line, err=err, hanging=2)
 
 
 _TOOLS = {

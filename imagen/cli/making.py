@@ -6,8 +6,6 @@ import sys
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import click
-
 from imagen.cli.background import told_of
 from imagen.cli.options import is_picture
 from imagen.cli.previewing import planned, show_made
@@ -192,4 +190,4 @@ def _warn_of_another_kind(made: list[Made], output: Path | None) -> None:
     kinds = {saved.path.suffix for run in made for saved in run.saved}
     if is_picture(output) and kinds and asked.replace("jpeg", "jpg") not in kinds:
         gave = ", ".join(sorted(kinds))
-        click.echo(f"{output.name} was asked for, but the engine gave {gave}.", err=True)
+        echo(f"{output.name} was asked for, but the engine gave {gave}.", err=True)

@@ -13,8 +13,9 @@ from imagen.backends.base import ModelKind
 from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.tables import Column, paragraph, print_table
+from imagen.cli.terminal import echo
 from imagen.errors import ImagenError
-from imagen.text import one_line, printable
+from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -105,12 +106,12 @@ def _facts(offer: Offer) -> dict[str, Any]:
 def _tell(offers: Sequence[Offer]) -> None:
     for offer in offers:
         if offer.error is not None:
-            click.echo(f"{offer.backend}: {one_line(offer.error.message)}", err=True)
+            echo(f"{offer.backend}: {one_line(offer.error.message)}", err=True)
             for line in offer.error.remedy.splitlines():
-                click.echo(f"  {one_line(line)}", err=True)
+                echo(f"  {one_line(line)}", err=True)
     for names, found, default_of in _together(offers):
         title = ", ".join(names)
-        click.echo(printable(f"{title}: {'' if found else 'nothing of this kind'}".rstrip()))
+        echo(f"{title}: {'' if found else 'nothing of this kind'}".rstrip())
         is_shared = len(names) > 1
         files = [model for model in found if model.kind not in _NO_FILES]
         rows = [_row(model, default_of.get(model, []), is_shared=is_shared) for model in files]

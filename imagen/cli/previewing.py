@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.text import printable
+from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,4 +69,4 @@ def show_files(preview: Preview | None, pictures: Mapping[Path, Request]) -> Non
     from imagen.preview import show
 
     for sentence in show(preview, {path: slug_of(asked) for path, asked in pictures.items()}):
-        click.echo(printable(sentence), err=True)
+        echo(sentence, err=True)

@@ -32,4 +32,9 @@ def rate(words: tuple[str, ...], rating: str, as_json: bool, config_path: Path |
         pictures = pictures_named(library, words)
         mark(library, pictures, None if rating == "none" else int(rating))
         pictures = anew(library, pictures)
-    tell(pictures, lambda picture: stars(picture.rating) or "no stars", as_json=as_json)
+    tell(
+        pictures,
+        lambda picture: stars(picture.rating) or "no stars",
+        heading="rating",
+        as_json=as_json,
+    )

@@ -22,6 +22,8 @@ from imagen.cli.options import (
     without_cloud,
 )
 from imagen.cli.previewing import planned, preview_option, show_made
+from imagen.cli.tables import Column, print_table
+from imagen.cli.terminal import echo
 from imagen.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -133,9 +135,9 @@ def _tell(done: Sequence[Resumed], *, as_json: bool) -> None:
         click.echo(json.dumps(whole | {"jobs": [_row(one) for one in done]}, indent=2))
         return
     if not done:
-        click.echo("Nothing is left to fetch.", err=True)
+        echo("Nothing is left to fetch.", err=True)
     for one in done:
-        click.echo(_line(one), err=True)
+        echo(_line(one), err=True)
     tell(made, as_json=False)
 
 
@@ -150,12 +152,12 @@ _WORDS = {
 
 
 def _line(one: Resumed) -> str:
-    from imagen.text import one_line, printable
+    from imagen.text import one_line
 
     which = f"{one.id[:8]}, {one.job.ticket.backend}" if one.job else one.id[:8]
     if one.error is None:
-        return printable(f"{which}: {_WORDS[one.how]}.")
-    return printable(f"{which}: {one_line(one.error.message, limit=400)}\n{one.error.remedy}")
+        return f"{which}: {_WORDS[one.how]}."
+    return f"{which}: {one_line(one.error.message, limit=400)}\n{one.error.remedy}"
 
 
 def _row(one: Resumed) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def _forget(ticket: str, settings: Settings, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"forgotten": ticket}))
     else:
-        click.echo(f"Forgot {ticket}.", err=True)
+        echo(f"Forgot {ticket}.", err=True)
 
 
 def _list(settings: Settings, *, as_json: bool) -> None:
@@ -186,18 +188,25 @@ def _list(settings: Settings, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"tickets": rows}, indent=2))
         return
-    for row in rows:
-        click.echo(f"{row['id']}  {_left_line(row)}")
+    print_table(_COLUMNS, [_left_row(row) for row in rows])
     if not rows:
-        click.echo("Nothing is left to fetch.", err=True)
+        echo("Nothing is left to fetch.", err=True)
 
 
-def _left_line(row: dict[str, Any]) -> str:
+_COLUMNS = (
+    Column("id", is_ragged=True, colour="cyan"),
+    Column("state", is_ragged=True),
+    Column("backend", is_ragged=True),
+    Column("prompt", may_go_below=True),
+)
+
+
+def _left_row(row: dict[str, Any]) -> tuple[str, ...]:
     from imagen.text import one_line
 
     if "error" in row:
-        return one_line(row["error"])
-    return f"{row['state']:<9}  {row['backend']}  {one_line(row['prompt'], limit=60)}"
+        return row["id"], one_line(row["error"]), "", ""
+    return row["id"], f"{row['state']:<9}", row["backend"], one_line(row["prompt"], limit=60)
 
 
 def _left(state_dir: Path) -> Iterator[dict[str, Any]]:

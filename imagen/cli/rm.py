@@ -10,6 +10,7 @@ from imagen.cli.commands import Command
 from imagen.cli.confirming import confirm, refuse_unasked
 from imagen.cli.libraries import anew, opened, pictures_named, tell
 from imagen.cli.options import config_option, json_option, usage
+from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -70,7 +71,7 @@ def _trashed_here(library: Library) -> list[Picture]:
     here = [picture for picture in trashed if is_here(picture)]
     if len(here) < len(trashed):
         number = _pictures(len(trashed) - len(here))
-        click.echo(f"Left in the trash, as they lie on other machines: {number}.", err=True)
+        echo(f"Left in the trash, as they lie on other machines: {number}.", err=True)
     return here
 
 
@@ -90,11 +91,11 @@ def _move(library: Library, pictures: Sequence[Picture], *, restore: bool, as_js
 
     (untrash if restore else trash)(library, pictures)
     pictures = anew(library, pictures)
-    tell(pictures, lambda picture: str(picture.path), as_json=as_json)
+    tell(pictures, lambda picture: str(picture.path), heading="path", as_json=as_json)
     ids = " ".join(picture.id for picture in pictures)
     where = "Out of" if restore else "Into"
     back = "" if restore else f" Back with: imagen rm --restore {ids}"
-    click.echo(f"{where} the trash: {_pictures(len(pictures))}.{back}", err=True)
+    echo(f"{where} the trash: {_pictures(len(pictures))}.{back}", err=True)
 
 
 def _purge(library: Library, pictures: list[Picture], *, asks: bool, as_json: bool) -> None:
@@ -108,11 +109,12 @@ def _purge(library: Library, pictures: list[Picture], *, asks: bool, as_json: bo
     tell(
         pictures,
         lambda picture: str(picture.path),
+        heading="path",
         as_json=as_json,
         left=[str(path) for path in left],
     )
     for sentence in _purged(pictures, left):
-        click.echo(sentence, err=True)
+        echo(sentence, err=True)
 
 
 def _ask(pictures: Sequence[Picture]) -> None:

@@ -13,10 +13,11 @@ import click
 
 from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option
+from imagen.cli.terminal import echo
 from imagen.errors import ConfigError, LibraryError, OutputError, RequestError
 from imagen.ids import is_id
 from imagen.pictures import is_url
-from imagen.text import one_line, printable
+from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def show(picture: str, as_json: bool, config_path: Path | None) -> None:
         click.echo(json.dumps(asdict(record) | ({"library": more.data} if more else {}), indent=2))
         return
     for line in (*(more.lines if more else ()), *_lines(record)):
-        click.echo(printable(line))
+        echo(line, hanging=2)
 
 
 def _found(word: str, config_path: Path | None) -> tuple[Record, Kept | None]:

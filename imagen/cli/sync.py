@@ -10,6 +10,7 @@ import click
 
 from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option, quiet_option, usage
+from imagen.cli.terminal import echo
 from imagen.errors import Cancelled, LibraryError, RequestError
 from imagen.text import one_line
 
@@ -148,17 +149,16 @@ def _tell(
     library: Library, synced: Synced | None, notes: Mapping[str, str], *, as_json: bool
 ) -> int:
     """What was sent and what is left; the exit code."""
-    from imagen.cli.left import as_data, lines, warnings
+    from imagen.cli.left import as_data, print_state, warnings
     from imagen.library import outbox
 
     left = outbox.unsent(library)
     if as_json:
         click.echo(json.dumps(as_data(synced, left, notes), indent=2))
     else:
-        for line in lines(synced, left):
-            click.echo(line)
+        print_state(synced, left)
     for warning in (*notes.values(), *warnings(left)):
-        click.echo(warning, err=True)
+        echo(warning, err=True)
     is_stuck = any(one.state == "stuck" and one.delivery.kind != "mirror" for one in left)
     return _STUCK if is_stuck or (synced is not None and synced.is_unset) else 0
 
@@ -173,7 +173,7 @@ def _watch(settings: Settings, *, quiet: bool, unless_running: bool) -> int:
     def say(lines: list[str]) -> None:
         """What is as it was a moment ago is not said again."""
         if lines and lines != said:
-            click.echo("\n".join(lines))
+            echo("\n".join(lines))
         said[:] = lines
 
     with interruptible() as stop:

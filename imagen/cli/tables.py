@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.terminal import display_width, styled, terminal_width, wrap
+from imagen.cli.terminal import display_width, is_copied, styled, terminal_width, words, wrap
 from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ _BELOW = 4
 """How far text below a row is indented."""
 _LEAST_FLOW = 30
 """A column that may go below its row stays beside where it gets so many columns."""
-_MOST_LINES = 3
+_LONGEST_CELL = 100_000
+_LONGEST_PART = 400
+"""Of a parameter's default and range, which a server names."""
 _LONGEST_WORD = 32
 """A longer word does not keep a column from getting narrower; it is broken."""
 
@@ -39,13 +41,19 @@ class Column:
     is_right: bool = False
     """Aligned to the right and never broken, as numbers are."""
     is_whole: bool = False
-    """Never broken, such as a date."""
+    """Never broken, such as a date or a file."""
     may_go_below: bool = False
     """As one of the last columns: printed below its row where there is too little room beside."""
     may_join: bool = False
     """On a narrow terminal joined with the other columns that may, into one with commas."""
     drop: int = 0
     """A narrow terminal leaves out the column with the lowest number first; one with 0 stays."""
+    most_lines: int = 0
+    """Of a text below its row, where it is bounded."""
+    is_ragged: bool = False
+    """Not padded in a pipe."""
+    is_kept: bool = False
+    """Not left out of a pipe even where it is empty."""
     colour: str = ""
 
 
@@ -61,17 +69,20 @@ class _Filled:
     @property
     def width(self) -> int:
         texts = {self.heading, *self.cells}  # many rows repeat a few texts
-        return max(display_width(line) for text in texts for line in text.split("\n"))
+        return max(map(display_width, texts))
 
     @property
     def least(self) -> int:
-        """Narrower, it would have to break words."""
+        """Narrower, it would break words, or have many lines."""
         heading = max(map(display_width, self.heading.split()), default=0)
         if self.column.is_right or self.column.is_whole:
             return max(heading, *map(display_width, self.cells))
-        words = (word for cell in self.cells for word in cell.split())
-        longest = max(map(display_width, words), default=0)
-        return max(heading, min(longest, _LONGEST_WORD))
+        widths = (
+            display_width(word) if is_copied(word) else min(display_width(word), _LONGEST_WORD)
+            for cell in self.cells
+            for word in words(cell)
+        )
+        return max(heading, min(self.width // 2, _LONGEST_WORD), *widths)
 
 
 def print_table(
@@ -84,37 +95,38 @@ def print_table(
 ) -> None:
     """Print rows on stdout: on a terminal under headings and fitted to its width, else plainly.
 
-    The last column may have cells of several lines. `below` has a text for each row, printed under
-    it. Columns without content are left out. With `has_heading` a pipe gets the headings too.
+    `below` has a text for each row, printed under it. Empty columns are left out. With
+    `has_heading` a pipe gets the headings, too.
     """
     if not any(map(any, rows)):
         return
     width = terminal_width(sys.stdout)
     is_headed = has_heading or width is not None
     filled = [
-        _Filled(column, _heading(column, width) if is_headed else "", list(map(printable, cells)))
+        _Filled(
+            column,
+            "" if not is_headed else column.heading if width is None else column.heading.upper(),
+            [one_line(cell, limit=_LONGEST_CELL) for cell in cells],
+        )
         for column, cells in zip(columns, zip(*rows, strict=True), strict=True)
-        if any(cells)
+        if any(cells) or (column.is_kept and width is None)
     ]
     texts = list(below) or [""] * len(rows)
-    widths = [each.width for each in filled]
+    widths = [0 if each.column.is_ragged else each.width for each in filled]
     if width is not None:
         filled, texts = _give_way(filled, texts, width - indent)
         widths = _fit_widths(filled, width - indent)
     margin = " " * indent
     lines: list[str] = []
-    if is_headed:
+    if any(each.heading for each in filled):
         headings = _row_lines([each.heading for each in filled], widths, filled)
         lines += (styled(margin + line, bold=True) for line in headings)
     for number, text in enumerate(texts):
         cells = [each.cells[number] for each in filled]
-        lines += (margin + line for line in _row_lines(cells, widths, filled, is_coloured=True))
+        if any(cells):
+            lines += (margin + line for line in _row_lines(cells, widths, filled, is_coloured=True))
         lines += paragraph(text, indent=indent + _BELOW) if text else ()
     click.echo("\n".join(lines))
-
-
-def _heading(column: Column, width: int | None) -> str:
-    return column.heading if width is None else column.heading.upper()
 
 
 def _give_way(
@@ -122,7 +134,8 @@ def _give_way(
 ) -> tuple[list[_Filled], list[str]]:
     """The columns that fit, and the texts below the rows, with what the columns moved there."""
     while filled[1:] and filled[-1].column.may_go_below and _wanted(filled) > width:
-        cells = [one_line(cell, limit=_MOST_LINES * width) for cell in filled[-1].cells]
+        most = filled[-1].column.most_lines * width
+        cells = [one_line(cell, limit=most) if most else cell for cell in filled[-1].cells]
         below = ["\n".join(filter(None, pair)) for pair in zip(cells, below, strict=True)]
         filled = filled[:-1]
     if _least(filled) > width:
@@ -136,7 +149,8 @@ def _give_way(
 def _wanted(filled: Sequence[_Filled]) -> int:
     """The width of all columns, where those that may go below are narrow."""
     narrow = (
-        min(each.width, _LEAST_FLOW) if each.column.may_go_below else each.width for each in filled
+        max(each.least, min(each.width, _LEAST_FLOW)) if each.column.may_go_below else each.width
+        for each in filled
     )
     return sum(narrow) + _GAP * (len(filled) - 1)
 
@@ -159,7 +173,9 @@ def _fit_widths(filled: Sequence[_Filled], width: int) -> list[int]:
     """The widths of the columns on a terminal: the widest give way, and words break last."""
     widths = [each.width for each in filled]
     room = width - _GAP * (len(filled) - 1)
-    for leasts in ([each.least for each in filled], [1] * len(filled)):
+    whole_words = [each.least for each in filled]
+    shortest = [each.least if each.column.is_whole else 1 for each in filled]
+    for leasts in (whole_words, shortest):
         while sum(widths) > room:
             wide = [n for n, least in enumerate(leasts) if widths[n] > least]
             if not wide:
@@ -178,7 +194,7 @@ def _row_lines(
     columns = [each.column for each in filled]
     wrapped = [
         [cell]
-        if cell.isascii() and len(cell) <= width and "\n" not in cell
+        if not width or (cell.isascii() and len(cell) <= width)
         else wrap(cell, width, keeps_copied=False)
         for cell, width in zip(cells, widths, strict=True)
     ]
@@ -192,49 +208,53 @@ def _row_lines(
         yield (" " * _GAP).join(shown).rstrip()
 
 
+def print_section(
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[tuple[str, ...]],
+    *,
+    below: Sequence[str] = (),
+) -> None:
+    """Print a title and a table under it, or nothing where there are no rows."""
+    if rows:
+        click.echo()
+        click.echo(styled(printable(title), bold=True))
+        print_table(columns, rows, below=below, indent=2)
+
+
 def paragraph(text: str, *, indent: int = 0) -> list[str]:
     """Lines that fit the terminal, or a page."""
     from textwrap import wrap as wrap_page
 
     margin = " " * indent
     width = terminal_width(sys.stdout)
-    if width is not None:
-        lines = wrap(printable(text), width - indent)
-    else:
-        lines = wrap_page(
-            printable(text), _PAGE_WIDTH, break_long_words=False, break_on_hyphens=False
+    lines = [
+        line
+        for part in printable(text).splitlines()
+        for line in (
+            wrap_page(part, _PAGE_WIDTH, break_long_words=False, break_on_hyphens=False)
+            if width is None
+            else wrap(part, width - indent)
         )
+    ]
     return [(margin + line).rstrip() for line in lines]
 
 
-def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Lines whose cells stand under each other."""
-    cells = [[one_line(cell, limit=400) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
-
-
-def section(heading: str, rows: Sequence[tuple[tuple[str, ...], str]]) -> Iterator[str]:
-    """A heading, and under it each row with what more there is to say of it on lines below."""
-    if rows:
-        yield from ("", heading)
-    for line, (_, more) in zip(columns([row for row, _ in rows]), rows, strict=True):
-        yield f"  {line}"
-        yield from (f"      {part}" for part in wrapped(more))
-
-
-def wrapped(text: str) -> list[str]:
-    """Lines that fit a page."""
-    from textwrap import wrap as wrap_page
-
-    return wrap_page(printable(text), _PAGE_WIDTH, break_long_words=False, break_on_hyphens=False)
+PARAMETERS = (
+    Column("name"),
+    Column("type"),
+    Column("default", is_kept=True),
+    Column("range", may_go_below=True),
+)
+"""The columns of `parameter_row`."""
 
 
 def parameter_row(name: str, parameter: Parameter) -> tuple[str, ...]:
     """Its name, type, default and range."""
     default = parameter.default
     shown = "" if default is None else f"= {json.dumps(default, ensure_ascii=False)}"
-    return name, parameter.type, shown, _range(parameter)
+    parts = (name, parameter.type, shown, _range(parameter))
+    return tuple(one_line(part, limit=_LONGEST_PART) for part in parts)
 
 
 def _range(parameter: Parameter) -> str:

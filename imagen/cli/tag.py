@@ -37,4 +37,4 @@ def tag(
         pictures = pictures_named(library, words)
         mark(library, pictures, add=add, remove=remove)
         pictures = anew(library, pictures)
-    tell(pictures, lambda picture: ", ".join(picture.tags), as_json=as_json)
+    tell(pictures, lambda picture: ", ".join(picture.tags), heading="tags", as_json=as_json)

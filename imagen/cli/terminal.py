@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _USUAL_WIDTH, _LEAST_WIDTH = 80, 20
-_WORD = re.compile(r"`[^`]+`\S*|(?<=: )(?:imagen|pip|curl|python3?) .+$|^(?:[/~]|\w:\\).*$|\S+")
+_COMMAND = r"(?:imagen|pip|curl|python3?) .+?(?=[),;](?:\s|$)|\.\s|$)"
+_WORD = re.compile(rf"`[^`]+`\S*|(?<=: ){_COMMAND}|^(?:[/~]|\w:\\).*$|\S+")
 """A command in backticks or behind a colon and a line that is a path each count as one word."""
-_COPIED = re.compile(r"`|\S*[/\\]|(?:imagen|pip|curl|python3?) ")
-"""How words begin that people copy: they are never broken."""
+_COPIED = re.compile(rf"`|\S*[/\\]|{_COMMAND}")
+"""Words that people copy: paths, URLs and commands are never broken."""
 
 
 def terminal_width(stream: TextIO) -> int | None:
@@ -42,10 +43,17 @@ def styled(text: str, stream: TextIO | None = None, **style: Any) -> str:
     return text if is_plain else click.style(text, **style)
 
 
-def echo(text: str, *, err: bool = False, hanging: int = 0) -> None:
-    """Print sentences, broken between words where they go to a terminal."""
-    width = terminal_width(sys.stderr if err else sys.stdout)
-    lines = [printable(text)] if width is None else wrap(printable(text), width, hanging=hanging)
+def echo(text: str, *, err: bool = False, hanging: int = 0, mark: str = "", **style: Any) -> None:
+    """Print sentences, broken between words where they go to a terminal.
+
+    `hanging` indents all lines but the first; `mark` is a part of the first, in click's `style`.
+    """
+    stream = sys.stderr if err else sys.stdout
+    width = terminal_width(stream)
+    shown = printable(text)
+    lines = [shown] if width is None else wrap(shown, width, hanging=hanging)
+    if mark and style:
+        lines[0] = lines[0].replace(mark, styled(mark, stream, **style), 1)
     for line in lines:
         click.echo(line, err=err)
 
@@ -76,22 +84,31 @@ def _wrap(text: str, width: int, hanging: int, keeps_copied: bool) -> Iterator[s
         return
     line = text[: len(text) - len(text.lstrip(" "))]
     indent = line + " " * hanging
-    for match in _WORD.finditer(text):
-        word = match[0]
-        is_copied = keeps_copied and _COPIED.match(word) is not None
-        gap = " " if line.strip() else ""
+    end = len(line)
+    for match in _WORD.finditer(text, end):
+        gap, word, end = text[end : match.start()], match[0], match.end()
         if display_width(line + gap + word) <= width:
             line += gap + word
-        elif is_copied or display_width(indent + word) <= width:
-            if gap:
+        elif (keeps_copied and is_copied(word)) or display_width(indent + word) <= width:
+            if line.strip():
                 yield line
                 line = indent
             line += word
         else:
             for character in gap + word:
-                if display_width(line + character) > width:
-                    yield line
-                    line = indent if character == " " else indent + character
-                else:
+                if display_width(line + character) <= width:
                     line += character
+                else:
+                    yield line.rstrip()
+                    line = indent + character.strip()
     yield line
+
+
+def words(text: str) -> list[str]:
+    """What is not broken, if it can be helped."""
+    return _WORD.findall(text)
+
+
+def is_copied(word: str) -> bool:
+    """Whether this is a path, a URL or a command, which people copy."""
+    return _COPIED.match(word) is not None

@@ -13,6 +13,7 @@ from imagen.cli.dates import since_option, until_option
 from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.options import usage as misused
 from imagen.cli.tables import Column, print_table
+from imagen.cli.terminal import echo
 from imagen.text import did_you_mean, one_line, took
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _amounts(costs: Mapping[str, float]) -> list[dict[str, Any]]:
 
 def _tell(by: Sequence[Grouping], groups: Sequence[Total], whole: Total | None) -> None:
     if whole is None:
-        click.echo("The ledger has nothing of that time.", err=True)
+        echo("The ledger has nothing of that time.", err=True)
         return
     names = ["total", *([""] * (len(by) - 1))] if by else []
     shown = {key: one_line(key) or _NAMELESS for group in groups for key in group.key}
@@ -137,7 +138,7 @@ def _tell(by: Sequence[Grouping], groups: Sequence[Total], whole: Total | None) 
     columns = (*(Column(name, may_join=True) for name in by), *_SUMS)
     print_table(columns, rows, has_heading=True)
     if whole.unknown:
-        click.echo(_unknown(whole.unknown), err=True)
+        echo(_unknown(whole.unknown), err=True)
 
 
 _SUMS = (

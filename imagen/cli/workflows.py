@@ -11,11 +11,19 @@ import click
 from imagen.cli.adding import add
 from imagen.cli.commands import Group
 from imagen.cli.options import config_option, json_option, settings_for
-from imagen.cli.tables import columns, parameter_row, section, wrapped
+from imagen.cli.tables import (
+    PARAMETERS,
+    Column,
+    paragraph,
+    parameter_row,
+    print_section,
+    print_table,
+)
+from imagen.cli.terminal import echo
 from imagen.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from imagen.config import Settings
@@ -42,8 +50,10 @@ def list_(config_path: Path | None, as_json: bool) -> None:
     if as_json:
         _say(json.dumps([_entry_facts(entry) for entry in found], indent=2))
         return
-    for line in columns([_entry_row(entry) for entry in found]):
-        _say(line)
+    print_table(_ENTRIES, [_entry_row(entry) for entry in found])
+
+
+_ENTRIES = (Column("name"), Column("task"), Column("title"), Column("source", drop=1))
 
 
 @workflows.command()
@@ -56,8 +66,7 @@ def show(name: str, config_path: Path | None, as_json: bool) -> None:
     if as_json:
         _say(json.dumps(_facts(workflow), indent=2))
         return
-    for line in _page(workflow):
-        _say(line)
+    _print_page(workflow)
 
 
 @workflows.command()
@@ -126,12 +135,12 @@ def _no_server(backend: str) -> ConfigError:
 
 def _tell(workflow: Workflow, found: Sequence[Fault], backend: str | None) -> None:
     for fault in found:
-        _say(fault.sentence)
+        echo(fault.sentence)
         if fault.remedy:
-            _say(f"  {fault.remedy}")
+            echo(f"  {fault.remedy}")
     where = f" on {backend}" if backend else ""
     count = f"{len(found)} fault{'s' if len(found) > 1 else ''}" if found else "ok"
-    _say(f"{workflow.name}{where}: {count}")
+    echo(f"{workflow.name}{where}: {count}")
 
 
 def _verdict(workflow: Workflow, found: Iterable[Fault]) -> dict[str, Any]:
@@ -174,25 +183,47 @@ def _facts(workflow: Workflow) -> dict[str, Any]:
     return {"name": workflow.name, "source": workflow.source, **manifest, "parameters": parameters}
 
 
-def _page(workflow: Workflow) -> Iterator[str]:
+def _print_page(workflow: Workflow) -> None:
     manifest = workflow.manifest
-    yield f"{workflow.name}: {manifest.title}" if manifest.title else workflow.name
-    yield from wrapped(manifest.description)
-    yield ""
-    yield from columns(_heads(workflow))
-    parameters = [(parameter_row(n, p), p.description) for n, p in workflow.parameters.items()]
-    yield from section("Parameters", parameters)
-    models = [((f"{m.folder}/{m.file}", m.size, m.licence), m.source) for m in manifest.models]
-    yield from section("Models, below ComfyUI's models/", models)
-    yield from section("Further tasks", [(row, "") for row in manifest.tasks.items()])
-    nets = [
-        ((kind, f"{n.folder}/{n.file}", n.size, n.licence), n.source)
-        for kind, n in manifest.controls.items()
-    ]
-    yield from section("Control nets, below ComfyUI's models/", nets)
-    packs = [((p.name, ", ".join(p.classes)), p.source) for p in manifest.nodes]
-    yield from section("Custom nodes", packs)
-    yield from section("Not taken", [(row, "") for row in manifest.without.items()])
+    echo(f"{workflow.name}: {manifest.title}" if manifest.title else workflow.name)
+    for line in (*paragraph(manifest.description), ""):
+        click.echo(line)
+    print_table([Column(""), Column("")], _heads(workflow))
+    parameters = workflow.parameters.items()
+    print_section(
+        "Parameters",
+        PARAMETERS,
+        [parameter_row(name, parameter) for name, parameter in parameters],
+        below=[parameter.description for _, parameter in parameters],
+    )
+    print_section(
+        "Models, below ComfyUI's models/",
+        _FILES,
+        [(f"{m.folder}/{m.file}", m.size, m.licence) for m in manifest.models],
+        below=[m.source for m in manifest.models],
+    )
+    print_section("Further tasks", [Column("task"), Column("by")], [*manifest.tasks.items()])
+    nets = manifest.controls.items()
+    print_section(
+        "Control nets, below ComfyUI's models/",
+        [Column("kind"), *_FILES],
+        [(kind, f"{n.folder}/{n.file}", n.size, n.licence) for kind, n in nets],
+        below=[n.source for _, n in nets],
+    )
+    print_section(
+        "Custom nodes",
+        [Column("name"), Column("classes", may_go_below=True)],
+        [(pack.name, ", ".join(pack.classes)) for pack in manifest.nodes],
+        below=[pack.source for pack in manifest.nodes],
+    )
+    print_section("Not taken", [Column("name"), Column("why")], [*manifest.without.items()])
+
+
+_FILES = (
+    Column("file", is_whole=True),
+    Column("size", is_whole=True, may_go_below=True),
+    Column("licence", may_go_below=True),
+)
 
 
 def _heads(workflow: Workflow) -> list[tuple[str, ...]]:
