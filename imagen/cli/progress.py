@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from imagen.cli.terminal import cut, display_width, terminal_width
 from imagen.errors import Cancelled
 from imagen.text import one_line, took
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from imagen.result import OnProgress, Progress
 
-_BAR = 24
+_BAR, _SHORTEST_BAR = 24, 4
+_SHORTEST_LABEL = 12
+_USUAL_WIDTH = 80
 _REDRAW_SECONDS = 0.05
 _WORDS = {
     "submitted": "submitting",
@@ -108,10 +111,18 @@ class _Bar:
         self._stream.flush()
 
     def _line(self, progress: Progress, now: float) -> str:
-        full = round(_BAR * progress.fraction)
-        bar = "█" * full + "░" * (_BAR - full)
-        text = f"{self._label} {bar} {progress.fraction:.0%} {what(progress)}"
-        return one_line(text + self._left(progress, now), limit=_columns() - 1)
+        """On a narrow terminal the bar shrinks first, then the node, the label and the rest."""
+        room = (terminal_width(self._stream) or _USUAL_WIDTH) - 1
+        number = f"{progress.image} of {progress.images}, " if progress.images else ""
+        start, left = f" {number}{progress.fraction:.0%} ", self._left(progress, now)
+        texts = [f"{start}{what(progress, longest_node=n)}{left}" for n in (40, 20, 0)]
+        fitting = (text for text in texts if display_width(text) <= room - _SHORTEST_LABEL)
+        text = cut(next(fitting, texts[-1]), room)
+        label = cut(one_line(self._label), room - display_width(text))
+        wide = min(_BAR, room - display_width(text) - display_width(label) - 1)
+        full = round(wide * progress.fraction)
+        bar = f" {'█' * full}{'░' * (wide - full)}" if wide >= _SHORTEST_BAR else ""
+        return f"{label}{bar}{text}".lstrip()
 
     def _left(self, progress: Progress, now: float) -> str:
         elapsed = 0.0 if self._started is None else now - self._started
@@ -120,22 +131,16 @@ class _Bar:
         return f", {took(elapsed / progress.fraction - elapsed)} left"
 
 
-def what(progress: Progress, *, steps: bool = True) -> str:
+def what(progress: Progress, *, steps: bool = True, longest_node: int = 40) -> str:
     """`waiting in the queue, 2 before`, `Sampler, step 3 of 8`."""
     words = _WORDS[progress.stage]
     if progress.stage == "queued" and progress.queue_position:
         return f"{words}, {progress.queue_position} before"
-    if progress.node and progress.stage in ("loading", "running"):
-        words = f"{words}: {one_line(progress.node, limit=40)}"
+    if progress.node and longest_node and progress.stage in ("loading", "running"):
+        words = f"{words}: {one_line(progress.node, limit=longest_node)}"
     if steps and progress.step is not None and progress.steps:
         words = f"{words}, step {progress.step} of {progress.steps}"
     return words
-
-
-def _columns() -> int:
-    import shutil
-
-    return shutil.get_terminal_size().columns
 
 
 @contextmanager

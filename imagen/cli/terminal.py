@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import unicodedata
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -40,22 +41,23 @@ def terminal_width(stream: TextIO) -> int | None:
 def styled(text: str, stream: TextIO | None = None, **style: Any) -> str:
     """The text in click's `style`, where the stream (stdout) is a terminal and NO_COLOR unset."""
     is_plain = bool(os.environ.get("NO_COLOR")) or not (stream or sys.stdout).isatty()
-    return text if is_plain else click.style(text, **style)
+    return click.style(text, **style) if style and not is_plain else text
 
 
 def echo(text: str, *, err: bool = False, hanging: int = 0, mark: str = "", **style: Any) -> None:
     """Print sentences, broken between words where they go to a terminal.
 
-    `hanging` indents all lines but the first; `mark` is a part of the first, in click's `style`.
+    `hanging` indents all lines but the first. click's `style` is that of `mark`, a part of the
+    first line, or of all where there is no mark.
     """
     stream = sys.stderr if err else sys.stdout
     width = terminal_width(stream)
     shown = printable(text)
     lines = [shown] if width is None else wrap(shown, width, hanging=hanging)
-    if mark and style:
+    if mark:
         lines[0] = lines[0].replace(mark, styled(mark, stream, **style), 1)
     for line in lines:
-        click.echo(line, err=err)
+        click.echo(line if mark else styled(line, stream, **style), err=err)
 
 
 def display_width(text: str) -> int:
@@ -67,6 +69,14 @@ def _columns_of(character: str) -> int:
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut(text: str, width: int) -> str:
+    """At most so wide; an ellipsis stands for what is left out."""
+    if display_width(text) <= width:
+        return text
+    ends = accumulate(map(_columns_of, text))
+    return text[: sum(1 for end in ends if end < width)] + "…" if width > 0 else ""
 
 
 def wrap(text: str, width: int, *, hanging: int = 0, keeps_copied: bool = True) -> list[str]:
@@ -83,6 +93,9 @@ def _wrap(text: str, width: int, hanging: int, keeps_copied: bool) -> Iterator[s
         yield text
         return
     line = text[: len(text) - len(text.lstrip(" "))]
+    if line and is_copied(text.lstrip(" ")) and not text.endswith("."):
+        yield text
+        return
     indent = line + " " * hanging
     end = len(line)
     for match in _WORD.finditer(text, end):

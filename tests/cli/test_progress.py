@@ -47,6 +47,57 @@ def test_a_terminal_gets_one_line_with_bar_step_and_time_left() -> None:
     )
 
 
+def _drawn(columns: int, progress: Progress, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a terminal so wide shows of it, after a second of work."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    terminal, times = _Terminal(), iter([10.0, 14.0])
+    with shown("flux-schnell-local", stream=terminal, clock=lambda: next(times)) as tell:
+        tell(Progress(stage="running"))
+        tell(progress)
+    return terminal.getvalue().split("\r\x1b[K")[2]
+
+
+_HALF_DONE = Progress(
+    stage="running",
+    fraction=0.5,
+    node="Sample the latent image",
+    step=2,
+    steps=4,
+    image=2,
+    images=4,
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (
+            120,
+            "flux-schnell-local ████████████░░░░░░░░░░░░ 2 of 4, 50% running: "
+            "Sample the latent image, step 2 of 4, 4.0 s left",
+        ),
+        (
+            96,
+            "flux-schnell-local ███░░░ 2 of 4, 50% running: "
+            "Sample the latent image, step 2 of 4, 4.0 s left",
+        ),
+        (80, "flux-schnel… 2 of 4, 50% running: Sample the latent i…, step 2 of 4, 4.0 s left"),
+        (60, "flux-schnell-… 2 of 4, 50% running, step 2 of 4, 4.0 s left"),
+    ],
+)
+def test_on_a_narrow_terminal_the_bar_shrinks_before_step_and_time(
+    columns: int, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _drawn(columns, _HALF_DONE, monkeypatch) == line
+
+
+def test_a_pipe_is_not_told_which_image_of_several_it_is() -> None:
+    pipe = io.StringIO()
+    with shown("studio", stream=pipe) as tell:
+        tell(Progress(stage="running", image=2, images=4))
+    assert pipe.getvalue() == "studio: running\n"
+
+
 def test_quiet_shows_nothing() -> None:
     terminal = _Terminal()
     with shown("studio", quiet=True, stream=terminal) as tell:
