@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from functools import partial
 from hashlib import sha256
 from pathlib import Path, PureWindowsPath
@@ -31,7 +32,7 @@ from imagen.cli.options import (
     without_cloud,
 )
 from imagen.cli.previewing import planned, preview_option, show_files
-from imagen.cli.telling import plan_as_data
+from imagen.cli.telling import plan_as_data, summarize_image
 from imagen.cli.terminal import echo
 from imagen.cli.words import TEXTS, plain, scalar
 from imagen.errors import RequestError
@@ -188,8 +189,11 @@ def tell(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
         whole: dict[str, Any] = comparison.model_dump(mode="json")
         click.echo(json.dumps(whole | {"folder": str(folder), "sheet": str(sheet)}, indent=2))
         return
-    for line in _lines(comparison, folder):
-        echo(line, err=True, hanging=2)
+    for cell in comparison.cells:
+        _print_cell(cell, comparison.vary, folder)
+    paid = [cell.cost_usd for cell in comparison.cells if cell.cost_usd]
+    if len(paid) > 1:
+        echo(f"Cost {dollars(sum(paid))} in all.", err=True)
     click.echo(str(sheet))
 
 
@@ -198,21 +202,33 @@ def label_of(cell: Cell, axis: Axis | None) -> str:
     return f"{cell.model}{at}"
 
 
-def _lines(comparison: Comparison, folder: Path) -> Iterator[str]:
-    for cell in comparison.cells:
-        yield f"{label_of(cell, comparison.vary)}: {_outcome(cell, folder)}"
-        yield from (f"  {sentence}" for sentence in (*unhonoured(cell.receipt), *cell.warnings))
-    paid = [cell.cost_usd for cell in comparison.cells if cell.cost_usd]
-    if len(paid) > 1:
-        yield f"Cost {dollars(sum(paid))} in all."
-
-
-def _outcome(cell: Cell, folder: Path) -> str:
+def _print_cell(cell: Cell, axis: Axis | None, folder: Path) -> None:
+    """Its images, or why there are none; on a terminal with what is known of them below."""
+    label = label_of(cell, axis)
     if cell.error is not None:
-        return f"failed: {one_line(cell.error.message)}"
-    seconds = "" if cell.seconds is None else f", {took(cell.seconds)}"
-    cost = f", {dollars(cell.cost_usd)}" if cell.cost_usd else ""
-    return ", ".join(str(folder / file.path) for file in cell.files) + seconds + cost
+        echo(f"{label}: failed: {one_line(cell.error.message)}", err=True, hanging=2)
+    else:
+        paths = ", ".join(str(folder / file.path) for file in cell.files)
+        is_terminal = sys.stderr.isatty()
+        seconds = "" if cell.seconds is None or is_terminal else f", {took(cell.seconds)}"
+        cost = f", {dollars(cell.cost_usd)}" if cell.cost_usd and not is_terminal else ""
+        echo(f"{label}: {paths}{seconds}{cost}", err=True, hanging=2)
+        if is_terminal:
+            echo(f"  {_summary(cell)}", err=True, hanging=2, dim=True)
+    for sentence in (*unhonoured(cell.receipt), *cell.warnings):
+        echo(f"  {sentence}", err=True, hanging=2)
+
+
+def _summary(cell: Cell) -> str:
+    file = cell.files[0] if cell.files else None
+    return summarize_image(
+        cell.model,
+        seed=cell.seed,
+        size=(file.width, file.height) if file else (None, None),
+        seconds=cell.seconds,
+        cost=dollars(cell.cost_usd) if cell.cost_usd else "",
+        images=len(cell.files),
+    )
 
 
 def tell_plan(

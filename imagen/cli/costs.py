@@ -35,6 +35,14 @@ def _estimated(estimate: Estimate) -> str:
     return f"Cost about {dollars(estimate.usd)}: {estimate.basis}"
 
 
+def cost_of(run: Made) -> str:
+    """What one run cost: `$0.003`, or that it is unknown; nothing where nobody is paid."""
+    usd = run.result.facts.cost_usd
+    if usd:
+        return dollars(usd)
+    return "cost unknown" if run.ticket.estimate and usd is None else ""
+
+
 def actual(made: Sequence[Made]) -> Iterator[str]:
     """What it did cost, in a line, where its engine's owner is paid."""
     facts = [run.result.facts for run in made]

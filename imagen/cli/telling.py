@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imagen.capabilities import UNREAD, said, unhonoured
-from imagen.cli.costs import actual, expected
-from imagen.text import one_line, printable, shorten_words
+from imagen.cli.costs import actual, cost_of, expected
+from imagen.cli.terminal import echo
+from imagen.text import one_line, shorten_words, took
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -38,11 +40,50 @@ def tell(
     if as_json:
         click.echo(json.dumps(as_data(made) | dict(more(made) if more else {}), indent=2))
         return
-    for sentence in (*_remarks(made, asked), *actual(made)):
-        click.echo(printable(shorten_words(sentence)), err=True)
+    is_terminal = sys.stdout.isatty()
+    costs = () if is_terminal and len(made) == 1 else actual(made)  # one cost is told below
+    for sentence in (*_remarks(made, asked), *costs):
+        echo(shorten_words(sentence), err=True)
     for run in made:
         for saved in run.saved:
             click.echo(str(saved.path))
+            if is_terminal:
+                echo(f"  {_summary(run, saved)}", hanging=2, dim=True)
+
+
+def _summary(run: Made, saved: Saved) -> str:
+    """`studio, seed 7, 1024x1024, 2.3 s, $0.003`; of a batch the last image has time and cost."""
+    facts, is_last = run.result.facts, saved is run.saved[-1]
+    return summarize_image(
+        run.ticket.backend,
+        seed=saved.seed,
+        size=(saved.width, saved.height),
+        seconds=facts.latency_seconds if is_last else None,
+        cost=cost_of(run) if is_last else "",
+        images=len(run.saved),
+    )
+
+
+def summarize_image(
+    backend: str,
+    *,
+    seed: int | None,
+    size: tuple[int | None, int | None],
+    seconds: float | None,
+    cost: str,
+    images: int = 1,
+) -> str:
+    """What a terminal shows of an image below its path: as much as is known."""
+    width, height = size
+    parts = (
+        one_line(backend),
+        "" if seed is None else f"seed {seed}",
+        f"{width}x{height}" if width and height else "",
+        "" if seconds is None else took(seconds),
+        cost,
+        f"all {images} images" if images > 1 and (seconds is not None or cost) else "",
+    )
+    return ", ".join(filter(None, parts))
 
 
 def _remarks(made: Sequence[Made], asked: Collection[str] | None) -> list[str]:
@@ -131,9 +172,9 @@ def tell_plan(
         return
     for _, alike in groupby(tickets, key=_but_for_its_seed):
         for line in _planned(list(alike)):
-            click.echo(printable(line))
+            echo(line, hanging=2)
     for line in (*expected(tickets), *budgets):
-        click.echo(printable(line))
+        echo(line)
 
 
 def plan_as_data(ticket: Ticket) -> dict[str, Any]:
