@@ -1,4 +1,4 @@
-"""Runs of the program on a terminal of a given width."""
+"""Runs of the command line on a terminal of a given width."""
 
 from __future__ import annotations
 
@@ -6,30 +6,34 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
-import sys
 import termios
-from contextlib import suppress
+import threading
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+
+from imagen.cli import run
 
 
-def run_on_terminal(columns: int, *arguments: str, piped: str = "", **environ: str) -> str:
-    """What a run shows on a terminal so wide; `piped` names the streams that go elsewhere.
-
-    Colours are off, unless `NO_COLOR` is "".
-    """
+def run_on_terminal(columns: int, *arguments: str, streams: str = "stdout, stderr") -> str:
+    """What a run shows on a terminal so wide; only these streams go there, others to a file."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "imagen", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL if "stdout" in piped else theirs,
-        stderr=subprocess.DEVNULL if "stderr" in piped else theirs,
-        env=os.environ | environ,
-    )
-    os.close(theirs)
-    shown = b""
-    with open(ours, "rb", buffering=0) as terminal, suppress(OSError):  # so ends a closed one
-        while data := terminal.read(65536):
-            shown += data
-    process.wait()
+    shown = bytearray()
+
+    def listen() -> None:
+        with suppress(OSError):  # so ends a terminal whose other end is closed
+            while data := os.read(ours, 65536):
+                shown.extend(data)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    with (
+        Path("elsewhere.txt").open("w", encoding="utf-8") as file,
+        open(theirs, "w", encoding="utf-8") as terminal,
+        redirect_stdout(terminal if "stdout" in streams else file),
+        redirect_stderr(terminal if "stderr" in streams else file),
+    ):
+        run(list(arguments))
+    listener.join()
+    os.close(ours)
     return shown.decode().replace("\r\n", "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ import click
 from imagen import __version__
 from imagen.cli.commands import Group
 from imagen.cli.streams import open_safely
+from imagen.cli.terminal import echo
 from imagen.errors import ConfigWarning, ImagenError
 
 if TYPE_CHECKING:
@@ -221,9 +223,11 @@ def _told_by_click(as_json: bool, error: click.ClickException, hint: str) -> int
         error = _with_likely_option(error)
     if as_json:
         return _told(as_json, "usage", error.format_message(), error.exit_code, remedy=hint)
-    error.show()
+    shown = io.StringIO()
+    error.show(shown)
+    echo(shown.getvalue().rstrip("\n"), err=True)
     if hint:
-        click.echo(hint, err=True)
+        echo(hint, err=True)
     return error.exit_code
 
 
@@ -278,13 +282,9 @@ def _say_json(
 
 
 def _say(message: str, remedy: str, backend: str, kept: Sequence[Path]) -> None:
-    from imagen.text import printable
-
-    where = f" [{backend}]" if backend else ""
-    mark = f"imagen:{where} "
-    click.echo(mark if os.environ.get("NO_COLOR") else click.style(mark, "red"), nl=False, err=True)
-    click.echo(printable(message), err=True)
+    mark = f"imagen: [{backend}]" if backend else "imagen:"
+    echo(f"{mark} {message}", err=True, mark=mark, fg="red")
     if remedy:
-        click.echo(printable(remedy), err=True)
+        echo(remedy, err=True)
     for path in kept:  # where pictures are looked for: on stdout
         click.echo(str(path))

@@ -292,6 +292,7 @@ def test_a_wide_terminal_shows_a_prompt_beside_the_rest() -> None:
 
 
 @pytest.mark.usefixtures("album")
-def test_ids_are_coloured_where_nobody_forbids_it() -> None:
-    shown = run_on_terminal(80, "history", "owl", NO_COLOR="")
+def test_ids_are_coloured_where_nobody_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR")
+    shown = run_on_terminal(80, "history", "owl")
     assert "\n\x1b[36m00000002\x1b[0m  2026-11-27 13:00  " in shown
