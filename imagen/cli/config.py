@@ -44,7 +44,7 @@ def init(detect: bool, url: str, target: str | None, full: bool) -> None:
 
     imagen config init --detect --write sets up the engines of this machine.
     """
-    from imagen.cli.detection import detect_engines, say_added
+    from imagen.cli.detection import detect_engines, find_same, say_added
     from imagen.config import (
         add_backends,
         check,
@@ -61,15 +61,16 @@ def init(detect: bool, url: str, target: str | None, full: bool) -> None:
         click.echo(with_backends(text, blocks) if blocks else text, nl=False)
         return
     named: Path | None = click.get_current_context().find_root().params.get("config_path")
-    usual = named or place_to_write()
-    path = Path(target).expanduser() if target else usual
+    path = Path(target).expanduser() if target else named or place_to_write()
     if blocks:
-        addition = add_backends(path, blocks, template=text)
-        say_added(addition, check(path).settings.default_backend)
+        same = find_same(blocks, check(path).settings.backends) if path.exists() else {}
+        new = {name: block for name, block in blocks.items() if name not in same}
+        addition = add_backends(path, new, template=text)
+        say_added(addition, same, check(path).settings.default_backend)
     else:
         write_new(path, text)
         echo(f"Wrote {path}, a sample. Put your own backends into it.", err=True)
-    if path.absolute() != usual.absolute():
+    if path.absolute() != (named or place_to_write()).absolute():
         echo(f"To use it, add this to a command: --config {path}", err=True)
 
 

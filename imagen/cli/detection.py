@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from imagen.backends import Adapter
     from imagen.config import Addition
 
+    Blocks = Mapping[str, Mapping[str, Any]]
+
 _START = (
     "Start ComfyUI or sd-server first. If it has another address, add --url: "
     "http://127.0.0.1:8000 is usual for ComfyUI's desktop application.\n"
@@ -54,15 +56,34 @@ def detect_engines(url: str) -> Detection:
     return detection
 
 
-def say_added(addition: Addition, default: str) -> None:
-    """On stderr, what was written into the configuration, and which backend is the default."""
+def find_same(blocks: Blocks, existing: Blocks) -> dict[str, str]:
+    """The blocks that a configuration has under another name, each with that name."""
+    known = {name: _without_texts(block) for name, block in existing.items()}
+    return {
+        name: other
+        for name, block in blocks.items()
+        for other in known
+        if name not in known and known[other] == _without_texts(block)
+    }
+
+
+def _without_texts(block: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in block.items() if key not in ("title", "hint")}
+
+
+def say_added(addition: Addition, same: Mapping[str, str], default: str) -> None:
+    """On stderr, what was written into the configuration, and which backend is the default.
+
+    `same` has the backends that it has under other names.
+    """
     path = addition.path
+    present = [*addition.present, *(f"{name} as {other}" for name, other in same.items())]
     if addition.is_new_file:
         echo(f"Wrote {path}. The default backend is {default}.", err=True)
         return
     for names, what in (
         (addition.added, f"Added to {path}"),
-        (addition.present, f"Already in {path}"),
+        (present, f"Already in {path}"),
         (addition.differing, f"Kept as {path} has them, with other values"),
     ):
         if names:

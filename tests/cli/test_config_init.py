@@ -72,7 +72,8 @@ def test_a_first_configuration_is_written_where_the_users_own_belongs(server: Co
 
 
 def test_write_takes_a_path(server: ComfyUI) -> None:
-    assert run("--url", server.url, "--write", "imagen.yaml").exit_code == 0
+    result = run("--url", server.url, "--write", "imagen.yaml")
+    assert result.stderr.endswith("Wrote imagen.yaml. The default backend is flux1-schnell.\n")
     assert "sdxl" in load(FILE).backends
 
 
@@ -117,6 +118,16 @@ def test_a_second_run_changes_nothing(server: ComfyUI) -> None:
     assert "\nAlready in imagen.yaml: flux1-schnell, " in result.stderr
     assert "\nKept as imagen.yaml has them, with other values: sdxl" in result.stderr
     assert result.stderr.endswith("\nimagen.yaml is unchanged.\n")
+
+
+def test_a_backend_that_the_file_has_under_another_name_is_not_added_again(
+    server: ComfyUI,
+) -> None:
+    FILE.write_text(sample().replace("http://127.0.0.1:8188", server.url))
+    result = run("--url", server.url, "--write")
+    assert "flux1-schnell" not in load().backends
+    assert "sdxl" in load().backends
+    assert "\nAlready in imagen.yaml: flux1-schnell as flux-schnell-local\n" in result.stderr
 
 
 def test_an_empty_file_gets_the_sample_with_the_new_backends(server: ComfyUI) -> None:
