@@ -11,19 +11,20 @@ import time
 import warnings
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imagen import __version__
 from imagen.cli.commands import Group
+from imagen.cli.paths import PATH
 from imagen.cli.streams import open_safely
 from imagen.cli.terminal import echo
 from imagen.errors import ConfigWarning, ImagenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from imagen.cli.streams import SafeOutput
     from imagen.errors import Failure
@@ -38,6 +39,10 @@ _MAKING = {
     "preprocess": (
         "imagen.cli.preprocess:preprocess",
         "Make a control picture out of a picture.",
+    ),
+    "convert": (
+        "imagen.cli.convert:convert",
+        "Convert images to another format, with their metadata.",
     ),
     "again": ("imagen.cli.again:again", "Make a picture again, and tell what is not as it was."),
     "compare": ("imagen.cli.compare:compare", "Put one prompt to several backends."),
@@ -117,7 +122,7 @@ class _Table(Group):
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Use this configuration file; also after the command.",
 )

@@ -12,6 +12,7 @@ import click
 
 from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option, settings_for
+from imagen.cli.paths import PATH
 from imagen.cli.tables import Column, print_section, print_table
 from imagen.cli.terminal import echo
 from imagen.filesystem import read_at_most
@@ -38,13 +39,13 @@ _WORD = re.compile(r"[^\W\d_][\w-]*")
 
 
 @click.command(cls=Command)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option("--name", metavar="NAME", help="What to call it; by default as the file.")
 @click.option("--backend", metavar="NAME", help="Read it with the catalogue of this one's server.")
 @click.option("--url", metavar="URL", help="Read it with the catalogue of the server there.")
 @click.option(
     "--catalogue",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Read it with a saved catalogue: what the server's /object_info says.",
 )

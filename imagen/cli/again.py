@@ -13,6 +13,7 @@ from imagen.cli.asking import EVERYTHING, asking
 from imagen.cli.commands import Command
 from imagen.cli.making import make, plan
 from imagen.cli.options import keep_going_option, run_options
+from imagen.cli.paths import FILE
 from imagen.cli.terminal import echo
 from imagen.cli.words import prompt_text
 from imagen.errors import ImagenError, UnknownBackend
@@ -47,7 +48,7 @@ class _Work:
 
 
 @click.command(cls=Command)
-@click.argument("picture", metavar="FILE|ID")
+@click.argument("picture", type=FILE, metavar="FILE|ID")
 @click.option("--prompt", metavar="TEXT", help="What to show instead.")
 @click.option(
     "--graph", "is_graph_own", is_flag=True, help="Send the graph that made it (ComfyUI)."

@@ -9,6 +9,7 @@ import click
 
 from imagen.cli.commands import Option
 from imagen.cli.options import usage
+from imagen.cli.paths import FILE
 from imagen.cli.words import assignment, control, lora
 
 if TYPE_CHECKING:
@@ -62,16 +63,22 @@ _FLAGS = {
         metavar="NAME[:STRENGTH]",
         help="A LoRA to put on the model; may be repeated.",
     ),
-    "image": click.option("--image", metavar="FILE", help="The initial image."),
+    "image": click.option("--image", type=FILE, metavar="FILE", help="The initial image."),
     "strength": click.option(
         "--strength", type=float, help="How far to leave the initial image, 0 to 1."
     ),
-    "mask": click.option("--mask", metavar="FILE", help="What to repaint of it: the white."),
+    "mask": click.option(
+        "--mask", type=FILE, metavar="FILE", help="Mask image; white areas are repainted."
+    ),
     "feather": click.option(
         "--feather", type=int, metavar="PX", help="Pixels over which the mask's edge fades."
     ),
     "reference": click.option(
-        "--reference", multiple=True, metavar="FILE", help="A picture the prompt speaks of (edit)."
+        "--reference",
+        multiple=True,
+        type=FILE,
+        metavar="FILE",
+        help="A picture the prompt speaks of (edit).",
     ),
     "control": click.option(
         "--control",

@@ -24,6 +24,7 @@ from imagen.cli.options import (
     dry_run_option,
     json_option,
     no_cloud_option,
+    no_metadata_option,
     over_budget_option,
     quiet_option,
     settings_for,
@@ -31,6 +32,7 @@ from imagen.cli.options import (
     without_budgets,
     without_cloud,
 )
+from imagen.cli.paths import PATH
 from imagen.cli.previewing import planned, preview_option, show_files
 from imagen.cli.telling import plan_as_data, summarize_image
 from imagen.cli.terminal import echo
@@ -66,13 +68,14 @@ if TYPE_CHECKING:
     "-o",
     cls=Option,
     hidden_names=("--out",),
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="The folder; run again with the same one, only what is missing is made.",
 )
 @strict_option
 @dry_run_option
 @over_budget_option
+@no_metadata_option
 @preview_option
 @no_cloud_option
 @json_option
@@ -88,6 +91,7 @@ def compare(
     strict: bool,
     dry_run: bool,
     over_budget: bool,
+    no_metadata: bool,
     preview: bool | None,
     no_cloud: bool,
     as_json: bool,
@@ -103,7 +107,9 @@ def compare(
     from imagen.cli.progress import shown
     from imagen.comparison import compare as run
 
-    settings = _settings(config_path, over_budget=over_budget, no_cloud=no_cloud)
+    settings = settings_for(config_path, has_metadata=not no_metadata)
+    settings = without_budgets(settings) if over_budget else settings
+    settings = without_cloud(settings) if no_cloud else settings
     names = names_of(models)
     request = prompted(prompt, document, asked, names).request
     axis = axis_of(vary) if vary else None
@@ -128,12 +134,6 @@ def compare(
         tell(comparison, folder, as_json=as_json)
         _show_sheet(shows, folder, request)
     return 4 if comparison.failed_among(names, axis) else 0
-
-
-def _settings(config_path: Path | None, *, over_budget: bool, no_cloud: bool) -> Settings:
-    settings = settings_for(config_path)
-    settings = without_budgets(settings) if over_budget else settings
-    return without_cloud(settings) if no_cloud else settings
 
 
 def _show_sheet(shows: Preview | None, folder: Path, request: Request) -> None:

@@ -11,6 +11,7 @@ import click
 
 from imagen.cli.commands import Group
 from imagen.cli.options import config_option, json_option
+from imagen.cli.paths import PATH
 from imagen.cli.terminal import echo
 from imagen.text import printable
 
@@ -75,7 +76,7 @@ def init(detect: bool, url: str, target: str | None, full: bool) -> None:
 
 
 @config.command()
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("file", type=PATH, required=False)
 @config_option
 @json_option
 def validate(file: Path | None, config_path: Path | None, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import click
 
 from imagen.cli.commands import Command, Option
 from imagen.cli.options import quiet_option
+from imagen.cli.paths import PATH
 from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ For real pictures, start ComfyUI (docs/setup-comfyui.md tells how) and run:
     "-o",
     cls=Option,
     hidden_names=("--out",),
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("demo"),
     show_default=True,
     metavar="DIR",

@@ -11,6 +11,7 @@ from imagen.cli.asking import CONTROLS, SAMPLING, asking, request
 from imagen.cli.commands import Command
 from imagen.cli.making import make
 from imagen.cli.options import keep_going_option, run_options, usage
+from imagen.cli.paths import FILE
 from imagen.cli.words import prompt_text
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("files", nargs=-1, metavar="FILE...")
+@click.argument("files", nargs=-1, type=FILE, metavar="FILE...")
 @click.argument("instruction")
 @click.option("--prompt", hidden=True)
 @asking("mask", "feather", "strength", *SAMPLING, *CONTROLS, "set")

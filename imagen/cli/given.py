@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.options import usage
+from imagen.cli.paths import FILE
 from imagen.cli.words import prompt_values, standard_input
 from imagen.errors import RequestError
 from imagen.filesystem import read_at_most
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 from_json_option = click.option(
     "--from-json",
     "document",
+    type=FILE,
     metavar="FILE",
     help="A request as JSON, or a picture's sidecar; flags go over it. - is standard input.",
 )

@@ -13,6 +13,7 @@ import click
 from imagen.cli.commands import Group
 from imagen.cli.confirming import confirm, refuse_unasked
 from imagen.cli.options import config_option, json_option, quiet_option, settings_for
+from imagen.cli.paths import PATH
 from imagen.cli.terminal import echo
 from imagen.text import one_line
 
@@ -32,26 +33,24 @@ def library() -> None:
 
 
 @library.command()
-@click.argument("folders", nargs=-1, required=True, metavar="DIR...")
+@click.argument("folders", nargs=-1, required=True, type=PATH, metavar="DIR...")
 @click.option("--dry-run", is_flag=True, help="Tell what would be taken in, and take in nothing.")
 @json_option
 @quiet_option
 @config_option
 def add(
-    folders: tuple[str, ...], dry_run: bool, as_json: bool, quiet: bool, config_path: Path | None
+    folders: tuple[Path, ...], dry_run: bool, as_json: bool, quiet: bool, config_path: Path | None
 ) -> None:
     """Take in the pictures that lie below a folder.
 
     It adds PNG, JPEG, WebP and AVIF images: with their settings if imagen or another program wrote
     them, else as files alone. The files stay where they are; each is added once.
     """
-    from pathlib import Path
-
     from imagen.cli.progress import counted
     from imagen.library import add as add_to
 
     with _open(config_path) as opened, counted("taking in", quiet=quiet) as on_progress:
-        added = add_to(opened, map(Path, folders), on_progress=on_progress, is_dry=dry_run)
+        added = add_to(opened, folders, on_progress=on_progress, is_dry=dry_run)
     if as_json:
         click.echo(json.dumps(_added(added), indent=2))
         return

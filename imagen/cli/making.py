@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from imagen.cli.background import told_of
-from imagen.cli.options import is_picture
+from imagen.cli.options import usage
 from imagen.cli.previewing import planned, show_made
 from imagen.cli.telling import tell, tell_plan
 from imagen.cli.terminal import echo
-from imagen.errors import ImagenError, OverBudget, RequestError
+from imagen.errors import ImagenError, OutputError, OverBudget, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from imagen.cli.options import Run
     from imagen.cli.telling import More
     from imagen.config import Settings
+    from imagen.outputs import Saved
     from imagen.request import Request, Task
     from imagen.spine import Made
     from imagen.ticket import Ticket
@@ -33,6 +33,8 @@ def make(request: Request, run: Run, *, more: More | None = None) -> list[Made]:
 
     `more` says what is to stand in the JSON besides; it is given what was made.
     """
+    if run.is_stdout and (request.count or 1) > 1:
+        raise usage(f"--output - writes one image, and --count asks for {request.count}.")
     if run.dry_run:
         _tell_plan(plan(request, run), run, more)
         return []
@@ -51,20 +53,25 @@ def _make(request: Request, run: Run, more: More | None) -> list[Made]:
     preview = planned(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)
     failure: ImagenError | None = None
     try:
-        with _others_named(request, name, run.settings):
+        with (
+            _others_named(request, name, run.settings),
+            nothing_on_stdout() if run.is_stdout else nullcontext(),
+        ):
             _generate(request, run, name, made.append)
     except ImagenError as error:
         if run.as_json or not made:
             raise
         failure = error
         failure.kept = failure.kept[sum(len(one.saved) for one in made) :]  # shown here
-    tell(made, as_json=run.as_json, asked=request.asked().keys(), more=more)
+    asked = request.asked().keys()
+    tell(made, as_json=run.as_json, asked=asked, more=more, is_stdout=run.is_stdout)
     if not (run.as_json or run.quiet):
         _say_painted(made, run.settings)
     show_made(preview, [(one, request) for one in made])
-    _warn_of_another_kind(made, run.output)
     if failure is not None:
         raise failure
+    if run.is_stdout:
+        write_image(made[-1].saved)
     return made
 
 
@@ -78,6 +85,32 @@ def _say_painted(made: Sequence[Made], settings: Settings) -> None:
     if set(kinds.values()) <= {"mock"}:
         sentence += " To set up your engines: imagen config init --detect --write"
     echo(sentence, err=True)
+
+
+@contextmanager
+def nothing_on_stdout() -> Iterator[None]:
+    """Has an error name on stderr the images that were saved all the same."""
+    try:
+        yield
+    except ImagenError as error:
+        error.remedy = "\n".join((error.remedy, *map(str, error.kept))).strip()
+        error.kept = ()
+        raise
+
+
+def write_image(saved: Sequence[Saved]) -> None:
+    """Write the bytes of the one image to standard output; its file stays.
+
+    Raises OutputError where it is not exactly one.
+    """
+    images = [one.path for one in saved if one.media_type.startswith("image/")]
+    if len(images) != 1:
+        raise OutputError(
+            f"--output - writes one image to standard output, and this run made {len(images)}.",
+            remedy="Nothing is lost: every file is saved, as named above.",
+        )
+    sys.stdout.buffer.write(images[0].read_bytes())
+    sys.stdout.buffer.flush()
 
 
 def said_of_budgets(tickets: Sequence[Ticket], settings: Settings) -> list[str]:
@@ -181,13 +214,3 @@ def _can(name: str, task: Task, settings: Settings) -> bool:
         tasks = engine.capabilities(task).tasks
         return task in tasks or (task == "outpaint" and "inpaint" in tasks)
     return False
-
-
-def _warn_of_another_kind(made: list[Made], output: Path | None) -> None:
-    """A picture keeps the kind the engine gave it, whatever ending was asked for."""
-    if output is None or not (asked := output.suffix.lower()):
-        return
-    kinds = {saved.path.suffix for run in made for saved in run.saved}
-    if is_picture(output) and kinds and asked.replace("jpeg", "jpg") not in kinds:
-        gave = ", ".join(sorted(kinds))
-        echo(f"{output.name} was asked for, but the engine gave {gave}.", err=True)

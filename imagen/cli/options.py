@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imagen.cli.commands import Option
+from imagen.cli.paths import FILE, PATH, read_target
 from imagen.cli.previewing import preview_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from imagen.cli.paths import Target
     from imagen.config import Settings
-
-_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff"}
 
 
 def _configuration(
@@ -39,7 +40,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 config_option = click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     callback=_configuration,
     help="Use this configuration file.",
@@ -50,9 +51,14 @@ output_option = click.option(
     "-o",
     cls=Option,
     hidden_names=("--out",),
-    type=click.Path(path_type=Path),
+    type=FILE,
+    callback=read_target,
     metavar="PATH",
-    help="A folder, or an image's name such as fox.png.",
+    help="A folder, an image's name such as fox.webp (png, jpg, webp or avif), or - for standard "
+    "output.",
+)
+no_metadata_option = click.option(
+    "--no-metadata", is_flag=True, help="Write nothing into the images about their making."
 )
 no_cloud_option = click.option(
     "--no-cloud", is_flag=True, help="Keep what is made now out of the cloud."
@@ -78,6 +84,7 @@ _RUN = [
     ),
     output_option,
     click.option("--no-sidecar", is_flag=True, help="Write no JSON file beside the picture."),
+    no_metadata_option,
     strict_option,
     dry_run_option,
     over_budget_option,
@@ -92,6 +99,7 @@ _TAKEN = (
     "workflow",
     "output",
     "no_sidecar",
+    "no_metadata",
     "strict",
     "dry_run",
     "keep_going",
@@ -114,7 +122,8 @@ class Run:
     """As named on the command line."""
     workflow: str | None = None
     """As named on the command line; the settings have it already."""
-    output: Path | None = None
+    is_stdout: bool = False
+    """Whether the image is to be written to standard output."""
     strict: bool = False
     dry_run: bool = False
     keep_going: bool = False
@@ -144,21 +153,38 @@ def _run(
     *,
     config_path: Path | None,
     no_sidecar: bool,
+    no_metadata: bool,
     over_budget: bool,
     no_cloud: bool,
-    output: Path | None,
+    output: Target | None,
     backend: str | None,
     workflow: str | None,
     **flags: Any,
 ) -> Run:
-    settings = settings_for(config_path, output, sidecar=False if no_sidecar else None)
+    is_stdout = output is not None and output.is_stdout
+    if is_stdout and not flags["dry_run"]:
+        refuse_stdout(as_json=flags["as_json"])
+    settings = settings_for(
+        config_path, output, has_sidecar=not no_sidecar, has_metadata=not no_metadata
+    )
     settings = without_budgets(settings) if over_budget else settings
     settings = without_cloud(settings) if no_cloud else settings
     if workflow is not None:
         from imagen.cli.workflow_choice import choose_workflow
 
         settings, backend = choose_workflow(workflow, settings, backend)
-    return Run(settings=settings, output=output, backend=backend, workflow=workflow, **flags)
+    return Run(settings=settings, is_stdout=is_stdout, backend=backend, workflow=workflow, **flags)
+
+
+def refuse_stdout(*, as_json: bool) -> None:
+    """Raises UsageError where an image can't be written to standard output."""
+    if as_json:
+        raise usage("--output - writes the image to standard output, where --json writes, too.")
+    if sys.stdout.isatty():
+        raise usage(
+            "--output - writes the bytes of the image, and standard output is a terminal. "
+            "Redirect it, as in: imagen generate PROMPT -o - > fox.png"
+        )
 
 
 def without_budgets(settings: Settings) -> Settings:
@@ -177,13 +203,12 @@ def usage(message: str) -> click.UsageError:
     return click.UsageError(message, ctx=click.get_current_context(silent=True))
 
 
-def is_picture(output: Path) -> bool:
-    """Whether --output names a picture, and not a folder."""
-    return output.suffix.lower() in _PICTURES
-
-
 def settings_for(
-    config_path: Path | None, output: Path | None = None, *, sidecar: bool | None = None
+    config_path: Path | None,
+    output: Target | None = None,
+    *,
+    has_sidecar: bool = True,
+    has_metadata: bool = True,
 ) -> Settings:
     """The settings of this run: the configuration, with the flags over it.
 
@@ -195,9 +220,10 @@ def settings_for(
     settings = load(config_path)
     if failure := read_failure(settings.state_dir):
         click.echo(f"imagen: {failure}", err=True)
-    changes: dict[str, Any] = {} if sidecar is None else {"sidecar": sidecar}
-    if output is not None and is_picture(output):
-        changes |= {"directory": output.parent, "name": output.stem}
-    elif output is not None:
-        changes["directory"] = output
+    changes: dict[str, Any] = {} if has_sidecar else {"sidecar": False}
+    changes |= {} if has_metadata else {"metadata": False}
+    if output is not None and output.folder is not None:
+        changes["directory"] = output.folder
+    if output is not None and output.name is not None:
+        changes |= {"name": output.name, "format": output.format}
     return settings.model_copy(update={"output": settings.output.model_copy(update=changes)})

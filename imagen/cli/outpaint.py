@@ -10,6 +10,7 @@ from imagen.cli.asking import SAMPLING, SIZE, asking, prompt_argument, request
 from imagen.cli.commands import Command
 from imagen.cli.making import make
 from imagen.cli.options import keep_going_option, run_options, usage
+from imagen.cli.paths import FILE
 from imagen.cli.words import prompt_values
 from imagen.pictures import is_url
 
@@ -22,7 +23,7 @@ _SAMPLING = tuple(flag for flag in SAMPLING if flag not in SIZE)
 
 
 @click.command(cls=Command)
-@click.argument("file")
+@click.argument("file", type=FILE)
 @prompt_argument
 @click.option("--left", type=int, metavar="PX", help="Pixels to add on the left.")
 @click.option("--top", type=int, metavar="PX", help="Pixels to add above.")

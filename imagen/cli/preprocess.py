@@ -11,6 +11,7 @@ from imagen.cli.asking import SIZE, asking, request
 from imagen.cli.commands import Command
 from imagen.cli.making import make
 from imagen.cli.options import run_options, usage
+from imagen.cli.paths import FILE
 
 if TYPE_CHECKING:
     from imagen.cli.options import Run
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("kind")
-@click.argument("file")
+@click.argument("file", type=FILE)
 @asking(*SIZE, "set")
 @run_options
 def preprocess(kind: str, file: str, asked: dict[str, Any], run: Run) -> None:

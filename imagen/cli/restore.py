@@ -10,15 +10,16 @@ from imagen.cli.asking import asking, request
 from imagen.cli.commands import Command
 from imagen.cli.making import make
 from imagen.cli.options import run_options
+from imagen.cli.paths import FILE
 
 if TYPE_CHECKING:
     from imagen.cli.options import Run
 
 
 @click.command(cls=Command)
-@click.argument("file")
+@click.argument("file", type=FILE)
 @click.option("--fidelity", type=float, help="From 0, the finest face, to 1, the likest one.")
-@click.option("--model", help="The restorer's file.")
+@click.option("--model", type=FILE, help="The restorer's file.")
 @asking("set")
 @run_options
 def restore(

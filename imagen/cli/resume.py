@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imagen.cli.background import told_of
 from imagen.cli.commands import Command
+from imagen.cli.making import nothing_on_stdout, write_image
 from imagen.cli.options import (
     config_option,
     json_option,
@@ -16,6 +18,7 @@ from imagen.cli.options import (
     output_option,
     over_budget_option,
     quiet_option,
+    refuse_stdout,
     settings_for,
     usage,
     without_budgets,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from imagen.cli.paths import Target
     from imagen.config import Settings
     from imagen.resuming import Resumed
 
@@ -53,7 +57,7 @@ def resume(
     only_list: bool,
     again: bool,
     forget: bool,
-    output: Path | None,
+    output: Target | None,
     preview: bool | None,
     over_budget: bool,
     no_cloud: bool,
@@ -67,6 +71,11 @@ def resume(
     that is left is brought to its end. What an engine has is fetched, what was never sent is made,
     and nothing is made twice. The path of each picture is printed on a line of its own.
     """
+    is_stdout = output is not None and output.is_stdout
+    if is_stdout and ticket is None:
+        raise usage("--output - writes one image: name its TICKET.")
+    if is_stdout:
+        refuse_stdout(as_json=as_json)
     settings = settings_for(config_path, output)
     settings = without_cloud(settings) if no_cloud else settings
     settings = without_budgets(settings) if over_budget else settings
@@ -81,10 +90,14 @@ def resume(
         return 0
     shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
     with told_of(settings):
-        each = _done(ticket, settings, is_output=output is not None, again=again, quiet=quiet)
-        done = _all(each, as_json=as_json)
-        _tell(done, as_json=as_json)
+        is_output = output is not None and not is_stdout
+        each = _done(ticket, settings, is_output=is_output, again=again, quiet=quiet)
+        with nothing_on_stdout() if is_stdout else nullcontext():
+            done = _all(each, as_json=as_json)
+        _tell(done, as_json=as_json, is_stdout=is_stdout)
         show_made(shows, [(one.made, one.job.asked) for one in done if one.made and one.job])
+    if is_stdout:
+        write_image([saved for one in done if one.made for saved in one.made.saved])
     return max((one.error.exit_code for one in done if one.error is not None), default=0)
 
 
@@ -126,7 +139,7 @@ def _done(
     yield done
 
 
-def _tell(done: Sequence[Resumed], *, as_json: bool) -> None:
+def _tell(done: Sequence[Resumed], *, as_json: bool, is_stdout: bool = False) -> None:
     from imagen.cli.telling import as_data, tell
 
     made = [one.made for one in done if one.made is not None]
@@ -138,7 +151,7 @@ def _tell(done: Sequence[Resumed], *, as_json: bool) -> None:
         echo("Nothing is left to fetch.", err=True)
     for one in done:
         echo(_line(one), err=True)
-    tell(made, as_json=False)
+    tell(made, as_json=False, is_stdout=is_stdout)
 
 
 _WORDS = {

@@ -13,6 +13,7 @@ import click
 
 from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option
+from imagen.cli.paths import FILE
 from imagen.cli.terminal import echo
 from imagen.errors import ConfigError, LibraryError, OutputError, RequestError
 from imagen.ids import is_id
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("picture", metavar="ID|FILE")
+@click.argument("picture", type=FILE, metavar="ID|FILE")
 @json_option
 @config_option
 def show(picture: str, as_json: bool, config_path: Path | None) -> None:

@@ -9,13 +9,14 @@ import click
 from imagen.cli.commands import Command
 from imagen.cli.libraries import anew, opened, pictures_named, tell
 from imagen.cli.options import config_option, json_option
+from imagen.cli.paths import FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @click.command(cls=Command)
-@click.argument("words", nargs=-1, required=True, metavar="ID|FILE...")
+@click.argument("words", nargs=-1, type=FILE, required=True, metavar="ID|FILE...")
 @click.option("--add", "-a", multiple=True, metavar="TAG", help="Give this one; repeatable.")
 @click.option("--remove", "-r", multiple=True, metavar="TAG", help="Take it away; repeatable.")
 @json_option

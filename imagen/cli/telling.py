@@ -31,11 +31,13 @@ def tell(
     as_json: bool,
     asked: Collection[str] | None = None,
     more: More | None = None,
+    is_stdout: bool = False,
 ) -> None:
     """The paths on stdout, a line each, and what the user would want to know on stderr.
 
     `asked` names what the user asked for, where that is known. With `as_json` all of it is JSON,
-    and `more` is what else stands in it.
+    and `more` is what else stands in it. Where the image itself `is_stdout`, the paths are on
+    stderr, too.
     """
     if as_json:
         click.echo(json.dumps(as_data(made) | dict(more(made) if more else {}), indent=2))
@@ -46,7 +48,7 @@ def tell(
         echo(shorten_words(sentence), err=True)
     for run in made:
         for saved in run.saved:
-            click.echo(str(saved.path))
+            click.echo(str(saved.path), err=is_stdout)
             if is_terminal:
                 echo(f"  {_summary(run, saved)}", hanging=2, dim=True)
 
@@ -135,7 +137,11 @@ def as_data(made: Sequence[Made]) -> dict[str, Any]:
                 "receipt": _receipt(run.ticket),
                 "inputs": [asdict(given) for given in run.ticket.inputs],
                 "facts": asdict(run.result.facts),
-                "warnings": [*run.result.warnings, *([run.remark] if run.remark else [])],
+                "warnings": [
+                    *run.result.warnings,
+                    *(saved.warning for saved in run.saved if saved.warning),
+                    *([run.remark] if run.remark else []),
+                ],
             }
             for run in made
         ],

@@ -12,6 +12,7 @@ from imagen.cli.asking import SAMPLING, SIZE, asking, flag_of, request
 from imagen.cli.commands import Command
 from imagen.cli.making import INTERPOLATION, make
 from imagen.cli.options import run_options, usage
+from imagen.cli.paths import FILE
 from imagen.cli.words import prompt_values
 from imagen.errors import RequestError
 
@@ -23,10 +24,11 @@ _SAMPLING = tuple(flag for flag in SAMPLING if flag not in (*SIZE, "count", "lat
 
 
 @click.command(cls=Command)
-@click.argument("file")
+@click.argument("file", type=FILE)
 @click.option("--factor", type=float, default=2, show_default=True, help="Times each side.")
 @click.option(
     "--method",
+    type=FILE,
     metavar="NAME",
     help="lanczos (as a rule), bicubic, bilinear, nearest, area, or an upscaler's file.",
 )

@@ -13,6 +13,7 @@ import click
 
 from imagen.cli.commands import Command
 from imagen.cli.options import config_option, json_option, settings_for
+from imagen.cli.paths import FILE
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _span(ctx: click.Context, param: click.Parameter, text: str) -> timedelta:
 
 
 @click.command(cls=Command)
-@click.argument("picture", metavar="FILE|ID")
+@click.argument("picture", type=FILE, metavar="FILE|ID")
 @click.option(
     "--expires",
     default="1h",

@@ -87,6 +87,7 @@ def control(text: str) -> dict[str, Any]:
             "or kind:file:strength:start-end, such as canny:edges.png:0.8:0-0.5."
         )
     kind, image, strength, start, end = found.groups()
+    image = os.path.expanduser(image)
     _refuse_words(text, image)
     numbers = {"strength": strength, "start": start, "end": end}
     given = {name: float(number) for name, number in numbers.items() if number is not None}
@@ -108,7 +109,8 @@ def lora(text: str) -> dict[str, Any]:
             f"--lora {text!r} names no LoRA. Write it as name or name:strength, such as ink:0.8."
         )
     name, strength = found.groups()
-    return {"name": name} | ({} if strength is None else {"strength": float(strength)})
+    named = {"name": os.path.expanduser(name)}
+    return named | ({} if strength is None else {"strength": float(strength)})
 
 
 def prompt_values(argument: str | None) -> dict[str, str]:
@@ -128,7 +130,7 @@ def prompt_text(argument: str) -> str:
         return _whole(standard_input(), "standard input")
     if not argument.startswith("@"):
         return argument
-    path = Path(argument[1:])
+    path = Path(os.path.expanduser(argument[1:]))
     try:
         return _whole(path.read_bytes(), str(path))
     except (OSError, ValueError) as error:

@@ -66,8 +66,11 @@ def convert(
 ) -> Converted:
     """The image as a file of this kind, with its texts, its EXIF block and its colour profile.
 
+    The pixels of an image that is of this kind already are not touched where no quality is asked.
     Raises OutputError where that can't be; nothing is written anywhere.
     """
+    if metadata.kind(data) == kind and quality is None:
+        return Converted(data if keeps_metadata else _bare(data), None, ())
     refuse_unwritable_format(kind)
     try:
         with catch_warnings(action="ignore"), open_image(BytesIO(data)) as image:
@@ -76,6 +79,13 @@ def convert(
         raise OutputError("It is not an image that can be read.") from error
     except (*DAMAGE, MemoryError, Image.DecompressionBombError) as error:
         raise OutputError(f"The image can't be converted to {NAMES[kind]}: {error}.") from error
+
+
+def _bare(data: bytes) -> bytes:
+    try:
+        return metadata.bare(data)
+    except OutputError as error:
+        raise OutputError(f"Its metadata can't be removed: {error.message}.") from error
 
 
 def _converted(
@@ -90,7 +100,12 @@ def _converted(
             f"It has {width} × {height} pixels, and {NAMES[kind]} takes at most {largest} a side."
         )
     image.load()
-    texts = _texts(data) if keeps_metadata else {}
+    texts: dict[str, str] = {}
+    unread: list[str] = []
+    try:
+        texts = _texts(data) if keeps_metadata else {}
+    except OutputError as error:
+        unread = [f"Its texts were left out: {error.message}."]
     block = _exif_block(image, keeps_metadata=keeps_metadata)
     if kind != "png":
         block, texts = _with_exif_texts(block, texts, kind)
@@ -102,6 +117,7 @@ def _converted(
         options |= _xmp(image, kind)
     profile = image.info.get("icc_profile")
     pixels, remarks = _fitting(image, data, kind)
+    remarks += unread
     if profile and profile[16:20] == _SPACES.get(pixels.mode, b"RGB "):
         options["icc_profile"] = profile
     elif profile:

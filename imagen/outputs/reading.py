@@ -128,6 +128,11 @@ def _whole(path: Path, most: int) -> bytes:
     return data
 
 
+def read_image_bytes(path: Path) -> bytes:
+    """All of an image's file; raises OutputError for one that is not there, or is too large."""
+    return _whole(path, _LARGEST)
+
+
 def texts(path: Path, wanted: Collection[str]) -> dict[str, str] | None:
     """The texts of these names inside the picture at `path`; None for a file that is no picture.
 

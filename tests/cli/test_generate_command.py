@@ -212,16 +212,6 @@ def test_what_was_kept_elsewhere_is_printed_where_pictures_are_looked_for(
     assert len(json.loads(capsys.readouterr().out)["error"]["kept"]) == 2
 
 
-@pytest.mark.parametrize("name", ["fox.jpg", "fox.gif"])
-def test_a_picture_of_another_kind_than_its_name_is_told(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["generate", "x", "--size", "32x32", "-q", "-o", name]) == 0
-    printed = capsys.readouterr()
-    assert printed.out == "fox.png\n"
-    assert f"{name} was asked for, but the engine gave .png." in printed.err
-
-
 def test_nothing_is_left_to_fetch_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", "--size", "32x32", "-q", "-o", "fox.png"]) == 0
     assert run(["resume", "--list", "--json"]) == 0

@@ -79,6 +79,7 @@ class Matrix:
         made_at_engine: Callable[[str], int],
         *,
         recover: str = "resume --quiet",
+        since: str = "",
     ) -> None:
         self._place = place
         own = {"state_dir": "./state", "library": {"url": "./library.db"}}
@@ -86,6 +87,8 @@ class Matrix:
         self._line = line
         self._made = made_at_engine
         self._recover = recover
+        self._since = since
+        """The kind of step before which the first kill comes; "" for any."""
         self._idle: Queue[Runner] = Queue()
 
     def outcomes(self) -> dict[str, Outcome]:
@@ -102,8 +105,9 @@ class Matrix:
     def _all(self) -> dict[str, Outcome]:
         steps = self._steps()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = pool.map(self._killed_at, range(len(steps)))
-            named = zip(enumerate(steps), found, strict=True)
+            first = steps.index(self._since) if self._since else 0
+            found = pool.map(self._killed_at, range(first, len(steps)))
+            named = zip(enumerate(steps[first:], first), found, strict=True)
             return {f"{n} {step}": outcome for (n, step), outcome in named}
 
     def _steps(self) -> list[str]:

@@ -58,7 +58,8 @@ def test_an_image_that_is_converted_is_there_once_wherever_its_process_is_killed
     tmp_path: Path, comfyui: ComfyUI
 ) -> None:
     studio = _backend(type="comfyui", url=comfyui.url, workflow="sd15")
-    found = Matrix(tmp_path, studio | {"output": {"format": "webp"}}, _ONE, _at(comfyui)).outcomes()
+    settings = studio | {"output": {"format": "webp"}}
+    found = Matrix(tmp_path, settings, _ONE, _at(comfyui), since="link").outcomes()
     assert _others(found, _ONCE) == {}
     assert [path for path in tmp_path.glob("*/outputs/*") if path.suffix == ".png"] == []
 

@@ -1,0 +1,267 @@
+"""--output: the format by the ending, standard output, and home folders; and --no-metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import closing
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from PIL import Image
+
+from imagen import tickets
+from imagen.cli import run
+from imagen.config import load
+from imagen.errors import OutputError
+from imagen.outputs import metadata, read
+from imagen.request import Request
+from imagen.spine import job_of, open_named, prepare
+
+SMALL = ("--size", "32x24", "--seed", "7", "--quiet")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home folder, which is not the working directory."""
+    folder = tmp_path / "home"
+    folder.mkdir(exist_ok=True)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(folder))
+    return folder
+
+
+def _generate(*words: str) -> int:
+    return run(["generate", "a red fox", *SMALL, *words])
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "jpeg", "webp", "avif"])
+def test_the_ending_of_output_is_the_format(
+    ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _generate("-o", f"fox.{ending}") == 0
+    assert capsys.readouterr() == (f"fox.{ending}\n", "")
+    kind = "jpeg" if ending in ("jpg", "jpeg") else ending
+    data = Path(f"fox.{ending}").read_bytes()
+    assert metadata.kind(data) == kind
+    assert read(Path(f"fox.{ending}")).resolved["prompt"] == "a red fox"
+    sidecar = json.loads(Path(f"fox.{ending}.json").read_bytes())
+    assert sidecar["media_type"] == f"image/{kind}"
+
+
+def test_the_ending_goes_over_the_format_of_the_configuration() -> None:
+    Path("imagen.yaml").write_text("output: {format: webp}\n")
+    assert _generate("-o", "fox.png") == 0
+    assert _generate("-o", "foxes") == 0
+    assert Path("fox.png").is_file()
+    assert [path.suffix for path in Path("foxes").iterdir() if path.suffix != ".json"] == [".webp"]
+
+
+@pytest.mark.parametrize("name", ["fox.gif", "fox.tiff", "fox.mp4", "fox.jpgg"])
+def test_another_ending_is_refused_before_anything_is_made(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _generate("-o", name) == 2
+    assert capsys.readouterr().err.endswith(
+        "An image can be saved as .png, .jpg, .jpeg, .webp, .avif, not as "
+        f".{name[4:]}. To name a folder, end it with a slash: {name}/\n"
+    )
+    assert [path.name for path in Path().iterdir() if path.name.startswith("fox")] == []
+
+
+@pytest.mark.parametrize("name", ["set-1.5", "fox.gif/", "photos.backup"])
+def test_what_does_not_end_like_a_file_is_a_folder(name: str) -> None:
+    assert _generate("-o", name) == 0
+    assert Path(name).is_dir()
+
+
+def test_a_folder_that_is_there_is_one_whatever_its_name() -> None:
+    Path("fox.png").mkdir()
+    assert _generate("-o", "fox.png") == 0
+    assert len(list(Path("fox.png").iterdir())) == 2
+
+
+def test_what_could_not_be_converted_is_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("L", (2, 8192)).save("tall.png")
+    words = ["upscale", "tall.png", "--factor", "2", "-o", "big.webp", "--json"]
+    assert run(words) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert found["images"][0]["path"] == "big.png"
+    (warning,) = found["runs"][0]["warnings"]
+    assert "big.png stays as the engine made it" in warning
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["generate fox", "upscale start.png", "again start.png"],
+)
+def test_no_metadata_leaves_it_out_of_one_run(words: str) -> None:
+    assert _generate("-o", "start.png") == 0
+    assert run([*words.split(), "--no-metadata", "--quiet", "-o", "bare.png"]) == 0
+    assert metadata.texts(Path("bare.png").read_bytes()) == {}
+    assert _generate("-o", "after.png") == 0
+    assert metadata.texts(Path("after.png").read_bytes()) != {}
+
+
+def test_a_comparison_without_metadata() -> None:
+    words = ["compare", "fox", "--models", "mock", *SMALL, "--no-metadata", "-o", "cells"]
+    assert run(words) == 0
+    assert metadata.texts(Path("cells/mock-7.png").read_bytes()) == {}
+
+
+@pytest.fixture
+def piped(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Any:
+    """Standard output as the reading end of a pipe sees it."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    return capsysbinary
+
+
+def test_the_image_goes_to_standard_output_and_its_file_is_named_on_stderr(
+    piped: pytest.CaptureFixture[bytes],
+) -> None:
+    assert _generate("-o", "-") == 0
+    out, err = piped.readouterr()
+    path = Path(err.decode().strip())
+    assert path.parent.name == "outputs"
+    assert out == path.read_bytes()
+    assert Image.open(BytesIO(out)).size == (32, 24)
+
+
+def test_it_has_the_format_of_the_configuration(piped: pytest.CaptureFixture[bytes]) -> None:
+    Path("imagen.yaml").write_text("output: {format: webp}\n")
+    assert _generate("-o", "-") == 0
+    assert piped.readouterr().out[8:12] == b"WEBP"
+
+
+def test_standard_output_is_refused_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert _generate("-o", "-") == 2
+    assert "standard output is a terminal. Redirect it" in capsys.readouterr().err
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize("more", [("--json",), ("--count", "2")])
+def test_standard_output_takes_one_image_and_nothing_else(
+    more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _generate("-o", "-", *more) == 2
+    assert "--output - writes" in "".join(capsys.readouterr())
+    assert not Path("outputs").exists()
+
+
+def test_no_image_is_lost_where_a_run_made_several() -> None:
+    from imagen.cli.making import write_image
+
+    with pytest.raises(OutputError, match="this run made 0") as refused:
+        write_image([])
+    assert refused.value.remedy.startswith("Nothing is lost")
+
+
+def test_what_was_kept_elsewhere_does_not_get_into_standard_output(
+    piped: pytest.CaptureFixture[bytes],
+) -> None:
+    Path("imagen.yaml").write_text("output: {directory: ., name: 'taken/{seed}'}\n")
+    Path("taken").write_text("a file")
+    assert _generate("-o", "-") == 5
+    out, err = piped.readouterr()
+    assert out == b""
+    assert Path(err.decode().splitlines()[-1]).is_file()
+
+
+def test_resume_writes_the_image_of_one_ticket_to_standard_output(
+    piped: pytest.CaptureFixture[bytes],
+) -> None:
+    id = _left_job("webp")
+    assert run(["resume", id, "--quiet", "-o", "-"]) == 0
+    assert piped.readouterr().out[8:12] == b"WEBP"
+
+
+def test_resume_saves_in_the_format_that_was_asked_for_then() -> None:
+    id = _left_job("avif")
+    assert run(["resume", id, "--quiet"]) == 0
+    assert Path("then/fox.avif").is_file()
+
+
+def _left_job(format: Literal["webp", "avif"]) -> str:
+    """A job that was planned, and whose process died before it was sent."""
+    settings = load()
+    output = settings.output.model_copy(
+        update={"directory": Path("then"), "name": "fox", "format": format}
+    )
+    settings = settings.model_copy(update={"output": output})
+    request = Request(prompt="a red fox", width=32, height=24)
+    with closing(open_named("mock", settings)) as engine:
+        (ticket,) = prepare(engine, request, settings)
+    tickets.write(job_of(ticket, request, settings), settings.state_dir)
+    return ticket.id
+
+
+def test_resume_of_all_does_not_write_to_standard_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["resume", "-o", "-"]) == 2
+    assert "--output - writes one image: name its TICKET." in capsys.readouterr().err
+
+
+def test_a_tilde_is_the_home_folder_in_output(home: Path) -> None:
+    assert _generate("-o", "~/a/fox.webp") == 0
+    assert _generate("--output=~/b") == 0
+    assert (home / "a/fox.webp").is_file()
+    assert len(list((home / "b").iterdir())) == 2
+
+
+def test_a_tilde_is_the_home_folder_in_the_configuration_of_a_command(home: Path) -> None:
+    (home / "mine.yaml").write_text("output: {directory: made}\n")
+    assert _generate("--config=~/mine.yaml") == 0
+    assert any(folder.is_dir() for folder in (home / "made", Path("made")))
+
+
+@pytest.fixture
+def images(home: Path) -> Path:
+    """`~/fox.png` with its sidecar, a mask, a prompt and a request at home."""
+    assert _generate("-o", "~/fox.png") == 0
+    Image.new("L", (32, 24), 255).save(home / "mask.png")
+    (home / "words.txt").write_text("a fox")
+    (home / "wanted.json").write_text('{"prompt": "a fox"}')
+    return home
+
+
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "generate @~/words.txt",
+        "generate --from-json=~/wanted.json",
+        "generate fox --image=~/fox.png --mask=~/mask.png",
+        "generate fox --set image=~/fox.png",
+        "generate fox --reference=~/fox.png",
+        "generate fox --control=canny:~/fox.png:0.5",
+        "edit ~/fox.png bluer",
+        "outpaint ~/fox.png --left 8",
+        "upscale ~/fox.png",
+        "restore ~/fox.png",
+        "preprocess canny ~/fox.png",
+        "again ~/fox.png",
+        "show ~/fox.png",
+        "tag ~/fox.png --add good",
+        "rate ~/fox.png 5",
+        "rm ~/fox.png",
+        "library add ~",
+        "convert ~/fox.png --to webp",
+        "compare fox --models mock --output=~/cells",
+    ],
+)
+def test_a_tilde_is_the_home_folder_wherever_a_path_is_taken(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words.split()) == 0, "".join(capsys.readouterr())
+
+
+def test_a_tilde_that_names_nobody_stays() -> None:
+    assert _generate("-o", os.path.join("~nobody-here", "fox.png")) == 0
+    assert Path("~nobody-here/fox.png").is_file()
