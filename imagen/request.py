@@ -119,7 +119,8 @@ class Upscale(_Value):
     method: str | None = Field(
         None,
         min_length=1,
-        description="lanczos, bicubic, bilinear, nearest, area, or an upscaler's file.",
+        description="lanczos, bicubic, bilinear, nearest, area, an upscaler's file, or a family of "
+        "upscalers: realesrgan, esrgan.",
     )
 
 

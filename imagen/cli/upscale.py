@@ -30,7 +30,8 @@ _SAMPLING = tuple(flag for flag in SAMPLING if flag not in (*SIZE, "count", "lat
     "--method",
     type=FILE,
     metavar="NAME",
-    help="lanczos (as a rule), bicubic, bilinear, nearest, area, or an upscaler's file.",
+    help="lanczos (as a rule), bicubic, bilinear, nearest, area, an upscaler's file, or the "
+    "family of an installed one: realesrgan, esrgan.",
 )
 @click.option("--prompt", help="Draw it over once it is large: what there is to see.")
 @asking("strength", *_SAMPLING, "set")

@@ -12,7 +12,7 @@ _PACKAGE = Path(__file__).parents[2] / "imagen"
 _WORDS = {
     *("request", "result", "errors", "text", "capabilities", "ticket", "invalid", "pictures"),
     *("checkpoints", "filesystem", "gguf", "ids", "json_values", "locks", "loras", "prompt_syntax"),
-    *("field_names", "samplers", "weights", "yaml_values"),
+    *("field_names", "samplers", "upscalers", "weights", "yaml_values"),
 }
 _MAY: dict[str, set[str]] = {
     "config": _WORDS,

@@ -126,9 +126,9 @@ def test_a_default_makes_no_other_task_of_what_was_asked(
 
 def test_an_unknown_style_is_named_with_the_nearest() -> None:
     with pytest.raises(RequestError) as caught:
-        _resolved(Request(prompt="a", style="inc"), _STYLES)
+        _resolved(Request(prompt="a", style="inkk"), _STYLES)
     assert str(caught.value) == (
-        "There is no style called 'inc'. Did you mean 'ink'?\nKnown: ink, plain."
+        "There is no style called 'inkk'. Did you mean 'ink'?\nKnown: ink, plain."
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imagen.backends.http import was_too_slow
 from imagen.backends.model_files import find_name, is_path, missing_model
 from imagen.backends.retry import retrying
+from imagen.capabilities import Fate
 from imagen.checkpoints import read_checkpoint
 from imagen.errors import ConfigError, RequestError
 from imagen.graphs import listing
@@ -18,6 +19,7 @@ from imagen.graphs.spelling import FOLDERS, bare_name, base_name
 from imagen.graphs.surgery import ModelPlace, with_model
 from imagen.graphs.tokens import inputs_of
 from imagen.text import one_line
+from imagen.upscalers import choose_upscaler, is_family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,6 +102,35 @@ def locate_model(
             )
         refuse_other_family(found, manifest, dirs)
         ticket = _renamed(ticket, ModelPlace(((node, name),), model), found)
+    return ticket
+
+
+def locate_upscaler(client: Client, ticket: Ticket) -> Ticket:
+    """The ticket with an upscaler of the server, where the request names a family of them.
+
+    Raises RequestError where the server has none of that family.
+    """
+    upscale = ticket.request.upscale
+    family = upscale.method if upscale else None
+    if upscale is None or family is None or not is_family(family):
+        return ticket
+    for node, name, choices in _choices(client, ticket.payload, family):
+        found = choose_upscaler(family, choices, upscale.factor)
+        if found is None:
+            raise missing_model(
+                family, choices, f"on {client.at}", f"See: imagen models --backend {ticket.backend}"
+            )
+        why = f"the installed upscaler of the family {family}"
+        used = upscale.model_copy(update={"method": found})
+        fate = Fate(outcome="mapped", asked=upscale, used=used.model_dump(), why=why)
+        extra = {key: found for key, value in ticket.request.extra.items() if value == family}
+        ticket = ticket.model_copy(
+            update={
+                "request": ticket.request.with_values({"upscale": used, **extra}),
+                "receipt": ticket.receipt | {"upscale": fate},
+                "payload": with_model(ticket.payload, ModelPlace(((node, name),), family), found),
+            }
+        )
     return ticket
 
 

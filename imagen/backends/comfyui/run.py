@@ -14,7 +14,7 @@ from imagen.backends.comfyui.answers import Stats
 from imagen.backends.comfyui.facts import Times, facts
 from imagen.backends.comfyui.follow import Following
 from imagen.backends.comfyui.listener import Listener
-from imagen.backends.comfyui.models import locate_model
+from imagen.backends.comfyui.models import locate_model, locate_upscaler
 from imagen.backends.comfyui.record import Record
 from imagen.backends.comfyui.stop import stop
 from imagen.backends.comfyui.submit import Submission, Taken, find
@@ -115,12 +115,15 @@ class Run:
             raise
 
     def _located(self) -> Ticket:
-        """The ticket with the server's name of the model that the request asks for."""
-        if self._ticket.request.model is None:
+        """The ticket with the server's names of the asked model and upscaler."""
+        request = self._ticket.request
+        if request.model is None and request.upscale is None:
             return self._ticket
-        dirs = self._config.workflow_dirs
-        work = partial(locate_model, self._client, self._ticket, self._manifest, dirs)
-        return meanwhile(work, self._telling.submitted)
+        return meanwhile(self._locate, self._telling.submitted)
+
+    def _locate(self) -> Ticket:
+        ticket = locate_upscaler(self._client, self._ticket)
+        return locate_model(self._client, ticket, self._manifest, self._config.workflow_dirs)
 
     def _uploaded(self) -> Ticket:
         """The ticket once the server has the pictures of its graph, by the names it gave them."""

@@ -183,11 +183,12 @@ class Replicate:
 
     def _asked(self) -> Kept:
         from imagen.backends.http import was_too_slow
+        from imagen.backends.replicate.errors import ATTEMPTS
         from imagen.backends.retry import retrying
 
         with naming(self._config.name):
             ask = partial(self.client().page, self._config.reference)
-            return shelf.keep(retrying(ask, unless=was_too_slow), self._config)
+            return shelf.keep(retrying(ask, attempts=ATTEMPTS, unless=was_too_slow), self._config)
 
     def _vocabulary(self) -> Vocabulary:
         known = self._kept()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _LONGEST = 500
 _MOST_READ = 20_000
 """Characters of a server's words that are looked at; a model's log may be megabytes."""
+ATTEMPTS = 4
+"""Of a call, so three retries: with little credit Replicate allows few predictions a minute."""
 _LONGEST_PAUSE = 86400.0
 _TOLD_IN_WORDS = re.compile(r"resets? in ~?\s*(\d{1,5})\s*s")
 _TOKEN = re.compile(r"\b(?:r8_[A-Za-z0-9]{8,}|Bearer\s+\S+)")

@@ -134,7 +134,11 @@ class Run:
         if id:
             ask = partial(self._client.get, id)
         with self._stopping(lambda: id or self._searched_id()):
-            while (found := meanwhile(partial(retrying, ask), self._telling.submitted)) is None:
+            while (
+                found := meanwhile(
+                    partial(retrying, ask, attempts=errors.ATTEMPTS), self._telling.submitted
+                )
+            ) is None:
                 self._rest(self._config.poll_seconds)
             self._telling.submitted(self._ticket.sent(prediction_id=found.id))
         return found

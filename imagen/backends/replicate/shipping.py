@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagen.backends.replicate.errors import ATTEMPTS
 from imagen.backends.retry import retrying
 from imagen.errors import ImagenError, RequestError
 
@@ -61,7 +62,8 @@ def upload(loaded: Mapping[str, list[Loaded]], client: Client, uploads: Uploads)
     """Put what is large on Replicate's shelf, each content once; `uploads` grows as they arrive."""
     for one in (file for files in loaded.values() for file in files):
         if not one.is_small and one.hash not in uploads:
-            id, url = retrying(partial(client.upload, one.data, one.name, one.media_type))
+            upload = partial(client.upload, one.data, one.name, one.media_type)
+            id, url = retrying(upload, attempts=ATTEMPTS)
             uploads[one.hash] = {"id": id, "url": url}
 
 

@@ -8,6 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.http import never_sent
+from imagen.backends.replicate.errors import ATTEMPTS
 from imagen.backends.retry import retrying
 from imagen.errors import BackendError, Cancelled, Lost, Unavailable
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from imagen.backends.replicate.client import Client
     from imagen.backends.replicate.reference import Reference
 
-_ATTEMPTS = 3
 _PAUSES = (0.2, 0.8, 2.0)
 """Seconds before each look for a prediction whose submission was not answered as it should be."""
 _MARGIN = timedelta(seconds=2)
@@ -52,7 +52,7 @@ class Submission:
 
     def run(self) -> Prediction:
         """Submit; again where the API certainly has no such prediction."""
-        return retrying(self._once, attempts=_ATTEMPTS, sleep=self._pause)
+        return retrying(self._once, attempts=ATTEMPTS, sleep=self._pause)
 
     def find(self) -> Prediction | None:
         """Our prediction among the recent ones; None where there is none."""

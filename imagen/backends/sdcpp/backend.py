@@ -16,6 +16,7 @@ from imagen.backends.sdcpp.shelf import tags
 from imagen.capabilities import Fate
 from imagen.errors import ConfigError, ImagenError, Unavailable
 from imagen.ticket import Ticket, new_id
+from imagen.upscalers import is_family
 
 if TYPE_CHECKING:
     from imagen.backends.base import Backend, Detection, Model
@@ -186,10 +187,15 @@ def _repeats(asked: float, factor: int | None) -> int:
 
 def _fate_of(upscale: Upscale, name: str, factor: int | None, repeats: int) -> Fate:
     """The model has a factor of its own; what differs from it is interpolated."""
+    chosen = f"the installed upscaler of the family {upscale.method}"
+    is_chosen = is_family(upscale.method or "")
     if factor is not None and factor**repeats == upscale.factor:
+        if is_chosen:
+            return Fate(outcome="mapped", asked=upscale, used=name, why=chosen)
         return Fate(outcome="applied", asked=upscale)
     known = "its own factor" if factor is None else f"{factor**repeats} x"
     why = f"{name} enlarges by {known}, and the rest is done by interpolation"
+    why = f"{chosen}; {why}" if is_chosen else why
     return Fate(outcome="mapped", asked=upscale, used=f"{name} and lanczos", why=why)
 
 

@@ -9,6 +9,7 @@ from imagen.capabilities import Fate, settle
 from imagen.errors import RequestError
 from imagen.pictures import read_picture
 from imagen.text import did_you_mean
+from imagen.upscalers import choose_upscaler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -118,7 +119,7 @@ def upscaler(upscale: Upscale, known: Mapping[str, Any]) -> str:
     if upscale.method is None:
         return next(iter(known))
     near = (name for name in known if upscale.method in (name, name.rpartition(".")[0]))
-    found = next(near, None)
+    found = next(near, None) or choose_upscaler(upscale.method, known, upscale.factor)
     if found is None:
         raise RequestError(
             f"There is no model {upscale.method!r} that enlarges."

@@ -161,7 +161,7 @@ def test_a_tag_of_the_prompts_own_is_passed_on(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        pytest.param("imk", "There is no LoRA 'imk'. Did you mean 'ink'", id="slip"),
+        pytest.param("inkk", "There is no LoRA 'inkk'. Did you mean 'ink'", id="slip"),
         pytest.param("../sd15", "There is no LoRA", id="outside"),
         pytest.param("twin", "several LoRAs 'twin': a/twin.safetensors, b/twin", id="two"),
         pytest.param("model", "model.safetensors is no LoRA", id="no lora"),
@@ -237,10 +237,19 @@ def test_a_model_enlarges_by_its_own_factor_and_the_rest_is_said(
 
 
 def test_a_model_that_enlarges_is_asked_for_by_its_name(bench: Bench, image: str) -> None:
-    up: dict[str, Any] = {"upscale_models": [bench.file("up.safetensors", ESRGAN)]}
-    request = Request(image=image, upscale=Upscale(factor=4, method="upp"))
-    with pytest.raises(RequestError, match=r"no model 'upp' that enlarges.*Did you mean 'up"):
+    up: dict[str, Any] = {"upscale_models": [bench.file("ultra.safetensors", ESRGAN)]}
+    request = Request(image=image, upscale=Upscale(factor=4, method="ulra"))
+    with pytest.raises(RequestError, match=r"no model 'ulra' that enlarges.*Did you mean 'ultra"):
         bench.open(**up).prepare(request)
+
+
+def test_a_family_of_upscalers_chooses_an_installed_one(bench: Bench, image: str) -> None:
+    names = ("4x-UltraSharp.safetensors", "RealESRGAN_x4plus.safetensors")
+    up: dict[str, Any] = {"upscale_models": [bench.file(name, ESRGAN) for name in names]}
+    request = Request(image=image, upscale=Upscale(factor=4, method="realesrgan"))
+    fate = bench.open(**up).prepare(request).receipt["upscale"]
+    assert (fate.outcome, fate.used) == ("mapped", "RealESRGAN_x4plus.safetensors")
+    assert fate.why == "the installed upscaler of the family realesrgan"
 
 
 @pytest.mark.parametrize(
