@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from imagen.ticket import Ticket
 
 
+_NOT_FOR_ADAPTERS = {"latent_batch": None, "max_compute": None}
+"""An adapter knows a batch by its count; limits are held here."""
+
+
 def open_named(name: str, settings: Settings) -> Backend:
     """Open the backend configured under this name."""
     return open_backend(name, settings.backends, settings.shared())
@@ -68,13 +72,12 @@ def prepare(
     staged = _staged(_with_preprocess(asked, planned, False), capabilities, settings)
     complete = resolve(staged.request, settings, capabilities)
     complete, batch = _settle_batch(complete, asked, capabilities)
-    # Adapters know batches by their count alone.
-    several = [
-        run.model_copy(update={"latent_batch": None}) for run in runs(complete, capabilities)
-    ]
+    several = (run.model_copy(update=_NOT_FOR_ADAPTERS) for run in runs(complete, capabilities))
     prepared = [_told_of_batch(engine.prepare(run), complete, batch) for run in several]
-    for ticket in prepared:
-        allow(ticket.request, settings.limits)  # a backend may have rounded up
+    for ticket in prepared:  # a backend may have rounded up
+        limited = ticket.request.model_copy(update={"max_compute": complete.max_compute})
+        allow(limited, settings.limits)
+    prepared = [_told_of_limit(ticket, complete.max_compute) for ticket in prepared]
     prepared = [
         _told_of_staging(ticket, asked, staged, idle | shaped, planned) for ticket in prepared
     ]
@@ -299,6 +302,16 @@ def _settle_batch(
 def _told_of_batch(ticket: Ticket, request: Request, batch: Receipt) -> Ticket:
     whole = ticket.request.model_copy(update={"latent_batch": request.latent_batch})
     return ticket.model_copy(update={"request": whole, "receipt": ticket.receipt | batch})
+
+
+def _told_of_limit(ticket: Ticket, max_compute: float | None) -> Ticket:
+    if max_compute is None:
+        return ticket
+    fate = Fate(outcome="applied", asked=max_compute)
+    if ticket.request.compute is None:
+        why = "this backend decides the size or the steps itself"
+        fate = Fate(outcome="dropped", asked=max_compute, why=why)
+    return ticket.model_copy(update={"receipt": ticket.receipt | {"max_compute": fate}})
 
 
 def _told_of_split(ticket: Ticket, count: int | None, among: int) -> Ticket:

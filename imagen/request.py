@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LARGEST_SEED = 2**64 - 1
 LARGEST_SIDE = 16384
 LARGEST_COUNT = 1024
+USUAL_SIDE = 1024
+"""Pixels, where neither the request nor a workflow nor the engine's model has a size."""
 
 Task = Literal[
     "text-to-image",
@@ -34,12 +36,15 @@ TASKS: tuple[Task, ...] = get_args(Task)
 INTERPOLATIONS = ("lanczos", "bicubic", "bilinear", "nearest", "area")
 """Ways to enlarge that need no engine."""
 Pixels = Annotated[int, Field(ge=0, le=LARGEST_SIDE)]
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Seed = Annotated[int, Field(ge=-1, le=LARGEST_SEED)]
+"""-1 asks for one that is drawn, whatever a style says; 0 is a seed like any other."""
+Steps = Annotated[int, Field(ge=0, le=10000)]
+"""0 asks for the backend's default, whatever a style says."""
 Side = Annotated[int, Field(ge=16, le=LARGEST_SIDE)]
 _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
 _ASPECT = re.compile(r"(\d{1,5}(?:\.\d{1,5})?)\s*:\s*(\d{1,5}(?:\.\d{1,5})?)")
 _NARROWEST = 64
-_ADDITIONS = ("aspect", "model")
+_ADDITIONS = ("aspect", "model", "latent_batch", "max_compute")
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -164,8 +169,12 @@ class Request(_Value):
         description="Width to height, such as 16:9, at the area of the backend's default size; "
         "with a width or a height, that side is kept.",
     )
-    seed: Seed | None = Field(None, description="Where the noise starts; drawn if not asked.")
-    steps: int | None = Field(None, ge=1, le=10000, description="Sampling steps.")
+    seed: Seed | None = Field(
+        None, description="Where the noise starts, from 0; without it, and with -1, it is drawn."
+    )
+    steps: Steps | None = Field(
+        None, description="Sampling steps; without them, and with 0, the backend's default."
+    )
     cfg: float | None = Field(
         None, ge=0, le=100, allow_inf_nan=False, description="Classifier-free guidance scale."
     )
@@ -187,6 +196,13 @@ class Request(_Value):
     model: str | None = Field(
         None, min_length=1, description="The checkpoint, as `imagen models` lists it, or a path."
     )
+    max_compute: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="At most this many width × height × steps / 10^6 of one image, "
+        "below what the configuration allows.",
+    )
     loras: tuple[Lora, ...] = Field((), description="Low-rank adapters, in order.")
     image: str | None = Field(None, min_length=1, description="The initial image: a file.")
     strength: Unit | None = Field(None, description="How far to leave the initial image (denoise).")
@@ -195,7 +211,9 @@ class Request(_Value):
     outpaint: Outpaint | None = Field(None, description="How far to go on beyond each side.")
     references: tuple[str, ...] = Field((), description="Files that the prompt speaks of (edit).")
     controls: tuple[Control, ...] = Field((), description="Pictures that steer, in order.")
-    variation_seed: Seed | None = Field(None, description="Where a second noise starts.")
+    variation_seed: Seed | None = Field(
+        None, description="Where a second noise starts; without it, and with -1, it is drawn."
+    )
     variation_strength: Unit | None = Field(
         None, description="The second noise's share: 0 is none, 1 is all."
     )
@@ -241,6 +259,11 @@ class Request(_Value):
         A hash leaves these out, so that it is the same in every version.
         """
         return {name for name in _ADDITIONS if getattr(self, name) is None}
+
+    @property
+    def draws_seed(self) -> bool:
+        """Whether its seed is to be drawn."""
+        return self.seed is None or self.seed == -1
 
     @property
     def compute(self) -> float | None:

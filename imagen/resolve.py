@@ -24,6 +24,10 @@ _SECOND_TEXTS = {"prompt_2": "prompt", "negative_2": "negative"}
 """What a second text encoder is given where nothing else is asked: the same as the first."""
 
 
+_UNASKED = {"seed": -1, "variation_seed": -1, "steps": 0}
+"""Values that ask for what is used where nothing is asked."""
+
+
 def draw_seed() -> int:
     """A random seed up to 2^53 - 1: what ComfyUI's own page can still show exactly."""
     from random import SystemRandom
@@ -54,7 +58,16 @@ def resolve(
 
 
 def styled(request: Request, settings: Settings) -> Request:
-    """The request with its style applied, and none left; raises RequestError for an unknown one."""
+    """The request with its style applied, and none left; raises RequestError for an unknown one.
+
+    A seed of -1 and 0 steps, which go before those of the style, are no longer asked for.
+    """
+    request = _with_style(request, settings)
+    unasked = {name: None for name, value in _UNASKED.items() if getattr(request, name) == value}
+    return request.with_values(unasked) if unasked else request
+
+
+def _with_style(request: Request, settings: Settings) -> Request:
     if request.style is None:
         return request
     style = settings.styles.get(request.style)
@@ -147,7 +160,7 @@ def _undrawn(request: Request, capabilities: Capabilities) -> list[str]:
 
 
 def allow(request: Request, limits: Limits) -> None:
-    """Raises RequestError where the request exceeds a configured limit."""
+    """Raises RequestError where the request exceeds a configured limit, or its own."""
     for name, most in (("width", limits.max_width), ("height", limits.max_height)):
         value = getattr(request, name)
         if value is not None and value > most:
@@ -155,12 +168,14 @@ def allow(request: Request, limits: Limits) -> None:
                 f"{name} {value} is more than the {most} that limits.max_{name} allows."
             )
     compute = request.compute or 0
-    if limits.max_compute is not None and compute > limits.max_compute:
-        raise RequestError(
-            f"{request.width} × {request.height} pixels × {request.steps} steps is a compute of "
-            f"{compute:g}, more than the {limits.max_compute:g} that limits.max_compute allows.",
-            remedy="Ask for a smaller size or fewer steps.",
-        )
+    own = ("max_compute", request.max_compute)
+    for name, allowed in (own, ("limits.max_compute", limits.max_compute)):
+        if allowed is not None and compute > allowed:
+            raise RequestError(
+                f"{request.width} × {request.height} pixels × {request.steps} steps is a compute "
+                f"of {compute:g}, more than the {allowed:g} that {name} allows.",
+                remedy="Ask for a smaller size or fewer steps.",
+            )
 
 
 def runs(request: Request, capabilities: Capabilities) -> Iterator[Request]:

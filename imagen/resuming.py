@@ -44,6 +44,12 @@ class Resumed:
     made: Made | None = None
     error: ImagenError | None = None
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether its engine forgot it, and costs nothing: then it may be made again on request."""
+        is_lost = isinstance(self.error, Lost) and self.error.is_certain
+        return is_lost and self.job is not None and self.job.ticket.estimate is None
+
 
 def resume(
     id: str,
@@ -134,16 +140,18 @@ def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool
             return Resumed(id=job.id, how="made anew", job=job, made=made)
         if error.is_certain:
             tickets.write(job, settings.state_dir)  # whether to make it anew is the user's to say
-            error.advise(_MAY_HAVE_RUN.format(id=job.id))
+            advice = _MAY_HAVE_RUN if job.ticket.estimate is None else _MAY_BE_PAID
+            error.advise(advice.format(id=job.id))
         error.advise(f"Be rid of it with: imagen resume {job.id} --forget")
         raise
     how: How = "fetched" if job.ticket.submitted else "made"
     return Resumed(id=job.id, how=how, job=job, made=made)
 
 
-_MAY_HAVE_RUN = (
-    "It may have run, so it is not made again by itself. Make it all the same with: "
-    "imagen resume {id} --again"
+_MAY_HAVE_RUN = "It may have run. Make it again with: imagen resume --again {id}"
+_MAY_BE_PAID = (
+    "It may have run and be paid, so it is not made again by itself. Make it all the same with: "
+    "imagen resume --again {id}"
 )
 
 

@@ -162,7 +162,7 @@ def _with_its_workflow(work: _Work) -> _Work:
 
 def _with_its_seed(work: _Work, ticket: Ticket) -> _Work:
     """A seed that had to be drawn is drawn once: for the plan, and for the picture."""
-    if work.request.seed is not None or ticket.request.seed is None:
+    if not work.request.draws_seed or ticket.request.seed is None:
         return work
     return replace(work, request=work.request.with_values({"seed": ticket.request.seed}))
 

@@ -28,8 +28,10 @@ _FLAGS = {
     "height": click.option(
         "-H", "height", cls=Option, hidden_names=("--height",), type=int, help="Height in pixels."
     ),
-    "seed": click.option("--seed", "-S", type=int, help="Seed of the noise, 0 to 2^64-1."),
-    "steps": click.option("--steps", "-s", type=int, help="Sampling steps."),
+    "seed": click.option(
+        "--seed", "-S", type=int, help="Seed of the noise, 0 to 2^64-1; -1 draws one."
+    ),
+    "steps": click.option("--steps", "-s", type=int, help="Sampling steps; 0 is the default."),
     "cfg": click.option(
         "--cfg",
         "-c",
@@ -56,6 +58,12 @@ _FLAGS = {
     ),
     "latent_batch": click.option(
         "--latent-batch", is_flag=True, help="Make them together, in a batch of the engine."
+    ),
+    "max_compute": click.option(
+        "--max-compute",
+        type=float,
+        metavar="NUMBER",
+        help="Refuse an image of more megapixels x steps.",
     ),
     "lora": click.option(
         "--lora",
@@ -91,7 +99,7 @@ _FLAGS = {
         "--preprocess", is_flag=True, help="Make the control pictures of these files first."
     ),
     "variation_seed": click.option(
-        "--variation-seed", type=int, help="Where a second noise starts."
+        "--variation-seed", type=int, help="Seed of a second noise; -1 draws one."
     ),
     "variation_strength": click.option(
         "--variation-strength", type=float, help="The second noise's share, 0 to 1."
@@ -120,6 +128,7 @@ SAMPLING = (
     "model",
     "count",
     "latent_batch",
+    "max_compute",
     "lora",
 )
 CONTROLS = ("control", "preprocess")

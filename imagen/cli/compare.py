@@ -34,7 +34,7 @@ from imagen.cli.options import (
 )
 from imagen.cli.paths import PATH
 from imagen.cli.previewing import planned, preview_option, show_files
-from imagen.cli.telling import plan_as_data, summarize_image
+from imagen.cli.telling import compute_of, format_compute, plan_as_data, summarize_image
 from imagen.cli.terminal import echo
 from imagen.cli.words import TEXTS, plain, scalar
 from imagen.errors import RequestError
@@ -241,7 +241,7 @@ def tell_plan(
         costs = [ticket.estimate for ticket in tickets if ticket.estimate is not None]
         whole = {
             "cells": [_cell_as_data(cell, runs) for cell, runs in cells],
-            "compute": _compute(tickets),
+            "compute": compute_of(tickets),
             "cost_usd": sum(cost.usd for cost in costs if cost.usd is not None),
             "unknown_costs": sum(cost.usd is None for cost in costs),
             "budgets": budgets,
@@ -260,7 +260,7 @@ def _cell_as_data(cell: Cell, runs: Sequence[Ticket]) -> dict[str, Any]:
         "value": cell.value,
         "state": "planned" if runs else "failed" if cell.error else "made",
         "plan": [plan_as_data(ticket) for ticket in runs],
-        "compute": _compute(runs),
+        "compute": compute_of(runs),
         "error": cell.error and cell.error.model_dump(),
     }
 
@@ -277,29 +277,17 @@ def _plan_lines(cell: Cell, runs: Sequence[Ticket], axis: Axis | None) -> Iterat
     known = [usd for usd in costs if usd is not None]
     cost = f"about {dollars(sum(known))}" if known else ""
     cost = cost if len(known) == len(costs) else "cost unknown"
-    work = f"compute {_compute_shown(runs)}"
+    work = f"compute {format_compute(runs)}"
     yield f"{label_of(cell, axis)}: {', '.join(filter(None, (size, steps, work, cost)))}"
     yield from (f"  not honoured: {sentence}" for sentence in unhonoured(runs[0].receipt))
     yield from (f"  {warning}" for warning in runs[0].warnings)
 
 
-def _compute(tickets: Sequence[Ticket]) -> float | None:
-    """Megapixels × steps of all images; None where one of the engines decides that itself."""
-    each = [(ticket.request.compute, ticket.request.count or 1) for ticket in tickets]
-    known = [compute * count for compute, count in each if compute is not None]
-    return sum(known) if len(known) == len(each) else None
-
-
-def _compute_shown(tickets: Sequence[Ticket]) -> str:
-    compute = _compute(tickets)
-    return "unknown" if compute is None else f"{compute:.4g}"
-
-
 def _counted(cells: Sequence[Planned], tickets: Sequence[Ticket]) -> str:
     planned = sum(bool(runs) for _, runs in cells)
     failed = sum(cell.error is not None for cell, _ in cells)
-    images = sum(ticket.request.count or 1 for ticket in tickets)
+    images = sum(ticket.images for ticket in tickets)
     return (
-        f"Cells to make: {planned}. Images: {images}. Compute: {_compute_shown(tickets)} "
+        f"Cells to make: {planned}. Images: {images}. Compute: {format_compute(tickets)} "
         f"(megapixels × steps). Made already: {len(cells) - planned - failed}. Failing: {failed}."
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,9 +30,10 @@ from imagen.cli.previewing import planned, preview_option, show_made
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
 from imagen.errors import Cancelled
+from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from imagen.cli.paths import Target
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "--again", is_flag=True, help="Make TICKET anew where its engine forgot it: it may have run."
 )
+@click.option("--yes", is_flag=True, help="Make again, unasked, what an engine of your own forgot.")
 @click.option("--forget", is_flag=True, help="Be rid of TICKET, whatever became of it.")
 @output_option
 @preview_option
@@ -56,6 +60,7 @@ def resume(
     ticket: str | None,
     only_list: bool,
     again: bool,
+    yes: bool,
     forget: bool,
     output: Target | None,
     preview: bool | None,
@@ -90,8 +95,15 @@ def resume(
         return 0
     shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
     with told_of(settings):
-        is_output = output is not None and not is_stdout
-        each = _done(ticket, settings, is_output=is_output, again=again, quiet=quiet)
+        asks = _ask_to_make_again if not as_json else lambda _: False
+        each = _done(
+            ticket,
+            settings,
+            is_output=output is not None and not is_stdout,
+            again=again,
+            is_wanted=(lambda _: True) if yes else asks,
+            quiet=quiet,
+        )
         with nothing_on_stdout() if is_stdout else nullcontext():
             done = _all(each, as_json=as_json)
         _tell(done, as_json=as_json, is_stdout=is_stdout)
@@ -121,22 +133,51 @@ def _all(each: Iterator[Resumed], *, as_json: bool) -> list[Resumed]:
 
 
 def _done(
-    ticket: str | None, settings: Settings, *, is_output: bool, again: bool, quiet: bool
+    ticket: str | None,
+    settings: Settings,
+    *,
+    is_output: bool,
+    again: bool,
+    is_wanted: Callable[[Resumed], bool],
+    quiet: bool,
 ) -> Iterator[Resumed]:
-    from functools import partial
-
+    """Each job brought to its end; what an engine forgot is made again where that `is_wanted`."""
     from imagen.cli.progress import shown
     from imagen.resuming import finish, finish_all
 
     output = settings.output if is_output else None
-    if ticket is None:
-        yield from finish_all(settings, partial(shown, quiet=quiet), output=output)
-        return
-    with shown(ticket[:8], quiet=quiet) as on_progress:
-        done = finish(ticket, settings, on_progress, output=output, again=again)
-    if done.error is not None:
-        raise done.error
-    yield done
+    watch = partial(shown, quiet=quiet)
+
+    def finish_one(id: str, *, again: bool) -> Resumed:
+        with watch(id[:8]) as on_progress:
+            return finish(id, settings, on_progress, output=output, again=again)
+
+    each: Iterable[Resumed] = (
+        finish_all(settings, watch, output=output)
+        if ticket is None
+        else [finish_one(ticket, again=again)]
+    )
+    for one in each:
+        done = finish_one(one.id, again=True) if one.is_forgotten and is_wanted(one) else one
+        if ticket is not None and done.error is not None:
+            raise done.error
+        yield done
+
+
+def _ask_to_make_again(one: Resumed) -> bool:
+    """Asks on the terminal; elsewhere the error names the command."""
+    if not sys.stdin.isatty() or one.job is None:
+        return False
+    ticket = one.job.ticket
+    prompt = (
+        f" Prompt: {one_line(ticket.request.prompt, limit=40)!r}." if ticket.request.prompt else ""
+    )
+    question = f"{ticket.backend} no longer knows job {one.id[:8]}, which may have run.{prompt}"
+    try:
+        return click.confirm(printable(f"{question} Make it again?"), err=True)
+    except click.Abort:
+        click.echo(err=True)  # the line of the question
+        raise Cancelled from None
 
 
 def _tell(done: Sequence[Resumed], *, as_json: bool, is_stdout: bool = False) -> None:
@@ -165,8 +206,6 @@ _WORDS = {
 
 
 def _line(one: Resumed) -> str:
-    from imagen.text import one_line
-
     which = f"{one.id[:8]}, {one.job.ticket.backend}" if one.job else one.id[:8]
     if one.error is None:
         return f"{which}: {_WORDS[one.how]}."
@@ -215,8 +254,6 @@ _COLUMNS = (
 
 
 def _left_row(row: dict[str, Any]) -> tuple[str, ...]:
-    from imagen.text import one_line
-
     if "error" in row:
         return row["id"], one_line(row["error"]), "", ""
     return row["id"], f"{row['state']:<9}", row["backend"], one_line(row["prompt"], limit=60)

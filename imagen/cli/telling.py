@@ -173,14 +173,31 @@ def tell_plan(
 ) -> None:
     """What would be sent, what it would cost, and what the budgets have to say of that."""
     if as_json:
-        plan = {"plan": [plan_as_data(ticket) for ticket in tickets], "budgets": list(budgets)}
+        plan = {
+            "plan": [plan_as_data(ticket) for ticket in tickets],
+            "compute": compute_of(tickets),
+            "budgets": list(budgets),
+        }
         click.echo(json.dumps(plan | dict(more([]) if more else {}), indent=2))
         return
     for _, alike in groupby(tickets, key=_but_for_its_seed):
         for line in _planned(list(alike)):
             echo(line, hanging=2)
-    for line in (*expected(tickets), *budgets):
+    compute = f"Compute {format_compute(tickets)} (megapixels × steps)."
+    for line in (compute, *expected(tickets), *budgets):
         echo(line)
+
+
+def compute_of(tickets: Sequence[Ticket]) -> float | None:
+    """Megapixels × steps of all images; None where one of the engines decides that itself."""
+    each = [(ticket.request.compute, ticket.images) for ticket in tickets]
+    known = [compute * images for compute, images in each if compute is not None]
+    return sum(known) if len(known) == len(each) else None
+
+
+def format_compute(tickets: Sequence[Ticket]) -> str:
+    compute = compute_of(tickets)
+    return "unknown" if compute is None else f"{compute:.4g}"
 
 
 def plan_as_data(ticket: Ticket) -> dict[str, Any]:
@@ -193,6 +210,7 @@ def plan_as_data(ticket: Ticket) -> dict[str, Any]:
         "receipt": _receipt(ticket),
         "inputs": [asdict(given) for given in ticket.inputs],
         "warnings": list(ticket.warnings),
+        "compute": compute_of([ticket]),
         "estimate": ticket.estimate and ticket.estimate.model_dump(mode="json"),
         "payload": ticket.payload,
     }

@@ -89,7 +89,7 @@ def open_plan(
     request = with_local_images(request, settings)
     recorded = vary and vary.without_folders(request)
     comparison = begun(folder, request, names, recorded)
-    if comparison.request.seed is None:
+    if comparison.request.draws_seed:
         shared = comparison.request.with_values({"seed": draw()})
         comparison = comparison.model_copy(update={"request": shared})
     requests: list[tuple[Any, Request]] = [(None, comparison.request)]

@@ -193,7 +193,7 @@ def begun(folder: Path, request: Request, models: tuple[str, ...], vary: Axis | 
 
 
 def _with_seed(request: Request, old: Request) -> Request:
-    return request if request.seed is not None else request.with_values({"seed": old.seed})
+    return request if not request.draws_seed else request.with_values({"seed": old.seed})
 
 
 def _joined(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from imagen.config.accounts import (
     Webhook,
 )
 from imagen.config.places import default_library, default_state_dir
-from imagen.request import Seed, Side, Unit
+from imagen.request import Seed, Side, Steps, Unit
 
 ImageFormat = Literal["png", "jpg", "jpeg", "webp", "avif"]
 """What an image can be saved as, by the ending of its file."""
@@ -48,7 +48,7 @@ class Style(Section):
     width: Side | None = Field(None, description="Pixels, where none is asked.")
     height: Side | None = Field(None, description="Pixels, where none is asked.")
     seed: Seed | None = Field(None, description="Where the noise starts.")
-    steps: int | None = Field(None, ge=1, le=10000, description="Sampling steps.")
+    steps: Steps | None = Field(None, description="Sampling steps.")
     cfg: float | None = Field(
         None, ge=0, le=100, allow_inf_nan=False, description="Classifier-free guidance scale."
     )

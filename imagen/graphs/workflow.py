@@ -10,6 +10,7 @@ from imagen.capabilities import Capabilities, Parameter, translate_words
 from imagen.errors import RequestError, WorkflowError
 from imagen.graphs.manifest import Manifest
 from imagen.graphs.tokens import bind, canonical, tokens_of
+from imagen.request import USUAL_SIDE
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ _INFERRED: Mapping[str, Mapping[str, Any]] = {
     "negative": {"type": "string", "default": ""},
     "prompt_2": {"type": "string"},
     "negative_2": {"type": "string"},
-    "width": {"type": "int", "min": 16, "max": 16384},
-    "height": {"type": "int", "min": 16, "max": 16384},
+    "width": {"type": "int", "default": USUAL_SIDE, "min": 16, "max": 16384},
+    "height": {"type": "int", "default": USUAL_SIDE, "min": 16, "max": 16384},
     "seed": {"type": "int", "min": 0},
     "steps": {"type": "int", "min": 1, "max": 10000},
     "cfg": {"type": "float", "min": 0, "max": 100},

@@ -7,7 +7,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.capabilities import Fate
-from imagen.request import read_aspect
+from imagen.request import USUAL_SIDE, read_aspect
 
 if TYPE_CHECKING:
     from imagen.capabilities import Capabilities, Parameter, Receipt
@@ -17,8 +17,6 @@ _LEAST = 16
 """The least side of a request."""
 _FEW = 8
 """Pixels that nobody misses."""
-_USUAL_AREA = 1024 * 1024
-"""Pixels, where a backend has no default size."""
 _FINE = 10_000
 """The height of a shape whose width holds a ratio finely enough."""
 _MOST_TIMES = 4
@@ -70,7 +68,7 @@ class Frame:
 
     def of_aspect(self, ratio: float) -> Size:
         """A size of this width to height, of about the pixels that the backend draws by default."""
-        high = sqrt((self._usual or _USUAL_AREA) / ratio)
+        high = sqrt((self._usual or USUAL_SIDE**2) / ratio)
         sides = (max(_LEAST, round(side / _FEW) * _FEW) for side in (high * ratio, high))
         return self.fitted(Size(*sides))
 

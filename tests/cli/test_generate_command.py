@@ -26,7 +26,7 @@ def test_it_prints_the_path_of_the_picture_and_nothing_else(
     (line,) = capsys.readouterr().out.splitlines()
     assert line.endswith("-a-red-fox-7.png")
     with Image.open(line) as picture:
-        assert picture.size == (512, 512)
+        assert picture.size == (1024, 1024)
 
 
 def test_every_flag_reaches_the_request(capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,8 +165,8 @@ def test_what_was_made_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines()[1:] == [
         "backend: mock",
         "prompt: a fox",
-        "width: 512",
-        "height: 512",
+        "width: 1024",
+        "height: 1024",
         "seed: 3",
         "steps: 8",
         "count: 1",

@@ -72,3 +72,28 @@ def test_a_dry_run_shows_runs_that_differ_in_their_seed_once(
     assert shown.startswith("Would be sent to mock, in 3 runs:\n")
     assert "  seed: 7 to 9\n" in shown
     assert shown.count("prompt: a fox") == 1
+
+
+def test_a_dry_run_shows_the_compute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["generate", "a fox", "--size", "1000x500", "--steps", "2", "--count", "3", "--dry-run"]
+    assert run(line) == 0
+    assert "Compute 3 (megapixels × steps).\n" in capsys.readouterr().out
+    assert run([*line, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["compute"], [one["compute"] for one in plan["plan"]]) == (3.0, [1.0, 1.0, 1.0])
+
+
+def test_a_request_has_a_limit_of_compute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["generate", "a fox", "--size", "1000x500", "--steps", "2", "-q", "--max-compute"]
+    assert run([*line, "0.9"]) == 2
+    assert "is a compute of 1, more than the 0.9 that max_compute allows" in capsys.readouterr().err
+    assert run([*line, "1", "--json"]) == 0
+    (made,) = json.loads(capsys.readouterr().out)["runs"]
+    assert made["receipt"]["max_compute"]["outcome"] == "applied"
+    assert "max_compute" not in made["request"]

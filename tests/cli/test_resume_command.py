@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -115,6 +116,71 @@ def test_what_is_made_anew_may_go_beyond_a_budget_by_a_flag(
     assert run(["resume", left, "--again", "--quiet"]) == 2
     assert "This would go beyond the budget of $0.50 for one run" in capsys.readouterr().err
     assert run(["resume", left, "--again", "--over-budget", "--quiet"]) == 0
+
+
+def test_what_a_server_forgot_is_named_with_its_command_in_a_pipe(
+    server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.restart(empty=True)
+    assert run(["resume", "--quiet"]) == 4
+    told = capsys.readouterr().err
+    assert f"It may have run. Make it again with: imagen resume --again {left}\n" in told
+    assert len(server.prompts) == 1
+
+
+def test_yes_makes_what_a_server_forgot_again_once(
+    server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.restart(empty=True)
+    assert run(["resume", "--yes", "--quiet"]) == 0
+    told = capsys.readouterr()
+    assert Path(told.out.strip()).is_file()
+    assert told.err.startswith(f"{left[:8]}, studio: made anew, as you asked")
+    assert run(["resume", "--yes", "--quiet"]) == 0
+    assert (len(server.prompts), list(_TICKETS.glob("*.json"))) == (2, [])
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "prompts"), [("y\n", 0, 2), ("n\n", 4, 1), ("", 130, 1)]
+)
+@pytest.mark.parametrize("which", ["one", "all"])
+def test_a_terminal_asks_whether_to_make_again_what_a_server_forgot(
+    server: ComfyUI,
+    left: str,
+    answer: str,
+    code: int,
+    prompts: int,
+    which: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server.restart(empty=True)
+    monkeypatch.setattr("sys.stdin", _Terminal(answer))
+    assert run(["resume", *{"one": [left], "all": []}[which], "--quiet"]) == code
+    question = f"studio no longer knows job {left[:8]}, which may have run. Prompt: 'a fox'."
+    assert f"{question} Make it again? [y/N]: " in capsys.readouterr().err
+    assert len(server.prompts) == prompts
+
+
+def test_what_may_be_paid_is_never_made_again_unasked(
+    server: ComfyUI,
+    left: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = tickets.read(left, _TICKETS.parent)
+    paid = job.ticket.model_copy(update={"estimate": Estimate(usd=1.0, basis="by the list")})
+    tickets.write(job.of(paid), _TICKETS.parent)
+    server.restart(empty=True)
+    monkeypatch.setattr("sys.stdin", _Terminal("y\n"))
+    assert run(["resume", "--yes", "--quiet"]) == 4
+    assert "so it is not made again by itself" in capsys.readouterr().err
+    assert len(server.prompts) == 1
 
 
 def test_an_unknown_ticket_is_named_with_its_neighbour(

@@ -49,7 +49,7 @@ def test_task_and_reasons_come_from_the_manifest() -> None:
         ("steps", Parameter(type="int", min=1, max=10000)),
         ("count", Parameter(type="int", min=1, default=1)),
         ("strength", Parameter(type="float", min=0, max=1, default=1.0)),
-        ("width", Parameter(type="int", min=16, max=16384)),
+        ("width", Parameter(type="int", default=1024, min=16, max=16384)),
         ("anything", Parameter(type="json")),
     ],
 )

@@ -90,7 +90,7 @@ def test_a_request_of_python_may_hold_a_shape() -> None:
     (ticket,) = prepare(
         open_named("mock", Settings()), Request(prompt="x", aspect="3:2"), Settings()
     )
-    assert (ticket.request.width, ticket.request.height) == (624, 416)
+    assert (ticket.request.width, ticket.request.height) == (1256, 840)
     assert ticket.request.aspect is None
     assert ticket.receipt["aspect"].outcome == "mapped"
 
@@ -99,7 +99,7 @@ def test_a_shape_goes_over_the_size_of_a_style() -> None:
     settings = Settings(styles={"wide": Style(width=1024, height=256)})
     request = Request(prompt="x", aspect="1:1", style="wide")
     (ticket,) = prepare(open_named("mock", settings), request, settings)
-    assert (ticket.request.width, ticket.request.height) == (512, 512)
+    assert (ticket.request.width, ticket.request.height) == (1024, 1024)
 
 
 @pytest.mark.parametrize("aspect", ["", "16", "16x9", "0:9", "9:0", "1:65", "a:b", "-1:2", "1:2:3"])
@@ -144,7 +144,7 @@ def test_the_sidecar_holds_the_shape_and_the_size() -> None:
     assert run(["generate", "x", "-q", "--size", "2:1", "-o", "a.png"]) == 0
     sidecar = json.loads(Path("a.png.json").read_text("utf-8"))
     assert sidecar["request"]["aspect"] == "2:1"
-    assert (sidecar["resolved"]["width"], sidecar["resolved"]["height"]) == (728, 360)
+    assert (sidecar["resolved"]["width"], sidecar["resolved"]["height"]) == (1448, 728)
     assert "aspect" not in sidecar["resolved"]
 
 
@@ -153,7 +153,7 @@ def test_an_image_is_made_again_in_another_shape(capsys: pytest.CaptureFixture[s
     capsys.readouterr()
     assert run(["again", "a.png", "--size", "1:1", "--dry-run", "--json"]) == 0
     request = json.loads(capsys.readouterr().out)["plan"][0]["request"]
-    assert (request["width"], request["height"]) == (512, 512)
+    assert (request["width"], request["height"]) == (1024, 1024)
 
 
 def test_a_comparison_varies_shapes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,8 +161,8 @@ def test_a_comparison_varies_shapes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compare", "x", "-m", "mock", "--vary", sizes, "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert [line.split(",")[1] for line in said.splitlines()[:3]] == [
-        " size 1:1: 512x512",
-        " size 2:1: 728x360",
+        " size 1:1: 1024x1024",
+        " size 2:1: 1448x728",
         " size 64: 64x64",
     ]
 
@@ -173,5 +173,7 @@ def test_a_comparison_is_found_by_later_versions(capsys: pytest.CaptureFixture[s
     assert run(arguments) == 0
     sheet = Path(capsys.readouterr().out.strip())
     assert sheet.parent.name == "compare-x-0149c44d"
+    assert run([*arguments, "--size", "512x512"]) == 0
+    sheet = Path(capsys.readouterr().out.strip())
     (cell,) = json.loads((sheet.parent / "compare.json").read_text("utf-8"))["cells"]
     assert cell["key"] == "4f4cb3c2e130bf7d1fa8400f816f96bb2285f884a2249c8f81da9b48b2145037"

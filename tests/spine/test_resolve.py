@@ -156,14 +156,16 @@ def test_a_compute_at_the_limit_is_allowed() -> None:
 
 
 def test_a_count_within_reach_is_one_run() -> None:
-    assert list(runs(Request(count=4, seed=7), _CAPABILITIES)) == [Request(count=4, seed=7)]
+    asked = Request(count=4, seed=7, latent_batch=True)
+    assert list(runs(asked, _CAPABILITIES)) == [asked]
 
 
 def test_more_than_a_batch_takes_several_runs() -> None:
-    assert list(runs(Request(count=9, seed=7), _CAPABILITIES)) == [
-        Request(count=4, seed=7),
-        Request(count=4, seed=11),
-        Request(count=1, seed=15),
+    asked = Request(count=9, seed=7, latent_batch=True)
+    assert list(runs(asked, _CAPABILITIES)) == [
+        Request(count=4, seed=7, latent_batch=True),
+        Request(count=4, seed=11, latent_batch=True),
+        Request(count=1, seed=15, latent_batch=True),
     ]
 
 
@@ -233,3 +235,38 @@ def test_a_second_seed_is_drawn_where_a_share_of_it_is_asked() -> None:
 
 def test_no_second_seed_is_drawn_without_need() -> None:
     assert resolve(Request(), Settings(), _VARIED).variation_seed is None
+
+
+def test_images_share_a_run_where_a_batch_gives_what_their_seeds_give_alone() -> None:
+    known = _CAPABILITIES.model_copy(update={"batch_seeds": True})
+    assert list(runs(Request(count=4, seed=7), known)) == [Request(count=4, seed=7)]
+
+
+def test_a_seed_of_minus_one_is_drawn_also_where_a_style_has_one() -> None:
+    settings = Settings(styles={"ink": Style(seed=99)})
+    asked = Request(prompt="a", style="ink", seed=-1)
+    assert resolve(asked, settings, _CAPABILITIES, draw=lambda: 5).seed == 5
+
+
+def test_the_smaller_of_two_limits_of_compute_holds() -> None:
+    settings = Settings(limits=Limits(max_compute=4))
+    asked = Request(width=512, height=512, steps=10)
+    with pytest.raises(RequestError, match=r"more than the 2 that max_compute allows"):
+        _resolved(asked.with_values({"max_compute": 2}), settings)
+    with pytest.raises(RequestError, match=r"more than the 2 that limits\.max_compute allows"):
+        _resolved(asked.with_values({"max_compute": 3}), Settings(limits=Limits(max_compute=2)))
+
+
+def test_a_seed_of_nought_is_a_seed() -> None:
+    assert resolve(Request(prompt="a", seed=0), Settings(), _CAPABILITIES, draw=lambda: 5).seed == 0
+
+
+def test_a_second_seed_of_minus_one_is_drawn() -> None:
+    asked = Request(prompt="a", seed=1, variation_seed=-1, variation_strength=0.5)
+    assert resolve(asked, Settings(), _VARIED, draw=lambda: 5).variation_seed == 5
+
+
+def test_no_steps_are_the_backends_default_also_where_a_style_has_some() -> None:
+    settings = Settings(styles={"ink": Style(steps=99)})
+    known = Capabilities(parameters={"steps": Parameter(type="int", default=20, min=1)})
+    assert resolve(Request(prompt="a", style="ink", steps=0), settings, known).steps == 20

@@ -191,8 +191,8 @@ def test_what_its_engine_forgot_is_not_made_again_by_itself(
     assert (done.how, len(server.prompts), _states(settings)) == ("failed", 1, ["failed"])
     assert isinstance(done.error, Lost)
     assert done.error.remedy == (
-        "It may have run, so it is not made again by itself. Make it all the same with: "
-        f"imagen resume {id} --again\nBe rid of it with: imagen resume {id} --forget"
+        f"It may have run. Make it again with: imagen resume --again {id}\n"
+        f"Be rid of it with: imagen resume {id} --forget"
     )
     assert tickets.left(settings.state_dir) == [id]
 

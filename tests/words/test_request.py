@@ -48,9 +48,9 @@ def test_it_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        pytest.param({"seed": -1}, r"^seed: .*not -1 \(0 to 18446744073709551615\)$", id="seed"),
-        pytest.param({"seed": 2**64}, r"^seed: .*\(0 to 18446744073709551615\)$", id="too great"),
-        pytest.param({"steps": 0}, r"^steps: .*not 0 \(1 to 10000\)$", id="steps"),
+        pytest.param({"seed": -2}, r"^seed: .*not -2 \(-1 to 18446744073709551615\)$", id="seed"),
+        pytest.param({"seed": 2**64}, r"^seed: .*\(-1 to 18446744073709551615\)$", id="too great"),
+        pytest.param({"steps": -1}, r"^steps: .*not -1 \(0 to 10000\)$", id="steps"),
         pytest.param({"count": 0}, r"^count: .*not 0 \(1 to 1024\)$", id="count"),
         pytest.param({"width": 8}, r"^width: .*not 8 \(16 to 16384\)$", id="width"),
         pytest.param({"cfg": float("nan")}, "^cfg: ", id="not a number"),
@@ -103,7 +103,7 @@ def test_settled_values_are_all_there_is() -> None:
 
 def test_several_faults_are_told_at_once() -> None:
     with pytest.raises(RequestError) as caught:
-        Request.of({"steps": 0, "count": 0})
+        Request.of({"steps": -1, "count": 0})
     assert [line.split(":")[0] for line in caught.value.message.splitlines()] == ["steps", "count"]
 
 

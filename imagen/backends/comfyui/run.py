@@ -148,7 +148,7 @@ class Run:
             lost = Lost(
                 f"{self._client.at} does not know the job {prompt_id}: it never arrived there, "
                 "or the server was restarted since.",
-                never_ran=not self._ticket.engine.get("is_taken"),
+                never_ran=not {"is_taken", "is_stopped"} & self._ticket.engine.keys(),
             )
             if not self._ticket.engine.get("made"):
                 raise lost
@@ -234,6 +234,8 @@ class Run:
             doubt = stop(self._client, which, is_settled=is_settled)
         if doubt and isinstance(error, ImagenError):
             error.doubt(doubt)
+            with suppress(ImagenError):  # the caller ends it once more
+                self._telling.changed(self._told.sent(is_stopped=True))
 
     def _complete(self, record: Record, prompt_id: str) -> tuple[str, ...]:
         """Ask the history for what the websocket didn't tell; it is written a moment later.

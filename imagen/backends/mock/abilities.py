@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imagen.backends.base import Model
 from imagen.capabilities import Capabilities, Parameter
-from imagen.request import TASKS
+from imagen.request import TASKS, USUAL_SIDE
 
 if TYPE_CHECKING:
     from imagen.request import Task
@@ -20,7 +20,7 @@ STRENGTH, MASKED_STRENGTH = 0.6, 1.0
 """How much of a picture is painted over by default: of all of it, and within a mask."""
 CONTROLS = ("canny", "depth", "pose", "scribble")
 
-_SIDE = Parameter(type="int", default=512, min=16, max=4096, description="Pixels.")
+_SIDE = Parameter(type="int", default=USUAL_SIDE, min=16, max=4096, description="Pixels.")
 _PAINTING = {
     "prompt": Parameter(type="string", description="Chooses the colours."),
     "negative": Parameter(type="string", default="", description="Turns them; wanes the sun."),

@@ -9,7 +9,7 @@ from PIL import Image
 from imagen.backends.mock.abilities import CHECKPOINTS, MASKED_STRENGTH, STRENGTH, UPSCALERS
 from imagen.painting import paint
 from imagen.pictures import read_picture
-from imagen.request import Upscale
+from imagen.request import USUAL_SIDE, Upscale
 
 if TYPE_CHECKING:
     from imagen.request import Request
@@ -75,8 +75,8 @@ def _landscape(request: Request, look: str, seed: int) -> Image.Image:
         prompt=request.prompt or "",
         negative=request.negative or "",
         seed=seed,
-        width=request.width or 512,
-        height=request.height or 512,
+        width=request.width or USUAL_SIDE,
+        height=request.height or USUAL_SIDE,
         steps=request.steps or 1,
         variant=f"{look} {request.model}" if is_other else look,
     )
