@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from click.shell_completion import CompletionItem
+
     from imagen.cli.streams import SafeOutput
     from imagen.errors import Failure
 
@@ -76,9 +78,15 @@ _SETTING_UP = {
         "imagen.cli.doctor:doctor",
         "Tell what is wrong with imagen, and what to do about it.",
     ),
+    "completion": (
+        "imagen.cli.completion:completion",
+        "Print the script by which a shell completes imagen.",
+    ),
     "version": ("imagen.cli.version:version", "Print the version."),
     "help": ("imagen.cli.help:help_", "Show the help of a command."),
 }
+COMPLETION_VARIABLE = "_IMAGEN_COMPLETE"
+"""Set by the scripts of `imagen completion`, to what a shell wants to know."""
 SECTIONS = {
     "Making pictures": _MAKING,
     "Looking back": _LOOKING_BACK,
@@ -110,6 +118,14 @@ class _Table(Group):
 
             ctx.fail(f"There is no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Of the table alone: no command is imported."""
+        from click.shell_completion import CompletionItem
+
+        known = {name: sentence for name, (_, sentence) in COMMANDS.items()}
+        found = [CompletionItem(n, help=s) for n, s in known.items() if n.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for heading, commands in SECTIONS.items():
@@ -158,6 +174,11 @@ def run(args: list[str] | None = None) -> int:
     """Run the command line; the exit code. Errors are told on stderr, as JSON on stdout."""
     # Looking for pydantic's plug-ins costs a fifth of a picture's start, and we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    if wanted := os.environ.get(COMPLETION_VARIABLE):
+        from imagen.cli.completion import answer_shell
+
+        answer_shell(cli, wanted)
+        return 0
     as_json = "--json" in (sys.argv[1:] if args is None else args)
     try:
         time.time()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from imagen.cli.commands import Command
+from imagen.cli.completers import complete_backends
 from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.tables import (
     PARAMETERS,
@@ -51,7 +52,7 @@ class Abilities:
 
 
 @click.command(cls=Command)
-@click.argument("name")
+@click.argument("name", shell_complete=complete_backends)
 @click.option(
     "--task", type=click.Choice(TASKS), metavar="TASK", help="Only what it takes for this task."
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.commands import Command
+from imagen.cli.completers import complete_backends
 from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.paths import PATH
 from imagen.cli.tables import Column, print_section, print_table
@@ -41,7 +42,12 @@ _WORD = re.compile(r"[^\W\d_][\w-]*")
 @click.command(cls=Command)
 @click.argument("file", type=PATH)
 @click.option("--name", metavar="NAME", help="What to call it; by default as the file.")
-@click.option("--backend", metavar="NAME", help="Read it with the catalogue of this one's server.")
+@click.option(
+    "--backend",
+    shell_complete=complete_backends,
+    metavar="NAME",
+    help="Read it with the catalogue of this one's server.",
+)
 @click.option("--url", metavar="URL", help="Read it with the catalogue of the server there.")
 @click.option(
     "--catalogue",

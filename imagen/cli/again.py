@@ -11,6 +11,7 @@ import click
 
 from imagen.cli.asking import EVERYTHING, asking
 from imagen.cli.commands import Command
+from imagen.cli.completers import complete_images_and_files
 from imagen.cli.making import make, plan
 from imagen.cli.options import keep_going_option, run_options
 from imagen.cli.paths import FILE
@@ -48,7 +49,7 @@ class _Work:
 
 
 @click.command(cls=Command)
-@click.argument("picture", type=FILE, metavar="FILE|ID")
+@click.argument("picture", type=FILE, shell_complete=complete_images_and_files, metavar="FILE|ID")
 @click.option("--prompt", metavar="TEXT", help="What to show instead.")
 @click.option(
     "--graph", "is_graph_own", is_flag=True, help="Send the graph that made it (ComfyUI)."

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.commands import Option
+from imagen.cli.completers import (
+    complete_samplers,
+    complete_schedulers,
+    complete_styles,
+)
 from imagen.cli.options import usage
 from imagen.cli.paths import FILE
 from imagen.cli.words import assignment, control, lora
@@ -41,12 +46,20 @@ _FLAGS = {
         help="Classifier-free guidance scale.",
     ),
     "guidance": click.option("--guidance", type=float, help="Distilled guidance (FLUX.1-dev)."),
-    "sampler": click.option("--sampler", help="The sampler, by any tool's name."),
-    "scheduler": click.option("--scheduler", help="The noise schedule, by any tool's name."),
+    "sampler": click.option(
+        "--sampler", shell_complete=complete_samplers, help="The sampler, by any tool's name."
+    ),
+    "scheduler": click.option(
+        "--scheduler",
+        shell_complete=complete_schedulers,
+        help="The noise schedule, by any tool's name.",
+    ),
     "negative": click.option("--negative", "-n", help="Negative prompt."),
     "prompt_2": click.option("--prompt-2", help="The prompt of a second text encoder."),
     "negative_2": click.option("--negative-2", help="The negative of a second text encoder."),
-    "style": click.option("--style", help="A style of the configuration."),
+    "style": click.option(
+        "--style", shell_complete=complete_styles, help="A style of the configuration."
+    ),
     "model": click.option("--model", "-m", metavar="NAME|PATH", help=_MODEL),
     "long_model": click.option("--model", metavar="NAME|PATH", help=_MODEL),
     "count": click.option(

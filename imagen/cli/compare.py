@@ -16,6 +16,7 @@ from imagen.capabilities import unhonoured
 from imagen.cli.asking import EVERYTHING, asking, prompt_argument
 from imagen.cli.background import told_of
 from imagen.cli.commands import Command, Option
+from imagen.cli.completers import complete_backend_list
 from imagen.cli.costs import expected
 from imagen.cli.given import from_json_option, prompted
 from imagen.cli.making import said_of_budgets
@@ -57,7 +58,14 @@ if TYPE_CHECKING:
 @prompt_argument
 @from_json_option
 @asking(*("long_model" if flag == "model" else flag for flag in EVERYTHING))  # -m is --models
-@click.option("--models", "-m", required=True, metavar="A,B,…", help="The backends, in order.")
+@click.option(
+    "--models",
+    "-m",
+    required=True,
+    shell_complete=complete_backend_list,
+    metavar="A,B,…",
+    help="The backends, in order.",
+)
 @click.option(
     "--vary",
     metavar="NAME=V1,V2,…",

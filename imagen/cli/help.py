@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from imagen.cli.commands import Command
+from imagen.cli.completers import complete_commands
 
 
 @click.command("help", cls=Command)
-@click.argument("names", nargs=-1, metavar="[COMMAND]...")
+@click.argument("names", nargs=-1, shell_complete=complete_commands, metavar="[COMMAND]...")
 @click.pass_context
 def help_(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Show the help of a command.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from imagen.cli.commands import Command
+from imagen.cli.completers import complete_backends, complete_images
 from imagen.cli.dates import since_option, until_option
 from imagen.cli.libraries import as_data, local, opened, stars
 from imagen.cli.options import config_option, json_option
@@ -27,7 +28,9 @@ _LONGEST_CELL = 100_000
 
 @click.command(cls=Command)
 @click.argument("words", nargs=-1, metavar="[QUERY]")
-@click.option("--backend", "-b", metavar="NAME", help="Made by this one.")
+@click.option(
+    "--backend", "-b", shell_complete=complete_backends, metavar="NAME", help="Made by this one."
+)
 @click.option("--model", "-m", metavar="NAME", help="With this model.")
 @since_option
 @until_option
@@ -37,7 +40,7 @@ _LONGEST_CELL = 100_000
 @click.option("--missing", "is_missing", is_flag=True, help="What `library check` did not find.")
 @click.option("--failed", is_flag=True, help="What came to nothing, and why.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
-@click.option("--after", metavar="ID", help="Older than this one.")
+@click.option("--after", shell_complete=complete_images, metavar="ID", help="Older than this one.")
 @json_option
 @config_option
 def history(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from imagen.cli.background import told_of
 from imagen.cli.options import usage
 from imagen.cli.previewing import planned, show_made
-from imagen.cli.telling import tell, tell_plan
 from imagen.cli.terminal import echo
 from imagen.errors import ImagenError, OutputError, OverBudget, RequestError
 
@@ -43,11 +42,15 @@ def make(request: Request, run: Run, *, more: More | None = None) -> list[Made]:
 
 
 def _tell_plan(tickets: list[Ticket], run: Run, more: More | None) -> None:
+    from imagen.cli.telling import tell_plan  # with pydantic, which no help needs
+
     budgets = said_of_budgets(tickets, run.settings)
     tell_plan(tickets, as_json=run.as_json, more=more, budgets=budgets)
 
 
 def _make(request: Request, run: Run, more: More | None) -> list[Made]:
+    from imagen.cli.telling import tell
+
     name = run.backend or run.settings.default_backend
     made: list[Made] = []
     preview = planned(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)

@@ -11,6 +11,7 @@ import click
 
 from imagen.backends.base import ModelKind
 from imagen.cli.commands import Command
+from imagen.cli.completers import complete_backends
 from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.tables import Column, paragraph, print_table
 from imagen.cli.terminal import echo
@@ -38,7 +39,15 @@ class Offer:
 
 
 @click.command(cls=Command)
-@click.option("--backend", "-b", "names", multiple=True, metavar="NAME", help="Of this one only.")
+@click.option(
+    "--backend",
+    "-b",
+    "names",
+    multiple=True,
+    shell_complete=complete_backends,
+    metavar="NAME",
+    help="Of this one only.",
+)
 @click.option("--kind", type=click.Choice(KINDS), metavar="KIND", help="Of this kind only.")
 @config_option
 @json_option

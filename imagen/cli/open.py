@@ -14,6 +14,7 @@ from shutil import which
 import click
 
 from imagen.cli.commands import Command
+from imagen.cli.completers import complete_images_and_files
 from imagen.cli.options import config_option, json_option
 from imagen.errors import ImagenError, OutputError
 
@@ -22,7 +23,9 @@ _PATIENCE_SECONDS = 3.0
 
 
 @click.command("open", cls=Command)
-@click.argument("picture", metavar="[ID|FILE]", default="last")
+@click.argument(
+    "picture", shell_complete=complete_images_and_files, metavar="[ID|FILE]", default="last"
+)
 @json_option
 @config_option
 def open_(picture: str, as_json: bool, config_path: Path | None) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.commands import Option
+from imagen.cli.completers import complete_backends, complete_workflows
 from imagen.cli.paths import FILE, PATH, read_target
 from imagen.cli.previewing import preview_option
 
@@ -76,9 +77,16 @@ over_budget_option = click.option(
     "--over-budget", is_flag=True, help="Go beyond the budgets of the configuration."
 )
 _RUN = [
-    click.option("--backend", "-b", metavar="NAME", help="A configured backend, or mock."),
+    click.option(
+        "--backend",
+        "-b",
+        shell_complete=complete_backends,
+        metavar="NAME",
+        help="A configured backend, or mock.",
+    ),
     click.option(
         "--workflow",
+        shell_complete=complete_workflows,
         metavar="NAME|FILE",
         help="Run this ComfyUI workflow; a file may also be one of the editor, or an image.",
     ),

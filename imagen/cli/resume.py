@@ -12,6 +12,7 @@ import click
 
 from imagen.cli.background import told_of
 from imagen.cli.commands import Command
+from imagen.cli.completers import complete_jobs
 from imagen.cli.making import nothing_on_stdout, write_image
 from imagen.cli.options import (
     config_option,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("ticket", required=False)
+@click.argument("ticket", required=False, shell_complete=complete_jobs)
 @click.option("--list", "only_list", is_flag=True, help="List what is left, and do nothing.")
 @click.option(
     "--again", is_flag=True, help="Make TICKET anew where its engine forgot it: it may have run."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.commands import Command
+from imagen.cli.completers import complete_images_and_files
 from imagen.cli.options import config_option, json_option
 from imagen.cli.paths import FILE
 from imagen.cli.terminal import echo
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("picture", type=FILE, metavar="ID|FILE")
+@click.argument("picture", type=FILE, shell_complete=complete_images_and_files, metavar="ID|FILE")
 @json_option
 @config_option
 def show(picture: str, as_json: bool, config_path: Path | None) -> None:

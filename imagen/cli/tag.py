@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.commands import Command
+from imagen.cli.completers import complete_images_and_files
 from imagen.cli.libraries import anew, opened, pictures_named, tell
 from imagen.cli.options import config_option, json_option
 from imagen.cli.paths import FILE
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("words", nargs=-1, type=FILE, required=True, metavar="ID|FILE...")
+@click.argument(
+    "words",
+    nargs=-1,
+    required=True,
+    type=FILE,
+    shell_complete=complete_images_and_files,
+    metavar="ID|FILE...",
+)
 @click.option("--add", "-a", multiple=True, metavar="TAG", help="Give this one; repeatable.")
 @click.option("--remove", "-r", multiple=True, metavar="TAG", help="Take it away; repeatable.")
 @json_option

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.commands import Command
+from imagen.cli.completers import complete_images_and_files
 from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.paths import FILE
 from imagen.errors import RequestError
@@ -46,7 +47,7 @@ def _span(ctx: click.Context, param: click.Parameter, text: str) -> timedelta:
 
 
 @click.command(cls=Command)
-@click.argument("picture", type=FILE, metavar="FILE|ID")
+@click.argument("picture", type=FILE, shell_complete=complete_images_and_files, metavar="FILE|ID")
 @click.option(
     "--expires",
     default="1h",

@@ -10,6 +10,7 @@ import click
 
 from imagen.cli.adding import add
 from imagen.cli.commands import Group
+from imagen.cli.completers import complete_backends, complete_workflows
 from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.tables import (
     PARAMETERS,
@@ -57,7 +58,7 @@ _ENTRIES = (Column("name"), Column("task"), Column("title"), Column("source", dr
 
 
 @workflows.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_workflows)
 @config_option
 @json_option
 def show(name: str, config_path: Path | None, as_json: bool) -> None:
@@ -70,8 +71,13 @@ def show(name: str, config_path: Path | None, as_json: bool) -> None:
 
 
 @workflows.command()
-@click.argument("name")
-@click.option("--backend", metavar="NAME", help="Ask this backend's server, too; nothing is made.")
+@click.argument("name", shell_complete=complete_workflows)
+@click.option(
+    "--backend",
+    shell_complete=complete_backends,
+    metavar="NAME",
+    help="Ask this backend's server, too; nothing is made.",
+)
 @config_option
 @json_option
 def check(name: str, backend: str | None, config_path: Path | None, as_json: bool) -> int:

@@ -29,6 +29,23 @@ def test_help_and_version_import_nothing_heavy(argument: str) -> None:
     assert loaded & _HEAVY == set()
 
 
+def _completing(words: str) -> set[str]:
+    """What is imported to complete this line in Bash."""
+    line = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    environment = {"_IMAGEN_COMPLETE": "bash_complete"} | line
+    return _imported(f"import os; os.environ |= {environment}; from imagen.cli import run; run([])")
+
+
+@pytest.mark.parametrize("words", ["imagen ", "imagen gen", "imagen generate --st"])
+def test_completing_commands_and_options_imports_nothing_heavy(words: str) -> None:
+    assert _completing(words) & _HEAVY == set()
+
+
+@pytest.mark.parametrize("words", ["imagen show ", "imagen generate -b "])
+def test_completing_values_opens_no_library_and_asks_no_server(words: str) -> None:
+    assert _completing(words) & {"sqlalchemy", "httpx", "PIL", "asyncio"} == set()
+
+
 def test_importing_imagen_imports_nothing_of_it() -> None:
     assert _imported("import imagen") & (_HEAVY | {"click"}) == set()
 

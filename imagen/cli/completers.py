@@ -1,0 +1,158 @@
+"""What may stand for the value of an option or an argument, for a shell that completes it.
+
+No server is asked. What goes wrong here is suppressed where a shell is answered.
+"""
+
+from __future__ import annotations
+
+import glob
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from imagen.config import Settings
+
+_RECENT = 20
+
+
+def complete_files(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """Files, which the shell knows best."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_backends(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """The configured backends, and the mock."""
+    blocks = {"mock": {"type": "mock"}} | _settings(ctx).backends
+    kinds = ((name, str(block.get("type", name))) for name, block in blocks.items())
+    return [CompletionItem(name, help=kind) for name, kind in kinds if name.startswith(incomplete)]
+
+
+def complete_backend_list(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The backends after the last comma that are not in the list yet."""
+    before, comma, last = incomplete.rpartition(",")
+    found = complete_backends(ctx, param, last)
+    new = [item for item in found if item.value not in before.split(",")]
+    return [CompletionItem(f"{before}{comma}{item.value}", help=item.help) for item in new]
+
+
+def complete_styles(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """The styles of the configuration."""
+    return _matching(_settings(ctx).styles, incomplete)
+
+
+def complete_workflows(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The workflows that ship with imagen and those in the user's folders; else files."""
+    from imagen import graphs
+
+    found = _matching(graphs.names(_settings(ctx).workflow_dirs), incomplete)
+    return found or complete_files(ctx, param, incomplete)
+
+
+def complete_samplers(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """The names that every engine with such a sampler takes."""
+    from imagen.samplers import COMFYUI_SAMPLERS
+
+    return _matching(COMFYUI_SAMPLERS, incomplete)
+
+
+def complete_schedulers(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """The same for noise schedules."""
+    from imagen.samplers import COMFYUI_SCHEDULERS
+
+    return _matching(COMFYUI_SCHEDULERS, incomplete)
+
+
+def complete_images(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """`last` and the newest images of the library, with their prompts."""
+    from imagen.library.recent import recent_images
+    from imagen.text import one_line
+
+    settings = _settings(ctx)
+    if not settings.library.enabled:
+        return []
+    found = recent_images(settings.library_at, _RECENT)
+    known = (
+        {"last": found[0].prompt, **{image.id: image.prompt for image in found}} if found else {}
+    )
+    return [
+        CompletionItem(id, help=one_line(prompt, limit=60) or None)
+        for id, prompt in known.items()
+        if id.startswith(incomplete)
+    ]
+
+
+def complete_images_and_files(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """IDs; or files, where one begins so, or no ID does."""
+    is_file = incomplete and any(glob.iglob(f"{glob.escape(incomplete)}*"))
+    found = [] if is_file else complete_images(ctx, param, incomplete)
+    return found or complete_files(ctx, param, incomplete)
+
+
+def complete_jobs(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """`last` and the jobs that were interrupted."""
+    from imagen import tickets
+
+    left = tickets.left(_settings(ctx).state_dir)
+    return _matching(["last", *left] if left else [], incomplete)
+
+
+def complete_commands(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """The commands that may follow those that are given."""
+    command: click.Command | None = ctx.find_root().command
+    for name in ctx.params.get("names") or ():
+        command = command.get_command(ctx, name) if isinstance(command, click.Group) else None
+    if not isinstance(command, click.Group):
+        return []
+    return command.shell_complete(click.Context(command), incomplete)
+
+
+def _settings(ctx: click.Context) -> Settings:
+    from imagen.config import load
+
+    return load(ctx.params.get("config_path") or ctx.find_root().params.get("config_path"))
+
+
+def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -1,0 +1,272 @@
+"""What a shell completes: commands, options and values; never an error."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imagen.cli import run
+from imagen.library.recent import recent_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Complete = Callable[[str], list[str]]
+
+_CONFIG = """\
+backends:
+  sketch: {type: mock}
+  remote: {type: comfyui, url: "http://127.0.0.1:9", workflow: flux1-schnell}
+styles:
+  photo: {steps: 3}
+  pen and ink: {steps: 4}
+"""
+
+
+@pytest.fixture
+def printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str, str], str]:
+    """What imagen answers a shell for this line, up to the cursor at its end."""
+
+    def answer(shell: str, line: str) -> str:
+        capsys.readouterr()
+        monkeypatch.setenv("_IMAGEN_COMPLETE", f"{shell}_complete")
+        monkeypatch.setenv("COMP_WORDS", f"imagen {line}")
+        monkeypatch.setenv("COMP_CWORD", str(len(line.split(" "))))
+        assert run([]) == 0
+        monkeypatch.delenv("_IMAGEN_COMPLETE")
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out
+
+    return answer
+
+
+@pytest.fixture
+def complete(printed: Callable[[str, str], str]) -> Complete:
+    """The values that complete this line; files as `<file>`."""
+
+    def values(line: str) -> list[str]:
+        lines = printed("zsh", line).splitlines()
+        kinds, found = lines[::3], lines[1::3]
+        return [
+            "<file>" if kind == "file" else value for kind, value in zip(kinds, found, strict=False)
+        ]
+
+    return values
+
+
+def test_commands_are_completed(complete: Complete) -> None:
+    assert complete("gen") == ["generate"]
+    assert complete("workflows a") == ["add"]
+    assert complete("help workflows ch") == ["check"]
+
+
+def test_options_are_completed_without_their_hidden_names(complete: Complete) -> None:
+    assert complete("generate x --ba") == ["--backend"]
+    assert complete("--vers") == ["--version"]
+
+
+def test_an_option_that_was_given_is_not_offered_again(complete: Complete) -> None:
+    assert complete("generate --steps 4 --ste") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("generate --backend ", ["mock", "sketch", "remote"]),
+        ("generate -b sk", ["sketch"]),
+        ("generate --backend=sk", ["--backend=sketch"]),
+        ("compare --models sketch,", ["sketch,mock", "sketch,remote"]),
+        ("backends show re", ["remote"]),
+        ("history --backend re", ["remote"]),
+        ("generate --style ", ["photo", "pen and ink"]),
+        ("generate --sampler er_", ["er_sde"]),
+        ("generate --scheduler kar", ["karras"]),
+        ("workflows show sd35-medium-im", ["sd35-medium-img2img"]),
+        ("workflows check sd35-medium-im", ["sd35-medium-img2img"]),
+        ("workflows check ./", ["<file>"]),
+        ("generate --image ", ["<file>"]),
+        ("generate --from-json ", ["<file>"]),
+        ("upscale ", ["<file>"]),
+        ("completion z", ["zsh"]),
+    ],
+)
+def test_values_are_completed(complete: Complete, line: str, values: list[str]) -> None:
+    Path("imagen.yaml").write_text(_CONFIG)
+    assert complete(line) == values
+
+
+@pytest.mark.parametrize(
+    "line", ["--config mine.yaml generate -b ", "generate --config mine.yaml -b "]
+)
+def test_the_configuration_of_the_line_counts(complete: Complete, line: str) -> None:
+    Path("mine.yaml").write_text("backends: {other: {type: mock}}")
+    assert complete(line) == ["mock", "other"]
+
+
+def test_recent_ids_are_completed_with_their_prompts(
+    complete: Complete, printed: Callable[[str, str], str]
+) -> None:
+    assert run(["generate", "a fox", "-q", "--size", "32"]) == 0
+    assert run(["generate", "an owl", "-q", "--size", "32"]) == 0
+    last, newest, older = complete("show ")
+    assert last == "last"
+    assert complete(f"rate {newest[:5]}") == [newest]
+    assert complete(f"history --after {older[:5]}") == [older]
+    assert printed("zsh", "open l") == "plain\nlast\nan owl\n"
+
+
+@pytest.mark.parametrize("line", ["show zz", "open zz", "again zz"])
+def test_a_file_is_completed_where_no_id_begins_so(complete: Complete, line: str) -> None:
+    assert complete(line) == ["<file>"]
+
+
+def test_a_file_that_is_there_comes_before_ids(complete: Complete) -> None:
+    assert run(["generate", "a fox", "-q", "--size", "32", "-o", "lasting.png"]) == 0
+    assert complete("show las") == ["<file>"]
+
+
+def test_jobs_to_resume_are_completed(complete: Complete, tmp_path: Path) -> None:
+    Path("imagen.yaml").write_text(
+        f"state_dir: {tmp_path}\nbackends: {{lost: {{type: mock, fail: lost}}}}"
+    )
+    assert complete("resume ") == []
+    (tmp_path / "tickets").mkdir()
+    (tmp_path / "tickets" / "5b6c8e5e-0000.json").write_text("{}")
+    assert complete("resume ") == ["last", "5b6c8e5e-0000"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "generate --backend ",
+        "generate --style ",
+        "show la",
+        "nope --x",
+        "generate --nope ",
+        "help nope ",
+        'generate "a f',
+    ],
+)
+@pytest.mark.parametrize("config", ["backends: [", "backends: 5", "nonsense: 1", None])
+def test_what_is_wrong_completes_nothing(complete: Complete, line: str, config: str | None) -> None:
+    Path("imagen.yaml").write_text("backends: [" if config is None else config)
+    assert complete(line) == []
+
+
+def test_a_configuration_that_is_not_there_completes_nothing(complete: Complete) -> None:
+    assert complete("generate --config gone.yaml --backend ") == []
+
+
+def test_what_no_shell_asks_for_is_answered_with_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_IMAGEN_COMPLETE", "nonsense")
+    assert run(["generate", "x"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_library_that_can_not_be_read_has_no_recent_images(tmp_path: Path) -> None:
+    (tmp_path / "library.db").write_bytes(b"not a database, not at all" * 100)
+    assert recent_images(str(tmp_path / "library.db"), 5) == []
+
+
+def test_a_library_on_a_server_is_not_asked() -> None:
+    assert recent_images("postgresql://127.0.0.1:9/images", 5) == []
+
+
+def test_bash_gets_the_last_of_three_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("imagen.yaml").write_text(_CONFIG)
+    monkeypatch.setenv("_IMAGEN_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "imagen\ngenerate\n--style\n=\np")
+    monkeypatch.setenv("COMP_CWORD", "4")
+    assert run([]) == 0
+    assert capsys.readouterr().out == "plain,photo\nplain,'pen and ink'\n"
+
+
+def test_powershell_gets_values_with_their_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("imagen.yaml").write_text(_CONFIG)
+    monkeypatch.setenv("_IMAGEN_COMPLETE", "powershell_complete")
+    monkeypatch.setenv("COMP_WORDS", "generate\na red fox\n--style")
+    monkeypatch.setenv("COMP_WORD", "p")
+    assert run([]) == 0
+    assert capsys.readouterr().out == "photo\tphoto\n'pen and ink'\tpen and ink\n"
+
+
+def test_powershell_completes_files_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_IMAGEN_COMPLETE", "powershell_complete")
+    monkeypatch.setenv("COMP_WORDS", "upscale")
+    assert run([]) == 0
+    assert capsys.readouterr().out.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("shell", "part"),
+    [
+        ("bash", "complete -o nosort -F _imagen_completion imagen"),
+        ("zsh", "compdef _imagen_completion imagen"),
+        ("fish", "complete --no-files --command imagen"),
+        ("powershell", "Register-ArgumentCompleter -Native -CommandName imagen"),
+    ],
+)
+def test_each_shell_has_its_script(
+    shell: str, part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert part in script
+    monkeypatch.setenv("_IMAGEN_COMPLETE", f"{shell}_source")  # as older versions documented it
+    assert run([]) == 0
+    assert capsys.readouterr().out == script
+
+
+def _in_shell(program: str, *arguments: str) -> str:
+    """What a shell prints that has imagen's script, and finds imagen on its PATH."""
+    shell = shutil.which(program)
+    if shell is None:
+        pytest.skip(f"{program} is not installed")
+    Path("imagen.yaml").write_text(_CONFIG)
+    imagen = Path("bin/imagen")
+    imagen.parent.mkdir()
+    imagen.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m imagen "$@"\n')
+    imagen.chmod(0o755)
+    ran = subprocess.run([shell, *arguments], capture_output=True, text=True)
+    assert ran.stderr == ""
+    return ran.stdout
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="a POSIX script stands in for imagen")
+def test_bash_completes_a_line() -> None:
+    said = _in_shell(
+        "bash",
+        "-c",
+        'PATH="$PWD/bin:$PATH"; eval "$(imagen completion bash)"; '
+        "COMP_WORDS=(imagen generate --style ''); COMP_CWORD=3; _imagen_completion imagen; "
+        'printf "%s\\n" "${COMPREPLY[@]}"',
+    )
+    assert said == "photo\n'pen and ink'\n"
+
+
+@pytest.mark.skipif("sys.platform == 'win32'", reason="a POSIX script stands in for imagen")
+def test_fish_completes_a_line() -> None:
+    said = _in_shell(
+        "fish",
+        "--no-config",
+        "-c",
+        "set -p PATH $PWD/bin; imagen completion fish | source; "
+        'complete -C "imagen compare -m mock,"',
+    )
+    assert said == "mock,remote\tcomfyui\nmock,sketch\tmock\n"
