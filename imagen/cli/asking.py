@@ -196,7 +196,12 @@ def asking(*flags: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def values(typed: dict[str, Any]) -> dict[str, Any]:
     """What was typed, by the names of a request's fields; raises RequestError."""
     given = {name: value for name, value in typed.items() if _is_given(value)}
-    assignments = dict(assignment(text) for text in given.pop("assignments", ()))
+    pairs = [assignment(text) for text in given.pop("assignments", ())]
+    assignments = dict(pairs)
+    if len(assignments) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise usage(f"--set {twice} is given {names.count(twice)} times. Keep one of them.")
     if "size" in given:
         given = _with_size(given)
     if "reference" in given:
@@ -204,7 +209,10 @@ def values(typed: dict[str, Any]) -> dict[str, Any]:
     for flag, (field, parsed) in _SEVERAL.items():
         if flag in given:
             given[field] = [parsed(text) for text in given.pop(flag)]
-    return _preprocessed(given) | assignments
+    given = _preprocessed(given)
+    for name in given.keys() & assignments.keys():
+        raise usage(f"{flag_of(name)} and --set {name} are given. Keep one of them.")
+    return given | assignments
 
 
 def _is_given(value: Any) -> bool:

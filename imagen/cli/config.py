@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.commands import Group
-from imagen.cli.options import config_option, json_option
+from imagen.cli.options import config_option, json_option, usage
 from imagen.cli.paths import PATH
 from imagen.cli.terminal import echo
 from imagen.text import printable
@@ -86,6 +86,8 @@ def validate(file: Path | None, config_path: Path | None, as_json: bool) -> None
     """
     from imagen.doctor import report
 
+    if file is not None and config_path is not None:
+        raise usage("FILE and --config both name a configuration. Keep one of them.")
     found = report(file or config_path)
     if as_json:
         click.echo(json.dumps(_as_json(found), indent=2))

@@ -55,7 +55,10 @@ def prompted(
 
     if prompt == document == "-":
         raise usage("Only one of PROMPT and --from-json can be standard input.")
-    over = prompt_values(prompt) | asked
+    words = prompt_values(prompt)
+    if words and "prompt" in asked:
+        raise usage("PROMPT and --set prompt are given. Keep one of them.")
+    over = words | asked
     found = given(document, backends, over) if document else Given(request=Request())
     return replace(found, request=found.request.with_values(over))
 

@@ -16,6 +16,7 @@ import click
 from imagen.cli.commands import Command
 from imagen.cli.completers import complete_images_and_files
 from imagen.cli.options import config_option, json_option
+from imagen.cli.paths import FILE
 from imagen.errors import ImagenError, OutputError
 
 _PATIENCE_SECONDS = 3.0
@@ -24,7 +25,11 @@ _PATIENCE_SECONDS = 3.0
 
 @click.command("open", cls=Command)
 @click.argument(
-    "picture", shell_complete=complete_images_and_files, metavar="[ID|FILE]", default="last"
+    "picture",
+    type=FILE,
+    shell_complete=complete_images_and_files,
+    metavar="[ID|FILE]",
+    default="last",
 )
 @json_option
 @config_option

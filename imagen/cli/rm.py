@@ -25,7 +25,11 @@ _PAGE = 1000
 
 @click.command(cls=Command)
 @click.argument(
-    "words", nargs=-1, type=FILE, shell_complete=complete_images_and_files, metavar="ID|FILE..."
+    "words",
+    nargs=-1,
+    type=FILE,
+    shell_complete=complete_images_and_files,
+    metavar="ID|FILE...",
 )
 @click.option("--restore", is_flag=True, help="Out of the trash again.")
 @click.option("--purge", is_flag=True, help="Delete for good, with their files.")

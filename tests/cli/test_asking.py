@@ -86,8 +86,18 @@ def test_preprocess_alone_says_nothing() -> None:
         asked("--preprocess")
 
 
-def test_an_assignment_goes_over_a_flag() -> None:
-    assert asked("--steps", "4", "--set", "steps=8") == {"steps": 8}
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--steps 4 --set steps=8", "--steps and --set steps are given. Keep one of them."),
+        ("--size 64x48 --set width=8", "--width and --set width are given. Keep one of them."),
+        ("--set shift=1 --set shift=2", "--set shift is given 2 times. Keep one of them."),
+    ],
+)
+def test_a_value_that_is_set_twice_is_refused(flags: str, said: str) -> None:
+    with pytest.raises(click.UsageError) as caught:
+        asked(*flags.split())
+    assert caught.value.message == said
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,6 @@ def _request(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[s
         ("-H 64", "height", 64),
         ("--width 64", "width", 64),
         ("--height 64", "height", 64),
-        ("--batch 2", "count", 2),
         ("--size 96", "height", 96),
     ],
 )
@@ -123,6 +122,11 @@ def test_short_and_other_names_of_options(
     options: str, name: str, value: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _request(["generate", "x", *options.split()], capsys)[name] == value
+
+
+def test_batch_is_count(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "x", "--batch", "2", "--dry-run", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["plan"]) == 2
 
 
 @pytest.mark.parametrize("name", ["-c", "--cfg-scale"])
@@ -185,6 +189,18 @@ def test_the_same_configuration_may_be_named_twice(capsys: pytest.CaptureFixture
 def test_two_configurations_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     said = _said(["--config", "a.yaml", "generate", "x", "--config", "b.yaml"], capsys)
     assert "--config is given twice, as a.yaml and as b.yaml. Keep one of them." in said
+
+
+def test_a_file_to_validate_beside_a_configuration_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = _said(["--config", "a.yaml", "config", "validate", "b.yaml"], capsys)
+    assert "FILE and --config both name a configuration. Keep one of them." in said
+
+
+def test_a_prompt_beside_one_that_is_set_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    said = _said(["generate", "x", "--set", "prompt=y"], capsys)
+    assert "PROMPT and --set prompt are given. Keep one of them." in said
 
 
 def test_the_version_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
