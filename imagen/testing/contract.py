@@ -150,6 +150,11 @@ class BackendContract:
             assert engine.prepare(ASKED).request.seed == 7
             assert "prompt" in engine.capabilities().parameters
 
+    def test_what_it_takes_may_be_asked_for_a_model(self, rig: Rig) -> None:
+        """`capabilities` takes the model that a request names; None is the backend's own."""
+        with closing(rig.open("unreachable")) as engine:
+            assert engine.capabilities("text-to-image", None) == engine.capabilities()
+
     def test_what_it_lacks_stands_in_the_receipt(self, rig: Rig) -> None:
         """A parameter nobody knows is dropped, with a reason."""
         with closing(rig.open("ok")) as engine:

@@ -56,7 +56,7 @@ def refuse_other_family(model: str, manifest: Manifest, dirs: tuple[Path, ...]) 
         raise RequestError(
             f"model {one_line(base_name(model))!r} is a {family} model, and the workflow is for "
             f"{wanted}.",
-            remedy="Use a backend whose workflow is for that family: imagen workflows list.",
+            remedy="Use a backend with a workflow for that family; see: imagen workflows list",
         )
 
 
