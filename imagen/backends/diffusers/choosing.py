@@ -15,7 +15,7 @@ from imagen.backends.model_files import (
     missing_model,
 )
 from imagen.errors import ConfigError, RequestError
-from imagen.graphs.spelling import is_model_file
+from imagen.graphs.spelling import bare_name, is_model_file
 
 if TYPE_CHECKING:
     from imagen.backends.diffusers.config import DiffusersConfig
@@ -54,7 +54,11 @@ def _find(asked: str, config: DiffusersConfig) -> tuple[str, str]:
         return place, place
     names = list_models(config.models_dir)
     is_hub_id = HUB_ID.fullmatch(asked) is not None and not is_model_file(asked)
-    found = asked if asked in names else None if is_hub_id else find_name(asked, names)
+    found = (
+        next((name for name in names if asked in (name, bare_name(name))), None)
+        if is_hub_id  # a part of another model's name is not what `owner/name` means
+        else find_name(asked, names)
+    )
     if found is not None:
         return str(config.models_dir.expanduser().absolute() / found), found
     if is_hub_id:

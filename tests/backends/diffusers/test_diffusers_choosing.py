@@ -71,6 +71,12 @@ def test_a_folder_and_a_model_of_the_hub_may_be_named(backend: Diffusers, model:
     assert (ticket.payload["family"], ticket.receipt["model"].outcome) == ("sd3", "applied")
 
 
+def test_a_folder_and_a_file_in_it_are_not_taken_for_a_model_of_the_hub(
+    backend: Diffusers,
+) -> None:
+    assert _ticket(backend, model="xl/juggernaut").request.model == "xl/juggernaut.safetensors"
+
+
 def test_a_path_may_be_named(backend: Diffusers, tmp_path: Path) -> None:
     path = str(written(tmp_path / "mine.safetensors", safetensors(SDXL)))
     ticket = _ticket(backend, model=path)
