@@ -30,6 +30,25 @@ class Lack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A graphics card of an engine."""
+
+    name: str
+    vram_total_bytes: int | None = None
+    """None is unknown."""
+    vram_free_bytes: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """`NVIDIA RTX 4090, 20.0 of 24.0 GiB VRAM free`, as far as it is known."""
+        total, free = self.vram_total_bytes, self.vram_free_bytes
+        if total is None:
+            return self.name
+        size = f"{total / 2**30:.1f} GiB VRAM"
+        return f"{self.name}, {size if free is None else f'{free / 2**30:.1f} of {size} free'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """Whether a backend could work now, and what to do where it could not."""
 
@@ -40,6 +59,8 @@ class Health:
     """What to do about it, a sentence each."""
     facts: tuple[tuple[str, str], ...] = ()
     """What the engine says of itself: (`version`, `0.3.64`), …"""
+    gpus: tuple[Gpu, ...] = ()
+    """The graphics cards that the engine can use, as far as it tells."""
     lacking: tuple[Lack, ...] = ()
     """What else it could do with more: makes nobody ill."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from imagen.backends.base import Lack
+    from imagen.backends.base import Gpu, Lack
     from imagen.config import Settings
 
 _LONGEST = 400
@@ -42,6 +42,7 @@ class Row:
     summary: str = "configured"
     remedies: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
+    gpus: tuple[Gpu, ...] = ()
     lacking: tuple[Lack, ...] = ()
     """What it can't do for now, and why."""
     tasks: tuple[str, ...] = ()
@@ -133,6 +134,7 @@ def _asked(row: Row, settings: Settings) -> Row:
         summary=health.summary,
         remedies=health.remedies,
         facts=dict(health.facts),
+        gpus=health.gpus,
         lacking=health.lacking,
         tasks=tasks,
     )
@@ -154,7 +156,8 @@ def _print_table(found: list[Row]) -> None:
     for row in found:
         name = f"{row.name} (default)" if row.default else row.name
         facts = (f"{name}: {value}" for name, value in row.facts.items())
-        details = (row.title, *row.remedies, *facts, _not_now(row))
+        gpus = (f"GPU: {gpu.sentence}" for gpu in row.gpus)
+        details = (row.title, *row.remedies, *facts, *gpus, _not_now(row))
         rows.append((name, row.kind, one_line(row.summary, limit=_LONGEST)))
         rows += [("", "", one_line(text, limit=_LONGEST)) for text in details if text]
     print_table([Column("name"), Column("kind"), Column("state", may_go_below=True)], rows)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from imagen.backends.base import Model
+    from imagen.backends.base import Gpu, Model
     from imagen.config import Settings
 
 KINDS = get_args(ModelKind)
@@ -35,6 +35,7 @@ class Offer:
 
     backend: str
     models: tuple[Model, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
     error: ImagenError | None = None
 
 
@@ -84,11 +85,15 @@ def offered(names: Iterable[str], settings: Settings) -> Iterator[Offer]:
 
 
 def _offer(name: str, settings: Settings) -> Offer:
+    from imagen.backends import load
     from imagen.spine import open_named
 
     try:
         with closing(open_named(name, settings)) as engine:
-            return Offer(backend=name, models=_ordered(engine.models()))
+            models = _ordered(engine.models())
+            is_service = load(settings.backends.get(name, {}).get("type", name)).is_service
+            gpus = () if is_service else engine.check().gpus
+            return Offer(backend=name, models=models, gpus=gpus)
     except ImagenError as error:
         return Offer(backend=name, error=error)
 
@@ -99,7 +104,7 @@ def _ordered(found: Iterable[Model]) -> tuple[Model, ...]:
 
 def _kept(offer: Offer, kind: str | None) -> Offer:
     found = tuple(model for model in offer.models if kind in (None, model.kind))
-    return Offer(backend=offer.backend, models=found, error=offer.error)
+    return replace(offer, models=found)
 
 
 def _facts(offer: Offer) -> dict[str, Any]:
@@ -108,6 +113,7 @@ def _facts(offer: Offer) -> dict[str, Any]:
     return {
         "name": offer.backend,
         "models": [asdict(model) for model in offer.models],
+        "gpus": [asdict(gpu) for gpu in offer.gpus],
         "error": told,
     }
 
@@ -118,9 +124,12 @@ def _tell(offers: Sequence[Offer]) -> None:
             echo(f"{offer.backend}: {one_line(offer.error.message)}", err=True)
             for line in offer.error.remedy.splitlines():
                 echo(f"  {one_line(line)}", err=True)
+    gpus = {offer.backend: offer.gpus for offer in offers}
     for names, found, default_of in _together(offers):
         title = ", ".join(names)
         echo(f"{title}: {'' if found else 'nothing of this kind'}".rstrip())
+        for gpu in gpus[names[0]]:
+            echo(f"  GPU: {gpu.sentence}")
         is_shared = len(names) > 1
         files = [model for model in found if model.kind not in _NO_FILES]
         rows = [_row(model, default_of.get(model, []), is_shared=is_shared) for model in files]

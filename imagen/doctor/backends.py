@@ -56,7 +56,8 @@ def _asked(name: str, settings: Settings, environ: Mapping[str, str]) -> Iterato
 
 
 def _of(name: str, health: Health) -> Iterator[Finding]:
-    facts = "; ".join(f"{fact} {value}" for fact, value in health.facts)
+    gpus = (f"GPU {gpu.sentence}" for gpu in health.gpus)
+    facts = "; ".join([*(f"{fact} {value}" for fact, value in health.facts), *gpus])
     yield Finding(
         subject=name,
         state="ok" if health.ok else "broken",

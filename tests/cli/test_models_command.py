@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from imagen.cli import run
+from imagen.testing.comfyui import ComfyUI
 
 _GONE = "gone: {type: mock, fail: unavailable}"
 
@@ -37,6 +38,26 @@ def test_a_model_has_kind_name_family_and_sizes(capsys: pytest.CaptureFixture[st
         "vram_bytes": None,
         "is_default": True,
     }
+
+
+def test_the_card_of_an_engine_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with ComfyUI(vram=(24 << 30, 20 << 30)) as server:
+        block = {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
+        Path("imagen.yaml").write_text(json.dumps({"backends": {"studio": block}}))
+        assert _listed(capsys)["studio"]["gpus"] == [
+            {
+                "name": "Imaginary GPU",
+                "vram_total_bytes": 24 << 30,
+                "vram_free_bytes": 20 << 30,
+            }
+        ]
+        assert run(["models"]) == 0
+        assert run(["backends", "--check"]) == 0
+        assert run(["doctor"]) in (0, 1, 2)
+    card = "GPU: Imaginary GPU, 20.0 of 24.0 GiB VRAM free"
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.count(card) == 2
+    assert card.replace("GPU:", "GPU") in told
 
 
 def test_one_kind_may_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

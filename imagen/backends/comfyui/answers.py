@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from imagen.backends.base import Gpu
 from imagen.text import one_line
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Stats(NamedTuple):
     version: str | None = None
     vram_used_bytes: int | None = None
     device: str = ""
+    gpus: tuple[Gpu, ...] = ()
 
 
 def stored(said: Any) -> str:
@@ -147,13 +149,28 @@ def stats(said: Any) -> Stats:
     if not isinstance(system, dict):
         raise ValueError("has no system")
     version = system.get("comfyui_version")
-    devices = said.get("devices")
-    device = mapping(devices[0]) if isinstance(devices, list) and devices else {}
+    listed = said.get("devices")
+    devices = [mapping(one) for one in listed] if isinstance(listed, list) else []
+    device = devices[0] if devices else {}
     return Stats(
         version=version if isinstance(version, str) else None,
         vram_used_bytes=_vram_used(device),
         device=one_line(str(device.get("name") or "")),
+        gpus=tuple(map(_gpu, (one for one in devices if one.get("type") != "cpu"))),
     )
+
+
+def _gpu(device: Mapping[str, Any]) -> Gpu:
+    """A name is `cuda:0 NVIDIA RTX 4090 : cudaMallocAsync`: the card, and how it is driven."""
+    name = one_line(str(device.get("name") or "")).partition(" : ")[0]
+    index, _, card = name.partition(" ")
+    name = card if ":" in index and card else name
+    total, free = (_bytes(device.get(key)) for key in ("vram_total", "vram_free"))
+    return Gpu(name=name or "unnamed", vram_total_bytes=total, vram_free_bytes=free)
+
+
+def _bytes(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def catalogue(said: Any) -> dict[str, Any]:

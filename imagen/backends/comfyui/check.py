@@ -43,11 +43,15 @@ def health(client: Client, repertoire: Repertoire) -> Health:
     known = tuple((name, value) for name, value in facts if value)
     faults = server.faults(repertoire.base)
     if not faults:
-        return Health(ok=True, facts=known, lacking=tuple(server.lacking()))
+        return Health(ok=True, facts=known, gpus=stats.gpus, lacking=tuple(server.lacking()))
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     remedies = dict.fromkeys(fault.remedy or fault.sentence for fault in faults)
     return Health(
-        ok=False, summary=f"{faults[0].sentence}{more}", remedies=tuple(remedies), facts=known
+        ok=False,
+        summary=f"{faults[0].sentence}{more}",
+        remedies=tuple(remedies),
+        facts=known,
+        gpus=stats.gpus,
     )
 
 

@@ -34,10 +34,11 @@ def _health(config: DiffusersConfig) -> Health:
     from imagen.backends.diffusers.errors import require_packages
 
     require_packages()
-    from imagen.backends.diffusers.devices import device_of
+    from imagen.backends.diffusers.devices import device_of, list_gpus
 
     device = device_of(config)
-    return Health(ok=True, facts=(("device", device), *_facts(source), *_versions()))
+    facts = (("device", device), *_facts(source), *_versions())
+    return Health(ok=True, facts=facts, gpus=list_gpus())
 
 
 def _refuse_absent(source: Source, config: DiffusersConfig) -> None:

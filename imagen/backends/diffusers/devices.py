@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from imagen.backends.base import Gpu
 from imagen.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -30,6 +31,22 @@ def device_of(config: DiffusersConfig) -> str:
     if kind == "mps" or not is_built or not _has_cuda() or _index(number) >= _count():
         raise _no_device(config)
     return f"cuda:{number}" if number else "cuda"
+
+
+def list_gpus() -> tuple[Gpu, ...]:
+    """The graphics cards that torch can use, each with its memory as far as the driver tells."""
+    if _has_cuda():
+        return tuple(map(_gpu, range(_count())))
+    return (Gpu(name="Apple GPU"),) if _has_mps() else ()
+
+
+def _gpu(number: int) -> Gpu:
+    name = str(torch.cuda.get_device_name(number))
+    try:
+        free, total = torch.cuda.mem_get_info(number)
+    except RuntimeError:  # of the driver: a card in a mode that lets nobody in
+        return Gpu(name=name)
+    return Gpu(name=name, vram_total_bytes=int(total), vram_free_bytes=int(free))
 
 
 def dtype_of(config: DiffusersConfig, family: Family, device: str) -> Any:

@@ -11,7 +11,7 @@ from imagen.backends.sdcpp import arguments, families, files
 from imagen.backends.sdcpp.abilities import Engine, capabilities
 from imagen.backends.sdcpp.config import FILES, SdCppConfig
 from imagen.backends.sdcpp.plan import plan, upscaler
-from imagen.backends.sdcpp.program import Program, look
+from imagen.backends.sdcpp.program import Program, list_gpus, look
 from imagen.backends.sdcpp.shelf import tags
 from imagen.capabilities import Fate
 from imagen.errors import ConfigError, ImagenError, Unavailable
@@ -99,7 +99,8 @@ class SdCpp:
             ("binary", program.command[-1]),
             ("family", main.family if main else ""),
         )
-        return Health(ok=True, facts=tuple((name, value) for name, value in facts if value))
+        known = tuple((name, value) for name, value in facts if value)
+        return Health(ok=True, facts=known, gpus=list_gpus(program))
 
     def models(self) -> tuple[Model, ...]:
         """The files of the block and of its folder, and what the program can sample with."""

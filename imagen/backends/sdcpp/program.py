@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagen.backends.base import Gpu
 from imagen.backends.notes import read_note, write_note
 from imagen.errors import Unavailable
 from imagen.text import one_line
@@ -27,6 +28,8 @@ NAMES = ("sd-cli", "sd")
 _PROBE_SECONDS = 30
 _READING = 1
 """Raised where its words are read otherwise: what was noted before then counts no more."""
+_PROCESSORS = ("CPU", "BLAS")
+"""How the names of devices of ggml begin that are not graphics cards."""
 _OPTION = re.compile(r"^ {1,4}(?:(-\w), )?(--[\w-]+)", re.MULTILINE)
 _SIGN = "--diffusion-model"
 """Every stable-diffusion.cpp takes this, and no other program that is called sd."""
@@ -175,6 +178,22 @@ def probe(command: tuple[str, ...]) -> Program:
         samplers=_choices(said, "--sampling-method"),
         schedulers=_choices(said, "--scheduler"),
         modes=modes,
+    )
+
+
+def list_gpus(program: Program) -> tuple[Gpu, ...]:
+    """The graphics cards that the program lists; none for a version that can't list them."""
+    if "--list-devices" not in program.flags:
+        return ()
+    try:
+        lines = _said(program.command, "--list-devices").splitlines()
+    except Unavailable:
+        return ()
+    devices = (line.partition("\t")[::2] for line in lines if "\t" in line)
+    return tuple(
+        Gpu(name=one_line(description or name, limit=80))
+        for name, description in devices
+        if not name.upper().startswith(_PROCESSORS)
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from comfyui_lab import SAMPLED, opened
 
 from imagen.backends.comfyui import adapter, catalogue
+from imagen.backends.comfyui.answers import stats
 from imagen.errors import Unavailable
 from imagen.graphs import listing
 from imagen.testing.comfyui import ComfyUI, Refusal
@@ -32,6 +33,32 @@ def test_a_server_that_has_everything_is_well() -> None:
         health = backend.check()
     assert (health.ok, health.summary) == (True, "ok")
     assert dict(health.facts)["version"] == "0.9.2"
+
+
+def test_a_server_tells_its_card_and_memory() -> None:
+    with ComfyUI(vram=(24 << 30, 20 << 30)) as server, closing(opened(server.url)) as backend:
+        (gpu,) = backend.check().gpus
+    assert (gpu.vram_total_bytes, gpu.vram_free_bytes) == (24 << 30, 20 << 30)
+    assert gpu.sentence == f"{gpu.name}, 20.0 of 24.0 GiB VRAM free"
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        {"name": "cpu", "type": "cpu", "vram_total": 1, "vram_free": 1},
+        None,
+    ],
+)
+def test_a_processor_is_not_a_card(device: dict[str, Any] | None) -> None:
+    devices = [] if device is None else [device]
+    assert stats({"system": {}, "devices": devices}).gpus == ()
+
+
+@pytest.mark.parametrize("odd", ["much", None, -1, True])
+def test_memory_that_is_not_a_number_is_unknown(odd: Any) -> None:
+    devices = [{"name": "cuda:0 Card : native", "type": "cuda", "vram_total": odd}]
+    (gpu,) = stats({"system": {}, "devices": devices}).gpus
+    assert (gpu.name, gpu.sentence) == ("Card", "Card")
 
 
 def test_a_missing_model_is_named_with_its_remedy() -> None:

@@ -78,6 +78,8 @@ Generation Options:
 """  # noqa: E501 - as the program prints it
 VERSION = "master-471-7010bb4, commit 7010bb4"
 PROMPT_FILE = "  --prompt-file                            path to the file containing the prompt\n"
+LIST_DEVICES = "  --list-devices                          list available ggml backend devices\n"
+DEVICES = "CUDA0\tNVIDIA GeForce RTX 4090\nBLAS\tOpenBLAS\nCPU\tAMD Ryzen 9\n"
 _BAR = 50
 
 
@@ -88,6 +90,9 @@ def main(way: str, arguments: list[str]) -> int:
         return 0
     if arguments == ["--help"]:
         _say(_help(way) + "\n")
+        return 0
+    if arguments == ["--list-devices"]:
+        _say(DEVICES)
         return 0
     with socket.create_server(("127.0.0.1", 0)) as alive:
         note = f"{alive.getsockname()[1]}\n"
@@ -107,7 +112,7 @@ def _help(way: str) -> str:
     if way == "bare":
         lacking = ("--clip-skip", "--vae-tiling", "--preview", "--disable-image")
         return "".join(line for line in lines if not line.strip().startswith(lacking))
-    return whole + PROMPT_FILE if way == "files" else whole
+    return whole + {"files": PROMPT_FILE, "cards": LIST_DEVICES}.get(way, "")
 
 
 _SHORT = {"-W": "--width", "-H": "--height"}

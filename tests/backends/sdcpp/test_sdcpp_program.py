@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sdcpp_rig import STAND_IN
 
-from imagen.backends.sdcpp.program import find, is_batch, look, probe
+from imagen.backends.sdcpp.program import find, is_batch, list_gpus, look, probe
 from imagen.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -43,6 +43,14 @@ def test_its_version_flags_and_choices_are_read_from_its_help() -> None:
     assert program.samplers[-3:] == ("dpm++2mv2", "lcm", "ddim_trailing")
     assert program.schedulers == ("discrete", "karras", "exponential", "ays", "simple")
     assert program.modes == ("img_gen", "vid_gen", "upscale", "convert", "metadata")
+
+
+def test_the_cards_that_it_lists_are_known() -> None:
+    assert [gpu.name for gpu in list_gpus(probe(_command("cards")))] == ["NVIDIA GeForce RTX 4090"]
+
+
+def test_a_version_that_lists_no_devices_is_not_asked() -> None:
+    assert list_gpus(probe(_command("ok"))) == ()
 
 
 def test_a_word_within_a_description_is_no_flag() -> None:
