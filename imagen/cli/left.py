@@ -35,14 +35,22 @@ def print_state(synced: Synced | None, left: Sequence[Waiting]) -> None:
     """All of it for a person; without `synced`, nothing was tried."""
     if synced is not None:
         echo(_sent(synced.sent))
-    listed = [waiting for waiting in left if waiting.delivery.kind != "mirror"]
-    _print_listed(listed)
-    if any(waiting.state == "stuck" for waiting in listed):
+    _print_listed([waiting for waiting in left if waiting.delivery.kind != "mirror"])
+    for line in _of_the_ledger([waiting for waiting in left if waiting.delivery.kind == "mirror"]):
+        echo(line)
+    if any(waiting.state == "stuck" for waiting in left):
         echo(_MENDED)
-    elif any(waiting.last_error for waiting in listed):
+    elif any(waiting.last_error for waiting in left):
         echo(_RETRY)
-    elif not listed and synced is None:
+    elif not left and synced is None:
         echo("Nothing waits.")
+
+
+def _of_the_ledger(left: Sequence[Waiting]) -> Iterator[str]:
+    """How many entries wait, and how many are stuck; a warning says why."""
+    for state, verbs in (("waiting", ("waits", "wait")), ("stuck", ("is stuck", "are stuck"))):
+        if number := sum(waiting.state == state for waiting in left):
+            yield f"{number} {_NOUNS['mirror'][number > 1]} {verbs[number > 1]}."
 
 
 def _sent(deliveries: Iterable[Delivery]) -> str:

@@ -28,6 +28,8 @@ _LEAST_FLOW = 30
 _LONGEST_CELL = 100_000
 _LONGEST_PART = 400
 """Of a parameter's default and range, which a server names."""
+_JOIN = 10
+"""Columns with a lower `drop` are left out before others are joined."""
 _LONGEST_WORD = 32
 """A longer word does not keep a column from getting narrower; it is broken."""
 
@@ -47,7 +49,10 @@ class Column:
     may_join: bool = False
     """On a narrow terminal joined with the other columns that may, into one with commas."""
     drop: int = 0
-    """A narrow terminal leaves out the column with the lowest number first; one with 0 stays."""
+    """A narrow terminal leaves out the column with the lowest number first; one with 0 stays.
+
+    Columns that may be joined are joined before those from 10 on are left out.
+    """
     most_lines: int = 0
     """Of a text below its row, where it is bounded."""
     is_ragged: bool = False
@@ -138,10 +143,10 @@ def _give_way(
         cells = [one_line(cell, limit=most) if most else cell for cell in filled[-1].cells]
         below = ["\n".join(filter(None, pair)) for pair in zip(cells, below, strict=True)]
         filled = filled[:-1]
-    if _least(filled) > width:
-        filled = _joined(filled)
-    for first in sorted({each.column.drop for each in filled} - {0}):
-        if _least(filled) > width:
+    for first in sorted({_JOIN, *(each.column.drop for each in filled)} - {0}):
+        if _least(filled) > width and first == _JOIN:
+            filled = _joined(filled)
+        elif _least(filled) > width:
             filled = [each for each in filled if each.column.drop != first]
     return filled, below
 

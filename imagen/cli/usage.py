@@ -142,9 +142,9 @@ def _tell(by: Sequence[Grouping], groups: Sequence[Total], whole: Total | None) 
 
 
 _SUMS = (
-    Column("generations", is_right=True, drop=5),
-    Column("images", is_right=True, drop=3),
-    Column("engine time", is_right=True, drop=4),
+    Column("generations", is_right=True, drop=3),
+    Column("images", is_right=True, drop=11),
+    Column("engine time", is_right=True, drop=12),
     Column("cost", is_right=True),
     Column("expected", is_right=True, drop=2),
     Column("unknown", is_right=True, drop=1),

@@ -241,3 +241,26 @@ def test_what_is_made_is_accounted_for(capsys: pytest.CaptureFixture[str]) -> No
     (mock,) = json.loads(capsys.readouterr().out)["groups"]
     assert (mock["backend"], mock["pictures"], mock["unknown"]) == ("mock", 2, 0)
     assert mock["costs"][0]["amount"] > 0
+
+
+@pytest.mark.parametrize(
+    ("width", "heading"),
+    [
+        (120, "WEEK BACKEND MODEL CALLER GENERATIONS IMAGES ENGINE TIME COST EXPECTED"),
+        (80, "WEEK BACKEND MODEL CALLER IMAGES ENGINE TIME COST"),
+        (60, "WEEK, BACKEND, MODEL, CALLER IMAGES ENGINE TIME COST"),
+    ],
+)
+def test_four_groups_fit_the_terminal(
+    width: int, heading: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = _made(1, 0, 2.0, "studio-01", estimated_usd=0.03, usd=0.04, caller="nora-vega")
+    facts = dict(made.facts) | {"model": "model-01.safetensors"}
+    with open_library(load()) as library:
+        take_in(library, made.model_copy(update={"facts": facts}))
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["usage"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert " ".join(lines[0].split()) == heading

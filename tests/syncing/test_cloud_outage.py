@@ -41,6 +41,7 @@ def test_pictures_are_made_while_the_cloud_is_down_and_arrive_once_it_is_back(
         "7  cloud  PICTURE-4  waiting till TIME  tried 1 ×\n"
         "9  cloud  PICTURE-5  waiting till TIME  tried 1 ×\n"
         f"    {lab.cloud.url} can't be reached: Connection refused.\n"
+        "5 entries of the ledger wait.\n"
         "Try it again at once with: imagen sync --retry\n"
     )
     lab.cloud.start()
@@ -125,6 +126,7 @@ def test_a_wrong_key_is_stuck_until_it_is_mended(
     )
     assert said.endswith(
         "    Put the service key of the project into SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY.\n"
+        "2 entries of the ledger are stuck.\n"
         "Once that is mended: imagen sync --retry\n"
     )
     assert ANON_KEY not in said
@@ -159,9 +161,17 @@ def test_a_shell_that_lacks_the_key_leaves_it_to_others(
     assert lab.there() == (1, 1, 1)
 
 
-def test_nothing_goes_where_it_was_switched_off_since(lab: Lab) -> None:
+def test_no_image_goes_where_that_was_switched_off_since(lab: Lab) -> None:
     lab.make()
     lab.set(IMAGEN_CLOUD_SYNC="off")
+    assert run(["sync"]) == 4
+    assert lab.states("cloud") == [("waiting", 1)]
+    assert lab.there() == (0, 0, 1)
+
+
+def test_nothing_goes_where_all_was_switched_off_since(lab: Lab) -> None:
+    lab.make()
+    lab.configure(usage={"mirror": "off"}, output={"cloud_sync": "off"})
     assert run(["sync"]) == 4
     assert lab.cloud.requests == []
     assert lab.states("cloud") + lab.states("mirror") == [("waiting", 1), ("waiting", 1)]
@@ -177,7 +187,8 @@ def test_a_copy_of_the_ledger_that_fails_is_one_warning_and_no_more(
         assert run(["sync"]) == 0
         assert lab.there() == (3, 3, 0)
     assert capsys.readouterr() == (
-        "Sent 3 pictures to the cloud.\n",
+        "Sent 3 pictures to the cloud.\n3 entries of the ledger are stuck.\n"
+        "Once that is mended: imagen sync --retry\n",
         f"The ledger's copy in the cloud lacks 3 entries: {cloud.url} refused it: Invalid schema: "
         "mai Only the following schemas are exposed: public, imagen (406 PGRST106). Add the schema "
         "to the exposed ones: Project Settings, Data API, Exposed schemas.\n",

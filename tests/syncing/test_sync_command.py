@@ -42,7 +42,9 @@ def test_a_list_sends_nothing(lab: Lab, capsys: pytest.CaptureFixture[str]) -> N
     lab.make()
     capsys.readouterr()
     assert run(["sync", "--list"]) == 0
-    assert capsys.readouterr().out == f"1  cloud  {lab.ids()[0]}  waiting\n"
+    assert capsys.readouterr().out == (
+        f"1  cloud  {lab.ids()[0]}  waiting\n1 entry of the ledger waits.\n"
+    )
     assert lab.cloud.requests == []
 
 
@@ -157,7 +159,7 @@ def test_what_another_has_in_hand_is_listed_with_when_it_may_be_had(
     capsys.readouterr()
     run(["sync", "--list"])
     said = without_times(capsys.readouterr().out)
-    assert said == f"1  cloud  {lab.ids()[0]}  waiting till TIME\n"
+    assert said.splitlines()[0] == f"1  cloud  {lab.ids()[0]}  waiting till TIME"
 
 
 def test_many_are_not_all_listed(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,8 +167,8 @@ def test_many_are_not_all_listed(lab: Lab, capsys: pytest.CaptureFixture[str]) -
     capsys.readouterr()
     run(["sync", "--list"])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 31
-    assert lines[-1] == "… and 2 more; --json lists them all."
+    assert len(lines) == 32
+    assert lines[30:] == ["… and 2 more; --json lists them all.", "1 entry of the ledger waits."]
 
 
 def test_the_address_of_a_webhook_is_shown_without_its_secret(
