@@ -14,6 +14,7 @@ from imagen.cli.commands import Option
 from imagen.cli.completers import complete_backends, complete_workflows
 from imagen.cli.paths import FILE, PATH, read_target
 from imagen.cli.previewing import preview_option
+from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,7 +228,7 @@ def settings_for(
 
     settings = load(config_path)
     if failure := read_failure(settings.state_dir):
-        click.echo(f"imagen: {failure}", err=True)
+        echo(f"imagen: {failure}", err=True)
     changes: dict[str, Any] = {} if has_sidecar else {"sidecar": False}
     changes |= {} if has_metadata else {"metadata": False}
     if output is not None and output.folder is not None:

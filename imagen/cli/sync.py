@@ -205,7 +205,7 @@ def _round(
             )
             say(news(synced))
             for name in notes.keys() - known:
-                click.echo(notes[name], err=True)
+                echo(notes[name], err=True)
             return _pause(library)
     except LibraryError as error:
         say([one_line(error.message, limit=400)])
