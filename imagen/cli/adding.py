@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +20,7 @@ from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from imagen.cli.catalogues import Catalogue
     from imagen.config import Addition, Settings
@@ -114,12 +114,11 @@ def add(
 
 def _add_backend(settings: Settings, name: str, known: Catalogue) -> Addition:
     """Add the workflow's backend to the configuration; raises ConfigError for a name in use."""
-    import os
 
-    from imagen.config import add_backends, usual
+    from imagen.config import add_backends, place_to_write
     from imagen.errors import ConfigError
 
-    path = settings.source or [*usual(os.environ, Path.cwd())][1]
+    path = settings.source or place_to_write()
     addition = add_backends(path, {name: _block(name, known)})
     if addition.differing:
         raise ConfigError(

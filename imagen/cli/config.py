@@ -110,7 +110,8 @@ def path(config_path: Path | None) -> None:
         click.echo(source.absolute())
         return
     places = ", ".join(str(place) for place in usual(os.environ, Path()))
-    click.echo(f"There is no configuration; the defaults apply. Looked for: {places}", err=True)
+    echo(f"There is no configuration; the defaults apply. Looked for: {places}", err=True)
+    echo("To set up your engines: imagen config init --detect --write", err=True)
 
 
 @config.command()

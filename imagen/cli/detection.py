@@ -90,10 +90,11 @@ def say_added(addition: Addition, same: Mapping[str, str], default: str) -> None
             echo(f"{what}: {', '.join(names)}", err=True, hanging=4)
     if not addition.added:
         echo(f"{path} is unchanged.", err=True)
-    elif default == "mock":
+    if default == "mock":
+        (better, *_) = (*addition.added, *addition.present, *addition.differing, *same.values())
         echo(
             "The default backend is still the mock. To change it, write "
-            f"`default_backend: {addition.added[0]}` in {path}.",
+            f"`default_backend: {better}` in {path}.",
             err=True,
         )
 
@@ -107,10 +108,14 @@ def _adapters() -> Iterator[tuple[str, Adapter[Any]]]:
 
 
 def _say_found(detection: Detection) -> None:
-    if detection.blocks:
-        echo("Found:", err=True)
+    engines: dict[str, list[str]] = {}
     for name, block in detection.blocks.items():
-        echo(f"  {name}: {block['type']}, {block.get('url') or block.get('model')}", err=True)
+        place = f"{block['type']}, {block.get('url') or block.get('model')}"
+        engines.setdefault(place, []).append(name)
+    if engines:
+        echo("Found:", err=True)
+    for place, names in engines.items():
+        echo(f"  {place}: {', '.join(names)}", err=True, hanging=4)
     if detection.left_out:
         echo("Left out:", err=True)
     for lack in detection.left_out:

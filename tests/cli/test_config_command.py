@@ -223,7 +223,7 @@ def test_a_cloud_without_an_owner_is_a_warning(switch: str, environ: dict[str, s
         ),
     ],
 )
-def test_a_cloud_that_is_not_meant_or_has_its_owner_is_no_warning(
+def test_a_cloud_that_is_not_meant_or_has_an_owner_causes_no_warning(
     text: str, environ: dict[str, str]
 ) -> None:
     FILE.write_text(text)
@@ -287,6 +287,7 @@ def test_path_prints_nothing_but_a_note_where_there_is_none() -> None:
     result = run("path")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "the defaults apply. Looked for: imagen.yaml, " in result.stderr
+    assert result.stderr.endswith("\nTo set up your engines: imagen config init --detect --write\n")
 
 
 def test_show_prints_yaml_with_the_defaults() -> None:

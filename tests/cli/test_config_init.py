@@ -56,8 +56,10 @@ def test_detected_backends_are_printed_and_nothing_is_written(
 
 def test_what_was_found_and_what_was_left_out_is_said_on_stderr(server: ComfyUI) -> None:
     lines = run("--url", server.url).stderr.splitlines()
-    assert f"  sdxl: comfyui, {server.url}" in lines[: lines.index("Left out:")]
-    (line,) = lines[lines.index("Left out:") + 1 :]
+    assert lines[0] == "Found:"
+    assert lines[1].startswith(f"  comfyui, {server.url}: flux1-schnell, ")
+    assert lines[2] == "Left out:"
+    (line,) = lines[3:]
     assert line.startswith("  sd15: node 1 ")
     assert f"the server has no file {MODEL!r}" in line
 
@@ -137,9 +139,15 @@ def test_an_empty_file_gets_the_sample_with_the_new_backends(server: ComfyUI) ->
     assert load().default_backend == "flux1-schnell"
 
 
+def test_a_second_run_still_says_that_the_mock_is_the_default(server: ComfyUI) -> None:
+    FILE.write_text("backends:\n  mine:\n    type: mock\n")
+    run("--url", server.url, "--write")
+    assert "write `default_backend: flux1-schnell` in" in run("--url", server.url, "--write").stderr
+
+
 def test_full_is_written_too(server: ComfyUI) -> None:
     run("--url", server.url, "--write", "imagen.yaml", "--full")
-    assert "\n  # max_compute: " in FILE.read_text() or "\n  max_compute: " in FILE.read_text()
+    assert FILE.read_text().partition("\nstyles:")[2] == example().partition("\nstyles:")[2]
 
 
 def test_the_sample_is_written_only_where_there_is_no_configuration() -> None:

@@ -219,7 +219,7 @@ def test_nothing_is_left_to_fetch_afterwards(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_a_terminal_is_told_that_the_mock_painted_and_how_to_set_up_engines() -> None:
+def test_a_terminal_shows_that_the_mock_painted_and_how_to_set_up_engines() -> None:
     from terminal_runs import run_on_terminal
 
     shown = run_on_terminal(200, "generate", "x", "--size", "64x64")
@@ -230,7 +230,7 @@ def test_a_terminal_is_told_that_the_mock_painted_and_how_to_set_up_engines() ->
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_who_has_engines_is_told_only_that_the_mock_painted() -> None:
+def test_with_engines_a_terminal_shows_only_that_the_mock_painted() -> None:
     from terminal_runs import run_on_terminal
 
     Path("imagen.yaml").write_text("backends: {studio: {type: comfyui}}\n")
@@ -247,7 +247,7 @@ def test_an_image_enlarged_by_arithmetic_is_not_the_mocks() -> None:
     assert "mock" not in shown
 
 
-def test_a_pipe_is_not_told_that_the_mock_painted(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_shows_nothing_about_the_mock(capfd: pytest.CaptureFixture[str]) -> None:
     run(["generate", "x", "--size", "64x64", "-o", "fox.png"])
     printed = capfd.readouterr()
     assert printed.out == "fox.png\n"
