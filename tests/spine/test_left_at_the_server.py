@@ -234,3 +234,24 @@ def test_a_command_that_is_stopped_while_it_fetches_says_how_to_fetch_it(
         (id,) = tickets.left(tmp_path / "state")
     assert command.returncode == 130
     assert f"Fetch it again with: imagen resume {id}" in said
+
+
+def test_a_job_that_was_cancelled_on_its_way_is_not_submitted_by_resume(tmp_path: Path) -> None:
+    """Its submission is not answered, and the server can't be asked whether it has the job."""
+    begun = time.monotonic()
+
+    def cancel(progress: Progress) -> None:
+        if progress.ticket is None and time.monotonic() - begun > 1:
+            raise Cancelled
+
+    unanswered = Refusal(path="/prompt", method="POST", hangs=True)
+    unwell = Refusal(path="/queue", times=99)
+    with ComfyUI(http_errors=(unanswered, unwell)) as server:
+        settings = _on(server, tmp_path)
+        with pytest.raises(Cancelled):
+            generate(_ASKED, settings, on_progress=cancel)
+        (id,) = tickets.left(settings.state_dir)
+        server.hostility = Hostility()
+        done = finish(id, settings, ignore)
+        assert (done.how, done.is_forgotten, len(server.prompts)) == ("failed", True, 0)
+        assert finish(id, settings, ignore, again=True).how == "made anew"
