@@ -95,10 +95,13 @@ class _Bar:
     def __init__(self, label: str, stream: TextIO, clock: Callable[[], float]) -> None:
         self._label, self._stream, self._clock = label, stream, clock
         self._started: float | None = None
+        self._image: int | None = None
         self._drawn = float("-inf")
 
     def tell(self, progress: Progress) -> None:
         now = self._clock()
+        if progress.image != self._image:
+            self._image, self._started = progress.image, None
         if progress.stage == "running" and self._started is None:
             self._started = now
         if now - self._drawn >= _REDRAW_SECONDS:

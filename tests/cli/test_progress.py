@@ -147,3 +147,12 @@ def test_the_width_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     with shown("studio", stream=terminal) as tell:
         tell(Progress(stage="running", node="Sampler"))
     assert [len(line) <= 19 for line in terminal.getvalue().split("\r\x1b[K")] == [True] * 3
+
+
+def test_the_time_left_is_that_of_the_image_that_is_being_made() -> None:
+    terminal, times = _Terminal(), iter([10.0, 14.0, 16.0])
+    with shown("studio", stream=terminal, clock=lambda: next(times)) as tell:
+        tell(Progress(stage="running", fraction=0.5, image=1, images=2))
+        tell(Progress(stage="running", fraction=0.0, image=2, images=2))
+        tell(Progress(stage="running", fraction=0.5, image=2, images=2))
+    assert "2.0 s left" in terminal.getvalue()
