@@ -50,7 +50,7 @@ class ChosenModel(Generic[Config]):
             used=self.name if is_mapped else None,
         )
         keys, block = ", ".join(self.left_out), f"backends.{self.config.name}"
-        warning = f"Left out for this model, as it belongs to the own model of {block}: {keys}."
+        warning = f"Ignored for this model: {keys} in {block}, set for its own model."
         warnings = (*ticket.warnings, warning) if keys else ticket.warnings
         return ticket.model_copy(
             update={
@@ -134,6 +134,7 @@ def missing_model(asked: str, names: Sequence[str], where: str, remedy: str) -> 
     bare = [bare_name(base_name(name)) for name in names]
     near = did_you_mean(asked, bare) or did_you_mean(asked, names)
     count = f"which lists {len(names)} model{'s' * (len(names) != 1)}"
+    known = f"It lists: {', '.join(map(one_line, names))}.\n" if 0 < len(names) <= _FEW else ""
     return RequestError(
-        f"There is no model {one_line(asked)!r} {where}, {count}.{near}", remedy=remedy
+        f"There is no model {one_line(asked)!r} {where}, {count}.{near}", remedy=known + remedy
     )

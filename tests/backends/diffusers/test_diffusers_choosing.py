@@ -99,8 +99,8 @@ def test_the_name_in_the_ticket_finds_the_model_again(backend: Diffusers) -> Non
 
 
 def test_a_model_that_is_not_there_is_refused_with_the_nearest(backend: Diffusers) -> None:
-    refusal = _refusal(backend, "fotoon.safetensors")
-    assert "There is no model 'fotoon.safetensors' in " in refusal.message
+    refusal = _refusal(backend, "photom.safetensors")
+    assert "There is no model 'photom.safetensors' in " in refusal.message
     assert "which lists 4 models. Did you mean 'photon" in refusal.message
     assert "imagen models --backend here" in refusal.remedy
 
@@ -135,7 +135,7 @@ def test_what_belongs_to_the_blocks_own_family_is_left_out_for_another(
     ticket = _ticket(backend, model="juggernaut")
     assert ticket.request.steps == 30
     assert ticket.warnings == (
-        "Left out for this model, as it belongs to the own model of backends.here: parameters.",
+        "Ignored for this model: parameters in backends.here, set for its own model.",
     )
 
 

@@ -51,7 +51,7 @@ def test_defaults_of_the_own_model_are_left_out() -> None:
     with Replicate() as cloud:
         ticket = prepared(cloud, FOR_OTHER, model=OWN, parameters={"go_fast": True})
     assert ticket.warnings == (
-        "Left out for this model, as it belongs to the own model of backends.cloud: parameters.",
+        "Ignored for this model: parameters in backends.cloud, set for its own model.",
     )
 
 

@@ -79,7 +79,7 @@ def test_companions_are_left_out_for_another_family(bench: Bench, models: Path) 
     block = {"taesd": bench.taesd()}
     ticket = _prepared(bench, models, "juggernaut", **block)
     assert ticket.warnings == (
-        "Left out for this model, as it belongs to the own model of backends.rigged: taesd.",
+        "Ignored for this model: taesd in backends.rigged, set for its own model.",
     )
     bench.made(asked={"model": "juggernaut"}, models_dir=str(models), **block)
     assert "--taesd" not in bench.arguments()
