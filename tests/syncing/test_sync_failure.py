@@ -54,7 +54,9 @@ def test_the_next_command_shows_the_failure_in_one_line(
 
 
 @pytest.mark.usefixtures("down")
-@pytest.mark.parametrize("line", ["--help", "version", "config show", "config init", "sync --list"])
+@pytest.mark.parametrize(
+    "line", ["--help", "version", "completion bash", "config show", "config init", "sync --list"]
+)
 def test_some_commands_do_not_show_the_failure(
     line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
