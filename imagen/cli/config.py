@@ -93,8 +93,8 @@ def validate(file: Path | None, config_path: Path | None, as_json: bool) -> None
         click.echo(json.dumps(_as_json(found), indent=2))
     else:
         for warning in found.warnings:
-            click.echo(printable("\n".join(_told("warning", warning))), err=True)
-        click.echo(_as_text(found))
+            echo("\n".join(_told("warning", warning)), err=True)
+        echo(_as_text(found))
     if found.problems:
         click.get_current_context().exit(2)
 
@@ -132,7 +132,7 @@ def _as_text(found: Report) -> str:
     lines = [line for p in found.problems for line in _told("error", p)]
     count = len(found.problems)
     verdict = f"{count} problem{'s' if count > 1 else ''}" if count else "ok"
-    return printable("\n".join([*lines, f"{where}: {verdict}"]))
+    return "\n".join([*lines, f"{where}: {verdict}"])
 
 
 def _told(kind: str, problem: Problem) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -346,3 +347,12 @@ def test_show_tells_of_a_block_that_is_wrong() -> None:
 @pytest.mark.parametrize("command", ["init", "path", "show", "validate"])
 def test_every_command_has_help(command: str) -> None:
     assert run(command, "--help").exit_code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_what_validate_says_fits_a_narrow_terminal() -> None:
+    from terminal_runs import run_on_terminal
+
+    FILE.write_text(example().replace("max_width: 4096", "max_width: 3"))
+    lines = run_on_terminal(60, "config", "validate").splitlines()
+    assert max(map(len, lines)) <= 60
