@@ -31,6 +31,7 @@ _VERSIONS = {
     "offload": "offload",
 }
 """Of what an engine tells, what bears on the picture."""
+_LOSSY = ("JPEG", "WEBP", "AVIF")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Likeness:
     """Whether byte for byte, or only once decoded; "" for another picture."""
     difference: float
     """Of a channel of a pixel on average, 0 to 1; 1 where the sizes differ."""
+    format: str = ""
+    """Pillow's name for the old file's, where it may have lost a little and the new one not."""
 
     @property
     def sentence(self) -> str:
@@ -49,7 +52,9 @@ class Likeness:
         if self.identical == "pixels":
             return "Its pixels are the same as they were."
         share = f"{self.difference:.2%}" if self.difference >= 0.0001 else "less than 0.01%"
-        return f"Its pixels are not the same: they differ by {share} on average."
+        sentence = f"Its pixels are not the same: they differ by {share} on average."
+        lossy = f" The old file is in {self.format}, which does not keep every pixel exactly."
+        return sentence + (lossy if self.format else "")
 
 
 def seen(record: Record, facts: Facts, kind: str, before: Sequence[Drift]) -> list[Drift]:
@@ -94,7 +99,10 @@ def _decoded(old: Image.Image, new: Image.Image) -> Likeness:
         return Likeness(identical="", difference=1.0)
     if old.mode == new.mode and old.tobytes() == new.tobytes():
         return Likeness(identical="pixels", difference=0.0)
+    format = old.format or ""
+    is_lossy = format in _LOSSY and format != new.format
     mode = "RGBA" if "A" in (*old.getbands(), *new.getbands()) else "RGB"
     apart = ImageChops.difference(old.convert(mode), new.convert(mode))
     means = ImageStat.Stat(apart).mean
-    return Likeness(identical="", difference=sum(means) / len(means) / 255)
+    difference = sum(means) / len(means) / 255
+    return Likeness(identical="", difference=difference, format=format if is_lossy else "")

@@ -86,3 +86,15 @@ def test_what_cannot_be_decoded_cannot_be_compared() -> None:
 def test_a_picture_that_went_away_meanwhile_is_like_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "new.png")
     assert likeness(tmp_path / "old.png", tmp_path / "new.png") is None
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF"])
+def test_what_a_lossy_file_had_lost_before_is_named(format: str) -> None:
+    before = Image.effect_noise((48, 32), 90).convert("RGB")
+    before.save("new.png")
+    before.save("old", format)
+    like = likeness(Path("old"), Path("new.png"))
+    assert like is not None
+    assert like.sentence.endswith(
+        f" on average. The old file is in {format}, which does not keep every pixel exactly."
+    )

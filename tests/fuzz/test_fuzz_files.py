@@ -97,7 +97,7 @@ _CONFIGS = _mutated_yaml([(_PROJECT / "imagen.example.yaml").read_bytes()])
 
 @cache
 def _images() -> tuple[bytes, ...]:
-    """Small images with the texts of several tools, as PNG, JPEG and WebP."""
+    """Small images with the texts of several tools, as PNG, JPEG, WebP and AVIF."""
     png("a.png", parameters=A1111)
     png("b.png", invokeai_metadata=json.dumps(INVOKEAI))
     comfyui("c.png")
@@ -108,7 +108,8 @@ def _images() -> tuple[bytes, ...]:
     for name in ("d.jpg", "e.webp"):
         noise().save(name, exif=exif)
     assert run(["generate", "a fox", "-o", "f.png", "--quiet", "--size", "32x32"]) == 0
-    names = ("a.png", "b.png", "c.png", "d.jpg", "e.webp", "f.png")
+    assert run(["convert", "f.png", "--to", "avif"]) == 0
+    names = ("a.png", "b.png", "c.png", "d.jpg", "e.webp", "f.png", "f.avif")
     return tuple(Path(name).read_bytes() for name in names)
 
 

@@ -124,6 +124,17 @@ def test_any_error_of_one_file_is_that_files(
     assert [one.path.name for one in added.taken] == ["z-good.png"]
 
 
+@pytest.mark.parametrize("ending", ["webp", "avif", "jpg"])
+def test_an_image_of_any_format_is_added_with_its_record(library: Library, ending: str) -> None:
+    _generated(f"fox.{ending}", "--no-sidecar")
+    (taken,) = _add(library).taken
+    assert taken.path.name == f"fox.{ending}"
+    (picture,) = page(library, Query()).pictures
+    assert (picture.prompt, picture.width, picture.height) == ("a fox", 64, 48)
+    with library.reading() as connection:
+        assert len(connection.execute(select(thumbnails.c.webp)).all()) == 1
+
+
 def test_a_huge_image_is_added_without_a_thumbnail(library: Library) -> None:
     """Its pixels are never decoded: a few kilobytes may claim any number of them."""
     _HERE.mkdir()

@@ -99,7 +99,7 @@ def test_what_is_transparent_lies_on_white() -> None:
     assert clear.getpixel((0, 0)) == (255, 255, 255)
 
 
-@pytest.mark.parametrize("ending", ["jpg", "webp", "gif", "bmp"])
+@pytest.mark.parametrize("ending", ["jpg", "webp", "avif", "gif", "bmp"])
 def test_every_kind_of_picture_is_sent_as_one_that_the_terminal_knows(ending: str) -> None:
     _picture().save(f"fox.{ending}")
     (data,) = re.findall(rb":([\w+/=]+)\x07", drawn(Path(f"fox.{ending}"), "iterm2", _SCREEN))

@@ -9,6 +9,8 @@ import pytest
 import told_entries as told
 
 from imagen.errors import ConfigError, ImagenError, OutputError, Rejected, Unavailable
+from imagen.outputs import metadata
+from imagen.outputs.convert import convert
 from imagen.request import Request
 from imagen.sinks import cloud as sink
 from imagen.testing.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Bucket, Supabase, Trouble
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.library.entries import Delivery
+    from imagen.outputs.metadata import Kind
 
 _SEED = "18446744073709551615"
 _PATH = f"2026-11-24/a-red-fox-in-snow-{_SEED}.png"
@@ -80,6 +83,24 @@ def test_a_picture_lies_in_the_bucket_and_a_row_tells_of_it(
         "created_at": "2026-11-24T12:30:00+00:00",
     }
     assert sidecar["resolved"] == {"prompt": "A red fox, in snow", "steps": 4}
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+def test_an_image_of_another_format_lies_there_as_what_it_is(
+    cloud: Supabase, tmp_path: Path, kind: Kind
+) -> None:
+    png = told.picture(tmp_path)
+    path = tmp_path / f"fox.{kind}"
+    path.write_bytes(convert(png.path.read_bytes(), kind).data)
+    digest = sha256(path.read_bytes()).hexdigest()
+    changes = {"path": path, "sha256": digest, "media_type": f"image/{kind}"}
+    entry = told.entry(png.model_copy(update=changes))
+    (delivery,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+    facts = _send(delivery, cloud)
+    assert facts["path"] == _PATH.replace(".png", f".{kind}")
+    stored = cloud.objects[BUCKET, facts["path"]]
+    assert stored.media_type == f"image/{kind}"
+    assert metadata.texts(stored.data) == metadata.texts(path.read_bytes())
 
 
 def test_a_style_does_not_change_the_hash_of_the_prompt(cloud: Supabase, tmp_path: Path) -> None:
