@@ -52,7 +52,7 @@ def _drawn(columns: int, progress: Progress, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("COLUMNS", str(columns))
     terminal, times = _Terminal(), iter([10.0, 14.0])
     with shown("flux-schnell-local", stream=terminal, clock=lambda: next(times)) as tell:
-        tell(Progress(stage="running"))
+        tell(Progress(stage="running", image=progress.image, images=progress.images))
         tell(progress)
     return terminal.getvalue().split("\r\x1b[K")[2]
 
