@@ -236,9 +236,7 @@ class Request(_Value):
     @model_validator(mode="after")
     def _one_size(self) -> Request:
         if self.aspect is not None and self.width is not None and self.height is not None:
-            raise ValueError(
-                "a width and a height leave no aspect to choose; give two of the three"
-            )
+            raise ValueError("aspect goes with a width or a height, not with both")
         return self
 
     @classmethod

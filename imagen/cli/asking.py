@@ -225,6 +225,8 @@ def _with_size(given: dict[str, Any]) -> dict[str, Any]:
     size = size_values(given.pop("size"))
     if size.keys() & given.keys():
         raise usage("--size gives the width and the height; leave -W and -H out.")
+    if "aspect" in size and {"width", "height"} <= given.keys():
+        raise usage("-W and -H give the size; leave --size out.")
     return given | size
 
 

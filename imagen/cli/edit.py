@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.asking import CONTROLS, SAMPLING, asking, request
-from imagen.cli.commands import Command
+from imagen.cli.commands import Command, quote_words
 from imagen.cli.making import make
 from imagen.cli.options import keep_going_option, run_options, usage
 from imagen.cli.paths import FILE
@@ -51,6 +51,10 @@ def edited(files: tuple[str, ...], instruction: str, asked: dict[str, Any]) -> R
     # pathlib raises where a sentence is too long for a name
     if not files or os.path.isfile(instruction):
         raise usage(f"Say last what to do with {instruction}: imagen edit FILE... INSTRUCTION.")
+    words = [*files[1:], instruction]
+    if len(words) > 1 and not any(map(_is_file_like, words)):
+        meant = quote_words([files[0], " ".join(words)])
+        raise usage(f"An instruction of several words needs quotes:\n  imagen edit {meant}")
     if not instruction.strip():
         raise usage("The instruction is empty: say what to change.")
     pictures: dict[str, Any] = {"references": files}
@@ -59,3 +63,8 @@ def edited(files: tuple[str, ...], instruction: str, asked: dict[str, Any]) -> R
     elif "feather" in asked or "strength" in asked:
         raise usage("--feather and --strength need --mask: an edit by words alone has neither.")
     return request({"prompt": prompt_text(instruction)} | pictures | asked)
+
+
+def _is_file_like(word: str) -> bool:
+    """Whether a word may name a file, or is a whole sentence."""
+    return any(character in word for character in "./\\: ") or os.path.exists(word)

@@ -172,6 +172,11 @@ def test_a_size_beside_a_width_is_refused(capsys: pytest.CaptureFixture[str]) ->
     assert "--size gives the width and the height; leave -W and -H out." in said
 
 
+def test_a_shape_beside_both_sides_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    said = _said(["generate", "x", "--size", "1:1", "-W", "32", "-H", "32"], capsys)
+    assert "-W and -H give the size; leave --size out." in said
+
+
 def test_a_configuration_may_be_named_before_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -238,6 +243,25 @@ def test_help_of_an_unknown_command_is_an_error(
     names: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said in _said(["help", *names], capsys)
+
+
+def test_an_instruction_without_quotes_is_shown_with_quotes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = _said(["edit", "fox.png", "make", "it", "snow", "-q"], capsys)
+    meant = 'imagen edit fox.png "make it snow"'
+    assert said.endswith(f"Error: An instruction of several words needs quotes:\n  {meant}\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["owl.png", "snow"], ["owl", "make it snow"], ["owl", "snow."]], ids=repr
+)
+def test_a_file_that_is_not_there_is_named_and_not_quoted(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("fox.png").write_bytes(b"x")
+    assert run(["edit", "fox.png", *words]) == 2
+    assert "quotes" not in capsys.readouterr().err
 
 
 def test_an_instruction_must_say_something(capsys: pytest.CaptureFixture[str]) -> None:
