@@ -9,6 +9,7 @@ import click
 
 from imagen.cli.commands import Option
 from imagen.cli.completers import (
+    complete_models,
     complete_samplers,
     complete_schedulers,
     complete_styles,
@@ -60,8 +61,12 @@ _FLAGS = {
     "style": click.option(
         "--style", shell_complete=complete_styles, help="A style of the configuration."
     ),
-    "model": click.option("--model", "-m", metavar="NAME|PATH", help=_MODEL),
-    "long_model": click.option("--model", metavar="NAME|PATH", help=_MODEL),
+    "model": click.option(
+        "--model", "-m", shell_complete=complete_models, metavar="NAME|PATH", help=_MODEL
+    ),
+    "long_model": click.option(
+        "--model", shell_complete=complete_models, metavar="NAME|PATH", help=_MODEL
+    ),
     "count": click.option(
         "--count",
         cls=Option,

@@ -68,6 +68,23 @@ def complete_workflows(
     return found or complete_files(ctx, param, incomplete)
 
 
+def complete_models(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The models in the backend's `models_dir`, and the mock's; else files."""
+    from imagen.backends import configure
+    from imagen.backends.mock.abilities import CHECKPOINTS
+    from imagen.backends.model_files import list_models
+
+    settings = _settings(ctx)
+    name = ctx.params.get("backend") or settings.default_backend
+    _, config = configure(name, settings.backends, settings.shared())
+    folder = None if getattr(config, "url", "") else getattr(config, "models_dir", None)
+    is_mock = settings.backends.get(name, {}).get("type", name) == "mock"
+    names = list_models(folder) if folder is not None else CHECKPOINTS if is_mock else ()
+    return _matching(names, incomplete) or complete_files(ctx, param, incomplete)
+
+
 def complete_samplers(
     ctx: click.Context,  # noqa: ARG001
     param: click.Parameter,  # noqa: ARG001

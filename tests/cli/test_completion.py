@@ -270,3 +270,22 @@ def test_fish_completes_a_line() -> None:
         'complete -C "imagen compare -m mock,"',
     )
     assert said == "mock,remote\tcomfyui\nmock,sketch\tmock\n"
+
+
+def test_model_completes_the_models_of_the_folder(complete: Complete, tmp_path: Path) -> None:
+    for name in ("dream.safetensors", "xl/juggernaut.safetensors"):
+        path = tmp_path / "models" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    block = f"{{type: diffusers, model: a/b, models_dir: '{tmp_path / 'models'}'}}"
+    Path("imagen.yaml").write_text(f"backends: {{local: {block}}}", encoding="utf-8")
+    assert complete("generate x -b local -m x") == ["xl/juggernaut.safetensors"]
+
+
+def test_model_completes_the_models_of_the_mock(complete: Complete) -> None:
+    assert complete("generate x --model mock-") == ["mock-dusk"]
+
+
+def test_model_asks_no_server_and_completes_files(complete: Complete) -> None:
+    Path("imagen.yaml").write_text(_CONFIG, encoding="utf-8")
+    assert complete("generate x --backend remote --model x") == ["<file>"]
