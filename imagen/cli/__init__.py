@@ -213,8 +213,6 @@ def _show_warning(
 ) -> None:
     """A warning about the configuration as a sentence on stderr; others as Python shows them."""
     if issubclass(category, ConfigWarning):
-        from imagen.cli.terminal import echo
-
         echo(f"imagen: {message}", err=True)
     else:
         show(message, category, *where, **file)

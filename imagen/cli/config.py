@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,16 @@ import click
 from imagen.cli.commands import Group
 from imagen.cli.options import config_option, json_option, usage
 from imagen.cli.paths import PATH
-from imagen.cli.terminal import echo
+from imagen.cli.terminal import echo, terminal_width, wrap
 from imagen.text import printable
 
 if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.doctor import Report
     from imagen.invalid import Problem
+
+_LONGEST_WORD = 12
+"""PyYAML breaks a line behind the word that goes beyond its width."""
 
 
 @click.group(cls=Group)
@@ -168,5 +172,9 @@ def _shown(values: dict[str, Any], settings: Settings) -> str:
     notes += [f"{name} is {state}" for name, state in values["environment"].items()]
     notes += values["problems"]
     keys = {key: values[key] for key in type(settings).model_fields}
-    body = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True, width=96)
-    return printable("".join(f"# {line}\n" for n in notes for line in n.splitlines()) + body)[:-1]
+    columns = terminal_width(sys.stdout)
+    comments, width = "\n".join(notes), 96
+    if columns is not None:
+        comments, width = "\n".join(wrap(comments, columns - 2)), columns - _LONGEST_WORD
+    body = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True, width=width)
+    return printable("".join(f"# {line}\n" for line in comments.splitlines()) + body)[:-1]

@@ -108,6 +108,9 @@ def _wrap(text: str, width: int, hanging: int, keeps_copied: bool) -> Iterator[s
                 line = indent
             line += word
         else:
+            if word.isascii() and line.strip():  # wide characters have no words to keep together
+                yield line
+                line, gap = indent, ""
             for character in gap + word:
                 if display_width(line + character) <= width:
                     line += character

@@ -226,7 +226,7 @@ def _print_page(workflow: Workflow) -> None:
 
 
 _FILES = (
-    Column("file", is_whole=True),
+    Column("file", is_whole=True, may_go_below=True),
     Column("size", is_whole=True, may_go_below=True),
     Column("licence", may_go_below=True),
 )

@@ -102,7 +102,7 @@ def filled(folder: Path) -> None:
 _LISTINGS = [
     ("history", "ID CREATED"),
     ("history --failed", "ID CREATED"),
-    ("usage", "BACKEND GENERATIONS"),
+    ("usage --by backend", "BACKEND GENERATIONS"),
     ("usage --by week,backend,model,caller", "WEEK, BACKEND, MODEL, CALLER"),
     ("usage --raw", "CREATED ID"),
     ("backends", "NAME KIND"),
@@ -120,6 +120,8 @@ _FURTHER = [
     "show 00000001",
     "show 00000003",
     "library check",
+    "config validate",
+    "config path",
     "generate fox -b nonexistent",
     "generate fox -b broken",
     "generate a red fox",
@@ -137,7 +139,7 @@ def _words(line: str) -> list[str]:
 @pytest.mark.parametrize("columns", [80, 60])
 @pytest.mark.parametrize("line", [*(line for line, _ in _LISTINGS), *_FURTHER])
 def test_no_line_is_wider_than_the_terminal(line: str, columns: int) -> None:
-    shown = run_on_terminal(columns, *_words(line)).splitlines()
+    shown = run_on_terminal(columns, *_words(line)).removesuffix("\n").split("\n")
     drawn = [part.rpartition("\r\x1b[K")[2] for part in shown]
     wide = [part for part in drawn if display_width(part) > columns]
     assert (drawn != [], [part for part in wide if len(words(part.strip())) > 1]) == (True, [])
