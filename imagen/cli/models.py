@@ -142,7 +142,7 @@ def _tell(offers: Sequence[Offer]) -> None:
 
 _COLUMNS = (
     Column("kind", drop=1),
-    Column("name"),
+    Column("name", is_whole=True),
     Column("family", drop=3),
     Column("size", is_right=True, drop=4),
     Column("VRAM", is_right=True, drop=2),

@@ -247,9 +247,9 @@ def _list(settings: Settings, *, as_json: bool) -> None:
 
 
 _COLUMNS = (
-    Column("id", is_ragged=True, colour="cyan"),
+    Column("id", is_whole=True, is_ragged=True, colour="cyan"),
     Column("state", is_ragged=True),
-    Column("backend", is_ragged=True),
+    Column("backend", is_ragged=True, may_go_below=True),
     Column("prompt", may_go_below=True),
 )
 
