@@ -81,16 +81,16 @@ def test_elsewhere_no_batch_comes_about_again() -> None:
 
 
 def test_what_a_stranger_tells_is_asked_for_as_far_as_it_can_be() -> None:
-    values = {"prompt": "a cat", "steps": 0, "sampler": "Euler a"}
+    values = {"prompt": "a cat", "steps": -1, "sampler": "Euler a"}
     record = Record(source="parameters", resolved=values, facts={"Clip skip": "2"})
     found = remade(record)
     assert found.request == Request(prompt="a cat", sampler="euler_ancestral")
-    assert found.unread == {"Clip skip": "2", "steps": 0}
+    assert found.unread == {"Clip skip": "2", "steps": -1}
 
 
 def test_a_record_of_ours_that_no_request_can_hold_is_refused() -> None:
     with pytest.raises(RequestError, match="steps"):
-        remade(_record(resolved={"steps": 0}))
+        remade(_record(resolved={"steps": -1}))
 
 
 def test_its_own_graph_is_asked_for_no_lora_since_it_has_them() -> None:

@@ -133,7 +133,7 @@ def test_an_upscaler_gives_the_size_asked_for(
     [
         (
             {"upscale": {"method": "mock-x3"}},
-            "The mock has no upscaler 'mock-x3'. Did you mean 'mock-x4'?\n"
+            "The mock has no upscaler 'mock-x3'. Did you mean 'mock-x2'?\n"
             "It has: mock-x2, mock-x4.",
         ),
         (

@@ -54,7 +54,7 @@ def test_a_server_that_has_everything_is_well() -> None:
         first, *_ = _backends(studio=_sdxl(server.url))
     assert (first.section, first.subject, first.state) == ("backends", "studio", "ok")
     assert first.says.startswith(f"version {_VERSION}; device ")
-    assert first.says.endswith("; workflow sdxl")
+    assert "; workflow sdxl; GPU Imaginary GPU, " in first.says
 
 
 def test_a_model_that_is_missing_is_named_with_where_to_get_it() -> None:

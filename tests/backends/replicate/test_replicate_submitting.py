@@ -117,7 +117,7 @@ def test_what_replicate_did_not_take_is_submitted_again() -> None:
 def test_what_replicate_never_takes_is_given_up() -> None:
     with Replicate(broken=99) as cloud, pytest.raises(Unavailable, match="is in trouble: 500"):
         _submit(cloud, lambda _: None)
-    assert len(_posts(cloud)) == 3
+    assert len(_posts(cloud)) == 4
 
 
 def test_where_the_listing_cannot_be_read_nothing_is_sent_again() -> None:
