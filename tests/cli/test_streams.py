@@ -40,7 +40,7 @@ def test_a_reader_may_leave(arguments: list[str]) -> None:
 
 
 def test_an_error_that_nobody_reads_keeps_its_code() -> None:
-    assert _unread(["generate", "x", "--steps", "0", "--json"]) == (2, "")
+    assert _unread(["generate", "x", "--steps", "-1", "--json"]) == (2, "")
 
 
 def test_a_picture_is_made_though_nobody_follows_its_progress() -> None:
@@ -184,7 +184,7 @@ def test_a_comparison_and_a_folder_are_finished_though_nothing_can_be_written() 
 @pytest.mark.parametrize("redirections", ["2>/dev/full", "2>&-", ">/dev/full 2>&1"])
 @pytest.mark.parametrize("more", [[], ["--json"]], ids=" ".join)
 def test_an_error_keeps_its_code_without_streams(redirections: str, more: list[str]) -> None:
-    assert _with(redirections, "generate", "x", "--steps", "0", *more)[0] == 2
+    assert _with(redirections, "generate", "x", "--steps", "-1", *more)[0] == 2
     assert _with(redirections, "generate", "x", "-b", "none", *more)[0] == 2
 
 
