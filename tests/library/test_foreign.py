@@ -187,7 +187,9 @@ def test_a_ticket_that_is_none_is_not_taken_for_an_id(ticket: str | None) -> Non
 
 
 def test_what_no_request_can_hold_is_left_out() -> None:
-    found = foreign(png("x.png", parameters="a cat\nSteps: 99999, Seed: -2, CFG scale: 7, Size: 4x4"))
+    found = foreign(
+        png("x.png", parameters="a cat\nSteps: 99999, Seed: -2, CFG scale: 7, Size: 4x4")
+    )
     assert found.request == Request(prompt="a cat", cfg=7)
 
 
