@@ -54,8 +54,8 @@ def refuse_other_family(model: str, manifest: Manifest, dirs: tuple[Path, ...]) 
     wanted = _header_family(manifest.family)
     if family and wanted and family != wanted:
         raise RequestError(
-            f"model {one_line(base_name(model))!r} is a {family} model, and the workflow is for "
-            f"{wanted}.",
+            f"model {one_line(base_name(model))!r} is of the family {family}, and the "
+            f"workflow is for {wanted}.",
             remedy="Use a backend with a workflow for that family; see: imagen workflows list",
         )
 

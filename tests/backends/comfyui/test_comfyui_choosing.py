@@ -157,13 +157,13 @@ def test_a_model_that_another_family_of_workflows_loads_is_refused(model: str) -
     with pytest.raises(RequestError) as caught:
         backend.prepare(ASKED.with_values({"model": model}))
     assert caught.value.message == (
-        f"model {model!r} is a z-image model, and the workflow is for flux1."
+        f"model {model!r} is of the family z-image, and the workflow is for flux1."
     )
 
 
 def test_a_local_file_of_another_family_is_refused_by_its_header(tmp_path: Path) -> None:
     path = written(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
-    with pytest.raises(RequestError, match="is a sd1 model, and the workflow is for flux1"):
+    with pytest.raises(RequestError, match="is of the family sd1, and the workflow is for flux1"):
         on(NOWHERE, "flux1-schnell").prepare(ASKED.with_values({"model": str(path)}))
 
 
