@@ -189,7 +189,7 @@ def _types(data: bytes, box: _Box) -> dict[int, int]:
     wide = 4 if data[box.content] else 2
     found: dict[int, int] = {}
     for entry in _boxes(data, box.content + 4 + wide, box.end):
-        id_bytes = 4 if data[entry.content] > 2 else 2
+        id_bytes = 4 if _number(data, entry.content, 1) > 2 else 2
         found[_number(data, entry.content + 4, id_bytes)] = entry.content + 4 + id_bytes + 2
     return found
 

@@ -77,6 +77,14 @@ def test_a_file_that_is_cut_short_is_refused(at: int) -> None:
         avif.texts(PLAIN[:at])
 
 
+def test_an_entry_of_an_item_that_ends_with_the_file_is_refused() -> None:
+    entry = b"\0\0\0\x08infe"
+    items = b"\0\0\0\x16iinf" + bytes(6) + entry
+    data = b"\0\0\0\x10ftypavif" + bytes(4) + b"\0\0\0\x22meta" + bytes(4) + items
+    with pytest.raises(OutputError, match="cut short"):
+        avif.texts(data)
+
+
 def test_an_animation_can_not_be_stripped() -> None:
     second = opened(PLAIN).rotate(180)
     moving = encoded("AVIF", save_all=True, append_images=[second], duration=99)
