@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from contextlib import suppress
+from mimetypes import guess_type
 from pathlib import Path
 from shutil import which
 
@@ -17,7 +18,9 @@ from imagen.cli.commands import Command
 from imagen.cli.completers import complete_images_and_files
 from imagen.cli.options import config_option, json_option
 from imagen.cli.paths import FILE
-from imagen.errors import ImagenError, OutputError
+from imagen.errors import ImagenError, OutputError, RequestError
+from imagen.ids import is_id
+from imagen.text import one_line
 
 _PATIENCE_SECONDS = 3.0
 """A viewer that still runs after this has opened the image."""
@@ -44,9 +47,13 @@ def open_(picture: str, as_json: bool, config_path: Path | None) -> None:
 
 
 def _path_of(word: str, config_path: Path | None) -> Path:
-    """The file of an image of the library, or any file."""
+    """The file of an image of the library, or any image's; another file might be a program."""
     if os.path.isfile(word):
-        return Path(word).absolute()
+        kind, _ = guess_type(word, strict=False)
+        if kind is not None and kind.startswith("image/"):
+            return Path(word).absolute()
+        if not is_id(word):
+            raise RequestError(f"{one_line(word)} does not have the ending of an image.")
     from imagen.cli.libraries import opened
     from imagen.library import find_picture
 

@@ -157,6 +157,15 @@ def test_open_gives_a_name_to_no_shell() -> None:
     assert not Path("hacked").exists()
 
 
+@pytest.mark.usefixtures("viewer", "_three_images")
+@pytest.mark.parametrize("name", ["setup.exe", "run.command", "last"])
+@_POSIX
+def test_open_gives_a_file_that_is_not_an_image_to_no_program(name: str) -> None:
+    Path(name).write_bytes(b"#!/bin/sh\n")
+    assert run(["open", name]) == 2
+    assert not Path("opened").exists()
+
+
 @pytest.fixture
 def viewer(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program that takes the place of the system's, and notes what it is to open."""
