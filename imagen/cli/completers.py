@@ -172,4 +172,7 @@ def _settings(ctx: click.Context) -> Settings:
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    """Those that begin so; but none with a line break, at which shells split."""
+    return [
+        CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()
+    ]

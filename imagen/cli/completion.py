@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from contextlib import redirect_stderr, suppress
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _PROGRAM = "imagen"
+_POWERSHELL_WORD = re.compile(r"[\w./:\\=+,~-]+")
+"""What PowerShell takes as it is; all else is put in quotes."""
 
 
 class _Completes(ShellComplete):
@@ -51,7 +54,8 @@ class _Bash(BashComplete):
         return [arg for arg in args if arg != "="], "" if incomplete == "=" else incomplete
 
     def format_completion(self, item: CompletionItem) -> str:
-        value = shlex.quote(item.value) if " " in item.value else item.value
+        # Bash puts the value into the line as it is, and runs it with that.
+        value = shlex.quote(item.value) if item.type == "plain" else item.value
         return f"{item.type},{value}"
 
 
@@ -89,7 +93,8 @@ Register-ArgumentCompleter -Native -CommandName %(prog_name)s -ScriptBlock {
         return "\n".join(self.format_completion(item) for item in items if item.type == "plain")
 
     def format_completion(self, item: CompletionItem) -> str:
-        value = "'{}'".format(item.value.replace("'", "''")) if " " in item.value else item.value
+        is_plain = _POWERSHELL_WORD.fullmatch(item.value)
+        value = item.value if is_plain else "'{}'".format(item.value.replace("'", "''"))
         return f"{value}\t{' '.join((item.help or item.value).split())}"
 
 

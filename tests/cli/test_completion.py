@@ -193,6 +193,32 @@ def test_bash_gets_the_last_of_three_words(
     assert capsys.readouterr().out == "plain,photo\nplain,'pen and ink'\n"
 
 
+def test_bash_and_powershell_run_nothing_that_a_name_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("imagen.yaml").write_text("styles: {a;b$(id): {steps: 3}}")
+    monkeypatch.setenv("COMP_WORDS", "imagen\ngenerate\n--style\na")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    monkeypatch.setenv("_IMAGEN_COMPLETE", "bash_complete")
+    assert run([]) == 0
+    assert capsys.readouterr().out == "plain,'a;b$(id)'\n"
+    monkeypatch.setenv("COMP_WORDS", "generate\n--style")
+    monkeypatch.setenv("_IMAGEN_COMPLETE", "powershell_complete")
+    assert run([]) == 0
+    assert capsys.readouterr().out == "'a;b$(id)'\ta;b$(id)\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+def test_a_model_whose_name_holds_a_line_break_is_left_out(complete: Complete) -> None:
+    Path("models").mkdir()
+    Path("models", "a.gguf").touch()
+    Path("models", "a\nplain\nb.gguf").touch()
+    Path("imagen.yaml").write_text(
+        "backends: {sd: {type: diffusers, model: a/b, models_dir: models}}"
+    )
+    assert complete("generate --backend sd --model a") == ["a.gguf"]
+
+
 def test_powershell_gets_values_with_their_help(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
