@@ -30,6 +30,8 @@ class Diffusers:
     def __init__(self, config: DiffusersConfig, *, new_id: Callable[[], str] = new_id) -> None:
         self._config = config
         self._new_id = new_id
+        self._chosen: dict[str, tuple[Source, ChosenModel[DiffusersConfig]]] = {}
+        """The models that requests have named: `models_dir` may take long to read."""
 
     @property
     def engine(self) -> str:
@@ -75,8 +77,11 @@ class Diffusers:
             return self.source, self._config, None
         from imagen.backends.diffusers.choosing import choose_model
 
-        chosen = choose_model(model, self._config)
-        return read_source(chosen.config), chosen.config, chosen
+        if model not in self._chosen:
+            found = choose_model(model, self._config)
+            self._chosen[model] = read_source(found.config), found
+        source, chosen = self._chosen[model]
+        return source, chosen.config, chosen
 
     def check(self) -> Health:
         from imagen.backends.diffusers.check import health

@@ -37,6 +37,8 @@ class SdCpp:
     def __init__(self, config: SdCppConfig, like: SdCpp | None = None) -> None:
         self._config = config
         self._like = like
+        self._others: dict[str, tuple[SdCpp, ChosenModel[SdCppConfig]]] = {}
+        """Backends for the models that requests have named: `models_dir` may take long to read."""
 
     @property
     def engine(self) -> str:
@@ -128,8 +130,10 @@ class SdCpp:
             return self, None
         from imagen.backends.sdcpp.choosing import choose_model
 
-        chosen = choose_model(model, self._config, self._main)
-        return SdCpp(chosen.config, self), chosen
+        if model not in self._others:
+            chosen = choose_model(model, self._config, self._main)
+            self._others[model] = SdCpp(chosen.config, self), chosen
+        return self._others[model]
 
     @property
     def _engine(self) -> Engine:

@@ -65,6 +65,14 @@ def test_another_family_brings_its_own_pipeline_and_defaults(backend: Diffusers)
     assert backend.capabilities("text-to-image", "juggernaut").parameters["width"].default == 1024
 
 
+def test_a_part_of_a_name_means_one_model_as_long_as_the_backend_is_open(
+    backend: Diffusers, models: Path
+) -> None:
+    backend.capabilities("text-to-image", "jugg")
+    written(models / "juggling.safetensors", safetensors(SD1 | VAE))
+    assert _ticket(backend, model="jugg").request.model == "xl/juggernaut.safetensors"
+
+
 @pytest.mark.parametrize("model", ["sd3", "stabilityai/stable-diffusion-3-medium"])
 def test_a_folder_and_a_model_of_the_hub_may_be_named(backend: Diffusers, model: str) -> None:
     ticket = _ticket(backend, model=model)

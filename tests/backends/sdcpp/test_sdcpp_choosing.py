@@ -64,6 +64,16 @@ def test_another_family_brings_its_own_defaults(bench: Bench, models: Path) -> N
         )
 
 
+def test_a_part_of_a_name_means_one_model_as_long_as_the_backend_is_open(
+    bench: Bench, models: Path
+) -> None:
+    request = Request(prompt="a fox").with_values(PICTURE | {"model": "jugg"})
+    with closing(bench.open(models_dir=str(models))) as engine:
+        engine.capabilities("text-to-image", "jugg")
+        written(models / "juggling.safetensors", safetensors(SD1 | VAE))
+        assert engine.prepare(request).request.model == "xl/juggernaut.safetensors"
+
+
 def test_a_path_may_be_named(bench: Bench, models: Path, tmp_path: Path) -> None:
     path = str(written(tmp_path / "mine.safetensors", safetensors(SDXL)))
     ticket = _prepared(bench, models, path)
