@@ -27,7 +27,7 @@ from imagen.errors import (
     TimedOut,
 )
 from imagen.filesystem import make_private_folder
-from imagen.ids import count_back
+from imagen.ids import count_back, is_id
 from imagen.library.entries import Entry
 from imagen.locks import Lock, is_held, lock
 from imagen.request import Request
@@ -147,8 +147,8 @@ def _drop_half_planned(folder: Path) -> None:
     for plan in folder.glob("*.plan"):
         if not is_worked_on(plan.stem, folder.parent):
             with suppress(OSError):
-                for id in plan.read_text().split():
-                    if _is_unsent(id, folder.parent):
+                for id in plan.read_bytes().decode("ascii", "replace").split():
+                    if is_id(id) and _is_unsent(id, folder.parent):
                         forget(id, folder.parent)
                 plan.unlink(missing_ok=True)
 

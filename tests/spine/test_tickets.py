@@ -364,3 +364,12 @@ def test_jobs_whose_process_dies_while_they_are_written_are_none(tmp_path: Path)
     assert (tmp_path / "tickets" / f"{_JOB.id}.json").is_file()
     assert tickets.left(tmp_path) == []
     assert list((tmp_path / "tickets").glob("*.plan")) == []
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"\0" * 73, b""])
+def test_a_plan_that_a_power_cut_damaged_drops_no_job(tmp_path: Path, content: bytes) -> None:
+    tickets.write(_JOB, tmp_path)
+    plan = tmp_path / "tickets" / f"{_JOB.id}.plan"
+    plan.write_bytes(content)
+    assert tickets.left(tmp_path) == [_JOB.id]
+    assert not plan.exists()
