@@ -53,7 +53,7 @@ _SAMPLERS: Mapping[str, tuple[str, ...]] = {
     "res_2s": (),
 }
 """Further names. Case, spaces, `_`, `-` and the `Scheduler` behind a class count for nothing, `++`
-is `pp`, and `k_` may stand before any."""
+is `pp`, and `k_` may come before any."""
 _SCHEDULERS: Mapping[str, tuple[str, ...]] = {
     "normal": ("uniform", "discrete"),
     "ddim_uniform": ("ddim",),

@@ -118,7 +118,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def unlikeness(word: str, name: str) -> int | None:
-    """How far apart two names are; None where nobody would take one for the other.
+    """How far apart two names are; None where they are too different to be confused.
 
     Case, `_`, `-` and spaces count for nothing. Few slips of the pen are allowed in a short word;
     beyond that, one must begin with the other, or consist of words of the other.

@@ -1,4 +1,4 @@
-"""Families of upscalers: `realesrgan` and `esrgan` stand for an installed file."""
+"""Families of upscalers: `realesrgan` and `esrgan` choose an installed file."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Health:
     facts: tuple[tuple[str, str], ...] = ()
     """What the engine says of itself: (`version`, `0.3.64`), …"""
     gpus: tuple[Gpu, ...] = ()
-    """The graphics cards that the engine can use, as far as it tells."""
+    """The graphics cards that the engine reports."""
     lacking: tuple[Lack, ...] = ()
     """What else it could do with more: makes nobody ill."""
 

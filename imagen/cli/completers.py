@@ -1,4 +1,4 @@
-"""What may stand for the value of an option or an argument, for a shell that completes it.
+"""The values of options and arguments, for a shell that completes them.
 
 No server is asked. What goes wrong here is suppressed where a shell is answered.
 """

@@ -129,7 +129,7 @@ def completion(shell: str) -> None:
 def answer_shell(command: click.Command, wanted: str) -> None:
     """Print what completes a line, or the script, as the shell wants; nothing where that fails."""
     shell, _, action = wanted.partition("_")
-    # Whatever is wrong, as with the configuration, a person who only presses Tab is not told.
+    # An error, as of the configuration, is not shown to a person who only presses Tab.
     with suppress(Exception), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
         if action == "source":
             click.echo(_script(shell, command))

@@ -36,7 +36,7 @@ def _estimated(estimate: Estimate) -> str:
 
 
 def cost_of(run: Made) -> str:
-    """What one run cost: `$0.003`, or that it is unknown; nothing where nobody is paid."""
+    """What one run cost: `$0.003`, or that it is unknown; nothing where it is free."""
     usd = run.result.facts.cost_usd
     if usd:
         return dollars(usd)

@@ -19,7 +19,7 @@ _ENDING = re.compile(r"[a-z][a-z0-9]{1,4}")
 
 
 class HomePath(click.Path):
-    """A path, as a `Path` or as a text: that of a file, or an address or an id that is none."""
+    """A path, as a `Path`; or a text, which may be a URL or an ID instead."""
 
     def __init__(self, kind: type[Path] | type[str] = Path) -> None:
         super().__init__(path_type=kind, readable=False)

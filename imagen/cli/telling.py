@@ -43,7 +43,7 @@ def tell(
         click.echo(json.dumps(as_data(made) | dict(more(made) if more else {}), indent=2))
         return
     is_terminal = sys.stdout.isatty()
-    costs = () if is_terminal and len(made) == 1 else actual(made)  # one cost is told below
+    costs = () if is_terminal and len(made) == 1 else actual(made)  # one cost is shown below
     for sentence in (*_remarks(made, asked), *costs):
         echo(shorten_words(sentence), err=True)
     for run in made:

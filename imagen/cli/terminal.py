@@ -72,7 +72,7 @@ def _columns_of(character: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """At most so wide; an ellipsis stands for what is left out."""
+    """At most so wide, with an ellipsis for the rest."""
     if display_width(text) <= width:
         return text
     ends = accumulate(map(_columns_of, text))

@@ -237,7 +237,7 @@ def _day(
 
 
 def _is_by_week(by: Sequence[Grouping]) -> bool:
-    """Whether weeks are all that periods need to be told apart by, and not days."""
+    """Whether weeks are the shortest periods, and not days."""
     return set(by) & set(_FORMS) == {"week"}
 
 

@@ -1,4 +1,4 @@
-"""Texts in AVIF files: in a box of ours behind the image, and in the Exif item; pixels stay.
+"""Texts in AVIF files: in imagen's own box behind the image, and in the Exif item; pixels stay.
 
 The boxes are those of ISO/IEC 14496-12, the items those of ISO/IEC 23008-12.
 """
@@ -99,7 +99,7 @@ def bare(data: bytes) -> bytes:
 
 
 def without_place(data: bytes) -> bytes:
-    """The same file, but nothing in it tells where on earth it was taken."""
+    """The same file, but without the place on earth where it was taken."""
     body = bytearray(data)
     for item in _items(data):
         if item.type == b"mime" and b"GPS" in data[item.start : item.end]:

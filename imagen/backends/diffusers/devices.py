@@ -34,7 +34,7 @@ def device_of(config: DiffusersConfig) -> str:
 
 
 def list_gpus() -> tuple[Gpu, ...]:
-    """The graphics cards that torch can use, each with its memory as far as the driver tells."""
+    """The graphics cards that torch can use, each with its memory if the driver reports it."""
     if _has_cuda():
         return tuple(map(_gpu, range(_count())))
     return (Gpu(name="Apple GPU"),) if _has_mps() else ()
@@ -44,7 +44,7 @@ def _gpu(number: int) -> Gpu:
     name = str(torch.cuda.get_device_name(number))
     try:
         free, total = torch.cuda.mem_get_info(number)
-    except RuntimeError:  # of the driver: a card in a mode that lets nobody in
+    except RuntimeError:  # of the driver: a card in a mode that allows no process
         return Gpu(name=name)
     return Gpu(name=name, vram_total_bytes=int(total), vram_free_bytes=int(free))
 
