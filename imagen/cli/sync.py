@@ -168,7 +168,7 @@ def _watch(settings: Settings, *, quiet: bool, unless_running: bool) -> int:
     from imagen.cli.progress import interruptible
 
     said: list[str] = []
-    notes: dict[str, str] = {}
+    warned: set[str] = set()
 
     def say(lines: list[str]) -> None:
         """What is as it was a moment ago is not said again."""
@@ -178,7 +178,7 @@ def _watch(settings: Settings, *, quiet: bool, unless_running: bool) -> int:
 
     with interruptible() as stop:
         while not stop.is_set():
-            pause = _round(settings, stop, say, notes, quiet=quiet, unless_running=unless_running)
+            pause = _round(settings, stop, say, warned, quiet=quiet, unless_running=unless_running)
             stop.wait(pause)
     raise Cancelled("Ended. What waits is sent by the next imagen sync.")
 
@@ -187,7 +187,7 @@ def _round(
     settings: Settings,
     stop: Event,
     say: Callable[[list[str]], None],
-    notes: dict[str, str],
+    warned: set[str],
     *,
     quiet: bool,
     unless_running: bool,
@@ -199,13 +199,14 @@ def _round(
 
     try:
         with open_up_to_date(settings) as library:
-            known = set(notes)
+            notes: dict[str, str] = {}  # of this round alone: a table may get its columns later
             synced = _synced(
                 library, settings, stop, notes, quiet=quiet, unless_running=unless_running
             )
             say(news(synced))
-            for name in notes.keys() - known:
-                echo(notes[name], err=True)
+            for warning in {*notes.values()} - warned:
+                echo(warning, err=True)
+            warned.update(notes.values())
             return _pause(library)
     except LibraryError as error:
         say([one_line(error.message, limit=400)])

@@ -17,7 +17,7 @@ from imagen.cli import run
 from imagen.cli.background import start
 from imagen.config import Settings, load
 from imagen.locks import is_held, lock
-from imagen.testing.supabase import Trouble
+from imagen.testing.supabase import USAGE, Supabase, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +142,24 @@ def test_one_on_watch_sends_what_is_made(lab: Lab, watching: Popen[str]) -> None
     lab.make()
     assert eventually(lambda: lab.there() == (2, 2, 2))
     assert watching.poll() is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_one_on_watch_tries_missing_columns_again_and_warns_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Supabase(tables=[USAGE.without("images")]) as cloud:
+        lab = Lab(cloud, monkeypatch)
+        lab.configure(output={"cloud_sync": "off"})
+        process = started("sync", "--watch")
+        lab.make()
+        assert eventually(lambda: len(cloud.requests) == 2)
+        lab.make()
+        assert eventually(lambda: len(cloud.requests) == 4)
+        assert eventually(lambda: lab.left() == [])
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.communicate(timeout=30)[1].count("lacks the column images") == 1
+        assert len(cloud.rows("mai", "imagen_usage")) == 2
 
 
 def test_one_on_watch_waits_for_a_library_that_is_away(lab: Lab) -> None:
