@@ -201,6 +201,7 @@ def _fitting(image: Image.Image, data: bytes, kind: Kind) -> tuple[Image.Image, 
     remarks = list(_losses(image, data, kind))
     if image.mode.startswith("I") and kind != "png":
         image = image.convert("I").point(lambda shade: shade / 257).convert("L")
+        image.info.pop("transparency", None)  # a shade of 16 bits
     if image.mode == "I":
         image = image.convert("I;16")
     if image.mode == "F":
@@ -209,9 +210,7 @@ def _fitting(image: Image.Image, data: bytes, kind: Kind) -> tuple[Image.Image, 
         image = _flattened(image)
     if image.mode in _MODES[kind]:
         return image, remarks
-    if image.mode == "L" or not image.has_transparency_data:
-        return image.convert("RGB"), remarks
-    return image.convert("RGBA"), remarks
+    return image.convert("RGBA" if image.has_transparency_data else "RGB"), remarks
 
 
 def _losses(image: Image.Image, data: bytes, kind: Kind) -> Iterator[str]:

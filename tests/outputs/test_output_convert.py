@@ -122,6 +122,14 @@ def test_transparency_is_kept_where_the_format_has_it(mode: str, kind: Kind) -> 
     assert made.getchannel("A").getextrema() == (0, 0)
 
 
+@pytest.mark.parametrize("kind", ["png", "webp", "avif"])
+def test_a_shade_of_grey_that_is_transparent_stays_so(kind: Kind) -> None:
+    source = BytesIO()
+    Image.new("L", (16, 16), 7).save(source, "PNG", transparency=7)
+    made = opened(convert(source.getvalue(), kind).data)
+    assert made.convert("RGBA").getchannel("A").getextrema() == (0, 0)
+
+
 def test_sixteen_bits_of_grey_become_eight_and_this_is_said() -> None:
     deep = Image.new("I;16", (16, 16), 0x8080)
     made = convert(_png(deep), "webp", 100)
