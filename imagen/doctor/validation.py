@@ -89,9 +89,12 @@ def unset(
     name: str, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> Iterator[Problem]:
     """A problem for each environment variable that a backend needs and that is not set."""
+    block = settings.backends.get(name, {})
     for path, variable in variables(needed(name, settings)):
         if environ.get(variable):
             continue
+        if len(path) == 1 and path[0] not in block:  # left out, or written by another name
+            path = next(((key,) for key, value in block.items() if value == variable), path)
         # What does not look like a variable's name may be the secret itself.
         shown = f" {variable}" if is_variable_name(variable) else ""
         what = f"the environment variable{shown} named here is not set"

@@ -179,6 +179,7 @@ def test_a_block_takes_api_key_env_for_api_token_env(monkeypatch: pytest.MonkeyP
     FILE.write_text("backends: {a: {type: replicate, model: me/model, api_key_env: MY_KEY}}\n")
     (warning,) = json.loads(run("validate", "--json").stdout)["warnings"]
     assert warning["what"] == "the environment variable MY_KEY named here is not set"
+    assert warning["key"] == "backends.a.api_key_env"
     monkeypatch.setenv("MY_KEY", "x")
     shown = json.loads(run("show", "--json").stdout)
     assert shown["backends"]["a"]["api_token_env"] == "MY_KEY"
@@ -189,6 +190,14 @@ def test_a_block_with_both_names_of_the_token_is_a_problem() -> None:
     block = "{type: replicate, model: me/model, api_key_env: ONE, api_token_env: TWO}"
     (problem,) = report(f"backends: {{a: {block}}}\n")["problems"]
     assert problem["what"] == "api_token_env and api_key_env mean the same; keep one"
+
+
+def test_what_is_wrong_with_api_key_env_is_said_of_the_name_that_was_written() -> None:
+    block = "{type: replicate, model: me/model, api_key_env: ''}"
+    (problem,) = report(f"backends: {{a: {block}}}\n")["problems"]
+    assert problem["what"] == (
+        "api_key_env takes the name of an environment variable, not what it holds"
+    )
 
 
 def test_a_comfyui_block_needs_no_workflow() -> None:

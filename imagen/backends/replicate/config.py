@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "https://api.replicate.com/v1"
 TOKENS_PAGE = "https://replicate.com/account/api-tokens"
+NOT_A_VARIABLE = "takes the name of an environment variable, not what it holds"
 
 
 class ReplicateConfig(BackendConfig):
@@ -69,6 +70,8 @@ class ReplicateConfig(BackendConfig):
             return block
         if "api_token_env" in block:
             raise ValueError("api_token_env and api_key_env mean the same; keep one")
+        if isinstance(block["api_key_env"], str) and not is_variable_name(block["api_key_env"]):
+            raise ValueError(f"api_key_env {NOT_A_VARIABLE}")
         return {k: v for k, v in block.items() if k != "api_key_env"} | {
             "api_token_env": block["api_key_env"]
         }
@@ -97,7 +100,7 @@ def _faults(config: ReplicateConfig) -> Iterator[str]:
     except ValueError as error:
         yield f"model {error}"
     if not is_variable_name(config.api_token_env):
-        yield "api_token_env takes the name of an environment variable, not what it holds"
+        yield f"api_token_env {NOT_A_VARIABLE}"
     yield from url_faults("base_url", config.base_url, like=DEFAULT_URL)
     if urlsplit(config.base_url).scheme != "https" and not is_loopback(config.base_url):
         yield "base_url must begin with https:, or the API token could be read on its way"
