@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -14,7 +17,7 @@ from imagen.cli.commands import Command
 from imagen.cli.completers import complete_backends
 from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.tables import Column, paragraph, print_table
-from imagen.cli.terminal import echo
+from imagen.cli.terminal import echo, terminal_width
 from imagen.errors import ImagenError
 from imagen.text import one_line
 
@@ -133,15 +136,25 @@ def _tell(offers: Sequence[Offer]) -> None:
         is_shared = len(names) > 1
         files = [model for model in found if model.kind not in _NO_FILES]
         rows = [_row(model, default_of.get(model, []), is_shared=is_shared) for model in files]
-        print_table(_COLUMNS, rows, indent=2)
+        if terminal_width(sys.stdout) is None:
+            print_table(_COLUMNS, rows, indent=2)
+        else:
+            _print_by_kind(rows)
         for kind in _NO_FILES:
             short = [one_line(model.name) for model in found if model.kind == kind]
             for line in paragraph(f"{kind}s: {', '.join(short)}", indent=2) if short else ():
                 click.echo(line)
 
 
+def _print_by_kind(rows: Sequence[tuple[str, ...]]) -> None:
+    """A table for each kind, headed by it: long names leave no room for a column of kinds."""
+    for kind, some in groupby(rows, key=itemgetter(0)):
+        columns = (Column(kind.replace("_", " "), is_whole=True), *_COLUMNS[2:])
+        print_table(columns, [row[1:] for row in some], indent=2)
+
+
 _COLUMNS = (
-    Column("kind", drop=1),
+    Column("kind"),
     Column("name", is_whole=True),
     Column("family", drop=3),
     Column("size", is_right=True, drop=4),
