@@ -19,7 +19,7 @@ from imagen.cli.commands import Command, Option
 from imagen.cli.completers import complete_backend_list
 from imagen.cli.costs import expected
 from imagen.cli.given import from_json_option, prompted
-from imagen.cli.making import said_of_budgets
+from imagen.cli.making import said_of_budgets, say_painted
 from imagen.cli.options import (
     config_option,
     dry_run_option,
@@ -140,6 +140,8 @@ def compare(
             watch=partial(shown, quiet=quiet),
         )
         tell(comparison, folder, as_json=as_json)
+        if not (as_json or quiet):
+            say_painted([cell.model for cell in comparison.cells if cell.files], settings)
         _show_sheet(shows, folder, request)
     return 4 if comparison.failed_among(names, axis) else 0
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagen.config import Settings
 
 _WORKFLOWS = ("flux1-schnell", "flux2-klein", "sd35-medium")
-_PROMPT = "a lighthouse on a cliff at dusk, long exposure"
+_PROMPT = "a lighthouse on a cliff at dusk"
 _SEED = 7
 
 _SAID = """\
@@ -27,7 +27,7 @@ model. All else was real: the adapter, the workflows, the files and the sheet.
 For real pictures, start ComfyUI (docs/setup-comfyui.md tells how) and run:
   imagen config init --detect --write
   imagen backends --check
-  imagen generate "{prompt}" --backend flux1-schnell"""
+  imagen generate "{prompt}" -b flux1-schnell"""
 
 
 @click.command(cls=Command)

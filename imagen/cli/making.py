@@ -69,7 +69,7 @@ def _make(request: Request, run: Run, more: More | None) -> list[Made]:
     asked = request.asked().keys()
     tell(made, as_json=run.as_json, asked=asked, more=more, is_stdout=run.is_stdout)
     if not (run.as_json or run.quiet):
-        _say_painted(made, run.settings)
+        say_painted([one.ticket.backend for one in made], run.settings)
     show_made(preview, [(one, request) for one in made])
     if failure is not None:
         raise failure
@@ -78,11 +78,13 @@ def _make(request: Request, run: Run, more: More | None) -> list[Made]:
     return made
 
 
-def _say_painted(made: Sequence[Made], settings: Settings) -> None:
-    """On a terminal, that the mock's images are placeholders, and how to get real ones."""
+def say_painted(backends: Sequence[str], settings: Settings) -> None:
+    """On a terminal, that the mock's images are placeholders, and how to get real ones.
+
+    Says nothing where one of these backends has another engine.
+    """
     kinds = {name: block.get("type", name) for name, block in settings.backends.items()}
-    names = {one.ticket.backend for one in made}
-    if not sys.stderr.isatty() or {kinds.get(name, name) for name in names} != {"mock"}:
+    if not sys.stderr.isatty() or {kinds.get(name, name) for name in backends} != {"mock"}:
         return
     sentence = "The mock paints placeholders, without a model."
     if set(kinds.values()) <= {"mock"}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from imagen.cli import run
 from imagen.cli.compare import axis_of, names_of, tell
+from imagen.cli.demo import _PROMPT, _SAID
 from imagen.comparison.record import Cell, Comparison, File
 from imagen.errors import RequestError
 from imagen.request import Request
@@ -196,3 +198,17 @@ def test_what_the_cells_cost_is_told(capsys: pytest.CaptureFixture[str]) -> None
         f"c: {picture}",
         "Cost $0.023 in all.",
     ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_shows_that_the_mock_painted_a_whole_comparison() -> None:
+    from terminal_runs import run_on_terminal
+
+    arguments = ("compare", "a fox", *_SMALL, "-o", "c", "-m")
+    shown = run_on_terminal(200, *arguments, "one")
+    assert "The mock paints placeholders, without a model. To set up your engines: " in shown
+
+
+def test_what_a_demo_says_at_its_end_has_a_command_of_one_line() -> None:
+    command = _SAID.format(prompt=_PROMPT).splitlines()[-1]
+    assert len(command) <= 80
