@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.commands import Command, Option
-from imagen.cli.options import json_option, no_metadata_option, refuse_stdout, usage
-from imagen.cli.paths import ENDINGS, FILE, PATH, read_target
+from imagen.cli.commands import Command
+from imagen.cli.options import json_option, no_metadata_option, output_option, refuse_stdout, usage
+from imagen.cli.paths import ENDINGS, PATH
 from imagen.errors import ImagenError, OutputError
 from imagen.text import printable
 
@@ -32,16 +32,7 @@ if TYPE_CHECKING:
     help="By default 90 for JPEG and WebP, 80 for AVIF; at 100 WebP is lossless.",
 )
 @no_metadata_option
-@click.option(
-    "--output",
-    "-o",
-    cls=Option,
-    hidden_names=("--out",),
-    type=FILE,
-    callback=read_target,
-    metavar="PATH",
-    help="A folder, a file's name such as fox.webp, or - for standard output.",
-)
+@output_option
 @json_option
 def convert(
     files: tuple[Path, ...],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from imagen.cli.completers import complete_images_and_files
 from imagen.cli.options import settings_for
+from imagen.cli.paths import FILE
 from imagen.cli.tables import Column, print_table
 from imagen.text import one_line
 
@@ -18,6 +20,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.library import Library, Picture
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+def images_argument(*, required: bool = True) -> Callable[[_Command], _Command]:
+    """The argument of commands that take several images, by ID or file, as `words`."""
+    return click.argument(
+        "words",
+        nargs=-1,
+        required=required,
+        type=FILE,
+        shell_complete=complete_images_and_files,
+        metavar="ID|FILE...",
+    )
 
 
 @contextmanager

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.commands import Command
-from imagen.cli.completers import complete_images_and_files
-from imagen.cli.libraries import anew, opened, pictures_named, stars, tell
+from imagen.cli.libraries import anew, images_argument, opened, pictures_named, stars, tell
 from imagen.cli.options import config_option, json_option
-from imagen.cli.paths import FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,14 +17,7 @@ _STARS = ("1", "2", "3", "4", "5", "none")
 
 
 @click.command(cls=Command)
-@click.argument(
-    "words",
-    nargs=-1,
-    required=True,
-    type=FILE,
-    shell_complete=complete_images_and_files,
-    metavar="ID|FILE...",
-)
+@images_argument()
 @click.argument("rating", metavar="STARS", type=click.Choice(_STARS))
 @json_option
 @config_option

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.commands import Command
-from imagen.cli.completers import complete_images_and_files
 from imagen.cli.confirming import confirm, refuse_unasked
-from imagen.cli.libraries import anew, opened, pictures_named, tell
+from imagen.cli.libraries import anew, images_argument, opened, pictures_named, tell
 from imagen.cli.options import config_option, json_option, usage
-from imagen.cli.paths import FILE
 from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -24,13 +22,7 @@ _PAGE = 1000
 
 
 @click.command(cls=Command)
-@click.argument(
-    "words",
-    nargs=-1,
-    type=FILE,
-    shell_complete=complete_images_and_files,
-    metavar="ID|FILE...",
-)
+@images_argument(required=False)
 @click.option("--restore", is_flag=True, help="Out of the trash again.")
 @click.option("--purge", is_flag=True, help="Delete for good, with their files.")
 @click.option("--all-trashed", is_flag=True, help="With --purge: all that is in the trash.")

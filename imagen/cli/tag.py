@@ -7,24 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.commands import Command
-from imagen.cli.completers import complete_images_and_files
-from imagen.cli.libraries import anew, opened, pictures_named, tell
+from imagen.cli.libraries import anew, images_argument, opened, pictures_named, tell
 from imagen.cli.options import config_option, json_option
-from imagen.cli.paths import FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @click.command(cls=Command)
-@click.argument(
-    "words",
-    nargs=-1,
-    required=True,
-    type=FILE,
-    shell_complete=complete_images_and_files,
-    metavar="ID|FILE...",
-)
+@images_argument()
 @click.option("--add", "-a", multiple=True, metavar="TAG", help="Give this one; repeatable.")
 @click.option("--remove", "-r", multiple=True, metavar="TAG", help="Take it away; repeatable.")
 @json_option
