@@ -50,13 +50,19 @@ def refuse_other_family(model: str, manifest: Manifest, dirs: tuple[Path, ...]) 
     else goes to the server, since a name alone does not show what a file holds.
     """
     known = {bare_name(name): family for name, family in families(dirs).items()}
-    family = _family_of_file(model) or _header_family(known.get(bare_name(base_name(model)), ""))
-    wanted = _header_family(manifest.family)
-    if family and wanted and family != wanted:
+    family = _family_of_file(model) or known.get(bare_name(base_name(model)), "")
+    is_known = bool(family and manifest.family)
+    if is_known and _header_family(family) != _header_family(manifest.family):
+        names = [
+            workflow.name
+            for workflow in listing(dirs)
+            if _header_family(workflow.manifest.family) == _header_family(family)
+        ]
+        use = "Set `workflow` of the backend, or --workflow of generate, to one for that family"
         raise RequestError(
             f"model {one_line(base_name(model))!r} is of the family {family}, and the "
-            f"workflow is for {wanted}.",
-            remedy="Use a backend with a workflow for that family; see: imagen workflows list",
+            f"workflow is for {manifest.family}.",
+            remedy=f"{use}{': ' if names else ''}{', '.join(names)}.",
         )
 
 

@@ -159,6 +159,15 @@ def test_a_model_that_another_family_of_workflows_loads_is_refused(model: str) -
     assert caught.value.message == (
         f"model {model!r} is of the family z-image, and the workflow is for flux1."
     )
+    assert caught.value.remedy == (
+        "Set `workflow` of the backend, or --workflow of generate, to one for that family: "
+        "z-image-turbo, z-image-turbo-img2img, z-image-turbo-inpaint."
+    )
+
+
+def test_a_refused_model_has_the_name_of_its_family_that_models_shows() -> None:
+    with pytest.raises(RequestError, match="is of the family sd21, and the workflow is for sd15"):
+        on(NOWHERE, "sd15").prepare(ASKED.with_values({"model": "sd_turbo"}))
 
 
 def test_a_local_file_of_another_family_is_refused_by_its_header(tmp_path: Path) -> None:
