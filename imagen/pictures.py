@@ -178,7 +178,11 @@ def _beginning(file: Path, what: str) -> bytes:
     try:
         return read_at_most(file, LARGEST_BYTES + 1)
     except FileNotFoundError as error:
-        raise RequestError(f"{what}: there is no file {file}.") from error
+        is_word = re.fullmatch(r"last(~\d+)?", file.name, re.IGNORECASE)
+        remedy = f"Give the path of a file: `imagen show {file.name}` has that of the image."
+        raise RequestError(
+            f"{what}: there is no file {file}.", remedy=remedy if is_word else ""
+        ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(f"{what}: {file} can't be read: {reason}.") from error

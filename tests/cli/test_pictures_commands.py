@@ -195,6 +195,7 @@ def test_a_comparison_begins_with_one_picture(capsys: pytest.CaptureFixture[str]
         ("outpaint fox.png x --to 90x48 --left 5 --right 5", "--to 90x48 can't be reached"),
         ("outpaint gone.png x --to 90x90", "image: there is no file gone.png."),
         ("upscale gone.png", "image: there is no file gone.png."),
+        ("upscale last~1", "`imagen show last~1` has that of the image."),
         ("upscale text.png", "image: text.png is no picture that can be read."),
         ("upscale fox.png --factor 0.5", "upscale.factor: must be"),
         ("upscale fox.png --seed 3", "draws nothing and takes no --seed: give --prompt too"),
