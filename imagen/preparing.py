@@ -20,7 +20,7 @@ from imagen.errors import ImagenError, RequestError
 from imagen.pictures import is_url
 from imagen.prompt_syntax import lora_tags
 from imagen.request import Request
-from imagen.resolve import allow, resolve, runs, style_default_prompt, styled
+from imagen.resolve import allow, draw_over_default, resolve, runs, style_default_prompt, styled
 from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def prepare(
     outputs.refuse_unwritable(settings.output.directory)
     asked, idle = inputs.sound(styled(request, settings))
     capabilities = _capabilities(engine, asked)
+    asked = draw_over_default(request, asked, capabilities)
     asked = _with_local_own_images(asked, capabilities, settings)
     if request.style is not None:
         style = settings.styles[request.style]

@@ -57,6 +57,14 @@ def resolve(
     return complete
 
 
+def draw_over_default(request: Request, asked: Request, capabilities: Capabilities) -> Request:
+    """`asked` with a drawn seed where the request's is -1 and the backend has a default seed."""
+    parameter = capabilities.parameters.get("seed")
+    if request.seed != -1 or parameter is None or parameter.default is None:
+        return asked
+    return asked.with_values({"seed": draw_seed() % _seeds(parameter)})
+
+
 def styled(request: Request, settings: Settings) -> Request:
     """The request with its style applied, and none left; raises RequestError for an unknown one.
 

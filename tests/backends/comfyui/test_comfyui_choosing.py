@@ -10,7 +10,10 @@ from comfyui_lab import ASKED, MANIFEST, SAMPLED, opened
 from comfyui_pictures import NOWHERE, node, on, shelve
 from weight_files import SD1, VAE, safetensors, written
 
+from imagen.config import Settings
 from imagen.errors import RequestError
+from imagen.preparing import prepare
+from imagen.request import Request
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -179,3 +182,14 @@ def test_a_local_file_of_another_family_is_refused_by_its_header(tmp_path: Path)
 def test_a_model_whose_family_is_not_known_is_left_to_the_server() -> None:
     ticket = on(NOWHERE, "flux1-schnell").prepare(ASKED.with_values({"model": "xl-flux"}))
     assert ticket.receipt["model"].outcome == "applied"
+
+
+def test_a_seed_of_minus_one_is_drawn_over_the_default_of_a_workflow() -> None:
+    seed = {"seed": {"type": "int", "default": 7}}
+    manifest = MANIFEST | {"parameters": MANIFEST["parameters"] | seed}
+    shelve("fixed", SAMPLED, manifest)
+    backend = on(NOWHERE, "fixed")
+    (usual,) = prepare(backend, Request(prompt="a fox"), Settings())
+    (drawn,) = prepare(backend, Request(prompt="a fox", seed=-1), Settings())
+    assert usual.request.seed == 7
+    assert drawn.request.seed not in (None, -1, 7)
