@@ -106,8 +106,10 @@ def _ordered(found: Iterable[Model]) -> tuple[Model, ...]:
 
 
 def _kept(offer: Offer, kind: str | None) -> Offer:
-    found = tuple(model for model in offer.models if kind in (None, model.kind))
-    return replace(offer, models=found)
+    """All of it, or the models of one kind alone."""
+    if kind is None:
+        return offer
+    return replace(offer, models=tuple(m for m in offer.models if m.kind == kind), gpus=())
 
 
 def _facts(offer: Offer) -> dict[str, Any]:

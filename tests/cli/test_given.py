@@ -108,11 +108,11 @@ def test_the_record_of_a_comparison_is_a_request_too() -> None:
     ("values", "said"),
     [
         ({"promt": "a fox"}, "request.json: promt: unknown key. Did you mean 'prompt'?"),
-        ({"steps": 0}, "request.json: steps: "),
+        ({"steps": -1}, "request.json: steps: "),
         ({"loras": [{"nme": "x"}]}, "request.json: loras[0].nme: unknown key."),
         ([1, 2], "request.json holds no request: it must be one JSON object."),
         ({"imagen": 1, "request": {"promt": "x"}}, "request.json: promt: unknown key."),
-        ({"imagen": 1, "request": 5, "resolved": {"seed": -1}}, "request.json: seed: "),
+        ({"imagen": 1, "request": 5, "resolved": {"seed": -2}}, "request.json: seed: "),
         ({"imagen": 99}, "request.json: it has the format 99, and this imagen reads up to 1."),
         ({"imagen": "x"}, "request.json: it has the format 'x'"),
     ],

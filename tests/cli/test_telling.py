@@ -65,6 +65,7 @@ def test_a_plan_is_what_would_be_sent_and_what_it_costs(
         "  not honoured: cfg: 3.0 was dropped (it has none)",
         "  width 1024, height 576 became ratio 16:9 (it takes ratios)",
         "  image: scaled.",
+        "Compute unknown (megapixels × steps).",
         "Cost about $0.003: 1 picture at $0.003",
     ]
 

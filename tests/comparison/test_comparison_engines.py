@@ -11,7 +11,7 @@ import pytest
 
 from imagen import tickets
 from imagen.comparison import compare
-from imagen.config import LibrarySettings, Settings
+from imagen.config import LibrarySettings, Settings, UsageSettings
 from imagen.errors import Failed, RequestError
 from imagen.keeping import failure_of, open_up_to_date
 from imagen.library import Entry, Query, page
@@ -188,7 +188,10 @@ def test_a_cell_that_was_to_stay_here_stays_here_when_it_is_fetched(
 ) -> None:
     monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("SUPABASE_SERVICE_KEY", SERVICE_KEY)
-    owner = {"owner_user_id": "3b241101-e2bb-4255-8caf-4136c566a962"}
+    owner = {
+        "owner_user_id": "3b241101-e2bb-4255-8caf-4136c566a962",
+        "usage": UsageSettings(mirror="off"),
+    }
     with ComfyUI() as server:
         clouded = _settings(tmp_path, one=server.url).model_copy(update=owner)
         off = clouded.output.model_copy(update={"cloud_sync": "off"})

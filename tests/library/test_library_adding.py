@@ -163,7 +163,7 @@ def test_a_copy_beside_it_is_taken_in_once(library: Library) -> None:
 
 
 def test_what_one_run_made_is_one_generation_again(library: Library) -> None:
-    _generated("fox.png", "--count", "3", "--seed", "5")
+    _generated("fox.png", "--count", "3", "--latent-batch", "--seed", "5")
     added = _add(library)
     assert len({one.id for one in added.taken}) == 1
     batch = pictures_of(library, added.taken[0].id)

@@ -149,6 +149,6 @@ def test_the_kind_of_engine_is_known_by_what_only_it_tells(
 
 
 def test_what_no_request_can_hold_is_left_out_and_told() -> None:
-    request, unfit = request_of({"prompt": "a fox", "steps": 0, "cfg": 200.0, "hires": True})
+    request, unfit = request_of({"prompt": "a fox", "steps": -1, "cfg": 200.0, "hires": True})
     assert request == Request(prompt="a fox")
-    assert unfit == {"steps": 0, "cfg": 200.0, "hires": True}
+    assert unfit == {"steps": -1, "cfg": 200.0, "hires": True}

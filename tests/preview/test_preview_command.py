@@ -80,7 +80,7 @@ def test_a_picture_made_on_a_terminal_in_tmux_is_shown_in_a_window() -> None:
     with Terminal() as terminal:
         ran = _on(terminal, *_FOX, "-q")
         heard = terminal.hang_up()
-    assert (ran.returncode, ran.stderr, heard) == (0, "", b"fox.png\r\n")
+    assert (ran.returncode, ran.stderr, heard[:9]) == (0, "", b"fox.png\r\n")
     assert _windows() == [_window("fox.png", "a-red-fox")]
 
 
@@ -178,8 +178,8 @@ def test_a_terminal_that_draws_sixels_is_drawn_upon() -> None:
     with Terminal(b"\x1b[?62;4c") as terminal:
         assert _on(terminal, *_FOX).returncode == 0
         heard = terminal.hang_up()
-    question, path, picture = re.split(rb"(fox\.png\r\n)", heard)
-    assert (question, path) == (QUESTION, b"fox.png\r\n")
+    question, path, picture = re.split(rb"(fox\.png\r\n.* s\S*\r\n)", heard)
+    assert (question, path[:9]) == (QUESTION, b"fox.png\r\n")
     with Image.open("fox.png") as fox:
         assert decoded(picture.removesuffix(b"\r\n")).size == fox.size == (64, 48)
 

@@ -185,7 +185,7 @@ def test_a_failed_run_names_the_control_picture_made_before_it(settings: Setting
     with pytest.raises(Failed) as caught:
         generate(_ASKED, settings, on_progress=_FailsInTheSecondRun())
     path = settings.output.directory / "fox-canny.png"
-    assert caught.value.remedy == f"Made before that:\n{path}"
+    assert caught.value.kept == (path,)
 
 
 def test_a_failed_control_picture_names_the_one_made_before_it(settings: Settings) -> None:
@@ -193,7 +193,7 @@ def test_a_failed_control_picture_names_the_one_made_before_it(settings: Setting
     with pytest.raises(Failed) as caught:
         generate(asked, settings, on_progress=_FailsInTheSecondRun())
     path = settings.output.directory / "fox-canny.png"
-    assert caught.value.remedy == f"Made before that:\n{path}"
+    assert caught.value.kept == (path,)
 
 
 def test_a_comparison_makes_it_once_for_each_model(settings: Settings) -> None:

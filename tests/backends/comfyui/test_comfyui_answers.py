@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from imagen.backends.base import Gpu
 from imagen.backends.comfyui import answers
 from imagen.backends.comfyui.answers import Queue, Stats, Waiting
 
@@ -106,7 +107,10 @@ def test_memory_is_told_for_a_gpu_only() -> None:
     """What a processor's memory holds is everybody's."""
     system = {"comfyui_version": "0.3.64"}
     gpu = {"name": "cuda:0", "type": "cuda", "vram_total": 10, "vram_free": 4}
-    assert answers.stats({"system": system, "devices": [gpu]}) == Stats("0.3.64", 6, "cuda:0")
+    known = Gpu(name="cuda:0", vram_total_bytes=10, vram_free_bytes=4)
+    assert answers.stats({"system": system, "devices": [gpu]}) == Stats(
+        "0.3.64", 6, "cuda:0", gpus=(known,)
+    )
     assert answers.stats({"system": system, "devices": [{**gpu, "type": "cpu"}]}) == Stats(
         "0.3.64", None, "cuda:0"
     )

@@ -205,7 +205,7 @@ def test_an_api_that_is_gone_when_a_job_is_to_be_found_again_keeps_it() -> None:
         ticket = _left_behind(cloud, -1, model=_SCHNELL)
         job = cloud.jobs.newest_first()[0]
         job.trouble = Trouble(seconds=60)
-        cloud.trouble = Trouble(unsteady=3)
+        cloud.trouble = Trouble(unsteady=4)
         with pytest.raises(Unavailable, match="in trouble: 503"):
             _again(cloud, ticket, model=_SCHNELL)
         assert job.status() == "processing"

@@ -256,9 +256,7 @@ def test_what_it_said_is_noted_for_when_it_is_not_there(tmp_path: Path) -> None:
         url = server.url
         assert _open(url, cache_dir=str(tmp_path)).check().facts == (("model", "sd15.safetensors"),)
     parameters = _open(url, cache_dir=str(tmp_path)).capabilities().parameters
-    assert parameters["sampler"].choices == (
-        *("euler", "euler_a", "dpm++2m", "euler_ancestral", "dpmpp_2m"),
-    )
+    assert parameters["sampler"].choices == ("euler", "euler_a", "dpm++2m")
     assert (parameters["width"].max, parameters["count"].max) == (2048, 4)
 
 
