@@ -107,7 +107,7 @@ _LISTINGS = [
     ("usage --raw", "CREATED ID"),
     ("backends", "NAME KIND"),
     ("backends show mock", "NAME TYPE"),
-    ("models -b mock", "KIND NAME"),
+    ("models -b mock", "CONTROLNET FAMILY"),
     ("workflows list", "NAME TASK TITLE"),
     ("workflows show flux1-schnell", "FILE"),
     ("resume --list", "ID STATE"),
