@@ -62,7 +62,7 @@ def models(
 
     --model takes the name of a checkpoint or a diffusion model, or a part of it that only one has.
     Checkpoints, LoRAs, control nets, upscalers, samplers and more, as each engine has them now. A
-    backend that can't be asked is told on stderr; where none could be, the exit code is 4.
+    backend that can't be asked is named on stderr; where none could be, the exit code is 4.
     """
     settings = settings_for(config_path)
     offers = [_kept(offer, kind) for offer in offered(names or _all(settings), settings)]
