@@ -1,8 +1,8 @@
 """Make images with whatever engine you have.
 
-    from imagen import Request, generate, load
+    from imagen import Request, generate, load_settings
 
-    made = generate(Request(prompt="a red fox in snow"), load(), backend="mock")
+    made = generate(Request(prompt="a red fox in snow"), load_settings(), backend="mock")
     print(made[0].saved[0].path)
 
 Every public name is loaded on first use: importing imagen costs nothing.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from imagen.backends import Adapter, Backend, BackendConfig, Health, open_backend
     from imagen.capabilities import Capabilities, Fate, Parameter, Receipt
     from imagen.comparison import compare
-    from imagen.config import Settings, load
+    from imagen.config import Settings, load_settings
     from imagen.errors import (
         BackendError,
         Cancelled,
@@ -49,7 +49,7 @@ else:
         "imagen.backends": "Adapter Backend BackendConfig Health open_backend",
         "imagen.capabilities": "Capabilities Fate Parameter Receipt",
         "imagen.comparison": "compare",
-        "imagen.config": "Settings load",
+        "imagen.config": "Settings load_settings",
         "imagen.errors": (
             "BackendError Cancelled ConfigError Failed ImagenError LibraryError Lost "
             "MissingDependency OutputError OverBudget RateLimited Rejected RequestError "
@@ -117,7 +117,7 @@ __all__ = [
     "compare",
     "enlarge",
     "generate",
-    "load",
+    "load_settings",
     "open_backend",
     "resume",
 ]

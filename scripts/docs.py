@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from pydantic_core import PydanticUndefined
 
-from imagen.backends import load
+from imagen.backends import load_adapter
 from imagen.capabilities import Parameter
 from imagen.cli import COMMANDS, cli
 from imagen.config import (
@@ -158,7 +158,7 @@ def _models_of(workflow: Workflow) -> str:
 
 
 def _config(kind: str) -> str:
-    return _fields(load(kind).config)
+    return _fields(load_adapter(kind).config)
 
 
 def _settings() -> str:

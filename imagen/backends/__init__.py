@@ -25,7 +25,7 @@ __all__ = [
     "available",
     "configure",
     "kinds",
-    "load",
+    "load_adapter",
     "open_backend",
     "require_known",
     "validated",
@@ -43,7 +43,7 @@ def kinds() -> list[str]:
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
 
 
-def load(kind: str) -> Adapter[Any]:
+def load_adapter(kind: str) -> Adapter[Any]:
     """The adapter of one kind of backend; no other kind is imported."""
     if kind in BUILT_IN:
         adapter: Adapter[Any] = import_module(f"imagen.backends.{kind}").adapter
@@ -102,7 +102,7 @@ def configure(
     """
     require_known(name, blocks)
     block = dict(blocks.get(name, {}))
-    adapter = load(block.pop("type", name))
+    adapter = load_adapter(block.pop("type", name))
     return adapter, validated(name, block, adapter.config, shared)
 
 

@@ -141,11 +141,11 @@ def _asked(row: Row, settings: Settings) -> Row:
 
 
 def _summary(kind: str) -> str:
-    from imagen.backends import load
+    from imagen.backends import load_adapter
     from imagen.errors import ImagenError
 
     try:
-        return load(kind).summary
+        return load_adapter(kind).summary
     except ImagenError as error:
         return error.message
 

@@ -166,9 +166,9 @@ def complete_commands(
 
 
 def _settings(ctx: click.Context) -> Settings:
-    from imagen.config import load
+    from imagen.config import load_settings
 
-    return load(ctx.params.get("config_path") or ctx.find_root().params.get("config_path"))
+    return load_settings(ctx.params.get("config_path") or ctx.find_root().params.get("config_path"))
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

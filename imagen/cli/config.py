@@ -124,9 +124,9 @@ def path(config_path: Path | None) -> None:
 def show(config_path: Path | None, as_json: bool) -> None:
     """Print the settings in force, defaults included; secrets are masked."""
     from imagen.cli.resolved import resolved
-    from imagen.config import load
+    from imagen.config import load_settings
 
-    settings = load(config_path)
+    settings = load_settings(config_path)
     values = resolved(settings, os.environ)
     click.echo(json.dumps(values, indent=2) if as_json else _shown(values, settings))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from imagen.backends import Detection, Lack, kinds, load
+from imagen.backends import Detection, Lack, kinds, load_adapter
 from imagen.cli.terminal import echo
 from imagen.errors import BackendError, ConfigError, Unavailable
 from imagen.invalid import sentences
@@ -102,7 +102,7 @@ def say_added(addition: Addition, same: Mapping[str, str], default: str) -> None
 def _adapters() -> Iterator[tuple[str, Adapter[Any]]]:
     """The adapters that can look for their engine, ComfyUI's first."""
     for kind in sorted(kinds(), key=lambda kind: (kind != "comfyui", kind)):
-        adapter = load(kind)
+        adapter = load_adapter(kind)
         if adapter.detect is not None:
             yield kind, adapter
 

@@ -88,13 +88,13 @@ def offered(names: Iterable[str], settings: Settings) -> Iterator[Offer]:
 
 
 def _offer(name: str, settings: Settings) -> Offer:
-    from imagen.backends import load
+    from imagen.backends import load_adapter
     from imagen.spine import open_named
 
     try:
         with closing(open_named(name, settings)) as engine:
             models = _ordered(engine.models())
-            is_service = load(settings.backends.get(name, {}).get("type", name)).is_service
+            is_service = load_adapter(settings.backends.get(name, {}).get("type", name)).is_service
             gpus = () if is_service else engine.check().gpus
             return Offer(backend=name, models=models, gpus=gpus)
     except ImagenError as error:

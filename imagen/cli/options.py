@@ -223,10 +223,10 @@ def settings_for(
 
     A failure of the last `imagen sync` is shown on stderr.
     """
-    from imagen.config import load
+    from imagen.config import load_settings
     from imagen.sync_failure import read_failure
 
-    settings = load(config_path)
+    settings = load_settings(config_path)
     if failure := read_failure(settings.state_dir):
         echo(f"imagen: {failure}", err=True)
     changes: dict[str, Any] = {} if has_sidecar else {"sidecar": False}

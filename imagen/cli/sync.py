@@ -57,9 +57,11 @@ def sync(
     stuck.
     """
     _refuse_nonsense(ids, watch=watch, retry=retry, forget=forget, list=only_list, json=as_json)
-    from imagen.config import load
+    from imagen.config import load_settings
 
-    settings = load(config_path)  # without the line about failures: this command reports them all
+    settings = load_settings(
+        config_path
+    )  # without the line about failures: this command reports them all
     if retry or forget:
         _change(settings, ids, is_forgotten=forget)
     if watch:

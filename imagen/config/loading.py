@@ -67,7 +67,7 @@ class Checked:
         return tuple(sorted(placed, key=lambda problem: problem.line or 0))
 
 
-def load(
+def load_settings(
     path: Path | None = None,
     *,
     environ: Mapping[str, str] = os.environ,

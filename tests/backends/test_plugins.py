@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imagen.backends import kinds, load
+from imagen.backends import kinds, load_adapter
 from imagen.errors import ConfigError, UnknownBackend
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, target: str, module: 
 def test_a_plug_in_is_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "acme_working:adapter", "acme_working")
     assert kinds() == ["acme", "comfyui", "diffusers", "mock", "replicate", "sdcpp"]
-    assert load("acme").summary == "Ours."
+    assert load_adapter("acme").summary == "Ours."
 
 
 def test_a_kind_of_nobody_names_the_nearest() -> None:
     with pytest.raises(
         UnknownBackend, match=r"no kind of backend called 'mok'\. Did you mean 'mock'"
     ):
-        load("mok")
+        load_adapter("mok")
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_a_plug_in_that_is_broken_is_said_so(
 ) -> None:
     install(tmp_path, monkeypatch, target, "acme_broken")
     with pytest.raises(ConfigError, match=f"plug-in for backends of type 'acme' {sentence}"):
-        load("acme")
+        load_adapter("acme")

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from imagen.cli import cli
-from imagen.config import example, load, sample
+from imagen.config import example, load_settings, sample
 from imagen.errors import ConfigError, Unavailable
 from imagen.graphs import listing
 from imagen.testing.comfyui import ComfyUI
@@ -50,8 +50,12 @@ def test_detected_backends_are_printed_and_nothing_is_written(
     printed = run("--url", server.url, *flags).stdout
     assert list(Path().iterdir()) == []
     FILE.write_text(printed)
-    assert load().default_backend == "flux1-schnell"
-    assert load().backends["sdxl"] == {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
+    assert load_settings().default_backend == "flux1-schnell"
+    assert load_settings().backends["sdxl"] == {
+        "type": "comfyui",
+        "url": server.url,
+        "workflow": "sdxl",
+    }
 
 
 def test_what_was_found_and_what_was_left_out_is_said_on_stderr(server: ComfyUI) -> None:
@@ -69,14 +73,14 @@ def test_a_first_configuration_is_written_where_the_users_own_belongs(server: Co
     assert (result.exit_code, result.stdout) == (0, "")
     wrote = f"Wrote {OWN.resolve()}. The default backend is flux1-schnell.\n"
     assert result.stderr.endswith(wrote)
-    assert load().source == OWN.resolve()
-    assert load().default_backend == "flux1-schnell"
+    assert load_settings().source == OWN.resolve()
+    assert load_settings().default_backend == "flux1-schnell"
 
 
 def test_write_takes_a_path(server: ComfyUI) -> None:
     result = run("--url", server.url, "--write", "imagen.yaml")
     assert result.stderr.endswith("Wrote imagen.yaml. The default backend is flux1-schnell.\n")
-    assert "sdxl" in load(FILE).backends
+    assert "sdxl" in load_settings(FILE).backends
 
 
 def test_write_without_a_path_may_come_before_other_flags(server: ComfyUI) -> None:
@@ -87,7 +91,7 @@ def test_write_without_a_path_may_come_before_other_flags(server: ComfyUI) -> No
 def test_write_takes_the_configuration_that_is_named_before_the_command(server: ComfyUI) -> None:
     args = ["--config", "studio.yaml", "config", "init", "--url", server.url, "--write"]
     assert CliRunner().invoke(cli, args, catch_exceptions=False).exit_code == 0
-    assert "sdxl" in load(Path("studio.yaml")).backends
+    assert "sdxl" in load_settings(Path("studio.yaml")).backends
 
 
 def test_how_to_use_a_file_that_is_not_found_by_itself_is_said(server: ComfyUI) -> None:
@@ -103,7 +107,7 @@ def test_an_edited_file_keeps_its_text_and_gets_the_new_backends(server: ComfyUI
     written = FILE.read_text()
     assert written.startswith(f"{before}\n  flux1-schnell:\n    type: comfyui\n")
     assert written.endswith(f"\n\n{after}")
-    assert load().backends.keys() > {"studio", "flux1-schnell", "sdxl"}
+    assert load_settings().backends.keys() > {"studio", "flux1-schnell", "sdxl"}
     assert "\nAdded to imagen.yaml: flux1-schnell, " in result.stderr
     assert result.stderr.endswith(
         "The default backend is still the mock. To change it, write "
@@ -127,8 +131,8 @@ def test_a_backend_that_the_file_has_under_another_name_is_not_added_again(
 ) -> None:
     FILE.write_text(sample().replace("http://127.0.0.1:8188", server.url))
     result = run("--url", server.url, "--write")
-    assert "flux1-schnell" not in load().backends
-    assert "sdxl" in load().backends
+    assert "flux1-schnell" not in load_settings().backends
+    assert "sdxl" in load_settings().backends
     assert "\nAlready in imagen.yaml: flux1-schnell as flux-schnell-local\n" in result.stderr
 
 
@@ -136,7 +140,7 @@ def test_an_empty_file_gets_the_sample_with_the_new_backends(server: ComfyUI) ->
     FILE.write_text("\n")
     run("--url", server.url, "--write")
     assert "\n# Presets: " in FILE.read_text()
-    assert load().default_backend == "flux1-schnell"
+    assert load_settings().default_backend == "flux1-schnell"
 
 
 def test_a_second_run_still_says_that_the_mock_is_the_default(server: ComfyUI) -> None:

@@ -13,7 +13,7 @@ from library_samples import NOON, entry, fill, kept
 from terminal_runs import run_on_terminal
 
 from imagen.cli import run
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.library import find_picture, open_library
 from imagen.library.marks import rate, tag, trash
 
@@ -37,7 +37,7 @@ def album(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fox, an owl and two cats, an hour after each other; and a picture in the trash."""
     monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
     cats = (kept(3, 0), kept(3, 1))
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         fill(
             library,
             [
@@ -243,7 +243,7 @@ def test_what_is_made_is_listed(
 def test_what_a_prompt_holds_does_not_steer_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         fill(library, [entry(1, "a\x1b[31m fox\u202e", facts={"model": "m\x07\x1b]0;x"})])
     assert run(["history"]) == 0
     printed = capsys.readouterr().out
@@ -253,7 +253,7 @@ def test_what_a_prompt_holds_does_not_steer_the_terminal(
 @pytest.fixture
 def long_prompts() -> None:
     """Prompts that no terminal has the room for on one line."""
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         fill(library, [entry(1, "a fox " * 100), _later(1, 2, "雪の中の赤い狐" * 20)])
 
 

@@ -12,7 +12,7 @@ import pytest
 from library_samples import NOON, entry, failed, fill
 
 from imagen.cli import run
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.library import open_library
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def mishaps(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fox and an owl that came to nothing, and a dog that did not."""
     monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         fill(
             library,
             [
@@ -130,7 +130,7 @@ def test_what_only_pictures_have_is_refused(capsys: pytest.CaptureFixture[str], 
 def test_what_an_engine_says_does_not_steer_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         error = {"code": "failed", "message": "Node 3:\n\x1b[31mout of memory"}
         fill(library, [entry(1, state="failed", pictures=(), error=error)])
     assert run(["history", "--failed"]) == 0

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from imagen.cli import run
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.errors import RequestError
 from imagen.ids import count_back, is_id
 from imagen.library import find_picture, open_library
@@ -45,7 +45,7 @@ def test_an_id_is_known_by_its_form(word: str, expected: bool) -> None:
 
 
 def _seed(word: str) -> int | None:
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         return find_picture(library, word).seed
 
 
@@ -189,7 +189,7 @@ def test_open_says_that_the_file_is_gone(capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.usefixtures("_three_images")
 def test_open_says_on_which_machine_the_file_is(capsys: pytest.CaptureFixture[str]) -> None:
-    with open_library(load()) as library, library.writing() as connection:
+    with open_library(load_settings()) as library, library.writing() as connection:
         connection.execute(update(images).values(host="attic"))
     assert run(["open"]) == 5
     assert "is on the machine attic, as " in capsys.readouterr().err

@@ -13,7 +13,7 @@ from library_samples import entry, fill, kept
 from sqlalchemy import update
 
 from imagen.cli import run
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.library import open_library
 from imagen.library.schema import images
 
@@ -38,7 +38,7 @@ def _album(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("owl.png").write_bytes(b"owl")
     both = {number: kept(number, 0, Path(name).absolute())
             for number, name in ((1, "fox.png"), (2, "owl.png"))}  # fmt: skip
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         fill(library, [entry(number, pictures=(picture,)) for number, picture in both.items()])
 
 
@@ -141,7 +141,7 @@ def test_what_lies_on_other_machines_stays_in_the_trash(
     listed: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(["rm", _FOX, _OWL])
-    with open_library(load()) as library, library.writing() as connection:
+    with open_library(load_settings()) as library, library.writing() as connection:
         theirs = {"host": "attic", "path": "/home/eve/owl.png"}
         connection.execute(update(images).where(images.c.path.endswith("owl.png")).values(theirs))
     capsys.readouterr()

@@ -15,7 +15,7 @@ from PIL import Image
 
 from imagen import tickets
 from imagen.cli import run
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.errors import OutputError
 from imagen.outputs import metadata, read
 from imagen.request import Request
@@ -189,7 +189,7 @@ def test_resume_saves_in_the_format_that_was_asked_for_then() -> None:
 
 def _left_job(format: Literal["webp", "avif"]) -> str:
     """A job that was planned, and whose process died before it was sent."""
-    settings = load()
+    settings = load_settings()
     output = settings.output.model_copy(
         update={"directory": Path("then"), "name": "fox", "format": format}
     )

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 _TICKETS = Path("state/tickets")
 _DYING = """
 import os
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.request import Request
 from imagen.spine import generate
 
 def die(progress):
     progress.stage in ("running", "fetching") and os._exit(9)
 
-generate(Request(prompt="a fox", seed=7, width=64, height=64), load(), on_progress=die)
+generate(Request(prompt="a fox", seed=7, width=64, height=64), load_settings(), on_progress=die)
 """
 
 

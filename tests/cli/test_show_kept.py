@@ -13,7 +13,7 @@ from library_samples import delivery, entry, kept
 from PIL import Image
 
 from imagen.cli import run
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.library import Library, find_picture, open_library, take_in
 from imagen.library.marks import rate, tag, trash
 from imagen.library.outbox import claim, failed, sent
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def library() -> Iterator[Library]:
     """The usual library, empty."""
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         yield library
 
 

@@ -13,7 +13,7 @@ from library_samples import NOON, entry, failed, uuid_of
 
 from imagen.cli import run
 from imagen.cli.usage import GROUPINGS
-from imagen.config import UsageSettings, load
+from imagen.config import UsageSettings, load_settings
 from imagen.library import open_library, take_in
 from imagen.library.ledger import Grouping
 
@@ -45,7 +45,7 @@ def _made(number: int, days: int, seconds: float, backend: str, **values: Any) -
 def month(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four weeks of two engines: one of ours, whose electricity is known, and one that is paid."""
     monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         for made in (
             _made(1, -21, 1000.0, "studio"),
             _made(2, -14, 3000.0, "studio", caller="eve"),
@@ -155,7 +155,7 @@ def test_sums_have_no_more_digits_than_their_parts(
     library_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         for number in (1, 2, 3):
             take_in(library, _made(number, 0, 0.1, "cloud", estimated_usd=0.1, usd=0.1))
     run(["usage", "--json"])
@@ -256,7 +256,7 @@ def test_four_groups_fit_the_terminal(
 ) -> None:
     made = _made(1, 0, 2.0, "studio-01", estimated_usd=0.03, usd=0.04, caller="nora-vega")
     facts = dict(made.facts) | {"model": "model-01.safetensors"}
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         take_in(library, made.model_copy(update={"facts": facts}))
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)

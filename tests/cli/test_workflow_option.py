@@ -177,13 +177,13 @@ def _die_while_it_runs(workflow: str) -> None:
 _DYING = """
 import os, sys
 from imagen.cli.workflow_choice import choose_workflow
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.request import Request
 from imagen.spine import generate
 
 def die(progress):
     progress.stage in ("running", "fetching") and os._exit(9)
 
-settings, backend = choose_workflow(sys.argv[1], load(), None)
+settings, backend = choose_workflow(sys.argv[1], load_settings(), None)
 generate(Request(prompt="a fox"), settings, backend=backend, on_progress=die)
 """

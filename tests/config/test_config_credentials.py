@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imagen.config import load, masked, variables
+from imagen.config import load_settings, masked, variables
 from imagen.config.credentials import exposed
 from imagen.errors import ConfigError
 
@@ -103,7 +103,7 @@ def test_a_name_with_the_word_secret_is_none() -> None:
 def test_a_file_with_a_secret_is_refused_without_showing_it(text: str, remedy: str) -> None:
     Path("imagen.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"imagen\.yaml, line 1: backends\.a\.") as error:
-        load()
+        load_settings()
     assert error.value.remedy == remedy
     assert "0123456789abcdef" not in str(error.value)
 
@@ -111,7 +111,7 @@ def test_a_file_with_a_secret_is_refused_without_showing_it(text: str, remedy: s
 def test_no_other_fault_of_the_same_value_is_told() -> None:
     Path("imagen.yaml").write_text("output: {sidecar: hf_AbCdEfGhIjKlMnOpQr}")
     with pytest.raises(ConfigError) as error:
-        load()
+        load_settings()
     assert error.value.message == (
         "imagen.yaml, line 1: output.sidecar: what looks like a token does not belong into a file"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imagen.config import Settings, Style, check, load
+from imagen.config import Settings, Style, check, load_settings
 from imagen.errors import ConfigError, ConfigWarning
 
 FILE = Path("imagen.yaml")
@@ -15,18 +15,18 @@ FILE = Path("imagen.yaml")
 
 def loaded(text: str, **environ: str) -> Settings:
     FILE.write_text(text, encoding="utf-8")
-    return load(environ={"HOME": str(Path("home").absolute()), **environ})
+    return load_settings(environ={"HOME": str(Path("home").absolute()), **environ})
 
 
 def refused(text: str) -> list[str]:
     FILE.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as error:
-        load()
+        load_settings()
     return error.value.message.splitlines()
 
 
 def test_without_a_file_the_defaults_make_the_mock_work() -> None:
-    settings = load()
+    settings = load_settings()
     assert (settings.default_backend, settings.backends, settings.source) == ("mock", {}, None)
 
 
@@ -77,7 +77,7 @@ def test_paths_count_from_the_files_folder_but_the_output_from_the_working_direc
     (folder / "imagen.yaml").write_text(
         "workflow_dirs: [mine, ../common]\nstate_dir: state\noutput: {directory: pictures}\n"
     )
-    settings = load(folder / "imagen.yaml")
+    settings = load_settings(folder / "imagen.yaml")
     assert settings.workflow_dirs == (folder / "mine", folder / "../common")
     assert settings.state_dir == folder / "state"
     assert settings.output.directory == Path("pictures")
@@ -85,7 +85,7 @@ def test_paths_count_from_the_files_folder_but_the_output_from_the_working_direc
 
 def test_a_working_directory_that_is_given_is_the_one_that_counts(tmp_path: Path) -> None:
     (tmp_path / "imagen.yaml").write_text("output: {directory: pictures}\n")
-    settings = load(cwd=tmp_path)
+    settings = load_settings(cwd=tmp_path)
     assert settings.output.directory == tmp_path / "pictures"
 
 
@@ -248,7 +248,7 @@ def test_what_is_wrong_is_said_with_its_key_and_line(text: str, lines: list[str]
 def test_an_error_says_what_to_do(text: str, remedy: str) -> None:
     FILE.write_text(text)
     with pytest.raises(ConfigError) as error:
-        load()
+        load_settings()
     assert error.value.remedy == remedy
 
 
@@ -302,7 +302,7 @@ _REMEDY = (
 def test_a_path_with_a_control_character_is_refused(text: str, said: str, remedy: str) -> None:
     FILE.write_text(text + "\n", encoding="utf-8")
     with pytest.raises(ConfigError) as error:
-        load()
+        load_settings()
     assert error.value.message == f"imagen.yaml, line 1: {said}"
     assert error.value.remedy == remedy
 
@@ -367,7 +367,7 @@ def test_names_of_the_cloud_and_of_callers_are_checked(text: str, wanted: str) -
 def test_an_empty_file_is_a_warning_that_names_the_remedy(text: str) -> None:
     FILE.write_text(text)
     with pytest.warns(ConfigWarning) as caught:
-        load(environ={})
+        load_settings(environ={})
     assert [str(one.message) for one in caught] == [
         "imagen.yaml: the file is empty, so the defaults apply. "
         "`imagen config init --detect --write imagen.yaml` writes a configuration for your engines."

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imagen.config import Addition, add_backends, example, load, with_backends, write_new
+from imagen.config import Addition, add_backends, example, load_settings, with_backends, write_new
 from imagen.errors import ConfigError
 
 FILE = Path("imagen.yaml")
@@ -147,7 +147,7 @@ def test_a_missing_or_empty_file_becomes_the_sample_with_the_backends(text: str 
     FILE.write_text(text or "")
     os.replace(FILE, path) if text is not None else FILE.unlink()
     assert add_backends(path, NEW) == Addition(path, ("sdxl",), is_new_file=True)
-    assert load(path).backends == {**NEW, "mock": {"type": "mock"}}
+    assert load_settings(path).backends == {**NEW, "mock": {"type": "mock"}}
 
 
 def test_a_new_file_is_made_from_the_template_that_is_given() -> None:
@@ -170,7 +170,7 @@ def test_a_configuration_is_never_overwritten() -> None:
 
 def test_the_folder_of_a_new_file_is_made() -> None:
     add_backends(Path("a/b/imagen.yaml"), NEW)
-    assert "sdxl" in load(Path("a/b/imagen.yaml")).backends
+    assert "sdxl" in load_settings(Path("a/b/imagen.yaml")).backends
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

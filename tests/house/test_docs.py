@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pages import PAGES, ROOT, Block, anchors, blocks, commands, links, messages, section
 
-from imagen.backends import BUILT_IN, configure, load
+from imagen.backends import BUILT_IN, configure, load_adapter
 from imagen.cli import COMMANDS, cli
 from imagen.config import check
 from imagen.graphs import Manifest
@@ -38,7 +38,7 @@ _BUILT_IN_BLOCKS = [
 _FIELDS = [
     pytest.param(kind, name, id=f"{kind}.{name}")
     for kind in BUILT_IN
-    for name, field in load(kind).config.model_fields.items()
+    for name, field in load_adapter(kind).config.model_fields.items()
     if not field.exclude
 ]
 _OURS = "\n".join(

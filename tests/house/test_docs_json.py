@@ -12,7 +12,7 @@ from library_samples import failed
 from pages import section
 
 from imagen.cli import run
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.library import open_library, take_in
 from imagen.request import TASKS
 from imagen.testing.supabase import SERVICE_KEY, Supabase
@@ -35,7 +35,7 @@ def picture() -> None:
     run(["generate", *_SMALL, "--quiet", "--output", "fox.png"])
     png("cat.png", parameters=A1111)
     Path("cut.png").write_bytes(Path("cat.png").read_bytes()[:300])
-    with open_library(load()) as library:
+    with open_library(load_settings()) as library:
         take_in(library, failed())
 
 

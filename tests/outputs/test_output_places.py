@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from secrets_in_pictures import exif, png_chunk, traces
 
-from imagen import generate, load
+from imagen import generate, load_settings
 from imagen.outputs import disclosed, disclosed_record, metadata
 from imagen.request import Request
 
@@ -114,7 +114,7 @@ def test_nor_in_a_second_picture_behind_the_first() -> None:
 def test_an_input_with_a_place_gives_pictures_without_one() -> None:
     Path("in.jpg").write_bytes(encoded("JPEG", exif=exif("zyxomma", place=True)))
     request = Request(prompt="a fox", image="in.jpg", strength=0.1)
-    (made,) = generate(request, load(), backend="mock")
+    (made,) = generate(request, load_settings(), backend="mock")
     data = made.saved[0].path.read_bytes()
     assert opened(data).getexif().get_ifd(0x8825) == {}
     assert (b"GPS" in data, b"zyxomma" in data) == (False, False)
@@ -123,7 +123,7 @@ def test_an_input_with_a_place_gives_pictures_without_one() -> None:
 def test_an_input_with_a_place_is_enlarged_without_it() -> None:
     Path("in.jpg").write_bytes(encoded("JPEG", exif=exif("zyxomma", place=True), comment="zyxomma"))
     request = Request.of({"image": "in.jpg", "upscale": {"factor": 2, "method": "lanczos"}})
-    (made,) = generate(request, load(), backend="mock")
+    (made,) = generate(request, load_settings(), backend="mock")
     data = made.saved[0].path.read_bytes()
     assert opened(data).size == (96, 64)
     assert (b"GPS" in data, b"zyxomma" in data) == (False, False)

@@ -10,7 +10,7 @@ import pytest
 from output_samples import NOW, asked, encoded, opened, pixels, result, settings, ticket
 from secrets_in_pictures import exif, planted, segment, traces
 
-from imagen import generate, load
+from imagen import generate, load_settings
 from imagen.errors import OutputError
 from imagen.outputs import disclosed, disclosed_record, metadata, read, save
 from imagen.request import Request
@@ -92,7 +92,9 @@ def test_no_trace_of_the_prompt_is_left_and_no_pixel_changes(
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 def test_no_trace_is_left_of_the_prompt_of_a_mock(policy: Policy) -> None:
-    (made,) = generate(Request(prompt="zyxomma", width=64, height=64), load(), backend="mock")
+    (made,) = generate(
+        Request(prompt="zyxomma", width=64, height=64), load_settings(), backend="mock"
+    )
     whole = made.saved[0].path.read_bytes()
     told = disclosed(whole, policy)
     assert traces(whole, "zyxomma") == ["utf-8", "latin-1", "json", "json in json", "url", "xml"]

@@ -210,14 +210,14 @@ def test_a_pipe_loads_nothing_for_previews() -> None:
 
 _DYING = """
 import os
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.request import Request
 from imagen.spine import generate
 
 def die(progress):
     os._exit(9)
 
-generate(Request(prompt="A red fox!", width=32, height=32), load(), on_progress=die)
+generate(Request(prompt="A red fox!", width=32, height=32), load_settings(), on_progress=die)
 """
 
 

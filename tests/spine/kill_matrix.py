@@ -12,7 +12,7 @@ from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 from imagen import tickets
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.keeping import open_up_to_date
 from imagen.library import Query, page, totals
 
@@ -129,7 +129,7 @@ class Matrix:
         folder = self._place / name
         folder.mkdir()
         (folder / "imagen.yaml").write_text(json.dumps(self._settings))
-        with open_up_to_date(load(folder / "imagen.yaml")):  # its tables are made before
+        with open_up_to_date(load_settings(folder / "imagen.yaml")):  # its tables are made before
             return folder
 
     def _run(self, folder: Path, line: str, at: int = -1) -> int:
@@ -146,7 +146,7 @@ class Matrix:
 
 def outcome(folder: Path, generations: int) -> Outcome:
     """What there is in a folder with a configuration."""
-    settings = load(folder / "imagen.yaml")
+    settings = load_settings(folder / "imagen.yaml")
     images = [*folder.glob("**/*.png"), *folder.glob("**/*.webp")]
     pictures = [path for path in images if path.name != "contact-sheet.png"]
     whole = [path for path in pictures if path.with_name(f"{path.name}.json").is_file()]

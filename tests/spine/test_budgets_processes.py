@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imagen import generate, load
+from imagen import generate, load_settings
 from imagen.budgets import refuse_over_budget
 from imagen.comparison import compare
 from imagen.config import Budget, LibrarySettings, Settings
@@ -34,7 +34,7 @@ _PROCESSES = 5
 
 def _ready(barrier: Barrier) -> Settings:
     """Wait for the others, with all that a check of the budget needs loaded."""
-    settings = load()
+    settings = load_settings()
     with open_up_to_date(settings):
         barrier.wait(60)
     return settings

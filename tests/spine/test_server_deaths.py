@@ -17,7 +17,7 @@ import pytest
 from kill_matrix import Outcome, Runner, outcome
 
 from imagen import tickets
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.testing.listener import HeldPort
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _folder(folder: Path, url: str) -> Path:
 def _recovered(folder: Path, runner: Runner, servers: _Servers) -> _Death:
     servers.start()
     runner.run(folder, ["resume", "--quiet"])
-    forgotten = tickets.left(load(folder / "imagen.yaml").state_dir)
+    forgotten = tickets.left(load_settings(folder / "imagen.yaml").state_dir)
     for id in forgotten:
         assert servers.made() == 0
         assert runner.run(folder, ["resume", id, "--again", "--quiet"]) == 0

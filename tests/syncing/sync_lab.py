@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import update
 
 from imagen.cli import run
-from imagen.config import Settings, load
+from imagen.config import Settings, load_settings
 from imagen.keeping import open_up_to_date
 from imagen.library import Query, outbox, page
 from imagen.library.schema import outbox as rows
@@ -56,11 +56,11 @@ class Lab:
 
     @property
     def settings(self) -> Settings:
-        return load()
+        return load_settings()
 
     def left(self) -> list[Waiting]:
         """What is not sent yet."""
-        with open_up_to_date(load()) as library:
+        with open_up_to_date(load_settings()) as library:
             return outbox.unsent(library)
 
     def states(self, kind: str = "cloud") -> list[tuple[str, int]]:
@@ -73,7 +73,7 @@ class Lab:
 
     def ids(self) -> list[str]:
         """Of the pictures in the library, the oldest first."""
-        with open_up_to_date(load()) as library:
+        with open_up_to_date(load_settings()) as library:
             return [picture.id for picture in reversed(page(library, Query()).pictures)]
 
     def uploads(self) -> list[str]:
@@ -94,7 +94,7 @@ def configuration(**more: Any) -> dict[str, Any]:
 
 def let_time_pass(folder: Path) -> None:
     """Until each pause is over in this folder's library, and each claim of a dead process."""
-    settings = load(folder / "imagen.yaml")
+    settings = load_settings(folder / "imagen.yaml")
     with open_up_to_date(settings) as library, library.writing() as connection:
         later = update(rows).where(rows.c.state == "waiting")
         connection.execute(later.values(due_ms=0, claimed_until_ms=0))
@@ -102,7 +102,7 @@ def let_time_pass(folder: Path) -> None:
 
 def unsent(folder: Path) -> tuple[int, int]:
     """How much is left in this folder's outbox, and how many pictures it knows in the cloud."""
-    with open_up_to_date(load(folder / "imagen.yaml")) as library:
+    with open_up_to_date(load_settings(folder / "imagen.yaml")) as library:
         pictures = page(library, Query()).pictures
         return len(outbox.unsent(library)), sum(bool(one.cloud) for one in pictures)
 

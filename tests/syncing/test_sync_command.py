@@ -11,7 +11,7 @@ import pytest
 from sync_lab import without_times
 
 from imagen.cli import run
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.library import outbox
 from imagen.locks import lock
 from imagen.testing.supabase import ANON_KEY, SERVICE_KEY
@@ -139,7 +139,7 @@ def test_a_program_is_told_what_was_sent(lab: Lab, capsys: pytest.CaptureFixture
 
 def test_one_that_is_to_end_where_another_is_at_work_does(lab: Lab) -> None:
     lab.make()
-    held = lock(load().state_dir / "sync.lock")
+    held = lock(load_settings().state_dir / "sync.lock")
     assert held is not None
     assert run(["sync", "--unless-running"]) == 0
     assert lab.cloud.requests == []
@@ -154,7 +154,7 @@ def test_what_another_has_in_hand_is_listed_with_when_it_may_be_had(
     from imagen.keeping import open_up_to_date
 
     lab.make()
-    with open_up_to_date(load()) as library:
+    with open_up_to_date(load_settings()) as library:
         outbox.claim(library, limit=1)
     capsys.readouterr()
     run(["sync", "--list"])

@@ -10,7 +10,7 @@ import pytest
 from sync_lab import Lab
 
 from imagen.cli import run
-from imagen.config import load
+from imagen.config import load_settings
 from imagen.sync_failure import read_failure, write_failure
 from imagen.testing.supabase import ANON_KEY, SERVICE_KEY, USAGE, Supabase
 
@@ -75,19 +75,19 @@ def test_the_failure_is_gone_once_all_is_sent(lab: Lab, capsys: pytest.CaptureFi
 
 @pytest.mark.usefixtures("down")
 def test_the_failure_is_gone_once_another_process_sent_all(lab: Lab) -> None:
-    line = read_failure(load().state_dir)
+    line = read_failure(load_settings().state_dir)
     lab.cloud.start()
     assert run(["sync", "--retry"]) == 0
-    write_failure(load().state_dir, line)  # the process died before it removed the line
+    write_failure(load_settings().state_dir, line)  # the process died before it removed the line
     assert run(["sync"]) == 0
-    assert read_failure(load().state_dir) == ""
+    assert read_failure(load_settings().state_dir) == ""
 
 
 @pytest.mark.usefixtures("down")
 def test_the_failure_is_gone_once_all_is_forgotten(lab: Lab) -> None:
     ids = [str(one.id) for one in lab.left()]
     assert run(["sync", "--forget", *ids]) == 0
-    assert read_failure(load().state_dir) == ""
+    assert read_failure(load_settings().state_dir) == ""
 
 
 def test_what_is_stuck_names_the_command_that_retries(lab: Lab) -> None:
@@ -95,7 +95,7 @@ def test_what_is_stuck_names_the_command_that_retries(lab: Lab) -> None:
     lab.make()
     lab.set(SUPABASE_SERVICE_KEY=ANON_KEY)
     assert run(["sync"]) == 4
-    assert read_failure(load().state_dir).endswith("(1 stuck; imagen sync --retry)")
+    assert read_failure(load_settings().state_dir).endswith("(1 stuck; imagen sync --retry)")
     lab.set(SUPABASE_SERVICE_KEY=SERVICE_KEY)
 
 
@@ -120,7 +120,7 @@ def test_a_failed_webhook_is_not_called_cloud_sync(
     lab.configure(webhooks=[{"url": "http://127.0.0.1:9/hook"}])
     lab.make()
     run(["sync"])
-    assert read_failure(load().state_dir).startswith("webhook: ")
+    assert read_failure(load_settings().state_dir).startswith("webhook: ")
 
 
 def test_the_line_holds_no_control_characters(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_line_that_cannot_be_written_is_left(tmp_path: Path) -> None:
 
 
 def test_showing_the_failure_loads_no_database(lab: Lab) -> None:
-    write_failure(load().state_dir, "cloud sync: down (1 waiting; imagen sync)")
+    write_failure(load_settings().state_dir, "cloud sync: down (1 waiting; imagen sync)")
     program = (
         "from imagen.cli import run; run(['workflows', 'list'])\n"
         "import sys; print('sqlalchemy' in sys.modules)"
@@ -161,7 +161,7 @@ def test_missing_columns_of_the_ledgers_copy_are_one_warning(
         assert len(err.splitlines()) == 1
         assert len(cloud.rows("mai", "imagen_usage")) == 3
         assert len(cloud.requests) == 4
-    assert read_failure(load().state_dir) == ""
+    assert read_failure(load_settings().state_dir) == ""
 
 
 def test_no_cloud_keeps_the_image_here_and_copies_the_ledger(lab: Lab) -> None:

@@ -15,7 +15,7 @@ from sync_lab import Lab, eventually, started
 
 from imagen.cli import run
 from imagen.cli.background import start
-from imagen.config import Settings, load
+from imagen.config import Settings, load_settings
 from imagen.locks import is_held, lock
 from imagen.testing.supabase import USAGE, Supabase, Trouble
 
@@ -45,7 +45,7 @@ def test_a_command_has_its_pictures_sent_in_the_background(lab: Lab) -> None:
     ended = started(*_MAKE, **_ON)
     assert ended.communicate()[0].endswith(".png\n")
     assert eventually(lambda: lab.there() == (1, 1, 1))
-    assert eventually(lambda: not is_held(load().state_dir / "sync.lock"))
+    assert eventually(lambda: not is_held(load_settings().state_dir / "sync.lock"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the streams")
@@ -53,7 +53,7 @@ def test_a_command_without_streams_has_its_images_sent_in_the_background(lab: La
     shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "imagen", *_MAKE]
     assert subprocess.run(shell, env=os.environ | _ON, check=False).returncode == 5
     assert eventually(lambda: lab.there() == (1, 1, 1))
-    assert eventually(lambda: not is_held(load().state_dir / "sync.lock"))
+    assert eventually(lambda: not is_held(load_settings().state_dir / "sync.lock"))
 
 
 def test_a_command_does_not_wait_for_a_cloud_that_does_not_answer(lab: Lab) -> None:
@@ -64,7 +64,7 @@ def test_a_command_does_not_wait_for_a_cloud_that_does_not_answer(lab: Lab) -> N
         ended = started(*_MAKE, **_ON)
         assert ended.communicate(timeout=30)[1] == ""
         assert ended.returncode == 0
-        lock_file = load().state_dir / "sync.lock"
+        lock_file = load_settings().state_dir / "sync.lock"
         assert eventually(lambda: is_held(lock_file))
     assert eventually(lambda: not is_held(lock_file))
 
@@ -215,7 +215,7 @@ def test_nothing_of_it_is_loaded_where_nobody_is_told() -> None:
 
 def test_a_lock_that_was_left_behind_hinders_nobody(lab: Lab) -> None:
     lab.make()
-    left = lock(load().state_dir / "sync.lock")
+    left = lock(load_settings().state_dir / "sync.lock")
     assert left is not None
     os.close(left.file)
     assert run(["sync", "--unless-running"]) == 0
