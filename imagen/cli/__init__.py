@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen import __version__
-from imagen.cli.commands import Group
+from imagen.cli.command_table import Group
 from imagen.cli.paths import PATH
 from imagen.cli.streams import open_safely
 from imagen.cli.terminal import echo

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_backends
 from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.paths import PATH

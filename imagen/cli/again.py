@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.asking import EVERYTHING, asking
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_images_and_files
 from imagen.cli.making import make, plan
 from imagen.cli.options import keep_going_option, run_options

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.commands import Option
+from imagen.cli.command_table import Option
 from imagen.cli.completers import (
     complete_models,
     complete_samplers,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.abilities import show
-from imagen.cli.commands import Group
+from imagen.cli.command_table import Group
 from imagen.cli.options import config_option, json_option, settings_for, usage
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo

@@ -15,7 +15,7 @@ import click
 from imagen.capabilities import unhonoured
 from imagen.cli.asking import EVERYTHING, asking, prompt_argument
 from imagen.cli.background import told_of
-from imagen.cli.commands import Command, Option
+from imagen.cli.command_table import Command, Option
 from imagen.cli.completers import complete_backend_list
 from imagen.cli.costs import expected
 from imagen.cli.given import from_json_option, prompted

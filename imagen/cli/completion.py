@@ -12,7 +12,7 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
 from imagen.cli import COMPLETION_VARIABLE
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.commands import Group
+from imagen.cli.command_table import Group
 from imagen.cli.options import config_option, json_option, usage
 from imagen.cli.paths import PATH
 from imagen.cli.terminal import echo, terminal_width, wrap

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.options import json_option, no_metadata_option, output_option, refuse_stdout, usage
 from imagen.cli.paths import ENDINGS, PATH
 from imagen.errors import ImagenError, OutputError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.commands import Command, Option
+from imagen.cli.command_table import Command, Option
 from imagen.cli.options import quiet_option
 from imagen.cli.paths import PATH
 from imagen.cli.terminal import echo

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.options import config_option, json_option, quiet_option
 from imagen.cli.terminal import echo, styled, terminal_width
 from imagen.text import one_line

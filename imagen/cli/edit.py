@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.asking import CONTROLS, SAMPLING, asking, request
-from imagen.cli.commands import Command, quote_words
+from imagen.cli.command_table import Command, quote_words
 from imagen.cli.making import make
 from imagen.cli.options import keep_going_option, run_options, usage
 from imagen.cli.paths import FILE

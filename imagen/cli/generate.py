@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.asking import EVERYTHING, asking, prompt_argument
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.given import from_json_option, prompted
 from imagen.cli.making import make
 from imagen.cli.options import keep_going_option, run_options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_commands
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_backends, complete_images
 from imagen.cli.dates import since_option, until_option
 from imagen.cli.libraries import as_data, local, opened, stars

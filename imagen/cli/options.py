@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.commands import Option
+from imagen.cli.command_table import Option
 from imagen.cli.completers import complete_backends, complete_workflows
 from imagen.cli.paths import FILE, PATH, read_target
 from imagen.cli.previewing import preview_option

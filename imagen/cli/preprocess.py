@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.asking import SIZE, asking, request
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.making import make
 from imagen.cli.options import run_options, usage
 from imagen.cli.paths import FILE

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.libraries import anew, images_argument, opened, pictures_named, stars, tell
 from imagen.cli.options import config_option, json_option
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.background import told_of
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_jobs
 from imagen.cli.making import nothing_on_stdout, write_image
 from imagen.cli.options import (

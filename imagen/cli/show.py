@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_images_and_files
 from imagen.cli.options import config_option, json_option
 from imagen.cli.paths import FILE

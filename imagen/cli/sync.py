@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.options import config_option, json_option, quiet_option, usage
 from imagen.cli.terminal import echo
 from imagen.errors import Cancelled, LibraryError, RequestError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.asking import SAMPLING, SIZE, asking, flag_of, request
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.making import INTERPOLATION, make
 from imagen.cli.options import run_options, usage
 from imagen.cli.paths import FILE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 from imagen.cli.costs import money
 from imagen.cli.dates import since_option, until_option
 from imagen.cli.options import config_option, json_option, settings_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from imagen import __version__
-from imagen.cli.commands import Command
+from imagen.cli.command_table import Command
 
 
 @click.command(cls=Command)

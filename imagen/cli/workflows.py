@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.adding import add
-from imagen.cli.commands import Group
+from imagen.cli.command_table import Group
 from imagen.cli.completers import complete_backends, complete_workflows
 from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.tables import (

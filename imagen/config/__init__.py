@@ -9,7 +9,7 @@ from imagen.config.accounts import (
 )
 from imagen.config.credentials import masked, variables
 from imagen.config.example import example, sample, with_backends
-from imagen.config.loading import VARIABLES, Checked, check, load_settings
+from imagen.config.load import VARIABLES, Checked, check, load_settings
 from imagen.config.merge import Addition, add_backends, write_new
 from imagen.config.places import default_workflow_dir, find, place_to_write, usual
 from imagen.config.settings import InputSettings, Limits, OutputSettings, Settings, Style

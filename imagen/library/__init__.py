@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imagen.library.adding import Added, add
     from imagen.library.checking import Report, check, forget_missing
+    from imagen.library.detail import paths_by_content, record_of
     from imagen.library.entries import Delivery, Entry, Kept
     from imagen.library.failing import Failure, Failures, failures, find_failure
     from imagen.library.ledger import Spent, Total, Use, spent, sum_totals, totals
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
         page,
         pictures_of,
     )
-    from imagen.library.records import paths_by_content, record_of
     from imagen.library.taking import take_in
 else:
     _HOMES = {

@@ -15,9 +15,9 @@ from sqlalchemy import delete, func, select, update
 from imagen.errors import LibraryError
 from imagen.filesystem import file_sha256
 from imagen.library.adding import move, silent
+from imagen.library.detail import sidecar_of_picture
 from imagen.library.forgetting import forget_picture
 from imagen.library.pictures import pictures_of
-from imagen.library.records import sidecar_of_picture
 from imagen.library.schema import generations, images, thumbnails
 from imagen.library.stored import path_of, stored_path
 from imagen.outputs.files import put_exactly, sidecar_of

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from imagen.cli import COMMANDS, cli, run
-from imagen.cli.commands import Command, Group, quote_words
+from imagen.cli.command_table import Command, Group, quote_words
 
 
 def _commands() -> list[click.Command]:

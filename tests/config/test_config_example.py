@@ -22,7 +22,7 @@ from imagen.config import (
     Style,
     UsageSettings,
     example,
-    load_adapter,
+    load_settings,
     sample,
     with_backends,
 )
@@ -145,7 +145,7 @@ def test_both_warn_of_the_one_credential_they_need(text: str) -> None:
 
 def test_both_have_the_same_default_backend_and_styles(text: str) -> None:
     Path("imagen.yaml").write_text(text)
-    settings = load_adapter()
+    settings = load_settings()
     assert settings.default_backend == "flux-schnell-local"
     assert sorted(settings.styles) == ["blog-header", "ink", "photo"]
 
@@ -167,7 +167,7 @@ def test_the_sample_sets_nothing_that_the_full_one_does_not() -> None:
 
 def test_the_sample_has_a_local_backend_a_service_and_the_mock() -> None:
     Path("imagen.yaml").write_text(sample())
-    assert load_adapter().backends == {
+    assert load_settings().backends == {
         "flux-schnell-local": {
             "type": "comfyui",
             "url": "http://127.0.0.1:8188",
@@ -184,7 +184,7 @@ def test_the_sample_has_a_local_backend_a_service_and_the_mock() -> None:
 
 def test_the_full_one_has_three_local_backends_and_one_of_each_other_kind() -> None:
     Path("imagen.yaml").write_text(example())
-    blocks = load_adapter().backends
+    blocks = load_settings().backends
     assert {name: block.get("workflow", block["type"]) for name, block in blocks.items()} == {
         "flux-schnell-local": "flux1-schnell",
         "flux2-klein-local": "flux2-klein",
@@ -200,7 +200,7 @@ def test_backends_that_were_found_take_the_place_of_its_own(text: str) -> None:
     blocks = {"sdxl-local": {"type": "comfyui", "workflow": "sdxl", "title": "SDXL: ünïcode"}}
     written = with_backends(text, blocks)
     Path("imagen.yaml").write_text(written)
-    assert load_adapter().default_backend == "sdxl-local"
-    assert load_adapter().backends == {**blocks, "mock": {"type": "mock"}}
+    assert load_settings().default_backend == "sdxl-local"
+    assert load_settings().backends == {**blocks, "mock": {"type": "mock"}}
     assert written.isascii()
     assert written.partition("\nstyles:")[2] == text.partition("\nstyles:")[2]
