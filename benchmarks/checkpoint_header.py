@@ -13,7 +13,7 @@ from pathlib import Path
 
 from measure import in_turn, report
 
-from imagen.checkpoints import read_checkpoint
+from imagen.model_files.identify import read_checkpoint
 
 TENSORS = 1130
 ROWS, COLUMNS = 1208, 768

@@ -20,11 +20,11 @@ from sqlalchemy import insert, select, text
 
 from imagen import Request
 from imagen.config import LibrarySettings, Settings
-from imagen.library import open_library, take_in, words
-from imagen.library.entries import Entry, Kept
+from imagen.core.ticket import Estimate, Ticket
+from imagen.library import fulltext, open_library, take_in
 from imagen.library.keys import milliseconds, picture_key
+from imagen.library.records import Entry, Kept
 from imagen.library.schema import generations, images, tags, usage
-from imagen.ticket import Estimate, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,7 +180,7 @@ def _put_pictures(
 ) -> None:
     rows = [_image(one, index, patterns, marks) for one in some for index in range(one.count)]
     connection.execute(insert(images), rows)
-    cut = {one.id: words.cut(one.prompt) for one in some}
+    cut = {one.id: fulltext.cut(one.prompt) for one in some}
     is_sqlite = connection.dialect.name == "sqlite"
     value = "CAST(:words AS tsvector)" if not is_sqlite else ":words"
     connection.execute(
@@ -192,7 +192,7 @@ def _put_pictures(
 
 
 def _indexed(cut: list[str], is_sqlite: bool) -> str:
-    return " ".join(cut) if is_sqlite else words.vector(cut)
+    return " ".join(cut) if is_sqlite else fulltext.vector(cut)
 
 
 def _tags(marks: Random) -> Iterator[str]:

@@ -23,8 +23,8 @@ import bare
 from measure import Claim, command, in_turn, report
 
 from imagen.backends import open_backend
-from imagen.request import Request
-from imagen.result import ignore
+from imagen.core.request import Request
+from imagen.core.result import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,9 +14,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from imagen.backends import Adapter, Backend, BackendConfig, Health, open_backend
-    from imagen.capabilities import Capabilities, Fate, Parameter, Receipt
-    from imagen.comparison import compare
+    from imagen.compare import compare
     from imagen.config import Settings, load_settings
+    from imagen.core.capabilities import Capabilities, Fate, Parameter, Receipt
+    from imagen.core.request import Control, Lora, Outpaint, Request, Restore, Upscale
+    from imagen.core.result import Facts, Output, Progress, Result
+    from imagen.core.ticket import Ticket
     from imagen.errors import (
         BackendError,
         Cancelled,
@@ -38,29 +41,26 @@ if TYPE_CHECKING:
         UnknownBackend,
         WorkflowError,
     )
+    from imagen.jobs.recover import resume
     from imagen.outputs import Saved
-    from imagen.request import Control, Lora, Outpaint, Request, Restore, Upscale
-    from imagen.result import Facts, Output, Progress, Result
-    from imagen.resuming import resume
-    from imagen.spine import Made, enlarge, generate
-    from imagen.ticket import Ticket
+    from imagen.pipeline.generate import Made, enlarge, generate
 else:
     _HOMES = {
         "imagen.backends": "Adapter Backend BackendConfig Health open_backend",
-        "imagen.capabilities": "Capabilities Fate Parameter Receipt",
-        "imagen.comparison": "compare",
+        "imagen.core.capabilities": "Capabilities Fate Parameter Receipt",
+        "imagen.compare": "compare",
         "imagen.config": "Settings load_settings",
         "imagen.errors": (
             "BackendError Cancelled ConfigError Failed ImagenError LibraryError Lost "
             "MissingDependency OutputError OverBudget RateLimited Rejected RequestError "
             "SomeFailed TimedOut Unauthorized Unavailable UnknownBackend WorkflowError"
         ),
-        "imagen.resuming": "resume",
-        "imagen.spine": "Made enlarge generate",
+        "imagen.jobs.recover": "resume",
+        "imagen.pipeline.generate": "Made enlarge generate",
         "imagen.outputs": "Saved",
-        "imagen.request": "Control Lora Outpaint Request Restore Upscale",
-        "imagen.result": "Facts Output Progress Result",
-        "imagen.ticket": "Ticket",
+        "imagen.core.request": "Control Lora Outpaint Request Restore Upscale",
+        "imagen.core.result": "Facts Output Progress Result",
+        "imagen.core.ticket": "Ticket",
     }
 
     def __getattr__(name):

@@ -31,12 +31,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imagen.text import did_you_mean
+from imagen.core.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from imagen.invalid import Problem
+    from imagen.core.validation import Problem
 
 
 class ImagenError(Exception):

@@ -19,7 +19,6 @@ import click
 from pydantic_core import PydanticUndefined
 
 from imagen.backends import load_adapter
-from imagen.capabilities import Parameter
 from imagen.cli import COMMANDS, cli
 from imagen.config import (
     VARIABLES,
@@ -34,10 +33,11 @@ from imagen.config import (
     UsageSettings,
     Webhook,
 )
+from imagen.core.capabilities import Parameter
+from imagen.core.request import Request
 from imagen.errors import ImagenError
 from imagen.graphs import ControlNet, Manifest, Model, NodePack, listing
 from imagen.graphs.tokens import ALIASES
-from imagen.request import Request
 from imagen.testing.comfyui import Hostility
 
 if TYPE_CHECKING:

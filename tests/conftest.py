@@ -6,14 +6,14 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-import postgres_server
 import pytest
+from support import postgres_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sync_lab import Lab
+    from support.sync_lab import Lab
 
     from imagen.library import Library
 
@@ -48,7 +48,7 @@ def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def replicate_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that the simulated Replicate accepts."""
-    from imagen.testing.replicate import TOKEN
+    from simulators.replicate import TOKEN
 
     monkeypatch.setenv("REPLICATE_API_TOKEN", TOKEN)
 
@@ -96,9 +96,8 @@ def library(library_url: str) -> Iterator[Library]:
 @pytest.fixture
 def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A folder with a configuration, and the cloud that it names, which may break down at will."""
-    from sync_lab import Lab
-
-    from imagen.testing.supabase import Supabase
+    from simulators.supabase import Supabase
+    from support.sync_lab import Lab
 
     with Supabase() as cloud:
         yield Lab(cloud, monkeypatch)

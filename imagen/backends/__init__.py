@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from imagen.backends.base import Adapter, Backend, BackendConfig, Config, Detection, Health, Lack
+from imagen.core.validation import problems
 from imagen.errors import ConfigError, UnknownBackend
-from imagen.invalid import problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

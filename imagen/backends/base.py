@@ -13,10 +13,10 @@ from imagen.errors import BackendError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from imagen.capabilities import Capabilities
-    from imagen.request import Request, Task
-    from imagen.result import OnProgress, Result
-    from imagen.ticket import Ticket
+    from imagen.core.capabilities import Capabilities
+    from imagen.core.request import Request, Task
+    from imagen.core.result import OnProgress, Result
+    from imagen.core.ticket import Ticket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

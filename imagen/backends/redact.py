@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from imagen.backends.base import Backend, Health, Model
-    from imagen.capabilities import Capabilities
-    from imagen.request import Request, Task
-    from imagen.result import OnProgress, Progress, Result
-    from imagen.ticket import Ticket
+    from imagen.core.capabilities import Capabilities
+    from imagen.core.request import Request, Task
+    from imagen.core.result import OnProgress, Progress, Result
+    from imagen.core.ticket import Ticket
 
 T = TypeVar("T")
 

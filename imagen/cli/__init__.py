@@ -33,56 +33,65 @@ if TYPE_CHECKING:
 
 _STILL_RUNNING = "If anything was submitted, it may still run. Look for it with: imagen resume"
 _MAKING = {
-    "generate": ("imagen.cli.generate:generate", "Make pictures of a prompt."),
-    "edit": ("imagen.cli.edit:edit", "Change a picture by a sentence."),
-    "outpaint": ("imagen.cli.outpaint:outpaint", "Go on beyond the sides of a picture."),
-    "upscale": ("imagen.cli.upscale:upscale", "Enlarge a picture."),
-    "restore": ("imagen.cli.restore:restore", "Mend the faces of a picture."),
+    "generate": ("imagen.cli.commands.generate:generate", "Make pictures of a prompt."),
+    "edit": ("imagen.cli.commands.edit:edit", "Change a picture by a sentence."),
+    "outpaint": ("imagen.cli.commands.outpaint:outpaint", "Go on beyond the sides of a picture."),
+    "upscale": ("imagen.cli.commands.upscale:upscale", "Enlarge a picture."),
+    "restore": ("imagen.cli.commands.restore:restore", "Mend the faces of a picture."),
     "preprocess": (
-        "imagen.cli.preprocess:preprocess",
+        "imagen.cli.commands.preprocess:preprocess",
         "Make a control picture out of a picture.",
     ),
     "convert": (
-        "imagen.cli.convert:convert",
+        "imagen.cli.commands.convert:convert",
         "Convert images to another format, with their metadata.",
     ),
-    "again": ("imagen.cli.again:again", "Make a picture again, and tell what is not as it was."),
-    "compare": ("imagen.cli.compare:compare", "Put one prompt to several backends."),
-    "demo": ("imagen.cli.demo:demo", "Compare simulated pictures, without a GPU."),
+    "again": (
+        "imagen.cli.commands.again:again",
+        "Make a picture again, and tell what is not as it was.",
+    ),
+    "compare": ("imagen.cli.commands.compare:compare", "Put one prompt to several backends."),
+    "demo": ("imagen.cli.commands.demo:demo", "Compare simulated pictures, without a GPU."),
 }
 _LOOKING_BACK = {
-    "history": ("imagen.cli.history:history", "List what was made, the newest first."),
+    "history": ("imagen.cli.commands.history:history", "List what was made, the newest first."),
     "library": (
-        "imagen.cli.library:library",
+        "imagen.cli.commands.library:library",
         "Take pictures in, and compare the library with the disk.",
     ),
-    "show": ("imagen.cli.show:show", "Tell how a picture was made."),
-    "open": ("imagen.cli.open:open_", "Open an image in the system's viewer."),
-    "tag": ("imagen.cli.tag:tag", "Give pictures tags, take them away, or list them."),
-    "rate": ("imagen.cli.rate:rate", "Give pictures stars, 1 to 5; none takes them away."),
+    "show": ("imagen.cli.commands.show:show", "Tell how a picture was made."),
+    "open": ("imagen.cli.commands.open:open_", "Open an image in the system's viewer."),
+    "tag": ("imagen.cli.commands.tag:tag", "Give pictures tags, take them away, or list them."),
+    "rate": ("imagen.cli.commands.rate:rate", "Give pictures stars, 1 to 5; none takes them away."),
     "rm": (
-        "imagen.cli.rm:rm",
+        "imagen.cli.commands.rm:rm",
         "Put pictures into the trash; their files stay where they are.",
     ),
-    "usage": ("imagen.cli.usage:usage", "Show usage: images, time and cost."),
-    "sync": ("imagen.cli.sync:sync", "Send what waits for the cloud and for webhooks."),
-    "url": ("imagen.cli.url:url", "Give an address at which others can see a picture."),
-    "resume": ("imagen.cli.resume:resume", "Bring to an end what an interrupted run left behind."),
+    "usage": ("imagen.cli.commands.usage:usage", "Show usage: images, time and cost."),
+    "sync": ("imagen.cli.commands.sync:sync", "Send what waits for the cloud and for webhooks."),
+    "url": ("imagen.cli.commands.url:url", "Give an address at which others can see a picture."),
+    "resume": (
+        "imagen.cli.commands.resume:resume",
+        "Bring to an end what an interrupted run left behind.",
+    ),
 }
 _SETTING_UP = {
-    "backends": ("imagen.cli.backends:backends", "List the backends, and what they lack."),
-    "models": ("imagen.cli.models:models", "List the models that the backends offer."),
-    "workflows": ("imagen.cli.workflows:workflows", "List, show, check and add workflows."),
-    "config": ("imagen.cli.config:config", "Write, check and show the configuration."),
+    "backends": ("imagen.cli.commands.backends:backends", "List the backends, and what they lack."),
+    "models": ("imagen.cli.commands.models:models", "List the models that the backends offer."),
+    "workflows": (
+        "imagen.cli.commands.workflows:workflows",
+        "List, show, check and add workflows.",
+    ),
+    "config": ("imagen.cli.commands.config:config", "Write, check and show the configuration."),
     "doctor": (
-        "imagen.cli.doctor:doctor",
+        "imagen.cli.commands.doctor:doctor",
         "Tell what is wrong with imagen, and what to do about it.",
     ),
     "completion": (
-        "imagen.cli.completion:completion",
+        "imagen.cli.commands.completion:completion",
         "Print the script by which a shell completes imagen.",
     ),
-    "version": ("imagen.cli.version:version", "Print the version."),
+    "version": ("imagen.cli.commands.version:version", "Print the version."),
     "help": ("imagen.cli.help:help_", "Show the help of a command."),
 }
 COMPLETION_VARIABLE = "_IMAGEN_COMPLETE"
@@ -114,7 +123,7 @@ class _Table(Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         is_unknown = args[0] not in COMMANDS and not args[0].startswith("-")
         if is_unknown and not ctx.resilient_parsing:
-            from imagen.text import did_you_mean
+            from imagen.core.text import did_you_mean
 
             ctx.fail(f"There is no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
@@ -175,7 +184,7 @@ def run(args: list[str] | None = None) -> int:
     # Looking for pydantic's plug-ins costs a fifth of a picture's start, and we use none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if wanted := os.environ.get(COMPLETION_VARIABLE):
-        from imagen.cli.completion import answer_shell
+        from imagen.cli.commands.completion import answer_shell
 
         answer_shell(cli, wanted)
         return 0
@@ -234,7 +243,7 @@ def _hint(error: click.ClickException, args: list[str]) -> str:
 
 def _with_likely_option(error: click.NoSuchOption) -> click.UsageError:
     """With an option that may be meant; click itself proposes many that have nothing in common."""
-    from imagen.text import did_you_mean
+    from imagen.core.text import did_you_mean
 
     known = error.ctx.command.params if error.ctx else ()
     options = [name for option in known for name in option.opts if name.startswith("--")]
@@ -278,7 +287,7 @@ def _told(
     kept: Sequence[Path] = (),
     failures: Sequence[Failure] = (),
 ) -> int:
-    from imagen.text import shorten_words
+    from imagen.core.text import shorten_words
 
     message, remedy = shorten_words(message), shorten_words(remedy)
     if as_json:

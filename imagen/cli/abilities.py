@@ -21,16 +21,16 @@ from imagen.cli.tables import (
     print_table,
 )
 from imagen.cli.terminal import echo, styled
+from imagen.core.request import Task
 from imagen.errors import RequestError
-from imagen.request import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from imagen.backends.base import Health
-    from imagen.capabilities import Capabilities, Parameter
     from imagen.config import Settings
+    from imagen.core.capabilities import Capabilities, Parameter
 
 TASKS: tuple[Task, ...] = get_args(Task)
 
@@ -82,7 +82,7 @@ def show(
 
 
 def _health(name: str, settings: Settings) -> Health:
-    from imagen.spine import open_named
+    from imagen.pipeline.generate import open_named
 
     with closing(open_named(name, settings)) as engine:
         return engine.check()
@@ -99,7 +99,7 @@ def _print_state(health: Health) -> None:
 
 def abilities(name: str, settings: Settings, task: Task | None = None) -> Abilities:
     """What the backend of this name can do; raises RequestError for a task that it can't."""
-    from imagen.spine import open_named
+    from imagen.pipeline.generate import open_named
 
     with closing(open_named(name, settings)) as engine:
         tasks = engine.capabilities(task or TASKS[0]).tasks

@@ -15,13 +15,13 @@ from imagen.cli.completers import (
     complete_styles,
 )
 from imagen.cli.options import usage
+from imagen.cli.parsing import assignment, control, lora
 from imagen.cli.paths import FILE
-from imagen.cli.words import assignment, control, lora
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagen.request import Request
+    from imagen.core.request import Request
 
 _MODEL = "Another checkpoint of the backend; `imagen models` lists them."
 _FLAGS = {
@@ -225,7 +225,7 @@ def _is_given(value: Any) -> bool:
 
 
 def _with_size(given: dict[str, Any]) -> dict[str, Any]:
-    from imagen.request import size_values
+    from imagen.core.request import size_values
 
     size = size_values(given.pop("size"))
     if size.keys() & given.keys():
@@ -253,6 +253,6 @@ def flag_of(field: str) -> str:
 
 def request(asked: dict[str, Any]) -> Request:
     """The request of these values; raises RequestError."""
-    from imagen.request import Request
+    from imagen.core.request import Request
 
     return Request().with_values(asked)

@@ -89,7 +89,7 @@ def _first(settings: Settings) -> str | None:
 def _of_backend(name: str, settings: Settings, *, is_named: bool) -> Catalogue:
     from imagen.backends.comfyui import ComfyUI, catalogue
     from imagen.backends.redact import unwrapped
-    from imagen.spine import open_named
+    from imagen.pipeline.generate import open_named
 
     with closing(open_named(name, settings)) as opened, unwrapped(opened) as engine:
         if not isinstance(engine, ComfyUI):

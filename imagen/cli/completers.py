@@ -74,7 +74,7 @@ def complete_models(
     """The models in the backend's `models_dir`, and the mock's; else files."""
     from imagen.backends import configure
     from imagen.backends.mock.abilities import CHECKPOINTS
-    from imagen.backends.model_files import list_models
+    from imagen.backends.model_choice import list_models
 
     settings = _settings(ctx)
     name = ctx.params.get("backend") or settings.default_backend
@@ -91,7 +91,7 @@ def complete_samplers(
     incomplete: str,
 ) -> list[CompletionItem]:
     """The names that every engine with such a sampler takes."""
-    from imagen.samplers import COMFYUI_SAMPLERS
+    from imagen.core.samplers import COMFYUI_SAMPLERS
 
     return _matching(COMFYUI_SAMPLERS, incomplete)
 
@@ -102,7 +102,7 @@ def complete_schedulers(
     incomplete: str,
 ) -> list[CompletionItem]:
     """The same for noise schedules."""
-    from imagen.samplers import COMFYUI_SCHEDULERS
+    from imagen.core.samplers import COMFYUI_SCHEDULERS
 
     return _matching(COMFYUI_SCHEDULERS, incomplete)
 
@@ -113,8 +113,8 @@ def complete_images(
     incomplete: str,
 ) -> list[CompletionItem]:
     """`last` and the newest images of the library, with their prompts."""
+    from imagen.core.text import one_line
     from imagen.library.recent import recent_images
-    from imagen.text import one_line
 
     settings = _settings(ctx)
     if not settings.library.enabled:
@@ -145,9 +145,9 @@ def complete_jobs(
     incomplete: str,
 ) -> list[CompletionItem]:
     """`last` and the jobs that were interrupted."""
-    from imagen import tickets
+    from imagen.jobs import file_store
 
-    left = tickets.left(_settings(ctx).state_dir)
+    left = file_store.left(_settings(ctx).state_dir)
     return _matching(["last", *left] if left else [], incomplete)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imagen.text import dollars
+from imagen.core.text import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from imagen.spine import Made
-    from imagen.ticket import Estimate, Ticket
+    from imagen.core.ticket import Estimate, Ticket
+    from imagen.pipeline.generate import Made
 
 
 def money(amount: float, currency: str) -> str:

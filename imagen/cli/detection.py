@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from imagen.backends import Detection, Lack, kinds, load_adapter
 from imagen.cli.terminal import echo
+from imagen.core.validation import sentences
 from imagen.errors import BackendError, ConfigError, Unavailable
-from imagen.invalid import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

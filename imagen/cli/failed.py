@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.libraries import local
+from imagen.cli.library_common import local
 from imagen.cli.options import usage
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
-from imagen.text import one_line
+from imagen.core.text import one_line
 
 if TYPE_CHECKING:
     from imagen.library import Failure, Failures, Library, Query

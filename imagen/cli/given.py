@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.options import usage
+from imagen.cli.parsing import prompt_values, standard_input
 from imagen.cli.paths import FILE
-from imagen.cli.words import prompt_values, standard_input
+from imagen.core.filesystem import read_at_most
+from imagen.core.image_file import is_url
+from imagen.core.json_values import MAX_BYTES, parse_json
+from imagen.core.text import decode_text
 from imagen.errors import RequestError
-from imagen.filesystem import read_at_most
-from imagen.json_values import MAX_BYTES, parse_json
-from imagen.pictures import is_url
-from imagen.text import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from imagen.request import Request
+    from imagen.core.request import Request
 
 from_json_option = click.option(
     "--from-json",
@@ -51,7 +51,7 @@ def prompted(
     It is for the backends of these names; for the file's own where there are none. Raises
     RequestError.
     """
-    from imagen.request import Request
+    from imagen.core.request import Request
 
     if prompt == document == "-":
         raise usage("Only one of PROMPT and --from-json can be standard input.")
@@ -70,8 +70,8 @@ def given(document: str, backends: Collection[str] = (), over: Collection[str] =
     asked, with the seed. Its pictures are found again, but for those that `over` names. Raises
     RequestError for a file that holds no request.
     """
-    from imagen.field_names import with_own_names
-    from imagen.request import Request
+    from imagen.core.field_names import with_own_names
+    from imagen.core.request import Request
 
     values = _object(document)
     try:
@@ -86,9 +86,9 @@ def given(document: str, backends: Collection[str] = (), over: Collection[str] =
 
 
 def _of_sidecar(values: dict[str, Any], backends: Collection[str]) -> Given:
-    from imagen.again import values_again
-    from imagen.field_names import with_own_names
-    from imagen.request import Request
+    from imagen.core.field_names import with_own_names
+    from imagen.core.request import Request
+    from imagen.reproduce import values_again
 
     _refuse_newer(values["imagen"])
     own = str(values.get("backend") or "") or None
@@ -101,7 +101,7 @@ def _of_sidecar(values: dict[str, Any], backends: Collection[str]) -> Given:
 
 
 def _refuse_newer(format: Any) -> None:
-    from imagen.outputs.record import FORMAT
+    from imagen.outputs.sidecar import FORMAT
 
     if not isinstance(format, int) or format > FORMAT:
         raise RequestError(f"it has the format {format!r}, and this imagen reads up to {FORMAT}.")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from imagen.cli.costs import money
-from imagen.cli.libraries import as_data, local, stars
-from imagen.text import one_line
+from imagen.cli.library_common import as_data, local, stars
+from imagen.core.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
-from imagen.syncing import elsewhere, reason
-from imagen.text import one_line
+from imagen.core.text import one_line
+from imagen.delivery.worker import elsewhere, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from imagen.delivery.worker import Synced
     from imagen.library import Delivery
     from imagen.library.outbox import Waiting
-    from imagen.syncing import Synced
 
 _MOST_LISTED = 30
 _LONGEST_REASON = 800

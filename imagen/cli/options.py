@@ -224,7 +224,7 @@ def settings_for(
     A failure of the last `imagen sync` is shown on stderr.
     """
     from imagen.config import load_settings
-    from imagen.sync_failure import read_failure
+    from imagen.delivery.sync_failure import read_failure
 
     settings = load_settings(config_path)
     if failure := read_failure(settings.state_dir):

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.config import OutputSettings
+    from imagen.core.request import Request
+    from imagen.pipeline.generate import Made
     from imagen.preview import Preview
-    from imagen.request import Request
-    from imagen.spine import Made
 
 preview_option = click.option(
     "--preview/--no-preview",

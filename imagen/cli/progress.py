@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from imagen.cli.terminal import cut, display_width, terminal_width
+from imagen.core.text import one_line, took
 from imagen.errors import Cancelled
-from imagen.text import one_line, took
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from imagen.result import OnProgress, Progress
+    from imagen.core.result import OnProgress, Progress
 
 _BAR, _SHORTEST_BAR = 24, 4
 _SHORTEST_LABEL = 12

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends import configure
 from imagen.config import VARIABLES, Settings, masked, variables
+from imagen.core.text import bare_address, is_variable_name
 from imagen.doctor import block_problems
 from imagen.errors import ImagenError
-from imagen.text import bare_address, is_variable_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.terminal import display_width, is_copied, styled, terminal_width, words, wrap
-from imagen.text import one_line, printable
+from imagen.core.text import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from imagen.capabilities import Parameter
+    from imagen.core.capabilities import Parameter
 
 _PAGE_WIDTH = 94
 """Of paragraphs that go to no terminal."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from imagen.text import printable
+from imagen.core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

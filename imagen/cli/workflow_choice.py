@@ -11,7 +11,7 @@ from imagen.errors import ConfigError, UnknownBackend
 
 if TYPE_CHECKING:
     from imagen.config import Settings
-    from imagen.graphs.importing import Found
+    from imagen.graphs.importer import Found
 
 _KIND = "comfyui"
 
@@ -50,7 +50,7 @@ def _choose_backend(settings: Settings, asked: str | None) -> str:
 
 def _reference_of(path: Path, settings: Settings, backend: str) -> str:
     """The path of the workflow in a file: its own, or that of what was imported from it."""
-    from imagen.cli.adding import read
+    from imagen.cli.commands.workflows_add import read
     from imagen.graphs.tokens import tokens_of
 
     found = read(path)
@@ -62,9 +62,9 @@ def _reference_of(path: Path, settings: Settings, backend: str) -> str:
 def _import_workflow(path: Path, found: Found, settings: Settings, backend: str) -> Path:
     """As `workflows add` does, under a name of its content; the editor's format needs the server's
     node catalog."""
-    from imagen.again import IMPORTED
     from imagen.cli.catalogues import choose
-    from imagen.graphs.importing import name_of, put, take_over, written
+    from imagen.graphs.importer import name_of, put, take_over, written
+    from imagen.reproduce import IMPORTED
 
     object_info = None
     if found.form == "editor":

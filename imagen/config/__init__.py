@@ -7,11 +7,11 @@ from imagen.config.accounts import (
     UsageSettings,
     Webhook,
 )
-from imagen.config.credentials import masked, variables
 from imagen.config.example import example, sample, with_backends
 from imagen.config.load import VARIABLES, Checked, check, load_settings
 from imagen.config.merge import Addition, add_backends, write_new
-from imagen.config.places import default_workflow_dir, find, place_to_write, usual
+from imagen.config.paths import default_workflow_dir, find, place_to_write, usual
+from imagen.config.secrets import masked, variables
 from imagen.config.settings import InputSettings, Limits, OutputSettings, Settings, Style
 
 __all__ = [

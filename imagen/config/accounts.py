@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
 )
 
-from imagen.text import is_variable_name
+from imagen.core.text import is_variable_name
 
 if TYPE_CHECKING:
     from datetime import tzinfo

@@ -12,18 +12,18 @@ from warnings import warn
 from pydantic import ValidationError
 
 from imagen.config.accounts import SwitchWord
-from imagen.config.credentials import exposed, texts
-from imagen.config.places import BACKSLASH, default_state_dir, default_workflow_dir, expanded, find
+from imagen.config.paths import BACKSLASH, default_state_dir, default_workflow_dir, expanded, find
+from imagen.config.secrets import exposed, texts
 from imagen.config.settings import Settings
+from imagen.core.text import did_you_mean
+from imagen.core.validation import Problem, problems
 from imagen.errors import ConfigError, ConfigWarning
-from imagen.invalid import Problem, problems
-from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from imagen.config.accounts import LibrarySettings
-    from imagen.config.document import Document
+    from imagen.config.yaml_document import Document
 
 VARIABLES = {
     "IMAGEN_CONFIG": "the configuration file",
@@ -108,7 +108,7 @@ def check(
 
 
 def _read(source: Path) -> Document:
-    from imagen.config.document import read  # the YAML parser, which no default needs
+    from imagen.config.yaml_document import read  # the YAML parser, which no default needs
 
     return read(source)
 

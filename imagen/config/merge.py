@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imagen.config.example import sample, with_backends
+from imagen.core.filesystem import part_in, place_new
+from imagen.core.text import encode_like
 from imagen.errors import ConfigError
-from imagen.filesystem import part_in, place_new
-from imagen.text import encode_like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from imagen.config.document import Document
+    from imagen.config.yaml_document import Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def add_backends(
     Raises ConfigError where the file is not YAML, where the blocks can't be added without changing
     other settings, or where the file can't be written; the file is then unchanged.
     """
-    from imagen.config.document import insert_backends
+    from imagen.config.yaml_document import insert_backends
 
     target, old, document = _read(path)
     if not document.text.strip():
@@ -73,7 +73,7 @@ def write_new(path: Path, text: str) -> None:
 
 def _read(path: Path) -> tuple[Path, bytes | None, Document]:
     """The file itself, behind links, what it holds (None where it is missing), and as read."""
-    from imagen.config.document import parse, read_bytes
+    from imagen.config.yaml_document import parse, read_bytes
 
     target = path.resolve()
     old = read_bytes(target) if os.path.lexists(target) else None

@@ -17,8 +17,8 @@ from imagen.config.accounts import (
     UsageSettings,
     Webhook,
 )
-from imagen.config.places import default_library, default_state_dir
-from imagen.request import Seed, Side, Steps, Unit
+from imagen.config.paths import default_library, default_state_dir
+from imagen.core.request import Seed, Side, Steps, Unit
 
 ImageFormat = Literal["png", "jpg", "jpeg", "webp", "avif"]
 """What an image can be saved as, by the ending of its file."""

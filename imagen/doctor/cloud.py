@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from imagen.config import Settings
+    from imagen.delivery.supabase import Bucket
     from imagen.doctor.findings import State
-    from imagen.sinks.supabase import Bucket
 
 _NEEDED = 3
 """An address, a key, and an owner."""
@@ -25,7 +25,7 @@ def checks(settings: Settings, environ: Mapping[str, str], *, quick: bool) -> It
 
 
 def _look(settings: Settings, environ: Mapping[str, str], *, quick: bool) -> Iterator[Finding]:
-    from imagen.sinks.project import missing, opened
+    from imagen.delivery.project import missing, opened
 
     switch = settings.output.cloud_sync
     lacking = missing(settings, environ, owned=True)

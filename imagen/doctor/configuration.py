@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imagen import sinks
+from imagen import delivery
 from imagen.config import check
 from imagen.doctor.findings import Finding, told
 from imagen.doctor.validation import report
@@ -53,6 +53,6 @@ def _problems(found: Report) -> Iterator[Finding]:
 def _switches(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """What is switched on, and can't be."""
     try:
-        sinks.check(settings, environ)
+        delivery.check(settings, environ)
     except ConfigError as error:
         yield told("switches", error)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagen.config import variables
+from imagen.core.text import is_variable_name
 from imagen.doctor.findings import Finding
 from imagen.doctor.validation import needed
-from imagen.text import is_variable_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from imagen.backends.background import Background
 from imagen.doctor import (
     backends,
     cloud,
@@ -22,6 +21,7 @@ from imagen.doctor import (
 )
 from imagen.doctor.findings import Check, Finding, told
 from imagen.errors import ImagenError
+from imagen.net.threads import Background
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

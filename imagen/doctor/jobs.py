@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imagen import tickets
 from imagen.doctor.findings import Finding
+from imagen.jobs import file_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +16,8 @@ _SHOWN = 5
 
 def look(state_dir: Path) -> Iterator[Finding]:
     """What is left, but for what a process that lives has in hand."""
-    ids = tickets.left(state_dir)
-    idle = [id for id in ids if not tickets.is_worked_on(id, state_dir)]
+    ids = file_store.left(state_dir)
+    idle = [id for id in ids if not file_store.is_worked_on(id, state_dir)]
     busy = len(ids) - len(idle)
     if busy:
         yield Finding(subject="at work", says=_counted(busy, "job", "jobs"))

@@ -7,8 +7,8 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
+from imagen.core.text import one_line
 from imagen.doctor.findings import Check, Finding
-from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,9 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imagen import outputs, sinks
+from imagen import delivery, outputs
 from imagen.backends import configure
 from imagen.config import Settings, check, find, variables
+from imagen.core.text import is_variable_name
+from imagen.core.validation import Problem
 from imagen.errors import (
     ConfigError,
     ImagenError,
@@ -18,14 +20,12 @@ from imagen.errors import (
     Unauthorized,
     UnknownBackend,
 )
-from imagen.invalid import Problem
-from imagen.text import is_variable_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from imagen.invalid import Path as KeyPath
+    from imagen.core.validation import Path as KeyPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ def _all_blocks(settings: Settings) -> Iterator[Problem]:
 
 
 def _cloud(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
-    if sinks.lacks_owner(settings, environ):
+    if delivery.lacks_owner(settings, environ):
         switch = settings.output.cloud_sync
         yield Problem(
             ("owner_user_id",),

@@ -11,9 +11,9 @@ from imagen.graphs.tokens import bind
 from imagen.graphs.workflow import Workflow
 
 if TYPE_CHECKING:
+    from imagen.graphs.model_names import localise
     from imagen.graphs.preflight import check
     from imagen.graphs.review import faults, missing_values
-    from imagen.graphs.spelling import localise
     from imagen.graphs.structure import Fault
 else:
     # What making a picture does not need is loaded when it is asked for.

@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from imagen.core.json_values import parse_json
 from imagen.errors import WorkflowError
-from imagen.json_values import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from imagen.capabilities import Parameter
+from imagen.core.capabilities import Parameter
+from imagen.core.request import Task
+from imagen.core.text import one_line
+from imagen.core.validation import problems
 from imagen.errors import WorkflowError
 from imagen.graphs.tokens import canonical
-from imagen.invalid import problems
-from imagen.request import Task
-from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,7 +179,7 @@ def read_manifest(path: Path) -> Manifest:
 def _parsed(path: Path) -> Any:
     import yaml  # not needed for a graph without a manifest
 
-    from imagen.yaml_values import parse_yaml
+    from imagen.core.yaml_values import parse_yaml
 
     try:
         return parse_yaml(path.read_text("utf-8-sig"))

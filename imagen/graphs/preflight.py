@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from imagen.core.text import did_you_mean, one_line
 from imagen.graphs.catalogue import read_catalogue
 from imagen.graphs.manifest import Manifest
 from imagen.graphs.own_nodes import own_remedy
 from imagen.graphs.structure import Fault, ancestors, at, saves, structural_faults
 from imagen.graphs.tokens import inputs_of, is_link, token_name
 from imagen.graphs.values import wrong_value
-from imagen.text import did_you_mean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

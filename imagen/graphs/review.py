@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
 from imagen.graphs.structure import Fault, at, structural_faults
 from imagen.graphs.tokens import canonical, tokens_of
-from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

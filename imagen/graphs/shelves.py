@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagen.core.text import did_you_mean
 from imagen.errors import WorkflowError
 from imagen.graphs.graph import read_graph
 from imagen.graphs.manifest import read_manifest
 from imagen.graphs.workflow import Workflow, inferred_manifest
-from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

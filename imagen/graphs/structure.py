@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imagen.core.text import did_you_mean, one_line
 from imagen.graphs.tokens import inputs_of, is_link, label
-from imagen.text import did_you_mean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

@@ -6,9 +6,9 @@ import re
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+from imagen.core.field_names import OTHER_NAMES
+from imagen.core.text import one_line
 from imagen.errors import WorkflowError
-from imagen.field_names import OTHER_NAMES
-from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from imagen.graphs.spelling import FOLDERS, bare_name, base_name, names_file, spellings
-from imagen.text import did_you_mean, one_line
+from imagen.core.text import did_you_mean, one_line
+from imagen.graphs.model_names import FOLDERS, bare_name, base_name, names_file, spellings
 
 if TYPE_CHECKING:
     from imagen.graphs.catalogue import InputSpec

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from imagen.capabilities import Capabilities, Parameter, translate_words
+from imagen.core.capabilities import Capabilities, Parameter, translate_words
+from imagen.core.request import USUAL_SIDE
+from imagen.core.text import did_you_mean
 from imagen.errors import RequestError, WorkflowError
 from imagen.graphs.manifest import Manifest
 from imagen.graphs.tokens import bind, canonical, tokens_of
-from imagen.request import USUAL_SIDE
-from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,10 +9,10 @@ from imagen.inputs.sizes import resolve_aspect
 from imagen.inputs.staging import Staged, own_pictures, stage
 
 if TYPE_CHECKING:
-    from imagen.inputs.enlarging import enlarged, enlarged_file
-    from imagen.inputs.finding import found_again
-    from imagen.inputs.shelf import shelve
-    from imagen.inputs.upright import read_upright
+    from imagen.inputs.cache import shelve
+    from imagen.inputs.decode import read_upright
+    from imagen.inputs.locate import found_again
+    from imagen.inputs.upscale import enlarged, enlarged_file
 else:
     _HOMES = {
         "enlarged": "enlarging",

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.capabilities import Fate
+from imagen.core.capabilities import Fate
 from imagen.errors import RequestError
+from imagen.inputs.decode import as_png, png
 from imagen.inputs.desk import covering
-from imagen.inputs.initial import mask_of, tell_of_scaling
+from imagen.inputs.init_image import mask_of, tell_of_scaling
 from imagen.inputs.outpainting import FEATHER, canvas, extended, outpainting_mask
 from imagen.inputs.sizes import Size
-from imagen.inputs.upright import as_png, png
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from imagen.capabilities import Capabilities
+    from imagen.core.capabilities import Capabilities
+    from imagen.core.request import Outpaint, Request
+    from imagen.inputs.decode import Upright
     from imagen.inputs.desk import Desk
     from imagen.inputs.outpainting import Canvas
     from imagen.inputs.sizes import Frame
-    from imagen.inputs.upright import Upright
-    from imagen.request import Outpaint, Request
 
 
 def outpainted(

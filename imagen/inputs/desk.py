@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from PIL import ImageOps
 from PIL.Image import Resampling
 
-from imagen.inputs.shelf import shelve
-from imagen.inputs.upright import as_png, flattened, noted, read_upright
+from imagen.inputs.cache import shelve
+from imagen.inputs.decode import as_png, flattened, noted, read_upright
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from PIL import Image
 
-    from imagen.capabilities import Receipt
-    from imagen.inputs.upright import Upright
-    from imagen.ticket import Input
+    from imagen.core.capabilities import Receipt
+    from imagen.core.ticket import Input
+    from imagen.inputs.decode import Upright
 
 
 class Desk:

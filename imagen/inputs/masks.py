@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageChops, ImageFilter
 
 from imagen.errors import RequestError
-from imagen.inputs.upright import flattened, read_upright
+from imagen.inputs.decode import flattened, read_upright
 
 if TYPE_CHECKING:
+    from imagen.inputs.decode import Upright
     from imagen.inputs.sizes import Size
-    from imagen.inputs.upright import Upright
 
 _WHITE = _OPAQUE = 250
 _SHAPE_DIFFERS = 0.01

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageFilter
 
+from imagen.core.request import Outpaint
 from imagen.inputs.masks import feathered
-from imagen.request import Outpaint
 
 if TYPE_CHECKING:
     from imagen.inputs.sizes import Frame, Size

@@ -5,15 +5,15 @@ from __future__ import annotations
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
+from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
 from imagen.inputs.beyond import outpainted
+from imagen.inputs.cache import prune
 from imagen.inputs.desk import Desk, covering
-from imagen.inputs.initial import redrawn
+from imagen.inputs.init_image import redrawn
 from imagen.inputs.requirements import is_hybrid
-from imagen.inputs.shelf import prune
 from imagen.inputs.sizes import Frame, Size, frame_of
 from imagen.inputs.staging import Staged, own_pictures
-from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from imagen.capabilities import Capabilities
-    from imagen.inputs.upright import Upright
-    from imagen.request import Control, Request
+    from imagen.core.capabilities import Capabilities
+    from imagen.core.request import Control, Request
+    from imagen.inputs.decode import Upright
 
 _SHAPE_DIFFERS = 0.05
 _PLENTY = 2048 * 2048

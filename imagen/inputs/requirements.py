@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.capabilities import Fate, Receipt
+from imagen.core.capabilities import Fate, Receipt
+from imagen.core.request import INTERPOLATIONS
 from imagen.errors import RequestError
-from imagen.request import INTERPOLATIONS
 
 if TYPE_CHECKING:
-    from imagen.capabilities import Capabilities
-    from imagen.request import Request
+    from imagen.core.capabilities import Capabilities
+    from imagen.core.request import Request
 
 _VARIATION = 0.3
 """The second noise's share, where only its seed is asked for."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagen.capabilities import Fate
-from imagen.request import USUAL_SIDE, read_aspect
+from imagen.core.capabilities import Fate
+from imagen.core.request import USUAL_SIDE, read_aspect
 
 if TYPE_CHECKING:
-    from imagen.capabilities import Capabilities, Parameter, Receipt
-    from imagen.request import Request
+    from imagen.core.capabilities import Capabilities, Parameter, Receipt
+    from imagen.core.request import Request
 
 _LEAST = 16
 """The least side of a request."""

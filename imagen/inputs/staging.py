@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from imagen.request import LARGEST_SIDE
+from imagen.core.request import LARGEST_SIDE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imagen.capabilities import Capabilities, Receipt
-    from imagen.request import Request
-    from imagen.ticket import Input
+    from imagen.core.capabilities import Capabilities, Receipt
+    from imagen.core.request import Request
+    from imagen.core.ticket import Input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,15 +6,15 @@ Whatever opens the library loads SQLAlchemy, which takes a while: it is loaded w
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imagen.library.adding import Added, add
-    from imagen.library.checking import Report, check, forget_missing
+    from imagen.library.consistency import Report, check, forget_missing
+    from imagen.library.database import Library, open_library
     from imagen.library.detail import paths_by_content, record_of
-    from imagen.library.entries import Delivery, Entry, Kept
     from imagen.library.failing import Failure, Failures, failures, find_failure
+    from imagen.library.import_files import Added, add
     from imagen.library.ledger import Spent, Total, Use, spent, sum_totals, totals
-    from imagen.library.opening import Library, open_library
     from imagen.library.particulars import Particulars, particulars_of
-    from imagen.library.pictures import (
+    from imagen.library.records import Delivery, Entry, Kept
+    from imagen.library.search import (
         Page,
         Picture,
         Query,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         page,
         pictures_of,
     )
-    from imagen.library.taking import take_in
+    from imagen.library.write import take_in
 else:
     _HOMES = {
         "adding": "Added add",

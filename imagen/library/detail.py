@@ -10,9 +10,9 @@ from sqlalchemy import select
 from imagen.errors import LibraryError
 from imagen.library.schema import generations, images
 from imagen.library.stored import path_of
-from imagen.origin import request_of
 from imagen.outputs import Record, without_folders
-from imagen.outputs.record import FORMAT
+from imagen.outputs.provenance import request_of
+from imagen.outputs.sidecar import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
-    from imagen.library.opening import Library
-    from imagen.library.pictures import Picture
+    from imagen.library.database import Library
+    from imagen.library.search import Picture
 
 
 def record_of(library: Library, picture: Picture) -> Record:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, or_, select, text
 
+from imagen.core.ids import count_back, is_id
+from imagen.core.text import one_line
 from imagen.errors import RequestError
-from imagen.ids import count_back, is_id
-from imagen.library import words
+from imagen.library import fulltext
 from imagen.library.keys import milliseconds, moment_of
 from imagen.library.schema import generations
-from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Row, Select
 
-    from imagen.library.opening import Library
-    from imagen.library.pictures import Query
-    from imagen.library.words import Term
+    from imagen.library.database import Library
+    from imagen.library.fulltext import Term
+    from imagen.library.search import Query
 
 _SHORT = 8
 _CANDIDATES = 6
@@ -67,7 +67,7 @@ def failures(
     They have no ratings, no tags and no trash: of the query the rest counts. Raises RequestError
     for a text that holds nothing to look for, LibraryError.
     """
-    found = words.terms(query.text)
+    found = fulltext.terms(query.text)
     chosen = _newest_first().where(*_conditions(query, after)).execution_options(yield_per=100)
     with library.reading() as connection, connection.execute(chosen) as rows:
         wanted = (row for row in rows if _has(row.prompt, found))
@@ -98,8 +98,8 @@ def _conditions(query: Query, after: Failure | None) -> Iterator[ColumnElement[b
 
 def _has(prompt: str, found: tuple[Term, ...]) -> bool:
     """They are few, and stand in no index of words."""
-    cut = f" {' '.join(words.cut(prompt))} " if found else ""
-    return all((words.as_it_stands(term) in cut) != term.is_excluded for term in found)
+    cut = f" {' '.join(fulltext.cut(prompt))} " if found else ""
+    return all((fulltext.as_it_stands(term) in cut) != term.is_excluded for term in found)
 
 
 def find_failure(library: Library, word: str) -> Failure:

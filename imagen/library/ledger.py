@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
     from imagen.config import UsageSettings
-    from imagen.library.entries import Entry
-    from imagen.library.opening import Library
+    from imagen.library.database import Library
+    from imagen.library.records import Entry
 
 Grouping = Literal["day", "week", "month", "backend", "model", "caller"]
 _JOULES_PER_KWH = 3_600_000

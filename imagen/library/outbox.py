@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import BigInteger, case, delete, exists, func, literal, or_, select, update
 
-from imagen.library.entries import Delivery
 from imagen.library.keys import moment_of
+from imagen.library.records import Delivery
 from imagen.library.schema import images, outbox
 from imagen.library.stored import as_json, path_of, storable
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Row
 
-    from imagen.library.opening import Library
+    from imagen.library.database import Library
 
 DeliveryState = Literal["waiting", "stuck", "sent"]
 _CLAIM_MS = 10 * 60 * 1000

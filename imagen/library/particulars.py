@@ -16,10 +16,10 @@ from imagen.library.schema import generations
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from imagen.library.database import Library
     from imagen.library.ledger import Use
-    from imagen.library.opening import Library
     from imagen.library.outbox import Waiting
-    from imagen.library.pictures import Picture
+    from imagen.library.search import Picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from typing import NamedTuple
 from urllib.parse import quote
 
-from imagen.ids import short_id
+from imagen.core.ids import short_id
 
 _PATIENCE_SECONDS = 0.2
 _NEWEST = """

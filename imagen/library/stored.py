@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from imagen.text import bare_address
+from imagen.core.text import bare_address
 
 _HALF = re.compile("[\ud800-\udfff]")
 """Halves of surrogate pairs: Python puts what is no UTF-8 in a file's name into these."""

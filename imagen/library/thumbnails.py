@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 # Pillow would load all of its formats for one that it does not know yet, in three times the time.
 from PIL import Image, WebPImagePlugin  # noqa: F401
 
-from imagen.pictures import DAMAGE
+from imagen.core.image_file import DAMAGE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from imagen.outputs.files import refuse_unwritable
 from imagen.outputs.naming import check
-from imagen.outputs.record import without_folders
-from imagen.outputs.saving import Saved, save
+from imagen.outputs.save import Saved, save
+from imagen.outputs.sidecar import without_folders
 
 if TYPE_CHECKING:
-    from imagen.outputs.policy import Policy, disclosed, disclosed_record
-    from imagen.outputs.reading import Record, read, read_fully, texts
+    from imagen.outputs.read import Record, read, read_fully, texts
     from imagen.outputs.recovering import recovered
+    from imagen.outputs.redact import Policy, disclosed, disclosed_record
 else:
     _LATE = {
         **dict.fromkeys(("Policy", "disclosed", "disclosed_record"), "policy"),

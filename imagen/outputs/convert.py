@@ -10,10 +10,10 @@ from warnings import catch_warnings
 from PIL import Image, UnidentifiedImageError, features
 from PIL.PngImagePlugin import PngInfo
 
+from imagen.core.image_file import DAMAGE, open_image
 from imagen.errors import OutputError
 from imagen.outputs import exif, metadata
 from imagen.outputs.metadata import NAMES
-from imagen.pictures import DAMAGE, open_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

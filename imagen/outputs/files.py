@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagen.core.filesystem import part_in, place_new
 from imagen.errors import OutputError
-from imagen.filesystem import part_in, place_new
 from imagen.outputs.naming import numbered
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from imagen.field_names import field_named
+from imagen.core.field_names import field_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,14 +9,14 @@ from os.path import splitext
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
+from imagen.core.text import one_line
 from imagen.errors import ConfigError
-from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from imagen.config import OutputSettings
-    from imagen.request import Request
+    from imagen.core.request import Request
 
 FALLBACK = "{date}-{time}-{slug}-{seed}"
 _PLACEHOLDER = r"\{(date|time|slug|seed|backend|ext|index)\}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from imagen.json_values import parse_json
+from imagen.core.json_values import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from imagen.field_names import field_named
-from imagen.json_values import parse_json
+from imagen.core.field_names import field_named
+from imagen.core.json_values import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

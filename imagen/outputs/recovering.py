@@ -5,9 +5,9 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from imagen.json_values import parse_json
+from imagen.core.json_values import parse_json
 from imagen.outputs import metadata
-from imagen.outputs.saving import Saved
+from imagen.outputs.save import Saved
 
 if TYPE_CHECKING:
     from pathlib import Path

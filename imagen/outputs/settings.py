@@ -10,8 +10,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imagen.field_names import field_named
-from imagen.json_values import parse_json
+from imagen.core.field_names import field_named
+from imagen.core.json_values import parse_json
 from imagen.outputs.invokeai import parse_old
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ def read(data: bytes) -> str:
     """The text; "" where there is none, or the image can't be decoded."""
     from PIL import Image
 
-    from imagen.pictures import DAMAGE, open_image
+    from imagen.core.image_file import DAMAGE, open_image
 
     try:
         with open_image(BytesIO(data)) as image:

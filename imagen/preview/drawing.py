@@ -6,7 +6,7 @@ from base64 import b64encode
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
-from imagen.pictures import read_picture
+from imagen.core.image_file import read_picture
 from imagen.preview.sixel import sixels
 
 if TYPE_CHECKING:

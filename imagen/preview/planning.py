@@ -7,8 +7,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from imagen.core.text import one_line
 from imagen.errors import ConfigError
-from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

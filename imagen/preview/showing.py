@@ -8,8 +8,8 @@ import sys
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from imagen.core.text import one_line
 from imagen.errors import RequestError
-from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

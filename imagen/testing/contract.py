@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import pytest
 
 from imagen.backends import validated
+from imagen.core.request import TASKS, Control, Outpaint, Request, Restore, Task, Upscale
+from imagen.core.result import Progress, ignore
+from imagen.core.ticket import Ticket
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -28,17 +31,14 @@ from imagen.errors import (
     Unauthorized,
     Unavailable,
 )
-from imagen.request import TASKS, Control, Outpaint, Request, Restore, Task, Upscale
-from imagen.result import Progress, ignore
-from imagen.ticket import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from imagen.backends.base import Adapter, Backend
-    from imagen.capabilities import Capabilities
-    from imagen.result import Result
+    from imagen.core.capabilities import Capabilities
+    from imagen.core.result import Result
 
 Scenario = Literal["ok", "slow", "unreachable", "unauthorized", "rejected", "failed", "lost"]
 

@@ -9,9 +9,9 @@ import pytest
 
 from imagen.backends import open_backend
 from imagen.backends.mock import adapter
+from imagen.core.request import Request
+from imagen.core.result import ignore
 from imagen.errors import RateLimited, TimedOut
-from imagen.request import Request
-from imagen.result import ignore
 from imagen.testing import BackendContract, Rig
 
 if TYPE_CHECKING:

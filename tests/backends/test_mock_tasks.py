@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageChops
 
 from imagen.backends import open_backend
+from imagen.core.request import Request
+from imagen.core.result import Result, ignore
 from imagen.errors import RequestError
-from imagen.request import Request
-from imagen.result import Result, ignore
 
 _BASE = {"prompt": "a fox", "width": 64, "height": 48, "seed": 1, "steps": 2}
 

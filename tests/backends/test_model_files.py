@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imagen.backends.model_files import find_name, is_path, list_models
+from imagen.backends.model_choice import find_name, is_path, list_models
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:

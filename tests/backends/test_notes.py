@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imagen.backends.notes import read_note, write_note
+from imagen.backends.learned import read_note, write_note
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,12 +9,12 @@ import pytest
 
 from imagen.cli import run
 from imagen.config import Settings
+from imagen.core.request import Lora, Request
 from imagen.errors import RequestError
-from imagen.preparing import open_named, prepare
-from imagen.request import Lora, Request
+from imagen.pipeline.prepare import open_named, prepare
 
 if TYPE_CHECKING:
-    from imagen.ticket import Ticket
+    from imagen.core.ticket import Ticket
 
 UNREAD = "syntax not read by this engine: "
 

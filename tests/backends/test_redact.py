@@ -12,8 +12,8 @@ from pydantic import Field
 
 from imagen.backends.base import BackendConfig, Health
 from imagen.backends.redact import Redactor, credentials
+from imagen.core.result import Facts, Output, Result
 from imagen.errors import Rejected
-from imagen.result import Facts, Output, Result
 
 _TOKEN = 'ab/cd+ef"gh\\ij=kl&mn'
 _BASIC = "studio:t0p/s3cret pass"

@@ -10,7 +10,7 @@ import pytest
 
 from imagen.cli import run
 from imagen.cli.abilities import tasks_shown
-from imagen.request import TASKS
+from imagen.core.request import TASKS
 
 
 def _shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

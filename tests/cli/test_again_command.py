@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from foreign_pictures import A1111, comfyui, png
 from PIL import Image
+from support.foreign_pictures import A1111, comfyui, png
 
 from imagen.cli import run
 from imagen.testing.comfyui import ComfyUI

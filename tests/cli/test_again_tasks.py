@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from simulators.replicate import Replicate
 
 from imagen.cli import run
 from imagen.testing.comfyui import ComfyUI
-from imagen.testing.replicate import Replicate
 
 _LINES = [
     "generate x --lora ink:0.5",

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from imagen.cli.asking import EVERYTHING, asking, request
+from imagen.core.request import Control, Lora, Request
 from imagen.errors import RequestError
-from imagen.request import Control, Lora, Request
 
 
 def asked(*flags: str) -> dict[str, Any]:

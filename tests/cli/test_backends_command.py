@@ -11,7 +11,7 @@ from click import UsageError
 from click.testing import CliRunner
 
 from imagen.backends import kinds
-from imagen.cli.backends import backends
+from imagen.cli.commands.backends import backends
 from imagen.errors import ConfigError
 from imagen.testing.comfyui import ComfyUI
 

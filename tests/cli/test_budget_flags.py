@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from simulators.replicate import Replicate
 
 from imagen.cli import run
-from imagen.testing.replicate import Replicate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

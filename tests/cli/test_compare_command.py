@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from imagen.cli import run
-from imagen.cli.compare import axis_of, names_of, tell
-from imagen.cli.demo import _PROMPT, _SAID
-from imagen.comparison.record import Cell, Comparison, File
+from imagen.cli.commands.compare import axis_of, names_of, tell
+from imagen.cli.commands.demo import _PROMPT, _SAID
+from imagen.compare.record import Cell, Comparison, File
+from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.request import Request
 
 _SMALL = ("--size", "64x48", "--steps", "2")
 
@@ -202,7 +202,7 @@ def test_what_the_cells_cost_is_told(capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_a_terminal_shows_that_the_mock_painted_a_whole_comparison() -> None:
-    from terminal_runs import run_on_terminal
+    from support.terminal_runs import run_on_terminal
 
     arguments = ("compare", "a fox", *_SMALL, "-o", "c", "-m")
     shown = run_on_terminal(200, *arguments, "one")

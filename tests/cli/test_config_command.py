@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 from imagen.backends import kinds
-from imagen.cli.config import config
+from imagen.cli.commands.config import config
 from imagen.config import example
 from imagen.doctor import report as examine
 from imagen.errors import ConfigError
@@ -360,7 +360,7 @@ def test_every_command_has_help(command: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_what_validate_says_fits_a_narrow_terminal() -> None:
-    from terminal_runs import run_on_terminal
+    from support.terminal_runs import run_on_terminal
 
     FILE.write_text(example().replace("max_width: 4096", "max_width: 3"))
     lines = run_on_terminal(60, "config", "validate").splitlines()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from imagen.cli.costs import actual, expected
-from imagen.request import Request
-from imagen.result import Facts, Result
-from imagen.spine import Made
-from imagen.text import dollars
-from imagen.ticket import Estimate, Ticket
+from imagen.core.request import Request
+from imagen.core.result import Facts, Result
+from imagen.core.text import dollars
+from imagen.core.ticket import Estimate, Ticket
+from imagen.pipeline.generate import Made
 
 _RATE = "1 picture at $0.003, as of 2026-01-01"
 _KNOWN = Estimate(usd=0.003, basis=_RATE)

@@ -220,7 +220,7 @@ def test_nothing_is_left_to_fetch_afterwards(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_a_terminal_shows_that_the_mock_painted_and_how_to_set_up_engines() -> None:
-    from terminal_runs import run_on_terminal
+    from support.terminal_runs import run_on_terminal
 
     shown = run_on_terminal(200, "generate", "x", "--size", "64x64")
     assert shown.endswith(
@@ -231,7 +231,7 @@ def test_a_terminal_shows_that_the_mock_painted_and_how_to_set_up_engines() -> N
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_with_engines_a_terminal_shows_only_that_the_mock_painted() -> None:
-    from terminal_runs import run_on_terminal
+    from support.terminal_runs import run_on_terminal
 
     Path("imagen.yaml").write_text("backends: {studio: {type: comfyui}}\n")
     shown = run_on_terminal(200, "generate", "x", "--size", "64x64")
@@ -240,7 +240,7 @@ def test_with_engines_a_terminal_shows_only_that_the_mock_painted() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_an_image_enlarged_by_arithmetic_is_not_the_mocks() -> None:
-    from terminal_runs import run_on_terminal
+    from support.terminal_runs import run_on_terminal
 
     run(["generate", "x", "--size", "64x64", "-o", "fox.png"])
     shown = run_on_terminal(200, "upscale", "fox.png", "--method", "lanczos")

@@ -13,8 +13,8 @@ from PIL import Image
 
 from imagen.cli import run
 from imagen.cli.given import given
+from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.request import Request
 
 _SMALL = ("--size", "32x32", "--quiet")
 

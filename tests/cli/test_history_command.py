@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from library_samples import NOON, entry, fill, kept
-from terminal_runs import run_on_terminal
+from support.library_samples import NOON, entry, fill, kept
+from support.terminal_runs import run_on_terminal
 
 from imagen.cli import run
 from imagen.config import load_settings
 from imagen.library import find_picture, open_library
-from imagen.library.marks import rate, tag, trash
+from imagen.library.tags import rate, tag, trash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import NOON, entry, failed, fill
+from support.library_samples import NOON, entry, failed, fill
 
 from imagen.cli import run
 from imagen.config import load_settings

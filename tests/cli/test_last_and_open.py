@@ -11,8 +11,8 @@ from sqlalchemy import update
 
 from imagen.cli import run
 from imagen.config import load_settings
+from imagen.core.ids import count_back, is_id
 from imagen.errors import RequestError
-from imagen.ids import count_back, is_id
 from imagen.library import find_picture, open_library
 from imagen.library.schema import images
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from library_samples import entry, fill, kept
 from sqlalchemy import update
+from support.library_samples import entry, fill, kept
 
 from imagen.cli import run
 from imagen.config import load_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from weight_files import SD1, VAE, safetensors, written
+from support.weight_files import SD1, VAE, safetensors, written
 
 from imagen.cli import run
 

@@ -112,14 +112,14 @@ def test_a_backend_that_is_none_is_an_error(capsys: pytest.CaptureFixture[str]) 
     ids=["unknown", "large", "small", "tiny"],
 )
 def test_a_size_is_told_as_people_tell_it(count: int | None, shown: str) -> None:
-    from imagen.cli.models import size
+    from imagen.cli.commands.models import size
 
     assert size(count) == shown
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_a_terminal_shows_the_models_of_each_kind_under_its_name() -> None:
-    from terminal_runs import run_on_terminal
+    from support.terminal_runs import run_on_terminal
 
     lines = run_on_terminal(60, "models").splitlines()
     headings = [line.split()[0] for line in lines if line.isupper()]

@@ -13,13 +13,13 @@ from typing import Any, Literal
 import pytest
 from PIL import Image
 
-from imagen import tickets
 from imagen.cli import run
 from imagen.config import load_settings
+from imagen.core.request import Request
 from imagen.errors import OutputError
+from imagen.jobs import file_store
 from imagen.outputs import metadata, read
-from imagen.request import Request
-from imagen.spine import job_of, open_named, prepare
+from imagen.pipeline.generate import job_of, open_named, prepare
 
 SMALL = ("--size", "32x24", "--seed", "7", "--quiet")
 
@@ -155,7 +155,7 @@ def test_standard_output_takes_one_image_and_nothing_else(
 
 
 def test_no_image_is_lost_where_a_run_made_several() -> None:
-    from imagen.cli.making import write_image
+    from imagen.cli.generation import write_image
 
     with pytest.raises(OutputError, match="this run made 0") as refused:
         write_image([])
@@ -197,7 +197,7 @@ def _left_job(format: Literal["webp", "avif"]) -> str:
     request = Request(prompt="a red fox", width=32, height=24)
     with closing(open_named("mock", settings)) as engine:
         (ticket,) = prepare(engine, request, settings)
-    tickets.write(job_of(ticket, request, settings), settings.state_dir)
+    file_store.write(job_of(ticket, request, settings), settings.state_dir)
     return ticket.id
 
 

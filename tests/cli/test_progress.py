@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imagen.cli.progress import shown, what
+from imagen.core.result import Progress
 from imagen.errors import Cancelled
-from imagen.result import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

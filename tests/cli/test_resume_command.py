@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imagen import tickets
 from imagen.cli import run
+from imagen.core.ticket import Estimate, new_id
+from imagen.jobs import file_store
 from imagen.testing.comfyui import ComfyUI
-from imagen.ticket import Estimate, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,8 @@ _TICKETS = Path("state/tickets")
 _DYING = """
 import os
 from imagen.config import load_settings
-from imagen.request import Request
-from imagen.spine import generate
+from imagen.core.request import Request
+from imagen.pipeline.generate import generate
 
 def die(progress):
     progress.stage in ("running", "fetching") and os._exit(9)
@@ -87,9 +87,9 @@ def test_the_picture_may_go_elsewhere(left: str, capsys: pytest.CaptureFixture[s
 def test_of_what_never_arrived_it_is_said_that_it_never_did(
     left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = tickets.read(left, _TICKETS.parent)
+    job = file_store.read(left, _TICKETS.parent)
     lost = job.of(job.ticket.model_copy(update={"engine": {}})).renamed(new_id())
-    tickets.write(lost, _TICKETS.parent)
+    file_store.write(lost, _TICKETS.parent)
     assert run(["resume", lost.id, "--quiet"]) == 0
     told = capsys.readouterr().err
     assert told == f"{lost.id[:8]}, studio: made again, as it had never reached its engine.\n"
@@ -107,9 +107,9 @@ def test_of_what_was_to_be_made_anew_it_is_said_that_the_user_asked(
 def test_what_is_made_anew_may_go_beyond_a_budget_by_a_flag(
     server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = tickets.read(left, _TICKETS.parent)
+    job = file_store.read(left, _TICKETS.parent)
     paid = job.ticket.model_copy(update={"estimate": Estimate(usd=1.0, basis="by the list")})
-    tickets.write(job.of(paid), _TICKETS.parent)
+    file_store.write(job.of(paid), _TICKETS.parent)
     config = Path("imagen.yaml")
     config.write_text(config.read_text() + "\nbudgets: [{amount: 0.5, per: run}]\n")
     server.restart(empty=True)
@@ -173,9 +173,9 @@ def test_what_may_be_paid_is_never_made_again_unasked(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    job = tickets.read(left, _TICKETS.parent)
+    job = file_store.read(left, _TICKETS.parent)
     paid = job.ticket.model_copy(update={"estimate": Estimate(usd=1.0, basis="by the list")})
-    tickets.write(job.of(paid), _TICKETS.parent)
+    file_store.write(job.of(paid), _TICKETS.parent)
     server.restart(empty=True)
     monkeypatch.setattr("sys.stdin", _Terminal("y\n"))
     assert run(["resume", "--yes", "--quiet"]) == 4
@@ -255,9 +255,9 @@ def test_that_nothing_is_left_is_said(capsys: pytest.CaptureFixture[str]) -> Non
 def test_what_was_fetched_before_a_cancel_is_told(
     server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = tickets.read(left, _TICKETS.parent)
+    job = file_store.read(left, _TICKETS.parent)
     unsent = job.ticket.model_copy(update={"submitted": False, "engine": {}})
-    tickets.write(job.begun().of(unsent).renamed(new_id()), _TICKETS.parent)
+    file_store.write(job.begun().of(unsent).renamed(new_id()), _TICKETS.parent)
     server.submit_foreign(seconds=60)
     cancel = Thread(target=_interrupt_once_there_are, args=(server, 2))
     cancel.start()

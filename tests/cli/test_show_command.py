@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from foreign_pictures import comfyui
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from support.foreign_pictures import comfyui
 
 from imagen.cli import run
 

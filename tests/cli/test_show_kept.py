@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from library_samples import delivery, entry, kept
 from PIL import Image
+from support.library_samples import delivery, entry, kept
 
 from imagen.cli import run
 from imagen.config import load_settings
 from imagen.library import Library, find_picture, open_library, take_in
-from imagen.library.marks import rate, tag, trash
 from imagen.library.outbox import claim, failed, sent
+from imagen.library.tags import rate, tag, trash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from imagen.capabilities import Fate
-from imagen.cli.telling import surprises, tell_plan
-from imagen.request import Lora, Request, Upscale
-from imagen.ticket import Estimate, Input, Ticket
+from imagen.cli.output import surprises, tell_plan
+from imagen.core.capabilities import Fate
+from imagen.core.request import Lora, Request, Upscale
+from imagen.core.ticket import Estimate, Input, Ticket
 
 if TYPE_CHECKING:
     import pytest

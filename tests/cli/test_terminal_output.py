@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import NOON, delivery, entry, fill, uuid_of
-from terminal_runs import run_on_terminal
+from support.library_samples import NOON, delivery, entry, fill, uuid_of
+from support.terminal_runs import run_on_terminal
 
-from imagen import Request, tickets
+from imagen import Request
 from imagen.cli import run
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import display_width, words, wrap
 from imagen.config import LibrarySettings, OutputSettings, Settings
+from imagen.core.ticket import Ticket
+from imagen.jobs import file_store
 from imagen.library import find_picture, open_library, outbox, take_in
-from imagen.library.marks import rate, tag
-from imagen.spine import job_of
-from imagen.ticket import Ticket
+from imagen.library.tags import rate, tag
+from imagen.pipeline.generate import job_of
 
 if TYPE_CHECKING:
     from imagen.library import Library
-    from imagen.library.entries import Entry
+    from imagen.library.records import Entry
 
 _LONG = "a lighthouse on a cliff at dusk, long exposure, waves breaking on black rocks, a lone gull"
 _WIDE = "雪の中の赤い狐が静かに森を歩いている、夜明けの光、水彩画のような柔らかい色合い、細部まで"
@@ -66,8 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         id=uuid_of(20), backend="flux-schnell-local", request=Request(prompt=_LONG), receipt={}
     )
     job = job_of(ticket, ticket.request, settings.model_copy(update={"output": OutputSettings()}))
-    with tickets.held(job.id, settings.state_dir):
-        tickets.write(job, settings.state_dir)
+    with file_store.held(job.id, settings.state_dir):
+        file_store.write(job, settings.state_dir)
     return folder
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-from library_samples import NOON, entry, failed, uuid_of
+from support.library_samples import NOON, entry, failed, uuid_of
 
 from imagen.cli import run
-from imagen.cli.usage import GROUPINGS
+from imagen.cli.commands.usage import GROUPINGS
 from imagen.config import UsageSettings, load_settings
 from imagen.library import open_library, take_in
 from imagen.library.ledger import Grouping

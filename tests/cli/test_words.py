@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imagen.cli.words import assignment, control, lora, prompt_text, scalar
+from imagen.cli.parsing import assignment, control, lora, prompt_text, scalar
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:

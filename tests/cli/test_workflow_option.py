@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.workflows_server import serving
 from test_workflows_add import CATALOGUE, EDITOR, GRAPH, png, saved
-from workflows_server import serving
 
 from imagen.cli import run
 from imagen.graphs.shelves import bundled
@@ -178,8 +178,8 @@ _DYING = """
 import os, sys
 from imagen.cli.workflow_choice import choose_workflow
 from imagen.config import load_settings
-from imagen.request import Request
-from imagen.spine import generate
+from imagen.core.request import Request
+from imagen.pipeline.generate import generate
 
 def die(progress):
     progress.stage in ("running", "fetching") and os._exit(9)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imagen.config import load_settings, masked, variables
-from imagen.config.credentials import exposed
+from imagen.config.secrets import exposed
 from imagen.errors import ConfigError
 
 

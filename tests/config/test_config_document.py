@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagen.config.document import Document, read
+from imagen.config.yaml_document import Document, read
 from imagen.errors import ConfigError
 
 FILE = Path("imagen.yaml")

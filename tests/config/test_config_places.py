@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagen.config import find, place_to_write
-from imagen.config.places import default_state_dir, default_workflow_dir, expanded
+from imagen.config.paths import default_state_dir, default_workflow_dir, expanded
 from imagen.errors import ConfigError
 
 

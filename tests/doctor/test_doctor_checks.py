@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from doctor_lab import settings, told
+from support.doctor_lab import settings, told
 
 import imagen
+from imagen.core.locks import lock
 from imagen.doctor import credentials, jobs, places, previews, versions
 from imagen.errors import install_command
-from imagen.locks import lock
 
 _NO_CLOUD = {"output": {"cloud_sync": "off"}}
 

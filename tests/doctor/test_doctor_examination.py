@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from doctor_lab import told
+from support.doctor_lab import told
 
 from imagen.doctor import Finding, examine
 from imagen.doctor.examination import side_by_side

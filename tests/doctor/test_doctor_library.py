@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from doctor_lab import keep, settings, told
+from support.doctor_lab import keep, settings, told
 
 from imagen.doctor import library
 from imagen.doctor.examination import side_by_side

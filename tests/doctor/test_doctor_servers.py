@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from doctor_lab import settings, told
+from simulators.supabase import BUCKET, SERVICE_KEY, Bucket, Supabase
+from support.doctor_lab import settings, told
 
 from imagen.doctor import backends, cloud
 from imagen.doctor.examination import side_by_side
 from imagen.testing.comfyui import ComfyUI
 from imagen.testing.listener import HeldPort
-from imagen.testing.supabase import BUCKET, SERVICE_KEY, Bucket, Supabase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

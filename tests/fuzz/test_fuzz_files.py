@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from editor_lab import CATALOGUE, editor, node, subgraph
-from foreign_pictures import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png
-from fuzz_lab import imagen, limits, mutated_bytes, mutated_text
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from weight_files import SD1, VAE, gguf, gguf_text, safetensors
+from support.editor_lab import CATALOGUE, editor, node, subgraph
+from support.foreign_pictures import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png
+from support.fuzz_lab import imagen, limits, mutated_bytes, mutated_text
+from support.weight_files import SD1, VAE, gguf, gguf_text, safetensors
 
 from imagen.cli import run
 from imagen.errors import ConfigError
-from imagen.weights import read_weights
+from imagen.model_files.headers import read_weights
 
 _PROJECT = Path(__file__).parents[2]
 _GRAPHS: list[Any] = [

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import respx
 import yaml
-from editor_lab import CATALOGUE
-from foreign_pictures import graph
-from fuzz_lab import imagen, limits, mutated_bytes, mutated_text
 from hypothesis import given
 from hypothesis import strategies as st
+from support.editor_lab import CATALOGUE
+from support.foreign_pictures import graph
+from support.fuzz_lab import imagen, limits, mutated_bytes, mutated_text
 
 from imagen.backends.comfyui import ComfyUIConfig, events
 from imagen.backends.comfyui.client import Client as ComfyUIClient
 from imagen.backends.replicate.client import Client as ReplicateClient
 from imagen.backends.replicate.config import ReplicateConfig
-from imagen.backends.sdcpp.listening import Lines, Record
+from imagen.backends.sdcpp.cli_output import Lines, Record
+from imagen.core.text import printable
 from imagen.errors import ImagenError
-from imagen.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

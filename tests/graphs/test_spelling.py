@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imagen.graphs import localise
-from imagen.graphs.spelling import spellings
+from imagen.graphs.model_names import spellings
 
 LOADER: dict[str, Any] = {"class_type": "VAELoader", "inputs": {"vae_name": "flux/ae.safetensors"}}
 

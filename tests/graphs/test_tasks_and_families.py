@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from imagen.graphs import Workflow, find, listing
-from imagen.graphs.surgery import place_of_controls, place_of_loras
+from imagen.graphs.edits import place_of_controls, place_of_loras
 
 
 class Sibling(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imagen.capabilities import Parameter
+from imagen.core.capabilities import Parameter
 from imagen.errors import WorkflowError
 from imagen.graphs import Manifest, Workflow
 from imagen.graphs.workflow import inferred_manifest

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 import yaml
-from pages import PAGES, ROOT, Block, anchors, blocks, commands, links, messages, section
+from support.pages import PAGES, ROOT, Block, anchors, blocks, commands, links, messages, section
 
 from imagen.backends import BUILT_IN, configure, load_adapter
 from imagen.cli import COMMANDS, cli

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pages import section
+from support.pages import section
 
 from imagen.graphs import Model, listing
 

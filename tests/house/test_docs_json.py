@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from foreign_pictures import A1111, png
-from library_samples import failed
-from pages import section
+from simulators.supabase import SERVICE_KEY, Supabase
+from support.foreign_pictures import A1111, png
+from support.library_samples import failed
+from support.pages import section
 
 from imagen.cli import run
 from imagen.config import load_settings
+from imagen.core.request import TASKS
 from imagen.library import open_library, take_in
-from imagen.request import TASKS
-from imagen.testing.supabase import SERVICE_KEY, Supabase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

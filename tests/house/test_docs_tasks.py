@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pages import section
-from weight_files import SD1, VAE, safetensors, written
+from simulators.replicate import MODELS
+from support.pages import section
+from support.weight_files import SD1, VAE, safetensors, written
 
 from imagen.backends import open_backend
+from imagen.core.request import TASKS
 from imagen.graphs import listing
-from imagen.request import TASKS
-from imagen.testing.replicate import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

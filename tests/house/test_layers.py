@@ -9,89 +9,57 @@ from pathlib import Path
 import pytest
 
 _PACKAGE = Path(__file__).parents[2] / "imagen"
-_WORDS = {
-    *("request", "result", "errors", "text", "capabilities", "ticket", "invalid", "pictures"),
-    *("checkpoints", "filesystem", "gguf", "ids", "json_values", "locks", "loras", "prompt_syntax"),
-    *("field_names", "samplers", "upscalers", "weights", "yaml_values"),
-}
-_MAY: dict[str, set[str]] = {
-    "config": _WORDS,
-    "graphs": _WORDS,
-    "painting": set(),
-    "backends": _WORDS | {"graphs", "painting"},
-    "outputs": _WORDS | {"config"},
-    "preview": _WORDS | {"config"},
-    "origin": _WORDS | {"graphs", "outputs"},
-    "library": _WORDS | {"config", "outputs", "origin"},
-    "sinks": _WORDS | {"config", "outputs", "library", "backends"},
-    "inputs": _WORDS,
-    "interpolation": _WORDS | {"inputs"},
-    "resolve": _WORDS | {"config"},
-    "callers": _WORDS | {"config"},
-    "tickets": _WORDS | {"config", "library"},
-    "keeping": _WORDS | {"config", "outputs", "origin", "library", "sinks", "tickets"},
-    "budgets": _WORDS | {"config", "library", "keeping", "tickets"},
-    "preparing": _WORDS | {"config", "backends", "inputs", "outputs", "resolve"},
-    "sync_failure": _WORDS | {"config"},
-    "syncing": _WORDS | {"config", "library", "sinks", "sync_failure"},
-    "spine": _WORDS
-    | {"config", "backends", "outputs", "tickets", "inputs", "interpolation", "preparing"}
-    | {"library", "resolve", "budgets", "callers", "keeping", "sinks"},
-    "resuming": _WORDS
-    | {"config", "outputs", "library", "tickets", "budgets", "keeping", "preparing", "spine"},
-    "comparison": _WORDS
-    | {"config", "backends", "outputs", "resolve", "tickets", "budgets", "keeping", "spine"}
-    | {"library", "sinks"},
-    "again": _WORDS | {"config", "graphs", "keeping", "library", "origin", "outputs"},
-    "testing": _WORDS | {"config", "backends", "graphs", "painting", "outputs", "spine"},
-    "cli": _WORDS
-    | {"config", "backends", "graphs", "outputs", "tickets", "spine", "comparison", "testing"}
-    | {"inputs", "interpolation", "preparing", "preview", "doctor", "library", "again"}
-    | {"resuming", "keeping", "sinks", "budgets", "syncing", "sync_failure", "origin"},
-    "doctor": _WORDS | {"config", "backends", "outputs", "library", "sinks", "tickets", "preview"},
-    "__main__": {"cli"},
-}
+_LAYERS = (
+    ("errors", "core"),
+    ("net", "config", "model_files"),
+    ("graphs", "inputs", "preview"),
+    ("backends", "outputs"),
+    ("library",),
+    ("delivery",),
+    ("jobs.file_store",),
+    ("pipeline",),
+    ("jobs.recover", "compare", "reproduce", "doctor", "testing"),
+    ("cli",),
+    ("__main__",),
+)
+"""From the bottom to the top: a folder imports itself and what is in a row above its own; errors and core are one."""
 _ADAPTERS = {"comfyui", "diffusers", "mock", "replicate", "sdcpp"}
 
 
 def _imports(path: Path) -> set[str]:
-    """The dotted names of ours that a module imports, also where only for types."""
+    """The dotted names of imagen that a module imports, also those only for types."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("imagen"):
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.startswith("imagen")}
-    return {name.removeprefix("imagen.") for name in found}
+    return {name.removeprefix("imagen.") for name in found} - {"__version__"}
 
 
-def _rooms(path: Path) -> set[str]:
-    return {name.split(".")[0] for name in _imports(path)} - {"__version__"}
+def _modules(folder: str) -> list[Path]:
+    path = _PACKAGE.joinpath(*folder.split("."))
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
-def _modules(room: str) -> list[Path]:
-    folder = _PACKAGE / room
-    return sorted(folder.rglob("*.py")) if folder.is_dir() else [_PACKAGE / f"{room}.py"]
+def _is_in(name: str, folder: str) -> bool:
+    return name == folder or name.startswith(f"{folder}.")
 
 
-def test_every_room_has_its_place() -> None:
-    there = {path.stem for path in _PACKAGE.iterdir() if path.suffix == ".py" or _is_room(path)}
-    assert there == _WORDS | set(_MAY) | {"__init__"}
+def test_every_module_is_in_a_layer() -> None:
+    listed = {path for layer in _LAYERS for folder in layer for path in _modules(folder)}
+    package_files = {_PACKAGE / "__init__.py", _PACKAGE / "jobs" / "__init__.py"}
+    assert set(_PACKAGE.rglob("*.py")) - listed == package_files
 
 
-def _is_room(path: Path) -> bool:
-    return (path / "__init__.py").is_file()
-
-
-@pytest.mark.parametrize("word", sorted(_WORDS))
-def test_the_words_import_only_each_other(word: str) -> None:
-    assert _rooms(_PACKAGE / f"{word}.py") - _WORDS == set()
-
-
-@pytest.mark.parametrize("room", sorted(_MAY))
-def test_a_room_imports_only_what_is_below_it(room: str) -> None:
-    used: set[str] = set().union(*map(_rooms, _modules(room)))
-    assert used - _MAY[room] - {room} == set()
+@pytest.mark.parametrize(
+    ("height", "folder"),
+    [(height, folder) for height, layer in enumerate(_LAYERS) for folder in layer],
+)
+def test_a_folder_imports_only_itself_and_the_layers_below(height: int, folder: str) -> None:
+    allowed = [folder, *(below for layer in _LAYERS[: max(height, 1)] for below in layer)]
+    used: set[str] = set().union(*map(_imports, _modules(folder)))
+    assert {name for name in used if not any(_is_in(name, below) for below in allowed)} == set()
 
 
 @pytest.mark.parametrize("adapter", sorted(_ADAPTERS))
@@ -117,5 +85,5 @@ _BARE_HTTPX = re.compile(
 
 @pytest.mark.parametrize("path", [*_PACKAGE.rglob("*.py")], ids=lambda path: path.name)
 def test_only_the_bounded_client_makes_requests(path: Path) -> None:
-    is_it = path == _PACKAGE / "backends" / "http.py"
+    is_it = path == _PACKAGE / "net" / "http.py"
     assert is_it == bool(_BARE_HTTPX.search(path.read_text(encoding="utf-8")))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
-from input_samples import drawn
 from PIL import Image
+from support.input_samples import drawn
 
+from imagen.core.image_file import read_picture
+from imagen.core.request import INTERPOLATIONS
 from imagen.errors import RequestError
 from imagen.inputs import enlarged, enlarged_file
-from imagen.pictures import read_picture
-from imagen.request import INTERPOLATIONS
 
 
 def _enlarged(name: str, factor: float, method: str = "lanczos") -> Image.Image:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from imagen.core.request import Request
 from imagen.errors import RequestError
 from imagen.inputs import found_again
-from imagen.request import Request
 
 _FOLDER = Path("album")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from input_samples import drawn, half_white, opened
 from PIL import Image
+from support.input_samples import drawn, half_white, opened
 
 from imagen.errors import RequestError
 from imagen.inputs.masks import feathered, read_mask

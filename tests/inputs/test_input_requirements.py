@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from imagen.capabilities import Capabilities, Parameter
+from imagen.core.capabilities import Capabilities, Parameter
+from imagen.core.request import Request, Upscale
 from imagen.errors import RequestError
 from imagen.inputs import is_hybrid, sound
-from imagen.request import Request, Upscale
 
 
 @pytest.mark.parametrize(

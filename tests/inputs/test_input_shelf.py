@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagen.errors import OutputError
-from imagen.inputs.shelf import prune, shelve
+from imagen.inputs.cache import prune, shelve
 
 _HASH = "9834876dcfb05cb167a5c24953eba58c4ac89b1adf57f28f2f9d09af107ee8f0"
 """Of `aaa`."""

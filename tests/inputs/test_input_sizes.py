@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from input_samples import side
+from support.input_samples import side
 
-from imagen.capabilities import Capabilities, Parameter
+from imagen.core.capabilities import Capabilities, Parameter
 from imagen.inputs.sizes import Frame, Size, frame_of
 
 _LIMITS = Size(4096, 4096)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from input_samples import drawn
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
+from support.input_samples import drawn
 
 from imagen.errors import RequestError
-from imagen.inputs.upright import flattened, png, read_upright
+from imagen.inputs.decode import flattened, png, read_upright
 
 
 def _two_halves(name: str, **options: Any) -> str:

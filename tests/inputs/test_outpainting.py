@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from input_samples import drawn, half_white, opened, side, staged, takes
 from PIL import Image
+from support.input_samples import drawn, half_white, opened, side, staged, takes
 
-from imagen.capabilities import Capabilities, Parameter
+from imagen.core.capabilities import Capabilities, Parameter
+from imagen.core.request import Outpaint
 from imagen.errors import RequestError
 from imagen.inputs.outpainting import canvas
 from imagen.inputs.sizes import Frame, Size
-from imagen.request import Outpaint
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from input_samples import SHELF, drawn, half_white, opened, side, staged, takes
 from PIL import Image
+from support.input_samples import SHELF, drawn, half_white, opened, side, staged, takes
 
-from imagen.capabilities import Capabilities, Parameter
+from imagen.core.capabilities import Capabilities, Parameter
+from imagen.core.request import Request
+from imagen.core.ticket import Input
 from imagen.errors import RequestError
 from imagen.inputs import stage
-from imagen.request import Request
-from imagen.ticket import Input
 
 
 def test_a_request_without_pictures_is_left_alone() -> None:

@@ -9,13 +9,13 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from foreign_pictures import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png, webp
 from PIL import Image
+from support.foreign_pictures import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png, webp
 
 from imagen.cli import run
+from imagen.core.request import Lora, Request
 from imagen.errors import OutputError
-from imagen.library.foreign import entry_of, foreign, is_picture
-from imagen.request import Lora, Request
+from imagen.library.foreign_files import entry_of, foreign, is_picture
 
 
 def test_a_picture_of_ours_keeps_its_ticket_and_its_time() -> None:

@@ -11,16 +11,16 @@ from shutil import copyfile
 from typing import TYPE_CHECKING
 
 import pytest
-from foreign_pictures import A1111, comfyui, png
-from library_samples import entry, fill, kept
 from PIL import Image
 from sqlalchemy import select
+from support.foreign_pictures import A1111, comfyui, png
+from support.library_samples import entry, fill, kept
 
 from imagen.cli import run
 from imagen.library import Query, add, check, find_picture, page, pictures_of, record_of
-from imagen.library.adding import Added, Trouble
+from imagen.library.import_files import Added, Trouble
 from imagen.library.schema import images, thumbnails
-from imagen.origin import origin
+from imagen.outputs.provenance import origin
 
 if TYPE_CHECKING:
     from imagen.library import Library

@@ -8,10 +8,10 @@ from shutil import copyfile
 from typing import TYPE_CHECKING
 
 import pytest
-from adding_worker import at_once, started
-from foreign_pictures import A1111, png
-from library_worker import opened
 from sqlalchemy import event, text
+from support.adding_worker import at_once, started
+from support.foreign_pictures import A1111, png
+from support.library_worker import opened
 
 from imagen.cli import run
 from imagen.library import Query, add, page

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from foreign_pictures import A1111, noise, png
-from library_samples import entry, kept
 from sqlalchemy import insert, literal, select, text, update
+from support.foreign_pictures import A1111, noise, png
+from support.library_samples import entry, kept
 
 from imagen.cli import run
 from imagen.library import Query, add, check, count, forget_missing, page, take_in, totals

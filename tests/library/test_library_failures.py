@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from library_samples import NOON, entry, failed, fill, uuid_of
+from support.library_samples import NOON, entry, failed, fill, uuid_of
 
 from imagen.errors import RequestError
 from imagen.library import Query, failures, find_failure

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import NOON, entry, fill, kept
 from sqlalchemy import update
+from support.library_samples import NOON, entry, fill, kept
 
 from imagen.errors import OutputError, RequestError
 from imagen.library import find_picture
-from imagen.library.marks import trash
 from imagen.library.schema import images
+from imagen.library.tags import trash
 
 if TYPE_CHECKING:
     from imagen.library import Entry, Library

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
-from library_samples import NOON, entry, failed, fill, uuid_of
+from support.library_samples import NOON, entry, failed, fill, uuid_of
 
 from imagen import Request
 from imagen.config import UsageSettings

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import NOON, entry, fill, kept
+from support.library_samples import NOON, entry, fill, kept
 
 from imagen.library import Query, count, page, pictures_of
-from imagen.library.marks import rate, tag, trash
+from imagen.library.tags import rate, tag, trash
 
 if TYPE_CHECKING:
     from typing import Any

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import delivery, entry, fill, kept, uuid_of
 from sqlalchemy import func, select, update
+from support.library_samples import delivery, entry, fill, kept, uuid_of
 
 from imagen.errors import LibraryError, RequestError
 from imagen.library import Query, find_picture, page, take_in, totals
-from imagen.library.marks import purge, rate, tag, tag_of, trash, untrash
 from imagen.library.outbox import claim, sent, told_of, unsent
 from imagen.library.schema import generations, images, prompts, tags, thumbnails
+from imagen.library.tags import purge, rate, tag, tag_of, trash, untrash
 
 if TYPE_CHECKING:
     from imagen.library import Entry, Kept, Library, Picture

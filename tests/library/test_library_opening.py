@@ -13,10 +13,10 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-import postgres_server
 import pytest
-from library_samples import delivery, entry, settings_at
 from sqlalchemy import inspect, text
+from support import postgres_server
+from support.library_samples import delivery, entry, settings_at
 
 from imagen.config import LibrarySettings, Settings
 from imagen.errors import ConfigError, LibraryError

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import delivery, entry, kept, settings_at, uuid_of
 from sqlalchemy import update
+from support.library_samples import delivery, entry, kept, settings_at, uuid_of
 
 from imagen.library import Query, open_library, page, take_in
 from imagen.library.outbox import (

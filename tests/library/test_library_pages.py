@@ -7,10 +7,10 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import NOON, entry, failed, fill, kept, uuid_of
+from support.library_samples import NOON, entry, failed, fill, kept, uuid_of
 
 from imagen.library import Query, count, known, page, pictures_of, take_in
-from imagen.library.marks import rate, tag, trash, untrash
+from imagen.library.tags import rate, tag, trash, untrash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

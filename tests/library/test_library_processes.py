@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from library_worker import numbered, opened, started, told
 from sqlalchemy import create_engine, inspect, text
+from support.library_worker import numbered, opened, started, told
 
 from imagen.config import Settings
 from imagen.errors import LibraryError

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import entry, settings_at
+from support.library_samples import entry, settings_at
 
 from imagen.cli import run
 from imagen.errors import LibraryError

@@ -6,11 +6,11 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import entry, fill
+from support.library_samples import entry, fill
 
 from imagen.errors import RequestError
 from imagen.library import Query, page
-from imagen.library.words import Term, cut, terms
+from imagen.library.fulltext import Term, cut, terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

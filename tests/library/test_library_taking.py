@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from library_samples import NOON, delivery, entry, failed, fill, kept, settings_at, uuid_of
 from PIL import Image
 from sqlalchemy import func, select, text, update
+from support.library_samples import NOON, delivery, entry, failed, fill, kept, settings_at, uuid_of
 
 from imagen.errors import LibraryError
 from imagen.library import Query, count, open_library, page, pictures_of, take_in, totals
 from imagen.library.keys import first_key, picture_key
-from imagen.library.marks import purge, trash
 from imagen.library.outbox import claim, sent, unsent
 from imagen.library.schema import generations, images, thumbnails
+from imagen.library.tags import purge, trash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import postgres_server
 import psycopg
 import pytest
+from support import postgres_server
 
 _ASK_AND_WAIT = """
 import sys
@@ -49,7 +49,7 @@ def test_the_server_goes_when_the_process_that_started_it_is_killed() -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(postgres_server.__file__).parent)},
+        env=os.environ | {"PYTHONPATH": str(Path(postgres_server.__file__).parents[1])},
     ) as asker:
         assert asker.stdout is not None
         with psycopg.connect(asker.stdout.readline().strip()) as connection:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from output_samples import TEXTS, encoded, opened, pixels
 from PIL import Image
-from secrets_in_pictures import exif, xmp
+from support.output_samples import TEXTS, encoded, opened, pixels
+from support.secrets_in_pictures import exif, xmp
 
 from imagen.errors import OutputError
 from imagen.outputs import avif, metadata

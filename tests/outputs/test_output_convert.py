@@ -7,10 +7,19 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
-from output_samples import GRAPH, TEXTS, comfy_png, encoded, image, opened, pixels, user_comment
 from PIL import Image, ImageCms, features
 from PIL.PngImagePlugin import PngInfo
-from secrets_in_pictures import exif, planted, traces, xmp
+from support.output_samples import (
+    GRAPH,
+    TEXTS,
+    comfy_png,
+    encoded,
+    image,
+    opened,
+    pixels,
+    user_comment,
+)
+from support.secrets_in_pictures import exif, planted, traces, xmp
 
 from imagen.errors import OutputError
 from imagen.outputs import metadata

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from output_samples import NOW, asked, comfy_png, pixels, png_output, result, settings, ticket
+from support.output_samples import (
+    NOW,
+    asked,
+    comfy_png,
+    pixels,
+    png_output,
+    result,
+    settings,
+    ticket,
+)
 
 from imagen.errors import OutputError
 from imagen.outputs import save
@@ -19,7 +28,7 @@ from imagen.outputs.files import write_through
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagen.result import Result
+    from imagen.core.result import Result
 
 OUT, RESCUE, LAST = Path("outputs"), Path("rescued"), Path("last")
 NAME = "2025-11-21-083005-a-red-fox-asleep-7.png"
@@ -219,7 +228,7 @@ def test_a_device_in_the_place_of_the_folder_costs_no_picture(device: str) -> No
 def test_a_limit_on_the_size_of_files_is_said_by_a_real_process() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _LIMITED],
-        env=dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parent)},
+        env=dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
         timeout=60,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from output_samples import (
+from support.output_samples import (
     NOW,
     asked,
     comfy_png,
@@ -21,10 +21,10 @@ from output_samples import (
     ticket,
 )
 
+from imagen.core.result import Output, Result
 from imagen.errors import OutputError
 from imagen.outputs import Saved, check, metadata, read, recovered, save
 from imagen.outputs.files import write_through
-from imagen.result import Output, Result
 
 OUT = Path("outputs")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from output_samples import NOW, comfy_png, result, settings, ticket
+from support.output_samples import NOW, comfy_png, result, settings, ticket
 
+from imagen.core.request import Request
+from imagen.core.result import Output
+from imagen.core.ticket import Input
 from imagen.outputs import read, save
-from imagen.request import Request
-from imagen.result import Output
-from imagen.ticket import Input
 
 _HOME = "/home/ann/pictures"
 _ASKED = Request.of(

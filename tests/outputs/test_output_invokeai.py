@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from foreign_pictures import INVOKEAI, png
+from support.foreign_pictures import INVOKEAI, png
 
 from imagen.outputs import Record, read
 from imagen.outputs.invokeai import parse

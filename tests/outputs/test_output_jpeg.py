@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from output_samples import TEXTS, encoded, opened, pixels, user_comment
 from PIL import Image
+from support.output_samples import TEXTS, encoded, opened, pixels, user_comment
 
 from imagen.errors import OutputError
 from imagen.outputs import jpeg

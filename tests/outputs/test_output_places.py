@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from output_samples import encoded, opened, pixels
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from secrets_in_pictures import exif, png_chunk, traces
+from support.output_samples import encoded, opened, pixels
+from support.secrets_in_pictures import exif, png_chunk, traces
 
 from imagen import generate, load_settings
+from imagen.core.request import Request
 from imagen.outputs import disclosed, disclosed_record, metadata
-from imagen.request import Request
 
 if TYPE_CHECKING:
     from imagen.outputs import Policy

@@ -6,8 +6,8 @@ import json
 import zlib
 
 import pytest
-from output_samples import GRAPH, TEXTS, comfy_png, encoded, opened, pixels
 from PIL.PngImagePlugin import PngInfo
+from support.output_samples import GRAPH, TEXTS, comfy_png, encoded, opened, pixels
 
 from imagen.errors import OutputError
 from imagen.outputs import png

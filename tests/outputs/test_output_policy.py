@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from output_samples import NOW, asked, encoded, opened, pixels, result, settings, ticket
-from secrets_in_pictures import exif, planted, segment, traces
+from support.output_samples import NOW, asked, encoded, opened, pixels, result, settings, ticket
+from support.secrets_in_pictures import exif, planted, segment, traces
 
 from imagen import generate, load_settings
+from imagen.core.request import Request
+from imagen.core.result import Output
+from imagen.core.ticket import Input
 from imagen.errors import OutputError
 from imagen.outputs import disclosed, disclosed_record, metadata, read, save
-from imagen.request import Request
-from imagen.result import Output
-from imagen.ticket import Input
 
 if TYPE_CHECKING:
     from imagen.outputs import Policy

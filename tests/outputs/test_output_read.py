@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from output_samples import GRAPH, NOW, asked, comfy_png, encoded, result, settings, ticket
 from PIL import Image
+from support.output_samples import GRAPH, NOW, asked, comfy_png, encoded, result, settings, ticket
 
+from imagen.core.result import Output
 from imagen.errors import OutputError
 from imagen.outputs import Record, Saved, png, read, read_fully, save
-from imagen.result import Output
 
 PICTURE = Path("fox.png")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from output_samples import (
+from support.output_samples import (
     GRAPH,
     NOW,
     asked,
@@ -24,14 +24,14 @@ from output_samples import (
     ticket,
     user_comment,
 )
-from secrets_in_pictures import exif, planted, traces
+from support.secrets_in_pictures import exif, planted, traces
 
+from imagen.core.result import Output, Result
 from imagen.outputs import Saved, save
-from imagen.result import Output, Result
 
 if TYPE_CHECKING:
-    from imagen.request import Request
-    from imagen.ticket import Ticket
+    from imagen.core.request import Request
+    from imagen.core.ticket import Ticket
 
 OUT = Path("outputs")
 PNG_NAME = "2025-11-21-083005-a-red-fox-asleep-7.png"

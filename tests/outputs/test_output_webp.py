@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from output_samples import TEXTS, encoded, image, opened, pixels, user_comment
 from PIL import Image
+from support.output_samples import TEXTS, encoded, image, opened, pixels, user_comment
 
 from imagen.errors import OutputError
 from imagen.outputs import webp

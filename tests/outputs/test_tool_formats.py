@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foreign_pictures import graph, noise, png
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from support.foreign_pictures import graph, noise, png
 
 from imagen.errors import OutputError
-from imagen.origin import Origin, origin
 from imagen.outputs import png as png_texts
 from imagen.outputs import read
+from imagen.outputs.provenance import Origin, origin
 from imagen.outputs.settings import parse
 
 PROMPT, NEGATIVE = "a brass owl reading", "fog, blur"

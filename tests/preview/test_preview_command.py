@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from sixel_decoder import decoded
-from terminals import QUESTION, Terminal, program, recorder
+from support.sixel_decoder import decoded
+from support.terminals import QUESTION, Terminal, program, recorder
 
 _FOX = ["generate", "A red fox!", "--size", "64x48", "--seed", "1", "--output", "fox.png"]
 _OURS = ("TERM", "TMUX", "KITTY_", "LC_TERMINAL", "STY", "ZELLIJ")
@@ -211,8 +211,8 @@ def test_a_pipe_loads_nothing_for_previews() -> None:
 _DYING = """
 import os
 from imagen.config import load_settings
-from imagen.request import Request
-from imagen.spine import generate
+from imagen.core.request import Request
+from imagen.pipeline.generate import generate
 
 def die(progress):
     os._exit(9)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
-from sixel_decoder import decoded
-from terminals import Terminal
+from support.sixel_decoder import decoded
+from support.terminals import Terminal
 
 from imagen.errors import RequestError
 from imagen.preview import Preview, show

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from terminals import program
+from support.terminals import program
 
 from imagen.config import OutputSettings
 from imagen.errors import ConfigError

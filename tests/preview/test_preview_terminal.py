@@ -9,7 +9,7 @@ import termios
 from pathlib import Path
 
 import pytest
-from terminals import QUESTION, Terminal
+from support.terminals import QUESTION, Terminal
 
 from imagen.preview import draws_sixels
 from imagen.preview.terminal import Screen, screen

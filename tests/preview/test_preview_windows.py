@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from terminals import program, recorder
+from support.terminals import program, recorder
 
 from imagen.preview import Preview, show
 

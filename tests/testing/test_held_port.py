@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 
 import pytest
+from simulators.replicate import Replicate
+from simulators.supabase import Supabase
 
 from imagen.testing.comfyui import ComfyUI
 from imagen.testing.listener import HeldPort
-from imagen.testing.replicate import Replicate
-from imagen.testing.supabase import Supabase
 
 
 def _connect(url: str) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from supabase_client import ROW, insert, service, stranger
-
-from imagen.testing.supabase import ANON_KEY, IMAGES, SERVICE_KEY, Supabase, key
+from simulators.supabase import ANON_KEY, IMAGES, SERVICE_KEY, Supabase, key
+from support.supabase_client import ROW, insert, service, stranger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-
-from imagen.testing.replicate import COMMUNITY, DEPLOYMENT, MODELS, TOKEN, Replicate
-from imagen.testing.replicate.__main__ import main
-from imagen.testing.replicate.models import version_of
+from simulators.replicate import COMMUNITY, DEPLOYMENT, MODELS, TOKEN, Replicate
+from simulators.replicate.__main__ import main
+from simulators.replicate.models import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

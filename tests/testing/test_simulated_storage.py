@@ -6,10 +6,9 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from supabase_client import BEARER, PNG, said, service, stranger, upload
-
-from imagen.testing.supabase import ANON_KEY, BUCKET, Bucket, Supabase, key
-from imagen.testing.supabase.tokens import signed
+from simulators.supabase import ANON_KEY, BUCKET, Bucket, Supabase, key
+from simulators.supabase.tokens import signed
+from support.supabase_client import BEARER, PNG, said, service, stranger, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

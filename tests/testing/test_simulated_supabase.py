@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from supabase_client import ROW, insert, said, service, upload
-
-from imagen.testing.supabase import BUCKET, SERVICE_KEY, Supabase, Trouble
-from imagen.testing.supabase.__main__ import main
+from simulators.supabase import BUCKET, SERVICE_KEY, Supabase, Trouble
+from simulators.supabase.__main__ import main
+from support.supabase_client import ROW, insert, said, service, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

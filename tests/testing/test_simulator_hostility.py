@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from PIL import Image
-from simulator_client import FLAGS, Plain, client, flat, line, listen, node, sampled
+from support.simulator_client import FLAGS, Plain, client, flat, line, listen, node, sampled
 
 from imagen.testing.comfyui import ComfyUI, Hostility, Refusal
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from simulator_client import client, flat, line, listen, sampled
+from support.simulator_client import client, flat, line, listen, sampled
 from websockets.exceptions import ConnectionClosedError
 
 from imagen.testing.comfyui import ComfyUI

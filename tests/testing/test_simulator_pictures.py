@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from simulator_client import Plain, client, flat, node, sampled
+from support.simulator_client import Plain, client, flat, node, sampled
 
+from imagen.backends.mock.painting import paint
 from imagen.graphs import find, listing
-from imagen.painting import paint
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:

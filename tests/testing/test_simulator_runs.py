@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from simulator_client import Plain, client, flat, line, listen, node, sampled
+from support.simulator_client import Plain, client, flat, line, listen, node, sampled
 
 from imagen.testing.comfyui import BLOCKED, OUT_OF_MEMORY, ComfyUI, Fault
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from torch_lab import FAMILIES, controlnet, drawn, first, model, opened, photo, picture
+from support.torch_lab import FAMILIES, controlnet, drawn, first, model, opened, photo, picture
 
 from imagen.backends import validated
 from imagen.backends.diffusers import DiffusersConfig
-from imagen.backends.diffusers.loading import load
+from imagen.backends.diffusers.model_source import read_source
+from imagen.backends.diffusers.pipeline import load
 from imagen.backends.diffusers.plan import plan
 from imagen.backends.diffusers.run import KEPT, Run
-from imagen.backends.diffusers.source import read_source
+from imagen.core.request import Request
 from imagen.errors import Cancelled
-from imagen.request import Request
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imagen.result import Progress
+    from imagen.core.result import Progress
 
 _ASKED = Request(prompt="a fox", width=64, height=48, seed=7, steps=6)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import diffusers
 import pytest
-from torch_lab import first, model, opened
+from support.torch_lab import first, model, opened
 
-from imagen.backends.diffusers.samplers import (
+from imagen.backends.diffusers.schedulers import (
     FLOW_SAMPLERS,
     NORMAL,
     SAMPLERS,

@@ -10,10 +10,10 @@ import huggingface_hub.errors
 import pytest
 import safetensors
 import torch
-from hub_stand_in import ASKED
-from original_names import saved_as_one_file
 from safetensors.torch import load_file, save_file
-from torch_lab import drawn, first, lora, model, opened
+from support.hub_stand_in import ASKED
+from support.original_names import saved_as_one_file
+from support.torch_lab import drawn, first, lora, model, opened
 
 from imagen.backends import validated
 from imagen.backends.diffusers import DiffusersConfig

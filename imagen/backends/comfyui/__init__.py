@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.comfyui.backend import ComfyUI, adapter
+from imagen.backends.comfyui.adapter import ComfyUI, adapter
 from imagen.backends.comfyui.config import ComfyUIConfig
 
 if TYPE_CHECKING:

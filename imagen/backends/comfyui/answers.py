@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.base import Gpu
-from imagen.text import one_line
+from imagen.core.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

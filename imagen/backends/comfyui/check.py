@@ -17,7 +17,7 @@ from imagen.graphs.values import wrong_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from imagen.backends.comfyui.repertoire import Repertoire
+    from imagen.backends.comfyui.workflows import Repertoire
     from imagen.graphs import Fault, Workflow
 
 _LOADERS = {

@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from imagen.backends import http
 from imagen.backends.comfyui import answers
 from imagen.backends.comfyui.config import base, credential, headers
 from imagen.backends.comfyui.errors import unreachable
+from imagen.core.json_values import parse_json
+from imagen.core.text import one_line
 from imagen.errors import BackendError, Rejected, Unavailable, WorkflowError
-from imagen.json_values import parse_json
-from imagen.text import one_line
+from imagen.net import http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
-from imagen.backends.addresses import secret, url_faults
 from imagen.backends.base import BackendConfig
-from imagen.request import Task
-from imagen.text import is_variable_name
+from imagen.core.request import Task
+from imagen.core.text import is_variable_name
+from imagen.net.urls import secret, url_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

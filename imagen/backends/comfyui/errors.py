@@ -6,8 +6,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.comfyui.answers import mapping
+from imagen.core.text import one_line, printable
 from imagen.errors import Failed, Rejected
-from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -111,7 +111,7 @@ def node_faults(
 
 def names_a_missing_file(said: Any) -> bool:
     """Whether a refusal is about a file that the server doesn't have under that name."""
-    from imagen.graphs.spelling import names_file
+    from imagen.graphs.model_names import names_file
 
     infos = (_info(error) for error in _errors(said))
     return any(
@@ -167,7 +167,7 @@ def _wrong_value(
     value: Any, name: str, declared: Any, manifest: Manifest
 ) -> tuple[str, str] | None:
     from imagen.graphs.catalogue import read_catalogue
-    from imagen.graphs.spelling import names_file
+    from imagen.graphs.model_names import names_file
     from imagen.graphs.values import wrong_value
 
     if not declared and names_file(value, name):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui.answers import Stats, mapping
-from imagen.backends.whole import png_size
-from imagen.graphs.surgery import MODEL_INPUTS
-from imagen.result import Facts
+from imagen.core.image_format import png_size
+from imagen.core.result import Facts
+from imagen.graphs.edits import MODEL_INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from imagen.backends.comfyui.record import Record
-    from imagen.request import Request
-    from imagen.result import Output
+    from imagen.core.request import Request
+    from imagen.core.result import Output
 
 _MODELS = (".safetensors", ".sft", ".ckpt", ".gguf", ".pt", ".pth", ".bin", ".onnx")
 _NAMES = {

@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from imagen.backends.background import TICK_SECONDS, Background
 from imagen.backends.comfyui import events
 from imagen.backends.comfyui.look import Sight, look
-from imagen.backends.http import is_nobody_there
 from imagen.errors import BackendError, Failed, Lost, RateLimited, TimedOut, Unavailable
+from imagen.net.http import is_nobody_there
+from imagen.net.threads import TICK_SECONDS, Background
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imagen.backends.comfyui.client import Client
     from imagen.backends.comfyui.config import ComfyUIConfig
-    from imagen.backends.comfyui.listener import Listener
     from imagen.backends.comfyui.record import Record
     from imagen.backends.comfyui.telling import Telling
+    from imagen.backends.comfyui.websocket import Listener
 
 _GROWTH = 1.5
 _SLOWEST = 10

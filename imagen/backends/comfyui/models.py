@@ -7,26 +7,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.http import was_too_slow
-from imagen.backends.model_files import find_name, is_path, missing_model
-from imagen.backends.retry import retrying
-from imagen.capabilities import Fate
-from imagen.checkpoints import read_checkpoint
+from imagen.backends.model_choice import find_name, is_path, missing_model
+from imagen.core.capabilities import Fate
+from imagen.core.text import one_line
 from imagen.errors import ConfigError, RequestError
 from imagen.graphs import listing
 from imagen.graphs.catalogue import read_catalogue
-from imagen.graphs.spelling import FOLDERS, bare_name, base_name
-from imagen.graphs.surgery import ModelPlace, with_model
+from imagen.graphs.edits import ModelPlace, with_model
+from imagen.graphs.model_names import FOLDERS, bare_name, base_name
 from imagen.graphs.tokens import inputs_of
-from imagen.text import one_line
-from imagen.upscalers import choose_upscaler, is_family
+from imagen.model_files.identify import read_checkpoint
+from imagen.model_files.upscalers import choose_upscaler, is_family
+from imagen.net.http import was_too_slow
+from imagen.net.retry import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.backends.comfyui.client import Client
+    from imagen.core.ticket import Ticket
     from imagen.graphs import Manifest
-    from imagen.ticket import Ticket
 
 _MAIN_FOLDERS = ("checkpoints", "diffusion_models", "controlnet", "model_patches")
 _HEADERS: Mapping[str, str] = {

@@ -9,7 +9,7 @@ from imagen.backends.comfyui.answers import mapping
 from imagen.backends.comfyui.models import families
 from imagen.errors import BackendError
 from imagen.graphs.catalogue import read_catalogue
-from imagen.graphs.spelling import base_name, spellings
+from imagen.graphs.model_names import base_name, spellings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

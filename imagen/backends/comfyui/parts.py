@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.comfyui.abilities import FIDELITY, RESTORER, UPSCALER
-from imagen.capabilities import Fate
+from imagen.backends.comfyui.capabilities import FIDELITY, RESTORER, UPSCALER
+from imagen.core.capabilities import Fate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.capabilities import Parameter, Receipt
+    from imagen.core.capabilities import Parameter, Receipt
 
 _TOLD = (
     ("upscale", "method", UPSCALER),

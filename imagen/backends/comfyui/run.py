@@ -8,21 +8,22 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from imagen.backends.background import TICK_SECONDS, Background, ended_by_total, meanwhile
-from imagen.backends.comfyui import errors, files, uploads
+from imagen.backends.comfyui import errors, uploads
+from imagen.backends.comfyui import outputs as files
 from imagen.backends.comfyui.answers import Stats
 from imagen.backends.comfyui.facts import Times, facts
 from imagen.backends.comfyui.follow import Following
-from imagen.backends.comfyui.listener import Listener
 from imagen.backends.comfyui.models import locate_model, locate_upscaler
 from imagen.backends.comfyui.record import Record
 from imagen.backends.comfyui.stop import stop
 from imagen.backends.comfyui.submit import Submission, Taken, find
 from imagen.backends.comfyui.telling import Telling
-from imagen.backends.http import never_answered, within
+from imagen.backends.comfyui.websocket import Listener
+from imagen.core.result import Result
+from imagen.core.ticket import new_id
 from imagen.errors import BackendError, ImagenError, Lost
-from imagen.result import Result
-from imagen.ticket import new_id
+from imagen.net.http import never_answered, within
+from imagen.net.threads import TICK_SECONDS, Background, ended_by_total, meanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from imagen.backends.comfyui.answers import Entry
     from imagen.backends.comfyui.client import Client
     from imagen.backends.comfyui.config import ComfyUIConfig
+    from imagen.core.result import Facts, OnProgress, Output
+    from imagen.core.ticket import Ticket
     from imagen.graphs import Manifest
-    from imagen.result import Facts, OnProgress, Output
-    from imagen.ticket import Ticket
 
 _HISTORY_PAUSES = (0.05, 0.1, 0.2, 0.4)
 _LONG_RUN_SECONDS = 1.0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.errors import Rejected
 from imagen.graphs.catalogue import read_catalogue
-from imagen.graphs.spelling import is_model_file, localise, names_file
+from imagen.graphs.model_names import is_model_file, localise, names_file
 from imagen.graphs.structure import at
 from imagen.graphs.tokens import inputs_of
 from imagen.graphs.values import wrong_value

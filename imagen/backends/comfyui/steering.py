@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.comfyui.abilities import CONTROL
-from imagen.capabilities import Fate
+from imagen.backends.comfyui.capabilities import CONTROL
+from imagen.core.capabilities import Fate
+from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
-from imagen.graphs.surgery import Net
-from imagen.text import did_you_mean
+from imagen.graphs.edits import Net
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from imagen.capabilities import Parameter, Receipt
+    from imagen.core.capabilities import Parameter, Receipt
+    from imagen.core.request import Control
     from imagen.graphs import ControlNet
-    from imagen.request import Control
 
 _PATCH = "model_patches"
 _NONE = "a strength of 0 is none"

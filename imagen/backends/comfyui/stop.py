@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from imagen.backends.comfyui.look import look
-from imagen.backends.http import is_nobody_there
 from imagen.errors import BackendError
+from imagen.net.http import is_nobody_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable

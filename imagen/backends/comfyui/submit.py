@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui import answers, errors
 from imagen.backends.comfyui.look import look
-from imagen.backends.http import (
-    describe_lost_submission,
-    never_answered,
-    never_sent,
-    was_too_slow,
-)
-from imagen.backends.retry import retrying
+from imagen.core.text import one_line
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -24,13 +18,14 @@ from imagen.errors import (
     Unavailable,
 )
 from imagen.graphs.tokens import inputs_of
-from imagen.text import one_line
+from imagen.net.http import describe_lost_submission, never_answered, never_sent, was_too_slow
+from imagen.net.retry import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from imagen.backends.comfyui.client import Client
-    from imagen.backends.comfyui.listener import Listener
+    from imagen.backends.comfyui.websocket import Listener
     from imagen.graphs import Manifest
 
 _PAUSES = (0.05, 0.2, 0.5)
@@ -137,7 +132,7 @@ class Submission:
 
     def _respell(self, said: Any) -> None:
         """A file may be there under another folder or separator: then it is asked for by that."""
-        from imagen.graphs.spelling import localise
+        from imagen.graphs.model_names import localise
 
         catalogue = self._catalogue()
         local = localise(self._graph, catalogue)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.comfyui.answers import mapping
-from imagen.result import Progress
-from imagen.text import one_line
+from imagen.core.result import Progress
+from imagen.core.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.backends.comfyui.look import Sight
     from imagen.backends.comfyui.record import Record
-    from imagen.result import OnProgress, Stage
-    from imagen.ticket import Ticket
+    from imagen.core.result import OnProgress, Stage
+    from imagen.core.ticket import Ticket
 
 _SAMPLER_WEIGHT = 20.0
 """How much longer a node that counts steps takes than another, for the bar's sake."""

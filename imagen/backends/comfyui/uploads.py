@@ -7,18 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.http import never_answered
-from imagen.backends.retry import retrying
+from imagen.core.image_file import read_picture
+from imagen.core.text import one_line
 from imagen.errors import RequestError
 from imagen.graphs.tokens import inputs_of
-from imagen.pictures import read_picture
-from imagen.text import one_line
+from imagen.net.http import never_answered
+from imagen.net.retry import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.backends.comfyui.client import Client
-    from imagen.pictures import Picture
+    from imagen.core.image_file import Picture
 
 SUBFOLDER = "imagen"
 KEY = "uploads"

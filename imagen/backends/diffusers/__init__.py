@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagen.backends.diffusers.backend import Diffusers, adapter
+from imagen.backends.diffusers.adapter import Diffusers, adapter
 from imagen.backends.diffusers.config import DiffusersConfig
 
 __all__ = ["Diffusers", "DiffusersConfig", "adapter"]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from imagen.backends.diffusers import noise
-from imagen.pictures import read_picture
+from imagen.core.image_file import read_picture
 
 if TYPE_CHECKING:
     from imagen.backends.diffusers.families import Family
     from imagen.backends.diffusers.plan import Plan
-    from imagen.request import Request
+    from imagen.core.request import Request
 
 Size = tuple[int, int]
 

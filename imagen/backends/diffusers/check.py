@@ -6,12 +6,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Health
-from imagen.backends.diffusers.source import faults, read_source
+from imagen.backends.diffusers.model_source import faults, read_source
 from imagen.errors import ImagenError, Unavailable
 
 if TYPE_CHECKING:
     from imagen.backends.diffusers.config import DiffusersConfig
-    from imagen.backends.diffusers.source import Source
+    from imagen.backends.diffusers.model_source import Source
 
 _PACKAGES = ("diffusers", "torch", "transformers", "accelerate", "peft", "safetensors")
 

@@ -6,20 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.diffusers.source import HUB_ID, read_source
-from imagen.backends.model_files import (
-    ChosenModel,
-    find_name,
-    is_path,
-    list_models,
-    missing_model,
-)
+from imagen.backends.diffusers.model_source import HUB_ID, read_source
+from imagen.backends.model_choice import ChosenModel, find_name, is_path, list_models, missing_model
 from imagen.errors import ConfigError, RequestError
-from imagen.graphs.spelling import bare_name, is_model_file
+from imagen.graphs.model_names import bare_name, is_model_file
 
 if TYPE_CHECKING:
     from imagen.backends.diffusers.config import DiffusersConfig
-    from imagen.backends.diffusers.source import Source
+    from imagen.backends.diffusers.model_source import Source
 
 _OF_FAMILY = ("config_dir", "controlnets", "parameters")
 """What a block says of its model's family."""

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from imagen.backends.base import BackendConfig
-from imagen.backends.model_files import MODELS_DIR, find_loras_folder
-from imagen.text import is_variable_name
+from imagen.backends.model_choice import MODELS_DIR, find_loras_folder
+from imagen.core.text import is_variable_name
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Offload = Literal["auto", "none", "model", "sequential"]

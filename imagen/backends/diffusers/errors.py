@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from imagen.core.text import one_line
 from imagen.errors import (
     BackendError,
     ConfigError,
@@ -18,7 +19,6 @@ from imagen.errors import (
     Unauthorized,
     Unavailable,
 )
-from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

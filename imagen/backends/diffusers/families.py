@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imagen.request import Task
+    from imagen.core.request import Task
 
 Job = Literal[
     "text", "image", "inpaint", "edit", "control text", "control image", "control inpaint"

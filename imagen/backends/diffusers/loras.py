@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagen.checkpoints import read_checkpoint
+from imagen.core.text import did_you_mean
 from imagen.errors import ConfigError, RequestError
-from imagen.text import did_you_mean
+from imagen.model_files.identify import read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from imagen.request import Lora
+    from imagen.core.request import Lora
 
 _SUFFIX = ".safetensors"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imagen.backends.diffusers.families import Family
-    from imagen.request import Request
+    from imagen.core.request import Request
 
 _SEEDS = 2**64
 

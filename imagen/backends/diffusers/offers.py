@@ -6,19 +6,19 @@ import os
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Model, ModelKind
-from imagen.backends.diffusers import samplers
+from imagen.backends.diffusers import schedulers
 from imagen.backends.diffusers.loras import names, shelf
-from imagen.backends.diffusers.source import read_source
-from imagen.backends.model_files import list_models
-from imagen.checkpoints import read_checkpoint
+from imagen.backends.diffusers.model_source import read_source
+from imagen.backends.model_choice import list_models
 from imagen.errors import ConfigError
+from imagen.model_files.identify import read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from imagen.backends.diffusers.config import DiffusersConfig
-    from imagen.backends.diffusers.source import Source
+    from imagen.backends.diffusers.model_source import Source
 
 
 def offers(config: DiffusersConfig, source: Source) -> Iterator[Model]:
@@ -37,9 +37,9 @@ def offers(config: DiffusersConfig, source: Source) -> Iterator[Model]:
         yield from _lora(name, path)
     for kind in config.controlnets:
         yield Model(kind="controlnet", name=kind, family=family.name)
-    for name in samplers.samplers(is_flow=family.is_flow):
+    for name in schedulers.samplers(is_flow=family.is_flow):
         yield Model(kind="sampler", name=name)
-    for name in samplers.schedules(is_flow=family.is_flow):
+    for name in schedulers.schedules(is_flow=family.is_flow):
         yield Model(kind="scheduler", name=name)
 
 

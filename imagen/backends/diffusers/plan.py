@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.diffusers import samplers
-from imagen.backends.diffusers.abilities import OF_CFG, capabilities
+from imagen.backends.diffusers import schedulers
+from imagen.backends.diffusers.capabilities import OF_CFG, capabilities
 from imagen.backends.diffusers.loras import located
-from imagen.capabilities import Fate, settle
+from imagen.core.capabilities import Fate, settle
+from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
-from imagen.text import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.backends.diffusers.config import DiffusersConfig
     from imagen.backends.diffusers.families import Job
-    from imagen.backends.diffusers.source import Source
-    from imagen.capabilities import Capabilities, Receipt
-    from imagen.request import Request
+    from imagen.backends.diffusers.model_source import Source
+    from imagen.core.capabilities import Capabilities, Receipt
+    from imagen.core.request import Request
 
 _NO_CFG = "it counts only with a cfg above 1"
 _NO_CFG_HERE = "diffusers steers this model without it where there is an initial image"
@@ -58,7 +58,7 @@ def plan(request: Request, source: Source, config: DiffusersConfig) -> Plan:
     Raises RequestError for what can't be done with this model.
     """
     family = source.family
-    samplers.refuse_missing(request.sampler, request.scheduler, is_flow=family.is_flow)
+    schedulers.refuse_missing(request.sampler, request.scheduler, is_flow=family.is_flow)
     known = capabilities(request.task, source, config)
     values, receipt = settle(request, known)
     values = _defaults(known) | values
@@ -72,7 +72,7 @@ def plan(request: Request, source: Source, config: DiffusersConfig) -> Plan:
         receipt=receipt,
         job=job,
         pipeline=family.pipelines[job],
-        scheduler=samplers.chosen(
+        scheduler=schedulers.chosen(
             values.get("sampler"), values.get("scheduler"), is_flow=family.is_flow
         ),
         loras=tuple(located(request.loras, config.loras_folder, family.name)),

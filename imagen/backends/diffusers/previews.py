@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.backends.diffusers.families import Family
-    from imagen.request import Request
+    from imagen.core.request import Request
 
 _Row = tuple[float, float, float]
 # What each channel adds to red, green and blue; the last row is added to all. Fitted by others for

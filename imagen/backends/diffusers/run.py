@@ -12,25 +12,25 @@ from warnings import catch_warnings, simplefilter
 
 from PIL import Image
 
-from imagen.backends.background import TICK_SECONDS, Background
 from imagen.backends.diffusers import calls, noise
 from imagen.backends.diffusers.devices import empty_cache
 from imagen.backends.diffusers.errors import translated
 from imagen.backends.diffusers.keeping import Shelf
-from imagen.backends.diffusers.loading import Loaded, load, offline
+from imagen.backends.diffusers.pipeline import Loaded, load, offline
 from imagen.backends.diffusers.previews import preview
+from imagen.core.result import Facts, Output, Progress, Result
 from imagen.errors import Cancelled, Failed
-from imagen.result import Facts, Output, Progress, Result
+from imagen.net.threads import TICK_SECONDS, Background
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from imagen.backends.diffusers.config import DiffusersConfig
+    from imagen.backends.diffusers.model_source import Source
     from imagen.backends.diffusers.plan import Plan
-    from imagen.backends.diffusers.source import Source
-    from imagen.result import OnProgress
-    from imagen.ticket import Ticket
+    from imagen.core.result import OnProgress
+    from imagen.core.ticket import Ticket
 
 _LOADED = 0.1
 _DRAWN = 0.95

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from imagen.backends.mock.backend import Mock, MockConfig, adapter
+from imagen.backends.mock.adapter import Mock, MockConfig, adapter
 
 __all__ = ["Mock", "MockConfig", "adapter"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Model
-from imagen.capabilities import Capabilities, Parameter
-from imagen.request import TASKS, USUAL_SIDE
+from imagen.core.capabilities import Capabilities, Parameter
+from imagen.core.request import TASKS, USUAL_SIDE
 
 if TYPE_CHECKING:
-    from imagen.request import Task
+    from imagen.core.request import Task
 
 UPSCALERS = {"mock-x2": 2, "mock-x4": 4}
 """How many times each enlarges by itself."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from imagen.backends.mock.abilities import CHECKPOINTS, MASKED_STRENGTH, STRENGTH, UPSCALERS
-from imagen.painting import paint
-from imagen.pictures import read_picture
-from imagen.request import USUAL_SIDE, Upscale
+from imagen.backends.mock.painting import paint
+from imagen.core.image_file import read_picture
+from imagen.core.request import USUAL_SIDE, Upscale
 
 if TYPE_CHECKING:
-    from imagen.request import Request
+    from imagen.core.request import Request
 
 
 def picture(request: Request, look: str, index: int) -> Image.Image:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from imagen.request import LARGEST_SEED
-from imagen.text import one_line
+from imagen.core.request import LARGEST_SEED
+from imagen.core.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Health
-from imagen.backends.replicate.prices import Work, find_price, reckon
-from imagen.backends.replicate.shelf import keep, kept
+from imagen.backends.replicate.pricing import Work, find_price, reckon
+from imagen.backends.replicate.schema_cache import keep, kept
 
 if TYPE_CHECKING:
     from imagen.backends.replicate.client import Client
     from imagen.backends.replicate.config import ReplicateConfig
-    from imagen.backends.replicate.shelf import Kept
+    from imagen.backends.replicate.schema_cache import Kept
 
 
 def health(client: Client, config: ReplicateConfig) -> Health:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from imagen.backends import http
 from imagen.backends.replicate import answers, errors
 from imagen.backends.replicate.config import token
-from imagen.backends.replicate.reference import read_reference
+from imagen.backends.replicate.model_ref import read_reference
+from imagen.core.json_values import parse_json
+from imagen.core.text import one_line
 from imagen.errors import BackendError, Lost, Rejected, RequestError, Unavailable
-from imagen.json_values import parse_json
-from imagen.text import one_line
+from imagen.net import http
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from imagen.backends.replicate.answers import Page, Prediction
     from imagen.backends.replicate.config import ReplicateConfig
-    from imagen.backends.replicate.reference import Reference
+    from imagen.backends.replicate.model_ref import Reference
 
 _SHORT_ANSWER_SECONDS = 10.0  # for a small question, which is asked again if need be
 _LONG_ANSWER_SECONDS = 60.0

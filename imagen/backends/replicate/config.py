@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from imagen.backends.addresses import is_loopback, secret, url_faults
 from imagen.backends.base import BackendConfig
-from imagen.backends.replicate.reference import Reference, read_reference
-from imagen.text import is_variable_name
+from imagen.backends.replicate.model_ref import Reference, read_reference
+from imagen.core.text import is_variable_name
+from imagen.net.urls import is_loopback, secret, url_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

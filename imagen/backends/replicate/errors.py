@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends.replicate.answers import mapping
 from imagen.backends.replicate.config import refused_token
+from imagen.core.json_values import parse_json
+from imagen.core.text import one_line, printable
 from imagen.errors import (
     BackendError,
     Failed,
@@ -17,8 +19,6 @@ from imagen.errors import (
     Unauthorized,
     Unavailable,
 )
-from imagen.json_values import parse_json
-from imagen.text import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,19 +6,19 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from imagen.backends.replicate.answers import mapping
-from imagen.backends.replicate.prices import Work, find_price, reckon
-from imagen.pictures import DAMAGE, image_size
-from imagen.result import Facts
+from imagen.backends.replicate.pricing import Work, find_price, reckon
+from imagen.core.image_file import DAMAGE, image_size
+from imagen.core.result import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
     from imagen.backends.replicate.answers import Prediction
-    from imagen.backends.replicate.binding import Bound
-    from imagen.backends.replicate.shelf import Kept
-    from imagen.result import Output
-    from imagen.ticket import Estimate, Ticket
+    from imagen.backends.replicate.payload import Bound
+    from imagen.backends.replicate.schema_cache import Kept
+    from imagen.core.result import Output
+    from imagen.core.ticket import Estimate, Ticket
 
 
 def facts(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imagen.request import Task
+    from imagen.core.request import Task
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", "text_prompt", "text", "caption"),

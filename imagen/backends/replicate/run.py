@@ -9,21 +9,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.addresses import is_loopback
-from imagen.backends.background import (
-    TICK_SECONDS,
-    Background,
-    ended_by_total,
-    meanwhile,
-)
-from imagen.backends.replicate import errors, fetch, shipping
+from imagen.backends.replicate import errors, shipping
+from imagen.backends.replicate import outputs as fetch
 from imagen.backends.replicate.answers import mapping, moment
 from imagen.backends.replicate.facts import facts
-from imagen.backends.replicate.fetch import Fetcher
+from imagen.backends.replicate.outputs import Fetcher
 from imagen.backends.replicate.stop import stop
 from imagen.backends.replicate.submit import Submission, find
 from imagen.backends.replicate.telling import Telling
-from imagen.backends.retry import retrying
+from imagen.core.result import Result
 from imagen.errors import (
     BackendError,
     ImagenError,
@@ -31,7 +25,9 @@ from imagen.errors import (
     RateLimited,
     Unavailable,
 )
-from imagen.result import Result
+from imagen.net.retry import retrying
+from imagen.net.threads import TICK_SECONDS, Background, ended_by_total, meanwhile
+from imagen.net.urls import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,8 +35,8 @@ if TYPE_CHECKING:
     from imagen.backends.replicate.answers import Prediction
     from imagen.backends.replicate.client import Client
     from imagen.backends.replicate.config import ReplicateConfig
-    from imagen.result import OnProgress, Output
-    from imagen.ticket import Ticket
+    from imagen.core.result import OnProgress, Output
+    from imagen.core.ticket import Ticket
 
 _LONGER = "Give it longer with total_seconds: a model that sleeps takes minutes to wake."
 _LONGEST_POLL = 3.0

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.backends.replicate.answers import mapping
-from imagen.capabilities import Parameter
+from imagen.core.capabilities import Parameter
+from imagen.core.text import one_line
 from imagen.errors import ConfigError
-from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.capabilities import Kind
+    from imagen.core.capabilities import Kind
 
 Type = Literal["int", "float", "bool", "string", "list", "json"]
 Schemas = dict[str, Any]

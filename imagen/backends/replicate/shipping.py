@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.replicate.errors import ATTEMPTS
-from imagen.backends.retry import retrying
 from imagen.errors import ImagenError, RequestError
+from imagen.net.retry import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,7 @@ def forget(uploads: Uploads, client: Client) -> None:
 def _load(name: str, path: str) -> Loaded:
     from mimetypes import guess_type
 
-    from imagen.backends.whole import media_type
+    from imagen.core.image_format import media_type
 
     file = Path(path).expanduser()
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from imagen.backends.http import is_nobody_there, within
 from imagen.errors import BackendError, Lost
+from imagen.net.http import is_nobody_there, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable

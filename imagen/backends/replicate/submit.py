@@ -7,10 +7,10 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.http import never_sent
 from imagen.backends.replicate.errors import ATTEMPTS
-from imagen.backends.retry import retrying
 from imagen.errors import BackendError, Cancelled, Lost, Unavailable
+from imagen.net.http import never_sent
+from imagen.net.retry import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from imagen.backends.replicate.answers import Prediction
     from imagen.backends.replicate.client import Client
-    from imagen.backends.replicate.reference import Reference
+    from imagen.backends.replicate.model_ref import Reference
 
 _PAUSES = (0.2, 0.8, 2.0)
 """Seconds before each look for a prediction whose submission was not answered as it should be."""

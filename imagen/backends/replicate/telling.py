@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.result import Progress
+from imagen.core.result import Progress
 
 if TYPE_CHECKING:
     from imagen.backends.replicate.answers import Prediction
-    from imagen.result import OnProgress, Stage
-    from imagen.ticket import Ticket
+    from imagen.core.result import OnProgress, Stage
+    from imagen.core.ticket import Ticket
 
 _FETCHING = 0.95
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from imagen.backends.replicate import names
 from imagen.backends.replicate.size import Size, read_size
-from imagen.request import Request
+from imagen.core.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from imagen.backends.replicate.schema import Input
-    from imagen.request import Task
+    from imagen.core.request import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagen.backends.sdcpp.backend import SdCpp, adapter
+from imagen.backends.sdcpp.adapter import SdCpp, adapter
 from imagen.backends.sdcpp.config import SdCppConfig
 
 __all__ = ["SdCpp", "SdCppConfig", "adapter"]

@@ -6,15 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.model_files import ChosenModel, find_name, is_path, list_models, missing_model
+from imagen.backends.model_choice import ChosenModel, find_name, is_path, list_models, missing_model
 from imagen.backends.sdcpp.files import describe_role, missing_parts
-from imagen.checkpoints import read_checkpoint
 from imagen.errors import ConfigError, RequestError
-from imagen.graphs.spelling import is_model_file
+from imagen.graphs.model_names import is_model_file
+from imagen.model_files.identify import read_checkpoint
 
 if TYPE_CHECKING:
     from imagen.backends.sdcpp.config import SdCppConfig
-    from imagen.checkpoints import Checkpoint
+    from imagen.model_files.identify import Checkpoint
 
 _OF_FAMILY = (*("vae", "clip_l", "clip_g", "t5xxl", "llm", "taesd", "controlnets", "parameters"),)
 """What a block says of its model's family."""

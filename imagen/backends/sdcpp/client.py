@@ -8,12 +8,12 @@ from base64 import b64decode
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from imagen.backends import http
-from imagen.backends.addresses import secret
-from imagen.backends.whole import fault
+from imagen.core.image_format import fault
+from imagen.core.json_values import parse_json
+from imagen.core.text import one_line
 from imagen.errors import BackendError, Lost, Rejected
-from imagen.json_values import parse_json
-from imagen.text import one_line
+from imagen.net import http
+from imagen.net.urls import secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

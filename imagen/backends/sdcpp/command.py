@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from imagen.backends.sdcpp import arguments
 from imagen.backends.sdcpp.plan import upscaler
+from imagen.core.image_file import read_picture
 from imagen.errors import Rejected, RequestError
-from imagen.pictures import read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from imagen.backends.sdcpp.binary import Program
     from imagen.backends.sdcpp.config import SdCppConfig
-    from imagen.backends.sdcpp.program import Program
-    from imagen.request import Request
-    from imagen.ticket import Ticket
+    from imagen.core.request import Request
+    from imagen.core.ticket import Ticket
 
 _OUTPUT = "picture.png"
 _OPTIONAL = ("--disable-image-metadata", "--preview", "--preview-path")

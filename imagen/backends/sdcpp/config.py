@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from imagen.backends.addresses import url_faults
 from imagen.backends.base import BackendConfig
-from imagen.backends.model_files import MODELS_DIR, find_loras_folder
-from imagen.text import is_variable_name
+from imagen.backends.model_choice import MODELS_DIR, find_loras_folder
+from imagen.core.text import is_variable_name
+from imagen.net.urls import url_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

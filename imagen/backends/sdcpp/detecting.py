@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.base import Detection, Lack
+from imagen.backends.sdcpp.binary import look
 from imagen.backends.sdcpp.config import DEFAULT_URL, SdCppConfig
-from imagen.backends.sdcpp.program import look
-from imagen.checkpoints import read_checkpoint
 from imagen.errors import BackendError, ConfigError, Unavailable
+from imagen.model_files.identify import read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

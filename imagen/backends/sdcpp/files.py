@@ -6,17 +6,17 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagen.checkpoints import read_checkpoint
+from imagen.core.text import one_line
 from imagen.errors import ConfigError
-from imagen.text import one_line
-from imagen.weights import read_weights
+from imagen.model_files.headers import read_weights
+from imagen.model_files.identify import read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from imagen.backends.sdcpp.config import SdCppConfig
-    from imagen.checkpoints import Checkpoint, Role
+    from imagen.model_files.identify import Checkpoint, Role
 
 _ROLES: Mapping[str, tuple[Role, ...]] = {
     "model": ("checkpoint",),

@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Model, ModelKind
-from imagen.backends.model_files import list_models
+from imagen.backends.model_choice import list_models
 from imagen.backends.sdcpp import files
-from imagen.backends.sdcpp.shelf import shelf
-from imagen.checkpoints import read_checkpoint
+from imagen.backends.sdcpp.loras import shelf
 from imagen.errors import ConfigError
-from imagen.graphs.spelling import is_model_file
+from imagen.graphs.model_names import is_model_file
+from imagen.model_files.identify import read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from imagen.backends.sdcpp.binary import Program
     from imagen.backends.sdcpp.config import SdCppConfig
-    from imagen.backends.sdcpp.program import Program
 
 _OWN = ("model", "diffusion_model")
 _KINDS: Mapping[str, ModelKind] = {

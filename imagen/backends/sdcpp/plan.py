@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imagen.capabilities import Fate, settle
+from imagen.core.capabilities import Fate, settle
+from imagen.core.image_file import read_picture
+from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
-from imagen.pictures import read_picture
-from imagen.text import did_you_mean
-from imagen.upscalers import choose_upscaler
+from imagen.model_files.upscalers import choose_upscaler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.capabilities import Capabilities, Receipt
-    from imagen.request import Control, Request, Upscale
+    from imagen.core.capabilities import Capabilities, Receipt
+    from imagen.core.request import Control, Request, Upscale
 
 _SEEDS = 2**63
 _MEGAPIXEL = 1024 * 1024

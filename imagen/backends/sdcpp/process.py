@@ -12,8 +12,8 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import IO, TYPE_CHECKING
 
+from imagen.core.text import one_line
 from imagen.errors import Unavailable
-from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,12 +10,11 @@ from io import BytesIO
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.background import TICK_SECONDS, Background, ended_by_total, meanwhile
-from imagen.backends.http import is_nobody_there, never_sent, was_too_slow, within
-from imagen.backends.retry import retrying
-from imagen.backends.sdcpp import made
-from imagen.backends.sdcpp.shelf import match
-from imagen.backends.whole import media_type
+from imagen.backends.sdcpp import images
+from imagen.backends.sdcpp.loras import match
+from imagen.core.image_file import read_picture
+from imagen.core.image_format import media_type
+from imagen.core.result import Facts, Output, Progress, Result
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -24,17 +23,18 @@ from imagen.errors import (
     Lost,
     RateLimited,
 )
-from imagen.pictures import read_picture
-from imagen.result import Facts, Output, Progress, Result
+from imagen.net.http import is_nobody_there, never_sent, was_too_slow, within
+from imagen.net.retry import retrying
+from imagen.net.threads import TICK_SECONDS, Background, ended_by_total, meanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from imagen.backends.sdcpp.client import About, Client, Job
     from imagen.backends.sdcpp.config import SdCppConfig
-    from imagen.request import Request
-    from imagen.result import OnProgress, Stage
-    from imagen.ticket import Ticket
+    from imagen.core.request import Request
+    from imagen.core.result import OnProgress, Stage
+    from imagen.core.ticket import Ticket
 
 _SETTLING_SECONDS = 2.0
 _PAUSE_SECONDS = 0.2
@@ -234,8 +234,8 @@ class Remote:
         return tuple(self._output(index, data) for index, data in enumerate(job.images))
 
     def _output(self, index: int, data: bytes) -> Output:
-        made.size(data)
-        data = made.finished(data, self._ticket.request)
+        images.size(data)
+        data = images.finished(data, self._ticket.request)
         first = self._ticket.request.seed
         seed = None if first is None else first + index
         kind = media_type(data) or "image/png"
@@ -243,7 +243,7 @@ class Remote:
 
     def _facts(self, id: str, job: Job, outputs: tuple[Output, ...], began: float) -> Facts:
         request = self._ticket.request
-        width, height = made.size(outputs[0].data)
+        width, height = images.size(outputs[0].data)
         return Facts(
             seed=request.seed,
             steps=request.steps,

@@ -9,23 +9,23 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagen.backends.background import TICK_SECONDS
-from imagen.backends.sdcpp import made, troubles
+from imagen.backends.sdcpp import images, troubles
+from imagen.backends.sdcpp.cli_output import Lines, Record
 from imagen.backends.sdcpp.command import command
-from imagen.backends.sdcpp.listening import Lines, Record
 from imagen.backends.sdcpp.process import Process
-from imagen.backends.whole import is_whole, media_type
+from imagen.core.filesystem import read_at_most
+from imagen.core.image_format import is_whole, media_type
+from imagen.core.result import Facts, Output, Progress, Result
 from imagen.errors import BackendError, TimedOut
-from imagen.filesystem import read_at_most
-from imagen.result import Facts, Output, Progress, Result
+from imagen.net.threads import TICK_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from imagen.backends.sdcpp.binary import Program
     from imagen.backends.sdcpp.config import SdCppConfig
-    from imagen.backends.sdcpp.program import Program
-    from imagen.result import OnProgress, Stage
-    from imagen.ticket import Ticket
+    from imagen.core.result import OnProgress, Stage
+    from imagen.core.ticket import Ticket
 
 _FOLDER = "imagen-sdcpp-"
 _FORGOTTEN_SECONDS = 7 * 86400.0
@@ -164,10 +164,10 @@ class Run:
 
     def _output(self, folder: Path, index: int, name: str, size: tuple[int, int] | None) -> Output:
         """One picture; whatever name the program tells, only our own folder is looked into."""
-        data = made.read(folder / Path(name).name)
+        data = images.read(folder / Path(name).name)
         if size is not None:
-            data = made.resized(data, size)
-        data = made.finished(data, self._job.ticket.request)
+            data = images.resized(data, size)
+        data = images.finished(data, self._job.ticket.request)
         return Output(data=data, media_type="image/png", seed=self._seed(index), index=index)
 
     def _seed(self, index: int) -> int | None:
@@ -179,7 +179,7 @@ class Run:
 
     def _facts(self, outputs: tuple[Output, ...], seconds: float) -> Facts:
         request, record = self._job.ticket.request, self._record
-        width, height = made.size(outputs[0].data)
+        width, height = images.size(outputs[0].data)
         told = {
             "version": self._job.program.version,
             "model_version": record.version,
@@ -231,7 +231,7 @@ class Preview:
 
 
 def _enlarged_size(ticket: Ticket) -> tuple[int, int]:
-    from imagen.pictures import read_picture
+    from imagen.core.image_file import read_picture
 
     request = ticket.request
     picture = read_picture(request.image or "")

@@ -6,13 +6,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.base import Health, Model, naming
-from imagen.backends.notes import read_note, write_note
+from imagen.backends.learned import read_note, write_note
 from imagen.backends.sdcpp import families
-from imagen.backends.sdcpp.abilities import Engine, capabilities
 from imagen.backends.sdcpp.arguments import EMPTY_PROMPT
+from imagen.backends.sdcpp.capabilities import Engine, capabilities
 from imagen.backends.sdcpp.plan import plan
+from imagen.core.ticket import Ticket, new_id
 from imagen.errors import ImagenError, Unavailable
-from imagen.ticket import Ticket, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from imagen.backends.sdcpp.client import About, Client
     from imagen.backends.sdcpp.config import SdCppConfig
-    from imagen.capabilities import Capabilities
-    from imagen.request import Request, Task
-    from imagen.result import OnProgress, Result
+    from imagen.core.capabilities import Capabilities
+    from imagen.core.request import Request, Task
+    from imagen.core.result import OnProgress, Result
 
 _MOST_AT_ONCE, _LARGEST_SIDE = 8, 4096
 """What any server allows, while it was not asked."""

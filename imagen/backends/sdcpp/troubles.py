@@ -6,13 +6,13 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+from imagen.core.text import one_line
 from imagen.errors import BackendError, Failed, Rejected
-from imagen.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imagen.backends.sdcpp.listening import Record
+    from imagen.backends.sdcpp.cli_output import Record
 
 _REFUSALS = re.compile(r"error: (.*)|load image from '.*' failed")
 _UNREAD = re.compile(r"load(?:ing)? (.{1,300}?) from .* failed")

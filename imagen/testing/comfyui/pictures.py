@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
-from imagen.painting import paint
+from imagen.backends.mock.painting import paint
 from imagen.testing.comfyui.graph import branch, inputs, links, order, signatures, upstream, value
 from imagen.testing.comfyui.working import grown, padding_mask, worked
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import SAMPLED, opened
+from support.comfyui_lab import SAMPLED, opened
 
 from imagen.backends.comfyui import adapter, catalogue
 from imagen.backends.comfyui.answers import stats

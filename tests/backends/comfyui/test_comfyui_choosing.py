@@ -6,21 +6,21 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import ASKED, MANIFEST, SAMPLED, opened
-from comfyui_pictures import NOWHERE, node, on, shelve
-from weight_files import SD1, VAE, safetensors, written
+from support.comfyui_lab import ASKED, MANIFEST, SAMPLED, opened
+from support.comfyui_pictures import NOWHERE, node, on, shelve
+from support.weight_files import SD1, VAE, safetensors, written
 
 from imagen.config import Settings
+from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.preparing import prepare
-from imagen.request import Request
+from imagen.pipeline.prepare import prepare
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imagen.result import Progress, Result
-    from imagen.ticket import Ticket
+    from imagen.core.result import Progress, Result
+    from imagen.core.ticket import Ticket
 
 OWN = "v1-5-pruned-emaonly-fp16.safetensors"
 FILES = {

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import opened
+from support.comfyui_lab import opened
 
 from imagen.backends.comfyui import adapter
 from imagen.backends.comfyui.config import DEFAULT_URL

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from comfyui_lab import ASKED, MANIFEST, SAMPLED
-from comfyui_pictures import NOWHERE, drawn, node, on, shelve
+from support.comfyui_lab import ASKED, MANIFEST, SAMPLED
+from support.comfyui_pictures import NOWHERE, drawn, node, on, shelve
 
-from imagen.request import Upscale
+from imagen.core.request import Upscale
 
 ENLARGED = {
     "1": node("LoadImage", image="$<image>"),

@@ -8,23 +8,23 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import ASKED, SAMPLED, collected, opened, paths
 from PIL import Image
+from support.comfyui_lab import ASKED, SAMPLED, collected, opened, paths
 
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUIConfig, uploads
 from imagen.backends.comfyui.follow import Following
-from imagen.backends.comfyui.listener import Listener
 from imagen.backends.comfyui.record import Record
 from imagen.backends.comfyui.telling import Telling
+from imagen.backends.comfyui.websocket import Listener
+from imagen.core.result import ignore
 from imagen.errors import BackendError, Cancelled, Lost, Rejected, TimedOut, Unavailable
-from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI, Hostility, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagen.result import Progress
+    from imagen.core.result import Progress
 
 _LOOK_SECONDS = 10.0
 """How much later it is after each question."""

@@ -6,11 +6,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from comfyui_lab import ASKED, opened
-from raw_server import RawServer, answer_or_drip
+from support.comfyui_lab import ASKED, opened
+from support.raw_server import RawServer, answer_or_drip
 
+from imagen.core.result import ignore
 from imagen.errors import TimedOut
-from imagen.result import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

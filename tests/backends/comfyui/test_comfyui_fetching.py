@@ -8,20 +8,20 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import ASKED, SAMPLED, TWICE, collected, opened, paths
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from support.comfyui_lab import ASKED, SAMPLED, TWICE, collected, opened, paths
 
-from imagen.backends.comfyui.files import File, fetch_all, is_of
+from imagen.backends.comfyui.outputs import File, fetch_all, is_of
+from imagen.core.result import ignore
 from imagen.errors import BackendError, Failed, Lost, Unavailable
-from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagen.result import Progress
-    from imagen.ticket import Ticket
+    from imagen.core.result import Progress
+    from imagen.core.ticket import Ticket
 
 PREVIEWED = SAMPLED | {"99": {"class_type": "PreviewImage", "inputs": {"images": ["90", 0]}}}
 _INSTEAD: dict[str, dict[str, Any]] = {

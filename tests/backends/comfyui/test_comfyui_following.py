@@ -7,19 +7,19 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import ASKED, opened
+from support.comfyui_lab import ASKED, opened
 
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUIConfig, events
 from imagen.backends.comfyui.follow import Following
-from imagen.backends.comfyui.listener import Listener
 from imagen.backends.comfyui.record import Record
 from imagen.backends.comfyui.telling import Telling
+from imagen.backends.comfyui.websocket import Listener
 from imagen.errors import BackendError, TimedOut
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
-    from imagen.result import Progress
+    from imagen.core.result import Progress
 
 
 class _Clock:

@@ -6,15 +6,15 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import ASKED, collected, opened
+from support.comfyui_lab import ASKED, collected, opened
 
+from imagen.core.result import ignore
 from imagen.errors import BackendError, Lost, Unauthorized
-from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI, Refusal
 
 if TYPE_CHECKING:
-    from imagen.result import Progress
-    from imagen.ticket import Ticket
+    from imagen.core.result import Progress
+    from imagen.core.ticket import Ticket
 
 _ANSWERS: dict[str, dict[str, Any]] = {
     "an error as JSON": {"status": 200, "body": '{"error": "no", "ok": false}'},

@@ -6,17 +6,17 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import ASKED, SAMPLED, collected, opened
+from support.comfyui_lab import ASKED, SAMPLED, collected, opened
 
+from imagen.core.result import ignore
 from imagen.errors import BackendError, Cancelled, Lost, WorkflowError
-from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI, Hostility, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagen.result import Progress
-    from imagen.ticket import Ticket
+    from imagen.core.result import Progress
+    from imagen.core.ticket import Ticket
 
 
 def _note_in(tickets: list[Ticket]) -> Callable[[Progress], None]:

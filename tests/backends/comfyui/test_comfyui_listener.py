@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from comfyui_lab import opened
-from raw_server import RawServer, answer, read_request
+from support.comfyui_lab import opened
+from support.raw_server import RawServer, answer, read_request
 
 from imagen.backends.comfyui import events
-from imagen.backends.comfyui.listener import Listener
+from imagen.backends.comfyui.websocket import Listener
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from comfyui_lab import ASKED, SAMPLED, collected, opened, paths
+from support.comfyui_lab import ASKED, SAMPLED, collected, opened, paths
 
+from imagen.core.result import ignore
 from imagen.errors import BackendError, Lost, Rejected, Unavailable, WorkflowError
-from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imagen.result import Progress
+    from imagen.core.result import Progress
 
 _HERE = Path(__file__).parent
 TLS = str(_HERE / "loopback-certificate.pem"), str(_HERE / "loopback-key.pem")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from comfyui_lab import ASKED, QUICK
+from support.comfyui_lab import ASKED, QUICK
 
 from imagen.backends import open_backend
+from imagen.core.result import Result, ignore
 from imagen.errors import Failed
-from imagen.result import Result, ignore
 from imagen.testing.comfyui import ComfyUI, Fault
 
 _WHY = "The server runs ComfyUI 0.3.64; this workflow needs 0.3.75 or later."

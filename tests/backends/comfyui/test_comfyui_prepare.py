@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from comfyui_lab import ASKED, SAMPLED, opened
+from support.comfyui_lab import ASKED, SAMPLED, opened
 
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
+from imagen.core.request import Lora
 from imagen.errors import RequestError, WorkflowError
-from imagen.request import Lora
 
 NOWHERE = "http://127.0.0.1:9"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from comfyui_lab import ASKED, SAMPLED, opened
+from support.comfyui_lab import ASKED, SAMPLED, opened
 
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
-from imagen.capabilities import unhonoured
 from imagen.config import Settings
-from imagen.preparing import prepare
-from imagen.request import Lora
+from imagen.core.capabilities import unhonoured
+from imagen.core.request import Lora
+from imagen.pipeline.prepare import prepare
 
 NOWHERE = "http://127.0.0.1:9"
 

@@ -8,13 +8,13 @@ import pytest
 
 from imagen.backends.comfyui import events
 from imagen.backends.comfyui.answers import Entry
-from imagen.backends.comfyui.files import File, Text, lacks_a_picture, made
 from imagen.backends.comfyui.look import Sight
+from imagen.backends.comfyui.outputs import File, Text, lacks_a_picture, made
 from imagen.backends.comfyui.record import Record
 from imagen.backends.comfyui.telling import Telling
 
 if TYPE_CHECKING:
-    from imagen.result import Progress
+    from imagen.core.result import Progress
 
 GRAPH: dict[str, Any] = {
     "1": {"class_type": "CheckpointLoaderSimple", "inputs": {}},

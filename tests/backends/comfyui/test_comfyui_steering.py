@@ -6,8 +6,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import ASKED, MANIFEST, SAMPLED
-from comfyui_pictures import (
+from support.comfyui_lab import ASKED, MANIFEST, SAMPLED
+from support.comfyui_pictures import (
     NOWHERE,
     REDRAWN,
     REPAINTED,
@@ -19,15 +19,15 @@ from comfyui_pictures import (
     shelve,
 )
 
+from imagen.core.request import Control, Lora, Upscale
+from imagen.core.result import ignore
 from imagen.errors import Rejected, RequestError
-from imagen.request import Control, Lora, Upscale
-from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from imagen.request import Request
+    from imagen.core.request import Request
 
 INK = Lora(name="ink.safetensors", strength=0.5)
 NETS = {"canny": {"file": "canny.safetensors"}, "depth": {"file": "d.safetensors"}}

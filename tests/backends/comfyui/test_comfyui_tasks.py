@@ -7,14 +7,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import ASKED, MANIFEST, SAMPLED
-from comfyui_pictures import NOWHERE, REDRAWN, REPAINTED, drawn, node, on, shelve
+from support.comfyui_lab import ASKED, MANIFEST, SAMPLED
+from support.comfyui_pictures import NOWHERE, REDRAWN, REPAINTED, drawn, node, on, shelve
 
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUIConfig, own_defaults
+from imagen.core.request import Outpaint, Request, Restore, Upscale
+from imagen.core.result import ignore
 from imagen.errors import ConfigError, RequestError, WorkflowError
-from imagen.request import Outpaint, Request, Restore, Upscale
-from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI as Server
 
 if TYPE_CHECKING:

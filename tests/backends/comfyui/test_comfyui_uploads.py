@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from comfyui_lab import ASKED, paths
-from comfyui_pictures import NOWHERE, REDRAWN, called, drawn, on, picture, shelve
+from support.comfyui_lab import ASKED, paths
+from support.comfyui_pictures import NOWHERE, REDRAWN, called, drawn, on, picture, shelve
 
 from imagen.backends.comfyui import answers
+from imagen.core.result import ignore
+from imagen.core.ticket import Ticket
 from imagen.errors import BackendError, Cancelled, Rejected, RequestError, Unavailable
-from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI, Refusal
-from imagen.ticket import Ticket
 
 if TYPE_CHECKING:
-    from imagen.request import Request
-    from imagen.result import Progress
+    from imagen.core.request import Request
+    from imagen.core.result import Progress
 
 
 @pytest.fixture(autouse=True)

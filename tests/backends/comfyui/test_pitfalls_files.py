@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import ASKED, SAMPLED, TWICE, collected, paths, told
+from support.comfyui_lab import ASKED, SAMPLED, TWICE, collected, paths, told
 
-from imagen.backends.whole import is_whole
+from imagen.core.image_format import is_whole
 from imagen.errors import Failed, Lost, Unavailable
 from imagen.testing.comfyui import BLOCKED, ComfyUI, Refusal
 
 if TYPE_CHECKING:
-    from imagen.result import Progress
+    from imagen.core.result import Progress
 
 PREVIEWED = SAMPLED | {"99": {"class_type": "PreviewImage", "inputs": {"images": ["90", 0]}}}
 

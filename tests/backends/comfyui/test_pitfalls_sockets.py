@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import ASKED, SAMPLED, collected, paths, told
+from support.comfyui_lab import ASKED, SAMPLED, collected, paths, told
 
 from imagen.errors import Failed
 from imagen.testing.comfyui import ComfyUI, Fault, Hostility
 
 if TYPE_CHECKING:
-    from imagen.result import Result
+    from imagen.core.result import Result
 
 
 def test_p1_a_socket_that_is_deaf_after_a_reconnect_is_not_waited_for() -> None:

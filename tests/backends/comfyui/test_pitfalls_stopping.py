@@ -6,13 +6,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from comfyui_lab import ASKED, collected, opened, paths
+from support.comfyui_lab import ASKED, collected, opened, paths
 
 from imagen.errors import Cancelled, Failed, Rejected, TimedOut
 from imagen.testing.comfyui import OUT_OF_MEMORY, ComfyUI, Fault, Hostility, Refusal
 
 if TYPE_CHECKING:
-    from imagen.result import Progress
+    from imagen.core.result import Progress
 
 
 def _cancel_when_running(progress: Progress) -> None:

@@ -7,8 +7,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_lab import ASKED, SAMPLED, collected, opened, paths, told
+from support.comfyui_lab import ASKED, SAMPLED, collected, opened, paths, told
 
+from imagen.core.result import ignore
 from imagen.errors import (
     BackendError,
     Lost,
@@ -18,12 +19,11 @@ from imagen.errors import (
     Unavailable,
     WorkflowError,
 )
-from imagen.result import ignore
 from imagen.testing.comfyui import ComfyUI, Refusal
 
 if TYPE_CHECKING:
-    from imagen.result import Progress
-    from imagen.ticket import Ticket
+    from imagen.core.result import Progress
+    from imagen.core.ticket import Ticket
 
 
 def test_p12_a_part_that_the_server_leaves_out_is_a_warning() -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfyui_lab import MANIFEST, SAMPLED
+from support.comfyui_lab import MANIFEST, SAMPLED
 
 from imagen.backends.mock import abilities
 from imagen.cli import run
 from imagen.config import Settings, Style
-from imagen.preparing import open_named, prepare
-from imagen.request import Request
-from imagen.ticket import Ticket
-from imagen.tickets import Job
+from imagen.core.request import Request
+from imagen.core.ticket import Ticket
+from imagen.jobs.file_store import Job
+from imagen.pipeline.prepare import open_named, prepare
 
 NOWHERE = "http://127.0.0.1:9"
 FIXED = SAMPLED | {

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from diffusers_folders import LORA_SD1, flux_file, folder, opened, sd1_file
-from weight_files import SD1, VAE, safetensors, written
+from support.diffusers_folders import LORA_SD1, flux_file, folder, opened, sd1_file
+from support.weight_files import SD1, VAE, safetensors, written
 
+from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.request import Request
 
 if TYPE_CHECKING:
     from imagen.backends.diffusers import Diffusers
-    from imagen.ticket import Ticket
+    from imagen.core.ticket import Ticket
 
 SDXL = {
     name: (*shape[:-1], 2048) if "attn2" in name else shape for name, shape in (SD1 | VAE).items()

@@ -6,8 +6,8 @@ from threading import Event
 
 import pytest
 
-from imagen.backends.background import Background
 from imagen.backends.diffusers.keeping import Shelf
+from imagen.net.threads import Background
 
 
 class _Kitchen:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from diffusers_folders import LORA_SD1, LORA_SDXL, flux_file, folder, opened, sd1_file
-from weight_files import VAE, safetensors, written
+from support.diffusers_folders import LORA_SD1, LORA_SDXL, flux_file, folder, opened, sd1_file
+from support.weight_files import VAE, safetensors, written
 
+from imagen.core.request import Request
 from imagen.errors import ConfigError, RequestError
-from imagen.request import Request
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.backends.diffusers import Diffusers
-    from imagen.ticket import Ticket
+    from imagen.core.ticket import Ticket
 
 
 @pytest.fixture

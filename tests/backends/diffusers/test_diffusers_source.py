@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from diffusers_folders import flux_file, folder, opened, sd1_file
-from weight_files import VAE, gguf, safetensors, written
+from support.diffusers_folders import flux_file, folder, opened, sd1_file
+from support.weight_files import VAE, gguf, safetensors, written
 
-from imagen.backends.diffusers.source import cached_folder
+from imagen.backends.diffusers.model_source import cached_folder
 from imagen.errors import ConfigError
 
 if TYPE_CHECKING:

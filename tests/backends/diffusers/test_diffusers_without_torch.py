@@ -8,14 +8,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from diffusers_folders import LORA_SD1, flux_file, folder, opened, sd1_file
-from weight_files import safetensors, written
+from support.diffusers_folders import LORA_SD1, flux_file, folder, opened, sd1_file
+from support.weight_files import safetensors, written
 
 from imagen.backends import validated
 from imagen.backends.diffusers import adapter
+from imagen.core.request import Request
+from imagen.core.result import ignore
 from imagen.errors import ConfigError, MissingDependency, install_command
-from imagen.request import Request
-from imagen.result import ignore
 
 _PROGRAM = """
 import sys

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from replicate_lab import configured
+from support.replicate_lab import configured
 
 from imagen.backends.replicate.answers import Prediction, moment, prediction, predictions
 from imagen.backends.replicate.errors import refusal

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from replicate_lab import vocabulary
+from support.replicate_lab import vocabulary
 
-from imagen.backends.replicate.binding import Bound, bind, settled
-from imagen.backends.replicate.offer import offer
+from imagen.backends.replicate.capabilities import offer
+from imagen.backends.replicate.payload import Bound, bind, settled
 from imagen.backends.replicate.schema import read_inputs
 from imagen.backends.replicate.vocabulary import read_vocabulary
-from imagen.capabilities import settle
+from imagen.core.capabilities import settle
+from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.request import Request
 
 if TYPE_CHECKING:
     from imagen.backends.replicate.vocabulary import Vocabulary

@@ -6,13 +6,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from replicate_lab import ASKED, opened, prepared, run, submitted
+from simulators.replicate import MODELS, Replicate
+from support.replicate_lab import ASKED, opened, prepared, run, submitted
 
-from imagen.backends.replicate.offer import offer
+from imagen.backends.replicate.capabilities import offer
 from imagen.backends.replicate.schema import read_inputs
 from imagen.backends.replicate.vocabulary import read_vocabulary
 from imagen.errors import RequestError
-from imagen.testing.replicate import MODELS, Replicate
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 OWN, OTHER = "black-forest-labs/flux-schnell", "black-forest-labs/flux-dev"

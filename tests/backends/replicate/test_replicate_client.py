@@ -9,9 +9,9 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from raw_server import OK, RawServer, read_request
-from receiver import Receiver
-from replicate_lab import configured
+from support.raw_server import OK, RawServer, read_request
+from support.receiver import Receiver
+from support.replicate_lab import configured
 
 from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.stop import stop

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from replicate_lab import configured
+from support.replicate_lab import configured
 
 from imagen.backends.replicate.config import token
-from imagen.backends.replicate.reference import Reference, read_reference
+from imagen.backends.replicate.model_ref import Reference, read_reference
 from imagen.errors import ConfigError, Unauthorized
 
 pytestmark = pytest.mark.usefixtures("replicate_token")

@@ -6,11 +6,11 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from replicate_lab import opened
+from simulators.replicate import COMMUNITY, Replicate
+from support.replicate_lab import opened
 
 from imagen.backends.replicate import adapter
 from imagen.testing import BackendContract
-from imagen.testing.replicate import COMMUNITY, Replicate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from raw_server import RawServer, answer_or_drip
-from replicate_lab import configured
+from support.raw_server import RawServer, answer_or_drip
+from support.replicate_lab import configured
 
-from imagen.backends.replicate.backend import Replicate as Backend
+from imagen.backends.replicate.adapter import Replicate as Backend
 from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.stop import stop
+from imagen.core.request import Request
+from imagen.core.result import ignore
 from imagen.errors import TimedOut
-from imagen.request import Request
-from imagen.result import ignore
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 

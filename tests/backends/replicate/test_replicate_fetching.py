@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from replicate_lab import configured, run
+from simulators.replicate import TOKEN, Replicate, Trouble
+from support.replicate_lab import configured, run
 
 from imagen.backends.replicate.client import Client
-from imagen.backends.replicate.fetch import Fetcher, addresses, words
+from imagen.backends.replicate.outputs import Fetcher, addresses, words
 from imagen.errors import BackendError, Failed, Lost
-from imagen.testing.replicate import TOKEN, Replicate, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,20 +8,20 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from replicate_lab import configured
+from support.replicate_lab import configured
 
 from imagen.backends.replicate.answers import Prediction
 from imagen.backends.replicate.client import Client, Recent
 from imagen.backends.replicate.run import Run
 from imagen.backends.replicate.submit import find
+from imagen.core.request import Request
+from imagen.core.result import ignore
+from imagen.core.ticket import Ticket
 from imagen.errors import Cancelled, Failed, Lost
-from imagen.request import Request
-from imagen.result import ignore
-from imagen.ticket import Ticket
 
 if TYPE_CHECKING:
     from imagen.backends.replicate.config import ReplicateConfig
-    from imagen.result import Progress
+    from imagen.core.result import Progress
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 

@@ -7,15 +7,15 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from replicate_lab import ASKED, opened, run, told
+from simulators.replicate import Replicate, Trouble
+from support.replicate_lab import ASKED, opened, run, told
 
+from imagen.core.result import ignore
 from imagen.errors import BackendError, Failed, Lost, Rejected, TimedOut, Unavailable
-from imagen.result import ignore
-from imagen.testing.replicate import Replicate, Trouble
 
 if TYPE_CHECKING:
-    from imagen.result import Progress, Result
-    from imagen.ticket import Ticket
+    from imagen.core.result import Progress, Result
+    from imagen.core.ticket import Ticket
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 

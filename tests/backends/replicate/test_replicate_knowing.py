@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from replicate_lab import ASKED, configured, opened, run
+from simulators.replicate import DEPLOYMENT, MODELS, Replicate, Trouble
+from support.replicate_lab import ASKED, configured, opened, run
 
 from imagen.backends.base import Model
-from imagen.backends.replicate.shelf import kept
+from imagen.backends.replicate.schema_cache import kept
 from imagen.errors import ConfigError, Rejected, Unauthorized, Unavailable
-from imagen.testing.replicate import DEPLOYMENT, MODELS, Replicate, Trouble
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from replicate_lab import vocabulary
+from simulators.replicate import MODELS
+from support.replicate_lab import vocabulary
 
-from imagen.backends.replicate.offer import offer
+from imagen.backends.replicate.capabilities import offer
 from imagen.backends.replicate.schema import read_inputs
 from imagen.backends.replicate.vocabulary import read_vocabulary
 from imagen.errors import ConfigError
-from imagen.testing.replicate import MODELS
 
 if TYPE_CHECKING:
-    from imagen.capabilities import Capabilities
-    from imagen.request import Task
+    from imagen.core.capabilities import Capabilities
+    from imagen.core.request import Task
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 

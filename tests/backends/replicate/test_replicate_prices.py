@@ -6,17 +6,11 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from replicate_lab import ASKED, opened, prepared, run
+from simulators.replicate import DEPLOYMENT, Replicate
+from support.replicate_lab import ASKED, opened, prepared, run
 
-from imagen.backends.replicate.prices import (
-    Price,
-    Work,
-    find_price,
-    read_table,
-    reckon,
-)
-from imagen.testing.replicate import DEPLOYMENT, Replicate
-from imagen.ticket import Estimate
+from imagen.backends.replicate.pricing import Price, Work, find_price, read_table, reckon
+from imagen.core.ticket import Estimate
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from replicate_lab import ASKED, configured, prepared, run, submitted, told
+from simulators.replicate import Replicate
+from support.replicate_lab import ASKED, configured, prepared, run, submitted, told
 
 from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.run import Run
+from imagen.core.request import Request
+from imagen.core.result import ignore
 from imagen.errors import Cancelled, Lost, RateLimited, Rejected, RequestError
-from imagen.request import Request
-from imagen.result import ignore
-from imagen.testing.replicate import Replicate
 
 if TYPE_CHECKING:
-    from imagen.result import Progress
+    from imagen.core.result import Progress
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
@@ -105,7 +105,7 @@ def test_what_was_uploaded_before_another_was_refused_is_deleted() -> None:
 
 
 def test_a_job_with_an_uploaded_file_is_found_again() -> None:
-    from replicate_lab import opened
+    from support.replicate_lab import opened
 
     request = _with(_large())
     with Replicate() as cloud, closing(opened(cloud.url, model=_DEV)) as engine:

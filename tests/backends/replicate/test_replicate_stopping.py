@@ -7,18 +7,18 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from replicate_lab import ASKED, configured, run
+from simulators.replicate import Replicate, Trouble
+from support.replicate_lab import ASKED, configured, run
 
 from imagen.backends.replicate import Replicate as Backend
 from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.stop import stop
+from imagen.core.result import ignore
 from imagen.errors import Cancelled, TimedOut
-from imagen.result import ignore
-from imagen.testing.replicate import Replicate, Trouble
 
 if TYPE_CHECKING:
-    from imagen.result import Progress
-    from imagen.ticket import Ticket
+    from imagen.core.result import Progress
+    from imagen.core.ticket import Ticket
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 

@@ -7,10 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from replicate_lab import ASKED, configured, opened, run, submitted, told
+from simulators.replicate import COMMUNITY, DEPLOYMENT, TOKEN, Replicate
+from simulators.replicate.models import version_of
+from support.replicate_lab import ASKED, configured, opened, run, submitted, told
 
 from imagen.backends.replicate.client import Client
 from imagen.backends.replicate.submit import Submission
+from imagen.core.request import Request
+from imagen.core.result import ignore
 from imagen.errors import (
     BackendError,
     Lost,
@@ -20,15 +24,11 @@ from imagen.errors import (
     Unauthorized,
     Unavailable,
 )
-from imagen.request import Request
-from imagen.result import ignore
-from imagen.testing.replicate import COMMUNITY, DEPLOYMENT, TOKEN, Replicate
-from imagen.testing.replicate.models import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from imagen.result import Progress
+    from imagen.core.result import Progress
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
@@ -245,7 +245,7 @@ def _schema() -> None:
     import json
     from pathlib import Path
 
-    from imagen.testing.replicate import MODELS
+    from simulators.replicate import MODELS
 
     Path("schema.json").write_text(json.dumps(MODELS[_SCHNELL]), encoding="utf-8")
 

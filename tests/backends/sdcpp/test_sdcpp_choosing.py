@@ -6,16 +6,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sdcpp_rig import LORA, PICTURE, Bench
-from weight_files import SD1, VAE, safetensors, written
+from support.sdcpp_rig import LORA, PICTURE, Bench
+from support.weight_files import SD1, VAE, safetensors, written
 
+from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.request import Request
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imagen.ticket import Ticket
+    from imagen.core.ticket import Ticket
 
 SDXL = {
     name: (*shape[:-1], 2048) if "attn2" in name else shape for name, shape in (SD1 | VAE).items()

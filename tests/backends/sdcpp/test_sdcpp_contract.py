@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from sdcpp_rig import Bench
+from support.sdcpp_rig import Bench
 
 from imagen.backends.sdcpp import adapter
 from imagen.testing import BackendContract, Rig

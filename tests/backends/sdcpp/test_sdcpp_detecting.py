@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from click.testing import CliRunner
-from sd_server import SdServer
-from sdcpp_rig import LORA, STAND_IN
-from tiny_weights import sd15, write
+from support.sd_server import SdServer
+from support.sdcpp_rig import LORA, STAND_IN
+from support.tiny_weights import sd15, write
 
 from imagen.backends import configure
 from imagen.backends.sdcpp import detecting
-from imagen.cli.config import config
+from imagen.cli.commands.config import config
 from imagen.errors import Unavailable
 
 if TYPE_CHECKING:

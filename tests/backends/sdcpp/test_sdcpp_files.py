@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from sdcpp_rig import CONTROL, ESRGAN, LORA, Bench
+from support.sdcpp_rig import CONTROL, ESRGAN, LORA, Bench
 
 from imagen.backends import validated
 from imagen.backends.sdcpp import SdCppConfig
+from imagen.core.request import Request
 from imagen.errors import ConfigError
-from imagen.request import Request
 
 if TYPE_CHECKING:
     from pathlib import Path

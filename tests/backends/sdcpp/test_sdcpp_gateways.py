@@ -8,14 +8,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from raw_server import RawServer, answer_or_drip
-from sd_server import CAPABILITIES, Between, SdServer
+from support.raw_server import RawServer, answer_or_drip
+from support.sd_server import CAPABILITIES, Between, SdServer
 
 from imagen.backends import open_backend
 from imagen.backends.sdcpp.client import Client
 from imagen.backends.sdcpp.config import SdCppConfig
 from imagen.backends.sdcpp.remote import Remote, stop
 from imagen.backends.sdcpp.server import SdServer as Backend
+from imagen.core.request import Lora, Request
+from imagen.core.result import Progress, ignore
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -26,15 +28,13 @@ from imagen.errors import (
     Unauthorized,
     Unavailable,
 )
-from imagen.request import Lora, Request
-from imagen.result import Progress, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from imagen.result import Result
-    from imagen.ticket import Ticket
+    from imagen.core.result import Result
+    from imagen.core.ticket import Ticket
 
 _ASKED = Request(prompt="a fox", width=64, height=64, seed=7, steps=2)
 _SUBMISSION, _LOOK = "POST /sdcpp/v1/img_gen", "GET /sdcpp/v1/jobs/"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.backends.sdcpp.listening import Bar, Kept, Lines, Log, Record, event
+from imagen.backends.sdcpp.cli_output import Bar, Kept, Lines, Log, Record, event
 from imagen.backends.sdcpp.troubles import ended
 
 _STEP = "  |=========================>                        | 1/2 - 3.15s/it\x1b[K"

@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from imagen.backends.sdcpp import made
+from imagen.backends.sdcpp import images
 from imagen.errors import Failed
 
 
@@ -25,11 +25,11 @@ def _png(side: int) -> bytes:
 
 def test_a_picture_that_can_not_be_opened_is_damaged() -> None:
     with pytest.raises(Failed, match="picture that was made is damaged"):
-        made.size(_png(64))
+        images.size(_png(64))
 
 
 def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:
     data = BytesIO()
     Image.new("RGB", (8, 6)).save(data, "PNG", compress_level=0)
-    assert made.resized(data.getvalue(), (8, 6)) == data.getvalue()
-    assert made.size(made.resized(data.getvalue(), (12, 9))) == (12, 9)
+    assert images.resized(data.getvalue(), (8, 6)) == data.getvalue()
+    assert images.size(images.resized(data.getvalue(), (12, 9))) == (12, 9)

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from sdcpp_rig import CONTROL, ESRGAN, LORA, PICTURE, Bench
+from support.sdcpp_rig import CONTROL, ESRGAN, LORA, PICTURE, Bench
 
 from imagen.config import Settings
+from imagen.core.request import Control, Lora, Request, Upscale
 from imagen.errors import ConfigError, RequestError
-from imagen.preparing import prepare
-from imagen.request import Control, Lora, Request, Upscale
+from imagen.pipeline.prepare import prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imagen.request import Task
-    from imagen.ticket import Ticket
+    from imagen.core.request import Task
+    from imagen.core.ticket import Ticket
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from sdcpp_rig import STAND_IN
+from support.sdcpp_rig import STAND_IN
 
-from imagen.backends.sdcpp.program import find, is_batch, list_gpus, look, probe
+from imagen.backends.sdcpp.binary import find, is_batch, list_gpus, look, probe
 from imagen.errors import Unavailable
 
 if TYPE_CHECKING:

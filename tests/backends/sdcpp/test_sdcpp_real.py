@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from sdcpp_rig import LORA
-from tiny_weights import controlnet, esrgan, sd15, taesd, write
+from support.sdcpp_rig import LORA
+from support.tiny_weights import controlnet, esrgan, sd15, taesd, write
 
 from imagen.backends import open_backend
+from imagen.core.request import Control, Lora, Request, Upscale
+from imagen.core.result import ignore
 from imagen.errors import Cancelled
-from imagen.request import Control, Lora, Request, Upscale
-from imagen.result import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from imagen.result import Progress, Result
+    from imagen.core.result import Progress, Result
 
 _PROGRAM = os.environ.get("IMAGEN_TEST_SDCPP") or shutil.which("sd-cli") or ""
 

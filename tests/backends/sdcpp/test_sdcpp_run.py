@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from sdcpp_rig import CONTROL, ESRGAN, LORA, PICTURE, Bench
+from support.sdcpp_rig import CONTROL, ESRGAN, LORA, PICTURE, Bench
 
+from imagen.core.request import Control, Lora, Request, Upscale
+from imagen.core.result import Progress, ignore
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -25,8 +27,6 @@ from imagen.errors import (
     TimedOut,
     Unavailable,
 )
-from imagen.request import Control, Lora, Request, Upscale
-from imagen.result import Progress, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from sd_server import SdServer
+from support.sd_server import SdServer
 
 from imagen.backends import open_backend
 from imagen.backends.sdcpp import adapter
 from imagen.config import Settings
+from imagen.core.request import Control, Lora, Request
+from imagen.core.result import Progress, ignore
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -24,9 +26,7 @@ from imagen.errors import (
     Unauthorized,
     Unavailable,
 )
-from imagen.preparing import prepare
-from imagen.request import Control, Lora, Request
-from imagen.result import Progress, ignore
+from imagen.pipeline.prepare import prepare
 from imagen.testing import BackendContract, Rig
 from imagen.testing.listener import HeldPort
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.backends import Backend
-    from imagen.result import Result
+    from imagen.core.result import Result
     from imagen.testing.contract import Scenario
 
 _ASKED = Request(prompt="a fox", width=64, height=64, seed=7, steps=2)

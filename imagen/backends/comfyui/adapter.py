@@ -1,0 +1,125 @@
+"""The ComfyUI adapter: any graph that a ComfyUI server can run, as one backend."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from imagen.backends.base import Adapter, Health, naming
+from imagen.backends.comfyui.config import ComfyUIConfig, base
+from imagen.core.ticket import new_id
+from imagen.errors import ImagenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.backends.base import Detection, Model
+    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.workflows import Repertoire
+    from imagen.core.capabilities import Capabilities
+    from imagen.core.request import Request, Task
+    from imagen.core.result import OnProgress, Result
+    from imagen.core.ticket import Ticket
+    from imagen.graphs import Workflow
+
+
+class ComfyUI:
+    """One workflow on one server."""
+
+    def __init__(self, config: ComfyUIConfig, *, new_id: Callable[[], str] = new_id) -> None:
+        self._config = config
+        self._new_id = new_id
+        self._client: Client | None = None
+
+    @property
+    def engine(self) -> str:
+        """The server: it has one memory, whatever workflows run there."""
+        return f"comfyui {base(self._config.url)}"
+
+    @cached_property
+    def repertoire(self) -> Repertoire:
+        """Which workflow does which task."""
+        from imagen.backends.comfyui.workflows import Repertoire
+
+        return Repertoire(self._config)
+
+    @property
+    def workflow(self) -> Workflow:
+        """The workflow that the block names."""
+        return self.repertoire.base
+
+    def capabilities(
+        self,
+        task: Task = "text-to-image",
+        model: str | None = None,  # noqa: ARG002 - the workflow decides
+    ) -> Capabilities:
+        from imagen.backends.comfyui.capabilities import capabilities
+
+        return capabilities(self.repertoire, task)
+
+    def prepare(self, request: Request) -> Ticket:
+        """Bind the workflow; faults of its graph are found here, before anything is sent."""
+        from imagen.backends.comfyui.prepare import prepared
+
+        return prepared(request, self.repertoire, id=self._new_id(), backend=self._config.name)
+
+    def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        from imagen.backends.comfyui.prepare import manifest_of
+        from imagen.backends.comfyui.run import Run
+
+        with naming(self._config.name):
+            manifest = manifest_of(ticket, self.repertoire)
+            return Run(ticket, self.client(), self._config, manifest, on_progress).result()
+
+    def check(self) -> Health:
+        from imagen.backends.comfyui.check import health
+
+        try:
+            return health(self.client(), self.repertoire)
+        except ImagenError as error:
+            return Health(ok=False, summary=error.message, remedies=_remedies(error))
+
+    def models(self) -> tuple[Model, ...]:
+        from imagen.backends.comfyui.offerings import models_of
+
+        with naming(self._config.name):
+            dirs = self._config.workflow_dirs
+            return models_of(self.client(), dirs, self.repertoire.default_model)
+
+    def free(self) -> None:
+        """Best effort: a server that is gone holds no memory."""
+        from contextlib import suppress
+
+        with suppress(ImagenError):
+            self.client().free()
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def client(self) -> Client:
+        """The connection to the server, made when it is first needed."""
+        if self._client is None:
+            from imagen.backends.comfyui.client import Client
+
+            self._client = Client(self._config)
+        return self._client
+
+
+def _remedies(error: ImagenError) -> tuple[str, ...]:
+    return tuple(error.remedy.splitlines()) or ("See what the server says of it in its own log.",)
+
+
+def _detect(url: str) -> Detection:
+    from imagen.backends.comfyui.check import detect
+
+    return detect(url)
+
+
+adapter = Adapter(
+    ComfyUIConfig,
+    ComfyUI,
+    summary="Runs workflows on a ComfyUI server, yours or another's.",
+    detect=_detect,
+)

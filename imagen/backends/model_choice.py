@@ -1,0 +1,140 @@
+"""Models that a request names: those of a folder, and the one that a name means."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, Generic
+
+from imagen.backends.base import Config
+from imagen.core.capabilities import Fate, Parameter
+from imagen.core.text import did_you_mean, one_line
+from imagen.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from imagen.core.ticket import Ticket
+
+MODELS_DIR = Path("~/models")
+"""Where models are looked for unless `models_dir` says otherwise."""
+MODEL = Parameter(
+    type="string",
+    description="Another checkpoint than the backend's own: a name of `imagen models`, or a path.",
+)
+PIPELINE_INDEX = "model_index.json"
+"""The file that makes a folder one model of diffusers."""
+_ENDINGS = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth")
+_MOST_ENTRIES = 20_000
+_DEEPEST = 6
+_FEW = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenModel(Generic[Config]):
+    """The block of a backend with the model that a request names in place of its own."""
+
+    config: Config
+    name: str
+    """As the request of the ticket names it, so that it is found again by that."""
+    left_out: tuple[str, ...] = ()
+    """Keys of the block that belong to its own model and are not used."""
+
+    def put_into(self, ticket: Ticket, asked: str) -> Ticket:
+        """The ticket with the model's name, what became of `asked`, and what is left out."""
+        is_mapped = asked != self.name and not os.path.isabs(self.name)
+        fate = Fate(
+            outcome="mapped" if is_mapped else "applied",
+            asked=asked,
+            used=self.name if is_mapped else None,
+        )
+        keys, block = ", ".join(self.left_out), f"backends.{self.config.name}"
+        warning = f"Ignored for this model: {keys} in {block}, set for its own model."
+        warnings = (*ticket.warnings, warning) if keys else ticket.warnings
+        return ticket.model_copy(
+            update={
+                "request": ticket.request.with_values({"model": self.name}),
+                "receipt": ticket.receipt | {"model": fate},
+                "warnings": warnings,
+            }
+        )
+
+
+def find_loras_folder(loras_dir: Path | None, models_dir: Path) -> Path | None:
+    """The folder of LoRAs: the one named, else `loras` in `models_dir` where that is there."""
+    usual = models_dir.expanduser() / "loras"
+    return loras_dir or (usual if os.path.isdir(usual) else None)
+
+
+def is_path(model: str) -> bool:
+    """Whether a model is named by a path: from the root, from home or from here."""
+    return model.startswith(("~", ".", "/", "\\")) or bool(PureWindowsPath(model).drive)
+
+
+def list_models(folder: Path) -> list[str]:
+    """The names of the model files and diffusers folders below a folder, `/` between folders.
+
+    Links are followed, but each folder is read once; so many entries and so deep at most.
+    """
+    return sorted(_models_below(folder.expanduser()))
+
+
+def _models_below(root: Path) -> Iterator[str]:
+    waiting, seen, left = [(root, 0)], set[str](), _MOST_ENTRIES
+    while waiting and left > 0:
+        place, depth = waiting.pop()
+        if (real := os.path.realpath(place)) in seen:
+            continue
+        seen.add(real)
+        for path in _entries(place, left):
+            left -= 1
+            name = path.relative_to(root).as_posix()
+            if path.name.startswith("."):
+                continue
+            is_file = path.suffix.lower() in _ENDINGS and os.path.isfile(path)
+            if is_file or os.path.isfile(path / PIPELINE_INDEX):
+                yield name
+            elif depth < _DEEPEST and os.path.isdir(path):
+                waiting.append((path, depth + 1))
+
+
+def _entries(folder: Path, most: int) -> list[Path]:
+    try:
+        with os.scandir(folder) as found:
+            return [Path(entry.path) for entry, _ in zip(found, range(most), strict=False)]
+    except OSError:
+        return []
+
+
+def find_name(asked: str, names: Sequence[str]) -> str | None:
+    """The one of these names that `asked` means; None where it means none of them.
+
+    With another separator, without its folder or its ending, in another case, or by a part that
+    only one name has. Raises RequestError for several that are equally near.
+    """
+    from imagen.graphs.model_names import spellings  # seldom needed
+
+    part = asked.replace("\\", "/").casefold()
+    alike = spellings(asked, names) or [
+        name for name in names if part in name.replace("\\", "/").casefold()
+    ]
+    if len(alike) > 1:
+        shown = ", ".join(map(one_line, alike[:_FEW])) + (", …" if len(alike) > _FEW else "")
+        raise RequestError(
+            f"model {one_line(asked)!r} fits {len(alike)} models: {shown}.", remedy="Name one."
+        )
+    return alike[0] if alike else None
+
+
+def missing_model(asked: str, names: Sequence[str], where: str, remedy: str) -> RequestError:
+    """The error for a model that none of these names means; `where` says whose names they are."""
+    from imagen.graphs.model_names import bare_name, base_name  # for an error only
+
+    bare = [bare_name(base_name(name)) for name in names]
+    near = did_you_mean(asked, bare) or did_you_mean(asked, names)
+    count = f"which lists {len(names)} model{'s' * (len(names) != 1)}"
+    known = f"It lists: {', '.join(map(one_line, names))}.\n" if 0 < len(names) <= _FEW else ""
+    return RequestError(
+        f"There is no model {one_line(asked)!r} {where}, {count}.{near}", remedy=known + remedy
+    )

@@ -1,0 +1,96 @@
+"""imagen doctor: look at everything that imagen needs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import click
+
+from imagen.cli.command_table import Command
+from imagen.cli.options import config_option, json_option, quiet_option
+from imagen.cli.terminal import echo, styled, terminal_width
+from imagen.core.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from imagen.doctor import Finding
+
+_COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "broken": "red"}
+_LONGEST = 600
+
+
+@click.command(cls=Command)
+@click.option("--quick", is_flag=True, help="Ask no server.")
+@json_option
+@quiet_option
+@config_option
+def doctor(quick: bool, as_json: bool, quiet: bool, config_path: Path | None) -> int:
+    """Tell what is wrong with imagen, and what to do about it.
+
+    Looks at the configuration, the credentials (only whether they are set), each backend and what
+    it lacks, the disk, interrupted jobs, the library, the cloud, the preview and the versions. The
+    exit code is 1 where something is broken.
+    """
+    from imagen.doctor import examine
+
+    with _watching(quiet=quiet) as watch:
+        findings = examine(config_path, quick=quick, watch=watch)
+    is_broken = any(finding.state == "broken" for finding in findings)
+    if as_json:
+        body = {"ok": not is_broken, "findings": [asdict(finding) for finding in findings]}
+        click.echo(json.dumps(body, indent=2))
+    else:
+        _print_findings(findings)
+    return 1 if is_broken else 0
+
+
+@contextmanager
+def _watching(*, quiet: bool) -> Iterator[Callable[[Sequence[str]], None]]:
+    """On a terminal, a line that says what is still being looked at."""
+    shows = sys.stderr.isatty() and not quiet
+
+    def write(text: str) -> None:
+        if shows:
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+
+    def watch(pending: Sequence[str]) -> None:
+        write(
+            one_line(
+                f"Looking at {', '.join(pending)} …", limit=(terminal_width(sys.stderr) or 80) - 1
+            )
+        )
+
+    try:
+        yield watch
+    finally:
+        write("")
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    for section, found in groupby(findings, lambda finding: finding.section):
+        click.echo(styled(section, bold=True))
+        for finding in found:
+            text = one_line(f"{finding.subject}: {finding.says}", limit=_LONGEST)
+            line = f"  {finding.state:7}  {text}"
+            echo(line, hanging=9, mark=finding.state, fg=_COLOURS[finding.state])
+            for remedy in finding.remedies:
+                echo(f"           {one_line(remedy, limit=_LONGEST)}")
+    click.echo()
+    echo(_verdict(findings))
+
+
+def _verdict(findings: Sequence[Finding]) -> str:
+    counts = Counter(finding.state for finding in findings)
+    warnings = f"{counts['warning']} warning{'' if counts['warning'] == 1 else 's'}"
+    if counts["broken"]:
+        return f"{counts['broken']} broken, {warnings}."
+    return f"Nothing is broken; {warnings}." if counts["warning"] else "Nothing is wrong."

@@ -1,0 +1,100 @@
+"""imagen open: an image in the system's viewer."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from contextlib import suppress
+from mimetypes import guess_type
+from pathlib import Path
+from shutil import which
+
+import click
+
+from imagen.cli.command_table import Command
+from imagen.cli.completers import complete_images_and_files
+from imagen.cli.options import config_option, json_option
+from imagen.cli.paths import FILE
+from imagen.core.ids import is_id
+from imagen.core.text import one_line
+from imagen.errors import ImagenError, OutputError, RequestError
+
+_PATIENCE_SECONDS = 3.0
+"""A viewer that still runs after this has opened the image."""
+
+
+@click.command("open", cls=Command)
+@click.argument(
+    "picture",
+    type=FILE,
+    shell_complete=complete_images_and_files,
+    metavar="[ID|FILE]",
+    default="last",
+)
+@json_option
+@config_option
+def open_(picture: str, as_json: bool, config_path: Path | None) -> None:
+    """Open an image in the system's viewer.
+
+    Without ID or FILE it is the newest image of the library. Its path is printed.
+    """
+    path = _path_of(picture, config_path)
+    launch_viewer(path)
+    click.echo(json.dumps({"path": str(path)}) if as_json else str(path))
+
+
+def _path_of(word: str, config_path: Path | None) -> Path:
+    """The file of an image of the library, or any image's; another file might be a program."""
+    if os.path.isfile(word):
+        kind, _ = guess_type(word, strict=False)
+        if kind is not None and kind.startswith("image/"):
+            return Path(word).absolute()
+        if not is_id(word):
+            raise RequestError(f"{one_line(word)} does not have the ending of an image.")
+    from imagen.cli.library_common import opened
+    from imagen.library import find_picture
+
+    with opened(config_path) as library:
+        image = find_picture(library, word)
+    if image.host != platform.node():
+        raise OutputError(f"{image.id} is on the machine {image.host}, as {image.path}.")
+    if not os.path.isfile(image.path):
+        raise OutputError(
+            f"The file of {image.id} is not there any more: {image.path}",
+            remedy="If it was moved, take its new folder in with: imagen library add DIR",
+        )
+    return image.path
+
+
+def launch_viewer(path: Path) -> None:
+    """Open a file in the program that the system has for it; raises ImagenError."""
+    if sys.platform == "win32":
+        try:
+            os.startfile(path)
+        except OSError as error:
+            raise ImagenError(f"{path} can't be opened: {error.strerror}.") from error
+        return
+    program = "open" if sys.platform == "darwin" else "xdg-open"
+    if program == "xdg-open" and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        raise _no_viewer(path, "this session has no display")
+    if which(program) is None:
+        raise _no_viewer(path, f"{program} is not installed")
+    viewer = subprocess.Popen(
+        [program, str(path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C here does not close it
+    )
+    with suppress(subprocess.TimeoutExpired):
+        if viewer.wait(_PATIENCE_SECONDS):
+            raise _no_viewer(path, f"{program} found no program for it")
+
+
+def _no_viewer(path: Path, reason: str) -> ImagenError:
+    return ImagenError(f"The image can't be opened, since {reason}.", remedy=f"Its file is {path}")

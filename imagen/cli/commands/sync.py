@@ -1,0 +1,225 @@
+"""imagen sync: send what waits for the cloud and for webhooks."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from imagen.cli.command_table import Command
+from imagen.cli.options import config_option, json_option, quiet_option, usage
+from imagen.cli.terminal import echo
+from imagen.core.text import one_line
+from imagen.errors import Cancelled, LibraryError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from threading import Event
+
+    from imagen.config import Settings
+    from imagen.delivery.worker import Synced
+    from imagen.library import Library
+
+_STUCK = 4
+_LOOK_SECONDS = 5.0
+"""How soon --watch finds what was made meanwhile."""
+_SHORTEST_SECONDS = 1.0
+
+
+@click.command(cls=Command)
+@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@click.option("--watch", is_flag=True, help="Go on, and send what is made from now on, too.")
+@click.option("--retry", is_flag=True, help="First make due what is stuck or waits for its turn.")
+@click.option("--forget", is_flag=True, help="Be rid of these IDs: they are never sent.")
+@click.option("--list", "only_list", is_flag=True, help="List what is left, and send nothing.")
+@click.option("--unless-running", is_flag=True, help="End at once where another sync is at work.")
+@json_option
+@quiet_option
+@config_option
+def sync(
+    ids: tuple[int, ...],
+    watch: bool,
+    retry: bool,
+    forget: bool,
+    only_list: bool,
+    unless_running: bool,
+    as_json: bool,
+    quiet: bool,
+    config_path: Path | None,
+) -> int:
+    """Send what waits for the cloud and for webhooks.
+
+    What may pass is tried again, after 30 seconds and then ever later, up to an hour; all else is
+    stuck until it is mended. The list tells the ID of each. The exit code is 4 where something is
+    stuck.
+    """
+    _refuse_nonsense(ids, watch=watch, retry=retry, forget=forget, list=only_list, json=as_json)
+    from imagen.config import load_settings
+
+    settings = load_settings(
+        config_path
+    )  # without the line about failures: this command reports them all
+    if retry or forget:
+        _change(settings, ids, is_forgotten=forget)
+    if watch:
+        return _watch(settings, quiet=quiet, unless_running=unless_running)
+    send = _nothing if only_list or forget else _once
+    return send(settings, as_json=as_json, quiet=quiet, unless_running=unless_running)
+
+
+def _refuse_nonsense(ids: Sequence[int], **flags: bool) -> None:
+    if ids and not (flags["retry"] or flags["forget"]):
+        raise usage("An ID needs --retry or --forget beside it.")
+    if flags["forget"] and not ids:
+        raise usage("--forget needs the IDs to forget. List them with --list.")
+    for one, other in (("retry", "forget"), ("retry", "list"), ("watch", "list")):
+        if flags[one] and flags[other]:
+            raise usage(f"--{one} and --{other} don't go together.")
+    if flags["watch"] and (flags["json"] or flags["forget"]):
+        raise usage("--watch goes on for ever, so it goes with neither --json nor --forget.")
+
+
+def _change(settings: Settings, ids: Sequence[int], *, is_forgotten: bool) -> None:
+    """Make it due, or be rid of it; raises RequestError for an ID of nothing."""
+    from imagen.library import outbox
+    from imagen.pipeline.record import open_up_to_date
+
+    with open_up_to_date(settings) as library:
+        known = {waiting.id for waiting in outbox.unsent(library)}
+        if unknown := [id for id in ids if id not in known]:
+            raise RequestError(
+                f"Nothing with the ID {unknown[0]} waits to be sent.",
+                remedy="List what does with: imagen sync --list",
+            )
+        if is_forgotten:
+            outbox.forget(library, ids)
+        else:
+            outbox.retry(library, ids or None)
+
+
+def _nothing(settings: Settings, *, as_json: bool, quiet: bool, unless_running: bool) -> int:
+    from imagen.delivery.worker import record_failures
+    from imagen.pipeline.record import open_up_to_date
+
+    del quiet, unless_running
+    with open_up_to_date(settings) as library:
+        record_failures(library, settings)
+        return _tell(library, None, {}, as_json=as_json)
+
+
+def _once(settings: Settings, *, as_json: bool, quiet: bool, unless_running: bool) -> int:
+    from imagen.cli.progress import interruptible
+    from imagen.pipeline.record import open_up_to_date
+
+    notes: dict[str, str] = {}
+    with open_up_to_date(settings) as library, interruptible() as stop:
+        synced = _synced(library, settings, stop, notes, quiet=quiet, unless_running=unless_running)
+        code = _tell(library, synced, notes, as_json=as_json)
+    if stop.is_set():
+        raise Cancelled
+    return code
+
+
+def _synced(
+    library: Library,
+    settings: Settings,
+    stop: Event,
+    notes: dict[str, str],
+    *,
+    quiet: bool,
+    unless_running: bool,
+) -> Synced:
+    from imagen.cli.progress import counted
+    from imagen.delivery.worker import sync_alone
+
+    with counted("sending", quiet=quiet) as on_progress:
+        return sync_alone(
+            library,
+            settings,
+            os.environ,
+            unless_running=unless_running,
+            on_progress=on_progress,
+            is_stopped=stop.is_set,
+            notes=notes,
+        )
+
+
+def _tell(
+    library: Library, synced: Synced | None, notes: Mapping[str, str], *, as_json: bool
+) -> int:
+    """What was sent and what is left; the exit code."""
+    from imagen.cli.left import as_data, print_state, warnings
+    from imagen.library import outbox
+
+    left = outbox.unsent(library)
+    if as_json:
+        click.echo(json.dumps(as_data(synced, left, notes), indent=2))
+    else:
+        print_state(synced, left)
+    for warning in (*notes.values(), *warnings(left)):
+        echo(warning, err=True)
+    is_stuck = any(one.state == "stuck" and one.delivery.kind != "mirror" for one in left)
+    return _STUCK if is_stuck or (synced is not None and synced.is_unset) else 0
+
+
+def _watch(settings: Settings, *, quiet: bool, unless_running: bool) -> int:
+    """Never returns by itself; raises Cancelled once told to end."""
+    from imagen.cli.progress import interruptible
+
+    said: list[str] = []
+    warned: set[str] = set()
+
+    def say(lines: list[str]) -> None:
+        """What is as it was a moment ago is not said again."""
+        if lines and lines != said:
+            echo("\n".join(lines))
+        said[:] = lines
+
+    with interruptible() as stop:
+        while not stop.is_set():
+            pause = _round(settings, stop, say, warned, quiet=quiet, unless_running=unless_running)
+            stop.wait(pause)
+    raise Cancelled("Ended. What waits is sent by the next imagen sync.")
+
+
+def _round(
+    settings: Settings,
+    stop: Event,
+    say: Callable[[list[str]], None],
+    warned: set[str],
+    *,
+    quiet: bool,
+    unless_running: bool,
+) -> float:
+    """Send what is due now; the seconds until it makes sense to look again. A library that can't
+    be used for a while is waited for."""
+    from imagen.cli.left import news
+    from imagen.pipeline.record import open_up_to_date
+
+    try:
+        with open_up_to_date(settings) as library:
+            notes: dict[str, str] = {}  # of this round alone: a table may get its columns later
+            synced = _synced(
+                library, settings, stop, notes, quiet=quiet, unless_running=unless_running
+            )
+            say(news(synced))
+            for warning in {*notes.values()} - warned:
+                echo(warning, err=True)
+            warned.update(notes.values())
+            return _pause(library)
+    except LibraryError as error:
+        say([one_line(error.message, limit=400)])
+        return _LOOK_SECONDS
+
+
+def _pause(library: Library) -> float:
+    from datetime import UTC, datetime
+
+    from imagen.library import outbox
+
+    due = outbox.next_due(library)
+    seconds = _LOOK_SECONDS if due is None else (due - datetime.now(UTC)).total_seconds()
+    return min(max(seconds, _SHORTEST_SECONDS), _LOOK_SECONDS)

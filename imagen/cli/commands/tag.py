@@ -1,0 +1,40 @@
+"""imagen tag: words by which pictures are found again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from imagen.cli.command_table import Command
+from imagen.cli.library_common import anew, images_argument, opened, pictures_named, tell
+from imagen.cli.options import config_option, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command(cls=Command)
+@images_argument()
+@click.option("--add", "-a", multiple=True, metavar="TAG", help="Give this one; repeatable.")
+@click.option("--remove", "-r", multiple=True, metavar="TAG", help="Take it away; repeatable.")
+@json_option
+@config_option
+def tag(
+    words: tuple[str, ...],
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    as_json: bool,
+    config_path: Path | None,
+) -> None:
+    """Give pictures tags, take them away, or list them.
+
+    A tag is a word or a few, without a comma. `imagen history --tag` finds what has it.
+    """
+    from imagen.library.tags import tag as mark
+
+    with opened(config_path) as library:
+        pictures = pictures_named(library, words)
+        mark(library, pictures, add=add, remove=remove)
+        pictures = anew(library, pictures)
+    tell(pictures, lambda picture: ", ".join(picture.tags), heading="tags", as_json=as_json)

@@ -1,0 +1,289 @@
+"""imagen workflows add: take over a workflow made in ComfyUI's editor."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.command_table import Command
+from imagen.cli.completers import complete_backends
+from imagen.cli.options import config_option, json_option, settings_for
+from imagen.cli.paths import PATH
+from imagen.cli.tables import Column, print_section, print_table
+from imagen.cli.terminal import echo
+from imagen.core.filesystem import read_at_most
+from imagen.core.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from imagen.cli.catalogues import Catalogue
+    from imagen.config import Addition, Settings
+    from imagen.graphs import Fault
+    from imagen.graphs.importer import Found, Proposal, Token
+
+_LARGEST_JSON = 64 * 2**20
+_TEXTS = ("prompt", "workflow")
+_SHOWN = 60
+_TOKENS = (
+    Column("TOKEN"),
+    Column("NODE"),
+    Column("INPUT"),
+    Column("DEFAULT", may_go_below=True),
+)
+_WORD = re.compile(r"[^\W\d_][\w-]*")
+
+
+@click.command(cls=Command)
+@click.argument("file", type=PATH)
+@click.option("--name", metavar="NAME", help="What to call it; by default as the file.")
+@click.option(
+    "--backend",
+    shell_complete=complete_backends,
+    metavar="NAME",
+    help="Read it with the catalogue of this one's server.",
+)
+@click.option("--url", metavar="URL", help="Read it with the catalogue of the server there.")
+@click.option(
+    "--catalogue",
+    type=PATH,
+    metavar="FILE",
+    help="Read it with a saved catalogue: what the server's /object_info says.",
+)
+@click.option("--force", is_flag=True, help="Replace a workflow of the same name.")
+@click.option("--use", is_flag=True, help="Add a backend that runs it to the configuration, too.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@config_option
+@json_option
+def add(
+    file: Path,
+    name: str | None,
+    backend: str | None,
+    url: str | None,
+    catalogue: Path | None,
+    force: bool,
+    use: bool,
+    dry_run: bool,
+    config_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Add a workflow that ComfyUI saved: JSON of either format, or a picture it made.
+
+    Without --backend, --url or --catalogue the first ComfyUI server of the configuration is asked,
+    where one is needed.
+    """
+    from imagen.cli.catalogues import choose
+    from imagen.graphs.importer import name_of, put, shelf_name, take_over
+
+    settings = settings_for(config_path)
+    name = shelf_name(name) if name is not None else name_of(file.stem)
+    found = read(file)
+    known = choose(settings, backend, url, catalogue, is_needed=found.form == "editor")
+    proposal = take_over(
+        found,
+        known.object_info,
+        title=one_line(file.stem),
+        description=f"Taken from {one_line(file.name)}.",
+        is_held_to=known.is_named,
+    )
+    folder = folder_of(settings)
+    paths: tuple[Path, ...] = ()
+    addition: Addition | None = None
+    if not dry_run:
+        paths = put(folder, name, proposal, force=force)
+        addition = _add_backend(settings, name, known) if use else None
+    added = _Added(
+        name=name,
+        found=found,
+        proposal=proposal,
+        known=known,
+        paths=paths,
+        addition=addition,
+        faults=_lacking(proposal, known),
+    )
+    if as_json:
+        click.echo(json.dumps(added.facts(), indent=2))
+    else:
+        added.print_page()
+
+
+def _add_backend(settings: Settings, name: str, known: Catalogue) -> Addition:
+    """Add the workflow's backend to the configuration; raises ConfigError for a name in use."""
+
+    from imagen.config import add_backends, place_to_write
+    from imagen.errors import ConfigError
+
+    path = settings.source or place_to_write()
+    addition = add_backends(path, {name: _block(name, known)})
+    if addition.differing:
+        raise ConfigError(
+            f"The workflow was added, but {path} has another backend called {name!r}.",
+            remedy="Give the workflow another name with --name.",
+        )
+    return addition
+
+
+def _block(name: str, known: Catalogue) -> dict[str, Any]:
+    """The backend that runs the workflow of this name where the catalogue came from."""
+    return {"type": "comfyui", **known.block, "workflow": name}
+
+
+def read(path: Path) -> Found:
+    """The workflow in a file: a picture's, else that of a JSON text.
+
+    Raises WorkflowError or OutputError for a file that has none.
+    """
+    from imagen.errors import WorkflowError
+    from imagen.graphs.importer import of_text, of_texts
+    from imagen.outputs import texts
+
+    name = one_line(path.name)
+    inside = texts(path, _TEXTS)
+    if inside is not None:
+        return of_texts(inside, name)
+    data = read_at_most(path, _LARGEST_JSON + 1)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise WorkflowError(
+            f"{name} is neither JSON in UTF-8 nor a PNG, JPEG, WebP or AVIF image."
+        ) from error
+    if len(data) > _LARGEST_JSON:
+        raise WorkflowError(f"{name} is larger than the {_LARGEST_JSON >> 20} MB we read.")
+    return of_text(text, name)
+
+
+def folder_of(settings: Settings) -> Path:
+    """Where new workflows go: the first of the person's own folders.
+
+    Raises ConfigError where there is none, and no home directory for one.
+    """
+    import os
+
+    from imagen.config import default_workflow_dir
+    from imagen.errors import ConfigError
+
+    if settings.workflow_dirs:
+        return settings.workflow_dirs[0].expanduser()
+    usual = default_workflow_dir(os.environ)
+    if usual is None:
+        raise ConfigError("There is no folder for workflows.", remedy="Name one in workflow_dirs.")
+    return usual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Added:
+    """What came of it, for people and as JSON."""
+
+    name: str
+    found: Found
+    proposal: Proposal
+    known: Catalogue
+    paths: Sequence[Path]
+    addition: Addition | None
+    faults: Sequence[Fault]
+
+    def facts(self) -> dict[str, Any]:
+        """For `--json`."""
+        manifest = self.proposal.manifest.model_dump(mode="json", exclude_none=True)
+        return {
+            "name": self.name,
+            "source": self.found.source,
+            "format": self.found.form,
+            "files": [str(path) for path in self.paths],
+            "tokens": [self._token(token) for token in self.proposal.tokens],
+            "task": manifest["task"],
+            "models": manifest["models"],
+            "output": manifest["output"],
+            "notes": self._notes(),
+            "faults": [{"what": f.sentence, "remedy": f.remedy} for f in self.faults],
+            "backend": {self.name: _block(self.name, self.known)},
+            "configuration": str(self.addition.path) if self.addition else None,
+        }
+
+    def print_page(self) -> None:
+        """For people."""
+        count = len(self.proposal.graph)
+        form = "the editor's format" if self.found.form == "editor" else "API format"
+        echo(f"{self.name}: {self.found.source}, {form}, {count} node{'s' * (count != 1)}\n")
+        rows = [self._token_row(token) for token in self.proposal.tokens]
+        print_table(_TOKENS, rows, has_heading=True)
+        manifest = self.proposal.manifest
+        print_section(
+            "Models, below ComfyUI's models/",
+            [Column("file", is_whole=True)],
+            [(f"{m.folder}/{m.file}",) for m in manifest.models],
+            below=[m.source for m in manifest.models],
+        )
+        print_section(
+            f"To do on {self.known.source}",
+            [Column("")],
+            [(fault.sentence,) for fault in self.faults],
+            below=[fault.remedy for fault in self.faults],
+        )
+        print_section("Notes", [Column("")], [(note,) for note in self._notes()])
+        click.echo()
+        self._print_end()
+
+    def _print_end(self) -> None:
+        if not self.paths:
+            echo("Nothing was written (--dry-run).")
+            return
+        for path in self.paths:
+            echo(f"Wrote {path}")
+        click.echo()
+        if self.addition is not None:
+            done = "Added the backend" if self.addition.added else "There already is the backend"
+            echo(f"{done} {self.name}: {self.addition.path}")
+            echo(f'Use it: imagen generate "…" --backend {_scalar(self.name)}')
+            return
+        echo("To use it, put this below `backends:` in the configuration:\n")
+        echo(f"  {_scalar(self.name)}:")
+        for key, value in _block(self.name, self.known).items():
+            echo(f"    {key}: {_scalar(value)}")
+
+    def _token_row(self, token: Token) -> tuple[str, ...]:
+        default = one_line(json.dumps(token.default, ensure_ascii=False), limit=_SHOWN)
+        return token.name, self._node(token), token.input, default
+
+    def _node(self, token: Token) -> str:
+        from imagen.graphs.tokens import label
+
+        return f"{token.node} {label(self.proposal.graph, token.node)}"
+
+    def _token(self, token: Token) -> dict[str, Any]:
+        node = self.proposal.graph[token.node]
+        return {
+            "token": token.name,
+            "node": token.node,
+            "class": node["class_type"],
+            "input": token.input,
+            "default": token.default,
+        }
+
+    def _notes(self) -> list[str]:
+        from imagen.graphs import names
+
+        hides = self.name in names(())
+        own = [f"It goes before the bundled workflow {self.name!r}."] if hides else []
+        return [*self.proposal.notes, *self.known.notes, *own]
+
+
+def _lacking(proposal: Proposal, known: Catalogue) -> list[Fault]:
+    from imagen.graphs.importer import lacking
+
+    return [] if known.object_info is None else lacking(proposal, known.object_info)
+
+
+def _scalar(value: Any) -> str:
+    """A value as YAML reads it: JSON is YAML, and a word that stays a text needs no quotes."""
+    from yaml import safe_load
+
+    is_word = isinstance(value, str) and _WORD.fullmatch(value) is not None
+    is_plain = is_word and safe_load(value) == value  # yes, no, on, null are no texts
+    return value if is_plain else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,114 @@
+"""What the commands that look into the library have in common."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from imagen.cli.completers import complete_images_and_files
+from imagen.cli.options import settings_for
+from imagen.cli.paths import FILE
+from imagen.cli.tables import Column, print_table
+from imagen.core.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from imagen.library import Library, Picture
+
+_Command = TypeVar("_Command", bound="Callable[..., Any]")
+
+
+def images_argument(*, required: bool = True) -> Callable[[_Command], _Command]:
+    """The argument of commands that take several images, by ID or file, as `words`."""
+    return click.argument(
+        "words",
+        nargs=-1,
+        required=required,
+        type=FILE,
+        shell_complete=complete_images_and_files,
+        metavar="ID|FILE...",
+    )
+
+
+@contextmanager
+def opened(config_path: Path | None) -> Iterator[Library]:
+    """The library of this configuration, with all that waited to be taken in.
+
+    Raises ConfigError where it is switched off; LibraryError.
+    """
+    from imagen.pipeline.record import open_up_to_date
+
+    with open_up_to_date(settings_for(config_path)) as library:
+        yield library
+
+
+def pictures_named(library: Library, words: Iterable[str]) -> list[Picture]:
+    """The pictures of these IDs or files, each once; raises RequestError for what is none."""
+    from imagen.library import find_picture
+
+    found = [find_picture(library, word) for word in words]
+    return list({picture.key: picture for picture in found}.values())
+
+
+def anew(library: Library, pictures: Iterable[Picture]) -> list[Picture]:
+    """The same pictures as they are now."""
+    return pictures_named(library, (f"{p.generation}.{p.number + 1}" for p in pictures))
+
+
+def tell(
+    pictures: Sequence[Picture],
+    cell: Callable[[Picture], str],
+    *,
+    heading: str,
+    as_json: bool,
+    **more: Any,
+) -> None:
+    """Each picture's ID, and what there is to say of it; or all of them, and `more`, as JSON."""
+    if as_json:
+        click.echo(json.dumps({"pictures": [as_data(p) for p in pictures], **more}, indent=2))
+        return
+    columns = (Column("id", is_ragged=True, colour="cyan"), Column(heading, may_go_below=True))
+    print_table(columns, [(picture.id, one_line(cell(picture), limit=400)) for picture in pictures])
+
+
+def as_data(picture: Picture) -> dict[str, Any]:
+    """The documented JSON of one picture of the library."""
+    return {
+        "id": picture.id,
+        "generation": picture.generation,
+        "index": picture.number,
+        "created": local(picture.began).isoformat(timespec="seconds"),
+        "backend": picture.backend,
+        "model": picture.model,
+        "prompt": picture.prompt,
+        "path": str(picture.path),
+        "sidecar": str(picture.sidecar) if picture.sidecar else None,
+        "host": picture.host,
+        "media_type": picture.media_type,
+        "width": picture.width,
+        "height": picture.height,
+        "seed": picture.seed,
+        "size_bytes": picture.size_bytes,
+        "sha256": picture.sha256,
+        "rating": picture.rating,
+        "tags": list(picture.tags),
+        "is_trashed": picture.is_trashed,
+        "is_missing": picture.is_missing,
+        "cloud": dict(picture.cloud) or None,
+    }
+
+
+def local(moment: datetime) -> datetime:
+    """By this machine's clock."""
+    return moment.astimezone()
+
+
+def stars(rating: int | None) -> str:
+    """`★★★`, or nothing."""
+    return "★" * (rating or 0)

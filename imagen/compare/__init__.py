@@ -1,0 +1,15 @@
+"""The door to comparisons: one request to several backends, one sheet of what they made."""
+
+from imagen.compare.plan import plan_comparison
+from imagen.compare.record import Axis, Cell, Comparison, Failure, File
+from imagen.compare.run import compare
+
+__all__ = [
+    "Axis",
+    "Cell",
+    "Comparison",
+    "Failure",
+    "File",
+    "compare",
+    "plan_comparison",
+]

@@ -1,0 +1,1 @@
+"""Values that every layer uses: requests, results, capabilities, tickets, text."""

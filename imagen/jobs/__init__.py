@@ -1,0 +1,1 @@
+"""Jobs: the durable records of prepared tickets, and their recovery."""

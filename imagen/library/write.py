@@ -1,0 +1,234 @@
+"""Takes generations in: each once, with its pictures, its ledger row and what is to be told."""
+
+from __future__ import annotations
+
+import platform
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import delete, insert, select, text
+from sqlalchemy.exc import IntegrityError
+
+from imagen.errors import LibraryError
+from imagen.library import fulltext
+from imagen.library.forgetting import forget_generation, forget_picture
+from imagen.library.keys import milliseconds, picture_key
+from imagen.library.ledger import ledger_row
+from imagen.library.migrations import wait_for_turn
+from imagen.library.schema import generations, images, outbox, thumbnails, usage
+from imagen.library.stored import as_json, storable, stored_path
+from imagen.library.thumbnails import thumbnail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Row
+
+    from imagen.config import UsageSettings
+    from imagen.library.database import Library
+    from imagen.library.records import Delivery, Entry, Kept
+
+T = TypeVar("T")
+_ATTEMPTS = 16
+_UNIQUE = ("kind", "destination", "generation", "part")
+"""What tells deliveries apart."""
+
+
+def take_in(
+    library: Library,
+    entry: Entry,
+    deliveries: Sequence[Delivery] = (),
+    *,
+    costs: UsageSettings | None = None,
+) -> bool:
+    """Keep this generation; False where the library has it already.
+
+    All of it is kept, or nothing. Raises LibraryError.
+    """
+    small = _thumbnails(entry)
+
+    def work(connection: Connection, salt: int) -> bool:
+        if _is_there(connection, entry):
+            return False
+        _forget_imported(connection, entry)
+        _keep(connection, entry, small, salt)
+        _account(connection, entry, costs)
+        _post(connection, deliveries)
+        return True
+
+    return _write(library, work)
+
+
+def take_in_import(library: Library, entry: Entry) -> tuple[Kept, ...] | None:
+    """Keep the images of this generation whose bytes the library does not have; returns them.
+
+    None, and nothing is kept, where there is a generation of this id already and further images
+    would belong to it. Raises LibraryError.
+    """
+    small = _thumbnails(entry)
+
+    def work(connection: Connection, salt: int) -> tuple[Kept, ...] | None:
+        new = tuple(kept for kept in entry.pictures if not _is_stored(connection, kept.sha256))
+        if new and _state_of(connection, entry.id):
+            return None
+        if new:
+            _keep(connection, entry.model_copy(update={"pictures": new}), small, salt)
+        return new
+
+    return _write(library, work)
+
+
+def _thumbnails(entry: Entry) -> dict[Path, bytes | None]:
+    """Made before the transaction begins: others wait for its end."""
+    return {kept.path: thumbnail(kept.path) for kept in entry.pictures}
+
+
+def _write(library: Library, work: Callable[[Connection, int], T]) -> T:
+    """Do it in a transaction of its own, alone: what it looks up stays so until it has written."""
+    for salt in range(_ATTEMPTS):
+        try:
+            with library.writing() as connection:
+                wait_for_turn(connection)
+                return work(connection, salt)
+        except LibraryError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+            last = error  # two generations drew the same number
+    raise last
+
+
+def _is_stored(connection: Connection, digest: str) -> bool:
+    known = select(images.c.id).where(images.c.sha256 == digest)
+    return connection.execute(known).first() is not None
+
+
+def _forget_imported(connection: Connection, entry: Entry) -> None:
+    """`library add` may have found these files before their generation was recorded."""
+    for kept in entry.pictures:
+        same = select(images.c.id).join(generations, images.c.generation == generations.c.id)
+        same = same.where(
+            generations.c.source == "import",
+            images.c.sha256 == kept.sha256,
+            images.c.host == platform.node(),
+            images.c.path == stored_path(kept.path),
+        )
+        for key in connection.scalars(same).all():
+            forget_picture(connection, key)
+
+
+def _state_of(connection: Connection, id: str) -> Row[str, str] | None:
+    known = select(generations.c.state, generations.c.source).where(generations.c.id == id)
+    return connection.execute(known).one_or_none()
+
+
+def _is_there(connection: Connection, entry: Entry) -> bool:
+    """What failed and was brought to its end later, or was found on disk before it was told of, is
+    kept anew."""
+    there = _state_of(connection, entry.id)
+    if there is None:
+        return False
+    is_less = there.state == "failed" or (there.source, entry.source) == ("import", "imagen")
+    if is_less and entry.state == "done":
+        forget_generation(connection, entry.id)
+        return False
+    return True
+
+
+def _keep(
+    connection: Connection, entry: Entry, small: Mapping[Path, bytes | None], salt: int
+) -> None:
+    connection.execute(insert(generations).values(_generation(entry)))
+    cut = fulltext.cut(entry.asked.prompt or entry.ticket.request.prompt or "")
+    for number, kept in enumerate(entry.pictures):
+        key = picture_key(entry.id, entry.created_at, number, salt)
+        connection.execute(insert(images).values(_image(entry, kept, number, key)))
+        _index(connection, key, cut)
+        if (webp := small[kept.path]) is not None:
+            connection.execute(insert(thumbnails).values(image=key, webp=webp))
+
+
+def _index(connection: Connection, key: int, cut: list[str]) -> None:
+    if connection.dialect.name == "sqlite":
+        statement, value = "INSERT INTO prompts (rowid, words) VALUES (:key, :w)", " ".join(cut)
+    else:
+        statement = "INSERT INTO prompts (rowid, words) VALUES (:key, CAST(:w AS tsvector))"
+        value = fulltext.vector(cut)
+    connection.execute(text(statement), {"key": key, "w": value})
+
+
+def _generation(entry: Entry) -> dict[str, Any]:
+    request = entry.ticket.request
+    values = {
+        "id": entry.id,
+        "began_ms": milliseconds(entry.created_at),
+        "ended_ms": milliseconds(entry.ended_at),
+        "state": entry.state,
+        "source": entry.source,
+        "backend": entry.backend,
+        "kind": entry.kind,
+        "model": entry.model,
+        "task": request.task,
+        "prompt": entry.asked.prompt or request.prompt or "",
+        "caller": entry.caller,
+        "asked": entry.asked.model_dump(mode="json", exclude_defaults=True),
+        "ticket": as_json(entry.ticket.model_dump(mode="json")),
+        "facts": entry.facts,
+        "warnings": list(entry.warnings),
+        "error": entry.error,
+    }
+    return _row(values)
+
+
+def _row(values: dict[str, Any]) -> dict[str, Any]:
+    """Its texts as the databases take them; what is JSON may hold any character."""
+    return {
+        name: storable(value) if isinstance(value, str) else value for name, value in values.items()
+    }
+
+
+def _image(entry: Entry, kept: Kept, number: int, key: int) -> dict[str, Any]:
+    values = {
+        "id": key,
+        "generation": entry.id,
+        "number": number,
+        "backend": entry.backend,
+        "model": entry.model,
+        "host": platform.node(),
+        "path": stored_path(kept.path),
+        "sidecar": stored_path(kept.sidecar) if kept.sidecar else None,
+        "media_type": kept.media_type,
+        "size_bytes": kept.size_bytes,
+        "sha256": kept.sha256,
+        "width": kept.width,
+        "height": kept.height,
+        "seed": None if kept.seed is None else str(kept.seed),
+    }
+    return _row(values)
+
+
+def _account(connection: Connection, entry: Entry, costs: UsageSettings | None) -> None:
+    """A row of the ledger for each generation that was made here and came to a good end."""
+    if entry.state == "done" and entry.source == "imagen":
+        of_an_earlier_life = delete(usage).where(usage.c.generation == entry.id)
+        connection.execute(of_an_earlier_life)
+        connection.execute(insert(usage).values(_row(ledger_row(entry, costs))))
+
+
+def _post(connection: Connection, deliveries: Sequence[Delivery]) -> None:
+    """What was to be told of an earlier life of the generation, which failed, is replaced."""
+    now = round(time.time() * 1000)
+    for delivery in deliveries:
+        same = [outbox.c[name] == getattr(delivery, name) for name in _UNIQUE]
+        connection.execute(delete(outbox).where(*same))
+        connection.execute(
+            insert(outbox).values(
+                **delivery.model_dump(mode="json"),
+                state="waiting",
+                attempts=0,
+                due_ms=now,
+                claimed_until_ms=0,
+                last_error="",
+                created_ms=now,
+            )
+        )

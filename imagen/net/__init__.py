@@ -1,0 +1,1 @@
+"""HTTP shared by backends and deliveries."""

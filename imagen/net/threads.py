@@ -1,0 +1,73 @@
+"""Work in a thread of its own, while the caller keeps an eye on other things."""
+
+from __future__ import annotations
+
+import time
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from imagen.errors import TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.core.result import OnProgress, Progress
+
+T = TypeVar("T")
+
+TICK_SECONDS = 0.5
+"""How long anything waits before the caller is told that it still does."""
+
+
+class Background(Generic[T]):
+    """One call that runs beside its caller; a daemon, so that it never keeps the program alive."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._ended = Event()
+        self._values: list[T] = []
+        self._error: BaseException | None = None
+        Thread(target=self._run, daemon=True).start()
+
+    def ready(self, timeout: float = 0.0) -> bool:
+        """Whether it has ended, waited for up to `timeout` seconds."""
+        return self._ended.wait(timeout) if timeout > 0 else self._ended.is_set()
+
+    def result(self) -> T:
+        """What the call returned, or its error; waits for its end."""
+        self._ended.wait()
+        if self._error is not None:
+            raise self._error
+        return self._values[0]
+
+    def _run(self) -> None:
+        try:
+            self._values.append(self._call())
+        except BaseException as error:  # noqa: BLE001 - of whatever kind: `result` raises it
+            self._error = error
+        finally:
+            self._ended.set()
+
+
+def ended_by_total(on_progress: OnProgress, seconds: float, *, remedy: str) -> OnProgress:
+    """`on_progress` for one job that may take so many seconds in all: it raises TimedOut after
+    them, whatever the adapter waits for."""
+    end = time.monotonic() + seconds
+
+    def tell(progress: Progress) -> None:
+        on_progress(progress)
+        if progress.ticket is None and progress.stage != "done" and time.monotonic() >= end:
+            error = TimedOut(f"The job took more than {seconds:g} s in all.", remedy=remedy)
+            if progress.stage == "fetching":
+                error.doubt("The images are finished, and their engine still has them.")
+            raise error
+
+    return tell
+
+
+def meanwhile(call: Callable[[], T], tick: Callable[[], None]) -> T:
+    """What `call` returns; `tick` is called again and again while it works, and may raise."""
+    work = Background(call)
+    while not work.ready(TICK_SECONDS):
+        tick()
+    return work.result()

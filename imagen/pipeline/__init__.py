@@ -1,0 +1,1 @@
+"""One request, from its fields to images on disk and a row in the library."""

@@ -1,0 +1,235 @@
+"""One GPU: before another engine works, the last one is asked to free its memory."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from simulators.supabase import SERVICE_KEY
+
+from imagen.compare import compare
+from imagen.config import LibrarySettings, Settings, UsageSettings
+from imagen.core.request import Request
+from imagen.core.result import ignore
+from imagen.errors import Failed, RequestError
+from imagen.jobs import file_store
+from imagen.library import Entry, Query, page
+from imagen.library.outbox import unsent
+from imagen.pipeline.record import failure_of, open_up_to_date
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from imagen.core.result import OnProgress, Progress
+
+_NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+_ASKED = Request(prompt="a fox", width=64, height=64, steps=1, seed=1)
+
+
+def _settings(place: Path, **urls: str) -> Settings:
+    blocks = {n: {"type": "comfyui", "workflow": "sd15", "url": url} for n, url in urls.items()}
+    return Settings(backends=blocks, state_dir=place / "state")
+
+
+def _freed(server: ComfyUI) -> int:
+    return sum(request.path.endswith("/free") for request in server.requests)
+
+
+def test_an_engine_frees_its_memory_before_another_works(tmp_path: Path) -> None:
+    with ComfyUI() as first, ComfyUI() as second:
+        settings = _settings(tmp_path, one=first.url, two=second.url)
+        compare(_ASKED, ["one", "two"], settings, folder=tmp_path / "c")
+        assert (_freed(first), _freed(second)) == (1, 0)
+
+
+def test_two_backends_of_one_engine_keep_its_memory(tmp_path: Path) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url, two=server.url)
+        compare(_ASKED, ["one", "two"], settings, folder=tmp_path / "c")
+        assert _freed(server) == 0
+
+
+def test_an_engine_that_does_not_work_frees_nothing(tmp_path: Path) -> None:
+    with ComfyUI() as first, ComfyUI() as second:
+        settings = _settings(tmp_path, one=first.url, two=second.url)
+        compare(_ASKED, ["one", "two"], settings, folder=tmp_path / "c")
+        compare(_ASKED, ["one", "two"], settings, folder=tmp_path / "c")
+        assert (_freed(first), _freed(second)) == (1, 0)
+
+
+def test_what_a_killed_comparison_left_at_its_engine_is_not_made_again(tmp_path: Path) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
+        posted = len(server.prompts)
+        made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
+        assert (posted, len(server.prompts), made.failed) == (1, 1, ())
+    assert file_store.left(tmp_path / "state") == []
+
+
+def test_what_its_engine_no_longer_knows_is_made_again_once_that_was_told(tmp_path: Path) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
+        server.restart(empty=True)
+        server.files.forget("output")
+        (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
+        assert (len(server.prompts), cell.error and cell.error.code) == (1, "lost")
+        assert cell.error is not None
+        assert cell.error.remedy.endswith(
+            "It may have run, so it is not made again by itself. It is when this is run once more."
+        )
+        made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
+        assert (len(server.prompts), made.failed) == (2, ())
+    assert file_store.left(tmp_path / "state") == []
+
+
+def test_what_never_arrived_is_made_under_the_id_that_it_had(tmp_path: Path) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
+        (id,) = file_store.left(tmp_path / "state")
+        job = file_store.read(id, tmp_path / "state")
+        engine = {"prompt_id": id, "client_id": "c"}
+        sent = job.ticket.model_copy(update={"engine": engine})
+        file_store.write(job.of(sent), tmp_path / "state")
+        server.restart(empty=True)
+        made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
+        assert (made.failed, [body["prompt_id"] for body in server.prompts]) == ((), [id, id])
+
+
+def test_a_picture_that_was_saved_and_is_gone_is_made_again_once_that_was_told(
+    tmp_path: Path,
+) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
+        (id,) = file_store.left(tmp_path / "state")
+        job = file_store.read(id, tmp_path / "state")
+        entry = Entry(
+            id=id, backend="one", ticket=job.ticket, asked=_ASKED, created_at=_NOON, ended_at=_NOON
+        )
+        file_store.write(job.ended(entry), tmp_path / "state")
+        (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
+        assert (len(server.prompts), cell.error and cell.error.message) == (
+            1,
+            "It was made and saved before, and its pictures are not in the folder any more.",
+        )
+        assert file_store.left(tmp_path / "state") == []
+        made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
+        assert (len(server.prompts), made.failed) == (2, ())
+
+
+def test_a_cell_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
+        (id,) = file_store.left(tmp_path / "state")
+        with file_store.alone(id, tmp_path / "state"):
+            (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
+        assert cell.error is not None
+        assert cell.error.message == f"Another process is at work on {id}."
+        assert file_store.left(tmp_path / "state") == [id]
+
+
+def test_a_cell_that_failed_in_a_process_that_was_killed_is_told_and_then_made_again(
+    tmp_path: Path,
+) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
+        (id,) = file_store.left(tmp_path / "state")
+        job = file_store.read(id, tmp_path / "state")
+        file_store.write(job.ended(failure_of(job, Failed("Out of memory."))), tmp_path / "state")
+        (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
+        assert cell.error is not None
+        assert (cell.error.code, cell.error.message) == ("failed", "Out of memory.")
+        assert (len(server.prompts), file_store.left(tmp_path / "state")) == (1, [])
+        made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
+        assert (len(server.prompts), made.failed) == (2, ())
+
+
+def test_a_cell_that_was_saved_before_a_kill_and_that_the_library_lacks_is_taken_up(
+    tmp_path: Path,
+) -> None:
+    with ComfyUI() as server:
+        settings = _settings(tmp_path, one=server.url)
+        (tmp_path / "file").write_text("not a folder")
+        broken = LibrarySettings(url=str(tmp_path / "file" / "library.db"))
+        first = compare(
+            _ASKED,
+            ["one"],
+            settings.model_copy(update={"library": broken}),
+            folder=tmp_path / "c",
+        )
+        record = tmp_path / "c" / "compare.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"cells": []}))
+        second = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
+        assert [cell.files for cell in second.cells] == [cell.files for cell in first.cells]
+        assert (second.failed, len(server.prompts)) == ((), 1)
+    assert file_store.left(tmp_path / "state") == []
+    with open_up_to_date(settings) as library:
+        assert len(page(library, Query()).pictures) == 1
+
+
+def test_a_cell_that_was_to_stay_here_stays_here_when_it_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", SERVICE_KEY)
+    owner = {
+        "owner_user_id": "3b241101-e2bb-4255-8caf-4136c566a962",
+        "usage": UsageSettings(mirror="off"),
+    }
+    with ComfyUI() as server:
+        clouded = _settings(tmp_path, one=server.url).model_copy(update=owner)
+        off = clouded.output.model_copy(update={"cloud_sync": "off"})
+        here = clouded.model_copy(update={"output": off})
+        with pytest.raises(_Killed):
+            compare(_ASKED, ["one"], here, folder=tmp_path / "c", watch=_killing)
+        compare(_ASKED, ["one"], clouded, folder=tmp_path / "c")
+    with open_up_to_date(clouded) as library:
+        assert (len(page(library, Query()).pictures), unsent(library)) == (1, [])
+
+
+def test_two_processes_do_not_make_one_comparison_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    settings = Settings(state_dir=tmp_path / "state")
+    told: list[str] = []
+
+    def watch(_: str) -> AbstractContextManager[OnProgress]:
+        with pytest.raises(RequestError) as caught:
+            compare(_ASKED, ["mock"], settings, folder=folder)
+        told.append(caught.value.message)
+        return nullcontext(ignore)
+
+    compare(_ASKED, ["mock"], settings, folder=folder, watch=watch)
+    assert told == [f"Another process is at work on the comparison in {folder}."]
+    assert [path.name for path in folder.glob(".*")] == []
+
+
+class _Killed(BaseException):
+    """The process ended here, as far as the files on disk can tell."""
+
+
+@contextmanager
+def _killing(label: str) -> Iterator[OnProgress]:
+    """Dies once the job has been fetched, before it is saved."""
+    assert label == "one"
+
+    def tell(progress: Progress) -> None:
+        if progress.stage == "done":
+            raise _Killed
+
+    yield tell

@@ -1,0 +1,192 @@
+"""The contact sheet: it can't fail, and leaves nothing out in silence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from imagen.compare.faces import Faces, system_faces
+from imagen.compare.layout import LONGEST_SIDE, MOST_PIXELS, Cell
+from imagen.compare.sheet import render
+from imagen.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_RED = (200, 30, 30)
+
+
+@pytest.fixture
+def faces() -> Faces:
+    """What a machine without fonts and without shaping has."""
+    return Faces((), shaping=False)
+
+
+def _picture(path: Path, size: tuple[int, int] = (64, 64), mode: str = "RGB") -> Path:
+    Image.new("RGB", size, _RED).convert(mode).save(path)
+    return path
+
+
+def _sheet(path: Path) -> Image.Image:
+    with Image.open(path) as sheet:
+        sheet.load()
+        return sheet
+
+
+def _has(sheet: Image.Image, colour: tuple[int, int, int]) -> bool:
+    return colour in {found for _, found in sheet.getcolors(2**24) or ()}
+
+
+def test_a_picture_is_shown_reduced_to_its_cell(tmp_path: Path, faces: Faces) -> None:
+    cells = [Cell(title="flux", picture=_picture(tmp_path / "a.png", (1024, 512)))]
+    render(cells, tmp_path / "sheet.png", title="a fox", columns=1, faces=faces)
+    sheet = _sheet(tmp_path / "sheet.png")
+    reds = sum(n for n, colour in sheet.getcolors(2**24) or () if colour == _RED)
+    assert (sheet.mode, sheet.format, reds) == ("RGB", "PNG", 512 * 256)
+
+
+def test_the_same_cells_give_the_same_sheet(tmp_path: Path, faces: Faces) -> None:
+    cells = [Cell(title=f"m{i}", picture=_picture(tmp_path / f"{i}.png")) for i in range(5)]
+    render(cells, tmp_path / "one.png", title="a fox", columns=3, faces=faces)
+    render(cells, tmp_path / "two.png", title="a fox", columns=3, faces=faces)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_a_failed_cell_is_labelled(tmp_path: Path, faces: Faces) -> None:
+    cells = [Cell(title="sd35", error="The engine can't be reached.")]
+    render(cells, tmp_path / "sheet.png", title="a fox", columns=1, faces=faces)
+    assert _has(_sheet(tmp_path / "sheet.png"), (244, 228, 222))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 100])
+def test_any_number_of_cells_has_room(count: int, tmp_path: Path, faces: Faces) -> None:
+    picture = _picture(tmp_path / "a.png", (600, 600))
+    cells = [Cell(title=f"model {i}", details="seed 1", picture=picture) for i in range(count)]
+    render(cells, tmp_path / "sheet.png", title="a fox", columns=10, faces=faces)
+    width, height = _sheet(tmp_path / "sheet.png").size
+    assert max(width, height) <= LONGEST_SIDE
+    assert width * height <= MOST_PIXELS
+
+
+def test_a_tower_of_cells_shrinks_to_the_bounds(tmp_path: Path, faces: Faces) -> None:
+    picture = _picture(tmp_path / "a.png", (600, 600))
+    cells = [Cell(title=f"model {i}", text="words " * 500, picture=picture) for i in range(100)]
+    render(cells, tmp_path / "sheet.png", title="words " * 5000, columns=1, faces=faces)
+    assert max(_sheet(tmp_path / "sheet.png").size) <= LONGEST_SIDE
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(10000, 16), (16, 10000), (1, 1), (512, 512), (513, 511), (3000, 2000)],
+    ids=lambda size: f"{size[0]}x{size[1]}",
+)
+def test_a_picture_of_any_shape_is_shown(
+    size: tuple[int, int], tmp_path: Path, faces: Faces
+) -> None:
+    cells = [Cell(title="flux", picture=_picture(tmp_path / "a.png", size))]
+    render(cells, tmp_path / "sheet.png", title="a fox", columns=1, faces=faces)
+    assert _has(_sheet(tmp_path / "sheet.png"), _RED)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"no picture at all", id="nonsense"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", id="a signature alone"),
+        pytest.param(b"\x89PNG\r\n\x1a\n" + b"\xff" * 100, id="a broken chunk"),
+        pytest.param(b"\xff\xd8\xff\xe0" + b"\x00" * 50, id="a broken JPEG"),
+        pytest.param(b"RIFF\x10\x00\x00\x00WEBPVP8 ", id="a broken WebP"),
+    ],
+)
+def test_a_file_that_is_no_picture_is_a_labelled_cell(
+    content: bytes, tmp_path: Path, faces: Faces
+) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    cells = [Cell(title="flux", picture=tmp_path / "a.png")]
+    render(cells, tmp_path / "sheet.png", title="a fox", columns=1, faces=faces)
+    assert _has(_sheet(tmp_path / "sheet.png"), (244, 228, 222))
+
+
+def test_a_truncated_picture_is_a_labelled_cell(tmp_path: Path, faces: Faces) -> None:
+    path = tmp_path / "a.png"
+    Image.effect_noise((300, 300), 50).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    render([Cell(title="x", picture=path)], tmp_path / "s.png", title="", columns=1, faces=faces)
+    assert _has(_sheet(tmp_path / "s.png"), (244, 228, 222))
+
+
+def test_a_picture_that_is_gone_is_a_labelled_cell(tmp_path: Path, faces: Faces) -> None:
+    cells = [Cell(title="x", picture=tmp_path / "gone.png")]
+    render(cells, tmp_path / "s.png", title="", columns=1, faces=faces)
+    assert _has(_sheet(tmp_path / "s.png"), (244, 228, 222))
+
+
+def test_a_picture_too_large_to_be_read_safely_is_a_labelled_cell(
+    tmp_path: Path, faces: Faces
+) -> None:
+    Image.new("1", (20000, 20000)).save(tmp_path / "a.png")
+    cells = [Cell(title="x", picture=tmp_path / "a.png")]
+    render(cells, tmp_path / "s.png", title="", columns=1, faces=faces)
+    assert _has(_sheet(tmp_path / "s.png"), (244, 228, 222))
+
+
+def test_a_picture_of_a_hundred_megapixels_is_shown_without_a_warning(
+    tmp_path: Path, faces: Faces
+) -> None:
+    Image.new("L", (10000, 10000), 255).save(tmp_path / "a.png")
+    cells = [Cell(title="x", picture=tmp_path / "a.png")]
+    render(cells, tmp_path / "s.png", title="", columns=1, faces=faces)
+    assert _has(_sheet(tmp_path / "s.png"), (255, 255, 255))
+
+
+_TEXTS = [
+    pytest.param("", id="empty"),
+    pytest.param(" \n\t\r\n ", id="blank"),
+    pytest.param("x" * 100_000, id="a word of 100 kB"),
+    pytest.param("a fox " * 17_000, id="words of 100 kB"),
+    pytest.param("\n" * 100_000, id="lines of 100 kB"),
+    pytest.param("雪の中で眠る狐" * 5_000, id="Japanese"),
+    pytest.param("ثعلب أحمر نائم في الثلج 12 (with English)", id="Arabic"),
+    pytest.param("שועל אדום ישן בשלג", id="Hebrew"),
+    pytest.param("สุนัขจิ้งจอกแดง हिन्दी ሀ", id="Thai, Hindi, Amharic"),
+    pytest.param("🦊❄️ 👩‍👩‍👧 🇩🇪 👍🏽", id="emoji"),
+    pytest.param("".join(map(chr, range(32))) + "\x7f\x85", id="control characters"),
+    pytest.param("\u202eevil\u2066\u2028\u2029\ufeff", id="directions"),
+    pytest.param("\ud800 half", id="half a character"),
+    pytest.param("\u0301\u0301\u200d\ufe0f", id="marks upon nothing"),
+    pytest.param("\U0010ffff\U000e0001\u0378", id="characters that are none"),
+]
+
+
+@pytest.mark.parametrize("text", _TEXTS)
+def test_any_text_is_set_without_fonts_and_shaping(text: str, tmp_path: Path, faces: Faces) -> None:
+    cells = [Cell(title=text, details=text, text=text, remark=text), Cell(title="x", error=text)]
+    render(cells, tmp_path / "s.png", title=text, note=text, columns=2, faces=faces)
+    assert max(_sheet(tmp_path / "s.png").size) <= LONGEST_SIDE
+
+
+@pytest.mark.parametrize("text", _TEXTS)
+def test_any_text_is_set_with_what_this_machine_has(text: str, tmp_path: Path) -> None:
+    cells = [Cell(title=text, details=text, text=text, remark=text), Cell(title="x", error=text)]
+    render(cells, tmp_path / "s.png", title=text, columns=2, faces=system_faces())
+    assert max(_sheet(tmp_path / "s.png").size) <= LONGEST_SIDE
+
+
+def test_a_sheet_of_nothing_is_its_title(tmp_path: Path, faces: Faces) -> None:
+    render([], tmp_path / "s.png", title="a fox", columns=3, faces=faces)
+    assert _sheet(tmp_path / "s.png").format == "PNG"
+
+
+def test_an_older_sheet_is_replaced(tmp_path: Path, faces: Faces) -> None:
+    (tmp_path / "s.png").write_bytes(b"old")
+    render([Cell(title="x")], tmp_path / "s.png", title="", columns=1, faces=faces)
+    assert _sheet(tmp_path / "s.png").format == "PNG"
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith("part")] == []
+
+
+def test_a_sheet_that_can_t_be_written_says_so(tmp_path: Path, faces: Faces) -> None:
+    with pytest.raises(OutputError, match=r"The contact sheet can't be written to .*s\.png: No"):
+        render([Cell(title="x")], tmp_path / "no" / "s.png", title="", columns=1, faces=faces)

@@ -1,0 +1,107 @@
+"""Pictures of any mode as RGB in the size asked for; and PNG files written in bands."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from imagen.compare.encoding import write_png
+from imagen.compare.layout import balanced
+from imagen.compare.pictures import fitted, reduced, size_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_GROUND = (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        pytest.param((1024, 1024), (512, 512), id="square"),
+        pytest.param((1024, 512), (512, 256), id="wide"),
+        pytest.param((10000, 16), (512, 1), id="very wide"),
+        pytest.param((16, 10000), (1, 512), id="very tall"),
+        pytest.param((64, 32), (64, 32), id="small stays small"),
+    ],
+)
+def test_a_picture_keeps_its_shape(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    assert fitted(size, (512, 512)) == shown
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK", "YCbCr", "RGBA", "LA"])
+@pytest.mark.parametrize("size", [(100, 60), (50, 30), (33, 20)], ids=["full", "half", "odd"])
+def test_every_mode_becomes_rgb(mode: str, size: tuple[int, int], tmp_path: Path) -> None:
+    path = tmp_path / "a.tiff"
+    Image.new("RGB", (100, 60), "white").convert(mode).save(path)
+    small = reduced(path, size, ground=_GROUND)
+    assert (small.mode, small.size) == ("RGB", size)
+    assert min(small.tobytes()) >= 254
+
+
+def test_sixteen_bits_of_grey_become_eight(tmp_path: Path) -> None:
+    Image.new("I;16", (10, 10), 32768).save(tmp_path / "a.png")
+    small = reduced(tmp_path / "a.png", (10, 10), ground=_GROUND)
+    assert small.getpixel((0, 0)) in ((127, 127, 127), (128, 128, 128))
+
+
+def test_what_is_transparent_shows_the_ground(tmp_path: Path) -> None:
+    Image.new("RGBA", (10, 10), (255, 0, 0, 0)).save(tmp_path / "a.png")
+    assert reduced(tmp_path / "a.png", (5, 5), ground=_GROUND).getpixel((2, 2)) == _GROUND
+
+
+def test_a_photograph_that_lies_on_its_side_is_set_upright(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    picture = Image.new("RGB", (80, 40), "white")
+    picture.paste((0, 0, 0), (0, 0, 40, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(path, exif=exif)
+    assert size_of(path) == (40, 80)
+    upright = reduced(path, (20, 40), ground=_GROUND).convert("L")
+    assert upright.size == (20, 40)
+    assert (upright.getpixel((10, 5)), upright.getpixel((10, 35))) == (0, 255)
+
+
+def test_a_file_is_free_once_it_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (64, 64)).save(path)
+    small = reduced(path, (64, 64), ground=_GROUND)
+    path.unlink()
+    assert small.getpixel((0, 0)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(1, 1), (3, 2), (700, 900), (16384, 40), (1, 5000)],
+    ids=lambda size: f"{size[0]}x{size[1]}",
+)
+def test_a_png_written_in_bands_reads_back_the_same(size: tuple[int, int]) -> None:
+    noise = [Image.effect_noise(size, 90) for _ in range(3)]
+    picture = Image.merge("RGB", noise)
+    file = BytesIO()
+    write_png(picture, file)
+    with Image.open(file) as read:
+        assert (read.format, read.mode) == ("PNG", "RGB")
+        assert read.tobytes() == picture.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("asked", "cells", "columns"),
+    [
+        pytest.param(3, 9, 3, id="a column for each model"),
+        pytest.param(3, 3, 3, id="one row"),
+        pytest.param(5, 2, 2, id="no more than there are cells"),
+        pytest.param(1, 2, 1, id="two above each other"),
+        pytest.param(1, 9, 3, id="one model wraps"),
+        pytest.param(2, 100, 10, id="a tower stands in several columns"),
+        pytest.param(100, 100, 100, id="as wide as asked"),
+        pytest.param(9000, 9000, 500, id="never wider than a sheet may be"),
+        pytest.param(0, 0, 1, id="nothing"),
+    ],
+)
+def test_the_grid_suits_its_cells(asked: int, cells: int, columns: int) -> None:
+    assert balanced(asked, cells) == columns

@@ -1,0 +1,195 @@
+"""Samplers and schedules by the names of any tool, and what each engine calls them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from imagen.core.capabilities import Capabilities, Fate, Parameter, settle
+from imagen.core.request import Request
+from imagen.core.samplers import (
+    COMFYUI_SAMPLERS,
+    COMFYUI_SCHEDULERS,
+    parse_sampler,
+    parse_scheduler,
+)
+from imagen.errors import RequestError
+
+if TYPE_CHECKING:
+    from imagen.core.capabilities import Receipt
+
+SD_CPP = ("euler", "euler_a", "heun", "dpm2", "dpm++2m", "dpm++2m_sde", "lcm", "ddim_trailing")
+DIFFUSERS = ("default", "euler", "euler_a", "dpm2_a", "dpmpp_2m", "unipc", "sasolver", "pndm")
+REPLICATE = ("DDIM", "DPMSolverMultistep", "KarrasDPM", "K_EULER_ANCESTRAL", "K_EULER", "PNDM")
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("euler", ("euler", "")),
+        ("Euler a", ("euler_ancestral", "")),
+        ("euler_a", ("euler_ancestral", "")),
+        ("Euler Ancestral", ("euler_ancestral", "")),
+        ("k_euler_ancestral", ("euler_ancestral", "")),
+        ("K_EULER", ("euler", "")),
+        ("KLMS", ("lms", "")),
+        ("EulerAncestralDiscreteScheduler", ("euler_ancestral", "")),
+        ("DPMSolverMultistepScheduler", ("dpmpp_2m", "")),
+        ("KarrasDPM", ("dpmpp_2m", "karras")),
+        ("DPM++ 2M Karras", ("dpmpp_2m", "karras")),
+        ("dpmpp_2m_karras", ("dpmpp_2m", "karras")),
+        ("dpm++2m_sde", ("dpmpp_2m_sde", "")),
+        ("DPM++ 2M SDE SGMUniform", ("dpmpp_2m_sde", "sgm_uniform")),
+        ("DPM++ 2M SDE SGM Uniform", ("dpmpp_2m_sde", "sgm_uniform")),
+        ("dpmpp_2m_sde_k", ("dpmpp_2m_sde", "karras")),
+        ("kdpm_2_a_k", ("dpm_2_ancestral", "karras")),
+        ("DPM2 a", ("dpm_2_ancestral", "")),
+        ("euler_a discrete", ("euler_ancestral", "normal")),
+        ("UniPC", ("uni_pc", "")),
+        ("DDIM", ("ddim", "")),
+        ("PLMS", ("pndm", "")),
+        ("rk_beta", ("rk_beta", "")),
+        ("", ("", "")),
+        ("k_", ("k_", "")),
+    ],
+)
+def test_a_sampler_is_known_by_any_tools_name(name: str, meaning: tuple[str, str]) -> None:
+    assert parse_sampler(name) == meaning
+
+
+@pytest.mark.parametrize("name", COMFYUI_SAMPLERS)
+def test_each_sampler_of_comfyui_means_itself(name: str) -> None:
+    assert parse_sampler(name) == (name, "")
+
+
+@pytest.mark.parametrize("name", COMFYUI_SCHEDULERS)
+def test_each_scheduler_of_comfyui_means_itself(name: str) -> None:
+    assert parse_scheduler(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("Karras", "karras"),
+        ("SGM Uniform", "sgm_uniform"),
+        ("Uniform", "normal"),
+        ("discrete", "normal"),
+        ("Align Your Steps", "ays"),
+        ("Automatic", ""),
+        ("beta57", "beta57"),
+    ],
+)
+def test_a_schedule_is_known_by_any_tools_name(name: str, meaning: str) -> None:
+    assert parse_scheduler(name) == meaning
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "used"),
+    [
+        pytest.param("Euler a", None, "euler_ancestral", id="comfyui"),
+        pytest.param("ddim_trailing", None, "ddim", id="comfyui, the nearest"),
+        pytest.param("dpmpp_2m_sde_gpu", None, "dpmpp_2m_sde_gpu", id="comfyui, its own"),
+        pytest.param("res_2m", None, "res_2m", id="comfyui, of a custom node"),
+        pytest.param("dpmpp_2m", SD_CPP, "dpm++2m", id="sd.cpp"),
+        pytest.param("DDIM", SD_CPP, "ddim_trailing", id="sd.cpp, the nearest"),
+        pytest.param("EulerDiscreteScheduler", DIFFUSERS, "euler", id="diffusers' class"),
+        pytest.param("dpm_2_ancestral", DIFFUSERS, "dpm2_a", id="diffusers"),
+        pytest.param("SA-Solver", DIFFUSERS, "sasolver", id="with a hyphen"),
+        pytest.param("euler_ancestral", REPLICATE, "K_EULER_ANCESTRAL", id="replicate"),
+        pytest.param("k_euler", REPLICATE, "K_EULER", id="another case"),
+        pytest.param("DPM++ 2M Karras", REPLICATE, "KarrasDPM", id="the schedule in both"),
+    ],
+)
+def test_an_engine_is_asked_for_its_own_name(
+    name: str, choices: tuple[str, ...] | None, used: str
+) -> None:
+    assert _settled(choices, sampler=name)[0]["sampler"] == used
+
+
+def test_what_a_name_became_is_in_the_receipt() -> None:
+    mapped = Fate(outcome="mapped", asked="Euler a", used="euler_a", why="its name here")
+    assert _settled(SD_CPP, sampler="Euler a")[1] == {"sampler": mapped}
+
+
+def test_the_nearest_is_called_the_nearest() -> None:
+    why = "the nearest that it has"
+    mapped = Fate(outcome="mapped", asked="ddim", used="ddim_trailing", why=why)
+    assert _settled(SD_CPP, sampler="ddim")[1] == {"sampler": mapped}
+
+
+def test_the_engines_own_name_is_applied_as_it_is() -> None:
+    assert _settled(SD_CPP, sampler="euler_a")[1] == {
+        "sampler": Fate(outcome="applied", asked="euler_a")
+    }
+
+
+def test_a_name_with_a_schedule_sets_the_scheduler() -> None:
+    values, receipt = _settled(SD_CPP, ("discrete", "karras"), sampler="DPM++ 2M Karras")
+    assert values == {"sampler": "dpm++2m", "scheduler": "karras"}
+    why = "the sampler 'DPM++ 2M Karras' names it"
+    assert receipt["scheduler"] == Fate(outcome="applied", asked="karras", why=why)
+
+
+def test_the_schedule_of_a_name_gets_the_engines_name() -> None:
+    values, receipt = _settled(SD_CPP, ("discrete",), sampler="euler normal")
+    assert values == {"sampler": "euler", "scheduler": "discrete"}
+    why = "the sampler 'euler normal' names it; its name here"
+    mapped = Fate(outcome="mapped", asked="normal", used="discrete", why=why)
+    assert receipt["scheduler"] == mapped
+
+
+def test_a_scheduler_that_is_asked_for_goes_before_that_of_the_name() -> None:
+    values, receipt = _settled(
+        SD_CPP, ("discrete", "karras"), sampler="DPM++ 2M Karras", scheduler="discrete"
+    )
+    assert values == {"sampler": "dpm++2m", "scheduler": "discrete"}
+    assert receipt["sampler"].outcome == "clamped"
+    assert receipt["sampler"].why == "scheduler 'discrete' was asked for too"
+
+
+def test_the_same_schedule_twice_is_no_conflict() -> None:
+    _, receipt = _settled(
+        SD_CPP, ("discrete", "karras"), sampler="DPM++ 2M Karras", scheduler="Karras"
+    )
+    assert receipt["sampler"].outcome == "mapped"
+
+
+def test_a_schedule_without_a_place_is_dropped() -> None:
+    values, receipt = _settled(SD_CPP, sampler="DPM++ 2M Karras")
+    assert values == {"sampler": "dpm++2m"}
+    assert receipt["scheduler"].outcome == "dropped"
+
+
+def test_a_sampler_that_is_called_scheduler_is_the_sampler() -> None:
+    values, receipt = _settled(REPLICATE, scheduler="DDIM")
+    assert values == {"sampler": "DDIM"}
+    assert receipt["scheduler"] == Fate(
+        outcome="mapped", asked="DDIM", used={"sampler": "DDIM"}, why="it names a sampler"
+    )
+
+
+def test_an_automatic_schedule_is_left_to_the_backend() -> None:
+    values, receipt = _settled(SD_CPP, ("discrete",), scheduler="Automatic")
+    assert values == {}
+    mapped = Fate(outcome="mapped", asked="Automatic", why="left to the backend")
+    assert receipt == {"scheduler": mapped}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("eular", "euler"), ("dpmpp_2n", "dpm++2m"), ("DPM++ 2N SDE", "dpm++2m_sde")],
+)
+def test_an_unknown_sampler_gets_the_nearest_of_the_engine(name: str, meant: str) -> None:
+    with pytest.raises(RequestError, match=r"sampler can't be .* Did you mean") as caught:
+        _settled(SD_CPP, sampler=name)
+    assert f"Did you mean {meant!r}?" in caught.value.message
+
+
+def _settled(
+    samplers: tuple[str, ...] | None, schedulers: tuple[str, ...] = (), **asked: Any
+) -> tuple[dict[str, Any], Receipt]:
+    parameters = {"sampler": Parameter(type="string", choices=samplers)}
+    if schedulers:
+        parameters["scheduler"] = Parameter(type="string", choices=schedulers)
+    return settle(Request(**asked), Capabilities(parameters=parameters))

@@ -1,0 +1,41 @@
+"""Paths in the cloud are plain ASCII, and never two pictures' own."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagen.delivery import keys
+
+
+@pytest.mark.parametrize(
+    ("slug", "expected"),
+    [
+        pytest.param("a-red-fox", "a-red-fox", id="ASCII"),
+        pytest.param("füchse-im-schnee", "fuchse-im-schnee", id="marks"),
+        pytest.param("straße-nach-łódź", "strasse-nach-lodz", id="letters of their own"),
+        pytest.param("猫-and-dog", "and-dog", id="some of it"),
+        pytest.param("雪の中の狐", "e854b1ade654", id="none of it"),
+    ],
+)
+def test_a_slug_has_a_form_in_ascii(slug: str, expected: str) -> None:
+    assert keys.in_ascii(slug) == expected
+
+
+@pytest.mark.parametrize("path", ["2026-11-24/a-1.png", "a.b_c/d.png", "x"])
+def test_a_plain_path_is_sound(path: str) -> None:
+    assert keys.is_sound(path)
+
+
+@pytest.mark.parametrize("path", ["", "/a", "a/", "a//b", "../a", "a/./b", "a b", "é.png", "a?b"])
+def test_a_path_that_leads_elsewhere_is_not_sound(path: str) -> None:
+    assert not keys.is_sound(path)
+
+
+def test_the_paths_to_try_end_with_one_that_is_nobodys() -> None:
+    paths = list(keys.candidates("day/fox-1", ".PNG", "id"))
+    assert paths[:3] == ["day/fox-1.png", "day/fox-1-2.png", "day/fox-1-3.png"]
+    assert (len(paths), paths[-1]) == (21, "day/fox-1-id.png")
+
+
+def test_an_odd_ending_becomes_a_plain_one() -> None:
+    assert next(keys.candidates("fox", ".p ng", "id")) == "fox.bin"

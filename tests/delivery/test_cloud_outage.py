@@ -1,0 +1,205 @@
+"""The cloud breaks down in every way, and each picture is there once in the end."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from simulators.supabase import ANON_KEY, SERVICE_KEY, Supabase, Trouble
+from support.sync_lab import Lab, without_times
+
+from imagen.cli import run
+
+
+def _said(capsys: pytest.CaptureFixture[str]) -> str:
+    return without_times(capsys.readouterr().out)
+
+
+def _unnamed(text: str, lab: Lab) -> str:
+    """The IDs of pictures by their numbers: `PICTURE-1`."""
+    for number, id in enumerate(lab.ids(), 1):
+        text = text.replace(id, f"PICTURE-{number}")
+    return text
+
+
+def test_pictures_are_made_while_the_cloud_is_down_and_arrive_once_it_is_back(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.cloud.stop()
+    lab.make(many=5)
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert lab.states() == [("waiting", 0)] * 5
+
+    assert run(["sync"]) == 0
+    assert _unnamed(_said(capsys), lab) == (
+        "Nothing was sent.\n"
+        "1  cloud  PICTURE-1  waiting till TIME  tried 1 ×\n"
+        "3  cloud  PICTURE-2  waiting till TIME  tried 1 ×\n"
+        "5  cloud  PICTURE-3  waiting till TIME  tried 1 ×\n"
+        "7  cloud  PICTURE-4  waiting till TIME  tried 1 ×\n"
+        "9  cloud  PICTURE-5  waiting till TIME  tried 1 ×\n"
+        f"    {lab.cloud.url} can't be reached: Connection refused.\n"
+        "5 entries of the ledger wait.\n"
+        "Try it again at once with: imagen sync --retry\n"
+    )
+    lab.cloud.start()
+    lab.pass_time()
+    assert run(["sync"]) == 0
+    assert _said(capsys) == "Sent 5 pictures to the cloud, 5 entries of the ledger.\n"
+    assert lab.there() == (5, 5, 5)
+    assert len(lab.uploads()) == 5
+
+
+def test_a_command_does_not_ask_the_cloud_for_anything(lab: Lab) -> None:
+    lab.make(many=2)
+    assert lab.cloud.requests == []
+
+
+def test_a_cloud_that_is_down_is_tried_once_and_not_for_each_picture(lab: Lab) -> None:
+    lab.make(many=4)
+    lab.cloud.trouble = Trouble(outage=True)
+    run(["sync"])
+    tries_of_one = 3
+    asked = [seen for seen in lab.cloud.requests if seen.part == "/storage/v1"]
+    assert len(asked) == tries_of_one
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(Trouble(lost_uploads=1), id="stored, and the answer lost"),
+        pytest.param(Trouble(lost_uploads=3), id="stored, and each answer lost"),
+        pytest.param(Trouble(lost_inserts=3), id="inserted, and each answer lost"),
+        pytest.param(Trouble(broken_inserts=3), id="uploaded, and not inserted"),
+        pytest.param(Trouble(broken_uploads=3), id="not uploaded"),
+        pytest.param(Trouble(lost_uploads=3, forgets_metadata=True), id="an old Storage"),
+        pytest.param(Trouble(broken=3), id="503"),
+    ],
+)
+def test_an_outage_in_the_middle_leaves_each_picture_there_once(lab: Lab, trouble: Trouble) -> None:
+    lab.make(many=2)
+    lab.cloud.trouble = trouble
+    run(["sync"])
+    lab.pass_time()
+    assert run(["sync"]) == 0
+    assert lab.there() == (2, 2, 2)
+    assert lab.left() == []
+
+
+def test_a_cloud_that_asks_for_patience_is_given_it(lab: Lab) -> None:
+    lab.configure(usage={"mirror": "off"})
+    lab.make(many=2)
+    lab.cloud.trouble = Trouble(throttled=1, throttle_seconds=90)
+    assert run(["sync"]) == 0
+    assert lab.states() == [("waiting", 1), ("waiting", 1)]
+    assert len(lab.cloud.requests) == 1
+    run(["sync"])
+    assert len(lab.cloud.requests) == 1
+
+
+def test_it_is_given_as_much_as_it_asks_for(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    lab.make()
+    lab.cloud.trouble = Trouble(throttled=2, throttle_seconds=900)
+    capsys.readouterr()
+    run(["sync", "--json"])
+    first = json.loads(capsys.readouterr().out)["left"][0]
+    pause = datetime.fromisoformat(first["due"]) - datetime.now(UTC)
+    assert 890 < pause.total_seconds() <= 900
+    assert "asks for patience" in first["reason"]
+
+
+def test_a_wrong_key_is_stuck_until_it_is_mended(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.set(SUPABASE_SERVICE_KEY=ANON_KEY)
+    lab.make(many=2)
+    capsys.readouterr()
+    assert run(["sync"]) == 4
+    said = _unnamed(_said(capsys), lab)
+    assert said.startswith(
+        "Nothing was sent.\n"
+        "1  cloud  PICTURE-1  stuck  tried 1 ×\n"
+        "3  cloud  PICTURE-2  stuck  tried 1 ×\n"
+        f"    {lab.cloud.url} refused it: "
+    )
+    assert said.endswith(
+        "    Put the service key of the project into SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY.\n"
+        "2 entries of the ledger are stuck.\n"
+        "Once that is mended: imagen sync --retry\n"
+    )
+    assert ANON_KEY not in said
+
+    lab.set(SUPABASE_SERVICE_KEY=SERVICE_KEY)
+    assert run(["sync"]) == 4
+    capsys.readouterr()
+    assert run(["sync", "--retry"]) == 0
+    assert _said(capsys) == "Sent 2 pictures to the cloud, 2 entries of the ledger.\n"
+    assert lab.there() == (2, 2, 2)
+
+
+def test_a_picture_that_is_refused_does_not_keep_the_others(lab: Lab) -> None:
+    lab.make(many=3)
+    spoilt = sorted(Path("outputs").glob("*-2.png"))[0]
+    spoilt.write_bytes(spoilt.read_bytes() + b"?")
+    assert run(["sync"]) == 4
+    assert lab.states() == [("stuck", 1)]
+    assert lab.there() == (2, 2, 3)
+
+
+def test_a_shell_that_lacks_the_key_leaves_it_to_others(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.make()
+    monkeypatch.delenv("SUPABASE_SERVICE_KEY")
+    assert run(["sync"]) == 4
+    assert "SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY is not set" in capsys.readouterr().out
+    assert lab.states() == [("waiting", 1)]
+    lab.set(SUPABASE_SERVICE_KEY=SERVICE_KEY)
+    assert run(["sync", "--retry"]) == 0
+    assert lab.there() == (1, 1, 1)
+
+
+def test_no_image_goes_where_that_was_switched_off_since(lab: Lab) -> None:
+    lab.make()
+    lab.set(IMAGEN_CLOUD_SYNC="off")
+    assert run(["sync"]) == 4
+    assert lab.states("cloud") == [("waiting", 1)]
+    assert lab.there() == (0, 0, 1)
+
+
+def test_nothing_goes_where_all_was_switched_off_since(lab: Lab) -> None:
+    lab.make()
+    lab.configure(usage={"mirror": "off"}, output={"cloud_sync": "off"})
+    assert run(["sync"]) == 4
+    assert lab.cloud.requests == []
+    assert lab.states("cloud") + lab.states("mirror") == [("waiting", 1), ("waiting", 1)]
+
+
+def test_a_copy_of_the_ledger_that_fails_is_one_warning_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Supabase(exposed=("public", "imagen")) as cloud:
+        lab = Lab(cloud, monkeypatch)
+        lab.make(many=3)
+        capsys.readouterr()
+        assert run(["sync"]) == 0
+        assert lab.there() == (3, 3, 0)
+    assert capsys.readouterr() == (
+        "Sent 3 pictures to the cloud.\n3 entries of the ledger are stuck.\n"
+        "Once that is mended: imagen sync --retry\n",
+        f"The ledger's copy in the cloud lacks 3 entries: {cloud.url} refused it: Invalid schema: "
+        "mai Only the following schemas are exposed: public, imagen (406 PGRST106). Add the schema "
+        "to the exposed ones: Project Settings, Data API, Exposed schemas.\n",
+    )
+
+
+def test_moved_pictures_are_found_where_they_are_now(lab: Lab) -> None:
+    lab.make()
+    Path("outputs").rename("elsewhere")
+    assert run(["library", "add", "elsewhere"]) == 0
+    assert run(["sync"]) == 0
+    assert lab.there() == (1, 1, 1)
+    (row,) = lab.cloud.rows("imagen", "images")
+    assert row["sidecar"]["request"]["prompt"] == "a fox"

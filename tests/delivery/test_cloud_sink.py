@@ -1,0 +1,363 @@
+"""Pictures go to the cloud once, with their rows, whatever happens on the way."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+from simulators.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Bucket, Supabase, Trouble
+from simulators.supabase.storage import Stored
+from support import told_entries as told
+
+from imagen.core.request import Request
+from imagen.delivery import images as sink
+from imagen.errors import ConfigError, ImagenError, OutputError, Rejected, Unavailable
+from imagen.outputs import metadata
+from imagen.outputs.convert import convert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from imagen.library.records import Delivery
+    from imagen.outputs.metadata import Kind
+
+_SEED = "18446744073709551615"
+_PATH = f"2026-11-24/a-red-fox-in-snow-{_SEED}.png"
+_OTHER = "22222222-2222-4333-8444-555555555555"
+
+
+@pytest.fixture
+def cloud() -> Iterator[Supabase]:
+    with Supabase() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def delivery(cloud: Supabase, tmp_path: Path) -> Delivery:
+    return _delivery(cloud, tmp_path)
+
+
+def _delivery(cloud: Supabase, folder: Path, id: str = told.ID, colour: int = 7) -> Delivery:
+    entry = told.entry(told.picture(folder, f"fox{colour}.png", colour=colour), id=id)
+    (made,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+    return made
+
+
+def _send(delivery: Delivery, there: Supabase, **settings: object) -> dict[str, str]:
+    return sink.send(delivery, told.settings(**settings), told.environ(there), {})
+
+
+def _paths(cloud: Supabase) -> list[str]:
+    return [path for _, path in cloud.objects]
+
+
+def test_a_picture_lies_in_the_bucket_and_a_row_tells_of_it(
+    cloud: Supabase, delivery: Delivery, tmp_path: Path
+) -> None:
+    facts = _send(delivery, cloud)
+    assert facts["bucket"] == BUCKET
+    assert facts["path"] == _PATH
+    stored = cloud.objects[BUCKET, _PATH]
+    assert stored.data == (tmp_path / "fox7.png").read_bytes()
+    assert stored.media_type == "image/png"
+    (row,) = cloud.rows("imagen", "images")
+    sidecar = row.pop("sidecar")
+    assert row == {
+        "id": facts["id"],
+        "owner_user_id": told.OWNER,
+        "bucket": BUCKET,
+        "path": _PATH,
+        "prompt": "A red fox, in snow",
+        "prompt_sha256": "10327813b9248a1d6b03c777964d4b0407749b9401913ae7976ac980ffeecf62",
+        "backend": "studio",
+        "model": "sd15.safetensors",
+        "seed": 2**64 - 1,
+        "steps": 4,
+        "width": 8,
+        "height": 8,
+        "latency_seconds": 2.5,
+        "cost_usd": 0.006,
+        "tags": [],
+        "created_at": "2026-11-24T12:30:00+00:00",
+    }
+    assert sidecar["resolved"] == {"prompt": "A red fox, in snow", "steps": 4}
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+def test_an_image_of_another_format_lies_there_as_what_it_is(
+    cloud: Supabase, tmp_path: Path, kind: Kind
+) -> None:
+    png = told.picture(tmp_path)
+    path = tmp_path / f"fox.{kind}"
+    path.write_bytes(convert(png.path.read_bytes(), kind).data)
+    digest = sha256(path.read_bytes()).hexdigest()
+    changes = {"path": path, "sha256": digest, "media_type": f"image/{kind}"}
+    entry = told.entry(png.model_copy(update=changes))
+    (delivery,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+    facts = _send(delivery, cloud)
+    assert facts["path"] == _PATH.replace(".png", f".{kind}")
+    stored = cloud.objects[BUCKET, facts["path"]]
+    assert stored.media_type == f"image/{kind}"
+    assert metadata.texts(stored.data) == metadata.texts(path.read_bytes())
+
+
+def test_a_style_does_not_change_the_hash_of_the_prompt(cloud: Supabase, tmp_path: Path) -> None:
+    typed = Request(prompt="a fox", style="photo")
+    entry = told.entry(told.picture(tmp_path), prompt="a fox, photo, 50mm", asked=typed)
+    (delivery,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+    _send(delivery, cloud)
+    (row,) = cloud.rows("imagen", "images")
+    assert row["prompt_sha256"] == sha256(b"a fox").hexdigest()
+
+
+def test_the_row_tells_no_place_of_this_machine(cloud: Supabase, delivery: Delivery) -> None:
+    _send(delivery, cloud)
+    (row,) = cloud.rows("imagen", "images")
+    assert row["sidecar"]["graph"] == {"1": {"inputs": {"model": "sd15.safetensors"}}}
+
+
+def test_the_same_picture_is_sent_twice_and_lies_there_once(
+    cloud: Supabase, delivery: Delivery
+) -> None:
+    assert _send(delivery, cloud) == _send(delivery, cloud)
+    assert (_paths(cloud), len(cloud.rows("imagen", "images"))) == ([_PATH], 1)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(Trouble(broken=1), id="503"),
+        pytest.param(Trouble(throttled=1), id="429"),
+        pytest.param(Trouble(broken_uploads=1), id="upload not taken"),
+        pytest.param(Trouble(lost_uploads=1), id="upload taken, answer lost"),
+        pytest.param(Trouble(lost_uploads=1, forgets_metadata=True), id="and no marks"),
+        pytest.param(Trouble(broken_inserts=1), id="row not taken"),
+        pytest.param(Trouble(lost_inserts=1), id="row taken, answer lost"),
+    ],
+)
+def test_a_trouble_that_passes_leaves_one_object_and_one_row(
+    cloud: Supabase, delivery: Delivery, trouble: Trouble
+) -> None:
+    cloud.trouble = trouble
+    assert _send(delivery, cloud)["path"] == _PATH
+    assert (_paths(cloud), len(cloud.rows("imagen", "images"))) == ([_PATH], 1)
+
+
+def test_what_was_uploaded_and_not_inserted_is_inserted_later(
+    cloud: Supabase, delivery: Delivery
+) -> None:
+    cloud.trouble = Trouble(broken_inserts=9)
+    with pytest.raises(Unavailable):
+        _send(delivery, cloud)
+    assert (_paths(cloud), cloud.rows("imagen", "images")) == ([_PATH], [])
+    cloud.trouble = Trouble()
+    assert _send(delivery, cloud)["path"] == _PATH
+    assert (_paths(cloud), len(cloud.rows("imagen", "images"))) == ([_PATH], 1)
+
+
+def test_an_outage_is_worth_another_attempt(cloud: Supabase, delivery: Delivery) -> None:
+    cloud.stop()
+    with pytest.raises(Unavailable) as caught:
+        _send(delivery, cloud)
+    assert caught.value.retryable
+    cloud.start()
+    assert _send(delivery, cloud)["path"] == _PATH
+
+
+def test_two_pictures_of_one_name_get_two_paths(cloud: Supabase, tmp_path: Path) -> None:
+    first, second = (_delivery(cloud, tmp_path, id, n) for n, id in enumerate((told.ID, _OTHER)))
+    assert [_send(one, cloud)["path"] for one in (first, second, first, second)] == [
+        _PATH,
+        f"2026-11-24/a-red-fox-in-snow-{_SEED}-2.png",
+        _PATH,
+        f"2026-11-24/a-red-fox-in-snow-{_SEED}-2.png",
+    ]
+    assert len(cloud.rows("imagen", "images")) == 2
+
+
+def test_a_second_path_is_kept_when_its_answer_was_lost(cloud: Supabase, tmp_path: Path) -> None:
+    _send(_delivery(cloud, tmp_path, told.ID, 0), cloud)
+    cloud.trouble = Trouble(lost_uploads=1)
+    second = _delivery(cloud, tmp_path, _OTHER, 1)
+    assert _send(second, cloud)["path"] == f"2026-11-24/a-red-fox-in-snow-{_SEED}-2.png"
+    assert len(cloud.objects) == 2
+
+
+def test_of_twenty_and_more_of_one_name_each_has_its_own(cloud: Supabase, tmp_path: Path) -> None:
+    ids = [f"{n:08d}-2222-4333-8444-555555555555" for n in range(22)]
+    sent = [_send(_delivery(cloud, tmp_path, id, n), cloud) for n, id in enumerate(ids)]
+    assert len(cloud.objects) == 22
+    assert sent[19]["path"] == f"2026-11-24/a-red-fox-in-snow-{_SEED}-20.png"
+    assert sent[21]["path"] == f"2026-11-24/a-red-fox-in-snow-{_SEED}-{sent[21]['id']}.png"
+
+
+def test_the_key_goes_to_the_project_alone(cloud: Supabase, delivery: Delivery) -> None:
+    with Supabase() as other:
+        cloud.trouble = Trouble(redirect=f"{other.url}/storage/v1/bucket/{BUCKET}")
+        with pytest.raises(ImagenError) as caught:
+            _send(delivery, cloud)
+        assert other.requests == []
+    assert "redirects are not followed" in caught.value.message
+    assert SERVICE_KEY not in str(caught.value)
+    assert not caught.value.retryable
+    assert [seen.headers["apikey"] for seen in cloud.requests] == [SERVICE_KEY]
+    assert SERVICE_KEY not in delivery.model_dump_json()
+
+
+def test_a_picture_that_is_too_large_is_not_sent(tmp_path: Path) -> None:
+    with Supabase(buckets=[Bucket(name=BUCKET, file_size_limit=10)]) as cloud:
+        with pytest.raises(Rejected, match="takes no more than 10"):
+            _send(_delivery(cloud, tmp_path), cloud)
+        assert cloud.objects == {}
+
+
+def test_a_kind_of_file_that_the_bucket_does_not_take_is_not_sent(tmp_path: Path) -> None:
+    with Supabase(buckets=[Bucket(name=BUCKET, allowed_mime_types=("image/jpeg",))]) as cloud:
+        with pytest.raises(Rejected, match="image/png"):
+            _send(_delivery(cloud, tmp_path), cloud)
+        assert cloud.objects == {}
+
+
+def test_a_file_that_is_gone_is_said(cloud: Supabase, delivery: Delivery, tmp_path: Path) -> None:
+    (tmp_path / "fox7.png").unlink()
+    with pytest.raises(OutputError, match="No such file") as caught:
+        _send(delivery, cloud)
+    assert not caught.value.retryable
+
+
+def test_a_file_that_was_changed_does_not_go_under_its_record(
+    cloud: Supabase, delivery: Delivery, tmp_path: Path
+) -> None:
+    (tmp_path / "fox7.png").write_bytes(b"other")
+    with pytest.raises(OutputError, match="is not as it was made"):
+        _send(delivery, cloud)
+    assert cloud.objects == {}
+
+
+def test_without_a_sidecar_the_picture_itself_tells(cloud: Supabase, tmp_path: Path) -> None:
+    entry = told.entry(told.picture(tmp_path, sidecar=False))
+    (made,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+    _send(made, cloud)
+    assert cloud.rows("imagen", "images")[0]["sidecar"]["backend"] == "studio"
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[1]"])
+def test_a_sidecar_that_says_nothing_does_not_stop_it(
+    cloud: Supabase, delivery: Delivery, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "fox7.png.json").write_text(text)
+    _send(delivery, cloud)
+    assert cloud.rows("imagen", "images")[0]["sidecar"]["seed"] == 2**64 - 1
+
+
+def test_a_character_that_no_database_keeps_is_left_out(cloud: Supabase, tmp_path: Path) -> None:
+    entry = told.entry(told.picture(tmp_path), prompt="a\0b")
+    (made,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+    _send(made, cloud)
+    assert cloud.rows("imagen", "images")[0]["prompt"] == "ab"
+
+
+def test_each_picture_is_a_delivery_with_its_share_of_the_cost(
+    cloud: Supabase, tmp_path: Path
+) -> None:
+    pictures = [told.picture(tmp_path, f"{n}.png", colour=n) for n in range(3)]
+    made = sink.deliveries(told.entry(*pictures), told.settings(), told.environ(cloud))
+    assert [(one.part, one.payload["row"]["cost_usd"]) for one in made] == [
+        (0, 0.002),
+        (1, 0.002),
+        (2, 0.002),
+    ]
+    assert len({one.payload["row"]["id"] for one in made}) == 3
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"state": "failed"}, {"source": "import"}],
+    ids=["failed", "taken in from elsewhere"],
+)
+def test_only_what_was_made_here_goes_to_the_cloud(
+    cloud: Supabase, tmp_path: Path, more: dict[str, str]
+) -> None:
+    entry = told.entry(told.picture(tmp_path), **more)
+    assert sink.deliveries(entry, told.settings(), told.environ(cloud)) == []
+
+
+def test_what_is_no_picture_does_not_go_to_the_cloud(cloud: Supabase, tmp_path: Path) -> None:
+    video = told.picture(tmp_path).model_copy(update={"media_type": "video/mp4"})
+    assert sink.deliveries(told.entry(video), told.settings(), told.environ(cloud)) == []
+
+
+def test_a_bucket_that_is_missing_names_the_remedy(tmp_path: Path) -> None:
+    with Supabase(buckets=[]) as cloud, pytest.raises(Rejected) as caught:
+        _send(_delivery(cloud, tmp_path), cloud)
+    assert "Bucket not found (404 NoSuchBucket)" in caught.value.message
+    assert "docs/supabase.sql" in caught.value.remedy
+
+
+def test_a_wrong_key_names_the_variable(cloud: Supabase, delivery: Delivery) -> None:
+    environ = {"SUPABASE_URL": cloud.url, "MAI_SUPABASE_KEY": ANON_KEY}
+    with pytest.raises(ImagenError) as caught:
+        sink.send(delivery, told.settings(), environ, {})
+    assert (caught.value.code, caught.value.retryable) == ("unauthorized", False)
+    assert "SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY" in caught.value.remedy
+    assert ANON_KEY not in str(caught.value)
+
+
+def test_nothing_can_be_sent_without_an_owner(cloud: Supabase, delivery: Delivery) -> None:
+    with pytest.raises(ConfigError, match="owner_user_id is not set"):
+        _send(delivery, cloud, owner_user_id=None)
+
+
+def test_a_picture_of_the_cloud_can_be_shown_to_others(
+    cloud: Supabase, delivery: Delivery, tmp_path: Path
+) -> None:
+    facts = _send(delivery, cloud)
+    url = sink.signed_url(
+        told.settings(),
+        told.environ(cloud),
+        bucket=facts["bucket"],
+        path=facts["path"],
+        seconds=60,
+    )
+    assert url.startswith(f"{cloud.url}/storage/v1/object/sign/{BUCKET}/{_PATH}?token=")
+    assert SERVICE_KEY not in url
+    assert _read(url) == (tmp_path / "fox7.png").read_bytes()
+
+
+def _read(url: str) -> bytes:
+    import httpx
+
+    return httpx.get(url, trust_env=False).content
+
+
+def test_the_bucket_can_be_asked_about(cloud: Supabase) -> None:
+    found = sink.bucket_of(told.settings(), told.environ(cloud))
+    assert (found.name, found.is_public) == (BUCKET, False)
+
+
+def test_without_its_sidecar_a_picture_is_told_by_what_is_in_it(
+    cloud: Supabase, delivery: Delivery, tmp_path: Path
+) -> None:
+    sidecar = tmp_path / "fox7.png.json"
+    sidecar.unlink()
+    sidecar.mkdir()
+    _send(delivery, cloud)
+    (row,) = cloud.rows("imagen", "images")
+    assert row["sidecar"]["resolved"] == {"prompt": "A red fox, in snow", "steps": 4}
+    assert "graph" not in row["sidecar"]
+
+
+def test_a_picture_for_which_each_path_is_taken_is_refused(
+    cloud: Supabase, delivery: Delivery
+) -> None:
+    stem, id = _PATH.removesuffix(".png"), _send(delivery, cloud)["id"]
+    ends = ["", *(f"-{n}" for n in range(2, 21)), f"-{id}"]
+    for end in ends:
+        cloud.objects[BUCKET, f"{stem}{end}.png"] = Stored(
+            data=b"another's", media_type="image/png", metadata={}
+        )
+    with pytest.raises(Rejected, match=r"Every path for fox7\.png is taken in the bucket"):
+        _send(delivery, cloud)
+    assert len(cloud.objects) == len(ends)

@@ -1,0 +1,123 @@
+"""Whether pictures go to the cloud, and the ledger's rows with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support import told_entries as told
+
+from imagen.delivery import images, project, usage
+from imagen.errors import ConfigError, Unauthorized
+
+_ALL = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_KEY": "k"}
+
+
+@pytest.mark.parametrize(
+    ("sync", "environ", "owner", "expected"),
+    [
+        pytest.param("auto", _ALL, told.OWNER, True, id="all is there"),
+        pytest.param(
+            "auto",
+            {"SUPABASE_URL": "https://abc.supabase.co", "MAI_SUPABASE_KEY": "k"},
+            told.OWNER,
+            True,
+            id="the other key",
+        ),
+        pytest.param("auto", _ALL, None, False, id="no owner"),
+        pytest.param("auto", {"SUPABASE_URL": "https://x"}, told.OWNER, False, id="no key"),
+        pytest.param("auto", {"SUPABASE_SERVICE_KEY": "k"}, told.OWNER, False, id="no address"),
+        pytest.param("auto", _ALL | {"SUPABASE_URL": " "}, told.OWNER, False, id="a blank"),
+        pytest.param("off", _ALL, told.OWNER, False, id="off"),
+        pytest.param("on", _ALL, told.OWNER, True, id="on"),
+    ],
+)
+def test_pictures_go_to_the_cloud_where_all_is_there(
+    sync: str, environ: dict[str, str], owner: str | None, expected: bool
+) -> None:
+    settings = told.settings(output={"cloud_sync": sync}, owner_user_id=owner)
+    assert images.cloud_is_on(settings, environ) is expected
+
+
+def test_what_is_missing_is_named_where_the_cloud_is_on() -> None:
+    settings = told.settings(output={"cloud_sync": "on"}, owner_user_id=None)
+    with pytest.raises(ConfigError) as caught:
+        images.cloud_is_on(settings, {})
+    assert caught.value.message == (
+        "output.cloud_sync is on, and SUPABASE_URL and SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY "
+        "and owner_user_id are not set."
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({}, id="images too"),
+        pytest.param({"owner_user_id": None}, id="no owner"),
+        pytest.param({"output": {"cloud_sync": "off"}}, id="images stay here"),
+    ],
+)
+def test_the_ledger_is_copied_where_credentials_are_set(settings: dict[str, Any]) -> None:
+    assert usage.is_on(told.settings(**settings), _ALL) is True
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ"),
+    [
+        pytest.param({"usage": {"mirror": "off"}}, _ALL, id="off"),
+        pytest.param({}, {"SUPABASE_URL": "https://x"}, id="no key"),
+        pytest.param({}, {"SUPABASE_SERVICE_KEY": "k"}, id="no address"),
+    ],
+)
+def test_the_ledger_is_not_copied_otherwise(
+    settings: dict[str, Any], environ: dict[str, str]
+) -> None:
+    assert usage.is_on(told.settings(**settings), environ) is False
+
+
+def test_what_is_missing_is_named_where_the_mirror_is_on() -> None:
+    settings = told.settings(usage={"mirror": "on"}, cloud={"key_env": ["MY_KEY"]})
+    with pytest.raises(ConfigError, match=r"usage\.mirror is on, and MY_KEY is not set\."):
+        usage.is_on(settings, {"SUPABASE_URL": "https://x"})
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        pytest.param("abc.supabase.co", "must look like https://abc.supabase.co", id="no scheme"),
+        pytest.param("https://a..co", "must look like https://abc.supabase.co", id="no host"),
+        pytest.param("https://me:pw@host", "must not hold a user or password", id="password"),
+        pytest.param("https://host/?a=1", r"no \? and no #", id="query"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(url: str, wrong: str) -> None:
+    with pytest.raises(ConfigError, match=wrong) as caught:
+        project.opened(told.settings(), _ALL | {"SUPABASE_URL": url})
+    assert "SUPABASE_URL" in caught.value.message
+    assert "pw" not in str(caught.value).replace("password", "")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://abc.supabase.co", "http://8.8.8.8:8000", "http://[2606:4700::1]"]
+)
+def test_the_key_never_crosses_the_network_for_all_to_read(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^SUPABASE_URL must begin with https://: the service"):
+        project.opened(told.settings(), _ALL | {"SUPABASE_URL": url})
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:54321", "http://192.168.1.7:8000", "http://kong:8000", "http://nas.local"],
+)
+def test_a_project_in_ones_own_network_may_speak_http(url: str) -> None:
+    project.opened(told.settings(), _ALL | {"SUPABASE_URL": url}).close()
+
+
+def test_a_key_that_can_not_be_sent_is_refused() -> None:
+    with pytest.raises(Unauthorized, match="What SUPABASE_SERVICE_KEY holds can't be sent"):
+        project.opened(told.settings(), _ALL | {"SUPABASE_SERVICE_KEY": "schlüssel"})
+
+
+def test_nothing_goes_to_the_cloud_without_a_project() -> None:
+    with pytest.raises(ConfigError, match="SUPABASE_URL is not set"):
+        project.opened(told.settings(), {"SUPABASE_SERVICE_KEY": "k"})

@@ -1,0 +1,172 @@
+"""The ledger's rows go to the cloud once, and without a prompt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from simulators.supabase import USAGE, Supabase, Trouble
+from support import told_entries as told
+
+from imagen.delivery import usage as mirror
+from imagen.errors import ConfigError, Rejected, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from imagen.library.records import Delivery
+
+_ID = "11111111-2222-4333-8444-666666666666"
+
+
+@pytest.fixture
+def cloud() -> Iterator[Supabase]:
+    with Supabase() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def delivery(cloud: Supabase, tmp_path: Path) -> Delivery:
+    entry = told.entry(told.picture(tmp_path))
+    (made,) = mirror.deliveries(entry, told.settings(), told.environ(cloud))
+    return made
+
+
+def test_a_row_of_the_ledger_goes_there(cloud: Supabase, delivery: Delivery) -> None:
+    facts = mirror.send(delivery, told.settings(), told.environ(cloud), {})
+    assert facts == {"table": "mai.imagen_usage", "id": told.ID}
+    assert cloud.rows("mai", "imagen_usage") == [
+        {
+            "id": told.ID,
+            "created_at": "2026-11-24T12:30:00+00:00",
+            "backend": "studio",
+            "model": "sd15.safetensors",
+            "seed": 2**64 - 1,
+            "prompt_hash": "10327813b9248a1d6b03c777964d4b0407749b9401913ae7976ac980ffeecf62",
+            "latency_ms": 2500,
+            "cost_usd_estimate": 0.006,
+            "caller": "nora",
+            "images": 1,
+            "actual_cost": None,
+            "currency": "USD",
+        }
+    ]
+
+
+def test_the_ledger_says_nothing_of_the_prompt(delivery: Delivery) -> None:
+    assert "fox" not in delivery.model_dump_json()
+
+
+def test_electricity_is_told_in_its_currency(cloud: Supabase, tmp_path: Path) -> None:
+    entry = told.entry(told.picture(tmp_path))
+    ours = entry.model_copy(update={"ticket": entry.ticket.model_copy(update={"estimate": None})})
+    usage = {"watts": {"studio": 288.0}, "price_per_kwh": 0.5, "currency": "EUR"}
+    (made,) = mirror.deliveries(ours, told.settings(usage=usage), told.environ(cloud))
+    row = made.payload["row"]
+    assert (row["actual_cost"], row["currency"]) == (pytest.approx(0.0001), "EUR")
+
+
+@pytest.mark.parametrize("trouble", [Trouble(), Trouble(lost_inserts=1), Trouble(broken_inserts=1)])
+def test_a_row_that_is_sent_twice_is_there_once(
+    cloud: Supabase, delivery: Delivery, trouble: Trouble
+) -> None:
+    cloud.trouble = trouble
+    mirror.send(delivery, told.settings(), told.environ(cloud), {})
+    mirror.send(delivery, told.settings(), told.environ(cloud), {})
+    assert len(cloud.rows("mai", "imagen_usage")) == 1
+
+
+def test_an_outage_of_the_ledger_may_pass(cloud: Supabase, delivery: Delivery) -> None:
+    cloud.trouble = Trouble(outage=True)
+    with pytest.raises(Unavailable):
+        mirror.send(delivery, told.settings(), told.environ(cloud), {})
+
+
+def test_a_schema_that_is_not_exposed_is_named(delivery: Delivery) -> None:
+    with Supabase(exposed=["public", "imagen"]) as cloud, pytest.raises(Rejected) as caught:
+        mirror.send(delivery, told.settings(), told.environ(cloud), {})
+    assert "Invalid schema: mai" in caught.value.message
+    assert "Exposed schemas" in caught.value.remedy
+
+
+def test_what_waits_stays_here_once_it_is_switched_off(
+    cloud: Supabase, delivery: Delivery, tmp_path: Path
+) -> None:
+    off = told.settings(usage={"mirror": "off"})
+    assert mirror.deliveries(told.entry(told.picture(tmp_path)), off, told.environ(cloud)) == []
+    with pytest.raises(ConfigError, match=r"Nothing goes there now: usage\.mirror is off"):
+        mirror.send(delivery, off, told.environ(cloud), {})
+    assert cloud.requests == []
+
+
+@pytest.mark.parametrize("mirror_switch", ["auto", "on"])
+def test_the_ledger_is_copied_where_images_stay_here(
+    cloud: Supabase, delivery: Delivery, mirror_switch: str
+) -> None:
+    alone = told.settings(usage={"mirror": mirror_switch}, output={"cloud_sync": "off"})
+    mirror.send(delivery, alone, told.environ(cloud), {})
+    assert len(cloud.rows("mai", "imagen_usage")) == 1
+
+
+def test_the_table_of_the_copy_is_configurable(delivery: Delivery) -> None:
+    usage = {"mirror_schema": "accounts", "mirror_table": "art"}
+    table = replace(USAGE, schema="accounts", name="art")
+    with Supabase(tables=[table], exposed=["accounts"]) as cloud:
+        facts = mirror.send(delivery, told.settings(usage=usage), told.environ(cloud), {})
+        assert facts["table"] == "accounts.art"
+        assert len(cloud.rows("accounts", "art")) == 1
+
+
+def test_a_table_without_optional_columns_gets_the_base_columns(delivery: Delivery) -> None:
+    notes: dict[str, str] = {}
+    with Supabase(tables=[USAGE.without("images", "actual_cost", "currency")]) as cloud:
+        mirror.send(delivery, told.settings(), told.environ(cloud), notes)
+        (row,) = cloud.rows("mai", "imagen_usage")
+    assert list(row) == [
+        *("id", "created_at", "backend", "model", "seed", "prompt_hash", "latency_ms"),
+        *("cost_usd_estimate", "caller"),
+    ]
+    assert notes == {
+        "mai.imagen_usage": "The table mai.imagen_usage in the cloud lacks the column images: rows "
+        "go there without images, actual_cost, currency. To add these columns, run "
+        "docs/supabase.sql in the SQL editor of the project."
+    }
+
+
+def test_a_table_without_optional_columns_is_remembered(delivery: Delivery) -> None:
+    notes: dict[str, str] = {}
+    again = delivery.model_copy(update={"payload": {"row": delivery.payload["row"] | {"id": _ID}}})
+    with Supabase(tables=[USAGE.without("currency")]) as cloud:
+        mirror.send(delivery, told.settings(), told.environ(cloud), notes)
+        mirror.send(again, told.settings(), told.environ(cloud), notes)
+        assert len(cloud.requests) == 3  # one refusal, then each row once
+        assert [row["id"] for row in cloud.rows("mai", "imagen_usage")] == [told.ID, _ID]
+    assert len(notes) == 1
+
+
+def test_a_table_without_a_base_column_is_refused(delivery: Delivery) -> None:
+    notes: dict[str, str] = {}
+    with Supabase(tables=[USAGE.without("prompt_hash")]) as cloud, pytest.raises(Rejected) as error:
+        mirror.send(delivery, told.settings(), told.environ(cloud), notes)
+    assert "Could not find the 'prompt_hash' column of 'imagen_usage'" in error.value.message
+    assert "docs/supabase.sql" in error.value.remedy
+    assert "usage.mirror_table" in error.value.remedy
+    assert notes == {}
+
+
+def test_a_lost_answer_of_a_table_without_optional_columns_leaves_one_row(
+    delivery: Delivery,
+) -> None:
+    with Supabase(tables=[USAGE.without("images")], lost_inserts=1) as cloud:
+        mirror.send(delivery, told.settings(), told.environ(cloud), {})
+        assert len(cloud.rows("mai", "imagen_usage")) == 1
+
+
+@pytest.mark.parametrize("more", [{"state": "failed"}, {"source": "import"}])
+def test_what_is_not_in_the_ledger_is_not_mirrored(
+    cloud: Supabase, tmp_path: Path, more: dict[str, str]
+) -> None:
+    entry = told.entry(told.picture(tmp_path), **more)
+    assert mirror.deliveries(entry, told.settings(), told.environ(cloud)) == []

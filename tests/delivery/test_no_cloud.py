@@ -1,0 +1,68 @@
+"""`--no-cloud` holds where the process died or the library was away; the ledger is still copied."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imagen.cli import run
+from imagen.config import load_settings
+from imagen.jobs import file_store
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from support.sync_lab import Lab
+
+_DYING = """
+import os
+from imagen.cli import run
+import imagen.pipeline.generate
+
+def profile(frame, event, what):
+    if event == "call" and frame.f_code.co_name == "_saved":
+        os._exit(9)
+
+import sys
+sys.setprofile(profile)
+run(["generate", "a fox", "--size", "64x64", "--quiet", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "waiting"), [(["--no-cloud"], ["mirror"]), ([], ["cloud", "mirror"])]
+)
+def test_what_is_taken_in_late_goes_where_it_was_to_go(
+    lab: Lab, flags: list[str], waiting: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("no-library").mkdir()
+    lab.set(IMAGEN_LIBRARY="no-library")
+    lab.make(*flags)
+    assert len(file_store.left(load_settings().state_dir)) == 1
+    monkeypatch.delenv("IMAGEN_LIBRARY")
+    assert [one.delivery.kind for one in lab.left()] == waiting
+    assert len(lab.ids()) == 1
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "waiting"),
+    [
+        pytest.param([], [], ["cloud", "mirror"], id="never said"),
+        pytest.param(["--no-cloud"], [], ["mirror"], id="said then"),
+        pytest.param([], ["--no-cloud"], ["mirror"], id="said now"),
+    ],
+)
+def test_what_is_brought_to_its_end_goes_where_it_was_to_go(
+    lab: Lab, then: list[str], now: list[str], waiting: list[str]
+) -> None:
+    with ComfyUI() as server:
+        block = {"type": "comfyui", "url": server.url, "workflow": "sd15"}
+        lab.configure(default_backend="studio", backends={"studio": block})
+        died = subprocess.run([sys.executable, "-c", _DYING, *then], check=False)
+        assert died.returncode == 9
+        assert run(["resume", "--quiet", *now]) == 0
+    assert len(lab.ids()) == 1
+    assert [one.delivery.kind for one in lab.left()] == waiting

@@ -1,0 +1,22 @@
+"""What leaves this machine can be kept by a database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagen.delivery.places import storable
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param("a\0b", "ab", id="NUL"),
+        pytest.param("\ud83d", "?", id="half a character"),
+        pytest.param({"a\0": [1.5, float("inf")]}, {"a": [1.5, None]}, id="NaN"),
+        pytest.param((True, None, 2**64 - 1), [True, None, 2**64 - 1], id="as it is"),
+    ],
+)
+def test_what_no_database_keeps_is_left_out(value: Any, expected: Any) -> None:
+    assert storable(value) == expected

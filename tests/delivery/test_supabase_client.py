@@ -1,0 +1,269 @@
+"""The client of Supabase says what a refusal means, and tries again only what may pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from simulators.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Supabase, Table, key
+from support import told_entries as told
+from support.raw_server import RawServer
+from support.receiver import Receiver
+
+from imagen.delivery.supabase import Supabase as Client
+from imagen.errors import (
+    ImagenError,
+    OutputError,
+    RateLimited,
+    Rejected,
+    RequestError,
+    Unauthorized,
+    Unavailable,
+)
+from imagen.testing.answer import Answer, as_json
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+    from simulators.supabase import Trouble
+
+_ROW = {
+    "id": told.ID,
+    "owner_user_id": told.OWNER,
+    "bucket": BUCKET,
+    "path": "a.png",
+    "backend": "studio",
+}
+
+
+@pytest.fixture
+def cloud() -> Iterator[Supabase]:
+    with Supabase() as cloud:
+        yield cloud
+
+
+def _client(url: str, token: str = SERVICE_KEY) -> Client:
+    return Client(url, token, sleep=lambda _: None)
+
+
+def _insert(
+    cloud: Supabase, *, schema: str = "imagen", token: str = SERVICE_KEY, **row: Any
+) -> None:
+    with _client(cloud.url, token) as client:
+        client.insert(schema, "images", _ROW | row)
+
+
+def _upload(cloud: Supabase, *, owner: str = "me", data: bytes = b"png") -> bool:
+    with _client(cloud.url) as client:
+        return client.upload(BUCKET, "a.png", data, "image/png", owner=owner)
+
+
+def test_what_may_pass_is_tried_three_times(cloud: Supabase) -> None:
+    cloud.trouble = _trouble(broken=3)
+    with pytest.raises(Unavailable), _client(cloud.url) as client:
+        client.bucket(BUCKET)
+    assert len(cloud.requests) == 3
+
+
+def test_a_connection_that_takes_too_long_is_not_tried_again() -> None:
+    """It would double the deadline; the outbox comes back later."""
+
+    def behave(connection: socket.socket) -> None:
+        while connection.recv(65536):  # and no word in TLS
+            pass
+
+    with RawServer(behave) as server:
+        url = f"https://127.0.0.1:{server.port}"
+        with (
+            Client(url, SERVICE_KEY, connect_seconds=0.2, sleep=lambda _: None) as client,
+            pytest.raises(Unavailable, match="did not answer in https"),
+        ):
+            client.bucket(BUCKET)
+        assert server.connections == 1
+
+
+def _trouble(**switches: Any) -> Trouble:
+    from simulators.supabase import Trouble
+
+    return Trouble(**switches)
+
+
+def test_whoever_asks_for_patience_is_left_alone(cloud: Supabase) -> None:
+    cloud.trouble = _trouble(throttled=9, throttle_seconds=30)
+    with pytest.raises(RateLimited) as caught, _client(cloud.url) as client:
+        client.bucket(BUCKET)
+    assert (caught.value.retry_after_seconds, len(cloud.requests)) == (30.0, 1)
+
+
+def test_a_refusal_is_not_tried_again(cloud: Supabase) -> None:
+    with pytest.raises(Rejected), _client(cloud.url) as client:
+        client.bucket("nope")
+    assert len(cloud.requests) == 1
+
+
+def test_a_path_of_anothers_is_told_apart(cloud: Supabase) -> None:
+    assert [_upload(cloud, owner=owner) for owner in ("me", "me", "you")] == [True, True, False]
+
+
+def test_without_marks_the_bytes_tell_whose_it_is(cloud: Supabase) -> None:
+    cloud.trouble = _trouble(forgets_metadata=True)
+    assert [_upload(cloud, data=data) for data in (b"png", b"png", b"gnp")] == [True, True, False]
+
+
+def test_an_object_that_went_meanwhile_is_nobodys() -> None:
+    duplicate = {"statusCode": "409", "error": "Duplicate", "message": "x", "code": ""}
+    missing = {"statusCode": "404", "error": "not_found", "message": "x", "code": "NoSuchKey"}
+    answers = as_json(duplicate, 400), as_json(missing, 400)
+    with Receiver(*answers) as there, _client(there.url) as client:
+        assert client.upload(BUCKET, "a.png", b"x", "image/png", owner="me") is False
+
+
+def test_no_bytes_are_not_sent(cloud: Supabase) -> None:
+    with pytest.raises(OutputError):
+        _upload(cloud, data=b"")
+    assert cloud.requests == []
+
+
+@pytest.mark.parametrize("path", ["../secret", "a?download=1", "é.png"])
+def test_a_path_that_leads_elsewhere_is_not_asked_for(cloud: Supabase, path: str) -> None:
+    with pytest.raises(RequestError), _client(cloud.url) as client:
+        client.sign(BUCKET, path, seconds=60)
+    assert cloud.requests == []
+
+
+def test_a_row_that_is_there_is_left_as_it_is(cloud: Supabase) -> None:
+    _insert(cloud, path="a.png")
+    _insert(cloud, path="b.png")
+    assert [row["path"] for row in cloud.rows("imagen", "images")] == ["a.png"]
+
+
+def test_a_conflict_over_our_own_id_is_a_success() -> None:
+    said = {"code": "23505", "message": "x", "details": f"Key (id)=({told.ID}) already exists."}
+    with Receiver(as_json(said, 409)) as there, _client(there.url) as client:
+        client.insert("imagen", "images", _ROW)
+        assert there.requests[0].path == "/rest/v1/images?on_conflict=id"
+
+
+def test_a_conflict_over_anything_else_is_none() -> None:
+    said = {"code": "23505", "message": "x", "details": "Key (path)=(a.png) already exists."}
+    with (
+        Receiver(as_json(said, 409)) as there,
+        _client(there.url) as client,
+        pytest.raises(Rejected, match=r"Key \(path\)=\(a\.png\) already exists"),
+    ):
+        client.insert("imagen", "images", _ROW)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "remedy"),
+    [
+        pytest.param({"schema": "x"}, "PGRST106", "Exposed schemas", id="schema"),
+        pytest.param({"schema": "mai"}, "PGRST205", "docs/supabase.sql", id="table"),
+        pytest.param({"mood": 1}, "PGRST204", "name another in `cloud.db_table`", id="column"),
+        pytest.param({"owner_user_id": "me"}, "22P02", "owner_user_id", id="owner"),
+    ],
+)
+def test_a_row_that_is_refused_names_the_remedy(
+    cloud: Supabase, change: dict[str, Any], code: str, remedy: str
+) -> None:
+    with pytest.raises(Rejected, match=code) as caught:
+        _insert(cloud, **change)
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("token", "code", "remedy"),
+    [
+        pytest.param(ANON_KEY, "42501", "must be the service key", id="anon"),
+        pytest.param(key("authenticated"), "42501", "must be the service key", id="user"),
+        pytest.param(key("service_role", secret="x"), "PGRST301", "the service key", id="other"),
+        pytest.param(key("service_role", expires=1.0), "PGRST303", "service key", id="expired"),
+    ],
+)
+def test_a_key_that_is_refused_names_the_remedy(
+    cloud: Supabase, token: str, code: str, remedy: str
+) -> None:
+    with pytest.raises(Unauthorized, match=code) as caught:
+        _insert(cloud, token=token)
+    assert remedy in caught.value.remedy
+    assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "kind"),
+    [
+        ("404", Rejected),
+        ("415", Rejected),
+        ("403", Unauthorized),
+        ("429", RateLimited),
+        ("503", Unavailable),
+        ("odd", Rejected),
+    ],
+)
+def test_the_status_in_the_body_counts(hidden: str, kind: type[ImagenError]) -> None:
+    said = {"statusCode": hidden, "error": "e", "message": "No.", "code": "Any"}
+    with (
+        Receiver(as_json(said, 400), times=3) as there,
+        _client(there.url) as client,
+        pytest.raises(kind, match="refused it: No"),
+    ):
+        client.bucket(BUCKET)
+
+
+def test_what_a_server_says_does_not_steer_the_terminal() -> None:
+    said = {"statusCode": "404", "message": "\x1b[31mred\nalert", "code": "\x1b]0;x"}
+    with (
+        Receiver(as_json(said, 400)) as there,
+        _client(there.url) as client,
+        pytest.raises(Rejected) as caught,
+    ):
+        client.bucket(BUCKET)
+    assert caught.value.message.endswith("refused it: [31mred alert (404 ]0;x).")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(Answer(body=b"<html>welcome to the hotel</html>"), id="a portal"),
+        pytest.param(as_json({"signedURL": "https://elsewhere.example/x"}), id="elsewhere"),
+        pytest.param(as_json({"signedURL": "/object/sign/a\x1b[31m"}), id="control characters"),
+    ],
+)
+def test_an_answer_that_is_not_supabases_is_not_believed(answer: Answer) -> None:
+    with (
+        Receiver(answer) as there,
+        _client(there.url) as client,
+        pytest.raises(Unavailable, match="not as Supabase does"),
+    ):
+        client.sign(BUCKET, "a.png", seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        pytest.param(Answer(status=404, body=b"<html>"), Rejected, id="another server"),
+        pytest.param(Answer(status=400, body=b"[1]"), Rejected, id="a list"),
+        pytest.param(as_json({"code": {"a": 1}}, 400), Rejected, id="no form of ours"),
+    ],
+)
+def test_a_refusal_in_no_known_form_is_one(answer: Answer, kind: type[ImagenError]) -> None:
+    with (
+        Receiver(answer) as there,
+        _client(there.url) as client,
+        pytest.raises(kind),
+    ):
+        client.bucket(BUCKET)
+
+
+def test_a_project_may_lie_below_a_path() -> None:
+    said = as_json({"name": BUCKET, "public": True})
+    with Receiver(said) as there, _client(f"{there.url}/base/") as client:
+        assert client.bucket(BUCKET).is_public
+        assert there.requests[0].path == f"/base/storage/v1/bucket/{BUCKET}"
+
+
+def test_a_table_may_lack_what_we_send() -> None:
+    small = Table(schema="imagen", name="images", columns={"id": "uuid"})
+    with Supabase(tables=[small]) as cloud, pytest.raises(Rejected, match="PGRST204"):
+        _insert(cloud)

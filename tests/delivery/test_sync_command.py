@@ -1,0 +1,194 @@
+"""imagen sync: its flags, its list and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from simulators.supabase import ANON_KEY, SERVICE_KEY
+from support.sync_lab import without_times
+
+from imagen.cli import run
+from imagen.config import load_settings
+from imagen.core.locks import lock
+from imagen.library import outbox
+
+if TYPE_CHECKING:
+    from support.sync_lab import Lab
+
+
+@pytest.fixture
+def stuck(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Lab:
+    """Two pictures that the cloud did not take, for want of the right key; and no ledger."""
+    lab.configure(usage={"mirror": "off"})
+    lab.make(many=2)
+    lab.set(SUPABASE_SERVICE_KEY=ANON_KEY)
+    assert run(["sync"]) == 4
+    lab.set(SUPABASE_SERVICE_KEY=SERVICE_KEY)
+    capsys.readouterr()
+    return lab
+
+
+def test_that_nothing_waits_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sync", "--list"]) == 0
+    assert run(["sync"]) == 0
+    assert capsys.readouterr() == ("Nothing waits.\nNothing was sent.\n", "")
+
+
+def test_a_list_sends_nothing(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    lab.make()
+    capsys.readouterr()
+    assert run(["sync", "--list"]) == 0
+    assert capsys.readouterr().out == (
+        f"1  cloud  {lab.ids()[0]}  waiting\n1 entry of the ledger waits.\n"
+    )
+    assert lab.cloud.requests == []
+
+
+def test_what_is_stuck_is_listed_with_why(stuck: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sync", "--list"]) == 4
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["1", "cloud", stuck.ids()[0], "stuck", "tried", "1", "×"]
+    assert lines[-1] == "Once that is mended: imagen sync --retry"
+
+
+def test_one_of_them_is_tried_again(stuck: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sync", "--retry", "2"]) == 4
+    assert capsys.readouterr().out.startswith("Sent 1 picture to the cloud.\n1  cloud  ")
+    assert [one.id for one in stuck.left()] == [1]
+
+
+def test_one_of_them_is_given_up(stuck: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sync", "--forget", "1", "2"]) == 0
+    assert capsys.readouterr().out == "Nothing waits.\n"
+    assert stuck.there() == (0, 0, 0)
+
+
+@pytest.mark.usefixtures("stuck")
+@pytest.mark.parametrize("flag", ["--retry", "--forget"])
+def test_an_id_of_nothing_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sync", flag, "1", "77"]) == 2
+    assert capsys.readouterr().err == (
+        "imagen: Nothing with the ID 77 waits to be sent.\n"
+        "List what does with: imagen sync --list\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sync 5", "An ID needs --retry or --forget beside it."),
+        ("sync --forget", "--forget needs the IDs to forget. List them with --list."),
+        ("sync --retry --list", "--retry and --list don't go together."),
+        ("sync --retry --forget 5", "--retry and --forget don't go together."),
+        ("sync --watch --list", "--watch and --list don't go together."),
+        ("sync --watch --json", "--watch goes on for ever"),
+        ("sync five", "'five' is not a valid integer"),
+    ],
+)
+def test_flags_that_make_no_sense_together_are_refused(
+    line: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line.split()) == 2
+    assert said in " ".join(capsys.readouterr())
+
+
+def test_without_a_library_there_is_nothing_to_send(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("library: {enabled: false}")
+    assert run(["sync"]) == 2
+    assert "The library is switched off" in capsys.readouterr().err
+
+
+def test_a_program_is_told_all_of_it(stuck: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sync", "--json"]) == 4
+    told = json.loads(capsys.readouterr().out)
+    assert told["sent"] == []
+    first = told["left"][0]
+    assert datetime.fromisoformat(first.pop("due")).tzinfo is not None
+    assert first.pop("reason").startswith(f"{stuck.cloud.url} refused it: ")
+    assert first == {
+        "id": 1,
+        "kind": "cloud",
+        "host": None,
+        "picture": stuck.ids()[0],
+        "generation": stuck.left()[0].delivery.generation,
+        "state": "stuck",
+        "attempts": 1,
+        "remedy": "Put the service key of the project into "
+        "SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY.",
+    }
+
+
+def test_a_program_is_told_what_was_sent(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    lab.make("--count", "2", "--latent-batch")
+    capsys.readouterr()
+    run(["sync", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    first, second = lab.ids()
+    assert second == f"{first}.2"
+    assert [(one["kind"], one["picture"]) for one in told["sent"]] == [
+        ("cloud", first),
+        ("cloud", second),
+        ("mirror", first),
+    ]
+    assert told["left"] == []
+
+
+def test_one_that_is_to_end_where_another_is_at_work_does(lab: Lab) -> None:
+    lab.make()
+    held = lock(load_settings().state_dir / "sync.lock")
+    assert held is not None
+    assert run(["sync", "--unless-running"]) == 0
+    assert lab.cloud.requests == []
+    held.release()
+    assert run(["sync", "--unless-running"]) == 0
+    assert lab.there() == (1, 1, 1)
+
+
+def test_what_another_has_in_hand_is_listed_with_when_it_may_be_had(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from imagen.pipeline.record import open_up_to_date
+
+    lab.make()
+    with open_up_to_date(load_settings()) as library:
+        outbox.claim(library, limit=1)
+    capsys.readouterr()
+    run(["sync", "--list"])
+    said = without_times(capsys.readouterr().out)
+    assert said.splitlines()[0] == f"1  cloud  {lab.ids()[0]}  waiting till TIME"
+
+
+def test_many_are_not_all_listed(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    lab.make("--count", "32", "--latent-batch")
+    capsys.readouterr()
+    run(["sync", "--list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 32
+    assert lines[30:] == ["… and 2 more; --json lists them all.", "1 entry of the ledger waits."]
+
+
+def test_the_address_of_a_webhook_is_shown_without_its_secret(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.configure(webhooks=[{"url": "http://127.0.0.1:9/hook/s3cr3t?key=t0ps3cret"}])
+    lab.make("--no-cloud")
+    capsys.readouterr()
+    run(["sync"])
+    run(["sync", "--json"])
+    printed = "".join(capsys.readouterr())
+    assert "127.0.0.1" in printed
+    assert "s3cr3t" not in printed
+    assert "t0ps3cret" not in printed
+
+
+def test_a_run_may_stay_out_of_the_cloud(lab: Lab) -> None:
+    lab.make("--no-cloud")
+    assert lab.states("cloud") == []
+    assert run(["compare", "a fox", "-m", "mock", "--size", "32x32", "-q", "--no-cloud"]) == 0
+    assert lab.states("cloud") == []
+    assert run(["again", lab.ids()[0], "-q", "--no-cloud"]) == 0
+    assert lab.states("cloud") == []

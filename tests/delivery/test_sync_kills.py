@@ -1,0 +1,24 @@
+"""Killed before any step, a sync leaves nothing unsent, and nothing there twice."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support.sync_kills import Kills, Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+
+_ALL = Outcome(objects=2, rows=2, accounted=1, messages=1, recorded=2, left=0)
+
+
+def test_whatever_a_killed_sync_was_at_is_there_once_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Kills(tmp_path / "place", monkeypatch).outcomes()
+    assert {"flock", "execute", "commit", "connect", "send"} <= {step.split()[1] for step in found}
+    assert {step: one for step, one in found.items() if one != _ALL} == {}

@@ -1,0 +1,222 @@
+"""Syncs as processes of their own: several at once, in the background, and on watch."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from simulators.supabase import USAGE, Supabase, Trouble
+from support.sync_lab import Lab, eventually, started
+
+from imagen.cli import run
+from imagen.config import Settings, load_settings
+from imagen.core.locks import is_held, lock
+from imagen.delivery.background import start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from subprocess import Popen
+
+_ON = {"IMAGEN_BACKGROUND_SYNC": "on"}
+_MAKE = ["generate", "a fox", "--size", "32x32", "--quiet"]
+
+
+def test_two_at_once_send_nothing_twice(lab: Lab, library_url: str) -> None:
+    lab.configure(library={"url": library_url})
+    lab.make("--count", "30", "--latent-batch")
+    both = [started("sync", "--json") for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert lab.there() == (30, 30, 1)
+    assert Counter(lab.uploads()).most_common(1)[0][1] == 1
+    inserts = [seen for seen in lab.cloud.requests if seen.part == "/rest/v1"]
+    assert len(inserts) == 31
+    assert lab.left() == []
+    assert min(text.count('"cloud"') for text in said) > 0
+
+
+def test_a_command_has_its_pictures_sent_in_the_background(lab: Lab) -> None:
+    ended = started(*_MAKE, **_ON)
+    assert ended.communicate()[0].endswith(".png\n")
+    assert eventually(lambda: lab.there() == (1, 1, 1))
+    assert eventually(lambda: not is_held(load_settings().state_dir / "sync.lock"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the streams")
+def test_a_command_without_streams_has_its_images_sent_in_the_background(lab: Lab) -> None:
+    shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "imagen", *_MAKE]
+    assert subprocess.run(shell, env=os.environ | _ON, check=False).returncode == 5
+    assert eventually(lambda: lab.there() == (1, 1, 1))
+    assert eventually(lambda: not is_held(load_settings().state_dir / "sync.lock"))
+
+
+def test_a_command_does_not_wait_for_a_cloud_that_does_not_answer(lab: Lab) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        lab.set(SUPABASE_URL=f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        ended = started(*_MAKE, **_ON)
+        assert ended.communicate(timeout=30)[1] == ""
+        assert ended.returncode == 0
+        lock_file = load_settings().state_dir / "sync.lock"
+        assert eventually(lambda: is_held(lock_file))
+    assert eventually(lambda: not is_held(lock_file))
+
+
+def test_the_configuration_that_was_named_is_that_of_the_background_too(lab: Lab) -> None:
+    Path("imagen.yaml").rename("mine.yaml")
+    started(*_MAKE, "--config", "mine.yaml", **_ON).communicate()
+    assert eventually(lambda: lab.there() == (1, 1, 1))
+
+
+def test_what_failed_is_told_in_the_background_too(lab: Lab) -> None:
+    lab.make()
+    lab.configure(backends={"bad": {"type": "mock", "fail": "failed"}})
+    ended = started(*_MAKE, "-b", "bad", **_ON)
+    ended.communicate()
+    assert ended.returncode == 4
+    assert eventually(lambda: lab.there() == (1, 1, 1))
+
+
+def test_one_that_is_at_work_sends_what_is_made_meanwhile(lab: Lab) -> None:
+    lab.make(many=2)
+    lab.cloud.trouble = Trouble(slow=0.2)
+    first = started("sync", "--unless-running")
+    assert eventually(lambda: bool(lab.cloud.requests))
+    lab.make("--count", "3", "--latent-batch")
+    second = started("sync", "--unless-running")
+    assert second.communicate()[0].startswith("Nothing was sent.\n")
+    said = first.communicate(timeout=60)[0]
+    assert said == "Sent 5 pictures to the cloud, 3 entries of the ledger.\n"
+    assert lab.there() == (5, 5, 3)
+
+
+def _with(**more: object) -> Settings:
+    return Settings.model_validate({"webhooks": [{"url": "http://127.0.0.1:9"}], **more})
+
+
+@pytest.mark.parametrize(
+    ("settings", "environ"),
+    [
+        pytest.param(Settings(), {}, id="nobody is told"),
+        pytest.param(_with(), {"IMAGEN_BACKGROUND_SYNC": "off"}, id="switched off"),
+        pytest.param(_with(library={"enabled": False}), {}, id="no library"),
+        pytest.param(_with(webhooks=[], output={"cloud_sync": "on"}), {}, id="it can't be"),
+    ],
+)
+def test_where_nothing_can_be_sent_nothing_is_started(
+    settings: Settings, environ: dict[str, str]
+) -> None:
+    assert start(settings, environ) is False
+
+
+def test_that_it_can_not_be_started_is_nobodys_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/gone/python")
+    assert start(_with(), {}) is False
+
+
+def test_a_dry_run_starts_nothing(lab: Lab) -> None:
+    lab.make()
+    started(*_MAKE, "--dry-run", **_ON).communicate()
+    assert not eventually(lambda: bool(lab.cloud.requests), seconds=1.5)
+
+
+@pytest.fixture
+def watching(lab: Lab) -> Iterator[Popen[str]]:
+    """An `imagen sync --watch` that has sent one picture."""
+    lab.make()
+    process = started("sync", "--watch")
+    assert eventually(lambda: lab.there() == (1, 1, 1))
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_one_on_watch_sends_what_is_made(lab: Lab, watching: Popen[str]) -> None:
+    lab.make()
+    assert eventually(lambda: lab.there() == (2, 2, 2))
+    assert watching.poll() is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_one_on_watch_tries_missing_columns_again_and_warns_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Supabase(tables=[USAGE.without("images")]) as cloud:
+        lab = Lab(cloud, monkeypatch)
+        lab.configure(output={"cloud_sync": "off"})
+        process = started("sync", "--watch")
+        lab.make()
+        assert eventually(lambda: len(cloud.requests) == 2)
+        lab.make()
+        assert eventually(lambda: len(cloud.requests) == 4)
+        assert eventually(lambda: lab.left() == [])
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.communicate(timeout=30)[1].count("lacks the column images") == 1
+        assert len(cloud.rows("mai", "imagen_usage")) == 2
+
+
+def test_one_on_watch_waits_for_a_library_that_is_away(lab: Lab) -> None:
+    Path("away").mkdir()
+    lab.set(IMAGEN_LIBRARY="away")
+    process = started("sync", "--watch")
+    assert process.stdout is not None
+    assert "away can't be used: unable to open database file." in process.stdout.readline()
+    Path("away").rmdir()
+    lab.make()
+    assert eventually(lambda: lab.there() == (1, 1, 1))
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_on_watch_ends_when_it_is_told_to(watching: Popen[str], number: int) -> None:
+    os.kill(watching.pid, number)
+    said, told = watching.communicate(timeout=30)
+    assert watching.returncode == 130
+    assert said == "Sent 1 picture to the cloud, 1 entry of the ledger.\n"
+    assert told == "imagen: Ended. What waits is sent by the next imagen sync.\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_ctrl_c_lets_the_one_that_is_being_sent_arrive(lab: Lab) -> None:
+    lab.make("--count", "20", "--latent-batch")
+    lab.cloud.trouble = Trouble(slow=0.05)
+    process = started("sync")
+    assert eventually(lambda: len(lab.cloud.objects) > 1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    objects, rows, _ = lab.there()
+    assert objects == rows < 20
+    assert run(["sync"]) == 0
+    assert lab.there() == (20, 20, 1)
+
+
+def test_nothing_of_it_is_loaded_where_nobody_is_told() -> None:
+    code = (
+        "import os, sys\n"
+        "os.environ['IMAGEN_BACKGROUND_SYNC'] = 'on'\n"
+        "from imagen.cli import run\n"
+        "run(['generate', 'x', '-b', 'mock', '-q', '--size', '32x32'])\n"
+        "loaded = {'httpx', 'tenacity', 'imagen.delivery.worker'} & set(sys.modules)\n"
+        "print(sorted(loaded))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_lock_that_was_left_behind_hinders_nobody(lab: Lab) -> None:
+    lab.make()
+    left = lock(load_settings().state_dir / "sync.lock")
+    assert left is not None
+    os.close(left.file)
+    assert run(["sync", "--unless-running"]) == 0
+    assert lab.there() == (1, 1, 1)

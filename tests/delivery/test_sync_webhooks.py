@@ -1,0 +1,106 @@
+"""Webhooks hear of what finished and of what failed, signed, and by the same id each time."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from support.receiver import Received, Receiver
+from support.sync_lab import eventually, started
+
+from imagen.cli import run
+from imagen.delivery.webhooks import signed_headers
+from imagen.testing.answer import Answer
+
+if TYPE_CHECKING:
+    import pytest
+    from support.sync_lab import Lab
+
+_SECRET = "a secret that is long enough"
+_MAKE = ["generate", "a fox", "--size", "32x32", "--seed", "7", "--quiet", "--no-cloud"]
+
+
+def _configure(lab: Lab, *receivers: Receiver, **more: Any) -> None:
+    hooks = [{"url": f"{one.url}/hook", "secret_env": "HOOK_SECRET"} for one in receivers]
+    lab.set(HOOK_SECRET=_SECRET)
+    lab.configure(webhooks=hooks, backends={"bad": {"type": "mock", "fail": "rejected"}}, **more)
+
+
+def _is_signed(one: Received) -> bool:
+    id, sent = one.headers["webhook-id"], int(one.headers["webhook-timestamp"])
+    expected = signed_headers(id, sent, one.body, _SECRET.encode())
+    return one.headers["webhook-signature"] == expected["webhook-signature"]
+
+
+def test_a_finished_generation_is_told_by_itself(lab: Lab) -> None:
+    with Receiver() as there:
+        _configure(lab, there)
+        started(*_MAKE, IMAGEN_BACKGROUND_SYNC="on").communicate()
+        assert eventually(lambda: len(there.requests) == 1)
+    (told,) = there.requests
+    body = json.loads(told.body)
+    assert (told.method, told.path, _is_signed(told)) == ("POST", "/hook", True)
+    assert (body["type"], body["data"]["prompt"]) == ("generation.finished", "a fox")
+    assert [image["seed"] for image in body["data"]["images"]] == [7]
+
+
+def test_a_failed_generation_is_told_by_itself(lab: Lab) -> None:
+    with Receiver() as there:
+        _configure(lab, there)
+        started(*_MAKE, "-b", "bad", IMAGEN_BACKGROUND_SYNC="on").communicate()
+        assert eventually(lambda: len(there.requests) == 1)
+    (told,) = there.requests
+    body = json.loads(told.body)
+    assert (body["type"], body["data"]["error"]["code"]) == ("generation.failed", "rejected")
+    assert (body["data"]["images"], _is_signed(told)) == ([], True)
+
+
+def test_whoever_is_told_again_can_tell(lab: Lab) -> None:
+    with Receiver(Answer(status=500), Answer(is_cut=True)) as there:
+        _configure(lab, there)
+        assert run(_MAKE) == 0
+        assert run(["sync"]) == 0
+        assert run(["sync", "--retry"]) == 0
+        assert run(["sync", "--retry"]) == 0
+    assert len(there.requests) == 3
+    assert len({one.headers["webhook-id"] for one in there.requests}) == 1
+    assert [_is_signed(one) for one in there.requests] == [True, True, True]
+    assert lab.left() == []
+
+
+def test_one_that_is_down_does_not_keep_the_other_from_hearing(lab: Lab) -> None:
+    with Receiver(Answer(status=503)) as down, Receiver() as up:
+        _configure(lab, down, up)
+        run(_MAKE)
+        run(["sync"])
+        assert (len(down.requests), len(up.requests)) == (1, 1)
+        assert lab.states("webhook") == [("waiting", 1)]
+
+
+def test_a_webhook_that_was_taken_out_waits_and_is_named(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Receiver() as there:
+        _configure(lab, there)
+        run(_MAKE)
+        lab.configure()
+        assert run(["sync"]) == 4
+        (left,) = lab.left()
+        assert run(["sync", "--forget", str(left.id)]) == 0
+    said = capsys.readouterr().out
+    assert f"The configuration no longer has a webhook with the address {there.url}." in said
+    assert there.requests == []
+
+
+def test_a_secret_that_is_missing_is_named(
+    lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Receiver() as there:
+        _configure(lab, there)
+        run(_MAKE)
+        monkeypatch.delenv("HOOK_SECRET")
+        assert run(["sync"]) == 4
+        assert "The environment variable HOOK_SECRET is not set" in capsys.readouterr().out
+        lab.set(HOOK_SECRET=_SECRET)
+        assert run(["sync", "--retry"]) == 0
+        assert _is_signed(there.requests[0])

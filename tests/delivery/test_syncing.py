@@ -1,0 +1,374 @@
+"""What is due is sent once; what fails waits ever longer, and keeps nobody else waiting."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy
+from support.library_samples import delivery, entry, settings_at, uuid_of
+from support.receiver import Receiver
+
+from imagen.core.locks import lock
+from imagen.delivery.worker import elsewhere, sync, sync_alone
+from imagen.library import Delivery, Library, open_library, outbox, take_in
+from imagen.library.schema import images
+from imagen.library.schema import outbox as rows
+from imagen.library.search import pictures_of
+from imagen.library.stored import stored_address
+from imagen.library.tags import purge, trash
+from imagen.testing.answer import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imagen.config import Settings
+    from imagen.delivery.worker import Synced
+
+_DOWN = Answer(status=503)
+
+
+@pytest.fixture
+def library(library_url: str) -> Iterator[Library]:
+    with open_library(settings_at(library_url)) as opened:
+        yield opened
+
+
+def _hook(url: str, number: int) -> Delivery:
+    """What a webhook is told of this generation."""
+    told = delivery(number, id=f"msg_{number}", event="finished", body={"number": number})
+    return told.model_copy(update={"destination": stored_address(url)})
+
+
+def _post(library: Library, *urls: str, many: int = 1) -> None:
+    for number in range(1, many + 1):
+        take_in(library, entry(number), [_hook(url, number) for url in urls])
+
+
+def _settings(*urls: str) -> Settings:
+    return settings_at("unused", webhooks=[{"url": url} for url in urls])
+
+
+def _sync(library: Library, *urls: str, **more: Any) -> Synced:
+    return sync(library, _settings(*urls), {}, draw=lambda: 1.0, **more)
+
+
+def _pass_time(library: Library, seconds: int) -> None:
+    earlier = sqlalchemy.update(rows).values(due_ms=rows.c.due_ms - seconds * 1000)
+    with library.writing() as connection:
+        connection.execute(earlier)
+
+
+def _rounds(library: Library, url: str, *pauses: int) -> None:
+    """Sync, and let so many seconds pass; each in turn."""
+    for seconds in pauses:
+        _sync(library, url)
+        _pass_time(library, seconds)
+
+
+def _due(library: Library) -> list[tuple[str, int, int]]:
+    """Of each that is left: which, how often it was tried, and in how many seconds it is due.
+
+    These are rounded to tens, since a busy machine takes its time.
+    """
+    now = datetime.now(UTC)
+    return [
+        (one.delivery.payload["id"], one.attempts, 10 * round((one.due - now).total_seconds() / 10))
+        for one in outbox.unsent(library)
+    ]
+
+
+def test_what_is_due_is_sent_in_order_and_counted(library: Library) -> None:
+    counted: list[tuple[int, int]] = []
+    with Receiver() as there:
+        _post(library, there.url, many=3)
+        synced = _sync(library, there.url, on_progress=lambda n, of: counted.append((n, of)))
+    assert [one.payload["id"] for one in synced.sent] == ["msg_1", "msg_2", "msg_3"]
+    assert counted == [(0, 3), (1, 3), (2, 3)]
+    assert (synced.failed, outbox.unsent(library), outbox.count_due(library)) == ((), [], 0)
+
+
+def test_a_destination_that_is_down_does_not_hold_up_the_others(library: Library) -> None:
+    with Receiver(_DOWN, times=9) as down, Receiver() as up:
+        _post(library, down.url, up.url, many=3)
+        synced = _sync(library, down.url, up.url)
+    assert (len(down.requests), len(up.requests)) == (1, 3)
+    assert len(synced.sent) == 3
+    assert [one.waiting.delivery.destination for one in synced.failed] == [stored_address(down.url)]
+    assert _due(library) == [("msg_1", 1, 30), ("msg_2", 1, 30), ("msg_3", 1, 30)]
+
+
+def test_of_those_that_wait_for_one_destination_each_has_its_turn(library: Library) -> None:
+    with Receiver(_DOWN, times=5) as there:
+        _post(library, there.url, many=3)
+        _rounds(library, there.url, *[3600] * 5)
+    sent = [one.headers["webhook-id"] for one in there.requests]
+    assert sent == ["msg_1", "msg_2", "msg_3", "msg_1", "msg_2"]
+
+
+def test_what_is_posted_while_its_destination_is_down_waits_with_the_others(
+    library: Library,
+) -> None:
+    with Receiver(_DOWN) as there:
+
+        def post_another() -> bool:
+            number = 1 + len(there.requests)
+            take_in(library, entry(number), [_hook(there.url, number)])
+            return number > 2
+
+        _sync(library, there.url, is_stopped=post_another)
+        assert len(there.requests) == 1
+    assert _due(library) == [("msg_1", 1, 30), ("msg_2", 1, 30)]
+
+
+def test_the_pauses_grow_for_all_of_them(library: Library) -> None:
+    with Receiver(_DOWN, times=3) as there:
+        _post(library, there.url, many=2)
+        _rounds(library, there.url, 31, 61, 0)
+    assert _due(library) == [("msg_1", 3, 120), ("msg_2", 3, 120)]
+
+
+def test_what_is_not_due_is_not_sent(library: Library) -> None:
+    with Receiver(_DOWN) as there:
+        _post(library, there.url)
+        _sync(library, there.url)
+        assert _sync(library, there.url).sent == ()
+    assert len(there.requests) == 1
+
+
+def test_once_one_arrives_the_others_need_not_wait_for_their_time(library: Library) -> None:
+    with Receiver(_DOWN) as there:
+        _post(library, there.url, many=3)
+        _sync(library, there.url)
+        take_in(library, entry(4), [_hook(there.url, 4)])
+        synced = _sync(library, there.url)
+    assert [one.payload["id"] for one in synced.sent] == ["msg_4", "msg_2", "msg_3", "msg_1"]
+    assert _due(library) == []
+
+
+def test_a_pause_of_more_than_an_hour_is_kept_all_the_same(library: Library) -> None:
+    patience = Answer(status=429, headers={"Retry-After": "7200"})
+    with Receiver(patience) as there:
+        _post(library, there.url)
+        _sync(library, there.url)
+        take_in(library, entry(4), [_hook(there.url, 4)])
+        _sync(library, there.url)
+    assert _due(library) == [("msg_1", 1, 3600)]
+
+
+def test_where_one_is_refused_the_others_are_sent(library: Library) -> None:
+    with Receiver(Answer(status=422)) as there:
+        _post(library, there.url, many=3)
+        _sync(library, there.url)
+    (left,) = outbox.unsent(library)
+    assert (left.state, left.attempts) == ("stuck", 1)
+    assert left.last_error == f"{there.url} refused the request: 422 Unprocessable Entity."
+
+
+@pytest.mark.parametrize("status", [401, 302], ids=["no access", "moved"])
+def test_where_nobody_is_let_in_all_are_stuck_at_once(library: Library, status: int) -> None:
+    with Receiver(Answer(status=status), times=9) as there:
+        _post(library, there.url, many=3)
+        _sync(library, there.url)
+    assert len(there.requests) == 1
+    left = outbox.unsent(library)
+    assert [(one.state, one.attempts) for one in left] == [("stuck", 1)] * 3
+    assert len({one.last_error for one in left}) == 1
+
+
+def test_what_another_sender_has_in_hand_is_left_to_it(library: Library) -> None:
+    with Receiver(_DOWN) as there:
+        _post(library, there.url, many=3)
+        (others,) = outbox.claim(library, limit=1)
+        _sync(library, there.url)
+        assert _due(library) == [("msg_1", 0, 600), ("msg_2", 1, 30), ("msg_3", 1, 30)]
+        outbox.release(library, others)
+    assert _due(library)[0][2] <= 0
+
+
+def test_whoever_is_told_to_stop_leaves_the_rest(library: Library) -> None:
+    with Receiver() as there:
+        _post(library, there.url, many=3)
+        synced = _sync(library, there.url, is_stopped=lambda: len(there.requests) == 2)
+    assert len(synced.sent) == 2
+    assert [one.state for one in outbox.unsent(library)] == ["waiting"]
+    assert outbox.count_due(library) == 1
+
+
+def test_one_that_is_stopped_by_force_does_not_keep_what_it_had(library: Library) -> None:
+    with Receiver() as there:
+        _post(library, there.url)
+        with pytest.raises(KeyboardInterrupt):
+            sync(library, _signed(there.url), _Interrupting())
+    assert outbox.count_due(library) == 1
+
+
+def _signed(url: str) -> Settings:
+    return settings_at("unused", webhooks=[{"url": url, "secret_env": "SECRET"}])
+
+
+class _Interrupting(dict[str, str]):
+    """An environment in which Ctrl-C comes while a delivery is sent."""
+
+    def get(self, *_: object) -> Any:
+        raise KeyboardInterrupt
+
+
+def _picture(number: int = 1, **more: Any) -> Delivery:
+    return delivery(number, "cloud", file="/gone/fox.png", host=platform.node(), **more)
+
+
+def test_a_picture_is_sent_from_where_it_lies_now(library: Library) -> None:
+    take_in(library, entry(1), [_picture()])
+    moved = sqlalchemy.update(images).values(path="/now/here.png", sidecar="/now/here.png.json")
+    with library.writing() as connection:
+        connection.execute(moved)
+    (waiting,) = outbox.claim(library)
+    placed = outbox.placed(library, waiting)
+    assert placed is not None
+    assert placed.delivery.payload == {
+        "file": "/now/here.png",
+        "sidecar": "/now/here.png.json",
+        "host": platform.node(),
+    }
+
+
+def test_a_picture_in_the_trash_still_goes(library: Library) -> None:
+    take_in(library, entry(1), [_picture()])
+    trash(library, pictures_of(library, uuid_of(1)))
+    assert outbox.count_due(library) == 1
+
+
+def test_a_picture_that_was_purged_goes_nowhere(library: Library) -> None:
+    take_in(library, entry(1), [_picture(), delivery(1, "mirror")])
+    trash(library, pictures_of(library, uuid_of(1)))
+    purge(library, pictures_of(library, uuid_of(1)))
+    assert [one.delivery.kind for one in outbox.unsent(library)] == ["mirror"]
+
+
+def test_a_picture_that_is_purged_while_it_is_in_hand_is_dropped(library: Library) -> None:
+    take_in(library, entry(1), [_picture()])
+    (waiting,) = outbox.claim(library)
+    trash(library, pictures_of(library, uuid_of(1)))
+    purge(library, pictures_of(library, uuid_of(1)))
+    assert outbox.placed(library, waiting) is None
+    outbox.failed(library, waiting, "x", again_in_seconds=1)
+    assert outbox.unsent(library) == []
+
+
+def _on_another_machine(library: Library, **more: Any) -> None:
+    take_in(library, entry(1), [_picture(sha256="0")])
+    with library.writing() as connection:
+        connection.execute(sqlalchemy.update(images).values(host="attic", **more))
+
+
+def test_in_a_shared_library_each_machine_sends_its_own(postgres_url: str) -> None:
+    with open_library(settings_at(postgres_url)) as library:
+        _on_another_machine(library)
+        assert outbox.claim(library) == []
+        assert (outbox.count_due(library), outbox.next_due(library)) == (0, None)
+        assert [one.attempts for one in outbox.unsent(library)] == [0]
+
+
+@pytest.mark.parametrize(
+    ("data", "count"), [(b"fox", 1), (b"another", 0)], ids=["itself", "another of its name"]
+)
+def test_in_a_shared_library_a_machine_of_a_new_name_sends_what_lies_there(
+    postgres_url: str, data: bytes, count: int
+) -> None:
+    Path("fox.png").write_bytes(data)
+    with open_library(settings_at(postgres_url)) as library:
+        _on_another_machine(library, path=str(Path("fox.png").absolute()), size_bytes=3)
+        assert outbox.count_due(library) == count
+        assert len(outbox.claim(library)) == count
+
+
+def test_a_picture_whose_file_stayed_on_another_machine_waits_uncounted(sqlite_path: str) -> None:
+    with open_library(settings_at(sqlite_path)) as library:
+        _on_another_machine(library)
+        synced = sync(library, settings_at(sqlite_path), {})
+        (left,) = outbox.unsent(library)
+    assert (synced.sent, synced.failed, left.state, left.attempts) == ((), (), "waiting", 0)
+    assert left.last_error == (
+        "It lies on another machine, attic, and goes when imagen sync runs there."
+    )
+
+
+def test_a_machine_that_has_another_name_by_now_sends_what_lies_there() -> None:
+    Path("fox.png").write_bytes(b"fox")
+    here = delivery(1, "cloud", file="fox.png", host="the old name")
+    assert elsewhere(here) == ""
+
+
+def test_only_one_of_a_folder_is_at_it_unless_it_must(library: Library) -> None:
+    with Receiver() as there:
+        _post(library, there.url)
+        settings = _settings(there.url)
+        held = lock(settings.state_dir / "sync.lock")
+        assert held is not None
+        assert sync_alone(library, settings, {}, unless_running=True).sent == ()
+        held.release()
+        assert len(sync_alone(library, settings, {}, unless_running=True).sent) == 1
+
+
+def test_a_person_need_not_wait_for_the_other_one(library: Library) -> None:
+    with Receiver() as there:
+        _post(library, there.url)
+        settings = _settings(there.url)
+        held = lock(settings.state_dir / "sync.lock")
+        assert held is not None
+        assert len(sync_alone(library, settings, {}).sent) == 1
+        held.release()
+
+
+def test_what_is_forgotten_is_never_sent(library: Library) -> None:
+    _post(library, "http://127.0.0.1:9", many=2)
+    first, _ = outbox.unsent(library)
+    assert outbox.forget(library, [first.id]) == 1
+    assert [one[0] for one in _due(library)] == ["msg_2"]
+
+
+def test_what_was_sent_is_remembered(library: Library) -> None:
+    with Receiver() as there:
+        _post(library, there.url)
+        ids = [one.id for one in outbox.unsent(library)]
+        _sync(library, there.url)
+    assert outbox.forget(library, ids) == 0
+    assert len(outbox.told_of(library, uuid_of(1), 0)) == 1
+
+
+def test_what_is_posted_at_the_last_moment_is_sent_too(library: Library) -> None:
+    """Another process that posts it finds this one at work, and relies on it."""
+    asked: list[bool] = []
+    with Receiver() as there:
+        _post(library, there.url)
+
+        def post_once_it_seems_done() -> bool:
+            asked.append(True)
+            if len(asked) == 3:
+                take_in(library, entry(2), [_hook(there.url, 2)])
+            return False
+
+        settings = _settings(there.url)
+        synced = sync_alone(library, settings, {}, is_stopped=post_once_it_seems_done)
+    assert [one.payload["id"] for one in synced.sent] == ["msg_1", "msg_2"]
+
+
+def test_a_sync_that_is_done_keeps_no_other_from_it(library: Library) -> None:
+    with Receiver() as there:
+        settings = _settings(there.url)
+        sync_alone(library, settings, {})
+        free = lock(settings.state_dir / "sync.lock")
+    assert free is not None
+    free.release()
+
+
+def test_a_state_folder_without_locks_keeps_nothing_from_being_sent(library: Library) -> None:
+    Path("state").write_text("not a folder")
+    with Receiver() as there:
+        _post(library, there.url)
+        settings = _settings(there.url).model_copy(update={"state_dir": Path("state")})
+        assert len(sync_alone(library, settings, {}, unless_running=True).sent) == 1

@@ -1,0 +1,320 @@
+"""Webhooks are told of each generation, signed as their receivers expect."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import ValidationError
+from support import told_entries as told
+from support.raw_server import RawServer, drip
+from support.receiver import Receiver
+
+from imagen.delivery import webhooks
+from imagen.errors import BackendError, ConfigError, ImagenError, RateLimited, Rejected, Unavailable
+from imagen.testing.answer import CUT, Answer, as_json
+
+if TYPE_CHECKING:
+    from imagen.config import Settings
+    from imagen.library.records import Delivery, Entry
+
+_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+_WHEN = 1_764_000_000
+
+
+def _settings(url: str, **more: Any) -> Settings:
+    return told.settings(webhooks=[{"url": url, **more}])
+
+
+def _delivery(entry: Entry, settings: Settings) -> Delivery:
+    (made,) = webhooks.deliveries(entry, settings, {})
+    return made
+
+
+def _told(entry: Entry, *answers: Answer, **more: Any) -> Receiver:
+    """What a receiver was sent of this generation."""
+    environ = more.pop("environ", {})
+    with Receiver(*answers) as there:
+        settings = _settings(there.url, **more)
+        delivery = _delivery(entry, settings)
+        webhooks.send(delivery, settings, environ, {}, now=lambda: _WHEN)
+    return there
+
+
+def test_a_generation_is_told_with_all_that_is_known(tmp_path: Path) -> None:
+    kept = told.picture(tmp_path)
+    (seen,) = _told(told.entry(kept)).requests
+    assert (seen.method, seen.headers["content-type"]) == ("POST", "application/json")
+    assert json.loads(seen.body) == {
+        "type": "generation.finished",
+        "version": 1,
+        "timestamp": "2026-11-24T12:30:00+00:00",
+        "data": {
+            "id": told.ID,
+            "backend": "studio",
+            "kind": "comfyui",
+            "model": "sd15.safetensors",
+            "task": "text-to-image",
+            "prompt": "A red fox, in snow",
+            "negative": None,
+            "caller": "nora",
+            "created_at": "2026-11-24T12:30:00+00:00",
+            "ended_at": "2026-11-24T12:30:00+00:00",
+            "latency_seconds": 2.5,
+            "cost_usd": None,
+            "warnings": [],
+            "error": None,
+            "images": [
+                {
+                    "file": "fox.png",
+                    "index": 0,
+                    "media_type": "image/png",
+                    "width": 8,
+                    "height": 8,
+                    "seed": 2**64 - 1,
+                    "sha256": kept.sha256,
+                    "size_bytes": kept.size_bytes,
+                }
+            ],
+        },
+    }
+
+
+def test_a_failure_is_told_without_the_places_of_this_machine(tmp_path: Path) -> None:
+    home = Path.home()
+    entry = told.entry(
+        state="failed",
+        error={"code": "output", "message": f"{home}/my pictures/a.png can't be written."},
+        warnings=(f"The mask {tmp_path}/mask.png was enlarged; see https://example.org/a/b.",),
+    )
+    (seen,) = _told(entry).requests
+    body = json.loads(seen.body)
+    assert body["type"] == "generation.failed"
+    assert body["data"]["error"]["code"] == "output"
+    assert str(home) not in seen.body.decode()
+    assert body["data"]["warnings"] == [
+        "The mask mask.png was enlarged; see https://example.org/a/b."
+    ]
+
+
+def test_the_signature_is_that_of_standard_webhooks() -> None:
+    key = b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    headers = webhooks.signed_headers(
+        "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}', key
+    )
+    assert headers == {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"),
+    [
+        pytest.param(_SECRET, b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), id="base64"),
+        pytest.param(" plain words ", b"plain words", id="plain"),
+    ],
+)
+def test_the_secret_of_the_variable_signs(secret: str, key: bytes) -> None:
+    there = _told(told.entry(), secret_env="HOOK_SECRET", environ={"HOOK_SECRET": secret})
+    (seen,) = there.requests
+    expected = webhooks.signed_headers(seen.headers["webhook-id"], _WHEN, seen.body, key)
+    assert seen.headers["webhook-signature"] == expected["webhook-signature"]
+    assert seen.headers["webhook-timestamp"] == "1764000000"
+
+
+def test_without_a_secret_there_is_no_signature() -> None:
+    (seen,) = _told(told.entry()).requests
+    assert "webhook-signature" not in seen.headers
+
+
+def test_every_attempt_has_the_same_id_and_body() -> None:
+    with Receiver() as there:
+        settings = _settings(there.url)
+        delivery = _delivery(told.entry(), settings)
+        again = delivery.model_validate_json(delivery.model_dump_json())
+        webhooks.send(delivery, settings, {}, {}, now=lambda: _WHEN)
+        webhooks.send(again, settings, {}, {}, now=lambda: _WHEN + 60)
+    first, second = there.requests
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.headers["webhook-id"].startswith("msg_")
+    assert first.body == second.body
+
+
+def test_a_failure_and_the_end_after_all_are_two_messages() -> None:
+    settings = _settings("https://example.org")
+    failed = _delivery(told.entry(state="failed"), settings)
+    finished = _delivery(told.entry(), settings)
+    assert (failed.part, finished.part) == (1, 0)
+    assert failed.payload["id"] != finished.payload["id"]
+
+
+@pytest.mark.parametrize(
+    ("events", "state", "count"),
+    [
+        (["finished"], "done", 1),
+        (["finished"], "failed", 0),
+        (["failed"], "failed", 1),
+        (["failed"], "done", 0),
+        (["finished", "failed"], "failed", 1),
+    ],
+)
+def test_an_address_is_told_of_what_it_wants(events: list[str], state: str, count: int) -> None:
+    settings = _settings("https://example.org", events=events)
+    assert len(webhooks.deliveries(told.entry(state=state), settings, {})) == count
+
+
+def test_an_address_with_a_secret_for_each_event_is_told_with_the_right_one() -> None:
+    with Receiver() as there:
+        hooks = [
+            {"url": there.url, "secret_env": "SAD", "events": ["failed"]},
+            {"url": there.url, "secret_env": "GLAD", "events": ["finished"]},
+        ]
+        settings = told.settings(webhooks=hooks)
+        delivery = _delivery(told.entry(), settings)
+        webhooks.send(delivery, settings, {"SAD": "a", "GLAD": "b"}, {}, now=lambda: _WHEN)
+    (seen,) = there.requests
+    expected = webhooks.signed_headers(seen.headers["webhook-id"], _WHEN, seen.body, b"b")
+    assert seen.headers["webhook-signature"] == expected["webhook-signature"]
+
+
+def test_an_address_that_stands_there_twice_is_told_once() -> None:
+    hook = {"url": "https://example.org"}
+    settings = told.settings(webhooks=[hook, hook])
+    assert len(webhooks.deliveries(told.entry(), settings, {})) == 1
+
+
+def test_what_was_taken_in_from_elsewhere_is_not_told() -> None:
+    settings = _settings("https://example.org")
+    assert webhooks.deliveries(told.entry(source="import"), settings, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "retryable"),
+    [
+        pytest.param(Answer(status=410), Rejected, False, id="gone"),
+        pytest.param(Answer(status=404), Rejected, False, id="not found"),
+        pytest.param(Answer(status=401), BackendError, False, id="unauthorized"),
+        pytest.param(
+            Answer(status=307, headers={"Location": "http://127.0.0.1:1"}),
+            BackendError,
+            False,
+            id="elsewhere",
+        ),
+        pytest.param(Answer(status=500), Unavailable, True, id="in trouble"),
+        pytest.param(as_json({}, 429, Retry_After="7"), RateLimited, True, id="patience"),
+        pytest.param(CUT, Unavailable, True, id="cut"),
+    ],
+)
+def test_what_is_answered_decides_whether_it_is_told_again(
+    answer: Answer, kind: type[ImagenError], retryable: bool
+) -> None:
+    with pytest.raises(kind) as caught:
+        _told(told.entry(), answer)
+    assert caught.value.retryable is retryable
+
+
+def test_what_the_library_keeps_tells_addresses_apart_and_holds_no_secret() -> None:
+    urls = [f"https://hooks.example/services/{word}" for word in ("s3cret", "t0ken")]
+    settings = told.settings(webhooks=[{"url": url} for url in urls])
+    made = webhooks.deliveries(told.entry(), settings, {})
+    assert [one.destination.partition("#")[0] for one in made] == ["https://hooks.example"] * 2
+    assert made[0].destination != made[1].destination
+    assert not any(word in one.model_dump_json() for one in made for word in ("s3cret", "t0ken"))
+
+
+def test_the_path_of_an_address_is_a_secret() -> None:
+    with Receiver(Answer(status=404)) as there:
+        settings = _settings(f"{there.url}/hooks/T0PSECRET")
+        delivery = _delivery(told.entry(), settings)
+        with pytest.raises(Rejected) as caught:
+            webhooks.send(delivery, settings, {}, {})
+    assert there.requests[0].path == "/hooks/T0PSECRET"
+    assert caught.value.message.startswith(f"{there.url} refused the request: 404")
+    assert "T0PSECRET" not in str(caught.value)
+
+
+_HOOK = "/T0PS/T0PSECRET?token=an%20other"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        pytest.param(
+            Answer(status=308, headers={"Location": f"https://example.org{_HOOK}"}),
+            "redirects to https://example.org/***/***?***=***, and redirects are not followed.",
+            id="moved",
+        ),
+        pytest.param(
+            Answer(status=404, body=b"No POST at /T0PS/T0PSECRET (an other)"),
+            "refused the request: 404 No POST at /***/*** (***).",
+            id="repeated",
+        ),
+        pytest.param(
+            as_json({"path": "T0PS/T0PSECRET"}, 500),
+            'is in trouble: 500 {"path": "***/***"}.',
+            id="in trouble",
+        ),
+    ],
+)
+def test_nor_is_it_shown_where_the_answer_repeats_it(answer: Answer, said: str) -> None:
+    with Receiver(answer) as there:
+        settings = _settings(f"{there.url}{_HOOK}")
+        delivery = _delivery(told.entry(), settings)
+        with pytest.raises(BackendError) as caught:
+            webhooks.send(delivery, settings, {}, {})
+    assert there.requests[0].path == _HOOK
+    assert caught.value.message == f"{there.url} {said}"
+
+
+def test_a_receiver_that_drips_its_answer_has_heard_it_by_its_status() -> None:
+    with RawServer(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")) as there:
+        settings = _settings(there.url)
+        told_of = webhooks.send(_delivery(told.entry(), settings), settings, {}, {})
+    assert told_of["status"] == 200
+
+
+def test_a_receiver_that_drips_its_headers_is_given_up() -> None:
+    with RawServer(drip(b"HTTP/1.1 200 OK\r\n")) as there:
+        settings = _settings(there.url)
+        delivery = _delivery(told.entry(), settings)
+        with pytest.raises(Unavailable, match=r"did not finish its answer within 0\.3 s"):
+            webhooks.send(delivery, settings, {}, {}, seconds=0.3)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1/x", "http://:80/x", "http://h:99999/", "http://h/\t", "http://a..b/"]
+)
+def test_an_address_that_is_none_is_told_of_before_anything_is_made(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"must look like https://example\.org/hook"):
+        _settings(url)
+
+
+def test_an_address_that_was_taken_out_is_told_no_more() -> None:
+    delivery = _delivery(told.entry(), _settings("https://me:pw@example.org/T0PSECRET"))
+    with pytest.raises(
+        ConfigError, match=r"no longer has a webhook with the address https://example\.org"
+    ):
+        webhooks.send(delivery, told.settings(), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("environ", "wrong"),
+    [
+        ({}, "HOOK_SECRET is not set"),
+        ({"HOOK_SECRET": "whsec_"}, "HOOK_SECRET holds begins with whsec_, and is no base64"),
+        ({"HOOK_SECRET": "whsec_$$$"}, "HOOK_SECRET holds begins with whsec_, and is no base64"),
+    ],
+)
+def test_nothing_is_sent_unsigned_that_is_to_be_signed(environ: dict[str, str], wrong: str) -> None:
+    with Receiver() as there:
+        settings = _settings(there.url, secret_env="HOOK_SECRET")
+        delivery = _delivery(told.entry(), settings)
+        with pytest.raises(ConfigError, match=wrong) as caught:
+            webhooks.send(delivery, settings, environ, {})
+        assert there.requests == []
+    assert "$$$" not in str(caught.value)

@@ -1,0 +1,135 @@
+"""Control pictures come between the prompts and the sampler, whatever the graph draws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.surgery_graphs import CHECKPOINT, EDIT, INPAINT, SPLIT, node, titled
+
+from imagen.errors import WorkflowError
+from imagen.graphs.edits import Net, place_of_controls, with_controls
+
+CANNY = Net(kind="canny", file="canny.safetensors", image="imagen/c.png", strength=0.8, end=0.5)
+DEPTH = Net(kind="depth", file="union.safetensors", image="imagen/d.png", union="depth")
+POSE = Net(kind="pose", file="union.safetensors", image="imagen/p.png", union="openpose")
+
+
+def added(graph: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The nodes that are new in `other`."""
+    return {node_id: node for node_id, node in other.items() if node_id not in graph}
+
+
+def sampler(**inputs: Any) -> dict[str, Any]:
+    """The sampler of CHECKPOINT with these inputs."""
+    return node("KSampler", **(CHECKPOINT["8"]["inputs"] | inputs))
+
+
+def test_one_picture_steers_the_sampler_through_its_net() -> None:
+    cut = with_controls(CHECKPOINT, [CANNY])
+    assert cut["8"] == sampler(positive=["13", 0], negative=["13", 1])
+    assert added(CHECKPOINT, cut) == {
+        "11": titled("ControlNetLoader", "ControlNetLoader", control_net_name="canny.safetensors"),
+        "12": titled("LoadImage", "Control picture canny", image="imagen/c.png"),
+        "13": titled(
+            "ControlNetApplyAdvanced",
+            "Control canny",
+            positive=["5", 0],
+            negative=["6", 0],
+            control_net=["11", 0],
+            image=["12", 0],
+            strength=0.8,
+            start_percent=0.0,
+            end_percent=0.5,
+            vae=["1", 2],
+        ),
+    }
+
+
+def test_several_pictures_are_a_chain_in_their_order() -> None:
+    cut = with_controls(CHECKPOINT, [CANNY, DEPTH])
+    assert cut["8"] == sampler(positive=["17", 0], negative=["17", 1])
+    assert cut["17"]["inputs"]["positive"] == ["13", 0]
+    assert cut["17"]["inputs"]["negative"] == ["13", 1]
+
+
+def test_a_net_of_several_kinds_is_loaded_once_and_told_each_kind() -> None:
+    cut = with_controls(CHECKPOINT, [DEPTH, POSE])
+    nets = {i: n["inputs"] for i, n in cut.items() if "ControlNet" in n["class_type"]}
+    assert nets["11"] == {"control_net_name": "union.safetensors"}
+    assert nets["12"] == {"control_net": ["11", 0], "type": "depth"}
+    assert nets["15"] == {"control_net": ["11", 0], "type": "openpose"}
+    assert (nets["14"]["control_net"], nets["17"]["control_net"]) == (["12", 0], ["15", 0])
+
+
+def test_a_guider_that_takes_one_conditioning_gets_the_positive() -> None:
+    cut = with_controls(SPLIT, [CANNY])
+    assert cut["6"] == node("BasicGuider", model=["4", 0], conditioning=["13", 0])
+    assert cut["13"]["inputs"]["positive"] == cut["13"]["inputs"]["negative"] == ["5", 0]
+    assert cut["13"]["inputs"]["vae"] == ["3", 0]
+
+
+def test_what_repaints_is_steered_behind_its_own_conditioning() -> None:
+    graph = INPAINT | {
+        "13": node("InpaintModelConditioning", positive=["5", 0], negative=["6", 0], vae=["1", 2]),
+        "8": sampler(positive=["13", 0], negative=["13", 1]),
+    }
+    cut = with_controls(graph, [CANNY])
+    assert cut["16"]["inputs"]["positive"] == ["13", 0]
+    assert cut["16"]["inputs"]["negative"] == ["13", 1]
+    assert cut["8"] == sampler(positive=["16", 0], negative=["16", 1])
+
+
+def test_samplers_that_are_steered_alike_stay_so() -> None:
+    graph = CHECKPOINT | {"11": sampler(latent_image=["8", 0], denoise=0.4)}
+    cut = with_controls(graph, [CANNY])
+    assert cut["8"]["inputs"]["positive"] == cut["11"]["inputs"]["positive"] == ["14", 0]
+
+
+def test_a_net_that_patches_the_model_goes_before_the_sampler_alone() -> None:
+    net = Net(kind="canny", file="fun.safetensors", image="c.png", patches_model=True)
+    cut = with_controls(SPLIT, [net])
+    assert added(SPLIT, cut) == {
+        "11": titled("ModelPatchLoader", "ModelPatchLoader", name="fun.safetensors"),
+        "12": titled("LoadImage", "Control picture canny", image="c.png"),
+        "13": titled(
+            "QwenImageDiffsynthControlnet",
+            "Control canny",
+            model=["4", 0],
+            model_patch=["11", 0],
+            image=["12", 0],
+            strength=1.0,
+            vae=["3", 0],
+        ),
+    }
+    assert cut["6"] == node("BasicGuider", model=["13", 0], conditioning=["5", 0])
+    assert cut["7"] == SPLIT["7"]
+
+
+def test_without_a_vae_none_is_linked() -> None:
+    graph = {
+        "1": node("Loader"),
+        "2": node("KSampler", model=["1", 0], positive=["1", 1], negative=["1", 2]),
+    }
+    assert "vae" not in with_controls(graph, [CANNY])["5"]["inputs"]
+
+
+@pytest.mark.parametrize("graph", [INPAINT, EDIT], ids=["inpaint", "edit"])
+def test_the_place_is_found_in_graphs_of_other_tasks(graph: dict[str, Any]) -> None:
+    assert len(place_of_controls(graph).samplers) == 1
+
+
+def test_no_picture_changes_nothing() -> None:
+    assert with_controls(CHECKPOINT, []) == CHECKPOINT
+
+
+def test_a_graph_without_a_sampler_has_no_place() -> None:
+    graph = {"1": node("LoadImage", image="a.png"), "2": node("SaveImage", images=["1", 0])}
+    with pytest.raises(WorkflowError, match="no sampler that a control picture could steer"):
+        place_of_controls(graph)
+
+
+def test_samplers_that_are_steered_apart_have_no_place() -> None:
+    graph = CHECKPOINT | {"11": sampler(positive=["6", 0])}
+    with pytest.raises(WorkflowError, match="several samplers that are steered apart"):
+        with_controls(graph, [CANNY])

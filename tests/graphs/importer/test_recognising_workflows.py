@@ -1,0 +1,148 @@
+"""A text holds a graph, a file of the editor, or a sentence about what it is instead."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from imagen.errors import WorkflowError
+from imagen.graphs.importer import of_json, of_text, of_texts
+
+GRAPH: dict[str, Any] = {"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}
+EDITOR: dict[str, Any] = {"nodes": [], "links": [], "version": 0.4}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(GRAPH, id="bare"),
+        pytest.param({"prompt": GRAPH}, id="as it is posted"),
+        pytest.param({"prompt": GRAPH, "workflow": EDITOR}, id="beside the editor's"),
+        pytest.param({"output": GRAPH, "workflow": EDITOR}, id="as the editor makes it"),
+        pytest.param({"imagen": 1, "graph": GRAPH}, id="in a sidecar of ours"),
+        pytest.param(GRAPH | {"extra": {"a": 1}, "version": 3}, id="beside other things"),
+        pytest.param({"1": GRAPH["1"] | {"is_changed": [float("nan")]}}, id="with a server's NaN"),
+    ],
+)
+def test_a_graph_is_found_wherever_it_lies(said: Any) -> None:
+    found = of_text(json.dumps(said), "it.json")
+    assert (found.form, found.document) == ("api", GRAPH)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [pytest.param(EDITOR, id="bare"), pytest.param({"workflow": EDITOR}, id="wrapped")],
+)
+def test_the_editors_format_is_told_by_its_nodes(said: Any) -> None:
+    found = of_json(said, "it.json")
+    assert (found.form, found.document, found.source) == ("editor", EDITOR, "it.json")
+
+
+@pytest.mark.parametrize("name", ["prompt", "output", "graph", "workflow"])
+def test_a_node_may_be_called_like_a_wrapping(name: str) -> None:
+    assert of_json({name: GRAPH["1"]}, "it").document == {name: GRAPH["1"]}
+
+
+def test_titles_are_kept_and_all_else_that_no_server_reads_is_not() -> None:
+    node = GRAPH["1"] | {"_meta": {"title": "Cat", "pos": [1, 2]}, "color": "red"}
+    assert of_json({"1": node}, "it").document == {"1": GRAPH["1"] | {"_meta": {"title": "Cat"}}}
+
+
+def test_of_a_picture_what_ran_goes_before_what_was_drawn() -> None:
+    texts = {"prompt": json.dumps(GRAPH), "workflow": json.dumps(EDITOR)}
+    assert of_texts(texts, "it.png").source == "it.png (prompt)"
+    assert of_texts(texts | {"prompt": " "}, "it.png").source == "it.png (workflow)"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param("", "it.json is empty.", id="empty"),
+        pytest.param(" \n", "it.json is empty.", id="blank"),
+        pytest.param(
+            "<!DOCTYPE html><p>", "it.json is a web page, not a workflow.", id="a web page"
+        ),
+        pytest.param(
+            "{",
+            "it.json is not valid JSON: Expecting property name enclosed in double quotes at "
+            "line 1, column 2.",
+            id="torn",
+        ),
+        pytest.param("[]", "it.json is no workflow: it should hold a JSON object.", id="a list"),
+        pytest.param("7", "it.json is no workflow: it should hold a JSON object.", id="a number"),
+        pytest.param("{}", "it.json is JSON, but no workflow: it has no nodes.", id="nothing"),
+        pytest.param(
+            '{"a": {"b": 1}}', "it.json is JSON, but no workflow: it has no nodes.", id="other JSON"
+        ),
+        pytest.param(
+            '{"imagen": 1, "graph": {}}',
+            "it.json tells of a picture that was not made by ComfyUI: it holds no graph.",
+            id="a sidecar without a graph",
+        ),
+        pytest.param(
+            "[" * 500 + "]" * 500, "it.json is nested more than 100 levels deep.", id="deep"
+        ),
+        pytest.param(
+            "[" * 200000, "it.json is nested more than 100 levels deep.", id="without end"
+        ),
+        pytest.param(
+            '{"1": {"class_type": "A", "inputs": {"cfg": NaN}}}',
+            "it.json can't run:\n  node 1, cfg: is NaN or infinite, which no server takes.",
+            id="NaN",
+        ),
+        pytest.param(
+            '{"1": {"class_type": "A", "inputs": {"cfg": {"__value__": [1e999]}}}}',
+            "it.json can't run:\n  node 1, cfg: is NaN or infinite, which no server takes.",
+            id="infinite within",
+        ),
+        pytest.param(
+            '{"1": {"class_type": "A", "inputs": {"seed": ' + "9" * 5000 + "}}}",
+            "it.json can't run:\n  node 1, seed: is NaN or infinite, which no server takes.",
+            id="a number without end",
+        ),
+        pytest.param(
+            '{"1": {"class_type": "A", "inputs": {"cfg": ' + "9" * 400 + "}}}",
+            "it.json can't run:\n  node 1, cfg: is NaN or infinite, which no server takes.",
+            id="a number larger than any float",
+        ),
+        pytest.param(
+            json.dumps({str(n): {"class_type": "A", "inputs": {}} for n in range(10_001)}),
+            "it.json holds more than 10,000 nodes.",
+            id="too many nodes",
+        ),
+        pytest.param(
+            '{"1": {"class_type": "A", "inputs": {"a": ["2", 0]}}}',
+            "it.json can't run:\n  node 1 (A), a: links to node '2', which is not in the graph.",
+            id="a link to nowhere",
+        ),
+        pytest.param(
+            '{"1": {"class_type": "A"}}',
+            "it.json can't run:\n  node 1 (A): has no inputs.",
+            id="no inputs",
+        ),
+    ],
+)
+def test_what_is_no_workflow_gets_a_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(WorkflowError) as caught:
+        of_text(text, "it.json")
+    assert caught.value.message == sentence
+
+
+def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
+    found = of_text('{"1": {"class_type": "A", "inputs": {"text": "\\ud800"}}}', "it.json")
+    assert found.document["1"]["inputs"] == {"text": "\ufffd"}
+
+
+def test_of_many_faults_the_first_are_named_and_the_others_counted() -> None:
+    graph = {str(n): {"class_type": "A", "inputs": {"a": [f"gone{n}", 0]}} for n in range(1000)}
+    with pytest.raises(WorkflowError) as caught:
+        of_text(json.dumps(graph), "it.json")
+    lines = caught.value.message.splitlines()
+    assert (len(lines), lines[-1]) == (10, "  … and 992 more")
+
+
+def test_a_picture_without_a_workflow_gets_a_sentence() -> None:
+    with pytest.raises(WorkflowError, match=r"^it\.png holds no workflow: ComfyUI was told"):
+        of_texts({}, "it.png")

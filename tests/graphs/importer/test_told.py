@@ -1,0 +1,52 @@
+"""What a graph that was run says of its picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.foreign_pictures import graph
+
+from imagen.core.request import Lora
+from imagen.graphs import edits
+from imagen.graphs.importer.told import Told, told
+
+
+def test_a_sampler_in_parts_tells_as_much_as_one_in_one() -> None:
+    found = told(graph("flux1-dev", guidance=2.5, steps=7))
+    assert found.values == {
+        "prompt": "a glass fox",
+        "width": 1024,
+        "height": 1024,
+        "seed": 99,
+        "steps": 7,
+        "cfg": 1.0,
+        "guidance": 2.5,
+        "sampler": "euler",
+        "scheduler": "simple",
+        "count": 1,
+    }
+    assert found.models[0] == "flux1-dev.safetensors"
+
+
+def test_loras_are_told_apart_from_models() -> None:
+    steered = edits.with_loras(graph(), (Lora(name="ink.safetensors", strength=0.7),))
+    found = told(steered)
+    assert found.loras == (("ink.safetensors", 0.7),)
+    assert found.models == ("sd_xl_base_1.0.safetensors",)
+
+
+def test_how_far_the_image_is_left_counts_only_where_there_is_one() -> None:
+    assert "strength" not in told(graph("sdxl", strength=0.5)).values
+    found = told(graph("sdxl-img2img", strength=0.5, image="fox.png"))
+    assert found.values["strength"] == 0.5
+    assert found.pictures == ("fox.png",)
+
+
+def test_a_graph_that_makes_no_sense_tells_nothing() -> None:
+    ring: dict[str, Any] = {
+        "1": {"class_type": "A", "inputs": {"positive": ["2", 0], "seed": ["1", 0]}},
+        "2": {"class_type": "B", "inputs": {"conditioning": ["1", 0], "text": ["2", 0]}},
+        "3": "no node",
+        "4": {"class_type": 7, "inputs": []},
+    }
+    assert told(ring) == Told(values={})

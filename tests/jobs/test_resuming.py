@@ -1,0 +1,379 @@
+"""What is left behind is brought to its end, and nothing is made twice."""
+
+from __future__ import annotations
+
+from contextlib import closing, nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from simulators.replicate import COMMUNITY, Replicate
+from sqlalchemy import select
+
+from imagen.config import Budget, LibrarySettings, OutputSettings, Settings
+from imagen.core.request import Request
+from imagen.core.result import Progress, ignore
+from imagen.core.ticket import Estimate
+from imagen.errors import Cancelled, Failed, Lost, OverBudget, RequestError, Unavailable
+from imagen.jobs import file_store
+from imagen.jobs.recover import finish, finish_all, resume
+from imagen.library import Query, page
+from imagen.library.schema import generations
+from imagen.pipeline.generate import generate, job_of, make, open_named, prepare
+from imagen.pipeline.record import failure_of, open_up_to_date
+from imagen.testing.comfyui import ComfyUI, Hostility
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from imagen.core.result import OnProgress
+    from imagen.jobs.file_store import Job
+
+_ASKED = Request(prompt="a fox", seed=7, width=64, height=64, steps=2)
+
+
+class _Killed(BaseException):
+    """Ends a run as a kill does: nobody gets to clean up."""
+
+
+@pytest.fixture
+def server() -> Iterator[ComfyUI]:
+    with ComfyUI() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(server: ComfyUI, tmp_path: Path) -> Settings:
+    block = {"type": "comfyui", "url": server.url, "workflow": "sd15", "lost_seconds": 0.2}
+    return Settings(
+        default_backend="studio",
+        backends={"studio": block},
+        state_dir=tmp_path / "state",
+        output=OutputSettings(directory=tmp_path / "out"),
+        library=LibrarySettings(url=str(tmp_path / "library.db")),
+    )
+
+
+def _killed_at(settings: Settings, stage: str) -> str:
+    """The ticket of a run that was killed when its progress told of this stage."""
+
+    def kill(progress: Progress) -> None:
+        if progress.stage == stage:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        generate(_ASKED, settings, on_progress=kill)
+    (id,) = file_store.left(settings.state_dir)
+    return id
+
+
+def _planned(settings: Settings) -> Job:
+    """A job that was written down, and whose process died then."""
+    with closing(open_named("studio", settings)) as engine:
+        (ticket,) = prepare(engine, _ASKED, settings)
+    job = job_of(ticket, _ASKED, settings)
+    file_store.write(job, settings.state_dir)
+    return job
+
+
+def _in_library(settings: Settings) -> int:
+    with open_up_to_date(settings) as library:
+        return len(page(library, Query()).pictures)
+
+
+def test_what_its_engine_has_is_fetched(server: ComfyUI, settings: Settings) -> None:
+    id = _killed_at(settings, "fetching")
+    done = finish(id, settings, ignore)
+    assert (done.how, len(server.prompts), _in_library(settings)) == ("fetched", 1, 1)
+    assert file_store.left(settings.state_dir) == []
+
+
+def test_what_was_never_sent_is_made(server: ComfyUI, settings: Settings) -> None:
+    job = _planned(settings)
+    done = finish(job.id, settings, ignore)
+    assert (done.how, len(server.prompts), _in_library(settings)) == ("made", 1, 1)
+
+
+def test_what_never_arrived_is_made_again(server: ComfyUI, settings: Settings) -> None:
+    job = _planned(settings)
+    sent = job.of(job.ticket.sent(prompt_id=job.id, client_id="c"))
+    file_store.write(sent, settings.state_dir)
+    done = finish(job.id, settings, ignore)
+    assert (done.how, len(server.prompts), _in_library(settings)) == ("made again", 1, 1)
+
+
+def test_what_never_arrived_is_no_failure(server: ComfyUI, settings: Settings) -> None:
+    job = _planned(settings)
+    file_store.write(job.of(job.ticket.sent(prompt_id=job.id, client_id="c")), settings.state_dir)
+    known: set[str] = set()
+
+    def look(progress: Progress) -> None:
+        if progress.stage == "running":
+            known.update(_states(settings))
+
+    assert finish(job.id, settings, look).how == "made again"
+    assert (known, len(server.prompts)) == (set(), 1)
+
+
+def _states(settings: Settings) -> list[str]:
+    with open_up_to_date(settings) as library, library.reading() as connection:
+        return list(connection.execute(select(generations.c.state)).scalars())
+
+
+def test_what_was_on_disk_already_is_only_taken_in(server: ComfyUI, settings: Settings) -> None:
+    broken = settings.model_copy(
+        update={"library": LibrarySettings(url=str(settings.state_dir / "none" / "x.db"))}
+    )
+    settings.state_dir.mkdir()
+    (settings.state_dir / "none").write_text("in the way")
+    (made,) = generate(_ASKED, broken)
+    assert "The library does not have it yet: There can be no library in " in made.remark
+    (id,) = file_store.left(settings.state_dir)
+    done = finish(id, settings, ignore)
+    assert done.made is not None
+    assert [saved.path for saved in done.made.saved] == [saved.path for saved in made.saved]
+    assert (done.how, len(server.prompts), _in_library(settings)) == ("kept", 1, 1)
+
+
+def test_what_failed_is_taken_in_and_told(server: ComfyUI, settings: Settings) -> None:
+    job = _planned(settings)
+    file_store.write(job.ended(failure_of(job, Failed("Out of memory."))), settings.state_dir)
+    done = finish(job.id, settings, ignore)
+    assert done.error is not None
+    assert (done.how, done.error.code, done.error.message) == ("failed", "failed", "Out of memory.")
+    assert (len(server.prompts), file_store.left(settings.state_dir)) == (0, [])
+
+
+def test_what_failed_is_known_by_its_engines_own_id(server: ComfyUI, settings: Settings) -> None:
+    server.hostility = Hostility(empty_success=True)
+    with pytest.raises(Failed):
+        generate(_ASKED, settings)
+    with open_up_to_date(settings) as library, library.reading() as connection:
+        (kept,) = connection.execute(generations.select()).all()
+    assert (kept.ticket["submitted"], kept.ticket["engine"]["prompt_id"]) == (True, kept.id)
+    assert kept.model == "v1-5-pruned-emaonly-fp16.safetensors"
+
+
+def test_any_use_of_the_library_takes_in_what_waits(settings: Settings) -> None:
+    elsewhere = settings.model_copy(
+        update={"library": LibrarySettings(url=str(settings.state_dir))}
+    )
+    settings.state_dir.mkdir()
+    generate(_ASKED, elsewhere)  # a folder is no library
+    assert len(file_store.left(settings.state_dir)) == 1
+    assert (_in_library(settings), file_store.left(settings.state_dir)) == (1, [])
+
+
+def test_no_use_of_the_library_takes_what_is_not_at_its_end_in_hand(settings: Settings) -> None:
+    _planned(settings)
+    folder = settings.state_dir / "tickets"
+    before = folder.stat().st_mtime_ns
+    assert (_in_library(settings), folder.stat().st_mtime_ns) == (0, before)
+
+
+def test_what_another_process_works_on_is_left_alone(settings: Settings) -> None:
+    job = _planned(settings)
+    with file_store.alone(job.id, settings.state_dir):
+        assert finish(job.id, settings, ignore).how == "busy"
+        with pytest.raises(RequestError, match=f"Another process is at work on {job.id}"):
+            resume(job.id, settings)
+    assert file_store.left(settings.state_dir) == [job.id]
+
+
+def test_what_its_engine_forgot_is_not_made_again_by_itself(
+    server: ComfyUI, settings: Settings
+) -> None:
+    id = _killed_at(settings, "running")
+    server.restart(empty=True)
+    done = finish(id, settings, ignore)
+    assert (done.how, len(server.prompts), _states(settings)) == ("failed", 1, ["failed"])
+    assert isinstance(done.error, Lost)
+    assert done.error.remedy == (
+        f"It may have run. Make it again with: imagen resume --again {id}\n"
+        f"Be rid of it with: imagen resume {id} --forget"
+    )
+    assert file_store.left(settings.state_dir) == [id]
+
+
+def test_what_its_engine_forgot_is_made_where_the_user_says_so(
+    server: ComfyUI, settings: Settings
+) -> None:
+    id = _killed_at(settings, "running")
+    server.restart(empty=True)
+    done = finish(id, settings, ignore, again=True)
+    assert (done.how, len(server.prompts), _in_library(settings)) == ("made anew", 2, 1)
+    assert done.id == id
+    assert file_store.left(settings.state_dir) == []
+
+
+def test_what_is_made_anew_is_within_the_budgets(server: ComfyUI, settings: Settings) -> None:
+    id = _killed_at(settings, "running")
+    job = file_store.read(id, settings.state_dir)
+    paid = job.ticket.model_copy(update={"estimate": Estimate(usd=1.0, basis="by the list")})
+    file_store.write(job.of(paid), settings.state_dir)
+    server.restart(empty=True)
+    limited = settings.model_copy(update={"budgets": (Budget(amount=0.5, per="day"),)})
+    done = finish(id, limited, ignore, again=True)
+    assert (type(done.error), len(server.prompts)) == (OverBudget, 1)
+    assert file_store.left(settings.state_dir) == [id]
+    assert finish(id, settings, ignore, again=True).how == "made anew"
+
+
+def test_what_is_made_anew_is_nobody_elses_meanwhile(settings: Settings, server: ComfyUI) -> None:
+    id = _killed_at(settings, "running")
+    server.restart(empty=True)
+    in_hand: list[bool] = []
+
+    def look(progress: Progress) -> None:
+        if progress.stage == "running":
+            in_hand.extend(
+                file_store.is_worked_on(other, settings.state_dir)
+                for other in file_store.left(settings.state_dir)
+            )
+
+    finish(id, settings, look, again=True)
+    assert set(in_hand) == {True}
+
+
+@pytest.mark.usefixtures("replicate_token")
+def test_what_may_still_be_at_its_engine_is_not_made_anew_even_if_asked(tmp_path: Path) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)  # as if the clock had been set back since
+    with Replicate() as cloud:
+        block = {"type": "replicate", "base_url": cloud.url, "model": COMMUNITY}
+        settings = Settings(backends={"studio": block}, state_dir=tmp_path / "state")
+        job = _planned(settings)
+        file_store.write(job.of(job.ticket.sent(began=later.isoformat())), settings.state_dir)
+        done = finish(job.id, settings, ignore, again=True)
+        assert (done.how, cloud.submissions) == ("failed", 0)
+        assert isinstance(done.error, Lost)
+        assert done.error.remedy.endswith(f"\nBe rid of it with: imagen resume {job.id} --forget")
+    assert file_store.left(settings.state_dir) == [job.id]
+
+
+def test_pictures_go_where_they_were_to_go(settings: Settings, tmp_path: Path) -> None:
+    id = _killed_at(settings, "fetching")
+    elsewhere = settings.output.model_copy(update={"directory": tmp_path / "elsewhere"})
+    moved = settings.model_copy(update={"output": elsewhere})
+    (saved,) = resume(id, moved).saved
+    assert saved.path.parent == settings.output.directory
+
+
+def test_pictures_go_where_it_is_said_now(settings: Settings, tmp_path: Path) -> None:
+    id = _killed_at(settings, "fetching")
+    elsewhere = settings.output.model_copy(update={"directory": tmp_path / "elsewhere"})
+    (saved,) = resume(id, settings, output=elsewhere).saved
+    assert saved.path.parent == tmp_path / "elsewhere"
+
+
+def test_an_engine_out_of_reach_keeps_its_job(server: ComfyUI, settings: Settings) -> None:
+    id = _killed_at(settings, "running")
+    server.stop()
+    done = finish(id, settings, ignore)
+    assert (done.how, type(done.error)) == ("failed", Unavailable)
+    assert file_store.left(settings.state_dir) == [id]
+    server.start()
+    assert finish(id, settings, ignore).how == "fetched"
+
+
+def test_what_was_never_sent_stays_where_its_engine_is_out_of_reach(
+    server: ComfyUI, settings: Settings
+) -> None:
+    job = _planned(settings)
+    server.stop()
+    done = finish(job.id, settings, ignore)
+    assert isinstance(done.error, Unavailable)
+    assert done.error.remedy.endswith(f"\nTry it again with: imagen resume {job.id}")
+    server.restart()
+    assert finish(job.id, settings, ignore).how == "made"
+
+
+def test_what_another_process_has_ended_meanwhile_keeps_nobody(settings: Settings) -> None:
+    first, second, third = _planned(settings), _planned(settings), _planned(settings)
+
+    def watch(label: str) -> AbstractContextManager[OnProgress]:
+        if label == first.id[:8]:
+            file_store.forget(second.id, settings.state_dir)
+        return nullcontext(ignore)
+
+    assert [one.id for one in finish_all(settings, watch)] == [first.id, third.id]
+
+
+def test_one_that_fails_does_not_keep_the_others(settings: Settings) -> None:
+    lost, other = _planned(settings), _planned(settings)
+    gone = settings.backends | {"gone": settings.backends["studio"] | {"url": "http://127.0.0.1:9"}}
+    ticket = lost.ticket.model_copy(update={"backend": "gone"})
+    file_store.write(lost.of(ticket), settings.state_dir)
+    both = settings.model_copy(update={"backends": gone})
+    done = list(finish_all(both, lambda _: nullcontext(ignore)))
+    assert {one.id: one.how for one in done} == {lost.id: "failed", other.id: "made"}
+
+
+def test_a_ticket_that_can_not_be_read_is_told(settings: Settings) -> None:
+    (settings.state_dir / "tickets").mkdir(parents=True)
+    (settings.state_dir / "tickets" / "a.json").write_text("{")
+    (done,) = finish_all(settings, lambda _: nullcontext(ignore))
+    assert done.error is not None
+    assert (done.how, done.job) == ("failed", None)
+    assert "can't be read; it may be another version's." in done.error.message
+
+
+def test_a_resumed_run_that_is_cancelled_ends_there(server: ComfyUI, settings: Settings) -> None:
+    job = _planned(settings)
+    server.submit_foreign(seconds=5)
+
+    def cancel(progress: Progress) -> None:
+        if progress.stage == "queued":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        finish(job.id, settings, cancel)
+    assert server.queue_state()[1] == []
+    assert file_store.left(settings.state_dir) == []
+
+
+def test_pictures_are_named_by_when_their_run_began(settings: Settings) -> None:
+    id = _killed_at(settings, "fetching")
+    began = file_store.read(id, settings.state_dir).began.replace(year=2001)
+    job = file_store.read(id, settings.state_dir).model_copy(update={"began": began})
+    file_store.write(job, settings.state_dir)
+    (saved,) = resume(id, settings).saved
+    assert saved.path.name == f"{began:%Y-%m-%d-%H%M%S}-a-fox-7.png"
+
+
+def test_a_file_that_was_saved_before_the_kill_is_not_saved_twice(settings: Settings) -> None:
+    id = _killed_at(settings, "fetching")
+    job = file_store.read(id, settings.state_dir)
+    with closing(open_named("studio", settings)) as engine:
+        first = make(engine, job, settings, ignore, is_resumed=True)
+    file_store.write(job, settings.state_dir)  # as if it had been killed before this was forgotten
+    (saved,) = resume(id, settings).saved
+    assert saved.path == first.saved[0].path
+    assert len(list(settings.output.directory.glob("*.png"))) == 1
+    assert _in_library(settings) == 1
+
+
+def test_an_equal_picture_of_another_run_is_not_taken_for_ours(settings: Settings) -> None:
+    named = settings.output.model_copy(update={"name": "fox"})
+    settings = settings.model_copy(update={"output": named})
+    (first,) = generate(_ASKED, settings)
+    id = _killed_at(settings, "fetching")
+    (saved,) = resume(id, settings).saved
+    assert (first.saved[0].path.name, saved.path.name) == ("fox.png", "fox-2.png")
+    assert _in_library(settings) == 2
+
+
+def test_one_that_is_resumed_alone_raises_what_it_fails_with(
+    server: ComfyUI, settings: Settings
+) -> None:
+    job = _planned(settings)
+    with (
+        file_store.alone(job.id, settings.state_dir),
+        pytest.raises(RequestError, match=f"Another process is at work on {job.id}"),
+    ):
+        resume(job.id, settings)
+    server.stop()
+    with pytest.raises(Unavailable):
+        resume(job.id, settings)
+    assert file_store.left(settings.state_dir) == [job.id]

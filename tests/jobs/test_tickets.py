@@ -1,0 +1,377 @@
+"""Tickets on disk: there from before the submission until the pictures are safe."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from imagen.core.request import Request
+from imagen.core.ticket import Ticket, new_id
+from imagen.errors import (
+    Failed,
+    ImagenError,
+    Lost,
+    OutputError,
+    Rejected,
+    RequestError,
+    Unauthorized,
+    Unavailable,
+)
+from imagen.jobs import file_store
+from imagen.jobs.file_store import Job
+from imagen.library.records import Entry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_ASKED = Request(prompt="a fox")
+_TICKET = Ticket(
+    id="5b6c8e5e-0000-4000-8000-000000000001",
+    backend="studio",
+    request=Request(prompt="a fox", seed=2**64 - 1),
+    receipt={},
+    payload={"1": {"class_type": "KSampler", "inputs": {"seed": 2**64 - 1}}},
+)
+
+
+_JOB = Job(ticket=_TICKET, asked=_ASKED, output={"name": "{slug}"}, kind="comfyui", caller="me")
+_SENT = _JOB.of(_TICKET.sent(prompt_id="p"))
+_WHEN = datetime(2026, 11, 27, 12, tzinfo=UTC)
+_ENTRY = Entry(
+    id=_TICKET.id,
+    backend="studio",
+    ticket=_TICKET,
+    asked=_ASKED,
+    created_at=_WHEN,
+    ended_at=_WHEN,
+)
+
+
+def _run(state: Path, error: BaseException | None, *, sent: bool) -> None:
+    with file_store.planned([_JOB], state), file_store.written(_JOB, state) as write:
+        if sent:
+            write(_SENT)
+        if error is not None:
+            raise error
+
+
+def test_it_lies_there_while_the_work_runs(tmp_path: Path) -> None:
+    with file_store.written(_JOB, tmp_path):
+        assert file_store.read(_TICKET.id, tmp_path) == _JOB
+
+
+def test_it_is_on_the_disk_itself_before_it_takes_its_place(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def note(_: object, event: str, what: Any) -> None:
+        if event == "c_call" and what in (os.fsync, os.replace):
+            done.append(what.__name__)
+
+    sys.setprofile(note)
+    file_store.write(_JOB, tmp_path)
+    sys.setprofile(None)
+    name = [] if sys.platform == "win32" else ["fsync"]
+    assert done == ["fsync", "replace", *name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there no folder can be opened as a file")
+def test_its_name_too_is_on_the_disk_where_the_file_system_can_do_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bool] = []
+    to_disk = os.fsync
+
+    def note(file: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(file).st_mode))
+        if synced[-1]:
+            raise OSError(errno.EINVAL, "a folder can't be synced here")
+        to_disk(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    file_store.write(_JOB, tmp_path)
+    assert synced == [False, True]
+    assert file_store.read(_JOB.id, tmp_path) == _JOB
+
+
+def test_it_stays_until_the_library_has_it(tmp_path: Path) -> None:
+    with file_store.written(_JOB, tmp_path) as write:
+        write(_SENT.ended(_ENTRY))
+    assert file_store.read(_TICKET.id, tmp_path).state == "saved"
+    file_store.forget(_TICKET.id, tmp_path)
+    assert file_store.left(tmp_path) == []
+
+
+def test_it_stays_for_the_library_also_where_something_fails_after_all_was_saved(
+    tmp_path: Path,
+) -> None:
+    def fail() -> None:
+        with file_store.written(_JOB, tmp_path) as write:
+            write(_SENT.ended(_ENTRY))
+            raise Failed("too late")
+
+    with pytest.raises(Failed):
+        fail()
+    assert file_store.read(_TICKET.id, tmp_path).entry == _ENTRY
+
+
+def test_it_is_written_anew_once_it_is_submitted(tmp_path: Path) -> None:
+    with file_store.written(_JOB, tmp_path) as write:
+        write(_SENT)
+        kept = file_store.read(_TICKET.id, tmp_path).ticket
+    assert (kept.submitted, kept.engine) == (True, {"prompt_id": "p"})
+
+
+def test_all_of_a_plan_are_there_before_the_first_is_begun(tmp_path: Path) -> None:
+    second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
+    with file_store.planned([_JOB, second], tmp_path):
+        assert file_store.left(tmp_path) == [_JOB.id, second.id]
+        assert [file_store.read(id, tmp_path).state for id in (_JOB.id, second.id)] == [
+            "planned"
+        ] * 2
+
+
+def test_what_was_never_sent_is_forgotten_where_a_run_before_it_fails(tmp_path: Path) -> None:
+    second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
+
+    def fail() -> None:
+        with file_store.planned([_JOB, second], tmp_path):
+            file_store.write(_SENT, tmp_path)
+            raise Unavailable("gone")
+
+    with pytest.raises(Unavailable):
+        fail()
+    assert file_store.left(tmp_path) == [_JOB.id]
+
+
+def test_of_a_plan_that_can_not_be_written_whole_nothing_stays(tmp_path: Path) -> None:
+    second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
+    (tmp_path / "tickets" / f"{second.id}.new").mkdir(parents=True)
+    with pytest.raises(OutputError), file_store.planned([_JOB, second], tmp_path):
+        pass
+    assert file_store.left(tmp_path) == []
+
+
+def test_what_waits_for_the_library_stays_where_a_run_after_it_fails(tmp_path: Path) -> None:
+    def fail() -> None:
+        with file_store.planned([_JOB], tmp_path):
+            file_store.write(_JOB.ended(_ENTRY), tmp_path)
+            raise Unavailable("gone")
+
+    with pytest.raises(Unavailable):
+        fail()
+    assert file_store.read(_JOB.id, tmp_path).entry == _ENTRY
+
+
+def test_a_job_in_hand_is_nobody_elses(tmp_path: Path) -> None:
+    with file_store.planned([_JOB], tmp_path):
+        assert file_store.is_worked_on(_JOB.id, tmp_path)
+        with file_store.taken_up(_JOB.id, tmp_path) as job:
+            assert job is None
+    assert not file_store.is_worked_on(_JOB.id, tmp_path)
+    with file_store.taken_up(_JOB.id, tmp_path) as job:
+        assert job == _JOB
+
+
+def test_a_job_in_hand_is_not_begun_a_second_time(tmp_path: Path) -> None:
+    file_store.write(_SENT, tmp_path)
+    with (
+        file_store.alone(_JOB.id, tmp_path),
+        pytest.raises(RequestError, match=f"Another process is at work on {_JOB.id}"),
+        file_store.planned([_JOB], tmp_path),
+    ):
+        pass
+    assert file_store.read(_JOB.id, tmp_path) == _SENT
+
+
+def test_the_job_of_a_killed_process_is_anybodys(tmp_path: Path) -> None:
+    file_store.write(_SENT, tmp_path)
+    program = (
+        "import sys, os; from pathlib import Path; from imagen.jobs import file_store as tickets; "
+        "mine = tickets.alone(sys.argv[1], Path(sys.argv[2])); mine.__enter__(); os._exit(9)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, _JOB.id, str(tmp_path)], check=False)
+    assert ran.returncode == 9
+    assert (tmp_path / "tickets" / f"{_JOB.id}.lock").exists()
+    with file_store.taken_up(_JOB.id, tmp_path) as job:
+        assert job == _SENT
+
+
+def test_the_oldest_comes_first_and_what_can_not_be_read_last(tmp_path: Path) -> None:
+    for id, hour in (("b", 2), ("c", 1), ("d", 3)):
+        began = _WHEN.replace(hour=hour)
+        file_store.write(_JOB.renamed(id).model_copy(update={"began": began}), tmp_path)
+    (tmp_path / "tickets" / "a.json").write_text("{")
+    assert file_store.in_order(tmp_path) == ["c", "b", "d", "a"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("gone"),
+        Unauthorized("expired"),
+        Lost("out of reach", is_certain=False),
+        Lost("never arrived", never_ran=True),
+        OutputError("full", lost=True),
+    ],
+    ids=["gone", "expired", "out of reach", "never arrived", "full"],
+)
+def test_it_stays_where_pictures_may_be_left_and_says_how_to_fetch(
+    tmp_path: Path, error: ImagenError
+) -> None:
+    with pytest.raises(ImagenError) as caught:
+        _run(tmp_path, error, sent=True)
+    assert file_store.left(tmp_path) == [_TICKET.id]
+    assert caught.value.remedy == f"Fetch it again with: imagen resume {_TICKET.id}"
+
+
+def test_it_stays_when_the_process_is_killed(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path, KeyboardInterrupt(), sent=True)
+    assert file_store.left(tmp_path) == [_TICKET.id]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Failed("no"), Lost("no"), OutputError("rescued")],
+    ids=["failed", "lost", "safe elsewhere"],
+)
+def test_it_goes_where_nothing_is_left(tmp_path: Path, error: ImagenError) -> None:
+    with pytest.raises(ImagenError):
+        _run(tmp_path, error, sent=True)
+    assert file_store.left(tmp_path) == []
+
+
+def test_it_goes_where_nothing_was_submitted(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable) as caught:
+        _run(tmp_path, Unavailable("gone", remedy="Start it."), sent=False)
+    assert (file_store.left(tmp_path), caught.value.remedy) == ([], "Start it.")
+
+
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [(Rejected("no such model"), []), (Unavailable("gone"), [_TICKET.id])],
+    ids=["refused", "gone"],
+)
+def test_one_that_was_waited_for_stays_unless_it_was_refused(
+    tmp_path: Path, error: ImagenError, left: list[str]
+) -> None:
+    def fail() -> None:
+        with file_store.written(_JOB, tmp_path, is_resumed=True):
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert file_store.left(tmp_path) == left
+
+
+def test_an_unknown_ticket_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"There is no ticket '\.\./x' left"):
+        file_store.read("../x", tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    with pytest.raises(OutputError) as caught:
+        _run(tmp_path / "state", None, sent=True)
+    assert caught.value.message.startswith(
+        f"Jobs can't be taken in hand in {tmp_path / 'state' / 'tickets'}: "
+    )
+    assert caught.value.remedy == (
+        "Let imagen write there, or set IMAGEN_STATE, or state_dir in imagen.yaml."
+    )
+
+
+def test_of_one_that_can_not_be_taken_in_hand_nothing_is_said_that_may_not_be_so(
+    tmp_path: Path,
+) -> None:
+    file_store.write(_SENT, tmp_path)
+    (tmp_path / "tickets" / f"{_JOB.id}.lock").mkdir()
+    with pytest.raises(OutputError) as caught, file_store.taken_up(_JOB.id, tmp_path):
+        pass
+    assert "No job is left" not in caught.value.remedy
+
+
+def test_a_ticket_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tickets" / f"{_JOB.id}.new").mkdir(parents=True)
+    with pytest.raises(OutputError) as caught, file_store.written(_JOB, tmp_path):
+        pass
+    assert caught.value.message.startswith("The job can't be written down in ")
+    assert caught.value.remedy == (
+        "No job is left at the engine for it. Set IMAGEN_STATE, or state_dir in imagen.yaml."
+    )
+
+
+def test_a_damaged_ticket_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "tickets").mkdir()
+    (tmp_path / "tickets" / "a.json").write_text("{")
+    with pytest.raises(OutputError, match="can't be read; it may be another version's"):
+        file_store.read("a", tmp_path)
+
+
+def test_an_id_that_begins_another_one_means_itself(tmp_path: Path) -> None:
+    for id in ("ab", "abc", "abd"):
+        file_store.write(_JOB.renamed(id), tmp_path)
+    assert [file_store.meant(word, tmp_path) for word in ("ab", "abc")] == ["ab", "abc"]
+    with pytest.raises(RequestError, match="'a' may mean several tickets: ab, abc, abd"):
+        file_store.meant("a", tmp_path)
+
+
+def test_new_jobs_do_not_meet_a_look_for_leftovers(tmp_path: Path) -> None:
+    """Each run looks whether the locks of others are leftovers, and holds them for that."""
+
+    def plan(_: int) -> str:
+        job = _JOB.renamed(new_id())
+        with file_store.planned([job], tmp_path):
+            file_store.forget(job.id, tmp_path)
+        return job.id
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(plan, range(2000)))) == 2000
+
+
+_KILLED_WHILE_PLANNING = """
+import os, sys
+from pathlib import Path
+from imagen.jobs import file_store as tickets
+from imagen.jobs.file_store import Job
+
+jobs = [Job.model_validate_json(text) for text in sys.argv[2:]]
+write = tickets.write
+written = []
+
+def die_at_the_second(job, state_dir):
+    if written:
+        os._exit(9)
+    written.append(job)
+    write(job, state_dir)
+
+tickets.write = die_at_the_second
+with tickets.planned(jobs, Path(sys.argv[1])):
+    pass
+"""
+
+
+def test_jobs_whose_process_dies_while_they_are_written_are_none(tmp_path: Path) -> None:
+    jobs = [_JOB.model_dump_json(), _JOB.renamed(new_id()).model_dump_json()]
+    line = [sys.executable, "-c", _KILLED_WHILE_PLANNING, str(tmp_path), *jobs]
+    assert subprocess.run(line, check=False).returncode == 9
+    assert (tmp_path / "tickets" / f"{_JOB.id}.json").is_file()
+    assert file_store.left(tmp_path) == []
+    assert list((tmp_path / "tickets").glob("*.plan")) == []
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"\0" * 73, b""])
+def test_a_plan_that_a_power_cut_damaged_drops_no_job(tmp_path: Path, content: bytes) -> None:
+    file_store.write(_JOB, tmp_path)
+    plan = tmp_path / "tickets" / f"{_JOB.id}.plan"
+    plan.write_bytes(content)
+    assert file_store.left(tmp_path) == [_JOB.id]
+    assert not plan.exists()

@@ -1,0 +1,209 @@
+"""A file of weights is known by its header, and one that isn't whole is refused in a sentence."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+from support.weight_files import SD1, gguf, gguf_text, safetensors, written
+
+from imagen.errors import ConfigError
+from imagen.model_files.headers import read_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 6938078334\n"
+_HUGE = struct.pack("<Q", 2**40)
+
+
+def _refusal(path: Path) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        read_weights(path)
+    return caught.value
+
+
+def test_a_safetensors_file_lists_its_tensors_and_notes(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.safetensors", safetensors({"w": (2, 3)}, {"note": "made here"}))
+    weights = read_weights(path)
+    assert weights.format == "safetensors"
+    assert weights.tensors == {"w": (2, 3)}
+    assert weights.notes == {"note": "made here"}
+    assert weights.size_bytes == path.stat().st_size
+
+
+def test_a_gguf_file_lists_its_tensors_as_pytorch_would(tmp_path: Path) -> None:
+    texts = struct.pack("<IIQ", 9, 8, 2) + gguf_text("ab") + gguf_text("c")
+    numbers = struct.pack("<IIQ3h", 9, 3, 3, 1, 2, 3)
+    notes = gguf_text("words") + texts + gguf_text("numbers") + numbers
+    notes += gguf_text("general.architecture") + struct.pack("<I", 8) + gguf_text("flux")
+    weights = read_weights(written(tmp_path / "a.gguf", gguf({"w": (2, 3)}, notes, 3)))
+    assert weights.format == "gguf"
+    assert weights.tensors == {"w": (2, 3)}
+    assert weights.notes["general.architecture"] == "flux"
+
+
+def test_a_pytorch_archive_is_only_seen_to_be_whole(tmp_path: Path) -> None:
+    from zipfile import ZipFile
+
+    with ZipFile(tmp_path / "a.ckpt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"...")
+    weights = read_weights(tmp_path / "a.ckpt")
+    assert (weights.format, dict(weights.tensors)) == ("pickle", {})
+
+
+def test_an_old_pytorch_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert read_weights(written(tmp_path / "a.pth", b"\x80\x02}q\x00.")).format == "pickle"
+
+
+def test_the_header_of_a_file_of_two_gigabytes_is_all_that_is_read(tmp_path: Path) -> None:
+    header = b'{"w":{"dtype":"U8","shape":[2000000000],"data_offsets":[0,2000000000]}}'
+    path = written(tmp_path / "big.safetensors", struct.pack("<Q", len(header)) + header)
+    with path.open("r+b") as file:
+        file.truncate(8 + len(header) + 2_000_000_000)  # a hole: takes no room on the disk
+    assert read_weights(path).tensors == {"w": (2_000_000_000,)}
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence", "remedy"),
+    [
+        pytest.param(b"", "is empty.", "Download it again.", id="empty"),
+        pytest.param(
+            b"<!DOCTYPE html>\n<html><title>Sign in</title>",
+            "is a web page, not a model: '<!DOCTYPE html> <html><title>Sign in</title>'.",
+            "The download may have needed a login, or a link to the file itself.",
+            id="a web page",
+        ),
+        pytest.param(
+            b"\xef\xbb\xbf  <html>{", "is a web page, not a model: '<html>{'.", "login", id="BOM"
+        ),
+        pytest.param(
+            _LFS,
+            "is a git-lfs pointer: a note of 75 bytes in place of the model of 6,938,078,334"
+            " bytes.",
+            "Fetch the model itself with: git lfs pull",
+            id="a git-lfs pointer",
+        ),
+        pytest.param(
+            b'{"error": "Repository not found"}',
+            'is a text, not a model: \'{"error": "Repository not found"}\'.',
+            "Download it again",
+            id="a server's answer",
+        ),
+        pytest.param(
+            bytes(range(256)),
+            "is no safetensors, GGUF or PyTorch file.",
+            "Download it again",
+            id="garbage",
+        ),
+        pytest.param(
+            _HUGE + b"{", "is no safetensors, GGUF or PyTorch file.", "", id="an absurd length"
+        ),
+        pytest.param(
+            safetensors(SD1)[:-1],
+            "was cut off: it has 1,035 bytes, and needs 1,036 bytes.",
+            "",
+            id="cut off",
+        ),
+        pytest.param(
+            safetensors(SD1)[:100],
+            "was cut off: it has 100 bytes, and needs its header alone",
+            "Download it again",
+            id="cut off within the header",
+        ),
+        pytest.param(
+            safetensors(SD1) + b"?",
+            "is no whole safetensors file: it has 1 bytes more than it says.",
+            "",
+            id="too long",
+        ),
+        pytest.param(
+            struct.pack("<Q", 9) + b'{"w": 1} ', "is no whole safetensors file: ", "", id="no shape"
+        ),
+        pytest.param(
+            struct.pack("<Q", 9) + b'{"w": ...', "is no whole safetensors file: ", "", id="no JSON"
+        ),
+        pytest.param(
+            struct.pack("<Q", 49) + b'{"w":{"shape":["x"],"data_offsets":[0,1],"d":""}}' + b"1",
+            "is no whole safetensors file: a shape or an offset is no whole number.",
+            "",
+            id="no numbers",
+        ),
+        pytest.param(
+            struct.pack("<Q", 20) + b'{"__metadata__":[1]}',
+            "is no whole safetensors file: ",
+            "",
+            id="notes that are none",
+        ),
+        pytest.param(
+            gguf({}, gguf_text("a") + struct.pack("<IIQQ", 9, 8, 2, 2**63), 1),
+            "is no whole GGUF file: ",
+            "",
+            id="GGUF with an absurd length",
+        ),
+        pytest.param(
+            gguf({"w": (2, 3)})[:-1], "was cut off: it has 107 bytes", "", id="cut off GGUF"
+        ),
+        pytest.param(
+            gguf({"w": (2, 3)})[:30],
+            "was cut off: it has 30 bytes, and needs",
+            "",
+            id="cut off within the header of a GGUF",
+        ),
+        pytest.param(
+            b"GGUF" + struct.pack("<IQQ", 1, 0, 0),
+            "is no whole GGUF file: its version of GGUF is 1, and 2 and 3 can be read.",
+            "",
+            id="GGUF of another version",
+        ),
+        pytest.param(
+            b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0),
+            "is no whole GGUF file: a count of 1152921504606846976 in its header can't be true.",
+            "",
+            id="GGUF with an absurd count",
+        ),
+        pytest.param(
+            gguf({}, gguf_text("a") + struct.pack("<IIQ", 9, 9, 1), 1),
+            "is no whole GGUF file: its header holds an array of arrays.",
+            "",
+            id="GGUF with nested arrays",
+        ),
+        pytest.param(
+            b"PK\x03\x04 and no end",
+            "was cut off: it has 15 bytes, and needs more bytes: its end is missing.",
+            "Download it again",
+            id="cut off PyTorch archive",
+        ),
+    ],
+)
+def test_what_is_no_whole_model_is_refused(
+    tmp_path: Path, data: bytes, sentence: str, remedy: str
+) -> None:
+    path = written(tmp_path / "model.safetensors", data)
+    refusal = _refusal(path)
+    assert str(path) in refusal.message
+    assert sentence in refusal.message
+    assert remedy in refusal.remedy
+
+
+def test_a_slip_in_the_name_is_named(tmp_path: Path) -> None:
+    written(tmp_path / "juggernaut.safetensors", safetensors(SD1))
+    refusal = _refusal(tmp_path / "jugernaut.safetensors")
+    assert refusal.message.startswith("There is no file ")
+    assert refusal.message.endswith("Did you mean 'juggernaut.safetensors'?")
+
+
+def test_a_missing_file_in_a_missing_folder_is_only_missing(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "model.gguf"
+    assert _refusal(path).message == f"There is no file {path}."
+
+
+def test_a_name_may_be_too_long_for_any_file(tmp_path: Path) -> None:
+    assert "can't be read" in _refusal(tmp_path / ("x" * 300)).message
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    assert _refusal(tmp_path).message == (
+        f"{tmp_path} is a folder, where one file of a model was expected."
+    )

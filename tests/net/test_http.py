@@ -1,0 +1,288 @@
+"""httpx's errors and answers become errors of ours, in one place."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from support.raw_server import RawServer, answer
+
+from imagen.errors import (
+    BackendError,
+    ConfigError,
+    ImagenError,
+    MissingDependency,
+    RateLimited,
+    Rejected,
+    Unauthorized,
+    Unavailable,
+    install_command,
+)
+from imagen.net import http
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AT = "http://studio:8188"
+
+GENERAL = {"HTTPError", "RequestError", "TransportError", "TimeoutException", "NetworkError"}
+GENERAL |= {"ProtocolError", "StreamError"}
+"""Never raised themselves: something more particular is."""
+MISTAKES = {"CookieConflict", "RequestNotRead", "ResponseNotRead", "StreamClosed", "StreamConsumed"}
+"""Raised only by wrong code of ours, as is an error for a status: we look at statuses ourselves."""
+MISTAKES |= {"HTTPStatusError"}
+
+
+def test_every_error_of_httpx_has_one_of_ours() -> None:
+    """A new one in a later httpx fails here."""
+    names = {
+        name
+        for name, kind in vars(httpx).items()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    }
+    assert {kind.__name__ for kind in http.ERRORS} == names - GENERAL - MISTAKES
+
+
+@pytest.mark.parametrize(
+    ("error", "ours", "sentence"),
+    [
+        pytest.param(
+            httpx.ConnectError("[Errno 111] Connection refused"),
+            Unavailable,
+            "http://studio:8188 can't be reached: Connection refused.",
+            id="refused",
+        ),
+        pytest.param(
+            httpx.ConnectTimeout("timed out"),
+            Unavailable,
+            "http://studio:8188 did not take the connection in time.",
+            id="slow to connect",
+        ),
+        pytest.param(
+            httpx.ReadTimeout("timed out"),
+            Unavailable,
+            "http://studio:8188 took the request and did not answer in time.",
+            id="slow to answer",
+        ),
+        pytest.param(
+            httpx.RemoteProtocolError("Server disconnected\x1b[2J without sending a response."),
+            Unavailable,
+            "http://studio:8188 broke off, or speaks no HTTP: Server disconnected[2J without "
+            "sending a response.",
+            id="broke off",
+        ),
+        pytest.param(
+            httpx.UnsupportedProtocol("no protocol"),
+            ConfigError,
+            "http://studio:8188 is no http or https address: no protocol.",
+            id="another protocol",
+        ),
+    ],
+)
+def test_an_error_becomes_a_sentence(
+    error: Exception, ours: type[ImagenError], sentence: str
+) -> None:
+    """The address is named, the system's words are kept, its control characters are not."""
+    with pytest.raises(ImagenError) as caught, http.translated(AT):
+        raise error
+    assert type(caught.value) is ours
+    assert caught.value.message == sentence
+    assert caught.value.__cause__ is error
+
+
+def test_a_certificate_that_is_not_trusted_says_where_to_name_its_authority() -> None:
+    """However deep the reason lies."""
+    deep = httpx.ConnectError("certificate verify failed")
+    deep.__cause__ = OSError("handshake")
+    deep.__cause__.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
+    with pytest.raises(Unavailable) as caught, http.translated(AT):
+        raise deep
+    assert "can't be trusted" in caught.value.message
+    assert "SSL_CERT_FILE, or `ca_file` where the backend has that key" in caught.value.remedy
+
+
+def test_a_connection_that_took_too_long_is_told_from_one_that_was_refused() -> None:
+    """To try the one again would double a deadline."""
+    assert http.was_too_slow(_raised(httpx.ConnectTimeout("")))
+    assert not http.was_too_slow(_raised(httpx.ConnectError("")))
+
+
+def test_other_exceptions_pass() -> None:
+    """A mistake of ours stays visible."""
+    with pytest.raises(KeyError), http.translated(AT):
+        raise KeyError("x")
+
+
+@pytest.mark.parametrize(
+    ("cause", "never"),
+    [
+        pytest.param(httpx.ConnectError(""), True, id="no connection"),
+        pytest.param(httpx.ConnectTimeout(""), True, id="no connection in time"),
+        pytest.param(httpx.ReadTimeout(""), False, id="no answer"),
+        pytest.param(httpx.RemoteProtocolError(""), False, id="half an answer"),
+    ],
+)
+def test_it_is_known_whether_a_request_was_sent(cause: Exception, never: bool) -> None:
+    """Only what was certainly never sent may be sent again without a look."""
+    with pytest.raises(Unavailable) as caught, http.translated(AT):
+        raise cause
+    assert http.never_sent(caught.value) is never
+
+
+def _raised(error: Exception, because: Exception | None = None) -> Unavailable:
+    with pytest.raises(Unavailable) as caught, http.translated(AT):
+        raise error from because
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("error", "nobody"),
+    [
+        pytest.param(_raised(httpx.ConnectError(""), ConnectionRefusedError()), True, id="refused"),
+        pytest.param(_raised(httpx.ConnectError(""), OSError()), False, id="network down"),
+        pytest.param(_raised(httpx.ReadTimeout("")), False, id="slow"),
+        pytest.param(_raised(httpx.ReadError("")), True, id="broken line"),
+        pytest.param(Unavailable("502"), False, id="a gateway's answer"),
+    ],
+)
+def test_nobody_there_is_told_from_slow(error: Unavailable, nobody: bool) -> None:
+    """A server that loads a model may be slow for long."""
+    assert http.is_nobody_there(error) is nobody
+
+
+@pytest.mark.parametrize(
+    ("response", "ours", "sentence"),
+    [
+        pytest.param(
+            httpx.Response(401, text="who are you"),
+            Unauthorized,
+            "http://studio:8188 refused access: 401 who are you.",
+            id="401",
+        ),
+        pytest.param(
+            httpx.Response(403, html="<html>no</html>"),
+            Unauthorized,
+            "http://studio:8188 refused access: 403 Forbidden.",
+            id="403 in HTML",
+        ),
+        pytest.param(
+            httpx.Response(429),
+            RateLimited,
+            "http://studio:8188 asks for patience: 429 Too Many Requests.",
+            id="429",
+        ),
+        pytest.param(
+            httpx.Response(503, text="warming\n\x1b[1mup."),
+            Unavailable,
+            "http://studio:8188 is in trouble: 503 warming [1mup.",
+            id="503",
+        ),
+        pytest.param(
+            httpx.Response(302, headers={"location": "http://else/"}),
+            BackendError,
+            "http://studio:8188 redirects to http://else/, and redirects are not followed.",
+            id="302",
+        ),
+        pytest.param(
+            httpx.Response(418, text="teapot"),
+            Rejected,
+            "http://studio:8188 refused the request: 418 teapot.",
+            id="418",
+        ),
+    ],
+)
+def test_a_status_becomes_an_error(
+    response: httpx.Response, ours: type[BackendError], sentence: str
+) -> None:
+    """One class for each thing the caller can do."""
+    error = http.refusal(response, AT)
+    assert type(error) is ours
+    assert error.message == sentence
+
+
+def test_a_refused_credential_says_what_to_set() -> None:
+    """In the adapter's own words."""
+    assert http.refusal(httpx.Response(401), AT, credential="Set IT.").remedy == "Set IT."
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        pytest.param("7", 7.0, id="seconds"),
+        pytest.param("0", 0.0, id="at once"),
+        pytest.param("-1", None, id="negative"),
+        pytest.param("nan", None, id="no number"),
+        pytest.param("Wed, 21 Oct 2026 07:28:00 GMT", None, id="a date"),
+    ],
+)
+def test_retry_after_is_read_in_seconds(told: str, seconds: float | None) -> None:
+    """What can't be read is left to our own policy."""
+    error = http.refusal(httpx.Response(429, headers={"retry-after": told}), AT)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_seconds == seconds
+
+
+def test_a_success_passes() -> None:
+    """The very response comes back."""
+    response = httpx.Response(200)
+    assert http.answered(response, AT) is response
+
+
+def test_certificates_are_read_for_https_only(tmp_path: Path) -> None:
+    """They take 20 ms, and http needs none."""
+    assert http.tls("http://studio:8188", tmp_path / "not-there.pem") is None
+    assert isinstance(http.tls("https://studio", None), ssl.SSLContext)
+
+
+def test_a_ca_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
+    """Before anything is sent."""
+    path = tmp_path / "ca.pem"
+    path.write_text("not a certificate")
+    with pytest.raises(ConfigError, match=r"ca_file '.*ca\.pem' can't be used"):
+        http.tls("https://studio", path)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        pytest.param("gopher://me:hunter2secret@nowhere", id="no such scheme"),
+        pytest.param("http://me@nowhere:hunter2secret", id="no such port"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_an_error_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """Rather than a traceback; and its password is not told."""
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(ConfigError, match="The proxy that the environment names") as caught:
+        http.HttpClient("http://studio:8188")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_socks_proxy_without_its_package_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "socks5://nowhere")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(MissingDependency) as caught:
+        http.HttpClient("http://studio:8188")
+    assert str(caught.value) == (
+        "The Python package 'socksio' is needed for a SOCKS proxy and is not installed.\n"
+        f"Install it with: {install_command('socks')}"
+    )
+
+
+def test_an_address_that_is_none_is_not_blamed_on_a_proxy() -> None:
+    """Though both are read at the same time."""
+    with pytest.raises(ConfigError, match="is no address"):
+        http.HttpClient("http://studio:port")
+
+
+def test_no_proxy_stands_before_this_machine_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says."""
+    monkeypatch.setenv("HTTP_PROXY", "gopher://nowhere")
+    with RawServer(answer(b"here")) as server, http.HttpClient(server.url) as client:
+        assert client.request("GET", "/").content == b"here"

@@ -1,0 +1,154 @@
+"""Where a picture comes from: other tools' words, in our own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.foreign_pictures import A1111, INVOKEAI, SDCPP, graph
+
+from imagen.core.request import Request
+from imagen.core.samplers import comfyui_names
+from imagen.outputs import Record
+from imagen.outputs.invokeai import parse as parse_invokeai
+from imagen.outputs.parameters import parse
+from imagen.outputs.provenance import Origin, kind_of, origin, request_of
+
+
+def _parameters(text: str) -> Record:
+    values, others = parse(text)
+    return Record(source="parameters", resolved=values, facts=dict(others))
+
+
+def test_a1111_tells_its_settings_its_loras_and_what_has_no_place_here() -> None:
+    assert origin(_parameters(A1111)) == Origin(
+        tool="a1111",
+        values={
+            "prompt": "a cat, (masterpiece:1.2)",
+            "negative": "blurry, lowres",
+            "steps": 20,
+            "cfg": 7.0,
+            "seed": 1234,
+            "width": 512,
+            "height": 768,
+            "sampler": "dpmpp_2m",
+            "scheduler": "karras",
+            "clip_skip": 2,
+            "loras": [{"name": "ink", "strength": 0.8}],
+        },
+        models=("v1-5-pruned-emaonly",),
+        renamed={"sampler": "DPM++ 2M", "scheduler": "Karras"},
+    )
+
+
+def test_sdcpp_tells_its_sampler_and_its_schedule_in_one() -> None:
+    found = origin(_parameters(SDCPP))
+    assert (found.tool, found.kind) == ("sd.cpp", "sdcpp")
+    assert (found.values["sampler"], found.values["scheduler"]) == ("dpmpp_2m_v2", "karras")
+    assert (found.values["cfg"], found.values["guidance"]) == (5.0, 3.5)
+    assert found.models == ("v1-5-pruned-emaonly.safetensors",)
+    assert found.unread == {"RNG": "cuda"}
+
+
+def test_our_own_parameters_are_ours_where_our_entry_was_taken_out() -> None:
+    found = origin(_parameters("a fox\nSteps: 4, Seed: 7, Size: 48x32, Version: imagen"))
+    assert (found.tool, found.values["seed"]) == ("imagen", 7)
+
+
+def test_invokeai_tells_its_settings_and_its_loras() -> None:
+    values, facts = parse_invokeai(INVOKEAI)
+    found = origin(Record(source="invokeai", resolved=values, facts=facts))
+    assert found == Origin(
+        tool="invokeai",
+        values={
+            "prompt": "a castle",
+            "negative": "blurry",
+            "width": 1024,
+            "height": 768,
+            "seed": 42,
+            "cfg": 7.0,
+            "steps": 30,
+            "sampler": "dpmpp_2m",
+            "scheduler": "karras",
+            "loras": [{"name": "ink", "strength": 0.6}],
+        },
+        models=("sd_xl_base",),
+        renamed={"sampler": "dpmpp_2m_k"},
+        unread={"rand_device": "cpu"},
+    )
+
+
+def test_a_graph_of_comfyui_tells_by_its_links() -> None:
+    found = origin(Record(source="prompt", graph=graph(negative="blurry", steps=12)))
+    assert (found.tool, found.kind) == ("comfyui", "comfyui")
+    assert found.models == ("sd_xl_base_1.0.safetensors",)
+    assert found.values == {
+        "prompt": "a glass fox",
+        "negative": "blurry",
+        "width": 1024,
+        "height": 1024,
+        "seed": 99,
+        "steps": 12,
+        "cfg": 7.0,
+        "sampler": "dpmpp_2m",
+        "scheduler": "karras",
+        "count": 1,
+    }
+
+
+def test_of_ours_the_picture_has_its_own_seed() -> None:
+    record = Record(
+        source="sidecar",
+        resolved={"prompt": "a fox", "seed": 7, "count": 3},
+        facts={"model": "a.safetensors", "models": ["a.safetensors", "b.safetensors"]},
+        file={"seed": 9, "index": 2},
+    )
+    found = origin(record)
+    assert found.values == {"prompt": "a fox", "seed": 9, "count": 3}
+    assert found.models == ("a.safetensors", "b.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule", "expected"),
+    [
+        ("Euler a", None, ("euler_ancestral", "")),
+        ("DPM++ 2M Karras", None, ("dpmpp_2m", "karras")),
+        ("DPM++ 2M SDE", "Exponential", ("dpmpp_2m_sde", "exponential")),
+        ("DPM++ 2M", "Automatic", ("dpmpp_2m", "")),
+        ("euler_a discrete", None, ("euler_ancestral", "normal")),
+        ("UniPC", "SGM Uniform", ("uni_pc", "sgm_uniform")),
+        ("Restart", "Karras", ("restart", "karras")),
+        (None, None, ("", "")),
+    ],
+)
+def test_samplers_have_the_names_that_our_engines_know(
+    sampler: str | None, schedule: str | None, expected: tuple[str, str]
+) -> None:
+    assert comfyui_names(sampler, schedule) == expected
+
+
+@pytest.mark.parametrize(
+    ("graph", "facts", "kind"),
+    [
+        ({"3": {"class_type": "KSampler", "inputs": {}}}, {}, "comfyui"),
+        ({}, {"engine": {"prompt_id": "x"}}, "comfyui"),
+        ({"input": {}, "model": "a/b"}, {}, "replicate"),
+        ({}, {"engine": {"prediction_id": "x", "version": "1"}}, "replicate"),
+        ({"arguments": ["-p", "x"]}, {}, "sdcpp"),
+        ({"pipeline": "X"}, {"engine": {"diffusers": "0.42"}}, "diffusers"),
+        ({"look": ""}, {}, "mock"),
+        ({}, {"model": "mock"}, "mock"),
+        ({}, {"model": "other"}, ""),
+        ({}, {"engine": "odd"}, ""),
+    ],
+)
+def test_the_kind_of_engine_is_known_by_what_only_it_tells(
+    graph: dict[str, Any], facts: dict[str, Any], kind: str
+) -> None:
+    assert kind_of(Record(source="sidecar", graph=graph, facts=facts)) == kind
+
+
+def test_what_no_request_can_hold_is_left_out_and_told() -> None:
+    request, unfit = request_of({"prompt": "a fox", "steps": -1, "cfg": 200.0, "hires": True})
+    assert request == Request(prompt="a fox")
+    assert unfit == {"steps": -1, "cfg": 200.0, "hires": True}

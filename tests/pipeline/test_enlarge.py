@@ -1,0 +1,99 @@
+"""Enlarging without an engine, and what is written down of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from imagen.config import OutputSettings, Settings
+from imagen.core.request import Request, Restore, Upscale
+from imagen.errors import ConfigError, RequestError
+from imagen.outputs import read
+from imagen.pipeline.generate import enlarge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        output=OutputSettings(directory=tmp_path / "out", name="{slug}"),
+        state_dir=tmp_path / "state",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _fox() -> None:
+    Image.new("RGB", (30, 20), "teal").save("fox.jpg")
+
+
+def test_the_picture_is_saved_as_any_other(settings: Settings) -> None:
+    asked = Request(image="fox.jpg", upscale=Upscale(factor=2.5, method="bicubic"))
+    (made,) = enlarge(asked, settings)
+    (saved,) = made.saved
+    assert saved.path == settings.output.directory / "fox.png"
+    assert (saved.width, saved.height, made.ticket.backend) == (75, 50, "interpolation")
+    record = read(saved.path)
+    assert record.request["upscale"] == {"factor": 2.5, "method": "bicubic"}
+    assert record.inputs[0]["name"] == "fox.jpg"
+    assert (made.result.facts.model, made.result.facts.cost_usd) == ("bicubic", 0.0)
+
+
+def test_a_cloud_that_can_not_be_had_is_said_so_before(settings: Settings) -> None:
+    output = settings.output.model_copy(update={"cloud_sync": "on"})
+    with pytest.raises(ConfigError, match="SUPABASE_URL"):
+        enlarge(
+            Request(image="fox.jpg", upscale=Upscale()),
+            settings.model_copy(update={"output": output}),
+        )
+    assert not output.directory.exists()
+
+
+def test_nothing_is_overwritten(settings: Settings) -> None:
+    asked = Request(image="fox.jpg", upscale=Upscale())
+    names = [enlarge(asked, settings)[0].saved[0].path.name for _ in range(2)]
+    assert names == ["fox.png", "fox-2.png"]
+
+
+def test_without_a_word_it_is_twice_by_lanczos(settings: Settings) -> None:
+    (made,) = enlarge(Request(image="fox.jpg"), settings)
+    assert made.ticket.request.upscale == Upscale(factor=2.0, method=None)
+    assert (made.saved[0].width, made.result.facts.model) == (60, "lanczos")
+
+
+def test_what_an_engine_would_have_done_is_dropped(settings: Settings) -> None:
+    asked = Request(image="fox.jpg", upscale=Upscale(), prompt="a fox", strength=0.2, seed=1)
+    (made,) = enlarge(asked, settings)
+    dropped = [n for n, fate in made.ticket.receipt.items() if fate.outcome == "dropped"]
+    assert sorted(dropped) == ["prompt", "seed", "strength"]
+    with pytest.raises(RequestError, match="Refused under --strict"):
+        enlarge(asked, settings, strict=True)
+
+
+def test_a_style_that_is_none_is_refused_as_anywhere(settings: Settings) -> None:
+    with pytest.raises(RequestError, match="There is no style called 'ink'"):
+        enlarge(Request(image="fox.jpg", upscale=Upscale(), style="ink"), settings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (Request(upscale=Upscale()), "Upscaling enlarges the initial image, and there is none"),
+        (Request(), "Upscaling enlarges the initial image, and there is none"),
+        (Request(image="fox.jpg", restore=Restore()), "This backend can't do restore"),
+        (
+            Request(image="fox.jpg", upscale=Upscale(method="esrgan.pth")),
+            "There is no interpolation 'esrgan.pth'",
+        ),
+    ],
+    ids=["no image", "nothing", "restoring", "a model"],
+)
+def test_what_can_not_be_enlarged_is_said_so(
+    settings: Settings, asked: Request, sentence: str
+) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        enlarge(asked, settings)
+    assert not settings.output.directory.exists()

@@ -1,0 +1,87 @@
+"""What was to stay out of the cloud stays out of it, however late it comes to its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from simulators.supabase import SERVICE_KEY
+
+from imagen.config import LibrarySettings, OutputSettings, Settings
+from imagen.core.request import Request
+from imagen.core.result import ignore
+from imagen.jobs import file_store
+from imagen.jobs.recover import finish
+from imagen.library import Query, page
+from imagen.library.outbox import unsent
+from imagen.pipeline.generate import generate
+from imagen.pipeline.record import open_up_to_date
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imagen.core.result import Progress
+
+_ASKED = Request(prompt="a fox", seed=7, width=32, height=32)
+
+
+class _Killed(BaseException):
+    """Ends a run as a kill does: nobody gets to clean up."""
+
+
+@pytest.fixture
+def clouded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """With a cloud, to which every picture is to go."""
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", SERVICE_KEY)
+    return Settings(
+        owner_user_id="3b241101-e2bb-4255-8caf-4136c566a962",
+        state_dir=tmp_path / "state",
+        output=OutputSettings(directory=tmp_path / "out"),
+        library=LibrarySettings(url=str(tmp_path / "library.db")),
+    )
+
+
+def _without_cloud(settings: Settings) -> Settings:
+    output = settings.output.model_copy(update={"cloud_sync": "off"})
+    return settings.model_copy(update={"output": output})
+
+
+def _killed(settings: Settings) -> str:
+    def kill(_: Progress) -> None:
+        raise _Killed
+
+    with pytest.raises(_Killed):
+        generate(_ASKED, settings, on_progress=kill)
+    (id,) = file_store.left(settings.state_dir)
+    return id
+
+
+def _known_and_to_the_cloud(settings: Settings) -> tuple[int, int]:
+    with open_up_to_date(settings) as library:
+        going = sum(one.delivery.kind == "cloud" for one in unsent(library))
+        return len(page(library, Query()).pictures), going
+
+
+def test_a_picture_that_is_fetched_later_goes_to_the_cloud(clouded: Settings) -> None:
+    assert finish(_killed(clouded), clouded, ignore).how == "fetched"
+    assert _known_and_to_the_cloud(clouded) == (1, 1)
+
+
+def test_what_is_to_stay_here_now_stays_here(clouded: Settings) -> None:
+    assert finish(_killed(clouded), _without_cloud(clouded), ignore).how == "fetched"
+    assert _known_and_to_the_cloud(clouded) == (1, 0)
+
+
+def test_what_was_to_stay_here_when_it_was_asked_for_stays_here(clouded: Settings) -> None:
+    id = _killed(_without_cloud(clouded))
+    assert finish(id, clouded, ignore, output=clouded.output).how == "fetched"
+    assert _known_and_to_the_cloud(clouded) == (1, 0)
+
+
+def test_what_was_to_stay_here_stays_here_where_it_waited_for_the_library(
+    clouded: Settings, tmp_path: Path
+) -> None:
+    folder = LibrarySettings(url=str(tmp_path))
+    generate(_ASKED, _without_cloud(clouded).model_copy(update={"library": folder}))
+    assert _known_and_to_the_cloud(clouded) == (1, 0)

@@ -1,0 +1,111 @@
+"""From a picture's record to the request that makes it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imagen.core.request import Request
+from imagen.errors import RequestError
+from imagen.outputs import Record
+from imagen.reproduce import of_its_graph, remade
+
+_ASKED = {"prompt": "a fox", "steps": 50}
+_USED = {"prompt": "a fox", "steps": 10, "seed": 7, "sampler": "euler", "width": 64, "height": 48}
+_COMFYUI = {"3": {"class_type": "KSampler", "inputs": {}}}
+
+
+def _record(**values: Any) -> Record:
+    known: dict[str, Any] = {"request": _ASKED, "resolved": _USED, "file": {"seed": 7, "index": 0}}
+    return Record(source="sidecar", backend="studio", **known | values)
+
+
+def test_the_same_backend_is_asked_for_all_that_was_used() -> None:
+    assert remade(_record()).request == Request.of(_USED)
+
+
+def test_another_backend_is_asked_for_what_was_asked_with_the_seed() -> None:
+    found = remade(_record(), elsewhere=True)
+    assert found.request == Request(prompt="a fox", steps=50, seed=7)
+
+
+def test_pictures_are_given_as_they_were_and_not_as_they_were_used() -> None:
+    record = _record(
+        request={"prompt": "a fox", "image": "fox.png", "outpaint": {"left": 16}},
+        resolved=_USED | {"image": "wide.png", "mask": "edge.png"},
+    )
+    found = remade(record).request
+    assert (found.image, found.mask) == ("fox.png", None)
+    assert found.outpaint is not None
+
+
+def test_images_that_were_dropped_are_left_out() -> None:
+    control = {"kind": "canny", "image": "edge.png"}
+    record = _record(
+        request={"prompt": "a fox", "image": "fox.png", "controls": [control]},
+        receipt={"controls": {"outcome": "dropped"}, "image": {"outcome": "applied"}},
+    )
+    found = remade(record).request
+    assert (found.image, found.controls) == ("fox.png", ())
+
+
+def test_one_of_a_batch_with_seeds_of_their_own_is_made_alone() -> None:
+    found = remade(_record(resolved=_USED | {"count": 4}, file={"seed": 9, "index": 2}))
+    assert (found.request.seed, found.request.count) == (9, None)
+    assert (found.index, found.batch, found.batch_then) == (0, 1, 4)
+    assert not found.shares_noise
+
+
+def test_one_of_a_batch_of_one_seed_is_made_with_its_batch() -> None:
+    found = remade(_record(resolved=_USED | {"count": 4}, file={"seed": 7, "index": 2}))
+    assert (found.request.seed, found.request.count) == (7, 4)
+    assert (found.index, found.batch, found.shares_noise) == (2, 4, True)
+
+
+@pytest.mark.parametrize(
+    ("graph", "batch"),
+    [pytest.param(_COMFYUI, 4, id="ComfyUI"), pytest.param({"look": ""}, 1, id="the mock")],
+)
+def test_of_the_first_of_a_batch_the_kind_of_engine_tells(
+    graph: dict[str, Any], batch: int
+) -> None:
+    assert remade(_record(resolved=_USED | {"count": 4}, graph=graph)).batch == batch
+
+
+def test_elsewhere_no_batch_comes_about_again() -> None:
+    record = _record(resolved=_USED | {"count": 4}, file={"seed": 7, "index": 2})
+    found = remade(record, elsewhere=True)
+    assert (found.request.count, found.batch, found.batch_then) == (None, 1, 4)
+    assert found.shares_noise
+
+
+def test_what_a_stranger_tells_is_asked_for_as_far_as_it_can_be() -> None:
+    values = {"prompt": "a cat", "steps": -1, "sampler": "Euler a"}
+    record = Record(source="parameters", resolved=values, facts={"Clip skip": "2"})
+    found = remade(record)
+    assert found.request == Request(prompt="a cat", sampler="euler_ancestral")
+    assert found.unread == {"Clip skip": "2", "steps": -1}
+
+
+def test_a_record_of_ours_that_no_request_can_hold_is_refused() -> None:
+    with pytest.raises(RequestError, match="steps"):
+        remade(_record(resolved={"steps": -1}))
+
+
+def test_its_own_graph_is_asked_for_no_lora_since_it_has_them() -> None:
+    graph = {
+        "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}},
+        "5": {
+            "class_type": "LoraLoader",
+            "inputs": {"lora_name": "ink.safetensors", "strength_model": 1, "model": ["4", 0]},
+        },
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["5", 1]}},
+        "3": {
+            "class_type": "KSampler",
+            "inputs": {"seed": 5, "steps": 9, "positive": ["6", 0], "latent_image": ["9", 0]},
+        },
+    }
+    used = {"prompt": "a wolf", "image": "den.png", "loras": [{"name": "ink", "strength": 1}]}
+    found = of_its_graph(Record(source="sidecar", graph=graph, resolved=used))
+    assert found.request == Request(prompt="a fox", seed=5, steps=9)

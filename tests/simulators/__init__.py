@@ -1,0 +1,1 @@
+"""Servers that answer as Replicate and Supabase do."""

@@ -1,0 +1,75 @@
+"""What the tests of tasks share: pictures in files, workflows on a shelf, and backends of them."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from imagen.backends import validated
+from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
+from support.comfyui_lab import QUICK, SAMPLED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imagen.core.result import Result
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    """A node of this class."""
+    return {"class_type": kind, "inputs": inputs}
+
+
+REDRAWN: dict[str, Any] = SAMPLED | {
+    "10": node("LoadImage", image="$<image>"),
+    "7": node("VAEEncode", pixels=["10", 0], vae=["1", 2]),
+    "8": node("KSampler", **(SAMPLED["8"]["inputs"] | {"denoise": "$<strength>"})),
+}
+"""Image to image."""
+
+REPAINTED: dict[str, Any] = REDRAWN | {
+    "11": node("LoadImageMask", image="$<mask>", channel="red"),
+    "12": node("VAEEncode", pixels=["10", 0], vae=["1", 2]),
+    "7": node("SetLatentNoiseMask", samples=["12", 0], mask=["11", 0]),
+}
+"""Inpainting."""
+
+
+def drawn(name: str, colour: str = "teal", size: tuple[int, int] = (64, 48)) -> str:
+    """A picture of one colour in a file of the working folder, by its path."""
+    Image.new("RGB", size, colour).save(name)
+    return name
+
+
+def called(path: str) -> str:
+    """What a graph calls a picture, before the server says otherwise."""
+    digest = sha256(Path(path).read_bytes()).hexdigest()
+    return f"imagen/imagen-{digest[:32]}.png"
+
+
+def shelve(name: str, graph: Mapping[str, Any], manifest: Mapping[str, Any] | None = None) -> None:
+    """Put a workflow into the folder `shelf`."""
+    Path("shelf").mkdir(exist_ok=True)
+    Path("shelf", f"{name}.json").write_text(json.dumps(graph), "utf-8")
+    if manifest is not None:
+        Path("shelf", f"{name}.yaml").write_text(json.dumps(manifest), "utf-8")
+
+
+def on(url: str, workflow: str, **block: Any) -> ComfyUI:
+    """A backend of a workflow, which may lie on the shelf."""
+    known = {"url": url, "workflow": workflow, "workflow_dirs": ["shelf"], **QUICK, **block}
+    return ComfyUI(validated("lab", known, ComfyUIConfig))
+
+
+def picture(result: Result) -> Image.Image:
+    """The one picture that came."""
+    (output,) = result.images
+    with Image.open(BytesIO(output.data)) as found:
+        return found.convert("RGB")

@@ -1,0 +1,55 @@
+"""Small pictures and capabilities for the tests of the inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from imagen.core.capabilities import Capabilities, Parameter
+from imagen.core.request import TASKS, Request
+from imagen.inputs import Staged, stage
+
+SHELF = Path("shelf")
+
+
+def side(**values: Any) -> Parameter:
+    return Parameter(type="int", **{"multiple_of": 8, "max": 4096, "default": 512, **values})
+
+
+def takes(**parameters: Parameter) -> Capabilities:
+    """What does all tasks, with these parameters beside the size and the controls."""
+    own = {"width": side(), "height": side(), "controls": Parameter(), **parameters}
+    return Capabilities(tasks=TASKS, parameters=own, controls=("canny", "depth"))
+
+
+def drawn(
+    name: str,
+    size: tuple[int, int] = (64, 48),
+    colour: Any = "teal",
+    mode: str = "RGB",
+    **options: Any,
+) -> str:
+    """A plain picture in the working directory."""
+    Image.new(mode, size, colour).save(name, **options)
+    return name
+
+
+def half_white(name: str, size: tuple[int, int] = (64, 48)) -> str:
+    """A mask whose left half is white."""
+    mask = Image.new("L", size)
+    mask.paste(255, (0, 0, size[0] // 2, size[1]))
+    mask.save(name)
+    return name
+
+
+def staged(capabilities: Capabilities | None = None, **asked: Any) -> Staged:
+    return stage(Request.of(asked), capabilities or takes(), SHELF)
+
+
+def opened(path: str | None) -> Image.Image:
+    assert path is not None
+    with Image.open(path) as picture:
+        picture.load()
+        return picture

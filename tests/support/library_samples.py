@@ -1,0 +1,94 @@
+"""Generations that were never made, to be put into a library."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagen import Request
+from imagen.config import LibrarySettings, Settings
+from imagen.core.ticket import Estimate, Ticket
+from imagen.library import take_in
+from imagen.library.records import Delivery, Entry, Kept
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from imagen.library import Library
+    from imagen.library.records import DeliveryKind
+
+NOON = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+
+
+def settings_at(url: str, **values: Any) -> Settings:
+    """Settings whose library is there."""
+    return Settings(library=LibrarySettings(url=url), **values)
+
+
+def uuid_of(number: int) -> str:
+    """`00000007-0000-4000-8000-000000000000`, a generation's id."""
+    return f"{number:08x}-0000-4000-8000-000000000000"
+
+
+def entry(number: int = 1, prompt: str = "a fox", **values: Any) -> Entry:
+    """The generation of this number: of one picture, unless `pictures` says otherwise."""
+    usd = values.pop("estimated_usd", None)
+    is_paid = values.pop("is_paid", usd is not None)
+    seed = values.pop("seed", 7)
+    began = values.pop("began", NOON)
+    ticket = Ticket(
+        id=uuid_of(number),
+        backend=values.get("backend", "studio"),
+        request=Request(prompt=prompt, width=64, height=48, seed=seed),
+        receipt={},
+        estimate=Estimate(usd=usd, basis="by the run") if is_paid else None,
+    )
+    known: dict[str, Any] = {
+        "id": ticket.id,
+        "backend": ticket.backend,
+        "kind": "comfyui",
+        "ticket": ticket,
+        "asked": Request(prompt=prompt),
+        "facts": {"model": "dream.safetensors", "latency_seconds": 2.0, "seed": seed},
+        "created_at": began,
+        "ended_at": began + timedelta(seconds=2),
+        "caller": "ada",
+        "pictures": (kept(number),),
+    }
+    return Entry(**known | values)
+
+
+def fill(library: Library, entries: Iterable[Entry]) -> None:
+    """Take them all in, one after another."""
+    for each in entries:
+        take_in(library, each)
+
+
+def failed(number: int = 1, **values: Any) -> Entry:
+    """The same as it came to nothing."""
+    error = {"code": "failed", "message": "Out of memory."}
+    return entry(number, state="failed", error=error, pictures=(), **values)
+
+
+def kept(number: int = 1, index: int = 0, path: Path | None = None) -> Kept:
+    """A picture: the file at `path` as it is, or one that lies nowhere."""
+    data = path.read_bytes() if path else f"{number}.{index}".encode()
+    return Kept(
+        path=path or Path(f"/pictures/{number}-{index}.png").absolute(),
+        index=index,
+        media_type="image/png",
+        width=64,
+        height=48,
+        seed=7 + index,
+        sha256=sha256(data).hexdigest(),
+        size_bytes=len(data),
+    )
+
+
+def delivery(
+    number: int = 1, kind: DeliveryKind = "webhook", part: int = 0, **payload: Any
+) -> Delivery:
+    """Something that is to be told of the generation of this number."""
+    return Delivery(kind=kind, generation=uuid_of(number), part=part, payload=payload)

@@ -1,0 +1,84 @@
+"""Another process that takes generations into a library: `library_worker.py URL FIRST LAST [end]`.
+
+With `end` it stops within the last one's transaction, says so, and waits to be killed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import TYPE_CHECKING
+
+from imagen.config import Settings
+from imagen.core.request import Request
+from imagen.core.ticket import Ticket
+from imagen.library import Delivery, Entry, Kept, Library, open_library, take_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+WHEN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+
+
+def opened(url: str) -> Library:
+    """The library there."""
+    return open_library(Settings.model_validate({"library": {"url": url}}))
+
+
+def numbered(number: int) -> Entry:
+    """One generation of two pictures; all of them began in the same millisecond."""
+    id = f"{number:08x}-0000-4000-8000-000000000000"
+    request = Request(prompt=f"a fox and {number} hens", seed=number)
+    pictures = [
+        Kept(path=Path(f"/x/{number}-{n}.png"), index=n, sha256=f"{number:063x}{n}", size_bytes=9)
+        for n in range(2)
+    ]
+    return Entry(
+        id=id,
+        backend="mock",
+        ticket=Ticket(id=id, backend="mock", request=request, receipt={}),
+        asked=request,
+        created_at=WHEN,
+        ended_at=WHEN,
+        pictures=tuple(pictures),
+    )
+
+
+def told(number: int) -> Delivery:
+    """What the mirror is told of it."""
+    return Delivery(kind="mirror", generation=numbered(number).id, payload={"number": number})
+
+
+def started(url: str, first: int, last: int, *more: str) -> Popen[str]:
+    """Such a process, which takes in all from `first` to before `last`."""
+    return Popen(
+        [sys.executable, __file__, url, str(first), str(last), *more],
+        stdout=PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+class _Stuck(tuple[Delivery, ...]):
+    """Deliveries that nobody gets to the end of."""
+
+    def __iter__(self) -> Iterator[Delivery]:
+        yield from tuple.__iter__(self)
+        print("within", flush=True)  # noqa: T201 - what the test waits for
+        time.sleep(600)
+
+
+def _work(url: str, first: int, last: int, end: Sequence[str]) -> None:
+    with opened(url) as library:
+        for number in range(first, last):
+            take_in(library, numbered(number), (told(number),))
+        if end:
+            take_in(library, numbered(last), _Stuck((told(last),)))
+
+
+if __name__ == "__main__":
+    _work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

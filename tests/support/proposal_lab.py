@@ -1,0 +1,40 @@
+"""Proposals for graphs, in short: which tokens, and where each stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imagen.graphs import Workflow, faults
+from imagen.graphs.importer.convert import Converted
+from imagen.graphs.importer.propose import Proposal, propose
+from support.editor_lab import CATALOGUE, PORTRAIT
+
+SAVE = {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["8", 0]}}
+
+
+def proposed(graph: dict[str, Any], **more: Any) -> Proposal:
+    """The proposal for a graph, whose file can stand on a shelf."""
+    about = {name: more.pop(name) for name in ("downloads", "packs") if name in more}
+    given = Converted(graph=graph, **about)
+    proposal = propose(given, object_info=CATALOGUE, title="It", **more)
+    assert faults(Workflow("it", proposal.graph, proposal.manifest, "it")) == []
+    return proposal
+
+
+def tokens(graph: dict[str, Any]) -> dict[str, list[str]]:
+    """By token, the places it stands at."""
+    found: dict[str, list[str]] = {}
+    for token in proposed(graph).tokens:
+        found.setdefault(token.name, []).append(f"{token.node}.{token.input}")
+    return found
+
+
+def encode(text: str, title: str = "") -> dict[str, Any]:
+    """A text encoder of this text."""
+    meta = {"_meta": {"title": title}} if title else {}
+    return {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": ["4", 1]}} | meta
+
+
+def sampler(**inputs: Any) -> dict[str, Any]:
+    """The portrait's sampler with other inputs."""
+    return {"class_type": "KSampler", "inputs": PORTRAIT["3"]["inputs"] | inputs}

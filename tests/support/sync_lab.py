@@ -1,0 +1,133 @@
+"""A place with a simulated Supabase, a library of its own, and imagen's command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simulators.supabase import SERVICE_KEY, Supabase
+from sqlalchemy import update
+
+from imagen.cli import run
+from imagen.config import Settings, load_settings
+from imagen.library import Query, outbox, page
+from imagen.library.schema import outbox as rows
+from imagen.pipeline.record import open_up_to_date
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from imagen.library.outbox import Waiting
+
+OWNER = "99999999-8888-4777-8666-555555555555"
+
+
+class Lab:
+    """The folder in which a test runs, with the cloud switched on."""
+
+    def __init__(self, cloud: Supabase, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cloud = cloud
+        self._patch = monkeypatch
+        self.set(SUPABASE_URL=cloud.url, SUPABASE_SERVICE_KEY=SERVICE_KEY)
+        self.configure()
+
+    def set(self, **variables: str) -> None:
+        """Put these into the environment."""
+        for name, value in variables.items():
+            self._patch.setenv(name, value)
+
+    def configure(self, **more: Any) -> None:
+        """Write imagen.yaml, with these keys besides."""
+        Path("imagen.yaml").write_text(json.dumps(configuration(**more)))
+
+    def make(self, *arguments: str, many: int = 1) -> None:
+        """Pictures, each by a command of its own."""
+        for seed in range(1, many + 1):
+            words = ["generate", "a fox", "--size", "32x32", "--seed", str(seed), "--quiet"]
+            assert run([*words, *arguments]) == 0
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings()
+
+    def left(self) -> list[Waiting]:
+        """What is not sent yet."""
+        with open_up_to_date(load_settings()) as library:
+            return outbox.unsent(library)
+
+    def states(self, kind: str = "cloud") -> list[tuple[str, int]]:
+        """Of each that is left of a kind, its state and how often it was tried."""
+        return [(one.state, one.attempts) for one in self.left() if one.delivery.kind == kind]
+
+    def pass_time(self) -> None:
+        """Each pause is over by now, and each claim of a dead process."""
+        let_time_pass(Path())
+
+    def ids(self) -> list[str]:
+        """Of the pictures in the library, the oldest first."""
+        with open_up_to_date(load_settings()) as library:
+            return [picture.id for picture in reversed(page(library, Query()).pictures)]
+
+    def uploads(self) -> list[str]:
+        """The path of each upload, also where it was refused or its answer lost."""
+        return [seen.below for seen in self.cloud.requests if seen.is_upload]
+
+    def there(self) -> tuple[int, int, int]:
+        """How many objects, rows of pictures, and rows of the ledger the cloud has."""
+        images, usage = self.cloud.rows("imagen", "images"), self.cloud.rows("mai", "imagen_usage")
+        return len(self.cloud.objects), len(images), len(usage)
+
+
+def configuration(**more: Any) -> dict[str, Any]:
+    """That of a folder which holds everything."""
+    own = {"owner_user_id": OWNER, "state_dir": "state", "library": {"url": "library.db"}}
+    return own | more
+
+
+def let_time_pass(folder: Path) -> None:
+    """Until each pause is over in this folder's library, and each claim of a dead process."""
+    settings = load_settings(folder / "imagen.yaml")
+    with open_up_to_date(settings) as library, library.writing() as connection:
+        later = update(rows).where(rows.c.state == "waiting")
+        connection.execute(later.values(due_ms=0, claimed_until_ms=0))
+
+
+def unsent(folder: Path) -> tuple[int, int]:
+    """How much is left in this folder's outbox, and how many pictures it knows in the cloud."""
+    with open_up_to_date(load_settings(folder / "imagen.yaml")) as library:
+        pictures = page(library, Query()).pictures
+        return len(outbox.unsent(library)), sum(bool(one.cloud) for one in pictures)
+
+
+def started(*arguments: str, **environ: str) -> subprocess.Popen[str]:
+    """The command line as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "imagen", *arguments],
+        env=os.environ | environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def eventually(happened: Callable[[], bool], *, seconds: float = 30) -> bool:
+    """Whether it happens within that time."""
+    end = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def without_times(text: str) -> str:
+    """`waiting till 12:31:05` as `waiting till TIME`."""
+    return re.sub(r"(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d", "TIME", text)

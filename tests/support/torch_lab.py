@@ -1,0 +1,103 @@
+"""Tiny models on the disk, made once, and backends that run them on the processor."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image, ImageChops, ImageStat
+
+from imagen.backends import validated
+from imagen.backends.diffusers import adapter
+from imagen.core.request import Request
+from support import (
+    hub_stand_in,  # noqa: F401 - before diffusers
+    tiny_pipelines,
+)
+
+if TYPE_CHECKING:
+    from imagen.backends import Backend
+    from imagen.core.result import Progress, Result
+
+FAMILIES = ("sd1", "sdxl", "sd3", "flux1", "flux2")
+SIZE = (64, 48)
+_FOLDER = tempfile.TemporaryDirectory(prefix="imagen-tiny-")
+_HERE = Path(_FOLDER.name)
+torch.set_num_threads(1)
+gc.freeze()  # what was imported is never garbage: collecting takes a tenth of the time
+
+
+@cache
+def model(family: str) -> Path:
+    """The folder of a tiny model of this family."""
+    return tiny_pipelines.saved(family, _HERE / family)
+
+
+@cache
+def controlnet(family: str = "sd1") -> Path:
+    """The folder of a control net for the tiny model of this family."""
+    return tiny_pipelines.saved_controlnet(family, model(family), _HERE / f"controlnet-{family}")
+
+
+@cache
+def lora(family: str) -> Path:
+    """The file of a LoRA for the tiny model of this family."""
+    return tiny_pipelines.saved_lora(model(family), _HERE / f"lora-{family}.safetensors")
+
+
+def opened(tiny: str = "sd1", **block: Any) -> Backend:
+    """A backend of a tiny model, unless the block names another."""
+    whole = {"device": "cpu", "offline": True, **block}
+    if "model" not in whole:
+        whole["model"] = str(model(tiny))
+    return adapter.open(validated("tiny", whole, adapter.config))
+
+
+def drawn(backend: Backend, told: list[Progress] | None = None, **asked: Any) -> Result:
+    """What it makes of a small request."""
+    width, height = SIZE
+    usual = {"prompt": "a fox", "width": width, "height": height, "seed": 7, "steps": 3}
+    ticket = backend.prepare(Request.of({**usual, **asked}))
+    return backend.collect(ticket, (told if told is not None else []).append)
+
+
+def picture(result: Result, index: int = 0) -> Image.Image:
+    """One of its pictures."""
+    return Image.open(BytesIO(result.images[index].data))
+
+
+def first(backend: Backend, **asked: Any) -> bytes:
+    """The pixels of the first picture of a small request."""
+    return picture(drawn(backend, **asked)).tobytes()
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """How far two pictures are apart, as the mean of all pixels: 0 to 255."""
+    between = ImageChops.difference(one.convert("RGB"), other.convert("RGB"))
+    return sum(ImageStat.Stat(between).mean) / 3
+
+
+def greatest_difference(one: Image.Image, other: Image.Image) -> int:
+    """How far the pixels that differ most are apart: 0 to 255."""
+    between = ImageChops.difference(one.convert("RGB"), other.convert("RGB"))
+    return max(high for _, high in between.getextrema())  # type: ignore[misc]
+
+
+def photo(folder: Path, name: str = "photo.png", *, turned: int = 0) -> Path:
+    """A picture with something in it, turned by so many degrees."""
+    gradient = Image.linear_gradient("L").resize(SIZE).rotate(turned)
+    Image.merge("RGB", (gradient, gradient.rotate(180), gradient)).save(folder / name)
+    return folder / name
+
+
+def right_half(folder: Path) -> Path:
+    """A mask of it."""
+    mask = Image.new("L", SIZE, 0)
+    mask.paste(255, (SIZE[0] // 2, 0, *SIZE))
+    mask.save(folder / "mask.png")
+    return folder / "mask.png"
