@@ -21,7 +21,7 @@ else:
         "Fault": "structure",
         "check": "preflight",
         "faults": "review",
-        "localise": "spelling",
+        "localise": "model_names",
         "missing_values": "review",
     }
 

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from imagen.library.write import take_in
 else:
     _HOMES = {
-        "adding": "Added add",
-        "checking": "Report check forget_missing",
-        "entries": "Delivery Entry Kept",
+        "import_files": "Added add",
+        "consistency": "Report check forget_missing",
+        "records": "Delivery Entry Kept",
         "failing": "Failure Failures failures find_failure",
         "ledger": "Spent Total Use spent sum_totals totals",
-        "opening": "Library open_library",
+        "database": "Library open_library",
         "particulars": "Particulars particulars_of",
-        "pictures": "Page Picture Query count find_picture known page pictures_of",
-        "records": "paths_by_content record_of",
-        "taking": "take_in",
+        "search": "Page Picture Query count find_picture known page pictures_of",
+        "detail": "paths_by_content record_of",
+        "write": "take_in",
     }
 
     def __getattr__(name):

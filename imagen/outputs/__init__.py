@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from imagen.outputs.redact import Policy, disclosed, disclosed_record
 else:
     _LATE = {
-        **dict.fromkeys(("Policy", "disclosed", "disclosed_record"), "policy"),
-        **dict.fromkeys(("Record", "read", "read_fully", "texts"), "reading"),
+        **dict.fromkeys(("Policy", "disclosed", "disclosed_record"), "redact"),
+        **dict.fromkeys(("Record", "read", "read_fully", "texts"), "read"),
         "recovered": "recovering",
     }
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
-
 from pathlib import Path
 
 import pytest

@@ -22,7 +22,7 @@ _LAYERS = (
     ("cli",),
     ("__main__",),
 )
-"""From the bottom to the top: a folder imports itself and what is in a row above its own; errors and core are one."""
+"""From the bottom up: a folder imports itself and the layers below. errors and core are one."""
 _ADAPTERS = {"comfyui", "diffusers", "mock", "replicate", "sdcpp"}
 
 
