@@ -34,8 +34,8 @@ from imagen.library import (
     known,
     open_library,
     page,
+    record_generation,
     record_of,
-    take_in,
     totals,
 )
 
@@ -145,7 +145,7 @@ def taking_in(library: Library, place: Path) -> Claim:
 
 def _take_in(library: Library, newest: datetime) -> None:
     number = next(_new)
-    take_in(library, entry(number, newest + timedelta(seconds=number)))
+    record_generation(library, entry(number, newest + timedelta(seconds=number)))
 
 
 def processes(library: Library, url: str, place: Path) -> Iterator[Claim | Within]:

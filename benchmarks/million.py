@@ -21,9 +21,9 @@ from sqlalchemy import insert, select, text
 from imagen import Request
 from imagen.config import LibrarySettings, Settings
 from imagen.core.ticket import Estimate, Ticket
-from imagen.library import fulltext, open_library, take_in
+from imagen.library import fulltext, open_library, record_generation
 from imagen.library.keys import milliseconds, picture_key
-from imagen.library.records import Entry, Kept
+from imagen.library.records import GenerationRecord, StoredImage
 from imagen.library.schema import generations, images, tags, usage
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _generations(pictures: int) -> Iterator[_Generation]:
         number, done = number + 1, done + count
 
 
-def entry(number: int = 0, began: datetime = BEGAN, count: int = 1) -> Entry:
+def entry(number: int = 0, began: datetime = BEGAN, count: int = 1) -> GenerationRecord:
     """A generation as an engine's adapter would tell of it, for `take_in`."""
     id = str(UUID(int=number, version=4))
     request = Request(prompt=f"a fox {number}", width=512, height=512, seed=number, steps=20)
@@ -117,7 +117,7 @@ def entry(number: int = 0, began: datetime = BEGAN, count: int = 1) -> Entry:
         payload=json.loads(_GRAPH.read_text(encoding="utf-8")),
         estimate=Estimate(usd=0.003, basis="$0.003 a picture"),
     )
-    return Entry(
+    return GenerationRecord(
         id=id,
         backend=BACKENDS[0],
         kind="comfyui",
@@ -128,7 +128,7 @@ def entry(number: int = 0, began: datetime = BEGAN, count: int = 1) -> Entry:
         ended_at=began + timedelta(seconds=5),
         caller="ada",
         pictures=tuple(
-            Kept(
+            StoredImage(
                 path=Path(f"/pictures/{number}-{index}.png"),
                 sidecar=Path(f"/pictures/{number}-{index}.png.json"),
                 index=index,
@@ -155,7 +155,7 @@ class _Patterns:
 
 def _patterns(place: Path) -> _Patterns:
     with open_library(settings_at(str(place / "pattern.db"))) as library:
-        take_in(library, entry())
+        record_generation(library, entry())
         with library.reading() as connection:
             rows = [connection.execute(select(t)).one() for t in (generations, images, usage)]
     generation, image, use = (dict(row._mapping) for row in rows)

@@ -24,7 +24,7 @@ from measure import Claim, command, in_turn, report
 
 from imagen.backends import open_backend
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +68,7 @@ def _graph(size: int) -> dict[str, Any]:
 
 def _ours(engine: Backend, size: int) -> bytes:
     request = Request(width=size, height=size, seed=next(_colours))
-    return engine.collect(engine.prepare(request), ignore).images[0].data
+    return engine.collect(engine.prepare(request), no_progress).images[0].data
 
 
 def _in_one_process(url: str, size: int) -> Claim:

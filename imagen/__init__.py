@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from imagen.backends import Adapter, Backend, BackendConfig, Health, open_backend
     from imagen.compare import compare
     from imagen.config import Settings, load_settings
-    from imagen.core.capabilities import Capabilities, Fate, Parameter, Receipt
+    from imagen.core.capabilities import Capabilities, Parameter, ParameterOutcome, Receipt
     from imagen.core.request import Control, Lora, Outpaint, Request, Restore, Upscale
     from imagen.core.result import Facts, Output, Progress, Result
     from imagen.core.ticket import Ticket
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
         WorkflowError,
     )
     from imagen.jobs.recover import resume
-    from imagen.outputs import Saved
-    from imagen.pipeline.generate import Made, enlarge, generate
+    from imagen.outputs import SavedImage
+    from imagen.pipeline.generate import Generation, generate, upscale_locally
 else:
     _HOMES = {
         "imagen.backends": "Adapter Backend BackendConfig Health open_backend",
-        "imagen.core.capabilities": "Capabilities Fate Parameter Receipt",
+        "imagen.core.capabilities": "Capabilities ParameterOutcome Parameter Receipt",
         "imagen.compare": "compare",
         "imagen.config": "Settings load_settings",
         "imagen.errors": (
@@ -56,8 +56,8 @@ else:
             "SomeFailed TimedOut Unauthorized Unavailable UnknownBackend WorkflowError"
         ),
         "imagen.jobs.recover": "resume",
-        "imagen.pipeline.generate": "Made enlarge generate",
-        "imagen.outputs": "Saved",
+        "imagen.pipeline.generate": "Generation upscale_locally generate",
+        "imagen.outputs": "SavedImage",
         "imagen.core.request": "Control Lora Outpaint Request Restore Upscale",
         "imagen.core.result": "Facts Output Progress Result",
         "imagen.core.ticket": "Ticket",
@@ -83,19 +83,19 @@ __all__ = [
     "Control",
     "Facts",
     "Failed",
-    "Fate",
+    "Generation",
     "Health",
     "ImagenError",
     "LibraryError",
     "Lora",
     "Lost",
-    "Made",
     "MissingDependency",
     "Outpaint",
     "Output",
     "OutputError",
     "OverBudget",
     "Parameter",
+    "ParameterOutcome",
     "Progress",
     "RateLimited",
     "Receipt",
@@ -104,7 +104,7 @@ __all__ = [
     "RequestError",
     "Restore",
     "Result",
-    "Saved",
+    "SavedImage",
     "Settings",
     "SomeFailed",
     "Ticket",
@@ -115,9 +115,9 @@ __all__ = [
     "Upscale",
     "WorkflowError",
     "compare",
-    "enlarge",
     "generate",
     "load_settings",
     "open_backend",
     "resume",
+    "upscale_locally",
 ]

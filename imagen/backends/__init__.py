@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from imagen.backends.base import Adapter, Backend, BackendConfig, Config, Detection, Health, Lack
+from imagen.backends.base import (
+    Adapter,
+    Backend,
+    BackendConfig,
+    Config,
+    Detection,
+    Health,
+    MissingCapability,
+)
 from imagen.core.validation import problems
 from imagen.errors import ConfigError, UnknownBackend
 
@@ -21,7 +29,7 @@ __all__ = [
     "BackendConfig",
     "Detection",
     "Health",
-    "Lack",
+    "MissingCapability",
     "available",
     "configure",
     "kinds",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lack:
+class MissingCapability:
     """One thing that a backend could do, and can't now for want of something."""
 
     what: str
@@ -61,7 +61,7 @@ class Health:
     """What the engine says of itself: (`version`, `0.3.64`), …"""
     gpus: tuple[Gpu, ...] = ()
     """The graphics cards that the engine reports."""
-    lacking: tuple[Lack, ...] = ()
+    lacking: tuple[MissingCapability, ...] = ()
     """What else it could do with more: makes nobody ill."""
 
 
@@ -142,7 +142,7 @@ class Detection(NamedTuple):
 
     blocks: Mapping[str, Mapping[str, Any]]
     """Blocks of the configuration, by name, for what the engine can run now."""
-    left_out: tuple[Lack, ...] = ()
+    left_out: tuple[MissingCapability, ...] = ()
     """What the engine can't run yet, or was not found, and why."""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Generic
 
 from imagen.backends.base import Config
-from imagen.core.capabilities import Fate, Parameter
+from imagen.core.capabilities import Parameter, ParameterOutcome
 from imagen.core.text import did_you_mean, one_line
 from imagen.errors import RequestError
 
@@ -44,7 +44,7 @@ class ChosenModel(Generic[Config]):
     def put_into(self, ticket: Ticket, asked: str) -> Ticket:
         """The ticket with the model's name, what became of `asked`, and what is left out."""
         is_mapped = asked != self.name and not os.path.isabs(self.name)
-        fate = Fate(
+        fate = ParameterOutcome(
             outcome="mapped" if is_mapped else "applied",
             asked=asked,
             used=self.name if is_mapped else None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from imagen.backends import Detection, Lack, kinds, load_adapter
+from imagen.backends import Detection, MissingCapability, kinds, load_adapter
 from imagen.cli.terminal import echo
 from imagen.core.validation import sentences
 from imagen.errors import BackendError, ConfigError, Unavailable
@@ -33,15 +33,15 @@ def detect_engines(url: str) -> Detection:
     Raises ConfigError for an invalid address, and Unavailable where nothing could make an image.
     """
     blocks: dict[str, Mapping[str, Any]] = {}
-    left_out: list[Lack] = []
-    silent: list[Lack] = []
+    left_out: list[MissingCapability] = []
+    silent: list[MissingCapability] = []
     for kind, adapter in _adapters():
         try:
             found = adapter.detect(url) if adapter.detect else Detection({})
         except ValidationError as error:
             raise ConfigError(f"--url: {sentences(error, model=adapter.config)}.") from error
         except BackendError as error:
-            silent.append(Lack(what=kind, why=error.message))
+            silent.append(MissingCapability(what=kind, why=error.message))
             continue
         blocks |= {name: block for name, block in found.blocks.items() if name not in blocks}
         left_out += found.left_out

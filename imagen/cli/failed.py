@@ -14,7 +14,7 @@ from imagen.cli.terminal import echo
 from imagen.core.text import one_line
 
 if TYPE_CHECKING:
-    from imagen.library import Failure, Failures, Library, Query
+    from imagen.library import FailedGeneration, Failures, Library, Query
 
 _LONGEST_CELL = 100_000
 
@@ -70,7 +70,7 @@ _COLUMNS = (
 )
 
 
-def _row(one: Failure) -> tuple[str, ...]:
+def _row(one: FailedGeneration) -> tuple[str, ...]:
     return (
         one.id,
         f"{local(one.began):%Y-%m-%d %H:%M}",
@@ -81,7 +81,7 @@ def _row(one: Failure) -> tuple[str, ...]:
     )
 
 
-def _failure(one: Failure) -> dict[str, Any]:
+def _failure(one: FailedGeneration) -> dict[str, Any]:
     return {
         "id": one.id,
         "generation": one.generation,

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.core.request import Request, Task
     from imagen.core.ticket import Ticket
-    from imagen.outputs import Saved
-    from imagen.pipeline.generate import Made
+    from imagen.outputs import SavedImage
+    from imagen.pipeline.generate import Generation
 
 INTERPOLATION = "interpolation"
 """Stands where a backend's name would, for what needs none."""
 
 
-def make(request: Request, run: Run, *, more: More | None = None) -> list[Made]:
+def make(request: Request, run: Run, *, more: More | None = None) -> list[Generation]:
     """Make the pictures and tell of them; or with --dry-run tell what would be sent.
 
     `more` says what is to stand in the JSON besides; it is given what was made.
@@ -48,11 +48,11 @@ def _tell_plan(tickets: list[Ticket], run: Run, more: More | None) -> None:
     tell_plan(tickets, as_json=run.as_json, more=more, budgets=budgets)
 
 
-def _make(request: Request, run: Run, more: More | None) -> list[Made]:
+def _make(request: Request, run: Run, more: More | None) -> list[Generation]:
     from imagen.cli.output import tell
 
     name = run.backend or run.settings.default_backend
-    made: list[Made] = []
+    made: list[Generation] = []
     preview = planned(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)
     failure: ImagenError | None = None
     try:
@@ -103,7 +103,7 @@ def nothing_on_stdout() -> Iterator[None]:
         raise
 
 
-def write_image(saved: Sequence[Saved]) -> None:
+def write_image(saved: Sequence[SavedImage]) -> None:
     """Write the bytes of the one image to standard output; its file stays.
 
     Raises OutputError where it is not exactly one.
@@ -145,12 +145,12 @@ def _planned(request: Request, run: Run, name: str) -> list[Ticket]:
         return prepare(engine, request, run.settings, strict=run.strict)
 
 
-def _generate(request: Request, run: Run, name: str, on_made: Callable[[Made], None]) -> None:
+def _generate(request: Request, run: Run, name: str, on_made: Callable[[Generation], None]) -> None:
     from imagen.cli.progress import shown
-    from imagen.pipeline.generate import enlarge, generate
+    from imagen.pipeline.generate import generate, upscale_locally
 
     if _is_arithmetic(request, name, run.settings):
-        on_made(enlarge(request, run.settings, strict=run.strict)[0])
+        on_made(upscale_locally(request, run.settings, strict=run.strict)[0])
         return
     with shown(name, quiet=run.quiet) as on_progress:
         generate(

@@ -13,8 +13,8 @@ from imagen.core.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imagen.library import Library, Particulars, Picture, Use
-    from imagen.library.outbox import Waiting
+    from imagen.library import LedgerRow, Library, LibraryImage, Particulars
+    from imagen.library.outbox import PendingDelivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Kept:
     data: dict[str, Any]
 
 
-def kept(library: Library, picture: Picture) -> Kept:
+def kept(library: Library, picture: LibraryImage) -> Kept:
     """All of it; raises LibraryError."""
     from imagen.library import particulars_of
 
@@ -34,7 +34,7 @@ def kept(library: Library, picture: Picture) -> Kept:
     return Kept(lines=lines, data=as_data(picture) | _data(more))
 
 
-def _of_picture(picture: Picture) -> Iterator[str]:
+def _of_picture(picture: LibraryImage) -> Iterator[str]:
     yield f"id: {picture.id}"
     yield f"path: {one_line(str(picture.path), limit=4000)}" + _whereabouts(picture)
     yield f"made: {local(picture.began):%Y-%m-%d %H:%M:%S}"
@@ -46,7 +46,7 @@ def _of_picture(picture: Picture) -> Iterator[str]:
         yield one_line(f"cloud: {picture.cloud.get('bucket')}/{picture.cloud.get('path')}")
 
 
-def _whereabouts(picture: Picture) -> str:
+def _whereabouts(picture: LibraryImage) -> str:
     from platform import node
 
     there = "" if picture.host == node() else f"on the machine {one_line(picture.host)}"
@@ -66,21 +66,21 @@ def _of_generation(more: Particulars) -> Iterator[str]:
     yield from map(_delivery, more.deliveries)
 
 
-def _cost(use: Use) -> str:
+def _cost(use: LedgerRow) -> str:
     if use.is_unknown:
         return "unknown"
     expected = " (as expected beforehand)" if use.actual_cost is None else ""
     return "" if use.cost is None else money(use.cost, use.currency) + expected
 
 
-def _delivery(waiting: Waiting) -> str:
+def _delivery(waiting: PendingDelivery) -> str:
     """`told: webhook example.com: stuck: …`; a webhook's whole address may be a secret."""
     host = urlsplit(waiting.delivery.destination).hostname or ""
     why = one_line(waiting.last_error)
     return ": ".join(part for part in (_to(waiting, host), waiting.state, why) if part)
 
 
-def _to(waiting: Waiting, host: str) -> str:
+def _to(waiting: PendingDelivery, host: str) -> str:
     return f"told: {waiting.delivery.kind} {host}".rstrip()
 
 
@@ -99,7 +99,7 @@ def _data(more: Particulars) -> dict[str, Any]:
     }
 
 
-def _delivery_data(waiting: Waiting) -> dict[str, Any]:
+def _delivery_data(waiting: PendingDelivery) -> dict[str, Any]:
     return {
         "kind": waiting.delivery.kind,
         "host": urlsplit(waiting.delivery.destination).hostname,

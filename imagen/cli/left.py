@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from imagen.delivery.worker import Synced
     from imagen.library import Delivery
-    from imagen.library.outbox import Waiting
+    from imagen.library.outbox import PendingDelivery
 
 _MOST_LISTED = 30
 _LONGEST_REASON = 800
@@ -31,7 +31,7 @@ _RETRY = "Try it again at once with: imagen sync --retry"
 _MENDED = "Once that is mended: imagen sync --retry"
 
 
-def print_state(synced: Synced | None, left: Sequence[Waiting]) -> None:
+def print_state(synced: Synced | None, left: Sequence[PendingDelivery]) -> None:
     """All of it for a person; without `synced`, nothing was tried."""
     if synced is not None:
         echo(_sent(synced.sent))
@@ -46,7 +46,7 @@ def print_state(synced: Synced | None, left: Sequence[Waiting]) -> None:
         echo("Nothing waits.")
 
 
-def _of_the_ledger(left: Sequence[Waiting]) -> Iterator[str]:
+def _of_the_ledger(left: Sequence[PendingDelivery]) -> Iterator[str]:
     """How many entries wait, and how many are stuck; a warning says why."""
     for state, verbs in (("waiting", ("waits", "wait")), ("stuck", ("is stuck", "are stuck"))):
         if number := sum(waiting.state == state for waiting in left):
@@ -60,7 +60,7 @@ def _sent(deliveries: Iterable[Delivery]) -> str:
     return f"Sent {told}." if told else "Nothing was sent."
 
 
-def _print_listed(left: Sequence[Waiting]) -> None:
+def _print_listed(left: Sequence[PendingDelivery]) -> None:
     """A row for each, and under those that have one reason in common the reason."""
     shown = left[:_MOST_LISTED]
     whys = [_why(waiting) for waiting in shown]
@@ -79,13 +79,13 @@ _COLUMNS = (
 )
 
 
-def _row(waiting: Waiting) -> tuple[str, ...]:
+def _row(waiting: PendingDelivery) -> tuple[str, ...]:
     delivery = waiting.delivery
     tries = f"tried {waiting.attempts} ×" if waiting.attempts else ""
     return str(waiting.id), _to(delivery), picture(delivery), _state(waiting), tries
 
 
-def _state(waiting: Waiting) -> str:
+def _state(waiting: PendingDelivery) -> str:
     """`stuck`, `waiting`, or `waiting till 12:31:05`."""
     due = waiting.due.astimezone()
     now = datetime.now().astimezone()
@@ -95,7 +95,7 @@ def _state(waiting: Waiting) -> str:
     return f"waiting till {day}{due:%H:%M:%S}"
 
 
-def _why(waiting: Waiting) -> str:
+def _why(waiting: PendingDelivery) -> str:
     return waiting.last_error or elsewhere(waiting.delivery)
 
 
@@ -115,7 +115,7 @@ def picture(delivery: Delivery) -> str:
     return delivery.generation[:8] + number
 
 
-def warnings(left: Iterable[Waiting]) -> Iterator[str]:
+def warnings(left: Iterable[PendingDelivery]) -> Iterator[str]:
     """One, where the ledger's copy is behind: it is nothing that anybody waits for."""
     late = [one for one in left if one.delivery.kind == "mirror" and one.last_error]
     if late:
@@ -134,7 +134,7 @@ def news(synced: Synced) -> list[str]:
 
 
 def as_data(
-    synced: Synced | None, left: Iterable[Waiting], notes: Mapping[str, str]
+    synced: Synced | None, left: Iterable[PendingDelivery], notes: Mapping[str, str]
 ) -> dict[str, Any]:
     """The documented JSON."""
     sent = synced.sent if synced is not None else ()
@@ -154,7 +154,7 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def _waiting(waiting: Waiting) -> dict[str, Any]:
+def _waiting(waiting: PendingDelivery) -> dict[str, Any]:
     why, _, remedy = _why(waiting).partition("\n")
     return {
         "id": waiting.id,

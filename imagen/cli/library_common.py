@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from imagen.library import Library, Picture
+    from imagen.library import Library, LibraryImage
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -42,13 +42,13 @@ def opened(config_path: Path | None) -> Iterator[Library]:
 
     Raises ConfigError where it is switched off; LibraryError.
     """
-    from imagen.pipeline.record import open_up_to_date
+    from imagen.pipeline.record import open_library_synced
 
-    with open_up_to_date(settings_for(config_path)) as library:
+    with open_library_synced(settings_for(config_path)) as library:
         yield library
 
 
-def pictures_named(library: Library, words: Iterable[str]) -> list[Picture]:
+def pictures_named(library: Library, words: Iterable[str]) -> list[LibraryImage]:
     """The pictures of these IDs or files, each once; raises RequestError for what is none."""
     from imagen.library import find_picture
 
@@ -56,14 +56,14 @@ def pictures_named(library: Library, words: Iterable[str]) -> list[Picture]:
     return list({picture.key: picture for picture in found}.values())
 
 
-def anew(library: Library, pictures: Iterable[Picture]) -> list[Picture]:
+def anew(library: Library, pictures: Iterable[LibraryImage]) -> list[LibraryImage]:
     """The same pictures as they are now."""
     return pictures_named(library, (f"{p.generation}.{p.number + 1}" for p in pictures))
 
 
 def tell(
-    pictures: Sequence[Picture],
-    cell: Callable[[Picture], str],
+    pictures: Sequence[LibraryImage],
+    cell: Callable[[LibraryImage], str],
     *,
     heading: str,
     as_json: bool,
@@ -77,7 +77,7 @@ def tell(
     print_table(columns, [(picture.id, one_line(cell(picture), limit=400)) for picture in pictures])
 
 
-def as_data(picture: Picture) -> dict[str, Any]:
+def as_data(picture: LibraryImage) -> dict[str, Any]:
     """The documented JSON of one picture of the library."""
     return {
         "id": picture.id,

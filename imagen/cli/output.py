@@ -11,22 +11,22 @@ import click
 
 from imagen.cli.costs import actual, cost_of, expected
 from imagen.cli.terminal import echo
-from imagen.core.capabilities import UNREAD, said, unhonoured
-from imagen.core.text import one_line, shorten_words, took
+from imagen.core.capabilities import UNREAD, format_value, not_honoured
+from imagen.core.text import format_duration, one_line, shorten_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from imagen.core.request import Request
     from imagen.core.ticket import Ticket
-    from imagen.outputs import Saved
-    from imagen.pipeline.generate import Made
+    from imagen.outputs import SavedImage
+    from imagen.pipeline.generate import Generation
 
-    More = Callable[[Sequence[Made]], Mapping[str, Any]]
+    More = Callable[[Sequence[Generation]], Mapping[str, Any]]
 
 
 def tell(
-    made: Sequence[Made],
+    made: Sequence[Generation],
     *,
     as_json: bool,
     asked: Collection[str] | None = None,
@@ -53,7 +53,7 @@ def tell(
                 echo(f"  {_summary(run, saved)}", hanging=2, dim=True)
 
 
-def _summary(run: Made, saved: Saved) -> str:
+def _summary(run: Generation, saved: SavedImage) -> str:
     """`studio, seed 7, 1024x1024, 2.3 s, $0.003`; of a batch the last image has time and cost."""
     facts, is_last = run.result.facts, saved is run.saved[-1]
     return summarize_image(
@@ -81,14 +81,14 @@ def summarize_image(
         one_line(backend),
         "" if seed is None else f"seed {seed}",
         f"{width}x{height}" if width and height else "",
-        "" if seconds is None else took(seconds),
+        "" if seconds is None else format_duration(seconds),
         cost,
         f"all {images} images" if images > 1 and (seconds is not None or cost) else "",
     )
     return ", ".join(filter(None, parts))
 
 
-def _remarks(made: Sequence[Made], asked: Collection[str] | None) -> list[str]:
+def _remarks(made: Sequence[Generation], asked: Collection[str] | None) -> list[str]:
     found = [s for run in made for s in (*surprises(run.ticket, asked), *run.result.warnings)]
     about_files = [saved.warning for run in made for saved in run.saved if saved.warning]
     beside = [run.remark for run in made if run.remark]
@@ -100,7 +100,7 @@ def surprises(ticket: Ticket, asked: Collection[str] | None = None) -> list[str]
 
     That what nobody asked for was mapped, as a seed that was drawn, is no surprise.
     """
-    return [*unhonoured(ticket.receipt), *_mapped(ticket, asked)]
+    return [*not_honoured(ticket.receipt), *_mapped(ticket, asked)]
 
 
 def _mapped(ticket: Ticket, asked: Collection[str] | None = None) -> Iterator[str]:
@@ -120,10 +120,10 @@ def _mapped(ticket: Ticket, asked: Collection[str] | None = None) -> Iterator[st
 
 def _worded(value: Any) -> str:
     """Without quotes around a text, since many stand in one sentence."""
-    return value if isinstance(value, str) else said(value)
+    return value if isinstance(value, str) else format_value(value)
 
 
-def as_data(made: Sequence[Made]) -> dict[str, Any]:
+def as_data(made: Sequence[Generation]) -> dict[str, Any]:
     """The documented JSON of all commands that make pictures, and of `resume`."""
     from dataclasses import asdict
 
@@ -148,7 +148,7 @@ def as_data(made: Sequence[Made]) -> dict[str, Any]:
     }
 
 
-def _picture(saved: Saved) -> dict[str, Any]:
+def _picture(saved: SavedImage) -> dict[str, Any]:
     return {
         "path": str(saved.path),
         "sidecar": str(saved.sidecar) if saved.sidecar else None,
@@ -231,7 +231,7 @@ def _planned(tickets: Sequence[Ticket]) -> Iterator[str]:
         if "seed" in values:
             values["seed"] = f"{values['seed']} to {last.request.seed}"
     yield from (f"  {name}: {_shown(value)}" for name, value in values.items())
-    yield from (f"  not honoured: {sentence}" for sentence in unhonoured(ticket.receipt))
+    yield from (f"  not honoured: {sentence}" for sentence in not_honoured(ticket.receipt))
     yield from (f"  {sentence}" for sentence in (*_mapped(ticket), *ticket.warnings))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from imagen.config import OutputSettings
     from imagen.core.request import Request
-    from imagen.pipeline.generate import Made
+    from imagen.pipeline.generate import Generation
     from imagen.preview import Preview
 
 preview_option = click.option(
@@ -50,7 +50,7 @@ def planned(
     )
 
 
-def show_made(preview: Preview | None, made: Iterable[tuple[Made, Request]]) -> None:
+def show_made(preview: Preview | None, made: Iterable[tuple[Generation, Request]]) -> None:
     """Show the pictures of these runs, each with what was asked for."""
     pictures = {
         saved.path: asked

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from imagen.cli.terminal import cut, display_width, terminal_width
-from imagen.core.text import one_line, took
+from imagen.core.text import format_duration, one_line
 from imagen.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class _Bar:
         elapsed = 0.0 if self._started is None else now - self._started
         if progress.fraction < 0.05 or elapsed < 1:
             return ""
-        return f", {took(elapsed / progress.fraction - elapsed)} left"
+        return f", {format_duration(elapsed / progress.fraction - elapsed)} left"
 
 
 def what(progress: Progress, *, steps: bool = True, longest_node: int = 40) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.compare.layout import Cell as Shown
 from imagen.compare.sheet import render
-from imagen.core.capabilities import lost
-from imagen.core.text import one_line, took
+from imagen.core.capabilities import mark_not_honoured
+from imagen.core.text import format_duration, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ def _details(cell: Cell | None) -> str:
     if cell is None:
         return "not made yet"
     cost = "" if cell.cost_usd is None else f"${cell.cost_usd:.4g}"
-    seconds = "" if cell.seconds is None else took(cell.seconds)
+    seconds = "" if cell.seconds is None else format_duration(cell.seconds)
     seed = "" if cell.seed is None else f"seed {cell.seed}"
     return " · ".join(part for part in (seed, seconds, cost) if part)
 
@@ -101,6 +101,6 @@ def _remark(cell: Cell | None) -> str:
     others = f"the first of {len(cell.files)}" if len(cell.files) > 1 else ""
     unlike = [
         f"{name} {fate.outcome if fate.outcome in ('clamped', 'dropped') else 'syntax not read'}"
-        for name, fate in lost(cell.receipt).items()
+        for name, fate in mark_not_honoured(cell.receipt).items()
     ]
     return " · ".join(part for part in (others, *unlike) if part)

@@ -11,10 +11,10 @@ from imagen.core.result import Facts, Result
 from imagen.core.ticket import id_from
 from imagen.errors import Lost, OutputError
 from imagen.jobs import file_store
-from imagen.outputs import Saved, recovered
+from imagen.outputs import SavedImage, recovered
 from imagen.pipeline.budgets import planned_within_budgets
-from imagen.pipeline.generate import Made, job_of, make
-from imagen.pipeline.record import as_then, error_in, keep
+from imagen.pipeline.generate import Generation, create_job, run_job
+from imagen.pipeline.record import record, recorded_error, with_job_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imagen.core.request import Request
     from imagen.core.result import OnProgress
     from imagen.core.ticket import Ticket
-    from imagen.library.records import Entry
+    from imagen.library.records import GenerationRecord
 
 
 def numbered(ticket: Ticket, *place: object) -> Ticket:
@@ -36,7 +36,7 @@ def numbered(ticket: Ticket, *place: object) -> Ticket:
 
 def find_begun(runs: Iterable[Ticket], folder: Path, state_dir: Path) -> set[str]:
     """The ids of the runs that an earlier process began: its budgets allowed them then."""
-    left = set(file_store.left(state_dir))
+    left = set(file_store.pending(state_dir))
     return {run.id for run in runs if run.id in left or any(_recovered(run.id, folder))}
 
 
@@ -48,34 +48,36 @@ def made_once(
     on_progress: OnProgress,
     *,
     before: Sequence[Ticket] = (),
-) -> Made:
+) -> Generation:
     """Make the run of a ticket that was `numbered`; what is left of it is fetched instead.
 
     `before` are the tickets of the same comparison that were made already, for its budgets.
     Raises RequestError where another process is at work on it; Lost where its engine had it and
     forgot it, and OutputError where its pictures are gone: made anew it would be another run.
     """
-    if ticket.id in file_store.left(settings.state_dir):
+    if ticket.id in file_store.pending(settings.state_dir):
         return _taken_up(engine, ticket, settings, on_progress)
     if there := _saved_before(ticket, settings):
         return there
-    job = job_of(ticket, asked, settings)
+    job = create_job(ticket, asked, settings)
     with planned_within_budgets([job], settings, before=before):
-        return make(engine, job, settings, on_progress)
+        return run_job(engine, job, settings, on_progress)
 
 
-def _taken_up(engine: Backend, ticket: Ticket, settings: Settings, on_progress: OnProgress) -> Made:
-    with file_store.taken_up(ticket.id, settings.state_dir) as job:
+def _taken_up(
+    engine: Backend, ticket: Ticket, settings: Settings, on_progress: OnProgress
+) -> Generation:
+    with file_store.claim(ticket.id, settings.state_dir) as job:
         if job is None:
-            raise file_store.in_hand(ticket.id)
-        settings = as_then(settings, job)
+            raise file_store.job_busy(ticket.id)
+        settings = with_job_settings(settings, job)
         if job.entry is not None:
             return _kept(job.entry, ticket, settings)
         try:
-            return make(engine, job, settings, on_progress, is_resumed=True)
+            return run_job(engine, job, settings, on_progress, is_resumed=True)
         except Lost as error:
             if error.never_ran:
-                return make(engine, job.unsent(), settings, on_progress, is_resumed=True)
+                return run_job(engine, job.unsent(), settings, on_progress, is_resumed=True)
             if error.is_certain:
                 error.advise(_MAY_HAVE_RUN)
             raise
@@ -86,11 +88,11 @@ _MAY_HAVE_RUN = (
 )
 
 
-def _kept(entry: Entry, ticket: Ticket, settings: Settings) -> Made:
+def _kept(entry: GenerationRecord, ticket: Ticket, settings: Settings) -> Generation:
     """What came to its end in a process that was killed then."""
-    keep(entry, settings)
+    record(entry, settings)
     if entry.state == "failed":
-        raise error_in(entry)
+        raise recorded_error(entry)
     made = _saved_before(ticket, settings)
     if made is None:
         raise OutputError(
@@ -100,17 +102,17 @@ def _kept(entry: Entry, ticket: Ticket, settings: Settings) -> Made:
     return made
 
 
-def _saved_before(ticket: Ticket, settings: Settings) -> Made | None:
+def _saved_before(ticket: Ticket, settings: Settings) -> Generation | None:
     """The run, where its pictures lie in the folder with sidecars that tell of this ticket."""
     found = list(_recovered(ticket.id, settings.output.directory))
     if not found:
         return None
     facts = Facts.of(found[0][1])
     saved = tuple(sorted((one for one, _ in found), key=lambda one: one.index))
-    return Made(ticket=ticket, result=Result(outputs=(), facts=facts), saved=saved)
+    return Generation(ticket=ticket, result=Result(outputs=(), facts=facts), saved=saved)
 
 
-def _recovered(id: str, folder: Path) -> Iterator[tuple[Saved, dict[str, Any]]]:
+def _recovered(id: str, folder: Path) -> Iterator[tuple[SavedImage, dict[str, Any]]]:
     for sidecar in sorted(folder.glob("*.json")):
         if sidecar.name != NAME and (found := recovered(sidecar, ticket=id)) is not None:
             yield found

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from imagen import delivery
 from imagen.backends import require_known
 from imagen.compare.once import numbered
-from imagen.compare.record import Axis, Cell, Failure, begun
-from imagen.core.image_file import read_picture
+from imagen.compare.record import Axis, Cell, CellFailure, begun
+from imagen.core.image_file import read_image_file
 from imagen.core.request import Request
 from imagen.core.text import did_you_mean
 from imagen.errors import ImagenError, MissingPrompt, RequestError
@@ -178,12 +178,12 @@ def _refuse_lost_images(requests: Iterable[Request]) -> None:
         given |= {control.image: "controls" for control in request.controls}
     for path, what in given.items():
         if path is not None:
-            read_picture(path, what)
+            read_image_file(path, what)
 
 
-def failure_in(error: ImagenError) -> Failure:
+def failure_in(error: ImagenError) -> CellFailure:
     """What the record keeps of an error."""
-    return Failure(code=error.code, message=error.message, remedy=error.remedy)
+    return CellFailure(code=error.code, message=error.message, remedy=error.remedy)
 
 
 def _failed(

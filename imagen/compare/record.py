@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.core.filesystem import remove_parts, write_whole
 from imagen.core.locks import lock
 from imagen.core.request import Request, size_values
-from imagen.core.ticket import Input
+from imagen.core.ticket import InputImage
 from imagen.errors import OutputError, RequestError
 from imagen.outputs import without_folders
 
@@ -77,7 +77,7 @@ class File(_Frozen):
             return False
 
 
-class Failure(_Frozen):
+class CellFailure(_Frozen):
     """Why a cell has no picture."""
 
     code: str
@@ -101,10 +101,10 @@ class Cell(_Frozen):
     seed: int | None = None
     seconds: float | None = None
     cost_usd: float | None = None
-    receipt: dict[str, Fate] = {}
+    receipt: dict[str, ParameterOutcome] = {}
     facts: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
-    error: Failure | None = None
+    error: CellFailure | None = None
 
     @property
     def place(self) -> tuple[object, ...]:
@@ -129,7 +129,7 @@ class Comparison(_Frozen):
         description="Tells it from other comparisons: a run of it is known by this anywhere.",
     )
     request: Request = Field(description="As it was asked, with the seed that all cells share.")
-    inputs: tuple[Input, ...] = Field((), description="The images that the user gave.")
+    inputs: tuple[InputImage, ...] = Field((), description="The images that the user gave.")
     models: tuple[str, ...] = ()
     vary: Axis | None = None
     cells: tuple[Cell, ...] = Field((), description="Model by model, value by value.")
@@ -153,7 +153,7 @@ class Comparison(_Frozen):
         place = (model, _hashable(value))
         return next((c for c in self.cells if (c.model, _hashable(c.value)) == place), None)
 
-    def with_inputs(self, inputs: Iterable[Input]) -> Comparison:
+    def with_inputs(self, inputs: Iterable[InputImage]) -> Comparison:
         """With these images of the user's; a parameter has one, but for that of the axis."""
         axis = self.vary and self.vary.name
         by_place = {

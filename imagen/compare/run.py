@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from imagen.compare.contact import write_sheet
 from imagen.compare.once import find_begun, made_once
 from imagen.compare.plan import PlannedCell, draw_small_seed, failure_in, number_runs, open_plan
-from imagen.compare.record import Axis, Cell, Comparison, Failure, File, alone_in, write
-from imagen.core.capabilities import Fate
-from imagen.core.result import OnProgress, count_images, ignore
+from imagen.compare.record import Axis, Cell, CellFailure, Comparison, File, alone_in, write
+from imagen.core.capabilities import ParameterOutcome
+from imagen.core.result import OnProgress, count_images, no_progress
 from imagen.errors import Cancelled, ImagenError, OutputError
 from imagen.outputs import without_folders
 from imagen.pipeline.budgets import refuse_over_budget
-from imagen.pipeline.generate import ready
+from imagen.pipeline.generate import preprocess_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.core.request import Request
     from imagen.core.ticket import Ticket
-    from imagen.pipeline.generate import Made
+    from imagen.pipeline.generate import Generation
 
     Watch = Callable[[str], AbstractContextManager[OnProgress]]
 
 
 def unseen(label: str) -> AbstractContextManager[OnProgress]:  # noqa: ARG001
     """A `watch` that shows nothing."""
-    return nullcontext(ignore)
+    return nullcontext(no_progress)
 
 
 def compare(
@@ -129,15 +129,17 @@ class _Loop:
         self._make_room(engine)
         began = time.monotonic()
         settings = self._settings_of(cell.value)
-        made: list[Made] = []
-        failure: Failure | None = None
+        made: list[Generation] = []
+        failure: CellFailure | None = None
         warnings: list[str] = []
         try:
             new = [ticket for ticket in runs if ticket.id in self._new]
             warnings = refuse_over_budget(new, self._settings, before=self._paid)
             with self._watch(self._label(cell.model, cell.value)) as on_progress:
                 known = self._control_pictures.setdefault(cell.model, {})
-                submittable, _ = ready(engine, runs, asked, settings, on_progress, known)
+                submittable, _ = preprocess_controls(
+                    engine, runs, asked, settings, on_progress, known
+                )
                 for ticket in number_runs(self.comparison, cell, submittable):
                     begun = self._begun + sum(one.ticket.images for one in made)
                     watched = count_images(on_progress, begun, self._images)
@@ -183,7 +185,7 @@ class _Loop:
 
 
 def _with_facts(
-    cell: Cell, made: Sequence[Made], warnings: Sequence[str], folder: Path, asked: Request
+    cell: Cell, made: Sequence[Generation], warnings: Sequence[str], folder: Path, asked: Request
 ) -> Cell:
     """The cell with what came back; several runs of one cell count as one."""
     facts = [run.result.facts for run in made]
@@ -196,7 +198,9 @@ def _with_facts(
             "seconds": sum(latencies) if len(latencies) == len(facts) else cell.seconds,
             "cost_usd": sum(costs) if len(costs) == len(facts) else None,
             "receipt": {
-                name: Fate.model_validate(without_folders(fate.model_dump(mode="json"), asked))
+                name: ParameterOutcome.model_validate(
+                    without_folders(fate.model_dump(mode="json"), asked)
+                )
                 for name, fate in made[0].ticket.receipt.items()
             },
             "facts": asdict(facts[0]),
@@ -205,7 +209,7 @@ def _with_facts(
     )
 
 
-def _said(run: Made) -> tuple[str, ...]:
+def _said(run: Generation) -> tuple[str, ...]:
     return (*run.result.warnings, *((run.remark,) if run.remark else ()))
 
 

@@ -141,7 +141,7 @@ class Capabilities(BaseModel):
     )
 
 
-class Fate(BaseModel):
+class ParameterOutcome(BaseModel):
     """What became of one parameter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -156,38 +156,38 @@ class Fate(BaseModel):
         """`steps: 50 became 10 (at most 10)`; of one that was applied, the reason alone."""
         if self.outcome == "applied":
             return f"{name}: {self.why}"
-        asked = said(self.asked)
+        asked = format_value(self.asked)
         asked = asked if len(asked) <= 60 else asked[:59] + "…"
         return f"{name}: {asked} {self.ending}"
 
     @property
     def ending(self) -> str:
         """`became 10 (at most 10)`, `became aspect_ratio 4:3 (it takes no pixels)`."""
-        became = "was dropped" if self.outcome == "dropped" else f"became {said(self.used)}"
+        became = "was dropped" if self.outcome == "dropped" else f"became {format_value(self.used)}"
         return became + (f" ({self.why})" if self.why else "")
 
 
-def said(value: Any) -> str:
+def format_value(value: Any) -> str:
     """As people would write it: `10`, `'euler'`, `aspect_ratio 4:3, megapixels 1`."""
     if isinstance(value, BaseModel):
         value = value.model_dump(exclude_none=True)
     if isinstance(value, dict):
         return ", ".join(f"{name} {inner}" for name, inner in value.items())
     if isinstance(value, tuple | list):
-        return "; ".join(map(said, value))
+        return "; ".join(map(format_value, value))
     return repr(value)
 
 
-Receipt = dict[str, Fate]
+Receipt = dict[str, ParameterOutcome]
 """For each parameter asked for, what became of it."""
 
 
-def unhonoured(receipt: Receipt) -> list[str]:
+def not_honoured(receipt: Receipt) -> list[str]:
     """A sentence for each parameter that was clamped, dropped, or not wholly read."""
-    return [fate.sentence(name) for name, fate in lost(receipt).items()]
+    return [fate.sentence(name) for name, fate in mark_not_honoured(receipt).items()]
 
 
-def lost(receipt: Receipt) -> Receipt:
+def mark_not_honoured(receipt: Receipt) -> Receipt:
     """The parameters that were clamped, dropped or not fully read; dropping "" loses nothing."""
     return {
         name: fate
@@ -196,7 +196,9 @@ def lost(receipt: Receipt) -> Receipt:
     }
 
 
-def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any], Receipt]:
+def resolve_parameters(
+    request: Request, capabilities: Capabilities
+) -> tuple[dict[str, Any], Receipt]:
     """The values a backend of these capabilities will use, and the receipt of how they came about.
 
     Raises RequestError for an unsupported task, a missing prompt, a value of the wrong type and a
@@ -217,7 +219,9 @@ def settle(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any]
     for name, asked in wanted.items():
         parameter = capabilities.parameters.get(name)
         if parameter is None:
-            receipt[name] = Fate(outcome="dropped", asked=asked, why=_lacking(name, capabilities))
+            receipt[name] = ParameterOutcome(
+                outcome="dropped", asked=asked, why=_lacking(name, capabilities)
+            )
             continue
         values[name] = parameter.fit(name, asked)
         receipt[name] = _fate(parameter, asked, values[name])
@@ -235,7 +239,7 @@ def translate_words(
     scheduler, as diffusers and InvokeAI have it. A name that no engine knows stays. Raises
     RequestError where two words for one scale have different values.
     """
-    values, receipt = dict(asked), dict[str, Fate]()
+    values, receipt = dict(asked), dict[str, ParameterOutcome]()
     if OF_EITHER_SCALE in values and OF_EITHER_SCALE not in parameters:
         _translate_scale(values, parameters, receipt)
     if not {"sampler", "scheduler"} & values.keys():
@@ -250,7 +254,9 @@ def translate_words(
     ):
         values["sampler"] = values.pop("scheduler")
         used, why = {"sampler": scheduler}, "it names a sampler"
-        receipt["scheduler"] = Fate(outcome="mapped", asked=scheduler, used=used, why=why)
+        receipt["scheduler"] = ParameterOutcome(
+            outcome="mapped", asked=scheduler, used=used, why=why
+        )
     if "sampler" in values and "sampler" in parameters:
         _translate_sampler(values, parameters, receipt)
     if "scheduler" in values and "scheduler" in parameters:
@@ -272,7 +278,9 @@ def _translate_scale(
         )
     values[name] = scale
     why = f"this backend calls it {name}" if name in parameters else ""
-    receipt[OF_EITHER_SCALE] = Fate(outcome="mapped", asked=scale, used={name: scale}, why=why)
+    receipt[OF_EITHER_SCALE] = ParameterOutcome(
+        outcome="mapped", asked=scale, used={name: scale}, why=why
+    )
 
 
 def _translate_sampler(
@@ -292,13 +300,13 @@ def _translate_sampler(
     schedule = "" if whole else wanted.scheduler
     if schedule and "scheduler" not in values:
         values["scheduler"] = schedule
-        receipt["scheduler"] = Fate(
+        receipt["scheduler"] = ParameterOutcome(
             outcome="applied", asked=schedule, why=f"the sampler {asked!r} names it"
         )
     elif schedule and parse_scheduler(str(values["scheduler"])) != schedule:
         outcome, why = "clamped", f"scheduler {values['scheduler']!r} was asked for too"
     if used != asked:
-        receipt["sampler"] = Fate(outcome=outcome, asked=asked, used=used, why=why)
+        receipt["sampler"] = ParameterOutcome(outcome=outcome, asked=asked, used=used, why=why)
 
 
 def _translate_scheduler(values: dict[str, Any], parameter: Parameter, receipt: Receipt) -> None:
@@ -316,7 +324,7 @@ def _translate_scheduler(values: dict[str, Any], parameter: Parameter, receipt: 
     same = wanted and parse_scheduler(str(used)) == wanted
     why = "its name here" if same else _NEAREST if wanted else "left to the backend"
     before = receipt.get("scheduler")
-    receipt["scheduler"] = Fate(
+    receipt["scheduler"] = ParameterOutcome(
         outcome="mapped",
         asked=asked,
         used=used,
@@ -352,18 +360,18 @@ def _lacking(name: str, capabilities: Capabilities) -> str:
     return f"this backend has no {name}" + (f"; did you mean {near}?" if near else "")
 
 
-def _fate(parameter: Parameter, asked: Any, used: Any) -> Fate:
+def _fate(parameter: Parameter, asked: Any, used: Any) -> ParameterOutcome:
     if used == asked:
-        return Fate(outcome="applied", asked=asked)
-    return Fate(outcome="clamped", asked=asked, used=used, why=_bounds(parameter))
+        return ParameterOutcome(outcome="applied", asked=asked)
+    return ParameterOutcome(outcome="clamped", asked=asked, used=used, why=_bounds(parameter))
 
 
-def _read(text: str, capabilities: Capabilities) -> Fate:
+def _read(text: str, capabilities: Capabilities) -> ParameterOutcome:
     """What becomes of a text that is sent as it is: an engine may not read all of its syntax."""
     read = capabilities.prompt_syntax
     unread = [] if read is None else find_unread(text, read)
     why = f"{UNREAD}: {', '.join(unread)}" if unread else ""
-    return Fate(outcome="applied", asked=text, why=why)
+    return ParameterOutcome(outcome="applied", asked=text, why=why)
 
 
 def _bounds(parameter: Parameter) -> str:

@@ -100,7 +100,7 @@ def _open_any_size(source: Path | BinaryIO) -> Image.Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class ImageFile:
     """The bytes of one picture; its sides are pixels."""
 
     data: bytes
@@ -133,7 +133,7 @@ def is_url(path: str) -> bool:
     return _URL.match(path) is not None
 
 
-def read_picture(path: str, what: str = "image") -> Picture:
+def read_image_file(path: str, what: str = "image") -> ImageFile:
     """The picture in a file; `what` names the parameter in the error.
 
     Raises RequestError where there is no such file, or no picture that can be read to its end, or
@@ -161,7 +161,7 @@ def read_picture(path: str, what: str = "image") -> Picture:
         ) from error
     except (*DAMAGE, Image.DecompressionBombError) as error:  # of a frame beyond the image's size
         raise RequestError(f"{what}: {file} can't be decoded: {error}.") from error
-    return Picture(data=data, name=file.name, kind=kind, width=width, height=height)
+    return ImageFile(data=data, name=file.name, kind=kind, width=width, height=height)
 
 
 def _bytes(file: Path, what: str) -> bytes:

@@ -108,7 +108,7 @@ OnProgress = Callable[[Progress], None]
 """Called by every adapter while it works; it may raise `Cancelled`."""
 
 
-def ignore(progress: Progress) -> None:
+def no_progress(progress: Progress) -> None:
     """An `OnProgress` for those who don't want to know."""
 
 

@@ -89,14 +89,14 @@ def bare_address(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def took(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`0.04 s`, `2.6 s`, `2 min 5 s`: as exact as anyone wants to know."""
     if seconds < 60:
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     return f"{round(seconds) // 60} min {round(seconds) % 60} s"
 
 
-def dollars(usd: float) -> str:
+def format_usd(usd: float) -> str:
     """`$1.25`, `$0.003`: two digits at least, five at most."""
     if 0 < usd < 0.000_01:
         return "less than $0.00001"

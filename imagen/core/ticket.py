@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import Request
 
 
@@ -24,7 +24,7 @@ def id_from(digits: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
+class InputImage:
     """One picture that the user gave, by its name alone: where it lies is nobody's business."""
 
     parameter: str
@@ -56,11 +56,11 @@ class Ticket(BaseModel):
     backend: str = Field(description="The configured name of the backend.")
     workflow: str = Field("", description="The name of the ComfyUI workflow.")
     request: Request = Field(description="Complete: every value that will be used.")
-    receipt: dict[str, Fate] = Field(description="What became of each parameter.")
+    receipt: dict[str, ParameterOutcome] = Field(description="What became of each parameter.")
     payload: dict[str, Any] = Field(
         default_factory=dict, description="What the engine is sent: for ComfyUI the bound graph."
     )
-    inputs: tuple[Input, ...] = Field((), description="The pictures that the user gave.")
+    inputs: tuple[InputImage, ...] = Field((), description="The pictures that the user gave.")
     warnings: tuple[str, ...] = Field((), description="What the user should know beforehand.")
     estimate: Estimate | None = Field(
         None, description="Where the engine's owner is paid for each job."

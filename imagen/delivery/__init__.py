@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.config import Settings
-    from imagen.library.records import Delivery, Entry
+    from imagen.library.records import Delivery, GenerationRecord
 
-__all__ = ["KINDS", "check", "deliveries_of", "is_any_on", "send"]
+__all__ = ["KINDS", "check", "deliveries_of", "is_any_enabled", "send"]
 
 KINDS: Mapping[str, str] = {
     "cloud": "imagen.delivery.images",
@@ -42,12 +42,14 @@ def lacks_owner(settings: Settings, environ: Mapping[str, str]) -> bool:
     return is_meant and not settings.owner_user_id
 
 
-def is_any_on(settings: Settings, environ: Mapping[str, str]) -> bool:
+def is_any_enabled(settings: Settings, environ: Mapping[str, str]) -> bool:
     """Whether anyone is told of anything. Raises ConfigError as `check` does."""
     return any(import_module(module).is_on(settings, environ) for module in KINDS.values())
 
 
-def deliveries_of(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> list[Delivery]:
+def deliveries_of(
+    entry: GenerationRecord, settings: Settings, environ: Mapping[str, str]
+) -> list[Delivery]:
     """All that is to be told of this generation. Raises ConfigError as `check` does."""
     made: list[Delivery] = []
     for module in KINDS.values():

@@ -51,7 +51,7 @@ def _is_wanted(settings: Settings, environ: Mapping[str, str]) -> bool:
         return False
     from imagen import delivery
 
-    return delivery.is_any_on(settings, environ)
+    return delivery.is_any_enabled(settings, environ)
 
 
 def _start(settings: Settings) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from imagen.config import Settings
     from imagen.delivery.supabase import Bucket, Supabase
-    from imagen.library.records import Delivery, Entry, Kept
+    from imagen.library.records import Delivery, GenerationRecord, StoredImage
     from imagen.outputs.redact import Policy
 
 _OURS = UUID("6f0f4f4e-6b1a-5d0c-9c3e-1d7a2b9c4e10")
@@ -59,7 +59,9 @@ def is_on(settings: Settings, environ: Mapping[str, str]) -> bool:
 cloud_is_on = is_on
 
 
-def deliveries(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> list[Delivery]:
+def deliveries(
+    entry: GenerationRecord, settings: Settings, environ: Mapping[str, str]
+) -> list[Delivery]:
     """One for each picture that was made here; none for what is no picture."""
     if entry.state != "done" or entry.source != "imagen" or not is_on(settings, environ):
         return []
@@ -74,7 +76,7 @@ def deliveries(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> 
     ]
 
 
-def _payload(entry: Entry, kept: Kept, number: int) -> dict[str, Any]:
+def _payload(entry: GenerationRecord, kept: StoredImage, number: int) -> dict[str, Any]:
     return {
         "file": str(kept.path),
         "sidecar": str(kept.sidecar) if kept.sidecar else None,
@@ -88,7 +90,7 @@ def _payload(entry: Entry, kept: Kept, number: int) -> dict[str, Any]:
     }
 
 
-def _row(entry: Entry, kept: Kept, number: int) -> dict[str, Any]:
+def _row(entry: GenerationRecord, kept: StoredImage, number: int) -> dict[str, Any]:
     request, facts = entry.ticket.request, entry.facts
     row: dict[str, Any] = {
         "id": str(uuid5(_OURS, f"{entry.id}/{number}")),
@@ -108,7 +110,7 @@ def _row(entry: Entry, kept: Kept, number: int) -> dict[str, Any]:
     return dict(storable(row))
 
 
-def _share(entry: Entry) -> float | None:
+def _share(entry: GenerationRecord) -> float | None:
     """What this one picture cost, as far as is known; what a run costs is all its pictures'."""
     estimate = entry.ticket.estimate
     whole = entry.cost_usd if entry.cost_usd is not None else estimate.usd if estimate else None

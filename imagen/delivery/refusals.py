@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imagen.core.json_values import parse_json
 from imagen.core.text import one_line
 from imagen.errors import BackendError, RateLimited, Rejected, Unauthorized, Unavailable
-from imagen.net.http import refusal
+from imagen.net.http import response_error
 
 if TYPE_CHECKING:
     import httpx
@@ -88,7 +88,7 @@ def refused(response: httpx.Response, at: str, *, credential: str) -> BackendErr
     found = told(response)
     status = _status(response, found)
     if status == response.status_code and (status >= 500 or status == 429 or not found.message):
-        return refusal(response, at, credential=credential)
+        return response_error(response, at, credential=credential)
     named = " ".join(filter(None, (str(status), one_line(found.code, limit=40))))
     said = f"{at} refused it: {found.words} ({named})."
     if status >= 500:

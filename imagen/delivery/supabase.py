@@ -190,7 +190,7 @@ class Supabase:
         return retrying(
             once,
             patience_seconds=_PATIENCE_SECONDS,
-            unless=http.was_too_slow,
+            unless=http.is_timeout,
             sleep=self._sleep,
         )
 

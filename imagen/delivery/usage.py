@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.config import Settings
-    from imagen.library.records import Delivery, Entry
+    from imagen.library.records import Delivery, GenerationRecord
 
 _KEPT = (
     *("backend", "model", "prompt_sha256", "images", "latency_seconds", "estimated_cost"),
@@ -26,7 +26,9 @@ def is_on(settings: Settings, environ: Mapping[str, str]) -> bool:
     return project.is_on(settings.usage.mirror, "usage.mirror", settings, environ, owned=False)
 
 
-def deliveries(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> list[Delivery]:
+def deliveries(
+    entry: GenerationRecord, settings: Settings, environ: Mapping[str, str]
+) -> list[Delivery]:
     """One for each generation that is in the ledger."""
     if entry.state != "done" or entry.source != "imagen" or not is_on(settings, environ):
         return []
@@ -35,7 +37,7 @@ def deliveries(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> 
     return [Delivery(kind="mirror", generation=entry.id, payload={"row": _row(entry, settings)})]
 
 
-def _row(entry: Entry, settings: Settings) -> dict[str, Any]:
+def _row(entry: GenerationRecord, settings: Settings) -> dict[str, Any]:
     """The row of the ledger; its columns in the cloud are chosen when it is sent."""
     from imagen.library.ledger import ledger_row
 

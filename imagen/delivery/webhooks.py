@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from imagen.config import Settings, Webhook
-    from imagen.library.records import Delivery, Entry, Kept
+    from imagen.library.records import Delivery, GenerationRecord, StoredImage
 
 FORMAT = 1
 """Of the body; stands in it as `version`."""
@@ -43,7 +43,9 @@ def is_on(settings: Settings, environ: Mapping[str, str]) -> bool:
     return bool(settings.webhooks)
 
 
-def deliveries(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> list[Delivery]:
+def deliveries(
+    entry: GenerationRecord, settings: Settings, environ: Mapping[str, str]
+) -> list[Delivery]:
     """One for each address that wants to know of this."""
     del environ  # what is signed with is needed when it is sent
     event = _EVENTS[entry.state]
@@ -65,12 +67,12 @@ def deliveries(entry: Entry, settings: Settings, environ: Mapping[str, str]) -> 
     ]
 
 
-def _id(entry: Entry, event: str) -> str:
+def _id(entry: GenerationRecord, event: str) -> str:
     """The same for every attempt, so that whoever is told twice can tell."""
     return "msg_" + sha256(f"{entry.id} {event}".encode()).hexdigest()[:32]
 
 
-def body(entry: Entry) -> dict[str, Any]:
+def body(entry: GenerationRecord) -> dict[str, Any]:
     """What is told of a generation."""
     event = _EVENTS[entry.state]
     return {
@@ -97,13 +99,13 @@ def body(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _error(entry: Entry) -> dict[str, str] | None:
+def _error(entry: GenerationRecord) -> dict[str, str] | None:
     if entry.error is None:
         return None
     return {name: bare_names(text) for name, text in entry.error.items()}
 
 
-def _image(kept: Kept) -> dict[str, Any]:
+def _image(kept: StoredImage) -> dict[str, Any]:
     return {
         "file": kept.path.name,
         "index": kept.index,
@@ -147,7 +149,7 @@ def send(
             content=content,
             headers=headers,
         )
-        http.answered(answer, at, credential=_REMEDY)
+        http.check_response(answer, at, credential=_REMEDY)
     return {"status": answer.status_code, "id": id}
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from imagen.config import Settings
     from imagen.library import Delivery, Library
-    from imagen.library.outbox import Waiting
+    from imagen.library.outbox import PendingDelivery
 
     OnProgress = Callable[[int, int], None]
 
@@ -34,10 +34,10 @@ _LONGEST_REASON = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedDelivery:
     """One delivery that was tried in vain, and how long such ones wait for their next attempt."""
 
-    waiting: Waiting
+    waiting: PendingDelivery
     """As it was before."""
     error: ImagenError
     pauses: tuple[float, ...] | None
@@ -49,7 +49,7 @@ class Synced:
     """What became of all that was tried."""
 
     sent: tuple[Delivery, ...] = ()
-    failed: tuple[Failure, ...] = ()
+    failed: tuple[FailedDelivery, ...] = ()
 
     @property
     def is_unset(self) -> bool:
@@ -73,9 +73,9 @@ class _Pass:
     draw: Callable[[], float]
     notes: dict[str, str]
     sent: list[Delivery] = field(default_factory=list)
-    down: dict[tuple[str, str], Failure] = field(default_factory=dict)
+    down: dict[tuple[str, str], FailedDelivery] = field(default_factory=dict)
     """To each destination with which something is wrong, what failed there first."""
-    failed: list[Failure] = field(default_factory=list)
+    failed: list[FailedDelivery] = field(default_factory=list)
     up: set[tuple[str, str]] = field(default_factory=set)
     """Destinations at which something arrived."""
 
@@ -107,7 +107,7 @@ def sync(
     return Synced(sent=tuple(this.sent), failed=tuple(this.failed))
 
 
-def _one(this: _Pass, waiting: Waiting) -> None:
+def _one(this: _Pass, waiting: PendingDelivery) -> None:
     earlier = this.down.get(_destination(waiting.delivery))
     if earlier is not None:  # it was posted since
         outbox.release(this.library, waiting)
@@ -136,7 +136,7 @@ def _succeed(this: _Pass, delivery: Delivery) -> None:
         outbox.hurry(this.library, delivery, seconds=_PAUSES[-1])
 
 
-def _placed(library: Library, waiting: Waiting) -> Waiting | None:
+def _placed(library: Library, waiting: PendingDelivery) -> PendingDelivery | None:
     """With the present places of its files; None where it can't be sent from here, or is not to be
     sent any more."""
     if waiting.delivery.kind != "cloud":
@@ -160,9 +160,9 @@ def elsewhere(delivery: Delivery) -> str:
     )
 
 
-def _fail(this: _Pass, waiting: Waiting, error: ImagenError) -> None:
+def _fail(this: _Pass, waiting: PendingDelivery, error: ImagenError) -> None:
     pauses = pauses_after(error, this.draw)
-    failure = Failure(waiting, error, pauses)
+    failure = FailedDelivery(waiting, error, pauses)
     this.failed.append(failure)
     if _is_about_all(error):
         this.down[_destination(waiting.delivery)] = failure
@@ -171,7 +171,7 @@ def _fail(this: _Pass, waiting: Waiting, error: ImagenError) -> None:
     outbox.failed(this.library, waiting, reason(error), again_in_seconds=seconds)
 
 
-def _let_rest(this: _Pass, failure: Failure) -> None:
+def _let_rest(this: _Pass, failure: FailedDelivery) -> None:
     outbox.rest(this.library, failure.waiting, reason(failure.error), pauses=failure.pauses)
 
 
@@ -248,7 +248,7 @@ def record_failures(library: Library, settings: Settings) -> None:
     write_failure(settings.state_dir, _failure_line(failed) if failed else "")
 
 
-def _failure_line(failed: Sequence[Waiting]) -> str:
+def _failure_line(failed: Sequence[PendingDelivery]) -> str:
     """`cloud sync: <error> (3 waiting; imagen sync)`."""
     first = failed[0]
     where = "webhook" if first.delivery.kind == "webhook" else "cloud sync"

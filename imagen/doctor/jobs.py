@@ -16,7 +16,7 @@ _SHOWN = 5
 
 def look(state_dir: Path) -> Iterator[Finding]:
     """What is left, but for what a process that lives has in hand."""
-    ids = file_store.left(state_dir)
+    ids = file_store.pending(state_dir)
     idle = [id for id in ids if not file_store.is_worked_on(id, state_dir)]
     busy = len(ids) - len(idle)
     if busy:

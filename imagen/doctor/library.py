@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from imagen.config import Settings
     from imagen.library import Library
-    from imagen.library.outbox import Waiting
+    from imagen.library.outbox import PendingDelivery
 
 _RETRY = "Try it again with: imagen sync --retry"
 _REBUILD = (
@@ -110,7 +110,7 @@ def _outbox(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         yield Finding(subject="outbox", state="broken", says=says, remedies=(_RETRY,))
 
 
-def _waiting(found: list[Waiting]) -> Iterator[Finding]:
+def _waiting(found: list[PendingDelivery]) -> Iterator[Finding]:
     if not found:
         yield Finding(subject="outbox", says="nothing waits")
         return
@@ -126,5 +126,5 @@ def _waiting(found: list[Waiting]) -> Iterator[Finding]:
     yield Finding(subject="outbox", state="warning", says=says, remedies=(_RETRY,))
 
 
-def _reason(waiting: Waiting) -> tuple[str, str]:
+def _reason(waiting: PendingDelivery) -> tuple[str, str]:
     return waiting.delivery.kind, one_line(waiting.last_error)

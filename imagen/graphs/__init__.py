@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from imagen.graphs.manifest import ControlNet, Manifest, Model, NodePack
-from imagen.graphs.shelves import BUNDLED, Entry, entries, find, listing, names
+from imagen.graphs.shelves import BUNDLED, ListedWorkflow, entries, find, listing, names
 from imagen.graphs.tokens import bind
 from imagen.graphs.workflow import Workflow
 
 if TYPE_CHECKING:
-    from imagen.graphs.model_names import localise
+    from imagen.graphs.model_names import match_model_names
     from imagen.graphs.preflight import check
     from imagen.graphs.review import faults, missing_values
     from imagen.graphs.structure import Fault
@@ -21,7 +21,7 @@ else:
         "Fault": "structure",
         "check": "preflight",
         "faults": "review",
-        "localise": "model_names",
+        "match_model_names": "model_names",
         "missing_values": "review",
     }
 
@@ -36,8 +36,8 @@ else:
 __all__ = [
     "BUNDLED",
     "ControlNet",
-    "Entry",
     "Fault",
+    "ListedWorkflow",
     "Manifest",
     "Model",
     "NodePack",
@@ -48,7 +48,7 @@ __all__ = [
     "faults",
     "find",
     "listing",
-    "localise",
+    "match_model_names",
     "missing_values",
     "names",
 ]

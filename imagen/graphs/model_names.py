@@ -63,7 +63,7 @@ def spellings(value: str, choices: Sequence[Any]) -> list[str]:
     return []
 
 
-def localise(graph: Mapping[str, Any], object_info: Mapping[str, Any]) -> dict[str, Any]:
+def match_model_names(graph: Mapping[str, Any], object_info: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a bound graph that calls each model file what this server calls it.
 
     A file that the server has not, or has several times, keeps its name.

@@ -21,7 +21,7 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ListedWorkflow:
     """One workflow on the shelves: readable or not, reachable by its name or hidden by another."""
 
     name: str
@@ -54,7 +54,7 @@ def find(name_or_path: str, dirs: Sequence[Path] = ()) -> Workflow:
     raise _not_found(name_or_path, dirs)
 
 
-def entries(dirs: Sequence[Path] = ()) -> list[Entry]:
+def entries(dirs: Sequence[Path] = ()) -> list[ListedWorkflow]:
     """Everything on the shelves, by name: also what can't be read, and what another hides."""
     first: dict[str, str] = {}
     found = [
@@ -93,13 +93,13 @@ def _graphs_in(folder: Path) -> list[Path]:
         ) from error
 
 
-def _entry(name: str, path: Path, source: str, *, hidden_by: str) -> Entry:
+def _entry(name: str, path: Path, source: str, *, hidden_by: str) -> ListedWorkflow:
     hider = "" if hidden_by == source else hidden_by
     try:
         workflow = _read(path, source)
     except WorkflowError as error:
-        return Entry(name=name, source=source, error=error, hidden_by=hider)
-    return Entry(name=name, source=source, workflow=workflow, hidden_by=hider)
+        return ListedWorkflow(name=name, source=source, error=error, hidden_by=hider)
+    return ListedWorkflow(name=name, source=source, workflow=workflow, hidden_by=hider)
 
 
 def _is_path(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.errors import RequestError
 from imagen.inputs.decode import as_png, png
 from imagen.inputs.desk import covering
@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Outpaint, Request
-    from imagen.inputs.decode import Upright
-    from imagen.inputs.desk import Desk
+    from imagen.inputs.decode import DecodedImage
+    from imagen.inputs.desk import InputPreparation
     from imagen.inputs.outpainting import Canvas
-    from imagen.inputs.sizes import Frame
+    from imagen.inputs.sizes import SizeRules
 
 
 def outpainted(
-    request: Request, file: Upright, desk: Desk, frame: Frame | None, capabilities: Capabilities
+    request: Request,
+    file: DecodedImage,
+    desk: InputPreparation,
+    frame: SizeRules | None,
+    capabilities: Capabilities,
 ) -> tuple[dict[str, Any], Size]:
     """What stands in the request for the image and the mask, and the size of the whole.
 
@@ -60,7 +64,11 @@ def _whole(size: Size, sides: Outpaint) -> Size:
 
 
 def _reduced(
-    file: Upright, image: Image.Image, asked: Outpaint, desk: Desk, frame: Frame | None
+    file: DecodedImage,
+    image: Image.Image,
+    asked: Outpaint,
+    desk: InputPreparation,
+    frame: SizeRules | None,
 ) -> Image.Image:
     """The picture as large as leaves room for what is added to it."""
     if frame is None:
@@ -82,30 +90,30 @@ def _reduced(
     return covering(image, wanted)
 
 
-def _tell(request: Request, place: Canvas, desk: Desk) -> None:
+def _tell(request: Request, place: Canvas, desk: InputPreparation) -> None:
     """The receipt of all that is settled here."""
     asked = request.outpaint
     assert asked is not None
     sides, outpaint = place.sides.model_dump(), asked.model_dump()
     desk.receipt["outpaint"] = (
-        Fate(outcome="applied", asked=outpaint)
+        ParameterOutcome(outcome="applied", asked=outpaint)
         if sides == outpaint
-        else Fate(
+        else ParameterOutcome(
             outcome="mapped", asked=outpaint, used=sides, why="so that the whole can be drawn"
         )
     )
     if request.feather is not None:
-        desk.receipt["feather"] = Fate(outcome="applied", asked=request.feather)
+        desk.receipt["feather"] = ParameterOutcome(outcome="applied", asked=request.feather)
     for name, used in zip(("width", "height"), place.size, strict=True):
         if getattr(request, name) not in (None, used):
             why = "the image and what is added to it settle the size"
-            desk.receipt[name] = Fate(
+            desk.receipt[name] = ParameterOutcome(
                 outcome="mapped", asked=getattr(request, name), used=used, why=why
             )
 
 
 def _tell_of_crop(
-    size: Size, place: Canvas, file: Upright, desk: Desk, frame: Frame | None
+    size: Size, place: Canvas, file: DecodedImage, desk: InputPreparation, frame: SizeRules | None
 ) -> None:
     left, top, right, bottom = place.kept
     kept = Size(right - left, bottom - top)

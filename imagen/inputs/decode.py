@@ -9,8 +9,8 @@ from warnings import catch_warnings
 
 from PIL import Image, ImageOps
 
-from imagen.core.image_file import DAMAGE, Picture, read_picture
-from imagen.core.ticket import Input
+from imagen.core.image_file import DAMAGE, ImageFile, read_image_file
+from imagen.core.ticket import InputImage
 from imagen.inputs.colours import in_srgb
 from imagen.inputs.sizes import Size
 
@@ -21,10 +21,10 @@ _TELLING = frozenset(("exif", "xmp", "comment", "photoshop", "XML:com.adobe.xmp"
 
 
 @dataclass(frozen=True, slots=True)
-class Upright:
+class DecodedImage:
     """The decoded picture: RGB, or RGBA where some of it is transparent."""
 
-    source: Picture
+    source: ImageFile
     """As the file has it."""
     image: Image.Image
     is_untouched: bool
@@ -40,15 +40,15 @@ class Upright:
         return self.image.mode == "RGBA"
 
 
-def read_upright(path: str, what: str) -> Upright:
+def read_upright(path: str, what: str) -> DecodedImage:
     """The picture in a file; `what` names the parameter in errors and warnings.
 
     Raises RequestError as `read_picture` does.
     """
-    return turned(read_picture(path, what), what)
+    return turned(read_image_file(path, what), what)
 
 
-def turned(source: Picture, what: str) -> Upright:
+def turned(source: ImageFile, what: str) -> DecodedImage:
     """This picture, as its EXIF says it is to be held; of an animation the first frame."""
     with catch_warnings(action="ignore"), source.opened() as opened:
         image = _turned(opened)
@@ -62,12 +62,12 @@ def turned(source: Picture, what: str) -> Upright:
         f"{what}: {source.name} has {frames} frames, and the first of them is used."
         for _ in range(frames > 1)
     )
-    return Upright(source, image, is_untouched, tuple(warnings))
+    return DecodedImage(source, image, is_untouched, tuple(warnings))
 
 
-def noted(file: Upright, parameter: str) -> Input:
+def noted(file: DecodedImage, parameter: str) -> InputImage:
     """What is remembered of the user's own file."""
-    return Input(
+    return InputImage(
         parameter=parameter,
         name=PureWindowsPath(file.source.name).name,
         sha256=file.source.sha256,
@@ -92,12 +92,12 @@ def png(image: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def as_png(image: Image.Image, name: str) -> Picture:
+def as_png(image: Image.Image, name: str) -> ImageFile:
     """The picture as a PNG file of the same name, but for the ending."""
     stem, dot, _ = name.rpartition(".")
     width, height = image.size
     called = f"{stem if dot else name}.png"
-    return Picture(data=png(image), name=called, kind="PNG", width=width, height=height)
+    return ImageFile(data=png(image), name=called, kind="PNG", width=width, height=height)
 
 
 def _frames(opened: Image.Image) -> int:

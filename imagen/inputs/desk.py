@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from imagen.core.capabilities import Receipt
-    from imagen.core.ticket import Input
-    from imagen.inputs.decode import Upright
+    from imagen.core.ticket import InputImage
+    from imagen.inputs.decode import DecodedImage
 
 
-class Desk:
+class InputPreparation:
     """The pictures of one request, in the making."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.receipt: Receipt = {}
         self.warnings: list[str] = []
-        self.inputs: list[Input] = []
+        self.inputs: list[InputImage] = []
 
-    def read(self, path: str, parameter: str) -> Upright:
+    def read(self, path: str, parameter: str) -> DecodedImage:
         """The picture in this file, which is noted as the parameter's."""
         file = read_upright(path, parameter)
         self.warnings += file.warnings
         self.note(file, parameter)
         return file
 
-    def note(self, file: Upright, parameter: str) -> None:
+    def note(self, file: DecodedImage, parameter: str) -> None:
         """That the user gave this file."""
         self.inputs.append(noted(file, parameter))
 
-    def opaque(self, file: Upright, parameter: str, colour: str = "white") -> Image.Image:
+    def opaque(self, file: DecodedImage, parameter: str, colour: str = "white") -> Image.Image:
         """The picture with this colour behind it where it is transparent, which is told."""
         if file.is_transparent:
             self.warnings.append(
@@ -48,7 +48,7 @@ class Desk:
             )
         return flattened(file.image, colour)
 
-    def keep(self, file: Upright, image: Image.Image) -> str:
+    def keep(self, file: DecodedImage, image: Image.Image) -> str:
         """Where this picture lies now: the file's own bytes, if they show just this."""
         if image is file.image and file.is_untouched:
             return self.shelve(file.source.data, file.source.name)

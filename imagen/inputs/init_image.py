@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import INTERPOLATIONS
 from imagen.inputs.decode import flattened, png
 from imagen.inputs.desk import covering
@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from imagen.core.request import Request
-    from imagen.inputs.decode import Upright
-    from imagen.inputs.desk import Desk
-    from imagen.inputs.sizes import Frame
+    from imagen.inputs.decode import DecodedImage
+    from imagen.inputs.desk import InputPreparation
+    from imagen.inputs.sizes import SizeRules
 
 HYBRID_STRENGTH = 0.3
 """How far an enlarged picture is left, where nothing is asked."""
 
 
 def redrawn(
-    request: Request, file: Upright, desk: Desk, frame: Frame | None, *, is_enlarged: bool
+    request: Request,
+    file: DecodedImage,
+    desk: InputPreparation,
+    frame: SizeRules | None,
+    *,
+    is_enlarged: bool,
 ) -> tuple[dict[str, Any], Size]:
     """What stands in the request for the image and its mask, and the size to be drawn.
 
@@ -46,11 +51,11 @@ def redrawn(
 
 
 def _enlarged(
-    request: Request, file: Upright, image: Image.Image, desk: Desk
+    request: Request, file: DecodedImage, image: Image.Image, desk: InputPreparation
 ) -> tuple[Image.Image, dict[str, Any]]:
     asked = request.upscale
     assert asked is not None
-    desk.receipt["upscale"] = Fate(outcome="applied", asked=asked.model_dump())
+    desk.receipt["upscale"] = ParameterOutcome(outcome="applied", asked=asked.model_dump())
     strength = HYBRID_STRENGTH if request.strength is None else request.strength
     method = asked.method or INTERPOLATIONS[0]
     enlarged = resized(image, file.source.name, asked.factor, method)
@@ -59,10 +64,10 @@ def _enlarged(
 
 def _framed(
     request: Request,
-    file: Upright,
+    file: DecodedImage,
     image: Image.Image,
-    desk: Desk,
-    frame: Frame,
+    desk: InputPreparation,
+    frame: SizeRules,
     *,
     is_enlarged: bool,
 ) -> Image.Image:
@@ -76,7 +81,9 @@ def _framed(
     return covering(image, wanted)
 
 
-def tell_of_scaling(file: Upright, old: Size, new: Size, desk: Desk, frame: Frame) -> None:
+def tell_of_scaling(
+    file: DecodedImage, old: Size, new: Size, desk: InputPreparation, frame: SizeRules
+) -> None:
     """Only where more was changed than a backend's step of a few pixels."""
     step = frame.step
     if abs(old.width - new.width) < step and abs(old.height - new.height) < step:
@@ -88,7 +95,7 @@ def tell_of_scaling(file: Upright, old: Size, new: Size, desk: Desk, frame: Fram
     desk.warnings.append(f"image: {file.source.name} ({old}) was {how} to {new}.")
 
 
-def mask_of(path: str, file: Upright, desk: Desk) -> Image.Image:
+def mask_of(path: str, file: DecodedImage, desk: InputPreparation) -> Image.Image:
     """The mask in this file, for the picture in the other."""
     mask, source, warnings = read_mask(path, file.size)
     desk.warnings += warnings
@@ -96,9 +103,9 @@ def mask_of(path: str, file: Upright, desk: Desk) -> Image.Image:
     return mask
 
 
-def shelved_mask(mask: Image.Image, feather: int | None, desk: Desk) -> dict[str, Any]:
+def shelved_mask(mask: Image.Image, feather: int | None, desk: InputPreparation) -> dict[str, Any]:
     """What stands in the request for this mask, once it fades as asked."""
     if feather is not None:
-        desk.receipt["feather"] = Fate(outcome="applied", asked=feather)
+        desk.receipt["feather"] = ParameterOutcome(outcome="applied", asked=feather)
     data = png(feathered(mask, feather or 0))
     return {"mask": desk.shelve(data, "mask.png"), "feather": None}

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from imagen import inputs
-from imagen.core.capabilities import Capabilities, Fate, Parameter, settle
+from imagen.core.capabilities import Capabilities, Parameter, ParameterOutcome, resolve_parameters
 from imagen.core.request import INTERPOLATIONS, Upscale
 from imagen.core.result import Facts, Output, Result
 from imagen.core.ticket import Ticket, new_id
@@ -35,7 +35,7 @@ def interpolated(request: Request) -> tuple[Ticket, Result]:
     upscale = request.upscale or Upscale()
     method = upscale.method or INTERPOLATIONS[0]
     only = request.model_copy(update={"upscale": upscale, "strength": None, "prompt": None})
-    used, receipt = settle(only, CAPABILITIES)
+    used, receipt = resolve_parameters(only, CAPABILITIES)
     enlarged, source, warnings = inputs.enlarged_file(used["image"], upscale.factor, method)
     output = Output(data=enlarged.data, media_type=enlarged.media_type)
     facts = Facts(
@@ -59,7 +59,9 @@ def interpolated(request: Request) -> tuple[Ticket, Result]:
 def _in_vain(request: Request) -> Receipt:
     """What would have made another task of it."""
     return {
-        name: Fate(outcome="dropped", asked=asked, why="interpolation adds nothing of its own")
+        name: ParameterOutcome(
+            outcome="dropped", asked=asked, why="interpolation adds nothing of its own"
+        )
         for name, asked in (("prompt", request.prompt), ("strength", request.strength))
         if asked not in ("", None)
     }

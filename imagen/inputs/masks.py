@@ -10,14 +10,14 @@ from imagen.errors import RequestError
 from imagen.inputs.decode import flattened, read_upright
 
 if TYPE_CHECKING:
-    from imagen.inputs.decode import Upright
+    from imagen.inputs.decode import DecodedImage
     from imagen.inputs.sizes import Size
 
 _WHITE = _OPAQUE = 250
 _SHAPE_DIFFERS = 0.01
 
 
-def read_mask(path: str, size: Size) -> tuple[Image.Image, Upright, list[str]]:
+def read_mask(path: str, size: Size) -> tuple[Image.Image, DecodedImage, list[str]]:
     """The mask for a picture of this size, its file, and what the user should know of it.
 
     Raises RequestError for a mask of another shape, and for one that would redraw nothing.
@@ -45,7 +45,7 @@ def feathered(mask: Image.Image, pixels: int) -> Image.Image:
     return ImageChops.lighter(mask, blurred.point([min(255, 2 * shade) for shade in range(256)]))
 
 
-def _by_transparency(file: Upright, warnings: list[str]) -> Image.Image:
+def _by_transparency(file: DecodedImage, warnings: list[str]) -> Image.Image:
     """White strokes on nothing are the mask; else nothing is: so ComfyUI's editor saves them."""
     alpha = file.image.getchannel("A")
     shown = file.image.convert("RGB").convert("L")
@@ -57,7 +57,7 @@ def _by_transparency(file: Upright, warnings: list[str]) -> Image.Image:
     return ImageChops.invert(alpha)
 
 
-def _refuse_empty(mask: Image.Image, file: Upright) -> None:
+def _refuse_empty(mask: Image.Image, file: DecodedImage) -> None:
     if mask.getextrema() == (0, 0):
         raise RequestError(
             f"mask: {file.source.name} is all black, so that nothing would be redrawn.",
@@ -65,7 +65,7 @@ def _refuse_empty(mask: Image.Image, file: Upright) -> None:
         )
 
 
-def _of_size(mask: Image.Image, file: Upright, size: Size, warnings: list[str]) -> Image.Image:
+def _of_size(mask: Image.Image, file: DecodedImage, size: Size, warnings: list[str]) -> Image.Image:
     if file.size == size:
         return mask
     if abs(file.size.width * size.height / (file.size.height * size.width) - 1) > _SHAPE_DIFFERS:

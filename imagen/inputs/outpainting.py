@@ -12,7 +12,7 @@ from imagen.core.request import Outpaint
 from imagen.inputs.masks import feathered
 
 if TYPE_CHECKING:
-    from imagen.inputs.sizes import Frame, Size
+    from imagen.inputs.sizes import Size, SizeRules
 
 FEATHER = 24
 """Pixels over which the new fades into the old, where none are asked."""
@@ -40,7 +40,7 @@ class Canvas:
         )
 
 
-def canvas(size: Size, asked: Outpaint, frame: Frame | None) -> Canvas:
+def canvas(size: Size, asked: Outpaint, frame: SizeRules | None) -> Canvas:
     """The canvas for a picture of this size.
 
     Where nothing was to be added, the picture loses a few pixels to be drawable; where it would

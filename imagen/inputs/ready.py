@@ -9,10 +9,10 @@ from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
 from imagen.inputs.beyond import outpainted
 from imagen.inputs.cache import prune
-from imagen.inputs.desk import Desk, covering
+from imagen.inputs.desk import InputPreparation, covering
 from imagen.inputs.init_image import redrawn
 from imagen.inputs.requirements import is_hybrid
-from imagen.inputs.sizes import Frame, Size, frame_of
+from imagen.inputs.sizes import Size, SizeRules, frame_of
 from imagen.inputs.staging import Staged, own_pictures
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Control, Request
-    from imagen.inputs.decode import Upright
+    from imagen.inputs.decode import DecodedImage
 
 _SHAPE_DIFFERS = 0.05
 _PLENTY = 2048 * 2048
@@ -36,7 +36,7 @@ def staged(
 ) -> Staged:
     """The request with every picture on the shelf; see `stage`."""
     _refuse_unknown_controls(request, capabilities)
-    desk, frame = Desk(folder), frame_of(capabilities, largest)
+    desk, frame = InputPreparation(folder), frame_of(capabilities, largest)
     values, size = _image(request, desk, frame, capabilities)
     references = _read(request.references, "references", desk)
     controls = _read(_control_files(request, capabilities), "controls", desk)
@@ -69,7 +69,7 @@ def _refuse_unknown_controls(request: Request, capabilities: Capabilities) -> No
 
 
 def _image(
-    request: Request, desk: Desk, frame: Frame | None, capabilities: Capabilities
+    request: Request, desk: InputPreparation, frame: SizeRules | None, capabilities: Capabilities
 ) -> tuple[dict[str, Any], Size | None]:
     """What stands in the request for the initial image, and the size that it settles."""
     if request.image is None:
@@ -88,7 +88,7 @@ def _enlarges_itself(request: Request, capabilities: Capabilities) -> bool:
     return request.upscale is not None and "upscale" in capabilities.parameters
 
 
-def _sighted(file: Upright, desk: Desk) -> Image.Image:
+def _sighted(file: DecodedImage, desk: InputPreparation) -> Image.Image:
     """A giant, as small as is plenty for what looks for its edges and depths."""
     factor = sqrt(_PLENTY / file.size.pixels)
     if factor >= 1:
@@ -98,7 +98,7 @@ def _sighted(file: Upright, desk: Desk) -> Image.Image:
     return covering(file.image, size)
 
 
-def _read(paths: Sequence[str], parameter: str, desk: Desk) -> list[Upright]:
+def _read(paths: Sequence[str], parameter: str, desk: InputPreparation) -> list[DecodedImage]:
     return [desk.read(path, f"{parameter}.{n}") for n, path in enumerate(paths)]
 
 
@@ -109,7 +109,7 @@ def _control_files(request: Request, capabilities: Capabilities) -> list[str]:
 
 
 def _size_by(
-    request: Request, references: list[Upright], controls: list[Upright], frame: Frame
+    request: Request, references: list[DecodedImage], controls: list[DecodedImage], frame: SizeRules
 ) -> Size | None:
     """Without an initial image: as the first reference is, or of the first control's shape."""
     first = next(iter([*references, *controls]), None)
@@ -130,7 +130,7 @@ def _sides(request: Request, size: Size) -> dict[str, int]:
 
 
 def _steering(
-    request: Request, files: list[Upright], size: Size | None, desk: Desk
+    request: Request, files: list[DecodedImage], size: Size | None, desk: InputPreparation
 ) -> tuple[Control, ...]:
     """The controls with their pictures at the size that is drawn."""
     return tuple(
@@ -139,7 +139,9 @@ def _steering(
     )
 
 
-def _control_image(file: Upright, number: int, size: Size | None, desk: Desk) -> str:
+def _control_image(
+    file: DecodedImage, number: int, size: Size | None, desk: InputPreparation
+) -> str:
     image = desk.opaque(file, f"controls.{number}", "black")
     if size is None:
         return desk.keep(file, image)
@@ -151,7 +153,7 @@ def _control_image(file: Upright, number: int, size: Size | None, desk: Desk) ->
     return desk.keep(file, covering(image, size))
 
 
-def _own(request: Request, capabilities: Capabilities, desk: Desk) -> dict[str, str]:
+def _own(request: Request, capabilities: Capabilities, desk: InputPreparation) -> dict[str, str]:
     """The pictures of the backend's own parameters, as they are."""
     return {
         name: desk.keep(file, file.image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.core.capabilities import Fate, Receipt
+from imagen.core.capabilities import ParameterOutcome, Receipt
 from imagen.core.request import INTERPOLATIONS
 from imagen.errors import RequestError
 
@@ -34,7 +34,7 @@ def sound(request: Request) -> tuple[Request, Receipt]:
     if request.variation_seed is not None and request.variation_strength is None:
         values["variation_strength"] = _VARIATION
     receipt = {
-        name: Fate(outcome="dropped", asked=getattr(request, name), why=why)
+        name: ParameterOutcome(outcome="dropped", asked=getattr(request, name), why=why)
         for name, why in idle.items()
     }
     return (request.with_values(values) if values else request), receipt

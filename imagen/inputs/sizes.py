@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import USUAL_SIDE, read_aspect
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Size(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class SizeRules:
     """The sizes that a backend can draw."""
 
     width: Parameter
@@ -121,7 +121,7 @@ def resolve_aspect(
     frame = frame_of(capabilities, largest)
     if frame is None:
         why = capabilities.without.get("width") or "this backend takes no size"
-        dropped = Fate(outcome="dropped", asked=request.aspect, why=why)
+        dropped = ParameterOutcome(outcome="dropped", asked=request.aspect, why=why)
         return request.with_values({"aspect": None}), {"aspect": dropped}
     ratio = read_aspect(request.aspect)
     if request.width or request.height:
@@ -130,17 +130,17 @@ def resolve_aspect(
     else:
         size = frame.of_aspect(ratio)
     used = {"width": size.width, "height": size.height}
-    receipt = {"aspect": Fate(outcome="mapped", asked=request.aspect, used=used)}
+    receipt = {"aspect": ParameterOutcome(outcome="mapped", asked=request.aspect, used=used)}
     return request.with_values(used), receipt
 
 
-def frame_of(capabilities: Capabilities, largest: tuple[int, int]) -> Frame | None:
+def frame_of(capabilities: Capabilities, largest: tuple[int, int]) -> SizeRules | None:
     """The frame of a backend; None where it takes no size."""
     width = capabilities.parameters.get("width")
     height = capabilities.parameters.get("height")
     if width is None or height is None:
         return None
-    return Frame(width, height, Size(*largest))
+    return SizeRules(width, height, Size(*largest))
 
 
 def _drawable(side: int, parameter: Parameter, most: int) -> int:

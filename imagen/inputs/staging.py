@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from imagen.core.capabilities import Capabilities, Receipt
     from imagen.core.request import Request
-    from imagen.core.ticket import Input
+    from imagen.core.ticket import InputImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Staged:
     receipt: Receipt = field(default_factory=dict)
     """Of those parameters that are done with: feather, outpaint, upscale."""
     warnings: tuple[str, ...] = ()
-    inputs: tuple[Input, ...] = ()
+    inputs: tuple[InputImage, ...] = ()
     """The user's own files."""
 
 

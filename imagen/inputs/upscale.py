@@ -13,8 +13,8 @@ from imagen.inputs.decode import as_png, noted, read_upright, turned
 from imagen.inputs.sizes import Size
 
 if TYPE_CHECKING:
-    from imagen.core.image_file import Picture
-    from imagen.core.ticket import Input
+    from imagen.core.image_file import ImageFile
+    from imagen.core.ticket import InputImage
 
 _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -25,7 +25,9 @@ _FILTERS = {
 }
 
 
-def enlarged_file(path: str, factor: float, method: str) -> tuple[Picture, Input, tuple[str, ...]]:
+def enlarged_file(
+    path: str, factor: float, method: str
+) -> tuple[ImageFile, InputImage, tuple[str, ...]]:
     """The picture in a file, enlarged; what is remembered of the file; and what is to be told.
 
     Raises RequestError as `enlarged` does, and for a picture that can't be read.
@@ -36,7 +38,7 @@ def enlarged_file(path: str, factor: float, method: str) -> tuple[Picture, Input
     return picture, noted(file, "image"), file.warnings
 
 
-def enlarged(picture: Picture, factor: float, method: str = INTERPOLATIONS[0]) -> Picture:
+def enlarged(picture: ImageFile, factor: float, method: str = INTERPOLATIONS[0]) -> ImageFile:
     """The picture upright, its sides times `factor`, as a PNG; transparency is kept.
 
     Raises RequestError for a method that is none, and for a size beyond what imagen makes.

@@ -32,7 +32,7 @@ from imagen.errors import (
     RequestError,
     TimedOut,
 )
-from imagen.library.records import Entry
+from imagen.library.records import GenerationRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,17 +61,17 @@ class Job(BaseModel):
         default_factory=lambda: datetime.now().astimezone(),
         description="When work on it began: also what its files are named by.",
     )
-    entry: Entry | None = Field(
+    entry: GenerationRecord | None = Field(
         None, description="Once it has come to its end: what the library is to keep of it."
     )
 
     @property
-    def state(self) -> Literal["planned", "submitted", "saved", "failed"]:
+    def state(self) -> Literal["planned_jobs", "submitted", "saved", "failed"]:
         """How far it has come: not sent yet; perhaps at its engine; its pictures on disk, or
         nothing came of it."""
         if self.entry is not None:
             return "saved" if self.entry.state == "done" else "failed"
-        return "submitted" if self.ticket.submitted else "planned"
+        return "submitted" if self.ticket.submitted else "planned_jobs"
 
     @property
     def id(self) -> str:
@@ -93,12 +93,12 @@ class Job(BaseModel):
         """The same job under another id, which no engine has heard of."""
         return self.of(self.ticket.model_copy(update={"id": id}))
 
-    def ended(self, entry: Entry) -> Job:
+    def ended(self, entry: GenerationRecord) -> Job:
         return self.model_copy(update={"entry": entry})
 
 
 @contextmanager
-def planned(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
+def planned_jobs(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
     """Writes several jobs down before the first of them is begun, and holds them for the block.
 
     Where the block fails, those that were never sent are forgotten: it is known that they were not
@@ -109,7 +109,7 @@ def planned(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
     remove_leftovers(state_dir)
     with ExitStack() as locks:
         for job in jobs:
-            locks.enter_context(held(job.id, state_dir))
+            locks.enter_context(lock_job(job.id, state_dir))
         try:
             with _all_or_none(jobs, state_dir):
                 for job in jobs:
@@ -161,7 +161,7 @@ def _is_unsent(id: str, state_dir: Path) -> bool:
 
 
 @contextmanager
-def held(id: str, state_dir: Path) -> Iterator[None]:
+def lock_job(id: str, state_dir: Path) -> Iterator[None]:
     """Holds a job for the block, whether it is written down yet or not.
 
     Raises RequestError where another process has it in hand; not where one only looks whether it is
@@ -173,7 +173,7 @@ def held(id: str, state_dir: Path) -> Iterator[None]:
             time.sleep(pause)
             mine = _hold(id, state_dir)
     if mine is None:
-        raise in_hand(id)
+        raise job_busy(id)
     try:
         yield
     finally:
@@ -181,7 +181,7 @@ def held(id: str, state_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def written(
+def create_jobs(
     job: Job, state_dir: Path, *, is_resumed: bool = False
 ) -> Iterator[Callable[[Job], None]]:
     """Keeps `job` on disk while the block runs, and after it where the outcome is open.
@@ -228,17 +228,17 @@ def forget(id: str, state_dir: Path) -> None:
 
 
 @contextmanager
-def taken_up(id: str, state_dir: Path) -> Iterator[Job | None]:
+def claim(id: str, state_dir: Path) -> Iterator[Job | None]:
     """The job, held for the block; None where another process works on it.
 
     Raises RequestError where there is none, OutputError where it can't be read.
     """
-    with alone(id, state_dir) as is_mine:
+    with try_lock(id, state_dir) as is_mine:
         yield read(id, state_dir) if is_mine else None
 
 
 @contextmanager
-def alone(id: str, state_dir: Path) -> Iterator[bool]:
+def try_lock(id: str, state_dir: Path) -> Iterator[bool]:
     """Holds the job for the block, without reading it; False where another process does."""
     refuse_unknown(id, state_dir)
     mine = _hold(id, state_dir)
@@ -261,24 +261,24 @@ def _hold(id: str, state_dir: Path) -> Lock | None:
         ) from error
 
 
-def in_order(state_dir: Path) -> list[str]:
+def list_ids(state_dir: Path) -> list[str]:
     """The ids of `left`, by when work on them began; what was never sent comes after that, and what
     can't be read comes last."""
     readable = _readable(state_dir)
-    return [*readable, *(id for id in left(state_dir) if id not in readable)]
+    return [*readable, *(id for id in pending(state_dir) if id not in readable)]
 
 
 def _readable(state_dir: Path) -> list[str]:
     """In the same order, but for what can't be read."""
     places: dict[str, tuple[bool, float]] = {}
-    for id in left(state_dir):
+    for id in pending(state_dir):
         with suppress(OutputError, RequestError):
             job = read(id, state_dir)
-            places[id] = job.state == "planned", job.began.timestamp()
+            places[id] = job.state == "planned_jobs", job.began.timestamp()
     return sorted(places, key=places.__getitem__)
 
 
-def in_hand(id: str) -> RequestError:
+def job_busy(id: str) -> RequestError:
     """The error for a job that another process works on."""
     return RequestError(f"Another process is at work on {id}.", remedy="Let it end first.")
 
@@ -288,7 +288,7 @@ def is_worked_on(id: str, state_dir: Path) -> bool:
     return is_held(_lock(id, state_dir))
 
 
-def left(state_dir: Path) -> list[str]:
+def pending(state_dir: Path) -> list[str]:
     """The ids of the jobs that are not at their end, or whose pictures the library lacks yet."""
     folder = state_dir / _FOLDER
     if not os.path.isdir(folder):
@@ -297,7 +297,7 @@ def left(state_dir: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.json"))
 
 
-def meant(word: str, state_dir: Path) -> str:
+def resolve_id(word: str, state_dir: Path) -> str:
     """The id of the job that is named by this id, or by its beginning; `last` began last.
 
     Raises RequestError where none is, or several are.
@@ -305,7 +305,7 @@ def meant(word: str, state_dir: Path) -> str:
     back = count_back(word)
     if back is not None and len(newest := _readable(state_dir)[::-1]) > back:
         return newest[back]
-    known = left(state_dir)
+    known = pending(state_dir)
     found = [id for id in known if word and id.startswith(word.lower())]
     if word not in known and len(found) > 1:
         raise RequestError(f"{word!r} may mean several tickets: {', '.join(found)}.")
@@ -317,7 +317,7 @@ def meant(word: str, state_dir: Path) -> str:
 
 def refuse_unknown(id: str, state_dir: Path) -> None:
     """Raises RequestError where no job of this id is left."""
-    known = left(state_dir)
+    known = pending(state_dir)
     if id not in known:
         raise RequestError(
             f"There is no ticket {id!r} left.{did_you_mean(id, known)}",

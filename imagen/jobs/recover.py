@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from imagen.core.result import Facts, Result, ignore
+from imagen.core.result import Facts, Result, no_progress
 from imagen.core.ticket import new_id
 from imagen.errors import Cancelled, ImagenError, Lost, OverBudget, RequestError
 from imagen.jobs import file_store
-from imagen.outputs import Saved
+from imagen.outputs import SavedImage
 from imagen.pipeline.budgets import within_budgets
-from imagen.pipeline.generate import Made, make
+from imagen.pipeline.generate import Generation, run_job
 from imagen.pipeline.prepare import open_named
-from imagen.pipeline.record import as_then, error_in, keep
+from imagen.pipeline.record import record, recorded_error, with_job_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from imagen.config import OutputSettings, Settings
     from imagen.core.result import OnProgress
     from imagen.jobs.file_store import Job
-    from imagen.library.records import Entry, Kept
+    from imagen.library.records import GenerationRecord, StoredImage
 
 How = Literal["fetched", "made", "made again", "made anew", "kept", "busy", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed:
+class RecoveredJob:
     """What became of one job that was left behind."""
 
     id: str
@@ -41,7 +41,7 @@ class Resumed:
     `error`."""
     job: Job | None = None
     """None where it can't be read."""
-    made: Made | None = None
+    made: Generation | None = None
     error: ImagenError | None = None
 
     @property
@@ -54,11 +54,11 @@ class Resumed:
 def resume(
     id: str,
     settings: Settings,
-    on_progress: OnProgress = ignore,
+    on_progress: OnProgress = no_progress,
     *,
     output: OutputSettings | None = None,
     again: bool = False,
-) -> Made:
+) -> Generation:
     """Bring one job to its end that was left when its process died; `id` is its ticket's.
 
     The pictures go where they were to go, or where `output` says. What was never sent, or
@@ -66,78 +66,80 @@ def resume(
     it may have run; with `again` it is made anew then. Raises RequestError where there is no such
     job, or another process is at work on it.
     """
-    done = finish(id, settings, on_progress, output=output, again=again)
+    done = recover(id, settings, on_progress, output=output, again=again)
     if done.error is not None:
         raise done.error
     if done.made is None:
-        raise file_store.in_hand(id)
+        raise file_store.job_busy(id)
     return done.made
 
 
-def finish_all(
+def recover_all(
     settings: Settings,
     watch: Callable[[str], AbstractContextManager[OnProgress]],
     *,
     output: OutputSettings | None = None,
-) -> Iterator[Resumed]:
+) -> Iterator[RecoveredJob]:
     """Bring every job to its end that was left behind, in order; one that fails does not
     keep the others. Raises Cancelled."""
-    for id in file_store.in_order(settings.state_dir):
+    for id in file_store.list_ids(settings.state_dir):
         with suppress(RequestError):  # another process has brought it to its end meanwhile
             with watch(id[:8]) as on_progress:
-                done = finish(id, settings, on_progress, output=output)
+                done = recover(id, settings, on_progress, output=output)
             yield done
 
 
-def finish(
+def recover(
     id: str,
     settings: Settings,
     on_progress: OnProgress,
     *,
     output: OutputSettings | None = None,
     again: bool = False,
-) -> Resumed:
+) -> RecoveredJob:
     """The same for one job. Raises RequestError where there is none, Cancelled."""
     try:
-        with file_store.taken_up(id, settings.state_dir) as job:
+        with file_store.claim(id, settings.state_dir) as job:
             if job is None:
-                return Resumed(id=id, how="busy")
+                return RecoveredJob(id=id, how="busy")
             output = output or settings.output.model_copy(update=_output(job.output))
-            whole = as_then(settings.model_copy(update={"output": output}), job)
+            whole = with_job_settings(settings.model_copy(update={"output": output}), job)
             return _finished(job, whole, on_progress, again=again)
     except (RequestError, Cancelled):
         raise
     except ImagenError as error:
-        return Resumed(id=id, how="failed", error=error)
+        return RecoveredJob(id=id, how="failed", error=error)
 
 
-def _finished(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool) -> Resumed:
+def _finished(
+    job: Job, settings: Settings, on_progress: OnProgress, *, again: bool
+) -> RecoveredJob:
     try:
         return _ended(job, settings, on_progress, again=again)
     except Cancelled:
         raise
     except ImagenError as error:
-        return Resumed(id=job.id, how="failed", job=job, error=error)
+        return RecoveredJob(id=job.id, how="failed", job=job, error=error)
 
 
-def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool) -> Resumed:
+def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool) -> RecoveredJob:
     if job.entry is not None:
-        remark = keep(job.entry, settings)
+        remark = record(job.entry, settings)
         if job.entry.state == "failed":
-            raise error_in(job.entry)
-        return Resumed(id=job.id, how="kept", job=job, made=_made(job.entry, remark))
+            raise recorded_error(job.entry)
+        return RecoveredJob(id=job.id, how="kept", job=job, made=_made(job.entry, remark))
     try:
         made = _run(job, settings, on_progress)
     except Lost as error:
         if error.never_ran:
             made = _run(job.unsent(), settings, on_progress)
-            return Resumed(id=job.id, how="made again", job=job, made=made)
+            return RecoveredJob(id=job.id, how="made again", job=job, made=made)
         if error.is_certain and again:
             anew = job.renamed(new_id()).unsent()
-            with file_store.held(anew.id, settings.state_dir):
+            with file_store.lock_job(anew.id, settings.state_dir):
                 _reserve(anew, job, settings)
                 made = _run(anew, settings, on_progress)
-            return Resumed(id=job.id, how="made anew", job=job, made=made)
+            return RecoveredJob(id=job.id, how="made anew", job=job, made=made)
         if error.is_certain:
             file_store.write(
                 job, settings.state_dir
@@ -147,7 +149,7 @@ def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool
         error.advise(f"Be rid of it with: imagen resume {job.id} --forget")
         raise
     how: How = "fetched" if job.ticket.submitted else "made"
-    return Resumed(id=job.id, how=how, job=job, made=made)
+    return RecoveredJob(id=job.id, how=how, job=job, made=made)
 
 
 _MAY_HAVE_RUN = "It may have run. Make it again with: imagen resume --again {id}"
@@ -167,13 +169,13 @@ def _reserve(anew: Job, lost: Job, settings: Settings) -> None:
         raise
 
 
-def _run(job: Job, settings: Settings, on_progress: OnProgress) -> Made:
+def _run(job: Job, settings: Settings, on_progress: OnProgress) -> Generation:
     backend, workflow = job.ticket.backend, job.ticket.engine.get("workflow")
     has_another = settings.backends.get(backend, {}).get("workflow") != workflow
     if workflow and has_another and backend in (*settings.backends, "comfyui"):
         settings = settings.with_workflow(backend, str(workflow))
     with closing(open_named(backend, settings)) as engine:
-        return make(engine, job, settings, on_progress, is_resumed=True)
+        return run_job(engine, job, settings, on_progress, is_resumed=True)
 
 
 def _output(meant: dict[str, Any]) -> dict[str, Any]:
@@ -182,15 +184,15 @@ def _output(meant: dict[str, Any]) -> dict[str, Any]:
     return known | ({"directory": Path(meant["directory"])} if "directory" in meant else {})
 
 
-def _made(entry: Entry, remark: str) -> Made:
+def _made(entry: GenerationRecord, remark: str) -> Generation:
     """The run of a job whose pictures were on disk when its process died."""
     result = Result(outputs=(), facts=Facts.of(entry.facts), warnings=entry.warnings)
     saved = tuple(map(_saved, entry.pictures))
-    return Made(ticket=entry.ticket, result=result, saved=saved, remark=remark)
+    return Generation(ticket=entry.ticket, result=result, saved=saved, remark=remark)
 
 
-def _saved(kept: Kept) -> Saved:
-    return Saved(
+def _saved(kept: StoredImage) -> SavedImage:
+    return SavedImage(
         path=kept.path,
         sidecar=kept.sidecar,
         index=kept.index,

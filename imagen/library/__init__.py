@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from imagen.library.consistency import Report, check, forget_missing
     from imagen.library.database import Library, open_library
     from imagen.library.detail import paths_by_content, record_of
-    from imagen.library.failing import Failure, Failures, failures, find_failure
-    from imagen.library.import_files import Added, add
-    from imagen.library.ledger import Spent, Total, Use, spent, sum_totals, totals
+    from imagen.library.failing import FailedGeneration, Failures, failures, find_failure
+    from imagen.library.import_files import ImportResult, import_files
+    from imagen.library.ledger import LedgerRow, SpentAmount, Total, spent, sum_totals, totals
     from imagen.library.particulars import Particulars, particulars_of
-    from imagen.library.records import Delivery, Entry, Kept
+    from imagen.library.records import Delivery, GenerationRecord, StoredImage
     from imagen.library.search import (
+        LibraryImage,
         Page,
-        Picture,
         Query,
         count,
         find_picture,
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
         page,
         pictures_of,
     )
-    from imagen.library.write import take_in
+    from imagen.library.write import record_generation
 else:
     _HOMES = {
-        "import_files": "Added add",
+        "import_files": "ImportResult import_files",
         "consistency": "Report check forget_missing",
-        "records": "Delivery Entry Kept",
-        "failing": "Failure Failures failures find_failure",
-        "ledger": "Spent Total Use spent sum_totals totals",
+        "records": "Delivery GenerationRecord StoredImage",
+        "failing": "FailedGeneration Failures failures find_failure",
+        "ledger": "SpentAmount Total LedgerRow spent sum_totals totals",
         "database": "Library open_library",
         "particulars": "Particulars particulars_of",
-        "search": "Page Picture Query count find_picture known page pictures_of",
+        "search": "Page LibraryImage Query count find_picture known page pictures_of",
         "detail": "paths_by_content record_of",
-        "write": "take_in",
+        "write": "record_generation",
     }
 
     def __getattr__(name):
@@ -49,37 +49,37 @@ else:
 
 
 __all__ = [
-    "Added",
     "Delivery",
-    "Entry",
-    "Failure",
+    "FailedGeneration",
     "Failures",
-    "Kept",
+    "GenerationRecord",
+    "ImportResult",
+    "LedgerRow",
     "Library",
+    "LibraryImage",
     "Page",
     "Particulars",
-    "Picture",
     "Query",
     "Report",
-    "Spent",
+    "SpentAmount",
+    "StoredImage",
     "Total",
-    "Use",
-    "add",
     "check",
     "count",
     "failures",
     "find_failure",
     "find_picture",
     "forget_missing",
+    "import_files",
     "known",
     "open_library",
     "page",
     "particulars_of",
     "paths_by_content",
     "pictures_of",
+    "record_generation",
     "record_of",
     "spent",
     "sum_totals",
-    "take_in",
     "totals",
 ]

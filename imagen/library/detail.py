@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from imagen.library.database import Library
-    from imagen.library.search import Picture
+    from imagen.library.search import LibraryImage
 
 
-def record_of(library: Library, picture: Picture) -> Record:
+def record_of(library: Library, picture: LibraryImage) -> Record:
     """The record of a picture that the library knows; raises LibraryError.
 
     Of one that was taken in from elsewhere, the values are those that could be read.
@@ -37,7 +37,7 @@ def record_of(library: Library, picture: Picture) -> Record:
     return _record(row, picture)
 
 
-def sidecar_of_picture(library: Library, picture: Picture) -> bytes:
+def sidecar_of_picture(library: Library, picture: LibraryImage) -> bytes:
     """The JSON that belongs beside a picture, of what the library has; raises LibraryError."""
     record = record_of(library, picture)
     whole = {
@@ -65,7 +65,7 @@ def paths_by_content(library: Library, digests: Collection[str]) -> list[Path]:
         return [path_of(path) for path in connection.execute(chosen).scalars()]
 
 
-def _record(row: Row[Any], picture: Picture) -> Record:
+def _record(row: Row[Any], picture: LibraryImage) -> Record:
     ticket = _mapping(row.ticket)
     told = _mapping(_mapping(row.facts).get("told"))
     if told.get("source") in ("parameters", "invokeai", "settings", "prompt"):

@@ -32,7 +32,7 @@ _FAILED = text("state = 'failed'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class FailedGeneration:
     """One generation that came to nothing."""
 
     generation: str
@@ -54,13 +54,13 @@ class Failure:
 class Failures(NamedTuple):
     """Some of them, and where the next page begins."""
 
-    failures: tuple[Failure, ...]
-    after: Failure | None
+    failures: tuple[FailedGeneration, ...]
+    after: FailedGeneration | None
     """The `after` of the next page; None where this is the last."""
 
 
 def failures(
-    library: Library, query: Query, after: Failure | None = None, limit: int = 50
+    library: Library, query: Query, after: FailedGeneration | None = None, limit: int = 50
 ) -> Failures:
     """The newest failures that are wanted, of those older than `after`.
 
@@ -80,7 +80,7 @@ def _newest_first() -> Select[Any]:
     return select(generations).where(_FAILED).order_by(*order)
 
 
-def _conditions(query: Query, after: Failure | None) -> Iterator[ColumnElement[bool]]:
+def _conditions(query: Query, after: FailedGeneration | None) -> Iterator[ColumnElement[bool]]:
     began = generations.c.began_ms
     if query.backend is not None:
         yield generations.c.backend == query.backend
@@ -102,7 +102,7 @@ def _has(prompt: str, found: tuple[Term, ...]) -> bool:
     return all((fulltext.as_it_stands(term) in cut) != term.is_excluded for term in found)
 
 
-def find_failure(library: Library, word: str) -> Failure:
+def find_failure(library: Library, word: str) -> FailedGeneration:
     """The failure of this ID, or of any beginning of its id; `last` is the newest.
 
     Raises RequestError where it is none, or may be several.
@@ -126,9 +126,9 @@ def find_failure(library: Library, word: str) -> Failure:
     return _failure(rows[0])
 
 
-def _failure(row: Row[Any]) -> Failure:
+def _failure(row: Row[Any]) -> FailedGeneration:
     error = row.error or {}
-    return Failure(
+    return FailedGeneration(
         generation=row.id,
         began=moment_of(row.began_ms),
         backend=row.backend,

@@ -11,10 +11,10 @@ from uuid import UUID, uuid5
 
 from pydantic import ValidationError
 
-from imagen.core.capabilities import Fate
-from imagen.core.ticket import Input, Ticket
+from imagen.core.capabilities import ParameterOutcome
+from imagen.core.ticket import InputImage, Ticket
 from imagen.errors import OutputError
-from imagen.library.records import Entry, Kept
+from imagen.library.records import GenerationRecord, StoredImage
 from imagen.library.stored import as_json
 from imagen.outputs import metadata, read_fully, texts, without_folders
 from imagen.outputs.provenance import Origin, origin, request_of
@@ -155,11 +155,11 @@ def _is_id(text: str) -> bool:
         return False
 
 
-def entry_of(pictures: Sequence[Foreign], id: str) -> Entry:
+def entry_of(pictures: Sequence[Foreign], id: str) -> GenerationRecord:
     """The generation of these pictures, which one run made; the first tells of it."""
     first = pictures[0]
     record = first.record
-    return Entry(
+    return GenerationRecord(
         id=id,
         backend=(record.backend if record else "") or first.origin.tool or UNKNOWN,
         kind=first.origin.kind,
@@ -195,19 +195,19 @@ def _ticket(one: Foreign, id: str) -> Ticket:
     )
 
 
-def _receipt(record: Record | None) -> dict[str, Fate]:
-    found: dict[str, Fate] = {}
+def _receipt(record: Record | None) -> dict[str, ParameterOutcome]:
+    found: dict[str, ParameterOutcome] = {}
     for name, said in (record.receipt if record else {}).items():
         try:
-            found[name] = Fate.model_validate(said)
+            found[name] = ParameterOutcome.model_validate(said)
         except ValidationError:
             continue  # of a stranger's file, which may hold anything
     return found
 
 
-def _inputs(record: Record | None) -> tuple[Input, ...]:
+def _inputs(record: Record | None) -> tuple[InputImage, ...]:
     return tuple(
-        Input(
+        InputImage(
             parameter=str(known["parameter"]),
             name=str(known["name"]),
             sha256=str(known["sha256"]),
@@ -242,9 +242,9 @@ def _told(record: Record) -> dict[str, Any]:
     return own | {"resolved": record.resolved, "facts": record.facts}
 
 
-def _kept(one: Foreign) -> Kept:
+def _kept(one: Foreign) -> StoredImage:
     told = one.record.file.get("seed") if one.record else None
-    return Kept(
+    return StoredImage(
         path=one.path,
         sidecar=one.sidecar,
         index=one.index,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from imagen.config import UsageSettings
     from imagen.library.database import Library
-    from imagen.library.records import Entry
+    from imagen.library.records import GenerationRecord
 
 Grouping = Literal["day", "week", "month", "backend", "model", "caller"]
 _JOULES_PER_KWH = 3_600_000
@@ -30,7 +30,7 @@ _SUMMED = ("images", "latency_seconds", "engine_seconds", "estimated_cost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class LedgerRow:
     """One row of the ledger."""
 
     generation: str
@@ -79,7 +79,7 @@ class Total(NamedTuple):
     """How many cost money that nobody knows."""
 
 
-def ledger_row(entry: Entry, costs: UsageSettings | None) -> dict[str, Any]:
+def ledger_row(entry: GenerationRecord, costs: UsageSettings | None) -> dict[str, Any]:
     """The row of this generation. Its prompt stands there as a hash only."""
     request, estimate = entry.ticket.request, entry.ticket.estimate
     seed = entry.facts.get("seed") if entry.facts.get("seed") is not None else request.seed
@@ -103,13 +103,13 @@ def ledger_row(entry: Entry, costs: UsageSettings | None) -> dict[str, Any]:
     }
 
 
-def _engine_seconds(entry: Entry) -> float | None:
+def _engine_seconds(entry: GenerationRecord) -> float | None:
     """As the engine told; of one that tells nothing, as long as it took in all."""
     told = entry.facts.get("executing_seconds")
     return told if told is not None else entry.facts.get("latency_seconds")
 
 
-def _electricity(entry: Entry, costs: UsageSettings | None) -> float | None:
+def _electricity(entry: GenerationRecord, costs: UsageSettings | None) -> float | None:
     """What a machine of ours drew for it, where the user says what that costs."""
     seconds = _engine_seconds(entry)
     watts = costs.watts.get(entry.backend) if costs else None
@@ -120,7 +120,7 @@ def _electricity(entry: Entry, costs: UsageSettings | None) -> float | None:
 
 def rows(
     library: Library, since: datetime | None = None, until: datetime | None = None
-) -> Iterator[Use]:
+) -> Iterator[LedgerRow]:
     """Every row from `since` on and before `until`, the oldest first."""
     statement = select(usage).where(*_within(since, until)).order_by(usage.c.at_ms)
     with library.reading() as connection:
@@ -128,7 +128,7 @@ def rows(
             yield _use(row)
 
 
-def use_of(library: Library, generation: str) -> Use | None:
+def use_of(library: Library, generation: str) -> LedgerRow | None:
     """The row of one generation; None where it has none."""
     with library.reading() as connection:
         row = connection.execute(select(usage).where(usage.c.generation == generation)).first()
@@ -140,12 +140,12 @@ def _within(since: datetime | None, until: datetime | None) -> list[Any]:
     return found if until is None else [*found, usage.c.at_ms < milliseconds(until)]
 
 
-def _use(row: Row[Any]) -> Use:
+def _use(row: Row[Any]) -> LedgerRow:
     values = dict(row._mapping)
     at = moment_of(values.pop("at_ms"))
     seed = values.pop("seed")
     is_paid = bool(values.pop("is_paid"))
-    return Use(at=at, seed=None if seed is None else int(seed), is_paid=is_paid, **values)
+    return LedgerRow(at=at, seed=None if seed is None else int(seed), is_paid=is_paid, **values)
 
 
 def totals(
@@ -259,7 +259,7 @@ def _total(key: tuple[str, ...], row: Row[Any]) -> Total:
     )
 
 
-class Spent(NamedTuple):
+class SpentAmount(NamedTuple):
     """What was spent since a moment."""
 
     cost: float
@@ -274,7 +274,7 @@ def spent(
     currency: str,
     backend: str | None = None,
     without: Sequence[str] = (),
-) -> Spent:
+) -> SpentAmount:
     """What was spent from `since` on in this currency; with all backends where none is named.
 
     The generations of these ids `without` are left out.
@@ -288,4 +288,4 @@ def spent(
     statement = select(func.sum(_COST), unknown).where(*conditions)
     with library.reading() as connection:
         known, lacking = connection.execute(statement).one()
-    return Spent(float(known or 0.0), int(lacking or 0))
+    return SpentAmount(float(known or 0.0), int(lacking or 0))

@@ -35,7 +35,7 @@ _DUE = case(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class PendingDelivery:
     """One delivery, and how far it has come."""
 
     id: int
@@ -48,7 +48,7 @@ class Waiting:
     """Why the last attempt failed; empty where there was none."""
 
 
-def claim(library: Library, *, limit: int = 10, now_ms: int | None = None) -> list[Waiting]:
+def claim(library: Library, *, limit: int = 10, now_ms: int | None = None) -> list[PendingDelivery]:
     """The next deliveries that are due, for this caller alone; of several senders each gets other
     ones. A claim lasts ten minutes."""
     now = _now() if now_ms is None else now_ms
@@ -106,7 +106,7 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def placed(library: Library, waiting: Waiting) -> Waiting | None:
+def placed(library: Library, waiting: PendingDelivery) -> PendingDelivery | None:
     """A picture's delivery with the places at which its files lie by now; None, and it is called
     off, where the library has the picture no more."""
     delivery = waiting.delivery
@@ -122,7 +122,7 @@ def placed(library: Library, waiting: Waiting) -> Waiting | None:
     return replace(waiting, delivery=moved)
 
 
-def sent(library: Library, waiting: Waiting, facts: Mapping[str, Any]) -> None:
+def sent(library: Library, waiting: PendingDelivery, facts: Mapping[str, Any]) -> None:
     """It was delivered; `facts` say where a picture lies in the cloud now."""
     delivery = waiting.delivery
     with library.writing() as connection:
@@ -132,7 +132,9 @@ def sent(library: Library, waiting: Waiting, facts: Mapping[str, Any]) -> None:
             connection.execute(update(images).where(*its).values(cloud=as_json(facts)))
 
 
-def failed(library: Library, waiting: Waiting, why: str, *, again_in_seconds: float | None) -> None:
+def failed(
+    library: Library, waiting: PendingDelivery, why: str, *, again_in_seconds: float | None
+) -> None:
     """It was not delivered: it waits for another attempt, or is stuck where there is no sense in
     one."""
     state = "stuck" if again_in_seconds is None else "waiting"
@@ -141,7 +143,9 @@ def failed(library: Library, waiting: Waiting, why: str, *, again_in_seconds: fl
         _update(connection, waiting, state=state, due_ms=due, last_error=storable(why))
 
 
-def rest(library: Library, failed: Waiting, why: str, *, pauses: Sequence[float] | None) -> int:
+def rest(
+    library: Library, failed: PendingDelivery, why: str, *, pauses: Sequence[float] | None
+) -> int:
     """What one failed for is wrong with its destination: whatever else is due there waits too,
     untried, or is stuck without `pauses`; how many these are.
 
@@ -164,7 +168,7 @@ def _pause(pauses: Sequence[float]) -> ColumnElement[int]:
     return case(dict(enumerate(ms)), value=outbox.c.attempts, else_=ms[-1])
 
 
-def _turn(failed: Waiting) -> ColumnElement[int]:
+def _turn(failed: PendingDelivery) -> ColumnElement[int]:
     """By a moment earlier, so that first those after the one that failed have their turn, then
     those before it, and it comes last: one that always fails keeps nobody waiting."""
     return case((outbox.c.id > failed.id, 2), else_=1)
@@ -184,7 +188,7 @@ def _to_the_same(delivery: Delivery) -> Iterator[ColumnElement[bool]]:
     yield outbox.c.destination == delivery.destination
 
 
-def put_off(library: Library, waiting: Waiting, why: str, *, seconds: float) -> None:
+def put_off(library: Library, waiting: PendingDelivery, why: str, *, seconds: float) -> None:
     """It can't be sent from here and now, which is no failure: it waits, and nothing is counted."""
     due = _now() + round(seconds * 1000)
     values = {"due_ms": due, "claimed_until_ms": 0, "last_error": storable(why)}
@@ -192,7 +196,7 @@ def put_off(library: Library, waiting: Waiting, why: str, *, seconds: float) -> 
         connection.execute(update(outbox).where(outbox.c.id == waiting.id).values(**values))
 
 
-def release(library: Library, waiting: Waiting) -> None:
+def release(library: Library, waiting: PendingDelivery) -> None:
     """It was not sent after all: it is anybody's again, as if it had not been claimed."""
     mine = outbox.c.id == waiting.id, outbox.c.state == "waiting"
     with library.writing() as connection:
@@ -206,7 +210,7 @@ def forget(library: Library, ids: Sequence[int]) -> int:
         return connection.execute(chosen).rowcount
 
 
-def _update(connection: Any, waiting: Waiting, **values: Any) -> None:
+def _update(connection: Any, waiting: PendingDelivery, **values: Any) -> None:
     attempts = outbox.c.attempts + 1
     # Where a claim ran out, another sender may have delivered it by now.
     mine = outbox.c.id == waiting.id, outbox.c.state != "sent"
@@ -215,14 +219,14 @@ def _update(connection: Any, waiting: Waiting, **values: Any) -> None:
     )
 
 
-def unsent(library: Library) -> list[Waiting]:
+def unsent(library: Library) -> list[PendingDelivery]:
     """All that waits or is stuck, in order."""
     chosen = select(outbox).where(_UNSENT).order_by(outbox.c.id)
     with library.reading() as connection:
         return [_waiting(row) for row in connection.execute(chosen)]
 
 
-def told_of(library: Library, generation: str, part: int) -> list[Waiting]:
+def told_of(library: Library, generation: str, part: int) -> list[PendingDelivery]:
     """What is told of one picture, and of its generation as a whole; what was sent already too."""
     is_its = or_(outbox.c.kind != "cloud", outbox.c.part == part)
     chosen = select(outbox).where(outbox.c.generation == generation, is_its).order_by(outbox.c.id)
@@ -254,8 +258,8 @@ def retry(library: Library, ids: Sequence[int] | None = None) -> int:
         return connection.execute(chosen.values(**values)).rowcount
 
 
-def _waiting(row: Row[Any]) -> Waiting:
-    return Waiting(
+def _waiting(row: Row[Any]) -> PendingDelivery:
+    return PendingDelivery(
         id=row.id,
         delivery=Delivery(
             kind=row.kind,

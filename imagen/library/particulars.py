@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from imagen.library.database import Library
-    from imagen.library.ledger import Use
-    from imagen.library.outbox import Waiting
-    from imagen.library.search import Picture
+    from imagen.library.ledger import LedgerRow
+    from imagen.library.outbox import PendingDelivery
+    from imagen.library.search import LibraryImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +33,13 @@ class Particulars:
     caller: str
     ended: datetime
     warnings: tuple[str, ...]
-    use: Use | None
+    use: LedgerRow | None
     """Its row of the ledger."""
-    deliveries: tuple[Waiting, ...]
+    deliveries: tuple[PendingDelivery, ...]
     """Who is told of it, and who has been."""
 
 
-def particulars_of(library: Library, picture: Picture) -> Particulars:
+def particulars_of(library: Library, picture: LibraryImage) -> Particulars:
     """All of it; raises LibraryError."""
     statement = select(generations).where(generations.c.id == picture.generation)
     with library.reading() as connection:

@@ -22,7 +22,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Kept(_Frozen):
+class StoredImage(_Frozen):
     """One picture of a generation, where it lies."""
 
     path: Path = Field(description="Absolute.")
@@ -48,7 +48,7 @@ class Delivery(_Frozen):
     )
 
 
-class Entry(_Frozen):
+class GenerationRecord(_Frozen):
     """One generation that came to its end. JSON in and out; holds no secret."""
 
     id: str = Field(description="The ticket's: a canonical lower-case UUID.")
@@ -67,7 +67,7 @@ class Entry(_Frozen):
     created_at: AwareDatetime = Field(description="When the work began.")
     ended_at: AwareDatetime
     caller: Annotated[str, _Told] = Field("", description="Who asked for it, in the ledger.")
-    pictures: tuple[Kept, ...] = ()
+    pictures: tuple[StoredImage, ...] = ()
     source: Literal["imagen", "import"] = Field(
         "imagen", description="Whether it was made here, or taken in from elsewhere."
     )

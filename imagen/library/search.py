@@ -55,7 +55,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class LibraryImage:
     """One picture that the library knows."""
 
     key: int
@@ -94,7 +94,7 @@ class Picture:
 class Page(NamedTuple):
     """Some pictures, and where the next page begins."""
 
-    pictures: tuple[Picture, ...]
+    pictures: tuple[LibraryImage, ...]
     after: int | None
     """The `after` of the next page; None where this is the last."""
 
@@ -186,7 +186,7 @@ def _conditions(query: Query, order: ColumnElement[int]) -> Iterator[ColumnEleme
         yield and_(images.c.rating.is_not(None), images.c.rating >= query.rating)
 
 
-def _with_tags(connection: Connection, found: Sequence[Row[Any]]) -> tuple[Picture, ...]:
+def _with_tags(connection: Connection, found: Sequence[Row[Any]]) -> tuple[LibraryImage, ...]:
     given: dict[int, list[str]] = {}
     for start in range(0, len(found), _BATCH):
         keys = [row.id for row in found[start : start + _BATCH]]
@@ -196,8 +196,8 @@ def _with_tags(connection: Connection, found: Sequence[Row[Any]]) -> tuple[Pictu
     return tuple(_picture(row, tuple(given.get(row.id, ()))) for row in found)
 
 
-def _picture(row: Row[Any], given: tuple[str, ...]) -> Picture:
-    return Picture(
+def _picture(row: Row[Any], given: tuple[str, ...]) -> LibraryImage:
+    return LibraryImage(
         key=row.id,
         generation=row.generation,
         number=row.number,
@@ -234,7 +234,7 @@ def known(library: Library, what: Literal["backend", "model", "tag"]) -> list[st
     return found
 
 
-def find_picture(library: Library, word: str) -> Picture:
+def find_picture(library: Library, word: str) -> LibraryImage:
     """The picture that is meant: by its ID, any beginning of its generation's id, or its file.
 
     `last` is the newest that is not in the trash, and `last~2` two before it. A file that was moved
@@ -251,7 +251,7 @@ def find_picture(library: Library, word: str) -> Picture:
     return pictures[0]
 
 
-def pictures_of(library: Library, generation: str) -> tuple[Picture, ...]:
+def pictures_of(library: Library, generation: str) -> tuple[LibraryImage, ...]:
     """All pictures of one generation, in their order."""
     chosen = _joined().where(images.c.generation == generation).order_by(images.c.number)
     with library.reading() as connection:
@@ -315,6 +315,6 @@ def _unknown(word: str) -> RequestError:
     )
 
 
-def _ambiguous(word: str, pictures: Sequence[Picture]) -> RequestError:
+def _ambiguous(word: str, pictures: Sequence[LibraryImage]) -> RequestError:
     ids = "\n".join(f"{p.generation}  {one_line(p.prompt, limit=60)}" for p in pictures)
     return RequestError(f"{word!r} may be any of these; write more of it:\n{ids}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from imagen.library.database import Library
-    from imagen.library.search import Picture
+    from imagen.library.search import LibraryImage
 
 MOST_STARS = 5
 _LONGEST_TAG = 100
@@ -34,7 +34,7 @@ _BATCH = 1000
 
 def tag(
     library: Library,
-    pictures: Sequence[Picture],
+    pictures: Sequence[LibraryImage],
     *,
     add: Iterable[str] = (),
     remove: Iterable[str] = (),
@@ -66,37 +66,37 @@ def tag_of(text: str) -> str:
     return name
 
 
-def rate(library: Library, pictures: Sequence[Picture], stars: int | None) -> None:
+def rate(library: Library, pictures: Sequence[LibraryImage], stars: int | None) -> None:
     """Give the pictures so many stars, 1 to 5; None takes them away. Raises RequestError."""
     if stars is not None and not 1 <= stars <= MOST_STARS:
         raise RequestError(f"A rating is 1 to {MOST_STARS}, not {stars}.")
     _set(library, pictures, rating=stars)
 
 
-def trash(library: Library, pictures: Sequence[Picture]) -> None:
+def trash(library: Library, pictures: Sequence[LibraryImage]) -> None:
     """Put the pictures into the trash: their files stay, and they are listed no more."""
     _set(library, pictures, trashed_ms=round(time.time() * 1000))
 
 
-def untrash(library: Library, pictures: Sequence[Picture]) -> None:
+def untrash(library: Library, pictures: Sequence[LibraryImage]) -> None:
     """Take the pictures out of the trash again."""
     _set(library, pictures, trashed_ms=None)
 
 
-def _set(library: Library, pictures: Sequence[Picture], **values: int | None) -> None:
+def _set(library: Library, pictures: Sequence[LibraryImage], **values: int | None) -> None:
     with library.writing() as connection:
         for keys in _batches(pictures):
             connection.execute(update(images).where(images.c.id.in_(keys)).values(**values))
 
 
-def _batches(pictures: Sequence[Picture]) -> Iterator[list[int]]:
+def _batches(pictures: Sequence[LibraryImage]) -> Iterator[list[int]]:
     """Their numbers, each once, as many at a time as a statement may hold."""
     keys = list(dict.fromkeys(picture.key for picture in pictures))
     for start in range(0, len(keys), _BATCH):
         yield keys[start : start + _BATCH]
 
 
-def purge(library: Library, pictures: Sequence[Picture]) -> list[Path]:
+def purge(library: Library, pictures: Sequence[LibraryImage]) -> list[Path]:
     """Delete the pictures: their files and sidecars, and what the library has of them.
 
     The ledger stays. So does a file that holds something else by now, or is another picture's too:
@@ -117,7 +117,7 @@ def purge(library: Library, pictures: Sequence[Picture]) -> list[Path]:
     return kept
 
 
-def _refuse_unpurgeable(picture: Picture) -> None:
+def _refuse_unpurgeable(picture: LibraryImage) -> None:
     if not picture.is_trashed:
         raise RequestError(
             f"{picture.id} is not in the trash.", remedy=f"First: imagen rm {picture.id}"
@@ -128,12 +128,12 @@ def _refuse_unpurgeable(picture: Picture) -> None:
         )
 
 
-def is_here(picture: Picture) -> bool:
+def is_here(picture: LibraryImage) -> bool:
     """Whether its file is one of this machine, which may have had another name then."""
     return picture.host == platform.node() or _content(picture.path) == picture.sha256
 
 
-def _is_its_own(connection: Connection, picture: Picture) -> bool:
+def _is_its_own(connection: Connection, picture: LibraryImage) -> bool:
     """Whether what lies at its path is this picture still, or nothing, and no other's."""
     same = images.c.path == stored_path(picture.path), images.c.host == picture.host
     if connection.execute(select(images.c.id).where(*same)).first() is not None:
@@ -151,7 +151,7 @@ def _content(path: Path) -> str | None:
         raise LibraryError(f"{path} can't be read: {error.strerror or error}.") from error
 
 
-def _delete_files(picture: Picture) -> None:
+def _delete_files(picture: LibraryImage) -> None:
     for path in (picture.sidecar, picture.path):
         if path is None:
             continue

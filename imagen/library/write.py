@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from imagen.config import UsageSettings
     from imagen.library.database import Library
-    from imagen.library.records import Delivery, Entry, Kept
+    from imagen.library.records import Delivery, GenerationRecord, StoredImage
 
 T = TypeVar("T")
 _ATTEMPTS = 16
@@ -35,9 +35,9 @@ _UNIQUE = ("kind", "destination", "generation", "part")
 """What tells deliveries apart."""
 
 
-def take_in(
+def record_generation(
     library: Library,
-    entry: Entry,
+    entry: GenerationRecord,
     deliveries: Sequence[Delivery] = (),
     *,
     costs: UsageSettings | None = None,
@@ -60,7 +60,7 @@ def take_in(
     return _write(library, work)
 
 
-def take_in_import(library: Library, entry: Entry) -> tuple[Kept, ...] | None:
+def take_in_import(library: Library, entry: GenerationRecord) -> tuple[StoredImage, ...] | None:
     """Keep the images of this generation whose bytes the library does not have; returns them.
 
     None, and nothing is kept, where there is a generation of this id already and further images
@@ -68,7 +68,7 @@ def take_in_import(library: Library, entry: Entry) -> tuple[Kept, ...] | None:
     """
     small = _thumbnails(entry)
 
-    def work(connection: Connection, salt: int) -> tuple[Kept, ...] | None:
+    def work(connection: Connection, salt: int) -> tuple[StoredImage, ...] | None:
         new = tuple(kept for kept in entry.pictures if not _is_stored(connection, kept.sha256))
         if new and _state_of(connection, entry.id):
             return None
@@ -79,7 +79,7 @@ def take_in_import(library: Library, entry: Entry) -> tuple[Kept, ...] | None:
     return _write(library, work)
 
 
-def _thumbnails(entry: Entry) -> dict[Path, bytes | None]:
+def _thumbnails(entry: GenerationRecord) -> dict[Path, bytes | None]:
     """Made before the transaction begins: others wait for its end."""
     return {kept.path: thumbnail(kept.path) for kept in entry.pictures}
 
@@ -103,7 +103,7 @@ def _is_stored(connection: Connection, digest: str) -> bool:
     return connection.execute(known).first() is not None
 
 
-def _forget_imported(connection: Connection, entry: Entry) -> None:
+def _forget_imported(connection: Connection, entry: GenerationRecord) -> None:
     """`library add` may have found these files before their generation was recorded."""
     for kept in entry.pictures:
         same = select(images.c.id).join(generations, images.c.generation == generations.c.id)
@@ -122,7 +122,7 @@ def _state_of(connection: Connection, id: str) -> Row[str, str] | None:
     return connection.execute(known).one_or_none()
 
 
-def _is_there(connection: Connection, entry: Entry) -> bool:
+def _is_there(connection: Connection, entry: GenerationRecord) -> bool:
     """What failed and was brought to its end later, or was found on disk before it was told of, is
     kept anew."""
     there = _state_of(connection, entry.id)
@@ -136,7 +136,7 @@ def _is_there(connection: Connection, entry: Entry) -> bool:
 
 
 def _keep(
-    connection: Connection, entry: Entry, small: Mapping[Path, bytes | None], salt: int
+    connection: Connection, entry: GenerationRecord, small: Mapping[Path, bytes | None], salt: int
 ) -> None:
     connection.execute(insert(generations).values(_generation(entry)))
     cut = fulltext.cut(entry.asked.prompt or entry.ticket.request.prompt or "")
@@ -157,7 +157,7 @@ def _index(connection: Connection, key: int, cut: list[str]) -> None:
     connection.execute(text(statement), {"key": key, "w": value})
 
 
-def _generation(entry: Entry) -> dict[str, Any]:
+def _generation(entry: GenerationRecord) -> dict[str, Any]:
     request = entry.ticket.request
     values = {
         "id": entry.id,
@@ -187,7 +187,7 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _image(entry: Entry, kept: Kept, number: int, key: int) -> dict[str, Any]:
+def _image(entry: GenerationRecord, kept: StoredImage, number: int, key: int) -> dict[str, Any]:
     values = {
         "id": key,
         "generation": entry.id,
@@ -207,7 +207,7 @@ def _image(entry: Entry, kept: Kept, number: int, key: int) -> dict[str, Any]:
     return _row(values)
 
 
-def _account(connection: Connection, entry: Entry, costs: UsageSettings | None) -> None:
+def _account(connection: Connection, entry: GenerationRecord, costs: UsageSettings | None) -> None:
     """A row of the ledger for each generation that was made here and came to a good end."""
     if entry.state == "done" and entry.source == "imagen":
         of_an_earlier_life = delete(usage).where(usage.c.generation == entry.id)

@@ -98,7 +98,7 @@ class HttpClient:
         self._url = url
         self._proxy = "" if network else _proxy_for(url)
         self._has_answered = False
-        with translated(url):
+        with translate_errors(url):
             base = httpx.URL(url)
         try:
             self._http = httpx.Client(
@@ -169,7 +169,7 @@ class HttpClient:
     def _translated(self, at: str, until: float) -> Iterator[None]:
         seconds = max(0.0, until - time.monotonic())
         try:
-            with translated(at, proxy=self._proxy):
+            with translate_errors(at, proxy=self._proxy):
                 try:
                     yield
                 except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
@@ -355,7 +355,7 @@ def tls(url: str, ca_file: Path | None) -> ssl.SSLContext | None:
 
 
 @contextmanager
-def translated(at: str, *, proxy: str = "") -> Iterator[None]:
+def translate_errors(at: str, *, proxy: str = "") -> Iterator[None]:
     """Turns httpx's errors into ours; `at` is the address to name in them."""
     try:
         yield
@@ -477,31 +477,31 @@ def _speaks_tls(url: str) -> bool:
     return False
 
 
-def never_sent(error: BaseException) -> bool:
+def not_sent(error: BaseException) -> bool:
     """Whether the request behind this error of ours certainly never left."""
     return isinstance(error.__cause__, _NEVER_SENT)
 
 
-def never_answered(error: BaseException) -> bool:
+def is_unanswered(error: BaseException) -> bool:
     """Whether the request behind this error was taken, and nothing came back in time."""
     return isinstance(error.__cause__, httpx.ReadTimeout)
 
 
 def describe_lost_submission(error: BackendError, at: str) -> str:
     """What happened to a submission that was not answered as it should be; begins a sentence."""
-    if never_answered(error):
+    if is_unanswered(error):
         return f"{at} does not answer"
     if isinstance(error.__cause__, httpx.TransportError):
         return f"{at} broke off while the job was handed over"
     return error.message.rstrip(".")
 
 
-def was_too_slow(error: BaseException) -> bool:
+def is_timeout(error: BaseException) -> bool:
     """Whether the time for making a connection has passed: to begin again would double it."""
     return isinstance(error.__cause__, httpx.ConnectTimeout)
 
 
-def is_nobody_there(error: BaseException) -> bool:
+def is_connection_refused(error: BaseException) -> bool:
     """Whether nothing answers at the address: it refuses connections, or the line breaks.
 
     A server that is slow, a network that is down, or a gateway that tells of trouble is another
@@ -519,14 +519,14 @@ def _was_refused(error: BaseException | None) -> bool:
     return error is not None
 
 
-def answered(response: httpx.Response, at: str, *, credential: str = "") -> httpx.Response:
+def check_response(response: httpx.Response, at: str, *, credential: str = "") -> httpx.Response:
     """The response, if it is a success; `credential` says what to set where there is none."""
     if response.is_success:
         return response
-    raise refusal(response, at, credential=credential)
+    raise response_error(response, at, credential=credential)
 
 
-def refusal(response: httpx.Response, at: str, *, credential: str = "") -> BackendError:
+def response_error(response: httpx.Response, at: str, *, credential: str = "") -> BackendError:
     """What an answer that is no success means."""
     status = response.status_code
     said = f"{status}{_words(response)}"

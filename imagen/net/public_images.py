@@ -50,7 +50,7 @@ def fetch_image(
             for _ in range(_REDIRECTS + 1):
                 response = _get(address, network or PublicNetwork(), limit)
                 if not response.is_redirect:
-                    data = http.answered(response, _origin(address)).content
+                    data = http.check_response(response, _origin(address)).content
                     _refuse_other_than_images(data)
                     return FetchedImage(data, unquote(urlsplit(address).path.rpartition("/")[2]))
                 address = urljoin(address, response.headers.get("location", ""))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imagen.outputs.files import refuse_unwritable
 from imagen.outputs.naming import check
-from imagen.outputs.save import Saved, save
+from imagen.outputs.save import SavedImage, save
 from imagen.outputs.sidecar import without_folders
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ else:
 __all__ = [
     "Policy",
     "Record",
-    "Saved",
+    "SavedImage",
     "check",
     "disclosed",
     "disclosed_record",

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.core.json_values import parse_json
 from imagen.outputs import metadata
-from imagen.outputs.save import Saved
+from imagen.outputs.save import SavedImage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def recovered(sidecar: Path, *, ticket: str) -> tuple[Saved, dict[str, Any]] | None:
+def recovered(sidecar: Path, *, ticket: str) -> tuple[SavedImage, dict[str, Any]] | None:
     """The picture of this sidecar, and the facts of its run.
 
     None where it is no sidecar, tells of another ticket, or the picture is not as it was saved.
@@ -32,7 +32,7 @@ def recovered(sidecar: Path, *, ticket: str) -> tuple[Saved, dict[str, Any]] | N
         return None
     width, height = metadata.size(data)
     seed, index = told.get("seed"), told.get("index")
-    saved = Saved(
+    saved = SavedImage(
         path=path,
         sidecar=sidecar,
         index=index if isinstance(index, int) else 0,

@@ -54,7 +54,7 @@ _UNKNOWN_EXTENSION = "bin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
+class SavedImage:
     """One picture on disk, or whatever else was made."""
 
     path: Path
@@ -127,7 +127,7 @@ def save(
     last_resort: Callable[[], Path] = fresh_folder,
     write: files.Write = files.write_through,
     is_resumed: bool = False,
-) -> list[Saved]:
+) -> list[SavedImage]:
     """Put each output of `result` into the output directory, with its sidecar.
 
     `first` is the index of the first one among all that were asked for, for `{index}` in names.
@@ -143,10 +143,10 @@ def save(
     if troubles:
         paths = tuple(one.path for one in kept if one.path is not None)
         raise _error(troubles, paths) from _cause(troubles)
-    return [one for one in kept if isinstance(one, Saved)]
+    return [one for one in kept if isinstance(one, SavedImage)]
 
 
-def _keep(run: _Run, output: Output) -> Saved | _Trouble:
+def _keep(run: _Run, output: Output) -> SavedImage | _Trouble:
     piece = _prepared(run, output)
     failed: list[tuple[str, Exception]] = []
     for place, folder in _places(run, piece):
@@ -297,7 +297,7 @@ def _name(run: _Run, output: Output, ending: str) -> tuple[str, ...]:
     return naming.render(naming.FALLBACK if naming.fault(template) else template, values)
 
 
-def _with_sidecar(run: _Run, piece: _Piece, path: Path) -> Saved | _Trouble:
+def _with_sidecar(run: _Run, piece: _Piece, path: Path) -> SavedImage | _Trouble:
     about = record.description(piece.data, piece.media_type, path.name, run.now)
     about |= {"converted": dict(piece.conversion)} if piece.conversion else {}
     if not run.settings.sidecar:
@@ -316,9 +316,9 @@ def _with_sidecar(run: _Run, piece: _Piece, path: Path) -> Saved | _Trouble:
 
 def _saved(
     run: _Run, piece: _Piece, path: Path, sidecar: Path | None, about: dict[str, Any]
-) -> Saved:
+) -> SavedImage:
     width, height = metadata.size(piece.data)
-    return Saved(
+    return SavedImage(
         path=path,
         sidecar=sidecar,
         index=piece.output.index,

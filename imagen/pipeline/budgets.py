@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.config.paths import make_own_folder
 from imagen.core.locks import Lock, lock
-from imagen.core.text import dollars
+from imagen.core.text import format_usd
 from imagen.errors import OutputError, OverBudget, RequestError
 from imagen.jobs import file_store
 
@@ -43,7 +43,7 @@ def planned_within_budgets(
     """
     with ExitStack() as held:
         with within_budgets([job.ticket for job in jobs], settings, before=before):
-            held.enter_context(file_store.planned(jobs, settings.state_dir))
+            held.enter_context(file_store.planned_jobs(jobs, settings.state_dir))
         yield
 
 
@@ -158,10 +158,10 @@ def _spent(
     in both, and counts by its ticket. The other way round it would be in neither.
     """
     from imagen.library import spent
-    from imagen.pipeline.record import open_up_to_date
+    from imagen.pipeline.record import open_library_synced
 
     others = list(_at_work(settings, but=plan))
-    with open_up_to_date(settings, environ) as library:
+    with open_library_synced(settings, environ) as library:
         known = spent(
             library,
             _start(budget, now, settings.usage.zone),
@@ -184,7 +184,7 @@ def _start(budget: Budget, now: datetime, zone: tzinfo | None) -> datetime:
 def _at_work(settings: Settings, *, but: Collection[str]) -> Iterator[Ticket]:
     """What other processes have at their engines or are about to send, what the library does not
     have yet, and what killed processes left; without these."""
-    for id in file_store.left(settings.state_dir):
+    for id in file_store.pending(settings.state_dir):
         with suppress(OutputError, RequestError):
             job = file_store.read(id, settings.state_dir)
             if job.state != "failed" and id not in but:
@@ -193,9 +193,11 @@ def _at_work(settings: Settings, *, but: Collection[str]) -> Iterator[Ticket]:
 
 def _judged(budget: Budget, paid: _Sum, spent: _Sum) -> Iterator[str]:
     whole = spent.cost + paid.cost
-    said = f"the budget of {dollars(budget.amount)} for {_LIMITS[budget.per]}{_with(budget)}"
+    said = f"the budget of {format_usd(budget.amount)} for {_LIMITS[budget.per]}{_with(budget)}"
     when = _SO_FAR[budget.per]
-    so_far = f"{dollars(spent.cost)} was spent {when}, and this would cost {dollars(paid.cost)}"
+    so_far = (
+        f"{format_usd(spent.cost)} was spent {when}, and this would cost {format_usd(paid.cost)}"
+    )
     if whole > budget.amount + 1e-9:
         raise OverBudget(
             f"This would go beyond {said}: {so_far}.",

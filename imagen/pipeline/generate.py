@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen import delivery, outputs
 from imagen.core.request import INTERPOLATIONS, Request, Upscale
-from imagen.core.result import count_images, ignore
+from imagen.core.result import count_images, no_progress
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -36,8 +36,15 @@ from imagen.pipeline.prepare import (
     to_preprocess,
     with_local_images,
 )
-from imagen.pipeline.record import entry_of, failure_of, keep, kept, kept_elsewhere, warm_up
-from imagen.pipeline.resolve import styled
+from imagen.pipeline.record import (
+    build_failure,
+    build_record,
+    preload_library,
+    record,
+    stored_copies,
+    stored_image,
+)
+from imagen.pipeline.resolve import apply_style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,40 +54,40 @@ if TYPE_CHECKING:
     from imagen.core.request import Control
     from imagen.core.result import OnProgress, Progress, Result
     from imagen.core.ticket import Ticket
-    from imagen.library.records import Entry
-    from imagen.outputs import Saved
+    from imagen.library.records import GenerationRecord
+    from imagen.outputs import SavedImage
 
     Write = Callable[[Job], None]
-    OnMade = Callable[["Made"], None]
+    OnMade = Callable[["Generation"], None]
 
 _ENDED_BADLY = (Failed, Rejected, TimedOut)
 
 __all__ = [
-    "Made",
-    "enlarge",
+    "Generation",
+    "create_job",
     "generate",
     "is_interpolation",
-    "job_of",
-    "make",
     "open_named",
     "prepare",
-    "ready",
+    "preprocess_controls",
+    "run_job",
+    "upscale_locally",
     "with_local_images",
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class Generation:
     """One run that came to its end: what was used, what came back, and where it lies."""
 
     ticket: Ticket
     result: Result
-    saved: tuple[Saved, ...]
+    saved: tuple[SavedImage, ...]
     remark: str = ""
     """A sentence, where something beside the pictures did not work."""
 
 
-def ignore_made(made: Made) -> None:
+def no_generations(made: Generation) -> None:
     """An `on_made` for those who wait for all runs."""
 
 
@@ -91,9 +98,9 @@ def generate(
     backend: str | None = None,
     strict: bool = False,
     keep_going: bool = False,
-    on_progress: OnProgress = ignore,
-    on_made: OnMade = ignore_made,
-) -> list[Made]:
+    on_progress: OnProgress = no_progress,
+    on_made: OnMade = no_generations,
+) -> list[Generation]:
     """Make the images of one request with the backend of this name, and keep them.
 
     Each image is a run of its own, unless the request or the engine makes a batch of them; control
@@ -103,24 +110,24 @@ def generate(
     a parameter can't be honoured; OverBudget where a budget of the settings does not suffice.
     """
     if is_interpolation(request):
-        return enlarge(request, settings, strict=strict)
+        return upscale_locally(request, settings, strict=strict)
     request = with_local_images(request, settings)
     delivery.check(settings, os.environ)
     with closing(open_named(backend or settings.default_backend, settings)) as engine:
         plan = prepare(engine, request, settings, strict=strict)
         warnings = refuse_over_budget(plan, settings)
-        found, made = ready(engine, plan, request, settings, on_progress)
+        found, made = preprocess_controls(engine, plan, request, settings, on_progress)
         for control in made:
             on_made(control)
         *starts, images = accumulate((ticket.images for ticket in found), initial=0)
         numbered = zip(found, starts, strict=True)
-        jobs = [job_of(ticket, request, settings, first=first) for ticket, first in numbered]
+        jobs = [create_job(ticket, request, settings, first=first) for ticket, first in numbered]
         failures: list[Failure] = []
         with _naming(made), planned_within_budgets(jobs, settings):
             for job in jobs:
                 try:
                     watched = count_images(on_progress, job.first, images)
-                    run = make(engine, job, settings, watched)
+                    run = run_job(engine, job, settings, watched)
                 except BackendError as error:
                     if not keep_going or len(jobs) == 1:
                         raise
@@ -139,7 +146,7 @@ def _failure(job: Job, error: BackendError) -> Failure:
     return Failure(image=job.first + 1, images=ticket.images, seed=ticket.request.seed, error=error)
 
 
-def _warned(made: Made, warnings: Sequence[str]) -> Made:
+def _warned(made: Generation, warnings: Sequence[str]) -> Generation:
     told = replace(made.result, warnings=(*warnings, *made.result.warnings))
     return replace(made, result=told) if warnings else made
 
@@ -151,7 +158,7 @@ def is_interpolation(request: Request) -> bool:
 
 
 @contextmanager
-def _naming(made: Sequence[Made]) -> Iterator[None]:
+def _naming(made: Sequence[Generation]) -> Iterator[None]:
     """Names in each ImagenError the images of the runs before the one that failed."""
     try:
         yield
@@ -160,21 +167,21 @@ def _naming(made: Sequence[Made]) -> Iterator[None]:
         raise
 
 
-def ready(
+def preprocess_controls(
     engine: Backend,
     plan: Sequence[Ticket],
     request: Request,
     settings: Settings,
     on_progress: OnProgress,
     known: dict[tuple[str, str], str] | None = None,
-) -> tuple[Sequence[Ticket], list[Made]]:
+) -> tuple[Sequence[Ticket], list[Generation]]:
     """The tickets of a plan, and the control pictures that had to be made for them first.
 
     `known` holds, by kind and file, the control pictures that are there; new ones are put into it.
     """
     pictures = {} if known is None else known
     capabilities = capabilities_for(engine, request, settings)
-    made: list[Made] = []
+    made: list[Generation] = []
     controls = list(request.controls)
     for number, control in to_preprocess(engine, request, capabilities, settings):
         key = control.kind, control.image
@@ -201,19 +208,19 @@ def _in_the_words_of(plan: Ticket, ticket: Ticket) -> Ticket:
 
 def _preprocess(
     engine: Backend, control: Control, settings: Settings, on_progress: OnProgress
-) -> Made:
+) -> Generation:
     """Make one control picture, and keep it beside the results under a name that tells its kind."""
     asked = Request(image=control.image, preprocess=control.kind)
     name = f"{settings.output.name}-{control.kind}"
     output = settings.output.model_copy(update={"name": name})
     settings = settings.model_copy(update={"output": output})
     (ticket,) = prepare(engine, asked, settings)
-    job = job_of(ticket, asked, settings)
+    job = create_job(ticket, asked, settings)
     with planned_within_budgets([job], settings):
-        return make(engine, job, settings, on_progress)
+        return run_job(engine, job, settings, on_progress)
 
 
-def job_of(ticket: Ticket, asked: Request, settings: Settings, *, first: int = 0) -> Job:
+def create_job(ticket: Ticket, asked: Request, settings: Settings, *, first: int = 0) -> Job:
     """The job of a ticket that was prepared with these settings, for `tickets.planned`."""
     kind = settings.backends.get(ticket.backend, {}).get("type", ticket.backend)
     output = _from_anywhere(settings.output)
@@ -223,14 +230,14 @@ def job_of(ticket: Ticket, asked: Request, settings: Settings, *, first: int = 0
     )
 
 
-def make(
+def run_job(
     engine: Backend,
     job: Job,
     settings: Settings,
     on_progress: OnProgress,
     *,
     is_resumed: bool = False,
-) -> Made:
+) -> Generation:
     """Submit one job (or find it again), wait for its pictures, save them and keep a record.
 
     The job lies on disk from before the submission until the library knows its pictures. One that
@@ -239,7 +246,7 @@ def make(
     job = job if is_resumed else job.begun()
     was_sent = is_resumed and job.ticket.submitted
     is_made = False
-    with file_store.written(job, settings.state_dir, is_resumed=is_resumed) as write:
+    with file_store.create_jobs(job, settings.state_dir, is_resumed=is_resumed) as write:
 
         def tell(progress: Progress) -> None:
             nonlocal job, is_made
@@ -249,7 +256,7 @@ def make(
                 job = job.of(progress.ticket)
                 with suppress(OutputError) if is_update else nullcontext():
                     write(job)
-                warm_up(settings)
+                preload_library(settings)
             on_progress(progress)
 
         try:
@@ -258,7 +265,7 @@ def make(
             if is_made and isinstance(error, Cancelled):
                 error.doubt("The images are finished, and their engine still has them.")
             if _came_to_nothing(error):
-                _end(job, failure_of(job, error), write, settings)
+                _end(job, build_failure(job, error), write, settings)
             raise
         result = replace(result, warnings=(*job.ticket.warnings, *result.warnings))
         result = _untimed(result) if was_sent else result
@@ -278,7 +285,7 @@ def _came_to_nothing(error: ImagenError) -> bool:
 
 def _kept(
     result: Result, job: Job, write: Write, settings: Settings, *, is_resumed: bool = False
-) -> Made:
+) -> Generation:
     """Save the pictures, and have the library know them."""
     try:
         saved = tuple(
@@ -295,18 +302,18 @@ def _kept(
         )
     except OutputError as error:
         if not error.lost:  # they were made, and may have cost something, wherever they lie
-            pictures = kept_elsewhere(error.kept, result, job.ticket)
-            _end(job, entry_of(job, result, pictures), write, settings)
+            pictures = stored_copies(error.kept, result, job.ticket)
+            _end(job, build_record(job, result, pictures), write, settings)
         raise
-    remark = _end(job, entry_of(job, result, list(map(kept, saved))), write, settings)
-    return Made(ticket=job.ticket, result=result, saved=saved, remark=remark)
+    remark = _end(job, build_record(job, result, list(map(stored_image, saved))), write, settings)
+    return Generation(ticket=job.ticket, result=result, saved=saved, remark=remark)
 
 
-def _end(job: Job, entry: Entry, write: Write, settings: Settings) -> str:
+def _end(job: Job, entry: GenerationRecord, write: Write, settings: Settings) -> str:
     """Write down what it came to, and have the library take that in; a sentence where it waits."""
     with suppress(OutputError):  # the library may lie where there is room
         write(job.ended(entry))
-    return keep(entry, settings)
+    return record(entry, settings)
 
 
 def _from_anywhere(output: OutputSettings) -> dict[str, Any]:
@@ -315,7 +322,9 @@ def _from_anywhere(output: OutputSettings) -> dict[str, Any]:
     return whole | {"directory": str(output.directory.absolute())}
 
 
-def enlarge(request: Request, settings: Settings, *, strict: bool = False) -> list[Made]:
+def upscale_locally(
+    request: Request, settings: Settings, *, strict: bool = False
+) -> list[Generation]:
     """Enlarge the initial image by interpolation, which needs no engine, and keep it.
 
     Its ticket and sidecar name the backend `interpolation`. Raises RequestError for a method that
@@ -327,13 +336,13 @@ def enlarge(request: Request, settings: Settings, *, strict: bool = False) -> li
     outputs.check(settings.output)
     outputs.refuse_unwritable(settings.output.directory)
     request = with_local_images(request, settings)
-    whole = styled(request, settings).with_values({"upscale": request.upscale or Upscale()})
+    whole = apply_style(request, settings).with_values({"upscale": request.upscale or Upscale()})
     ticket, result = interpolated(sound(whole)[0])
     if strict:
         refuse_unhonoured(ticket)
-    job = job_of(ticket, request, settings)
+    job = create_job(ticket, request, settings)
     with (
-        file_store.planned([job], settings.state_dir),
-        file_store.written(job, settings.state_dir) as write,
+        file_store.planned_jobs([job], settings.state_dir),
+        file_store.create_jobs(job, settings.state_dir) as write,
     ):
         return [_kept(result, job, write, settings)]

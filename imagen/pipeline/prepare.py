@@ -9,11 +9,11 @@ from imagen import inputs, outputs
 from imagen.backends import open_backend
 from imagen.core.capabilities import (
     UNREAD,
-    Fate,
+    ParameterOutcome,
     Receipt,
+    not_honoured,
     refuse_unable,
     translate_words,
-    unhonoured,
     with_translated,
 )
 from imagen.core.image_file import is_url
@@ -22,12 +22,12 @@ from imagen.core.request import Request
 from imagen.core.text import did_you_mean
 from imagen.errors import ImagenError, RequestError
 from imagen.pipeline.resolve import (
-    allow,
+    apply_style,
+    check_limits,
     draw_over_default,
-    resolve,
-    runs,
+    resolve_request,
+    split_runs,
     style_default_prompt,
-    styled,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def prepare(
     """
     outputs.check(settings.output)
     outputs.refuse_unwritable(settings.output.directory)
-    asked, idle = inputs.sound(styled(request, settings))
+    asked, idle = inputs.sound(apply_style(request, settings))
     capabilities = _capabilities(engine, asked)
     asked = draw_over_default(request, asked, capabilities)
     asked = _with_local_own_images(asked, capabilities, settings)
@@ -78,13 +78,15 @@ def prepare(
     named, translated = translate_words(asked.asked(), capabilities.parameters)
     asked = Request.exactly(named) if translated else asked
     staged = _staged(_with_preprocess(asked, planned, False), capabilities, settings)
-    complete = resolve(staged.request, settings, capabilities)
+    complete = resolve_request(staged.request, settings, capabilities)
     complete, batch = _settle_batch(complete, asked, capabilities)
-    several = (run.model_copy(update=_NOT_FOR_ADAPTERS) for run in runs(complete, capabilities))
+    several = (
+        run.model_copy(update=_NOT_FOR_ADAPTERS) for run in split_runs(complete, capabilities)
+    )
     prepared = [_told_of_batch(engine.prepare(run), complete, batch) for run in several]
     for ticket in prepared:  # a backend may have rounded up
         limited = ticket.request.model_copy(update={"max_compute": complete.max_compute})
-        allow(limited, settings.limits)
+        check_limits(limited, settings.limits)
     prepared = [_told_of_limit(ticket, complete.max_compute) for ticket in prepared]
     prepared = [
         _told_of_staging(ticket, asked, staged, idle | shaped, planned) for ticket in prepared
@@ -178,12 +180,12 @@ def preprocessors(engine: Backend) -> tuple[str, ...]:
 
 def capabilities_for(engine: Backend, request: Request, settings: Settings) -> Capabilities:
     """What the backend takes for the task that the request comes to."""
-    return _capabilities(engine, inputs.sound(styled(request, settings))[0])
+    return _capabilities(engine, inputs.sound(apply_style(request, settings))[0])
 
 
 def refuse_unhonoured(ticket: Ticket) -> None:
     """Raises RequestError where a parameter was clamped or dropped."""
-    faults = unhonoured(ticket.receipt)
+    faults = not_honoured(ticket.receipt)
     if faults:
         raise RequestError(
             f"Refused under --strict, since {ticket.backend} can't honour all of the request:\n"
@@ -247,7 +249,7 @@ def _told_of_tags(ticket: Ticket, written: str | None, tags: list[LoraTag]) -> T
         return ticket
     applied = (f"{tag.text} is applied as --lora {tag.name}:{tag.strength:g}" for tag in tags)
     why = "; ".join([*applied, *([fate.why] if fate.why else [])])
-    prompt = Fate(outcome="mapped", asked=written, used=ticket.request.prompt, why=why)
+    prompt = ParameterOutcome(outcome="mapped", asked=written, used=ticket.request.prompt, why=why)
     return ticket.model_copy(update={"receipt": ticket.receipt | {"prompt": prompt}})
 
 
@@ -280,7 +282,7 @@ def _in_own_words(receipt: Receipt, asked: Request, staged: Request) -> Receipt:
     original, now = asked.asked(), staged.asked()
     changed = {name: value for name, value in original.items() if now.get(name) != value}
 
-    def told(name: str, fate: Fate) -> Fate:
+    def told(name: str, fate: ParameterOutcome) -> ParameterOutcome:
         if name not in original and UNREAD in fate.why:  # a default, or a copy of the first prompt
             fate = fate.model_copy(update={"why": ""})
         used = outputs.without_folders(fate.model_dump()["used"], staged)
@@ -301,10 +303,12 @@ def _settle_batch(
         return request.model_copy(update={"latent_batch": is_its_own or None}), {}
     parameter = capabilities.parameters.get("count")
     if not request.latent_batch or (parameter and parameter.max != 1):
-        return request, {"latent_batch": Fate(outcome="applied", asked=request.latent_batch)}
+        return request, {
+            "latent_batch": ParameterOutcome(outcome="applied", asked=request.latent_batch)
+        }
     why = "this backend makes one image at a time"
     without = request.model_copy(update={"latent_batch": None})
-    return without, {"latent_batch": Fate(outcome="dropped", asked=True, why=why)}
+    return without, {"latent_batch": ParameterOutcome(outcome="dropped", asked=True, why=why)}
 
 
 def _told_of_batch(ticket: Ticket, request: Request, batch: Receipt) -> Ticket:
@@ -315,15 +319,15 @@ def _told_of_batch(ticket: Ticket, request: Request, batch: Receipt) -> Ticket:
 def _told_of_limit(ticket: Ticket, max_compute: float | None) -> Ticket:
     if max_compute is None:
         return ticket
-    fate = Fate(outcome="applied", asked=max_compute)
+    fate = ParameterOutcome(outcome="applied", asked=max_compute)
     if ticket.request.compute is None:
         why = "this backend decides the size or the steps itself"
-        fate = Fate(outcome="dropped", asked=max_compute, why=why)
+        fate = ParameterOutcome(outcome="dropped", asked=max_compute, why=why)
     return ticket.model_copy(update={"receipt": ticket.receipt | {"max_compute": fate}})
 
 
 def _told_of_split(ticket: Ticket, count: int | None, among: int) -> Ticket:
-    fate = Fate(
+    fate = ParameterOutcome(
         outcome="mapped", asked=count, used=f"{among} runs, each with the seed that follows"
     )
     return ticket.model_copy(update={"receipt": ticket.receipt | {"count": fate}})

@@ -22,7 +22,7 @@ from imagen.errors import (
     TimedOut,
 )
 from imagen.jobs import file_store
-from imagen.library.records import Entry, Kept
+from imagen.library.records import GenerationRecord, StoredImage
 from imagen.outputs import metadata
 from imagen.outputs.files import sidecar_of
 from imagen.outputs.provenance import models_sent
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from imagen.core.ticket import Ticket
     from imagen.jobs.file_store import Job
     from imagen.library import Library
-    from imagen.outputs import Saved
+    from imagen.outputs import SavedImage
 
 
-def warm_up(settings: Settings) -> None:
+def preload_library(settings: Settings) -> None:
     """Load what the library needs while an engine works: it takes as long as a small picture."""
     if settings.library.enabled:
         Thread(target=_load, args=(settings.library.url or "",), daemon=True).start()
@@ -53,9 +53,9 @@ def _load(url: str) -> None:
         import_module(module)
 
 
-def entry_of(job: Job, result: Result, pictures: Sequence[Kept]) -> Entry:
+def build_record(job: Job, result: Result, pictures: Sequence[StoredImage]) -> GenerationRecord:
     """What the library is to keep of a job that came to a good end."""
-    return Entry(
+    return GenerationRecord(
         id=job.id,
         backend=job.ticket.backend,
         kind=job.kind,
@@ -70,9 +70,9 @@ def entry_of(job: Job, result: Result, pictures: Sequence[Kept]) -> Entry:
     )
 
 
-def failure_of(job: Job, error: ImagenError) -> Entry:
+def build_failure(job: Job, error: ImagenError) -> GenerationRecord:
     """The same of one that came to a bad end."""
-    return Entry(
+    return GenerationRecord(
         id=job.id,
         backend=job.ticket.backend,
         kind=job.kind,
@@ -87,16 +87,16 @@ def failure_of(job: Job, error: ImagenError) -> Entry:
     )
 
 
-def error_in(entry: Entry) -> ImagenError:
+def recorded_error(entry: GenerationRecord) -> ImagenError:
     """The error in which a generation came to its bad end."""
     told = entry.error or {}
     kinds = {kind.code: kind for kind in (Failed, Lost, Rejected, TimedOut)}
     return kinds.get(told.get("code", ""), BackendError)(told.get("message", ""))
 
 
-def kept(saved: Saved) -> Kept:
+def stored_image(saved: SavedImage) -> StoredImage:
     """A picture that lies where it belongs."""
-    return Kept(
+    return StoredImage(
         path=saved.path.absolute(),
         sidecar=saved.sidecar and saved.sidecar.absolute(),
         index=saved.index,
@@ -109,17 +109,17 @@ def kept(saved: Saved) -> Kept:
     )
 
 
-def kept_elsewhere(paths: Sequence[Path], result: Result, ticket: Ticket) -> list[Kept]:
+def stored_copies(paths: Sequence[Path], result: Result, ticket: Ticket) -> list[StoredImage]:
     """All the pictures of a run of which not each could be put where it belongs."""
     together = zip(paths, result.outputs, strict=True)
     return [_kept_at(path, output, seed_of(output, result, ticket)) for path, output in together]
 
 
-def _kept_at(path: Path, output: Output, seed: int | None) -> Kept:
+def _kept_at(path: Path, output: Output, seed: int | None) -> StoredImage:
     data = path.read_bytes()
     sidecar = sidecar_of(path.absolute())
     width, height = metadata.size(data)
-    return Kept(
+    return StoredImage(
         path=path.absolute(),
         sidecar=sidecar if sidecar.is_file() else None,
         index=output.index,
@@ -132,7 +132,9 @@ def _kept_at(path: Path, output: Output, seed: int | None) -> Kept:
     )
 
 
-def keep(entry: Entry, settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
+def record(
+    entry: GenerationRecord, settings: Settings, environ: Mapping[str, str] = os.environ
+) -> str:
     """Take it into the library, and forget its job; a sentence where that did not work.
 
     Then the job waits in the state folder until the library can be used. Nothing is lost.
@@ -154,16 +156,16 @@ def keep(entry: Entry, settings: Settings, environ: Mapping[str, str] = os.envir
 
 
 def _take_in(
-    library: Library, entry: Entry, settings: Settings, environ: Mapping[str, str]
+    library: Library, entry: GenerationRecord, settings: Settings, environ: Mapping[str, str]
 ) -> None:
-    from imagen.library import take_in
+    from imagen.library import record_generation
 
     told = delivery.deliveries_of(entry, settings, environ) if entry.source == "imagen" else ()
-    take_in(library, entry, told, costs=settings.usage)
+    record_generation(library, entry, told, costs=settings.usage)
     file_store.forget(entry.id, settings.state_dir)
 
 
-def open_up_to_date(settings: Settings, environ: Mapping[str, str] = os.environ) -> Library:
+def open_library_synced(settings: Settings, environ: Mapping[str, str] = os.environ) -> Library:
     """The library, with all in it that came to its end in processes which were killed.
 
     Raises ConfigError where the library is switched off; LibraryError.
@@ -177,14 +179,14 @@ def open_up_to_date(settings: Settings, environ: Mapping[str, str] = os.environ)
 
     library = open_library(settings, environ=environ)
     try:
-        take_in_what_waits(library, settings, environ)
+        record_pending(library, settings, environ)
     except BaseException:
         library.close()
         raise
     return library
 
 
-def as_then(settings: Settings, job: Job) -> Settings:
+def with_job_settings(settings: Settings, job: Job) -> Settings:
     """What was to stay here, when it was made, stays here."""
     if job.output.get("cloud_sync") != "off":
         return settings
@@ -192,7 +194,7 @@ def as_then(settings: Settings, job: Job) -> Settings:
     return settings.model_copy(update={"output": output})
 
 
-def take_in_what_waits(
+def record_pending(
     library: Library, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> None:
     """Take in the jobs that came to their end without the library knowing.
@@ -200,13 +202,13 @@ def take_in_what_waits(
     The others are not even taken in hand for that: who brings them to their end would find them
     busy.
     """
-    for id in file_store.left(settings.state_dir):
+    for id in file_store.pending(settings.state_dir):
         with suppress(ImagenError):
             if file_store.read(id, settings.state_dir).entry is not None:
                 _take_up(library, id, settings, environ)
 
 
 def _take_up(library: Library, id: str, settings: Settings, environ: Mapping[str, str]) -> None:
-    with file_store.taken_up(id, settings.state_dir) as job:
+    with file_store.claim(id, settings.state_dir) as job:
         if job is not None and job.entry is not None:
-            _take_in(library, job.entry, as_then(settings, job), environ)
+            _take_in(library, job.entry, with_job_settings(settings, job), environ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imagen.core.capabilities import NEEDS_PROMPT, Fate
+from imagen.core.capabilities import NEEDS_PROMPT, ParameterOutcome
 from imagen.core.request import LARGEST_SEED
 from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
@@ -35,7 +35,7 @@ def draw_seed() -> int:
     return SystemRandom().randrange(2**53)
 
 
-def resolve(
+def resolve_request(
     request: Request,
     settings: Settings,
     capabilities: Capabilities,
@@ -47,13 +47,13 @@ def resolve(
     Resolving what is resolved changes nothing. Raises RequestError for an unknown style and for
     what the configured limits don't allow.
     """
-    complete = _completed(styled(request, settings), capabilities)
+    complete = _completed(apply_style(request, settings), capabilities)
     seeds = {
         name: draw() % _seeds(capabilities.parameters[name])
         for name in _undrawn(complete, capabilities)
     }
     complete = complete.with_values(seeds) if seeds else complete
-    allow(complete, settings.limits)
+    check_limits(complete, settings.limits)
     return complete
 
 
@@ -65,7 +65,7 @@ def draw_over_default(request: Request, asked: Request, capabilities: Capabiliti
     return asked.with_values({"seed": draw_seed() % _seeds(parameter)})
 
 
-def styled(request: Request, settings: Settings) -> Request:
+def apply_style(request: Request, settings: Settings) -> Request:
     """The request with its style applied, and none left; raises RequestError for an unknown one.
 
     A seed of -1 and 0 steps, which go before those of the style, are no longer asked for.
@@ -100,7 +100,7 @@ def style_default_prompt(
     parameter = capabilities.parameters.get("prompt")
     if parameter is None:
         why = "this backend has no prompt for its text"
-        return asked, {"style": Fate(outcome="dropped", asked=style.prompt, why=why)}
+        return asked, {"style": ParameterOutcome(outcome="dropped", asked=style.prompt, why=why)}
     if parameter.default is None and asked.task in NEEDS_PROMPT:
         return asked, {}  # refused when the request is prepared
     text = style.prompt.replace("{prompt}", str(parameter.default or ""))
@@ -167,7 +167,7 @@ def _undrawn(request: Request, capabilities: Capabilities) -> list[str]:
     ]
 
 
-def allow(request: Request, limits: Limits) -> None:
+def check_limits(request: Request, limits: Limits) -> None:
     """Raises RequestError where the request exceeds a configured limit, or its own."""
     for name, most in (("width", limits.max_width), ("height", limits.max_height)):
         value = getattr(request, name)
@@ -186,7 +186,7 @@ def allow(request: Request, limits: Limits) -> None:
             )
 
 
-def runs(request: Request, capabilities: Capabilities) -> Iterator[Request]:
+def split_runs(request: Request, capabilities: Capabilities) -> Iterator[Request]:
     """The runs that make the images of the request: one each, or as many as a batch holds.
 
     Run after run goes on with the seed that follows. Images share a run where the request wants a

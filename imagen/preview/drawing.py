@@ -6,7 +6,7 @@ from base64 import b64encode
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
-from imagen.core.image_file import read_picture
+from imagen.core.image_file import read_image_file
 from imagen.preview.sixel import sixels
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _KITTY_CHUNK = 4096
 
 def drawn(path: Path, protocol: Protocol, screen: Screen) -> bytes:
     """The picture in this file, for this terminal; raises RequestError where it can't be read."""
-    picture = fitted(read_picture(str(path), "preview").opened(), screen)
+    picture = fitted(read_image_file(str(path), "preview").opened(), screen)
     return _DRAWERS[protocol](picture)
 
 

@@ -14,7 +14,7 @@ from imagen.reproduce.graphs import workflow_drift
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from imagen.core.capabilities import Fate
+    from imagen.core.capabilities import ParameterOutcome
     from imagen.core.ticket import Ticket
     from imagen.outputs import Record
     from imagen.reproduce.request import Remake
@@ -178,7 +178,7 @@ def _parameter_drift(
         yield Drift(what="parameter", name=name, then=called, now=now, why=_why(fate))
 
 
-def _why(fate: Fate | None) -> str:
+def _why(fate: ParameterOutcome | None) -> str:
     return (fate.why if fate else "") or "its name here"
 
 

@@ -74,9 +74,9 @@ def _known_by_content(path: Path, settings: Settings) -> Found:
 
 def _of_library(word: str, settings: Settings) -> Found:
     from imagen.library import find_picture, record_of
-    from imagen.pipeline.record import open_up_to_date
+    from imagen.pipeline.record import open_library_synced
 
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         picture = find_picture(library, word)
         record = record_of(library, picture)
     path = next((p for p in (picture.path, Path(word)) if os.path.isfile(p)), None)
@@ -96,8 +96,8 @@ def other_places(found: Found, settings: Settings) -> list[Path]:
     if not (digests and settings.library.enabled):
         return there
     from imagen.library import paths_by_content
-    from imagen.pipeline.record import open_up_to_date
+    from imagen.pipeline.record import open_library_synced
 
-    with suppress(LibraryError), open_up_to_date(settings) as library:
+    with suppress(LibraryError), open_library_synced(settings) as library:
         there += paths_by_content(library, digests)
     return there

@@ -18,7 +18,7 @@ import pytest
 
 from imagen.backends import validated
 from imagen.core.request import TASKS, Control, Outpaint, Request, Restore, Task, Upscale
-from imagen.core.result import Progress, ignore
+from imagen.core.result import Progress, no_progress
 from imagen.core.ticket import Ticket
 from imagen.errors import (
     BackendError,
@@ -131,7 +131,7 @@ class BackendContract:
         """What was written down can be collected."""
         with closing(rig.open("ok")) as engine:
             ticket = Ticket.model_validate_json(engine.prepare(ASKED).model_dump_json())
-            assert len(engine.collect(ticket, ignore).images) == 1
+            assert len(engine.collect(ticket, no_progress).images) == 1
 
     def test_a_submitted_ticket_is_not_submitted_again(self, rig: Rig) -> None:
         """Collecting it once more finds the work there is."""
@@ -139,7 +139,7 @@ class BackendContract:
             ticket, first, told = _collect(engine, ASKED)
             sent = next(p.ticket for p in told if p.ticket is not None)
             before = rig.submissions()
-            again = engine.collect(sent, ignore)
+            again = engine.collect(sent, no_progress)
         assert rig.submissions() == before
         assert again.images[0].data == first.images[0].data
         assert sent.id == ticket.id
@@ -246,7 +246,7 @@ class BackendContract:
         with closing(rig.open(scenario)) as engine:
             ticket = engine.prepare(ASKED)
             with pytest.raises(BackendError) as caught:
-                engine.collect(ticket, ignore)
+                engine.collect(ticket, no_progress)
         assert type(caught.value) is error
         assert caught.value.backend == "rigged"
         assert caught.value.message

@@ -10,7 +10,7 @@ import pytest
 from imagen.backends import open_backend
 from imagen.backends.mock import adapter
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import RateLimited, TimedOut
 from imagen.testing import BackendContract, Rig
 
@@ -57,7 +57,7 @@ class TestMock(BackendContract):
 def _paint(block: dict[str, Any], **asked: Any) -> list[bytes]:
     request = Request(prompt="a fox", width=32, height=32, seed=1, steps=2).with_values(asked)
     with closing(open_backend("m", {"m": {"type": "mock", **block}})) as engine:
-        result = engine.collect(engine.prepare(request), ignore)
+        result = engine.collect(engine.prepare(request), no_progress)
     return [picture.data for picture in result.images]
 
 

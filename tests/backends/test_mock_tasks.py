@@ -11,7 +11,7 @@ from PIL import Image, ImageChops
 
 from imagen.backends import open_backend
 from imagen.core.request import Request
-from imagen.core.result import Result, ignore
+from imagen.core.result import Result, no_progress
 from imagen.errors import RequestError
 
 _BASE = {"prompt": "a fox", "width": 64, "height": 48, "seed": 1, "steps": 2}
@@ -19,7 +19,7 @@ _BASE = {"prompt": "a fox", "width": 64, "height": 48, "seed": 1, "steps": 2}
 
 def _result(**asked: Any) -> Result:
     with closing(open_backend("mock", {})) as engine:
-        return engine.collect(engine.prepare(Request.of(asked)), ignore)
+        return engine.collect(engine.prepare(Request.of(asked)), no_progress)
 
 
 def _made(**asked: Any) -> Image.Image:

@@ -7,9 +7,9 @@ import pytest
 from imagen.cli.costs import actual, expected
 from imagen.core.request import Request
 from imagen.core.result import Facts, Result
-from imagen.core.text import dollars
+from imagen.core.text import format_usd
 from imagen.core.ticket import Estimate, Ticket
-from imagen.pipeline.generate import Made
+from imagen.pipeline.generate import Generation
 
 _RATE = "1 picture at $0.003, as of 2026-01-01"
 _KNOWN = Estimate(usd=0.003, basis=_RATE)
@@ -20,9 +20,9 @@ def _ticket(estimate: Estimate | None) -> Ticket:
     return Ticket(id="1", backend="b", request=Request(), receipt={}, estimate=estimate)
 
 
-def _made(cost: float | None, basis: str = "", estimate: Estimate | None = None) -> Made:
+def _made(cost: float | None, basis: str = "", estimate: Estimate | None = None) -> Generation:
     facts = Facts(cost_usd=cost, cost_basis=basis)
-    return Made(ticket=_ticket(estimate), result=Result(outputs=(), facts=facts), saved=())
+    return Generation(ticket=_ticket(estimate), result=Result(outputs=(), facts=facts), saved=())
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def _made(cost: float | None, basis: str = "", estimate: Estimate | None = None)
     ids=str,
 )
 def test_an_amount_is_as_exact_as_anyone_wants_to_know(usd: float, text: str) -> None:
-    assert dollars(usd) == text
+    assert format_usd(usd) == text
 
 
 def test_an_estimate_says_how_it_comes_about() -> None:

@@ -19,7 +19,7 @@ from imagen.core.request import Request
 from imagen.errors import OutputError
 from imagen.jobs import file_store
 from imagen.outputs import metadata, read
-from imagen.pipeline.generate import job_of, open_named, prepare
+from imagen.pipeline.generate import create_job, open_named, prepare
 
 SMALL = ("--size", "32x24", "--seed", "7", "--quiet")
 
@@ -197,7 +197,7 @@ def _left_job(format: Literal["webp", "avif"]) -> str:
     request = Request(prompt="a red fox", width=32, height=24)
     with closing(open_named("mock", settings)) as engine:
         (ticket,) = prepare(engine, request, settings)
-    file_store.write(job_of(ticket, request, settings), settings.state_dir)
+    file_store.write(create_job(ticket, request, settings), settings.state_dir)
     return ticket.id
 
 

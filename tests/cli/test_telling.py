@@ -6,21 +6,25 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from imagen.cli.output import surprises, tell_plan
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import Lora, Request, Upscale
-from imagen.core.ticket import Estimate, Input, Ticket
+from imagen.core.ticket import Estimate, InputImage, Ticket
 
 if TYPE_CHECKING:
     import pytest
 
 _RECEIPT = {
-    "steps": Fate(outcome="clamped", asked=50, used=10, why="at most 10"),
-    "cfg": Fate(outcome="dropped", asked=3.0, why="it has none"),
-    "width": Fate(outcome="mapped", asked=1024, used={"ratio": "16:9"}, why="it takes ratios"),
-    "height": Fate(outcome="mapped", asked=576, used={"ratio": "16:9"}, why="it takes ratios"),
-    "count": Fate(outcome="mapped", asked=4, used="4 runs"),
-    "seed": Fate(outcome="applied", asked=1),
-    "negative": Fate(outcome="dropped", asked="", why="it has none"),
+    "steps": ParameterOutcome(outcome="clamped", asked=50, used=10, why="at most 10"),
+    "cfg": ParameterOutcome(outcome="dropped", asked=3.0, why="it has none"),
+    "width": ParameterOutcome(
+        outcome="mapped", asked=1024, used={"ratio": "16:9"}, why="it takes ratios"
+    ),
+    "height": ParameterOutcome(
+        outcome="mapped", asked=576, used={"ratio": "16:9"}, why="it takes ratios"
+    ),
+    "count": ParameterOutcome(outcome="mapped", asked=4, used="4 runs"),
+    "seed": ParameterOutcome(outcome="applied", asked=1),
+    "negative": ParameterOutcome(outcome="dropped", asked="", why="it has none"),
 }
 
 
@@ -39,7 +43,9 @@ def test_what_a_user_would_want_to_know_is_told() -> None:
 
 def test_what_has_parts_is_told_as_people_would_write_it() -> None:
     asked = Upscale(factor=2.0)
-    fate = Fate(outcome="mapped", asked=asked, used="x4.pth and lanczos", why="it enlarges by 4")
+    fate = ParameterOutcome(
+        outcome="mapped", asked=asked, used="x4.pth and lanczos", why="it enlarges by 4"
+    )
     ticket = _ticket().model_copy(update={"receipt": {"upscale": fate}})
     told = ["upscale factor 2.0 became 'x4.pth and lanczos' (it enlarges by 4)"]
     assert surprises(ticket) == told
@@ -71,7 +77,7 @@ def test_a_plan_is_what_would_be_sent_and_what_it_costs(
 
 
 def test_a_plan_as_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
-    given = Input(parameter="image", name="fox.png", sha256="ab", width=6, height=4)
+    given = InputImage(parameter="image", name="fox.png", sha256="ab", width=6, height=4)
     estimate = Estimate(usd=None, basis="no price is known")
     tell_plan([_ticket(estimate=estimate, inputs=(given,))], as_json=True)
     (plan,) = json.loads(capsys.readouterr().out)["plan"]

@@ -18,13 +18,13 @@ from imagen.cli.terminal import display_width, words, wrap
 from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.ticket import Ticket
 from imagen.jobs import file_store
-from imagen.library import find_picture, open_library, outbox, take_in
+from imagen.library import find_picture, open_library, outbox, record_generation
 from imagen.library.tags import rate, tag
-from imagen.pipeline.generate import job_of
+from imagen.pipeline.generate import create_job
 
 if TYPE_CHECKING:
     from imagen.library import Library
-    from imagen.library.records import Entry
+    from imagen.library.records import GenerationRecord
 
 _LONG = "a lighthouse on a cliff at dusk, long exposure, waves breaking on black rocks, a lone gull"
 _WIDE = "雪の中の赤い狐が静かに森を歩いている、夜明けの光、水彩画のような柔らかい色合い、細部まで"
@@ -66,13 +66,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ticket = Ticket(
         id=uuid_of(20), backend="flux-schnell-local", request=Request(prompt=_LONG), receipt={}
     )
-    job = job_of(ticket, ticket.request, settings.model_copy(update={"output": OutputSettings()}))
-    with file_store.held(job.id, settings.state_dir):
+    job = create_job(
+        ticket, ticket.request, settings.model_copy(update={"output": OutputSettings()})
+    )
+    with file_store.lock_job(job.id, settings.state_dir):
         file_store.write(job, settings.state_dir)
     return folder
 
 
-def _made(number: int) -> Entry:
+def _made(number: int) -> GenerationRecord:
     backend, model, usd = _MADE_BY[number % 3]
     facts = {"model": model, "latency_seconds": 75.0 * number, "seed": number, "cost_usd": usd}
     began = NOON - timedelta(days=3 * number)
@@ -80,7 +82,7 @@ def _made(number: int) -> Entry:
     return entry(number, prompt, backend=backend, facts=facts, began=began, caller=caller)
 
 
-def _failed(number: int) -> Entry:
+def _failed(number: int) -> GenerationRecord:
     error = {"code": "failed", "message": _MEMORY}
     return entry(number, _PROMPTS[number % 4], state="failed", error=error, pictures=())
 
@@ -88,7 +90,7 @@ def _failed(number: int) -> Entry:
 def _post(library: Library) -> None:
     """A delivery that is stuck, and one that waits for another attempt."""
     hook = delivery(30).model_copy(update={"destination": "https://hooks.example.com/a"})
-    take_in(library, entry(30), [delivery(30, "cloud"), hook])
+    record_generation(library, entry(30), [delivery(30, "cloud"), hook])
     stuck, waiting = outbox.claim(library)
     outbox.failed(library, stuck, f"The bucket refused it: {_MEMORY}", again_in_seconds=None)
     outbox.failed(library, waiting, "No answer within 10 s.", again_in_seconds=3600)

@@ -14,13 +14,13 @@ from support.library_samples import NOON, entry, failed, uuid_of
 from imagen.cli import run
 from imagen.cli.commands.usage import GROUPINGS
 from imagen.config import UsageSettings, load_settings
-from imagen.library import open_library, take_in
+from imagen.library import open_library, record_generation
 from imagen.library.ledger import Grouping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imagen.library import Entry
+    from imagen.library import GenerationRecord
 
 _ELECTRICITY = UsageSettings(currency="CHF", watts={"studio": 360.0}, price_per_kwh=0.25)
 
@@ -34,7 +34,7 @@ def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def _made(number: int, days: int, seconds: float, backend: str, **values: Any) -> Entry:
+def _made(number: int, days: int, seconds: float, backend: str, **values: Any) -> GenerationRecord:
     facts = {"model": f"{backend}-model", "executing_seconds": seconds}
     facts |= {"cost_usd": values.pop("usd")} if "usd" in values else {}
     began = NOON + timedelta(days=days)
@@ -54,7 +54,7 @@ def month(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
             _made(5, 0, 1.5, "cloud", is_paid=True),
             failed(6),
         ):
-            take_in(library, made, costs=_ELECTRICITY)
+            record_generation(library, made, costs=_ELECTRICITY)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_sums_have_no_more_digits_than_their_parts(
     monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
     with open_library(load_settings()) as library:
         for number in (1, 2, 3):
-            take_in(library, _made(number, 0, 0.1, "cloud", estimated_usd=0.1, usd=0.1))
+            record_generation(library, _made(number, 0, 0.1, "cloud", estimated_usd=0.1, usd=0.1))
     run(["usage", "--json"])
     total = json.loads(capsys.readouterr().out)["total"]
     assert (total["engine_seconds"], total["costs"], total["estimates"]) == (
@@ -257,7 +257,7 @@ def test_four_groups_fit_the_terminal(
     made = _made(1, 0, 2.0, "studio-01", estimated_usd=0.03, usd=0.04, caller="nora-vega")
     facts = dict(made.facts) | {"model": "model-01.safetensors"}
     with open_library(load_settings()) as library:
-        take_in(library, made.model_copy(update={"facts": facts}))
+        record_generation(library, made.model_copy(update={"facts": facts}))
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert run(["usage"]) == 0

@@ -13,12 +13,12 @@ from simulators.supabase import SERVICE_KEY
 from imagen.compare import compare
 from imagen.config import LibrarySettings, Settings, UsageSettings
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import Failed, RequestError
 from imagen.jobs import file_store
-from imagen.library import Entry, Query, page
+from imagen.library import GenerationRecord, Query, page
 from imagen.library.outbox import unsent
-from imagen.pipeline.record import failure_of, open_up_to_date
+from imagen.pipeline.record import build_failure, open_library_synced
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def test_what_a_killed_comparison_left_at_its_engine_is_not_made_again(tmp_path:
         posted = len(server.prompts)
         made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert (posted, len(server.prompts), made.failed) == (1, 1, ())
-    assert file_store.left(tmp_path / "state") == []
+    assert file_store.pending(tmp_path / "state") == []
 
 
 def test_what_its_engine_no_longer_knows_is_made_again_once_that_was_told(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_what_its_engine_no_longer_knows_is_made_again_once_that_was_told(tmp_pa
         )
         made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert (len(server.prompts), made.failed) == (2, ())
-    assert file_store.left(tmp_path / "state") == []
+    assert file_store.pending(tmp_path / "state") == []
 
 
 def test_what_never_arrived_is_made_under_the_id_that_it_had(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_what_never_arrived_is_made_under_the_id_that_it_had(tmp_path: Path) -> 
         settings = _settings(tmp_path, one=server.url)
         with pytest.raises(_Killed):
             compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
-        (id,) = file_store.left(tmp_path / "state")
+        (id,) = file_store.pending(tmp_path / "state")
         job = file_store.read(id, tmp_path / "state")
         engine = {"prompt_id": id, "client_id": "c"}
         sent = job.ticket.model_copy(update={"engine": engine})
@@ -113,9 +113,9 @@ def test_a_picture_that_was_saved_and_is_gone_is_made_again_once_that_was_told(
         settings = _settings(tmp_path, one=server.url)
         with pytest.raises(_Killed):
             compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
-        (id,) = file_store.left(tmp_path / "state")
+        (id,) = file_store.pending(tmp_path / "state")
         job = file_store.read(id, tmp_path / "state")
-        entry = Entry(
+        entry = GenerationRecord(
             id=id, backend="one", ticket=job.ticket, asked=_ASKED, created_at=_NOON, ended_at=_NOON
         )
         file_store.write(job.ended(entry), tmp_path / "state")
@@ -124,7 +124,7 @@ def test_a_picture_that_was_saved_and_is_gone_is_made_again_once_that_was_told(
             1,
             "It was made and saved before, and its pictures are not in the folder any more.",
         )
-        assert file_store.left(tmp_path / "state") == []
+        assert file_store.pending(tmp_path / "state") == []
         made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert (len(server.prompts), made.failed) == (2, ())
 
@@ -134,12 +134,12 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> N
         settings = _settings(tmp_path, one=server.url)
         with pytest.raises(_Killed):
             compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
-        (id,) = file_store.left(tmp_path / "state")
-        with file_store.alone(id, tmp_path / "state"):
+        (id,) = file_store.pending(tmp_path / "state")
+        with file_store.try_lock(id, tmp_path / "state"):
             (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
         assert cell.error is not None
         assert cell.error.message == f"Another process is at work on {id}."
-        assert file_store.left(tmp_path / "state") == [id]
+        assert file_store.pending(tmp_path / "state") == [id]
 
 
 def test_a_cell_that_failed_in_a_process_that_was_killed_is_told_and_then_made_again(
@@ -149,13 +149,15 @@ def test_a_cell_that_failed_in_a_process_that_was_killed_is_told_and_then_made_a
         settings = _settings(tmp_path, one=server.url)
         with pytest.raises(_Killed):
             compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
-        (id,) = file_store.left(tmp_path / "state")
+        (id,) = file_store.pending(tmp_path / "state")
         job = file_store.read(id, tmp_path / "state")
-        file_store.write(job.ended(failure_of(job, Failed("Out of memory."))), tmp_path / "state")
+        file_store.write(
+            job.ended(build_failure(job, Failed("Out of memory."))), tmp_path / "state"
+        )
         (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
         assert cell.error is not None
         assert (cell.error.code, cell.error.message) == ("failed", "Out of memory.")
-        assert (len(server.prompts), file_store.left(tmp_path / "state")) == (1, [])
+        assert (len(server.prompts), file_store.pending(tmp_path / "state")) == (1, [])
         made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert (len(server.prompts), made.failed) == (2, ())
 
@@ -178,8 +180,8 @@ def test_a_cell_that_was_saved_before_a_kill_and_that_the_library_lacks_is_taken
         second = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert [cell.files for cell in second.cells] == [cell.files for cell in first.cells]
         assert (second.failed, len(server.prompts)) == ((), 1)
-    assert file_store.left(tmp_path / "state") == []
-    with open_up_to_date(settings) as library:
+    assert file_store.pending(tmp_path / "state") == []
+    with open_library_synced(settings) as library:
         assert len(page(library, Query()).pictures) == 1
 
 
@@ -199,7 +201,7 @@ def test_a_cell_that_was_to_stay_here_stays_here_when_it_is_fetched(
         with pytest.raises(_Killed):
             compare(_ASKED, ["one"], here, folder=tmp_path / "c", watch=_killing)
         compare(_ASKED, ["one"], clouded, folder=tmp_path / "c")
-    with open_up_to_date(clouded) as library:
+    with open_library_synced(clouded) as library:
         assert (len(page(library, Query()).pictures), unsent(library)) == (1, [])
 
 
@@ -212,7 +214,7 @@ def test_two_processes_do_not_make_one_comparison_at_once(tmp_path: Path) -> Non
         with pytest.raises(RequestError) as caught:
             compare(_ASKED, ["mock"], settings, folder=folder)
         told.append(caught.value.message)
-        return nullcontext(ignore)
+        return nullcontext(no_progress)
 
     compare(_ASKED, ["mock"], settings, folder=folder, watch=watch)
     assert told == [f"Another process is at work on the comparison in {folder}."]

@@ -14,10 +14,10 @@ from imagen.compare import Axis, Comparison, compare
 from imagen.compare.plan import draw_small_seed
 from imagen.config import OutputSettings, Settings
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import Cancelled, ConfigError, Failed, OutputError, RequestError, UnknownBackend
 from imagen.library import Query, page
-from imagen.pipeline.record import open_up_to_date
+from imagen.pipeline.record import open_library_synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +151,7 @@ def test_the_library_knows_a_picture_and_the_one_made_in_its_place(
     _compare(settings, tmp_path / "c", "one")
     (tmp_path / "c" / "one-11.png").unlink()
     _compare(settings, tmp_path / "c", "one")
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         known = page(library, Query()).pictures
     assert [picture.path.name for picture in known] == ["one-11-2.png", "one-11.png"]
 
@@ -369,7 +369,7 @@ def test_a_record_that_can_not_be_written_does_not_hide_why_the_cell_failed(
     def put_a_folder_in_its_place(_: str) -> Iterator[OnProgress]:
         record.unlink()
         record.mkdir()
-        yield ignore
+        yield no_progress
 
     with pytest.raises(OutputError) as caught:
         compare(_ASKED, ["broken"], settings, folder=record.parent, watch=put_a_folder_in_its_place)

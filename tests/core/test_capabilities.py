@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from imagen.core.capabilities import Capabilities, Fate, Parameter, settle, unhonoured
+from imagen.core.capabilities import (
+    Capabilities,
+    Parameter,
+    ParameterOutcome,
+    not_honoured,
+    resolve_parameters,
+)
 from imagen.core.request import Lora, Request, Upscale
 from imagen.errors import RequestError
 
@@ -80,13 +86,13 @@ _CAPABILITIES = Capabilities(
 
 def test_each_parameter_has_its_fate() -> None:
     request = Request(prompt="a", steps=50, negative="blur", extra={"step": 3})
-    values, receipt = settle(request, _CAPABILITIES)
+    values, receipt = resolve_parameters(request, _CAPABILITIES)
     assert values == {"prompt": "a", "steps": 10}
     assert receipt == {
-        "prompt": Fate(outcome="applied", asked="a"),
-        "negative": Fate(outcome="dropped", asked="blur", why="it runs at cfg 1"),
-        "steps": Fate(outcome="clamped", asked=50, used=10, why="at most 10"),
-        "step": Fate(
+        "prompt": ParameterOutcome(outcome="applied", asked="a"),
+        "negative": ParameterOutcome(outcome="dropped", asked="blur", why="it runs at cfg 1"),
+        "steps": ParameterOutcome(outcome="clamped", asked=50, used=10, why="at most 10"),
+        "step": ParameterOutcome(
             outcome="dropped",
             asked=3,
             why="this backend has no step; did you mean steps?",
@@ -96,26 +102,28 @@ def test_each_parameter_has_its_fate() -> None:
 
 def test_a_task_that_is_none_of_its_is_refused() -> None:
     with pytest.raises(RequestError, match="This backend can't do upscale") as caught:
-        settle(Request(image="a.png", upscale=Upscale()), _CAPABILITIES)
+        resolve_parameters(Request(image="a.png", upscale=Upscale()), _CAPABILITIES)
     assert caught.value.remedy == "It does: text-to-image."
 
 
 def test_what_was_not_honoured_is_told_in_sentences() -> None:
-    _, receipt = settle(Request(prompt="a", steps=50, negative="blur"), _CAPABILITIES)
-    assert unhonoured(receipt) == [
+    _, receipt = resolve_parameters(Request(prompt="a", steps=50, negative="blur"), _CAPABILITIES)
+    assert not_honoured(receipt) == [
         "negative: 'blur' was dropped (it runs at cfg 1)",
         "steps: 50 became 10 (at most 10)",
     ]
 
 
 def test_an_empty_text_that_was_dropped_is_no_loss() -> None:
-    _, receipt = settle(Request(prompt="", negative="", extra={"sparkle": 0}), _CAPABILITIES)
-    assert unhonoured(receipt) == ["sparkle: 0 was dropped (this backend has no sparkle)"]
+    _, receipt = resolve_parameters(
+        Request(prompt="", negative="", extra={"sparkle": 0}), _CAPABILITIES
+    )
+    assert not_honoured(receipt) == ["sparkle: 0 was dropped (this backend has no sparkle)"]
 
 
 def test_several_values_in_place_of_one_are_told_by_name() -> None:
     used = {"aspect_ratio": "4:3", "megapixels": "1"}
-    fate = Fate(outcome="mapped", asked=1024, used=used, why="it takes no pixels")
+    fate = ParameterOutcome(outcome="mapped", asked=1024, used=used, why="it takes no pixels")
     assert fate.sentence("width") == (
         "width: 1024 became aspect_ratio 4:3, megapixels 1 (it takes no pixels)"
     )
@@ -132,11 +140,13 @@ def test_several_values_in_place_of_one_are_told_by_name() -> None:
     ids=["a value", "what is not asked", "several values", "several texts"],
 )
 def test_what_was_asked_is_told_as_people_write_it(asked: Any, told: str) -> None:
-    assert Fate(outcome="dropped", asked=asked).sentence("it") == f"it: {told} was dropped"
+    assert (
+        ParameterOutcome(outcome="dropped", asked=asked).sentence("it") == f"it: {told} was dropped"
+    )
 
 
 def test_a_long_value_is_cut_in_a_sentence() -> None:
-    sentence = Fate(outcome="dropped", asked="x" * 1000).sentence("negative")
+    sentence = ParameterOutcome(outcome="dropped", asked="x" * 1000).sentence("negative")
     assert len(sentence) < 100
 
 
@@ -153,13 +163,13 @@ def test_a_long_value_is_cut_in_a_sentence() -> None:
 def test_guidance_scale_is_what_the_model_has(known: tuple[str, ...], used: dict[str, Any]) -> None:
     request = Request(extra={"guidance_scale": 3.5})
     capabilities = Capabilities(parameters={name: Parameter(type="float") for name in known})
-    assert settle(request, capabilities)[0] == used
+    assert resolve_parameters(request, capabilities)[0] == used
 
 
 def test_the_receipt_says_what_guidance_scale_was() -> None:
     capabilities = Capabilities(parameters={"cfg": Parameter(type="float")})
-    _, receipt = settle(Request(extra={"guidance_scale": 3.5}), capabilities)
-    assert receipt["guidance_scale"] == Fate(
+    _, receipt = resolve_parameters(Request(extra={"guidance_scale": 3.5}), capabilities)
+    assert receipt["guidance_scale"] == ParameterOutcome(
         outcome="mapped", asked=3.5, used={"cfg": 3.5}, why="this backend calls it cfg"
     )
 
@@ -168,4 +178,4 @@ def test_two_words_for_one_scale_must_agree() -> None:
     capabilities = Capabilities(parameters={"cfg": Parameter(type="float")})
     request = Request(cfg=7, extra={"guidance_scale": 3.5})
     with pytest.raises(RequestError, match="guidance_scale is cfg to this backend"):
-        settle(request, capabilities)
+        resolve_parameters(request, capabilities)

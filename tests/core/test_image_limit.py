@@ -15,7 +15,7 @@ from imagen.cli import run
 from imagen.compare.faces import system_faces
 from imagen.compare.layout import Cell, lay_out
 from imagen.config import OutputSettings
-from imagen.core.image_file import MAX_MEGAPIXELS, image_size, read_picture
+from imagen.core.image_file import MAX_MEGAPIXELS, image_size, read_image_file
 from imagen.core.request import LARGEST_SIDE, Outpaint, Request
 from imagen.core.result import Facts, Output, Result
 from imagen.core.ticket import Ticket, new_id
@@ -52,7 +52,7 @@ def _low_limit_of_pillow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_what_imagen_makes_itself_is_within_the_limit(recwarn: pytest.WarningsRecorder) -> None:
     assert LARGEST_SIDE**2 < MAX_MEGAPIXELS * 1e6
     Image.new("1", (LARGEST_SIDE, LARGEST_SIDE)).save("large.png")
-    picture = read_picture("large.png")
+    picture = read_image_file("large.png")
     assert (picture.width, picture.height) == (LARGEST_SIDE, LARGEST_SIDE)
     assert list(recwarn) == []
 
@@ -60,7 +60,7 @@ def test_what_imagen_makes_itself_is_within_the_limit(recwarn: pytest.WarningsRe
 def test_an_image_beyond_the_limit_is_refused_as_too_large() -> None:
     Path("fox.png").write_bytes(_png())
     with pytest.raises(RequestError) as caught:
-        read_picture("fox.png")
+        read_image_file("fox.png")
     assert caught.value.message == f"image: fox.png is too large: {_TOO_LARGE}."
     assert caught.value.remedy == _REMEDY
 
@@ -77,9 +77,9 @@ def test_the_limit_can_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (64, 64)).save("fox.png")
     monkeypatch.setenv("IMAGEN_MAX_MEGAPIXELS", "0.004")
     with pytest.raises(RequestError, match=r"64 × 64 pixels \(0\.004096 megapixels\), and at most"):
-        read_picture("fox.png")
+        read_image_file("fox.png")
     monkeypatch.setenv("IMAGEN_MAX_MEGAPIXELS", "0.0041")
-    assert read_picture("fox.png").width == 64
+    assert read_image_file("fox.png").width == 64
 
 
 @pytest.mark.parametrize("text", ["many", "0", "-1", "nan", "inf"])
@@ -89,13 +89,13 @@ def test_a_limit_that_is_not_a_number_is_an_error(
     Image.new("RGB", (8, 8)).save("fox.png")
     monkeypatch.setenv("IMAGEN_MAX_MEGAPIXELS", text)
     with pytest.raises(ConfigError, match=f"IMAGEN_MAX_MEGAPIXELS is '{text}', but should be"):
-        read_picture("fox.png")
+        read_image_file("fox.png")
 
 
 @pytest.mark.usefixtures("_low_limit_of_pillow")
 def test_pillows_own_limit_is_neither_applied_nor_changed() -> None:
     Image.new("RGB", (64, 64), "white").save("fox.png")
-    picture = read_picture("fox.png")
+    picture = read_image_file("fox.png")
     assert picture.opened().size == image_size(BytesIO(picture.data)) == (64, 64)
     canvas = Canvas(kept=(0, 0, 64, 60), sides=Outpaint(right=1))
     assert extended(picture.opened(), canvas).size == canvas.size

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imagen.core.capabilities import Capabilities, Fate, Parameter, settle
+from imagen.core.capabilities import Capabilities, Parameter, ParameterOutcome, resolve_parameters
 from imagen.core.request import Request
 from imagen.core.samplers import (
     COMFYUI_SAMPLERS,
@@ -108,19 +108,21 @@ def test_an_engine_is_asked_for_its_own_name(
 
 
 def test_what_a_name_became_is_in_the_receipt() -> None:
-    mapped = Fate(outcome="mapped", asked="Euler a", used="euler_a", why="its name here")
+    mapped = ParameterOutcome(
+        outcome="mapped", asked="Euler a", used="euler_a", why="its name here"
+    )
     assert _settled(SD_CPP, sampler="Euler a")[1] == {"sampler": mapped}
 
 
 def test_the_nearest_is_called_the_nearest() -> None:
     why = "the nearest that it has"
-    mapped = Fate(outcome="mapped", asked="ddim", used="ddim_trailing", why=why)
+    mapped = ParameterOutcome(outcome="mapped", asked="ddim", used="ddim_trailing", why=why)
     assert _settled(SD_CPP, sampler="ddim")[1] == {"sampler": mapped}
 
 
 def test_the_engines_own_name_is_applied_as_it_is() -> None:
     assert _settled(SD_CPP, sampler="euler_a")[1] == {
-        "sampler": Fate(outcome="applied", asked="euler_a")
+        "sampler": ParameterOutcome(outcome="applied", asked="euler_a")
     }
 
 
@@ -128,14 +130,14 @@ def test_a_name_with_a_schedule_sets_the_scheduler() -> None:
     values, receipt = _settled(SD_CPP, ("discrete", "karras"), sampler="DPM++ 2M Karras")
     assert values == {"sampler": "dpm++2m", "scheduler": "karras"}
     why = "the sampler 'DPM++ 2M Karras' names it"
-    assert receipt["scheduler"] == Fate(outcome="applied", asked="karras", why=why)
+    assert receipt["scheduler"] == ParameterOutcome(outcome="applied", asked="karras", why=why)
 
 
 def test_the_schedule_of_a_name_gets_the_engines_name() -> None:
     values, receipt = _settled(SD_CPP, ("discrete",), sampler="euler normal")
     assert values == {"sampler": "euler", "scheduler": "discrete"}
     why = "the sampler 'euler normal' names it; its name here"
-    mapped = Fate(outcome="mapped", asked="normal", used="discrete", why=why)
+    mapped = ParameterOutcome(outcome="mapped", asked="normal", used="discrete", why=why)
     assert receipt["scheduler"] == mapped
 
 
@@ -164,7 +166,7 @@ def test_a_schedule_without_a_place_is_dropped() -> None:
 def test_a_sampler_that_is_called_scheduler_is_the_sampler() -> None:
     values, receipt = _settled(REPLICATE, scheduler="DDIM")
     assert values == {"sampler": "DDIM"}
-    assert receipt["scheduler"] == Fate(
+    assert receipt["scheduler"] == ParameterOutcome(
         outcome="mapped", asked="DDIM", used={"sampler": "DDIM"}, why="it names a sampler"
     )
 
@@ -172,7 +174,7 @@ def test_a_sampler_that_is_called_scheduler_is_the_sampler() -> None:
 def test_an_automatic_schedule_is_left_to_the_backend() -> None:
     values, receipt = _settled(SD_CPP, ("discrete",), scheduler="Automatic")
     assert values == {}
-    mapped = Fate(outcome="mapped", asked="Automatic", why="left to the backend")
+    mapped = ParameterOutcome(outcome="mapped", asked="Automatic", why="left to the backend")
     assert receipt == {"scheduler": mapped}
 
 
@@ -192,4 +194,4 @@ def _settled(
     parameters = {"sampler": Parameter(type="string", choices=samplers)}
     if schedulers:
         parameters["scheduler"] = Parameter(type="string", choices=schedulers)
-    return settle(Request(**asked), Capabilities(parameters=parameters))
+    return resolve_parameters(Request(**asked), Capabilities(parameters=parameters))

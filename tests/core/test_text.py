@@ -6,12 +6,12 @@ import pytest
 
 from imagen.core.text import (
     did_you_mean,
+    format_duration,
     is_variable_name,
     nearest,
     one_line,
     printable,
     shorten_words,
-    took,
 )
 
 
@@ -93,7 +93,7 @@ def test_did_you_mean_is_a_sentence_that_follows_one() -> None:
     [(0.0412, "0.04 s"), (2.649, "2.6 s"), (59.94, "59.9 s"), (125.4, "2 min 5 s")],
 )
 def test_a_duration_is_as_exact_as_anyone_wants(seconds: float, shown: str) -> None:
-    assert took(seconds) == shown
+    assert format_duration(seconds) == shown
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import Request
-from imagen.core.ticket import Input, Ticket, new_id
+from imagen.core.ticket import InputImage, Ticket, new_id
 
 
 def test_an_id_is_a_canonical_random_uuid() -> None:
@@ -24,9 +24,9 @@ def test_a_ticket_survives_json() -> None:
         id=new_id(),
         backend="studio",
         request=Request(prompt='a "fox"\n猫', seed=2**64 - 1, extra={"unet": "a"}),
-        receipt={"cfg": Fate(outcome="dropped", asked=3.0, why="no cfg")},
+        receipt={"cfg": ParameterOutcome(outcome="dropped", asked=3.0, why="no cfg")},
         payload={"1": {"class_type": "KSampler", "inputs": {"seed": 2**64 - 1}}},
-        inputs=(Input(parameter="mask", name="m.png", sha256="ab" * 32, width=8, height=9),),
+        inputs=(InputImage(parameter="mask", name="m.png", sha256="ab" * 32, width=8, height=9),),
         warnings=("mask: m.png is all white.",),
     )
     assert Ticket.model_validate_json(ticket.model_dump_json()) == ticket

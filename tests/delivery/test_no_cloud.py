@@ -41,7 +41,7 @@ def test_what_is_taken_in_late_goes_where_it_was_to_go(
     Path("no-library").mkdir()
     lab.set(IMAGEN_LIBRARY="no-library")
     lab.make(*flags)
-    assert len(file_store.left(load_settings().state_dir)) == 1
+    assert len(file_store.pending(load_settings().state_dir)) == 1
     monkeypatch.delenv("IMAGEN_LIBRARY")
     assert [one.delivery.kind for one in lab.left()] == waiting
     assert len(lab.ids()) == 1

@@ -151,10 +151,10 @@ def test_one_that_is_to_end_where_another_is_at_work_does(lab: Lab) -> None:
 def test_what_another_has_in_hand_is_listed_with_when_it_may_be_had(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from imagen.pipeline.record import open_up_to_date
+    from imagen.pipeline.record import open_library_synced
 
     lab.make()
-    with open_up_to_date(load_settings()) as library:
+    with open_library_synced(load_settings()) as library:
         outbox.claim(library, limit=1)
     capsys.readouterr()
     run(["sync", "--list"])

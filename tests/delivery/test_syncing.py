@@ -14,7 +14,7 @@ from support.receiver import Receiver
 
 from imagen.core.locks import lock
 from imagen.delivery.worker import elsewhere, sync, sync_alone
-from imagen.library import Delivery, Library, open_library, outbox, take_in
+from imagen.library import Delivery, Library, open_library, outbox, record_generation
 from imagen.library.schema import images
 from imagen.library.schema import outbox as rows
 from imagen.library.search import pictures_of
@@ -45,7 +45,7 @@ def _hook(url: str, number: int) -> Delivery:
 
 def _post(library: Library, *urls: str, many: int = 1) -> None:
     for number in range(1, many + 1):
-        take_in(library, entry(number), [_hook(url, number) for url in urls])
+        record_generation(library, entry(number), [_hook(url, number) for url in urls])
 
 
 def _settings(*urls: str) -> Settings:
@@ -116,7 +116,7 @@ def test_what_is_posted_while_its_destination_is_down_waits_with_the_others(
 
         def post_another() -> bool:
             number = 1 + len(there.requests)
-            take_in(library, entry(number), [_hook(there.url, number)])
+            record_generation(library, entry(number), [_hook(there.url, number)])
             return number > 2
 
         _sync(library, there.url, is_stopped=post_another)
@@ -143,7 +143,7 @@ def test_once_one_arrives_the_others_need_not_wait_for_their_time(library: Libra
     with Receiver(_DOWN) as there:
         _post(library, there.url, many=3)
         _sync(library, there.url)
-        take_in(library, entry(4), [_hook(there.url, 4)])
+        record_generation(library, entry(4), [_hook(there.url, 4)])
         synced = _sync(library, there.url)
     assert [one.payload["id"] for one in synced.sent] == ["msg_4", "msg_2", "msg_3", "msg_1"]
     assert _due(library) == []
@@ -154,7 +154,7 @@ def test_a_pause_of_more_than_an_hour_is_kept_all_the_same(library: Library) -> 
     with Receiver(patience) as there:
         _post(library, there.url)
         _sync(library, there.url)
-        take_in(library, entry(4), [_hook(there.url, 4)])
+        record_generation(library, entry(4), [_hook(there.url, 4)])
         _sync(library, there.url)
     assert _due(library) == [("msg_1", 1, 3600)]
 
@@ -222,7 +222,7 @@ def _picture(number: int = 1, **more: Any) -> Delivery:
 
 
 def test_a_picture_is_sent_from_where_it_lies_now(library: Library) -> None:
-    take_in(library, entry(1), [_picture()])
+    record_generation(library, entry(1), [_picture()])
     moved = sqlalchemy.update(images).values(path="/now/here.png", sidecar="/now/here.png.json")
     with library.writing() as connection:
         connection.execute(moved)
@@ -237,20 +237,20 @@ def test_a_picture_is_sent_from_where_it_lies_now(library: Library) -> None:
 
 
 def test_a_picture_in_the_trash_still_goes(library: Library) -> None:
-    take_in(library, entry(1), [_picture()])
+    record_generation(library, entry(1), [_picture()])
     trash(library, pictures_of(library, uuid_of(1)))
     assert outbox.count_due(library) == 1
 
 
 def test_a_picture_that_was_purged_goes_nowhere(library: Library) -> None:
-    take_in(library, entry(1), [_picture(), delivery(1, "mirror")])
+    record_generation(library, entry(1), [_picture(), delivery(1, "mirror")])
     trash(library, pictures_of(library, uuid_of(1)))
     purge(library, pictures_of(library, uuid_of(1)))
     assert [one.delivery.kind for one in outbox.unsent(library)] == ["mirror"]
 
 
 def test_a_picture_that_is_purged_while_it_is_in_hand_is_dropped(library: Library) -> None:
-    take_in(library, entry(1), [_picture()])
+    record_generation(library, entry(1), [_picture()])
     (waiting,) = outbox.claim(library)
     trash(library, pictures_of(library, uuid_of(1)))
     purge(library, pictures_of(library, uuid_of(1)))
@@ -260,7 +260,7 @@ def test_a_picture_that_is_purged_while_it_is_in_hand_is_dropped(library: Librar
 
 
 def _on_another_machine(library: Library, **more: Any) -> None:
-    take_in(library, entry(1), [_picture(sha256="0")])
+    record_generation(library, entry(1), [_picture(sha256="0")])
     with library.writing() as connection:
         connection.execute(sqlalchemy.update(images).values(host="attic", **more))
 
@@ -349,7 +349,7 @@ def test_what_is_posted_at_the_last_moment_is_sent_too(library: Library) -> None
         def post_once_it_seems_done() -> bool:
             asked.append(True)
             if len(asked) == 3:
-                take_in(library, entry(2), [_hook(there.url, 2)])
+                record_generation(library, entry(2), [_hook(there.url, 2)])
             return False
 
         settings = _settings(there.url)

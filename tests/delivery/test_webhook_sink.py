@@ -19,7 +19,7 @@ from imagen.testing.answer import CUT, Answer, as_json
 
 if TYPE_CHECKING:
     from imagen.config import Settings
-    from imagen.library.records import Delivery, Entry
+    from imagen.library.records import Delivery, GenerationRecord
 
 _SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 _WHEN = 1_764_000_000
@@ -29,12 +29,12 @@ def _settings(url: str, **more: Any) -> Settings:
     return told.settings(webhooks=[{"url": url, **more}])
 
 
-def _delivery(entry: Entry, settings: Settings) -> Delivery:
+def _delivery(entry: GenerationRecord, settings: Settings) -> Delivery:
     (made,) = webhooks.deliveries(entry, settings, {})
     return made
 
 
-def _told(entry: Entry, *answers: Answer, **more: Any) -> Receiver:
+def _told(entry: GenerationRecord, *answers: Answer, **more: Any) -> Receiver:
     """What a receiver was sent of this generation."""
     environ = more.pop("environ", {})
     with Receiver(*answers) as there:

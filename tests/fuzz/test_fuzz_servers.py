@@ -18,8 +18,8 @@ from support.foreign_pictures import graph
 from support.fuzz_lab import imagen, limits, mutated_bytes, mutated_text
 
 from imagen.backends.comfyui import ComfyUIConfig, events
-from imagen.backends.comfyui.client import Client as ComfyUIClient
-from imagen.backends.replicate.client import Client as ReplicateClient
+from imagen.backends.comfyui.client import ComfyClient as ComfyUIClient
+from imagen.backends.replicate.client import ReplicateClient as ReplicateClient
 from imagen.backends.replicate.config import ReplicateConfig
 from imagen.backends.sdcpp.cli_output import Lines, Record
 from imagen.core.text import printable

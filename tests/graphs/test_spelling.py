@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imagen.graphs import localise
+from imagen.graphs import match_model_names
 from imagen.graphs.model_names import spellings
 
 LOADER: dict[str, Any] = {"class_type": "VAELoader", "inputs": {"vae_name": "flux/ae.safetensors"}}
@@ -41,7 +41,7 @@ def test_the_nearest_likeness_wins(asked: str, there: list[Any], alike: list[str
 
 def test_a_graph_takes_the_servers_spelling_and_the_original_stays() -> None:
     graph = {"1": LOADER}
-    local = localise(graph, catalogue("flux\\ae.safetensors"))
+    local = match_model_names(graph, catalogue("flux\\ae.safetensors"))
     assert local["1"]["inputs"] == {"vae_name": "flux\\ae.safetensors"}
     assert graph == {
         "1": {"class_type": "VAELoader", "inputs": {"vae_name": "flux/ae.safetensors"}}
@@ -59,17 +59,17 @@ def test_a_graph_takes_the_servers_spelling_and_the_original_stays() -> None:
     ],
 )
 def test_what_the_server_has_not_keeps_its_name(object_info: dict[str, Any]) -> None:
-    assert localise({"1": LOADER, "2": "no node"}, object_info)["1"] == LOADER
+    assert match_model_names({"1": LOADER, "2": "no node"}, object_info)["1"] == LOADER
 
 
 def test_a_file_without_its_ending_is_found_where_the_input_takes_files() -> None:
     graph = {"1": {"class_type": "LoraLoader", "inputs": {"lora_name": "ink", "mode": "ink"}}}
     choices = {"lora_name": [["sd/Ink.safetensors"]], "mode": [["ink.safetensors"]]}
-    local = localise(graph, {"LoraLoader": {"input": {"required": choices}}})
+    local = match_model_names(graph, {"LoraLoader": {"input": {"required": choices}}})
     assert local["1"]["inputs"] == {"lora_name": "sd/Ink.safetensors", "mode": "ink"}
 
 
 def test_a_choice_that_is_no_file_keeps_its_name() -> None:
     graph = {"1": {"class_type": "KSampler", "inputs": {"sampler_name": "EULER"}}}
     object_info = {"KSampler": {"input": {"required": {"sampler_name": [["euler"]]}}}}
-    assert localise(graph, object_info) == graph
+    assert match_model_names(graph, object_info) == graph

@@ -15,7 +15,7 @@ from support.pages import section
 from imagen.cli import run
 from imagen.config import load_settings
 from imagen.core.request import TASKS
-from imagen.library import open_library, take_in
+from imagen.library import open_library, record_generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def picture() -> None:
     png("cat.png", parameters=A1111)
     Path("cut.png").write_bytes(Path("cat.png").read_bytes()[:300])
     with open_library(load_settings()) as library:
-        take_in(library, failed())
+        record_generation(library, failed())
 
 
 @pytest.mark.usefixtures("picture")

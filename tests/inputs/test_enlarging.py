@@ -8,20 +8,20 @@ import pytest
 from PIL import Image
 from support.input_samples import drawn
 
-from imagen.core.image_file import read_picture
+from imagen.core.image_file import read_image_file
 from imagen.core.request import INTERPOLATIONS
 from imagen.errors import RequestError
 from imagen.inputs import enlarged, enlarged_file
 
 
 def _enlarged(name: str, factor: float, method: str = "lanczos") -> Image.Image:
-    picture = enlarged(read_picture(name), factor, method)
+    picture = enlarged(read_image_file(name), factor, method)
     return Image.open(BytesIO(picture.data))
 
 
 @pytest.mark.parametrize("method", INTERPOLATIONS)
 def test_every_method_gives_the_exact_size(method: str) -> None:
-    picture = enlarged(read_picture(drawn("fox.jpg", (33, 21))), 2.5, method)
+    picture = enlarged(read_image_file(drawn("fox.jpg", (33, 21))), 2.5, method)
     assert (picture.width, picture.height) == (82, 52)
     assert (picture.kind, picture.name, picture.media_type) == ("PNG", "fox.png", "image/png")
     assert _enlarged("fox.jpg", 2.5, method).size == (82, 52)

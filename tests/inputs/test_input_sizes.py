@@ -6,13 +6,13 @@ import pytest
 from support.input_samples import side
 
 from imagen.core.capabilities import Capabilities, Parameter
-from imagen.inputs.sizes import Frame, Size, frame_of
+from imagen.inputs.sizes import Size, SizeRules, frame_of
 
 _LIMITS = Size(4096, 4096)
 
 
-def _frame(parameter: Parameter, largest: Size = _LIMITS) -> Frame:
-    return Frame(parameter, parameter, largest)
+def _frame(parameter: Parameter, largest: Size = _LIMITS) -> SizeRules:
+    return SizeRules(parameter, parameter, largest)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from imagen.core.capabilities import Capabilities, Parameter
 from imagen.core.request import Outpaint
 from imagen.errors import RequestError
 from imagen.inputs.outpainting import canvas
-from imagen.inputs.sizes import Frame, Size
+from imagen.inputs.sizes import Size, SizeRules
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ from imagen.inputs.sizes import Frame, Size
 def test_the_whole_can_be_drawn_and_a_side_that_was_asked_for_takes_the_rest(
     asked: dict[str, int], sides: dict[str, int]
 ) -> None:
-    frame = Frame(side(multiple_of=80), side(multiple_of=80), Size(4096, 4096))
+    frame = SizeRules(side(multiple_of=80), side(multiple_of=80), Size(4096, 4096))
     place = canvas(Size(100, 80), Outpaint(**asked), frame)
     assert (place.sides, place.kept) == (Outpaint(**sides), (0, 0, 100, 80))
 
 
 def test_a_side_that_is_not_gone_beyond_loses_a_few_pixels_but_not_many() -> None:
-    frame = Frame(side(multiple_of=80), side(multiple_of=80), Size(4096, 4096))
+    frame = SizeRules(side(multiple_of=80), side(multiple_of=80), Size(4096, 4096))
     few = canvas(Size(95, 80), Outpaint(bottom=80), frame)
     many = canvas(Size(96, 80), Outpaint(bottom=80), frame)
     assert (few.sides, few.kept) == (Outpaint(bottom=80), (7, 0, 87, 80))

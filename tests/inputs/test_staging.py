@@ -12,7 +12,7 @@ from support.input_samples import SHELF, drawn, half_white, opened, side, staged
 
 from imagen.core.capabilities import Capabilities, Parameter
 from imagen.core.request import Request
-from imagen.core.ticket import Input
+from imagen.core.ticket import InputImage
 from imagen.errors import RequestError
 from imagen.inputs import stage
 
@@ -36,7 +36,7 @@ def test_what_the_user_gave_is_remembered_by_name_and_hash() -> None:
     Path("deep").mkdir()
     path = drawn("deep/fox.png", (60, 40))
     (known,) = staged(image=path).inputs
-    assert known == Input(
+    assert known == InputImage(
         parameter="image",
         name="fox.png",
         sha256=sha256(Path(path).read_bytes()).hexdigest(),

@@ -11,7 +11,7 @@ from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
 from imagen.jobs import file_store
 from imagen.jobs.recover import resume
-from imagen.pipeline.generate import generate, job_of, open_named, prepare
+from imagen.pipeline.generate import create_job, generate, open_named, prepare
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def job(settings: Settings) -> Job:
     """One that was written down, and whose process died then."""
     with closing(open_named("studio", settings)) as engine:
         (ticket,) = prepare(engine, _ASKED, settings)
-    job = job_of(ticket, _ASKED, settings)
+    job = create_job(ticket, _ASKED, settings)
     file_store.write(job, settings.state_dir)
     return job
 
@@ -61,7 +61,7 @@ def test_of_what_another_process_sent_only_the_engines_own_time_is_known(
 ) -> None:
     with pytest.raises(_Killed):
         generate(_ASKED, settings, on_progress=_die_fetching)
-    (id,) = file_store.left(settings.state_dir)
+    (id,) = file_store.pending(settings.state_dir)
     facts = resume(id, settings).result.facts
     assert facts.latency_seconds is None
     assert facts.executing_seconds is not None

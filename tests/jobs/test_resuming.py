@@ -12,15 +12,15 @@ from sqlalchemy import select
 
 from imagen.config import Budget, LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
-from imagen.core.result import Progress, ignore
+from imagen.core.result import Progress, no_progress
 from imagen.core.ticket import Estimate
 from imagen.errors import Cancelled, Failed, Lost, OverBudget, RequestError, Unavailable
 from imagen.jobs import file_store
-from imagen.jobs.recover import finish, finish_all, resume
+from imagen.jobs.recover import recover, recover_all, resume
 from imagen.library import Query, page
 from imagen.library.schema import generations
-from imagen.pipeline.generate import generate, job_of, make, open_named, prepare
-from imagen.pipeline.record import failure_of, open_up_to_date
+from imagen.pipeline.generate import create_job, generate, open_named, prepare, run_job
+from imagen.pipeline.record import build_failure, open_library_synced
 from imagen.testing.comfyui import ComfyUI, Hostility
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _killed_at(settings: Settings, stage: str) -> str:
 
     with pytest.raises(_Killed):
         generate(_ASKED, settings, on_progress=kill)
-    (id,) = file_store.left(settings.state_dir)
+    (id,) = file_store.pending(settings.state_dir)
     return id
 
 
@@ -73,26 +73,26 @@ def _planned(settings: Settings) -> Job:
     """A job that was written down, and whose process died then."""
     with closing(open_named("studio", settings)) as engine:
         (ticket,) = prepare(engine, _ASKED, settings)
-    job = job_of(ticket, _ASKED, settings)
+    job = create_job(ticket, _ASKED, settings)
     file_store.write(job, settings.state_dir)
     return job
 
 
 def _in_library(settings: Settings) -> int:
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         return len(page(library, Query()).pictures)
 
 
 def test_what_its_engine_has_is_fetched(server: ComfyUI, settings: Settings) -> None:
     id = _killed_at(settings, "fetching")
-    done = finish(id, settings, ignore)
+    done = recover(id, settings, no_progress)
     assert (done.how, len(server.prompts), _in_library(settings)) == ("fetched", 1, 1)
-    assert file_store.left(settings.state_dir) == []
+    assert file_store.pending(settings.state_dir) == []
 
 
 def test_what_was_never_sent_is_made(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
-    done = finish(job.id, settings, ignore)
+    done = recover(job.id, settings, no_progress)
     assert (done.how, len(server.prompts), _in_library(settings)) == ("made", 1, 1)
 
 
@@ -100,7 +100,7 @@ def test_what_never_arrived_is_made_again(server: ComfyUI, settings: Settings) -
     job = _planned(settings)
     sent = job.of(job.ticket.sent(prompt_id=job.id, client_id="c"))
     file_store.write(sent, settings.state_dir)
-    done = finish(job.id, settings, ignore)
+    done = recover(job.id, settings, no_progress)
     assert (done.how, len(server.prompts), _in_library(settings)) == ("made again", 1, 1)
 
 
@@ -113,12 +113,12 @@ def test_what_never_arrived_is_no_failure(server: ComfyUI, settings: Settings) -
         if progress.stage == "running":
             known.update(_states(settings))
 
-    assert finish(job.id, settings, look).how == "made again"
+    assert recover(job.id, settings, look).how == "made again"
     assert (known, len(server.prompts)) == (set(), 1)
 
 
 def _states(settings: Settings) -> list[str]:
-    with open_up_to_date(settings) as library, library.reading() as connection:
+    with open_library_synced(settings) as library, library.reading() as connection:
         return list(connection.execute(select(generations.c.state)).scalars())
 
 
@@ -130,8 +130,8 @@ def test_what_was_on_disk_already_is_only_taken_in(server: ComfyUI, settings: Se
     (settings.state_dir / "none").write_text("in the way")
     (made,) = generate(_ASKED, broken)
     assert "The library does not have it yet: There can be no library in " in made.remark
-    (id,) = file_store.left(settings.state_dir)
-    done = finish(id, settings, ignore)
+    (id,) = file_store.pending(settings.state_dir)
+    done = recover(id, settings, no_progress)
     assert done.made is not None
     assert [saved.path for saved in done.made.saved] == [saved.path for saved in made.saved]
     assert (done.how, len(server.prompts), _in_library(settings)) == ("kept", 1, 1)
@@ -139,18 +139,18 @@ def test_what_was_on_disk_already_is_only_taken_in(server: ComfyUI, settings: Se
 
 def test_what_failed_is_taken_in_and_told(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
-    file_store.write(job.ended(failure_of(job, Failed("Out of memory."))), settings.state_dir)
-    done = finish(job.id, settings, ignore)
+    file_store.write(job.ended(build_failure(job, Failed("Out of memory."))), settings.state_dir)
+    done = recover(job.id, settings, no_progress)
     assert done.error is not None
     assert (done.how, done.error.code, done.error.message) == ("failed", "failed", "Out of memory.")
-    assert (len(server.prompts), file_store.left(settings.state_dir)) == (0, [])
+    assert (len(server.prompts), file_store.pending(settings.state_dir)) == (0, [])
 
 
 def test_what_failed_is_known_by_its_engines_own_id(server: ComfyUI, settings: Settings) -> None:
     server.hostility = Hostility(empty_success=True)
     with pytest.raises(Failed):
         generate(_ASKED, settings)
-    with open_up_to_date(settings) as library, library.reading() as connection:
+    with open_library_synced(settings) as library, library.reading() as connection:
         (kept,) = connection.execute(generations.select()).all()
     assert (kept.ticket["submitted"], kept.ticket["engine"]["prompt_id"]) == (True, kept.id)
     assert kept.model == "v1-5-pruned-emaonly-fp16.safetensors"
@@ -162,8 +162,8 @@ def test_any_use_of_the_library_takes_in_what_waits(settings: Settings) -> None:
     )
     settings.state_dir.mkdir()
     generate(_ASKED, elsewhere)  # a folder is no library
-    assert len(file_store.left(settings.state_dir)) == 1
-    assert (_in_library(settings), file_store.left(settings.state_dir)) == (1, [])
+    assert len(file_store.pending(settings.state_dir)) == 1
+    assert (_in_library(settings), file_store.pending(settings.state_dir)) == (1, [])
 
 
 def test_no_use_of_the_library_takes_what_is_not_at_its_end_in_hand(settings: Settings) -> None:
@@ -175,11 +175,11 @@ def test_no_use_of_the_library_takes_what_is_not_at_its_end_in_hand(settings: Se
 
 def test_what_another_process_works_on_is_left_alone(settings: Settings) -> None:
     job = _planned(settings)
-    with file_store.alone(job.id, settings.state_dir):
-        assert finish(job.id, settings, ignore).how == "busy"
+    with file_store.try_lock(job.id, settings.state_dir):
+        assert recover(job.id, settings, no_progress).how == "busy"
         with pytest.raises(RequestError, match=f"Another process is at work on {job.id}"):
             resume(job.id, settings)
-    assert file_store.left(settings.state_dir) == [job.id]
+    assert file_store.pending(settings.state_dir) == [job.id]
 
 
 def test_what_its_engine_forgot_is_not_made_again_by_itself(
@@ -187,14 +187,14 @@ def test_what_its_engine_forgot_is_not_made_again_by_itself(
 ) -> None:
     id = _killed_at(settings, "running")
     server.restart(empty=True)
-    done = finish(id, settings, ignore)
+    done = recover(id, settings, no_progress)
     assert (done.how, len(server.prompts), _states(settings)) == ("failed", 1, ["failed"])
     assert isinstance(done.error, Lost)
     assert done.error.remedy == (
         f"It may have run. Make it again with: imagen resume --again {id}\n"
         f"Be rid of it with: imagen resume {id} --forget"
     )
-    assert file_store.left(settings.state_dir) == [id]
+    assert file_store.pending(settings.state_dir) == [id]
 
 
 def test_what_its_engine_forgot_is_made_where_the_user_says_so(
@@ -202,10 +202,10 @@ def test_what_its_engine_forgot_is_made_where_the_user_says_so(
 ) -> None:
     id = _killed_at(settings, "running")
     server.restart(empty=True)
-    done = finish(id, settings, ignore, again=True)
+    done = recover(id, settings, no_progress, again=True)
     assert (done.how, len(server.prompts), _in_library(settings)) == ("made anew", 2, 1)
     assert done.id == id
-    assert file_store.left(settings.state_dir) == []
+    assert file_store.pending(settings.state_dir) == []
 
 
 def test_what_is_made_anew_is_within_the_budgets(server: ComfyUI, settings: Settings) -> None:
@@ -215,10 +215,10 @@ def test_what_is_made_anew_is_within_the_budgets(server: ComfyUI, settings: Sett
     file_store.write(job.of(paid), settings.state_dir)
     server.restart(empty=True)
     limited = settings.model_copy(update={"budgets": (Budget(amount=0.5, per="day"),)})
-    done = finish(id, limited, ignore, again=True)
+    done = recover(id, limited, no_progress, again=True)
     assert (type(done.error), len(server.prompts)) == (OverBudget, 1)
-    assert file_store.left(settings.state_dir) == [id]
-    assert finish(id, settings, ignore, again=True).how == "made anew"
+    assert file_store.pending(settings.state_dir) == [id]
+    assert recover(id, settings, no_progress, again=True).how == "made anew"
 
 
 def test_what_is_made_anew_is_nobody_elses_meanwhile(settings: Settings, server: ComfyUI) -> None:
@@ -230,10 +230,10 @@ def test_what_is_made_anew_is_nobody_elses_meanwhile(settings: Settings, server:
         if progress.stage == "running":
             in_hand.extend(
                 file_store.is_worked_on(other, settings.state_dir)
-                for other in file_store.left(settings.state_dir)
+                for other in file_store.pending(settings.state_dir)
             )
 
-    finish(id, settings, look, again=True)
+    recover(id, settings, look, again=True)
     assert set(in_hand) == {True}
 
 
@@ -245,11 +245,11 @@ def test_what_may_still_be_at_its_engine_is_not_made_anew_even_if_asked(tmp_path
         settings = Settings(backends={"studio": block}, state_dir=tmp_path / "state")
         job = _planned(settings)
         file_store.write(job.of(job.ticket.sent(began=later.isoformat())), settings.state_dir)
-        done = finish(job.id, settings, ignore, again=True)
+        done = recover(job.id, settings, no_progress, again=True)
         assert (done.how, cloud.submissions) == ("failed", 0)
         assert isinstance(done.error, Lost)
         assert done.error.remedy.endswith(f"\nBe rid of it with: imagen resume {job.id} --forget")
-    assert file_store.left(settings.state_dir) == [job.id]
+    assert file_store.pending(settings.state_dir) == [job.id]
 
 
 def test_pictures_go_where_they_were_to_go(settings: Settings, tmp_path: Path) -> None:
@@ -270,11 +270,11 @@ def test_pictures_go_where_it_is_said_now(settings: Settings, tmp_path: Path) ->
 def test_an_engine_out_of_reach_keeps_its_job(server: ComfyUI, settings: Settings) -> None:
     id = _killed_at(settings, "running")
     server.stop()
-    done = finish(id, settings, ignore)
+    done = recover(id, settings, no_progress)
     assert (done.how, type(done.error)) == ("failed", Unavailable)
-    assert file_store.left(settings.state_dir) == [id]
+    assert file_store.pending(settings.state_dir) == [id]
     server.start()
-    assert finish(id, settings, ignore).how == "fetched"
+    assert recover(id, settings, no_progress).how == "fetched"
 
 
 def test_what_was_never_sent_stays_where_its_engine_is_out_of_reach(
@@ -282,11 +282,11 @@ def test_what_was_never_sent_stays_where_its_engine_is_out_of_reach(
 ) -> None:
     job = _planned(settings)
     server.stop()
-    done = finish(job.id, settings, ignore)
+    done = recover(job.id, settings, no_progress)
     assert isinstance(done.error, Unavailable)
     assert done.error.remedy.endswith(f"\nTry it again with: imagen resume {job.id}")
     server.restart()
-    assert finish(job.id, settings, ignore).how == "made"
+    assert recover(job.id, settings, no_progress).how == "made"
 
 
 def test_what_another_process_has_ended_meanwhile_keeps_nobody(settings: Settings) -> None:
@@ -295,9 +295,9 @@ def test_what_another_process_has_ended_meanwhile_keeps_nobody(settings: Setting
     def watch(label: str) -> AbstractContextManager[OnProgress]:
         if label == first.id[:8]:
             file_store.forget(second.id, settings.state_dir)
-        return nullcontext(ignore)
+        return nullcontext(no_progress)
 
-    assert [one.id for one in finish_all(settings, watch)] == [first.id, third.id]
+    assert [one.id for one in recover_all(settings, watch)] == [first.id, third.id]
 
 
 def test_one_that_fails_does_not_keep_the_others(settings: Settings) -> None:
@@ -306,14 +306,14 @@ def test_one_that_fails_does_not_keep_the_others(settings: Settings) -> None:
     ticket = lost.ticket.model_copy(update={"backend": "gone"})
     file_store.write(lost.of(ticket), settings.state_dir)
     both = settings.model_copy(update={"backends": gone})
-    done = list(finish_all(both, lambda _: nullcontext(ignore)))
+    done = list(recover_all(both, lambda _: nullcontext(no_progress)))
     assert {one.id: one.how for one in done} == {lost.id: "failed", other.id: "made"}
 
 
 def test_a_ticket_that_can_not_be_read_is_told(settings: Settings) -> None:
     (settings.state_dir / "tickets").mkdir(parents=True)
     (settings.state_dir / "tickets" / "a.json").write_text("{")
-    (done,) = finish_all(settings, lambda _: nullcontext(ignore))
+    (done,) = recover_all(settings, lambda _: nullcontext(no_progress))
     assert done.error is not None
     assert (done.how, done.job) == ("failed", None)
     assert "can't be read; it may be another version's." in done.error.message
@@ -328,9 +328,9 @@ def test_a_resumed_run_that_is_cancelled_ends_there(server: ComfyUI, settings: S
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        finish(job.id, settings, cancel)
+        recover(job.id, settings, cancel)
     assert server.queue_state()[1] == []
-    assert file_store.left(settings.state_dir) == []
+    assert file_store.pending(settings.state_dir) == []
 
 
 def test_pictures_are_named_by_when_their_run_began(settings: Settings) -> None:
@@ -346,7 +346,7 @@ def test_a_file_that_was_saved_before_the_kill_is_not_saved_twice(settings: Sett
     id = _killed_at(settings, "fetching")
     job = file_store.read(id, settings.state_dir)
     with closing(open_named("studio", settings)) as engine:
-        first = make(engine, job, settings, ignore, is_resumed=True)
+        first = run_job(engine, job, settings, no_progress, is_resumed=True)
     file_store.write(job, settings.state_dir)  # as if it had been killed before this was forgotten
     (saved,) = resume(id, settings).saved
     assert saved.path == first.saved[0].path
@@ -369,11 +369,11 @@ def test_one_that_is_resumed_alone_raises_what_it_fails_with(
 ) -> None:
     job = _planned(settings)
     with (
-        file_store.alone(job.id, settings.state_dir),
+        file_store.try_lock(job.id, settings.state_dir),
         pytest.raises(RequestError, match=f"Another process is at work on {job.id}"),
     ):
         resume(job.id, settings)
     server.stop()
     with pytest.raises(Unavailable):
         resume(job.id, settings)
-    assert file_store.left(settings.state_dir) == [job.id]
+    assert file_store.pending(settings.state_dir) == [job.id]

@@ -112,7 +112,7 @@ def _folder(folder: Path, url: str) -> Path:
 def _recovered(folder: Path, runner: Runner, servers: _Servers) -> _Death:
     servers.start()
     runner.run(folder, ["resume", "--quiet"])
-    forgotten = file_store.left(load_settings(folder / "imagen.yaml").state_dir)
+    forgotten = file_store.pending(load_settings(folder / "imagen.yaml").state_dir)
     for id in forgotten:
         assert servers.made() == 0
         assert runner.run(folder, ["resume", id, "--again", "--quiet"]) == 0

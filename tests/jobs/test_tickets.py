@@ -27,7 +27,7 @@ from imagen.errors import (
 )
 from imagen.jobs import file_store
 from imagen.jobs.file_store import Job
-from imagen.library.records import Entry
+from imagen.library.records import GenerationRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ _TICKET = Ticket(
 _JOB = Job(ticket=_TICKET, asked=_ASKED, output={"name": "{slug}"}, kind="comfyui", caller="me")
 _SENT = _JOB.of(_TICKET.sent(prompt_id="p"))
 _WHEN = datetime(2026, 11, 27, 12, tzinfo=UTC)
-_ENTRY = Entry(
+_ENTRY = GenerationRecord(
     id=_TICKET.id,
     backend="studio",
     ticket=_TICKET,
@@ -56,7 +56,7 @@ _ENTRY = Entry(
 
 
 def _run(state: Path, error: BaseException | None, *, sent: bool) -> None:
-    with file_store.planned([_JOB], state), file_store.written(_JOB, state) as write:
+    with file_store.planned_jobs([_JOB], state), file_store.create_jobs(_JOB, state) as write:
         if sent:
             write(_SENT)
         if error is not None:
@@ -64,7 +64,7 @@ def _run(state: Path, error: BaseException | None, *, sent: bool) -> None:
 
 
 def test_it_lies_there_while_the_work_runs(tmp_path: Path) -> None:
-    with file_store.written(_JOB, tmp_path):
+    with file_store.create_jobs(_JOB, tmp_path):
         assert file_store.read(_TICKET.id, tmp_path) == _JOB
 
 
@@ -102,18 +102,18 @@ def test_its_name_too_is_on_the_disk_where_the_file_system_can_do_that(
 
 
 def test_it_stays_until_the_library_has_it(tmp_path: Path) -> None:
-    with file_store.written(_JOB, tmp_path) as write:
+    with file_store.create_jobs(_JOB, tmp_path) as write:
         write(_SENT.ended(_ENTRY))
     assert file_store.read(_TICKET.id, tmp_path).state == "saved"
     file_store.forget(_TICKET.id, tmp_path)
-    assert file_store.left(tmp_path) == []
+    assert file_store.pending(tmp_path) == []
 
 
 def test_it_stays_for_the_library_also_where_something_fails_after_all_was_saved(
     tmp_path: Path,
 ) -> None:
     def fail() -> None:
-        with file_store.written(_JOB, tmp_path) as write:
+        with file_store.create_jobs(_JOB, tmp_path) as write:
             write(_SENT.ended(_ENTRY))
             raise Failed("too late")
 
@@ -123,7 +123,7 @@ def test_it_stays_for_the_library_also_where_something_fails_after_all_was_saved
 
 
 def test_it_is_written_anew_once_it_is_submitted(tmp_path: Path) -> None:
-    with file_store.written(_JOB, tmp_path) as write:
+    with file_store.create_jobs(_JOB, tmp_path) as write:
         write(_SENT)
         kept = file_store.read(_TICKET.id, tmp_path).ticket
     assert (kept.submitted, kept.engine) == (True, {"prompt_id": "p"})
@@ -131,8 +131,8 @@ def test_it_is_written_anew_once_it_is_submitted(tmp_path: Path) -> None:
 
 def test_all_of_a_plan_are_there_before_the_first_is_begun(tmp_path: Path) -> None:
     second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
-    with file_store.planned([_JOB, second], tmp_path):
-        assert file_store.left(tmp_path) == [_JOB.id, second.id]
+    with file_store.planned_jobs([_JOB, second], tmp_path):
+        assert file_store.pending(tmp_path) == [_JOB.id, second.id]
         assert [file_store.read(id, tmp_path).state for id in (_JOB.id, second.id)] == [
             "planned"
         ] * 2
@@ -142,26 +142,26 @@ def test_what_was_never_sent_is_forgotten_where_a_run_before_it_fails(tmp_path: 
     second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
 
     def fail() -> None:
-        with file_store.planned([_JOB, second], tmp_path):
+        with file_store.planned_jobs([_JOB, second], tmp_path):
             file_store.write(_SENT, tmp_path)
             raise Unavailable("gone")
 
     with pytest.raises(Unavailable):
         fail()
-    assert file_store.left(tmp_path) == [_JOB.id]
+    assert file_store.pending(tmp_path) == [_JOB.id]
 
 
 def test_of_a_plan_that_can_not_be_written_whole_nothing_stays(tmp_path: Path) -> None:
     second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
     (tmp_path / "tickets" / f"{second.id}.new").mkdir(parents=True)
-    with pytest.raises(OutputError), file_store.planned([_JOB, second], tmp_path):
+    with pytest.raises(OutputError), file_store.planned_jobs([_JOB, second], tmp_path):
         pass
-    assert file_store.left(tmp_path) == []
+    assert file_store.pending(tmp_path) == []
 
 
 def test_what_waits_for_the_library_stays_where_a_run_after_it_fails(tmp_path: Path) -> None:
     def fail() -> None:
-        with file_store.planned([_JOB], tmp_path):
+        with file_store.planned_jobs([_JOB], tmp_path):
             file_store.write(_JOB.ended(_ENTRY), tmp_path)
             raise Unavailable("gone")
 
@@ -171,21 +171,21 @@ def test_what_waits_for_the_library_stays_where_a_run_after_it_fails(tmp_path: P
 
 
 def test_a_job_in_hand_is_nobody_elses(tmp_path: Path) -> None:
-    with file_store.planned([_JOB], tmp_path):
+    with file_store.planned_jobs([_JOB], tmp_path):
         assert file_store.is_worked_on(_JOB.id, tmp_path)
-        with file_store.taken_up(_JOB.id, tmp_path) as job:
+        with file_store.claim(_JOB.id, tmp_path) as job:
             assert job is None
     assert not file_store.is_worked_on(_JOB.id, tmp_path)
-    with file_store.taken_up(_JOB.id, tmp_path) as job:
+    with file_store.claim(_JOB.id, tmp_path) as job:
         assert job == _JOB
 
 
 def test_a_job_in_hand_is_not_begun_a_second_time(tmp_path: Path) -> None:
     file_store.write(_SENT, tmp_path)
     with (
-        file_store.alone(_JOB.id, tmp_path),
+        file_store.try_lock(_JOB.id, tmp_path),
         pytest.raises(RequestError, match=f"Another process is at work on {_JOB.id}"),
-        file_store.planned([_JOB], tmp_path),
+        file_store.planned_jobs([_JOB], tmp_path),
     ):
         pass
     assert file_store.read(_JOB.id, tmp_path) == _SENT
@@ -200,7 +200,7 @@ def test_the_job_of_a_killed_process_is_anybodys(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-c", program, _JOB.id, str(tmp_path)], check=False)
     assert ran.returncode == 9
     assert (tmp_path / "tickets" / f"{_JOB.id}.lock").exists()
-    with file_store.taken_up(_JOB.id, tmp_path) as job:
+    with file_store.claim(_JOB.id, tmp_path) as job:
         assert job == _SENT
 
 
@@ -209,7 +209,7 @@ def test_the_oldest_comes_first_and_what_can_not_be_read_last(tmp_path: Path) ->
         began = _WHEN.replace(hour=hour)
         file_store.write(_JOB.renamed(id).model_copy(update={"began": began}), tmp_path)
     (tmp_path / "tickets" / "a.json").write_text("{")
-    assert file_store.in_order(tmp_path) == ["c", "b", "d", "a"]
+    assert file_store.list_ids(tmp_path) == ["c", "b", "d", "a"]
 
 
 @pytest.mark.parametrize(
@@ -228,14 +228,14 @@ def test_it_stays_where_pictures_may_be_left_and_says_how_to_fetch(
 ) -> None:
     with pytest.raises(ImagenError) as caught:
         _run(tmp_path, error, sent=True)
-    assert file_store.left(tmp_path) == [_TICKET.id]
+    assert file_store.pending(tmp_path) == [_TICKET.id]
     assert caught.value.remedy == f"Fetch it again with: imagen resume {_TICKET.id}"
 
 
 def test_it_stays_when_the_process_is_killed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         _run(tmp_path, KeyboardInterrupt(), sent=True)
-    assert file_store.left(tmp_path) == [_TICKET.id]
+    assert file_store.pending(tmp_path) == [_TICKET.id]
 
 
 @pytest.mark.parametrize(
@@ -246,13 +246,13 @@ def test_it_stays_when_the_process_is_killed(tmp_path: Path) -> None:
 def test_it_goes_where_nothing_is_left(tmp_path: Path, error: ImagenError) -> None:
     with pytest.raises(ImagenError):
         _run(tmp_path, error, sent=True)
-    assert file_store.left(tmp_path) == []
+    assert file_store.pending(tmp_path) == []
 
 
 def test_it_goes_where_nothing_was_submitted(tmp_path: Path) -> None:
     with pytest.raises(Unavailable) as caught:
         _run(tmp_path, Unavailable("gone", remedy="Start it."), sent=False)
-    assert (file_store.left(tmp_path), caught.value.remedy) == ([], "Start it.")
+    assert (file_store.pending(tmp_path), caught.value.remedy) == ([], "Start it.")
 
 
 @pytest.mark.parametrize(
@@ -264,12 +264,12 @@ def test_one_that_was_waited_for_stays_unless_it_was_refused(
     tmp_path: Path, error: ImagenError, left: list[str]
 ) -> None:
     def fail() -> None:
-        with file_store.written(_JOB, tmp_path, is_resumed=True):
+        with file_store.create_jobs(_JOB, tmp_path, is_resumed=True):
             raise error
 
     with pytest.raises(type(error)):
         fail()
-    assert file_store.left(tmp_path) == left
+    assert file_store.pending(tmp_path) == left
 
 
 def test_an_unknown_ticket_is_named(tmp_path: Path) -> None:
@@ -294,14 +294,14 @@ def test_of_one_that_can_not_be_taken_in_hand_nothing_is_said_that_may_not_be_so
 ) -> None:
     file_store.write(_SENT, tmp_path)
     (tmp_path / "tickets" / f"{_JOB.id}.lock").mkdir()
-    with pytest.raises(OutputError) as caught, file_store.taken_up(_JOB.id, tmp_path):
+    with pytest.raises(OutputError) as caught, file_store.claim(_JOB.id, tmp_path):
         pass
     assert "No job is left" not in caught.value.remedy
 
 
 def test_a_ticket_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "tickets" / f"{_JOB.id}.new").mkdir(parents=True)
-    with pytest.raises(OutputError) as caught, file_store.written(_JOB, tmp_path):
+    with pytest.raises(OutputError) as caught, file_store.create_jobs(_JOB, tmp_path):
         pass
     assert caught.value.message.startswith("The job can't be written down in ")
     assert caught.value.remedy == (
@@ -319,9 +319,9 @@ def test_a_damaged_ticket_is_said_so(tmp_path: Path) -> None:
 def test_an_id_that_begins_another_one_means_itself(tmp_path: Path) -> None:
     for id in ("ab", "abc", "abd"):
         file_store.write(_JOB.renamed(id), tmp_path)
-    assert [file_store.meant(word, tmp_path) for word in ("ab", "abc")] == ["ab", "abc"]
+    assert [file_store.resolve_id(word, tmp_path) for word in ("ab", "abc")] == ["ab", "abc"]
     with pytest.raises(RequestError, match="'a' may mean several tickets: ab, abc, abd"):
-        file_store.meant("a", tmp_path)
+        file_store.resolve_id("a", tmp_path)
 
 
 def test_new_jobs_do_not_meet_a_look_for_leftovers(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_new_jobs_do_not_meet_a_look_for_leftovers(tmp_path: Path) -> None:
 
     def plan(_: int) -> str:
         job = _JOB.renamed(new_id())
-        with file_store.planned([job], tmp_path):
+        with file_store.planned_jobs([job], tmp_path):
             file_store.forget(job.id, tmp_path)
         return job.id
 
@@ -364,7 +364,7 @@ def test_jobs_whose_process_dies_while_they_are_written_are_none(tmp_path: Path)
     line = [sys.executable, "-c", _KILLED_WHILE_PLANNING, str(tmp_path), *jobs]
     assert subprocess.run(line, check=False).returncode == 9
     assert (tmp_path / "tickets" / f"{_JOB.id}.json").is_file()
-    assert file_store.left(tmp_path) == []
+    assert file_store.pending(tmp_path) == []
     assert list((tmp_path / "tickets").glob("*.plan")) == []
 
 
@@ -373,5 +373,5 @@ def test_a_plan_that_a_power_cut_damaged_drops_no_job(tmp_path: Path, content: b
     file_store.write(_JOB, tmp_path)
     plan = tmp_path / "tickets" / f"{_JOB.id}.plan"
     plan.write_bytes(content)
-    assert file_store.left(tmp_path) == [_JOB.id]
+    assert file_store.pending(tmp_path) == [_JOB.id]
     assert not plan.exists()

@@ -15,7 +15,16 @@ from support.foreign_pictures import A1111, noise, png
 from support.library_samples import entry, kept
 
 from imagen.cli import run
-from imagen.library import Query, add, check, count, forget_missing, page, take_in, totals
+from imagen.library import (
+    Query,
+    check,
+    count,
+    forget_missing,
+    import_files,
+    page,
+    record_generation,
+    totals,
+)
 from imagen.library.schema import images, thumbnails
 
 if TYPE_CHECKING:
@@ -28,7 +37,7 @@ _PATH = Path("album/cat.png")
 def cat(library: Library) -> Library:
     """A library of one picture."""
     png(_PATH, parameters=A1111)
-    add(library, [Path("album")])
+    import_files(library, [Path("album")])
     return library
 
 
@@ -52,7 +61,7 @@ def test_a_missing_picture_is_told_and_noted_but_never_forgotten(cat: Library) -
 
 def test_what_is_noted_as_missing_can_be_listed(cat: Library) -> None:
     png("album/tom.png", parameters=A1111)
-    add(cat, [Path("album")])
+    import_files(cat, [Path("album")])
     _PATH.unlink()
     check(cat, mend=True)
     missing = Query(is_missing=True)
@@ -62,7 +71,7 @@ def test_what_is_noted_as_missing_can_be_listed(cat: Library) -> None:
 
 def test_what_is_missing_is_forgotten_where_that_is_asked(cat: Library) -> None:
     png("album/tom.png", parameters=A1111)
-    add(cat, [Path("album")])
+    import_files(cat, [Path("album")])
     _PATH.unlink()
     report = check(cat)
     forget_missing(cat, report)
@@ -82,7 +91,7 @@ def test_what_is_there_again_is_not_forgotten(cat: Library) -> None:
 
 
 def test_what_it_did_cost_stays_in_the_ledger(cat: Library) -> None:
-    take_in(cat, entry(1))  # its picture lies nowhere
+    record_generation(cat, entry(1))  # its picture lies nowhere
     report = check(cat)
     forget_missing(cat, report)
     assert [total.generations for total in totals(cat)] == [1]
@@ -108,7 +117,7 @@ def test_a_picture_of_another_size_has_changed_whatever_its_date(cat: Library) -
 def test_another_known_picture_of_the_same_content_is_not_where_it_moved_to(cat: Library) -> None:
     Path("album/tom.png").write_bytes(_PATH.read_bytes())
     path = Path("album/tom.png").absolute()
-    take_in(cat, entry(1, pictures=(kept(1, 0, path),)))
+    record_generation(cat, entry(1, pictures=(kept(1, 0, path),)))
     _PATH.unlink()
     report = check(cat)
     assert (_paths(report, "missing"), report.moved) == ([("cat.png", False)], [])
@@ -165,7 +174,7 @@ def test_a_lost_sidecar_is_written_again(library: Library) -> None:
     noise().save("den.png")
     line = "generate x --image den.png --size 64x48 --seed 5 -q -o album/fox.png"
     assert run(line.split()) == 0
-    add(library, [Path("album")])
+    import_files(library, [Path("album")])
     beside = Path("album/fox.png.json")
     before = json.loads(beside.read_text())
     beside.unlink()
@@ -179,7 +188,7 @@ def test_a_lost_sidecar_is_written_again(library: Library) -> None:
 
 def test_a_moved_picture_of_ours_gets_a_sidecar_beside_it(library: Library) -> None:
     assert run(["generate", "x", "--size", "64x48", "-q", "-o", "album/fox.png"]) == 0
-    add(library, [Path("album")])
+    import_files(library, [Path("album")])
     Path("album/fox.png").rename("album/tod.png")
     report = check(library, mend=True)
     assert (_paths(report, "moved"), report.is_sound) == ([("fox.png", True)], True)
@@ -216,7 +225,7 @@ def test_pictures_of_other_machines_are_left_alone(cat: Library) -> None:
 def test_many_pictures_are_looked_at_in_batches(library: Library) -> None:
     path = png(_PATH).absolute()
     pictures = tuple(kept(index=number, path=path) for number in range(1001))
-    take_in(library, entry(pictures=pictures))
+    record_generation(library, entry(pictures=pictures))
     assert check(library).checked == 1001
 
 

@@ -17,10 +17,10 @@ from imagen.library.schema import images
 from imagen.library.tags import trash
 
 if TYPE_CHECKING:
-    from imagen.library import Entry, Library
+    from imagen.library import GenerationRecord, Library
 
 
-def _drawn(number: int, name: str, data: bytes) -> Entry:
+def _drawn(number: int, name: str, data: bytes) -> GenerationRecord:
     """The generation of this number, whose picture is this file."""
     Path(name).write_bytes(data)
     return entry(number, pictures=(kept(number, 0, Path(name).absolute()),))

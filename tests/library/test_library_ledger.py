@@ -13,14 +13,14 @@ from support.library_samples import NOON, entry, failed, fill, uuid_of
 
 from imagen import Request
 from imagen.config import UsageSettings
-from imagen.library import Total, spent, sum_totals, take_in, totals
+from imagen.library import Total, record_generation, spent, sum_totals, totals
 from imagen.library.ledger import rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from imagen.library import Entry, Library
+    from imagen.library import GenerationRecord, Library
     from imagen.library.ledger import Grouping
 
 
@@ -28,7 +28,7 @@ def _facts(**facts: Any) -> dict[str, Any]:
     return {"facts": {"model": "dream", "latency_seconds": 3.0, "executing_seconds": 2.0} | facts}
 
 
-def _ended(number: int, at: datetime, **values: Any) -> Entry:
+def _ended(number: int, at: datetime, **values: Any) -> GenerationRecord:
     return entry(number, began=at - timedelta(seconds=2), **values)
 
 
@@ -97,7 +97,7 @@ def test_what_is_told_counts_more_than_what_was_expected(
 
 def test_a_machine_of_ours_costs_its_electricity(library: Library) -> None:
     costs = UsageSettings(currency="CHF", watts={"studio": 360.0}, price_per_kwh=0.25)
-    take_in(library, entry(1, **_facts(executing_seconds=100.0)), costs=costs)
+    record_generation(library, entry(1, **_facts(executing_seconds=100.0)), costs=costs)
     (use,) = rows(library)
     assert use.cost == pytest.approx(0.0025)
     assert (use.currency, use.is_paid) == ("CHF", False)
@@ -116,13 +116,13 @@ def test_a_machine_of_ours_costs_its_electricity(library: Library) -> None:
 def test_without_watts_and_price_nothing_is_said_of_electricity(
     library: Library, costs: UsageSettings
 ) -> None:
-    take_in(library, entry(1, **_facts()), costs=costs)
+    record_generation(library, entry(1, **_facts()), costs=costs)
     assert [(use.cost, use.is_unknown) for use in rows(library)] == [(None, False)]
 
 
 def test_an_engine_that_is_paid_costs_no_electricity(library: Library) -> None:
     costs = UsageSettings(currency="CHF", watts={"studio": 360.0}, price_per_kwh=0.25)
-    take_in(library, entry(1, estimated_usd=0.05, **_facts()), costs=costs)
+    record_generation(library, entry(1, estimated_usd=0.05, **_facts()), costs=costs)
     assert [(use.cost, use.currency) for use in rows(library)] == [(0.05, "USD")]
 
 
@@ -137,8 +137,8 @@ def test_all_of_it_is_one_total(library: Library) -> None:
 
 def test_currencies_are_never_added_up(library: Library) -> None:
     francs = UsageSettings(currency="CHF", watts={"studio": 3600.0}, price_per_kwh=1.0)
-    take_in(library, entry(1, **_facts(executing_seconds=1000.0)), costs=francs)
-    take_in(library, entry(2, estimated_usd=0.5, **_facts()), costs=francs)
+    record_generation(library, entry(1, **_facts(executing_seconds=1000.0)), costs=francs)
+    record_generation(library, entry(2, estimated_usd=0.5, **_facts()), costs=francs)
     (total,) = totals(library)
     assert total.costs == {"CHF": pytest.approx(1.0), "USD": 0.5}
     assert total.estimates == {"USD": 0.5}
@@ -291,7 +291,7 @@ def test_what_was_spent_since_a_moment_is_known(library: Library) -> None:
 
 
 def test_a_seed_of_zero_that_the_engine_used_is_the_seed(library: Library) -> None:
-    take_in(library, entry(1, facts={"seed": 0}, seed=7))
-    take_in(library, entry(2, facts={"seed": None}, seed=0))
-    take_in(library, entry(3, facts={}, seed=None))
+    record_generation(library, entry(1, facts={"seed": 0}, seed=7))
+    record_generation(library, entry(2, facts={"seed": None}, seed=0))
+    record_generation(library, entry(3, facts={}, seed=None))
     assert [use.seed for use in rows(library)] == [0, 0, None]

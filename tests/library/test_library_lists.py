@@ -15,7 +15,7 @@ from imagen.library.tags import rate, tag, trash
 if TYPE_CHECKING:
     from typing import Any
 
-    from imagen.library import Entry, Library
+    from imagen.library import GenerationRecord, Library
 
 _SOON = NOON + timedelta(hours=2)
 _WANTED = {
@@ -73,7 +73,7 @@ _FOUND: dict[str, dict[str, int]] = {
 }
 
 
-def _batch(number: int, prompt: str, many: int, model: str, **values: Any) -> Entry:
+def _batch(number: int, prompt: str, many: int, model: str, **values: Any) -> GenerationRecord:
     """A generation of so many pictures, so many hours after noon."""
     pictures = tuple(kept(number, index) for index in range(many))
     began = NOON + timedelta(hours=number)

@@ -13,24 +13,24 @@ from sqlalchemy import func, select, update
 from support.library_samples import delivery, entry, fill, kept, uuid_of
 
 from imagen.errors import LibraryError, RequestError
-from imagen.library import Query, find_picture, page, take_in, totals
+from imagen.library import Query, find_picture, page, record_generation, totals
 from imagen.library.outbox import claim, sent, told_of, unsent
 from imagen.library.schema import generations, images, prompts, tags, thumbnails
 from imagen.library.tags import purge, rate, tag, tag_of, trash, untrash
 
 if TYPE_CHECKING:
-    from imagen.library import Entry, Kept, Library, Picture
+    from imagen.library import GenerationRecord, Library, LibraryImage, StoredImage
 
 _TABLES = (generations, images, prompts, tags, thumbnails)
 
 
-def _drawn(number: int, *names: str) -> Entry:
+def _drawn(number: int, *names: str) -> GenerationRecord:
     """The generation of this number, whose pictures are these files, with their sidecars."""
     pictures = tuple(_written(number, index, Path(name)) for index, name in enumerate(names))
     return entry(number, pictures=pictures)
 
 
-def _written(number: int, index: int, path: Path) -> Kept:
+def _written(number: int, index: int, path: Path) -> StoredImage:
     path.write_bytes(f"{number}.{index}".encode())
     sidecar = path.with_name(f"{path.name}.json")
     sidecar.write_text("{}")
@@ -38,7 +38,7 @@ def _written(number: int, index: int, path: Path) -> Kept:
     return found.model_copy(update={"sidecar": sidecar.absolute()})
 
 
-def _trashed(library: Library, id: str) -> Picture:
+def _trashed(library: Library, id: str) -> LibraryImage:
     trash(library, [find_picture(library, id)])
     return find_picture(library, id)
 
@@ -52,9 +52,9 @@ def _rows(library: Library) -> dict[str, int]:
 
 
 @pytest.fixture
-def fox(library: Library) -> Picture:
+def fox(library: Library) -> LibraryImage:
     """A picture that lies nowhere."""
-    take_in(library, entry(1))
+    record_generation(library, entry(1))
     return find_picture(library, "00000001")
 
 
@@ -62,14 +62,14 @@ def _tags(library: Library) -> tuple[str, ...]:
     return find_picture(library, "00000001").tags
 
 
-def test_tags_are_given_and_taken_away(library: Library, fox: Picture) -> None:
+def test_tags_are_given_and_taken_away(library: Library, fox: LibraryImage) -> None:
     tag(library, [fox], add=["good", "fox"])
     assert _tags(library) == ("fox", "good")
     tag(library, [fox], add=["print"], remove=["fox", "never given"])
     assert _tags(library) == ("good", "print")
 
 
-def test_a_tag_may_be_given_twice(library: Library, fox: Picture) -> None:
+def test_a_tag_may_be_given_twice(library: Library, fox: LibraryImage) -> None:
     tag(library, [fox, fox], add=["good", "Good"])
     tag(library, [fox], add=["good"])
     assert _tags(library) == ("good",)
@@ -92,14 +92,14 @@ def test_a_tag_is_kept_in_one_form(text: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a,b", "a\x1b[31m", "a\0", "\u202eevil", "x" * 101])
-def test_what_is_no_tag_is_refused(library: Library, fox: Picture, text: str) -> None:
+def test_what_is_no_tag_is_refused(library: Library, fox: LibraryImage, text: str) -> None:
     with pytest.raises(RequestError) as caught:
         tag(library, [fox], add=["good", text])
     assert caught.value.message.startswith(f"{text!r} can't be a tag: it must be a word or a few")
     assert _tags(library) == ()
 
 
-def test_stars_are_given_and_taken_away(library: Library, fox: Picture) -> None:
+def test_stars_are_given_and_taken_away(library: Library, fox: LibraryImage) -> None:
     rate(library, [fox], 4)
     assert find_picture(library, "00000001").rating == 4
     rate(library, [fox], None)
@@ -107,7 +107,7 @@ def test_stars_are_given_and_taken_away(library: Library, fox: Picture) -> None:
 
 
 @pytest.mark.parametrize("stars", [0, 6, -1])
-def test_what_is_no_rating_is_refused(library: Library, fox: Picture, stars: int) -> None:
+def test_what_is_no_rating_is_refused(library: Library, fox: LibraryImage, stars: int) -> None:
     with pytest.raises(RequestError) as caught:
         rate(library, [fox], stars)
     assert caught.value.message == f"A rating is 1 to 5, not {stars}."
@@ -124,7 +124,7 @@ def test_marks_of_thousands_go_at_once(library: Library) -> None:
 
 
 def test_the_trash_keeps_files(library: Library) -> None:
-    take_in(library, _drawn(1, "fox.png"))
+    record_generation(library, _drawn(1, "fox.png"))
     assert _trashed(library, "00000001").is_trashed is True
     assert Path("fox.png").is_file()
     untrash(library, [find_picture(library, "00000001")])
@@ -132,7 +132,7 @@ def test_the_trash_keeps_files(library: Library) -> None:
 
 
 def test_what_is_purged_is_gone_but_for_the_ledger(library: Library) -> None:
-    take_in(library, _drawn(1, "fox.png"))
+    record_generation(library, _drawn(1, "fox.png"))
     tag(library, [find_picture(library, "00000001")], add=["good"])
     assert purge(library, [_trashed(library, "00000001")]) == []
     assert [path.name for path in Path().iterdir()] == []
@@ -141,7 +141,7 @@ def test_what_is_purged_is_gone_but_for_the_ledger(library: Library) -> None:
 
 
 def test_of_a_batch_only_what_is_meant_is_purged(library: Library) -> None:
-    take_in(library, _drawn(1, "a.png", "b.png"))
+    record_generation(library, _drawn(1, "a.png", "b.png"))
     purge(library, [_trashed(library, "00000001.2")])
     assert sorted(path.name for path in Path().iterdir()) == ["a.png", "a.png.json"]
     assert _rows(library)["generations"] == 1
@@ -161,7 +161,7 @@ def test_what_is_not_in_the_trash_is_not_purged(library: Library) -> None:
 
 
 def test_what_lies_on_another_machine_is_not_purged(library: Library) -> None:
-    take_in(library, entry(1))
+    record_generation(library, entry(1))
     there = replace(_trashed(library, "00000001"), host="attic")
     with pytest.raises(RequestError) as caught:
         purge(library, [there])
@@ -171,7 +171,7 @@ def test_what_lies_on_another_machine_is_not_purged(library: Library) -> None:
 
 
 def test_a_machine_may_have_got_another_name(library: Library) -> None:
-    take_in(library, _drawn(1, "fox.png"))
+    record_generation(library, _drawn(1, "fox.png"))
     with library.writing() as connection:
         connection.execute(update(images).values(host=f"{platform.node()}.lan"))
     purge(library, [_trashed(library, "00000001")])
@@ -179,14 +179,14 @@ def test_a_machine_may_have_got_another_name(library: Library) -> None:
 
 
 def test_a_file_that_is_gone_already_is_no_obstacle(library: Library) -> None:
-    take_in(library, _drawn(1, "fox.png"))
+    record_generation(library, _drawn(1, "fox.png"))
     os.unlink("fox.png")
     purge(library, [_trashed(library, "00000001")])
     assert (list(Path().iterdir()), _rows(library)["images"]) == ([], 0)
 
 
 def test_what_took_the_place_of_a_purged_picture_stays(library: Library) -> None:
-    take_in(library, _drawn(1, "fox.png"))
+    record_generation(library, _drawn(1, "fox.png"))
     Path("fox.png").write_bytes(b"somebody's own")
     kept_files = purge(library, [_trashed(library, "00000001")])
     assert [path.name for path in kept_files] == ["fox.png"]
@@ -204,7 +204,7 @@ def test_a_file_that_is_another_picture_s_too_stays(library: Library) -> None:
 
 
 def test_a_picture_whose_file_can_not_be_deleted_stays(library: Library) -> None:
-    take_in(library, _drawn(1, "fox.png"))
+    record_generation(library, _drawn(1, "fox.png"))
     os.unlink("fox.png.json")
     Path("fox.png.json").mkdir()  # which nobody can unlink
     with pytest.raises(LibraryError) as caught:
@@ -215,14 +215,14 @@ def test_a_picture_whose_file_can_not_be_deleted_stays(library: Library) -> None
 
 def test_what_is_purged_is_not_sent_to_the_cloud_any_more(library: Library) -> None:
     told = [delivery(1, "cloud", 0), delivery(1, "cloud", 1), delivery(1, "webhook")]
-    take_in(library, _drawn(1, "a.png", "b.png"), told)
+    record_generation(library, _drawn(1, "a.png", "b.png"), told)
     purge(library, [_trashed(library, "00000001.2")])
     left = [(w.delivery.kind, w.delivery.part) for w in unsent(library)]
     assert left == [("cloud", 0), ("webhook", 0)]
 
 
 def test_that_a_purged_picture_was_sent_is_not_forgotten(library: Library) -> None:
-    take_in(library, _drawn(1, "a.png"), [delivery(1, "cloud")])
+    record_generation(library, _drawn(1, "a.png"), [delivery(1, "cloud")])
     (waiting,) = claim(library)
     sent(library, waiting, {"bucket": "b", "path": "fox.png"})
     purge(library, [_trashed(library, "00000001")])
@@ -230,7 +230,9 @@ def test_that_a_purged_picture_was_sent_is_not_forgotten(library: Library) -> No
 
 
 def test_where_a_picture_lies_in_the_cloud_is_known(library: Library) -> None:
-    take_in(library, entry(1, pictures=(kept(1, 0), kept(1, 1))), [delivery(1, "cloud", 1)])
+    record_generation(
+        library, entry(1, pictures=(kept(1, 0), kept(1, 1))), [delivery(1, "cloud", 1)]
+    )
     (waiting,) = claim(library)
     sent(library, waiting, {"bucket": "b", "path": "2026-11-27/fox.png"})
     assert find_picture(library, "00000001.2").cloud == {
@@ -255,7 +257,7 @@ def test_a_file_of_another_machine_at_the_same_path_does_not_keep_this_one(
 
 
 def test_a_file_that_can_not_be_read_is_not_taken_for_the_picture(library: Library) -> None:
-    take_in(library, _drawn(1, "fox.png"))
+    record_generation(library, _drawn(1, "fox.png"))
     Path("fox.png").unlink()
     Path("fox.png").mkdir()
     with pytest.raises(LibraryError, match=r"fox\.png can't be read: "):

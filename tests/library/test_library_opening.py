@@ -20,7 +20,7 @@ from support.library_samples import delivery, entry, settings_at
 
 from imagen.config import LibrarySettings, Settings
 from imagen.errors import ConfigError, LibraryError
-from imagen.library import Query, count, open_library, take_in
+from imagen.library import Query, count, open_library, record_generation
 from imagen.library.migrations import STEPS
 from imagen.library.outbox import unsent
 from imagen.library.stored import stored_address
@@ -70,14 +70,14 @@ def test_an_empty_file_becomes_a_library(sqlite_path: str) -> None:
 
 def test_a_library_keeps_what_it_holds(library_url: str) -> None:
     with open_library(settings_at(library_url)) as library:
-        take_in(library, entry())
+        record_generation(library, entry())
     with open_library(settings_at(library_url)) as library:
         assert count(library, Query()) == 1
 
 
 def test_an_older_library_is_brought_up_to_date(library_url: str) -> None:
     with open_library(settings_at(library_url)) as library:
-        take_in(library, entry())
+        record_generation(library, entry())
     with open_library(settings_at(library_url), steps=(*STEPS, _second)) as library:
         assert _moods(library) == ["calm"]
     with open_library(settings_at(library_url), steps=(*STEPS, _second)) as library:
@@ -91,7 +91,7 @@ def test_addresses_of_webhooks_in_an_older_library_lose_their_secrets(library_ur
         delivery(1, "mirror"),
     ]
     with open_library(settings_at(library_url), steps=STEPS[:1]) as library:
-        take_in(library, entry(1), posted)
+        record_generation(library, entry(1), posted)
     with open_library(settings_at(library_url)) as library:
         kept = [waiting.delivery.destination for waiting in unsent(library)]
     assert kept == [stored_address(_HOOK), stored_address("https://b.example/x"), ""]
@@ -140,7 +140,7 @@ def test_another_programs_schema_is_refused(postgres_url: str) -> None:
 def test_other_programs_may_use_the_same_postgres(postgres_url: str) -> None:
     postgres_server.run(postgres_url, "CREATE TABLE images (url TEXT)")
     with open_library(settings_at(postgres_url)) as library:
-        take_in(library, entry())
+        record_generation(library, entry())
         assert count(library, Query()) == 1
         with library.reading() as connection:
             assert connection.execute(text("SELECT count(*) FROM public.images")).scalar() == 0
@@ -158,7 +158,7 @@ def test_a_file_that_is_no_database_is_refused_and_stays_as_it_is(sqlite_path: s
 
 def test_a_torn_library_is_refused(sqlite_path: str) -> None:
     with open_library(settings_at(sqlite_path)) as library:
-        take_in(library, entry())
+        record_generation(library, entry())
     whole = Path(sqlite_path).read_bytes()
     Path(sqlite_path).write_bytes(whole[:4096] + b"\xaa" * 8192)
     assert "is damaged, or is none" in _refused(sqlite_path).message
@@ -330,7 +330,7 @@ def test_both_databases_have_the_same_tables(library: Library) -> None:
 
 
 def test_a_reader_sees_what_was_there_while_another_writes(library: Library) -> None:
-    take_in(library, entry(1))
+    record_generation(library, entry(1))
     with library.writing() as connection:
         connection.execute(text("UPDATE generations SET prompt = 'an owl'"))
         with library.reading() as reader:

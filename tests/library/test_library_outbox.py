@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 from support.library_samples import delivery, entry, kept, settings_at, uuid_of
 
-from imagen.library import Query, open_library, page, take_in
+from imagen.library import Query, open_library, page, record_generation
 from imagen.library.outbox import (
     claim,
     failed,
@@ -28,7 +28,7 @@ from imagen.library.schema import outbox as rows
 
 if TYPE_CHECKING:
     from imagen.library import Library
-    from imagen.library.outbox import Waiting
+    from imagen.library.outbox import PendingDelivery
 
 _MINUTE_MS = 60_000
 
@@ -38,10 +38,10 @@ def _now_ms() -> int:
 
 
 def _post(library: Library, many: int) -> None:
-    take_in(library, entry(1), [delivery(1, part=part) for part in range(many)])
+    record_generation(library, entry(1), [delivery(1, part=part) for part in range(many)])
 
 
-def _parts(found: list[Waiting]) -> list[int]:
+def _parts(found: list[PendingDelivery]) -> list[int]:
     return [waiting.delivery.part for waiting in found]
 
 
@@ -53,8 +53,8 @@ def test_a_picture_that_is_sent_knows_its_place_in_the_cloud_and_no_other_does(
     library: Library,
 ) -> None:
     pictures = tuple(kept(1, number) for number in range(3))
-    take_in(library, entry(1, pictures=pictures), [delivery(1, "cloud", 1)])
-    take_in(library, entry(2, pictures=(kept(2, 0), kept(2, 1))))
+    record_generation(library, entry(1, pictures=pictures), [delivery(1, "cloud", 1)])
+    record_generation(library, entry(2, pictures=(kept(2, 0), kept(2, 1))))
     (waiting,) = claim(library)
     sent(library, waiting, {"bucket": "art", "path": "fox.png"})
     found = {(one.generation, one.number): one.cloud for one in page(library, Query()).pictures}
@@ -66,8 +66,8 @@ def test_a_picture_that_is_sent_knows_its_place_in_the_cloud_and_no_other_does(
 def test_a_machine_claims_all_but_the_pictures_of_others(postgres_url: str) -> None:
     with open_library(settings_at(postgres_url)) as library:
         posted = [delivery(1, kind) for kind in ("cloud", "mirror", "webhook")]
-        take_in(library, entry(1), posted)
-        take_in(library, entry(2), [delivery(2, "cloud")])
+        record_generation(library, entry(1), posted)
+        record_generation(library, entry(2), [delivery(2, "cloud")])
         with library.writing() as connection:
             theirs = update(images).where(images.c.generation == uuid_of(1))
             connection.execute(theirs.values(host="elsewhere"))
@@ -77,7 +77,9 @@ def test_a_machine_claims_all_but_the_pictures_of_others(postgres_url: str) -> N
 
 def test_what_is_posted_is_claimed_as_it_was(library: Library) -> None:
     posted = delivery(1, "cloud", 2, path="fox.png", note="\0\ud800")
-    take_in(library, entry(1), [posted.model_copy(update={"destination": "https://example"})])
+    record_generation(
+        library, entry(1), [posted.model_copy(update={"destination": "https://example"})]
+    )
     (waiting,) = claim(library)
     assert (waiting.state, waiting.attempts, waiting.last_error) == ("waiting", 0, "")
     assert (waiting.delivery.kind, waiting.delivery.part) == ("cloud", 2)

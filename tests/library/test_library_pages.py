@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from support.library_samples import NOON, entry, failed, fill, kept, uuid_of
 
-from imagen.library import Query, count, known, page, pictures_of, take_in
+from imagen.library import Query, count, known, page, pictures_of, record_generation
 from imagen.library.tags import rate, tag, trash, untrash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from imagen.library import Entry, Library, Picture
+    from imagen.library import GenerationRecord, Library, LibraryImage
 
 _FOX, _CAT, _OWL, _OLD = "00000001", "00000002", "00000003", "00000004"
 
@@ -25,7 +25,7 @@ def _ids(library: Library, query: Query | None = None, limit: int = 50) -> list[
     return [picture.id for picture in page(library, query or Query(), limit=limit).pictures]
 
 
-def _hours(number: int, **values: Any) -> Entry:
+def _hours(number: int, **values: Any) -> GenerationRecord:
     """The generation of this number, so many hours after noon."""
     return entry(number, began=NOON + timedelta(hours=number), **values)
 
@@ -33,7 +33,7 @@ def _hours(number: int, **values: Any) -> Entry:
 def _walked(library: Library, limit: int, between: Callable[[], None] = lambda: None) -> list[str]:
     """The IDs of all pages; `between` is done before each."""
 
-    def pages() -> Iterator[Picture]:
+    def pages() -> Iterator[LibraryImage]:
         found, after = page(library, Query(), limit=limit)
         yield from found
         while after is not None:
@@ -208,7 +208,7 @@ def test_an_empty_library_knows_nothing(library: Library) -> None:
 
 
 def test_the_pictures_of_a_generation_are_in_their_order(library: Library) -> None:
-    take_in(library, entry(1, pictures=(kept(1, 0), kept(1, 1))))
+    record_generation(library, entry(1, pictures=(kept(1, 0), kept(1, 1))))
     assert [picture.id for picture in pictures_of(library, uuid_of(1))] == [
         "00000001",
         "00000001.2",

@@ -13,7 +13,7 @@ from support.library_worker import numbered, opened, started, told
 
 from imagen.config import Settings
 from imagen.errors import LibraryError
-from imagen.library import Query, count, find_picture, open_library, take_in
+from imagen.library import Query, count, find_picture, open_library, record_generation
 from imagen.library.migrations import STEPS, wait_for_turn
 from imagen.library.outbox import claim, unsent
 
@@ -91,7 +91,7 @@ def test_what_a_killed_process_had_not_finished_never_was(library_url: str) -> N
         process.kill()
     with opened(library_url) as library:
         assert _counts(library)["generations"] == 3
-        assert take_in(library, numbered(3), (told(3),))
+        assert record_generation(library, numbered(3), (told(3),))
         assert _counts(library) == {
             "generations": 4,
             "images": 8,
@@ -125,7 +125,7 @@ def _of_the_future(url: str) -> None:
     steps = (*STEPS, lambda connection: connection.execute(text("CREATE TABLE dreams (x int)")))
     settings = Settings.model_validate({"library": {"url": url}})
     with open_library(settings, steps=steps) as library:
-        take_in(library, numbered(1))
+        record_generation(library, numbered(1))
 
 
 def _files(path: str) -> dict[str, str]:
@@ -171,7 +171,7 @@ def test_not_a_byte_of_a_newer_library_changes(sqlite_path: str) -> None:
 def test_not_a_byte_changes_while_its_own_imagen_has_it_open(sqlite_path: str) -> None:
     _of_the_future(sqlite_path)
     with opened_by_itself(sqlite_path) as newer:
-        take_in(newer, numbered(2))
+        record_generation(newer, numbered(2))
         before = _files(sqlite_path)
         with pytest.raises(LibraryError, match="was made by a newer imagen"):
             opened(sqlite_path)
@@ -188,7 +188,7 @@ def test_a_library_that_cannot_be_brought_up_to_date_stays_as_it_was(library_url
         connection.execute(text("CREATE TABLE half (x int)"))
 
     with opened(library_url) as library:
-        take_in(library, numbered(1))
+        record_generation(library, numbered(1))
     settings = Settings.model_validate({"library": {"url": library_url}})
     with pytest.raises(LibraryError, match="half"):
         open_library(settings, steps=(*STEPS, broken))

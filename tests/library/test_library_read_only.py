@@ -11,7 +11,7 @@ from support.library_samples import entry, settings_at
 
 from imagen.cli import run
 from imagen.errors import LibraryError
-from imagen.library import Query, count, open_library, page, take_in
+from imagen.library import Query, count, open_library, page, record_generation
 from imagen.library.migrations import STEPS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def album(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     at = str(folder / "library.db")
     with open_library(settings_at(at)) as library:
-        take_in(library, entry(1, "a red fox"))
+        record_generation(library, entry(1, "a red fox"))
     folder.chmod(0o500)
     yield at
     folder.chmod(0o700)
@@ -52,7 +52,7 @@ def test_it_is_read(album: str, mode: int) -> None:
 def test_writing_is_refused_in_a_sentence(album: str) -> None:
     with open_library(settings_at(album)) as library:
         with pytest.raises(LibraryError) as caught:
-            take_in(library, entry(2))
+            record_generation(library, entry(2))
         assert count(library, Query()) == 1
     assert caught.value.message == f"The library {album} can be read, but not written."
     assert caught.value.remedy == _CANT
@@ -62,7 +62,7 @@ def test_what_another_process_has_just_written_is_read_too(album: str) -> None:
     folder = Path(album).parent
     folder.chmod(0o700)
     with open_library(settings_at(album)) as writer:
-        take_in(writer, entry(2, "an owl"))
+        record_generation(writer, entry(2, "an owl"))
         for log in folder.glob("library.db-*"):
             log.chmod(0o400)
         folder.chmod(0o500)

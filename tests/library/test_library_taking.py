@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text, update
 from support.library_samples import NOON, delivery, entry, failed, fill, kept, settings_at, uuid_of
 
 from imagen.errors import LibraryError
-from imagen.library import Query, count, open_library, page, pictures_of, take_in, totals
+from imagen.library import Query, count, open_library, page, pictures_of, record_generation, totals
 from imagen.library.keys import first_key, picture_key
 from imagen.library.outbox import claim, sent, unsent
 from imagen.library.schema import generations, images, thumbnails
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from imagen.library import Entry, Library
+    from imagen.library import GenerationRecord, Library
 
 
 def _row(library: Library) -> Mapping[str, Any]:
@@ -36,7 +36,7 @@ def _ledger(library: Library) -> int:
 
 
 def test_what_is_taken_in_is_found_again(library: Library) -> None:
-    assert take_in(library, entry(1, "a red fox")) is True
+    assert record_generation(library, entry(1, "a red fox")) is True
     (picture,) = page(library, Query()).pictures
     assert (picture.id, picture.prompt, picture.backend) == ("00000001", "a red fox", "studio")
     assert (picture.model, picture.width, picture.height) == ("dream.safetensors", 64, 48)
@@ -45,21 +45,23 @@ def test_what_is_taken_in_is_found_again(library: Library) -> None:
 
 
 def test_a_generation_is_taken_in_once(library: Library) -> None:
-    assert take_in(library, entry(), [delivery()]) is True
-    assert take_in(library, entry(), [delivery()]) is False
+    assert record_generation(library, entry(), [delivery()]) is True
+    assert record_generation(library, entry(), [delivery()]) is False
     assert (count(library, Query()), _ledger(library), len(unsent(library))) == (1, 1, 1)
 
 
 def test_of_many_that_take_in_the_same_at_once_one_does(library: Library) -> None:
     with ThreadPoolExecutor(6) as pool:
-        taken = list(pool.map(lambda _: take_in(library, entry(), [delivery()]), range(6)))
+        taken = list(
+            pool.map(lambda _: record_generation(library, entry(), [delivery()]), range(6))
+        )
     assert sorted(taken) == [False, False, False, False, False, True]
     assert (count(library, Query()), _ledger(library), len(unsent(library))) == (1, 1, 1)
 
 
 def test_several_may_take_in_different_ones_at_once(library: Library) -> None:
     with ThreadPoolExecutor(4) as pool:
-        taken = list(pool.map(lambda number: take_in(library, entry(number)), range(40)))
+        taken = list(pool.map(lambda number: record_generation(library, entry(number)), range(40)))
     assert (all(taken), count(library, Query())) == (True, 40)
 
 
@@ -68,13 +70,13 @@ def test_all_of_it_is_kept_or_nothing(library: Library) -> None:
     with library.writing() as connection:
         connection.execute(text("DROP TABLE outbox"))
     with pytest.raises(LibraryError, match="outbox"):
-        take_in(library, entry(1), [same])
+        record_generation(library, entry(1), [same])
     assert (count(library, Query()), _ledger(library)) == (0, 0)
 
 
 def test_a_failed_generation_has_no_picture_and_no_cost(library: Library) -> None:
-    assert take_in(library, failed()) is True
-    assert take_in(library, failed()) is False
+    assert record_generation(library, failed()) is True
+    assert record_generation(library, failed()) is False
     assert (count(library, Query()), _ledger(library)) == (0, 0)
     assert (_row(library)["state"], _row(library)["error"]) == (
         "failed",
@@ -83,40 +85,40 @@ def test_a_failed_generation_has_no_picture_and_no_cost(library: Library) -> Non
 
 
 def test_a_failed_generation_may_succeed_later(library: Library) -> None:
-    take_in(library, failed())
-    assert take_in(library, entry()) is True
+    record_generation(library, failed())
+    assert record_generation(library, entry()) is True
     assert (_row(library)["state"], count(library, Query()), _ledger(library)) == ("done", 1, 1)
 
 
 def test_a_success_is_not_undone_by_a_failure(library: Library) -> None:
-    take_in(library, entry())
-    assert take_in(library, failed()) is False
+    record_generation(library, entry())
+    assert record_generation(library, failed()) is False
     assert (_row(library)["state"], count(library, Query())) == ("done", 1)
 
 
 def test_what_was_found_on_disk_before_its_own_process_told_of_it_is_told_of(
     library: Library,
 ) -> None:
-    take_in(library, entry(source="import", caller="", estimated_usd=0.5))
-    assert take_in(library, entry(estimated_usd=0.5), [delivery()]) is True
+    record_generation(library, entry(source="import", caller="", estimated_usd=0.5))
+    assert record_generation(library, entry(estimated_usd=0.5), [delivery()]) is True
     assert (count(library, Query()), _ledger(library), len(unsent(library))) == (1, 1, 1)
     assert (_row(library)["source"], _row(library)["caller"]) == ("imagen", "ada")
-    assert take_in(library, entry(source="import")) is False
+    assert record_generation(library, entry(source="import")) is False
     assert _row(library)["source"] == "imagen"
 
 
 def test_what_was_purged_and_comes_again_is_accounted_for_once(library: Library) -> None:
-    take_in(library, entry())
+    record_generation(library, entry())
     trash(library, pictures_of(library, uuid_of(1)))
     purge(library, pictures_of(library, uuid_of(1)))
-    assert take_in(library, entry()) is True
+    assert record_generation(library, entry()) is True
     assert (count(library, Query()), _ledger(library)) == (1, 1)
 
 
 def test_the_pictures_of_a_failed_generation_go_when_it_succeeds(library: Library) -> None:
     half = entry(1, state="failed", pictures=(kept(1, 0),))
-    take_in(library, half)
-    assert take_in(library, entry(1, pictures=(kept(1, 0), kept(1, 1)))) is True
+    record_generation(library, half)
+    assert record_generation(library, entry(1, pictures=(kept(1, 0), kept(1, 1)))) is True
     assert [picture.id for picture in page(library, Query()).pictures] == [
         "00000001.2",
         "00000001",
@@ -124,10 +126,10 @@ def test_the_pictures_of_a_failed_generation_go_when_it_succeeds(library: Librar
 
 
 def test_a_success_is_told_where_the_failure_was_told_before(library: Library) -> None:
-    take_in(library, failed(), [delivery(event="failed")])
+    record_generation(library, failed(), [delivery(event="failed")])
     (told,) = claim(library)
     sent(library, told, {})
-    assert take_in(library, entry(), [delivery(event="finished")]) is True
+    assert record_generation(library, entry(), [delivery(event="finished")]) is True
     assert [waiting.delivery.payload for waiting in unsent(library)] == [{"event": "finished"}]
 
 
@@ -155,7 +157,7 @@ def test_pictures_with_the_same_index_are_all_kept(library: Library) -> None:
     Image.new("RGB", (8, 8), "red").save("red.png")
     Image.new("RGB", (8, 8), "blue").save("blue.png")
     both = (kept(1, 0, Path("red.png")), kept(1, 0, Path("blue.png")))
-    take_in(library, entry(1, pictures=both))
+    record_generation(library, entry(1, pictures=both))
     assert [p.path.name for p in pictures_of(library, uuid_of(1))] == ["red.png", "blue.png"]
     with library.reading() as connection:
         small = connection.execute(select(thumbnails.c.webp)).scalars().all()
@@ -164,14 +166,14 @@ def test_pictures_with_the_same_index_are_all_kept(library: Library) -> None:
 
 def test_the_largest_seed_is_kept_exactly(library: Library) -> None:
     picture = kept().model_copy(update={"seed": 2**64 - 1})
-    take_in(library, entry(seed=2**64 - 1, pictures=(picture,)))
+    record_generation(library, entry(seed=2**64 - 1, pictures=(picture,)))
     (found,) = page(library, Query()).pictures
     assert found.seed == 18446744073709551615
     assert _row(library)["ticket"]["request"]["seed"] == 18446744073709551615
 
 
 def test_a_prompt_with_nul_is_kept(library: Library) -> None:
-    take_in(library, entry(1, "a\0fox"))
+    record_generation(library, entry(1, "a\0fox"))
     (found,) = page(library, Query(text="fox")).pictures
     assert found.prompt == "afox"
     assert _row(library)["asked"]["prompt"] == "a\0fox"
@@ -183,7 +185,7 @@ def test_half_characters_of_an_engine_are_kept_as_signs(library: Library) -> Non
         warnings=("w\ud800",),
         caller="\udcff",
     )
-    take_in(library, odd)
+    record_generation(library, odd)
     row = _row(library)
     assert (row["model"], row["caller"], row["warnings"]) == ("dr\ufffdm", "\ufffd", ["w\ufffd"])
     assert row["facts"]["engine"] == {"n\ufffdte": ["\ufffd"]}
@@ -191,7 +193,7 @@ def test_half_characters_of_an_engine_are_kept_as_signs(library: Library) -> Non
 
 def test_what_is_not_finite_is_unknown(library: Library) -> None:
     facts = {"model": "m", "latency_seconds": float("nan"), "engine": {"x": [float("inf"), 1.5]}}
-    take_in(library, entry(facts=facts), [delivery(seconds=float("-inf"))])
+    record_generation(library, entry(facts=facts), [delivery(seconds=float("-inf"))])
     assert _row(library)["facts"] == {
         "model": "m",
         "latency_seconds": None,
@@ -203,7 +205,7 @@ def test_what_is_not_finite_is_unknown(library: Library) -> None:
 
 def test_a_name_that_is_no_unicode_is_kept_byte_for_byte(library: Library) -> None:
     path = Path("/pictures/f\udcffx.png")
-    take_in(library, entry(pictures=(kept().model_copy(update={"path": path}),)))
+    record_generation(library, entry(pictures=(kept().model_copy(update={"path": path}),)))
     (found,) = page(library, Query()).pictures
     assert found.path == path
 
@@ -213,15 +215,15 @@ def test_a_name_that_is_no_unicode_is_kept_byte_for_byte(library: Library) -> No
     [pytest.param(1931, False, id="long ago"), pytest.param(9999, True, id="far ahead")],
 )
 def test_any_time_can_be_kept(library: Library, year: int, is_last: bool) -> None:
-    take_in(library, entry(1))
-    take_in(library, entry(2, began=NOON.replace(year=year), ended_at=NOON))
+    record_generation(library, entry(1))
+    record_generation(library, entry(2, began=NOON.replace(year=year), ended_at=NOON))
     found = [picture.id for picture in page(library, Query()).pictures]
     assert (found[0] == "00000002") is is_last
     assert len(found) == 2
 
 
 def test_an_entry_comes_back_from_its_json() -> None:
-    whole: Entry = entry(1, facts={"model": "m", "latency_seconds": float("nan")})
+    whole: GenerationRecord = entry(1, facts={"model": "m", "latency_seconds": float("nan")})
     assert type(whole).model_validate_json(whole.model_dump_json()) == whole
 
 
@@ -232,7 +234,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
 
 def test_a_picture_that_can_not_be_read_has_no_thumbnail(library: Library) -> None:
     Path("torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
-    take_in(library, entry(pictures=(kept(1, 0, Path("torn.png")),)))
+    record_generation(library, entry(pictures=(kept(1, 0, Path("torn.png")),)))
     with library.reading() as connection:
         assert connection.execute(select(func.count()).select_from(thumbnails)).scalar() == 0
     assert count(library, Query()) == 1
@@ -242,7 +244,7 @@ def test_a_picture_that_can_not_be_read_has_no_thumbnail(library: Library) -> No
 def test_pictures_of_every_mode_have_thumbnails(sqlite_path: str, mode: str) -> None:
     Image.new(mode, (640, 400)).save("picture.tif")
     with open_library(settings_at(sqlite_path)) as library:
-        take_in(library, entry(pictures=(kept(1, 0, Path("picture.tif")),)))
+        record_generation(library, entry(pictures=(kept(1, 0, Path("picture.tif")),)))
         with library.reading() as connection:
             webp = connection.execute(select(thumbnails.c.webp)).scalar_one()
     Path("small.webp").write_bytes(webp)
@@ -254,12 +256,12 @@ def test_a_picture_for_which_each_number_is_taken_is_an_error_and_nothing_of_it_
     library: Library,
 ) -> None:
     taken = [picture_key(uuid_of(2), NOON, 0, salt) for salt in range(16)]
-    take_in(library, entry(1, pictures=tuple(kept(1, index) for index in range(16))))
+    record_generation(library, entry(1, pictures=tuple(kept(1, index) for index in range(16))))
     with library.writing() as connection:
         connection.execute(text("DELETE FROM prompts"))
         for number, key in enumerate(taken):
             same = images.c.number == number
             connection.execute(update(images).where(same).values(id=key))
     with pytest.raises(LibraryError):
-        take_in(library, entry(2), [delivery(2)])
+        record_generation(library, entry(2), [delivery(2)])
     assert (pictures_of(library, uuid_of(2)), unsent(library)) == ((), [])

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from imagen.core.request import Request
-from imagen.core.result import Progress, Stage, ignore
+from imagen.core.result import Progress, Stage, no_progress
 from imagen.core.ticket import Ticket
 from imagen.errors import Cancelled, TimedOut, Unavailable
 from imagen.net.threads import Background, ended_by_total, meanwhile
@@ -28,7 +28,7 @@ def test_a_job_ends_by_its_total_at_the_next_report() -> None:
 
 def test_finished_images_that_were_not_fetched_in_time_stay_at_their_engine() -> None:
     """So the ticket is kept."""
-    tell = ended_by_total(ignore, 0.0, remedy="")
+    tell = ended_by_total(no_progress, 0.0, remedy="")
     with pytest.raises(TimedOut) as caught:
         tell(_report("fetching"))
     assert not caught.value.is_stopped

@@ -86,7 +86,7 @@ def test_an_error_becomes_a_sentence(
     error: Exception, ours: type[ImagenError], sentence: str
 ) -> None:
     """The address is named, the system's words are kept, its control characters are not."""
-    with pytest.raises(ImagenError) as caught, http.translated(AT):
+    with pytest.raises(ImagenError) as caught, http.translate_errors(AT):
         raise error
     assert type(caught.value) is ours
     assert caught.value.message == sentence
@@ -98,7 +98,7 @@ def test_a_certificate_that_is_not_trusted_says_where_to_name_its_authority() ->
     deep = httpx.ConnectError("certificate verify failed")
     deep.__cause__ = OSError("handshake")
     deep.__cause__.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
-    with pytest.raises(Unavailable) as caught, http.translated(AT):
+    with pytest.raises(Unavailable) as caught, http.translate_errors(AT):
         raise deep
     assert "can't be trusted" in caught.value.message
     assert "SSL_CERT_FILE, or `ca_file` where the backend has that key" in caught.value.remedy
@@ -106,13 +106,13 @@ def test_a_certificate_that_is_not_trusted_says_where_to_name_its_authority() ->
 
 def test_a_connection_that_took_too_long_is_told_from_one_that_was_refused() -> None:
     """To try the one again would double a deadline."""
-    assert http.was_too_slow(_raised(httpx.ConnectTimeout("")))
-    assert not http.was_too_slow(_raised(httpx.ConnectError("")))
+    assert http.is_timeout(_raised(httpx.ConnectTimeout("")))
+    assert not http.is_timeout(_raised(httpx.ConnectError("")))
 
 
 def test_other_exceptions_pass() -> None:
     """A mistake of ours stays visible."""
-    with pytest.raises(KeyError), http.translated(AT):
+    with pytest.raises(KeyError), http.translate_errors(AT):
         raise KeyError("x")
 
 
@@ -127,13 +127,13 @@ def test_other_exceptions_pass() -> None:
 )
 def test_it_is_known_whether_a_request_was_sent(cause: Exception, never: bool) -> None:
     """Only what was certainly never sent may be sent again without a look."""
-    with pytest.raises(Unavailable) as caught, http.translated(AT):
+    with pytest.raises(Unavailable) as caught, http.translate_errors(AT):
         raise cause
-    assert http.never_sent(caught.value) is never
+    assert http.not_sent(caught.value) is never
 
 
 def _raised(error: Exception, because: Exception | None = None) -> Unavailable:
-    with pytest.raises(Unavailable) as caught, http.translated(AT):
+    with pytest.raises(Unavailable) as caught, http.translate_errors(AT):
         raise error from because
     return caught.value
 
@@ -150,7 +150,7 @@ def _raised(error: Exception, because: Exception | None = None) -> Unavailable:
 )
 def test_nobody_there_is_told_from_slow(error: Unavailable, nobody: bool) -> None:
     """A server that loads a model may be slow for long."""
-    assert http.is_nobody_there(error) is nobody
+    assert http.is_connection_refused(error) is nobody
 
 
 @pytest.mark.parametrize(
@@ -198,14 +198,14 @@ def test_a_status_becomes_an_error(
     response: httpx.Response, ours: type[BackendError], sentence: str
 ) -> None:
     """One class for each thing the caller can do."""
-    error = http.refusal(response, AT)
+    error = http.response_error(response, AT)
     assert type(error) is ours
     assert error.message == sentence
 
 
 def test_a_refused_credential_says_what_to_set() -> None:
     """In the adapter's own words."""
-    assert http.refusal(httpx.Response(401), AT, credential="Set IT.").remedy == "Set IT."
+    assert http.response_error(httpx.Response(401), AT, credential="Set IT.").remedy == "Set IT."
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_refused_credential_says_what_to_set() -> None:
 )
 def test_retry_after_is_read_in_seconds(told: str, seconds: float | None) -> None:
     """What can't be read is left to our own policy."""
-    error = http.refusal(httpx.Response(429, headers={"retry-after": told}), AT)
+    error = http.response_error(httpx.Response(429, headers={"retry-after": told}), AT)
     assert isinstance(error, RateLimited)
     assert error.retry_after_seconds == seconds
 
@@ -228,7 +228,7 @@ def test_retry_after_is_read_in_seconds(told: str, seconds: float | None) -> Non
 def test_a_success_passes() -> None:
     """The very response comes back."""
     response = httpx.Response(200)
-    assert http.answered(response, AT) is response
+    assert http.check_response(response, AT) is response
 
 
 def test_certificates_are_read_for_https_only(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def _fault(url: str, ca_file: Path | None = None) -> _Fault:
     ):
         client.request("POST", "/", content=b"a job", seconds=10)
     error = caught.value
-    return _Fault(error.message, error.remedy, http.never_sent(error))
+    return _Fault(error.message, error.remedy, http.not_sent(error))
 
 
 class _Authority:

@@ -82,7 +82,7 @@ def test_of_a_refusal_only_the_beginning_is_read() -> None:
         with http.HttpClient(server.url) as client:
             response = client.request("GET", "/", limit=100)
         with pytest.raises(Rejected) as caught:
-            http.answered(response, "it")
+            http.check_response(response, "it")
     assert len(response.content) < 17 * _MB
     assert caught.value.message == f"it refused the request: 418 {('no ' * 100)[:299]}…."
 

@@ -23,13 +23,15 @@ from support.output_samples import (
 
 from imagen.core.result import Output, Result
 from imagen.errors import OutputError
-from imagen.outputs import Saved, check, metadata, read, recovered, save
+from imagen.outputs import SavedImage, check, metadata, read, recovered, save
 from imagen.outputs.files import write_through
 
 OUT = Path("outputs")
 
 
-def _save(what: Result | None = None, *, is_resumed: bool = False, **options: Any) -> list[Saved]:
+def _save(
+    what: Result | None = None, *, is_resumed: bool = False, **options: Any
+) -> list[SavedImage]:
     return save(
         what or result(),
         ticket(),
@@ -45,7 +47,7 @@ def _names() -> list[str]:
     return sorted(path.name for path in OUT.rglob("*") if path.is_file())
 
 
-def _sidecar(saved: Saved) -> dict[str, Any]:
+def _sidecar(saved: SavedImage) -> dict[str, Any]:
     assert saved.sidecar is not None
     found: dict[str, Any] = json.loads(saved.sidecar.read_text(encoding="utf-8"))
     return found

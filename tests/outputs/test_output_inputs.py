@@ -11,7 +11,7 @@ from support.output_samples import NOW, comfy_png, result, settings, ticket
 
 from imagen.core.request import Request
 from imagen.core.result import Output
-from imagen.core.ticket import Input
+from imagen.core.ticket import InputImage
 from imagen.outputs import read, save
 
 _HOME = "/home/ann/pictures"
@@ -28,8 +28,8 @@ _ASKED = Request.of(
         },
     }
 )
-_FOX = Input(parameter="image", name="fox.png", sha256="ab" * 32, width=64, height=48)
-_STYLE = Input(parameter="style_image", name="style.png", sha256="cd" * 32, width=8, height=8)
+_FOX = InputImage(parameter="image", name="fox.png", sha256="ab" * 32, width=64, height=48)
+_STYLE = InputImage(parameter="style_image", name="style.png", sha256="cd" * 32, width=8, height=8)
 
 
 def _saved(**options: Any) -> Path:

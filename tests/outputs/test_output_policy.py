@@ -13,7 +13,7 @@ from support.secrets_in_pictures import exif, planted, segment, traces
 from imagen import generate, load_settings
 from imagen.core.request import Request
 from imagen.core.result import Output
-from imagen.core.ticket import Input
+from imagen.core.ticket import InputImage
 from imagen.errors import OutputError
 from imagen.outputs import disclosed, disclosed_record, metadata, read, save
 
@@ -49,7 +49,7 @@ def _wordy(word: str) -> Request:
 
 def _saved(kind: str, word: str) -> Path:
     request = _wordy(word)
-    given = Input(parameter="image", name=f"{word}.png", sha256="ab" * 32, width=4, height=4)
+    given = InputImage(parameter="image", name=f"{word}.png", sha256="ab" * 32, width=4, height=4)
     output = Output(data=planted(kind, word), media_type="image/unknown")
     made = result(output, cost_basis=word, engine={"log": word})
     (saved,) = save(

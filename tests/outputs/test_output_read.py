@@ -12,12 +12,12 @@ from support.output_samples import GRAPH, NOW, asked, comfy_png, encoded, result
 
 from imagen.core.result import Output
 from imagen.errors import OutputError
-from imagen.outputs import Record, Saved, png, read, read_fully, save
+from imagen.outputs import Record, SavedImage, png, read, read_fully, save
 
 PICTURE = Path("fox.png")
 
 
-def _saved(data: bytes, media_type: str = "image/png", **options: Any) -> Saved:
+def _saved(data: bytes, media_type: str = "image/png", **options: Any) -> SavedImage:
     (saved,) = save(
         result(Output(data=data, media_type=media_type)),
         ticket(),

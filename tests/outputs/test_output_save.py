@@ -27,7 +27,7 @@ from support.output_samples import (
 from support.secrets_in_pictures import exif, planted, traces
 
 from imagen.core.result import Output, Result
-from imagen.outputs import Saved, save
+from imagen.outputs import SavedImage, save
 
 if TYPE_CHECKING:
     from imagen.core.request import Request
@@ -43,7 +43,7 @@ def _save(
     of: Ticket | None = None,
     request: Request | None = None,
     **options: Any,
-) -> list[Saved]:
+) -> list[SavedImage]:
     return save(
         what or result(),
         of or ticket(request),
@@ -54,20 +54,20 @@ def _save(
     )
 
 
-def _sidecar(saved: Saved) -> dict[str, Any]:
+def _sidecar(saved: SavedImage) -> dict[str, Any]:
     assert saved.sidecar is not None
     found: dict[str, Any] = json.loads(saved.sidecar.read_text(encoding="utf-8"))
     return found
 
 
-def _entry(saved: Saved) -> dict[str, Any]:
+def _entry(saved: SavedImage) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(opened(saved.path.read_bytes()).info["imagen"])
     return found
 
 
 def test_a_picture_lies_where_its_template_says_with_its_sidecar() -> None:
     (saved,) = _save()
-    assert saved == Saved(
+    assert saved == SavedImage(
         path=OUT / PNG_NAME,
         sidecar=OUT / f"{PNG_NAME}.json",
         index=0,
@@ -402,7 +402,7 @@ def test_without_a_prompt_it_is_named_after_what_it_was_made_from(values: dict[s
 
 
 def test_a_resumed_run_does_not_take_a_file_with_an_unreadable_sidecar_for_its_own() -> None:
-    def resume() -> Saved:
+    def resume() -> SavedImage:
         (saved,) = save(
             result(),
             ticket(),

@@ -9,7 +9,7 @@ import pytest
 
 from imagen.cli import run
 from imagen.config import Settings, Style
-from imagen.core.capabilities import Capabilities, Fate, Parameter
+from imagen.core.capabilities import Capabilities, Parameter, ParameterOutcome
 from imagen.core.request import Request, size_values
 from imagen.errors import RequestError
 from imagen.inputs import resolve_aspect
@@ -70,13 +70,13 @@ def test_a_side_that_is_given_is_kept(sides: dict[str, int], size: str) -> None:
 def test_the_receipt_says_what_a_shape_became() -> None:
     _, receipt = resolve_aspect(Request(prompt="x", aspect="16:9"), _backend(_SDXL), _LARGEST)
     used = {"width": 1344, "height": 768}
-    assert receipt == {"aspect": Fate(outcome="mapped", asked="16:9", used=used)}
+    assert receipt == {"aspect": ParameterOutcome(outcome="mapped", asked="16:9", used=used)}
 
 
 def test_a_backend_without_sizes_drops_a_shape() -> None:
     request, receipt = resolve_aspect(Request(prompt="x", aspect="16:9"), _backend(None), _LARGEST)
     why = "this backend takes no size"
-    assert receipt == {"aspect": Fate(outcome="dropped", asked="16:9", why=why)}
+    assert receipt == {"aspect": ParameterOutcome(outcome="dropped", asked="16:9", why=why)}
     assert request == Request(prompt="x")
 
 

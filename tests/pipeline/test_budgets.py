@@ -15,9 +15,9 @@ from imagen.core.ticket import Estimate, Ticket, new_id
 from imagen.errors import ConfigError, Failed, OutputError, OverBudget
 from imagen.jobs import file_store
 from imagen.jobs.file_store import Job
-from imagen.library import Entry, open_library, take_in
+from imagen.library import GenerationRecord, open_library, record_generation
 from imagen.pipeline.budgets import planned_within_budgets, refuse_over_budget
-from imagen.pipeline.record import failure_of
+from imagen.pipeline.record import build_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def spend(settings: Settings) -> Spend:
 
     def spend(usd: float | None, *, ago: timedelta = timedelta(), backend: str = "cloud") -> None:
         ended = _NOW - ago
-        entry = Entry(
+        entry = GenerationRecord(
             id=new_id(),
             backend=backend,
             ticket=_ticket(usd, backend),
@@ -52,7 +52,7 @@ def spend(settings: Settings) -> Spend:
             ended_at=ended,
         )
         with open_library(settings) as library:
-            take_in(library, entry)
+            record_generation(library, entry)
 
     return spend
 
@@ -227,8 +227,8 @@ def test_an_unreadable_ticket_does_not_hide_the_others(settings: Settings) -> No
 
 def test_a_failed_job_that_the_library_lacks_costs_nothing(settings: Settings) -> None:
     job = Job(ticket=_ticket(0.9), asked=_ASKED)
-    failed = failure_of(job, Failed("It broke."))
-    with file_store.held(job.id, settings.state_dir):
+    failed = build_failure(job, Failed("It broke."))
+    with file_store.lock_job(job.id, settings.state_dir):
         file_store.write(job.ended(failed), settings.state_dir)
         assert not _is_refused(settings, [_ticket(0.5)], {"amount": 1, "per": "day"})
 

@@ -18,9 +18,9 @@ from imagen.core.request import Request
 from imagen.core.ticket import Estimate, Ticket, new_id
 from imagen.errors import OverBudget
 from imagen.jobs.file_store import Job, write
-from imagen.library import Entry
+from imagen.library import GenerationRecord
 from imagen.pipeline.budgets import refuse_over_budget
-from imagen.pipeline.record import keep, open_up_to_date
+from imagen.pipeline.record import open_library_synced, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ _PROCESSES = 5
 def _ready(barrier: Barrier) -> Settings:
     """Wait for the others, with all that a check of the budget needs loaded."""
     settings = load_settings()
-    with open_up_to_date(settings):
+    with open_library_synced(settings):
         barrier.wait(60)
     return settings
 
@@ -112,7 +112,7 @@ def _ticket(usd: float) -> Ticket:
 def _end_all(jobs: list[Job], settings: Settings) -> None:
     """Each job comes to its end as one does: its ticket knows it first, then the library."""
     for job in jobs:
-        entry = Entry(
+        entry = GenerationRecord(
             id=job.id,
             backend="cloud",
             ticket=job.ticket,
@@ -122,4 +122,4 @@ def _end_all(jobs: list[Job], settings: Settings) -> None:
             ended_at=job.began,
         )
         write(job.ended(entry), settings.state_dir)
-        keep(entry, settings)
+        record(entry, settings)

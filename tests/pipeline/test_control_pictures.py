@@ -10,10 +10,10 @@ from PIL import Image
 from imagen.compare import compare
 from imagen.config import Budget, OutputSettings, Settings
 from imagen.core.request import Outpaint, Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.core.ticket import Estimate
 from imagen.errors import Failed, OverBudget, RequestError
-from imagen.pipeline.generate import generate, open_named, prepare, ready
+from imagen.pipeline.generate import generate, open_named, prepare, preprocess_controls
 from imagen.pipeline.prepare import capabilities_for
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def test_it_is_made_first_and_kept_beside_the_result(settings: Settings) -> None
 
 def test_the_result_is_steered_by_it(settings: Settings) -> None:
     control, result = generate(_ASKED, settings)
-    ready = {"kind": "canny", "image": str(control.saved[0].path)}
-    (expected,) = generate(_ASKED.with_values({"controls": (ready,)}), settings)
+    preprocess_controls = {"kind": "canny", "image": str(control.saved[0].path)}
+    (expected,) = generate(_ASKED.with_values({"controls": (preprocess_controls,)}), settings)
     assert result.result.outputs[0].data == expected.result.outputs[0].data
     assert [control.preprocess for control in result.ticket.request.controls] == [False]
 
@@ -230,5 +230,5 @@ def test_a_control_picture_is_within_the_budgets_too(settings: Settings) -> None
     engine = _Paid(open_named("mock", settings))
     plan = prepare(engine, _ASKED, limited)  # type: ignore[arg-type]
     with pytest.raises(OverBudget):
-        ready(engine, plan, _ASKED, limited, ignore)  # type: ignore[arg-type]
+        preprocess_controls(engine, plan, _ASKED, limited, no_progress)  # type: ignore[arg-type]
     assert not settings.output.directory.exists()

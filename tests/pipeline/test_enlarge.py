@@ -11,7 +11,7 @@ from imagen.config import OutputSettings, Settings
 from imagen.core.request import Request, Restore, Upscale
 from imagen.errors import ConfigError, RequestError
 from imagen.outputs import read
-from imagen.pipeline.generate import enlarge
+from imagen.pipeline.generate import upscale_locally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def _fox() -> None:
 
 def test_the_picture_is_saved_as_any_other(settings: Settings) -> None:
     asked = Request(image="fox.jpg", upscale=Upscale(factor=2.5, method="bicubic"))
-    (made,) = enlarge(asked, settings)
+    (made,) = upscale_locally(asked, settings)
     (saved,) = made.saved
     assert saved.path == settings.output.directory / "fox.png"
     assert (saved.width, saved.height, made.ticket.backend) == (75, 50, "interpolation")
@@ -45,7 +45,7 @@ def test_the_picture_is_saved_as_any_other(settings: Settings) -> None:
 def test_a_cloud_that_can_not_be_had_is_said_so_before(settings: Settings) -> None:
     output = settings.output.model_copy(update={"cloud_sync": "on"})
     with pytest.raises(ConfigError, match="SUPABASE_URL"):
-        enlarge(
+        upscale_locally(
             Request(image="fox.jpg", upscale=Upscale()),
             settings.model_copy(update={"output": output}),
         )
@@ -54,28 +54,28 @@ def test_a_cloud_that_can_not_be_had_is_said_so_before(settings: Settings) -> No
 
 def test_nothing_is_overwritten(settings: Settings) -> None:
     asked = Request(image="fox.jpg", upscale=Upscale())
-    names = [enlarge(asked, settings)[0].saved[0].path.name for _ in range(2)]
+    names = [upscale_locally(asked, settings)[0].saved[0].path.name for _ in range(2)]
     assert names == ["fox.png", "fox-2.png"]
 
 
 def test_without_a_word_it_is_twice_by_lanczos(settings: Settings) -> None:
-    (made,) = enlarge(Request(image="fox.jpg"), settings)
+    (made,) = upscale_locally(Request(image="fox.jpg"), settings)
     assert made.ticket.request.upscale == Upscale(factor=2.0, method=None)
     assert (made.saved[0].width, made.result.facts.model) == (60, "lanczos")
 
 
 def test_what_an_engine_would_have_done_is_dropped(settings: Settings) -> None:
     asked = Request(image="fox.jpg", upscale=Upscale(), prompt="a fox", strength=0.2, seed=1)
-    (made,) = enlarge(asked, settings)
+    (made,) = upscale_locally(asked, settings)
     dropped = [n for n, fate in made.ticket.receipt.items() if fate.outcome == "dropped"]
     assert sorted(dropped) == ["prompt", "seed", "strength"]
     with pytest.raises(RequestError, match="Refused under --strict"):
-        enlarge(asked, settings, strict=True)
+        upscale_locally(asked, settings, strict=True)
 
 
 def test_a_style_that_is_none_is_refused_as_anywhere(settings: Settings) -> None:
     with pytest.raises(RequestError, match="There is no style called 'ink'"):
-        enlarge(Request(image="fox.jpg", upscale=Upscale(), style="ink"), settings)
+        upscale_locally(Request(image="fox.jpg", upscale=Upscale(), style="ink"), settings)
 
 
 @pytest.mark.parametrize(
@@ -95,5 +95,5 @@ def test_what_can_not_be_enlarged_is_said_so(
     settings: Settings, asked: Request, sentence: str
 ) -> None:
     with pytest.raises(RequestError, match=sentence):
-        enlarge(asked, settings)
+        upscale_locally(asked, settings)
     assert not settings.output.directory.exists()

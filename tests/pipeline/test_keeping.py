@@ -21,13 +21,13 @@ from imagen.core.ticket import Ticket, new_id
 from imagen.errors import Failed, OutputError
 from imagen.jobs import file_store
 from imagen.jobs.file_store import Job
-from imagen.library import Kept, Library, Query, page
+from imagen.library import Library, Query, StoredImage, page
 from imagen.library.failing import failures
 from imagen.library.ledger import rows
 from imagen.library.schema import generations, thumbnails
 from imagen.pipeline.caller import find_caller
-from imagen.pipeline.generate import enlarge, generate
-from imagen.pipeline.record import entry_of, failure_of, open_up_to_date
+from imagen.pipeline.generate import generate, upscale_locally
+from imagen.pipeline.record import build_failure, build_record, open_library_synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def settings(tmp_path: Path, library_url: str) -> Settings:
 
 @pytest.fixture
 def library(settings: Settings) -> Iterator[Library]:
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         yield library
 
 
@@ -126,11 +126,11 @@ def test_a_failure_waits_until_the_library_can_be_used(
 ) -> None:
     with pytest.raises(Failed):
         generate(_ASKED, without_library, backend="failing")
-    (id,) = file_store.left(settings.state_dir)
+    (id,) = file_store.pending(settings.state_dir)
     assert file_store.read(id, settings.state_dir).state == "failed"
-    with open_up_to_date(settings) as library, library.reading() as connection:
+    with open_library_synced(settings) as library, library.reading() as connection:
         (kept,) = connection.execute(generations.select()).all()
-    assert (kept.id, kept.state, file_store.left(settings.state_dir)) == (id, "failed", [])
+    assert (kept.id, kept.state, file_store.pending(settings.state_dir)) == (id, "failed", [])
 
 
 def test_a_rescued_picture_waits_until_the_library_can_be_used(
@@ -141,7 +141,7 @@ def test_a_rescued_picture_waits_until_the_library_can_be_used(
 
     with pytest.raises(OutputError):
         generate(_ASKED, without_library, on_progress=put_something_in_the_way)
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         (picture,) = page(library, Query()).pictures
     assert picture.path.parent == settings.state_dir / "rescued"
 
@@ -154,12 +154,12 @@ def test_where_neither_end_nor_library_can_be_written_the_job_stays(
     def fill_the_disk(progress: Progress) -> None:
         if progress.stage == "done":
             (tmp_path / "out").write_text("a file in the way")
-            (id,) = file_store.left(without_library.state_dir)
+            (id,) = file_store.pending(without_library.state_dir)
             (folder / f"{id}.new").mkdir()
 
     with pytest.raises(OutputError, match="It lies in"):
         generate(_ASKED, without_library, on_progress=fill_the_disk)
-    assert len(file_store.left(without_library.state_dir)) == 1
+    assert len(file_store.pending(without_library.state_dir)) == 1
 
 
 def test_a_picture_whose_end_can_not_be_written_down_is_known_all_the_same(
@@ -167,19 +167,19 @@ def test_a_picture_whose_end_can_not_be_written_down_is_known_all_the_same(
 ) -> None:
     def fill_the_disk(progress: Progress) -> None:
         if progress.stage == "done":
-            (id,) = file_store.left(settings.state_dir)
+            (id,) = file_store.pending(settings.state_dir)
             (settings.state_dir / "tickets" / f"{id}.new").mkdir()
 
     (made,) = generate(_ASKED, settings, on_progress=fill_the_disk)
     (picture,) = page(library, Query()).pictures
     assert (picture.path, made.remark) == (made.saved[0].path, "")
-    assert file_store.left(settings.state_dir) == []
+    assert file_store.pending(settings.state_dir) == []
 
 
 def test_an_enlargement_is_known_too(settings: Settings, library: Library) -> None:
     (made,) = generate(_ASKED, settings)
     asked = Request(image=str(made.saved[0].path), upscale=Upscale(factor=2, method="lanczos"))
-    enlarge(asked, settings)
+    upscale_locally(asked, settings)
     newest, _ = page(library, Query()).pictures
     assert (newest.backend, newest.width) == ("interpolation", 64)
 
@@ -311,13 +311,13 @@ def test_a_lock_of_another_process_is_respected(tmp_path: Path) -> None:
 def test_one_unreadable_ticket_keeps_no_other_from_the_library(settings: Settings) -> None:
     ticket = Ticket(id=new_id(), backend="mock", request=_ASKED, receipt={})
     job = Job(ticket=ticket, asked=_ASKED)
-    file_store.write(job.ended(failure_of(job, Failed("no"))), settings.state_dir)
+    file_store.write(job.ended(build_failure(job, Failed("no"))), settings.state_dir)
     folder = settings.state_dir / "tickets"
     (folder / "0.json").write_text("{")
     (folder / "z.json").mkdir()
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         assert [one.id for one in failures(library, Query()).failures] == [job.id[:8]]
-    assert file_store.left(settings.state_dir) == ["0", "z"]
+    assert file_store.pending(settings.state_dir) == ["0", "z"]
 
 
 class _Interrupting(dict[str, str]):
@@ -339,10 +339,10 @@ def test_the_library_is_closed_where_taking_in_what_waits_breaks_off(tmp_path: P
     ticket = Ticket(id=new_id(), backend="mock", request=_ASKED, receipt={})
     job = Job(ticket=ticket, asked=_ASKED)
     result = Result(outputs=(), facts=Facts())
-    picture = Kept(path=tmp_path / "fox.png", index=0, sha256="0" * 64, size_bytes=1)
-    file_store.write(job.ended(entry_of(job, result, [picture])), settings.state_dir)
+    picture = StoredImage(path=tmp_path / "fox.png", index=0, sha256="0" * 64, size_bytes=1)
+    file_store.write(job.ended(build_record(job, result, [picture])), settings.state_dir)
     with pytest.raises(KeyboardInterrupt):
-        open_up_to_date(settings, _Interrupting())
+        open_library_synced(settings, _Interrupting())
     opened = [os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
     assert [file for file in opened if file.startswith(f"{tmp_path}/library.db")] == []
 

@@ -15,13 +15,13 @@ from simulators.replicate import COMMUNITY, Replicate, Trouble
 
 from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
-from imagen.core.result import Progress, ignore
+from imagen.core.result import Progress, no_progress
 from imagen.errors import BackendError, Cancelled, Rejected
 from imagen.jobs import file_store
-from imagen.jobs.recover import finish
+from imagen.jobs.recover import recover
 from imagen.library import Query, page
 from imagen.pipeline.generate import generate
-from imagen.pipeline.record import open_up_to_date
+from imagen.pipeline.record import open_library_synced
 from imagen.testing.comfyui import ComfyUI, Hostility, Refusal
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _files(settings: Settings) -> list[str]:
 
 
 def _in_library(settings: Settings) -> int:
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         return len(page(library, Query()).pictures)
 
 
@@ -76,14 +76,14 @@ def test_an_image_that_does_not_come_is_fetched_by_resume(
         settings = _on(server, tmp_path)
         with pytest.raises(BackendError) as caught:
             generate(_ASKED, settings)
-        (id,) = file_store.left(settings.state_dir)
+        (id,) = file_store.pending(settings.state_dir)
         assert f"imagen resume {id}" in caught.value.remedy
         assert (_files(settings), _in_library(settings)) == ([], 0)
         server.hostility = Hostility()
-        assert finish(id, settings, ignore).how == "fetched"
+        assert recover(id, settings, no_progress).how == "fetched"
         assert len(server.prompts) == 1
     assert (_files(settings), _in_library(settings)) == ([".json", ".png"], 1)
-    assert file_store.left(settings.state_dir) == []
+    assert file_store.pending(settings.state_dir) == []
 
 
 def test_an_image_whose_fetch_is_cancelled_is_fetched_by_resume(tmp_path: Path) -> None:
@@ -91,12 +91,12 @@ def test_an_image_whose_fetch_is_cancelled_is_fetched_by_resume(tmp_path: Path) 
         settings = _on(server, tmp_path)
         with pytest.raises(Cancelled) as caught:
             generate(_ASKED, settings, on_progress=_cancel_when_made)
-        (id,) = file_store.left(settings.state_dir)
+        (id,) = file_store.pending(settings.state_dir)
         assert caught.value.remedy == (
             "The images are finished, and their engine still has them.\n"
             f"Fetch it again with: imagen resume {id}"
         )
-        assert finish(id, settings, ignore).how == "fetched"
+        assert recover(id, settings, no_progress).how == "fetched"
         assert (len(server.prompts), server.interrupts) == (1, [])
     assert (_files(settings), _in_library(settings)) == ([".json", ".png"], 1)
 
@@ -108,7 +108,7 @@ def test_a_resume_that_is_cancelled_while_it_looks_for_a_finished_job_keeps_it(
         settings = _on(server, tmp_path)
         with pytest.raises(Cancelled):
             generate(_ASKED, settings, on_progress=_cancel_when_made)
-        (id,) = file_store.left(settings.state_dir)
+        (id,) = file_store.pending(settings.state_dir)
         server.hostility = Hostility(slow=0.7)
 
         def cancel(_: Progress) -> None:
@@ -116,9 +116,9 @@ def test_a_resume_that_is_cancelled_while_it_looks_for_a_finished_job_keeps_it(
             raise Cancelled
 
         with pytest.raises(Cancelled) as caught:
-            finish(id, settings, cancel)
+            recover(id, settings, cancel)
         assert "had ended before it was stopped" in caught.value.remedy
-        assert finish(id, settings, ignore).how == "fetched"
+        assert recover(id, settings, no_progress).how == "fetched"
         assert len(server.prompts) == 1
 
 
@@ -128,8 +128,8 @@ def test_a_paid_image_whose_fetch_is_cancelled_is_fetched_by_resume(tmp_path: Pa
         settings = _settings(tmp_path, type="replicate", model=COMMUNITY, base_url=cloud.url)
         with pytest.raises(Cancelled):
             generate(_ASKED, settings, on_progress=_cancel_when_made)
-        (id,) = file_store.left(settings.state_dir)
-        assert finish(id, settings, ignore).how == "fetched"
+        (id,) = file_store.pending(settings.state_dir)
+        assert recover(id, settings, no_progress).how == "fetched"
         assert (cloud.submissions, _in_library(settings)) == (1, 1)
 
 
@@ -143,9 +143,9 @@ def test_a_paid_image_that_does_not_come_is_fetched_by_resume(
         settings = _settings(tmp_path, type="replicate", model=COMMUNITY, base_url=cloud.url)
         with pytest.raises(BackendError):
             generate(_ASKED, settings)
-        (id,) = file_store.left(settings.state_dir)
+        (id,) = file_store.pending(settings.state_dir)
         cloud.trouble = Trouble()
-        assert finish(id, settings, ignore).how == "fetched"
+        assert recover(id, settings, no_progress).how == "fetched"
         assert (cloud.submissions, _in_library(settings)) == (1, 1)
 
 
@@ -167,8 +167,8 @@ def test_an_image_that_was_named_outlives_its_process_and_the_servers_history(
         with pytest.raises(_Killed):
             generate(_ASKED, settings, on_progress=kill)
         server.restart(empty=True)
-        (id,) = file_store.left(settings.state_dir)
-        assert finish(id, settings, ignore).how == "fetched"
+        (id,) = file_store.pending(settings.state_dir)
+        assert recover(id, settings, no_progress).how == "fetched"
         assert len(server.prompts) == 1
     assert (_files(settings), _in_library(settings)) == ([".json", ".png"], 1)
 
@@ -231,7 +231,7 @@ def test_a_command_that_is_stopped_while_it_fetches_says_how_to_fetch_it(
             time.sleep(0.02)
         command.send_signal(number)
         _, said = command.communicate(timeout=60)
-        (id,) = file_store.left(tmp_path / "state")
+        (id,) = file_store.pending(tmp_path / "state")
     assert command.returncode == 130
     assert f"Fetch it again with: imagen resume {id}" in said
 
@@ -250,8 +250,8 @@ def test_a_job_that_was_cancelled_on_its_way_is_not_submitted_by_resume(tmp_path
         settings = _on(server, tmp_path)
         with pytest.raises(Cancelled):
             generate(_ASKED, settings, on_progress=cancel)
-        (id,) = file_store.left(settings.state_dir)
+        (id,) = file_store.pending(settings.state_dir)
         server.hostility = Hostility()
-        done = finish(id, settings, ignore)
+        done = recover(id, settings, no_progress)
         assert (done.how, done.is_forgotten, len(server.prompts)) == ("failed", True, 0)
-        assert finish(id, settings, ignore, again=True).how == "made anew"
+        assert recover(id, settings, no_progress, again=True).how == "made anew"

@@ -11,7 +11,7 @@ from imagen.core.request import Request
 from imagen.errors import OutputError
 from imagen.library import Query, page
 from imagen.pipeline.generate import generate
-from imagen.pipeline.record import open_up_to_date
+from imagen.pipeline.record import open_library_synced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def test_each_picture_of_a_rescued_batch_is_known_with_its_seed_and_sidecar(
     asked = Request(prompt="a fox", seed=7, width=32, height=32, count=2)
     with pytest.raises(OutputError):
         generate(asked, settings, on_progress=put_something_in_the_way)
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         second, first = page(library, Query()).pictures
     rescued = settings.state_dir / "rescued" / "fox.png"
     assert (first.seed, first.path, first.sidecar) == (

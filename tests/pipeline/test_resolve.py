@@ -8,7 +8,7 @@ from imagen.config import Limits, Settings, Style
 from imagen.core.capabilities import Capabilities, Parameter
 from imagen.core.request import Request, Upscale
 from imagen.errors import RequestError
-from imagen.pipeline.resolve import draw_seed, resolve, runs, styled
+from imagen.pipeline.resolve import apply_style, draw_seed, resolve_request, split_runs
 
 _CAPABILITIES = Capabilities(
     parameters={
@@ -32,7 +32,7 @@ _STYLES = Settings(
 
 
 def _resolved(request: Request, settings: Settings | None = None) -> Request:
-    return resolve(request, settings or Settings(), _CAPABILITIES, draw=lambda: 99)
+    return resolve_request(request, settings or Settings(), _CAPABILITIES, draw=lambda: 99)
 
 
 def test_nothing_is_left_to_default() -> None:
@@ -54,7 +54,7 @@ def test_what_is_asked_for_stays_even_zero() -> None:
 
 
 def test_no_seed_is_drawn_for_a_backend_without_one() -> None:
-    assert resolve(Request(prompt="a"), Settings(), Capabilities()) == Request(prompt="a")
+    assert resolve_request(Request(prompt="a"), Settings(), Capabilities()) == Request(prompt="a")
 
 
 def test_a_drawn_seed_is_one_that_every_page_can_show() -> None:
@@ -67,7 +67,7 @@ def test_a_drawn_seed_is_one_that_every_page_can_show() -> None:
 )
 def test_a_drawn_seed_is_one_that_the_engine_takes(greatest: int | None, seed: int) -> None:
     known = Capabilities(parameters={"seed": Parameter(type="int", min=0, max=greatest)})
-    resolved = resolve(Request(prompt="a"), Settings(), known, draw=lambda: 2**53 - 1)
+    resolved = resolve_request(Request(prompt="a"), Settings(), known, draw=lambda: 2**53 - 1)
     assert resolved.seed == seed
 
 
@@ -99,13 +99,13 @@ def test_resolving_twice_changes_nothing() -> None:
 
 def test_a_style_has_no_say_in_what_is_only_enlarged() -> None:
     asked = Request(image="fox.png", upscale=Upscale(), style="ink")
-    assert styled(asked, _STYLES).task == "upscale"
+    assert apply_style(asked, _STYLES).task == "upscale"
 
 
 def test_a_styles_strength_makes_no_drawing_of_an_enlargement() -> None:
     known = Settings(styles={"bold": Style(strength=0.9)})
     asked = Request(image="a.png", upscale=Upscale(factor=2), style="bold")
-    assert styled(asked, known) == Request(image="a.png", upscale=Upscale(factor=2))
+    assert apply_style(asked, known) == Request(image="a.png", upscale=Upscale(factor=2))
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_default_makes_no_other_task_of_what_was_asked(
     asked: Request, name: str, default: object
 ) -> None:
     known = Capabilities(parameters={name: Parameter(default=default)})
-    assert resolve(asked, Settings(), known) == asked
+    assert resolve_request(asked, Settings(), known) == asked
 
 
 def test_an_unknown_style_is_named_with_the_nearest() -> None:
@@ -157,12 +157,12 @@ def test_a_compute_at_the_limit_is_allowed() -> None:
 
 def test_a_count_within_reach_is_one_run() -> None:
     asked = Request(count=4, seed=7, latent_batch=True)
-    assert list(runs(asked, _CAPABILITIES)) == [asked]
+    assert list(split_runs(asked, _CAPABILITIES)) == [asked]
 
 
 def test_more_than_a_batch_takes_several_runs() -> None:
     asked = Request(count=9, seed=7, latent_batch=True)
-    assert list(runs(asked, _CAPABILITIES)) == [
+    assert list(split_runs(asked, _CAPABILITIES)) == [
         Request(count=4, seed=7, latent_batch=True),
         Request(count=4, seed=11, latent_batch=True),
         Request(count=1, seed=15, latent_batch=True),
@@ -170,7 +170,7 @@ def test_more_than_a_batch_takes_several_runs() -> None:
 
 
 def test_a_backend_without_count_runs_once_a_picture() -> None:
-    assert list(runs(Request(count=2, seed=2**64 - 1), _NO_COUNT)) == [
+    assert list(split_runs(Request(count=2, seed=2**64 - 1), _NO_COUNT)) == [
         Request(seed=2**64 - 1),
         Request(seed=0),
     ]
@@ -178,18 +178,18 @@ def test_a_backend_without_count_runs_once_a_picture() -> None:
 
 def test_the_seeds_of_several_runs_begin_again_beyond_the_last_that_an_engine_takes() -> None:
     known = Capabilities(parameters={"seed": Parameter(type="int", max=9)})
-    several = runs(Request(prompt="a", seed=8, count=4), known)
+    several = split_runs(Request(prompt="a", seed=8, count=4), known)
     assert [run.seed for run in several] == [8, 9, 0, 1]
 
 
 def test_a_seed_beyond_the_last_is_left_for_the_engine_to_tell_of() -> None:
     known = Capabilities(parameters={"seed": Parameter(type="int", max=9)})
-    several = runs(Request(prompt="a", seed=25, count=2), known)
+    several = split_runs(Request(prompt="a", seed=25, count=2), known)
     assert [run.seed for run in several] == [25, 6]
 
 
 def test_a_count_of_one_is_no_parameter_of_a_backend_without_count() -> None:
-    assert list(runs(Request(count=1, seed=3), _NO_COUNT)) == [Request(seed=3)]
+    assert list(split_runs(Request(count=1, seed=3), _NO_COUNT)) == [Request(seed=3)]
 
 
 _TWO_TEXTS = Capabilities(
@@ -203,17 +203,17 @@ _TWO_TEXTS = Capabilities(
 
 
 def test_a_second_text_encoder_is_given_the_same_as_the_first() -> None:
-    complete = resolve(Request(prompt="a fox"), Settings(), _TWO_TEXTS)
+    complete = resolve_request(Request(prompt="a fox"), Settings(), _TWO_TEXTS)
     assert (complete.prompt_2, complete.negative_2) == ("a fox", "blur")
 
 
 def test_a_second_text_that_was_asked_for_stays_even_empty() -> None:
     asked = Request(prompt="a fox", prompt_2="", negative="noise", negative_2="rain")
-    assert resolve(asked, Settings(), _TWO_TEXTS) == asked
+    assert resolve_request(asked, Settings(), _TWO_TEXTS) == asked
 
 
 def test_a_style_goes_into_the_second_text_too() -> None:
-    complete = resolve(Request(prompt="a fox", style="ink"), _STYLES, _TWO_TEXTS)
+    complete = resolve_request(Request(prompt="a fox", style="ink"), _STYLES, _TWO_TEXTS)
     assert complete.prompt_2 == "ink drawing of a fox, a fox!"
 
 
@@ -229,23 +229,23 @@ _VARIED = Capabilities(
 def test_a_second_seed_is_drawn_where_a_share_of_it_is_asked() -> None:
     numbers = iter((1, 2))
     asked = Request(variation_strength=0.4)
-    complete = resolve(asked, Settings(), _VARIED, draw=lambda: next(numbers))
+    complete = resolve_request(asked, Settings(), _VARIED, draw=lambda: next(numbers))
     assert (complete.seed, complete.variation_seed) == (1, 2)
 
 
 def test_no_second_seed_is_drawn_without_need() -> None:
-    assert resolve(Request(), Settings(), _VARIED).variation_seed is None
+    assert resolve_request(Request(), Settings(), _VARIED).variation_seed is None
 
 
 def test_images_share_a_run_where_a_batch_gives_what_their_seeds_give_alone() -> None:
     known = _CAPABILITIES.model_copy(update={"batch_seeds": True})
-    assert list(runs(Request(count=4, seed=7), known)) == [Request(count=4, seed=7)]
+    assert list(split_runs(Request(count=4, seed=7), known)) == [Request(count=4, seed=7)]
 
 
 def test_a_seed_of_minus_one_is_drawn_also_where_a_style_has_one() -> None:
     settings = Settings(styles={"ink": Style(seed=99)})
     asked = Request(prompt="a", style="ink", seed=-1)
-    assert resolve(asked, settings, _CAPABILITIES, draw=lambda: 5).seed == 5
+    assert resolve_request(asked, settings, _CAPABILITIES, draw=lambda: 5).seed == 5
 
 
 def test_the_smaller_of_two_limits_of_compute_holds() -> None:
@@ -258,15 +258,18 @@ def test_the_smaller_of_two_limits_of_compute_holds() -> None:
 
 
 def test_a_seed_of_nought_is_a_seed() -> None:
-    assert resolve(Request(prompt="a", seed=0), Settings(), _CAPABILITIES, draw=lambda: 5).seed == 0
+    assert (
+        resolve_request(Request(prompt="a", seed=0), Settings(), _CAPABILITIES, draw=lambda: 5).seed
+        == 0
+    )
 
 
 def test_a_second_seed_of_minus_one_is_drawn() -> None:
     asked = Request(prompt="a", seed=1, variation_seed=-1, variation_strength=0.5)
-    assert resolve(asked, Settings(), _VARIED, draw=lambda: 5).variation_seed == 5
+    assert resolve_request(asked, Settings(), _VARIED, draw=lambda: 5).variation_seed == 5
 
 
 def test_no_steps_are_the_backends_default_also_where_a_style_has_some() -> None:
     settings = Settings(styles={"ink": Style(steps=99)})
     known = Capabilities(parameters={"steps": Parameter(type="int", default=20, min=1)})
-    assert resolve(Request(prompt="a", style="ink", steps=0), settings, known).steps == 20
+    assert resolve_request(Request(prompt="a", style="ink", steps=0), settings, known).steps == 20

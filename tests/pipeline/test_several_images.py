@@ -11,10 +11,10 @@ from simulators.replicate import COMMUNITY, Replicate
 
 from imagen.config import OutputSettings, Settings
 from imagen.core.request import Request
-from imagen.core.result import Progress, ignore
+from imagen.core.result import Progress, no_progress
 from imagen.errors import Cancelled, Failed, OutputError, RequestError, SomeFailed
 from imagen.jobs import file_store
-from imagen.jobs.recover import finish_all
+from imagen.jobs.recover import recover_all
 from imagen.pipeline.generate import generate
 from imagen.testing.comfyui import ComfyUI
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.core.result import OnProgress
-    from imagen.pipeline.generate import Made
+    from imagen.pipeline.generate import Generation
 
 _ASKED = Request(prompt="a fox", seed=7, width=32, height=32, steps=2, count=3)
 
@@ -51,7 +51,7 @@ def _sent(server: ComfyUI) -> list[tuple[int, int]]:
     return [(one["seed"], one["batch_size"]) for one in found]
 
 
-def _pixels(run: Made, index: int = 0) -> bytes:
+def _pixels(run: Generation, index: int = 0) -> bytes:
     with Image.open(run.saved[index].path) as image:
         return image.tobytes()
 
@@ -139,23 +139,23 @@ def test_names_count_through_all_images(settings: Settings) -> None:
 
 
 def test_a_failure_ends_the_run_and_names_the_images_before_it(settings: Settings) -> None:
-    made: list[Made] = []
+    made: list[Generation] = []
     with pytest.raises(Failed) as caught:
         generate(_ASKED, settings, on_progress=_fail_in(2), on_made=made.append)
     assert caught.value.kept == (made[0].saved[0].path,)
     assert [run.ticket.request.seed for run in made] == [7]
-    assert file_store.left(settings.state_dir) == []
+    assert file_store.pending(settings.state_dir) == []
 
 
 def test_ctrl_c_in_the_third_keeps_two(settings: Settings) -> None:
     with pytest.raises(Cancelled) as caught:
         generate(_ASKED, settings, on_progress=_fail_in(3, error=Cancelled))
     assert [path.is_file() for path in caught.value.kept] == [True, True]
-    assert file_store.left(settings.state_dir) == []
+    assert file_store.pending(settings.state_dir) == []
 
 
 def test_keep_going_makes_the_images_after_a_failure(settings: Settings) -> None:
-    made: list[Made] = []
+    made: list[Generation] = []
     with pytest.raises(SomeFailed) as caught:
         generate(_ASKED, settings, keep_going=True, on_progress=_fail_in(1, 3), on_made=made.append)
     assert [run.ticket.request.seed for run in made] == [8]
@@ -178,7 +178,7 @@ def test_resume_makes_the_images_that_were_planned(settings: Settings) -> None:
     settings = settings.model_copy(update={"output": output})
     with pytest.raises(SystemExit):
         generate(_ASKED, settings, on_progress=_fail_in(2, error=SystemExit))
-    done = list(finish_all(settings, lambda _: nullcontext(ignore)))
+    done = list(recover_all(settings, lambda _: nullcontext(no_progress)))
     assert [one.how for one in done] == ["fetched", "made"]
     assert sorted(path.name for path in settings.output.directory.glob("*.png")) == [
         "fox-0.png",

@@ -10,11 +10,11 @@ import pytest
 
 from imagen.config import Limits, OutputSettings, Settings
 from imagen.core.request import Request
-from imagen.core.result import Output, Progress, Result, ignore
+from imagen.core.result import Output, Progress, Result, no_progress
 from imagen.errors import ConfigError, Lost, OutputError, RequestError, Unavailable
 from imagen.jobs import file_store
 from imagen.jobs.recover import resume
-from imagen.pipeline.generate import generate, job_of, make, open_named, prepare
+from imagen.pipeline.generate import create_job, generate, open_named, prepare, run_job
 
 if TYPE_CHECKING:
     from imagen.core.result import OnProgress
@@ -60,8 +60,8 @@ class _Engine:
 
 def _make(settings: Settings, error: Exception | None = None) -> _Engine:
     engine = _Engine(settings.state_dir, error)
-    job = job_of(_ticket(settings), _ASKED, settings)
-    make(engine, job, settings, ignore)  # type: ignore[arg-type]
+    job = create_job(_ticket(settings), _ASKED, settings)
+    run_job(engine, job, settings, no_progress)  # type: ignore[arg-type]
     return engine
 
 
@@ -71,25 +71,25 @@ def test_the_ticket_is_on_disk_before_and_after_the_submission(settings: Setting
 
 def test_no_ticket_is_left_once_the_picture_is_saved(settings: Settings) -> None:
     _make(settings)
-    assert file_store.left(settings.state_dir) == []
+    assert file_store.pending(settings.state_dir) == []
     assert [path.suffix for path in settings.output.directory.iterdir() if path.suffix == ".txt"]
 
 
 def test_a_ticket_whose_engine_went_away_can_be_fetched(settings: Settings) -> None:
     with pytest.raises(Unavailable):
         _make(settings, Unavailable("gone"))
-    (id,) = file_store.left(settings.state_dir)
+    (id,) = file_store.pending(settings.state_dir)
     elsewhere = settings.model_copy(update={"output": OutputSettings(name="another")})
     (saved,) = resume(id, elsewhere).saved
     assert (saved.path.parent, saved.seed) == (settings.output.directory, 7)
     assert saved.path.name.endswith("-a-fox-7.png")
-    assert file_store.left(settings.state_dir) == []
+    assert file_store.pending(settings.state_dir) == []
 
 
 def test_a_lost_job_leaves_no_ticket(settings: Settings) -> None:
     with pytest.raises(Lost):
         _make(settings, Lost("gone"))
-    assert file_store.left(settings.state_dir) == []
+    assert file_store.pending(settings.state_dir) == []
 
 
 def test_one_request_gives_what_was_made_of_it(settings: Settings) -> None:
@@ -181,5 +181,5 @@ def test_a_cloud_that_can_not_be_had_is_said_so_before_anything_is_made(settings
 
 def test_a_job_knows_its_folder_from_anywhere(settings: Settings) -> None:
     here = settings.model_copy(update={"output": OutputSettings(directory=Path("out"))})
-    job = job_of(_ticket(here), _ASKED, here)
+    job = create_job(_ticket(here), _ASKED, here)
     assert job.output["directory"] == str(Path.cwd() / "out")

@@ -18,7 +18,7 @@ from imagen.outputs import read
 from imagen.pipeline.generate import generate, open_named, prepare
 
 if TYPE_CHECKING:
-    from imagen.pipeline.generate import Made
+    from imagen.pipeline.generate import Generation
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_workflow_that_enlarges_by_a_model_gets_the_picture_as_it_is(settings:
     assert ticket.warnings == ()
 
 
-def _one(settings: Settings, **asked: Any) -> Made:
+def _one(settings: Settings, **asked: Any) -> Generation:
     (made,) = generate(Request.of({"seed": 7, "steps": 2, **asked}), settings)
     return made
 

@@ -9,13 +9,13 @@ from simulators.supabase import SERVICE_KEY
 
 from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.jobs import file_store
-from imagen.jobs.recover import finish
+from imagen.jobs.recover import recover
 from imagen.library import Query, page
 from imagen.library.outbox import unsent
 from imagen.pipeline.generate import generate
-from imagen.pipeline.record import open_up_to_date
+from imagen.pipeline.record import open_library_synced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,29 +53,29 @@ def _killed(settings: Settings) -> str:
 
     with pytest.raises(_Killed):
         generate(_ASKED, settings, on_progress=kill)
-    (id,) = file_store.left(settings.state_dir)
+    (id,) = file_store.pending(settings.state_dir)
     return id
 
 
 def _known_and_to_the_cloud(settings: Settings) -> tuple[int, int]:
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         going = sum(one.delivery.kind == "cloud" for one in unsent(library))
         return len(page(library, Query()).pictures), going
 
 
 def test_a_picture_that_is_fetched_later_goes_to_the_cloud(clouded: Settings) -> None:
-    assert finish(_killed(clouded), clouded, ignore).how == "fetched"
+    assert recover(_killed(clouded), clouded, no_progress).how == "fetched"
     assert _known_and_to_the_cloud(clouded) == (1, 1)
 
 
 def test_what_is_to_stay_here_now_stays_here(clouded: Settings) -> None:
-    assert finish(_killed(clouded), _without_cloud(clouded), ignore).how == "fetched"
+    assert recover(_killed(clouded), _without_cloud(clouded), no_progress).how == "fetched"
     assert _known_and_to_the_cloud(clouded) == (1, 0)
 
 
 def test_what_was_to_stay_here_when_it_was_asked_for_stays_here(clouded: Settings) -> None:
     id = _killed(_without_cloud(clouded))
-    assert finish(id, clouded, ignore, output=clouded.output).how == "fetched"
+    assert recover(id, clouded, no_progress, output=clouded.output).how == "fetched"
     assert _known_and_to_the_cloud(clouded) == (1, 0)
 
 

@@ -9,14 +9,14 @@ from simulators.replicate import COMMUNITY, Replicate, Trouble
 
 from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
-from imagen.core.result import Progress, ignore
+from imagen.core.result import Progress, no_progress
 from imagen.errors import Cancelled, TimedOut
 from imagen.jobs import file_store
-from imagen.jobs.recover import finish
+from imagen.jobs.recover import recover
 from imagen.library import Query, page
 from imagen.library.schema import generations
 from imagen.pipeline.generate import generate
-from imagen.pipeline.record import open_up_to_date
+from imagen.pipeline.record import open_library_synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def _cancel(progress: Progress) -> None:
 
 def _in_library(settings: Settings) -> tuple[int, int]:
     """How many generations, and how many pictures."""
-    with open_up_to_date(settings) as library, library.reading() as connection:
+    with open_library_synced(settings) as library, library.reading() as connection:
         known = connection.execute(generations.select()).all()
         return len(known), len(page(library, Query()).pictures)
 
@@ -62,9 +62,9 @@ def test_a_picture_whose_cancelling_nobody_confirmed_can_be_fetched(
     settings = _settings(tmp_path, cloud)
     with pytest.raises(Cancelled) as caught:
         generate(_ASKED, settings, on_progress=_cancel)
-    (id,) = file_store.left(settings.state_dir)
+    (id,) = file_store.pending(settings.state_dir)
     assert caught.value.remedy.endswith(f"Fetch it again with: imagen resume {id}")
-    assert finish(id, settings, ignore).how == "fetched"
+    assert recover(id, settings, no_progress).how == "fetched"
     assert (cloud.submissions, _in_library(settings)) == (1, (1, 1))
 
 
@@ -78,9 +78,9 @@ def test_one_that_took_too_long_and_goes_on_is_no_failure_yet(
     settings = _settings(tmp_path, cloud)
     with pytest.raises(TimedOut):
         generate(_ASKED, settings, on_progress=end)
-    (id,) = file_store.left(settings.state_dir)
+    (id,) = file_store.pending(settings.state_dir)
     assert _in_library(settings) == (0, 0)
-    assert finish(id, settings, ignore).how == "fetched"
+    assert recover(id, settings, no_progress).how == "fetched"
     assert (cloud.submissions, _in_library(settings)) == (1, (1, 1))
 
 
@@ -89,4 +89,4 @@ def test_one_that_is_certainly_cancelled_is_forgotten(cloud: Replicate, tmp_path
     settings = _settings(tmp_path, cloud)
     with pytest.raises(Cancelled):
         generate(_ASKED, settings, on_progress=_cancel)
-    assert file_store.left(settings.state_dir) == []
+    assert file_store.pending(settings.state_dir) == []

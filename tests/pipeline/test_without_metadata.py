@@ -9,7 +9,7 @@ import pytest
 
 from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import OutputError
 from imagen.jobs import file_store
 from imagen.jobs.recover import resume
@@ -88,6 +88,6 @@ def test_an_image_that_is_fetched_later_has_none_either(settings: Settings) -> N
 
     with pytest.raises(_Killed):
         generate(_ASKED, settings, on_progress=kill)
-    (id,) = file_store.left(settings.state_dir)
-    made = resume(id, _with_metadata(settings), ignore)
+    (id,) = file_store.pending(settings.state_dir)
+    made = resume(id, _with_metadata(settings), no_progress)
     assert _WORD not in made.saved[0].path.read_bytes()

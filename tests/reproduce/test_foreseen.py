@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from support.foreign_pictures import graph
 
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import Request
-from imagen.core.ticket import Input, Ticket
+from imagen.core.ticket import InputImage, Ticket
 from imagen.outputs import Record
 from imagen.reproduce import Chosen, Drift, foreseen, of_its_graph, remade
 
@@ -141,19 +141,19 @@ def test_a_changed_workflow_is_told_node_by_node_but_for_what_was_asked() -> Non
         (
             {"steps": 50},
             {},
-            {"steps": Fate(outcome="clamped", asked=50, used=10, why="at most 10")},
+            {"steps": ParameterOutcome(outcome="clamped", asked=50, used=10, why="at most 10")},
             "steps: 50 then, 10 now (at most 10)",
         ),
         (
             {"negative": "blurry"},
             {},
-            {"negative": Fate(outcome="dropped", asked="blurry", why="it takes none")},
+            {"negative": ParameterOutcome(outcome="dropped", asked="blurry", why="it takes none")},
             "negative: blurry then, nothing now (it takes none)",
         ),
         (
             {"width": 512},
             {},
-            {"width": Fate(outcome="mapped", asked=512, used={"aspect_ratio": "1:1"})},
+            {"width": ParameterOutcome(outcome="mapped", asked=512, used={"aspect_ratio": "1:1"})},
             "width: 512 then, aspect_ratio 1:1 now",
         ),
         ({}, {"sampler": "euler"}, {}, "sampler: nothing then, euler now"),
@@ -168,7 +168,10 @@ def test_a_changed_workflow_is_told_node_by_node_but_for_what_was_asked() -> Non
     ids=["clamped", "dropped", "mapped", "new", "a LoRA", "a parameter of its own"],
 )
 def test_what_becomes_of_a_parameter_is_told(
-    then: dict[str, Any], values: dict[str, Any], receipt: dict[str, Fate], sentence: str
+    then: dict[str, Any],
+    values: dict[str, Any],
+    receipt: dict[str, ParameterOutcome],
+    sentence: str,
 ) -> None:
     record = _record(resolved=_USED | then)
     assert _sentences(record, _ticket(values, receipt=receipt)) == [sentence]
@@ -196,10 +199,10 @@ def test_names_that_were_translated_are_told() -> None:
 @pytest.mark.parametrize(
     ("now", "changed", "sentences"),
     [
-        (Input(**_INPUT), (), []),  # type: ignore[arg-type]
+        (InputImage(**_INPUT), (), []),  # type: ignore[arg-type]
         (None, (), ["image: den.png then, nothing now"]),
         (
-            Input(parameter="image", name="fox.png", sha256="bb", width=1, height=1),
+            InputImage(parameter="image", name="fox.png", sha256="bb", width=1, height=1),
             ("image",),
             ["image: den.png then, fox.png now (asked for)"],
         ),
@@ -207,7 +210,7 @@ def test_names_that_were_translated_are_told() -> None:
     ids=["the same", "none", "another"],
 )
 def test_the_pictures_that_it_was_made_of_go_by_their_content(
-    now: Input | None, changed: tuple[str, ...], sentences: list[str]
+    now: InputImage | None, changed: tuple[str, ...], sentences: list[str]
 ) -> None:
     ticket = _ticket(inputs=(now,) if now else ())
     record = _record(inputs=(_INPUT,))

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from subprocess import PIPE, Popen
 
-from imagen.library import Entry, add, take_in
+from imagen.library import GenerationRecord, import_files, record_generation
 from support.library_samples import entry, kept
 from support.library_worker import opened
 
@@ -42,7 +42,7 @@ def at_once(*processes: Popen[str]) -> list[int]:
     return [process.returncode for process in processes]
 
 
-def generated(folder: Path) -> list[Entry]:
+def generated(folder: Path) -> list[GenerationRecord]:
     """As `generate` records the files of the folder: each image is a generation of its own."""
     return [
         entry(number, pictures=(kept(number, path=path.absolute()),))
@@ -57,10 +57,10 @@ def _work(url: str, what: str, folders: list[Path]) -> None:
         if what == "generate":
             for folder in folders:
                 for one in generated(folder):
-                    take_in(library, one)
+                    record_generation(library, one)
             return
         for _ in range(int(what)):
-            add(library, folders)
+            import_files(library, folders)
 
 
 if __name__ == "__main__":

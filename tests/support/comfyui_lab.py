@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +99,7 @@ def collected(
     graph: Mapping[str, Any] = SAMPLED,
     *,
     request: Request = ASKED,
-    on_progress: OnProgress = ignore,
+    on_progress: OnProgress = no_progress,
     **block: Any,
 ) -> Result:
     """What one request gives on a server."""

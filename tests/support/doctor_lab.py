@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imagen.config import Settings
 from imagen.core.request import Request
 from imagen.core.ticket import Ticket
-from imagen.library import Delivery, Entry, open_library, take_in
+from imagen.library import Delivery, GenerationRecord, open_library, record_generation
 from imagen.library.outbox import claim, failed
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ def told(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:
     return [(finding.subject, finding.state, finding.says) for finding in findings]
 
 
-def entry(number: int = 1) -> Entry:
+def entry(number: int = 1) -> GenerationRecord:
     """A generation of no pictures."""
     id = f"{number:08}-2222-4333-8444-555555555555"
     request = Request(prompt="a red fox")
     ticket = Ticket(id=id, backend="mock", request=request, receipt={})
-    return Entry(
+    return GenerationRecord(
         id=id, backend="mock", ticket=ticket, asked=request, created_at=_WHEN, ended_at=_WHEN
     )
 
@@ -51,6 +51,6 @@ def keep(settings: Settings, *, webhooks: int = 0, why: str = "", stuck: bool = 
         for n in range(webhooks)
     ]
     with open_library(settings) as library:
-        take_in(library, made, deliveries)
+        record_generation(library, made, deliveries)
         for waiting in claim(library) if why else ():
             failed(library, waiting, why, again_in_seconds=None if stuck else 60)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from imagen.config import load_settings
 from imagen.jobs import file_store
 from imagen.library import Query, page, totals
-from imagen.pipeline.record import open_up_to_date
+from imagen.pipeline.record import open_library_synced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -129,7 +129,9 @@ class Matrix:
         folder = self._place / name
         folder.mkdir()
         (folder / "imagen.yaml").write_text(json.dumps(self._settings))
-        with open_up_to_date(load_settings(folder / "imagen.yaml")):  # its tables are made before
+        with open_library_synced(
+            load_settings(folder / "imagen.yaml")
+        ):  # its tables are made before
             return folder
 
     def _run(self, folder: Path, line: str, at: int = -1) -> int:
@@ -150,7 +152,7 @@ def outcome(folder: Path, generations: int) -> Outcome:
     images = [*folder.glob("**/*.png"), *folder.glob("**/*.webp")]
     pictures = [path for path in images if path.name != "contact-sheet.png"]
     whole = [path for path in pictures if path.with_name(f"{path.name}.json").is_file()]
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         known = page(library, Query()).pictures
         ledger = sum(total.generations for total in totals(library))
     assert all(picture.path in whole for picture in known)
@@ -159,7 +161,7 @@ def outcome(folder: Path, generations: int) -> Outcome:
         in_library=len(known),
         on_disk=len(pictures),
         accounted=ledger,
-        left=len(file_store.left(settings.state_dir)),
+        left=len(file_store.pending(settings.state_dir)),
     )
 
 

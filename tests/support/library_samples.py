@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from imagen import Request
 from imagen.config import LibrarySettings, Settings
 from imagen.core.ticket import Estimate, Ticket
-from imagen.library import take_in
-from imagen.library.records import Delivery, Entry, Kept
+from imagen.library import record_generation
+from imagen.library.records import Delivery, GenerationRecord, StoredImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,7 @@ def uuid_of(number: int) -> str:
     return f"{number:08x}-0000-4000-8000-000000000000"
 
 
-def entry(number: int = 1, prompt: str = "a fox", **values: Any) -> Entry:
+def entry(number: int = 1, prompt: str = "a fox", **values: Any) -> GenerationRecord:
     """The generation of this number: of one picture, unless `pictures` says otherwise."""
     usd = values.pop("estimated_usd", None)
     is_paid = values.pop("is_paid", usd is not None)
@@ -57,25 +57,25 @@ def entry(number: int = 1, prompt: str = "a fox", **values: Any) -> Entry:
         "caller": "ada",
         "pictures": (kept(number),),
     }
-    return Entry(**known | values)
+    return GenerationRecord(**known | values)
 
 
-def fill(library: Library, entries: Iterable[Entry]) -> None:
+def fill(library: Library, entries: Iterable[GenerationRecord]) -> None:
     """Take them all in, one after another."""
     for each in entries:
-        take_in(library, each)
+        record_generation(library, each)
 
 
-def failed(number: int = 1, **values: Any) -> Entry:
+def failed(number: int = 1, **values: Any) -> GenerationRecord:
     """The same as it came to nothing."""
     error = {"code": "failed", "message": "Out of memory."}
     return entry(number, state="failed", error=error, pictures=(), **values)
 
 
-def kept(number: int = 1, index: int = 0, path: Path | None = None) -> Kept:
+def kept(number: int = 1, index: int = 0, path: Path | None = None) -> StoredImage:
     """A picture: the file at `path` as it is, or one that lies nowhere."""
     data = path.read_bytes() if path else f"{number}.{index}".encode()
-    return Kept(
+    return StoredImage(
         path=path or Path(f"/pictures/{number}-{index}.png").absolute(),
         index=index,
         media_type="image/png",

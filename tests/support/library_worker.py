@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 from imagen.config import Settings
 from imagen.core.request import Request
 from imagen.core.ticket import Ticket
-from imagen.library import Delivery, Entry, Kept, Library, open_library, take_in
+from imagen.library import (
+    Delivery,
+    GenerationRecord,
+    Library,
+    StoredImage,
+    open_library,
+    record_generation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,15 +36,17 @@ def opened(url: str) -> Library:
     return open_library(Settings.model_validate({"library": {"url": url}}))
 
 
-def numbered(number: int) -> Entry:
+def numbered(number: int) -> GenerationRecord:
     """One generation of two pictures; all of them began in the same millisecond."""
     id = f"{number:08x}-0000-4000-8000-000000000000"
     request = Request(prompt=f"a fox and {number} hens", seed=number)
     pictures = [
-        Kept(path=Path(f"/x/{number}-{n}.png"), index=n, sha256=f"{number:063x}{n}", size_bytes=9)
+        StoredImage(
+            path=Path(f"/x/{number}-{n}.png"), index=n, sha256=f"{number:063x}{n}", size_bytes=9
+        )
         for n in range(2)
     ]
-    return Entry(
+    return GenerationRecord(
         id=id,
         backend="mock",
         ticket=Ticket(id=id, backend="mock", request=request, receipt={}),
@@ -75,9 +84,9 @@ class _Stuck(tuple[Delivery, ...]):
 def _work(url: str, first: int, last: int, end: Sequence[str]) -> None:
     with opened(url) as library:
         for number in range(first, last):
-            take_in(library, numbered(number), (told(number),))
+            record_generation(library, numbered(number), (told(number),))
         if end:
-            take_in(library, numbered(last), _Stuck((told(last),)))
+            record_generation(library, numbered(last), _Stuck((told(last),)))
 
 
 if __name__ == "__main__":

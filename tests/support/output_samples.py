@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from imagen.config import OutputSettings
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import Request
 from imagen.core.result import Facts, Output, Result
 from imagen.core.ticket import Ticket
@@ -70,8 +70,8 @@ def ticket(request: Request | None = None, **values: Any) -> Ticket:
         backend="flux-local",
         request=(request or asked()).with_values(complete),
         receipt={
-            "prompt": Fate(outcome="applied", asked="A red fox, asleep"),
-            "steps": Fate(outcome="clamped", asked=50, used=10, why="at most 10"),
+            "prompt": ParameterOutcome(outcome="applied", asked="A red fox, asleep"),
+            "steps": ParameterOutcome(outcome="clamped", asked=50, used=10, why="at most 10"),
         },
         payload=GRAPH,
         **values,

@@ -14,7 +14,7 @@ from imagen.backends.replicate import Replicate, ReplicateConfig
 from imagen.backends.replicate.schema import read_inputs
 from imagen.backends.replicate.vocabulary import Vocabulary, read_vocabulary
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 
 if TYPE_CHECKING:
     from simulators.replicate import Replicate as Cloud
@@ -38,7 +38,7 @@ def opened(url: str, *, name: str = "cloud", **block: Any) -> Replicate:
 
 
 def run(
-    cloud: Cloud, request: Request = ASKED, on_progress: OnProgress = ignore, **block: Any
+    cloud: Cloud, request: Request = ASKED, on_progress: OnProgress = no_progress, **block: Any
 ) -> Result:
     """What one request gives."""
     with closing(opened(cloud.url, **block)) as engine:

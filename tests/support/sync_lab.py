@@ -18,14 +18,14 @@ from imagen.cli import run
 from imagen.config import Settings, load_settings
 from imagen.library import Query, outbox, page
 from imagen.library.schema import outbox as rows
-from imagen.pipeline.record import open_up_to_date
+from imagen.pipeline.record import open_library_synced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
-    from imagen.library.outbox import Waiting
+    from imagen.library.outbox import PendingDelivery
 
 OWNER = "99999999-8888-4777-8666-555555555555"
 
@@ -58,9 +58,9 @@ class Lab:
     def settings(self) -> Settings:
         return load_settings()
 
-    def left(self) -> list[Waiting]:
+    def left(self) -> list[PendingDelivery]:
         """What is not sent yet."""
-        with open_up_to_date(load_settings()) as library:
+        with open_library_synced(load_settings()) as library:
             return outbox.unsent(library)
 
     def states(self, kind: str = "cloud") -> list[tuple[str, int]]:
@@ -73,7 +73,7 @@ class Lab:
 
     def ids(self) -> list[str]:
         """Of the pictures in the library, the oldest first."""
-        with open_up_to_date(load_settings()) as library:
+        with open_library_synced(load_settings()) as library:
             return [picture.id for picture in reversed(page(library, Query()).pictures)]
 
     def uploads(self) -> list[str]:
@@ -95,14 +95,14 @@ def configuration(**more: Any) -> dict[str, Any]:
 def let_time_pass(folder: Path) -> None:
     """Until each pause is over in this folder's library, and each claim of a dead process."""
     settings = load_settings(folder / "imagen.yaml")
-    with open_up_to_date(settings) as library, library.writing() as connection:
+    with open_library_synced(settings) as library, library.writing() as connection:
         later = update(rows).where(rows.c.state == "waiting")
         connection.execute(later.values(due_ms=0, claimed_until_ms=0))
 
 
 def unsent(folder: Path) -> tuple[int, int]:
     """How much is left in this folder's outbox, and how many pictures it knows in the cloud."""
-    with open_up_to_date(load_settings(folder / "imagen.yaml")) as library:
+    with open_library_synced(load_settings(folder / "imagen.yaml")) as library:
         pictures = page(library, Query()).pictures
         return len(outbox.unsent(library)), sum(bool(one.cloud) for one in pictures)
 

@@ -14,7 +14,7 @@ from simulators.supabase import SERVICE_KEY
 from imagen.config import Settings
 from imagen.core.request import Request
 from imagen.core.ticket import Estimate, Ticket
-from imagen.library.records import Entry, Kept
+from imagen.library.records import GenerationRecord, StoredImage
 from imagen.outputs import metadata
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ WHEN = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 PROMPT = "A red fox, in snow"
 
 
-def picture(folder: Path, name: str = "fox.png", *, colour: int = 7, sidecar: bool = True) -> Kept:
+def picture(
+    folder: Path, name: str = "fox.png", *, colour: int = 7, sidecar: bool = True
+) -> StoredImage:
     """A small picture with its metadata inside and its sidecar beside it."""
     record = {
         "imagen": 1,
@@ -48,7 +50,7 @@ def picture(folder: Path, name: str = "fox.png", *, colour: int = 7, sidecar: bo
     beside = folder / f"{name}.json"
     if sidecar:
         beside.write_text(json.dumps(record | {"graph": graph}), encoding="utf-8")
-    return Kept(
+    return StoredImage(
         path=path.absolute(),
         sidecar=beside.absolute() if sidecar else None,
         media_type="image/png",
@@ -60,7 +62,9 @@ def picture(folder: Path, name: str = "fox.png", *, colour: int = 7, sidecar: bo
     )
 
 
-def entry(*pictures: Kept, id: str = ID, prompt: str = PROMPT, **more: Any) -> Entry:
+def entry(
+    *pictures: StoredImage, id: str = ID, prompt: str = PROMPT, **more: Any
+) -> GenerationRecord:
     """A generation with these pictures."""
     request = Request(prompt=prompt, seed=MOST, steps=4)
     ticket = Ticket(
@@ -76,7 +80,7 @@ def entry(*pictures: Kept, id: str = ID, prompt: str = PROMPT, **more: Any) -> E
         "caller": "nora",
         **more,
     }
-    return Entry(
+    return GenerationRecord(
         id=id,
         backend="studio",
         kind="comfyui",

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imagen.backends.base import Detection, Model
-    from imagen.backends.comfyui.client import Client
-    from imagen.backends.comfyui.workflows import Repertoire
+    from imagen.backends.comfyui.client import ComfyClient
+    from imagen.backends.comfyui.workflows import WorkflowSet
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Request, Task
     from imagen.core.result import OnProgress, Result
@@ -29,7 +29,7 @@ class ComfyUI:
     def __init__(self, config: ComfyUIConfig, *, new_id: Callable[[], str] = new_id) -> None:
         self._config = config
         self._new_id = new_id
-        self._client: Client | None = None
+        self._client: ComfyClient | None = None
 
     @property
     def engine(self) -> str:
@@ -37,11 +37,11 @@ class ComfyUI:
         return f"comfyui {base(self._config.url)}"
 
     @cached_property
-    def repertoire(self) -> Repertoire:
+    def repertoire(self) -> WorkflowSet:
         """Which workflow does which task."""
-        from imagen.backends.comfyui.workflows import Repertoire
+        from imagen.backends.comfyui.workflows import WorkflowSet
 
-        return Repertoire(self._config)
+        return WorkflowSet(self._config)
 
     @property
     def workflow(self) -> Workflow:
@@ -98,12 +98,12 @@ class ComfyUI:
         if client is not None:
             client.close()
 
-    def client(self) -> Client:
+    def client(self) -> ComfyClient:
         """The connection to the server, made when it is first needed."""
         if self._client is None:
-            from imagen.backends.comfyui.client import Client
+            from imagen.backends.comfyui.client import ComfyClient
 
-            self._client = Client(self._config)
+            self._client = ComfyClient(self._config)
         return self._client
 
 

@@ -29,7 +29,7 @@ class Refused(NamedTuple):
     said: Any
 
 
-class Waiting(NamedTuple):
+class QueueEntry(NamedTuple):
     """One prompt in the queue."""
 
     prompt_id: str
@@ -39,8 +39,8 @@ class Waiting(NamedTuple):
 class Queue(NamedTuple):
     """What runs, and what waits, in the order in which it will run."""
 
-    running: tuple[Waiting, ...] = ()
-    pending: tuple[Waiting, ...] = ()
+    running: tuple[QueueEntry, ...] = ()
+    pending: tuple[QueueEntry, ...] = ()
 
     def runs(self, prompt_id: str) -> bool:
         return any(item.prompt_id == prompt_id for item in self.running)
@@ -56,7 +56,7 @@ class Queue(NamedTuple):
         return next((item.prompt_id for item in items if item.client_id == client_id), None)
 
 
-class Entry(NamedTuple):
+class HistoryEntry(NamedTuple):
     """What the history says of one prompt that has ended."""
 
     outputs: Mapping[str, Any]
@@ -111,7 +111,7 @@ def queue(said: Any) -> Queue:
     return Queue(_items(said.get("queue_running")), _items(said.get("queue_pending")))
 
 
-def entry(said: Any, prompt_id: str) -> Entry | None:
+def entry(said: Any, prompt_id: str) -> HistoryEntry | None:
     """The entry of one prompt in what `/history` answered; None where it has none."""
     found = _entries(said).get(prompt_id)
     return None if found is None else _entry(found)
@@ -126,9 +126,9 @@ def _entries(said: Any) -> dict[str, dict[str, Any]]:
     return said
 
 
-def _entry(found: Mapping[str, Any]) -> Entry:
+def _entry(found: Mapping[str, Any]) -> HistoryEntry:
     status = mapping(found.get("status"))
-    return Entry(
+    return HistoryEntry(
         outputs=mapping(found.get("outputs")),
         display=dict(_display(mapping(found.get("meta")))),
         messages=tuple(_messages(status.get("messages"))),
@@ -200,11 +200,11 @@ def mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _items(said: Any) -> tuple[Waiting, ...]:
+def _items(said: Any) -> tuple[QueueEntry, ...]:
     if not isinstance(said, list) or not all(map(_is_row, said)):
         raise ValueError("is not a queue")
     rows = sorted(said, key=lambda row: (row[0], row[1]))
-    return tuple(Waiting(row[1], _client_id(row)) for row in rows)
+    return tuple(QueueEntry(row[1], _client_id(row)) for row in rows)
 
 
 def _is_row(row: Any) -> bool:

@@ -12,7 +12,7 @@ from imagen.graphs.tokens import inputs_of, nodes_with
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from imagen.backends.comfyui.workflows import Repertoire
+    from imagen.backends.comfyui.workflows import WorkflowSet
     from imagen.core.prompt_syntax import Syntax
     from imagen.graphs import Workflow
 
@@ -59,7 +59,7 @@ _UNWEIGHTED_TYPES = ("flux2", "qwen_image")
 _NO_NETS = "no control net is known for this workflow; name one in the backend's controlnets"
 
 
-def capabilities(repertoire: Repertoire, task: str) -> Capabilities:
+def capabilities(repertoire: WorkflowSet, task: str) -> Capabilities:
     """What the backend takes for a task; for one that it can't do, what it takes for its first."""
     tasks = tasks_of(repertoire)
     task = task if task in tasks else tasks[0]
@@ -69,7 +69,7 @@ def capabilities(repertoire: Repertoire, task: str) -> Capabilities:
 
 
 def workflow_capabilities(
-    repertoire: Repertoire, task: str, workflow: Workflow, tasks: tuple[str, ...] = ()
+    repertoire: WorkflowSet, task: str, workflow: Workflow, tasks: tuple[str, ...] = ()
 ) -> Capabilities:
     """What one workflow takes when it does a task."""
     known = workflow.capabilities(repertoire.overrides(workflow))
@@ -105,7 +105,7 @@ def _prompt_syntax(workflow: Workflow) -> tuple[Syntax, ...] | None:
     return () if is_unweighted else ("weights",)
 
 
-def tasks_of(repertoire: Repertoire) -> tuple[str, ...]:
+def tasks_of(repertoire: WorkflowSet) -> tuple[str, ...]:
     """Every task that the backend can do, its base workflow's own first."""
     found = list(repertoire.by_task)
     if "text-to-image" in found and _can_steer(repertoire):
@@ -115,7 +115,7 @@ def tasks_of(repertoire: Repertoire) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _can_steer(repertoire: Repertoire) -> bool:
+def _can_steer(repertoire: WorkflowSet) -> bool:
     workflow = repertoire.of("text-to-image")
     if CONTROL in workflow.parameters or "controls" in workflow.parameters:
         return True
@@ -146,13 +146,13 @@ def _cut_in(
         parameters[name] = parameter
 
 
-def _steer(workflow: Workflow, repertoire: Repertoire) -> None:
+def _steer(workflow: Workflow, repertoire: WorkflowSet) -> None:
     if not repertoire.controls:
         raise WorkflowError(_NO_NETS)
     place_of_controls(workflow.graph)
 
 
-def _parts(workflow: Workflow, task: str, repertoire: Repertoire) -> dict[str, Parameter]:
+def _parts(workflow: Workflow, task: str, repertoire: WorkflowSet) -> dict[str, Parameter]:
     """Parameters of a request that the workflow takes part by part."""
     known = workflow.parameters
     found = {
@@ -181,7 +181,7 @@ def _kinds(kinds: Iterable[str]) -> Parameter:
     )
 
 
-def _preprocessing(repertoire: Repertoire, tasks: tuple[str, ...]) -> Capabilities:
+def _preprocessing(repertoire: WorkflowSet, tasks: tuple[str, ...]) -> Capabilities:
     """What any of the preprocessors takes: which it is, only a request says."""
     each = [
         workflow_capabilities(repertoire, "preprocess", workflow, tasks)

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.base import Detection, Health, Lack
-from imagen.backends.comfyui.client import Client
+from imagen.backends.base import Detection, Health, MissingCapability
+from imagen.backends.comfyui.client import ComfyClient
 from imagen.backends.comfyui.config import DEFAULT_URL, ComfyUIConfig
 from imagen.errors import WorkflowError
-from imagen.graphs import Manifest, check, listing, localise
+from imagen.graphs import Manifest, check, listing, match_model_names
 from imagen.graphs.catalogue import read_catalogue
 from imagen.graphs.values import wrong_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from imagen.backends.comfyui.workflows import Repertoire
+    from imagen.backends.comfyui.workflows import WorkflowSet
     from imagen.graphs import Fault, Workflow
 
 _LOADERS = {
@@ -28,7 +28,7 @@ _LOADERS = {
 _UPDATE = "Update ComfyUI."
 
 
-def health(client: Client, repertoire: Repertoire) -> Health:
+def health(client: ComfyClient, repertoire: WorkflowSet) -> Health:
     """Reachable, of the right version, with every node and every file that the workflow needs.
 
     What its further tasks and control nets lack is told too, and makes no backend unhealthy.
@@ -61,19 +61,19 @@ class _Server:
 
     object_info: Mapping[str, Any]
     version: str | None
-    repertoire: Repertoire
+    repertoire: WorkflowSet
 
     def faults(self, workflow: Workflow) -> list[Fault]:
         parameters = self.repertoire.overrides(workflow)
         return faults_on(workflow, self.object_info, self.version, parameters)
 
-    def lacking(self) -> Iterator[Lack]:
+    def lacking(self) -> Iterator[MissingCapability]:
         """What can't be done for now."""
         for what, workflow in self._others():
             try:
                 faults = self.faults(workflow())
             except WorkflowError as error:
-                yield Lack(what=what, why=error.message, remedy=error.remedy)
+                yield MissingCapability(what=what, why=error.message, remedy=error.remedy)
                 continue
             if faults:
                 yield _lack(what, faults)
@@ -86,7 +86,7 @@ class _Server:
         for kind in self.repertoire.preprocessors:
             yield f"preprocess {kind}", partial(self.repertoire.preprocessor, kind)
 
-    def _nets(self) -> Iterator[Lack]:
+    def _nets(self) -> Iterator[MissingCapability]:
         """The control nets that the server has not, and those that it has no node for."""
         for kind, net in self.repertoire.controls.items():
             what = f"control {kind}"
@@ -94,17 +94,19 @@ class _Server:
             known = {node: self.object_info[node]} if node in self.object_info else {}
             spec = read_catalogue(known).get(node)
             if spec is None or name not in spec.inputs:
-                yield Lack(what=what, why=f"the server has no node {node!r}.", remedy=_UPDATE)
+                yield MissingCapability(
+                    what=what, why=f"the server has no node {node!r}.", remedy=_UPDATE
+                )
                 continue
             manifest = Manifest(controls={kind: net})
             wrong = wrong_value(net.file, name, spec.inputs[name], manifest)
             if wrong is not None:
-                yield Lack(what=what, why=wrong[0], remedy=wrong[1])
+                yield MissingCapability(what=what, why=wrong[0], remedy=wrong[1])
 
 
-def _lack(what: str, faults: Sequence[Fault]) -> Lack:
+def _lack(what: str, faults: Sequence[Fault]) -> MissingCapability:
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return Lack(what=what, why=f"{faults[0].sentence}{more}", remedy=faults[0].remedy)
+    return MissingCapability(what=what, why=f"{faults[0].sentence}{more}", remedy=faults[0].remedy)
 
 
 def faults_on(
@@ -114,7 +116,7 @@ def faults_on(
     parameters: Mapping[str, Any],
 ) -> list[Fault]:
     """All that would go wrong with a workflow on a server of this catalogue and version."""
-    graph = localise(workflow.sample(parameters), object_info)
+    graph = match_model_names(workflow.sample(parameters), object_info)
     return check(graph, object_info, manifest=workflow.manifest, version=version)
 
 
@@ -127,13 +129,13 @@ def detect(url: str) -> Detection:
     """
     address = url or DEFAULT_URL
     config = ComfyUIConfig(name="comfyui", url=address)
-    client = Client(config)
+    client = ComfyClient(config)
     try:
         stats, object_info = client.stats(), client.catalogue()
     finally:
         client.close()
     blocks: dict[str, dict[str, Any]] = {}
-    left_out: list[Lack] = []
+    left_out: list[MissingCapability] = []
     for workflow in sorted(listing(), key=_is_restricted):
         if workflow.manifest.task != "text-to-image":
             continue

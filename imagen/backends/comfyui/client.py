@@ -36,7 +36,7 @@ _MOST_VALUES = 5_000_000  # a catalogue lists every file for every node that tak
 _RECENT = 20  # entries of the history that are looked through for a job whose id is not known
 
 
-class Client:
+class ComfyClient:
     """One server, whose connections are kept alive until `close`; for any number of threads."""
 
     def __init__(self, config: ComfyUIConfig) -> None:
@@ -105,7 +105,7 @@ class Client:
             )
         return self._read(self.succeeded(response), answers.stored)
 
-    def history(self, prompt_id: str) -> answers.Entry | None:
+    def history(self, prompt_id: str) -> answers.HistoryEntry | None:
         """What became of a prompt; None where it has not ended, or is not known."""
         path = f"/history/{quote(prompt_id, safe='')}"  # an old server chooses its own ids
         read = partial(answers.entry, prompt_id=prompt_id)
@@ -189,14 +189,14 @@ class Client:
         try:
             return self._http.request(method, path, **kwargs)
         except Unavailable as error:
-            if not error.remedy and http.never_sent(error):
+            if not error.remedy and http.not_sent(error):
                 error.remedy = unreachable(self._config)
             raise
 
     def succeeded(self, response: httpx.Response) -> httpx.Response:
         """The response, if it is a success."""
         try:
-            return http.answered(response, self.at, credential=credential(self._config))
+            return http.check_response(response, self.at, credential=credential(self._config))
         except Rejected as error:
             error.remedy = error.remedy or self._where()
             raise

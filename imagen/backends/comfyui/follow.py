@@ -6,18 +6,18 @@ import time
 from typing import TYPE_CHECKING
 
 from imagen.backends.comfyui import events
-from imagen.backends.comfyui.look import Sight, look
+from imagen.backends.comfyui.look import JobStatus, look
 from imagen.errors import BackendError, Failed, Lost, RateLimited, TimedOut, Unavailable
-from imagen.net.http import is_nobody_there
+from imagen.net.http import is_connection_refused
 from imagen.net.threads import TICK_SECONDS, Background
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.client import ComfyClient
     from imagen.backends.comfyui.config import ComfyUIConfig
     from imagen.backends.comfyui.record import Record
-    from imagen.backends.comfyui.telling import Telling
+    from imagen.backends.comfyui.telling import ProgressReporter
     from imagen.backends.comfyui.websocket import Listener
 
 _GROWTH = 1.5
@@ -37,15 +37,15 @@ _REFUSED_SECONDS = 30.0
 _TOLD = (events.Running, events.Stepped, events.Picture, events.Started)
 
 
-class Following:
+class JobFollower:
     """The wait for one job that the server has."""
 
     def __init__(
         self,
-        client: Client,
+        client: ComfyClient,
         listener: Listener,
         record: Record,
-        telling: Telling,
+        telling: ProgressReporter,
         config: ComfyUIConfig,
         *,
         on_made: Callable[[], None] = lambda: None,
@@ -59,8 +59,8 @@ class Following:
         self._on_made = on_made
         self._clock = clock
         self._heard_the_end = False
-        self._sight: Sight | None = None
-        self._looking: Background[Sight] | None = None
+        self._sight: JobStatus | None = None
+        self._looking: Background[JobStatus] | None = None
         self._looks = 0
         self._missed = 0
         self._has_run = False
@@ -143,7 +143,7 @@ class Following:
         elif self._looking is None and now >= self._due:
             self._looking = Background(lambda: look(self._client, self._listener.prompt_id))
 
-    def _seen(self, sight: Sight, now: float) -> None:
+    def _seen(self, sight: JobStatus, now: float) -> None:
         self._gone_since, self._refused_since, self._trouble = None, None, None
         changed, self._sight = sight != self._sight, sight
         if sight.entry is not None:
@@ -168,7 +168,7 @@ class Following:
         else:
             self._refused_since = now if self._refused_since is None else self._refused_since
             self._refuse_refusals(error, now - self._refused_since)
-        if not is_nobody_there(error):
+        if not is_connection_refused(error):
             self._gone_since = None
             return
         self._gone_since = now if self._gone_since is None else self._gone_since

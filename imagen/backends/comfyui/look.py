@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from imagen.backends.comfyui.answers import Entry
-    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.answers import HistoryEntry
+    from imagen.backends.comfyui.client import ComfyClient
 
 
-class Sight(NamedTuple):
+class JobStatus(NamedTuple):
     """One look at the server; none of these is a job that it doesn't know."""
 
-    entry: Entry | None = None
+    entry: HistoryEntry | None = None
     """Ended: what the history says."""
     runs: bool = False
     position: int | None = None
@@ -27,16 +27,16 @@ class Sight(NamedTuple):
         return self.entry is None and not self.runs and self.position is None
 
 
-def look(client: Client, prompt_id: str) -> Sight:
+def look(client: ComfyClient, prompt_id: str) -> JobStatus:
     """Find a job. The history is asked again after the queue: it may have ended in between."""
     entry = client.history(prompt_id)
     if entry is not None:
-        return Sight(entry=entry)
+        return JobStatus(entry=entry)
     queue = client.queue()
     if queue.runs(prompt_id):
-        return Sight(runs=True)
+        return JobStatus(runs=True)
     position = queue.position(prompt_id)
     if position is not None:
         before = tuple(item.prompt_id for item in queue.running)
-        return Sight(position=position, is_stalled=not queue.running, before=before)
-    return Sight(entry=client.history(prompt_id))
+        return JobStatus(position=position, is_stalled=not queue.running, before=before)
+    return JobStatus(entry=client.history(prompt_id))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.model_choice import find_name, is_path, missing_model
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.core.text import one_line
 from imagen.errors import ConfigError, RequestError
 from imagen.graphs import listing
@@ -18,13 +18,13 @@ from imagen.graphs.model_names import FOLDERS, bare_name, base_name
 from imagen.graphs.tokens import inputs_of
 from imagen.model_files.identify import read_checkpoint
 from imagen.model_files.upscalers import choose_upscaler, is_family
-from imagen.net.http import was_too_slow
+from imagen.net.http import is_timeout
 from imagen.net.retry import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.client import ComfyClient
     from imagen.core.ticket import Ticket
     from imagen.graphs import Manifest
 
@@ -91,7 +91,7 @@ def families(dirs: tuple[Path, ...]) -> dict[str, str]:
 
 
 def locate_model(
-    client: Client, ticket: Ticket, manifest: Manifest, dirs: tuple[Path, ...]
+    client: ComfyClient, ticket: Ticket, manifest: Manifest, dirs: tuple[Path, ...]
 ) -> Ticket:
     """The ticket with the model by the name that the server has for it.
 
@@ -111,7 +111,7 @@ def locate_model(
     return ticket
 
 
-def locate_upscaler(client: Client, ticket: Ticket) -> Ticket:
+def locate_upscaler(client: ComfyClient, ticket: Ticket) -> Ticket:
     """The ticket with an upscaler of the server, where the request names a family of them.
 
     Raises RequestError where the server has none of that family.
@@ -128,7 +128,7 @@ def locate_upscaler(client: Client, ticket: Ticket) -> Ticket:
             )
         why = f"the installed upscaler of the family {family}"
         used = upscale.model_copy(update={"method": found})
-        fate = Fate(outcome="mapped", asked=upscale, used=used.model_dump(), why=why)
+        fate = ParameterOutcome(outcome="mapped", asked=upscale, used=used.model_dump(), why=why)
         extra = {key: found for key, value in ticket.request.extra.items() if value == family}
         ticket = ticket.model_copy(
             update={
@@ -141,14 +141,14 @@ def locate_upscaler(client: Client, ticket: Ticket) -> Ticket:
 
 
 def _choices(
-    client: Client, graph: Mapping[str, Any], model: str
+    client: ComfyClient, graph: Mapping[str, Any], model: str
 ) -> list[tuple[str, str, list[str]]]:
     """Each input that names the model and takes one of a list, and that list."""
     found: list[tuple[str, str, list[str]]] = []
     for node_id, node in graph.items():
         for name in [name for name, value in inputs_of(node).items() if value == model]:
             kind = str(node["class_type"])
-            info = retrying(partial(client.node_info, kind), unless=was_too_slow)
+            info = retrying(partial(client.node_info, kind), unless=is_timeout)
             spec = read_catalogue(info).get(kind)
             choices = spec.inputs[name].choices if spec and name in spec.inputs else None
             if choices is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.backends.base import ModelKind
-    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.client import ComfyClient
 
 _OFFERED: tuple[tuple[ModelKind, str, str, str], ...] = (
     ("checkpoint", "CheckpointLoaderSimple", "ckpt_name", "checkpoints"),
@@ -37,7 +37,7 @@ _OFFERED: tuple[tuple[ModelKind, str, str, str], ...] = (
 _MAIN = ("checkpoint", "diffusion_model")
 
 
-def models_of(client: Client, dirs: tuple[Path, ...], default: str) -> tuple[Model, ...]:
+def models_of(client: ComfyClient, dirs: tuple[Path, ...], default: str) -> tuple[Model, ...]:
     """Everything that the server's own loaders and samplers list; `default` is the block's model.
 
     A size comes where the server tells it of a whole folder at once; a family where a workflow
@@ -68,7 +68,7 @@ def _choices(catalogue: Mapping[str, Any], node: str, input_name: str) -> list[s
     return [choice for choice in choices if isinstance(choice, str)]
 
 
-def _sizes(client: Client, folder: str) -> dict[str, int]:
+def _sizes(client: ComfyClient, folder: str) -> dict[str, int]:
     """The bytes of each file of a folder; none from a server that doesn't tell."""
     if not folder:
         return {}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.client import ComfyClient
     from imagen.backends.comfyui.record import Record
     from imagen.errors import ImagenError
 
@@ -82,7 +82,7 @@ def made(record: Record, only: Collection[str] = ()) -> list[File | Text]:
 
 
 def fetch_all(
-    client: Client,
+    client: ComfyClient,
     things: Collection[File | Text],
     tick: Callable[[], None],
     *,
@@ -148,7 +148,7 @@ class _Withheld(Unavailable):
 
 
 def _fetch(
-    client: Client,
+    client: ComfyClient,
     file: File,
     tick: Callable[[], None],
     unless: Callable[[ImagenError], bool],
@@ -225,7 +225,7 @@ def _names(said: Any) -> tuple[str, str, str] | None:
     return filename, str(about.get("subfolder") or ""), str(about.get("type") or _KEPT)
 
 
-def _download(client: Client, file: File) -> httpx.Response:
+def _download(client: ComfyClient, file: File) -> httpx.Response:
     """One answer, if it is the file; raises Unavailable where it may be the next time."""
     response = client.view(file.filename, file.subfolder, file.type)
     name = one_line(file.name)

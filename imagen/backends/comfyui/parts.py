@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.comfyui.capabilities import FIDELITY, RESTORER, UPSCALER
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ def tell_of_lost(
         if given is not None and token not in parameters:
             used = value.model_copy(update={part: None}).model_dump(exclude_none=True)
             why = f"this workflow has a {part} of its own"
-            receipt[name] = Fate(outcome="mapped", asked=value, used=used, why=why)
+            receipt[name] = ParameterOutcome(outcome="mapped", asked=value, used=used, why=why)
 
 
 def _upscale(

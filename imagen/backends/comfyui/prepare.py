@@ -11,7 +11,7 @@ from imagen.backends.comfyui.capabilities import CONTROL, REFERENCE, workflow_ca
 from imagen.backends.comfyui.models import name_on_server, refuse_other_family
 from imagen.backends.comfyui.parts import parts_of, tell_of_lost
 from imagen.backends.comfyui.steering import nets, own_control, working
-from imagen.core.capabilities import Fate, settle
+from imagen.core.capabilities import ParameterOutcome, resolve_parameters
 from imagen.core.ticket import Ticket
 from imagen.errors import RequestError, WorkflowError
 from imagen.graphs import Manifest, bind, edits
@@ -20,7 +20,7 @@ from imagen.graphs.tokens import nodes_with
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imagen.backends.comfyui.workflows import Repertoire
+    from imagen.backends.comfyui.workflows import WorkflowSet
     from imagen.core.request import Request
     from imagen.graphs import Workflow
 
@@ -37,7 +37,7 @@ _FEATHER = 24
 """Pixels over which what is new beyond the sides fades in, where none are asked."""
 
 
-def prepared(request: Request, repertoire: Repertoire, *, id: str, backend: str) -> Ticket:
+def prepared(request: Request, repertoire: WorkflowSet, *, id: str, backend: str) -> Ticket:
     """The ticket of one request, of which nothing has been sent.
 
     Raises RequestError for what can't be asked, and WorkflowError for a graph that can't run.
@@ -61,7 +61,7 @@ def prepared(request: Request, repertoire: Repertoire, *, id: str, backend: str)
     )
 
 
-def manifest_of(ticket: Ticket, repertoire: Repertoire) -> Manifest:
+def manifest_of(ticket: Ticket, repertoire: WorkflowSet) -> Manifest:
     """What is known of the workflow that a ticket was prepared with; the ticket has its graph.
 
     Nothing, where that workflow is gone or the backend has another one by now.
@@ -77,7 +77,7 @@ def manifest_of(ticket: Ticket, repertoire: Repertoire) -> Manifest:
 class _Preparation:
     """One request, and the workflow that will do it."""
 
-    def __init__(self, request: Request, workflow: Workflow, repertoire: Repertoire) -> None:
+    def __init__(self, request: Request, workflow: Workflow, repertoire: WorkflowSet) -> None:
         self._task = request.task
         self._workflow = workflow
         self._repertoire = repertoire
@@ -86,7 +86,7 @@ class _Preparation:
         self._addressed = {n: v for n, v in request.extra.items() if self._is_address(n)}
         extra = {n: v for n, v in request.extra.items() if n not in self._addressed}
         self._request = request.model_copy(update={"extra": extra})
-        self._asked, self.receipt = settle(self._request, self._capabilities)
+        self._asked, self.receipt = resolve_parameters(self._request, self._capabilities)
         _refuse_other_work(self._task, self._parameters, workflow)
         self.values: dict[str, Any] = {}
         """What will be used, by the request's names."""
@@ -128,7 +128,9 @@ class _Preparation:
             asked = self._asked.get(name)
             if asked not in (None, used, self._parameters[name].default):
                 why = f"{by} settles it"
-                self.receipt[name] = Fate(outcome="mapped", asked=asked, used=used, why=why)
+                self.receipt[name] = ParameterOutcome(
+                    outcome="mapped", asked=asked, used=used, why=why
+                )
 
     def _second_prompts(self, values: dict[str, Any]) -> dict[str, Any]:
         """A second text encoder is told what the first is, where it is told nothing."""
@@ -180,7 +182,9 @@ class _Preparation:
         self.values["model"] = used = name_on_server(asked)
         if used != asked:
             why = "a ComfyUI server has folders of its own"
-            self.receipt["model"] = Fate(outcome="mapped", asked=asked, used=used, why=why)
+            self.receipt["model"] = ParameterOutcome(
+                outcome="mapped", asked=asked, used=used, why=why
+            )
         place = edits.place_of_model(graph)
         if place.token not in ("", "model"):
             self.receipt.pop(place.token, None)
@@ -194,7 +198,7 @@ class _Preparation:
             address = edits.address_of(self._workflow.graph, name)
             graph, used = edits.with_literal(graph, address, name, value)
             self.values[name] = used
-            self.receipt[name] = Fate(outcome="applied", asked=value)
+            self.receipt[name] = ParameterOutcome(outcome="applied", asked=value)
         return graph
 
     def _with_references(self, graph: dict[str, Any]) -> dict[str, Any]:
@@ -217,7 +221,7 @@ class _Preparation:
         sides = self._request.outpaint
         if sides is None or not self._outpaints():
             return graph
-        self.receipt["outpaint"] = Fate(outcome="applied", asked=sides)
+        self.receipt["outpaint"] = ParameterOutcome(outcome="applied", asked=sides)
         self.values["outpaint"] = sides
         if not self._pads_here():
             return graph

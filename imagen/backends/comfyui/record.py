@@ -11,7 +11,7 @@ from imagen.backends.comfyui.answers import mapping
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from imagen.backends.comfyui.answers import Entry
+    from imagen.backends.comfyui.answers import HistoryEntry
 
 SAVES_TO_THE_SOCKET = "SaveImageWebsocket"
 """The class of the node whose pictures come over the websocket and nowhere else."""
@@ -72,7 +72,7 @@ class Record:
             case _:
                 self._take_end(event)
 
-    def adopt(self, entry: Entry) -> None:
+    def adopt(self, entry: HistoryEntry) -> None:
         """Note what the history says: it has all of the outputs, and the end."""
         self.outputs |= {node: mapping(output) for node, output in entry.outputs.items()}
         self.shown |= entry.display

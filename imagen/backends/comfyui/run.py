@@ -12,24 +12,24 @@ from imagen.backends.comfyui import errors, uploads
 from imagen.backends.comfyui import outputs as files
 from imagen.backends.comfyui.answers import Stats
 from imagen.backends.comfyui.facts import Times, facts
-from imagen.backends.comfyui.follow import Following
+from imagen.backends.comfyui.follow import JobFollower
 from imagen.backends.comfyui.models import locate_model, locate_upscaler
 from imagen.backends.comfyui.record import Record
 from imagen.backends.comfyui.stop import stop
-from imagen.backends.comfyui.submit import Submission, Taken, find
-from imagen.backends.comfyui.telling import Telling
+from imagen.backends.comfyui.submit import Submission, SubmittedPrompt, find
+from imagen.backends.comfyui.telling import ProgressReporter
 from imagen.backends.comfyui.websocket import Listener
 from imagen.core.result import Result
 from imagen.core.ticket import new_id
 from imagen.errors import BackendError, ImagenError, Lost
-from imagen.net.http import never_answered, within
+from imagen.net.http import is_unanswered, within
 from imagen.net.threads import TICK_SECONDS, Background, ended_by_total, meanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagen.backends.comfyui.answers import Entry
-    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.answers import HistoryEntry
+    from imagen.backends.comfyui.client import ComfyClient
     from imagen.backends.comfyui.config import ComfyUIConfig
     from imagen.core.result import Facts, OnProgress, Output
     from imagen.core.ticket import Ticket
@@ -49,7 +49,7 @@ class Run:
     def __init__(
         self,
         ticket: Ticket,
-        client: Client,
+        client: ComfyClient,
         config: ComfyUIConfig,
         manifest: Manifest,
         on_progress: OnProgress,
@@ -63,7 +63,7 @@ class Run:
             config.total_seconds,
             remedy=f"Where it needs longer, raise backends.{config.name}.total_seconds.",
         )
-        self._telling = Telling(ticket.payload, limited)
+        self._telling = ProgressReporter(ticket.payload, limited)
         self._listener = Listener(client, config.connect_seconds)
         self._stats: Background[Stats] | None = None
         self._lost: Lost | None = None
@@ -91,7 +91,7 @@ class Run:
             warnings=(*warnings, *missing, *self._unheard()),
         )
 
-    def _submitted(self) -> Taken:
+    def _submitted(self) -> SubmittedPrompt:
         """Hand the ticket over. It counts as submitted before it is: the question may get through
         where the answer does not."""
         self._ticket = self._located()
@@ -135,7 +135,7 @@ class Run:
         graph = meanwhile(work, self._telling.submitted)
         return self._ticket.model_copy(update={"payload": graph})
 
-    def _attached(self) -> Taken:
+    def _attached(self) -> SubmittedPrompt:
         """Find a job that was submitted before."""
         known = self._ticket.engine
         prompt_id = str(known.get("prompt_id") or self._ticket.id)
@@ -143,7 +143,7 @@ class Run:
         self._wait_for(work, prompt_id)
         return work.result()
 
-    def _found(self, prompt_id: str, client_id: str) -> Taken:
+    def _found(self, prompt_id: str, client_id: str) -> SubmittedPrompt:
         found = find(self._client, prompt_id, client_id)
         if found is None:
             lost = Lost(
@@ -154,12 +154,15 @@ class Run:
             if not self._ticket.engine.get("made"):
                 raise lost
             self._lost = lost
-            return Taken(prompt_id, self._ticket.payload)
+            return SubmittedPrompt(prompt_id, self._ticket.payload)
         self._listener.open()
-        return Taken(found, self._ticket.payload)
+        return SubmittedPrompt(found, self._ticket.payload)
 
     def _wait_for(
-        self, work: Background[Taken], prompt_id: str, give_up: Callable[[], None] = lambda: None
+        self,
+        work: Background[SubmittedPrompt],
+        prompt_id: str,
+        give_up: Callable[[], None] = lambda: None,
     ) -> None:
         """Wait until the job is taken, or found. If the caller ends that, it is taken back: by the
         id that comes out, which with an old server is not the one we gave."""
@@ -172,12 +175,12 @@ class Run:
             self._stop(lambda: _id_from(work, prompt_id), error, work.ready)
             raise
 
-    def _followed(self, taken: Taken) -> Record:
+    def _followed(self, taken: SubmittedPrompt) -> Record:
         self._listener.prompt_id = taken.prompt_id
         record = Record(taken.graph)
         if self._lost is not None:
             return record
-        following = Following(
+        following = JobFollower(
             self._client,
             self._listener,
             record,
@@ -199,7 +202,7 @@ class Run:
             raise
         return record
 
-    def _tell_what_was_taken(self, taken: Taken) -> None:
+    def _tell_what_was_taken(self, taken: SubmittedPrompt) -> None:
         """The ticket with the id and the graph that the server has, where those are others."""
         graph = self._told.model_copy(update={"payload": dict(taken.graph)})
         ticket = graph.sent(prompt_id=taken.prompt_id, is_taken=True)
@@ -258,14 +261,14 @@ class Run:
             f"{self._client.at} does not have the history of the job, which may have made more.",
         )
 
-    def _entry(self, prompt_id: str) -> Entry | None:
+    def _entry(self, prompt_id: str) -> HistoryEntry | None:
         trouble: BackendError | None = None
         for pause in _HISTORY_PAUSES:
             try:
                 entry = self._client.history(prompt_id)
             except BackendError as error:
                 trouble = error
-                if never_answered(error):
+                if is_unanswered(error):
                     break
             else:
                 if entry is not None:
@@ -320,7 +323,7 @@ class Run:
 
     def _is_too_silent(self, began: float, error: ImagenError) -> bool:
         is_late = time.monotonic() - began >= self._config.idle_seconds
-        return never_answered(error) and is_late
+        return is_unanswered(error) and is_late
 
     def _too_old(self) -> tuple[str, ...]:
         """A warning where the server has the nodes of the workflow, but not what they need."""
@@ -338,7 +341,7 @@ class Run:
         return (f"The websocket of {self._client.at} {trouble}; the server was asked instead.",)
 
     def _facts(
-        self, taken: Taken, record: Record, times: Times, outputs: tuple[Output, ...]
+        self, taken: SubmittedPrompt, record: Record, times: Times, outputs: tuple[Output, ...]
     ) -> Facts:
         return facts(
             self._ticket.request,
@@ -358,7 +361,7 @@ class Run:
         return (self._client.known or Stats())._replace(vram_used_bytes=None)
 
 
-def _id_from(work: Background[Taken], otherwise: str) -> str:
+def _id_from(work: Background[SubmittedPrompt], otherwise: str) -> str:
     if work.ready():
         with suppress(ImagenError):
             return work.result().prompt_id

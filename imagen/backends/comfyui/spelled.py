@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.errors import Rejected
 from imagen.graphs.catalogue import read_catalogue
-from imagen.graphs.model_names import is_model_file, localise, names_file
+from imagen.graphs.model_names import is_model_file, match_model_names, names_file
 from imagen.graphs.structure import at
 from imagen.graphs.tokens import inputs_of
 from imagen.graphs.values import wrong_value
@@ -14,14 +14,14 @@ from imagen.graphs.values import wrong_value
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.client import ComfyClient
     from imagen.graphs import Fault, Manifest
 
 _UNCHECKED = ("UpscaleModelLoader", "TripleCLIPLoader", "QuadrupleCLIPLoader")
 """Loaders declared in the newer way, whose choices ComfyUI 0.3.64 does not hold a graph to."""
 
 
-def spelled(client: Client, graph: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
+def spelled(client: ComfyClient, graph: Mapping[str, Any], manifest: Manifest) -> dict[str, Any]:
     """A copy that calls such files, and those given without their ending, what the server does.
 
     Asks only for the nodes in question. Raises Rejected for a file that isn't there.
@@ -33,7 +33,7 @@ def spelled(client: Client, graph: Mapping[str, Any], manifest: Manifest) -> dic
     object_info: dict[str, Any] = {}
     for kind in sorted(kinds):
         object_info |= client.node_info(kind)
-    local = localise(nodes, object_info)
+    local = match_model_names(nodes, object_info)
     faults = [
         fault for node_id in local for fault in _faults(local, node_id, object_info, manifest)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.comfyui.capabilities import CONTROL
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
 from imagen.graphs.edits import Net
@@ -25,7 +25,9 @@ def working(asked: Sequence[Any], name: str, receipt: Receipt) -> tuple[Any, ...
     """Those LoRAs or control pictures whose strength is not 0; the receipt tells of the others."""
     used = tuple(one for one in asked if one.strength)
     if len(used) < len(asked):
-        receipt[name] = Fate(outcome="mapped", asked=list(asked), used=list(used), why=_NONE)
+        receipt[name] = ParameterOutcome(
+            outcome="mapped", asked=list(asked), used=list(used), why=_NONE
+        )
     return used
 
 
@@ -45,7 +47,9 @@ def nets(
     if whole:
         why = f"the net of {', '.join(whole)} works at all steps"
         used = [c.model_copy(update={"start": 0.0, "end": 1.0}) for c in controls]
-        receipt["controls"] = Fate(outcome="mapped", asked=list(controls), used=used, why=why)
+        receipt["controls"] = ParameterOutcome(
+            outcome="mapped", asked=list(controls), used=used, why=why
+        )
     return found
 
 
@@ -70,7 +74,9 @@ def own_control(
     }
     taken = {name: value for name, value in values.items() if name in parameters}
     why = "the workflow has a control net of its own"
-    receipt["controls"] = Fate(outcome="mapped", asked=list(controls), used=[*taken], why=why)
+    receipt["controls"] = ParameterOutcome(
+        outcome="mapped", asked=list(controls), used=[*taken], why=why
+    )
     return taken
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from imagen.backends.comfyui.look import look
 from imagen.errors import BackendError
-from imagen.net.http import is_nobody_there
+from imagen.net.http import is_connection_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.client import ComfyClient
 
 _PATIENCE_SECONDS = 5.0
 _FIRST_PAUSE = 0.05
@@ -25,7 +25,7 @@ _TARGETED = (0, 3, 56)
 
 
 def stop(
-    client: Client,
+    client: ComfyClient,
     which: Callable[[], str],
     *,
     is_settled: Callable[[], bool] = lambda: True,
@@ -57,14 +57,14 @@ def stop(
                 doubt = f"The server could not be asked to stop the job: {error.message}"
             elif time.monotonic() < deadline:  # or else our own haste ended the question
                 doubt = f"{_TOLD} and can't be asked whether it did: {error.message}"
-            attempts += is_nobody_there(error)
+            attempts += is_connection_refused(error)
         if time.monotonic() >= deadline or attempts == _ATTEMPTS:
             return doubt
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _order(client: Client, prompt_id: str) -> None:
+def _order(client: ComfyClient, prompt_id: str) -> None:
     """Delete the job from the queue, and interrupt it if it runs."""
     client.delete(prompt_id)
     if _can_target(client):
@@ -73,7 +73,7 @@ def _order(client: Client, prompt_id: str) -> None:
         client.interrupt(None)
 
 
-def _can_target(client: Client) -> bool:
+def _can_target(client: ComfyClient) -> bool:
     """Whether the server interrupts by id; one that doesn't tell its version is taken for old."""
     parts = (client.version() or "").split(".")
     numbers = tuple(int(part) for part in parts if part.isdecimal())

@@ -18,13 +18,13 @@ from imagen.errors import (
     Unavailable,
 )
 from imagen.graphs.tokens import inputs_of
-from imagen.net.http import describe_lost_submission, never_answered, never_sent, was_too_slow
+from imagen.net.http import describe_lost_submission, is_timeout, is_unanswered, not_sent
 from imagen.net.retry import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.client import ComfyClient
     from imagen.backends.comfyui.websocket import Listener
     from imagen.graphs import Manifest
 
@@ -33,7 +33,7 @@ _PAUSES = (0.05, 0.2, 0.5)
 _SHORTEST_ANSWER_SECONDS = 1.0
 
 
-class Taken(NamedTuple):
+class SubmittedPrompt(NamedTuple):
     """A job that the server has."""
 
     prompt_id: str
@@ -47,7 +47,7 @@ class Submission:
 
     def __init__(
         self,
-        client: Client,
+        client: ComfyClient,
         listener: Listener,
         graph: Mapping[str, Any],
         manifest: Manifest,
@@ -67,27 +67,27 @@ class Submission:
         """Send nothing more."""
         self._given_up.set()
 
-    def run(self, prompt_id: str, client_id: str) -> Taken:
+    def run(self, prompt_id: str, client_id: str) -> SubmittedPrompt:
         """Submit under this id, again where the server certainly did not take it."""
         fresh = [client_id]  # for the first connection; each later one gets its own
 
-        def once() -> Taken:
+        def once() -> SubmittedPrompt:
             self._listener.open(fresh.pop() if fresh else "")
             return self._once(prompt_id)
 
-        return retrying(once, unless=was_too_slow, sleep=self._pause)
+        return retrying(once, unless=is_timeout, sleep=self._pause)
 
-    def _once(self, prompt_id: str) -> Taken:
+    def _once(self, prompt_id: str) -> SubmittedPrompt:
         if self._given_up.is_set():
             raise Cancelled
         self._spell()
         return self._ask(prompt_id)
 
-    def _ask(self, prompt_id: str) -> Taken:
+    def _ask(self, prompt_id: str) -> SubmittedPrompt:
         answer = self._hand_over(prompt_id)
         if isinstance(answer, answers.Accepted):
             skipped = errors.skipped(answer.node_errors, self._graph, self._manifest)
-            return Taken(answer.prompt_id, self._graph, (*self._respelled, *skipped))
+            return SubmittedPrompt(answer.prompt_id, self._graph, (*self._respelled, *skipped))
         if self._is_localised or not errors.names_a_missing_file(answer.said):
             needed = self._is_localised or errors.hides_choices(answer.said)
             catalogue = self._catalogue() if needed else {}
@@ -107,7 +107,7 @@ class Submission:
                 read_seconds=max(_SHORTEST_ANSWER_SECONDS, left),
             )
         except BackendError as error:
-            if never_sent(error) or (isinstance(error, Unauthorized) and self._is_unknown()):
+            if not_sent(error) or (isinstance(error, Unauthorized) and self._is_unknown()):
                 raise
             found = self._find(prompt_id, error)
             if found is None:
@@ -132,10 +132,10 @@ class Submission:
 
     def _respell(self, said: Any) -> None:
         """A file may be there under another folder or separator: then it is asked for by that."""
-        from imagen.graphs.model_names import localise
+        from imagen.graphs.model_names import match_model_names
 
         catalogue = self._catalogue()
-        local = localise(self._graph, catalogue)
+        local = match_model_names(self._graph, catalogue)
         if local == self._graph:
             raise errors.rejected(said, self._graph, self._manifest, catalogue)
         self._use(local)
@@ -160,13 +160,13 @@ class Submission:
                 found = find(self._client, prompt_id, self._listener.client_id)
             except BackendError as error:
                 trouble = error
-                if never_answered(error):
+                if is_unanswered(error):
                     break
                 continue
             if found is not None:
                 return found
             trouble = None
-        if trouble is None and never_answered(after):
+        if trouble is None and is_unanswered(after):
             raise Lost(
                 f"{describe_lost_submission(after, self._client.at)}, and does not have the job: "
                 "what holds it back may still deliver it.",
@@ -194,7 +194,7 @@ def _respelled(graph: Mapping[str, Any], local: Mapping[str, Any]) -> Iterator[s
                 yield f"The server has {value!r} as {one_line(repr(theirs[name]))}; that was used."
 
 
-def find(client: Client, prompt_id: str, client_id: str) -> str | None:
+def find(client: ComfyClient, prompt_id: str, client_id: str) -> str | None:
     """The id under which the server knows a job, by ours or by whose it is; None if it doesn't."""
     if not look(client, prompt_id).is_gone:
         return prompt_id

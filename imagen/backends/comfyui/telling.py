@@ -11,7 +11,7 @@ from imagen.core.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imagen.backends.comfyui.look import Sight
+    from imagen.backends.comfyui.look import JobStatus
     from imagen.backends.comfyui.record import Record
     from imagen.core.result import OnProgress, Stage
     from imagen.core.ticket import Ticket
@@ -22,7 +22,7 @@ _FETCHING = 0.98
 """The fraction at which all is made and the fetching begins."""
 
 
-class Telling:
+class ProgressReporter:
     """Tells the caller how far one job is."""
 
     def __init__(self, graph: Mapping[str, Any], on_progress: OnProgress) -> None:
@@ -36,7 +36,7 @@ class Telling:
         """The server has, or may have, the job; or it is still being asked to take it."""
         self._tell("submitted", ticket=ticket)
 
-    def waiting(self, record: Record, sight: Sight | None) -> None:
+    def waiting(self, record: Record, sight: JobStatus | None) -> None:
         """Where the job is now."""
         if record.started_at is None and not (sight and sight.runs):
             position = sight.position if sight else None

@@ -7,18 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagen.core.image_file import read_picture
+from imagen.core.image_file import read_image_file
 from imagen.core.text import one_line
 from imagen.errors import RequestError
 from imagen.graphs.tokens import inputs_of
-from imagen.net.http import never_answered
+from imagen.net.http import is_unanswered
 from imagen.net.retry import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imagen.backends.comfyui.client import Client
-    from imagen.core.image_file import Picture
+    from imagen.backends.comfyui.client import ComfyClient
+    from imagen.core.image_file import ImageFile
 
 SUBFOLDER = "imagen"
 KEY = "uploads"
@@ -42,9 +42,9 @@ class Upload:
         return f"{SUBFOLDER}/{self.name}"
 
 
-def upload_of(path: str, what: str) -> tuple[Upload, Picture]:
+def upload_of(path: str, what: str) -> tuple[Upload, ImageFile]:
     """What is to be sent of a file; `what` names the parameter where it can't be read."""
-    picture = read_picture(path, what)
+    picture = read_image_file(path, what)
     name = f"imagen-{picture.sha256[:_DIGITS]}.{picture.kind.lower() or 'png'}"
     whole = str(Path(path).expanduser().absolute())
     return Upload(path=whole, sha256=picture.sha256, name=name), picture
@@ -67,7 +67,7 @@ def read(engine: Mapping[str, Any]) -> list[Upload]:
     ]
 
 
-def send(client: Client, uploads: list[Upload], graph: Mapping[str, Any]) -> dict[str, Any]:
+def send(client: ComfyClient, uploads: list[Upload], graph: Mapping[str, Any]) -> dict[str, Any]:
     """Send each file, and a copy of the graph that calls it what the server does.
 
     The same content under the same name is the same file there, so a lost answer is asked for
@@ -77,9 +77,9 @@ def send(client: Client, uploads: list[Upload], graph: Mapping[str, Any]) -> dic
     return {node_id: _renamed(node, named) for node_id, node in graph.items()}
 
 
-def _sent(client: Client, upload: Upload) -> str:
+def _sent(client: ComfyClient, upload: Upload) -> str:
     try:
-        picture = read_picture(upload.path, "upload")
+        picture = read_image_file(upload.path, "upload")
     except RequestError as error:  # made ready long ago, it may have been cleared away
         error.remedy = _AGAIN
         raise
@@ -90,7 +90,7 @@ def _sent(client: Client, upload: Upload) -> str:
         )
     return retrying(
         partial(client.upload, picture.data, upload.name, SUBFOLDER, picture.media_type),
-        unless=never_answered,
+        unless=is_unanswered,
     )
 
 

@@ -28,7 +28,7 @@ from imagen.net.threads import Background
 from imagen.net.urls import is_loopback
 
 if TYPE_CHECKING:
-    from imagen.backends.comfyui.client import Client
+    from imagen.backends.comfyui.client import ComfyClient
     from imagen.backends.comfyui.events import Event
 
 # At its most talkative the library would write our credentials down.
@@ -45,7 +45,7 @@ _GRACE_SECONDS = 1.0
 class Listener:
     """Hears of one job. Not hearing of it is never an error: the history has the truth."""
 
-    def __init__(self, client: Client, connect_seconds: float) -> None:
+    def __init__(self, client: ComfyClient, connect_seconds: float) -> None:
         self._client = client
         self._connect_seconds = connect_seconds
         self._open: ExitStack | None = None

@@ -23,7 +23,7 @@ _OF_EVERY_FAMILY = {"upscale": "upscale-model", "restore": "restore-faces"}
 _PREPROCESS = "preprocess-"
 
 
-class Repertoire:
+class WorkflowSet:
     """What the backend of one block of the configuration can run; files are read when needed."""
 
     def __init__(self, config: ComfyUIConfig) -> None:

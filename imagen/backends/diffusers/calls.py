@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from imagen.backends.diffusers import noise
-from imagen.core.image_file import read_picture
+from imagen.core.image_file import read_image_file
 
 if TYPE_CHECKING:
     from imagen.backends.diffusers.families import Family
@@ -97,9 +97,9 @@ def _size(request: Request) -> Size:
 
 
 def _as_it_is(path: str) -> Image.Image:
-    return read_picture(path, "references").opened().convert("RGB")
+    return read_image_file(path, "references").opened().convert("RGB")
 
 
 def _read(path: str, what: str, size: Size, mode: str) -> Image.Image:
-    picture = read_picture(path, what).opened().convert(mode)
+    picture = read_image_file(path, what).opened().convert(mode)
     return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imagen.backends.diffusers import schedulers
 from imagen.backends.diffusers.capabilities import OF_CFG, capabilities
 from imagen.backends.diffusers.loras import located
-from imagen.core.capabilities import Fate, settle
+from imagen.core.capabilities import ParameterOutcome, resolve_parameters
 from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
 
@@ -60,7 +60,7 @@ def plan(request: Request, source: Source, config: DiffusersConfig) -> Plan:
     family = source.family
     schedulers.refuse_missing(request.sampler, request.scheduler, is_flow=family.is_flow)
     known = capabilities(request.task, source, config)
-    values, receipt = settle(request, known)
+    values, receipt = resolve_parameters(request, known)
     values = _defaults(known) | values
     job = family.job(request.task, is_steered="controls" in values)
     assert job is not None  # settle refuses a task that isn't its own
@@ -90,7 +90,7 @@ def _drop_idle(values: dict[str, Any], receipt: Receipt, *, is_without: bool) ->
     for name in idle:
         if values.pop(name, None) is not None and name in receipt:
             why = _NO_CFG_HERE if is_without else _NO_CFG
-            receipt[name] = Fate(outcome="dropped", asked=receipt[name].asked, why=why)
+            receipt[name] = ParameterOutcome(outcome="dropped", asked=receipt[name].asked, why=why)
 
 
 def _refuse_controls(request: Request, known: Capabilities) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from imagen.backends.base import Adapter, BackendConfig, Health
 from imagen.backends.mock import abilities
-from imagen.core.capabilities import settle
+from imagen.core.capabilities import resolve_parameters
 from imagen.core.result import Facts, Output, Progress, Result
 from imagen.core.text import did_you_mean
 from imagen.core.ticket import Ticket, new_id
@@ -82,7 +82,7 @@ class Mock:
         return Health(ok=True)
 
     def prepare(self, request: Request) -> Ticket:
-        values, receipt = settle(request, self.capabilities(request.task))
+        values, receipt = resolve_parameters(request, self.capabilities(request.task))
         _refuse_unknown_models(request)
         return Ticket(
             id=new_id(),

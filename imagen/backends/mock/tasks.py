@@ -8,7 +8,7 @@ from PIL import Image
 
 from imagen.backends.mock.abilities import CHECKPOINTS, MASKED_STRENGTH, STRENGTH, UPSCALERS
 from imagen.backends.mock.painting import paint
-from imagen.core.image_file import read_picture
+from imagen.core.image_file import read_image_file
 from imagen.core.request import USUAL_SIDE, Upscale
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _begun(request: Request, look: str, index: int) -> Image.Image:
     mixed = Image.blend(image, painted, _strength(request))
     if request.mask is None:
         return mixed
-    mask = read_picture(request.mask, "mask").opened().convert("L").resize(painted.size)
+    mask = read_image_file(request.mask, "mask").opened().convert("L").resize(painted.size)
     return Image.composite(mixed, image, mask)
 
 
@@ -111,4 +111,4 @@ def _fitted(path: str, what: str, size: tuple[int, int]) -> Image.Image:
 
 
 def _read(path: str, what: str) -> Image.Image:
-    return read_picture(path, what).opened().convert("RGB")
+    return read_image_file(path, what).opened().convert("RGB")

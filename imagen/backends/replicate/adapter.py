@@ -17,8 +17,8 @@ from imagen.backends.replicate.payload import bind, settled
 from imagen.backends.replicate.pricing import read_table
 from imagen.backends.replicate.schema import read_inputs
 from imagen.backends.replicate.vocabulary import read_vocabulary
-from imagen.core.capabilities import Fate
-from imagen.core.image_file import read_picture
+from imagen.core.capabilities import ParameterOutcome
+from imagen.core.image_file import read_image_file
 from imagen.core.text import one_line
 from imagen.core.ticket import Ticket, new_id
 from imagen.errors import BackendError, ConfigError, ImagenError, RequestError
@@ -26,7 +26,7 @@ from imagen.errors import BackendError, ConfigError, ImagenError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from imagen.backends.replicate.client import Client
+    from imagen.backends.replicate.client import ReplicateClient
     from imagen.backends.replicate.payload import Bound
     from imagen.backends.replicate.schema_cache import Kept
     from imagen.backends.replicate.vocabulary import Vocabulary
@@ -45,7 +45,7 @@ class Replicate:
     def __init__(self, config: ReplicateConfig, *, new_id: Callable[[], str] = new_id) -> None:
         self._config = config
         self._new_id = new_id
-        self._client: Client | None = None
+        self._client: ReplicateClient | None = None
         self._known: Kept | None = None
         self._others: dict[str, Replicate] = {}
         """Backends for the models that requests have named."""
@@ -167,12 +167,12 @@ class Replicate:
         if client is not None:
             client.close()
 
-    def client(self) -> Client:
+    def client(self) -> ReplicateClient:
         """The connection to the API, made when it is first needed."""
         if self._client is None:
-            from imagen.backends.replicate.client import Client
+            from imagen.backends.replicate.client import ReplicateClient
 
-            self._client = Client(self._config)
+            self._client = ReplicateClient(self._config)
         return self._client
 
     def _kept(self) -> Kept:
@@ -183,13 +183,13 @@ class Replicate:
 
     def _asked(self) -> Kept:
         from imagen.backends.replicate.errors import ATTEMPTS
-        from imagen.net.http import was_too_slow
+        from imagen.net.http import is_timeout
         from imagen.net.retry import retrying
 
         with naming(self._config.name):
             ask = partial(self.client().page, self._config.reference)
             return schema_cache.keep(
-                retrying(ask, attempts=ATTEMPTS, unless=was_too_slow), self._config
+                retrying(ask, attempts=ATTEMPTS, unless=is_timeout), self._config
             )
 
     def _vocabulary(self) -> Vocabulary:
@@ -202,7 +202,7 @@ class Replicate:
             )
         return found
 
-    def _informed(self) -> Client:
+    def _informed(self) -> ReplicateClient:
         """The connection, with our names of the inputs as far as they are known."""
         client = self.client()
         if self._known is not None:
@@ -238,7 +238,9 @@ def _in_own_input(request: Request) -> Request:
 
 
 def _with_own_input(ticket: Ticket, asked: str) -> Ticket:
-    fate = Fate(outcome="mapped", asked=asked, used={_OWN_INPUT: asked}, why="the model's input")
+    fate = ParameterOutcome(
+        outcome="mapped", asked=asked, used={_OWN_INPUT: asked}, why="the model's input"
+    )
     receipt = {name: one for name, one in ticket.receipt.items() if name != _OWN_INPUT}
     return ticket.model_copy(update={"receipt": receipt | {"model": fate}})
 
@@ -248,7 +250,7 @@ def _pixels(vocabulary: Vocabulary, bound: Bound) -> Iterator[int]:
     for name, paths in bound.files.items():
         if vocabulary.inputs[name].is_picture:
             for path in [paths] if isinstance(paths, str) else paths:
-                picture = read_picture(path, name)
+                picture = read_image_file(path, name)
                 yield picture.width * picture.height
 
 

@@ -9,12 +9,12 @@ from imagen.backends.replicate.pricing import Work, find_price, reckon
 from imagen.backends.replicate.schema_cache import keep, kept
 
 if TYPE_CHECKING:
-    from imagen.backends.replicate.client import Client
+    from imagen.backends.replicate.client import ReplicateClient
     from imagen.backends.replicate.config import ReplicateConfig
     from imagen.backends.replicate.schema_cache import Kept
 
 
-def health(client: Client, config: ReplicateConfig) -> Health:
+def health(client: ReplicateClient, config: ReplicateConfig) -> Health:
     """Asks whose token it is, and for the model; its input schema is kept.
 
     Raises BackendError for the first thing that is missing.

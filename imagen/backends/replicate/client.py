@@ -46,7 +46,7 @@ class Recent(NamedTuple):
     """Whether there were no more since then."""
 
 
-class Client:
+class ReplicateClient:
     """The API with one token; connections are kept alive until `close`; for any number of threads.
 
     Raises Unauthorized where the variable of the token is not set.
@@ -228,7 +228,7 @@ class Client:
         try:
             return self._http.request(method, self.at + path, headers=headers, **kwargs)
         except Unavailable as error:
-            if not error.remedy and http.never_sent(error):
+            if not error.remedy and http.not_sent(error):
                 error.remedy = self._unreachable()
             raise
 

@@ -100,7 +100,7 @@ class Fetcher:
                 f"{_host(address)} no longer has a file of the prediction "
                 f"(status {response.status_code}): Replicate keeps them for about an hour."
             )
-        data = http.answered(response, _host(address)).content
+        data = http.check_response(response, _host(address)).content
         told = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
         told = told if told.isascii() and "/" in told else ""
         if wrong := fault(data, _name(address), told):

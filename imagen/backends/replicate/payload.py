@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.replicate import names
-from imagen.core.capabilities import Fate, Receipt, settle
+from imagen.core.capabilities import ParameterOutcome, Receipt, resolve_parameters
 from imagen.core.request import LARGEST_SEED, Control, Lora, Restore, Upscale
 from imagen.errors import RequestError
 
@@ -46,13 +46,15 @@ class Bound:
         if fate is not None:
             outcome = "clamped" if fate.outcome == "clamped" else "mapped"
             reason = "; ".join(part for part in (fate.why, why) if part)
-            self.receipt[name] = Fate(outcome=outcome, asked=fate.asked, used=used, why=reason)
+            self.receipt[name] = ParameterOutcome(
+                outcome=outcome, asked=fate.asked, used=used, why=reason
+            )
 
     def dropped(self, name: str, why: str) -> None:
         """The parameter is not used."""
         fate = self.receipt.get(name)
         if fate is not None:
-            self.receipt[name] = Fate(outcome="dropped", asked=fate.asked, why=why)
+            self.receipt[name] = ParameterOutcome(outcome="dropped", asked=fate.asked, why=why)
         self.values.pop(name, None)
 
 
@@ -62,11 +64,13 @@ def settled(request: Request, capabilities: Capabilities) -> tuple[dict[str, Any
     seed, known = request.seed, capabilities.parameters.get("seed")
     end = int(known.max) if known is not None and known.max else LARGEST_SEED
     if seed is None or known is None or seed <= end:
-        return settle(request, capabilities)
+        return resolve_parameters(request, capabilities)
     used = seed % (end + 1)
-    values, receipt = settle(request.with_values({"seed": used}), capabilities)
+    values, receipt = resolve_parameters(request.with_values({"seed": used}), capabilities)
     why = f"the model's seeds end at {end}"
-    return values, receipt | {"seed": Fate(outcome="mapped", asked=seed, used=used, why=why)}
+    return values, receipt | {
+        "seed": ParameterOutcome(outcome="mapped", asked=seed, used=used, why=why)
+    }
 
 
 def bind(known: Vocabulary, values: Mapping[str, Any], receipt: Receipt) -> Bound:
@@ -238,7 +242,9 @@ def _put_loras(bound: Bound) -> None:
 def _cut(bound: Bound, name: str, used: Any, why: str) -> None:
     fate = bound.receipt.get(name)
     if fate is not None:
-        bound.receipt[name] = Fate(outcome="clamped", asked=fate.asked, used=used, why=why)
+        bound.receipt[name] = ParameterOutcome(
+            outcome="clamped", asked=fate.asked, used=used, why=why
+        )
 
 
 def _add_file(bound: Bound, found: Input, path: str) -> None:

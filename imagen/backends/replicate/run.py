@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from imagen.backends.replicate.answers import Prediction
-    from imagen.backends.replicate.client import Client
+    from imagen.backends.replicate.client import ReplicateClient
     from imagen.backends.replicate.config import ReplicateConfig
     from imagen.core.result import OnProgress, Output
     from imagen.core.ticket import Ticket
@@ -53,7 +53,11 @@ class Run:
     """One ticket of a Replicate backend."""
 
     def __init__(
-        self, ticket: Ticket, client: Client, config: ReplicateConfig, on_progress: OnProgress
+        self,
+        ticket: Ticket,
+        client: ReplicateClient,
+        config: ReplicateConfig,
+        on_progress: OnProgress,
     ) -> None:
         self._ticket = ticket
         self._client = client

@@ -17,7 +17,7 @@ from imagen.net.retry import retrying
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imagen.backends.replicate.client import Client
+    from imagen.backends.replicate.client import ReplicateClient
 
 _LARGEST_WITHIN = 256 * 1000
 """Bytes of a `data:` address that the API takes as part of an input (its documentation: 256 kB)."""
@@ -58,7 +58,7 @@ def load(files: Files) -> dict[str, list[Loaded]]:
     }
 
 
-def upload(loaded: Mapping[str, list[Loaded]], client: Client, uploads: Uploads) -> None:
+def upload(loaded: Mapping[str, list[Loaded]], client: ReplicateClient, uploads: Uploads) -> None:
     """Put what is large on Replicate's shelf, each content once; `uploads` grows as they arrive."""
     for one in (file for files in loaded.values() for file in files):
         if not one.is_small and one.hash not in uploads:
@@ -78,7 +78,7 @@ def addressed(files: Files, loaded: Mapping[str, list[Loaded]], uploads: Uploads
     }
 
 
-def forget(uploads: Uploads, client: Client) -> None:
+def forget(uploads: Uploads, client: ReplicateClient) -> None:
     """Take off the shelf what was uploaded; what stays there expires within a day."""
     for one in uploads.values():
         with suppress(ImagenError):

@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from imagen.errors import BackendError, Lost
-from imagen.net.http import is_nobody_there, within
+from imagen.net.http import is_connection_refused, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imagen.backends.replicate.client import Client
+    from imagen.backends.replicate.client import ReplicateClient
 
 _PATIENCE_SECONDS = 8.0
 _GRACE_SECONDS = 2.0
@@ -22,7 +22,7 @@ _ATTEMPTS = 3
 
 
 def stop(
-    client: Client,
+    client: ReplicateClient,
     which: Callable[[], str],
     *,
     deadline_seconds: float,
@@ -47,7 +47,7 @@ def stop(
                     return _MADE if id and _has_succeeded(client, id) else ""
         except BackendError as error:
             doubt = f"Replicate could not be asked to cancel the prediction: {error.message}"
-            attempts += is_nobody_there(error)
+            attempts += is_connection_refused(error)
         if time.monotonic() >= limit or attempts == _ATTEMPTS:
             return f"{doubt} It ends by itself after {deadline_seconds:g} s."
         time.sleep(pause)
@@ -57,7 +57,7 @@ def stop(
 _MADE = "It had been made before it could be cancelled."
 
 
-def _has_succeeded(client: Client, id: str) -> bool:
+def _has_succeeded(client: ReplicateClient, id: str) -> bool:
     try:
         found = client.get(id)
     except Lost:
@@ -65,7 +65,7 @@ def _has_succeeded(client: Client, id: str) -> bool:
     return found.status == "succeeded" and not found.is_removed
 
 
-def _once(client: Client, id: str) -> bool:
+def _once(client: ReplicateClient, id: str) -> bool:
     """One round of cancelling and looking; whether the prediction has ended."""
     try:
         if client.get(id).has_ended:

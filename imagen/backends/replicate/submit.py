@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends.replicate.errors import ATTEMPTS
 from imagen.errors import BackendError, Cancelled, Lost, Unavailable
-from imagen.net.http import never_sent
+from imagen.net.http import not_sent
 from imagen.net.retry import retrying
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from imagen.backends.replicate.answers import Prediction
-    from imagen.backends.replicate.client import Client
+    from imagen.backends.replicate.client import ReplicateClient
     from imagen.backends.replicate.model_ref import Reference
 
 _PAUSES = (0.2, 0.8, 2.0)
@@ -32,7 +32,7 @@ class Submission:
 
     def __init__(
         self,
-        client: Client,
+        client: ReplicateClient,
         reference: Reference,
         values: Mapping[str, Any],
         began: datetime,
@@ -99,7 +99,7 @@ class Submission:
 
 
 def find(
-    client: Client, reference: Reference, values: Mapping[str, Any], began: datetime
+    client: ReplicateClient, reference: Reference, values: Mapping[str, Any], began: datetime
 ) -> Prediction | None:
     """The prediction with this input that was created since then; the oldest, if there are more.
 
@@ -121,7 +121,7 @@ def find(
 def _is_open(error: BackendError) -> bool:
     """Whether the API may have taken a submission that ended in this error."""
     if isinstance(error, Unavailable):
-        return not never_sent(error)
+        return not not_sent(error)
     return type(error) is BackendError  # an answer that nobody can read
 
 

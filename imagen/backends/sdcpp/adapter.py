@@ -13,7 +13,7 @@ from imagen.backends.sdcpp.capabilities import Engine, capabilities
 from imagen.backends.sdcpp.config import FILES, SdCppConfig
 from imagen.backends.sdcpp.loras import tags
 from imagen.backends.sdcpp.plan import plan, upscaler
-from imagen.core.capabilities import Fate
+from imagen.core.capabilities import ParameterOutcome
 from imagen.core.ticket import Ticket, new_id
 from imagen.errors import ConfigError, ImagenError, Unavailable
 from imagen.model_files.upscalers import is_family
@@ -166,14 +166,14 @@ class SdCpp:
         main = self._config.model or self._config.diffusion_model
         return main.name if main else ""
 
-    def _making(self, made: Plan) -> tuple[list[str], dict[str, Fate]]:
+    def _making(self, made: Plan) -> tuple[list[str], dict[str, ParameterOutcome]]:
         loras = made.values.get("loras") or ()
         family = self._main.family if self._main else ""
         folder = self._config.loras_folder
         added = tags(loras, folder, family) if folder is not None else ""
         return arguments.generation(made.values, added), made.receipt
 
-    def _enlarging(self, made: Plan) -> tuple[list[str], dict[str, Fate]]:
+    def _enlarging(self, made: Plan) -> tuple[list[str], dict[str, ParameterOutcome]]:
         upscale: Upscale = made.values["upscale"]
         known = {path.name: path for path in self._config.upscale_models}
         name = upscaler(upscale, known)
@@ -190,18 +190,18 @@ def _repeats(asked: float, factor: int | None) -> int:
     return max(1, math.ceil(math.log(asked, factor) - 1e-9))
 
 
-def _fate_of(upscale: Upscale, name: str, factor: int | None, repeats: int) -> Fate:
+def _fate_of(upscale: Upscale, name: str, factor: int | None, repeats: int) -> ParameterOutcome:
     """The model has a factor of its own; what differs from it is interpolated."""
     chosen = f"the installed upscaler of the family {upscale.method}"
     is_chosen = is_family(upscale.method or "")
     if factor is not None and factor**repeats == upscale.factor:
         if is_chosen:
-            return Fate(outcome="mapped", asked=upscale, used=name, why=chosen)
-        return Fate(outcome="applied", asked=upscale)
+            return ParameterOutcome(outcome="mapped", asked=upscale, used=name, why=chosen)
+        return ParameterOutcome(outcome="applied", asked=upscale)
     known = "its own factor" if factor is None else f"{factor**repeats} x"
     why = f"{name} enlarges by {known}, and the rest is done by interpolation"
     why = f"{chosen}; {why}" if is_chosen else why
-    return Fate(outcome="mapped", asked=upscale, used=f"{name} and lanczos", why=why)
+    return ParameterOutcome(outcome="mapped", asked=upscale, used=f"{name} and lanczos", why=why)
 
 
 def _open(config: SdCppConfig) -> Backend:

@@ -56,7 +56,7 @@ class Job(NamedTuple):
     executing_seconds: float | None = None
 
 
-class Client:
+class SdServerClient:
     """One server. Only an answer in sd-server's own shape is its word: any other may be a
     gateway's, and raises a BackendError from which nothing follows about a job."""
 
@@ -94,7 +94,7 @@ class Client:
             if not is_refused and response.status_code != 413:
                 return self._read(self._succeeded(response), _job_id)
         except BackendError as error:
-            if http.never_sent(error):
+            if http.not_sent(error):
                 raise
             what = http.describe_lost_submission(error, self.at)
             raise Lost(
@@ -107,7 +107,7 @@ class Client:
                 f"{self.at} takes no request as large as this one.",
                 remedy="Use smaller images, or raise the limit of the proxy before the server.",
             )
-        raise http.refusal(response, self.at)
+        raise http.response_error(response, self.at)
 
     def job(self, id: str) -> Job:
         """How the job is doing; raises Lost where the server doesn't know it."""
@@ -150,7 +150,7 @@ class Client:
         credential = f"Name the variable that holds its token in backends.{name}.bearer_env."
         if self._config.bearer_env:
             credential = f"Set {self._config.bearer_env} to a token that it accepts."
-        return http.answered(response, self.at, credential=credential)
+        return http.check_response(response, self.at, credential=credential)
 
     def _read(self, response: httpx.Response, read: Callable[[Any], T]) -> T:
         """What sd-server says; raises BackendError where something else answered."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imagen.backends.sdcpp import arguments
 from imagen.backends.sdcpp.plan import upscaler
-from imagen.core.image_file import read_picture
+from imagen.core.image_file import read_image_file
 from imagen.errors import Rejected, RequestError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _pictures(request: Request, folder: Path) -> Iterator[str]:
 
 
 def _as_png(path: str, what: str, to: Path, mode: str = "RGB") -> str:
-    read_picture(path, what).opened().convert(mode).save(to, "PNG", compress_level=1)
+    read_image_file(path, what).opened().convert(mode).save(to, "PNG", compress_level=1)
     return str(to)
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.base import Detection, Lack
+from imagen.backends.base import Detection, MissingCapability
 from imagen.backends.sdcpp.binary import look
 from imagen.backends.sdcpp.config import DEFAULT_URL, SdCppConfig
 from imagen.errors import BackendError, ConfigError, Unavailable
@@ -28,16 +28,18 @@ def detect(address: str, *, usual: str = DEFAULT_URL) -> Detection:
     """
     url = address or usual
     blocks: dict[str, dict[str, Any]] = {}
-    left_out: list[Lack] = []
+    left_out: list[MissingCapability] = []
     if _is_server(url, is_asked_for=bool(address)):
         blocks["sd-server"] = {"type": "sdcpp", "url": url}
     else:
-        left_out.append(Lack(what="sd-server", why=f"{url} does not answer."))
+        left_out.append(MissingCapability(what="sd-server", why=f"{url} does not answer."))
     if not address:
         try:
             binary = look("", None).command[0]
         except Unavailable as error:
-            left_out.append(Lack(what="sd-cli", why=error.message, remedy=error.remedy))
+            left_out.append(
+                MissingCapability(what="sd-cli", why=error.message, remedy=error.remedy)
+            )
         else:
             models = list(_models())
             blocks |= {
@@ -46,15 +48,17 @@ def detect(address: str, *, usual: str = DEFAULT_URL) -> Detection:
             }
             if not models:
                 folders = ", ".join(_FOLDERS)
-                left_out.append(Lack(what="sd-cli", why=f"No whole model was found in {folders}."))
+                left_out.append(
+                    MissingCapability(what="sd-cli", why=f"No whole model was found in {folders}.")
+                )
     return Detection(blocks, tuple(left_out))
 
 
 def _is_server(url: str, *, is_asked_for: bool) -> bool:
-    from imagen.backends.sdcpp.client import Client
+    from imagen.backends.sdcpp.client import SdServerClient
 
     config = SdCppConfig(name="sdcpp", url=url, connect_seconds=10 if is_asked_for else _SECONDS)
-    client = Client(config)
+    client = SdServerClient(config)
     try:
         client.about()
     except BackendError:

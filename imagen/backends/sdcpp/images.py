@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 from warnings import catch_warnings
 
-from imagen.core.image_file import DAMAGE, TooManyPixels, open_image, read_picture
+from imagen.core.image_file import DAMAGE, TooManyPixels, open_image, read_image_file
 from imagen.core.image_format import is_whole
 from imagen.errors import Failed
 
@@ -67,8 +67,8 @@ def finished(data: bytes, request: Request) -> bytes:
         return data
     from PIL import Image
 
-    initial = read_picture(request.image).opened().convert("RGB")
-    mask = read_picture(request.mask, "mask").opened().convert("L")
+    initial = read_image_file(request.image).opened().convert("RGB")
+    mask = read_image_file(request.mask, "mask").opened().convert("L")
     if not initial.size == mask.size == size(data):
         return data
     picture = _opened(data).convert("RGB")

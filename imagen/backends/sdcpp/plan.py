@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imagen.core.capabilities import Fate, settle
-from imagen.core.image_file import read_picture
+from imagen.core.capabilities import ParameterOutcome, resolve_parameters
+from imagen.core.image_file import read_image_file
 from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
 from imagen.model_files.upscalers import choose_upscaler
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SEEDS = 2**63
 _MEGAPIXEL = 1024 * 1024
 
-Change = tuple[str, Any, Fate]
+Change = tuple[str, Any, ParameterOutcome]
 """A parameter, what is used for it, and what became of what was asked."""
 
 
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 def plan(request: Request, capabilities: Capabilities) -> Plan:
     """What this engine makes of the request; raises RequestError where it can't be meant."""
     _refuse_senseless(request)
-    asked, receipt = settle(request, capabilities)
+    asked, receipt = resolve_parameters(request, capabilities)
     parameters = capabilities.parameters.items()
     defaults = {n: known.default for n, known in parameters if known.default is not None}
     values = defaults | _size_of_image(asked, capabilities) | asked
@@ -60,7 +60,7 @@ def _size_of_image(asked: Mapping[str, Any], capabilities: Capabilities) -> dict
     model = asked.get("image") or next(iter(asked.get("references") or ()), None)
     if model is None or not sides or all(name in asked for name in sides):
         return {}
-    picture = read_picture(model)
+    picture = read_image_file(model)
     share = 1.0
     if "image" not in asked:
         share = min(1.0, math.sqrt(_MEGAPIXEL / (picture.width * picture.height)))
@@ -80,7 +80,7 @@ def _seed(values: Mapping[str, Any]) -> Iterator[Change]:
     if seed is not None and seed + last >= _SEEDS:
         used = seed % (_SEEDS - last)
         why = "this engine's seeds end at 2^63 - 1"
-        yield "seed", used, Fate(outcome="mapped", asked=seed, used=used, why=why)
+        yield "seed", used, ParameterOutcome(outcome="mapped", asked=seed, used=used, why=why)
 
 
 def _control(controls: tuple[Control, ...], capabilities: Capabilities) -> Change:
@@ -96,7 +96,11 @@ def _control(controls: tuple[Control, ...], capabilities: Capabilities) -> Chang
     why = " and ".join(reasons)
     outcome = "clamped" if reasons else "applied"
     shown = (used,) if reasons else None
-    return "controls", (used,), Fate(outcome=outcome, asked=controls, used=shown, why=why)
+    return (
+        "controls",
+        (used,),
+        ParameterOutcome(outcome=outcome, asked=controls, used=shown, why=why),
+    )
 
 
 def _refuse_unknown(control: Control, capabilities: Capabilities) -> None:

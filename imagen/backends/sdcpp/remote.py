@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends.sdcpp import images
 from imagen.backends.sdcpp.loras import match
-from imagen.core.image_file import read_picture
+from imagen.core.image_file import read_image_file
 from imagen.core.image_format import media_type
 from imagen.core.result import Facts, Output, Progress, Result
 from imagen.errors import (
@@ -23,14 +23,14 @@ from imagen.errors import (
     Lost,
     RateLimited,
 )
-from imagen.net.http import is_nobody_there, never_sent, was_too_slow, within
+from imagen.net.http import is_connection_refused, is_timeout, not_sent, within
 from imagen.net.retry import retrying
 from imagen.net.threads import TICK_SECONDS, Background, ended_by_total, meanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imagen.backends.sdcpp.client import About, Client, Job
+    from imagen.backends.sdcpp.client import About, Job, SdServerClient
     from imagen.backends.sdcpp.config import SdCppConfig
     from imagen.core.request import Request
     from imagen.core.result import OnProgress, Stage
@@ -52,7 +52,7 @@ class Remote:
     def __init__(
         self,
         ticket: Ticket,
-        client: Client,
+        client: SdServerClient,
         config: SdCppConfig,
         on_progress: OnProgress,
         learn: Callable[[], About],
@@ -129,7 +129,7 @@ class Remote:
     def _body(self) -> dict[str, Any]:
         """What to submit. The server is asked what it has before: that shows whether it is an
         sd-server, so that nothing is submitted to anything else."""
-        about = retrying(self._learn, unless=was_too_slow, sleep=self._pause)
+        about = retrying(self._learn, unless=is_timeout, sleep=self._pause)
         body = self._ticket.payload | pictures(self._ticket.request)
         if self._ticket.request.loras:
             body["lora"] = self._loras(about.loras)
@@ -188,7 +188,7 @@ class Remote:
 
     def _refuse_silence(self, id: str, seconds: float, error: BackendError) -> None:
         """Raise Lost where no look at the job has succeeded for too long; it may go on."""
-        if is_nobody_there(error) and seconds >= self._config.lost_seconds:
+        if is_connection_refused(error) and seconds >= self._config.lost_seconds:
             raise Lost(
                 f"{self._client.at} is gone with the job {id}: {error.message}",
                 remedy="What a server that ended had, it has lost.",
@@ -260,11 +260,11 @@ class Remote:
 
 
 def _may_be_taken(error: ImagenError) -> bool:
-    surely_not = isinstance(error, RateLimited) or never_sent(error)
-    return was_too_slow(error) or not surely_not
+    surely_not = isinstance(error, RateLimited) or not_sent(error)
+    return is_timeout(error) or not surely_not
 
 
-def stop(client: Client, id: str, *, patience_seconds: float) -> str:
+def stop(client: SdServerClient, id: str, *, patience_seconds: float) -> str:
     """Take a job back; "" once it is over, or else a sentence about what still goes on.
 
     A server takes a job out of its queue. One that it works on it can't interrupt: then its end is
@@ -305,5 +305,5 @@ def pictures(request: Request) -> dict[str, Any]:
 
 def _encoded(path: str, what: str, mode: str = "RGB") -> str:
     data = BytesIO()
-    read_picture(path, what).opened().convert(mode).save(data, "PNG", compress_level=1)
+    read_image_file(path, what).opened().convert(mode).save(data, "PNG", compress_level=1)
     return b64encode(data.getvalue()).decode()

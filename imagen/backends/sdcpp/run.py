@@ -231,9 +231,9 @@ class Preview:
 
 
 def _enlarged_size(ticket: Ticket) -> tuple[int, int]:
-    from imagen.core.image_file import read_picture
+    from imagen.core.image_file import read_image_file
 
     request = ticket.request
-    picture = read_picture(request.image or "")
+    picture = read_image_file(request.image or "")
     factor = request.upscale.factor if request.upscale else 1.0
     return round(picture.width * factor), round(picture.height * factor)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from imagen.backends.sdcpp.client import About, Client
+    from imagen.backends.sdcpp.client import About, SdServerClient
     from imagen.backends.sdcpp.config import SdCppConfig
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Request, Task
@@ -33,7 +33,7 @@ class SdServer:
 
     def __init__(self, config: SdCppConfig) -> None:
         self._config = config
-        self._client: Client | None = None
+        self._client: SdServerClient | None = None
 
     @property
     def engine(self) -> str:
@@ -93,12 +93,12 @@ class SdServer:
         if client is not None:
             client.close()
 
-    def client(self) -> Client:
+    def client(self) -> SdServerClient:
         """The connection, made when it is first needed."""
         if self._client is None:
-            from imagen.backends.sdcpp.client import Client
+            from imagen.backends.sdcpp.client import SdServerClient
 
-            self._client = Client(self._config)
+            self._client = SdServerClient(self._config)
         return self._client
 
     def learn(self) -> About:

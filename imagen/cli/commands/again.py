@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from imagen.cli.options import Run
     from imagen.core.request import Request
     from imagen.core.ticket import Ticket
-    from imagen.outputs import Saved
-    from imagen.pipeline.generate import Made
+    from imagen.outputs import SavedImage
+    from imagen.pipeline.generate import Generation
     from imagen.reproduce import Drift, Found, Likeness, Remake
 
 
@@ -206,7 +206,7 @@ def _of_batch(work: _Work) -> Iterator[str]:
         yield f"{number}, each with a seed of its own: it is made alone."
 
 
-def _tell_after(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> None:
+def _tell_after(work: _Work, before: Sequence[Drift], made: Sequence[Generation]) -> None:
     for drift in _seen(work, before, made):
         echo(f"drift: {drift.sentence}", err=True)
     new = _the_one(work, made)
@@ -222,20 +222,20 @@ def _tell_after(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> N
 _NOT_COMPARED = "The old picture is not there, so the new one was not compared with it."
 
 
-def _seen(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> list[Drift]:
+def _seen(work: _Work, before: Sequence[Drift], made: Sequence[Generation]) -> list[Drift]:
     from imagen.reproduce import seen
 
     found = seen(work.found.record, made[-1].result.facts, work.kind, before)
     return [one for one in found if not (work.is_model_asked and one.what == "model")]
 
 
-def _the_one(work: _Work, made: Sequence[Made]) -> Saved | None:
+def _the_one(work: _Work, made: Sequence[Generation]) -> SavedImage | None:
     """The picture that is meant, of those that were made."""
     last = made[-1].saved
     return next((saved for saved in last if saved.index == work.remake.index), None)
 
 
-def _likeness(work: _Work, new: Saved | None) -> Likeness | None:
+def _likeness(work: _Work, new: SavedImage | None) -> Likeness | None:
     """Compared where the old picture is there, and nothing was asked to be otherwise."""
     from imagen.reproduce import likeness
 
@@ -243,7 +243,7 @@ def _likeness(work: _Work, new: Saved | None) -> Likeness | None:
     return None if work.over or old is None or new is None else likeness(old, new.path)
 
 
-def _data(work: _Work, before: Sequence[Drift], made: Sequence[Made]) -> dict[str, Any]:
+def _data(work: _Work, before: Sequence[Drift], made: Sequence[Generation]) -> dict[str, Any]:
     """What the documented JSON has beside what every command tells that makes pictures."""
     new = _the_one(work, made) if made else None
     like = _likeness(work, new)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from imagen.backends.base import Gpu, Lack
+    from imagen.backends.base import Gpu, MissingCapability
     from imagen.config import Settings
 
 _LONGEST = 400
@@ -43,7 +43,7 @@ class Row:
     remedies: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
     gpus: tuple[Gpu, ...] = ()
-    lacking: tuple[Lack, ...] = ()
+    lacking: tuple[MissingCapability, ...] = ()
     """What it can't do for now, and why."""
     tasks: tuple[str, ...] = ()
     """Known where its engine was asked and could work."""

@@ -36,8 +36,8 @@ from imagen.cli.parsing import TEXTS, plain, scalar
 from imagen.cli.paths import PATH
 from imagen.cli.previewing import planned, preview_option, show_files
 from imagen.cli.terminal import echo
-from imagen.core.capabilities import unhonoured
-from imagen.core.text import dollars, one_line, took
+from imagen.core.capabilities import not_honoured
+from imagen.core.text import format_duration, format_usd, one_line
 from imagen.delivery.background import told_of
 from imagen.errors import RequestError
 
@@ -203,7 +203,7 @@ def tell(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
         _print_cell(cell, comparison.vary, folder)
     paid = [cell.cost_usd for cell in comparison.cells if cell.cost_usd]
     if len(paid) > 1:
-        echo(f"Cost {dollars(sum(paid))} in all.", err=True)
+        echo(f"Cost {format_usd(sum(paid))} in all.", err=True)
     click.echo(str(sheet))
 
 
@@ -220,12 +220,14 @@ def _print_cell(cell: Cell, axis: Axis | None, folder: Path) -> None:
     else:
         paths = ", ".join(str(folder / file.path) for file in cell.files)
         is_terminal = sys.stderr.isatty()
-        seconds = "" if cell.seconds is None or is_terminal else f", {took(cell.seconds)}"
-        cost = f", {dollars(cell.cost_usd)}" if cell.cost_usd and not is_terminal else ""
+        seconds = (
+            "" if cell.seconds is None or is_terminal else f", {format_duration(cell.seconds)}"
+        )
+        cost = f", {format_usd(cell.cost_usd)}" if cell.cost_usd and not is_terminal else ""
         echo(f"{label}: {paths}{seconds}{cost}", err=True, hanging=2)
         if is_terminal:
             echo(f"  {_summary(cell)}", err=True, hanging=2, dim=True)
-    for sentence in (*unhonoured(cell.receipt), *cell.warnings):
+    for sentence in (*not_honoured(cell.receipt), *cell.warnings):
         echo(f"  {sentence}", err=True, hanging=2)
 
 
@@ -236,7 +238,7 @@ def _summary(cell: Cell) -> str:
         seed=cell.seed,
         size=(file.width, file.height) if file else (None, None),
         seconds=cell.seconds,
-        cost=dollars(cell.cost_usd) if cell.cost_usd else "",
+        cost=format_usd(cell.cost_usd) if cell.cost_usd else "",
         images=len(cell.files),
     )
 
@@ -285,11 +287,11 @@ def _plan_lines(cell: Cell, runs: Sequence[Ticket], axis: Axis | None) -> Iterat
     steps = "" if first.steps is None else f"{first.steps} step{'s' * (first.steps != 1)}"
     costs = [ticket.estimate.usd for ticket in runs if ticket.estimate is not None]
     known = [usd for usd in costs if usd is not None]
-    cost = f"about {dollars(sum(known))}" if known else ""
+    cost = f"about {format_usd(sum(known))}" if known else ""
     cost = cost if len(known) == len(costs) else "cost unknown"
     work = f"compute {format_compute(runs)}"
     yield f"{label_of(cell, axis)}: {', '.join(filter(None, (size, steps, work, cost)))}"
-    yield from (f"  not honoured: {sentence}" for sentence in unhonoured(runs[0].receipt))
+    yield from (f"  not honoured: {sentence}" for sentence in not_honoured(runs[0].receipt))
     yield from (f"  {warning}" for warning in runs[0].warnings)
 
 

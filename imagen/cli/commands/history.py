@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.cli.dates import TypedDate
-    from imagen.library import Library, Page, Picture, Query
+    from imagen.library import Library, LibraryImage, Page, Query
 
 _LONGEST_CELL = 100_000
 
@@ -135,7 +135,7 @@ _COLUMNS = (
 )
 
 
-def _row(picture: Picture) -> tuple[str, ...]:
+def _row(picture: LibraryImage) -> tuple[str, ...]:
     size = f"{picture.width}x{picture.height}" if picture.width and picture.height else ""
     cells = (
         f"{local(picture.began):%Y-%m-%d %H:%M}",

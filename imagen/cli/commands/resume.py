@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from imagen.cli.paths import Target
     from imagen.config import Settings
-    from imagen.jobs.recover import Resumed
+    from imagen.jobs.recover import RecoveredJob
 
 
 @click.command(cls=Command)
@@ -117,12 +117,12 @@ def resume(
 def _meant(ticket: str, settings: Settings) -> str:
     from imagen.jobs import file_store
 
-    return file_store.meant(ticket, settings.state_dir)
+    return file_store.resolve_id(ticket, settings.state_dir)
 
 
-def _all(each: Iterator[Resumed], *, as_json: bool) -> list[Resumed]:
+def _all(each: Iterator[RecoveredJob], *, as_json: bool) -> list[RecoveredJob]:
     """All of them; what was done before a Ctrl-C is told before that."""
-    done: list[Resumed] = []
+    done: list[RecoveredJob] = []
     try:
         for one in each:
             done.append(one)
@@ -139,22 +139,22 @@ def _done(
     *,
     is_output: bool,
     again: bool,
-    is_wanted: Callable[[Resumed], bool],
+    is_wanted: Callable[[RecoveredJob], bool],
     quiet: bool,
-) -> Iterator[Resumed]:
+) -> Iterator[RecoveredJob]:
     """Each job brought to its end; what an engine forgot is made again where that `is_wanted`."""
     from imagen.cli.progress import shown
-    from imagen.jobs.recover import finish, finish_all
+    from imagen.jobs.recover import recover, recover_all
 
     output = settings.output if is_output else None
     watch = partial(shown, quiet=quiet)
 
-    def finish_one(id: str, *, again: bool) -> Resumed:
+    def finish_one(id: str, *, again: bool) -> RecoveredJob:
         with watch(id[:8]) as on_progress:
-            return finish(id, settings, on_progress, output=output, again=again)
+            return recover(id, settings, on_progress, output=output, again=again)
 
-    each: Iterable[Resumed] = (
-        finish_all(settings, watch, output=output)
+    each: Iterable[RecoveredJob] = (
+        recover_all(settings, watch, output=output)
         if ticket is None
         else [finish_one(ticket, again=again)]
     )
@@ -165,7 +165,7 @@ def _done(
         yield done
 
 
-def _ask_to_make_again(one: Resumed) -> bool:
+def _ask_to_make_again(one: RecoveredJob) -> bool:
     """Asks on the terminal; elsewhere the error names the command."""
     if not sys.stdin.isatty() or one.job is None:
         return False
@@ -181,7 +181,7 @@ def _ask_to_make_again(one: Resumed) -> bool:
         raise Cancelled from None
 
 
-def _tell(done: Sequence[Resumed], *, as_json: bool, is_stdout: bool = False) -> None:
+def _tell(done: Sequence[RecoveredJob], *, as_json: bool, is_stdout: bool = False) -> None:
     from imagen.cli.output import as_data, tell
 
     made = [one.made for one in done if one.made is not None]
@@ -206,14 +206,14 @@ _WORDS = {
 }
 
 
-def _line(one: Resumed) -> str:
+def _line(one: RecoveredJob) -> str:
     which = f"{one.id[:8]}, {one.job.ticket.backend}" if one.job else one.id[:8]
     if one.error is None:
         return f"{which}: {_WORDS[one.how]}."
     return f"{which}: {one_line(one.error.message, limit=400)}\n{one.error.remedy}"
 
 
-def _row(one: Resumed) -> dict[str, Any]:
+def _row(one: RecoveredJob) -> dict[str, Any]:
     about: dict[str, Any] = {"id": one.id, "outcome": one.how}
     if one.job is not None:
         about |= {"backend": one.job.ticket.backend, "prompt": one.job.ticket.request.prompt}
@@ -226,9 +226,9 @@ def _row(one: Resumed) -> dict[str, Any]:
 def _forget(ticket: str, settings: Settings, *, as_json: bool) -> None:
     from imagen.jobs import file_store
 
-    with file_store.alone(ticket, settings.state_dir) as is_mine:
+    with file_store.try_lock(ticket, settings.state_dir) as is_mine:
         if not is_mine:
-            raise file_store.in_hand(ticket)
+            raise file_store.job_busy(ticket)
         file_store.forget(ticket, settings.state_dir)
     if as_json:
         click.echo(json.dumps({"forgotten": ticket}))
@@ -265,7 +265,7 @@ def _left(state_dir: Path) -> Iterator[dict[str, Any]]:
     from imagen.errors import OutputError
     from imagen.jobs import file_store
 
-    for id in file_store.in_order(state_dir):
+    for id in file_store.list_ids(state_dir):
         try:
             job = file_store.read(id, state_dir)
         except OutputError as error:

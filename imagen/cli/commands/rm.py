@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from imagen.library import Library, Picture
+    from imagen.library import Library, LibraryImage
 
 _PAGE = 1000
 
@@ -63,7 +63,7 @@ def _refuse_nonsense(
         raise usage("Missing argument 'ID|FILE...'.")
 
 
-def _trashed_here(library: Library) -> list[Picture]:
+def _trashed_here(library: Library) -> list[LibraryImage]:
     """All that is in the trash and can be deleted on this machine."""
     from imagen.library.tags import is_here
 
@@ -75,7 +75,7 @@ def _trashed_here(library: Library) -> list[Picture]:
     return here
 
 
-def _trashed(library: Library) -> Iterator[Picture]:
+def _trashed(library: Library) -> Iterator[LibraryImage]:
     from imagen.library import Query, page
 
     after: int | None = None
@@ -86,7 +86,9 @@ def _trashed(library: Library) -> Iterator[Picture]:
             return
 
 
-def _move(library: Library, pictures: Sequence[Picture], *, restore: bool, as_json: bool) -> None:
+def _move(
+    library: Library, pictures: Sequence[LibraryImage], *, restore: bool, as_json: bool
+) -> None:
     from imagen.library.tags import trash, untrash
 
     (untrash if restore else trash)(library, pictures)
@@ -98,7 +100,7 @@ def _move(library: Library, pictures: Sequence[Picture], *, restore: bool, as_js
     echo(f"{where} the trash: {_pictures(len(pictures))}.{back}", err=True)
 
 
-def _purge(library: Library, pictures: list[Picture], *, asks: bool, as_json: bool) -> None:
+def _purge(library: Library, pictures: list[LibraryImage], *, asks: bool, as_json: bool) -> None:
     from imagen.library.tags import purge, trash
 
     if asks and pictures:
@@ -117,13 +119,13 @@ def _purge(library: Library, pictures: list[Picture], *, asks: bool, as_json: bo
         echo(sentence, err=True)
 
 
-def _ask(pictures: Sequence[Picture]) -> None:
+def _ask(pictures: Sequence[LibraryImage]) -> None:
     refuse_unasked("--purge deletes for good")
     question = f"Delete {_pictures(len(pictures))}, {_bytes(pictures)}, for good?"
     confirm(question, declined="Nothing was deleted.")
 
 
-def _purged(pictures: Sequence[Picture], left: Iterable[Path]) -> Iterator[str]:
+def _purged(pictures: Sequence[LibraryImage], left: Iterable[Path]) -> Iterator[str]:
     told = f", {_bytes(pictures)}" if pictures else ""
     yield f"Deleted for good: {_pictures(len(pictures))}{told}."
     for path in left:
@@ -134,7 +136,7 @@ def _pictures(number: int) -> str:
     return "1 picture" if number == 1 else f"{number} pictures"
 
 
-def _bytes(pictures: Iterable[Picture]) -> str:
+def _bytes(pictures: Iterable[LibraryImage]) -> str:
     """`12 KB`, `3.1 MB`: of all together."""
     total = sum(picture.size_bytes for picture in pictures)
     return f"{total / 1e6:.1f} MB" if total >= 1e6 else f"{max(1, round(total / 1e3))} KB"

@@ -144,14 +144,14 @@ def _section(values: dict[str, Any]) -> Iterator[str]:
 
 def _fate(name: str, fate: Any, asked: dict[str, Any]) -> Iterator[str]:
     """A line for a parameter that was not simply applied."""
-    from imagen.core.capabilities import Fate
+    from imagen.core.capabilities import ParameterOutcome
 
     if isinstance(fate, dict) and fate.get("outcome") in ("mapped", "clamped", "dropped"):
         extra = asked.get("extra")
         beside = extra.get(name) if isinstance(extra, dict) else None
         known = {"asked": asked.get(name, beside)} | {k: fate[k] for k in _FATE if k in fate}
         with suppress(ValueError):  # of a stranger's file, which may hold anything
-            yield "receipt: " + Fate.model_validate(known).sentence(name)
+            yield "receipt: " + ParameterOutcome.model_validate(known).sentence(name)
 
 
 _FATE = ("outcome", "asked", "used", "why")

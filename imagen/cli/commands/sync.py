@@ -85,9 +85,9 @@ def _refuse_nonsense(ids: Sequence[int], **flags: bool) -> None:
 def _change(settings: Settings, ids: Sequence[int], *, is_forgotten: bool) -> None:
     """Make it due, or be rid of it; raises RequestError for an ID of nothing."""
     from imagen.library import outbox
-    from imagen.pipeline.record import open_up_to_date
+    from imagen.pipeline.record import open_library_synced
 
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         known = {waiting.id for waiting in outbox.unsent(library)}
         if unknown := [id for id in ids if id not in known]:
             raise RequestError(
@@ -102,20 +102,20 @@ def _change(settings: Settings, ids: Sequence[int], *, is_forgotten: bool) -> No
 
 def _nothing(settings: Settings, *, as_json: bool, quiet: bool, unless_running: bool) -> int:
     from imagen.delivery.worker import record_failures
-    from imagen.pipeline.record import open_up_to_date
+    from imagen.pipeline.record import open_library_synced
 
     del quiet, unless_running
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         record_failures(library, settings)
         return _tell(library, None, {}, as_json=as_json)
 
 
 def _once(settings: Settings, *, as_json: bool, quiet: bool, unless_running: bool) -> int:
     from imagen.cli.progress import interruptible
-    from imagen.pipeline.record import open_up_to_date
+    from imagen.pipeline.record import open_library_synced
 
     notes: dict[str, str] = {}
-    with open_up_to_date(settings) as library, interruptible() as stop:
+    with open_library_synced(settings) as library, interruptible() as stop:
         synced = _synced(library, settings, stop, notes, quiet=quiet, unless_running=unless_running)
         code = _tell(library, synced, notes, as_json=as_json)
     if stop.is_set():
@@ -197,10 +197,10 @@ def _round(
     """Send what is due now; the seconds until it makes sense to look again. A library that can't
     be used for a while is waited for."""
     from imagen.cli.left import news
-    from imagen.pipeline.record import open_up_to_date
+    from imagen.pipeline.record import open_library_synced
 
     try:
-        with open_up_to_date(settings) as library:
+        with open_library_synced(settings) as library:
             notes: dict[str, str] = {}  # of this round alone: a table may get its columns later
             synced = _synced(
                 library, settings, stop, notes, quiet=quiet, unless_running=unless_running

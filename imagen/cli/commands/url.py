@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from imagen.library import Library, Picture
+    from imagen.library import Library, LibraryImage
 
 _SPAN = re.compile(r"(\d{1,9}) ?(s|min|h|d|w)")
 _UNITS: Mapping[str, str] = {
@@ -66,10 +66,10 @@ def url(picture: str, expires: timedelta, as_json: bool, config_path: Path | Non
     """
     from imagen.delivery.images import signed_url
     from imagen.library import find_picture
-    from imagen.pipeline.record import open_up_to_date
+    from imagen.pipeline.record import open_library_synced
 
     settings = settings_for(config_path)
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         found = find_picture(library, picture)
         if not found.cloud:
             raise _not_there(library, found)
@@ -81,7 +81,7 @@ def url(picture: str, expires: timedelta, as_json: bool, config_path: Path | Non
     click.echo(json.dumps(whole | place, indent=2) if as_json else address)
 
 
-def _not_there(library: Library, picture: Picture) -> RequestError:
+def _not_there(library: Library, picture: LibraryImage) -> RequestError:
     """Whether it will be, and what keeps it from being."""
     from imagen.library.outbox import told_of
 

@@ -14,7 +14,7 @@ from imagen.cli.options import config_option, json_option, settings_for
 from imagen.cli.options import usage as misused
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
-from imagen.core.text import did_you_mean, one_line, took
+from imagen.core.text import did_you_mean, format_duration, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.cli.dates import TypedDate
-    from imagen.library import Total, Use
+    from imagen.library import LedgerRow, Total
     from imagen.library.ledger import Grouping
 
 GROUPINGS: tuple[Grouping, ...] = ("day", "week", "month", "backend", "model", "caller")
@@ -77,7 +77,7 @@ def usage(
     """
     from imagen.library import sum_totals, totals
     from imagen.library.ledger import rows
-    from imagen.pipeline.record import open_up_to_date
+    from imagen.pipeline.record import open_library_synced
 
     settings = settings_for(config_path)
     zone = settings.usage.zone
@@ -85,7 +85,7 @@ def usage(
         since.moment(zone) if since else None,
         until.moment(zone) if until else None,
     )
-    with open_up_to_date(settings) as library:
+    with open_library_synced(settings) as library:
         if raw:
             _tell_rows(list(rows(library, *period)), zone, as_json=as_json)
             return
@@ -169,7 +169,7 @@ def _sum(costs: Mapping[str, float]) -> str:
 def _time(seconds: float) -> str:
     """As `took`, and in hours where there are many."""
     if seconds < _HOUR_SECONDS:
-        return took(seconds)
+        return format_duration(seconds)
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min"
 
@@ -180,7 +180,7 @@ def _unknown(number: int) -> str:
     return f"{number} generations were paid for without anyone knowing how much; no sum has them."
 
 
-def _tell_rows(found: Sequence[Use], zone: tzinfo | None, *, as_json: bool) -> None:
+def _tell_rows(found: Sequence[LedgerRow], zone: tzinfo | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"rows": [_row_data(use, zone) for use in found]}, indent=2))
         return
@@ -200,7 +200,7 @@ _USES = (
 )
 
 
-def _row(use: Use, zone: tzinfo | None) -> tuple[str, ...]:
+def _row(use: LedgerRow, zone: tzinfo | None) -> tuple[str, ...]:
     return (
         f"{use.at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
         use.generation[:8],
@@ -214,7 +214,7 @@ def _row(use: Use, zone: tzinfo | None) -> tuple[str, ...]:
     )
 
 
-def _row_data(use: Use, zone: tzinfo | None) -> dict[str, Any]:
+def _row_data(use: LedgerRow, zone: tzinfo | None) -> dict[str, Any]:
     from dataclasses import asdict
 
     at = use.at.astimezone(zone).isoformat(timespec="seconds")

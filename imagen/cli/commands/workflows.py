@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from imagen.config import Settings
     from imagen.errors import ConfigError
-    from imagen.graphs import Entry, Fault, Workflow
+    from imagen.graphs import Fault, ListedWorkflow, Workflow
 
 
 @click.group(cls=Group)
@@ -160,14 +160,14 @@ def _verdict(workflow: Workflow, found: Iterable[Fault]) -> dict[str, Any]:
     }
 
 
-def _entry_row(entry: Entry) -> tuple[str, ...]:
+def _entry_row(entry: ListedWorkflow) -> tuple[str, ...]:
     if entry.workflow is None:
         return entry.name, "can't be read", str(entry.error).splitlines()[0], entry.source
     source = f"{entry.source} (hidden by {entry.hidden_by})" if entry.hidden_by else entry.source
     return entry.name, entry.workflow.manifest.task, entry.workflow.manifest.title, source
 
 
-def _entry_facts(entry: Entry) -> dict[str, Any]:
+def _entry_facts(entry: ListedWorkflow) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "name": entry.name,
         "source": entry.source,

@@ -10,7 +10,7 @@ from imagen.graphs.importer.holding import refuse_unfed, refuse_unsuited
 from imagen.graphs.importer.propose import Proposal, Token, propose
 from imagen.graphs.importer.recognise import Found, of_json, of_text, of_texts
 from imagen.graphs.importer.shelving import name_of, put, shelf_name, written
-from imagen.graphs.model_names import localise
+from imagen.graphs.model_names import match_model_names
 from imagen.graphs.preflight import check
 from imagen.graphs.review import faults
 from imagen.graphs.workflow import Workflow
@@ -75,7 +75,7 @@ def take_over(
 def lacking(proposal: Proposal, object_info: Mapping[str, Any]) -> list[Fault]:
     """What a server of this catalogue lacks to run it, or would refuse."""
     workflow = Workflow("", proposal.graph, proposal.manifest, "")
-    graph = localise(workflow.sample(), object_info)
+    graph = match_model_names(workflow.sample(), object_info)
     return check(graph, object_info, manifest=proposal.manifest)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from imagen.backends.base import Gpu
 from imagen.backends.comfyui import answers
-from imagen.backends.comfyui.answers import Queue, Stats, Waiting
+from imagen.backends.comfyui.answers import Queue, QueueEntry, Stats
 
 JUNK = [
     pytest.param(None, id="null"),
@@ -122,7 +122,7 @@ def test_memory_is_told_for_a_gpu_only() -> None:
 def test_an_unknown_queue_item_has_no_client() -> None:
     """An older server may tell less."""
     said = {"queue_running": [[1, "p"]], "queue_pending": []}
-    assert answers.queue(said).running == (Waiting("p", ""),)
+    assert answers.queue(said).running == (QueueEntry("p", ""),)
 
 
 @pytest.mark.parametrize(

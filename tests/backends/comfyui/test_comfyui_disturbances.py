@@ -13,11 +13,11 @@ from support.comfyui_lab import ASKED, SAMPLED, collected, opened, paths
 
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUIConfig, uploads
-from imagen.backends.comfyui.follow import Following
+from imagen.backends.comfyui.follow import JobFollower
 from imagen.backends.comfyui.record import Record
-from imagen.backends.comfyui.telling import Telling
+from imagen.backends.comfyui.telling import ProgressReporter
 from imagen.backends.comfyui.websocket import Listener
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import BackendError, Cancelled, Lost, Rejected, TimedOut, Unavailable
 from imagen.testing.comfyui import ComfyUI, Hostility, Refusal
 
@@ -49,8 +49,8 @@ def _ended(server: ComfyUI, *script: str, counted: str = "/queue", **block: Any)
         usual = {"poll_seconds": 0.02, "total_seconds": 200, "idle_seconds": 1000} | block
         known = {"url": server.url, "workflow": "x", **usual}
         config = validated("lab", known, ComfyUIConfig)
-        record, telling = Record(ticket.payload), Telling(ticket.payload, ignore)
-        following = Following(backend.client(), listener, record, telling, config, clock=clock)
+        record, telling = Record(ticket.payload), ProgressReporter(ticket.payload, no_progress)
+        following = JobFollower(backend.client(), listener, record, telling, config, clock=clock)
         with pytest.raises(BackendError) as caught:
             following.to_the_end()
         listener.close()

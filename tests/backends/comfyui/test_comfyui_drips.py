@@ -9,7 +9,7 @@ import pytest
 from support.comfyui_lab import ASKED, opened
 from support.raw_server import RawServer, answer_or_drip
 
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import TimedOut
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _ended(answers: Mapping[str, object]) -> TimedOut:
         closing(opened(server.url, total_seconds=1)) as backend,
         pytest.raises(TimedOut, match=r"took more than 1 (s|seconds) in all") as caught,
     ):
-        backend.collect(backend.prepare(ASKED), ignore)
+        backend.collect(backend.prepare(ASKED), no_progress)
     return caught.value
 
 

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from support.comfyui_lab import ASKED, SAMPLED, TWICE, collected, opened, paths
 
 from imagen.backends.comfyui.outputs import File, fetch_all, is_of
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import BackendError, Failed, Lost, Unavailable
 from imagen.testing.comfyui import ComfyUI, Refusal
 
@@ -196,7 +196,7 @@ def test_a_file_that_was_named_is_fetched_by_another_process_after_a_restart() -
         ticket = _left_behind(server)
         server.restart(empty=True)
         with closing(opened(server.url)) as backend:
-            result = backend.collect(ticket, ignore)
+            result = backend.collect(ticket, no_progress)
         assert len(server.prompts) == 1
     assert [(output.name, output.seed) for output in result.images] == [("lab/a_00001_.png", 7)]
     assert "does not know the job" in result.warnings[-1]
@@ -210,7 +210,7 @@ def test_a_file_that_was_named_and_is_gone_is_lost(graph: dict[str, Any]) -> Non
         server.restart(empty=True)
         server.files.forget("output")
         with closing(opened(server.url, graph)) as backend, pytest.raises(Lost) as caught:
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)
     assert (caught.value.is_certain, caught.value.never_ran) == (True, False)
 
 
@@ -222,7 +222,7 @@ def test_a_file_that_was_named_and_cannot_be_had_now_is_not_lost() -> None:
             http_errors=(Refusal(path="/view", times=99, **_INSTEAD["no access"]),)
         ).hostility
         with closing(opened(server.url)) as backend, pytest.raises(Lost) as caught:
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)
     assert not caught.value.is_certain
 
 
@@ -234,7 +234,7 @@ def test_another_image_under_the_same_name_is_not_taken_for_ours() -> None:
         server.files.forget("output")
         collected(server, request=ASKED.with_values({"seed": 8}))
         with closing(opened(server.url)) as backend, pytest.raises(Lost, match="does not know"):
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)
 
 
 def _png_that_says(prompt: str) -> bytes:

@@ -11,9 +11,9 @@ from support.comfyui_lab import ASKED, opened
 
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUIConfig, events
-from imagen.backends.comfyui.follow import Following
+from imagen.backends.comfyui.follow import JobFollower
 from imagen.backends.comfyui.record import Record
-from imagen.backends.comfyui.telling import Telling
+from imagen.backends.comfyui.telling import ProgressReporter
 from imagen.backends.comfyui.websocket import Listener
 from imagen.errors import BackendError, TimedOut
 from imagen.testing.comfyui import ComfyUI
@@ -53,8 +53,8 @@ def _waited(server: ComfyUI, **block: Any) -> tuple[list[Progress], TimedOut]:
         listener.open()
         backend.client().submit(ticket.payload, ticket.id, listener.client_id)
         listener.prompt_id = ticket.id
-        record, telling = Record(ticket.payload), Telling(ticket.payload, told.append)
-        following = Following(backend.client(), listener, record, telling, config, clock=_Clock())
+        record, telling = Record(ticket.payload), ProgressReporter(ticket.payload, told.append)
+        following = JobFollower(backend.client(), listener, record, telling, config, clock=_Clock())
         with pytest.raises(TimedOut) as caught:
             following.to_the_end()
         listener.close()
@@ -84,11 +84,11 @@ def test_the_interval_grows_to_an_end() -> None:
     """However often it has been asked."""
     with ComfyUI() as server, closing(opened(server.url, poll_seconds=0.5)) as backend:
         listener = Listener(backend.client(), 5)
-        record, telling = Record({}), Telling({}, lambda _: None)
+        record, telling = Record({}), ProgressReporter({}, lambda _: None)
         config = validated(
             "lab", {"url": server.url, "workflow": "x", "poll_seconds": 0.5}, ComfyUIConfig
         )
-        following = Following(backend.client(), listener, record, telling, config)
+        following = JobFollower(backend.client(), listener, record, telling, config)
         assert [following.interval(looks) for looks in (0, 1, 2, 100_000)] == [
             0.1,
             pytest.approx(0.15),
@@ -117,8 +117,8 @@ def test_after_the_end_nothing_more_is_waited_for_where_all_is_in_the_history() 
         listener.open()
         backend.client().submit(ticket.payload, ticket.id, listener.client_id)
         listener.prompt_id = ticket.id
-        telling = Telling(ticket.payload, lambda _: None)
-        Following(backend.client(), listener, record, telling, config, clock=clock).to_the_end()
+        telling = ProgressReporter(ticket.payload, lambda _: None)
+        JobFollower(backend.client(), listener, record, telling, config, clock=clock).to_the_end()
         listener.close()
     assert list(record.outputs) == ["99"]
 
@@ -131,8 +131,8 @@ def test_a_backend_that_is_closed_ends_the_wait_at_once() -> None:
         config = validated("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
         listener = Listener(backend.client(), 5)
         listener.prompt_id = ticket.id
-        record, telling = Record(ticket.payload), Telling(ticket.payload, lambda _: None)
-        following = Following(backend.client(), listener, record, telling, config, clock=_Clock())
+        record, telling = Record(ticket.payload), ProgressReporter(ticket.payload, lambda _: None)
+        following = JobFollower(backend.client(), listener, record, telling, config, clock=_Clock())
         backend.close()
         with pytest.raises(BackendError, match="was closed") as caught:
             following.to_the_end()
@@ -154,7 +154,7 @@ def test_an_answer_that_takes_its_time_is_waited_for_and_not_spun_on() -> None:
         listener = Listener(backend.client(), 5)
         backend.client().submit(ticket.payload, ticket.id, listener.client_id)
         listener.prompt_id = ticket.id
-        record, telling = Record(ticket.payload), Telling(ticket.payload, lambda _: None)
-        Following(backend.client(), listener, record, telling, config, clock=clock).to_the_end()
+        record, telling = Record(ticket.payload), ProgressReporter(ticket.payload, lambda _: None)
+        JobFollower(backend.client(), listener, record, telling, config, clock=clock).to_the_end()
     assert record.ended
     assert reads < 500

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.comfyui_lab import ASKED, collected, opened
 
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import BackendError, Lost, Unauthorized
 from imagen.testing.comfyui import ComfyUI, Refusal
 
@@ -106,7 +106,7 @@ def test_a_job_that_was_left_behind_is_not_lost_by_a_gateway(
             ticket = backend.prepare(ASKED)
             backend.client().submit(ticket.payload, ticket.id, "the-one-that-crashed")
             with pytest.raises(BackendError) as caught:
-                backend.collect(ticket.sent(), ignore)
+                backend.collect(ticket.sent(), no_progress)
         assert (len(server.prompts), server.interrupts) == (1, [])
     assert not isinstance(caught.value, Lost)
 

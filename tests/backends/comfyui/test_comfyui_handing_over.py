@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.comfyui_lab import ASKED, SAMPLED, collected, opened
 
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import BackendError, Cancelled, Lost, WorkflowError
 from imagen.testing.comfyui import ComfyUI, Hostility, Refusal
 
@@ -120,8 +120,8 @@ def test_a_failed_look_for_a_job_that_was_left_behind_stops_nothing() -> None:
             ticket = backend.prepare(ASKED)
             backend.client().submit(ticket.payload, ticket.id, "the-one-that-crashed")
             with pytest.raises(BackendError, match="401"):
-                backend.collect(ticket.sent(), ignore)
-            assert len(backend.collect(ticket.sent(), ignore).images) == 1
+                backend.collect(ticket.sent(), no_progress)
+            assert len(backend.collect(ticket.sent(), no_progress).images) == 1
         assert server.interrupts == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from support.comfyui_lab import MANIFEST, SAMPLED
 from support.comfyui_pictures import REDRAWN, node, on, shelve
 
-from imagen.backends.base import Lack, Model
+from imagen.backends.base import MissingCapability, Model
 from imagen.errors import Unavailable
 from imagen.testing.comfyui import ComfyUI, Refusal
 
@@ -99,7 +99,7 @@ def test_what_a_further_task_lacks_is_told_and_makes_nobody_ill() -> None:
     told = {lack.what: lack for lack in health.lacking}
     assert (health.ok, health.summary, health.remedies) == (True, "ok", ())
     assert told["inpaint"].why.startswith("node 1 (UNETLoader)")
-    assert told["control canny"] == Lack(
+    assert told["control canny"] == MissingCapability(
         what="control canny",
         why="the server has no file 'c.safetensors' in models/controlnet.",
         remedy="Get it from https://models.example/c; put it into models/controlnet/.",

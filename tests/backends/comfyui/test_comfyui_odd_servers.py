@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.comfyui_lab import ASKED, SAMPLED, collected, opened, paths
 
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import BackendError, Lost, Rejected, Unavailable, WorkflowError
 from imagen.testing.comfyui import ComfyUI, Refusal
 
@@ -78,7 +78,7 @@ def test_a_page_for_people_is_no_comfyui() -> None:
     with _login_page() as url, closing(opened(url)) as backend:
         ticket = backend.prepare(ASKED)
         with pytest.raises(BackendError, match="sent text/html instead of JSON") as caught:
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)
         assert not backend.check().ok
     assert "backends.lab.url" in caught.value.remedy
 
@@ -107,7 +107,7 @@ def test_an_address_without_its_path_is_told() -> None:
     ):
         ticket = backend.prepare(ASKED)
         with pytest.raises(Rejected, match="404") as caught:
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)
     assert "with its path" in caught.value.remedy
 
 
@@ -156,8 +156,8 @@ def test_a_credential_is_written_into_no_log(
 def test_a_long_run_tells_the_memory_that_it_needed() -> None:
     """A short one is not delayed for it."""
     with ComfyUI(step_seconds=0.4) as server, closing(opened(server.url)) as backend:
-        first = backend.collect(backend.prepare(ASKED), ignore)
-        again = backend.collect(backend.prepare(ASKED), ignore)
+        first = backend.collect(backend.prepare(ASKED), no_progress)
+        again = backend.collect(backend.prepare(ASKED), no_progress)
         asked = [path for path in paths(server) if path == "/system_stats"]
     assert first.facts.engine["vram_used_bytes"] == 4 << 30
     assert "vram_used_bytes" not in again.facts.engine

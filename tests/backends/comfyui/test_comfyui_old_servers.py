@@ -8,7 +8,7 @@ import pytest
 from support.comfyui_lab import ASKED, QUICK
 
 from imagen.backends import open_backend
-from imagen.core.result import Result, ignore
+from imagen.core.result import Result, no_progress
 from imagen.errors import Failed
 from imagen.testing.comfyui import ComfyUI, Fault
 
@@ -18,7 +18,7 @@ _WHY = "The server runs ComfyUI 0.3.64; this workflow needs 0.3.75 or later."
 def _collected(server: ComfyUI) -> Result:
     block = {"type": "comfyui", "url": server.url, "workflow": "z-image-turbo", **QUICK}
     with closing(open_backend("z", {"z": block})) as backend:
-        return backend.collect(backend.prepare(ASKED), ignore)
+        return backend.collect(backend.prepare(ASKED), no_progress)
 
 
 def test_a_picture_of_a_server_too_old_comes_with_a_warning() -> None:

@@ -10,7 +10,7 @@ from support.comfyui_lab import ASKED, SAMPLED, opened
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
 from imagen.config import Settings
-from imagen.core.capabilities import unhonoured
+from imagen.core.capabilities import not_honoured
 from imagen.core.request import Lora
 from imagen.pipeline.prepare import prepare
 
@@ -102,4 +102,4 @@ def test_only_texts_that_were_asked_for_are_spoken_of() -> None:
     (ticket,) = prepare(backend, ASKED.with_values({"prompt": "{a|b}"}), Settings())
     assert ticket.request.prompt_2 == "{a|b}"
     assert ticket.request.negative == "{rain|snow}"
-    assert unhonoured(ticket.receipt) == ["prompt: syntax not read by this engine: {a|b}"]
+    assert not_honoured(ticket.receipt) == ["prompt: syntax not read by this engine: {a|b}"]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen.backends.comfyui import events
-from imagen.backends.comfyui.answers import Entry
-from imagen.backends.comfyui.look import Sight
+from imagen.backends.comfyui.answers import HistoryEntry
+from imagen.backends.comfyui.look import JobStatus
 from imagen.backends.comfyui.outputs import File, Text, lacks_a_picture, made
 from imagen.backends.comfyui.record import Record
-from imagen.backends.comfyui.telling import Telling
+from imagen.backends.comfyui.telling import ProgressReporter
 
 if TYPE_CHECKING:
     from imagen.core.result import Progress
@@ -80,7 +80,7 @@ def test_the_history_adds_to_what_was_heard() -> None:
         ("execution_success", {"timestamp": 3500}),
         ("something_new", {}),
     )
-    record.adopt(Entry({"9": {"images": [1]}}, {"9": "9"}, messages, "success"))
+    record.adopt(HistoryEntry({"9": {"images": [1]}}, {"9": "9"}, messages, "success"))
     assert (record.began_ms, record.finished_ms, record.started_at) == (1000, 3500, 1.0)
     assert (record.ended, record.outputs) == (True, {"9": {"images": [1]}})
 
@@ -132,9 +132,9 @@ def test_words_are_no_picture(graph: dict[str, Any], things: list[Any], lacks: b
     assert lacks_a_picture(graph, things) is lacks
 
 
-def _told(record: Record, sight: Sight | None = None) -> Progress:
+def _told(record: Record, sight: JobStatus | None = None) -> Progress:
     told: list[Progress] = []
-    Telling(record.graph, told.append).waiting(record, sight)
+    ProgressReporter(record.graph, told.append).waiting(record, sight)
     return told[0]
 
 
@@ -142,13 +142,13 @@ def _told(record: Record, sight: Sight | None = None) -> Progress:
     ("record", "sight", "stage"),
     [
         pytest.param(_heard(), None, "submitted", id="nothing known"),
-        pytest.param(_heard(), Sight(position=3), "queued", id="in the queue"),
-        pytest.param(_heard(), Sight(runs=True), "running", id="seen to run"),
+        pytest.param(_heard(), JobStatus(position=3), "queued", id="in the queue"),
+        pytest.param(_heard(), JobStatus(runs=True), "running", id="seen to run"),
         pytest.param(_heard(events.Running("1", "1")), None, "loading", id="a loader runs"),
         pytest.param(_heard(events.Running("8", "8")), None, "running", id="a sampler runs"),
     ],
 )
-def test_the_stage_is_told(record: Record, sight: Sight | None, stage: str) -> None:
+def test_the_stage_is_told(record: Record, sight: JobStatus | None, stage: str) -> None:
     """From what is heard, or else from what is seen."""
     assert _told(record, sight).stage == stage
 
@@ -157,7 +157,7 @@ def test_the_fraction_weighs_what_takes_long_and_never_falls() -> None:
     """A sampler is most of the work."""
     told: list[Progress] = []
     record = _heard(events.Running("1", "1"), events.Running("8", "8"))
-    telling = Telling(GRAPH, told.append)
+    telling = ProgressReporter(GRAPH, told.append)
     telling.waiting(record, None)
     record.take(events.Stepped("8", 2, 4))
     telling.waiting(record, None)

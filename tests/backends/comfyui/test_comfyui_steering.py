@@ -20,7 +20,7 @@ from support.comfyui_pictures import (
 )
 
 from imagen.core.request import Control, Lora, Upscale
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import Rejected, RequestError
 from imagen.testing.comfyui import ComfyUI
 
@@ -51,7 +51,7 @@ def shelf() -> None:
 def made(request: Request, **switches: Any) -> Image.Image:
     """The picture of a request on a server."""
     with ComfyUI(models=MODELS, **switches) as server, closing(on(server.url, "mine")) as backend:
-        return picture(backend.collect(backend.prepare(request), ignore))
+        return picture(backend.collect(backend.prepare(request), no_progress))
 
 
 def payload(request: Request, workflow: str = "mine", **block: Any) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_a_lora_of_no_strength_is_left_out_with_a_word() -> None:
 )
 def test_a_lora_may_go_by_less_than_its_whole_name(name: str, there: str) -> None:
     with ComfyUI(models=MODELS) as server, closing(on(server.url, "mine")) as backend:
-        result = backend.collect(backend.prepare(loras(name)), ignore)
+        result = backend.collect(backend.prepare(loras(name)), no_progress)
     assert there in result.facts.models
     assert result.warnings == (f"The server has {name!r} as {there!r}; that was used.",)
 
@@ -102,7 +102,7 @@ def test_a_lora_that_is_not_there_gets_the_nearest() -> None:
     with ComfyUI(models=MODELS) as server, closing(on(server.url, "mine")) as backend:
         ticket = backend.prepare(loras("inkk"))
         with pytest.raises(Rejected) as caught:
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)
     assert "the server has no file 'inkk' in models/loras. Did you mean 'ink'?" in str(caught.value)
 
 
@@ -270,7 +270,7 @@ def enlarged(method: str) -> Request:
 def test_an_upscaler_may_go_by_less_than_its_whole_name() -> None:
     """Its loader is one that a server does not hold to its list."""
     with ComfyUI() as server, closing(on(server.url, "sd15")) as backend:
-        result = backend.collect(backend.prepare(enlarged("realesrgan_x4plus")), ignore)
+        result = backend.collect(backend.prepare(enlarged("realesrgan_x4plus")), no_progress)
     assert result.facts.models == ("RealESRGAN_x4plus.safetensors",)
 
 
@@ -278,5 +278,5 @@ def test_an_upscaler_that_is_not_there_is_refused_before_anything_runs() -> None
     with ComfyUI() as server, closing(on(server.url, "sd15")) as backend:
         ticket = backend.prepare(enlarged("RealESRGAN_x4pluss"))
         with pytest.raises(Rejected, match="Did you mean 'RealESRGAN_x4plus"):
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)
         assert server.prompts == []

@@ -13,7 +13,7 @@ from support.comfyui_pictures import NOWHERE, REDRAWN, REPAINTED, drawn, node, o
 from imagen.backends import validated
 from imagen.backends.comfyui import ComfyUIConfig, own_defaults
 from imagen.core.request import Outpaint, Request, Restore, Upscale
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import ConfigError, RequestError, WorkflowError
 from imagen.testing.comfyui import ComfyUI as Server
 
@@ -99,7 +99,7 @@ def test_the_pictures_come_from_the_outputs_of_the_workflow_that_ran() -> None:
     with Server() as server, closing(on(server.url, "mine")) as backend:
         ticket = backend.prepare(asked)
         assert ticket.request.strength == 0.3
-        assert len(backend.collect(ticket, ignore).images) == 1
+        assert len(backend.collect(ticket, no_progress).images) == 1
 
 
 def test_what_a_workflow_fixes_of_an_enlargement_is_told() -> None:

@@ -11,7 +11,7 @@ from support.comfyui_lab import ASKED, paths
 from support.comfyui_pictures import NOWHERE, REDRAWN, called, drawn, on, picture, shelve
 
 from imagen.backends.comfyui import answers
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.core.ticket import Ticket
 from imagen.errors import BackendError, Cancelled, Rejected, RequestError, Unavailable
 from imagen.testing.comfyui import ComfyUI, Refusal
@@ -36,7 +36,7 @@ def test_p26_a_picture_goes_up_under_a_name_made_of_its_content() -> None:
     """Pitfall 26: never under a name that may be somebody else's."""
     path = drawn("me.png")
     with ComfyUI() as server, closing(on(server.url, "redraw")) as backend:
-        result = backend.collect(backend.prepare(asked(path)), ignore)
+        result = backend.collect(backend.prepare(asked(path)), no_progress)
         name = called(path).removeprefix("imagen/")
         assert server.files.get("input", "imagen", name) == Path(path).read_bytes()
         assert server.prompts[0]["prompt"]["10"]["inputs"]["image"] == called(path)
@@ -76,7 +76,7 @@ def test_one_picture_in_two_places_goes_up_once() -> None:
     path = drawn("me.png")
     with ComfyUI() as server, closing(on(server.url, "twice")) as backend:
         ticket = backend.prepare(asked(path).with_values({"other": path}))
-        backend.collect(ticket, ignore)
+        backend.collect(ticket, no_progress)
         assert paths(server).count("/upload/image") == 1
 
 
@@ -85,7 +85,7 @@ def test_a_ticket_from_disk_has_all_that_is_needed_to_send_it() -> None:
     with ComfyUI() as server, closing(on(server.url, "redraw")) as backend:
         text = backend.prepare(asked(path)).model_dump_json()
     with ComfyUI() as server, closing(on(server.url, "redraw")) as later:
-        result = later.collect(Ticket.model_validate_json(text), ignore)
+        result = later.collect(Ticket.model_validate_json(text), no_progress)
     assert len(result.images) == 1
 
 
@@ -96,7 +96,7 @@ def test_a_file_that_has_changed_since_is_refused() -> None:
         ticket = backend.prepare(asked(path))
         drawn("me.png", "red")
         with pytest.raises(RequestError, match=r"me\.png has changed since it was asked for"):
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)
         assert server.prompts == []
 
 
@@ -106,7 +106,7 @@ def test_a_file_that_is_gone_since_is_to_be_asked_for_again() -> None:
         ticket = backend.prepare(asked(path))
         Path(path).unlink()
         with pytest.raises(RequestError, match=r"upload: there is no file .*me\.png") as caught:
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)
     assert caught.value.remedy == "No job was sent. Ask for it again."
 
 
@@ -121,7 +121,7 @@ def test_a_picture_that_is_too_large_is_refused_with_the_way_out() -> None:
     with ComfyUI(largest_body=100) as server, closing(on(server.url, "redraw")) as backend:
         ticket = backend.prepare(asked(path))
         with pytest.raises(Rejected) as caught:
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)
     assert "takes no picture as large as 0.0 MB" in caught.value.message
     assert "--max-upload-size" in caught.value.remedy
 
@@ -131,7 +131,7 @@ def test_an_upload_is_tried_again_where_the_server_was_in_trouble() -> None:
     path = drawn("me.png")
     trouble = Refusal(status=503, path="/upload/image", times=1)
     with ComfyUI(http_errors=(trouble,)) as server, closing(on(server.url, "redraw")) as backend:
-        result = backend.collect(backend.prepare(asked(path)), ignore)
+        result = backend.collect(backend.prepare(asked(path)), no_progress)
         assert paths(server).count("/upload/image") == 2
     assert len(result.images) == 1
 
@@ -221,4 +221,4 @@ def test_an_answer_that_names_no_file_is_none_of_comfyuis() -> None:
     with ComfyUI(http_errors=(other,)) as server, closing(on(server.url, "redraw")) as backend:
         ticket = backend.prepare(asked(path))
         with pytest.raises(BackendError, match="does not answer like ComfyUI"):
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.comfyui_lab import ASKED, SAMPLED, collected, opened, paths, told
 
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import (
     BackendError,
     Lost,
@@ -203,8 +203,8 @@ def test_a_ticket_that_was_submitted_is_found_and_not_sent_again() -> None:
     with ComfyUI(step_seconds=0.05) as server:
         ticket = _crashed(server)
         with closing(opened(server.url)) as backend:
-            first = backend.collect(ticket, ignore)
-            again = backend.collect(ticket, ignore)
+            first = backend.collect(ticket, no_progress)
+            again = backend.collect(ticket, no_progress)
         assert len(server.prompts) == 1
         assert "the-one-that-crashed" not in server.client_ids
     assert first.images[0].data == again.images[0].data
@@ -215,7 +215,7 @@ def test_a_ticket_of_an_old_server_is_found_as_ours() -> None:
     with ComfyUI(old_server=True) as server:
         ticket = _crashed(server)
         with closing(opened(server.url)) as backend:
-            assert len(backend.collect(ticket, ignore).images) == 1
+            assert len(backend.collect(ticket, no_progress).images) == 1
         assert len(server.prompts) == 1
 
 
@@ -224,7 +224,7 @@ def test_a_ticket_that_the_server_does_not_know_is_lost() -> None:
     with ComfyUI() as server, closing(opened(server.url)) as backend:
         ticket = backend.prepare(ASKED).sent()
         with pytest.raises(Lost, match="does not know the job"):
-            backend.collect(ticket, ignore)
+            backend.collect(ticket, no_progress)
         assert server.prompts == []
 
 

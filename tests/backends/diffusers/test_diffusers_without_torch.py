@@ -14,7 +14,7 @@ from support.weight_files import safetensors, written
 from imagen.backends import validated
 from imagen.backends.diffusers import adapter
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import ConfigError, MissingDependency, install_command
 
 _PROGRAM = """
@@ -69,7 +69,7 @@ def test_drawing_names_the_extra(tmp_path: Path) -> None:
     backend = opened(sd1_file(tmp_path))
     ticket = backend.prepare(Request(prompt="a fox"))
     with pytest.raises(MissingDependency) as caught:
-        backend.collect(ticket, ignore)
+        backend.collect(ticket, no_progress)
     assert (caught.value.package, caught.value.extra) == ("torch", "diffusers")
 
 

@@ -11,7 +11,7 @@ from imagen.backends.replicate.capabilities import offer
 from imagen.backends.replicate.payload import Bound, bind, settled
 from imagen.backends.replicate.schema import read_inputs
 from imagen.backends.replicate.vocabulary import read_vocabulary
-from imagen.core.capabilities import settle
+from imagen.core.capabilities import resolve_parameters
 from imagen.core.request import Request
 from imagen.errors import RequestError
 
@@ -272,7 +272,7 @@ def test_how_much_stays_is_the_inverse_of_how_much_goes() -> None:
     }
     known = read_vocabulary("acme/ultra", read_inputs({"Input": {"properties": said}}))
     request = Request(image="a.png", strength=0.7)
-    values, receipt = settle(request, offer(known, request.task, {}))
+    values, receipt = resolve_parameters(request, offer(known, request.task, {}))
     assert bind(known, values, receipt).input == {"image_prompt_strength": 0.3}
     assert offer(known, "image-to-image", {}).parameters["strength"].default == 0.2
 
@@ -291,7 +291,7 @@ def test_a_side_with_few_choices_is_the_nearest_of_them() -> None:
     said = {"prompt": {"type": "string"}, "width": side, "height": side}
     known = read_vocabulary("acme/old", read_inputs({"Input": {"properties": said}}))
     request = Request(prompt="x", width=400, height=5000)
-    values, receipt = settle(request, offer(known, request.task, {}))
+    values, receipt = resolve_parameters(request, offer(known, request.task, {}))
     assert bind(known, values, receipt).input == {"prompt": "x", "width": 512, "height": 768}
 
 
@@ -305,7 +305,7 @@ def _of(model: str, properties: dict[str, Any], **asked: Any) -> Bound:
     """The input of a model with these inputs."""
     known = read_vocabulary(model, read_inputs({"Input": {"properties": properties}}))
     request = Request.of({"prompt": "a fox"} | asked)
-    values, receipt = settle(request, offer(known, request.task, {}))
+    values, receipt = resolve_parameters(request, offer(known, request.task, {}))
     return bind(known, values, receipt)
 
 

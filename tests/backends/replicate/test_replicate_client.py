@@ -13,7 +13,7 @@ from support.raw_server import OK, RawServer, read_request
 from support.receiver import Receiver
 from support.replicate_lab import configured
 
-from imagen.backends.replicate.client import Client
+from imagen.backends.replicate.client import ReplicateClient
 from imagen.backends.replicate.stop import stop
 from imagen.errors import BackendError, Rejected
 from imagen.testing.answer import Answer, as_json
@@ -46,7 +46,7 @@ def _listed(*headers: str, made: tuple[datetime, ...] = (_SINCE,)) -> _Listed:
             named = [*headers, f"Content-Length: {len(body)}", "", ""]
             connection.sendall(OK + "\r\n".join(named).encode() + body)
 
-    with RawServer(behave) as server, closing(Client(configured(server.url))) as client:
+    with RawServer(behave) as server, closing(ReplicateClient(configured(server.url))) as client:
         return _Listed(client.recent(_SINCE), len(asked))
 
 
@@ -133,13 +133,13 @@ _HIDDEN = as_json({"owner": "acme", "name": "painter", "latest_version": {"id": 
 )
 def test_what_can_not_be_used_is_an_error(
     answers: list[Answer],
-    ask: Callable[[Client], object],
+    ask: Callable[[ReplicateClient], object],
     kind: type[BackendError],
     message: str,
 ) -> None:
     with (
         Receiver(*answers) as there,
-        closing(Client(configured(there.url, model="acme/painter"))) as client,
+        closing(ReplicateClient(configured(there.url, model="acme/painter"))) as client,
         pytest.raises(BackendError) as caught,
     ):
         ask(client)
@@ -152,7 +152,7 @@ def test_a_deployment_that_runs_no_model_is_no_answer_of_the_api() -> None:
     config = configured("http://127.0.0.1", model="deployments/acme/studio")
     with Receiver(as_json({"current_release": release})) as there:
         config = config.model_copy(update={"base_url": there.url})
-        with closing(Client(config)) as client, pytest.raises(BackendError) as caught:
+        with closing(ReplicateClient(config)) as client, pytest.raises(BackendError) as caught:
             client.page(config.reference)
     assert caught.value.message.endswith("does not answer like Replicate's API.")
 
@@ -176,6 +176,6 @@ _DONE: dict[str, Any] = {"id": "abc", "status": "succeeded"}
 def test_of_a_prediction_that_has_ended_only_images_that_are_there_are_told(
     answers: list[Answer], doubt: str
 ) -> None:
-    with Receiver(*answers) as there, closing(Client(configured(there.url))) as client:
+    with Receiver(*answers) as there, closing(ReplicateClient(configured(there.url))) as client:
         assert stop(client, lambda: "abc", deadline_seconds=60) == doubt
         assert [seen.method for seen in there.requests] == ["GET", "GET"]

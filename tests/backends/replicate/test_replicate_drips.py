@@ -13,10 +13,10 @@ from support.raw_server import RawServer, answer_or_drip
 from support.replicate_lab import configured
 
 from imagen.backends.replicate.adapter import Replicate as Backend
-from imagen.backends.replicate.client import Client
+from imagen.backends.replicate.client import ReplicateClient
 from imagen.backends.replicate.stop import stop
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import TimedOut
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
@@ -32,7 +32,7 @@ def _collected(server: RawServer, request: Request) -> TimedOut:
         closing(Backend(config.model_copy(update={"total_seconds": 0.5}))) as backend,
         pytest.raises(TimedOut, match=r"took more than 0\.5 s in all") as caught,
     ):
-        backend.collect(backend.prepare(request), ignore)
+        backend.collect(backend.prepare(request), no_progress)
     return caught.value
 
 
@@ -53,7 +53,10 @@ def test_the_fetching_of_a_finished_image() -> None:
 
 
 def test_the_cancelling() -> None:
-    with RawServer(answer_or_drip({})) as server, closing(Client(configured(server.url))) as client:
+    with (
+        RawServer(answer_or_drip({})) as server,
+        closing(ReplicateClient(configured(server.url))) as client,
+    ):
         doubt = stop(client, lambda: "abc", deadline_seconds=60, patience_seconds=-1.5)
     assert doubt.startswith("Replicate could not be asked to cancel the prediction: ")
     assert "did not finish its answer within" in doubt

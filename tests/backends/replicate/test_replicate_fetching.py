@@ -13,7 +13,7 @@ import pytest
 from simulators.replicate import TOKEN, Replicate, Trouble
 from support.replicate_lab import configured, run
 
-from imagen.backends.replicate.client import Client
+from imagen.backends.replicate.client import ReplicateClient
 from imagen.backends.replicate.outputs import Fetcher, addresses, words
 from imagen.errors import BackendError, Failed, Lost
 
@@ -123,7 +123,7 @@ def test_a_redirect_in_a_circle_ends(elsewhere: _Elsewhere) -> None:
     ],
 )
 def test_the_token_is_for_replicates_own_hosts(address: str, goes: bool) -> None:
-    with closing(Client(configured("https://api.replicate.com/v1"))) as client:
+    with closing(ReplicateClient(configured("https://api.replicate.com/v1"))) as client:
         assert client.credential_for(address) == (
             {"Authorization": f"Bearer {TOKEN}"} if goes else {}
         )

@@ -11,11 +11,11 @@ import pytest
 from support.replicate_lab import configured
 
 from imagen.backends.replicate.answers import Prediction
-from imagen.backends.replicate.client import Client, Recent
+from imagen.backends.replicate.client import Recent, ReplicateClient
 from imagen.backends.replicate.run import Run
 from imagen.backends.replicate.submit import find
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.core.ticket import Ticket
 from imagen.errors import Cancelled, Failed, Lost
 
@@ -37,7 +37,7 @@ _OURS = Prediction(
 )
 
 
-class _Listing(Client):
+class _Listing(ReplicateClient):
     """Has made these, by a clock that may be wrong."""
 
     def __init__(self, config: ReplicateConfig, ahead: float, *made: Prediction) -> None:
@@ -130,7 +130,7 @@ def test_one_that_is_listed_a_moment_later_is_waited_for() -> None:
     config = configured("https://api.replicate.com/v1", model="acme/painter")
     sent = _ticket(began=datetime.now(UTC).isoformat())
     with closing(_Late(config, 0.0)) as client, pytest.raises(Failed):
-        Run(sent, client, config, ignore).result()
+        Run(sent, client, config, no_progress).result()
 
 
 class _Vanishing(_Listing):
@@ -170,7 +170,7 @@ def test_a_ticket_without_its_time_can_not_be_found_again() -> None:
         closing(_Listing(config, 0.0)) as client,
         pytest.raises(Lost, match="does not say when it was submitted") as caught,
     ):
-        Run(_ticket(client="x"), client, config, ignore).result()
+        Run(_ticket(client="x"), client, config, no_progress).result()
     assert caught.value.is_certain
 
 

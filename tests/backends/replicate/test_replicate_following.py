@@ -10,7 +10,7 @@ import pytest
 from simulators.replicate import Replicate, Trouble
 from support.replicate_lab import ASKED, opened, run, told
 
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import BackendError, Failed, Lost, Rejected, TimedOut, Unavailable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _left_behind(cloud: Replicate, which: int, **block: Any) -> Ticket:
 
 def _again(cloud: Replicate, ticket: Ticket, **block: Any) -> Result:
     with closing(opened(cloud.url, **block)) as engine:
-        return engine.collect(ticket, ignore)
+        return engine.collect(ticket, no_progress)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from PIL import Image
 from simulators.replicate import Replicate
 from support.replicate_lab import ASKED, configured, prepared, run, submitted, told
 
-from imagen.backends.replicate.client import Client
+from imagen.backends.replicate.client import ReplicateClient
 from imagen.backends.replicate.run import Run
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import Cancelled, Lost, RateLimited, Rejected, RequestError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_what_was_uploaded_is_deleted_after_a_cancel_too() -> None:
     assert cloud.shelf == {}
 
 
-class _Once(Client):
+class _Once(ReplicateClient):
     """Has room for one file."""
 
     def upload(self, data: bytes, name: str, media_type: str) -> tuple[str, str]:
@@ -100,7 +100,7 @@ def test_what_was_uploaded_before_another_was_refused_is_deleted() -> None:
     with Replicate() as cloud:
         config = configured(cloud.url, model=_FLUX2)
         with closing(_Once(config)) as client, pytest.raises(Rejected, match=r"of other\.png"):
-            Run(prepared(cloud, both, model=_FLUX2), client, config, ignore).result()
+            Run(prepared(cloud, both, model=_FLUX2), client, config, no_progress).result()
     assert (_uploads(cloud), cloud.shelf) == (["POST", "DELETE"], {})
 
 
@@ -111,7 +111,7 @@ def test_a_job_with_an_uploaded_file_is_found_again() -> None:
     with Replicate() as cloud, closing(opened(cloud.url, model=_DEV)) as engine:
         ticket = next(p.ticket for p in told(cloud, request, model=_DEV) if p.ticket is not None)
         assert list(ticket.engine) == ["began", "uploads"]
-        assert len(engine.collect(ticket, ignore).images) == 1
+        assert len(engine.collect(ticket, no_progress).images) == 1
     assert cloud.submissions == 1
 
 

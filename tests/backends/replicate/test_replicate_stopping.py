@@ -11,9 +11,9 @@ from simulators.replicate import Replicate, Trouble
 from support.replicate_lab import ASKED, configured, run
 
 from imagen.backends.replicate import Replicate as Backend
-from imagen.backends.replicate.client import Client
+from imagen.backends.replicate.client import ReplicateClient
 from imagen.backends.replicate.stop import stop
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import Cancelled, TimedOut
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_a_prediction_that_takes_too_long_is_cancelled() -> None:
         config = configured(cloud.url, model=_SCHNELL, wait_seconds=0)
         hasty = Backend(config.model_copy(update={"total_seconds": 0.2}))
         with closing(hasty), pytest.raises(TimedOut, match=r"took more than 0\.2 s in all"):
-            hasty.collect(hasty.prepare(ASKED), ignore)
+            hasty.collect(hasty.prepare(ASKED), no_progress)
         assert _statuses(cloud) == ["canceled"]
 
 
@@ -163,5 +163,5 @@ def test_a_job_that_is_searched_for_is_cancelled_too() -> None:
         assert _statuses(cloud) == ["canceled"]
 
 
-def _client(cloud: Replicate) -> Client:
-    return Client(configured(cloud.url, model=_SCHNELL, wait_seconds=0))
+def _client(cloud: Replicate) -> ReplicateClient:
+    return ReplicateClient(configured(cloud.url, model=_SCHNELL, wait_seconds=0))

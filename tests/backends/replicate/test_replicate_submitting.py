@@ -11,10 +11,10 @@ from simulators.replicate import COMMUNITY, DEPLOYMENT, TOKEN, Replicate
 from simulators.replicate.models import version_of
 from support.replicate_lab import ASKED, configured, opened, run, submitted, told
 
-from imagen.backends.replicate.client import Client
+from imagen.backends.replicate.client import ReplicateClient
 from imagen.backends.replicate.submit import Submission
 from imagen.core.request import Request
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import (
     BackendError,
     Lost,
@@ -169,7 +169,7 @@ def test_what_is_no_listing_is_not_taken_for_an_empty_one() -> None:
 def _submit(cloud: Replicate, sleep: Callable[[float], object]) -> None:
     config = configured(cloud.url, model=_SCHNELL)
     values = {"prompt": "a lighthouse", "seed": 7}
-    with closing(Client(config)) as client:
+    with closing(ReplicateClient(config)) as client:
         began = datetime.now(UTC)
         Submission(client, config.reference, values, began, sleep=sleep).run()
 
@@ -262,7 +262,7 @@ def test_a_clock_that_was_set_back_since_leaves_it_open_whether_it_arrived() -> 
     with Replicate() as cloud, closing(opened(cloud.url)) as engine:
         ticket = engine.prepare(ASKED).sent(began=later.isoformat())
         with pytest.raises(Lost, match="clock was set back") as caught:
-            engine.collect(ticket, ignore)
+            engine.collect(ticket, no_progress)
     assert (caught.value.is_certain, caught.value.never_ran) == (False, False)
     assert caught.value.remedy == "Look for it at https://replicate.com/predictions."
 
@@ -286,7 +286,7 @@ def test_an_empty_prompt_is_sent_as_one() -> None:
 def test_a_value_that_is_no_json_is_refused() -> None:
     with (
         Replicate() as cloud,
-        closing(Client(configured(cloud.url))) as client,
+        closing(ReplicateClient(configured(cloud.url))) as client,
         pytest.raises(RequestError, match="can't be sent as JSON"),
     ):
         client.create({"prompt": float("nan")})

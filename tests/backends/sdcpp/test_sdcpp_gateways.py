@@ -12,12 +12,12 @@ from support.raw_server import RawServer, answer_or_drip
 from support.sd_server import CAPABILITIES, Between, SdServer
 
 from imagen.backends import open_backend
-from imagen.backends.sdcpp.client import Client
+from imagen.backends.sdcpp.client import SdServerClient
 from imagen.backends.sdcpp.config import SdCppConfig
 from imagen.backends.sdcpp.remote import Remote, stop
 from imagen.backends.sdcpp.server import SdServer as Backend
 from imagen.core.request import Lora, Request
-from imagen.core.result import Progress, ignore
+from imagen.core.result import Progress, no_progress
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -73,7 +73,7 @@ def _collected(
     request: Request = _ASKED,
     sent: Ticket | None = None,
     clock: Callable[[], float] = time.monotonic,
-    on_progress: Callable[[Progress], None] = ignore,
+    on_progress: Callable[[Progress], None] = no_progress,
     **more: Any,
 ) -> tuple[Result | BackendError, list[Ticket]]:
     """The result or the error, and the tickets that were reported."""
@@ -285,7 +285,7 @@ def test_a_gateway_cannot_say_that_a_job_was_stopped(
     server: SdServer, status: int, body: str
 ) -> None:
     server.way = "waits"
-    with closing(Client(_config(server.url))) as client:
+    with closing(SdServerClient(_config(server.url))) as client:
         id = client.submit({"prompt": "a fox", "width": 64, "height": 64, "seed": 1})
         server.gateway = Between(_CANCEL, status, body)
         doubt = stop(client, id, patience_seconds=0)

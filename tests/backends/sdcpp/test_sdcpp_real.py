@@ -19,7 +19,7 @@ from support.tiny_weights import controlnet, esrgan, sd15, taesd, write
 
 from imagen.backends import open_backend
 from imagen.core.request import Control, Lora, Request, Upscale
-from imagen.core.result import ignore
+from imagen.core.result import no_progress
 from imagen.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def block(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def _made(
-    block: dict[str, Any], request: Request, tell: Callable[[Progress], None] = ignore
+    block: dict[str, Any], request: Request, tell: Callable[[Progress], None] = no_progress
 ) -> Result:
     with closing(open_backend("real", {"real": block})) as engine:
         return engine.collect(engine.prepare(request), tell)

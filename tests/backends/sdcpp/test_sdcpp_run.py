@@ -16,7 +16,7 @@ from PIL import Image
 from support.sdcpp_rig import CONTROL, ESRGAN, LORA, PICTURE, Bench
 
 from imagen.core.request import Control, Lora, Request, Upscale
-from imagen.core.result import Progress, ignore
+from imagen.core.result import Progress, no_progress
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -331,7 +331,7 @@ def test_silence_is_told_of_too(bench: Bench) -> None:
 )
 def test_a_deadline_stops_it(bench: Bench, deadline: str, message: str) -> None:
     with pytest.raises(TimedOut, match=message) as caught:
-        _collected(bench, "mute", ignore, **{deadline: 1.0})
+        _collected(bench, "mute", no_progress, **{deadline: 1.0})
     assert f"backends.rigged.{deadline}" in caught.value.remedy
     assert not bench.is_at_work()
 
@@ -339,11 +339,11 @@ def test_a_deadline_stops_it(bench: Bench, deadline: str, message: str) -> None:
 def test_the_users_own_advice_is_shown_where_there_is_no_program(bench: Bench) -> None:
     engine = bench.open(binary="/nowhere/sd-cli", hint="Plug in the other disk.")
     with pytest.raises(Unavailable) as caught:
-        engine.collect(engine.prepare(Request(prompt="x")), ignore)
+        engine.collect(engine.prepare(Request(prompt="x")), no_progress)
     assert "Plug in the other disk." in caught.value.remedy
 
 
 def test_a_ticket_for_another_version_is_refused_in_a_sentence(bench: Bench) -> None:
     ticket = bench.open("ok").prepare(Request(prompt="x", extra={"clip_skip": 2}))
     with pytest.raises(ImagenError, match="has no --clip-skip, which is needed"):
-        bench.open("bare").collect(ticket, ignore)
+        bench.open("bare").collect(ticket, no_progress)

@@ -14,7 +14,7 @@ from imagen.backends import open_backend
 from imagen.backends.sdcpp import adapter
 from imagen.config import Settings
 from imagen.core.request import Control, Lora, Request
-from imagen.core.result import Progress, ignore
+from imagen.core.result import Progress, no_progress
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -87,7 +87,7 @@ class TestSdServer(BackendContract):
             told: list[Progress] = []
             first = engine.collect(engine.prepare(_ASKED), told.append)
             sent = [p.ticket for p in told if p.ticket is not None][-1]
-            again = engine.collect(sent, ignore)
+            again = engine.collect(sent, no_progress)
         assert rig.submissions() == 1
         assert again.images[0].data == first.images[0].data
 
@@ -101,7 +101,7 @@ def server() -> Iterator[SdServer]:
 def _collected(
     server: SdServer,
     request: Request = _ASKED,
-    on_progress: Callable[[Progress], None] = ignore,
+    on_progress: Callable[[Progress], None] = no_progress,
     **more: Any,
 ) -> Result:
     with closing(_open(server.url, **more)) as engine:
