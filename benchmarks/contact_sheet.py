@@ -27,8 +27,8 @@ CELL_MB = 534 * 600 * 4 / 1e6
 OURS = """
 import sys
 from pathlib import Path
-from imagen.compare.layout import Cell
-from imagen.compare.sheet import render
+from imagen.comparison.layout import Cell
+from imagen.comparison.sheet import render
 out, columns, *names = sys.argv[1:]
 cells = [Cell(title=Path(n).stem, details="seed 42 · 3.2 s", picture=Path(n)) for n in names]
 render(cells, Path(out), title="A red fox in the snow", columns=int(columns))

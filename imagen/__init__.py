@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from imagen.backends import Adapter, Backend, BackendConfig, Health, open_backend
-    from imagen.compare import compare
+    from imagen.comparison import compare
     from imagen.config import Settings, load_settings
     from imagen.core.capabilities import Capabilities, Parameter, ParameterOutcome, Receipt
     from imagen.core.request import Control, Lora, Outpaint, Request, Restore, Upscale
@@ -48,7 +48,7 @@ else:
     _HOMES = {
         "imagen.backends": "Adapter Backend BackendConfig Health open_backend",
         "imagen.core.capabilities": "Capabilities ParameterOutcome Parameter Receipt",
-        "imagen.compare": "compare",
+        "imagen.comparison": "compare",
         "imagen.config": "Settings load_settings",
         "imagen.errors": (
             "BackendError Cancelled ConfigError Failed ImagenError LibraryError Lost "

@@ -13,7 +13,7 @@ from PIL import Image
 from imagen.cli import run
 from imagen.cli.commands.compare import axis_of, names_of, tell
 from imagen.cli.commands.demo import _PROMPT, _SAID
-from imagen.compare.record import Cell, Comparison, File
+from imagen.comparison.record import Cell, Comparison, File
 from imagen.core.request import Request
 from imagen.errors import RequestError
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from imagen.backends.sdcpp import images
 from imagen.cli import run
-from imagen.compare.faces import system_faces
-from imagen.compare.layout import Cell, lay_out
+from imagen.comparison.faces import system_faces
+from imagen.comparison.layout import Cell, lay_out
 from imagen.config import OutputSettings
 from imagen.core.image_file import MAX_MEGAPIXELS, image_size, read_image_file
 from imagen.core.request import LARGEST_SIDE, Outpaint, Request

@@ -18,7 +18,7 @@ _LAYERS = (
     ("delivery",),
     ("jobs.file_store",),
     ("pipeline",),
-    ("jobs.recover", "compare", "reproduce", "doctor", "testing"),
+    ("jobs.recover", "comparison", "reproduce", "doctor", "testing"),
     ("cli",),
     ("__main__",),
 )

@@ -195,7 +195,7 @@ def test_the_job_of_a_killed_process_is_anybodys(tmp_path: Path) -> None:
     file_store.write(_SENT, tmp_path)
     program = (
         "import sys, os; from pathlib import Path; from imagen.jobs import file_store as tickets; "
-        "mine = tickets.alone(sys.argv[1], Path(sys.argv[2])); mine.__enter__(); os._exit(9)"
+        "mine = tickets.try_lock(sys.argv[1], Path(sys.argv[2])); mine.__enter__(); os._exit(9)"
     )
     ran = subprocess.run([sys.executable, "-c", program, _JOB.id, str(tmp_path)], check=False)
     assert ran.returncode == 9
@@ -354,7 +354,7 @@ def die_at_the_second(job, state_dir):
     write(job, state_dir)
 
 tickets.write = die_at_the_second
-with tickets.planned(jobs, Path(sys.argv[1])):
+with tickets.planned_jobs(jobs, Path(sys.argv[1])):
     pass
 """
 

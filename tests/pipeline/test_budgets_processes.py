@@ -12,7 +12,7 @@ import pytest
 from simulators.replicate import Replicate
 
 from imagen import generate, load_settings
-from imagen.compare import compare
+from imagen.comparison import compare
 from imagen.config import Budget, LibrarySettings, Settings
 from imagen.core.request import Request
 from imagen.core.ticket import Estimate, Ticket, new_id

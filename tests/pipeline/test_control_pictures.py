@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from imagen.compare import compare
+from imagen.comparison import compare
 from imagen.config import Budget, OutputSettings, Settings
 from imagen.core.request import Outpaint, Request
 from imagen.core.result import no_progress
@@ -197,7 +197,7 @@ def test_a_failed_control_picture_names_the_one_made_before_it(settings: Setting
 
 
 def test_a_comparison_makes_it_once_for_each_model(settings: Settings) -> None:
-    from imagen.compare.record import Axis
+    from imagen.comparison.record import Axis
 
     folder = settings.output.directory
     steps = Axis(name="steps", values=(2, 3))

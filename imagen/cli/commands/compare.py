@@ -44,7 +44,7 @@ from imagen.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from imagen.compare import Axis, Cell, Comparison
+    from imagen.comparison import Axis, Cell, Comparison
     from imagen.config import Settings
     from imagen.core.request import Request
     from imagen.core.ticket import Ticket
@@ -113,7 +113,7 @@ def compare(
     again, only what is missing or failed is made.
     """
     from imagen.cli.progress import shown
-    from imagen.compare import compare as run
+    from imagen.comparison import compare as run
 
     settings = settings_for(config_path, has_metadata=not no_metadata)
     settings = without_budgets(settings) if over_budget else settings
@@ -123,7 +123,7 @@ def compare(
     axis = axis_of(vary) if vary else None
     folder = output or _usual_folder(settings, request, axis)
     if dry_run:
-        from imagen.compare import plan_comparison
+        from imagen.comparison import plan_comparison
 
         cells = plan_comparison(request, names, settings, folder=folder, vary=axis, strict=strict)
         tell_plan(cells, settings, folder, axis, as_json=as_json)
@@ -147,7 +147,7 @@ def compare(
 
 
 def _show_sheet(shows: Preview | None, folder: Path, request: Request) -> None:
-    from imagen.compare.contact import NAME
+    from imagen.comparison.contact import NAME
 
     show_files(shows, {folder / NAME: request})
 
@@ -165,7 +165,7 @@ def axis_of(text: str) -> Axis:
 
     Raises RequestError for what is no axis.
     """
-    from imagen.compare import Axis
+    from imagen.comparison import Axis
 
     name, equals, values = text.partition("=")
     try:
@@ -192,7 +192,7 @@ def _usual_folder(settings: Settings, request: Request, axis: Axis | None) -> Pa
 
 def tell(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
     """A line for each cell, and where the sheet is; or compare.json and the folder as JSON."""
-    from imagen.compare.contact import NAME
+    from imagen.comparison.contact import NAME
 
     sheet = folder / NAME
     if as_json:

@@ -52,7 +52,7 @@ def demo(prompt: str, output: Path, quiet: bool) -> int:
     """
     from imagen.cli.commands.compare import tell
     from imagen.cli.progress import shown
-    from imagen.compare import compare
+    from imagen.comparison import compare
     from imagen.core.request import Request
     from imagen.testing.comfyui import ComfyUI
 

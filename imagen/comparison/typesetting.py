@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from imagen.compare.faces import Face, Faces
+    from imagen.comparison.faces import Face, Faces
 
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Joiners, marks of direction and selectors: they shape their neighbours, and show nothing."""

@@ -6,8 +6,8 @@ from math import ceil, sqrt
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from imagen.compare.layout import Cell as Shown
-from imagen.compare.sheet import render
+from imagen.comparison.layout import Cell as Shown
+from imagen.comparison.sheet import render
 from imagen.core.capabilities import mark_not_honoured
 from imagen.core.text import format_duration, one_line
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from imagen.compare.record import Cell, Comparison
+    from imagen.comparison.record import Cell, Comparison
     from imagen.core.request import Request
 
 NAME = "contact-sheet.png"

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from PIL import Image, ImageDraw
 
-from imagen.compare.typesetting import base_is_rtl, box_width, code_point, line_height, pieces
+from imagen.comparison.typesetting import base_is_rtl, box_width, code_point, line_height, pieces
 
 if TYPE_CHECKING:
-    from imagen.compare.faces import Face, Faces
-    from imagen.compare.typesetting import Block, Piece
+    from imagen.comparison.faces import Face, Faces
+    from imagen.comparison.typesetting import Block, Piece
 
     Colour = tuple[int, int, int]
 

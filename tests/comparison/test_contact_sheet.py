@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from imagen.compare.faces import Faces, system_faces
-from imagen.compare.layout import LONGEST_SIDE, MOST_PIXELS, Cell
-from imagen.compare.sheet import render
+from imagen.comparison.faces import Faces, system_faces
+from imagen.comparison.layout import LONGEST_SIDE, MOST_PIXELS, Cell
+from imagen.comparison.sheet import render
 from imagen.errors import OutputError
 
 if TYPE_CHECKING:

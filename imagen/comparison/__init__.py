@@ -1,8 +1,8 @@
 """The door to comparisons: one request to several backends, one sheet of what they made."""
 
-from imagen.compare.plan import plan_comparison
-from imagen.compare.record import Axis, Cell, CellFailure, Comparison, File
-from imagen.compare.run import compare
+from imagen.comparison.plan import plan_comparison
+from imagen.comparison.record import Axis, Cell, CellFailure, Comparison, File
+from imagen.comparison.run import compare
 
 __all__ = [
     "Axis",

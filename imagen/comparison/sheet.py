@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from imagen.compare import pictures
-from imagen.compare.encoding import write_png
-from imagen.compare.faces import system_faces
-from imagen.compare.layout import GROUND, Cell, Layout, Placed, lay_out
-from imagen.compare.lettering import draw_block
-from imagen.compare.typesetting import fit
+from imagen.comparison import pictures
+from imagen.comparison.encoding import write_png
+from imagen.comparison.faces import system_faces
+from imagen.comparison.layout import GROUND, Cell, Layout, Placed, lay_out
+from imagen.comparison.lettering import draw_block
+from imagen.comparison.typesetting import fit
 from imagen.core.filesystem import part_in
 from imagen.errors import OutputError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from imagen.compare.faces import Faces
+    from imagen.comparison.faces import Faces
 
 _BACKING = (235, 232, 227)
 _INK = (28, 27, 25)

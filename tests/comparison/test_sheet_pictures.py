@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from imagen.compare.encoding import write_png
-from imagen.compare.layout import balanced
-from imagen.compare.pictures import fitted, reduced, size_of
+from imagen.comparison.encoding import write_png
+from imagen.comparison.layout import balanced
+from imagen.comparison.pictures import fitted, reduced, size_of
 
 if TYPE_CHECKING:
     from pathlib import Path

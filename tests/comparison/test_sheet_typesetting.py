@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.compare.faces import Faces
-from imagen.compare.typesetting import (
+from imagen.comparison.faces import Faces
+from imagen.comparison.typesetting import (
     EMPTY,
     Measure,
     base_is_rtl,

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from imagen.compare.contact import write_sheet
-from imagen.compare.once import find_begun, made_once
-from imagen.compare.plan import PlannedCell, draw_small_seed, failure_in, number_runs, open_plan
-from imagen.compare.record import Axis, Cell, CellFailure, Comparison, File, alone_in, write
+from imagen.comparison.contact import write_sheet
+from imagen.comparison.once import find_begun, made_once
+from imagen.comparison.plan import PlannedCell, draw_small_seed, failure_in, number_runs, open_plan
+from imagen.comparison.record import Axis, Cell, CellFailure, Comparison, File, alone_in, write
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.result import OnProgress, count_images, no_progress
 from imagen.errors import Cancelled, ImagenError, OutputError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from imagen.compare import Comparison, compare
+from imagen.comparison import Comparison, compare
 from imagen.config import Settings
 from imagen.core.request import Control, Request
 from imagen.errors import RequestError

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import ImageFont
 
-from imagen.compare.coverage import NONE, read
-from imagen.compare.faces import Faces
+from imagen.comparison.coverage import NONE, read
+from imagen.comparison.faces import Faces
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from imagen.compare import Axis, Comparison, compare
-from imagen.compare.plan import draw_small_seed
+from imagen.comparison import Axis, Comparison, compare
+from imagen.comparison.plan import draw_small_seed
 from imagen.config import OutputSettings, Settings
 from imagen.core.request import Request
 from imagen.core.result import no_progress

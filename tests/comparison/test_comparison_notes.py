@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from imagen.compare.contact import notes
-from imagen.compare.record import Axis, Comparison
+from imagen.comparison.contact import notes
+from imagen.comparison.record import Axis, Comparison
 from imagen.core.request import Request
 
 

@@ -6,7 +6,7 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from imagen.compare.record import NAME
+from imagen.comparison.record import NAME
 from imagen.core.result import Facts, Result
 from imagen.core.ticket import id_from
 from imagen.errors import Lost, OutputError

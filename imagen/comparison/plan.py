@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen import delivery
 from imagen.backends import require_known
-from imagen.compare.once import numbered
-from imagen.compare.record import Axis, Cell, CellFailure, begun
+from imagen.comparison.once import numbered
+from imagen.comparison.record import Axis, Cell, CellFailure, begun
 from imagen.core.image_file import read_image_file
 from imagen.core.request import Request
 from imagen.core.text import did_you_mean
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.backends import Backend
-    from imagen.compare.record import Comparison
+    from imagen.comparison.record import Comparison
     from imagen.config import Settings
     from imagen.core.ticket import Ticket
 

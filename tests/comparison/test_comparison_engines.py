@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from simulators.supabase import SERVICE_KEY
 
-from imagen.compare import compare
+from imagen.comparison import compare
 from imagen.config import LibrarySettings, Settings, UsageSettings
 from imagen.core.request import Request
 from imagen.core.result import no_progress

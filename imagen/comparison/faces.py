@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import ImageFont, features
 
-from imagen.compare import coverage
+from imagen.comparison import coverage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagen.compare import pictures
-from imagen.compare.typesetting import EMPTY, Block, fit
+from imagen.comparison import pictures
+from imagen.comparison.typesetting import EMPTY, Block, fit
 from imagen.core.image_file import TooManyPixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from imagen.compare.faces import Faces
-    from imagen.compare.pictures import Size
+    from imagen.comparison.faces import Faces
+    from imagen.comparison.pictures import Size
 
 LONGEST_SIDE = 16384
 MOST_PIXELS = 64_000_000
