@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from imagen.inputs.upscale import enlarged, enlarged_file
 else:
     _HOMES = {
-        "enlarged": "enlarging",
-        "enlarged_file": "enlarging",
-        "found_again": "finding",
-        "read_upright": "upright",
-        "shelve": "shelf",
+        "enlarged": "upscale",
+        "enlarged_file": "upscale",
+        "found_again": "locate",
+        "read_upright": "decode",
+        "shelve": "cache",
     }
 
     def __getattr__(name: str) -> object:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from imagen.library.database import Library, open_library
     from imagen.library.detail import paths_by_content, record_of
     from imagen.library.failing import FailedGeneration, Failures, failures, find_failure
-    from imagen.library.import_files import ImportResult, import_files
+    from imagen.library.import_files import AddedFiles, add_files
     from imagen.library.ledger import LedgerRow, SpentAmount, Total, spent, sum_totals, totals
     from imagen.library.particulars import Particulars, particulars_of
     from imagen.library.records import Delivery, GenerationRecord, StoredImage
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from imagen.library.write import record_generation
 else:
     _HOMES = {
-        "import_files": "ImportResult import_files",
+        "import_files": "AddedFiles add_files",
         "consistency": "Report check forget_missing",
         "records": "Delivery GenerationRecord StoredImage",
         "failing": "FailedGeneration Failures failures find_failure",
@@ -53,7 +53,7 @@ __all__ = [
     "FailedGeneration",
     "Failures",
     "GenerationRecord",
-    "ImportResult",
+    "AddedFiles",
     "LedgerRow",
     "Library",
     "LibraryImage",
@@ -70,7 +70,7 @@ __all__ = [
     "find_failure",
     "find_picture",
     "forget_missing",
-    "import_files",
+    "add_files",
     "known",
     "open_library",
     "page",

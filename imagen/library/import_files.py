@@ -54,7 +54,7 @@ class Trouble(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportResult:
+class AddedFiles:
     """What became of the files of a folder."""
 
     taken: tuple[Taken, ...] = ()
@@ -82,13 +82,13 @@ def silent(done: int, total: int) -> None:
     """An `on_progress` for those who don't want to know."""
 
 
-def import_files(
+def add_files(
     library: Library,
     folders: Iterable[Path],
     *,
     on_progress: OnProgress = silent,
     is_dry: bool = False,
-) -> ImportResult:
+) -> AddedFiles:
     """Take in every picture below these folders that the library does not have; each once.
 
     Pictures that one run of ours made are one generation again. What can't be read is told, and
@@ -104,7 +104,7 @@ def import_files(
             _take(library, generation, pictures, notes, is_dry)
         done += len(folder_of_them)
         on_progress(done, len(paths))
-    return ImportResult(
+    return AddedFiles(
         taken=tuple(notes.taken),
         known=notes.counts["known"],
         moved=tuple(notes.moved),

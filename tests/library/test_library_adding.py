@@ -17,8 +17,8 @@ from support.foreign_pictures import A1111, comfyui, png
 from support.library_samples import entry, fill, kept
 
 from imagen.cli import run
-from imagen.library import Query, check, find_picture, import_files, page, pictures_of, record_of
-from imagen.library.import_files import ImportResult, Trouble
+from imagen.library import Query, add_files, check, find_picture, page, pictures_of, record_of
+from imagen.library.import_files import AddedFiles, Trouble
 from imagen.library.schema import images, thumbnails
 from imagen.outputs.provenance import origin
 
@@ -37,8 +37,8 @@ def _digest(sidecar: str) -> str:
     return sidecar.split('"sha256": "')[1].split('"')[0]
 
 
-def _add(library: Library, **options: bool) -> ImportResult:
-    return import_files(library, [_HERE], **options)  # type: ignore[arg-type]
+def _add(library: Library, **options: bool) -> AddedFiles:
+    return add_files(library, [_HERE], **options)  # type: ignore[arg-type]
 
 
 def test_a_folder_is_taken_in_with_all_below_it(library: Library) -> None:
@@ -151,7 +151,7 @@ def test_taking_it_in_again_changes_nothing(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
     _add(library)
     copyfile("album/cat.png", "album/copy.png")
-    assert _add(library) == ImportResult(known=2)
+    assert _add(library) == AddedFiles(known=2)
     assert len(page(library, Query()).pictures) == 1
 
 
@@ -180,7 +180,7 @@ def test_a_further_picture_of_a_known_run_is_a_generation_of_its_own(library: Li
     for name in ("fox-2.png", "fox-2.png.json"):
         Path(f"album/{name}").rename(f"later/{name}")
     first = _add(library).taken[0].id
-    second = import_files(library, [Path("later")]).taken[0].id
+    second = add_files(library, [Path("later")]).taken[0].id
     assert first != second
     assert find_picture(library, "later/fox-2.png").seed == 6
 
@@ -212,7 +212,7 @@ def test_what_is_no_picture_and_what_is_hidden_is_passed_over(library: Library) 
     Path("album/c.png").write_text("no picture")
     Path("album/d.txt").write_text("a text")
     Path("album/fox.png.json").write_text("{}")
-    assert _add(library) == ImportResult(skipped=1)
+    assert _add(library) == AddedFiles(skipped=1)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
@@ -273,7 +273,7 @@ def test_a_third_copy_is_no_move_while_another_is_where_it_was(library: Library)
     Path("third").mkdir()
     copyfile("album/cat.png", "third/cat.png")
     Path("album/cat.png").unlink()
-    assert import_files(library, [Path("third")]).moved == ()
+    assert add_files(library, [Path("third")]).moved == ()
 
 
 def test_a_missing_picture_that_is_found_elsewhere_is_missing_no_more(library: Library) -> None:
@@ -283,8 +283,6 @@ def test_a_missing_picture_that_is_found_elsewhere_is_missing_no_more(library: L
     check(library, mend=True)
     Path("elsewhere").mkdir()
     Path("cat.png").rename("elsewhere/cat.png")
-    assert import_files(library, [Path("elsewhere")]).moved == (
-        Path("elsewhere/cat.png").absolute(),
-    )
+    assert add_files(library, [Path("elsewhere")]).moved == (Path("elsewhere/cat.png").absolute(),)
     (picture,) = page(library, Query()).pictures
     assert (picture.path, picture.is_missing) == (Path("elsewhere/cat.png").absolute(), False)

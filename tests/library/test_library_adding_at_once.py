@@ -14,7 +14,7 @@ from support.foreign_pictures import A1111, png
 from support.library_worker import opened
 
 from imagen.cli import run
-from imagen.library import Query, import_files, page
+from imagen.library import Query, add_files, page
 from imagen.library.migrations import wait_for_turn
 
 if TYPE_CHECKING:
@@ -54,10 +54,8 @@ def test_images_of_one_run_are_one_generation_whoever_adds_them(
     Path("first").mkdir()
     copyfile("album/fox.png", "first/fox.png")
     with opened(library_url) as library, opened(library_url) as other:
-        _after_looks(
-            library, 3, lambda: import_files(other, [Path("album" if is_all else "first")])
-        )
-        added = import_files(library, [Path("album")])
+        _after_looks(library, 3, lambda: add_files(other, [Path("album" if is_all else "first")]))
+        added = add_files(library, [Path("album")])
         pictures = page(library, Query()).pictures
     assert (len(added.taken), added.known) == ((0, 3) if is_all else (2, 1))
     assert Counter(one.path.name for one in pictures) == _each_once()

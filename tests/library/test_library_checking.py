@@ -17,10 +17,10 @@ from support.library_samples import entry, kept
 from imagen.cli import run
 from imagen.library import (
     Query,
+    add_files,
     check,
     count,
     forget_missing,
-    import_files,
     page,
     record_generation,
     totals,
@@ -37,7 +37,7 @@ _PATH = Path("album/cat.png")
 def cat(library: Library) -> Library:
     """A library of one picture."""
     png(_PATH, parameters=A1111)
-    import_files(library, [Path("album")])
+    add_files(library, [Path("album")])
     return library
 
 
@@ -61,7 +61,7 @@ def test_a_missing_picture_is_told_and_noted_but_never_forgotten(cat: Library) -
 
 def test_what_is_noted_as_missing_can_be_listed(cat: Library) -> None:
     png("album/tom.png", parameters=A1111)
-    import_files(cat, [Path("album")])
+    add_files(cat, [Path("album")])
     _PATH.unlink()
     check(cat, mend=True)
     missing = Query(is_missing=True)
@@ -71,7 +71,7 @@ def test_what_is_noted_as_missing_can_be_listed(cat: Library) -> None:
 
 def test_what_is_missing_is_forgotten_where_that_is_asked(cat: Library) -> None:
     png("album/tom.png", parameters=A1111)
-    import_files(cat, [Path("album")])
+    add_files(cat, [Path("album")])
     _PATH.unlink()
     report = check(cat)
     forget_missing(cat, report)
@@ -174,7 +174,7 @@ def test_a_lost_sidecar_is_written_again(library: Library) -> None:
     noise().save("den.png")
     line = "generate x --image den.png --size 64x48 --seed 5 -q -o album/fox.png"
     assert run(line.split()) == 0
-    import_files(library, [Path("album")])
+    add_files(library, [Path("album")])
     beside = Path("album/fox.png.json")
     before = json.loads(beside.read_text())
     beside.unlink()
@@ -188,7 +188,7 @@ def test_a_lost_sidecar_is_written_again(library: Library) -> None:
 
 def test_a_moved_picture_of_ours_gets_a_sidecar_beside_it(library: Library) -> None:
     assert run(["generate", "x", "--size", "64x48", "-q", "-o", "album/fox.png"]) == 0
-    import_files(library, [Path("album")])
+    add_files(library, [Path("album")])
     Path("album/fox.png").rename("album/tod.png")
     report = check(library, mend=True)
     assert (_paths(report, "moved"), report.is_sound) == ([("fox.png", True)], True)

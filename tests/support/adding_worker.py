@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from subprocess import PIPE, Popen
 
-from imagen.library import GenerationRecord, import_files, record_generation
+from imagen.library import GenerationRecord, add_files, record_generation
 from support.library_samples import entry, kept
 from support.library_worker import opened
 
@@ -60,7 +60,7 @@ def _work(url: str, what: str, folders: list[Path]) -> None:
                     record_generation(library, one)
             return
         for _ in range(int(what)):
-            import_files(library, folders)
+            add_files(library, folders)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from imagen.library import ImportResult, Library, Report
+    from imagen.library import AddedFiles, Library, Report
     from imagen.library.consistency import Finding
 
 _MOST_SAID = 20
@@ -47,7 +47,7 @@ def add(
     them, else as files alone. The files stay where they are; each is added once.
     """
     from imagen.cli.progress import counted
-    from imagen.library import import_files as add_to
+    from imagen.library import add_files as add_to
 
     with _open(config_path) as opened, counted("taking in", quiet=quiet) as on_progress:
         added = add_to(opened, folders, on_progress=on_progress, is_dry=dry_run)
@@ -131,7 +131,7 @@ _TOOLS = {
 }
 
 
-def _added_lines(added: ImportResult, *, is_dry: bool) -> Iterator[str]:
+def _added_lines(added: AddedFiles, *, is_dry: bool) -> Iterator[str]:
     by_tool = Counter(_TOOLS.get(one.tool, one.tool) for one in added.taken)
     of_each = ", ".join(f"{number} of {tool}" for tool, number in by_tool.most_common())
     would = "Would take in" if is_dry else "Took in"
@@ -155,7 +155,7 @@ def _some(found: Iterable[Any], said: Callable[[Any], str]) -> Iterator[str]:
         yield f"… and {len(listed) - _MOST_SAID} more; --json lists them all."
 
 
-def _added(added: ImportResult) -> dict[str, Any]:
+def _added(added: AddedFiles) -> dict[str, Any]:
     return {
         "taken": [
             {"path": str(path), "id": id, "tool": tool, "has_settings": tells}
