@@ -49,11 +49,11 @@ else:
 
 
 __all__ = [
+    "AddedFiles",
     "Delivery",
     "FailedGeneration",
     "Failures",
     "GenerationRecord",
-    "AddedFiles",
     "LedgerRow",
     "Library",
     "LibraryImage",
@@ -64,13 +64,13 @@ __all__ = [
     "SpentAmount",
     "StoredImage",
     "Total",
+    "add_files",
     "check",
     "count",
     "failures",
     "find_failure",
     "find_picture",
     "forget_missing",
-    "add_files",
     "known",
     "open_library",
     "page",
