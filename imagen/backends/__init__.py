@@ -36,7 +36,7 @@ __all__ = [
     "load_adapter",
     "open_backend",
     "require_known",
-    "validated",
+    "validate_block",
 ]
 
 GROUP = "imagen.backends"
@@ -111,7 +111,7 @@ def configure(
     require_known(name, blocks)
     block = dict(blocks.get(name, {}))
     adapter = load_adapter(block.pop("type", name))
-    return adapter, validated(name, block, adapter.config, shared)
+    return adapter, validate_block(name, block, adapter.config, shared)
 
 
 def open_backend(
@@ -124,7 +124,7 @@ def open_backend(
     return adapter.open_redacted(config)
 
 
-def validated(
+def validate_block(
     name: str,
     block: Mapping[str, Any],
     config: type[Config],

@@ -128,7 +128,7 @@ class Backend(Protocol):
 
 
 @contextmanager
-def naming(backend: str) -> Iterator[None]:
+def tag_errors_with_backend(backend: str) -> Iterator[None]:
     """Names the backend in each BackendError of the block."""
     try:
         yield
@@ -179,6 +179,6 @@ class Adapter(Generic[Config]):
 
     def open_redacted(self, config: Config) -> Backend:
         """The backend of this configuration, whose messages never hold its credentials."""
-        from imagen.backends.redact import redacted  # here: it needs the types above
+        from imagen.backends.redact import redact_backend  # here: it needs the types above
 
-        return redacted(self.open(config), config)
+        return redact_backend(self.open(config), config)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def read_note(path: Path | None) -> dict[str, Any]:
+def read_learned(path: Path | None) -> dict[str, Any]:
     """What was noted; empty where that is nothing, or nothing that can be read."""
     try:
         said = parse_json(path.read_bytes()) if path else {}
@@ -23,7 +23,7 @@ def read_note(path: Path | None) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def write_note(path: Path | None, said: Mapping[str, Any]) -> None:
+def write_learned(path: Path | None, said: Mapping[str, Any]) -> None:
     """Note it, whole or not at all: what can't be noted costs a question, and nothing else."""
     if path is None:
         return

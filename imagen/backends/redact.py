@@ -66,8 +66,8 @@ class Redactor:
         """The same with every text in it redacted: in dataclasses, mappings, lists and tuples."""
         if self._whole is None:
             return value
-        redacted: Any = self._value(value)
-        return redacted  # type: ignore[no-any-return]  # of the same type
+        redact_backend: Any = self._value(value)
+        return redact_backend  # type: ignore[no-any-return]  # of the same type
 
     def _value(self, value: object) -> object:
         if isinstance(value, str):
@@ -231,7 +231,7 @@ class RedactedBackend:
 
 
 @contextmanager
-def unwrapped(backend: Backend) -> Iterator[Backend]:
+def unwrap_backend(backend: Backend) -> Iterator[Backend]:
     """The adapter's own backend, with methods of its own; errors of the block are redacted."""
     if not isinstance(backend, RedactedBackend):
         yield backend
@@ -240,7 +240,7 @@ def unwrapped(backend: Backend) -> Iterator[Backend]:
         yield backend._backend
 
 
-def redacted(backend: Backend, config: BaseModel) -> Backend:
+def redact_backend(backend: Backend, config: BaseModel) -> Backend:
     """The backend, with its credentials removed from everything it reports."""
     redactor = Redactor(credentials(config))
     return RedactedBackend(backend, redactor) if redactor else backend

@@ -87,17 +87,17 @@ def _first(settings: Settings) -> str | None:
 
 
 def _of_backend(name: str, settings: Settings, *, is_named: bool) -> Catalogue:
-    from imagen.backends.comfyui import ComfyUI, catalogue
-    from imagen.backends.redact import unwrapped
+    from imagen.backends.comfyui import ComfyUI, node_catalog
+    from imagen.backends.redact import unwrap_backend
     from imagen.pipeline.generate import open_named
 
-    with closing(open_named(name, settings)) as opened, unwrapped(opened) as engine:
+    with closing(open_named(name, settings)) as opened, unwrap_backend(opened) as engine:
         if not isinstance(engine, ComfyUI):
             raise ConfigError(
                 f"The backend {name!r} is no ComfyUI server, so it has no catalogue of nodes.",
                 remedy="Name a backend of type: comfyui.",
             )
-        object_info, _ = catalogue(engine)
+        object_info, _ = node_catalog(engine)
     return Catalogue(
         object_info=object_info, source=name, is_named=is_named, block=_block(settings, name)
     )
@@ -105,14 +105,14 @@ def _of_backend(name: str, settings: Settings, *, is_named: bool) -> Catalogue:
 
 def _of_address(url: str) -> Catalogue:
     from imagen.backends import open_backend
-    from imagen.backends.comfyui import ComfyUI, catalogue
-    from imagen.backends.redact import unwrapped
+    from imagen.backends.comfyui import ComfyUI, node_catalog
+    from imagen.backends.redact import unwrap_backend
 
     block = {"type": _KIND, "url": url, "workflow": "-"}
-    with closing(open_backend(_KIND, {_KIND: block})) as opened, unwrapped(opened) as engine:
+    with closing(open_backend(_KIND, {_KIND: block})) as opened, unwrap_backend(opened) as engine:
         if not isinstance(engine, ComfyUI):  # a plug-in may not take this name
             raise ConfigError(f"{url} is no ComfyUI server.")
-        object_info, _ = catalogue(engine)
+        object_info, _ = node_catalog(engine)
     return Catalogue(object_info=object_info, source=url, is_named=True, block={"url": url})
 
 
@@ -126,9 +126,9 @@ def _saved(file: Path) -> dict[str, Any]:
     try:
         said = json.loads(file.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"The catalogue {file} is not JSON.", remedy=_HOW) from error
+        raise ConfigError("The node_catalog", remedy=_HOW) from error
     except OSError as error:
-        raise ConfigError(f"The catalogue {file} can't be read: {error.strerror}.") from error
+        raise ConfigError("The node_catalog") from error
     if not isinstance(said, dict) or not any(map(_is_class, said.values())):
         raise ConfigError(f"{file} is no catalogue of ComfyUI's nodes.", remedy=_HOW)
     return said

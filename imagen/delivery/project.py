@@ -57,7 +57,7 @@ def key_name(settings: Settings, environ: Mapping[str, str]) -> str:
 def opened(settings: Settings, environ: Mapping[str, str], *, owned: bool = False) -> Supabase:
     """The project that the settings name. Raises ConfigError and Unauthorized."""
     from imagen.delivery.supabase import Supabase
-    from imagen.net.urls import is_nearby, secret, url_faults
+    from imagen.net.urls import is_private_host, read_secret, url_faults
 
     cloud = settings.cloud
     lacking = missing(settings, environ, owned=owned)
@@ -66,12 +66,12 @@ def opened(settings: Settings, environ: Mapping[str, str], *, owned: bool = Fals
     url = environ[cloud.url_env].strip()
     for fault in url_faults(cloud.url_env, url, like="https://abc.supabase.co"):
         raise ConfigError(f"{fault}.")
-    if url.startswith("http:") and not is_nearby(url):
+    if url.startswith("http:") and not is_private_host(url):
         raise ConfigError(
             f"{cloud.url_env} must begin with https://: the service key would cross the network "
             "for all to read."
         )
     names = " or ".join(cloud.key_env)
     name = key_name(settings, environ)
-    key = secret(name, environ, remedy=f"Put the service key of the project into {names}.")
+    key = read_secret(name, environ, remedy=f"Put the service key of the project into {names}.")
     return Supabase(url, key, key_names=names, connect_seconds=cloud.connect_seconds)

@@ -16,7 +16,7 @@ from imagen.delivery import refusals
 from imagen.delivery.keys import is_sound
 from imagen.errors import OutputError, RequestError, Unavailable
 from imagen.net import http
-from imagen.net.retry import retrying
+from imagen.net.retry import retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -187,7 +187,7 @@ class Supabase:
                 raise error
             return answer
 
-        return retrying(
+        return retry(
             once,
             patience_seconds=_PATIENCE_SECONDS,
             unless=http.is_timeout,

@@ -18,7 +18,7 @@ _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 
 
-def retrying(
+def retry(
     call: Callable[[], T],
     *,
     attempts: int = 3,

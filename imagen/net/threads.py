@@ -49,7 +49,7 @@ class Background(Generic[T]):
             self._ended.set()
 
 
-def ended_by_total(on_progress: OnProgress, seconds: float, *, remedy: str) -> OnProgress:
+def limit_total_time(on_progress: OnProgress, seconds: float, *, remedy: str) -> OnProgress:
     """`on_progress` for one job that may take so many seconds in all: it raises TimedOut after
     them, whatever the adapter waits for."""
     end = time.monotonic() + seconds
@@ -65,7 +65,7 @@ def ended_by_total(on_progress: OnProgress, seconds: float, *, remedy: str) -> O
     return tell
 
 
-def meanwhile(call: Callable[[], T], tick: Callable[[], None]) -> T:
+def run_while_reporting(call: Callable[[], T], tick: Callable[[], None]) -> T:
     """What `call` returns; `tick` is called again and again while it works, and may raise."""
     work = Background(call)
     while not work.ready(TICK_SECONDS):

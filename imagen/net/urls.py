@@ -20,7 +20,7 @@ def is_loopback(url: str) -> bool:
     return urlsplit(url).hostname in _LOOPBACK
 
 
-def is_nearby(url: str) -> bool:
+def is_private_host(url: str) -> bool:
     """Whether the address is this machine, or one of a private network."""
     from ipaddress import ip_address  # only ever needed for a key that would go by http
 
@@ -49,7 +49,7 @@ def url_faults(key: str, url: str, *, like: str, instead: str = "") -> Iterator[
         yield f"{key} must end with its path: no ? and no #"
 
 
-def secret(variable: str, environ: Mapping[str, str], *, remedy: str) -> str:
+def read_secret(variable: str, environ: Mapping[str, str], *, remedy: str) -> str:
     """What this environment variable holds, fit for a header; raises Unauthorized that names it."""
     value = environ.get(variable, "").strip()
     if not value:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import pytest
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.core.request import TASKS, Control, Outpaint, Request, Restore, Task, Upscale
 from imagen.core.result import Progress, no_progress
 from imagen.core.ticket import Ticket
@@ -265,7 +265,7 @@ class BackendContract:
         """A slip of the pen in the configuration is found before anything runs."""
         block = {**rig.block(), "colour": 1}
         with pytest.raises(ConfigError, match=r"backends\.rigged\.colour: unknown key"):
-            validated("rigged", block, rig.adapter.config)
+            validate_block("rigged", block, rig.adapter.config)
 
     def test_health_is_ok_where_it_can_work(self, rig: Rig) -> None:
         """`check` agrees with `collect`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imagen.backends.learned import read_note, write_note
+from imagen.backends.learned import read_learned, write_learned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 def test_a_note_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "note.json"
-    write_note(path, {"samplers": ["euler"]})
-    write_note(path, {"samplers": ["heun"]})
-    assert read_note(path) == {"samplers": ["heun"]}
+    write_learned(path, {"samplers": ["euler"]})
+    write_learned(path, {"samplers": ["heun"]})
+    assert read_learned(path) == {"samplers": ["heun"]}
     assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", "7", "[" * 100_000, "\udcff"])
 def test_a_note_that_is_damaged_is_empty(text: str, tmp_path: Path) -> None:
     (tmp_path / "note.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert read_note(tmp_path / "note.json") == {}
+    assert read_learned(tmp_path / "note.json") == {}
 
 
 def test_a_note_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    assert (read_note(tmp_path / "note.json"), read_note(None)) == ({}, {})
+    assert (read_learned(tmp_path / "note.json"), read_learned(None)) == ({}, {})
 
 
 def test_what_can_not_be_noted_leaves_nothing_behind(tmp_path: Path) -> None:
     folder = tmp_path / "notes"
     (folder / "note.json").mkdir(parents=True)
-    write_note(folder / "note.json", {"a": 1})
+    write_learned(folder / "note.json", {"a": 1})
     assert [path.name for path in folder.iterdir()] == ["note.json"]

@@ -144,11 +144,11 @@ def test_a_killed_process_leaves_no_files_in_the_state_folder(tmp_path: Path) ->
 
 
 def _killed_in_state(folder: Path) -> None:
-    from imagen.backends.learned import write_note
+    from imagen.backends.learned import write_learned
 
     folder.mkdir(parents=True)
     _killed_in(folder)
-    write_note(folder / "model.json", {"version": "1"})
+    write_learned(folder / "model.json", {"version": "1"})
     assert _names(folder) == ["model.json"]
 
 

@@ -10,7 +10,7 @@ from imagen.core.request import Request
 from imagen.core.result import Progress, Stage, no_progress
 from imagen.core.ticket import Ticket
 from imagen.errors import Cancelled, TimedOut, Unavailable
-from imagen.net.threads import Background, ended_by_total, meanwhile
+from imagen.net.threads import Background, limit_total_time, run_while_reporting
 
 
 def _report(stage: Stage, ticket: Ticket | None = None) -> Progress:
@@ -19,7 +19,7 @@ def _report(stage: Stage, ticket: Ticket | None = None) -> Progress:
 
 def test_a_job_ends_by_its_total_at_the_next_report() -> None:
     heard: list[Progress] = []
-    tell = ended_by_total(heard.append, 0.0, remedy="Raise it.")
+    tell = limit_total_time(heard.append, 0.0, remedy="Raise it.")
     with pytest.raises(TimedOut) as caught:
         tell(_report("queued"))
     assert str(caught.value) == "The job took more than 0 s in all.\nRaise it."
@@ -28,7 +28,7 @@ def test_a_job_ends_by_its_total_at_the_next_report() -> None:
 
 def test_finished_images_that_were_not_fetched_in_time_stay_at_their_engine() -> None:
     """So the ticket is kept."""
-    tell = ended_by_total(no_progress, 0.0, remedy="")
+    tell = limit_total_time(no_progress, 0.0, remedy="")
     with pytest.raises(TimedOut) as caught:
         tell(_report("fetching"))
     assert not caught.value.is_stopped
@@ -37,7 +37,7 @@ def test_finished_images_that_were_not_fetched_in_time_stay_at_their_engine() ->
 
 def test_neither_a_ticket_nor_the_end_is_withheld_after_the_total() -> None:
     heard: list[Progress] = []
-    tell = ended_by_total(heard.append, 0.0, remedy="")
+    tell = limit_total_time(heard.append, 0.0, remedy="")
     ticket = Ticket(id="1", backend="x", request=Request(), receipt={})
     reports = [_report("submitted", ticket), _report("done")]
     for report in reports:
@@ -47,7 +47,7 @@ def test_neither_a_ticket_nor_the_end_is_withheld_after_the_total() -> None:
 
 def test_a_job_within_its_total_goes_on() -> None:
     heard: list[Progress] = []
-    ended_by_total(heard.append, 60.0, remedy="")(_report("queued"))
+    limit_total_time(heard.append, 60.0, remedy="")(_report("queued"))
     assert heard == [_report("queued")]
 
 
@@ -73,7 +73,7 @@ def test_the_error_comes_out() -> None:
         raise Unavailable("gone")
 
     with pytest.raises(Unavailable, match="gone"):
-        meanwhile(fail, lambda: None)
+        run_while_reporting(fail, lambda: None)
 
 
 def test_a_mistake_of_ours_comes_out_too() -> None:
@@ -99,6 +99,6 @@ def test_the_caller_is_told_again_and_again_that_it_still_works() -> None:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        meanwhile(lambda: ended.wait(30), tick)
+        run_while_reporting(lambda: ended.wait(30), tick)
     ended.set()
     assert len(ticks) == 2

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
 from imagen.core.request import Request
 from imagen.core.result import no_progress
@@ -91,7 +91,7 @@ def opened(
     Path("graph.json").write_text(json.dumps(graph), "utf-8")
     Path("graph.yaml").write_text(json.dumps(MANIFEST), "utf-8")  # JSON is YAML too
     known = {"url": url, "workflow": "./graph.json", **QUICK, **block}
-    return ComfyUI(validated(name, known, ComfyUIConfig))
+    return ComfyUI(validate_block(name, known, ComfyUIConfig))
 
 
 def collected(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
 from support.comfyui_lab import QUICK, SAMPLED
 
@@ -65,7 +65,7 @@ def shelve(name: str, graph: Mapping[str, Any], manifest: Mapping[str, Any] | No
 def on(url: str, workflow: str, **block: Any) -> ComfyUI:
     """A backend of a workflow, which may lie on the shelf."""
     known = {"url": url, "workflow": workflow, "workflow_dirs": ["shelf"], **QUICK, **block}
-    return ComfyUI(validated("lab", known, ComfyUIConfig))
+    return ComfyUI(validate_block("lab", known, ComfyUIConfig))
 
 
 def picture(result: Result) -> Image.Image:

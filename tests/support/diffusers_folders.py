@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.diffusers import Diffusers, adapter
 from support.weight_files import SD1, VAE, safetensors
 
@@ -48,5 +48,5 @@ def flux_file(place: Path) -> Path:
 
 def opened(model: Path | str, **block: Any) -> Diffusers:
     """A backend called `here`."""
-    config = validated("here", {"model": str(model), **block}, adapter.config)
+    config = validate_block("here", {"model": str(model), **block}, adapter.config)
     return Diffusers(config, new_id=lambda: "00000000-0000-4000-8000-000000000000")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulators.replicate import COMMUNITY, MODELS
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.replicate import Replicate, ReplicateConfig
 from imagen.backends.replicate.schema import read_inputs
 from imagen.backends.replicate.vocabulary import Vocabulary, read_vocabulary
@@ -28,7 +28,7 @@ ASKED = Request(prompt="a lighthouse in fog", width=64, height=48, seed=7, steps
 def configured(url: str, *, name: str = "cloud", **block: Any) -> ReplicateConfig:
     """A configuration that asks often and does not wait long."""
     usual = {"model": COMMUNITY, "wait_seconds": 0, "poll_seconds": 0.05, "base_url": url}
-    return validated(name, usual | block, ReplicateConfig)
+    return validate_block(name, usual | block, ReplicateConfig)
 
 
 def opened(url: str, *, name: str = "cloud", **block: Any) -> Replicate:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image, ImageChops, ImageStat
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.diffusers import adapter
 from imagen.core.request import Request
 from support import (
@@ -55,7 +55,7 @@ def opened(tiny: str = "sd1", **block: Any) -> Backend:
     whole = {"device": "cpu", "offline": True, **block}
     if "model" not in whole:
         whole["model"] = str(model(tiny))
-    return adapter.open(validated("tiny", whole, adapter.config))
+    return adapter.open(validate_block("tiny", whole, adapter.config))
 
 
 def drawn(backend: Backend, told: list[Progress] | None = None, **asked: Any) -> Result:

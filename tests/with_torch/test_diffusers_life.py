@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from support.torch_lab import FAMILIES, controlnet, drawn, first, model, opened, photo, picture
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.diffusers import DiffusersConfig
 from imagen.backends.diffusers.model_source import read_source
 from imagen.backends.diffusers.pipeline import load
@@ -108,7 +108,7 @@ def test_cancelling_while_another_runs_loads_nothing_afterwards() -> None:
 
 
 def _waiting_run() -> Run:
-    config = validated("tiny", {"model": str(model("sd1")), "device": "cpu"}, DiffusersConfig)
+    config = validate_block("tiny", {"model": str(model("sd1")), "device": "cpu"}, DiffusersConfig)
     source = read_source(config)
     ticket = opened("sd1").prepare(_ASKED)
     return Run(ticket, plan(_ASKED, source, config), source, config)
@@ -171,7 +171,7 @@ def test_parts_that_rest_in_main_memory_draw_the_same(tmp_path: Path) -> None:
 
 def test_parts_that_a_stopped_run_fetched_go_back_to_main_memory() -> None:
     """diffusers puts them back itself only where a run comes to its end."""
-    config = validated("tiny", {"model": str(model("sd1")), "device": "cpu"}, DiffusersConfig)
+    config = validate_block("tiny", {"model": str(model("sd1")), "device": "cpu"}, DiffusersConfig)
     source = read_source(config)
     loaded = load(source, config)
     loaded.offload = "model"

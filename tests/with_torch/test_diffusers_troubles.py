@@ -15,7 +15,7 @@ from support.hub_stand_in import ASKED
 from support.original_names import saved_as_one_file
 from support.torch_lab import drawn, first, lora, model, opened
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.diffusers import DiffusersConfig
 from imagen.backends.diffusers.errors import translated
 from imagen.errors import (
@@ -33,7 +33,7 @@ from imagen.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-_CONFIG = validated("tiny", {"model": "a/b"}, DiffusersConfig)
+_CONFIG = validate_block("tiny", {"model": "a/b"}, DiffusersConfig)
 
 
 def _said_of(error: BaseException, config: DiffusersConfig = _CONFIG) -> ImagenError:

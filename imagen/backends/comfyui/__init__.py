@@ -10,15 +10,15 @@ from imagen.backends.comfyui.config import ComfyUIConfig
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ComfyUI", "ComfyUIConfig", "adapter", "catalogue", "own_defaults"]
+__all__ = ["ComfyUI", "ComfyUIConfig", "adapter", "default_overrides", "node_catalog"]
 
 
-def catalogue(backend: ComfyUI) -> tuple[Mapping[str, Any], str | None]:
+def node_catalog(backend: ComfyUI) -> tuple[Mapping[str, Any], str | None]:
     """A server's catalogue of nodes, and its ComfyUI version."""
     client = backend.client()
     return client.catalogue(), client.version()
 
 
-def own_defaults(backend: ComfyUI, workflow: str) -> Mapping[str, Any]:
+def default_overrides(backend: ComfyUI, workflow: str) -> Mapping[str, Any]:
     """The backend's own defaults for a workflow, by name or path; none for one it doesn't use."""
     return backend.repertoire.overrides_of(workflow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from imagen.backends.base import Adapter, Health, naming
+from imagen.backends.base import Adapter, Health, tag_errors_with_backend
 from imagen.backends.comfyui.config import ComfyUIConfig, base
 from imagen.core.ticket import new_id
 from imagen.errors import ImagenError
@@ -67,7 +67,7 @@ class ComfyUI:
         from imagen.backends.comfyui.prepare import manifest_of
         from imagen.backends.comfyui.run import Run
 
-        with naming(self._config.name):
+        with tag_errors_with_backend(self._config.name):
             manifest = manifest_of(ticket, self.repertoire)
             return Run(ticket, self.client(), self._config, manifest, on_progress).result()
 
@@ -82,7 +82,7 @@ class ComfyUI:
     def models(self) -> tuple[Model, ...]:
         from imagen.backends.comfyui.offerings import models_of
 
-        with naming(self._config.name):
+        with tag_errors_with_backend(self._config.name):
             dirs = self._config.workflow_dirs
             return models_of(self.client(), dirs, self.repertoire.default_model)
 

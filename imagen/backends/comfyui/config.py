@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from imagen.backends.base import BackendConfig
 from imagen.core.request import Task
 from imagen.core.text import is_variable_name
-from imagen.net.urls import secret, url_faults
+from imagen.net.urls import read_secret, url_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -143,8 +143,8 @@ def headers(config: ComfyUIConfig, environ: Mapping[str, str] = os.environ) -> d
 
     Raises Unauthorized that names a variable which is not set.
     """
-    secret = {name: _value(variable, environ) for name, variable in config.headers_env.items()}
-    return {**config.headers, **secret, **_authorization(config, environ)}
+    read_secret = {name: _value(variable, environ) for name, variable in config.headers_env.items()}
+    return {**config.headers, **read_secret, **_authorization(config, environ)}
 
 
 def credential(config: ComfyUIConfig) -> str:
@@ -173,4 +173,4 @@ def _authorization(config: ComfyUIConfig, environ: Mapping[str, str]) -> dict[st
 
 def _value(variable: str, environ: Mapping[str, str]) -> str:
     remedy = f"Set {variable} to the credential of the server."
-    return secret(variable, environ, remedy=remedy)
+    return read_secret(variable, environ, remedy=remedy)

@@ -19,7 +19,7 @@ from imagen.graphs.tokens import inputs_of
 from imagen.model_files.identify import read_checkpoint
 from imagen.model_files.upscalers import choose_upscaler, is_family
 from imagen.net.http import is_timeout
-from imagen.net.retry import retrying
+from imagen.net.retry import retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,7 +148,7 @@ def _choices(
     for node_id, node in graph.items():
         for name in [name for name, value in inputs_of(node).items() if value == model]:
             kind = str(node["class_type"])
-            info = retrying(partial(client.node_info, kind), unless=is_timeout)
+            info = retry(partial(client.node_info, kind), unless=is_timeout)
             spec = read_catalogue(info).get(kind)
             choices = spec.inputs[name].choices if spec and name in spec.inputs else None
             if choices is not None:

@@ -14,8 +14,8 @@ from imagen.core.json_values import parse_json
 from imagen.core.result import Output
 from imagen.core.text import one_line
 from imagen.errors import BackendError, Lost, RateLimited, Rejected, Unavailable
-from imagen.net.retry import retrying
-from imagen.net.threads import meanwhile
+from imagen.net.retry import retry
+from imagen.net.threads import run_while_reporting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -154,8 +154,8 @@ def _fetch(
     unless: Callable[[ImagenError], bool],
 ) -> Output:
     """The bytes of one file, asked for again where something else comes."""
-    download = partial(retrying, partial(_download, client, file), attempts=_ATTEMPTS)
-    response = meanwhile(partial(download, unless=unless), tick)
+    download = partial(retry, partial(_download, client, file), attempts=_ATTEMPTS)
+    response = run_while_reporting(partial(download, unless=unless), tick)
     kind = media_type(response.content) or _told_type(response) or guess_type(file.filename)[0]
     return Output(
         data=response.content,

@@ -23,7 +23,7 @@ from imagen.core.result import Result
 from imagen.core.ticket import new_id
 from imagen.errors import BackendError, ImagenError, Lost
 from imagen.net.http import is_unanswered, within
-from imagen.net.threads import TICK_SECONDS, Background, ended_by_total, meanwhile
+from imagen.net.threads import TICK_SECONDS, Background, limit_total_time, run_while_reporting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ class Run:
         self._client = client
         self._config = config
         self._manifest = manifest
-        limited = ended_by_total(
+        limited = limit_total_time(
             on_progress,
             config.total_seconds,
             remedy=f"Where it needs longer, raise backends.{config.name}.total_seconds.",
@@ -120,7 +120,7 @@ class Run:
         request = self._ticket.request
         if request.model is None and request.upscale is None:
             return self._ticket
-        return meanwhile(self._locate, self._telling.submitted)
+        return run_while_reporting(self._locate, self._telling.submitted)
 
     def _locate(self) -> Ticket:
         ticket = locate_upscaler(self._client, self._ticket)
@@ -132,7 +132,7 @@ class Run:
         if not found:
             return self._ticket
         work = partial(uploads.send, self._client, found, self._ticket.payload)
-        graph = meanwhile(work, self._telling.submitted)
+        graph = run_while_reporting(work, self._telling.submitted)
         return self._ticket.model_copy(update={"payload": graph})
 
     def _attached(self) -> SubmittedPrompt:
@@ -248,7 +248,7 @@ class Run:
         """
         if record.is_whole() or record.broken or record.interrupted or self._lost:
             return ()
-        entry = meanwhile(partial(self._entry, prompt_id), self._telling.fetching)
+        entry = run_while_reporting(partial(self._entry, prompt_id), self._telling.fetching)
         if entry is not None:
             record.adopt(entry)
             return ()

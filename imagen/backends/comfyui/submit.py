@@ -19,7 +19,7 @@ from imagen.errors import (
 )
 from imagen.graphs.tokens import inputs_of
 from imagen.net.http import describe_lost_submission, is_timeout, is_unanswered, not_sent
-from imagen.net.retry import retrying
+from imagen.net.retry import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,7 +75,7 @@ class Submission:
             self._listener.open(fresh.pop() if fresh else "")
             return self._once(prompt_id)
 
-        return retrying(once, unless=is_timeout, sleep=self._pause)
+        return retry(once, unless=is_timeout, sleep=self._pause)
 
     def _once(self, prompt_id: str) -> SubmittedPrompt:
         if self._given_up.is_set():

@@ -12,7 +12,7 @@ from imagen.core.text import one_line
 from imagen.errors import RequestError
 from imagen.graphs.tokens import inputs_of
 from imagen.net.http import is_unanswered
-from imagen.net.retry import retrying
+from imagen.net.retry import retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,7 @@ def _sent(client: ComfyClient, upload: Upload) -> str:
             f"The picture {one_line(upload.path)} has changed since it was asked for.",
             remedy=_AGAIN,
         )
-    return retrying(
+    return retry(
         partial(client.upload, picture.data, upload.name, SUBFOLDER, picture.media_type),
         unless=is_unanswered,
     )

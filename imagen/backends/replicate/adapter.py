@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.base import Adapter, Health, Model, naming
+from imagen.backends.base import Adapter, Health, Model, tag_errors_with_backend
 from imagen.backends.model_choice import ChosenModel
 from imagen.backends.replicate import schema_cache
 from imagen.backends.replicate.capabilities import offer
@@ -124,7 +124,7 @@ class Replicate:
         from imagen.backends.replicate.run import Run
 
         self._known = self._known or schema_cache.kept(self._config)
-        with naming(self._config.name):
+        with tag_errors_with_backend(self._config.name):
             try:
                 result = Run(ticket, self._informed(), self._config, on_progress).result()
             except BackendError:
@@ -184,13 +184,11 @@ class Replicate:
     def _asked(self) -> Kept:
         from imagen.backends.replicate.errors import ATTEMPTS
         from imagen.net.http import is_timeout
-        from imagen.net.retry import retrying
+        from imagen.net.retry import retry
 
-        with naming(self._config.name):
+        with tag_errors_with_backend(self._config.name):
             ask = partial(self.client().page, self._config.reference)
-            return schema_cache.keep(
-                retrying(ask, attempts=ATTEMPTS, unless=is_timeout), self._config
-            )
+            return schema_cache.keep(retry(ask, attempts=ATTEMPTS, unless=is_timeout), self._config)
 
     def _vocabulary(self) -> Vocabulary:
         known = self._kept()

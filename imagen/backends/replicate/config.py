@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from imagen.backends.base import BackendConfig
 from imagen.backends.replicate.model_ref import Reference, read_reference
 from imagen.core.text import is_variable_name
-from imagen.net.urls import is_loopback, secret, url_faults
+from imagen.net.urls import is_loopback, read_secret, url_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,7 +109,7 @@ def _faults(config: ReplicateConfig) -> Iterator[str]:
 def token(config: ReplicateConfig, environ: Mapping[str, str] = os.environ) -> str:
     """The API token; raises Unauthorized that names the variable which is not set."""
     remedy = f"Set {config.api_token_env} to an API token ({TOKENS_PAGE})."
-    return secret(config.api_token_env, environ, remedy=remedy)
+    return read_secret(config.api_token_env, environ, remedy=remedy)
 
 
 def refused_token(config: ReplicateConfig) -> str:

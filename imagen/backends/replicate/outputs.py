@@ -16,8 +16,8 @@ from imagen.core.result import Output
 from imagen.core.text import one_line
 from imagen.errors import BackendError, Failed, Lost, Unavailable
 from imagen.net import http
-from imagen.net.retry import retrying
-from imagen.net.threads import meanwhile
+from imagen.net.retry import retry
+from imagen.net.threads import run_while_reporting
 from imagen.net.urls import is_loopback
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ class Fetcher:
         """One file; asked for again where something else comes. Raises Lost where it is gone."""
         if address.startswith("data:"):
             return _unpacked(address, index)
-        download = partial(retrying, partial(self._download, address), attempts=_ATTEMPTS)
+        download = partial(retry, partial(self._download, address), attempts=_ATTEMPTS)
         try:
-            data, told = meanwhile(download, tick)
+            data, told = run_while_reporting(download, tick)
         except _Withheld as error:
             raise Lost(error.message, is_certain=self.is_late) from error
         return Output(

@@ -25,8 +25,8 @@ from imagen.errors import (
     RateLimited,
     Unavailable,
 )
-from imagen.net.retry import retrying
-from imagen.net.threads import TICK_SECONDS, Background, ended_by_total, meanwhile
+from imagen.net.retry import retry
+from imagen.net.threads import TICK_SECONDS, Background, limit_total_time, run_while_reporting
 from imagen.net.urls import is_loopback
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Run:
         self._client = client
         self._config = config
         seconds = config.deadline_seconds
-        self._telling = Telling(ended_by_total(on_progress, seconds, remedy=_LONGER))
+        self._telling = Telling(limit_total_time(on_progress, seconds, remedy=_LONGER))
         self._is_there = ticket.submitted
         """Whether Replicate may have the job."""
         self._uploads: shipping.Uploads = dict(ticket.engine.get("uploads") or {})
@@ -105,7 +105,7 @@ class Run:
         where the answer does not."""
         loaded = shipping.load(self._files)
         ship = partial(shipping.upload, loaded, self._client, self._uploads)
-        meanwhile(ship, self._telling.submitted)
+        run_while_reporting(ship, self._telling.submitted)
         values = self._values | shipping.addressed(self._files, loaded, self._uploads)
         began = datetime.now(UTC)
         uploads = {"uploads": self._uploads} if self._uploads else {}
@@ -135,8 +135,8 @@ class Run:
             ask = partial(self._client.get, id)
         with self._stopping(lambda: id or self._searched_id()):
             while (
-                found := meanwhile(
-                    partial(retrying, ask, attempts=errors.ATTEMPTS), self._telling.submitted
+                found := run_while_reporting(
+                    partial(retry, ask, attempts=errors.ATTEMPTS), self._telling.submitted
                 )
             ) is None:
                 self._rest(self._config.poll_seconds)
@@ -206,7 +206,9 @@ class Run:
         limit = time.monotonic() + self._config.lost_seconds
         while True:
             try:
-                return meanwhile(partial(self._client.get, before.id), self._telling.waiting)
+                return run_while_reporting(
+                    partial(self._client.get, before.id), self._telling.waiting
+                )
             except BackendError as error:
                 if not _may_pass(error):
                     raise

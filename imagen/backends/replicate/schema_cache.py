@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from imagen.backends.learned import read_note, write_note
+from imagen.backends.learned import read_learned, write_learned
 from imagen.backends.redact import Redactor, credentials
 from imagen.backends.replicate.answers import moment
 from imagen.backends.replicate.schema import find_schemas
@@ -51,7 +51,7 @@ def kept(config: ReplicateConfig) -> Kept | None:
     if config.input_schema is not None:
         schemas = _named(config.input_schema)
         return Kept(model=config.reference.model, schemas=schemas)
-    said = read_note(_path(config))
+    said = read_learned(_path(config))
     texts = [said.get(name, "") for name in ("model", "version", "hardware", "read_at")]
     sound = all(isinstance(text, str) for text in texts) and find_schemas(said.get("schemas"))
     try:
@@ -81,7 +81,7 @@ def keep(page: Page, config: ReplicateConfig) -> Kept:
         read_at=now,
     )
     if config.input_schema is None:
-        write_note(_path(config), asdict(found))
+        write_learned(_path(config), asdict(found))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends.replicate.errors import ATTEMPTS
 from imagen.errors import ImagenError, RequestError
-from imagen.net.retry import retrying
+from imagen.net.retry import retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +63,7 @@ def upload(loaded: Mapping[str, list[Loaded]], client: ReplicateClient, uploads:
     for one in (file for files in loaded.values() for file in files):
         if not one.is_small and one.hash not in uploads:
             upload = partial(client.upload, one.data, one.name, one.media_type)
-            id, url = retrying(upload, attempts=ATTEMPTS)
+            id, url = retry(upload, attempts=ATTEMPTS)
             uploads[one.hash] = {"id": id, "url": url}
 
 

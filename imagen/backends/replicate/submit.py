@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imagen.backends.replicate.errors import ATTEMPTS
 from imagen.errors import BackendError, Cancelled, Lost, Unavailable
 from imagen.net.http import not_sent
-from imagen.net.retry import retrying
+from imagen.net.retry import retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ class Submission:
 
     def run(self) -> Prediction:
         """Submit; again where the API certainly has no such prediction."""
-        return retrying(self._once, attempts=ATTEMPTS, sleep=self._pause)
+        return retry(self._once, attempts=ATTEMPTS, sleep=self._pause)
 
     def find(self) -> Prediction | None:
         """Our prediction among the recent ones; None where there is none."""

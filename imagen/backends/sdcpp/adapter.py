@@ -6,7 +6,7 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from imagen.backends.base import Adapter, Health, naming
+from imagen.backends.base import Adapter, Health, tag_errors_with_backend
 from imagen.backends.sdcpp import arguments, families, files
 from imagen.backends.sdcpp.binary import Program, list_gpus, look
 from imagen.backends.sdcpp.capabilities import Engine, capabilities
@@ -76,7 +76,7 @@ class SdCpp:
         """Run it, also where it ran before: nothing of an earlier run is left."""
         from imagen.backends.sdcpp.run import Job, Run
 
-        with naming(self._config.name):
+        with tag_errors_with_backend(self._config.name):
             engine, _ = self._with(ticket.request.model)
             try:
                 name = engine._model_name(ticket)
@@ -108,7 +108,7 @@ class SdCpp:
         """The files of the block and of its folder, and what the program can sample with."""
         from imagen.backends.sdcpp.offers import offers
 
-        with naming(self._config.name):
+        with tag_errors_with_backend(self._config.name):
             return tuple(offers(self._config, self.program))
 
     def free(self) -> None:

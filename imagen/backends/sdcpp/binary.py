@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.base import Gpu
-from imagen.backends.learned import read_note, write_note
+from imagen.backends.learned import read_learned, write_learned
 from imagen.core.text import one_line
 from imagen.errors import Unavailable
 
@@ -129,10 +129,10 @@ def look(
 
 def _known(command: tuple[str, ...], cache_dir: Path | None) -> Program:
     note = cache_dir and cache_dir / "sdcpp" / f"{_key(command)}.json"
-    program = _noted(read_note(note), command)
+    program = _noted(read_learned(note), command)
     if program is None:
         program = probe(command)
-        write_note(note, asdict(program) | {"flags": sorted(program.flags)})
+        write_learned(note, asdict(program) | {"flags": sorted(program.flags)})
     return program
 
 

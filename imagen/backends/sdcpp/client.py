@@ -13,7 +13,7 @@ from imagen.core.json_values import parse_json
 from imagen.core.text import one_line
 from imagen.errors import BackendError, Lost, Rejected
 from imagen.net import http
-from imagen.net.urls import secret
+from imagen.net.urls import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -167,7 +167,7 @@ def _headers(config: SdCppConfig, environ: Mapping[str, str]) -> dict[str, str]:
     if not config.bearer_env:
         return {}
     remedy = f"Set {config.bearer_env} to the token of the server."
-    return {"Authorization": f"Bearer {secret(config.bearer_env, environ, remedy=remedy)}"}
+    return {"Authorization": f"Bearer {read_secret(config.bearer_env, environ, remedy=remedy)}"}
 
 
 def _word(response: httpx.Response) -> str:

@@ -24,8 +24,8 @@ from imagen.errors import (
     RateLimited,
 )
 from imagen.net.http import is_connection_refused, is_timeout, not_sent, within
-from imagen.net.retry import retrying
-from imagen.net.threads import TICK_SECONDS, Background, ended_by_total, meanwhile
+from imagen.net.retry import retry
+from imagen.net.threads import TICK_SECONDS, Background, limit_total_time, run_while_reporting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ class Remote:
         self._client = client
         self._config = config
         self._on_progress = on_progress
-        self._until_late = ended_by_total(
+        self._until_late = limit_total_time(
             on_progress,
             config.total_seconds,
             remedy=f"Raise backends.{config.name}.total_seconds.",
@@ -92,7 +92,7 @@ class Remote:
     def _submitted(self) -> str:
         """Hand the ticket over. It counts as submitted beforehand: the server may take the job
         although its answer is lost, and clients can't choose an id by which to find it again."""
-        body = meanwhile(self._body, partial(self._tell, "submitted"))
+        body = run_while_reporting(self._body, partial(self._tell, "submitted"))
         self._on_progress(Progress(stage="submitted", ticket=self._ticket.sent()))
         work = Background(partial(self._submit, body))
         try:
@@ -129,7 +129,7 @@ class Remote:
     def _body(self) -> dict[str, Any]:
         """What to submit. The server is asked what it has before: that shows whether it is an
         sd-server, so that nothing is submitted to anything else."""
-        about = retrying(self._learn, unless=is_timeout, sleep=self._pause)
+        about = retry(self._learn, unless=is_timeout, sleep=self._pause)
         body = self._ticket.payload | pictures(self._ticket.request)
         if self._ticket.request.loras:
             body["lora"] = self._loras(about.loras)
@@ -137,7 +137,7 @@ class Remote:
 
     def _submit(self, body: dict[str, Any]) -> str:
         """Once, and again only where the server certainly did not take it."""
-        return retrying(partial(self._once, body), unless=_may_be_taken, sleep=self._pause)
+        return retry(partial(self._once, body), unless=_may_be_taken, sleep=self._pause)
 
     def _once(self, body: dict[str, Any]) -> str:
         if self._given_up.is_set():
@@ -160,7 +160,7 @@ class Remote:
         stage: Stage = "queued"
         while True:
             try:
-                job = meanwhile(partial(self._client.job, id), partial(self._tell, stage))
+                job = run_while_reporting(partial(self._client.job, id), partial(self._tell, stage))
             except Lost:
                 raise
             except BackendError as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.base import Health, Model, naming
-from imagen.backends.learned import read_note, write_note
+from imagen.backends.base import Health, Model, tag_errors_with_backend
+from imagen.backends.learned import read_learned, write_learned
 from imagen.backends.sdcpp import families
 from imagen.backends.sdcpp.arguments import EMPTY_PROMPT
 from imagen.backends.sdcpp.capabilities import Engine, capabilities
@@ -60,7 +60,7 @@ class SdServer:
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
         from imagen.backends.sdcpp.remote import Remote
 
-        with naming(self._config.name):
+        with tag_errors_with_backend(self._config.name):
             try:
                 return Remote(ticket, self.client(), self._config, on_progress, self.learn).result()
             except Unavailable as error:
@@ -76,7 +76,7 @@ class SdServer:
         return Health(ok=True, facts=(("model", about.model),) if about.model else ())
 
     def models(self) -> tuple[Model, ...]:
-        with naming(self._config.name):
+        with tag_errors_with_backend(self._config.name):
             about = self.learn()
         return (
             *(Model(kind="checkpoint", name=name) for name in (about.model,) if name),
@@ -104,11 +104,11 @@ class SdServer:
     def learn(self) -> About:
         """Ask the server what it has, and note it for when it isn't there."""
         about = self.client().about()
-        write_note(_note(self._config), about._asdict())
+        write_learned(_note(self._config), about._asdict())
         return about
 
     def _engine(self) -> Engine:
-        said = read_note(_note(self._config))
+        said = read_learned(_note(self._config))
         try:
             return Engine(
                 samplers=tuple(map(str, said["samplers"])),

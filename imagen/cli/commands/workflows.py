@@ -112,17 +112,17 @@ def _found(name: str, settings: Settings) -> Workflow:
 
 def _faults_there(workflow: Workflow, name: str, backend: str, settings: Settings) -> list[Fault]:
     """The faults at a backend's server, with its own defaults where this is its workflow."""
-    from imagen.backends.comfyui import ComfyUI, catalogue, own_defaults
-    from imagen.backends.redact import unwrapped
+    from imagen.backends.comfyui import ComfyUI, default_overrides, node_catalog
+    from imagen.backends.redact import unwrap_backend
     from imagen.graphs import check as check_there
     from imagen.graphs import missing_values
     from imagen.pipeline.generate import open_named
 
-    with closing(open_named(backend, settings)) as opened, unwrapped(opened) as engine:
+    with closing(open_named(backend, settings)) as opened, unwrap_backend(opened) as engine:
         if not isinstance(engine, ComfyUI):
             raise _no_server(backend)
-        object_info, version = catalogue(engine)
-        defaults = own_defaults(engine, name)
+        object_info, version = node_catalog(engine)
+        defaults = default_overrides(engine, name)
     bound = workflow.sample(defaults)
     return [
         *missing_values(workflow, defaults),

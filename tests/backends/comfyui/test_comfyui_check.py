@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.comfyui_lab import SAMPLED, opened
 
-from imagen.backends.comfyui import adapter, catalogue
+from imagen.backends.comfyui import adapter, node_catalog
 from imagen.backends.comfyui.answers import stats
 from imagen.errors import Unavailable
 from imagen.graphs import listing
@@ -117,7 +117,7 @@ def test_a_variable_that_is_not_set_is_said_too() -> None:
 def test_the_catalogue_comes_with_the_version() -> None:
     """For checking workflows against."""
     with ComfyUI() as server, closing(opened(server.url)) as backend:
-        nodes, version = catalogue(backend)
+        nodes, version = node_catalog(backend)
     assert "KSampler" in nodes
     assert version == "0.9.2"
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUIConfig
 from imagen.backends.comfyui.config import credential, headers, websocket
 from imagen.errors import ConfigError, Unauthorized
 
 
 def _config(**block: Any) -> ComfyUIConfig:
-    return validated("studio", {"workflow": "sd15", **block}, ComfyUIConfig)
+    return validate_block("studio", {"workflow": "sd15", **block}, ComfyUIConfig)
 
 
 def test_a_workflow_is_all_it_needs() -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from support.comfyui_lab import ASKED, SAMPLED, collected, opened, paths
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUIConfig, uploads
 from imagen.backends.comfyui.follow import JobFollower
 from imagen.backends.comfyui.record import Record
@@ -48,7 +48,7 @@ def _ended(server: ComfyUI, *script: str, counted: str = "/queue", **block: Any)
 
         usual = {"poll_seconds": 0.02, "total_seconds": 200, "idle_seconds": 1000} | block
         known = {"url": server.url, "workflow": "x", **usual}
-        config = validated("lab", known, ComfyUIConfig)
+        config = validate_block("lab", known, ComfyUIConfig)
         record, telling = Record(ticket.payload), ProgressReporter(ticket.payload, no_progress)
         following = JobFollower(backend.client(), listener, record, telling, config, clock=clock)
         with pytest.raises(BackendError) as caught:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.comfyui_lab import ASKED, opened
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUIConfig, events
 from imagen.backends.comfyui.follow import JobFollower
 from imagen.backends.comfyui.record import Record
@@ -45,7 +45,7 @@ class _Listener(Listener):
 
 def _waited(server: ComfyUI, **block: Any) -> tuple[list[Progress], TimedOut]:
     """What is told of a job that never ends, and how the wait for it ends."""
-    config = validated("lab", {"url": server.url, "workflow": "x", **block}, ComfyUIConfig)
+    config = validate_block("lab", {"url": server.url, "workflow": "x", **block}, ComfyUIConfig)
     told: list[Progress] = []
     with closing(opened(server.url)) as backend:
         ticket = backend.prepare(ASKED)
@@ -85,7 +85,7 @@ def test_the_interval_grows_to_an_end() -> None:
     with ComfyUI() as server, closing(opened(server.url, poll_seconds=0.5)) as backend:
         listener = Listener(backend.client(), 5)
         record, telling = Record({}), ProgressReporter({}, lambda _: None)
-        config = validated(
+        config = validate_block(
             "lab", {"url": server.url, "workflow": "x", "poll_seconds": 0.5}, ComfyUIConfig
         )
         following = JobFollower(backend.client(), listener, record, telling, config)
@@ -112,7 +112,7 @@ def test_after_the_end_nothing_more_is_waited_for_where_all_is_in_the_history() 
 
     with ComfyUI(silent=True) as server, closing(opened(server.url)) as backend:
         ticket = backend.prepare(ASKED)
-        config = validated("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
+        config = validate_block("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
         listener = Listener(backend.client(), 5)
         listener.open()
         backend.client().submit(ticket.payload, ticket.id, listener.client_id)
@@ -128,7 +128,7 @@ def test_a_backend_that_is_closed_ends_the_wait_at_once() -> None:
     with ComfyUI(silent_load=60) as server:
         backend = opened(server.url)
         ticket = backend.prepare(ASKED)
-        config = validated("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
+        config = validate_block("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
         listener = Listener(backend.client(), 5)
         listener.prompt_id = ticket.id
         record, telling = Record(ticket.payload), ProgressReporter(ticket.payload, lambda _: None)
@@ -150,7 +150,7 @@ def test_an_answer_that_takes_its_time_is_waited_for_and_not_spun_on() -> None:
 
     with ComfyUI(slow=0.3) as server, closing(opened(server.url)) as backend:
         ticket = backend.prepare(ASKED)
-        config = validated("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
+        config = validate_block("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
         listener = Listener(backend.client(), 5)
         backend.client().submit(ticket.payload, ticket.id, listener.client_id)
         listener.prompt_id = ticket.id

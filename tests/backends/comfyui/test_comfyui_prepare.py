@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.comfyui_lab import ASKED, SAMPLED, opened
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
 from imagen.core.request import Lora
 from imagen.errors import RequestError, WorkflowError
@@ -22,7 +22,7 @@ def _graph(**inputs: Any) -> dict[str, Any]:
 
 def test_the_ticket_holds_the_bound_graph_and_every_value_used() -> None:
     """Enough to make the picture again; defaults included."""
-    config = validated("lab", {"url": NOWHERE, "workflow": "sd15"}, ComfyUIConfig)
+    config = validate_block("lab", {"url": NOWHERE, "workflow": "sd15"}, ComfyUIConfig)
     ticket = ComfyUI(config, new_id=lambda: "an-id").prepare(ASKED.with_values({"cfg": None}))
     sampler = next(n for n in ticket.payload.values() if n["class_type"] == "KSampler")
     assert (ticket.id, ticket.backend, ticket.submitted) == ("an-id", "lab", False)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.comfyui_lab import ASKED, SAMPLED, opened
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
 from imagen.config import Settings
 from imagen.core.capabilities import not_honoured
@@ -32,7 +32,7 @@ NOWHERE = "http://127.0.0.1:9"
 def test_clip_and_t5_read_weights_and_language_models_do_not(
     workflow: str, read: tuple[str, ...]
 ) -> None:
-    config = validated("lab", {"url": NOWHERE, "workflow": workflow}, ComfyUIConfig)
+    config = validate_block("lab", {"url": NOWHERE, "workflow": workflow}, ComfyUIConfig)
     assert ComfyUI(config).capabilities().prompt_syntax == read
 
 

@@ -10,8 +10,8 @@ import pytest
 from support.comfyui_lab import ASKED, MANIFEST, SAMPLED
 from support.comfyui_pictures import NOWHERE, REDRAWN, REPAINTED, drawn, node, on, shelve
 
-from imagen.backends import validated
-from imagen.backends.comfyui import ComfyUIConfig, own_defaults
+from imagen.backends import validate_block
+from imagen.backends.comfyui import ComfyUIConfig, default_overrides
 from imagen.core.request import Outpaint, Request, Restore, Upscale
 from imagen.core.result import no_progress
 from imagen.errors import ConfigError, RequestError, WorkflowError
@@ -165,7 +165,7 @@ def test_a_sibling_that_is_not_there_is_named_when_it_is_needed() -> None:
 def test_a_task_that_goes_another_way_takes_no_workflow(task: str) -> None:
     block = {"workflow": "sd15", "tasks": {task: "mine"}}
     with pytest.raises(ConfigError, match=f"tasks: {task} "):
-        validated("lab", block, ComfyUIConfig)
+        validate_block("lab", block, ComfyUIConfig)
 
 
 def test_defaults_of_the_configuration_hold_for_siblings_too() -> None:
@@ -213,7 +213,7 @@ def test_a_workflow_has_the_backends_own_defaults_where_it_is_one_of_its(
 ) -> None:
     family()
     backend = mine(parameters={"steps": 9, "strength": 0.3})
-    assert own_defaults(backend, name) == defaults
+    assert default_overrides(backend, name) == defaults
 
 
 def test_an_enlarged_picture_has_its_size_times_the_factor() -> None:

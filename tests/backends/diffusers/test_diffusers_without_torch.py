@@ -11,7 +11,7 @@ import pytest
 from support.diffusers_folders import LORA_SD1, flux_file, folder, opened, sd1_file
 from support.weight_files import safetensors, written
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.diffusers import adapter
 from imagen.core.request import Request
 from imagen.core.result import no_progress
@@ -169,6 +169,6 @@ def test_it_lists_what_a_request_may_name(tmp_path: Path) -> None:
 )
 def test_a_key_that_is_off_is_named(key: str, value: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        validated("here", {"model": "a/b", key: value}, adapter.config)
+        validate_block("here", {"model": "a/b", key: value}, adapter.config)
     assert sentence in caught.value.message
     assert f"backends.here.{key}" in caught.value.message

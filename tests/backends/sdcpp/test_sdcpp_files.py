@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from support.sdcpp_rig import CONTROL, ESRGAN, LORA, Bench
 
-from imagen.backends import validated
+from imagen.backends import validate_block
 from imagen.backends.sdcpp import SdCppConfig
 from imagen.core.request import Request
 from imagen.errors import ConfigError
@@ -141,4 +141,4 @@ def test_all_that_is_on_offer_is_listed(bench: Bench, tmp_path: Path) -> None:
 )
 def test_a_block_that_makes_no_sense_is_an_error(block: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        validated("rigged", block, SdCppConfig)
+        validate_block("rigged", block, SdCppConfig)
