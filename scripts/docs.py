@@ -38,7 +38,7 @@ from imagen.core.request import Request
 from imagen.errors import ImagenError
 from imagen.graphs import ControlNet, Manifest, Model, NodePack, listing
 from imagen.graphs.tokens import ALIASES
-from imagen.testing.comfyui import Hostility
+from imagen.testing.comfyui import FailureSwitches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -228,7 +228,7 @@ def _aliases() -> str:
 
 
 def _hostility() -> str:
-    _, _, switches = inspect.getdoc(Hostility).partition("\n\n")  # type: ignore[union-attr]
+    _, _, switches = inspect.getdoc(FailureSwitches).partition("\n\n")  # type: ignore[union-attr]
     return re.sub(r"(?m)^(The websocket|The run|HTTP)$", r"**\1**\n", switches)
 
 

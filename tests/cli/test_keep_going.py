@@ -10,20 +10,20 @@ import pytest
 
 from imagen.cli import run
 from imagen.testing.comfyui import ComfyUI
-from imagen.testing.comfyui.hostility import Hostility, Refusal
+from imagen.testing.comfyui.failure_switches import FailureSwitches, GatewayAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LINE = ["generate", "a fox", "--size", "64x64", "--steps", "2", "--seed", "7", "--count", "3"]
-_REFUSED = Refusal(status=400, path="/prompt", method="POST", after=1, body="not this one")
+_REFUSED = GatewayAnswer(status=400, path="/prompt", method="POST", after=1, body="not this one")
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ComfyUI]:
     """A server that refuses the second of several prompts, and the folder of its configuration."""
     monkeypatch.chdir(tmp_path)
-    with ComfyUI(hostility=Hostility(http_errors=(_REFUSED,))) as server:
+    with ComfyUI(switches=FailureSwitches(http_errors=(_REFUSED,))) as server:
         block = {"type": "comfyui", "url": server.url, "workflow": "sd15"}
         text = json.dumps({"default_backend": "studio", "backends": {"studio": block}})
         Path("imagen.yaml").write_text(text)

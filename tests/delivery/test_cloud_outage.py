@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from simulators.supabase import ANON_KEY, SERVICE_KEY, Supabase, Trouble
+from simulators.supabase import ANON_KEY, SERVICE_KEY, Supabase, SupabaseSwitches
 from support.sync_lab import Lab, without_times
 
 from imagen.cli import run
@@ -59,7 +59,7 @@ def test_a_command_does_not_ask_the_cloud_for_anything(lab: Lab) -> None:
 
 def test_a_cloud_that_is_down_is_tried_once_and_not_for_each_picture(lab: Lab) -> None:
     lab.make(many=4)
-    lab.cloud.trouble = Trouble(outage=True)
+    lab.cloud.switches = SupabaseSwitches(outage=True)
     run(["sync"])
     tries_of_one = 3
     asked = [seen for seen in lab.cloud.requests if seen.part == "/storage/v1"]
@@ -69,18 +69,20 @@ def test_a_cloud_that_is_down_is_tried_once_and_not_for_each_picture(lab: Lab) -
 @pytest.mark.parametrize(
     "trouble",
     [
-        pytest.param(Trouble(lost_uploads=1), id="stored, and the answer lost"),
-        pytest.param(Trouble(lost_uploads=3), id="stored, and each answer lost"),
-        pytest.param(Trouble(lost_inserts=3), id="inserted, and each answer lost"),
-        pytest.param(Trouble(broken_inserts=3), id="uploaded, and not inserted"),
-        pytest.param(Trouble(broken_uploads=3), id="not uploaded"),
-        pytest.param(Trouble(lost_uploads=3, forgets_metadata=True), id="an old Storage"),
-        pytest.param(Trouble(broken=3), id="503"),
+        pytest.param(SupabaseSwitches(lost_uploads=1), id="stored, and the answer lost"),
+        pytest.param(SupabaseSwitches(lost_uploads=3), id="stored, and each answer lost"),
+        pytest.param(SupabaseSwitches(lost_inserts=3), id="inserted, and each answer lost"),
+        pytest.param(SupabaseSwitches(broken_inserts=3), id="uploaded, and not inserted"),
+        pytest.param(SupabaseSwitches(broken_uploads=3), id="not uploaded"),
+        pytest.param(SupabaseSwitches(lost_uploads=3, forgets_metadata=True), id="an old Storage"),
+        pytest.param(SupabaseSwitches(broken=3), id="503"),
     ],
 )
-def test_an_outage_in_the_middle_leaves_each_picture_there_once(lab: Lab, trouble: Trouble) -> None:
+def test_an_outage_in_the_middle_leaves_each_picture_there_once(
+    lab: Lab, trouble: SupabaseSwitches
+) -> None:
     lab.make(many=2)
-    lab.cloud.trouble = trouble
+    lab.cloud.switches = trouble
     run(["sync"])
     lab.pass_time()
     assert run(["sync"]) == 0
@@ -91,7 +93,7 @@ def test_an_outage_in_the_middle_leaves_each_picture_there_once(lab: Lab, troubl
 def test_a_cloud_that_asks_for_patience_is_given_it(lab: Lab) -> None:
     lab.configure(usage={"mirror": "off"})
     lab.make(many=2)
-    lab.cloud.trouble = Trouble(throttled=1, throttle_seconds=90)
+    lab.cloud.switches = SupabaseSwitches(throttled=1, throttle_seconds=90)
     assert run(["sync"]) == 0
     assert lab.states() == [("waiting", 1), ("waiting", 1)]
     assert len(lab.cloud.requests) == 1
@@ -101,7 +103,7 @@ def test_a_cloud_that_asks_for_patience_is_given_it(lab: Lab) -> None:
 
 def test_it_is_given_as_much_as_it_asks_for(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     lab.make()
-    lab.cloud.trouble = Trouble(throttled=2, throttle_seconds=900)
+    lab.cloud.switches = SupabaseSwitches(throttled=2, throttle_seconds=900)
     capsys.readouterr()
     run(["sync", "--json"])
     first = json.loads(capsys.readouterr().out)["left"][0]

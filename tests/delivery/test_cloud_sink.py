@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
-from simulators.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Bucket, Supabase, Trouble
+from simulators.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Bucket, Supabase, SupabaseSwitches
 from simulators.supabase.storage import Stored
 from support import told_entries as told
 
@@ -128,19 +128,19 @@ def test_the_same_picture_is_sent_twice_and_lies_there_once(
 @pytest.mark.parametrize(
     "trouble",
     [
-        pytest.param(Trouble(broken=1), id="503"),
-        pytest.param(Trouble(throttled=1), id="429"),
-        pytest.param(Trouble(broken_uploads=1), id="upload not taken"),
-        pytest.param(Trouble(lost_uploads=1), id="upload taken, answer lost"),
-        pytest.param(Trouble(lost_uploads=1, forgets_metadata=True), id="and no marks"),
-        pytest.param(Trouble(broken_inserts=1), id="row not taken"),
-        pytest.param(Trouble(lost_inserts=1), id="row taken, answer lost"),
+        pytest.param(SupabaseSwitches(broken=1), id="503"),
+        pytest.param(SupabaseSwitches(throttled=1), id="429"),
+        pytest.param(SupabaseSwitches(broken_uploads=1), id="upload not taken"),
+        pytest.param(SupabaseSwitches(lost_uploads=1), id="upload taken, answer lost"),
+        pytest.param(SupabaseSwitches(lost_uploads=1, forgets_metadata=True), id="and no marks"),
+        pytest.param(SupabaseSwitches(broken_inserts=1), id="row not taken"),
+        pytest.param(SupabaseSwitches(lost_inserts=1), id="row taken, answer lost"),
     ],
 )
 def test_a_trouble_that_passes_leaves_one_object_and_one_row(
-    cloud: Supabase, delivery: Delivery, trouble: Trouble
+    cloud: Supabase, delivery: Delivery, trouble: SupabaseSwitches
 ) -> None:
-    cloud.trouble = trouble
+    cloud.switches = trouble
     assert _send(delivery, cloud)["path"] == _PATH
     assert (_paths(cloud), len(cloud.rows("imagen", "images"))) == ([_PATH], 1)
 
@@ -148,11 +148,11 @@ def test_a_trouble_that_passes_leaves_one_object_and_one_row(
 def test_what_was_uploaded_and_not_inserted_is_inserted_later(
     cloud: Supabase, delivery: Delivery
 ) -> None:
-    cloud.trouble = Trouble(broken_inserts=9)
+    cloud.switches = SupabaseSwitches(broken_inserts=9)
     with pytest.raises(Unavailable):
         _send(delivery, cloud)
     assert (_paths(cloud), cloud.rows("imagen", "images")) == ([_PATH], [])
-    cloud.trouble = Trouble()
+    cloud.switches = SupabaseSwitches()
     assert _send(delivery, cloud)["path"] == _PATH
     assert (_paths(cloud), len(cloud.rows("imagen", "images"))) == ([_PATH], 1)
 
@@ -179,7 +179,7 @@ def test_two_pictures_of_one_name_get_two_paths(cloud: Supabase, tmp_path: Path)
 
 def test_a_second_path_is_kept_when_its_answer_was_lost(cloud: Supabase, tmp_path: Path) -> None:
     _send(_delivery(cloud, tmp_path, told.ID, 0), cloud)
-    cloud.trouble = Trouble(lost_uploads=1)
+    cloud.switches = SupabaseSwitches(lost_uploads=1)
     second = _delivery(cloud, tmp_path, _OTHER, 1)
     assert _send(second, cloud)["path"] == f"2026-11-24/a-red-fox-in-snow-{_SEED}-2.png"
     assert len(cloud.objects) == 2
@@ -195,7 +195,7 @@ def test_of_twenty_and_more_of_one_name_each_has_its_own(cloud: Supabase, tmp_pa
 
 def test_the_key_goes_to_the_project_alone(cloud: Supabase, delivery: Delivery) -> None:
     with Supabase() as other:
-        cloud.trouble = Trouble(redirect=f"{other.url}/storage/v1/bucket/{BUCKET}")
+        cloud.switches = SupabaseSwitches(redirect=f"{other.url}/storage/v1/bucket/{BUCKET}")
         with pytest.raises(ImagenError) as caught:
             _send(delivery, cloud)
         assert other.requests == []

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from simulators.supabase import USAGE, Supabase, Trouble
+from simulators.supabase import USAGE, Supabase, SupabaseSwitches
 from support import told_entries as told
 
 from imagen.delivery import usage as mirror
@@ -68,18 +68,21 @@ def test_electricity_is_told_in_its_currency(cloud: Supabase, tmp_path: Path) ->
     assert (row["actual_cost"], row["currency"]) == (pytest.approx(0.0001), "EUR")
 
 
-@pytest.mark.parametrize("trouble", [Trouble(), Trouble(lost_inserts=1), Trouble(broken_inserts=1)])
+@pytest.mark.parametrize(
+    "trouble",
+    [SupabaseSwitches(), SupabaseSwitches(lost_inserts=1), SupabaseSwitches(broken_inserts=1)],
+)
 def test_a_row_that_is_sent_twice_is_there_once(
-    cloud: Supabase, delivery: Delivery, trouble: Trouble
+    cloud: Supabase, delivery: Delivery, trouble: SupabaseSwitches
 ) -> None:
-    cloud.trouble = trouble
+    cloud.switches = trouble
     mirror.send(delivery, told.settings(), told.environ(cloud), {})
     mirror.send(delivery, told.settings(), told.environ(cloud), {})
     assert len(cloud.rows("mai", "imagen_usage")) == 1
 
 
 def test_an_outage_of_the_ledger_may_pass(cloud: Supabase, delivery: Delivery) -> None:
-    cloud.trouble = Trouble(outage=True)
+    cloud.switches = SupabaseSwitches(outage=True)
     with pytest.raises(Unavailable):
         mirror.send(delivery, told.settings(), told.environ(cloud), {})
 

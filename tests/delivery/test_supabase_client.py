@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
-    from simulators.supabase import Trouble
+    from simulators.supabase import SupabaseSwitches
 
 _ROW = {
     "id": told.ID,
@@ -60,7 +60,7 @@ def _upload(cloud: Supabase, *, owner: str = "me", data: bytes = b"png") -> bool
 
 
 def test_what_may_pass_is_tried_three_times(cloud: Supabase) -> None:
-    cloud.trouble = _trouble(broken=3)
+    cloud.switches = _trouble(broken=3)
     with pytest.raises(Unavailable), _client(cloud.url) as client:
         client.bucket(BUCKET)
     assert len(cloud.requests) == 3
@@ -83,14 +83,14 @@ def test_a_connection_that_takes_too_long_is_not_tried_again() -> None:
         assert server.connections == 1
 
 
-def _trouble(**switches: Any) -> Trouble:
-    from simulators.supabase import Trouble
+def _trouble(**switches: Any) -> SupabaseSwitches:
+    from simulators.supabase import SupabaseSwitches
 
-    return Trouble(**switches)
+    return SupabaseSwitches(**switches)
 
 
 def test_whoever_asks_for_patience_is_left_alone(cloud: Supabase) -> None:
-    cloud.trouble = _trouble(throttled=9, throttle_seconds=30)
+    cloud.switches = _trouble(throttled=9, throttle_seconds=30)
     with pytest.raises(RateLimited) as caught, _client(cloud.url) as client:
         client.bucket(BUCKET)
     assert (caught.value.retry_after_seconds, len(cloud.requests)) == (30.0, 1)
@@ -107,7 +107,7 @@ def test_a_path_of_anothers_is_told_apart(cloud: Supabase) -> None:
 
 
 def test_without_marks_the_bytes_tell_whose_it_is(cloud: Supabase) -> None:
-    cloud.trouble = _trouble(forgets_metadata=True)
+    cloud.switches = _trouble(forgets_metadata=True)
     assert [_upload(cloud, data=data) for data in (b"png", b"png", b"gnp")] == [True, True, False]
 
 

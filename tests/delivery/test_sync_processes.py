@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from simulators.supabase import USAGE, Supabase, Trouble
+from simulators.supabase import USAGE, Supabase, SupabaseSwitches
 from support.sync_lab import Lab, eventually, started
 
 from imagen.cli import run
@@ -86,7 +86,7 @@ def test_what_failed_is_told_in_the_background_too(lab: Lab) -> None:
 
 def test_one_that_is_at_work_sends_what_is_made_meanwhile(lab: Lab) -> None:
     lab.make(many=2)
-    lab.cloud.trouble = Trouble(slow=0.2)
+    lab.cloud.switches = SupabaseSwitches(slow=0.2)
     first = started("sync", "--unless-running")
     assert eventually(lambda: bool(lab.cloud.requests))
     lab.make("--count", "3", "--latent-batch")
@@ -188,7 +188,7 @@ def test_one_on_watch_ends_when_it_is_told_to(watching: Popen[str], number: int)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_ctrl_c_lets_the_one_that_is_being_sent_arrive(lab: Lab) -> None:
     lab.make("--count", "20", "--latent-batch")
-    lab.cloud.trouble = Trouble(slow=0.05)
+    lab.cloud.switches = SupabaseSwitches(slow=0.05)
     process = started("sync")
     assert eventually(lambda: len(lab.cloud.objects) > 1)
     process.send_signal(signal.SIGINT)

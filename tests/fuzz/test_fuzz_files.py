@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.editor_lab import CATALOGUE, editor, node, subgraph
 from support.foreign_pictures import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png
-from support.fuzz_lab import imagen, limits, mutated_bytes, mutated_text
+from support.mutated_inputs import imagen, limits, mutated_bytes, mutated_text
 from support.weight_files import SD1, VAE, gguf, gguf_text, safetensors
 
 from imagen.cli import run

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.editor_lab import CATALOGUE
 from support.foreign_pictures import graph
-from support.fuzz_lab import imagen, limits, mutated_bytes, mutated_text
+from support.mutated_inputs import imagen, limits, mutated_bytes, mutated_text
 
 from imagen.backends.comfyui import ComfyUIConfig, events
 from imagen.backends.comfyui.client import ComfyClient as ComfyUIClient

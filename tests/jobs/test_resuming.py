@@ -21,7 +21,7 @@ from imagen.library import Query, page
 from imagen.library.schema import generations
 from imagen.pipeline.generate import create_job, generate, open_named, prepare, run_job
 from imagen.pipeline.record import build_failure, open_library_synced
-from imagen.testing.comfyui import ComfyUI, Hostility
+from imagen.testing.comfyui import ComfyUI, FailureSwitches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +147,7 @@ def test_what_failed_is_taken_in_and_told(server: ComfyUI, settings: Settings) -
 
 
 def test_what_failed_is_known_by_its_engines_own_id(server: ComfyUI, settings: Settings) -> None:
-    server.hostility = Hostility(empty_success=True)
+    server.switches = FailureSwitches(empty_success=True)
     with pytest.raises(Failed):
         generate(_ASKED, settings)
     with open_library_synced(settings) as library, library.reading() as connection:

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulators.replicate import COMMUNITY, Replicate, Trouble
+from simulators.replicate import COMMUNITY, Replicate, ReplicateSwitches
 
 from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
@@ -22,7 +22,7 @@ from imagen.jobs.recover import recover
 from imagen.library import Query, page
 from imagen.pipeline.generate import generate
 from imagen.pipeline.record import open_library_synced
-from imagen.testing.comfyui import ComfyUI, Hostility, Refusal
+from imagen.testing.comfyui import ComfyUI, FailureSwitches, GatewayAnswer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,14 +72,14 @@ def _in_library(settings: Settings) -> int:
 def test_an_image_that_does_not_come_is_fetched_by_resume(
     said: dict[str, Any], tmp_path: Path
 ) -> None:
-    with ComfyUI(http_errors=(Refusal(path="/view", times=99, **said),)) as server:
+    with ComfyUI(http_errors=(GatewayAnswer(path="/view", times=99, **said),)) as server:
         settings = _on(server, tmp_path)
         with pytest.raises(BackendError) as caught:
             generate(_ASKED, settings)
         (id,) = file_store.pending(settings.state_dir)
         assert f"imagen resume {id}" in caught.value.remedy
         assert (_files(settings), _in_library(settings)) == ([], 0)
-        server.hostility = Hostility()
+        server.switches = FailureSwitches()
         assert recover(id, settings, no_progress).how == "fetched"
         assert len(server.prompts) == 1
     assert (_files(settings), _in_library(settings)) == ([".json", ".png"], 1)
@@ -109,10 +109,10 @@ def test_a_resume_that_is_cancelled_while_it_looks_for_a_finished_job_keeps_it(
         with pytest.raises(Cancelled):
             generate(_ASKED, settings, on_progress=_cancel_when_made)
         (id,) = file_store.pending(settings.state_dir)
-        server.hostility = Hostility(slow=0.7)
+        server.switches = FailureSwitches(slow=0.7)
 
         def cancel(_: Progress) -> None:
-            server.hostility = Hostility()
+            server.switches = FailureSwitches()
             raise Cancelled
 
         with pytest.raises(Cancelled) as caught:
@@ -134,17 +134,19 @@ def test_a_paid_image_whose_fetch_is_cancelled_is_fetched_by_resume(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("replicate_token")
-@pytest.mark.parametrize("trouble", [Trouble(gone=True), Trouble(page=99)], ids=["404", "a page"])
+@pytest.mark.parametrize(
+    "trouble", [ReplicateSwitches(gone=True), ReplicateSwitches(page=99)], ids=["404", "a page"]
+)
 def test_a_paid_image_that_does_not_come_is_fetched_by_resume(
-    trouble: Trouble, tmp_path: Path
+    trouble: ReplicateSwitches, tmp_path: Path
 ) -> None:
     with Replicate() as cloud:
-        cloud.trouble = trouble
+        cloud.switches = trouble
         settings = _settings(tmp_path, type="replicate", model=COMMUNITY, base_url=cloud.url)
         with pytest.raises(BackendError):
             generate(_ASKED, settings)
         (id,) = file_store.pending(settings.state_dir)
-        cloud.trouble = Trouble()
+        cloud.switches = ReplicateSwitches()
         assert recover(id, settings, no_progress).how == "fetched"
         assert (cloud.submissions, _in_library(settings)) == (1, 1)
 
@@ -212,7 +214,7 @@ def test_a_refusal_is_reported_where_its_ticket_cannot_be_written_anew(tmp_path:
 def test_a_command_that_is_stopped_while_it_fetches_says_how_to_fetch_it(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    with ComfyUI(http_errors=(Refusal(path="/view", hangs=True, times=1),)) as server:
+    with ComfyUI(http_errors=(GatewayAnswer(path="/view", hangs=True, times=1),)) as server:
         block = {"type": "comfyui", "url": server.url, "workflow": "sd15"}
         whole = {"default_backend": "studio", "backends": {"studio": block}, "state_dir": "./state"}
         (tmp_path / "imagen.yaml").write_text(json.dumps(whole))
@@ -244,14 +246,14 @@ def test_a_job_that_was_cancelled_on_its_way_is_not_submitted_by_resume(tmp_path
         if progress.ticket is None and time.monotonic() - begun > 1:
             raise Cancelled
 
-    unanswered = Refusal(path="/prompt", method="POST", hangs=True)
-    unwell = Refusal(path="/queue", times=99)
+    unanswered = GatewayAnswer(path="/prompt", method="POST", hangs=True)
+    unwell = GatewayAnswer(path="/queue", times=99)
     with ComfyUI(http_errors=(unanswered, unwell)) as server:
         settings = _on(server, tmp_path)
         with pytest.raises(Cancelled):
             generate(_ASKED, settings, on_progress=cancel)
         (id,) = file_store.pending(settings.state_dir)
-        server.hostility = Hostility()
+        server.switches = FailureSwitches()
         done = recover(id, settings, no_progress)
         assert (done.how, done.is_forgotten, len(server.prompts)) == ("failed", True, 0)
         assert recover(id, settings, no_progress, again=True).how == "made anew"

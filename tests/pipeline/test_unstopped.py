@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from simulators.replicate import COMMUNITY, Replicate, Trouble
+from simulators.replicate import COMMUNITY, Replicate, ReplicateSwitches
 
 from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
@@ -85,7 +85,7 @@ def test_one_that_took_too_long_and_goes_on_is_no_failure_yet(
 
 
 def test_one_that_is_certainly_cancelled_is_forgotten(cloud: Replicate, tmp_path: Path) -> None:
-    cloud.trouble = Trouble(seconds=60)
+    cloud.switches = ReplicateSwitches(seconds=60)
     settings = _settings(tmp_path, cloud)
     with pytest.raises(Cancelled):
         generate(_ASKED, settings, on_progress=_cancel)

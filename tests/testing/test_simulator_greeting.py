@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Thread
 
-from imagen.testing.comfyui import Hostility
+from imagen.testing.comfyui import FailureSwitches
 from imagen.testing.comfyui.hub import Hub
 from imagen.testing.comfyui.setup import Mischief
 from imagen.testing.comfyui.websocket import WebSocket
@@ -33,7 +33,7 @@ class _Eager:
 
 
 def test_a_job_that_runs_at_once_is_heard_of_after_the_greeting() -> None:
-    hub = Hub(Mischief(Hostility()))
+    hub = Hub(Mischief(FailureSwitches()))
     wire = _Eager(hub)
     # Only what is sent matters here: nothing reads, and nothing is a real socket.
     websocket = WebSocket(wire, None, sid="me")  # type: ignore[arg-type]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from PIL import Image
-from support.simulator_client import FLAGS, Plain, client, flat, line, listen, node, sampled
+from support.plain_comfyui_client import FLAGS, Plain, client, flat, line, listen, node, sampled
 
-from imagen.testing.comfyui import ComfyUI, Hostility, Refusal
+from imagen.testing.comfyui import ComfyUI, FailureSwitches, GatewayAnswer
 
 if TYPE_CHECKING:
     from typing import Any
@@ -23,7 +23,7 @@ def test_an_unknown_switch_is_an_error() -> None:
 
 def test_switches_can_be_set_while_the_server_runs() -> None:
     with ComfyUI() as server, client(server) as plain:
-        server.hostility = Hostility(empty_success=True)
+        server.switches = FailureSwitches(empty_success=True)
         assert plain.run(flat()).entry["outputs"] == {}
 
 
@@ -136,7 +136,7 @@ def test_slow_delays_each_answer() -> None:
 
 
 def test_http_errors_strike_so_often_where_they_should() -> None:
-    refusal = Refusal(status=429, times=2, path="/view", method="GET", retry_after="1")
+    refusal = GatewayAnswer(status=429, times=2, path="/view", method="GET", retry_after="1")
     with ComfyUI(http_errors=(refusal,)) as server, client(server) as plain:
         image = plain.run(flat()).images[0]
         answers = [plain.view(image) for _ in range(3)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from support.simulator_client import Plain, client, flat, listen, sampled
+from support.plain_comfyui_client import Plain, client, flat, listen, sampled
 from websockets.exceptions import InvalidStatus
 
 from imagen.testing.comfyui import ComfyUI

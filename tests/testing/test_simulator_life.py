@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.simulator_client import client, flat, line, listen, sampled
+from support.plain_comfyui_client import client, flat, line, listen, sampled
 from websockets.exceptions import ConnectionClosedError
 
 from imagen.testing.comfyui import ComfyUI

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.simulator_client import Plain, client, flat, node, sampled
+from support.plain_comfyui_client import Plain, client, flat, node, sampled
 
 from imagen.testing.comfyui import ComfyUI
 

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from support.simulator_client import Plain, client, flat, line, listen, node, sampled
+from support.plain_comfyui_client import Plain, client, flat, line, listen, node, sampled
 
-from imagen.testing.comfyui import BLOCKED, OUT_OF_MEMORY, ComfyUI, Fault
+from imagen.testing.comfyui import BLOCKED, OUT_OF_MEMORY, ComfyUI, NodeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -280,7 +280,7 @@ def _kind(frame: str | bytes) -> str:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        pytest.param(Fault(message="boom", node="9"), "boom\n", id="any"),
+        pytest.param(NodeError(message="boom", node="9"), "boom\n", id="any"),
         pytest.param(
             OUT_OF_MEMORY,
             "Allocation on device 0 would exceed allowed memory. (out of memory)\n"
@@ -291,7 +291,7 @@ def _kind(frame: str | bytes) -> str:
         ),
     ],
 )
-def test_an_error_names_its_node_and_ends_the_run(fault: Fault, message: str) -> None:
+def test_an_error_names_its_node_and_ends_the_run(fault: NodeError, message: str) -> None:
     with ComfyUI(error=fault) as server, client(server) as plain:
         heard = plain.run(flat())
     assert heard.lines[6:] == [
@@ -338,6 +338,6 @@ def test_a_blocked_branch_is_an_error_in_a_run_that_succeeds() -> None:
 
 def test_the_outputs_made_before_an_error_stay() -> None:
     graph = {**flat(), "5": node("PreviewImage", images=["1", 0])}
-    with ComfyUI(error=Fault(node="5")) as server, client(server) as plain:
+    with ComfyUI(error=NodeError(node="5")) as server, client(server) as plain:
         heard = plain.run(graph)
     assert list(heard.entry["outputs"]) == ["9"]

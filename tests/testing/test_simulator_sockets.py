@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from support.simulator_client import FLAGS, client, flat, line, listen, sampled
+from support.plain_comfyui_client import FLAGS, client, flat, line, listen, sampled
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.torch_lab import model
+from support.tiny_models import model
 
 from imagen.backends import open_backend
 from imagen.backends.diffusers import adapter

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from support.torch_lab import FAMILIES, controlnet, drawn, first, model, opened, photo, picture
+from support.tiny_models import FAMILIES, controlnet, drawn, first, model, opened, photo, picture
 
 from imagen.backends import validate_block
 from imagen.backends.diffusers import DiffusersConfig

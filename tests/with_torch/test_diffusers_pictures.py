@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from PIL import Image
-from support.torch_lab import (
+from support.tiny_models import (
     FAMILIES,
     SIZE,
     controlnet,

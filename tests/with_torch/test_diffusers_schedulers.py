@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import diffusers
 import pytest
-from support.torch_lab import first, model, opened
+from support.tiny_models import first, model, opened
 
 from imagen.backends.diffusers.schedulers import (
     FLOW_SAMPLERS,

@@ -11,9 +11,9 @@ import pytest
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
-from support.hub_stand_in import ASKED
-from support.original_names import saved_as_one_file
-from support.torch_lab import drawn, first, lora, model, opened
+from support.fake_hub import ASKED
+from support.original_tensor_names import saved_as_one_file
+from support.tiny_models import drawn, first, lora, model, opened
 
 from imagen.backends import validate_block
 from imagen.backends.diffusers import DiffusersConfig

@@ -4,7 +4,13 @@ It speaks HTTP and websocket on one port of this machine, runs graphs plausibly,
 the switches of `Hostility` say: `ComfyUI(deaf_after_reconnect=True, step_seconds=0.1)`.
 """
 
-from imagen.testing.comfyui.hostility import BLOCKED, OUT_OF_MEMORY, Fault, Hostility, Refusal
+from imagen.testing.comfyui.failure_switches import (
+    BLOCKED,
+    OUT_OF_MEMORY,
+    FailureSwitches,
+    GatewayAnswer,
+    NodeError,
+)
 from imagen.testing.comfyui.simulator import ComfyUI
 
-__all__ = ["BLOCKED", "OUT_OF_MEMORY", "ComfyUI", "Fault", "Hostility", "Refusal"]
+__all__ = ["BLOCKED", "OUT_OF_MEMORY", "ComfyUI", "FailureSwitches", "GatewayAnswer", "NodeError"]

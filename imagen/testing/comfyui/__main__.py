@@ -8,15 +8,21 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from imagen.testing.comfyui.hostility import BLOCKED, OUT_OF_MEMORY, Fault, Hostility, Refusal
+from imagen.testing.comfyui.failure_switches import (
+    BLOCKED,
+    OUT_OF_MEMORY,
+    FailureSwitches,
+    GatewayAnswer,
+    NodeError,
+)
 from imagen.testing.comfyui.setup import NEW_VERSION
 from imagen.testing.comfyui.simulator import ComfyUI
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FAULTS = {"": Fault(), "oom": OUT_OF_MEMORY, "blocked": BLOCKED}
-_FIELDS = {each.name: each.default for each in dataclasses.fields(Hostility)}
+_FAULTS = {"": NodeError(), "oom": OUT_OF_MEMORY, "blocked": BLOCKED}
+_FIELDS = {each.name: each.default for each in dataclasses.fields(FailureSwitches)}
 
 
 def switch(text: str) -> tuple[str, Any]:
@@ -35,7 +41,7 @@ def _value(name: str, value: str) -> Any:
     if name == "error":
         return _FAULTS[value]
     if name == "http_errors":
-        return (Refusal(status=int(value or 503), times=sys.maxsize),)
+        return (GatewayAnswer(status=int(value or 503), times=sys.maxsize),)
     if isinstance(_FIELDS[name], bool):
         return {"": True, "true": True, "false": False}[value]
     if isinstance(_FIELDS[name], str):
@@ -53,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         load_seconds=asked.load_seconds,
         pictures=asked.pictures,
         previews=asked.previews,
-        hostility=Hostility(**dict(asked.switch)),
+        switches=FailureSwitches(**dict(asked.switch)),
     ) as server:
         sys.stdout.write(f"{server.url}\n")
         sys.stdout.flush()

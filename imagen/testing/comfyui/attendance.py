@@ -17,7 +17,7 @@ from imagen.testing.comfyui.world import Stopped
 if TYPE_CHECKING:
     import socket
 
-    from imagen.testing.comfyui.hostility import Refusal
+    from imagen.testing.comfyui.failure_switches import GatewayAnswer
     from imagen.testing.comfyui.wire import Request
     from imagen.testing.comfyui.world import World
 
@@ -95,7 +95,7 @@ def _hostile(world: World, request: Request, path: str) -> Answer | None:
     return None
 
 
-def _refused(world: World, request: Request, path: str, refusal: Refusal) -> Answer:
+def _refused(world: World, request: Request, path: str, refusal: GatewayAnswer) -> Answer:
     """What is answered in place of the server."""
     if refusal.reaches:
         _answer(world, request, path)
@@ -112,7 +112,7 @@ def _refused(world: World, request: Request, path: str, refusal: Refusal) -> Ans
     )
 
 
-def _meant(refusal: Refusal, request: Request, path: str) -> bool:
+def _meant(refusal: GatewayAnswer, request: Request, path: str) -> bool:
     return path.startswith(refusal.path) and refusal.method in ("", request.method)
 
 

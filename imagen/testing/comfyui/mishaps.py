@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from imagen.testing.comfyui import pictures
+from imagen.testing.comfyui.failure_switches import NodeError
 from imagen.testing.comfyui.graph import inputs, is_link
-from imagen.testing.comfyui.hostility import Fault
 from imagen.testing.comfyui.world import Stopped
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ class Interrupted(Exception):
 class Failed(Exception):
     """A node broke."""
 
-    def __init__(self, node: str, fault: Fault) -> None:
+    def __init__(self, node: str, fault: NodeError) -> None:
         super().__init__(node)
         self.node = node
         self.fault = fault
 
 
-def at(node: str, graph: Graph, fresh: Sequence[str], fault: Fault | None) -> Fault | None:
+def at(node: str, graph: Graph, fresh: Sequence[str], fault: NodeError | None) -> NodeError | None:
     """What goes wrong in this node: by a switch, or because its pictures are no link."""
     if fault is not None and node == _place(fault, graph, fresh):
         return fault
@@ -53,7 +53,7 @@ def at(node: str, graph: Graph, fresh: Sequence[str], fault: Fault | None) -> Fa
     if isinstance(images, str | int | float) and not is_link(images):
         kind = type(images).__name__
         message = f"'{kind}' object has no attribute 'shape'"
-        return Fault(exception="AttributeError", message=message)
+        return NodeError(exception="AttributeError", message=message)
     return None
 
 
@@ -63,11 +63,11 @@ def of_node(node: str) -> Iterator[None]:
     try:
         yield
     except (OSError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
-        fault = Fault(exception=type(error).__name__, message=str(error))
+        fault = NodeError(exception=type(error).__name__, message=str(error))
         raise Failed(node, fault) from error
 
 
-def _place(fault: Fault, graph: Graph, fresh: Sequence[str]) -> str:
+def _place(fault: NodeError, graph: Graph, fresh: Sequence[str]) -> str:
     if fault.node:
         return fault.node
     if fault.exception == "ExecutionBlocked":

@@ -9,7 +9,7 @@ from imagen.testing.comfyui.graph import inputs, order, signatures
 from imagen.testing.comfyui.outputs import Outputs
 
 if TYPE_CHECKING:
-    from imagen.testing.comfyui.hostility import Hostility
+    from imagen.testing.comfyui.failure_switches import FailureSwitches
     from imagen.testing.comfyui.jobs import Job
     from imagen.testing.comfyui.world import World
 
@@ -61,7 +61,7 @@ class Run:
         return self._entry(status, completed)
 
     @property
-    def _hostility(self) -> Hostility:
+    def _hostility(self) -> FailureSwitches:
         return self._world.hostility
 
     def _mark(self, node: str) -> str:

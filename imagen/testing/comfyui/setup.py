@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from imagen.testing.comfyui.hostility import Hostility
+    from imagen.testing.comfyui.failure_switches import FailureSwitches
 
 Look = Literal["painted", "flat", "noise"]
 
@@ -61,7 +61,7 @@ class Observed:
 class Mischief:
     """The switches, and how often each has struck; they may be changed while the server runs."""
 
-    def __init__(self, hostility: Hostility) -> None:
+    def __init__(self, hostility: FailureSwitches) -> None:
         self.now = hostility
         self._struck: Counter[str] = Counter()
         self._lock = threading.Lock()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from imagen.testing.comfyui.attendance import attend
 from imagen.testing.comfyui.catalogue import Catalogue, Shelves
+from imagen.testing.comfyui.failure_switches import FailureSwitches
 from imagen.testing.comfyui.files import Files
-from imagen.testing.comfyui.hostility import Hostility
 from imagen.testing.comfyui.hub import Hub
 from imagen.testing.comfyui.jobs import Jobs
 from imagen.testing.comfyui.listener import HOST, Listener
@@ -63,8 +63,8 @@ class ComfyUI:
         previews: bool | Literal[1, 4] = False,
         vram: tuple[int, int] = (24 << 30, 20 << 30),
         tls: tuple[str, str] | None = None,
-        hostility: Hostility | None = None,
-        **switches: Any,
+        switches: FailureSwitches | None = None,
+        **more: Any,
     ) -> None:
         self._port = port
         self._setup = Setup(
@@ -82,7 +82,7 @@ class ComfyUI:
             tls=tls,
         )
         forced: dict[str, Any] = {} if isinstance(previews, bool) else {"previews": previews}
-        self._mischief = Mischief(replace(hostility or Hostility(), **forced, **switches))
+        self._mischief = Mischief(replace(switches or FailureSwitches(), **forced, **more))
         self._observed = Observed()
         self._files = Files()
         self._jobs = Jobs()
@@ -102,13 +102,13 @@ class ComfyUI:
         return f"{scheme}://{HOST}:{self._port}{self._setup.base_path}"
 
     @property
-    def hostility(self) -> Hostility:
+    def switches(self) -> FailureSwitches:
         """The switches; they may be set while the server runs."""
         return self._mischief.now
 
-    @hostility.setter
-    def hostility(self, hostility: Hostility) -> None:
-        self._mischief.now = hostility
+    @switches.setter
+    def switches(self, switches: FailureSwitches) -> None:
+        self._mischief.now = switches
 
     @property
     def prompts(self) -> list[dict[str, Any]]:
@@ -231,7 +231,7 @@ class ComfyUI:
         self._reaper.start()
 
     def _reap(self) -> None:
-        if not self.hostility.restart_empty:
+        if not self.switches.restart_empty:
             self.die()
             return
         self.die()

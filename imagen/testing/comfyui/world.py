@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imagen.testing.comfyui.catalogue import Catalogue, Shelves
+    from imagen.testing.comfyui.failure_switches import FailureSwitches
     from imagen.testing.comfyui.files import Files
-    from imagen.testing.comfyui.hostility import Hostility
     from imagen.testing.comfyui.hub import Hub
     from imagen.testing.comfyui.jobs import Jobs
     from imagen.testing.comfyui.setup import Mischief, Observed, Setup
@@ -41,7 +41,7 @@ class World:
     """The node that runs."""
 
     @property
-    def hostility(self) -> Hostility:
+    def hostility(self) -> FailureSwitches:
         return self.mischief.now
 
     def sleep(self, seconds: float) -> None:

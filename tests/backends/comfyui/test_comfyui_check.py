@@ -12,7 +12,7 @@ from imagen.backends.comfyui import adapter, node_catalog
 from imagen.backends.comfyui.answers import stats
 from imagen.errors import Unavailable
 from imagen.graphs import listing
-from imagen.testing.comfyui import ComfyUI, Refusal
+from imagen.testing.comfyui import ComfyUI, GatewayAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,11 +86,11 @@ def test_several_faults_have_all_their_remedies() -> None:
 @pytest.mark.parametrize(
     ("refusal", "summary"),
     [
-        pytest.param(Refusal(status=401, times=9), "refused access: 401", id="no access"),
-        pytest.param(Refusal(status=500, times=9), "is in trouble: 500", id="in trouble"),
+        pytest.param(GatewayAnswer(status=401, times=9), "refused access: 401", id="no access"),
+        pytest.param(GatewayAnswer(status=500, times=9), "is in trouble: 500", id="in trouble"),
     ],
 )
-def test_what_is_wrong_is_said_and_not_raised(refusal: Refusal, summary: str) -> None:
+def test_what_is_wrong_is_said_and_not_raised(refusal: GatewayAnswer, summary: str) -> None:
     """For a listing of many backends."""
     with ComfyUI(http_errors=(refusal,)) as server, closing(opened(server.url)) as backend:
         health = backend.check()

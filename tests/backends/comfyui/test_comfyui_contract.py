@@ -11,7 +11,7 @@ from support.comfyui_lab import opened
 from imagen.backends.comfyui import adapter
 from imagen.backends.comfyui.config import DEFAULT_URL
 from imagen.testing import BackendContract
-from imagen.testing.comfyui import ComfyUI, Fault
+from imagen.testing.comfyui import ComfyUI, NodeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ _SERVERS: dict[Scenario, dict[str, Any]] = {
     "rejected": {
         "missing_models": ["v1-5-pruned-emaonly-fp16.safetensors", "flux-2-klein-4b.safetensors"]
     },
-    "failed": {"error": Fault()},
+    "failed": {"error": NodeError()},
     "lost": {"restart_empty": True},
 }
 

@@ -19,7 +19,7 @@ from imagen.backends.comfyui.telling import ProgressReporter
 from imagen.backends.comfyui.websocket import Listener
 from imagen.core.result import no_progress
 from imagen.errors import BackendError, Cancelled, Lost, Rejected, TimedOut, Unavailable
-from imagen.testing.comfyui import ComfyUI, Hostility, Refusal
+from imagen.testing.comfyui import ComfyUI, FailureSwitches, GatewayAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def _ended(server: ComfyUI, *script: str, counted: str = "/queue", **block: Any)
         backend.client().submit(ticket.payload, ticket.id, listener.client_id)
         listener.prompt_id = ticket.id
         answers = (_refusal(word, ticket.id) for word in script)
-        server.hostility = Hostility(http_errors=(*answers, *server.hostility.http_errors))
+        server.switches = FailureSwitches(http_errors=(*answers, *server.switches.http_errors))
 
         def clock() -> float:
             looks = sum(path.startswith(counted) for path in paths(server))
@@ -57,7 +57,7 @@ def _ended(server: ComfyUI, *script: str, counted: str = "/queue", **block: Any)
     return caught.value
 
 
-def _refusal(word: str, prompt_id: str) -> Refusal:
+def _refusal(word: str, prompt_id: str) -> GatewayAnswer:
     ours, other = ([0, id, {}, {}, []] for id in (prompt_id, f"stranger {word}"))
     queues: dict[str, tuple[list[Any], list[Any]]] = {
         "gone": ([], []),
@@ -65,12 +65,12 @@ def _refusal(word: str, prompt_id: str) -> Refusal:
         "runs": ([ours], []),
     }
     if word == "cut":
-        return Refusal(path="/queue", cuts=True)
+        return GatewayAnswer(path="/queue", cuts=True)
     if word.isdigit():
-        return Refusal(path="/queue", status=int(word))
+        return GatewayAnswer(path="/queue", status=int(word))
     running, pending = queues.get(word, ([other], [ours]))
     body = json.dumps({"queue_running": running, "queue_pending": pending})
-    return Refusal(path="/queue", status=200, body=body)
+    return GatewayAnswer(path="/queue", status=200, body=body)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_access_that_is_refused_for_good_may_come_back() -> None:
 def test_a_server_that_went_away_is_not_told_to_stop_when_it_is_back() -> None:
     """Its questions break off; what changes anything would get through."""
     broken = (
-        Refusal(path="/history", cuts=True, times=10**6),
-        Refusal(path="/queue", method="GET", cuts=True, times=10**6),
+        GatewayAnswer(path="/history", cuts=True, times=10**6),
+        GatewayAnswer(path="/queue", method="GET", cuts=True, times=10**6),
     )
     with ComfyUI(silent=True, silent_load=60, http_errors=broken) as server:
         with pytest.raises(Lost, match="went away"):
@@ -191,7 +191,7 @@ def test_a_server_that_went_away_is_not_told_to_stop_when_it_is_back() -> None:
 def _cancel_once(path: str, server: ComfyUI) -> Callable[[Progress], None]:
     def cancel(_: Progress) -> None:
         if path in paths(server):
-            server.hostility = Hostility(http_errors=server.hostility.http_errors)
+            server.switches = FailureSwitches(http_errors=server.switches.http_errors)
             raise Cancelled
 
     return cancel
@@ -199,7 +199,7 @@ def _cancel_once(path: str, server: ComfyUI) -> Callable[[Progress], None]:
 
 def test_a_submission_that_is_cancelled_is_not_sent_again() -> None:
     """The server asked for patience, and it would have been sent again after that."""
-    later = Refusal(path="/prompt", status=429, times=9, retry_after="3")
+    later = GatewayAnswer(path="/prompt", status=429, times=9, retry_after="3")
     with ComfyUI(http_errors=(later,)) as server:
         with pytest.raises(Cancelled) as caught:
             collected(server, on_progress=_cancel_once("/prompt", server))
@@ -218,7 +218,7 @@ def test_a_job_that_arrives_after_it_was_cancelled_is_taken_back() -> None:
 
 
 def test_each_connection_of_a_submission_has_a_name_of_its_own() -> None:
-    starting = Refusal(path="/prompt", status=503)
+    starting = GatewayAnswer(path="/prompt", status=503)
     with ComfyUI(http_errors=(starting,)) as server:
         collected(server)
         assert len(set(server.client_ids)) == server.sockets_opened == 2
@@ -227,13 +227,13 @@ def test_each_connection_of_a_submission_has_a_name_of_its_own() -> None:
 def test_a_refusal_needs_no_catalogue() -> None:
     """Where it can't be had, the server's own words are enough."""
     node = SAMPLED["8"] | {"inputs": SAMPLED["8"]["inputs"] | {"sampler_name": "eulr"}}
-    hidden = Refusal(path="/object_info", times=9)
+    hidden = GatewayAnswer(path="/object_info", times=9)
     with ComfyUI(http_errors=(hidden,)) as server, pytest.raises(Rejected, match="eulr"):
         collected(server, SAMPLED | {"8": node})
 
 
 def test_a_socket_that_is_refused_twice_is_opened_the_third_time() -> None:
-    refused = Refusal(path="/ws", status=403, after=1, times=2)
+    refused = GatewayAnswer(path="/ws", status=403, after=1, times=2)
     with ComfyUI(drop_at="status", http_errors=(refused,)) as server:
         server.submit_foreign(seconds=60)
 
@@ -263,7 +263,7 @@ def test_a_wait_ends_with_its_backend() -> None:
 
 def test_a_server_that_never_answers_is_given_up_by_the_idle_time() -> None:
     """Its socket included; the submission waits for what is left."""
-    silent = Refusal(hangs=True, times=10**6)
+    silent = GatewayAnswer(hangs=True, times=10**6)
     with ComfyUI(http_errors=(silent,)) as server:
         with pytest.raises(Lost, match="does not answer, and can't be asked") as caught:
             collected(server, connect_seconds=0.5, idle_seconds=1.5)
@@ -274,7 +274,7 @@ def test_a_server_that_never_answers_is_given_up_by_the_idle_time() -> None:
 
 def test_a_submission_that_is_never_answered_is_not_sent_again() -> None:
     """What holds it back may still deliver it, though the server has no such job yet."""
-    held = Refusal(path="/prompt", method="POST", hangs=True)
+    held = GatewayAnswer(path="/prompt", method="POST", hangs=True)
     with ComfyUI(http_errors=(held,)) as server:
         with pytest.raises(Lost, match="does not answer, and does not have the job") as caught:
             collected(server, idle_seconds=1)
@@ -283,7 +283,7 @@ def test_a_submission_that_is_never_answered_is_not_sent_again() -> None:
 
 
 def test_a_file_of_a_server_that_says_no_type_has_that_of_its_name() -> None:
-    plain = Refusal(
+    plain = GatewayAnswer(
         path="/view",
         after=3,
         status=200,
@@ -298,7 +298,7 @@ def test_a_file_of_a_server_that_says_no_type_has_that_of_its_name() -> None:
 def test_an_upload_that_is_never_answered_is_sent_once() -> None:
     Image.new("RGB", (8, 8)).save("fox.png")
     upload, _ = uploads.upload_of("fox.png", "image")
-    silent = Refusal(path="/upload", hangs=True, times=9)
+    silent = GatewayAnswer(path="/upload", hangs=True, times=9)
     with ComfyUI(http_errors=(silent,)) as server:
         with (
             closing(opened(server.url, idle_seconds=0.5)) as backend,

@@ -15,7 +15,7 @@ from support.comfyui_lab import ASKED, SAMPLED, TWICE, collected, opened, paths
 from imagen.backends.comfyui.outputs import File, fetch_all, is_of
 from imagen.core.result import no_progress
 from imagen.errors import BackendError, Failed, Lost, Unavailable
-from imagen.testing.comfyui import ComfyUI, Refusal
+from imagen.testing.comfyui import ComfyUI, GatewayAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ def _restart(server: ComfyUI) -> Callable[[Progress], None]:
 
 @pytest.mark.parametrize("said", _INSTEAD.values(), ids=_INSTEAD)
 def test_a_file_is_asked_for_again_where_something_else_comes(said: dict[str, Any]) -> None:
-    with ComfyUI(http_errors=(Refusal(path="/view", **said),)) as server:
+    with ComfyUI(http_errors=(GatewayAnswer(path="/view", **said),)) as server:
         (image,) = collected(server).images
         assert paths(server).count("/view") == 2
     assert image.media_type == "image/png"
@@ -59,7 +59,7 @@ def test_a_file_is_asked_for_again_where_something_else_comes(said: dict[str, An
 
 @pytest.mark.parametrize("said", _INSTEAD.values(), ids=_INSTEAD)
 def test_a_file_that_never_comes_may_be_fetched_later(said: dict[str, Any]) -> None:
-    with ComfyUI(http_errors=(Refusal(path="/view", times=99, **said),)) as server:
+    with ComfyUI(http_errors=(GatewayAnswer(path="/view", times=99, **said),)) as server:
         with pytest.raises(BackendError, match="lab/a_00001_") as caught:
             collected(server)
         assert paths(server).count("/view") == 4
@@ -68,7 +68,7 @@ def test_a_file_that_never_comes_may_be_fetched_later(said: dict[str, Any]) -> N
 
 
 def test_what_came_instead_of_an_image_is_named() -> None:
-    page = Refusal(path="/view", times=99, **_INSTEAD["a page"])
+    page = GatewayAnswer(path="/view", times=99, **_INSTEAD["a page"])
     with ComfyUI(http_errors=(page,)) as server, pytest.raises(Unavailable) as caught:
         collected(server)
     assert caught.value.message == (
@@ -90,7 +90,7 @@ def test_what_came_instead_of_an_image_is_named() -> None:
 def test_what_to_do_about_a_withheld_file_depends_on_who_withholds_it(
     status: int, body: str, remedy: str
 ) -> None:
-    withheld = Refusal(path="/view", times=99, status=status, body=body)
+    withheld = GatewayAnswer(path="/view", times=99, status=status, body=body)
     with ComfyUI(http_errors=(withheld,)) as server, pytest.raises(Lost) as caught:
         collected(server)
     assert caught.value.message == (
@@ -101,14 +101,14 @@ def test_what_to_do_about_a_withheld_file_depends_on_who_withholds_it(
 
 def test_a_file_that_only_a_gateway_withholds_is_not_given_up_for_the_others() -> None:
     """Three were made; the second is refused, in words that are not ComfyUI's."""
-    shut = Refusal(path="/view", after=1, times=4, status=404, body="no such page")
+    shut = GatewayAnswer(path="/view", after=1, times=4, status=404, body="no such page")
     with ComfyUI(http_errors=(shut,)) as server, pytest.raises(Lost, match="a_00002_") as caught:
         collected(server, request=ASKED.with_values({"count": 3}))
     assert not caught.value.is_certain
 
 
 def test_a_server_that_is_silent_about_a_file_is_asked_once() -> None:
-    silent = Refusal(path="/view", hangs=True, times=99)
+    silent = GatewayAnswer(path="/view", hangs=True, times=99)
     with (
         ComfyUI(http_errors=(silent,)) as server,
         pytest.raises(Unavailable, match="did not answer in time"),
@@ -125,14 +125,14 @@ def test_a_file_without_a_type_is_an_output() -> None:
 
 @pytest.mark.parametrize("said", ["a page", "an error as JSON", "no access"])
 def test_a_history_that_a_gateway_hides_after_the_end_is_asked_for_again(said: str) -> None:
-    hidden = Refusal(path="/history", times=2, **_INSTEAD[said])
+    hidden = GatewayAnswer(path="/history", times=2, **_INSTEAD[said])
     with ComfyUI(mute_outputs=1, http_errors=(hidden,)) as server:
         assert len(collected(server, poll_seconds=10).images) == 1
 
 
 def test_a_history_that_stays_hidden_after_the_end_loses_no_job() -> None:
     """The end was heard, and no file was named."""
-    hidden = Refusal(path="/history", times=99, **_INSTEAD["a page"])
+    hidden = GatewayAnswer(path="/history", times=99, **_INSTEAD["a page"])
     with ComfyUI(mute_outputs=1, http_errors=(hidden,)) as server:
         with pytest.raises(BackendError, match="does not answer like ComfyUI") as caught:
             collected(server, poll_seconds=10)
@@ -218,9 +218,9 @@ def test_a_file_that_was_named_and_cannot_be_had_now_is_not_lost() -> None:
     with ComfyUI() as server:
         ticket = _left_behind(server)
         server.restart(empty=True)
-        server.hostility = ComfyUI(
-            http_errors=(Refusal(path="/view", times=99, **_INSTEAD["no access"]),)
-        ).hostility
+        server.switches = ComfyUI(
+            http_errors=(GatewayAnswer(path="/view", times=99, **_INSTEAD["no access"]),)
+        ).switches
         with closing(opened(server.url)) as backend, pytest.raises(Lost) as caught:
             backend.collect(ticket, no_progress)
     assert not caught.value.is_certain
@@ -258,7 +258,7 @@ def test_an_image_is_another_jobs_only_where_its_graph_says_so(prompt: str, is_o
 
 
 def test_a_file_of_a_kind_that_is_not_known_is_bytes() -> None:
-    odd = Refusal(path="/view", status=200, body="odd", content_type="")
+    odd = GatewayAnswer(path="/view", status=200, body="odd", content_type="")
     with ComfyUI(http_errors=(odd,)) as server, closing(opened(server.url)) as backend:
         things = [File("9", 0, "made.unheard-of", "", "output")]
         (output,), missing = fetch_all(backend.client(), things, lambda: None)

@@ -10,7 +10,7 @@ from support.comfyui_lab import ASKED, collected, opened
 
 from imagen.core.result import no_progress
 from imagen.errors import BackendError, Lost, Unauthorized
-from imagen.testing.comfyui import ComfyUI, Refusal
+from imagen.testing.comfyui import ComfyUI, GatewayAnswer
 
 if TYPE_CHECKING:
     from imagen.core.result import Progress
@@ -48,7 +48,7 @@ def _collected(server: ComfyUI, **block: Any) -> tuple[int, list[Ticket]]:
 @pytest.mark.parametrize("said", _ANSWERS.values(), ids=_ANSWERS)
 @pytest.mark.parametrize("old", [False, True], ids=["new server", "old server"])
 def test_a_job_whose_answer_was_replaced_is_found(said: dict[str, Any], old: bool) -> None:
-    replaced = Refusal(path="/prompt", method="POST", reaches=True, **said)
+    replaced = GatewayAnswer(path="/prompt", method="POST", reaches=True, **said)
     with ComfyUI(http_errors=(replaced,), old_server=old) as server:
         images, tickets = _collected(server)
         assert (images, len(server.prompts)) == (1, 1)
@@ -57,7 +57,7 @@ def test_a_job_whose_answer_was_replaced_is_found(said: dict[str, Any], old: boo
 
 @pytest.mark.parametrize("said", _ANSWERS.values(), ids=_ANSWERS)
 def test_a_job_that_certainly_did_not_arrive_is_unsent_or_sent_again(said: dict[str, Any]) -> None:
-    refused = Refusal(path="/prompt", method="POST", times=99, **said)
+    refused = GatewayAnswer(path="/prompt", method="POST", times=99, **said)
     tickets: list[Ticket] = []
     with ComfyUI(http_errors=(refused,)) as server, closing(opened(server.url)) as backend:
         ticket = backend.prepare(ASKED)
@@ -72,7 +72,7 @@ def test_a_job_that_certainly_did_not_arrive_is_unsent_or_sent_again(said: dict[
 @pytest.mark.parametrize("path", ["/history", "/queue"])
 def test_a_job_that_cannot_be_looked_for_stays_sent(path: str, said: dict[str, Any]) -> None:
     """The server took it, and the gateway answers every question about it."""
-    shut = Refusal(path=path, method="GET", times=99, **said)
+    shut = GatewayAnswer(path=path, method="GET", times=99, **said)
     tickets: list[Ticket] = []
     with ComfyUI(lost_post_response=1, http_errors=(shut,), step_seconds=1) as server:
         with closing(opened(server.url)) as backend, pytest.raises(Lost) as caught:
@@ -89,7 +89,7 @@ def test_a_job_that_cannot_be_looked_for_stays_sent(path: str, said: dict[str, A
 @pytest.mark.parametrize("path", ["/history", "/queue"])
 def test_a_running_job_survives_what_a_gateway_answers(path: str, said: dict[str, Any]) -> None:
     """Whichever of the questions about it."""
-    between = Refusal(path=path, method="GET", times=6, **said)
+    between = GatewayAnswer(path=path, method="GET", times=6, **said)
     with ComfyUI(silent=True, step_seconds=0.1, http_errors=(between,)) as server:
         assert _collected(server, lost_seconds=0.001)[0] == 1
         assert (len(server.prompts), server.interrupts) == (1, [])
@@ -100,7 +100,7 @@ def test_a_running_job_survives_what_a_gateway_answers(path: str, said: dict[str
 def test_a_job_that_was_left_behind_is_not_lost_by_a_gateway(
     path: str, said: dict[str, Any]
 ) -> None:
-    shut = Refusal(path=path, method="GET", times=99, **said)
+    shut = GatewayAnswer(path=path, method="GET", times=99, **said)
     with ComfyUI(http_errors=(shut,), step_seconds=0.2) as server:
         with closing(opened(server.url)) as backend:
             ticket = backend.prepare(ASKED)
@@ -113,7 +113,7 @@ def test_a_job_that_was_left_behind_is_not_lost_by_a_gateway(
 
 def test_a_refusal_of_access_to_everything_took_no_job() -> None:
     """Nothing at the address has ever behaved like ComfyUI, so no ticket stays behind."""
-    shut = Refusal(status=403, times=99)
+    shut = GatewayAnswer(status=403, times=99)
     with ComfyUI(http_errors=(shut,)) as server, pytest.raises(Unauthorized):
         collected(server)
 

@@ -10,7 +10,7 @@ from support.comfyui_lab import ASKED, SAMPLED, collected, opened
 
 from imagen.core.result import no_progress
 from imagen.errors import BackendError, Cancelled, Lost, WorkflowError
-from imagen.testing.comfyui import ComfyUI, Hostility, Refusal
+from imagen.testing.comfyui import ComfyUI, FailureSwitches, GatewayAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,8 @@ def _note_in(tickets: list[Ticket]) -> Callable[[Progress], None]:
     return note
 
 
-def _refusing(status: int) -> Refusal:
-    return Refusal(status=status, path="/prompt", method="POST", times=9, retry_after="3600")
+def _refusing(status: int) -> GatewayAnswer:
+    return GatewayAnswer(status=status, path="/prompt", method="POST", times=9, retry_after="3600")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_ticket_that_cannot_be_sent_is_told_as_unsent() -> None:
 def test_a_job_that_may_be_there_and_cannot_be_looked_for_stays_sent() -> None:
     """The answer was cut off, and access is refused since."""
     tickets: list[Ticket] = []
-    refused = Refusal(status=401, path="/history", times=9)
+    refused = GatewayAnswer(status=401, path="/history", times=9)
     with (
         ComfyUI(lost_post_response=1, http_errors=(refused,)) as server,
         pytest.raises(Lost, match="broke off while the job was handed over") as caught,
@@ -84,7 +84,7 @@ def test_cancelled_while_it_is_sent_it_is_taken_back_by_the_id_it_got(old: bool)
 
         def cancel(progress: Progress) -> None:
             if progress.ticket is None:
-                server.hostility = Hostility(old_server=old)
+                server.switches = FailureSwitches(old_server=old)
                 raise Cancelled
 
         with pytest.raises(Cancelled) as caught:
@@ -100,13 +100,13 @@ def test_cancelled_while_it_is_looked_for_again_it_is_taken_back(old: bool) -> N
     with ComfyUI(step_seconds=1, old_server=old) as server:
 
         def cancel(_: Progress) -> None:
-            server.hostility = Hostility(old_server=old)
+            server.switches = FailureSwitches(old_server=old)
             raise Cancelled
 
         with closing(opened(server.url)) as backend:
             ticket = backend.prepare(ASKED)
             backend.client().submit(ticket.payload, ticket.id, "the-one-that-crashed")
-            server.hostility = Hostility(slow=0.7, old_server=old)
+            server.switches = FailureSwitches(slow=0.7, old_server=old)
             with pytest.raises(Cancelled):
                 backend.collect(ticket.sent(client_id="the-one-that-crashed"), cancel)
         assert server.queue_state() == (None, [])
@@ -114,7 +114,7 @@ def test_cancelled_while_it_is_looked_for_again_it_is_taken_back(old: bool) -> N
 
 def test_a_failed_look_for_a_job_that_was_left_behind_stops_nothing() -> None:
     """Only who asked for the end ends it."""
-    refused = Refusal(status=401, path="/history", times=1)
+    refused = GatewayAnswer(status=401, path="/history", times=1)
     with ComfyUI(step_seconds=0.05, http_errors=(refused,)) as server:
         with closing(opened(server.url)) as backend:
             ticket = backend.prepare(ASKED)

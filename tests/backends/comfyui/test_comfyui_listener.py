@@ -100,7 +100,7 @@ def test_a_connection_that_never_was_is_tried_under_the_same_name() -> None:
         listener = _listener(backend)
         listener.open("our-name")
         assert (listener.is_open, listener.trouble) == (False, "could not be opened (status 403)")
-        server.hostility = ComfyUI().hostility
+        server.switches = ComfyUI().switches
         listener.open_again()
         assert (listener.is_open, listener.trouble) == (True, "")
         listener.close()

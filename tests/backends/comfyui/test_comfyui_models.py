@@ -10,7 +10,7 @@ from support.comfyui_pictures import REDRAWN, node, on, shelve
 
 from imagen.backends.base import MissingCapability, Model
 from imagen.errors import Unavailable
-from imagen.testing.comfyui import ComfyUI, Refusal
+from imagen.testing.comfyui import ComfyUI, GatewayAnswer
 
 GIB = 1 << 30
 FILES = {
@@ -75,7 +75,7 @@ def test_both_ways_to_declare_a_choice_are_read() -> None:
 
 
 def test_a_server_that_tells_no_sizes_still_tells_names() -> None:
-    refusal = Refusal(status=404, path="/experiment", times=99)
+    refusal = GatewayAnswer(status=404, path="/experiment", times=99)
     with ComfyUI(models=FILES, http_errors=(refusal,)) as server:
         found = offered(server)
     assert Model(kind="lora", name="sd/ink.safetensors") in found

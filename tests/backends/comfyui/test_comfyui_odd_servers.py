@@ -15,7 +15,7 @@ from support.comfyui_lab import ASKED, SAMPLED, collected, opened, paths
 
 from imagen.core.result import no_progress
 from imagen.errors import BackendError, Lost, Rejected, Unavailable, WorkflowError
-from imagen.testing.comfyui import ComfyUI, Refusal
+from imagen.testing.comfyui import ComfyUI, GatewayAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +124,7 @@ def test_an_address_without_its_path_is_told() -> None:
 )
 def test_a_question_that_is_refused_in_between_costs_no_job(status: int) -> None:
     """A gateway may count our questions; the job goes on behind it."""
-    busy = Refusal(status=status, path="/history", times=3)
+    busy = GatewayAnswer(status=status, path="/history", times=3)
     with ComfyUI(silent=True, step_seconds=0.05, http_errors=(busy,)) as server:
         assert len(collected(server, lost_seconds=0.001).images) == 1
         assert len(server.prompts) == 1
@@ -133,7 +133,7 @@ def test_a_question_that_is_refused_in_between_costs_no_job(status: int) -> None
 
 def test_a_server_that_takes_no_large_request_says_how_to_change_that() -> None:
     """A prompt may be long, and a proxy narrow."""
-    narrow = Refusal(status=413, path="/prompt", times=9)
+    narrow = GatewayAnswer(status=413, path="/prompt", times=9)
     with ComfyUI(http_errors=(narrow,)) as server, pytest.raises(Rejected) as caught:
         collected(server)
     assert "as large as this one" in caught.value.message

@@ -10,7 +10,7 @@ from support.comfyui_lab import ASKED, QUICK
 from imagen.backends import open_backend
 from imagen.core.result import Result, no_progress
 from imagen.errors import Failed
-from imagen.testing.comfyui import ComfyUI, Fault
+from imagen.testing.comfyui import ComfyUI, NodeError
 
 _WHY = "The server runs ComfyUI 0.3.64; this workflow needs 0.3.75 or later."
 
@@ -27,7 +27,7 @@ def test_a_picture_of_a_server_too_old_comes_with_a_warning() -> None:
 
 
 def test_a_failure_on_a_server_too_old_says_what_may_be_the_reason() -> None:
-    with ComfyUI(version="0.3.64", error=Fault()) as server, pytest.raises(Failed) as caught:
+    with ComfyUI(version="0.3.64", error=NodeError()) as server, pytest.raises(Failed) as caught:
         _collected(server)
     assert _WHY in caught.value.remedy
 

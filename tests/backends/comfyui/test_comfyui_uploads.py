@@ -14,7 +14,7 @@ from imagen.backends.comfyui import answers
 from imagen.core.result import no_progress
 from imagen.core.ticket import Ticket
 from imagen.errors import BackendError, Cancelled, Rejected, RequestError, Unavailable
-from imagen.testing.comfyui import ComfyUI, Refusal
+from imagen.testing.comfyui import ComfyUI, GatewayAnswer
 
 if TYPE_CHECKING:
     from imagen.core.request import Request
@@ -129,7 +129,7 @@ def test_a_picture_that_is_too_large_is_refused_with_the_way_out() -> None:
 def test_an_upload_is_tried_again_where_the_server_was_in_trouble() -> None:
     """It can't do harm twice."""
     path = drawn("me.png")
-    trouble = Refusal(status=503, path="/upload/image", times=1)
+    trouble = GatewayAnswer(status=503, path="/upload/image", times=1)
     with ComfyUI(http_errors=(trouble,)) as server, closing(on(server.url, "redraw")) as backend:
         result = backend.collect(backend.prepare(asked(path)), no_progress)
         assert paths(server).count("/upload/image") == 2
@@ -217,7 +217,7 @@ def test_an_answer_without_a_name_is_not_an_upload(said: object) -> None:
 def test_an_answer_that_names_no_file_is_none_of_comfyuis() -> None:
     """A proxy's, perhaps."""
     path = drawn("me.png")
-    other = Refusal(status=200, path="/upload/image", times=9)
+    other = GatewayAnswer(status=200, path="/upload/image", times=9)
     with ComfyUI(http_errors=(other,)) as server, closing(on(server.url, "redraw")) as backend:
         ticket = backend.prepare(asked(path))
         with pytest.raises(BackendError, match="does not answer like ComfyUI"):

@@ -9,7 +9,7 @@ from support.comfyui_lab import ASKED, SAMPLED, TWICE, collected, paths, told
 
 from imagen.core.image_format import is_whole
 from imagen.errors import Failed, Lost, Unavailable
-from imagen.testing.comfyui import BLOCKED, ComfyUI, Refusal
+from imagen.testing.comfyui import BLOCKED, ComfyUI, GatewayAnswer
 
 if TYPE_CHECKING:
     from imagen.core.result import Progress
@@ -86,7 +86,7 @@ def test_a_download_that_is_always_cut_short_is_no_picture() -> None:
 
 def test_a_download_is_tried_again_when_the_server_stumbles() -> None:
     """The picture is made: nothing is lost by asking."""
-    with ComfyUI(http_errors=(Refusal(status=502, path="/view"),)) as server:
+    with ComfyUI(http_errors=(GatewayAnswer(status=502, path="/view"),)) as server:
         assert len(collected(server).images) == 1
 
 
@@ -119,7 +119,7 @@ def test_one_file_of_several_that_somebody_deleted_is_a_warning() -> None:
 
 def test_a_text_does_not_stand_for_a_file_that_somebody_deleted() -> None:
     """A picture was asked for."""
-    gone = Refusal(status=404, path="/view", times=99)
+    gone = GatewayAnswer(status=404, path="/view", times=99)
     with (
         ComfyUI(extra_outputs=True, http_errors=(gone,)) as server,
         pytest.raises(Lost, match="refuses to send it"),

@@ -9,7 +9,7 @@ import pytest
 from support.comfyui_lab import ASKED, SAMPLED, collected, paths, told
 
 from imagen.errors import Failed
-from imagen.testing.comfyui import ComfyUI, Fault, Hostility
+from imagen.testing.comfyui import ComfyUI, FailureSwitches, NodeError
 
 if TYPE_CHECKING:
     from imagen.core.result import Result
@@ -121,7 +121,7 @@ def test_p16_a_server_that_is_silent_while_it_loads_is_waited_for() -> None:
 def test_p18_an_error_is_seen_without_a_socket() -> None:
     """Pitfall 18: the history of a failed job is an end like another."""
     with (
-        ComfyUI(refuse_ws=True, error=Fault(message="no")) as server,
+        ComfyUI(refuse_ws=True, error=NodeError(message="no")) as server,
         pytest.raises(Failed, match="ValueError: no"),
     ):
         collected(server)
@@ -160,7 +160,7 @@ def test_p13_a_frame_with_a_picture_is_a_preview_and_no_result() -> None:
 @pytest.mark.parametrize("kind", [1, 4])
 def test_previews_of_either_kind_are_shown(kind: int) -> None:
     """The older kind says not whose it is: it counts while ours runs."""
-    with ComfyUI(hostility=Hostility(previews=kind)) as server:
+    with ComfyUI(switches=FailureSwitches(previews=kind)) as server:
         assert any(progress.preview for progress in told(server, poll_seconds=10))
 
 

@@ -9,7 +9,7 @@ import pytest
 from support.comfyui_lab import ASKED, collected, opened, paths
 
 from imagen.errors import Cancelled, Failed, Rejected, TimedOut
-from imagen.testing.comfyui import OUT_OF_MEMORY, ComfyUI, Fault, Hostility, Refusal
+from imagen.testing.comfyui import OUT_OF_MEMORY, ComfyUI, FailureSwitches, GatewayAnswer, NodeError
 
 if TYPE_CHECKING:
     from imagen.core.result import Progress
@@ -114,7 +114,7 @@ def test_cancelled_while_the_server_takes_its_time_to_accept_it_is_taken_back() 
 
         def cancel_while_it_is_sent(progress: Progress) -> None:
             if progress.ticket is None:
-                server.hostility = Hostility()
+                server.switches = FailureSwitches()
                 raise Cancelled
 
         with pytest.raises(Cancelled):
@@ -130,7 +130,7 @@ def test_cancelled_while_the_server_refuses_it_leaves_no_doubt() -> None:
 
         def cancel_while_it_is_sent(progress: Progress) -> None:
             if progress.ticket is None:
-                server.hostility = Hostility()
+                server.switches = FailureSwitches()
                 raise Cancelled
 
         with pytest.raises(Cancelled) as caught:
@@ -141,7 +141,7 @@ def test_cancelled_while_the_server_refuses_it_leaves_no_doubt() -> None:
 
 def test_a_job_that_ended_is_stopped_though_its_submission_is_never_answered() -> None:
     """It runs by the time that Ctrl-C comes, and its history says that it was interrupted."""
-    unanswered = Refusal(path="/prompt", method="POST", reaches=True, hangs=True)
+    unanswered = GatewayAnswer(path="/prompt", method="POST", reaches=True, hangs=True)
     with ComfyUI(step_seconds=0.05, http_errors=(unanswered,)) as server:
 
         def cancel_when_it_runs(_: Progress) -> None:
@@ -174,7 +174,7 @@ def test_a_server_that_cannot_be_told_to_stop_is_said_so() -> None:
 
 def test_a_server_that_was_told_to_stop_and_hides_its_history_is_said_so() -> None:
     """It took both orders; only what came of them can't be asked."""
-    hidden = Refusal(path="/history", status=502, times=999)
+    hidden = GatewayAnswer(path="/history", status=502, times=999)
     with ComfyUI(step_seconds=0.05, http_errors=(hidden,)) as server:
         with pytest.raises(Cancelled) as caught:
             collected(server, on_progress=_cancel_when_running)
@@ -217,7 +217,7 @@ def test_p9_the_same_without_a_socket() -> None:
 
 def test_p10_an_error_of_a_node_says_all_that_is_known() -> None:
     """Pitfall 10: id, class, title, exception, words, and where in the server's code."""
-    fault = Fault(message="bad shapes", node="8")
+    fault = NodeError(message="bad shapes", node="8")
     with ComfyUI(error=fault) as server, pytest.raises(Failed) as caught:
         collected(server)
     lines = caught.value.message.splitlines()

@@ -19,7 +19,7 @@ from imagen.errors import (
     Unavailable,
     WorkflowError,
 )
-from imagen.testing.comfyui import ComfyUI, Refusal
+from imagen.testing.comfyui import ComfyUI, GatewayAnswer
 
 if TYPE_CHECKING:
     from imagen.core.result import Progress
@@ -58,7 +58,7 @@ def test_p17_a_server_that_is_not_there_says_how_to_start_it() -> None:
 
 def test_p17_a_server_that_is_still_starting_is_tried_again() -> None:
     """A 503 says that nothing was taken, and a look makes sure."""
-    starting = Refusal(status=503, times=2, path="/prompt", method="POST")
+    starting = GatewayAnswer(status=503, times=2, path="/prompt", method="POST")
     with ComfyUI(http_errors=(starting,)) as server:
         assert len(collected(server).images) == 1
         assert len(server.prompts) == 1
@@ -66,10 +66,10 @@ def test_p17_a_server_that_is_still_starting_is_tried_again() -> None:
 
 def test_p17_a_server_that_asks_for_patience_is_given_it() -> None:
     """As long as it says; where that is too long, the caller decides."""
-    soon = Refusal(status=429, path="/prompt", retry_after="0.01")
+    soon = GatewayAnswer(status=429, path="/prompt", retry_after="0.01")
     with ComfyUI(http_errors=(soon,)) as server:
         assert len(collected(server).images) == 1
-    late = Refusal(status=429, path="/prompt", retry_after="3600")
+    late = GatewayAnswer(status=429, path="/prompt", retry_after="3600")
     with ComfyUI(http_errors=(late,)) as server, pytest.raises(RateLimited) as caught:
         collected(server)
     assert caught.value.retry_after_seconds == 3600
@@ -262,6 +262,6 @@ def test_a_graph_with_a_cycle_is_never_sent() -> None:
 
 def test_something_that_is_no_comfyui_is_said_so() -> None:
     """Another program listens there."""
-    other = Refusal(status=404, path="/prompt", times=9)
+    other = GatewayAnswer(status=404, path="/prompt", times=9)
     with ComfyUI(http_errors=(other,)) as server, pytest.raises(Rejected, match="404"):
         collected(server)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.diffusers_folders import LORA_SD1, flux_file, folder, opened, sd1_file
+from support.diffusers_model_files import LORA_SD1, flux_file, folder, opened, sd1_file
 from support.weight_files import SD1, VAE, safetensors, written
 
 from imagen.core.request import Request

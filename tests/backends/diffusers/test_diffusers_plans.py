@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.diffusers_folders import LORA_SD1, LORA_SDXL, flux_file, folder, opened, sd1_file
+from support.diffusers_model_files import LORA_SD1, LORA_SDXL, flux_file, folder, opened, sd1_file
 from support.weight_files import VAE, safetensors, written
 
 from imagen.core.request import Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.diffusers_folders import flux_file, folder, opened, sd1_file
+from support.diffusers_model_files import flux_file, folder, opened, sd1_file
 from support.weight_files import VAE, gguf, safetensors, written
 
 from imagen.backends.diffusers.model_source import cached_folder

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from support.diffusers_folders import LORA_SD1, flux_file, folder, opened, sd1_file
+from support.diffusers_model_files import LORA_SD1, flux_file, folder, opened, sd1_file
 from support.weight_files import safetensors, written
 
 from imagen.backends import validate_block

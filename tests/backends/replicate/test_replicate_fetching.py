@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulators.replicate import TOKEN, Replicate, Trouble
+from simulators.replicate import TOKEN, Replicate, ReplicateSwitches
 from support.replicate_lab import configured, run
 
 from imagen.backends.replicate.client import ReplicateClient
@@ -176,7 +176,7 @@ def test_a_file_that_stays_out_of_reach_can_be_fetched_later() -> None:
     with Replicate(cut_short=99) as cloud:
         with pytest.raises(BackendError, match=r"broke|cut short") as caught:
             run(cloud, model=_SCHNELL)
-        cloud.trouble = Trouble()
+        cloud.switches = ReplicateSwitches()
     assert caught.value.retryable
 
 

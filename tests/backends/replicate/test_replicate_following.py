@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulators.replicate import Replicate, Trouble
+from simulators.replicate import Replicate, ReplicateSwitches
 from support.replicate_lab import ASKED, opened, run, told
 
 from imagen.core.result import no_progress
@@ -68,7 +68,7 @@ def test_each_bad_end_has_its_error(
 def test_who_cancelled_a_prediction_that_was_found_again_is_not_known() -> None:
     with Replicate() as cloud:
         ticket = _left_behind(cloud, -1, model=_SCHNELL)
-        cloud.jobs.newest_first()[0].trouble = Trouble(end="canceled")
+        cloud.jobs.newest_first()[0].switches = ReplicateSwitches(end="canceled")
         with pytest.raises(Failed, match=r"The prediction \w+ was cancelled\.$"):
             _again(cloud, ticket, model=_SCHNELL)
 
@@ -79,7 +79,7 @@ def test_the_deadline_that_replicate_keeps_is_a_timeout() -> None:
         job = cloud.jobs.newest_first()[0]
         job.created -= 100
         job.deadline = job.created + 60
-        job.trouble = Trouble(seconds=1000)
+        job.switches = ReplicateSwitches(seconds=1000)
         with pytest.raises(TimedOut, match="did not end within 60 s"):
             _again(cloud, ticket, model=_SCHNELL)
 
@@ -204,8 +204,8 @@ def test_an_api_that_is_gone_when_a_job_is_to_be_found_again_keeps_it() -> None:
     with Replicate() as cloud:
         ticket = _left_behind(cloud, -1, model=_SCHNELL)
         job = cloud.jobs.newest_first()[0]
-        job.trouble = Trouble(seconds=60)
-        cloud.trouble = Trouble(unsteady=4)
+        job.switches = ReplicateSwitches(seconds=60)
+        cloud.switches = ReplicateSwitches(unsteady=4)
         with pytest.raises(Unavailable, match="in trouble: 503"):
             _again(cloud, ticket, model=_SCHNELL)
         assert job.status() == "processing"

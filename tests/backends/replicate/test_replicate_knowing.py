@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simulators.replicate import DEPLOYMENT, MODELS, Replicate, Trouble
+from simulators.replicate import DEPLOYMENT, MODELS, Replicate, ReplicateSwitches
 from support.replicate_lab import ASKED, configured, opened, run
 
 from imagen.backends.base import Model
@@ -69,7 +69,7 @@ def test_a_schema_is_read_anew_after_an_input_was_refused() -> None:
         run(cloud, model=_SCHNELL)
         _aged(1)
         before = _kept_file().read_text(encoding="utf-8")
-        cloud.trouble = Trouble(refused_input="steps")
+        cloud.switches = ReplicateSwitches(refused_input="steps")
         with pytest.raises(Rejected):
             run(cloud, model=_SCHNELL)
     assert _kept_file().read_text(encoding="utf-8") != before

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from simulators.replicate import Replicate, Trouble
+from simulators.replicate import Replicate, ReplicateSwitches
 from support.replicate_lab import ASKED, configured, run
 
 from imagen.backends.replicate import Replicate as Backend
@@ -156,7 +156,7 @@ def test_a_job_that_is_searched_for_is_cancelled_too() -> None:
 
     with Replicate() as cloud:
         run(cloud, ASKED, hear, model=_SCHNELL)
-        cloud.jobs.newest_first()[0].trouble = Trouble(seconds=60)
+        cloud.jobs.newest_first()[0].switches = ReplicateSwitches(seconds=60)
         again = Backend(configured(cloud.url, model=_SCHNELL))
         with closing(again), pytest.raises(Cancelled):
             again.collect(heard[0], cancel)

@@ -89,7 +89,7 @@ def test_a_prediction_whose_answer_was_lost_is_found_and_not_made_again(how: str
 def test_somebody_elses_prediction_is_not_taken_for_ours(how: str) -> None:
     with Replicate() as cloud:
         run(cloud, ASKED.with_values({"seed": 99}))
-        cloud.trouble = type(cloud.trouble)(lose_answer="drop" if how == "drop" else "500")
+        cloud.switches = type(cloud.switches)(lose_answer="drop" if how == "drop" else "500")
         mine = run(cloud)
     assert cloud.submissions == 2
     assert mine.facts.engine["prediction_id"] == cloud.jobs.newest_first()[0].id
@@ -99,7 +99,7 @@ def test_an_older_prediction_of_the_same_is_not_taken_for_ours() -> None:
     with Replicate() as cloud:
         run(cloud)
         cloud.jobs.newest_first()[0].created -= 60
-        cloud.trouble = type(cloud.trouble)(lose_answer="drop")
+        cloud.switches = type(cloud.switches)(lose_answer="drop")
         result = run(cloud)
     assert cloud.submissions == 2
     assert result.facts.engine["prediction_id"] == cloud.jobs.newest_first()[0].id

@@ -7,9 +7,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from simulators.replicate.failure_switches import TOKEN
 from simulators.replicate.models import DEPLOYMENT, MODELS
 from simulators.replicate.service import Replicate
-from simulators.replicate.trouble import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

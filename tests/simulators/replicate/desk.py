@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from simulators.replicate.answer import Answer
-    from simulators.replicate.trouble import Trouble
+    from simulators.replicate.failure_switches import ReplicateSwitches
 
 _PREFER = re.compile(r"wait(?:=([1-9]|[1-9][0-9]|60))?")
 _AFTER = re.compile(r"(\d+)s")
@@ -45,8 +45,8 @@ class Seen(NamedTuple):
 class Desk:
     """Takes requests, and answers them."""
 
-    def __init__(self, token: str, trouble: Trouble) -> None:
-        self.trouble = trouble
+    def __init__(self, token: str, switches: ReplicateSwitches) -> None:
+        self.switches = switches
         self.url = ""
         self.requests: list[Seen] = []
         self.jobs = Jobs()
@@ -128,9 +128,9 @@ class Desk:
 
     def listing(self, seen: Seen) -> Answer:
         """One page; `cursor` is where it begins."""
-        if self._still("unsteady", self.trouble.unsteady):
+        if self._still("unsteady", self.switches.unsteady):
             return answer.problem(503, "Service temporarily unavailable")
-        if self.trouble.portal:
+        if self.switches.portal:
             return answer.as_json({"welcome": "to the hotel"})
         start = int(parse_qs(urlsplit(seen.path).query).get("cursor", ["0"])[0])
         jobs = self.jobs.newest_first()
@@ -141,9 +141,9 @@ class Desk:
 
     def get(self, _: Seen, id: str) -> Answer:
         job = self.jobs.get(id)
-        if job is None or job.trouble.forgotten:
+        if job is None or job.switches.forgotten:
             return answer.not_found()
-        if self._still("unsteady", self.trouble.unsteady):
+        if self._still("unsteady", self.switches.unsteady):
             return answer.problem(503, "Service temporarily unavailable")
         return answer.as_json(shown(job, self.url))
 
@@ -198,7 +198,7 @@ class Desk:
         return answer.as_json(shown(job, self.url), 201 if job.has_ended else 202)
 
     def _refused(self, body: Mapping[str, Any], model: str, keys: set[str]) -> Answer | None:
-        trouble = self.trouble
+        trouble = self.switches
         if trouble.no_credit:
             return answer.no_credit()
         if self._still("throttled", trouble.throttled):
@@ -226,7 +226,7 @@ class Desk:
                 model=model,
                 version=version,
                 input=values,
-                trouble=self.trouble,
+                switches=self.switches,
                 created=now,
                 deadline=now + max(_SHORTEST_DEADLINE, int(after[1])) if after else None,
                 deployment=deployment,
@@ -236,7 +236,7 @@ class Desk:
             return job
 
     def _output(self, id: str, values: Mapping[str, Any]) -> Any:
-        shape = self.trouble.shape
+        shape = self.switches.shape
         count, kind = int(values.get("num_outputs") or 1), values.get("output_format") or "png"
         links = [self._link(f"{id}/{index}.{kind}") for index in range(count)]
         pictures = painted(values, count)
@@ -255,7 +255,7 @@ class Desk:
         return f"{self.url.removesuffix('/v1')}/delivery/{name}"
 
     def _delivered(self, path: str) -> Answer:
-        trouble = self.trouble
+        trouble = self.switches
         if trouble.redirect:
             return answer.Answer(status=302, headers={"Location": trouble.redirect})
         data = self._files.get(self.url.removesuffix("/v1") + path)
@@ -269,11 +269,11 @@ class Desk:
 
     def _lost(self) -> Answer | None:
         """What comes instead of the first answer, where answers get lost."""
-        if not self.trouble.lose_answer or not self._still("lost", 1):
+        if not self.switches.lose_answer or not self._still("lost", 1):
             return None
         garbled = answer.Answer(status=201, body=b'{"id": "p00')
         return {"drop": answer.CUT, "500": answer.broken(), "garbled": garbled}[
-            self.trouble.lose_answer
+            self.switches.lose_answer
         ]
 
     def _still(self, what: str, times: int) -> bool:

@@ -14,7 +14,7 @@ from simulators.replicate.pictures import UNDRAWN
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from simulators.replicate.trouble import Trouble
+    from simulators.replicate.failure_switches import ReplicateSwitches
 
 _TICK_SECONDS = 0.05
 _ENDED = ("succeeded", "failed", "canceled", "aborted")
@@ -29,7 +29,7 @@ class Job:
     version: str
     input: Mapping[str, Any]
     """As it was sent."""
-    trouble: Trouble
+    switches: ReplicateSwitches
     created: float
     deadline: float | None
     deployment: str = ""
@@ -38,12 +38,12 @@ class Job:
 
     @property
     def started(self) -> float:
-        return self.created + self.trouble.queue_seconds
+        return self.created + self.switches.queue_seconds
 
     @property
     def ends(self) -> float:
         """When it ends: by itself, by its deadline, or because somebody cancelled it."""
-        moments = [self.started + self.trouble.seconds, self.deadline, self.cancelled]
+        moments = [self.started + self.switches.seconds, self.deadline, self.cancelled]
         return min(moment for moment in moments if moment is not None)
 
     def status(self, now: float | None = None) -> str:
@@ -53,7 +53,7 @@ class Job:
             return "starting" if now < self.started else "processing"
         if self.ends in (self.cancelled, self.deadline):
             return "aborted" if self.ends < self.started else "canceled"
-        return self.trouble.end
+        return self.switches.end
 
     @property
     def has_ended(self) -> bool:
@@ -61,7 +61,7 @@ class Job:
 
     def cancel(self) -> None:
         """Stop it now, unless it has ended."""
-        if not self.has_ended and not self.trouble.late:
+        if not self.has_ended and not self.switches.late:
             self.cancelled = time.time()
 
     def settle(self, seconds: float) -> None:
@@ -96,7 +96,7 @@ class Jobs:
 def shown(job: Job, url: str) -> dict[str, Any]:
     """A prediction as the API tells of it."""
     status = job.status()
-    removed = job.trouble.removed and job.has_ended
+    removed = job.switches.removed and job.has_ended
     said: dict[str, Any] = {
         "id": job.id,
         "model": job.model,
@@ -105,7 +105,7 @@ def shown(job: Job, url: str) -> dict[str, Any]:
         "logs": "" if removed else _log(job),
         "output": job.output if status == "succeeded" and not removed else None,
         "data_removed": removed,
-        "error": job.trouble.error if status == "failed" else None,
+        "error": job.switches.error if status == "failed" else None,
         "source": "api",
         "status": status,
         "created_at": iso(job.created),
@@ -129,7 +129,7 @@ def _times(job: Job, status: str) -> dict[str, Any]:
         said["completed_at"] = iso(job.ends)
     if status == "succeeded":
         total = job.ends - job.created
-        said["metrics"] = {"predict_time": job.trouble.seconds, "total_time": total}
+        said["metrics"] = {"predict_time": job.switches.seconds, "total_time": total}
     return said
 
 
@@ -138,7 +138,7 @@ def _log(job: Job) -> str:
     if job.status() == "starting":
         return ""
     steps = int(job.input.get("num_inference_steps") or 4)
-    share = min(1.0, (time.time() - job.started) / (job.trouble.seconds or 1e-6))
+    share = min(1.0, (time.time() - job.started) / (job.switches.seconds or 1e-6))
     done = int(share * steps)
     has_seed = "seed" in MODELS[job.model]["Input"]["properties"]
     told = f"Using seed: {job.input.get('seed', UNDRAWN)}\n" if has_seed else ""

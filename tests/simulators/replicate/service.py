@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from imagen.testing.listener import HeldPort, Server
 from simulators.replicate.desk import Desk
-from simulators.replicate.trouble import TOKEN, Trouble
+from simulators.replicate.failure_switches import TOKEN, ReplicateSwitches
 
 if TYPE_CHECKING:
     from simulators.replicate.desk import Seen, Shelf
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Replicate:
     """A simulated Replicate; it runs from `start`, or entering `with`, until `stop`.
 
-    `token` is the one that it accepts. Any further argument is a switch of `Trouble`.
+    `token` is the one that it accepts. Any further argument is a switch of `ReplicateSwitches`.
     """
 
     _server: Server | None = None
@@ -29,11 +29,11 @@ class Replicate:
         *,
         token: str = TOKEN,
         port: int = 0,
-        trouble: Trouble | None = None,
-        **switches: Any,
+        switches: ReplicateSwitches | None = None,
+        **more: Any,
     ) -> None:
         self._port = port
-        self._desk = Desk(token, replace(trouble or Trouble(), **switches))
+        self._desk = Desk(token, replace(switches or ReplicateSwitches(), **more))
 
     def __enter__(self) -> Self:
         self.start()
@@ -48,13 +48,13 @@ class Replicate:
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
-    def trouble(self) -> Trouble:
+    def switches(self) -> ReplicateSwitches:
         """The switches; they may be set while it runs, and count for what comes then."""
-        return self._desk.trouble
+        return self._desk.switches
 
-    @trouble.setter
-    def trouble(self, trouble: Trouble) -> None:
-        self._desk.trouble = trouble
+    @switches.setter
+    def switches(self, switches: ReplicateSwitches) -> None:
+        self._desk.switches = switches
 
     @property
     def requests(self) -> list[Seen]:

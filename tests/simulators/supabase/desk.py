@@ -15,9 +15,9 @@ from simulators.supabase.tokens import key
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from simulators.supabase.failure_switches import SupabaseSwitches
     from simulators.supabase.rest import Rest
     from simulators.supabase.storage import Storage
-    from simulators.supabase.trouble import Trouble
 
 _STRANGERS = key("service_role", secret="of another project")
 
@@ -25,30 +25,30 @@ _STRANGERS = key("service_role", secret="of another project")
 class Desk:
     """Takes requests, one at a time, and answers them."""
 
-    def __init__(self, storage: Storage, rest: Rest, trouble: Trouble) -> None:
+    def __init__(self, storage: Storage, rest: Rest, switches: SupabaseSwitches) -> None:
         self.storage = storage
         self.rest = rest
-        self.trouble = trouble
+        self.switches = switches
         self.requests: list[Seen] = []
         self._done: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """What this request is answered."""
-        time.sleep(self.trouble.slow)
+        time.sleep(self.switches.slow)
         with self._lock:
             seen = Seen(method, path, headers, body)
             self.requests.append(seen)
             return self._in_the_way() or self._answer(seen)
 
-    def become(self, trouble: Trouble) -> None:
+    def become(self, switches: SupabaseSwitches) -> None:
         """Misbehave like this from now on; what it counts begins anew."""
         with self._lock:
-            self.trouble = trouble
+            self.switches = switches
             self._done.clear()
 
     def _in_the_way(self) -> Answer | None:
-        trouble = self.trouble
+        trouble = self.switches
         if trouble.outage:
             return CUT
         if trouble.redirect:
@@ -60,7 +60,7 @@ class Desk:
         return None
 
     def _answer(self, seen: Seen) -> Answer:
-        if self.trouble.wrong_key and seen.token:
+        if self.switches.wrong_key and seen.token:
             seen = seen._replace(headers={**seen.headers, "authorization": f"Bearer {_STRANGERS}"})
         if seen.part == "/storage/v1":
             return self._stored(seen)
@@ -69,20 +69,20 @@ class Desk:
         return refusals.no_route(seen.method, seen.path)
 
     def _stored(self, seen: Seen) -> Answer:
-        if seen.is_upload and self._still("broken_uploads", self.trouble.broken_uploads):
+        if seen.is_upload and self._still("broken_uploads", self.switches.broken_uploads):
             return refusals.broken(500)
-        self.storage.forgets_metadata = self.trouble.forgets_metadata
+        self.storage.forgets_metadata = self.switches.forgets_metadata
         answer = self.storage.answer(seen)
         lost = seen.is_upload and answer.status == 200
-        return CUT if lost and self._still("lost_uploads", self.trouble.lost_uploads) else answer
+        return CUT if lost and self._still("lost_uploads", self.switches.lost_uploads) else answer
 
     def _inserted(self, seen: Seen) -> Answer:
         is_insert = seen.method == "POST"
-        if is_insert and self._still("broken_inserts", self.trouble.broken_inserts):
+        if is_insert and self._still("broken_inserts", self.switches.broken_inserts):
             return refusals.broken(503)
         answer = self.rest.answer(seen)
         lost = is_insert and answer.status == 201
-        return CUT if lost and self._still("lost_inserts", self.trouble.lost_inserts) else answer
+        return CUT if lost and self._still("lost_inserts", self.switches.lost_inserts) else answer
 
     def _still(self, what: str, times: int) -> bool:
         """Whether this trouble has not yet come so often."""

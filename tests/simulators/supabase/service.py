@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from imagen.testing.listener import Server
 from simulators.supabase.desk import Desk
+from simulators.supabase.failure_switches import SupabaseSwitches
 from simulators.supabase.rest import Rest
 from simulators.supabase.storage import Bucket, Storage
 from simulators.supabase.tables import IMAGES, USAGE
-from simulators.supabase.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Supabase:
     """A simulated Supabase; it runs from `start`, or entering `with`, until `stop`.
 
     `buckets`, `tables` and `exposed` schemas are what there is. Any further argument is a switch of
-    `Trouble`.
+    `SupabaseSwitches`.
     """
 
     _server: Server | None = None
@@ -42,13 +42,15 @@ class Supabase:
         buckets: Sequence[Bucket] = (Bucket(name=BUCKET),),
         tables: Sequence[Table] = (IMAGES, USAGE),
         exposed: Sequence[str] = ("public", "imagen", "mai"),
-        trouble: Trouble | None = None,
-        **switches: Any,
+        switches: SupabaseSwitches | None = None,
+        **more: Any,
     ) -> None:
         self._port = port
         self._storage = Storage(tuple(buckets))
         self._rest = Rest(tuple(exposed), tuple(tables))
-        self._desk = Desk(self._storage, self._rest, replace(trouble or Trouble(), **switches))
+        self._desk = Desk(
+            self._storage, self._rest, replace(switches or SupabaseSwitches(), **more)
+        )
 
     def __enter__(self) -> Self:
         self.start()
@@ -63,13 +65,13 @@ class Supabase:
         return f"http://127.0.0.1:{self._port}"
 
     @property
-    def trouble(self) -> Trouble:
+    def switches(self) -> SupabaseSwitches:
         """The switches; they may be set while it runs, and count for what comes then."""
-        return self._desk.trouble
+        return self._desk.switches
 
-    @trouble.setter
-    def trouble(self, trouble: Trouble) -> None:
-        self._desk.become(trouble)
+    @switches.setter
+    def switches(self, switches: SupabaseSwitches) -> None:
+        self._desk.become(switches)
 
     @property
     def requests(self) -> list[Seen]:

@@ -10,7 +10,7 @@ TOKEN = "r8_stand_in_token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class ReplicateSwitches:
     """Switches, all off by default.
 
     Submissions

@@ -15,10 +15,7 @@ from PIL import Image, ImageChops, ImageStat
 from imagen.backends import validate_block
 from imagen.backends.diffusers import adapter
 from imagen.core.request import Request
-from support import (
-    hub_stand_in,  # noqa: F401 - before diffusers
-    tiny_pipelines,
-)
+from support import tiny_pipelines
 
 if TYPE_CHECKING:
     from imagen.backends import Backend

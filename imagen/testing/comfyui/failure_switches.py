@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class NodeError:
     """A node that fails. Without a node, it's the one that samples, or else the last one."""
 
     exception: str = "ValueError"
@@ -14,16 +14,16 @@ class Fault:
     node: str = ""
 
 
-OUT_OF_MEMORY = Fault(
+OUT_OF_MEMORY = NodeError(
     exception="torch.OutOfMemoryError",
     message="Allocation on device 0 would exceed allowed memory. (out of memory)",
 )
-BLOCKED = Fault(exception="ExecutionBlocked", message="Execution Blocked: not today")
+BLOCKED = NodeError(exception="ExecutionBlocked", message="Execution Blocked: not today")
 """An error in the middle of a run that ends as a success, without an output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class GatewayAnswer:
     """HTTP requests that the server itself does not answer: it is in trouble, or a gateway is."""
 
     status: int = 503
@@ -46,7 +46,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hostility:
+class FailureSwitches:
     """Switches; a count of times may be given as True for once.
 
     The websocket
@@ -110,7 +110,7 @@ class Hostility:
 
     instant_cached: bool = False
     silent_load: float = 0.0
-    error: Fault | None = None
+    error: NodeError | None = None
     interrupt: bool = False
     restart_empty: bool = False
     die: bool = False
@@ -127,7 +127,7 @@ class Hostility:
     evil_names: bool = False
 
     slow: float = 0.0
-    http_errors: tuple[Refusal, ...] = ()
+    http_errors: tuple[GatewayAnswer, ...] = ()
     redirect: str = ""
     lost_post_request: int = 0
     lost_post_response: int = 0
