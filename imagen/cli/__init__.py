@@ -17,7 +17,7 @@ import click
 
 from imagen import __version__
 from imagen.cli.command_table import Group
-from imagen.cli.paths import PATH
+from imagen.cli.parsing import PATH
 from imagen.cli.streams import open_safely
 from imagen.cli.terminal import echo
 from imagen.errors import ConfigWarning, ImagenError
@@ -92,7 +92,7 @@ _SETTING_UP = {
         "Print the script by which a shell completes imagen.",
     ),
     "version": ("imagen.cli.commands.version:version", "Print the version."),
-    "help": ("imagen.cli.help:help_", "Show the help of a command."),
+    "help": ("imagen.cli.commands.help:help_", "Show the help of a command."),
 }
 COMPLETION_VARIABLE = "_IMAGEN_COMPLETE"
 """Set by the scripts of `imagen completion`, to what a shell wants to know."""

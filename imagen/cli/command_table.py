@@ -101,3 +101,8 @@ def quote_words(words: Sequence[str]) -> str:
 def _is_plain(word: str, quoted: str) -> bool:
     """Whether double quotes, as most people write them, do as well as single ones."""
     return quoted.startswith("'") and not {*word} & {*'"$`\\!'}
+
+
+def usage_error(message: str) -> click.UsageError:
+    """The error of flags that make no sense together."""
+    return click.UsageError(message, ctx=click.get_current_context(silent=True))

@@ -6,14 +6,14 @@ import sys
 
 import click
 
-from imagen.cli.options import usage
+from imagen.cli.command_table import usage_error
 from imagen.errors import Cancelled
 
 
 def refuse_unasked(why: str) -> None:
     """Raises UsageError where nobody can be asked."""
     if not sys.stdin.isatty():
-        raise usage(f"{why}; where nobody can be asked, it needs --yes.")
+        raise usage_error(f"{why}; where nobody can be asked, it needs --yes.")
 
 
 def confirm(question: str, *, declined: str) -> None:

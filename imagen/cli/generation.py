@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from imagen.cli.options import usage
-from imagen.cli.previewing import planned, show_made
+from imagen.cli.command_table import usage_error
 from imagen.cli.terminal import echo
 from imagen.delivery.background import told_of
 from imagen.errors import ImagenError, OutputError, OverBudget, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from imagen.cli.options import Run
     from imagen.cli.output import More
-    from imagen.config import Settings
+    from imagen.config import OutputSettings, Settings
     from imagen.core.request import Request, Task
     from imagen.core.ticket import Ticket
     from imagen.outputs import SavedImage
     from imagen.pipeline.generate import Generation
+    from imagen.preview import Preview
+
 
 INTERPOLATION = "interpolation"
 """Stands where a backend's name would, for what needs none."""
@@ -33,7 +36,7 @@ def make(request: Request, run: Run, *, more: More | None = None) -> list[Genera
     `more` says what is to stand in the JSON besides; it is given what was made.
     """
     if run.is_stdout and (request.count or 1) > 1:
-        raise usage(f"--output - writes one image, and --count asks for {request.count}.")
+        raise usage_error(f"--output - writes one image, and --count asks for {request.count}.")
     if run.dry_run:
         _tell_plan(plan(request, run), run, more)
         return []
@@ -219,3 +222,48 @@ def _can(name: str, task: Task, settings: Settings) -> bool:
         tasks = engine.capabilities(task).tasks
         return task in tasks or (task == "outpaint" and "inpaint" in tasks)
     return False
+
+
+def planned(
+    settings: OutputSettings, asked: bool | None, *, as_json: bool = False, quiet: bool = False
+) -> Preview | None:
+    """How pictures will be shown; None where they won't.
+
+    Raises ConfigError where they must be shown and can't be. JSON is for programs: with it the
+    terminal itself shows no picture.
+    """
+    is_tty = sys.stdout.isatty() and not as_json
+    if asked is None and settings.preview == "auto" and not is_tty:
+        return None  # without loading anything for it
+    from imagen.preview import draws_sixels, plan
+
+    return plan(
+        settings,
+        environ=os.environ,
+        is_tty=is_tty,
+        asked=asked,
+        quiet=quiet,
+        ask_terminal=draws_sixels,
+    )
+
+
+def show_made(preview: Preview | None, made: Iterable[tuple[Generation, Request]]) -> None:
+    """Show the pictures of these runs, each with what was asked for."""
+    pictures = {
+        saved.path: asked
+        for run, asked in made
+        for saved in run.saved
+        if saved.media_type.startswith("image/")
+    }
+    show_files(preview, pictures)
+
+
+def show_files(preview: Preview | None, pictures: Mapping[Path, Request]) -> None:
+    """Show these pictures, of what was asked for each; what fails is told on stderr."""
+    if preview is None or not pictures:
+        return
+    from imagen.outputs.naming import slug_of
+    from imagen.preview import show
+
+    for sentence in show(preview, {path: slug_of(asked) for path, asked in pictures.items()}):
+        echo(sentence, err=True)

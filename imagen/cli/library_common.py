@@ -10,7 +10,7 @@ import click
 
 from imagen.cli.completers import complete_images_and_files
 from imagen.cli.options import settings_for
-from imagen.cli.paths import FILE
+from imagen.cli.parsing import FILE
 from imagen.cli.tables import Column, print_table
 from imagen.core.text import one_line
 

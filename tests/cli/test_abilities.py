@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imagen.cli import run
-from imagen.cli.abilities import tasks_shown
+from imagen.cli.commands.backends import tasks_shown
 from imagen.core.request import TASKS
 
 

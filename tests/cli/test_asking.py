@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from imagen.cli.asking import EVERYTHING, asking, request
+from imagen.cli.options import EVERYTHING, asking, request
 from imagen.core.request import Control, Lora, Request
 from imagen.errors import RequestError
 

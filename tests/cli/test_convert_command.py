@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from imagen.cli import run
-from imagen.outputs import read
+from imagen.outputs.read import read
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.cli.costs import actual, expected
+from imagen.cli.output import actual, expected
 from imagen.core.request import Request
 from imagen.core.result import Facts, Result
 from imagen.core.text import format_usd

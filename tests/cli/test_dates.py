@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from imagen.cli.dates import moment
+from imagen.cli.parsing import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from imagen.cli import run
-from imagen.cli.given import given
+from imagen.cli.parsing import given
 from imagen.core.request import Request
 from imagen.errors import RequestError
 

@@ -176,7 +176,7 @@ def _die_while_it_runs(workflow: str) -> None:
 
 _DYING = """
 import os, sys
-from imagen.cli.workflow_choice import choose_workflow
+from imagen.cli.workflow_option import choose_workflow
 from imagen.config import load_settings
 from imagen.core.request import Request
 from imagen.pipeline.generate import generate

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import EVERYTHING, asking
 from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_images_and_files
 from imagen.cli.generation import make, plan
-from imagen.cli.options import keep_going_option, run_options
-from imagen.cli.parsing import prompt_text
-from imagen.cli.paths import FILE
+from imagen.cli.options import EVERYTHING, asking, keep_going_option, run_options
+from imagen.cli.parsing import FILE, prompt_text
 from imagen.cli.terminal import echo
 from imagen.errors import ImagenError, UnknownBackend
 

@@ -12,29 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import EVERYTHING, asking, prompt_argument
 from imagen.cli.command_table import Command, Option
 from imagen.cli.completers import complete_backend_list
-from imagen.cli.costs import expected
-from imagen.cli.generation import said_of_budgets, say_painted
-from imagen.cli.given import from_json_option, prompted
+from imagen.cli.generation import planned, said_of_budgets, say_painted, show_files
 from imagen.cli.options import (
+    EVERYTHING,
+    asking,
     config_option,
     dry_run_option,
     json_option,
     no_cloud_option,
     no_metadata_option,
     over_budget_option,
+    preview_option,
+    prompt_argument,
     quiet_option,
     settings_for,
     strict_option,
     without_budgets,
     without_cloud,
 )
-from imagen.cli.output import compute_of, format_compute, plan_as_data, summarize_image
-from imagen.cli.parsing import TEXTS, plain, scalar
-from imagen.cli.paths import PATH
-from imagen.cli.previewing import planned, preview_option, show_files
+from imagen.cli.output import compute_of, expected, format_compute, plan_as_data, summarize_image
+from imagen.cli.parsing import PATH, TEXTS, from_json_option, plain, prompted, scalar
 from imagen.cli.terminal import echo
 from imagen.core.capabilities import not_honoured
 from imagen.core.text import format_duration, format_usd, one_line

@@ -9,17 +9,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import ValidationError
 
-from imagen.cli.command_table import Group
-from imagen.cli.options import config_option, json_option, usage
-from imagen.cli.paths import PATH
+from imagen.backends import Detection, MissingCapability, configure, kinds, load_adapter
+from imagen.cli.command_table import Group, usage_error
+from imagen.cli.options import config_option, json_option
+from imagen.cli.parsing import PATH
 from imagen.cli.terminal import echo, terminal_width, wrap
-from imagen.core.text import printable
+from imagen.config import VARIABLES, Settings, masked, variables
+from imagen.core.text import bare_address, is_variable_name, printable
+from imagen.core.validation import sentences
+from imagen.doctor import block_problems
+from imagen.errors import BackendError, ConfigError, ImagenError, Unavailable
 
 if TYPE_CHECKING:
-    from imagen.config import Settings
+    from collections.abc import Iterator, Mapping
+
+    from imagen.backends import Adapter
+    from imagen.config import Addition
     from imagen.core.validation import Problem
     from imagen.doctor import Report
+
+    Blocks = Mapping[str, Mapping[str, Any]]
+
 
 _LONGEST_WORD = 12
 """PyYAML breaks a line behind the word that goes beyond its width."""
@@ -49,7 +61,6 @@ def init(detect: bool, url: str, target: str | None, full: bool) -> None:
 
     imagen config init --detect --write sets up the engines of this machine.
     """
-    from imagen.cli.detection import detect_engines, find_same, say_added
     from imagen.config import (
         add_backends,
         check,
@@ -91,7 +102,7 @@ def validate(file: Path | None, config_path: Path | None, as_json: bool) -> None
     from imagen.doctor import report
 
     if file is not None and config_path is not None:
-        raise usage("FILE and --config both name a configuration. Keep one of them.")
+        raise usage_error("FILE and --config both name a configuration. Keep one of them.")
     found = report(file or config_path)
     if as_json:
         click.echo(json.dumps(_as_json(found), indent=2))
@@ -123,7 +134,6 @@ def path(config_path: Path | None) -> None:
 @json_option
 def show(config_path: Path | None, as_json: bool) -> None:
     """Print the settings in force, defaults included; secrets are masked."""
-    from imagen.cli.resolved import resolved
     from imagen.config import load_settings
 
     settings = load_settings(config_path)
@@ -178,3 +188,140 @@ def _shown(values: dict[str, Any], settings: Settings) -> str:
         comments, width = "\n".join(wrap(comments, columns - 2)), columns - _LONGEST_WORD
     body = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True, width=width)
     return printable("".join(f"# {line}\n" for line in comments.splitlines()) + body)[:-1]
+
+
+_START = (
+    "Start ComfyUI or sd-server first. If it has another address, add --url: "
+    "http://127.0.0.1:8000 is usual for ComfyUI's desktop application.\n"
+    "For a service such as Replicate, write a sample and edit it: imagen config init --write"
+)
+_SHOW = "`imagen workflows show NAME` lists the files that a workflow needs, and where to get them."
+
+
+def detect_engines(url: str) -> Detection:
+    """What runs at this address, or for "" at the engines' usual places; also said on stderr.
+
+    Raises ConfigError for an invalid address, and Unavailable where nothing could make an image.
+    """
+    blocks: dict[str, Mapping[str, Any]] = {}
+    left_out: list[MissingCapability] = []
+    silent: list[MissingCapability] = []
+    for kind, adapter in _adapters():
+        try:
+            found = adapter.detect(url) if adapter.detect else Detection({})
+        except ValidationError as error:
+            raise ConfigError(f"--url: {sentences(error, model=adapter.config)}.") from error
+        except BackendError as error:
+            silent.append(MissingCapability(what=kind, why=error.message))
+            continue
+        blocks |= {name: block for name, block in found.blocks.items() if name not in blocks}
+        left_out += found.left_out
+    is_answered = bool(url and (blocks or left_out))  # there is one engine at an address
+    detection = Detection(blocks, (*(() if is_answered else silent), *left_out))
+    _say_found(detection)
+    if not blocks:
+        raise Unavailable(
+            "No engine was found that can make an image yet, so there is nothing to configure.",
+            remedy=_START if "comfyui" in {lack.what for lack in silent} else _SHOW,
+        )
+    return detection
+
+
+def find_same(blocks: Blocks, existing: Blocks) -> dict[str, str]:
+    """The blocks that a configuration has under another name, each with that name."""
+    known = {name: _without_texts(block) for name, block in existing.items()}
+    return {
+        name: other
+        for name, block in blocks.items()
+        for other in known
+        if name not in known and known[other] == _without_texts(block)
+    }
+
+
+def _without_texts(block: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in block.items() if key not in ("title", "hint")}
+
+
+def say_added(addition: Addition, same: Mapping[str, str], default: str) -> None:
+    """On stderr, what was written into the configuration, and which backend is the default.
+
+    `same` has the backends that it has under other names.
+    """
+    path = addition.path
+    present = [*addition.present, *(f"{name} as {other}" for name, other in same.items())]
+    if addition.is_new_file:
+        echo(f"Wrote {path}. The default backend is {default}.", err=True)
+        return
+    for names, what in (
+        (addition.added, f"Added to {path}"),
+        (present, f"Already in {path}"),
+        (addition.differing, f"Kept as {path} has them, with other values"),
+    ):
+        if names:
+            echo(f"{what}: {', '.join(names)}", err=True, hanging=4)
+    if not addition.added:
+        echo(f"{path} is unchanged.", err=True)
+    if default == "mock":
+        (better, *_) = (*addition.added, *addition.present, *addition.differing, *same.values())
+        echo(
+            "The default backend is still the mock. To change it, write "
+            f"`default_backend: {better}` in {path}.",
+            err=True,
+        )
+
+
+def _adapters() -> Iterator[tuple[str, Adapter[Any]]]:
+    """The adapters that can look for their engine, ComfyUI's first."""
+    for kind in sorted(kinds(), key=lambda kind: (kind != "comfyui", kind)):
+        adapter = load_adapter(kind)
+        if adapter.detect is not None:
+            yield kind, adapter
+
+
+def _say_found(detection: Detection) -> None:
+    engines: dict[str, list[str]] = {}
+    for name, block in detection.blocks.items():
+        place = f"{block['type']}, {block.get('url') or block.get('model')}"
+        engines.setdefault(place, []).append(name)
+    if engines:
+        echo("Found:", err=True)
+    for place, names in engines.items():
+        echo(f"  {place}: {', '.join(names)}", err=True, hanging=4)
+    if detection.left_out:
+        echo("Left out:", err=True)
+    for lack in detection.left_out:
+        echo(f"  {lack.what}: {lack.why}", err=True, hanging=4)
+
+
+def resolved(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Every key with its value; also the file, the variables named in it, and what is wrong."""
+    blocks = {name: _block(name, settings) for name in settings.backends}
+    values = settings.model_dump(mode="json") | {"backends": blocks}
+    faults = [p.sentence for name in settings.backends for p in block_problems(name, settings)]
+    for webhook in values["webhooks"]:
+        bare = bare_address(webhook["url"])
+        webhook["url"] = bare if webhook["url"].rstrip("/") == bare else f"{bare}/…"
+    shown: dict[str, Any] = masked(values)
+    return shown | {
+        "file": str(settings.source) if settings.source else None,
+        "environment": _environment(blocks, environ),
+        "problems": faults,
+    }
+
+
+def _block(name: str, settings: Settings) -> dict[str, Any]:
+    """The backend's block with its defaults; as it stands in the file, where it is faulty."""
+    raw = settings.backends[name]
+    try:
+        _, config = configure(name, settings.backends, settings.shared())
+    except ImagenError:
+        return raw
+    return {"type": raw.get("type", name), **config.model_dump(mode="json")}
+
+
+def _environment(blocks: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Of each variable that counts, whether it is set; never what it holds."""
+    names = [name for _, name in variables(blocks) if is_variable_name(name)]
+    named = dict.fromkeys(names, "unset")
+    own = {variable: "set" for variable in VARIABLES if environ.get(variable)}
+    return own | {name: "set" if environ.get(name) else state for name, state in named.items()}

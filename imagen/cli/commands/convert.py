@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.command_table import Command
-from imagen.cli.options import json_option, no_metadata_option, output_option, refuse_stdout, usage
-from imagen.cli.paths import ENDINGS, PATH
+from imagen.cli.command_table import Command, usage_error
+from imagen.cli.options import (
+    json_option,
+    no_metadata_option,
+    output_option,
+    refuse_stdout,
+)
+from imagen.cli.parsing import ENDINGS, PATH
 from imagen.core.text import printable
 from imagen.errors import ImagenError, OutputError
 
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from imagen.cli.paths import Target
+    from imagen.cli.parsing import Target
     from imagen.config.settings import ImageFormat
     from imagen.outputs.convert import Converted
 
@@ -85,14 +90,14 @@ def _format(
     """The format that --to or --output names; raises UsageError where the options disagree."""
     named = output.format if output else None
     if named is not None and ending is not None and named != ending:
-        raise usage(f"--to says {ending}, and --output a file that ends in .{named}.")
+        raise usage_error(f"--to says {ending}, and --output a file that ends in .{named}.")
     format = ending or named
     if format is None:
-        raise usage(f"Say the format with --to: {', '.join(ENDINGS)}.")
+        raise usage_error(f"Say the format with --to: {', '.join(ENDINGS)}.")
     if output is not None and (output.is_stdout or output.name is not None) and len(files) > 1:
-        raise usage(f"--output names one file, and {len(files)} are to be converted.")
+        raise usage_error(f"--output names one file, and {len(files)} are to be converted.")
     if format == "png" and quality is not None:
-        raise usage("--quality has no effect on PNG, which is lossless.")
+        raise usage_error("--quality has no effect on PNG, which is lossless.")
     return format
 
 

@@ -10,7 +10,7 @@ import click
 
 from imagen.cli.command_table import Command, Option
 from imagen.cli.options import quiet_option
-from imagen.cli.paths import PATH
+from imagen.cli.parsing import PATH
 from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:

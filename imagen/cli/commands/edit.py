@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import CONTROLS, SAMPLING, asking, request
-from imagen.cli.command_table import Command, quote_words
+from imagen.cli.command_table import Command, quote_words, usage_error
 from imagen.cli.generation import make
-from imagen.cli.options import keep_going_option, run_options, usage
-from imagen.cli.parsing import prompt_text
-from imagen.cli.paths import FILE
+from imagen.cli.options import (
+    CONTROLS,
+    SAMPLING,
+    asking,
+    keep_going_option,
+    request,
+    run_options,
+)
+from imagen.cli.parsing import FILE, prompt_text
 
 if TYPE_CHECKING:
     from imagen.cli.options import Run
@@ -50,18 +55,22 @@ def edited(files: tuple[str, ...], instruction: str, asked: dict[str, Any]) -> R
     """
     # pathlib raises where a sentence is too long for a name
     if not files or os.path.isfile(instruction):
-        raise usage(f"Say last what to do with {instruction}: imagen edit FILE... INSTRUCTION.")
+        raise usage_error(
+            f"Say last what to do with {instruction}: imagen edit FILE... INSTRUCTION."
+        )
     words = [*files[1:], instruction]
     if len(words) > 1 and not any(map(_is_file_like, words)):
         meant = quote_words([files[0], " ".join(words)])
-        raise usage(f"An instruction of several words needs quotes:\n  imagen edit {meant}")
+        raise usage_error(f"An instruction of several words needs quotes:\n  imagen edit {meant}")
     if not instruction.strip():
-        raise usage("The instruction is empty: say what to change.")
+        raise usage_error("The instruction is empty: say what to change.")
     pictures: dict[str, Any] = {"references": files}
     if "mask" in asked:
         pictures = {"image": files[0], "references": files[1:]}
     elif "feather" in asked or "strength" in asked:
-        raise usage("--feather and --strength need --mask: an edit by words alone has neither.")
+        raise usage_error(
+            "--feather and --strength need --mask: an edit by words alone has neither."
+        )
     return request({"prompt": prompt_text(instruction)} | pictures | asked)
 
 

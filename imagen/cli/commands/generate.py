@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import EVERYTHING, asking, prompt_argument
 from imagen.cli.command_table import Command
 from imagen.cli.generation import make
-from imagen.cli.given import from_json_option, prompted
-from imagen.cli.options import keep_going_option, run_options
+from imagen.cli.options import EVERYTHING, asking, keep_going_option, prompt_argument, run_options
+from imagen.cli.parsing import from_json_option, prompted
 from imagen.errors import UnknownBackend
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from imagen.cli.command_table import Command
+from imagen.cli.command_table import Command, usage_error
 from imagen.cli.completers import complete_backends, complete_images
-from imagen.cli.dates import since_option, until_option
 from imagen.cli.library_common import as_data, local, opened, stars
 from imagen.cli.options import config_option, json_option
+from imagen.cli.parsing import since_option, until_option
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
 from imagen.core.text import did_you_mean, one_line
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from imagen.cli.dates import TypedDate
-    from imagen.library import Library, LibraryImage, Page, Query
+    from imagen.cli.parsing import TypedDate
+    from imagen.library import FailedGeneration, Failures, Library, LibraryImage, Page, Query
+
 
 _LONGEST_CELL = 100_000
 
@@ -58,7 +59,6 @@ def history(
     a beginning, -cat must not be there; put all of it in single quotes then, behind -- where it
     begins with a dash.
     """
-    from imagen.cli.failed import tell_failures
 
     query = _query(" ".join(words), **filters)
     with opened(config_path) as library:
@@ -182,3 +182,81 @@ def _unknown(
     there = known(library, what)
     if name not in there:
         yield f"None has the {what} {one_line(name)!r}.{did_you_mean(name, there)}"
+
+
+_LONGEST_CELL_failed = 100_000
+
+
+def tell_failures(
+    library: Library, query: Query, after: str | None, limit: int, *, as_json: bool
+) -> None:
+    """A page of what failed, in lines or as the documented JSON; where it is empty, why.
+
+    Raises UsageError for what only pictures have.
+    """
+    from imagen.library import failures, find_failure
+
+    if query.rating is not None or query.tags or query.in_trash or query.is_missing:
+        raise usage_error(
+            "--failed goes without --rating, --tag, --trash and --missing: there is no picture."
+        )
+    older_than = None if after is None else find_failure(library, after)
+    found = failures(library, query, older_than, limit)
+    if as_json:
+        click.echo(json.dumps(_data_failed(found), indent=2))
+    else:
+        _tell_failed(found)
+    if not found.failures:
+        echo(_why_nothing_failed(library), err=True)
+
+
+def _why_nothing_failed(library: Library) -> str:
+    from imagen.library import Query, failures
+
+    is_any = failures(library, Query(), limit=1).failures
+    return "Nothing that failed is like that." if is_any else "Nothing has failed."
+
+
+def _data_failed(found: Failures) -> dict[str, Any]:
+    after = found.after and found.after.generation
+    return {"failures": [_failure(one) for one in found.failures], "after": after}
+
+
+def _tell_failed(found: Failures) -> None:
+    print_table(_COLUMNS_failed, [_row_failed(one) for one in found.failures])
+    if found.after is not None:
+        echo(f"There is more: add --after {found.after.id}", err=True)
+
+
+_COLUMNS_failed = (
+    Column("id", colour="cyan"),
+    Column("created", is_whole=True),
+    Column("backend", drop=2),
+    Column("model", drop=1),
+    Column("error", may_go_below=True),
+    Column("prompt", may_go_below=True, most_lines=3),
+)
+
+
+def _row_failed(one: FailedGeneration) -> tuple[str, ...]:
+    return (
+        one.id,
+        f"{local(one.began):%Y-%m-%d %H:%M}",
+        *(
+            one_line(cell, limit=_LONGEST_CELL_failed)
+            for cell in (one.backend, one.model, one.message, one.prompt)
+        ),
+    )
+
+
+def _failure(one: FailedGeneration) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "generation": one.generation,
+        "created": local(one.began).isoformat(timespec="seconds"),
+        "backend": one.backend,
+        "model": one.model,
+        "prompt": one.prompt,
+        "caller": one.caller,
+        "error": {"code": one.code, "message": one.message},
+    }

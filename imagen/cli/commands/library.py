@@ -13,7 +13,7 @@ import click
 from imagen.cli.command_table import Group
 from imagen.cli.confirming import confirm, refuse_unasked
 from imagen.cli.options import config_option, json_option, quiet_option, settings_for
-from imagen.cli.paths import PATH
+from imagen.cli.parsing import PATH
 from imagen.cli.terminal import echo
 from imagen.core.text import one_line
 

@@ -17,7 +17,7 @@ import click
 from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_images_and_files
 from imagen.cli.options import config_option, json_option
-from imagen.cli.paths import FILE
+from imagen.cli.parsing import FILE
 from imagen.core.ids import is_id
 from imagen.core.text import one_line
 from imagen.errors import ImagenError, OutputError, RequestError

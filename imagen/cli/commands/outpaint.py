@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import SAMPLING, SIZE, asking, prompt_argument, request
-from imagen.cli.command_table import Command
+from imagen.cli.command_table import Command, usage_error
 from imagen.cli.generation import make
-from imagen.cli.options import keep_going_option, run_options, usage
-from imagen.cli.parsing import prompt_values
-from imagen.cli.paths import FILE
+from imagen.cli.options import (
+    SAMPLING,
+    SIZE,
+    asking,
+    keep_going_option,
+    prompt_argument,
+    request,
+    run_options,
+)
+from imagen.cli.parsing import FILE, prompt_values
 from imagen.core.image_file import is_url
 
 if TYPE_CHECKING:
@@ -61,13 +67,15 @@ def wanted(
     """How far to go on at each side, in pixels; raises UsageError and RequestError."""
     named = {side: pixels for side, pixels in sides.items() if pixels is not None}
     if to is not None and everywhere is not None:
-        raise usage("--all and --to are two ways to say the same: give one of them.")
+        raise usage_error("--all and --to are two ways to say the same: give one of them.")
     if to is not None:
         return _reaching(to, _size(file), named)
     if everywhere is not None:
         return dict.fromkeys(_SIDES, everywhere) | named
     if not named:
-        raise usage("Say how far: --left, --right, --top or --bottom PX, --all PX, or --to WxH.")
+        raise usage_error(
+            "Say how far: --left, --right, --top or --bottom PX, --all PX, or --to WxH."
+        )
     return named
 
 

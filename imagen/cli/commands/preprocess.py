@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import SIZE, asking, request
-from imagen.cli.command_table import Command
+from imagen.cli.command_table import Command, usage_error
 from imagen.cli.generation import make
-from imagen.cli.options import run_options, usage
-from imagen.cli.paths import FILE
+from imagen.cli.options import SIZE, asking, request, run_options
+from imagen.cli.parsing import FILE
 
 if TYPE_CHECKING:
     from imagen.cli.options import Run
@@ -29,5 +28,5 @@ def preprocess(kind: str, file: str, asked: dict[str, Any], run: Run) -> None:
     What is made can be given to --control.
     """
     if os.path.isfile(kind) and not os.path.exists(file):
-        raise usage(f"Write the kind first: imagen preprocess {file} {kind}")
+        raise usage_error(f"Write the kind first: imagen preprocess {file} {kind}")
     make(request({"image": file, "preprocess": kind} | asked), run)

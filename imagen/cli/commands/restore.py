@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import asking, request
 from imagen.cli.command_table import Command
 from imagen.cli.generation import make
-from imagen.cli.options import run_options
-from imagen.cli.paths import FILE
+from imagen.cli.options import asking, request, run_options
+from imagen.cli.parsing import FILE
 
 if TYPE_CHECKING:
     from imagen.cli.options import Run

@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.command_table import Command
+from imagen.cli.command_table import Command, usage_error
 from imagen.cli.completers import complete_jobs
-from imagen.cli.generation import nothing_on_stdout, write_image
+from imagen.cli.generation import nothing_on_stdout, planned, show_made, write_image
 from imagen.cli.options import (
     config_option,
     json_option,
     no_cloud_option,
     output_option,
     over_budget_option,
+    preview_option,
     quiet_option,
     refuse_stdout,
     settings_for,
-    usage,
     without_budgets,
     without_cloud,
 )
-from imagen.cli.previewing import planned, preview_option, show_made
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
 from imagen.core.text import one_line, printable
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from imagen.cli.paths import Target
+    from imagen.cli.parsing import Target
     from imagen.config import Settings
     from imagen.jobs.recover import RecoveredJob
 
@@ -79,14 +78,14 @@ def resume(
     """
     is_stdout = output is not None and output.is_stdout
     if is_stdout and ticket is None:
-        raise usage("--output - writes one image: name its TICKET.")
+        raise usage_error("--output - writes one image: name its TICKET.")
     if is_stdout:
         refuse_stdout(as_json=as_json)
     settings = settings_for(config_path, output)
     settings = without_cloud(settings) if no_cloud else settings
     settings = without_budgets(settings) if over_budget else settings
     if ticket is None and (again or forget):
-        raise usage("--again and --forget are for one TICKET. List them with --list.")
+        raise usage_error("--again and --forget are for one TICKET. List them with --list.")
     if only_list:
         _list(settings, as_json=as_json)
         return 0

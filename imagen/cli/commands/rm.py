@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.command_table import Command
+from imagen.cli.command_table import Command, usage_error
 from imagen.cli.confirming import confirm, refuse_unasked
 from imagen.cli.library_common import anew, images_argument, opened, pictures_named, tell
-from imagen.cli.options import config_option, json_option, usage
+from imagen.cli.options import config_option, json_option
 from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def _refuse_nonsense(
     words: tuple[str, ...], *, restore: bool, purge: bool, all_trashed: bool
 ) -> None:
     if restore and purge:
-        raise usage("--restore and --purge can't go together.")
+        raise usage_error("--restore and --purge can't go together.")
     if all_trashed and (words or not purge):
-        raise usage("--all-trashed goes with --purge, and without any ID.")
+        raise usage_error("--all-trashed goes with --purge, and without any ID.")
     if not words and not all_trashed:
-        raise usage("Missing argument 'ID|FILE...'.")
+        raise usage_error("Missing argument 'ID|FILE...'.")
 
 
 def _trashed_here(library: Library) -> list[LibraryImage]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.command_table import Command
-from imagen.cli.options import config_option, json_option, quiet_option, usage
+from imagen.cli.command_table import Command, usage_error
+from imagen.cli.options import config_option, json_option, quiet_option
 from imagen.cli.terminal import echo
 from imagen.core.text import one_line
 from imagen.errors import Cancelled, LibraryError, RequestError
@@ -72,14 +72,14 @@ def sync(
 
 def _refuse_nonsense(ids: Sequence[int], **flags: bool) -> None:
     if ids and not (flags["retry"] or flags["forget"]):
-        raise usage("An ID needs --retry or --forget beside it.")
+        raise usage_error("An ID needs --retry or --forget beside it.")
     if flags["forget"] and not ids:
-        raise usage("--forget needs the IDs to forget. List them with --list.")
+        raise usage_error("--forget needs the IDs to forget. List them with --list.")
     for one, other in (("retry", "forget"), ("retry", "list"), ("watch", "list")):
         if flags[one] and flags[other]:
-            raise usage(f"--{one} and --{other} don't go together.")
+            raise usage_error(f"--{one} and --{other} don't go together.")
     if flags["watch"] and (flags["json"] or flags["forget"]):
-        raise usage("--watch goes on for ever, so it goes with neither --json nor --forget.")
+        raise usage_error("--watch goes on for ever, so it goes with neither --json nor --forget.")
 
 
 def _change(settings: Settings, ids: Sequence[int], *, is_forgotten: bool) -> None:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.asking import SAMPLING, SIZE, asking, flag_of, request
-from imagen.cli.command_table import Command
+from imagen.cli.command_table import Command, usage_error
 from imagen.cli.generation import INTERPOLATION, make
-from imagen.cli.options import run_options, usage
-from imagen.cli.parsing import prompt_values
-from imagen.cli.paths import FILE
+from imagen.cli.options import SAMPLING, SIZE, asking, flag_of, request, run_options
+from imagen.cli.parsing import FILE, prompt_values
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ def needs_engine(wanted: Request, asked: dict[str, Any], backend: str | None) ->
     if wanted.task != "upscale":
         return True
     if backend is not None and method in INTERPOLATIONS:
-        raise usage(
+        raise usage_error(
             f"{method} needs no --backend: leave it out, or give --prompt or another --method."
         )
     if backend is None and method is not None:
@@ -84,7 +82,7 @@ def needs_engine(wanted: Request, asked: dict[str, Any], backend: str | None) ->
         return True
     if asked:
         flags = ", ".join(flag_of(name) for name in asked)
-        raise usage(f"Interpolation draws nothing and takes no {flags}: give --prompt too.")
+        raise usage_error(f"Interpolation draws nothing and takes no {flags}: give --prompt too.")
     return False
 
 

@@ -14,7 +14,7 @@ import click
 from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_images_and_files
 from imagen.cli.options import config_option, json_option, settings_for
-from imagen.cli.paths import FILE
+from imagen.cli.parsing import FILE
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imagen.cli.command_table import Command
-from imagen.cli.costs import money
-from imagen.cli.dates import since_option, until_option
+from imagen.cli.command_table import Command, usage_error
 from imagen.cli.options import config_option, json_option, settings_for
-from imagen.cli.options import usage as misused
+from imagen.cli.output import money
+from imagen.cli.parsing import since_option, until_option
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
 from imagen.core.text import did_you_mean, format_duration, one_line
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from pathlib import Path
 
-    from imagen.cli.dates import TypedDate
+    from imagen.cli.parsing import TypedDate
     from imagen.library import LedgerRow, Total
     from imagen.library.ledger import Grouping
 
@@ -43,7 +42,7 @@ def _groupings(
     for name in names:
         if name not in known:
             near = did_you_mean(name, known)
-            raise misused(f"--by {name!r} is none of {', '.join(known)}.{near}")
+            raise usage_error(f"--by {name!r} is none of {', '.join(known)}.{near}")
     return [known[name] for name in dict.fromkeys(names)]
 
 

@@ -62,7 +62,7 @@ def _reference_of(path: Path, settings: Settings, backend: str) -> str:
 def _import_workflow(path: Path, found: Found, settings: Settings, backend: str) -> Path:
     """As `workflows add` does, under a name of its content; the editor's format needs the server's
     node catalog."""
-    from imagen.cli.catalogues import choose
+    from imagen.cli.commands.workflows_add import choose
     from imagen.graphs.importer import name_of, put, take_over, written
     from imagen.reproduce import IMPORTED
 
