@@ -58,7 +58,7 @@ _TASKS = ("image-to-image", "inpaint", "outpaint", "edit", "variation")
 
 def pages() -> list[Path]:
     """Every page that may hold generated parts."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def rewritten(text: str) -> str:
@@ -302,7 +302,11 @@ def main(arguments: list[str]) -> int:
     """Write every page anew, or with --check say which blocks are stale."""
     texts = {page: page.read_text(encoding="utf-8") for page in pages()}
     if "--check" in arguments:
-        found = [f"{p.name}: {name} is stale" for p, text in texts.items() for name in stale(text)]
+        found = [
+            f"{p.relative_to(ROOT)}: {name} is stale"
+            for p, text in texts.items()
+            for name in stale(text)
+        ]
         print(*found, sep="\n", end="\n" if found else "")  # noqa: T201
         return 1 if found else 0
     for page, text in texts.items():

@@ -65,7 +65,7 @@ def test_the_generated_parts_are_fresh() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_has_its_section(name: str) -> None:
-    assert f"<!-- generated: help {name} -->" in section("docs/usage.md", f"imagen {name}")
+    assert f"<!-- generated: help {name} -->" in section("docs/reference/cli.md", f"imagen {name}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -139,6 +139,18 @@ def test_a_link_leads_somewhere(target: Path, anchor: str) -> None:
 @pytest.mark.parametrize("message", messages())
 def test_a_message_to_look_for_is_one_that_imagen_says(message: str) -> None:
     assert message in _OURS
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "site/reference/cli/index.html").is_file()
 
 
 @pytest.mark.parametrize("script", ["demo", "test", "check", "setup", "docs"])

@@ -25,7 +25,9 @@ _OF_ENGINES = {"payload", "graph", "kinds"}
 _OF_SETTINGS = {"limits", "output", "styles", "library", "cloud", "usage"}
 _ELSEWHERE = _OF_PARAMETERS | _OF_ENGINES | _OF_SETTINGS
 """What holds names that are listed elsewhere, or are not ours to list."""
-_DOCUMENTED = section("docs/usage.md", "JSON") + section("docs/workflows.md", "The manifest")
+_DOCUMENTED = section("docs/reference/json.md", "JSON") + section(
+    "docs/reference/workflows.md", "The manifest"
+)
 _SMALL = ["a fox", "--size", "32x32", "--seed", "1", "--json"]
 
 

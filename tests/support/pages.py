@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _FENCE = re.compile(r"^( *)```(\S+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -83,8 +83,8 @@ def anchors(page: Path) -> set[str]:
 
 
 def messages() -> list[str]:
-    """What setup-comfyui.md says that imagen says: each piece between the variable parts."""
-    rows = section("docs/setup-comfyui.md", "When something is wrong").splitlines()
+    """What connect-comfyui.md says that imagen prints: each piece between the variable parts."""
+    rows = section("docs/how-to/connect-comfyui.md", "When something is wrong").splitlines()
     first_cells = [row.split("|")[1] for row in rows if row.startswith("| ")][2:]
     quoted = chain.from_iterable(re.findall(r"`([^`]+)`", cell) for cell in first_cells)
     pieces = chain.from_iterable(text.split("…") for text in quoted)
