@@ -71,7 +71,7 @@ def tell(
 ) -> None:
     """Each picture's ID, and what there is to say of it; or all of them, and `more`, as JSON."""
     if as_json:
-        click.echo(json.dumps({"pictures": [as_data(p) for p in pictures], **more}, indent=2))
+        click.echo(json.dumps({"images": [as_data(p) for p in pictures], **more}, indent=2))
         return
     columns = (Column("id", is_ragged=True, colour="cyan"), Column(heading, may_go_below=True))
     print_table(columns, [(picture.id, one_line(cell(picture), limit=400)) for picture in pictures])

@@ -129,7 +129,7 @@ def as_data(made: Sequence[Generation]) -> dict[str, Any]:
     return {
         "images": [_picture(saved) for run in made for saved in run.saved],
         "backend": made[0].ticket.backend,
-        "runs": [
+        "generations": [
             {
                 "id": run.ticket.id,
                 "request": run.ticket.request.model_dump(mode="json", exclude_defaults=True),

@@ -52,7 +52,7 @@ def test_the_json_tells_what_became_of_it(capsys: pytest.CaptureFixture[str]) ->
     found = _again(capsys, "fox.png", "-o", "new.png")
     assert found["again"] == {
         "source": "sidecar",
-        "picture": "fox.png",
+        "image": "fox.png",
         "batch": 1,
         "index": 0,
         "path": "new.png",
@@ -74,7 +74,7 @@ def test_made_again_of_what_was_made_again_it_is_the_same_file(
 @pytest.mark.usefixtures("fox")
 def test_flags_go_over_what_was_used(capsys: pytest.CaptureFixture[str]) -> None:
     found = _again(capsys, "fox.png", "--seed", "6", "--prompt", "a wolf", "--set", "steps=3")
-    used = found["runs"][0]["request"]
+    used = found["generations"][0]["request"]
     assert (used["seed"], used["prompt"], used["steps"], used["width"]) == (6, "a wolf", 3, 64)
     assert (found["drift"], found["again"]["identical"]) == ([], None)
 
@@ -141,8 +141,8 @@ def test_the_library_knows_what_a_file_no_longer_tells(
     Path("fox.png").unlink()
     Path("fox.png.json").unlink()
     found = _again(capsys, sidecar["ticket"][:8], "-o", "new.png")
-    assert (found["again"]["source"], found["again"]["picture"]) == ("library", None)
-    assert (found["runs"][0]["request"]["seed"], found["drift"]) == (5, [])
+    assert (found["again"]["source"], found["again"]["image"]) == ("library", None)
+    assert (found["generations"][0]["request"]["seed"], found["drift"]) == (5, [])
 
 
 def test_pictures_that_it_was_made_of_are_found_by_the_library(
@@ -222,7 +222,7 @@ def test_a_picture_of_a1111_is_made_as_far_as_it_can_be(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = _again(capsys, str(png("cat.png", parameters=A1111)), "--size", "64x48")
-    used = found["runs"][0]["request"]
+    used = found["generations"][0]["request"]
     assert (used["prompt"], used["seed"], used["steps"]) == ("a cat, (masterpiece:1.2)", 1234, 20)
     assert [one["sentence"] for one in found["drift"]][-2:] == [
         "clip_skip: 2 then, which can't be asked for",
@@ -274,7 +274,7 @@ def test_a_model_that_flags_ask_for_is_no_drift(capsys: pytest.CaptureFixture[st
     assert run(["generate", "a fox", *_FEW, "--seed", "5", "-o", "fox.png"]) == 0
     other = "v1-5-pruned-emaonly-fp16.safetensors"
     found = _again(capsys, "fox.png", "--set", f"checkpoint={other}")
-    assert (found["runs"][0]["facts"]["model"], found["drift"]) == (other, [])
+    assert (found["generations"][0]["facts"]["model"], found["drift"]) == (other, [])
 
 
 def test_the_graph_of_a_picture_is_sent_as_it_was(
@@ -287,7 +287,7 @@ def test_the_graph_of_a_picture_is_sent_as_it_was(
         job["prompt"]["8"]["inputs"] | {"seed": 8, "sampler_name": "heun", "cfg": 2.5}
         == (job["prompt"]["8"]["inputs"])
     )
-    assert found["runs"][0]["request"]["prompt"] == "a glass fox"
+    assert found["generations"][0]["request"]["prompt"] == "a glass fox"
     assert found["drift"] == []
 
 
@@ -329,7 +329,7 @@ def test_neither_does_one_that_the_library_has_taken_in(
     assert run(["library", "add", "album"]) == 0
     capsys.readouterr()
     assert run(["history", "--json"]) == 0
-    (entry,) = json.loads(capsys.readouterr().out)["pictures"]
+    (entry,) = json.loads(capsys.readouterr().out)["images"]
     assert run(["again", entry["id"], "--quiet"]) == 2
     assert "image: the record names the file 'private.png'" in capsys.readouterr().err
     assert server.prompts == []

@@ -46,7 +46,7 @@ def test_every_flag_reaches_the_request(capsys: pytest.CaptureFixture[str]) -> N
         "sparkle=1.5",
     ]
     printed = _json(capsys, "a fox", *flags)
-    assert printed["runs"][0]["request"] == {
+    assert printed["generations"][0]["request"] == {
         "prompt": "a fox",
         "width": 64,
         "height": 48,
@@ -56,7 +56,7 @@ def test_every_flag_reaches_the_request(capsys: pytest.CaptureFixture[str]) -> N
         "count": 2,
         "latent_batch": True,
     }
-    assert printed["runs"][0]["receipt"]["sparkle"]["outcome"] == "dropped"
+    assert printed["generations"][0]["receipt"]["sparkle"]["outcome"] == "dropped"
     assert [(i["seed"], i["width"], i["height"]) for i in printed["images"]] == [
         (0, 64, 48),
         (1, 64, 48),
@@ -65,7 +65,7 @@ def test_every_flag_reaches_the_request(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_the_json_has_the_documented_fields(capsys: pytest.CaptureFixture[str]) -> None:
     printed = _json(capsys, "a fox", "--size", "32x32")
-    assert set(printed) == {"images", "backend", "runs"}
+    assert set(printed) == {"images", "backend", "generations"}
     assert set(printed["images"][0]) == {
         "path",
         "sidecar",
@@ -75,7 +75,7 @@ def test_the_json_has_the_documented_fields(capsys: pytest.CaptureFixture[str]) 
         "media_type",
         "index",
     }
-    assert set(printed["runs"][0]) == {
+    assert set(printed["generations"][0]) == {
         "id",
         "request",
         "receipt",
@@ -154,7 +154,7 @@ def test_a_hostile_prompt_arrives_intact(capsys: pytest.CaptureFixture[str]) -> 
     prompt = "quotes \" ' \\ and\nlines 猫 🎨 שלום \x07 $<seed> " + "x" * 100_000
     Path("p.txt").write_bytes(prompt.encode())
     printed = _json(capsys, "@p.txt", "--size", "32x32")
-    assert printed["runs"][0]["request"]["prompt"] == prompt
+    assert printed["generations"][0]["request"]["prompt"] == prompt
     assert run(["show", printed["images"][0]["path"], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["resolved"]["prompt"] == prompt
 
@@ -215,7 +215,7 @@ def test_what_was_kept_elsewhere_is_printed_where_pictures_are_looked_for(
 def test_nothing_is_left_to_fetch_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", "--size", "32x32", "-q", "-o", "fox.png"]) == 0
     assert run(["resume", "--list", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out.split("\n", 1)[1]) == {"tickets": []}
+    assert json.loads(capsys.readouterr().out.split("\n", 1)[1]) == {"jobs": []}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")

@@ -29,7 +29,7 @@ def _request(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
     capsys.readouterr()
     assert run(["generate", *arguments, "--json", "--quiet"]) == 0
     printed: dict[str, Any] = json.loads(capsys.readouterr().out)
-    used: dict[str, Any] = printed["runs"][0]["request"]
+    used: dict[str, Any] = printed["generations"][0]["request"]
     return used | {"backend": printed["backend"]}
 
 

@@ -113,14 +113,14 @@ _LINES = """\
 def test_only_what_is_wanted_is_listed(
     listed: Callable[..., dict[str, Any]], arguments: list[str], ids: list[str]
 ) -> None:
-    assert [picture["id"] for picture in listed(*arguments)["pictures"]] == ids
+    assert [picture["id"] for picture in listed(*arguments)["images"]] == ids
 
 
 @pytest.mark.usefixtures("album")
 def test_all_that_is_known_of_a_picture_stands_in_the_json(
     listed: Callable[..., dict[str, Any]],
 ) -> None:
-    (fox,) = listed("fox")["pictures"]
+    (fox,) = listed("fox")["images"]
     assert {name: fox[name] for name in ("id", "generation", "index", "created")} == {
         "id": "00000001",
         "generation": "00000001-0000-4000-8000-000000000000",
@@ -153,7 +153,7 @@ def test_the_json_says_where_the_next_page_begins(listed: Callable[..., dict[str
     first = listed("--limit", "3")
     assert first["after"] == "00000002-0000-4000-8000-000000000000.1"
     second = listed("--limit", "3", "--after", first["after"])
-    assert ([picture["id"] for picture in second["pictures"]], second["after"]) == ([_FOX], None)
+    assert ([picture["id"] for picture in second["images"]], second["after"]) == ([_FOX], None)
 
 
 @pytest.mark.usefixtures("album")
@@ -235,7 +235,7 @@ def test_what_is_made_is_listed(
     made = ["generate", "a fox", "--size", "32x32", "--seed", "18446744073709551615"]
     assert run([*made, "--quiet"]) == 0
     path = capsys.readouterr().out.strip()
-    (picture,) = listed()["pictures"]
+    (picture,) = listed()["images"]
     assert picture["path"] == str(Path(path).absolute())
     assert (picture["seed"], picture["backend"]) == (18446744073709551615, "mock")
 

@@ -94,6 +94,6 @@ def test_a_request_has_a_limit_of_compute(
     assert run([*line, "0.9"]) == 2
     assert "is a compute of 1, more than the 0.9 that max_compute allows" in capsys.readouterr().err
     assert run([*line, "1", "--json"]) == 0
-    (made,) = json.loads(capsys.readouterr().out)["runs"]
+    (made,) = json.loads(capsys.readouterr().out)["generations"]
     assert made["receipt"]["max_compute"]["outcome"] == "applied"
     assert "max_compute" not in made["request"]

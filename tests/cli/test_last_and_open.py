@@ -60,7 +60,7 @@ def test_last_of_a_batch_is_what_history_lists_first(capsys: pytest.CaptureFixtu
     assert run(["generate", "x", "-q", "--size", "32", "--count", "2"]) == 0
     capsys.readouterr()
     assert run(["history", "--json", "--limit", "1"]) == 0
-    (first,) = json.loads(capsys.readouterr().out)["pictures"]
+    (first,) = json.loads(capsys.readouterr().out)["images"]
     assert run(["show", "last", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["library"]["id"] == first["id"]
 

@@ -100,7 +100,7 @@ def test_what_is_missing_can_be_listed(capsys: pytest.CaptureFixture[str]) -> No
     run(["library", "check", "--mend"])
     capsys.readouterr()
     assert run(["history", "--missing", "--json"]) == 0
-    (cat,) = json.loads(capsys.readouterr().out)["pictures"]
+    (cat,) = json.loads(capsys.readouterr().out)["images"]
     assert (cat["path"], cat["is_missing"]) == (str(Path("album/cat.png").absolute()), True)
 
 
@@ -162,7 +162,7 @@ def test_forgetting_asks_on_a_terminal(
     assert run(["library", "check", "--forget-missing"]) == code
     assert "Forget 1 picture that is not there?" in capsys.readouterr().err
     run(["history", "--json"])
-    assert len(json.loads(capsys.readouterr().out)["pictures"]) == left
+    assert len(json.loads(capsys.readouterr().out)["images"]) == left
 
 
 def test_what_is_missing_says_how_to_be_rid_of_it(

@@ -49,7 +49,7 @@ def listed(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
     def ids(*arguments: str) -> list[str]:
         capsys.readouterr()
         assert run(["history", "--json", *arguments]) == 0
-        return sorted(picture["id"] for picture in json.loads(capsys.readouterr().out)["pictures"])
+        return sorted(picture["id"] for picture in json.loads(capsys.readouterr().out)["images"])
 
     return ids
 
@@ -75,7 +75,7 @@ def test_a_picture_named_twice_is_marked_once(capsys: pytest.CaptureFixture[str]
 
 def test_tags_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tag", _FOX, "--add", "good", "--json"]) == 0
-    (picture,) = _json(capsys)["pictures"]
+    (picture,) = _json(capsys)["images"]
     assert (picture["id"], picture["tags"]) == (_FOX, ["good"])
 
 
@@ -91,7 +91,7 @@ def test_stars_are_given_and_taken(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rate", _FOX, "owl.png", "4"]) == 0
     assert capsys.readouterr() == ("00000001  ★★★★\n00000002  ★★★★\n", "")
     assert run(["rate", _FOX, "none", "--json"]) == 0
-    assert [picture["rating"] for picture in _json(capsys)["pictures"]] == [None]
+    assert [picture["rating"] for picture in _json(capsys)["images"]] == [None]
     assert run(["rate", _FOX, "none"]) == 0
     assert capsys.readouterr().out == "00000001  no stars\n"
 
@@ -131,7 +131,7 @@ def test_all_that_is_in_the_trash_may_be_purged(
     capsys.readouterr()
     assert run(["rm", "--purge", "--all-trashed", "--yes", "--json"]) == 0
     told = _json(capsys)
-    assert ([picture["id"] for picture in told["pictures"]], told["left"]) == ([_OWL], [])
+    assert ([picture["id"] for picture in told["images"]], told["left"]) == ([_OWL], [])
     assert (listed(), listed("--trash")) == ([_FOX], [])
     assert run(["rm", "--purge", "--all-trashed"]) == 0
     assert capsys.readouterr().err == "Deleted for good: 0 pictures.\n"

@@ -18,7 +18,8 @@ from imagen.config import load_settings
 from imagen.core.request import Request
 from imagen.errors import OutputError
 from imagen.jobs import file_store
-from imagen.outputs import metadata, read
+from imagen.outputs import metadata
+from imagen.outputs.read import read
 from imagen.pipeline.generate import create_job, open_named, prepare
 
 SMALL = ("--size", "32x24", "--seed", "7", "--quiet")
@@ -90,7 +91,7 @@ def test_what_could_not_be_converted_is_in_the_json(capsys: pytest.CaptureFixtur
     assert run(words) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert found["images"][0]["path"] == "big.png"
-    (warning,) = found["runs"][0]["warnings"]
+    (warning,) = found["generations"][0]["warnings"]
     assert "big.png stays as the engine made it" in warning
 
 

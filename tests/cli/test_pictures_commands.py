@@ -46,8 +46,8 @@ def _size(printed: dict[str, Any]) -> tuple[int, int]:
 def test_an_image_is_redrawn_at_its_own_size(capsys: pytest.CaptureFixture[str]) -> None:
     printed = _json(capsys, "generate", "a fox", "--image", "fox.png", "--strength", "0.5")
     assert _size(printed) == (64, 48)
-    assert printed["runs"][0]["request"]["strength"] == 0.5
-    assert printed["runs"][0]["receipt"]["image"]["outcome"] == "applied"
+    assert printed["generations"][0]["request"]["strength"] == 0.5
+    assert printed["generations"][0]["receipt"]["image"]["outcome"] == "applied"
 
 
 def test_an_image_needs_no_prompt(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,7 +64,7 @@ def test_what_is_not_masked_stays(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_control_picture_is_made_first_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     printed = _json(capsys, "generate", "a fox", "--control", "canny:fox.png:0.5", "--preprocess")
-    assert [run["request"].get("preprocess") for run in printed["runs"]] == ["canny", None]
+    assert [run["request"].get("preprocess") for run in printed["generations"]] == ["canny", None]
     assert [Path(picture["path"]).is_file() for picture in printed["images"]] == [True, True]
 
 
@@ -126,7 +126,7 @@ def test_a_picture_is_enlarged_by_a_model(capsys: pytest.CaptureFixture[str]) ->
 def test_a_picture_is_enlarged_and_drawn_over(capsys: pytest.CaptureFixture[str]) -> None:
     printed = _json(capsys, "upscale", "fox.png", "--prompt", "a fox", "--strength", "0.2")
     assert _size(printed) == (128, 96)
-    assert printed["runs"][0]["request"]["strength"] == 0.2
+    assert printed["generations"][0]["request"]["strength"] == 0.2
 
 
 def test_a_plan_of_an_enlargement_sends_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ def test_what_is_left_is_listed(left: str, capsys: pytest.CaptureFixture[str]) -
     assert run(["resume", "--list"]) == 0
     assert capsys.readouterr().out == f"{left}  submitted  studio  a fox\n"
     assert run(["resume", "--list", "--json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)["tickets"]
+    (told,) = json.loads(capsys.readouterr().out)["jobs"]
     began = told.pop("began")
     assert datetime.fromisoformat(began).tzinfo is not None
     assert told == {"id": left, "backend": "studio", "prompt": "a fox", "state": "submitted"}
@@ -241,7 +241,7 @@ def test_a_ticket_that_can_not_be_read_has_its_error_in_json(
 ) -> None:
     (_TICKETS / "0.json").write_text("{")
     assert run(["resume", "--list", "--json"]) == 0
-    other, unread = json.loads(capsys.readouterr().out)["tickets"]
+    other, unread = json.loads(capsys.readouterr().out)["jobs"]
     assert (set(unread), unread["id"]) == ({"id", "error"}, "0")
     assert "can't be read" in unread["error"]
     assert other["id"] == left

@@ -68,7 +68,7 @@ def test_an_id_tells_what_its_sidecar_does(
     assert run([*made, "--quiet"]) == 0
     capsys.readouterr()
     run(["history", "--json"])
-    id = json.loads(capsys.readouterr().out)["pictures"][0]["id"]
+    id = json.loads(capsys.readouterr().out)["images"][0]["id"]
     by_id, by_file = lines(id), lines("fox.png.json")
     assert by_id[:2] == [f"id: {id}", f"path: {Path('fox.png').absolute()}"]
     assert by_id[2].startswith("made: 2")

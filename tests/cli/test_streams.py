@@ -156,7 +156,7 @@ def test_an_image_is_made_without_streams(redirections: str, code: int, stdout: 
     assert _with(redirections, *_MAKE, "--cfg", "3")[:2] == (code, stdout)
     assert _image_is_whole()
     listed = _with("", "history", "--json")
-    assert len(json.loads(listed[1])["pictures"]) == 1
+    assert len(json.loads(listed[1])["images"]) == 1
 
 
 @_FULL

@@ -140,7 +140,7 @@ def test_usage_as_json(capsys: pytest.CaptureFixture[str]) -> None:
             "backend": "cloud",
             "month": "2026-11",
             "generations": 2,
-            "pictures": 2,
+            "images": 2,
             "latency_seconds": 0.0,
             "engine_seconds": 4.0,
             "costs": [{"currency": "USD", "amount": 0.03}],
@@ -239,7 +239,7 @@ def test_what_is_made_is_accounted_for(capsys: pytest.CaptureFixture[str]) -> No
     capsys.readouterr()
     assert run(["usage", "--json", "--since", "today"]) == 0
     (mock,) = json.loads(capsys.readouterr().out)["groups"]
-    assert (mock["backend"], mock["pictures"], mock["unknown"]) == ("mock", 2, 0)
+    assert (mock["backend"], mock["images"], mock["unknown"]) == ("mock", 2, 0)
     assert mock["costs"][0]["amount"] > 0
 
 

@@ -250,7 +250,7 @@ def _data(work: _Work, before: Sequence[Drift], made: Sequence[Generation]) -> d
     return {
         "again": {
             "source": work.found.told_by,
-            "picture": str(old) if old else None,
+            "image": str(old) if old else None,
             "batch": work.remake.batch,
             "index": work.remake.index,
             "path": str(new.path) if new else None,

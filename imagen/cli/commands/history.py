@@ -111,7 +111,7 @@ def _query(
 def _data(found: Page) -> dict[str, Any]:
     last = found.pictures[-1] if found.after is not None else None
     return {
-        "pictures": [as_data(picture) for picture in found.pictures],
+        "images": [as_data(picture) for picture in found.pictures],
         "after": last and f"{last.generation}.{last.number + 1}",
     }
 

@@ -185,7 +185,7 @@ def _tell(done: Sequence[RecoveredJob], *, as_json: bool, is_stdout: bool = Fals
 
     made = [one.made for one in done if one.made is not None]
     if as_json:
-        whole = as_data(made) if made else {"images": [], "runs": []}
+        whole = as_data(made) if made else {"images": [], "generations": []}
         click.echo(json.dumps(whole | {"jobs": [_row(one) for one in done]}, indent=2))
         return
     if not done:
@@ -238,7 +238,7 @@ def _forget(ticket: str, settings: Settings, *, as_json: bool) -> None:
 def _list(settings: Settings, *, as_json: bool) -> None:
     rows = list(_left(settings.state_dir))
     if as_json:
-        click.echo(json.dumps({"tickets": rows}, indent=2))
+        click.echo(json.dumps({"jobs": rows}, indent=2))
         return
     print_table(_COLUMNS, [_left_row(row) for row in rows])
     if not rows:

@@ -108,7 +108,7 @@ def _data(by: Sequence[Grouping], groups: Sequence[Total], whole: Total | None) 
 def _sums(total: Total) -> dict[str, Any]:
     return {
         "generations": total.generations,
-        "pictures": total.images,
+        "images": total.images,
         "latency_seconds": round(total.latency_seconds, _DIGITS),
         "engine_seconds": round(total.engine_seconds, _DIGITS),
         "costs": _amounts(total.costs),

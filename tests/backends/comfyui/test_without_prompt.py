@@ -84,7 +84,7 @@ def test_a_missing_prompt_is_refused_by_the_sentence_of_the_command(
 
 def test_an_empty_prompt_is_set_as_any_parameter_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "--set", "prompt=", "--quiet", "--json", "--size", "32x32"]) == 0
-    printed = json.loads(capsys.readouterr().out)["runs"][0]
+    printed = json.loads(capsys.readouterr().out)["generations"][0]
     assert printed["request"]["prompt"] == ""
     assert printed["receipt"]["prompt"]["outcome"] == "applied"
 
@@ -108,7 +108,7 @@ def test_an_image_may_be_redrawn_without_a_prompt(
     assert run(["generate", "a fox", "--quiet", "--size", "32x32", "-o", "fox.png"]) == 0
     capsys.readouterr()
     assert run(["generate", *prompt, "--image", "fox.png", "--quiet", "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)["runs"][0]
+    printed = json.loads(capsys.readouterr().out)["generations"][0]
     assert printed["request"]["prompt"] == ""
     assert "prompt" not in printed["receipt"]
 
