@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from datetime import UTC, datetime
 from typing import NoReturn
 
 MAX_BYTES = 64 * 1024**2
@@ -125,3 +126,29 @@ def _replace_surrogates(value: object) -> object:
 
 def _format_size(size: int) -> str:
     return f"{size // 1024**2} MB" if size >= 1024**2 else f"{size // 1024} kB"
+
+
+def as_mapping(value: object) -> dict[str, object]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: object) -> list[object]:
+    """The value if it is an array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def as_text(value: object) -> str:
+    """The value if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def as_time(value: object) -> datetime | None:
+    """The value if it is an ISO 8601 time, in UTC (assumed where it names no zone), else None."""
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None

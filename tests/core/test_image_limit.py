@@ -120,9 +120,9 @@ def test_an_output_is_saved_however_large_it_is() -> None:
 def test_sd_cpp_hands_over_an_image_that_is_too_large_to_be_decoded() -> None:
     Image.new("RGB", (8, 8)).save("fox.png")
     request = Request(image="fox.png", mask="fox.png")
-    assert images.size(_png()) == (20_000, 20_000)
-    assert images.resized(_png(), (64, 64)) == _png()
-    assert images.finished(_png(), request) == _png()
+    assert images.check_image(_png()) == (20_000, 20_000)
+    assert images.resize_image(_png(), (64, 64)) == _png()
+    assert images.restore_unmasked(_png(), request) == _png()
 
 
 def test_the_price_of_an_image_of_any_size_is_known_by_its_header() -> None:

@@ -21,7 +21,7 @@ from imagen.backends.comfyui import ComfyUIConfig, events
 from imagen.backends.comfyui.client import ComfyClient as ComfyUIClient
 from imagen.backends.replicate.client import ReplicateClient as ReplicateClient
 from imagen.backends.replicate.config import ReplicateConfig
-from imagen.backends.sdcpp.cli_output import Lines, Record
+from imagen.backends.sdcpp.cli_output import CliOutput, LineSplitter
 from imagen.core.text import printable
 from imagen.errors import ImagenError
 
@@ -157,7 +157,7 @@ def test_an_answer_of_replicate(
 
 @given(log=mutated_bytes([_LOG]), size=st.integers(1, 400))
 def test_a_log_of_sd_cli(log: bytes, size: int) -> None:
-    lines, record = Lines(), Record()
+    lines, record = LineSplitter(), CliOutput()
     with limits(), suppress(ImagenError):
         for start in range(0, len(log), size):
             for line in lines.feed(log[start : start + size]):

@@ -11,8 +11,8 @@ from simulators.replicate import COMMUNITY, MODELS
 
 from imagen.backends import validate_block
 from imagen.backends.replicate import Replicate, ReplicateConfig
-from imagen.backends.replicate.schema import read_inputs
-from imagen.backends.replicate.vocabulary import Vocabulary, read_vocabulary
+from imagen.backends.replicate.input_names import InputMapping, map_inputs
+from imagen.backends.replicate.input_schema import parse_inputs
 from imagen.core.request import Request
 from imagen.core.result import no_progress
 
@@ -64,6 +64,6 @@ def submitted(cloud: Cloud) -> list[dict[str, Any]]:
     return [json.loads(seen.body) for seen in posts if seen.path.endswith("/predictions")]
 
 
-def vocabulary(model: str) -> Vocabulary:
+def vocabulary(model: str) -> InputMapping:
     """What the inputs of a simulated model mean."""
-    return read_vocabulary(model, read_inputs(MODELS[model]))
+    return map_inputs(model, parse_inputs(MODELS[model]))

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends.base import Adapter, Health, Model, tag_errors_with_backend
 from imagen.backends.model_choice import ChosenModel
-from imagen.backends.replicate import schema_cache
-from imagen.backends.replicate.capabilities import offer
-from imagen.backends.replicate.config import ReplicateConfig
-from imagen.backends.replicate.facts import estimate
-from imagen.backends.replicate.model_ref import FORMS, is_reference, read_reference
-from imagen.backends.replicate.payload import bind, settled
-from imagen.backends.replicate.pricing import read_table
-from imagen.backends.replicate.schema import read_inputs
-from imagen.backends.replicate.vocabulary import read_vocabulary
+from imagen.backends.replicate import input_schema
+from imagen.backends.replicate.capabilities import build_capabilities
+from imagen.backends.replicate.config import (
+    MODEL_FORMS,
+    ReplicateConfig,
+    is_model_reference,
+    parse_model_reference,
+)
+from imagen.backends.replicate.input_names import map_inputs
+from imagen.backends.replicate.input_schema import parse_inputs
+from imagen.backends.replicate.outputs import estimate_cost
+from imagen.backends.replicate.payload import bind_input, resolve_wrapping_seed
+from imagen.backends.replicate.pricing import load_price_table
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.image_file import read_image_file
 from imagen.core.text import one_line
@@ -27,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from imagen.backends.replicate.client import ReplicateClient
-    from imagen.backends.replicate.payload import Bound
-    from imagen.backends.replicate.schema_cache import Kept
-    from imagen.backends.replicate.vocabulary import Vocabulary
+    from imagen.backends.replicate.input_names import InputMapping
+    from imagen.backends.replicate.input_schema import ModelSchema
+    from imagen.backends.replicate.payload import BoundInput
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Request, Task
     from imagen.core.result import OnProgress, Result
@@ -46,7 +50,7 @@ class Replicate:
         self._config = config
         self._new_id = new_id
         self._client: ReplicateClient | None = None
-        self._known: Kept | None = None
+        self._known: ModelSchema | None = None
         self._others: dict[str, Replicate] = {}
         """Backends for the models that requests have named."""
 
@@ -59,7 +63,7 @@ class Replicate:
         return self._with(model)._offered(task)
 
     def _offered(self, task: Task) -> Capabilities:
-        return offer(self._vocabulary(), task, self._config.parameters)
+        return build_capabilities(self._vocabulary(), task, self._config.parameters)
 
     def prepare(self, request: Request) -> Ticket:
         """Bind the model's input; faults of the request are found here, before anything is paid."""
@@ -67,7 +71,7 @@ class Replicate:
         engine = self._with(asked)
         if asked is None:
             return engine._prepared(request)
-        if not is_reference(asked):
+        if not is_model_reference(asked):
             return _with_own_input(engine._prepared(_in_own_input(request)), asked)
         left_out = () if engine is self else _given(self._config)
         chosen = ChosenModel(config=engine._config, name=asked, left_out=left_out)
@@ -81,10 +85,10 @@ class Replicate:
         """
         if model is None or model == self._config.model:
             return self
-        if not is_reference(model):
+        if not is_model_reference(model):
             if _OWN_INPUT not in self._vocabulary().own:
                 raise RequestError(
-                    f"model must look like {FORMS}, not {one_line(model)!r}.",
+                    f"model must look like {MODEL_FORMS}, not {one_line(model)!r}.",
                     remedy="https://replicate.com/explore lists models.",
                 )
             return self
@@ -95,11 +99,11 @@ class Replicate:
 
     def _prepared(self, request: Request) -> Ticket:
         capabilities = self._offered(request.task)
-        asked, receipt = settled(request, capabilities)
+        asked, receipt = resolve_wrapping_seed(request, capabilities)
         parameters = capabilities.parameters.items()
         defaults = {name: p.default for name, p in parameters if p.default is not None}
         known, vocabulary = self._kept(), self._vocabulary()
-        bound = bind(vocabulary, defaults | asked, receipt)
+        bound = bind_input(vocabulary, defaults | asked, receipt)
         pixels = list(_pixels(vocabulary, bound))
         payload = {
             "model": known.model,
@@ -114,19 +118,19 @@ class Replicate:
             request=request.exactly(bound.values),
             receipt=bound.receipt,
             payload={name: value for name, value in payload.items() if value or name == "input"},
-            estimate=estimate(known, bound, pixels),
+            estimate=estimate_cost(known, bound, pixels),
         )
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
         return self._with(ticket.request.model)._collected(ticket, on_progress)
 
     def _collected(self, ticket: Ticket, on_progress: OnProgress) -> Result:
-        from imagen.backends.replicate.run import Run
+        from imagen.backends.replicate.job import ReplicateJob
 
-        self._known = self._known or schema_cache.kept(self._config)
+        self._known = self._known or input_schema.load_schema(self._config)
         with tag_errors_with_backend(self._config.name):
             try:
-                result = Run(ticket, self._informed(), self._config, on_progress).result()
+                result = ReplicateJob(ticket, self._informed(), self._config, on_progress).result()
             except BackendError:
                 self._refresh(is_refused=True)
                 raise
@@ -134,10 +138,10 @@ class Replicate:
         return result
 
     def check(self) -> Health:
-        from imagen.backends.replicate.check import health
+        from imagen.backends.replicate.capabilities import check_health
 
         try:
-            return health(self.client(), self._config)
+            return check_health(self.client(), self._config)
         except ImagenError as error:
             remedies = tuple(error.remedy.splitlines()) or (
                 f"See https://replicate.com/{self._config.reference.model}.",
@@ -146,12 +150,12 @@ class Replicate:
 
     def models(self) -> tuple[Model, ...]:
         """The configured one, and those whose price is known: Replicate has thousands."""
-        priced = (price.model for price in read_table().prices)
+        priced = (price.model for price in load_price_table().prices)
         return tuple(
             Model(
                 kind="checkpoint",
                 name=name,
-                family=read_reference(name).family,
+                family=parse_model_reference(name).family,
                 is_default=name == self._config.model,
             )
             for name in dict.fromkeys((self._config.model, *priced))
@@ -175,24 +179,26 @@ class Replicate:
             self._client = ReplicateClient(self._config)
         return self._client
 
-    def _kept(self) -> Kept:
+    def _kept(self) -> ModelSchema:
         """What is known of the model; asked for where nothing is."""
         if self._known is None:
-            self._known = schema_cache.kept(self._config) or self._asked()
+            self._known = input_schema.load_schema(self._config) or self._asked()
         return self._known
 
-    def _asked(self) -> Kept:
+    def _asked(self) -> ModelSchema:
         from imagen.backends.replicate.errors import ATTEMPTS
         from imagen.net.http import is_timeout
         from imagen.net.retry import retry
 
         with tag_errors_with_backend(self._config.name):
             ask = partial(self.client().page, self._config.reference)
-            return schema_cache.keep(retry(ask, attempts=ATTEMPTS, unless=is_timeout), self._config)
+            return input_schema.save_schema(
+                retry(ask, attempts=ATTEMPTS, unless=is_timeout), self._config
+            )
 
-    def _vocabulary(self) -> Vocabulary:
+    def _vocabulary(self) -> InputMapping:
         known = self._kept()
-        found = read_vocabulary(known.model, read_inputs(known.schemas))
+        found = map_inputs(known.model, parse_inputs(known.schemas))
         if not found.tasks:
             raise ConfigError(
                 f"{known.model} takes neither a prompt nor a picture: it can't be a backend.",
@@ -216,7 +222,9 @@ class Replicate:
         is_stale = known is not None and known.is_stale() and not is_refused
         if client.is_outdated or is_stale:
             with suppress(ImagenError):
-                self._known = schema_cache.keep(client.page(self._config.reference), self._config)
+                self._known = input_schema.save_schema(
+                    client.page(self._config.reference), self._config
+                )
                 client.is_outdated = False
 
 
@@ -243,7 +251,7 @@ def _with_own_input(ticket: Ticket, asked: str) -> Ticket:
     return ticket.model_copy(update={"receipt": receipt | {"model": fate}})
 
 
-def _pixels(vocabulary: Vocabulary, bound: Bound) -> Iterator[int]:
+def _pixels(vocabulary: InputMapping, bound: BoundInput) -> Iterator[int]:
     """The pixels of each picture that goes in; raises RequestError for one that can't be read."""
     for name, paths in bound.files.items():
         if vocabulary.inputs[name].is_picture:

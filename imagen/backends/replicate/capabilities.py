@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.replicate import names
-from imagen.backends.replicate.schema import parameter
+from imagen.backends.base import Health
+from imagen.backends.replicate import input_names
+from imagen.backends.replicate.input_schema import build_parameter, load_schema, save_schema
+from imagen.backends.replicate.pricing import PredictionUsage, calculate_cost, find_price
 from imagen.core.capabilities import Capabilities, Parameter, translate_words
 from imagen.core.request import Request
 from imagen.core.text import did_you_mean
@@ -14,10 +16,13 @@ from imagen.errors import ConfigError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.backends.replicate.schema import Input
-    from imagen.backends.replicate.vocabulary import Vocabulary
+    from imagen.backends.replicate.client import ReplicateClient
+    from imagen.backends.replicate.config import ReplicateConfig
+    from imagen.backends.replicate.input_names import InputMapping
+    from imagen.backends.replicate.input_schema import ModelInput, ModelSchema
     from imagen.core.capabilities import Kind
     from imagen.core.request import Task
+
 
 _SIZE = "Pixels. "
 _WITH_IMAGE = "it counts with an initial image only"
@@ -39,7 +44,9 @@ _SAID: Mapping[str, tuple[Kind, str]] = {
 """Fields that are more than the input they become: what each is, before the model's own words."""
 
 
-def offer(known: Vocabulary, task: Task, defaults: Mapping[str, Any]) -> Capabilities:
+def build_capabilities(
+    known: InputMapping, task: Task, defaults: Mapping[str, Any]
+) -> Capabilities:
     """What the model takes for this task; `defaults` are the configuration's own.
 
     Raises ConfigError for a default of no parameter, or out of its range.
@@ -57,58 +64,58 @@ def offer(known: Vocabulary, task: Task, defaults: Mapping[str, Any]) -> Capabil
     )
 
 
-def _parameters(known: Vocabulary, task: Task) -> Iterator[tuple[str, Parameter]]:
+def _parameters(known: InputMapping, task: Task) -> Iterator[tuple[str, Parameter]]:
     for field, found in known.fields.items():
-        if task in names.TASKS_OF.get(field, {task}):
+        if task in input_names.TASKS_OF.get(field, {task}):
             yield field, _field(known, field, found)
     if known.size.is_known:
-        yield from ((side, _side(known, side)) for side in names.SIDES)
+        yield from ((side, _side(known, side)) for side in input_names.SIDES)
     if known.loras or known.lora_list:
         yield "loras", _loras(known)
     for name, found in known.own.items():
         yield name, _own(known, name, found)
 
 
-def _field(known: Vocabulary, field: str, found: Input) -> Parameter:
+def _field(known: InputMapping, field: str, found: ModelInput) -> Parameter:
     if field in _SAID:
         kind, what = _SAID[field]
         return Parameter(type=kind, description=f"{what} {found.description}".strip())
     special = _SPECIAL.get(field)
     if special is not None:
         return special(known, found)
-    read = parameter(found)
-    if field in names.ONE_SCALE and _is_shared(known, field):
+    read = build_parameter(found)
+    if field in input_names.ONE_SCALE and _is_shared(known, field):
         # Neither has a default: the one that was not asked for would contradict the other.
         read = read.model_copy(update={"default": None, "description": _shared(found)})
     number: Kind = "float" if field in _FLOATS else read.type
     return Parameter.model_validate(dict(read) | {"type": number})
 
 
-def _is_shared(known: Vocabulary, field: str) -> bool:
-    return all(known.fields.get(name) is known.fields[field] for name in names.ONE_SCALE)
+def _is_shared(known: InputMapping, field: str) -> bool:
+    return all(known.fields.get(name) is known.fields[field] for name in input_names.ONE_SCALE)
 
 
-def _shared(found: Input) -> str:
+def _shared(found: ModelInput) -> str:
     default = f" The model's own default is {found.default:g}." if found.default else ""
     return f"Its only scale of guidance, {found.name}.{default} {found.description}".strip()
 
 
-def _seed(_: Vocabulary, found: Input) -> Parameter:
+def _seed(_: InputMapping, found: ModelInput) -> Parameter:
     return Parameter(
         type="int",
         min=0,
-        max=seeds_end(found),
+        max=largest_seed(found),
         description="Where the noise starts. Beyond the last seed they begin again at 0.",
     )
 
 
-def seeds_end(found: Input) -> int:
+def largest_seed(found: ModelInput) -> int:
     """The greatest seed that the model takes."""
-    return int(found.max) if found.max and found.max > 0 else names.SEEDS_END
+    return int(found.max) if found.max and found.max > 0 else input_names.SEEDS_END
 
 
-def _strength(_: Vocabulary, found: Input) -> Parameter:
-    inverse = found.name in names.INVERSE
+def _strength(_: InputMapping, found: ModelInput) -> Parameter:
+    inverse = found.name in input_names.INVERSE
     default = (
         found.default if isinstance(found.default, float) and 0 <= found.default <= 1 else None
     )
@@ -121,7 +128,7 @@ def _strength(_: Vocabulary, found: Input) -> Parameter:
     )
 
 
-def _count(_: Vocabulary, found: Input) -> Parameter:
+def _count(_: InputMapping, found: ModelInput) -> Parameter:
     most = max(found.choices, default=found.max or _MOST_PICTURES)
     return Parameter(
         type="int",
@@ -132,18 +139,18 @@ def _count(_: Vocabulary, found: Input) -> Parameter:
     )
 
 
-def _files(known: Vocabulary, found: Input) -> Parameter:
+def _files(known: InputMapping, found: ModelInput) -> Parameter:
     several = "Files" if found.type == "list" else "A file"
     what = f"{several} that the prompt speaks of. {found.description}"
     return Parameter(type="json", description=f"{what} {known.model} takes them as {found.name}.")
 
 
-def _prompt(_: Vocabulary, found: Input) -> Parameter:
+def _prompt(_: InputMapping, found: ModelInput) -> Parameter:
     """Without the default of its own that a model's page begins with."""
     return Parameter(type="string", description=found.description or "What to show.")
 
 
-def _controls(known: Vocabulary, found: Input) -> Parameter:
+def _controls(known: InputMapping, found: ModelInput) -> Parameter:
     what = f"One picture that steers ({', '.join(known.kinds)}). {found.description}"
     return Parameter(type="json", description=what.strip())
 
@@ -158,44 +165,44 @@ _SPECIAL = {
 }
 
 
-def _side(known: Vocabulary, side: str) -> Parameter:
+def _side(known: InputMapping, side: str) -> Parameter:
     found = known.inputs.get(side)
     if found is None:
         choices = ", ".join(known.size.ratios)
         what = f"With the other side it chooses {known.size.ratio}: {choices}."
         return Parameter(type="int", min=16, description=_SIZE + what)
-    read = parameter(found)
+    read = build_parameter(found)
     default = None if known.size.selector else read.default
     choice = known.size.selector
-    what = f" With it, {choice} is {names.CUSTOM}." if choice else ""
+    what = f" With it, {choice} is {input_names.CUSTOM}." if choice else ""
     return read.model_copy(update={"default": default, "description": read.description + what})
 
 
-def _loras(known: Vocabulary) -> Parameter:
+def _loras(known: InputMapping) -> Parameter:
     most = "any number" if known.lora_list else f"at most {len(known.loras)}"
     return Parameter(type="json", description=f"Low-rank adapters, by their address: {most}.")
 
 
-def _own(known: Vocabulary, name: str, found: Input) -> Parameter:
-    if name in names.REPRODUCIBLE and "seed" in known.fields:
-        return parameter(found).model_copy(
-            update={"default": None, "description": names.REPRODUCIBLE[name][1]}
+def _own(known: InputMapping, name: str, found: ModelInput) -> Parameter:
+    if name in input_names.REPRODUCIBLE and "seed" in known.fields:
+        return build_parameter(found).model_copy(
+            update={"default": None, "description": input_names.REPRODUCIBLE[name][1]}
         )
-    if name == names.FORMAT and names.LOSSLESS in found.choices:
-        return parameter(found, default=names.LOSSLESS)
+    if name == input_names.FORMAT and input_names.LOSSLESS in found.choices:
+        return build_parameter(found, default=input_names.LOSSLESS)
     if found.name in known.lora_inputs:
-        return parameter(found).model_copy(update={"default": None})
+        return build_parameter(found).model_copy(update={"default": None})
     if name in (known.size.ratio, known.size.selector, known.size.area):
         # No default: the sides, where they are asked for, decide it.
         said = f"{found.description} Width and height decide it where they are asked for."
         default = f" The model's own default is {found.default}." if found.default else ""
-        return parameter(found, description=(said + default).strip()).model_copy(
+        return build_parameter(found, description=(said + default).strip()).model_copy(
             update={"default": None}
         )
-    return parameter(found)
+    return build_parameter(found)
 
 
-def _reasons(known: Vocabulary, parameters: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
+def _reasons(known: InputMapping, parameters: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
     """Why each field of a request, and each input that has another name here, is lacking."""
     for field in Request.model_fields:
         if field in known.fields and field not in parameters:
@@ -208,7 +215,7 @@ def _reasons(known: Vocabulary, parameters: Mapping[str, Parameter]) -> Iterator
 
 
 def _with_defaults(
-    known: Vocabulary, parameters: dict[str, Parameter], defaults: Mapping[str, Any]
+    known: InputMapping, parameters: dict[str, Parameter], defaults: Mapping[str, Any]
 ) -> dict[str, Parameter]:
     changed = dict(parameters)
     named = {name: _our_name(known, name) for name in defaults}
@@ -233,8 +240,33 @@ def _fitted(name: str, parameter: Parameter, value: Any) -> Any:
         raise ConfigError(error.message, remedy=error.remedy) from error
 
 
-def _our_name(known: Vocabulary, name: str) -> str:
+def _our_name(known: InputMapping, name: str) -> str:
     """The field that an input's own name means, else the name under which it is asked for."""
     fields = (field for field, found in known.fields.items() if found.name == name)
     own = next((ours for ours, found in known.own.items() if found.name == name), name)
     return name if name in known.fields else next(fields, own)
+
+
+def check_health(client: ReplicateClient, config: ReplicateConfig) -> Health:
+    """Asks whose token it is, and for the model; its input schema is kept.
+
+    Raises BackendError for the first thing that is missing.
+    """
+    account = client.account()
+    page = client.page(config.reference)
+    known = load_schema(config) if config.input_schema else None
+    known = known or save_schema(page, config)
+    facts = (
+        ("account", account),
+        ("model", known.model),
+        ("version", known.version[:12]),
+        ("hardware", known.hardware),
+        ("price", _price(known)),
+    )
+    return Health(ok=True, facts=tuple((name, value) for name, value in facts if value))
+
+
+def _price(known: ModelSchema) -> str:
+    """The rate, in a sentence; "" where it is not in the table."""
+    price = find_price(known.model, {}, hardware=known.hardware)
+    return calculate_cost(price, PredictionUsage()).basis.rstrip(".") if price else ""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -10,12 +13,12 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from imagen.backends.base import BackendConfig
-from imagen.backends.replicate.model_ref import Reference, read_reference
 from imagen.core.text import is_variable_name
 from imagen.net.urls import is_loopback, read_secret, url_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
 
 DEFAULT_URL = "https://api.replicate.com/v1"
 TOKENS_PAGE = "https://replicate.com/account/api-tokens"
@@ -84,9 +87,9 @@ class ReplicateConfig(BackendConfig):
         return self
 
     @property
-    def reference(self) -> Reference:
+    def reference(self) -> ModelReference:
         """The model."""
-        return read_reference(self.model)
+        return parse_model_reference(self.model)
 
     @property
     def deadline_seconds(self) -> float:
@@ -96,7 +99,7 @@ class ReplicateConfig(BackendConfig):
 
 def _faults(config: ReplicateConfig) -> Iterator[str]:
     try:
-        read_reference(config.model)
+        parse_model_reference(config.model)
     except ValueError as error:
         yield f"model {error}"
     if not is_variable_name(config.api_token_env):
@@ -106,12 +109,86 @@ def _faults(config: ReplicateConfig) -> Iterator[str]:
         yield "base_url must begin with https:, or the API token could be read on its way"
 
 
-def token(config: ReplicateConfig, environ: Mapping[str, str] = os.environ) -> str:
+def api_token(config: ReplicateConfig, environ: Mapping[str, str] = os.environ) -> str:
     """The API token; raises Unauthorized that names the variable which is not set."""
     remedy = f"Set {config.api_token_env} to an API token ({TOKENS_PAGE})."
     return read_secret(config.api_token_env, environ, remedy=remedy)
 
 
-def refused_token(config: ReplicateConfig) -> str:
+def refused_token_remedy(config: ReplicateConfig) -> str:
     """What to do where the API refuses the token."""
     return f"Set {config.api_token_env} to a token that is valid now ({TOKENS_PAGE})."
+
+
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_DEPLOYMENT = re.compile(rf"deployments/({_PART})/({_PART})")
+_MODEL = re.compile(rf"({_PART})/({_PART})(?::([0-9a-f]{{64}}))?")
+
+_DEADLINES: tuple[tuple[str, float], ...] = (
+    ("*schnell*", 60.0),
+    ("*klein*", 60.0),
+    ("*turbo*", 60.0),
+    ("*lightning*", 60.0),
+    ("*-dev*", 120.0),
+    ("*flux*", 180.0),
+    ("*", 600.0),
+)
+"""Seconds for a prediction, by the model's name: the first that fits. The last ones leave time for
+a model of the community's to be started from nothing, which can take minutes."""
+
+_FAMILIES: tuple[tuple[str, str], ...] = (
+    ("flux-2-klein*", "flux2-klein"),
+    ("flux-2*", "flux2"),
+    ("flux*", "flux1"),
+    ("*sdxl*", "sdxl"),
+    ("stable-diffusion-3*", "sd3"),
+    ("stable-diffusion*", "sd1"),
+    ("qwen-image*", "qwen-image"),
+    ("z-image*", "z-image"),
+)
+"""What kind of model it is, by its name: the first that fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReference:
+    """One model, one version of it, or one deployment."""
+
+    owner: str
+    name: str
+    version: str = ""
+    """64 hexadecimal digits; "" for the latest."""
+    is_deployment: bool = False
+
+    @property
+    def model(self) -> str:
+        """`owner/name`, of the model or of the deployment."""
+        return f"{self.owner}/{self.name}"
+
+    @property
+    def family(self) -> str:
+        """`flux1`, `sdxl`, …; "" where its name doesn't tell."""
+        return next((kind for pattern, kind in _FAMILIES if fnmatch(self.name, pattern)), "")
+
+    @property
+    def deadline_seconds(self) -> float:
+        """How long a prediction of a model of this name may take."""
+        return next(seconds for pattern, seconds in _DEADLINES if fnmatch(self.name, pattern))
+
+
+MODEL_FORMS = "owner/name, owner/name:version (64 hexadecimal digits) or deployments/owner/name"
+
+
+def is_model_reference(text: str) -> bool:
+    """Whether a text names a model, a version of one, or a deployment."""
+    return any(pattern.fullmatch(text) for pattern in (_DEPLOYMENT, _MODEL))
+
+
+def parse_model_reference(text: str) -> ModelReference:
+    """`owner/name`, `owner/name:version` or `deployments/owner/name`; raises ValueError."""
+    deployment = _DEPLOYMENT.fullmatch(text)
+    if deployment is not None:
+        return ModelReference(deployment[1], deployment[2], is_deployment=True)
+    model = _MODEL.fullmatch(text)
+    if model is None:
+        raise ValueError(f"must look like {MODEL_FORMS}")
+    return ModelReference(model[1], model[2], model[3] or "")

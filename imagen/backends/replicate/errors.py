@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.replicate.answers import mapping
-from imagen.backends.replicate.config import refused_token
-from imagen.core.json_values import parse_json
+from imagen.backends.replicate.config import refused_token_remedy
+from imagen.core.json_values import as_mapping, parse_json
 from imagen.core.text import one_line, printable
 from imagen.errors import (
     BackendError,
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from imagen.backends.replicate.answers import Prediction
+    from imagen.backends.replicate.client import Prediction
     from imagen.backends.replicate.config import ReplicateConfig
 
 _LONGEST = 500
@@ -52,14 +51,16 @@ _TROUBLE = frozenset({408, 409, 425})
 """Answers that are no 5xx, and mean the same: not now."""
 
 
-def refusal(
+def response_error(
     response: httpx.Response, at: str, config: ReplicateConfig, ours: Mapping[str, str]
 ) -> BackendError:
     """What an answer that is no success means; `ours` are our names of the model's inputs."""
     said, status = _json(response), response.status_code
     words = _words(said) or one_line(response.reason_phrase)
     if status in (401, 403):
-        return Unauthorized(f"Replicate refused access: {words}.", remedy=refused_token(config))
+        return Unauthorized(
+            f"Replicate refused access: {words}.", remedy=refused_token_remedy(config)
+        )
     if status == 402:
         return Rejected(
             f"Replicate wants to be paid first: {words}.",
@@ -86,10 +87,10 @@ def refusal(
     return Rejected(f"{at} refused the request: {status} {words}.")
 
 
-def ended_badly(found: Prediction, seconds: float, *, is_resumed: bool) -> BackendError:
+def prediction_error(found: Prediction, seconds: float, *, is_resumed: bool) -> BackendError:
     """The error of a prediction that ended without success."""
     if found.is_removed:
-        return removed(found)
+        return removed_error(found)
     if found.is_late(seconds):
         return TimedOut(
             f"The prediction {found.id} did not end within {seconds:g} s: Replicate stopped it.",
@@ -109,7 +110,7 @@ def ended_badly(found: Prediction, seconds: float, *, is_resumed: bool) -> Backe
     return Failed(f"The prediction {found.id} failed: {words}.{_tail(found.logs)}", remedy=remedy)
 
 
-def removed(found: Prediction) -> Lost:
+def removed_error(found: Prediction) -> Lost:
     """The error of a prediction whose pictures were deleted."""
     return Lost(
         f"Replicate has deleted the pictures of the prediction {found.id}: "
@@ -117,13 +118,13 @@ def removed(found: Prediction) -> Lost:
     )
 
 
-def empty(found: Prediction, words: str) -> Failed:
+def no_output_error(found: Prediction, words: str) -> Failed:
     """The error of a prediction that succeeded and gave no file."""
     gave = f": {_clean(words)}" if words else ""
     return Failed(f"The prediction {found.id} ended without a picture{gave}.")
 
 
-def names_an_input(response: httpx.Response) -> bool:
+def has_rejected_input(response: httpx.Response) -> bool:
     """Whether a refusal is about one of the inputs: then the schema may be out of date."""
     return response.status_code == 422 and any(_fields(_json(response)))
 
@@ -145,13 +146,13 @@ def _invalid(
 
 def _fields(said: Any) -> Iterator[tuple[str, str]]:
     """Each input that was refused, and why; also in the form of a Cog server."""
-    invalid = mapping(said).get("invalid_fields")
+    invalid = as_mapping(said).get("invalid_fields")
     for one in invalid if isinstance(invalid, list) else ():
-        found = mapping(one)
+        found = as_mapping(one)
         yield str(found.get("field") or ""), str(found.get("description") or found.get("type"))
-    detail = mapping(said).get("detail")
+    detail = as_mapping(said).get("detail")
     for one in detail if isinstance(detail, list) else ():
-        found = mapping(one)
+        found = as_mapping(one)
         place = found.get("loc")
         name = ".".join(map(str, place[1:])) if isinstance(place, list) else ""
         yield name, str(found.get("msg") or found.get("type"))
@@ -168,7 +169,7 @@ def _pause(response: httpx.Response, said: Any, words: str) -> float | None:
     told = _TOLD_IN_WORDS.search(words)
     for value in (
         response.headers.get("retry-after"),
-        mapping(said).get("retry_after"),
+        as_mapping(said).get("retry_after"),
         told[1] if told else None,
     ):
         try:
@@ -181,7 +182,7 @@ def _pause(response: httpx.Response, said: Any, words: str) -> float | None:
 
 
 def _words(said: Any) -> str:
-    found = mapping(said)
+    found = as_mapping(said)
     title, detail = found.get("title"), found.get("detail")
     texts = [_clean(text) for text in (title, detail) if isinstance(text, str) and text.strip()]
     return ": ".join(text for text in texts if text)

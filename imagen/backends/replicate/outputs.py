@@ -6,13 +6,17 @@ from base64 import b64decode
 from binascii import Error as NoBase64
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_to_bytes, urljoin, urlsplit
 
 import httpx
 
+from imagen.backends.replicate.pricing import PredictionUsage, calculate_cost, find_price
+from imagen.core.image_file import DAMAGE, image_size
 from imagen.core.image_format import fault, media_type
-from imagen.core.result import Output
+from imagen.core.json_values import as_mapping
+from imagen.core.result import Facts, Output
 from imagen.core.text import one_line
 from imagen.errors import BackendError, Failed, Lost, Unavailable
 from imagen.net import http
@@ -21,7 +25,13 @@ from imagen.net.threads import run_while_reporting
 from imagen.net.urls import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from imagen.backends.replicate.client import Prediction
+    from imagen.backends.replicate.input_schema import ModelSchema
+    from imagen.backends.replicate.payload import BoundInput
+    from imagen.core.ticket import Estimate, Ticket
+
 
 _ATTEMPTS = 4
 _REDIRECTS = 5
@@ -32,7 +42,7 @@ _UNKNOWN_TYPE = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetcher:
+class OutputDownloader:
     """Downloads from any host, with the token only where `credential_for` gives it."""
 
     credential_for: Callable[[str], Mapping[str, str]]
@@ -115,16 +125,16 @@ class _Withheld(Unavailable):
     """The server refuses a file, for now or because it is gone."""
 
 
-def addresses(output: Any, depth: int = 0) -> Iterator[str]:
+def find_urls(output: Any, depth: int = 0) -> Iterator[str]:
     """Each file among what a model gave, whatever the shape: one, a list, or named ones."""
     if isinstance(output, str) and output.startswith(("https://", "http://", "data:")):
         yield output
     if depth < _DEEPEST and isinstance(output, list | dict):
         for inner in output.values() if isinstance(output, dict) else output:
-            yield from addresses(inner, depth + 1)
+            yield from find_urls(inner, depth + 1)
 
 
-def words(output: Any) -> str:
+def output_text(output: Any) -> str:
     """What a model said instead of giving a file."""
     if isinstance(output, list):
         return one_line("".join(part for part in output if isinstance(part, str)))
@@ -161,3 +171,71 @@ def _joined(address: str, location: str) -> str:
 
 def _host(address: str) -> str:
     return one_line("{0.scheme}://{0.netloc}".format(urlsplit(address)))
+
+
+def build_facts(
+    ticket: Ticket,
+    found: Prediction,
+    outputs: Sequence[Output],
+    seed: int | None,
+    latency_seconds: float,
+) -> Facts:
+    """The facts of a prediction that succeeded."""
+    sizes = [size for size in map(_size, outputs) if size is not None]
+    width, height = sizes[0] if sizes else (None, None)
+    cost = _cost(ticket, found, sizes)
+    request = ticket.request
+    return Facts(
+        model=found.model or str(ticket.payload.get("model")),
+        seed=seed,
+        steps=request.steps,
+        cfg=request.cfg,
+        sampler=request.sampler,
+        width=width,
+        height=height,
+        latency_seconds=latency_seconds,
+        queued_seconds=found.queued_seconds,
+        executing_seconds=found.predict_seconds,
+        cost_usd=cost.usd,
+        cost_basis=cost.basis,
+        engine={"prediction_id": found.id, "version": found.version},
+    )
+
+
+def estimate_cost(known: ModelSchema, bound: BoundInput, input_pixels: Sequence[int]) -> Estimate:
+    """What a prediction of this input will cost, as far as that can be told beforehand."""
+    values = bound.values
+    count = int(values.get("count") or 1)
+    width, height = int(values.get("width") or 0), int(values.get("height") or 0)
+    is_known = bool(bound.known.size.sides and width and height)
+    work = PredictionUsage(
+        images=count,
+        input_pixels=input_pixels,
+        output_pixels=[width * height] * count if is_known else None,
+    )
+    return calculate_cost(find_price(known.model, bound.input, hardware=known.hardware), work)
+
+
+def _cost(ticket: Ticket, found: Prediction, sizes: Sequence[tuple[int, int]]) -> Estimate:
+    payload = ticket.payload
+    price = find_price(
+        str(payload.get("model")),
+        as_mapping(payload.get("input")),
+        hardware=str(payload.get("hardware") or ""),
+    )
+    pixels: Any = payload.get("input_pixels") or ()
+    work = PredictionUsage(
+        images=len(sizes) or None,
+        input_pixels=pixels,
+        output_pixels=[width * height for width, height in sizes] or None,
+        seconds=found.predict_seconds,
+    )
+    return calculate_cost(price, work)
+
+
+def _size(output: Output) -> tuple[int, int] | None:
+    """Width and height of a picture; None for what can't be opened as one."""
+    try:
+        return image_size(BytesIO(output.data))
+    except DAMAGE:
+        return None

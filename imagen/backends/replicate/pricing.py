@@ -32,7 +32,7 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class PredictionUsage:
     """What one prediction does, as far as it is known; None is unknown."""
 
     images: int | None = None
@@ -45,23 +45,23 @@ class Work:
 
 
 def find_price(
-    model: str, inputs: Mapping[str, Any], *, hardware: str = "", table: Table | None = None
+    model: str, inputs: Mapping[str, Any], *, hardware: str = "", table: PriceTable | None = None
 ) -> Price | None:
     """The row for this model with these inputs; for a deployment, that of its hardware."""
-    rows = table or read_table()
+    rows = table or load_price_table()
     if hardware:
         return rows.hardware.get(hardware)
     return next((row for row in rows.prices if row.model == model and _fits(row, inputs)), None)
 
 
-def reckon(price: Price | None, work: Work) -> Estimate:
+def calculate_cost(price: Price | None, work: PredictionUsage) -> Estimate:
     """What this work costs at this price."""
     if price is None or price.usd is None:
         return Estimate(basis="Its price is not in imagen's table: see the model's page.")
     return _BY_UNIT[price.unit](price, price.usd, work)
 
 
-class Table(NamedTuple):
+class PriceTable(NamedTuple):
     """All prices that are known."""
 
     prices: tuple[Price, ...]
@@ -69,14 +69,14 @@ class Table(NamedTuple):
 
 
 @cache
-def read_table() -> Table:
+def load_price_table() -> PriceTable:
     """The table that comes with imagen."""
     import yaml
 
     text = (resources.files(__package__) / "prices.yaml").read_text(encoding="utf-8")
     said = yaml.safe_load(text)
     general = {"as_of": said["as_of"], "source": said["source"]}
-    return Table(
+    return PriceTable(
         prices=tuple(_row(general | row) for row in said["prices"]),
         hardware={
             name: _row(general | {"model": name, "unit": "second"} | row)
@@ -94,14 +94,14 @@ def _fits(row: Price, inputs: Mapping[str, Any]) -> bool:
     return all(inputs.get(name) == value for name, value in row.when.items())
 
 
-def _by_image(price: Price, usd: float, work: Work) -> Estimate:
+def _by_image(price: Price, usd: float, work: PredictionUsage) -> Estimate:
     rate = f"${usd:g} for each picture{_dated(price)}"
     if work.images is None:
         return Estimate(basis=rate)
     return Estimate(usd=_rounded(usd * work.images), basis=f"{work.images} × {rate}")
 
 
-def _by_megapixel(price: Price, usd: float, work: Work) -> Estimate:
+def _by_megapixel(price: Price, usd: float, work: PredictionUsage) -> Estimate:
     run = f"${usd:g} for the run, " if usd else ""
     rate = (
         f"{run}${price.input_megapixel:g} for each megapixel in and "
@@ -116,7 +116,7 @@ def _by_megapixel(price: Price, usd: float, work: Work) -> Estimate:
     return Estimate(usd=_rounded(amount), basis=basis)
 
 
-def _by_second(price: Price, usd: float, work: Work) -> Estimate:
+def _by_second(price: Price, usd: float, work: PredictionUsage) -> Estimate:
     rate = f"${usd:g} for each second of compute{_dated(price)}"
     if work.seconds is None:
         return Estimate(basis=f"It depends on how long it takes: {rate}")

@@ -7,12 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Adapter, Health, tag_errors_with_backend
-from imagen.backends.sdcpp import arguments, families, files
-from imagen.backends.sdcpp.binary import Program, list_gpus, look
-from imagen.backends.sdcpp.capabilities import Engine, capabilities
+from imagen.backends.sdcpp import cli_args, families
+from imagen.backends.sdcpp import config as files
+from imagen.backends.sdcpp.binary import SdCli, find_sd_cli, list_gpus
+from imagen.backends.sdcpp.capabilities import SdEngineInfo, build_capabilities
 from imagen.backends.sdcpp.config import FILES, SdCppConfig
-from imagen.backends.sdcpp.loras import tags
-from imagen.backends.sdcpp.plan import plan, upscaler
+from imagen.backends.sdcpp.loras import lora_tags
+from imagen.backends.sdcpp.plan import choose_upscale_model, plan_request
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.ticket import Ticket, new_id
 from imagen.errors import ConfigError, ImagenError, Unavailable
@@ -21,8 +22,8 @@ from imagen.model_files.upscalers import is_family
 if TYPE_CHECKING:
     from imagen.backends.base import Backend, Detection, Model
     from imagen.backends.model_choice import ChosenModel
-    from imagen.backends.sdcpp.families import Family
-    from imagen.backends.sdcpp.plan import Plan
+    from imagen.backends.sdcpp.families import SdFamily
+    from imagen.backends.sdcpp.plan import RequestPlan
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Request, Task, Upscale
     from imagen.core.result import OnProgress, Result
@@ -47,7 +48,7 @@ class SdCpp:
 
     def capabilities(self, task: Task = "text-to-image", model: str | None = None) -> Capabilities:
         engine, _ = self._with(model)
-        return capabilities(task, engine._config, engine._family, self._engine)
+        return build_capabilities(task, engine._config, engine._family, self._engine)
 
     def prepare(self, request: Request) -> Ticket:
         """Check the files and make the arguments; nothing is run."""
@@ -58,11 +59,11 @@ class SdCpp:
 
     def _prepared(self, request: Request) -> Ticket:
         engine = self._engine
-        arguments.refuse_unknown(self._config, engine.flags)
-        made = plan(request, self.capabilities(request.task))
+        cli_args.refuse_unknown_flags(self._config, engine.flags)
+        made = plan_request(request, self.capabilities(request.task))
         used = request.exactly(made.values)
         keys = ("upscale_models",) if used.task == "upscale" else _GENERATING
-        files.checked(self._config, (*keys, "controlnets") if used.controls else keys)
+        files.check_weight_files(self._config, (*keys, "controlnets") if used.controls else keys)
         line, receipt = self._enlarging(made) if used.task == "upscale" else self._making(made)
         return Ticket(
             id=new_id(),
@@ -74,14 +75,14 @@ class SdCpp:
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
         """Run it, also where it ran before: nothing of an earlier run is left."""
-        from imagen.backends.sdcpp.run import Job, Run
+        from imagen.backends.sdcpp.cli_run import CliJob, CliRun
 
         with tag_errors_with_backend(self._config.name):
             engine, _ = self._with(ticket.request.model)
             try:
                 name = engine._model_name(ticket)
-                job = Job(ticket, engine._config, self.program, name)
-                return Run(job, on_progress).result()
+                job = CliJob(ticket, engine._config, self.program, name)
+                return CliRun(job, on_progress).result()
             except Unavailable as error:
                 if self._config.hint:
                     error.advise(self._config.hint)
@@ -90,8 +91,10 @@ class SdCpp:
     def check(self) -> Health:
         try:
             program = self.program
-            arguments.refuse_unknown(self._config, program.flags)
-            there = files.checked(self._config, (*_GENERATING, "controlnets", "upscale_models"))
+            cli_args.refuse_unknown_flags(self._config, program.flags)
+            there = files.check_weight_files(
+                self._config, (*_GENERATING, "controlnets", "upscale_models")
+            )
         except ImagenError as error:
             remedies = tuple(error.remedy.splitlines()) or ("Name another file there.",)
             return Health(ok=False, summary=error.message, remedies=remedies)
@@ -106,10 +109,10 @@ class SdCpp:
 
     def models(self) -> tuple[Model, ...]:
         """The files of the block and of its folder, and what the program can sample with."""
-        from imagen.backends.sdcpp.offers import offers
+        from imagen.backends.sdcpp.capabilities import list_backend_models
 
         with tag_errors_with_backend(self._config.name):
-            return tuple(offers(self._config, self.program))
+            return tuple(list_backend_models(self._config, self.program))
 
     def free(self) -> None:
         """Nothing is held between runs."""
@@ -118,11 +121,11 @@ class SdCpp:
         """Nothing is held between runs."""
 
     @cached_property
-    def program(self) -> Program:
+    def program(self) -> SdCli:
         """The program, asked once what it can do; raises Unavailable where there is none."""
         if self._like is not None:
             return self._like.program
-        return look(self._config.binary, self._config.cache_dir)
+        return find_sd_cli(self._config.binary, self._config.cache_dir)
 
     def _with(self, model: str | None) -> tuple[SdCpp, ChosenModel[SdCppConfig] | None]:
         """This backend, or one like it with the model that a request names."""
@@ -136,51 +139,55 @@ class SdCpp:
         return self._others[model]
 
     @property
-    def _engine(self) -> Engine:
+    def _engine(self) -> SdEngineInfo:
         try:
             program = self.program
         except Unavailable:
-            return Engine()
-        return Engine(samplers=program.samplers, schedulers=program.schedulers, flags=program.flags)
+            return SdEngineInfo()
+        return SdEngineInfo(
+            samplers=program.samplers, schedulers=program.schedulers, flags=program.flags
+        )
 
     @cached_property
     def _main(self) -> Checkpoint | None:
         """The model; None where it can't be read, which `prepare` and `check` tell about."""
-        for file in files.named(self._config):
+        for file in files.list_weight_files(self._config):
             if file.key in ("model", "diffusion_model"):
                 try:
-                    return files.read(file, self._config.name)
+                    return files.read_weight_file(file, self._config.name)
                 except ConfigError:
                     return None
         return None
 
     @property
-    def _family(self) -> Family:
+    def _family(self) -> SdFamily:
         main = self._main
-        return families.known(main.family, main.variant) if main else families.known("")
+        return families.find_family(main.family, main.variant) if main else families.find_family("")
 
     def _model_name(self, ticket: Ticket) -> str:
         upscale = ticket.request.upscale
         if ticket.request.task == "upscale" and upscale is not None:
-            return upscaler(upscale, {path.name: path for path in self._config.upscale_models})
+            return choose_upscale_model(
+                upscale, {path.name: path for path in self._config.upscale_models}
+            )
         main = self._config.model or self._config.diffusion_model
         return main.name if main else ""
 
-    def _making(self, made: Plan) -> tuple[list[str], dict[str, ParameterOutcome]]:
+    def _making(self, made: RequestPlan) -> tuple[list[str], dict[str, ParameterOutcome]]:
         loras = made.values.get("loras") or ()
         family = self._main.family if self._main else ""
         folder = self._config.loras_folder
-        added = tags(loras, folder, family) if folder is not None else ""
-        return arguments.generation(made.values, added), made.receipt
+        added = lora_tags(loras, folder, family) if folder is not None else ""
+        return cli_args.generation_args(made.values, added), made.receipt
 
-    def _enlarging(self, made: Plan) -> tuple[list[str], dict[str, ParameterOutcome]]:
+    def _enlarging(self, made: RequestPlan) -> tuple[list[str], dict[str, ParameterOutcome]]:
         upscale: Upscale = made.values["upscale"]
         known = {path.name: path for path in self._config.upscale_models}
-        name = upscaler(upscale, known)
-        factor = files.factor(known[name])
+        name = choose_upscale_model(upscale, known)
+        factor = files.read_upscale_factor(known[name])
         repeats = _repeats(upscale.factor, factor)
         fate = _fate_of(upscale, name, factor, repeats)
-        return arguments.enlarging(repeats), made.receipt | {"upscale": fate}
+        return cli_args.upscale_args(repeats), made.receipt | {"upscale": fate}
 
 
 def _repeats(asked: float, factor: int | None) -> int:
@@ -213,7 +220,7 @@ def _open(config: SdCppConfig) -> Backend:
 
 
 def _detect(address: str) -> Detection:
-    from imagen.backends.sdcpp.detecting import detect
+    from imagen.backends.sdcpp.binary import detect
 
     return detect(address)
 

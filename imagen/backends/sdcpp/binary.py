@@ -14,13 +14,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.base import Gpu
+from imagen.backends.base import Detection, Gpu, MissingCapability
 from imagen.backends.learned import read_learned, write_learned
+from imagen.backends.sdcpp.config import DEFAULT_URL, SdCppConfig
 from imagen.core.text import one_line
-from imagen.errors import Unavailable
+from imagen.errors import BackendError, ConfigError, Unavailable
+from imagen.model_files.identify import read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
 
 NAMES = ("sd-cli", "sd")
 """What the program is called; older releases call it `sd`, as does a tool for searching text."""
@@ -36,7 +39,7 @@ _SIGN = "--diffusion-model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
+class SdCli:
     """One sd-cli, as its `--version` and `--help` describe it."""
 
     command: tuple[str, ...]
@@ -51,7 +54,7 @@ class Program:
         return Path(self.command[-1]).name
 
 
-def find(
+def find_commands(
     binary: tuple[str, ...] | str, environ: Mapping[str, str] = os.environ
 ) -> Iterator[tuple[str, ...]]:
     """The commands that may start it, the likeliest first; one alone where it is configured.
@@ -65,7 +68,7 @@ def find(
     for path in (environ.get("PATH"), *map(str, _usual_places(environ))):
         for name in NAMES:
             found = shutil.which(name, path=path)
-            if found is not None and not is_batch(found):
+            if found is not None and not is_batch_file(found):
                 yield (found,)
 
 
@@ -76,7 +79,7 @@ def _configured(command: tuple[str, ...], environ: Mapping[str, str]) -> tuple[s
             f"There is no program {one_line(command[0])} that can be run.",
             remedy="Set `binary` to the path of sd-cli, or leave it out to have it looked for.",
         )
-    if is_batch(found):
+    if is_batch_file(found):
         raise Unavailable(
             f"{one_line(command[0])} is a batch file: parts of a prompt could run as commands.",
             remedy="Set `binary` to the program itself, or to a list that begins a command.",
@@ -84,7 +87,7 @@ def _configured(command: tuple[str, ...], environ: Mapping[str, str]) -> tuple[s
     return (os.path.abspath(found), *command[1:])
 
 
-def is_batch(path: str) -> bool:
+def is_batch_file(path: str) -> bool:
     """Whether Windows would have a shell read the arguments: a prompt must never be a command."""
     return path.lower().endswith((".bat", ".cmd"))
 
@@ -103,18 +106,18 @@ def _usual_places(environ: Mapping[str, str], system: str = sys.platform) -> Ite
     yield built
 
 
-def look(
+def find_sd_cli(
     binary: tuple[str, ...] | str,
     cache_dir: Path | None,
     environ: Mapping[str, str] = os.environ,
-) -> Program:
+) -> SdCli:
     """What the configured program, or the first one that is found, says of itself.
 
     It is asked once and the answer kept below `cache_dir`, until the file changes. Raises
     Unavailable where there is none, or none that can be used.
     """
     reasons: list[Unavailable] = []
-    for command in find(binary, environ):
+    for command in find_commands(binary, environ):
         try:
             return _known(command, cache_dir)
         except Unavailable as error:
@@ -127,11 +130,11 @@ def look(
     )
 
 
-def _known(command: tuple[str, ...], cache_dir: Path | None) -> Program:
+def _known(command: tuple[str, ...], cache_dir: Path | None) -> SdCli:
     note = cache_dir and cache_dir / "sdcpp" / f"{_key(command)}.json"
     program = _noted(read_learned(note), command)
     if program is None:
-        program = probe(command)
+        program = probe_sd_cli(command)
         write_learned(note, asdict(program) | {"flags": sorted(program.flags)})
     return program
 
@@ -146,16 +149,16 @@ def _key(command: tuple[str, ...]) -> str:
     return sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _noted(said: Mapping[str, Any], command: tuple[str, ...]) -> Program | None:
+def _noted(said: Mapping[str, Any], command: tuple[str, ...]) -> SdCli | None:
     try:
         lists = {name: tuple(map(str, said[name])) for name in ("samplers", "schedulers", "modes")}
         flags = frozenset(map(str, said["flags"]))
-        return Program(command=command, version=str(said["version"]), flags=flags, **lists)
+        return SdCli(command=command, version=str(said["version"]), flags=flags, **lists)
     except (KeyError, TypeError):
         return None
 
 
-def probe(command: tuple[str, ...]) -> Program:
+def probe_sd_cli(command: tuple[str, ...]) -> SdCli:
     """Ask a program what it can do; raises Unavailable where it is no stable-diffusion.cpp."""
     said = _said(command, "--help")
     flags = frozenset(flag for match in _OPTION.finditer(said) for flag in match.groups() if flag)
@@ -171,7 +174,7 @@ def probe(command: tuple[str, ...]) -> Program:
             f"{at} is too old: it has no mode img_gen.",
             remedy="Install a newer stable-diffusion.cpp.",
         )
-    return Program(
+    return SdCli(
         command=command,
         version=_version(_said(command, "--version")),
         flags=flags,
@@ -181,7 +184,7 @@ def probe(command: tuple[str, ...]) -> Program:
     )
 
 
-def list_gpus(program: Program) -> tuple[Gpu, ...]:
+def list_gpus(program: SdCli) -> tuple[Gpu, ...]:
     """The graphics cards that the program lists; none for a version that can't list them."""
     if "--list-devices" not in program.flags:
         return ()
@@ -226,3 +229,74 @@ def _version(said: str) -> str:
     if match is None or match[1] == "unknown":
         return one_line(match[2]) if match and match[2] != "unknown" else ""
     return one_line(match[1], limit=80)
+
+
+_FOLDERS = ("models", "~/models", "~/stable-diffusion.cpp/models")
+_ENDINGS = (".safetensors", ".gguf")
+_SECONDS = 2.0
+
+
+def detect(address: str, *, usual: str = DEFAULT_URL) -> Detection:
+    """A block for the server at an address, or at the `usual` one, and one for each whole model
+    that the program could run.
+
+    Raises Unavailable where an address is given and no server answers there.
+    """
+    url = address or usual
+    blocks: dict[str, dict[str, Any]] = {}
+    left_out: list[MissingCapability] = []
+    if _is_server(url, is_asked_for=bool(address)):
+        blocks["sd-server"] = {"type": "sdcpp", "url": url}
+    else:
+        left_out.append(MissingCapability(what="sd-server", why=f"{url} does not answer."))
+    if not address:
+        try:
+            binary = find_sd_cli("", None).command[0]
+        except Unavailable as error:
+            left_out.append(
+                MissingCapability(what="sd-cli", why=error.message, remedy=error.remedy)
+            )
+        else:
+            models = list(_models())
+            blocks |= {
+                path.stem: {"type": "sdcpp", "binary": binary, "model": str(path)}
+                for path in models
+            }
+            if not models:
+                folders = ", ".join(_FOLDERS)
+                left_out.append(
+                    MissingCapability(what="sd-cli", why=f"No whole model was found in {folders}.")
+                )
+    return Detection(blocks, tuple(left_out))
+
+
+def _is_server(url: str, *, is_asked_for: bool) -> bool:
+    from imagen.backends.sdcpp.server_client import SdServerClient
+
+    config = SdCppConfig(name="sdcpp", url=url, connect_seconds=10 if is_asked_for else _SECONDS)
+    client = SdServerClient(config)
+    try:
+        client.about()
+    except BackendError:
+        if is_asked_for:
+            raise
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def _models() -> Iterator[Path]:
+    for folder in _FOLDERS:
+        there = Path(folder).expanduser().absolute()
+        files = sorted(there.iterdir()) if os.path.isdir(there) else ()
+        for path in files:
+            if path.suffix.lower() in _ENDINGS and _is_whole_model(path):
+                yield path
+
+
+def _is_whole_model(path: Path) -> bool:
+    try:
+        return read_checkpoint(path).role == "checkpoint"
+    except ConfigError:
+        return False

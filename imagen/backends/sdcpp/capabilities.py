@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.model_choice import MODEL
-from imagen.backends.sdcpp.families import Family
+from imagen.backends.base import Model, ModelKind
+from imagen.backends.model_choice import MODEL, list_models
+from imagen.backends.sdcpp import config as files
+from imagen.backends.sdcpp.families import SdFamily
+from imagen.backends.sdcpp.loras import list_loras
 from imagen.core.capabilities import Capabilities, Parameter, translate_words
 from imagen.core.text import did_you_mean
 from imagen.errors import ConfigError, RequestError
+from imagen.graphs.model_names import is_model_file
+from imagen.model_files.identify import read_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
+    from imagen.backends.sdcpp.binary import SdCli
     from imagen.backends.sdcpp.config import SdCppConfig
     from imagen.core.request import Task
+
 
 LARGEST_SEED = 2**63 - 1
 _MOST_AT_ONCE = 64
@@ -70,7 +78,7 @@ _NONE_TAKEN = "enlarging takes none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
+class SdEngineInfo:
     """What is known of the program or the server; nothing, while neither was asked."""
 
     samplers: tuple[str, ...] = ()
@@ -82,7 +90,9 @@ class Engine:
     largest_side: int = _LARGEST_SIDE
 
 
-def capabilities(task: Task, config: SdCppConfig, family: Family, engine: Engine) -> Capabilities:
+def build_capabilities(
+    task: Task, config: SdCppConfig, family: SdFamily, engine: SdEngineInfo
+) -> Capabilities:
     """What is taken for this task; raises ConfigError for a default that is none of it."""
     tasks = tuple(_tasks(config, family, engine))
     asked = task if task in tasks else tasks[0]
@@ -100,11 +110,11 @@ def capabilities(task: Task, config: SdCppConfig, family: Family, engine: Engine
     )
 
 
-def _has_canny(engine: Engine) -> bool:
+def _has_canny(engine: SdEngineInfo) -> bool:
     return not engine.is_server and (engine.flags is None or "--canny" in engine.flags)
 
 
-def _tasks(config: SdCppConfig, family: Family, engine: Engine) -> Iterator[str]:
+def _tasks(config: SdCppConfig, family: SdFamily, engine: SdEngineInfo) -> Iterator[str]:
     if config.url or config.model or config.diffusion_model:
         yield from ("text-to-image", "image-to-image", *_MASKED)
         if family.takes_references:
@@ -116,7 +126,7 @@ def _tasks(config: SdCppConfig, family: Family, engine: Engine) -> Iterator[str]
 
 
 def _parameters(
-    task: str, config: SdCppConfig, family: Family, engine: Engine
+    task: str, config: SdCppConfig, family: SdFamily, engine: SdEngineInfo
 ) -> Iterator[tuple[str, Parameter]]:
     if task == "upscale":
         yield "image", Parameter(type="image", description="The picture to enlarge.")
@@ -154,7 +164,7 @@ _TEXTS = {
 }
 
 
-def _size(task: str, family: Family, engine: Engine) -> Iterator[tuple[str, Parameter]]:
+def _size(task: str, family: SdFamily, engine: SdEngineInfo) -> Iterator[tuple[str, Parameter]]:
     """A picture that is given has a size of its own."""
     side = Parameter(
         type="int",
@@ -168,7 +178,7 @@ def _size(task: str, family: Family, engine: Engine) -> Iterator[tuple[str, Para
     yield "height", side
 
 
-def _sampling(family: Family, engine: Engine) -> Iterator[tuple[str, Parameter]]:
+def _sampling(family: SdFamily, engine: SdEngineInfo) -> Iterator[tuple[str, Parameter]]:
     yield from {
         "seed": Parameter(type="int", min=0, max=2**64 - 1, description="Where the noise starts."),
         "steps": Parameter(
@@ -206,7 +216,7 @@ def _sampling(family: Family, engine: Engine) -> Iterator[tuple[str, Parameter]]
 
 
 def _lacking(
-    there: Mapping[str, Parameter], family: Family, engine: Engine
+    there: Mapping[str, Parameter], family: SdFamily, engine: SdEngineInfo
 ) -> Iterator[tuple[str, str]]:
     """Why what might be taken is not, by this family or by this version."""
     if not family.has_guidance:
@@ -220,7 +230,7 @@ def _lacking(
             yield name, f"this version of stable-diffusion.cpp has no {flag}"
 
 
-def _reasons(task: str, config: SdCppConfig, family: Family) -> Iterator[tuple[str, str]]:
+def _reasons(task: str, config: SdCppConfig, family: SdFamily) -> Iterator[tuple[str, str]]:
     """Why a request's field has no place in this task."""
     if task == "upscale":
         yield from dict.fromkeys(("width", "height"), "the size follows from the factor").items()
@@ -240,7 +250,9 @@ def _reasons(task: str, config: SdCppConfig, family: Family) -> Iterator[tuple[s
         yield "controls", f"backends.{config.name}.controlnets names no control net"
 
 
-_NAMES = frozenset({"strength", "width", "height", *_TEXTS, *dict(_sampling(Family(), Engine()))})
+_NAMES = frozenset(
+    {"strength", "width", "height", *_TEXTS, *dict(_sampling(SdFamily(), SdEngineInfo()))}
+)
 """What a block may give other defaults for."""
 
 
@@ -267,3 +279,59 @@ def _fitting(name: str, known: Parameter, value: Any, config: SdCppConfig) -> An
         return known.fit(name, value)
     except RequestError as error:
         raise ConfigError(f"backends.{config.name}.parameters: {error.message}") from error
+
+
+_OWN = ("model", "diffusion_model")
+_KINDS: Mapping[str, ModelKind] = {
+    "model": "checkpoint",
+    "diffusion_model": "diffusion_model",
+    "vae": "vae",
+    "taesd": "vae",
+    "controlnets": "controlnet",
+    "upscale_models": "upscaler",
+}
+
+
+def list_backend_models(config: SdCppConfig, program: SdCli) -> Iterator[Model]:
+    """Each thing that can be asked for; a file that can't be read is listed without a family."""
+    for file in files.list_weight_files(config):
+        kind = _KINDS.get(file.key, "text_encoder")
+        yield replace(_model(kind, _name(file), file.path), is_default=file.key in _OWN)
+    yield from _others(config)
+    if (folder := config.loras_folder) is not None:
+        for name in list_loras(folder):
+            yield _model("lora", name, folder / name)
+    yield from (Model(kind="sampler", name=name) for name in program.samplers)
+    yield from (Model(kind="scheduler", name=name) for name in program.schedulers)
+
+
+def _others(config: SdCppConfig) -> Iterator[Model]:
+    """The models of `models_dir` that can be looked into, but for the block's own."""
+    own = [path.absolute() for path in (config.model, config.diffusion_model) if path]
+    root = config.models_dir.expanduser().absolute()
+    for name in list_models(root):
+        path = root / name
+        if not is_model_file(name) or path in own:
+            continue
+        try:
+            found = read_checkpoint(path)
+        except ConfigError:
+            continue
+        if found.role == "checkpoint" or found.role == "diffusion_model":
+            yield Model(
+                kind=found.role, name=name, family=found.family, size_bytes=found.size_bytes
+            )
+
+
+def _name(file: files.WeightFile) -> str:
+    """A control net is asked for by its kind."""
+    kind = file.at.removeprefix("controlnets.")
+    return kind if file.key == "controlnets" else file.path.name
+
+
+def _model(kind: ModelKind, name: str, path: Path) -> Model:
+    try:
+        found = read_checkpoint(path)
+    except ConfigError:
+        return Model(kind=kind, name=name)
+    return Model(kind=kind, name=name, family=found.family, size_bytes=found.size_bytes)

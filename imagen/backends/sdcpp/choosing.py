@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.model_choice import ChosenModel, find_name, is_path, list_models, missing_model
-from imagen.backends.sdcpp.files import describe_role, missing_parts
+from imagen.backends.sdcpp.config import describe_role, missing_parts
 from imagen.errors import ConfigError, RequestError
 from imagen.graphs.model_names import is_model_file
 from imagen.model_files.identify import read_checkpoint

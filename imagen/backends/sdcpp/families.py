@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
+class SdFamily:
     """One family, as stable-diffusion.cpp runs it."""
 
     side: int = 1024
@@ -29,23 +29,25 @@ class Family:
     takes_control: bool = False
 
 
-_UNET = Family(side=512, multiple_of=64, cfg=7.0, has_clip=True, is_flow=False, takes_control=True)
-_FLUX = Family(has_guidance=True, takes_references=True)
+_UNET = SdFamily(
+    side=512, multiple_of=64, cfg=7.0, has_clip=True, is_flow=False, takes_control=True
+)
+_FLUX = SdFamily(has_guidance=True, takes_references=True)
 
-_FAMILIES: Mapping[tuple[str, str], Family] = {
+_FAMILIES: Mapping[tuple[str, str], SdFamily] = {
     ("sd1", ""): _UNET,
-    ("sd2", ""): Family(side=768, multiple_of=64, cfg=7.0, has_clip=True, is_flow=False),
-    ("sdxl", ""): Family(multiple_of=64, cfg=7.0, has_clip=True, is_flow=False),
-    ("sdxl-refiner", ""): Family(multiple_of=64, cfg=7.0, has_clip=True, is_flow=False),
-    ("sd3", ""): Family(cfg=4.5),
+    ("sd2", ""): SdFamily(side=768, multiple_of=64, cfg=7.0, has_clip=True, is_flow=False),
+    ("sdxl", ""): SdFamily(multiple_of=64, cfg=7.0, has_clip=True, is_flow=False),
+    ("sdxl-refiner", ""): SdFamily(multiple_of=64, cfg=7.0, has_clip=True, is_flow=False),
+    ("sd3", ""): SdFamily(cfg=4.5),
     ("flux1", ""): _FLUX,
-    ("flux1", "schnell"): Family(steps=4),
-    ("flux2", ""): Family(multiple_of=16, has_guidance=True, takes_references=True),
-    ("flux2", "klein"): Family(multiple_of=16, steps=4, takes_references=True),
-    ("z-image", ""): Family(steps=8),
-    ("qwen-image", ""): Family(cfg=2.5, takes_references=True),
+    ("flux1", "schnell"): SdFamily(steps=4),
+    ("flux2", ""): SdFamily(multiple_of=16, has_guidance=True, takes_references=True),
+    ("flux2", "klein"): SdFamily(multiple_of=16, steps=4, takes_references=True),
+    ("z-image", ""): SdFamily(steps=8),
+    ("qwen-image", ""): SdFamily(cfg=2.5, takes_references=True),
 }
-_UNKNOWN = Family(
+_UNKNOWN = SdFamily(
     multiple_of=64,
     side=512,
     cfg=7.0,
@@ -56,6 +58,6 @@ _UNKNOWN = Family(
 )
 
 
-def known(family: str, variant: str = "") -> Family:
+def find_family(family: str, variant: str = "") -> SdFamily:
     """What a family takes; one that the header doesn't tell is taken to take everything."""
     return _FAMILIES.get((family, variant)) or _FAMILIES.get((family, "")) or _UNKNOWN

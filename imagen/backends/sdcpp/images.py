@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imagen.core.request import Request
 
 
-def read(path: Path) -> bytes:
+def read_image(path: Path) -> bytes:
     """The bytes of a picture that can be decoded to its end; raises Failed otherwise."""
     try:
         data = path.read_bytes()
@@ -26,11 +26,11 @@ def read(path: Path) -> bytes:
         raise Failed(
             f"The picture that was made can't be read: {error.strerror or error}."
         ) from error
-    size(data)
+    check_image(data)
     return data
 
 
-def size(data: bytes) -> tuple[int, int]:
+def check_image(data: bytes) -> tuple[int, int]:
     """Width and height of a picture that is whole; raises Failed for any other.
 
     One that is too large to be decoded is taken for whole: it is saved all the same.
@@ -43,7 +43,7 @@ def size(data: bytes) -> tuple[int, int]:
         return error.size
 
 
-def resized(data: bytes, to: tuple[int, int]) -> bytes:
+def resize_image(data: bytes, to: tuple[int, int]) -> bytes:
     """A model enlarges by its own factor; the rest is done by interpolation.
 
     An image that is too large to be decoded is left as the model made it.
@@ -61,7 +61,7 @@ def resized(data: bytes, to: tuple[int, int]) -> bytes:
     return whole.getvalue()
 
 
-def finished(data: bytes, request: Request) -> bytes:
+def restore_unmasked(data: bytes, request: Request) -> bytes:
     """What the mask leaves as it was: the program's VAE changes all of the picture."""
     if request.image is None or request.mask is None:
         return data
@@ -69,7 +69,7 @@ def finished(data: bytes, request: Request) -> bytes:
 
     initial = read_image_file(request.image).opened().convert("RGB")
     mask = read_image_file(request.mask, "mask").opened().convert("L")
-    if not initial.size == mask.size == size(data):
+    if not initial.size == mask.size == check_image(data):
         return data
     picture = _opened(data).convert("RGB")
     whole = BytesIO()

@@ -19,7 +19,7 @@ _ENDINGS = (".gguf", ".safetensors", ".pt")
 _FEW = 8
 
 
-def shelf(folder: Path, endings: Sequence[str] = _ENDINGS) -> list[str]:
+def list_loras(folder: Path, endings: Sequence[str] = _ENDINGS) -> list[str]:
     """The names of all files of weights in a folder and below, with `/` between folders."""
     if not os.path.isdir(folder):
         return []
@@ -27,7 +27,7 @@ def shelf(folder: Path, endings: Sequence[str] = _ENDINGS) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
 
 
-def tags(loras: Iterable[Lora], folder: Path, family: str) -> str:
+def lora_tags(loras: Iterable[Lora], folder: Path, family: str) -> str:
     """What the program reads in a prompt as these LoRAs: ` <lora:ink:0.8>`.
 
     It would leave out one that it can't find, and say that all went well: raises RequestError here
@@ -37,7 +37,7 @@ def tags(loras: Iterable[Lora], folder: Path, family: str) -> str:
 
 
 def _tag(lora: Lora, folder: Path, family: str) -> str:
-    name = match(lora.name, shelf(folder))
+    name = match_lora(lora.name, list_loras(folder))
     if any(mark in name for mark in ":<>"):
         raise RequestError(
             f"The LoRA {one_line(name)!r} can't be asked for: its name holds one of : < >.",
@@ -47,7 +47,7 @@ def _tag(lora: Lora, folder: Path, family: str) -> str:
     return f"<lora:{name}:{lora.strength:g}>"
 
 
-def match(asked: str, there: Sequence[str]) -> str:
+def match_lora(asked: str, there: Sequence[str]) -> str:
     """The one of these files that the name means, with or without folder and ending.
 
     Raises RequestError where there is none, or more than one.

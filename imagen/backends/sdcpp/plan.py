@@ -24,14 +24,14 @@ Change = tuple[str, Any, ParameterOutcome]
 """A parameter, what is used for it, and what became of what was asked."""
 
 
-class Plan(NamedTuple):
+class RequestPlan(NamedTuple):
     """All that will be used, and the receipt of it."""
 
     values: dict[str, Any]
     receipt: Receipt
 
 
-def plan(request: Request, capabilities: Capabilities) -> Plan:
+def plan_request(request: Request, capabilities: Capabilities) -> RequestPlan:
     """What this engine makes of the request; raises RequestError where it can't be meant."""
     _refuse_senseless(request)
     asked, receipt = resolve_parameters(request, capabilities)
@@ -42,7 +42,7 @@ def plan(request: Request, capabilities: Capabilities) -> Plan:
         values[name] = used
         if name in receipt:
             receipt[name] = fate.model_copy(update={"asked": receipt[name].asked})
-    return Plan(values, receipt)
+    return RequestPlan(values, receipt)
 
 
 def _refuse_senseless(request: Request) -> None:
@@ -118,7 +118,7 @@ def _refuse_unknown(control: Control, capabilities: Capabilities) -> None:
         )
 
 
-def upscaler(upscale: Upscale, known: Mapping[str, Any]) -> str:
+def choose_upscale_model(upscale: Upscale, known: Mapping[str, Any]) -> str:
     """The name of the model that enlarges: the one asked for, or the first."""
     if upscale.method is None:
         return next(iter(known))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from imagen.backends.base import Health, Model, tag_errors_with_backend
 from imagen.backends.learned import read_learned, write_learned
 from imagen.backends.sdcpp import families
-from imagen.backends.sdcpp.arguments import EMPTY_PROMPT
-from imagen.backends.sdcpp.capabilities import Engine, capabilities
-from imagen.backends.sdcpp.plan import plan
+from imagen.backends.sdcpp.capabilities import SdEngineInfo, build_capabilities
+from imagen.backends.sdcpp.cli_args import EMPTY_PROMPT
+from imagen.backends.sdcpp.plan import plan_request
 from imagen.core.ticket import Ticket, new_id
 from imagen.errors import ImagenError, Unavailable
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from imagen.backends.sdcpp.client import About, SdServerClient
     from imagen.backends.sdcpp.config import SdCppConfig
+    from imagen.backends.sdcpp.server_client import SdServerClient, ServerInfo
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Request, Task
     from imagen.core.result import OnProgress, Result
@@ -45,24 +45,26 @@ class SdServer:
         model: str | None = None,  # noqa: ARG002 - a server has one model
     ) -> Capabilities:
         """By what the server said when it was last asked; of its model nothing is known."""
-        return capabilities(task, self._config, families.known(""), self._engine())
+        return build_capabilities(task, self._config, families.find_family(""), self._engine())
 
     def prepare(self, request: Request) -> Ticket:
-        made = plan(request, self.capabilities(request.task))
+        made = plan_request(request, self.capabilities(request.task))
         return Ticket(
             id=new_id(),
             backend=self._config.name,
             request=request.exactly(made.values),
             receipt=made.receipt,
-            payload=body(made.values),
+            payload=build_body(made.values),
         )
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
-        from imagen.backends.sdcpp.remote import Remote
+        from imagen.backends.sdcpp.server_job import SdServerJob
 
         with tag_errors_with_backend(self._config.name):
             try:
-                return Remote(ticket, self.client(), self._config, on_progress, self.learn).result()
+                return SdServerJob(
+                    ticket, self.client(), self._config, on_progress, self.learn
+                ).result()
             except Unavailable as error:
                 error.remedy = error.remedy or "\n".join(_advice(self._config))
                 raise
@@ -96,21 +98,21 @@ class SdServer:
     def client(self) -> SdServerClient:
         """The connection, made when it is first needed."""
         if self._client is None:
-            from imagen.backends.sdcpp.client import SdServerClient
+            from imagen.backends.sdcpp.server_client import SdServerClient
 
             self._client = SdServerClient(self._config)
         return self._client
 
-    def learn(self) -> About:
+    def learn(self) -> ServerInfo:
         """Ask the server what it has, and note it for when it isn't there."""
         about = self.client().about()
         write_learned(_note(self._config), about._asdict())
         return about
 
-    def _engine(self) -> Engine:
+    def _engine(self) -> SdEngineInfo:
         said = read_learned(_note(self._config))
         try:
-            return Engine(
+            return SdEngineInfo(
                 samplers=tuple(map(str, said["samplers"])),
                 schedulers=tuple(map(str, said["schedulers"])),
                 is_server=True,
@@ -118,7 +120,9 @@ class SdServer:
                 largest_side=int(said["largest_side"]) or _LARGEST_SIDE,
             )
         except (KeyError, TypeError, ValueError):
-            return Engine(is_server=True, most_at_once=_MOST_AT_ONCE, largest_side=_LARGEST_SIDE)
+            return SdEngineInfo(
+                is_server=True, most_at_once=_MOST_AT_ONCE, largest_side=_LARGEST_SIDE
+            )
 
 
 def _advice(config: SdCppConfig) -> tuple[str, ...]:
@@ -131,7 +135,7 @@ def _note(config: SdCppConfig) -> Path | None:
     return config.cache_dir and config.cache_dir / "sdcpp" / f"server-{key}.json"
 
 
-def body(values: Mapping[str, Any]) -> dict[str, Any]:
+def build_body(values: Mapping[str, Any]) -> dict[str, Any]:
     """The request in the server's words, but for its pictures and LoRAs."""
     guidance = {"txt_cfg": values.get("cfg"), "distilled_guidance": values.get("guidance")}
     sampling = {

@@ -9,8 +9,13 @@ import httpx
 import pytest
 from support.replicate_lab import configured
 
-from imagen.backends.replicate.answers import Prediction, moment, prediction, predictions
-from imagen.backends.replicate.errors import refusal
+from imagen.backends.replicate.client import (
+    Prediction,
+    parse_prediction,
+    parse_predictions,
+)
+from imagen.backends.replicate.errors import response_error
+from imagen.core.json_values import as_time
 from imagen.errors import BackendError, RateLimited, Rejected, Unauthorized, Unavailable
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
@@ -36,7 +41,7 @@ _RECORDED: dict[str, Any] = {
 
 
 def test_a_prediction_is_read_once_into_values() -> None:
-    found = prediction(_RECORDED)
+    found = parse_prediction(_RECORDED)
     assert found is not None
     assert found.model == "replicate/hello-world"
     assert (found.id, found.status, found.has_ended) == (
@@ -60,13 +65,13 @@ def test_a_prediction_is_read_once_into_values() -> None:
     ],
 )
 def test_what_is_no_prediction_is_none(said: Any) -> None:
-    assert prediction(said) is None
-    assert predictions({"results": [said]}) == []
+    assert parse_prediction(said) is None
+    assert parse_predictions({"results": [said]}) == []
 
 
 @pytest.mark.parametrize("said", [None, {}, {"results": None}, {"results": 7}, []])
 def test_a_listing_that_is_none_is_empty(said: Any) -> None:
-    assert predictions(said) == []
+    assert parse_predictions(said) == []
 
 
 @pytest.mark.parametrize(
@@ -80,7 +85,7 @@ def test_a_listing_that_is_none_is_empty(said: Any) -> None:
     ],
 )
 def test_what_is_odd_in_a_prediction_is_unknown(changes: dict[str, Any]) -> None:
-    found = prediction({**_RECORDED, "metrics": {}, **changes})
+    found = parse_prediction({**_RECORDED, "metrics": {}, **changes})
     assert found is not None
     assert found.predict_seconds is None
 
@@ -103,13 +108,15 @@ def test_a_seed_that_is_none_of_ours_is_unknown() -> None:
     ],
 )
 def test_a_time_is_in_utc(said: Any, found: datetime | None) -> None:
-    assert moment(said) == found
+    assert as_time(said) == found
 
 
 def _refused(status: int, body: Any, **headers: str) -> BackendError:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     response = httpx.Response(status, json=body, headers=named)
-    return refusal(response, "https://api.replicate.com/v1", _CONFIG, {"num_outputs": "count"})
+    return response_error(
+        response, "https://api.replicate.com/v1", _CONFIG, {"num_outputs": "count"}
+    )
 
 
 @pytest.mark.parametrize(

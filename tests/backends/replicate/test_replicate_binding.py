@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.replicate_lab import vocabulary
 
-from imagen.backends.replicate.capabilities import offer
-from imagen.backends.replicate.payload import Bound, bind, settled
-from imagen.backends.replicate.schema import read_inputs
-from imagen.backends.replicate.vocabulary import read_vocabulary
+from imagen.backends.replicate.capabilities import build_capabilities
+from imagen.backends.replicate.input_names import map_inputs
+from imagen.backends.replicate.input_schema import parse_inputs
+from imagen.backends.replicate.payload import BoundInput, bind_input, resolve_wrapping_seed
 from imagen.core.capabilities import resolve_parameters
 from imagen.core.request import Request
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
-    from imagen.backends.replicate.vocabulary import Vocabulary
+    from imagen.backends.replicate.input_names import InputMapping
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
@@ -27,14 +27,14 @@ _CANNY, _ESRGAN = "black-forest-labs/flux-canny-dev", "nightmareai/real-esrgan"
 _CODEFORMER, _PAINTER = "sczhou/codeformer", "acme/painter"
 
 
-def _bound(model: str, **asked: Any) -> Bound:
+def _bound(model: str, **asked: Any) -> BoundInput:
     known = vocabulary(model)
     request = Request.of({"prompt": "a fox"} | asked)
-    values, receipt = settled(request, offer(known, request.task, {}))
-    return bind(known, values, receipt)
+    values, receipt = resolve_wrapping_seed(request, build_capabilities(known, request.task, {}))
+    return bind_input(known, values, receipt)
 
 
-def _fates(bound: Bound, *parameters: str) -> list[tuple[str, Any]]:
+def _fates(bound: BoundInput, *parameters: str) -> list[tuple[str, Any]]:
     fates = (bound.receipt[name] for name in parameters)
     return [(fate.outcome, fate.used) for fate in fates]
 
@@ -250,19 +250,19 @@ _ADDRESS = "https://a.example/1.png"
 def test_files_for_an_input_of_its_own_are_never_sent_as_paths(
     value: Any, files: dict[str, Any], sent: dict[str, Any]
 ) -> None:
-    bound = bind(_moody(), {"moods": value}, {})
+    bound = bind_input(_moody(), {"moods": value}, {})
     assert (bound.files, bound.input) == (files, sent)
 
 
 def test_files_and_addresses_for_one_input_are_refused() -> None:
     with pytest.raises(RequestError, match="moods takes files of yours or addresses"):
-        bind(_moody(), {"moods": [_ADDRESS, "a.png"]}, {})
+        bind_input(_moody(), {"moods": [_ADDRESS, "a.png"]}, {})
 
 
-def _moody() -> Vocabulary:
+def _moody() -> InputMapping:
     moods = {"type": "array", "items": {"type": "string", "format": "uri"}}
     said = {"properties": {"prompt": {"type": "string"}, "moods": moods}}
-    return read_vocabulary("acme/moody", read_inputs({"Input": said}))
+    return map_inputs("acme/moody", parse_inputs({"Input": said}))
 
 
 def test_how_much_stays_is_the_inverse_of_how_much_goes() -> None:
@@ -270,29 +270,29 @@ def test_how_much_stays_is_the_inverse_of_how_much_goes() -> None:
         "image_prompt": {"type": "string", "format": "uri"},
         "image_prompt_strength": {"type": "number", "default": 0.8, "minimum": 0, "maximum": 1},
     }
-    known = read_vocabulary("acme/ultra", read_inputs({"Input": {"properties": said}}))
+    known = map_inputs("acme/ultra", parse_inputs({"Input": {"properties": said}}))
     request = Request(image="a.png", strength=0.7)
-    values, receipt = resolve_parameters(request, offer(known, request.task, {}))
-    assert bind(known, values, receipt).input == {"image_prompt_strength": 0.3}
-    assert offer(known, "image-to-image", {}).parameters["strength"].default == 0.2
+    values, receipt = resolve_parameters(request, build_capabilities(known, request.task, {}))
+    assert bind_input(known, values, receipt).input == {"image_prompt_strength": 0.3}
+    assert build_capabilities(known, "image-to-image", {}).parameters["strength"].default == 0.2
 
 
 def test_an_input_that_is_required_is_asked_for() -> None:
     said = {"prompt": {"type": "string"}, "mood": {"type": "string", "description": "The mood"}}
     top = {"properties": said, "required": ["mood"]}
-    known = read_vocabulary("acme/moody", read_inputs({"Input": top}))
+    known = map_inputs("acme/moody", parse_inputs({"Input": top}))
     with pytest.raises(RequestError, match=r"its input 'mood' \(The mood\)") as caught:
-        bind(known, {"prompt": "x"}, {})
+        bind_input(known, {"prompt": "x"}, {})
     assert caught.value.remedy == "Ask for it with: --set mood=…"
 
 
 def test_a_side_with_few_choices_is_the_nearest_of_them() -> None:
     side = {"type": "integer", "enum": [256, 512, 768], "default": 512}
     said = {"prompt": {"type": "string"}, "width": side, "height": side}
-    known = read_vocabulary("acme/old", read_inputs({"Input": {"properties": said}}))
+    known = map_inputs("acme/old", parse_inputs({"Input": {"properties": said}}))
     request = Request(prompt="x", width=400, height=5000)
-    values, receipt = resolve_parameters(request, offer(known, request.task, {}))
-    assert bind(known, values, receipt).input == {"prompt": "x", "width": 512, "height": 768}
+    values, receipt = resolve_parameters(request, build_capabilities(known, request.task, {}))
+    assert bind_input(known, values, receipt).input == {"prompt": "x", "width": 512, "height": 768}
 
 
 def test_loras_go_before_what_they_go_into() -> None:
@@ -301,12 +301,12 @@ def test_loras_go_before_what_they_go_into() -> None:
     assert bound.receipt["lora_weights"].why == "loras decide it"
 
 
-def _of(model: str, properties: dict[str, Any], **asked: Any) -> Bound:
+def _of(model: str, properties: dict[str, Any], **asked: Any) -> BoundInput:
     """The input of a model with these inputs."""
-    known = read_vocabulary(model, read_inputs({"Input": {"properties": properties}}))
+    known = map_inputs(model, parse_inputs({"Input": {"properties": properties}}))
     request = Request.of({"prompt": "a fox"} | asked)
-    values, receipt = resolve_parameters(request, offer(known, request.task, {}))
-    return bind(known, values, receipt)
+    values, receipt = resolve_parameters(request, build_capabilities(known, request.task, {}))
+    return bind_input(known, values, receipt)
 
 
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -356,6 +356,6 @@ def test_a_model_with_a_list_of_loras_takes_all_of_them() -> None:
 
 def test_a_model_that_requires_a_prompt_is_sent_an_empty_one_where_none_is_asked() -> None:
     schema = {"required": ["prompt", "image"], "properties": {"prompt": _TEXT, "image": _FILE}}
-    known = read_vocabulary("me/some", read_inputs({"Input": schema}))
-    bound = bind(known, {"image": "a.png"}, {})
+    known = map_inputs("me/some", parse_inputs({"Input": schema}))
+    bound = bind_input(known, {"image": "a.png"}, {})
     assert bound.input == {"prompt": ""}

@@ -9,9 +9,9 @@ import pytest
 from simulators.replicate import MODELS, Replicate
 from support.replicate_lab import ASKED, opened, prepared, run, submitted
 
-from imagen.backends.replicate.capabilities import offer
-from imagen.backends.replicate.schema import read_inputs
-from imagen.backends.replicate.vocabulary import read_vocabulary
+from imagen.backends.replicate.capabilities import build_capabilities
+from imagen.backends.replicate.input_names import map_inputs
+from imagen.backends.replicate.input_schema import parse_inputs
 from imagen.errors import RequestError
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
@@ -87,8 +87,8 @@ def test_an_input_that_the_model_itself_calls_model_is_still_reached(
 
 def test_a_block_sets_the_default_of_an_input_called_model() -> None:
     said = {"prompt": {"type": "string"}, "model": {"type": "string", "default": "dev"}}
-    known = read_vocabulary("acme/tuned", read_inputs({"Input": {"properties": said}}))
-    found = offer(known, "text-to-image", {"model": "schnell"})
+    known = map_inputs("acme/tuned", parse_inputs({"Input": {"properties": said}}))
+    found = build_capabilities(known, "text-to-image", {"model": "schnell"})
     assert found.parameters["input_model"].default == "schnell"
     assert found.parameters["model"].default is None
 

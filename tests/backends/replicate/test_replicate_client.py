@@ -14,7 +14,7 @@ from support.receiver import Receiver
 from support.replicate_lab import configured
 
 from imagen.backends.replicate.client import ReplicateClient
-from imagen.backends.replicate.stop import stop
+from imagen.backends.replicate.job import cancel_prediction
 from imagen.errors import BackendError, Rejected
 from imagen.testing.answer import Answer, as_json
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from imagen.backends.replicate.client import Recent
+    from imagen.backends.replicate.client import RecentPredictions
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
@@ -30,7 +30,7 @@ _SINCE = datetime(2026, 11, 21, 6, 0, 0, tzinfo=UTC)
 
 
 class _Listed(NamedTuple):
-    recent: Recent
+    recent: RecentPredictions
     pages: int
     """How many were asked for."""
 
@@ -177,5 +177,5 @@ def test_of_a_prediction_that_has_ended_only_images_that_are_there_are_told(
     answers: list[Answer], doubt: str
 ) -> None:
     with Receiver(*answers) as there, closing(ReplicateClient(configured(there.url))) as client:
-        assert stop(client, lambda: "abc", deadline_seconds=60) == doubt
+        assert cancel_prediction(client, lambda: "abc", deadline_seconds=60) == doubt
         assert [seen.method for seen in there.requests] == ["GET", "GET"]

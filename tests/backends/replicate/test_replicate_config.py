@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from support.replicate_lab import configured
 
-from imagen.backends.replicate.config import token
-from imagen.backends.replicate.model_ref import Reference, read_reference
+from imagen.backends.replicate.config import ModelReference, api_token, parse_model_reference
 from imagen.errors import ConfigError, Unauthorized
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
@@ -18,20 +17,20 @@ _VERSION = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"
 @pytest.mark.parametrize(
     ("text", "reference"),
     [
-        pytest.param("acme/painter", Reference("acme", "painter"), id="a model"),
-        pytest.param("a/flux-1.1-pro", Reference("a", "flux-1.1-pro"), id="with a dot"),
+        pytest.param("acme/painter", ModelReference("acme", "painter"), id="a model"),
+        pytest.param("a/flux-1.1-pro", ModelReference("a", "flux-1.1-pro"), id="with a dot"),
         pytest.param(
-            f"acme/painter:{_VERSION}", Reference("acme", "painter", _VERSION), id="a version"
+            f"acme/painter:{_VERSION}", ModelReference("acme", "painter", _VERSION), id="a version"
         ),
         pytest.param(
             "deployments/acme/studio",
-            Reference("acme", "studio", is_deployment=True),
+            ModelReference("acme", "studio", is_deployment=True),
             id="a deployment",
         ),
     ],
 )
-def test_a_reference_is_read(text: str, reference: Reference) -> None:
-    assert read_reference(text) == reference
+def test_a_reference_is_read(text: str, reference: ModelReference) -> None:
+    assert parse_model_reference(text) == reference
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_a_deadline_is_one_that_the_api_can_be_told(seconds: float) -> None:
     ],
 )
 def test_a_family_is_known_by_its_name(model: str, family: str) -> None:
-    assert read_reference(model).family == family
+    assert parse_model_reference(model).family == family
 
 
 @pytest.mark.parametrize(
@@ -127,9 +126,9 @@ def test_a_token_in_the_file_is_an_error_that_does_not_show_it() -> None:
 def test_what_is_no_token_is_told_by_its_variable(value: str, words: str) -> None:
     config = configured(_URL, api_token_env="STUDIO_TOKEN")
     with pytest.raises(Unauthorized, match=words) as caught:
-        token(config, {"STUDIO_TOKEN": value})
+        api_token(config, {"STUDIO_TOKEN": value})
     assert caught.value.remedy.startswith("Set STUDIO_TOKEN to an API token (https://replicate.com")
 
 
 def test_a_token_may_have_space_around_it() -> None:
-    assert token(configured(_URL), {"REPLICATE_API_TOKEN": " r8_x\n"}) == "r8_x"
+    assert api_token(configured(_URL), {"REPLICATE_API_TOKEN": " r8_x\n"}) == "r8_x"

@@ -14,7 +14,7 @@ from support.replicate_lab import configured
 
 from imagen.backends.replicate.adapter import Replicate as Backend
 from imagen.backends.replicate.client import ReplicateClient
-from imagen.backends.replicate.stop import stop
+from imagen.backends.replicate.job import cancel_prediction
 from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.errors import TimedOut
@@ -57,6 +57,6 @@ def test_the_cancelling() -> None:
         RawServer(answer_or_drip({})) as server,
         closing(ReplicateClient(configured(server.url))) as client,
     ):
-        doubt = stop(client, lambda: "abc", deadline_seconds=60, patience_seconds=-1.5)
+        doubt = cancel_prediction(client, lambda: "abc", deadline_seconds=60, patience_seconds=-1.5)
     assert doubt.startswith("Replicate could not be asked to cancel the prediction: ")
     assert "did not finish its answer within" in doubt

@@ -14,7 +14,7 @@ from simulators.replicate import TOKEN, Replicate, ReplicateSwitches
 from support.replicate_lab import configured, run
 
 from imagen.backends.replicate.client import ReplicateClient
-from imagen.backends.replicate.outputs import Fetcher, addresses, words
+from imagen.backends.replicate.outputs import OutputDownloader, find_urls, output_text
 from imagen.errors import BackendError, Failed, Lost
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def test_a_file_comes_from_whoever_the_system_trusts_as_the_api_does(
     secured.load_cert_chain(certificate)
     elsewhere.socket = secured.wrap_socket(elsewhere.socket, server_side=True)
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
-    fetcher = Fetcher(credential_for=lambda _: {}, allows_http=False, connect_seconds=5)
+    fetcher = OutputDownloader(credential_for=lambda _: {}, allows_http=False, connect_seconds=5)
     address = f"https://127.0.0.1:{elsewhere.server_address[1]}/a.png"
     assert fetcher.fetch(address, 0, lambda: None).data == elsewhere.picture
 
@@ -137,13 +137,13 @@ def test_the_token_is_for_replicates_own_hosts(address: str, goes: bool) -> None
     ],
 )
 def test_an_address_that_is_not_https_is_not_asked(address: str) -> None:
-    fetcher = Fetcher(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
+    fetcher = OutputDownloader(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
     with pytest.raises(BackendError, match="which is no https address"):
         fetcher.fetch(address, 0, lambda: None)
 
 
 def test_a_file_within_the_answer_is_unpacked() -> None:
-    fetcher = Fetcher(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
+    fetcher = OutputDownloader(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
     found = fetcher.fetch("data:text/plain,a%20fox", 3, lambda: None)
     assert (found.data, found.media_type, found.index) == (b"a fox", "text/plain", 3)
     with pytest.raises(Failed, match="can't be decoded"):
@@ -164,12 +164,12 @@ def test_a_file_within_the_answer_is_unpacked() -> None:
     ],
 )
 def test_only_addresses_count_as_files(output: Any, found: list[str]) -> None:
-    assert list(addresses(output)) == found
+    assert list(find_urls(output)) == found
 
 
 def test_words_are_joined() -> None:
-    assert words(["a ", "fox\x1b[31m"]) == "a fox[31m"
-    assert words({"no": "words"}) == ""
+    assert output_text(["a ", "fox\x1b[31m"]) == "a fox[31m"
+    assert output_text({"no": "words"}) == ""
 
 
 def test_a_file_that_stays_out_of_reach_can_be_fetched_later() -> None:
@@ -183,7 +183,7 @@ def test_a_file_that_stays_out_of_reach_can_be_fetched_later() -> None:
 @pytest.mark.parametrize("is_late", [False, True])
 def test_a_file_that_is_refused_is_gone_only_after_an_hour(is_late: bool) -> None:
     with Replicate(gone=True) as cloud:
-        fetcher = Fetcher(
+        fetcher = OutputDownloader(
             credential_for=lambda _: {}, allows_http=True, connect_seconds=5, is_late=is_late
         )
         address = f"{cloud.url.removesuffix('/v1')}/delivery/a.png"
@@ -195,6 +195,6 @@ def test_a_file_that_is_refused_is_gone_only_after_an_hour(is_late: bool) -> Non
 
 @pytest.mark.parametrize("address", ["https://[", "https://[::1", "https://a:x/"])
 def test_an_address_that_is_none_is_told(address: str) -> None:
-    fetcher = Fetcher(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
+    fetcher = OutputDownloader(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
     with pytest.raises(BackendError, match="which is no address"):
         fetcher.fetch(address, 0, lambda: None)

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.replicate_lab import configured
 
-from imagen.backends.replicate.answers import Prediction
-from imagen.backends.replicate.client import Recent, ReplicateClient
-from imagen.backends.replicate.run import Run
-from imagen.backends.replicate.submit import find
+from imagen.backends.replicate.client import Prediction, RecentPredictions, ReplicateClient
+from imagen.backends.replicate.job import ReplicateJob, find_prediction
 from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.core.ticket import Ticket
@@ -45,9 +43,9 @@ class _Listing(ReplicateClient):
         self._made, self._ahead = list(made), timedelta(seconds=ahead)
         self.since: datetime | None = None
 
-    def recent(self, since: datetime) -> Recent:
+    def recent(self, since: datetime) -> RecentPredictions:
         self.since = since
-        return Recent(self._made, self._ahead, is_all=True)
+        return RecentPredictions(self._made, self._ahead, is_all=True)
 
 
 def _found(
@@ -58,7 +56,7 @@ def _found(
 ) -> str | None:
     config = configured("https://api.replicate.com/v1", model=model)
     with closing(_Listing(config, ahead, *made)) as client:
-        found = find(client, config.reference, values, _BEGAN)
+        found = find_prediction(client, config.reference, values, _BEGAN)
         assert client.since == _BEGAN - timedelta(seconds=2)
     return found.id if found else None
 
@@ -120,7 +118,7 @@ def test_the_oldest_of_the_same_is_ours() -> None:
 class _Late(_Listing):
     """Lists what was made only when it is asked again."""
 
-    def recent(self, since: datetime) -> Recent:
+    def recent(self, since: datetime) -> RecentPredictions:
         listed = super().recent(since)
         self._made = [replace(_OURS, status="failed", created_at=datetime.now(UTC))]
         return listed
@@ -130,15 +128,15 @@ def test_one_that_is_listed_a_moment_later_is_waited_for() -> None:
     config = configured("https://api.replicate.com/v1", model="acme/painter")
     sent = _ticket(began=datetime.now(UTC).isoformat())
     with closing(_Late(config, 0.0)) as client, pytest.raises(Failed):
-        Run(sent, client, config, no_progress).result()
+        ReplicateJob(sent, client, config, no_progress).result()
 
 
 class _Vanishing(_Listing):
     """Lists nothing, and is too long to be searched the second time."""
 
-    def recent(self, since: datetime) -> Recent:
+    def recent(self, since: datetime) -> RecentPredictions:
         is_all, self.since = self.since is None, since
-        return Recent([], timedelta(), is_all=is_all)
+        return RecentPredictions([], timedelta(), is_all=is_all)
 
 
 def _ticket(**sent: Any) -> Ticket:
@@ -160,7 +158,7 @@ def test_one_that_can_not_be_searched_for_is_not_cancelled() -> None:
     config = configured("https://api.replicate.com/v1", model="acme/painter")
     sent = _ticket(began=datetime.now(UTC).isoformat())
     with closing(_Vanishing(config, 0.0)) as client, pytest.raises(Cancelled) as caught:
-        Run(sent, client, config, cancel).result()
+        ReplicateJob(sent, client, config, cancel).result()
     assert caught.value.is_stopped
 
 
@@ -170,7 +168,7 @@ def test_a_ticket_without_its_time_can_not_be_found_again() -> None:
         closing(_Listing(config, 0.0)) as client,
         pytest.raises(Lost, match="does not say when it was submitted") as caught,
     ):
-        Run(_ticket(client="x"), client, config, no_progress).result()
+        ReplicateJob(_ticket(client="x"), client, config, no_progress).result()
     assert caught.value.is_certain
 
 

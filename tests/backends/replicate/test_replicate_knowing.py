@@ -13,7 +13,7 @@ from simulators.replicate import DEPLOYMENT, MODELS, Replicate, ReplicateSwitche
 from support.replicate_lab import ASKED, configured, opened, run
 
 from imagen.backends.base import Model
-from imagen.backends.replicate.schema_cache import kept
+from imagen.backends.replicate.input_schema import load_schema
 from imagen.errors import ConfigError, Rejected, Unauthorized, Unavailable
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
@@ -106,7 +106,7 @@ def test_a_saved_schema_is_used_and_never_outdated() -> None:
     Path("schema.json").write_text(json.dumps(MODELS[_SCHNELL]), encoding="utf-8")
     with Replicate() as cloud:
         run(cloud, model=_SCHNELL, input_schema="schema.json")
-    found = kept(configured(cloud.url, input_schema="schema.json"))
+    found = load_schema(configured(cloud.url, input_schema="schema.json"))
     assert found is not None
     assert not found.is_stale(datetime(2100, 1, 1, tzinfo=UTC))
     assert _reads(cloud) == [f"/v1/models/{_SCHNELL}/predictions"]

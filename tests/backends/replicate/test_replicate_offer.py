@@ -8,9 +8,9 @@ import pytest
 from simulators.replicate import MODELS
 from support.replicate_lab import vocabulary
 
-from imagen.backends.replicate.capabilities import offer
-from imagen.backends.replicate.schema import read_inputs
-from imagen.backends.replicate.vocabulary import read_vocabulary
+from imagen.backends.replicate.capabilities import build_capabilities
+from imagen.backends.replicate.input_names import map_inputs
+from imagen.backends.replicate.input_schema import parse_inputs
 from imagen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _SCHNELL, _SDXL = "black-forest-labs/flux-schnell", "stability-ai/sdxl"
 
 
 def _offer(model: str, task: Task = "text-to-image", **defaults: Any) -> Capabilities:
-    return offer(vocabulary(model), task, defaults)
+    return build_capabilities(vocabulary(model), task, defaults)
 
 
 @pytest.mark.parametrize(
@@ -114,21 +114,24 @@ def test_a_default_that_is_none_is_an_error(defaults: dict[str, Any], words: str
 
 def test_an_input_that_is_called_like_another_thing_of_ours_is_renamed() -> None:
     said = {"prompt": {"type": "string"}, "style": {"type": "string", "enum": ["any", "icon"]}}
-    known = read_vocabulary("acme/recraft", read_inputs({"Input": {"properties": said}}))
-    assert offer(known, "text-to-image", {}).parameters["input_style"].choices == ("any", "icon")
+    known = map_inputs("acme/recraft", parse_inputs({"Input": {"properties": said}}))
+    assert build_capabilities(known, "text-to-image", {}).parameters["input_style"].choices == (
+        "any",
+        "icon",
+    )
 
 
 def test_a_control_picture_of_no_known_kind_is_an_input_of_its_own() -> None:
     said = {"prompt": {"type": "string"}, "control_image": {"type": "string", "format": "uri"}}
-    known = read_vocabulary("acme/steered", read_inputs({"Input": {"properties": said}}))
-    found = offer(known, "text-to-image", {})
+    known = map_inputs("acme/steered", parse_inputs({"Input": {"properties": said}}))
+    found = build_capabilities(known, "text-to-image", {})
     assert (found.tasks, found.parameters["control_image"].type) == (("text-to-image",), "image")
 
 
 def test_an_input_of_another_type_does_not_mean_our_field() -> None:
     said = {"prompt": {"type": "string"}, "seed": {"type": "string"}, "mask": {"type": "boolean"}}
-    known = read_vocabulary("acme/odd", read_inputs({"Input": {"properties": said}}))
-    found = offer(known, "text-to-image", {})
+    known = map_inputs("acme/odd", parse_inputs({"Input": {"properties": said}}))
+    found = build_capabilities(known, "text-to-image", {})
     assert found.parameters.keys() == {"prompt", "input_seed", "input_mask", "model"}
     assert found.parameters["input_mask"].type == "bool"
 

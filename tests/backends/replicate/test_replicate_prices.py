@@ -9,7 +9,13 @@ import pytest
 from simulators.replicate import DEPLOYMENT, Replicate
 from support.replicate_lab import ASKED, opened, prepared, run
 
-from imagen.backends.replicate.pricing import Price, Work, find_price, read_table, reckon
+from imagen.backends.replicate.pricing import (
+    PredictionUsage,
+    Price,
+    calculate_cost,
+    find_price,
+    load_price_table,
+)
 from imagen.core.ticket import Estimate
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
@@ -24,68 +30,92 @@ def _price(model: str, **inputs: Any) -> Price | None:
 @pytest.mark.parametrize(
     ("model", "inputs", "work", "usd"),
     [
-        pytest.param("black-forest-labs/flux-schnell", {}, Work(images=4), 0.012, id="4 × $0.003"),
-        pytest.param("black-forest-labs/flux-1.1-pro", {}, Work(images=1), 0.04, id="1 × $0.04"),
+        pytest.param(
+            "black-forest-labs/flux-schnell", {}, PredictionUsage(images=4), 0.012, id="4 × $0.003"
+        ),
+        pytest.param(
+            "black-forest-labs/flux-1.1-pro", {}, PredictionUsage(images=1), 0.04, id="1 × $0.04"
+        ),
         pytest.param(
             "black-forest-labs/flux-2-pro",
             {},
-            Work(input_pixels=[2_250_000], output_pixels=[1_000_000]),
+            PredictionUsage(input_pixels=[2_250_000], output_pixels=[1_000_000]),
             0.075,
             id="0.015 + 3 × 0.015 + 1 × 0.015",
         ),
         pytest.param(
             "black-forest-labs/flux-2-max",
             {},
-            Work(output_pixels=[1_500_000]),
+            PredictionUsage(output_pixels=[1_500_000]),
             0.085,
             id="0.04 + 1.5 × 0.03",
         ),
         pytest.param(
             "black-forest-labs/flux-2-dev",
             {"go_fast": True},
-            Work(input_pixels=[400_000], output_pixels=[1_000_000]),
+            PredictionUsage(input_pixels=[400_000], output_pixels=[1_000_000]),
             0.024,
             id="go_fast: 1 × 0.012 + 1 × 0.012",
         ),
         pytest.param(
             "black-forest-labs/flux-2-dev",
             {"go_fast": False},
-            Work(output_pixels=[1_000_000]),
+            PredictionUsage(output_pixels=[1_000_000]),
             0.014,
             id="not go_fast: 0.014",
         ),
-        pytest.param("stability-ai/sdxl", {}, Work(seconds=8.0), 0.0078, id="8 s × $0.000975"),
         pytest.param(
-            "google/nano-banana-pro", {"resolution": "4K"}, Work(images=2), 0.6, id="2 × $0.30"
+            "stability-ai/sdxl", {}, PredictionUsage(seconds=8.0), 0.0078, id="8 s × $0.000975"
         ),
         pytest.param(
-            "google/nano-banana-pro", {"resolution": "2K"}, Work(images=2), 0.3, id="2 × $0.15"
+            "google/nano-banana-pro",
+            {"resolution": "4K"},
+            PredictionUsage(images=2),
+            0.6,
+            id="2 × $0.30",
         ),
-        pytest.param("google/nano-banana-2", {}, Work(images=2), None, id="null is unknown"),
-        pytest.param("acme/painter", {}, Work(images=2), None, id="no row is unknown"),
-        pytest.param("stability-ai/sdxl", {}, Work(images=1), None, id="seconds are not known yet"),
         pytest.param(
-            "black-forest-labs/flux-2-pro", {}, Work(images=1), None, id="the size is not known"
+            "google/nano-banana-pro",
+            {"resolution": "2K"},
+            PredictionUsage(images=2),
+            0.3,
+            id="2 × $0.15",
         ),
-        pytest.param("black-forest-labs/flux-dev", {}, Work(), None, id="nor the count"),
+        pytest.param(
+            "google/nano-banana-2", {}, PredictionUsage(images=2), None, id="null is unknown"
+        ),
+        pytest.param("acme/painter", {}, PredictionUsage(images=2), None, id="no row is unknown"),
+        pytest.param(
+            "stability-ai/sdxl", {}, PredictionUsage(images=1), None, id="seconds are not known yet"
+        ),
+        pytest.param(
+            "black-forest-labs/flux-2-pro",
+            {},
+            PredictionUsage(images=1),
+            None,
+            id="the size is not known",
+        ),
+        pytest.param("black-forest-labs/flux-dev", {}, PredictionUsage(), None, id="nor the count"),
     ],
 )
 def test_a_cost_is_reckoned(
-    model: str, inputs: dict[str, Any], work: Work, usd: float | None
+    model: str, inputs: dict[str, Any], work: PredictionUsage, usd: float | None
 ) -> None:
-    assert reckon(find_price(model, inputs), work).usd == usd
+    assert calculate_cost(find_price(model, inputs), work).usd == usd
 
 
 def test_a_cost_says_how_it_comes_about() -> None:
-    found = reckon(_price("black-forest-labs/flux-schnell"), Work(images=2))
+    found = calculate_cost(_price("black-forest-labs/flux-schnell"), PredictionUsage(images=2))
     assert found == Estimate(usd=0.006, basis=f"2 × $0.003 for each picture{_DATED}")
-    found = reckon(_price("black-forest-labs/flux-2-pro"), Work(output_pixels=[1_048_576]))
+    found = calculate_cost(
+        _price("black-forest-labs/flux-2-pro"), PredictionUsage(output_pixels=[1_048_576])
+    )
     assert found == Estimate(
         usd=0.030729,
         basis="0 megapixels in, 1.05 out: $0.015 for the run, $0.015 for each megapixel in and "
         f"$0.015 for each out{_DATED}",
     )
-    found = reckon(_price("stability-ai/sdxl"), Work())
+    found = calculate_cost(_price("stability-ai/sdxl"), PredictionUsage())
     assert found == Estimate(
         basis=f"It depends on how long it takes: $0.000975 for each second of compute{_DATED}"
     )
@@ -93,19 +123,19 @@ def test_a_cost_says_how_it_comes_about() -> None:
 
 def test_a_second_of_a_machine_has_its_price() -> None:
     price = find_price("acme/painter", {}, hardware="gpu-t4")
-    assert reckon(price, Work(seconds=10.0)).usd == 0.00225
+    assert calculate_cost(price, PredictionUsage(seconds=10.0)).usd == 0.00225
     assert find_price("acme/painter", {}, hardware="gpu-of-next-year") is None
 
 
 def test_every_row_says_when_and_where() -> None:
-    rows = [*read_table().prices, *read_table().hardware.values()]
+    rows = [*load_price_table().prices, *load_price_table().hardware.values()]
     assert len(rows) > 40
     assert [row.model for row in rows if not row.source.startswith("https://replicate.com/")] == []
     assert {row.as_of for row in rows} == {"2026-09-16", "2026-05-04"}
 
 
 def test_no_row_is_free() -> None:
-    rows = [row for row in read_table().prices if row.usd is not None]
+    rows = [row for row in load_price_table().prices if row.usd is not None]
     assert [r.model for r in rows if r.usd + r.input_megapixel + r.output_megapixel <= 0] == []  # type: ignore[operator]
 
 

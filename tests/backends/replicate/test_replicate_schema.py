@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.replicate.schema import Input, find_schemas, parameter, read_inputs
-from imagen.backends.replicate.size import Size, pixels_of, ratio_of, read_size
+from imagen.backends.replicate.input_names import (
+    SizeInputs,
+    find_size_inputs,
+    parse_pixels,
+    parse_ratio,
+)
+from imagen.backends.replicate.input_schema import (
+    ModelInput,
+    build_parameter,
+    find_schemas,
+    parse_inputs,
+)
 from imagen.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
@@ -15,8 +25,8 @@ pytestmark = pytest.mark.usefixtures("replicate_token")
 _TOP = {"type": "object", "properties": {"prompt": {"type": "string"}}}
 
 
-def _input(said: dict[str, Any], **others: Any) -> Input:
-    return read_inputs({"Input": {"properties": {"it": said}}, **others})["it"]
+def _input(said: dict[str, Any], **others: Any) -> ModelInput:
+    return parse_inputs({"Input": {"properties": {"it": said}}, **others})["it"]
 
 
 @pytest.mark.parametrize(
@@ -90,26 +100,26 @@ def test_what_no_model_can_mean_is_not_taken_for_a_limit(
     "required", [None, True, "it", {"it": 1}, [[], []], [{}, None]], ids=lambda said: str(said)
 )
 def test_a_list_of_required_inputs_that_is_none_requires_nothing(required: Any) -> None:
-    found = read_inputs({"Input": {"required": required, "properties": {"it": {}}}})
+    found = parse_inputs({"Input": {"required": required, "properties": {"it": {}}}})
     assert not found["it"].is_required
 
 
 def test_inputs_whose_names_can_not_be_shown_are_left_out() -> None:
     properties: dict[str, Any] = {"\x1b[2J": {}, "a\nb": {}, "seed": {}}
-    assert list(read_inputs({"Input": {"properties": properties}})) == ["seed"]
+    assert list(parse_inputs({"Input": {"properties": properties}})) == ["seed"]
 
 
 def test_a_schema_of_very_many_inputs_is_refused() -> None:
     properties: dict[str, Any] = {f"a{n}": {} for n in range(501)}
     with pytest.raises(ConfigError, match="has more than 500 inputs"):
-        read_inputs({"Input": {"properties": properties}})
+        parse_inputs({"Input": {"properties": properties}})
 
 
 def test_definitions_beside_the_properties_are_found() -> None:
     document = {"properties": {"it": {"$ref": "#/$defs/X"}}, "$defs": {"X": {"type": "integer"}}}
     schemas = find_schemas(document)
     assert schemas is not None
-    assert read_inputs(schemas)["it"].type == "int"
+    assert parse_inputs(schemas)["it"].type == "int"
 
 
 def test_what_a_reference_refers_to_is_kept_too() -> None:
@@ -126,7 +136,7 @@ def test_what_a_reference_refers_to_is_kept_too() -> None:
 
 @pytest.mark.parametrize("choice", [f"1:{'9' * 400}", f"{'9' * 400}:1", f"{'9' * 200} MP"])
 def test_a_size_beyond_all_numbers_is_none(choice: str) -> None:
-    assert (ratio_of(choice), pixels_of(choice)) == (None, None)
+    assert (parse_ratio(choice), parse_pixels(choice)) == (None, None)
 
 
 def test_only_what_the_inputs_refer_to_is_kept() -> None:
@@ -162,12 +172,12 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
 
 def test_inputs_come_in_their_authors_order() -> None:
     properties = {"b": {"x-order": 1}, "c": {}, "a": {"x-order": 0}}
-    assert list(read_inputs({"Input": {"properties": properties}})) == ["a", "b", "c"]
+    assert list(parse_inputs({"Input": {"properties": properties}})) == ["a", "b", "c"]
 
 
 def test_a_multiple_is_read_from_the_words() -> None:
     said = {"type": "integer", "description": "Must be a multiple of 32 (else it is rounded)."}
-    assert parameter(_input(said)).multiple_of == 32
+    assert build_parameter(_input(said)).multiple_of == 32
 
 
 @pytest.mark.parametrize(
@@ -182,7 +192,7 @@ def test_a_multiple_is_read_from_the_words() -> None:
     ],
 )
 def test_a_default_fits_or_is_none(said: dict[str, Any], default: Any) -> None:
-    assert parameter(_input(said)).default == default
+    assert build_parameter(_input(said)).default == default
 
 
 @pytest.mark.parametrize(
@@ -190,7 +200,7 @@ def test_a_default_fits_or_is_none(said: dict[str, Any], default: Any) -> None:
 )
 def test_a_picture_is_known_by_its_name(name: str, kind: str) -> None:
     said = {"Input": {"properties": {name: {"type": "string", "format": "uri"}}}}
-    assert parameter(read_inputs(said)[name]).type == kind
+    assert build_parameter(parse_inputs(said)[name]).type == kind
 
 
 @pytest.mark.parametrize(
@@ -198,7 +208,7 @@ def test_a_picture_is_known_by_its_name(name: str, kind: str) -> None:
     [("16:9", 16 / 9), ("1024x512", 2.0), ("match_input_image", None), ("0:1", None)],
 )
 def test_a_ratio_is_a_number(choice: str, ratio: float | None) -> None:
-    assert ratio_of(choice) == ratio
+    assert parse_ratio(choice) == ratio
 
 
 @pytest.mark.parametrize(
@@ -214,19 +224,19 @@ def test_a_ratio_is_a_number(choice: str, ratio: float | None) -> None:
     ],
 )
 def test_an_area_is_a_number(choice: str, pixels: float | None) -> None:
-    assert pixels_of(choice) == pixels
+    assert parse_pixels(choice) == pixels
 
 
 def test_a_model_without_a_size_has_none() -> None:
-    assert read_size({}) == Size()
-    assert not read_size({}).is_known
+    assert find_size_inputs({}) == SizeInputs()
+    assert not find_size_inputs({}).is_known
 
 
 def test_a_list_of_sizes_counts_as_one_of_ratios() -> None:
-    inputs = read_inputs(
+    inputs = parse_inputs(
         {"Input": {"properties": {"size": {"type": "string", "enum": ["1024x1024", "1536x1024"]}}}}
     )
-    assert read_size(inputs).of(900, 600) == {"size": "1536x1024"}
+    assert find_size_inputs(inputs).of(900, 600) == {"size": "1536x1024"}
 
 
 @pytest.mark.parametrize(
@@ -241,6 +251,6 @@ def test_a_list_of_sizes_counts_as_one_of_ratios() -> None:
     ],
 )
 def test_a_schema_that_is_off_is_read_as_far_as_it_goes(said: dict[str, Any]) -> None:
-    found = parameter(_input(said))
+    found = build_parameter(_input(said))
     assert (found.default, found.min, found.max, found.multiple_of) == (None, None, None, None)
     assert found.choices is None

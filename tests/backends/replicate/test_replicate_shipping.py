@@ -13,7 +13,7 @@ from simulators.replicate import Replicate
 from support.replicate_lab import ASKED, configured, prepared, run, submitted, told
 
 from imagen.backends.replicate.client import ReplicateClient
-from imagen.backends.replicate.run import Run
+from imagen.backends.replicate.job import ReplicateJob
 from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.errors import Cancelled, Lost, RateLimited, Rejected, RequestError
@@ -100,7 +100,7 @@ def test_what_was_uploaded_before_another_was_refused_is_deleted() -> None:
     with Replicate() as cloud:
         config = configured(cloud.url, model=_FLUX2)
         with closing(_Once(config)) as client, pytest.raises(Rejected, match=r"of other\.png"):
-            Run(prepared(cloud, both, model=_FLUX2), client, config, no_progress).result()
+            ReplicateJob(prepared(cloud, both, model=_FLUX2), client, config, no_progress).result()
     assert (_uploads(cloud), cloud.shelf) == (["POST", "DELETE"], {})
 
 

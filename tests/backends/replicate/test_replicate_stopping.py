@@ -12,7 +12,7 @@ from support.replicate_lab import ASKED, configured, run
 
 from imagen.backends.replicate import Replicate as Backend
 from imagen.backends.replicate.client import ReplicateClient
-from imagen.backends.replicate.stop import stop
+from imagen.backends.replicate.job import cancel_prediction
 from imagen.core.result import no_progress
 from imagen.errors import Cancelled, TimedOut
 
@@ -106,7 +106,7 @@ def test_a_prediction_that_takes_too_long_is_cancelled() -> None:
 def test_a_prediction_that_goes_on_all_the_same_is_told_of() -> None:
     with Replicate(seconds=60, late=True) as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
-        doubt = stop(client, lambda: id, deadline_seconds=60, patience_seconds=0.1)
+        doubt = cancel_prediction(client, lambda: id, deadline_seconds=60, patience_seconds=0.1)
     assert doubt == (
         "Replicate was asked to cancel the prediction and did not confirm it. "
         "It ends by itself after 60 s."
@@ -116,7 +116,7 @@ def test_a_prediction_that_goes_on_all_the_same_is_told_of() -> None:
 def test_the_api_is_not_asked_to_cancel_without_a_pause() -> None:
     with Replicate(seconds=60, late=True) as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
-        stop(client, lambda: id, deadline_seconds=60, patience_seconds=0.5)
+        cancel_prediction(client, lambda: id, deadline_seconds=60, patience_seconds=0.5)
     rounds = [seen for seen in cloud.requests if seen.path.endswith("/cancel")]
     assert 1 <= len(rounds) <= 6  # after 0, 0.05, 0.15, 0.35, 0.75 s
 
@@ -125,7 +125,7 @@ def test_a_prediction_that_has_succeeded_is_left_alone_and_told_of() -> None:
     """Its pictures are there, and paid for."""
     with Replicate() as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
-        doubt = stop(client, lambda: id, deadline_seconds=60)
+        doubt = cancel_prediction(client, lambda: id, deadline_seconds=60)
         assert doubt == "It had been made before it could be cancelled."
     assert [seen.path for seen in cloud.requests if seen.path.endswith("/cancel")] == []
 
@@ -133,7 +133,9 @@ def test_a_prediction_that_has_succeeded_is_left_alone_and_told_of() -> None:
 def test_a_prediction_that_is_not_found_yet_is_looked_for_again() -> None:
     with Replicate(seconds=60) as cloud, closing(_client(cloud)) as client:
         found = iter(["", client.create({"prompt": "x"}).id])
-        doubt = stop(client, lambda: next(found), deadline_seconds=60, is_settled=lambda: False)
+        doubt = cancel_prediction(
+            client, lambda: next(found), deadline_seconds=60, is_settled=lambda: False
+        )
         assert (doubt, _statuses(cloud)) == ("", ["canceled"])
 
 
@@ -141,7 +143,7 @@ def test_an_api_that_is_gone_can_cancel_nothing() -> None:
     with Replicate(seconds=60) as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
         cloud.stop()
-        doubt = stop(client, lambda: id, deadline_seconds=60)
+        doubt = cancel_prediction(client, lambda: id, deadline_seconds=60)
     assert doubt.startswith("Replicate could not be asked to cancel the prediction: http://127")
 
 

@@ -12,7 +12,7 @@ from simulators.replicate.models import version_of
 from support.replicate_lab import ASKED, configured, opened, run, submitted, told
 
 from imagen.backends.replicate.client import ReplicateClient
-from imagen.backends.replicate.submit import Submission
+from imagen.backends.replicate.job import PredictionSubmission
 from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.errors import (
@@ -171,7 +171,7 @@ def _submit(cloud: Replicate, sleep: Callable[[float], object]) -> None:
     values = {"prompt": "a lighthouse", "seed": 7}
     with closing(ReplicateClient(config)) as client:
         began = datetime.now(UTC)
-        Submission(client, config.reference, values, began, sleep=sleep).run()
+        PredictionSubmission(client, config.reference, values, began, sleep=sleep).run()
 
 
 @pytest.mark.parametrize("form", ["header", "body", "words"])

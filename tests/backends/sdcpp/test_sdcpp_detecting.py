@@ -15,7 +15,7 @@ from support.sdcpp_rig import LORA, STAND_IN
 from support.tiny_weights import sd15, write
 
 from imagen.backends import configure
-from imagen.backends.sdcpp import detecting
+from imagen.backends.sdcpp import binary
 from imagen.cli.commands.config import config
 from imagen.errors import Unavailable
 
@@ -34,12 +34,12 @@ def server() -> Iterator[SdServer]:
 
 def test_a_server_at_an_address_is_found(server: SdServer) -> None:
     block = {"type": "sdcpp", "url": server.url}
-    assert detecting.detect(server.url) == ({"sd-server": block}, ())
+    assert binary.detect(server.url) == ({"sd-server": block}, ())
 
 
 def test_where_no_server_answers_it_is_unavailable() -> None:
     with pytest.raises(Unavailable):
-        detecting.detect(NOBODY)
+        binary.detect(NOBODY)
 
 
 def test_a_server_that_is_not_comfyui_makes_a_configuration(server: SdServer) -> None:
@@ -60,7 +60,7 @@ def test_each_whole_model_that_the_program_could_run_is_found(
     Path("models").mkdir()
     model = write(Path("models/dream.safetensors").absolute(), sd15())
     write(Path("models/ink.safetensors"), LORA)
-    found = detecting.detect("", usual=NOBODY)
+    found = binary.detect("", usual=NOBODY)
     assert found.blocks == {
         "dream": {"type": "sdcpp", "binary": str(program), "model": str(model)},
     }
@@ -72,7 +72,7 @@ def test_a_server_and_a_program_that_are_missing_are_left_out_with_a_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    blocks, left_out = detecting.detect("", usual=NOBODY)
+    blocks, left_out = binary.detect("", usual=NOBODY)
     assert blocks == {}
     assert [(lack.what, lack.why) for lack in left_out] == [
         ("sd-server", f"{NOBODY} does not answer."),

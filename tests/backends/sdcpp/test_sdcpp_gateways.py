@@ -12,10 +12,10 @@ from support.raw_server import RawServer, answer_or_drip
 from support.sd_server import CAPABILITIES, Between, SdServer
 
 from imagen.backends import open_backend
-from imagen.backends.sdcpp.client import SdServerClient
 from imagen.backends.sdcpp.config import SdCppConfig
-from imagen.backends.sdcpp.remote import Remote, stop
 from imagen.backends.sdcpp.server import SdServer as Backend
+from imagen.backends.sdcpp.server_client import SdServerClient
+from imagen.backends.sdcpp.server_job import SdServerJob, cancel_job
 from imagen.core.request import Lora, Request
 from imagen.core.result import Progress, no_progress
 from imagen.errors import (
@@ -87,7 +87,7 @@ def _collected(
     config = _config(url, **more)
     with closing(Backend(config)) as backend:
         ticket = sent or backend.prepare(request)
-        remote = Remote(ticket, backend.client(), config, note, backend.learn, clock=clock)
+        remote = SdServerJob(ticket, backend.client(), config, note, backend.learn, clock=clock)
         try:
             return remote.result(), tickets
         except BackendError as error:
@@ -288,7 +288,7 @@ def test_a_gateway_cannot_say_that_a_job_was_stopped(
     with closing(SdServerClient(_config(server.url))) as client:
         id = client.submit({"prompt": "a fox", "width": 64, "height": 64, "seed": 1})
         server.gateway = Between(_CANCEL, status, body)
-        doubt = stop(client, id, patience_seconds=0)
+        doubt = cancel_job(client, id, patience_seconds=0)
     assert doubt.startswith("The server could not be asked to stop the job: ")
 
 

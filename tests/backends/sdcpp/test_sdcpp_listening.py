@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.backends.sdcpp.cli_output import Bar, Kept, Lines, Log, Record, event
-from imagen.backends.sdcpp.troubles import ended
+from imagen.backends.sdcpp.cli_output import (
+    CliOutput,
+    CliProgressBar,
+    LineSplitter,
+    LogLine,
+    WrittenImage,
+    exit_error,
+    parse_line,
+)
 
 _STEP = "  |=========================>                        | 1/2 - 3.15s/it\x1b[K"
 
@@ -13,50 +20,58 @@ _STEP = "  |=========================>                        | 1/2 - 3.15s/it\x
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        pytest.param(_STEP, Bar(1, 2, True), id="seconds a step"),
-        pytest.param("  |====| 2/2 - 3.07it/s", Bar(2, 2, True), id="steps a second"),
-        pytest.param("  |===>  | 722/1130 - 4.36GB/s\x1b[K", Bar(722, 1130, False), id="gigabytes"),
-        pytest.param("  |####   | 10/1264 - 771.00MB/s", Bar(10, 1264, False), id="hashes"),
+        pytest.param(_STEP, CliProgressBar(1, 2, True), id="seconds a step"),
+        pytest.param("  |====| 2/2 - 3.07it/s", CliProgressBar(2, 2, True), id="steps a second"),
+        pytest.param(
+            "  |===>  | 722/1130 - 4.36GB/s\x1b[K", CliProgressBar(722, 1130, False), id="gigabytes"
+        ),
+        pytest.param(
+            "  |####   | 10/1264 - 771.00MB/s", CliProgressBar(10, 1264, False), id="hashes"
+        ),
         pytest.param(
             "[WARN ] model.cpp:231  - file /nope not found",
-            Log("WARN", "file /nope not found"),
+            LogLine("WARN", "file /nope not found"),
             id="warning",
         ),
         pytest.param(
             "[INFO ] stable-diffusion.cpp:3401 - generating image: 1/1 - seed 5",
-            Log("INFO", "generating image: 1/1 - seed 5"),
+            LogLine("INFO", "generating image: 1/1 - seed 5"),
             id="word",
         ),
         pytest.param("terminate called after throwing", None, id="neither"),
     ],
 )
-def test_a_line_is_a_bar_or_a_word_or_neither(line: str, expected: Log | Bar | None) -> None:
-    assert event(line) == expected
+def test_a_line_is_a_bar_or_a_word_or_neither(
+    line: str, expected: LogLine | CliProgressBar | None
+) -> None:
+    assert parse_line(line) == expected
 
 
 def test_bars_end_with_a_return_and_words_with_a_newline() -> None:
-    lines = Lines()
+    lines = LineSplitter()
     found = [*lines.feed(b"one\r\ntwo\rth"), *lines.feed(b"ree\n"), *lines.feed(b"fo")]
     assert [*found, *lines.end()] == ["one", "two", "three", "fo"]
 
 
 def test_colours_are_taken_off() -> None:
-    assert list(Lines().feed(b"\x1b[34;1m[INFO ]\x1b[0m a.cpp:1 - x\n")) == ["[INFO ] a.cpp:1 - x"]
+    assert list(LineSplitter().feed(b"\x1b[34;1m[INFO ]\x1b[0m a.cpp:1 - x\n")) == [
+        "[INFO ] a.cpp:1 - x"
+    ]
 
 
 def test_a_character_that_is_cut_in_two_comes_out_whole() -> None:
-    lines = Lines()
+    lines = LineSplitter()
     assert [*lines.feed("süß".encode()[:2]), *lines.feed("süß".encode()[2:] + b"\n")] == ["süß"]
 
 
 def test_a_line_that_never_ends_does_not_fill_the_memory() -> None:
-    lines = Lines()
+    lines = LineSplitter()
     assert [len(line) for line in lines.feed(b"x" * 70000)] == [70000]
     assert list(lines.end()) == []
 
 
-def _told(*texts: str, counts_at_once: bool = False) -> Record:
-    record = Record(counts_at_once=counts_at_once)
+def _told(*texts: str, counts_at_once: bool = False) -> CliOutput:
+    record = CliOutput(counts_at_once=counts_at_once)
     for text in texts:
         record.take(text if text.startswith("  |") else f"[INFO ] a.cpp:1 - {text}")
     return record
@@ -99,11 +114,14 @@ def test_what_was_written_and_what_was_not_is_kept() -> None:
         "generate_image completed in 2.03s",
         "Version: SD 1.x ",
     )
-    assert record.kept == [Kept(0, "/tmp/it's_0.png", True), Kept(1, "/tmp/it's_1.png", False)]
+    assert record.kept == [
+        WrittenImage(0, "/tmp/it's_0.png", True),
+        WrittenImage(1, "/tmp/it's_1.png", False),
+    ]
     assert (record.seconds, record.version) == (2.03, "SD 1.x")
 
 
 def test_a_number_of_windows_own_is_a_breakdown() -> None:
-    error = ended(3221225477, _told("generating image: 1/1 - seed 7"), "sd-cli.exe")
+    error = exit_error(3221225477, _told("generating image: 1/1 - seed 7"), "sd-cli.exe")
     assert error is not None
     assert error.message == "sd-cli.exe broke down (0xC0000005), and said nothing."

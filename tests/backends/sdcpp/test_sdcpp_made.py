@@ -25,11 +25,11 @@ def _png(side: int) -> bytes:
 
 def test_a_picture_that_can_not_be_opened_is_damaged() -> None:
     with pytest.raises(Failed, match="picture that was made is damaged"):
-        images.size(_png(64))
+        images.check_image(_png(64))
 
 
 def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:
     data = BytesIO()
     Image.new("RGB", (8, 6)).save(data, "PNG", compress_level=0)
-    assert images.resized(data.getvalue(), (8, 6)) == data.getvalue()
-    assert images.size(images.resized(data.getvalue(), (12, 9))) == (12, 9)
+    assert images.resize_image(data.getvalue(), (8, 6)) == data.getvalue()
+    assert images.check_image(images.resize_image(data.getvalue(), (12, 9))) == (12, 9)

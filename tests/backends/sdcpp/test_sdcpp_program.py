@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from support.sdcpp_rig import STAND_IN
 
-from imagen.backends.sdcpp.binary import find, is_batch, list_gpus, look, probe
+from imagen.backends.sdcpp.binary import (
+    find_commands,
+    find_sd_cli,
+    is_batch_file,
+    list_gpus,
+    probe_sd_cli,
+)
 from imagen.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -37,7 +43,7 @@ def _environ(folder: Path) -> dict[str, str]:
 
 
 def test_its_version_flags_and_choices_are_read_from_its_help() -> None:
-    program = probe(_command("ok"))
+    program = probe_sd_cli(_command("ok"))
     assert program.version == "master-471-7010bb4"
     assert program.flags >= {"-m", "--model", "--clip_l", "-r", "--ref-image", "--vae-tiling"}
     assert program.samplers[-3:] == ("dpm++2mv2", "lcm", "ddim_trailing")
@@ -46,15 +52,17 @@ def test_its_version_flags_and_choices_are_read_from_its_help() -> None:
 
 
 def test_the_cards_that_it_lists_are_known() -> None:
-    assert [gpu.name for gpu in list_gpus(probe(_command("cards")))] == ["NVIDIA GeForce RTX 4090"]
+    assert [gpu.name for gpu in list_gpus(probe_sd_cli(_command("cards")))] == [
+        "NVIDIA GeForce RTX 4090"
+    ]
 
 
 def test_a_version_that_lists_no_devices_is_not_asked() -> None:
-    assert list_gpus(probe(_command("ok"))) == ()
+    assert list_gpus(probe_sd_cli(_command("ok"))) == ()
 
 
 def test_a_word_within_a_description_is_no_flag() -> None:
-    assert "--mistral" not in probe(_command("ok")).flags
+    assert "--mistral" not in probe_sd_cli(_command("ok")).flags
 
 
 @pytest.mark.parametrize(
@@ -66,7 +74,7 @@ def test_a_word_within_a_description_is_no_flag() -> None:
 )
 def test_a_program_that_can_not_be_used_gets_a_sentence(way: str, message: str) -> None:
     with pytest.raises(Unavailable, match=message):
-        probe(_command(way))
+        probe_sd_cli(_command(way))
 
 
 @_POSIX
@@ -74,7 +82,7 @@ def test_sd_cli_goes_before_sd(tmp_path: Path) -> None:
     bin = tmp_path / "bin"
     first = _executable(bin, "sd-cli", "ok")
     second = _executable(bin, "sd", "ok")
-    found = [command[0] for command in find("", {"PATH": str(bin), "HOME": str(tmp_path)})]
+    found = [command[0] for command in find_commands("", {"PATH": str(bin), "HOME": str(tmp_path)})]
     assert found[:2] == [str(first), str(second)]
 
 
@@ -82,7 +90,7 @@ def test_sd_cli_goes_before_sd(tmp_path: Path) -> None:
 def test_another_program_called_sd_is_passed_over(tmp_path: Path) -> None:
     _executable(tmp_path / "bin", "sd-cli", "foreign")
     ours = _executable(tmp_path / "bin", "sd", "ok")
-    program = look("", None, _environ(tmp_path / "bin"))
+    program = find_sd_cli("", None, _environ(tmp_path / "bin"))
     assert program.command == (str(ours),)
 
 
@@ -90,43 +98,43 @@ def test_another_program_called_sd_is_passed_over(tmp_path: Path) -> None:
 def test_where_all_that_is_found_is_unfit_the_reason_is_told(tmp_path: Path) -> None:
     _executable(tmp_path / "bin", "sd-cli", "old")
     with pytest.raises(Unavailable, match="too old"):
-        look("", None, {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path)})
+        find_sd_cli("", None, {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path)})
 
 
 def test_where_there_is_none_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"no sd-cli on the PATH") as caught:
-        look("", None, {"PATH": str(tmp_path), "HOME": str(tmp_path)})
+        find_sd_cli("", None, {"PATH": str(tmp_path), "HOME": str(tmp_path)})
     assert "Install stable-diffusion.cpp" in caught.value.remedy
 
 
 def test_a_configured_program_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="no program /nowhere/sd-cli"):
-        look("/nowhere/sd-cli", tmp_path)
+        find_sd_cli("/nowhere/sd-cli", tmp_path)
 
 
 @_POSIX
 def test_what_it_said_is_noted_until_its_file_changes(tmp_path: Path) -> None:
     cache, bin = tmp_path / "cache", tmp_path / "bin"
     path = _executable(bin, "sd-cli", "ok")
-    first = look(str(path), cache)
+    first = find_sd_cli(str(path), cache)
     (note,) = (cache / "sdcpp").iterdir()
     note.write_text(note.read_text().replace("karras", "noted"))
-    assert "noted" in look(str(path), cache).schedulers
+    assert "noted" in find_sd_cli(str(path), cache).schedulers
     _executable(bin, "sd-cli", "bare")
     assert "--clip-skip" in first.flags
-    assert "--clip-skip" not in look(str(path), cache).flags
+    assert "--clip-skip" not in find_sd_cli(str(path), cache).flags
 
 
 @pytest.mark.parametrize("name", ["sd-cli.cmd", "C:/tools/sd.BAT"])
 def test_a_batch_file_is_never_given_a_prompt(name: str) -> None:
-    assert is_batch(name)
-    assert not is_batch("C:/tools/sd-cli.exe")
+    assert is_batch_file(name)
+    assert not is_batch_file("C:/tools/sd-cli.exe")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"flags": 1}', "{"], ids=repr)
 def test_a_note_that_is_damaged_is_made_anew(content: str, tmp_path: Path) -> None:
     command = _command("ok")
-    look(command, tmp_path / "cache")
+    find_sd_cli(command, tmp_path / "cache")
     (note,) = (tmp_path / "cache" / "sdcpp").iterdir()
     note.write_text(content)
-    assert "--vae" in look(command, tmp_path / "cache").flags
+    assert "--vae" in find_sd_cli(command, tmp_path / "cache").flags

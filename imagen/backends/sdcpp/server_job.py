@@ -11,7 +11,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.sdcpp import images
-from imagen.backends.sdcpp.loras import match
+from imagen.backends.sdcpp.loras import match_lora
 from imagen.core.image_file import read_image_file
 from imagen.core.image_format import media_type
 from imagen.core.result import Facts, Output, Progress, Result
@@ -30,8 +30,8 @@ from imagen.net.threads import TICK_SECONDS, Background, limit_total_time, run_w
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imagen.backends.sdcpp.client import About, Job, SdServerClient
     from imagen.backends.sdcpp.config import SdCppConfig
+    from imagen.backends.sdcpp.server_client import SdServerClient, SdServerJobStatus, ServerInfo
     from imagen.core.request import Request
     from imagen.core.result import OnProgress, Stage
     from imagen.core.ticket import Ticket
@@ -46,7 +46,7 @@ _AT_WORK = 0.1
 """How far along a job is that runs: of its steps the server tells nothing."""
 
 
-class Remote:
+class SdServerJob:
     """One ticket on a server."""
 
     def __init__(
@@ -55,7 +55,7 @@ class Remote:
         client: SdServerClient,
         config: SdCppConfig,
         on_progress: OnProgress,
-        learn: Callable[[], About],
+        learn: Callable[[], ServerInfo],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -130,7 +130,7 @@ class Remote:
         """What to submit. The server is asked what it has before: that shows whether it is an
         sd-server, so that nothing is submitted to anything else."""
         about = retry(self._learn, unless=is_timeout, sleep=self._pause)
-        body = self._ticket.payload | pictures(self._ticket.request)
+        body = self._ticket.payload | encode_images(self._ticket.request)
         if self._ticket.request.loras:
             body["lora"] = self._loras(about.loras)
         return body
@@ -150,11 +150,11 @@ class Remote:
     def _loras(self, there: tuple[str, ...]) -> list[dict[str, Any]]:
         """By the paths that the server lists; it refuses any other."""
         return [
-            {"path": match(lora.name, there), "multiplier": lora.strength}
+            {"path": match_lora(lora.name, there), "multiplier": lora.strength}
             for lora in self._ticket.request.loras
         ]
 
-    def _followed(self, id: str) -> Job:
+    def _followed(self, id: str) -> SdServerJobStatus:
         """The job once it has ended."""
         silent_since: float | None = None
         stage: Stage = "queued"
@@ -220,11 +220,11 @@ class Remote:
 
     def _stop(self, id: str, error: BaseException) -> None:
         """Take the job back; where that is not possible, the error that ends the run says so."""
-        doubt = stop(self._client, id, patience_seconds=self._config.cancel_seconds)
+        doubt = cancel_job(self._client, id, patience_seconds=self._config.cancel_seconds)
         if doubt and isinstance(error, ImagenError):
             error.doubt(doubt)
 
-    def _outputs(self, job: Job) -> tuple[Output, ...]:
+    def _outputs(self, job: SdServerJobStatus) -> tuple[Output, ...]:
         if job.status != "completed":
             why = job.error or f"it says {job.status or 'nothing'}"
             raise Failed(f"{self._client.at} did not make the picture: {why}.")
@@ -234,16 +234,18 @@ class Remote:
         return tuple(self._output(index, data) for index, data in enumerate(job.images))
 
     def _output(self, index: int, data: bytes) -> Output:
-        images.size(data)
-        data = images.finished(data, self._ticket.request)
+        images.check_image(data)
+        data = images.restore_unmasked(data, self._ticket.request)
         first = self._ticket.request.seed
         seed = None if first is None else first + index
         kind = media_type(data) or "image/png"
         return Output(data=data, media_type=kind, seed=seed, index=index)
 
-    def _facts(self, id: str, job: Job, outputs: tuple[Output, ...], began: float) -> Facts:
+    def _facts(
+        self, id: str, job: SdServerJobStatus, outputs: tuple[Output, ...], began: float
+    ) -> Facts:
         request = self._ticket.request
-        width, height = images.size(outputs[0].data)
+        width, height = images.check_image(outputs[0].data)
         return Facts(
             seed=request.seed,
             steps=request.steps,
@@ -264,7 +266,7 @@ def _may_be_taken(error: ImagenError) -> bool:
     return is_timeout(error) or not surely_not
 
 
-def stop(client: SdServerClient, id: str, *, patience_seconds: float) -> str:
+def cancel_job(client: SdServerClient, id: str, *, patience_seconds: float) -> str:
     """Take a job back; "" once it is over, or else a sentence about what still goes on.
 
     A server takes a job out of its queue. One that it works on it can't interrupt: then its end is
@@ -289,7 +291,7 @@ def stop(client: SdServerClient, id: str, *, patience_seconds: float) -> str:
         time.sleep(_PAUSE_SECONDS)
 
 
-def pictures(request: Request) -> dict[str, Any]:
+def encode_images(request: Request) -> dict[str, Any]:
     """The pictures of a request, as the server takes them."""
     found: dict[str, Any] = {}
     if request.image is not None:

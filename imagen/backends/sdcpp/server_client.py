@@ -33,7 +33,7 @@ _BUSY = 409
 _STATES = ("queued", "generating", "completed", "failed", "cancelled")
 
 
-class About(NamedTuple):
+class ServerInfo(NamedTuple):
     """What a server says of itself."""
 
     model: str = ""
@@ -44,7 +44,7 @@ class About(NamedTuple):
     largest_side: int = 0
 
 
-class Job(NamedTuple):
+class SdServerJobStatus(NamedTuple):
     """One look at a job."""
 
     status: str
@@ -71,7 +71,7 @@ class SdServerClient:
             tls=http.tls(self.at, None),
         )
 
-    def about(self) -> About:
+    def about(self) -> ServerInfo:
         """What the server has."""
         response = self._send("GET", "/sdcpp/v1/capabilities")
         return self._read(self._succeeded(response), _about)
@@ -109,7 +109,7 @@ class SdServerClient:
             )
         raise http.response_error(response, self.at)
 
-    def job(self, id: str) -> Job:
+    def job(self, id: str) -> SdServerJobStatus:
         """How the job is doing; raises Lost where the server doesn't know it."""
         timeout = http.timeouts(
             connect_seconds=self._config.connect_seconds, read_seconds=_SHORT_READ_SECONDS
@@ -186,12 +186,12 @@ def _says(response: httpx.Response, words: Mapping[int, str]) -> bool:
     return expected is not None and _word(response) == expected
 
 
-def _about(said: Any) -> About:
+def _about(said: Any) -> ServerInfo:
     said = _mapping(said)
     if not isinstance(said.get("samplers"), list):
         raise ValueError("has no list of samplers")
     limits = _mapping(said.get("limits"))
-    return About(
+    return ServerInfo(
         model=one_line(str(_mapping(said.get("model")).get("name") or "")),
         samplers=_words(said.get("samplers")),
         schedulers=_words(said.get("schedulers")),
@@ -208,14 +208,14 @@ def _job_id(said: Any) -> str:
     return id
 
 
-def _job(said: Any, id: str) -> Job:
+def _job(said: Any, id: str) -> SdServerJobStatus:
     said = _mapping(said)
     status = said.get("status")
     if said.get("id") != id or status not in _STATES:
         raise ValueError("is not the job that was asked for")
     images = _images(_mapping(said.get("result")).get("images")) if status == "completed" else ()
     created, started, ended = (said.get(name) for name in ("created", "started", "completed"))
-    return Job(
+    return SdServerJobStatus(
         status=status,
         position=max(0, _number(said.get("queue_position")) - 1),
         images=images,
