@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from imagen.outputs import png
+from imagen.outputs.metadata import png
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from imagen.core.ticket import Ticket
     from imagen.outputs import SavedImage
     from imagen.pipeline.generate import Generation
-    from imagen.preview import Preview
+    from imagen.preview import PreviewPlan
 
 
 INTERPOLATION = "interpolation"
@@ -176,10 +176,10 @@ def _is_arithmetic(request: Request, name: str, settings: Settings) -> bool:
 
 
 def _arithmetic(request: Request, *, strict: bool) -> Ticket:
-    from imagen.inputs.interpolation import interpolated
+    from imagen.inputs.interpolation import run_interpolation
     from imagen.pipeline.prepare import refuse_unhonoured
 
-    ticket, _ = interpolated(request)
+    ticket, _ = run_interpolation(request)
     if strict:
         refuse_unhonoured(ticket)
     return ticket
@@ -199,10 +199,10 @@ def _others_named(request: Request, name: str, settings: Settings) -> Iterator[N
 
 def _task(request: Request) -> Task:
     """What the request comes to, as far as it makes sense."""
-    from imagen.inputs import sound
+    from imagen.inputs import check_request
 
     try:
-        return sound(request)[0].task
+        return check_request(request)[0].task
     except RequestError:
         return request.task
 
@@ -226,7 +226,7 @@ def _can(name: str, task: Task, settings: Settings) -> bool:
 
 def planned(
     settings: OutputSettings, asked: bool | None, *, as_json: bool = False, quiet: bool = False
-) -> Preview | None:
+) -> PreviewPlan | None:
     """How pictures will be shown; None where they won't.
 
     Raises ConfigError where they must be shown and can't be. JSON is for programs: with it the
@@ -235,19 +235,19 @@ def planned(
     is_tty = sys.stdout.isatty() and not as_json
     if asked is None and settings.preview == "auto" and not is_tty:
         return None  # without loading anything for it
-    from imagen.preview import draws_sixels, plan
+    from imagen.preview import plan_preview, supports_sixel
 
-    return plan(
+    return plan_preview(
         settings,
         environ=os.environ,
         is_tty=is_tty,
         asked=asked,
         quiet=quiet,
-        ask_terminal=draws_sixels,
+        ask_terminal=supports_sixel,
     )
 
 
-def show_made(preview: Preview | None, made: Iterable[tuple[Generation, Request]]) -> None:
+def show_made(preview: PreviewPlan | None, made: Iterable[tuple[Generation, Request]]) -> None:
     """Show the pictures of these runs, each with what was asked for."""
     pictures = {
         saved.path: asked
@@ -258,12 +258,14 @@ def show_made(preview: Preview | None, made: Iterable[tuple[Generation, Request]
     show_files(preview, pictures)
 
 
-def show_files(preview: Preview | None, pictures: Mapping[Path, Request]) -> None:
+def show_files(preview: PreviewPlan | None, pictures: Mapping[Path, Request]) -> None:
     """Show these pictures, of what was asked for each; what fails is told on stderr."""
     if preview is None or not pictures:
         return
-    from imagen.outputs.naming import slug_of
-    from imagen.preview import show
+    from imagen.outputs.naming import request_slug
+    from imagen.preview import show_images
 
-    for sentence in show(preview, {path: slug_of(asked) for path, asked in pictures.items()}):
+    for sentence in show_images(
+        preview, {path: request_slug(asked) for path, asked in pictures.items()}
+    ):
         echo(sentence, err=True)

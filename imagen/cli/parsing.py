@@ -409,23 +409,25 @@ def _of_sidecar(values: dict[str, Any], backends: Collection[str]) -> Given:
 
 
 def _refuse_newer(format: Any) -> None:
-    from imagen.outputs.sidecar import FORMAT
+    from imagen.outputs.sidecar import SIDECAR_FORMAT
 
-    if not isinstance(format, int) or format > FORMAT:
-        raise RequestError(f"it has the format {format!r}, and this imagen reads up to {FORMAT}.")
+    if not isinstance(format, int) or format > SIDECAR_FORMAT:
+        raise RequestError(
+            f"it has the format {format!r}, and this imagen reads up to {SIDECAR_FORMAT}."
+        )
 
 
 def _with_pictures(
     request: Request, values: dict[str, Any], beside: Path, over: Collection[str]
 ) -> Request:
     """A sidecar knows its pictures by name and hash."""
-    from imagen.inputs import found_again
+    from imagen.inputs import locate_images
 
     known = values.get("inputs")
     varied = _mapping(values, "vary").get("name")  # each cell of a comparison has another
     inputs = [one for one in known if isinstance(one, dict)] if isinstance(known, list) else []
     inputs = [one for one in inputs if varied is None or one.get("parameter") != varied]
-    return found_again(request, inputs, beside, replaced=over)
+    return locate_images(request, inputs, beside, replaced=over)
 
 
 def _mapping(values: dict[str, Any], name: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from math import ceil, sqrt
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from imagen.comparison.layout import Cell as Shown
-from imagen.comparison.sheet import render
+from imagen.comparison.layout import SheetCell as Shown
+from imagen.comparison.sheet import draw_sheet
 from imagen.core.capabilities import mark_not_honoured
 from imagen.core.text import format_duration, one_line
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from imagen.comparison.record import Cell, Comparison
+    from imagen.comparison.record import Comparison, ComparisonCell
     from imagen.core.request import Request
 
-NAME = "contact-sheet.png"
+SHEET_NAME = "contact-sheet.png"
 _IN_A_ROW = 4
 
 
 def write_sheet(comparison: Comparison, folder: Path, *, note: str = "") -> Path:
     """Write the sheet of all that is there so far; raises OutputError where it can't be."""
-    path = folder / NAME
+    path = folder / SHEET_NAME
     shown = [
         _shown(comparison, comparison.cell(model, value), model, value, folder)
         for value in comparison.values
         for model in comparison.models
     ]
-    render(
+    draw_sheet(
         shown,
         path,
         title=comparison.request.prompt or "Without a prompt",
-        note=" · ".join(part for part in (note, *notes(comparison)) if part),
-        columns=columns(comparison),
+        note=" · ".join(part for part in (note, *describe_request(comparison)) if part),
+        columns=count_columns(comparison),
     )
     return path
 
 
-def columns(comparison: Comparison) -> int:
+def count_columns(comparison: Comparison) -> int:
     """A column for each model where there is an axis, else about as many as rows."""
     count = len(comparison.models)
     if comparison.vary is not None or count <= _IN_A_ROW:
@@ -48,7 +48,7 @@ def columns(comparison: Comparison) -> int:
     return ceil(sqrt(count))
 
 
-def notes(comparison: Comparison) -> tuple[str, ...]:
+def describe_request(comparison: Comparison) -> tuple[str, ...]:
     """What holds for all cells: the negative, the pictures they are made of, strength and seed."""
     request, axis = comparison.request, comparison.vary
     varied = None if axis is None else axis.name
@@ -68,7 +68,7 @@ def _made_of(request: Request) -> Iterator[str]:
 
 
 def _shown(
-    comparison: Comparison, cell: Cell | None, model: str, value: Any, folder: Path
+    comparison: Comparison, cell: ComparisonCell | None, model: str, value: Any, folder: Path
 ) -> Shown:
     axis = comparison.vary
     at_prompt = axis is not None and axis.name == "prompt"
@@ -85,7 +85,7 @@ def _shown(
     )
 
 
-def _details(cell: Cell | None) -> str:
+def _details(cell: ComparisonCell | None) -> str:
     if cell is None:
         return "not made yet"
     cost = "" if cell.cost_usd is None else f"${cell.cost_usd:.4g}"
@@ -94,7 +94,7 @@ def _details(cell: Cell | None) -> str:
     return " · ".join(part for part in (seed, seconds, cost) if part)
 
 
-def _remark(cell: Cell | None) -> str:
+def _remark(cell: ComparisonCell | None) -> str:
     """What was not as it was asked for."""
     if cell is None:
         return ""

@@ -31,7 +31,7 @@ _STRIKES = (109, 136, 128, 160, 96, 64, 72, 32, 20, 16)
 """The sizes in which fonts of coloured bitmaps come."""
 
 
-class Face:
+class Font:
     """One font, in any size."""
 
     def __init__(self, font: ImageFont.FreeTypeFont, characters: coverage.Coverage) -> None:
@@ -59,7 +59,7 @@ class Face:
         return None
 
 
-class Faces:
+class FontSet:
     """The faces there are, best first; those of the system are looked at only when needed."""
 
     def __init__(self, folders: Sequence[Path], *, shaping: bool) -> None:
@@ -67,17 +67,17 @@ class Faces:
         """Whether letters are joined and put in order as right-to-left scripts need."""
         self._engine = ImageFont.Layout.RAQM if shaping else ImageFont.Layout.BASIC
         self._folders = folders
-        self._chosen: dict[str, Face | None] = {}
-        self._opened: dict[Path, Face | None] = {}
+        self._chosen: dict[str, Font | None] = {}
+        self._opened: dict[Path, Font | None] = {}
         self.own = _own()
 
-    def covering(self, text: str) -> Face | None:
+    def covering(self, text: str) -> Font | None:
         """The first face that has all of `text`, a character with what belongs to it."""
         if text not in self._chosen:
             self._chosen[text] = self.own if self.own.has(text) else self._of_system(text)
         return self._chosen[text]
 
-    def _of_system(self, text: str) -> Face | None:
+    def _of_system(self, text: str) -> Font | None:
         for path in self._order(text):
             if _coverage(path).has(text[0]) and (face := self._open(path)) and face.has(text):
                 return face
@@ -94,26 +94,26 @@ class Faces:
         found = (path for folder in self._folders for path in _fonts_in(folder))
         return sorted(dict.fromkeys(found), key=_preference)
 
-    def _open(self, path: Path) -> Face | None:
+    def _open(self, path: Path) -> Font | None:
         if path not in self._opened:
             font = next(_readable(path, self._engine), None)
-            self._opened[path] = Face(font, _coverage(path)) if font else None
+            self._opened[path] = Font(font, _coverage(path)) if font else None
         return self._opened[path]
 
 
 @cache
-def system_faces() -> Faces:
+def system_fonts() -> FontSet:
     """Pillow's own face and those of this system."""
-    return Faces(tuple(_system_folders()), shaping=features.check("raqm") is True)
+    return FontSet(tuple(_system_folders()), shaping=features.check("raqm") is True)
 
 
-def _own() -> Face:
+def _own() -> Font:
     """The face that comes with Pillow: the letters of English, which need no shaping."""
     font = ImageFont.load_default(20)
     if not isinstance(font, ImageFont.FreeTypeFont):  # pragma: no cover
         raise TypeError("Pillow was built without FreeType")
     plain = font.font_variant(layout_engine=ImageFont.Layout.BASIC)
-    return Face(plain, coverage.read(BytesIO(_bytes(font))))
+    return Font(plain, coverage.read(BytesIO(_bytes(font))))
 
 
 def _bytes(font: ImageFont.FreeTypeFont) -> bytes:

@@ -7,14 +7,14 @@ from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.comparison import pictures
-from imagen.comparison.typesetting import EMPTY, Block, fit
+from imagen.comparison.typesetting import EMPTY, TextBlock, fit
 from imagen.core.image_file import TooManyPixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from imagen.comparison.faces import Faces
+    from imagen.comparison.faces import FontSet
     from imagen.comparison.pictures import Size
 
 LONGEST_SIDE = 16384
@@ -31,7 +31,7 @@ _LEAST_HEAD = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class SheetCell:
     """One picture of a sheet, or why there is none."""
 
     title: str
@@ -44,12 +44,12 @@ class Cell:
     error: str = ""
 
 
-class Placed(NamedTuple):
+class PlacedCell(NamedTuple):
     """One cell in its place."""
 
     box: tuple[int, int, int, int]
     """Left, top, right, bottom of the picture or label; the caption stands below."""
-    caption: tuple[Block, ...]
+    caption: tuple[TextBlock, ...]
     leading: int
     picture: Path | None
     shown: Size
@@ -59,23 +59,23 @@ class Placed(NamedTuple):
     failed: bool
 
 
-class Layout(NamedTuple):
+class SheetLayout(NamedTuple):
     """A whole sheet."""
 
     size: Size
     margin: int
     leading: int
-    title: Block
-    note: Block
+    title: TextBlock
+    note: TextBlock
     text_width: int
-    cells: tuple[Placed, ...]
+    cells: tuple[PlacedCell, ...]
     elsewhere: str
 
 
 class _Known(NamedTuple):
     """What a cell needs, before there is a place for it."""
 
-    cell: Cell
+    cell: SheetCell
     size: Size | None
     why: str
     failed: bool
@@ -89,15 +89,15 @@ def balanced(columns: int, cells: int) -> int:
 
 
 def lay_out(
-    cells: Sequence[Cell],
-    faces: Faces,
+    cells: Sequence[SheetCell],
+    faces: FontSet,
     *,
     title: str,
     note: str,
     columns: int,
     side: int,
     elsewhere: str,
-) -> Layout:
+) -> SheetLayout:
     """Place the cells in a grid whose pictures measure up to `side`, or less to keep the bounds."""
     known = [_looked_at(cell) for cell in cells]
     columns = balanced(columns, len(known))
@@ -111,12 +111,12 @@ def lay_out(
         side = max(_SMALLEST_SIDE, int(side * min(0.95, share)))
 
 
-def _looked_at(cell: Cell) -> _Known:
+def _looked_at(cell: SheetCell) -> _Known:
     if cell.picture is None:
         return _Known(cell, None, cell.error or "Not made yet.", bool(cell.error))
     gone = f"The picture {cell.picture.name} can't be shown: it is missing or damaged."
     try:
-        return _Known(cell, pictures.size_of(cell.picture), gone, True)
+        return _Known(cell, pictures.displayed_size(cell.picture), gone, True)
     except TooManyPixels as error:
         return _Known(cell, None, f"{cell.picture.name} is not shown: {error}.", True)
     except pictures.UNREADABLE:
@@ -127,7 +127,7 @@ class _Draft:
     """A grid with pictures of one size."""
 
     def __init__(
-        self, known: Sequence[_Known], faces: Faces, columns: int, side: int, elsewhere: str
+        self, known: Sequence[_Known], faces: FontSet, columns: int, side: int, elsewhere: str
     ) -> None:
         self._faces, self._side, self._elsewhere = faces, side, elsewhere
         self._gap = max(4, side // 22)
@@ -137,14 +137,14 @@ class _Draft:
         self._rows = [known[i : i + columns] for i in range(0, len(known), columns)]
         self._columns = columns
 
-    def with_head(self, title: str, note: str) -> Layout:
+    def with_head(self, title: str, note: str) -> SheetLayout:
         """The whole: the head may be as high as the grid below it."""
         cells, height = self._grid()
         width = self._columns * (self._width + self._gap) - self._gap
         head = self._head(title, note, width, max(_LEAST_HEAD, height))
         top = self._margin + sum(block.height + self._leading for block in head if block.lines)
         top += self._gap // 2
-        return Layout(
+        return SheetLayout(
             size=(width + 2 * self._margin, top + height + self._margin),
             margin=self._margin,
             leading=self._leading,
@@ -158,10 +158,10 @@ class _Draft:
     def _column_width(self, known: Sequence[_Known]) -> int:
         """As wide as the widest picture shown, with room for a caption."""
         box = (self._side, self._side)
-        widths = [pictures.fitted(one.size, box)[0] for one in known if one.size]
+        widths = [pictures.fit_size(one.size, box)[0] for one in known if one.size]
         return max(min(_NARROWEST, self._side), *widths, 0 if widths else self._side)
 
-    def _head(self, title: str, note: str, width: int, height: int) -> tuple[Block, Block]:
+    def _head(self, title: str, note: str, width: int, height: int) -> tuple[TextBlock, TextBlock]:
         largest = max(14, min(26, self._side // 19), width // 80)
         sizes = [size for size in (44, 34, 26, 22, 18, 16, 14, 12) if size <= largest]
         return (
@@ -169,9 +169,9 @@ class _Draft:
             self._fit(note, width, height // 4, [max(12, sizes[0] * 5 // 8), 12]),
         )
 
-    def _grid(self) -> tuple[list[Placed], int]:
+    def _grid(self) -> tuple[list[PlacedCell], int]:
         """The cells, from (0, 0) on, and how high they are together."""
-        placed: list[Placed] = []
+        placed: list[PlacedCell] = []
         top = 0
         for row in self._rows:
             cells = self._row(row, top)
@@ -179,15 +179,15 @@ class _Draft:
             top = max(cell.box[3] + _caption_height(cell) for cell in cells) + self._gap
         return placed, max(0, top - self._gap)
 
-    def _row(self, row: Sequence[_Known], top: int) -> list[Placed]:
-        shown = [pictures.fitted(one.size, (self._width, self._side)) if one.size else (0, 0)
+    def _row(self, row: Sequence[_Known], top: int) -> list[PlacedCell]:
+        shown = [pictures.fit_size(one.size, (self._width, self._side)) if one.size else (0, 0)
                  for one in row]  # fmt: skip
         tallest = max(height for _, height in shown)
         label = 0 if all(one.size for one in row) else min(self._side, _LOWEST)
         height = max(tallest, label, self._side // 8)
         step = self._width + self._gap
         return [
-            Placed(
+            PlacedCell(
                 box=(i * step, top, i * step + self._width, top + height),
                 caption=self._caption(one.cell),
                 leading=self._leading,
@@ -199,7 +199,7 @@ class _Draft:
             for i, one in enumerate(row)
         ]
 
-    def _caption(self, cell: Cell) -> tuple[Block, ...]:
+    def _caption(self, cell: SheetCell) -> tuple[TextBlock, ...]:
         """Title, details, text and remark, each at most a third as high as a picture may be."""
         size = max(10, min(17, self._side // 28))
         small = max(10, size - 3)
@@ -212,16 +212,16 @@ class _Draft:
         height = max(self._side // 3, 3 * size)
         return tuple(self._fit(text, self._width, height, [first, 10]) for text, first in texts)
 
-    def _fit(self, text: str, width: int, height: int, sizes: Sequence[int]) -> Block:
+    def _fit(self, text: str, width: int, height: int, sizes: Sequence[int]) -> TextBlock:
         return fit(
             text, self._faces, width=width, height=height, sizes=sizes, elsewhere=self._elsewhere
         ) if text else EMPTY  # fmt: skip
 
 
-def _caption_height(cell: Placed) -> int:
+def _caption_height(cell: PlacedCell) -> int:
     return sum(block.height + cell.leading for block in cell.caption if block.lines)
 
 
-def _moved(cell: Placed, x: int, y: int) -> Placed:
+def _moved(cell: PlacedCell, x: int, y: int) -> PlacedCell:
     left, top, right, bottom = cell.box
     return cell._replace(box=(left + x, top + y, right + x, bottom + y))

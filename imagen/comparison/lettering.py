@@ -6,17 +6,29 @@ from typing import TYPE_CHECKING, Literal
 
 from PIL import Image, ImageDraw
 
-from imagen.comparison.typesetting import base_is_rtl, box_width, code_point, line_height, pieces
+from imagen.comparison.typesetting import (
+    base_is_rtl,
+    box_width,
+    code_point,
+    line_height,
+    split_pieces,
+)
 
 if TYPE_CHECKING:
-    from imagen.comparison.faces import Face, Faces
-    from imagen.comparison.typesetting import Block, Piece
+    from imagen.comparison.faces import Font, FontSet
+    from imagen.comparison.typesetting import Piece, TextBlock
 
     Colour = tuple[int, int, int]
 
 
 def draw_block(
-    sheet: Image.Image, at: tuple[int, int], block: Block, faces: Faces, *, fill: Colour, width: int
+    sheet: Image.Image,
+    at: tuple[int, int],
+    block: TextBlock,
+    faces: FontSet,
+    *,
+    fill: Colour,
+    width: int,
 ) -> None:
     """Draw a block with its upper left corner `at`; right-to-left lines end at its right edge."""
     pen = _Pen(sheet, faces, block.size, fill)
@@ -24,7 +36,7 @@ def draw_block(
     rtl = False
     for number, line in enumerate(block.lines):
         rtl = base_is_rtl(line) if line.strip() else rtl
-        row = pieces(line, faces, rtl=rtl)
+        row = split_pieces(line, faces, rtl=rtl)
         x = left + (max(0.0, width - sum(map(pen.width, row))) if rtl else 0.0)
         baseline = top + number * line_height(block.size) + round(block.size * 1.04)
         for piece in row:
@@ -35,7 +47,7 @@ def draw_block(
 class _Pen:
     """Draws pieces in one size and colour."""
 
-    def __init__(self, sheet: Image.Image, faces: Faces, size: int, fill: Colour) -> None:
+    def __init__(self, sheet: Image.Image, faces: FontSet, size: int, fill: Colour) -> None:
         self._sheet, self._faces, self._size, self._fill = sheet, faces, size, fill
         self._draw = ImageDraw.Draw(sheet)
 
@@ -65,10 +77,10 @@ class _Pen:
             return piece.text, "rtl" if piece.rtl else "ltr"
         return piece.text[::-1] if piece.rtl else piece.text, None
 
-    def _scale(self, face: Face) -> float:
+    def _scale(self, face: Font) -> float:
         return self._size / face.strike if face.strike else 1.0
 
-    def _bitmaps(self, piece: Piece, face: Face, x: float, baseline: int) -> None:
+    def _bitmaps(self, piece: Piece, face: Font, x: float, baseline: int) -> None:
         """Bitmaps come in one size: drawn in that, and reduced onto the sheet."""
         text, direction = self._ordered(piece)
         font = face.at(self._size)

@@ -6,12 +6,12 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from imagen.comparison.record import NAME
+from imagen.comparison.record import RECORD_NAME
 from imagen.core.result import Facts, Result
 from imagen.core.ticket import id_from
 from imagen.errors import Lost, OutputError
 from imagen.jobs import file_store
-from imagen.outputs import SavedImage, recovered
+from imagen.outputs import SavedImage, find_saved
 from imagen.pipeline.budgets import planned_within_budgets
 from imagen.pipeline.generate import Generation, create_job, run_job
 from imagen.pipeline.record import record, recorded_error, with_job_settings
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from imagen.library.records import GenerationRecord
 
 
-def numbered(ticket: Ticket, *place: object) -> Ticket:
+def with_stable_id(ticket: Ticket, *place: object) -> Ticket:
     """The ticket under the id that this place of a comparison always has, in any process."""
     text = json.dumps([str(part) for part in place])
     return ticket.model_copy(update={"id": id_from(sha256(text.encode()).hexdigest())})
@@ -40,7 +40,7 @@ def find_begun(runs: Iterable[Ticket], folder: Path, state_dir: Path) -> set[str
     return {run.id for run in runs if run.id in left or any(_recovered(run.id, folder))}
 
 
-def made_once(
+def run_once(
     engine: Backend,
     ticket: Ticket,
     asked: Request,
@@ -114,5 +114,5 @@ def _saved_before(ticket: Ticket, settings: Settings) -> Generation | None:
 
 def _recovered(id: str, folder: Path) -> Iterator[tuple[SavedImage, dict[str, Any]]]:
     for sidecar in sorted(folder.glob("*.json")):
-        if sidecar.name != NAME and (found := recovered(sidecar, ticket=id)) is not None:
+        if sidecar.name != RECORD_NAME and (found := find_saved(sidecar, ticket=id)) is not None:
             yield found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
-from imagen.core.image_file import DAMAGE, open_image
+from imagen.core.image_file import DECODE_ERRORS, open_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     Colour = tuple[int, int, int]
     Size = tuple[int, int]
 
-UNREADABLE = (*DAMAGE, MemoryError, Image.DecompressionBombError)
+UNREADABLE = (*DECODE_ERRORS, MemoryError, Image.DecompressionBombError)
 """What Pillow raises for files that are missing, truncated, of no known kind, or far too large."""
 _SIDEWAYS = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
 
 
-def size_of(path: Path) -> Size:
+def displayed_size(path: Path) -> Size:
     """Width and height as the picture is to be seen; only its header is read.
 
     Raises one of UNREADABLE.
@@ -36,13 +36,13 @@ def _is_sideways(picture: Image.Image) -> bool:
     return "exif" in picture.info and picture.getexif().get(_ORIENTATION) in _SIDEWAYS
 
 
-def fitted(size: Size, box: Size) -> Size:
+def fit_size(size: Size, box: Size) -> Size:
     """The largest size of the same shape within `box`, and no larger than the picture is."""
     scale = min(1.0, box[0] / size[0], box[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def reduced(path: Path, size: Size, *, ground: Colour) -> Image.Image:
+def load_reduced(path: Path, size: Size, *, ground: Colour) -> Image.Image:
     """The picture in RGB and in exactly this size; what is transparent shows `ground`.
 
     Raises one of UNREADABLE.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen import delivery
 from imagen.backends import require_known
-from imagen.comparison.once import numbered
-from imagen.comparison.record import Axis, Cell, CellFailure, begun
+from imagen.comparison.once import with_stable_id
+from imagen.comparison.record import Axis, CellFailure, ComparisonCell, load_or_create
 from imagen.core.image_file import read_image_file
 from imagen.core.request import Request
 from imagen.core.text import did_you_mean
@@ -34,7 +34,7 @@ _NOT_ONE_VALUE = ("extra", "loras", "controls", "references", "upscale", "outpai
 class PlannedCell(NamedTuple):
     """A cell that is to be made."""
 
-    cell: Cell
+    cell: ComparisonCell
     engine: Backend
     asked: Request
     runs: tuple[Ticket, ...]
@@ -53,7 +53,7 @@ def plan_comparison(
     folder: Path,
     vary: Axis | None = None,
     strict: bool = False,
-) -> list[tuple[Cell, tuple[Ticket, ...]]]:
+) -> list[tuple[ComparisonCell, tuple[Ticket, ...]]]:
     """What `compare` would do with the same arguments: each cell, and the runs it still needs.
 
     Nothing is sent, or written to the folder. Raises what `compare` raises before it begins, but
@@ -76,7 +76,7 @@ def open_plan(
     vary: Axis | None,
     strict: bool,
     draw: Callable[[], int] = draw_small_seed,
-) -> Iterator[tuple[Comparison, list[Cell | PlannedCell]]]:
+) -> Iterator[tuple[Comparison, list[ComparisonCell | PlannedCell]]]:
     """The comparison to continue, with the seed that all cells share, and its cells.
 
     A Cell is made already or can't be requested. The engines of the others stay open for the block.
@@ -88,7 +88,7 @@ def open_plan(
     _refuse_unknown_axis(vary, request, names, settings)
     request = with_local_images(request, settings)
     recorded = vary and vary.without_folders(request)
-    comparison = begun(folder, request, names, recorded)
+    comparison = load_or_create(folder, request, names, recorded)
     if comparison.request.draws_seed:
         shared = comparison.request.with_values({"seed": draw()})
         comparison = comparison.model_copy(update={"request": shared})
@@ -115,7 +115,7 @@ def _column(
     folder: Path,
     strict: bool,
     engines: ExitStack,
-) -> Iterator[Cell | PlannedCell]:
+) -> Iterator[ComparisonCell | PlannedCell]:
     """The cells of one model, whose engine stays open until `engines` are closed."""
     try:
         engine = engines.enter_context(closing(open_named(model, settings)))
@@ -138,14 +138,16 @@ def _column(
             continue
         attempt = 0 if there is None else there.attempt + 1
         workflow = runs[0].workflow
-        cell = Cell(model=model, workflow=workflow, value=value, key=key, attempt=attempt)
+        cell = ComparisonCell(model=model, workflow=workflow, value=value, key=key, attempt=attempt)
         yield PlannedCell(cell, engine, asked, number_runs(comparison, cell, runs))
 
 
-def number_runs(comparison: Comparison, cell: Cell, runs: Sequence[Ticket]) -> tuple[Ticket, ...]:
+def number_runs(
+    comparison: Comparison, cell: ComparisonCell, runs: Sequence[Ticket]
+) -> tuple[Ticket, ...]:
     """The tickets of a cell under the ids that they always have, in any process."""
     place = comparison.token, *cell.place
-    return tuple(numbered(ticket, *place, n) for n, ticket in enumerate(runs))
+    return tuple(with_stable_id(ticket, *place, n) for n, ticket in enumerate(runs))
 
 
 def _refuse_unknown_axis(
@@ -188,11 +190,11 @@ def failure_in(error: ImagenError) -> CellFailure:
 
 def _failed(
     comparison: Comparison, model: str, value: Any, error: ImagenError, folder: Path
-) -> Cell:
+) -> ComparisonCell:
     """A cell that can't be requested; an earlier image of it is kept."""
     there = comparison.cell(model, value)
     if there is None or not there.is_whole(folder):
-        there = Cell(model=model, value=value)
+        there = ComparisonCell(model=model, value=value)
     return there.model_copy(update={"error": failure_in(error)})
 
 

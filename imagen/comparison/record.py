@@ -17,14 +17,14 @@ from imagen.core.locks import lock
 from imagen.core.request import Request, size_values
 from imagen.core.ticket import InputImage
 from imagen.errors import OutputError, RequestError
-from imagen.outputs import without_folders
+from imagen.outputs import strip_folders
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
-NAME = "compare.json"
-FORMAT = 1
+RECORD_NAME = "compare.json"
+RECORD_FORMAT = 1
 
 
 class _Frozen(BaseModel):
@@ -51,7 +51,7 @@ class Axis(_Frozen):
         Raises RequestError for a value that no backend could take, and where two files share a
         name.
         """
-        values = [without_folders(v, self.apply(request, v)) for v in self.values]
+        values = [strip_folders(v, self.apply(request, v)) for v in self.values]
         for value, count in Counter(map(_hashable, values)).items():
             if count > 1:
                 raise RequestError(
@@ -61,7 +61,7 @@ class Axis(_Frozen):
         return Axis(name=self.name, values=tuple(values))
 
 
-class File(_Frozen):
+class CellImage(_Frozen):
     """One picture of a cell; it counts as there while its bytes are the same."""
 
     path: str = Field(description="Below the folder of the comparison.")
@@ -85,7 +85,7 @@ class CellFailure(_Frozen):
     remedy: str = ""
 
 
-class Cell(_Frozen):
+class ComparisonCell(_Frozen):
     """What one model made of one value of the axis."""
 
     model: str
@@ -97,7 +97,7 @@ class Cell(_Frozen):
         "all of it was made.",
     )
     attempt: int = Field(0, description="How often it was made anew.")
-    files: tuple[File, ...] = ()
+    files: tuple[CellImage, ...] = ()
     seed: int | None = None
     seconds: float | None = None
     cost_usd: float | None = None
@@ -123,7 +123,7 @@ class Cell(_Frozen):
 class Comparison(_Frozen):
     """One request put to several models, and what came of it so far."""
 
-    imagen: int = FORMAT
+    imagen: int = RECORD_FORMAT
     token: str = Field(
         default_factory=lambda: os.urandom(8).hex(),
         description="Tells it from other comparisons: a run of it is known by this anywhere.",
@@ -132,7 +132,7 @@ class Comparison(_Frozen):
     inputs: tuple[InputImage, ...] = Field((), description="The images that the user gave.")
     models: tuple[str, ...] = ()
     vary: Axis | None = None
-    cells: tuple[Cell, ...] = Field((), description="Model by model, value by value.")
+    cells: tuple[ComparisonCell, ...] = Field((), description="Model by model, value by value.")
 
     @property
     def values(self) -> tuple[Any, ...]:
@@ -140,16 +140,18 @@ class Comparison(_Frozen):
         return self.vary.values if self.vary else (None,)
 
     @property
-    def failed(self) -> tuple[Cell, ...]:
+    def failed(self) -> tuple[ComparisonCell, ...]:
         return tuple(cell for cell in self.cells if cell.error is not None)
 
-    def failed_among(self, models: Collection[str], vary: Axis | None) -> tuple[Cell, ...]:
+    def failed_among(
+        self, models: Collection[str], vary: Axis | None
+    ) -> tuple[ComparisonCell, ...]:
         """The failed cells of these models and values; others may have failed in an earlier run."""
         axis = vary.without_folders(self.request) if vary else None
         values = {_hashable(value) for value in (axis.values if axis else (None,))}
         return tuple(c for c in self.failed if c.model in models and _hashable(c.value) in values)
 
-    def cell(self, model: str, value: Any) -> Cell | None:
+    def cell(self, model: str, value: Any) -> ComparisonCell | None:
         place = (model, _hashable(value))
         return next((c for c in self.cells if (c.model, _hashable(c.value)) == place), None)
 
@@ -162,7 +164,7 @@ class Comparison(_Frozen):
         }
         return self.model_copy(update={"inputs": tuple(by_place.values())})
 
-    def with_cell(self, cell: Cell) -> Comparison:
+    def with_cell(self, cell: ComparisonCell) -> Comparison:
         """With this cell in its place, instead of the one that was there."""
         by_place = {(c.model, _hashable(c.value)): c for c in self.cells}
         by_place[cell.model, _hashable(cell.value)] = cell
@@ -176,12 +178,14 @@ def _hashable(value: Any) -> str:
     return repr(value)
 
 
-def begun(folder: Path, request: Request, models: tuple[str, ...], vary: Axis | None) -> Comparison:
+def load_or_create(
+    folder: Path, request: Request, models: tuple[str, ...], vary: Axis | None
+) -> Comparison:
     """The comparison to go on with: what the folder holds of it, with the new models and values.
 
     Raises RequestError where the folder holds a comparison of something else.
     """
-    old = _read(folder / NAME)
+    old = _read(folder / RECORD_NAME)
     if old is None:
         return Comparison(request=request, models=models, vary=vary)
     _refuse_another(folder, old, request, vary)
@@ -217,7 +221,7 @@ def _refuse_another(folder: Path, old: Comparison, request: Request, vary: Axis 
 def _bare(request: Request) -> Any:
     """An older record holds "" where no prompt was asked for."""
     values = request.model_dump(mode="json") | {"prompt": request.prompt or ""}
-    return without_folders(values, request)
+    return strip_folders(values, request)
 
 
 def _read(path: Path) -> Comparison | None:
@@ -232,20 +236,20 @@ def _read(path: Path) -> Comparison | None:
             f"{path} is not the record of a comparison.",
             remedy="Move it away, or give another folder with --output.",
         ) from error
-    if found.imagen > FORMAT:
+    if found.imagen > RECORD_FORMAT:
         raise OutputError(f"{path} was written by a newer imagen.", remedy="Update imagen.")
     return found
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def lock_comparison(folder: Path) -> Iterator[None]:
     """Holds the comparison of this folder for the block: two at once would make all of it twice.
 
     Raises RequestError where another process has it, OutputError where the folder can't be used.
     """
     missing = [parent for parent in folder.parents if not os.path.lexists(parent)]
     try:
-        mine = lock(folder / f".{NAME}.lock")
+        mine = lock(folder / f".{RECORD_NAME}.lock")
     except OSError as error:
         raise _unwritable(folder, error) from error
     if mine is None:
@@ -263,13 +267,13 @@ def alone_in(folder: Path) -> Iterator[None]:
                 one.rmdir()
 
 
-def write(comparison: Comparison, folder: Path) -> None:
+def write_comparison(comparison: Comparison, folder: Path) -> None:
     """Write it down, whole or not at all."""
-    said = without_folders(comparison.model_dump(mode="json"), comparison.request)
+    said = strip_folders(comparison.model_dump(mode="json"), comparison.request)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(said, indent=2, ensure_ascii=False) + "\n"
-        write_whole(folder / NAME, text.encode())
+        write_whole(folder / RECORD_NAME, text.encode())
     except OSError as error:
         raise _unwritable(folder, error) from error
 

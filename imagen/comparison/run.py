@@ -8,13 +8,21 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from imagen.comparison.contact import write_sheet
-from imagen.comparison.once import find_begun, made_once
+from imagen.comparison.once import find_begun, run_once
 from imagen.comparison.plan import PlannedCell, draw_small_seed, failure_in, number_runs, open_plan
-from imagen.comparison.record import Axis, Cell, CellFailure, Comparison, File, alone_in, write
+from imagen.comparison.record import (
+    Axis,
+    CellFailure,
+    CellImage,
+    Comparison,
+    ComparisonCell,
+    lock_comparison,
+    write_comparison,
+)
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.result import OnProgress, count_images, no_progress
 from imagen.errors import Cancelled, ImagenError, OutputError
-from imagen.outputs import without_folders
+from imagen.outputs import strip_folders
 from imagen.pipeline.budgets import refuse_over_budget
 from imagen.pipeline.generate import preprocess_controls
 
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
     Watch = Callable[[str], AbstractContextManager[OnProgress]]
 
 
-def unseen(label: str) -> AbstractContextManager[OnProgress]:  # noqa: ARG001
+def watch_nothing(label: str) -> AbstractContextManager[OnProgress]:  # noqa: ARG001
     """A `watch` that shows nothing."""
     return nullcontext(no_progress)
 
@@ -44,7 +52,7 @@ def compare(
     folder: Path,
     vary: Axis | None = None,
     strict: bool = False,
-    watch: Watch = unseen,
+    watch: Watch = watch_nothing,
     note: str = "",
     draw: Callable[[], int] = draw_small_seed,
 ) -> Comparison:
@@ -60,7 +68,7 @@ def compare(
     made kept.
     """
     plan = open_plan(request, models, settings, folder=folder, vary=vary, strict=strict, draw=draw)
-    with alone_in(folder), plan as (comparison, cells):
+    with lock_comparison(folder), plan as (comparison, cells):
         runs = [ticket for one in cells if isinstance(one, PlannedCell) for ticket in one.runs]
         begun = find_begun(runs, folder, settings.state_dir)
         new = [ticket for ticket in runs if ticket.id not in begun]
@@ -69,11 +77,11 @@ def compare(
         of_one_run = tuple(budget for budget in settings.budgets if budget.per == "run")
         refuse_over_budget(new, settings.model_copy(update={"budgets": of_one_run}))
         comparison = comparison.with_inputs(known for ticket in runs for known in ticket.inputs)
-        write(comparison, folder)
+        write_comparison(comparison, folder)
         return _compared(_Loop(comparison, settings, folder, new, watch=watch), cells, note)
 
 
-def _compared(loop: _Loop, cells: Sequence[Cell | PlannedCell], note: str) -> Comparison:
+def _compared(loop: _Loop, cells: Sequence[ComparisonCell | PlannedCell], note: str) -> Comparison:
     """All its cells, and the sheet of those there are whatever ends it."""
     try:
         loop.run(cells)
@@ -113,7 +121,7 @@ class _Loop:
         self._control_pictures: dict[str, dict[tuple[str, str], str]] = {}
         """Those made so far, for each model: by kind and file, where they lie."""
 
-    def run(self, cells: Sequence[Cell | PlannedCell]) -> None:
+    def run(self, cells: Sequence[ComparisonCell | PlannedCell]) -> None:
         planned = [one for one in cells if isinstance(one, PlannedCell)]
         self._images = sum(ticket.images for one in planned for ticket in one.runs)
         for one in cells:
@@ -144,7 +152,7 @@ class _Loop:
                     begun = self._begun + sum(one.ticket.images for one in made)
                     watched = count_images(on_progress, begun, self._images)
                     made.append(
-                        made_once(engine, ticket, asked, settings, watched, before=self._paid)
+                        run_once(engine, ticket, asked, settings, watched, before=self._paid)
                     )
                     self._paid += [ticket] if ticket.id in self._new else []
         except Cancelled:
@@ -161,10 +169,10 @@ class _Loop:
             self._at_work.free()
         self._at_work = engine
 
-    def _keep(self, cell: Cell) -> None:
+    def _keep(self, cell: ComparisonCell) -> None:
         self.comparison = self.comparison.with_cell(cell)
         try:
-            write(self.comparison, self.folder)
+            write_comparison(self.comparison, self.folder)
         except OutputError as error:
             if cell.error is not None:  # it says where the picture lies now
                 error.message = f"{cell.error.message}\n{error.message}"
@@ -185,8 +193,12 @@ class _Loop:
 
 
 def _with_facts(
-    cell: Cell, made: Sequence[Generation], warnings: Sequence[str], folder: Path, asked: Request
-) -> Cell:
+    cell: ComparisonCell,
+    made: Sequence[Generation],
+    warnings: Sequence[str],
+    folder: Path,
+    asked: Request,
+) -> ComparisonCell:
     """The cell with what came back; several runs of one cell count as one."""
     facts = [run.result.facts for run in made]
     latencies = [f.latency_seconds for f in facts if f.latency_seconds is not None]
@@ -199,7 +211,7 @@ def _with_facts(
             "cost_usd": sum(costs) if len(costs) == len(facts) else None,
             "receipt": {
                 name: ParameterOutcome.model_validate(
-                    without_folders(fate.model_dump(mode="json"), asked)
+                    strip_folders(fate.model_dump(mode="json"), asked)
                 )
                 for name, fate in made[0].ticket.receipt.items()
             },
@@ -213,8 +225,8 @@ def _said(run: Generation) -> tuple[str, ...]:
     return (*run.result.warnings, *((run.remark,) if run.remark else ()))
 
 
-def _file(saved: Any, folder: Path) -> File:
-    return File(
+def _file(saved: Any, folder: Path) -> CellImage:
+    return CellImage(
         path=saved.path.relative_to(folder).as_posix(),
         sha256=saved.sha256,
         seed=saved.seed,

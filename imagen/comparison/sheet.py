@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from imagen.comparison import pictures
 from imagen.comparison.encoding import write_png
-from imagen.comparison.faces import system_faces
-from imagen.comparison.layout import GROUND, Cell, Layout, Placed, lay_out
+from imagen.comparison.faces import system_fonts
+from imagen.comparison.layout import GROUND, PlacedCell, SheetCell, SheetLayout, lay_out
 from imagen.comparison.lettering import draw_block
 from imagen.comparison.typesetting import fit
 from imagen.core.filesystem import part_in
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from imagen.comparison.faces import Faces
+    from imagen.comparison.faces import FontSet
 
 _BACKING = (235, 232, 227)
 _INK = (28, 27, 25)
@@ -38,8 +38,8 @@ _WORKERS = min(4, os.cpu_count() or 1)
 _PAD = 14
 
 
-def render(
-    cells: Sequence[Cell],
+def draw_sheet(
+    cells: Sequence[SheetCell],
     path: Path,
     *,
     title: str,
@@ -47,7 +47,7 @@ def render(
     columns: int,
     cell_size: int = 512,
     elsewhere: str = "all of it is in compare.json",
-    faces: Faces | None = None,
+    faces: FontSet | None = None,
 ) -> None:
     """Write the sheet of these cells, row by row, to `path`, over an older one.
 
@@ -55,7 +55,7 @@ def render(
     stands above them in full length, as a rule the prompt; `elsewhere` says where a text too long
     for the sheet can be read. Raises OutputError where the file can't be written.
     """
-    faces = faces or system_faces()
+    faces = faces or system_fonts()
     layout = lay_out(
         cells,
         faces,
@@ -73,22 +73,22 @@ def render(
     _write(sheet, path)
 
 
-def _head(sheet: Image.Image, layout: Layout, faces: Faces) -> None:
+def _head(sheet: Image.Image, layout: SheetLayout, faces: FontSet) -> None:
     x, y = layout.margin, layout.margin
     for block, colour in ((layout.title, _INK), (layout.note, _QUIET)):
         draw_block(sheet, (x, y), block, faces, fill=colour, width=layout.text_width)
         y += block.height + layout.leading
 
 
-def _show_pictures(sheet: Image.Image, layout: Layout, faces: Faces) -> None:
+def _show_pictures(sheet: Image.Image, layout: SheetLayout, faces: FontSet) -> None:
     """Each worker holds one picture at a time, and puts it onto the sheet itself."""
     lock = Lock()
 
-    def show(placed: Placed) -> Placed | None:
+    def show(placed: PlacedCell) -> PlacedCell | None:
         if placed.picture is None:
             return placed
         try:
-            small = pictures.reduced(placed.picture, placed.shown, ground=_BACKING)
+            small = pictures.load_reduced(placed.picture, placed.shown, ground=_BACKING)
         except pictures.UNREADABLE:
             return placed
         with lock:
@@ -101,7 +101,7 @@ def _show_pictures(sheet: Image.Image, layout: Layout, faces: Faces) -> None:
         _label(sheet, placed, faces, layout.elsewhere)
 
 
-def _put(sheet: Image.Image, placed: Placed, small: Image.Image) -> None:
+def _put(sheet: Image.Image, placed: PlacedCell, small: Image.Image) -> None:
     left, top, right, bottom = placed.box
     if small.size != (right - left, bottom - top):
         sheet.paste(_BACKING, placed.box)
@@ -109,7 +109,7 @@ def _put(sheet: Image.Image, placed: Placed, small: Image.Image) -> None:
     sheet.paste(small, (x, top + (bottom - top - small.height) // 2))
 
 
-def _label(sheet: Image.Image, placed: Placed, faces: Faces, elsewhere: str) -> None:
+def _label(sheet: Image.Image, placed: PlacedCell, faces: FontSet, elsewhere: str) -> None:
     """Why there is no picture, where it would stand."""
     left, top, right, bottom = placed.box
     ground, ink = (_ALARM_BACKING, _ALARM) if placed.failed else (_BACKING, _QUIET)
@@ -121,7 +121,7 @@ def _label(sheet: Image.Image, placed: Placed, faces: Faces, elsewhere: str) -> 
     draw_block(sheet, (left + pad, top + pad), block, faces, fill=ink, width=width)
 
 
-def _caption(sheet: Image.Image, placed: Placed, faces: Faces) -> None:
+def _caption(sheet: Image.Image, placed: PlacedCell, faces: FontSet) -> None:
     left, _, right, y = placed.box
     for block, colour in zip(placed.caption, (_INK, _QUIET, _INK, _ALARM), strict=True):
         y += placed.leading if block.lines else 0

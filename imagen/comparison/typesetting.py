@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from imagen.comparison.faces import Face, Faces
+    from imagen.comparison.faces import Font, FontSet
 
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Joiners, marks of direction and selectors: they shape their neighbours, and show nothing."""
@@ -30,12 +30,12 @@ class Piece(NamedTuple):
     """Neighbouring characters that one face sets in one direction."""
 
     text: str
-    face: Face | None
+    face: Font | None
     """None where no face has the character."""
     rtl: bool
 
 
-class Block(NamedTuple):
+class TextBlock(NamedTuple):
     """Lines of one size of type."""
 
     lines: tuple[str, ...]
@@ -46,7 +46,7 @@ class Block(NamedTuple):
         return len(self.lines) * line_height(self.size)
 
 
-EMPTY = Block((), 12)
+EMPTY = TextBlock((), 12)
 
 
 def line_height(size: int) -> int:
@@ -54,7 +54,7 @@ def line_height(size: int) -> int:
     return round(size * 1.36)
 
 
-def visible(text: str) -> str:
+def show_control_characters(text: str) -> str:
     """Each control character as an escape that can be seen; line breaks stay, tabs are spaces."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\t", "    "))
     if text.isascii() and text.replace("\n", "").isprintable():
@@ -74,14 +74,14 @@ def _escaped(character: str) -> str:
 
 
 def fit(
-    text: str, faces: Faces, *, width: int, height: int, sizes: Sequence[int], elsewhere: str
-) -> Block:
+    text: str, faces: FontSet, *, width: int, height: int, sizes: Sequence[int], elsewhere: str
+) -> TextBlock:
     """`text` in the largest of `sizes` in which all of it fits into `width` by `height` pixels.
 
     Where none does, the smallest shows its beginning and its end, says how many characters are left
     out between them, and `elsewhere`: where all of it stands.
     """
-    text = visible(text).strip("\n")
+    text = show_control_characters(text).strip("\n")
     if not text:
         return EMPTY
     for size in sizes:
@@ -89,8 +89,8 @@ def fit(
         most = height // line_height(size)
         lines = measure.first_lines(text, width, most + 1)
         if len(lines) <= most:
-            return Block(tuple(lines), size)
-    return Block(tuple(_shortened(text, measure, width, max(1, most), elsewhere)), sizes[-1])
+            return TextBlock(tuple(lines), size)
+    return TextBlock(tuple(_shortened(text, measure, width, max(1, most), elsewhere)), sizes[-1])
 
 
 def _shortened(text: str, measure: Measure, width: int, most: int, elsewhere: str) -> list[str]:
@@ -112,7 +112,7 @@ def _shortened(text: str, measure: Measure, width: int, most: int, elsewhere: st
 class Measure:
     """How wide characters are in one size of type."""
 
-    def __init__(self, faces: Faces, size: int) -> None:
+    def __init__(self, faces: FontSet, size: int) -> None:
         self._faces, self._size = faces, size
         self._widths: dict[str, float] = {}
 
@@ -215,7 +215,7 @@ def base_is_rtl(text: str) -> bool:
     return next((kind != "L" for kind in kinds if kind in ("L", "R", "AL")), False)
 
 
-def pieces(line: str, faces: Faces, *, rtl: bool) -> list[Piece]:
+def split_pieces(line: str, faces: FontSet, *, rtl: bool) -> list[Piece]:
     """The pieces of a line from left to right, in a paragraph that runs as `rtl` says.
 
     A simple form of Unicode's algorithm: two levels, with numbers in the direction about them.
@@ -259,7 +259,7 @@ def _settled(strong: Sequence[bool | None], rtl: bool) -> list[bool]:
     return settled[:-1]
 
 
-def _of_one_face(text: str, faces: Faces, *, rtl: bool) -> Iterator[Piece]:
+def _of_one_face(text: str, faces: FontSet, *, rtl: bool) -> Iterator[Piece]:
     held, face = "", None
     for part, needed in _with_faces(text, faces):
         stays = held and face is not None and (face is needed or _goes_along(part, face))
@@ -273,12 +273,12 @@ def _of_one_face(text: str, faces: Faces, *, rtl: bool) -> Iterator[Piece]:
         yield Piece(held, face, rtl)
 
 
-def _goes_along(part: str, face: Face) -> bool:
+def _goes_along(part: str, face: Font) -> bool:
     """Whether a space may stay among the letters about it; those of emoji are too wide for that."""
     return part == " " and face.has(part) and not face.strike
 
 
-def _with_faces(text: str, faces: Faces) -> Iterator[tuple[str, Face | None]]:
+def _with_faces(text: str, faces: FontSet) -> Iterator[tuple[str, Font | None]]:
     """Clusters that one face covers; the single characters of those that none does."""
     for cluster in clusters(text):
         shown = _INVISIBLE.sub("", cluster)

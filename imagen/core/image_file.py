@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-DAMAGE = (
+DECODE_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError),
     *(RuntimeError, struct.error),
 )
@@ -159,7 +159,10 @@ def read_image_file(path: str, what: str = "image") -> ImageFile:
         raise RequestError(
             f"{what}: {file} is too large: {error}.", remedy=LARGER_IMAGES
         ) from error
-    except (*DAMAGE, Image.DecompressionBombError) as error:  # of a frame beyond the image's size
+    except (
+        *DECODE_ERRORS,
+        Image.DecompressionBombError,
+    ) as error:  # of a frame beyond the image's size
         raise RequestError(f"{what}: {file} can't be decoded: {error}.") from error
     return ImageFile(data=data, name=file.name, kind=kind, width=width, height=height)
 

@@ -35,7 +35,7 @@ def media_type(data: bytes) -> str | None:
     return next((kind for begin, kind in _BY_BEGINNING.items() if data.startswith(begin)), None)
 
 
-def is_whole(data: bytes) -> bool:
+def is_complete(data: bytes) -> bool:
     """Whether an image goes to its end undamaged, as far as its format says; other files are whole
     where they hold anything."""
     kind = media_type(data)
@@ -53,7 +53,7 @@ def is_whole(data: bytes) -> bool:
     return len(data) > 0
 
 
-def fault(data: bytes, name: str, told: str = "") -> str:
+def download_fault(data: bytes, name: str, told: str = "") -> str:
     """What is wrong with bytes that should be the file of this name; "" where nothing is.
 
     `told` is the type that the server gave. A gateway may send a page in place of any file.
@@ -66,7 +66,7 @@ def fault(data: bytes, name: str, told: str = "") -> str:
         return f"is not an image but {told or 'something else'}"
     if media_type(data) is None and is_page and ending not in _PAGE_ENDINGS:
         return f"is not the file but {told or 'a web page'}"
-    return "" if is_whole(data) else "came cut short or damaged"
+    return "" if is_complete(data) else "came cut short or damaged"
 
 
 def _png_is_whole(data: bytes) -> bool:

@@ -15,7 +15,7 @@ from imagen.core.filesystem import read_at_most
 from imagen.delivery import keys, project
 from imagen.delivery.places import storable
 from imagen.errors import OutputError, Rejected
-from imagen.outputs.naming import slug_of
+from imagen.outputs.naming import request_slug
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.delivery.supabase import Bucket, Supabase
     from imagen.library.records import Delivery, GenerationRecord, StoredImage
-    from imagen.outputs.redact import Policy
+    from imagen.outputs.redact import RedactionPolicy
 
 _OURS = UUID("6f0f4f4e-6b1a-5d0c-9c3e-1d7a2b9c4e10")
 """The namespace of the ids of rows."""
@@ -84,7 +84,7 @@ def _payload(entry: GenerationRecord, kept: StoredImage, number: int) -> dict[st
         "sha256": kept.sha256,
         "media_type": kept.media_type,
         "date": f"{entry.created_at.astimezone():%Y-%m-%d}",
-        "slug": keys.in_ascii(slug_of(entry.asked)),
+        "slug": keys.in_ascii(request_slug(entry.asked)),
         "seed": "noseed" if kept.seed is None else str(kept.seed),
         "row": _row(entry, kept, number),
     }
@@ -150,7 +150,7 @@ def bucket_of(settings: Settings, environ: Mapping[str, str]) -> Bucket:
         return cloud.bucket(settings.cloud.bucket)
 
 
-def _policy(settings: Settings, bucket: Bucket) -> Policy:
+def _policy(settings: Settings, bucket: Bucket) -> RedactionPolicy:
     """What the picture itself may tell."""
     if settings.cloud.metadata == "auto":
         return "no_prompt" if bucket.is_public else "full"
@@ -174,11 +174,13 @@ def _bytes(meant: _Meant) -> bytes:
     return data
 
 
-def _uploaded(cloud: Supabase, bucket: Bucket, meant: _Meant, data: bytes, policy: Policy) -> str:
+def _uploaded(
+    cloud: Supabase, bucket: Bucket, meant: _Meant, data: bytes, policy: RedactionPolicy
+) -> str:
     """The path at which the picture lies now: the first that is free, or its own already."""
-    from imagen.outputs.redact import disclosed
+    from imagen.outputs.redact import redact_file
 
-    shown = disclosed(data, policy)
+    shown = redact_file(data, policy)
     _refuse_unfit(shown, meant, bucket)
     name = meant.slug if policy == "full" else keys.hashed(shown)
     stem = f"{meant.date}/{name}-{meant.seed}"
@@ -206,13 +208,13 @@ def _refuse_unfit(data: bytes, meant: _Meant, bucket: Bucket) -> None:
 
 def _told(meant: _Meant, settings: Settings) -> dict[str, Any]:
     """The row, which only its owner can read: whole, unless the settings say otherwise."""
-    from imagen.outputs.redact import disclosed_record
+    from imagen.outputs.redact import redact_record
 
     chosen = settings.cloud.metadata
-    policy: Policy = "full" if chosen == "auto" else chosen
+    policy: RedactionPolicy = "full" if chosen == "auto" else chosen
     untold = {"full": (), "no_prompt": ("prompt",), "none": ("prompt", "prompt_sha256")}[policy]
     row = meant.row | dict.fromkeys(untold)
-    return row | {"sidecar": storable(disclosed_record(_sidecar(meant), policy))}
+    return row | {"sidecar": storable(redact_record(_sidecar(meant), policy))}
 
 
 def _sidecar(meant: _Meant) -> dict[str, Any]:

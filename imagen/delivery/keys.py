@@ -8,7 +8,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from imagen.outputs.naming import numbered
+from imagen.outputs.naming import numbered_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,5 +45,5 @@ def hashed(data: bytes) -> str:
 def candidates(stem: str, suffix: str, id: str) -> Iterator[str]:
     """The paths to try in turn: the plain one, `-2` to `-20`, and last one that is nobody's."""
     ending = suffix.lower() if _SUFFIX.fullmatch(suffix) else ".bin"
-    yield from islice(numbered(f"{stem}{ending}"), _MOST_NUMBERS)
+    yield from islice(numbered_names(f"{stem}{ending}"), _MOST_NUMBERS)
     yield f"{stem}-{id}{ending}"

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from imagen.core.text import bare_address
 from imagen.errors import ConfigError
-from imagen.outputs.sentences import bare_names
+from imagen.outputs.sentences import strip_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -92,7 +92,7 @@ def body(entry: GenerationRecord) -> dict[str, Any]:
             "ended_at": entry.ended_at.isoformat(),
             "latency_seconds": entry.facts.get("latency_seconds"),
             "cost_usd": entry.cost_usd,
-            "warnings": [bare_names(warning) for warning in entry.warnings],
+            "warnings": [strip_paths(warning) for warning in entry.warnings],
             "error": _error(entry),
             "images": [_image(kept) for kept in entry.pictures],
         },
@@ -102,7 +102,7 @@ def body(entry: GenerationRecord) -> dict[str, Any]:
 def _error(entry: GenerationRecord) -> dict[str, str] | None:
     if entry.error is None:
         return None
-    return {name: bare_names(text) for name, text in entry.error.items()}
+    return {name: strip_paths(text) for name, text in entry.error.items()}
 
 
 def _image(kept: StoredImage) -> dict[str, Any]:

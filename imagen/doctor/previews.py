@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imagen.doctor.findings import Finding
 from imagen.errors import ConfigError
-from imagen.preview import plan
+from imagen.preview import plan_preview
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ def look(settings: OutputSettings, environ: Mapping[str, str]) -> Iterator[Findi
         yield Finding(subject="preview", state="note", says="off")
         return
     try:
-        planned = plan(settings, environ=environ, is_tty=True)
+        planned = plan_preview(settings, environ=environ, is_tty=True)
     except ConfigError as error:
         yield Finding(
             subject="preview", state="warning", says=error.message, remedies=(error.remedy,)

@@ -121,7 +121,7 @@ def needed(name: str, settings: Settings) -> Mapping[str, Any]:
 def _names(settings: Settings) -> Iterator[Problem]:
     """What is wrong with the template of the names, and with the format of the images."""
     try:
-        outputs.check(settings.output)
+        outputs.check_output_settings(settings.output)
     except ConfigError as error:
         yield Problem(("output", "name"), error.message.removeprefix("output.name "), error.remedy)
     except OutputError as error:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imagen.inputs.requirements import is_hybrid, sound
+from imagen.inputs.requirements import check_request, upscales_before_img2img
 from imagen.inputs.sizes import resolve_aspect
-from imagen.inputs.staging import Staged, own_pictures, stage
+from imagen.inputs.staging import PreparedInputs, image_parameters, prepare_inputs
 
 if TYPE_CHECKING:
-    from imagen.inputs.cache import shelve
-    from imagen.inputs.decode import read_upright
-    from imagen.inputs.locate import found_again
-    from imagen.inputs.upscale import enlarged, enlarged_file
+    from imagen.inputs.cache import cache_image
+    from imagen.inputs.decode import decode_file
+    from imagen.inputs.locate import locate_images
+    from imagen.inputs.upscale import upscale_file, upscale_image
 else:
     _HOMES = {
-        "enlarged": "upscale",
-        "enlarged_file": "upscale",
-        "found_again": "locate",
-        "read_upright": "decode",
-        "shelve": "cache",
+        "upscale_image": "upscale",
+        "upscale_file": "upscale",
+        "locate_images": "locate",
+        "decode_file": "decode",
+        "cache_image": "cache",
     }
 
     def __getattr__(name: str) -> object:
@@ -32,15 +32,15 @@ else:
 
 
 __all__ = [
-    "Staged",
-    "enlarged",
-    "enlarged_file",
-    "found_again",
-    "is_hybrid",
-    "own_pictures",
-    "read_upright",
+    "PreparedInputs",
+    "cache_image",
+    "check_request",
+    "decode_file",
+    "image_parameters",
+    "locate_images",
+    "prepare_inputs",
     "resolve_aspect",
-    "shelve",
-    "sound",
-    "stage",
+    "upscale_file",
+    "upscale_image",
+    "upscales_before_img2img",
 ]

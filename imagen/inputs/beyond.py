@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.core.capabilities import ParameterOutcome
 from imagen.errors import RequestError
-from imagen.inputs.decode import as_png, png
+from imagen.inputs.decode import as_png_file, encode_png
 from imagen.inputs.desk import covering
 from imagen.inputs.init_image import mask_of, tell_of_scaling
-from imagen.inputs.outpainting import FEATHER, canvas, extended, outpainting_mask
-from imagen.inputs.sizes import Size
+from imagen.inputs.outpainting import FEATHER, build_mask, canvas, extend_image
+from imagen.inputs.sizes import ImageSize
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,7 +29,7 @@ def outpainted(
     desk: InputPreparation,
     frame: SizeRules | None,
     capabilities: Capabilities,
-) -> tuple[dict[str, Any], Size]:
+) -> tuple[dict[str, Any], ImageSize]:
     """What stands in the request for the image and the mask, and the size of the whole.
 
     A backend with a parameter `outpaint` is given the image as it is.
@@ -39,25 +39,25 @@ def outpainted(
     image = desk.opaque(file, "image")
     inner = mask_of(request.mask, file, desk) if request.mask else None
     if "outpaint" in capabilities.parameters:
-        return {"image": desk.keep(file, image)}, _whole(Size(*image.size), asked)
+        return {"image": desk.keep(file, image)}, _whole(ImageSize(*image.size), asked)
     image = _reduced(file, image, asked, desk, frame)
-    place = canvas(Size(*image.size), asked, frame)
+    place = canvas(ImageSize(*image.size), asked, frame)
     _tell(request, place, desk)
-    _tell_of_crop(Size(*image.size), place, file, desk, frame)
+    _tell_of_crop(ImageSize(*image.size), place, file, desk, frame)
     feather = FEATHER if request.feather is None else request.feather
-    mask = outpainting_mask(place, feather, inner and covering(inner, image.size))
-    whole = as_png(extended(image, place), file.source.name)
+    mask = build_mask(place, feather, inner and covering(inner, image.size))
+    whole = as_png_file(extend_image(image, place), file.source.name)
     values = {
         "image": desk.shelve(whole.data, whole.name),
-        "mask": desk.shelve(png(mask), "mask.png"),
+        "mask": desk.shelve(encode_png(mask), "mask.png"),
         "feather": None,
         "outpaint": asked if "outpaint" in capabilities.tasks else None,
     }
-    return values, Size(*place.size)
+    return values, ImageSize(*place.size)
 
 
-def _whole(size: Size, sides: Outpaint) -> Size:
-    return Size(
+def _whole(size: ImageSize, sides: Outpaint) -> ImageSize:
+    return ImageSize(
         size.width + sides.left + sides.right,
         size.height + sides.top + sides.bottom,
     )
@@ -73,7 +73,7 @@ def _reduced(
     """The picture as large as leaves room for what is added to it."""
     if frame is None:
         return image
-    size = Size(*image.size)
+    size = ImageSize(*image.size)
     across, down = asked.left + asked.right, asked.top + asked.bottom
     whole = frame.own(_whole(size, asked))
     if min(whole.width - across, whole.height - down) < 1:
@@ -113,9 +113,13 @@ def _tell(request: Request, place: Canvas, desk: InputPreparation) -> None:
 
 
 def _tell_of_crop(
-    size: Size, place: Canvas, file: DecodedImage, desk: InputPreparation, frame: SizeRules | None
+    size: ImageSize,
+    place: Canvas,
+    file: DecodedImage,
+    desk: InputPreparation,
+    frame: SizeRules | None,
 ) -> None:
     left, top, right, bottom = place.kept
-    kept = Size(right - left, bottom - top)
+    kept = ImageSize(right - left, bottom - top)
     if frame is not None and size.width - kept.width + size.height - kept.height >= 16:
         desk.warnings.append(f"image: {file.source.name} ({size}) was cropped to {kept}.")

@@ -24,7 +24,7 @@ _LONGEST_BYTES = 100
 _LONGEST_SUFFIX = 8
 
 
-def shelve(data: bytes, name: str, folder: Path) -> Path:
+def cache_image(data: bytes, name: str, folder: Path) -> Path:
     """Where these bytes lie now: `<folder>/<sha256>/<name>`, which no one else changes.
 
     Raises OutputError where they can't be written.
@@ -44,7 +44,7 @@ def shelve(data: bytes, name: str, folder: Path) -> Path:
     return path
 
 
-def prune(folder: Path, *, now: float | None = None) -> None:
+def prune_cache(folder: Path, *, now: float | None = None) -> None:
     """Remove what was not used for seven days, and what killed processes left half written."""
     oldest = (time.time() if now is None else now) - _KEPT_SECONDS
     with suppress(OSError):

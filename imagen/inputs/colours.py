@@ -13,7 +13,7 @@ _CONVERTIBLE = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}
 """To each mode that profiles are made for, the one that comes of it."""
 
 
-def in_srgb(image: Image.Image) -> Image.Image:
+def convert_to_srgb(image: Image.Image) -> Image.Image:
     """The picture as it was meant to look; as it is, where it has no profile of its own."""
     profile = image.info.get(_PROFILE)
     if not profile or image.mode not in _CONVERTIBLE:

@@ -9,10 +9,10 @@ from warnings import catch_warnings
 
 from PIL import Image, ImageOps
 
-from imagen.core.image_file import DAMAGE, ImageFile, read_image_file
+from imagen.core.image_file import DECODE_ERRORS, ImageFile, read_image_file
 from imagen.core.ticket import InputImage
-from imagen.inputs.colours import in_srgb
-from imagen.inputs.sizes import Size
+from imagen.inputs.colours import convert_to_srgb
+from imagen.inputs.sizes import ImageSize
 
 _STEREO = ("MPO",)
 """A camera's second frame is a preview, or the other eye's: the first is the picture."""
@@ -32,27 +32,27 @@ class DecodedImage:
     warnings: tuple[str, ...] = ()
 
     @property
-    def size(self) -> Size:
-        return Size(*self.image.size)
+    def size(self) -> ImageSize:
+        return ImageSize(*self.image.size)
 
     @property
     def is_transparent(self) -> bool:
         return self.image.mode == "RGBA"
 
 
-def read_upright(path: str, what: str) -> DecodedImage:
+def decode_file(path: str, what: str) -> DecodedImage:
     """The picture in a file; `what` names the parameter in errors and warnings.
 
     Raises RequestError as `read_picture` does.
     """
-    return turned(read_image_file(path, what), what)
+    return decode_image(read_image_file(path, what), what)
 
 
-def turned(source: ImageFile, what: str) -> DecodedImage:
+def decode_image(source: ImageFile, what: str) -> DecodedImage:
     """This picture, as its EXIF says it is to be held; of an animation the first frame."""
     with catch_warnings(action="ignore"), source.opened() as opened:
         image = _turned(opened)
-        converted = in_srgb(image)
+        converted = convert_to_srgb(image)
         is_as_it_was = converted is image
         image = _opaque_if_so(_eight_bit(converted))
         frames = 1 if source.kind in _STEREO else _frames(opened)
@@ -65,7 +65,7 @@ def turned(source: ImageFile, what: str) -> DecodedImage:
     return DecodedImage(source, image, is_untouched, tuple(warnings))
 
 
-def noted(file: DecodedImage, parameter: str) -> InputImage:
+def describe_input(file: DecodedImage, parameter: str) -> InputImage:
     """What is remembered of the user's own file."""
     return InputImage(
         parameter=parameter,
@@ -76,7 +76,7 @@ def noted(file: DecodedImage, parameter: str) -> InputImage:
     )
 
 
-def flattened(image: Image.Image, colour: str = "white") -> Image.Image:
+def flatten(image: Image.Image, colour: str = "white") -> Image.Image:
     """In RGB, with this colour behind what is transparent."""
     if image.mode != "RGBA":
         return image
@@ -84,7 +84,7 @@ def flattened(image: Image.Image, colour: str = "white") -> Image.Image:
     return Image.alpha_composite(ground, image).convert("RGB")
 
 
-def png(image: Image.Image) -> bytes:
+def encode_png(image: Image.Image) -> bytes:
     """The picture as a PNG file, without a word of where it came from."""
     image.info = {}
     data = BytesIO()
@@ -92,18 +92,18 @@ def png(image: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def as_png(image: Image.Image, name: str) -> ImageFile:
+def as_png_file(image: Image.Image, name: str) -> ImageFile:
     """The picture as a PNG file of the same name, but for the ending."""
     stem, dot, _ = name.rpartition(".")
     width, height = image.size
     called = f"{stem if dot else name}.png"
-    return ImageFile(data=png(image), name=called, kind="PNG", width=width, height=height)
+    return ImageFile(data=encode_png(image), name=called, kind="PNG", width=width, height=height)
 
 
 def _frames(opened: Image.Image) -> int:
     try:
         return getattr(opened, "n_frames", 1)
-    except (*DAMAGE, Image.DecompressionBombError):  # of those that come after the first
+    except (*DECODE_ERRORS, Image.DecompressionBombError):  # of those that come after the first
         return 1
 
 
@@ -115,7 +115,7 @@ def _is_plain(opened: Image.Image) -> bool:
 def _turned(opened: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(opened)
-    except DAMAGE:  # of the metadata: the picture itself is whole
+    except DECODE_ERRORS:  # of the metadata: the picture itself is whole
         return opened.copy()
 
 

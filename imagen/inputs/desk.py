@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from PIL import ImageOps
 from PIL.Image import Resampling
 
-from imagen.inputs.cache import shelve
-from imagen.inputs.decode import as_png, flattened, noted, read_upright
+from imagen.inputs.cache import cache_image
+from imagen.inputs.decode import as_png_file, decode_file, describe_input, flatten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +31,14 @@ class InputPreparation:
 
     def read(self, path: str, parameter: str) -> DecodedImage:
         """The picture in this file, which is noted as the parameter's."""
-        file = read_upright(path, parameter)
+        file = decode_file(path, parameter)
         self.warnings += file.warnings
         self.note(file, parameter)
         return file
 
     def note(self, file: DecodedImage, parameter: str) -> None:
         """That the user gave this file."""
-        self.inputs.append(noted(file, parameter))
+        self.inputs.append(describe_input(file, parameter))
 
     def opaque(self, file: DecodedImage, parameter: str, colour: str = "white") -> Image.Image:
         """The picture with this colour behind it where it is transparent, which is told."""
@@ -46,17 +46,17 @@ class InputPreparation:
             self.warnings.append(
                 f"{parameter}: {file.source.name} is transparent in part; {colour} was put behind."
             )
-        return flattened(file.image, colour)
+        return flatten(file.image, colour)
 
     def keep(self, file: DecodedImage, image: Image.Image) -> str:
         """Where this picture lies now: the file's own bytes, if they show just this."""
         if image is file.image and file.is_untouched:
             return self.shelve(file.source.data, file.source.name)
-        ready = as_png(image, file.source.name)
+        ready = as_png_file(image, file.source.name)
         return self.shelve(ready.data, ready.name)
 
     def shelve(self, data: bytes, name: str) -> str:
-        return str(shelve(data, name, self._folder))
+        return str(cache_image(data, name, self._folder))
 
 
 def covering(image: Image.Image, size: tuple[int, int]) -> Image.Image:

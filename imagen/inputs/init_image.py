@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import INTERPOLATIONS
-from imagen.inputs.decode import flattened, png
+from imagen.inputs.decode import encode_png, flatten
 from imagen.inputs.desk import covering
 from imagen.inputs.masks import feathered, read_mask
-from imagen.inputs.sizes import Size
-from imagen.inputs.upscale import resized
+from imagen.inputs.sizes import ImageSize
+from imagen.inputs.upscale import resize
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,13 +31,13 @@ def redrawn(
     frame: SizeRules | None,
     *,
     is_enlarged: bool,
-) -> tuple[dict[str, Any], Size]:
+) -> tuple[dict[str, Any], ImageSize]:
     """What stands in the request for the image and its mask, and the size to be drawn.
 
     `is_enlarged` tells that interpolation comes first.
     """
     # What is transparent may be just what a mask has redrawn: then there is nothing to tell.
-    image = flattened(file.image) if request.mask else desk.opaque(file, "image")
+    image = flatten(file.image) if request.mask else desk.opaque(file, "image")
     values: dict[str, Any] = {}
     if is_enlarged:
         image, values = _enlarged(request, file, image, desk)
@@ -47,7 +47,7 @@ def redrawn(
     if request.mask is not None:
         mask = covering(mask_of(request.mask, file, desk), image.size)
         values |= shelved_mask(mask, request.feather, desk)
-    return values, Size(*image.size)
+    return values, ImageSize(*image.size)
 
 
 def _enlarged(
@@ -58,7 +58,7 @@ def _enlarged(
     desk.receipt["upscale"] = ParameterOutcome(outcome="applied", asked=asked.model_dump())
     strength = HYBRID_STRENGTH if request.strength is None else request.strength
     method = asked.method or INTERPOLATIONS[0]
-    enlarged = resized(image, file.source.name, asked.factor, method)
+    enlarged = resize(image, file.source.name, asked.factor, method)
     return enlarged, {"strength": strength, "upscale": None}
 
 
@@ -72,7 +72,7 @@ def _framed(
     is_enlarged: bool,
 ) -> Image.Image:
     """Scaled and cropped around its centre to the size that is to be drawn."""
-    size = Size(*image.size)
+    size = ImageSize(*image.size)
     if request.width is not None or request.height is not None:
         wanted = frame.asked(request.width, request.height, size)
     else:
@@ -82,7 +82,7 @@ def _framed(
 
 
 def tell_of_scaling(
-    file: DecodedImage, old: Size, new: Size, desk: InputPreparation, frame: SizeRules
+    file: DecodedImage, old: ImageSize, new: ImageSize, desk: InputPreparation, frame: SizeRules
 ) -> None:
     """Only where more was changed than a backend's step of a few pixels."""
     step = frame.step
@@ -107,5 +107,5 @@ def shelved_mask(mask: Image.Image, feather: int | None, desk: InputPreparation)
     """What stands in the request for this mask, once it fades as asked."""
     if feather is not None:
         desk.receipt["feather"] = ParameterOutcome(outcome="applied", asked=feather)
-    data = png(feathered(mask, feather or 0))
+    data = encode_png(feathered(mask, feather or 0))
     return {"mask": desk.shelve(data, "mask.png"), "feather": None}

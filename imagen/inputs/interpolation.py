@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from imagen.core.capabilities import Receipt
     from imagen.core.request import Request
 
-BACKEND = "interpolation"
+INTERPOLATION_BACKEND = "interpolation"
 """What stands in the record where a backend's name would."""
-CAPABILITIES = Capabilities(
+INTERPOLATION_CAPABILITIES = Capabilities(
     tasks=("upscale",),
     parameters={
         "image": Parameter(type="image", description="What to enlarge."),
@@ -26,7 +26,7 @@ CAPABILITIES = Capabilities(
 )
 
 
-def interpolated(request: Request) -> tuple[Ticket, Result]:
+def run_interpolation(request: Request) -> tuple[Ticket, Result]:
     """The initial image of the request, enlarged; all but that is dropped in the receipt.
 
     Raises RequestError for a picture that can't be read, and a method that is no interpolation.
@@ -35,8 +35,8 @@ def interpolated(request: Request) -> tuple[Ticket, Result]:
     upscale = request.upscale or Upscale()
     method = upscale.method or INTERPOLATIONS[0]
     only = request.model_copy(update={"upscale": upscale, "strength": None, "prompt": None})
-    used, receipt = resolve_parameters(only, CAPABILITIES)
-    enlarged, source, warnings = inputs.enlarged_file(used["image"], upscale.factor, method)
+    used, receipt = resolve_parameters(only, INTERPOLATION_CAPABILITIES)
+    enlarged, source, warnings = inputs.upscale_file(used["image"], upscale.factor, method)
     output = Output(data=enlarged.data, media_type=enlarged.media_type)
     facts = Facts(
         model=method,
@@ -47,7 +47,7 @@ def interpolated(request: Request) -> tuple[Ticket, Result]:
     )
     ticket = Ticket(
         id=new_id(),
-        backend=BACKEND,
+        backend=INTERPOLATION_BACKEND,
         request=request.exactly(used),
         receipt=receipt | _in_vain(request),
         inputs=(source,),

@@ -22,7 +22,7 @@ _NETWORK = ("//", "\\\\")
 """How paths to other computers start on Windows."""
 
 
-def found_again(
+def locate_images(
     request: Request,
     inputs: Iterable[Mapping[str, Any]],
     beside: Path,

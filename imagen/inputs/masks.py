@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageChops, ImageFilter
 
 from imagen.errors import RequestError
-from imagen.inputs.decode import flattened, read_upright
+from imagen.inputs.decode import decode_file, flatten
 
 if TYPE_CHECKING:
     from imagen.inputs.decode import DecodedImage
-    from imagen.inputs.sizes import Size
+    from imagen.inputs.sizes import ImageSize
 
 _WHITE = _OPAQUE = 250
 _SHAPE_DIFFERS = 0.01
 
 
-def read_mask(path: str, size: Size) -> tuple[Image.Image, DecodedImage, list[str]]:
+def read_mask(path: str, size: ImageSize) -> tuple[Image.Image, DecodedImage, list[str]]:
     """The mask for a picture of this size, its file, and what the user should know of it.
 
     Raises RequestError for a mask of another shape, and for one that would redraw nothing.
     """
-    file = read_upright(path, "mask")
+    file = decode_file(path, "mask")
     warnings = list(file.warnings)
     mask = file.image.convert("L")
     if file.is_transparent:
@@ -52,7 +52,7 @@ def _by_transparency(file: DecodedImage, warnings: list[str]) -> Image.Image:
     unseen = alpha.point([255 * (opacity < _OPAQUE) for opacity in range(256)])
     darkest = ImageChops.lighter(shown, unseen).getextrema()[0]
     if isinstance(darkest, int) and darkest >= _WHITE:
-        return flattened(file.image, "black").convert("L")
+        return flatten(file.image, "black").convert("L")
     warnings.append(f"mask: {file.source.name} is taken by its transparency, which is redrawn.")
     return ImageChops.invert(alpha)
 
@@ -65,7 +65,9 @@ def _refuse_empty(mask: Image.Image, file: DecodedImage) -> None:
         )
 
 
-def _of_size(mask: Image.Image, file: DecodedImage, size: Size, warnings: list[str]) -> Image.Image:
+def _of_size(
+    mask: Image.Image, file: DecodedImage, size: ImageSize, warnings: list[str]
+) -> Image.Image:
     if file.size == size:
         return mask
     if abs(file.size.width * size.height / (file.size.height * size.width) - 1) > _SHAPE_DIFFERS:

@@ -12,7 +12,7 @@ from imagen.core.request import Outpaint
 from imagen.inputs.masks import feathered
 
 if TYPE_CHECKING:
-    from imagen.inputs.sizes import Size, SizeRules
+    from imagen.inputs.sizes import ImageSize, SizeRules
 
 FEATHER = 24
 """Pixels over which the new fades into the old, where none are asked."""
@@ -40,7 +40,7 @@ class Canvas:
         )
 
 
-def canvas(size: Size, asked: Outpaint, frame: SizeRules | None) -> Canvas:
+def canvas(size: ImageSize, asked: Outpaint, frame: SizeRules | None) -> Canvas:
     """The canvas for a picture of this size.
 
     Where nothing was to be added, the picture loses a few pixels to be drawable; where it would
@@ -64,7 +64,7 @@ def _along(side: int, before: int, after: int, multiple: int) -> tuple[int, int,
     return (before, after + more, 0, side) if after else (before + more, after, 0, side)
 
 
-def extended(image: Image.Image, canvas: Canvas) -> Image.Image:
+def extend_image(image: Image.Image, canvas: Canvas) -> Image.Image:
     """The picture on its canvas; beyond it its edges go on, blurred, with a little noise."""
     left, top, right, bottom = canvas.kept
     sides = canvas.sides
@@ -78,7 +78,7 @@ def extended(image: Image.Image, canvas: Canvas) -> Image.Image:
     return ground
 
 
-def outpainting_mask(canvas: Canvas, feather: int, inner: Image.Image | None = None) -> Image.Image:
+def build_mask(canvas: Canvas, feather: int, inner: Image.Image | None = None) -> Image.Image:
     """White beyond the picture, fading into it; and where `inner`, a mask of its own, is white."""
     mask = Image.new("L", canvas.size, 255)
     left, top, right, bottom = canvas.kept

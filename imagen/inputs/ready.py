@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
 from imagen.inputs.beyond import outpainted
-from imagen.inputs.cache import prune
+from imagen.inputs.cache import prune_cache
 from imagen.inputs.desk import InputPreparation, covering
 from imagen.inputs.init_image import redrawn
-from imagen.inputs.requirements import is_hybrid
-from imagen.inputs.sizes import Size, SizeRules, frame_of
-from imagen.inputs.staging import Staged, own_pictures
+from imagen.inputs.requirements import upscales_before_img2img
+from imagen.inputs.sizes import ImageSize, SizeRules, find_size_rules
+from imagen.inputs.staging import PreparedInputs, image_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,10 +33,10 @@ _AS_IT_IS = ("upscale", "restore", "preprocess")
 
 def staged(
     request: Request, capabilities: Capabilities, folder: Path, largest: tuple[int, int]
-) -> Staged:
+) -> PreparedInputs:
     """The request with every picture on the shelf; see `stage`."""
     _refuse_unknown_controls(request, capabilities)
-    desk, frame = InputPreparation(folder), frame_of(capabilities, largest)
+    desk, frame = InputPreparation(folder), find_size_rules(capabilities, largest)
     values, size = _image(request, desk, frame, capabilities)
     references = _read(request.references, "references", desk)
     controls = _read(_control_files(request, capabilities), "controls", desk)
@@ -48,8 +48,8 @@ def staged(
     if controls:
         values["controls"] = _steering(request, controls, size, desk)
     values |= _own(request, capabilities, desk)
-    prune(folder)
-    return Staged(
+    prune_cache(folder)
+    return PreparedInputs(
         request=request.with_values(values),
         receipt=desk.receipt,
         warnings=tuple(dict.fromkeys(desk.warnings)),
@@ -70,7 +70,7 @@ def _refuse_unknown_controls(request: Request, capabilities: Capabilities) -> No
 
 def _image(
     request: Request, desk: InputPreparation, frame: SizeRules | None, capabilities: Capabilities
-) -> tuple[dict[str, Any], Size | None]:
+) -> tuple[dict[str, Any], ImageSize | None]:
     """What stands in the request for the initial image, and the size that it settles."""
     if request.image is None:
         return {}, None
@@ -80,7 +80,7 @@ def _image(
         return {"image": desk.keep(file, image)}, None
     if request.outpaint is not None:
         return outpainted(request, file, desk, frame, capabilities)
-    is_enlarged = is_hybrid(request, capabilities)
+    is_enlarged = upscales_before_img2img(request, capabilities)
     return redrawn(request, file, desk, frame, is_enlarged=is_enlarged)
 
 
@@ -110,7 +110,7 @@ def _control_files(request: Request, capabilities: Capabilities) -> list[str]:
 
 def _size_by(
     request: Request, references: list[DecodedImage], controls: list[DecodedImage], frame: SizeRules
-) -> Size | None:
+) -> ImageSize | None:
     """Without an initial image: as the first reference is, or of the first control's shape."""
     first = next(iter([*references, *controls]), None)
     if first is None:
@@ -120,7 +120,7 @@ def _size_by(
     return frame.own(first.size) if references else frame.shaped(first.size)
 
 
-def _sides(request: Request, size: Size) -> dict[str, int]:
+def _sides(request: Request, size: ImageSize) -> dict[str, int]:
     """The size in the request; one asked for stays, and the backend says what becomes of it."""
     is_settled = request.outpaint is not None
     return {
@@ -130,7 +130,7 @@ def _sides(request: Request, size: Size) -> dict[str, int]:
 
 
 def _steering(
-    request: Request, files: list[DecodedImage], size: Size | None, desk: InputPreparation
+    request: Request, files: list[DecodedImage], size: ImageSize | None, desk: InputPreparation
 ) -> tuple[Control, ...]:
     """The controls with their pictures at the size that is drawn."""
     return tuple(
@@ -140,7 +140,7 @@ def _steering(
 
 
 def _control_image(
-    file: DecodedImage, number: int, size: Size | None, desk: InputPreparation
+    file: DecodedImage, number: int, size: ImageSize | None, desk: InputPreparation
 ) -> str:
     image = desk.opaque(file, f"controls.{number}", "black")
     if size is None:
@@ -157,6 +157,6 @@ def _own(request: Request, capabilities: Capabilities, desk: InputPreparation) -
     """The pictures of the backend's own parameters, as they are."""
     return {
         name: desk.keep(file, file.image)
-        for name, path in own_pictures(request, capabilities).items()
+        for name, path in image_parameters(request, capabilities).items()
         for file in (desk.read(path, name),)
     }

@@ -23,7 +23,7 @@ _OF_AN_IMAGE = {
 }
 
 
-def sound(request: Request) -> tuple[Request, Receipt]:
+def check_request(request: Request) -> tuple[Request, Receipt]:
     """The request with its parameters in agreement, and what became of those that lack another.
 
     Raises RequestError where what was asked for can't be meant without an initial image.
@@ -40,7 +40,7 @@ def sound(request: Request) -> tuple[Request, Receipt]:
     return (request.with_values(values) if values else request), receipt
 
 
-def is_hybrid(request: Request, capabilities: Capabilities) -> bool:
+def upscales_before_img2img(request: Request, capabilities: Capabilities) -> bool:
     """Whether the image is enlarged by interpolation first, and then redrawn a little.
 
     A backend whose image-to-image takes `upscale` enlarges it itself.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Staged:
+class PreparedInputs:
     """A request whose pictures are ready, and what became of them on the way."""
 
     request: Request
@@ -27,13 +27,13 @@ class Staged:
     """The user's own files."""
 
 
-def stage(
+def prepare_inputs(
     request: Request,
     capabilities: Capabilities,
     folder: Path,
     *,
     largest: tuple[int, int] = (LARGEST_SIDE, LARGEST_SIDE),
-) -> Staged:
+) -> PreparedInputs:
     """The request with its pictures made ready in `folder`, for a backend of these capabilities.
 
     They are upright and of eight bits; the initial image has the size to be drawn, which without
@@ -43,7 +43,7 @@ def stage(
     RequestError with a sentence for a picture that can't be used.
     """
     if not _named(request, capabilities):
-        return Staged(request=request)
+        return PreparedInputs(request=request)
     from imagen.inputs.ready import staged  # Pillow, which other requests do not need
 
     return staged(request, capabilities, folder, largest)
@@ -52,10 +52,10 @@ def stage(
 def _named(request: Request, capabilities: Capabilities) -> bool:
     """Whether any parameter names a picture."""
     several = (*request.references, *request.controls)
-    return bool(request.image or request.mask or several or own_pictures(request, capabilities))
+    return bool(request.image or request.mask or several or image_parameters(request, capabilities))
 
 
-def own_pictures(request: Request, capabilities: Capabilities) -> dict[str, str]:
+def image_parameters(request: Request, capabilities: Capabilities) -> dict[str, str]:
     """The files asked for by the backend's own parameters, by name."""
     return {
         name: value

@@ -20,7 +20,7 @@ from imagen.library.import_files import move, silent
 from imagen.library.schema import generations, images, thumbnails
 from imagen.library.search import pictures_of
 from imagen.library.stored import path_of, stored_path
-from imagen.outputs.files import put_exactly, sidecar_of
+from imagen.outputs.files import sidecar_path, write_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -178,9 +178,9 @@ def _rewritten(library: Library, row: Row[Any], path: Path) -> bool:
     picture = next(meant, None)
     if picture is None:
         return False
-    beside = sidecar_of(path)
+    beside = sidecar_path(path)
     try:
-        put_exactly(sidecar_of_picture(library, picture), beside)
+        write_new(sidecar_of_picture(library, picture), beside)
     except (OSError, LibraryError):
         return False
     values = {"sidecar": stored_path(beside)}
@@ -202,7 +202,7 @@ def _look_for(library: Library, gone: list[Row[Any]], report: Report, mend: bool
         report.moved.append(Finding(row.generation, old, new, mend))
         if mend:
             move(library, row, new)
-            if row.sidecar is not None and not os.path.lexists(sidecar_of(new)):
+            if row.sidecar is not None and not os.path.lexists(sidecar_path(new)):
                 done = _rewritten(library, row, new)
                 report.sidecars.append(Finding(row.generation, new, new, done))
     if mend and lost:

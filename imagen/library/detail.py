@@ -10,9 +10,9 @@ from sqlalchemy import select
 from imagen.errors import LibraryError
 from imagen.library.schema import generations, images
 from imagen.library.stored import path_of
-from imagen.outputs import Record, without_folders
-from imagen.outputs.provenance import request_of
-from imagen.outputs.sidecar import FORMAT
+from imagen.outputs import ImageRecord, strip_folders
+from imagen.outputs.provenance import request_from_values
+from imagen.outputs.sidecar import SIDECAR_FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imagen.library.search import LibraryImage
 
 
-def record_of(library: Library, picture: LibraryImage) -> Record:
+def record_of(library: Library, picture: LibraryImage) -> ImageRecord:
     """The record of a picture that the library knows; raises LibraryError.
 
     Of one that was taken in from elsewhere, the values are those that could be read.
@@ -41,7 +41,7 @@ def sidecar_of_picture(library: Library, picture: LibraryImage) -> bytes:
     """The JSON that belongs beside a picture, of what the library has; raises LibraryError."""
     record = record_of(library, picture)
     whole = {
-        "imagen": FORMAT,
+        "imagen": SIDECAR_FORMAT,
         **record.file,
         "backend": record.backend,
         "workflow": record.workflow,
@@ -54,7 +54,7 @@ def sidecar_of_picture(library: Library, picture: LibraryImage) -> bytes:
         "warnings": [],
     }
     for values in (record.request, record.resolved):
-        whole = without_folders(whole, request_of(values)[0])
+        whole = strip_folders(whole, request_from_values(values)[0])
     return json.dumps(whole, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n"
 
 
@@ -65,13 +65,13 @@ def paths_by_content(library: Library, digests: Collection[str]) -> list[Path]:
         return [path_of(path) for path in connection.execute(chosen).scalars()]
 
 
-def _record(row: Row[Any], picture: LibraryImage) -> Record:
+def _record(row: Row[Any], picture: LibraryImage) -> ImageRecord:
     ticket = _mapping(row.ticket)
     told = _mapping(_mapping(row.facts).get("told"))
     if told.get("source") in ("parameters", "invokeai", "settings", "prompt"):
         return _stranger(told, ticket)
     inputs = ticket.get("inputs")
-    return Record(
+    return ImageRecord(
         source="sidecar",
         backend=row.backend,
         workflow=str(ticket.get("workflow", "")),
@@ -93,9 +93,9 @@ def _record(row: Row[Any], picture: LibraryImage) -> Record:
     )
 
 
-def _stranger(told: Mapping[str, Any], ticket: Mapping[str, Any]) -> Record:
+def _stranger(told: Mapping[str, Any], ticket: Mapping[str, Any]) -> ImageRecord:
     """As its own file told it, when it was taken in."""
-    return Record(
+    return ImageRecord(
         source=told["source"],
         tool=_tool(told),
         resolved=dict(_mapping(told.get("resolved"))),

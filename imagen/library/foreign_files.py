@@ -16,15 +16,15 @@ from imagen.core.ticket import InputImage, Ticket
 from imagen.errors import OutputError
 from imagen.library.records import GenerationRecord, StoredImage
 from imagen.library.stored import as_json
-from imagen.outputs import metadata, read_fully, texts, without_folders
-from imagen.outputs.provenance import Origin, origin, request_of
+from imagen.outputs import metadata, read_full_record, strip_folders, texts
+from imagen.outputs.provenance import Provenance, origin, request_from_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from imagen.core.request import Request
-    from imagen.outputs import Record
+    from imagen.outputs import ImageRecord
 
 _OURS = UUID("d2a4c0c1-6a5c-4f0e-9d7e-3b1f5a0f7c11")
 _FIRST_YEAR, _LAST_YEAR = 1971, 2200
@@ -48,9 +48,9 @@ class Foreign:
     created: datetime
     dated_by: Literal["sidecar", "exif", "file"]
     sidecar: Path | None
-    record: Record | None
+    record: ImageRecord | None
     """None where it says nothing."""
-    origin: Origin
+    origin: Provenance
 
     @property
     def generation(self) -> str:
@@ -72,7 +72,7 @@ class Foreign:
     @property
     def request(self) -> Request:
         """What was used, as far as it is told, and can be asked for."""
-        return _without_folders(request_of(self.origin.values)[0])
+        return _without_folders(request_from_values(self.origin.values)[0])
 
 
 def is_picture(path: Path) -> bool:
@@ -87,7 +87,7 @@ def foreign(path: Path) -> Foreign:
     Raises OutputError for a file that can't be read, is cut short or damaged, or no picture.
     """
     texts(path, ())  # damaged files are found out here
-    record = read_fully(path)
+    record = read_full_record(path)
     try:
         data, changed = path.read_bytes(), path.stat().st_mtime
     except OSError as error:
@@ -109,12 +109,12 @@ def foreign(path: Path) -> Foreign:
         dated_by=dated_by,
         sidecar=beside.absolute() if record is not None and record.source == "sidecar" else None,
         record=record,
-        origin=origin(record) if record else Origin(),
+        origin=origin(record) if record else Provenance(),
     )
 
 
 def _created(
-    data: bytes, record: Record | None, changed: float
+    data: bytes, record: ImageRecord | None, changed: float
 ) -> tuple[datetime, Literal["sidecar", "exif", "file"]]:
     told = _moment(record.file.get("created")) if record else None
     if told is not None:
@@ -143,7 +143,7 @@ def _moment(text: Any) -> datetime | None:
 
 def _exif_time(data: bytes) -> str:
     """`2025:11:21 08:30:05` of the EXIF block, as a moment is written otherwise."""
-    text, zone = metadata.taken(data)
+    text, zone = metadata.capture_time(data)
     date, _, time = text.partition(" ")
     return f"{date.replace(':', '-')}T{time}{zone}"
 
@@ -173,13 +173,17 @@ def entry_of(pictures: Sequence[Foreign], id: str) -> GenerationRecord:
     )
 
 
-def _asked(record: Record | None) -> Request | None:
-    return _without_folders(request_of(record.request)[0]) if record and record.request else None
+def _asked(record: ImageRecord | None) -> Request | None:
+    return (
+        _without_folders(request_from_values(record.request)[0])
+        if record and record.request
+        else None
+    )
 
 
 def _without_folders(request: Request) -> Request:
     """With bare names for its files: what a stranger's record names is not to be looked for."""
-    return request_of(without_folders(request.model_dump(exclude_defaults=True), request))[0]
+    return request_from_values(strip_folders(request.model_dump(exclude_defaults=True), request))[0]
 
 
 def _ticket(one: Foreign, id: str) -> Ticket:
@@ -195,7 +199,7 @@ def _ticket(one: Foreign, id: str) -> Ticket:
     )
 
 
-def _receipt(record: Record | None) -> dict[str, ParameterOutcome]:
+def _receipt(record: ImageRecord | None) -> dict[str, ParameterOutcome]:
     found: dict[str, ParameterOutcome] = {}
     for name, said in (record.receipt if record else {}).items():
         try:
@@ -205,7 +209,7 @@ def _receipt(record: Record | None) -> dict[str, ParameterOutcome]:
     return found
 
 
-def _inputs(record: Record | None) -> tuple[InputImage, ...]:
+def _inputs(record: ImageRecord | None) -> tuple[InputImage, ...]:
     return tuple(
         InputImage(
             parameter=str(known["parameter"]),
@@ -235,7 +239,7 @@ def _facts(one: Foreign) -> dict[str, Any]:
     return facts | ({} if record is None else {"told": _told(record)})
 
 
-def _told(record: Record) -> dict[str, Any]:
+def _told(record: ImageRecord) -> dict[str, Any]:
     own = {"source": record.source, "tool": origin(record).tool}
     if record.source in ("sidecar", "imagen"):
         return own

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 # Pillow would load all of its formats for one that it does not know yet, in three times the time.
 from PIL import Image, WebPImagePlugin  # noqa: F401
 
-from imagen.core.image_file import DAMAGE
+from imagen.core.image_file import DECODE_ERRORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1}
 """Of a decoded pixel; 4 for all other modes."""
 _PROGRESSIVE_BYTES, _WEBP_BYTES, _COPY_BYTES = 6, 17, 4
 """Of a pixel, what decoding needs for all passes of a JPEG, and for a WebP; and a copy of it."""
-_UNSHOWABLE = (*DAMAGE, MemoryError, Image.DecompressionBombError)
+_UNSHOWABLE = (*DECODE_ERRORS, MemoryError, Image.DecompressionBombError)
 """What Pillow raises for files that are damaged, or are none of its kinds."""
 
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
-from imagen.core.image_file import DAMAGE, LARGEST_BYTES, open_image
+from imagen.core.image_file import DECODE_ERRORS, LARGEST_BYTES, open_image
 from imagen.errors import BackendError, ConfigError, RequestError
 from imagen.net import http
 
@@ -80,7 +80,7 @@ def _origin(address: str) -> str:
 def _refuse_other_than_images(data: bytes) -> None:
     try:
         open_image(BytesIO(data)).close()
-    except DAMAGE as error:
+    except DECODE_ERRORS as error:
         raise RequestError("is not an image that can be read.") from error
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imagen.outputs.files import refuse_unwritable
-from imagen.outputs.naming import check
-from imagen.outputs.save import SavedImage, save
-from imagen.outputs.sidecar import without_folders
+from imagen.outputs.naming import check_output_settings
+from imagen.outputs.save import SavedImage, save_outputs
+from imagen.outputs.sidecar import strip_folders
 
 if TYPE_CHECKING:
-    from imagen.outputs.read import Record, read, read_fully, texts
-    from imagen.outputs.recovering import recovered
-    from imagen.outputs.redact import Policy, disclosed, disclosed_record
+    from imagen.outputs.read import ImageRecord, read_full_record, read_record, texts
+    from imagen.outputs.recovering import find_saved
+    from imagen.outputs.redact import RedactionPolicy, redact_file, redact_record
 else:
     _LATE = {
-        **dict.fromkeys(("Policy", "disclosed", "disclosed_record"), "redact"),
-        **dict.fromkeys(("Record", "read", "read_fully", "texts"), "read"),
-        "recovered": "recovering",
+        **dict.fromkeys(("RedactionPolicy", "redact_file", "redact_record"), "redact"),
+        **dict.fromkeys(("ImageRecord", "read_record", "read_full_record", "texts"), "read"),
+        "find_saved": "recovering",
     }
 
     def __getattr__(name: str) -> object:
@@ -30,17 +30,17 @@ else:
 
 
 __all__ = [
-    "Policy",
-    "Record",
+    "ImageRecord",
+    "RedactionPolicy",
     "SavedImage",
-    "check",
-    "disclosed",
-    "disclosed_record",
-    "read",
-    "read_fully",
-    "recovered",
+    "check_output_settings",
+    "find_saved",
+    "read_full_record",
+    "read_record",
+    "redact_file",
+    "redact_record",
     "refuse_unwritable",
-    "save",
+    "save_outputs",
+    "strip_folders",
     "texts",
-    "without_folders",
 ]

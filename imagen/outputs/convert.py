@@ -10,10 +10,10 @@ from warnings import catch_warnings
 from PIL import Image, UnidentifiedImageError, features
 from PIL.PngImagePlugin import PngInfo
 
-from imagen.core.image_file import DAMAGE, open_image
+from imagen.core.image_file import DECODE_ERRORS, open_image
 from imagen.errors import OutputError
-from imagen.outputs import exif, metadata
-from imagen.outputs.metadata import NAMES
+from imagen.outputs import metadata
+from imagen.outputs.metadata import NAMES, exif
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ _XMP = "XML:com.adobe.xmp"
 _ORIENTATION = 0x0112
 
 
-class Converted(NamedTuple):
+class ConvertedImage(NamedTuple):
     """A file in another format."""
 
     data: bytes
@@ -61,36 +61,36 @@ def refuse_unwritable_format(kind: Kind) -> None:
         )
 
 
-def convert(
+def convert_image(
     data: bytes, kind: Kind, quality: int | None = None, *, keeps_metadata: bool = True
-) -> Converted:
+) -> ConvertedImage:
     """The image as a file of this kind, with its texts, its EXIF block and its colour profile.
 
     The pixels of an image that is of this kind already are not touched where no quality is asked.
     Raises OutputError where that can't be; nothing is written anywhere.
     """
     if metadata.kind(data) == kind and quality is None:
-        return Converted(data if keeps_metadata else _bare(data), None, ())
+        return ConvertedImage(data if keeps_metadata else _bare(data), None, ())
     refuse_unwritable_format(kind)
     try:
         with catch_warnings(action="ignore"), open_image(BytesIO(data)) as image:
             return _converted(image, data, kind, quality, keeps_metadata=keeps_metadata)
     except UnidentifiedImageError as error:
         raise OutputError("It is not an image that can be read.") from error
-    except (*DAMAGE, MemoryError, Image.DecompressionBombError) as error:
+    except (*DECODE_ERRORS, MemoryError, Image.DecompressionBombError) as error:
         raise OutputError(f"The image can't be converted to {NAMES[kind]}: {error}.") from error
 
 
 def _bare(data: bytes) -> bytes:
     try:
-        return metadata.bare(data)
+        return metadata.strip_metadata(data)
     except OutputError as error:
         raise OutputError(f"Its metadata can't be removed: {error.message}.") from error
 
 
 def _converted(
     image: Image.Image, data: bytes, kind: Kind, quality: int | None, *, keeps_metadata: bool
-) -> Converted:
+) -> ConvertedImage:
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         raise OutputError("An animation can't be converted; only still images are.")
     largest = _MOST_PIXELS.get(kind)
@@ -128,9 +128,9 @@ def _converted(
     buffer = BytesIO()
     pixels.save(buffer, kind.upper(), **options)
     if not texts:
-        return Converted(buffer.getvalue(), quality, tuple(remarks))
+        return ConvertedImage(buffer.getvalue(), quality, tuple(remarks))
     whole, remark = metadata.embed(buffer.getvalue(), texts)
-    return Converted(whole, quality, (*remarks, *([remark] if remark else [])))
+    return ConvertedImage(whole, quality, (*remarks, *([remark] if remark else [])))
 
 
 def _texts(data: bytes) -> dict[str, str]:
@@ -138,9 +138,9 @@ def _texts(data: bytes) -> dict[str, str]:
     found = metadata.texts(data, (*metadata.WANTED, "workflow"))
     if found or metadata.kind(data) not in ("png", "webp"):
         return found
-    from imagen.outputs import stealth
+    from imagen.outputs.metadata import stealth
 
-    hidden = stealth.read(data)
+    hidden = stealth.read_hidden_text(data)
     return {"parameters": hidden} if hidden else {}
 
 
@@ -152,7 +152,7 @@ def _exif_block(image: Image.Image, *, keeps_metadata: bool) -> bytes:
         made[_ORIENTATION] = way
         block = made.tobytes()
     block = block.removeprefix(b"Exif\0\0")
-    return block if keeps_metadata else exif.only_orientation(block)
+    return block if keeps_metadata else exif.keep_orientation(block)
 
 
 def _with_exif_texts(
@@ -166,12 +166,12 @@ def _with_exif_texts(
     graphs = {name: texts[name] for name in _GRAPHS if name in texts}
     with suppress(OutputError):  # a block that can't be read is left as it is
         if graphs:
-            whole = exif.with_graphs(block, graphs)
+            whole = exif.write_graphs(block, graphs)
             if kind != "jpeg" or len(whole) < _LARGEST_EXIF:
                 block = whole
                 left = {name: text for name, text in left.items() if name not in graphs}
         if kind == "avif" and "parameters" in texts:
-            block = exif.with_comment(block, texts["parameters"])
+            block = exif.write_comment(block, texts["parameters"])
     return block, left
 
 

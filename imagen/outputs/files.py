@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from imagen.core.filesystem import part_in, place_new
 from imagen.errors import OutputError
-from imagen.outputs.naming import numbered
+from imagen.outputs.naming import numbered_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOST_NUMBERS = 100_000
 
 
-def write_through(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes) -> None:
     """Write a file, down to the disk."""
     with path.open("wb") as file:
         file.write(data)
@@ -30,12 +30,12 @@ def write_through(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def sidecar_of(path: Path) -> Path:
+def sidecar_path(path: Path) -> Path:
     """`fox.png.json` for `fox.png`: two pictures of unlike kinds never share one."""
     return path.with_name(f"{path.name}.json")
 
 
-def folder_within(root: Path, folders: Sequence[str]) -> Path:
+def make_folder_within(root: Path, folders: Sequence[str]) -> Path:
     """The folder below `root`, made where it is missing.
 
     Raises OutputError where a symbolic link would lead out of `root`; OSError as `mkdir` does.
@@ -68,8 +68,8 @@ def refuse_unwritable(folder: Path) -> None:
     raise OutputError(wrong, remedy="Nothing was sent. Name another folder with --output.")
 
 
-def put(
-    data: bytes, folder: Path, name: str, *, write: Write = write_through, link: Link = os.link
+def write_numbered(
+    data: bytes, folder: Path, name: str, *, write: Write = write_synced, link: Link = os.link
 ) -> Path:
     """Write `data` into `folder` under `name`, or `name-2`, … where there is such a file already.
 
@@ -78,26 +78,26 @@ def put(
     """
     with part_in(folder) as part:
         write(part, data)
-        for candidate in islice(numbered(name), _MOST_NUMBERS):
+        for candidate in islice(numbered_names(name), _MOST_NUMBERS):
             path = folder / candidate
-            if not os.path.lexists(sidecar_of(path)) and place_new(part, path, link):
+            if not os.path.lexists(sidecar_path(path)) and place_new(part, path, link):
                 return path
         raise FileExistsError(f"there are {_MOST_NUMBERS} files called {name} already")
 
 
-def already(
+def find_written(
     data: bytes, folder: Path, name: str, *, is_ours: Callable[[bytes], bool]
 ) -> Path | None:
     """The file that an interrupted `put` of the same data left in `folder`; None where it did not.
 
     It is ours where it has no sidecar yet, or one of which `is_ours` says so.
     """
-    for candidate in islice(numbered(name), _MOST_NUMBERS):
+    for candidate in islice(numbered_names(name), _MOST_NUMBERS):
         path = folder / candidate
         if not os.path.lexists(path):
             return None
         with suppress(OSError):
-            if path.read_bytes() == data and _has_no_other(sidecar_of(path), is_ours):
+            if path.read_bytes() == data and _has_no_other(sidecar_path(path), is_ours):
                 return path
     return None
 
@@ -106,7 +106,7 @@ def _has_no_other(sidecar: Path, is_ours: Callable[[bytes], bool]) -> bool:
     return not os.path.lexists(sidecar) or is_ours(sidecar.read_bytes())
 
 
-def put_exactly(data: bytes, path: Path, *, write: Write = write_through) -> None:
+def write_new(data: bytes, path: Path, *, write: Write = write_synced) -> None:
     """Write `data` to `path`; raises FileExistsError rather than overwrite."""
     with part_in(path.parent) as part:
         write(part, data)

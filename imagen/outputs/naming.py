@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imagen.config import OutputSettings
     from imagen.core.request import Request
 
-FALLBACK = "{date}-{time}-{slug}-{seed}"
+DEFAULT_TEMPLATE = "{date}-{time}-{slug}-{seed}"
 _PLACEHOLDER = r"\{(date|time|slug|seed|backend|ext|index)\}"
 _FORBIDDEN = frozenset('<>:"|?*')
 """What Windows allows in no file name; a colon there opens a drive or a hidden stream."""
@@ -32,19 +32,19 @@ _STEM_BYTES = 200
 _SUFFIX_BYTES = 16
 
 
-def check(settings: OutputSettings) -> None:
+def check_output_settings(settings: OutputSettings) -> None:
     """Raises ConfigError where the template of the names can't be used, OutputError where no image
     can be written in the format of the settings."""
     if settings.format in ("webp", "avif"):  # all others every Pillow can write
         from imagen.outputs.convert import refuse_unwritable_format
 
         refuse_unwritable_format(settings.format)
-    wrong = fault(settings.name)
+    wrong = template_fault(settings.name)
     if wrong:
         raise ConfigError(wrong, remedy="It is the name of a file below output.directory.")
 
 
-def fault(template: str) -> str:
+def template_fault(template: str) -> str:
     """What is wrong with this template, as a sentence; "" where nothing is."""
     shown = repr(one_line(template))
     bad = next((c for c in template if _never_in_a_name(c)), "")
@@ -60,7 +60,7 @@ def fault(template: str) -> str:
     return ""
 
 
-def render(template: str, values: Mapping[str, str]) -> tuple[str, ...]:
+def render_name(template: str, values: Mapping[str, str]) -> tuple[str, ...]:
     """The folders and the file's name that a template without fault gives for these values.
 
     A placeholder of no value stays as it is; the extension is appended where the name has none.
@@ -74,13 +74,13 @@ def render(template: str, values: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(_component(part) for part in (*folders, name))
 
 
-def numbered(name: str) -> Iterator[str]:
+def numbered_names(name: str) -> Iterator[str]:
     """`fox.png`, `fox-2.png`, `fox-3.png`, and on."""
     stem, suffix = splitext(name)
     return chain((name,), (f"{stem}-{n}{suffix}" for n in count(2)))
 
 
-def slug(text: str, *, empty: str = "untitled") -> str:
+def slugify(text: str, *, empty: str = "untitled") -> str:
     """The words of `text` in any script, lower-case, joined by hyphens; at most 40 characters."""
     # A prompt may be very long, and its beginning is enough to know it by.
     plain = unicodedata.normalize("NFKC", text[:2000]).lower()
@@ -92,11 +92,11 @@ def slug(text: str, *, empty: str = "untitled") -> str:
     return short.strip("-") or empty
 
 
-def slug_of(asked: Request) -> str:
+def request_slug(asked: Request) -> str:
     """The slug of what was asked for: of its prompt, else of the first picture it is made from."""
     steering = (control.image for control in asked.controls)
     given = (path for path in (asked.image, *asked.references, *steering) if path)
-    return slug(asked.prompt or PureWindowsPath(next(given, "")).stem)
+    return slugify(asked.prompt or PureWindowsPath(next(given, "")).stem)
 
 
 def _split(path: str) -> list[str]:

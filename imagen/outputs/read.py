@@ -14,9 +14,10 @@ from imagen.core.json_values import parse_json
 from imagen.core.request import LARGEST_SEED
 from imagen.core.text import did_you_mean
 from imagen.errors import OutputError
-from imagen.outputs import invokeai, metadata, parameters, settings
-from imagen.outputs.files import sidecar_of
-from imagen.outputs.sidecar import FORMAT
+from imagen.outputs import metadata
+from imagen.outputs.files import sidecar_path
+from imagen.outputs.metadata import a1111, invokeai, json_settings
+from imagen.outputs.sidecar import SIDECAR_FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -42,7 +43,7 @@ _OF_FILE = (*("file", "sha256", "media_type", "converted", "created", "seed", "i
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class ImageRecord:
     """What a file tells of how it was made; JSON throughout, and nothing of it is trusted."""
 
     source: Source
@@ -66,7 +67,7 @@ class Record:
     """Of the picture: seed and index; from a sidecar also sha256, media type, time and ticket."""
 
 
-def read(path: Path) -> Record:
+def read_record(path: Path) -> ImageRecord:
     """What is known of how the picture at `path` was made; a sidecar's path is as good.
 
     The texts in the picture tell, else its sidecar. Raises OutputError for a file that is not
@@ -78,13 +79,13 @@ def read(path: Path) -> Record:
     return found
 
 
-def read_fully(path: Path) -> Record | None:
+def read_full_record(path: Path) -> ImageRecord | None:
     """The most that is known of how the picture at `path` was made; None where it says nothing.
 
     A sidecar tells most, but only of the very picture that it was written for; then the texts in
     the picture tell. Raises OutputError as `read` does.
     """
-    beside = sidecar_of(path)
+    beside = sidecar_path(path)
     if os.path.isfile(beside):
         with suppress(OutputError, OSError):  # then the picture itself is asked
             record = _from_json(beside)
@@ -93,13 +94,13 @@ def read_fully(path: Path) -> Record | None:
     return _told(path)
 
 
-def _told(path: Path) -> Record | None:
+def _told(path: Path) -> ImageRecord | None:
     head = _bytes(path, _FIRST_BYTES)
     if metadata.kind(head):
         found = _from_picture(path)
     else:
         found = _from_json(path) if head.lstrip()[:1] == b"{" else None
-    beside = sidecar_of(path)
+    beside = sidecar_path(path)
     if found is None and os.path.isfile(beside):
         return _from_json(beside)
     return found
@@ -153,7 +154,7 @@ def _naming(path: Path) -> Iterator[None]:
         raise OutputError(f"{path} can't be read: {error.message}.", remedy=_REMEDY) from error
 
 
-def _from_picture(path: Path) -> Record | None:
+def _from_picture(path: Path) -> ImageRecord | None:
     data = _whole(path, _LARGEST)
     with _naming(path):
         found = metadata.texts(data, largest=_LARGEST_PARSED)
@@ -162,80 +163,80 @@ def _from_picture(path: Path) -> Record | None:
     if _is_ours(entry):
         return _record("imagen", entry | {"graph": graph}, path)
     with _naming(path):
-        graph = graph if settings.is_graph(graph) else {}
+        graph = graph if json_settings.is_graph(graph) else {}
         is_png = metadata.kind(data) == "png"
         return _of_texts(found, graph, is_png=is_png) or _of_hidden_text(data)
 
 
-def _of_hidden_text(data: bytes) -> Record | None:
+def _of_hidden_text(data: bytes) -> ImageRecord | None:
     if metadata.kind(data) in ("jpeg", "avif"):
         return None
-    from imagen.outputs import stealth  # Pillow; asked last
+    from imagen.outputs.metadata import stealth  # Pillow; asked last
 
-    return _of_texts({"parameters": stealth.read(data)}, {}, is_png=False)
+    return _of_texts({"parameters": stealth.read_hidden_text(data)}, {}, is_png=False)
 
 
-def _of_texts(found: Mapping[str, str], graph: Values, *, is_png: bool) -> Record | None:
+def _of_texts(found: Mapping[str, str], graph: Values, *, is_png: bool) -> ImageRecord | None:
     """The best record in these texts; a comment may be from any program."""
     for name in ("parameters", "comment", "Comment"):
         record = _of_comment(found, name, graph)
         if record is not None:
             return record
     if data := _object(found, "generation_data"):
-        read_data = settings.parse(data)
+        read_data = json_settings.parse_settings(data)
         if graph and read_data:  # the graph has the seed, and the service's names for models
             return _of_graph(graph, read_data)
         if read_data:
             return _of_settings(read_data)
     if invoked := _object(found, "invokeai_metadata"):
-        values, facts = invokeai.parse(invoked)
-        return Record(source="invokeai", resolved=values, facts=facts)
-    if old := settings.parse(_object(found, "sd-metadata")):
-        return Record(source="invokeai", resolved=old.values, facts=old.others)
+        values, facts = invokeai.parse_metadata(invoked)
+        return ImageRecord(source="invokeai", resolved=values, facts=facts)
+    if old := json_settings.parse_settings(_object(found, "sd-metadata")):
+        return ImageRecord(source="invokeai", resolved=old.values, facts=old.others)
     dream = invokeai.parse_dream(found.get("Dream", ""))
-    if any(map(parameters.is_setting, dream)):
-        return Record(source="invokeai", resolved=dream)
+    if any(map(a1111.is_setting, dream)):
+        return ImageRecord(source="invokeai", resolved=dream)
     if found.keys() & {"use_stable_diffusion_model", "Stable Diffusion model"}:
-        each = settings.parse(found)
+        each = json_settings.parse_settings(found)
         return _of_settings(each) if each else None
     if graph:
-        return Record(source="prompt", graph=graph)
+        return ImageRecord(source="prompt", graph=graph)
     if is_png and "parameters" in found and not _JSON.match(found["parameters"]):
-        return Record(source="parameters", resolved={"prompt": found["parameters"].strip()})
+        return ImageRecord(source="parameters", resolved={"prompt": found["parameters"].strip()})
     return None
 
 
-def _of_comment(found: Mapping[str, str], name: str, graph: Values) -> Record | None:
+def _of_comment(found: Mapping[str, str], name: str, graph: Values) -> ImageRecord | None:
     """What one text says that may be of any program; None where it is not about an image."""
     if name == "Comment" and found.get("Software") == "NovelAI":
-        read_text = settings.parse(found)
+        read_text = json_settings.parse_settings(found)
         return _of_settings(read_text) if read_text else None
     document = _object(found, name)
     if not document and _JSON.match(found.get(name, "")):
         return None
     if not document:
-        values, others = parameters.parse(found.get(name, ""))
+        values, others = a1111.parse_parameters(found.get(name, ""))
         is_empty = graph and values["prompt"] == "unknown"  # of a saver without links
-        if is_empty or not any(map(parameters.is_setting, values)):
+        if is_empty or not any(map(a1111.is_setting, values)):
             return None
-        return Record(source="parameters", resolved=values, facts=others, graph=graph)
-    if settings.is_graph(document):
+        return ImageRecord(source="parameters", resolved=values, facts=others, graph=graph)
+    if json_settings.is_graph(document):
         inner = _object(document, "extraMetadata")
         nodes = {key: node for key, node in document.items() if isinstance(node, dict)}
         return _of_graph(
             {key: node for key, node in nodes.items() if "class_type" in node},
-            settings.parse(inner),
+            json_settings.parse_settings(inner),
         )
     own = document.get("prompt")
     own = own if isinstance(own, dict) else _object(document, "prompt")
-    if settings.is_graph(own):
-        return Record(source="prompt", graph=own)
-    read_text = settings.parse(document)
+    if json_settings.is_graph(own):
+        return ImageRecord(source="prompt", graph=own)
+    read_text = json_settings.parse_settings(document)
     return _of_settings(read_text, graph) if read_text else None
 
 
-def _of_settings(said: settings.Settings, graph: Values | None = None) -> Record:
-    return Record(
+def _of_settings(said: json_settings.ForeignSettings, graph: Values | None = None) -> ImageRecord:
+    return ImageRecord(
         source="settings",
         tool=said.tool,
         resolved=said.values,
@@ -244,11 +245,11 @@ def _of_settings(said: settings.Settings, graph: Values | None = None) -> Record
     )
 
 
-def _of_graph(graph: Values, said: settings.Settings | None) -> Record:
+def _of_graph(graph: Values, said: json_settings.ForeignSettings | None) -> ImageRecord:
     """A graph, and what a service says beside it."""
     if said is None:
-        return Record(source="prompt", graph=graph)
-    return Record(
+        return ImageRecord(source="prompt", graph=graph)
+    return ImageRecord(
         source="prompt",
         tool=said.tool or "civitai",
         resolved=said.values,
@@ -257,7 +258,7 @@ def _of_graph(graph: Values, said: settings.Settings | None) -> Record:
     )
 
 
-def _from_json(path: Path) -> Record | None:
+def _from_json(path: Path) -> ImageRecord | None:
     text = _whole(path, _LARGEST_JSON).decode("utf-8", "replace")
     with _naming(path):
         entry = _object({"JSON": text}, "JSON")
@@ -298,11 +299,11 @@ def _is_ours(entry: Mapping[str, Any]) -> bool:
     return isinstance(entry.get("imagen"), int)
 
 
-def _record(source: Source, entry: Mapping[str, Any], path: Path) -> Record:
-    if entry["imagen"] > FORMAT:
+def _record(source: Source, entry: Mapping[str, Any], path: Path) -> ImageRecord:
+    if entry["imagen"] > SIDECAR_FORMAT:
         raise OutputError(
             f"{path} was written by a newer imagen: its format is {entry['imagen']}, and this one "
-            f"reads up to {FORMAT}.",
+            f"reads up to {SIDECAR_FORMAT}.",
             remedy="Update imagen.",
         )
     parts: dict[str, Any] = {name: _mapping(entry.get(name)) for name in _PARTS}
@@ -316,7 +317,7 @@ def _record(source: Source, entry: Mapping[str, Any], path: Path) -> Record:
     backend, workflow = (
         str(entry.get(name, ""))[:_LONGEST_NAME] for name in ("backend", "workflow")
     )
-    return Record(source=source, backend=backend, workflow=workflow, file=file, **parts)
+    return ImageRecord(source=source, backend=backend, workflow=workflow, file=file, **parts)
 
 
 def _is_seed(value: Any) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def recovered(sidecar: Path, *, ticket: str) -> tuple[SavedImage, dict[str, Any]] | None:
+def find_saved(sidecar: Path, *, ticket: str) -> tuple[SavedImage, dict[str, Any]] | None:
     """The picture of this sidecar, and the facts of its run.
 
     None where it is no sidecar, tells of another ticket, or the picture is not as it was saved.

@@ -11,14 +11,15 @@ from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.errors import OutputError
-from imagen.outputs import metadata, parameters
-from imagen.outputs.sentences import bare_names
-from imagen.outputs.sidecar import bare_name, is_absolute
+from imagen.outputs import metadata
+from imagen.outputs.metadata import a1111
+from imagen.outputs.sentences import strip_paths
+from imagen.outputs.sidecar import bare_name, is_absolute_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-Policy = Literal["full", "no_prompt", "none"]
+RedactionPolicy = Literal["full", "no_prompt", "none"]
 
 _PROMPTS = frozenset(("prompt", "negative", "prompt_2", "negative_2", "text"))
 """Under these names a text is what somebody wrote, even if it looks like a path."""
@@ -49,7 +50,7 @@ _USED = ("steps", "cfg", "guidance", "strength", "feather", "variation_seed", "v
 _REMEDY = "It stays here. Let the destination have all metadata, or convert it: imagen convert"
 
 
-def disclosed(data: bytes, policy: Policy) -> bytes:
+def redact_file(data: bytes, policy: RedactionPolicy) -> bytes:
     """The file as a destination of this policy may have it; its pixels are never touched.
 
     Under `full` all stays but the place on earth where a picture was taken, and where files lie on
@@ -58,14 +59,14 @@ def disclosed(data: bytes, policy: Policy) -> bytes:
     try:
         if policy == "full":
             return _whole(data)
-        picture = metadata.bare(data)
+        picture = metadata.strip_metadata(data)
         return picture if policy == "none" else _with_reduced_texts(picture, data)
     except OutputError as error:
         wrong = f"What this file tells can't be taken out of it: {error.message}."
         raise OutputError(wrong, remedy=_REMEDY) from error
 
 
-def disclosed_record(record: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
+def redact_record(record: Mapping[str, Any], policy: RedactionPolicy) -> dict[str, Any]:
     """The same for a sidecar, or for the entry in a picture: JSON in and out; {} for `none`."""
     if policy == "none":
         return {}
@@ -75,7 +76,7 @@ def disclosed_record(record: Mapping[str, Any], policy: Policy) -> dict[str, Any
 
 def _whole(data: bytes) -> bytes:
     try:
-        picture = metadata.without_place(data)
+        picture = metadata.strip_gps(data)
     except OutputError:  # a file that can't be read by us was not written by us
         return data
     try:
@@ -91,7 +92,7 @@ def _with_texts(picture: bytes, texts: Mapping[str, str], told: Mapping[str, str
     if metadata.kind(picture) == "png":
         return metadata.embed(picture, told)[0]
     if told.keys() - {"imagen"}:  # ComfyUI's: in the EXIF block of other files they can't change
-        picture = metadata.bare(picture)
+        picture = metadata.strip_metadata(picture)
     return metadata.embed(picture, {"imagen": "", "parameters": "", **texts, **told})[0]
 
 
@@ -118,7 +119,7 @@ def _told_in(text: str) -> str | None:
 def _with_reduced_texts(picture: bytes, data: bytes) -> bytes:
     """The bare picture with what its texts may tell; nothing of a picture that is not ours."""
     texts = metadata.texts(data, ("imagen", "parameters"))
-    entry = disclosed_record(_object(texts.get("imagen", "")), "no_prompt")
+    entry = redact_record(_object(texts.get("imagen", "")), "no_prompt")
     if not entry:
         return picture
     line = _pairs_line(texts.get("parameters", ""), entry)
@@ -128,7 +129,7 @@ def _with_reduced_texts(picture: bytes, data: bytes) -> bytes:
 
 def _pairs_line(text: str, entry: Mapping[str, Any]) -> str:
     """The last line of `parameters`: its numbers, and the words that stand in the entry too."""
-    found, others = parameters.parse(text)
+    found, others = a1111.parse_parameters(text)
     resolved = entry.get("resolved", {})
     words = {name: resolved.get(name) for name in ("sampler", "scheduler")}
     model = PureWindowsPath(str(entry.get("model", ""))).stem
@@ -136,7 +137,7 @@ def _pairs_line(text: str, entry: Mapping[str, Any]) -> str:
     size = f"{found['width']}x{found['height']}" if "width" in found else None
     values = numbers | {name: word for name, word in words.items() if found.get(name) == word}
     values |= {"size": size, "model": model if others.get("Model") == model else None}
-    return parameters.compose(
+    return a1111.format_parameters(
         "", "", values | {"backend": entry.get("backend"), "version": "imagen"}
     )
 
@@ -209,12 +210,12 @@ def _without_folders(value: Any, name: str = "") -> Any:
     if not isinstance(value, str) or name in _PROMPTS:
         return value
     if name in _SENTENCES:
-        return bare_names(value)
+        return strip_paths(value)
     return bare_name(value) if _is_place(value) else value
 
 
 def _is_place(text: str) -> bool:
-    return is_absolute(text) or text.startswith(("~/", "~\\", "file:/"))
+    return is_absolute_path(text) or text.startswith(("~/", "~\\", "file:/"))
 
 
 def _object(text: str) -> dict[str, Any]:

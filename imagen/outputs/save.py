@@ -115,7 +115,7 @@ def fresh_folder() -> Path:
     return Path(mkdtemp(prefix="imagen-"))
 
 
-def save(
+def save_outputs(
     result: Result,
     ticket: Ticket,
     settings: OutputSettings,
@@ -125,7 +125,7 @@ def save(
     rescue: Path,
     first: int = 0,
     last_resort: Callable[[], Path] = fresh_folder,
-    write: files.Write = files.write_through,
+    write: files.Write = files.write_synced,
     is_resumed: bool = False,
 ) -> list[SavedImage]:
     """Put each output of `result` into the output directory, with its sidecar.
@@ -163,10 +163,10 @@ def _keep(run: _Run, output: Output) -> SavedImage | _Trouble:
 
 def _placed(run: _Run, piece: _Piece, folder: Path) -> Path:
     if run.is_resumed:
-        found = files.already(piece.data, folder, piece.name[-1], is_ours=partial(_is_of, run))
+        found = files.find_written(piece.data, folder, piece.name[-1], is_ours=partial(_is_of, run))
         if found is not None:
             return found
-    return files.put(piece.data, folder, piece.name[-1], write=run.write)
+    return files.write_numbered(piece.data, folder, piece.name[-1], write=run.write)
 
 
 def _in_format(run: _Run, piece: _Piece, path: Path) -> tuple[_Piece, Path]:
@@ -186,17 +186,19 @@ def _in_format(run: _Run, piece: _Piece, path: Path) -> tuple[_Piece, Path]:
             f"{_reason(error).rstrip('.')}."
         )
         return piece._replace(warning=f"{piece.warning} {sentence}".strip()), path
-    if not os.path.lexists(files.sidecar_of(path)):  # else an earlier run kept it
+    if not os.path.lexists(files.sidecar_path(path)):  # else an earlier run kept it
         with suppress(OSError):
             path.unlink()
     return converted, new
 
 
 def _converted(run: _Run, piece: _Piece, wanted: ImageFormat) -> _Piece:
-    from imagen.outputs.convert import convert  # Pillow, which few runs need here
+    from imagen.outputs.convert import convert_image  # Pillow, which few runs need here
 
     settings = run.settings
-    made = convert(piece.data, KINDS[wanted], settings.quality, keeps_metadata=settings.metadata)
+    made = convert_image(
+        piece.data, KINDS[wanted], settings.quality, keeps_metadata=settings.metadata
+    )
     data, remark = made.data, ""
     if settings.metadata and metadata.kind(piece.data) is None:
         data, remark = metadata.embed(data, _texts(run, piece.output))
@@ -232,10 +234,10 @@ def _rescue_folder(folder: Path) -> Path:
 
 
 def _own_folder(run: _Run, piece: _Piece) -> Path:
-    wrong = naming.fault(run.settings.name)
+    wrong = naming.template_fault(run.settings.name)
     if wrong:
         raise OutputError(wrong.rstrip("."))
-    return files.folder_within(run.settings.directory, piece.name[:-1])
+    return files.make_folder_within(run.settings.directory, piece.name[:-1])
 
 
 def _prepared(run: _Run, output: Output) -> _Piece:
@@ -266,7 +268,7 @@ def _is_to_convert(run: _Run, media_type: str) -> bool:
 def _stripped(data: bytes) -> tuple[bytes, str]:
     """The file without what the engine wrote into it, or as it is with a sentence that says so."""
     try:
-        return metadata.bare(data), ""
+        return metadata.strip_metadata(data), ""
     except OutputError as error:
         return data, (
             f"What the engine may have written into this file about its making can't be removed: "
@@ -277,37 +279,39 @@ def _stripped(data: bytes) -> tuple[bytes, str]:
 def _texts(run: _Run, output: Output) -> dict[str, str]:
     size = metadata.size(output.data)
     return {
-        "imagen": record.embedded(output, run.result, run.ticket, run.asked),
-        "parameters": record.parameters_text(output, run.result, run.ticket, size),
+        "imagen": record.build_embedded_record(output, run.result, run.ticket, run.asked),
+        "parameters": record.build_parameters_text(output, run.result, run.ticket, size),
     }
 
 
 def _name(run: _Run, output: Output, ending: str) -> tuple[str, ...]:
-    seed = record.seed_of(output, run.result, run.ticket)
+    seed = record.find_seed(output, run.result, run.ticket)
     values = {
         "date": run.now.strftime("%Y-%m-%d"),
         "time": run.now.strftime("%H%M%S"),
-        "slug": naming.slug_of(run.asked),
+        "slug": naming.request_slug(run.asked),
         "seed": "noseed" if seed is None else str(seed),
-        "backend": naming.slug(run.ticket.backend),
+        "backend": naming.slugify(run.ticket.backend),
         "ext": ending,
         "index": str(run.first + output.index),
     }
     template = run.settings.name
-    return naming.render(naming.FALLBACK if naming.fault(template) else template, values)
+    return naming.render_name(
+        naming.DEFAULT_TEMPLATE if naming.template_fault(template) else template, values
+    )
 
 
 def _with_sidecar(run: _Run, piece: _Piece, path: Path) -> SavedImage | _Trouble:
-    about = record.description(piece.data, piece.media_type, path.name, run.now)
+    about = record.describe_file(piece.data, piece.media_type, path.name, run.now)
     about |= {"converted": dict(piece.conversion)} if piece.conversion else {}
     if not run.settings.sidecar:
         return _saved(run, piece, path, None, about)
-    sidecar = files.sidecar_of(path)
-    whole = record.sidecar(piece.output, run.result, run.ticket, run.asked, written=about)
+    sidecar = files.sidecar_path(path)
+    whole = record.build_sidecar(piece.output, run.result, run.ticket, run.asked, written=about)
     if run.is_resumed and sidecar.is_file():
         return _saved(run, piece, path, sidecar, about)
     try:
-        files.put_exactly(whole, sidecar, write=run.write)
+        files.write_new(whole, sidecar, write=run.write)
     except OSError as error:
         sentence = f"{path} was saved, but not its sidecar: {_reason(error)}."
         return _Trouble(sentence, (error,), path)
@@ -325,7 +329,7 @@ def _saved(
         media_type=piece.media_type,
         width=width,
         height=height,
-        seed=record.seed_of(piece.output, run.result, run.ticket),
+        seed=record.find_seed(piece.output, run.result, run.ticket),
         sha256=about["sha256"],
         warning=piece.warning,
     )

@@ -11,7 +11,7 @@ _QUOTED = re.compile(rf"""(?<=['"]){_ROOT}[^'"\n]*[\\/](?=[^'"\\/\n]+['"])""")
 _FOLDERS = re.compile(rf"""(?<![\w/:.]){_ROOT}(?:[^\s\\/'"<>|]+[\\/])+(?=[^\s\\/])""")
 
 
-def bare_names(sentence: str) -> str:
+def strip_paths(sentence: str) -> str:
     """A sentence with the bare names of files for their paths."""
     return _FOLDERS.sub("", _QUOTED.sub("", _without_home(sentence)))
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from imagen.outputs import parameters
+from imagen.outputs.metadata import a1111
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,15 +24,15 @@ _USED = (
     *("steps", "sampler", "scheduler", "cfg", "guidance", "strength"),
     *("variation_seed", "variation_strength"),
 )
-FORMAT = 1
+SIDECAR_FORMAT = 1
 """Of the sidecar and of the entry in the picture; stands in both as `imagen`."""
 
 
-def embedded(output: Output, result: Result, ticket: Ticket, asked: Request) -> str:
+def build_embedded_record(output: Output, result: Result, ticket: Ticket, asked: Request) -> str:
     """The entry for the picture: the same for the same request, so without times and job ids."""
     facts = result.facts
     entry: dict[str, Any] = {
-        "imagen": FORMAT,
+        "imagen": SIDECAR_FORMAT,
         "backend": ticket.backend,
         **({"workflow": ticket.workflow} if ticket.workflow else {}),
         "request": _said(asked),
@@ -40,7 +40,7 @@ def embedded(output: Output, result: Result, ticket: Ticket, asked: Request) -> 
         "receipt": {name: _outcome(fate.model_dump()) for name, fate in ticket.receipt.items()},
         "model": facts.model,
         "models": facts.models,
-        "seed": seed_of(output, result, ticket),
+        "seed": find_seed(output, result, ticket),
         "index": output.index,
     }
     if ticket.inputs:
@@ -50,7 +50,7 @@ def embedded(output: Output, result: Result, ticket: Ticket, asked: Request) -> 
     )
 
 
-def parameters_text(
+def build_parameters_text(
     output: Output, result: Result, ticket: Ticket, size: tuple[int | None, int | None]
 ) -> str:
     """The text that other tools read, from what was really used."""
@@ -63,24 +63,24 @@ def parameters_text(
     feather = ticket.receipt.get("feather")
     values = used | {
         "feather": feather.asked if feather and feather.outcome == "applied" else None,
-        "seed": seed_of(output, result, ticket),
+        "seed": find_seed(output, result, ticket),
         "size": f"{size[0]}x{size[1]}" if size[0] else None,
         "model": PureWindowsPath(named).stem or None,
         "backend": ticket.backend,
         "version": "imagen",
     }
-    return parameters.compose(request.prompt or "", request.negative or "", values)
+    return a1111.format_parameters(request.prompt or "", request.negative or "", values)
 
 
-def sidecar(
+def build_sidecar(
     output: Output, result: Result, ticket: Ticket, asked: Request, *, written: Mapping[str, Any]
 ) -> bytes:
     """The whole record as JSON; `written` says of the file what only its writer knows."""
     facts = {f.name: getattr(result.facts, f.name) for f in fields(result.facts)}
     whole = {
-        "imagen": FORMAT,
+        "imagen": SIDECAR_FORMAT,
         **written,
-        "seed": seed_of(output, result, ticket),
+        "seed": find_seed(output, result, ticket),
         "index": output.index,
         "backend": ticket.backend,
         "workflow": ticket.workflow,
@@ -98,7 +98,7 @@ def sidecar(
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def description(data: bytes, media_type: str, name: str, now: datetime) -> dict[str, Any]:
+def describe_file(data: bytes, media_type: str, name: str, now: datetime) -> dict[str, Any]:
     """What the sidecar says of the file itself."""
     return {
         "file": name,
@@ -108,7 +108,7 @@ def description(data: bytes, media_type: str, name: str, now: datetime) -> dict[
     }
 
 
-def seed_of(output: Output, result: Result, ticket: Ticket) -> int | None:
+def find_seed(output: Output, result: Result, ticket: Ticket) -> int | None:
     """The seed of this one picture, as far as anyone knows it."""
     known = (output.seed, result.facts.seed, ticket.request.seed)
     return next((seed for seed in known if seed is not None), None)
@@ -124,7 +124,7 @@ def _outcome(fate: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in fate.items() if k != "asked" and v not in (None, "")}
 
 
-def without_folders(value: Any, request: Request) -> Any:
+def strip_folders(value: Any, request: Request) -> Any:
     """`value` as JSON can hold it, with the bare names of the files that the request names."""
     return _plain(value, {path: bare_name(path) for path in _paths(request, set())})
 
@@ -145,14 +145,14 @@ def _paths(request: Request, own: set[str]) -> Iterator[str]:
     restorer = request.restore.model if request.restore else None
     loras = (lora.name for lora in request.loras)
     models = (request.model or "", *loras, upscaler or "", restorer or "")
-    yield from (name for name in models if is_absolute(name) or name.startswith(("~/", "~\\")))
+    yield from (name for name in models if is_absolute_path(name) or name.startswith(("~/", "~\\")))
     for name, value in request.extra.items():
         for text in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(text, str) and (name in own or is_absolute(text)):
+            if isinstance(text, str) and (name in own or is_absolute_path(text)):
                 yield text
 
 
-def is_absolute(text: str) -> bool:
+def is_absolute_path(text: str) -> bool:
     """Whether this is a path from the root down, on any system."""
     path = PureWindowsPath(text)
     fewest = 1 if path.drive else 2  # `/imagine a fox` is no path

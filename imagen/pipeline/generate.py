@@ -23,7 +23,7 @@ from imagen.errors import (
     SomeFailed,
     TimedOut,
 )
-from imagen.inputs import sound
+from imagen.inputs import check_request
 from imagen.jobs import file_store
 from imagen.jobs.file_store import Job
 from imagen.pipeline.budgets import planned_within_budgets, refuse_over_budget
@@ -289,7 +289,7 @@ def _kept(
     """Save the pictures, and have the library know them."""
     try:
         saved = tuple(
-            outputs.save(
+            outputs.save_outputs(
                 result,
                 job.ticket,
                 settings.output,
@@ -330,14 +330,14 @@ def upscale_locally(
     Its ticket and sidecar name the backend `interpolation`. Raises RequestError for a method that
     is none, and with `strict` where the request holds more than can be honoured.
     """
-    from imagen.inputs.interpolation import interpolated  # only ever needed here
+    from imagen.inputs.interpolation import run_interpolation  # only ever needed here
 
     delivery.check(settings, os.environ)
-    outputs.check(settings.output)
+    outputs.check_output_settings(settings.output)
     outputs.refuse_unwritable(settings.output.directory)
     request = with_local_images(request, settings)
     whole = apply_style(request, settings).with_values({"upscale": request.upscale or Upscale()})
-    ticket, result = interpolated(sound(whole)[0])
+    ticket, result = run_interpolation(check_request(whole)[0])
     if strict:
         refuse_unhonoured(ticket)
     job = create_job(ticket, request, settings)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from imagen.core.prompt_syntax import LoraTag
     from imagen.core.request import Control
     from imagen.core.ticket import Ticket
-    from imagen.inputs import Staged
+    from imagen.inputs import PreparedInputs
     from imagen.net.public_images import FetchedImage
 
 
@@ -60,9 +60,9 @@ def prepare(
     Where a control picture is yet to be made of its file, the tickets are a plan: they show what
     will be asked, and `imagen.pipeline.generate.ready` makes them ready to be made.
     """
-    outputs.check(settings.output)
+    outputs.check_output_settings(settings.output)
     outputs.refuse_unwritable(settings.output.directory)
-    asked, idle = inputs.sound(apply_style(request, settings))
+    asked, idle = inputs.check_request(apply_style(request, settings))
     capabilities = _capabilities(engine, asked)
     asked = draw_over_default(request, asked, capabilities)
     asked = _with_local_own_images(asked, capabilities, settings)
@@ -136,7 +136,7 @@ def _with_local_own_images(
     request: Request, capabilities: Capabilities, settings: Settings
 ) -> Request:
     """The same for the images of the backend's own parameters."""
-    own = inputs.own_pictures(request, capabilities).items() if request.extra else ()
+    own = inputs.image_parameters(request, capabilities).items() if request.extra else ()
     urls = {name: path for name, path in own if settings.inputs.allow_urls and is_url(path)}
     fetched = {name: _fetched(path, name, settings) for name, path in urls.items()}
     return request.with_values(fetched) if fetched else request
@@ -152,7 +152,7 @@ def _fetched(
     from imagen.net.public_images import fetch_image
 
     image = (fetch or fetch_image)(url, what)
-    return str(inputs.shelve(image.data, image.name, settings.state_dir / "inputs"))
+    return str(inputs.cache_image(image.data, image.name, settings.state_dir / "inputs"))
 
 
 def to_preprocess(
@@ -180,7 +180,7 @@ def preprocessors(engine: Backend) -> tuple[str, ...]:
 
 def capabilities_for(engine: Backend, request: Request, settings: Settings) -> Capabilities:
     """What the backend takes for the task that the request comes to."""
-    return _capabilities(engine, inputs.sound(apply_style(request, settings))[0])
+    return _capabilities(engine, inputs.check_request(apply_style(request, settings))[0])
 
 
 def refuse_unhonoured(ticket: Ticket) -> None:
@@ -204,8 +204,8 @@ def _capabilities(engine: Backend, request: Request) -> Capabilities:
     return capabilities
 
 
-def _staged(request: Request, capabilities: Capabilities, settings: Settings) -> Staged:
-    return inputs.stage(
+def _staged(request: Request, capabilities: Capabilities, settings: Settings) -> PreparedInputs:
+    return inputs.prepare_inputs(
         request, capabilities, settings.state_dir / "inputs", largest=_largest(settings)
     )
 
@@ -254,7 +254,7 @@ def _told_of_tags(ticket: Ticket, written: str | None, tags: list[LoraTag]) -> T
 
 
 def _told_of_staging(
-    ticket: Ticket, asked: Request, staged: Staged, idle: Receipt, planned: set[int]
+    ticket: Ticket, asked: Request, staged: PreparedInputs, idle: Receipt, planned: set[int]
 ) -> Ticket:
     """The receipt in the user's words, and the pictures by the user's names."""
     receipt = _in_own_words(ticket.receipt, asked, staged.request)
@@ -285,7 +285,7 @@ def _in_own_words(receipt: Receipt, asked: Request, staged: Request) -> Receipt:
     def told(name: str, fate: ParameterOutcome) -> ParameterOutcome:
         if name not in original and UNREAD in fate.why:  # a default, or a copy of the first prompt
             fate = fate.model_copy(update={"why": ""})
-        used = outputs.without_folders(fate.model_dump()["used"], staged)
+        used = outputs.strip_folders(fate.model_dump()["used"], staged)
         return fate.model_copy(update={"asked": changed.get(name, fate.asked), "used": used})
 
     return {name: told(name, fate) for name, fate in receipt.items()}

@@ -24,9 +24,9 @@ from imagen.errors import (
 from imagen.jobs import file_store
 from imagen.library.records import GenerationRecord, StoredImage
 from imagen.outputs import metadata
-from imagen.outputs.files import sidecar_of
-from imagen.outputs.provenance import models_sent
-from imagen.outputs.sidecar import seed_of
+from imagen.outputs.files import sidecar_path
+from imagen.outputs.provenance import sent_models
+from imagen.outputs.sidecar import find_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ def build_failure(job: Job, error: ImagenError) -> GenerationRecord:
         state="failed",
         ticket=job.ticket,
         asked=job.asked,
-        facts={"models": models_sent(job.ticket.payload)},
+        facts={"models": sent_models(job.ticket.payload)},
         created_at=job.began,
         ended_at=datetime.now().astimezone(),
         caller=job.caller,
@@ -112,12 +112,12 @@ def stored_image(saved: SavedImage) -> StoredImage:
 def stored_copies(paths: Sequence[Path], result: Result, ticket: Ticket) -> list[StoredImage]:
     """All the pictures of a run of which not each could be put where it belongs."""
     together = zip(paths, result.outputs, strict=True)
-    return [_kept_at(path, output, seed_of(output, result, ticket)) for path, output in together]
+    return [_kept_at(path, output, find_seed(output, result, ticket)) for path, output in together]
 
 
 def _kept_at(path: Path, output: Output, seed: int | None) -> StoredImage:
     data = path.read_bytes()
-    sidecar = sidecar_of(path.absolute())
+    sidecar = sidecar_path(path.absolute())
     width, height = metadata.size(data)
     return StoredImage(
         path=path.absolute(),

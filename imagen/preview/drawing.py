@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
 from imagen.core.image_file import read_image_file
-from imagen.preview.sixel import sixels
+from imagen.preview.sixel import encode_sixel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from imagen.preview.terminal import Screen
+    from imagen.preview.terminal import TerminalSize
 
 Protocol = Literal["kitty", "iterm2", "sixel"]
 
@@ -25,13 +25,13 @@ _KITTY_CHUNK = 4096
 """https://sw.kovidgoyal.net/kitty/graphics-protocol/#remote-client"""
 
 
-def drawn(path: Path, protocol: Protocol, screen: Screen) -> bytes:
+def draw_image(path: Path, protocol: Protocol, screen: TerminalSize) -> bytes:
     """The picture in this file, for this terminal; raises RequestError where it can't be read."""
-    picture = fitted(read_image_file(str(path), "preview").opened(), screen)
+    picture = fit_to_terminal(read_image_file(str(path), "preview").opened(), screen)
     return _DRAWERS[protocol](picture)
 
 
-def fitted(picture: Image.Image, screen: Screen) -> Image.Image:
+def fit_to_terminal(picture: Image.Image, screen: TerminalSize) -> Image.Image:
     """In RGB, on white where it is transparent, and no larger than the terminal has room for."""
     size = _size(picture.size, (screen.width, int(screen.height * _SHARE)))
     plain = _on_white(picture)
@@ -77,5 +77,5 @@ def _png(picture: Image.Image) -> bytes:
 _DRAWERS: Mapping[Protocol, Callable[[Image.Image], bytes]] = {
     "kitty": kitty,
     "iterm2": iterm2,
-    "sixel": sixels,
+    "sixel": encode_sixel,
 }

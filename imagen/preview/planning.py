@@ -33,7 +33,7 @@ Or leave it out: --no-preview, or output.preview: auto."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
+class PreviewPlan:
     """How a picture will be shown."""
 
     way: Way
@@ -41,7 +41,7 @@ class Preview:
     """The words of the program that shows it, in a window of tmux."""
 
 
-def plan(
+def plan_preview(
     settings: OutputSettings,
     *,
     environ: Mapping[str, str],
@@ -49,7 +49,7 @@ def plan(
     asked: bool | None = None,
     quiet: bool = False,
     ask_terminal: Callable[[], bool] = lambda: False,
-) -> Preview | None:
+) -> PreviewPlan | None:
     """How to show pictures, or None where they are not to be shown.
 
     `is_tty` says whether stdout is a person's terminal, `asked` what a flag says; `ask_terminal`
@@ -66,19 +66,19 @@ def plan(
     if way is None and must:
         where = "this terminal shows none" if is_tty else "there is no terminal to show it on"
         raise ConfigError(f"A preview is asked for, but {where}.", remedy=_NOWHERE)
-    return None if way is None else Preview(way=way)
+    return None if way is None else PreviewPlan(way=way)
 
 
-def _window(command: str, environ: Mapping[str, str], *, must: bool) -> Preview | None:
+def _window(command: str, environ: Mapping[str, str], *, must: bool) -> PreviewPlan | None:
     """A viewer that is not there shows nothing; only where it must, it is tried all the same."""
-    program, *arguments = words(command)
+    program, *arguments = split_command(command)
     found = shutil.which(program, path=environ.get("PATH"))
     if found is None and not must:
         return None
-    return Preview(way="tmux", viewer=(found or program, *arguments))
+    return PreviewPlan(way="tmux", viewer=(found or program, *arguments))
 
 
-def words(command: str) -> list[str]:
+def split_command(command: str) -> list[str]:
     """The words of the viewer's command; raises ConfigError where they are none."""
     try:
         found = shlex.split(command)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from imagen.preview.drawing import Protocol
-    from imagen.preview.planning import Preview
+    from imagen.preview.planning import PreviewPlan
 
 _MOST = 4
 """Of one run: nobody wants forty windows."""
@@ -25,8 +25,8 @@ _PATIENCE_SECONDS = 10
 _LEAVE_OUT = "Leave it out with --no-preview, or output.preview: off."
 
 
-def show(
-    preview: Preview, pictures: Mapping[Path, str], *, stream: BinaryIO | None = None
+def show_images(
+    preview: PreviewPlan, pictures: Mapping[Path, str], *, stream: BinaryIO | None = None
 ) -> list[str]:
     """Show the first pictures, and say what went wrong, a sentence each.
 
@@ -91,13 +91,13 @@ def _refusal(command: Sequence[str]) -> str:
 
 
 def _in_terminal(protocol: Protocol, pictures: Iterable[Path], stream: BinaryIO) -> list[str]:
-    from imagen.preview.drawing import drawn  # Pillow, which no window needs
-    from imagen.preview.terminal import screen
+    from imagen.preview.drawing import draw_image  # Pillow, which no window needs
+    from imagen.preview.terminal import measure_terminal
 
     told: list[str] = []
     for picture in pictures:
         try:
-            stream.write(drawn(picture, protocol, screen(stream.fileno())) + b"\n")
+            stream.write(draw_image(picture, protocol, measure_terminal(stream.fileno())) + b"\n")
             stream.flush()
         except RequestError as error:
             told.append(error.message)

@@ -22,7 +22,7 @@ _DOTS = bytes(_FIRST + bits if bits < 1 << _BAND else 0 for bits in range(256))
 _RUN = re.compile(rb"([?-~])\1{3,}")
 
 
-def sixels(picture: Image.Image) -> bytes:
+def encode_sixel(picture: Image.Image) -> bytes:
     """The picture, in at most 256 colours of its own."""
     plain = picture.convert("RGB").quantize(_COLOURS)
     head = b'\x1bP0;1q"1;1;%d;%d' % plain.size

@@ -30,7 +30,7 @@ _USUAL_CELL = (8, 16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Screen:
+class TerminalSize:
     """The size of a terminal, in cells and in pixels."""
 
     columns: int
@@ -39,7 +39,7 @@ class Screen:
     height: int
 
 
-def screen(descriptor: int) -> Screen:
+def measure_terminal(descriptor: int) -> TerminalSize:
     """The size of this terminal; of a usual one where it does not say."""
     columns, rows = shutil.get_terminal_size()
     width = height = 0
@@ -47,10 +47,10 @@ def screen(descriptor: int) -> Screen:
         rows, columns, width, height = _window_size(descriptor) or (rows, columns, 0, 0)
     columns, rows = columns or 80, rows or 24
     width, height = width or columns * _USUAL_CELL[0], height or rows * _USUAL_CELL[1]
-    return Screen(columns=columns, rows=rows, width=width, height=height)
+    return TerminalSize(columns=columns, rows=rows, width=width, height=height)
 
 
-def draws_sixels(
+def supports_sixel(
     reading: int = 0, writing: int = 1, *, patience_seconds: float = _PATIENCE_SECONDS
 ) -> bool:
     """Whether the terminal on both of these descriptors says that it draws sixels."""

@@ -7,7 +7,7 @@ from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from imagen.graphs.model_names import bare_name, base_name
-from imagen.outputs.provenance import is_graph, models_sent, origin
+from imagen.outputs.provenance import is_graph, origin, sent_models
 from imagen.reproduce.drifts import Drift
 from imagen.reproduce.graphs import workflow_drift
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from imagen.core.capabilities import ParameterOutcome
     from imagen.core.ticket import Ticket
-    from imagen.outputs import Record
+    from imagen.outputs import ImageRecord
     from imagen.reproduce.request import Remake
 
 _PICTURES = ("image", "mask", "references")
@@ -42,7 +42,7 @@ class Chosen:
 
 
 def foreseen(
-    record: Record, remake: Remake, ticket: Ticket, chosen: Chosen, unchanged: Ticket
+    record: ImageRecord, remake: Remake, ticket: Ticket, chosen: Chosen, unchanged: Ticket
 ) -> list[Drift]:
     """All that is not as it was, but for what was asked to be so.
 
@@ -62,11 +62,11 @@ def foreseen(
     ]
 
 
-def _is_other(record: Record, chosen: Chosen) -> bool:
+def _is_other(record: ImageRecord, chosen: Chosen) -> bool:
     return bool(record.backend) and record.backend != chosen.backend
 
 
-def _engine(record: Record, chosen: Chosen) -> Iterator[Drift]:
+def _engine(record: ImageRecord, chosen: Chosen) -> Iterator[Drift]:
     if _is_other(record, chosen):
         yield Drift(what="backend", name="backend", then=record.backend, now=chosen.backend)
     kind = origin(record).kind
@@ -74,9 +74,9 @@ def _engine(record: Record, chosen: Chosen) -> Iterator[Drift]:
         yield Drift(what="engine", name="engine", then=kind, now=chosen.kind)
 
 
-def _models(record: Record, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
+def _models(record: ImageRecord, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
     """The main model; and for the same backend the files beside it."""
-    then, now = _then_models(record), models_sent(ticket.payload)
+    then, now = _then_models(record), sent_models(ticket.payload)
     if not (then and now):
         return
     if not same_model(then[0], now[0]):
@@ -89,10 +89,10 @@ def _models(record: Record, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
         yield Drift(what="model", name="models", then=gone, now=come)
 
 
-def _then_models(record: Record) -> tuple[str, ...]:
+def _then_models(record: ImageRecord) -> tuple[str, ...]:
     """Out of the graph where there is one: it knows a LoRA from a model."""
     if is_graph(record.graph):
-        return models_sent(record.graph)
+        return sent_models(record.graph)
     return origin(record).models
 
 
@@ -103,11 +103,11 @@ def same_model(one: str, other: str) -> bool:
 
 def is_other_model(one: Ticket, other: Ticket) -> bool:
     """Whether the main models that two tickets tell their engine to use are not the same."""
-    first, second = models_sent(one.payload), models_sent(other.payload)
+    first, second = sent_models(one.payload), sent_models(other.payload)
     return bool(first and second) and not same_model(first[0], second[0])
 
 
-def _setup(record: Record, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
+def _setup(record: ImageRecord, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
     """The workflow, or what else the configuration tells the engine."""
     then, now = record.graph, ticket.payload
     if is_graph(then) and is_graph(now):
@@ -147,11 +147,13 @@ def _name(argument: Any) -> str:
     return PureWindowsPath(str(argument)).name or str(argument)
 
 
-def _is_foreign(record: Record) -> bool:
+def _is_foreign(record: ImageRecord) -> bool:
     return record.source not in ("sidecar", "imagen")
 
 
-def _parameters(record: Record, remake: Remake, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
+def _parameters(
+    record: ImageRecord, remake: Remake, ticket: Ticket, chosen: Chosen
+) -> Iterator[Drift]:
     told = origin(record)
     then = _flat(told.values)
     now = _flat(ticket.request.model_dump(mode="json"))
@@ -215,7 +217,7 @@ def _parameter(known: Mapping[str, Any]) -> str:
     return "" if "." in name else name
 
 
-def _inputs(record: Record, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
+def _inputs(record: ImageRecord, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
     """The pictures that it was made of, by their content."""
     now = {one.parameter: one for one in ticket.inputs}
     for known in record.inputs:
@@ -228,7 +230,7 @@ def _inputs(record: Record, ticket: Ticket, chosen: Chosen) -> Iterator[Drift]:
             yield Drift(what="input", name=parameter, then=name, now=given.name, why=why)
 
 
-def _batch(record: Record, remake: Remake, chosen: Chosen) -> Iterator[Drift]:
+def _batch(record: ImageRecord, remake: Remake, chosen: Chosen) -> Iterator[Drift]:
     """A picture beyond the first of a batch of one seed comes about in that batch only."""
     index = record.file.get("index")
     if not (remake.shares_noise and remake.batch < remake.batch_then):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.core.filesystem import file_sha256
-from imagen.core.image_file import DAMAGE, open_image
-from imagen.outputs.provenance import kind_of, origin
+from imagen.core.image_file import DECODE_ERRORS, open_image
+from imagen.outputs.provenance import backend_kind, origin
 from imagen.reproduce.drift import same_model
 from imagen.reproduce.drifts import Drift
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from imagen.core.result import Facts
-    from imagen.outputs import Record
+    from imagen.outputs import ImageRecord
 
 _VERSIONS = {
     "server_version": "the server's version",
@@ -57,23 +57,23 @@ class Likeness:
         return sentence + (lossy if self.format else "")
 
 
-def seen(record: Record, facts: Facts, kind: str, before: Sequence[Drift]) -> list[Drift]:
+def seen(record: ImageRecord, facts: Facts, kind: str, before: Sequence[Drift]) -> list[Drift]:
     """What the facts of the run show to be other than then, that was not foreseen."""
     told = {(one.what, one.name) for one in before}
     found = [*_model(record, facts), *_versions(record, facts, kind)]
     return [one for one in found if (one.what, one.name) not in told]
 
 
-def _model(record: Record, facts: Facts) -> Iterator[Drift]:
+def _model(record: ImageRecord, facts: Facts) -> Iterator[Drift]:
     then = next(iter(origin(record).models), "")
     if then and facts.model and not same_model(then, facts.model):
         yield Drift(what="model", name="model", then=then, now=facts.model)
 
 
-def _versions(record: Record, facts: Facts, kind: str) -> Iterator[Drift]:
+def _versions(record: ImageRecord, facts: Facts, kind: str) -> Iterator[Drift]:
     told = record.facts.get("engine")
     then: Mapping[str, Any] = told if isinstance(told, dict) else {}
-    if kind_of(record) != kind:
+    if backend_kind(record) != kind:
         return
     for key, name in _VERSIONS.items():
         old, new = then.get(key), facts.engine.get(key)
@@ -88,7 +88,7 @@ def likeness(old: Path, new: Path) -> Likeness | None:
             return Likeness(identical="file", difference=0.0)
         with open_image(old) as first, open_image(new) as second:
             return _decoded(first, second)
-    except DAMAGE:
+    except DECODE_ERRORS:
         return None
 
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.config import Settings
-    from imagen.outputs import Record
+    from imagen.outputs import ImageRecord
 
 _FOLDER = "again"
 IMPORTED = "workflows"
 """The folder in `state_dir` of workflows that were imported for a single run."""
 
 
-def with_its_workflow(settings: Settings, backend: str, record: Record) -> Settings:
+def with_its_workflow(settings: Settings, backend: str, record: ImageRecord) -> Settings:
     """Settings in which this backend runs the workflow that made the record's image.
 
     Unchanged where that is not known. Raises RequestError for a backend that has no block, if its

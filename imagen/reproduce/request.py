@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.outputs.provenance import origin, request_of
+from imagen.outputs.provenance import origin, request_from_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imagen.outputs import Record
+    from imagen.outputs import ImageRecord
 
 _OF_PICTURES = ("image", "mask", "feather", "outpaint", "upscale", "references", "controls")
 _SHARING = ("comfyui", "replicate")
@@ -37,7 +37,7 @@ class Remake:
     """What the record tells and no request can ask for."""
 
 
-def remade(record: Record, *, elsewhere: bool = False) -> Remake:
+def remade(record: ImageRecord, *, elsewhere: bool = False) -> Remake:
     """The request of a record's picture; `elsewhere`, for another backend than made it.
 
     The same backend is asked for all that was used; another for what was asked, with the seed.
@@ -94,9 +94,9 @@ def _is_dropped(receipt: Mapping[str, Any], name: str) -> bool:
     return isinstance(fate, dict) and fate.get("outcome") == "dropped"
 
 
-def _foreign(record: Record) -> Remake:
+def _foreign(record: ImageRecord) -> Remake:
     told = origin(record)
-    request, unfit = request_of(told.values)
+    request, unfit = request_from_values(told.values)
     batch = request.count or 1
     return Remake(
         request=_as_batch(request),
@@ -107,14 +107,14 @@ def _foreign(record: Record) -> Remake:
     )
 
 
-def of_its_graph(record: Record) -> Remake:
+def of_its_graph(record: ImageRecord) -> Remake:
     """The request for a workflow that is the record's own graph: what its tokens hold, and no more.
 
     The pictures that it was made of lie at the server, by the names that stand in the graph.
     """
     from imagen.graphs.importer.propose import token_values  # seldom needed
 
-    request, _ = request_of(token_values(record.graph))
+    request, _ = request_from_values(token_values(record.graph))
     index, batch = _number(record.file.get("index")), request.count or 1
     return Remake(
         request=_as_batch(request),
@@ -130,7 +130,7 @@ def _as_batch(request: Request) -> Request:
     return request.model_copy(update={"latent_batch": True}) if is_batch else request
 
 
-def _batch(record: Record) -> int:
+def _batch(record: ImageRecord) -> int:
     return _number(record.resolved.get("count")) or 1
 
 
@@ -138,7 +138,7 @@ def _number(value: Any) -> int:
     return value if type(value) is int else 0
 
 
-def _shares_noise(record: Record, index: int) -> bool:
+def _shares_noise(record: ImageRecord, index: int) -> bool:
     """As the record says; in an older one the seeds do beyond the first image, and of the first the
     kind of engine."""
     if record.resolved.get("latent_batch") is True:
@@ -148,6 +148,6 @@ def _shares_noise(record: Record, index: int) -> bool:
     return record.file.get("seed") == record.resolved.get("seed")
 
 
-def _alone(record: Record) -> dict[str, Any]:
+def _alone(record: ImageRecord) -> dict[str, Any]:
     seed = record.file.get("seed", record.resolved.get("seed"))
     return {"count": None, "latent_batch": None} | ({"seed": seed} if type(seed) is int else {})

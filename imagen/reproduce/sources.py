@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagen.errors import LibraryError, OutputError, RequestError
-from imagen.outputs import read_fully
+from imagen.outputs import read_full_record
 
 if TYPE_CHECKING:
     from imagen.config import Settings
-    from imagen.outputs import Record
+    from imagen.outputs import ImageRecord
 
 _SIDECAR = ".json"
 
@@ -22,7 +22,7 @@ _SIDECAR = ".json"
 class Found:
     """A picture's record, and the picture itself where it is still there."""
 
-    record: Record
+    record: ImageRecord
     told_by: str
     """`sidecar`, `imagen`, `parameters`, `invokeai`, `prompt`, or `library`."""
     picture: Path | None
@@ -45,7 +45,7 @@ def _of_file(path: Path, settings: Settings) -> Found:
 
     So it can be told how a picture was made whose texts some program has taken out.
     """
-    record = read_fully(path)
+    record = read_full_record(path)
     if record is None:
         return _known_by_content(path, settings)
     return Found(
@@ -53,7 +53,7 @@ def _of_file(path: Path, settings: Settings) -> Found:
     )
 
 
-def _picture(path: Path, record: Record) -> Path | None:
+def _picture(path: Path, record: ImageRecord) -> Path | None:
     """The picture of a file: itself, or the one that a sidecar lies beside."""
     if record.source != "sidecar" or path.suffix != _SIDECAR:
         return path

@@ -13,7 +13,7 @@ from PIL import Image
 from imagen.cli import run
 from imagen.cli.commands.compare import axis_of, names_of, tell
 from imagen.cli.commands.demo import _PROMPT, _SAID
-from imagen.comparison.record import Cell, Comparison, File
+from imagen.comparison.record import CellImage, Comparison, ComparisonCell
 from imagen.core.request import Request
 from imagen.errors import RequestError
 
@@ -184,9 +184,9 @@ def test_the_demo_compares_three_workflows_and_the_mock(
 
 
 def test_what_the_cells_cost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    file = File(path="fox.png", sha256="")
+    file = CellImage(path="fox.png", sha256="")
     cells = tuple(
-        Cell(model=model, files=(file,), cost_usd=cost)
+        ComparisonCell(model=model, files=(file,), cost_usd=cost)
         for model, cost in (("a", 0.003), ("b", 0.02), ("c", None))
     )
     comparison = Comparison(request=Request(prompt="x"), models=("a", "b", "c"), cells=cells)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from imagen.cli import run
-from imagen.outputs.read import read
+from imagen.outputs.read import read_record
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def _json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def test_the_new_file_lies_beside_the_old_one_and_has_its_record(ending: str, fox: Path) -> None:
     assert run(["convert", "fox.png", "--to", ending]) == 0
     assert _format(f"fox.{ending}") == {"jpg": "JPEG"}.get(ending, ending.upper())
-    assert read(Path(f"fox.{ending}")) == read(fox)
+    assert read_record(Path(f"fox.{ending}")) == read_record(fox)
 
 
 @pytest.mark.usefixtures("fox")

@@ -19,7 +19,7 @@ from imagen.core.request import Request
 from imagen.errors import OutputError
 from imagen.jobs import file_store
 from imagen.outputs import metadata
-from imagen.outputs.read import read
+from imagen.outputs.read import read_record
 from imagen.pipeline.generate import create_job, open_named, prepare
 
 SMALL = ("--size", "32x24", "--seed", "7", "--quiet")
@@ -48,7 +48,7 @@ def test_the_ending_of_output_is_the_format(
     kind = "jpeg" if ending in ("jpg", "jpeg") else ending
     data = Path(f"fox.{ending}").read_bytes()
     assert metadata.kind(data) == kind
-    assert read(Path(f"fox.{ending}")).resolved["prompt"] == "a red fox"
+    assert read_record(Path(f"fox.{ending}")).resolved["prompt"] == "a red fox"
     sidecar = json.loads(Path(f"fox.{ending}.json").read_bytes())
     assert sidecar["media_type"] == f"image/{kind}"
 

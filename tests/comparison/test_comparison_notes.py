@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from imagen.comparison.contact import notes
+from imagen.comparison.contact import describe_request
 from imagen.comparison.record import Axis, Comparison
 from imagen.core.request import Request
 
 
 def _notes(axis: Axis | None = None, **values: Any) -> tuple[str, ...]:
     request = Request.of({"prompt": "a fox", "seed": 7, **values})
-    return notes(Comparison(request=request, models=("a",), vary=axis))
+    return describe_request(Comparison(request=request, models=("a",), vary=axis))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from PIL import ImageFont
 
 from imagen.comparison.coverage import NONE, read
-from imagen.comparison.faces import Faces
+from imagen.comparison.faces import FontSet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,12 +78,12 @@ def test_what_is_no_font_covers_nothing(data: bytes) -> None:
 
 
 def test_the_face_of_pillow_has_english() -> None:
-    faces = Faces((), shaping=False)
+    faces = FontSet((), shaping=False)
     assert faces.covering("A") is faces.own
 
 
 def test_a_character_that_nobody_has_has_no_face(tmp_path: Path) -> None:
-    assert Faces((tmp_path, tmp_path / "gone"), shaping=False).covering("中") is None
+    assert FontSet((tmp_path, tmp_path / "gone"), shaping=False).covering("中") is None
 
 
 def test_a_font_of_the_system_is_taken_for_what_pillow_s_lacks(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_font_of_the_system_is_taken_for_what_pillow_s_lacks(tmp_path: Path) -
     entry = struct.pack(">4sIII", b"cmap", 0, len(data), len(cmap))
     (tmp_path / "Chinese.ttf").write_bytes(data[:at] + entry + data[at + 16 :] + cmap)
     (tmp_path / "Aaa-broken.ttf").write_bytes(_font(struct.pack(">6H", 6, 12, 0, 0x4E2D, 1, 3)))
-    faces = Faces((tmp_path,), shaping=False)
+    faces = FontSet((tmp_path,), shaping=False)
     face = faces.covering("中")
     assert face is not None
     assert face is not faces.own

@@ -10,7 +10,7 @@ from PIL import Image
 
 from imagen.comparison.encoding import write_png
 from imagen.comparison.layout import balanced
-from imagen.comparison.pictures import fitted, reduced, size_of
+from imagen.comparison.pictures import displayed_size, fit_size, load_reduced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ _GROUND = (1, 2, 3)
     ],
 )
 def test_a_picture_keeps_its_shape(size: tuple[int, int], shown: tuple[int, int]) -> None:
-    assert fitted(size, (512, 512)) == shown
+    assert fit_size(size, (512, 512)) == shown
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK", "YCbCr", "RGBA", "LA"])
@@ -37,20 +37,20 @@ def test_a_picture_keeps_its_shape(size: tuple[int, int], shown: tuple[int, int]
 def test_every_mode_becomes_rgb(mode: str, size: tuple[int, int], tmp_path: Path) -> None:
     path = tmp_path / "a.tiff"
     Image.new("RGB", (100, 60), "white").convert(mode).save(path)
-    small = reduced(path, size, ground=_GROUND)
+    small = load_reduced(path, size, ground=_GROUND)
     assert (small.mode, small.size) == ("RGB", size)
     assert min(small.tobytes()) >= 254
 
 
 def test_sixteen_bits_of_grey_become_eight(tmp_path: Path) -> None:
     Image.new("I;16", (10, 10), 32768).save(tmp_path / "a.png")
-    small = reduced(tmp_path / "a.png", (10, 10), ground=_GROUND)
+    small = load_reduced(tmp_path / "a.png", (10, 10), ground=_GROUND)
     assert small.getpixel((0, 0)) in ((127, 127, 127), (128, 128, 128))
 
 
 def test_what_is_transparent_shows_the_ground(tmp_path: Path) -> None:
     Image.new("RGBA", (10, 10), (255, 0, 0, 0)).save(tmp_path / "a.png")
-    assert reduced(tmp_path / "a.png", (5, 5), ground=_GROUND).getpixel((2, 2)) == _GROUND
+    assert load_reduced(tmp_path / "a.png", (5, 5), ground=_GROUND).getpixel((2, 2)) == _GROUND
 
 
 def test_a_photograph_that_lies_on_its_side_is_set_upright(tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_a_photograph_that_lies_on_its_side_is_set_upright(tmp_path: Path) -> No
     exif = Image.Exif()
     exif[0x0112] = 6
     picture.save(path, exif=exif)
-    assert size_of(path) == (40, 80)
-    upright = reduced(path, (20, 40), ground=_GROUND).convert("L")
+    assert displayed_size(path) == (40, 80)
+    upright = load_reduced(path, (20, 40), ground=_GROUND).convert("L")
     assert upright.size == (20, 40)
     assert (upright.getpixel((10, 5)), upright.getpixel((10, 35))) == (0, 255)
 
@@ -69,7 +69,7 @@ def test_a_photograph_that_lies_on_its_side_is_set_upright(tmp_path: Path) -> No
 def test_a_file_is_free_once_it_was_read(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGB", (64, 64)).save(path)
-    small = reduced(path, (64, 64), ground=_GROUND)
+    small = load_reduced(path, (64, 64), ground=_GROUND)
     path.unlink()
     assert small.getpixel((0, 0)) == (0, 0, 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.comparison.faces import Faces
+from imagen.comparison.faces import FontSet
 from imagen.comparison.typesetting import (
     EMPTY,
     Measure,
@@ -12,11 +12,11 @@ from imagen.comparison.typesetting import (
     clusters,
     fit,
     line_height,
-    pieces,
-    visible,
+    show_control_characters,
+    split_pieces,
 )
 
-_FACES = Faces((), shaping=False)
+_FACES = FontSet((), shaping=False)
 _HEBREW = "\u05d0\u05d1\u05d2"
 
 
@@ -85,7 +85,7 @@ def test_nothing_is_no_line() -> None:
     ],
 )
 def test_what_would_steer_is_shown(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert show_control_characters(text) == shown
 
 
 def test_marks_and_joined_characters_stay_together() -> None:
@@ -107,7 +107,7 @@ def test_the_first_letter_says_which_way_a_line_runs(text: str, rtl: bool) -> No
 
 
 def test_a_right_to_left_word_in_english_stays_in_its_place() -> None:
-    found = pieces(f"a {_HEBREW} b", _FACES, rtl=False)
+    found = split_pieces(f"a {_HEBREW} b", _FACES, rtl=False)
     assert [(piece.text, piece.rtl) for piece in found] == [
         ("a ", False),
         ("\u05d2", True),
@@ -118,13 +118,13 @@ def test_a_right_to_left_word_in_english_stays_in_its_place() -> None:
 
 
 def test_an_english_word_in_hebrew_stands_to_the_left_of_what_comes_before_it() -> None:
-    found = pieces(f"{_HEBREW} fox", _FACES, rtl=True)
+    found = split_pieces(f"{_HEBREW} fox", _FACES, rtl=True)
     assert found[0].text == "fox"
     assert found[-1].text == "\u05d0"
 
 
 def test_what_no_face_has_is_a_piece_without_a_face() -> None:
-    found = pieces("a中b", _FACES, rtl=False)
+    found = split_pieces("a中b", _FACES, rtl=False)
     assert [(piece.text, piece.face is None) for piece in found] == [
         ("a", False),
         ("中", True),

@@ -12,17 +12,17 @@ from PIL import Image
 
 from imagen.backends.sdcpp import images
 from imagen.cli import run
-from imagen.comparison.faces import system_faces
-from imagen.comparison.layout import Cell, lay_out
+from imagen.comparison.faces import system_fonts
+from imagen.comparison.layout import SheetCell, lay_out
 from imagen.config import OutputSettings
 from imagen.core.image_file import MAX_MEGAPIXELS, image_size, read_image_file
 from imagen.core.request import LARGEST_SIDE, Outpaint, Request
 from imagen.core.result import Facts, Output, Result
 from imagen.core.ticket import Ticket, new_id
 from imagen.errors import ConfigError, RequestError
-from imagen.inputs.outpainting import Canvas, extended, outpainting_mask
+from imagen.inputs.outpainting import Canvas, build_mask, extend_image
 from imagen.jobs.file_store import Job
-from imagen.outputs import save
+from imagen.outputs import save_outputs
 from imagen.reproduce.ending import likeness
 
 if TYPE_CHECKING:
@@ -98,14 +98,14 @@ def test_pillows_own_limit_is_neither_applied_nor_changed() -> None:
     picture = read_image_file("fox.png")
     assert picture.opened().size == image_size(BytesIO(picture.data)) == (64, 64)
     canvas = Canvas(kept=(0, 0, 64, 60), sides=Outpaint(right=1))
-    assert extended(picture.opened(), canvas).size == canvas.size
-    assert outpainting_mask(canvas, 0, Image.new("L", (64, 64))).size == canvas.size
+    assert extend_image(picture.opened(), canvas).size == canvas.size
+    assert build_mask(canvas, 0, Image.new("L", (64, 64))).size == canvas.size
 
 
 def test_an_output_is_saved_however_large_it_is() -> None:
     ticket = Ticket(id=new_id(), backend="mock", request=Request(prompt="a fox"), receipt={})
     output = Output(data=_png(), media_type="image/png")
-    (saved,) = save(
+    (saved,) = save_outputs(
         Result(outputs=(output,), facts=Facts()),
         ticket,
         OutputSettings(directory=Path("outputs")),
@@ -131,9 +131,9 @@ def test_the_price_of_an_image_of_any_size_is_known_by_its_header() -> None:
 
 def test_the_contact_sheet_says_why_an_image_is_not_shown() -> None:
     Path("fox.png").write_bytes(_png())
-    cells = [Cell(title="x", picture=Path("fox.png"))]
+    cells = [SheetCell(title="x", picture=Path("fox.png"))]
     layout = lay_out(
-        cells, system_faces(), title="", note="", columns=1, side=256, elsewhere="the record"
+        cells, system_fonts(), title="", note="", columns=1, side=256, elsewhere="the record"
     )
     assert [cell.why for cell in layout.cells] == [f"fox.png is not shown: {_TOO_LARGE}."]
 

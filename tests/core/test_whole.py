@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.core.image_format import fault, is_whole, media_type, png_size
+from imagen.core.image_format import download_fault, is_complete, media_type, png_size
 
 PNG = (
     b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x40\0\0\0\x30\x08\x02\0\0\0.)\xebH"
@@ -53,7 +53,7 @@ def test_a_picture_is_known_by_how_it_begins(data: bytes, kind: str | None) -> N
 )
 def test_a_whole_file_is_whole(data: bytes) -> None:
     """What follows a picture does no harm."""
-    assert is_whole(data)
+    assert is_complete(data)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_whole_file_is_whole(data: bytes) -> None:
 )
 def test_a_file_cut_short_is_not_whole(data: bytes) -> None:
     """Though its first bytes are right."""
-    assert not is_whole(data)
+    assert not is_complete(data)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_file_cut_short_is_not_whole(data: bytes) -> None:
 def test_a_file_that_is_not_what_its_name_says_has_a_fault(
     data: bytes, name: str, told: str, what: str
 ) -> None:
-    assert fault(data, name, told) == what
+    assert download_fault(data, name, told) == what
 
 
 def test_a_png_says_its_size() -> None:

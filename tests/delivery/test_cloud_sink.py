@@ -14,7 +14,7 @@ from imagen.core.request import Request
 from imagen.delivery import images as sink
 from imagen.errors import ConfigError, ImagenError, OutputError, Rejected, Unavailable
 from imagen.outputs import metadata
-from imagen.outputs.convert import convert
+from imagen.outputs.convert import convert_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def test_an_image_of_another_format_lies_there_as_what_it_is(
 ) -> None:
     png = told.picture(tmp_path)
     path = tmp_path / f"fox.{kind}"
-    path.write_bytes(convert(png.path.read_bytes(), kind).data)
+    path.write_bytes(convert_image(png.path.read_bytes(), kind).data)
     digest = sha256(path.read_bytes()).hexdigest()
     changes = {"path": path, "sha256": digest, "media_type": f"image/{kind}"}
     entry = told.entry(png.model_copy(update=changes))

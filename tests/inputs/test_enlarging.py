@@ -11,17 +11,17 @@ from support.input_samples import drawn
 from imagen.core.image_file import read_image_file
 from imagen.core.request import INTERPOLATIONS
 from imagen.errors import RequestError
-from imagen.inputs import enlarged, enlarged_file
+from imagen.inputs import upscale_file, upscale_image
 
 
 def _enlarged(name: str, factor: float, method: str = "lanczos") -> Image.Image:
-    picture = enlarged(read_image_file(name), factor, method)
+    picture = upscale_image(read_image_file(name), factor, method)
     return Image.open(BytesIO(picture.data))
 
 
 @pytest.mark.parametrize("method", INTERPOLATIONS)
 def test_every_method_gives_the_exact_size(method: str) -> None:
-    picture = enlarged(read_image_file(drawn("fox.jpg", (33, 21))), 2.5, method)
+    picture = upscale_image(read_image_file(drawn("fox.jpg", (33, 21))), 2.5, method)
     assert (picture.width, picture.height) == (82, 52)
     assert (picture.kind, picture.name, picture.media_type) == ("PNG", "fox.png", "image/png")
     assert _enlarged("fox.jpg", 2.5, method).size == (82, 52)
@@ -78,6 +78,6 @@ def test_a_picture_beyond_all_bounds_is_refused() -> None:
 def test_a_file_is_enlarged_and_remembered() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:])
-    picture, known, warnings = enlarged_file("a.gif", 2, "area")
+    picture, known, warnings = upscale_file("a.gif", 2, "area")
     assert (picture.width, known.name, known.width) == (8, "a.gif", 4)
     assert warnings == ("image: a.gif has 2 frames, and the first of them is used.",)

@@ -11,7 +11,7 @@ import pytest
 
 from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.inputs import found_again
+from imagen.inputs import locate_images
 
 _FOLDER = Path("album")
 
@@ -29,19 +29,19 @@ def _album() -> None:
 
 
 def test_it_is_found_beside_the_sidecar() -> None:
-    found = found_again(Request(image="fox.png"), [_known("image", "fox.png")], _FOLDER)
+    found = locate_images(Request(image="fox.png"), [_known("image", "fox.png")], _FOLDER)
     assert found.image == str(_FOLDER / "fox.png")
 
 
 def test_else_in_the_working_directory() -> None:
-    found = found_again(Request(mask="den.png"), [_known("mask", "den.png", b"den")], _FOLDER)
+    found = locate_images(Request(mask="den.png"), [_known("mask", "den.png", b"den")], _FOLDER)
     assert found.mask == "den.png"
 
 
 def test_the_one_of_the_same_content_is_taken() -> None:
     Path("fox.png").write_bytes(b"another fox")
     known = [_known("image", "fox.png", b"another fox")]
-    assert found_again(Request(image="fox.png"), known, _FOLDER).image == "fox.png"
+    assert locate_images(Request(image="fox.png"), known, _FOLDER).image == "fox.png"
 
 
 def test_pictures_within_lists_keep_their_places() -> None:
@@ -62,7 +62,7 @@ def test_pictures_within_lists_keep_their_places() -> None:
         _known("controls.1", "den.png", b"den"),
         _known("style_image", "fox.png"),
     ]
-    found = found_again(request, known, _FOLDER)
+    found = locate_images(request, known, _FOLDER)
     fox = str(_FOLDER / "fox.png")
     assert found.references == ("den.png", fox)
     assert [(c.image, c.strength) for c in found.controls] == [(fox, 0.4), ("den.png", 1.0)]
@@ -71,7 +71,7 @@ def test_pictures_within_lists_keep_their_places() -> None:
 
 def test_without_inputs_the_request_is_as_it_was() -> None:
     request = Request(prompt="a fox")
-    assert found_again(request, [], _FOLDER) is request
+    assert locate_images(request, [], _FOLDER) is request
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_without_inputs_the_request_is_as_it_was() -> None:
 )
 def test_what_cannot_be_found_is_said_so(known: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RequestError) as caught:
-        found_again(Request(image="fox.png"), [known], _FOLDER)
+        locate_images(Request(image="fox.png"), [known], _FOLDER)
     assert caught.value.message == sentence
 
 
@@ -146,7 +146,7 @@ def test_a_file_that_a_record_names_without_its_hash_is_refused(
     path = {"absolute": secret, "beside the caller": "private.png"}.get(form, home)
     request = Request.of(json.loads(json.dumps(values).replace("PATH", json.dumps(path)[1:-1])))
     with pytest.raises(RequestError) as caught:
-        found_again(
+        locate_images(
             request, [_known("references.0", "fox.png")] * bool(request.references), _FOLDER
         )
     assert caught.value.message.startswith(f"{parameter}: the record names the file ")
@@ -155,14 +155,14 @@ def test_a_file_that_a_record_names_without_its_hash_is_refused(
 def test_the_hash_of_one_file_does_not_vouch_for_another(secret: str) -> None:
     request = Request(image="fox.png", extra={"image": secret})
     with pytest.raises(RequestError, match="image: the record names the file"):
-        found_again(request, [_known("image", "fox.png")], _FOLDER)
+        locate_images(request, [_known("image", "fox.png")], _FOLDER)
     with pytest.raises(RequestError, match="image: the record names the file"):
-        found_again(request, [], _FOLDER, replaced={"image"})
+        locate_images(request, [], _FOLDER, replaced={"image"})
 
 
 def test_a_file_that_the_user_names_anew_is_not_asked_of_the_record(secret: str) -> None:
     request = Request.of({"image": secret, "extra": {"style_image": secret}})
-    found = found_again(request, [], _FOLDER, replaced={"image", "style_image"})
+    found = locate_images(request, [], _FOLDER, replaced={"image", "style_image"})
     assert found is request
 
 
@@ -178,4 +178,4 @@ def test_a_record_leads_to_no_other_computer(name: str, field: str) -> None:
     }
     key = field if field in values else "extra"
     with pytest.raises(RequestError, match=f"{field}: the record names"):
-        found_again(Request.of({key: values[key]}), [], _FOLDER)
+        locate_images(Request.of({key: values[key]}), [], _FOLDER)

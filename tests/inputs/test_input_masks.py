@@ -10,9 +10,9 @@ from support.input_samples import drawn, half_white, opened
 
 from imagen.errors import RequestError
 from imagen.inputs.masks import feathered, read_mask
-from imagen.inputs.sizes import Size
+from imagen.inputs.sizes import ImageSize
 
-_SIZE = Size(64, 48)
+_SIZE = ImageSize(64, 48)
 _LEFT, _RIGHT = (10, 20), (50, 20)
 
 

@@ -9,7 +9,7 @@ import pytest
 from imagen.core.capabilities import Capabilities, Parameter
 from imagen.core.request import Request, Upscale
 from imagen.errors import RequestError
-from imagen.inputs import is_hybrid, sound
+from imagen.inputs import check_request, upscales_before_img2img
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from imagen.inputs import is_hybrid, sound
 )
 def test_what_is_done_to_an_image_needs_one(asked: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RequestError) as caught:
-        sound(Request.of(asked))
+        check_request(Request.of(asked))
     assert caught.value.message.startswith(sentence)
     assert caught.value.remedy == "Give the initial image too: image, --image."
 
@@ -55,7 +55,7 @@ def test_what_is_done_to_an_image_needs_one(asked: dict[str, Any], sentence: str
 def test_what_has_nothing_to_do_is_dropped_with_a_reason(
     asked: dict[str, Any], name: str, told: str
 ) -> None:
-    request, receipt = sound(Request.of(asked))
+    request, receipt = check_request(Request.of(asked))
     assert getattr(request, name) is None
     assert receipt[name].sentence(name) == told
 
@@ -73,11 +73,11 @@ def test_what_has_nothing_to_do_is_dropped_with_a_reason(
 )
 def test_what_agrees_stays_as_it_is(asked: dict[str, Any]) -> None:
     request = Request.of(asked)
-    assert sound(request) == (request, {})
+    assert check_request(request) == (request, {})
 
 
 def test_a_second_seed_alone_has_a_share_of_three_tenths() -> None:
-    request, _ = sound(Request(variation_seed=7))
+    request, _ = check_request(Request(variation_seed=7))
     assert (request.variation_strength, request.task) == (0.3, "variation")
 
 
@@ -94,9 +94,9 @@ def test_a_second_seed_alone_has_a_share_of_three_tenths() -> None:
 )
 def test_what_is_interpolated_and_then_redrawn(asked: dict[str, Any], expected: bool) -> None:
     request = Request.of({"image": "a.png", **asked})
-    assert is_hybrid(request, Capabilities()) is expected
+    assert upscales_before_img2img(request, Capabilities()) is expected
 
 
 def test_a_backend_that_enlarges_what_it_redraws_gets_no_interpolated_picture() -> None:
     request = Request(prompt="a fox", image="a.png", upscale=Upscale(factor=2))
-    assert not is_hybrid(request, Capabilities(parameters={"upscale": Parameter()}))
+    assert not upscales_before_img2img(request, Capabilities(parameters={"upscale": Parameter()}))

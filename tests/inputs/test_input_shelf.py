@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagen.errors import OutputError
-from imagen.inputs.cache import prune, shelve
+from imagen.inputs.cache import cache_image, prune_cache
 
 _HASH = "9834876dcfb05cb167a5c24953eba58c4ac89b1adf57f28f2f9d09af107ee8f0"
 """Of `aaa`."""
@@ -17,24 +17,24 @@ _DAY = 24 * 3600
 
 
 def test_a_picture_lies_under_its_hash_and_its_own_name() -> None:
-    path = shelve(b"aaa", "my fox.png", _SHELF)
+    path = cache_image(b"aaa", "my fox.png", _SHELF)
     assert path == _SHELF.absolute() / _HASH / "my fox.png"
     assert path.read_bytes() == b"aaa"
 
 
 def test_shelving_again_writes_nothing_and_makes_it_young() -> None:
-    path = shelve(b"aaa", "fox.png", _SHELF)
+    path = cache_image(b"aaa", "fox.png", _SHELF)
     os.utime(path, (1000, 1000))
     os.utime(path.parent, (1000, 1000))
-    assert shelve(b"aaa", "fox.png", _SHELF) == path
+    assert cache_image(b"aaa", "fox.png", _SHELF) == path
     assert path.stat().st_mtime == 1000
     assert path.parent.stat().st_mtime > 1000
 
 
 def test_what_was_cut_short_is_written_anew() -> None:
-    path = shelve(b"aaa", "fox.png", _SHELF)
+    path = cache_image(b"aaa", "fox.png", _SHELF)
     path.write_bytes(b"a")
-    shelve(b"aaa", "fox.png", _SHELF)
+    cache_image(b"aaa", "fox.png", _SHELF)
     assert path.read_bytes() == b"aaa"
     assert os.listdir(path.parent) == ["fox.png"]
 
@@ -52,31 +52,31 @@ def test_what_was_cut_short_is_written_anew() -> None:
     ids=["a path", "for Windows", "umlauts", "no stem", "long", "half a character"],
 )
 def test_a_name_is_kept_as_far_as_every_system_takes_it(name: str, kept: str) -> None:
-    assert shelve(b"aaa", name, _SHELF).name == kept
+    assert cache_image(b"aaa", name, _SHELF).name == kept
 
 
 def test_a_place_that_cannot_be_written_is_named() -> None:
     _SHELF.write_text("a file in the way")
     with pytest.raises(OutputError, match=r"The picture fox\.png can't be made ready in shelf: "):
-        shelve(b"aaa", "fox.png", _SHELF)
+        cache_image(b"aaa", "fox.png", _SHELF)
 
 
 def test_what_nobody_used_for_seven_days_goes() -> None:
-    path = shelve(b"aaa", "fox.png", _SHELF)
+    path = cache_image(b"aaa", "fox.png", _SHELF)
     there = path.parent.stat().st_mtime
-    prune(_SHELF, now=there + 6.9 * _DAY)
+    prune_cache(_SHELF, now=there + 6.9 * _DAY)
     assert path.is_file()
-    prune(_SHELF, now=there + 7.1 * _DAY)
+    prune_cache(_SHELF, now=there + 7.1 * _DAY)
     assert not path.parent.exists()
 
 
 def test_what_is_not_ours_stays() -> None:
     mine = _SHELF / "notes"
     mine.mkdir(parents=True)
-    prune(_SHELF, now=mine.stat().st_mtime + 100 * _DAY)
+    prune_cache(_SHELF, now=mine.stat().st_mtime + 100 * _DAY)
     assert mine.is_dir()
 
 
 def test_no_shelf_is_nothing_to_prune() -> None:
-    prune(_SHELF)
+    prune_cache(_SHELF)
     assert not _SHELF.exists()

@@ -6,12 +6,12 @@ import pytest
 from support.input_samples import side
 
 from imagen.core.capabilities import Capabilities, Parameter
-from imagen.inputs.sizes import Size, SizeRules, frame_of
+from imagen.inputs.sizes import ImageSize, SizeRules, find_size_rules
 
-_LIMITS = Size(4096, 4096)
+_LIMITS = ImageSize(4096, 4096)
 
 
-def _frame(parameter: Parameter, largest: Size = _LIMITS) -> SizeRules:
+def _frame(parameter: Parameter, largest: ImageSize = _LIMITS) -> SizeRules:
     return SizeRules(parameter, parameter, largest)
 
 
@@ -31,12 +31,12 @@ def _frame(parameter: Parameter, largest: Size = _LIMITS) -> SizeRules:
 def test_a_picture_keeps_its_size_as_far_as_it_can_be_drawn(
     parameter: Parameter, own: tuple[int, int], drawn: tuple[int, int]
 ) -> None:
-    assert _frame(parameter).own(Size(*own)) == drawn
+    assert _frame(parameter).own(ImageSize(*own)) == drawn
 
 
 def test_limits_are_not_rounded_beyond() -> None:
-    frame = _frame(side(multiple_of=64, default=None), Size(1000, 1000))
-    assert frame.own(Size(1000, 500)) == (960, 512)
+    frame = _frame(side(multiple_of=64, default=None), ImageSize(1000, 1000))
+    assert frame.own(ImageSize(1000, 500)) == (960, 512)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_limits_are_not_rounded_beyond() -> None:
 def test_one_side_asked_for_gives_the_other_in_the_shape_of_the_picture(
     width: int | None, height: int | None, drawn: tuple[int, int]
 ) -> None:
-    assert _frame(side()).asked(width, height, Size(800, 600)) == drawn
+    assert _frame(side()).asked(width, height, ImageSize(800, 600)) == drawn
 
 
 @pytest.mark.parametrize(
@@ -58,16 +58,16 @@ def test_one_side_asked_for_gives_the_other_in_the_shape_of_the_picture(
 def test_a_shape_is_drawn_at_the_usual_number_of_pixels(
     own: tuple[int, int], drawn: tuple[int, int]
 ) -> None:
-    assert _frame(side()).shaped(Size(*own)) == drawn
+    assert _frame(side()).shaped(ImageSize(*own)) == drawn
 
 
 def test_a_shape_keeps_its_size_where_no_number_is_usual() -> None:
-    assert _frame(side(default=None)).shaped(Size(300, 200)) == (304, 200)
+    assert _frame(side(default=None)).shaped(ImageSize(300, 200)) == (304, 200)
 
 
 def test_a_backend_that_takes_no_size_has_no_frame() -> None:
-    assert frame_of(Capabilities(parameters={"width": side()}), _LIMITS) is None
+    assert find_size_rules(Capabilities(parameters={"width": side()}), _LIMITS) is None
 
 
 def test_a_size_reads_as_people_write_it() -> None:
-    assert f"{Size(640, 480)}" == "640 × 480"
+    assert f"{ImageSize(640, 480)}" == "640 × 480"

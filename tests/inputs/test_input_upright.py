@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from support.input_samples import drawn
 
 from imagen.errors import RequestError
-from imagen.inputs.decode import flattened, png, read_upright
+from imagen.inputs.decode import decode_file, encode_png, flatten
 
 
 def _two_halves(name: str, **options: Any) -> str:
@@ -26,7 +26,7 @@ def _two_halves(name: str, **options: Any) -> str:
 def test_a_picture_is_turned_as_its_camera_was() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    file = read_upright(_two_halves("held.png", exif=exif), "image")
+    file = decode_file(_two_halves("held.png", exif=exif), "image")
     assert file.size == (2, 4)
     assert (file.image.getpixel((0, 0)), file.image.getpixel((0, 3))) == ((255, 0, 0), (0, 0, 255))
     assert not file.is_untouched
@@ -49,14 +49,14 @@ def test_a_picture_is_turned_as_its_camera_was() -> None:
 def test_any_mode_becomes_rgb(
     mode: str, name: str, colour: Any, seen: tuple[int, int, int]
 ) -> None:
-    file = read_upright(drawn(name, (3, 2), colour, mode), "image")
+    file = decode_file(drawn(name, (3, 2), colour, mode), "image")
     assert (file.image.mode, file.size) == ("RGB", (3, 2))
     assert file.image.getpixel((1, 1)) == seen
     assert not file.is_untouched
 
 
 def test_sixteen_bits_that_use_only_eight_are_not_darkened() -> None:
-    file = read_upright(drawn("a.png", (3, 2), 200, "I;16"), "image")
+    file = decode_file(drawn("a.png", (3, 2), 200, "I;16"), "image")
     assert file.image.getpixel((0, 0)) == (200, 200, 200)
 
 
@@ -64,7 +64,7 @@ def test_sixteen_bits_that_use_only_eight_are_not_darkened() -> None:
     ("alpha", "mode"), [(255, "RGB"), (10, "RGBA")], ids=["says nothing", "says something"]
 )
 def test_transparency_is_kept_where_there_is_some(alpha: int, mode: str) -> None:
-    file = read_upright(drawn("a.png", (2, 2), (9, 9, 9, alpha), "RGBA"), "image")
+    file = decode_file(drawn("a.png", (2, 2), (9, 9, 9, alpha), "RGBA"), "image")
     assert (file.image.mode, file.is_transparent) == (mode, mode == "RGBA")
 
 
@@ -78,7 +78,7 @@ def _profile(name: str, *, red_is_green: bool) -> bytes:
 
 def test_colours_of_another_space_are_brought_to_srgb() -> None:
     profile = _profile("odd.", red_is_green=True)
-    file = read_upright(drawn("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
+    file = decode_file(drawn("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
     assert file.image.getpixel((0, 0)) == (0, 255, 0)
     assert not file.is_untouched
 
@@ -89,36 +89,36 @@ def test_colours_of_another_space_are_brought_to_srgb() -> None:
     ids=["sRGB", "damaged"],
 )
 def test_a_profile_that_changes_nothing_is_left_alone(profile: bytes) -> None:
-    file = read_upright(drawn("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
+    file = decode_file(drawn("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
     assert file.image.getpixel((0, 0)) == (255, 0, 0)
     assert file.is_untouched
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
 def test_a_plain_picture_is_left_alone(name: str) -> None:
-    assert read_upright(drawn(name), "image").is_untouched
+    assert decode_file(drawn(name), "image").is_untouched
 
 
 def test_what_tells_of_its_maker_is_written_anew() -> None:
     texts = PngInfo()
     texts.add_text("prompt", "my secret garden")
-    file = read_upright(drawn("a.png", pnginfo=texts), "image")
+    file = decode_file(drawn("a.png", pnginfo=texts), "image")
     assert not file.is_untouched
-    assert b"secret" not in png(file.image)
+    assert b"secret" not in encode_png(file.image)
 
 
 def test_where_a_picture_was_taken_does_not_go_on() -> None:
     exif = Image.Exif()
     exif[0x010E] = "at home"
-    file = read_upright(drawn("a.jpg", exif=exif), "image")
+    file = decode_file(drawn("a.jpg", exif=exif), "image")
     assert not file.is_untouched
-    assert b"at home" not in png(file.image)
+    assert b"at home" not in encode_png(file.image)
 
 
 def test_of_an_animation_the_first_frame_is_used_and_told() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "green")]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:])
-    file = read_upright("a.gif", "references.0")
+    file = decode_file("a.gif", "references.0")
     assert file.image.getpixel((0, 0)) == (255, 0, 0)
     assert file.warnings == ("references.0: a.gif has 3 frames, and the first of them is used.",)
 
@@ -127,7 +127,7 @@ def test_the_second_picture_of_a_camera_is_no_frame() -> None:
     """It is a preview, or the other eye's."""
     first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
     first.save("a.jpg", "MPO", save_all=True, append_images=[second])
-    file = read_upright("a.jpg", "image")
+    file = decode_file("a.jpg", "image")
     assert (file.source.kind, file.warnings) == ("MPO", ())
 
 
@@ -144,14 +144,14 @@ def test_what_is_no_picture_is_said_so(data: bytes | None, sentence: str) -> Non
     if data is not None:
         Path("fox.png").write_bytes(data)
     with pytest.raises(RequestError, match=sentence):
-        read_upright("fox.png", "image")
+        decode_file("fox.png", "image")
 
 
 def test_an_image_that_ends_too_soon_cannot_be_decoded() -> None:
     drawn("fox.jpg", (200, 200))
     Path("fox.jpg").write_bytes(Path("fox.jpg").read_bytes()[:-400])
     with pytest.raises(RequestError, match=r"image: fox\.jpg can't be decoded: "):
-        read_upright("fox.jpg", "image")
+        decode_file("fox.jpg", "image")
 
 
 def test_a_variant_that_pillow_does_not_read_is_refused() -> None:
@@ -159,19 +159,19 @@ def test_a_variant_that_pillow_does_not_read_is_refused() -> None:
     header = struct.pack("<4s7I44x2I4s10I", b"DDS ", *sizes, 32, 4, b"XXXX", *[0] * 10)
     Path("fox.dds").write_bytes(header)
     with pytest.raises(RequestError, match=r"image: fox\.dds can't be decoded: Unimplemented"):
-        read_upright("fox.dds", "image")
+        decode_file("fox.dds", "image")
 
 
 def test_a_file_that_is_too_large_is_not_read_to_its_end() -> None:
     with Path("fox.png").open("wb") as file:
         file.truncate(2**40)  # it takes no room, and would take all of the memory
     with pytest.raises(RequestError, match=r"^image: fox\.png is larger than 256 MiB"):
-        read_upright("fox.png", "image")
+        decode_file("fox.png", "image")
 
 
 def test_odd_metadata_does_not_spoil_a_whole_picture() -> None:
     drawn("fox.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
-    assert read_upright("fox.jpg", "image").size == (64, 48)
+    assert decode_file("fox.jpg", "image").size == (64, 48)
 
 
 @pytest.mark.parametrize(
@@ -180,5 +180,5 @@ def test_odd_metadata_does_not_spoil_a_whole_picture() -> None:
 def test_a_colour_is_put_behind_what_is_transparent(
     colour: str, seen: tuple[int, int, int]
 ) -> None:
-    picture = flattened(Image.new("RGBA", (2, 2), (200, 0, 0, 0)), colour)
+    picture = flatten(Image.new("RGBA", (2, 2), (200, 0, 0, 0)), colour)
     assert (picture.mode, picture.getpixel((0, 0))) == ("RGB", seen)

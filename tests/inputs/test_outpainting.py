@@ -12,7 +12,7 @@ from imagen.core.capabilities import Capabilities, Parameter
 from imagen.core.request import Outpaint
 from imagen.errors import RequestError
 from imagen.inputs.outpainting import canvas
-from imagen.inputs.sizes import Size, SizeRules
+from imagen.inputs.sizes import ImageSize, SizeRules
 
 
 @pytest.mark.parametrize(
@@ -29,21 +29,21 @@ from imagen.inputs.sizes import Size, SizeRules
 def test_the_whole_can_be_drawn_and_a_side_that_was_asked_for_takes_the_rest(
     asked: dict[str, int], sides: dict[str, int]
 ) -> None:
-    frame = SizeRules(side(multiple_of=80), side(multiple_of=80), Size(4096, 4096))
-    place = canvas(Size(100, 80), Outpaint(**asked), frame)
+    frame = SizeRules(side(multiple_of=80), side(multiple_of=80), ImageSize(4096, 4096))
+    place = canvas(ImageSize(100, 80), Outpaint(**asked), frame)
     assert (place.sides, place.kept) == (Outpaint(**sides), (0, 0, 100, 80))
 
 
 def test_a_side_that_is_not_gone_beyond_loses_a_few_pixels_but_not_many() -> None:
-    frame = SizeRules(side(multiple_of=80), side(multiple_of=80), Size(4096, 4096))
-    few = canvas(Size(95, 80), Outpaint(bottom=80), frame)
-    many = canvas(Size(96, 80), Outpaint(bottom=80), frame)
+    frame = SizeRules(side(multiple_of=80), side(multiple_of=80), ImageSize(4096, 4096))
+    few = canvas(ImageSize(95, 80), Outpaint(bottom=80), frame)
+    many = canvas(ImageSize(96, 80), Outpaint(bottom=80), frame)
     assert (few.sides, few.kept) == (Outpaint(bottom=80), (7, 0, 87, 80))
     assert (many.sides, many.kept) == (Outpaint(left=32, right=32, bottom=80), (0, 0, 96, 80))
 
 
 def test_without_a_frame_nothing_is_rounded() -> None:
-    place = canvas(Size(101, 67), Outpaint(left=3, top=5), None)
+    place = canvas(ImageSize(101, 67), Outpaint(left=3, top=5), None)
     assert (place.size, place.sides) == ((104, 72), Outpaint(left=3, top=5))
 
 

@@ -14,12 +14,12 @@ from imagen.core.capabilities import Capabilities, Parameter
 from imagen.core.request import Request
 from imagen.core.ticket import InputImage
 from imagen.errors import RequestError
-from imagen.inputs import stage
+from imagen.inputs import prepare_inputs
 
 
 def test_a_request_without_pictures_is_left_alone() -> None:
     request = Request(prompt="a fox")
-    assert stage(request, takes(), SHELF).request is request
+    assert prepare_inputs(request, takes(), SHELF).request is request
     assert not SHELF.exists()
 
 
@@ -90,7 +90,7 @@ def test_a_backend_without_a_size_is_given_the_picture_in_its_own() -> None:
 @pytest.mark.parametrize("limit", [(128, 4096), (4096, 96)], ids=["width", "height"])
 def test_the_limits_hold(limit: tuple[int, int]) -> None:
     request = Request(image=drawn("fox.png", (256, 192)))
-    made = stage(request, takes(), SHELF, largest=limit)
+    made = prepare_inputs(request, takes(), SHELF, largest=limit)
     assert opened(made.request.image).size == (128, 96)
 
 

@@ -9,19 +9,19 @@ from support.foreign_pictures import A1111, INVOKEAI, SDCPP, graph
 
 from imagen.core.request import Request
 from imagen.core.samplers import comfyui_names
-from imagen.outputs import Record
-from imagen.outputs.invokeai import parse as parse_invokeai
-from imagen.outputs.parameters import parse
-from imagen.outputs.provenance import Origin, kind_of, origin, request_of
+from imagen.outputs import ImageRecord
+from imagen.outputs.metadata.a1111 import parse_parameters
+from imagen.outputs.metadata.invokeai import parse_metadata as parse_invokeai
+from imagen.outputs.provenance import Provenance, backend_kind, origin, request_from_values
 
 
-def _parameters(text: str) -> Record:
-    values, others = parse(text)
-    return Record(source="parameters", resolved=values, facts=dict(others))
+def _parameters(text: str) -> ImageRecord:
+    values, others = parse_parameters(text)
+    return ImageRecord(source="parameters", resolved=values, facts=dict(others))
 
 
 def test_a1111_tells_its_settings_its_loras_and_what_has_no_place_here() -> None:
-    assert origin(_parameters(A1111)) == Origin(
+    assert origin(_parameters(A1111)) == Provenance(
         tool="a1111",
         values={
             "prompt": "a cat, (masterpiece:1.2)",
@@ -57,8 +57,8 @@ def test_our_own_parameters_are_ours_where_our_entry_was_taken_out() -> None:
 
 def test_invokeai_tells_its_settings_and_its_loras() -> None:
     values, facts = parse_invokeai(INVOKEAI)
-    found = origin(Record(source="invokeai", resolved=values, facts=facts))
-    assert found == Origin(
+    found = origin(ImageRecord(source="invokeai", resolved=values, facts=facts))
+    assert found == Provenance(
         tool="invokeai",
         values={
             "prompt": "a castle",
@@ -79,7 +79,7 @@ def test_invokeai_tells_its_settings_and_its_loras() -> None:
 
 
 def test_a_graph_of_comfyui_tells_by_its_links() -> None:
-    found = origin(Record(source="prompt", graph=graph(negative="blurry", steps=12)))
+    found = origin(ImageRecord(source="prompt", graph=graph(negative="blurry", steps=12)))
     assert (found.tool, found.kind) == ("comfyui", "comfyui")
     assert found.models == ("sd_xl_base_1.0.safetensors",)
     assert found.values == {
@@ -97,7 +97,7 @@ def test_a_graph_of_comfyui_tells_by_its_links() -> None:
 
 
 def test_of_ours_the_picture_has_its_own_seed() -> None:
-    record = Record(
+    record = ImageRecord(
         source="sidecar",
         resolved={"prompt": "a fox", "seed": 7, "count": 3},
         facts={"model": "a.safetensors", "models": ["a.safetensors", "b.safetensors"]},
@@ -145,10 +145,12 @@ def test_samplers_have_the_names_that_our_engines_know(
 def test_the_kind_of_engine_is_known_by_what_only_it_tells(
     graph: dict[str, Any], facts: dict[str, Any], kind: str
 ) -> None:
-    assert kind_of(Record(source="sidecar", graph=graph, facts=facts)) == kind
+    assert backend_kind(ImageRecord(source="sidecar", graph=graph, facts=facts)) == kind
 
 
 def test_what_no_request_can_hold_is_left_out_and_told() -> None:
-    request, unfit = request_of({"prompt": "a fox", "steps": -1, "cfg": 200.0, "hires": True})
+    request, unfit = request_from_values(
+        {"prompt": "a fox", "steps": -1, "cfg": 200.0, "hires": True}
+    )
     assert request == Request(prompt="a fox")
     assert unfit == {"steps": -1, "cfg": 200.0, "hires": True}

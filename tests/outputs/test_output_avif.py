@@ -8,7 +8,8 @@ from support.output_samples import TEXTS, encoded, opened, pixels
 from support.secrets_in_pictures import exif, xmp
 
 from imagen.errors import OutputError
-from imagen.outputs import avif, metadata
+from imagen.outputs import metadata
+from imagen.outputs.metadata import avif
 
 PLAIN = encoded("AVIF")
 
@@ -56,7 +57,7 @@ def test_the_last_box_may_leave_its_size_open() -> None:
 
 def test_the_place_goes_and_the_camera_stays() -> None:
     placed = encoded("AVIF", exif=exif("Ensign", place=True), xmp=xmp("GPS 48N"))
-    after = avif.without_place(placed)
+    after = avif.strip_gps(placed)
     assert opened(after).getexif()[0x010F] == "Ensign"
     assert opened(after).getexif().get_ifd(0x8825) == {}
     assert b"48N" not in after
@@ -89,4 +90,4 @@ def test_an_animation_can_not_be_stripped() -> None:
     second = opened(PLAIN).rotate(180)
     moving = encoded("AVIF", save_all=True, append_images=[second], duration=99)
     with pytest.raises(OutputError, match="animation"):
-        avif.bare(moving)
+        avif.strip_metadata(moving)

@@ -23,7 +23,7 @@ from support.secrets_in_pictures import exif, planted, traces, xmp
 
 from imagen.errors import OutputError
 from imagen.outputs import metadata
-from imagen.outputs.convert import convert
+from imagen.outputs.convert import convert_image
 
 if TYPE_CHECKING:
     from imagen.outputs.metadata import Kind
@@ -43,8 +43,8 @@ def _png(picture: Image.Image, **options: object) -> bytes:
 @pytest.mark.parametrize("before", KINDS)
 def test_every_text_goes_from_each_format_to_each(before: Kind, kind: Kind) -> None:
     texts = {**TEXTS, "prompt": json.dumps(GRAPH), "workflow": '{"nodes":["狐"]}'}
-    source, _ = metadata.embed(convert(comfy_png(), before).data, texts)
-    made = convert(source, kind)
+    source, _ = metadata.embed(convert_image(comfy_png(), before).data, texts)
+    made = convert_image(source, kind)
     assert metadata.kind(made.data) == kind
     assert metadata.texts(made.data, (*texts,)) == texts
     assert made.remarks == ()
@@ -54,14 +54,14 @@ def test_every_text_goes_from_each_format_to_each(before: Kind, kind: Kind) -> N
 def test_the_settings_of_another_program_stay(kind: Kind) -> None:
     info = PngInfo()
     info.add_text("invokeai_metadata", '{"positive_prompt": "a fox"}')
-    made = convert(encoded("PNG", pnginfo=info), kind)
+    made = convert_image(encoded("PNG", pnginfo=info), kind)
     assert metadata.texts(made.data) == {"invokeai_metadata": '{"positive_prompt": "a fox"}'}
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
 def test_other_programs_find_the_comment_and_the_graph(kind: Kind) -> None:
     source, _ = metadata.embed(comfy_png(), TEXTS)
-    made = convert(source, kind).data
+    made = convert_image(source, kind).data
     assert user_comment(made) == b"UNICODE\0" + TEXTS["parameters"].encode("utf-16-be")
     assert opened(made).getexif()[0x0110] == f"prompt:{json.dumps(GRAPH)}"
 
@@ -69,25 +69,25 @@ def test_other_programs_find_the_comment_and_the_graph(kind: Kind) -> None:
 def test_a_graph_too_large_for_the_exif_block_of_a_jpeg_stays_all_the_same() -> None:
     graph = json.dumps({"nodes": ["x" * 70_000]})
     source, _ = metadata.embed(comfy_png(), {**TEXTS, "workflow": graph})
-    assert metadata.texts(convert(source, "jpeg").data, ("workflow",)) == {"workflow": graph}
+    assert metadata.texts(convert_image(source, "jpeg").data, ("workflow",)) == {"workflow": graph}
 
 
 def test_webp_of_quality_100_has_the_same_pixels() -> None:
     noise = Image.merge("RGB", [Image.effect_noise((40, 30), 90) for _ in "rgb"])
-    assert pixels(convert(_png(noise), "webp", 100).data) == noise.tobytes()
+    assert pixels(convert_image(_png(noise), "webp", 100).data) == noise.tobytes()
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
 def test_a_lower_quality_makes_a_smaller_file(kind: Kind) -> None:
     source = _png(Image.effect_noise((64, 64), 90).convert("RGB"))
-    assert len(convert(source, kind, 20).data) < len(convert(source, kind).data) * 0.7
+    assert len(convert_image(source, kind, 20).data) < len(convert_image(source, kind).data) * 0.7
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_profile_xmp_and_orientation_are_kept(kind: Kind) -> None:
     block = exif("Ensign", orientation=6)
     source = encoded("JPEG", exif=block, xmp=xmp("a fox"), icc_profile=SRGB)
-    made = opened(convert(source, kind).data)
+    made = opened(convert_image(source, kind).data)
     assert made.info["icc_profile"] == SRGB
     assert made.getexif()[0x0112] == 6
     assert made.getexif()[0x010F] == "Ensign"
@@ -95,7 +95,7 @@ def test_profile_xmp_and_orientation_are_kept(kind: Kind) -> None:
 
 
 def test_a_profile_for_shades_of_grey_is_left_out_of_a_format_that_has_only_colours() -> None:
-    made = convert(_png(image("L"), icc_profile=GREY), "webp")
+    made = convert_image(_png(image("L"), icc_profile=GREY), "webp")
     assert "icc_profile" not in opened(made.data).info
     assert made.remarks == ("Its colour profile does not fit the colours of WebP.",)
 
@@ -103,22 +103,22 @@ def test_a_profile_for_shades_of_grey_is_left_out_of_a_format_that_has_only_colo
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_metadata_no_word_is_left_and_the_orientation_stays(kind: Kind) -> None:
     source = planted("jpeg", "zyxomma")
-    made = convert(source, kind, keeps_metadata=False).data
+    made = convert_image(source, kind, keeps_metadata=False).data
     assert traces(made, "zyxomma") == []
     turned = encoded("JPEG", exif=exif("zyxomma", orientation=6))
-    after = opened(convert(turned, kind, keeps_metadata=False).data)
+    after = opened(convert_image(turned, kind, keeps_metadata=False).data)
     assert after.getexif()[0x0112] == 6
 
 
 def test_what_is_transparent_becomes_white_in_a_jpeg_and_this_is_said() -> None:
     clear = Image.new("RGBA", (16, 16), (200, 0, 0, 0))
-    made = convert(_png(clear), "jpeg")
+    made = convert_image(_png(clear), "jpeg")
     assert opened(made.data).getpixel((8, 8)) == (255, 255, 255)
     assert made.remarks == ("Transparent parts became white, since a JPEG has no transparency.",)
 
 
 def test_an_alpha_channel_that_hides_nothing_is_not_mentioned() -> None:
-    assert convert(_png(image("RGBA")), "jpeg").remarks == ()
+    assert convert_image(_png(image("RGBA")), "jpeg").remarks == ()
 
 
 @pytest.mark.parametrize("kind", ["png", "webp", "avif"])
@@ -127,7 +127,7 @@ def test_transparency_is_kept_where_the_format_has_it(mode: str, kind: Kind) -> 
     clear = Image.new("RGBA", (16, 16), (200, 0, 0, 0)).convert(mode)
     source = BytesIO()
     clear.save(source, "WEBP" if mode != "P" else "GIF", lossless=True, transparency=0)
-    made = opened(convert(source.getvalue(), kind).data).convert("RGBA")
+    made = opened(convert_image(source.getvalue(), kind).data).convert("RGBA")
     assert made.getchannel("A").getextrema() == (0, 0)
 
 
@@ -135,13 +135,13 @@ def test_transparency_is_kept_where_the_format_has_it(mode: str, kind: Kind) -> 
 def test_a_shade_of_grey_that_is_transparent_stays_so(kind: Kind) -> None:
     source = BytesIO()
     Image.new("L", (16, 16), 7).save(source, "PNG", transparency=7)
-    made = opened(convert(source.getvalue(), kind).data)
+    made = opened(convert_image(source.getvalue(), kind).data)
     assert made.convert("RGBA").getchannel("A").getextrema() == (0, 0)
 
 
 def test_sixteen_bits_of_grey_become_eight_and_this_is_said() -> None:
     deep = Image.new("I;16", (16, 16), 0x8080)
-    made = convert(_png(deep), "webp", 100)
+    made = convert_image(_png(deep), "webp", 100)
     assert opened(made.data).getpixel((0, 0)) == (128, 128, 128)
     assert made.remarks == ("Its 16 bits a channel became 8 in WebP.",)
 
@@ -149,36 +149,36 @@ def test_sixteen_bits_of_grey_become_eight_and_this_is_said() -> None:
 def test_a_png_keeps_sixteen_bits_of_grey() -> None:
     source = BytesIO()
     Image.new("I;16", (16, 16), 0x8081).save(source, "TIFF")
-    assert opened(convert(source.getvalue(), "png").data).getpixel((0, 0)) == 0x8081
+    assert opened(convert_image(source.getvalue(), "png").data).getpixel((0, 0)) == 0x8081
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_four_inks_become_three_colours_where_the_format_has_no_inks(kind: Kind) -> None:
-    made = opened(convert(encoded("JPEG", mode="CMYK"), kind).data)
+    made = opened(convert_image(encoded("JPEG", mode="CMYK"), kind).data)
     assert made.mode == ("CMYK" if kind == "jpeg" else "RGB")
 
 
 def test_an_image_too_large_for_webp_is_refused() -> None:
     with pytest.raises(OutputError, match="16384 × 1 pixels, and WebP takes at most 16383 a side"):
-        convert(_png(Image.new("L", (16384, 1))), "webp")
+        convert_image(_png(Image.new("L", (16384, 1))), "webp")
 
 
 def test_an_animation_is_refused() -> None:
     with pytest.raises(OutputError, match="animation"):
-        convert(planted("apng", "a fox"), "webp")
+        convert_image(planted("apng", "a fox"), "webp")
 
 
 def test_what_is_not_an_image_is_refused() -> None:
     with pytest.raises(OutputError, match="It is not an image that can be read"):
-        convert(b"<svg/>", "png")
+        convert_image(b"<svg/>", "png")
 
 
 def test_a_damaged_image_is_refused() -> None:
     with pytest.raises(OutputError, match="can't be converted to WebP"):
-        convert(encoded("JPEG")[:-200], "webp")
+        convert_image(encoded("JPEG")[:-200], "webp")
 
 
 def test_a_pillow_without_an_encoder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "check", lambda _: False)
     with pytest.raises(OutputError, match="The installed Pillow can't write AVIF images"):
-        convert(encoded("PNG"), "avif")
+        convert_image(encoded("PNG"), "avif")

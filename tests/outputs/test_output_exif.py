@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from imagen.errors import OutputError
-from imagen.outputs import exif
+from imagen.outputs.metadata import exif
 
 
 def _little_endian() -> bytes:
@@ -31,7 +31,7 @@ def _pillow(tiff: bytes) -> Image.Exif:
 
 
 def test_a_fresh_block_is_read_by_pillow() -> None:
-    block = _pillow(exif.with_comment(b"", "雪 🦊"))
+    block = _pillow(exif.write_comment(b"", "雪 🦊"))
     assert block.get_ifd(0x8769) == {
         0x9000: b"0232",
         0x9286: b"UNICODE\0" + "雪 🦊".encode("utf-16-be"),
@@ -40,22 +40,22 @@ def test_a_fresh_block_is_read_by_pillow() -> None:
 
 def test_what_was_there_stays_where_it_was() -> None:
     before = _little_endian()
-    after = exif.with_comment(before, "a fox")
+    after = exif.write_comment(before, "a fox")
     assert after[8 : len(before)] == before[8:]
     assert _pillow(after)[0x010F] == "Ensign"
     assert exif.texts(after) == {"parameters": "a fox"}
 
 
 def test_the_thumbnails_directory_is_still_linked() -> None:
-    main = struct.unpack_from("<I", exif.with_comment(_little_endian(), "a fox"), 4)[0]
-    after = exif.with_comment(_little_endian(), "a fox")
+    main = struct.unpack_from("<I", exif.write_comment(_little_endian(), "a fox"), 4)[0]
+    after = exif.write_comment(_little_endian(), "a fox")
     (count,) = struct.unpack_from("<H", after, main)
     assert struct.unpack_from("<I", after, main + 2 + count * 12)[0] == 26
 
 
 def test_a_comment_that_was_there_is_replaced() -> None:
-    once = exif.with_comment(b"", "old")
-    assert exif.texts(exif.with_comment(once, "new")) == {"parameters": "new"}
+    once = exif.write_comment(b"", "old")
+    assert exif.texts(exif.write_comment(once, "new")) == {"parameters": "new"}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_damaged_block_is_refused_with_a_sentence(tiff: bytes) -> None:
 
 
 def test_a_comment_that_claims_to_be_longer_than_the_file_ends_with_it() -> None:
-    block = exif.with_comment(b"", "a fox")
+    block = exif.write_comment(b"", "a fox")
     lying = block.replace(struct.pack(">I", 18), struct.pack(">I", 2**31))
     assert exif.texts(lying)["parameters"].startswith("a fox")
 
@@ -99,4 +99,4 @@ def test_a_block_that_is_full_is_refused_with_a_sentence() -> None:
     entries = b"".join(struct.pack(">HHII", tag, 1, 1, 0) for tag in tags)
     block = b"MM\0*" + struct.pack(">IH", 8, len(tags)) + entries + b"\0" * 4
     with pytest.raises(OutputError, match="the EXIF block is full"):
-        exif.with_comment(block, "a fox")
+        exif.write_comment(block, "a fox")

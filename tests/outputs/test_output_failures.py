@@ -22,8 +22,8 @@ from support.output_samples import (
 )
 
 from imagen.errors import OutputError
-from imagen.outputs import save
-from imagen.outputs.files import write_through
+from imagen.outputs import save_outputs
+from imagen.outputs.files import write_synced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,13 +58,13 @@ def _last_resort() -> Path:
 def _full_for_the_second(path: Path, data: bytes) -> None:
     if b'"index":1}' in data and path.is_relative_to(OUT):
         raise OSError(errno.ENOSPC, "No space left on device")
-    write_through(path, data)
+    write_synced(path, data)
 
 
 def _no_room_for_json(path: Path, data: bytes) -> None:
     if data.startswith(b"{"):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
-    write_through(path, data)
+    write_synced(path, data)
 
 
 def _full(*folders: Path) -> Callable[[Path, bytes], None]:
@@ -74,7 +74,7 @@ def _full(*folders: Path) -> Callable[[Path, bytes], None]:
         if any(path.is_relative_to(folder) for folder in folders):
             path.write_bytes(data[:10])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write_through(path, data)
+        write_synced(path, data)
 
     return write
 
@@ -82,13 +82,13 @@ def _full(*folders: Path) -> Callable[[Path, bytes], None]:
 def _failure(
     what: Result | None = None,
     *,
-    write: Callable[[Path, bytes], None] = write_through,
+    write: Callable[[Path, bytes], None] = write_synced,
     rescue: Path = RESCUE,
     last_resort: Callable[[], Path] = _last_resort,
     name: str = "{date}-{time}-{slug}-{seed}",
 ) -> OutputError:
     with pytest.raises(OutputError) as caught:
-        save(
+        save_outputs(
             what or result(),
             ticket(),
             settings(OUT, name=name),
@@ -150,7 +150,7 @@ def test_without_being_told_the_last_resort_is_the_systems_temporary_directory(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(OutputError) as caught:
-        save(
+        save_outputs(
             result(),
             ticket(),
             settings(OUT),

@@ -12,12 +12,12 @@ import pytest
 
 from imagen.errors import OutputError
 from imagen.outputs.files import (
-    already,
-    folder_within,
-    put,
-    put_exactly,
+    find_written,
+    make_folder_within,
     refuse_unwritable,
-    sidecar_of,
+    sidecar_path,
+    write_new,
+    write_numbered,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def test_a_file_is_written_whole(folder: Path) -> None:
-    assert put(b"fox", folder, "fox.png") == folder / "fox.png"
+    assert write_numbered(b"fox", folder, "fox.png") == folder / "fox.png"
     assert (folder / "fox.png").read_bytes() == b"fox"
     assert _names(folder) == ["fox.png"]
 
@@ -53,13 +53,13 @@ def test_a_file_is_written_whole(folder: Path) -> None:
 def test_a_name_that_is_taken_gets_a_number(folder: Path) -> None:
     (folder / "fox.png").write_bytes(b"old")
     (folder / "fox-2.png").write_bytes(b"old")
-    assert put(b"new", folder, "fox.png") == folder / "fox-3.png"
+    assert write_numbered(b"new", folder, "fox.png") == folder / "fox-3.png"
     assert (folder / "fox.png").read_bytes() == b"old"
 
 
 def test_a_name_whose_sidecar_is_there_already_is_taken(folder: Path) -> None:
     (folder / "fox.png.json").write_text("{}")
-    assert put(b"new", folder, "fox.png") == folder / "fox-2.png"
+    assert write_numbered(b"new", folder, "fox.png") == folder / "fox-2.png"
 
 
 def test_a_name_that_was_taken_in_vain_is_given_back(folder: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_name_that_was_taken_in_vain_is_given_back(folder: Path) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     with pytest.raises(FileNotFoundError):
-        put(b"new", folder, "fox.png", link=lose)
+        write_numbered(b"new", folder, "fox.png", link=lose)
     assert _names(folder) == []
 
 
@@ -80,14 +80,14 @@ def test_a_file_is_on_the_disk_itself_before_it_takes_its_name(folder: Path) -> 
             done.append(what.__name__)
 
     sys.setprofile(note)
-    put(b"new", folder, "fox.png")
+    write_numbered(b"new", folder, "fox.png")
     sys.setprofile(None)
     assert done == ["fsync", "link"]
 
 
 def test_a_link_to_nowhere_takes_its_name(folder: Path) -> None:
     (folder / "fox.png").symlink_to(folder / "elsewhere.png")
-    assert put(b"new", folder, "fox.png") == folder / "fox-2.png"
+    assert write_numbered(b"new", folder, "fox.png") == folder / "fox-2.png"
     assert not (folder / "elsewhere.png").exists()
 
 
@@ -101,7 +101,7 @@ def test_a_file_system_without_links_serves_too(folder: Path, code: int) -> None
         raise OSError(code, os.strerror(code))
 
     (folder / "fox.png").write_bytes(b"old")
-    assert put(b"new", folder, "fox.png", link=refuse) == folder / "fox-2.png"
+    assert write_numbered(b"new", folder, "fox.png", link=refuse) == folder / "fox-2.png"
     assert (folder / "fox-2.png").read_bytes() == b"new"
     assert _names(folder) == ["fox-2.png", "fox.png"]
 
@@ -113,8 +113,8 @@ def test_a_folder_in_which_each_numbered_name_is_taken_is_an_error(
     for name in ("fox.png", "fox-2.png", "fox-3.png"):
         (folder / name).write_bytes(b"old")
     with pytest.raises(FileExistsError, match=r"there are 3 files called fox\.png already"):
-        put(b"new", folder, "fox.png")
-    assert already(b"new", folder, "fox.png", is_ours=bool) is None
+        write_numbered(b"new", folder, "fox.png")
+    assert find_written(b"new", folder, "fox.png", is_ours=bool) is None
     assert _names(folder) == ["fox-2.png", "fox-3.png", "fox.png"]
 
 
@@ -135,24 +135,24 @@ def test_a_failed_write_leaves_nothing_behind(folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        put(b"fox", folder, "fox.png", write=half)
+        write_numbered(b"fox", folder, "fox.png", write=half)
     assert _names(folder) == []
 
 
 def test_the_exact_name_is_never_overwritten(folder: Path) -> None:
-    put_exactly(b"old", folder / "fox.png.json")
+    write_new(b"old", folder / "fox.png.json")
     with pytest.raises(FileExistsError):
-        put_exactly(b"new", folder / "fox.png.json")
+        write_new(b"new", folder / "fox.png.json")
     assert (folder / "fox.png.json").read_bytes() == b"old"
     assert _names(folder) == ["fox.png.json"]
 
 
 def test_a_sidecar_is_named_after_the_whole_name(folder: Path) -> None:
-    assert sidecar_of(folder / "fox.png") == folder / "fox.png.json"
+    assert sidecar_path(folder / "fox.png") == folder / "fox.png.json"
 
 
 def test_folders_are_made(folder: Path) -> None:
-    assert folder_within(folder / "outputs", ("a", "b")).is_dir()
+    assert make_folder_within(folder / "outputs", ("a", "b")).is_dir()
 
 
 def test_a_link_that_leads_out_is_refused_before_anything_is_made(folder: Path) -> None:
@@ -161,20 +161,20 @@ def test_a_link_that_leads_out_is_refused_before_anything_is_made(folder: Path) 
     (folder / "outputs").mkdir()
     (folder / "outputs" / "flux").symlink_to(outside, target_is_directory=True)
     with pytest.raises(OutputError, match="leads out of the output directory"):
-        folder_within(folder / "outputs", ("flux", "new"))
+        make_folder_within(folder / "outputs", ("flux", "new"))
     assert _names(outside) == []
 
 
 def test_a_link_that_stays_within_is_followed(folder: Path) -> None:
     (folder / "real").mkdir()
     (folder / "flux").symlink_to(folder / "real", target_is_directory=True)
-    assert folder_within(folder, ("flux", "new")).is_dir()
+    assert make_folder_within(folder, ("flux", "new")).is_dir()
 
 
 def test_an_output_directory_that_is_a_link_is_the_users_own_choice(folder: Path) -> None:
     (folder / "disk").mkdir()
     (folder / "outputs").symlink_to(folder / "disk", target_is_directory=True)
-    assert folder_within(folder / "outputs", ("flux",)) == folder / "outputs" / "flux"
+    assert make_folder_within(folder / "outputs", ("flux",)) == folder / "outputs" / "flux"
     assert _names(folder / "disk") == ["flux"]
 
 

@@ -23,8 +23,15 @@ from support.output_samples import (
 
 from imagen.core.result import Output, Result
 from imagen.errors import OutputError
-from imagen.outputs import SavedImage, check, metadata, read, recovered, save
-from imagen.outputs.files import write_through
+from imagen.outputs import (
+    SavedImage,
+    check_output_settings,
+    find_saved,
+    metadata,
+    read_record,
+    save_outputs,
+)
+from imagen.outputs.files import write_synced
 
 OUT = Path("outputs")
 
@@ -32,7 +39,7 @@ OUT = Path("outputs")
 def _save(
     what: Result | None = None, *, is_resumed: bool = False, **options: Any
 ) -> list[SavedImage]:
-    return save(
+    return save_outputs(
         what or result(),
         ticket(),
         settings(OUT, **{"name": "fox", **options}),
@@ -76,7 +83,7 @@ def test_an_image_is_saved_in_the_format_of_the_settings(ending: str, media_type
 def test_the_whole_record_is_in_the_converted_image(ending: str) -> None:
     (before,) = _save(sidecar=False)
     (saved,) = _save(format=ending, sidecar=False)
-    told, whole = read(saved.path), read(before.path)
+    told, whole = read_record(saved.path), read_record(before.path)
     assert told == whole
     assert told.graph != {}
 
@@ -106,7 +113,7 @@ def test_a_jpeg_of_the_engine_becomes_a_png_of_the_same_pixels() -> None:
 
 def test_a_kind_that_holds_no_texts_gets_them_when_it_is_converted() -> None:
     (saved,) = _save(_as("BMP"), format="webp", sidecar=False)
-    assert read(saved.path).resolved["prompt"] == "A red fox, asleep"
+    assert read_record(saved.path).resolved["prompt"] == "A red fox, asleep"
 
 
 def test_the_quality_is_that_of_the_settings() -> None:
@@ -154,9 +161,9 @@ def test_a_full_disk_leaves_the_file_of_the_engine() -> None:
         if data[8:12] == b"WEBP":
             raise OSError(28, "No space left on device")
         written.append(path)
-        write_through(path, data)
+        write_synced(path, data)
 
-    (saved,) = save(
+    (saved,) = save_outputs(
         result(),
         ticket(),
         settings(OUT, name="fox", format="webp"),
@@ -204,7 +211,7 @@ def test_a_batch_is_converted_image_by_image() -> None:
 def test_a_converted_image_is_found_again_by_its_sidecar() -> None:
     (saved,) = _save(format="webp")
     assert saved.sidecar is not None
-    found = recovered(saved.sidecar, ticket=ticket().id)
+    found = find_saved(saved.sidecar, ticket=ticket().id)
     assert found is not None
     assert found[0] == saved
 
@@ -214,7 +221,7 @@ def test_a_format_that_pillow_can_not_write_is_refused_before_anything_is_made(
 ) -> None:
     from PIL import features
 
-    monkeypatch.setattr(features, "check", lambda _: False)
+    monkeypatch.setattr(features, "check_output_settings", lambda _: False)
     with pytest.raises(OutputError, match="Pillow can't write AVIF images") as refused:
-        check(settings(OUT, format="avif"))
+        check_output_settings(settings(OUT, format="avif"))
     assert refused.value.remedy == "Update it with: pip install --upgrade pillow"

@@ -12,7 +12,7 @@ from support.output_samples import NOW, comfy_png, result, settings, ticket
 from imagen.core.request import Request
 from imagen.core.result import Output
 from imagen.core.ticket import InputImage
-from imagen.outputs import read, save
+from imagen.outputs import read_record, save_outputs
 
 _HOME = "/home/ann/pictures"
 _ASKED = Request.of(
@@ -34,7 +34,7 @@ _STYLE = InputImage(parameter="style_image", name="style.png", sha256="cd" * 32,
 
 def _saved(**options: Any) -> Path:
     staged = _ASKED.with_values({"image": "/state/inputs/ab/fox.png"})
-    (saved,) = save(
+    (saved,) = save_outputs(
         result(Output(data=comfy_png(), media_type="image/png")),
         ticket(staged, inputs=(_FOX, _STYLE)),
         settings(Path("outputs"), **options),
@@ -51,7 +51,7 @@ def _saved(**options: Any) -> Path:
 def test_each_is_named_with_its_hash_and_size(options: dict[str, Any]) -> None:
     path = _saved(**options)
     there = path.with_name(f"{path.name}.json") if not options else path
-    assert read(there).inputs == (
+    assert read_record(there).inputs == (
         {"parameter": "image", "name": "fox.png", "sha256": "ab" * 32, "width": 64, "height": 48},
         {
             "parameter": "style_image",
@@ -64,7 +64,7 @@ def test_each_is_named_with_its_hash_and_size(options: dict[str, Any]) -> None:
 
 
 def test_every_path_is_told_by_its_last_part_alone() -> None:
-    record = read(_saved())
+    record = read_record(_saved())
     assert record.request == {
         "image": "fox.png",
         "mask": "mask.png",
@@ -85,7 +85,7 @@ def test_every_path_is_told_by_its_last_part_alone() -> None:
 
 
 def test_a_record_is_a_request_again() -> None:
-    assert Request.of(read(_saved()).request).references == ("den.png",)
+    assert Request.of(read_record(_saved()).request).references == ("den.png",)
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_a_record_is_a_request_again() -> None:
 )
 def test_odd_inputs_of_others_do_no_harm(inputs: Any, seen: tuple[Any, ...]) -> None:
     Path("a.json").write_text(json.dumps({"imagen": 1, "inputs": inputs}))
-    assert read(Path("a.json")).inputs == seen
+    assert read_record(Path("a.json")).inputs == seen

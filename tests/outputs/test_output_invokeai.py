@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.foreign_pictures import INVOKEAI, png
 
-from imagen.outputs import Record, read
-from imagen.outputs.invokeai import parse
+from imagen.outputs import ImageRecord, read_record
+from imagen.outputs.metadata.invokeai import parse_metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,8 @@ _INK = {"loras": [{"name": "ink", "strength": 1.0}]}
 
 
 def test_a_picture_of_invokeai_is_read(tmp_path: Path) -> None:
-    found = read(png(tmp_path / "x.png", invokeai_metadata=json.dumps(INVOKEAI)))
-    assert found == Record(
+    found = read_record(png(tmp_path / "x.png", invokeai_metadata=json.dumps(INVOKEAI)))
+    assert found == ImageRecord(
         source="invokeai",
         resolved={
             "prompt": "a castle",
@@ -55,4 +55,4 @@ def test_a_picture_of_invokeai_is_read(tmp_path: Path) -> None:
 def test_what_is_of_another_shape_stays_as_it_is(
     said: dict[str, Any], values: dict[str, Any], others: dict[str, Any]
 ) -> None:
-    assert parse(said) == (values, others)
+    assert parse_metadata(said) == (values, others)

@@ -7,7 +7,7 @@ from PIL import Image
 from support.output_samples import TEXTS, encoded, opened, pixels, user_comment
 
 from imagen.errors import OutputError
-from imagen.outputs import jpeg
+from imagen.outputs.metadata import jpeg
 
 TEXT = TEXTS["parameters"]
 

@@ -9,8 +9,8 @@ import pytest
 
 from imagen.config import OutputSettings
 from imagen.errors import ConfigError
-from imagen.outputs import check
-from imagen.outputs.naming import fault, numbered, render, slug
+from imagen.outputs import check_output_settings
+from imagen.outputs.naming import numbered_names, render_name, slugify, template_fault
 
 VALUES = {
     "date": "2025-11-21",
@@ -47,11 +47,11 @@ VALUES = {
     ],
 )
 def test_a_template_gives_folders_and_a_name(template: str, expected: tuple[str, ...]) -> None:
-    assert render(template, VALUES) == expected
+    assert render_name(template, VALUES) == expected
 
 
 def test_a_placeholder_in_a_value_is_not_filled_in() -> None:
-    assert render("{slug}", VALUES | {"slug": "{seed}"}) == ("{seed}.png",)
+    assert render_name("{slug}", VALUES | {"slug": "{seed}"}) == ("{seed}.png",)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_placeholder_in_a_value_is_not_filled_in() -> None:
 def test_a_template_that_can_not_be_used_is_refused_with_a_sentence(
     template: str, words: str
 ) -> None:
-    assert words in fault(template)
+    assert words in template_fault(template)
 
 
 def test_the_settings_are_checked_before_anything_is_made() -> None:
     with pytest.raises(ConfigError) as caught:
-        check(OutputSettings(name="../{slug}"))
+        check_output_settings(OutputSettings(name="../{slug}"))
     assert str(caught.value) == (
         "output.name '../{slug}' holds '..', and would leave the output directory.\n"
         "It is the name of a file below output.directory."
@@ -92,8 +92,8 @@ def test_the_settings_are_checked_before_anything_is_made() -> None:
 
 
 def test_a_template_without_fault_passes() -> None:
-    check(OutputSettings(directory=Path("x"), name="{backend}/{date}-{slug}"))
-    assert fault("{backend}/{date}-{slug}") == ""
+    check_output_settings(OutputSettings(directory=Path("x"), name="{backend}/{date}-{slug}"))
+    assert template_fault("{backend}/{date}-{slug}") == ""
 
 
 @pytest.mark.parametrize(
@@ -117,20 +117,20 @@ def test_a_template_without_fault_passes() -> None:
     ],
 )
 def test_a_slug_holds_the_words_in_any_script(text: str, expected: str) -> None:
-    assert slug(text) == expected
+    assert slugify(text) == expected
 
 
 def test_a_long_slug_ends_with_a_whole_word() -> None:
-    assert slug("word " * 100_000) == "-".join(["word"] * 8)
+    assert slugify("word " * 100_000) == "-".join(["word"] * 8)
 
 
 def test_a_long_word_is_cut_between_characters() -> None:
-    assert slug("雪" * 500) == "雪" * 40
+    assert slugify("雪" * 500) == "雪" * 40
 
 
 def test_a_long_name_leaves_room_for_a_number_and_the_sidecar() -> None:
-    assert render("x" * 500, VALUES) == ("x" * 200 + ".png",)
+    assert render_name("x" * 500, VALUES) == ("x" * 200 + ".png",)
 
 
 def test_a_name_is_numbered_before_its_extension() -> None:
-    assert list(islice(numbered("fox.png"), 3)) == ["fox.png", "fox-2.png", "fox-3.png"]
+    assert list(islice(numbered_names("fox.png"), 3)) == ["fox.png", "fox-2.png", "fox-3.png"]

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from imagen.outputs.parameters import compose, parse
+from imagen.outputs.metadata.a1111 import format_parameters, parse_parameters
 
 VALUES = {"steps": 20, "sampler": "euler", "cfg": 7.0, "seed": 2**64 - 1, "size": "512x768"}
 
 
 def test_the_text_has_the_prompt_the_negative_and_a_line_of_pairs() -> None:
     more = {"scheduler": "karras", "guidance": 3.5, "model": "sd15", "strength": 0.6}
-    assert compose("a cat, (fat:1.2)", "blurry", VALUES | more | {"version": "imagen"}) == (
+    assert format_parameters(
+        "a cat, (fat:1.2)", "blurry", VALUES | more | {"version": "imagen"}
+    ) == (
         "a cat, (fat:1.2)\n"
         "Negative prompt: blurry\n"
         "Steps: 20, Sampler: euler, Schedule type: karras, CFG scale: 7, "
@@ -23,15 +25,15 @@ def test_the_text_has_the_prompt_the_negative_and_a_line_of_pairs() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    assert compose("a cat", "", {"steps": None, "seed": 0}) == "a cat\nSeed: 0"
+    assert format_parameters("a cat", "", {"steps": None, "seed": 0}) == "a cat\nSeed: 0"
 
 
 def test_a_value_with_a_comma_is_quoted() -> None:
-    assert compose("", "", {"model": 'a, "b"'}) == 'Model: "a, \\"b\\""'
+    assert format_parameters("", "", {"model": 'a, "b"'}) == 'Model: "a, \\"b\\""'
 
 
 def test_a_null_character_which_no_text_may_hold_is_left_out() -> None:
-    assert compose("a\0b", "", {}) == "ab"
+    assert format_parameters("a\0b", "", {}) == "ab"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,9 @@ def test_a_null_character_which_no_text_may_hold_is_left_out() -> None:
     ],
 )
 def test_what_was_written_is_read_back(prompt: str) -> None:
-    values, others = parse(compose(prompt, "blurry\nlowres", VALUES | {"model": "a: b, c"}))
+    values, others = parse_parameters(
+        format_parameters(prompt, "blurry\nlowres", VALUES | {"model": "a: b, c"})
+    )
     assert values == {
         "prompt": prompt,
         "negative": "blurry\nlowres",
@@ -59,7 +63,7 @@ def test_what_was_written_is_read_back(prompt: str) -> None:
 
 
 def test_the_text_of_stable_diffusion_cpp_is_read() -> None:
-    values, others = parse(
+    values, others = parse_parameters(
         "A sunflower field\nNegative prompt: Blue sky\n"
         "Steps: 30, CFG scale: 5.000000, Guidance: 3.500000, Eta: 0.000000, Seed: 1375127038, "
         "Size: 512x512, Model: v1-5.safetensors, RNG: cuda, Sampler: dpm++2mv2 karras, "
@@ -85,7 +89,7 @@ def test_the_text_of_stable_diffusion_cpp_is_read() -> None:
 
 
 def test_the_text_of_the_web_ui_is_read() -> None:
-    values, others = parse(
+    values, others = parse_parameters(
         'a cat\nSteps: 20, Seed: 1, Lora hashes: "foo: abc, bar: def", Clip skip: 2'
     )
     assert values["clip_skip"] == 2
@@ -116,21 +120,21 @@ def test_the_text_of_the_web_ui_is_read() -> None:
 def test_a_text_that_is_off_gives_what_can_be_understood(
     text: str, expected: dict[str, Any]
 ) -> None:
-    assert parse(text)[0] == expected
+    assert parse_parameters(text)[0] == expected
 
 
 def test_a_million_words_are_read_at_once() -> None:
     line = "word " * 200_000
-    assert parse(f"x\n{line}")[0] == {"prompt": f"x\n{line.strip()}"}
+    assert parse_parameters(f"x\n{line}")[0] == {"prompt": f"x\n{line.strip()}"}
 
 
 def test_what_is_known_of_pictures_and_variations_comes_back() -> None:
     values = {"steps": 4, "strength": 0.5, "feather": 8, "variation_seed": 3}
-    text = compose("a cat", "", values | {"variation_strength": 0.25})
+    text = format_parameters("a cat", "", values | {"variation_strength": 0.25})
     assert text == (
         "a cat\nSteps: 4, Denoising strength: 0.5, Mask blur: 8, Variation seed: 3, "
         "Variation seed strength: 0.25"
     )
-    found, others = parse(text)
+    found, others = parse_parameters(text)
     assert found == {"prompt": "a cat", **values, "variation_strength": 0.25}
     assert others == {}

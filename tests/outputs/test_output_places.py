@@ -14,10 +14,10 @@ from support.secrets_in_pictures import exif, png_chunk, traces
 
 from imagen import generate, load_settings
 from imagen.core.request import Request
-from imagen.outputs import disclosed, disclosed_record, metadata
+from imagen.outputs import metadata, redact_file, redact_record
 
 if TYPE_CHECKING:
-    from imagen.outputs import Policy
+    from imagen.outputs import RedactionPolicy
 
 
 def _comfy(path: str) -> bytes:
@@ -27,7 +27,7 @@ def _comfy(path: str) -> bytes:
 
 
 def test_where_files_lie_is_taken_out_of_the_workflow_of_an_editor() -> None:
-    told = disclosed(_comfy("/home/ann/pictures/fox.png"), "full")
+    told = redact_file(_comfy("/home/ann/pictures/fox.png"), "full")
     workflow = metadata.texts(told, ("workflow",))["workflow"]
     assert workflow == '{"nodes":[{"widgets_values":["fox.png","a fox"]}]}'
 
@@ -44,7 +44,7 @@ def _comfy_exif(format: str) -> bytes:
 def test_nor_are_they_told_in_the_workflow_of_another_kind_of_file(format: str) -> None:
     whole = _comfy_exif(format)
     assert b"/home/ann" in whole
-    told = disclosed(whole, "full")
+    told = redact_file(whole, "full")
     assert traces(told, "/home/ann") == []
     assert pixels(told) == pixels(whole)
 
@@ -53,7 +53,7 @@ def test_nor_are_they_told_in_the_workflow_of_another_kind_of_file(format: str) 
 def test_the_workflow_of_an_editor_stays_without_where_its_files_are(format: str) -> None:
     texts = {"imagen": '{"prompt":"a fox"}', "parameters": "a fox"}
     whole, _ = metadata.embed(_comfy_exif(format), texts)
-    told = disclosed(whole, "full")
+    told = redact_file(whole, "full")
     assert metadata.texts(told, ("imagen", "parameters", "prompt", "workflow")) == {
         **texts,
         "prompt": '{"1":{"inputs":{"video":"fox.mp4"}}}',
@@ -63,7 +63,7 @@ def test_the_workflow_of_an_editor_stays_without_where_its_files_are(format: str
 
 
 def test_a_picture_without_parameters_gets_none() -> None:
-    told = disclosed(_comfy("/home/ann/fox.png"), "full")
+    told = redact_file(_comfy("/home/ann/fox.png"), "full")
     assert metadata.texts(told, ("parameters",)) == {}
 
 
@@ -71,22 +71,22 @@ def test_a_picture_without_parameters_gets_none() -> None:
 def test_a_workflow_too_deep_to_be_looked_through_stays_here(depth: int) -> None:
     texts = PngInfo()
     texts.add_text("workflow", '{"a":' + "[" * depth + '"/home/ann/a.png"' + "]" * depth + "}")
-    told = disclosed(encoded("PNG", pnginfo=texts), "full")
+    told = redact_file(encoded("PNG", pnginfo=texts), "full")
     assert metadata.texts(told, ("workflow",)) == {"workflow": "{}"}
 
 
 def test_the_place_on_earth_goes_even_where_a_text_is_damaged() -> None:
     whole = encoded("PNG", exif=exif(place=True))
     damaged = png_chunk(b"zTXt", b"workflow\0\0no zlib")
-    told = disclosed(whole[:-12] + damaged + whole[-12:], "full")
+    told = redact_file(whole[:-12] + damaged + whole[-12:], "full")
     assert (b"GPS!" in told, damaged in told) == (False, True)
 
 
 @pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
-def test_the_place_on_earth_is_told_nowhere(format: str, policy: Policy) -> None:
+def test_the_place_on_earth_is_told_nowhere(format: str, policy: RedactionPolicy) -> None:
     whole = encoded(format, exif=exif(orientation=6, place=True))
-    told = disclosed(whole, policy)
+    told = redact_file(whole, policy)
     assert opened(whole).getexif().get_ifd(0x8825)[1] == "N"
     assert opened(told).getexif().get_ifd(0x8825) == {}
     assert (b"GPS!" in told, b"2025:11:21" in told) == (False, False)
@@ -99,8 +99,8 @@ _PLACED_XMP = b'<rdf:Description exif:GPSLatitude="48,51.4N"/>'
 
 @pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF"])
-def test_nor_in_the_packet_of_an_editor(format: str, policy: Policy) -> None:
-    told = disclosed(encoded(format, xmp=_PLACED_XMP, exif=exif("zyxomma")), policy)
+def test_nor_in_the_packet_of_an_editor(format: str, policy: RedactionPolicy) -> None:
+    told = redact_file(encoded(format, xmp=_PLACED_XMP, exif=exif("zyxomma")), policy)
     assert b"GPSLatitude" not in told
     assert (b"zyxomma" in told) == (policy == "full")
     assert opened(told).size == (48, 32)
@@ -108,7 +108,7 @@ def test_nor_in_the_packet_of_an_editor(format: str, policy: Policy) -> None:
 
 def test_nor_in_a_second_picture_behind_the_first() -> None:
     second = encoded("JPEG", exif=exif(place=True))
-    assert disclosed(encoded("JPEG") + second, "full") == encoded("JPEG")
+    assert redact_file(encoded("JPEG") + second, "full") == encoded("JPEG")
 
 
 def test_an_input_with_a_place_gives_pictures_without_one() -> None:
@@ -145,4 +145,4 @@ def test_an_input_with_a_place_is_enlarged_without_it() -> None:
     ],
 )
 def test_a_file_is_told_by_its_bare_name(record: dict[str, Any], told: dict[str, Any]) -> None:
-    assert disclosed_record(record, "full") == told
+    assert redact_record(record, "full") == told

@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 from support.output_samples import GRAPH, TEXTS, comfy_png, encoded, opened, pixels
 
 from imagen.errors import OutputError
-from imagen.outputs import png
+from imagen.outputs.metadata import png
 
 WANTED = ("imagen", "parameters", "prompt")
 _HEADER_END = 33

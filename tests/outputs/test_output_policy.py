@@ -15,10 +15,10 @@ from imagen.core.request import Request
 from imagen.core.result import Output
 from imagen.core.ticket import InputImage
 from imagen.errors import OutputError
-from imagen.outputs import disclosed, disclosed_record, metadata, read, save
+from imagen.outputs import metadata, read_record, redact_file, redact_record, save_outputs
 
 if TYPE_CHECKING:
-    from imagen.outputs import Policy
+    from imagen.outputs import RedactionPolicy
 
 WORDS = ("zyxomma", "Zürichsee", "луна-зверь", "月下狐", 'a "q" \\ fox', "🦊🦊")
 KINDS = ("png", "apng", "jpeg", "webp", "avif", "animation")
@@ -52,7 +52,7 @@ def _saved(kind: str, word: str) -> Path:
     given = InputImage(parameter="image", name=f"{word}.png", sha256="ab" * 32, width=4, height=4)
     output = Output(data=planted(kind, word), media_type="image/unknown")
     made = result(output, cost_basis=word, engine={"log": word})
-    (saved,) = save(
+    (saved,) = save_outputs(
         made,
         ticket(request, inputs=(given,), warnings=(word,)),
         settings(Path("outputs")),
@@ -82,21 +82,21 @@ def test_the_search_finds_a_word_that_is_there(kind: str, word: str) -> None:
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_trace_of_the_prompt_is_left_and_no_pixel_changes(
-    kind: str, word: str, policy: Policy
+    kind: str, word: str, policy: RedactionPolicy
 ) -> None:
     whole = _saved(kind, word).read_bytes()
-    told = disclosed(whole, policy)
+    told = redact_file(whole, policy)
     assert traces(told, word) == []
     assert _frames(told) == _frames(whole)
 
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
-def test_no_trace_is_left_of_the_prompt_of_a_mock(policy: Policy) -> None:
+def test_no_trace_is_left_of_the_prompt_of_a_mock(policy: RedactionPolicy) -> None:
     (made,) = generate(
         Request(prompt="zyxomma", width=64, height=64), load_settings(), backend="mock"
     )
     whole = made.saved[0].path.read_bytes()
-    told = disclosed(whole, policy)
+    told = redact_file(whole, policy)
     assert traces(whole, "zyxomma") == ["utf-8", "latin-1", "json", "json in json", "url", "xml"]
     assert traces(told, "zyxomma") == []
     assert pixels(told) == pixels(whole)
@@ -104,7 +104,7 @@ def test_no_trace_is_left_of_the_prompt_of_a_mock(policy: Policy) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_its_prompt_a_picture_tells_the_numbers_and_the_models(kind: str) -> None:
-    told = disclosed(_saved(kind, "zyxomma").read_bytes(), "no_prompt")
+    told = redact_file(_saved(kind, "zyxomma").read_bytes(), "no_prompt")
     texts = metadata.texts(told, ("imagen", "parameters", "prompt", "workflow"))
     assert texts["parameters"] == _LINE
     assert set(texts) == {"imagen", "parameters"}
@@ -129,7 +129,7 @@ def test_without_its_prompt_a_picture_tells_the_numbers_and_the_models(kind: str
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bare_picture_tells_nothing(kind: str) -> None:
-    told = disclosed(_saved(kind, "zyxomma").read_bytes(), "none")
+    told = redact_file(_saved(kind, "zyxomma").read_bytes(), "none")
     assert metadata.texts(told, ("imagen", "parameters", "prompt", "workflow")) == {}
     assert dict(opened(told).getexif()) == {}
     assert {"xmp", "comment", "photoshop", "exif"} & opened(told).info.keys() == set()
@@ -137,8 +137,8 @@ def test_a_bare_picture_tells_nothing(kind: str) -> None:
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
-def test_the_colour_profile_stays(kind: str, policy: Policy) -> None:
-    told = disclosed(planted(kind, "zyxomma"), policy)
+def test_the_colour_profile_stays(kind: str, policy: RedactionPolicy) -> None:
+    told = redact_file(planted(kind, "zyxomma"), policy)
     assert opened(told).info["icc_profile"] == b"p" * 200
 
 
@@ -150,8 +150,8 @@ def _ycck() -> bytes:
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 @pytest.mark.parametrize("data", [_ycck(), encoded("JPEG", mode="CMYK")], ids=["YCCK", "CMYK"])
-def test_the_colours_of_a_jpeg_of_four_channels_stay(data: bytes, policy: Policy) -> None:
-    told = disclosed(data, policy)
+def test_the_colours_of_a_jpeg_of_four_channels_stay(data: bytes, policy: RedactionPolicy) -> None:
+    told = redact_file(data, policy)
     assert opened(told).info.get("adobe_transform") == opened(data).info.get("adobe_transform")
     assert pixels(told) == pixels(data)
     assert b"a thumbnail" not in told
@@ -160,33 +160,33 @@ def test_the_colours_of_a_jpeg_of_four_channels_stay(data: bytes, policy: Policy
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_exif_without_a_place_goes_on_byte_for_byte(format: str) -> None:
     data = encoded(format, exif=exif("zyxomma", orientation=6))
-    assert disclosed(data, "full") == data
+    assert redact_file(data, "full") == data
 
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
-def test_it_still_says_how_it_is_to_be_held(format: str, policy: Policy) -> None:
-    told = disclosed(encoded(format, exif=exif("zyxomma", orientation=6)), policy)
+def test_it_still_says_how_it_is_to_be_held(format: str, policy: RedactionPolicy) -> None:
+    told = redact_file(encoded(format, exif=exif("zyxomma", orientation=6)), policy)
     assert dict(opened(told).getexif()) == {0x0112: 6}
     assert traces(told, "zyxomma") == []
 
 
 def test_transparency_and_gamma_stay() -> None:
     whole = encoded("PNG", mode="P", transparency=3)
-    told = disclosed(whole, "none")
+    told = redact_file(whole, "none")
     assert told == whole
     assert opened(told).info["transparency"] == 3
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_a_bare_picture_comes_back_byte_for_byte(format: str) -> None:
-    assert disclosed(encoded(format), "none") == encoded(format)
-    assert disclosed(encoded(format), "no_prompt") == encoded(format)
+    assert redact_file(encoded(format), "none") == encoded(format)
+    assert redact_file(encoded(format), "no_prompt") == encoded(format)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_kept_of_the_texts_of_others(kind: str) -> None:
-    told = disclosed(planted(kind, "zyxomma"), "no_prompt")
+    told = redact_file(planted(kind, "zyxomma"), "no_prompt")
     assert metadata.texts(told, ("imagen", "parameters", "prompt")) == {}
     assert traces(told, "zyxomma") == []
 
@@ -204,46 +204,46 @@ def test_nothing_is_kept_of_the_texts_of_others(kind: str) -> None:
         pytest.param(b"RIFF\x04\0\0\0WEBP", id="a WebP of nothing"),
     ],
 )
-def test_what_cannot_be_cleaned_is_refused(data: bytes, policy: Policy) -> None:
+def test_what_cannot_be_cleaned_is_refused(data: bytes, policy: RedactionPolicy) -> None:
     with pytest.raises(OutputError, match="can't be taken out of it"):
-        disclosed(data, policy)
+        redact_file(data, policy)
 
 
 @pytest.mark.parametrize("data", [b"GIF89a", encoded("PNG")[:-20], encoded("PNG")])
 def test_with_all_its_metadata_a_file_may_be_of_any_kind(data: bytes) -> None:
-    assert disclosed(data, "full") == data
+    assert redact_file(data, "full") == data
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_that_we_wrote_stays_where_all_may_be_told(kind: str) -> None:
     path = _saved(kind, "zyxomma")
-    Path("told").write_bytes(disclosed(path.read_bytes(), "full"))
-    told, kept = read(Path("told")), read(path)
+    Path("told").write_bytes(redact_file(path.read_bytes(), "full"))
+    told, kept = read_record(Path("told")), read_record(path)
     assert (told.request, told.resolved, told.graph) == (kept.request, kept.resolved, kept.graph)
     assert told.request["prompt"] == "zyxomma, asleep\nSteps: 4, Sampler: zyxomma, Seed: 9"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
-def test_where_files_lie_is_told_nowhere(kind: str, policy: Policy) -> None:
+def test_where_files_lie_is_told_nowhere(kind: str, policy: RedactionPolicy) -> None:
     path = _saved(kind, "zyxomma")
     sidecar = json.loads(Path(f"{path}.json").read_bytes())
-    told = disclosed(path.read_bytes(), policy)
+    told = redact_file(path.read_bytes(), policy)
     assert traces(told, "/home/ann") == []
-    assert "/home/ann" not in json.dumps(disclosed_record(sidecar, policy))
+    assert "/home/ann" not in json.dumps(redact_record(sidecar, policy))
 
 
 @pytest.mark.parametrize("policy", ["full", "none"])
-def test_a_block_that_nobody_can_read_is_left_out(policy: Policy) -> None:
+def test_a_block_that_nobody_can_read_is_left_out(policy: RedactionPolicy) -> None:
     whole = encoded("JPEG")
-    told = disclosed(whole[:2] + segment(0xE1, b"Exif\0\0zyxomma") + whole[2:], policy)
+    told = redact_file(whole[:2] + segment(0xE1, b"Exif\0\0zyxomma") + whole[2:], policy)
     assert told == whole
 
 
 @pytest.mark.parametrize("word", WORDS)
 def test_no_trace_of_the_prompt_is_left_in_a_record(word: str) -> None:
     sidecar = json.loads(Path(f"{_saved('png', word)}.json").read_bytes())
-    told = disclosed_record(sidecar, "no_prompt")
+    told = redact_record(sidecar, "no_prompt")
     assert traces(json.dumps(told, ensure_ascii=False).encode(), word) == []
     assert traces(json.dumps(told).encode(), word) == []
     assert set(told) == {
@@ -262,18 +262,18 @@ def test_no_trace_of_the_prompt_is_left_in_a_record(word: str) -> None:
 def test_the_kind_of_a_control_image_to_make_is_a_word_of_the_engines() -> None:
     """That a control image was to be made first, and of which kind, tells nothing of the prompt."""
     values = {"preprocess": "canny", "sampler": "euler", "style": "zyxomma"}
-    told = disclosed_record({"request": values, "resolved": values}, "no_prompt")
+    told = redact_record({"request": values, "resolved": values}, "no_prompt")
     assert told["request"] == told["resolved"] == {"preprocess": "canny", "sampler": "euler"}
 
 
 def test_nothing_of_a_record_is_told_where_nothing_may_be() -> None:
     sidecar = json.loads(Path(f"{_saved('png', 'fox')}.json").read_bytes())
-    assert disclosed_record(sidecar, "none") == {}
+    assert redact_record(sidecar, "none") == {}
 
 
 def test_a_record_of_ours_is_told_whole_where_all_may_be() -> None:
     sidecar = json.loads(Path(f"{_saved('png', 'fox')}.json").read_bytes())
-    assert disclosed_record(sidecar, "full") == sidecar
+    assert redact_record(sidecar, "full") == sidecar
 
 
 @pytest.mark.parametrize(
@@ -284,8 +284,8 @@ def test_a_record_of_ours_is_told_whole_where_all_may_be() -> None:
     ],
 )
 def test_odd_records_of_others_tell_no_words(record: dict[str, Any]) -> None:
-    assert "fox" not in json.dumps(disclosed_record(record, "no_prompt"))
+    assert "fox" not in json.dumps(redact_record(record, "no_prompt"))
 
 
 def test_the_request_of_the_samples_is_not_told() -> None:
-    assert "fox" not in json.dumps(disclosed_record({"request": asked().model_dump()}, "no_prompt"))
+    assert "fox" not in json.dumps(redact_record({"request": asked().model_dump()}, "no_prompt"))

@@ -12,13 +12,14 @@ from support.output_samples import GRAPH, NOW, asked, comfy_png, encoded, result
 
 from imagen.core.result import Output
 from imagen.errors import OutputError
-from imagen.outputs import Record, SavedImage, png, read, read_fully, save
+from imagen.outputs import ImageRecord, SavedImage, read_full_record, read_record, save_outputs
+from imagen.outputs.metadata import png
 
 PICTURE = Path("fox.png")
 
 
 def _saved(data: bytes, media_type: str = "image/png", **options: Any) -> SavedImage:
-    (saved,) = save(
+    (saved,) = save_outputs(
         result(Output(data=data, media_type=media_type)),
         ticket(),
         settings(Path("outputs"), **options),
@@ -43,8 +44,8 @@ def _written(data: bytes, path: Path = PICTURE) -> Path:
     ],
 )
 def test_a_picture_tells_how_it_was_made(data: bytes, graph: dict[str, Any]) -> None:
-    found = read(_saved(data, sidecar=False).path)
-    assert found == Record(
+    found = read_record(_saved(data, sidecar=False).path)
+    assert found == ImageRecord(
         source="imagen",
         backend="flux-local",
         request={"prompt": "A red fox, asleep", "steps": 50},
@@ -73,7 +74,7 @@ def test_a_picture_tells_how_it_was_made(data: bytes, graph: dict[str, Any]) -> 
 def test_a_sidecar_tells_more() -> None:
     saved = _saved(comfy_png())
     assert saved.sidecar is not None
-    found = read(saved.sidecar)
+    found = read_record(saved.sidecar)
     assert found.source == "sidecar"
     assert found.facts["latency_seconds"] == 3.25
     assert found.graph == GRAPH
@@ -97,24 +98,24 @@ def test_a_sidecar_tells_more() -> None:
     ],
 )
 def test_what_can_not_tell_itself_is_told_by_its_sidecar(data: bytes, media_type: str) -> None:
-    assert read(_saved(data, media_type).path).source == "sidecar"
+    assert read_record(_saved(data, media_type).path).source == "sidecar"
 
 
 def test_a_picture_whose_sidecar_would_have_too_long_a_name_has_none(tmp_path: Path) -> None:
     path = tmp_path / f"{'x' * 250}.png"
     Image.new("RGB", (4, 4)).save(path)
     with pytest.raises(OutputError, match="does not say how it was made"):
-        read(path)
+        read_record(path)
 
 
 def test_a_picture_without_texts_is_told_by_its_sidecar() -> None:
-    assert read(_saved(encoded("PNG"), metadata=False).path).source == "sidecar"
+    assert read_record(_saved(encoded("PNG"), metadata=False).path).source == "sidecar"
 
 
 def test_the_parameters_of_another_tool_are_read() -> None:
     text = "a cat\nNegative prompt: blurry\nSteps: 20, Seed: 3, Size: 48x32, Model: sd15"
-    found = read(_written(png.with_texts(comfy_png(), {"parameters": text})))
-    assert found == Record(
+    found = read_record(_written(png.with_texts(comfy_png(), {"parameters": text})))
+    assert found == ImageRecord(
         source="parameters",
         resolved={
             "prompt": "a cat",
@@ -130,13 +131,15 @@ def test_the_parameters_of_another_tool_are_read() -> None:
 
 
 def test_a_graph_that_comfyui_wrote_is_read() -> None:
-    assert read(_written(comfy_png())) == Record(source="prompt", graph=GRAPH)
+    assert read_record(_written(comfy_png())) == ImageRecord(source="prompt", graph=GRAPH)
 
 
 def test_a_graph_in_a_webp_is_read() -> None:
     exif = Image.Exif()
     exif[0x0110] = "prompt:" + json.dumps(GRAPH)
-    assert read(_written(encoded("WEBP", exif=exif))) == Record(source="prompt", graph=GRAPH)
+    assert read_record(_written(encoded("WEBP", exif=exif))) == ImageRecord(
+        source="prompt", graph=GRAPH
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,12 +154,12 @@ def test_a_graph_in_a_webp_is_read() -> None:
 )
 def test_an_entry_that_is_not_ours_is_passed_over(entry: str) -> None:
     texts = {"imagen": entry, "parameters": "a cat"}
-    assert read(_written(png.with_texts(encoded("PNG"), texts))).source == "parameters"
+    assert read_record(_written(png.with_texts(encoded("PNG"), texts))).source == "parameters"
 
 
 def test_the_fullest_record_is_that_of_the_sidecar() -> None:
     saved = _saved(comfy_png())
-    found = read_fully(saved.path)
+    found = read_full_record(saved.path)
     assert found is not None
     assert (found.source, found.facts["latency_seconds"]) == ("sidecar", 3.25)
 
@@ -164,25 +167,25 @@ def test_the_fullest_record_is_that_of_the_sidecar() -> None:
 def test_a_sidecar_of_another_picture_does_not_speak_for_this_one() -> None:
     saved = _saved(comfy_png())
     saved.path.write_bytes(png.with_texts(encoded("PNG"), {"parameters": "a cat"}))
-    found = read_fully(saved.path)
+    found = read_full_record(saved.path)
     assert found is not None
     assert (found.source, found.resolved) == ("parameters", {"prompt": "a cat"})
 
 
 def test_the_fullest_record_of_what_says_nothing_is_none() -> None:
-    assert read_fully(_written(encoded("PNG"))) is None
+    assert read_full_record(_written(encoded("PNG"))) is None
 
 
 def test_an_entry_of_the_wrong_shape_gives_what_can_be_understood() -> None:
     entry = '{"imagen": 1, "backend": 5, "request": [], "facts": "x", "seed": 1}'
-    found = read(_written(png.with_texts(encoded("PNG"), {"imagen": entry})))
-    assert found == Record(source="imagen", backend="5", file={"seed": 1})
+    found = read_record(_written(png.with_texts(encoded("PNG"), {"imagen": entry})))
+    assert found == ImageRecord(source="imagen", backend="5", file={"seed": 1})
 
 
 def test_an_entry_of_a_newer_imagen_is_refused() -> None:
     path = _written(png.with_texts(encoded("PNG"), {"imagen": '{"imagen": 2}'}))
     with pytest.raises(OutputError) as caught:
-        read(path)
+        read_record(path)
     assert str(caught.value) == (
         "fox.png was written by a newer imagen: its format is 2, and this one reads up to 1.\n"
         "Update imagen."
@@ -204,7 +207,7 @@ def test_an_entry_of_a_newer_imagen_is_refused() -> None:
 )
 def test_a_file_that_says_nothing_is_refused_with_a_sentence(data: bytes) -> None:
     with pytest.raises(OutputError) as caught:
-        read(_written(data))
+        read_record(_written(data))
     assert str(caught.value) == (
         "fox.png does not say how it was made.\n"
         "imagen show reads PNG, JPEG, WebP and AVIF images, and the JSON files beside them."
@@ -221,22 +224,22 @@ def test_a_file_that_says_nothing_is_refused_with_a_sentence(data: bytes) -> Non
 )
 def test_a_picture_that_is_cut_short_is_refused_with_a_sentence(data: bytes, words: str) -> None:
     with pytest.raises(OutputError, match=f"fox.png can't be read: {words}"):
-        read(_written(data))
+        read_record(_written(data))
 
 
 def test_a_file_that_is_not_there_is_refused_with_the_nearest_name() -> None:
     _written(comfy_png(), Path("red-fox.png"))
     with pytest.raises(OutputError) as caught:
-        read(Path("red-fx.png"))
+        read_record(Path("red-fx.png"))
     assert caught.value.message == "There is no file red-fx.png. Did you mean 'red-fox.png'?"
 
 
 def test_a_file_in_a_folder_that_is_not_there_is_refused() -> None:
     with pytest.raises(OutputError, match=r"There is no file nowhere.fox\.png\."):
-        read(Path("nowhere/fox.png"))
+        read_record(Path("nowhere/fox.png"))
 
 
 def test_a_folder_is_refused() -> None:
     Path("folder").mkdir()
     with pytest.raises(OutputError, match=r"folder can't be read: "):
-        read(Path("folder"))
+        read_record(Path("folder"))

@@ -27,7 +27,7 @@ from support.output_samples import (
 from support.secrets_in_pictures import exif, planted, traces
 
 from imagen.core.result import Output, Result
-from imagen.outputs import SavedImage, save
+from imagen.outputs import SavedImage, save_outputs
 
 if TYPE_CHECKING:
     from imagen.core.request import Request
@@ -44,7 +44,7 @@ def _save(
     request: Request | None = None,
     **options: Any,
 ) -> list[SavedImage]:
-    return save(
+    return save_outputs(
         what or result(),
         of or ticket(request),
         settings(OUT, **options),
@@ -150,7 +150,7 @@ def test_the_same_request_with_the_same_pixels_gives_the_same_bytes() -> None:
     (first,) = _save()
     later = result(png_output(), latency_seconds=9.5, engine={"prompt_id": "other"}, cached=True)
     other = ticket().model_copy(update={"id": "0e1d4f5e-7c59-4a0e-8d43-1f6b8b7f3d11"})
-    (second,) = save(
+    (second,) = save_outputs(
         later,
         other,
         settings(OUT),
@@ -403,7 +403,7 @@ def test_without_a_prompt_it_is_named_after_what_it_was_made_from(values: dict[s
 
 def test_a_resumed_run_does_not_take_a_file_with_an_unreadable_sidecar_for_its_own() -> None:
     def resume() -> SavedImage:
-        (saved,) = save(
+        (saved,) = save_outputs(
             result(),
             ticket(),
             settings(OUT),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagen.outputs.sentences import bare_names
+from imagen.outputs.sentences import strip_paths
 
 
 @pytest.mark.parametrize(
@@ -25,20 +25,20 @@ from imagen.outputs.sentences import bare_names
     ],
 )
 def test_a_sentence_keeps_the_names_of_files_alone(sentence: str, expected: str) -> None:
-    assert bare_names(sentence) == expected
+    assert strip_paths(sentence) == expected
 
 
 def test_the_users_own_folder_is_not_told() -> None:
-    assert str(Path.home()) not in bare_names(f"{Path.home()}/b.png is gone.")
+    assert str(Path.home()) not in strip_paths(f"{Path.home()}/b.png is gone.")
 
 
 def test_so_it_is_where_it_has_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/Ann Fox")
-    assert bare_names("/home/Ann Fox/b.png is gone.") == "~/b.png is gone."
+    assert strip_paths("/home/Ann Fox/b.png is gone.") == "~/b.png is gone."
 
 
 def test_a_user_whose_own_folder_is_the_root_has_none_to_hide(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HOME", "/")
-    assert bare_names("See https://x.org/a/b.") == "See https://x.org/a/b."
+    assert strip_paths("See https://x.org/a/b.") == "See https://x.org/a/b."

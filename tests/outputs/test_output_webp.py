@@ -9,7 +9,7 @@ from PIL import Image
 from support.output_samples import TEXTS, encoded, image, opened, pixels, user_comment
 
 from imagen.errors import OutputError
-from imagen.outputs import webp
+from imagen.outputs.metadata import webp
 
 TEXT = TEXTS["parameters"]
 
@@ -149,6 +149,6 @@ def test_a_damaged_file_is_refused_with_a_sentence(data: bytes, words: str) -> N
 
 
 def test_texts_beyond_what_a_webp_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imagen.outputs.webp._LARGEST_FILE", len(encoded("WEBP")) + 100)
+    monkeypatch.setattr("imagen.outputs.metadata.webp._LARGEST_FILE", len(encoded("WEBP")) + 100)
     with pytest.raises(OutputError, match="a WebP can't hold that much text"):
         webp.with_texts(encoded("WEBP"), {"imagen": "x" * 200, "parameters": ""})

@@ -13,10 +13,10 @@ from PIL.PngImagePlugin import PngInfo
 from support.foreign_pictures import graph, noise, png
 
 from imagen.errors import OutputError
-from imagen.outputs import png as png_texts
-from imagen.outputs import read
-from imagen.outputs.provenance import Origin, origin
-from imagen.outputs.settings import parse
+from imagen.outputs import read_record
+from imagen.outputs.metadata import png as png_texts
+from imagen.outputs.metadata.json_settings import parse_settings
+from imagen.outputs.provenance import Provenance, origin
 
 PROMPT, NEGATIVE = "a brass owl reading", "fog, blur"
 _BASE: dict[str, Any] = {
@@ -171,8 +171,8 @@ def _comment(path: str, text: str, *, raw: bytes | None = None) -> Path:
     return Path(path)
 
 
-def _told(path: Path) -> Origin:
-    return origin(read(path))
+def _told(path: Path) -> Provenance:
+    return origin(read_record(path))
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_an_alpha_channel_that_claims_more_than_it_holds_says_nothing(length: in
     image = _hidden("", b"stealth_pngcomp" + length.to_bytes(4, "big"), is_packed=False)
     image.save("x.png")
     with pytest.raises(OutputError, match="does not say how it was made"):
-        read(Path("x.png"))
+        read_record(Path("x.png"))
 
 
 @pytest.mark.parametrize(
@@ -481,7 +481,7 @@ def test_what_we_write_comes_back_whatever_it_looks_like(text: str) -> None:
 @pytest.mark.parametrize("file", ["x.jpg", "x.webp"])
 def test_a_comment_that_is_not_about_how_it_was_made_is_no_prompt(text: str, file: str) -> None:
     with pytest.raises(OutputError, match="does not say how it was made"):
-        read(_comment(file, text))
+        read_record(_comment(file, text))
 
 
 @pytest.mark.parametrize(
@@ -489,18 +489,18 @@ def test_a_comment_that_is_not_about_how_it_was_made_is_no_prompt(text: str, fil
 )
 def test_json_that_cannot_be_read_is_no_prompt(text: str) -> None:
     with pytest.raises(OutputError, match="does not say how it was made"):
-        read(png("x.png", parameters=text))
+        read_record(png("x.png", parameters=text))
 
 
 def test_a_dream_without_settings_is_none_of_invokeai() -> None:
     with pytest.raises(OutputError, match="does not say how it was made"):
-        read(png("x.png", Dream="of a - b sheep"))
+        read_record(png("x.png", Dream="of a - b sheep"))
 
 
 @pytest.mark.parametrize("prompt", ["{red|blue} fox", "[fox|wolf], snow", "(fox)"])
 def test_a_prompt_may_begin_as_json_does(prompt: str) -> None:
-    assert read(png("x.png", parameters=prompt)).resolved == {"prompt": prompt}
-    with_settings = read(png("y.png", parameters=f"{prompt}\n{_SETTINGS}"))
+    assert read_record(png("x.png", parameters=prompt)).resolved == {"prompt": prompt}
+    with_settings = read_record(png("y.png", parameters=f"{prompt}\n{_SETTINGS}"))
     assert with_settings.resolved["prompt"] == prompt
 
 
@@ -526,7 +526,7 @@ def test_a_lora_of_several_weights_is_reported(
 
 
 def test_a_strength_counts_where_an_image_was_given() -> None:
-    values = parse(_NOVELAI | {"request_type": "Img2ImgRequest"})
+    values = parse_settings(_NOVELAI | {"request_type": "Img2ImgRequest"})
     assert values is not None
     assert values.values["strength"] == 0.7
 
@@ -551,13 +551,13 @@ def test_a_text_beyond_the_limits_is_an_error_that_names_the_file(
     info.add_text(name, text, zip=True)
     noise().save("x.png", pnginfo=info)
     with pytest.raises(OutputError, match=r"x\.png can't be read: ") as caught:
-        read(Path("x.png"))
+        read_record(Path("x.png"))
     assert said in caught.value.message
 
 
 def test_numbers_that_only_python_writes_are_left_out() -> None:
     document = _of_comfyui() | {"8": {"class_type": "X", "inputs": {}, "is_changed": ["NAN"]}}
-    found = read(png("x.png", prompt=json.dumps(document).replace('"NAN"', "NaN, Infinity")))
+    found = read_record(png("x.png", prompt=json.dumps(document).replace('"NAN"', "NaN, Infinity")))
     assert found.graph["8"]["is_changed"] == [None, None]
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from imagen.config import OutputSettings, Settings
 from imagen.core.request import Request, Restore, Upscale
 from imagen.errors import ConfigError, RequestError
-from imagen.outputs import read
+from imagen.outputs import read_record
 from imagen.pipeline.generate import upscale_locally
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def test_the_picture_is_saved_as_any_other(settings: Settings) -> None:
     (saved,) = made.saved
     assert saved.path == settings.output.directory / "fox.png"
     assert (saved.width, saved.height, made.ticket.backend) == (75, 50, "interpolation")
-    record = read(saved.path)
+    record = read_record(saved.path)
     assert record.request["upscale"] == {"factor": 2.5, "method": "bicubic"}
     assert record.inputs[0]["name"] == "fox.jpg"
     assert (made.result.facts.model, made.result.facts.cost_usd) == ("bicubic", 0.0)

@@ -13,8 +13,8 @@ from PIL import Image
 from imagen.config import Limits, OutputSettings, Settings, Style
 from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.inputs import found_again
-from imagen.outputs import read
+from imagen.inputs import locate_images
+from imagen.outputs import read_record
 from imagen.pipeline.generate import generate, open_named, prepare
 
 if TYPE_CHECKING:
@@ -198,9 +198,9 @@ def test_what_a_file_says_makes_the_same_again(settings: Settings, where: str) -
     first = _one(settings, **_FOX, mask="mask.png", feather=3, controls=(control,))
     (saved,) = first.saved
     assert saved.sidecar is not None
-    record = read({"sidecar": saved.sidecar, "picture": saved.path}[where])
+    record = read_record({"sidecar": saved.sidecar, "picture": saved.path}[where])
     assert [known["parameter"] for known in record.inputs] == ["image", "mask", "controls.0"]
-    again = found_again(Request.of(record.request), record.inputs, saved.path.parent)
+    again = locate_images(Request.of(record.request), record.inputs, saved.path.parent)
     (second,) = generate(again, settings)
     assert second.result.outputs[0].data == first.result.outputs[0].data
 

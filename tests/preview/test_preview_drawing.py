@@ -13,12 +13,12 @@ from support.sixel_decoder import decoded
 from support.terminals import Terminal
 
 from imagen.errors import RequestError
-from imagen.preview import Preview, show
-from imagen.preview.drawing import drawn, fitted, iterm2, kitty
-from imagen.preview.sixel import sixels
-from imagen.preview.terminal import Screen
+from imagen.preview import PreviewPlan, show_images
+from imagen.preview.drawing import draw_image, fit_to_terminal, iterm2, kitty
+from imagen.preview.sixel import encode_sixel
+from imagen.preview.terminal import TerminalSize
 
-_SCREEN = Screen(columns=80, rows=24, width=640, height=400)
+_SCREEN = TerminalSize(columns=80, rows=24, width=640, height=400)
 
 
 def _picture(width: int = 97, height: int = 61) -> Image.Image:
@@ -40,18 +40,18 @@ def _png(data: bytes) -> Image.Image:
 def test_sixels_show_the_picture() -> None:
     picture = Image.new("RGB", (13, 8), "red")
     picture.paste((0, 0, 255), (4, 3, 9, 8))
-    assert decoded(sixels(picture)).tobytes() == picture.tobytes()
+    assert decoded(encode_sixel(picture)).tobytes() == picture.tobytes()
 
 
 def test_sixels_of_many_colours_show_nearly_the_picture() -> None:
     picture = _picture()
-    again = decoded(sixels(picture))
+    again = decoded(encode_sixel(picture))
     assert again.size == picture.size
     assert _distance(again, picture) <= 32
 
 
 def test_sixels_of_a_plain_picture_are_few() -> None:
-    assert sixels(Image.new("RGB", (100, 6), "white")).endswith(
+    assert encode_sixel(Image.new("RGB", (100, 6), "white")).endswith(
         b'q"1;1;100;6#0;2;100;100;100#0!100~\x1b\\'
     )
 
@@ -91,25 +91,25 @@ def test_iterm2_is_sent_a_file() -> None:
     ],
 )
 def test_a_picture_fits_the_terminal(size: tuple[int, int], shown: tuple[int, int]) -> None:
-    assert fitted(Image.new("L", size), _SCREEN).size == shown
+    assert fit_to_terminal(Image.new("L", size), _SCREEN).size == shown
 
 
 def test_what_is_transparent_lies_on_white() -> None:
-    clear = fitted(Image.new("RGBA", (1, 1), (9, 9, 9, 0)), _SCREEN)
+    clear = fit_to_terminal(Image.new("RGBA", (1, 1), (9, 9, 9, 0)), _SCREEN)
     assert clear.getpixel((0, 0)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "avif", "gif", "bmp"])
 def test_every_kind_of_picture_is_sent_as_one_that_the_terminal_knows(ending: str) -> None:
     _picture().save(f"fox.{ending}")
-    (data,) = re.findall(rb":([\w+/=]+)\x07", drawn(Path(f"fox.{ending}"), "iterm2", _SCREEN))
+    (data,) = re.findall(rb":([\w+/=]+)\x07", draw_image(Path(f"fox.{ending}"), "iterm2", _SCREEN))
     assert (_png(data).format, _png(data).size) == ("PNG", (97, 61))
 
 
 def test_what_is_no_picture_is_refused() -> None:
     Path("fox.png").write_text("no picture")
     with pytest.raises(RequestError, match=r"fox\.png is no picture"):
-        drawn(Path("fox.png"), "kitty", _SCREEN)
+        draw_image(Path("fox.png"), "kitty", _SCREEN)
 
 
 def test_a_terminal_is_shown_what_can_be_read_and_told_of_what_can_not() -> None:
@@ -117,7 +117,7 @@ def test_a_terminal_is_shown_what_can_be_read_and_told_of_what_can_not() -> None
     with Terminal() as terminal:
         with open(terminal.slave, "wb", closefd=False) as stream:
             pictures = {Path("gone.png"): "x", Path("fox.png"): "x"}
-            told = show(Preview(way="kitty"), pictures, stream=stream)
+            told = show_images(PreviewPlan(way="kitty"), pictures, stream=stream)
         heard = terminal.hang_up()
     assert told == ["preview: there is no file gone.png."]
     assert heard.count(b"a=T") == 1

@@ -9,7 +9,7 @@ from support.terminals import program
 
 from imagen.config import OutputSettings
 from imagen.errors import ConfigError
-from imagen.preview import Preview, plan
+from imagen.preview import PreviewPlan, plan_preview
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +25,8 @@ def _planned(
     switch: Literal["auto", "on", "off"] = "auto",
     quiet: bool = False,
     sixels: bool = False,
-) -> Preview | None:
-    return plan(
+) -> PreviewPlan | None:
+    return plan_preview(
         OutputSettings(preview=switch),
         environ=environ,
         is_tty=is_tty,
@@ -49,7 +49,7 @@ def in_tmux(tmp_path: Path) -> dict[str, str]:
 
 def test_a_terminal_inside_tmux_gets_a_window(in_tmux: dict[str, str]) -> None:
     viewer = (f"{in_tmux['PATH']}/tmux-img", "--hold")
-    assert _planned(in_tmux) == Preview(way="tmux", viewer=viewer)
+    assert _planned(in_tmux) == PreviewPlan(way="tmux", viewer=viewer)
 
 
 def test_a_pipe_inside_tmux_gets_nothing(in_tmux: dict[str, str]) -> None:
@@ -68,7 +68,7 @@ def test_tmux_without_the_viewer_shows_nothing_by_itself(tmp_path: Path) -> None
 
 def test_tmux_without_the_viewer_is_tried_where_one_is_asked_for(tmp_path: Path) -> None:
     planned = _planned({"TMUX": "x", "PATH": str(tmp_path)}, asked=True)
-    assert planned == Preview(way="tmux", viewer=("tmux-img", "--hold"))
+    assert planned == PreviewPlan(way="tmux", viewer=("tmux-img", "--hold"))
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_tmux_without_the_viewer_is_tried_where_one_is_asked_for(tmp_path: Path)
     ],
 )
 def test_a_terminal_is_known_by_its_environment(environ: dict[str, str], way: str) -> None:
-    planned = plan(OutputSettings(), environ=environ, is_tty=True, ask_terminal=_unasked)
+    planned = plan_preview(OutputSettings(), environ=environ, is_tty=True, ask_terminal=_unasked)
     assert planned is not None
     assert planned.way == way
 
 
 def test_a_terminal_that_says_so_gets_sixels() -> None:
-    assert _planned(_XTERM, sixels=True) == Preview(way="sixel")
+    assert _planned(_XTERM, sixels=True) == PreviewPlan(way="sixel")
 
 
 def test_a_terminal_that_shows_nothing_gets_nothing() -> None:
@@ -103,12 +103,14 @@ def test_a_terminal_that_shows_nothing_gets_nothing() -> None:
 )
 def test_a_multiplexer_hides_the_terminal_behind_it(environ: dict[str, str]) -> None:
     assert _planned(environ) is None
-    assert _planned(environ, sixels=True) == Preview(way="sixel")
+    assert _planned(environ, sixels=True) == PreviewPlan(way="sixel")
 
 
 def test_a_dumb_terminal_is_not_asked() -> None:
     environ = {"TERM": "dumb"}
-    assert plan(OutputSettings(), environ=environ, is_tty=True, ask_terminal=_unasked) is None
+    assert (
+        plan_preview(OutputSettings(), environ=environ, is_tty=True, ask_terminal=_unasked) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_the_flag_goes_over_the_setting(
 
 def test_quiet_draws_nothing_by_itself() -> None:
     assert _planned({"TERM": "xterm-kitty"}, quiet=True) is None
-    assert _planned({"TERM": "xterm-kitty"}, quiet=True, asked=True) == Preview(way="kitty")
+    assert _planned({"TERM": "xterm-kitty"}, quiet=True, asked=True) == PreviewPlan(way="kitty")
 
 
 def test_a_preview_that_a_terminal_can_not_show_is_refused() -> None:
@@ -155,5 +157,5 @@ def test_a_preview_without_a_terminal_is_refused() -> None:
 def test_a_command_that_is_none_is_refused(command: str, message: str) -> None:
     settings = OutputSettings(preview_command=command)
     with pytest.raises(ConfigError) as refused:
-        plan(settings, environ={"TMUX": "x"}, is_tty=True)
+        plan_preview(settings, environ={"TMUX": "x"}, is_tty=True)
     assert refused.value.message == message

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from support.terminals import QUESTION, Terminal
 
-from imagen.preview import draws_sixels
-from imagen.preview.terminal import Screen, screen
+from imagen.preview import supports_sixel
+from imagen.preview.terminal import TerminalSize, measure_terminal
 
 _ASK = """
 import os, sys
-from imagen.preview import draws_sixels
-print(draws_sixels(int(sys.argv[1]), int(sys.argv[1]), patience_seconds=float(sys.argv[2])))
+from imagen.preview import supports_sixel
+print(supports_sixel(int(sys.argv[1]), int(sys.argv[1]), patience_seconds=float(sys.argv[2])))
 """
 
 
@@ -66,13 +66,13 @@ def test_a_terminal_that_does_not_answer_is_not_waited_for() -> None:
 
 def test_a_terminal_that_is_not_ones_own_is_not_asked() -> None:
     with Terminal(b"\x1b[?4c") as terminal:
-        assert draws_sixels(terminal.slave, terminal.slave) is False
+        assert supports_sixel(terminal.slave, terminal.slave) is False
         assert terminal.hang_up() == b""
 
 
 def test_a_pipe_is_not_asked() -> None:
     reading, writing = os.pipe()
-    assert draws_sixels(reading, writing) is False
+    assert supports_sixel(reading, writing) is False
     os.close(writing)
     assert os.read(reading, 1) == b""
     os.close(reading)
@@ -80,16 +80,22 @@ def test_a_pipe_is_not_asked() -> None:
 
 def test_a_terminal_has_a_size_in_pixels() -> None:
     with Terminal(pixels=(800, 480)) as terminal:
-        assert screen(terminal.slave) == Screen(columns=80, rows=24, width=800, height=480)
+        assert measure_terminal(terminal.slave) == TerminalSize(
+            columns=80, rows=24, width=800, height=480
+        )
 
 
 def test_a_terminal_that_does_not_tell_its_pixels_has_usual_ones() -> None:
     with Terminal(pixels=(0, 0)) as terminal:
-        assert screen(terminal.slave) == Screen(columns=80, rows=24, width=640, height=384)
+        assert measure_terminal(terminal.slave) == TerminalSize(
+            columns=80, rows=24, width=640, height=384
+        )
 
 
 def test_what_is_no_terminal_has_a_usual_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("LINES", "30")
     with Path("file").open("wb") as file:
-        assert screen(file.fileno()) == Screen(columns=100, rows=30, width=800, height=480)
+        assert measure_terminal(file.fileno()) == TerminalSize(
+            columns=100, rows=30, width=800, height=480
+        )

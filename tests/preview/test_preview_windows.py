@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.terminals import program, recorder
 
-from imagen.preview import Preview, show
+from imagen.preview import PreviewPlan, show_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +32,8 @@ def bin_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _window(viewer: Path) -> Preview:
-    return Preview(way="tmux", viewer=(str(viewer), "--hold"))
+def _window(viewer: Path) -> PreviewPlan:
+    return PreviewPlan(way="tmux", viewer=(str(viewer), "--hold"))
 
 
 def _logged(log: Path) -> list[list[str]]:
@@ -43,7 +43,7 @@ def _logged(log: Path) -> list[list[str]]:
 def test_tmux_is_given_the_words_of_the_viewer_as_they_are(bin_: Path, tmp_path: Path) -> None:
     recorder(bin_, "tmux", tmp_path / "log")
     viewer = program(bin_, "viewer", "")
-    assert show(_window(viewer), {Path("a b.png"): "a-fox#{pid}\n"}) == []
+    assert show_images(_window(viewer), {Path("a b.png"): "a-fox#{pid}\n"}) == []
     path = str(Path("a b.png").absolute())
     assert _logged(tmp_path / "log") == [
         ["new-window", "-d", "-n", "img:a-fox{pid}", "--", str(viewer), "--hold", path]
@@ -54,7 +54,7 @@ def test_at_most_four_windows_are_opened(bin_: Path, tmp_path: Path) -> None:
     recorder(bin_, "tmux", tmp_path / "log")
     viewer = program(bin_, "viewer", "")
     pictures = {Path(f"{number}.png"): "x" for number in range(6)}
-    assert show(_window(viewer), pictures) == ["Shown are the first 4 of 6."]
+    assert show_images(_window(viewer), pictures) == ["Shown are the first 4 of 6."]
     assert [Path(words[-1]).name for words in _logged(tmp_path / "log")] == [
         "0.png",
         "1.png",
@@ -65,7 +65,7 @@ def test_at_most_four_windows_are_opened(bin_: Path, tmp_path: Path) -> None:
 
 def test_a_tmux_that_refuses_is_one_warning(bin_: Path) -> None:
     program(bin_, "tmux", "sys.exit('no server\\x1b[2J running on /tmp/x')")
-    told = show(_window(bin_ / "viewer"), {Path("a.png"): "x", Path("b.png"): "x"})
+    told = show_images(_window(bin_ / "viewer"), {Path("a.png"): "x", Path("b.png"): "x"})
     assert told == [
         "The preview can't be shown: tmux says: no server[2J running on /tmp/x. " + _LEAVE_OUT
     ]
@@ -73,13 +73,13 @@ def test_a_tmux_that_refuses_is_one_warning(bin_: Path) -> None:
 
 @pytest.mark.usefixtures("bin_")
 def test_a_tmux_that_is_gone_is_a_warning() -> None:
-    told = show(Preview(way="tmux", viewer=("viewer",)), {Path("a.png"): "x"})
+    told = show_images(PreviewPlan(way="tmux", viewer=("viewer",)), {Path("a.png"): "x"})
     assert told == ["The preview can't be shown: there is no tmux on the PATH. " + _LEAVE_OUT]
 
 
 def test_a_viewer_that_is_missing_is_a_warning(bin_: Path, tmp_path: Path) -> None:
     recorder(bin_, "tmux", tmp_path / "log")
-    told = show(Preview(way="tmux", viewer=("viewer",)), {Path("a.png"): "x"})
+    told = show_images(PreviewPlan(way="tmux", viewer=("viewer",)), {Path("a.png"): "x"})
     assert told == [
         "The preview's viewer 'viewer' is not on the PATH; its window may have closed at once. "
         "Name another in output.preview_command. " + _LEAVE_OUT
@@ -122,7 +122,7 @@ def test_a_real_tmux_opens_a_window_whose_viewer_gets_the_very_path(tmp_path: Pa
     viewer = program(
         tmp_path, "viewer", f"{whole}os.rename({str(log)!r} + '~', {str(log)!r})\ntime.sleep(600)"
     )
-    assert show(_window(viewer), {tmp_path / _ODD: "rotes-füchslein"}) == []
+    assert show_images(_window(viewer), {tmp_path / _ODD: "rotes-füchslein"}) == []
     assert json.loads(_appears(log).read_text()) == ["--hold", str(tmp_path / _ODD)]
     windows = _tmux("list-windows", "-F", "#{window_active} #{window_name}").splitlines()
     assert windows[1] == "0 img:rotes-füchslein"

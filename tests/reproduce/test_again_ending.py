@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from imagen.core.result import Facts
-from imagen.outputs import Record
+from imagen.outputs import ImageRecord
 from imagen.reproduce import Drift, Likeness, likeness, seen
 
 _GRAPH = {"3": {"class_type": "KSampler", "inputs": {}}}
@@ -21,7 +21,7 @@ def _picture(name: str, colour: tuple[int, int, int], size: int = 8, level: int 
 
 
 def test_another_version_of_the_engine_and_another_model_are_told() -> None:
-    record = Record(
+    record = ImageRecord(
         source="sidecar",
         graph=_GRAPH,
         facts={"model": "a.safetensors", "engine": {"server_version": "0.3.64", "device": "x"}},
@@ -34,13 +34,13 @@ def test_another_version_of_the_engine_and_another_model_are_told() -> None:
 
 
 def test_what_was_foreseen_is_not_told_again() -> None:
-    record = Record(source="sidecar", facts={"model": "a.safetensors"})
+    record = ImageRecord(source="sidecar", facts={"model": "a.safetensors"})
     before = [Drift(what="model", name="model", then="a", now="b")]
     assert seen(record, Facts(model="b.safetensors"), "comfyui", before) == []
 
 
 def test_versions_of_unlike_engines_are_not_compared() -> None:
-    record = Record(source="sidecar", graph=_GRAPH, facts={"engine": {"version": "1"}})
+    record = ImageRecord(source="sidecar", graph=_GRAPH, facts={"engine": {"version": "1"}})
     assert seen(record, Facts(engine={"version": "2"}), "replicate", []) == []
 
 

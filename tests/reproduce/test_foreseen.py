@@ -10,16 +10,16 @@ from support.foreign_pictures import graph
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import Request
 from imagen.core.ticket import InputImage, Ticket
-from imagen.outputs import Record
+from imagen.outputs import ImageRecord
 from imagen.reproduce import Chosen, Drift, foreseen, of_its_graph, remade
 
 _USED = {"prompt": "a fox", "steps": 10, "seed": 7}
 _INPUT = {"parameter": "image", "name": "den.png", "sha256": "aa", "width": 1, "height": 1}
 
 
-def _record(**values: Any) -> Record:
+def _record(**values: Any) -> ImageRecord:
     known: dict[str, Any] = {"request": _USED, "resolved": _USED, "file": {"seed": 7, "index": 0}}
-    return Record(source="sidecar", backend="studio", **known | values)
+    return ImageRecord(source="sidecar", backend="studio", **known | values)
 
 
 def _ticket(values: dict[str, Any] | None = None, **more: Any) -> Ticket:
@@ -29,7 +29,7 @@ def _ticket(values: dict[str, Any] | None = None, **more: Any) -> Ticket:
 
 
 def _drift(
-    record: Record,
+    record: ImageRecord,
     ticket: Ticket,
     *,
     backend: str = "studio",
@@ -59,7 +59,7 @@ def test_what_only_a_graph_can_hold_is_drift_unless_the_graph_is_sent() -> None:
     }
     encoder = next(one for one in skipping.values() if "TextEncode" in one["class_type"])
     encoder["inputs"]["clip"] = ["90", 0]
-    record = Record(source="prompt", graph=skipping)
+    record = ImageRecord(source="prompt", graph=skipping)
     remake = remade(record)
     ticket = Ticket(
         id="t", backend="studio", request=remake.request, receipt={}, payload=graph(seed=7)
@@ -83,7 +83,7 @@ def test_a_graph_of_its_own_is_asked_for_what_its_tokens_hold() -> None:
     }
     encoder = next(one for one in joined.values() if "TextEncode" in one["class_type"])
     encoder["inputs"] |= {"text_l": ["90", 0], "text_g": ["90", 0]}
-    record = Record(source="prompt", graph=joined)
+    record = ImageRecord(source="prompt", graph=joined)
     assert remade(record).request.prompt == "a fox in snow"
     assert of_its_graph(record).request.prompt == "a fox"
 
@@ -187,7 +187,7 @@ def test_nothing_and_an_empty_text_are_the_same() -> None:
 
 def test_names_that_were_translated_are_told() -> None:
     values = _USED | {"sampler": "DPM++ 2M", "scheduler": "Karras"}
-    record = Record(source="parameters", resolved=values, facts={"Clip skip": "2"})
+    record = ImageRecord(source="parameters", resolved=values, facts={"Clip skip": "2"})
     ticket = _ticket({"sampler": "dpmpp_2m", "scheduler": "karras", "cfg": 7})
     assert _sentences(record, ticket, backend="studio") == [
         "sampler: DPM++ 2M then, dpmpp_2m now (its name here)",

@@ -8,7 +8,7 @@ import pytest
 
 from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.outputs import Record
+from imagen.outputs import ImageRecord
 from imagen.reproduce import of_its_graph, remade
 
 _ASKED = {"prompt": "a fox", "steps": 50}
@@ -16,9 +16,9 @@ _USED = {"prompt": "a fox", "steps": 10, "seed": 7, "sampler": "euler", "width":
 _COMFYUI = {"3": {"class_type": "KSampler", "inputs": {}}}
 
 
-def _record(**values: Any) -> Record:
+def _record(**values: Any) -> ImageRecord:
     known: dict[str, Any] = {"request": _ASKED, "resolved": _USED, "file": {"seed": 7, "index": 0}}
-    return Record(source="sidecar", backend="studio", **known | values)
+    return ImageRecord(source="sidecar", backend="studio", **known | values)
 
 
 def test_the_same_backend_is_asked_for_all_that_was_used() -> None:
@@ -82,7 +82,7 @@ def test_elsewhere_no_batch_comes_about_again() -> None:
 
 def test_what_a_stranger_tells_is_asked_for_as_far_as_it_can_be() -> None:
     values = {"prompt": "a cat", "steps": -1, "sampler": "Euler a"}
-    record = Record(source="parameters", resolved=values, facts={"Clip skip": "2"})
+    record = ImageRecord(source="parameters", resolved=values, facts={"Clip skip": "2"})
     found = remade(record)
     assert found.request == Request(prompt="a cat", sampler="euler_ancestral")
     assert found.unread == {"Clip skip": "2", "steps": -1}
@@ -107,5 +107,5 @@ def test_its_own_graph_is_asked_for_no_lora_since_it_has_them() -> None:
         },
     }
     used = {"prompt": "a wolf", "image": "den.png", "loras": [{"name": "ink", "strength": 1}]}
-    found = of_its_graph(Record(source="sidecar", graph=graph, resolved=used))
+    found = of_its_graph(ImageRecord(source="sidecar", graph=graph, resolved=used))
     assert found.request == Request(prompt="a fox", seed=5, steps=9)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from imagen.core.capabilities import Capabilities, Parameter
 from imagen.core.request import TASKS, Request
-from imagen.inputs import Staged, stage
+from imagen.inputs import PreparedInputs, prepare_inputs
 
 SHELF = Path("shelf")
 
@@ -44,8 +44,8 @@ def half_white(name: str, size: tuple[int, int] = (64, 48)) -> str:
     return name
 
 
-def staged(capabilities: Capabilities | None = None, **asked: Any) -> Staged:
-    return stage(Request.of(asked), capabilities or takes(), SHELF)
+def staged(capabilities: Capabilities | None = None, **asked: Any) -> PreparedInputs:
+    return prepare_inputs(Request.of(asked), capabilities or takes(), SHELF)
 
 
 def opened(path: str | None) -> Image.Image:

@@ -49,7 +49,7 @@ _LOADED = (
         "imagen.delivery.images",
         "imagen.delivery.usage",
         "imagen.delivery.webhooks",
-        "imagen.outputs.png",
+        "imagen.outputs.metadata.png",
     ),
     *(
         "imagen.config.yaml_document",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui.answers import mapping
 from imagen.backends.comfyui.record import SAVES_TO_THE_SOCKET
-from imagen.core.image_format import fault, media_type, png_text
+from imagen.core.image_format import download_fault, media_type, png_text
 from imagen.core.json_values import parse_json
 from imagen.core.result import Output
 from imagen.core.text import one_line
@@ -241,7 +241,7 @@ def _download(client: ComfyClient, file: File) -> httpx.Response:
         if response.status_code == 404 and not response.content:
             withheld.is_comfyuis_word, withheld.remedy = True, _DELETED
         raise withheld from error
-    if wrong := fault(response.content, file.filename, _told_type(response)):
+    if wrong := download_fault(response.content, file.filename, _told_type(response)):
         raise Unavailable(
             f"What {client.at} sent for {name} {wrong}, {_ATTEMPTS} times.", remedy=_GATEWAY
         )

@@ -13,8 +13,8 @@ from urllib.parse import unquote, unquote_to_bytes, urljoin, urlsplit
 import httpx
 
 from imagen.backends.replicate.pricing import PredictionUsage, calculate_cost, find_price
-from imagen.core.image_file import DAMAGE, image_size
-from imagen.core.image_format import fault, media_type
+from imagen.core.image_file import DECODE_ERRORS, image_size
+from imagen.core.image_format import download_fault, media_type
 from imagen.core.json_values import as_mapping
 from imagen.core.result import Facts, Output
 from imagen.core.text import one_line
@@ -113,7 +113,7 @@ class OutputDownloader:
         data = http.check_response(response, _host(address)).content
         told = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
         told = told if told.isascii() and "/" in told else ""
-        if wrong := fault(data, _name(address), told):
+        if wrong := download_fault(data, _name(address), told):
             raise Unavailable(
                 f"What {_host(address)} sent for {one_line(_name(address))} {wrong}, "
                 f"{_ATTEMPTS} times."
@@ -237,5 +237,5 @@ def _size(output: Output) -> tuple[int, int] | None:
     """Width and height of a picture; None for what can't be opened as one."""
     try:
         return image_size(BytesIO(output.data))
-    except DAMAGE:
+    except DECODE_ERRORS:
         return None

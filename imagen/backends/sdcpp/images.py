@@ -6,8 +6,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 from warnings import catch_warnings
 
-from imagen.core.image_file import DAMAGE, TooManyPixels, open_image, read_image_file
-from imagen.core.image_format import is_whole
+from imagen.core.image_file import DECODE_ERRORS, TooManyPixels, open_image, read_image_file
+from imagen.core.image_format import is_complete
 from imagen.errors import Failed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def check_image(data: bytes) -> tuple[int, int]:
 
     One that is too large to be decoded is taken for whole: it is saved all the same.
     """
-    if not is_whole(data):
+    if not is_complete(data):
         raise Failed("The picture that was made is damaged: its end is missing.")
     try:
         return _opened(data).size
@@ -85,6 +85,6 @@ def _opened(data: bytes) -> Image.Image:
             picture.load()
     except TooManyPixels:
         raise
-    except DAMAGE as error:
+    except DECODE_ERRORS as error:
         raise Failed(f"The picture that was made is damaged: {error}.") from error
     return picture

@@ -8,7 +8,7 @@ from base64 import b64decode
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from imagen.core.image_format import fault
+from imagen.core.image_format import download_fault
 from imagen.core.json_values import parse_json
 from imagen.core.text import one_line
 from imagen.errors import BackendError, Lost, Rejected
@@ -238,7 +238,7 @@ def _image(text: Any, number: int) -> bytes:
         data = b64decode(text, validate=True)
     except (TypeError, ValueError) as error:
         raise ValueError(f"for image {number} is not in base64") from error
-    if wrong := fault(data, "image.png"):
+    if wrong := download_fault(data, "image.png"):
         raise ValueError(f"for image {number} {wrong}")
     return data
 

@@ -133,13 +133,13 @@ def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -
 
 def _with_pictures(request: Request, found: Found, over: dict[str, Any], run: Run) -> Request:
     """A record knows its pictures by name and hash; those that are given anew are not needed."""
-    from imagen.inputs import found_again
+    from imagen.inputs import locate_images
     from imagen.reproduce import other_places
 
     inputs = found.record.inputs
     given = {name: value for name, value in over.items() if name in _PICTURES}
     also = other_places(found, run.settings) if inputs else []
-    return found_again(request, inputs, found.folder, also, replaced=over).with_values(given)
+    return locate_images(request, inputs, found.folder, also, replaced=over).with_values(given)
 
 
 _PICTURES = ("image", "mask", "references", "controls")

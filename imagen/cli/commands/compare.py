@@ -43,13 +43,13 @@ from imagen.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from imagen.comparison import Axis, Cell, Comparison
+    from imagen.comparison import Axis, Comparison, ComparisonCell
     from imagen.config import Settings
     from imagen.core.request import Request
     from imagen.core.ticket import Ticket
-    from imagen.preview import Preview
+    from imagen.preview import PreviewPlan
 
-    Planned = tuple[Cell, Sequence[Ticket]]
+    Planned = tuple[ComparisonCell, Sequence[Ticket]]
     """A cell, and the runs it still needs; none where it is made already or would fail."""
 
 
@@ -145,10 +145,10 @@ def compare(
     return 4 if comparison.failed_among(names, axis) else 0
 
 
-def _show_sheet(shows: Preview | None, folder: Path, request: Request) -> None:
-    from imagen.comparison.contact import NAME
+def _show_sheet(shows: PreviewPlan | None, folder: Path, request: Request) -> None:
+    from imagen.comparison.contact import SHEET_NAME
 
-    show_files(shows, {folder / NAME: request})
+    show_files(shows, {folder / SHEET_NAME: request})
 
 
 def names_of(models: str) -> list[str]:
@@ -180,20 +180,20 @@ def axis_of(text: str) -> Axis:
 
 def _usual_folder(settings: Settings, request: Request, axis: Axis | None) -> Path:
     """The same folder for the same request, so that running again goes on with it."""
-    from imagen.outputs.naming import slug
+    from imagen.outputs.naming import slugify
 
     plain = request.model_copy(update={"prompt": request.prompt or ""})  # as it always was
     whole = plain.model_dump_json(exclude=plain.unset_additions) + (axis.name if axis else "")
     digest = sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    words = slug(request.prompt or PureWindowsPath(request.image or "").stem)
+    words = slugify(request.prompt or PureWindowsPath(request.image or "").stem)
     return settings.output.directory / f"compare-{words}-{digest}"
 
 
 def tell(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
     """A line for each cell, and where the sheet is; or compare.json and the folder as JSON."""
-    from imagen.comparison.contact import NAME
+    from imagen.comparison.contact import SHEET_NAME
 
-    sheet = folder / NAME
+    sheet = folder / SHEET_NAME
     if as_json:
         whole: dict[str, Any] = comparison.model_dump(mode="json")
         click.echo(json.dumps(whole | {"folder": str(folder), "sheet": str(sheet)}, indent=2))
@@ -206,12 +206,12 @@ def tell(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
     click.echo(str(sheet))
 
 
-def label_of(cell: Cell, axis: Axis | None) -> str:
+def label_of(cell: ComparisonCell, axis: Axis | None) -> str:
     at = "" if axis is None else f", {axis.name} {one_line(str(cell.value), limit=40)}"
     return f"{cell.model}{at}"
 
 
-def _print_cell(cell: Cell, axis: Axis | None, folder: Path) -> None:
+def _print_cell(cell: ComparisonCell, axis: Axis | None, folder: Path) -> None:
     """Its images, or why there are none; on a terminal with what is known of them below."""
     label = label_of(cell, axis)
     if cell.error is not None:
@@ -230,7 +230,7 @@ def _print_cell(cell: Cell, axis: Axis | None, folder: Path) -> None:
         echo(f"  {sentence}", err=True, hanging=2)
 
 
-def _summary(cell: Cell) -> str:
+def _summary(cell: ComparisonCell) -> str:
     file = cell.files[0] if cell.files else None
     return summarize_image(
         cell.model,
@@ -265,7 +265,7 @@ def tell_plan(
         echo(line, hanging=2)
 
 
-def _cell_as_data(cell: Cell, runs: Sequence[Ticket]) -> dict[str, Any]:
+def _cell_as_data(cell: ComparisonCell, runs: Sequence[Ticket]) -> dict[str, Any]:
     return {
         "model": cell.model,
         "value": cell.value,
@@ -276,7 +276,7 @@ def _cell_as_data(cell: Cell, runs: Sequence[Ticket]) -> dict[str, Any]:
     }
 
 
-def _plan_lines(cell: Cell, runs: Sequence[Ticket], axis: Axis | None) -> Iterator[str]:
+def _plan_lines(cell: ComparisonCell, runs: Sequence[Ticket], axis: Axis | None) -> Iterator[str]:
     if not runs:
         state = f"fails: {one_line(cell.error.message)}" if cell.error else "made already"
         yield f"{label_of(cell, axis)}: {state}"

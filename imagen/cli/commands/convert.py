@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from imagen.cli.parsing import Target
     from imagen.config.settings import ImageFormat
-    from imagen.outputs.convert import Converted
+    from imagen.outputs.convert import ConvertedImage
 
 
 @click.command(cls=Command)
@@ -107,7 +107,7 @@ def _convert_file(
     quality: int | None,
     output: Target | None,
     has_metadata: bool,
-) -> tuple[Path, Converted]:
+) -> tuple[Path, ConvertedImage]:
     """The new file, or the same one that an earlier call made; raises OutputError."""
     from imagen.outputs import files
 
@@ -116,8 +116,8 @@ def _convert_file(
     converted = _read_and_convert(file, format, quality, has_metadata)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        there = files.already(converted.data, folder, name, is_ours=lambda _: True)
-        return there or files.put(converted.data, folder, name), converted
+        there = files.find_written(converted.data, folder, name, is_ours=lambda _: True)
+        return there or files.write_numbered(converted.data, folder, name), converted
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{name} can't be written into {folder}: {reason}.") from error
@@ -125,7 +125,7 @@ def _convert_file(
 
 def _read_and_convert(
     file: Path, format: ImageFormat, quality: int | None, has_metadata: bool
-) -> Converted:
+) -> ConvertedImage:
     """Raises OutputError, which names the file."""
     from imagen.outputs import convert as conversion
     from imagen.outputs.metadata import KINDS
@@ -133,13 +133,13 @@ def _read_and_convert(
 
     data = read_image_bytes(file)
     try:
-        return conversion.convert(data, KINDS[format], quality, keeps_metadata=has_metadata)
+        return conversion.convert_image(data, KINDS[format], quality, keeps_metadata=has_metadata)
     except OutputError as error:
         message = f"{file} is not converted. {error.message}"
         raise OutputError(message, remedy=error.remedy) from error
 
 
-def _row(file: Path, path: Path, converted: Converted) -> dict[str, Any]:
+def _row(file: Path, path: Path, converted: ConvertedImage) -> dict[str, Any]:
     """The documented JSON of one image."""
     from imagen.outputs import metadata
 

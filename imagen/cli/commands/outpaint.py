@@ -106,6 +106,6 @@ def _shared(pixels: int, sides: tuple[str, str], named: dict[str, int]) -> dict[
 
 def _size(file: str) -> tuple[int, int]:
     """Of the picture, the right way up."""
-    from imagen.inputs import read_upright
+    from imagen.inputs import decode_file
 
-    return read_upright(file, "image").size
+    return decode_file(file, "image").size

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from imagen.library import LedgerRow, Library, LibraryImage, Particulars
     from imagen.library.outbox import PendingDelivery
-    from imagen.outputs import Record
+    from imagen.outputs import ImageRecord
 
 
 @click.command(cls=Command)
@@ -53,9 +53,9 @@ def show(picture: str, as_json: bool, config_path: Path | None) -> None:
         echo(line, hanging=2)
 
 
-def _found(word: str, config_path: Path | None) -> tuple[Record, Kept | None]:
+def _found(word: str, config_path: Path | None) -> tuple[ImageRecord, Kept | None]:
     """What the file tells, else what the library knows; which costs time, and is asked last."""
-    from imagen.outputs.read import read
+    from imagen.outputs.read import read_record
 
     is_file = os.path.exists(word)
     if not is_file and is_id(word):
@@ -63,7 +63,7 @@ def _found(word: str, config_path: Path | None) -> tuple[Record, Kept | None]:
     if not is_file and is_url(word):
         raise RequestError(f"imagen show takes a file, and {word} is a URL: download it first.")
     try:
-        return read(Path(word)), None
+        return read_record(Path(word)), None
     except OutputError as error:
         if not is_file:
             raise
@@ -71,7 +71,7 @@ def _found(word: str, config_path: Path | None) -> tuple[Record, Kept | None]:
             return _kept(word, config_path)
 
 
-def _with_graph_settings(record: Record) -> Record:
+def _with_graph_settings(record: ImageRecord) -> ImageRecord:
     """The record, with the settings that its ComfyUI graph holds where nothing else says them."""
     if record.source != "prompt":
         return record
@@ -96,7 +96,7 @@ def _or_else(error: OutputError) -> Iterator[None]:
         raise error from None
 
 
-def _kept(word: str, config_path: Path | None) -> tuple[Record, Kept]:
+def _kept(word: str, config_path: Path | None) -> tuple[ImageRecord, Kept]:
     from imagen.cli.library_common import opened
     from imagen.library import find_picture, record_of
 
@@ -105,7 +105,7 @@ def _kept(word: str, config_path: Path | None) -> tuple[Record, Kept]:
         return record_of(library, picture), kept(library, picture)
 
 
-def _lines(record: Record) -> Iterator[str]:
+def _lines(record: ImageRecord) -> Iterator[str]:
     if record.backend:
         yield f"backend: {record.backend}"
     if record.workflow:
@@ -122,7 +122,7 @@ def _lines(record: Record) -> Iterator[str]:
         yield f"graph: {len(record.graph)} nodes; see them with --json"
 
 
-def _settled_before(record: Record) -> dict[str, Any]:
+def _settled_before(record: ImageRecord) -> dict[str, Any]:
     """What was asked of the pictures, and was done before the engine got them."""
     used, asked = record.resolved, record.request
     return {name: asked[name] for name in _OF_PICTURES if name in asked and name not in used}

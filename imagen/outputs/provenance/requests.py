@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def request_of(values: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
+def request_from_values(values: Mapping[str, Any]) -> tuple[Request, dict[str, Any]]:
     """The request of these values, and those that can't stand in one: out of range, or unknown."""
     fit = {name: value for name, value in values.items() if _fits(name, value)}
     unfit = {name: value for name, value in values.items() if name not in fit}

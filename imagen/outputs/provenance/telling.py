@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.core.prompt_syntax import lora_tags
 from imagen.core.samplers import comfyui_names
-from imagen.outputs.settings import is_graph
+from imagen.outputs.metadata.json_settings import is_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imagen.outputs import Record
+    from imagen.outputs import ImageRecord
 
 _NUMBER = re.compile(r"-?(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})")
 _SAMPLING = ("sampler", "scheduler")
@@ -41,7 +41,7 @@ _PAYLOADS: tuple[tuple[str, str], ...] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Provenance:
     """How a picture came to be, as far as it is told."""
 
     tool: str = ""
@@ -59,7 +59,7 @@ class Origin:
     """What is told and has no place in a request."""
 
 
-def origin(record: Record) -> Origin:
+def origin(record: ImageRecord) -> Provenance:
     """Read the record, whichever tool's it is."""
     match record.source:
         case "sidecar" | "imagen":
@@ -74,7 +74,7 @@ def origin(record: Record) -> Origin:
             return _of_parameters(record)
 
 
-def kind_of(record: Record) -> str:
+def backend_kind(record: ImageRecord) -> str:
     """The kind of backend that made it; "" where the record does not tell."""
     if is_graph(record.graph):
         return "comfyui"
@@ -86,7 +86,7 @@ def kind_of(record: Record) -> str:
     return next(by_engine, "") or next(by_payload, "") or own
 
 
-def models_sent(payload: Mapping[str, Any]) -> tuple[str, ...]:
+def sent_models(payload: Mapping[str, Any]) -> tuple[str, ...]:
     """The models that an engine is told to use, the main one first; () where it is not told."""
     if is_graph(payload):
         from imagen.graphs.importer.told import told  # seldom needed
@@ -96,7 +96,7 @@ def models_sent(payload: Mapping[str, Any]) -> tuple[str, ...]:
     return (model,) if isinstance(model, str) and model else ()
 
 
-def _ours(record: Record) -> Origin:
+def _ours(record: ImageRecord) -> Provenance:
     facts = record.facts
     named = facts.get("models")
     models = named if isinstance(named, list | tuple) else ()
@@ -104,12 +104,12 @@ def _ours(record: Record) -> Origin:
     values = record.resolved or record.request
     seed = record.file.get("seed")
     own = {"seed": seed} if isinstance(seed, int) else {}
-    return Origin(
-        tool="imagen", kind=kind_of(record), values={**values, **own}, models=tuple(found)
+    return Provenance(
+        tool="imagen", kind=backend_kind(record), values={**values, **own}, models=tuple(found)
     )
 
 
-def _comfyui(record: Record) -> Origin:
+def _comfyui(record: ImageRecord) -> Provenance:
     from imagen.graphs.importer.told import told  # seldom needed
 
     said = told(record.graph)
@@ -118,7 +118,9 @@ def _comfyui(record: Record) -> Origin:
     pictures = {f"picture {number}": name for number, name in enumerate(said.pictures, 1)}
     unread = {**said.further, **pictures}
     if not record.tool:
-        return Origin(tool="comfyui", kind="comfyui", values=own, models=said.models, unread=unread)
+        return Provenance(
+            tool="comfyui", kind="comfyui", values=own, models=said.models, unread=unread
+        )
     # A service that sends a graph has names of its own for its models, and says theirs beside it.
     beside = _translated(record, record.tool, "comfyui")
     named = {"loras": beside.values["loras"]} if "loras" in beside.values else {}
@@ -126,7 +128,7 @@ def _comfyui(record: Record) -> Origin:
     return replace(beside, values=values, models=beside.models or said.models, unread=unread)
 
 
-def _of_parameters(record: Record) -> Origin:
+def _of_parameters(record: ImageRecord) -> Provenance:
     version = str(record.facts.get("Version", ""))
     tool, kind = next(
         ((tool, kind) for start, tool, kind in _VERSIONS if version.startswith(start)),
@@ -159,7 +161,7 @@ _VERSIONS = (
 )
 
 
-def _translated(record: Record, tool: str, kind: str) -> Origin:
+def _translated(record: ImageRecord, tool: str, kind: str) -> Provenance:
     told = record.resolved
     values = {name: value for name, value in told.items() if name not in _SAMPLING}
     names = dict(zip(_SAMPLING, comfyui_names(*map(told.get, _SAMPLING)), strict=True))
@@ -170,7 +172,7 @@ def _translated(record: Record, tool: str, kind: str) -> Origin:
     if loras:  # the same ones may also be named among the settings
         values |= {"prompt": prompt, "loras": loras}
     unread = {name: value for name, value in record.facts.items() if name not in _SILENT}
-    return Origin(
+    return Provenance(
         tool=tool,
         kind=kind,
         values=values,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.comfyui_lab import ASKED, SAMPLED, TWICE, collected, paths, told
 
-from imagen.core.image_format import is_whole
+from imagen.core.image_format import is_complete
 from imagen.errors import Failed, Lost, Unavailable
 from imagen.testing.comfyui import BLOCKED, ComfyUI, GatewayAnswer
 
@@ -75,7 +75,7 @@ def test_a_download_that_is_cut_short_is_fetched_again(switch: str) -> None:
     with ComfyUI(**switches) as server:
         result = collected(server)
         assert paths(server).count("/view") == 2
-    assert is_whole(result.images[0].data)
+    assert is_complete(result.images[0].data)
 
 
 def test_a_download_that_is_always_cut_short_is_no_picture() -> None:

@@ -6,7 +6,7 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.errors import OutputError
-from imagen.outputs import exif
+from imagen.outputs.metadata import exif
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -86,16 +86,16 @@ def _texts_of_exif(block: bytes) -> dict[str, str]:
     return {"comment" if name == "parameters" else name: text for name, text in texts.items()}
 
 
-def bare(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """The picture alone, without a word; raises OutputError for a file that is cut short."""
     header, *others = _chunks(data)
-    held = (exif.only_orientation(_content(data, c)) for c in others if c.type == _EXIF)
+    held = (exif.keep_orientation(_content(data, c)) for c in others if c.type == _EXIF)
     way = next((block for block in held if block), b"")
     kept = (data[c.start : c.end] for c in others if c.type in _PICTURE)
     return b"".join((data[: header.end], _chunk(_EXIF, way) if way else b"", *kept))
 
 
-def without_place(data: bytes) -> bytes:
+def strip_gps(data: bytes) -> bytes:
     """The same file, but nothing in it tells where on earth it was taken."""
     chunks = list(_chunks(data))
     kept = (_placeless(data, chunk) for chunk in chunks)
@@ -104,7 +104,7 @@ def without_place(data: bytes) -> bytes:
 
 def _placeless(data: bytes, chunk: _Chunk) -> bytes:
     if chunk.type == _EXIF:
-        block = exif.without_place(_content(data, chunk))
+        block = exif.strip_gps(_content(data, chunk))
         return _chunk(_EXIF, block) if block else b""
     keyword = _keyword(data, chunk) if chunk.type in _TEXT_TYPES else ""
     if keyword.startswith(_WRAPPED) or (keyword == _XMP and "GPS" in _text(data, chunk)):

@@ -41,7 +41,7 @@ class _Directory(NamedTuple):
     """Where the next directory is; 0 for none."""
 
 
-def with_comment(tiff: bytes, text: str) -> bytes:
+def write_comment(tiff: bytes, text: str) -> bytes:
     """This EXIF block (b"" for a fresh one) with `text` as its user comment.
 
     All that was there stays where it was, so that offsets into it hold; the changed directories
@@ -63,7 +63,7 @@ def with_comment(tiff: bytes, text: str) -> bytes:
     return body[:4] + pack(f"{order}I", at) + body[8:]
 
 
-def with_graphs(tiff: bytes, graphs: Mapping[str, str]) -> bytes:
+def write_graphs(tiff: bytes, graphs: Mapping[str, str]) -> bytes:
     """This EXIF block (b"" for a fresh one) with ComfyUI's `prompt` and `workflow`, as it does it.
 
     Raises OutputError for a block that can't be read.
@@ -92,7 +92,7 @@ def texts(tiff: bytes) -> dict[str, str]:
     return found
 
 
-def taken(tiff: bytes) -> tuple[str, str]:
+def capture_time(tiff: bytes) -> tuple[str, str]:
     """When the image was taken, `2025:11:21 08:30:05`, and its time zone; "" for what is not said.
 
     Raises OutputError for a block that can't be read.
@@ -104,7 +104,7 @@ def taken(tiff: bytes) -> tuple[str, str]:
     return time, zone
 
 
-def only_orientation(tiff: bytes) -> bytes:
+def keep_orientation(tiff: bytes) -> bytes:
     """A block that says how the picture is to be held, and no more; b"" where it is upright.
 
     So also for a block that can't be read: viewers can't either.
@@ -121,7 +121,7 @@ def only_orientation(tiff: bytes) -> bytes:
     return _EMPTY[:4] + pack(">I", len(_EMPTY)) + _packed(_Directory({_ORIENTATION: held}, 0), ">")
 
 
-def without_place(tiff: bytes) -> bytes:
+def strip_gps(tiff: bytes) -> bytes:
     """The block with zeros for all that told where on earth it was; b"" if it can't be read."""
     try:
         order, first = _header(tiff)

@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.errors import OutputError
-from imagen.outputs import exif
-from imagen.outputs.packing import pack, unpack
+from imagen.outputs.metadata import exif
+from imagen.outputs.metadata.text_bundle import bundle_texts, split_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ def with_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
     """The same file with these texts in place of its own; the Exif item stays as it is."""
     boxes = list(_boxes(data, 0, len(data)))
     kept = [_sized(data, box) for box in boxes if not _is_ours(data, box)]
-    content = _OURS + pack(texts).encode("utf-8", "backslashreplace")
+    content = _OURS + bundle_texts(texts).encode("utf-8", "backslashreplace")
     return b"".join((*kept, (len(content) + 8).to_bytes(4, "big"), b"uuid", content)), ""
 
 
@@ -69,7 +69,9 @@ def texts(data: bytes) -> dict[str, str]:
             found = exif.texts(block)
     for box in _boxes(data, 0, len(data)):
         if _is_ours(data, box):
-            found |= unpack(data[box.content + len(_OURS) : box.end].decode("utf-8", "replace"))
+            found |= split_bundle(
+                data[box.content + len(_OURS) : box.end].decode("utf-8", "replace")
+            )
     return found
 
 
@@ -79,7 +81,7 @@ def exif_block(data: bytes) -> bytes:
     return next((data[_tiff_start(data, item) : item.end] for item in items), b"")
 
 
-def bare(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """The image alone, without a word; raises OutputError for a file that is cut short.
 
     What can't be taken out without moving the pixels is blanked. How the image is to be held is a
@@ -98,7 +100,7 @@ def bare(data: bytes) -> bytes:
     return bytes(body[: max(box.end for box in boxes if box.type in _IMAGE)])
 
 
-def without_place(data: bytes) -> bytes:
+def strip_gps(data: bytes) -> bytes:
     """The same file, but without the place on earth where it was taken."""
     body = bytearray(data)
     for item in _items(data):
@@ -106,7 +108,7 @@ def without_place(data: bytes) -> bytes:
             _blank(body, item)
         if item.type == b"Exif":
             start = _tiff_start(data, item)
-            block = exif.without_place(data[start : item.end])
+            block = exif.strip_gps(data[start : item.end])
             if block:
                 body[start : item.end] = block
             else:

@@ -18,11 +18,11 @@ _BITS = bytes(ord("0") + (value & 1) for value in range(256))
 """For each value of a channel the digit of its lowest bit."""
 
 
-def read(data: bytes) -> str:
+def read_hidden_text(data: bytes) -> str:
     """The text; "" where there is none, or the image can't be decoded."""
     from PIL import Image
 
-    from imagen.core.image_file import DAMAGE, open_image
+    from imagen.core.image_file import DECODE_ERRORS, open_image
 
     try:
         with open_image(BytesIO(data)) as image:
@@ -30,7 +30,7 @@ def read(data: bytes) -> str:
             if "A" not in image.getbands() or is_large:
                 return ""
             alpha = image.getchannel("A")
-    except DAMAGE:
+    except DECODE_ERRORS:
         return ""
     if alpha.getextrema() == (255, 255) or alpha.width * alpha.height < _HEAD_BYTES * 8:
         return ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.core.field_names import field_named
 from imagen.core.json_values import parse_json
-from imagen.outputs.invokeai import parse_old
+from imagen.outputs.metadata.invokeai import parse_old
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +50,7 @@ _FEWEST = 3
 """Fewer known values are not the settings of an image."""
 
 
-class Settings(NamedTuple):
+class ForeignSettings(NamedTuple):
     """What one such text says."""
 
     tool: str
@@ -61,7 +61,7 @@ class Settings(NamedTuple):
     """All else that it says; `model` is the model."""
 
 
-def parse(document: Mapping[str, Any]) -> Settings | None:
+def parse_settings(document: Mapping[str, Any]) -> ForeignSettings | None:
     """The settings in a JSON object; None if they can't be read."""
     tool, flat = _flattened(document)
     values: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def parse(document: Mapping[str, Any]) -> Settings | None:
     loras = [one for name, value in flat.items() for one in _loras(_plain_name(name), value, flat)]
     model = next(filter(None, (_model(flat, name) for name in _MODELS)), "")
     values |= {"loras": loras} if loras else {}
-    return Settings(tool, values, others | ({"model": model} if model else {}))
+    return ForeignSettings(tool, values, others | ({"model": model} if model else {}))
 
 
 def is_graph(payload: Mapping[str, Any]) -> bool:

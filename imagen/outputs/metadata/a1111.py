@@ -50,7 +50,7 @@ _FEWEST_PAIRS = 3
 """With fewer, the last line is taken for a part of the prompt, as other tools do."""
 
 
-def compose(prompt: str, negative: str, values: Mapping[str, Any]) -> str:
+def format_parameters(prompt: str, negative: str, values: Mapping[str, Any]) -> str:
     """The text for these values, by our names for them; what is None is left out."""
     pairs = (
         f"{label}: {_quoted(values[name])}"
@@ -61,7 +61,7 @@ def compose(prompt: str, negative: str, values: Mapping[str, Any]) -> str:
     return "\n".join(line for line in lines if line).replace("\0", "")
 
 
-def parse(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def parse_parameters(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What such a text says: values by the names of Request's fields, and all other pairs.
 
     A request has no field for some of the values: `clip_skip`, `hires` (the factor of a second

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.errors import OutputError
-from imagen.outputs import exif
-from imagen.outputs.packing import pack, unpack
+from imagen.outputs.metadata import exif
+from imagen.outputs.metadata.text_bundle import bundle_texts, split_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ def with_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
     block, problem = _exif_block(old, texts.get("parameters"))
     others = [chunk for chunk in chunks if chunk is not old]
     at = 1 + max(n for n, chunk in enumerate(others) if chunk.type in _PICTURE)
-    own = pack({name: text for name, text in texts.items() if name != "parameters"})
+    own = bundle_texts({name: text for name, text in texts.items() if name != "parameters"})
     entry = _Chunk(_OURS, own.encode("utf-8", "backslashreplace"))
     if not block:
         return _file([_with_flags_off(others[0], _HAS_EXIF), *others[1:], entry]), problem
@@ -69,7 +69,7 @@ def texts(data: bytes) -> dict[str, str]:
         if chunk.type == _EXIF:
             found |= exif.texts(_bare(chunk.content))
         if chunk.type == _OURS:
-            found |= unpack(chunk.content.decode("utf-8", "replace"))
+            found |= split_bundle(chunk.content.decode("utf-8", "replace"))
     return found
 
 
@@ -78,17 +78,17 @@ def exif_block(data: bytes) -> bytes:
     return next((_bare(chunk.content) for chunk in _chunks(data) if chunk.type == _EXIF), b"")
 
 
-def bare(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """The picture alone, without a word; raises OutputError for a file that is cut short."""
     size(data)
     chunks = list(_chunks(data))
-    held = (exif.only_orientation(_bare(c.content)) for c in chunks if c.type == _EXIF)
+    held = (exif.keep_orientation(_bare(c.content)) for c in chunks if c.type == _EXIF)
     way = next((block for block in held if block), b"")
     kept = [_bare_chunk(chunk) for chunk in chunks if chunk.type in _PICTURE]
     return _file([*_extended(kept), _Chunk(_EXIF, way)] if way else kept)
 
 
-def without_place(data: bytes) -> bytes:
+def strip_gps(data: bytes) -> bytes:
     """The same file, but nothing in it tells where on earth it was taken."""
     chunks = [_placeless(chunk) for chunk in _chunks(data) if not _is_placed_xmp(chunk)]
     there = {chunk.type for chunk in chunks if chunk.content}
@@ -115,7 +115,7 @@ def _with_flags_off(chunk: _Chunk, flags: int) -> _Chunk:
 
 def _placeless(chunk: _Chunk) -> _Chunk:
     is_exif = chunk.type == _EXIF
-    return _Chunk(_EXIF, exif.without_place(_bare(chunk.content))) if is_exif else chunk
+    return _Chunk(_EXIF, exif.strip_gps(_bare(chunk.content))) if is_exif else chunk
 
 
 def _is_placed_xmp(chunk: _Chunk) -> bool:
@@ -181,7 +181,7 @@ def _exif_block(old: _Chunk | None, text: str | None) -> tuple[bytes, str]:
     if text is None:
         return before, ""
     try:
-        return exif.with_comment(before, text), ""
+        return exif.write_comment(before, text), ""
     except OutputError as error:
         return before, f"`parameters` was left out of the picture: {error.message}."
 

@@ -39,7 +39,7 @@ _BRACKETED = re.compile(r"\[([^\[\]]*)\]")
 """What it is not to show, within the prompt."""
 
 
-def parse(said: Mapping[str, Any]) -> Pair:
+def parse_metadata(said: Mapping[str, Any]) -> Pair:
     """What it says: values by the names of Request's fields, and all else that is said."""
     values: dict[str, Any] = {}
     others: dict[str, Any] = {}

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 _START = '{"texts":'
 
 
-def pack(texts: Mapping[str, str]) -> str:
+def bundle_texts(texts: Mapping[str, str]) -> str:
     """The text `imagen` as it is where it is alone, else all of them as JSON."""
     if texts.keys() <= {"imagen"}:
         return texts.get("imagen", "")
     return _START + json.dumps(dict(texts), ensure_ascii=False) + "}"
 
 
-def unpack(text: str) -> dict[str, str]:
+def split_bundle(text: str) -> dict[str, str]:
     """The texts by name, as they were packed."""
     try:
         found = parse_json(text, strict_numbers=False) if text.startswith(_START) else None

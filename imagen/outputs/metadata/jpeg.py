@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.errors import OutputError
-from imagen.outputs import exif
-from imagen.outputs.packing import pack, unpack
+from imagen.outputs.metadata import exif
+from imagen.outputs.metadata.text_bundle import bundle_texts, split_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,7 +66,7 @@ def with_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
     segments = list(_segments(data))
     old = next((s for s in segments if s.is_exif), None)
     block, problem = _exif_segment(old, texts.get("parameters"))
-    others = pack({name: text for name, text in texts.items() if name != "parameters"})
+    others = bundle_texts({name: text for name, text in texts.items() if name != "parameters"})
     entry = _our_segments(others.encode("utf-8", "backslashreplace"))
     first = next((n for n, s in enumerate(segments) if s.marker != _APP0), len(segments))
     kept = [data[s.start : s.end] if s is not old else block for s in segments if not s.is_ours]
@@ -87,7 +87,7 @@ def texts(data: bytes) -> dict[str, str]:
     ours = sorted((s.content for s in segments if s.is_ours), key=lambda c: c[len(_OURS) :][:1])
     if ours:
         entry = b"".join(content[len(_OURS) + 2 :] for content in ours)
-        found |= unpack(entry.decode("utf-8", "replace"))
+        found |= split_bundle(entry.decode("utf-8", "replace"))
     return found
 
 
@@ -97,11 +97,11 @@ def exif_block(data: bytes) -> bytes:
     return next(blocks, b"")[len(_EXIF) :]
 
 
-def bare(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """The picture alone, without a word; raises OutputError for a file that is cut short."""
     size(data)
     pieces = list(_pieces(data))
-    held = (exif.only_orientation(s.content[len(_EXIF) :]) for s, _ in pieces if s.is_exif)
+    held = (exif.keep_orientation(s.content[len(_EXIF) :]) for s, _ in pieces if s.is_exif)
     way = next((block for block in held if block), b"")
     kept = [_bare_segment(segment) + scan for segment, scan in pieces]
     first = next((n for n, (s, _) in enumerate(pieces) if s.marker != _APP0), 0)
@@ -109,7 +109,7 @@ def bare(data: bytes) -> bytes:
     return b"".join((data[:2], *kept, bytes((0xFF, _END))))
 
 
-def without_place(data: bytes) -> bytes:
+def strip_gps(data: bytes) -> bytes:
     """The same file, but nothing in it tells where on earth it was taken."""
     pieces = list(_pieces(data))
     last, scan = pieces[-1]
@@ -134,7 +134,7 @@ def _bare_segment(segment: _Segment) -> bytes:
 def _placeless(segment: _Segment) -> bytes:
     marker, content = segment.marker, segment.content
     if segment.is_exif:
-        block = exif.without_place(content[len(_EXIF) :])
+        block = exif.strip_gps(content[len(_EXIF) :])
         return _segment(marker, _EXIF + block) if block else b""
     is_xmp = marker == _APP1 and content.startswith(_XMP)
     return b"" if is_xmp and b"GPS" in content.replace(b"\0", b"") else _segment(marker, content)
@@ -184,7 +184,7 @@ def _exif_segment(old: _Segment | None, text: str | None) -> tuple[bytes, str]:
     if text is None:
         return before, ""
     try:
-        block = exif.with_comment(old.content[len(_EXIF) :] if old else b"", text)
+        block = exif.write_comment(old.content[len(_EXIF) :] if old else b"", text)
     except OutputError as error:
         return before, f"`parameters` was left out of the picture: {error.message}."
     if len(_EXIF) + len(block) > _LARGEST:

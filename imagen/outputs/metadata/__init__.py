@@ -54,20 +54,20 @@ def embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
         return data, f"Nothing was written into the picture: {error.message}."
 
 
-def bare(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """The image alone: its pixels, colour profile and orientation, without a word.
 
     Raises OutputError for another kind of file, and for one that is damaged.
     """
     if form := _format(data):
-        return form.bare(data)
+        return form.strip_metadata(data)
     raise OutputError("it is not a PNG, JPEG, WebP or AVIF image")
 
 
-def without_place(data: bytes) -> bytes:
+def strip_gps(data: bytes) -> bytes:
     """The same file without the place on earth where it was taken; raises as `bare` does."""
     form = _format(data)
-    return form.without_place(data) if form else data
+    return form.strip_gps(data) if form else data
 
 
 def texts(
@@ -80,19 +80,19 @@ def texts(
     found: Mapping[str, str] = {}
     match kind(data):
         case "png":
-            from imagen.outputs import png
+            from imagen.outputs.metadata import png
 
             found = png.texts(data, wanted, largest=largest or png.LARGEST_TEXT)
         case "jpeg":
-            from imagen.outputs import jpeg
+            from imagen.outputs.metadata import jpeg
 
             found = jpeg.texts(data)
         case "webp":
-            from imagen.outputs import webp
+            from imagen.outputs.metadata import webp
 
             found = webp.texts(data)
         case "avif":
-            from imagen.outputs import avif
+            from imagen.outputs.metadata import avif
 
             found = avif.texts(data)
     found = {name: text for name, text in found.items() if name in wanted}
@@ -108,13 +108,13 @@ def exif_block(data: bytes) -> bytes:
     return form.exif_block(data) if form else b""
 
 
-def taken(data: bytes) -> tuple[str, str]:
+def capture_time(data: bytes) -> tuple[str, str]:
     """When a camera took the image, `2025:11:21 08:30:05`, and its time zone; "" is unknown."""
-    from imagen.outputs import exif
+    from imagen.outputs.metadata import exif
 
     try:
         form = _format(data)
-        return exif.taken(form.exif_block(data)) if form else ("", "")
+        return exif.capture_time(form.exif_block(data)) if form else ("", "")
     except OutputError:
         return "", ""
 
@@ -131,19 +131,19 @@ def size(data: bytes) -> tuple[int | None, int | None]:
 def _embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
     match kind(data):
         case "png":
-            from imagen.outputs import png
+            from imagen.outputs.metadata import png
 
             return png.with_texts(data, texts), ""
         case "jpeg":
-            from imagen.outputs import jpeg
+            from imagen.outputs.metadata import jpeg
 
             return jpeg.with_texts(data, texts)
         case "webp":
-            from imagen.outputs import webp
+            from imagen.outputs.metadata import webp
 
             return webp.with_texts(data, texts)
         case "avif":
-            from imagen.outputs import avif
+            from imagen.outputs.metadata import avif
 
             return avif.with_texts(data, texts)
     return data, ""
@@ -152,29 +152,29 @@ def _embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
 class _Format(Protocol):
     """What the module of each kind can do."""
 
-    def bare(self, data: bytes) -> bytes: ...
+    def strip_metadata(self, data: bytes) -> bytes: ...
     def exif_block(self, data: bytes) -> bytes: ...
     def size(self, data: bytes) -> tuple[int, int]: ...
-    def without_place(self, data: bytes) -> bytes: ...
+    def strip_gps(self, data: bytes) -> bytes: ...
 
 
 def _format(data: bytes) -> _Format | None:
     # Each run sees one kind; the code for the others stays unloaded.
     match kind(data):
         case "png":
-            from imagen.outputs import png
+            from imagen.outputs.metadata import png
 
             return png
         case "jpeg":
-            from imagen.outputs import jpeg
+            from imagen.outputs.metadata import jpeg
 
             return jpeg
         case "webp":
-            from imagen.outputs import webp
+            from imagen.outputs.metadata import webp
 
             return webp
         case "avif":
-            from imagen.outputs import avif
+            from imagen.outputs.metadata import avif
 
             return avif
     return None
