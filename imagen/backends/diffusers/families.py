@@ -1,4 +1,4 @@
-"""What diffusers has for each family of models: its pipelines, sizes and usual values."""
+"""Model families: which pipelines diffusers has for each, and their usual sizes and values."""
 
 from __future__ import annotations
 
@@ -10,62 +10,62 @@ if TYPE_CHECKING:
 
     from imagen.core.request import Task
 
-Job = Literal[
+PipelineKind = Literal[
     "text", "image", "inpaint", "edit", "control text", "control image", "control inpaint"
 ]
-"""What a pipeline begins with, and whether control pictures steer it."""
+"""What a pipeline starts from, and whether control images guide it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """One family, as diffusers runs it."""
+class DiffusersFamily:
+    """One model family, as diffusers runs it."""
 
     name: str
-    pipelines: Mapping[Job, str]
-    """The class of diffusers that does each job."""
+    pipelines: Mapping[PipelineKind, str]
+    """The class in diffusers for each kind of pipeline."""
     multiple_of: int = 16
     side: int = 1024
-    """Pixels of its usual square."""
+    """Width and height in pixels of the usual square image."""
     steps: int = 28
     cfg: float = 7.0
     cfg_key: str = "guidance_scale"
-    """What diffusers calls the classifier-free guidance of this family."""
+    """What the pipelines call classifier-free guidance."""
     guidance: float | None = None
-    """The guidance distilled into it, where there is one."""
+    """The usual distilled guidance; None for a model without it."""
     is_flow: bool = True
     dtype: str = "bfloat16"
-    """The kind of numbers it is at ease with on a graphics card."""
+    """The number format to use on a GPU."""
     network: str = "SD3Transformer2DModel"
-    """The class of its diffusion model."""
+    """The class of the diffusion model."""
     control_network: str = "ControlNetModel"
-    """The class of its control nets."""
-    without_cfg: tuple[Job, ...] = ()
-    """Jobs whose pipelines take neither a cfg nor a negative prompt."""
+    """The class of its ControlNets."""
+    without_cfg: tuple[PipelineKind, ...] = ()
+    """Pipelines that take neither cfg nor a negative prompt."""
     has_second_prompt: bool = True
     has_negative: bool = True
     has_variations: bool = True
-    """Whether it is known how its noise is laid out."""
+    """Whether the layout of its noise is known."""
     latents: str = ""
-    """Whose linear approximation shows its unfinished pictures."""
+    """The key of its linear latent-to-RGB approximation, for previews."""
 
-    def job(self, task: Task, *, is_steered: bool) -> Job | None:
-        """What is to be done for this task; None where the family can't."""
-        job = _JOBS.get(task)
-        if job is not None and (is_steered or task == "control"):
-            job = _STEERED.get(job)
-        is_lacking = task == "variation" and not self.has_variations
-        return job if job in self.pipelines and not is_lacking else None
+    def pipeline_kind(self, task: Task, *, has_controls: bool) -> PipelineKind | None:
+        """The kind of pipeline for this task; None where the family has none."""
+        kind = _KIND_OF_TASK.get(task)
+        if kind is not None and (has_controls or task == "control"):
+            kind = _WITH_CONTROLS.get(kind)
+        if task == "variation" and not self.has_variations:
+            return None
+        return kind if kind in self.pipelines else None
 
     def tasks(self, *, has_controls: bool) -> tuple[Task, ...]:
-        """All that it can do."""
         return tuple(
             task
-            for task in _JOBS
-            if self.job(task, is_steered=False) and (task != "control" or has_controls)
+            for task in _KIND_OF_TASK
+            if self.pipeline_kind(task, has_controls=False) and (task != "control" or has_controls)
         )
 
 
-_JOBS: Mapping[Task, Job] = {
+_KIND_OF_TASK: Mapping[Task, PipelineKind] = {
     "text-to-image": "text",
     "image-to-image": "image",
     "inpaint": "inpaint",
@@ -74,18 +74,14 @@ _JOBS: Mapping[Task, Job] = {
     "control": "text",
     "variation": "text",
 }
-_STEERED: Mapping[Job, Job] = {
+_WITH_CONTROLS: Mapping[PipelineKind, PipelineKind] = {
     "text": "control text",
     "image": "control image",
     "inpaint": "control inpaint",
 }
 
 
-def _pipelines(stem: str, *jobs: Job) -> Mapping[Job, str]:
-    return {job: f"{stem}{_SUFFIXES[job]}Pipeline" for job in jobs}
-
-
-_SUFFIXES: Mapping[Job, str] = {
+_SUFFIXES: Mapping[PipelineKind, str] = {
     "text": "",
     "image": "Img2Img",
     "inpaint": "Inpaint",
@@ -93,7 +89,13 @@ _SUFFIXES: Mapping[Job, str] = {
     "control image": "ControlNetImg2Img",
     "control inpaint": "ControlNetInpaint",
 }
-_UNET = Family(
+
+
+def _pipelines(stem: str, *kinds: PipelineKind) -> Mapping[PipelineKind, str]:
+    return {kind: f"{stem}{_SUFFIXES[kind]}Pipeline" for kind in kinds}
+
+
+_UNET = DiffusersFamily(
     name="sd1",
     pipelines=_pipelines("StableDiffusion", *_SUFFIXES),
     multiple_of=8,
@@ -106,9 +108,17 @@ _UNET = Family(
     has_second_prompt=False,
     latents="sd1",
 )
-_SDXL = _pipelines("StableDiffusionXL", *_SUFFIXES)
-_SD3 = _pipelines("StableDiffusion3", "text", "image", "inpaint", "control text")
-_FLUX_1 = Family(
+_SDXL = replace(
+    _UNET,
+    name="sdxl",
+    pipelines=_pipelines("StableDiffusionXL", *_SUFFIXES),
+    side=1024,
+    steps=30,
+    cfg=5.0,
+    has_second_prompt=True,
+    latents="sdxl",
+)
+_FLUX_1 = DiffusersFamily(
     name="flux1",
     pipelines=_pipelines("Flux", *_SUFFIXES),
     cfg=1.0,
@@ -119,7 +129,7 @@ _FLUX_1 = Family(
     without_cfg=("control image", "control inpaint"),
     latents="flux1",
 )
-_KLEIN = Family(
+_KLEIN = DiffusersFamily(
     name="flux2",
     pipelines={
         "text": "Flux2KleinPipeline",
@@ -134,36 +144,22 @@ _KLEIN = Family(
     has_negative=False,
     has_variations=False,
 )
-_ONLY_INPAINT: tuple[Job, ...] = ("inpaint",)
-_FAMILIES: Mapping[tuple[str, str], Family] = {
+_FAMILIES: Mapping[tuple[str, str], DiffusersFamily] = {
     ("sd1", ""): _UNET,
-    ("sd1", "inpaint"): replace(_UNET, pipelines=_pipelines("StableDiffusion", *_ONLY_INPAINT)),
+    ("sd1", "inpaint"): replace(_UNET, pipelines=_pipelines("StableDiffusion", "inpaint")),
     ("sd2", ""): replace(_UNET, name="sd2", side=768),
     ("sd2", "inpaint"): replace(
-        _UNET, name="sd2", pipelines=_pipelines("StableDiffusion", *_ONLY_INPAINT), side=512
+        _UNET, name="sd2", pipelines=_pipelines("StableDiffusion", "inpaint"), side=512
     ),
-    ("sdxl", ""): replace(
-        _UNET,
-        name="sdxl",
-        pipelines=_SDXL,
-        side=1024,
-        steps=30,
-        cfg=5.0,
-        has_second_prompt=True,
-        latents="sdxl",
-    ),
+    ("sdxl", ""): _SDXL,
     ("sdxl", "inpaint"): replace(
-        _UNET,
-        name="sdxl",
-        pipelines=_pipelines("StableDiffusionXL", *_ONLY_INPAINT),
-        side=1024,
-        steps=30,
-        cfg=7.5,
-        has_second_prompt=True,
-        latents="sdxl",
+        _SDXL, pipelines=_pipelines("StableDiffusionXL", "inpaint"), cfg=7.5
     ),
-    ("sd3", ""): Family(
-        name="sd3", pipelines=_SD3, control_network="SD3ControlNetModel", latents="sd3"
+    ("sd3", ""): DiffusersFamily(
+        name="sd3",
+        pipelines=_pipelines("StableDiffusion3", "text", "image", "inpaint", "control text"),
+        control_network="SD3ControlNetModel",
+        latents="sd3",
     ),
     ("flux1", ""): _FLUX_1,
     ("flux1", "schnell"): replace(_FLUX_1, steps=4, guidance=None),
@@ -177,19 +173,19 @@ _FAMILIES: Mapping[tuple[str, str], Family] = {
     ("flux2", "klein"): _KLEIN,
     ("flux2", "klein-base"): replace(_KLEIN, steps=50, cfg=4.0, without_cfg=()),
 }
-_CANNOT = ("edit", "control")
-"""Variants whose pipelines want what no request names."""
+_UNSUPPORTED_VARIANTS = ("edit", "control")
+"""Their pipelines need inputs that a request cannot carry."""
 
 
-def known(family: str, variant: str = "") -> Family | None:
-    """What diffusers has for a family, in a variant of it; None where this adapter has nothing."""
-    if variant in _CANNOT:
+def find_family(family: str, variant: str = "") -> DiffusersFamily | None:
+    """The family in a variant; None where this adapter does not support it."""
+    if variant in _UNSUPPORTED_VARIANTS:
         return None
     return _FAMILIES.get((family, variant)) or _FAMILIES.get((family, ""))
 
 
-NAMES = tuple(dict.fromkeys(name for name, _ in _FAMILIES))
-PIPELINES: Mapping[str, str] = {
+FAMILY_NAMES = tuple(dict.fromkeys(name for name, _ in _FAMILIES))
+FAMILY_OF_PIPELINE: Mapping[str, str] = {
     "StableDiffusionPipeline": "sd1",
     "StableDiffusionImg2ImgPipeline": "sd1",
     "StableDiffusionInpaintPipeline": "sd1",
@@ -205,4 +201,4 @@ PIPELINES: Mapping[str, str] = {
     "FluxFillPipeline": "flux1",
     "Flux2KleinPipeline": "flux2",
 }
-"""The family of each pipeline that a folder's model_index.json may name."""
+"""The family of each pipeline class that a model_index.json may name."""
