@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.weight_files import SD1, VAE, safetensors, written
+from support.weight_files import SD1, VAE, safetensors, write_file
 
 from imagen.cli import run
 
@@ -130,7 +130,7 @@ def test_from_json_does_not_take_a_model_of_another_computer(
 def test_the_path_of_a_model_is_shown_by_dry_run_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = written(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
+    path = write_file(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
     block = {"type": "diffusers", "model": "a/b", "family": "sd1"}
     Path("imagen.yaml").write_text(json.dumps({"backends": {"d": block}}), encoding="utf-8")
     planned = _planned(capsys, "a fox", "-b", "d", "-m", str(path))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulators.replicate import MODELS
 from support.pages import section
-from support.weight_files import SD1, VAE, safetensors, written
+from support.weight_files import SD1, VAE, safetensors, write_file
 
 from imagen.backends import open_backend
 from imagen.core.request import TASKS
@@ -36,10 +36,10 @@ def _comfyui() -> Blocks:
 
 def _sdcpp(**more: Any) -> Blocks:
     """An SD 1 with all that it can be given, and a FLUX.1, which takes references."""
-    sd1 = written(Path("sd1.safetensors").absolute(), safetensors(SD1 | VAE))
+    sd1 = write_file(Path("sd1.safetensors").absolute(), safetensors(SD1 | VAE))
     flux = {"double_blocks.0.img_attn.qkv.weight": (1, 64), "img_in.weight": (1, 64)}
     dev = flux | {"guidance_in.in_layer.weight": (1, 1)}
-    kontext = written(Path("kontext.safetensors").absolute(), safetensors(dev))
+    kontext = write_file(Path("kontext.safetensors").absolute(), safetensors(dev))
     whole = {"model": str(sd1), "controlnets": {"canny": str(sd1)}, "upscale_models": [str(sd1)]}
     return [
         {"type": "sdcpp", **whole, **more},

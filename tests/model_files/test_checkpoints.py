@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.weight_files import SD1, VAE, gguf, safetensors, written
+from support.weight_files import SD1, VAE, gguf, safetensors, write_file
 
 from imagen.model_files.headers import Weights
 from imagen.model_files.identify import Checkpoint, classified, read_checkpoint
@@ -38,14 +38,14 @@ def _seen(tensors: Mapping[str, tuple[int, ...]]) -> str:
 
 
 def test_a_file_is_told_with_its_size(tmp_path: Path) -> None:
-    path = written(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
+    path = write_file(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
     assert read_checkpoint(path) == Checkpoint(
         path=path, role="checkpoint", family="sd1", variant="", size_bytes=path.stat().st_size
     )
 
 
 def test_a_gguf_file_is_known_by_the_same_names(tmp_path: Path) -> None:
-    path = written(tmp_path / "flux.gguf", gguf(_FLUX | _GUIDED))
+    path = write_file(tmp_path / "flux.gguf", gguf(_FLUX | _GUIDED))
     checkpoint = read_checkpoint(path)
     assert (checkpoint.role, checkpoint.family, checkpoint.variant) == (
         "diffusion_model",
@@ -55,7 +55,7 @@ def test_a_gguf_file_is_known_by_the_same_names(tmp_path: Path) -> None:
 
 
 def test_a_pytorch_file_is_unknown(tmp_path: Path) -> None:
-    path = written(tmp_path / "upscaler.pth", b"\x80\x02}q\x00.")
+    path = write_file(tmp_path / "upscaler.pth", b"\x80\x02}q\x00.")
     assert read_checkpoint(path).role == "unknown"
 
 

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from support.weight_files import SD1, gguf, gguf_text, safetensors, written
+from support.weight_files import SD1, gguf, gguf_text, safetensors, write_file
 
 from imagen.errors import ConfigError
 from imagen.model_files.headers import read_weights
@@ -25,7 +25,7 @@ def _refusal(path: Path) -> ConfigError:
 
 
 def test_a_safetensors_file_lists_its_tensors_and_notes(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.safetensors", safetensors({"w": (2, 3)}, {"note": "made here"}))
+    path = write_file(tmp_path / "a.safetensors", safetensors({"w": (2, 3)}, {"note": "made here"}))
     weights = read_weights(path)
     assert weights.format == "safetensors"
     assert weights.tensors == {"w": (2, 3)}
@@ -38,7 +38,7 @@ def test_a_gguf_file_lists_its_tensors_as_pytorch_would(tmp_path: Path) -> None:
     numbers = struct.pack("<IIQ3h", 9, 3, 3, 1, 2, 3)
     notes = gguf_text("words") + texts + gguf_text("numbers") + numbers
     notes += gguf_text("general.architecture") + struct.pack("<I", 8) + gguf_text("flux")
-    weights = read_weights(written(tmp_path / "a.gguf", gguf({"w": (2, 3)}, notes, 3)))
+    weights = read_weights(write_file(tmp_path / "a.gguf", gguf({"w": (2, 3)}, notes, 3)))
     assert weights.format == "gguf"
     assert weights.tensors == {"w": (2, 3)}
     assert weights.notes["general.architecture"] == "flux"
@@ -54,12 +54,12 @@ def test_a_pytorch_archive_is_only_seen_to_be_whole(tmp_path: Path) -> None:
 
 
 def test_an_old_pytorch_file_is_taken_as_it_is(tmp_path: Path) -> None:
-    assert read_weights(written(tmp_path / "a.pth", b"\x80\x02}q\x00.")).format == "pickle"
+    assert read_weights(write_file(tmp_path / "a.pth", b"\x80\x02}q\x00.")).format == "pickle"
 
 
 def test_the_header_of_a_file_of_two_gigabytes_is_all_that_is_read(tmp_path: Path) -> None:
     header = b'{"w":{"dtype":"U8","shape":[2000000000],"data_offsets":[0,2000000000]}}'
-    path = written(tmp_path / "big.safetensors", struct.pack("<Q", len(header)) + header)
+    path = write_file(tmp_path / "big.safetensors", struct.pack("<Q", len(header)) + header)
     with path.open("r+b") as file:
         file.truncate(8 + len(header) + 2_000_000_000)  # a hole: takes no room on the disk
     assert read_weights(path).tensors == {"w": (2_000_000_000,)}
@@ -180,7 +180,7 @@ def test_the_header_of_a_file_of_two_gigabytes_is_all_that_is_read(tmp_path: Pat
 def test_what_is_no_whole_model_is_refused(
     tmp_path: Path, data: bytes, sentence: str, remedy: str
 ) -> None:
-    path = written(tmp_path / "model.safetensors", data)
+    path = write_file(tmp_path / "model.safetensors", data)
     refusal = _refusal(path)
     assert str(path) in refusal.message
     assert sentence in refusal.message
@@ -188,7 +188,7 @@ def test_what_is_no_whole_model_is_refused(
 
 
 def test_a_slip_in_the_name_is_named(tmp_path: Path) -> None:
-    written(tmp_path / "juggernaut.safetensors", safetensors(SD1))
+    write_file(tmp_path / "juggernaut.safetensors", safetensors(SD1))
     refusal = _refusal(tmp_path / "jugernaut.safetensors")
     assert refusal.message.startswith("There is no file ")
     assert refusal.message.endswith("Did you mean 'juggernaut.safetensors'?")

@@ -1,4 +1,4 @@
-"""Folders and files as diffusers has them, with headers that are true and weights of zeros."""
+"""diffusers folders and files with real headers and zero weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LORA_SD1 = (
 LORA_SDXL = (LORA_SD1[0], (4, 2048))
 
 
-def folder(place: Path, pipeline: str, **parts: Mapping[str, Any]) -> Path:
+def write_pipeline_folder(place: Path, pipeline: str, **parts: Mapping[str, Any]) -> Path:
     """A pipeline's folder; `parts` are the configs of its parts, each with a file of weights."""
     place.mkdir(parents=True)
     (place / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
@@ -32,21 +32,21 @@ def folder(place: Path, pipeline: str, **parts: Mapping[str, Any]) -> Path:
     return place
 
 
-def sd1_file(place: Path) -> Path:
+def write_sd1_file(place: Path) -> Path:
     """A whole SD 1 in one file."""
     path = place / "dream.safetensors"
     path.write_bytes(safetensors(SD1 | VAE))
     return path
 
 
-def flux_file(place: Path) -> Path:
+def write_flux_file(place: Path) -> Path:
     """The diffusion model of FLUX.1 schnell alone."""
     path = place / "flux.safetensors"
     path.write_bytes(safetensors({"vector_in.in_layer.weight": (1, 768), "img_in.weight": (1, 64)}))
     return path
 
 
-def opened(model: Path | str, **block: Any) -> Diffusers:
+def open_diffusers(model: Path | str, **block: Any) -> Diffusers:
     """A backend called `here`."""
     config = validate_block("here", {"model": str(model), **block}, adapter.config)
     return Diffusers(config, new_id=lambda: "00000000-0000-4000-8000-000000000000")

@@ -1,4 +1,4 @@
-"""A hub on this machine that lets nobody in; to be imported before diffusers is."""
+"""A Hugging Face Hub on this machine that refuses everybody; import it before diffusers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-ASKED: list[str] = []
+REQUESTED_PATHS: list[str] = []
 """The path of each question."""
 _FOLDER = tempfile.TemporaryDirectory(prefix="imagen-hub-")
 
@@ -16,7 +16,7 @@ class _Gate(BaseHTTPRequestHandler):
     """Says of every model that its owners must allow it first; of `broken/…` that it fails."""
 
     def do_GET(self) -> None:
-        ASKED.append(self.path)
+        REQUESTED_PATHS.append(self.path)
         if "broken/" in self.path:
             self._answer(500, {})
         elif "secret/" in self.path:

@@ -1,4 +1,4 @@
-"""One file of a tiny SD 1 with the names that its first authors gave the tensors."""
+"""Write a tiny SD 1 as one file with the tensor names of its original authors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _VAE = (
 )
 
 
-def saved_as_one_file(pipeline: Path, file: Path) -> Path:
+def save_as_one_file(pipeline: Path, file: Path) -> Path:
     """The file, with the U-Net, the VAE and the text encoder of a pipeline's folder in it."""
     unet = load_file(pipeline / "unet" / "diffusion_pytorch_model.safetensors")
     vae = load_file(pipeline / "vae" / "diffusion_pytorch_model.safetensors")

@@ -1,4 +1,4 @@
-"""Tiny models on the disk, made once, and backends that run them on the processor."""
+"""Tiny models, written once per process, and backends that run them on the CPU."""
 
 from __future__ import annotations
 
@@ -30,32 +30,34 @@ gc.freeze()  # what was imported is never garbage: collecting takes a tenth of t
 
 
 @cache
-def model(family: str) -> Path:
+def tiny_model(family: str) -> Path:
     """The folder of a tiny model of this family."""
     return tiny_pipelines.saved(family, _HERE / family)
 
 
 @cache
-def controlnet(family: str = "sd1") -> Path:
+def tiny_controlnet(family: str = "sd1") -> Path:
     """The folder of a control net for the tiny model of this family."""
-    return tiny_pipelines.saved_controlnet(family, model(family), _HERE / f"controlnet-{family}")
+    return tiny_pipelines.saved_controlnet(
+        family, tiny_model(family), _HERE / f"controlnet-{family}"
+    )
 
 
 @cache
-def lora(family: str) -> Path:
+def tiny_lora(family: str) -> Path:
     """The file of a LoRA for the tiny model of this family."""
-    return tiny_pipelines.saved_lora(model(family), _HERE / f"lora-{family}.safetensors")
+    return tiny_pipelines.saved_lora(tiny_model(family), _HERE / f"lora-{family}.safetensors")
 
 
-def opened(tiny: str = "sd1", **block: Any) -> Backend:
+def open_tiny(tiny: str = "sd1", **block: Any) -> Backend:
     """A backend of a tiny model, unless the block names another."""
     whole = {"device": "cpu", "offline": True, **block}
-    if "model" not in whole:
-        whole["model"] = str(model(tiny))
+    if "tiny_model" not in whole:
+        whole["tiny_model"] = str(tiny_model(tiny))
     return adapter.open(validate_block("tiny", whole, adapter.config))
 
 
-def drawn(backend: Backend, told: list[Progress] | None = None, **asked: Any) -> Result:
+def generate(backend: Backend, told: list[Progress] | None = None, **asked: Any) -> Result:
     """What it makes of a small request."""
     width, height = SIZE
     usual = {"prompt": "a fox", "width": width, "height": height, "seed": 7, "steps": 3}
@@ -63,14 +65,14 @@ def drawn(backend: Backend, told: list[Progress] | None = None, **asked: Any) ->
     return backend.collect(ticket, (told if told is not None else []).append)
 
 
-def picture(result: Result, index: int = 0) -> Image.Image:
+def open_image(result: Result, index: int = 0) -> Image.Image:
     """One of its pictures."""
     return Image.open(BytesIO(result.images[index].data))
 
 
-def first(backend: Backend, **asked: Any) -> bytes:
+def first_pixels(backend: Backend, **asked: Any) -> bytes:
     """The pixels of the first picture of a small request."""
-    return picture(drawn(backend, **asked)).tobytes()
+    return open_image(generate(backend, **asked)).tobytes()
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
@@ -85,14 +87,14 @@ def greatest_difference(one: Image.Image, other: Image.Image) -> int:
     return max(high for _, high in between.getextrema())  # type: ignore[misc]
 
 
-def photo(folder: Path, name: str = "photo.png", *, turned: int = 0) -> Path:
+def write_photo(folder: Path, name: str = "photo.png", *, turned: int = 0) -> Path:
     """A picture with something in it, turned by so many degrees."""
     gradient = Image.linear_gradient("L").resize(SIZE).rotate(turned)
     Image.merge("RGB", (gradient, gradient.rotate(180), gradient)).save(folder / name)
     return folder / name
 
 
-def right_half(folder: Path) -> Path:
+def write_half_mask(folder: Path) -> Path:
     """A mask of it."""
     mask = Image.new("L", SIZE, 0)
     mask.paste(255, (SIZE[0] // 2, 0, *SIZE))

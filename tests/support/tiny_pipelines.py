@@ -1,4 +1,4 @@
-"""Whole pipelines of each family with random weights, a few megabytes each, made on the spot."""
+"""Complete pipelines of each family with random weights, a few megabytes each."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def gguf_text(text: str) -> bytes:
     return struct.pack("<Q", len(text.encode())) + text.encode()
 
 
-def written(path: Path, data: bytes) -> Path:
+def write_file(path: Path, data: bytes) -> Path:
     """The path, with these bytes in it."""
     path.write_bytes(data)
     return path

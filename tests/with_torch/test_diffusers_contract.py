@@ -1,15 +1,15 @@
-"""diffusers keeps the contract of every backend, with a model that really draws."""
+"""The diffusers backend keeps the contract, with a tiny model that really runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.tiny_models import model
+from support.tiny_models import tiny_model
 
 from imagen.backends import open_backend
 from imagen.backends.diffusers import adapter
-from imagen.backends.diffusers.run import KEPT
+from imagen.backends.diffusers.run import LOADED_PIPELINE
 from imagen.testing import BackendContract, Rig
 
 if TYPE_CHECKING:
@@ -23,17 +23,17 @@ _NOWHERE = "nobody/stable-diffusion-v1-nowhere"
 
 def _block(scenario: Scenario) -> dict[str, Any]:
     if scenario == "unreachable":
-        return {"model": _NOWHERE, "offline": True}
+        return {"tiny_model": _NOWHERE, "offline": True}
     if scenario == "unauthorized":
-        return {"model": "gated/stable-diffusion-v1-gated"}
-    return {"model": str(model("broken" if scenario == "failed" else "sd1"))}
+        return {"tiny_model": "gated/stable-diffusion-v1-gated"}
+    return {"tiny_model": str(tiny_model("broken" if scenario == "failed" else "sd1"))}
 
 
 class _Rig:
     adapter = adapter
 
     def block(self) -> Mapping[str, Any]:
-        return {"type": "diffusers", "model": "owner/name"}
+        return {"type": "diffusers", "tiny_model": "owner/name"}
 
     def open(self, scenario: Scenario) -> Backend:
         block = {"type": "diffusers", "device": "cpu", **_block(scenario)}
@@ -44,7 +44,7 @@ class _Rig:
         return 0
 
     def at_work(self) -> bool:
-        return KEPT.is_in_use
+        return LOADED_PIPELINE.is_in_use
 
 
 class TestDiffusers(BackendContract):

@@ -1,4 +1,4 @@
-"""Every sampler that is offered draws, and takes the noise schedules that it is said to take."""
+"""Every listed sampler works, and takes the noise schedules that its table entry says."""
 
 from __future__ import annotations
 
@@ -9,70 +9,74 @@ from typing import TYPE_CHECKING
 
 import diffusers
 import pytest
-from support.tiny_models import first, model, opened
+from support.tiny_models import first_pixels, open_tiny, tiny_model
 
 from imagen.backends.diffusers.schedulers import (
     FLOW_SAMPLERS,
     NORMAL,
     SAMPLERS,
     SCHEDULES,
-    samplers,
-    schedules,
+    list_samplers,
+    list_schedules,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_WHOLE = [name for name in samplers(is_flow=False) if name in SAMPLERS]
+_INSTALLED_SAMPLERS = [name for name in list_samplers(is_flow=False) if name in SAMPLERS]
 
 
-@pytest.mark.parametrize("name", _WHOLE)
-def test_a_sampler_draws_the_same_picture_twice(name: str) -> None:
-    backend = opened("sd1")
-    assert first(backend, sampler=name) == first(backend, sampler=name)
+@pytest.mark.parametrize("name", _INSTALLED_SAMPLERS)
+def test_sampler_gives_the_same_image_twice(name: str) -> None:
+    backend = open_tiny("sd1")
+    assert first_pixels(backend, sampler=name) == first_pixels(backend, sampler=name)
 
 
 @pytest.mark.parametrize("name", FLOW_SAMPLERS)
 @pytest.mark.parametrize("family", ["sd3", "flux1", "flux2"])
-def test_a_flow_sampler_draws_the_same_picture_twice(name: str, family: str) -> None:
-    backend = opened(family)
-    assert first(backend, sampler=name) == first(backend, sampler=name)
+def test_flow_sampler_gives_the_same_image_twice(name: str, family: str) -> None:
+    backend = open_tiny(family)
+    assert first_pixels(backend, sampler=name) == first_pixels(backend, sampler=name)
 
 
-@pytest.mark.parametrize("name", _WHOLE)
-def test_the_table_says_truly_which_take_schedules(name: str) -> None:
+@pytest.mark.parametrize("name", _INSTALLED_SAMPLERS)
+def test_takes_schedules_matches_the_scheduler_class(name: str) -> None:
     taken = signature(getattr(diffusers, SAMPLERS[name].scheduler).__init__).parameters
     assert ("use_karras_sigmas" in taken) is SAMPLERS[name].takes_schedules
     assert ("use_exponential_sigmas" in taken) is SAMPLERS[name].takes_schedules
     assert ("use_beta_sigmas" in taken) is SAMPLERS[name].takes_schedules
 
 
-@pytest.mark.parametrize("schedule", schedules(is_flow=False))
+@pytest.mark.parametrize("schedule", list_schedules(is_flow=False))
 def test_a_schedule_counts(schedule: str) -> None:
-    backend = opened("sd1")
-    drawn = first(backend, sampler="euler", scheduler=schedule, steps=4)
-    assert (drawn == first(backend, sampler="euler", steps=4)) is (schedule == NORMAL)
+    backend = open_tiny("sd1")
+    drawn = first_pixels(backend, sampler="euler", scheduler=schedule, steps=4)
+    assert (drawn == first_pixels(backend, sampler="euler", steps=4)) is (schedule == NORMAL)
 
 
 @pytest.mark.parametrize("schedule", ["normal", "exponential"])
-def test_the_schedule_of_the_model_gives_way(schedule: str, tmp_path: Path) -> None:
-    shutil.copytree(model("sd1"), tmp_path / "karras")
+def test_requested_schedule_replaces_the_models_own(schedule: str, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model("sd1"), tmp_path / "karras")
     config = tmp_path / "karras" / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"use_karras_sigmas": True}))
     asked = {"sampler": "euler", "scheduler": schedule, "steps": 4}
-    assert first(opened(model=str(tmp_path / "karras")), **asked) == first(opened("sd1"), **asked)
+    assert first_pixels(open_tiny(model=str(tmp_path / "karras")), **asked) == first_pixels(
+        open_tiny("sd1"), **asked
+    )
 
 
-def test_karras_in_one_word_is_karras_in_two() -> None:
-    backend = opened("sd1")
-    apart = first(backend, sampler="dpmpp_2m", scheduler="karras")
-    assert first(backend, sampler="dpmpp_2m_karras") == apart
+def test_karras_in_the_sampler_name_equals_karras_as_schedule() -> None:
+    backend = open_tiny("sd1")
+    apart = first_pixels(backend, sampler="dpmpp_2m", scheduler="karras")
+    assert first_pixels(backend, sampler="dpmpp_2m_karras") == apart
 
 
-def test_samplers_of_one_equation_come_to_one_picture() -> None:
+def test_samplers_of_one_equation_converge_to_one_image() -> None:
     """With many small steps they must agree, or one of them is set up wrongly."""
-    backend = opened("sd1")
-    pictures = [first(backend, sampler=s, steps=25) for s in ("euler", "heun", "dpmpp_2m", "deis")]
+    backend = open_tiny("sd1")
+    pictures = [
+        first_pixels(backend, sampler=s, steps=25) for s in ("euler", "heun", "dpmpp_2m", "deis")
+    ]
     apart = [max(map(_apart, pictures[0], other)) for other in pictures[1:]]
     assert max(apart) < 40
 
@@ -81,5 +85,5 @@ def _apart(one: int, other: int) -> int:
     return abs(one - other)
 
 
-def test_every_schedule_has_its_name() -> None:
+def test_schedules_are_normal_karras_exponential_and_beta() -> None:
     assert tuple(SCHEDULES) == ("normal", "karras", "exponential", "beta")

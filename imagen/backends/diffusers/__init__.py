@@ -1,4 +1,4 @@
-"""diffusers: models on this machine's own card, in this process; `adapter` is its door."""
+"""The diffusers backend: runs models on this machine's GPU or CPU, in this process."""
 
 from __future__ import annotations
 

@@ -1,92 +1,75 @@
-"""What a diffusers backend takes for each task, by the family of its model."""
+"""What a diffusers backend accepts for each task, and the models it lists."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING
 
+from imagen.backends.base import Model
 from imagen.backends.diffusers import schedulers
-from imagen.backends.model_choice import MODEL
+from imagen.backends.diffusers.model_source import list_loras, read_source
+from imagen.backends.model_choice import MODEL, list_models
 from imagen.core.capabilities import Capabilities, Parameter, translate_words
 from imagen.core.text import did_you_mean
 from imagen.errors import ConfigError, RequestError
+from imagen.model_files.identify import read_checkpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imagen.backends.diffusers.config import DiffusersConfig
-    from imagen.backends.diffusers.families import Family, Job
-    from imagen.backends.diffusers.model_source import Source
+    from imagen.backends.diffusers.families import DiffusersFamily, PipelineKind
+    from imagen.backends.diffusers.model_source import ModelSource
     from imagen.core.request import Task
 
 _LARGEST_SEED = 2**64 - 1
-_SEED = Parameter(type="int", min=0, max=_LARGEST_SEED, description="Where the noise starts.")
-_PROMPT = Parameter(type="string", description="What to show.")
-_COUNT = Parameter(type="int", default=1, min=1, max=8, description="How many at once.")
-_LORAS = Parameter(description="Files of `loras_dir`, or paths, with their strengths.")
-_CONTROLS = Parameter(description="Control pictures that are ready, each of a kind configured.")
-_IMAGE = Parameter(type="image", description="The picture to begin with.")
-_MASK = Parameter(type="image", description="What to draw anew: white.")
-_REFERENCES = Parameter(description="Pictures that the prompt speaks of, 64 pixels and more.")
-_VARIATION = {
-    "variation_seed": Parameter(
-        type="int", min=0, max=_LARGEST_SEED, description="Where a second noise starts."
-    ),
-    "variation_strength": Parameter(
-        type="float", min=0, max=1, description="The second noise's share."
-    ),
-}
-OF_CFG = ("cfg", "negative", "negative_2")
-"""What some pipelines know nothing of."""
+CFG_PARAMETERS = ("cfg", "negative", "negative_2")
+"""Parameters that only pipelines with classifier-free guidance take."""
+_CONFIGURABLE = (
+    *("prompt", "negative", "prompt_2", "negative_2", "width", "height", "steps", "cfg"),
+    *("guidance", "sampler", "scheduler", "strength", "count"),
+)
+"""Parameters whose defaults a block may set."""
 
 
-def capabilities(task: Task, source: Source, config: DiffusersConfig) -> Capabilities:
-    """What it takes for this task; for one that it can't do, what it takes for its first."""
+def find_capabilities(task: Task, source: ModelSource, config: DiffusersConfig) -> Capabilities:
+    """What the backend takes for this task; for an unsupported task, for its first one."""
     family = source.family
     tasks = family.tasks(has_controls=bool(config.controlnets))
-    asked = task if task in tasks else tasks[0]
-    job = family.job(asked, is_steered=False)
-    assert job is not None  # it is one of its tasks
-    parameters = _parameters(family, job, asked, config)
+    task = task if task in tasks else tasks[0]
+    kind = family.pipeline_kind(task, has_controls=False)
+    assert kind is not None  # the task is one of the family's
+    parameters = _text_parameters(family) | _sampling_parameters(family)
+    if kind in family.without_cfg:
+        parameters = {k: p for k, p in parameters.items() if k not in CFG_PARAMETERS}
+    parameters |= _image_parameters(family, kind)
+    if config.controlnets and family.pipeline_kind(task, has_controls=True) is not None:
+        parameters["controls"] = Parameter(
+            description="Finished control images, each of a kind in `controlnets`."
+        )
     return Capabilities(
         tasks=tasks,
-        parameters=_with_defaults(parameters, config),
+        parameters=_apply_configured_defaults(parameters, config),
         controls=tuple(config.controlnets),
-        without=_without(parameters, config),
+        without=_explain_missing(parameters, config),
         prompt_syntax=(),
     )
 
 
-def _parameters(
-    family: Family, job: Job, task: Task, config: DiffusersConfig
-) -> dict[str, Parameter]:
-    found = {"prompt": _PROMPT, **_texts(family), **_numbers(family), **_sampling(family)}
-    if job in family.without_cfg:
-        found = {name: known for name, known in found.items() if name not in OF_CFG}
-    found |= {"seed": _SEED, "model": MODEL, "count": _COUNT, "loras": _LORAS}
-    if job in ("image", "inpaint"):
-        found |= {"image": _IMAGE, "strength": _strength(0.6 if job == "image" else 1.0)}
-    if job == "inpaint":
-        found["mask"] = _MASK
-    if job == "edit":
-        found["references"] = _REFERENCES
-    if job in ("text", "control text") and family.has_variations:
-        found |= _VARIATION
-    if config.controlnets and family.job(task, is_steered=True) is not None:
-        found["controls"] = _CONTROLS
-    return found
-
-
-def _texts(family: Family) -> dict[str, Parameter]:
-    texts: dict[str, str] = {}
+def _text_parameters(family: DiffusersFamily) -> dict[str, Parameter]:
+    texts = {"prompt": "What to show."}
     if family.has_negative:
-        texts["negative"] = "What not to show; counts with a cfg above 1."
+        texts["negative"] = "What not to show; needs a cfg above 1."
     if family.has_second_prompt:
         texts |= {
-            "prompt_2": "For the second text encoder; else it reads the prompt.",
-            "negative_2": "For the second text encoder; else it reads the negative.",
+            "prompt_2": "Prompt for the second text encoder; default: the prompt.",
+            "negative_2": "Negative prompt for the second text encoder; default: the negative"
+            " prompt.",
         }
     return {name: Parameter(type="string", description=text) for name, text in texts.items()}
 
 
-def _numbers(family: Family) -> dict[str, Parameter]:
+def _sampling_parameters(family: DiffusersFamily) -> dict[str, Parameter]:
     side = Parameter(
         type="int",
         default=family.side,
@@ -95,98 +78,151 @@ def _numbers(family: Family) -> dict[str, Parameter]:
         multiple_of=family.multiple_of,
         description="Pixels.",
     )
-    steps = Parameter(
-        type="int", default=family.steps, min=1, max=1000, description="Sampling steps."
-    )
-    cfg = Parameter(
-        type="float",
-        default=family.cfg,
-        min=0,
-        max=50,
-        description="Classifier-free guidance; 1 and less is none, and twice as fast.",
-    )
-    found = {"width": side, "height": side, "steps": steps, "cfg": cfg}
-    if family.guidance is not None:
-        found["guidance"] = Parameter(
+    parameters = {
+        "width": side,
+        "height": side,
+        "steps": Parameter(
+            type="int", default=family.steps, min=1, max=1000, description="Sampling steps."
+        ),
+        "cfg": Parameter(
             type="float",
-            default=family.guidance,
+            default=family.cfg,
             min=0,
-            max=100,
-            description="The guidance that is distilled into the model.",
-        )
-    return found
-
-
-def _sampling(family: Family) -> dict[str, Parameter]:
-    return {
+            max=50,
+            description="Classifier-free guidance; 1 or less turns it off and is twice as fast.",
+        ),
         "sampler": Parameter(
             type="string",
-            default=schedulers.OWN,
-            choices=schedulers.samplers(is_flow=family.is_flow),
-            description="How the noise is taken away; `default` is the model's own way.",
+            default=schedulers.DEFAULT,
+            choices=schedulers.list_samplers(is_flow=family.is_flow),
+            description="Sampler; `default` is the model's own.",
         ),
         "scheduler": Parameter(
             type="string",
             default=schedulers.NORMAL,
-            choices=schedulers.schedules(is_flow=family.is_flow),
-            description="How the noise is spread over the steps.",
+            choices=schedulers.list_schedules(is_flow=family.is_flow),
+            description="Noise schedule: how the noise is spread over the steps.",
         ),
+        "seed": Parameter(type="int", min=0, max=_LARGEST_SEED, description="Seed of the noise."),
+        "model": MODEL,
+        "count": Parameter(type="int", default=1, min=1, max=8, description="Images per batch."),
+        "loras": Parameter(description="Names in `loras_dir` or paths, with strengths."),
     }
+    if family.guidance is not None:
+        parameters["guidance"] = Parameter(
+            type="float",
+            default=family.guidance,
+            min=0,
+            max=100,
+            description="Distilled guidance of the model.",
+        )
+    return parameters
 
 
-def _strength(default: float) -> Parameter:
-    return Parameter(
-        type="float",
-        default=default,
-        min=0,
-        max=1,
-        description="How far to leave the picture: the share of the steps that is run.",
-    )
+def _image_parameters(family: DiffusersFamily, kind: PipelineKind) -> dict[str, Parameter]:
+    """Parameters for images that a pipeline of this kind starts from, and for its noise."""
+    parameters: dict[str, Parameter] = {}
+    if kind in ("image", "inpaint"):
+        parameters["image"] = Parameter(type="image", description="Initial image.")
+        parameters["strength"] = Parameter(
+            type="float",
+            default=0.6 if kind == "image" else 1.0,
+            min=0,
+            max=1,
+            description="Denoising strength: the share of the steps that runs.",
+        )
+    if kind == "inpaint":
+        parameters["mask"] = Parameter(
+            type="image", description="Mask image; white areas are repainted."
+        )
+    if kind == "edit":
+        parameters["references"] = Parameter(
+            description="Reference images for the prompt, at least 64 pixels wide and high."
+        )
+    if kind in ("text", "control text") and family.has_variations:
+        parameters["variation_seed"] = Parameter(
+            type="int", min=0, max=_LARGEST_SEED, description="Seed of a second noise."
+        )
+        parameters["variation_strength"] = Parameter(
+            type="float", min=0, max=1, description="Share of the second noise."
+        )
+    return parameters
 
 
-def _with_defaults(
+def _apply_configured_defaults(
     parameters: dict[str, Parameter], config: DiffusersConfig
 ) -> dict[str, Parameter]:
-    """With the configuration's own defaults; raises ConfigError for one that doesn't fit."""
+    """The parameters with the block's defaults; raises ConfigError for one that does not fit."""
     for name in config.parameters:
-        if name not in _ALL:
+        if name not in _CONFIGURABLE:
             raise ConfigError(
-                f"backends.{config.name}.parameters.{name}: there is no such parameter."
-                + did_you_mean(name, _ALL)
+                f"backends.{config.name}.parameters.{name}: unknown parameter."
+                + did_you_mean(name, _CONFIGURABLE)
             )
-    named, _ = translate_words(config.parameters, parameters)
-    chosen = {name: value for name, value in named.items() if name in parameters}
-    return parameters | {n: _default(config, n, parameters[n], v) for n, v in chosen.items()}
+    configured = dict(parameters)
+    for name, value in translate_words(config.parameters, parameters)[0].items():
+        if name in parameters:
+            try:
+                default = parameters[name].fit(name, value)
+            except RequestError as error:
+                raise ConfigError(
+                    f"backends.{config.name}.parameters.{name}: {error.message}",
+                    remedy=error.remedy,
+                ) from error
+            configured[name] = parameters[name].model_copy(update={"default": default})
+    return configured
 
 
-def _default(config: DiffusersConfig, name: str, parameter: Parameter, value: Any) -> Parameter:
-    try:
-        fitting = parameter.fit(name, value)
-    except RequestError as error:
-        raise ConfigError(
-            f"backends.{config.name}.parameters.{name}: {error.message}", remedy=error.remedy
-        ) from error
-    return parameter.model_copy(update={"default": fitting})
-
-
-_ALL = (
-    *("prompt", "negative", "prompt_2", "negative_2", "width", "height", "steps", "cfg"),
-    *("guidance", "sampler", "scheduler", "strength", "count"),
-)
-"""What a configuration may set another default for."""
-
-
-def _without(parameters: dict[str, Parameter], config: DiffusersConfig) -> dict[str, str]:
-    """Why a parameter that others have is lacking."""
-    controls = "its pipelines for this task take no control pictures"
+def _explain_missing(parameters: dict[str, Parameter], config: DiffusersConfig) -> dict[str, str]:
+    """Why this model lacks parameters that other models have."""
+    controls = "its pipelines for this task take no control images"
     reasons = {
-        "guidance": "no guidance is distilled into this model",
+        "guidance": "this model has no distilled guidance",
         "prompt_2": "this model has one text encoder",
         "negative_2": "this model has one text encoder",
-        "negative": "this model's pipeline takes no negative prompt",
-        "cfg": "this model's pipeline takes no classifier-free guidance",
+        "negative": "the pipeline of this model takes no negative prompt",
+        "cfg": "the pipeline of this model has no classifier-free guidance",
         "controls": controls if config.controlnets else "no `controlnets` are configured",
-        "variation_seed": "two noises are mixed only where a picture begins from noise",
-        "variation_strength": "two noises are mixed only where a picture begins from noise",
+        "variation_seed": "variations work only where an image starts from noise",
+        "variation_strength": "variations work only where an image starts from noise",
     }
     return {name: why for name, why in reasons.items() if name not in parameters}
+
+
+def list_available_models(config: DiffusersConfig, source: ModelSource) -> Iterator[Model]:
+    """Everything that a request can name; memory needs are unknown before loading."""
+    family = source.family
+    yield Model(
+        kind="checkpoint",
+        name=source.name,
+        family=family.name,
+        size_bytes=source.size_bytes,
+        is_default=True,
+    )
+    root = config.models_dir.expanduser()
+    for name in list_models(root):
+        block = config.model_copy(update={"model": str(root / name), "family": "", "variant": ""})
+        try:
+            other = read_source(block)
+        except ConfigError:
+            continue
+        if not os.path.exists(source.where) or not os.path.samefile(source.where, root / name):
+            yield Model(
+                kind="diffusion_model" if other.is_part else "checkpoint",
+                name=name,
+                family=other.family.name,
+                size_bytes=other.size_bytes,
+            )
+    for name, path in list_loras(config.loras_folder):
+        try:
+            lora = read_checkpoint(path)
+        except ConfigError:
+            continue
+        if lora.role == "lora":
+            yield Model(kind="lora", name=name, family=lora.family, size_bytes=lora.size_bytes)
+    for kind in config.controlnets:
+        yield Model(kind="controlnet", name=kind, family=family.name)
+    for name in schedulers.list_samplers(is_flow=family.is_flow):
+        yield Model(kind="sampler", name=name)
+    for name in schedulers.list_schedules(is_flow=family.is_flow):
+        yield Model(kind="scheduler", name=name)

@@ -1,4 +1,4 @@
-"""What torch, diffusers and the hub's client raise, as errors of ours: translated here only."""
+"""Translate what torch, diffusers and the Hub's client raise into imagen's errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from imagen.backends.base import tag_errors_with_backend
 from imagen.core.text import one_line
 from imagen.errors import (
     BackendError,
@@ -26,19 +27,15 @@ if TYPE_CHECKING:
     from imagen.backends.diffusers.config import DiffusersConfig
 
 EXTRA = "diffusers"
-_TRANSPORTS = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-_ORDINARY: tuple[type[Exception], ...] = (
-    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError),
-    *(OSError, RuntimeError, TypeError, ValueError),
-)
-_LESS = "To use less: a smaller size, fewer pictures at once, `offload: model` (or sequential)."
+_HTTP_PACKAGES = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def require_packages() -> None:
-    """Raises MissingDependency where torch or diffusers isn't installed.
+    """Import torch and diffusers.
 
-    Raises Unavailable where one is, and can't be loaded: it is often a build for another machine.
+    Raises MissingDependency where one is not installed, and Unavailable where one cannot be
+    loaded, which usually is a build for another machine.
     """
     for package in ("torch", "diffusers"):
         try:
@@ -47,150 +44,134 @@ def require_packages() -> None:
             raise MissingDependency(error.name or package, EXTRA) from error
         except (ImportError, OSError, RuntimeError) as error:
             raise Unavailable(
-                f"{package} is installed, but can't be loaded: {one_line(str(error))}",
-                remedy="Install builds that go together and fit this machine:"
+                f"{package} is installed but cannot be loaded: {one_line(str(error))}",
+                remedy="Install builds that fit together and this machine:"
                 " https://pytorch.org/get-started/locally/",
             ) from error
 
 
 @contextmanager
-def translated(config: DiffusersConfig) -> Iterator[None]:
-    """Raises every failure inside as an error of ours that names the backend."""
-    try:
-        yield
-    except BackendError as error:
-        error.backend = config.name
-        raise
-    except ImagenError:
-        raise
-    except _foreign() as error:
-        raise _ours(error, config) from error
-
-
-def _foreign() -> tuple[type[BaseException], ...]:
-    """Of everyday classes, and those of the packages that descend from none of them."""
+def translate_errors(config: DiffusersConfig) -> Iterator[None]:
+    """Raise every failure inside as an ImagenError that names the backend."""
     from pickle import PickleError
 
     from diffusers.loaders.single_file_utils import SingleFileComponentError
     from safetensors import SafetensorError
 
-    transports = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
-    return (
-        *_ORDINARY,
-        PickleError,
-        SafetensorError,
-        SingleFileComponentError,
-        *(transport.HTTPError for transport in transports),
+    http_errors = [
+        sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules
+    ]
+    foreign = (
+        *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError),
+        *(OSError, RuntimeError, TypeError, ValueError, PickleError),
+        *(SafetensorError, SingleFileComponentError, *http_errors),
     )
+    try:
+        with tag_errors_with_backend(config.name):
+            yield
+    except ImagenError:
+        raise
+    except foreign as error:
+        raise _translate(error, config) from error
 
 
-def _ours(error: BaseException, config: DiffusersConfig) -> ImagenError:
-    """The first of the chain of causes that says what to do, else a plain failure."""
-    for cause in _chain(error):
-        found = _of_hub(cause, config) or _of_memory(cause, config) or _of_file(cause, config)
-        if found is not None:
-            return found
+def _translate(error: BaseException, config: DiffusersConfig) -> ImagenError:
+    """The most helpful error for the chain of causes, else Failed."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        # By class name, since the packages that define the classes may be missing.
+        names = {kind.__name__ for kind in type(cause).__mro__}
+        known = _hub_error(cause, names, config) or _local_error(cause, names, config)
+        if known is not None:
+            return known
+        cause = cause.__cause__ or cause.__context__
     if isinstance(error, ImportError):
         return MissingDependency(error.name or one_line(str(error)), EXTRA)
-    what = one_line(str(error), limit=400) or "no reason given"
-    return Failed(f"{type(error).__name__}: {what}", backend=config.name)
+    message = one_line(str(error), limit=400) or "no reason given"
+    return Failed(f"{type(error).__name__}: {message}", backend=config.name)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in seen:
-        seen.append(following)
-        yield following
-        following = following.__cause__ or following.__context__
-
-
-def _names(error: BaseException) -> set[str]:
-    """Its class and those it descends from: the packages may not be there to import from."""
-    return {kind.__name__ for kind in type(error).__mro__}
-
-
-def _of_hub(error: BaseException, config: DiffusersConfig) -> BackendError | None:
-    names = _names(error)
+def _hub_error(
+    error: BaseException, names: set[str], config: DiffusersConfig
+) -> BackendError | None:
+    model, token = config.model, config.token_env or "HF_TOKEN"
     if "GatedRepoError" in names:
-        return _gated(config)
-    if names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}:
-        return _not_here(config)
-    if "RepositoryNotFoundError" in names:
-        return _no_repository(config)
-    if "EntryNotFoundError" in names or "RevisionNotFoundError" in names:
-        said = one_line(str(error))
-        return Rejected(f"The hub has no such file of {config.model}: {said}", backend=config.name)
-    if "HfHubHTTPError" in names:
-        return _by_status(error, config)
-    if type(error).__module__.split(".")[0] in _TRANSPORTS:
-        return _not_here(config)
-    return None
-
-
-def _gated(config: DiffusersConfig) -> BackendError:
-    return Unauthorized(
-        f"{config.model} is given only to those whom its owners let in.",
-        remedy=f"Ask for access on the page of {config.model}, then put a token of yours into the"
-        f" environment variable {config.token_env or 'HF_TOKEN'}.",
-        backend=config.name,
-    )
-
-
-def _no_repository(config: DiffusersConfig) -> BackendError:
-    return Unauthorized(
-        f"The hub has no {config.model}, or doesn't show it to you.",
-        remedy="Look at its spelling; if it is private, put a token of yours into the environment"
-        f" variable {config.token_env or 'HF_TOKEN'}.",
-        backend=config.name,
-    )
-
-
-def _not_here(config: DiffusersConfig) -> BackendError:
-    if config.config_dir == "" and config.model.endswith(".safetensors"):
-        return Unavailable(
-            f"The configs of the parts of {config.model} are not on the disk, and the hub can't be"
-            " asked for them.",
-            remedy="Set `config_dir` to a diffusers folder of the same family.",
+        return Unauthorized(
+            f"{model} is gated: its owners must grant you access.",
+            remedy=f"Request access on the Hub page of {model}, then set the environment variable"
+            f" {token} to your token.",
             backend=config.name,
         )
-    why = "the hub is not asked (offline)" if config.offline else "the hub can't be reached"
-    nets = " and its control nets" if config.controlnets else ""
-    return Unavailable(
-        f"Not all of {config.model}{nets} is on the disk, and {why}.",
-        remedy="Fetch it once with a connection and without `offline`, or name a folder.",
-        backend=config.name,
-    )
+    if names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}:
+        return _not_downloaded(config)
+    if "RepositoryNotFoundError" in names:
+        return Unauthorized(
+            f"{model} was not found on the Hub, or it is private.",
+            remedy="Check its spelling; if it is private, set the environment variable"
+            f" {token} to your token.",
+            backend=config.name,
+        )
+    if names & {"EntryNotFoundError", "RevisionNotFoundError"}:
+        return Rejected(
+            f"A file of {model} was not found on the Hub: {one_line(str(error))}",
+            backend=config.name,
+        )
+    if "HfHubHTTPError" in names:
+        return _hub_status_error(error, config)
+    is_http = type(error).__module__.split(".")[0] in _HTTP_PACKAGES
+    return _not_downloaded(config) if is_http else None
 
 
-def _by_status(error: BaseException, config: DiffusersConfig) -> BackendError:
+def _hub_status_error(error: BaseException, config: DiffusersConfig) -> BackendError:
     status = int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
-    said = one_line(str(error))
+    message = one_line(str(error))
     if status in (401, 403):
         return Unauthorized(
-            f"The hub refused: {said}",
-            remedy=f"Put a token into the variable {config.token_env or 'HF_TOKEN'}.",
+            f"The Hub refused access: {message}",
+            remedy=f"Set the environment variable {config.token_env or 'HF_TOKEN'} to your token.",
             backend=config.name,
         )
     if status == 429:
-        return RateLimited("The hub asks for patience.", backend=config.name)
+        return RateLimited("The Hub's rate limit is reached.", backend=config.name)
     kind = Unavailable if status == 0 or status >= 500 else Rejected
-    return kind(f"The hub answered: {said}", backend=config.name)
+    return kind(f"The Hub answered: {message}", backend=config.name)
 
 
-def _of_memory(error: BaseException, config: DiffusersConfig) -> BackendError | None:
-    said = str(error).lower()
-    is_full = "OutOfMemoryError" in _names(error) or isinstance(error, MemoryError)
-    if not is_full and not any(words in said for words in _NO_MEMORY):
-        return None
-    return Failed("There was not enough memory for this.", remedy=_LESS, backend=config.name)
+def _not_downloaded(config: DiffusersConfig) -> BackendError:
+    if config.config_dir == "" and config.model.endswith(".safetensors"):
+        return Unavailable(
+            f"The configs for the parts of {config.model} are not on this machine, and the Hub"
+            " cannot be reached.",
+            remedy="Set `config_dir` to a diffusers folder of the same family.",
+            backend=config.name,
+        )
+    reason = "`offline` is set" if config.offline else "the Hub cannot be reached"
+    controlnets = " and its ControlNets" if config.controlnets else ""
+    return Unavailable(
+        f"{config.model}{controlnets} is not completely on this machine, and {reason}.",
+        remedy="Download it once without `offline`, or set `model` to a folder.",
+        backend=config.name,
+    )
 
 
-def _of_file(error: BaseException, config: DiffusersConfig) -> ImagenError | None:
-    if "SingleFileComponentError" in _names(error):
+def _local_error(
+    error: BaseException, names: set[str], config: DiffusersConfig
+) -> ImagenError | None:
+    message = str(error).lower()
+    is_out_of_memory = "OutOfMemoryError" in names or isinstance(error, MemoryError)
+    if is_out_of_memory or any(words in message for words in _OUT_OF_MEMORY):
+        return Failed(
+            "Out of memory.",
+            remedy="To use less: a smaller size, fewer images at once, or `offload: model`"
+            " (or sequential).",
+            backend=config.name,
+        )
+    if "SingleFileComponentError" in names:
         return ConfigError(
             f"backends.{config.name}.model: {config.model} lacks a part that its family needs:"
             f" {one_line(str(error))}",
-            remedy="Take a file with all parts, or set `config_dir` to a whole diffusers folder.",
+            remedy="Use a file with all parts, or set `config_dir` to a complete diffusers folder.",
         )
     return None

@@ -1,4 +1,4 @@
-"""Where a backend's model lies, and of which family it is: read from its files, without torch."""
+"""Where models and LoRAs are and which family they belong to, read without torch."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from imagen.backends.diffusers import families
-from imagen.core.text import one_line
-from imagen.errors import ConfigError
+from imagen.backends.diffusers.families import FAMILY_NAMES, FAMILY_OF_PIPELINE, find_family
+from imagen.backends.model_choice import ChosenModel, find_name, is_path, list_models, missing_model
+from imagen.core.text import did_you_mean, one_line
+from imagen.errors import ConfigError, RequestError
+from imagen.graphs.model_names import bare_name, is_model_file
 from imagen.model_files.headers import read_weights
 from imagen.model_files.identify import read_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from imagen.backends.diffusers.config import DiffusersConfig
-    from imagen.backends.diffusers.families import Family
+    from imagen.backends.diffusers.families import DiffusersFamily
+    from imagen.core.request import Lora
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin", ".gguf")
-_KEEPS = ("safetensors", "bin")
-_BY_NAME = (
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_FILE_SUFFIXES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin", ".gguf")
+_FAMILY_BY_NAME = (
     (r"flux\.?2", "flux2"),
     (r"flux", "flux1"),
     (r"stable-diffusion-3|sd-?3", "sd3"),
@@ -32,149 +34,163 @@ _BY_NAME = (
     (r"stable-diffusion-2|sd-?2", "sd2"),
     (r"stable-diffusion-v1|sd-?v?1", "sd1"),
 )
-_VARIANTS = ("schnell", "fill", "inpaint", "klein-base", "klein")
+_VARIANTS_BY_NAME = ("schnell", "fill", "inpaint", "klein-base", "klein")
 _INDEX = "model_index.json"
+_FAMILY_KEYS = ("config_dir", "controlnets", "parameters")
+"""Keys of a block that only fit models of one family."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ModelSource:
     """A model, as far as it is known without loading it."""
 
     kind: Literal["hub", "folder", "file"]
     where: str
-    """The hub's `owner/name`, or a path."""
-    family: Family
+    """The Hub's `owner/name`, or a path."""
+    family: DiffusersFamily
     variant: str = ""
     is_part: bool = False
-    """Whether the file holds the diffusion model alone."""
+    """Whether the file holds only the diffusion model."""
     size_bytes: int | None = None
     folder: Path | None = None
-    """Where its files lie: for one of the hub, in the hub's cache, if they do."""
+    """The folder with its files; for a Hub model its place in the Hub's cache, if downloaded."""
 
     @property
     def name(self) -> str:
-        """What a record may tell of it: the hub's `owner/name`, or the file's or folder's name."""
+        """The name for records: the Hub's `owner/name`, or the name of the file or folder."""
         return self.where if self.kind == "hub" else Path(self.where).absolute().name
 
+    def damaged_files(self) -> list[str]:
+        """A sentence for each incomplete weights file in the folder."""
+        sentences = []
+        for file in sorted(self.folder.rglob("*.safetensors")) if self.folder else ():
+            try:
+                read_weights(file)
+            except ConfigError as error:
+                sentences.append(error.message)
+        return sentences
 
-def read_source(config: DiffusersConfig) -> Source:
-    """What the configuration's `model` is.
 
-    Raises ConfigError with a sentence where it isn't there, isn't whole, or is of a family that
-    this adapter doesn't run.
+def read_source(config: DiffusersConfig) -> ModelSource:
+    """Find the configured model and read its family.
+
+    Raises ConfigError where it is missing, incomplete or of an unsupported family.
     """
-    path = Path(config.model).expanduser()
+    model, path = config.model, Path(config.model).expanduser()
     if os.path.isdir(path):
-        return _folder(config, "folder", path)
-    if os.path.isfile(path) or _looks_like_a_path(config.model):
-        return _file(config, path)
-    if HUB_ID.fullmatch(config.model) is None:
+        return _read_folder(config, "folder", path)
+    looks_like_path = (
+        model.lower().endswith(_FILE_SUFFIXES)
+        or "\\" in model
+        or model.startswith((".", "/", "~"))
+        or model.count("/") > 1
+    )
+    if os.path.isfile(path) or looks_like_path:
+        return _read_file(config, path)
+    if _HUB_ID.fullmatch(model) is None:
         raise ConfigError(
-            f"backends.{config.name}.model: {config.model!r} is no file, no folder and no"
-            " owner/name of the hub."
+            f"backends.{config.name}.model: {model!r} is not a file, a folder or an owner/name on"
+            " the Hub."
         )
-    cached = cached_folder(config.model, os.environ)
-    return _unseen(config) if cached is None else _folder(config, "hub", cached)
+    cached = find_cached_folder(model, os.environ)
+    return _guess_from_name(config) if cached is None else _read_folder(config, "hub", cached)
 
 
-def _looks_like_a_path(model: str) -> bool:
-    is_file = model.lower().endswith(_FILES)
-    return is_file or "\\" in model or model.startswith((".", "/", "~")) or model.count("/") > 1
-
-
-def _file(config: DiffusersConfig, path: Path) -> Source:
-    found = read_checkpoint(path)
+def _read_file(config: DiffusersConfig, path: Path) -> ModelSource:
+    checkpoint = read_checkpoint(path)
     if path.suffix == ".gguf" or read_weights(path).format == "gguf":
         raise ConfigError(
-            f"{path} is a GGUF file, which this adapter doesn't load.",
-            remedy="Use it with a backend of type sdcpp, or take the safetensors file.",
+            f"{path} is a GGUF file; diffusers backends cannot load GGUF files.",
+            remedy="Use it with a backend of type sdcpp, or use a safetensors file.",
         )
-    if found.role not in ("checkpoint", "diffusion_model", "unknown"):
-        raise ConfigError(f"{path} is a {found.role}, where a model was expected.")
-    return Source(
+    if checkpoint.role not in ("checkpoint", "diffusion_model", "unknown"):
+        raise ConfigError(f"{path}: expected a model, got a {checkpoint.role}.")
+    family = config.family or checkpoint.family
+    return ModelSource(
         kind="file",
         where=str(path),
-        family=_family(config, config.family or found.family, found.variant, str(path)),
-        variant=found.variant,
-        is_part=found.role == "diffusion_model",
-        size_bytes=found.size_bytes,
+        family=_supported_family(config, family, checkpoint.variant, str(path)),
+        variant=checkpoint.variant,
+        is_part=checkpoint.role == "diffusion_model",
+        size_bytes=checkpoint.size_bytes,
     )
 
 
-def _folder(config: DiffusersConfig, kind: Literal["hub", "folder"], path: Path) -> Source:
+def _read_folder(
+    config: DiffusersConfig, kind: Literal["hub", "folder"], path: Path
+) -> ModelSource:
     index = _read_json(path / _INDEX)
     if index is None:
         raise ConfigError(
-            f"{path} is no diffusers folder: it has no {_INDEX}.",
-            remedy="Name the folder that has one, or one safetensors file.",
+            f"{path} is not a diffusers folder: it has no {_INDEX}.",
+            remedy=f"Give a folder with a {_INDEX}, or one safetensors file.",
         )
     pipeline = one_line(str(index.get("_class_name", "")), limit=60)
-    name, variant = _told(path, families.PIPELINES.get(pipeline, ""))
-    return Source(
+    family, variant = _identify_folder(path, FAMILY_OF_PIPELINE.get(pipeline, ""), index)
+    return ModelSource(
         kind=kind,
         where=config.model if kind == "hub" else str(path),
-        family=_family(config, config.family or name, variant, f"a {pipeline or 'pipeline'}"),
+        family=_supported_family(
+            config, config.family or family, variant, f"a {pipeline or 'pipeline'}"
+        ),
         variant=variant,
-        size_bytes=_size(path),
+        size_bytes=_weights_size(path),
         folder=path,
     )
 
 
-def _told(path: Path, family: str) -> tuple[str, str]:
-    """The family and variant that the configs of the parts tell."""
+def _identify_folder(path: Path, family: str, index: Mapping[str, object]) -> tuple[str, str]:
+    """Family and variant by the configs of the parts."""
     unet = _read_json(path / "unet" / "config.json") or {}
-    transformer = _read_json(path / "transformer" / "config.json") or {}
     if family == "sd1" and unet.get("cross_attention_dim") == 1024:
         family = "sd2"
     if family == "flux1":
-        return family, _flux_variant(transformer)
+        transformer = _read_json(path / "transformer" / "config.json") or {}
+        channels = transformer.get("in_channels", 64)
+        if channels in (384, 128):
+            return family, "fill" if channels == 384 else "control"
+        return family, "dev" if transformer.get("guidance_embeds") else "schnell"
     if family == "flux2":
-        index = _read_json(path / _INDEX) or {}
         return family, "klein" if index.get("is_distilled") else "klein-base"
-    return family, {9: "inpaint", 8: "edit"}.get(unet.get("in_channels", 4), "")
+    channels = unet.get("in_channels", 4)
+    return family, "inpaint" if channels == 9 else "edit" if channels == 8 else ""
 
 
-def _flux_variant(transformer: Mapping[str, Any]) -> str:
-    by_channels = {384: "fill", 128: "control"}.get(transformer.get("in_channels", 64))
-    return by_channels or ("dev" if transformer.get("guidance_embeds") else "schnell")
-
-
-def _unseen(config: DiffusersConfig) -> Source:
-    """A model of the hub that was never fetched: its family is what its name says."""
+def _guess_from_name(config: DiffusersConfig) -> ModelSource:
+    """A Hub model that is not downloaded: only its name can tell the family."""
     name = config.model.lower()
-    told = next((family for word, family in _BY_NAME if re.search(word, name)), "")
-    variant = next((word for word in _VARIANTS if word in name), "")
-    family = config.family or told
+    guessed = next((family for word, family in _FAMILY_BY_NAME if re.search(word, name)), "")
+    variant = next((word for word in _VARIANTS_BY_NAME if word in name), "")
+    family = config.family or guessed
     if not family:
         raise ConfigError(
-            f"backends.{config.name}.model: of which family {config.model} is can't be told before"
-            " it is there.",
-            remedy=f"Set `family` to one of: {', '.join(families.NAMES)}.",
+            f"backends.{config.name}.model: the family of {config.model} is unknown until it is"
+            " downloaded.",
+            remedy=f"Set `family` to one of: {', '.join(FAMILY_NAMES)}.",
         )
-    return Source(
-        kind="hub",
-        where=config.model,
-        family=_family(config, family, variant, config.model),
-        variant=variant,
-    )
+    supported = _supported_family(config, family, variant, config.model)
+    return ModelSource(kind="hub", where=config.model, family=supported, variant=variant)
 
 
-def _family(config: DiffusersConfig, name: str, variant: str, what: str) -> Family:
-    found = families.known(name, variant)
-    if found is None:
-        is_a = f"is of the family {' '.join(filter(None, (name, variant)))}, which" if name else ""
+def _supported_family(
+    config: DiffusersConfig, name: str, variant: str, subject: str
+) -> DiffusersFamily:
+    family = find_family(name, variant)
+    if family is None:
+        given = f"family {' '.join(filter(None, (name, variant)))}" if name else "unknown family"
         raise ConfigError(
-            f"backends.{config.name}.model: {what} {is_a or 'is of a family that'} this adapter"
-            " doesn't run.",
-            remedy=f"It runs: {', '.join(families.NAMES)}.",
+            f"backends.{config.name}.model: {subject} is of {given}, which diffusers backends do"
+            " not support.",
+            remedy=f"Supported: {', '.join(FAMILY_NAMES)}.",
         )
-    return found
+    return family
 
 
-def cached_folder(model: str, environ: Mapping[str, str]) -> Path | None:
-    """Where the hub's own cache keeps this model; None where it doesn't, or not its index."""
-    home = environ.get("HF_HOME") or _in_home(environ)
-    hub = Path(environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+def find_cached_folder(model: str, environ: Mapping[str, str]) -> Path | None:
+    """The folder of this model in the Hub's cache; None where its index is not there."""
+    cache = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
+    home = Path(environ.get("HF_HOME") or cache)
+    hub = Path(environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
     folder = hub / f"models--{model.replace('/', '--')}"
     try:
         commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
@@ -184,39 +200,131 @@ def cached_folder(model: str, environ: Mapping[str, str]) -> Path | None:
     return snapshot if os.path.isfile(snapshot / _INDEX) else None
 
 
-def _in_home(environ: Mapping[str, str]) -> Path:
-    cache = environ.get("XDG_CACHE_HOME") or Path("~/.cache")
-    return Path(cache).expanduser() / "huggingface"
-
-
-def _read_json(path: Path) -> Mapping[str, Any] | None:
+def _read_json(path: Path) -> Mapping[str, object] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
-def _size(folder: Path) -> int | None:
-    """The bytes of all its weights; where there are two kinds of files, of one kind."""
-    for kind in _KEEPS:
-        sizes = [file.stat().st_size for file in folder.rglob(f"*.{kind}") if file.is_file()]
+def _weights_size(folder: Path) -> int | None:
+    """The bytes of all weights; where there are two kinds of files, of one kind."""
+    for suffix in ("safetensors", "bin"):
+        sizes = [file.stat().st_size for file in folder.rglob(f"*.{suffix}") if file.is_file()]
         if sizes:
             return sum(sizes)
     return None
 
 
-def faults(source: Source) -> list[str]:
-    """A sentence for each file of a folder's weights that isn't whole."""
-    if source.folder is None:
-        return []
-    found = (_fault(file) for file in sorted(source.folder.rglob("*.safetensors")))
-    return [sentence for sentence in found if sentence]
+def choose_model(asked: str, config: DiffusersConfig) -> ChosenModel[DiffusersConfig]:
+    """The block with the model that a request names: a path, a name in `models_dir`, a Hub id.
 
-
-def _fault(file: Path) -> str:
+    Keys of the block that only fit its own model's family are left out for another family. Raises
+    RequestError for a model that does not exist or that this adapter cannot run.
+    """
+    if asked in (config.model, Path(config.model).name):
+        return ChosenModel(config=config, name=asked)
+    where, name = _locate_model(asked, config)
+    only_model = config.model_copy(update={"model": where, "family": "", "variant": ""})
     try:
-        read_weights(file)
+        source = read_source(only_model)
     except ConfigError as error:
-        return error.message
-    return ""
+        sentence = error.message.removeprefix(f"backends.{config.name}.model: ")
+        raise RequestError(f"model: {sentence}", remedy=error.remedy) from error
+    left_out: tuple[str, ...] = ()
+    if source.family.name != _family_name(config):
+        left_out = tuple(key for key in _FAMILY_KEYS if getattr(config, key))
+    chosen = only_model.model_copy(update={key: type(getattr(config, key))() for key in left_out})
+    if source.is_part and not chosen.config_dir:
+        raise RequestError(
+            f"model: {Path(where).name} holds only the diffusion model, without text encoders and"
+            " VAE.",
+            remedy=f"Name a complete model, or set `config_dir` in a block for"
+            f" {source.family.name}.",
+        )
+    return ChosenModel(config=chosen, name=name, left_out=left_out)
+
+
+def _locate_model(asked: str, config: DiffusersConfig) -> tuple[str, str]:
+    """The place of a model, and its name for the ticket."""
+    absolute = str(Path(asked).expanduser().absolute())
+    if is_path(asked):
+        return absolute, absolute
+    names = list_models(config.models_dir)
+    is_hub_id = _HUB_ID.fullmatch(asked) is not None and not is_model_file(asked)
+    if is_hub_id:  # never a part of another model's name
+        name = next((name for name in names if asked in (name, bare_name(name))), None)
+    else:
+        name = find_name(asked, names)
+    if name is not None:
+        return str(config.models_dir.expanduser().absolute() / name), name
+    if is_hub_id:
+        return asked, asked
+    if os.path.exists(asked):
+        return absolute, absolute
+    raise missing_model(
+        asked,
+        names,
+        f"in {config.models_dir}",
+        f"See: imagen models --backend {config.name}; or give a path, or the Hub's owner/name.",
+    )
+
+
+def _family_name(config: DiffusersConfig) -> str:
+    """The family of the block's own model, which may be missing."""
+    try:
+        return read_source(config).family.name
+    except ConfigError:
+        return config.family
+
+
+def list_loras(folder: Path | None) -> Iterator[tuple[str, Path]]:
+    """Each file in the folder that may be a LoRA, by the name that a request uses."""
+    if folder is not None:
+        root = folder.expanduser()
+        for path in sorted(root.rglob("*.safetensors")):
+            yield path.relative_to(root).with_suffix("").as_posix(), path
+
+
+def locate_loras(
+    loras: Sequence[Lora], folder: Path | None, family: str
+) -> tuple[tuple[Path, float], ...]:
+    """The file and the strength of each LoRA.
+
+    Raises RequestError for one that is missing, incomplete, not a LoRA or for another family.
+    """
+    located = tuple((_locate_lora(lora.name, folder), lora.strength) for lora in loras)
+    for path, _ in located:
+        try:
+            checkpoint = read_checkpoint(path)
+        except ConfigError as error:
+            raise RequestError(f"loras: {error.message}", remedy=error.remedy) from error
+        if checkpoint.role != "lora":
+            raise RequestError(f"loras: {path}: expected a LoRA, got a {checkpoint.role}.")
+        if checkpoint.family not in ("", family):
+            raise RequestError(
+                f"loras: {path.name} is for {checkpoint.family} models, and this model is {family}."
+            )
+    return located
+
+
+def _locate_lora(name: str, folder: Path | None) -> Path:
+    roots = [Path()] if folder is None else [folder.expanduser(), Path()]
+    for root in roots:
+        for path in (
+            root / Path(name).expanduser(),
+            root / Path(f"{name}.safetensors").expanduser(),
+        ):
+            if os.path.isfile(path):
+                return path
+    if folder is None:
+        raise RequestError(
+            f"LoRA file {name!r} not found.",
+            remedy="Give its path, or set `loras_dir` to the folder with your LoRAs.",
+        )
+    known = [known for known, _ in list_loras(folder)]
+    raise RequestError(
+        f"LoRA {name!r} not found in {folder}.{did_you_mean(name, known)}",
+        remedy=f"Available: {', '.join(known)}." if known else "The folder has no LoRAs.",
+    )

@@ -1,77 +1,85 @@
-"""Loads a pipeline from the hub, a folder or one file; its further pipelines share the parts."""
+"""Load a pipeline, place it on its device, and derive further pipelines that share its parts."""
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import diffusers
+import torch
 
-from imagen.backends.diffusers.devices import device_of, dtype_of, offload_of, place
-from imagen.errors import ConfigError
+from imagen.backends.base import Gpu
+from imagen.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imagen.backends.diffusers.config import DiffusersConfig
-    from imagen.backends.diffusers.families import Family
-    from imagen.backends.diffusers.model_source import Source
-    from imagen.backends.diffusers.plan import Plan
+    from imagen.backends.diffusers.families import DiffusersFamily
+    from imagen.backends.diffusers.model_source import ModelSource
+    from imagen.backends.diffusers.plan import DiffusersPlan
+
+Untyped: TypeAlias = Any
+"""A value of torch or diffusers, whose types are not read: a pipeline, a tensor, a scheduler."""
+
+_MEMORY_FACTOR = 1.25
+"""How much memory a model needs, by its weights: the computation needs some too."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Loaded:
-    """A pipeline in memory, those made of its parts, and its control nets."""
+class LoadedPipeline:
+    """A pipeline in memory, and its ControlNets."""
 
-    base: Any
-    scheduler: Any
-    """The model's own."""
-    family: Family
+    base: Untyped
+    scheduler: Untyped
+    """The model's own scheduler."""
+    family: DiffusersFamily
     config: DiffusersConfig
     device: str
-    dtype: Any
+    dtype: Untyped
     offload: str
-    nets: dict[str, Any] = field(default_factory=dict)
+    controlnets: dict[str, Untyped] = field(default_factory=dict)
 
-    def pipeline(self, plan: Plan) -> Any:
-        """The pipeline for a plan, with its scheduler set."""
-        pipe = self._made_for(plan)
-        pipe.scheduler = self._scheduler(plan)
+    def pipeline_for(self, plan: DiffusersPlan) -> Untyped:
+        """The pipeline class that the plan needs, with its scheduler."""
+        kind = getattr(diffusers, plan.pipeline)
+        nets = [self._controlnet(control.kind) for control in plan.request.controls]
+        if not nets and type(self.base) is kind:
+            pipe = self.base
+        else:
+            controls = {"controlnet": nets[0] if len(nets) == 1 else nets} if nets else {}
+            pipe = kind.from_pipe(self.base, dtype=self.dtype, **controls)
+        # Schedulers remember their last run, so each run gets a new one.
+        if plan.scheduler is None:
+            pipe.scheduler = type(self.scheduler).from_config(self.scheduler.config)
+        else:
+            name, options = plan.scheduler
+            pipe.scheduler = getattr(diffusers, name).from_config(self.scheduler.config, **options)
         pipe.set_progress_bar_config(disable=True)
-        if self.offload != "none":  # where the last run was stopped, its parts are on the card
-            place(pipe, self.device, self.offload)
+        if self.offload != "none":  # a stopped run leaves its parts on the GPU
+            _place(pipe, self.device, self.offload)
         return pipe
 
-    def _made_for(self, plan: Plan) -> Any:
-        kind = getattr(diffusers, plan.pipeline)
-        nets = [self._net(control.kind) for control in plan.request.controls]
-        if not nets and type(self.base) is kind:
-            return self.base
-        steered = {"controlnet": nets[0] if len(nets) == 1 else nets} if nets else {}
-        return kind.from_pipe(self.base, dtype=self.dtype, **steered)
-
-    def _net(self, kind: str) -> Any:
-        if kind not in self.nets:
-            net = _controlnet(self.config.controlnets[kind], self)
-            self.nets[kind] = net if self.offload != "none" else net.to(self.device)
-        return self.nets[kind]
-
-    def _scheduler(self, plan: Plan) -> Any:
-        """A new one each time: they remember their last run."""
-        if plan.scheduler is None:
-            return type(self.scheduler).from_config(self.scheduler.config)
-        name, options = plan.scheduler
-        return getattr(diffusers, name).from_config(self.scheduler.config, **options)
+    def _controlnet(self, kind: str) -> Untyped:
+        if kind not in self.controlnets:
+            where = _existing_path(self.config.controlnets[kind])
+            network = getattr(diffusers, self.family.control_network)
+            is_file = os.path.isfile(where)
+            load = network.from_single_file if is_file else network.from_pretrained
+            net = load(where, **_hub_options(self.config), dtype=self.dtype)
+            self.controlnets[kind] = net if self.offload != "none" else net.to(self.device)
+        return self.controlnets[kind]
 
 
 @contextmanager
-def offline(config: DiffusersConfig) -> Iterator[None]:
-    """Inside, the hub's client asks nobody where the configuration says so.
+def hub_access(config: DiffusersConfig) -> Iterator[None]:
+    """Within this block, the Hub's client stays offline if the configuration says so.
 
-    diffusers asks it all the same for the configs of a single file (`local_files_only` or not).
+    `local_files_only` alone is not enough: diffusers ignores it for the configs of single files.
     """
     from huggingface_hub import constants
 
@@ -83,15 +91,19 @@ def offline(config: DiffusersConfig) -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def load(source: Source, config: DiffusersConfig) -> Loaded:
-    """The pipeline of a model, on its device."""
-    device = device_of(config)
-    dtype = dtype_of(config, source.family, device)
-    _be_quiet()
-    pipe = _pipeline(source, config, dtype)
-    offload = offload_of(config, pipe, device)
-    place(pipe, device, offload)
-    return Loaded(
+def load_pipeline(source: ModelSource, config: DiffusersConfig) -> LoadedPipeline:
+    """Load the model's pipeline and place it on its device."""
+    import transformers
+
+    for library in (diffusers, transformers):  # imagen shows its own progress
+        library.utils.logging.set_verbosity(logging.CRITICAL)
+        library.utils.logging.disable_progress_bar()
+    device = choose_device(config)
+    dtype = _choose_dtype(config, source.family, device)
+    pipe = _load(source, config, dtype)
+    offload = _choose_offload(config, pipe, device)
+    _place(pipe, device, offload)
+    return LoadedPipeline(
         base=pipe,
         scheduler=pipe.scheduler,
         family=source.family,
@@ -102,64 +114,119 @@ def load(source: Source, config: DiffusersConfig) -> Loaded:
     )
 
 
-def _pipeline(source: Source, config: DiffusersConfig, dtype: Any) -> Any:
+def _load(source: ModelSource, config: DiffusersConfig, dtype: Untyped) -> Untyped:
     kind = getattr(diffusers, next(iter(source.family.pipelines.values())))
-    how = {**_access(config), "dtype": dtype}
+    options = {**_hub_options(config), "dtype": dtype}
+    variant = {"variant": config.variant} if config.variant else {}
     if source.kind != "file":
-        return kind.from_pretrained(source.where, **how, **_variant(config))
+        return kind.from_pretrained(source.where, **options, **variant)
+    config_dir = _existing_path(config.config_dir)
     if not source.is_part:
-        configs = {"config": _place_of(config.config_dir)} if config.config_dir else {}
-        return kind.from_single_file(source.where, **how, **configs)
-    return _around_part(kind, source, config, how)
-
-
-def _around_part(kind: Any, source: Source, config: DiffusersConfig, how: dict[str, Any]) -> Any:
-    """The file's diffusion model, with all else from `config_dir`."""
-    if not config.config_dir:
+        configs = {"config": config_dir} if config_dir else {}
+        return kind.from_single_file(source.where, **options, **configs)
+    if not config_dir:
         raise ConfigError(
-            f"backends.{config.name}.model: {source.where} holds the diffusion model alone, without"
-            " its text encoders and VAE.",
-            remedy="Set `config_dir` to a whole diffusers folder, or the hub's owner/name, of its"
-            f" family ({source.family.name}): the other parts are taken from there.",
+            f"backends.{config.name}.model: {source.where} holds only the diffusion model, without"
+            " text encoders and VAE.",
+            remedy="Set `config_dir` to a complete diffusers folder, or `owner/name` on the Hub, of"
+            f" its family ({source.family.name}): it provides the other parts.",
         )
-    place = _place_of(config.config_dir)
-    is_unet = source.family.network.startswith("UNet")
-    part = "unet" if is_unet else "transformer"
+    part = "unet" if source.family.network.startswith("UNet") else "transformer"
     network = getattr(diffusers, source.family.network)
-    model = network.from_single_file(source.where, config=place, subfolder=part, **how)
-    return kind.from_pretrained(place, **{part: model}, **how, **_variant(config))
+    model = network.from_single_file(source.where, config=config_dir, subfolder=part, **options)
+    return kind.from_pretrained(config_dir, **{part: model}, **options, **variant)
 
 
-def _controlnet(where: str, loaded: Loaded) -> Any:
-    kind = getattr(diffusers, loaded.family.control_network)
-    how = {**_access(loaded.config), "dtype": loaded.dtype}
-    place = _place_of(where)
-    if os.path.isfile(place):
-        return kind.from_single_file(place, **how)
-    return kind.from_pretrained(place, **how)
-
-
-def _place_of(where: str) -> str:
+def _existing_path(where: str) -> str:
+    """An existing path with `~` expanded; anything else as it is: a Hub id."""
     path = Path(where).expanduser()
-    return str(path) if os.path.exists(path) else where
+    return str(path) if where and os.path.exists(path) else where
 
 
-def _access(config: DiffusersConfig) -> dict[str, Any]:
-    """How the hub may be asked."""
+def _hub_options(config: DiffusersConfig) -> dict[str, object]:
     token = os.environ.get(config.token_env, "") if config.token_env else ""
     return {"local_files_only": config.offline, **({"token": token} if token else {})}
 
 
-def _variant(config: DiffusersConfig) -> dict[str, str]:
-    return {"variant": config.variant} if config.variant else {}
+def choose_device(config: DiffusersConfig) -> str:
+    """The device as torch names it: `cuda`, `cuda:1`, `mps` or `cpu`.
+
+    Raises Unavailable where the configured one does not exist.
+    """
+    kind, _, number = config.device.partition(":")
+    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if kind == "auto":
+        return "cuda" if has_cuda else "mps" if has_mps else "cpu"
+    if kind == "cpu" or (kind == "mps" and has_mps):
+        return kind
+    is_build_for_it = (kind == "rocm") == (torch.version.hip is not None)
+    exists = has_cuda and int(number or 0) < torch.cuda.device_count()
+    if kind == "mps" or not is_build_for_it or not exists:
+        raise Unavailable(
+            f"Device {config.device} not found: torch {torch.__version__} cannot use it here.",
+            remedy="Set `device` to auto or cpu, or install the build of torch for your GPU.",
+            backend=config.name,
+        )
+    return f"cuda:{number}" if number else "cuda"
 
 
-def _be_quiet() -> None:
-    """No bars and notes on a terminal that is ours; what matters is raised."""
-    import logging
+def list_gpus() -> tuple[Gpu, ...]:
+    """The GPUs that torch can use, each with its memory if the driver reports it."""
+    if torch.cuda.is_available():
+        return tuple(map(_read_gpu, range(torch.cuda.device_count())))
+    return (Gpu(name="Apple GPU"),) if torch.backends.mps.is_available() else ()
 
-    import transformers
 
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity(logging.CRITICAL)
-        library.utils.logging.disable_progress_bar()
+def _read_gpu(number: int) -> Gpu:
+    name = str(torch.cuda.get_device_name(number))
+    try:
+        free, total = torch.cuda.mem_get_info(number)
+    except RuntimeError:  # a GPU in a compute mode that prohibits processes
+        return Gpu(name=name)
+    return Gpu(name=name, vram_total_bytes=int(total), vram_free_bytes=int(free))
+
+
+def _choose_dtype(config: DiffusersConfig, family: DiffusersFamily, device: str) -> Untyped:
+    if config.dtype != "auto":
+        return getattr(torch, config.dtype)
+    if device == "cpu":
+        return torch.float32
+    if family.dtype == "bfloat16" and device.startswith("cuda"):
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return getattr(torch, family.dtype)
+
+
+def _choose_offload(config: DiffusersConfig, pipe: Untyped, device: str) -> str:
+    """none, model or sequential; automatic by the free memory of the GPU."""
+    if device == "cpu":
+        return "none"
+    if config.offload != "auto":
+        return config.offload
+    if not device.startswith("cuda"):
+        return "none"
+    free, _ = torch.cuda.mem_get_info(device)
+    sizes = [
+        sum(tensor.numel() * tensor.element_size() for tensor in part.parameters())
+        for part in pipe.components.values()
+        if isinstance(part, torch.nn.Module)
+    ]
+    if sum(sizes) * _MEMORY_FACTOR <= free:
+        return "none"
+    return "model" if max(sizes, default=0) * _MEMORY_FACTOR <= free else "sequential"
+
+
+def _place(pipe: Untyped, device: str, offload: str) -> None:
+    if offload == "model":
+        pipe.enable_model_cpu_offload(device=device)
+    elif offload == "sequential":
+        pipe.enable_sequential_cpu_offload(device=device)
+    else:
+        pipe.to(device)
+
+
+def empty_cache() -> None:
+    """Return the memory that torch holds back for later allocations."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()

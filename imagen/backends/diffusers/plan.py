@@ -1,45 +1,44 @@
-"""Plan: what will be done for a request, settled and checked before anything is loaded."""
+"""Plan a run: every value, the pipeline, the scheduler and the LoRA files, before loading."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.backends.diffusers import schedulers
-from imagen.backends.diffusers.capabilities import OF_CFG, capabilities
-from imagen.backends.diffusers.loras import located
+from imagen.backends.diffusers.capabilities import CFG_PARAMETERS, find_capabilities
+from imagen.backends.diffusers.model_source import locate_loras
 from imagen.core.capabilities import ParameterOutcome, resolve_parameters
 from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from imagen.backends.diffusers.config import DiffusersConfig
-    from imagen.backends.diffusers.families import Job
-    from imagen.backends.diffusers.model_source import Source
+    from imagen.backends.diffusers.families import PipelineKind
+    from imagen.backends.diffusers.model_source import ModelSource
+    from imagen.backends.diffusers.schedulers import SchedulerChoice
     from imagen.core.capabilities import Capabilities, Receipt
     from imagen.core.request import Request
 
-_NO_CFG = "it counts only with a cfg above 1"
-_NO_CFG_HERE = "diffusers steers this model without it where there is an initial image"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DiffusersPlan:
     """One run: which pipeline, which scheduler, which files."""
 
     request: Request
     """Complete: every value that will be used."""
     receipt: Receipt
-    job: Job
+    kind: PipelineKind
     pipeline: str
-    scheduler: tuple[str, dict[str, Any]] | None
-    """The class and its options; None for the model's own."""
+    scheduler: SchedulerChoice | None
+    """None for the model's own."""
     loras: tuple[tuple[Path, float], ...] = ()
 
-    def payload(self, source: Source) -> dict[str, Any]:
-        """What a ticket shows of it; JSON."""
+    def payload(self, source: ModelSource) -> dict[str, object]:
+        """The plan as a ticket shows it, in JSON types."""
         scheduler, options = self.scheduler or ("", {})
         return {
             "model": source.name,
@@ -52,72 +51,71 @@ class Plan:
         }
 
 
-def plan(request: Request, source: Source, config: DiffusersConfig) -> Plan:
-    """The plan for a request as it was asked, or as a former plan completed it.
+def plan_run(request: Request, source: ModelSource, config: DiffusersConfig) -> DiffusersPlan:
+    """The plan for a request of a user, or for the complete request of an earlier plan.
 
-    Raises RequestError for what can't be done with this model.
+    Raises RequestError for what this model cannot do.
     """
     family = source.family
-    schedulers.refuse_missing(request.sampler, request.scheduler, is_flow=family.is_flow)
-    known = capabilities(request.task, source, config)
-    values, receipt = resolve_parameters(request, known)
-    values = _defaults(known) | values
-    job = family.job(request.task, is_steered="controls" in values)
-    assert job is not None  # settle refuses a task that isn't its own
-    _drop_idle(values, receipt, is_without=job in family.without_cfg)
-    _refuse_controls(request, known)
-    _refuse_no_steps(values, request.task)
-    return Plan(
+    schedulers.refuse_unusable(request.sampler, request.scheduler, is_flow=family.is_flow)
+    known = find_capabilities(request.task, source, config)
+    resolved, receipt = resolve_parameters(request, known)
+    defaults = {name: p.default for name, p in known.parameters.items() if p.default is not None}
+    values = defaults | resolved
+    kind = family.pipeline_kind(request.task, has_controls="controls" in values)
+    assert kind is not None  # resolve_parameters refuses other tasks
+    is_without_cfg = kind in family.without_cfg
+    unused: tuple[str, ...] = CFG_PARAMETERS if is_without_cfg else ()
+    if not is_without_cfg and values.get("cfg", 1.0) <= 1:
+        unused = ("negative", "negative_2")
+    for name in unused:
+        if values.pop(name, None) is not None and name in receipt:
+            receipt[name] = ParameterOutcome(
+                outcome="dropped",
+                asked=receipt[name].asked,
+                why="diffusers does not support it for this model with an initial image"
+                if is_without_cfg
+                else "it needs a cfg above 1",
+            )
+    if "controls" in known.parameters:
+        _refuse_controls(request, known)
+    _refuse_too_few_steps(values, request.task)
+    return DiffusersPlan(
         request=request.exactly(values),
         receipt=receipt,
-        job=job,
-        pipeline=family.pipelines[job],
-        scheduler=schedulers.chosen(
+        kind=kind,
+        pipeline=family.pipelines[kind],
+        scheduler=schedulers.choose_scheduler(
             values.get("sampler"), values.get("scheduler"), is_flow=family.is_flow
         ),
-        loras=tuple(located(request.loras, config.loras_folder, family.name)),
+        loras=locate_loras(request.loras, config.loras_folder, family.name),
     )
 
 
-def _defaults(known: Capabilities) -> dict[str, Any]:
-    parameters = known.parameters.items()
-    return {name: value.default for name, value in parameters if value.default is not None}
-
-
-def _drop_idle(values: dict[str, Any], receipt: Receipt, *, is_without: bool) -> None:
-    """Without guidance by a second prompt there is no use for that prompt."""
-    idle = OF_CFG if is_without else OF_CFG[1:] if values.get("cfg", 1.0) <= 1 else ()
-    for name in idle:
-        if values.pop(name, None) is not None and name in receipt:
-            why = _NO_CFG_HERE if is_without else _NO_CFG
-            receipt[name] = ParameterOutcome(outcome="dropped", asked=receipt[name].asked, why=why)
-
-
 def _refuse_controls(request: Request, known: Capabilities) -> None:
-    for control in request.controls if "controls" in known.parameters else ():
+    for control in request.controls:
         if control.kind not in known.controls:
             raise RequestError(
-                f"This backend has no control of kind {control.kind!r}."
-                + did_you_mean(control.kind, known.controls),
-                remedy=f"It has: {', '.join(known.controls)}.",
+                f"Unknown control {control.kind!r}.{did_you_mean(control.kind, known.controls)}",
+                remedy=f"Configured: {', '.join(known.controls)}.",
             )
         if control.preprocess:
             raise RequestError(
-                f"This backend can't make a {control.kind} picture of a file.",
-                remedy="Make it with another backend first (preprocess), and give it here.",
+                f"This backend cannot make a {control.kind} control image.",
+                remedy="Make it with another backend first (imagen preprocess), and pass it here.",
             )
 
 
-def _refuse_no_steps(values: dict[str, Any], task: str) -> None:
-    """diffusers runs the strength's share of the steps, rounded down."""
-    if "strength" not in values:
+def _refuse_too_few_steps(values: Mapping[str, object], task: str) -> None:
+    """diffusers runs steps x strength steps, rounded down."""
+    steps, strength = values["steps"], values.get("strength")
+    if not isinstance(strength, float) or not isinstance(steps, int):
         return
-    steps, strength = values["steps"], values["strength"]
     if strength == 0:
         raise RequestError(f"strength 0 leaves nothing to do for {task}: use more than 0.")
     if int(steps * strength) < 1:
         least = next(n for n in range(steps, 10001) if int(n * strength) >= 1)
         raise RequestError(
             f"strength {strength:g} of {steps} steps is less than one step.",
-            remedy=f"Ask for {least} steps, or for more strength.",
+            remedy=f"Use at least {least} steps, or more strength.",
         )

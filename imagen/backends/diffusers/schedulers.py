@@ -1,10 +1,10 @@
-"""Samplers and noise schedules by the field's names, and what diffusers calls them."""
+"""Sampler and scheduler names, and the scheduler classes of diffusers behind them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.core.samplers import (
     Sampling,
@@ -18,135 +18,127 @@ from imagen.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OWN = "default"
-"""The sampler that the model itself names."""
+DEFAULT = "default"
+"""The sampler that the model's own files name."""
 NORMAL = "normal"
+SchedulerChoice = tuple[str, dict[str, object]]
+"""A scheduler class of diffusers and its options."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sampler:
-    """A scheduler of diffusers, and what it is built with."""
+class DiffusersSampler:
+    """A scheduler class of diffusers, and its options."""
 
     scheduler: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     takes_schedules: bool = True
-    """Whether its noise can be spread otherwise."""
+    """Whether it works with other noise schedules than the normal one."""
     needs: str = ""
-    """The package without which diffusers has it not."""
+    """The package that diffusers needs for it."""
 
 
-_SDE = {"algorithm_type": "sde-dpmsolver++", "solver_order": 2}
-SAMPLERS: Mapping[str, Sampler] = {
-    "euler": Sampler(scheduler="EulerDiscreteScheduler"),
-    "euler_a": Sampler(scheduler="EulerAncestralDiscreteScheduler", takes_schedules=False),
-    "heun": Sampler(scheduler="HeunDiscreteScheduler"),
-    "dpm2": Sampler(scheduler="KDPM2DiscreteScheduler"),
-    "dpm2_a": Sampler(scheduler="KDPM2AncestralDiscreteScheduler"),
-    "dpmpp_2m": Sampler(
+SAMPLERS: Mapping[str, DiffusersSampler] = {
+    "euler": DiffusersSampler(scheduler="EulerDiscreteScheduler"),
+    "euler_a": DiffusersSampler(scheduler="EulerAncestralDiscreteScheduler", takes_schedules=False),
+    "heun": DiffusersSampler(scheduler="HeunDiscreteScheduler"),
+    "dpm2": DiffusersSampler(scheduler="KDPM2DiscreteScheduler"),
+    "dpm2_a": DiffusersSampler(scheduler="KDPM2AncestralDiscreteScheduler"),
+    "dpmpp_2m": DiffusersSampler(
         scheduler="DPMSolverMultistepScheduler",
         options={"algorithm_type": "dpmsolver++", "solver_order": 2},
     ),
-    "dpmpp_2m_sde": Sampler(scheduler="DPMSolverMultistepScheduler", options=_SDE),
-    "dpmpp_2s": Sampler(scheduler="DPMSolverSinglestepScheduler"),
-    "dpmpp_sde": Sampler(scheduler="DPMSolverSDEScheduler", needs="torchsde"),
-    "lms": Sampler(scheduler="LMSDiscreteScheduler", needs="scipy"),
-    "ddim": Sampler(scheduler="DDIMScheduler", takes_schedules=False),
-    "ddpm": Sampler(scheduler="DDPMScheduler", takes_schedules=False),
-    "pndm": Sampler(
+    "dpmpp_2m_sde": DiffusersSampler(
+        scheduler="DPMSolverMultistepScheduler",
+        options={"algorithm_type": "sde-dpmsolver++", "solver_order": 2},
+    ),
+    "dpmpp_2s": DiffusersSampler(scheduler="DPMSolverSinglestepScheduler"),
+    "dpmpp_sde": DiffusersSampler(scheduler="DPMSolverSDEScheduler", needs="torchsde"),
+    "lms": DiffusersSampler(scheduler="LMSDiscreteScheduler", needs="scipy"),
+    "ddim": DiffusersSampler(scheduler="DDIMScheduler", takes_schedules=False),
+    "ddpm": DiffusersSampler(scheduler="DDPMScheduler", takes_schedules=False),
+    "pndm": DiffusersSampler(
         scheduler="PNDMScheduler", options={"skip_prk_steps": True}, takes_schedules=False
     ),
-    "unipc": Sampler(scheduler="UniPCMultistepScheduler"),
-    "deis": Sampler(scheduler="DEISMultistepScheduler"),
-    "lcm": Sampler(scheduler="LCMScheduler", takes_schedules=False),
-    "tcd": Sampler(scheduler="TCDScheduler", takes_schedules=False),
-    "sasolver": Sampler(scheduler="SASolverScheduler"),
+    "unipc": DiffusersSampler(scheduler="UniPCMultistepScheduler"),
+    "deis": DiffusersSampler(scheduler="DEISMultistepScheduler"),
+    "lcm": DiffusersSampler(scheduler="LCMScheduler", takes_schedules=False),
+    "tcd": DiffusersSampler(scheduler="TCDScheduler", takes_schedules=False),
+    "sasolver": DiffusersSampler(scheduler="SASolverScheduler"),
 }
-FLOW_SAMPLERS: Mapping[str, Sampler] = {
-    "euler": Sampler(scheduler="FlowMatchEulerDiscreteScheduler"),
+# The other samplers also run with flow-matching models, and produce garbage without an error.
+# FlowMatchLCM is left out because its noise ignores the seed.
+FLOW_SAMPLERS: Mapping[str, DiffusersSampler] = {
+    "euler": DiffusersSampler(scheduler="FlowMatchEulerDiscreteScheduler"),
 }
-"""Others run with these models too, and give garbage without an error.
-
-FlowMatchLCM is none of them: its noise follows no seed.
-"""
 SCHEDULES: Mapping[str, str] = {
     NORMAL: "",
     "karras": "use_karras_sigmas",
     "exponential": "use_exponential_sigmas",
     "beta": "use_beta_sigmas",
 }
-"""The option by which each is had; without any of them it is the normal one."""
+"""The option that selects each noise schedule; without any, it is the normal one."""
 _SCHEDULE_NEEDS = {"beta": "scipy"}
 
 
-def samplers(*, is_flow: bool) -> tuple[str, ...]:
-    """The names that can be asked for here and now."""
+def list_samplers(*, is_flow: bool) -> tuple[str, ...]:
+    """The samplers that can be used with the packages that are installed."""
     table = FLOW_SAMPLERS if is_flow else SAMPLERS
-    there = [name for name, sampler in table.items() if not _missing(sampler.needs)]
-    return (OWN, *there)
+    return (DEFAULT, *(name for name, known in table.items() if _is_installed(known.needs)))
 
 
-def schedules(*, is_flow: bool) -> tuple[str, ...]:
-    """The names of noise schedules that can be asked for here and now."""
+def list_schedules(*, is_flow: bool) -> tuple[str, ...]:
+    """The noise schedules that can be used with the packages that are installed."""
     if is_flow:
         return (NORMAL,)
-    return tuple(name for name in SCHEDULES if not _missing(_SCHEDULE_NEEDS.get(name, "")))
+    return tuple(name for name in SCHEDULES if _is_installed(_SCHEDULE_NEEDS.get(name, "")))
 
 
-def refuse_missing(sampler: str | None, scheduler: str | None, *, is_flow: bool) -> None:
-    """Raises RequestError for one that needs a package that isn't installed."""
-    name = match_sampler(Sampling(parse_sampler(sampler or OWN).sampler), SAMPLERS) or ""
-    known = SAMPLERS.get(name)
-    if known is not None and not is_flow and _missing(known.needs):
-        raise _not_installed("sampler", name, known.needs)
+def refuse_unusable(sampler: str | None, scheduler: str | None, *, is_flow: bool) -> None:
+    """Raises RequestError for one whose package is missing or that does not fit the model."""
+    name = match_sampler(Sampling(parse_sampler(sampler or DEFAULT).sampler), SAMPLERS) or ""
+    if is_flow:
+        if name in SAMPLERS and name not in FLOW_SAMPLERS:
+            raise RequestError(
+                f"sampler {sampler!r} does not work with this flow-matching model.",
+                remedy=f"Available: {', '.join((DEFAULT, *FLOW_SAMPLERS))}.",
+            )
+        return
     schedule = match_scheduler(parse_scheduler(scheduler or NORMAL), SCHEDULES) or ""
-    package = _SCHEDULE_NEEDS.get(schedule, "")
-    if not is_flow and _missing(package):
-        raise _not_installed("scheduler", schedule, package)
-    if is_flow and known is not None and name not in FLOW_SAMPLERS:
-        raise RequestError(
-            f"sampler {sampler!r} gives garbage with this model, which is trained to match flows.",
-            remedy=f"It takes: {', '.join((OWN, *FLOW_SAMPLERS))}.",
-        )
+    needs = {
+        f"sampler {name!r}": SAMPLERS[name].needs if name in SAMPLERS else "",
+        f"scheduler {schedule!r}": _SCHEDULE_NEEDS.get(schedule, ""),
+    }
+    for what, package in needs.items():
+        if not _is_installed(package):
+            raise RequestError(
+                f"{what} needs the Python package {package!r}, which is not installed.",
+                remedy=f"Install it with: pip install {package}",
+            )
 
 
-def _not_installed(what: str, name: str, package: str) -> RequestError:
-    return RequestError(
-        f"{what} {name!r} needs the Python package {package!r}, which is not installed.",
-        remedy=f"Install it with: pip install {package}",
-    )
+def _is_installed(package: str) -> bool:
+    return not package or find_spec(package) is not None
 
 
-def _missing(package: str) -> bool:
-    return bool(package) and find_spec(package) is None
+def choose_scheduler(
+    sampler: str | None, schedule: str | None, *, is_flow: bool
+) -> SchedulerChoice | None:
+    """The scheduler class and its options; None for the model's own.
 
-
-def chosen(
-    sampler: str | None, scheduler: str | None, *, is_flow: bool
-) -> tuple[str, dict[str, Any]] | None:
-    """The scheduler's class and what it is built with; None for the model's own.
-
-    Raises RequestError for a pair that don't go together.
+    Raises RequestError for a sampler and a schedule that cannot be combined.
     """
-    name, schedule = sampler or OWN, scheduler or NORMAL
-    if name == OWN:
-        if schedule != NORMAL:
-            raise _no_pair(schedule, "the model's own sampler")
+    name, schedule = sampler or DEFAULT, schedule or NORMAL
+    known = None if name == DEFAULT else (FLOW_SAMPLERS if is_flow else SAMPLERS)[name]
+    if schedule != NORMAL and (known is None or not known.takes_schedules):
+        subject = f"sampler {name!r}" if known else "the model's own sampler"
+        able = ", ".join(name for name, each in SAMPLERS.items() if each.takes_schedules)
+        raise RequestError(
+            f"scheduler {schedule!r} cannot be combined with {subject}.",
+            remedy=f"It works with: {able}.",
+        )
+    if known is None:
         return None
-    found = (FLOW_SAMPLERS if is_flow else SAMPLERS)[name]
-    if schedule != NORMAL and not found.takes_schedules:
-        raise _no_pair(schedule, f"sampler {name!r}")
-    return found.scheduler, {**found.options, **_spread(found, schedule)}
-
-
-def _spread(sampler: Sampler, schedule: str) -> dict[str, bool]:
-    """Each option is said, lest the model's own stay."""
-    chosen = SCHEDULES[schedule]
-    options = filter(None, SCHEDULES.values()) if sampler.takes_schedules else ()
-    return {option: option == chosen for option in options}
-
-
-def _no_pair(schedule: str, whom: str) -> RequestError:
-    able = ", ".join(name for name, sampler in SAMPLERS.items() if sampler.takes_schedules)
-    return RequestError(
-        f"scheduler {schedule!r} can't be had with {whom}.", remedy=f"It can with: {able}."
-    )
+    # Every option is set, also to False: otherwise the value in the model's own config remains.
+    options = filter(None, SCHEDULES.values()) if known.takes_schedules else ()
+    chosen = {option: option == SCHEDULES[schedule] for option in options}
+    return known.scheduler, {**known.options, **chosen}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.comfyui_lab import ASKED, MANIFEST, SAMPLED, opened
 from support.comfyui_pictures import NOWHERE, node, on, shelve
-from support.weight_files import SD1, VAE, safetensors, written
+from support.weight_files import SD1, VAE, safetensors, write_file
 
 from imagen.config import Settings
 from imagen.core.request import Request
@@ -174,7 +174,7 @@ def test_a_refused_model_has_the_name_of_its_family_that_models_shows() -> None:
 
 
 def test_a_local_file_of_another_family_is_refused_by_its_header(tmp_path: Path) -> None:
-    path = written(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
+    path = write_file(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
     with pytest.raises(RequestError, match="is of the family sd1, and the workflow is for flux1"):
         on(NOWHERE, "flux1-schnell").prepare(ASKED.with_values({"model": str(path)}))
 

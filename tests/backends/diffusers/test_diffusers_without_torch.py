@@ -1,4 +1,4 @@
-"""All but drawing works where torch isn't installed, and says which extra brings it."""
+"""Everything but generation works without torch, and errors name the extra to install."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from support.diffusers_model_files import LORA_SD1, flux_file, folder, opened, sd1_file
-from support.weight_files import safetensors, written
+from support.diffusers_model_files import (
+    LORA_SD1,
+    open_diffusers,
+    write_flux_file,
+    write_pipeline_folder,
+    write_sd1_file,
+)
+from support.weight_files import safetensors, write_file
 
 from imagen.backends import validate_block
 from imagen.backends.diffusers import adapter
@@ -30,12 +36,12 @@ _HEAVY = {"torch", "diffusers", "transformers", "numpy", "safetensors", "hugging
 
 
 @pytest.fixture
-def _no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where nobody installed it."""
     monkeypatch.setitem(sys.modules, "torch", None)
 
 
-def test_the_extra_brings_what_the_samplers_need() -> None:
+def test_diffusers_extra_includes_scipy() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
     extra = project["project"]["optional-dependencies"]["diffusers"]
     assert "scipy" in {requirement.partition(">")[0] for requirement in extra}
@@ -50,8 +56,10 @@ def test_the_extra_brings_what_the_samplers_need() -> None:
         pytest.param(["backends"], id="the list"),
     ],
 )
-def test_nothing_of_torch_is_imported_for(command: list[str], tmp_path: Path) -> None:
-    block = f"backends: {{here: {{type: diffusers, model: {sd1_file(tmp_path).as_posix()!r}}}}}\n"
+def test_torch_is_not_imported_for(command: list[str], tmp_path: Path) -> None:
+    block = (
+        f"backends: {{here: {{type: diffusers, model: {write_sd1_file(tmp_path).as_posix()!r}}}}}\n"
+    )
     (tmp_path / "imagen.yaml").write_text(block)
     ran = subprocess.run(
         [sys.executable, "-c", _PROGRAM, *command],
@@ -64,87 +72,91 @@ def test_nothing_of_torch_is_imported_for(command: list[str], tmp_path: Path) ->
     assert set(ran.stdout.splitlines()[-1].split()) & _HEAVY == set()
 
 
-@pytest.mark.usefixtures("_no_torch")
-def test_drawing_names_the_extra(tmp_path: Path) -> None:
-    backend = opened(sd1_file(tmp_path))
+@pytest.mark.usefixtures("_without_torch")
+def test_collect_without_torch_names_the_extra(tmp_path: Path) -> None:
+    backend = open_diffusers(write_sd1_file(tmp_path))
     ticket = backend.prepare(Request(prompt="a fox"))
     with pytest.raises(MissingDependency) as caught:
         backend.collect(ticket, no_progress)
     assert (caught.value.package, caught.value.extra) == ("torch", "diffusers")
 
 
-def test_a_torch_that_cant_be_loaded_is_no_missing_one(
+def test_check_reports_a_torch_that_cannot_be_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.12: no such file')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    health = opened(sd1_file(tmp_path)).check()
+    health = open_diffusers(write_sd1_file(tmp_path)).check()
     assert health.summary == (
-        "torch is installed, but can't be loaded: libcudart.so.12: no such file"
+        "torch is installed but cannot be loaded: libcudart.so.12: no such file"
     )
     assert "pytorch.org" in health.remedies[0]
 
 
-@pytest.mark.usefixtures("_no_torch")
-def test_health_names_the_extra(tmp_path: Path) -> None:
-    health = opened(sd1_file(tmp_path)).check()
+@pytest.mark.usefixtures("_without_torch")
+def test_check_without_torch_names_the_extra(tmp_path: Path) -> None:
+    health = open_diffusers(write_sd1_file(tmp_path)).check()
     assert not health.ok
     assert health.remedies == (f"Install it with: {install_command('diffusers')}",)
 
 
-@pytest.mark.usefixtures("_no_torch")
-def test_health_first_looks_at_the_files(tmp_path: Path) -> None:
-    place = folder(tmp_path / "m", "StableDiffusionPipeline", unet={}, vae={})
+@pytest.mark.usefixtures("_without_torch")
+def test_check_reports_truncated_weights_before_missing_packages(tmp_path: Path) -> None:
+    place = write_pipeline_folder(tmp_path / "m", "StableDiffusionPipeline", unet={}, vae={})
     weights = place / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    health = opened(place).check()
+    health = open_diffusers(place).check()
     assert f"{weights} was cut off" in health.summary
     assert health.remedies == ("Download the model again.",)
 
 
-def test_health_knows_what_is_not_on_the_disk(
+def test_check_reports_an_offline_model_that_is_not_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    health = opened("someone/sdxl", offline=True).check()
-    assert health.summary == (
-        "someone/sdxl is not on the disk, and the hub is not asked (offline)."
-    )
+    health = open_diffusers("someone/sdxl", offline=True).check()
+    assert health.summary == ("someone/sdxl is not on this machine, and `offline` is set.")
     assert len(health.remedies) == 1
 
 
-def test_health_knows_what_a_part_lacks(tmp_path: Path) -> None:
-    health = opened(flux_file(tmp_path)).check()
-    assert health.summary.endswith("flux.safetensors holds the diffusion model alone.")
+def test_check_reports_a_diffusion_model_without_config_dir(tmp_path: Path) -> None:
+    health = open_diffusers(write_flux_file(tmp_path)).check()
+    assert health.summary.endswith("flux.safetensors holds only the diffusion model.")
     assert "`config_dir`" in health.remedies[0]
 
 
-def test_health_of_a_slip_never_raises() -> None:
-    health = opened("dreamy").check()
-    assert "is no file, no folder and no owner/name" in health.summary
+def test_check_reports_an_invalid_model_without_raising() -> None:
+    health = open_diffusers("dreamy").check()
+    assert "is not a file, a folder or an owner/name" in health.summary
     assert health.remedies
 
 
-def test_freeing_and_closing_need_nothing(tmp_path: Path) -> None:
-    backend = opened(sd1_file(tmp_path))
+def test_free_and_close_do_not_raise_without_torch(tmp_path: Path) -> None:
+    backend = open_diffusers(write_sd1_file(tmp_path))
     backend.free()
     backend.close()
     backend.close()
 
 
-def test_backends_of_one_device_are_one_engine(tmp_path: Path) -> None:
-    path = sd1_file(tmp_path)
-    assert opened(path, device="cuda:1").engine == "diffusers cuda:1"
-    assert opened(path).engine == opened(flux_file(tmp_path)).engine == "diffusers auto"
+def test_backends_on_one_device_share_one_engine(tmp_path: Path) -> None:
+    path = write_sd1_file(tmp_path)
+    assert open_diffusers(path, device="cuda:1").engine == "diffusers cuda:1"
+    assert (
+        open_diffusers(path).engine
+        == open_diffusers(write_flux_file(tmp_path)).engine
+        == "diffusers auto"
+    )
 
 
-def test_it_lists_what_a_request_may_name(tmp_path: Path) -> None:
-    shelf = tmp_path / "loras"
-    shelf.mkdir()
-    written(shelf / "ink.safetensors", safetensors(dict([LORA_SD1])))
-    written(shelf / "cut.safetensors", b"<html>")
-    backend = opened(sd1_file(tmp_path), loras_dir=shelf, controlnets={"canny": "a/b"})
+def test_models_lists_checkpoints_loras_controlnets_samplers_and_schedulers(tmp_path: Path) -> None:
+    loras_dir = tmp_path / "loras"
+    loras_dir.mkdir()
+    write_file(loras_dir / "ink.safetensors", safetensors(dict([LORA_SD1])))
+    write_file(loras_dir / "cut.safetensors", b"<html>")
+    backend = open_diffusers(
+        write_sd1_file(tmp_path), loras_dir=loras_dir, controlnets={"canny": "a/b"}
+    )
     models = {(model.kind, model.name): model for model in backend.models()}
     whole = models["checkpoint", "dream.safetensors"]
     assert (whole.family, whole.vram_bytes, whole.is_default) == ("sd1", None, True)
@@ -167,7 +179,7 @@ def test_it_lists_what_a_request_may_name(tmp_path: Path) -> None:
         ("modell", "x", "backends.here.modell: unknown key"),
     ],
 )
-def test_a_key_that_is_off_is_named(key: str, value: str, sentence: str) -> None:
+def test_invalid_block_key_is_named(key: str, value: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         validate_block("here", {"model": "a/b", key: value}, adapter.config)
     assert sentence in caught.value.message

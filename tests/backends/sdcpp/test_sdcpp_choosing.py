@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.sdcpp_rig import LORA, PICTURE, Bench
-from support.weight_files import SD1, VAE, safetensors, written
+from support.weight_files import SD1, VAE, safetensors, write_file
 
 from imagen.core.request import Request
 from imagen.errors import RequestError
@@ -28,9 +28,9 @@ def models(tmp_path: Path) -> Path:
     """A folder with a whole SDXL, another SD 1 and the diffusion model of a FLUX.1 alone."""
     place = tmp_path / "models"
     (place / "xl").mkdir(parents=True)
-    written(place / "xl" / "juggernaut.safetensors", safetensors(SDXL))
-    written(place / "photon.safetensors", safetensors(SD1 | VAE))
-    written(place / "flux.safetensors", safetensors(FLUX))
+    write_file(place / "xl" / "juggernaut.safetensors", safetensors(SDXL))
+    write_file(place / "photon.safetensors", safetensors(SD1 | VAE))
+    write_file(place / "flux.safetensors", safetensors(FLUX))
     return place
 
 
@@ -70,12 +70,12 @@ def test_a_part_of_a_name_means_one_model_as_long_as_the_backend_is_open(
     request = Request(prompt="a fox").with_values(PICTURE | {"model": "jugg"})
     with closing(bench.open(models_dir=str(models))) as engine:
         engine.capabilities("text-to-image", "jugg")
-        written(models / "juggling.safetensors", safetensors(SD1 | VAE))
+        write_file(models / "juggling.safetensors", safetensors(SD1 | VAE))
         assert engine.prepare(request).request.model == "xl/juggernaut.safetensors"
 
 
 def test_a_path_may_be_named(bench: Bench, models: Path, tmp_path: Path) -> None:
-    path = str(written(tmp_path / "mine.safetensors", safetensors(SDXL)))
+    path = str(write_file(tmp_path / "mine.safetensors", safetensors(SDXL)))
     ticket = _prepared(bench, models, path)
     assert (ticket.request.model, ticket.receipt["model"].outcome) == (path, "applied")
 
@@ -120,8 +120,8 @@ def test_a_diffusion_model_without_its_companions_is_refused(bench: Bench, model
 def test_what_cannot_be_the_model_is_refused(
     bench: Bench, models: Path, model: str, sentence: str
 ) -> None:
-    written(models / "ink.safetensors", safetensors(dict(LORA)))
-    written(models / "cut.safetensors", safetensors(SDXL)[:-1])
+    write_file(models / "ink.safetensors", safetensors(dict(LORA)))
+    write_file(models / "cut.safetensors", safetensors(SDXL)[:-1])
     with pytest.raises(RequestError) as caught:
         _prepared(bench, models, model)
     assert sentence in caught.value.message
@@ -145,7 +145,7 @@ def test_loras_are_looked_for_in_the_folder_of_models_by_default(
     bench: Bench, models: Path
 ) -> None:
     (models / "loras").mkdir()
-    written(models / "loras" / "ink.safetensors", safetensors(dict(LORA)))
+    write_file(models / "loras" / "ink.safetensors", safetensors(dict(LORA)))
     bench.made(asked={"loras": [{"name": "ink"}]}, models_dir=str(models))
     arguments = bench.arguments()
     assert arguments[arguments.index("--lora-model-dir") + 1] == str(models / "loras")
