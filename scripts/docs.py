@@ -1,9 +1,9 @@
-"""Rewrites the generated parts of README.md and docs/: what the code says is not written twice.
+"""Rewrites the generated blocks of README.md and docs/.
 
-    python scripts/docs.py            writes them
-    python scripts/docs.py --check    exits 1, naming each block that is stale
+    python scripts/docs.py            rewrites them
+    python scripts/docs.py --check    exits 1 and names each stale block
 
-A block stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+A block is between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -57,24 +57,24 @@ _TASKS = ("image-to-image", "inpaint", "outpaint", "edit", "variation")
 
 
 def pages() -> list[Path]:
-    """Every page that may hold generated parts."""
+    """Every page that may contain generated blocks."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def rewritten(text: str) -> str:
-    """The page with each generated block made anew."""
-    return _BLOCK.sub(lambda match: f"{match[1]}\n{_generated(match[2])}\n\n", text)
+def rewrite(text: str) -> str:
+    """Return the page with each generated block replaced."""
+    return _BLOCK.sub(lambda match: f"{match[1]}\n{_generate(match[2])}\n\n", text)
 
 
-def stale(text: str) -> list[str]:
-    """The names of the blocks that are not as the code has it."""
-    now = _BLOCK.finditer(rewritten(text))
+def stale_blocks(text: str) -> list[str]:
+    """The names of the blocks that differ from the code."""
+    now = _BLOCK.finditer(rewrite(text))
     return [old[2] for old, new in zip(_BLOCK.finditer(text), now, strict=True) if old[0] != new[0]]
 
 
-def _generated(name: str) -> str:
+def _generate(name: str) -> str:
     kind, *words = name.split()
-    return _MAKERS[kind](*words)
+    return _GENERATORS[kind](*words)
 
 
 def _help(*words: str) -> str:
@@ -86,14 +86,14 @@ def _help(*words: str) -> str:
     for word in words:
         assert isinstance(command, click.Group)
         found = command.get_command(context, word)
-        assert found is not None, f"there is no command {word}"
+        assert found is not None, f"no command {word}"
         command, context = found, click.Context(found, info_name=word, parent=context)
     return f"```text\n{command.get_help(context)}\n```"
 
 
 def _commands() -> str:
     rows = [(f"[`{name}`](#imagen-{name})", what) for name, (_, what) in COMMANDS.items()]
-    return _table(("command", "what it does"), rows)
+    return _table(("command", "purpose"), rows)
 
 
 def _defaults() -> str:
@@ -102,7 +102,7 @@ def _defaults() -> str:
 
 
 def _models_from_text() -> list[Workflow]:
-    """The workflows that a backend names; the others go with them."""
+    """The text-to-image workflows, which backends name."""
     return [workflow for workflow in listing() if workflow.manifest.task == _FROM_TEXT]
 
 
@@ -140,7 +140,7 @@ def _models() -> str:
 
 
 def _is_more(manifest: Manifest, known: set[str]) -> bool:
-    """Whether it needs what none of the models from text does."""
+    """Whether it needs nodes or files that no text-to-image workflow needs."""
     return bool(manifest.nodes) or any(file.file not in known for file in manifest.files)
 
 
@@ -224,7 +224,7 @@ def _request() -> str:
 
 def _aliases() -> str:
     rows = [(f"`{name}`", f"`{ours}`") for name, ours in sorted(ALIASES.items())]
-    return _table(("in a graph", "is the parameter"), rows)
+    return _table(("name in a graph", "parameter"), rows)
 
 
 def _hostility() -> str:
@@ -232,7 +232,7 @@ def _hostility() -> str:
     return re.sub(r"(?m)^(The websocket|The run|HTTP)$", r"**\1**\n", switches)
 
 
-_MAKERS: dict[str, Callable[..., str]] = {
+_GENERATORS: dict[str, Callable[..., str]] = {
     "aliases": _aliases,
     "commands": _commands,
     "config": _config,
@@ -274,7 +274,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _plain(value: Any) -> str:
-    """As YAML and JSON have it."""
+    """Format as YAML and JSON do."""
     if isinstance(value, tuple):
         return "[]" if not value else json.dumps(value)
     if isinstance(value, Path):
@@ -299,18 +299,18 @@ def _first_line(thing: object) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write every page anew, or with --check say which blocks are stale."""
+    """Rewrite every page, or with --check print which blocks are stale."""
     texts = {page: page.read_text(encoding="utf-8") for page in pages()}
     if "--check" in arguments:
         found = [
             f"{p.relative_to(ROOT)}: {name} is stale"
             for p, text in texts.items()
-            for name in stale(text)
+            for name in stale_blocks(text)
         ]
         print(*found, sep="\n", end="\n" if found else "")  # noqa: T201
         return 1 if found else 0
     for page, text in texts.items():
-        page.write_text(rewritten(text), encoding="utf-8", newline="\n")
+        page.write_text(rewrite(text), encoding="utf-8", newline="\n")
     return 0
 
 

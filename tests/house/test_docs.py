@@ -1,4 +1,4 @@
-"""The documentation says what the code does: its examples run, its commands and links are there."""
+"""The documentation matches the code: examples run, commands and links exist."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FIELDS = [
     for name, field in load_adapter(kind).config.model_fields.items()
     if not field.exclude
 ]
-_OURS = "\n".join(
+_SOURCE = "\n".join(
     path.read_text(encoding="utf-8") for path in sorted((ROOT / "imagen").rglob("*.py"))
 )
 
@@ -56,7 +56,7 @@ def simulated() -> Iterator[ComfyUI]:
         yield server
 
 
-def test_the_generated_parts_are_fresh() -> None:
+def test_generated_blocks_are_up_to_date() -> None:
     ran = subprocess.run(
         [sys.executable, str(ROOT / "scripts/docs.py"), "--check"], capture_output=True, text=True
     )
@@ -64,29 +64,29 @@ def test_the_generated_parts_are_fresh() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_has_its_section(name: str) -> None:
+def test_each_command_has_a_section(name: str) -> None:
     assert f"<!-- generated: help {name} -->" in section("docs/reference/cli.md", f"imagen {name}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_table_of_commands_says_what_the_command_says(name: str) -> None:
+def test_the_table_of_commands_has_the_summary_of_each_command(name: str) -> None:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
     assert inspect.cleandoc(command.help or "").split("\n")[0] == COMMANDS[name][1]
 
 
 @pytest.mark.parametrize(("kind", "name"), _FIELDS)
-def test_a_key_of_a_backends_block_is_documented(kind: str, name: str) -> None:
+def test_each_key_of_a_backend_is_documented(kind: str, name: str) -> None:
     assert f"| `{name}` |" in section("docs/backends.md", f"`{kind}`")
 
 
 @pytest.mark.parametrize("block", _PYTHON, ids=_id)
-def test_an_example_runs(block: Block, simulated: ComfyUI) -> None:
+def test_each_python_example_runs(block: Block, simulated: ComfyUI) -> None:
     program = block.text.replace("http://127.0.0.1:8188", simulated.url)
     exec(compile(program, block.id, "exec"), {"__name__": "__main__"})
 
 
-def test_the_plug_in_of_the_backends_page_keeps_the_contract(tmp_path: Path) -> None:
+def test_the_documented_plug_in_passes_the_contract(tmp_path: Path) -> None:
     plug_in = _installed(tmp_path)
     arguments = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir", "."]
     ran = _python(plug_in, *arguments, "test_imagen_easel.py")
@@ -95,33 +95,33 @@ def test_the_plug_in_of_the_backends_page_keeps_the_contract(tmp_path: Path) -> 
     assert " passed" in ran.stdout
 
 
-def test_the_plug_in_of_the_backends_page_is_found(tmp_path: Path) -> None:
+def test_the_documented_plug_in_is_listed(tmp_path: Path) -> None:
     ran = _python(_installed(tmp_path), "-m", "imagen", "backends")
     assert "  easel      Paints on an Easel server.\n" in ran.stdout
 
 
 @pytest.mark.parametrize("block", _CONFIGS, ids=_id)
-def test_a_configuration_is_sound(block: Block, tmp_path: Path) -> None:
+def test_each_configuration_is_valid(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "imagen.yaml"
     path.write_text(block.text, encoding="utf-8")
     assert check(path).problems == ()
 
 
 @pytest.mark.parametrize(("name", "block"), _BUILT_IN_BLOCKS)
-def test_a_backends_block_is_sound(name: str, block: dict[str, Any]) -> None:
+def test_each_backend_block_is_valid(name: str, block: dict[str, Any]) -> None:
     _, config = configure(name, {name: block})
     assert config.name == name
 
 
 @pytest.mark.parametrize("block", _MANIFESTS, ids=_id)
-def test_a_manifest_is_sound(block: Block) -> None:
+def test_each_manifest_is_valid(block: Block) -> None:
     manifest = Manifest.model_validate(yaml.safe_load(block.text))
     defaults = {k: p.default for k, p in manifest.parameters.items() if p.default is not None}
     assert {k: manifest.parameters[k].fit(k, v) for k, v in defaults.items()} == defaults
 
 
 @pytest.mark.parametrize("words", [pytest.param(words, id=place) for place, words in commands()])
-def test_a_command_line_is_one_that_imagen_takes(words: list[str]) -> None:
+def test_each_command_line_is_accepted(words: list[str]) -> None:
     command, rest = _command(words)
     with suppress(click.exceptions.Exit):
         command.make_context(words[0], rest)
@@ -131,14 +131,14 @@ def test_a_command_line_is_one_that_imagen_takes(words: list[str]) -> None:
     ("target", "anchor"),
     [pytest.param(target, anchor, id=place) for place, target, anchor in links()],
 )
-def test_a_link_leads_somewhere(target: Path, anchor: str) -> None:
+def test_each_link_has_a_target(target: Path, anchor: str) -> None:
     assert target.exists()
     assert anchor in {"", *(anchors(target) if target.suffix == ".md" else ())}
 
 
 @pytest.mark.parametrize("message", messages())
-def test_a_message_to_look_for_is_one_that_imagen_says(message: str) -> None:
-    assert message in _OURS
+def test_each_quoted_message_is_in_the_source(message: str) -> None:
+    assert message in _SOURCE
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
@@ -154,11 +154,11 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("script", ["demo", "test", "check", "setup", "docs"])
-def test_a_script_is_there_and_can_be_run(script: str) -> None:
+def test_each_script_is_executable(script: str) -> None:
     assert os.access(ROOT / "scripts" / script, os.X_OK)
 
 
-def test_no_file_installs_the_foreign_project_of_the_same_name() -> None:
+def test_no_file_installs_the_other_project_named_imagen() -> None:
     """The distribution is `imagen-backends`; `imagen` in the package index is another project."""
     folders = ("docs", "imagen", "scripts", "tests", "workflows")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
@@ -168,23 +168,23 @@ def test_no_file_installs_the_foreign_project_of_the_same_name() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_nothing_is_left_to_write(page: Path) -> None:
+def test_no_page_has_placeholders(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert [word for word in ("TODO", "TBD", "@@") if word in text] == []
 
 
 def _command(words: list[str]) -> tuple[click.Command, list[str]]:
-    """The command that these words name, and the words that are its own."""
+    """The command that the words select, and its own arguments."""
     command: click.Command = cli
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         found = command.get_command(click.Context(command), words[0])
-        assert found is not None, f"there is no command {words[0]}"
+        assert found is not None, f"no command {words[0]}"
         command, words = found, words[1:]
     return command, words
 
 
 def _installed(folder: Path) -> Path:
-    """The files of the backends page, as an installed plug-in."""
+    """Write the files of the plug-in page as an installed distribution."""
     for block in _FILES:
         (folder / block.file).write_text(block.text, encoding="utf-8")
     about = folder / "imagen_easel-1.0.dist-info"

@@ -1,4 +1,4 @@
-"""docs/backends.md itself has what one looks for there: rationale, files, workflows, compare."""
+"""docs/backends.md contains the rationale, model files, adding a workflow, and comparing."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _PAGE = "docs/backends.md"
 _FILES = sorted({file for workflow in listing() for file in workflow.manifest.files}, key=str)
 
 
-def test_the_page_says_why_there_is_one_adapter_for_each_engine() -> None:
+def test_the_page_explains_why_each_engine_has_one_adapter() -> None:
     text = section(_PAGE, "One adapter for each engine, and workflows as data")
     assert "behind one protocol" in text
     assert "two files and no code" in text
 
 
 @pytest.mark.parametrize("file", _FILES, ids=lambda file: file.file)
-def test_the_page_has_each_models_file_with_folder_and_download(file: Model) -> None:
+def test_the_page_lists_each_model_file_with_folder_and_download(file: Model) -> None:
     row = f"| [`{file.file}`]({file.source}) | {file.folder} | {file.size} |"
     assert row in section(_PAGE, "The bundled models")
 
 
 @pytest.mark.parametrize("step", ["workflows add", "workflows check", "workflow_dirs", "$<prompt>"])
-def test_the_page_says_how_to_add_a_workflow(step: str) -> None:
+def test_the_page_shows_how_to_add_a_workflow(step: str) -> None:
     assert step in section(_PAGE, "Adding a workflow")
 
 
@@ -35,6 +35,6 @@ def test_the_page_says_how_to_add_a_workflow(step: str) -> None:
         *("exit code is 4", "share one seed"),
     ],
 )
-def test_the_page_is_the_reference_of_compare(word: str) -> None:
+def test_the_page_documents_compare(word: str) -> None:
     text = " ".join(section(_PAGE, "Comparing backends").split())
     assert word in text

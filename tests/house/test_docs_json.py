@@ -1,4 +1,4 @@
-"""Every field of what `--json` prints is named in the documentation."""
+"""Every field that `--json` prints is documented."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OF_PARAMETERS = {"request", "resolved", "receipt", "parameters", "without"}
 _OF_ENGINES = {"payload", "graph", "kinds"}
 _OF_SETTINGS = {"limits", "output", "styles", "library", "cloud", "usage"}
 _ELSEWHERE = _OF_PARAMETERS | _OF_ENGINES | _OF_SETTINGS
-"""What holds names that are listed elsewhere, or are not ours to list."""
+"""Objects whose keys are documented elsewhere, or belong to engines."""
 _DOCUMENTED = section("docs/reference/json.md", "JSON") + section(
     "docs/reference/workflows.md", "The manifest"
 )
@@ -32,8 +32,8 @@ _SMALL = ["a fox", "--size", "32x32", "--seed", "1", "--json"]
 
 
 @pytest.fixture
-def picture() -> None:
-    """A picture called fox.png, and its sidecar; and a run that failed."""
+def library() -> None:
+    """An image fox.png with its sidecar, and a generation that failed."""
     run(["generate", *_SMALL, "--quiet", "--output", "fox.png"])
     png("cat.png", parameters=A1111)
     Path("cut.png").write_bytes(Path("cat.png").read_bytes()[:300])
@@ -41,14 +41,14 @@ def picture() -> None:
         record_generation(library, failed())
 
 
-@pytest.mark.usefixtures("picture")
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize(
     "arguments",
     [
         pytest.param(["generate", *_SMALL], id="generate"),
         pytest.param(["generate", *_SMALL, "--dry-run"], id="generate --dry-run"),
         pytest.param(["generate", "a fox", "--size", "4", "--json"], id="an error"),
-        pytest.param(["generate", "a fox", "--backend", "nobody", "--json"], id="another error"),
+        pytest.param(["generate", "a fox", "--backend", "missing", "--json"], id="another error"),
         pytest.param(["compare", *_SMALL, "--models", "mock"], id="compare"),
         pytest.param(["compare", *_SMALL, "-m", "mock", "--dry-run"], id="compare --dry-run"),
         pytest.param(["backends", "--json"], id="backends"),
@@ -88,7 +88,7 @@ def test_each_field_is_documented(arguments: list[str], capsys: pytest.CaptureFi
 
 @pytest.fixture
 def _cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cloud; fox.png is there, and cat.png is to go there."""
+    """A cloud that has fox.png, and a pending delivery of cat.png."""
     Path("imagen.yaml").write_text("owner_user_id: 3b241101-e2bb-4255-8caf-4136c566a962")
     with Supabase() as cloud:
         monkeypatch.setenv("SUPABASE_URL", cloud.url)
@@ -101,7 +101,7 @@ def _cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_cloud")
 @pytest.mark.parametrize("line", ["sync --list --json", "sync --json", "url fox.png --json"])
-def test_each_field_of_what_is_sent_elsewhere_is_documented(
+def test_each_field_of_deliveries_is_documented(
     line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
@@ -115,7 +115,7 @@ def _is_documented(field: str) -> bool:
 
 
 def _fields(value: Any) -> Iterator[str]:
-    """The names in a JSON value, but for those that are listed elsewhere."""
+    """The keys in a JSON value, except those documented elsewhere."""
     if isinstance(value, list):
         for item in value:
             yield from _fields(item)

@@ -1,4 +1,4 @@
-"""The table of what each engine does is true: it says what the adapters say of themselves."""
+"""The table of what each engine does matches the capabilities of the adapters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _comfyui() -> Blocks:
 
 
 def _sdcpp(**more: Any) -> Blocks:
-    """An SD 1 with all that it can be given, and a FLUX.1, which takes references."""
+    """An SD 1 with every optional file, and a FLUX.1, which takes references."""
     sd1 = write_file(Path("sd1.safetensors").absolute(), safetensors(SD1 | VAE))
     flux = {"double_blocks.0.img_attn.qkv.weight": (1, 64), "img_in.weight": (1, 64)}
     dev = flux | {"guidance_in.in_layer.weight": (1, 1)}
@@ -91,8 +91,8 @@ def test_the_table_has_a_row_for_each_task_and_a_column_for_each_engine() -> Non
 
 
 @pytest.mark.parametrize("engine", _ENGINES)
-def test_the_table_says_what_the_adapter_says(engine: str) -> None:
+def test_the_table_matches_the_adapter(engine: str) -> None:
     head, *rows = _table()
     column = head.index(f"`{engine}`")
-    said = {row[0] for row in rows if row[column] != _NONE}
-    assert said == set(_tasks(_ENGINES[engine]()))
+    tasks = {row[0] for row in rows if row[column] != _NONE}
+    assert tasks == set(_tasks(_ENGINES[engine]()))

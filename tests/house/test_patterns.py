@@ -1,4 +1,4 @@
-"""No regular expression of the package takes more than linear time, whatever text it is given."""
+"""Every regular expression of the package takes linear time on every text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TIMES_AS_LONG, _TIMES_AS_SLOW = 4, 9
 by the time of the processor, which does not depend on what else runs."""
 _UNMEASURABLE_SECONDS = 0.004
 _ENDLESS_SECONDS = 300
-"""Until the process is ended: a pattern may need years."""
+"""Time limit of the process: a pattern may need years."""
 _OF_CATEGORIES: dict[Any, str] = {
     _constants.CATEGORY_SPACE: " ",
     _constants.CATEGORY_DIGIT: "1",
@@ -29,7 +29,7 @@ _OF_CATEGORIES: dict[Any, str] = {
 
 
 def _sources() -> dict[str, str]:
-    """Each module's name and text; the simulators for tests see no text from outside."""
+    """The text of each module by name, except the simulators, which read no text from outside."""
     paths = (path for path in _PACKAGE.rglob("*.py") if "testing" not in path.parts)
     return {
         ".".join(path.relative_to(_PACKAGE.parent).with_suffix("").parts): path.read_text("utf-8")
@@ -38,7 +38,7 @@ def _sources() -> dict[str, str]:
 
 
 def _patterns() -> dict[tuple[Any, int], set[str]]:
-    """Every pattern of the package, and the methods that it is used with."""
+    """Every pattern of the package with the methods that are called on it."""
     sources = _sources()
     whole = "\n".join(sources.values())
     found: dict[tuple[Any, int], set[str]] = {}
@@ -150,25 +150,25 @@ def _use(pattern: re.Pattern[Any], methods: set[str], text: Any) -> None:
 
 
 def strain_all() -> None:
-    """Put every pattern to long texts; says which one it is at."""
+    """Run every pattern on long texts, and print each."""
     for (text, flags), methods in _patterns().items():
         print(repr(text), sorted(methods), flush=True)  # noqa: T201
         _strain(re.compile(text, flags), methods)
 
 
-def test_no_pattern_takes_longer_than_its_text_is_long() -> None:
+def test_every_pattern_takes_linear_time() -> None:
     code = "from test_patterns import strain_all; strain_all()"
     where = str(Path(__file__).parent)
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=where, stdout=subprocess.PIPE, text=True, encoding="utf-8"
     )
     try:
-        said, _ = process.communicate(timeout=_ENDLESS_SECONDS)
+        output, _ = process.communicate(timeout=_ENDLESS_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
-        said, _ = process.communicate()
-        said += "superlinear\n"
-    lines = said.splitlines()
+        output, _ = process.communicate()
+        output += "superlinear\n"
+    lines = output.splitlines()
     slow = [lines[n - 1] for n, line in enumerate(lines) if line.startswith("superlinear")]
     assert slow == []
     assert process.returncode == 0

@@ -1,4 +1,4 @@
-"""The names that `imagen` offers are the names there are."""
+"""The public names of `imagen` exist and are documented."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import imagen
 
 
 @pytest.mark.parametrize("name", imagen.__all__)
-def test_a_public_name_is_there_and_documented(name: str) -> None:
+def test_each_public_name_exists_and_is_documented(name: str) -> None:
     value = getattr(imagen, name)
     assert not isinstance(value, type(imagen))
     assert name == "Receipt" or value.__doc__

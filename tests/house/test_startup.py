@@ -1,4 +1,4 @@
-"""What a command imports decides how soon it begins."""
+"""Commands import only what they need, so that they start fast."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_help_and_version_import_nothing_heavy(argument: str) -> None:
 
 
 def _completing(words: str) -> set[str]:
-    """What is imported to complete this line in Bash."""
+    """The packages that completing this line in Bash imports."""
     line = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
     environment = {"_IMAGEN_COMPLETE": "bash_complete"} | line
     return _imported(f"import os; os.environ |= {environment}; from imagen.cli import run; run([])")
@@ -42,11 +42,11 @@ def test_completing_commands_and_options_imports_nothing_heavy(words: str) -> No
 
 
 @pytest.mark.parametrize("words", ["imagen show ", "imagen generate -b "])
-def test_completing_values_opens_no_library_and_asks_no_server(words: str) -> None:
+def test_completing_values_contacts_neither_library_nor_server(words: str) -> None:
     assert _completing(words) & {"sqlalchemy", "httpx", "PIL", "asyncio"} == set()
 
 
-def test_importing_imagen_imports_nothing_of_it() -> None:
+def test_importing_imagen_imports_no_dependency() -> None:
     assert _imported("import imagen") & (_HEAVY | {"click"}) == set()
 
 
@@ -55,7 +55,7 @@ def test_generating_with_the_mock_needs_no_network_library() -> None:
     assert _imported(code) & {"httpx", "websockets", "tenacity"} == set()
 
 
-def test_a_library_that_is_switched_off_is_not_loaded() -> None:
+def test_a_disabled_library_is_not_imported() -> None:
     Path("imagen.yaml").write_text("library: {enabled: false}")
     code = "from imagen.cli import run; run(['generate', 'x', '-b', 'mock', '-q'])"
     assert _imported(code) & {"sqlalchemy", "asyncio", "sqlite3"} == set()

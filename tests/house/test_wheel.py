@@ -1,4 +1,4 @@
-"""What is built from the source distribution works on a machine that has nothing else."""
+"""The wheel built from the source distribution works without anything else."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_installed_wheel_prints_the_sample_configurations(
     assert _run(imagen, "config", "init", *flags, cwd=tmp_path) == sample
 
 
-def test_an_installed_wheel_makes_a_picture_with_what_it_declares(
+def test_an_installed_wheel_generates_an_image_with_its_declared_dependencies(
     imagen: Path, tmp_path: Path
 ) -> None:
     printed = _run(imagen, "generate", "x", "--size", "64x64", "--quiet", cwd=tmp_path)
