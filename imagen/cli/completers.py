@@ -73,7 +73,7 @@ def complete_models(
 ) -> list[CompletionItem]:
     """The models in the backend's `models_dir`, and the mock's; else files."""
     from imagen.backends import configure
-    from imagen.backends.mock.abilities import CHECKPOINTS
+    from imagen.backends.mock.adapter import CHECKPOINTS
     from imagen.backends.model_choice import list_models
 
     settings = _settings(ctx)

@@ -1,4 +1,4 @@
-"""The mock keeps the contract, and is a mock in its own ways."""
+"""The mock keeps the contract, paints deterministically and fails as configured."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _MockRig:
         return open_backend("rigged", {"rigged": {"type": "mock", **_BLOCKS[scenario]}})
 
     def submissions(self) -> int:
-        """There is no engine that could count: collecting again paints again."""
+        """The mock has no engine that counts: collecting again paints again."""
         return 0
 
     def at_work(self) -> bool:
@@ -58,32 +58,32 @@ def _paint(block: dict[str, Any], **asked: Any) -> list[bytes]:
     request = Request(prompt="a fox", width=32, height=32, seed=1, steps=2).with_values(asked)
     with closing(open_backend("m", {"m": {"type": "mock", **block}})) as engine:
         result = engine.collect(engine.prepare(request), no_progress)
-    return [picture.data for picture in result.images]
+    return [image.data for image in result.images]
 
 
-def test_more_steps_give_another_picture() -> None:
+def test_more_steps_give_another_image() -> None:
     assert _paint({}, steps=2) != _paint({}, steps=3)
 
 
-def test_a_negative_gives_another_picture() -> None:
+def test_negative_prompt_gives_another_image() -> None:
     assert _paint({}, negative="blur") != _paint({})
 
 
-def test_another_look_gives_another_picture() -> None:
+def test_another_look_gives_another_image() -> None:
     assert _paint({"look": "bright"}) != _paint({})
 
 
-def test_a_batch_goes_on_with_the_seeds_that_follow() -> None:
+def test_batch_uses_consecutive_seeds() -> None:
     assert _paint({}, count=3) == [*_paint({}), *_paint({}, seed=2), *_paint({}, seed=3)]
 
 
-def test_the_seed_after_the_greatest_is_zero() -> None:
+def test_seed_after_the_greatest_is_zero() -> None:
     assert _paint({}, seed=2**64 - 1, count=2)[1:] == _paint({}, seed=0)
 
 
 @pytest.mark.parametrize(
     ("fail", "error"), [("rate_limited", RateLimited), ("timed_out", TimedOut)]
 )
-def test_it_fails_as_it_is_told(fail: str, error: type[Exception]) -> None:
-    with pytest.raises(error, match="The mock was told to"):
+def test_fail_raises_the_configured_error(fail: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match="The mock fails as configured"):
         _paint({"fail": fail})

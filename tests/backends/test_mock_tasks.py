@@ -1,4 +1,4 @@
-"""The mock's tasks: each does to a picture what its name says, as far as a mock can."""
+"""Each task of the mock does to an image what its name says, as far as a mock can."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _result(**asked: Any) -> Result:
         return engine.collect(engine.prepare(Request.of(asked)), no_progress)
 
 
-def _made(**asked: Any) -> Image.Image:
+def _painted(**asked: Any) -> Image.Image:
     (output,) = _result(**_BASE | asked).outputs
     return Image.open(BytesIO(output.data)).convert("RGB")
 
 
-def _remade(**asked: Any) -> Image.Image:
+def _processed(**asked: Any) -> Image.Image:
     (output,) = _result(**asked).outputs
     return Image.open(BytesIO(output.data)).convert("RGB")
 
@@ -40,7 +40,7 @@ def _image(name: str = "image.png", size: tuple[int, int] = (64, 48)) -> str:
     return name
 
 
-def _opened(name: str) -> Image.Image:
+def _open_rgb(name: str) -> Image.Image:
     with Image.open(name) as image:
         return image.convert("RGB")
 
@@ -54,62 +54,62 @@ def _differ(one: Image.Image, other: Image.Image) -> bool:
     [(0.0, "image"), (1.0, "painting")],
     ids=["none of the painting", "all of it"],
 )
-def test_the_strength_says_how_much_is_painted_over(strength: float, like: str) -> None:
-    expected = {"image": _opened(_image()), "painting": _made()}[like]
-    assert not _differ(_made(image=_image(), strength=strength), expected)
+def test_strength_0_keeps_the_image_and_1_the_painting(strength: float, like: str) -> None:
+    expected = {"image": _open_rgb(_image()), "painting": _painted()}[like]
+    assert not _differ(_painted(image=_image(), strength=strength), expected)
 
 
-def test_half_a_strength_is_half_of_each() -> None:
-    expected = Image.blend(_opened(_image()), _made(), 0.5)
-    assert not _differ(_made(image=_image(), strength=0.5), expected)
+def test_strength_one_half_blends_image_and_painting() -> None:
+    expected = Image.blend(_open_rgb(_image()), _painted(), 0.5)
+    assert not _differ(_painted(image=_image(), strength=0.5), expected)
 
 
-def test_only_where_the_mask_is_white_is_painted() -> None:
+def test_only_the_masked_area_is_painted() -> None:
     mask = Image.new("L", (64, 48))
     mask.paste(255, (0, 0, 20, 48))
     mask.save("mask.png")
-    made = _made(image=_image(), mask="mask.png")
+    made = _painted(image=_image(), mask="mask.png")
     kept, painted = (20, 0, 64, 48), (0, 0, 20, 48)
-    assert not _differ(made.crop(kept), _opened("image.png").crop(kept))
-    assert not _differ(made.crop(painted), _made().crop(painted))
+    assert not _differ(made.crop(kept), _open_rgb("image.png").crop(kept))
+    assert not _differ(made.crop(painted), _painted().crop(painted))
 
 
-def test_references_are_mixed_in() -> None:
+def test_reference_images_are_mixed_in() -> None:
     other = Image.new("RGB", (64, 48), "blue")
     other.save("blue.png")
-    expected = Image.blend(Image.blend(_made(), _opened(_image()), 0.5), other, 0.5)
-    assert not _differ(_made(references=(_image(), "blue.png")), expected)
+    expected = Image.blend(Image.blend(_painted(), _open_rgb(_image()), 0.5), other, 0.5)
+    assert not _differ(_painted(references=(_image(), "blue.png")), expected)
 
 
-def test_a_controls_lines_are_drawn_over() -> None:
+def test_control_lines_are_drawn_on_top() -> None:
     lines = Image.new("L", (64, 48))
     lines.paste(255, (30, 0, 32, 48))
     lines.save("lines.png")
-    made = _made(controls=({"kind": "canny", "image": "lines.png"},))
+    made = _painted(controls=({"kind": "canny", "image": "lines.png"},))
     assert made.crop((30, 0, 32, 48)).getcolors() == [(96, (255, 255, 255))]
-    assert not _differ(made.crop((0, 0, 30, 48)), _made().crop((0, 0, 30, 48)))
+    assert not _differ(made.crop((0, 0, 30, 48)), _painted().crop((0, 0, 30, 48)))
 
 
-def test_a_control_of_no_strength_does_nothing() -> None:
+def test_control_of_strength_0_changes_nothing() -> None:
     control = {"kind": "canny", "image": _image(), "strength": 0.0}
-    assert not _differ(_made(controls=(control,)), _made())
+    assert not _differ(_painted(controls=(control,)), _painted())
 
 
 @pytest.mark.parametrize(("share", "seed"), [(0.0, 1), (1.0, 2)], ids=["the first", "the second"])
-def test_a_variation_lies_between_two_seeds(share: float, seed: int) -> None:
-    made = _made(variation_seed=2, variation_strength=share)
-    assert not _differ(made, _made(seed=seed))
+def test_variation_strength_0_and_1_equal_the_two_seeds(share: float, seed: int) -> None:
+    made = _painted(variation_seed=2, variation_strength=share)
+    assert not _differ(made, _painted(seed=seed))
 
 
-def test_a_variation_by_half_is_neither() -> None:
-    made = _made(variation_seed=2, variation_strength=0.5)
-    assert (_differ(made, _made()), _differ(made, _made(seed=2))) == (True, True)
+def test_variation_by_half_differs_from_both_seeds() -> None:
+    made = _painted(variation_seed=2, variation_strength=0.5)
+    assert (_differ(made, _painted()), _differ(made, _painted(seed=2))) == (True, True)
 
 
-def test_a_lora_tints_and_one_of_no_strength_does_not() -> None:
-    assert _differ(_made(loras=({"name": "sepia"},)), _made())
-    assert not _differ(_made(loras=({"name": "sepia", "strength": 0.0},)), _made())
-    assert _differ(_made(loras=({"name": "sepia"},)), _made(loras=({"name": "moonlight"},)))
+def test_lora_tints_the_image_unless_its_strength_is_0() -> None:
+    assert _differ(_painted(loras=({"name": "sepia"},)), _painted())
+    assert not _differ(_painted(loras=({"name": "sepia", "strength": 0.0},)), _painted())
+    assert _differ(_painted(loras=({"name": "sepia"},)), _painted(loras=({"name": "moonlight"},)))
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,8 @@ def test_a_lora_tints_and_one_of_no_strength_does_not() -> None:
     ],
     ids=["by two", "by four", "by another factor", "by default"],
 )
-def test_an_upscaler_gives_the_size_asked_for(
-    upscale: dict[str, Any], size: tuple[int, int]
-) -> None:
-    assert _remade(image=_image(), upscale=upscale).size == size
+def test_upscale_returns_the_requested_size(upscale: dict[str, Any], size: tuple[int, int]) -> None:
+    assert _processed(image=_image(), upscale=upscale).size == size
 
 
 @pytest.mark.parametrize(
@@ -133,12 +131,12 @@ def test_an_upscaler_gives_the_size_asked_for(
     [
         (
             {"upscale": {"method": "mock-x3"}},
-            "The mock has no upscaler 'mock-x3'. Did you mean 'mock-x2'?\n"
-            "It has: mock-x2, mock-x4.",
+            "Unknown upscaler 'mock-x3'. Did you mean 'mock-x2'?\nThe mock has: mock-x2, mock-x4.",
         ),
         (
-            {"restore": {"model": "mender"}},
-            "The mock has no restorer 'mender'. Did you mean 'mock-mender'?\nIt has: mock-mender.",
+            {"restore": {"model": "restorer"}},
+            "Unknown restorer 'restorer'. Did you mean 'mock-restorer'?\n"
+            "The mock has: mock-restorer.",
         ),
         (
             {"preprocess": "dept"},
@@ -148,33 +146,35 @@ def test_an_upscaler_gives_the_size_asked_for(
     ],
     ids=["upscaler", "restorer", "preprocessor"],
 )
-def test_what_it_does_not_have_is_refused(asked: dict[str, Any], sentence: str) -> None:
+def test_unknown_model_is_refused(asked: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RequestError) as caught:
         _result(image=_image(), **asked)
     assert str(caught.value) == sentence
 
 
-def test_restoring_smooths_and_full_fidelity_leaves_it_be() -> None:
-    assert _differ(_remade(image=_image(), restore={"fidelity": 0.0}), _opened("image.png"))
-    assert not _differ(_remade(image=_image(), restore={"fidelity": 1.0}), _opened("image.png"))
+def test_restore_smooths_unless_fidelity_is_1() -> None:
+    assert _differ(_processed(image=_image(), restore={"fidelity": 0.0}), _open_rgb("image.png"))
+    assert not _differ(
+        _processed(image=_image(), restore={"fidelity": 1.0}), _open_rgb("image.png")
+    )
 
 
-def test_canny_finds_the_edges_of_the_square() -> None:
-    made = _remade(image=_image(), preprocess="canny")
+def test_canny_finds_the_edges_of_a_square() -> None:
+    made = _processed(image=_image(), preprocess="canny")
     assert made.getpixel((16, 18)) == (255, 255, 255)
     assert made.getpixel((24, 18)) == (0, 0, 0)
     assert made.getpixel((0, 0)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("kind", ["canny", "depth", "pose", "scribble"])
-def test_a_control_picture_is_as_large_as_its_image_and_shows_something(kind: str) -> None:
-    made = _remade(image=_image(size=(90, 60)), preprocess=kind)
+def test_control_image_keeps_the_size_and_is_not_blank(kind: str) -> None:
+    made = _processed(image=_image(size=(90, 60)), preprocess=kind)
     low, high = made.convert("L").getextrema()
     assert made.size == (90, 60)
     assert low != high
 
 
-def test_what_it_has_on_offer() -> None:
+def test_models_lists_all_models_of_the_mock() -> None:
     with closing(open_backend("mock", {})) as engine:
         offered = [(model.kind, model.name) for model in engine.models()]
     assert offered == [

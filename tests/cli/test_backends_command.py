@@ -38,7 +38,7 @@ def test_without_a_configuration_there_is_the_mock() -> None:
 
 def test_the_kinds_that_are_installed_are_listed() -> None:
     listed = json.loads(run("--json").stdout)["kinds"]
-    assert listed["mock"] == "Paints pictures without any engine."
+    assert listed["mock"] == "Paints images without an engine."
     assert list(listed) == kinds()
 
 
@@ -147,8 +147,8 @@ def test_with_check_every_engine_is_asked() -> None:
     FILE.write_text("backends: {a: {type: mock, fail: unavailable}}\n")
     listed = rows("--check")
     assert (listed["a"]["ok"], listed["mock"]["ok"]) == (False, True)
-    assert listed["a"]["summary"] == "The mock was told to be out of reach."
-    assert listed["a"]["remedies"] == ["Remove `fail` here."]
+    assert listed["a"]["summary"] == "The mock fails as configured (`fail: unavailable`)."
+    assert listed["a"]["remedies"] == ["Remove `fail` from its block."]
 
 
 def test_with_check_the_exit_code_is_4_where_one_could_not_work() -> None:
@@ -192,8 +192,10 @@ def test_show_with_check_ends_with_4_where_the_backend_could_not_work() -> None:
     shown = run("show", "a", "--check")
     assert shown.exit_code == 4
     assert (
-        "Now\n  The mock was told to be out of reach.\n      Remove `fail` here.\n" in shown.stdout
-    )
+        "Now\n"
+        "  The mock fails as configured (`fail: unavailable`).\n"
+        "      Remove `fail` from its block.\n"
+    ) in shown.stdout
 
 
 def test_flags_of_the_list_do_not_go_before_show() -> None:

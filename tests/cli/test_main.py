@@ -76,7 +76,7 @@ def test_each_failure_of_a_backend_has_its_code_in_json(
     assert run(["generate", "x", "-b", "bad", "--json", "--quiet"]) == 4
     error = json.loads(capsys.readouterr().out)["error"]
     assert (error["code"], error["backend"]) == (code, "bad")
-    assert error["message"].startswith("The mock was told to")
+    assert error["message"].startswith("The mock fails as configured")
 
 
 def test_a_mistake_on_the_command_line_is_json_where_json_was_asked_for(
@@ -89,7 +89,7 @@ def test_a_mistake_on_the_command_line_is_json_where_json_was_asked_for(
 def test_an_error_on_a_terminal_names_the_backend(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text(_failing("lost"))
     assert run(["generate", "x", "-b", "bad", "-q"]) == 4
-    assert capsys.readouterr().err == "imagen: [bad] The mock was told to forget this job.\n"
+    assert capsys.readouterr().err == "imagen: [bad] The mock fails as configured (`fail: lost`).\n"
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

@@ -92,7 +92,7 @@ def test_a_backend_out_of_reach_stops_no_other(capsys: pytest.CaptureFixture[str
     assert run(["models"]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("mock:\n")
-    assert printed.err.startswith("gone: The mock was told to be out of reach.")
+    assert printed.err.startswith("gone: The mock fails as configured (`fail: unavailable`).")
 
 
 def test_where_none_could_be_asked_the_code_is_four(capsys: pytest.CaptureFixture[str]) -> None:

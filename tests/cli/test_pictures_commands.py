@@ -142,8 +142,8 @@ def test_a_plan_of_arithmetic_needs_no_engine_either(capsys: pytest.CaptureFixtu
 
 
 def test_a_face_is_restored_as_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    used = _planned(capsys, "restore", "fox.png", "--fidelity", "0.9", "--model", "mock-mender")
-    assert used["request"]["restore"] == {"model": "mock-mender", "fidelity": 0.9}
+    used = _planned(capsys, "restore", "fox.png", "--fidelity", "0.9", "--model", "mock-restorer")
+    assert used["request"]["restore"] == {"model": "mock-restorer", "fidelity": 0.9}
 
 
 def test_a_control_picture_is_made_of_a_picture(capsys: pytest.CaptureFixture[str]) -> None:

@@ -374,7 +374,7 @@ def test_a_record_that_can_not_be_written_does_not_hide_why_the_cell_failed(
     with pytest.raises(OutputError) as caught:
         compare(_ASKED, ["broken"], settings, folder=record.parent, watch=put_a_folder_in_its_place)
     first, second = caught.value.message.splitlines()
-    assert first == "The mock was told to fail half-way."
+    assert first == "The mock fails as configured (`fail: failed`)."
     assert second.startswith(f"The comparison can't be written down in {record.parent}: ")
     assert list(record.parent.glob(".compare.json*")) == []
 

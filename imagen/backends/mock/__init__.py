@@ -1,4 +1,4 @@
-"""The mock: an adapter that paints, for trying things out, for tests, and for failing on demand."""
+"""The mock backend: paints images without an engine, for trials and tests, and fails on request."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.comfyui_lab import MANIFEST, SAMPLED
 
-from imagen.backends.mock import abilities
+from imagen.backends.mock import Mock, MockConfig
 from imagen.cli import run
 from imagen.config import Settings, Style
 from imagen.core.request import Request
@@ -177,4 +177,4 @@ def test_a_style_alone_is_no_prompt(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_mock_needs_a_prompt_where_it_starts_from_words() -> None:
-    assert abilities.capabilities("text-to-image").parameters["prompt"].default is None
+    assert Mock(MockConfig(name="mock")).capabilities().parameters["prompt"].default is None
