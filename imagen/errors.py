@@ -1,4 +1,4 @@
-"""Every error imagen raises; one class for each thing a caller can do about it.
+"""The errors that imagen raises: one class for each thing that a caller can do about it.
 
     ImagenError                 exit 1
       ConfigError               exit 2
@@ -21,26 +21,28 @@
       LibraryError              exit 5
       Cancelled                 exit 130
 
-Each message is a sentence for a person; `remedy`, where there is one, says what to do about it.
-`code` is the stable word of the `--json` output.
+`message` is a sentence that says what is wrong, `remedy` says what to do about it, and `code` is
+the stable word of the `--json` output. Errors are values: `with_remedy` and `replace` return
+copies, to be raised from the original.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from imagen.core.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Self
 
     from imagen.core.validation import Problem
 
 
 class ImagenError(Exception):
-    """Something went wrong that imagen has a sentence for."""
+    """Base class of every error that imagen raises on purpose."""
 
     exit_code: ClassVar[int] = 1
     code: ClassVar[str] = "error"
@@ -51,25 +53,39 @@ class ImagenError(Exception):
         self.message = message
         self.remedy = remedy
         self.kept: tuple[Path, ...] = ()
-        """The images that were made and saved before it, and where those of this run are."""
+        """The images that were saved before the error."""
         self.is_stopped = True
-        """False where the work was to end, and may go on at its engine all the same."""
+        """False where the engine may still be working on the job."""
 
-    def advise(self, advice: str) -> None:
-        """Add to what can be done about it."""
-        self.remedy = f"{self.remedy}\n{advice}" if self.remedy else advice
+    def replace(self, **changes: object) -> Self:
+        """A copy of the error in which these attributes have these values."""
+        copy = type(self).__new__(type(self), *self.args)
+        copy.__dict__.update(self.__dict__ | changes)
+        copy.args = (copy.message,)
+        return copy
 
-    def doubt(self, sentence: str) -> None:
-        """Say that the work may go on at its engine, though it was to end."""
-        self.is_stopped = False
-        self.advise(sentence)
+    def with_remedy(self, remedy: str) -> Self:
+        """A copy whose remedy ends with this line."""
+        return self.replace(remedy=f"{self.remedy}\n{remedy}" if self.remedy else remedy)
+
+    def as_unstopped(self, remedy: str) -> Self:
+        """A copy for a job that could not be stopped: the engine may still be working on it."""
+        return self.replace(is_stopped=False).with_remedy(remedy)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}" if self.remedy else self.message
 
 
+def foreign_cause(error: BaseException) -> BaseException | None:
+    """The error of another library that led to this one, or to the error it is a copy of."""
+    cause = error.__cause__
+    while isinstance(cause, ImagenError):
+        cause = cause.__cause__
+    return cause
+
+
 class ConfigError(ImagenError):
-    """The file, the environment or the flags are wrong; names the key and where it was set."""
+    """The file, the environment or the flags are wrong; the message names the key and its place."""
 
     exit_code = 2
     code = "config"
@@ -77,26 +93,26 @@ class ConfigError(ImagenError):
     def __init__(self, message: str, *, remedy: str = "", problems: Sequence[Problem] = ()) -> None:
         super().__init__(message, remedy=remedy)
         self.problems = tuple(problems)
-        """All that is wrong, where several things were checked at once."""
+        """Every problem, where several keys were checked at once."""
 
 
 class ConfigWarning(UserWarning):
-    """The configuration works, but is surely not what its owner means, such as an empty file."""
+    """The configuration works but is probably a mistake, such as an empty file."""
 
 
 class UnknownBackend(ConfigError):
-    """No backend, or no kind of backend, has this name; lists the ones there are."""
+    """No backend, or no kind of backend, has this name."""
 
     code = "unknown_backend"
 
     def __init__(self, name: str, known: Iterable[str], *, what: str = "backend") -> None:
-        there = sorted(known)
+        names = sorted(known)
         super().__init__(
-            f"There is no {what} called {name!r}.{did_you_mean(name, there)}",
-            remedy=f"Known: {', '.join(there)}.",
+            f"Unknown {what} {name!r}.{did_you_mean(name, names)}",
+            remedy=f"Known: {', '.join(names)}.",
         )
         self.name = name
-        self.known = tuple(there)
+        self.known = tuple(names)
 
 
 class RequestError(ImagenError):
@@ -107,24 +123,24 @@ class RequestError(ImagenError):
 
 
 class MissingPrompt(RequestError):
-    """There is no prompt, and the backend needs one."""
+    """The backend needs a prompt and the request has none."""
 
 
 class OverBudget(RequestError):
-    """It would cost more than a budget of the configuration allows; nothing was sent."""
+    """The request would exceed a configured budget; nothing was sent."""
 
     code = "over_budget"
 
 
 class WorkflowError(ImagenError):
-    """A workflow was not found, is not one, or has a token without a value."""
+    """A workflow was not found, is not valid, or has a token without a value."""
 
     exit_code = 2
     code = "workflow"
 
 
 def install_command(extra: str) -> str:
-    """The pip command that installs an extra, from the checkout where imagen runs from one."""
+    """The pip command that installs an extra, from the checkout if imagen runs from one."""
     checkout = Path(__file__).parent.parent
     if not (checkout / "pyproject.toml").is_file():
         source = "imagen-backends"
@@ -134,7 +150,7 @@ def install_command(extra: str) -> str:
 
 
 class MissingDependency(ImagenError):
-    """A package that only some users need is not installed; names the extra that brings it."""
+    """An optional package is not installed; the remedy names the extra that installs it."""
 
     exit_code = 3
     code = "missing_dependency"
@@ -149,7 +165,7 @@ class MissingDependency(ImagenError):
 
 
 class BackendError(ImagenError):
-    """A backend could not do its part."""
+    """A backend failed."""
 
     exit_code = 4
     code = "backend"
@@ -157,18 +173,18 @@ class BackendError(ImagenError):
     def __init__(self, message: str, *, remedy: str = "", backend: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.backend = backend
-        """The name of the configured backend, or "" where the error arose below any."""
+        """The configured name of the backend; "" where it is not known yet."""
 
 
 class Unavailable(BackendError):
-    """The engine can't be reached: refused, a 5xx, or dropped before anything was submitted."""
+    """The engine cannot be reached: refused, a 5xx, or disconnected before the submission."""
 
     code = "unavailable"
     retryable = True
 
 
 class RateLimited(BackendError):
-    """The engine asks for patience."""
+    """The engine asks to be called less often."""
 
     code = "rate_limited"
     retryable = True
@@ -186,25 +202,25 @@ class RateLimited(BackendError):
 
 
 class Unauthorized(BackendError):
-    """The engine refused the credential, or there is none; names the variable to set."""
+    """The engine refused the credential, or there is none; the remedy names the variable to set."""
 
     code = "unauthorized"
 
 
 class Rejected(BackendError):
-    """The engine understood the request and refused it, in its own words."""
+    """The engine understood the request and refused it; the message quotes it."""
 
     code = "rejected"
 
 
 class Failed(BackendError):
-    """The work ran and failed, or ended without a picture."""
+    """The job ran and failed, or ended without an image."""
 
     code = "failed"
 
 
 class Lost(BackendError):
-    """The work was submitted and the engine no longer knows it."""
+    """The job was submitted and the engine no longer knows it."""
 
     code = "lost"
 
@@ -219,32 +235,38 @@ class Lost(BackendError):
     ) -> None:
         super().__init__(message, remedy=remedy, backend=backend)
         self.is_certain = is_certain
-        """False where the engine is out of reach, and may still have it when it comes back."""
+        """False where the engine cannot be reached, and may still have the job."""
         self.never_ran = never_ran
-        """Whether the engine certainly never had it, so that it may be submitted again."""
+        """Whether the engine certainly never received the job, so that it is safe to resubmit."""
 
 
 class TimedOut(BackendError):
-    """A deadline of the configuration passed; the work was stopped at the engine."""
+    """A configured deadline passed; the job was stopped at the engine."""
 
     code = "timed_out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One run of several that failed."""
+    """One job of a request that failed, where others may have succeeded."""
 
     image: int
     """The number of its first image, from 1."""
     images: int
-    """How many images it would have made."""
+    """How many images it was to produce."""
     seed: int | None
     error: BackendError
 
-    def as_data(self) -> dict[str, Any]:
-        """The documented JSON of it."""
-        error = {name: getattr(self.error, name) for name in ("code", "message", "remedy")}
-        return {"image": self.image, "images": self.images, "seed": self.seed, **error}
+    def as_data(self) -> dict[str, object]:
+        """The failure as documented JSON."""
+        return {
+            "image": self.image,
+            "images": self.images,
+            "seed": self.seed,
+            "code": self.error.code,
+            "message": self.error.message,
+            "remedy": self.error.remedy,
+        }
 
     def __str__(self) -> str:
         last = self.image + self.images - 1
@@ -254,7 +276,7 @@ class Failure:
 
 
 class SomeFailed(BackendError):
-    """Some images of a request could not be made; the others were, unless all failed."""
+    """Some images of a request failed, or all of them."""
 
     code = "some_failed"
 
@@ -270,7 +292,7 @@ class SomeFailed(BackendError):
 
 
 class OutputError(ImagenError):
-    """A picture can't be put where it belongs, or a file can't be read."""
+    """An image cannot be saved, or a file cannot be read."""
 
     exit_code = 5
     code = "output"
@@ -281,18 +303,18 @@ class OutputError(ImagenError):
         super().__init__(message, remedy=remedy)
         self.kept = tuple(kept)
         self.lost = lost
-        """Whether one of them lies nowhere."""
+        """Whether an image could not be saved anywhere."""
 
 
 class LibraryError(ImagenError):
-    """The library can't be opened, read or written; the pictures are where they are."""
+    """The library cannot be opened, read or written; image files are not affected."""
 
     exit_code = 5
     code = "library"
 
 
 class Cancelled(ImagenError):
-    """The caller stopped the work; the engine was told to stop it too."""
+    """The caller stopped the work, and the engine was asked to stop too."""
 
     exit_code = 130
     code = "cancelled"

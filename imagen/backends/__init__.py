@@ -89,12 +89,12 @@ def require_known(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> None:
 
     error = UnknownBackend(name, known)
     if name in names(()):
-        error.remedy = (
-            f"{name} is a bundled workflow. `imagen config init --detect --write` adds a backend "
-            f"for each workflow that your ComfyUI can run.\n{error.remedy}"
+        raise error.replace(
+            remedy=f"{name} is a bundled workflow. `imagen config init --detect --write` adds a "
+            f"backend for each workflow that your ComfyUI can run.\n{error.remedy}"
         )
-    elif not blocks:
-        error.remedy += "\nTo set up your engines: imagen config init --detect --write"
+    if not blocks:
+        raise error.with_remedy("To set up your engines: imagen config init --detect --write")
     raise error
 
 

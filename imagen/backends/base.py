@@ -133,8 +133,7 @@ def tag_errors_with_backend(backend: str) -> Iterator[None]:
     try:
         yield
     except BackendError as error:
-        error.backend = backend
-        raise
+        raise error.replace(backend=backend) from error
 
 
 class Detection(NamedTuple):

@@ -12,7 +12,7 @@ from html.entities import codepoint2name
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from imagen.errors import ImagenError
+from imagen.errors import ImagenError, foreign_cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -89,14 +89,12 @@ class Redactor:
         try:
             yield
         except ImagenError as error:
-            self.redact(error)
-            raise
+            # Not from the error itself: a traceback would print its secrets.
+            raise self.redacted(error) from foreign_cause(error)
 
-    def redact(self, error: BaseException | None) -> None:
-        """Redact the words of an error, if it is one of imagen's."""
-        if isinstance(error, ImagenError):
-            error.message, error.remedy = self.text(error.message), self.text(error.remedy)
-            error.args = (error.message,)
+    def redacted(self, error: ImagenError) -> ImagenError:
+        """A copy of an error without the secrets in its sentences."""
+        return error.replace(message=self.text(error.message), remedy=self.text(error.remedy))
 
     def _beginnings(self, text: str) -> Iterator[tuple[int, int]]:
         """Where a secret begins that the text breaks off, and where the ellipsis is."""

@@ -67,8 +67,8 @@ def _make(request: Request, run: Run, more: More | None) -> list[Generation]:
     except ImagenError as error:
         if run.as_json or not made:
             raise
-        failure = error
-        failure.kept = failure.kept[sum(len(one.saved) for one in made) :]  # shown here
+        shown = sum(len(one.saved) for one in made)
+        failure = error.replace(kept=error.kept[shown:])
     asked = request.asked().keys()
     tell(made, as_json=run.as_json, asked=asked, more=more, is_stdout=run.is_stdout)
     if not (run.as_json or run.quiet):
@@ -101,9 +101,8 @@ def nothing_on_stdout() -> Iterator[None]:
     try:
         yield
     except ImagenError as error:
-        error.remedy = "\n".join((error.remedy, *map(str, error.kept))).strip()
-        error.kept = ()
-        raise
+        remedy = "\n".join((error.remedy, *map(str, error.kept))).strip()
+        raise error.replace(remedy=remedy, kept=()) from error
 
 
 def write_image(saved: Sequence[SavedImage]) -> None:
@@ -193,7 +192,7 @@ def _others_named(request: Request, name: str, settings: Settings) -> Iterator[N
     except RequestError as error:
         task = _task(request)
         if not _is_arithmetic(request, name, settings) and not _can(name, task, settings):
-            error.remedy = f"{error.remedy}\n{_others(task, settings)}".strip()
+            raise error.with_remedy(_others(task, settings)) from error
         raise
 
 

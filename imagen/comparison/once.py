@@ -79,7 +79,7 @@ def _taken_up(
             if error.never_ran:
                 return run_job(engine, job.unsent(), settings, on_progress, is_resumed=True)
             if error.is_certain:
-                error.advise(_MAY_HAVE_RUN)
+                raise error.with_remedy(_MAY_HAVE_RUN) from error
             raise
 
 

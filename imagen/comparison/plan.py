@@ -126,8 +126,7 @@ def _column(
         try:
             runs = prepare(engine, asked, settings, strict=strict)
         except MissingPrompt as error:
-            error.message = f"{model}: {error.message}"
-            raise
+            raise error.replace(message=f"{model}: {error.message}") from error
         except ImagenError as error:
             yield _failed(comparison, model, value, error, folder)
             continue

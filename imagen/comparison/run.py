@@ -174,9 +174,10 @@ class _Loop:
         try:
             write_comparison(self.comparison, self.folder)
         except OutputError as error:
-            if cell.error is not None:  # it says where the picture lies now
-                error.message = f"{cell.error.message}\n{error.message}"
-            raise
+            if cell.error is None:
+                raise
+            message = f"{cell.error.message}\n{error.message}"  # it says where the image is
+            raise error.replace(message=message) from error
 
     def _settings_of(self, value: Any) -> Settings:
         name = "{backend}-{seed}"

@@ -14,7 +14,13 @@ from imagen.backends.redact import Redactor
 from imagen.core.json_values import parse_json
 from imagen.delivery import refusals
 from imagen.delivery.keys import is_sound
-from imagen.errors import OutputError, RequestError, Unavailable
+from imagen.errors import (
+    ImagenError,
+    OutputError,
+    RequestError,
+    Unavailable,
+    foreign_cause,
+)
 from imagen.net import http
 from imagen.net.retry import retry
 
@@ -86,8 +92,9 @@ class Supabase:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._redactor.redact(error)
         self.close()
+        if isinstance(error, ImagenError):
+            raise self._redactor.redacted(error) from foreign_cause(error)
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -204,11 +204,11 @@ def create_jobs(
         if latest[0].entry is not None:
             raise
         if latest[0].ticket.submitted and _left_behind(error):
-            error.advise(f"Fetch it again with: imagen resume {job.id}")
-        elif is_resumed and not latest[0].ticket.submitted and not isinstance(error, _OVER):
-            error.advise(f"Try it again with: imagen resume {job.id}")
-        else:
-            forget(job.id, state_dir)
+            remedy = f"Fetch it again with: imagen resume {job.id}"
+            raise error.with_remedy(remedy) from error
+        if is_resumed and not latest[0].ticket.submitted and not isinstance(error, _OVER):
+            raise error.with_remedy(f"Try it again with: imagen resume {job.id}") from error
+        forget(job.id, state_dir)
         raise
 
 

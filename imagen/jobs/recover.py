@@ -145,9 +145,8 @@ def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool
                 job, settings.state_dir
             )  # whether to make it anew is the user's to say
             advice = _MAY_HAVE_RUN if job.ticket.estimate is None else _MAY_BE_PAID
-            error.advise(advice.format(id=job.id))
-        error.advise(f"Be rid of it with: imagen resume {job.id} --forget")
-        raise
+            error = error.with_remedy(advice.format(id=job.id))
+        raise error.with_remedy(f"Be rid of it with: imagen resume {job.id} --forget") from error
     how: How = "fetched" if job.ticket.submitted else "made"
     return RecoveredJob(id=job.id, how=how, job=job, made=made)
 

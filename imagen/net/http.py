@@ -28,6 +28,7 @@ from imagen.errors import (
     Rejected,
     Unauthorized,
     Unavailable,
+    foreign_cause,
 )
 from imagen.net.urls import is_loopback
 
@@ -177,10 +178,12 @@ class HttpClient:
                         raise
                     raise _TlsError from error
         except Unavailable as error:
-            if time.monotonic() >= until and isinstance(error.__cause__, httpx.TimeoutException):
+            is_late = isinstance(foreign_cause(error), httpx.TimeoutException)
+            if is_late and time.monotonic() >= until:
                 through = f" (through the proxy {_shown(self._proxy)})" if self._proxy else ""
                 limit = f"{round(seconds, 1):g} s"
-                error.message = f"{at}{through} did not finish its answer within {limit}."
+                message = f"{at}{through} did not finish its answer within {limit}."
+                raise error.replace(message=message) from error
             raise
 
 
@@ -479,26 +482,26 @@ def _speaks_tls(url: str) -> bool:
 
 def not_sent(error: BaseException) -> bool:
     """Whether the request behind this error of ours certainly never left."""
-    return isinstance(error.__cause__, _NEVER_SENT)
+    return isinstance(foreign_cause(error), _NEVER_SENT)
 
 
 def is_unanswered(error: BaseException) -> bool:
     """Whether the request behind this error was taken, and nothing came back in time."""
-    return isinstance(error.__cause__, httpx.ReadTimeout)
+    return isinstance(foreign_cause(error), httpx.ReadTimeout)
 
 
 def describe_lost_submission(error: BackendError, at: str) -> str:
     """What happened to a submission that was not answered as it should be; begins a sentence."""
     if is_unanswered(error):
         return f"{at} does not answer"
-    if isinstance(error.__cause__, httpx.TransportError):
+    if isinstance(foreign_cause(error), httpx.TransportError):
         return f"{at} broke off while the job was handed over"
     return error.message.rstrip(".")
 
 
 def is_timeout(error: BaseException) -> bool:
     """Whether the time for making a connection has passed: to begin again would double it."""
-    return isinstance(error.__cause__, httpx.ConnectTimeout)
+    return isinstance(foreign_cause(error), httpx.ConnectTimeout)
 
 
 def is_connection_refused(error: BaseException) -> bool:
@@ -507,7 +510,7 @@ def is_connection_refused(error: BaseException) -> bool:
     A server that is slow, a network that is down, or a gateway that tells of trouble is another
     matter: it may be there.
     """
-    cause = error.__cause__
+    cause = foreign_cause(error)
     if isinstance(cause, httpx.ConnectError):
         return _was_refused(cause)
     return isinstance(cause, httpx.RemoteProtocolError | httpx.ReadError)

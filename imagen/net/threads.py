@@ -59,7 +59,7 @@ def limit_total_time(on_progress: OnProgress, seconds: float, *, remedy: str) ->
         if progress.ticket is None and progress.stage != "done" and time.monotonic() >= end:
             error = TimedOut(f"The job took more than {seconds:g} s in all.", remedy=remedy)
             if progress.stage == "fetching":
-                error.doubt("The images are finished, and their engine still has them.")
+                raise error.as_unstopped("The images are finished, and the engine still has them.")
             raise error
 
     return tell

@@ -163,8 +163,8 @@ def _naming(made: Sequence[Generation]) -> Iterator[None]:
     try:
         yield
     except ImagenError as error:
-        error.kept = (*(saved.path for run in made for saved in run.saved), *error.kept)
-        raise
+        saved = tuple(image.path for run in made for image in run.saved)
+        raise error.replace(kept=(*saved, *error.kept)) from error
 
 
 def preprocess_controls(
@@ -263,7 +263,8 @@ def run_job(
             result = engine.collect(job.ticket, tell)
         except ImagenError as error:
             if is_made and isinstance(error, Cancelled):
-                error.doubt("The images are finished, and their engine still has them.")
+                remedy = "The images are finished, and the engine still has them."
+                raise error.as_unstopped(remedy) from error
             if _came_to_nothing(error):
                 _end(job, build_failure(job, error), write, settings)
             raise

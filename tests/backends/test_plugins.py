@@ -37,7 +37,7 @@ def test_a_plug_in_is_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_kind_of_nobody_names_the_nearest() -> None:
     with pytest.raises(
-        UnknownBackend, match=r"no kind of backend called 'mok'\. Did you mean 'mock'"
+        UnknownBackend, match=r"Unknown kind of backend 'mok'\. Did you mean 'mock'"
     ):
         load_adapter("mok")
 

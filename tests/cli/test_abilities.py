@@ -69,7 +69,7 @@ def test_a_backend_that_can_inpaint_can_outpaint() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["moc"], "There is no backend called 'moc'. Did you mean 'mock'?"),
+        (["moc"], "Unknown backend 'moc'. Did you mean 'mock'?"),
         (["sd", "--task", "edit"], "sd can't do edit."),
         (["mock", "--task", "paint"], "'paint' is not one of"),
         ([], "Missing argument 'NAME'"),

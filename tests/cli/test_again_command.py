@@ -162,7 +162,7 @@ def test_pictures_that_it_was_made_of_are_found_by_the_library(
     ("block", "arguments", "said"),
     [
         ("{}", ["gone.png"], "The library has no picture 'gone.png', and there is no such file."),
-        ("{studoi: {type: mock}}", ["fox.png"], "There is no backend called 'studio'."),
+        ("{studoi: {type: mock}}", ["fox.png"], "Unknown backend 'studio'."),
         ("{studoi: {type: mock}}", ["fox.png"], "fox.png was made by it; name another with"),
         ("{studoi: {type: mock}}", ["fox.png"], "studoi"),
         ("{studio: {type: mock}}", ["fox.png", "--graph"], "There is no graph of this picture"),

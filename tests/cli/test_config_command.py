@@ -92,13 +92,13 @@ def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
     [
         pytest.param(
             "backends: {a: {type: comfiui}}",
-            "There is no kind of backend called 'comfiui'. Did you mean 'comfyui'?",
+            "Unknown kind of backend 'comfiui'. Did you mean 'comfyui'?",
             f"Known: {', '.join(kinds())}.",
             id="kind",
         ),
         pytest.param(
             "default_backend: fast\nbackends: {fats: {type: mock}}",
-            "There is no backend called 'fast'. Did you mean 'fats'?",
+            "Unknown backend 'fast'. Did you mean 'fats'?",
             "Known: fats, mock.",
             id="default-backend",
         ),
@@ -143,7 +143,7 @@ def test_a_template_that_leaves_the_folder_is_a_problem() -> None:
 def test_a_kind_that_needs_a_block_is_no_default_without_one() -> None:
     (problem,) = report("default_backend: comfyui\n")["problems"]
     assert problem["key"] == "default_backend"
-    assert problem["what"] == "There is no backend called 'comfyui'."
+    assert problem["what"] == "Unknown backend 'comfyui'."
 
 
 def test_a_secret_is_not_shown_by_any_problem() -> None:

@@ -216,9 +216,9 @@ def test_a_picture_is_not_its_sidecar() -> None:
     [
         (["-", "--from-json", "-"], "Only one of PROMPT and --from-json can be standard input."),
         (["--from-json", "empty.json"], "This backend needs a prompt"),
-        (["--from-json", "unknown.json"], "There is no backend called 'gone'."),
+        (["--from-json", "unknown.json"], "Unknown backend 'gone'."),
         (["--from-json", "unknown.json"], "unknown.json names it; name another with --backend."),
-        (["x", "--backend", "interpolation"], "There is no backend called 'interpolation'."),
+        (["x", "--backend", "interpolation"], "Unknown backend 'interpolation'."),
     ],
     ids=["twice", "nothing to show", "a backend of another machine", "what to do", "no engine"],
 )

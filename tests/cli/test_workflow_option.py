@@ -102,7 +102,7 @@ def test_a_draft_of_the_editor_is_read_with_the_servers_catalogue(
         (["--workflow", "sdxll"], "There is no workflow called 'sdxll'. Did you mean 'sdxl'?"),
         (["--workflow", "gone.json"], "gone.json"),
         (["--workflow", "sdxl", "-b", "mock"], "--workflow is for ComfyUI, and the backend 'mock'"),
-        (["--workflow", "sdxl", "-b", "mok"], "There is no backend called 'mok'."),
+        (["--workflow", "sdxl", "-b", "mok"], "Unknown backend 'mok'."),
     ],
     ids=["a slip", "no file", "another kind", "no backend"],
 )

@@ -56,9 +56,7 @@ def test_an_error_with_a_remedy_says_both() -> None:
 
 def test_an_unknown_backend_lists_the_known_ones() -> None:
     error = errors.UnknownBackend("mcok", ["studio", "mock"])
-    assert str(error) == (
-        "There is no backend called 'mcok'. Did you mean 'mock'?\nKnown: mock, studio."
-    )
+    assert str(error) == ("Unknown backend 'mcok'. Did you mean 'mock'?\nKnown: mock, studio.")
 
 
 def test_a_missing_dependency_names_its_extra() -> None:

@@ -32,7 +32,7 @@ def test_finished_images_that_were_not_fetched_in_time_stay_at_their_engine() ->
     with pytest.raises(TimedOut) as caught:
         tell(_report("fetching"))
     assert not caught.value.is_stopped
-    assert caught.value.remedy == "The images are finished, and their engine still has them."
+    assert caught.value.remedy == "The images are finished, and the engine still has them."
 
 
 def test_neither_a_ticket_nor_the_end_is_withheld_after_the_total() -> None:

@@ -93,7 +93,7 @@ def test_an_image_whose_fetch_is_cancelled_is_fetched_by_resume(tmp_path: Path) 
             generate(_ASKED, settings, on_progress=_cancel_when_made)
         (id,) = file_store.pending(settings.state_dir)
         assert caught.value.remedy == (
-            "The images are finished, and their engine still has them.\n"
+            "The images are finished, and the engine still has them.\n"
             f"Fetch it again with: imagen resume {id}"
         )
         assert recover(id, settings, no_progress).how == "fetched"

@@ -190,7 +190,7 @@ class ComfyClient:
             return self._http.request(method, path, **kwargs)
         except Unavailable as error:
             if not error.remedy and http.not_sent(error):
-                error.remedy = unreachable(self._config)
+                raise error.with_remedy(unreachable(self._config)) from error
             raise
 
     def succeeded(self, response: httpx.Response) -> httpx.Response:
@@ -198,8 +198,9 @@ class ComfyClient:
         try:
             return http.check_response(response, self.at, credential=credential(self._config))
         except Rejected as error:
-            error.remedy = error.remedy or self._where()
-            raise
+            if error.remedy:
+                raise
+            raise error.with_remedy(self._where()) from error
 
     def _read(self, response: httpx.Response, read: Callable[[Any], T]) -> T:
         """What ComfyUI says; raises BackendError where something else answered."""

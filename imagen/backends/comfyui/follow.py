@@ -222,7 +222,8 @@ class JobFollower:
                 how += ": it waits in the queue behind a job that does not end"
             error = self._too_long(how, config.idle_seconds, "idle_seconds")
             if waits:
-                error.advise("If ComfyUI's log says that its worker died, restart ComfyUI.")
+                remedy = "If ComfyUI's log says that its worker died, restart ComfyUI."
+                raise error.with_remedy(remedy)
             raise error
 
     def _unknown(self) -> Lost:

@@ -239,7 +239,7 @@ def _download(client: ComfyClient, file: File) -> httpx.Response:
             remedy=_GATEWAY if isinstance(error, Rejected) else error.remedy,
         )
         if response.status_code == 404 and not response.content:
-            withheld.is_comfyuis_word, withheld.remedy = True, _DELETED
+            withheld = withheld.replace(is_comfyuis_word=True, remedy=_DELETED)
         raise withheld from error
     if wrong := download_fault(response.content, file.filename, _told_type(response)):
         raise Unavailable(

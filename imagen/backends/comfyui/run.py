@@ -237,9 +237,9 @@ class Run:
         with within(_STOPPING_SECONDS):
             doubt = stop(self._client, which, is_settled=is_settled)
         if doubt and isinstance(error, ImagenError):
-            error.doubt(doubt)
             with suppress(ImagenError):  # the caller ends it once more
                 self._telling.changed(self._told.sent(is_stopped=True))
+            raise error.as_unstopped(doubt) from error
 
     def _complete(self, record: Record, prompt_id: str) -> tuple[str, ...]:
         """Ask the history for what the websocket didn't tell; it is written a moment later.
@@ -317,9 +317,7 @@ class Run:
         if is_nothing and self._lost is not None and not doubtful:
             raise self._lost
         if missing and (is_nothing or doubtful):
-            error = (doubtful or missing)[0]
-            error.is_certain = False
-            raise error
+            raise (doubtful or missing)[0].replace(is_certain=False)
 
     def _is_too_silent(self, began: float, error: ImagenError) -> bool:
         is_late = time.monotonic() - began >= self._config.idle_seconds

@@ -81,8 +81,7 @@ def _sent(client: ComfyClient, upload: Upload) -> str:
     try:
         picture = read_image_file(upload.path, "upload")
     except RequestError as error:  # made ready long ago, it may have been cleared away
-        error.remedy = _AGAIN
-        raise
+        raise error.replace(remedy=_AGAIN) from error
     if picture.sha256 != upload.sha256:
         raise RequestError(
             f"The picture {one_line(upload.path)} has changed since it was asked for.",

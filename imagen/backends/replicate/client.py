@@ -229,7 +229,7 @@ class ReplicateClient:
             return self._http.request(method, self.at + path, headers=headers, **kwargs)
         except Unavailable as error:
             if not error.remedy and http.not_sent(error):
-                error.remedy = self._unreachable()
+                raise error.with_remedy(self._unreachable()) from error
             raise
 
     def _succeeded(self, response: httpx.Response) -> httpx.Response:

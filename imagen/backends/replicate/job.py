@@ -495,7 +495,7 @@ class ReplicateJob:
             is_settled=is_settled,
         )
         if doubt and isinstance(error, ImagenError):
-            error.doubt(doubt)
+            raise error.as_unstopped(doubt) from error
 
     def _tidy(self) -> None:
         """Take off Replicate's shelf what was put there for this run."""

@@ -84,9 +84,9 @@ class SdCpp:
                 job = CliJob(ticket, engine._config, self.program, name)
                 return CliRun(job, on_progress).result()
             except Unavailable as error:
-                if self._config.hint:
-                    error.advise(self._config.hint)
-                raise
+                if not self._config.hint:
+                    raise
+                raise error.with_remedy(self._config.hint) from error
 
     def check(self) -> Health:
         try:

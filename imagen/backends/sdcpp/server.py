@@ -66,8 +66,9 @@ class SdServer:
                     ticket, self.client(), self._config, on_progress, self.learn
                 ).result()
             except Unavailable as error:
-                error.remedy = error.remedy or "\n".join(_advice(self._config))
-                raise
+                if error.remedy:
+                    raise
+                raise error.with_remedy("\n".join(_advice(self._config))) from error
 
     def check(self) -> Health:
         try:

@@ -116,15 +116,16 @@ class SdServerJob:
     def _take_back(self, work: Background[str], error: BaseException) -> None:
         """Stop the job of a submission that may still be on its way."""
         try:
-            if work.ready(_SETTLING_SECONDS):
-                self._stop(work.result(), error)
-                return
+            id = work.result() if work.ready(_SETTLING_SECONDS) else ""
         except Lost:
-            pass
+            id = ""
         except ImagenError:  # the server did not take the job
             return
-        if isinstance(error, ImagenError):
-            error.doubt(f"{self._client.at} may have taken the job, and make the picture.")
+        if id:
+            self._stop(id, error)
+        elif isinstance(error, ImagenError):
+            remedy = f"{self._client.at} may have taken the job, and make the image."
+            raise error.as_unstopped(remedy) from error
 
     def _body(self) -> dict[str, Any]:
         """What to submit. The server is asked what it has before: that shows whether it is an
@@ -222,7 +223,7 @@ class SdServerJob:
         """Take the job back; where that is not possible, the error that ends the run says so."""
         doubt = cancel_job(self._client, id, patience_seconds=self._config.cancel_seconds)
         if doubt and isinstance(error, ImagenError):
-            error.doubt(doubt)
+            raise error.as_unstopped(doubt) from error
 
     def _outputs(self, job: SdServerJobStatus) -> tuple[Output, ...]:
         if job.status != "completed":

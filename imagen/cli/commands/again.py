@@ -90,9 +90,10 @@ def _its_backend_named(picture: str, run: Run) -> Iterator[None]:
     try:
         yield
     except UnknownBackend as error:
-        if run.backend is None:
-            error.remedy = f"{picture} was made by it; name another with --backend. {error.remedy}"
-        raise
+        if run.backend is not None:
+            raise
+        remedy = f"{picture} was made by it; name another with --backend. {error.remedy}"
+        raise error.replace(remedy=remedy) from error
 
 
 def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -> _Work:

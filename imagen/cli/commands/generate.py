@@ -34,6 +34,7 @@ def generate(prompt: str | None, document: str | None, asked: dict[str, Any], ru
     try:
         make(given.request, replace(run, backend=run.backend or given.backend))
     except UnknownBackend as error:
-        if run.backend is None and given.backend == error.name:
-            error.remedy = f"{document} names it; name another with --backend. {error.remedy}"
-        raise
+        if run.backend is not None or given.backend != error.name:
+            raise
+        remedy = f"{document} names it; name another with --backend. {error.remedy}"
+        raise error.replace(remedy=remedy) from error

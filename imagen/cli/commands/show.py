@@ -90,8 +90,7 @@ def _or_else(error: OutputError) -> Iterator[None]:
     try:
         yield
     except LibraryError as library:
-        error.advise(f"The library can't be asked: {library.message}")
-        raise error from library
+        raise error.with_remedy(f"The library can't be asked: {library.message}") from library
     except (RequestError, ConfigError):
         raise error from None
 

@@ -57,4 +57,4 @@ def test_the_following_of_a_job() -> None:
 def test_the_fetching_of_a_finished_image() -> None:
     error = _ended(_TAKEN | _MADE)
     assert not error.is_stopped
-    assert "The images are finished, and their engine still has them." in error.remedy
+    assert "The images are finished, and the engine still has them." in error.remedy
