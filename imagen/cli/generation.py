@@ -175,7 +175,7 @@ def _is_arithmetic(request: Request, name: str, settings: Settings) -> bool:
 
 
 def _arithmetic(request: Request, *, strict: bool) -> Ticket:
-    from imagen.inputs.interpolation import run_interpolation
+    from imagen.inputs.upscale import run_interpolation
     from imagen.pipeline.prepare import refuse_unhonoured
 
     ticket, _ = run_interpolation(request)

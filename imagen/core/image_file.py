@@ -1,4 +1,4 @@
-"""Picture: a file that a request names, read whole, and what is known of it."""
+"""Image files: read and decode them, find their type and size, and check that they are complete."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 from warnings import catch_warnings
+from zlib import crc32
 
 from imagen.core.filesystem import read_at_most
 from imagen.errors import ConfigError, RequestError
@@ -25,21 +26,38 @@ DECODE_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError),
     *(RuntimeError, struct.error),
 )
-"""What Pillow raises for a damaged file, or one of a kind or a variant that it does not read."""
+"""What Pillow raises for a damaged file, and for a format or variant that it does not read."""
 MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-"""What every engine takes, by Pillow's name."""
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+"""The formats that every engine accepts, by Pillow's name."""
 LARGEST_BYTES = 256 * 2**20
-"""Of a file that is read whole."""
+"""The largest file that is read into memory."""
 MAX_MEGAPIXELS = 300
-"""What is decoded at most where IMAGEN_MAX_MEGAPIXELS does not say otherwise.
+"""The default of IMAGEN_MAX_MEGAPIXELS.
 
-The largest image that imagen makes itself, 16384 × 16384, has 268."""
+The largest image that imagen produces, 16384 × 16384, has 268.
+"""
+LARGER_IMAGES = "Make it smaller, or set IMAGEN_MAX_MEGAPIXELS to decode larger images."
+"""The remedy for TooManyPixels."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _PILLOW_LIMIT = Lock()
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MAGIC_BYTES = {
+    _PNG: "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+    b"II*\0": "image/tiff",
+    b"MM\0*": "image/tiff",
+}
+_IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "tif", "tiff")
+_PAGE_TYPES = ("text/html", "application/xhtml+xml", "application/json")
+_PAGE_EXTENSIONS = ("html", "htm", "xhtml", "json")
+_PAGE_STARTS = (b"<!doctype html", b"<html")
 
 
 class TooManyPixels(ValueError):
-    """An image that is larger than imagen decodes; its words end a sentence about it."""
+    """An image is larger than imagen decodes; the message completes a sentence about it."""
 
     def __init__(self, size: tuple[int, int], most: float) -> None:
         width, height = size
@@ -50,12 +68,8 @@ class TooManyPixels(ValueError):
         self.size = size
 
 
-LARGER_IMAGES = "Make it smaller, or set IMAGEN_MAX_MEGAPIXELS to decode larger images."
-"""The remedy for TooManyPixels."""
-
-
 def max_megapixels() -> float:
-    """How large an image may be to be decoded; raises ConfigError where that is not a number."""
+    """The largest image that is decoded. Raises ConfigError if the setting is not a number."""
     text = os.environ.get("IMAGEN_MAX_MEGAPIXELS", "").strip() or str(MAX_MEGAPIXELS)
     try:
         most = float(text)
@@ -63,15 +77,15 @@ def max_megapixels() -> float:
         most = 0.0
     if not 0 < most < 1e6:
         raise ConfigError(
-            f"IMAGEN_MAX_MEGAPIXELS is {text!r}, but should be a number above 0, such as 300."
+            f"IMAGEN_MAX_MEGAPIXELS is {text!r}; expected a number above 0, such as 300."
         )
     return most
 
 
 def open_image(source: Path | BinaryIO) -> Image.Image:
-    """The image with its header read, as `Image.open` gives it, whatever Pillow's own limit is.
+    """`Image.open` with imagen's size limit in place of Pillow's.
 
-    Raises TooManyPixels where it must not be decoded, else what `Image.open` raises.
+    Raises TooManyPixels, and whatever `Image.open` raises.
     """
     most = max_megapixels()
     image = _open_any_size(source)
@@ -82,16 +96,16 @@ def open_image(source: Path | BinaryIO) -> Image.Image:
 
 
 def image_size(source: Path | BinaryIO) -> tuple[int, int]:
-    """Width and height as the header says, of an image of any size; raises as `Image.open` does."""
+    """Width and height from the header, for an image of any size. Raises as `Image.open` does."""
     with _open_any_size(source) as image:
         return image.size
 
 
 def _open_any_size(source: Path | BinaryIO) -> Image.Image:
-    """Pillow's own limit is lower than ours, and a global that other code may depend on."""
+    """Open without Pillow's limit, a global below ours that other code may depend on."""
     from PIL import Image
 
-    with _PILLOW_LIMIT, catch_warnings(action="ignore"):  # of odd metadata
+    with _PILLOW_LIMIT, catch_warnings(action="ignore"):  # warnings about odd metadata
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(source)
@@ -101,11 +115,11 @@ def _open_any_size(source: Path | BinaryIO) -> Image.Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFile:
-    """The bytes of one picture; its sides are pixels."""
+    """An image as encoded bytes."""
 
     data: bytes
     name: str
-    """The file's own name, without its folder."""
+    """The file name, without its folder."""
     kind: str
     """Pillow's name for the format: PNG, JPEG, WEBP, BMP, …"""
     width: int
@@ -117,27 +131,26 @@ class ImageFile:
 
     @property
     def media_type(self) -> str:
-        """`image/png`; "" for a format that not every engine takes."""
+        """`image/png`; "" for a format that not every engine accepts."""
         return MEDIA_TYPES.get(self.kind, "")
 
-    def opened(self) -> Image.Image:
-        """The decoded picture, as the file has it."""
-        with catch_warnings(action="ignore"):  # of odd metadata
-            picture = open_image(BytesIO(self.data))
-            picture.load()
-        return picture
+    def decode(self) -> Image.Image:
+        """The pixels, as they are in the file."""
+        with catch_warnings(action="ignore"):
+            image = open_image(BytesIO(self.data))
+            image.load()
+        return image
 
 
 def is_url(path: str) -> bool:
-    """Whether this is an address such as https://example.org/fox.png, rather than a file's path."""
+    """Whether this is a URL such as https://example.org/fox.png, and not a file path."""
     return _URL.match(path) is not None
 
 
 def read_image_file(path: str, what: str = "image") -> ImageFile:
-    """The picture in a file; `what` names the parameter in the error.
+    """Read and check an image file; `what` names the parameter in errors.
 
-    Raises RequestError where there is no such file, or no picture that can be read to its end, or
-    one of too many pixels.
+    Raises RequestError if the file is missing, is not a complete image, or has too many pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -147,45 +160,132 @@ def read_image_file(path: str, what: str = "image") -> ImageFile:
             remedy="Download it and name the file, or set inputs.allow_urls: true in imagen.yaml.",
         )
     file = Path(path).expanduser()
-    data = _bytes(file, what)
+    data = _read_bytes(file, what)
     try:
-        with catch_warnings(action="ignore"), open_image(BytesIO(data)) as picture:
-            picture.load()
-            kind = picture.format or ""
-            width, height = picture.size
+        with catch_warnings(action="ignore"), open_image(BytesIO(data)) as image:
+            image.load()
+            kind = image.format or ""
+            width, height = image.size
     except UnidentifiedImageError as error:
-        raise RequestError(f"{what}: {file} is no picture that can be read.") from error
+        raise RequestError(f"{what}: {file} is not an image that imagen can read.") from error
     except TooManyPixels as error:
         raise RequestError(
             f"{what}: {file} is too large: {error}.", remedy=LARGER_IMAGES
         ) from error
-    except (
-        *DECODE_ERRORS,
-        Image.DecompressionBombError,
-    ) as error:  # of a frame beyond the image's size
-        raise RequestError(f"{what}: {file} can't be decoded: {error}.") from error
+    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:  # a frame beyond the image
+        raise RequestError(f"{what}: {file} cannot be decoded: {error}.") from error
     return ImageFile(data=data, name=file.name, kind=kind, width=width, height=height)
 
 
-def _bytes(file: Path, what: str) -> bytes:
-    data = _beginning(file, what)
+def _read_bytes(file: Path, what: str) -> bytes:
+    try:
+        data = read_at_most(file, LARGEST_BYTES + 1)  # a device never ends
+    except FileNotFoundError as error:
+        is_shorthand = re.fullmatch(r"last(~\d+)?", file.name, re.IGNORECASE)
+        remedy = f"Name a file: `imagen show {file.name}` prints the path of that image."
+        raise RequestError(
+            f"{what}: there is no file {file}.", remedy=remedy if is_shorthand else ""
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"{what}: {file} cannot be read: {reason}.") from error
     if len(data) > LARGEST_BYTES:
         raise RequestError(
-            f"{what}: {file} is larger than {LARGEST_BYTES >> 20} MiB: no picture for an engine."
+            f"{what}: {file} is larger than {LARGEST_BYTES >> 20} MiB.",
+            remedy="Make it smaller: no engine takes such an image.",
         )
     return data
 
 
-def _beginning(file: Path, what: str) -> bytes:
-    """All of the file, or a little more than may be: a device never ends."""
-    try:
-        return read_at_most(file, LARGEST_BYTES + 1)
-    except FileNotFoundError as error:
-        is_word = re.fullmatch(r"last(~\d+)?", file.name, re.IGNORECASE)
-        remedy = f"Give the path of a file: `imagen show {file.name}` has that of the image."
-        raise RequestError(
-            f"{what}: there is no file {file}.", remedy=remedy if is_word else ""
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(f"{what}: {file} can't be read: {reason}.") from error
+def media_type(data: bytes) -> str | None:
+    """The type of an image, from its first bytes; None for anything else."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "image/avif"
+    if data[:2] == b"BM" and data[6:10] == bytes(4):
+        return "image/bmp"
+    return next((kind for magic, kind in _MAGIC_BYTES.items() if data.startswith(magic)), None)
+
+
+def is_complete(data: bytes) -> bool:
+    """Whether an image is not truncated, as far as its format shows it.
+
+    Other files are complete if they are not empty.
+    """
+    match media_type(data):
+        case "image/png":
+            return _png_is_complete(data)
+        case "image/jpeg":
+            # Neither marker occurs within the pixels; an end before the scan is a thumbnail's.
+            return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
+        case "image/webp":
+            return len(data) >= int.from_bytes(data[4:8], "little") + 8
+        case "image/gif":
+            return data.rstrip(b"\0").endswith(b";")
+        case "image/avif":
+            return _boxes_are_complete(data)
+    return len(data) > 0
+
+
+def download_fault(data: bytes, name: str, declared_type: str = "") -> str:
+    """What is wrong with a downloaded file of this name; "" if it is fine.
+
+    `declared_type` is the server's. A gateway may send an error page in place of any file.
+    """
+    extension = name.rpartition(".")[2].lower()
+    if media_type(data) is None and extension in _IMAGE_EXTENSIONS and data:
+        if declared_type.startswith("image/"):
+            return f"is not an image, although its type is given as {declared_type}"
+        return f"is not an image but {declared_type or 'something else'}"
+    is_page = declared_type in _PAGE_TYPES or data[:64].lstrip().lower().startswith(_PAGE_STARTS)
+    if media_type(data) is None and is_page and extension not in _PAGE_EXTENSIONS:
+        return f"is not the file but {declared_type or 'a web page'}"
+    return "" if is_complete(data) else "came cut short or damaged"
+
+
+def _png_is_complete(data: bytes) -> bool:
+    """Whether every chunk that the pixels need has its checksum; data after IEND is harmless."""
+    view, at = memoryview(data), len(_PNG)
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(view[at : at + 4], "big")
+        kind = data[at + 4 : at + 8]
+        checksum = int.from_bytes(view[end : end + 4], "big")
+        if kind[:1].isupper() and crc32(view[at + 4 : end]) != checksum:
+            return False
+        if kind == b"IEND":
+            return True
+        at = end + 4
+    return False
+
+
+def _boxes_are_complete(data: bytes) -> bool:
+    """Whether the boxes end where the file does; a box of size 0 extends to the end."""
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size < 8:
+            return size == 0
+        at += size
+    return at == len(data)
+
+
+def png_text(data: bytes, keyword: str) -> str:
+    """The uncompressed text chunk with this keyword; "" if there is none."""
+    start = keyword.encode("latin-1") + b"\0"
+    at = len(_PNG)
+    while data.startswith(_PNG) and at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"tEXt" and data.startswith(start, at + 8):
+            return data[at + 8 + len(start) : end].decode("latin-1")
+        at = end + 4
+    return ""
+
+
+def png_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a PNG."""
+    if not data.startswith(_PNG) or data[12:16] != b"IHDR":
+        return None
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")

@@ -1,4 +1,4 @@
-"""A picture from a file, the right way up, in eight bits of red, green and blue."""
+"""Decode image files to upright 8-bit sRGB, and encode them again."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from PIL import Image, ImageOps
 
 from imagen.core.image_file import DECODE_ERRORS, ImageFile, read_image_file
 from imagen.core.ticket import InputImage
-from imagen.inputs.colours import convert_to_srgb
 from imagen.inputs.sizes import ImageSize
 
-_STEREO = ("MPO",)
-"""A camera's second frame is a preview, or the other eye's: the first is the picture."""
-_TELLING = frozenset(("exif", "xmp", "comment", "photoshop", "XML:com.adobe.xmp"))
-"""Where a file tells of its maker: a place on earth, a name, a prompt."""
+_STEREO_FORMATS = ("MPO",)
+"""A camera's second frame is a preview or the other eye's view; the first frame is the image."""
+_PRIVATE_METADATA = frozenset(("exif", "xmp", "comment", "photoshop", "XML:com.adobe.xmp"))
+_SRGB_MODES = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}
+"""The modes that have colour profiles, and the mode after conversion to sRGB."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """The decoded picture: RGB, or RGBA where some of it is transparent."""
+    """A decoded image: RGB, or RGBA if parts of it are transparent."""
 
     source: ImageFile
-    """As the file has it."""
+    """The file as it was read."""
     image: Image.Image
     is_untouched: bool
-    """Whether the file itself shows just this, in a format every engine takes, and no more."""
+    """Whether the file shows these pixels in a format that every engine takes, without metadata."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -41,32 +41,39 @@ class DecodedImage:
 
 
 def decode_file(path: str, what: str) -> DecodedImage:
-    """The picture in a file; `what` names the parameter in errors and warnings.
+    """Read and decode a file; `what` names the parameter in errors and warnings.
 
-    Raises RequestError as `read_picture` does.
+    Raises RequestError as `read_image_file` does.
     """
     return decode_image(read_image_file(path, what), what)
 
 
 def decode_image(source: ImageFile, what: str) -> DecodedImage:
-    """This picture, as its EXIF says it is to be held; of an animation the first frame."""
-    with catch_warnings(action="ignore"), source.opened() as opened:
-        image = _turned(opened)
-        converted = convert_to_srgb(image)
-        is_as_it_was = converted is image
-        image = _opaque_if_so(_eight_bit(converted))
-        frames = 1 if source.kind in _STEREO else _frames(opened)
-        is_plain = _is_plain(opened) and bool(source.media_type) and frames == 1
-        is_untouched = is_plain and is_as_it_was and image.mode == opened.mode
-    warnings = (
-        f"{what}: {source.name} has {frames} frames, and the first of them is used."
-        for _ in range(frames > 1)
-    )
-    return DecodedImage(source, image, is_untouched, tuple(warnings))
+    """Decode an image and turn it as its EXIF orientation says; of an animation the first frame."""
+    with catch_warnings(action="ignore"), source.decode() as opened:
+        try:
+            upright = ImageOps.exif_transpose(opened)
+        except DECODE_ERRORS:  # the metadata is damaged, the pixels are not
+            upright = opened.copy()
+        converted = _convert_to_srgb(upright)
+        image = _convert_to_eight_bits(converted)
+        if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
+            image = image.convert("RGB")
+        frames = 1 if source.kind in _STEREO_FORMATS else _count_frames(opened)
+        has_metadata = getattr(opened, "text", {}) or _PRIVATE_METADATA & opened.info.keys()
+        is_untouched = (
+            not has_metadata
+            and bool(source.media_type)
+            and frames == 1
+            and converted is upright
+            and image.mode == opened.mode
+        )
+    warning = f"{what}: {source.name} has {frames} frames; the first one is used."
+    return DecodedImage(source, image, is_untouched, (warning,) if frames > 1 else ())
 
 
 def describe_input(file: DecodedImage, parameter: str) -> InputImage:
-    """What is remembered of the user's own file."""
+    """What the record keeps about the user's file."""
     return InputImage(
         parameter=parameter,
         name=PureWindowsPath(file.source.name).name,
@@ -77,15 +84,20 @@ def describe_input(file: DecodedImage, parameter: str) -> InputImage:
 
 
 def flatten(image: Image.Image, colour: str = "white") -> Image.Image:
-    """In RGB, with this colour behind what is transparent."""
+    """Place the image on a background; the result is RGB."""
     if image.mode != "RGBA":
         return image
-    ground = Image.new("RGBA", image.size, colour)
-    return Image.alpha_composite(ground, image).convert("RGB")
+    background = Image.new("RGBA", image.size, colour)
+    return Image.alpha_composite(background, image).convert("RGB")
+
+
+def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Scale the image to cover this size, and crop it around its centre."""
+    return image if image.size == size else ImageOps.fit(image, size, Image.Resampling.LANCZOS)
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """The picture as a PNG file, without a word of where it came from."""
+    """Encode as PNG without any metadata."""
     image.info = {}
     data = BytesIO()
     image.save(data, "PNG", compress_level=3)
@@ -93,55 +105,48 @@ def encode_png(image: Image.Image) -> bytes:
 
 
 def as_png_file(image: Image.Image, name: str) -> ImageFile:
-    """The picture as a PNG file of the same name, but for the ending."""
+    """Encode as a PNG file of this name, with its extension replaced."""
     stem, dot, _ = name.rpartition(".")
     width, height = image.size
-    called = f"{stem if dot else name}.png"
-    return ImageFile(data=encode_png(image), name=called, kind="PNG", width=width, height=height)
+    data = encode_png(image)
+    return ImageFile(
+        data=data, name=f"{stem if dot else name}.png", kind="PNG", width=width, height=height
+    )
 
 
-def _frames(opened: Image.Image) -> int:
+def _convert_to_srgb(image: Image.Image) -> Image.Image:
+    """Apply the colour profile; returns the same image if there is nothing to convert."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in _SRGB_MODES:
+        return image
+    from PIL import ImageCms  # only some photographs need it
+
+    try:
+        own = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if image.mode != "CMYK" and "srgb" in ImageCms.getProfileDescription(own).lower():
+            return image
+        srgb = ImageCms.createProfile("sRGB")
+        mode = _SRGB_MODES[image.mode]
+        return ImageCms.profileToProfile(image, own, srgb, outputMode=mode) or image
+    except (ImageCms.PyCMSError, OSError, ValueError):  # a damaged profile is ignored
+        return image
+
+
+def _convert_to_eight_bits(image: Image.Image) -> Image.Image:
+    """To RGB or RGBA; greys of up to 65535, and fractions of up to 1, are scaled to 255."""
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
+        wanted = "RGBA" if image.has_transparency_data else "RGB"
+        return image if image.mode == wanted else image.convert(wanted)
+    wide = image if image.mode in ("I", "F") else image.convert("I")
+    extrema = wide.getextrema()[1]
+    most = extrema if isinstance(extrema, int | float) else 0.0
+    factor = 1 / 257 if most > 255 else 255.0 if wide.mode == "F" and most <= 1 else 1.0
+    grey = wide.convert("F").point(lambda shade: shade * factor + 0.5).convert("L")
+    return grey.convert("RGB")
+
+
+def _count_frames(opened: Image.Image) -> int:
     try:
         return getattr(opened, "n_frames", 1)
-    except (*DECODE_ERRORS, Image.DecompressionBombError):  # of those that come after the first
+    except (*DECODE_ERRORS, Image.DecompressionBombError):  # damage after the first frame
         return 1
-
-
-def _is_plain(opened: Image.Image) -> bool:
-    texts = getattr(opened, "text", {})
-    return not (texts or _TELLING & opened.info.keys())
-
-
-def _turned(opened: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(opened)
-    except DECODE_ERRORS:  # of the metadata: the picture itself is whole
-        return opened.copy()
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return _reduced_to_eight_bits(image).convert("RGB")
-    wanted = "RGBA" if image.has_transparency_data else "RGB"
-    return image if image.mode == wanted else image.convert(wanted)
-
-
-def _reduced_to_eight_bits(image: Image.Image) -> Image.Image:
-    """Whole numbers up to 65535, or fractions up to 1, as shades of grey."""
-    wide = image if image.mode in ("I", "F") else image.convert("I")
-    most = _most(wide)
-    factor = 1 / 257 if most > 255 else 255.0 if wide.mode == "F" and most <= 1 else 1.0
-    return wide.convert("F").point(lambda shade: shade * factor + 0.5).convert("L")
-
-
-def _opaque_if_so(image: Image.Image) -> Image.Image:
-    """Without an alpha channel that says nothing."""
-    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
-        return image.convert("RGB")
-    return image
-
-
-def _most(image: Image.Image) -> float:
-    """The greatest value of a picture of one channel."""
-    most = image.getextrema()[1]
-    return most if isinstance(most, int | float) else 0.0

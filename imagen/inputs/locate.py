@@ -1,11 +1,11 @@
-"""Finds the pictures again that a sidecar knows by name and hash."""
+"""Find the input images of a record again: the record holds only their names and hashes."""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.core.filesystem import file_sha256
 from imagen.core.prompt_syntax import lora_tags
@@ -20,45 +20,89 @@ if TYPE_CHECKING:
 
 _NETWORK = ("//", "\\\\")
 """How paths to other computers start on Windows."""
+_REMEDY = "Name the file you want with its option."
 
 
 def locate_images(
     request: Request,
-    inputs: Iterable[Mapping[str, Any]],
+    inputs: Iterable[Mapping[str, object]],
     beside: Path,
     also: Sequence[Path] = (),
     *,
     replaced: Collection[str] = (),
 ) -> Request:
-    """The request of a record, with the paths of its images in place of their names.
+    """The request of a record, with paths in place of the names of its images.
 
-    Each is looked for by name in the folder `beside`, where the record's file is, and in the
-    working directory, then among the files `also`, and must have the same hash. `inputs` are as the
-    sidecar's JSON has them. Parameters that the user gives anew are `replaced`. Raises RequestError
-    naming the image that is missing or has changed, and for any other file that the record names:
-    a record comes from anywhere, and must not decide which files of this computer are sent.
+    Each image is looked for by name in the folder `beside`, where the record is, and in the working
+    directory, then among the files `also`; its hash must match. `inputs` come from the sidecar.
+    Parameters that the user gives anew are `replaced`.
+
+    Raises RequestError if an image is missing or has changed, and for any other file that the
+    record names: a record may come from anywhere, and must not decide which files are sent.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     verified: dict[str, str] = {}
-    for known in inputs:
-        parameter, name, hash = (_text(known, key) for key in ("parameter", "name", "sha256"))
+    for entry in inputs:
+        parameter, name, digest = (_text(entry, key) for key in ("parameter", "name", "sha256"))
         if parameter.partition(".")[0] not in replaced:
-            verified[parameter] = _path(parameter, name, hash, beside, also)
-            _put(values, request, parameter, verified[parameter])
-    found = request.with_values(values) if values else request
-    for parameter, path in _files(found, replaced):
+            verified[parameter] = _find_path(parameter, name, digest, beside, also)
+            _set_path(values, request, parameter, verified[parameter])
+    located = request.with_values(values) if values else request
+    for parameter, path in _named_files(located, replaced):
         if verified.get(parameter) != path:
             raise RequestError(
                 f"{parameter}: the record names the file {one_line(path, limit=80)!r} without a "
                 "hash of its content.",
-                remedy="Name the file you want with its option.",
+                remedy=_REMEDY,
             )
     _refuse_other_hosts(request, replaced)
-    return found
+    return located
 
 
-def _files(request: Request, replaced: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Each parameter that names a file, and that file; not those that are given anew."""
+def _text(entry: Mapping[str, object], key: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str):
+        raise RequestError(f"inputs: an entry has no {key}: {one_line(repr(entry), limit=80)}.")
+    return value
+
+
+def _find_path(parameter: str, name: str, digest: str, beside: Path, also: Sequence[Path]) -> str:
+    is_bare = Path(name).name == name and "\\" not in name and name not in ("", ".", "..")
+    candidates = [folder / name for folder in (beside, Path()) if is_bare]
+    present = [path for path in candidates if os.path.isfile(path)]
+    for path in (*present, *filter(os.path.isfile, also)):
+        with suppress(OSError):
+            if file_sha256(path) == digest:
+                return str(path)
+    if present:
+        raise RequestError(
+            f"{parameter}: {present[0]} has changed since it was used.",
+            remedy="Put the original image there, or name the one you want with its option.",
+        )
+    raise RequestError(
+        f"{parameter}: there is no image {one_line(name, limit=80)!r} in {beside} or the working "
+        "directory.",
+        remedy="Put it there, or name it with its option.",
+    )
+
+
+def _set_path(values: dict[str, object], request: Request, parameter: str, path: str) -> None:
+    """Set the path of a parameter, or of one image of several (`controls.0`)."""
+    name, _, number = parameter.partition(".")
+    if name not in ("controls", "references") or not number:
+        values[parameter] = path
+        return
+    current = values.get(name, getattr(request, name))
+    several = list(current) if isinstance(current, tuple) else []
+    if not (number.isdecimal() and int(number) < len(several)):
+        raise RequestError(f"inputs: this request has no {parameter}.")
+    old = several[int(number)]
+    several[int(number)] = path if name == "references" else old.model_copy(update={"image": path})
+    values[name] = tuple(several)
+
+
+def _named_files(request: Request, replaced: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Each parameter that names a file, with that file; without those that are replaced."""
     named = {"image": request.image or "", "mask": request.mask or ""}
     named |= {f"references.{n}": path for n, path in enumerate(request.references)}
     named |= {f"controls.{n}": control.image for n, control in enumerate(request.controls)}
@@ -66,12 +110,25 @@ def _files(request: Request, replaced: Collection[str]) -> Iterator[tuple[str, s
         if path and name.partition(".")[0] not in replaced:
             yield name, path
     for name, value in request.extra.items():
-        if name not in replaced or name in type(request).model_fields:
-            yield from ((name, text) for text in _texts(value) if _may_be_file(text))
+        if name in replaced and name not in type(request).model_fields:
+            continue
+        for text in _texts(value):
+            # Do not look at another computer to find out: that would log in there.
+            if text.startswith(_NETWORK) or os.path.exists(os.path.expanduser(text)):
+                yield name, text
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every string in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def _refuse_other_hosts(request: Request, replaced: Collection[str]) -> None:
-    """Raises RequestError for a model on a network share: to look there is to log in there."""
+    """Raise RequestError for a model on a network share: to look there is to log in there."""
     upscaler = request.upscale.method if request.upscale else None
     restorer = request.restore.model if request.restore else None
     models = {"model": [request.model or ""], "loras": [lora.name for lora in request.loras]}
@@ -81,62 +138,7 @@ def _refuse_other_hosts(request: Request, replaced: Collection[str]) -> None:
         for name in names:
             if parameter not in replaced and name.startswith(_NETWORK):
                 raise RequestError(
-                    f"{parameter}: the record names a file of another computer, "
+                    f"{parameter}: the record names a file on another computer, "
                     f"{one_line(name, limit=80)!r}.",
-                    remedy="Name the file you want with its option.",
+                    remedy=_REMEDY,
                 )
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value of JSON."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
-
-
-def _may_be_file(text: str) -> bool:
-    """Whether a parameter's text names a file, without a look at another computer."""
-    return text.startswith(_NETWORK) or os.path.exists(os.path.expanduser(text))
-
-
-def _text(known: Mapping[str, Any], key: str) -> str:
-    value = known.get(key)
-    if not isinstance(value, str):
-        raise RequestError(f"inputs: an entry has no {key}: {one_line(repr(known), limit=80)}.")
-    return value
-
-
-def _path(parameter: str, name: str, hash: str, beside: Path, also: Sequence[Path]) -> str:
-    shown = one_line(name, limit=80)
-    where = [beside, Path()]
-    is_bare = Path(name).name == name and "\\" not in name and name not in ("", ".", "..")
-    there = [path for folder in where if is_bare and os.path.isfile(path := folder / name)]
-    for path in (*there, *filter(os.path.isfile, also)):
-        with suppress(OSError):
-            if file_sha256(path) == hash:
-                return str(path)
-    if there:
-        raise RequestError(
-            f"{parameter}: {there[0]} is not the picture that this was made with; it has changed.",
-            remedy="Put the picture of then there, or name the one you want with its option.",
-        )
-    raise RequestError(
-        f"{parameter}: there is no picture {shown!r} in {beside} or the working directory.",
-        remedy="Put it there, or name it with its option.",
-    )
-
-
-def _put(values: dict[str, Any], request: Request, parameter: str, path: str) -> None:
-    """Place one path: of a parameter, or of one of several pictures (`controls.0`)."""
-    name, _, number = parameter.partition(".")
-    if name not in ("controls", "references") or not number:
-        values[parameter] = path
-        return
-    several = list(values.get(name, getattr(request, name)))
-    if not (number.isdecimal() and int(number) < len(several)):
-        raise RequestError(f"inputs: there is no {parameter} in this request.")
-    old = several[int(number)]
-    several[int(number)] = path if name == "references" else old.model_copy(update={"image": path})
-    values[name] = tuple(several)

@@ -1,8 +1,8 @@
-"""What parameters require of each other: each either refused or dropped with a reason."""
+"""What parameters require of each other: refuse a request, or drop a parameter with a reason."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.core.capabilities import ParameterOutcome, Receipt
 from imagen.core.request import INTERPOLATIONS
@@ -12,38 +12,48 @@ if TYPE_CHECKING:
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Request
 
-_VARIATION = 0.3
-"""The second noise's share, where only its seed is asked for."""
-_OF_AN_IMAGE = {
-    "mask": "A mask says what to redraw of the initial image",
-    "outpaint": "Outpainting goes on beyond the initial image",
+_VARIATION_STRENGTH = 0.3
+"""The default if only the variation seed is given."""
+_NEED_AN_IMAGE = {
+    "mask": "A mask marks areas of the initial image",
+    "outpaint": "Outpainting extends the initial image",
     "upscale": "Upscaling enlarges the initial image",
-    "restore": "Restoring mends the faces of the initial image",
-    "preprocess": "A control picture is made of the initial image",
+    "restore": "Face restoration works on the initial image",
+    "preprocess": "A control image is computed from the initial image",
 }
 
 
 def check_request(request: Request) -> tuple[Request, Receipt]:
-    """The request with its parameters in agreement, and what became of those that lack another.
+    """Complete a request and drop what has no effect, with the outcome of what was dropped.
 
-    Raises RequestError where what was asked for can't be meant without an initial image.
+    Raises RequestError if a parameter needs an initial image and there is none.
     """
-    _refuse_without_image(request)
-    idle = _idle(request)
-    values: dict[str, Any] = dict.fromkeys(idle)
+    if request.image is None:
+        for name, sentence in _NEED_AN_IMAGE.items():
+            if getattr(request, name) is not None:
+                raise RequestError(
+                    f"{sentence}, but there is none.",
+                    remedy="Add the initial image with --image, or image in the request.",
+                )
+    unused: dict[str, str] = {}
+    if request.strength is not None and request.image is None and not request.references:
+        unused["strength"] = "there is no initial image"
+    if request.feather is not None and request.mask is None and request.outpaint is None:
+        unused["feather"] = "there is no mask to feather"
+    values: dict[str, object] = dict.fromkeys(unused)
     if request.variation_seed is not None and request.variation_strength is None:
-        values["variation_strength"] = _VARIATION
+        values["variation_strength"] = _VARIATION_STRENGTH
     receipt = {
         name: ParameterOutcome(outcome="dropped", asked=getattr(request, name), why=why)
-        for name, why in idle.items()
+        for name, why in unused.items()
     }
     return (request.with_values(values) if values else request), receipt
 
 
 def upscales_before_img2img(request: Request, capabilities: Capabilities) -> bool:
-    """Whether the image is enlarged by interpolation first, and then redrawn a little.
+    """Whether imagen interpolates the image first and the backend then redraws it.
 
-    A backend whose image-to-image takes `upscale` enlarges it itself.
+    A backend whose image-to-image takes `upscale` does both itself.
     """
     return (
         request.upscale is not None
@@ -53,21 +63,13 @@ def upscales_before_img2img(request: Request, capabilities: Capabilities) -> boo
     )
 
 
-def _refuse_without_image(request: Request) -> None:
-    if request.image is not None:
-        return
-    for name, what in _OF_AN_IMAGE.items():
-        if getattr(request, name) is not None:
-            raise RequestError(
-                f"{what}, and there is none.", remedy="Give the initial image too: image, --image."
-            )
-
-
-def _idle(request: Request) -> dict[str, str]:
-    """Why a parameter has nothing to do here, for each that has not."""
-    found: dict[str, str] = {}
-    if request.strength is not None and request.image is None and not request.references:
-        found["strength"] = "there is no initial image to leave"
-    if request.feather is not None and request.mask is None and request.outpaint is None:
-        found["feather"] = "there is no mask whose edge could fade"
-    return found
+def image_parameters(request: Request, capabilities: Capabilities) -> dict[str, str]:
+    """The files given for the backend's own image parameters, by parameter."""
+    return {
+        name: value
+        for name, value in request.extra.items()
+        if isinstance(value, str)
+        and value
+        and name in capabilities.parameters
+        and capabilities.parameters[name].type == "image"
+    }

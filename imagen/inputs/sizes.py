@@ -1,4 +1,4 @@
-"""How large to draw: from the size asked for, the picture's own, and what a backend takes."""
+"""Which size to generate: from the request, the input images, and what the backend supports."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ if TYPE_CHECKING:
     from imagen.core.capabilities import Capabilities, Parameter, Receipt
     from imagen.core.request import Request
 
-_LEAST = 16
-"""The least side of a request."""
-_FEW = 8
-"""Pixels that nobody misses."""
-_FINE = 10_000
-"""The height of a shape whose width holds a ratio finely enough."""
-_MOST_TIMES = 4
-"""A picture of more than so many times the pixels that a backend draws by default is reduced."""
+_SMALLEST_SIDE = 16
+_ROUNDING = 8
+"""A change of fewer pixels is not worth a warning."""
+_RATIO_HEIGHT = 10_000
+"""The height of a shape whose integer width represents an aspect ratio precisely enough."""
+_MOST_DEFAULT_AREAS = 4
+"""An image with more pixels than this many times the backend's default is scaled down."""
 
 
 class ImageSize(NamedTuple):
-    """Pixels."""
+    """Width and height in pixels."""
 
     width: int
     height: int
@@ -35,6 +34,10 @@ class ImageSize(NamedTuple):
     def times(self, factor: float) -> ImageSize:
         return ImageSize(max(1, round(self.width * factor)), max(1, round(self.height * factor)))
 
+    def differs_in_shape(self, other: ImageSize, tolerance: float) -> bool:
+        """Whether the aspect ratios differ by more than the tolerance."""
+        return abs(self.width * other.height / (self.height * other.width) - 1) > tolerance
+
     @property
     def pixels(self) -> int:
         return self.width * self.height
@@ -42,54 +45,60 @@ class ImageSize(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SizeRules:
-    """The sizes that a backend can draw."""
+    """The sizes that a backend can generate."""
 
     width: Parameter
     height: Parameter
     largest: ImageSize
-    """What the configured limits allow."""
+    """The configured limit."""
 
     def fitted(self, size: ImageSize) -> ImageSize:
-        """The nearest size that the backend takes, of about the same shape."""
-        shrunk = size.times(min(1.0, self._share(self.most, size)))
+        """The nearest size that the backend accepts, of about the same shape."""
+        most = self.most
+        scaled = size.times(min(1.0, most.width / size.width, most.height / size.height))
         return ImageSize(
-            _drawable(self.width.fit("width", shrunk.width), self.width, self.most.width),
-            _drawable(self.height.fit("height", shrunk.height), self.height, self.most.height),
+            _limit_side(self.width.fit("width", scaled.width), self.width, most.width),
+            _limit_side(self.height.fit("height", scaled.height), self.height, most.height),
         )
 
     def own(self, size: ImageSize) -> ImageSize:
-        """For a picture of this size, where none is asked for: its own, if that is no giant's."""
-        return self.fitted(size.times(min(1.0, self._tamed(size))))
+        """The size for an image if none is requested: its own, unless it is very large."""
+        usual = self._default_pixels
+        limit = sqrt(_MOST_DEFAULT_AREAS * usual / size.pixels) if usual else 1.0
+        return self.fitted(size.times(min(1.0, limit)))
 
     def shaped(self, size: ImageSize) -> ImageSize:
-        """A picture's shape, at about the number of pixels that the backend draws by default."""
-        usual = self._usual
+        """This shape, with about the number of pixels that the backend generates by default."""
+        usual = self._default_pixels
         return self.fitted(size.times(sqrt(usual / size.pixels)) if usual else size)
 
     def of_aspect(self, ratio: float) -> ImageSize:
-        """A size of this width to height, of about the pixels that the backend draws by default."""
-        high = sqrt((self._usual or USUAL_SIDE**2) / ratio)
-        sides = (max(_LEAST, round(side / _FEW) * _FEW) for side in (high * ratio, high))
+        """This aspect ratio, with about the backend's default number of pixels."""
+        height = sqrt((self._default_pixels or USUAL_SIDE**2) / ratio)
+        sides = (
+            max(_SMALLEST_SIDE, round(side / _ROUNDING) * _ROUNDING)
+            for side in (height * ratio, height)
+        )
         return self.fitted(ImageSize(*sides))
 
-    def asked(self, width: int | None, height: int | None, size: ImageSize) -> ImageSize:
-        """The size asked for; where only one side is, the other as the picture's shape has it."""
+    def requested(self, width: int | None, height: int | None, size: ImageSize) -> ImageSize:
+        """The requested size; a missing side follows from the shape of `size`."""
         wide = width or round((height or 0) * size.width / size.height)
         high = height or round((width or 0) * size.height / size.width)
         return ImageSize(
-            self.width.fit("width", max(wide, _LEAST)),
-            self.height.fit("height", max(high, _LEAST)),
+            self.width.fit("width", max(wide, _SMALLEST_SIDE)),
+            self.height.fit("height", max(high, _SMALLEST_SIDE)),
         )
 
     @property
     def step(self) -> int:
-        """Within so many pixels a size is as good as asked: a backend's own steps may be longer."""
-        longest = max(self.width.multiple_of or 1, self.height.multiple_of or 1, _FEW)
-        return min(longest, 2 * _FEW)
+        """A smaller difference in pixels counts as rounding."""
+        longest = max(self.width.multiple_of or 1, self.height.multiple_of or 1, _ROUNDING)
+        return min(longest, 2 * _ROUNDING)
 
     @property
     def most(self) -> ImageSize:
-        """The largest that both the backend and the limits allow."""
+        """The largest size that both the backend and the configuration allow."""
         wide, high = self.width.max, self.height.max
         return ImageSize(
             min(self.largest.width, self.largest.width if wide is None else int(wide)),
@@ -97,45 +106,39 @@ class SizeRules:
         )
 
     @property
-    def _usual(self) -> int:
-        """The number of pixels drawn by default; 0 where that is not known."""
+    def _default_pixels(self) -> int:
+        """The number of pixels generated by default; 0 if it is unknown."""
         wide, high = self.width.default, self.height.default
         return wide * high if isinstance(wide, int) and isinstance(high, int) else 0
-
-    def _tamed(self, size: ImageSize) -> float:
-        return sqrt(_MOST_TIMES * self._usual / size.pixels) if self._usual else 1.0
-
-    def _share(self, most: ImageSize, size: ImageSize) -> float:
-        return min(most.width / size.width, most.height / size.height)
 
 
 def resolve_aspect(
     request: Request, capabilities: Capabilities, largest: tuple[int, int]
 ) -> tuple[Request, Receipt]:
-    """The request with a width and a height in place of its aspect, and the receipt of that.
+    """Replace the aspect ratio with a width and a height, and return the outcome.
 
-    A backend with an aspect of its own gets it as it is.
+    A backend that has a parameter `aspect` gets it as it is.
     """
     if request.aspect is None or "aspect" in capabilities.parameters:
         return request, {}
-    frame = find_size_rules(capabilities, largest)
-    if frame is None:
-        why = capabilities.without.get("width") or "this backend takes no size"
+    rules = find_size_rules(capabilities, largest)
+    if rules is None:
+        why = capabilities.without.get("width") or "this backend has no size parameters"
         dropped = ParameterOutcome(outcome="dropped", asked=request.aspect, why=why)
         return request.with_values({"aspect": None}), {"aspect": dropped}
     ratio = read_aspect(request.aspect)
     if request.width or request.height:
-        shape = ImageSize(round(ratio * _FINE), _FINE)
-        size = frame.asked(request.width, request.height, shape)
+        shape = ImageSize(round(ratio * _RATIO_HEIGHT), _RATIO_HEIGHT)
+        size = rules.requested(request.width, request.height, shape)
     else:
-        size = frame.of_aspect(ratio)
+        size = rules.of_aspect(ratio)
     used = {"width": size.width, "height": size.height}
     receipt = {"aspect": ParameterOutcome(outcome="mapped", asked=request.aspect, used=used)}
     return request.with_values(used), receipt
 
 
 def find_size_rules(capabilities: Capabilities, largest: tuple[int, int]) -> SizeRules | None:
-    """The frame of a backend; None where it takes no size."""
+    """The size rules of a backend; None if it has no size parameters."""
     width = capabilities.parameters.get("width")
     height = capabilities.parameters.get("height")
     if width is None or height is None:
@@ -143,7 +146,7 @@ def find_size_rules(capabilities: Capabilities, largest: tuple[int, int]) -> Siz
     return SizeRules(width, height, ImageSize(*largest))
 
 
-def _drawable(side: int, parameter: Parameter, most: int) -> int:
-    """A side that was rounded up beyond the limit is rounded down instead."""
+def _limit_side(side: int, parameter: Parameter, most: int) -> int:
+    """Round down a side that was rounded up beyond the limit."""
     multiple = parameter.multiple_of or 1
-    return max(side, _LEAST) if side <= most else max(multiple, most // multiple * multiple)
+    return max(side, _SMALLEST_SIDE) if side <= most else max(multiple, most // multiple * multiple)

@@ -331,7 +331,7 @@ def upscale_locally(
     Its ticket and sidecar name the backend `interpolation`. Raises RequestError for a method that
     is none, and with `strict` where the request holds more than can be honoured.
     """
-    from imagen.inputs.interpolation import run_interpolation  # only ever needed here
+    from imagen.inputs.upscale import run_interpolation  # only ever needed here
 
     delivery.check(settings, os.environ)
     outputs.check_output_settings(settings.output)

@@ -27,7 +27,7 @@ _KITTY_CHUNK = 4096
 
 def draw_image(path: Path, protocol: Protocol, screen: TerminalSize) -> bytes:
     """The picture in this file, for this terminal; raises RequestError where it can't be read."""
-    picture = fit_to_terminal(read_image_file(str(path), "preview").opened(), screen)
+    picture = fit_to_terminal(read_image_file(str(path), "preview").decode(), screen)
     return _DRAWERS[protocol](picture)
 
 

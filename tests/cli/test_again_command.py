@@ -152,7 +152,7 @@ def test_pictures_that_it_was_made_of_are_found_by_the_library(
     assert run(["generate", "x", "--image", "dens/den.png", "-q", "-o", "out/fox.png"]) == 0
     Path("dens").rename("old")
     assert run(["again", "out/fox.png", "-q"]) == 2
-    assert "image: there is no picture 'den.png'" in capsys.readouterr().err
+    assert "image: there is no image 'den.png'" in capsys.readouterr().err
     assert run(["library", "add", "old"]) == 0
     found = _again(capsys, "out/fox.png", "-o", "new.png")
     assert found["again"]["identical"] == "pixels"

@@ -319,5 +319,5 @@ def test_a_picture_that_is_gone_is_named_unless_another_is_given(
     Path("elsewhere").mkdir()
     Path("fox.png").rename("elsewhere/fox.png")
     assert run(["generate", "--from-json", "a.png.json", "-q"]) == 2
-    assert "image: there is no picture 'fox.png'" in capsys.readouterr().err
+    assert "image: there is no image 'fox.png'" in capsys.readouterr().err
     assert run(["generate", "--from-json", "a.png.json", "--image", "elsewhere/fox.png", "-q"]) == 0

@@ -168,16 +168,16 @@ def test_a_comparison_begins_with_one_picture(capsys: pytest.CaptureFixture[str]
     ("line", "said"),
     [
         ("generate x --image gone.png", "image: there is no file gone.png."),
-        ("generate x --image text.png", "image: text.png is no picture that can be read."),
-        ("generate x --image .", "image: . can't be read"),
-        ("generate x --mask mask.png", "A mask says what to redraw of the initial image"),
-        ("generate x --image fox.png --mask other.png", "mask: other.png is 48 × 48 pixels, and"),
+        ("generate x --image text.png", "image: text.png is not an image that imagen can read."),
+        ("generate x --image .", "image: . cannot be read"),
+        ("generate x --mask mask.png", "A mask marks areas of the initial image"),
+        ("generate x --image fox.png --mask other.png", "mask: other.png is 48 × 48 pixels, but"),
         ("generate x --image fox.png --strength 2", "strength: must be"),
         ("generate x --image fox.png --feather -1", "feather: must be"),
         ("generate x --lora :0.8", "--lora ':0.8' names no LoRA"),
         ("generate x --lora ink:99", "loras[0].strength: must be"),
         ("generate x --control fox.png", "'fox.png' is no control picture"),
-        ("generate x --control cany:fox.png", "no control of kind 'cany'. Did you mean 'canny'?"),
+        ("generate x --control cany:fox.png", "no control 'cany'. Did you mean 'canny'?"),
         ("generate x --control canny:gone.png", "there is no file gone.png."),
         ("generate x --preprocess", "--preprocess needs a --control"),
         ("generate --control canny:fox.png:0.5:2-3", "controls[0].start: must be"),
@@ -195,8 +195,8 @@ def test_a_comparison_begins_with_one_picture(capsys: pytest.CaptureFixture[str]
         ("outpaint fox.png x --to 90x48 --left 5 --right 5", "--to 90x48 can't be reached"),
         ("outpaint gone.png x --to 90x90", "image: there is no file gone.png."),
         ("upscale gone.png", "image: there is no file gone.png."),
-        ("upscale last~1", "`imagen show last~1` has that of the image."),
-        ("upscale text.png", "image: text.png is no picture that can be read."),
+        ("upscale last~1", "`imagen show last~1` prints the path of that image."),
+        ("upscale text.png", "image: text.png is not an image that imagen can read."),
         ("upscale fox.png --factor 0.5", "upscale.factor: must be"),
         ("upscale fox.png --seed 3", "draws nothing and takes no --seed: give --prompt too"),
         ("upscale fox.png --set a=3", "draws nothing and takes no --set a: give --prompt too"),
@@ -253,4 +253,4 @@ def test_a_request_that_no_backend_could_take_is_not_the_backends_fault(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     error = _json(capsys, "generate", "x", "--mask", "mask.png", code=2)["error"]
-    assert error["remedy"] == "Give the initial image too: image, --image."
+    assert error["remedy"] == "Add the initial image with --image, or image in the request."

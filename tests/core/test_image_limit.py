@@ -20,7 +20,7 @@ from imagen.core.request import LARGEST_SIDE, Outpaint, Request
 from imagen.core.result import Facts, Output, Result
 from imagen.core.ticket import Ticket, new_id
 from imagen.errors import ConfigError, RequestError
-from imagen.inputs.outpainting import Canvas, build_mask, extend_image
+from imagen.inputs.outpaint import Canvas, build_mask, extend_image
 from imagen.jobs.file_store import Job
 from imagen.outputs import save_outputs
 from imagen.reproduce.ending import likeness
@@ -88,7 +88,7 @@ def test_a_limit_that_is_not_a_number_is_an_error(
 ) -> None:
     Image.new("RGB", (8, 8)).save("fox.png")
     monkeypatch.setenv("IMAGEN_MAX_MEGAPIXELS", text)
-    with pytest.raises(ConfigError, match=f"IMAGEN_MAX_MEGAPIXELS is '{text}', but should be"):
+    with pytest.raises(ConfigError, match=f"IMAGEN_MAX_MEGAPIXELS is '{text}'; expected"):
         read_image_file("fox.png")
 
 
@@ -96,9 +96,9 @@ def test_a_limit_that_is_not_a_number_is_an_error(
 def test_pillows_own_limit_is_neither_applied_nor_changed() -> None:
     Image.new("RGB", (64, 64), "white").save("fox.png")
     picture = read_image_file("fox.png")
-    assert picture.opened().size == image_size(BytesIO(picture.data)) == (64, 64)
+    assert picture.decode().size == image_size(BytesIO(picture.data)) == (64, 64)
     canvas = Canvas(kept=(0, 0, 64, 60), sides=Outpaint(right=1))
-    assert extend_image(picture.opened(), canvas).size == canvas.size
+    assert extend_image(picture.decode(), canvas).size == canvas.size
     assert build_mask(canvas, 0, Image.new("L", (64, 64))).size == canvas.size
 
 

@@ -17,23 +17,28 @@ from imagen.inputs import check_request, upscales_before_img2img
     [
         (
             {"mask": "m.png"},
-            "A mask says what to redraw of the initial image, and there is none.",
+            "A mask marks areas of the initial image, but there is none.",
         ),
         (
             {"outpaint": {"left": 8}},
-            "Outpainting goes on beyond the initial image, and there is none.",
+            "Outpainting extends the initial image, but there is none.",
         ),
-        ({"upscale": {}}, "Upscaling enlarges the initial image, and there is none."),
-        ({"restore": {}}, "Restoring mends the faces of the initial image, and there is none."),
-        ({"preprocess": "canny"}, "A control picture is made of the initial image, and there is"),
+        ({"upscale": {}}, "Upscaling enlarges the initial image, but there is none."),
+        ({"restore": {}}, "Face restoration works on the initial image, but there is none."),
+        (
+            {"preprocess": "canny"},
+            "A control image is computed from the initial image, but",
+        ),
     ],
     ids=["mask", "outpaint", "upscale", "restore", "preprocess"],
 )
-def test_what_is_done_to_an_image_needs_one(asked: dict[str, Any], sentence: str) -> None:
+def test_image_operations_without_an_initial_image_are_refused(
+    asked: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(RequestError) as caught:
         check_request(Request.of(asked))
     assert caught.value.message.startswith(sentence)
-    assert caught.value.remedy == "Give the initial image too: image, --image."
+    assert caught.value.remedy == "Add the initial image with --image, or image in the request."
 
 
 @pytest.mark.parametrize(
@@ -42,17 +47,17 @@ def test_what_is_done_to_an_image_needs_one(asked: dict[str, Any], sentence: str
         (
             {"strength": 0.5},
             "strength",
-            "strength: 0.5 was dropped (there is no initial image to leave)",
+            "strength: 0.5 was dropped (there is no initial image)",
         ),
         (
             {"feather": 8, "image": "a.png"},
             "feather",
-            "feather: 8 was dropped (there is no mask whose edge could fade)",
+            "feather: 8 was dropped (there is no mask to feather)",
         ),
     ],
     ids=["strength", "feather"],
 )
-def test_what_has_nothing_to_do_is_dropped_with_a_reason(
+def test_parameters_without_effect_are_dropped_with_a_reason(
     asked: dict[str, Any], name: str, told: str
 ) -> None:
     request, receipt = check_request(Request.of(asked))
@@ -71,12 +76,12 @@ def test_what_has_nothing_to_do_is_dropped_with_a_reason(
     ],
     ids=["nothing", "strength", "of a reference", "a mask's feather", "a canvas's feather"],
 )
-def test_what_agrees_stays_as_it_is(asked: dict[str, Any]) -> None:
+def test_a_consistent_request_is_unchanged(asked: dict[str, Any]) -> None:
     request = Request.of(asked)
     assert check_request(request) == (request, {})
 
 
-def test_a_second_seed_alone_has_a_share_of_three_tenths() -> None:
+def test_a_variation_seed_alone_gets_the_default_strength() -> None:
     request, _ = check_request(Request(variation_seed=7))
     assert (request.variation_strength, request.task) == (0.3, "variation")
 
@@ -92,11 +97,11 @@ def test_a_second_seed_alone_has_a_share_of_three_tenths() -> None:
     ],
     ids=["with a prompt", "with a strength", "only enlarged", "by a model", "not enlarged"],
 )
-def test_what_is_interpolated_and_then_redrawn(asked: dict[str, Any], expected: bool) -> None:
+def test_upscales_before_img2img_by_method_and_task(asked: dict[str, Any], expected: bool) -> None:
     request = Request.of({"image": "a.png", **asked})
     assert upscales_before_img2img(request, Capabilities()) is expected
 
 
-def test_a_backend_that_enlarges_what_it_redraws_gets_no_interpolated_picture() -> None:
+def test_a_backend_that_upscales_itself_gets_the_original_image() -> None:
     request = Request(prompt="a fox", image="a.png", upscale=Upscale(factor=2))
     assert not upscales_before_img2img(request, Capabilities(parameters={"upscale": Parameter()}))

@@ -28,13 +28,13 @@ def _frame(parameter: Parameter, largest: ImageSize = _LIMITS) -> SizeRules:
     ],
     ids=["as it is", "rounded", "a giant", "the most", "the most rounded", "the least", "tiny"],
 )
-def test_a_picture_keeps_its_size_as_far_as_it_can_be_drawn(
+def test_an_image_keeps_its_size_as_far_as_the_backend_allows(
     parameter: Parameter, own: tuple[int, int], drawn: tuple[int, int]
 ) -> None:
     assert _frame(parameter).own(ImageSize(*own)) == drawn
 
 
-def test_limits_are_not_rounded_beyond() -> None:
+def test_rounding_does_not_exceed_the_limits() -> None:
     frame = _frame(side(multiple_of=64, default=None), ImageSize(1000, 1000))
     assert frame.own(ImageSize(1000, 500)) == (960, 512)
 
@@ -44,10 +44,10 @@ def test_limits_are_not_rounded_beyond() -> None:
     [(512, None, (512, 384)), (None, 300, (400, 304)), (1000, 100, (1000, 104))],
     ids=["the width", "the height", "both"],
 )
-def test_one_side_asked_for_gives_the_other_in_the_shape_of_the_picture(
+def test_one_requested_side_gives_the_other_by_aspect_ratio(
     width: int | None, height: int | None, drawn: tuple[int, int]
 ) -> None:
-    assert _frame(side()).asked(width, height, ImageSize(800, 600)) == drawn
+    assert _frame(side()).requested(width, height, ImageSize(800, 600)) == drawn
 
 
 @pytest.mark.parametrize(
@@ -55,19 +55,19 @@ def test_one_side_asked_for_gives_the_other_in_the_shape_of_the_picture(
     [((4000, 3000), (592, 440)), ((100, 100), (512, 512))],
     ids=["from above", "from below"],
 )
-def test_a_shape_is_drawn_at_the_usual_number_of_pixels(
+def test_a_shape_gets_the_default_number_of_pixels(
     own: tuple[int, int], drawn: tuple[int, int]
 ) -> None:
     assert _frame(side()).shaped(ImageSize(*own)) == drawn
 
 
-def test_a_shape_keeps_its_size_where_no_number_is_usual() -> None:
+def test_a_shape_keeps_its_size_without_a_default() -> None:
     assert _frame(side(default=None)).shaped(ImageSize(300, 200)) == (304, 200)
 
 
-def test_a_backend_that_takes_no_size_has_no_frame() -> None:
+def test_a_backend_without_size_parameters_has_no_size_rules() -> None:
     assert find_size_rules(Capabilities(parameters={"width": side()}), _LIMITS) is None
 
 
-def test_a_size_reads_as_people_write_it() -> None:
+def test_sizes_are_printed_as_width_by_height() -> None:
     assert f"{ImageSize(640, 480)}" == "640 × 480"

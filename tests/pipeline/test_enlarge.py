@@ -81,12 +81,12 @@ def test_a_style_that_is_none_is_refused_as_anywhere(settings: Settings) -> None
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        (Request(upscale=Upscale()), "Upscaling enlarges the initial image, and there is none"),
-        (Request(), "Upscaling enlarges the initial image, and there is none"),
+        (Request(upscale=Upscale()), "Upscaling enlarges the initial image, but there is none"),
+        (Request(), "Upscaling enlarges the initial image, but there is none"),
         (Request(image="fox.jpg", restore=Restore()), "This backend can't do restore"),
         (
             Request(image="fox.jpg", upscale=Upscale(method="esrgan.pth")),
-            "There is no interpolation 'esrgan.pth'",
+            "Unknown interpolation 'esrgan.pth'",
         ),
     ],
     ids=["no image", "nothing", "restoring", "a model"],

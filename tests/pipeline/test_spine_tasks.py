@@ -145,8 +145,8 @@ def test_what_became_of_a_picture_is_told_with_the_result(settings: Settings) ->
 
 def test_strength_without_an_image_is_dropped_with_a_reason(settings: Settings) -> None:
     made = _one(settings, prompt="a fox", strength=0.5, width=32, height=32)
-    assert made.ticket.receipt["strength"].why == "there is no initial image to leave"
-    with pytest.raises(RequestError, match="there is no initial image to leave"):
+    assert made.ticket.receipt["strength"].why == "there is no initial image"
+    with pytest.raises(RequestError, match="there is no initial image"):
         generate(Request(prompt="a fox", strength=0.5), settings, strict=True)
 
 
@@ -157,7 +157,7 @@ def test_a_styles_strength_is_for_initial_images(settings: Settings) -> None:
 
 
 def test_a_mask_without_an_image_is_refused_before_anything_is_read(settings: Settings) -> None:
-    with pytest.raises(RequestError, match="and there is none"):
+    with pytest.raises(RequestError, match="but there is none"):
         _one(settings, prompt="a fox", mask="nowhere.png")
     assert not settings.state_dir.exists()
 

@@ -42,7 +42,7 @@ _LOADED = (
         "imagen.cli.commands.compare",
         "imagen.cli.progress",
     ),
-    *("imagen.backends.comfyui", "imagen.backends.replicate", "imagen.core.image_format"),
+    *("imagen.backends.comfyui", "imagen.backends.replicate", "imagen.core.image_file"),
     *("imagen.comparison", "imagen.comparison.contact", "imagen.jobs.recover", "imagen.graphs"),
     *("imagen.library.write", "imagen.library.database", "imagen.library.migrations"),
     *(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui.answers import Stats, mapping
-from imagen.core.image_format import png_size
+from imagen.core.image_file import png_size
 from imagen.core.result import Facts
 from imagen.graphs.edits import MODEL_INPUTS
 

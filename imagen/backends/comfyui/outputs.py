@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends.comfyui.answers import mapping
 from imagen.backends.comfyui.record import SAVES_TO_THE_SOCKET
-from imagen.core.image_format import download_fault, media_type, png_text
+from imagen.core.image_file import download_fault, media_type, png_text
 from imagen.core.json_values import parse_json
 from imagen.core.result import Output
 from imagen.core.text import one_line

@@ -59,7 +59,7 @@ def _image_arguments(plan: DiffusersPlan, pipe: Untyped) -> dict[str, object]:
     }
     if plan.kind == "edit":
         arguments["image"] = [
-            read_image_file(path, "references").opened().convert("RGB")
+            read_image_file(path, "references").decode().convert("RGB")
             for path in request.references
         ]
     if request.controls:
@@ -90,7 +90,7 @@ def read_mask(request: Request) -> Image.Image | None:
 
 def _read_at_size(path: str, parameter: str, request: Request, mode: str) -> Image.Image:
     size = request.width or 0, request.height or 0
-    image = read_image_file(path, parameter).opened().convert(mode)
+    image = read_image_file(path, parameter).decode().convert(mode)
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
 

@@ -92,7 +92,7 @@ def _blend_over_initial_image(painted: Image.Image, request: Request, path: str)
     blended = Image.blend(initial, painted, strength)
     if request.mask is None:
         return blended
-    mask = read_image_file(request.mask, "mask").opened().convert("L").resize(painted.size)
+    mask = read_image_file(request.mask, "mask").decode().convert("L").resize(painted.size)
     return Image.composite(blended, initial, mask)
 
 
@@ -156,7 +156,7 @@ def _draw_figure(size: tuple[int, int]) -> Image.Image:
 
 
 def _read_rgb(path: str, parameter: str) -> Image.Image:
-    return read_image_file(path, parameter).opened().convert("RGB")
+    return read_image_file(path, parameter).decode().convert("RGB")
 
 
 def _read_fitted(path: str, parameter: str, size: tuple[int, int]) -> Image.Image:

@@ -13,8 +13,7 @@ from urllib.parse import unquote, unquote_to_bytes, urljoin, urlsplit
 import httpx
 
 from imagen.backends.replicate.pricing import PredictionUsage, calculate_cost, find_price
-from imagen.core.image_file import DECODE_ERRORS, image_size
-from imagen.core.image_format import download_fault, media_type
+from imagen.core.image_file import DECODE_ERRORS, download_fault, image_size, media_type
 from imagen.core.json_values import as_mapping
 from imagen.core.result import Facts, Output
 from imagen.core.text import one_line

@@ -388,7 +388,7 @@ def delete_uploads(uploads: Uploads, client: ReplicateClient) -> None:
 def _load(name: str, path: str) -> LoadedFile:
     from mimetypes import guess_type
 
-    from imagen.core.image_format import media_type
+    from imagen.core.image_file import media_type
 
     file = Path(path).expanduser()
     try:

@@ -181,7 +181,7 @@ def _pictures(request: Request, folder: Path) -> Iterator[str]:
 
 
 def _as_png(path: str, what: str, to: Path, mode: str = "RGB") -> str:
-    read_image_file(path, what).opened().convert(mode).save(to, "PNG", compress_level=1)
+    read_image_file(path, what).decode().convert(mode).save(to, "PNG", compress_level=1)
     return str(to)
 
 

@@ -19,7 +19,7 @@ from imagen.backends.sdcpp import cli_output, images
 from imagen.backends.sdcpp.cli_args import build_command
 from imagen.backends.sdcpp.cli_output import CliOutput, LineSplitter
 from imagen.core.filesystem import read_at_most
-from imagen.core.image_format import is_complete, media_type
+from imagen.core.image_file import is_complete, media_type
 from imagen.core.result import Facts, Output, Progress, Result
 from imagen.core.text import one_line
 from imagen.errors import BackendError, TimedOut, Unavailable

@@ -6,8 +6,13 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 from warnings import catch_warnings
 
-from imagen.core.image_file import DECODE_ERRORS, TooManyPixels, open_image, read_image_file
-from imagen.core.image_format import is_complete
+from imagen.core.image_file import (
+    DECODE_ERRORS,
+    TooManyPixels,
+    is_complete,
+    open_image,
+    read_image_file,
+)
 from imagen.errors import Failed
 
 if TYPE_CHECKING:
@@ -67,8 +72,8 @@ def restore_unmasked(data: bytes, request: Request) -> bytes:
         return data
     from PIL import Image
 
-    initial = read_image_file(request.image).opened().convert("RGB")
-    mask = read_image_file(request.mask, "mask").opened().convert("L")
+    initial = read_image_file(request.image).decode().convert("RGB")
+    mask = read_image_file(request.mask, "mask").decode().convert("L")
     if not initial.size == mask.size == check_image(data):
         return data
     picture = _opened(data).convert("RGB")

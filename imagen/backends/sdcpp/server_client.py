@@ -8,7 +8,7 @@ from base64 import b64decode
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from imagen.core.image_format import download_fault
+from imagen.core.image_file import download_fault
 from imagen.core.json_values import parse_json
 from imagen.core.text import one_line
 from imagen.errors import BackendError, Lost, Rejected

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends.sdcpp import images
 from imagen.backends.sdcpp.loras import match_lora
-from imagen.core.image_file import read_image_file
-from imagen.core.image_format import media_type
+from imagen.core.image_file import media_type, read_image_file
 from imagen.core.result import Facts, Output, Progress, Result
 from imagen.errors import (
     BackendError,
@@ -308,5 +307,5 @@ def encode_images(request: Request) -> dict[str, Any]:
 
 def _encoded(path: str, what: str, mode: str = "RGB") -> str:
     data = BytesIO()
-    read_image_file(path, what).opened().convert(mode).save(data, "PNG", compress_level=1)
+    read_image_file(path, what).decode().convert(mode).save(data, "PNG", compress_level=1)
     return b64encode(data.getvalue()).decode()

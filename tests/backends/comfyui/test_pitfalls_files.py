@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.comfyui_lab import ASKED, SAMPLED, TWICE, collected, paths, told
 
-from imagen.core.image_format import is_complete
+from imagen.core.image_file import is_complete
 from imagen.errors import Failed, Lost, Unavailable
 from imagen.testing.comfyui import BLOCKED, ComfyUI, GatewayAnswer
 

@@ -125,7 +125,7 @@ def test_a_lost_answer_to_a_submission_with_a_file_is_found() -> None:
     ("content", "words"),
     [
         pytest.param(None, "image: there is no file", id="missing"),
-        pytest.param(b"no picture", "is no picture that can be read", id="no picture"),
+        pytest.param(b"no picture", "is not an image that imagen can read", id="no picture"),
         pytest.param(b"\x89PNG\r\n\x1a\n", "image: ", id="damaged"),
     ],
 )

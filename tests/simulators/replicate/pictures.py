@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.mock.painting import paint
-from imagen.core.image_format import media_type
+from imagen.core.image_file import media_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

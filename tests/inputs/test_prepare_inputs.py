@@ -17,13 +17,13 @@ from imagen.errors import RequestError
 from imagen.inputs import prepare_inputs
 
 
-def test_a_request_without_pictures_is_left_alone() -> None:
+def test_a_request_without_images_is_unchanged() -> None:
     request = Request(prompt="a fox")
     assert prepare_inputs(request, takes(), SHELF).request is request
     assert not SHELF.exists()
 
 
-def test_a_plain_picture_of_a_good_size_goes_as_it_is() -> None:
+def test_a_plain_image_of_a_valid_size_is_passed_as_it_is() -> None:
     path = Path(drawn("my fox.jpg", (64, 48)))
     request = staged(image=str(path)).request
     digest = sha256(path.read_bytes()).hexdigest()
@@ -32,7 +32,7 @@ def test_a_plain_picture_of_a_good_size_goes_as_it_is() -> None:
     assert (request.width, request.height) == (64, 48)
 
 
-def test_what_the_user_gave_is_remembered_by_name_and_hash() -> None:
+def test_input_images_are_described_by_name_and_hash() -> None:
     Path("deep").mkdir()
     path = drawn("deep/fox.png", (60, 40))
     (known,) = staged(image=path).inputs
@@ -45,25 +45,25 @@ def test_what_the_user_gave_is_remembered_by_name_and_hash() -> None:
     )
 
 
-def test_a_few_pixels_of_rounding_are_not_worth_a_word() -> None:
+def test_rounding_by_a_few_pixels_gives_no_warning() -> None:
     made = staged(image=drawn("fox.png", (101, 50)), strength=0.5)
     assert (made.request.width, made.request.height, made.warnings) == (104, 48, ())
     assert opened(made.request.image).size == (104, 48)
 
 
-def test_what_a_backend_of_long_steps_crops_is_told() -> None:
+def test_cropping_to_a_large_multiple_gives_a_warning() -> None:
     coarse = takes(width=side(multiple_of=64), height=side(multiple_of=64))
     made = staged(coarse, image=drawn("fox.png", (128, 96)), strength=0.5)
     assert made.warnings == ("image: fox.png (128 × 96) was scaled and cropped to 128 × 128.",)
 
 
-def test_a_giant_is_scaled_down_and_told() -> None:
+def test_a_very_large_image_is_scaled_down_with_a_warning() -> None:
     made = staged(image=drawn("fox.jpg", (4000, 3000)))
     assert opened(made.request.image).size == (1184, 888)
     assert made.warnings == ("image: fox.jpg (4000 × 3000) was scaled to 1184 × 888.",)
 
 
-def test_a_size_asked_for_scales_and_crops_around_the_centre() -> None:
+def test_a_requested_size_scales_and_crops_around_the_centre() -> None:
     image = Image.new("RGB", (400, 200), "red")
     image.paste((0, 0, 255), (100, 0, 300, 200))
     image.save("fox.png")
@@ -73,42 +73,42 @@ def test_a_size_asked_for_scales_and_crops_around_the_centre() -> None:
     assert made.warnings == ("image: fox.png (400 × 200) was scaled and cropped to 96 × 96.",)
 
 
-def test_a_size_that_the_backend_will_round_stays_as_asked_and_the_picture_is_ready_for_it() -> (
-    None
-):
+def test_a_requested_size_stays_and_the_image_has_the_rounded_size() -> None:
     made = staged(image=drawn("fox.png", (300, 300)), width=100, height=100)
     assert (made.request.width, made.request.height) == (100, 100)
     assert opened(made.request.image).size == (104, 104)
 
 
-def test_a_backend_without_a_size_is_given_the_picture_in_its_own() -> None:
+def test_a_backend_without_size_parameters_gets_the_original_size() -> None:
     made = staged(Capabilities(tasks=("image-to-image",)), image=drawn("fox.png", (61, 43)))
     assert opened(made.request.image).size == (61, 43)
     assert made.request.width is None
 
 
 @pytest.mark.parametrize("limit", [(128, 4096), (4096, 96)], ids=["width", "height"])
-def test_the_limits_hold(limit: tuple[int, int]) -> None:
+def test_prepared_images_stay_within_the_limits(limit: tuple[int, int]) -> None:
     request = Request(image=drawn("fox.png", (256, 192)))
     made = prepare_inputs(request, takes(), SHELF, largest=limit)
     assert opened(made.request.image).size == (128, 96)
 
 
-def test_transparency_is_laid_on_white_and_told() -> None:
+def test_transparency_is_placed_on_white_with_a_warning() -> None:
     path = drawn("fox.png", (64, 48), (200, 0, 0, 0), "RGBA")
     made = staged(image=path)
     assert opened(made.request.image).getpixel((0, 0)) == (255, 255, 255)
-    assert made.warnings == ("image: fox.png is transparent in part; white was put behind.",)
+    assert made.warnings == ("image: fox.png is partly transparent and was placed on white.",)
 
 
-def test_what_is_transparent_is_redrawn_where_the_picture_is_its_own_mask() -> None:
+def test_an_image_can_be_its_own_mask_by_transparency() -> None:
     picture = Image.new("RGBA", (64, 48), (9, 9, 9, 255))
     picture.paste((9, 9, 9, 0), (0, 0, 32, 48))
     picture.save("fox.png")
     made = staged(image="fox.png", mask="fox.png")
     mask = opened(made.request.mask)
     assert (mask.getpixel((5, 5)), mask.getpixel((60, 5))) == (255, 0)
-    assert made.warnings == ("mask: fox.png is taken by its transparency, which is redrawn.",)
+    assert made.warnings == (
+        "mask: fox.png is partly transparent; its transparent areas are repainted.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,7 @@ def test_what_is_transparent_is_redrawn_where_the_picture_is_its_own_mask() -> N
     ],
     ids=["upscale", "restore", "preprocess"],
 )
-def test_a_result_that_follows_from_the_pictures_size_is_not_framed(
-    task: str, asked: dict[str, Any]
-) -> None:
+def test_size_preserving_tasks_get_the_original_size(task: str, asked: dict[str, Any]) -> None:
     path = drawn("fox.png", (2001, 999), (9, 9, 9, 100), "RGBA")
     asked |= {"controls": [{"kind": "canny", "image": path}]}
     request = staged(image=path, **asked).request
@@ -130,13 +128,13 @@ def test_a_result_that_follows_from_the_pictures_size_is_not_framed(
     assert (opened(request.image).size, opened(request.image).mode) == ((2001, 999), "RGBA")
 
 
-def test_a_giant_is_reduced_before_its_edges_are_looked_for() -> None:
+def test_a_very_large_image_is_scaled_before_preprocessing() -> None:
     made = staged(image=drawn("fox.jpg", (4096, 4096)), preprocess="canny")
     assert opened(made.request.image).size == (2048, 2048)
     assert made.warnings == ("image: fox.jpg (4096 × 4096) was scaled to 2048 × 2048.",)
 
 
-def test_a_mask_goes_where_its_image_goes() -> None:
+def test_a_mask_is_scaled_and_cropped_like_its_image() -> None:
     made = staged(
         image=drawn("fox.png", (400, 200)),
         mask=half_white("m.png", (400, 200)),
@@ -149,7 +147,7 @@ def test_a_mask_goes_where_its_image_goes() -> None:
     assert [known.parameter for known in made.inputs] == ["image", "mask"]
 
 
-def test_a_feather_is_done_with() -> None:
+def test_feathering_is_applied_to_the_mask() -> None:
     made = staged(image=drawn("fox.png"), mask=half_white("m.png"), feather=6)
     assert made.request.feather is None
     assert made.receipt["feather"].outcome == "applied"
@@ -159,7 +157,7 @@ def test_a_feather_is_done_with() -> None:
 @pytest.mark.parametrize(
     ("asked", "strength"), [({}, 0.3), ({"strength": 0.7}, 0.7)], ids=["none asked", "asked"]
 )
-def test_an_interpolation_before_redrawing_is_done(asked: dict[str, Any], strength: float) -> None:
+def test_upscaling_before_img2img_is_applied(asked: dict[str, Any], strength: float) -> None:
     path = drawn("fox.png", (64, 48))
     made = staged(prompt="a fox", image=path, upscale={"factor": 3}, **asked)
     assert opened(made.request.image).size == (192, 144)
@@ -169,19 +167,19 @@ def test_an_interpolation_before_redrawing_is_done(asked: dict[str, Any], streng
     assert made.warnings == ()
 
 
-def test_an_interpolation_is_as_large_as_asked_even_if_a_giant_of_its_own_would_not_be() -> None:
+def test_upscaling_before_img2img_may_exceed_the_default_area() -> None:
     made = staged(prompt="x", image=drawn("fox.png", (700, 700)), upscale={"factor": 2})
     assert opened(made.request.image).size == (1400, 1400)
 
 
-def test_an_interpolation_beyond_the_backend_is_reduced_with_a_word() -> None:
+def test_upscaling_before_img2img_beyond_the_backend_gives_a_warning() -> None:
     path = drawn("fox.png", (640, 480))
     made = staged(takes(width=side(max=1024)), prompt="x", image=path, upscale={"factor": 2})
     assert (made.request.width, made.request.height) == (1024, 768)
     assert made.warnings == ("image: fox.png (1280 × 960) was scaled to 1024 × 768.",)
 
 
-def test_references_keep_their_size_and_the_first_settles_the_drawings() -> None:
+def test_the_first_reference_determines_the_generated_size() -> None:
     made = staged(
         takes(references=Parameter()),
         references=(drawn("a.png", (200, 96)), drawn("b.bmp", (40, 40))),
@@ -193,7 +191,7 @@ def test_references_keep_their_size_and_the_first_settles_the_drawings() -> None
     assert [known.parameter for known in made.inputs] == ["references.0", "references.1"]
 
 
-def test_controls_have_the_size_that_is_drawn() -> None:
+def test_control_images_have_the_generated_size() -> None:
     made = staged(
         width=128,
         height=64,
@@ -206,31 +204,31 @@ def test_controls_have_the_size_that_is_drawn() -> None:
     assert (opened(first.image).size, opened(second.image).size) == ((128, 64), (128, 64))
     assert (first.kind, first.strength) == ("canny", 0.5)
     assert made.warnings == (
-        "controls.1: b.png (100 × 100) was cropped to the shape of the 128 × 64 that are drawn.",
+        "controls.1: b.png (100 × 100) was cropped to the aspect ratio of 128 × 64.",
     )
 
 
-def test_a_control_alone_settles_the_shape() -> None:
+def test_a_control_image_alone_determines_the_aspect_ratio() -> None:
     made = staged(controls=({"kind": "canny", "image": drawn("a.png", (3000, 1500))},))
     assert (made.request.width, made.request.height) == (728, 360)
     assert opened(made.request.controls[0].image).size == (728, 360)
 
 
-def test_a_control_of_an_unknown_kind_is_refused_before_its_picture_is_read() -> None:
+def test_an_unknown_control_is_refused_before_its_image_is_read() -> None:
     with pytest.raises(RequestError) as caught:
         staged(controls=({"kind": "cany", "image": "nowhere.png"},))
     assert str(caught.value) == (
-        "This backend has no control of kind 'cany'. Did you mean 'canny'?\nIt has: canny, depth."
+        "This backend has no control 'cany'. Did you mean 'canny'?\nIt has: canny, depth."
     )
 
 
-def test_controls_that_will_be_dropped_are_not_read() -> None:
+def test_dropped_control_images_are_not_read() -> None:
     asked = {"kind": "sketch", "image": "nowhere.png"}
     made = staged(Capabilities(tasks=("image-to-image",)), image=drawn("a.png"), controls=(asked,))
     assert made.request.controls[0].image == "nowhere.png"
 
 
-def test_a_picture_of_the_backends_own_parameter_is_ready_too() -> None:
+def test_images_of_backend_parameters_are_prepared() -> None:
     style = Parameter(type="image")
     made = staged(takes(style_image=style), extra={"style_image": drawn("s.tiff"), "other": "a"})
     assert opened(made.request.extra["style_image"]).format == "PNG"
@@ -250,7 +248,9 @@ def test_a_picture_of_the_backends_own_parameter_is_ready_too() -> None:
     ],
     ids=["image", "reference", "control"],
 )
-def test_a_missing_file_is_named_with_its_parameter(asked: dict[str, Any], sentence: str) -> None:
+def test_a_missing_input_file_is_reported_with_its_parameter(
+    asked: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(RequestError) as caught:
         staged(**asked)
     assert caught.value.message == sentence

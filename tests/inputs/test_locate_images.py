@@ -28,23 +28,23 @@ def _album() -> None:
     Path("den.png").write_bytes(b"den")
 
 
-def test_it_is_found_beside_the_sidecar() -> None:
+def test_an_input_image_is_found_beside_the_sidecar() -> None:
     found = locate_images(Request(image="fox.png"), [_known("image", "fox.png")], _FOLDER)
     assert found.image == str(_FOLDER / "fox.png")
 
 
-def test_else_in_the_working_directory() -> None:
+def test_an_input_image_is_found_in_the_working_directory() -> None:
     found = locate_images(Request(mask="den.png"), [_known("mask", "den.png", b"den")], _FOLDER)
     assert found.mask == "den.png"
 
 
-def test_the_one_of_the_same_content_is_taken() -> None:
+def test_the_file_with_the_recorded_hash_is_chosen() -> None:
     Path("fox.png").write_bytes(b"another fox")
     known = [_known("image", "fox.png", b"another fox")]
     assert locate_images(Request(image="fox.png"), known, _FOLDER).image == "fox.png"
 
 
-def test_pictures_within_lists_keep_their_places() -> None:
+def test_references_and_controls_keep_their_positions() -> None:
     request = Request.of(
         {
             "references": ("den.png", "fox.png"),
@@ -69,7 +69,7 @@ def test_pictures_within_lists_keep_their_places() -> None:
     assert found.extra == {"style_image": fox}
 
 
-def test_without_inputs_the_request_is_as_it_was() -> None:
+def test_a_record_without_inputs_leaves_the_request_unchanged() -> None:
     request = Request(prompt="a fox")
     assert locate_images(request, [], _FOLDER) is request
 
@@ -79,31 +79,30 @@ def test_without_inputs_the_request_is_as_it_was() -> None:
     [
         (
             _known("image", "wolf.png"),
-            "image: there is no picture 'wolf.png' in album or the working directory.",
+            "image: there is no image 'wolf.png' in album or the working directory.",
         ),
         (
             _known("image", "fox.png", b"younger"),
-            f"image: {_FOLDER / 'fox.png'} is not the picture that this was made with; it has "
-            "changed.",
+            f"image: {_FOLDER / 'fox.png'} has changed since it was used.",
         ),
         (
             _known("image", "../den.png", b"den"),
-            "image: there is no picture '../den.png' in album or the working directory.",
+            "image: there is no image '../den.png' in album or the working directory.",
         ),
         (
             _known("image", ".."),
-            "image: there is no picture '..' in album or the working directory.",
+            "image: there is no image '..' in album or the working directory.",
         ),
         (
             _known("image", "x" * 300),
-            f"image: there is no picture '{'x' * 79}…' in album or the working directory.",
+            f"image: there is no image '{'x' * 79}…' in album or the working directory.",
         ),
-        (_known("controls.3", "fox.png"), "inputs: there is no controls.3 in this request."),
+        (_known("controls.3", "fox.png"), "inputs: this request has no controls.3."),
         ({"parameter": "image"}, "inputs: an entry has no name: {'parameter': 'image'}."),
     ],
     ids=["missing", "changed", "a path", "a folder", "too long", "no such control", "no name"],
 )
-def test_what_cannot_be_found_is_said_so(known: dict[str, Any], sentence: str) -> None:
+def test_a_missing_or_changed_input_image_is_an_error(known: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RequestError) as caught:
         locate_images(Request(image="fox.png"), [known], _FOLDER)
     assert caught.value.message == sentence
@@ -133,7 +132,7 @@ def secret() -> str:
     ],
 )
 @pytest.mark.parametrize("form", ["absolute", "beside the caller", "in the home folder"])
-def test_a_file_that_a_record_names_without_its_hash_is_refused(
+def test_a_file_that_the_record_names_without_a_hash_is_refused(
     values: dict[str, Any],
     parameter: str,
     form: str,
@@ -152,7 +151,7 @@ def test_a_file_that_a_record_names_without_its_hash_is_refused(
     assert caught.value.message.startswith(f"{parameter}: the record names the file ")
 
 
-def test_the_hash_of_one_file_does_not_vouch_for_another(secret: str) -> None:
+def test_the_hash_of_one_file_does_not_allow_another(secret: str) -> None:
     request = Request(image="fox.png", extra={"image": secret})
     with pytest.raises(RequestError, match="image: the record names the file"):
         locate_images(request, [_known("image", "fox.png")], _FOLDER)
@@ -160,7 +159,7 @@ def test_the_hash_of_one_file_does_not_vouch_for_another(secret: str) -> None:
         locate_images(request, [], _FOLDER, replaced={"image"})
 
 
-def test_a_file_that_the_user_names_anew_is_not_asked_of_the_record(secret: str) -> None:
+def test_a_replaced_parameter_is_not_looked_up_in_the_record(secret: str) -> None:
     request = Request.of({"image": secret, "extra": {"style_image": secret}})
     found = locate_images(request, [], _FOLDER, replaced={"image", "style_image"})
     assert found is request
@@ -168,7 +167,7 @@ def test_a_file_that_the_user_names_anew_is_not_asked_of_the_record(secret: str)
 
 @pytest.mark.parametrize("name", ["//evil.example/share/ink", "\\\\evil.example\\share\\ink"])
 @pytest.mark.parametrize("field", ["loras", "upscale", "restore", "style_image", "prompt"])
-def test_a_record_leads_to_no_other_computer(name: str, field: str) -> None:
+def test_a_record_that_names_a_network_share_is_refused(name: str, field: str) -> None:
     values: dict[str, Any] = {
         "loras": [{"name": name}],
         "upscale": {"method": name},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.core.image_format import download_fault, is_complete, media_type, png_size
+from imagen.core.image_file import download_fault, is_complete, media_type, png_size
 
 PNG = (
     b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x40\0\0\0\x30\x08\x02\0\0\0.)\xebH"
@@ -92,7 +92,7 @@ def test_a_file_cut_short_is_not_whole(data: bytes) -> None:
             b"no",
             "a.jpg",
             "image/jpeg",
-            "is not an image, although it is called image/jpeg",
+            "is not an image, although its type is given as image/jpeg",
             id="text that is called an image",
         ),
         pytest.param(

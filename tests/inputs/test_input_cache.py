@@ -16,13 +16,13 @@ _SHELF = Path("shelf")
 _DAY = 24 * 3600
 
 
-def test_a_picture_lies_under_its_hash_and_its_own_name() -> None:
+def test_cached_images_are_stored_by_hash_and_name() -> None:
     path = cache_image(b"aaa", "my fox.png", _SHELF)
     assert path == _SHELF.absolute() / _HASH / "my fox.png"
     assert path.read_bytes() == b"aaa"
 
 
-def test_shelving_again_writes_nothing_and_makes_it_young() -> None:
+def test_caching_again_writes_nothing_and_renews_the_age() -> None:
     path = cache_image(b"aaa", "fox.png", _SHELF)
     os.utime(path, (1000, 1000))
     os.utime(path.parent, (1000, 1000))
@@ -31,7 +31,7 @@ def test_shelving_again_writes_nothing_and_makes_it_young() -> None:
     assert path.parent.stat().st_mtime > 1000
 
 
-def test_what_was_cut_short_is_written_anew() -> None:
+def test_a_truncated_cached_image_is_written_again() -> None:
     path = cache_image(b"aaa", "fox.png", _SHELF)
     path.write_bytes(b"a")
     cache_image(b"aaa", "fox.png", _SHELF)
@@ -45,23 +45,23 @@ def test_what_was_cut_short_is_written_anew() -> None:
         ("../x.png", "_x.png"),
         ("a:b?.png", "a_b_.png"),
         ("Füchse & Hasen.jpeg", "Füchse & Hasen.jpeg"),
-        (".png", "picture.png"),
+        (".png", "image.png"),
         ("x" * 300 + ".webp", "x" * 100 + ".webp"),
         ("half \ud800.png", "half _.png"),
     ],
     ids=["a path", "for Windows", "umlauts", "no stem", "long", "half a character"],
 )
-def test_a_name_is_kept_as_far_as_every_system_takes_it(name: str, kept: str) -> None:
+def test_cached_names_are_safe_on_every_system(name: str, kept: str) -> None:
     assert cache_image(b"aaa", name, _SHELF).name == kept
 
 
-def test_a_place_that_cannot_be_written_is_named() -> None:
+def test_an_unwritable_cache_folder_is_an_error() -> None:
     _SHELF.write_text("a file in the way")
-    with pytest.raises(OutputError, match=r"The picture fox\.png can't be made ready in shelf: "):
+    with pytest.raises(OutputError, match=r"image fox\.png cannot be written to shelf: "):
         cache_image(b"aaa", "fox.png", _SHELF)
 
 
-def test_what_nobody_used_for_seven_days_goes() -> None:
+def test_images_unused_for_seven_days_are_pruned() -> None:
     path = cache_image(b"aaa", "fox.png", _SHELF)
     there = path.parent.stat().st_mtime
     prune_cache(_SHELF, now=there + 6.9 * _DAY)
@@ -70,13 +70,13 @@ def test_what_nobody_used_for_seven_days_goes() -> None:
     assert not path.parent.exists()
 
 
-def test_what_is_not_ours_stays() -> None:
+def test_pruning_keeps_files_that_are_not_cached_images() -> None:
     mine = _SHELF / "notes"
     mine.mkdir(parents=True)
     prune_cache(_SHELF, now=mine.stat().st_mtime + 100 * _DAY)
     assert mine.is_dir()
 
 
-def test_no_shelf_is_nothing_to_prune() -> None:
+def test_pruning_a_missing_folder_does_nothing() -> None:
     prune_cache(_SHELF)
     assert not _SHELF.exists()

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support.input_samples import drawn, half_white, opened
+from support.input_samples import SHELF, drawn, half_white, opened, takes
 
+from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.inputs.masks import feathered, read_mask
+from imagen.inputs.init_image import feather, read_mask
+from imagen.inputs.prepare import InputPreparation
 from imagen.inputs.sizes import ImageSize
 
 _SIZE = ImageSize(64, 48)
@@ -23,14 +25,19 @@ def _halves(mode: str, left: Any, right: Any, name: str = "m.png") -> str:
     return name
 
 
+def _preparation() -> InputPreparation:
+    return InputPreparation(Request(), takes(), SHELF, None)
+
+
 def _read(path: str) -> tuple[Any, Any, list[str]]:
-    """The shade on the left, that on the right, and what is to be told."""
-    mask, _, warnings = read_mask(path, _SIZE)
+    """The shade on the left, the one on the right, and the warnings."""
+    work = _preparation()
+    mask = read_mask(work, path, _SIZE)
     assert (mask.mode, mask.size) == ("L", _SIZE)
-    return mask.getpixel(_LEFT), mask.getpixel(_RIGHT), warnings
+    return mask.getpixel(_LEFT), mask.getpixel(_RIGHT), work.warnings
 
 
-_BY_ALPHA = ["mask: m.png is taken by its transparency, which is redrawn."]
+_BY_ALPHA = ["mask: m.png is partly transparent; its transparent areas are repainted."]
 
 
 @pytest.mark.parametrize(
@@ -58,58 +65,60 @@ _BY_ALPHA = ["mask: m.png is taken by its transparency, which is redrawn."]
         "grey with holes",
     ],
 )
-def test_the_left_half_is_redrawn(mode: str, left: Any, right: Any, warnings: list[str]) -> None:
+def test_every_kind_of_mask_file_repaints_its_white_or_transparent_half(
+    mode: str, left: Any, right: Any, warnings: list[str]
+) -> None:
     assert _read(_halves(mode, left, right)) == (255, 0, warnings)
 
 
-def test_grey_redraws_in_part() -> None:
+def test_a_grey_mask_repaints_partly() -> None:
     assert _read(_halves("L", 128, 0)) == (128, 0, [])
 
 
-def test_colours_count_by_their_brightness() -> None:
+def test_a_coloured_mask_counts_by_brightness() -> None:
     assert _read(_halves("RGB", (255, 0, 0), (0, 0, 0)))[0] == 76
 
 
-def test_all_black_is_refused() -> None:
+def test_an_all_black_mask_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
-        read_mask(drawn("m.png", _SIZE, 0, "L"), _SIZE)
+        read_mask(_preparation(), drawn("m.png", _SIZE, 0, "L"), _SIZE)
     assert str(caught.value) == (
-        "mask: m.png is all black, so that nothing would be redrawn.\n"
-        "White is redrawn, black is kept."
+        "mask: m.png is all black, so nothing would be repainted.\n"
+        "White areas are repainted, black areas are kept."
     )
 
 
-def test_all_white_is_told() -> None:
+def test_an_all_white_mask_gives_a_warning() -> None:
     assert _read(drawn("m.png", _SIZE, 255, "L")) == (
         255,
         255,
-        ["mask: m.png is all white, so that all is redrawn."],
+        ["mask: m.png is all white, so the whole image is repainted."],
     )
 
 
-def test_another_size_of_the_same_shape_is_scaled_and_told() -> None:
+def test_a_mask_of_another_size_is_scaled_with_a_warning() -> None:
     left, right, warnings = _read(half_white("m.png", (128, 96)))
     assert (left, right) == (255, 0)
     assert warnings == ["mask: m.png (128 × 96) was scaled to the image's 64 × 48."]
 
 
-def test_another_shape_is_refused_with_both_sizes() -> None:
+def test_a_mask_of_another_aspect_ratio_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
-        read_mask(half_white("m.png", (64, 64)), _SIZE)
-    assert caught.value.message == "mask: m.png is 64 × 64 pixels, and the image 64 × 48."
+        read_mask(_preparation(), half_white("m.png", (64, 64)), _SIZE)
+    assert caught.value.message == "mask: m.png is 64 × 64 pixels, but the image is 64 × 48."
 
 
-def test_a_mask_that_is_no_picture_is_named_as_the_mask() -> None:
+def test_a_missing_mask_file_is_reported_as_the_mask() -> None:
     with pytest.raises(RequestError, match=r"mask: there is no file m\.png\."):
-        read_mask("m.png", _SIZE)
+        read_mask(_preparation(), "m.png", _SIZE)
 
 
 def _row(mask: Image.Image) -> list[int]:
     return list(mask.crop((0, 24, mask.width, 25)).tobytes())
 
 
-def test_a_feather_fades_outwards_and_leaves_the_white_white() -> None:
-    row = _row(feathered(opened(half_white("m.png")), 8))
+def test_feathering_fades_outwards_and_keeps_white_areas() -> None:
+    row = _row(feather(opened(half_white("m.png")), 8))
     assert row[:32] == [255] * 32
     assert row == sorted(row, reverse=True)
     assert 100 < row[35] < 240
@@ -117,12 +126,12 @@ def test_a_feather_fades_outwards_and_leaves_the_white_white() -> None:
     assert max(row[46:]) == 0
 
 
-def test_thin_lines_stay_white_under_a_wide_feather() -> None:
+def test_feathering_keeps_thin_lines_white() -> None:
     mask = Image.new("L", _SIZE)
     mask.paste(255, (20, 0, 21, 48))
-    assert _row(feathered(mask, 16))[20] == 255
+    assert _row(feather(mask, 16))[20] == 255
 
 
-def test_no_feather_changes_nothing() -> None:
+def test_a_feather_of_zero_changes_nothing() -> None:
     mask = opened(half_white("m.png"))
-    assert feathered(mask, 0) is mask
+    assert feather(mask, 0) is mask

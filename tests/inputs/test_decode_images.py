@@ -23,7 +23,7 @@ def _two_halves(name: str, **options: Any) -> str:
     return name
 
 
-def test_a_picture_is_turned_as_its_camera_was() -> None:
+def test_the_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     file = decode_file(_two_halves("held.png", exif=exif), "image")
@@ -46,7 +46,7 @@ def test_a_picture_is_turned_as_its_camera_was() -> None:
     ],
     ids=["grey", "bits", "palette", "CMYK", "16 bits", "fractions", "floats", "BMP"],
 )
-def test_any_mode_becomes_rgb(
+def test_every_pixel_mode_is_decoded_to_rgb(
     mode: str, name: str, colour: Any, seen: tuple[int, int, int]
 ) -> None:
     file = decode_file(drawn(name, (3, 2), colour, mode), "image")
@@ -55,7 +55,7 @@ def test_any_mode_becomes_rgb(
     assert not file.is_untouched
 
 
-def test_sixteen_bits_that_use_only_eight_are_not_darkened() -> None:
+def test_sixteen_bit_files_with_eight_bit_values_are_not_darkened() -> None:
     file = decode_file(drawn("a.png", (3, 2), 200, "I;16"), "image")
     assert file.image.getpixel((0, 0)) == (200, 200, 200)
 
@@ -63,7 +63,7 @@ def test_sixteen_bits_that_use_only_eight_are_not_darkened() -> None:
 @pytest.mark.parametrize(
     ("alpha", "mode"), [(255, "RGB"), (10, "RGBA")], ids=["says nothing", "says something"]
 )
-def test_transparency_is_kept_where_there_is_some(alpha: int, mode: str) -> None:
+def test_decoding_keeps_transparency(alpha: int, mode: str) -> None:
     file = decode_file(drawn("a.png", (2, 2), (9, 9, 9, alpha), "RGBA"), "image")
     assert (file.image.mode, file.is_transparent) == (mode, mode == "RGBA")
 
@@ -76,7 +76,7 @@ def _profile(name: str, *, red_is_green: bool) -> bytes:
     return swapped if red_is_green else data
 
 
-def test_colours_of_another_space_are_brought_to_srgb() -> None:
+def test_colour_profiles_are_converted_to_srgb() -> None:
     profile = _profile("odd.", red_is_green=True)
     file = decode_file(drawn("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
     assert file.image.getpixel((0, 0)) == (0, 255, 0)
@@ -88,18 +88,18 @@ def test_colours_of_another_space_are_brought_to_srgb() -> None:
     [_profile("sRGB", red_is_green=False), b"garbage"],
     ids=["sRGB", "damaged"],
 )
-def test_a_profile_that_changes_nothing_is_left_alone(profile: bytes) -> None:
+def test_an_srgb_profile_leaves_the_image_unchanged(profile: bytes) -> None:
     file = decode_file(drawn("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
     assert file.image.getpixel((0, 0)) == (255, 0, 0)
     assert file.is_untouched
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
-def test_a_plain_picture_is_left_alone(name: str) -> None:
+def test_a_plain_image_is_untouched(name: str) -> None:
     assert decode_file(drawn(name), "image").is_untouched
 
 
-def test_what_tells_of_its_maker_is_written_anew() -> None:
+def test_an_image_with_private_metadata_is_not_untouched() -> None:
     texts = PngInfo()
     texts.add_text("prompt", "my secret garden")
     file = decode_file(drawn("a.png", pnginfo=texts), "image")
@@ -107,7 +107,7 @@ def test_what_tells_of_its_maker_is_written_anew() -> None:
     assert b"secret" not in encode_png(file.image)
 
 
-def test_where_a_picture_was_taken_does_not_go_on() -> None:
+def test_gps_metadata_is_not_passed_on() -> None:
     exif = Image.Exif()
     exif[0x010E] = "at home"
     file = decode_file(drawn("a.jpg", exif=exif), "image")
@@ -115,15 +115,15 @@ def test_where_a_picture_was_taken_does_not_go_on() -> None:
     assert b"at home" not in encode_png(file.image)
 
 
-def test_of_an_animation_the_first_frame_is_used_and_told() -> None:
+def test_the_first_frame_of_an_animation_is_used_with_a_warning() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "green")]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:])
     file = decode_file("a.gif", "references.0")
     assert file.image.getpixel((0, 0)) == (255, 0, 0)
-    assert file.warnings == ("references.0: a.gif has 3 frames, and the first of them is used.",)
+    assert file.warnings == ("references.0: a.gif has 3 frames; the first one is used.",)
 
 
-def test_the_second_picture_of_a_camera_is_no_frame() -> None:
+def test_the_second_image_of_an_mpo_file_is_ignored() -> None:
     """It is a preview, or the other eye's."""
     first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
     first.save("a.jpg", "MPO", save_all=True, append_images=[second])
@@ -135,41 +135,41 @@ def test_the_second_picture_of_a_camera_is_no_frame() -> None:
     ("data", "sentence"),
     [
         (None, r"image: there is no file fox\.png\."),
-        (b"<html>not found</html>", r"image: fox\.png is no picture that can be read\."),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x08", r"image: fox\.png can't be decoded: "),
+        (b"<html>not found</html>", r"image: fox\.png is not an image that imagen can read\."),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x08", r"image: fox\.png cannot be decoded: "),
     ],
     ids=["missing", "no picture", "cut short"],
 )
-def test_what_is_no_picture_is_said_so(data: bytes | None, sentence: str) -> None:
+def test_files_that_are_not_images_are_errors(data: bytes | None, sentence: str) -> None:
     if data is not None:
         Path("fox.png").write_bytes(data)
     with pytest.raises(RequestError, match=sentence):
         decode_file("fox.png", "image")
 
 
-def test_an_image_that_ends_too_soon_cannot_be_decoded() -> None:
+def test_a_truncated_image_is_an_error() -> None:
     drawn("fox.jpg", (200, 200))
     Path("fox.jpg").write_bytes(Path("fox.jpg").read_bytes()[:-400])
-    with pytest.raises(RequestError, match=r"image: fox\.jpg can't be decoded: "):
+    with pytest.raises(RequestError, match=r"image: fox\.jpg cannot be decoded: "):
         decode_file("fox.jpg", "image")
 
 
-def test_a_variant_that_pillow_does_not_read_is_refused() -> None:
+def test_an_unsupported_variant_is_an_error() -> None:
     sizes = (124, 0x1007, 8, 8, 0, 0, 0)
     header = struct.pack("<4s7I44x2I4s10I", b"DDS ", *sizes, 32, 4, b"XXXX", *[0] * 10)
     Path("fox.dds").write_bytes(header)
-    with pytest.raises(RequestError, match=r"image: fox\.dds can't be decoded: Unimplemented"):
+    with pytest.raises(RequestError, match=r"image: fox\.dds cannot be decoded: Unimplemented"):
         decode_file("fox.dds", "image")
 
 
-def test_a_file_that_is_too_large_is_not_read_to_its_end() -> None:
+def test_a_file_beyond_the_size_limit_is_not_read_to_its_end() -> None:
     with Path("fox.png").open("wb") as file:
         file.truncate(2**40)  # it takes no room, and would take all of the memory
     with pytest.raises(RequestError, match=r"^image: fox\.png is larger than 256 MiB"):
         decode_file("fox.png", "image")
 
 
-def test_odd_metadata_does_not_spoil_a_whole_picture() -> None:
+def test_damaged_metadata_does_not_prevent_decoding() -> None:
     drawn("fox.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
     assert decode_file("fox.jpg", "image").size == (64, 48)
 
@@ -177,8 +177,6 @@ def test_odd_metadata_does_not_spoil_a_whole_picture() -> None:
 @pytest.mark.parametrize(
     ("colour", "seen"), [("white", (255, 255, 255)), ("black", (0, 0, 0))], ids=str
 )
-def test_a_colour_is_put_behind_what_is_transparent(
-    colour: str, seen: tuple[int, int, int]
-) -> None:
+def test_flatten_places_transparency_on_a_colour(colour: str, seen: tuple[int, int, int]) -> None:
     picture = flatten(Image.new("RGBA", (2, 2), (200, 0, 0, 0)), colour)
     assert (picture.mode, picture.getpixel((0, 0))) == ("RGB", seen)

@@ -11,7 +11,7 @@ from support.input_samples import drawn, half_white, opened, side, staged, takes
 from imagen.core.capabilities import Capabilities, Parameter
 from imagen.core.request import Outpaint
 from imagen.errors import RequestError
-from imagen.inputs.outpainting import canvas
+from imagen.inputs.outpaint import plan_canvas
 from imagen.inputs.sizes import ImageSize, SizeRules
 
 
@@ -26,28 +26,28 @@ from imagen.inputs.sizes import ImageSize, SizeRules
     ],
     ids=["right", "left", "both", "nothing to round", "a side not gone beyond"],
 )
-def test_the_whole_can_be_drawn_and_a_side_that_was_asked_for_takes_the_rest(
+def test_a_canvas_is_rounded_up_on_a_requested_side(
     asked: dict[str, int], sides: dict[str, int]
 ) -> None:
     frame = SizeRules(side(multiple_of=80), side(multiple_of=80), ImageSize(4096, 4096))
-    place = canvas(ImageSize(100, 80), Outpaint(**asked), frame)
+    place = plan_canvas(ImageSize(100, 80), Outpaint(**asked), frame)
     assert (place.sides, place.kept) == (Outpaint(**sides), (0, 0, 100, 80))
 
 
-def test_a_side_that_is_not_gone_beyond_loses_a_few_pixels_but_not_many() -> None:
+def test_an_axis_without_outpainting_loses_few_pixels() -> None:
     frame = SizeRules(side(multiple_of=80), side(multiple_of=80), ImageSize(4096, 4096))
-    few = canvas(ImageSize(95, 80), Outpaint(bottom=80), frame)
-    many = canvas(ImageSize(96, 80), Outpaint(bottom=80), frame)
+    few = plan_canvas(ImageSize(95, 80), Outpaint(bottom=80), frame)
+    many = plan_canvas(ImageSize(96, 80), Outpaint(bottom=80), frame)
     assert (few.sides, few.kept) == (Outpaint(bottom=80), (7, 0, 87, 80))
     assert (many.sides, many.kept) == (Outpaint(left=32, right=32, bottom=80), (0, 0, 96, 80))
 
 
-def test_without_a_frame_nothing_is_rounded() -> None:
-    place = canvas(ImageSize(101, 67), Outpaint(left=3, top=5), None)
+def test_a_canvas_without_size_rules_is_not_rounded() -> None:
+    place = plan_canvas(ImageSize(101, 67), Outpaint(left=3, top=5), None)
     assert (place.size, place.sides) == ((104, 72), Outpaint(left=3, top=5))
 
 
-def test_the_picture_lies_on_a_larger_canvas_and_the_mask_is_white_around_it() -> None:
+def test_outpainting_gives_a_larger_image_and_a_white_border_mask() -> None:
     made = staged(image=drawn("fox.png", (96, 96), "red"), outpaint={"left": 64, "top": 32})
     image, mask = opened(made.request.image), opened(made.request.mask)
     assert (image.size, mask.size, mask.mode) == ((160, 128), (160, 128), "L")
@@ -59,7 +59,7 @@ def test_the_picture_lies_on_a_larger_canvas_and_the_mask_is_white_around_it() -
     assert made.receipt["outpaint"].outcome == "applied"
 
 
-def test_beyond_the_picture_its_edges_go_on() -> None:
+def test_outpainting_continues_the_edges() -> None:
     image = Image.new("RGB", (96, 96), "red")
     image.paste((0, 0, 255), (88, 0, 96, 96))
     image.save("fox.png")
@@ -68,7 +68,7 @@ def test_beyond_the_picture_its_edges_go_on() -> None:
     assert blue > 200 > red
 
 
-def test_the_same_is_made_ready_twice_alike() -> None:
+def test_outpainting_the_same_image_twice_gives_the_same_files() -> None:
     asked: dict[str, Any] = {"image": drawn("fox.png"), "outpaint": {"right": 64}}
     assert staged(**asked).request == staged(**asked).request
 
@@ -76,7 +76,7 @@ def test_the_same_is_made_ready_twice_alike() -> None:
 @pytest.mark.parametrize(
     ("feather", "fades"), [({}, True), ({"feather": 0}, False)], ids=["by default", "not at all"]
 )
-def test_the_new_fades_into_the_old(feather: dict[str, Any], fades: bool) -> None:
+def test_the_outpainting_mask_fades_into_the_image(feather: dict[str, Any], fades: bool) -> None:
     made = staged(image=drawn("fox.png", (96, 96)), outpaint={"left": 64}, **feather)
     found = opened(made.request.mask).getpixel((72, 48))
     assert isinstance(found, int)
@@ -85,7 +85,7 @@ def test_the_new_fades_into_the_old(feather: dict[str, Any], fades: bool) -> Non
     assert made.request.feather is None
 
 
-def test_a_mask_of_the_pictures_own_is_redrawn_as_well() -> None:
+def test_outpainting_includes_the_mask_of_the_image() -> None:
     made = staged(
         image=drawn("fox.png", (96, 96)),
         mask=half_white("m.png", (96, 96)),
@@ -96,33 +96,33 @@ def test_a_mask_of_the_pictures_own_is_redrawn_as_well() -> None:
     assert [mask.getpixel((x, 50)) for x in (10, 80, 120)] == [255, 0, 255]
 
 
-def test_what_was_rounded_up_is_told_as_mapped() -> None:
+def test_rounded_outpainting_is_recorded_as_mapped() -> None:
     made = staged(image=drawn("fox.png", (96, 96)), outpaint={"right": 50}, width=512)
     assert made.receipt["outpaint"].used == {"left": 0, "top": 0, "right": 56, "bottom": 0}
     assert made.receipt["width"].sentence("width") == (
-        "width: 512 became 152 (the image and what is added to it settle the size)"
+        "width: 512 became 152 (the image and the added sides determine the size)"
     )
     assert made.request.width == 152
 
 
-def test_a_giant_leaves_room_for_what_is_added() -> None:
+def test_a_large_image_is_scaled_to_leave_room_for_outpainting() -> None:
     made = staged(image=drawn("fox.jpg", (4000, 3000)), outpaint={"right": 256})
     assert opened(made.request.image).size == (1224, 720)
     assert made.warnings == ("image: fox.jpg (4000 × 3000) was scaled to 968 × 726.",)
 
 
-def test_more_than_can_be_drawn_is_refused() -> None:
+def test_outpainting_beyond_the_largest_size_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
         staged(
             takes(width=side(max=1024)), image=drawn("fox.png", (64, 64)), outpaint={"left": 1100}
         )
     assert caught.value.message == (
-        "outpaint: 1100 × 0 pixels more than the image's 64 × 64 are too many; "
-        "the whole may be 1024 × 4096."
+        "outpaint: cannot add 1100 × 0 pixels to an image of 64 × 64: "
+        "the result may be at most 1024 × 4096."
     )
 
 
-def test_a_backend_that_outpaints_itself_is_given_the_picture_as_it_is() -> None:
+def test_a_backend_with_outpaint_gets_the_image_as_it_is() -> None:
     made = staged(
         takes(outpaint=Parameter()), image=drawn("fox.png", (64, 64)), outpaint={"left": 64}
     )
@@ -137,7 +137,9 @@ def test_a_backend_that_outpaints_itself_is_given_the_picture_as_it_is() -> None
     [(("outpaint", "inpaint"), "outpaint"), (("inpaint",), "inpaint")],
     ids=["outpainting by a workflow of its own", "outpainting by inpainting"],
 )
-def test_the_task_stays_where_the_backend_knows_it(tasks: tuple[str, ...], task: str) -> None:
+def test_the_outpaint_task_stays_for_a_backend_that_has_it(
+    tasks: tuple[str, ...], task: str
+) -> None:
     known = Capabilities(tasks=tasks, parameters={"width": side(), "height": side()})
     made = staged(known, image=drawn("fox.png", (64, 64)), outpaint={"left": 64})
     assert made.request.task == task
