@@ -150,7 +150,7 @@ def test_an_answer_of_replicate(
             lambda: client.create({"prompt": "x"}),
             lambda: client.get("p1"),
             lambda: client.recent(datetime(2026, 1, 1, tzinfo=UTC)),
-            lambda: client.page(config.reference),
+            lambda: client.model_info(config.reference),
         ]
         _ask(questions[number], answer)
 

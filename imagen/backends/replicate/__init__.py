@@ -1,4 +1,4 @@
-"""Any image model on replicate.com, by its own input schema."""
+"""Any image model on replicate.com, driven by its input schema."""
 
 from imagen.backends.replicate.adapter import Replicate, adapter
 from imagen.backends.replicate.config import ReplicateConfig

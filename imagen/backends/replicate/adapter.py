@@ -1,4 +1,4 @@
-"""The Replicate adapter: one model on replicate.com as one backend."""
+"""The Replicate adapter: one model on replicate.com as a backend."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends.base import Adapter, Health, Model, tag_errors_with_backend
 from imagen.backends.model_choice import ChosenModel
-from imagen.backends.replicate import input_schema
-from imagen.backends.replicate.capabilities import build_capabilities
+from imagen.backends.replicate.capabilities import build_capabilities, check_health
 from imagen.backends.replicate.config import (
     MODEL_FORMS,
     ReplicateConfig,
@@ -17,10 +16,14 @@ from imagen.backends.replicate.config import (
     parse_model_reference,
 )
 from imagen.backends.replicate.input_names import map_inputs
-from imagen.backends.replicate.input_schema import parse_inputs
-from imagen.backends.replicate.outputs import estimate_cost
+from imagen.backends.replicate.input_schema import load_schema, parse_inputs, save_schema
 from imagen.backends.replicate.payload import bind_input, resolve_wrapping_seed
-from imagen.backends.replicate.pricing import load_price_table
+from imagen.backends.replicate.pricing import (
+    PredictionUsage,
+    calculate_cost,
+    find_price,
+    load_price_table,
+)
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.image_file import read_image_file
 from imagen.core.text import one_line
@@ -37,80 +40,91 @@ if TYPE_CHECKING:
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Request, Task
     from imagen.core.result import OnProgress, Result
+    from imagen.core.ticket import Estimate
+
+_INPUT_MODEL = "input_model"
+"""The parameter for a model's own input that is called `model`."""
+_MODEL_SETTINGS: Mapping[str, Any] = {"parameters": {}, "input_schema": None}
+"""The keys of a block that belong to its own model, with their empty values."""
 
 
 class Replicate:
     """One model on Replicate.
 
-    What it takes follows from the model's input schema. Where none is known yet, it is asked for
-    once, which costs nothing; from then on `capabilities` and `prepare` reach nobody.
+    Its capabilities follow from its input schema. An unknown schema is requested once, which costs
+    nothing; from then on `capabilities` and `prepare` make no request.
     """
 
     def __init__(self, config: ReplicateConfig, *, new_id: Callable[[], str] = new_id) -> None:
         self._config = config
         self._new_id = new_id
         self._client: ReplicateClient | None = None
-        self._known: ModelSchema | None = None
+        self._schema: ModelSchema | None = None
         self._others: dict[str, Replicate] = {}
         """Backends for the models that requests have named."""
 
     @property
     def engine(self) -> str:
-        """The API: its machines have no memory that we could fill."""
         return f"replicate {self._config.model}"
 
     def capabilities(self, task: Task = "text-to-image", model: str | None = None) -> Capabilities:
-        return self._with(model)._offered(task)
-
-    def _offered(self, task: Task) -> Capabilities:
-        return build_capabilities(self._vocabulary(), task, self._config.parameters)
+        backend = self._with_model(model)
+        return build_capabilities(backend._mapping(), task, backend._config.parameters)
 
     def prepare(self, request: Request) -> Ticket:
-        """Bind the model's input; faults of the request are found here, before anything is paid."""
-        asked = request.model
-        engine = self._with(asked)
-        if asked is None:
-            return engine._prepared(request)
-        if not is_model_reference(asked):
-            return _with_own_input(engine._prepared(_in_own_input(request)), asked)
-        left_out = () if engine is self else _given(self._config)
-        chosen = ChosenModel(config=engine._config, name=asked, left_out=left_out)
-        return chosen.put_into(engine._prepared(request), asked)
+        """Bind the model's input; faults of the request are found before anything is paid."""
+        model = request.model
+        backend = self._with_model(model)
+        if model is None:
+            return backend._prepare(request)
+        if is_model_reference(model):
+            is_own = backend is self
+            settings = (key for key in _MODEL_SETTINGS if getattr(self._config, key))
+            left_out = () if is_own else tuple(settings)
+            chosen = ChosenModel(config=backend._config, name=model, left_out=left_out)
+            return chosen.put_into(backend._prepare(request), model)
+        # The value of the model's own input called `model`.
+        ticket = backend._prepare(request.with_values({"model": None, _INPUT_MODEL: model}))
+        outcome = ParameterOutcome(
+            outcome="mapped", asked=model, used={_INPUT_MODEL: model}, why="the model's input"
+        )
+        receipt = {name: one for name, one in ticket.receipt.items() if name != _INPUT_MODEL}
+        return ticket.model_copy(update={"receipt": receipt | {"model": outcome}})
 
-    def _with(self, model: str | None) -> Replicate:
-        """This backend, or one like it for the model that a request names.
+    def _with_model(self, model: str | None) -> Replicate:
+        """This backend, or one for the model that a request names.
 
-        Raises RequestError for what names no model of Replicate's. Where the backend's own model
-        has an input called `model`, a value for that is meant.
+        A name that is no reference is a value for the model's own input called `model`; raises
+        RequestError where it has no such input.
         """
         if model is None or model == self._config.model:
             return self
         if not is_model_reference(model):
-            if _OWN_INPUT not in self._vocabulary().own:
+            if _INPUT_MODEL not in self._mapping().extra:
                 raise RequestError(
                     f"model must look like {MODEL_FORMS}, not {one_line(model)!r}.",
                     remedy="https://replicate.com/explore lists models.",
                 )
             return self
         if model not in self._others:
-            changes = {"model": model, **_NOTHING}
+            changes = {"model": model, **_MODEL_SETTINGS}
             self._others[model] = Replicate(self._config.model_copy(update=changes))
         return self._others[model]
 
-    def _prepared(self, request: Request) -> Ticket:
-        capabilities = self._offered(request.task)
-        asked, receipt = resolve_wrapping_seed(request, capabilities)
+    def _prepare(self, request: Request) -> Ticket:
+        schema, mapping = self._load_schema(), self._mapping()
+        capabilities = build_capabilities(mapping, request.task, self._config.parameters)
+        values, receipt = resolve_wrapping_seed(request, capabilities)
         parameters = capabilities.parameters.items()
         defaults = {name: p.default for name, p in parameters if p.default is not None}
-        known, vocabulary = self._kept(), self._vocabulary()
-        bound = bind_input(vocabulary, defaults | asked, receipt)
-        pixels = list(_pixels(vocabulary, bound))
+        bound = bind_input(mapping, defaults | values, receipt)
+        pixels = list(_input_pixels(bound))
         payload = {
-            "model": known.model,
+            "model": schema.model,
             "input": bound.input,
             "files": bound.files,
             "input_pixels": pixels,
-            "hardware": known.hardware,
+            "hardware": schema.hardware,
         }
         return Ticket(
             id=self._new_id(),
@@ -118,28 +132,35 @@ class Replicate:
             request=request.exactly(bound.values),
             receipt=bound.receipt,
             payload={name: value for name, value in payload.items() if value or name == "input"},
-            estimate=estimate_cost(known, bound, pixels),
+            estimate=_estimate_cost(schema, bound, pixels),
         )
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
-        return self._with(ticket.request.model)._collected(ticket, on_progress)
+        model = ticket.request.model
+        backend = self._with_model(model)
+        return backend._collect(ticket, on_progress)
 
-    def _collected(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+    def _collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
         from imagen.backends.replicate.job import ReplicateJob
 
-        self._known = self._known or input_schema.load_schema(self._config)
+        self._schema = self._schema or load_schema(self._config)
         with tag_errors_with_backend(self._config.name):
+            client = self.client()
+            if self._schema is not None:
+                fields = self._mapping().fields.items()
+                client.field_names = {model_input.name: field for field, model_input in fields}
             try:
-                result = ReplicateJob(ticket, self._informed(), self._config, on_progress).result()
+                result = ReplicateJob(ticket, client, self._config, on_progress).run()
             except BackendError:
-                self._refresh(is_refused=True)
+                if client.has_rejected_input:
+                    self._refresh_schema(client)
                 raise
-        self._refresh()
+        is_stale = self._schema is not None and self._schema.is_stale()
+        if client.has_rejected_input or is_stale:
+            self._refresh_schema(client)
         return result
 
     def check(self) -> Health:
-        from imagen.backends.replicate.capabilities import check_health
-
         try:
             return check_health(self.client(), self._config)
         except ImagenError as error:
@@ -149,7 +170,7 @@ class Replicate:
             return Health(ok=False, summary=error.message, remedies=remedies)
 
     def models(self) -> tuple[Model, ...]:
-        """The configured one, and those whose price is known: Replicate has thousands."""
+        """The configured model and those with a known price: Replicate has thousands."""
         priced = (price.model for price in load_price_table().prices)
         return tuple(
             Model(
@@ -162,7 +183,7 @@ class Replicate:
         )
 
     def free(self) -> None:
-        """Holds no memory of ours."""
+        """Nothing to free: the models run on Replicate's machines."""
 
     def close(self) -> None:
         for other in self._others.values():
@@ -172,92 +193,68 @@ class Replicate:
             client.close()
 
     def client(self) -> ReplicateClient:
-        """The connection to the API, made when it is first needed."""
+        """The connection to the API, opened on first use."""
         if self._client is None:
             from imagen.backends.replicate.client import ReplicateClient
 
             self._client = ReplicateClient(self._config)
         return self._client
 
-    def _kept(self) -> ModelSchema:
-        """What is known of the model; asked for where nothing is."""
-        if self._known is None:
-            self._known = input_schema.load_schema(self._config) or self._asked()
-        return self._known
+    def _load_schema(self) -> ModelSchema:
+        """The model's schema, requested where none is known."""
+        if self._schema is None:
+            self._schema = load_schema(self._config)
+        if self._schema is None:
+            from imagen.backends.replicate.errors import ATTEMPTS
+            from imagen.net.http import is_timeout
+            from imagen.net.retry import retry
 
-    def _asked(self) -> ModelSchema:
-        from imagen.backends.replicate.errors import ATTEMPTS
-        from imagen.net.http import is_timeout
-        from imagen.net.retry import retry
+            with tag_errors_with_backend(self._config.name):
+                ask = partial(self.client().model_info, self._config.reference)
+                info = retry(ask, attempts=ATTEMPTS, unless=is_timeout)
+                self._schema = save_schema(info, self._config)
+        return self._schema
 
-        with tag_errors_with_backend(self._config.name):
-            ask = partial(self.client().page, self._config.reference)
-            return input_schema.save_schema(
-                retry(ask, attempts=ATTEMPTS, unless=is_timeout), self._config
-            )
-
-    def _vocabulary(self) -> InputMapping:
-        known = self._kept()
-        found = map_inputs(known.model, parse_inputs(known.schemas))
-        if not found.tasks:
-            raise ConfigError(
-                f"{known.model} takes neither a prompt nor a picture: it can't be a backend.",
-                remedy=f"Its inputs: {', '.join(found.inputs) or 'none'}.",
-            )
-        return found
-
-    def _informed(self) -> ReplicateClient:
-        """The connection, with our names of the inputs as far as they are known."""
-        client = self.client()
-        if self._known is not None:
-            fields = self._vocabulary().fields.items()
-            client.ours = {theirs.name: ours for ours, theirs in fields}
-        return client
-
-    def _refresh(self, *, is_refused: bool = False) -> None:
-        """Ask for the schema anew, where it is old or the API has refused one of its inputs."""
-        known, client = self._known, self._client
-        if client is None or self._config.input_schema is not None:
-            return
-        is_stale = known is not None and known.is_stale() and not is_refused
-        if client.is_outdated or is_stale:
+    def _refresh_schema(self, client: ReplicateClient) -> None:
+        """Request the schema anew, unless it is the user's file."""
+        if self._config.input_schema is None:
             with suppress(ImagenError):
-                self._known = input_schema.save_schema(
-                    client.page(self._config.reference), self._config
-                )
-                client.is_outdated = False
+                info = client.model_info(self._config.reference)
+                self._schema = save_schema(info, self._config)
+                client.has_rejected_input = False
+
+    def _mapping(self) -> InputMapping:
+        schema = self._load_schema()
+        mapping = map_inputs(schema.model, parse_inputs(schema.schemas))
+        if not mapping.tasks:
+            raise ConfigError(
+                f"{schema.model} takes neither a prompt nor an image, so imagen cannot use it.",
+                remedy=f"Its inputs: {', '.join(mapping.inputs) or 'none'}.",
+            )
+        return mapping
 
 
-_OWN_INPUT = "input_model"
-"""What a request calls an input that the model itself calls `model`."""
-_NOTHING: Mapping[str, Any] = {"parameters": {}, "input_schema": None}
-"""The keys of a block that say something of its own model, as if they were not there."""
-
-
-def _given(config: ReplicateConfig) -> tuple[str, ...]:
-    return tuple(key for key in _NOTHING if getattr(config, key))
-
-
-def _in_own_input(request: Request) -> Request:
-    """The request with its `model` as a value for the model's own input of that name."""
-    return request.with_values({"model": None, _OWN_INPUT: request.model})
-
-
-def _with_own_input(ticket: Ticket, asked: str) -> Ticket:
-    fate = ParameterOutcome(
-        outcome="mapped", asked=asked, used={_OWN_INPUT: asked}, why="the model's input"
-    )
-    receipt = {name: one for name, one in ticket.receipt.items() if name != _OWN_INPUT}
-    return ticket.model_copy(update={"receipt": receipt | {"model": fate}})
-
-
-def _pixels(vocabulary: InputMapping, bound: BoundInput) -> Iterator[int]:
-    """The pixels of each picture that goes in; raises RequestError for one that can't be read."""
+def _input_pixels(bound: BoundInput) -> Iterator[int]:
+    """The pixels of each input image; raises RequestError for one that cannot be read."""
     for name, paths in bound.files.items():
-        if vocabulary.inputs[name].is_picture:
+        if bound.mapping.inputs[name].is_image:
             for path in [paths] if isinstance(paths, str) else paths:
-                picture = read_image_file(path, name)
-                yield picture.width * picture.height
+                image = read_image_file(path, name)
+                yield image.width * image.height
+
+
+def _estimate_cost(schema: ModelSchema, bound: BoundInput, input_pixels: list[int]) -> Estimate:
+    """The cost of a prediction, as far as it is known beforehand."""
+    values = bound.values
+    images = int(values.get("count") or 1)
+    pixels = int(values.get("width") or 0) * int(values.get("height") or 0)
+    is_size_known = bool(bound.mapping.size.sides and pixels)
+    usage = PredictionUsage(
+        images=images,
+        input_pixels=input_pixels,
+        output_pixels=[pixels] * images if is_size_known else None,
+    )
+    return calculate_cost(find_price(schema.model, bound.input, hardware=schema.hardware), usage)
 
 
 adapter = Adapter(

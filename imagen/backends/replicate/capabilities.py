@@ -1,4 +1,4 @@
-"""What a model on Replicate takes, in imagen's words: its capabilities for a task."""
+"""What a model on Replicate accepts for a task, and whether the backend is ready to run it."""
 
 from __future__ import annotations
 
@@ -19,254 +19,212 @@ if TYPE_CHECKING:
     from imagen.backends.replicate.client import ReplicateClient
     from imagen.backends.replicate.config import ReplicateConfig
     from imagen.backends.replicate.input_names import InputMapping
-    from imagen.backends.replicate.input_schema import ModelInput, ModelSchema
+    from imagen.backends.replicate.input_schema import ModelInput
     from imagen.core.capabilities import Kind
     from imagen.core.request import Task
 
-
-_SIZE = "Pixels. "
-_WITH_IMAGE = "it counts with an initial image only"
-_NEVER_TAKEN = ("style", "aspect", "feather", "extra")
-"""Fields that imagen itself sees to."""
-_MOST_PICTURES = 4
-"""Of a model that does not say."""
+_HANDLED_BY_IMAGEN = ("style", "aspect", "feather", "extra")
+_DEFAULT_MAX_IMAGES = 4
 _MODEL = Parameter(
     type="string",
     description="Another model: owner/name, owner/name:version or deployments/owner/name.",
 )
-_FLOATS = ("cfg", "guidance", "strength")
-_SAID: Mapping[str, tuple[Kind, str]] = {
+_OWN_DESCRIPTIONS: Mapping[str, tuple[Kind, str]] = {
     "image": ("image", "The initial image."),
-    "mask": ("image", "White is redrawn."),
-    "upscale": ("json", "How many times larger."),
-    "restore": ("json", "The mending of faces."),
+    "mask": ("image", "White areas are repainted."),
+    "upscale": ("json", "The upscale factor."),
+    "restore": ("json", "Face restoration."),
 }
-"""Fields that are more than the input they become: what each is, before the model's own words."""
+"""Type and first sentence of fields that are more than a single input."""
 
 
 def build_capabilities(
-    known: InputMapping, task: Task, defaults: Mapping[str, Any]
+    mapping: InputMapping, task: Task, defaults: Mapping[str, Any]
 ) -> Capabilities:
-    """What the model takes for this task; `defaults` are the configuration's own.
+    """What the model accepts for this task; `defaults` come from the configuration.
 
-    Raises ConfigError for a default of no parameter, or out of its range.
+    Raises ConfigError for an unknown default, or one that is out of range.
     """
-    tasks = known.tasks
-    asked = task if task in tasks else tasks[0]
-    parameters = _with_defaults(known, dict(_parameters(known, asked)), defaults)
-    parameters["model"] = _MODEL
+    tasks = mapping.tasks
+    parameters = dict(_parameters(mapping, task if task in tasks else tasks[0]))
+    parameters = _with_defaults(mapping, parameters, defaults) | {"model": _MODEL}
     return Capabilities(
         tasks=tasks,
         parameters=parameters,
-        controls=known.kinds,
-        without=dict(_reasons(known, parameters)),
+        controls=mapping.control_kinds,
+        without=dict(_reasons_without(mapping, parameters)),
         prompt_syntax=(),
     )
 
 
-def _parameters(known: InputMapping, task: Task) -> Iterator[tuple[str, Parameter]]:
-    for field, found in known.fields.items():
+def _parameters(mapping: InputMapping, task: Task) -> Iterator[tuple[str, Parameter]]:
+    for field, model_input in mapping.fields.items():
         if task in input_names.TASKS_OF.get(field, {task}):
-            yield field, _field(known, field, found)
-    if known.size.is_known:
-        yield from ((side, _side(known, side)) for side in input_names.SIDES)
-    if known.loras or known.lora_list:
-        yield "loras", _loras(known)
-    for name, found in known.own.items():
-        yield name, _own(known, name, found)
+            yield field, _field_parameter(mapping, field, model_input)
+    if mapping.size.is_known:
+        for side in input_names.SIDES:
+            yield side, _side_parameter(mapping, side)
+    if mapping.lora_slots or mapping.lora_list:
+        most = "any number" if mapping.lora_list else f"at most {len(mapping.lora_slots)}"
+        yield "loras", Parameter(type="json", description=f"LoRAs, by URL: {most}.")
+    for name, model_input in mapping.extra.items():
+        yield name, _extra_parameter(mapping, name, model_input)
 
 
-def _field(known: InputMapping, field: str, found: ModelInput) -> Parameter:
-    if field in _SAID:
-        kind, what = _SAID[field]
-        return Parameter(type=kind, description=f"{what} {found.description}".strip())
-    special = _SPECIAL.get(field)
-    if special is not None:
-        return special(known, found)
-    read = build_parameter(found)
-    if field in input_names.ONE_SCALE and _is_shared(known, field):
-        # Neither has a default: the one that was not asked for would contradict the other.
-        read = read.model_copy(update={"default": None, "description": _shared(found)})
-    number: Kind = "float" if field in _FLOATS else read.type
-    return Parameter.model_validate(dict(read) | {"type": number})
+def _field_parameter(mapping: InputMapping, field: str, model_input: ModelInput) -> Parameter:
+    description = model_input.description
+    match field:
+        case "image" | "mask" | "upscale" | "restore":
+            kind, text = _OWN_DESCRIPTIONS[field]
+            return Parameter(type=kind, description=f"{text} {description}".strip())
+        case "prompt":  # without a default: a model's page begins with an example
+            return Parameter(type="string", description=description or "What to show.")
+        case "seed":
+            text = "The seed of the noise. Larger values wrap around to 0."
+            highest = largest_seed(model_input)
+            return Parameter(type="int", min=0, max=highest, description=text)
+        case "strength":
+            return _strength_parameter(model_input)
+        case "count":
+            most = max(1, int(model_input.highest or _DEFAULT_MAX_IMAGES))
+            default = max(1, min(model_input.default or 1, most))
+            text = description or "Number of images."
+            return Parameter(type="int", default=default, min=1, max=most, description=text)
+        case "references":
+            files = "Files" if model_input.type == "list" else "A file"
+            text = f"{files} that the prompt refers to. {description}"
+            text = f"{text} Becomes the input {model_input.name} of {mapping.model}."
+            return Parameter(type="json", description=text)
+        case "controls":
+            text = f"One control image ({', '.join(mapping.control_kinds)}). {description}"
+            return Parameter(type="json", description=text.strip())
+    parameter = build_parameter(model_input)
+    if field not in input_names.GUIDANCE_FIELDS:
+        return parameter
+    changes: dict[str, object] = {"type": "float"}
+    if all(mapping.fields.get(name) is model_input for name in input_names.GUIDANCE_FIELDS):
+        # Without a default: the field that was not requested would contradict the other.
+        default = f" The model's default is {model_input.default:g}." if model_input.default else ""
+        text = f"The model's only guidance input, {model_input.name}.{default} {description}"
+        changes |= {"default": None, "description": text.strip()}
+    return Parameter.model_validate(dict(parameter) | changes)
 
 
-def _is_shared(known: InputMapping, field: str) -> bool:
-    return all(known.fields.get(name) is known.fields[field] for name in input_names.ONE_SCALE)
+def largest_seed(model_input: ModelInput) -> int:
+    """The largest seed that the model accepts."""
+    highest = model_input.max
+    return int(highest) if highest and highest > 0 else input_names.DEFAULT_LARGEST_SEED
 
 
-def _shared(found: ModelInput) -> str:
-    default = f" The model's own default is {found.default:g}." if found.default else ""
-    return f"Its only scale of guidance, {found.name}.{default} {found.description}".strip()
-
-
-def _seed(_: InputMapping, found: ModelInput) -> Parameter:
-    return Parameter(
-        type="int",
-        min=0,
-        max=largest_seed(found),
-        description="Where the noise starts. Beyond the last seed they begin again at 0.",
-    )
-
-
-def largest_seed(found: ModelInput) -> int:
-    """The greatest seed that the model takes."""
-    return int(found.max) if found.max and found.max > 0 else input_names.SEEDS_END
-
-
-def _strength(_: InputMapping, found: ModelInput) -> Parameter:
-    inverse = found.name in input_names.INVERSE
-    default = (
-        found.default if isinstance(found.default, float) and 0 <= found.default <= 1 else None
-    )
+def _strength_parameter(model_input: ModelInput) -> Parameter:
+    default = model_input.default
+    if not isinstance(default, float) or not 0 <= default <= 1:
+        default = None
+    elif model_input.name in input_names.INVERSE_STRENGTHS:
+        default = round(1 - default, 4)
     return Parameter(
         type="float",
-        default=round(1 - default, 4) if inverse and default is not None else default,
+        default=default,
         min=0.0,
         max=1.0,
-        description="How far to leave the initial image: 0 keeps it, 1 forgets it.",
+        description="Denoising strength: 0 keeps the initial image, 1 ignores it.",
     )
 
 
-def _count(_: InputMapping, found: ModelInput) -> Parameter:
-    most = max(found.choices, default=found.max or _MOST_PICTURES)
-    return Parameter(
-        type="int",
-        default=max(1, min(found.default or 1, int(most))),
-        min=1,
-        max=max(1, int(most)),
-        description=found.description or "How many pictures.",
-    )
+def _side_parameter(mapping: InputMapping, side: str) -> Parameter:
+    model_input, size = mapping.inputs.get(side), mapping.size
+    if model_input is None:
+        text = f"Pixels. Width and height choose the {size.ratio}: {', '.join(size.ratios)}."
+        return Parameter(type="int", min=16, description=text)
+    parameter = build_parameter(model_input)
+    if not size.selector:
+        return parameter
+    text = f"{parameter.description} Sets {size.selector} to {input_names.CUSTOM}."
+    return parameter.model_copy(update={"default": None, "description": text})
 
 
-def _files(known: InputMapping, found: ModelInput) -> Parameter:
-    several = "Files" if found.type == "list" else "A file"
-    what = f"{several} that the prompt speaks of. {found.description}"
-    return Parameter(type="json", description=f"{what} {known.model} takes them as {found.name}.")
+def _extra_parameter(mapping: InputMapping, name: str, model_input: ModelInput) -> Parameter:
+    """An input that no request field means."""
+    parameter = build_parameter(model_input)
+    without_default = parameter.model_copy(update={"default": None})
+    if name in input_names.REPRODUCIBLE and "seed" in mapping.fields:
+        text = input_names.REPRODUCIBLE[name][1]
+        return without_default.model_copy(update={"description": text})
+    if name == input_names.FORMAT and input_names.LOSSLESS in model_input.choices:
+        return build_parameter(model_input, default=input_names.LOSSLESS)
+    if model_input.name in mapping.lora_inputs:
+        return without_default
+    if name in (mapping.size.ratio, mapping.size.selector, mapping.size.area):
+        text = f"{model_input.description} Width and height, if requested, take precedence."
+        if model_input.default:
+            text += f" The model's default is {model_input.default}."
+        return without_default.model_copy(update={"description": text.strip()})
+    return parameter
 
 
-def _prompt(_: InputMapping, found: ModelInput) -> Parameter:
-    """Without the default of its own that a model's page begins with."""
-    return Parameter(type="string", description=found.description or "What to show.")
-
-
-def _controls(known: InputMapping, found: ModelInput) -> Parameter:
-    what = f"One picture that steers ({', '.join(known.kinds)}). {found.description}"
-    return Parameter(type="json", description=what.strip())
-
-
-_SPECIAL = {
-    "prompt": _prompt,
-    "seed": _seed,
-    "strength": _strength,
-    "count": _count,
-    "references": _files,
-    "controls": _controls,
-}
-
-
-def _side(known: InputMapping, side: str) -> Parameter:
-    found = known.inputs.get(side)
-    if found is None:
-        choices = ", ".join(known.size.ratios)
-        what = f"With the other side it chooses {known.size.ratio}: {choices}."
-        return Parameter(type="int", min=16, description=_SIZE + what)
-    read = build_parameter(found)
-    default = None if known.size.selector else read.default
-    choice = known.size.selector
-    what = f" With it, {choice} is {input_names.CUSTOM}." if choice else ""
-    return read.model_copy(update={"default": default, "description": read.description + what})
-
-
-def _loras(known: InputMapping) -> Parameter:
-    most = "any number" if known.lora_list else f"at most {len(known.loras)}"
-    return Parameter(type="json", description=f"Low-rank adapters, by their address: {most}.")
-
-
-def _own(known: InputMapping, name: str, found: ModelInput) -> Parameter:
-    if name in input_names.REPRODUCIBLE and "seed" in known.fields:
-        return build_parameter(found).model_copy(
-            update={"default": None, "description": input_names.REPRODUCIBLE[name][1]}
-        )
-    if name == input_names.FORMAT and input_names.LOSSLESS in found.choices:
-        return build_parameter(found, default=input_names.LOSSLESS)
-    if found.name in known.lora_inputs:
-        return build_parameter(found).model_copy(update={"default": None})
-    if name in (known.size.ratio, known.size.selector, known.size.area):
-        # No default: the sides, where they are asked for, decide it.
-        said = f"{found.description} Width and height decide it where they are asked for."
-        default = f" The model's own default is {found.default}." if found.default else ""
-        return build_parameter(found, description=(said + default).strip()).model_copy(
-            update={"default": None}
-        )
-    return build_parameter(found)
-
-
-def _reasons(known: InputMapping, parameters: Mapping[str, Parameter]) -> Iterator[tuple[str, str]]:
-    """Why each field of a request, and each input that has another name here, is lacking."""
+def _reasons_without(
+    mapping: InputMapping, parameters: Mapping[str, Parameter]
+) -> Iterator[tuple[str, str]]:
+    """Why request fields, and inputs that are known by another name, are no parameters."""
     for field in Request.model_fields:
-        if field in known.fields and field not in parameters:
-            yield field, _WITH_IMAGE
-        elif field not in parameters and field not in _NEVER_TAKEN:
-            yield field, f"{known.model} has no input for it"
-    for field, found in known.fields.items():
-        if found.name not in parameters:
-            yield found.name, f"ask for {field}, which becomes {found.name}"
+        if field in mapping.fields and field not in parameters:
+            yield field, "it needs an initial image"
+        elif field not in parameters and field not in _HANDLED_BY_IMAGEN:
+            yield field, f"{mapping.model} has no input for it"
+    for field, model_input in mapping.fields.items():
+        if model_input.name not in parameters:
+            yield model_input.name, f"use {field}, which becomes {model_input.name}"
 
 
 def _with_defaults(
-    known: InputMapping, parameters: dict[str, Parameter], defaults: Mapping[str, Any]
+    mapping: InputMapping, parameters: Mapping[str, Parameter], defaults: Mapping[str, Any]
 ) -> dict[str, Parameter]:
     changed = dict(parameters)
-    named = {name: _our_name(known, name) for name in defaults}
-    values, _ = translate_words({named[n]: v for n, v in defaults.items()}, parameters)
-    for name, ours in named.items():
-        if ours in parameters:
-            fitted = _fitted(name, parameters[ours], values[ours])
-            changed[ours] = parameters[ours].model_copy(update={"default": fitted})
-        elif ours not in known.fields:  # those of another task are no mistake
+    names = {name: _parameter_name(mapping, name) for name in defaults}
+    values, _ = translate_words({names[n]: value for n, value in defaults.items()}, parameters)
+    for given, name in names.items():
+        if name in parameters:
+            try:
+                default = parameters[name].fit(f"parameters.{given}", values[name])
+            except RequestError as error:
+                raise ConfigError(error.message, remedy=error.remedy) from error
+            changed[name] = parameters[name].model_copy(update={"default": default})
+        elif name not in mapping.fields:  # a field of another task is no mistake
             raise ConfigError(
-                f"parameters: {known.model} has no input {name!r}."
-                f"{did_you_mean(name, [*parameters, *known.inputs])}",
+                f"parameters: {mapping.model} has no input {given!r}."
+                f"{did_you_mean(given, [*parameters, *mapping.inputs])}",
                 remedy=f"Known: {', '.join(sorted(parameters))}.",
             )
     return changed
 
 
-def _fitted(name: str, parameter: Parameter, value: Any) -> Any:
-    try:
-        return parameter.fit(f"parameters.{name}", value)
-    except RequestError as error:
-        raise ConfigError(error.message, remedy=error.remedy) from error
-
-
-def _our_name(known: InputMapping, name: str) -> str:
-    """The field that an input's own name means, else the name under which it is asked for."""
-    fields = (field for field, found in known.fields.items() if found.name == name)
-    own = next((ours for ours, found in known.own.items() if found.name == name), name)
-    return name if name in known.fields else next(fields, own)
+def _parameter_name(mapping: InputMapping, name: str) -> str:
+    """The name of the parameter that an input, or a parameter, of this name means."""
+    if name in mapping.fields:
+        return name
+    for inputs in (mapping.fields, mapping.extra):
+        for parameter, model_input in inputs.items():
+            if model_input.name == name:
+                return parameter
+    return name
 
 
 def check_health(client: ReplicateClient, config: ReplicateConfig) -> Health:
-    """Asks whose token it is, and for the model; its input schema is kept.
+    """Check the token and the model; its schema is cached.
 
-    Raises BackendError for the first thing that is missing.
+    Raises BackendError for the first fault.
     """
     account = client.account()
-    page = client.page(config.reference)
-    known = load_schema(config) if config.input_schema else None
-    known = known or save_schema(page, config)
+    info = client.model_info(config.reference)
+    schema = load_schema(config) if config.input_schema else None
+    schema = schema or save_schema(info, config)
+    price = find_price(schema.model, {}, hardware=schema.hardware)
+    rate = calculate_cost(price, PredictionUsage()).basis.rstrip(".") if price else ""
     facts = (
         ("account", account),
-        ("model", known.model),
-        ("version", known.version[:12]),
-        ("hardware", known.hardware),
-        ("price", _price(known)),
+        ("model", schema.model),
+        ("version", schema.version[:12]),
+        ("hardware", schema.hardware),
+        ("price", rate),
     )
     return Health(ok=True, facts=tuple((name, value) for name, value in facts if value))
-
-
-def _price(known: ModelSchema) -> str:
-    """The rate, in a sentence; "" where it is not in the table."""
-    price = find_price(known.model, {}, hardware=known.hardware)
-    return calculate_cost(price, PredictionUsage()).basis.rstrip(".") if price else ""

@@ -1,4 +1,4 @@
-"""The block of a Replicate backend in the configuration, and the credential it means."""
+"""The configuration block of a Replicate backend: model reference, API token and limits."""
 
 from __future__ import annotations
 
@@ -19,106 +19,10 @@ from imagen.net.urls import is_loopback, read_secret, url_faults
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-
 DEFAULT_URL = "https://api.replicate.com/v1"
 TOKENS_PAGE = "https://replicate.com/account/api-tokens"
-NOT_A_VARIABLE = "takes the name of an environment variable, not what it holds"
-
-
-class ReplicateConfig(BackendConfig):
-    """The block of a backend of `type: replicate`."""
-
-    model: str = Field(
-        description="owner/name, owner/name:version, or deployments/owner/name.",
-    )
-    api_token_env: str = Field(
-        "REPLICATE_API_TOKEN",
-        description="The variable that holds the API token; also accepted as `api_key_env`.",
-    )
-    parameters: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Other defaults for the model's inputs, by imagen's name or the model's own.",
-    )
-    input_schema: Path | None = Field(
-        None,
-        description="A file with the model's input schema (JSON), instead of asking for it.",
-    )
-    base_url: str = Field(DEFAULT_URL, description="The API; https, but for this machine's own.")
-    total_seconds: float | None = Field(
-        None,
-        ge=5,
-        le=604800,
-        description="How long a prediction may take, waiting included; else by the model's name.",
-    )
-    wait_seconds: int = Field(
-        10, ge=0, le=60, description="How long a submission is held for its result; then we ask."
-    )
-    connect_seconds: float = Field(
-        10.0, gt=0, le=600, description="How long a connection to the API may take."
-    )
-    lost_seconds: float = Field(
-        30.0, gt=0, description="How long the API may be out of reach while it has our job."
-    )
-    poll_seconds: float = Field(
-        0.5, gt=0, le=60, description="How soon the API is asked; later questions come slower."
-    )
-    cache_dir: Path | None = Field(
-        None, description="Where input schemas are kept; below imagen's state where left out."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_api_key_env(cls, block: object) -> object:
-        if not isinstance(block, dict) or "api_key_env" not in block:
-            return block
-        if "api_token_env" in block:
-            raise ValueError("api_token_env and api_key_env mean the same; keep one")
-        if isinstance(block["api_key_env"], str) and not is_variable_name(block["api_key_env"]):
-            raise ValueError(f"api_key_env {NOT_A_VARIABLE}")
-        return {k: v for k, v in block.items() if k != "api_key_env"} | {
-            "api_token_env": block["api_key_env"]
-        }
-
-    @model_validator(mode="after")
-    def _sound(self) -> ReplicateConfig:
-        # Not field by field: those faults show the value, which may be a secret.
-        for fault in _faults(self):
-            raise ValueError(fault)
-        return self
-
-    @property
-    def reference(self) -> ModelReference:
-        """The model."""
-        return parse_model_reference(self.model)
-
-    @property
-    def deadline_seconds(self) -> float:
-        """How long a prediction may take in all."""
-        return self.total_seconds or self.reference.deadline_seconds
-
-
-def _faults(config: ReplicateConfig) -> Iterator[str]:
-    try:
-        parse_model_reference(config.model)
-    except ValueError as error:
-        yield f"model {error}"
-    if not is_variable_name(config.api_token_env):
-        yield f"api_token_env {NOT_A_VARIABLE}"
-    yield from url_faults("base_url", config.base_url, like=DEFAULT_URL)
-    if urlsplit(config.base_url).scheme != "https" and not is_loopback(config.base_url):
-        yield "base_url must begin with https:, or the API token could be read on its way"
-
-
-def api_token(config: ReplicateConfig, environ: Mapping[str, str] = os.environ) -> str:
-    """The API token; raises Unauthorized that names the variable which is not set."""
-    remedy = f"Set {config.api_token_env} to an API token ({TOKENS_PAGE})."
-    return read_secret(config.api_token_env, environ, remedy=remedy)
-
-
-def refused_token_remedy(config: ReplicateConfig) -> str:
-    """What to do where the API refuses the token."""
-    return f"Set {config.api_token_env} to a token that is valid now ({TOKENS_PAGE})."
-
+NOT_A_VARIABLE = "takes the name of an environment variable, not its value"
+MODEL_FORMS = "owner/name, owner/name:version (64 hexadecimal digits) or deployments/owner/name"
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _DEPLOYMENT = re.compile(rf"deployments/({_PART})/({_PART})")
@@ -133,8 +37,8 @@ _DEADLINES: tuple[tuple[str, float], ...] = (
     ("*flux*", 180.0),
     ("*", 600.0),
 )
-"""Seconds for a prediction, by the model's name: the first that fits. The last ones leave time for
-a model of the community's to be started from nothing, which can take minutes."""
+"""Seconds for a prediction by model name; the first match counts. The last ones leave time for a
+cold start of a community model, which can take minutes."""
 
 _FAMILIES: tuple[tuple[str, str], ...] = (
     ("flux-2-klein*", "flux2-klein"),
@@ -146,49 +50,129 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
     ("qwen-image*", "qwen-image"),
     ("z-image*", "z-image"),
 )
-"""What kind of model it is, by its name: the first that fits."""
+"""Model family by model name; the first match counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReference:
-    """One model, one version of it, or one deployment."""
+    """A model, one version of a model, or a deployment."""
 
     owner: str
     name: str
     version: str = ""
-    """64 hexadecimal digits; "" for the latest."""
+    """64 hexadecimal digits; "" means the latest version."""
     is_deployment: bool = False
 
     @property
     def model(self) -> str:
-        """`owner/name`, of the model or of the deployment."""
+        """`owner/name` of the model or the deployment."""
         return f"{self.owner}/{self.name}"
 
     @property
     def family(self) -> str:
-        """`flux1`, `sdxl`, …; "" where its name doesn't tell."""
-        return next((kind for pattern, kind in _FAMILIES if fnmatch(self.name, pattern)), "")
+        """`flux1`, `sdxl`, …; "" where the name does not say."""
+        return next((family for pattern, family in _FAMILIES if fnmatch(self.name, pattern)), "")
 
     @property
     def deadline_seconds(self) -> float:
-        """How long a prediction of a model of this name may take."""
         return next(seconds for pattern, seconds in _DEADLINES if fnmatch(self.name, pattern))
 
 
-MODEL_FORMS = "owner/name, owner/name:version (64 hexadecimal digits) or deployments/owner/name"
-
-
 def is_model_reference(text: str) -> bool:
-    """Whether a text names a model, a version of one, or a deployment."""
     return any(pattern.fullmatch(text) for pattern in (_DEPLOYMENT, _MODEL))
 
 
 def parse_model_reference(text: str) -> ModelReference:
-    """`owner/name`, `owner/name:version` or `deployments/owner/name`; raises ValueError."""
-    deployment = _DEPLOYMENT.fullmatch(text)
-    if deployment is not None:
+    """Parse `owner/name`, `owner/name:version` or `deployments/owner/name`; raises ValueError."""
+    if deployment := _DEPLOYMENT.fullmatch(text):
         return ModelReference(deployment[1], deployment[2], is_deployment=True)
-    model = _MODEL.fullmatch(text)
-    if model is None:
-        raise ValueError(f"must look like {MODEL_FORMS}")
-    return ModelReference(model[1], model[2], model[3] or "")
+    if model := _MODEL.fullmatch(text):
+        return ModelReference(model[1], model[2], model[3] or "")
+    raise ValueError(f"must look like {MODEL_FORMS}")
+
+
+class ReplicateConfig(BackendConfig):
+    """The block of a backend of `type: replicate`."""
+
+    model: str = Field(description="owner/name, owner/name:version, or deployments/owner/name.")
+    api_token_env: str = Field(
+        "REPLICATE_API_TOKEN",
+        description="The variable that holds the API token; also accepted as `api_key_env`.",
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Your defaults for the model's inputs, by imagen's name or the model's own.",
+    )
+    input_schema: Path | None = Field(
+        None,
+        description="A JSON file with the model's input schema, used instead of the API's.",
+    )
+    base_url: str = Field(DEFAULT_URL, description="The API; https, except on this machine.")
+    total_seconds: float | None = Field(
+        None,
+        ge=5,
+        le=604800,
+        description="Time limit for a prediction, waiting included; by default by model name.",
+    )
+    wait_seconds: int = Field(
+        10,
+        ge=0,
+        le=60,
+        description="How long a submission waits for its result before imagen polls.",
+    )
+    connect_seconds: float = Field(
+        10.0, gt=0, le=600, description="Time limit for connecting to the API."
+    )
+    lost_seconds: float = Field(
+        30.0, gt=0, description="How long the API may be unreachable while a job runs."
+    )
+    poll_seconds: float = Field(
+        0.5, gt=0, le=60, description="Interval of the first polls; later ones are less frequent."
+    )
+    cache_dir: Path | None = Field(
+        None, description="Where input schemas are cached; by default in the state directory."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_api_key_env(cls, block: object) -> object:
+        if not isinstance(block, dict) or "api_key_env" not in block:
+            return block
+        if "api_token_env" in block:
+            raise ValueError("api_token_env and api_key_env mean the same; keep one")
+        variable = block["api_key_env"]
+        if isinstance(variable, str) and not is_variable_name(variable):
+            raise ValueError(f"api_key_env {NOT_A_VARIABLE}")
+        others = {key: value for key, value in block.items() if key != "api_key_env"}
+        return others | {"api_token_env": variable}
+
+    @model_validator(mode="after")
+    def _check_block(self) -> ReplicateConfig:
+        # Not by field validators: pydantic would show the value, which may be a secret.
+        for fault in self._faults():
+            raise ValueError(fault)
+        return self
+
+    def _faults(self) -> Iterator[str]:
+        if not is_model_reference(self.model):
+            yield f"model must look like {MODEL_FORMS}"
+        if not is_variable_name(self.api_token_env):
+            yield f"api_token_env {NOT_A_VARIABLE}"
+        yield from url_faults("base_url", self.base_url, like=DEFAULT_URL)
+        if urlsplit(self.base_url).scheme != "https" and not is_loopback(self.base_url):
+            yield "base_url must begin with https:, or others could read the API token"
+
+    @property
+    def reference(self) -> ModelReference:
+        return parse_model_reference(self.model)
+
+    @property
+    def deadline_seconds(self) -> float:
+        """The time limit for a prediction."""
+        return self.total_seconds or self.reference.deadline_seconds
+
+
+def read_api_token(config: ReplicateConfig, environ: Mapping[str, str] = os.environ) -> str:
+    """The API token; raises Unauthorized naming the variable that is not set."""
+    remedy = f"Set {config.api_token_env} to an API token ({TOKENS_PAGE})."
+    return read_secret(config.api_token_env, environ, remedy=remedy)

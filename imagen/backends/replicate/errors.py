@@ -1,12 +1,12 @@
-"""What Replicate says when something is wrong, as errors of ours."""
+"""Replicate's error answers and failed predictions as imagen's errors."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from imagen.backends.replicate.config import refused_token_remedy
-from imagen.core.json_values import as_mapping, parse_json
+from imagen.backends.replicate.config import TOKENS_PAGE
+from imagen.core.json_values import as_list, as_mapping, parse_json
 from imagen.core.text import one_line, printable
 from imagen.errors import (
     BackendError,
@@ -27,150 +27,148 @@ if TYPE_CHECKING:
     from imagen.backends.replicate.client import Prediction
     from imagen.backends.replicate.config import ReplicateConfig
 
-_LONGEST = 500
-_MOST_READ = 20_000
-"""Characters of a server's words that are looked at; a model's log may be megabytes."""
 ATTEMPTS = 4
-"""Of a call, so three retries: with little credit Replicate allows few predictions a minute."""
+"""Three retries: with little credit, Replicate allows few predictions a minute."""
+LONGER_DEADLINE = "Raise total_seconds: the cold start of a model takes minutes."
+
+_LONGEST_MESSAGE = 500
+_MOST_READ = 20_000
+"""Characters of a text that are read; a model's log may have megabytes."""
 _LONGEST_PAUSE = 86400.0
-_TOLD_IN_WORDS = re.compile(r"resets? in ~?\s*(\d{1,5})\s*s")
+_RESET_SECONDS = re.compile(r"resets? in ~?\s*(\d{1,5})\s*s")
 _TOKEN = re.compile(r"\b(?:r8_[A-Za-z0-9]{8,}|Bearer\s+\S+)")
-_SENSITIVE = re.compile(r"nsfw|flagged|sensitive|safety|moderat|E005\b|content policy", re.I)
+_SAFETY_FILTER = re.compile(r"nsfw|flagged|sensitive|safety|moderat|E005\b|content policy", re.I)
 _REMEDIES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (
-        re.compile(r"E1001\b|out of memory", re.I),
-        "Ask for a smaller size or for fewer pictures at once.",
-    ),
-    (
-        re.compile(r"E1000\b|unexpected error", re.I),
-        "Try it again: the reason lies with the model.",
-    ),
+    (re.compile(r"E1001\b|out of memory", re.I), "Request a smaller size or fewer images."),
+    (re.compile(r"E1000\b|unexpected error", re.I), "Retry: the cause is the model."),
 )
-"""What to do about a prediction that failed, by its words."""
-_TROUBLE = frozenset({408, 409, 425})
-"""Answers that are no 5xx, and mean the same: not now."""
+"""Remedies of a failed prediction, by its error text."""
+_TEMPORARY = frozenset({408, 409, 425})
+"""Statuses below 500 that mean: try again later."""
 
 
 def response_error(
-    response: httpx.Response, at: str, config: ReplicateConfig, ours: Mapping[str, str]
+    response: httpx.Response,
+    base_url: str,
+    config: ReplicateConfig,
+    field_names: Mapping[str, str],
 ) -> BackendError:
-    """What an answer that is no success means; `ours` are our names of the model's inputs."""
-    said, status = _json(response), response.status_code
-    words = _words(said) or one_line(response.reason_phrase)
+    """The error that an unsuccessful answer means.
+
+    `field_names` has the request fields by the model's input names.
+    """
+    answer, status = _json(response), response.status_code
+    texts = [as_mapping(answer).get(key) for key in ("title", "detail")]
+    parts = [_clean(text) for text in texts if isinstance(text, str) and text.strip()]
+    reason = ": ".join(filter(None, parts)) or one_line(response.reason_phrase)
+    check_model = (
+        f"Check that the token may use backends.{config.name}.model: "
+        f"https://replicate.com/{config.reference.model}."
+    )
     if status in (401, 403):
         return Unauthorized(
-            f"Replicate refused access: {words}.", remedy=refused_token_remedy(config)
+            f"Replicate refused access: {reason}.",
+            remedy=f"Set {config.api_token_env} to a valid token ({TOKENS_PAGE}).",
         )
     if status == 402:
         return Rejected(
-            f"Replicate wants to be paid first: {words}.",
+            f"Replicate requires payment: {reason}.",
             remedy="Buy credit at https://replicate.com/account/billing, and wait a few minutes.",
         )
     if status == 404:
-        return Rejected(f"{at} does not know {config.model}: {words}.", remedy=_look_at(config))
+        return Rejected(f"{base_url} does not know {config.model}: {reason}.", remedy=check_model)
     if status == 422:
-        return _invalid(said, words, config, ours)
+        if rejected := list(_rejected_inputs(answer)):
+            return _rejected_inputs_error(rejected, config, field_names)
+        return Rejected(f"Replicate rejected the request: {reason}.", remedy=check_model)
     if status == 429:
         return RateLimited(
-            f"Replicate asks for patience: {words}.",
+            f"Replicate limits the rate of requests: {reason}.",
             remedy="With little credit it allows few predictions a minute.",
-            retry_after_seconds=_pause(response, said, words),
+            retry_after_seconds=_retry_after(response, answer, reason),
         )
-    if response.is_server_error or status in _TROUBLE:
-        return Unavailable(f"{at} is in trouble: {status} {words}.")
+    if response.is_server_error or status in _TEMPORARY:
+        return Unavailable(f"{base_url} is unavailable: {status} {reason}.")
     if response.is_redirect:
         target = one_line(response.headers.get("location", "nowhere"))
         return Rejected(
-            f"{at} redirects to {target}, and the token goes no further.",
+            f"{base_url} redirects to {target}; imagen does not send the token there.",
             remedy=f"If that is Replicate's API, set backends.{config.name}.base_url to it.",
         )
-    return Rejected(f"{at} refused the request: {status} {words}.")
+    return Rejected(f"{base_url} rejected the request: {status} {reason}.")
 
 
-def prediction_error(found: Prediction, seconds: float, *, is_resumed: bool) -> BackendError:
-    """The error of a prediction that ended without success."""
-    if found.is_removed:
-        return removed_error(found)
-    if found.is_late(seconds):
-        return TimedOut(
-            f"The prediction {found.id} did not end within {seconds:g} s: Replicate stopped it.",
-            remedy="Give it longer with total_seconds: a model that sleeps takes minutes to wake.",
-        )
-    if found.status == "canceled" and is_resumed:  # by its own process, perhaps
-        return Failed(f"The prediction {found.id} was cancelled.")
-    if found.status == "canceled":
-        return Failed(f"Somebody cancelled the prediction {found.id}; it was not imagen.")
-    words = _clean(found.error) or "it gave no reason"
-    if _SENSITIVE.search(words):
-        return Rejected(
-            f"The model refused what came out: {words}.",
-            remedy="Change the prompt, or ask for another seed.",
-        )
-    remedy = next((advice for pattern, advice in _REMEDIES if pattern.search(words)), "")
-    return Failed(f"The prediction {found.id} failed: {words}.{_tail(found.logs)}", remedy=remedy)
+def rejects_an_input(response: httpx.Response) -> bool:
+    """Whether an answer rejects one of the inputs: then the cached schema may be outdated."""
+    return response.status_code == 422 and any(_rejected_inputs(_json(response)))
 
 
-def removed_error(found: Prediction) -> Lost:
-    """The error of a prediction whose pictures were deleted."""
-    return Lost(
-        f"Replicate has deleted the pictures of the prediction {found.id}: "
-        "it keeps them for about an hour."
-    )
-
-
-def no_output_error(found: Prediction, words: str) -> Failed:
-    """The error of a prediction that succeeded and gave no file."""
-    gave = f": {_clean(words)}" if words else ""
-    return Failed(f"The prediction {found.id} ended without a picture{gave}.")
-
-
-def has_rejected_input(response: httpx.Response) -> bool:
-    """Whether a refusal is about one of the inputs: then the schema may be out of date."""
-    return response.status_code == 422 and any(_fields(_json(response)))
-
-
-def _invalid(
-    said: Any, words: str, config: ReplicateConfig, ours: Mapping[str, str]
+def prediction_error(
+    prediction: Prediction, deadline_seconds: float, *, is_resumed: bool
 ) -> BackendError:
-    fields = list(_fields(said))
-    if not fields:
-        return Rejected(f"Replicate refused the request: {words}.", remedy=_look_at(config))
-    lines = [f"{_named(name, ours)}: {_clean(what)}" for name, what in fields]
-    many = len(lines) > 1
-    text = "\n  ".join([f"{config.model} refused its input:", *lines]) if many else ""
-    return Rejected(
-        text or f"{config.model} refused its input: {lines[0]}.",
-        remedy="The list of what it takes is read anew before the next request.",
-    )
+    """The error of a prediction that ended without success."""
+    if prediction.is_removed:
+        return Lost(
+            f"Replicate has deleted the images of the prediction {prediction.id}: "
+            "it keeps them for about an hour."
+        )
+    if prediction.is_late(deadline_seconds):
+        return TimedOut(
+            f"Replicate stopped the prediction {prediction.id}: it took more than "
+            f"{deadline_seconds:g} s.",
+            remedy=LONGER_DEADLINE,
+        )
+    if prediction.status == "canceled":
+        by_others = "" if is_resumed else " by someone else"  # a resumed one may be our own doing
+        return Failed(f"The prediction {prediction.id} was cancelled{by_others}.")
+    reason = _clean(prediction.error) or "no reason given"
+    if _SAFETY_FILTER.search(reason):
+        return Rejected(
+            f"The model's safety filter rejected the image: {reason}.",
+            remedy="Change the prompt or the seed.",
+        )
+    remedy = next((advice for pattern, advice in _REMEDIES if pattern.search(reason)), "")
+    log = _last_log_lines(prediction.logs)
+    return Failed(f"The prediction {prediction.id} failed: {reason}.{log}", remedy=remedy)
 
 
-def _fields(said: Any) -> Iterator[tuple[str, str]]:
-    """Each input that was refused, and why; also in the form of a Cog server."""
-    invalid = as_mapping(said).get("invalid_fields")
-    for one in invalid if isinstance(invalid, list) else ():
-        found = as_mapping(one)
-        yield str(found.get("field") or ""), str(found.get("description") or found.get("type"))
-    detail = as_mapping(said).get("detail")
-    for one in detail if isinstance(detail, list) else ():
-        found = as_mapping(one)
-        place = found.get("loc")
-        name = ".".join(map(str, place[1:])) if isinstance(place, list) else ""
-        yield name, str(found.get("msg") or found.get("type"))
+def no_output_error(prediction: Prediction, text: str) -> Failed:
+    """The error of a prediction that succeeded without a file; `text` is its output instead."""
+    output = f": {_clean(text)}" if text else ""
+    return Failed(f"The prediction {prediction.id} ended without an image{output}.")
 
 
-def _named(name: str, ours: Mapping[str, str]) -> str:
-    plain = one_line(name.removeprefix("input."), limit=80)
-    field = ours.get(plain, plain)
-    return plain if field == plain else f"{plain} (our {field})"
+def _rejected_inputs(answer: object) -> Iterator[tuple[str, str]]:
+    """The name of each rejected input, and the reason; also in the form of a Cog server."""
+    for entry in map(as_mapping, as_list(as_mapping(answer).get("invalid_fields"))):
+        yield str(entry.get("field") or ""), str(entry.get("description") or entry.get("type"))
+    for entry in map(as_mapping, as_list(as_mapping(answer).get("detail"))):
+        name = ".".join(map(str, as_list(entry.get("loc"))[1:]))
+        yield name, str(entry.get("msg") or entry.get("type"))
 
 
-def _pause(response: httpx.Response, said: Any, words: str) -> float | None:
-    """How long to wait: by the header, else by the body, else by its words."""
-    told = _TOLD_IN_WORDS.search(words)
+def _rejected_inputs_error(
+    rejected: list[tuple[str, str]], config: ReplicateConfig, field_names: Mapping[str, str]
+) -> Rejected:
+    lines = []
+    for name, reason in rejected:
+        plain = one_line(name.removeprefix("input."), limit=80)
+        field = field_names.get(plain, plain)
+        shown = plain if field == plain else f"{plain} ({field} in imagen)"
+        lines.append(f"{shown}: {_clean(reason)}")
+    text = f"{config.model} rejected its input: {lines[0]}."
+    if len(lines) > 1:
+        text = "\n  ".join([f"{config.model} rejected its input:", *lines])
+    return Rejected(text, remedy="imagen reads the model's schema again before the next request.")
+
+
+def _retry_after(response: httpx.Response, answer: object, reason: str) -> float | None:
+    """Seconds to wait: from the header, the body, or the text."""
+    in_text = _RESET_SECONDS.search(reason)
     for value in (
         response.headers.get("retry-after"),
-        as_mapping(said).get("retry_after"),
-        told[1] if told else None,
+        as_mapping(answer).get("retry_after"),
+        in_text[1] if in_text else None,
     ):
         try:
             seconds = float(str(value))
@@ -181,34 +179,19 @@ def _pause(response: httpx.Response, said: Any, words: str) -> float | None:
     return None
 
 
-def _words(said: Any) -> str:
-    found = as_mapping(said)
-    title, detail = found.get("title"), found.get("detail")
-    texts = [_clean(text) for text in (title, detail) if isinstance(text, str) and text.strip()]
-    return ": ".join(text for text in texts if text)
-
-
 def _clean(text: str) -> str:
-    """On one line, and without what looks like a token."""
-    return one_line(_TOKEN.sub("[token]", text[:_MOST_READ]), limit=_LONGEST).rstrip(".")
+    """On one line, without anything that looks like a token."""
+    return one_line(_TOKEN.sub("[token]", text[:_MOST_READ]), limit=_LONGEST_MESSAGE).rstrip(".")
 
 
-def _tail(logs: str) -> str:
-    """The last lines of the model's own log."""
-    last = logs[-_MOST_READ:].partition("\n")[2] if len(logs) > _MOST_READ else logs
-    lines = [line for line in printable(_TOKEN.sub("[token]", last)).splitlines() if line.strip()]
+def _last_log_lines(logs: str) -> str:
+    end = logs[-_MOST_READ:].partition("\n")[2] if len(logs) > _MOST_READ else logs
+    lines = [line for line in printable(_TOKEN.sub("[token]", end)).splitlines() if line.strip()]
     return "".join(f"\n  {one_line(line)}" for line in lines[-2:])
 
 
-def _json(response: httpx.Response) -> Any:
+def _json(response: httpx.Response) -> object:
     try:
         return parse_json(response.content)
     except ValueError:
         return None
-
-
-def _look_at(config: ReplicateConfig) -> str:
-    return (
-        f"See that backends.{config.name}.model is a model that the token may use: "
-        f"https://replicate.com/{config.reference.model}."
-    )

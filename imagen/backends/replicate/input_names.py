@@ -1,7 +1,6 @@
-"""What the authors of models call what a request asks for: tables, and nothing else.
+"""What a model's inputs mean: names of inputs for request fields, for sizes and for tasks.
 
-Collected from the input schemas of models on replicate.com (2026-11). Where a model has several
-inputs of a row, the first one named counts.
+The tables were collected from the input schemas of models on replicate.com (2026-11).
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.core.request import Request
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from imagen.backends.replicate.input_schema import ModelInput
     from imagen.core.request import Task
-
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", "text_prompt", "text", "caption"),
@@ -60,33 +58,32 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "upscale": ("scale", "upscale_factor", "scale_factor", "upscale"),
     "restore": ("codeformer_fidelity", "fidelity"),
 }
-"""For each field of a request, the inputs that mean it."""
+"""Input names for each request field. Where a model has several of them, the first counts."""
 
-_TEXT, _NUMBER, _FILES = ("string",), ("int", "float"), ("string", "list")
-TYPES: Mapping[str, tuple[str, ...]] = {
+_NUMBER, _FILES = ("int", "float"), ("string", "list")
+_TYPES: Mapping[str, tuple[str, ...]] = {
     "seed": ("int",),
     "steps": ("int",),
     "cfg": _NUMBER,
     "guidance": _NUMBER,
     "count": ("int",),
     "image": _FILES,
-    "mask": _TEXT,
     "strength": ("float",),
     "references": _FILES,
     "controls": _FILES,
     "upscale": _NUMBER,
     "restore": ("float",),
 }
-"""What type an input must have to mean the field; text for those that are not named."""
+"""Types that an input must have to mean the field; all other fields take a string."""
 
-ONE_SCALE = ("cfg", "guidance")
-"""Two fields of a request; a model with one such input means either."""
+GUIDANCE_FIELDS = ("cfg", "guidance")
+"""Two request fields; where a model has one such input, both mean it."""
 
-INVERSE = frozenset({"image_prompt_strength"})
-"""Inputs that say how much of the initial image stays, where a request says how much goes."""
+INVERSE_STRENGTHS = frozenset({"image_prompt_strength"})
+"""Inputs that say how much of the initial image stays, instead of how much changes."""
 
 CONTROL_STRENGTHS = ("control_strength", "controlnet_conditioning_scale", "condition_scale")
-CONTROL_KINDS: Mapping[str, str] = {
+_CONTROL_KINDS: Mapping[str, str] = {
     "canny": "canny",
     "depth": "depth",
     "openpose": "pose",
@@ -95,9 +92,9 @@ CONTROL_KINDS: Mapping[str, str] = {
     "hed": "softedge",
     "lineart": "lineart",
 }
-"""The kind of control picture, by a word of the model's name."""
+"""The kind of control image, by a word of the model's name."""
 
-LORA_SLOTS: tuple[tuple[str, str], ...] = (
+_LORA_SLOTS: tuple[tuple[str, str], ...] = (
     ("lora_weights", "lora_scale"),
     ("extra_lora", "extra_lora_scale"),
     ("extra_lora_weights", "extra_lora_scale"),
@@ -105,57 +102,154 @@ LORA_SLOTS: tuple[tuple[str, str], ...] = (
     ("replicate_weights", "lora_scale"),
     ("lora_url", "lora_scale"),
 )
-"""Inputs that take one low-rank adapter and its weight."""
-LORA_LISTS: tuple[tuple[str, str], ...] = (
+"""Inputs for one LoRA and its weight."""
+_LORA_LISTS: tuple[tuple[str, str], ...] = (
     ("hf_loras", "lora_scales"),
     ("lora_urls", "lora_scales"),
 )
-"""Inputs that take any number of them."""
+"""Inputs for any number of LoRAs and their weights."""
 
-RATIO = "aspect_ratio"
 CUSTOM = "custom"
-"""The choice of `aspect_ratio` or `size` that lets width and height count."""
-SIZE_SELECTORS = (RATIO, "size", "resolution", "image_size")
-AREAS = ("megapixels", "resolution", "size")
-"""Inputs that choose how many pixels, beside the aspect ratio: `0.25`, `1 MP`, `2K`."""
+"""The choice of `aspect_ratio` or `size` with which width and height count."""
 SIDES = ("width", "height")
+_SIZE_SELECTORS = ("aspect_ratio", "size", "resolution", "image_size")
+_AREAS = ("megapixels", "resolution", "size")
+"""Inputs that choose the number of pixels beside the aspect ratio: `0.25`, `1 MP`, `2K`."""
 
 FORMAT = "output_format"
 LOSSLESS = "png"
 REPRODUCIBLE: Mapping[str, tuple[object, str]] = {
     "go_fast": (
         False,
-        "Faster, and not reproducible: with true, the same seed gives another picture each time. "
-        "false where a seed is used and nothing else is asked for.",
+        "Faster, but not reproducible: with true, the same seed gives a different image each "
+        "time. false by default where a seed is used.",
     ),
 }
-"""Inputs that must have this value for a seed to give the same picture again, and what to say."""
+"""Values that inputs need for a reproducible seed, and the description to show."""
 
-SEEDS_END = 2**32 - 1
-"""The greatest seed for a model that names none: some of the libraries they use know no greater."""
+DEFAULT_LARGEST_SEED = 2**32 - 1
+"""For a model that names no limit: some of the libraries they use accept no larger seed."""
 
-_IMAGE: frozenset[Task] = frozenset({"image-to-image", "inpaint", "outpaint"})
+_FROM_IMAGE: frozenset[Task] = frozenset({"image-to-image", "inpaint", "outpaint"})
 TASKS_OF: Mapping[str, frozenset[Task]] = {
-    "image": _IMAGE | {"edit", "control", "upscale", "restore"},
+    "image": _FROM_IMAGE | {"edit", "control", "upscale", "restore"},
     "mask": frozenset({"inpaint", "outpaint"}),
-    "strength": _IMAGE,
-    "references": _IMAGE | {"edit"},
-    "controls": _IMAGE | {"control"},
+    "strength": _FROM_IMAGE,
+    "references": _FROM_IMAGE | {"edit"},
+    "controls": _FROM_IMAGE | {"control"},
     "upscale": frozenset({"upscale"}),
     "restore": frozenset({"restore"}),
 }
-"""Fields of a request that count for some tasks only."""
+"""Request fields that count for some tasks only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputMapping:
+    """One model's inputs and what they mean."""
+
+    model: str
+    """`owner/name`."""
+    inputs: Mapping[str, ModelInput]
+    fields: Mapping[str, ModelInput]
+    """The input of each request field; two fields may share one."""
+    size: SizeInputs
+    lora_slots: tuple[tuple[str, str], ...] = ()
+    """The inputs for each LoRA and its weight."""
+    lora_list: tuple[str, str] | None = None
+    """The inputs for all LoRAs and their weights, where those are lists."""
+    control_kinds: tuple[str, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What the model can do, the most usual task first."""
+        fields = self.fields.keys()
+        needs_image = any(one.is_required and one.is_image for one in self.inputs.values())
+        can_upscale, can_restore = "upscale" in fields, "restore" in fields
+        is_possible: dict[Task, bool] = {
+            "text-to-image": "prompt" in fields and not needs_image,
+            "image-to-image": "image" in fields and not (can_upscale or can_restore),
+            "inpaint": {"image", "mask"} <= fields,
+            "outpaint": {"image", "mask"} <= fields,
+            "edit": {"prompt", "references"} <= fields,
+            "control": "controls" in fields,
+            "upscale": can_upscale,
+            "restore": can_restore,
+        }
+        return tuple(task for task, possible in is_possible.items() if possible)
+
+    @property
+    def extra(self) -> dict[str, ModelInput]:
+        """The inputs that no request field means, by the name of their parameter: their own,
+        prefixed where it is also the name of a field."""
+        taken = {one.name for one in self.fields.values()} | set(self.size.sides)
+        return {
+            f"input_{name}" if name in Request.model_fields else name: one
+            for name, one in self.inputs.items()
+            if name not in taken
+        }
+
+    @property
+    def lora_inputs(self) -> frozenset[str]:
+        """The names of all inputs for LoRAs and their weights."""
+        slots = (*self.lora_slots, *([self.lora_list] if self.lora_list else ()))
+        return frozenset(name for slot in slots for name in slot)
+
+
+def map_inputs(model: str, inputs: Mapping[str, ModelInput]) -> InputMapping:
+    """Find out what the inputs of this model mean."""
+    name = model.rpartition("/")[2]
+    kinds = tuple(dict.fromkeys(kind for word, kind in _CONTROL_KINDS.items() if word in name))
+    fields = _without_homonyms(dict(_match_fields(inputs)), has_control_kinds=bool(kinds))
+    guidance = [fields[field] for field in GUIDANCE_FIELDS if field in fields]
+    if len(guidance) == 1:
+        fields |= dict.fromkeys(GUIDANCE_FIELDS, guidance[0])
+    return InputMapping(
+        model=model,
+        inputs=inputs,
+        fields=fields,
+        size=find_size_inputs(inputs),
+        lora_slots=tuple(slot for slot in _LORA_SLOTS if slot[0] in inputs),
+        lora_list=next((slot for slot in _LORA_LISTS if slot[0] in inputs), None),
+        control_kinds=kinds if "controls" in fields else (),
+    )
+
+
+def _match_fields(inputs: Mapping[str, ModelInput]) -> Iterator[tuple[str, ModelInput]]:
+    for field, names in NAMES.items():
+        types = _TYPES.get(field, ("string",))
+        for name in names:
+            if name in inputs and inputs[name].type in types:
+                yield field, inputs[name]
+                break
+
+
+def _without_homonyms(
+    fields: dict[str, ModelInput], *, has_control_kinds: bool
+) -> dict[str, ModelInput]:
+    """Without inputs that have the name of a field but another meaning."""
+    image, prompt = fields.get("image"), fields.get("prompt")
+    needs_prompt = prompt is not None and prompt.is_required
+    works_on_images = image is not None and image.is_required and not needs_prompt
+    is_homonym = {
+        "mask": image is None,
+        "controls": not has_control_kinds,
+        "references": "references" in fields and not fields["references"].is_file,
+        "upscale": not works_on_images,
+        "restore": not works_on_images,
+    }
+    kept = {field: one for field, one in fields.items() if not is_homonym.get(field)}
+    if "image" not in kept and "references" in kept:
+        kept["image"] = kept["references"]  # its first image
+    return kept
 
 
 _AREA = re.compile(r"([\d.]+)\s*(MP|K)?", re.IGNORECASE)
 _RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*[:x]\s*(\d+(?:\.\d+)?)")
-_LONGEST = 40
-"""Characters of a choice that may be a size."""
+_LONGEST_CHOICE = 40
 _KILO = 1024
-_UNSEEN = 0.03
-"""Ratios that differ by so much (in their logarithms) look alike."""
-_LIKE = math.log(2)
-"""So do numbers of pixels that differ by less."""
+_EQUAL_RATIOS = 0.03
+"""Ratios whose logarithms differ by less look the same."""
+_EQUAL_AREAS = math.log(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,76 +261,71 @@ class SizeInputs:
     selector: str = ""
     """The input that must be `custom` for the sides to count."""
     ratio: str = ""
-    """The input with a list of ratios, or of sizes, where it takes no pixels."""
+    """The input with a list of ratios or sizes, where it takes no pixels."""
     ratios: tuple[str, ...] = ()
     area: str = ""
-    """The input with a list of numbers of pixels, beside the ratio."""
+    """The input with a list of pixel counts, beside the ratio."""
     areas: tuple[str, ...] = ()
 
     @property
     def is_known(self) -> bool:
-        """Whether a size can be asked for."""
+        """Whether a size can be requested."""
         return bool(self.sides or self.ratio)
 
     @property
     def is_exact(self) -> bool:
-        """Whether the picture has the very size that is asked for, whatever else is."""
+        """Whether the image always has the exact size that was requested."""
         return bool(self.sides) and not self.selector
 
-    def of(self, width: int, height: int) -> dict[str, Any]:
-        """The inputs for a picture of about this size."""
+    def values_for(self, width: int, height: int) -> dict[str, object]:
+        """The values of the inputs for an image of about this size."""
         if self.sides:
-            chosen = {self.selector: CUSTOM} if self.selector else {}
-            return chosen | dict(zip(SIDES, (width, height), strict=True))
-        told = {self.ratio: _nearest_ratio(self.ratios, width / height)}
+            sides: dict[str, object] = dict(zip(SIDES, (width, height), strict=True))
+            return {self.selector: CUSTOM, **sides} if self.selector else sides
+        values: dict[str, object] = {self.ratio: _nearest_ratio(self.ratios, width / height)}
         if self.area:
-            told[self.area] = _nearest_area(self.areas, width * height)
-        return told
+            values[self.area] = _nearest_area(self.areas, width * height)
+        return values
 
-    def is_off(self, width: int, height: int) -> bool:
-        """Whether no ratio that the model has is the one of this size, as far as anyone sees.
-
-        Or none of its numbers of pixels, where it has a choice of them.
-        """
+    def is_approximate(self, width: int, height: int) -> bool:
+        """Whether the nearest ratio, or the nearest pixel count, differs visibly."""
         if self.sides:
             return False
-        nearest = parse_ratio(_nearest_ratio(self.ratios, width / height)) or 1.0
-        is_other = abs(math.log(nearest * height / width)) > _UNSEEN
-        return is_other or self._is_far(width * height)
-
-    def _is_far(self, wanted: float) -> bool:
-        nearest = parse_pixels(_nearest_area(self.areas, wanted)) if self.area else None
-        return nearest is not None and abs(math.log(nearest / wanted)) > _LIKE
+        ratio = parse_ratio(_nearest_ratio(self.ratios, width / height)) or 1.0
+        if abs(math.log(ratio * height / width)) > _EQUAL_RATIOS:
+            return True
+        pixels = parse_pixels(_nearest_area(self.areas, width * height)) if self.area else None
+        return pixels is not None and abs(math.log(pixels / (width * height))) > _EQUAL_AREAS
 
 
 def find_size_inputs(inputs: Mapping[str, ModelInput]) -> SizeInputs:
-    """Which of these inputs decide the size."""
+    """The inputs that decide the size."""
     choices = {
-        name: tuple(c for c in found.choices if isinstance(c, str))
-        for name, found in inputs.items()
+        name: tuple(choice for choice in one.choices if isinstance(choice, str))
+        for name, one in inputs.items()
     }
     if all(side in inputs and inputs[side].type == "int" for side in SIDES):
-        selectors = (name for name in SIZE_SELECTORS if CUSTOM in choices.get(name, ()))
+        selectors = (name for name in _SIZE_SELECTORS if CUSTOM in choices.get(name, ()))
         return SizeInputs(sides=SIDES, selector=next(selectors, ""))
-    ratio = next((n for n in SIZE_SELECTORS if any(map(parse_ratio, choices.get(n, ())))), "")
+    ratio = next((n for n in _SIZE_SELECTORS if any(map(parse_ratio, choices.get(n, ())))), "")
     if not ratio:
         return SizeInputs()
-    areas = (n for n in AREAS if n != ratio and any(map(parse_pixels, choices.get(n, ()))))
+    areas = (n for n in _AREAS if n != ratio and any(map(parse_pixels, choices.get(n, ()))))
     area = next(areas, "")
     return SizeInputs(ratio=ratio, ratios=choices[ratio], area=area, areas=choices.get(area, ()))
 
 
 def parse_ratio(choice: str) -> float | None:
-    """`16:9` or `1344x768` as a number; None for what is no ratio (`match_input_image`)."""
-    match = _RATIO.fullmatch(choice) if len(choice) <= _LONGEST else None
+    """`16:9` or `1344x768` as a number; None for anything else (`match_input_image`)."""
+    match = _RATIO.fullmatch(choice) if len(choice) <= _LONGEST_CHOICE else None
     if match is None or not float(match[1]) or not float(match[2]):
         return None
     return float(match[1]) / float(match[2])
 
 
 def parse_pixels(choice: str) -> float | None:
-    """`0.25`, `1 MP` or `2K` as a number of pixels; None for what is none."""
-    match = _AREA.fullmatch(choice) if len(choice) <= _LONGEST else None
+    """`0.25`, `1 MP` or `2K` as a number of pixels; None for anything else."""
+    match = _AREA.fullmatch(choice) if len(choice) <= _LONGEST_CHOICE else None
     if match is None:
         return None
     try:
@@ -255,120 +344,3 @@ def _nearest_ratio(choices: tuple[str, ...], wanted: float) -> str:
 def _nearest_area(choices: tuple[str, ...], wanted: float) -> str:
     known = {choice: pixels for choice in choices if (pixels := parse_pixels(choice)) is not None}
     return min(known, key=lambda choice: abs(math.log(known[choice] / wanted)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputMapping:
-    """One model's inputs, by what they mean."""
-
-    model: str
-    """`owner/name`."""
-    inputs: Mapping[str, ModelInput]
-    fields: Mapping[str, ModelInput]
-    """The input that a field of a request becomes; two fields may become the same."""
-    size: SizeInputs
-    loras: tuple[tuple[str, str], ...] = ()
-    """The input for each low-rank adapter, and the one for its weight."""
-    lora_list: tuple[str, str] | None = None
-    """The inputs for all of them, where those are lists."""
-    kinds: tuple[str, ...] = ()
-    """The kinds of control picture."""
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """What the model can do, the most usual first."""
-        return tuple(task for task, can in _abilities(self) if can)
-
-    @property
-    def own(self) -> dict[str, ModelInput]:
-        """The inputs that no field of a request means, by the name under which they are asked for:
-        their own, unless a field is called so too."""
-        taken = {found.name for found in self.fields.values()} | set(self.size.sides)
-        left = {name: found for name, found in self.inputs.items() if name not in taken}
-        return {_free(name): found for name, found in left.items()}
-
-    @property
-    def lora_inputs(self) -> frozenset[str]:
-        """The inputs that low-rank adapters go into, and those for their weights."""
-        slots = (*self.loras, *([self.lora_list] if self.lora_list else ()))
-        return frozenset(name for slot in slots for name in slot)
-
-
-def map_inputs(model: str, inputs: Mapping[str, ModelInput]) -> InputMapping:
-    """What the inputs of this model mean."""
-    kinds = _kinds(model)
-    fields = _without_strangers(dict(_claims(inputs)), kinds)
-    many = [pair for pair in LORA_LISTS if pair[0] in inputs]
-    return InputMapping(
-        model=model,
-        inputs=inputs,
-        fields=_with_one_scale(fields),
-        size=find_size_inputs(inputs),
-        loras=tuple(pair for pair in LORA_SLOTS if pair[0] in inputs),
-        lora_list=many[0] if many else None,
-        kinds=kinds if "controls" in fields else (),
-    )
-
-
-def _claims(inputs: Mapping[str, ModelInput]) -> Iterator[tuple[str, ModelInput]]:
-    for field, candidates in NAMES.items():
-        types = TYPES.get(field, ("string",))
-        known = (inputs[name] for name in candidates if name in inputs)
-        found = next((one for one in known if one.type in types), None)
-        if found is not None:
-            yield field, found
-
-
-def _with_one_scale(fields: dict[str, ModelInput]) -> dict[str, ModelInput]:
-    """Where there is one input for guidance, both of our words lead to it."""
-    scales = [fields[name] for name in ONE_SCALE if name in fields]
-    if len(scales) == 1:
-        return fields | dict.fromkeys(ONE_SCALE, scales[0])
-    return fields
-
-
-def _without_strangers(
-    fields: dict[str, ModelInput], kinds: tuple[str, ...]
-) -> dict[str, ModelInput]:
-    """Without inputs that are called like ours, and mean something else."""
-    image = fields.get("image")
-    lone = image is not None and image.is_required and not _needs_prompt(fields)
-    wrong = {
-        "mask": image is None,
-        "controls": not kinds,
-        "references": "references" in fields and not fields["references"].is_file,
-        "upscale": not lone,
-        "restore": not lone,
-    }
-    kept = {name: found for name, found in fields.items() if not wrong.get(name)}
-    references = kept.get("references")
-    if "image" not in kept and references is not None:
-        kept["image"] = references  # its first picture
-    return kept
-
-
-def _needs_prompt(fields: Mapping[str, ModelInput]) -> bool:
-    return "prompt" in fields and fields["prompt"].is_required
-
-
-def _abilities(known: InputMapping) -> Iterator[tuple[Task, bool]]:
-    has = known.fields.keys()
-    needed = [found for found in known.inputs.values() if found.is_required and found.is_picture]
-    upscales, restores = "upscale" in has, "restore" in has
-    yield "text-to-image", "prompt" in has and not needed
-    yield "image-to-image", "image" in has and not (upscales or restores)
-    yield "inpaint", {"image", "mask"} <= has
-    yield "outpaint", {"image", "mask"} <= has
-    yield "edit", {"prompt", "references"} <= has
-    yield "control", "controls" in has
-    yield "upscale", upscales
-    yield "restore", restores
-
-
-def _kinds(model: str) -> tuple[str, ...]:
-    name = model.rpartition("/")[2]
-    return tuple(dict.fromkeys(kind for word, kind in CONTROL_KINDS.items() if word in name))
-
-
-def _free(name: str) -> str:
-    return f"input_{name}" if name in Request.model_fields else name

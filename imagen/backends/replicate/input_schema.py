@@ -1,4 +1,7 @@
-"""A model's inputs, read from the OpenAPI schema that Replicate keeps of it."""
+"""A model's inputs, parsed from its OpenAPI schema; and the cache of schemas on disk.
+
+A schema is requested once, and then used for a week without asking the API.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from imagen.backends.learned import read_learned, write_learned
 from imagen.backends.redact import Redactor, credentials
 from imagen.core.capabilities import Parameter
 from imagen.core.filesystem import read_at_most
-from imagen.core.json_values import MAX_BYTES, as_mapping, as_time, parse_json
+from imagen.core.json_values import MAX_BYTES, as_list, as_mapping, as_text, as_time, parse_json
 from imagen.core.text import one_line
 from imagen.errors import ConfigError, Rejected
 
@@ -25,12 +28,11 @@ if TYPE_CHECKING:
     from imagen.backends.replicate.config import ReplicateConfig
     from imagen.core.capabilities import Kind
 
-
 InputType = Literal["int", "float", "bool", "string", "list", "json"]
-Schemas = dict[str, Any]
+Schemas = dict[str, object]
 """`components.schemas`: the schema called `Input`, and those it refers to."""
 
-_TYPES: Mapping[str, InputType] = {
+_TYPES: Mapping[object, InputType] = {
     "integer": "int",
     "number": "float",
     "boolean": "bool",
@@ -45,18 +47,19 @@ _CLASSES: Mapping[InputType, type] = {
     "list": list,
     "json": object,
 }
-_MULTIPLE = re.compile(r"multiples? of (\d{1,4})\b")
-_PICTURE = re.compile(r"image|img|mask|photo|picture", re.IGNORECASE)
-_READ = (
+_MULTIPLE_OF = re.compile(r"multiples? of (\d{1,4})\b")
+_IMAGE_NAME = re.compile(r"image|img|mask|photo|picture", re.IGNORECASE)
+_KEYS = (
     *("type", "items", "description", "default", "minimum", "maximum", "enum", "multipleOf"),
     *("format", "x-order"),
 )
 """The keys of a schema that are read."""
-_DEEPEST = 20
-_MOST_INPUTS = 500
-_MOST_CHOICES = 2000
-_LARGEST = 2**64
+_MAX_DEPTH = 20
+_MAX_INPUTS = 500
+_MAX_CHOICES = 2000
+_LARGEST_NUMBER = 2**64
 _LONGEST_DESCRIPTION = 300
+_FRESH = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,295 +72,283 @@ class ModelInput:
     min: int | float | None = None
     max: int | float | None = None
     multiple_of: int | None = None
-    """From the schema, or from the words of its description."""
+    """From the schema or its description."""
     choices: tuple[Any, ...] = ()
     description: str = ""
     is_file: bool = False
-    """Whether it, or each item of it, is the address of a file."""
+    """Whether it takes the URL of a file, or a list of such URLs."""
     is_required: bool = False
 
     @property
-    def is_picture(self) -> bool:
-        return self.is_file and _PICTURE.search(self.name) is not None
+    def is_image(self) -> bool:
+        return self.is_file and _IMAGE_NAME.search(self.name) is not None
 
+    @property
+    def lowest(self) -> int | float | None:
+        return min(self.choices) if self.choices else self.min
 
-def parse_inputs(schemas: Mapping[str, Any]) -> dict[str, ModelInput]:
-    """The inputs, in the order that the model's author gave them."""
-    top = as_mapping(schemas.get("Input"))
-    required = top.get("required")
-    needed = required if isinstance(required, list) else ()
-    properties = as_mapping(top.get("properties"))
-    if len(properties) > _MOST_INPUTS:
-        raise ConfigError(f"The model's input schema has more than {_MOST_INPUTS} inputs.")
-    known: dict[str, dict[str, Any]] = {}
-    read = [
-        (_order(said), _input(name, _merged(said, schemas, known), is_required=name in needed))
-        for name, said in properties.items()
-        if name.isprintable()
-    ]
-    return {found.name: found for _, found in sorted(read, key=lambda pair: pair[0])}
-
-
-def find_schemas(document: Any) -> Schemas | None:
-    """The schemas in what was saved of a model: its page, a version, the OpenAPI document, or the
-    input schema alone; None where there are none."""
-    said = as_mapping(document)
-    for key in ("latest_version", "openapi_schema", "components", "schemas"):
-        if isinstance(said.get(key), dict):
-            return find_schemas(said[key])
-    if isinstance(as_mapping(said.get("Input")).get("properties"), dict):
-        return _needed(said)
-    if not isinstance(said.get("properties"), dict):
-        return None
-    return {**as_mapping(said.get("$defs")), "Input": said}
-
-
-def build_parameter(found: ModelInput, *, default: Any = None, description: str = "") -> Parameter:
-    """How imagen shows an input to those who ask what a model takes."""
-    texts = all(isinstance(choice, str) for choice in found.choices)
-    numbers = found.type in ("int", "float")
-    return Parameter(
-        type=_kind(found),
-        default=_within(found) if default is None else default,
-        min=_least(found) if numbers else None,
-        max=_most(found) if numbers else None,
-        multiple_of=found.multiple_of if found.type == "int" else None,
-        choices=found.choices if texts and found.choices else None,
-        description=description or found.description or f"The model's input {found.name}.",
-    )
-
-
-def _within(found: ModelInput) -> Any:
-    """The default, unless the schema contradicts itself; `-1` for a seed means none."""
-    value = found.default
-    if value is None or (found.choices and value not in found.choices):
-        return None
-    if found.type not in ("int", "float"):
-        return value
-    least, most, step = _least(found), _most(found), found.multiple_of
-    too_small, too_large = least is not None and value < least, most is not None and value > most
-    return None if too_small or too_large or (step and value % step) else value
-
-
-def _kind(found: ModelInput) -> Kind:
-    if found.type == "string":
-        return "image" if found.is_picture else "string"
-    return "json" if found.type == "list" else found.type
-
-
-def _least(found: ModelInput) -> int | float | None:
-    return min(found.choices) if found.choices else found.min
-
-
-def _most(found: ModelInput) -> int | float | None:
-    return max(found.choices) if found.choices else found.max
-
-
-def _input(name: str, said: Mapping[str, Any], *, is_required: bool) -> ModelInput:
-    kind = _TYPES.get(str(said.get("type")), "json")
-    items = as_mapping(said.get("items"))
-    description = one_line(str(said.get("description") or ""), limit=_LONGEST_DESCRIPTION)
-    choices = _choices(said, kind)
-    least, most = _number(said.get("minimum")), _number(said.get("maximum"))
-    if least is not None and most is not None and least > most:
-        least = most = None
-    return ModelInput(
-        name=name,
-        type=kind,
-        default=_default(said.get("default"), kind),
-        min=least,
-        max=most,
-        multiple_of=_step(said, description, choices) if kind == "int" else None,
-        choices=choices,
-        description=description,
-        is_file="uri" in (said.get("format"), items.get("format")),
-        is_required=is_required,
-    )
-
-
-def _choices(said: Mapping[str, Any], kind: InputType) -> tuple[Any, ...]:
-    given = said.get("enum")
-    wanted = _CLASSES[kind] if kind in ("int", "string") else (int, float)
-    choices = given if isinstance(given, list) and kind in ("int", "float", "string") else ()
-    if len(choices) > _MOST_CHOICES:
-        return ()
-    return tuple(
-        c
-        for c in choices
-        if isinstance(c, wanted) and (isinstance(c, str) or _number(c) is not None)
-    )
-
-
-def _step(said: Mapping[str, Any], description: str, choices: tuple[Any, ...]) -> int | None:
-    if choices:
-        return math.gcd(*choices) or None
-    told = _MULTIPLE.search(description)
-    step = _number(said.get("multipleOf")) or (int(told[1]) if told else None)
-    return int(step) if step and step >= 1 else None
-
-
-def _default(value: Any, kind: InputType) -> Any:
-    """The default, if it is of the input's own type."""
-    if isinstance(value, int | float) and _number(value) is None and not isinstance(value, bool):
-        return None
-    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind == "int" and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, bool) or kind == "bool":
-        return value if isinstance(value, bool) and kind == "bool" else None
-    return value if isinstance(value, _CLASSES[kind]) else None
-
-
-def _merged(
-    said: Any, schemas: Mapping[str, Any], known: dict[str, dict[str, Any]], depth: int = 0
-) -> dict[str, Any]:
-    """What is read of a schema, with what it refers to in its place; `known` grows by the named
-    ones, each of which is read once, so that rings end and many references cost little."""
-    found = as_mapping(said)
-    own = {key: found[key] for key in _READ if key in found}
-    if depth == _DEEPEST:
-        return own
-    if _refers(found):
-        name = _name_of(found)
-        if name not in known:
-            known[name] = {}
-            known[name] = _merged(schemas.get(name), schemas, known, depth + 1)
-        own = known[name] | own
-    for key in ("allOf", "anyOf", "oneOf"):
-        listed = found.get(key)
-        for part in listed if isinstance(listed, list) else ():
-            if as_mapping(part).get("type") != "null":
-                own = _merged(part, schemas, known, depth + 1) | own
-    return own
-
-
-def _refers(said: Mapping[str, Any]) -> bool:
-    return isinstance(said.get("$ref"), str)
-
-
-def _name_of(said: Mapping[str, Any]) -> str:
-    return str(said["$ref"]).rsplit("/", 1)[-1]
-
-
-def _needed(schemas: Mapping[str, Any]) -> Schemas:
-    """`Input`, and what it refers to."""
-    names, left = set[str](), ["Input"]
-    while left:
-        name = left.pop()
-        if name in schemas and name not in names:
-            names.add(name)
-            left += _references(schemas[name])
-    return {name: said for name, said in schemas.items() if name in names}
-
-
-def _references(said: Any) -> Iterator[str]:
-    if isinstance(said, dict):
-        if _refers(said):
-            yield _name_of(said)
-        for inner in said.values():
-            yield from _references(inner)
-    for inner in said if isinstance(said, list) else ():
-        yield from _references(inner)
-
-
-def _order(said: Any) -> float:
-    order = _number(as_mapping(said).get("x-order"))
-    return math.inf if order is None else float(order)
-
-
-def _number(value: Any) -> int | float | None:
-    """A number of the schema; None for one beyond those that a model can mean."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if not -_LARGEST <= value <= _LARGEST:
-        return None
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_FRESH = timedelta(days=7)
+    @property
+    def highest(self) -> int | float | None:
+        return max(self.choices) if self.choices else self.max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSchema:
-    """What is known of a model without asking."""
+    """What is known about a model without asking the API."""
 
     model: str
-    """`owner/name`; for a deployment, that of the model it runs."""
+    """`owner/name`; for a deployment, of the model it runs."""
     schemas: Schemas
     version: str = ""
     hardware: str = ""
     read_at: str = ""
-    """When it was read, as an ISO date; "" for a file of the user's, which is never outdated."""
+    """When it was read, as an ISO date; "" for the user's own file, which is never outdated."""
 
     def is_stale(self, now: datetime | None = None) -> bool:
-        """Whether it is older than a week."""
-        read = as_time(self.read_at)
-        return read is not None and (now or datetime.now(UTC)) - read > _FRESH
+        read_at = as_time(self.read_at)
+        return read_at is not None and (now or datetime.now(UTC)) - read_at > _FRESH
 
 
 def load_schema(config: ReplicateConfig) -> ModelSchema | None:
-    """What is known by the file that the configuration names, or else by an earlier answer.
+    """The schema from the user's file or from the cache; None where there is neither.
 
-    Raises ConfigError for a file that can't be read, or holds no input schema.
+    Raises ConfigError for a user's file that cannot be read or holds no schema.
     """
     if config.input_schema is not None:
-        schemas = _named(config.input_schema)
+        schemas = _read_schema_file(config.input_schema)
         return ModelSchema(model=config.reference.model, schemas=schemas)
-    said = read_learned(_path(config))
-    texts = [said.get(name, "") for name in ("model", "version", "hardware", "read_at")]
-    sound = all(isinstance(text, str) for text in texts) and find_schemas(said.get("schemas"))
+    values = read_learned(_cache_path(config))
+    texts = (values.get(key, "") for key in ("model", "version", "hardware", "read_at"))
+    is_valid = all(isinstance(text, str) for text in texts) and find_schemas(values.get("schemas"))
     try:
-        return ModelSchema(**said) if sound else None
-    except TypeError:  # another version's
+        return ModelSchema(**values) if is_valid else None
+    except TypeError:  # written by another version of imagen
         return None
 
 
-def save_schema(page: ModelInfo, config: ReplicateConfig) -> ModelSchema:
-    """What the API said of the model, written down for later; not to be able to is no matter.
+def save_schema(info: ModelInfo, config: ReplicateConfig) -> ModelSchema:
+    """The schema in an answer of the API, also written to the cache if possible.
 
-    Raises Rejected where it said nothing of the inputs.
+    Raises Rejected where the answer holds no schema.
     """
-    redactor = Redactor(credentials(config))  # a gateway may repeat the request in it
-    schemas = redactor.value(find_schemas(page.document))
+    redactor = Redactor(credentials(config))  # a gateway may echo the request in it
+    schemas = redactor.value(find_schemas(info.document))
     if schemas is None:
         raise Rejected(
-            f"Replicate tells no input schema of {page.model}: it can't be run by imagen.",
-            remedy=f"Name a file that holds it: backends.{config.name}.input_schema.",
+            f"Replicate has no input schema of {info.model}, so imagen cannot run it.",
+            remedy=f"Name a file with the schema: backends.{config.name}.input_schema.",
         )
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    found = ModelSchema(
-        model=page.model,
+    schema = ModelSchema(
+        model=info.model,
         schemas=schemas,
-        version=page.version,
-        hardware=redactor.text(page.hardware),
-        read_at=now,
+        version=info.version,
+        hardware=redactor.text(info.hardware),
+        read_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     if config.input_schema is None:
-        write_learned(_path(config), asdict(found))
-    return found
+        write_learned(_cache_path(config), asdict(schema))
+    return schema
 
 
-def _named(path: Path) -> Schemas:
+def _read_schema_file(path: Path) -> Schemas:
     try:
-        said = parse_json(read_at_most(path.expanduser(), MAX_BYTES + 1))
+        document = parse_json(read_at_most(path.expanduser(), MAX_BYTES + 1))
     except OSError as error:
-        raise ConfigError(f"input_schema: {path} can't be read: {error.strerror}.") from error
+        raise ConfigError(f"input_schema: {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise ConfigError(f"input_schema: {path} {error}.") from error
-    schemas = find_schemas(said)
+    schemas = find_schemas(document)
     if schemas is None:
         raise ConfigError(
             f"input_schema: {path} holds no input schema.",
-            remedy="Save what https://api.replicate.com/v1/models/OWNER/NAME answers.",
+            remedy="Save the answer of https://api.replicate.com/v1/models/OWNER/NAME.",
         )
     return schemas
 
 
-def _path(config: ReplicateConfig) -> Path | None:
-    """The file of this model; named by what is asked for, not by what was answered."""
+def _cache_path(config: ReplicateConfig) -> Path | None:
+    """Named after what was requested, not after what was answered."""
     if config.cache_dir is None:
         return None
-    which = sha256(f"{config.base_url}\0{config.model}".encode()).hexdigest()[:16]
+    key = sha256(f"{config.base_url}\0{config.model}".encode()).hexdigest()[:16]
     reference = config.reference
-    return config.cache_dir / "replicate" / f"{reference.owner}-{reference.name}-{which}.json"
+    return config.cache_dir / "replicate" / f"{reference.owner}-{reference.name}-{key}.json"
+
+
+def find_schemas(document: object) -> Schemas | None:
+    """The schemas in a model, a version, an OpenAPI document or an input schema alone.
+
+    None where there are none.
+    """
+    values = as_mapping(document)
+    for key in ("latest_version", "openapi_schema", "components", "schemas"):
+        if isinstance(values.get(key), dict):
+            return find_schemas(values[key])
+    if isinstance(as_mapping(values.get("Input")).get("properties"), dict):
+        needed, open_names = set[str](), ["Input"]
+        while open_names:
+            name = open_names.pop()
+            if name in values and name not in needed:
+                needed.add(name)
+                open_names += _references(values[name])
+        return {name: schema for name, schema in values.items() if name in needed}
+    if not isinstance(values.get("properties"), dict):
+        return None
+    return {**as_mapping(values.get("$defs")), "Input": values}
+
+
+def _references(schema: object) -> Iterator[str]:
+    """The names of all schemas that a schema refers to."""
+    if isinstance(schema, dict):
+        if name := _referred_name(schema):
+            yield name
+        for value in schema.values():
+            yield from _references(value)
+    for value in as_list(schema):
+        yield from _references(value)
+
+
+def _referred_name(schema: Mapping[str, object]) -> str:
+    """The last part of `$ref`; "" without one."""
+    return as_text(schema.get("$ref")).rsplit("/", 1)[-1]
+
+
+def parse_inputs(schemas: Mapping[str, object]) -> dict[str, ModelInput]:
+    """The inputs by name, in the order that the model's author chose."""
+    top = as_mapping(schemas.get("Input"))
+    required = as_list(top.get("required"))
+    properties = as_mapping(top.get("properties"))
+    if len(properties) > _MAX_INPUTS:
+        raise ConfigError(f"The model's input schema has more than {_MAX_INPUTS} inputs.")
+    resolved: dict[str, dict[str, object]] = {}
+    inputs: list[tuple[float, ModelInput]] = []
+    for name, schema in properties.items():
+        if name.isprintable():
+            order = _as_number(as_mapping(schema).get("x-order"))
+            flat = _resolve(schema, schemas, resolved)
+            model_input = _parse_input(name, flat, is_required=name in required)
+            inputs.append((math.inf if order is None else order, model_input))
+    return {found.name: found for _, found in sorted(inputs, key=lambda pair: pair[0])}
+
+
+def _resolve(
+    schema: object,
+    schemas: Mapping[str, object],
+    resolved: dict[str, dict[str, object]],
+    depth: int = 0,
+) -> dict[str, object]:
+    """The keys of a schema that are read, with those of the schemas it refers to or combines.
+
+    `resolved` holds the named schemas; each is read once, so that cycles end.
+    """
+    values = as_mapping(schema)
+    own = {key: values[key] for key in _KEYS if key in values}
+    if depth == _MAX_DEPTH:
+        return own
+    if name := _referred_name(values):
+        if name not in resolved:
+            resolved[name] = {}
+            resolved[name] = _resolve(schemas.get(name), schemas, resolved, depth + 1)
+        own = resolved[name] | own
+    for key in ("allOf", "anyOf", "oneOf"):
+        for part in as_list(values.get(key)):
+            if as_mapping(part).get("type") != "null":
+                own = _resolve(part, schemas, resolved, depth + 1) | own
+    return own
+
+
+def _parse_input(name: str, schema: Mapping[str, object], *, is_required: bool) -> ModelInput:
+    type_name = schema.get("type")
+    kind = _TYPES.get(type_name, "json") if isinstance(type_name, str) else "json"
+    description = one_line(str(schema.get("description") or ""), limit=_LONGEST_DESCRIPTION)
+    choices = _parse_choices(schema, kind)
+    lowest, highest = _as_number(schema.get("minimum")), _as_number(schema.get("maximum"))
+    if lowest is not None and highest is not None and lowest > highest:
+        lowest = highest = None
+    multiple_of: int | None = None
+    if kind == "int" and choices:
+        multiple_of = math.gcd(*choices) or None
+    elif kind == "int":
+        match = _MULTIPLE_OF.search(description)
+        step = _as_number(schema.get("multipleOf")) or (int(match[1]) if match else None)
+        multiple_of = int(step) if step and step >= 1 else None
+    items = as_mapping(schema.get("items"))
+    return ModelInput(
+        name=name,
+        type=kind,
+        default=_parse_default(schema.get("default"), kind),
+        min=lowest,
+        max=highest,
+        multiple_of=multiple_of,
+        choices=choices,
+        description=description,
+        is_file="uri" in (schema.get("format"), items.get("format")),
+        is_required=is_required,
+    )
+
+
+def _parse_choices(schema: Mapping[str, object], kind: InputType) -> tuple[Any, ...]:
+    choices = as_list(schema.get("enum"))
+    if kind not in ("int", "float", "string") or len(choices) > _MAX_CHOICES:
+        return ()
+    if kind == "string":
+        return tuple(choice for choice in choices if isinstance(choice, str))
+    wanted = int if kind == "int" else (int, float)
+    return tuple(c for c in choices if isinstance(c, wanted) and _as_number(c) is not None)
+
+
+def _parse_default(value: object, kind: InputType) -> object:
+    """The default, if it is of the input's own type."""
+    if isinstance(value, bool) or kind == "bool":
+        return value if isinstance(value, bool) and kind == "bool" else None
+    if isinstance(value, int | float) and _as_number(value) is None:
+        return None
+    if kind == "float" and isinstance(value, int):
+        return float(value)
+    if kind == "int" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, _CLASSES[kind]) else None
+
+
+def _as_number(value: object) -> int | float | None:
+    """A number within the range that a model can mean; else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def build_parameter(
+    model_input: ModelInput, *, default: object = None, description: str = ""
+) -> Parameter:
+    """An input as a parameter of the backend's capabilities."""
+    kind: Kind = "json" if model_input.type == "list" else model_input.type
+    if model_input.type == "string" and model_input.is_image:
+        kind = "image"
+    is_number = model_input.type in ("int", "float")
+    are_texts = all(isinstance(choice, str) for choice in model_input.choices)
+    return Parameter(
+        type=kind,
+        default=_consistent_default(model_input) if default is None else default,
+        min=model_input.lowest if is_number else None,
+        max=model_input.highest if is_number else None,
+        multiple_of=model_input.multiple_of if model_input.type == "int" else None,
+        choices=model_input.choices if are_texts and model_input.choices else None,
+        description=description
+        or model_input.description
+        or f"The model's input {model_input.name}.",
+    )
+
+
+def _consistent_default(model_input: ModelInput) -> Any:
+    """The default, unless the schema contradicts it; `-1` for a seed means none."""
+    value, choices = model_input.default, model_input.choices
+    if value is None or (choices and value not in choices):
+        return None
+    if model_input.type not in ("int", "float"):
+        return value
+    lowest, highest, step = model_input.lowest, model_input.highest, model_input.multiple_of
+    is_too_low = lowest is not None and value < lowest
+    is_too_high = highest is not None and value > highest
+    return None if is_too_low or is_too_high or (step and value % step) else value

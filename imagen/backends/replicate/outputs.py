@@ -1,9 +1,9 @@
-"""What a prediction gave: the files among its output, each downloaded whole."""
+"""The files of a prediction, each downloaded whole; and the facts and cost of the prediction."""
 
 from __future__ import annotations
 
 from base64 import b64decode
-from binascii import Error as NoBase64
+from binascii import Error as Base64Error
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -27,60 +27,67 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from imagen.backends.replicate.client import Prediction
-    from imagen.backends.replicate.input_schema import ModelSchema
-    from imagen.backends.replicate.payload import BoundInput
-    from imagen.core.ticket import Estimate, Ticket
-
+    from imagen.core.ticket import Ticket
 
 _ATTEMPTS = 4
-_REDIRECTS = 5
-_DEEPEST = 5
+_MAX_REDIRECTS = 5
+_MAX_DEPTH = 5
 _READ_SECONDS = 60.0
-_GONE = (403, 404, 410)
+_REFUSED_STATUSES = (403, 404, 410)
 _UNKNOWN_TYPE = "application/octet-stream"
+
+
+class _FileRefused(Unavailable):
+    """The server refuses a file: temporarily, or because it was deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputDownloader:
-    """Downloads from any host, with the token only where `credential_for` gives it."""
+    """Downloads from any host, with the token only where `credential_for` returns it."""
 
     credential_for: Callable[[str], Mapping[str, str]]
     allows_http: bool
-    """Whether this machine's own addresses count: where the API is one of them."""
+    """Whether http addresses of this machine are allowed: where the API is one of them."""
     connect_seconds: float
     total_seconds: float = 3600.0
-    is_late: bool = False
+    is_expired: bool = False
     """Whether Replicate has deleted the files by now, as it does after an hour."""
 
-    def fetch(self, address: str, index: int, tick: Callable[[], None]) -> Output:
-        """One file; asked for again where something else comes. Raises Lost where it is gone."""
-        if address.startswith("data:"):
-            return _unpacked(address, index)
-        download = partial(retry, partial(self._download, address), attempts=_ATTEMPTS)
+    def download(self, url: str, index: int, tick: Callable[[], None]) -> Output:
+        """Download one file, with retries. Raises Lost where it is gone."""
+        if url.startswith("data:"):
+            return _decode_data_url(url, index)
+        attempt = partial(retry, partial(self._download_once, url), attempts=_ATTEMPTS)
         try:
-            data, told = run_while_reporting(download, tick)
-        except _Withheld as error:
-            raise Lost(error.message, is_certain=self.is_late) from error
+            data, declared_type = run_while_reporting(attempt, tick)
+        except _FileRefused as error:
+            raise Lost(error.message, is_certain=self.is_expired) from error
         return Output(
             data=data,
-            media_type=media_type(data) or told or _UNKNOWN_TYPE,
+            media_type=media_type(data) or declared_type or _UNKNOWN_TYPE,
             index=index,
-            name=one_line(_name(address)),
+            name=one_line(_file_name(url)),
         )
 
-    def _download(self, address: str) -> tuple[bytes, str]:
-        address = _joined(address, "")
-        for _ in range(_REDIRECTS + 1):
-            response = self._get(address)
+    def _download_once(self, url: str) -> tuple[bytes, str]:
+        """The file's content and its declared media type."""
+        url = _resolve_url(url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = self._get(url)
             if not response.is_redirect:
-                return self._whole(response, address)
-            address = _joined(address, response.headers.get("location", ""))
-        raise BackendError(f"{_host(address)} redirects in a circle.")
+                return self._read(response, url)
+            url = _resolve_url(url, response.headers.get("location", ""))
+        raise BackendError(f"{_origin(url)} redirects in a circle.")
 
-    def _get(self, address: str) -> httpx.Response:
-        """One answer. The token depends on this address alone: a redirect may lead anywhere."""
-        self._refuse_unsafe(address)
-        origin = "{0.scheme}://{0.netloc}".format(urlsplit(address))
+    def _get(self, url: str) -> httpx.Response:
+        """One answer. Each URL is checked by itself: a redirect may lead anywhere."""
+        parts = urlsplit(url)
+        is_local = self.allows_http and parts.scheme == "http" and is_loopback(url)
+        if parts.scheme != "https" and not is_local:
+            raise BackendError(
+                f"Replicate names a file at {one_line(url)}, which is not an https URL."
+            )
+        origin = f"{parts.scheme}://{parts.netloc}"
         with http.HttpClient(
             origin,
             connect_seconds=self.connect_seconds,
@@ -89,103 +96,102 @@ class OutputDownloader:
         ) as client:
             return client.request(
                 "GET",
-                address,
+                url,
                 limit=http.LARGEST_FILE,
                 seconds=self.total_seconds,
-                headers=dict(self.credential_for(address)),
+                headers=dict(self.credential_for(url)),
             )
 
-    def _refuse_unsafe(self, address: str) -> None:
-        parts = urlsplit(address)
-        is_ours = self.allows_http and parts.scheme == "http" and is_loopback(address)
-        if parts.scheme != "https" and not is_ours:
-            raise BackendError(
-                f"Replicate sends for a file to {one_line(address)}, which is no https address."
-            )
-
-    def _whole(self, response: httpx.Response, address: str) -> tuple[bytes, str]:
-        if response.status_code in _GONE:
-            raise _Withheld(
-                f"{_host(address)} no longer has a file of the prediction "
+    def _read(self, response: httpx.Response, url: str) -> tuple[bytes, str]:
+        origin = _origin(url)
+        if response.status_code in _REFUSED_STATUSES:
+            raise _FileRefused(
+                f"{origin} no longer has a file of the prediction "
                 f"(status {response.status_code}): Replicate keeps them for about an hour."
             )
-        data = http.check_response(response, _host(address)).content
-        told = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
-        told = told if told.isascii() and "/" in told else ""
-        if wrong := download_fault(data, _name(address), told):
+        data = http.check_response(response, origin).content
+        declared = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+        declared = declared if declared.isascii() and "/" in declared else ""
+        if damage := download_fault(data, _file_name(url), declared):
             raise Unavailable(
-                f"What {_host(address)} sent for {one_line(_name(address))} {wrong}, "
-                f"{_ATTEMPTS} times."
+                f"The file {one_line(_file_name(url))} from {origin} {damage}, "
+                f"after {_ATTEMPTS} attempts."
             )
-        return data, told
+        return data, declared
 
 
-class _Withheld(Unavailable):
-    """The server refuses a file, for now or because it is gone."""
+def _decode_data_url(url: str, index: int) -> Output:
+    head, _, body = url.removeprefix("data:").partition(",")
+    declared_type, *flags = head.split(";")
+    try:
+        data = b64decode(body, validate=True) if "base64" in flags else unquote_to_bytes(body)
+    except (Base64Error, ValueError) as error:
+        raise Failed(f"A file in the answer cannot be decoded: {error}.") from error
+    kind = media_type(data) or one_line(declared_type) or _UNKNOWN_TYPE
+    return Output(data=data, media_type=kind, index=index)
 
 
-def find_urls(output: Any, depth: int = 0) -> Iterator[str]:
-    """Each file among what a model gave, whatever the shape: one, a list, or named ones."""
+def _file_name(url: str) -> str:
+    return unquote(urlsplit(url).path.rpartition("/")[2])
+
+
+def _resolve_url(url: str, location: str = "") -> str:
+    """The URL that a redirect leads to; raises BackendError for an invalid one."""
+    try:
+        urlsplit(url)  # httpx accepts URLs that are none
+        return str(httpx.URL(urljoin(url, location)))
+    except (ValueError, httpx.InvalidURL) as error:
+        raise BackendError(
+            f"Replicate names a file at {one_line(location or url)}, which is not a valid URL."
+        ) from error
+
+
+def _origin(url: str) -> str:
+    return one_line("{0.scheme}://{0.netloc}".format(urlsplit(url)))
+
+
+def find_urls(output: object, depth: int = 0) -> Iterator[str]:
+    """The URLs of files in a model's output, whether it is one, a list or a mapping."""
     if isinstance(output, str) and output.startswith(("https://", "http://", "data:")):
         yield output
-    if depth < _DEEPEST and isinstance(output, list | dict):
+    if depth < _MAX_DEPTH and isinstance(output, list | dict):
         for inner in output.values() if isinstance(output, dict) else output:
             yield from find_urls(inner, depth + 1)
 
 
-def output_text(output: Any) -> str:
-    """What a model said instead of giving a file."""
+def output_text(output: object) -> str:
+    """The text of a model's output that is not a file."""
     if isinstance(output, list):
         return one_line("".join(part for part in output if isinstance(part, str)))
     return one_line(output) if isinstance(output, str) else ""
 
 
-def _unpacked(address: str, index: int) -> Output:
-    """The file that a `data:` address holds."""
-    head, _, body = address.removeprefix("data:").partition(",")
-    kind, *flags = head.split(";")
-    try:
-        data = b64decode(body, validate=True) if "base64" in flags else unquote_to_bytes(body)
-    except (NoBase64, ValueError) as error:
-        raise Failed(f"A file in the answer can't be decoded: {error}.") from error
-    return Output(
-        data=data, media_type=media_type(data) or one_line(kind) or _UNKNOWN_TYPE, index=index
-    )
-
-
-def _name(address: str) -> str:
-    return unquote(urlsplit(address).path.rpartition("/")[2])
-
-
-def _joined(address: str, location: str) -> str:
-    """Where an address leads to, as it will be asked; raises BackendError for what is none."""
-    try:
-        urlsplit(address)  # httpx takes more than is one
-        return str(httpx.URL(urljoin(address, location)))
-    except (ValueError, httpx.InvalidURL) as error:
-        raise BackendError(
-            f"Replicate sends for a file to {one_line(location or address)}, which is no address."
-        ) from error
-
-
-def _host(address: str) -> str:
-    return one_line("{0.scheme}://{0.netloc}".format(urlsplit(address)))
-
-
 def build_facts(
     ticket: Ticket,
-    found: Prediction,
+    prediction: Prediction,
     outputs: Sequence[Output],
     seed: int | None,
     latency_seconds: float,
 ) -> Facts:
-    """The facts of a prediction that succeeded."""
-    sizes = [size for size in map(_size, outputs) if size is not None]
+    """The facts of a prediction that succeeded, with its cost."""
+    sizes = [size for size in map(_image_size, outputs) if size is not None]
     width, height = sizes[0] if sizes else (None, None)
-    cost = _cost(ticket, found, sizes)
-    request = ticket.request
+    request, payload = ticket.request, ticket.payload
+    price = find_price(
+        str(payload.get("model")),
+        as_mapping(payload.get("input")),
+        hardware=str(payload.get("hardware") or ""),
+    )
+    input_pixels: Any = payload.get("input_pixels") or ()
+    usage = PredictionUsage(
+        images=len(sizes) or None,
+        input_pixels=input_pixels,
+        output_pixels=[width * height for width, height in sizes] or None,
+        seconds=prediction.predict_seconds,
+    )
+    cost = calculate_cost(price, usage)
     return Facts(
-        model=found.model or str(ticket.payload.get("model")),
+        model=prediction.model or str(payload.get("model")),
         seed=seed,
         steps=request.steps,
         cfg=request.cfg,
@@ -193,47 +199,16 @@ def build_facts(
         width=width,
         height=height,
         latency_seconds=latency_seconds,
-        queued_seconds=found.queued_seconds,
-        executing_seconds=found.predict_seconds,
+        queued_seconds=prediction.queued_seconds,
+        executing_seconds=prediction.predict_seconds,
         cost_usd=cost.usd,
         cost_basis=cost.basis,
-        engine={"prediction_id": found.id, "version": found.version},
+        engine={"prediction_id": prediction.id, "version": prediction.version},
     )
 
 
-def estimate_cost(known: ModelSchema, bound: BoundInput, input_pixels: Sequence[int]) -> Estimate:
-    """What a prediction of this input will cost, as far as that can be told beforehand."""
-    values = bound.values
-    count = int(values.get("count") or 1)
-    width, height = int(values.get("width") or 0), int(values.get("height") or 0)
-    is_known = bool(bound.known.size.sides and width and height)
-    work = PredictionUsage(
-        images=count,
-        input_pixels=input_pixels,
-        output_pixels=[width * height] * count if is_known else None,
-    )
-    return calculate_cost(find_price(known.model, bound.input, hardware=known.hardware), work)
-
-
-def _cost(ticket: Ticket, found: Prediction, sizes: Sequence[tuple[int, int]]) -> Estimate:
-    payload = ticket.payload
-    price = find_price(
-        str(payload.get("model")),
-        as_mapping(payload.get("input")),
-        hardware=str(payload.get("hardware") or ""),
-    )
-    pixels: Any = payload.get("input_pixels") or ()
-    work = PredictionUsage(
-        images=len(sizes) or None,
-        input_pixels=pixels,
-        output_pixels=[width * height for width, height in sizes] or None,
-        seconds=found.predict_seconds,
-    )
-    return calculate_cost(price, work)
-
-
-def _size(output: Output) -> tuple[int, int] | None:
-    """Width and height of a picture; None for what can't be opened as one."""
+def _image_size(output: Output) -> tuple[int, int] | None:
+    """None for a file that cannot be opened as an image."""
     try:
         return image_size(BytesIO(output.data))
     except DECODE_ERRORS:

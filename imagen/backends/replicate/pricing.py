@@ -1,4 +1,4 @@
-"""What a prediction costs: a table of prices, and the arithmetic on it."""
+"""What a prediction costs: the price table and the calculation."""
 
 from __future__ import annotations
 
@@ -28,108 +28,109 @@ class Price:
     output_megapixel: float = 0.0
     as_of: str
     source: str
-    when: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionUsage:
-    """What one prediction does, as far as it is known; None is unknown."""
-
-    images: int | None = None
-    input_pixels: Sequence[int] = ()
-    """Of each picture that goes in."""
-    output_pixels: Sequence[int] | None = None
-    """Of each picture that comes out."""
-    seconds: float | None = None
-    """Of compute."""
-
-
-def find_price(
-    model: str, inputs: Mapping[str, Any], *, hardware: str = "", table: PriceTable | None = None
-) -> Price | None:
-    """The row for this model with these inputs; for a deployment, that of its hardware."""
-    rows = table or load_price_table()
-    if hardware:
-        return rows.hardware.get(hardware)
-    return next((row for row in rows.prices if row.model == model and _fits(row, inputs)), None)
-
-
-def calculate_cost(price: Price | None, work: PredictionUsage) -> Estimate:
-    """What this work costs at this price."""
-    if price is None or price.usd is None:
-        return Estimate(basis="Its price is not in imagen's table: see the model's page.")
-    return _BY_UNIT[price.unit](price, price.usd, work)
+    when: Mapping[str, object] = field(default_factory=dict)
+    """Values of inputs for which the row holds."""
 
 
 class PriceTable(NamedTuple):
-    """All prices that are known."""
+    """All known prices, by model and by hardware."""
 
     prices: tuple[Price, ...]
     hardware: Mapping[str, Price]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionUsage:
+    """What a prediction uses; None is unknown."""
+
+    images: int | None = None
+    input_pixels: Sequence[int] = ()
+    """Of each input image."""
+    output_pixels: Sequence[int] | None = None
+    """Of each generated image."""
+    seconds: float | None = None
+    """Of compute."""
+
+
 @cache
 def load_price_table() -> PriceTable:
-    """The table that comes with imagen."""
+    """The table that ships with imagen."""
     import yaml
 
     text = (resources.files(__package__) / "prices.yaml").read_text(encoding="utf-8")
-    said = yaml.safe_load(text)
-    general = {"as_of": said["as_of"], "source": said["source"]}
+    table = yaml.safe_load(text)
+
+    def price(row: Mapping[str, Any]) -> Price:
+        values = {"as_of": table["as_of"], "source": table["source"], **row}
+        source = values["source"].format(model=values["model"])
+        return Price(**values | {"as_of": str(values["as_of"]), "source": source})
+
     return PriceTable(
-        prices=tuple(_row(general | row) for row in said["prices"]),
+        prices=tuple(price(row) for row in table["prices"]),
         hardware={
-            name: _row(general | {"model": name, "unit": "second"} | row)
-            for name, row in said["hardware"].items()
+            name: price({"model": name, "unit": "second", **row})
+            for name, row in table["hardware"].items()
         },
     )
 
 
-def _row(said: Mapping[str, Any]) -> Price:
-    source = said["source"].format(model=said["model"])
-    return Price(**{**said, "as_of": str(said["as_of"]), "source": source})
+def find_price(
+    model: str, inputs: Mapping[str, object], *, hardware: str = "", table: PriceTable | None = None
+) -> Price | None:
+    """The row for this model with these inputs; for a deployment, the row of its hardware."""
+    table = table or load_price_table()
+    if hardware:
+        return table.hardware.get(hardware)
+    for row in table.prices:
+        if row.model == model and all(inputs.get(key) == row.when[key] for key in row.when):
+            return row
+    return None
 
 
-def _fits(row: Price, inputs: Mapping[str, Any]) -> bool:
-    return all(inputs.get(name) == value for name, value in row.when.items())
+def calculate_cost(price: Price | None, usage: PredictionUsage) -> Estimate:
+    """The cost of this usage at this price, as far as both are known."""
+    if price is None or price.usd is None:
+        return Estimate(basis="The price is not in imagen's table: see the model's page.")
+    if price.unit == "image":
+        return _cost_by_image(price, price.usd, usage)
+    if price.unit == "megapixel":
+        return _cost_by_megapixel(price, price.usd, usage)
+    return _cost_by_second(price, price.usd, usage)
 
 
-def _by_image(price: Price, usd: float, work: PredictionUsage) -> Estimate:
-    rate = f"${usd:g} for each picture{_dated(price)}"
-    if work.images is None:
+def _cost_by_image(price: Price, usd: float, usage: PredictionUsage) -> Estimate:
+    rate = f"${usd:g} per image{_price_date(price)}"
+    if usage.images is None:
         return Estimate(basis=rate)
-    return Estimate(usd=_rounded(usd * work.images), basis=f"{work.images} × {rate}")
+    return Estimate(usd=_round_usd(usd * usage.images), basis=f"{usage.images} × {rate}")
 
 
-def _by_megapixel(price: Price, usd: float, work: PredictionUsage) -> Estimate:
-    run = f"${usd:g} for the run, " if usd else ""
+def _cost_by_megapixel(price: Price, usd: float, usage: PredictionUsage) -> Estimate:
+    run = f"${usd:g} per run, " if usd else ""
     rate = (
-        f"{run}${price.input_megapixel:g} for each megapixel in and "
-        f"${price.output_megapixel:g} for each out{_dated(price)}"
+        f"{run}${price.input_megapixel:g} per input megapixel and "
+        f"${price.output_megapixel:g} per output megapixel{_price_date(price)}"
     )
-    if work.output_pixels is None:
-        return Estimate(basis=f"It depends on the size that comes out: {rate}")
-    taken = sum(math.ceil(pixels / _MEGAPIXEL) for pixels in work.input_pixels)
-    given = sum(work.output_pixels) / _MEGAPIXEL
-    amount = usd + price.input_megapixel * taken + price.output_megapixel * given
-    basis = f"{taken:g} megapixels in, {given:.3g} out: {rate}"
-    return Estimate(usd=_rounded(amount), basis=basis)
+    if usage.output_pixels is None:
+        return Estimate(basis=f"Depends on the output size: {rate}")
+    megapixels_in = sum(math.ceil(pixels / _MEGAPIXEL) for pixels in usage.input_pixels)
+    megapixels_out = sum(usage.output_pixels) / _MEGAPIXEL
+    amount = usd + price.input_megapixel * megapixels_in + price.output_megapixel * megapixels_out
+    basis = f"{megapixels_in:g} megapixels in, {megapixels_out:.3g} out: {rate}"
+    return Estimate(usd=_round_usd(amount), basis=basis)
 
 
-def _by_second(price: Price, usd: float, work: PredictionUsage) -> Estimate:
-    rate = f"${usd:g} for each second of compute{_dated(price)}"
-    if work.seconds is None:
-        return Estimate(basis=f"It depends on how long it takes: {rate}")
-    return Estimate(usd=_rounded(usd * work.seconds), basis=f"{work.seconds:.2f} s: {rate}")
+def _cost_by_second(price: Price, usd: float, usage: PredictionUsage) -> Estimate:
+    rate = f"${usd:g} per second of compute{_price_date(price)}"
+    if usage.seconds is None:
+        return Estimate(basis=f"Depends on the run time: {rate}")
+    return Estimate(usd=_round_usd(usd * usage.seconds), basis=f"{usage.seconds:.2f} s: {rate}")
 
 
-_BY_UNIT = {"image": _by_image, "megapixel": _by_megapixel, "second": _by_second}
+def _price_date(price: Price) -> str:
+    return f" (estimate, Replicate's prices of {price.as_of})."
 
 
-def _dated(price: Price) -> str:
-    return f" (estimated, by Replicate's prices of {price.as_of})."
-
-
-def _rounded(usd: float) -> float:
+def _round_usd(usd: float) -> float:
     """To a ten-thousandth of a cent: sums of floats end in noise."""
     return round(usd, 6)

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from support.replicate_lab import configured
+from support.replicate_backend import replicate_config
 
 from imagen.backends.replicate.client import (
     Prediction,
@@ -20,7 +20,7 @@ from imagen.errors import BackendError, RateLimited, Rejected, Unauthorized, Una
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
-_CONFIG = configured("https://api.replicate.com/v1")
+_CONFIG = replicate_config("https://api.replicate.com/v1")
 _RECORDED: dict[str, Any] = {
     "completed_at": "2023-09-08T16:19:34.791859Z",
     "created_at": "2023-09-08T16:19:34.765994Z",
@@ -161,7 +161,9 @@ def test_a_refusal_of_any_form_has_its_class(
 
 def test_a_redirect_is_not_followed() -> None:
     error = _refused(302, None, location="https://elsewhere.example/v1")
-    assert "redirects to https://elsewhere.example/v1, and the token goes no" in error.message
+    assert (
+        "redirects to https://elsewhere.example/v1; imagen does not send the token" in error.message
+    )
     assert error.remedy.endswith("set backends.cloud.base_url to it.")
 
 
@@ -171,7 +173,7 @@ def test_several_inputs_are_named_each_on_its_line() -> None:
         {"field": "input.prompt", "description": "is required", "type": "required"},
     ]
     assert _refused(422, {"invalid_fields": faults}).message == (
-        "acme/painter refused its input:\n  num_outputs (our count): at most 4\n"
+        "acme/painter rejected its input:\n  num_outputs (count in imagen): at most 4\n"
         "  prompt: is required"
     )
 
@@ -179,11 +181,14 @@ def test_several_inputs_are_named_each_on_its_line() -> None:
 def test_a_refusal_in_the_form_of_cog_is_understood() -> None:
     detail = [{"loc": ["body", "input", "num_outputs"], "msg": "Input should be less than 5"}]
     assert _refused(422, {"detail": detail}).message == (
-        "acme/painter refused its input: num_outputs (our count): Input should be less than 5."
+        "acme/painter rejected its input: "
+        "num_outputs (count in imagen): Input should be less than 5."
     )
 
 
 def test_what_replicate_says_cannot_steer_the_terminal_or_show_a_token() -> None:
     said = "no\x1b[2J \u202e Bearer r8_abcdefgh1234 and r8_abcdefgh1234"
     message = _refused(500, {"detail": said}).message
-    assert message == ("https://api.replicate.com/v1 is in trouble: 500 no[2J [token] and [token].")
+    assert message == (
+        "https://api.replicate.com/v1 is unavailable: 500 no[2J [token] and [token]."
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.replicate_lab import vocabulary
+from support.replicate_backend import map_model_inputs
 
 from imagen.backends.replicate.capabilities import build_capabilities
 from imagen.backends.replicate.input_names import map_inputs
@@ -28,7 +28,7 @@ _CODEFORMER, _PAINTER = "sczhou/codeformer", "acme/painter"
 
 
 def _bound(model: str, **asked: Any) -> BoundInput:
-    known = vocabulary(model)
+    known = map_model_inputs(model)
     request = Request.of({"prompt": "a fox"} | asked)
     values, receipt = resolve_wrapping_seed(request, build_capabilities(known, request.task, {}))
     return bind_input(known, values, receipt)
@@ -154,10 +154,10 @@ def test_a_size_becomes_the_nearest_ratio(
     ("size", "why"),
     [
         ((1344, 768), ""),
-        ((1000, 1100), "the nearest that it has"),
+        ((1000, 1100), "the nearest that the model has"),
         ((768, 768), ""),
-        ((256, 256), "the nearest that it has"),
-        ((2048, 2048), "the nearest that it has"),
+        ((256, 256), "the nearest that the model has"),
+        ((2048, 2048), "the nearest that the model has"),
     ],
     ids=["nearly", "visibly another", "half again as large", "far too large", "far too small"],
 )
@@ -181,7 +181,7 @@ def test_a_size_goes_before_a_ratio() -> None:
     bound = _bound(_SCHNELL, width=1344, height=768, extra={"aspect_ratio": "1:1"})
     assert bound.input["aspect_ratio"] == "16:9"
     assert bound.receipt["aspect_ratio"].used == "16:9"
-    assert bound.receipt["aspect_ratio"].why == "width and height decide it"
+    assert bound.receipt["aspect_ratio"].why == "width and height take precedence"
 
 
 @pytest.mark.parametrize(
@@ -213,13 +213,13 @@ def test_of_two_words_for_one_input_the_nearer_counts() -> None:
 def test_what_is_too_many_is_told() -> None:
     bound = _bound(_KONTEXT, references=["a.png", "b.png"])
     assert _fates(bound, "references") == [("clamped", {"input_image": ["a.png"]})]
-    assert bound.receipt["references"].why == "input_image takes one picture"
+    assert bound.receipt["references"].why == "input_image takes one image"
     loras = [{"name": "one"}, {"name": "two"}]
-    assert _bound(_DEV, loras=loras).receipt["loras"].why == "it takes at most 1"
+    assert _bound(_DEV, loras=loras).receipt["loras"].why == "the model takes at most 1"
 
 
 def test_a_control_picture_of_another_kind_is_refused() -> None:
-    with pytest.raises(RequestError, match="no control picture of the kind 'depth'") as caught:
+    with pytest.raises(RequestError, match="no control image of the kind 'depth'") as caught:
         _bound(_CANNY, controls=[{"kind": "depth", "image": "a.png"}])
     assert caught.value.remedy == "It takes: canny."
 
@@ -255,7 +255,7 @@ def test_files_for_an_input_of_its_own_are_never_sent_as_paths(
 
 
 def test_files_and_addresses_for_one_input_are_refused() -> None:
-    with pytest.raises(RequestError, match="moods takes files of yours or addresses"):
+    with pytest.raises(RequestError, match="moods takes files or URLs"):
         bind_input(_moody(), {"moods": [_ADDRESS, "a.png"]}, {})
 
 
@@ -281,9 +281,9 @@ def test_an_input_that_is_required_is_asked_for() -> None:
     said = {"prompt": {"type": "string"}, "mood": {"type": "string", "description": "The mood"}}
     top = {"properties": said, "required": ["mood"]}
     known = map_inputs("acme/moody", parse_inputs({"Input": top}))
-    with pytest.raises(RequestError, match=r"its input 'mood' \(The mood\)") as caught:
+    with pytest.raises(RequestError, match=r"requires the input 'mood' \(The mood\)") as caught:
         bind_input(known, {"prompt": "x"}, {})
-    assert caught.value.remedy == "Ask for it with: --set mood=…"
+    assert caught.value.remedy == "Set it with: --set mood=…"
 
 
 def test_a_side_with_few_choices_is_the_nearest_of_them() -> None:
@@ -298,7 +298,7 @@ def test_a_side_with_few_choices_is_the_nearest_of_them() -> None:
 def test_loras_go_before_what_they_go_into() -> None:
     bound = _bound(_DEV, loras=[{"name": "one"}], extra={"lora_weights": "two"})
     assert (bound.input["lora_weights"], bound.input["lora_scale"]) == ("one", 1.0)
-    assert bound.receipt["lora_weights"].why == "loras decide it"
+    assert bound.receipt["lora_weights"].why == "loras take precedence"
 
 
 def _of(model: str, properties: dict[str, Any], **asked: Any) -> BoundInput:
@@ -332,7 +332,7 @@ def test_of_several_controls_a_model_takes_the_first() -> None:
     assert bound.files == {"control_image": "a.png"}
     fate = bound.receipt["controls"]
     assert (fate.outcome, fate.used) == ("clamped", {"control_image": "a.png"})
-    assert fate.why == "me/some-canny takes one control picture"
+    assert fate.why == "me/some-canny takes one control image"
 
 
 def test_a_side_that_is_no_choice_becomes_the_nearest() -> None:

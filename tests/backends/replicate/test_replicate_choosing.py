@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 from simulators.replicate import MODELS, Replicate
-from support.replicate_lab import ASKED, opened, prepared, run, submitted
+from support.replicate_backend import (
+    REQUEST,
+    generate,
+    open_replicate,
+    prepare_ticket,
+    submitted_bodies,
+)
 
 from imagen.backends.replicate.capabilities import build_capabilities
 from imagen.backends.replicate.input_names import map_inputs
@@ -16,12 +22,12 @@ from imagen.errors import RequestError
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 OWN, OTHER = "black-forest-labs/flux-schnell", "black-forest-labs/flux-dev"
-FOR_OTHER = ASKED.with_values({"model": OTHER})
+FOR_OTHER = REQUEST.with_values({"model": OTHER})
 
 
 def test_the_model_that_was_asked_for_makes_the_image() -> None:
     with Replicate() as cloud:
-        result = run(cloud, FOR_OTHER, model=OWN)
+        result = generate(cloud, FOR_OTHER, model=OWN)
         paths = [seen.path for seen in cloud.requests if seen.method == "POST"]
     assert result.facts.model == OTHER
     assert [path for path in paths if OTHER in path]
@@ -29,7 +35,7 @@ def test_the_model_that_was_asked_for_makes_the_image() -> None:
 
 def test_the_ticket_has_the_models_own_inputs_and_price() -> None:
     with Replicate() as cloud:
-        own, other = prepared(cloud, model=OWN), prepared(cloud, FOR_OTHER, model=OWN)
+        own, other = prepare_ticket(cloud, model=OWN), prepare_ticket(cloud, FOR_OTHER, model=OWN)
     assert other.payload["model"] == OTHER
     assert other.receipt["model"].outcome == "applied"
     assert own.estimate is not None
@@ -39,9 +45,9 @@ def test_the_ticket_has_the_models_own_inputs_and_price() -> None:
 
 def test_the_schema_of_the_model_is_asked_for_once() -> None:
     with Replicate() as cloud:
-        prepared(cloud, FOR_OTHER, model=OWN)
+        prepare_ticket(cloud, FOR_OTHER, model=OWN)
         before = len(cloud.requests)
-        prepared(cloud, FOR_OTHER, model=OWN)
+        prepare_ticket(cloud, FOR_OTHER, model=OWN)
         assert len(cloud.requests) == before
     (kept,) = Path("cache", "replicate").iterdir()
     assert kept.name.startswith("black-forest-labs-flux-dev")
@@ -49,7 +55,7 @@ def test_the_schema_of_the_model_is_asked_for_once() -> None:
 
 def test_defaults_of_the_own_model_are_left_out() -> None:
     with Replicate() as cloud:
-        ticket = prepared(cloud, FOR_OTHER, model=OWN, parameters={"go_fast": True})
+        ticket = prepare_ticket(cloud, FOR_OTHER, model=OWN, parameters={"go_fast": True})
     assert ticket.warnings == (
         "Ignored for this model: parameters in backends.cloud, set for its own model.",
     )
@@ -57,7 +63,7 @@ def test_defaults_of_the_own_model_are_left_out() -> None:
 
 def test_what_is_not_a_model_of_replicates_is_refused() -> None:
     with Replicate() as cloud, pytest.raises(RequestError) as caught:
-        prepared(cloud, ASKED.with_values({"model": "flux.safetensors"}), model=OWN)
+        prepare_ticket(cloud, REQUEST.with_values({"model": "flux.safetensors"}), model=OWN)
     assert caught.value.message == (
         "model must look like owner/name, owner/name:version (64 hexadecimal digits) or "
         "deployments/owner/name, not 'flux.safetensors'."
@@ -65,7 +71,7 @@ def test_what_is_not_a_model_of_replicates_is_refused() -> None:
 
 
 def test_what_the_backend_takes_follows_from_the_model() -> None:
-    with Replicate() as cloud, closing(opened(cloud.url, model=OWN)) as engine:
+    with Replicate() as cloud, closing(open_replicate(cloud.url, model=OWN)) as engine:
         own = engine.capabilities("text-to-image").parameters
         other = engine.capabilities("text-to-image", OTHER).parameters
     assert "guidance" in other
@@ -79,7 +85,9 @@ def test_an_input_that_the_model_itself_calls_model_is_still_reached(
     schema = {"Input": {"properties": said}}
     monkeypatch.setitem(MODELS, "acme/tuned", schema)
     with Replicate() as cloud:
-        ticket = prepared(cloud, ASKED.with_values({"model": "schnell"}), model="acme/tuned")
+        ticket = prepare_ticket(
+            cloud, REQUEST.with_values({"model": "schnell"}), model="acme/tuned"
+        )
     assert ticket.payload["input"]["model"] == "schnell"
     fate = ticket.receipt["model"]
     assert (fate.outcome, fate.used) == ("mapped", {"input_model": "schnell"})
@@ -95,5 +103,5 @@ def test_a_block_sets_the_default_of_an_input_called_model() -> None:
 
 def test_a_block_needs_no_schema_for_a_model_of_a_request() -> None:
     with Replicate() as cloud:
-        run(cloud, FOR_OTHER, model=OWN)
-        assert len(submitted(cloud)) == 1
+        generate(cloud, FOR_OTHER, model=OWN)
+        assert len(submitted_bodies(cloud)) == 1

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from support.raw_server import OK, RawServer, read_request
 from support.receiver import Receiver
-from support.replicate_lab import configured
+from support.replicate_backend import cancel_job, replicate_config
 
 from imagen.backends.replicate.client import ReplicateClient
-from imagen.backends.replicate.job import cancel_prediction
 from imagen.errors import BackendError, Rejected
 from imagen.testing.answer import Answer, as_json
 
@@ -46,7 +45,10 @@ def _listed(*headers: str, made: tuple[datetime, ...] = (_SINCE,)) -> _Listed:
             named = [*headers, f"Content-Length: {len(body)}", "", ""]
             connection.sendall(OK + "\r\n".join(named).encode() + body)
 
-    with RawServer(behave) as server, closing(ReplicateClient(configured(server.url))) as client:
+    with (
+        RawServer(behave) as server,
+        closing(ReplicateClient(replicate_config(server.url))) as client,
+    ):
         return _Listed(client.recent(_SINCE), len(asked))
 
 
@@ -63,12 +65,12 @@ def _date(ahead: timedelta) -> str:
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_how_far_the_clock_of_the_api_is_ahead_is_read_from_its_answers(hours: int) -> None:
     ahead = timedelta(hours=hours)
-    assert abs(_listed(_date(ahead)).recent.ahead - ahead) < timedelta(seconds=30)
+    assert abs(_listed(_date(ahead)).recent.clock_offset - ahead) < timedelta(seconds=30)
 
 
 @pytest.mark.parametrize("headers", [(), ("Date: at noon",), ("Date: ",)])
 def test_without_a_date_the_clocks_are_taken_for_the_same(headers: tuple[str, ...]) -> None:
-    assert _listed(*headers).recent.ahead == timedelta()
+    assert _listed(*headers).recent.clock_offset == timedelta()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,11 @@ def test_pages_are_read_until_one_is_older_by_the_clock_of_the_api(
 ) -> None:
     made = _SINCE + timedelta(seconds=first), _SINCE - timedelta(days=1)
     found = _listed(_date(timedelta(hours=ahead)), made=made)
-    assert (found.pages, len(found.recent.predictions), found.recent.is_all) == (pages, pages, True)
+    assert (found.pages, len(found.recent.predictions), found.recent.is_complete) == (
+        pages,
+        pages,
+        True,
+    )
 
 
 _HIDDEN = as_json({"owner": "acme", "name": "painter", "latest_version": {"id": "hidden"}})
@@ -98,7 +104,7 @@ _HIDDEN = as_json({"owner": "acme", "name": "painter", "latest_version": {"id": 
             [Answer(status=404), _HIDDEN],
             lambda client: client.create({}),
             Rejected,
-            "acme/painter can't be run: Replicate has no version of it.",
+            "acme/painter cannot be run: it has no version at Replicate.",
             id="a hidden version",
         ),
         pytest.param(
@@ -139,7 +145,7 @@ def test_what_can_not_be_used_is_an_error(
 ) -> None:
     with (
         Receiver(*answers) as there,
-        closing(ReplicateClient(configured(there.url, model="acme/painter"))) as client,
+        closing(ReplicateClient(replicate_config(there.url, model="acme/painter"))) as client,
         pytest.raises(BackendError) as caught,
     ):
         ask(client)
@@ -149,11 +155,11 @@ def test_what_can_not_be_used_is_an_error(
 
 def test_a_deployment_that_runs_no_model_is_no_answer_of_the_api() -> None:
     release = {"model": "../..", "version": "x"}
-    config = configured("http://127.0.0.1", model="deployments/acme/studio")
+    config = replicate_config("http://127.0.0.1", model="deployments/acme/studio")
     with Receiver(as_json({"current_release": release})) as there:
         config = config.model_copy(update={"base_url": there.url})
         with closing(ReplicateClient(config)) as client, pytest.raises(BackendError) as caught:
-            client.page(config.reference)
+            client.model_info(config.reference)
     assert caught.value.message.endswith("does not answer like Replicate's API.")
 
 
@@ -165,7 +171,7 @@ _DONE: dict[str, Any] = {"id": "abc", "status": "succeeded"}
     [
         pytest.param(
             [as_json(_DONE), as_json(_DONE)],
-            "It had been made before it could be cancelled.",
+            "The job was finished before it could be cancelled.",
             id="made",
         ),
         pytest.param([as_json(_DONE), as_json(_DONE | {"data_removed": True})], "", id="removed"),
@@ -176,6 +182,9 @@ _DONE: dict[str, Any] = {"id": "abc", "status": "succeeded"}
 def test_of_a_prediction_that_has_ended_only_images_that_are_there_are_told(
     answers: list[Answer], doubt: str
 ) -> None:
-    with Receiver(*answers) as there, closing(ReplicateClient(configured(there.url))) as client:
-        assert cancel_prediction(client, lambda: "abc", deadline_seconds=60) == doubt
-        assert [seen.method for seen in there.requests] == ["GET", "GET"]
+    with (
+        Receiver(*answers) as there,
+        closing(ReplicateClient(replicate_config(there.url))) as client,
+    ):
+        assert cancel_job(client, lambda: "abc") == doubt
+        assert {seen.method for seen in there.requests} == {"GET"}

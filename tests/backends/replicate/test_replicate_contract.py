@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulators.replicate import COMMUNITY, Replicate
-from support.replicate_lab import opened
+from support.replicate_backend import open_replicate
 
 from imagen.backends.replicate import adapter
 from imagen.testing import BackendContract
@@ -47,7 +47,7 @@ class _ReplicateRig:
         self._warm(cloud)
         if scenario == "unreachable":
             cloud.stop()
-        return opened(cloud.url, name="rigged", model=self._model)
+        return open_replicate(cloud.url, name="rigged", model=self._model)
 
     def submissions(self) -> int:
         return self._cloud.submissions if self._cloud else 0
@@ -59,7 +59,10 @@ class _ReplicateRig:
         """Somebody has used this model before: its input schema is kept."""
         port = int(cloud.url.split(":")[2].partition("/")[0])
         cloud.stop()
-        with Replicate(port=port) as before, closing(opened(before.url, model=self._model)) as one:
+        with (
+            Replicate(port=port) as before,
+            closing(open_replicate(before.url, model=self._model)) as one,
+        ):
             one.capabilities()
         cloud.start()
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.raw_server import RawServer, answer_or_drip
-from support.replicate_lab import configured
+from support.replicate_backend import cancel_job, replicate_config
 
 from imagen.backends.replicate.adapter import Replicate as Backend
 from imagen.backends.replicate.client import ReplicateClient
-from imagen.backends.replicate.job import cancel_prediction
 from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.errors import TimedOut
@@ -27,7 +26,7 @@ _SCHEMA = {"prompt": {"type": "string"}, "image": {"type": "string", "format": "
 def _collected(server: RawServer, request: Request) -> TimedOut:
     """The error of a run that may take half a second."""
     Path("schema.json").write_text(json.dumps({"Input": {"properties": _SCHEMA}}))
-    config = configured(server.url, model="me/model", input_schema="schema.json")
+    config = replicate_config(server.url, model="me/model", input_schema="schema.json")
     with (
         closing(Backend(config.model_copy(update={"total_seconds": 0.5}))) as backend,
         pytest.raises(TimedOut, match=r"took more than 0\.5 s in all") as caught,
@@ -55,8 +54,8 @@ def test_the_fetching_of_a_finished_image() -> None:
 def test_the_cancelling() -> None:
     with (
         RawServer(answer_or_drip({})) as server,
-        closing(ReplicateClient(configured(server.url))) as client,
+        closing(ReplicateClient(replicate_config(server.url))) as client,
     ):
-        doubt = cancel_prediction(client, lambda: "abc", deadline_seconds=60, patience_seconds=-1.5)
-    assert doubt.startswith("Replicate could not be asked to cancel the prediction: ")
+        doubt = cancel_job(client, lambda: "abc", cancel_seconds=-1.5)
+    assert doubt.startswith("Replicate could not be asked to cancel the job: ")
     assert "did not finish its answer within" in doubt

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulators.replicate import TOKEN, Replicate, ReplicateSwitches
-from support.replicate_lab import configured, run
+from support.replicate_backend import generate, replicate_config
 
 from imagen.backends.replicate.client import ReplicateClient
 from imagen.backends.replicate.outputs import OutputDownloader, find_urls, output_text
@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def elsewhere() -> Iterator[_Elsewhere]:
     with Replicate() as cloud:
-        picture = run(cloud, model=_SCHNELL).images[0].data
+        picture = generate(cloud, model=_SCHNELL).images[0].data
     with _Elsewhere(picture) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
@@ -71,26 +71,26 @@ def test_a_file_comes_from_whoever_the_system_trusts_as_the_api_does(
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
     fetcher = OutputDownloader(credential_for=lambda _: {}, allows_http=False, connect_seconds=5)
     address = f"https://127.0.0.1:{elsewhere.server_address[1]}/a.png"
-    assert fetcher.fetch(address, 0, lambda: None).data == elsewhere.picture
+    assert fetcher.download(address, 0, lambda: None).data == elsewhere.picture
 
 
 @pytest.mark.parametrize("shape", ["list", "one", "data", "named"])
 def test_a_file_is_found_in_whatever_shape_it_comes(shape: str) -> None:
     with Replicate(shape=shape) as cloud:
-        (picture,) = run(cloud, model=_SCHNELL).images
+        (picture,) = generate(cloud, model=_SCHNELL).images
     assert picture.media_type == "image/png"
 
 
 def test_a_download_that_is_cut_short_is_asked_for_again() -> None:
     with Replicate(cut_short=2) as cloud:
-        assert len(run(cloud, model=_SCHNELL).images) == 1
+        assert len(generate(cloud, model=_SCHNELL).images) == 1
     downloads = [seen for seen in cloud.requests if seen.path.startswith("/delivery/")]
     assert (len(downloads), cloud.submissions) == (3, 1)
 
 
 def test_the_token_goes_to_the_api_and_not_where_it_redirects(elsewhere: _Elsewhere) -> None:
     with Replicate(redirect=elsewhere.url) as cloud:
-        (picture,) = run(cloud, model=_SCHNELL).images
+        (picture,) = generate(cloud, model=_SCHNELL).images
     own = [seen.headers for seen in cloud.requests if seen.path.startswith("/delivery/")]
     assert picture.data == elsewhere.picture
     assert [headers.get("authorization") for headers in own] == [f"Bearer {TOKEN}"]
@@ -102,7 +102,7 @@ def test_a_redirect_in_a_circle_ends(elsewhere: _Elsewhere) -> None:
         Replicate(redirect=f"{elsewhere.url}/round") as cloud,
         pytest.raises(BackendError, match="redirects in a circle"),
     ):
-        run(cloud, model=_SCHNELL)
+        generate(cloud, model=_SCHNELL)
     assert len(elsewhere.seen) == 5
 
 
@@ -123,7 +123,7 @@ def test_a_redirect_in_a_circle_ends(elsewhere: _Elsewhere) -> None:
     ],
 )
 def test_the_token_is_for_replicates_own_hosts(address: str, goes: bool) -> None:
-    with closing(ReplicateClient(configured("https://api.replicate.com/v1"))) as client:
+    with closing(ReplicateClient(replicate_config("https://api.replicate.com/v1"))) as client:
         assert client.credential_for(address) == (
             {"Authorization": f"Bearer {TOKEN}"} if goes else {}
         )
@@ -138,16 +138,16 @@ def test_the_token_is_for_replicates_own_hosts(address: str, goes: bool) -> None
 )
 def test_an_address_that_is_not_https_is_not_asked(address: str) -> None:
     fetcher = OutputDownloader(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
-    with pytest.raises(BackendError, match="which is no https address"):
-        fetcher.fetch(address, 0, lambda: None)
+    with pytest.raises(BackendError, match="which is not an https URL"):
+        fetcher.download(address, 0, lambda: None)
 
 
 def test_a_file_within_the_answer_is_unpacked() -> None:
     fetcher = OutputDownloader(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
-    found = fetcher.fetch("data:text/plain,a%20fox", 3, lambda: None)
+    found = fetcher.download("data:text/plain,a%20fox", 3, lambda: None)
     assert (found.data, found.media_type, found.index) == (b"a fox", "text/plain", 3)
-    with pytest.raises(Failed, match="can't be decoded"):
-        fetcher.fetch("data:image/png;base64,###", 0, lambda: None)
+    with pytest.raises(Failed, match="cannot be decoded"):
+        fetcher.download("data:image/png;base64,###", 0, lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_words_are_joined() -> None:
 def test_a_file_that_stays_out_of_reach_can_be_fetched_later() -> None:
     with Replicate(cut_short=99) as cloud:
         with pytest.raises(BackendError, match=r"broke|cut short") as caught:
-            run(cloud, model=_SCHNELL)
+            generate(cloud, model=_SCHNELL)
         cloud.switches = ReplicateSwitches()
     assert caught.value.retryable
 
@@ -184,11 +184,11 @@ def test_a_file_that_stays_out_of_reach_can_be_fetched_later() -> None:
 def test_a_file_that_is_refused_is_gone_only_after_an_hour(is_late: bool) -> None:
     with Replicate(gone=True) as cloud:
         fetcher = OutputDownloader(
-            credential_for=lambda _: {}, allows_http=True, connect_seconds=5, is_late=is_late
+            credential_for=lambda _: {}, allows_http=True, connect_seconds=5, is_expired=is_late
         )
         address = f"{cloud.url.removesuffix('/v1')}/delivery/a.png"
         with pytest.raises(Lost, match="no longer has a file") as caught:
-            fetcher.fetch(address, 0, lambda: None)
+            fetcher.download(address, 0, lambda: None)
         assert len(cloud.requests) == 4
     assert caught.value.is_certain == is_late
 
@@ -196,5 +196,5 @@ def test_a_file_that_is_refused_is_gone_only_after_an_hour(is_late: bool) -> Non
 @pytest.mark.parametrize("address", ["https://[", "https://[::1", "https://a:x/"])
 def test_an_address_that_is_none_is_told(address: str) -> None:
     fetcher = OutputDownloader(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
-    with pytest.raises(BackendError, match="which is no address"):
-        fetcher.fetch(address, 0, lambda: None)
+    with pytest.raises(BackendError, match="which is not a valid URL"):
+        fetcher.download(address, 0, lambda: None)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.replicate_lab import configured
+from support.replicate_backend import replicate_config
 
 from imagen.backends.replicate.client import Prediction, RecentPredictions, ReplicateClient
 from imagen.backends.replicate.job import ReplicateJob, find_prediction
@@ -45,7 +45,7 @@ class _Listing(ReplicateClient):
 
     def recent(self, since: datetime) -> RecentPredictions:
         self.since = since
-        return RecentPredictions(self._made, self._ahead, is_all=True)
+        return RecentPredictions(self._made, self._ahead, is_complete=True)
 
 
 def _found(
@@ -54,7 +54,7 @@ def _found(
     ahead: float = 0.0,
     values: dict[str, Any] = _VALUES,
 ) -> str | None:
-    config = configured("https://api.replicate.com/v1", model=model)
+    config = replicate_config("https://api.replicate.com/v1", model=model)
     with closing(_Listing(config, ahead, *made)) as client:
         found = find_prediction(client, config.reference, values, _BEGAN)
         assert client.since == _BEGAN - timedelta(seconds=2)
@@ -125,18 +125,18 @@ class _Late(_Listing):
 
 
 def test_one_that_is_listed_a_moment_later_is_waited_for() -> None:
-    config = configured("https://api.replicate.com/v1", model="acme/painter")
+    config = replicate_config("https://api.replicate.com/v1", model="acme/painter")
     sent = _ticket(began=datetime.now(UTC).isoformat())
     with closing(_Late(config, 0.0)) as client, pytest.raises(Failed):
-        ReplicateJob(sent, client, config, no_progress).result()
+        ReplicateJob(sent, client, config, no_progress).run()
 
 
 class _Vanishing(_Listing):
     """Lists nothing, and is too long to be searched the second time."""
 
     def recent(self, since: datetime) -> RecentPredictions:
-        is_all, self.since = self.since is None, since
-        return RecentPredictions([], timedelta(), is_all=is_all)
+        is_complete, self.since = self.since is None, since
+        return RecentPredictions([], timedelta(), is_complete=is_complete)
 
 
 def _ticket(**sent: Any) -> Ticket:
@@ -150,25 +150,25 @@ def _ticket(**sent: Any) -> Ticket:
     return ticket.sent(**sent)
 
 
-def test_one_that_can_not_be_searched_for_is_not_cancelled() -> None:
-    def cancel(progress: Progress) -> None:
-        if progress.stage == "queued":
-            raise Cancelled
+def test_cancelling_a_job_that_cannot_be_found_says_that_it_may_still_run() -> None:
+    def cancel(_: Progress) -> None:
+        raise Cancelled
 
-    config = configured("https://api.replicate.com/v1", model="acme/painter")
+    config = replicate_config("https://api.replicate.com/v1", model="acme/painter", poll_seconds=3)
     sent = _ticket(began=datetime.now(UTC).isoformat())
     with closing(_Vanishing(config, 0.0)) as client, pytest.raises(Cancelled) as caught:
-        ReplicateJob(sent, client, config, cancel).result()
-    assert caught.value.is_stopped
+        ReplicateJob(sent, client, config, cancel).run()
+    assert not caught.value.is_stopped
+    assert caught.value.remedy.startswith("Replicate may have the job: The job is not among")
 
 
 def test_a_ticket_without_its_time_can_not_be_found_again() -> None:
-    config = configured("https://api.replicate.com/v1", model="acme/painter")
+    config = replicate_config("https://api.replicate.com/v1", model="acme/painter")
     with (
         closing(_Listing(config, 0.0)) as client,
         pytest.raises(Lost, match="does not say when it was submitted") as caught,
     ):
-        ReplicateJob(_ticket(client="x"), client, config, no_progress).result()
+        ReplicateJob(_ticket(client="x"), client, config, no_progress).run()
     assert caught.value.is_certain
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulators.replicate import Replicate, ReplicateSwitches
-from support.replicate_lab import ASKED, opened, run, told
+from support.replicate_backend import REQUEST, collect_progress, generate, open_replicate
 
 from imagen.core.result import no_progress
 from imagen.errors import BackendError, Failed, Lost, Rejected, TimedOut, Unavailable
@@ -24,12 +24,12 @@ _SCHNELL = "black-forest-labs/flux-schnell"
 
 def _left_behind(cloud: Replicate, which: int, **block: Any) -> Ticket:
     """The ticket as the n-th telling of it left it on disk, when the process was killed."""
-    tickets = [p.ticket for p in told(cloud, **block) if p.ticket is not None]
+    tickets = [p.ticket for p in collect_progress(cloud, **block) if p.ticket is not None]
     return tickets[which]
 
 
 def _again(cloud: Replicate, ticket: Ticket, **block: Any) -> Result:
-    with closing(opened(cloud.url, **block)) as engine:
+    with closing(open_replicate(cloud.url, **block)) as engine:
         return engine.collect(ticket, no_progress)
 
 
@@ -40,19 +40,19 @@ def _again(cloud: Replicate, ticket: Ticket, **block: Any) -> Result:
         pytest.param(
             {"end": "failed", "error": "NSFW content detected. Try running it again."},
             Rejected,
-            "refused what came out: NSFW content detected",
+            "safety filter rejected the image: NSFW content detected",
             id="the content filter",
         ),
         pytest.param(
             {"end": "failed", "error": "CUDA out of memory (E1001)"}, Failed, "E1001", id="memory"
         ),
-        pytest.param({"end": "canceled"}, Failed, "it was not imagen", id="cancelled by others"),
-        pytest.param({"end": "aborted"}, TimedOut, "Replicate stopped it", id="aborted"),
-        pytest.param({"removed": True}, Lost, "has deleted the pictures", id="removed"),
+        pytest.param({"end": "canceled"}, Failed, "by someone else", id="cancelled by others"),
+        pytest.param({"end": "aborted"}, TimedOut, "Replicate stopped", id="aborted"),
+        pytest.param({"removed": True}, Lost, "has deleted the images", id="removed"),
         pytest.param({"forgotten": True, "seconds": 9}, Lost, "does not know", id="forgotten"),
-        pytest.param({"shape": "nothing"}, Failed, "without a picture", id="no output"),
+        pytest.param({"shape": "nothing"}, Failed, "without an image", id="no output"),
         pytest.param(
-            {"shape": "words"}, Failed, "picture: I paint no such thing", id="words instead"
+            {"shape": "words"}, Failed, "image: I paint no such thing", id="words instead"
         ),
         pytest.param({"gone": True}, Lost, "no longer has a file", id="files that are gone"),
     ],
@@ -61,7 +61,7 @@ def test_each_bad_end_has_its_error(
     switches: dict[str, Any], error: type[BackendError], words: str
 ) -> None:
     with Replicate(**switches) as cloud, pytest.raises(error, match=words) as caught:
-        run(cloud, model=_SCHNELL)
+        generate(cloud, model=_SCHNELL)
     assert type(caught.value) is error
 
 
@@ -80,13 +80,13 @@ def test_the_deadline_that_replicate_keeps_is_a_timeout() -> None:
         job.created -= 100
         job.deadline = job.created + 60
         job.switches = ReplicateSwitches(seconds=1000)
-        with pytest.raises(TimedOut, match="did not end within 60 s"):
+        with pytest.raises(TimedOut, match="took more than 60 s"):
             _again(cloud, ticket, model=_SCHNELL)
 
 
 def test_progress_comes_from_the_log() -> None:
     with Replicate(seconds=1.5) as cloud:
-        running = [p for p in told(cloud, wait_seconds=0) if p.stage == "running"]
+        running = [p for p in collect_progress(cloud, wait_seconds=0) if p.stage == "running"]
     assert {p.steps for p in running} == {3}
     assert {p.step for p in running} <= {0, 1, 2, 3}
     assert max(p.fraction for p in running) >= 0.6
@@ -94,7 +94,7 @@ def test_progress_comes_from_the_log() -> None:
 
 def test_an_api_that_stumbles_costs_nothing() -> None:
     with Replicate(unsteady=2, seconds=0.5) as cloud:
-        assert len(run(cloud, model=_SCHNELL, wait_seconds=0).images) == 1
+        assert len(generate(cloud, model=_SCHNELL, wait_seconds=0).images) == 1
     assert cloud.submissions == 1
 
 
@@ -105,9 +105,9 @@ def test_an_api_that_is_unplugged_keeps_the_job() -> None:
 
     with (
         Replicate(seconds=60) as cloud,
-        pytest.raises(Lost, match="out of reach for 1 s") as caught,
+        pytest.raises(Lost, match=r"for 1 seconds|went away") as caught,
     ):
-        run(cloud, ASKED, unplug, model=_SCHNELL, lost_seconds=1)
+        generate(cloud, REQUEST, unplug, model=_SCHNELL, lost_seconds=1)
     assert not caught.value.is_certain
 
 
@@ -163,7 +163,7 @@ def _crowd(cloud: Replicate, like: Any, count: int) -> None:
 def test_the_facts_say_what_it_took_and_cost() -> None:
     with Replicate(seconds=0.25) as cloud:
         began = time.monotonic()
-        result = run(cloud, ASKED.with_values({"count": 2}), model=_SCHNELL)
+        result = generate(cloud, REQUEST.with_values({"count": 2}), model=_SCHNELL)
         elapsed = time.monotonic() - began
     facts = result.facts
     assert facts.latency_seconds is not None
@@ -173,7 +173,7 @@ def test_the_facts_say_what_it_took_and_cost() -> None:
     assert facts.executing_seconds == 0.25
     assert facts.cost_usd == 0.006
     assert facts.cost_basis == (
-        "2 × $0.003 for each picture (estimated, by Replicate's prices of 2026-09-16)."
+        "2 × $0.003 per image (estimate, Replicate's prices of 2026-09-16)."
     )
     assert [(one.index, one.media_type) for one in result.images] == [
         (0, "image/png"),
@@ -183,21 +183,21 @@ def test_the_facts_say_what_it_took_and_cost() -> None:
 
 def test_a_cost_that_nobody_knows_is_no_zero() -> None:
     with Replicate() as cloud:
-        facts = run(cloud).facts
+        facts = generate(cloud).facts
     assert facts.cost_usd is None
-    assert facts.cost_basis == "Its price is not in imagen's table: see the model's page."
+    assert facts.cost_basis == "The price is not in imagen's table: see the model's page."
 
 
 def test_a_seed_that_the_model_drew_is_read_from_its_log() -> None:
     with Replicate() as cloud:
-        result = run(cloud, ASKED.model_copy(update={"seed": None}))
+        result = generate(cloud, REQUEST.model_copy(update={"seed": None}))
     assert (result.facts.seed, result.images[0].seed) == (4242, 4242)
 
 
 def test_fewer_pictures_than_asked_for_are_told() -> None:
     with Replicate(shape="one") as cloud:
-        result = run(cloud, ASKED.with_values({"count": 3}))
-    assert result.warnings == ("3 pictures were asked for, and the model made 1.",)
+        result = generate(cloud, REQUEST.with_values({"count": 3}))
+    assert result.warnings == ("3 images were requested; the model made 1.",)
 
 
 def test_an_api_that_is_gone_when_a_job_is_to_be_found_again_keeps_it() -> None:
@@ -206,13 +206,13 @@ def test_an_api_that_is_gone_when_a_job_is_to_be_found_again_keeps_it() -> None:
         job = cloud.jobs.newest_first()[0]
         job.switches = ReplicateSwitches(seconds=60)
         cloud.switches = ReplicateSwitches(unsteady=4)
-        with pytest.raises(Unavailable, match="in trouble: 503"):
+        with pytest.raises(Unavailable, match="is unavailable: 503"):
             _again(cloud, ticket, model=_SCHNELL)
         assert job.status() == "processing"
 
 
 def test_a_prediction_is_not_asked_for_without_a_pause() -> None:
     with Replicate(seconds=1.2) as cloud:
-        run(cloud, model=_SCHNELL, poll_seconds=0.5)
+        generate(cloud, model=_SCHNELL, poll_seconds=0.5)
     asked = [s for s in cloud.requests if s.method == "GET" and "/predictions/" in s.path]
     assert 1 <= len(asked) <= 5

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from simulators.replicate import DEPLOYMENT, MODELS, Replicate, ReplicateSwitches
-from support.replicate_lab import ASKED, configured, opened, run
+from support.replicate_backend import REQUEST, generate, open_replicate, replicate_config
 
 from imagen.backends.base import Model
 from imagen.backends.replicate.input_schema import load_schema
@@ -40,38 +40,38 @@ def _aged(days: float) -> None:
 
 def test_a_schema_is_asked_for_once() -> None:
     with Replicate() as cloud:
-        with closing(opened(cloud.url, model=_SCHNELL)) as engine:
+        with closing(open_replicate(cloud.url, model=_SCHNELL)) as engine:
             engine.capabilities()
-            engine.prepare(ASKED)
-        with closing(opened(cloud.url, model=_SCHNELL)) as engine:
+            engine.prepare(REQUEST)
+        with closing(open_replicate(cloud.url, model=_SCHNELL)) as engine:
             assert engine.capabilities().parameters["steps"].max == 4
     assert _reads(cloud) == [f"/v1/models/{_SCHNELL}"]
 
 
 def test_what_is_kept_is_used_without_the_api() -> None:
-    with Replicate() as cloud, closing(opened(cloud.url, model=_SCHNELL)) as engine:
+    with Replicate() as cloud, closing(open_replicate(cloud.url, model=_SCHNELL)) as engine:
         engine.capabilities()
-    with closing(opened(cloud.url, model=_SCHNELL)) as engine:
-        assert engine.prepare(ASKED).request.seed == 7
+    with closing(open_replicate(cloud.url, model=_SCHNELL)) as engine:
+        assert engine.prepare(REQUEST).request.seed == 7
 
 
 @pytest.mark.parametrize(("days", "reads"), [(6.9, 1), (7.1, 2)])
 def test_what_is_a_week_old_is_read_anew_after_the_next_run(days: float, reads: int) -> None:
     with Replicate() as cloud:
-        run(cloud, model=_SCHNELL)
+        generate(cloud, model=_SCHNELL)
         _aged(days)
-        run(cloud, model=_SCHNELL)
+        generate(cloud, model=_SCHNELL)
     assert len(_reads(cloud)) - 2 == reads
 
 
 def test_a_schema_is_read_anew_after_an_input_was_refused() -> None:
     with Replicate() as cloud:
-        run(cloud, model=_SCHNELL)
+        generate(cloud, model=_SCHNELL)
         _aged(1)
         before = _kept_file().read_text(encoding="utf-8")
         cloud.switches = ReplicateSwitches(refused_input="steps")
         with pytest.raises(Rejected):
-            run(cloud, model=_SCHNELL)
+            generate(cloud, model=_SCHNELL)
     assert _kept_file().read_text(encoding="utf-8") != before
 
 
@@ -89,7 +89,7 @@ def test_a_schema_is_read_anew_after_an_input_was_refused() -> None:
 def test_a_kept_schema_that_is_spoilt_is_asked_for_again(content: str) -> None:
     with Replicate() as cloud:
         for _ in range(2):
-            with closing(opened(cloud.url, model=_SCHNELL)) as engine:
+            with closing(open_replicate(cloud.url, model=_SCHNELL)) as engine:
                 assert engine.capabilities().tasks == ("text-to-image",)
             _kept_file().write_text(content, encoding="utf-8")
     assert len(_reads(cloud)) == 2
@@ -98,15 +98,15 @@ def test_a_kept_schema_that_is_spoilt_is_asked_for_again(content: str) -> None:
 def test_a_cache_that_cannot_be_written_is_no_matter(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with Replicate() as cloud:
-        result = run(cloud, model=_SCHNELL, cache_dir=tmp_path / "file")
+        result = generate(cloud, model=_SCHNELL, cache_dir=tmp_path / "file")
     assert len(result.images) == 1
 
 
 def test_a_saved_schema_is_used_and_never_outdated() -> None:
     Path("schema.json").write_text(json.dumps(MODELS[_SCHNELL]), encoding="utf-8")
     with Replicate() as cloud:
-        run(cloud, model=_SCHNELL, input_schema="schema.json")
-    found = load_schema(configured(cloud.url, input_schema="schema.json"))
+        generate(cloud, model=_SCHNELL, input_schema="schema.json")
+    found = load_schema(replicate_config(cloud.url, input_schema="schema.json"))
     assert found is not None
     assert not found.is_stale(datetime(2100, 1, 1, tzinfo=UTC))
     assert _reads(cloud) == [f"/v1/models/{_SCHNELL}/predictions"]
@@ -115,7 +115,7 @@ def test_a_saved_schema_is_used_and_never_outdated() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        pytest.param(None, "can't be read: No such file", id="missing"),
+        pytest.param(None, "cannot be read: No such file", id="missing"),
         pytest.param("{", "is not valid JSON", id="no JSON"),
         pytest.param("{}", "holds no input schema", id="no schema"),
     ],
@@ -124,14 +124,14 @@ def test_a_saved_schema_that_is_none_is_an_error(content: str | None, words: str
     if content is not None:
         Path("schema.json").write_text(content, encoding="utf-8")
     with Replicate() as cloud, pytest.raises(ConfigError, match=words):
-        run(cloud, input_schema="schema.json")
+        generate(cloud, input_schema="schema.json")
 
 
 def test_without_a_token_and_a_schema_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REPLICATE_API_TOKEN")
     with (
         Replicate() as cloud,
-        closing(opened(cloud.url)) as engine,
+        closing(open_replicate(cloud.url)) as engine,
         pytest.raises(Unauthorized, match="REPLICATE_API_TOKEN is not set") as caught,
     ):
         engine.capabilities()
@@ -141,18 +141,21 @@ def test_without_a_token_and_a_schema_nothing_is_known(monkeypatch: pytest.Monke
 def test_without_the_api_and_a_schema_nothing_is_known() -> None:
     with Replicate() as cloud:
         cloud.stop()
-        with closing(opened(cloud.url)) as engine, pytest.raises(Unavailable) as caught:
+        with closing(open_replicate(cloud.url)) as engine, pytest.raises(Unavailable) as caught:
             engine.capabilities()
-    assert "See that this machine is online" in caught.value.remedy
+    assert "Check the network connection" in caught.value.remedy
 
 
 def test_health_names_account_model_and_machine() -> None:
-    with Replicate() as cloud, closing(opened(cloud.url, model=f"deployments/{DEPLOYMENT}")) as e:
+    with (
+        Replicate() as cloud,
+        closing(open_replicate(cloud.url, model=f"deployments/{DEPLOYMENT}")) as e,
+    ):
         health = e.check()
     assert (health.ok, dict(health.facts)["account"]) == (True, "stand-in")
     assert dict(health.facts)["model"] == "acme/painter"
     assert dict(health.facts)["hardware"] == "gpu-t4"
-    assert "$0.000225 for each second of compute" in dict(health.facts)["price"]
+    assert "$0.000225 per second of compute" in dict(health.facts)["price"]
 
 
 @pytest.mark.parametrize(
@@ -162,14 +165,14 @@ def test_health_names_account_model_and_machine() -> None:
             {"token": "another"},
             {},
             "Replicate refused access",
-            "Set REPLICATE_API_TOKEN to a token that is valid now",
+            "Set REPLICATE_API_TOKEN to a valid token",
             id="another token",
         ),
         pytest.param(
             {},
             {"model": "acme/nothing"},
             "does not know acme/nothing",
-            "See that backends.cloud.model is a model that the token may use",
+            "Check that the token may use backends.cloud.model",
             id="no such model",
         ),
     ],
@@ -177,7 +180,7 @@ def test_health_names_account_model_and_machine() -> None:
 def test_health_says_what_to_do(
     switches: dict[str, Any], block: dict[str, Any], summary: str, remedy: str
 ) -> None:
-    with Replicate(**switches) as cloud, closing(opened(cloud.url, **block)) as engine:
+    with Replicate(**switches) as cloud, closing(open_replicate(cloud.url, **block)) as engine:
         health = engine.check()
     assert not health.ok
     assert summary in health.summary
@@ -186,7 +189,7 @@ def test_health_says_what_to_do(
 
 def test_health_without_a_token_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REPLICATE_API_TOKEN")
-    with Replicate() as cloud, closing(opened(cloud.url)) as engine:
+    with Replicate() as cloud, closing(open_replicate(cloud.url)) as engine:
         health = engine.check()
     assert health.summary == "The environment variable REPLICATE_API_TOKEN is not set."
 
@@ -194,12 +197,12 @@ def test_health_without_a_token_names_the_variable(monkeypatch: pytest.MonkeyPat
 def test_a_model_that_takes_nothing_of_ours_is_no_backend() -> None:
     said = {"properties": {"audio": {"type": "string", "format": "uri"}}}
     Path("schema.json").write_text(json.dumps(said), encoding="utf-8")
-    with Replicate() as cloud, pytest.raises(ConfigError, match="neither a prompt nor a picture"):
-        run(cloud, input_schema="schema.json")
+    with Replicate() as cloud, pytest.raises(ConfigError, match="neither a prompt nor an image"):
+        generate(cloud, input_schema="schema.json")
 
 
 def test_the_models_of_a_backend_are_its_own_and_those_of_known_price() -> None:
-    with Replicate() as cloud, closing(opened(cloud.url, model="acme/fox")) as engine:
+    with Replicate() as cloud, closing(open_replicate(cloud.url, model="acme/fox")) as engine:
         own, *priced = engine.models()
     assert own == Model(kind="checkpoint", name="acme/fox", is_default=True)
     assert Model(kind="checkpoint", name=_SCHNELL, family="flux1") in priced
@@ -208,6 +211,9 @@ def test_the_models_of_a_backend_are_its_own_and_those_of_known_price() -> None:
 
 def test_health_by_a_saved_schema_needs_none_of_the_apis() -> None:
     Path("schema.json").write_text(json.dumps(MODELS[_SCHNELL]), encoding="utf-8")
-    with Replicate() as cloud, closing(opened(cloud.url, input_schema="schema.json")) as engine:
+    with (
+        Replicate() as cloud,
+        closing(open_replicate(cloud.url, input_schema="schema.json")) as engine,
+    ):
         assert engine.check().ok
     assert not Path("cache").exists()

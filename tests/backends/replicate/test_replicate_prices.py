@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from simulators.replicate import DEPLOYMENT, Replicate
-from support.replicate_lab import ASKED, opened, prepared, run
+from support.replicate_backend import REQUEST, generate, open_replicate, prepare_ticket
 
 from imagen.backends.replicate.pricing import (
     PredictionUsage,
@@ -20,7 +20,7 @@ from imagen.core.ticket import Estimate
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
-_DATED = " (estimated, by Replicate's prices of 2026-09-16)."
+_DATED = " (estimate, Replicate's prices of 2026-09-16)."
 
 
 def _price(model: str, **inputs: Any) -> Price | None:
@@ -106,18 +106,18 @@ def test_a_cost_is_reckoned(
 
 def test_a_cost_says_how_it_comes_about() -> None:
     found = calculate_cost(_price("black-forest-labs/flux-schnell"), PredictionUsage(images=2))
-    assert found == Estimate(usd=0.006, basis=f"2 × $0.003 for each picture{_DATED}")
+    assert found == Estimate(usd=0.006, basis=f"2 × $0.003 per image{_DATED}")
     found = calculate_cost(
         _price("black-forest-labs/flux-2-pro"), PredictionUsage(output_pixels=[1_048_576])
     )
     assert found == Estimate(
         usd=0.030729,
-        basis="0 megapixels in, 1.05 out: $0.015 for the run, $0.015 for each megapixel in and "
-        f"$0.015 for each out{_DATED}",
+        basis="0 megapixels in, 1.05 out: $0.015 per run, $0.015 per input megapixel and "
+        f"$0.015 per output megapixel{_DATED}",
     )
     found = calculate_cost(_price("stability-ai/sdxl"), PredictionUsage())
     assert found == Estimate(
-        basis=f"It depends on how long it takes: $0.000975 for each second of compute{_DATED}"
+        basis=f"Depends on the run time: $0.000975 per second of compute{_DATED}"
     )
 
 
@@ -141,22 +141,21 @@ def test_no_row_is_free() -> None:
 
 def test_a_ticket_estimates_before_anything_is_sent() -> None:
     with Replicate() as cloud:
-        ticket = prepared(cloud, ASKED, model="black-forest-labs/flux-schnell")
-        unknown = prepared(cloud, ASKED)
-    assert ticket.estimate == Estimate(usd=0.003, basis=f"1 × $0.003 for each picture{_DATED}")
+        ticket = prepare_ticket(cloud, REQUEST, model="black-forest-labs/flux-schnell")
+        unknown = prepare_ticket(cloud, REQUEST)
+    assert ticket.estimate == Estimate(usd=0.003, basis=f"1 × $0.003 per image{_DATED}")
     assert unknown.estimate == Estimate(
-        usd=None, basis="Its price is not in imagen's table: see the model's page."
+        usd=None, basis="The price is not in imagen's table: see the model's page."
     )
     assert cloud.submissions == 0
 
 
 def test_a_deployment_costs_by_its_machine() -> None:
     with Replicate(seconds=0.2) as cloud:
-        facts = run(cloud, model=f"deployments/{DEPLOYMENT}").facts
+        facts = generate(cloud, model=f"deployments/{DEPLOYMENT}").facts
     assert facts.cost_usd == 0.000045
     assert facts.cost_basis == (
-        "0.20 s: $0.000225 for each second of compute (estimated, by Replicate's prices of "
-        "2026-05-04)."
+        "0.20 s: $0.000225 per second of compute (estimate, Replicate's prices of 2026-05-04)."
     )
 
 
@@ -166,9 +165,9 @@ def test_pictures_that_go_in_are_counted(tmp_path: Any) -> None:
     Image.new("RGB", (1500, 1000)).save(tmp_path / "a.png")
     with (
         Replicate() as cloud,
-        closing(opened(cloud.url, model="black-forest-labs/flux-2-pro")) as e,
+        closing(open_replicate(cloud.url, model="black-forest-labs/flux-2-pro")) as e,
     ):
-        asked = ASKED.with_values({"references": (str(tmp_path / "a.png"),)})
+        asked = REQUEST.with_values({"references": (str(tmp_path / "a.png"),)})
         ticket = e.prepare(asked)
         result = e.collect(ticket, lambda _: None)
     assert ticket.estimate is not None

@@ -236,7 +236,7 @@ def test_a_list_of_sizes_counts_as_one_of_ratios() -> None:
     inputs = parse_inputs(
         {"Input": {"properties": {"size": {"type": "string", "enum": ["1024x1024", "1536x1024"]}}}}
     )
-    assert find_size_inputs(inputs).of(900, 600) == {"size": "1536x1024"}
+    assert find_size_inputs(inputs).values_for(900, 600) == {"size": "1536x1024"}
 
 
 @pytest.mark.parametrize(

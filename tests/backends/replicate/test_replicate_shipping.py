@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 from simulators.replicate import Replicate
-from support.replicate_lab import ASKED, configured, prepared, run, submitted, told
+from support.replicate_backend import (
+    REQUEST,
+    collect_progress,
+    generate,
+    prepare_ticket,
+    replicate_config,
+    submitted_bodies,
+)
 
 from imagen.backends.replicate.client import ReplicateClient
 from imagen.backends.replicate.job import ReplicateJob
@@ -37,7 +44,7 @@ def _large(name: str = "large.png") -> str:
 
 
 def _with(image: str) -> Request:
-    return ASKED.with_values({"image": image, "strength": 0.5})
+    return REQUEST.with_values({"image": image, "strength": 0.5})
 
 
 def _uploads(cloud: Replicate) -> list[str]:
@@ -46,16 +53,18 @@ def _uploads(cloud: Replicate) -> list[str]:
 
 def test_a_small_file_lies_within_the_input() -> None:
     with Replicate() as cloud:
-        run(cloud, _with(_small()), model=_DEV)
-    assert submitted(cloud)[0]["input"]["image"].startswith("data:image/png;base64,iVBORw0KGgo")
+        generate(cloud, _with(_small()), model=_DEV)
+    assert submitted_bodies(cloud)[0]["input"]["image"].startswith(
+        "data:image/png;base64,iVBORw0KGgo"
+    )
     assert _uploads(cloud) == []
 
 
 def test_a_large_file_is_uploaded_and_deleted_afterwards() -> None:
     path = _large()
     with Replicate() as cloud:
-        run(cloud, _with(path), model=_DEV)
-        sent = submitted(cloud)[0]["input"]["image"]
+        generate(cloud, _with(path), model=_DEV)
+        sent = submitted_bodies(cloud)[0]["input"]["image"]
         assert sent.startswith(f"{cloud.url}/files/file0")
     assert (_uploads(cloud), cloud.shelf) == (["POST", "DELETE"], {})
     content = next(seen.body for seen in cloud.requests if seen.path == "/v1/files")
@@ -67,8 +76,8 @@ def test_the_same_content_is_uploaded_once() -> None:
     Path("again.png").write_bytes(Path(path).read_bytes())
     both = Request(prompt="x", references=(path, str(Path("again.png").absolute()), _small()))
     with Replicate() as cloud:
-        run(cloud, both, model=_FLUX2)
-    first, second, third = submitted(cloud)[0]["input"]["input_images"]
+        generate(cloud, both, model=_FLUX2)
+    first, second, third = submitted_bodies(cloud)[0]["input"]["input_images"]
     assert first == second
     assert third.startswith("data:image/png;base64,")
     assert _uploads(cloud) == ["POST", "DELETE"]
@@ -80,7 +89,7 @@ def test_what_was_uploaded_is_deleted_after_a_cancel_too() -> None:
             raise Cancelled
 
     with Replicate(seconds=60) as cloud, pytest.raises(Cancelled):
-        run(cloud, _with(_large()), cancel, model=_DEV)
+        generate(cloud, _with(_large()), cancel, model=_DEV)
     assert cloud.shelf == {}
 
 
@@ -98,18 +107,22 @@ class _Once(ReplicateClient):
 def test_what_was_uploaded_before_another_was_refused_is_deleted() -> None:
     both = Request(prompt="x", references=(_large(), _large("other.png")))
     with Replicate() as cloud:
-        config = configured(cloud.url, model=_FLUX2)
+        config = replicate_config(cloud.url, model=_FLUX2)
         with closing(_Once(config)) as client, pytest.raises(Rejected, match=r"of other\.png"):
-            ReplicateJob(prepared(cloud, both, model=_FLUX2), client, config, no_progress).result()
+            ReplicateJob(
+                prepare_ticket(cloud, both, model=_FLUX2), client, config, no_progress
+            ).run()
     assert (_uploads(cloud), cloud.shelf) == (["POST", "DELETE"], {})
 
 
 def test_a_job_with_an_uploaded_file_is_found_again() -> None:
-    from support.replicate_lab import opened
+    from support.replicate_backend import open_replicate
 
     request = _with(_large())
-    with Replicate() as cloud, closing(opened(cloud.url, model=_DEV)) as engine:
-        ticket = next(p.ticket for p in told(cloud, request, model=_DEV) if p.ticket is not None)
+    with Replicate() as cloud, closing(open_replicate(cloud.url, model=_DEV)) as engine:
+        ticket = next(
+            p.ticket for p in collect_progress(cloud, request, model=_DEV) if p.ticket is not None
+        )
         assert list(ticket.engine) == ["began", "uploads"]
         assert len(engine.collect(ticket, no_progress).images) == 1
     assert cloud.submissions == 1
@@ -117,7 +130,7 @@ def test_a_job_with_an_uploaded_file_is_found_again() -> None:
 
 def test_a_lost_answer_to_a_submission_with_a_file_is_found() -> None:
     with Replicate(lose_answer="drop") as cloud:
-        assert len(run(cloud, _with(_small()), model=_DEV).images) == 1
+        assert len(generate(cloud, _with(_small()), model=_DEV).images) == 1
     assert cloud.submissions == 1
 
 
@@ -135,18 +148,21 @@ def test_a_file_that_cannot_be_read_is_refused_before_anything_is_sent(
     if content is not None:
         Path("it.png").write_bytes(content)
     with Replicate() as cloud, pytest.raises(RequestError, match=words):
-        run(cloud, _with("it.png"), model=_DEV)
-    assert submitted(cloud) == []
+        generate(cloud, _with("it.png"), model=_DEV)
+    assert submitted_bodies(cloud) == []
 
 
 def test_what_was_uploaded_stays_while_the_job_may_go_on() -> None:
-    with Replicate(seconds=60, unsteady=999) as cloud, pytest.raises(Lost, match="out of reach"):
-        run(cloud, _with(_large()), model=_DEV, lost_seconds=0.1)
+    with (
+        Replicate(seconds=60, unsteady=999) as cloud,
+        pytest.raises(Lost, match="gave no state of the job"),
+    ):
+        generate(cloud, _with(_large()), model=_DEV, lost_seconds=0.1)
     assert len(cloud.shelf) == 1
     assert "DELETE" not in _uploads(cloud)
 
 
 def test_what_was_uploaded_for_nothing_is_deleted() -> None:
     with Replicate(throttled=9) as cloud, pytest.raises(RateLimited):
-        run(cloud, _with(_large()), model=_DEV)
+        generate(cloud, _with(_large()), model=_DEV)
     assert cloud.shelf == {}

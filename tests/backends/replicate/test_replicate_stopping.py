@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from simulators.replicate import Replicate, ReplicateSwitches
-from support.replicate_lab import ASKED, configured, run
+from support.replicate_backend import REQUEST, cancel_job, generate, replicate_config
 
 from imagen.backends.replicate import Replicate as Backend
 from imagen.backends.replicate.client import ReplicateClient
-from imagen.backends.replicate.job import cancel_prediction
 from imagen.core.result import no_progress
 from imagen.errors import Cancelled, TimedOut
 
@@ -47,21 +46,21 @@ def _statuses(cloud: Replicate) -> list[str]:
 def test_a_prediction_that_runs_is_cancelled() -> None:
     with Replicate(seconds=60) as cloud:
         with pytest.raises(Cancelled):
-            run(cloud, ASKED, _Impatient("running"), model=_SCHNELL)
+            generate(cloud, REQUEST, _Impatient("running"), model=_SCHNELL)
         assert _statuses(cloud) == ["canceled"]
 
 
 def test_a_prediction_that_waits_is_cancelled() -> None:
     with Replicate(queue_seconds=60) as cloud:
         with pytest.raises(Cancelled):
-            run(cloud, ASKED, _Impatient("queued"), model=_SCHNELL)
+            generate(cloud, REQUEST, _Impatient("queued"), model=_SCHNELL)
         assert _statuses(cloud) == ["aborted"]
 
 
 def test_a_prediction_whose_submission_is_still_held_is_found_and_cancelled() -> None:
     with Replicate(seconds=60) as cloud:
         with pytest.raises(Cancelled) as caught:
-            run(cloud, ASKED, _Impatient("submitted", 3), model=_SCHNELL, wait_seconds=60)
+            generate(cloud, REQUEST, _Impatient("submitted", 3), model=_SCHNELL, wait_seconds=60)
         assert _statuses(cloud) == ["canceled"]
     assert caught.value.remedy == ""
 
@@ -69,7 +68,7 @@ def test_a_prediction_whose_submission_is_still_held_is_found_and_cancelled() ->
 def test_the_caller_hears_of_a_submission_that_is_held() -> None:
     impatient = _Impatient("running")
     with Replicate(seconds=60) as cloud, pytest.raises(Cancelled):
-        run(cloud, ASKED, impatient, model=_SCHNELL, wait_seconds=2)
+        generate(cloud, REQUEST, impatient, model=_SCHNELL, wait_seconds=2)
     assert impatient.heard.count("submitted") >= 4
 
 
@@ -77,7 +76,7 @@ def test_a_submission_that_waits_to_be_sent_again_is_given_up() -> None:
     before = set(threading.enumerate())
     with Replicate(throttled=9, throttle_seconds=30) as cloud:
         with pytest.raises(Cancelled):
-            run(cloud, ASKED, _Impatient("submitted", 3), model=_SCHNELL)
+            generate(cloud, REQUEST, _Impatient("submitted", 3), model=_SCHNELL)
         assert cloud.submissions == 0
     new = set(threading.enumerate()) - before
     assert [thread.name for thread in new if "(_run)" in thread.name] == []
@@ -90,25 +89,25 @@ def test_an_interrupted_program_cancels_too() -> None:
 
     with Replicate(seconds=60) as cloud:
         with pytest.raises(KeyboardInterrupt):
-            run(cloud, ASKED, interrupt, model=_SCHNELL)
+            generate(cloud, REQUEST, interrupt, model=_SCHNELL)
         assert _statuses(cloud) == ["canceled"]
 
 
 def test_a_prediction_that_takes_too_long_is_cancelled() -> None:
     with Replicate(seconds=60) as cloud:
-        config = configured(cloud.url, model=_SCHNELL, wait_seconds=0)
+        config = replicate_config(cloud.url, model=_SCHNELL, wait_seconds=0)
         hasty = Backend(config.model_copy(update={"total_seconds": 0.2}))
         with closing(hasty), pytest.raises(TimedOut, match=r"took more than 0\.2 s in all"):
-            hasty.collect(hasty.prepare(ASKED), no_progress)
+            hasty.collect(hasty.prepare(REQUEST), no_progress)
         assert _statuses(cloud) == ["canceled"]
 
 
 def test_a_prediction_that_goes_on_all_the_same_is_told_of() -> None:
     with Replicate(seconds=60, late=True) as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
-        doubt = cancel_prediction(client, lambda: id, deadline_seconds=60, patience_seconds=0.1)
+        doubt = cancel_job(client, lambda: id, cancel_seconds=0.1)
     assert doubt == (
-        "Replicate was asked to cancel the prediction and did not confirm it. "
+        "Replicate was asked to cancel the job and did not confirm it. "
         "It ends by itself after 60 s."
     )
 
@@ -116,7 +115,7 @@ def test_a_prediction_that_goes_on_all_the_same_is_told_of() -> None:
 def test_the_api_is_not_asked_to_cancel_without_a_pause() -> None:
     with Replicate(seconds=60, late=True) as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
-        cancel_prediction(client, lambda: id, deadline_seconds=60, patience_seconds=0.5)
+        cancel_job(client, lambda: id, cancel_seconds=0.5)
     rounds = [seen for seen in cloud.requests if seen.path.endswith("/cancel")]
     assert 1 <= len(rounds) <= 6  # after 0, 0.05, 0.15, 0.35, 0.75 s
 
@@ -125,17 +124,15 @@ def test_a_prediction_that_has_succeeded_is_left_alone_and_told_of() -> None:
     """Its pictures are there, and paid for."""
     with Replicate() as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
-        doubt = cancel_prediction(client, lambda: id, deadline_seconds=60)
-        assert doubt == "It had been made before it could be cancelled."
+        doubt = cancel_job(client, lambda: id)
+        assert doubt == "The job was finished before it could be cancelled."
     assert [seen.path for seen in cloud.requests if seen.path.endswith("/cancel")] == []
 
 
 def test_a_prediction_that_is_not_found_yet_is_looked_for_again() -> None:
     with Replicate(seconds=60) as cloud, closing(_client(cloud)) as client:
         found = iter(["", client.create({"prompt": "x"}).id])
-        doubt = cancel_prediction(
-            client, lambda: next(found), deadline_seconds=60, is_settled=lambda: False
-        )
+        doubt = cancel_job(client, lambda: next(found), is_settled=lambda: False)
         assert (doubt, _statuses(cloud)) == ("", ["canceled"])
 
 
@@ -143,8 +140,8 @@ def test_an_api_that_is_gone_can_cancel_nothing() -> None:
     with Replicate(seconds=60) as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
         cloud.stop()
-        doubt = cancel_prediction(client, lambda: id, deadline_seconds=60)
-    assert doubt.startswith("Replicate could not be asked to cancel the prediction: http://127")
+        doubt = cancel_job(client, lambda: id)
+    assert doubt.startswith("Replicate could not be asked to cancel the job: http://127")
 
 
 def test_a_job_that_is_searched_for_is_cancelled_too() -> None:
@@ -157,13 +154,13 @@ def test_a_job_that_is_searched_for_is_cancelled_too() -> None:
         raise Cancelled
 
     with Replicate() as cloud:
-        run(cloud, ASKED, hear, model=_SCHNELL)
+        generate(cloud, REQUEST, hear, model=_SCHNELL)
         cloud.jobs.newest_first()[0].switches = ReplicateSwitches(seconds=60)
-        again = Backend(configured(cloud.url, model=_SCHNELL))
+        again = Backend(replicate_config(cloud.url, model=_SCHNELL))
         with closing(again), pytest.raises(Cancelled):
             again.collect(heard[0], cancel)
         assert _statuses(cloud) == ["canceled"]
 
 
 def _client(cloud: Replicate) -> ReplicateClient:
-    return ReplicateClient(configured(cloud.url, model=_SCHNELL, wait_seconds=0))
+    return ReplicateClient(replicate_config(cloud.url, model=_SCHNELL, wait_seconds=0))

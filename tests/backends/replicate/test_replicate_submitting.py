@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulators.replicate import COMMUNITY, DEPLOYMENT, TOKEN, Replicate
 from simulators.replicate.models import version_of
-from support.replicate_lab import ASKED, configured, opened, run, submitted, told
+from support.replicate_backend import (
+    REQUEST,
+    RecordedPauses,
+    collect_progress,
+    generate,
+    open_replicate,
+    replicate_config,
+    submit_job,
+    submitted_bodies,
+)
 
 from imagen.backends.replicate.client import ReplicateClient
-from imagen.backends.replicate.job import PredictionSubmission
 from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.errors import (
@@ -26,7 +34,7 @@ from imagen.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from imagen.core.result import Progress
 
@@ -56,20 +64,23 @@ def _posts(cloud: Replicate) -> list[str]:
 )
 def test_each_kind_of_model_has_its_way(model: str, paths: list[str]) -> None:
     with Replicate() as cloud:
-        assert len(run(cloud, model=model).images) == 1
+        assert len(generate(cloud, model=model).images) == 1
     assert _posts(cloud) == paths
 
 
 def test_a_community_model_is_run_by_its_latest_version() -> None:
     with Replicate() as cloud:
-        run(cloud)
-    assert [body.get("version") for body in submitted(cloud)] == [None, version_of(COMMUNITY)]
+        generate(cloud)
+    assert [body.get("version") for body in submitted_bodies(cloud)] == [
+        None,
+        version_of(COMMUNITY),
+    ]
 
 
 def test_a_submission_says_how_long_to_hold_it_and_when_to_stop() -> None:
     with Replicate() as cloud:
-        run(cloud, model=_SCHNELL, wait_seconds=7)
-        run(cloud, model=_SCHNELL, wait_seconds=0, total_seconds=33)
+        generate(cloud, model=_SCHNELL, wait_seconds=7)
+        generate(cloud, model=_SCHNELL, wait_seconds=0, total_seconds=33)
     sent = [seen.headers for seen in cloud.requests if seen.method == "POST"]
     assert [(h.get("prefer"), h.get("cancel-after")) for h in sent] == [
         ("wait=7", "60s"),
@@ -80,7 +91,7 @@ def test_a_submission_says_how_long_to_hold_it_and_when_to_stop() -> None:
 @pytest.mark.parametrize("how", ["drop", "500", "garbled"])
 def test_a_prediction_whose_answer_was_lost_is_found_and_not_made_again(how: str) -> None:
     with Replicate(lose_answer=how, seconds=0.3) as cloud:
-        result = run(cloud)
+        result = generate(cloud)
     assert len(result.images) == 1
     assert cloud.submissions == 1
 
@@ -88,44 +99,44 @@ def test_a_prediction_whose_answer_was_lost_is_found_and_not_made_again(how: str
 @pytest.mark.parametrize("how", ["drop", "500"])
 def test_somebody_elses_prediction_is_not_taken_for_ours(how: str) -> None:
     with Replicate() as cloud:
-        run(cloud, ASKED.with_values({"seed": 99}))
+        generate(cloud, REQUEST.with_values({"seed": 99}))
         cloud.switches = type(cloud.switches)(lose_answer="drop" if how == "drop" else "500")
-        mine = run(cloud)
+        mine = generate(cloud)
     assert cloud.submissions == 2
     assert mine.facts.engine["prediction_id"] == cloud.jobs.newest_first()[0].id
 
 
 def test_an_older_prediction_of_the_same_is_not_taken_for_ours() -> None:
     with Replicate() as cloud:
-        run(cloud)
+        generate(cloud)
         cloud.jobs.newest_first()[0].created -= 60
         cloud.switches = type(cloud.switches)(lose_answer="drop")
-        result = run(cloud)
+        result = generate(cloud)
     assert cloud.submissions == 2
     assert result.facts.engine["prediction_id"] == cloud.jobs.newest_first()[0].id
 
 
 def test_what_replicate_did_not_take_is_submitted_again() -> None:
-    pauses: list[float] = []
+    pauses = RecordedPauses()
     with Replicate(broken=1) as cloud:
-        _submit(cloud, pauses.append)
+        _submit(cloud, pauses)
     looks = [s.path for s in cloud.requests if (s.method, s.path) == ("GET", "/v1/predictions")]
     assert (len(_posts(cloud)), cloud.submissions, len(looks)) == (2, 1, 3)
-    assert pauses[:3] == [0.2, 0.8, 2.0]
+    assert pauses.seconds[:3] == [0.2, 0.8, 2.0]
 
 
 def test_what_replicate_never_takes_is_given_up() -> None:
-    with Replicate(broken=99) as cloud, pytest.raises(Unavailable, match="is in trouble: 500"):
-        _submit(cloud, lambda _: None)
+    with Replicate(broken=99) as cloud, pytest.raises(Unavailable, match="is unavailable: 500"):
+        _submit(cloud, RecordedPauses())
     assert len(_posts(cloud)) == 4
 
 
 def test_where_the_listing_cannot_be_read_nothing_is_sent_again() -> None:
     with (
         Replicate(lose_answer="drop", unsteady=99) as cloud,
-        pytest.raises(Lost, match="can't be asked whether it took it") as caught,
+        pytest.raises(Lost, match="cannot be asked whether it took the job") as caught,
     ):
-        _submit(cloud, lambda _: None)
+        _submit(cloud, RecordedPauses())
     assert (cloud.submissions, caught.value.is_certain) == (1, False)
 
 
@@ -136,7 +147,7 @@ def test_a_submission_that_may_have_arrived_leaves_its_ticket_submitted() -> Non
         Replicate(lose_answer="drop", portal=True) as cloud,
         pytest.raises(Lost) as caught,
     ):
-        run(cloud, on_progress=heard.append)
+        generate(cloud, on_progress=heard.append)
     tickets = [progress.ticket for progress in heard if progress.ticket is not None]
     assert not caught.value.is_certain
     assert tickets[-1].submitted
@@ -146,7 +157,7 @@ def test_a_prediction_that_is_not_known_any_more_is_not_asked_for_again() -> Non
     """Nor cancelled: there is nothing."""
     with Replicate(seconds=60, forgotten=True) as cloud:
         with pytest.raises(Lost) as caught:
-            run(cloud)
+            generate(cloud)
         assert caught.value.is_certain
         asked = [seen.method for seen in cloud.requests if "/predictions/" in seen.path]
         assert asked == ["GET"]
@@ -154,36 +165,34 @@ def test_a_prediction_that_is_not_known_any_more_is_not_asked_for_again() -> Non
 
 def test_a_run_that_made_what_was_asked_has_nothing_to_warn_of() -> None:
     with Replicate() as cloud:
-        assert run(cloud).warnings == ()
+        assert generate(cloud).warnings == ()
 
 
 def test_what_is_no_listing_is_not_taken_for_an_empty_one() -> None:
     with (
         Replicate(lose_answer="drop", portal=True) as cloud,
-        pytest.raises(Lost, match="can't be asked whether it took it"),
+        pytest.raises(Lost, match="cannot be asked whether it took the job"),
     ):
-        _submit(cloud, lambda _: None)
+        _submit(cloud, RecordedPauses())
     assert cloud.submissions == 1
 
 
-def _submit(cloud: Replicate, sleep: Callable[[float], object]) -> None:
-    config = configured(cloud.url, model=_SCHNELL)
-    values = {"prompt": "a lighthouse", "seed": 7}
+def _submit(cloud: Replicate, pauses: RecordedPauses) -> None:
+    config = replicate_config(cloud.url, model=_SCHNELL)
     with closing(ReplicateClient(config)) as client:
-        began = datetime.now(UTC)
-        PredictionSubmission(client, config.reference, values, began, sleep=sleep).run()
+        submit_job(client, pauses)
 
 
 @pytest.mark.parametrize("form", ["header", "body", "words"])
 def test_a_throttled_submission_is_sent_again(form: str) -> None:
     with Replicate(throttled=3, throttle=form) as cloud:
-        assert len(run(cloud, model=_SCHNELL).images) == 1
+        assert len(generate(cloud, model=_SCHNELL).images) == 1
     assert (len(_posts(cloud)), cloud.submissions) == (4, 1)
 
 
 def test_a_throttled_submission_is_retried_three_times() -> None:
     with Replicate(throttled=99) as cloud, pytest.raises(RateLimited) as caught:
-        run(cloud, model=_SCHNELL)
+        generate(cloud, model=_SCHNELL)
     assert len(_posts(cloud)) == 4
     assert caught.value.retry_after_seconds == 0
 
@@ -193,7 +202,7 @@ def test_a_long_pause_is_left_to_the_user() -> None:
         Replicate(throttled=99, throttle="words", throttle_seconds=300) as cloud,
         pytest.raises(RateLimited, match="resets in ~300s") as caught,
     ):
-        run(cloud, model=_SCHNELL)
+        generate(cloud, model=_SCHNELL)
     assert (len(_posts(cloud)), caught.value.retry_after_seconds) == (1, 300)
 
 
@@ -201,12 +210,12 @@ def test_a_long_pause_is_left_to_the_user() -> None:
     ("switches", "block", "error", "words"),
     [
         pytest.param({"token": "x"}, {}, Unauthorized, "refused access", id="401"),
-        pytest.param({"no_credit": True}, {}, Rejected, "wants to be paid first", id="402"),
+        pytest.param({"no_credit": True}, {}, Rejected, "requires payment", id="402"),
         pytest.param(
             {"refused_input": "num_inference_steps"},
             {},
             Rejected,
-            r"num_inference_steps \(our steps\): is not what it was",
+            r"num_inference_steps \(steps in imagen\): is not what it was",
             id="422",
         ),
         pytest.param(
@@ -231,7 +240,7 @@ def test_each_refusal_has_its_error(
 ) -> None:
     usual = {"model": _SCHNELL, "input_schema": "schema.json"}
     with Replicate(**switches) as cloud, pytest.raises(error, match=words) as caught:
-        run(cloud, **(usual | block))
+        generate(cloud, **(usual | block))
     assert type(caught.value) is error
     assert caught.value.backend == "cloud"
     assert caught.value.remedy
@@ -252,15 +261,15 @@ def _schema() -> None:
 
 def test_a_ticket_is_told_before_and_after_the_submission() -> None:
     with Replicate() as cloud:
-        tickets = [p.ticket for p in told(cloud) if p.ticket is not None]
+        tickets = [p.ticket for p in collect_progress(cloud) if p.ticket is not None]
     assert [sorted(ticket.engine) for ticket in tickets] == [["began"], ["began", "prediction_id"]]
     assert all(ticket.submitted for ticket in tickets)
 
 
 def test_a_clock_that_was_set_back_since_leaves_it_open_whether_it_arrived() -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
-    with Replicate() as cloud, closing(opened(cloud.url)) as engine:
-        ticket = engine.prepare(ASKED).sent(began=later.isoformat())
+    with Replicate() as cloud, closing(open_replicate(cloud.url)) as engine:
+        ticket = engine.prepare(REQUEST).sent(began=later.isoformat())
         with pytest.raises(Lost, match="clock was set back") as caught:
             engine.collect(ticket, no_progress)
     assert (caught.value.is_certain, caught.value.never_ran) == (False, False)
@@ -271,7 +280,7 @@ def test_the_token_stands_in_no_ticket_and_no_cache() -> None:
     from pathlib import Path
 
     with Replicate() as cloud:
-        tickets = [p.ticket for p in told(cloud) if p.ticket is not None]
+        tickets = [p.ticket for p in collect_progress(cloud) if p.ticket is not None]
     kept = [path.read_text(encoding="utf-8") for path in Path("cache").rglob("*.json")]
     assert len(kept) == 1
     assert TOKEN not in "".join([*kept, *(ticket.model_dump_json() for ticket in tickets)])
@@ -279,15 +288,15 @@ def test_the_token_stands_in_no_ticket_and_no_cache() -> None:
 
 def test_an_empty_prompt_is_sent_as_one() -> None:
     with Replicate() as cloud:
-        run(cloud, Request(prompt="", seed=1))
-    assert submitted(cloud)[-1]["input"]["prompt"] == ""
+        generate(cloud, Request(prompt="", seed=1))
+    assert submitted_bodies(cloud)[-1]["input"]["prompt"] == ""
 
 
 def test_a_value_that_is_no_json_is_refused() -> None:
     with (
         Replicate() as cloud,
-        closing(ReplicateClient(configured(cloud.url))) as client,
-        pytest.raises(RequestError, match="can't be sent as JSON"),
+        closing(ReplicateClient(replicate_config(cloud.url))) as client,
+        pytest.raises(RequestError, match="cannot be sent as JSON"),
     ):
         client.create({"prompt": float("nan")})
     assert cloud.requests == []
