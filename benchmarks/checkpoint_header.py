@@ -13,7 +13,7 @@ from pathlib import Path
 
 from measure import in_turn, report
 
-from imagen.model_files.identify import read_checkpoint
+from imagen.model_files.identify import identify_model
 
 TENSORS = 1130
 ROWS, COLUMNS = 1208, 768
@@ -52,11 +52,11 @@ def shapes(path: Path) -> dict[str, list[int]]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = checkpoint(Path(folder) / "sd15.safetensors")
-        assert read_checkpoint(path).family == "sd1"
+        assert identify_model(path).family == "sd1"
         assert shapes(path)[ATTENTION] == [ROWS, COLUMNS]
         claim = in_turn(
             "the family of a 2 GB checkpoint / safetensors' shapes",
-            lambda: read_checkpoint(path),
+            lambda: identify_model(path),
             lambda: shapes(path),
             at_most=3.0,
             runs=30,

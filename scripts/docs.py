@@ -36,7 +36,7 @@ from imagen.config import (
 from imagen.core.capabilities import Parameter
 from imagen.core.request import Request
 from imagen.errors import ImagenError
-from imagen.graphs import ControlNet, Manifest, Model, NodePack, listing
+from imagen.graphs import ControlNet, Manifest, ManifestModel, NodePack, list_workflows
 from imagen.graphs.tokens import ALIASES
 from imagen.testing.comfyui import FailureSwitches
 
@@ -103,7 +103,7 @@ def _defaults() -> str:
 
 def _models_from_text() -> list[Workflow]:
     """The text-to-image workflows, which backends name."""
-    return [workflow for workflow in listing() if workflow.manifest.task == _FROM_TEXT]
+    return [workflow for workflow in list_workflows() if workflow.manifest.task == _FROM_TEXT]
 
 
 def _defaults_row(workflow: Workflow) -> Iterator[str]:
@@ -133,7 +133,7 @@ def _models() -> str:
     known = {file.file for workflow in first for file in workflow.manifest.files}
     more = [
         workflow
-        for workflow in listing()
+        for workflow in list_workflows()
         if workflow.manifest.task != _FROM_TEXT and _is_more(workflow.manifest, known)
     ]
     return "\n\n".join(_models_of(workflow) for workflow in (*first, *more))
@@ -202,7 +202,7 @@ def _manifest() -> str:
 
 
 def _model() -> str:
-    return _fields(Model)
+    return _fields(ManifestModel)
 
 
 def _control() -> str:

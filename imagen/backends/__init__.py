@@ -85,10 +85,10 @@ def require_known(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> None:
     known = available(blocks)
     if name in known:
         return
-    from imagen.graphs import names
+    from imagen.graphs import list_workflow_names
 
     error = UnknownBackend(name, known)
-    if name in names(()):
+    if name in list_workflow_names(()):
         raise error.replace(
             remedy=f"{name} is a bundled workflow. `imagen config init --detect --write` adds a "
             f"backend for each workflow that your ComfyUI can run.\n{error.remedy}"

@@ -64,7 +64,7 @@ def complete_workflows(
     """The workflows that ship with imagen and those in the user's folders; else files."""
     from imagen import graphs
 
-    found = _matching(graphs.names(_settings(ctx).workflow_dirs), incomplete)
+    found = _matching(graphs.list_workflow_names(_settings(ctx).workflow_dirs), incomplete)
     return found or complete_files(ctx, param, incomplete)
 
 

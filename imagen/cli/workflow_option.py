@@ -11,7 +11,7 @@ from imagen.errors import ConfigError, UnknownBackend
 
 if TYPE_CHECKING:
     from imagen.config import Settings
-    from imagen.graphs.importer import Found
+    from imagen.graphs.importer import DetectedWorkflow
 
 _KIND = "comfyui"
 
@@ -54,24 +54,33 @@ def _reference_of(path: Path, settings: Settings, backend: str) -> str:
     from imagen.graphs.tokens import tokens_of
 
     found = read(path)
-    if found.form == "api" and any(tokens_of(found.document)):
+    if found.graph is not None and any(tokens_of(found.graph)):
         return str(path.absolute())
     return str(_import_workflow(path, found, settings, backend))
 
 
-def _import_workflow(path: Path, found: Found, settings: Settings, backend: str) -> Path:
+def _import_workflow(path: Path, found: DetectedWorkflow, settings: Settings, backend: str) -> Path:
     """As `workflows add` does, under a name of its content; the editor's format needs the server's
     node catalog."""
     from imagen.cli.commands.workflows_add import choose
-    from imagen.graphs.importer import name_of, put, take_over, written
+    from imagen.graphs.importer import (
+        format_workflow,
+        import_workflow,
+        suggest_name,
+        write_workflow,
+    )
     from imagen.reproduce import IMPORTED
 
     object_info = None
     if found.form == "editor":
         reachable = settings.with_workflow(backend, "-")
         object_info = choose(reachable, backend, None, None, is_needed=True).object_info
-    proposal = take_over(found, object_info, title=path.stem, is_held_to=object_info is not None)
-    content = sha256("".join(written(proposal)).encode()).hexdigest()[:8]
-    name = f"{name_of(path.stem)[:60]}-{content}"
-    graph, _ = put(settings.state_dir / IMPORTED, name, proposal, force=True, is_private=True)
+    proposal = import_workflow(
+        found, object_info, title=path.stem, is_checked=object_info is not None
+    )
+    content = sha256("".join(format_workflow(proposal)).encode()).hexdigest()[:8]
+    name = f"{suggest_name(path.stem)[:60]}-{content}"
+    graph, _ = write_workflow(
+        settings.state_dir / IMPORTED, name, proposal, force=True, is_private=True
+    )
     return graph.absolute()

@@ -1,18 +1,21 @@
 """The configuration: settings, where they come from, and what is wrong with them."""
 
-from imagen.config.accounts import (
+from imagen.config.load import VARIABLES, Checked, check, load_settings
+from imagen.config.paths import default_workflow_dir, find, place_to_write, usual
+from imagen.config.secrets import masked, variables
+from imagen.config.settings import (
     Budget,
     CloudSettings,
+    InputSettings,
     LibrarySettings,
+    Limits,
+    OutputSettings,
+    Settings,
+    Style,
     UsageSettings,
     Webhook,
 )
-from imagen.config.example import example, sample, with_backends
-from imagen.config.load import VARIABLES, Checked, check, load_settings
-from imagen.config.merge import Addition, add_backends, write_new
-from imagen.config.paths import default_workflow_dir, find, place_to_write, usual
-from imagen.config.secrets import masked, variables
-from imagen.config.settings import InputSettings, Limits, OutputSettings, Settings, Style
+from imagen.config.write import Addition, add_backends, example, sample, with_backends, write_new
 
 __all__ = [
     "VARIABLES",

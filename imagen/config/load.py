@@ -11,10 +11,9 @@ from warnings import warn
 
 from pydantic import ValidationError
 
-from imagen.config.accounts import SwitchWord
 from imagen.config.paths import BACKSLASH, default_state_dir, default_workflow_dir, expanded, find
 from imagen.config.secrets import exposed, texts
-from imagen.config.settings import Settings
+from imagen.config.settings import Settings, SwitchWord
 from imagen.core.text import did_you_mean
 from imagen.core.validation import Problem, problems
 from imagen.errors import ConfigError, ConfigWarning
@@ -22,7 +21,7 @@ from imagen.errors import ConfigError, ConfigWarning
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from imagen.config.accounts import LibrarySettings
+    from imagen.config.settings import LibrarySettings
     from imagen.config.yaml_document import Document
 
 VARIABLES = {

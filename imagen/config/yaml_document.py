@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from yaml.reader import Reader
 
-from imagen.config.example import format_yaml
 from imagen.config.paths import BACKSLASH
+from imagen.config.write import format_yaml
 from imagen.core.filesystem import read_at_most
 from imagen.core.text import decode_text, one_line
 from imagen.core.validation import Problem

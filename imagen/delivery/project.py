@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from imagen.config import Settings
-    from imagen.config.accounts import SwitchWord
+    from imagen.config.settings import SwitchWord
     from imagen.delivery.supabase import Supabase
 
 

@@ -1,28 +1,38 @@
-"""Workflows as data: find one, bind it to values, and say what is wrong with it."""
+"""ComfyUI workflows as data: find, bind, edit and check them without a server."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from imagen.graphs.manifest import ControlNet, Manifest, Model, NodePack
-from imagen.graphs.shelves import BUNDLED, ListedWorkflow, entries, find, listing, names
+from imagen.graphs.manifest import ControlNet, Manifest, ManifestModel, NodePack
 from imagen.graphs.tokens import bind
-from imagen.graphs.workflow import Workflow
+from imagen.graphs.workflow import (
+    BUNDLED,
+    ListedWorkflow,
+    Workflow,
+    find_workflow,
+    list_workflow_files,
+    list_workflow_names,
+    list_workflows,
+)
 
 if TYPE_CHECKING:
     from imagen.graphs.model_names import match_model_names
-    from imagen.graphs.preflight import check
-    from imagen.graphs.review import faults, missing_values
-    from imagen.graphs.structure import Fault
+    from imagen.graphs.validate import (
+        WorkflowFault,
+        check_against_server,
+        find_faults,
+        find_missing_values,
+    )
 else:
-    # What making a picture does not need is loaded when it is asked for.
+    # Loaded on first use: generating an image needs none of these.
     _LATER = {
-        "Fault": "structure",
-        "check": "preflight",
-        "faults": "review",
+        "WorkflowFault": "validate",
+        "check_against_server": "validate",
+        "find_faults": "validate",
+        "find_missing_values": "validate",
         "match_model_names": "model_names",
-        "missing_values": "review",
     }
 
     def __getattr__(name: str) -> Any:
@@ -36,19 +46,19 @@ else:
 __all__ = [
     "BUNDLED",
     "ControlNet",
-    "Fault",
     "ListedWorkflow",
     "Manifest",
-    "Model",
+    "ManifestModel",
     "NodePack",
     "Workflow",
+    "WorkflowFault",
     "bind",
-    "check",
-    "entries",
-    "faults",
-    "find",
-    "listing",
+    "check_against_server",
+    "find_faults",
+    "find_missing_values",
+    "find_workflow",
+    "list_workflow_files",
+    "list_workflow_names",
+    "list_workflows",
     "match_model_names",
-    "missing_values",
-    "names",
 ]

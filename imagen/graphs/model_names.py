@@ -1,14 +1,16 @@
-"""Names of model files: the same file may go by another folder, separator or case on a server."""
+"""Names of model files: a server may list the same file with another folder, separator or case."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from imagen.graphs.catalogue import read_catalogue
-from imagen.graphs.tokens import inputs_of
+from imagen.graphs.graph import class_of, inputs_of
+from imagen.graphs.node_catalog import read_catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from imagen.graphs.graph import Graph, Node
 
 FOLDERS: Mapping[str, str] = {
     "ckpt_name": "checkpoints",
@@ -19,87 +21,70 @@ FOLDERS: Mapping[str, str] = {
     "control_net_name": "controlnet",
     "style_model_name": "style_models",
 }
-"""Where the files of an input are, below models/; a number may follow its name."""
-_NAMES_FILES = {*FOLDERS, "model_name"}
-_MODELS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft", ".onnx")
+"""The folder below models/ of an input's files; the input's name may end in a number."""
+_FILE_INPUTS = {*FOLDERS, "model_name"}
+_ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft", ".onnx")
 
 
-def is_model_file(value: Any) -> bool:
-    """Whether `value` is the name of a model's file."""
-    return isinstance(value, str) and value.lower().endswith(_MODELS)
+def is_model_file(value: object) -> bool:
+    """Whether a value ends like the name of a model file."""
+    return isinstance(value, str) and value.lower().endswith(_ENDINGS)
 
 
-def names_file(value: Any, input_name: str) -> bool:
-    """Whether `value` means a model's file, as what it is or as what the input takes."""
-    takes_files = input_name.rstrip("0123456789") in _NAMES_FILES
+def names_file(value: object, input_name: str) -> bool:
+    """Whether a value names a model file, by its ending or by the input that holds it."""
+    takes_files = input_name.rstrip("0123456789") in _FILE_INPUTS
     return is_model_file(value) or (takes_files and isinstance(value, str))
 
 
 def bare_name(name: str) -> str:
-    """The file's name without the ending that models have."""
-    return next((name[: -len(end)] for end in _MODELS if name.lower().endswith(end)), name)
+    """The name without the ending of model files."""
+    return next((name[: -len(end)] for end in _ENDINGS if name.lower().endswith(end)), name)
 
 
 def base_name(name: str) -> str:
-    """The file's name without folders, whichever way they are separated."""
-    return _slashed(name).rpartition("/")[2]
+    """The name without folders, with either separator."""
+    return _with_slashes(name).rpartition("/")[2]
 
 
-def spellings(value: str, choices: Sequence[Any]) -> list[str]:
-    """What a server calls the file `value`: one name, several that it could be, or none.
+def spellings(value: str, choices: Sequence[object]) -> list[str]:
+    """The choices that may be the file `value`, by the closest kind of match that there is.
 
-    The nearest kind of likeness wins: as written; with the other separator; the same file in
-    some folder; the same without its ending, if `value` has none; and each of these whatever the
-    case.
+    In this order: as written; with the other separator; the same file in any folder; the same
+    without the ending if `value` has none; and each of these ignoring case.
     """
     names = [choice for choice in choices if isinstance(choice, str)]
-    kinds: tuple[Callable[[str], str], ...] = (str, _slashed, base_name)
+    kinds: list[Callable[[str], str]] = [str, _with_slashes, base_name]
     if not is_model_file(value):
-        kinds += (lambda name: bare_name(_slashed(name)), lambda name: bare_name(base_name(name)))
-    for likeness in (*kinds, *(_caseless(kind) for kind in kinds)):
-        alike = [name for name in names if likeness(name) == likeness(value)]
-        if alike:
-            return alike
+        kinds.append(lambda name: bare_name(_with_slashes(name)))
+        kinds.append(lambda name: bare_name(base_name(name)))
+    for fold in (str, str.casefold):
+        for kind in kinds:
+            matches = [name for name in names if fold(kind(name)) == fold(kind(value))]
+            if matches:
+                return matches
     return []
 
 
-def match_model_names(graph: Mapping[str, Any], object_info: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a bound graph that calls each model file what this server calls it.
+def match_model_names(graph: Graph, object_info: Mapping[str, object]) -> dict[str, Node]:
+    """A copy of a bound graph in which each model file has the name that the server lists.
 
-    A file that the server has not, or has several times, keeps its name.
+    A file that the server lacks, or has in several folders, keeps its name.
     """
-    local = dict(graph)
-    for node_id, name, spelling in _respelled(graph, object_info):
-        node = local[node_id]
-        local[node_id] = node | {"inputs": node["inputs"] | {name: spelling}}
-    return local
-
-
-def _respelled(
-    graph: Mapping[str, Any], object_info: Mapping[str, Any]
-) -> Iterator[tuple[str, str, str]]:
-    used = {kind: object_info[kind] for kind in _classes(graph) if kind in object_info}
-    catalogue = read_catalogue(used)
+    catalog = read_catalog(object_info)
+    matched = dict(graph)
     for node_id, node in graph.items():
-        spec = catalogue.get(_class(node))
+        spec = catalog.get(class_of(node))
         for name, value in inputs_of(node).items() if spec else ():
             choices = spec.inputs[name].choices if spec and name in spec.inputs else None
-            found = spellings(value, choices) if choices and names_file(value, name) else []
-            if len(found) == 1 and found[0] != value:
-                yield node_id, name, found[0]
+            if not choices or not isinstance(value, str) or not names_file(value, name):
+                continue
+            names = spellings(value, choices)
+            if len(names) == 1 and names[0] != value:
+                inputs = {**matched[node_id]["inputs"], name: names[0]}
+                matched[node_id] = {**matched[node_id], "inputs": inputs}
+    return matched
 
 
-def _classes(graph: Mapping[str, Any]) -> set[str]:
-    return {_class(node) for node in graph.values()}
-
-
-def _class(node: Any) -> str:
-    return str(node.get("class_type") or "") if isinstance(node, dict) else ""
-
-
-def _slashed(name: str) -> str:
+def _with_slashes(name: str) -> str:
     return name.replace("\\", "/")
-
-
-def _caseless(kind: Callable[[str], str]) -> Callable[[str], str]:
-    return lambda name: kind(name).casefold()

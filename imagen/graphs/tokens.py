@@ -1,17 +1,20 @@
-"""Tokens: whole string values of a graph, `$<seed>` or `${seed}`, that binding replaces."""
+"""Tokens: whole string values in a graph, `$<seed>` or `${seed}`, that `bind` replaces."""
 
 from __future__ import annotations
 
 import re
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.core.field_names import OTHER_NAMES
 from imagen.core.text import one_line
 from imagen.errors import WorkflowError
+from imagen.graphs.graph import describe_node, inputs_of, is_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from imagen.graphs.graph import Graph, Node
 
 _TOKEN = re.compile(r"\$<(\w[\w.-]*)>|\$\{(\w[\w.-]*)\}")
 
@@ -19,117 +22,94 @@ ALIASES: Mapping[str, str] = {
     name: field
     for field, names in OTHER_NAMES.items()
     for name in names
-    if field != "model"  # which file a loader takes is a parameter by any name
+    if field != "model"  # a loader's file is a parameter under any name
 }
-"""What people call a parameter in graphs of their own, and `Request`'s name for it."""
+"""Other names of a parameter in graphs and manifests, and the request's name for it."""
 
 
-def canonical(name: str) -> str:
-    """`Request`'s name for what a graph or a manifest calls `name`."""
+class TokenPlace(NamedTuple):
+    """One token in a graph: the node, the input, and the name as written."""
+
+    node: str
+    input: str
+    token: str
+
+
+def canonical_name(name: str) -> str:
+    """The request's name for a parameter that a graph or a manifest calls `name`."""
     return ALIASES.get(name, name)
 
 
-def token_name(value: Any) -> str | None:
-    """The name in `value` as it is written there, where the whole of it is a token."""
-    found = _TOKEN.fullmatch(value) if isinstance(value, str) else None
-    return (found[1] or found[2]) if found else None
+def token_name(value: object) -> str | None:
+    """The name of the token, as written, if the whole value is one."""
+    match = _TOKEN.fullmatch(value) if isinstance(value, str) else None
+    return (match[1] or match[2]) if match else None
 
 
-def is_link(value: Any) -> bool:
-    """Whether `value` is a reference to another node's output: `["4", 0]`."""
-    return (
-        isinstance(value, list)
-        and len(value) == 2
-        and isinstance(value[0], str)
-        and type(value[1]) in (int, float)
-    )
-
-
-def tokens_of(graph: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Each token of a graph: the node's id, the input, and the name as it is written."""
+def tokens_of(graph: Mapping[str, object]) -> Iterator[TokenPlace]:
+    """Each token of a graph, also those within lists and objects."""
     for node_id, node in graph.items():
         for name, value in inputs_of(node).items():
             for token in _tokens_in(value):
-                yield node_id, name, token
+                yield TokenPlace(node_id, name, token)
 
 
-def nodes_with(graph: Mapping[str, Any], name: str) -> list[str]:
-    """The ids of the nodes that have the token of this canonical name."""
-    return list(dict.fromkeys(n for n, _, token in tokens_of(graph) if canonical(token) == name))
-
-
-def inputs_of(node: Any) -> Mapping[str, Any]:
-    """A node's inputs; none for what is no node."""
-    inputs = node.get("inputs") if isinstance(node, dict) else None
-    return inputs if isinstance(inputs, dict) else {}
-
-
-def label(graph: Mapping[str, Any], node_id: str) -> str:
-    """A node as people know it: its title where it has one of its own, and its class."""
-    node = graph.get(node_id)
-    if not isinstance(node, dict):
-        return ""
-    meta = node.get("_meta")
-    title = one_line(str(meta.get("title") or ""), limit=60) if isinstance(meta, dict) else ""
-    kind = one_line(str(node.get("class_type") or ""), limit=60)
-    return f"{kind} {title!r}" if title and title != kind else kind
-
-
-def bind(graph: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A fresh copy of `graph` in which every token is replaced by its value, type kept.
-
-    Values go by canonical name (`count`); a value under the name that is written in the graph
-    (`batch_size`) serves where there is none. A list that becomes the whole of an input is wrapped
-    as `{"__value__": [...]}`, as ComfyUI would take a bare one for a link; every other value stands
-    as it is. Raises WorkflowError that names each token without a value.
-    """
-    missing = [place for place in tokens_of(graph) if _key(place[2], values) is None]
-    if missing:
-        raise _without_value(graph, missing)
-    return {node_id: _bound_node(node, values) for node_id, node in graph.items()}
-
-
-def _tokens_in(value: Any) -> Iterator[str]:
+def _tokens_in(value: object) -> Iterator[str]:
     name = token_name(value)
     if name is not None:
         yield name
-    elif isinstance(value, dict) or (isinstance(value, list) and not is_link(value)):
-        for inner in value.values() if isinstance(value, dict) else value:
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _tokens_in(inner)
+    elif isinstance(value, list) and not is_link(value):
+        for inner in value:
             yield from _tokens_in(inner)
 
 
-def _key(token: str, values: Mapping[str, Any]) -> str | None:
-    return next((key for key in (canonical(token), token) if key in values), None)
+def nodes_with(graph: Graph, name: str) -> list[str]:
+    """The ids of the nodes that have the token of this canonical name."""
+    places = (p.node for p in tokens_of(graph) if canonical_name(p.token) == name)
+    return list(dict.fromkeys(places))
 
 
-def _bound_node(node: Any, values: Mapping[str, Any]) -> Any:
-    copy = deepcopy(node)
-    for name, value in inputs_of(copy).items():
-        bound = _bound(value, values)
-        wrap = token_name(value) is not None and isinstance(bound, list)
-        copy["inputs"][name] = {"__value__": bound} if wrap else bound
-    return copy
+def bind(graph: Graph, values: Mapping[str, object]) -> dict[str, Node]:
+    """A copy of the graph with every token replaced by its value, whose type is kept.
+
+    Values have canonical names (`count`); the name as written in the graph (`batch_size`) is
+    looked up second. A list that becomes the whole of an input is wrapped as
+    `{"__value__": [...]}`, since ComfyUI would take it for a link. Raises WorkflowError that
+    names each token without a value.
+    """
+    missing = [place for place in tokens_of(graph) if _value_key(place.token, values) is None]
+    if missing:
+        raise WorkflowError(
+            "\n".join(
+                f"The token {token!r} has no value: node {one_line(node, limit=60)} "
+                f"({describe_node(graph, node)}), input {one_line(name, limit=60)}."
+                for node, name, token in missing
+            ),
+            remedy=f"Set it (--set {canonical_name(missing[0].token)}=…), or give it a default "
+            "in the workflow's manifest.",
+        )
+    bound = deepcopy(dict(graph))
+    for node in bound.values():
+        for name, value in inputs_of(node).items():
+            new = _bind_value(value, values)
+            is_bare_list = token_name(value) is not None and isinstance(new, list)
+            node["inputs"][name] = {"__value__": new} if is_bare_list else new
+    return bound
 
 
-def _bound(value: Any, values: Mapping[str, Any]) -> Any:
+def _value_key(token: str, values: Mapping[str, object]) -> str | None:
+    return next((key for key in (canonical_name(token), token) if key in values), None)
+
+
+def _bind_value(value: object, values: Mapping[str, object]) -> object:
     token = token_name(value)
     if token is not None:
-        return deepcopy(values[str(_key(token, values))])
+        return deepcopy(values[str(_value_key(token, values))])
     if isinstance(value, dict):
-        return {key: _bound(inner, values) for key, inner in value.items()}
+        return {key: _bind_value(inner, values) for key, inner in value.items()}
     if isinstance(value, list) and not is_link(value):
-        return [_bound(inner, values) for inner in value]
+        return [_bind_value(inner, values) for inner in value]
     return value
-
-
-def _without_value(graph: Mapping[str, Any], missing: list[tuple[str, str, str]]) -> WorkflowError:
-    lines = [
-        f"The token {token!r} has no value: "
-        f"node {one_line(node, limit=60)} ({label(graph, node)}), input {one_line(name, limit=60)}."
-        for node, name, token in missing
-    ]
-    first = canonical(missing[0][2])
-    return WorkflowError(
-        "\n".join(lines),
-        remedy=f"Ask for it (--set {first}=…), or give it a default in the workflow's manifest.",
-    )

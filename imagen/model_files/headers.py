@@ -26,7 +26,7 @@ _AGAIN = "Download it again, and compare its size with what the page says."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weights:
+class ModelHeader:
     """What a file's header says."""
 
     format: Format
@@ -38,7 +38,7 @@ class Weights:
     size_bytes: int
 
 
-def read_weights(path: Path) -> Weights:
+def read_model_header(path: Path) -> ModelHeader:
     """What a safetensors, GGUF or PyTorch file holds; reads no more than its header.
 
     Raises ConfigError with a sentence where there is no such file, and where it isn't whole.
@@ -72,7 +72,7 @@ def _similar(path: Path) -> str:
         return ""
 
 
-def _read(path: Path, file: IO[bytes], size: int) -> Weights:
+def _read(path: Path, file: IO[bytes], size: int) -> ModelHeader:
     start = file.read(512)
     if start.startswith(MAGIC):
         return _gguf(path, file, size)
@@ -81,7 +81,7 @@ def _read(path: Path, file: IO[bytes], size: int) -> Weights:
     if start.startswith(b"PK\x03\x04"):
         return _zipped(path, size)
     if re.match(rb"\x80[\x02-\x05]", start):
-        return Weights(format="pickle", tensors={}, notes={}, size_bytes=size)
+        return ModelHeader(format="pickle", tensors={}, notes={}, size_bytes=size)
     raise _no_model(path, start, size)
 
 
@@ -90,7 +90,7 @@ def _is_safetensors(start: bytes) -> bool:
     return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= _LONGEST_HEADER
 
 
-def _safetensors(path: Path, file: IO[bytes], size: int) -> Weights:
+def _safetensors(path: Path, file: IO[bytes], size: int) -> ModelHeader:
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if 8 + length > size:
@@ -104,7 +104,7 @@ def _safetensors(path: Path, file: IO[bytes], size: int) -> Weights:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path, "safetensors", one_line(str(error))) from error
     _whole(path, size, end)
-    return Weights(format="safetensors", tensors=tensors, notes=notes, size_bytes=size)
+    return ModelHeader(format="safetensors", tensors=tensors, notes=notes, size_bytes=size)
 
 
 def _tensor(value: Any) -> tuple[int, ...]:
@@ -114,7 +114,7 @@ def _tensor(value: Any) -> tuple[int, ...]:
     return shape
 
 
-def _gguf(path: Path, file: IO[bytes], size: int) -> Weights:
+def _gguf(path: Path, file: IO[bytes], size: int) -> ModelHeader:
     try:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             header = read_header(data, size)
@@ -124,16 +124,16 @@ def _gguf(path: Path, file: IO[bytes], size: int) -> Weights:
         raise _damaged(path, "GGUF", one_line(str(error))) from error
     if header.end > size:
         raise _cut_off(path, size, f"{header.end:,} bytes")
-    return Weights(format="gguf", tensors=header.tensors, notes=header.notes, size_bytes=size)
+    return ModelHeader(format="gguf", tensors=header.tensors, notes=header.notes, size_bytes=size)
 
 
-def _zipped(path: Path, size: int) -> Weights:
+def _zipped(path: Path, size: int) -> ModelHeader:
     """PyTorch's files are archives, whose list of contents stands at the end."""
     from zipfile import is_zipfile
 
     if not is_zipfile(path):
         raise _cut_off(path, size, "more bytes: its end is missing")
-    return Weights(format="pickle", tensors={}, notes={}, size_bytes=size)
+    return ModelHeader(format="pickle", tensors={}, notes={}, size_bytes=size)
 
 
 def _whole(path: Path, size: int, end: int) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from imagen.model_files.headers import read_weights
+from imagen.model_files.headers import read_model_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from imagen.model_files.headers import Weights
+    from imagen.model_files.headers import ModelHeader
 
 
 Family = Literal[
@@ -81,7 +81,7 @@ _FLUX_2_CHANNELS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class ModelFile:
     """What one file of weights is."""
 
     path: Path
@@ -93,20 +93,20 @@ class Checkpoint:
     size_bytes: int = 0
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def identify_model(path: Path) -> ModelFile:
     """What a safetensors, GGUF or PyTorch file is; reads only its header, in milliseconds.
 
     PyTorch's own files (.ckpt, .pth) can't be looked into without running them: role `unknown`.
     Raises ConfigError with a sentence where there is no such file, and where it isn't whole.
     """
-    weights = read_weights(path)
-    role, family, variant = classified(weights)
-    return Checkpoint(
+    weights = read_model_header(path)
+    role, family, variant = classify(weights)
+    return ModelFile(
         path=path, role=role, family=family, variant=variant, size_bytes=weights.size_bytes
     )
 
 
-def classified(weights: Weights) -> tuple[Role, Family, str]:
+def classify(weights: ModelHeader) -> tuple[Role, Family, str]:
     """The role, the family and the variant of what a header lists."""
     tensors = weights.tensors
     if is_lora(tensors):
@@ -282,7 +282,7 @@ def is_lora(names: Iterable[str]) -> bool:
     return any(word in text for word in _WORDS) and _LORA.search(text) is not None
 
 
-def family_of_lora(weights: Weights) -> Family:
+def family_of_lora(weights: ModelHeader) -> Family:
     """By the names and shapes of its tensors, else by what it says of itself; "" is unknown."""
     return _by_tensors(weights.tensors) or _by_notes(weights.notes)
 

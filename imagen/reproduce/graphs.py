@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from imagen.graphs.graph import describe_node, inputs_of
 from imagen.graphs.model_names import base_name, is_model_file
-from imagen.graphs.tokens import inputs_of, label
 from imagen.reproduce.drifts import Drift
 
 if TYPE_CHECKING:
@@ -24,12 +24,16 @@ def workflow_drift(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Drif
 def _node(then: Mapping[str, Any], now: Mapping[str, Any], node_id: str) -> Iterator[Drift]:
     before, after = _class(then, node_id), _class(now, node_id)
     if before != after:
-        yield _drift(f"node {node_id}", label(then, node_id) or None, label(now, node_id) or None)
+        yield _drift(
+            f"node {node_id}",
+            describe_node(then, node_id) or None,
+            describe_node(now, node_id) or None,
+        )
         return
     old, new = inputs_of(then.get(node_id)), inputs_of(now.get(node_id))
     for name in dict.fromkeys((*old, *new)):
         if not _same(old.get(name), new.get(name)):
-            place = f"node {node_id} ({label(now, node_id)}), {name}"
+            place = f"node {node_id} ({describe_node(now, node_id)}), {name}"
             yield _drift(place, old.get(name), new.get(name))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.core.text import one_line
 from imagen.errors import RequestError
-from imagen.graphs import names
+from imagen.graphs import list_workflow_names
 from imagen.outputs.provenance import is_graph
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def with_its_workflow(settings: Settings, backend: str, record: ImageRecord) -> 
     imported = settings.state_dir / IMPORTED / f"{name}.json"
     if PureWindowsPath(name).name == name and os.path.isfile(imported):
         return settings.with_workflow(backend, str(imported.absolute()))
-    if name in names(settings.workflow_dirs):
+    if name in list_workflow_names(settings.workflow_dirs):
         return settings.with_workflow(backend, name)
     if backend not in settings.backends:
         raise RequestError(
@@ -70,10 +70,14 @@ def with_own_graph(settings: Settings, backend: str, graph: Mapping[str, Any]) -
 
 def _kept(settings: Settings, graph: Mapping[str, Any]) -> str:
     """The path of the workflow that is made of the graph."""
-    from imagen.graphs.importer import of_text, put, take_over
+    from imagen.graphs.importer import detect_in_text, import_workflow, write_workflow
 
     text = json.dumps(graph, sort_keys=True)
     name = sha256(text.encode()).hexdigest()[:16]
-    proposal = take_over(of_text(text, "The picture's graph"), title="A picture's own graph")
-    path, _ = put(settings.state_dir / _FOLDER, name, proposal, force=True, is_private=True)
+    proposal = import_workflow(
+        detect_in_text(text, "The picture's graph"), title="A picture's own graph"
+    )
+    path, _ = write_workflow(
+        settings.state_dir / _FOLDER, name, proposal, force=True, is_private=True
+    )
     return str(path.absolute())

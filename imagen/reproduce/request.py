@@ -112,7 +112,7 @@ def of_its_graph(record: ImageRecord) -> Remake:
 
     The pictures that it was made of lie at the server, by the names that stand in the graph.
     """
-    from imagen.graphs.importer.propose import token_values  # seldom needed
+    from imagen.graphs.importer.parameters import token_values  # seldom needed
 
     request, _ = request_from_values(token_values(record.graph))
     index, batch = _number(record.file.get("index")), request.count or 1

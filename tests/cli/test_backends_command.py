@@ -107,7 +107,7 @@ def test_what_a_block_lacks_is_told_and_the_others_are_listed() -> None:
     assert listed["a"]["remedies"] == [f"Known: {', '.join(kinds())}."]
     assert listed["b"]["summary"] == "lok: unknown key. Did you mean 'look'?"
     assert listed["c"]["summary"].startswith(
-        "workflow: There is no workflow called 'sdxll'. Did you mean 'sdxl'?"
+        "workflow: Workflow 'sdxll' not found. Did you mean 'sdxl'?"
     )
     assert listed["d"]["summary"] == (
         "bearer_env: the environment variable MY_TOKEN named here is not set"
@@ -184,7 +184,7 @@ def test_what_a_server_lacks_is_shown_with_its_remedy() -> None:
     now, lacking = page.split("\nNow\n")[1].split("\nNot now\n")
     assert now == "  ok\n"
     assert lacking.startswith("  upscale\n      node 2 (UpscaleModelLoader 'Load upscaler')")
-    assert "put it into models/upscale_models/.\n" in lacking
+    assert "into models/upscale_models/.\n" in lacking
 
 
 def test_show_with_check_ends_with_4_where_the_backend_could_not_work() -> None:

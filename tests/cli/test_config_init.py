@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from imagen.cli import cli
 from imagen.config import example, load_settings, sample
 from imagen.errors import ConfigError, Unavailable
-from imagen.graphs import listing
+from imagen.graphs import list_workflows
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def test_where_no_engine_answers_nothing_is_written() -> None:
 
 
 def test_a_server_without_any_model_is_unavailable_and_each_workflow_says_why() -> None:
-    files = [model.file for workflow in listing() for model in workflow.manifest.models]
+    files = [model.file for workflow in list_workflows() for model in workflow.manifest.models]
     with ComfyUI(missing_models=files) as server, pytest.raises(Unavailable) as error:
         run("--url", server.url, "--write")
     assert error.value.remedy.startswith("`imagen workflows show NAME` lists the files")

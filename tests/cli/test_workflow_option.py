@@ -14,7 +14,7 @@ from support.workflows_server import serving
 from test_workflows_add import CATALOGUE, EDITOR, GRAPH, png, saved
 
 from imagen.cli import run
-from imagen.graphs.shelves import bundled
+from imagen.graphs.workflow import bundled_folder
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_the_default_backend_runs_it_where_that_is_one_of_comfyui(
 
 def test_a_workflow_file_with_tokens_runs_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     for ending in ("json", "yaml"):
-        shutil.copy(bundled() / f"sdxl-turbo.{ending}", f"mine.{ending}")
+        shutil.copy(bundled_folder() / f"sdxl-turbo.{ending}", f"mine.{ending}")
     plan = _planned(capsys, "--workflow", "mine.json")
     assert "SDTurboScheduler" in _classes(plan)
     assert not (_STATE / "workflows").exists()
@@ -99,7 +99,7 @@ def test_a_draft_of_the_editor_is_read_with_the_servers_catalogue(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--workflow", "sdxll"], "There is no workflow called 'sdxll'. Did you mean 'sdxl'?"),
+        (["--workflow", "sdxll"], "Workflow 'sdxll' not found. Did you mean 'sdxl'?"),
         (["--workflow", "gone.json"], "gone.json"),
         (["--workflow", "sdxl", "-b", "mock"], "--workflow is for ComfyUI, and the backend 'mock'"),
         (["--workflow", "sdxl", "-b", "mok"], "Unknown backend 'mok'."),
@@ -142,7 +142,7 @@ def test_again_says_that_the_workflow_is_gone(capsys: pytest.CaptureFixture[str]
     with ComfyUI() as server:
         _configure(server.url)
         for ending in ("json", "yaml"):
-            shutil.copy(bundled() / f"sdxl-turbo.{ending}", f"mine.{ending}")
+            shutil.copy(bundled_folder() / f"sdxl-turbo.{ending}", f"mine.{ending}")
         assert run(["generate", "a fox", "--workflow", "mine.json", "-q", "-o", "fox.png"]) == 0
     Path("imagen.yaml").unlink()
     assert run(["again", "fox.png"]) == 2
@@ -162,7 +162,7 @@ def test_resume_finds_the_workflow(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("server")
 def test_resume_goes_on_where_the_workflow_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
     for ending in ("json", "yaml"):
-        shutil.copy(bundled() / f"sdxl-turbo.{ending}", f"mine.{ending}")
+        shutil.copy(bundled_folder() / f"sdxl-turbo.{ending}", f"mine.{ending}")
     _die_while_it_runs("mine.json")
     Path("mine.json").unlink()
     assert run(["resume", "-q", "-o", "fox.png"]) == 0

@@ -14,7 +14,7 @@ from support.workflows_server import configured, serving, studio
 from yaml import safe_load
 
 from imagen.cli import run
-from imagen.graphs import find
+from imagen.graphs import find_workflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +151,7 @@ def test_the_block_to_paste_reads_as_the_name(
 
 def test_what_was_added_is_on_the_shelf_without_any_configuration() -> None:
     assert run(["workflows", "add", saved(EDITOR), "--catalogue", "nodes.json"]) == 0
-    workflow = find("soft", [home()])
+    workflow = find_workflow("soft", [home()])
     assert workflow.graph["1"]["inputs"] == {"image": "$<image>"}
     assert workflow.manifest.description == "Taken from soft.json."
     assert workflow.manifest.task == "image-to-image"
@@ -284,7 +284,7 @@ def test_a_picture_is_added(data: bytes, source: str, capsys: pytest.CaptureFixt
     assert run(["workflows", "add", path, "--catalogue", "nodes.json", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["name"], said["source"]) == ("soft-cat", f"Soft Cat.png ({source})")
-    graph = find("soft-cat", [home()]).sample()
+    graph = find_workflow("soft-cat", [home()]).bind_defaults()
     assert {key: one["inputs"] for key, one in graph.items()} == {
         key: one["inputs"] for key, one in GRAPH.items()
     }
@@ -322,7 +322,7 @@ def test_a_name_of_a_bundled_workflow_is_told_of(capsys: pytest.CaptureFixture[s
 def test_nothing_is_replaced_unless_forced(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflows", "add", saved(GRAPH)]) == 0
     assert run(["workflows", "add", saved(GRAPH)]) == 2
-    assert "There is a workflow 'soft' already" in capsys.readouterr().err
+    assert "The workflow 'soft' already exists" in capsys.readouterr().err
     assert run(["workflows", "add", saved(GRAPH), "--force"]) == 0
 
 
@@ -332,7 +332,7 @@ def test_nothing_is_replaced_unless_forced(capsys: pytest.CaptureFixture[str]) -
         pytest.param(b"", "soft.json is empty.", id="empty"),
         pytest.param(b"<html></html>", "soft.json is a web page, not a workflow.", id="a page"),
         pytest.param(b"\xff\xfe\0", "is neither JSON in UTF-8 nor a PNG, JPEG", id="bytes"),
-        pytest.param(PIXEL, "soft.json holds no workflow: ComfyUI was told", id="a plain picture"),
+        pytest.param(PIXEL, "soft.json holds no workflow: ComfyUI was set", id="a plain picture"),
         pytest.param(PIXEL[:40], "the PNG is cut short", id="a torn picture"),
         pytest.param(
             json.dumps(EDITOR).encode(), "no backend of type: comfyui is", id="no catalogue"
@@ -352,10 +352,12 @@ def test_what_can_not_be_added_gets_a_sentence(
     [
         pytest.param(["none.json"], "There is no file none.json.", id="no such file"),
         pytest.param(["."], ". can't be read: ", id="a folder"),
-        pytest.param(["soft.json", "--name", "a/b"], "'a/b' can't be the name", id="a bad name"),
+        pytest.param(
+            ["soft.json", "--name", "a/b"], "'a/b' is not a valid workflow name", id="a bad name"
+        ),
         pytest.param(
             ["soft.json", "--catalogue", "none.json"],
-            "The catalogue none.json can't be read: ",
+            "Cannot read the catalogue none.json: ",
             id="no such catalogue",
         ),
         pytest.param(

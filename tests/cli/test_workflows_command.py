@@ -148,7 +148,7 @@ def test_an_unknown_workflow_is_an_error_with_the_nearest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["workflows", "show", "sdxll"]) == 2
-    assert "There is no workflow called 'sdxll'. Did you mean 'sdxl'?" in capsys.readouterr().err
+    assert "Workflow 'sdxll' not found. Did you mean 'sdxl'?" in capsys.readouterr().err
 
 
 def test_check_of_a_sound_workflow_is_ok(capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,9 +163,9 @@ def test_check_tells_every_fault_and_exits_2(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == (
         "node 1 (Thing), a: links to node '7', which is not in the graph.\n"
         "node 1 (Thing), b: the token 'stesp' is not in the manifest. Did you mean 'steps'?\n"
-        "  Add parameters: stesp.\n"
+        "  Add it to the manifest's parameters: stesp.\n"
         "The manifest's parameter 'steps' has no token in the graph. Did you mean 'stesp'?\n"
-        '  Put "$<steps>" where its value belongs, or take the parameter out.\n'
+        '  Write "$<steps>" in the graph where its value belongs, or remove the parameter.\n'
         "bad: 3 faults\n"
     )
 
@@ -182,8 +182,8 @@ def test_check_finds_what_generate_would_miss(capsys: pytest.CaptureFixture[str]
     assert run(["workflows", "check", str(path)]) == 2
     assert capsys.readouterr().out == (
         "node 9 (SaveImage), ckpt: the token 'ckpt' has no value.\n"
-        "  Give it a default in the manifest, or in the backend's parameters; or ask for it "
-        "each time: --set ckpt=…\n"
+        "  Give it a default in the manifest or in the backend's parameters, or set it for each "
+        "image: --set ckpt=…\n"
         "bare: 1 fault\n"
     )
 
@@ -242,8 +242,8 @@ def test_check_against_an_old_server_that_lacks_models(
         "  Update ComfyUI.\n"
         "node 3 (VAELoader 'Load VAE'), vae_name: "
         "the server has no file 'flux2-vae.safetensors' in models/vae.\n"
-        "  Get it from https://huggingface.co/Comfy-Org/flux2-dev/resolve/main/split_files/vae/"
-        "flux2-vae.safetensors (321 MiB, Apache-2.0); put it into models/vae/.\n"
+        "  Download it from https://huggingface.co/Comfy-Org/flux2-dev/resolve/main/split_files/vae/"
+        "flux2-vae.safetensors (321 MiB, Apache-2.0) into models/vae/.\n"
         "flux2-klein on studio: 2 faults\n"
     )
 

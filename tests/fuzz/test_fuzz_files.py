@@ -20,7 +20,7 @@ from support.weight_files import SD1, VAE, gguf, gguf_text, safetensors
 
 from imagen.cli import run
 from imagen.errors import ConfigError
-from imagen.model_files.headers import read_weights
+from imagen.model_files.headers import read_model_header
 
 _PROJECT = Path(__file__).parents[2]
 _GRAPHS: list[Any] = [
@@ -216,7 +216,7 @@ def test_a_file_of_weights(data: st.DataObject) -> None:
     path = Path("odd.safetensors")
     path.write_bytes(data.draw(mutated_bytes(samples)))
     with limits(), suppress(ConfigError):
-        read_weights(path)
+        read_model_header(path)
 
 
 @given(data=st.data())

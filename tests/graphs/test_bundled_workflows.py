@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from imagen.graphs import Workflow, bind, check, entries, faults, find
+from imagen.graphs import (
+    Workflow,
+    bind,
+    check_against_server,
+    find_faults,
+    find_workflow,
+    list_workflow_files,
+)
 from imagen.testing.comfyui.setup import Setup
 
 CATALOGUE: dict[str, Any] = json.loads(
@@ -57,7 +64,7 @@ NAMES = [
     "z-image-turbo-img2img",
     "z-image-turbo-inpaint",
 ]
-MODELS = [(name, model) for name in NAMES for model in find(name).manifest.models]
+MODELS = [(name, model) for name in NAMES for model in find_workflow(name).manifest.models]
 GIVEN = {
     "prompt": "a fox",
     "prompt_2": "a fox",
@@ -75,7 +82,7 @@ SIZED = {name: {"width", "height"} for name in ("upscale-model", "upscale-hybrid
 @pytest.fixture(params=NAMES)
 def workflow(request: pytest.FixtureRequest) -> Workflow:
     """Each bundled workflow in turn."""
-    return find(request.param)
+    return find_workflow(request.param)
 
 
 def classes(workflow: Workflow) -> list[str]:
@@ -84,17 +91,17 @@ def classes(workflow: Workflow) -> list[str]:
 
 
 def test_these_are_bundled() -> None:
-    assert [entry.name for entry in entries()] == NAMES
+    assert [entry.name for entry in list_workflow_files()] == NAMES
 
 
 def test_it_has_no_fault_of_its_own(workflow: Workflow) -> None:
-    assert faults(workflow) == []
+    assert find_faults(workflow) == []
 
 
 def test_it_runs_on_a_server_that_has_its_models(workflow: Workflow) -> None:
     graph = bind(workflow.graph, _values(workflow))
     version = Setup().version  # the simulator's own, where its user names none
-    assert check(graph, CATALOGUE, manifest=workflow.manifest, version=version) == []
+    assert check_against_server(graph, CATALOGUE, manifest=workflow.manifest, version=version) == []
 
 
 def test_it_says_what_it_is_and_under_which_licence(workflow: Workflow) -> None:
@@ -135,11 +142,11 @@ def test_a_model_says_where_to_get_it(name: str, model: Any) -> None:
     assert "/resolve/main/" in model.source or "/releases/download/" in model.source
     assert model.size
     assert model.licence
-    assert find(name).parameters[model.token].default == model.file
+    assert find_workflow(name).parameters[model.token].default == model.file
 
 
 def test_schnell_has_the_shape_it_is_known_by_and_an_unshifted_schedule() -> None:
-    schnell = find("flux1-schnell")
+    schnell = find_workflow("flux1-schnell")
     assert classes(schnell) == [
         "UNETLoader",
         "DualCLIPLoader",
@@ -176,15 +183,15 @@ def test_schnell_has_the_shape_it_is_known_by_and_an_unshifted_schedule() -> Non
     ],
 )
 def test_its_defaults_are_those_of_the_model(name: str, defaults: dict[str, Any]) -> None:
-    parameters = find(name).parameters
+    parameters = find_workflow(name).parameters
     assert {key: parameters[key].default for key in defaults} == defaults
 
 
 def test_schnell_and_klein_say_why_they_take_no_negative() -> None:
-    assert find("flux1-schnell").manifest.without["negative"] == (
+    assert find_workflow("flux1-schnell").manifest.without["negative"] == (
         "FLUX.1 [schnell] is distilled to run at cfg 1, where a negative prompt is not looked at"
     )
-    assert "negative" in find("flux2-klein").manifest.without
+    assert "negative" in find_workflow("flux2-klein").manifest.without
 
 
 @pytest.mark.parametrize(
@@ -197,19 +204,21 @@ def test_schnell_and_klein_say_why_they_take_no_negative() -> None:
     ],
 )
 def test_a_text_encoder_is_loaded_as_the_models_own(name: str, kind: str, loader_type: str) -> None:
-    loaders = [n for n in find(name).graph.values() if n["class_type"] == kind]
+    loaders = [n for n in find_workflow(name).graph.values() if n["class_type"] == kind]
     assert [loader["inputs"]["type"] for loader in loaders] == [loader_type]
 
 
 def test_the_size_is_the_same_wherever_a_graph_needs_it() -> None:
-    graph = bind(find("flux2-klein").graph, _values(find("flux2-klein")) | {"width": 768})
+    graph = bind(
+        find_workflow("flux2-klein").graph, _values(find_workflow("flux2-klein")) | {"width": 768}
+    )
     assert graph["6"]["inputs"]["width"] == 768
     assert graph["7"]["inputs"]["width"] == 768
 
 
 def test_the_oldest_comfyui_is_named_where_the_nodes_alone_do_not_tell() -> None:
-    assert find("flux2-klein").manifest.comfyui == "0.9.2"
-    assert find("z-image-turbo").manifest.comfyui == "0.3.75"
+    assert find_workflow("flux2-klein").manifest.comfyui == "0.9.2"
+    assert find_workflow("z-image-turbo").manifest.comfyui == "0.3.75"
 
 
 def _values(workflow: Workflow) -> dict[str, Any]:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imagen.graphs import Fault, Manifest, Workflow, faults, find, missing_values, names
-from imagen.graphs.workflow import inferred_manifest
+from imagen.graphs import (
+    Manifest,
+    Workflow,
+    WorkflowFault,
+    find_faults,
+    find_missing_values,
+    find_workflow,
+    list_workflow_names,
+)
+from imagen.graphs.workflow import infer_manifest
+
+if TYPE_CHECKING:
+    from imagen.graphs.graph import Node
 
 SAVE: dict[str, Any] = {"class_type": "SaveImage", "inputs": {}}
 
@@ -17,9 +28,9 @@ def node(**inputs: Any) -> dict[str, Any]:
     return {"class_type": "Thing", "inputs": inputs}
 
 
-def found(graph: dict[str, Any], **manifest: Any) -> list[Fault]:
+def found(graph: dict[str, Any], **manifest: Any) -> list[WorkflowFault]:
     """The faults of this graph with this manifest."""
-    return faults(Workflow("mine", graph, Manifest.model_validate(manifest), "here"))
+    return find_faults(Workflow("mine", graph, Manifest.model_validate(manifest), "here"))
 
 
 def sentences(graph: dict[str, Any], **manifest: Any) -> list[str]:
@@ -56,12 +67,12 @@ def test_a_node_that_is_none(broken: Any, says: str) -> None:
     [
         (["7", 0], "links to node '7', which is not in the graph."),
         (["savee", 0], "links to node 'savee', which is not in the graph. Did you mean 'save'?"),
-        (["save", -1], "links to output -1 of node save; outputs are numbered from 0."),
-        (["save", 0.5], "links to output 0.5 of node save; outputs are numbered from 0."),
-        ([9, 0], "is a list that is not a link: [9, 0]."),
-        ([], "is a list that is not a link: []."),
-        (["save", True], "is a list that is not a link: ['save', True]."),
-        (["save", 0, 1], "is a list that is not a link: ['save', 0, 1]."),
+        (["save", -1], "links to output -1 of node save; outputs count from 0."),
+        (["save", 0.5], "links to output 0.5 of node save; outputs count from 0."),
+        ([9, 0], "is a list but not a link: [9, 0]."),
+        ([], "is a list but not a link: []."),
+        (["save", True], "is a list but not a link: ['save', True]."),
+        (["save", 0, 1], "is a list but not a link: ['save', 0, 1]."),
     ],
 )
 def test_a_link_that_leads_nowhere(link: list[Any], says: str) -> None:
@@ -92,7 +103,7 @@ def test_a_wrapped_list_is_a_value() -> None:
     ],
 )
 def test_a_cycle_is_named_as_a_path(graph: dict[str, Any], path: str) -> None:
-    assert sentences(graph | {"9": SAVE}) == [f"node 1 (Thing): is made from itself: {path}."]
+    assert sentences(graph | {"9": SAVE}) == [f"node 1 (Thing): depends on itself: {path}."]
 
 
 def test_two_cycles_are_both_named() -> None:
@@ -114,11 +125,11 @@ def test_a_diamond_is_no_cycle() -> None:
 def test_a_long_chain_is_walked_to_its_end() -> None:
     chain = {str(i): node(a=[str(i + 1), 0]) for i in range(5000)}
     graph = chain | {"5000": node(a=["0", 0]), "end": SAVE}
-    assert [fault.what[:20] for fault in found(graph)] == ["is made from itself:"]
+    assert [fault.what[:19] for fault in found(graph)] == ["depends on itself: "]
 
 
 def test_no_output() -> None:
-    assert sentences({"1": node()}) == ["No node gives a picture away."]
+    assert sentences({"1": node()}) == ["No node outputs an image."]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +146,7 @@ def test_an_output_may_be_named_by_the_manifest() -> None:
 
 def test_an_output_of_the_manifest_that_is_not_there() -> None:
     assert sentences({"9": SAVE}, output=["7"]) == [
-        "The manifest's output is node '7', which is not there."
+        "The manifest's output is node '7', which is not in the graph."
     ]
 
 
@@ -157,11 +168,11 @@ def test_a_token_by_another_common_name_is_known() -> None:
     [
         (
             {"type": "int", "default": "four"},
-            "The manifest's default is off: steps must be a whole number, not 'four'.",
+            "The manifest's default is not valid: steps must be a whole number, not 'four'.",
         ),
         (
             {"type": "int", "default": 0, "min": 1},
-            "The manifest's default of steps, 0, is out of its own range; the nearest within is 1.",
+            "The manifest's default of steps, 0, is outside its own range; the nearest value is 1.",
         ),
     ],
 )
@@ -177,8 +188,8 @@ def test_a_model_of_a_token_that_is_not_there() -> None:
         "models": [{"file": "x.safetensors", "folder": "vae", "token": "unett"}],
     }
     assert sentences(graph, **manifest) == [
-        "The manifest's model 'x.safetensors' belongs to the token 'unett', "
-        "which the graph has not. Did you mean 'unet'?"
+        "The manifest's model 'x.safetensors' has the token 'unett', "
+        "which is not in the graph. Did you mean 'unet'?"
     ]
 
 
@@ -199,7 +210,7 @@ def test_of_many_broken_links_only_the_first_get_a_suggestion() -> None:
 def test_a_long_ring_is_shown_shortened() -> None:
     graph = {str(n): node(a=[str((n + 1) % 100), 0]) for n in range(100)} | {"save": SAVE}
     assert sentences(graph) == [
-        "node 0 (Thing): is made from itself: "
+        "node 0 (Thing): depends on itself: "
         "0 → … → 11 → 10 → 9 → 8 → 7 → 6 → 5 → 4 → 3 → 2 → 1 → 0."
     ]
 
@@ -209,13 +220,13 @@ def test_of_many_rings_twenty_are_named() -> None:
     assert len(sentences(graph)) == 20
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", list_workflow_names())
 def test_no_bundled_workflow_needs_a_value_by_name(name: str) -> None:
-    assert missing_values(find(name)) == []
+    assert find_missing_values(find_workflow(name)) == []
 
 
 def test_a_backends_own_default_is_a_value() -> None:
-    graph = {"1": {"class_type": "Save", "inputs": {"a": "$<strength_model>"}}}
-    workflow = Workflow("mine", graph, inferred_manifest(graph), "mine.json")
-    assert [fault.input for fault in missing_values(workflow)] == ["a"]
-    assert missing_values(workflow, {"strength_model": 1}) == []
+    graph: dict[str, Node] = {"1": {"class_type": "Save", "inputs": {"a": "$<strength_model>"}}}
+    workflow = Workflow("mine", graph, infer_manifest(graph), "mine.json")
+    assert [fault.input for fault in find_missing_values(workflow)] == ["a"]
+    assert find_missing_values(workflow, {"strength_model": 1}) == []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen.errors import WorkflowError
-from imagen.graphs import find
+from imagen.graphs import find_workflow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,26 +26,29 @@ def written(folder: Path, text: str | bytes) -> str:
 def refused(folder: Path, text: str | bytes) -> WorkflowError:
     """The error of finding a file of this content."""
     with pytest.raises(WorkflowError) as caught:
-        find(written(folder, text))
+        find_workflow(written(folder, text))
     return caught.value
 
 
 def test_a_graph_is_read(tmp_path: Path) -> None:
-    assert find(written(tmp_path, json.dumps(GRAPH))).graph == GRAPH
+    assert find_workflow(written(tmp_path, json.dumps(GRAPH))).graph == GRAPH
 
 
 def test_a_graph_in_the_wrapping_of_a_request_is_read(tmp_path: Path) -> None:
     text = json.dumps({"client_id": "x", "prompt": GRAPH})
-    assert find(written(tmp_path, text)).graph == GRAPH
+    assert find_workflow(written(tmp_path, text)).graph == GRAPH
 
 
 def test_a_node_called_prompt_is_no_wrapping(tmp_path: Path) -> None:
     graph = {"prompt": GRAPH["1"]}
-    assert find(written(tmp_path, json.dumps(graph))).graph == graph
+    assert find_workflow(written(tmp_path, json.dumps(graph))).graph == graph
 
 
 def test_a_byte_order_mark_is_no_hindrance(tmp_path: Path) -> None:
-    assert find(written(tmp_path, b"\xef\xbb\xbf" + json.dumps(GRAPH).encode())).graph == GRAPH
+    assert (
+        find_workflow(written(tmp_path, b"\xef\xbb\xbf" + json.dumps(GRAPH).encode())).graph
+        == GRAPH
+    )
 
 
 def test_the_editors_format_is_named_and_the_way_out_told(tmp_path: Path) -> None:
@@ -59,10 +62,10 @@ def test_the_editors_format_is_named_and_the_way_out_told(tmp_path: Path) -> Non
     [
         pytest.param("", "is empty", id="empty"),
         pytest.param(" \n", "is empty", id="blank"),
-        pytest.param("[1, 2]", "should hold a JSON object", id="list"),
-        pytest.param("null", "should hold a JSON object", id="null"),
-        pytest.param('{"a": {"b": 1}}', "nothing in it is a node", id="other object"),
-        pytest.param('{"nodes": []}', "nothing in it is a node", id="nodes only"),
+        pytest.param("[1, 2]", "expected a JSON object", id="list"),
+        pytest.param("null", "expected a JSON object", id="null"),
+        pytest.param('{"a": {"b": 1}}', "it has no node with a class_type", id="other object"),
+        pytest.param('{"nodes": []}', "it has no node with a class_type", id="nodes only"),
         pytest.param(
             '{"1": }', "is not valid JSON: Expecting value at line 1, column 7", id="broken"
         ),
@@ -84,11 +87,11 @@ def test_what_is_no_graph_is_refused(tmp_path: Path, text: str | bytes, says: st
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WorkflowError, match=r"none\.json can't be read: No such file"):
-        find(str(tmp_path / "none.json"))
+    with pytest.raises(WorkflowError, match=r"Cannot read .*none\.json: No such file"):
+        find_workflow(str(tmp_path / "none.json"))
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
-    with pytest.raises(WorkflowError, match=r"folder\.json can't be read"):
-        find(str(tmp_path / "folder.json"))
+    with pytest.raises(WorkflowError, match=r"Cannot read .*folder\.json"):
+        find_workflow(str(tmp_path / "folder.json"))

@@ -58,7 +58,7 @@ def test_malformed_yaml_gives_line_and_column(tmp_path: Path) -> None:
         pytest.param("parameters: {a: {type: number}}", "parameters.a.type: ", id="type"),
         pytest.param(
             "parameters: {count: {}, batch_size: {}}",
-            "batch_size and count are one parameter; keep one",
+            "batch_size and count are the same parameter; keep one",
             id="one parameter twice",
         ),
         pytest.param("comfyui: newest", "comfyui: ", id="version"),
@@ -73,7 +73,7 @@ def test_malformed_yaml_gives_line_and_column(tmp_path: Path) -> None:
         pytest.param("family: SD XL", "family: ", id="family"),
         pytest.param("tasks: {paint: a}", "tasks.paint", id="task"),
         pytest.param("tasks: {control: a}", "control needs no workflow", id="control"),
-        pytest.param("tasks: {preprocess: a}", "preprocess goes by workflows", id="preprocess"),
+        pytest.param("tasks: {preprocess: a}", "preprocess uses the workflows", id="preprocess"),
         pytest.param("tasks: {inpaint: ../a}", "tasks.inpaint: ", id="workflow by path"),
         pytest.param(
             "controls: {canny: {file: a, folder: loras}}",
@@ -90,7 +90,7 @@ def test_what_is_off_is_said_with_its_place(tmp_path: Path, text: str, says: str
 
 def test_all_that_is_off_is_said_at_once(tmp_path: Path) -> None:
     said = refused(tmp_path, "titel: x\ncomfyui: new\n")
-    assert said.splitlines()[0] == "The manifest mine.yaml is off:"
+    assert said.splitlines()[0] == "The manifest mine.yaml is not valid:"
     assert len(said.splitlines()) == 3
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from imagen.graphs import Manifest, check, find
+from imagen.graphs import Manifest, check_against_server, find_workflow
 
 CATALOGUE: dict[str, Any] = json.loads(
     Path(__file__).with_name("catalogue.json").read_text("utf-8")
@@ -65,7 +65,7 @@ def said(**inputs: Any) -> list[tuple[str, str]]:
         "1": {"class_type": "Source", "inputs": {}},
         "2": {"class_type": "Mine", "inputs": GOOD | inputs},
     }
-    return [(fault.input, fault.what) for fault in check(graph, ONE_OF_EACH)]
+    return [(fault.input, fault.what) for fault in check_against_server(graph, ONE_OF_EACH)]
 
 
 @pytest.mark.parametrize(
@@ -107,16 +107,16 @@ def test_what_a_server_takes_is_no_fault(inputs: dict[str, Any]) -> None:
         ("float", "inf", "must be a number, not 'inf'."),
         ("bool", "false", "must be true or false, not 'false'."),
         ("text", None, "must be text, not None."),
-        ("old", "eulr", "can't be 'eulr'. Did you mean 'euler'?"),
-        ("new", "eulr", "can't be 'eulr'. Did you mean 'euler'?"),
-        ("new", 1, "can't be 1."),
-        ("image", "a.png", "must be a link to a node that gives IMAGE, not a value."),
-        ("image", ["1", 1], "takes IMAGE, but output 1 of node 1 gives MASK."),
+        ("old", "eulr", "cannot be 'eulr'. Did you mean 'euler'?"),
+        ("new", "eulr", "cannot be 'eulr'. Did you mean 'euler'?"),
+        ("new", 1, "cannot be 1."),
+        ("image", "a.png", "must be a link to a node that outputs IMAGE, not a value."),
+        ("image", ["1", 1], "takes IMAGE, but output 1 of node 1 is MASK."),
         ("image", ["1", 5], "links to output 5 of node 1; its last is 4."),
         ("image", ["2", 0], "links to output 0 of node 2; it has none."),
-        ("either", ["1", 0], "takes B, C, but output 0 of node 1 gives IMAGE."),
+        ("either", ["1", 0], "takes B, C, but output 0 of node 1 is IMAGE."),
         ("image", ["7", 0], "links to node '7', which is not in the graph."),
-        ("image", ["1", -1], "links to output -1 of node 1; outputs are numbered from 0."),
+        ("image", ["1", -1], "links to output -1 of node 1; outputs count from 0."),
     ],
 )
 def test_what_a_server_would_refuse_or_misread_is(name: str, value: Any, what: str) -> None:
@@ -125,13 +125,15 @@ def test_what_a_server_would_refuse_or_misread_is(name: str, value: Any, what: s
 
 def test_a_choice_is_listed() -> None:
     graph = {"2": {"class_type": "Mine", "inputs": GOOD | {"old": "x", "image": "$<image>"}}}
-    assert [fault.remedy for fault in check(graph, ONE_OF_EACH)] == ["Known: euler, heun."]
+    assert [fault.remedy for fault in check_against_server(graph, ONE_OF_EACH)] == [
+        "Known: euler, heun."
+    ]
 
 
 def test_a_required_input_that_is_missing() -> None:
     graph = {"2": {"class_type": "Mine", "inputs": GOOD | {"image": "$<image>"}}}
     del graph["2"]["inputs"]["text"]  # type: ignore[attr-defined]
-    assert [fault.sentence for fault in check(graph, ONE_OF_EACH)] == [
+    assert [fault.sentence for fault in check_against_server(graph, ONE_OF_EACH)] == [
         "node 2 (Mine), text: is required and missing."
     ]
 
@@ -142,7 +144,7 @@ def test_inputs_whose_rules_only_the_editor_knows_are_left_to_the_server() -> No
         "2": {"class_type": "Free", "inputs": {"grow": 7, "mask": ["3", 1]}},
         "3": {"class_type": "Source", "inputs": {}},
     }
-    assert check(graph, ONE_OF_EACH) == []
+    assert check_against_server(graph, ONE_OF_EACH) == []
 
 
 @pytest.mark.parametrize("kind", ["Odd", "Odder"])
@@ -152,7 +154,7 @@ def test_a_malformed_catalogue_is_read_as_far_as_it_goes(kind: str) -> None:
         "9": {"class_type": "Mine", "inputs": GOOD | {"image": "$<image>", "any": ["2", 0]}},
         "2": {"class_type": "Source", "inputs": {"from": ["1", 0]}},
     }
-    assert check(graph, ONE_OF_EACH) == []
+    assert check_against_server(graph, ONE_OF_EACH) == []
 
 
 def test_each_missing_class_is_named_with_the_nearest() -> None:
@@ -162,7 +164,7 @@ def test_each_missing_class_is_named_with_the_nearest() -> None:
         "3": {"class_type": "Oder", "inputs": {}},
         "9": {"class_type": "Mine", "inputs": GOOD | {"image": ["1", 0]}},
     }
-    assert [fault.sentence for fault in check(graph, ONE_OF_EACH)] == [
+    assert [fault.sentence for fault in check_against_server(graph, ONE_OF_EACH)] == [
         "node 1 (Sorce): the server has no node 'Sorce'. Did you mean 'Source'?",
         "node 2 (Zzz): the server has no node 'Zzz'.",
         "node 3 (Oder): the server has no node 'Oder'. Did you mean 'Odder'?",
@@ -183,7 +185,9 @@ def test_a_missing_class_of_a_known_pack_says_where_to_get_it(source: str, where
         "1": {"class_type": "Sourcery", "inputs": {}},
         "9": {"class_type": "Mine", "inputs": GOOD | {"image": ["1", 0]}},
     }
-    (fault,) = check(graph, ONE_OF_EACH, manifest=Manifest.model_validate({"nodes": [pack]}))
+    (fault,) = check_against_server(
+        graph, ONE_OF_EACH, manifest=Manifest.model_validate({"nodes": [pack]})
+    )
     assert fault.sentence == "node 1 (Sourcery): the server has no node 'Sourcery'."
     assert fault.remedy == f"Install the custom nodes Acme Nodes {where}, and restart ComfyUI."
 
@@ -199,10 +203,11 @@ def test_a_missing_class_of_comfyuis_own_says_to_install_its_requirements(
         "1": {"class_type": kind, "inputs": {}},
         "9": {"class_type": "Mine", "inputs": GOOD | {"image": ["1", 0]}},
     }
-    (fault,) = check(graph, ONE_OF_EACH)
+    (fault,) = check_against_server(graph, ONE_OF_EACH)
     assert fault.remedy == (
-        f"{kind} is ComfyUI's own and needs {package}. In ComfyUI's folder, with its Python: "
-        "pip install -r requirements.txt. Then restart it; if that does not help, update it."
+        f"{kind} belongs to ComfyUI and needs the package {package}. In ComfyUI's folder, run with "
+        "its Python: pip install -r requirements.txt. Then restart ComfyUI; if that does not help, "
+        "update it."
     )
 
 
@@ -213,17 +218,17 @@ def test_what_leads_to_no_output_is_not_checked_as_the_server_does_not_either() 
         "9": {"class_type": "Mine", "inputs": GOOD},
     }
     catalogue = ONE_OF_EACH | {"Free": ONE_OF_EACH["Free"] | {"output_node": False}}
-    assert check(graph, catalogue) == []
+    assert check_against_server(graph, catalogue) == []
 
 
 def test_no_output_at_this_server() -> None:
-    faults = check({"1": {"class_type": "Source", "inputs": {}}}, ONE_OF_EACH)
-    assert [fault.what for fault in faults] == ["No node gives a picture away."]
+    faults = check_against_server({"1": {"class_type": "Source", "inputs": {}}}, ONE_OF_EACH)
+    assert [fault.what for fault in faults] == ["No node outputs an image."]
 
 
 def schnell(**values: Any) -> dict[str, Any]:
     """flux1-schnell, with these defaults changed."""
-    return find("flux1-schnell").sample(values)
+    return find_workflow("flux1-schnell").bind_defaults(values)
 
 
 def without(*files: str) -> dict[str, Any]:
@@ -236,22 +241,24 @@ def without(*files: str) -> dict[str, Any]:
 
 
 def test_a_missing_model_is_told_with_file_folder_source_size_and_licence() -> None:
-    manifest = find("flux1-schnell").manifest
-    (fault,) = check(schnell(), without("flux1-schnell.safetensors"), manifest=manifest)
+    manifest = find_workflow("flux1-schnell").manifest
+    (fault,) = check_against_server(
+        schnell(), without("flux1-schnell.safetensors"), manifest=manifest
+    )
     assert fault.sentence == (
         "node 1 (UNETLoader 'Load model'), unet_name: "
         "the server has no file 'flux1-schnell.safetensors' in models/diffusion_models."
     )
     assert fault.remedy == (
-        "Get it from https://huggingface.co/Comfy-Org/flux1-schnell/resolve/main/"
-        "flux1-schnell.safetensors (22.15 GiB, Apache-2.0); put it into models/diffusion_models/."
+        "Download it from https://huggingface.co/Comfy-Org/flux1-schnell/resolve/main/"
+        "flux1-schnell.safetensors (22.15 GiB, Apache-2.0) into models/diffusion_models/."
     )
 
 
 def test_every_missing_model_is_told_at_once() -> None:
-    manifest = find("flux1-schnell").manifest
+    manifest = find_workflow("flux1-schnell").manifest
     gone = without(*(model.file for model in manifest.models))
-    assert [fault.input for fault in check(schnell(), gone, manifest=manifest)] == [
+    assert [fault.input for fault in check_against_server(schnell(), gone, manifest=manifest)] == [
         "unet_name",
         "clip_name1",
         "clip_name2",
@@ -260,7 +267,7 @@ def test_every_missing_model_is_told_at_once() -> None:
 
 
 def test_a_missing_file_that_no_manifest_speaks_of_is_told_with_its_folder() -> None:
-    (fault,) = check(schnell(unet="flux1-dev-own.safetensors"), CATALOGUE)
+    (fault,) = check_against_server(schnell(unet="flux1-dev-own.safetensors"), CATALOGUE)
     assert fault.what == (
         "the server has no file 'flux1-dev-own.safetensors' in models/diffusion_models. "
         "Did you mean 'flux1-dev.safetensors'?"
@@ -270,35 +277,44 @@ def test_a_missing_file_that_no_manifest_speaks_of_is_told_with_its_folder() -> 
 
 def test_a_file_in_a_folder_of_the_server_counts_as_there() -> None:
     text = json.dumps(CATALOGUE).replace('"ae.safetensors"', '"flux\\\\ae.safetensors"')
-    assert check(schnell(), json.loads(text)) == []
+    assert check_against_server(schnell(), json.loads(text)) == []
 
 
 def test_a_file_in_several_folders_must_be_chosen() -> None:
     text = json.dumps(CATALOGUE).replace(
         '"ae.safetensors"', '"a/ae.safetensors", "b/ae.safetensors"'
     )
-    (fault,) = check(schnell(), json.loads(text))
+    (fault,) = check_against_server(schnell(), json.loads(text))
     assert fault.what == "the server has 'ae.safetensors' in several folders."
-    assert fault.remedy == "Name one of: a/ae.safetensors, b/ae.safetensors."
+    assert fault.remedy == "Use one of: a/ae.safetensors, b/ae.safetensors."
 
 
 @pytest.mark.parametrize("version", ["0.9.1", "v0.9.1-3-gabc", "0.3.75", "0.9"])
 def test_a_server_that_is_too_old_is_told(version: str) -> None:
-    klein = find("flux2-klein")
-    (fault,) = check(klein.sample(), CATALOGUE, manifest=klein.manifest, version=version)
+    klein = find_workflow("flux2-klein")
+    (fault,) = check_against_server(
+        klein.bind_defaults(), CATALOGUE, manifest=klein.manifest, version=version
+    )
     assert fault.what == (f"The server runs ComfyUI {version}; this workflow needs 0.9.2 or later.")
 
 
 @pytest.mark.parametrize("version", ["0.9.2", "0.10.0", "v1.0", "nightly", "", None])
 def test_a_server_that_is_new_enough_or_does_not_say_is_not_blamed(version: str | None) -> None:
-    klein = find("flux2-klein")
-    assert check(klein.sample(), CATALOGUE, manifest=klein.manifest, version=version) == []
+    klein = find_workflow("flux2-klein")
+    assert (
+        check_against_server(
+            klein.bind_defaults(), CATALOGUE, manifest=klein.manifest, version=version
+        )
+        == []
+    )
 
 
 def test_nodes_that_an_old_server_lacks_come_with_an_update() -> None:
     old = {k: v for k, v in CATALOGUE.items() if "Flux2" not in k}
-    klein = find("flux2-klein")
-    faults = check(klein.sample(), old, manifest=klein.manifest, version="0.3.64")
+    klein = find_workflow("flux2-klein")
+    faults = check_against_server(
+        klein.bind_defaults(), old, manifest=klein.manifest, version="0.3.64"
+    )
     assert [(fault.node, fault.remedy) for fault in faults] == [
         ("", "Update ComfyUI."),
         ("6", "Update ComfyUI to 0.9.2 or later."),
@@ -308,5 +324,5 @@ def test_nodes_that_an_old_server_lacks_come_with_an_update() -> None:
 
 def test_what_a_server_says_cannot_steer_a_terminal() -> None:
     manifest = Manifest(comfyui="9.0")
-    faults = check(schnell(), CATALOGUE, manifest=manifest, version="0.1\x1b[2J")
+    faults = check_against_server(schnell(), CATALOGUE, manifest=manifest, version="0.1\x1b[2J")
     assert faults[0].what == "The server runs ComfyUI 0.1[2J; this workflow needs 9.0 or later."

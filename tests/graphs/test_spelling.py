@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from imagen.graphs import match_model_names
 from imagen.graphs.model_names import spellings
 
-LOADER: dict[str, Any] = {"class_type": "VAELoader", "inputs": {"vae_name": "flux/ae.safetensors"}}
+if TYPE_CHECKING:
+    from imagen.graphs.graph import Node
+
+LOADER: Node = {"class_type": "VAELoader", "inputs": {"vae_name": "flux/ae.safetensors"}}
 
 
 def catalogue(*files: str) -> dict[str, Any]:
@@ -40,7 +43,7 @@ def test_the_nearest_likeness_wins(asked: str, there: list[Any], alike: list[str
 
 
 def test_a_graph_takes_the_servers_spelling_and_the_original_stays() -> None:
-    graph = {"1": LOADER}
+    graph: dict[str, Node] = {"1": LOADER}
     local = match_model_names(graph, catalogue("flux\\ae.safetensors"))
     assert local["1"]["inputs"] == {"vae_name": "flux\\ae.safetensors"}
     assert graph == {
@@ -59,17 +62,20 @@ def test_a_graph_takes_the_servers_spelling_and_the_original_stays() -> None:
     ],
 )
 def test_what_the_server_has_not_keeps_its_name(object_info: dict[str, Any]) -> None:
-    assert match_model_names({"1": LOADER, "2": "no node"}, object_info)["1"] == LOADER
+    malformed: dict[str, Any] = {"1": LOADER, "2": "no node"}
+    assert match_model_names(malformed, object_info)["1"] == LOADER
 
 
 def test_a_file_without_its_ending_is_found_where_the_input_takes_files() -> None:
-    graph = {"1": {"class_type": "LoraLoader", "inputs": {"lora_name": "ink", "mode": "ink"}}}
+    graph: dict[str, Node] = {
+        "1": {"class_type": "LoraLoader", "inputs": {"lora_name": "ink", "mode": "ink"}}
+    }
     choices = {"lora_name": [["sd/Ink.safetensors"]], "mode": [["ink.safetensors"]]}
     local = match_model_names(graph, {"LoraLoader": {"input": {"required": choices}}})
     assert local["1"]["inputs"] == {"lora_name": "sd/Ink.safetensors", "mode": "ink"}
 
 
 def test_a_choice_that_is_no_file_keeps_its_name() -> None:
-    graph = {"1": {"class_type": "KSampler", "inputs": {"sampler_name": "EULER"}}}
+    graph: dict[str, Node] = {"1": {"class_type": "KSampler", "inputs": {"sampler_name": "EULER"}}}
     object_info = {"KSampler": {"input": {"required": {"sampler_name": [["euler"]]}}}}
     assert match_model_names(graph, object_info) == graph

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from imagen.graphs import Workflow, find, listing
+from imagen.graphs import Workflow, find_workflow, list_workflows
 from imagen.graphs.edits import place_of_controls, place_of_loras
 
 
@@ -18,14 +18,14 @@ class Sibling(NamedTuple):
     own: Workflow
 
 
-ALL = listing(())
+ALL = list_workflows(())
 SIBLINGS = [
-    pytest.param(Sibling(workflow, task, find(name)), id=f"{workflow.name} {task}")
+    pytest.param(Sibling(workflow, task, find_workflow(name)), id=f"{workflow.name} {task}")
     for workflow in ALL
     for task, name in workflow.manifest.tasks.items()
 ]
 STEERED = [
-    pytest.param(find(name), id=name)
+    pytest.param(find_workflow(name), id=name)
     for workflow in ALL
     if workflow.manifest.controls
     for name in sorted({workflow.name, *workflow.manifest.tasks.values()})
@@ -66,7 +66,7 @@ def only(workflow: Workflow, kind: str) -> tuple[str, dict[str, Any]]:
     ],
 )
 def test_a_family_has_a_workflow_for_these_tasks(name: str, family: str, tasks: set[str]) -> None:
-    manifest = find(name).manifest
+    manifest = find_workflow(name).manifest
     assert (manifest.family, {*manifest.tasks}) == (family, tasks)
 
 
@@ -157,8 +157,8 @@ def test_the_kinds_of_control_are_those_that_the_nets_know() -> None:
         "sdxl": ["canny", "depth", "pose", "scribble"],
         "z-image-turbo": ["canny", "depth", "pose"],
     }
-    assert find("sdxl").manifest.controls["pose"].union == "openpose"
-    assert find("z-image-turbo").manifest.controls["canny"].folder == "model_patches"
+    assert find_workflow("sdxl").manifest.controls["pose"].union == "openpose"
+    assert find_workflow("z-image-turbo").manifest.controls["canny"].folder == "model_patches"
 
 
 @pytest.mark.parametrize("workflow", [pytest.param(w, id=w.name) for w in ALL if w.manifest.nodes])
@@ -180,23 +180,23 @@ def test_custom_nodes_are_named_with_their_pack(workflow: Workflow) -> None:
     ],
 )
 def test_what_serves_every_family_has_none(name: str, task: str, tokens: set[str]) -> None:
-    workflow = find(name)
+    workflow = find_workflow(name)
     assert (workflow.manifest.family, workflow.manifest.task) == ("", task)
     assert workflow.tokens == tokens | {"filename_prefix"}
 
 
 def test_faces_are_mended_by_the_model_that_the_nodes_can_call() -> None:
     """They call GFPGAN with an argument that it does not take, and give the face back as it was."""
-    assert find("restore-faces").parameters["face_model"].default == "codeformer.pth"
+    assert find_workflow("restore-faces").parameters["face_model"].default == "codeformer.pth"
 
 
 def test_fill_does_not_take_the_model_of_another_graph_for_its_own() -> None:
     """A backend that sets `unet` means the model that draws from text."""
-    assert "unet" not in find("flux1-fill").tokens
+    assert "unet" not in find_workflow("flux1-fill").tokens
 
 
 def test_klein_leaves_the_picture_by_running_only_the_end_of_its_schedule() -> None:
-    workflow = find("flux2-klein-img2img")
+    workflow = find_workflow("flux2-klein-img2img")
     split, _ = only(workflow, "SplitSigmasDenoise")
     _, sampler = only(workflow, "SamplerCustomAdvanced")
     assert sampler["sigmas"] == [split, 1]
@@ -204,7 +204,7 @@ def test_klein_leaves_the_picture_by_running_only_the_end_of_its_schedule() -> N
 
 def test_variations_are_drawn_one_by_one() -> None:
     """LatentInterpolate goes wrong on batches: it normalises across their pictures."""
-    workflow = find("sd15-variation")
+    workflow = find_workflow("sd15-variation")
     one_by_one, batches = only(workflow, "RebatchLatents")
     _, between = only(workflow, "LatentInterpolate")
     assert batches["batch_size"] == 1

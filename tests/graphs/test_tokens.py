@@ -72,8 +72,8 @@ def test_a_link_is_left_alone() -> None:
 
 
 def test_class_and_title_are_never_bound() -> None:
-    node = {"class_type": "$<v>", "_meta": {"title": "$<v>"}, "inputs": {}}
-    assert bind({"1": node}, {"v": 1}) == {"1": node}
+    tokens: dict[str, Any] = {"1": {"class_type": "$<v>", "_meta": {"title": "$<v>"}, "inputs": {}}}
+    assert bind(tokens, {"v": 1}) == tokens
 
 
 def test_a_value_that_looks_like_a_token_is_not_bound_again() -> None:
@@ -134,9 +134,10 @@ def test_each_token_without_a_value_is_named_with_its_place() -> None:
         "The token 'cfg_scale' has no value: node 8 (KSampler 'Sample'), input cfg."
     )
     assert caught.value.remedy == (
-        "Ask for it (--set steps=…), or give it a default in the workflow's manifest."
+        "Set it (--set steps=…), or give it a default in the workflow's manifest."
     )
 
 
 def test_what_is_no_node_is_copied_as_it_is() -> None:
-    assert bind({"1": "text", "2": {"inputs": None}}, {}) == {"1": "text", "2": {"inputs": None}}
+    malformed: dict[str, Any] = {"1": "text", "2": {"inputs": None}}
+    assert bind(malformed, {}) == malformed

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from imagen.core.capabilities import Parameter
 from imagen.errors import WorkflowError
 from imagen.graphs import Manifest, Workflow
-from imagen.graphs.workflow import inferred_manifest
+from imagen.graphs.workflow import infer_manifest
+
+if TYPE_CHECKING:
+    from imagen.graphs.graph import Node
 
 
 def workflow(*tokens: str, **manifest: Any) -> Workflow:
     """A workflow of these tokens, and of this manifest if any."""
     inputs = {f"input {token}": f"$<{token}>" for token in tokens}
-    graph = {"1": {"class_type": "SaveImage", "inputs": inputs}}
-    explained = Manifest.model_validate(manifest) if manifest else inferred_manifest(graph)
+    graph: dict[str, Node] = {"1": {"class_type": "SaveImage", "inputs": inputs}}
+    explained = Manifest.model_validate(manifest) if manifest else infer_manifest(graph)
     return Workflow("mine", graph, explained, "here")
 
 
@@ -92,7 +95,7 @@ def test_an_override_of_no_token_gets_the_nearest_one() -> None:
     ("value", "says"),
     [
         ("four", "Workflow 'mine': steps must be a whole number, not 'four'."),
-        (0, "Workflow 'mine': steps can't be 0; the nearest is 1."),
+        (0, "Workflow 'mine': steps cannot be 0; the nearest value is 1."),
     ],
 )
 def test_an_override_must_fit_its_parameter(value: Any, says: str) -> None:
@@ -102,5 +105,5 @@ def test_an_override_must_fit_its_parameter(value: Any, says: str) -> None:
 
 
 def test_a_sample_has_the_defaults_and_keeps_the_other_tokens() -> None:
-    inputs = workflow("steps", "seed", "batch_size").sample({"steps": 8})["1"]["inputs"]
+    inputs = workflow("steps", "seed", "batch_size").bind_defaults({"steps": 8})["1"]["inputs"]
     assert inputs == {"input steps": 8, "input seed": "$<seed>", "input batch_size": 1}

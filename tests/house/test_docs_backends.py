@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from support.pages import section
 
-from imagen.graphs import Model, listing
+from imagen.graphs import ManifestModel, list_workflows
 
 _PAGE = "docs/backends.md"
-_FILES = sorted({file for workflow in listing() for file in workflow.manifest.files}, key=str)
+_FILES = sorted(
+    {file for workflow in list_workflows() for file in workflow.manifest.files}, key=str
+)
 
 
 def test_the_page_explains_why_each_engine_has_one_adapter() -> None:
@@ -18,7 +20,7 @@ def test_the_page_explains_why_each_engine_has_one_adapter() -> None:
 
 
 @pytest.mark.parametrize("file", _FILES, ids=lambda file: file.file)
-def test_the_page_lists_each_model_file_with_folder_and_download(file: Model) -> None:
+def test_the_page_lists_each_model_file_with_folder_and_download(file: ManifestModel) -> None:
     row = f"| [`{file.file}`]({file.source}) | {file.folder} | {file.size} |"
     assert row in section(_PAGE, "The bundled models")
 

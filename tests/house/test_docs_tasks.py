@@ -14,7 +14,7 @@ from support.weight_files import SD1, VAE, safetensors, write_file
 
 from imagen.backends import open_backend
 from imagen.core.request import TASKS
-from imagen.graphs import listing
+from imagen.graphs import list_workflows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def _table() -> list[list[str]]:
 
 
 def _comfyui() -> Blocks:
-    bases = [known.name for known in listing() if known.manifest.task == "text-to-image"]
+    bases = [known.name for known in list_workflows() if known.manifest.task == "text-to-image"]
     return [{"type": "comfyui", "workflow": name} for name in bases]
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.weight_files import SD1, VAE, gguf, safetensors, write_file
 
-from imagen.model_files.headers import Weights
-from imagen.model_files.identify import Checkpoint, classified, read_checkpoint
+from imagen.model_files.headers import ModelHeader
+from imagen.model_files.identify import ModelFile, classify, identify_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,20 +33,20 @@ _DOWN = f"down_blocks.1.attentions.0.{_ATTENDS}"
 
 
 def _seen(tensors: Mapping[str, tuple[int, ...]]) -> str:
-    weights = Weights(format="safetensors", tensors=tensors, notes={}, size_bytes=1)
-    return " ".join(classified(weights))
+    weights = ModelHeader(format="safetensors", tensors=tensors, notes={}, size_bytes=1)
+    return " ".join(classify(weights))
 
 
 def test_a_file_is_told_with_its_size(tmp_path: Path) -> None:
     path = write_file(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
-    assert read_checkpoint(path) == Checkpoint(
+    assert identify_model(path) == ModelFile(
         path=path, role="checkpoint", family="sd1", variant="", size_bytes=path.stat().st_size
     )
 
 
 def test_a_gguf_file_is_known_by_the_same_names(tmp_path: Path) -> None:
     path = write_file(tmp_path / "flux.gguf", gguf(_FLUX | _GUIDED))
-    checkpoint = read_checkpoint(path)
+    checkpoint = identify_model(path)
     assert (checkpoint.role, checkpoint.family, checkpoint.variant) == (
         "diffusion_model",
         "flux1",
@@ -56,7 +56,7 @@ def test_a_gguf_file_is_known_by_the_same_names(tmp_path: Path) -> None:
 
 def test_a_pytorch_file_is_unknown(tmp_path: Path) -> None:
     path = write_file(tmp_path / "upscaler.pth", b"\x80\x02}q\x00.")
-    assert read_checkpoint(path).role == "unknown"
+    assert identify_model(path).role == "unknown"
 
 
 @pytest.mark.parametrize(

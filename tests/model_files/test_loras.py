@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imagen.model_files.headers import Weights
-from imagen.model_files.identify import classified
+from imagen.model_files.headers import ModelHeader
+from imagen.model_files.identify import classify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def _seen(tensors: Mapping[str, tuple[int, ...]], notes: Mapping[str, str] | None = None) -> str:
-    weights = Weights(format="safetensors", tensors=tensors, notes=notes or {}, size_bytes=1)
-    return " ".join(classified(weights))
+    weights = ModelHeader(format="safetensors", tensors=tensors, notes=notes or {}, size_bytes=1)
+    return " ".join(classify(weights))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from support.weight_files import SD1, gguf, gguf_text, safetensors, write_file
 
 from imagen.errors import ConfigError
-from imagen.model_files.headers import read_weights
+from imagen.model_files.headers import read_model_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +20,13 @@ _HUGE = struct.pack("<Q", 2**40)
 
 def _refusal(path: Path) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        read_weights(path)
+        read_model_header(path)
     return caught.value
 
 
 def test_a_safetensors_file_lists_its_tensors_and_notes(tmp_path: Path) -> None:
     path = write_file(tmp_path / "a.safetensors", safetensors({"w": (2, 3)}, {"note": "made here"}))
-    weights = read_weights(path)
+    weights = read_model_header(path)
     assert weights.format == "safetensors"
     assert weights.tensors == {"w": (2, 3)}
     assert weights.notes == {"note": "made here"}
@@ -38,7 +38,7 @@ def test_a_gguf_file_lists_its_tensors_as_pytorch_would(tmp_path: Path) -> None:
     numbers = struct.pack("<IIQ3h", 9, 3, 3, 1, 2, 3)
     notes = gguf_text("words") + texts + gguf_text("numbers") + numbers
     notes += gguf_text("general.architecture") + struct.pack("<I", 8) + gguf_text("flux")
-    weights = read_weights(write_file(tmp_path / "a.gguf", gguf({"w": (2, 3)}, notes, 3)))
+    weights = read_model_header(write_file(tmp_path / "a.gguf", gguf({"w": (2, 3)}, notes, 3)))
     assert weights.format == "gguf"
     assert weights.tensors == {"w": (2, 3)}
     assert weights.notes["general.architecture"] == "flux"
@@ -49,12 +49,12 @@ def test_a_pytorch_archive_is_only_seen_to_be_whole(tmp_path: Path) -> None:
 
     with ZipFile(tmp_path / "a.ckpt", "w") as archive:
         archive.writestr("archive/data.pkl", b"...")
-    weights = read_weights(tmp_path / "a.ckpt")
+    weights = read_model_header(tmp_path / "a.ckpt")
     assert (weights.format, dict(weights.tensors)) == ("pickle", {})
 
 
 def test_an_old_pytorch_file_is_taken_as_it_is(tmp_path: Path) -> None:
-    assert read_weights(write_file(tmp_path / "a.pth", b"\x80\x02}q\x00.")).format == "pickle"
+    assert read_model_header(write_file(tmp_path / "a.pth", b"\x80\x02}q\x00.")).format == "pickle"
 
 
 def test_the_header_of_a_file_of_two_gigabytes_is_all_that_is_read(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_header_of_a_file_of_two_gigabytes_is_all_that_is_read(tmp_path: Pat
     path = write_file(tmp_path / "big.safetensors", struct.pack("<Q", len(header)) + header)
     with path.open("r+b") as file:
         file.truncate(8 + len(header) + 2_000_000_000)  # a hole: takes no room on the disk
-    assert read_weights(path).tensors == {"w": (2_000_000_000,)}
+    assert read_model_header(path).tensors == {"w": (2_000_000_000,)}
 
 
 @pytest.mark.parametrize(

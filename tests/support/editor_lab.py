@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.graphs.importer.convert import converted
-from imagen.graphs.importer.recognise import of_json
+from imagen.graphs.importer.convert import convert
+from imagen.graphs.importer.detect import detect_in_json
+from imagen.graphs.node_catalog import read_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -231,7 +232,7 @@ def _wired(nodes: Mapping[str, dict[str, Any]], wires: Sequence[Wire]) -> list[d
 
 def graph_of(said: Any) -> dict[str, Any]:
     """The graph that a server would run, without titles."""
-    graph = converted(of_json(said, "it.json"), CATALOGUE).graph
+    graph = convert(detect_in_json(said, "it.json"), read_catalog(CATALOGUE)).graph
     return {
         key: {"class_type": one["class_type"], "inputs": one["inputs"]}
         for key, one in graph.items()
@@ -240,7 +241,7 @@ def graph_of(said: Any) -> dict[str, Any]:
 
 def notes_of(said: Any) -> tuple[str, ...]:
     """What the import reports of a file."""
-    return converted(of_json(said, "it.json"), CATALOGUE).notes
+    return convert(detect_in_json(said, "it.json"), read_catalog(CATALOGUE)).notes
 
 
 def shown(nodes: Mapping[str, dict[str, Any]], wires: Sequence[Wire], **more: Any) -> Any:

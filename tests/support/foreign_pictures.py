@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from imagen.graphs import bind, find
+from imagen.graphs import bind, find_workflow
 
 A1111 = """a cat, (masterpiece:1.2) <lora:ink:0.8>
 Negative prompt: blurry, lowres
@@ -39,7 +39,7 @@ INVOKEAI: dict[str, Any] = {
 
 def graph(workflow: str = "sdxl", **values: Any) -> dict[str, Any]:
     """A bundled workflow as it is queued, with these values."""
-    found = find(workflow, ())
+    found = find_workflow(workflow, ())
     defaults = {name: known.default for name, known in found.parameters.items()}
     return bind(found.graph, defaults | {"prompt": "a glass fox", "seed": 99} | values)
 

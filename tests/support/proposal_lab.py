@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from imagen.graphs import Workflow, faults
-from imagen.graphs.importer.convert import Converted
-from imagen.graphs.importer.propose import Proposal, propose
+from imagen.graphs import Workflow, find_faults
+from imagen.graphs.importer.convert import ConvertedGraph
+from imagen.graphs.importer.parameters import ProposedWorkflow, propose_parameters
+from imagen.graphs.node_catalog import read_catalog
 from support.editor_lab import CATALOGUE, PORTRAIT
 
 SAVE = {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["8", 0]}}
 
 
-def proposed(graph: dict[str, Any], **more: Any) -> Proposal:
+def proposed(graph: dict[str, Any], **more: Any) -> ProposedWorkflow:
     """The proposal for a graph, whose file can stand on a shelf."""
     about = {name: more.pop(name) for name in ("downloads", "packs") if name in more}
-    given = Converted(graph=graph, **about)
-    proposal = propose(given, object_info=CATALOGUE, title="It", **more)
-    assert faults(Workflow("it", proposal.graph, proposal.manifest, "it")) == []
+    given = ConvertedGraph(graph=graph, **about)
+    proposal = propose_parameters(given, read_catalog(CATALOGUE), title="It", **more)
+    assert find_faults(Workflow("it", proposal.graph, proposal.manifest, "it")) == []
     return proposal
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imagen.graphs.graph import Node
 
 
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
+def node(kind: str, **inputs: Any) -> Node:
     """A node of this class."""
     return {"class_type": kind, "inputs": inputs}
 
 
-def titled(kind: str, title: str, **inputs: Any) -> dict[str, Any]:
+def titled(kind: str, title: str, **inputs: Any) -> Node:
     """A node with a title."""
     return {"class_type": kind, "inputs": inputs, "_meta": {"title": title}}
 
 
-CHECKPOINT: dict[str, Any] = {
+CHECKPOINT: dict[str, Node] = {
     "1": node("CheckpointLoaderSimple", ckpt_name="base.safetensors"),
     "5": node("CLIPTextEncode", text="a fox", clip=["1", 1]),
     "6": node("CLIPTextEncode", text="", clip=["1", 1]),
@@ -34,7 +37,7 @@ CHECKPOINT: dict[str, Any] = {
 }
 """Stable Diffusion: one file of model, text encoder and VAE."""
 
-SPLIT: dict[str, Any] = {
+SPLIT: dict[str, Node] = {
     "1": node("UNETLoader", unet_name="flux.safetensors"),
     "2": node("DualCLIPLoader", clip_name1="l.safetensors", clip_name2="t5.safetensors"),
     "3": node("VAELoader", vae_name="ae.safetensors"),
@@ -48,7 +51,7 @@ SPLIT: dict[str, Any] = {
 }
 """FLUX.1 with a custom sampler: a file each, a model that is patched, and no negative."""
 
-EDIT: dict[str, Any] = {
+EDIT: dict[str, Node] = {
     "1": node("UNETLoader", unet_name="klein.safetensors"),
     "2": node("VAELoader", vae_name="vae.safetensors"),
     "3": node("CLIPLoader", clip_name="qwen.safetensors"),
@@ -64,7 +67,7 @@ EDIT: dict[str, Any] = {
 }
 """FLUX.2 that edits one picture."""
 
-INPAINT: dict[str, Any] = CHECKPOINT | {
+INPAINT: dict[str, Node] = CHECKPOINT | {
     "11": node("LoadImage", image="a.png"),
     "12": node("LoadImageMask", image="m.png", channel="red"),
     "7": node("VAEEncodeForInpaint", pixels=["11", 0], mask=["12", 0], vae=["1", 2]),

@@ -11,7 +11,7 @@ from PIL import Image
 from support.plain_comfyui_client import Plain, client, flat, node, sampled
 
 from imagen.backends.mock.painting import paint
-from imagen.graphs import find, listing
+from imagen.graphs import find_workflow, list_workflows
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -108,8 +108,10 @@ def test_the_graph_and_more_are_written_into_the_png(plain: Plain) -> None:
 
 
 def test_a_graph_of_guider_and_noise_is_understood(plain: Plain) -> None:
-    workflow = find("flux2-klein", ())
-    graph = _filled(workflow.sample({"width": 64, "height": 48, "steps": 3, "count": 2}), _KLEIN)
+    workflow = find_workflow("flux2-klein", ())
+    graph = _filled(
+        workflow.bind_defaults({"width": 64, "height": 48, "steps": 3, "count": 2}), _KLEIN
+    )
     pictures = shown(plain, graph)
     expected = paint(
         prompt="a fox", seed=7, width=64, height=48, steps=3, variant=_loaded(graph, "1")
@@ -123,12 +125,14 @@ def _loaded(graph: dict[str, Any], loader: str) -> str:
     return name
 
 
-@pytest.mark.parametrize("name", [workflow.name for workflow in listing(())])
+@pytest.mark.parametrize("name", [workflow.name for workflow in list_workflows(())])
 def test_every_bundled_workflow_runs(plain: Plain, name: str) -> None:
     red(plain)
     pictures = dict.fromkeys(("image", "mask", "reference"), "start.png")
     numbers = {"seed": 7, "variation_seed": 8, "width": 64, "height": 48}
-    graph = _filled(find(name, ()).sample(), {"prompt": "a fox", **numbers, **pictures})
+    graph = _filled(
+        find_workflow(name, ()).bind_defaults(), {"prompt": "a fox", **numbers, **pictures}
+    )
     assert plain.run(graph).entry["status"]["status_str"] == "success"
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from imagen.core.capabilities import Capabilities, Parameter
 from imagen.errors import WorkflowError
 from imagen.graphs.edits import place_of_controls, place_of_loras, place_of_model
-from imagen.graphs.tokens import inputs_of, nodes_with
+from imagen.graphs.graph import inputs_of
+from imagen.graphs.tokens import nodes_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -10,15 +10,15 @@ from imagen.backends.base import Detection, Health, MissingCapability
 from imagen.backends.comfyui.client import ComfyClient
 from imagen.backends.comfyui.config import DEFAULT_URL, ComfyUIConfig
 from imagen.errors import WorkflowError
-from imagen.graphs import Manifest, check, listing, match_model_names
-from imagen.graphs.catalogue import read_catalogue
-from imagen.graphs.values import wrong_value
+from imagen.graphs import Manifest, check_against_server, list_workflows, match_model_names
+from imagen.graphs.node_catalog import read_catalog
+from imagen.graphs.validate import check_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from imagen.backends.comfyui.workflows import WorkflowSet
-    from imagen.graphs import Fault, Workflow
+    from imagen.graphs import Workflow, WorkflowFault
 
 _LOADERS = {
     "controlnet": ("ControlNetLoader", "control_net_name"),
@@ -63,7 +63,7 @@ class _Server:
     version: str | None
     repertoire: WorkflowSet
 
-    def faults(self, workflow: Workflow) -> list[Fault]:
+    def faults(self, workflow: Workflow) -> list[WorkflowFault]:
         parameters = self.repertoire.overrides(workflow)
         return faults_on(workflow, self.object_info, self.version, parameters)
 
@@ -92,19 +92,19 @@ class _Server:
             what = f"control {kind}"
             node, name = _LOADERS[net.folder]
             known = {node: self.object_info[node]} if node in self.object_info else {}
-            spec = read_catalogue(known).get(node)
+            spec = read_catalog(known).get(node)
             if spec is None or name not in spec.inputs:
                 yield MissingCapability(
                     what=what, why=f"the server has no node {node!r}.", remedy=_UPDATE
                 )
                 continue
             manifest = Manifest(controls={kind: net})
-            wrong = wrong_value(net.file, name, spec.inputs[name], manifest)
+            wrong = check_value(net.file, name, spec.inputs[name], manifest)
             if wrong is not None:
                 yield MissingCapability(what=what, why=wrong[0], remedy=wrong[1])
 
 
-def _lack(what: str, faults: Sequence[Fault]) -> MissingCapability:
+def _lack(what: str, faults: Sequence[WorkflowFault]) -> MissingCapability:
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return MissingCapability(what=what, why=f"{faults[0].sentence}{more}", remedy=faults[0].remedy)
 
@@ -114,10 +114,10 @@ def faults_on(
     object_info: Mapping[str, Any],
     version: str | None,
     parameters: Mapping[str, Any],
-) -> list[Fault]:
+) -> list[WorkflowFault]:
     """All that would go wrong with a workflow on a server of this catalogue and version."""
-    graph = match_model_names(workflow.sample(parameters), object_info)
-    return check(graph, object_info, manifest=workflow.manifest, version=version)
+    graph = match_model_names(workflow.bind_defaults(parameters), object_info)
+    return check_against_server(graph, object_info, manifest=workflow.manifest, version=version)
 
 
 def detect(url: str) -> Detection:
@@ -136,7 +136,7 @@ def detect(url: str) -> Detection:
         client.close()
     blocks: dict[str, dict[str, Any]] = {}
     left_out: list[MissingCapability] = []
-    for workflow in sorted(listing(), key=_is_restricted):
+    for workflow in sorted(list_workflows(), key=_is_restricted):
         if workflow.manifest.task != "text-to-image":
             continue
         name, faults = workflow.name, faults_on(workflow, object_info, stats.version, {})

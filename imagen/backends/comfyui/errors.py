@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from imagen.backends.comfyui.config import ComfyUIConfig
     from imagen.backends.comfyui.events import Broken
-    from imagen.graphs import Fault, Manifest
+    from imagen.graphs import Manifest, WorkflowFault
 
 _LONGEST = 500
 _MOST_FAULTS = 20
@@ -91,9 +91,9 @@ def empty(reasons: tuple[str, ...]) -> Failed:
 
 def place(graph: Mapping[str, Any], node: str, node_class: str = "") -> str:
     """`Node 8 (KSampler 'second pass')`."""
-    from imagen.graphs.tokens import label
+    from imagen.graphs.graph import describe_node
 
-    shown = label(graph, node) or one_line(node_class, limit=60)
+    shown = describe_node(graph, node) or one_line(node_class, limit=60)
     return f"Node {one_line(node, limit=60)}" + (f" ({shown})" if shown else "")
 
 
@@ -102,7 +102,7 @@ def node_faults(
     graph: Mapping[str, Any],
     manifest: Manifest,
     object_info: Mapping[str, Any] | None = None,
-) -> Iterator[Fault]:
+) -> Iterator[WorkflowFault]:
     """Each fault that the server found with a node."""
     for node, said in mapping(node_errors).items():
         for error in _list(mapping(said).get("errors")):
@@ -138,13 +138,13 @@ def _fault(
     graph: Mapping[str, Any],
     manifest: Manifest,
     object_info: Mapping[str, Any],
-) -> Fault:
-    from imagen.graphs.structure import at
+) -> WorkflowFault:
+    from imagen.graphs.validate import fault_at
 
     name = str(_info(error).get("input_name") or "")
     declared = _declared(graph, node, name, error, object_info)
     what, remedy = _wrong(error, name, declared, manifest)
-    return at(graph, node, name, what, remedy)
+    return fault_at(graph, node, name, what, remedy)
 
 
 def _wrong(
@@ -166,15 +166,15 @@ def _wrong(
 def _wrong_value(
     value: Any, name: str, declared: Any, manifest: Manifest
 ) -> tuple[str, str] | None:
-    from imagen.graphs.catalogue import read_catalogue
     from imagen.graphs.model_names import names_file
-    from imagen.graphs.values import wrong_value
+    from imagen.graphs.node_catalog import read_catalog
+    from imagen.graphs.validate import check_value
 
     if not declared and names_file(value, name):
         declared = [[], {}]  # a list too long to be told; that the file is missing is certain
     node = {"input": {"required": {name: declared}}}
-    wanted = read_catalogue({"": node})[""].inputs[name]
-    return wrong_value(value, name, wanted, manifest)
+    wanted = read_catalog({"": node})[""].inputs[name]
+    return check_value(value, name, wanted, manifest)
 
 
 def _declared(
@@ -211,22 +211,22 @@ def _refused_whole(error: Any, manifest: Manifest) -> Rejected:
 
 def _missing_node(message: str, manifest: Manifest) -> str:
     """What to do about a node that the server says it has not; "" for any other message."""
-    from imagen.graphs.own_nodes import own_remedy
+    from imagen.graphs.node_catalog import missing_package_remedy
 
     if "does not exist" not in message:
         return ""
     words = message.replace("'", " ").split()
     packs = (pack.remedy for pack in manifest.nodes if not {*pack.classes}.isdisjoint(words))
-    return next(packs, own_remedy(words) or _INSTALL)
+    return next(packs, missing_package_remedy(words) or _INSTALL)
 
 
-def _listed(start: str, faults: list[Fault]) -> str:
+def _listed(start: str, faults: list[WorkflowFault]) -> str:
     if len(faults) == 1:
         return f"{start}: {faults[0].sentence}"
     return "\n  ".join([f"{start}:", *(fault.sentence for fault in faults)])
 
 
-def _remedies(faults: list[Fault]) -> str:
+def _remedies(faults: list[WorkflowFault]) -> str:
     return "\n".join(dict.fromkeys(fault.remedy for fault in faults if fault.remedy))
 
 

@@ -11,12 +11,12 @@ from imagen.backends.model_choice import find_name, is_path, missing_model
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.text import one_line
 from imagen.errors import ConfigError, RequestError
-from imagen.graphs import listing
-from imagen.graphs.catalogue import read_catalogue
+from imagen.graphs import list_workflows
 from imagen.graphs.edits import ModelPlace, with_model
+from imagen.graphs.graph import inputs_of
 from imagen.graphs.model_names import FOLDERS, bare_name, base_name
-from imagen.graphs.tokens import inputs_of
-from imagen.model_files.identify import read_checkpoint
+from imagen.graphs.node_catalog import read_catalog
+from imagen.model_files.identify import identify_model
 from imagen.model_files.upscalers import choose_upscaler, is_family
 from imagen.net.http import is_timeout
 from imagen.net.retry import retry
@@ -55,7 +55,7 @@ def refuse_other_family(model: str, manifest: Manifest, dirs: tuple[Path, ...]) 
     if is_known and _header_family(family) != _header_family(manifest.family):
         names = [
             workflow.name
-            for workflow in listing(dirs)
+            for workflow in list_workflows(dirs)
             if _header_family(workflow.manifest.family) == _header_family(family)
         ]
         use = "Set `workflow` of the backend, or --workflow of generate, to one for that family"
@@ -71,7 +71,7 @@ def _family_of_file(model: str) -> str:
     if not (is_path(model) and os.path.isfile(path)):
         return ""
     try:
-        return read_checkpoint(path).family
+        return identify_model(path).family
     except ConfigError:
         return ""  # what the server has under this name may be whole
 
@@ -84,7 +84,7 @@ def families(dirs: tuple[Path, ...]) -> dict[str, str]:
     """The family of each model file that a workflow speaks of."""
     return {
         base_name(file.file): workflow.manifest.family
-        for workflow in listing(dirs)
+        for workflow in list_workflows(dirs)
         for file in workflow.manifest.files
         if file.folder in _MAIN_FOLDERS
     }
@@ -149,7 +149,7 @@ def _choices(
         for name in [name for name, value in inputs_of(node).items() if value == model]:
             kind = str(node["class_type"])
             info = retry(partial(client.node_info, kind), unless=is_timeout)
-            spec = read_catalogue(info).get(kind)
+            spec = read_catalog(info).get(kind)
             choices = spec.inputs[name].choices if spec and name in spec.inputs else None
             if choices is not None:
                 names = [choice for choice in choices if isinstance(choice, str)]

@@ -8,8 +8,8 @@ from imagen.backends.base import Model
 from imagen.backends.comfyui.answers import mapping
 from imagen.backends.comfyui.models import families
 from imagen.errors import BackendError
-from imagen.graphs.catalogue import read_catalogue
 from imagen.graphs.model_names import base_name, spellings
+from imagen.graphs.node_catalog import read_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ def models_of(client: ComfyClient, dirs: tuple[Path, ...], default: str) -> tupl
     A size comes where the server tells it of a whole folder at once; a family where a workflow
     loads the file. Raises BackendError where the server can't be asked.
     """
-    catalogue = read_catalogue(client.catalogue())
+    catalogue = read_catalog(client.catalogue())
     known = families(dirs)
     found = (
         Model(

@@ -195,8 +195,8 @@ class _Preparation:
     def _with_literals(self, graph: dict[str, Any]) -> dict[str, Any]:
         """What was asked for by node and input, where no token is."""
         for name, value in self._addressed.items():
-            address = edits.address_of(self._workflow.graph, name)
-            graph, used = edits.with_literal(graph, address, name, value)
+            address = edits.resolve_address(self._workflow.graph, name)
+            graph, used = edits.with_value(graph, address, name, value)
             self.values[name] = used
             self.receipt[name] = ParameterOutcome(outcome="applied", asked=value)
         return graph
@@ -265,10 +265,10 @@ def _refuse_other_work(task: str, parameters: Mapping[str, Any], workflow: Workf
 
 
 def _refuse_faults(workflow: Workflow, graph: Mapping[str, Any]) -> None:
-    from imagen.graphs.structure import structural_faults
+    from imagen.graphs.validate import find_structural_faults
 
     # Which nodes give something away only the server knows: here each may.
-    faults = structural_faults(graph, workflow.manifest.output or tuple(graph))
+    faults = find_structural_faults(graph, workflow.manifest.output or tuple(graph))
     if faults:
         lines = "\n  ".join(
             [f"The workflow {workflow.name!r} can't run:"] + [f.sentence for f in faults]

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imagen.errors import Rejected
-from imagen.graphs.catalogue import read_catalogue
+from imagen.graphs.graph import inputs_of
 from imagen.graphs.model_names import is_model_file, match_model_names, names_file
-from imagen.graphs.structure import at
-from imagen.graphs.tokens import inputs_of
-from imagen.graphs.values import wrong_value
+from imagen.graphs.node_catalog import read_catalog
+from imagen.graphs.validate import check_value, fault_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from imagen.backends.comfyui.client import ComfyClient
-    from imagen.graphs import Fault, Manifest
+    from imagen.graphs import Manifest, WorkflowFault
 
 _UNCHECKED = ("UpscaleModelLoader", "TripleCLIPLoader", "QuadrupleCLIPLoader")
 """Loaders declared in the newer way, whose choices ComfyUI 0.3.64 does not hold a graph to."""
@@ -56,14 +55,14 @@ def _is_in_question(node: Any) -> bool:
 
 def _faults(
     graph: Mapping[str, Any], node_id: str, object_info: Mapping[str, Any], manifest: Manifest
-) -> Iterator[Fault]:
-    spec = read_catalogue(object_info).get(str(graph[node_id]["class_type"]))
+) -> Iterator[WorkflowFault]:
+    spec = read_catalog(object_info).get(str(graph[node_id]["class_type"]))
     for name, value in inputs_of(graph[node_id]).items():
         wanted = spec.inputs.get(name) if spec else None
         wrong = (
-            wrong_value(value, name, wanted, manifest)
+            check_value(value, name, wanted, manifest)
             if wanted is not None and names_file(value, name)
             else None
         )
         if wrong is not None:
-            yield at(graph, node_id, name, *wrong)
+            yield fault_at(graph, node_id, name, *wrong)

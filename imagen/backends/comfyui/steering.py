@@ -8,7 +8,7 @@ from imagen.backends.comfyui.capabilities import CONTROL
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
-from imagen.graphs.edits import Net
+from imagen.graphs.edits import ControlNetUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ def nets(
     known: Mapping[str, ControlNet],
     upload: Callable[[str, str], str],
     receipt: Receipt,
-) -> list[Net]:
+) -> list[ControlNetUse]:
     """Each control picture with the net of its kind; `upload` gives a file's name in the graph.
 
     Raises RequestError for a kind that has no net. A net that patches the model works at all steps,
@@ -85,7 +85,7 @@ def _net(
     number: int,
     known: Mapping[str, ControlNet],
     upload: Callable[[str, str], str],
-) -> Net:
+) -> ControlNetUse:
     net = known.get(control.kind)
     if net is None:
         raise RequestError(
@@ -93,7 +93,7 @@ def _net(
             + did_you_mean(control.kind, known),
             remedy=f"It has: {', '.join(known)}.",
         )
-    return Net(
+    return ControlNetUse(
         kind=control.kind,
         file=net.file,
         image=upload(control.image, f"controls.{number}"),

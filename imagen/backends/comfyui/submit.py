@@ -17,7 +17,7 @@ from imagen.errors import (
     Unauthorized,
     Unavailable,
 )
-from imagen.graphs.tokens import inputs_of
+from imagen.graphs.graph import inputs_of
 from imagen.net.http import describe_lost_submission, is_timeout, is_unanswered, not_sent
 from imagen.net.retry import retry
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imagen.core.image_file import read_image_file
 from imagen.core.text import one_line
 from imagen.errors import RequestError
-from imagen.graphs.tokens import inputs_of
+from imagen.graphs.graph import inputs_of
 from imagen.net.http import is_unanswered
 from imagen.net.retry import retry
 

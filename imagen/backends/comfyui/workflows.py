@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.core.text import did_you_mean
 from imagen.errors import RequestError, WorkflowError
-from imagen.graphs import BUNDLED, ControlNet, find, names
+from imagen.graphs import BUNDLED, ControlNet, find_workflow, list_workflow_names
 from imagen.graphs.edits import place_of_model
-from imagen.graphs.tokens import canonical
+from imagen.graphs.tokens import canonical_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ class WorkflowSet:
     @cached_property
     def base(self) -> Workflow:
         """The workflow that the block names."""
-        return find(self._config.workflow, self._config.workflow_dirs)
+        return find_workflow(self._config.workflow, self._config.workflow_dirs)
 
     @property
     def default_model(self) -> str:
@@ -125,7 +125,7 @@ class WorkflowSet:
         Raises WorkflowError for one that no workflow of the backend takes.
         """
         self._refuse_unknown_parameters()
-        mine = {canonical(name): value for name, value in self._config.parameters.items()}
+        mine = {canonical_name(name): value for name, value in self._config.parameters.items()}
         if workflow is self.base:
             return {name: value for name, value in mine.items() if name in workflow.parameters}
         return {n: v for n, v in (self._files() | mine).items() if _takes(workflow, n, v)}
@@ -133,7 +133,11 @@ class WorkflowSet:
     def _has_pictures_of_its_own(self) -> bool:
         """Whether the base takes some and needs none: each has a default, a file of the server."""
         known = self.base.capabilities(
-            {n: v for n, v in self._config.parameters.items() if canonical(n) in self.base.tokens}
+            {
+                n: v
+                for n, v in self._config.parameters.items()
+                if canonical_name(n) in self.base.tokens
+            }
         ).parameters
         pictures = [p for p in known.values() if p.type == "image"]
         return bool(pictures) and all(p.default is not None for p in pictures)
@@ -141,16 +145,20 @@ class WorkflowSet:
     def _files(self) -> dict[str, Any]:
         """The files that the base loads, by token."""
         known = self.base.parameters
-        tokens = (canonical(model.token) for model in self.base.manifest.models)
+        tokens = (canonical_name(model.token) for model in self.base.manifest.models)
         return {token: known[token].default for token in tokens if token in known}
 
     def _refuse_unknown_parameters(self) -> None:
         known = self.base.parameters
-        unknown = {n: v for n, v in self._config.parameters.items() if canonical(n) not in known}
+        unknown = {
+            n: v for n, v in self._config.parameters.items() if canonical_name(n) not in known
+        }
         if not unknown:
             return
         others = {name for workflow in self._others() for name in workflow.parameters}
-        wrong = {name: value for name, value in unknown.items() if canonical(name) not in others}
+        wrong = {
+            name: value for name, value in unknown.items() if canonical_name(name) not in others
+        }
         self.base.capabilities(wrong)  # raises, with the nearest
 
     def _others(self) -> Iterator[Workflow]:
@@ -161,12 +169,12 @@ class WorkflowSet:
         if name == self.base.name:
             return self.base
         if name not in self._read:
-            self._read[name] = find(name, self._dirs)
+            self._read[name] = find_workflow(name, self._dirs)
         return self._read[name]
 
     @cached_property
     def _shelved(self) -> list[str]:
-        return names(self._dirs)
+        return list_workflow_names(self._dirs)
 
     @property
     def _dirs(self) -> tuple[Path, ...]:

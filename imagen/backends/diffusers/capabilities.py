@@ -12,7 +12,7 @@ from imagen.backends.model_choice import MODEL, list_models
 from imagen.core.capabilities import Capabilities, Parameter, translate_words
 from imagen.core.text import did_you_mean
 from imagen.errors import ConfigError, RequestError
-from imagen.model_files.identify import read_checkpoint
+from imagen.model_files.identify import identify_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,7 +215,7 @@ def list_available_models(config: DiffusersConfig, source: ModelSource) -> Itera
             )
     for name, path in list_loras(config.loras_folder):
         try:
-            lora = read_checkpoint(path)
+            lora = identify_model(path)
         except ConfigError:
             continue
         if lora.role == "lora":

@@ -14,8 +14,8 @@ from imagen.backends.model_choice import ChosenModel, find_name, is_path, list_m
 from imagen.core.text import did_you_mean, one_line
 from imagen.errors import ConfigError, RequestError
 from imagen.graphs.model_names import bare_name, is_model_file
-from imagen.model_files.headers import read_weights
-from imagen.model_files.identify import read_checkpoint
+from imagen.model_files.headers import read_model_header
+from imagen.model_files.identify import identify_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +65,7 @@ class ModelSource:
         sentences = []
         for file in sorted(self.folder.rglob("*.safetensors")) if self.folder else ():
             try:
-                read_weights(file)
+                read_model_header(file)
             except ConfigError as error:
                 sentences.append(error.message)
         return sentences
@@ -97,8 +97,8 @@ def read_source(config: DiffusersConfig) -> ModelSource:
 
 
 def _read_file(config: DiffusersConfig, path: Path) -> ModelSource:
-    checkpoint = read_checkpoint(path)
-    if path.suffix == ".gguf" or read_weights(path).format == "gguf":
+    checkpoint = identify_model(path)
+    if path.suffix == ".gguf" or read_model_header(path).format == "gguf":
         raise ConfigError(
             f"{path} is a GGUF file; diffusers backends cannot load GGUF files.",
             remedy="Use it with a backend of type sdcpp, or use a safetensors file.",
@@ -297,7 +297,7 @@ def locate_loras(
     located = tuple((_locate_lora(lora.name, folder), lora.strength) for lora in loras)
     for path, _ in located:
         try:
-            checkpoint = read_checkpoint(path)
+            checkpoint = identify_model(path)
         except ConfigError as error:
             raise RequestError(f"loras: {error.message}", remedy=error.remedy) from error
         if checkpoint.role != "lora":

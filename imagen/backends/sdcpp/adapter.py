@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Request, Task, Upscale
     from imagen.core.result import OnProgress, Result
-    from imagen.model_files.identify import Checkpoint
+    from imagen.model_files.identify import ModelFile
 
 _GENERATING = (*FILES, "loras_dir", "embeddings_dir")
 
@@ -149,7 +149,7 @@ class SdCpp:
         )
 
     @cached_property
-    def _main(self) -> Checkpoint | None:
+    def _main(self) -> ModelFile | None:
         """The model; None where it can't be read, which `prepare` and `check` tell about."""
         for file in files.list_weight_files(self._config):
             if file.key in ("model", "diffusion_model"):

@@ -19,7 +19,7 @@ from imagen.backends.learned import read_learned, write_learned
 from imagen.backends.sdcpp.config import DEFAULT_URL, SdCppConfig
 from imagen.core.text import one_line
 from imagen.errors import BackendError, ConfigError, Unavailable
-from imagen.model_files.identify import read_checkpoint
+from imagen.model_files.identify import identify_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -297,6 +297,6 @@ def _models() -> Iterator[Path]:
 
 def _is_whole_model(path: Path) -> bool:
     try:
-        return read_checkpoint(path).role == "checkpoint"
+        return identify_model(path).role == "checkpoint"
     except ConfigError:
         return False

@@ -14,7 +14,7 @@ from imagen.core.capabilities import Capabilities, Parameter, translate_words
 from imagen.core.text import did_you_mean
 from imagen.errors import ConfigError, RequestError
 from imagen.graphs.model_names import is_model_file
-from imagen.model_files.identify import read_checkpoint
+from imagen.model_files.identify import identify_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -314,7 +314,7 @@ def _others(config: SdCppConfig) -> Iterator[Model]:
         if not is_model_file(name) or path in own:
             continue
         try:
-            found = read_checkpoint(path)
+            found = identify_model(path)
         except ConfigError:
             continue
         if found.role == "checkpoint" or found.role == "diffusion_model":
@@ -331,7 +331,7 @@ def _name(file: files.WeightFile) -> str:
 
 def _model(kind: ModelKind, name: str, path: Path) -> Model:
     try:
-        found = read_checkpoint(path)
+        found = identify_model(path)
     except ConfigError:
         return Model(kind=kind, name=name)
     return Model(kind=kind, name=name, family=found.family, size_bytes=found.size_bytes)

@@ -10,11 +10,11 @@ from imagen.backends.model_choice import ChosenModel, find_name, is_path, list_m
 from imagen.backends.sdcpp.config import describe_role, missing_parts
 from imagen.errors import ConfigError, RequestError
 from imagen.graphs.model_names import is_model_file
-from imagen.model_files.identify import read_checkpoint
+from imagen.model_files.identify import identify_model
 
 if TYPE_CHECKING:
     from imagen.backends.sdcpp.config import SdCppConfig
-    from imagen.model_files.identify import Checkpoint
+    from imagen.model_files.identify import ModelFile
 
 _OF_FAMILY = (*("vae", "clip_l", "clip_g", "t5xxl", "llm", "taesd", "controlnets", "parameters"),)
 """What a block says of its model's family."""
@@ -22,7 +22,7 @@ _MODELS = ("checkpoint", "diffusion_model", "unknown")
 
 
 def choose_model(
-    asked: str, config: SdCppConfig, own: Checkpoint | None
+    asked: str, config: SdCppConfig, own: ModelFile | None
 ) -> ChosenModel[SdCppConfig]:
     """The block with this model: its own, a path, or a name in `models_dir`.
 
@@ -68,9 +68,9 @@ def _find(asked: str, config: SdCppConfig) -> tuple[Path, str]:
     )
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(path: Path) -> ModelFile:
     try:
-        found = read_checkpoint(path)
+        found = identify_model(path)
     except ConfigError as error:
         raise RequestError(f"model: {error.message}", remedy=error.remedy) from error
     if found.role not in _MODELS:

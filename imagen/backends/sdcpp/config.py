@@ -13,14 +13,14 @@ from imagen.backends.base import BackendConfig
 from imagen.backends.model_choice import MODELS_DIR, find_loras_folder
 from imagen.core.text import is_variable_name, one_line
 from imagen.errors import ConfigError
-from imagen.model_files.headers import read_weights
-from imagen.model_files.identify import read_checkpoint
+from imagen.model_files.headers import read_model_header
+from imagen.model_files.identify import identify_model
 from imagen.net.urls import url_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.model_files.identify import Checkpoint, Role
+    from imagen.model_files.identify import ModelFile, Role
 
 
 DEFAULT_URL = "http://127.0.0.1:1234"
@@ -215,11 +215,11 @@ def list_weight_files(config: SdCppConfig) -> Iterator[WeightFile]:
         yield WeightFile("upscale_models", path, f"upscale_models[{index}]")
 
 
-def read_weight_file(file: WeightFile, name: str) -> Checkpoint:
+def read_weight_file(file: WeightFile, name: str) -> ModelFile:
     """What the file is; raises ConfigError where it isn't whole or not what its key says."""
     at = f"backends.{name}.{file.at}"
     try:
-        found = read_checkpoint(file.path)
+        found = identify_model(file.path)
     except ConfigError as error:
         raise ConfigError(f"{at}: {error.message}", remedy=error.remedy) from error
     if found.role != "unknown" and found.role not in _ROLES[file.key]:
@@ -236,7 +236,7 @@ def describe_role(role: Role) -> str:
     return _WORDS[role]
 
 
-def check_weight_files(config: SdCppConfig, keys: tuple[str, ...]) -> dict[str, Checkpoint]:
+def check_weight_files(config: SdCppConfig, keys: tuple[str, ...]) -> dict[str, ModelFile]:
     """What each file of these keys is, by where it is named.
 
     The program would go on without a VAE or an upscaler that it can't read, and say that all went
@@ -262,7 +262,7 @@ def read_upscale_factor(path: Path) -> int | None:
 
     It has a layer for each doubling; in the older of two ways to name layers they are numbered.
     """
-    tensors = read_weights(path).tensors
+    tensors = read_model_header(path).tensors
     if not tensors:
         return None
     if "conv_first.weight" in tensors:
@@ -276,7 +276,7 @@ def read_upscale_factor(path: Path) -> int | None:
 _LAST_OF_ONE, _LAST_OF_TWO, _LAST_OF_FOUR = 4, 7, 10
 
 
-def missing_parts(config: SdCppConfig, main: Checkpoint) -> list[str]:
+def missing_parts(config: SdCppConfig, main: ModelFile) -> list[str]:
     """The keys that a diffusion model without its companions needs, and the block lacks."""
     if main.role != "diffusion_model":
         return []
@@ -286,7 +286,7 @@ def missing_parts(config: SdCppConfig, main: Checkpoint) -> list[str]:
     return [part for part in _PARTS.get(main.family, ()) if part not in given]
 
 
-def _refuse_incomplete(config: SdCppConfig, main: Checkpoint) -> None:
+def _refuse_incomplete(config: SdCppConfig, main: ModelFile) -> None:
     if missing := missing_parts(config, main):
         raise ConfigError(
             f"backends.{config.name}: a {main.family} diffusion model also needs "

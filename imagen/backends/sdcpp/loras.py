@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imagen.core.text import did_you_mean, one_line
 from imagen.errors import ConfigError, RequestError
-from imagen.model_files.identify import read_checkpoint
+from imagen.model_files.identify import identify_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,7 +74,7 @@ def _names(name: str) -> set[str]:
 
 def _refuse_unfit(path: Path, family: str) -> None:
     try:
-        found = read_checkpoint(path)
+        found = identify_model(path)
     except ConfigError as error:
         raise RequestError(f"loras: {error.message}", remedy=error.remedy) from error
     if found.role not in ("lora", "unknown"):

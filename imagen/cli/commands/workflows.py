@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from imagen.config import Settings
     from imagen.errors import ConfigError
-    from imagen.graphs import Fault, ListedWorkflow, Workflow
+    from imagen.graphs import ListedWorkflow, Workflow, WorkflowFault
 
 
 @click.group(cls=Group)
@@ -45,9 +45,9 @@ workflows.add_command(add)
 @json_option
 def list_(config_path: Path | None, as_json: bool) -> None:
     """List the workflows: your own folders', and those that ship with imagen."""
-    from imagen.graphs import entries
+    from imagen.graphs import list_workflow_files
 
-    found = entries(_settings(config_path).workflow_dirs)
+    found = list_workflow_files(_settings(config_path).workflow_dirs)
     if as_json:
         _say(json.dumps([_entry_facts(entry) for entry in found], indent=2))
         return
@@ -82,13 +82,13 @@ def show(name: str, config_path: Path | None, as_json: bool) -> None:
 @json_option
 def check(name: str, backend: str | None, config_path: Path | None, as_json: bool) -> int:
     """Say all that is wrong with a workflow: NAME is a name or a file."""
-    from imagen.graphs import faults, missing_values
+    from imagen.graphs import find_faults, find_missing_values
 
     settings = _settings(config_path)
     workflow = _found(name, settings)
-    found = faults(workflow)
+    found = find_faults(workflow)
     found += (
-        missing_values(workflow)
+        find_missing_values(workflow)
         if backend is None
         else _faults_there(workflow, name, backend, settings)
     )
@@ -105,17 +105,18 @@ def _settings(config_path: Path | None) -> Settings:
 
 
 def _found(name: str, settings: Settings) -> Workflow:
-    from imagen.graphs import find
+    from imagen.graphs import find_workflow
 
-    return find(name, settings.workflow_dirs)
+    return find_workflow(name, settings.workflow_dirs)
 
 
-def _faults_there(workflow: Workflow, name: str, backend: str, settings: Settings) -> list[Fault]:
+def _faults_there(
+    workflow: Workflow, name: str, backend: str, settings: Settings
+) -> list[WorkflowFault]:
     """The faults at a backend's server, with its own defaults where this is its workflow."""
     from imagen.backends.comfyui import ComfyUI, default_overrides, node_catalog
     from imagen.backends.redact import unwrap_backend
-    from imagen.graphs import check as check_there
-    from imagen.graphs import missing_values
+    from imagen.graphs import check_against_server, find_missing_values
     from imagen.pipeline.generate import open_named
 
     with closing(open_named(backend, settings)) as opened, unwrap_backend(opened) as engine:
@@ -123,10 +124,10 @@ def _faults_there(workflow: Workflow, name: str, backend: str, settings: Setting
             raise _no_server(backend)
         object_info, version = node_catalog(engine)
         defaults = default_overrides(engine, name)
-    bound = workflow.sample(defaults)
+    bound = workflow.bind_defaults(defaults)
     return [
-        *missing_values(workflow, defaults),
-        *check_there(bound, object_info, manifest=workflow.manifest, version=version),
+        *find_missing_values(workflow, defaults),
+        *check_against_server(bound, object_info, manifest=workflow.manifest, version=version),
     ]
 
 
@@ -139,7 +140,7 @@ def _no_server(backend: str) -> ConfigError:
     )
 
 
-def _tell(workflow: Workflow, found: Sequence[Fault], backend: str | None) -> None:
+def _tell(workflow: Workflow, found: Sequence[WorkflowFault], backend: str | None) -> None:
     for fault in found:
         echo(fault.sentence)
         if fault.remedy:
@@ -149,7 +150,7 @@ def _tell(workflow: Workflow, found: Sequence[Fault], backend: str | None) -> No
     echo(f"{workflow.name}{where}: {count}")
 
 
-def _verdict(workflow: Workflow, found: Iterable[Fault]) -> dict[str, Any]:
+def _verdict(workflow: Workflow, found: Iterable[WorkflowFault]) -> dict[str, Any]:
     keys = ("node", "title", "input", "what", "remedy")
     told = [{key: getattr(fault, key) for key in keys} for fault in found]
     return {

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.config import Addition, Settings
-    from imagen.graphs import Fault
-    from imagen.graphs.importer import Found, Proposal, Token
+    from imagen.graphs import WorkflowFault
+    from imagen.graphs.importer import DetectedWorkflow, ProposedToken, ProposedWorkflow
 
 
 _LARGEST_JSON = 64 * 2**20
@@ -79,24 +79,29 @@ def add(
     Without --backend, --url or --catalogue the first ComfyUI server of the configuration is asked,
     where one is needed.
     """
-    from imagen.graphs.importer import name_of, put, shelf_name, take_over
+    from imagen.graphs.importer import (
+        check_name,
+        import_workflow,
+        suggest_name,
+        write_workflow,
+    )
 
     settings = settings_for(config_path)
-    name = shelf_name(name) if name is not None else name_of(file.stem)
+    name = check_name(name) if name is not None else suggest_name(file.stem)
     found = read(file)
     known = choose(settings, backend, url, catalogue, is_needed=found.form == "editor")
-    proposal = take_over(
+    proposal = import_workflow(
         found,
         known.object_info,
         title=one_line(file.stem),
         description=f"Taken from {one_line(file.name)}.",
-        is_held_to=known.is_named,
+        is_checked=known.is_named,
     )
     folder = folder_of(settings)
     paths: tuple[Path, ...] = ()
     addition: Addition | None = None
     if not dry_run:
-        paths = put(folder, name, proposal, force=force)
+        paths = write_workflow(folder, name, proposal, force=force)
         addition = _add_backend(settings, name, known) if use else None
     added = _Added(
         name=name,
@@ -134,19 +139,19 @@ def _block(name: str, known: Catalogue) -> dict[str, Any]:
     return {"type": "comfyui", **known.block, "workflow": name}
 
 
-def read(path: Path) -> Found:
+def read(path: Path) -> DetectedWorkflow:
     """The workflow in a file: a picture's, else that of a JSON text.
 
     Raises WorkflowError or OutputError for a file that has none.
     """
     from imagen.errors import WorkflowError
-    from imagen.graphs.importer import of_text, of_texts
+    from imagen.graphs.importer import detect_in_image_texts, detect_in_text
     from imagen.outputs import texts
 
     name = one_line(path.name)
     inside = texts(path, _TEXTS)
     if inside is not None:
-        return of_texts(inside, name)
+        return detect_in_image_texts(inside, name)
     data = read_at_most(path, _LARGEST_JSON + 1)
     try:
         text = data.decode("utf-8-sig")
@@ -156,7 +161,7 @@ def read(path: Path) -> Found:
         ) from error
     if len(data) > _LARGEST_JSON:
         raise WorkflowError(f"{name} is larger than the {_LARGEST_JSON >> 20} MB we read.")
-    return of_text(text, name)
+    return detect_in_text(text, name)
 
 
 def folder_of(settings: Settings) -> Path:
@@ -182,12 +187,12 @@ class _Added:
     """What came of it, for people and as JSON."""
 
     name: str
-    found: Found
-    proposal: Proposal
+    found: DetectedWorkflow
+    proposal: ProposedWorkflow
     known: Catalogue
     paths: Sequence[Path]
     addition: Addition | None
-    faults: Sequence[Fault]
+    faults: Sequence[WorkflowFault]
 
     def facts(self) -> dict[str, Any]:
         """For `--json`."""
@@ -248,16 +253,16 @@ class _Added:
         for key, value in _block(self.name, self.known).items():
             echo(f"    {key}: {_scalar(value)}")
 
-    def _token_row(self, token: Token) -> tuple[str, ...]:
+    def _token_row(self, token: ProposedToken) -> tuple[str, ...]:
         default = one_line(json.dumps(token.default, ensure_ascii=False), limit=_SHOWN)
         return token.name, self._node(token), token.input, default
 
-    def _node(self, token: Token) -> str:
-        from imagen.graphs.tokens import label
+    def _node(self, token: ProposedToken) -> str:
+        from imagen.graphs.graph import describe_node
 
-        return f"{token.node} {label(self.proposal.graph, token.node)}"
+        return f"{token.node} {describe_node(self.proposal.graph, token.node)}"
 
-    def _token(self, token: Token) -> dict[str, Any]:
+    def _token(self, token: ProposedToken) -> dict[str, Any]:
         node = self.proposal.graph[token.node]
         return {
             "token": token.name,
@@ -268,17 +273,17 @@ class _Added:
         }
 
     def _notes(self) -> list[str]:
-        from imagen.graphs import names
+        from imagen.graphs import list_workflow_names
 
-        hides = self.name in names(())
+        hides = self.name in list_workflow_names(())
         own = [f"It goes before the bundled workflow {self.name!r}."] if hides else []
         return [*self.proposal.notes, *self.known.notes, *own]
 
 
-def _lacking(proposal: Proposal, known: Catalogue) -> list[Fault]:
-    from imagen.graphs.importer import lacking
+def _lacking(proposal: ProposedWorkflow, known: Catalogue) -> list[WorkflowFault]:
+    from imagen.graphs.importer import find_server_faults
 
-    return [] if known.object_info is None else lacking(proposal, known.object_info)
+    return [] if known.object_info is None else find_server_faults(proposal, known.object_info)
 
 
 def _scalar(value: Any) -> str:
@@ -404,9 +409,9 @@ def _saved(file: Path) -> dict[str, Any]:
     try:
         said = json.loads(file.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise ConfigError("The node_catalog", remedy=_HOW) from error
+        raise ConfigError(f"The catalogue {file} is not valid JSON.", remedy=_HOW) from error
     except OSError as error:
-        raise ConfigError("The node_catalog") from error
+        raise ConfigError(f"Cannot read the catalogue {file}: {error.strerror}.") from error
     if not isinstance(said, dict) or not any(map(_is_class, said.values())):
         raise ConfigError(f"{file} is no catalogue of ComfyUI's nodes.", remedy=_HOW)
     return said

@@ -1,168 +1,160 @@
-"""Control pictures put before the sampler of a graph, one behind the other."""
+"""Add control images: a chain of ControlNets before the sampler."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.errors import WorkflowError
 from imagen.graphs.edits.links import (
-    Link,
-    beginning,
+    chain_start,
     free_ids,
     link_at,
     links_named,
     new_node,
     with_inputs,
 )
+from imagen.graphs.graph import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
+
+    from imagen.graphs.graph import Graph, Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Net:
-    """One control picture and the net that reads it."""
+class ControlNetUse:
+    """One control image and the ControlNet that reads it."""
 
     kind: str
     file: str
-    """The net's file, as the server lists it."""
+    """The ControlNet's file, as the server lists it."""
     image: str
-    """The picture, as the server knows it."""
+    """The image, as the server names it."""
     strength: float = 1.0
     start: float = 0.0
     end: float = 1.0
-    """From and to this share of the steps."""
+    """It applies from and to this share of the steps."""
     union: str = ""
-    """What a net of several kinds calls this one."""
+    """The name of this kind in a ControlNet of several kinds."""
     patches_model: bool = False
-    """Whether it changes the model itself: then it works at all steps."""
+    """Whether it changes the model itself, and so applies to all steps."""
 
 
 class ControlPlace(NamedTuple):
-    """The samplers and what steers them."""
+    """The samplers, and their inputs that ControlNets change."""
 
     samplers: tuple[str, ...]
     model: Link
     positive: Link
     negative: Link | None
-    """None where they take one conditioning."""
+    """None if they take a single conditioning."""
     vae: Link | None
 
 
-def place_of_controls(graph: Mapping[str, Any]) -> ControlPlace:
-    """Where control pictures belong: before the samplers, or the guiders of custom samplers.
+def place_of_controls(graph: Graph) -> ControlPlace:
+    """The samplers, or the guiders of custom samplers, that control images apply to.
 
-    Raises WorkflowError for a graph without any, or with several that are steered apart.
+    Raises WorkflowError for a graph without any, or with several that have different inputs.
     """
-    found = {node_id: steered for node_id in graph if (steered := _steered(graph, node_id))}
+    found: dict[str, tuple[Link, Link, Link | None]] = {}
+    for node_id in graph:
+        model, positive, negative, single = (
+            link_at(graph, node_id, name)
+            for name in ("model", "positive", "negative", "conditioning")
+        )
+        if model and positive and negative:
+            found[node_id] = model, positive, negative
+        elif model and single:
+            found[node_id] = model, single, None
     if not found:
-        raise WorkflowError("this workflow has no sampler that a control picture could steer")
+        raise WorkflowError("this workflow has no sampler that a control image could apply to")
     if len(set(found.values())) > 1:
-        raise WorkflowError("this workflow has several samplers that are steered apart")
+        raise WorkflowError("this workflow has several samplers with different inputs")
     model, positive, negative = next(iter(found.values()))
-    return ControlPlace(tuple(found), model, positive, negative, _vae(graph))
+    vae = next((chain_start(graph, at, "vae") for at in links_named(graph, "vae").values()), None)
+    return ControlPlace(tuple(found), model, positive, negative, vae)
 
 
-def with_controls(graph: Mapping[str, Any], nets: Sequence[Net]) -> dict[str, Any]:
-    """A copy whose sampler is steered by these control pictures, in order."""
-    if not nets:
+def with_controls(graph: Graph, controls: Sequence[ControlNetUse]) -> dict[str, Node]:
+    """A copy whose sampler follows these control images, in order."""
+    if not controls:
         return dict(graph)
-    work = _Work(graph)
-    for net in nets:
-        work.patch(net) if net.patches_model else work.steer(net)
-    return work.done()
+    builder = _ControlBuilder(graph)
+    for control in controls:
+        builder.add(control)
+    return builder.finish()
 
 
-class _Work:
-    """One graph on the table: what it has so far, and where the next picture goes."""
+class _ControlBuilder:
+    """A graph under construction, and the links that the next ControlNet changes."""
 
-    def __init__(self, graph: Mapping[str, Any]) -> None:
+    def __init__(self, graph: Graph) -> None:
         self._graph = dict(graph)
         self._ids = free_ids(graph)
         self._place = place_of_controls(graph)
-        self._loaders: dict[tuple[str, str, str], Link] = {}
+        self._loaders: dict[str, Link] = {}
         self._model, self._positive = self._place.model, self._place.positive
         self._negative = self._place.negative
+        self._vae = {"vae": self._place.vae} if self._place.vae else {}
 
-    def steer(self, net: Net) -> None:
-        """Put a control net between the prompts and the sampler."""
-        applied = self._add(
+    def add(self, control: ControlNetUse) -> None:
+        """Add one control image, applied to the model or to the conditioning."""
+        title = f"Control {control.kind}"
+        if control.patches_model:
+            patch = self._load("ModelPatchLoader", name=control.file)
+            self._model = self._add_node(
+                "QwenImageDiffsynthControlnet",
+                title,
+                model=self._model,
+                model_patch=patch,
+                image=self._load_image(control),
+                strength=control.strength,
+                **self._vae,
+            )
+            return
+        net = self._load("ControlNetLoader", control_net_name=control.file)
+        if control.union:
+            net = self._load("SetUnionControlNetType", control_net=net, type=control.union)
+        applied = self._add_node(
             "ControlNetApplyAdvanced",
-            f"Control {net.kind}",
+            title,
             positive=self._positive,
             negative=self._negative or self._positive,
-            control_net=self._net(net),
-            image=self._picture(net),
-            strength=net.strength,
-            start_percent=net.start,
-            end_percent=net.end,
-            **self._vae(),
+            control_net=net,
+            image=self._load_image(control),
+            strength=control.strength,
+            start_percent=control.start,
+            end_percent=control.end,
+            **self._vae,
         )
         self._positive = applied
-        self._negative = self._negative and (applied[0], 1)
+        self._negative = self._negative and Link(applied.node, 1)
 
-    def patch(self, net: Net) -> None:
-        """Put a net between the model and the sampler."""
-        self._model = self._add(
-            "QwenImageDiffsynthControlnet",
-            f"Control {net.kind}",
-            model=self._model,
-            model_patch=self._loaded("ModelPatchLoader", name=net.file),
-            image=self._picture(net),
-            strength=net.strength,
-            **self._vae(),
-        )
-
-    def done(self) -> dict[str, Any]:
-        """The graph, its samplers steered by what was put before them."""
+    def finish(self) -> dict[str, Node]:
+        """The graph, with the samplers linked to the last ControlNet."""
+        links = {"model": self._model}
+        if self._negative is None:
+            links["conditioning"] = self._positive
+        else:
+            links |= {"positive": self._positive, "negative": self._negative}
         graph = self._graph
         for sampler in self._place.samplers:
-            graph = with_inputs(graph, sampler, **dict(self._steering()))
+            inputs = {name: list(link) for name, link in links.items()}
+            graph = with_inputs(graph, sampler, **inputs)
         return graph
 
-    def _steering(self) -> Iterator[tuple[str, list[Any]]]:
-        yield "model", list(self._model)
-        if self._negative is None:
-            yield "conditioning", list(self._positive)
-        else:
-            yield from (("positive", list(self._positive)), ("negative", list(self._negative)))
-
-    def _net(self, net: Net) -> Link:
-        loaded = self._loaded("ControlNetLoader", control_net_name=net.file)
-        if not net.union:
-            return loaded
-        return self._loaded("SetUnionControlNetType", net.union, control_net=loaded, type=net.union)
-
-    def _loaded(self, kind: str, as_kind: str = "", **inputs: Any) -> Link:
-        """The output of such a node, which several pictures share."""
-        key = (kind, as_kind, str(inputs))
+    def _load(self, kind: str, **inputs: object) -> Link:
+        """The output of a loader, which several control images share."""
+        key = f"{kind} {inputs}"
         if key not in self._loaders:
-            self._loaders[key] = self._add(kind, kind, **inputs)
+            self._loaders[key] = self._add_node(kind, kind, **inputs)
         return self._loaders[key]
 
-    def _picture(self, net: Net) -> Link:
-        return self._add("LoadImage", f"Control picture {net.kind}", image=net.image)
+    def _load_image(self, control: ControlNetUse) -> Link:
+        return self._add_node("LoadImage", f"Control image {control.kind}", image=control.image)
 
-    def _vae(self) -> dict[str, Link]:
-        return {"vae": self._place.vae} if self._place.vae else {}
-
-    def _add(self, kind: str, title: str, **inputs: Any) -> Link:
+    def _add_node(self, kind: str, title: str, **inputs: object) -> Link:
         node_id = next(self._ids)
         self._graph[node_id] = new_node(kind, title, **inputs)
-        return node_id, 0
-
-
-def _steered(graph: Mapping[str, Any], node_id: str) -> tuple[Link, Link, Link | None] | None:
-    """What a sampler is steered by; None for a node that is no sampler, or has no negative."""
-    model = link_at(graph, node_id, "model")
-    positive, negative = (link_at(graph, node_id, name) for name in ("positive", "negative"))
-    if model and positive and negative:
-        return model, positive, negative
-    single = link_at(graph, node_id, "conditioning")
-    return (model, single, None) if model and single else None
-
-
-def _vae(graph: Mapping[str, Any]) -> Link | None:
-    found = links_named(graph, "vae").values()
-    return next((beginning(graph, link, "vae") for link in found), None)
+        return Link(node_id, 0)

@@ -1,308 +1,341 @@
-"""Old group nodes (`workflow>Name`), taken apart into subgraphs as the editor takes them apart.
+"""Old group nodes (`workflow>Name`), expanded into subgraphs as the editor expands them.
 
-`extra.groupNodes` holds the nodes and links of each. What is on its face follows from the catalog:
-every input that no link within feeds, in the order of the nodes, those last that were widgets once;
-and every output that leads outside or nowhere.
+`extra.groupNodes` holds the nodes and links of each. The inputs and outputs on its face follow from
+the catalog: every input that no inner link feeds, in the order of the nodes, with those that were
+widgets last; and every output that leads outside or nowhere.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from imagen.core.text import one_line
 from imagen.errors import WorkflowError
-from imagen.graphs.importer.declared import SEEDS, Declared, declared
-from imagen.graphs.importer.editor import ENTRY, EXIT, Link, Sheet, Slot, read_node
-from imagen.graphs.importer.widgets import UPLOAD_BELOW, read_widgets
+from imagen.graphs.importer.editor_format import (
+    SEED_INPUTS,
+    SUBGRAPH_INPUT,
+    SUBGRAPH_OUTPUT,
+    UPLOAD_BELOW,
+    EditorLink,
+    EditorSlot,
+    Sheet,
+    as_list,
+    as_mapping,
+    has_control,
+    has_upload,
+    has_widget,
+    read_node,
+    read_widgets,
+)
+from imagen.graphs.node_catalog import InputSpec, NodeSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from imagen.graphs.importer.editor import Document, Node
+    from imagen.graphs.importer.editor_format import EditorDocument, EditorNode
+    from imagen.graphs.node_catalog import NodeCatalog
 
+_T = TypeVar("_T")
 _PREFIXES = ("workflow>", "workflow/")
 _EXPORT = "Convert it to a subgraph or to nodes there, or export: Workflow > Export (API)."
-_MOST_SHOWN = 1000
-_NUMBERED = frozenset(("INT", "FLOAT", "COMBO"))
+_MAX_ON_FACE = 1000
+_CONTROLLED_TYPES = frozenset(("INT", "FLOAT", "COMBO"))
 
 
 def expand_group_nodes(
-    document: Document, said: Mapping[str, Any], object_info: Mapping[str, Any]
-) -> Document:
-    """The document with its group nodes as subgraphs; `said` is the file.
+    document: EditorDocument, groups: Mapping[str, object], catalog: NodeCatalog
+) -> EditorDocument:
+    """The document with its group nodes as subgraphs; `groups` are the file's `groupNodes`.
 
-    Raises WorkflowError for a group node that the file does not hold.
+    Raises WorkflowError for a group node that the file does not define.
     """
-    extra = said.get("extra")
-    listed = extra.get("groupNodes") if isinstance(extra, dict) else None
-    groups = listed if isinstance(listed, dict) else {}
-    catalog = dict(object_info)
+    specs: dict[str, NodeSpec] = {}
     sheets: dict[str, Sheet] = {}
-    for name, data in groups.items():
-        group = _Group(data if isinstance(data, dict) else {}, catalog, document.source)
+
+    def find_spec(kind: str) -> NodeSpec | None:
+        return specs.get(kind) or catalog.get(kind)
+
+    for name, value in groups.items():
+        group = _GroupExpander(as_mapping(value), find_spec, document.source)
         for prefix in _PREFIXES:
-            sheets[prefix + name] = group.sheet
-            catalog[prefix + name] = group.said
+            sheets[prefix + name] = group.build_sheet()
+            specs[prefix + name] = group.build_spec()
     expanded = replace(document, subgraphs={**sheets, **document.subgraphs})
-    for sheet in (expanded.top, *expanded.subgraphs.values()):
+    for sheet in expanded.sheets:
         for node in sheet.nodes.values():
             if node.type.startswith(_PREFIXES) and node.type not in expanded.subgraphs:
                 name = one_line(node.type[len(_PREFIXES[0]) :], limit=60)
                 raise WorkflowError(
-                    f"{document.source} has a group node, {name!r}, but does not hold its nodes.",
+                    f"{document.source} uses the group node {name!r} but does not define it.",
                     remedy=f"Open it in the editor that made it. {_EXPORT}",
                 )
     return expanded
 
 
-@dataclass
-class _Face:
-    """One node of a group, and which of its inputs and outputs are on the group's face."""
+class _InnerLink(NamedTuple):
+    source: int
+    slot: int
+    target: int
+    target_slot: int
 
-    node: Node
-    labels: Mapping[str, str]
-    """The labels of inputs, by name."""
-    inputs: Sequence[Declared]
+
+@dataclass
+class _Member:
+    """One node of a group, and its inputs and outputs by the catalog."""
+
+    node: EditorNode
+    inputs: Sequence[InputSpec]
     outputs: Sequence[str]
     output_names: Sequence[str]
-    config: Mapping[str, Any]
-    saved: Sequence[str]
-    """The names of the inputs that are saved with the node, in their order."""
-    slots: list[str] = field(default_factory=list)
-    """The inputs without a widget, then those whose widget became an input: links count so."""
-    converted: list[str] = field(default_factory=list)
+    converted: Sequence[str]
+    """The inputs whose widget was converted to a socket."""
     linked: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """The node within, and its output, that feeds an input."""
+    """The inner node and its output that feed an input."""
 
-    def find(self, name: str) -> Declared | None:
-        return next((one for one in self.inputs if one.name == name), None)
+    @property
+    def sockets(self) -> list[str]:
+        """The inputs without a widget, then the converted ones: links count in this order."""
+        return [spec.name for spec in self.inputs if not has_widget(spec)] + [*self.converted]
+
+    def find_input(self, name: str) -> InputSpec | None:
+        return next((spec for spec in self.inputs if spec.name == name), None)
 
 
-class _Group:
-    """One group node's definition, read."""
+class _FaceOutput(NamedTuple):
+    member: int
+    slot: int
+    type: str
+    name: str
 
-    def __init__(self, data: Mapping[str, Any], catalog: Mapping[str, Any], source: str) -> None:
-        nodes = [one for one in _list(data.get("nodes")) if isinstance(one, dict)]
-        links = _list(data.get("links"))
-        self._links = [link[:4] for link in links if _is_inner(link, len(nodes))]
+
+class _GroupExpander:
+    """The definition of one group node."""
+
+    def __init__(
+        self,
+        value: Mapping[str, object],
+        find_spec: Callable[[str], NodeSpec | None],
+        source: str,
+    ) -> None:
+        self._find_spec = find_spec
+        nodes = [node for node in as_list(value.get("nodes")) if isinstance(node, dict)]
+        self._nodes = [read_node({**node, "id": i}, source) for i, node in enumerate(nodes)]
+        self._links = [
+            link
+            for item in as_list(value.get("links"))
+            if (numbers := _whole_numbers(item, 4))
+            if _is_within(link := _InnerLink(*numbers), len(nodes))
+        ]
         self._external = {
             (item[0], item[1]): str(item[2])
-            for item in _list(data.get("external"))
-            if isinstance(item, list) and len(item) >= 3 and _are_numbers(item[:2])
+            for item in as_list(value.get("external"))
+            if isinstance(item, list) and len(item) >= 3 and _whole_numbers(item, 2)
         }
-        self._config = _mapping(data.get("config"))
-        self._nodes = nodes
-        self._catalog = catalog
-        self._faces: dict[int, _Face] = {}
-        self._seen: dict[str, int] = {}
-        self._exposed: list[tuple[str, int, str]] = []
-        self._widgets: list[Declared] = []
-        self._targets: dict[str, tuple[str, str]] = {}
-        self._outputs: list[tuple[int, int, str, str]] = []
-        for number, node in enumerate(nodes):
-            read = read_node({**node, "id": number}, source)
-            face = self._face(number, node, read)
-            if face is not None:
-                self._faces[number] = face
-                self._expose_widgets(number, face)
-                self._expose_slots(number, face)
-                self._expose_outputs(number, face)
-            if len(self._widgets) + len(self._exposed) + len(self._outputs) > _MOST_SHOWN:
+        self._config = as_mapping(value.get("config"))
+        self._members: dict[int, _Member] = {}
+        self._used_names: dict[str, int] = {}
+        self._face_inputs: list[tuple[str, int, str]] = []
+        self._face_widgets: list[InputSpec] = []
+        self._widget_targets: dict[str, tuple[str, str]] = {}
+        self._face_outputs: list[_FaceOutput] = []
+        for number in range(len(self._nodes)):
+            member = self._read_member(number)
+            if member is not None:
+                self._members[number] = member
+                self._show_member(number, member)
+            shown = len(self._face_widgets) + len(self._face_inputs) + len(self._face_outputs)
+            if shown > _MAX_ON_FACE:
                 raise WorkflowError(
-                    f"{source} has a group node with more than {_MOST_SHOWN:,} inputs and outputs."
+                    f"{source} has a group node with more than {_MAX_ON_FACE:,} inputs and outputs."
                 )
-        for number, face in self._faces.items():
-            self._expose_converted(number, face)
+        for number, member in self._members.items():
+            for name in member.converted:
+                spec = member.find_input(name)
+                if spec is not None and name not in member.linked:
+                    self._add_widget(number, member, spec)
+                    self._face_inputs.append((self._face_widgets[-1].name, number, name))
         self._control_primitives()
-        self.sheet = self._sheet([read_node({**n, "id": i}, source) for i, n in enumerate(nodes)])
-        self.said = self._as_class()
 
-    def _face(self, number: int, said: Mapping[str, Any], node: Node) -> _Face | None:
-        """What the catalog says of a node within; None for one that leaves no trace."""
-        shown = self._catalog.get(node.type)
-        outputs: Sequence[Any]
-        if isinstance(shown, dict):
-            inputs, outputs = declared(shown), _list(shown.get("output"))
-            if node.values:  # what the class has got since then is not on the face
-                since = read_widgets(node, inputs).missing
-                inputs = [one for one in inputs if one.name not in since]
-            names = _list(shown.get("output_name")) or outputs
+    def _read_member(self, number: int) -> _Member | None:
+        """What the catalog says of an inner node; None for one that leaves no trace."""
+        node = self._nodes[number]
+        spec = self._find_spec(node.type)
+        if spec is not None:
+            inputs, outputs = list(spec.inputs.values()), spec.outputs
+            if node.values or node.values_by_name:  # later inputs of the class are not on the face
+                missing = read_widgets(node, inputs).missing
+                inputs = [one for one in inputs if one.name not in missing]
+            names = spec.output_names or outputs
         elif node.type == "PrimitiveNode":
-            target = next((link for link in self._links if link[0] == number), None)
-            shown_there = None if target is None else self._declared_at(target[2], target[3])
-            if shown_there is None:
+            target = next((link for link in self._links if link.source == number), None)
+            fed = None if target is None else self._find_target(target)
+            if fed is None:
                 return None
-            inputs, outputs = [replace(shown_there, name="value")], [shown_there.type]
+            inputs, outputs = [replace(fed, name="value")], (fed.type,)
             names = outputs
         elif node.type == "Reroute":
             kind = self._reroute_type(number)
             if kind is None:
                 return None
-            inputs = [Declared(name=kind, type=kind, options={}, choices=(), required=True)]
-            inputs = [replace(one, options={"forceInput": True}) for one in inputs]
-            outputs = names = [kind]
+            options = {"forceInput": True}
+            inputs = [InputSpec(name=kind, type=kind, required=True, options=options)]
+            outputs = names = (kind,)
         else:
             return None
-        face = _Face(
+        positions = {slot.name: at for at, slot in enumerate(node.inputs) if slot.has_widget}
+        converted = [one.name for one in inputs if has_widget(one) and one.name in positions]
+        member = _Member(
             node=node,
-            labels={
-                str(slot.get("name")): slot["label"]
-                for slot in _list(said.get("inputs"))
-                if isinstance(slot, dict) and isinstance(slot.get("label"), str)
-            },
             inputs=inputs,
-            outputs=[kind if isinstance(kind, str) else "COMBO" for kind in outputs],
-            output_names=[str(name) for name in names],
-            config=_mapping(self._config.get(str(number))),
-            saved=[slot.name for slot in node.inputs],
+            outputs=[kind or "COMBO" for kind in outputs],
+            output_names=names,
+            # The editor sorts the positions as text.
+            converted=sorted(converted, key=lambda name: str(positions[name])),
         )
-        was_widget = {slot.name: at for at, slot in enumerate(node.inputs) if slot.has_widget}
-        face.slots = [one.name for one in inputs if not one.has_widget]
-        face.converted = sorted(
-            (one.name for one in inputs if one.has_widget and one.name in was_widget),
-            key=lambda name: str(was_widget[name]),
-        )
-        face.slots += face.converted
-        for source, output, target_node, slot in self._links:
-            if target_node == number:
-                name = _at(face.saved, slot) or _at(face.slots, slot)
-                face.linked[name] = (source, output)
-        return face
+        saved, sockets = [slot.name for slot in node.inputs], member.sockets
+        for link in self._links:
+            if link.target == number:
+                at = link.target_slot
+                name = _item_at(saved, at, "") or _item_at(sockets, at, "")
+                member.linked[name] = (link.source, link.slot)
+        return member
 
-    def _declared_at(self, number: int, slot: int) -> Declared | None:
+    def _find_target(self, link: _InnerLink) -> InputSpec | None:
         """What the catalog says of the input that a link leads to."""
-        said = self._catalog.get(str(self._nodes[number].get("type")))
-        saved = [s.get("name") for s in _list(self._nodes[number].get("inputs")) if _mapping(s)]
-        name = _at(saved, slot)
-        known = declared(said) if isinstance(said, dict) else []
-        return next((one for one in known if one.name == name), None)
+        node = self._nodes[link.target]
+        slot = _item_at(node.inputs, link.target_slot, None)
+        spec = self._find_spec(node.type)
+        return spec.inputs.get(slot.name) if slot is not None and spec is not None else None
 
     def _reroute_type(self, number: int) -> str | None:
-        """The type of a reroute at the edge of a group; None for one within."""
-        into = next((link for link in self._links if link[2] == number), None)
-        out = next((link for link in self._links if link[0] == number), None)
+        """The type of a reroute at the edge of a group; None for one inside."""
+        before = next((link for link in self._links if link.target == number), None)
+        after = next((link for link in self._links if link.source == number), None)
         outside = self._external.get((number, 0))
-        if into is not None and out is not None and outside is None:
+        if before is not None and after is not None and outside is None:
             return None
-        if out is not None:
-            known = self._declared_at(out[2], out[3])
-            return known.type if known is not None else "*"
-        if into is not None:
-            outputs = _list(self._nodes[into[0]].get("outputs"))
-            return str(_mapping(_at(outputs, into[1])).get("type") or outside or "*")
+        if after is not None:
+            spec = self._find_target(after)
+            return spec.type if spec is not None else "*"
+        if before is not None:
+            slot = _item_at(self._nodes[before.source].outputs, before.slot, None)
+            if slot is not None and slot.type != "*":
+                return slot.type
         return outside or "*"
 
-    def _name(self, face: _Face, one: Declared) -> tuple[str, bool]:
-        """What an input is called on the group's face, and whether it is shown there."""
-        custom = _mapping(_mapping(face.config.get("input")).get(one.name))
-        name = str(custom.get("name") or face.labels.get(one.name) or one.name)
+    # -- The face ----------------------------------------------------------------------------------
+
+    def _show_member(self, number: int, member: _Member) -> None:
+        """Put a member's widgets, inputs and outputs on the face, in this order."""
+        widgets = [s for s in member.inputs if has_widget(s) and s.name not in member.converted]
+        uploads = any(map(has_upload, widgets))
+        for spec in widgets:
+            self._add_widget(number, member, spec, has_upload=uploads and spec is widgets[-1])
+        for spec in member.inputs:
+            if not has_widget(spec) and spec.name not in member.linked:
+                name = self._choose_name(member, spec)
+                if self._input_config(member, spec).get("visible") is not False:
+                    self._face_inputs.append((name, number, spec.name))
+        linked_inside = {link.slot for link in self._links if link.source == number}
+        settings = as_mapping(as_mapping(self._config.get(member.node.id)).get("output"))
+        for slot, kind in enumerate(member.outputs):
+            is_hidden = slot in linked_inside and (number, slot) not in self._external
+            if as_mapping(settings.get(str(slot))).get("visible", not is_hidden):
+                name = _item_at(member.output_names, slot, "") or kind
+                self._face_outputs.append(_FaceOutput(number, slot, kind, name))
+
+    def _input_config(self, member: _Member, spec: InputSpec) -> Mapping[str, object]:
+        inputs = as_mapping(as_mapping(self._config.get(member.node.id)).get("input"))
+        return as_mapping(inputs.get(spec.name))
+
+    def _choose_name(self, member: _Member, spec: InputSpec) -> str:
+        """The name of an input on the face, as the editor makes it unique."""
+        labels = {slot.name: slot.label for slot in member.node.inputs}
+        custom = self._input_config(member, spec).get("name")
+        name = str(custom or labels.get(spec.name) or spec.name)
         key = name
-        title = face.node.title
-        if (face.node.type == "PrimitiveNode" and title) or name in self._seen:
-            prefix = f"{title or face.node.type} "
-            key = name = f"{prefix}{one.name}"
-            if key in self._seen:
-                name = f"{prefix}{self._seen[key]} {one.name}"
-        self._seen[key] = self._seen.get(key, 1) + 1
-        return name, custom.get("visible") is not False
+        title = member.node.title
+        if (member.node.type == "PrimitiveNode" and title) or name in self._used_names:
+            prefix = f"{title or member.node.type} "
+            key = name = f"{prefix}{spec.name}"
+            if key in self._used_names:
+                name = f"{prefix}{self._used_names[key]} {spec.name}"
+        self._used_names[key] = self._used_names.get(key, 1) + 1
+        return name
 
-    def _expose_widgets(self, number: int, face: _Face) -> None:
-        own = [one for one in face.inputs if one.has_widget and one.name not in face.converted]
-        uploads = any(one.uploads for one in own)
-        for one in own:
-            self._add_widget(number, face, one, has_upload=uploads and one is own[-1])
-
-    def _add_widget(self, number: int, face: _Face, one: Declared, *, has_upload: bool) -> None:
-        name, _ = self._name(face, one)
-        options = {key: value for key, value in one.options.items() if key != "image_upload"}
-        if one.has_control or one.name in SEEDS:
+    def _add_widget(
+        self, number: int, member: _Member, spec: InputSpec, *, has_upload: bool = False
+    ) -> None:
+        name = self._choose_name(member, spec)
+        options = {key: value for key, value in spec.options.items() if key != "image_upload"}
+        if has_control(spec) or spec.name in SEED_INPUTS:
             options["control_after_generate"] = True
         if has_upload:
             options[UPLOAD_BELOW] = True
-        self._widgets.append(replace(one, name=name, options=options, required=True))
-        self._targets[name] = (str(number), one.name)
-
-    def _expose_slots(self, number: int, face: _Face) -> None:
-        for one in face.inputs:
-            if not one.has_widget and one.name not in face.linked:
-                name, is_visible = self._name(face, one)
-                if is_visible:
-                    self._exposed.append((name, number, one.name))
-
-    def _expose_converted(self, number: int, face: _Face) -> None:
-        for input_name in face.converted:
-            one = face.find(input_name)
-            if one is not None and input_name not in face.linked:
-                self._add_widget(number, face, one, has_upload=False)
-                self._exposed.append((self._widgets[-1].name, number, input_name))
-
-    def _expose_outputs(self, number: int, face: _Face) -> None:
-        led_within = {link[1] for link in self._links if link[0] == number}
-        settings = _mapping(face.config.get("output"))
-        for slot, kind in enumerate(face.outputs):
-            is_hidden = slot in led_within and (number, slot) not in self._external
-            visible = _mapping(settings.get(str(slot))).get("visible", not is_hidden)
-            if visible:
-                self._outputs.append((number, slot, kind, _at(face.output_names, slot) or kind))
+        self._face_widgets.append(replace(spec, name=name, options=options, required=True))
+        self._widget_targets[name] = (str(number), spec.name)
 
     def _control_primitives(self) -> None:
-        """A primitive that feeds a number or a choice has a control beside its value."""
-        feeding = {str(link[0]) for link in self._links}
-        for at, one in enumerate(self._widgets):
-            node, _ = self._targets[one.name]
-            is_primitive = self._nodes[int(node)].get("type") == "PrimitiveNode"
-            if is_primitive and node in feeding and one.type in _NUMBERED:
-                options = {**one.options, "control_after_generate": True}
-                self._widgets[at] = replace(one, options=options)
+        """A primitive that feeds a number or a choice has a control after its value."""
+        feeding = {str(link.source) for link in self._links}
+        for at, spec in enumerate(self._face_widgets):
+            node, _ = self._widget_targets[spec.name]
+            is_primitive = self._nodes[int(node)].type == "PrimitiveNode"
+            if is_primitive and node in feeding and spec.type in _CONTROLLED_TYPES:
+                options = {**spec.options, "control_after_generate": True}
+                self._face_widgets[at] = replace(spec, options=options)
 
-    def _sheet(self, nodes: list[Node]) -> Sheet:
-        """The group as a subgraph: what is on its face is linked to its own inputs and outputs."""
-        links: dict[str, Link] = {}
+    # -- The result --------------------------------------------------------------------------------
+
+    def build_sheet(self) -> Sheet:
+        """The group as a subgraph: its own inputs and outputs are linked to those on its face."""
+        links: dict[str, EditorLink] = {}
         arriving: dict[int, dict[str, str]] = defaultdict(dict)
 
         def connect(source: str, slot: int, target: int, name: str) -> None:
             key = f"{target}.{name}"
-            links[key] = Link(source=source, slot=slot, target=str(target), target_slot=0)
+            links[key] = EditorLink(source=source, slot=slot, target=str(target), target_slot=0)
             arriving[target][name] = key
 
-        for number, face in self._faces.items():
-            for name, (source, slot) in face.linked.items():
+        for number, member in self._members.items():
+            for name, (source, slot) in member.linked.items():
                 connect(str(source), slot, number, name)
-        for source, slot, target, _ in self._links:
-            if target not in self._faces:  # a reroute, or another node that only leads on
-                connect(str(source), slot, target, "")
-        inputs = [name for name, _, _ in self._exposed]
-        for at, (_, number, name) in enumerate(self._exposed):
-            connect(ENTRY, at, number, name)
-        for widget, (inner, name) in self._targets.items():
-            if widget not in inputs:
-                connect(ENTRY, len(inputs), int(inner), name)
-                inputs.append(widget)
-        for at, (number, slot, _, _) in enumerate(self._outputs):
-            out = Link(source=str(number), slot=slot, target=EXIT, target_slot=at)
-            links[f"out.{at}"] = out
-        placed = {}
-        for number, node in enumerate(nodes):
-            wired = self._wired(self._faces.get(number), arriving[number])
-            placed[node.id] = replace(node, inputs=wired)
+        for link in self._links:
+            if link.target not in self._members:  # a reroute, or another node that only passes on
+                connect(str(link.source), link.slot, link.target, "")
+        names = [name for name, _, _ in self._face_inputs]
+        for at, (_, number, name) in enumerate(self._face_inputs):
+            connect(SUBGRAPH_INPUT, at, number, name)
+        for widget, (inner, name) in self._widget_targets.items():
+            if widget not in names:
+                connect(SUBGRAPH_INPUT, len(names), int(inner), name)
+                names.append(widget)
+        for at, output in enumerate(self._face_outputs):
+            links[f"out.{at}"] = EditorLink(
+                source=str(output.member), slot=output.slot, target=SUBGRAPH_OUTPUT, target_slot=at
+            )
         return Sheet(
-            nodes=placed,
+            nodes={
+                node.id: replace(node, inputs=self._linked_slots(number, arriving[number]))
+                for number, node in enumerate(self._nodes)
+            },
             links=links,
-            inputs=tuple(Slot(name=name, type="*") for name in inputs),
-            widgets=tuple(self._widgets),
-            widget_targets=self._targets,
+            inputs=tuple(EditorSlot(name=name, type="*") for name in names),
+            widgets=tuple(self._face_widgets),
+            widget_targets=self._widget_targets,
         )
 
-    def _wired(self, face: _Face | None, arriving: Mapping[str, str]) -> tuple[Slot, ...]:
-        if face is None:
-            return (Slot(name="", type="*", link=arriving.get("")),)
-        widgets = [one.name for one in face.inputs if one.has_widget]
-        types = {one.name: one.type for one in face.inputs}
-        names = dict.fromkeys((*face.slots, *widgets, *arriving))
+    def _linked_slots(self, number: int, arriving: Mapping[str, str]) -> tuple[EditorSlot, ...]:
+        member = self._members.get(number)
+        if member is None:
+            return (EditorSlot(name="", type="*", link=arriving.get("")),)
+        widgets = [spec.name for spec in member.inputs if has_widget(spec)]
+        types = {spec.name: spec.type for spec in member.inputs}
+        names = dict.fromkeys((*member.sockets, *widgets, *arriving))
         return tuple(
-            Slot(
+            EditorSlot(
                 name=name,
                 type=types.get(name, "*"),
                 link=arriving.get(name),
@@ -311,44 +344,33 @@ class _Group:
             for name in names
         )
 
-    def _as_class(self) -> dict[str, Any]:
-        """The group as a catalog would declare it, for a group that holds it."""
-        required: dict[str, Any] = {}
-        for name, number, input_name in self._exposed:
-            one = self._faces[number].find(input_name)
-            required[name] = [one.type if one else "*", {"forceInput": True}]
-        for widget in self._widgets:
-            kind = list(widget.choices) if widget.type == "COMBO" else widget.type
-            required.setdefault(widget.name, [kind, dict(widget.options)])
-        return {
-            "input": {"required": required},
-            "output": [kind for _, _, kind, _ in self._outputs],
-            "output_name": [name for _, _, _, name in self._outputs],
-        }
+    def build_spec(self) -> NodeSpec:
+        """The group as a node class, for another group that contains it."""
+        inputs: dict[str, InputSpec] = {}
+        for name, number, input_name in self._face_inputs:
+            spec = self._members[number].find_input(input_name)
+            kind = spec.type if spec else "*"
+            inputs[name] = InputSpec(
+                name=name, type=kind, required=True, options={"forceInput": True}
+            )
+        for widget in self._face_widgets:
+            inputs.setdefault(widget.name, widget)
+        return NodeSpec(
+            inputs=inputs,
+            outputs=tuple(output.type for output in self._face_outputs),
+            output_names=tuple(output.name for output in self._face_outputs),
+        )
 
 
-def _is_inner(link: Any, count: int) -> bool:
-    """Whether a saved link `[from, slot, to, slot, …]` joins two nodes of the group."""
-    return (
-        isinstance(link, list)
-        and len(link) >= 4
-        and _are_numbers(link[:4])
-        and 0 <= link[0] < count
-        and 0 <= link[2] < count
-    )
+def _whole_numbers(value: object, count: int) -> list[int]:
+    """The first items of a list if all are whole numbers, else none."""
+    items = value[:count] if isinstance(value, list) and len(value) >= count else []
+    return items if all(type(item) is int for item in items) else []
 
 
-def _are_numbers(values: Sequence[Any]) -> bool:
-    return all(type(value) is int for value in values)
+def _is_within(link: _InnerLink, count: int) -> bool:
+    return 0 <= link.source < count and 0 <= link.target < count
 
 
-def _at(values: Sequence[Any], at: int) -> Any:
-    return values[at] if 0 <= at < len(values) else ""
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _item_at(items: Sequence[_T], at: int, default: _T) -> _T:
+    return items[at] if 0 <= at < len(items) else default

@@ -89,9 +89,9 @@ def backend_kind(record: ImageRecord) -> str:
 def sent_models(payload: Mapping[str, Any]) -> tuple[str, ...]:
     """The models that an engine is told to use, the main one first; () where it is not told."""
     if is_graph(payload):
-        from imagen.graphs.importer.told import told  # seldom needed
+        from imagen.graphs.importer.extract_settings import extract_settings  # seldom needed
 
-        return told(payload).models
+        return extract_settings(payload).models
     model = payload.get("model")
     return (model,) if isinstance(model, str) and model else ()
 
@@ -110,12 +110,12 @@ def _ours(record: ImageRecord) -> Provenance:
 
 
 def _comfyui(record: ImageRecord) -> Provenance:
-    from imagen.graphs.importer.told import told  # seldom needed
+    from imagen.graphs.importer.extract_settings import extract_settings  # seldom needed
 
-    said = told(record.graph)
+    said = extract_settings(record.graph)
     loras = [{"name": name, "strength": strength} for name, strength in said.loras]
     own = {**said.values, **({"loras": loras} if loras else {})}
-    pictures = {f"picture {number}": name for number, name in enumerate(said.pictures, 1)}
+    pictures = {f"picture {number}": name for number, name in enumerate(said.images, 1)}
     unread = {**said.further, **pictures}
     if not record.tool:
         return Provenance(
@@ -143,9 +143,9 @@ def _with_second_pass(values: Mapping[str, Any], graph: Mapping[str, Any]) -> Ma
     """With what the graph beside the text says of steps that the text has no words for."""
     if not is_graph(graph):
         return values
-    from imagen.graphs.importer.told import told  # seldom needed
+    from imagen.graphs.importer.extract_settings import extract_settings  # seldom needed
 
-    said = told(graph).values
+    said = extract_settings(graph).values
     more = {n: said[n] for n in ("clip_skip", "hires", "hires_denoise") if n in said} | dict(values)
     if "hires" in more and "hires" not in values:  # then the text has the size of the second pass
         more |= {side: said[side] for side in ("width", "height") if side in said}

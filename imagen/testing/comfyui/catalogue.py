@@ -45,10 +45,10 @@ class Shelves:
 
 
 def _bundled() -> dict[str, list[str]]:
-    from imagen.graphs import listing
+    from imagen.graphs import list_workflows
 
     found: dict[str, set[str]] = {}
-    for workflow in listing(()):
+    for workflow in list_workflows(()):
         for model in workflow.manifest.files:
             found.setdefault(model.folder, set()).add(model.file)
     return {folder: sorted(names) for folder, names in found.items()}

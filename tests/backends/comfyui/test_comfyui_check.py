@@ -11,7 +11,7 @@ from support.comfyui_lab import SAMPLED, opened
 from imagen.backends.comfyui import adapter, node_catalog
 from imagen.backends.comfyui.answers import stats
 from imagen.errors import Unavailable
-from imagen.graphs import listing
+from imagen.graphs import list_workflows
 from imagen.testing.comfyui import ComfyUI, GatewayAnswer
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def test_a_missing_model_is_named_with_its_remedy() -> None:
     assert not health.ok
     assert f"the server has no file '{MODEL}' in models/checkpoints" in health.summary
     assert health.remedies == (
-        "Get it from https://models.example/sd15 (2.0 GiB, CreativeML Open RAIL-M); "
-        "put it into models/checkpoints/.",
+        "Download it from https://models.example/sd15 (2.0 GiB, CreativeML Open RAIL-M) "
+        "into models/checkpoints/.",
     )
 
 
@@ -103,7 +103,7 @@ def test_a_missing_workflow_is_said_too() -> None:
     """It is the configuration that is wrong, not the server."""
     with ComfyUI() as server, closing(opened(server.url, workflow="nowhere")) as backend:
         health = backend.check()
-    assert "There is no workflow called 'nowhere'" in health.summary
+    assert "Workflow 'nowhere' not found" in health.summary
 
 
 def test_a_variable_that_is_not_set_is_said_too() -> None:
@@ -134,7 +134,7 @@ def test_a_server_is_asked_which_workflows_it_can_run() -> None:
     with ComfyUI(missing_models=[MODEL], version="0.3.64") as server:
         blocks, left_out = _detect()(server.url)
         assert blocks["sdxl"] == {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
-    assert set(blocks) < {workflow.name for workflow in listing()}
+    assert set(blocks) < {workflow.name for workflow in list_workflows()}
     why = {lack.what: lack.why for lack in left_out}
     assert f"the server has no file {MODEL!r}" in why["sd15"]
     assert why["flux2-klein"].endswith("this workflow needs 0.9.2 or later.")

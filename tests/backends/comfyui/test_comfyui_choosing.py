@@ -138,7 +138,7 @@ def test_a_workflow_that_loads_several_models_says_how_to_name_one() -> None:
     shelve("two", SAMPLED | second | decoded)
     ticket = on(NOWHERE, "two").prepare(ASKED.with_values({"model": "dream"}))
     assert ticket.receipt["model"].why == (
-        "this workflow loads several models; name one by its node: --set 1.ckpt_name=NAME"
+        "this workflow loads several models; name the node: --set 1.ckpt_name=NAME"
     )
 
 

@@ -9,13 +9,13 @@ import pytest
 from imagen.backends.comfyui import errors
 from imagen.backends.comfyui.config import ComfyUIConfig
 from imagen.backends.comfyui.events import Broken
-from imagen.graphs import Manifest, Model
+from imagen.graphs import Manifest, ManifestModel
 
 GRAPH = {
     "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "flux1-schnell.safetensors"}},
     "8": {"class_type": "KSampler", "inputs": {}, "_meta": {"title": "second pass"}},
 }
-SCHNELL = Model(
+SCHNELL = ManifestModel(
     file="flux1-schnell.safetensors",
     folder="diffusion_models",
     source="https://models.example/schnell",
@@ -66,8 +66,8 @@ def test_a_missing_model_says_where_it_goes_and_where_to_get_it() -> None:
         "the server has no file 'flux1-schnell.safetensors' in models/diffusion_models."
     )
     assert error.remedy == (
-        "Get it from https://models.example/schnell (22.2 GiB, Apache-2.0); "
-        "put it into models/diffusion_models/."
+        "Download it from https://models.example/schnell (22.2 GiB, Apache-2.0) "
+        "into models/diffusion_models/."
     )
 
 
@@ -84,7 +84,7 @@ def test_a_choice_that_is_none_has_the_nearest_that_is() -> None:
     error = errors.rejected(_not_in_list("8", "sampler_name", "eulr", declared), GRAPH, Manifest())
     assert error.message == (
         "ComfyUI refused the workflow: node 8 (KSampler 'second pass'), sampler_name: "
-        "can't be 'eulr'. Did you mean 'euler'?"
+        "cannot be 'eulr'. Did you mean 'euler'?"
     )
     assert error.remedy == "Known: euler, heun, ddim."
 
@@ -194,7 +194,7 @@ def test_an_unknown_class_of_a_known_pack_says_where_to_get_it(message: str) -> 
 def test_an_unknown_class_of_comfyuis_own_says_to_install_its_requirements() -> None:
     message = "Cannot execute because node Canny does not exist."
     error = errors.rejected({"error": {"message": message}}, GRAPH, Manifest())
-    assert error.remedy.startswith("Canny is ComfyUI's own and needs kornia. ")
+    assert error.remedy.startswith("Canny belongs to ComfyUI and needs the package kornia. ")
 
 
 def test_several_faults_are_told_at_once() -> None:

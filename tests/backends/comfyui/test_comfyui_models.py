@@ -102,7 +102,7 @@ def test_what_a_further_task_lacks_is_told_and_makes_nobody_ill() -> None:
     assert told["control canny"] == MissingCapability(
         what="control canny",
         why="the server has no file 'c.safetensors' in models/controlnet.",
-        remedy="Get it from https://models.example/c; put it into models/controlnet/.",
+        remedy="Download it from https://models.example/c into models/controlnet/.",
     )
     assert "upscale" not in told
 
@@ -113,7 +113,7 @@ def test_a_sibling_that_is_not_there_is_told_too() -> None:
         health = backend.check()
     assert health.ok
     told = {lack.what: lack.why for lack in health.lacking}
-    assert told["edit"].startswith("There is no workflow called 'nowhere'")
+    assert told["edit"].startswith("Workflow 'nowhere' not found")
 
 
 def test_a_server_without_the_loader_of_a_net_is_too_old_for_it() -> None:

@@ -48,7 +48,7 @@ def test_a_parameter_that_the_workflow_has_not_is_named() -> None:
 @pytest.mark.parametrize(
     ("graph", "sentence"),
     [
-        pytest.param(_graph(width=["9", 0]), "is made from itself", id="a cycle"),
+        pytest.param(_graph(width=["9", 0]), "depends on itself", id="a cycle"),
         pytest.param(_graph(width=["7", 0]), "links to node '7'", id="a link to nowhere"),
         pytest.param(_graph(width="$<sparkle>"), "'sparkle' has no value", id="a token"),
         pytest.param({}, "has no nodes", id="nothing"),

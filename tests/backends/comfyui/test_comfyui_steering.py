@@ -117,7 +117,7 @@ def test_a_workflow_without_a_model_says_why_it_takes_no_lora() -> None:
     fate = on(NOWHERE, "bare").prepare(loras("ink.safetensors")).receipt["loras"]
     assert (fate.outcome, fate.why) == (
         "dropped",
-        "this workflow has no model that a LoRA could be put on",
+        "this workflow has no model that a LoRA could be applied to",
     )
 
 
@@ -245,7 +245,7 @@ def test_a_workflow_that_takes_one_reference_refuses_two() -> None:
     }
     shelve("mine", graph, {"task": "edit"})
     paths = (drawn("a.png"), drawn("b.png", "red"))
-    with pytest.raises(RequestError, match="takes one picture, not 2"):
+    with pytest.raises(RequestError, match="takes one image, not 2"):
         payload(ASKED.with_values({"references": paths}))
 
 

@@ -157,7 +157,7 @@ def test_a_sibling_that_is_not_there_is_named_when_it_is_needed() -> None:
     family(tasks={"inpaint": "nowhere"})
     backend = mine()
     assert "inpaint" in backend.capabilities().tasks
-    with pytest.raises(WorkflowError, match="There is no workflow called 'nowhere'"):
+    with pytest.raises(WorkflowError, match="Workflow 'nowhere' not found"):
         backend.capabilities("inpaint")
 
 

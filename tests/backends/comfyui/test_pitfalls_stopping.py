@@ -240,8 +240,8 @@ def test_p11_a_refused_workflow_says_what_to_do() -> None:
         collected(server)
     assert "node 1 (CheckpointLoaderSimple 'The model'), ckpt_name" in caught.value.message
     assert caught.value.remedy == (
-        "Get it from https://models.example/sd15 (2.0 GiB, CreativeML Open RAIL-M); "
-        "put it into models/checkpoints/."
+        "Download it from https://models.example/sd15 (2.0 GiB, CreativeML Open RAIL-M) "
+        "into models/checkpoints/."
     )
     assert server.interrupts == []
 

@@ -255,7 +255,7 @@ def test_a_graph_with_a_cycle_is_never_sent() -> None:
         "9": {"class_type": "SaveImage", "inputs": {"images": ["2", 0]}},
     }
     with ComfyUI() as server:
-        with pytest.raises(WorkflowError, match="is made from itself"):
+        with pytest.raises(WorkflowError, match="depends on itself"):
             collected(server, graph)
         assert paths(server) == []
 

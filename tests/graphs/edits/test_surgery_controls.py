@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.surgery_graphs import CHECKPOINT, EDIT, INPAINT, SPLIT, node, titled
 
 from imagen.errors import WorkflowError
-from imagen.graphs.edits import Net, place_of_controls, with_controls
+from imagen.graphs.edits import ControlNetUse, place_of_controls, with_controls
 
-CANNY = Net(kind="canny", file="canny.safetensors", image="imagen/c.png", strength=0.8, end=0.5)
-DEPTH = Net(kind="depth", file="union.safetensors", image="imagen/d.png", union="depth")
-POSE = Net(kind="pose", file="union.safetensors", image="imagen/p.png", union="openpose")
+if TYPE_CHECKING:
+    from imagen.graphs.graph import Node
+
+CANNY = ControlNetUse(
+    kind="canny", file="canny.safetensors", image="imagen/c.png", strength=0.8, end=0.5
+)
+DEPTH = ControlNetUse(kind="depth", file="union.safetensors", image="imagen/d.png", union="depth")
+POSE = ControlNetUse(kind="pose", file="union.safetensors", image="imagen/p.png", union="openpose")
 
 
-def added(graph: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def added(graph: dict[str, Node], other: dict[str, Node]) -> dict[str, Node]:
     """The nodes that are new in `other`."""
     return {node_id: node for node_id, node in other.items() if node_id not in graph}
 
 
-def sampler(**inputs: Any) -> dict[str, Any]:
+def sampler(**inputs: Any) -> Node:
     """The sampler of CHECKPOINT with these inputs."""
     return node("KSampler", **(CHECKPOINT["8"]["inputs"] | inputs))
 
@@ -30,7 +35,7 @@ def test_one_picture_steers_the_sampler_through_its_net() -> None:
     assert cut["8"] == sampler(positive=["13", 0], negative=["13", 1])
     assert added(CHECKPOINT, cut) == {
         "11": titled("ControlNetLoader", "ControlNetLoader", control_net_name="canny.safetensors"),
-        "12": titled("LoadImage", "Control picture canny", image="imagen/c.png"),
+        "12": titled("LoadImage", "Control image canny", image="imagen/c.png"),
         "13": titled(
             "ControlNetApplyAdvanced",
             "Control canny",
@@ -87,11 +92,11 @@ def test_samplers_that_are_steered_alike_stay_so() -> None:
 
 
 def test_a_net_that_patches_the_model_goes_before_the_sampler_alone() -> None:
-    net = Net(kind="canny", file="fun.safetensors", image="c.png", patches_model=True)
+    net = ControlNetUse(kind="canny", file="fun.safetensors", image="c.png", patches_model=True)
     cut = with_controls(SPLIT, [net])
     assert added(SPLIT, cut) == {
         "11": titled("ModelPatchLoader", "ModelPatchLoader", name="fun.safetensors"),
-        "12": titled("LoadImage", "Control picture canny", image="c.png"),
+        "12": titled("LoadImage", "Control image canny", image="c.png"),
         "13": titled(
             "QwenImageDiffsynthControlnet",
             "Control canny",
@@ -125,11 +130,11 @@ def test_no_picture_changes_nothing() -> None:
 
 def test_a_graph_without_a_sampler_has_no_place() -> None:
     graph = {"1": node("LoadImage", image="a.png"), "2": node("SaveImage", images=["1", 0])}
-    with pytest.raises(WorkflowError, match="no sampler that a control picture could steer"):
+    with pytest.raises(WorkflowError, match="no sampler that a control image could apply to"):
         place_of_controls(graph)
 
 
 def test_samplers_that_are_steered_apart_have_no_place() -> None:
     graph = CHECKPOINT | {"11": sampler(positive=["6", 0])}
-    with pytest.raises(WorkflowError, match="several samplers that are steered apart"):
+    with pytest.raises(WorkflowError, match="several samplers with different inputs"):
         with_controls(graph, [CANNY])

@@ -8,7 +8,7 @@ import pytest
 from support.surgery_graphs import node, titled
 
 from imagen.errors import RequestError
-from imagen.graphs.edits import address_of, with_literal
+from imagen.graphs.edits import resolve_address, with_value
 
 GRAPH: dict[str, Any] = {
     "1": node("CheckpointLoaderSimple", ckpt_name="base.safetensors"),
@@ -29,7 +29,7 @@ GRAPH: dict[str, Any] = {
     ],
 )
 def test_a_node_goes_by_its_id_class_or_title(name: str, address: tuple[str, str]) -> None:
-    assert address_of(GRAPH, name) == address
+    assert resolve_address(GRAPH, name) == address
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_a_node_goes_by_its_id_class_or_title(name: str, address: tuple[str, str
             id="no such input",
         ),
         pytest.param(
-            "CLIPTextEncode.text", "several nodes are 'CLIPTextEncode'.", id="several nodes"
+            "CLIPTextEncode.text", "several nodes are named 'CLIPTextEncode'.", id="several nodes"
         ),
         pytest.param(
             "8.model",
-            "comes from node 1 (CheckpointLoaderSimple); a link can't be set.",
+            "comes from node 1 (CheckpointLoaderSimple); a link cannot be set.",
             id="a link",
         ),
         pytest.param("5.text", "5.text is the workflow's parameter 'prompt'.", id="a token"),
@@ -58,7 +58,7 @@ def test_a_node_goes_by_its_id_class_or_title(name: str, address: tuple[str, str
 )
 def test_what_is_not_there_to_be_set_is_refused(name: str, says: str) -> None:
     with pytest.raises(RequestError) as caught:
-        address_of(GRAPH, name)
+        resolve_address(GRAPH, name)
     assert says in caught.value.message
 
 
@@ -76,7 +76,7 @@ def test_what_is_not_there_to_be_set_is_refused(name: str, says: str) -> None:
 def test_a_value_keeps_the_type_of_what_was_there(
     address: tuple[str, str], value: Any, used: Any
 ) -> None:
-    graph, put = with_literal(GRAPH, address, "it", value)
+    graph, put = with_value(GRAPH, address, "it", value)
     assert (put, type(put)) == (used, type(used))
     assert graph[address[0]]["inputs"][address[1]] == used
     assert GRAPH[address[0]]["inputs"][address[1]] != used or value == used
@@ -96,5 +96,5 @@ def test_a_value_of_another_type_is_refused(
     address: tuple[str, str], value: Any, says: str
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        with_literal(GRAPH, address, "it", value)
+        with_value(GRAPH, address, "it", value)
     assert caught.value.message == says

@@ -138,7 +138,7 @@ def test_ids_that_are_no_numbers_are_left_alone() -> None:
 
 def test_a_graph_without_a_model_has_no_place() -> None:
     graph = {"1": node("EmptyImage"), "2": node("SaveImage", images=["1", 0])}
-    with pytest.raises(WorkflowError, match="no model that a LoRA could be put on"):
+    with pytest.raises(WorkflowError, match="no model that a LoRA could be applied to"):
         place_of_loras(graph)
 
 

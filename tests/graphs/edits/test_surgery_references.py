@@ -35,7 +35,7 @@ def test_no_further_reference_changes_nothing() -> None:
 
 
 def test_a_graph_that_takes_one_picture_says_so() -> None:
-    with pytest.raises(RequestError, match="references: this workflow takes one picture, not 3"):
+    with pytest.raises(RequestError, match="references: this workflow takes one image, not 3"):
         with_references(CHECKPOINT, "7", ["b.png", "c.png"])
 
 
@@ -45,7 +45,7 @@ def test_a_padded_picture_takes_the_place_of_picture_and_mask() -> None:
     assert cut["7"] == node("VAEEncodeForInpaint", pixels=["13", 0], mask=["13", 1], vae=["1", 2])
     assert cut["13"] == titled(
         "ImagePadForOutpaint",
-        "Beyond the sides",
+        "Padding",
         image=["11", 0],
         left=0,
         top=0,

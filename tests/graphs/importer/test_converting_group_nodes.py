@@ -8,7 +8,7 @@ import pytest
 from support.editor_lab import CATALOGUE, Wire, editor, graph_of, node
 
 from imagen.errors import WorkflowError
-from imagen.graphs.importer import of_json, take_over
+from imagen.graphs.importer import detect_in_json, import_workflow
 
 SAMPLER = ["euler", "normal", 1]
 DRAW: dict[str, Any] = {
@@ -189,7 +189,7 @@ def test_a_bypassed_group_lets_through_what_is_of_the_same_type() -> None:
 
 
 def test_a_group_whose_nodes_the_file_does_not_hold_is_refused() -> None:
-    with pytest.raises(WorkflowError, match="a group node, 'Draw', but does not hold its nodes"):
+    with pytest.raises(WorkflowError, match="the group node 'Draw' but does not define it"):
         graph_of(file(group(), {}))
 
 
@@ -217,4 +217,4 @@ def test_a_class_within_a_group_that_the_catalog_lacks_is_named() -> None:
 )
 def test_a_damaged_group_is_taken_or_refused(groups: Any) -> None:
     with pytest.raises(WorkflowError):
-        take_over(of_json(file(group(), groups), "it.json"), CATALOGUE, title="It")
+        import_workflow(detect_in_json(file(group(), groups), "it.json"), CATALOGUE, title="It")

@@ -19,8 +19,9 @@ from support.editor_lab import (
 )
 
 from imagen.errors import WorkflowError
-from imagen.graphs.importer.convert import converted
-from imagen.graphs.importer.recognise import of_json
+from imagen.graphs.importer.convert import convert
+from imagen.graphs.importer.detect import detect_in_json
+from imagen.graphs.node_catalog import read_catalog
 
 PICTURE = node("LoadImage", "cat.png", "image")
 
@@ -55,7 +56,7 @@ def strange(**properties: str) -> Any:
 )
 def test_an_unknown_class_is_named_with_its_pack(properties: dict[str, str], sentence: str) -> None:
     said = refusal(strange(**properties))
-    assert said.startswith("it.json uses nodes that the catalogue has not:\n  ")
+    assert said.startswith("it.json uses nodes that the catalog lacks:\n  ")
     assert sentence in said
 
 
@@ -89,14 +90,14 @@ def test_an_unknown_node_that_nothing_depends_on_is_left_out() -> None:
 def test_only_nodes_that_could_run_are_counted_as_left_out() -> None:
     more = {"1": node("Blur", 3), "2": node("Note", "by me"), "3": node("Blur", 3, mode=4)}
     said = editor(PORTRAIT_NODES | {f"9{key}": one for key, one in more.items()}, PORTRAIT_WIRES)
-    assert converted(of_json(said, "it.json"), CATALOGUE).left_out == 1
+    assert convert(detect_in_json(said, "it.json"), read_catalog(CATALOGUE)).left_out == 1
 
 
 def test_a_value_of_another_type_is_refused_with_its_place() -> None:
     with pytest.raises(WorkflowError) as caught:
         inputs_of_one(7, "fixed", 20.5, "8", "euler", "normal", True, title="Draw")
     assert caught.value.message == (
-        "it.json holds values that its nodes don't take:\n"
+        "it.json holds values that its nodes do not accept:\n"
         "  node 1 (KSampler 'Draw'), steps: must be a whole number, not 20.5.\n"
         "  node 1 (KSampler 'Draw'), denoise: must be a number, not True."
     )
@@ -132,7 +133,7 @@ def test_a_list_for_a_text_is_refused() -> None:
 def test_an_infinite_value_is_refused() -> None:
     nodes = PORTRAIT_NODES | {"6": node("CLIPTextEncode", float("inf"))}
     said = refusal(editor(nodes, PORTRAIT_WIRES))
-    assert "node 6, text: is NaN or infinite, which no server takes." in said
+    assert "node 6, text: is NaN or infinite, which no server accepts." in said
 
 
 def test_a_broadcast_link_to_an_input_that_is_not_there_is_refused() -> None:
@@ -149,7 +150,7 @@ def test_more_nodes_than_anybody_draws_are_refused() -> None:
     hosts = {str(n): node("soft") for n in range(100)}
     said = editor(hosts, [], definitions={"subgraphs": [subgraph("soft", many, [])]})
     assert refusal(said) == (
-        "it.json holds more than 10,000 nodes, those within its subgraphs included."
+        "it.json holds more than 10,000 nodes, including those in its subgraphs."
     )
 
 
@@ -162,7 +163,7 @@ def test_more_subgraphs_than_anybody_draws_are_refused() -> None:
 def test_nodes_that_feed_others_without_links_are_refused() -> None:
     said = refusal(editor({"1": node("Anything Everywhere3")}, []))
     assert said == (
-        "Node 1 (Anything Everywhere3) of it.json feeds others without links, "
+        "it.json: node 1 (Anything Everywhere3) feeds others without links, "
         "which only the editor can follow."
     )
 
@@ -177,7 +178,7 @@ def test_nodes_that_feed_others_without_links_are_refused() -> None:
     ],
 )
 def test_a_file_of_which_nothing_comes_is_refused(nodes: dict[str, Any]) -> None:
-    assert refusal(editor(nodes, [])).startswith("Nothing comes out of it.json: it has no node")
+    assert refusal(editor(nodes, [])).startswith("it.json produces no output: it has no node")
 
 
 def test_a_ring_of_reroutes_is_refused() -> None:
@@ -187,7 +188,7 @@ def test_a_ring_of_reroutes_is_refused() -> None:
         ("6", 0, "9", "images", "IMAGE"),
     ]
     nodes = {"5": node("Reroute"), "6": node("Reroute"), "9": node("PreviewImage")}
-    assert "it.json goes round in a ring at node 6 (Reroute)." in refusal(editor(nodes, wires))
+    assert "it.json has a cycle at node 6 (Reroute)." in refusal(editor(nodes, wires))
 
 
 def test_a_node_without_an_id_is_refused() -> None:
@@ -200,7 +201,9 @@ def test_what_the_file_tells_of_models_and_packs_is_kept() -> None:
     told = {"name": "a.safetensors", "directory": "checkpoints", "url": "https://example.org/a"}
     nodes = dict(PORTRAIT_NODES)
     nodes["4"] = nodes["4"] | {"properties": {"cnr_id": "pack", "models": [told, {"name": 3}, 7]}}
-    result = converted(of_json(editor(nodes, PORTRAIT_WIRES), "it.json"), CATALOGUE)
+    result = convert(
+        detect_in_json(editor(nodes, PORTRAIT_WIRES), "it.json"), read_catalog(CATALOGUE)
+    )
     assert result.packs == {"CheckpointLoaderSimple": "pack"}
     assert result.downloads["a.safetensors"].folder == "checkpoints"
     assert result.downloads["a.safetensors"].source == "https://example.org/a"

@@ -216,5 +216,5 @@ def test_what_is_set_outside_is_got_within() -> None:
 
 def test_a_subgraph_that_holds_itself_is_refused() -> None:
     endless = subgraph("endless", {"3": node("endless", title="Again")}, [])
-    with pytest.raises(WorkflowError, match=r"goes round in a ring at node 3 \(endless 'Again'\)"):
+    with pytest.raises(WorkflowError, match=r"has a cycle at node 3 \(endless 'Again'\)"):
         shown({"1": node("endless")}, [], definitions={"subgraphs": [endless]})

@@ -21,8 +21,9 @@ from support.editor_lab import (
     subgraph,
 )
 
-from imagen.graphs.importer import of_json
-from imagen.graphs.importer.convert import converted
+from imagen.graphs.importer import detect_in_json
+from imagen.graphs.importer.convert import convert
+from imagen.graphs.node_catalog import read_catalog
 
 SAMPLER = {
     "seed": 7,
@@ -302,7 +303,7 @@ def test_values_that_no_input_takes_are_reported() -> None:
 def test_a_seed_that_becomes_fixed_is_reported(control: Any, how: str) -> None:
     nodes = PORTRAIT_NODES | {"3": node("KSampler", 7, control, 20, 8, "euler", "normal", 1)}
     assert notes_of(editor(nodes, PORTRAIT_WIRES)) == (
-        "The editor changes these after each run; here they stay as they are: "
+        "The editor changes these after each run; here they keep their value: "
         f"node 3, seed ({how}).",
     )
 
@@ -318,7 +319,7 @@ def test_a_primitive_that_becomes_fixed_is_reported_where_it_leads() -> None:
     nodes = {"1": blur, "5": node("PrimitiveNode", 12, "randomize"), "9": node("PreviewImage")}
     wires: list[Wire] = [("5", 0, "1", "amount", "INT"), ("1", 0, "9", "images", "IMAGE")]
     assert notes_of(editor(nodes, wires)) == (
-        "The editor changes these after each run; here they stay as they are: "
+        "The editor changes these after each run; here they keep their value: "
         "node 1, amount (randomize).",
     )
 
@@ -376,7 +377,9 @@ NOW = datetime(2026, 3, 4, 5, 6, 7)
 def prefix_of(text: str, **more: Any) -> str:
     """What a file name of the portrait becomes."""
     nodes = PORTRAIT_NODES | {"9": node("SaveImage", text)} | more
-    found = converted(of_json(editor(nodes, PORTRAIT_WIRES), "it.json"), CATALOGUE, now=NOW)
+    found = convert(
+        detect_in_json(editor(nodes, PORTRAIT_WIRES), "it.json"), read_catalog(CATALOGUE), now=NOW
+    )
     prefix = found.graph["9"]["inputs"]["filename_prefix"]
     assert isinstance(prefix, str)
     return prefix

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from imagen.graphs.importer.editor_texts import draw_choices, fill_placeholders, strip_comments
+from imagen.graphs.importer.convert import draw_choices, fill_placeholders, strip_comments
 
 NOW = datetime(2026, 3, 4, 5, 6, 7)
 WIDGETS: dict[tuple[str, str], object] = {

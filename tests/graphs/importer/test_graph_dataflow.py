@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.proposal_lab import encode, sampler
 
-from imagen.graphs.importer.convert import Converted
-from imagen.graphs.importer.propose import Proposal, propose
-from imagen.graphs.importer.told import told
+from imagen.graphs.importer.convert import ConvertedGraph
+from imagen.graphs.importer.extract_settings import extract_settings
+from imagen.graphs.importer.parameters import ProposedWorkflow, propose_parameters
+
+if TYPE_CHECKING:
+    from imagen.graphs.graph import Node
 
 PROMPT, NEGATIVE = "a tin robot watering tulips", "blurry, cropped"
 SETTINGS = {"seed": 41, "steps": 24, "cfg": 5.5, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
@@ -39,14 +42,14 @@ VALUES = {
 }
 
 
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
+def node(kind: str, **inputs: Any) -> Node:
     """One node."""
     return {"class_type": kind, "inputs": inputs}
 
 
-def proposal_for(graph: dict[str, Any]) -> Proposal:
+def proposal_for(graph: dict[str, Any]) -> ProposedWorkflow:
     """What `workflows add` makes of it without a catalog."""
-    return propose(Converted(graph=graph), object_info={}, title="It")
+    return propose_parameters(ConvertedGraph(graph=graph), catalog={}, title="It")
 
 
 def places(graph: dict[str, Any]) -> dict[str, list[str]]:
@@ -227,15 +230,15 @@ EASY = {
     ],
 )
 def test_custom_nodes_say_what_the_plain_graph_says(changes: dict[str, Any]) -> None:
-    found = told(PLAIN | changes)
+    found = extract_settings(PLAIN | changes)
     assert found.values == VALUES
     assert (found.models, found.loras) == (("garden.safetensors",), ())
 
 
 def test_a_pair_of_outputs_that_is_crossed_crosses_the_sides() -> None:
     crossed = {"6": TWO_CLIP, "3": sampler(**SETTINGS, positive=["6", 1], negative=["6", 0])}
-    assert told(PLAIN | crossed).values["prompt"] == NEGATIVE
-    assert told(PLAIN | crossed).values["negative"] == PROMPT
+    assert extract_settings(PLAIN | crossed).values["prompt"] == NEGATIVE
+    assert extract_settings(PLAIN | crossed).values["negative"] == PROMPT
 
 
 def test_each_output_of_a_node_of_texts_has_its_own() -> None:
@@ -245,7 +248,7 @@ def test_each_output_of_a_node_of_texts_has_its_own() -> None:
         "6": node("CLIPTextEncode", text=["20", 1], clip=["4", 1]),
         "7": node("CLIPTextEncode", text=["20", 0], clip=["4", 1]),
     }
-    assert told(PLAIN | linked).values == VALUES
+    assert extract_settings(PLAIN | linked).values == VALUES
 
 
 def test_a_text_that_is_written_by_a_model_is_not_made_up() -> None:
@@ -255,7 +258,7 @@ def test_a_text_that_is_written_by_a_model_is_not_made_up() -> None:
         "21": node("Captioner", image=["22", 0], system_prompt="You describe images."),
         "22": node("LoadImage", image="cat.png"),
     }
-    values = told(PLAIN | written).values
+    values = extract_settings(PLAIN | written).values
     assert "prompt" not in values
     assert values["negative"] == NEGATIVE
     assert "prompt" not in places(PLAIN | written)
@@ -292,7 +295,7 @@ def test_a_prompt_that_is_empty_yet_has_its_token() -> None:
 def test_a_placeholder_in_place_of_a_number_has_its_token_and_is_no_setting() -> None:
     graph = PLAIN | {"3": sampler(**SETTINGS | {"seed": "PARAM_SEED"})}
     assert places(graph)["seed"] == ["3.seed"]
-    assert "seed" not in told(graph).values
+    assert "seed" not in extract_settings(graph).values
 
 
 SAMPLERS = [
@@ -357,7 +360,7 @@ def test_samplers_with_inputs_of_other_names_have_their_tokens(
     }
     found = places(graph)
     assert {name: found[name][0] for name in expected} == expected
-    values = told(graph).values
+    values = extract_settings(graph).values
     assert values["prompt"] == PROMPT
     assert values.get("negative") == (None if "hyvid_embeds" in kind["inputs"] else NEGATIVE)
 
@@ -381,7 +384,7 @@ def test_a_pipeline_of_settings_is_read_without_a_sampler_of_its_own() -> None:
         "8": node("SeargeMagicBox", stage="sampling", data=["7", 0]),
         "9": node("SeargePreviewImage", enabled=True, images=["8", 1]),
     }
-    found = told(graph)
+    found = extract_settings(graph)
     sized = {"width": 1344, "height": 768}
     assert found.values == {n: v for n, v in VALUES.items() if n != "count"} | sized
     assert found.models[0] == "garden.safetensors"
@@ -468,22 +471,25 @@ POWER = node(
 def test_loras_are_read_from_each_kind_of_loader(stack: dict[str, Any]) -> None:
     unused = node("LoraLoader", lora_name="elsewhere.safetensors", model=["4", 0])
     graph = PLAIN | {"3": sampler(**SETTINGS, model=["20", 0]), "20": stack, "21": unused}
-    assert told(graph).loras == (("ink.safetensors", 0.7),)
+    assert extract_settings(graph).loras == (("ink.safetensors", 0.7),)
 
 
 @pytest.mark.parametrize("name", ["None", "none", "[none]", "(None)", ""])
 def test_a_lora_called_none_is_none(name: str) -> None:
     none = node("LoraLoader", lora_name=name, strength_model=1.0, model=["4", 0])
-    assert told(PLAIN | {"20": none, "3": sampler(**SETTINGS, model=["20", 0])}).loras == ()
+    assert (
+        extract_settings(PLAIN | {"20": none, "3": sampler(**SETTINGS, model=["20", 0])}).loras
+        == ()
+    )
 
 
 def test_the_tags_that_a_node_takes_out_of_a_text_are_not_in_the_prompt() -> None:
     tagged = f"{PROMPT} <lora:ink:0.7>"
     loader = node("LoadLorasFromPrompt", prompt=tagged, model=["4", 0], clip=["4", 1])
     linked = {"20": loader, "6": node("CLIPTextEncode", text=["20", 2], clip=["20", 1])}
-    found = told(PLAIN | linked)
+    found = extract_settings(PLAIN | linked)
     assert (found.values, found.loras) == (VALUES, (("ink", 0.7),))
-    plain = told(PLAIN | {"6": encode(tagged)})
+    plain = extract_settings(PLAIN | {"6": encode(tagged)})
     assert (plain.values["prompt"], plain.loras) == (tagged, ())
 
 
@@ -491,7 +497,7 @@ def test_a_lora_from_an_address_is_named_by_it() -> None:
     url = "https://example.org/ink.safetensors"
     loader = node("LoraLoaderFromURL", url=url, strength_model=0.7, model=["4", 0])
     graph = PLAIN | {"20": loader, "3": sampler(**SETTINGS, model=["20", 0])}
-    assert told(graph).loras == ((url, 0.7),)
+    assert extract_settings(graph).loras == ((url, 0.7),)
 
 
 def test_of_two_branches_only_one_counts() -> None:
@@ -501,7 +507,7 @@ def test_of_two_branches_only_one_counts() -> None:
         "38": node("VAEDecode", samples=["33", 0], vae=["4", 2]),
         "39": node("SaveImage", filename_prefix="y", images=["38", 0]),
     }
-    found = told(PLAIN | other)
+    found = extract_settings(PLAIN | other)
     assert (found.values["seed"], found.loras) == (41, ())
 
 
@@ -552,7 +558,7 @@ SKIPPED = {
 def test_what_no_request_can_ask_for_is_said_too(
     changes: dict[str, Any], more: dict[str, Any]
 ) -> None:
-    assert told(PLAIN | changes).values == VALUES | more
+    assert extract_settings(PLAIN | changes).values == VALUES | more
 
 
 def test_texts_of_further_encoders_are_said_beside() -> None:
@@ -561,7 +567,7 @@ def test_texts_of_further_encoders_are_said_beside() -> None:
         "21": node("ConditioningCombine", conditioning_1=["6", 0], conditioning_2=["20", 0]),
         "3": sampler(**SETTINGS, positive=["21", 0]),
     }
-    found = told(PLAIN | both)
+    found = extract_settings(PLAIN | both)
     assert (found.values["prompt"], found.further) == (
         PROMPT,
         {"further prompt": ["a second robot"]},
@@ -570,7 +576,7 @@ def test_texts_of_further_encoders_are_said_beside() -> None:
 
 def test_an_internal_number_is_no_model() -> None:
     loader = node("ECHOCheckpointLoaderSimple", ckpt_name="EMS-1-EMS.safetensors")
-    assert told(PLAIN | {"4": loader}).models == ()
+    assert extract_settings(PLAIN | {"4": loader}).models == ()
 
 
 @pytest.mark.parametrize(
@@ -612,7 +618,7 @@ RINGS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("graph", RINGS)
 def test_a_ring_tells_nothing_and_ends(graph: dict[str, Any]) -> None:
-    assert "prompt" not in told(graph).values
+    assert "prompt" not in extract_settings(graph).values
     proposal_for(graph)
 
 
@@ -637,7 +643,7 @@ def test_a_value_that_no_server_takes_harms_nothing(value: Any) -> None:
         "6": node("CLIPTextEncode", text=["20", -1], clip=value),
         "3": sampler(**SETTINGS | {"seed": value, "cfg": value}, model=value),
     }
-    values = told(PLAIN | odd).values
+    values = extract_settings(PLAIN | odd).values
     assert (values["steps"], values["negative"]) == (24, NEGATIVE)
     assert {token.name for token in proposal_for(PLAIN | odd).tokens} >= {"steps", "negative"}
 
@@ -648,12 +654,12 @@ def test_texts_that_double_at_each_step_end() -> None:
         before = [str(number - 1), 0]
         doubled[str(number)] = node("Text Concatenate", text_a=before, text_b=before)
     linked = {"6": node("CLIPTextEncode", text=["159", 0], clip=["4", 1])}
-    assert len(str(told(PLAIN | doubled | linked).values.get("prompt", ""))) < 1000
+    assert len(str(extract_settings(PLAIN | doubled | linked).values.get("prompt", ""))) < 1000
 
 
 def test_a_graph_larger_than_any_says_nothing() -> None:
     large = {f"x{number}": node("PreviewImage", images=["8", 0]) for number in range(3000)}
-    assert told(PLAIN | large).values == {}
+    assert extract_settings(PLAIN | large).values == {}
 
 
 def test_a_chain_of_contexts_longer_than_any_is_given_up() -> None:
@@ -663,4 +669,4 @@ def test_a_chain_of_contexts_longer_than_any_is_given_up() -> None:
     }
     end = {"c1000": node("Context (rgthree)", positive=["6", 0], negative=["7", 0])}
     start = {"3": sampler(**SETTINGS, positive=["c0", 4], negative=["c0", 5])}
-    assert "prompt" not in told(PLAIN | chain | end | start).values
+    assert "prompt" not in extract_settings(PLAIN | chain | end | start).values

@@ -19,7 +19,7 @@ from support.editor_lab import (
 )
 
 from imagen.errors import ImagenError
-from imagen.graphs.importer import of_text, take_over, written
+from imagen.graphs.importer import detect_in_text, format_workflow, import_workflow
 
 _ODD: list[Any] = [
     None,
@@ -107,8 +107,8 @@ def _damaged(said: Any, random: Random) -> Any:
 def outcome(text: str) -> str:
     """`taken` or `refused`; anything else that is raised is a fault of ours."""
     try:
-        written(take_over(of_text(text, "it.json"), CATALOGUE, title="It"))
-        written(take_over(of_text(text, "it.json"), title="It"))
+        format_workflow(import_workflow(detect_in_text(text, "it.json"), CATALOGUE, title="It"))
+        format_workflow(import_workflow(detect_in_text(text, "it.json"), title="It"))
     except ImagenError:
         return "refused"
     return "taken"
@@ -126,7 +126,7 @@ def test_a_damaged_graph_is_taken_or_refused(seed: int) -> None:
 
 def test_the_undamaged_ones_are_taken() -> None:
     assert outcome(json.dumps(PORTRAIT)) == "taken"
-    graph = take_over(of_text(json.dumps(EDITOR), "it"), CATALOGUE, title="It").graph
+    graph = import_workflow(detect_in_text(json.dumps(EDITOR), "it"), CATALOGUE, title="It").graph
     assert {"20:5", "23:2"} <= graph.keys()
     assert graph["23:2"]["inputs"] == {"image": ["8", 0], "amount": 7}
 

@@ -6,8 +6,8 @@ from support.editor_lab import PORTRAIT
 from support.proposal_lab import SAVE, encode, proposed, sampler, tokens
 
 from imagen.graphs import Workflow
-from imagen.graphs.importer.convert import Converted
-from imagen.graphs.importer.propose import propose
+from imagen.graphs.importer.convert import ConvertedGraph
+from imagen.graphs.importer.parameters import propose_parameters
 
 PLAIN = {
     "prompt": ["6.text"],
@@ -29,7 +29,7 @@ def test_a_plain_portrait() -> None:
 
 
 def test_the_same_is_found_without_a_catalogue() -> None:
-    proposal = propose(Converted(graph=PORTRAIT), object_info={}, title="It")
+    proposal = propose_parameters(ConvertedGraph(graph=PORTRAIT), catalog={}, title="It")
     assert {token.name: [f"{token.node}.{token.input}"] for token in proposal.tokens} == PLAIN
     assert proposal.manifest.output == ("9",)
 
@@ -38,7 +38,7 @@ def test_run_without_any_value_it_is_what_it_was() -> None:
     proposal = proposed(PORTRAIT)
     workflow = Workflow("it", proposal.graph, proposal.manifest, "it")
     assert proposal.graph["3"]["inputs"]["steps"] == "$<steps>"
-    assert workflow.sample() == PORTRAIT
+    assert workflow.bind_defaults() == PORTRAIT
 
 
 def test_the_manifest_tells_types_ranges_and_what_counts() -> None:
@@ -57,7 +57,7 @@ def test_the_manifest_tells_types_ranges_and_what_counts() -> None:
         "type": "int",
         "default": 7,
         "min": 0,
-        "description": "Where the noise starts.",
+        "description": "The seed of the noise.",
     }
     assert list(manifest.parameters)[:4] == ["prompt", "negative", "width", "height"]
 
@@ -198,7 +198,7 @@ def test_a_mask_of_its_own_makes_it_an_inpainting() -> None:
     assert tokens(graph)["image"] == ["21.image"]
     assert proposal.manifest.task == "inpaint"
     assert proposal.notes == (
-        "Node 23, channel: a mask of ours has no transparency; put red there to use --mask.",
+        "Node 23, channel: imagen's masks have no transparency; use red to accept --mask.",
     )
 
 
@@ -209,7 +209,7 @@ def test_a_mask_that_is_the_pictures_own_is_told_of() -> None:
     }
     graph = PORTRAIT | {"5": masked, "21": PICTURE, "22": ENCODED}
     assert proposed(graph).manifest.without["mask"] == (
-        "this workflow takes the initial image's own transparency for its mask"
+        "this workflow uses the initial image's own transparency as mask"
     )
 
 
@@ -294,9 +294,8 @@ def test_tokens_that_are_there_already_stay() -> None:
 def test_what_the_editor_does_to_texts_at_the_last_moment_is_told_of() -> None:
     save = PORTRAIT["9"] | {"inputs": {"filename_prefix": "%date%/x", "images": ["8", 0]}}
     assert proposed(PORTRAIT | {"6": encode("a {red|blue} fox"), "9": save}).notes == (
-        "Node 6, text: the editor draws one of {a|b}, and takes the braces away; we do not.",
-        "Node 9, filename_prefix: the editor would fill in what stands between %; "
-        "a server may not.",
+        "Node 6, text: the editor replaces {a|b} by one of both; imagen does not.",
+        "Node 9, filename_prefix: the editor fills in the words between %; a server may not.",
     )
 
 
@@ -306,9 +305,7 @@ def test_a_graph_without_anything_to_set_says_so() -> None:
         "9": SAVE,
         "8": {"class_type": "A", "inputs": {}},
     }
-    assert proposed(graph).notes == (
-        "Nothing in it looks like a parameter: every value stays as it is.",
-    )
+    assert proposed(graph).notes == ("Nothing in it looks like a parameter: every value is fixed.",)
 
 
 def test_a_text_that_is_empty_is_not_the_prompt() -> None:
@@ -322,5 +319,7 @@ def test_a_text_that_is_empty_is_not_the_prompt() -> None:
 
 
 def test_nodes_that_lead_nowhere_are_said_to_be_left_out() -> None:
-    proposal = propose(Converted(graph=PORTRAIT, left_out=2), object_info={}, title="It")
-    assert proposal.notes == ("Left out, as no output is made from them: 2 of the file's nodes.",)
+    proposal = propose_parameters(
+        ConvertedGraph(graph=PORTRAIT, left_out=2), catalog={}, title="It"
+    )
+    assert proposal.notes == ("2 nodes are left out, since no output depends on them.",)

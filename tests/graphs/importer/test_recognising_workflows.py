@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imagen.errors import WorkflowError
-from imagen.graphs.importer import of_json, of_text, of_texts
+from imagen.graphs.importer import detect_in_image_texts, detect_in_json, detect_in_text
 
 GRAPH: dict[str, Any] = {"1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}
 EDITOR: dict[str, Any] = {"nodes": [], "links": [], "version": 0.4}
@@ -27,8 +27,8 @@ EDITOR: dict[str, Any] = {"nodes": [], "links": [], "version": 0.4}
     ],
 )
 def test_a_graph_is_found_wherever_it_lies(said: Any) -> None:
-    found = of_text(json.dumps(said), "it.json")
-    assert (found.form, found.document) == ("api", GRAPH)
+    found = detect_in_text(json.dumps(said), "it.json")
+    assert (found.form, found.graph) == ("api", GRAPH)
 
 
 @pytest.mark.parametrize(
@@ -36,24 +36,26 @@ def test_a_graph_is_found_wherever_it_lies(said: Any) -> None:
     [pytest.param(EDITOR, id="bare"), pytest.param({"workflow": EDITOR}, id="wrapped")],
 )
 def test_the_editors_format_is_told_by_its_nodes(said: Any) -> None:
-    found = of_json(said, "it.json")
+    found = detect_in_json(said, "it.json")
     assert (found.form, found.document, found.source) == ("editor", EDITOR, "it.json")
 
 
 @pytest.mark.parametrize("name", ["prompt", "output", "graph", "workflow"])
 def test_a_node_may_be_called_like_a_wrapping(name: str) -> None:
-    assert of_json({name: GRAPH["1"]}, "it").document == {name: GRAPH["1"]}
+    assert detect_in_json({name: GRAPH["1"]}, "it").graph == {name: GRAPH["1"]}
 
 
 def test_titles_are_kept_and_all_else_that_no_server_reads_is_not() -> None:
     node = GRAPH["1"] | {"_meta": {"title": "Cat", "pos": [1, 2]}, "color": "red"}
-    assert of_json({"1": node}, "it").document == {"1": GRAPH["1"] | {"_meta": {"title": "Cat"}}}
+    assert detect_in_json({"1": node}, "it").graph == {
+        "1": GRAPH["1"] | {"_meta": {"title": "Cat"}}
+    }
 
 
 def test_of_a_picture_what_ran_goes_before_what_was_drawn() -> None:
     texts = {"prompt": json.dumps(GRAPH), "workflow": json.dumps(EDITOR)}
-    assert of_texts(texts, "it.png").source == "it.png (prompt)"
-    assert of_texts(texts | {"prompt": " "}, "it.png").source == "it.png (workflow)"
+    assert detect_in_image_texts(texts, "it.png").source == "it.png (prompt)"
+    assert detect_in_image_texts(texts | {"prompt": " "}, "it.png").source == "it.png (workflow)"
 
 
 @pytest.mark.parametrize(
@@ -70,15 +72,15 @@ def test_of_a_picture_what_ran_goes_before_what_was_drawn() -> None:
             "line 1, column 2.",
             id="torn",
         ),
-        pytest.param("[]", "it.json is no workflow: it should hold a JSON object.", id="a list"),
-        pytest.param("7", "it.json is no workflow: it should hold a JSON object.", id="a number"),
-        pytest.param("{}", "it.json is JSON, but no workflow: it has no nodes.", id="nothing"),
+        pytest.param("[]", "it.json is not a workflow: expected a JSON object.", id="a list"),
+        pytest.param("7", "it.json is not a workflow: expected a JSON object.", id="a number"),
+        pytest.param("{}", "it.json is not a workflow: it has no nodes.", id="nothing"),
         pytest.param(
-            '{"a": {"b": 1}}', "it.json is JSON, but no workflow: it has no nodes.", id="other JSON"
+            '{"a": {"b": 1}}', "it.json is not a workflow: it has no nodes.", id="other JSON"
         ),
         pytest.param(
             '{"imagen": 1, "graph": {}}',
-            "it.json tells of a picture that was not made by ComfyUI: it holds no graph.",
+            "it.json describes an image that ComfyUI did not make: it holds no graph.",
             id="a sidecar without a graph",
         ),
         pytest.param(
@@ -89,22 +91,22 @@ def test_of_a_picture_what_ran_goes_before_what_was_drawn() -> None:
         ),
         pytest.param(
             '{"1": {"class_type": "A", "inputs": {"cfg": NaN}}}',
-            "it.json can't run:\n  node 1, cfg: is NaN or infinite, which no server takes.",
+            "it.json cannot run:\n  node 1, cfg: is NaN or infinite, which no server accepts.",
             id="NaN",
         ),
         pytest.param(
             '{"1": {"class_type": "A", "inputs": {"cfg": {"__value__": [1e999]}}}}',
-            "it.json can't run:\n  node 1, cfg: is NaN or infinite, which no server takes.",
+            "it.json cannot run:\n  node 1, cfg: is NaN or infinite, which no server accepts.",
             id="infinite within",
         ),
         pytest.param(
             '{"1": {"class_type": "A", "inputs": {"seed": ' + "9" * 5000 + "}}}",
-            "it.json can't run:\n  node 1, seed: is NaN or infinite, which no server takes.",
+            "it.json cannot run:\n  node 1, seed: is NaN or infinite, which no server accepts.",
             id="a number without end",
         ),
         pytest.param(
             '{"1": {"class_type": "A", "inputs": {"cfg": ' + "9" * 400 + "}}}",
-            "it.json can't run:\n  node 1, cfg: is NaN or infinite, which no server takes.",
+            "it.json cannot run:\n  node 1, cfg: is NaN or infinite, which no server accepts.",
             id="a number larger than any float",
         ),
         pytest.param(
@@ -114,35 +116,36 @@ def test_of_a_picture_what_ran_goes_before_what_was_drawn() -> None:
         ),
         pytest.param(
             '{"1": {"class_type": "A", "inputs": {"a": ["2", 0]}}}',
-            "it.json can't run:\n  node 1 (A), a: links to node '2', which is not in the graph.",
+            "it.json cannot run:\n  node 1 (A), a: links to node '2', which is not in the graph.",
             id="a link to nowhere",
         ),
         pytest.param(
             '{"1": {"class_type": "A"}}',
-            "it.json can't run:\n  node 1 (A): has no inputs.",
+            "it.json cannot run:\n  node 1 (A): has no inputs.",
             id="no inputs",
         ),
     ],
 )
 def test_what_is_no_workflow_gets_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(WorkflowError) as caught:
-        of_text(text, "it.json")
+        detect_in_text(text, "it.json")
     assert caught.value.message == sentence
 
 
 def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
-    found = of_text('{"1": {"class_type": "A", "inputs": {"text": "\\ud800"}}}', "it.json")
-    assert found.document["1"]["inputs"] == {"text": "\ufffd"}
+    found = detect_in_text('{"1": {"class_type": "A", "inputs": {"text": "\\ud800"}}}', "it.json")
+    assert found.graph is not None
+    assert found.graph["1"]["inputs"] == {"text": "\ufffd"}
 
 
 def test_of_many_faults_the_first_are_named_and_the_others_counted() -> None:
     graph = {str(n): {"class_type": "A", "inputs": {"a": [f"gone{n}", 0]}} for n in range(1000)}
     with pytest.raises(WorkflowError) as caught:
-        of_text(json.dumps(graph), "it.json")
+        detect_in_text(json.dumps(graph), "it.json")
     lines = caught.value.message.splitlines()
     assert (len(lines), lines[-1]) == (10, "  … and 992 more")
 
 
 def test_a_picture_without_a_workflow_gets_a_sentence() -> None:
-    with pytest.raises(WorkflowError, match=r"^it\.png holds no workflow: ComfyUI was told"):
-        of_texts({}, "it.png")
+    with pytest.raises(WorkflowError, match=r"^it\.png holds no workflow: ComfyUI was set"):
+        detect_in_image_texts({}, "it.png")

@@ -8,16 +8,16 @@ import pytest
 from support.editor_lab import CATALOGUE, PORTRAIT, PORTRAIT_NODES, PORTRAIT_WIRES, editor, node
 
 from imagen.errors import OutputError, WorkflowError
-from imagen.graphs import faults, find
+from imagen.graphs import find_faults, find_workflow
 from imagen.graphs.importer import (
-    Proposal,
-    lacking,
-    name_of,
-    of_json,
-    put,
-    shelf_name,
-    take_over,
-    written,
+    ProposedWorkflow,
+    check_name,
+    detect_in_json,
+    find_server_faults,
+    format_workflow,
+    import_workflow,
+    suggest_name,
+    write_workflow,
 )
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 FILE = editor(PORTRAIT_NODES, PORTRAIT_WIRES)
 
 
-def portrait(said: Any = FILE, **more: Any) -> Proposal:
+def portrait(said: Any = FILE, **more: Any) -> ProposedWorkflow:
     """A file taken over with the small catalogue."""
-    return take_over(of_json(said, "it.json"), CATALOGUE, title="It", **more)
+    return import_workflow(detect_in_json(said, "it.json"), CATALOGUE, title="It", **more)
 
 
 def test_what_is_put_is_found_and_sound(tmp_path: Path) -> None:
     proposal = portrait()
-    paths = put(tmp_path / "new", "it", proposal)
-    workflow = find("it", [tmp_path / "new"])
+    paths = write_workflow(tmp_path / "new", "it", proposal)
+    workflow = find_workflow("it", [tmp_path / "new"])
     assert paths == (tmp_path / "new/it.json", tmp_path / "new/it.yaml")
     assert (workflow.graph, workflow.manifest) == (proposal.graph, proposal.manifest)
-    assert faults(workflow) == []
+    assert find_faults(workflow) == []
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["it.json", "it.yaml"]
 
 
@@ -56,10 +56,10 @@ def test_what_is_put_is_found_and_sound(tmp_path: Path) -> None:
 )
 def test_any_text_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
     encode = {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": ["4", 1]}}
-    put(tmp_path, "it", portrait(PORTRAIT | {"6": encode}))
-    workflow = find("it", [tmp_path])
+    write_workflow(tmp_path, "it", portrait(PORTRAIT | {"6": encode}))
+    workflow = find_workflow("it", [tmp_path])
     assert workflow.manifest.parameters["prompt"].default == text
-    assert workflow.sample()["6"] == encode
+    assert workflow.bind_defaults()["6"] == encode
 
 
 def test_the_manifest_reads_as_a_person_would_write_it() -> None:
@@ -67,8 +67,8 @@ def test_the_manifest_reads_as_a_person_would_write_it() -> None:
         "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox\nin the snow"}},
         "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}},
     }
-    proposal = take_over(of_json(graph, "it"), title="It", description="Mine.")
-    assert written(proposal)[1] == (
+    proposal = import_workflow(detect_in_json(graph, "it"), title="It", description="Mine.")
+    assert format_workflow(proposal)[1] == (
         "title: It\n"
         "description: Mine.\n"
         "task: text-to-image\n"
@@ -86,17 +86,17 @@ def test_the_manifest_reads_as_a_person_would_write_it() -> None:
 
 def test_nothing_is_replaced_unless_forced(tmp_path: Path) -> None:
     (tmp_path / "it.yml").write_text("title: mine", "utf-8")
-    with pytest.raises(WorkflowError, match=r"There is a workflow 'it' already: .*it\.yml\."):
-        put(tmp_path, "it", portrait())
+    with pytest.raises(WorkflowError, match=r"The workflow 'it' already exists: .*it\.yml\."):
+        write_workflow(tmp_path, "it", portrait())
     assert not (tmp_path / "it.json").exists()
-    put(tmp_path, "it", portrait(), force=True)
-    assert find("it", [tmp_path]).manifest.title == "It"
+    write_workflow(tmp_path, "it", portrait(), force=True)
+    assert find_workflow("it", [tmp_path]).manifest.title == "It"
 
 
 def test_a_folder_that_is_a_file_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
-    with pytest.raises(OutputError, match=r"file.* can't be written: "):
-        put(tmp_path / "file", "it", portrait())
+    with pytest.raises(OutputError, match=r"Cannot write .*file: "):
+        write_workflow(tmp_path / "file", "it", portrait())
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_a_folder_that_is_a_file_is_told_of(tmp_path: Path) -> None:
     ],
 )
 def test_a_name_is_made_of_the_files(stem: str, name: str) -> None:
-    assert name_of(stem) == name
-    assert shelf_name(name) == name
+    assert suggest_name(stem) == name
+    assert check_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -135,33 +135,33 @@ def test_a_name_is_made_of_the_files(stem: str, name: str) -> None:
     ],
 )
 def test_what_can_be_no_name_is_refused(name: str) -> None:
-    with pytest.raises(WorkflowError, match="can't be the name of a workflow"):
-        shelf_name(name)
+    with pytest.raises(WorkflowError, match="is not a valid workflow name"):
+        check_name(name)
 
 
 def test_the_editors_format_needs_a_catalogue() -> None:
-    with pytest.raises(WorkflowError, match="the catalogue of a server's nodes is needed"):
-        take_over(of_json(FILE, "it.json"), title="It")
+    with pytest.raises(WorkflowError, match="cannot be read without the node catalog of a server"):
+        import_workflow(detect_in_json(FILE, "it.json"), title="It")
 
 
-def test_a_graph_is_held_to_a_catalogue_that_was_named() -> None:
+def test_a_graph_is_checked_a_catalogue_that_was_named() -> None:
     strange = {"class_type": "Own", "inputs": {}}
     latent = {"class_type": "EmptyLatentImage", "inputs": {"width": "wide", "height": 8}}
-    found = of_json(PORTRAIT | {"5": latent, "6": strange}, "it.json")
+    found = detect_in_json(PORTRAIT | {"5": latent, "6": strange}, "it.json")
     with pytest.raises(WorkflowError) as caught:
-        take_over(found, CATALOGUE, title="It")
+        import_workflow(found, CATALOGUE, title="It")
     assert caught.value.message == (
-        "it.json does not suit the catalogue:\n"
+        "it.json does not match the catalog:\n"
         "  node 5 (EmptyLatentImage), width: must be a whole number, not 'wide'.\n"
-        "  node 6 (Own): the catalogue has no such node."
+        "  node 6 (Own): the catalog has no such node."
     )
-    assert take_over(found, CATALOGUE, title="It", is_held_to=False).graph["6"] == strange
+    assert import_workflow(found, CATALOGUE, title="It", is_checked=False).graph["6"] == strange
 
 
 def test_what_the_server_lacks_is_told() -> None:
     nodes = dict(PORTRAIT_NODES)
     nodes["4"] = nodes["4"] | {"widgets_values": ["b.safetensors"]}
-    found = lacking(portrait(editor(nodes, PORTRAIT_WIRES)), CATALOGUE)
+    found = find_server_faults(portrait(editor(nodes, PORTRAIT_WIRES)), CATALOGUE)
     assert [fault.sentence for fault in found] == [
         "node 4 (CheckpointLoaderSimple), ckpt_name: "
         "the server has no file 'b.safetensors' in models/checkpoints."
@@ -173,8 +173,7 @@ def test_a_graph_whose_every_output_lacks_something_is_refused() -> None:
     with pytest.raises(WorkflowError) as caught:
         portrait(editor(PORTRAIT_NODES, wires))
     assert caught.value.message == (
-        "Nothing would come out of it.json:\n"
-        "  node 3 (KSampler), latent_image: nothing arrives there."
+        "it.json would produce no output:\n  node 3 (KSampler), latent_image: is missing."
     )
 
 

@@ -8,11 +8,11 @@ from support.foreign_pictures import graph
 
 from imagen.core.request import Lora
 from imagen.graphs import edits
-from imagen.graphs.importer.told import Told, told
+from imagen.graphs.importer.extract_settings import GraphSettings, extract_settings
 
 
 def test_a_sampler_in_parts_tells_as_much_as_one_in_one() -> None:
-    found = told(graph("flux1-dev", guidance=2.5, steps=7))
+    found = extract_settings(graph("flux1-dev", guidance=2.5, steps=7))
     assert found.values == {
         "prompt": "a glass fox",
         "width": 1024,
@@ -30,16 +30,16 @@ def test_a_sampler_in_parts_tells_as_much_as_one_in_one() -> None:
 
 def test_loras_are_told_apart_from_models() -> None:
     steered = edits.with_loras(graph(), (Lora(name="ink.safetensors", strength=0.7),))
-    found = told(steered)
+    found = extract_settings(steered)
     assert found.loras == (("ink.safetensors", 0.7),)
     assert found.models == ("sd_xl_base_1.0.safetensors",)
 
 
 def test_how_far_the_image_is_left_counts_only_where_there_is_one() -> None:
-    assert "strength" not in told(graph("sdxl", strength=0.5)).values
-    found = told(graph("sdxl-img2img", strength=0.5, image="fox.png"))
+    assert "strength" not in extract_settings(graph("sdxl", strength=0.5)).values
+    found = extract_settings(graph("sdxl-img2img", strength=0.5, image="fox.png"))
     assert found.values["strength"] == 0.5
-    assert found.pictures == ("fox.png",)
+    assert found.images == ("fox.png",)
 
 
 def test_a_graph_that_makes_no_sense_tells_nothing() -> None:
@@ -49,4 +49,4 @@ def test_a_graph_that_makes_no_sense_tells_nothing() -> None:
         "3": "no node",
         "4": {"class_type": 7, "inputs": []},
     }
-    assert told(ring) == Told(values={})
+    assert extract_settings(ring) == GraphSettings(values={})
