@@ -1,4 +1,4 @@
-"""The door to comparisons: one request to several backends, one sheet of what they made."""
+"""Comparisons: one request on several backends, and one sheet of the images."""
 
 from imagen.comparison.plan import plan_comparison
 from imagen.comparison.record import Axis, CellFailure, CellImage, Comparison, ComparisonCell

@@ -1,20 +1,21 @@
-"""What a comparison is to make: each cell with its tickets, before any engine works."""
+"""Plan a comparison: each cell with its tickets, before any engine works."""
 
 from __future__ import annotations
 
 import json
 import os
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from imagen import delivery
 from imagen.backends import require_known
-from imagen.comparison.once import with_stable_id
 from imagen.comparison.record import Axis, CellFailure, ComparisonCell, load_or_create
 from imagen.core.image_file import read_image_file
 from imagen.core.request import Request
 from imagen.core.text import did_you_mean
+from imagen.core.ticket import id_from
 from imagen.errors import ImagenError, MissingPrompt, RequestError
 from imagen.pipeline.generate import open_named, prepare, with_local_images
 from imagen.pipeline.resolve import draw_seed
@@ -32,16 +33,16 @@ _NOT_ONE_VALUE = ("extra", "loras", "controls", "references", "upscale", "outpai
 
 
 class PlannedCell(NamedTuple):
-    """A cell that is to be made."""
+    """A cell that is to be generated."""
 
     cell: ComparisonCell
     engine: Backend
     asked: Request
-    runs: tuple[Ticket, ...]
+    tickets: tuple[Ticket, ...]
 
 
 def draw_small_seed() -> int:
-    """A random seed that every engine can take: some have 31 bits for it."""
+    """A random seed that every engine accepts: some have 31 bits for it."""
     return draw_seed() % 2**31
 
 
@@ -54,16 +55,13 @@ def plan_comparison(
     vary: Axis | None = None,
     strict: bool = False,
 ) -> list[tuple[ComparisonCell, tuple[Ticket, ...]]]:
-    """What `compare` would do with the same arguments: each cell, and the runs it still needs.
+    """What `compare` would do with these arguments: each cell, and the tickets it still needs.
 
-    Nothing is sent, or written to the folder. Raises what `compare` raises before it begins, but
-    for OverBudget.
+    Nothing is sent or written. Raises what `compare` raises before it starts, except OverBudget.
     """
-    with open_plan(request, models, settings, folder=folder, vary=vary, strict=strict) as (
-        _,
-        cells,
-    ):
-        return [(c.cell, c.runs) if isinstance(c, PlannedCell) else (c, ()) for c in cells]
+    plan = open_plan(request, models, settings, folder=folder, vary=vary, strict=strict)
+    with plan as (_, cells):
+        return [(c.cell, c.tickets) if isinstance(c, PlannedCell) else (c, ()) for c in cells]
 
 
 @contextmanager
@@ -79,7 +77,8 @@ def open_plan(
 ) -> Iterator[tuple[Comparison, list[ComparisonCell | PlannedCell]]]:
     """The comparison to continue, with the seed that all cells share, and its cells.
 
-    A Cell is made already or can't be requested. The engines of the others stay open for the block.
+    A ComparisonCell is complete already or cannot be requested. The engines of the planned cells
+    stay open for the block.
     """
     names = tuple(dict.fromkeys(models))
     for name in names:
@@ -92,71 +91,91 @@ def open_plan(
     if comparison.request.draws_seed:
         shared = comparison.request.with_values({"seed": draw()})
         comparison = comparison.model_copy(update={"request": shared})
-    requests: list[tuple[Any, Request]] = [(None, comparison.request)]
+    requests: list[tuple[object, Request]] = [(None, comparison.request)]
     if vary and recorded:
         varied = (vary.apply(comparison.request, value) for value in vary.values)
         local = (with_local_images(one, settings) for one in varied)
         requests = list(zip(recorded.values, local, strict=True))
-    _refuse_lost_images(asked for _, asked in requests)
+    _refuse_unreadable_images(asked for _, asked in requests)
     with ExitStack() as engines:
-        cells = (
-            cell
-            for model in names
-            for cell in _column(comparison, model, requests, settings, folder, strict, engines)
-        )
-        yield comparison, list(cells)
+        column = _ColumnPlan(comparison, requests, settings, folder, strict, engines)
+        yield comparison, [cell for model in names for cell in column.plan(model)]
 
 
-def _column(
-    comparison: Comparison,
-    model: str,
-    requests: Sequence[tuple[Any, Request]],
-    settings: Settings,
-    folder: Path,
-    strict: bool,
-    engines: ExitStack,
-) -> Iterator[ComparisonCell | PlannedCell]:
-    """The cells of one model, whose engine stays open until `engines` are closed."""
-    try:
-        engine = engines.enter_context(closing(open_named(model, settings)))
-    except ImagenError as error:
-        yield from (_failed(comparison, model, value, error, folder) for value, _ in requests)
-        return
-    for value, asked in requests:
-        try:
-            runs = prepare(engine, asked, settings, strict=strict)
-        except MissingPrompt as error:
-            raise error.replace(message=f"{model}: {error.message}") from error
-        except ImagenError as error:
-            yield _failed(comparison, model, value, error, folder)
-            continue
-        key = _key(model, runs, settings)
-        there = comparison.cell(model, value)
-        if there is not None and there.is_done(key, folder):
-            yield there.model_copy(update={"error": None})
-            continue
-        attempt = 0 if there is None else there.attempt + 1
-        workflow = runs[0].workflow
-        cell = ComparisonCell(model=model, workflow=workflow, value=value, key=key, attempt=attempt)
-        yield PlannedCell(cell, engine, asked, number_runs(comparison, cell, runs))
-
-
-def number_runs(
-    comparison: Comparison, cell: ComparisonCell, runs: Sequence[Ticket]
+def number_tickets(
+    comparison: Comparison, cell: ComparisonCell, tickets: Sequence[Ticket]
 ) -> tuple[Ticket, ...]:
-    """The tickets of a cell under the ids that they always have, in any process."""
-    place = comparison.token, *cell.place
-    return tuple(with_stable_id(ticket, *place, n) for n, ticket in enumerate(runs))
+    """The tickets of a cell, with the ids that they have in every process."""
+
+    def stable_id(number: int) -> str:
+        parts = (comparison.token, *cell.identity, number)
+        return id_from(sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest())
+
+    return tuple(ticket.model_copy(update={"id": stable_id(n)}) for n, ticket in enumerate(tickets))
+
+
+@dataclass(frozen=True)
+class _ColumnPlan:
+    """Plans the cells of one model after another."""
+
+    comparison: Comparison
+    requests: Sequence[tuple[object, Request]]
+    settings: Settings
+    folder: Path
+    strict: bool
+    engines: ExitStack
+    """Closes the engines of the planned cells."""
+
+    def plan(self, model: str) -> Iterator[ComparisonCell | PlannedCell]:
+        try:
+            engine = self.engines.enter_context(closing(open_named(model, self.settings)))
+        except ImagenError as error:
+            yield from (self._fail(model, value, error) for value, _ in self.requests)
+            return
+        for value, asked in self.requests:
+            try:
+                tickets = prepare(engine, asked, self.settings, strict=self.strict)
+            except MissingPrompt as error:
+                raise error.replace(message=f"{model}: {error.message}") from error
+            except ImagenError as error:
+                yield self._fail(model, value, error)
+                continue
+            key = _cell_key(model, tickets, self.settings)
+            old = self.comparison.cell(model, value)
+            if old is not None and old.is_done(key, self.folder):
+                yield old.model_copy(update={"error": None})
+                continue
+            cell = ComparisonCell(
+                model=model,
+                workflow=tickets[0].workflow,
+                value=value,
+                key=key,
+                attempt=0 if old is None else old.attempt + 1,
+            )
+            numbered = number_tickets(self.comparison, cell, tickets)
+            yield PlannedCell(cell, engine, asked, numbered)
+
+    def _fail(self, model: str, value: object, error: ImagenError) -> ComparisonCell:
+        """A cell that cannot be requested; it keeps an earlier image."""
+        cell = self.comparison.cell(model, value)
+        if cell is None or not cell.is_complete(self.folder):
+            cell = ComparisonCell(model=model, value=value)
+        return cell.model_copy(update={"error": describe_failure(error)})
+
+
+def describe_failure(error: ImagenError) -> CellFailure:
+    """What the record keeps of an error."""
+    return CellFailure(code=error.code, message=error.message, remedy=error.remedy)
 
 
 def _refuse_unknown_axis(
     vary: Axis | None, request: Request, models: Iterable[str], settings: Settings
 ) -> None:
-    """A slip of the pen would give the same picture for each value."""
+    """Raise RequestError for a misspelt parameter: every value would give the same image."""
     if vary is None:
         return
     if vary.name in _NOT_ONE_VALUE:
-        raise RequestError(f"{vary.name} can't be varied: it is not one value.")
+        raise RequestError(f"{vary.name} cannot be varied: it is not a single value.")
     if vary.name == "size" or vary.name in Request.model_fields:
         return
     known: set[str] = set()
@@ -170,38 +189,26 @@ def _refuse_unknown_axis(
         )
 
 
-def _refuse_lost_images(requests: Iterable[Request]) -> None:
-    """An image that can't be read is a fault of the request, not of a backend."""
-    given: dict[str | None, str] = {}
+def _refuse_unreadable_images(requests: Iterable[Request]) -> None:
+    """Raise RequestError for an unreadable image: the request is at fault, not a backend."""
+    parameters: dict[str | None, str] = {}
     for request in requests:
-        given |= {request.image: "image", request.mask: "mask"}
-        given |= dict.fromkeys(request.references, "references")
-        given |= {control.image: "controls" for control in request.controls}
-    for path, what in given.items():
+        parameters |= {request.image: "image", request.mask: "mask"}
+        parameters |= dict.fromkeys(request.references, "references")
+        parameters |= {control.image: "controls" for control in request.controls}
+    for path, parameter in parameters.items():
         if path is not None:
-            read_image_file(path, what)
+            read_image_file(path, parameter)
 
 
-def failure_in(error: ImagenError) -> CellFailure:
-    """What the record keeps of an error."""
-    return CellFailure(code=error.code, message=error.message, remedy=error.remedy)
-
-
-def _failed(
-    comparison: Comparison, model: str, value: Any, error: ImagenError, folder: Path
-) -> ComparisonCell:
-    """A cell that can't be requested; an earlier image of it is kept."""
-    there = comparison.cell(model, value)
-    if there is None or not there.is_whole(folder):
-        there = ComparisonCell(model=model, value=value)
-    return there.model_copy(update={"error": failure_in(error)})
-
-
-def _key(model: str, runs: Sequence[Ticket], settings: Settings) -> str:
+def _cell_key(model: str, tickets: Sequence[Ticket], settings: Settings) -> str:
+    """A hash of all that determines the images of a cell."""
     kind = settings.backends.get(model, {}).get("type", model)
-    requests = [t.request.model_dump(mode="json", exclude=t.request.unset_additions) for t in runs]
-    whole = [kind, *([request, t.payload] for request, t in zip(requests, runs, strict=True))]
+    requests = [
+        t.request.model_dump(mode="json", exclude=t.request.unset_additions) for t in tickets
+    ]
+    whole = [kind, *([request, t.payload] for request, t in zip(requests, tickets, strict=True))]
     text = json.dumps(whole, sort_keys=True)
     state = json.dumps(str(settings.state_dir.absolute()))[1:-1]
-    # Pictures made ready lie there under their hashes: where that is says nothing of the work.
+    # Prepared images are there under their hashes; the folder itself does not matter.
     return sha256(text.replace(state, "").encode()).hexdigest()

@@ -1,16 +1,21 @@
-"""One request, put to one backend after another; what is there already is not made again."""
+"""Run a comparison: one request on one backend after another, without repeating finished work."""
 
 from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from imagen.comparison.contact import write_sheet
-from imagen.comparison.once import find_begun, run_once
-from imagen.comparison.plan import PlannedCell, draw_small_seed, failure_in, number_runs, open_plan
+from imagen.comparison.plan import (
+    PlannedCell,
+    describe_failure,
+    draw_small_seed,
+    number_tickets,
+    open_plan,
+)
 from imagen.comparison.record import (
+    RECORD_NAME,
     Axis,
     CellFailure,
     CellImage,
@@ -19,24 +24,29 @@ from imagen.comparison.record import (
     lock_comparison,
     write_comparison,
 )
+from imagen.comparison.sheet import write_sheet
 from imagen.core.capabilities import ParameterOutcome
-from imagen.core.result import OnProgress, count_images, no_progress
-from imagen.errors import Cancelled, ImagenError, OutputError
-from imagen.outputs import strip_folders
-from imagen.pipeline.budgets import refuse_over_budget
-from imagen.pipeline.generate import preprocess_controls
+from imagen.core.result import Facts, OnProgress, Result, count_images, no_progress
+from imagen.errors import Cancelled, ImagenError, Lost, OutputError
+from imagen.jobs import file_store
+from imagen.outputs import SavedImage, find_saved, strip_folders
+from imagen.pipeline.budgets import planned_within_budgets, refuse_over_budget
+from imagen.pipeline.generate import Generation, create_job, preprocess_controls, run_job
+from imagen.pipeline.record import record, recorded_error, with_job_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from imagen.backends import Backend
     from imagen.config import Settings
     from imagen.core.request import Request
     from imagen.core.ticket import Ticket
-    from imagen.pipeline.generate import Generation
+    from imagen.library.records import GenerationRecord
 
     Watch = Callable[[str], AbstractContextManager[OnProgress]]
+
+_MAY_HAVE_RUN = "It may have run, so it is not repeated automatically. Run this again to repeat it."
 
 
 def watch_nothing(label: str) -> AbstractContextManager[OnProgress]:  # noqa: ARG001
@@ -56,45 +66,48 @@ def compare(
     note: str = "",
     draw: Callable[[], int] = draw_small_seed,
 ) -> Comparison:
-    """Put one request to each of these backends in turn, and keep all that comes of it in `folder`.
+    """Run one request on each of these backends in turn, and save all results in `folder`.
 
-    All cells share one seed, drawn once. A backend that fails is a cell with an error. Run again
-    with the same folder, only what is missing or failed is made. `watch` is given a cell's label
-    and gives the callback for its progress; `note` stands on the sheet.
+    All cells share one seed, drawn once. A backend that fails becomes a cell with an error. Run
+    again with the same folder, only missing and failed cells are generated. `watch` gets the label
+    of a cell and returns the callback for its progress; `note` appears on the sheet.
 
-    Raises UnknownBackend and ConfigError before anything is made, OverBudget where all of it would
-    exceed a budget for one run, RequestError where the folder holds another comparison or another
-    process is at work there, OutputError where it can't be written, and Cancelled with all that was
-    made kept.
+    Raises UnknownBackend and ConfigError before anything is generated, OverBudget if all of it
+    would exceed a budget for one run, RequestError if the folder holds another comparison or
+    another process works there, OutputError if it cannot be written, and Cancelled with all
+    finished cells saved.
     """
     plan = open_plan(request, models, settings, folder=folder, vary=vary, strict=strict, draw=draw)
     with lock_comparison(folder), plan as (comparison, cells):
-        runs = [ticket for one in cells if isinstance(one, PlannedCell) for ticket in one.runs]
-        begun = find_begun(runs, folder, settings.state_dir)
-        new = [ticket for ticket in runs if ticket.id not in begun]
-        # A budget for one run covers all cells together: if it is too small, none is made. Those
-        # for a day or a month may change until a cell is made, and are checked then.
+        planned = [
+            ticket for one in cells if isinstance(one, PlannedCell) for ticket in one.tickets
+        ]
+        # An earlier process started some of these jobs: its budgets allowed them then.
+        started = set(file_store.pending(settings.state_dir))
+        new = [
+            ticket
+            for ticket in planned
+            if ticket.id not in started and not any(_find_images(ticket.id, folder))
+        ]
+        # A budget for one run covers all cells together: if it is too small, none is generated.
+        # Those for a day or a month may change in the meantime, and are checked for each cell.
         of_one_run = tuple(budget for budget in settings.budgets if budget.per == "run")
         refuse_over_budget(new, settings.model_copy(update={"budgets": of_one_run}))
-        comparison = comparison.with_inputs(known for ticket in runs for known in ticket.inputs)
+        comparison = comparison.with_inputs(known for ticket in planned for known in ticket.inputs)
         write_comparison(comparison, folder)
-        return _compared(_Loop(comparison, settings, folder, new, watch=watch), cells, note)
+        run = _ComparisonRun(comparison, settings, folder, new, watch=watch)
+        try:
+            run.run(cells)
+        except BaseException:
+            with suppress(OutputError):  # the first error is the one to report
+                write_sheet(run.comparison, folder, note=note)
+            raise
+        write_sheet(run.comparison, folder, note=note)
+        return run.comparison
 
 
-def _compared(loop: _Loop, cells: Sequence[ComparisonCell | PlannedCell], note: str) -> Comparison:
-    """All its cells, and the sheet of those there are whatever ends it."""
-    try:
-        loop.run(cells)
-    except BaseException:
-        with suppress(OutputError):  # what ended it all is the thing to tell
-            write_sheet(loop.comparison, loop.folder, note=note)
-        raise
-    write_sheet(loop.comparison, loop.folder, note=note)
-    return loop.comparison
-
-
-class _Loop:
-    """Makes the cells of one run, one after another."""
+class _ComparisonRun:
+    """Generates the missing cells of a comparison, one after another."""
 
     def __init__(
         self,
@@ -107,130 +120,198 @@ class _Loop:
     ) -> None:
         self.comparison = comparison
         self._settings = settings
-        self.folder = folder
+        self._folder = folder
         self._watch = watch
         self._images = 0
-        """How many are to be made in all."""
-        self._begun = 0
-        """How many of them are made, or failed."""
-        self._at_work: Backend | None = None
+        """How many images are to be generated in all."""
+        self._finished_images = 0
+        """How many of them are generated, or failed."""
+        self._busy_engine: Backend | None = None
         self._new = {ticket.id for ticket in new}
-        """The runs that this process begins, and that count against its budgets."""
+        """The jobs that this process starts, which count against its budgets."""
         self._paid: list[Ticket] = []
-        """Those of them that were made."""
-        self._control_pictures: dict[str, dict[tuple[str, str], str]] = {}
-        """Those made so far, for each model: by kind and file, where they lie."""
+        """Those of them that ran."""
+        self._control_images: dict[str, dict[tuple[str, str], str]] = {}
+        """The control images so far, for each model: paths by kind and file."""
 
     def run(self, cells: Sequence[ComparisonCell | PlannedCell]) -> None:
         planned = [one for one in cells if isinstance(one, PlannedCell)]
-        self._images = sum(ticket.images for one in planned for ticket in one.runs)
+        self._images = sum(ticket.images for one in planned for ticket in one.tickets)
         for one in cells:
             if isinstance(one, PlannedCell):
-                self._make(one)
-                self._begun += sum(ticket.images for ticket in one.runs)
+                self._generate(one)
+                self._finished_images += sum(ticket.images for ticket in one.tickets)
             elif one != self.comparison.cell(one.model, one.value):
-                self._keep(one)
+                self._save(one)
 
-    def _make(self, planned: PlannedCell) -> None:
-        """Make one cell; where a run of it fails, those before it stay in the record."""
-        cell, engine, asked, runs = planned
-        self._make_room(engine)
-        began = time.monotonic()
-        settings = self._settings_of(cell.value)
-        made: list[Generation] = []
+    def _generate(self, planned: PlannedCell) -> None:
+        """Generate one cell; if one of its jobs fails, the record keeps those before it."""
+        cell, engine, asked, tickets = planned
+        if self._busy_engine is not None and self._busy_engine.engine != engine.engine:
+            self._busy_engine.free()  # one GPU: the last engine gives its memory back
+        self._busy_engine = engine
+        started = time.monotonic()
+        settings = self._settings_for(cell.value)
+        generations: list[Generation] = []
         failure: CellFailure | None = None
         warnings: list[str] = []
+        vary = self.comparison.vary
+        label = cell.model if vary is None else f"{cell.model}, {vary.name} {cell.value}"
         try:
-            new = [ticket for ticket in runs if ticket.id in self._new]
+            new = [ticket for ticket in tickets if ticket.id in self._new]
             warnings = refuse_over_budget(new, self._settings, before=self._paid)
-            with self._watch(self._label(cell.model, cell.value)) as on_progress:
-                known = self._control_pictures.setdefault(cell.model, {})
-                submittable, _ = preprocess_controls(
-                    engine, runs, asked, settings, on_progress, known
-                )
-                for ticket in number_runs(self.comparison, cell, submittable):
-                    begun = self._begun + sum(one.ticket.images for one in made)
-                    watched = count_images(on_progress, begun, self._images)
-                    made.append(
-                        run_once(engine, ticket, asked, settings, watched, before=self._paid)
+            with self._watch(label) as on_progress:
+                known = self._control_images.setdefault(cell.model, {})
+                ready, _ = preprocess_controls(engine, tickets, asked, settings, on_progress, known)
+                for ticket in number_tickets(self.comparison, cell, ready):
+                    finished = sum(one.ticket.images for one in generations)
+                    count = count_images(
+                        on_progress, self._finished_images + finished, self._images
+                    )
+                    generations.append(
+                        run_once(engine, ticket, asked, settings, count, before=self._paid)
                     )
                     self._paid += [ticket] if ticket.id in self._new else []
         except Cancelled:
             raise
         except ImagenError as error:
-            failure = failure_in(error)
-        cell = cell.model_copy(update={"seconds": time.monotonic() - began, "error": failure})
-        cell = _with_facts(cell, made, warnings, self.folder, asked) if made else cell
-        self._keep(cell if failure is None else cell.model_copy(update={"key": ""}))
+            failure = describe_failure(error)
+        cell = cell.model_copy(update={"seconds": time.monotonic() - started, "error": failure})
+        if generations:
+            cell = _with_results(cell, generations, warnings, self._folder, asked)
+        self._save(cell if failure is None else cell.model_copy(update={"key": ""}))
 
-    def _make_room(self, engine: Backend) -> None:
-        """One GPU: before another engine works, the last one gives its memory back."""
-        if self._at_work is not None and self._at_work.engine != engine.engine:
-            self._at_work.free()
-        self._at_work = engine
-
-    def _keep(self, cell: ComparisonCell) -> None:
+    def _save(self, cell: ComparisonCell) -> None:
         self.comparison = self.comparison.with_cell(cell)
         try:
-            write_comparison(self.comparison, self.folder)
+            write_comparison(self.comparison, self._folder)
         except OutputError as error:
             if cell.error is None:
                 raise
             message = f"{cell.error.message}\n{error.message}"  # it says where the image is
             raise error.replace(message=message) from error
 
-    def _settings_of(self, value: Any) -> Settings:
+    def _settings_for(self, value: object) -> Settings:
         name = "{backend}-{seed}"
         if self.comparison.vary is not None:
             name = f"{{backend}}-{self.comparison.values.index(value) + 1:02d}-{{seed}}"
         output = self._settings.output.model_copy(
-            update={"directory": self.folder, "name": name, "sidecar": True}
+            update={"directory": self._folder, "name": name, "sidecar": True}
         )
         return self._settings.model_copy(update={"output": output})
 
-    def _label(self, model: str, value: Any) -> str:
-        vary = self.comparison.vary
-        return model if vary is None else f"{model}, {vary.name} {value}"
 
-
-def _with_facts(
+def _with_results(
     cell: ComparisonCell,
-    made: Sequence[Generation],
+    generations: Sequence[Generation],
     warnings: Sequence[str],
     folder: Path,
     asked: Request,
 ) -> ComparisonCell:
-    """The cell with what came back; several runs of one cell count as one."""
-    facts = [run.result.facts for run in made]
+    """The cell with its results; several generations of one cell count as one."""
+    facts = [one.result.facts for one in generations]
     latencies = [f.latency_seconds for f in facts if f.latency_seconds is not None]
     costs = [f.cost_usd for f in facts if f.cost_usd is not None]
+    said = [w for one in generations for w in (*one.result.warnings, one.remark) if w]
     return cell.model_copy(
         update={
-            "files": tuple(_file(saved, folder) for run in made for saved in run.saved),
+            "files": tuple(
+                CellImage(
+                    path=saved.path.relative_to(folder).as_posix(),
+                    sha256=saved.sha256,
+                    seed=saved.seed,
+                    width=saved.width,
+                    height=saved.height,
+                )
+                for one in generations
+                for saved in one.saved
+            ),
             "seed": facts[0].seed,
             "seconds": sum(latencies) if len(latencies) == len(facts) else cell.seconds,
             "cost_usd": sum(costs) if len(costs) == len(facts) else None,
             "receipt": {
                 name: ParameterOutcome.model_validate(
-                    strip_folders(fate.model_dump(mode="json"), asked)
+                    strip_folders(outcome.model_dump(mode="json"), asked)
                 )
-                for name, fate in made[0].ticket.receipt.items()
+                for name, outcome in generations[0].ticket.receipt.items()
             },
             "facts": asdict(facts[0]),
-            "warnings": (*warnings, *(w for run in made for w in _said(run))),
+            "warnings": (*warnings, *said),
         }
     )
 
 
-def _said(run: Generation) -> tuple[str, ...]:
-    return (*run.result.warnings, *((run.remark,) if run.remark else ()))
+def run_once(
+    engine: Backend,
+    ticket: Ticket,
+    asked: Request,
+    settings: Settings,
+    on_progress: OnProgress,
+    *,
+    before: Sequence[Ticket] = (),
+) -> Generation:
+    """Run a ticket with a stable id, or take up what an earlier process started or saved.
+
+    `before` are the tickets of the same comparison that ran already, for its budgets.
+
+    Raises RequestError if another process works on it; Lost if its engine no longer knows the
+    job; OutputError if its images are gone: generated again it would be another job.
+    """
+    if ticket.id in file_store.pending(settings.state_dir):
+        return _resume(engine, ticket, settings, on_progress)
+    saved = _load_saved(ticket, settings)
+    if saved is not None:
+        return saved
+    job = create_job(ticket, asked, settings)
+    with planned_within_budgets([job], settings, before=before):
+        return run_job(engine, job, settings, on_progress)
 
 
-def _file(saved: Any, folder: Path) -> CellImage:
-    return CellImage(
-        path=saved.path.relative_to(folder).as_posix(),
-        sha256=saved.sha256,
-        seed=saved.seed,
-        width=saved.width,
-        height=saved.height,
-    )
+def _resume(
+    engine: Backend, ticket: Ticket, settings: Settings, on_progress: OnProgress
+) -> Generation:
+    with file_store.claim(ticket.id, settings.state_dir) as job:
+        if job is None:
+            raise file_store.job_busy(ticket.id)
+        settings = with_job_settings(settings, job)
+        if job.entry is not None:
+            return _finish_recording(job.entry, ticket, settings)
+        try:
+            return run_job(engine, job, settings, on_progress, is_resumed=True)
+        except Lost as error:
+            if error.never_ran:
+                return run_job(engine, job.unsent(), settings, on_progress, is_resumed=True)
+            if error.is_certain:
+                raise error.with_remedy(_MAY_HAVE_RUN) from error
+            raise
+
+
+def _finish_recording(entry: GenerationRecord, ticket: Ticket, settings: Settings) -> Generation:
+    """The generation of a process that was killed after it was saved."""
+    record(entry, settings)
+    if entry.state == "failed":
+        raise recorded_error(entry)
+    saved = _load_saved(ticket, settings)
+    if saved is None:
+        raise OutputError(
+            "It was generated and saved before, and its images are no longer in the folder.",
+            remedy="Run this again to generate them again.",
+        )
+    return saved
+
+
+def _load_saved(ticket: Ticket, settings: Settings) -> Generation | None:
+    """The generation, if the folder has images whose sidecars name this ticket."""
+    found = list(_find_images(ticket.id, settings.output.directory))
+    if not found:
+        return None
+    facts = Facts.of(found[0][1])
+    saved = tuple(sorted((one for one, _ in found), key=lambda one: one.index))
+    return Generation(ticket=ticket, result=Result(outputs=(), facts=facts), saved=saved)
+
+
+def _find_images(ticket_id: str, folder: Path) -> Iterator[tuple[SavedImage, Mapping[str, object]]]:
+    for sidecar in sorted(folder.glob("*.json")):
+        found = None if sidecar.name == RECORD_NAME else find_saved(sidecar, ticket=ticket_id)
+        if found is not None:
+            yield found

@@ -43,31 +43,33 @@ def _files(comparison: Comparison) -> list[str]:
     return [file.path for cell in comparison.cells for file in cell.files]
 
 
-def test_nothing_is_made_again_where_the_state_lies_elsewhere(folder: Path) -> None:
+def test_another_state_directory_repeats_nothing(folder: Path) -> None:
     made = _files(_compared(_asked(folder)))
     assert _files(_compared(_asked(folder), state="elsewhere")) == made
 
 
-def test_no_file_tells_where_the_pictures_lie(folder: Path, tmp_path: Path) -> None:
+def test_no_file_of_a_comparison_contains_a_path_of_the_inputs(
+    folder: Path, tmp_path: Path
+) -> None:
     _compared(_asked(folder))
     record = Path("out/compare.json").read_text("utf-8")
     assert '"image": "fox.png"' in record
     assert str(tmp_path) not in record
 
 
-def test_a_comparison_goes_on_where_its_pictures_were_moved(folder: Path) -> None:
+def test_a_comparison_continues_after_its_inputs_were_moved(folder: Path) -> None:
     made = _files(_compared(_asked(folder)))
     moved = folder.rename("moved")
     assert _files(_compared(_asked(moved))) == made
 
 
-def test_another_model_is_given_the_pictures_from_where_they_lie(folder: Path) -> None:
+def test_an_added_model_gets_the_input_images(folder: Path) -> None:
     _compared(_asked(folder))
     added = _compared(_asked(folder), models=("mock", "other"))
     assert [cell.error for cell in added.cells] == [None, None]
 
 
-def test_a_picture_of_another_name_is_another_request(folder: Path) -> None:
+def test_an_input_with_another_name_is_another_request(folder: Path) -> None:
     _compared(_asked(folder))
     other = folder / "hen.png"
     (folder / "fox.png").rename(other)

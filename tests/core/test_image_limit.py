@@ -12,8 +12,8 @@ from PIL import Image
 
 from imagen.backends.sdcpp import images
 from imagen.cli import run
-from imagen.comparison.faces import system_fonts
-from imagen.comparison.layout import SheetCell, lay_out
+from imagen.comparison.sheet.fonts import system_fonts
+from imagen.comparison.sheet.layout import SheetCell, lay_out
 from imagen.config import OutputSettings
 from imagen.core.image_file import MAX_MEGAPIXELS, image_size, read_image_file
 from imagen.core.request import LARGEST_SIDE, Outpaint, Request
@@ -131,7 +131,7 @@ def test_the_price_of_an_image_of_any_size_is_known_by_its_header() -> None:
 
 def test_the_contact_sheet_says_why_an_image_is_not_shown() -> None:
     Path("fox.png").write_bytes(_png())
-    cells = [SheetCell(title="x", picture=Path("fox.png"))]
+    cells = [SheetCell(title="x", image=Path("fox.png"))]
     layout = lay_out(
         cells, system_fonts(), title="", note="", columns=1, side=256, elsewhere="the record"
     )

@@ -43,7 +43,7 @@ _LOADED = (
         "imagen.cli.progress",
     ),
     *("imagen.backends.comfyui", "imagen.backends.replicate", "imagen.core.image_file"),
-    *("imagen.comparison", "imagen.comparison.contact", "imagen.jobs.recover", "imagen.graphs"),
+    *("imagen.comparison", "imagen.comparison.sheet", "imagen.jobs.recover", "imagen.graphs"),
     *("imagen.library.write", "imagen.library.database", "imagen.library.migrations"),
     *(
         "imagen.delivery.images",

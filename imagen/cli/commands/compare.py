@@ -146,7 +146,7 @@ def compare(
 
 
 def _show_sheet(shows: PreviewPlan | None, folder: Path, request: Request) -> None:
-    from imagen.comparison.contact import SHEET_NAME
+    from imagen.comparison.sheet import SHEET_NAME
 
     show_files(shows, {folder / SHEET_NAME: request})
 
@@ -191,7 +191,7 @@ def _usual_folder(settings: Settings, request: Request, axis: Axis | None) -> Pa
 
 def tell(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
     """A line for each cell, and where the sheet is; or compare.json and the folder as JSON."""
-    from imagen.comparison.contact import SHEET_NAME
+    from imagen.comparison.sheet import SHEET_NAME
 
     sheet = folder / SHEET_NAME
     if as_json:

@@ -1,21 +1,19 @@
-"""Pictures of any mode as RGB in the size asked for; and PNG files written in bands."""
+"""Images of a contact sheet: scaled down, in RGB whatever their mode."""
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
-from imagen.comparison.encoding import write_png
-from imagen.comparison.layout import balanced
-from imagen.comparison.pictures import displayed_size, fit_size, load_reduced
+from imagen.comparison.sheet.images import displayed_size, fit_size, load_reduced
+from imagen.comparison.sheet.layout import count_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_GROUND = (1, 2, 3)
+_BACKGROUND = (1, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -28,32 +26,37 @@ _GROUND = (1, 2, 3)
         pytest.param((64, 32), (64, 32), id="small stays small"),
     ],
 )
-def test_a_picture_keeps_its_shape(size: tuple[int, int], shown: tuple[int, int]) -> None:
+def test_fit_size_keeps_the_aspect_ratio(size: tuple[int, int], shown: tuple[int, int]) -> None:
     assert fit_size(size, (512, 512)) == shown
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK", "YCbCr", "RGBA", "LA"])
 @pytest.mark.parametrize("size", [(100, 60), (50, 30), (33, 20)], ids=["full", "half", "odd"])
-def test_every_mode_becomes_rgb(mode: str, size: tuple[int, int], tmp_path: Path) -> None:
+def test_reduced_images_of_every_mode_are_rgb(
+    mode: str, size: tuple[int, int], tmp_path: Path
+) -> None:
     path = tmp_path / "a.tiff"
     Image.new("RGB", (100, 60), "white").convert(mode).save(path)
-    small = load_reduced(path, size, ground=_GROUND)
+    small = load_reduced(path, size, background=_BACKGROUND)
     assert (small.mode, small.size) == ("RGB", size)
     assert min(small.tobytes()) >= 254
 
 
-def test_sixteen_bits_of_grey_become_eight(tmp_path: Path) -> None:
+def test_reduced_16_bit_greys_become_8_bits(tmp_path: Path) -> None:
     Image.new("I;16", (10, 10), 32768).save(tmp_path / "a.png")
-    small = load_reduced(tmp_path / "a.png", (10, 10), ground=_GROUND)
+    small = load_reduced(tmp_path / "a.png", (10, 10), background=_BACKGROUND)
     assert small.getpixel((0, 0)) in ((127, 127, 127), (128, 128, 128))
 
 
-def test_what_is_transparent_shows_the_ground(tmp_path: Path) -> None:
+def test_reduced_transparent_images_show_the_background(tmp_path: Path) -> None:
     Image.new("RGBA", (10, 10), (255, 0, 0, 0)).save(tmp_path / "a.png")
-    assert load_reduced(tmp_path / "a.png", (5, 5), ground=_GROUND).getpixel((2, 2)) == _GROUND
+    assert (
+        load_reduced(tmp_path / "a.png", (5, 5), background=_BACKGROUND).getpixel((2, 2))
+        == _BACKGROUND
+    )
 
 
-def test_a_photograph_that_lies_on_its_side_is_set_upright(tmp_path: Path) -> None:
+def test_reduced_photographs_are_upright(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     picture = Image.new("RGB", (80, 40), "white")
     picture.paste((0, 0, 0), (0, 0, 40, 40))
@@ -61,32 +64,17 @@ def test_a_photograph_that_lies_on_its_side_is_set_upright(tmp_path: Path) -> No
     exif[0x0112] = 6
     picture.save(path, exif=exif)
     assert displayed_size(path) == (40, 80)
-    upright = load_reduced(path, (20, 40), ground=_GROUND).convert("L")
+    upright = load_reduced(path, (20, 40), background=_BACKGROUND).convert("L")
     assert upright.size == (20, 40)
     assert (upright.getpixel((10, 5)), upright.getpixel((10, 35))) == (0, 255)
 
 
-def test_a_file_is_free_once_it_was_read(tmp_path: Path) -> None:
+def test_reduced_images_do_not_keep_their_file_open(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGB", (64, 64)).save(path)
-    small = load_reduced(path, (64, 64), ground=_GROUND)
+    small = load_reduced(path, (64, 64), background=_BACKGROUND)
     path.unlink()
     assert small.getpixel((0, 0)) == (0, 0, 0)
-
-
-@pytest.mark.parametrize(
-    "size",
-    [(1, 1), (3, 2), (700, 900), (16384, 40), (1, 5000)],
-    ids=lambda size: f"{size[0]}x{size[1]}",
-)
-def test_a_png_written_in_bands_reads_back_the_same(size: tuple[int, int]) -> None:
-    noise = [Image.effect_noise(size, 90) for _ in range(3)]
-    picture = Image.merge("RGB", noise)
-    file = BytesIO()
-    write_png(picture, file)
-    with Image.open(file) as read:
-        assert (read.format, read.mode) == ("PNG", "RGB")
-        assert read.tobytes() == picture.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -103,5 +91,5 @@ def test_a_png_written_in_bands_reads_back_the_same(size: tuple[int, int]) -> No
         pytest.param(0, 0, 1, id="nothing"),
     ],
 )
-def test_the_grid_suits_its_cells(asked: int, cells: int, columns: int) -> None:
-    assert balanced(asked, cells) == columns
+def test_count_columns_avoids_towers(asked: int, cells: int, columns: int) -> None:
+    assert count_columns(asked, cells) == columns

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from imagen.comparison.contact import describe_request
 from imagen.comparison.record import Axis, Comparison
+from imagen.comparison.sheet import describe_request
 from imagen.core.request import Request
 
 
@@ -34,10 +34,12 @@ def _notes(axis: Axis | None = None, **values: Any) -> tuple[str, ...]:
     ],
     ids=["nothing more", "a negative", "an image", "other pictures", "a LoRA", "no seed"],
 )
-def test_what_holds_for_all_cells_is_told(values: dict[str, Any], told: tuple[str, ...]) -> None:
+def test_the_note_of_a_sheet_has_what_all_cells_share(
+    values: dict[str, Any], told: tuple[str, ...]
+) -> None:
     assert _notes(**values) == told
 
 
-def test_what_is_varied_does_not_hold_for_all() -> None:
+def test_the_note_of_a_sheet_omits_the_varied_parameter() -> None:
     axis = Axis(name="strength", values=(0.2, 0.8))
     assert _notes(axis, image="fox.png", strength=0.5) == ("image: fox.png", "seed 7")

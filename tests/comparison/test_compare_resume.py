@@ -40,21 +40,21 @@ def _freed(server: ComfyUI) -> int:
     return sum(request.path.endswith("/free") for request in server.requests)
 
 
-def test_an_engine_frees_its_memory_before_another_works(tmp_path: Path) -> None:
+def test_compare_frees_the_memory_of_an_engine_before_another_works(tmp_path: Path) -> None:
     with ComfyUI() as first, ComfyUI() as second:
         settings = _settings(tmp_path, one=first.url, two=second.url)
         compare(_ASKED, ["one", "two"], settings, folder=tmp_path / "c")
         assert (_freed(first), _freed(second)) == (1, 0)
 
 
-def test_two_backends_of_one_engine_keep_its_memory(tmp_path: Path) -> None:
+def test_compare_keeps_the_memory_of_an_engine_for_two_backends(tmp_path: Path) -> None:
     with ComfyUI() as server:
         settings = _settings(tmp_path, one=server.url, two=server.url)
         compare(_ASKED, ["one", "two"], settings, folder=tmp_path / "c")
         assert _freed(server) == 0
 
 
-def test_an_engine_that_does_not_work_frees_nothing(tmp_path: Path) -> None:
+def test_compare_frees_nothing_of_an_engine_that_did_not_work(tmp_path: Path) -> None:
     with ComfyUI() as first, ComfyUI() as second:
         settings = _settings(tmp_path, one=first.url, two=second.url)
         compare(_ASKED, ["one", "two"], settings, folder=tmp_path / "c")
@@ -62,7 +62,7 @@ def test_an_engine_that_does_not_work_frees_nothing(tmp_path: Path) -> None:
         assert (_freed(first), _freed(second)) == (1, 0)
 
 
-def test_what_a_killed_comparison_left_at_its_engine_is_not_made_again(tmp_path: Path) -> None:
+def test_compare_takes_up_the_job_of_a_killed_process(tmp_path: Path) -> None:
     with ComfyUI() as server:
         settings = _settings(tmp_path, one=server.url)
         with pytest.raises(_Killed):
@@ -73,7 +73,7 @@ def test_what_a_killed_comparison_left_at_its_engine_is_not_made_again(tmp_path:
     assert file_store.pending(tmp_path / "state") == []
 
 
-def test_what_its_engine_no_longer_knows_is_made_again_once_that_was_told(tmp_path: Path) -> None:
+def test_compare_reports_a_lost_job_before_repeating_it(tmp_path: Path) -> None:
     with ComfyUI() as server:
         settings = _settings(tmp_path, one=server.url)
         with pytest.raises(_Killed):
@@ -84,14 +84,14 @@ def test_what_its_engine_no_longer_knows_is_made_again_once_that_was_told(tmp_pa
         assert (len(server.prompts), cell.error and cell.error.code) == (1, "lost")
         assert cell.error is not None
         assert cell.error.remedy.endswith(
-            "It may have run, so it is not made again by itself. It is when this is run once more."
+            "It may have run, so it is not repeated automatically. Run this again to repeat it."
         )
         made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert (len(server.prompts), made.failed) == (2, ())
     assert file_store.pending(tmp_path / "state") == []
 
 
-def test_what_never_arrived_is_made_under_the_id_that_it_had(tmp_path: Path) -> None:
+def test_compare_submits_a_job_that_never_arrived_under_its_id(tmp_path: Path) -> None:
     with ComfyUI() as server:
         settings = _settings(tmp_path, one=server.url)
         with pytest.raises(_Killed):
@@ -106,7 +106,7 @@ def test_what_never_arrived_is_made_under_the_id_that_it_had(tmp_path: Path) -> 
         assert (made.failed, [body["prompt_id"] for body in server.prompts]) == ((), [id, id])
 
 
-def test_a_picture_that_was_saved_and_is_gone_is_made_again_once_that_was_told(
+def test_compare_reports_missing_images_before_repeating_them(
     tmp_path: Path,
 ) -> None:
     with ComfyUI() as server:
@@ -122,14 +122,14 @@ def test_a_picture_that_was_saved_and_is_gone_is_made_again_once_that_was_told(
         (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
         assert (len(server.prompts), cell.error and cell.error.message) == (
             1,
-            "It was made and saved before, and its pictures are not in the folder any more.",
+            "It was generated and saved before, and its images are no longer in the folder.",
         )
         assert file_store.pending(tmp_path / "state") == []
         made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert (len(server.prompts), made.failed) == (2, ())
 
 
-def test_a_cell_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> None:
+def test_compare_leaves_a_cell_to_the_process_that_works_on_it(tmp_path: Path) -> None:
     with ComfyUI() as server:
         settings = _settings(tmp_path, one=server.url)
         with pytest.raises(_Killed):
@@ -142,7 +142,7 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(tmp_path: Path) -> N
         assert file_store.pending(tmp_path / "state") == [id]
 
 
-def test_a_cell_that_failed_in_a_process_that_was_killed_is_told_and_then_made_again(
+def test_compare_reports_a_failure_of_a_killed_process_before_repeating_it(
     tmp_path: Path,
 ) -> None:
     with ComfyUI() as server:
@@ -162,7 +162,7 @@ def test_a_cell_that_failed_in_a_process_that_was_killed_is_told_and_then_made_a
         assert (len(server.prompts), made.failed) == (2, ())
 
 
-def test_a_cell_that_was_saved_before_a_kill_and_that_the_library_lacks_is_taken_up(
+def test_compare_records_a_cell_that_was_saved_before_a_kill(
     tmp_path: Path,
 ) -> None:
     with ComfyUI() as server:
@@ -185,7 +185,7 @@ def test_a_cell_that_was_saved_before_a_kill_and_that_the_library_lacks_is_taken
         assert len(page(library, Query()).pictures) == 1
 
 
-def test_a_cell_that_was_to_stay_here_stays_here_when_it_is_fetched(
+def test_compare_keeps_the_delivery_settings_of_a_resumed_cell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
@@ -205,7 +205,7 @@ def test_a_cell_that_was_to_stay_here_stays_here_when_it_is_fetched(
         assert (len(page(library, Query()).pictures), unsent(library)) == (1, [])
 
 
-def test_two_processes_do_not_make_one_comparison_at_once(tmp_path: Path) -> None:
+def test_two_processes_cannot_run_one_comparison_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     settings = Settings(state_dir=tmp_path / "state")
     told: list[str] = []
@@ -217,7 +217,7 @@ def test_two_processes_do_not_make_one_comparison_at_once(tmp_path: Path) -> Non
         return nullcontext(no_progress)
 
     compare(_ASKED, ["mock"], settings, folder=folder, watch=watch)
-    assert told == [f"Another process is at work on the comparison in {folder}."]
+    assert told == [f"Another process is working on the comparison in {folder}."]
     assert [path.name for path in folder.glob(".*")] == []
 
 

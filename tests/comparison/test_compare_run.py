@@ -78,7 +78,7 @@ def _compare(
     return made, watch.labels
 
 
-def test_every_model_makes_a_picture_with_the_same_seed(settings: Settings, tmp_path: Path) -> None:
+def test_every_model_generates_with_the_same_seed(settings: Settings, tmp_path: Path) -> None:
     made, _ = _compare(settings, tmp_path / "c", "one", "two", "mock")
     assert [(cell.model, cell.seed, cell.cost_usd) for cell in made.cells] == [
         ("one", 11, 0.0),
@@ -97,7 +97,7 @@ def test_every_model_makes_a_picture_with_the_same_seed(settings: Settings, tmp_
     ]
 
 
-def test_a_backend_that_fails_is_a_cell_and_not_the_end(settings: Settings, tmp_path: Path) -> None:
+def test_a_failing_backend_becomes_a_failed_cell(settings: Settings, tmp_path: Path) -> None:
     made, _ = _compare(settings, tmp_path / "c", "broken", "wrong", "one")
     assert [(cell.model, cell.error and cell.error.code) for cell in made.cells] == [
         ("broken", "failed"),
@@ -108,13 +108,13 @@ def test_a_backend_that_fails_is_a_cell_and_not_the_end(settings: Settings, tmp_
         assert sheet.format == "PNG"
 
 
-def test_a_second_run_makes_nothing_again(settings: Settings, tmp_path: Path) -> None:
+def test_a_second_run_repeats_no_finished_cell(settings: Settings, tmp_path: Path) -> None:
     first, _ = _compare(settings, tmp_path / "c", "one", "two")
     second, worked = _compare(settings, tmp_path / "c", "one", "two")
     assert (worked, second.model_dump_json()) == ([], first.model_dump_json())
 
 
-def test_a_second_run_tries_again_what_failed(settings: Settings, tmp_path: Path) -> None:
+def test_a_second_run_repeats_failed_cells(settings: Settings, tmp_path: Path) -> None:
     _compare(settings, tmp_path / "c", "one", "broken")
     mended = settings.model_copy(
         update={"backends": settings.backends | {"broken": {"type": "mock"}}}
@@ -123,16 +123,14 @@ def test_a_second_run_tries_again_what_failed(settings: Settings, tmp_path: Path
     assert (worked, made.failed) == (["broken"], ())
 
 
-def test_a_model_can_be_added_later(settings: Settings, tmp_path: Path) -> None:
+def test_a_model_can_be_added_to_a_comparison(settings: Settings, tmp_path: Path) -> None:
     _compare(settings, tmp_path / "c", "one")
     made, worked = _compare(settings, tmp_path / "c", "two")
     assert (made.models, worked) == (("one", "two"), ["two"])
     assert [cell.seed for cell in made.cells] == [11, 11]
 
 
-def test_a_picture_that_was_deleted_or_damaged_is_made_again(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_a_deleted_or_damaged_image_is_generated_again(settings: Settings, tmp_path: Path) -> None:
     _compare(settings, tmp_path / "c", "one", "two", "mock")
     (tmp_path / "c" / "one-11.png").unlink()
     (tmp_path / "c" / "two-11.png").write_bytes(b"\x89PNG cut off")
@@ -145,9 +143,7 @@ def test_a_picture_that_was_deleted_or_damaged_is_made_again(
     ]
 
 
-def test_the_library_knows_a_picture_and_the_one_made_in_its_place(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_the_library_has_an_image_and_its_replacement(settings: Settings, tmp_path: Path) -> None:
     _compare(settings, tmp_path / "c", "one")
     (tmp_path / "c" / "one-11.png").unlink()
     _compare(settings, tmp_path / "c", "one")
@@ -156,7 +152,7 @@ def test_the_library_knows_a_picture_and_the_one_made_in_its_place(
     assert [picture.path.name for picture in known] == ["one-11-2.png", "one-11.png"]
 
 
-def test_pictures_that_were_saved_before_a_kill_are_the_cells(
+def test_images_saved_before_a_kill_belong_to_their_cell(
     settings: Settings, tmp_path: Path
 ) -> None:
     asked = _ASKED.with_values({"count": 12, "latent_batch": True})
@@ -167,9 +163,7 @@ def test_pictures_that_were_saved_before_a_kill_are_the_cells(
     assert second.cells[0].files == first.cells[0].files
 
 
-def test_a_picture_that_was_changed_after_a_kill_is_not_taken_for_the_cells(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_an_image_changed_after_a_kill_is_not_used(settings: Settings, tmp_path: Path) -> None:
     _compare(settings, tmp_path / "c", "one")
     record = json.loads((tmp_path / "c" / "compare.json").read_text(encoding="utf-8"))
     (tmp_path / "c" / "compare.json").write_text(json.dumps(record | {"cells": []}))
@@ -178,7 +172,9 @@ def test_a_picture_that_was_changed_after_a_kill_is_not_taken_for_the_cells(
     assert [file.path for file in made.cells[0].files] == ["one-11-2.png"]
 
 
-def test_a_model_whose_graph_changed_is_made_again(settings: Settings, tmp_path: Path) -> None:
+def test_a_model_with_a_changed_graph_is_generated_again(
+    settings: Settings, tmp_path: Path
+) -> None:
     _compare(settings, tmp_path / "c", "one", "two")
     changed = {"one": {"type": "mock", "look": "new"}}
     other = settings.model_copy(update={"backends": settings.backends | changed})
@@ -186,7 +182,7 @@ def test_a_model_whose_graph_changed_is_made_again(settings: Settings, tmp_path:
     assert worked == ["one"]
 
 
-def test_a_second_axis_goes_through_its_values(settings: Settings, tmp_path: Path) -> None:
+def test_a_second_axis_generates_a_cell_for_each_value(settings: Settings, tmp_path: Path) -> None:
     vary = Axis(name="steps", values=(2, 4))
     made, worked = _compare(settings, tmp_path / "c", "one", "two", vary=vary)
     assert worked == ["one, steps 2", "one, steps 4", "two, steps 2", "two, steps 4"]
@@ -198,7 +194,7 @@ def test_a_second_axis_goes_through_its_values(settings: Settings, tmp_path: Pat
     ]
 
 
-def test_an_axis_can_be_made_longer_later(settings: Settings, tmp_path: Path) -> None:
+def test_values_can_be_added_to_an_axis(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "c"
     _compare(settings, folder, "one", vary=Axis(name="seed", values=(0, 1)))
     made, worked = _compare(settings, folder, "one", vary=Axis(name="seed", values=(1, 2)))
@@ -219,7 +215,7 @@ def test_an_axis_of_sizes_sets_width_and_height(settings: Settings, tmp_path: Pa
     [Axis(name="steps", values=(2, -1)), Axis(name="size", values=("64x64", "64x"))],
     ids=["out of range", "no size"],
 )
-def test_a_value_that_no_backend_could_take_is_refused_before_anything_is_made(
+def test_an_impossible_value_is_refused_before_generating(
     settings: Settings, tmp_path: Path, vary: Axis
 ) -> None:
     with pytest.raises(RequestError):
@@ -227,7 +223,7 @@ def test_a_value_that_no_backend_could_take_is_refused_before_anything_is_made(
     assert not (tmp_path / "c").exists()
 
 
-def test_a_cloud_that_can_not_be_had_is_said_so_before_anything_is_made(
+def test_an_incomplete_cloud_configuration_is_refused_before_generating(
     settings: Settings, tmp_path: Path
 ) -> None:
     on = settings.model_copy(update={"output": OutputSettings(cloud_sync="on")})
@@ -236,35 +232,37 @@ def test_a_cloud_that_can_not_be_had_is_said_so_before_anything_is_made(
     assert not (tmp_path / "c").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_said_so_before_anything_is_made(
+def test_an_unwritable_folder_is_refused_before_generating(
     settings: Settings, tmp_path: Path
 ) -> None:
     (tmp_path / "c").write_text("a file")
     watch = _Watch()
-    with pytest.raises(OutputError, match="The comparison can't be written down in"):
+    with pytest.raises(OutputError, match="The comparison cannot be written to"):
         _compare(settings, tmp_path / "c", "one", watch=watch)
     assert watch.labels == []
 
 
-def test_no_part_of_a_record_is_left_behind(settings: Settings, tmp_path: Path) -> None:
+def test_no_partial_record_is_left_behind(settings: Settings, tmp_path: Path) -> None:
     _compare(settings, tmp_path / "c", "one")
     assert [path.name for path in (tmp_path / "c").glob(".*")] == []
 
 
-def test_strict_makes_a_cell_of_what_cannot_be_honoured(settings: Settings, tmp_path: Path) -> None:
+def test_strict_turns_a_dropped_parameter_into_a_failed_cell(
+    settings: Settings, tmp_path: Path
+) -> None:
     asked = _ASKED.with_values({"cfg": 3})
     made, _ = _compare(settings, tmp_path / "c", "one", asked=asked, strict=True)
     assert made.cells[0].error is not None
     assert made.cells[0].error.code == "request"
 
 
-def test_a_folder_of_another_request_is_refused(settings: Settings, tmp_path: Path) -> None:
+def test_a_folder_with_another_request_is_refused(settings: Settings, tmp_path: Path) -> None:
     _compare(settings, tmp_path / "c", "one")
     with pytest.raises(RequestError, match="holds a comparison of another request: its prompt is"):
         _compare(settings, tmp_path / "c", "one", asked=Request(prompt="a dog"))
 
 
-def test_a_folder_of_another_prompt_alone_is_refused(settings: Settings, tmp_path: Path) -> None:
+def test_a_folder_with_another_prompt_is_refused(settings: Settings, tmp_path: Path) -> None:
     _compare(settings, tmp_path / "c", "one")
     with pytest.raises(RequestError, match="of another request: its prompt is 'a fox'"):
         _compare(settings, tmp_path / "c", "one", asked=_ASKED.with_values({"prompt": "a dog"}))
@@ -276,7 +274,7 @@ def test_a_folder_with_another_axis_is_refused(settings: Settings, tmp_path: Pat
         _compare(settings, tmp_path / "c", "one")
 
 
-def test_an_unknown_backend_is_refused_before_anything_is_made(
+def test_compare_refuses_an_unknown_backend_before_generating(
     settings: Settings, tmp_path: Path
 ) -> None:
     with pytest.raises(UnknownBackend, match="Did you mean 'two'"):
@@ -284,13 +282,15 @@ def test_an_unknown_backend_is_refused_before_anything_is_made(
     assert not (tmp_path / "c").exists()
 
 
-def test_a_record_that_is_none_is_said_so(settings: Settings, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_comparison_record_is_an_error(
+    settings: Settings, tmp_path: Path
+) -> None:
     (tmp_path / "compare.json").write_text("{")
     with pytest.raises(OutputError, match="is not the record of a comparison"):
         _compare(settings, tmp_path, "one")
 
 
-def test_cancelling_keeps_what_was_made_and_a_later_run_goes_on(
+def test_a_cancelled_comparison_keeps_finished_cells_and_continues_later(
     settings: Settings, tmp_path: Path
 ) -> None:
     folder = tmp_path / "c"
@@ -303,7 +303,7 @@ def test_cancelling_keeps_what_was_made_and_a_later_run_goes_on(
     assert worked == ["two"]
 
 
-def test_several_pictures_of_one_cell_are_all_kept(settings: Settings, tmp_path: Path) -> None:
+def test_all_images_of_a_cell_are_recorded(settings: Settings, tmp_path: Path) -> None:
     made, _ = _compare(settings, tmp_path / "c", "one", asked=_ASKED.with_values({"count": 3}))
     assert [file.path for file in made.cells[0].files] == [
         "one-11.png",
@@ -312,7 +312,7 @@ def test_several_pictures_of_one_cell_are_all_kept(settings: Settings, tmp_path:
     ]
 
 
-def test_a_picture_is_not_forgotten_when_its_block_breaks_later(
+def test_a_cell_keeps_its_image_if_its_backend_fails_later(
     settings: Settings, tmp_path: Path
 ) -> None:
     first, _ = _compare(settings, tmp_path / "c", "one")
@@ -329,9 +329,7 @@ def test_a_picture_is_not_forgotten_when_its_block_breaks_later(
     assert worked == []
 
 
-def test_the_runs_before_one_that_fails_stay_in_the_record(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_images_before_a_failed_job_stay_in_the_record(settings: Settings, tmp_path: Path) -> None:
     watch = _Watch(fail_in_run=2)
     asked = _ASKED.with_values({"count": 3, "steps": 1})
     made, _ = _compare(settings, tmp_path / "c", "one", asked=asked, watch=watch)
@@ -339,7 +337,9 @@ def test_the_runs_before_one_that_fails_stay_in_the_record(
     assert (len(cell.files), cell.key, cell.error and cell.error.code) == (1, "", "failed")
 
 
-def test_a_record_of_a_newer_imagen_is_left_alone(settings: Settings, tmp_path: Path) -> None:
+def test_a_comparison_record_of_a_newer_imagen_is_refused(
+    settings: Settings, tmp_path: Path
+) -> None:
     _compare(settings, tmp_path, "one")
     record = json.loads((tmp_path / "compare.json").read_text(encoding="utf-8"))
     (tmp_path / "compare.json").write_text(json.dumps(record | {"imagen": 2}))
@@ -347,20 +347,18 @@ def test_a_record_of_a_newer_imagen_is_left_alone(settings: Settings, tmp_path: 
         _compare(settings, tmp_path, "one")
 
 
-def test_an_axis_that_no_backend_has_is_refused_before_anything_is_made(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_an_axis_that_no_backend_has_is_refused(settings: Settings, tmp_path: Path) -> None:
     vary = Axis(name="stpes", values=(2, 4))
     with pytest.raises(RequestError, match=r"to vary\. Did you mean 'steps'"):
         _compare(settings, tmp_path / "c", "one", vary=vary)
     assert not (tmp_path / "c").exists()
 
 
-def test_the_shared_seed_is_one_that_every_engine_takes() -> None:
+def test_the_shared_seed_has_31_bits() -> None:
     assert 0 <= draw_small_seed() < 2**31
 
 
-def test_a_record_that_can_not_be_written_does_not_hide_why_the_cell_failed(
+def test_an_unwritable_record_does_not_hide_the_failure_of_the_cell(
     settings: Settings, tmp_path: Path
 ) -> None:
     record = tmp_path / "c" / "compare.json"
@@ -375,33 +373,35 @@ def test_a_record_that_can_not_be_written_does_not_hide_why_the_cell_failed(
         compare(_ASKED, ["broken"], settings, folder=record.parent, watch=put_a_folder_in_its_place)
     first, second = caught.value.message.splitlines()
     assert first == "The mock fails as configured (`fail: failed`)."
-    assert second.startswith(f"The comparison can't be written down in {record.parent}: ")
+    assert second.startswith(f"The comparison cannot be written to {record.parent}: ")
     assert list(record.parent.glob(".compare.json*")) == []
 
 
-def test_a_record_that_can_not_be_read_is_said_so(settings: Settings, tmp_path: Path) -> None:
+def test_an_unreadable_comparison_record_is_an_error(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "compare.json").mkdir()
-    with pytest.raises(OutputError, match=r"compare\.json can't be read: "):
+    with pytest.raises(OutputError, match=r"compare\.json cannot be read: "):
         _compare(settings, tmp_path, "one")
 
 
-def test_prompts_that_look_like_numbers_are_texts(settings: Settings, tmp_path: Path) -> None:
+def test_varied_prompts_that_look_like_numbers_are_texts(
+    settings: Settings, tmp_path: Path
+) -> None:
     vary = Axis(name="prompt", values=(8, True))
     made, _ = _compare(settings, tmp_path / "c", "one", vary=vary)
     asked = [cell.receipt["prompt"].asked for cell in made.cells]
     assert asked == ["8", "True"]
 
 
-def test_what_is_not_one_value_can_not_be_an_axis(settings: Settings, tmp_path: Path) -> None:
+def test_a_parameter_with_several_values_cannot_be_varied(
+    settings: Settings, tmp_path: Path
+) -> None:
     vary = Axis(name="loras", values=("ink", "oil"))
-    with pytest.raises(RequestError, match=r"^loras can't be varied: it is not one value\.$"):
+    with pytest.raises(RequestError, match=r"^loras cannot be varied: it is not a single value\.$"):
         _compare(settings, tmp_path / "c", "one", vary=vary)
     assert not (tmp_path / "c").exists()
 
 
-def test_a_comparison_from_before_prompts_could_be_absent_goes_on(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_an_old_record_with_an_empty_prompt_continues(settings: Settings, tmp_path: Path) -> None:
     """Its record has an empty prompt where none was given."""
     Image.new("RGB", (64, 48)).save(tmp_path / "fox.png")
     asked = Request(image=str(tmp_path / "fox.png"), steps=2)
@@ -414,9 +414,7 @@ def test_a_comparison_from_before_prompts_could_be_absent_goes_on(
     assert ([cell.model for cell in made.cells], worked) == (["one", "two"], ["two"])
 
 
-def test_without_a_prompt_nothing_is_made_where_a_backend_needs_one(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_a_missing_prompt_is_refused_before_generating(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"^two: This backend needs a prompt"):
         _compare(settings, tmp_path / "c", "wrong", "two", asked=Request(steps=2))
     assert not (tmp_path / "c").exists()
@@ -453,7 +451,7 @@ def test_varied_images_are_recorded_by_their_names_and_hashes(
 
 def test_varied_images_with_the_same_name_are_refused(settings: Settings, tmp_path: Path) -> None:
     vary = Axis(name="image", values=("a/fox.png", "b/fox.png"))
-    with pytest.raises(RequestError, match=r"--vary image names 2 files called 'fox\.png'\."):
+    with pytest.raises(RequestError, match=r"--vary image has 2 files named 'fox\.png'\."):
         _compare(settings, tmp_path / "c", "one", vary=vary)
 
 
@@ -482,7 +480,7 @@ def test_where_neither_image_nor_record_can_be_written_the_error_names_the_rescu
         _compare(settings, folder, "one", watch=watch)
     (rescued,) = (settings.state_dir / "rescued").rglob("*.png")
     assert str(rescued) in caught.value.message
-    assert "The comparison can't be written down in" in caught.value.message
+    assert "The comparison cannot be written to" in caught.value.message
 
 
 def test_progress_counts_the_images_of_all_cells(settings: Settings, tmp_path: Path) -> None:
