@@ -29,14 +29,14 @@ from sqlalchemy import text
 
 from imagen.library import (
     Query,
-    count,
-    find_picture,
-    known,
+    count_images,
+    find_image,
+    list_values,
+    load_record,
     open_library,
-    page,
     record_generation,
-    record_of,
-    totals,
+    search_images,
+    sum_usage,
 )
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ def by_hand(library: Library, statement: str, **values: object) -> Callable[[], 
 
 def pages(library: Library, when: str) -> Iterator[Within]:
     """The newest fifty, by every filter and search."""
-    newest = page(library, Query(), limit=1).pictures[0].began
+    newest = search_images(library, Query(), limit=1).images[0].began
     for cases, limit in ((filters(newest), 5), (searches(newest), 20)):
         for case in cases:
-            ask = partial(page, library, case.query)
+            ask = partial(search_images, library, case.query)
             yield within(f"{case.what}{when}", ask, at_most=limit * _ms(library), runs=RUNS)
 
 
@@ -92,7 +92,7 @@ def beside_others(library: Library, rows: int) -> Iterator[Within]:
     middle = _in_the_middle(library)
     yield within(
         "page in the middle, by key / by OFFSET",
-        partial(page, library, Query(), middle),
+        partial(search_images, library, Query(), middle),
         by_hand(library, _OFFSET, number=rows // 2),
         at_most=5 * _ms(library),
         runs=RUNS,
@@ -103,7 +103,7 @@ def beside_others(library: Library, rows: int) -> Iterator[Within]:
     ):
         yield within(
             what,
-            partial(page, library, Query(text=f"{one} {other}")),
+            partial(search_images, library, Query(text=f"{one} {other}")),
             by_hand(library, _LIKE, one=f"%{one}%", other=f"%{other}%"),
             at_most=20 * _ms(library),
             runs=RUNS,
@@ -118,21 +118,21 @@ def _in_the_middle(library: Library) -> int:
 
 def single(library: Library) -> Iterator[Within]:
     """What is asked of one picture, or of all of them."""
-    picture = page(library, Query(), _in_the_middle(library), 1).pictures[0]
+    picture = search_images(library, Query(), _in_the_middle(library), 1).images[0]
     for what, ask, limit in (
-        ("a picture by its ID", partial(find_picture, library, picture.id), 5),
-        ("how it was made", partial(record_of, library, picture), 5),
-        ("all backends there are", partial(known, library, "backend"), 20),
-        ("how many pictures there are", partial(count, library, Query()), 1_000),
-        ("the ledger's total", partial(totals, library), 3_000),
-        ("the ledger by week and backend", partial(totals, library, ("week", "backend")), 3_000),
+        ("a picture by its ID", partial(find_image, library, picture.id), 5),
+        ("how it was made", partial(load_record, library, picture), 5),
+        ("all backends there are", partial(list_values, library, "backend"), 20),
+        ("how many pictures there are", partial(count_images, library, Query()), 1_000),
+        ("the ledger's total", partial(sum_usage, library), 3_000),
+        ("the ledger by week and backend", partial(sum_usage, library, ("week", "backend")), 3_000),
     ):
         yield within(what, ask, at_most=limit * _ms(library), runs=FEW_RUNS)
 
 
 def taking_in(library: Library, place: Path) -> Claim:
     """One more generation, beside the same in a library that is empty."""
-    newest = page(library, Query(), limit=1).pictures[0].began
+    newest = search_images(library, Query(), limit=1).images[0].began
     with open_library(settings_at(str(place / "empty.db"))) as empty:
         return in_turn(
             "take in one picture / into an empty SQLite",
@@ -160,7 +160,7 @@ def processes(library: Library, url: str, place: Path) -> Iterator[Claim | Withi
         at_most = 1.3 * _slower(library)
         yield in_turn(what, *both(*words), at_most=at_most, runs=FEW_RUNS)
     # Here each backend works with each of 50 models every week: 200,000 groups in all the years.
-    newest = page(library, Query(), limit=1).pictures[0].began
+    newest = search_images(library, Query(), limit=1).images[0].began
     for words in (
         ("usage", "--by", "week,backend"),
         ("usage", "--since", f"{newest - timedelta(days=30):%Y-%m-%d}"),
@@ -187,7 +187,7 @@ def _put_in(library: Library, rows: int, place: Path) -> int:
 
     PostgreSQL's are made by itself, as soon as it comes to it.
     """
-    if not page(library, Query(), limit=1).pictures:
+    if not search_images(library, Query(), limit=1).images:
         began = perf_counter()
         fill(library, rows, place)
         sys.stdout.write(f"Filled with {rows} pictures in {perf_counter() - began:.0f} s\n")

@@ -22,9 +22,9 @@ from imagen import Request
 from imagen.config import LibrarySettings, Settings
 from imagen.core.ticket import Estimate, Ticket
 from imagen.library import fulltext, open_library, record_generation
-from imagen.library.keys import milliseconds, picture_key
 from imagen.library.records import GenerationRecord, StoredImage
 from imagen.library.schema import generations, images, tags, usage
+from imagen.library.stored_values import image_key, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +122,7 @@ def entry(number: int = 0, began: datetime = BEGAN, count: int = 1) -> Generatio
         backend=BACKENDS[0],
         kind="comfyui",
         ticket=ticket,
-        asked=request,
+        request=request,
         facts={"model": MODELS[0], "seed": number, "latency_seconds": 4.2, "cost_usd": 0.003},
         created_at=began,
         ended_at=began + timedelta(seconds=5),
@@ -180,7 +180,7 @@ def _put_pictures(
 ) -> None:
     rows = [_image(one, index, patterns, marks) for one in some for index in range(one.count)]
     connection.execute(insert(images), rows)
-    cut = {one.id: fulltext.cut(one.prompt) for one in some}
+    cut = {one.id: fulltext.tokenize(one.prompt) for one in some}
     is_sqlite = connection.dialect.name == "sqlite"
     value = "CAST(:words AS tsvector)" if not is_sqlite else ":words"
     connection.execute(
@@ -192,7 +192,7 @@ def _put_pictures(
 
 
 def _indexed(cut: list[str], is_sqlite: bool) -> str:
-    return " ".join(cut) if is_sqlite else fulltext.vector(cut)
+    return " ".join(cut) if is_sqlite else fulltext.postgres_vector(cut)
 
 
 def _tags(marks: Random) -> Iterator[str]:
@@ -234,7 +234,7 @@ def _use(one: _Generation, number: int, patterns: _Patterns) -> dict[str, Any]:
 def _image(one: _Generation, index: int, patterns: _Patterns, marks: Random) -> dict[str, Any]:
     path = f"/pictures/{one.began:%Y-%m-%d}/{one.number}-{index}.png"
     return patterns.image | {
-        "id": picture_key(one.id, one.began, index),
+        "id": image_key(one.id, one.began, index),
         "generation": one.id,
         "number": index,
         "backend": one.backend,

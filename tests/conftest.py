@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support.sync_lab import Lab
+    from support.sync_folder import SyncFolder
 
     from imagen.library import Library
 
@@ -94,10 +94,10 @@ def library(library_url: str) -> Iterator[Library]:
 
 
 @pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncFolder]:
     """A folder with a configuration, and the cloud that it names, which may break down at will."""
     from simulators.supabase import Supabase
-    from support.sync_lab import Lab
+    from support.sync_folder import SyncFolder
 
     with Supabase() as cloud:
-        yield Lab(cloud, monkeypatch)
+        yield SyncFolder(cloud, monkeypatch)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imagen.cli.command_table import usage_error
 from imagen.cli.terminal import echo
-from imagen.delivery.background import told_of
+from imagen.delivery.background import sync_afterwards
 from imagen.errors import ImagenError, OutputError, OverBudget, RequestError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def make(request: Request, run: Run, *, more: More | None = None) -> list[Genera
     if run.dry_run:
         _tell_plan(plan(request, run), run, more)
         return []
-    with told_of(run.settings):
+    with sync_afterwards(run.settings):
         return _make(request, run, more)
 
 

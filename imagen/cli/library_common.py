@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from imagen.cli.command_table import usage_error
 from imagen.cli.completers import complete_images_and_files
 from imagen.cli.options import settings_for
 from imagen.cli.parsing import FILE
 from imagen.cli.tables import Column, print_table
 from imagen.core.text import one_line
+from imagen.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.library import Library, LibraryImage
+
 
 _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
@@ -37,7 +41,7 @@ def images_argument(*, required: bool = True) -> Callable[[_Command], _Command]:
 
 
 @contextmanager
-def opened(config_path: Path | None) -> Iterator[Library]:
+def open_library(config_path: Path | None) -> Iterator[Library]:
     """The library of this configuration, with all that waited to be taken in.
 
     Raises ConfigError where it is switched off; LibraryError.
@@ -48,20 +52,20 @@ def opened(config_path: Path | None) -> Iterator[Library]:
         yield library
 
 
-def pictures_named(library: Library, words: Iterable[str]) -> list[LibraryImage]:
+def find_images(library: Library, words: Iterable[str]) -> list[LibraryImage]:
     """The pictures of these IDs or files, each once; raises RequestError for what is none."""
-    from imagen.library import find_picture
+    from imagen.library import find_image
 
-    found = [find_picture(library, word) for word in words]
+    found = [find_image(library, word) for word in words]
     return list({picture.key: picture for picture in found}.values())
 
 
-def anew(library: Library, pictures: Iterable[LibraryImage]) -> list[LibraryImage]:
+def reload_images(library: Library, pictures: Iterable[LibraryImage]) -> list[LibraryImage]:
     """The same pictures as they are now."""
-    return pictures_named(library, (f"{p.generation}.{p.number + 1}" for p in pictures))
+    return find_images(library, (f"{p.generation}.{p.number + 1}" for p in pictures))
 
 
-def tell(
+def print_images(
     pictures: Sequence[LibraryImage],
     cell: Callable[[LibraryImage], str],
     *,
@@ -71,19 +75,19 @@ def tell(
 ) -> None:
     """Each picture's ID, and what there is to say of it; or all of them, and `more`, as JSON."""
     if as_json:
-        click.echo(json.dumps({"images": [as_data(p) for p in pictures], **more}, indent=2))
+        click.echo(json.dumps({"images": [image_as_json(p) for p in pictures], **more}, indent=2))
         return
     columns = (Column("id", is_ragged=True, colour="cyan"), Column(heading, may_go_below=True))
     print_table(columns, [(picture.id, one_line(cell(picture), limit=400)) for picture in pictures])
 
 
-def as_data(picture: LibraryImage) -> dict[str, Any]:
+def image_as_json(picture: LibraryImage) -> dict[str, Any]:
     """The documented JSON of one picture of the library."""
     return {
         "id": picture.id,
         "generation": picture.generation,
         "index": picture.number,
-        "created": local(picture.began).isoformat(timespec="seconds"),
+        "created": local_time(picture.began).isoformat(timespec="seconds"),
         "backend": picture.backend,
         "model": picture.model,
         "prompt": picture.prompt,
@@ -104,7 +108,7 @@ def as_data(picture: LibraryImage) -> dict[str, Any]:
     }
 
 
-def local(moment: datetime) -> datetime:
+def local_time(moment: datetime) -> datetime:
     """By this machine's clock."""
     return moment.astimezone()
 
@@ -112,3 +116,20 @@ def local(moment: datetime) -> datetime:
 def stars(rating: int | None) -> str:
     """`★★★`, or nothing."""
     return "★" * (rating or 0)
+
+
+def require_terminal(why: str) -> None:
+    """Raises UsageError where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise usage_error(f"{why}; where nobody can be asked, it needs --yes.")
+
+
+def confirm(question: str, *, declined: str) -> None:
+    """Ask on the terminal; raises Cancelled for anything but a yes."""
+    try:
+        is_meant = click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)  # the line of the question
+        is_meant = False
+    if not is_meant:
+        raise Cancelled(declined)

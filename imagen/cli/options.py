@@ -234,10 +234,10 @@ def settings_for(
     A failure of the last `imagen sync` is shown on stderr.
     """
     from imagen.config import load_settings
-    from imagen.delivery.sync_failure import read_failure
+    from imagen.delivery.background import read_sync_failure
 
     settings = load_settings(config_path)
-    if failure := read_failure(settings.state_dir):
+    if failure := read_sync_failure(settings.state_dir):
         echo(f"imagen: {failure}", err=True)
     changes: dict[str, Any] = {} if has_sidecar else {"sidecar": False}
     changes |= {} if has_metadata else {"metadata": False}

@@ -83,7 +83,7 @@ def open_plan(
     names = tuple(dict.fromkeys(models))
     for name in names:
         require_known(name, settings.backends)
-    delivery.check(settings, os.environ)
+    delivery.check_settings(settings, os.environ)
     _refuse_unknown_axis(vary, request, names, settings)
     request = with_local_images(request, settings)
     recorded = vary and vary.without_folders(request)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NoReturn
+from typing import Any, NoReturn
 
 MAX_BYTES = 64 * 1024**2
 MAX_DEPTH = 100
@@ -122,6 +123,24 @@ def _replace_surrogates(value: object) -> object:
             _SURROGATE.sub("\ufffd", key): _replace_surrogates(item) for key, item in value.items()
         }
     return value
+
+
+def json_safe(value: object, *, keep_nul: bool = True) -> Any:
+    """The value as JSON that a database takes: no NaN, infinity or lone surrogate.
+
+    PostgreSQL's `jsonb` takes no NUL either: leave it out with `keep_nul=False`.
+    """
+    if isinstance(value, str):
+        text = _SURROGATE.sub("\ufffd", value)
+        return text if keep_nul else text.replace("\0", "")
+    if isinstance(value, Mapping):
+        return {
+            json_safe(str(key), keep_nul=keep_nul): json_safe(item, keep_nul=keep_nul)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [json_safe(item, keep_nul=keep_nul) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _format_size(size: int) -> str:

@@ -1,72 +1,193 @@
-"""A client of a Supabase project: objects into its Storage, rows into its tables."""
+"""A client of a Supabase project: objects in its Storage, rows in its tables."""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from base64 import b64encode
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from imagen import delivery
 from imagen.backends.redact import Redactor
 from imagen.core.json_values import parse_json
-from imagen.delivery import refusals
-from imagen.delivery.keys import is_sound
+from imagen.core.text import one_line
 from imagen.errors import (
+    BackendError,
+    ConfigError,
     ImagenError,
     OutputError,
+    RateLimited,
+    Rejected,
     RequestError,
+    Unauthorized,
     Unavailable,
     foreign_cause,
 )
 from imagen.net import http
 from imagen.net.retry import retry
+from imagen.net.urls import is_private_host, read_secret, url_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     import httpx
 
-    from imagen.errors import BackendError
+    from imagen.config import Settings
 
 _STORAGE = "/storage/v1"
 _REST = "/rest/v1"
-_MARK = "imagen"
-"""In an object's metadata: whose it is."""
+_OWNER_KEY = "imagen"
+"""In the metadata of an object: which row of images it belongs to."""
 _PATIENCE_SECONDS = 2.0
-"""Whoever asks for more is left alone: the outbox comes back later."""
+"""For retries within one request; the outbox tries again later anyway."""
 _ANSWER_SECONDS = 60.0
 _SLOWEST_UPLOAD = 50_000
-"""Bytes a second; what takes longer is cancelled, and sent again later."""
-_SHOWN = TypeVar("_SHOWN", bound="_Answer")
+"""Bytes per second. A slower upload is cancelled and sent again later."""
+_PATH = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
+"""Storage accepts some more characters, but not in every version."""
+_ANSWER = TypeVar("_ANSWER", bound="_Answer")
+
+_RUN_SQL = "Run docs/supabase.sql in the SQL editor of the project; it is safe to run again."
+_OTHER_TABLE = (
+    f"The table does not have the columns that imagen needs. {_RUN_SQL} If it belongs to another "
+    "program, set another name in `cloud.db_table` or `usage.mirror_table`."
+)
+_REMEDIES = {
+    "NoSuchBucket": f"Create the bucket that `cloud.bucket` names. {_RUN_SQL}",
+    "InvalidMimeType": "Allow this media type in the settings of the bucket.",
+    "EntityTooLarge": "Raise the size limit of the bucket and of the project's Storage.",
+    "PGRST106": "Expose the schema: Project Settings, Data API, Exposed schemas.",
+    "PGRST205": _RUN_SQL,
+    "PGRST204": _OTHER_TABLE,
+    "42P01": _RUN_SQL,
+    "42P10": _OTHER_TABLE,
+    "42501": f"Use the service key, and grant it access to the schema. {_RUN_SQL}",
+    "22P02": "`owner_user_id` must be the UUID of a user.",
+}
+"""By the error code of Storage, PostgREST or PostgreSQL."""
 
 
 class _Answer(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Bucket(_Answer):
+class SupabaseBucket(_Answer):
     """A bucket of Storage."""
 
     name: str
     is_public: bool = Field(False, alias="public")
-    largest: int | None = Field(None, alias="file_size_limit", description="Bytes of one object.")
+    max_bytes: int | None = Field(None, alias="file_size_limit", description="Of one object.")
     media_types: tuple[str, ...] | None = Field(None, alias="allowed_mime_types")
 
 
-class _Info(_Answer):
+class _ObjectInfo(_Answer):
     size: int | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: dict[str, object] | None = None
 
 
-class _Signed(_Answer):
-    link: str = Field(alias="signedURL", pattern=r"^/object/sign/[!-~]+$")
+class _SignedUrl(_Answer):
+    path: str = Field(alias="signedURL", pattern=r"^/object/sign/[!-~]+$")
 
 
-class Supabase:
-    """One project; its key goes to this address alone. Raises BackendError of every kind."""
+class SupabaseRefusal(BaseModel):
+    """The body of an error, from Storage or from PostgREST."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
+
+    code: str = ""
+    statusCode: str = ""
+    error: str | None = ""
+    message: str = ""
+    details: str | None = ""
+    hint: str | None = ""
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether Storage already has an object at this path."""
+        is_old_form = self.error == "Duplicate" and self.statusCode == "409"
+        return self.code in ("KeyAlreadyExists", "Duplicate") or is_old_form
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether Storage has no such object."""
+        return self.code == "NoSuchKey" or self.error == "not_found"
+
+    def is_existing_row(self, id: str) -> bool:
+        """Whether the table already has a row with this id."""
+        return self.code == "23505" and f"({id})" in (self.details or "")
+
+    @property
+    def missing_column(self) -> str:
+        """The column that the table lacks; "" for any other error."""
+        named = re.match(r"Could not find the '([^']+)' column", self.message)
+        return named[1] if named and self.code == "PGRST204" else ""
+
+    @property
+    def sentence(self) -> str:
+        """The message, safe to show."""
+        parts = (self.message, self.details, self.hint)
+        return one_line(" ".join(part for part in parts if part), limit=300).rstrip(".")
+
+
+def parse_refusal(response: httpx.Response) -> SupabaseRefusal:
+    """The body of an error; empty where it has another form."""
+    with suppress(ValueError, ValidationError):
+        value = parse_json(response.content)
+        if isinstance(value, dict):
+            return SupabaseRefusal.model_validate(value)
+    return SupabaseRefusal()
+
+
+def refusal_error(response: httpx.Response, at: str, *, credential: str) -> BackendError:
+    """The error for a response that is not a success; `credential` says what to set for access."""
+    refusal = parse_refusal(response)
+    status, hidden = response.status_code, refusal.statusCode
+    if status == 400 and hidden.isdecimal() and len(hidden) == 3:
+        status = int(hidden)  # Storage answers 400 and puts the real status into the body
+    elif status >= 500 or status == 429 or not refusal.message:
+        return http.response_error(response, at, credential=credential)
+    code = " ".join(filter(None, (str(status), one_line(refusal.code, limit=40))))
+    sentence = f"{at} refused the request: {refusal.sentence} ({code})."
+    remedy = _REMEDIES.get(refusal.code, "")
+    if status >= 500:
+        return Unavailable(sentence)
+    if status == 429:
+        return RateLimited(sentence)
+    if status in (401, 403):
+        return Unauthorized(sentence, remedy=remedy or credential)
+    return Rejected(sentence, remedy=remedy)
+
+
+def connect(
+    settings: Settings, environ: Mapping[str, str], *, owned: bool = False
+) -> SupabaseClient:
+    """A client of the project that the settings name. Raises ConfigError and Unauthorized."""
+    cloud = settings.cloud
+    if missing := delivery.missing_settings(settings, environ, owned=owned):
+        raise ConfigError(f"Supabase is not configured: {delivery.describe_missing(missing)}.")
+    url = environ[cloud.url_env].strip()
+    for fault in url_faults(cloud.url_env, url, like="https://abc.supabase.co"):
+        raise ConfigError(f"{fault}.")
+    if url.startswith("http:") and not is_private_host(url):
+        raise ConfigError(
+            f"{cloud.url_env} must begin with https://: the service key would cross the network "
+            "unencrypted."
+        )
+    names = " or ".join(cloud.key_env)
+    key = read_secret(
+        delivery.key_variable(settings, environ),
+        environ,
+        remedy=f"Put the service key of the project into {names}.",
+    )
+    return SupabaseClient(url, key, key_names=names, connect_seconds=cloud.connect_seconds)
+
+
+class SupabaseClient:
+    """One project. Its key is sent to this URL only. Methods raise BackendError."""
 
     def __init__(
         self,
@@ -97,102 +218,106 @@ class Supabase:
             raise self._redactor.redacted(error) from foreign_cause(error)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._http.close()
 
-    def bucket(self, name: str) -> Bucket:
-        """What is known of a bucket."""
-        answer = self._sent("GET", f"{_STORAGE}/bucket/{name}")
-        return self._parsed(Bucket, self._succeeded(answer))
+    def bucket(self, name: str) -> SupabaseBucket:
+        """The settings of a bucket."""
+        response = self._request("GET", f"{_STORAGE}/bucket/{name}")
+        return self._parse(SupabaseBucket, response)
 
     def upload(self, bucket: str, path: str, data: bytes, media_type: str, *, owner: str) -> bool:
-        """Put an object there; False where the path is taken by something that is not `owner`'s.
+        """Upload an object; False where the path belongs to another `owner`.
 
-        Sent again after an answer was lost, it finds its own object, and that is a success.
+        Repeated after a lost answer, it finds its own object there and returns True.
         """
         if not data:
-            raise OutputError(f"{path} has no bytes, and was not sent.")
-        headers = {
-            "Content-Type": media_type,
-            "x-upsert": "false",
-            "cache-control": "max-age=3600",
-            "x-metadata": b64encode(json.dumps({_MARK: owner}).encode()).decode(),
-        }
-        answer = self._sent(
+            raise OutputError(f"{path} was not uploaded: the file is empty.")
+        owner_mark = json.dumps({_OWNER_KEY: owner}).encode()
+        response = self._request(
             "POST",
-            _object(bucket, path),
+            _object_url(bucket, path),
             content=data,
-            headers=headers,
+            headers={
+                "Content-Type": media_type,
+                "x-upsert": "false",
+                "cache-control": "max-age=3600",
+                "x-metadata": b64encode(owner_mark).decode(),
+            },
             seconds=_ANSWER_SECONDS + len(data) / _SLOWEST_UPLOAD,
         )
-        if not answer.is_success and refusals.told(answer).is_duplicate:
+        if not response.is_success and parse_refusal(response).is_duplicate:
             return self._is_owned(bucket, path, data, owner)
-        self._succeeded(answer)
+        self._check(response)
         return True
 
     def _is_owned(self, bucket: str, path: str, data: bytes, owner: str) -> bool:
-        """By its mark; by its bytes where a Storage keeps no marks."""
-        answer = self._sent("GET", _object(bucket, path, "info/"))
-        if not answer.is_success and refusals.told(answer).is_missing:
+        """Compare the owner mark, or the bytes where this Storage keeps no metadata."""
+        response = self._request("GET", _object_url(bucket, path, "info/"))
+        if not response.is_success and parse_refusal(response).is_missing:
             return False
-        info = self._parsed(_Info, self._succeeded(answer))
-        mark = (info.metadata or {}).get(_MARK)
+        info = self._parse(_ObjectInfo, response)
+        mark = (info.metadata or {}).get(_OWNER_KEY)
         if mark is not None:
-            return bool(mark == owner)
+            return mark == owner
         return info.size == len(data) and self.download(bucket, path) == data
 
     def download(self, bucket: str, path: str) -> bytes:
-        """An object's bytes."""
-        longest = http.LONGEST_SECONDS
-        answer = self._sent("GET", _object(bucket, path), limit=http.LARGEST_FILE, seconds=longest)
-        return self._succeeded(answer).content
+        """The bytes of an object."""
+        response = self._request(
+            "GET",
+            _object_url(bucket, path),
+            limit=http.LARGEST_FILE,
+            seconds=http.LONGEST_SECONDS,
+        )
+        return self._check(response).content
 
     def sign(self, bucket: str, path: str, *, seconds: int) -> str:
-        """An address at which everybody can read an object for so long."""
-        body = {"expiresIn": seconds}
-        answer = self._sent("POST", _object(bucket, path, "sign/"), json=body)
-        link = self._parsed(_Signed, self._succeeded(answer)).link
-        return f"{self.url}{_STORAGE}{link}"
+        """A URL at which anyone can read an object for that long."""
+        url = _object_url(bucket, path, "sign/")
+        response = self._request("POST", url, json={"expiresIn": seconds})
+        return f"{self.url}{_STORAGE}{self._parse(_SignedUrl, response).path}"
 
     def insert(
-        self, schema: str, table: str, row: Mapping[str, Any], *, optional: Collection[str] = ()
+        self, schema: str, table: str, row: Mapping[str, object], *, optional: Collection[str] = ()
     ) -> str:
-        """Put a row there, unless one with its `id` is there already.
+        """Insert a row, unless there is one with its `id`.
 
-        Where the table lacks an `optional` column, the row goes there without all of these, and
-        the column's name is returned; otherwise "".
+        If the table lacks an `optional` column, all of them are left out, and the name of the
+        missing column is returned; otherwise "".
         """
-        answer = self._posted(schema, table, row)
-        lacking = "" if answer.is_success else refusals.told(answer).missing_column
-        if lacking not in optional:
-            lacking = ""
-        if lacking:
-            kept = {name: value for name, value in row.items() if name not in optional}
-            answer = self._posted(schema, table, kept)
-        is_there = not answer.is_success and refusals.told(answer).is_about(str(row["id"]))
-        if not is_there:
-            self._succeeded(answer)
-        return lacking
+        response = self._insert(schema, table, row)
+        missing = "" if response.is_success else parse_refusal(response).missing_column
+        if missing not in optional:
+            missing = ""
+        if missing:
+            required = {name: value for name, value in row.items() if name not in optional}
+            response = self._insert(schema, table, required)
+        if response.is_success or not parse_refusal(response).is_existing_row(str(row["id"])):
+            self._check(response)
+        return missing
 
-    def _posted(self, schema: str, table: str, row: Mapping[str, Any]) -> httpx.Response:
-        headers = {
-            "Content-Type": "application/json",
-            "Content-Profile": schema,
-            "Prefer": "resolution=ignore-duplicates,return=minimal",
-        }
-        content = json.dumps(row, allow_nan=False).encode()
-        path = f"{_REST}/{table}?on_conflict=id"
-        return self._sent("POST", path, content=content, headers=headers)
+    def _insert(self, schema: str, table: str, row: Mapping[str, object]) -> httpx.Response:
+        return self._request(
+            "POST",
+            f"{_REST}/{table}?on_conflict=id",
+            content=json.dumps(row, allow_nan=False).encode(),
+            headers={
+                "Content-Type": "application/json",
+                "Content-Profile": schema,
+                "Prefer": "resolution=ignore-duplicates,return=minimal",
+            },
+        )
 
-    def _sent(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """The answer, a success or a refusal for good; what may pass is tried again a little."""
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The response, a success or a final refusal; temporary errors are retried a little."""
 
         def once() -> httpx.Response:
-            answer = self._http.request(method, path, **{"seconds": _ANSWER_SECONDS, **more})
-            error = None if answer.is_success else self._refused(answer)
+            response = self._http.request(method, path, **{"seconds": _ANSWER_SECONDS, **options})
+            error = None if response.is_success else self._error(response)
             if error is not None and error.retryable:
                 raise error
-            return answer
+            return response
 
         return retry(
             once,
@@ -201,21 +326,26 @@ class Supabase:
             sleep=self._sleep,
         )
 
-    def _succeeded(self, answer: httpx.Response) -> httpx.Response:
-        if answer.is_success:
-            return answer
-        raise self._refused(answer)
+    def _check(self, response: httpx.Response) -> httpx.Response:
+        if response.is_success:
+            return response
+        raise self._error(response)
 
-    def _refused(self, answer: httpx.Response) -> BackendError:
-        return refusals.refused(answer, self.url, credential=self._credential)
+    def _error(self, response: httpx.Response) -> BackendError:
+        return refusal_error(response, self.url, credential=self._credential)
 
-    def _parsed(self, kind: type[_SHOWN], answer: httpx.Response) -> _SHOWN:
+    def _parse(self, kind: type[_ANSWER], response: httpx.Response) -> _ANSWER:
         with suppress(ValueError):
-            return kind.model_validate(parse_json(answer.content))
-        raise Unavailable(f"{self.url} answers, but not as Supabase does.")
+            return kind.model_validate(parse_json(self._check(response).content))
+        raise Unavailable(f"{self.url} sent an answer that is not from Supabase.")
 
 
-def _object(bucket: str, path: str, verb: str = "") -> str:
-    if not is_sound(path):
-        raise RequestError(f"{path!r} can't be the path of an object in the cloud.")
+def _object_url(bucket: str, path: str, verb: str = "") -> str:
+    if not is_valid_path(path):
+        raise RequestError(f"{path!r} is not a valid path of an object in Supabase Storage.")
     return f"{_STORAGE}/object/{verb}{bucket}/{path}"
+
+
+def is_valid_path(path: str) -> bool:
+    """Whether Storage accepts this path, and it has no `.` or `..` in it."""
+    return bool(_PATH.fullmatch(path)) and not {".", ".."} & set(path.split("/"))

@@ -1,11 +1,11 @@
-"""The ledger's rows into the cloud, where several machines' come together."""
+"""Copy the rows of the ledger to Supabase, where those of several machines come together."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.delivery import project
-from imagen.delivery.places import storable
+from imagen import delivery as targets
+from imagen.core.json_values import json_safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,45 +13,69 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.library.records import Delivery, GenerationRecord
 
-_KEPT = (
+_LEDGER_COLUMNS = (
     *("backend", "model", "prompt_sha256", "images", "latency_seconds", "estimated_cost"),
     *("actual_cost", "currency", "caller"),
 )
 _OPTIONAL = ("images", "actual_cost", "currency")
-"""Columns that a table may lack."""
+"""Columns that the table in the cloud may lack."""
 
 
-def is_on(settings: Settings, environ: Mapping[str, str]) -> bool:
-    """Whether the ledger is copied; raises ConfigError where it is on and something is missing."""
-    return project.is_on(settings.usage.mirror, "usage.mirror", settings, environ, owned=False)
+def is_enabled(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether the ledger is copied. Raises ConfigError if it must be and a setting is missing."""
+    return targets.is_switch_on(
+        settings.usage.mirror, "usage.mirror", settings, environ, owned=False
+    )
 
 
 def deliveries(
-    entry: GenerationRecord, settings: Settings, environ: Mapping[str, str]
+    record: GenerationRecord, settings: Settings, environ: Mapping[str, str]
 ) -> list[Delivery]:
-    """One for each generation that is in the ledger."""
-    if entry.state != "done" or entry.source != "imagen" or not is_on(settings, environ):
+    """One for each generation in the ledger."""
+    if record.state != "done" or record.source != "imagen" or not is_enabled(settings, environ):
         return []
+    from imagen.library.ledger import build_row
     from imagen.library.records import Delivery
 
-    return [Delivery(kind="mirror", generation=entry.id, payload={"row": _row(entry, settings)})]
-
-
-def _row(entry: GenerationRecord, settings: Settings) -> dict[str, Any]:
-    """The row of the ledger; its columns in the cloud are chosen when it is sent."""
-    from imagen.library.ledger import ledger_row
-
-    ours = ledger_row(entry, settings.usage)
+    ledger_row = build_row(record, settings.usage)
     row = {
-        "id": entry.id,
-        "seed": None if ours["seed"] is None else int(ours["seed"]),
-        "created_at": entry.ended_at.isoformat(),
-        **{name: ours[name] for name in _KEPT},
+        "id": record.id,
+        "seed": None if ledger_row["seed"] is None else int(ledger_row["seed"]),
+        "created_at": record.ended_at.isoformat(),
+        **{name: ledger_row[name] for name in _LEDGER_COLUMNS},
     }
-    return dict(storable(row))
+    payload = {"row": json_safe(row, keep_nul=False)}
+    return [Delivery(kind="mirror", generation=record.id, payload=payload)]
 
 
-def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
+def send(
+    delivery: Delivery, settings: Settings, environ: Mapping[str, str], notes: dict[str, str]
+) -> dict[str, object]:
+    """Insert the row, unless it is there already.
+
+    If the table lacks an optional column, all of them are left out, and `notes` gets a warning by
+    the name of the table; later rows are then sent without them at once.
+    """
+    from imagen.delivery.supabase import connect
+
+    targets.require_switch(settings.usage.mirror, "usage.mirror")
+    schema, table = settings.usage.mirror_schema, settings.usage.mirror_table
+    name = f"{schema}.{table}"
+    row = _cloud_columns(delivery.payload["row"])
+    if name in notes:
+        row = {column: value for column, value in row.items() if column not in _OPTIONAL}
+    with connect(settings, environ) as client:
+        missing = client.insert(schema, table, row, optional=_OPTIONAL)
+    if missing:
+        notes[name] = (
+            f"The table {name} in the cloud has no column {missing}: rows are sent without "
+            f"{', '.join(_OPTIONAL)}. To add these columns, run docs/supabase.sql in the SQL "
+            "editor of the project."
+        )
+    return {"table": name, "id": row["id"]}
+
+
+def _cloud_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     seconds = row["latency_seconds"]
     names = ("id", "created_at", "backend", "model", "seed", "caller", *_OPTIONAL)
     return {name: row[name] for name in names} | {
@@ -59,28 +83,3 @@ def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
         "latency_ms": None if seconds is None else round(seconds * 1000),
         "cost_usd_estimate": row["estimated_cost"],
     }
-
-
-def send(
-    delivery: Delivery, settings: Settings, environ: Mapping[str, str], notes: dict[str, str]
-) -> dict[str, Any]:
-    """Insert the row, unless it is there already.
-
-    A table that lacks optional columns gets the others. `notes` remembers such a table for the
-    later rows of the run, with the sentence to show.
-    """
-    project.refuse_off(settings.usage.mirror, "usage.mirror")
-    schema, table = settings.usage.mirror_schema, settings.usage.mirror_table
-    name = f"{schema}.{table}"
-    row = _columns(delivery.payload["row"])
-    if name in notes:
-        row = {column: value for column, value in row.items() if column not in _OPTIONAL}
-    with project.opened(settings, environ) as there:
-        lacking = there.insert(schema, table, row, optional=_OPTIONAL)
-    if lacking:
-        notes[name] = (
-            f"The table {name} in the cloud lacks the column {lacking}: rows go there without "
-            f"{', '.join(_OPTIONAL)}. To add these columns, run docs/supabase.sql in the SQL "
-            "editor of the project."
-        )
-    return {"table": name, "id": row["id"]}

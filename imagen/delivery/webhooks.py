@@ -1,4 +1,4 @@
-"""Tells an address of each generation that ended, signed in the manner of Standard Webhooks.
+"""Send finished and failed generations to webhooks, signed as Standard Webhooks specifies.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -20,101 +20,91 @@ from imagen.errors import ConfigError
 from imagen.outputs.sentences import strip_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from imagen.config import Settings, Webhook
-    from imagen.library.records import Delivery, GenerationRecord, StoredImage
+    from imagen.library.records import Delivery, GenerationRecord
 
 FORMAT = 1
-"""Of the body; stands in it as `version`."""
+"""`version` in the body."""
 _EVENTS = {"done": "finished", "failed": "failed"}
 _PARTS = {"finished": 0, "failed": 1}
-"""A generation that failed may be brought to its end later: these are two deliveries."""
+"""A failed generation may be finished later, so these are two deliveries."""
 _SECRET_PREFIX = "whsec_"
 _READ_SECONDS = 20.0
-_SECONDS = 30.0
-"""For all of one delivery: a receiver that drips its answer delays the others no longer."""
-_REMEDY = "`secret_env` must name the variable with the secret that the receiver expects."
+_TOTAL_SECONDS = 30.0
+"""For one delivery, so that a slow receiver does not hold up the others."""
+_REMEDY = "Set `secret_env` to the variable that holds the secret which the receiver expects."
 
 
-def is_on(settings: Settings, environ: Mapping[str, str]) -> bool:
-    """Whether anyone is told; a secret that is missing is only told of when it is needed."""
+def is_enabled(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether there are webhooks. Their secrets are checked when they are needed."""
     del environ
     return bool(settings.webhooks)
 
 
 def deliveries(
-    entry: GenerationRecord, settings: Settings, environ: Mapping[str, str]
+    record: GenerationRecord, settings: Settings, environ: Mapping[str, str]
 ) -> list[Delivery]:
-    """One for each address that wants to know of this."""
-    del environ  # what is signed with is needed when it is sent
-    event = _EVENTS[entry.state]
-    if entry.source != "imagen" or not settings.webhooks:
+    """One for each webhook that subscribes to this event."""
+    del environ
+    event = _EVENTS[record.state]
+    if record.source != "imagen" or not settings.webhooks:
         return []
     from imagen.library.records import Delivery
-    from imagen.library.stored import stored_address
+    from imagen.library.stored_values import stored_url
 
-    wanting = [hook.url for hook in settings.webhooks if event in hook.events]
+    # The receiver recognises a repeated delivery by this id.
+    id = "msg_" + sha256(f"{record.id} {event}".encode()).hexdigest()[:32]
+    urls = [hook.url for hook in settings.webhooks if event in hook.events]
     return [
         Delivery(
             kind="webhook",
-            destination=stored_address(url),
-            generation=entry.id,
+            destination=stored_url(url),
+            generation=record.id,
             part=_PARTS[event],
-            payload={"id": _id(entry, event), "event": event, "body": body(entry)},
+            payload={"id": id, "event": event, "body": build_body(record)},
         )
-        for url in dict.fromkeys(wanting)
+        for url in dict.fromkeys(urls)
     ]
 
 
-def _id(entry: GenerationRecord, event: str) -> str:
-    """The same for every attempt, so that whoever is told twice can tell."""
-    return "msg_" + sha256(f"{entry.id} {event}".encode()).hexdigest()[:32]
-
-
-def body(entry: GenerationRecord) -> dict[str, Any]:
-    """What is told of a generation."""
-    event = _EVENTS[entry.state]
+def build_body(record: GenerationRecord) -> dict[str, Any]:
+    """The JSON that is sent; it names files without their folders."""
+    error = record.error
     return {
-        "type": f"generation.{event}",
+        "type": f"generation.{_EVENTS[record.state]}",
         "version": FORMAT,
-        "timestamp": entry.ended_at.isoformat(),
+        "timestamp": record.ended_at.isoformat(),
         "data": {
-            "id": entry.id,
-            "backend": entry.backend,
-            "kind": entry.kind,
-            "model": entry.model,
-            "task": entry.ticket.request.task,
-            "prompt": entry.ticket.request.prompt,
-            "negative": entry.ticket.request.negative,
-            "caller": entry.caller,
-            "created_at": entry.created_at.isoformat(),
-            "ended_at": entry.ended_at.isoformat(),
-            "latency_seconds": entry.facts.get("latency_seconds"),
-            "cost_usd": entry.cost_usd,
-            "warnings": [strip_paths(warning) for warning in entry.warnings],
-            "error": _error(entry),
-            "images": [_image(kept) for kept in entry.pictures],
+            "id": record.id,
+            "backend": record.backend,
+            "kind": record.kind,
+            "model": record.model,
+            "task": record.ticket.request.task,
+            "prompt": record.ticket.request.prompt,
+            "negative": record.ticket.request.negative,
+            "caller": record.caller,
+            "created_at": record.created_at.isoformat(),
+            "ended_at": record.ended_at.isoformat(),
+            "latency_seconds": record.facts.get("latency_seconds"),
+            "cost_usd": record.cost_usd,
+            "warnings": [strip_paths(warning) for warning in record.warnings],
+            "error": error and {name: strip_paths(text) for name, text in error.items()},
+            "images": [
+                {
+                    "file": image.path.name,
+                    "index": image.index,
+                    "media_type": image.media_type,
+                    "width": image.width,
+                    "height": image.height,
+                    "seed": image.seed,
+                    "sha256": image.sha256,
+                    "size_bytes": image.size_bytes,
+                }
+                for image in record.images
+            ],
         },
-    }
-
-
-def _error(entry: GenerationRecord) -> dict[str, str] | None:
-    if entry.error is None:
-        return None
-    return {name: strip_paths(text) for name, text in entry.error.items()}
-
-
-def _image(kept: StoredImage) -> dict[str, Any]:
-    return {
-        "file": kept.path.name,
-        "index": kept.index,
-        "media_type": kept.media_type,
-        "width": kept.width,
-        "height": kept.height,
-        "seed": kept.seed,
-        "sha256": kept.sha256,
-        "size_bytes": kept.size_bytes,
     }
 
 
@@ -125,36 +115,32 @@ def send(
     _notes: dict[str, str],
     *,
     now: Callable[[], float] = time.time,
-    seconds: float = _SECONDS,
-) -> dict[str, Any]:
-    """POST it; the address says with any 2xx that it knows."""
+    seconds: float = _TOTAL_SECONDS,
+) -> dict[str, object]:
+    """POST the body; any 2xx status confirms it."""
     from imagen.backends.redact import Redactor, credentials
     from imagen.net import http
 
-    webhook = _meant(delivery, settings)
+    webhook = _find_webhook(delivery, settings)
     id = str(delivery.payload["id"])
     content = json.dumps(delivery.payload["body"]).encode()
     headers = {
         "Content-Type": "application/json",
-        **signed_headers(id, int(now()), content, _secret(webhook, environ)),
+        **sign_headers(id, int(now()), content, _read_secret(webhook, environ)),
     }
     at = bare_address(webhook.url)
     client = http.HttpClient(at, read_seconds=_READ_SECONDS, tls=http.tls(at, None))
-    with Redactor([*credentials(webhook, environ), *_secrets(webhook.url)]).errors(), client:
-        answer = client.request(
-            "POST",
-            webhook.url,
-            limit=None,
-            seconds=seconds,
-            content=content,
-            headers=headers,
+    secrets = [*credentials(webhook, environ), *_secret_parts(webhook.url)]
+    with Redactor(secrets).errors(), client:
+        response = client.request(
+            "POST", webhook.url, limit=None, seconds=seconds, content=content, headers=headers
         )
-        http.check_response(answer, at, credential=_REMEDY)
-    return {"status": answer.status_code, "id": id}
+        http.check_response(response, at, credential=_REMEDY)
+    return {"status": response.status_code, "id": id}
 
 
-def signed_headers(id: str, timestamp: int, content: bytes, key: bytes | None) -> dict[str, str]:
-    """The headers that tell who sent this and when; unsigned where there is no key."""
+def sign_headers(id: str, timestamp: int, content: bytes, key: bytes | None) -> dict[str, str]:
+    """The headers of Standard Webhooks; without a signature if there is no key."""
     headers = {"webhook-id": id, "webhook-timestamp": str(timestamp)}
     if key is None:
         return headers
@@ -162,30 +148,30 @@ def signed_headers(id: str, timestamp: int, content: bytes, key: bytes | None) -
     return headers | {"webhook-signature": f"v1,{b64encode(digest).decode()}"}
 
 
-def _meant(delivery: Delivery, settings: Settings) -> Webhook:
-    """The webhook of the settings for which this is; its address alone tells no secret."""
-    from imagen.library.stored import stored_address
+def _find_webhook(delivery: Delivery, settings: Settings) -> Webhook:
+    """The configured webhook of a delivery: the library keeps only a hash of its URL."""
+    from imagen.library.stored_values import stored_url
 
     event = delivery.payload["event"]
     for webhook in settings.webhooks:
-        if stored_address(webhook.url) == delivery.destination and event in webhook.events:
+        if stored_url(webhook.url) == delivery.destination and event in webhook.events:
             return webhook
-    address = bare_address(delivery.destination)
     raise ConfigError(
-        f"The configuration no longer has a webhook with the address {address}.",
-        remedy="Add it to `webhooks` again, or be rid of this with: imagen sync --forget ID",
+        "The configuration no longer has a webhook with the address "
+        f"{bare_address(delivery.destination)}.",
+        remedy="Add it to `webhooks` again, or delete this delivery with: imagen sync --forget ID",
     )
 
 
-def _secret(webhook: Webhook, environ: Mapping[str, str]) -> bytes | None:
-    """The key of the signature; None where the webhook names none."""
+def _read_secret(webhook: Webhook, environ: Mapping[str, str]) -> bytes | None:
+    """The key of the signature; None if the webhook names none."""
     if not webhook.secret_env:
         return None
     text = environ.get(webhook.secret_env, "").strip()
     if not text:
         raise ConfigError(
-            f"The environment variable {webhook.secret_env} is not set; the webhook at "
-            f"{bare_address(webhook.url)} is signed with it."
+            f"The environment variable {webhook.secret_env} is not set. It holds the secret that "
+            f"signs deliveries to {bare_address(webhook.url)}."
         )
     if not text.startswith(_SECRET_PREFIX):
         return text.encode("utf-8", "surrogateescape")
@@ -195,13 +181,13 @@ def _secret(webhook: Webhook, environ: Mapping[str, str]) -> bytes | None:
         key = b""
     if not key:
         raise ConfigError(
-            f"What {webhook.secret_env} holds begins with whsec_, and is no base64 after that."
+            f"{webhook.secret_env} is not a valid secret: expected base64 after whsec_."
         )
     return key
 
 
-def _secrets(url: str) -> Iterator[str]:
-    """What an address has behind its host, which may be a secret."""
+def _secret_parts(url: str) -> set[str]:
+    """The parts of the path and query, any of which may be a secret."""
     parts = urlsplit(url)
     words = re.split("[/?&=]", f"{parts.path}?{parts.query}")
-    yield from (word for word in {*words, *map(unquote, words)} if word not in parts.netloc)
+    return {word for word in (*words, *map(unquote, words)) if word not in parts.netloc}

@@ -1,4 +1,4 @@
-"""Sends what waits in the outbox: each thing once, and again later where that makes sense."""
+"""Send the deliveries that wait in the outbox, and retry failed ones later."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from imagen import delivery as sinks
+from imagen import delivery as targets
 from imagen.config.paths import make_own_folder
 from imagen.core import locks
 from imagen.core.text import one_line
-from imagen.delivery.sync_failure import read_failure, write_failure
+from imagen.delivery.background import read_sync_failure, write_sync_failure
 from imagen.errors import BackendError, ConfigError, ImagenError, RateLimited, Unauthorized
 from imagen.library import outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from imagen.config import Settings
@@ -29,58 +29,41 @@ if TYPE_CHECKING:
     OnProgress = Callable[[int, int], None]
 
 _PAUSES = (30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0)
-"""Seconds, by the number of attempts before; the last one for any more."""
-_LONGEST_REASON = 400
+"""Seconds until the next attempt, by the number of earlier ones; then always the last."""
+_MAX_ERROR_LENGTH = 400
 
 
 @dataclass(frozen=True, slots=True)
 class FailedDelivery:
-    """One delivery that was tried in vain, and how long such ones wait for their next attempt."""
+    """A delivery that failed."""
 
-    waiting: PendingDelivery
-    """As it was before."""
+    pending: PendingDelivery
+    """As it was before the attempt."""
     error: ImagenError
     pauses: tuple[float, ...] | None
-    """After so many attempts so many seconds; None where it is stuck."""
+    """Seconds until the next attempt, by the number of earlier ones; None if it is stuck."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Synced:
-    """What became of all that was tried."""
+class SyncResult:
+    """What was sent and what failed."""
 
     sent: tuple[Delivery, ...] = ()
     failed: tuple[FailedDelivery, ...] = ()
 
     @property
     def is_unset(self) -> bool:
-        """Whether something can't be sent for want of a setting, or of a variable."""
+        """Whether a delivery failed because a setting or a variable is missing."""
         return any(
-            isinstance(one.error, ConfigError) and one.waiting.delivery.kind != "mirror"
+            isinstance(one.error, ConfigError) and one.pending.delivery.kind != "mirror"
             for one in self.failed
         )
 
-    def __add__(self, later: Synced) -> Synced:
-        return Synced(sent=self.sent + later.sent, failed=self.failed + later.failed)
+    def __add__(self, later: SyncResult) -> SyncResult:
+        return SyncResult(sent=self.sent + later.sent, failed=self.failed + later.failed)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """One go through what is due, so far."""
-
-    library: Library
-    settings: Settings
-    environ: Mapping[str, str]
-    draw: Callable[[], float]
-    notes: dict[str, str]
-    sent: list[Delivery] = field(default_factory=list)
-    down: dict[tuple[str, str], FailedDelivery] = field(default_factory=dict)
-    """To each destination with which something is wrong, what failed there first."""
-    failed: list[FailedDelivery] = field(default_factory=list)
-    up: set[tuple[str, str]] = field(default_factory=set)
-    """Destinations at which something arrived."""
-
-
-def _ignore(done: int, total: int) -> None: ...
+def _no_progress(done: int, total: int) -> None: ...
 
 
 def sync(
@@ -88,120 +71,125 @@ def sync(
     settings: Settings,
     environ: Mapping[str, str] = os.environ,
     *,
-    on_progress: OnProgress = _ignore,
+    on_progress: OnProgress = _no_progress,
     is_stopped: Callable[[], bool] = lambda: False,
     draw: Callable[[], float] = random.random,
     notes: dict[str, str] | None = None,
-) -> Synced:
-    """Send what is due, until nothing is, or `is_stopped`.
+) -> SyncResult:
+    """Send what is due, until nothing is or `is_stopped`.
 
-    Of several processes at it each sends other things. A destination with which something is wrong
-    is left alone for the rest of the pass, and does not hold up the others. `notes` collects what
-    is learned of destinations, as in `sinks.send`. Raises LibraryError.
+    Several processes may do this at once: each claims its own deliveries. A destination that fails
+    is skipped for the rest of the pass and does not hold up the others. `notes` collects warnings
+    as `delivery.send` does. Raises LibraryError.
     """
-    this = _Pass(library, settings, environ, draw, {} if notes is None else notes)
-    while not is_stopped() and (found := outbox.claim(library, limit=1)):
-        done = len(this.sent) + len(this.failed)
+    current = _Pass(library, settings, environ, draw, {} if notes is None else notes)
+    while not is_stopped() and (claimed := outbox.claim(library, limit=1)):
+        done = len(current.sent) + len(current.failed)
         on_progress(done, done + 1 + outbox.count_due(library))
-        _one(this, found[0])
-    return Synced(sent=tuple(this.sent), failed=tuple(this.failed))
+        current.send(claimed[0])
+    return SyncResult(sent=tuple(current.sent), failed=tuple(current.failed))
 
 
-def _one(this: _Pass, waiting: PendingDelivery) -> None:
-    earlier = this.down.get(_destination(waiting.delivery))
-    if earlier is not None:  # it was posted since
-        outbox.release(this.library, waiting)
-        _let_rest(this, earlier)
-        return
-    placed = _placed(this.library, waiting)
-    if placed is None:
-        return
-    try:
-        facts = sinks.send(placed.delivery, this.settings, this.environ, this.notes)
-    except ImagenError as error:
-        _fail(this, waiting, error)
-    except KeyboardInterrupt:
-        outbox.release(this.library, waiting)
-        raise
-    else:
-        outbox.sent(this.library, waiting, facts)
-        _succeed(this, waiting.delivery)
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One pass through what is due."""
 
+    library: Library
+    settings: Settings
+    environ: Mapping[str, str]
+    draw: Callable[[], float]
+    notes: dict[str, str]
+    sent: list[Delivery] = field(default_factory=list)
+    failed: list[FailedDelivery] = field(default_factory=list)
+    down: dict[tuple[str, str], FailedDelivery] = field(default_factory=dict)
+    """The first failure of each destination that does not work."""
+    up: set[tuple[str, str]] = field(default_factory=set)
+    """Destinations that accepted a delivery."""
 
-def _succeed(this: _Pass, delivery: Delivery) -> None:
-    """What waited for the end of an outage need not wait any longer."""
-    this.sent.append(delivery)
-    if _destination(delivery) not in this.up:
-        this.up.add(_destination(delivery))
-        outbox.hurry(this.library, delivery, seconds=_PAUSES[-1])
+    def send(self, pending: PendingDelivery) -> None:
+        """Send one delivery and note the outcome in the outbox."""
+        earlier = self.down.get(_destination(pending.delivery))
+        if earlier is not None:  # it was added after its destination failed
+            outbox.release(self.library, pending)
+            self._hold_destination(earlier)
+            return
+        placed = self._with_current_paths(pending)
+        if placed is None:
+            return
+        try:
+            facts = targets.send(placed.delivery, self.settings, self.environ, self.notes)
+        except ImagenError as error:
+            self._fail(pending, error)
+        except KeyboardInterrupt:
+            outbox.release(self.library, pending)
+            raise
+        else:
+            outbox.mark_sent(self.library, pending, facts)
+            self._succeed(pending.delivery)
 
+    def _with_current_paths(self, pending: PendingDelivery) -> PendingDelivery | None:
+        """The delivery with its files' present paths; None if it cannot be sent from here."""
+        if pending.delivery.kind != "cloud":
+            return pending
+        placed = outbox.with_current_paths(self.library, pending)
+        if placed is not None and (reason := other_machine_reason(placed.delivery)):
+            outbox.postpone(self.library, pending, reason, seconds=_PAUSES[-1])
+            return None
+        return placed
 
-def _placed(library: Library, waiting: PendingDelivery) -> PendingDelivery | None:
-    """With the present places of its files; None where it can't be sent from here, or is not to be
-    sent any more."""
-    if waiting.delivery.kind != "cloud":
-        return waiting
-    placed = outbox.placed(library, waiting)
-    if placed is not None and (where := elsewhere(placed.delivery)):
-        outbox.put_off(library, waiting, where, seconds=_PAUSES[-1])
-        return None
-    return placed
+    def _succeed(self, delivery: Delivery) -> None:
+        self.sent.append(delivery)
+        if _destination(delivery) not in self.up:  # the destination works again
+            self.up.add(_destination(delivery))
+            outbox.advance_destination(self.library, delivery, seconds=_PAUSES[-1])
 
+    def _fail(self, pending: PendingDelivery, error: ImagenError) -> None:
+        pauses = pauses_after(error, self.draw)
+        failure = FailedDelivery(pending, error, pauses)
+        self.failed.append(failure)
+        is_redirect = type(error) is BackendError
+        if error.retryable or is_redirect or isinstance(error, ConfigError | Unauthorized):
+            # Anything else for this destination would fail alike.
+            self.down[_destination(pending.delivery)] = failure
+            self._hold_destination(failure)
+        seconds = None if pauses is None else pauses[min(pending.attempts, len(pauses) - 1)]
+        outbox.mark_failed(self.library, pending, format_error(error), again_in_seconds=seconds)
 
-def elsewhere(delivery: Delivery) -> str:
-    """A sentence where a picture lies on another machine, and not here as well."""
-    host = delivery.payload.get("host", platform.node())
-    if delivery.kind != "cloud" or host == platform.node():
-        return ""
-    if os.path.exists(delivery.payload.get("file", "")):
-        return ""
-    return (
-        f"It lies on another machine, {one_line(str(host))}, and goes when imagen sync runs there."
-    )
-
-
-def _fail(this: _Pass, waiting: PendingDelivery, error: ImagenError) -> None:
-    pauses = pauses_after(error, this.draw)
-    failure = FailedDelivery(waiting, error, pauses)
-    this.failed.append(failure)
-    if _is_about_all(error):
-        this.down[_destination(waiting.delivery)] = failure
-        _let_rest(this, failure)
-    seconds = None if pauses is None else pauses[min(waiting.attempts, len(pauses) - 1)]
-    outbox.failed(this.library, waiting, reason(error), again_in_seconds=seconds)
-
-
-def _let_rest(this: _Pass, failure: FailedDelivery) -> None:
-    outbox.rest(this.library, failure.waiting, reason(failure.error), pauses=failure.pauses)
-
-
-def _is_about_all(error: ImagenError) -> bool:
-    """Whether whatever else goes to the same destination would fail alike."""
-    is_moved = type(error) is BackendError  # a redirect
-    return error.retryable or is_moved or isinstance(error, ConfigError | Unauthorized)
+    def _hold_destination(self, failure: FailedDelivery) -> None:
+        reason = format_error(failure.error)
+        outbox.hold_destination(self.library, failure.pending, reason, pauses=failure.pauses)
 
 
 def _destination(delivery: Delivery) -> tuple[str, str]:
     return delivery.kind, delivery.destination
 
 
-def pauses_after(error: ImagenError, draw: Callable[[], float]) -> tuple[float, ...] | None:
-    """How many seconds to wait, by the number of attempts before; None for ever.
+def other_machine_reason(delivery: Delivery) -> str:
+    """A sentence if an image is on another machine and not here as well; otherwise ""."""
+    host = delivery.payload.get("host", platform.node())
+    if delivery.kind != "cloud" or host == platform.node():
+        return ""
+    if os.path.exists(delivery.payload.get("file", "")):
+        return ""
+    return f"The image is on {one_line(str(host))}; it is sent when imagen sync runs there."
 
-    Another shell may have the variables and the configuration that are missing in this one, so
-    these errors are waited for as well.
+
+def pauses_after(error: ImagenError, draw: Callable[[], float]) -> tuple[float, ...] | None:
+    """Seconds until the next attempt, by the number of earlier ones; None for no more attempts.
+
+    ConfigError is retried too: another shell may have the missing variables or configuration.
     """
     if not error.retryable and not isinstance(error, ConfigError):
         return None
-    asked = error.retry_after_seconds if isinstance(error, RateLimited) else None
-    part = 0.75 + draw() / 4  # not all at once, where many machines wait for one server
-    return tuple(max(seconds * part, asked or 0.0) for seconds in _PAUSES)
+    requested = error.retry_after_seconds if isinstance(error, RateLimited) else None
+    jitter = 0.75 + draw() / 4  # so that many machines do not retry at the same moment
+    return tuple(max(seconds * jitter, requested or 0.0) for seconds in _PAUSES)
 
 
-def reason(error: ImagenError) -> str:
-    """What is kept of an error: its sentence, and on a second line what to do about it."""
-    told = (one_line(part, limit=_LONGEST_REASON) for part in (error.message, error.remedy))
-    return "\n".join(part for part in told if part)
+def format_error(error: ImagenError) -> str:
+    """The message of an error and, on a second line, its remedy."""
+    parts = (one_line(part, limit=_MAX_ERROR_LENGTH) for part in (error.message, error.remedy))
+    return "\n".join(part for part in parts if part)
 
 
 def sync_alone(
@@ -210,18 +198,20 @@ def sync_alone(
     environ: Mapping[str, str] = os.environ,
     *,
     unless_running: bool = False,
-    on_progress: OnProgress = _ignore,
+    on_progress: OnProgress = _no_progress,
     is_stopped: Callable[[], bool] = lambda: False,
     notes: dict[str, str] | None = None,
-) -> Synced:
-    """The same, told to other processes of this state folder: with `unless_running`, one that is at
-    it already sends what is due, and this one nothing. Failures are recorded for other commands."""
-    done = Synced()
+) -> SyncResult:
+    """`sync` under the lock of the state directory; records failures for other commands.
+
+    With `unless_running`, nothing is sent if another process holds the lock: that one sends it.
+    """
+    result = SyncResult()
     notes = {} if notes is None else notes
     while True:
-        with _alone(settings.state_dir) as is_alone:
+        with _sync_lock(settings.state_dir) as is_alone:
             if unless_running and not is_alone:
-                return done
+                return result
             synced = sync(
                 library,
                 settings,
@@ -230,48 +220,48 @@ def sync_alone(
                 is_stopped=is_stopped,
                 notes=notes,
             )
-            if synced.sent or synced.failed or read_failure(settings.state_dir):
+            if synced.sent or synced.failed or read_sync_failure(settings.state_dir):
                 record_failures(library, settings)
-            done += synced
-        # What was posted a moment ago may have found us still at it.
+            result += synced
+        # A process that saw the lock a moment ago may have left its deliveries to this one.
         if is_stopped() or not outbox.count_due(library):
-            return done
+            return result
 
 
 def record_failures(library: Library, settings: Settings) -> None:
-    """Keep a line about what failed and is not sent yet, or remove it where nothing is left."""
+    """Write a line about unsent deliveries that failed; remove it if there are none.
+
+    `cloud sync: <error> (3 waiting; imagen sync)`
+    """
     failed = [
         one
-        for one in outbox.unsent(library)
-        if one.attempts and one.last_error and not elsewhere(one.delivery)
+        for one in outbox.list_unsent(library)
+        if one.attempts and one.last_error and not other_machine_reason(one.delivery)
     ]
-    write_failure(settings.state_dir, _failure_line(failed) if failed else "")
-
-
-def _failure_line(failed: Sequence[PendingDelivery]) -> str:
-    """`cloud sync: <error> (3 waiting; imagen sync)`."""
-    first = failed[0]
-    where = "webhook" if first.delivery.kind == "webhook" else "cloud sync"
-    error = first.last_error.partition("\n")[0].rstrip(".")
+    if not failed:
+        write_sync_failure(settings.state_dir, "")
+        return
+    target = "webhook" if failed[0].delivery.kind == "webhook" else "cloud sync"
+    error = failed[0].last_error.partition("\n")[0].rstrip(".")
     states = Counter(one.state for one in failed)
     counts = ", ".join(
         f"{states[state]} {state}" for state in ("waiting", "stuck") if states[state]
     )
     command = "imagen sync --retry" if states["stuck"] else "imagen sync"
-    return f"{where}: {error} ({counts}; {command})"
+    write_sync_failure(settings.state_dir, f"{target}: {error} ({counts}; {command})")
 
 
 @contextmanager
-def _alone(state_dir: Path) -> Iterator[bool]:
-    """Whether no other sync of this state folder is at work; none will be, while the block runs."""
+def _sync_lock(state_dir: Path) -> Iterator[bool]:
+    """Whether this process got the lock, and no other sync of this state directory is running."""
     try:
         make_own_folder(state_dir)
-        mine = locks.lock(state_dir / "sync.lock")
-    except OSError:  # what is claimed is claimed, with a lock or without
+        lock = locks.lock(state_dir / "sync.lock")
+    except OSError:  # claims in the outbox keep processes apart without it
         yield True
         return
     try:
-        yield mine is not None
+        yield lock is not None
     finally:
-        if mine is not None:
-            mine.release()
+        if lock is not None:
+            lock.release()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from imagen.config import Settings
-    from imagen.delivery.supabase import Bucket
+    from imagen.delivery.supabase import SupabaseBucket
     from imagen.doctor.findings import State
 
 _NEEDED = 3
@@ -25,10 +25,11 @@ def checks(settings: Settings, environ: Mapping[str, str], *, quick: bool) -> It
 
 
 def _look(settings: Settings, environ: Mapping[str, str], *, quick: bool) -> Iterator[Finding]:
-    from imagen.delivery.project import missing, opened
+    from imagen.delivery import missing_settings
+    from imagen.delivery.supabase import connect
 
     switch = settings.output.cloud_sync
-    lacking = missing(settings, environ, owned=True)
+    lacking = missing_settings(settings, environ, owned=True)
     if switch == "off":
         yield Finding(subject="cloud", state="note", says="off: pictures stay on this machine")
     elif lacking:
@@ -36,7 +37,7 @@ def _look(settings: Settings, environ: Mapping[str, str], *, quick: bool) -> Ite
     elif quick:
         yield Finding(subject="cloud", says="configured, and not asked")
     else:
-        with opened(settings, environ) as project:
+        with connect(settings, environ) as project:
             yield from _of(project.bucket(settings.cloud.bucket), project.url, settings)
 
 
@@ -47,9 +48,9 @@ def _lacking(names: list[str], *, must: bool) -> Finding:
     return Finding(subject="cloud", state="broken" if must else state, says=says)
 
 
-def _of(bucket: Bucket, url: str, settings: Settings) -> Iterator[Finding]:
+def _of(bucket: SupabaseBucket, url: str, settings: Settings) -> Iterator[Finding]:
     kind = "public" if bucket.is_public else "private"
-    limit = f", files of up to {bucket.largest / 2**20:.0f} MiB" if bucket.largest else ""
+    limit = f", files of up to {bucket.max_bytes / 2**20:.0f} MiB" if bucket.max_bytes else ""
     yield Finding(subject="cloud", says=f"{url}, {kind} bucket {bucket.name}{limit}")
     if bucket.is_public and settings.cloud.metadata == "full":
         yield Finding(

@@ -53,6 +53,6 @@ def _problems(found: Report) -> Iterator[Finding]:
 def _switches(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """What is switched on, and can't be."""
     try:
-        delivery.check(settings, environ)
+        delivery.check_settings(settings, environ)
     except ConfigError as error:
         yield told("switches", error)

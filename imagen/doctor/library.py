@@ -53,13 +53,13 @@ def _is_there(at: str) -> bool:
 
 
 def _opened(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    from imagen.library import Query, count, open_library
+    from imagen.library import Query, count_images, open_library
     from imagen.library.migrations import version_of
 
     with open_library(settings, environ=environ) as library:
         with library.reading() as connection:
             version = version_of(connection)
-        pictures = count(library, Query())
+        pictures = count_images(library, Query())
     noun = "picture" if pictures == 1 else "pictures"
     says = f"{library.at}, version {version}, {pictures} {noun}"
     if library.is_read_only:
@@ -92,17 +92,17 @@ def _faults(library: Library) -> list[str]:
 
 def _search(library: Library) -> None:
     """Raises LibraryError where its full-text search does not work."""
-    from imagen.library import Query, page
+    from imagen.library import Query, search_images
 
-    page(library, Query(text="imagen"), limit=1)
+    search_images(library, Query(text="imagen"), limit=1)
 
 
 def _outbox(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     from imagen.library import open_library
-    from imagen.library.outbox import unsent
+    from imagen.library.outbox import list_unsent
 
     with open_library(settings, environ=environ) as library:
-        found = unsent(library)
+        found = list_unsent(library)
     stuck = [waiting for waiting in found if waiting.state == "stuck"]
     yield from _waiting([waiting for waiting in found if waiting.state != "stuck"])
     for (kind, why), number in Counter(map(_reason, stuck)).items():

@@ -134,7 +134,7 @@ def _all_blocks(settings: Settings) -> Iterator[Problem]:
 
 
 def _cloud(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
-    if delivery.lacks_owner(settings, environ):
+    if delivery.is_owner_missing(settings, environ):
         switch = settings.output.cloud_sync
         yield Problem(
             ("owner_user_id",),

@@ -186,7 +186,7 @@ def _output(meant: dict[str, Any]) -> dict[str, Any]:
 def _made(entry: GenerationRecord, remark: str) -> Generation:
     """The run of a job whose pictures were on disk when its process died."""
     result = Result(outputs=(), facts=Facts.of(entry.facts), warnings=entry.warnings)
-    saved = tuple(map(_saved, entry.pictures))
+    saved = tuple(map(_saved, entry.images))
     return Generation(ticket=entry.ticket, result=result, saved=saved, remark=remark)
 
 

@@ -6,36 +6,43 @@ Whatever opens the library loads SQLAlchemy, which takes a while: it is loaded w
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imagen.library.consistency import Report, check, forget_missing
+    from imagen.library.consistency import ConsistencyReport, check_consistency, forget_missing
     from imagen.library.database import Library, open_library
-    from imagen.library.detail import paths_by_content, record_of
-    from imagen.library.failing import FailedGeneration, Failures, failures, find_failure
+    from imagen.library.detail import ImageDetail, find_paths, load_detail, load_record
     from imagen.library.import_files import AddedFiles, add_files
-    from imagen.library.ledger import LedgerRow, SpentAmount, Total, spent, sum_totals, totals
-    from imagen.library.particulars import Particulars, particulars_of
+    from imagen.library.ledger import (
+        LedgerRow,
+        Spending,
+        UsageTotal,
+        add_totals,
+        sum_spending,
+        sum_usage,
+    )
     from imagen.library.records import Delivery, GenerationRecord, StoredImage
     from imagen.library.search import (
+        FailedGeneration,
+        FailuresPage,
+        ImagesPage,
         LibraryImage,
-        Page,
         Query,
-        count,
-        find_picture,
-        known,
-        page,
-        pictures_of,
+        count_images,
+        find_failure,
+        find_image,
+        images_of,
+        list_values,
+        search_failures,
+        search_images,
     )
     from imagen.library.write import record_generation
 else:
     _HOMES = {
         "import_files": "AddedFiles add_files",
-        "consistency": "Report check forget_missing",
+        "consistency": "ConsistencyReport check_consistency forget_missing",
         "records": "Delivery GenerationRecord StoredImage",
-        "failing": "FailedGeneration Failures failures find_failure",
-        "ledger": "SpentAmount Total LedgerRow spent sum_totals totals",
+        "ledger": "Spending UsageTotal LedgerRow sum_spending add_totals sum_usage",
         "database": "Library open_library",
-        "particulars": "Particulars particulars_of",
-        "search": "Page LibraryImage Query count find_picture known page pictures_of",
-        "detail": "paths_by_content record_of",
+        "search": "FailedGeneration FailuresPage LibraryImage ImagesPage Query count_images search_failures find_failure find_image list_values search_images images_of",
+        "detail": "ImageDetail load_detail find_paths load_record",
         "write": "record_generation",
     }
 
@@ -52,34 +59,34 @@ __all__ = [
     "AddedFiles",
     "Delivery",
     "FailedGeneration",
-    "Failures",
+    "FailuresPage",
     "GenerationRecord",
     "LedgerRow",
     "Library",
     "LibraryImage",
-    "Page",
-    "Particulars",
+    "ImagesPage",
+    "ImageDetail",
     "Query",
-    "Report",
-    "SpentAmount",
+    "ConsistencyReport",
+    "Spending",
     "StoredImage",
-    "Total",
+    "UsageTotal",
     "add_files",
-    "check",
-    "count",
-    "failures",
+    "check_consistency",
+    "count_images",
+    "search_failures",
     "find_failure",
-    "find_picture",
+    "find_image",
     "forget_missing",
-    "known",
+    "list_values",
     "open_library",
-    "page",
-    "particulars_of",
-    "paths_by_content",
-    "pictures_of",
+    "search_images",
+    "load_detail",
+    "find_paths",
+    "images_of",
     "record_generation",
-    "record_of",
-    "spent",
-    "sum_totals",
-    "totals",
+    "load_record",
+    "sum_spending",
+    "add_totals",
+    "sum_usage",
 ]

@@ -14,12 +14,12 @@ from sqlalchemy import delete, func, select, update
 
 from imagen.core.filesystem import file_sha256
 from imagen.errors import LibraryError
-from imagen.library.detail import sidecar_of_picture
-from imagen.library.forgetting import forget_picture
-from imagen.library.import_files import move, silent
+from imagen.library.detail import build_sidecar
+from imagen.library.import_files import no_count, update_path
 from imagen.library.schema import generations, images, thumbnails
-from imagen.library.search import pictures_of
-from imagen.library.stored import path_of, stored_path
+from imagen.library.search import images_of
+from imagen.library.stored_values import path_of, stored_path
+from imagen.library.write import delete_image
 from imagen.outputs.files import sidecar_path, write_new
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _SETTLED_MS = 10_000
 """A file that was written later than so long after its generation may have been changed since."""
 
 
-class Finding(NamedTuple):
+class Inconsistency(NamedTuple):
     """One picture that is not as the library has it."""
 
     id: str
@@ -48,20 +48,20 @@ class Finding(NamedTuple):
 
 
 @dataclass(slots=True)
-class Report:
+class ConsistencyReport:
     """What a check found."""
 
     checked: int = 0
     elsewhere: int = 0
     """How many pictures lie on other machines, and were not looked at."""
-    missing: list[Finding] = field(default_factory=list)
-    moved: list[Finding] = field(default_factory=list)
-    changed: list[Finding] = field(default_factory=list)
-    returned: list[Finding] = field(default_factory=list)
+    missing: list[Inconsistency] = field(default_factory=list)
+    moved: list[Inconsistency] = field(default_factory=list)
+    changed: list[Inconsistency] = field(default_factory=list)
+    returned: list[Inconsistency] = field(default_factory=list)
     """Those that were noted as missing, and are there again."""
-    sidecars: list[Finding] = field(default_factory=list)
+    sidecars: list[Inconsistency] = field(default_factory=list)
     """Those whose sidecar is lost."""
-    forgotten: list[Finding] = field(default_factory=list)
+    forgotten: list[Inconsistency] = field(default_factory=list)
     """Those that were missing, and that the library no longer knows."""
     thumbnails: int = 0
     """How many belong to no picture."""
@@ -78,14 +78,16 @@ class Report:
         return self.thumbnails > 0 or not all(one.is_mended for one in found)
 
 
-def check(library: Library, *, mend: bool = False, on_progress: OnProgress = silent) -> Report:
+def check_consistency(
+    library: Library, *, mend: bool = False, on_progress: OnProgress = no_count
+) -> ConsistencyReport:
     """Look at every picture of this machine that the library knows.
 
     A file counts as changed by its size, else by its content where it was written after it was
     made. With `mend` the new places of moved ones are noted, and that others are missing; lost
     sidecars are written again. No picture is ever deleted. Raises LibraryError.
     """
-    report = Report()
+    report = ConsistencyReport()
     gone: list[Row[Any]] = []
     total = _count(library, report)
     for row in _rows(library):
@@ -100,7 +102,7 @@ def check(library: Library, *, mend: bool = False, on_progress: OnProgress = sil
     return report
 
 
-def forget_missing(library: Library, report: Report) -> None:
+def forget_missing(library: Library, report: ConsistencyReport) -> None:
     """Take what the check did not find out of the library; the ledger and all files stay.
 
     What is there again meanwhile is not forgotten. Raises LibraryError.
@@ -111,12 +113,12 @@ def forget_missing(library: Library, report: Report) -> None:
             its = images.c.generation == one.id, images.c.path == stored_path(one.path)
             chosen = select(images.c.id).where(*its, images.c.host == platform.node())
             for key in connection.scalars(chosen).all():
-                forget_picture(connection, key)
+                delete_image(connection, key)
     report.missing = [one for one in report.missing if one not in gone]
     report.forgotten = gone
 
 
-def _count(library: Library, report: Report) -> int:
+def _count(library: Library, report: ConsistencyReport) -> int:
     counted = select(images.c.host, func.count()).group_by(images.c.host)
     with library.reading() as connection:
         found: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
@@ -148,18 +150,18 @@ def _batch(after: int | None) -> Select[Any]:
     return chosen if after is None else chosen.where(images.c.id > after)
 
 
-def _look_at(library: Library, row: Row[Any], report: Report, mend: bool) -> None:
+def _look_at(library: Library, row: Row[Any], report: ConsistencyReport, mend: bool) -> None:
     """A picture whose file is there."""
     path = path_of(row.path)
     if row.missing_ms is not None:
-        report.returned.append(Finding(row.generation, path, path, mend))
+        report.returned.append(Inconsistency(row.generation, path, path, mend))
         if mend:
             _note_missing(library, [row.id], None)
     if _is_changed(path, row):
-        report.changed.append(Finding(row.generation, path, path))
+        report.changed.append(Inconsistency(row.generation, path, path))
     elif row.sidecar is not None and not os.path.lexists(path_of(row.sidecar)):
         done = mend and _rewritten(library, row, path)
-        report.sidecars.append(Finding(row.generation, path, path, done))
+        report.sidecars.append(Inconsistency(row.generation, path, path, done))
 
 
 def _is_changed(path: Path, row: Row[Any]) -> bool:
@@ -174,13 +176,13 @@ def _is_changed(path: Path, row: Row[Any]) -> bool:
 
 def _rewritten(library: Library, row: Row[Any], path: Path) -> bool:
     """Whether the sidecar could be written again, of what the library has."""
-    meant = (one for one in pictures_of(library, row.generation) if one.key == row.id)
+    meant = (one for one in images_of(library, row.generation) if one.key == row.id)
     picture = next(meant, None)
     if picture is None:
         return False
     beside = sidecar_path(path)
     try:
-        write_new(sidecar_of_picture(library, picture), beside)
+        write_new(build_sidecar(library, picture), beside)
     except (OSError, LibraryError):
         return False
     values = {"sidecar": stored_path(beside)}
@@ -189,7 +191,9 @@ def _rewritten(library: Library, row: Row[Any], path: Path) -> bool:
     return True
 
 
-def _look_for(library: Library, gone: list[Row[Any]], report: Report, mend: bool) -> None:
+def _look_for(
+    library: Library, gone: list[Row[Any]], report: ConsistencyReport, mend: bool
+) -> None:
     """Pictures whose files are not where they were: by their content, where others lie."""
     there = _found_again(library, gone) if gone else {}
     lost = []
@@ -197,14 +201,14 @@ def _look_for(library: Library, gone: list[Row[Any]], report: Report, mend: bool
         old, new = path_of(row.path), there.get(row.id)
         if new is None:
             lost.append(row.id)
-            report.missing.append(Finding(row.generation, old))
+            report.missing.append(Inconsistency(row.generation, old))
             continue
-        report.moved.append(Finding(row.generation, old, new, mend))
+        report.moved.append(Inconsistency(row.generation, old, new, mend))
         if mend:
-            move(library, row, new)
+            update_path(library, row, new)
             if row.sidecar is not None and not os.path.lexists(sidecar_path(new)):
                 done = _rewritten(library, row, new)
-                report.sidecars.append(Finding(row.generation, new, new, done))
+                report.sidecars.append(Inconsistency(row.generation, new, new, done))
     if mend and lost:
         _note_missing(library, lost, round(time.time() * 1000))
 
@@ -263,7 +267,7 @@ def _of_size(path: Path, by_size: dict[int, list[Row[Any]]]) -> list[Row[Any]]:
         return []
 
 
-def _look_at_thumbnails(library: Library, report: Report, mend: bool) -> None:
+def _look_at_thumbnails(library: Library, report: ConsistencyReport, mend: bool) -> None:
     orphans = thumbnails.c.image.not_in(select(images.c.id))
     counted = select(func.count()).select_from(thumbnails).where(orphans)
     with library.reading() as connection:

@@ -30,10 +30,10 @@ from imagen.errors import ConfigError, LibraryError, MissingDependency
 from imagen.library.migrations import (
     PATIENCE_SECONDS,
     STEPS,
+    lock_for_writing,
     migrate,
     refuse_newer,
     version_of,
-    wait_for_turn,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Library:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection to look things up with; raises LibraryError for what goes wrong."""
-        with translated(self.at), self.engine.connect() as connection:
+        with translate_errors(self.at), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -89,7 +89,7 @@ class Library:
                 f"The library {self.at} can be read, but not written.",
                 remedy=_REMEDIES["readonly"],
             )
-        with translated(self.at), self.engine.connect() as connection:
+        with translate_errors(self.at), self.engine.connect() as connection:
             writer = connection.execution_options(**{_WRITES: True})
             with writer.begin():
                 yield writer
@@ -127,7 +127,7 @@ def _bring_up_to_date(library: Library, steps: Sequence[Step]) -> None:
     if found == len(steps):
         return
     with library.writing() as connection:
-        wait_for_turn(connection)  # or two would make the same schema
+        lock_for_writing(connection)  # or two would make the same schema
         if not library.is_sqlite:
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
         migrate(connection, steps)
@@ -136,7 +136,7 @@ def _bring_up_to_date(library: Library, steps: Sequence[Step]) -> None:
 def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
     if _is_read_only(path):
         return _sqlite_to_read(path)
-    with translated(str(path)):
+    with translate_errors(str(path)):
         place = path.parent
         try:
             make_own_folder(place)
@@ -281,7 +281,7 @@ def _prepare_postgres(connection: Any, _: object) -> None:
 
 
 @contextmanager
-def translated(at: str) -> Iterator[None]:
+def translate_errors(at: str) -> Iterator[None]:
     """Turns the database's errors into ours; `at` says which library they are of."""
     try:
         yield

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from imagen.errors import LibraryError
+from imagen.library.ledger import find_row
+from imagen.library.outbox import deliveries_for
 from imagen.library.schema import generations, images
-from imagen.library.stored import path_of
+from imagen.library.stored_values import datetime_of, path_of
 from imagen.outputs import ImageRecord, strip_folders
 from imagen.outputs.provenance import request_from_values
 from imagen.outputs.sidecar import SIDECAR_FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from sqlalchemy import Row
 
     from imagen.library.database import Library
+    from imagen.library.ledger import LedgerRow
+    from imagen.library.outbox import PendingDelivery
     from imagen.library.search import LibraryImage
 
 
-def record_of(library: Library, picture: LibraryImage) -> ImageRecord:
+def load_record(library: Library, picture: LibraryImage) -> ImageRecord:
     """The record of a picture that the library knows; raises LibraryError.
 
     Of one that was taken in from elsewhere, the values are those that could be read.
@@ -37,9 +43,9 @@ def record_of(library: Library, picture: LibraryImage) -> ImageRecord:
     return _record(row, picture)
 
 
-def sidecar_of_picture(library: Library, picture: LibraryImage) -> bytes:
+def build_sidecar(library: Library, picture: LibraryImage) -> bytes:
     """The JSON that belongs beside a picture, of what the library has; raises LibraryError."""
-    record = record_of(library, picture)
+    record = load_record(library, picture)
     whole = {
         "imagen": SIDECAR_FORMAT,
         **record.file,
@@ -58,7 +64,7 @@ def sidecar_of_picture(library: Library, picture: LibraryImage) -> bytes:
     return json.dumps(whole, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n"
 
 
-def paths_by_content(library: Library, digests: Collection[str]) -> list[Path]:
+def find_paths(library: Library, digests: Collection[str]) -> list[Path]:
     """Where pictures of these hashes lie, as far as the library knows."""
     chosen = select(images.c.path).where(images.c.sha256.in_(digests))
     with library.reading() as connection:
@@ -117,3 +123,38 @@ def _said(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDetail:
+    """What belongs to one picture, or to its generation as a whole."""
+
+    source: str
+    """`imagen`, or `import` for what was taken in from elsewhere."""
+    kind: str
+    """The kind of its backend's adapter."""
+    caller: str
+    ended: datetime
+    warnings: tuple[str, ...]
+    use: LedgerRow | None
+    """Its row of the ledger."""
+    deliveries: tuple[PendingDelivery, ...]
+    """Who is told of it, and who has been."""
+
+
+def load_detail(library: Library, picture: LibraryImage) -> ImageDetail:
+    """All of it; raises LibraryError."""
+    statement = select(generations).where(generations.c.id == picture.generation)
+    with library.reading() as connection:
+        row = connection.execute(statement).one_or_none()
+    if row is None:
+        raise LibraryError(f"The library has nothing on the generation {picture.generation}.")
+    return ImageDetail(
+        source=row.source,
+        kind=row.kind,
+        caller=row.caller,
+        ended=datetime_of(row.ended_ms),
+        warnings=tuple(row.warnings),
+        use=find_row(library, picture.generation),
+        deliveries=tuple(deliveries_for(library, picture.generation, picture.number)),
+    )

@@ -42,7 +42,7 @@ _TERM = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class SearchTerm:
     """Words that stand next to each other; the last may be a beginning, and all may be unwanted."""
 
     words: tuple[str, ...]
@@ -50,7 +50,7 @@ class Term:
     is_excluded: bool = False
 
 
-def cut(text: str) -> list[str]:
+def tokenize(text: str) -> list[str]:
     """The words of a text, without case, accents and punctuation."""
     plain = unicodedata.normalize("NFKD", text[:_LONGEST_TEXT]).casefold()
     bare = "".join(filter(_counts, unicodedata.normalize("NFKD", _NOTHING.sub("", plain))))
@@ -69,7 +69,7 @@ def _is_of_a_word(character: str) -> bool:
     return character.isalnum() or unicodedata.category(character) in ("Mn", "Mc")
 
 
-def terms(query: str) -> tuple[Term, ...]:
+def parse_query(query: str) -> tuple[SearchTerm, ...]:
     """`red "in snow" -cat fo*`: words, phrases, what must not stand there, and beginnings.
 
     Raises RequestError where there is nothing to look for.
@@ -84,14 +84,14 @@ def terms(query: str) -> tuple[Term, ...]:
     return found
 
 
-def _terms(query: str) -> Iterator[Term]:
+def _terms(query: str) -> Iterator[SearchTerm]:
     for minus, phrase, word in _TERM.findall(query):
-        words = tuple(cut(phrase or word))
+        words = tuple(tokenize(phrase or word))
         if words:
-            yield Term(words, is_prefix=word.endswith("*"), is_excluded=bool(minus))
+            yield SearchTerm(words, is_prefix=word.endswith("*"), is_excluded=bool(minus))
 
 
-def for_sqlite(found: tuple[Term, ...]) -> str:
+def sqlite_query(found: tuple[SearchTerm, ...]) -> str:
     """The query of FTS5."""
     wanted = [_quoted(term) for term in found if not term.is_excluded]
     unwanted = [_quoted(term) for term in found if term.is_excluded]
@@ -99,26 +99,26 @@ def for_sqlite(found: tuple[Term, ...]) -> str:
     return f"{query} NOT ({' OR '.join(unwanted)})" if unwanted else query
 
 
-def _quoted(term: Term) -> str:
+def _quoted(term: SearchTerm) -> str:
     return f'"{" ".join(term.words)}"' + ("*" if term.is_prefix else "")
 
 
-def as_it_stands(term: Term) -> str:
+def term_pattern(term: SearchTerm) -> str:
     """What a text of words that are cut holds, with a blank around it, where the term is in it."""
     return " " + " ".join(term.words) + ("" if term.is_prefix else " ")
 
 
-def for_postgres(found: tuple[Term, ...]) -> str:
+def postgres_query(found: tuple[SearchTerm, ...]) -> str:
     """The same as a tsquery that PostgreSQL takes as it stands."""
     return " & ".join(map(_followed, found))
 
 
-def _followed(term: Term) -> str:
+def _followed(term: SearchTerm) -> str:
     phrase = " <-> ".join(f"'{word}'" for word in term.words) + (":*" if term.is_prefix else "")
     return ("!" if term.is_excluded else "") + f"({phrase})"
 
 
-def vector(words: list[str]) -> str:
+def postgres_vector(words: list[str]) -> str:
     """A tsvector as PostgreSQL writes one: each word with its places."""
     placed = sorted((word, place) for place, word in enumerate(words, start=1))
     return " ".join(

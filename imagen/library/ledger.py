@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
-from imagen.library.days import date_of, day_number, monday_of, week_number
-from imagen.library.keys import milliseconds, moment_of
 from imagen.library.schema import usage
+from imagen.library.stored_values import datetime_of, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime, tzinfo
+    from datetime import date, datetime, tzinfo
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from imagen.library.database import Library
     from imagen.library.records import GenerationRecord
 
-Grouping = Literal["day", "week", "month", "backend", "model", "caller"]
+
+UsageGrouping = Literal["day", "week", "month", "backend", "model", "caller"]
 _JOULES_PER_KWH = 3_600_000
 _FORMS: Mapping[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 _COST = func.coalesce(usage.c.actual_cost, usage.c.estimated_cost)
@@ -64,7 +64,7 @@ class LedgerRow:
         return self.is_paid and self.cost is None
 
 
-class Total(NamedTuple):
+class UsageTotal(NamedTuple):
     """What several generations came to. Sums are per currency, which nobody can add up."""
 
     key: tuple[str, ...]
@@ -79,7 +79,7 @@ class Total(NamedTuple):
     """How many cost money that nobody knows."""
 
 
-def ledger_row(entry: GenerationRecord, costs: UsageSettings | None) -> dict[str, Any]:
+def build_row(entry: GenerationRecord, costs: UsageSettings | None) -> dict[str, Any]:
     """The row of this generation. Its prompt stands there as a hash only."""
     request, estimate = entry.ticket.request, entry.ticket.estimate
     seed = entry.facts.get("seed") if entry.facts.get("seed") is not None else request.seed
@@ -92,7 +92,7 @@ def ledger_row(entry: GenerationRecord, costs: UsageSettings | None) -> dict[str
         "model": entry.model,
         "seed": None if seed is None else str(seed),
         "prompt_sha256": entry.prompt_sha256,
-        "images": len(entry.pictures),
+        "images": len(entry.images),
         "latency_seconds": entry.facts.get("latency_seconds"),
         "engine_seconds": _engine_seconds(entry),
         "estimated_cost": estimate.usd if estimate else None,
@@ -118,7 +118,7 @@ def _electricity(entry: GenerationRecord, costs: UsageSettings | None) -> float 
     return seconds * watts / _JOULES_PER_KWH * costs.price_per_kwh
 
 
-def rows(
+def list_rows(
     library: Library, since: datetime | None = None, until: datetime | None = None
 ) -> Iterator[LedgerRow]:
     """Every row from `since` on and before `until`, the oldest first."""
@@ -128,7 +128,7 @@ def rows(
             yield _use(row)
 
 
-def use_of(library: Library, generation: str) -> LedgerRow | None:
+def find_row(library: Library, generation: str) -> LedgerRow | None:
     """The row of one generation; None where it has none."""
     with library.reading() as connection:
         row = connection.execute(select(usage).where(usage.c.generation == generation)).first()
@@ -142,25 +142,25 @@ def _within(since: datetime | None, until: datetime | None) -> list[Any]:
 
 def _use(row: Row[Any]) -> LedgerRow:
     values = dict(row._mapping)
-    at = moment_of(values.pop("at_ms"))
+    at = datetime_of(values.pop("at_ms"))
     seed = values.pop("seed")
     is_paid = bool(values.pop("is_paid"))
     return LedgerRow(at=at, seed=None if seed is None else int(seed), is_paid=is_paid, **values)
 
 
-def totals(
+def sum_usage(
     library: Library,
-    by: Sequence[Grouping] = (),
+    by: Sequence[UsageGrouping] = (),
     since: datetime | None = None,
     until: datetime | None = None,
     *,
     zone: tzinfo | None = None,
-) -> list[Total]:
+) -> list[UsageTotal]:
     """What was used, in groups, in the order of their keys; a single one where there are none.
 
     Days, weeks and months begin in `zone`; None is this machine's time zone.
     """
-    parts: dict[tuple[str, ...], list[Total]] = {}
+    parts: dict[tuple[str, ...], list[UsageTotal]] = {}
     is_by_week = _is_by_week(by)
     with library.reading() as connection:
         for row in connection.execute(_summed(connection, by, _within(since, until), zone)):
@@ -177,13 +177,13 @@ def totals(
     ]
 
 
-def sum_totals(groups: Sequence[Total]) -> Total | None:
+def add_totals(groups: Sequence[UsageTotal]) -> UsageTotal | None:
     """What all groups come to together; None where there are none."""
     return _sum(groups, ()) if groups else None
 
 
-def _sum(parts: Sequence[Total], key: tuple[str, ...]) -> Total:
-    return Total(
+def _sum(parts: Sequence[UsageTotal], key: tuple[str, ...]) -> UsageTotal:
+    return UsageTotal(
         key,
         sum(part.generations for part in parts),
         sum(part.images for part in parts),
@@ -205,7 +205,7 @@ def _sum_by_currency(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 def _summed(
     connection: Connection,
-    by: Sequence[Grouping],
+    by: Sequence[UsageGrouping],
     conditions: Sequence[Any],
     zone: tzinfo | None,
 ) -> Select[Any]:
@@ -236,18 +236,18 @@ def _day(
     return day_number(usage.c.at_ms, first or 0, last or 0, zone)
 
 
-def _is_by_week(by: Sequence[Grouping]) -> bool:
+def _is_by_week(by: Sequence[UsageGrouping]) -> bool:
     """Whether weeks are the shortest periods, and not days."""
     return set(by) & set(_FORMS) == {"week"}
 
 
 @lru_cache(maxsize=4096)
-def _period_name(grouping: Grouping, number: int, is_week: bool) -> str:
+def _period_name(grouping: UsageGrouping, number: int, is_week: bool) -> str:
     return format(monday_of(number) if is_week else date_of(number), _FORMS[grouping])
 
 
-def _total(key: tuple[str, ...], row: Row[Any]) -> Total:
-    return Total(
+def _total(key: tuple[str, ...], row: Row[Any]) -> UsageTotal:
+    return UsageTotal(
         key,
         row.generations,
         int(row.images),
@@ -259,7 +259,7 @@ def _total(key: tuple[str, ...], row: Row[Any]) -> Total:
     )
 
 
-class SpentAmount(NamedTuple):
+class Spending(NamedTuple):
     """What was spent since a moment."""
 
     cost: float
@@ -267,14 +267,14 @@ class SpentAmount(NamedTuple):
     """How many generations cost money that nobody knows."""
 
 
-def spent(
+def sum_spending(
     library: Library,
     since: datetime,
     *,
     currency: str,
     backend: str | None = None,
     without: Sequence[str] = (),
-) -> SpentAmount:
+) -> Spending:
     """What was spent from `since` on in this currency; with all backends where none is named.
 
     The generations of these ids `without` are left out.
@@ -288,4 +288,61 @@ def spent(
     statement = select(func.sum(_COST), unknown).where(*conditions)
     with library.reading() as connection:
         known, lacking = connection.execute(statement).one()
-    return SpentAmount(float(known or 0.0), int(lacking or 0))
+    return Spending(float(known or 0.0), int(lacking or 0))
+
+
+_DAY_MS = 24 * 60 * 60 * 1000
+_THURSDAY = 3
+"""1970 began on a Thursday, three days after the Monday of its week."""
+
+
+def day_number(
+    at_ms: ColumnElement[int], first_ms: int, last_ms: int, zone: tzinfo | None
+) -> ColumnElement[int]:
+    """How many days after the first of 1970 a moment is, in this time zone (None: this machine's).
+
+    All moments are from `first_ms` to `last_ms`.
+    """
+    changes = [(at_ms < until, offset) for until, offset in _offsets(first_ms, last_ms, zone)]
+    last = _offset(last_ms, zone)
+    return (at_ms + (case(*changes, else_=last) if changes else last)) // _DAY_MS
+
+
+def week_number(day: ColumnElement[int]) -> ColumnElement[int]:
+    """How many weeks after that of the first of 1970 a day is; weeks begin on Mondays."""
+    return (day + _THURSDAY) // 7
+
+
+def date_of(day: int) -> date:
+    """The day of this number."""
+    return datetime_of(day * _DAY_MS).date()
+
+
+def monday_of(week: int) -> date:
+    """The first day of the week of this number."""
+    return date_of(week * 7 - _THURSDAY)
+
+
+def _offsets(first_ms: int, last_ms: int, zone: tzinfo | None) -> Iterator[tuple[int, int]]:
+    """When the clock is put forward or back, and how far it was ahead of UTC before."""
+    for ms in range(first_ms, last_ms, _DAY_MS):
+        later = min(ms + _DAY_MS, last_ms)
+        if _offset(ms, zone) != _offset(later, zone):
+            yield _change(ms, later, zone), _offset(ms, zone)
+
+
+def _change(before: int, after: int, zone: tzinfo | None) -> int:
+    """The moment in between from which on it is as it is in the end."""
+    while after - before > 1:
+        middle = (before + after) // 2
+        if _offset(middle, zone) == _offset(after, zone):
+            after = middle
+        else:
+            before = middle
+    return after
+
+
+def _offset(ms: int, zone: tzinfo | None) -> int:
+    """How far the clock is ahead of UTC then."""
+    offset = datetime_of(ms).astimezone(zone).utcoffset()
+    return round(offset.total_seconds() * 1000) if offset else 0

@@ -8,7 +8,7 @@ from sqlalchemy import insert, inspect, select, text, update
 
 from imagen.errors import LibraryError
 from imagen.library.schema import PARTIAL_INDEXES, metadata, outbox, version
-from imagen.library.stored import stored_address
+from imagen.library.stored_values import stored_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ def _second(connection: Connection) -> None:
     kept = select(outbox.c.destination).where(outbox.c.kind == "webhook").distinct()
     for url in connection.scalars(kept).all():
         same = update(outbox).where(outbox.c.kind == "webhook", outbox.c.destination == url)
-        connection.execute(same.values(destination=stored_address(url)))
+        connection.execute(same.values(destination=stored_url(url)))
 
 
 PATIENCE_SECONDS = 30
@@ -82,7 +82,7 @@ def refuse_newer(found: int, steps: Sequence[Step] = STEPS) -> None:
         )
 
 
-def wait_for_turn(connection: Connection) -> None:
+def lock_for_writing(connection: Connection) -> None:
     """One at a time, up to the end of the transaction, as SQLite's own lock has it anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'"))

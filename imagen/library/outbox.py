@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import BigInteger, case, delete, exists, func, literal, or_, select, update
 
-from imagen.library.keys import moment_of
+from imagen.core.json_values import json_safe
 from imagen.library.records import Delivery
 from imagen.library.schema import images, outbox
-from imagen.library.stored import as_json, path_of, storable
+from imagen.library.stored_values import datetime_of, path_of, stored_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -106,7 +106,7 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def placed(library: Library, waiting: PendingDelivery) -> PendingDelivery | None:
+def with_current_paths(library: Library, waiting: PendingDelivery) -> PendingDelivery | None:
     """A picture's delivery with the places at which its files lie by now; None, and it is called
     off, where the library has the picture no more."""
     delivery = waiting.delivery
@@ -114,7 +114,7 @@ def placed(library: Library, waiting: PendingDelivery) -> PendingDelivery | None
     with library.reading() as connection:
         row = connection.execute(select(images).where(*its)).one_or_none()
     if row is None:
-        forget(library, [waiting.id])
+        delete_unsent(library, [waiting.id])
         return None
     sidecar = str(path_of(row.sidecar)) if row.sidecar else None
     now = {"file": str(path_of(row.path)), "sidecar": sidecar, "host": row.host}
@@ -122,17 +122,17 @@ def placed(library: Library, waiting: PendingDelivery) -> PendingDelivery | None
     return replace(waiting, delivery=moved)
 
 
-def sent(library: Library, waiting: PendingDelivery, facts: Mapping[str, Any]) -> None:
+def mark_sent(library: Library, waiting: PendingDelivery, facts: Mapping[str, Any]) -> None:
     """It was delivered; `facts` say where a picture lies in the cloud now."""
     delivery = waiting.delivery
     with library.writing() as connection:
         _update(connection, waiting, state="sent", sent_ms=_now(), last_error="")
         if delivery.kind == "cloud":
             its = images.c.generation == delivery.generation, images.c.number == delivery.part
-            connection.execute(update(images).where(*its).values(cloud=as_json(facts)))
+            connection.execute(update(images).where(*its).values(cloud=json_safe(facts)))
 
 
-def failed(
+def mark_failed(
     library: Library, waiting: PendingDelivery, why: str, *, again_in_seconds: float | None
 ) -> None:
     """It was not delivered: it waits for another attempt, or is stuck where there is no sense in
@@ -140,10 +140,10 @@ def failed(
     state = "stuck" if again_in_seconds is None else "waiting"
     due = _now() + round((again_in_seconds or 0) * 1000)
     with library.writing() as connection:
-        _update(connection, waiting, state=state, due_ms=due, last_error=storable(why))
+        _update(connection, waiting, state=state, due_ms=due, last_error=stored_text(why))
 
 
-def rest(
+def hold_destination(
     library: Library, failed: PendingDelivery, why: str, *, pauses: Sequence[float] | None
 ) -> int:
     """What one failed for is wrong with its destination: whatever else is due there waits too,
@@ -152,7 +152,7 @@ def rest(
     `pauses` are seconds, by the number of attempts.
     """
     now = _now()
-    values: dict[str, Any] = {"attempts": outbox.c.attempts + 1, "last_error": storable(why)}
+    values: dict[str, Any] = {"attempts": outbox.c.attempts + 1, "last_error": stored_text(why)}
     if pauses is None:
         values["state"] = "stuck"
     else:
@@ -174,7 +174,7 @@ def _turn(failed: PendingDelivery) -> ColumnElement[int]:
     return case((outbox.c.id > failed.id, 2), else_=1)
 
 
-def hurry(library: Library, delivery: Delivery, *, seconds: float) -> int:
+def advance_destination(library: Library, delivery: Delivery, *, seconds: float) -> int:
     """It arrived: what else was tried in vain at its destination is due so much sooner."""
     late = outbox.c.state == "waiting", outbox.c.attempts > 0, outbox.c.due_ms > _now()
     chosen = update(outbox).where(*_to_the_same(delivery), *late)
@@ -188,10 +188,10 @@ def _to_the_same(delivery: Delivery) -> Iterator[ColumnElement[bool]]:
     yield outbox.c.destination == delivery.destination
 
 
-def put_off(library: Library, waiting: PendingDelivery, why: str, *, seconds: float) -> None:
+def postpone(library: Library, waiting: PendingDelivery, why: str, *, seconds: float) -> None:
     """It can't be sent from here and now, which is no failure: it waits, and nothing is counted."""
     due = _now() + round(seconds * 1000)
-    values = {"due_ms": due, "claimed_until_ms": 0, "last_error": storable(why)}
+    values = {"due_ms": due, "claimed_until_ms": 0, "last_error": stored_text(why)}
     with library.writing() as connection:
         connection.execute(update(outbox).where(outbox.c.id == waiting.id).values(**values))
 
@@ -203,7 +203,7 @@ def release(library: Library, waiting: PendingDelivery) -> None:
         connection.execute(update(outbox).where(*mine).values(claimed_until_ms=0))
 
 
-def forget(library: Library, ids: Sequence[int]) -> int:
+def delete_unsent(library: Library, ids: Sequence[int]) -> int:
     """Be rid of what was not sent yet; how many these are."""
     chosen = delete(outbox).where(outbox.c.id.in_(ids), outbox.c.state != "sent")
     with library.writing() as connection:
@@ -219,14 +219,14 @@ def _update(connection: Any, waiting: PendingDelivery, **values: Any) -> None:
     )
 
 
-def unsent(library: Library) -> list[PendingDelivery]:
+def list_unsent(library: Library) -> list[PendingDelivery]:
     """All that waits or is stuck, in order."""
     chosen = select(outbox).where(_UNSENT).order_by(outbox.c.id)
     with library.reading() as connection:
         return [_waiting(row) for row in connection.execute(chosen)]
 
 
-def told_of(library: Library, generation: str, part: int) -> list[PendingDelivery]:
+def deliveries_for(library: Library, generation: str, part: int) -> list[PendingDelivery]:
     """What is told of one picture, and of its generation as a whole; what was sent already too."""
     is_its = or_(outbox.c.kind != "cloud", outbox.c.part == part)
     chosen = select(outbox).where(outbox.c.generation == generation, is_its).order_by(outbox.c.id)
@@ -239,7 +239,7 @@ def next_due(library: Library) -> datetime | None:
     due = select(func.min(_DUE)).where(outbox.c.state == "waiting", *_for_us(library))
     with library.reading() as connection:
         ms = connection.execute(due).scalar()
-    return None if ms is None else moment_of(ms)
+    return None if ms is None else datetime_of(ms)
 
 
 def retry(library: Library, ids: Sequence[int] | None = None) -> int:
@@ -270,7 +270,7 @@ def _waiting(row: Row[Any]) -> PendingDelivery:
         ),
         state=row.state,
         attempts=row.attempts,
-        due=moment_of(max(row.due_ms, row.claimed_until_ms)),
+        due=datetime_of(max(row.due_ms, row.claimed_until_ms)),
         last_error=row.last_error,
     )
 

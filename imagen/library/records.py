@@ -1,4 +1,4 @@
-"""What is handed to the library: one generation that ended, its pictures, and who is to be told."""
+"""What is recorded in the library: a generation, its images, and the deliveries it needs."""
 
 from __future__ import annotations
 
@@ -6,24 +6,31 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
+from imagen.core.json_values import json_safe
 from imagen.core.request import Request
 from imagen.core.ticket import Ticket
-from imagen.library.stored import as_json
 
-State = Literal["done", "failed"]
+GenerationState = Literal["done", "failed"]
 DeliveryKind = Literal["cloud", "mirror", "webhook"]
-_Told = BeforeValidator(as_json)
-"""What an engine said, which may be anything."""
+_JsonSafe = BeforeValidator(json_safe)
+"""For what an engine reported, which may be anything."""
 
 
-class _Frozen(BaseModel):
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class StoredImage(_Frozen):
-    """One picture of a generation, where it lies."""
+class StoredImage(_Record):
+    """One saved image of a generation."""
 
     path: Path = Field(description="Absolute.")
     sidecar: Path | None = None
@@ -36,57 +43,66 @@ class StoredImage(_Frozen):
     size_bytes: int
 
 
-class Delivery(_Frozen):
-    """One thing that somebody elsewhere is to be told of a generation."""
+class Delivery(_Record):
+    """One message about a generation, for one delivery target."""
 
     kind: DeliveryKind
-    destination: str = Field("", description="The address of a webhook; empty for the others.")
+    destination: str = Field("", description="The URL of a webhook, hashed; else empty.")
     generation: str = Field(description="The generation's id.")
-    part: int = Field(0, description="Which of its pictures, where each is told of by itself.")
-    payload: Annotated[dict[str, Any], _Told] = Field(
-        description="JSON: all that is needed but the bytes of files."
+    part: int = Field(0, description="Which of its images, if each is delivered by itself.")
+    payload: Annotated[dict[str, Any], _JsonSafe] = Field(
+        description="JSON with all that is needed except the bytes of files."
     )
 
 
-class GenerationRecord(_Frozen):
-    """One generation that came to its end. JSON in and out; holds no secret."""
+class GenerationRecord(_Record):
+    """One finished or failed generation. JSON in and out; holds no secret."""
 
     id: str = Field(description="The ticket's: a canonical lower-case UUID.")
     backend: str = Field(description="The configured name.")
     kind: str = Field("", description="The kind of its adapter: comfyui, replicate, …")
-    state: State = "done"
+    state: GenerationState = "done"
     ticket: Ticket
-    asked: Request = Field(description="As it was asked; the ticket has it complete.")
-    facts: Annotated[dict[str, Any], _Told] = Field(
-        default_factory=dict, description="As Result.facts has them; what is not finite is null."
+    request: Request = Field(description="As the user gave it; the ticket has it complete.")
+    facts: Annotated[dict[str, Any], _JsonSafe] = Field(
+        default_factory=dict, description="As in Result.facts; NaN and infinities are null."
     )
-    warnings: Annotated[tuple[str, ...], _Told] = ()
-    error: Annotated[dict[str, str] | None, _Told] = Field(
-        None, description="`code` and `message`, where it failed."
+    warnings: Annotated[tuple[str, ...], _JsonSafe] = ()
+    error: Annotated[dict[str, str] | None, _JsonSafe] = Field(
+        None, description="`code` and `message`, if it failed."
     )
     created_at: AwareDatetime = Field(description="When the work began.")
     ended_at: AwareDatetime
-    caller: Annotated[str, _Told] = Field("", description="Who asked for it, in the ledger.")
-    pictures: tuple[StoredImage, ...] = ()
+    caller: Annotated[str, _JsonSafe] = Field("", description="Who is named in the ledger.")
+    images: tuple[StoredImage, ...] = ()
     source: Literal["imagen", "import"] = Field(
-        "imagen", description="Whether it was made here, or taken in from elsewhere."
+        "imagen", description="`import` if it was added from files."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, data: object) -> object:
+        """Job files written before these fields were renamed."""
+        if not isinstance(data, dict):
+            return data
+        old = {"pictures": "images", "asked": "request"}
+        return {old.get(name, name): value for name, value in data.items()}
 
     @property
     def model(self) -> str:
-        """The model's name, as the engine told it; empty where it did not."""
+        """The model's name as the engine reported it; empty if it did not."""
         models = self.facts.get("models")
         first = models[0] if isinstance(models, list | tuple) and models else ""
         return str(self.facts.get("model") or first)
 
     @property
     def prompt_sha256(self) -> str:
-        """Of the prompt as it was typed, so that a style's texts do not change it."""
-        typed = self.asked.prompt or ""
+        """Of the prompt as typed, so that the text of a style does not change it."""
+        typed = self.request.prompt or ""
         return sha256(typed.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
     def cost_usd(self) -> float | None:
-        """What it did cost, as far as the engine's owner or its price list says."""
+        """The actual cost as the engine or its price list gives it."""
         cost = self.facts.get("cost_usd")
         return cost if isinstance(cost, int | float) else None

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sqlalchemy import and_, func, select, text
+from sqlalchemy import and_, func, or_, select, text
 
 from imagen.core.filesystem import file_sha256
-from imagen.core.ids import ID, count_back, short_id
+from imagen.core.ids import ID, count_back, is_id, short_id
 from imagen.core.text import one_line
 from imagen.errors import OutputError, RequestError
 from imagen.library import fulltext, sqlite_plan
-from imagen.library.keys import first_key, moment_of
 from imagen.library.schema import generations, images, prompts, tags
-from imagen.library.stored import path_of, stored_path
+from imagen.library.stored_values import datetime_of, first_key, milliseconds, path_of, stored_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.selectable import SelectBase
 
     from imagen.library.database import Library
+    from imagen.library.fulltext import SearchTerm
+
 
 _CANDIDATES = 6
 _NEWEST = 2000
@@ -91,15 +93,17 @@ class LibraryImage:
         return short_id(self.generation, self.number)
 
 
-class Page(NamedTuple):
+class ImagesPage(NamedTuple):
     """Some pictures, and where the next page begins."""
 
-    pictures: tuple[LibraryImage, ...]
+    images: tuple[LibraryImage, ...]
     after: int | None
     """The `after` of the next page; None where this is the last."""
 
 
-def page(library: Library, query: Query, after: int | None = None, limit: int = 50) -> Page:
+def search_images(
+    library: Library, query: Query, after: int | None = None, limit: int = 50
+) -> ImagesPage:
     """The newest pictures that are wanted, of those older than the one of the number `after`.
 
     Raises RequestError for a text that holds nothing to look for, LibraryError.
@@ -109,10 +113,10 @@ def page(library: Library, query: Query, after: int | None = None, limit: int = 
         chosen = _joined().join(newest, newest.c.id == images.c.id).order_by(newest.c.id.desc())
         found = connection.execute(chosen).all()
         pictures = _with_tags(connection, found[:limit])
-    return Page(pictures, pictures[-1].key if len(found) > limit else None)
+    return ImagesPage(pictures, pictures[-1].key if len(found) > limit else None)
 
 
-def count(library: Library, query: Query) -> int:
+def count_images(library: Library, query: Query) -> int:
     """How many pictures are wanted in all."""
     with library.reading() as connection:
         wanted = _numbers(connection, query).subquery()
@@ -128,7 +132,7 @@ def _numbers(
 ) -> SelectBase:
     """The numbers of the newest pictures that are wanted."""
     if connection.dialect.name == "sqlite":
-        return sqlite_plan.numbers(connection, query, after, limit)
+        return sqlite_plan.select_keys(connection, query, after, limit)
     order, statement = _wanted(query)
     if after is not None:
         statement = statement.where(order < after)
@@ -142,14 +146,14 @@ def _numbers(
 def _is_of_late(connection: Connection, query: str) -> bool:
     """Whether any of the newest prompts is found: of a word that is rare, PostgreSQL knows less."""
     newest = select(prompts).order_by(prompts.c.rowid.desc()).limit(_NEWEST).subquery("prompts")
-    found = select(newest.c.rowid).where(_match(fulltext.terms(query))).limit(1)
+    found = select(newest.c.rowid).where(_match(fulltext.parse_query(query))).limit(1)
     return connection.execute(found).first() is not None
 
 
 def _wanted(query: Query) -> tuple[ColumnElement[int], Select[Any]]:
     """The statement without an order, and the number to order by: that of the table which is the
     most selective, so that PostgreSQL does not sort what it finds."""
-    found = fulltext.terms(query.text)
+    found = fulltext.parse_query(query.text)
     order: ColumnElement[int] = images.c.id
     source: FromClause = images
     for tag in query.tags:
@@ -163,9 +167,9 @@ def _wanted(query: Query) -> tuple[ColumnElement[int], Select[Any]]:
     return order, statement.where(_match(found)) if found else statement
 
 
-def _match(found: tuple[fulltext.Term, ...]) -> TextClause:
+def _match(found: tuple[fulltext.SearchTerm, ...]) -> TextClause:
     return text("prompts.words @@ CAST(:words AS tsquery)").bindparams(
-        words=fulltext.for_postgres(found)
+        words=fulltext.postgres_query(found)
     )
 
 
@@ -201,7 +205,7 @@ def _picture(row: Row[Any], given: tuple[str, ...]) -> LibraryImage:
         key=row.id,
         generation=row.generation,
         number=row.number,
-        began=moment_of(row.began_ms),
+        began=datetime_of(row.began_ms),
         prompt=row.prompt,
         backend=row.backend,
         model=row.model,
@@ -222,7 +226,7 @@ def _picture(row: Row[Any], given: tuple[str, ...]) -> LibraryImage:
     )
 
 
-def known(library: Library, what: Literal["backend", "model", "tag"]) -> list[str]:
+def list_values(library: Library, what: Literal["backend", "model", "tag"]) -> list[str]:
     """Every backend, model or tag there is, found by leaps through an index."""
     column = tags.c.tag if what == "tag" else images.c[what]
     found: list[str] = []
@@ -234,7 +238,7 @@ def known(library: Library, what: Literal["backend", "model", "tag"]) -> list[st
     return found
 
 
-def find_picture(library: Library, word: str) -> LibraryImage:
+def find_image(library: Library, word: str) -> LibraryImage:
     """The picture that is meant: by its ID, any beginning of its generation's id, or its file.
 
     `last` is the newest that is not in the trash, and `last~2` two before it. A file that was moved
@@ -251,7 +255,7 @@ def find_picture(library: Library, word: str) -> LibraryImage:
     return pictures[0]
 
 
-def pictures_of(library: Library, generation: str) -> tuple[LibraryImage, ...]:
+def images_of(library: Library, generation: str) -> tuple[LibraryImage, ...]:
     """All pictures of one generation, in their order."""
     chosen = _joined().where(images.c.generation == generation).order_by(images.c.number)
     with library.reading() as connection:
@@ -318,3 +322,122 @@ def _unknown(word: str) -> RequestError:
 def _ambiguous(word: str, pictures: Sequence[LibraryImage]) -> RequestError:
     ids = "\n".join(f"{p.generation}  {one_line(p.prompt, limit=60)}" for p in pictures)
     return RequestError(f"{word!r} may be any of these; write more of it:\n{ids}")
+
+
+_SHORT = 8
+_CANDIDATES_failing = 6
+_FAILED = text("state = 'failed'")
+"""Written out: a database sees by it that the index of these alone will do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedGeneration:
+    """One generation that came to nothing."""
+
+    generation: str
+    began: datetime
+    backend: str
+    model: str
+    prompt: str
+    code: str
+    """The stable word of the error."""
+    message: str
+    caller: str
+
+    @property
+    def id(self) -> str:
+        """What people call it: `5b6c8e5e`."""
+        return self.generation[:_SHORT]
+
+
+class FailuresPage(NamedTuple):
+    """Some of them, and where the next page begins."""
+
+    failures: tuple[FailedGeneration, ...]
+    after: FailedGeneration | None
+    """The `after` of the next page; None where this is the last."""
+
+
+def search_failures(
+    library: Library, query: Query, after: FailedGeneration | None = None, limit: int = 50
+) -> FailuresPage:
+    """The newest failures that are wanted, of those older than `after`.
+
+    They have no ratings, no tags and no trash: of the query the rest counts. Raises RequestError
+    for a text that holds nothing to look for, LibraryError.
+    """
+    found = fulltext.parse_query(query.text)
+    chosen = (
+        _newest_first().where(*_conditions_failing(query, after)).execution_options(yield_per=100)
+    )
+    with library.reading() as connection, connection.execute(chosen) as rows:
+        wanted = (row for row in rows if _has(row.prompt, found))
+        some = tuple(map(_failure, islice(wanted, limit + 1)))
+    return FailuresPage(some[:limit], some[limit - 1] if len(some) > limit else None)
+
+
+def _newest_first() -> Select[Any]:
+    order = generations.c.began_ms.desc(), generations.c.id.desc()
+    return select(generations).where(_FAILED).order_by(*order)
+
+
+def _conditions_failing(
+    query: Query, after: FailedGeneration | None
+) -> Iterator[ColumnElement[bool]]:
+    began = generations.c.began_ms
+    if query.backend is not None:
+        yield generations.c.backend == query.backend
+    if query.model is not None:
+        yield generations.c.model == query.model
+    if query.since is not None:
+        yield began >= milliseconds(query.since)
+    if query.until is not None:
+        yield began < milliseconds(query.until)
+    if after is not None:
+        moment = milliseconds(after.began)
+        same = and_(began == moment, generations.c.id < after.generation)
+        yield and_(began <= moment, or_(began < moment, same))
+
+
+def _has(prompt: str, found: tuple[SearchTerm, ...]) -> bool:
+    """They are few, and stand in no index of words."""
+    cut = f" {' '.join(fulltext.tokenize(prompt))} " if found else ""
+    return all((fulltext.term_pattern(term) in cut) != term.is_excluded for term in found)
+
+
+def find_failure(library: Library, word: str) -> FailedGeneration:
+    """The failure of this ID, or of any beginning of its id; `last` is the newest.
+
+    Raises RequestError where it is none, or may be several.
+    """
+    beginning, back = word.strip().lower(), count_back(word)
+    if back is not None:
+        chosen = _newest_first().limit(1).offset(back)
+    else:
+        within = generations.c.id.between(beginning, f"{beginning}g")
+        chosen = _newest_first().where(within).limit(_CANDIDATES_failing)
+    with library.reading() as connection:
+        rows = connection.execute(chosen).all() if is_id(word) else ()
+    if not rows:
+        raise RequestError(
+            f"{one_line(word, limit=80)!r} is no generation that failed.",
+            remedy="List them and their IDs with: imagen history --failed",
+        )
+    if len(rows) > 1:
+        ids = "\n".join(f"{row.id}  {one_line(row.prompt, limit=60)}" for row in rows)
+        raise RequestError(f"{word!r} may be any of these; write more of it:\n{ids}")
+    return _failure(rows[0])
+
+
+def _failure(row: Row[Any]) -> FailedGeneration:
+    error = row.error or {}
+    return FailedGeneration(
+        generation=row.id,
+        began=datetime_of(row.began_ms),
+        backend=row.backend,
+        model=row.model,
+        prompt=row.prompt,
+        code=error.get("code", ""),
+        message=error.get("message", ""),
+        caller=row.caller,
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, column, text
 
 from imagen.library import fulltext
-from imagen.library.keys import first_key
+from imagen.library.stored_values import first_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.sql.selectable import TextualSelect
 
-    from imagen.library.fulltext import Term
+    from imagen.library.fulltext import SearchTerm
     from imagen.library.search import Query
 
 _REACH = 100
@@ -49,7 +49,7 @@ class _List:
     reach: int = _REACH
 
 
-def numbers(
+def select_keys(
     connection: Connection, query: Query, after: int | None = None, limit: int | None = None
 ) -> TextualSelect:
     """The statement that gives the numbers of the newest pictures that are wanted."""
@@ -127,7 +127,7 @@ def _lists(query: Query) -> Iterator[_List]:
     for n, tag in enumerate(query.tags):
         values, holds = {f"tag{n}": tag}, f"{{l}}.tag = :tag{n}"
         yield _List(source="tags AS {l}", key="{l}.image", holds=holds, values=values)
-    if found := fulltext.terms(query.text):
+    if found := fulltext.parse_query(query.text):
         yield _spoken(found)
 
 
@@ -151,7 +151,7 @@ def _of_pictures(query: Query) -> Iterator[_List]:
         yield _List(source=source, holds=" AND ".join(holds), values=values)
 
 
-def _spoken(found: tuple[Term, ...]) -> _List:
+def _spoken(found: tuple[SearchTerm, ...]) -> _List:
     """The words; whether one prompt has them is seen by reading it: they stand there cut."""
     terms = {f"term{n}": term for n, term in enumerate(found)}
     read = (
@@ -162,12 +162,12 @@ def _spoken(found: tuple[Term, ...]) -> _List:
         source="prompts AS {l}",
         key="{l}.rowid",
         holds="{l}.words MATCH :words",
-        values={"words": fulltext.for_sqlite(found)},
+        values={"words": fulltext.sqlite_query(found)},
         by_one=_List(
             source="prompts AS {l}",
             key="{l}.rowid",
             holds=" AND ".join(read),
-            values={name: fulltext.as_it_stands(term) for name, term in terms.items()},
+            values={name: fulltext.term_pattern(term) for name, term in terms.items()},
         ),
         reach=_REACH * _READING_COSTS,
     )

@@ -14,9 +14,9 @@ from sqlalchemy import delete, select, text, update
 from imagen.core.filesystem import file_sha256
 from imagen.core.text import printable
 from imagen.errors import LibraryError, RequestError
-from imagen.library.forgetting import forget_picture
 from imagen.library.schema import images, tags
-from imagen.library.stored import stored_path
+from imagen.library.stored_values import stored_path
+from imagen.library.write import delete_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ _LONGEST_TAG = 100
 _BATCH = 1000
 
 
-def tag(
+def change_tags(
     library: Library,
     pictures: Sequence[LibraryImage],
     *,
@@ -40,7 +40,7 @@ def tag(
     remove: Iterable[str] = (),
 ) -> None:
     """Give the pictures these tags, and take those away; raises RequestError for what is no tag."""
-    given, taken = list(map(tag_of, add)), list(map(tag_of, remove))
+    given, taken = list(map(parse_tag, add)), list(map(parse_tag, remove))
     with library.writing() as connection:
         for keys in _batches(pictures):
             its = tags.c.image.in_(keys), tags.c.tag.in_(taken)
@@ -55,7 +55,7 @@ def _give(connection: Connection, given: Sequence[str], keys: Sequence[int]) -> 
         connection.execute(text(statement), rows)
 
 
-def tag_of(text: str) -> str:
+def parse_tag(text: str) -> str:
     """A tag as it is kept: lower-case, single spaces. Raises RequestError for what is none."""
     name = unicodedata.normalize("NFC", " ".join(text.lower().split()))
     if not name or "," in name or printable(name) != name or len(name) > _LONGEST_TAG:
@@ -66,7 +66,7 @@ def tag_of(text: str) -> str:
     return name
 
 
-def rate(library: Library, pictures: Sequence[LibraryImage], stars: int | None) -> None:
+def set_rating(library: Library, pictures: Sequence[LibraryImage], stars: int | None) -> None:
     """Give the pictures so many stars, 1 to 5; None takes them away. Raises RequestError."""
     if stars is not None and not 1 <= stars <= MOST_STARS:
         raise RequestError(f"A rating is 1 to {MOST_STARS}, not {stars}.")
@@ -109,7 +109,7 @@ def purge(library: Library, pictures: Sequence[LibraryImage]) -> list[Path]:
     kept: list[Path] = []
     for picture in wanted:
         with library.writing() as connection:
-            forget_picture(connection, picture.key)
+            delete_image(connection, picture.key)
             if _is_its_own(connection, picture):
                 _delete_files(picture)  # if that fails, the rows stay
             elif os.path.exists(picture.path):

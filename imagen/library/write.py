@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import platform
 import time
+import warnings
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from PIL import Image
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
+from imagen.core.image_file import DECODE_ERRORS
+from imagen.core.json_values import json_safe
 from imagen.errors import LibraryError
 from imagen.library import fulltext
-from imagen.library.forgetting import forget_generation, forget_picture
-from imagen.library.keys import milliseconds, picture_key
-from imagen.library.ledger import ledger_row
-from imagen.library.migrations import wait_for_turn
-from imagen.library.schema import generations, images, outbox, thumbnails, usage
-from imagen.library.stored import as_json, storable, stored_path
-from imagen.library.thumbnails import thumbnail
+from imagen.library.ledger import build_row
+from imagen.library.migrations import lock_for_writing
+from imagen.library.schema import generations, images, outbox, prompts, tags, thumbnails, usage
+from imagen.library.stored_values import image_key, milliseconds, stored_path, stored_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from imagen.config import UsageSettings
     from imagen.library.database import Library
     from imagen.library.records import Delivery, GenerationRecord, StoredImage
+
 
 T = TypeVar("T")
 _ATTEMPTS = 16
@@ -60,7 +63,7 @@ def record_generation(
     return _write(library, work)
 
 
-def take_in_import(library: Library, entry: GenerationRecord) -> tuple[StoredImage, ...] | None:
+def record_import(library: Library, entry: GenerationRecord) -> tuple[StoredImage, ...] | None:
     """Keep the images of this generation whose bytes the library does not have; returns them.
 
     None, and nothing is kept, where there is a generation of this id already and further images
@@ -69,11 +72,11 @@ def take_in_import(library: Library, entry: GenerationRecord) -> tuple[StoredIma
     small = _thumbnails(entry)
 
     def work(connection: Connection, salt: int) -> tuple[StoredImage, ...] | None:
-        new = tuple(kept for kept in entry.pictures if not _is_stored(connection, kept.sha256))
+        new = tuple(kept for kept in entry.images if not _is_stored(connection, kept.sha256))
         if new and _state_of(connection, entry.id):
             return None
         if new:
-            _keep(connection, entry.model_copy(update={"pictures": new}), small, salt)
+            _keep(connection, entry.model_copy(update={"images": new}), small, salt)
         return new
 
     return _write(library, work)
@@ -81,7 +84,7 @@ def take_in_import(library: Library, entry: GenerationRecord) -> tuple[StoredIma
 
 def _thumbnails(entry: GenerationRecord) -> dict[Path, bytes | None]:
     """Made before the transaction begins: others wait for its end."""
-    return {kept.path: thumbnail(kept.path) for kept in entry.pictures}
+    return {kept.path: make_thumbnail(kept.path) for kept in entry.images}
 
 
 def _write(library: Library, work: Callable[[Connection, int], T]) -> T:
@@ -89,7 +92,7 @@ def _write(library: Library, work: Callable[[Connection, int], T]) -> T:
     for salt in range(_ATTEMPTS):
         try:
             with library.writing() as connection:
-                wait_for_turn(connection)
+                lock_for_writing(connection)
                 return work(connection, salt)
         except LibraryError as error:
             if not isinstance(error.__cause__, IntegrityError):
@@ -105,7 +108,7 @@ def _is_stored(connection: Connection, digest: str) -> bool:
 
 def _forget_imported(connection: Connection, entry: GenerationRecord) -> None:
     """`library add` may have found these files before their generation was recorded."""
-    for kept in entry.pictures:
+    for kept in entry.images:
         same = select(images.c.id).join(generations, images.c.generation == generations.c.id)
         same = same.where(
             generations.c.source == "import",
@@ -114,7 +117,7 @@ def _forget_imported(connection: Connection, entry: GenerationRecord) -> None:
             images.c.path == stored_path(kept.path),
         )
         for key in connection.scalars(same).all():
-            forget_picture(connection, key)
+            delete_image(connection, key)
 
 
 def _state_of(connection: Connection, id: str) -> Row[str, str] | None:
@@ -130,7 +133,7 @@ def _is_there(connection: Connection, entry: GenerationRecord) -> bool:
         return False
     is_less = there.state == "failed" or (there.source, entry.source) == ("import", "imagen")
     if is_less and entry.state == "done":
-        forget_generation(connection, entry.id)
+        delete_generation(connection, entry.id)
         return False
     return True
 
@@ -139,9 +142,9 @@ def _keep(
     connection: Connection, entry: GenerationRecord, small: Mapping[Path, bytes | None], salt: int
 ) -> None:
     connection.execute(insert(generations).values(_generation(entry)))
-    cut = fulltext.cut(entry.asked.prompt or entry.ticket.request.prompt or "")
-    for number, kept in enumerate(entry.pictures):
-        key = picture_key(entry.id, entry.created_at, number, salt)
+    cut = fulltext.tokenize(entry.request.prompt or entry.ticket.request.prompt or "")
+    for number, kept in enumerate(entry.images):
+        key = image_key(entry.id, entry.created_at, number, salt)
         connection.execute(insert(images).values(_image(entry, kept, number, key)))
         _index(connection, key, cut)
         if (webp := small[kept.path]) is not None:
@@ -153,7 +156,7 @@ def _index(connection: Connection, key: int, cut: list[str]) -> None:
         statement, value = "INSERT INTO prompts (rowid, words) VALUES (:key, :w)", " ".join(cut)
     else:
         statement = "INSERT INTO prompts (rowid, words) VALUES (:key, CAST(:w AS tsvector))"
-        value = fulltext.vector(cut)
+        value = fulltext.postgres_vector(cut)
     connection.execute(text(statement), {"key": key, "w": value})
 
 
@@ -169,10 +172,10 @@ def _generation(entry: GenerationRecord) -> dict[str, Any]:
         "kind": entry.kind,
         "model": entry.model,
         "task": request.task,
-        "prompt": entry.asked.prompt or request.prompt or "",
+        "prompt": entry.request.prompt or request.prompt or "",
         "caller": entry.caller,
-        "asked": entry.asked.model_dump(mode="json", exclude_defaults=True),
-        "ticket": as_json(entry.ticket.model_dump(mode="json")),
+        "asked": entry.request.model_dump(mode="json", exclude_defaults=True),
+        "ticket": json_safe(entry.ticket.model_dump(mode="json")),
         "facts": entry.facts,
         "warnings": list(entry.warnings),
         "error": entry.error,
@@ -183,7 +186,8 @@ def _generation(entry: GenerationRecord) -> dict[str, Any]:
 def _row(values: dict[str, Any]) -> dict[str, Any]:
     """Its texts as the databases take them; what is JSON may hold any character."""
     return {
-        name: storable(value) if isinstance(value, str) else value for name, value in values.items()
+        name: stored_text(value) if isinstance(value, str) else value
+        for name, value in values.items()
     }
 
 
@@ -212,7 +216,7 @@ def _account(connection: Connection, entry: GenerationRecord, costs: UsageSettin
     if entry.state == "done" and entry.source == "imagen":
         of_an_earlier_life = delete(usage).where(usage.c.generation == entry.id)
         connection.execute(of_an_earlier_life)
-        connection.execute(insert(usage).values(_row(ledger_row(entry, costs))))
+        connection.execute(insert(usage).values(_row(build_row(entry, costs))))
 
 
 def _post(connection: Connection, deliveries: Sequence[Delivery]) -> None:
@@ -232,3 +236,96 @@ def _post(connection: Connection, deliveries: Sequence[Delivery]) -> None:
                 created_ms=now,
             )
         )
+
+
+def delete_image(connection: Connection, key: int) -> None:
+    """What is known of one picture, and its way to the cloud where that was still before it."""
+    chosen = select(images.c.generation, images.c.number).where(images.c.id == key)
+    row = connection.execute(chosen).one_or_none()
+    for table, column in (
+        (tags, tags.c.image),
+        (thumbnails, thumbnails.c.image),
+        (prompts, prompts.c.rowid),
+        (images, images.c.id),
+    ):
+        connection.execute(delete(table).where(column == key))
+    if row is not None:
+        _call_off(connection, row.generation, row.number)
+        _forget_empty(connection, row.generation)
+
+
+def delete_generation(connection: Connection, id: str) -> None:
+    """A generation and all its pictures."""
+    for key in connection.scalars(select(images.c.id).where(images.c.generation == id)).all():
+        delete_image(connection, key)
+    connection.execute(delete(generations).where(generations.c.id == id))
+
+
+def _call_off(connection: Connection, generation: str, number: int) -> None:
+    connection.execute(
+        delete(outbox).where(
+            outbox.c.kind == "cloud",
+            outbox.c.destination == "",
+            outbox.c.generation == generation,
+            outbox.c.part == number,
+            outbox.c.state != "sent",
+        )
+    )
+
+
+def _forget_empty(connection: Connection, generation: str) -> None:
+    others = select(images.c.id).where(images.c.generation == generation)
+    if connection.execute(others).first() is None:
+        connection.execute(delete(generations).where(generations.c.id == generation))
+
+
+# Pillow would load all of its formats for one that it does not know yet, in three times the time.
+# noqa: F401
+
+
+SIDE = 320
+"""Pixels of the longer side, at most."""
+_QUALITY = 80
+_MOST_BYTES = 220 * 2**20
+"""To decode one image; a file of a few kilobytes may hold any number of pixels."""
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1}
+"""Of a decoded pixel; 4 for all other modes."""
+_PROGRESSIVE_BYTES, _WEBP_BYTES, _COPY_BYTES = 6, 17, 4
+"""Of a pixel, what decoding needs for all passes of a JPEG, and for a WebP; and a copy of it."""
+_UNSHOWABLE = (*DECODE_ERRORS, MemoryError, Image.DecompressionBombError)
+"""What Pillow raises for files that are damaged, or are none of its kinds."""
+
+
+def make_thumbnail(path: Path) -> bytes | None:
+    """The picture at `path` in small; None for what is no picture that can be shown."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
+            return _small(picture)
+    except _UNSHOWABLE:
+        return None
+
+
+def _small(picture: Image.Image) -> bytes | None:
+    has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+    mode = "RGBA" if has_alpha else "RGB"
+    is_scaled_first = picture.mode in ("L", "LA", "RGB", "RGBA") and (
+        "transparency" not in picture.info
+    )
+    if _needed_bytes(picture, is_copied=not is_scaled_first) > _MOST_BYTES:
+        return None
+    picture.draft("RGB", (SIDE, SIDE))  # a JPEG need not be decoded in full
+    small = picture if is_scaled_first else picture.convert(mode)
+    small.thumbnail((SIDE, SIDE))
+    buffer = BytesIO()
+    small.convert(mode).save(buffer, "WEBP", quality=_QUALITY, method=2)
+    return buffer.getvalue()
+
+
+def _needed_bytes(picture: Image.Image, *, is_copied: bool) -> int:
+    """About how much memory it takes to decode the image."""
+    each = _PIXEL_BYTES.get(picture.mode, 4) + (_COPY_BYTES if is_copied else 0)
+    if picture.format == "WEBP":
+        each = _WEBP_BYTES
+    elif picture.format == "JPEG":  # scaled to an eighth while it is decoded, unless in passes
+        each = _PROGRESSIVE_BYTES if "progressive" in picture.info else 1
+    return picture.width * picture.height * each

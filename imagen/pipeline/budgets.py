@@ -114,11 +114,11 @@ def refuse_over_budget(
         paid = _summed(_estimates(budget, plan))
         if paid.jobs:
             if budget.per == "run":
-                spent = _summed(_estimates(budget, before))
+                sum_spending = _summed(_estimates(budget, before))
             else:
                 ids = {ticket.id for ticket in plan}
-                spent = _spent(budget, settings, ids, now, environ)
-            told += _judged(budget, paid, spent)
+                sum_spending = _spent(budget, settings, ids, now, environ)
+            told += _judged(budget, paid, sum_spending)
     return told
 
 
@@ -157,12 +157,12 @@ def _spent(
     Tickets are read before the ledger: a job that moves from the one to the other in between is
     in both, and counts by its ticket. The other way round it would be in neither.
     """
-    from imagen.library import spent
+    from imagen.library import sum_spending
     from imagen.pipeline.record import open_library_synced
 
     others = list(_at_work(settings, but=plan))
     with open_library_synced(settings, environ) as library:
-        known = spent(
+        known = sum_spending(
             library,
             _start(budget, now, settings.usage.zone),
             currency=budget.currency,

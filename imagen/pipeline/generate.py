@@ -112,7 +112,7 @@ def generate(
     if is_interpolation(request):
         return upscale_locally(request, settings, strict=strict)
     request = with_local_images(request, settings)
-    delivery.check(settings, os.environ)
+    delivery.check_settings(settings, os.environ)
     with closing(open_named(backend or settings.default_backend, settings)) as engine:
         plan = prepare(engine, request, settings, strict=strict)
         warnings = refuse_over_budget(plan, settings)
@@ -333,7 +333,7 @@ def upscale_locally(
     """
     from imagen.inputs.upscale import run_interpolation  # only ever needed here
 
-    delivery.check(settings, os.environ)
+    delivery.check_settings(settings, os.environ)
     outputs.check_output_settings(settings.output)
     outputs.refuse_unwritable(settings.output.directory)
     request = with_local_images(request, settings)

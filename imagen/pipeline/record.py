@@ -60,13 +60,13 @@ def build_record(job: Job, result: Result, pictures: Sequence[StoredImage]) -> G
         backend=job.ticket.backend,
         kind=job.kind,
         ticket=job.ticket,
-        asked=job.asked,
+        request=job.asked,
         facts=asdict(result.facts),
         warnings=result.warnings,
         created_at=job.began,
         ended_at=datetime.now().astimezone(),
         caller=job.caller,
-        pictures=tuple(pictures),
+        images=tuple(pictures),
     )
 
 
@@ -78,7 +78,7 @@ def build_failure(job: Job, error: ImagenError) -> GenerationRecord:
         kind=job.kind,
         state="failed",
         ticket=job.ticket,
-        asked=job.asked,
+        request=job.asked,
         facts={"models": sent_models(job.ticket.payload)},
         created_at=job.began,
         ended_at=datetime.now().astimezone(),

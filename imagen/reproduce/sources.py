@@ -73,12 +73,12 @@ def _known_by_content(path: Path, settings: Settings) -> Found:
 
 
 def _of_library(word: str, settings: Settings) -> Found:
-    from imagen.library import find_picture, record_of
+    from imagen.library import find_image, load_record
     from imagen.pipeline.record import open_library_synced
 
     with open_library_synced(settings) as library:
-        picture = find_picture(library, word)
-        record = record_of(library, picture)
+        picture = find_image(library, word)
+        record = load_record(library, picture)
     path = next((p for p in (picture.path, Path(word)) if os.path.isfile(p)), None)
     return Found(record=record, told_by="library", picture=path, folder=picture.path.parent)
 
@@ -95,9 +95,9 @@ def other_places(found: Found, settings: Settings) -> list[Path]:
     there = [path for path in named if is_own and path.is_absolute()]
     if not (digests and settings.library.enabled):
         return there
-    from imagen.library import paths_by_content
+    from imagen.library import find_paths
     from imagen.pipeline.record import open_library_synced
 
     with suppress(LibraryError), open_library_synced(settings) as library:
-        there += paths_by_content(library, digests)
+        there += find_paths(library, digests)
     return there

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.library_samples import NOON, entry, fill, kept
+from support.library_samples import NOON, make_image, make_record, record_all
 from support.terminal_runs import run_on_terminal
 
 from imagen.cli import run
 from imagen.config import load_settings
-from imagen.library import find_picture, open_library
-from imagen.library.tags import rate, tag, trash
+from imagen.library import find_image, open_library
+from imagen.library.tags import change_tags, set_rating, trash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,25 +36,25 @@ def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def album(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fox, an owl and two cats, an hour after each other; and a picture in the trash."""
     monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
-    cats = (kept(3, 0), kept(3, 1))
+    cats = (make_image(3, 0), make_image(3, 1))
     with open_library(load_settings()) as library:
-        fill(
+        record_all(
             library,
             [
-                entry(1, "a red fox\nin snow"),
+                make_record(1, "a red fox\nin snow"),
                 _later(1, 2, "a grey owl", backend="cloud"),
                 _later(2, 3, "two cats", facts={"model": "grey"}, pictures=cats),
                 _later(3, 4, "a mistake"),
             ],
         )
-        fox = find_picture(library, _FOX)
-        tag(library, [fox], add=["good", "to print"])
-        rate(library, [fox], 4)
-        trash(library, [find_picture(library, "00000004")])
+        fox = find_image(library, _FOX)
+        change_tags(library, [fox], add=["good", "to print"])
+        set_rating(library, [fox], 4)
+        trash(library, [find_image(library, "00000004")])
 
 
 def _later(hours: int, number: int, prompt: str, **values: Any) -> Any:
-    return entry(number, prompt, began=NOON + timedelta(hours=hours), **values)
+    return make_record(number, prompt, began=NOON + timedelta(hours=hours), **values)
 
 
 @pytest.fixture
@@ -244,7 +244,9 @@ def test_what_a_prompt_holds_does_not_steer_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with open_library(load_settings()) as library:
-        fill(library, [entry(1, "a\x1b[31m fox\u202e", facts={"model": "m\x07\x1b]0;x"})])
+        record_all(
+            library, [make_record(1, "a\x1b[31m fox\u202e", facts={"model": "m\x07\x1b]0;x"})]
+        )
     assert run(["history"]) == 0
     printed = capsys.readouterr().out
     assert printed == ("00000001  2026-11-27 12:00  studio  m]0;x  64x48  7  a[31m fox\n")
@@ -254,7 +256,7 @@ def test_what_a_prompt_holds_does_not_steer_the_terminal(
 def long_prompts() -> None:
     """Prompts that no terminal has the room for on one line."""
     with open_library(load_settings()) as library:
-        fill(library, [entry(1, "a fox " * 100), _later(1, 2, "雪の中の赤い狐" * 20)])
+        record_all(library, [make_record(1, "a fox " * 100), _later(1, 2, "雪の中の赤い狐" * 20)])
 
 
 @pytest.mark.usefixtures("long_prompts")

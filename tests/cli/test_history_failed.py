@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.library_samples import NOON, entry, failed, fill
+from support.library_samples import NOON, make_failure, make_record, record_all
 
 from imagen.cli import run
 from imagen.config import load_settings
@@ -33,18 +33,18 @@ def mishaps(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fox and an owl that came to nothing, and a dog that did not."""
     monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
     with open_library(load_settings()) as library:
-        fill(
+        record_all(
             library,
             [
-                failed(1, prompt="a red fox\nin snow"),
-                failed(
+                make_failure(1, prompt="a red fox\nin snow"),
+                make_failure(
                     2,
                     prompt="a grey owl",
                     began=NOON + timedelta(hours=1),
                     backend="cloud",
                     facts={},
                 ),
-                entry(3, "a dog"),
+                make_record(3, "a dog"),
             ],
         )
 
@@ -132,7 +132,7 @@ def test_what_an_engine_says_does_not_steer_the_terminal(
 ) -> None:
     with open_library(load_settings()) as library:
         error = {"code": "failed", "message": "Node 3:\n\x1b[31mout of memory"}
-        fill(library, [entry(1, state="failed", pictures=(), error=error)])
+        record_all(library, [make_record(1, state="failed", images=(), error=error)])
     assert run(["history", "--failed"]) == 0
     assert capsys.readouterr().out == (
         "00000001  2026-11-27 12:00  studio  dream.safetensors  Node 3: [31mout of memory  a fox\n"

@@ -13,7 +13,7 @@ from imagen.cli import run
 from imagen.config import load_settings
 from imagen.core.ids import count_back, is_id
 from imagen.errors import RequestError
-from imagen.library import find_picture, open_library
+from imagen.library import find_image, open_library
 from imagen.library.schema import images
 
 _POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no program to stand in for")
@@ -46,7 +46,7 @@ def test_an_id_is_known_by_its_form(word: str, expected: bool) -> None:
 
 def _seed(word: str) -> int | None:
     with open_library(load_settings()) as library:
-        return find_picture(library, word).seed
+        return find_image(library, word).seed
 
 
 @pytest.mark.usefixtures("_three_images")

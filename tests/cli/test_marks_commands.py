@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import update
-from support.library_samples import entry, fill, kept
+from support.library_samples import make_image, make_record, record_all
 
 from imagen.cli import run
 from imagen.config import load_settings
@@ -36,10 +36,12 @@ def _album(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
     Path("fox.png").write_bytes(b"fox")
     Path("owl.png").write_bytes(b"owl")
-    both = {number: kept(number, 0, Path(name).absolute())
+    both = {number: make_image(number, 0, Path(name).absolute())
             for number, name in ((1, "fox.png"), (2, "owl.png"))}  # fmt: skip
     with open_library(load_settings()) as library:
-        fill(library, [entry(number, pictures=(picture,)) for number, picture in both.items()])
+        record_all(
+            library, [make_record(number, images=(picture,)) for number, picture in both.items()]
+        )
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from support.library_samples import delivery, entry, kept
+from support.library_samples import make_delivery, make_image, make_record
 
 from imagen.cli import run
 from imagen.config import load_settings
-from imagen.library import Library, find_picture, open_library, record_generation
-from imagen.library.outbox import claim, failed, sent
-from imagen.library.tags import rate, tag, trash
+from imagen.library import Library, find_image, open_library, record_generation
+from imagen.library.outbox import claim, mark_failed, mark_sent
+from imagen.library.tags import change_tags, set_rating, trash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,17 +80,19 @@ def test_an_id_tells_what_its_sidecar_does(
 def test_all_that_is_kept_of_a_picture_is_shown(
     library: Library, lines: Callable[..., list[str]]
 ) -> None:
-    hook = delivery(1, "webhook").model_copy(update={"destination": "https://hooks.example/s3cret"})
-    told = [delivery(1, "cloud"), hook, delivery(1, "mirror")]
-    record_generation(library, entry(1, estimated_usd=0.03, warnings=("A bit dark.",)), told)
-    fox = find_picture(library, "00000001")
-    tag(library, [fox], add=["good", "print"])
-    rate(library, [fox], 4)
+    hook = make_delivery(1, "webhook").model_copy(
+        update={"destination": "https://hooks.example/s3cret"}
+    )
+    told = [make_delivery(1, "cloud"), hook, make_delivery(1, "mirror")]
+    record_generation(library, make_record(1, estimated_usd=0.03, warnings=("A bit dark.",)), told)
+    fox = find_image(library, "00000001")
+    change_tags(library, [fox], add=["good", "print"])
+    set_rating(library, [fox], 4)
     trash(library, [fox])
     cloud, webhook, _ = claim(library)
     place = {"bucket": "imagen-generated", "path": "2026-11-27/a-fox-7.png", "id": "9"}
-    sent(library, cloud, place)
-    failed(library, webhook, "Refused: 410 Gone.", again_in_seconds=None)
+    mark_sent(library, cloud, place)
+    mark_failed(library, webhook, "Refused: 410 Gone.", again_in_seconds=None)
     found = lines("00000001")
     assert found[1] == f"path: {Path('/pictures/1-0.png').absolute()} (in the trash)"
     assert found[3:11] == [
@@ -111,7 +113,7 @@ def test_all_that_is_kept_of_a_picture_is_shown(
 def test_the_json_of_an_id_holds_what_is_kept(
     library: Library, shown: Callable[..., dict[str, Any]]
 ) -> None:
-    record_generation(library, entry(1, estimated_usd=0.03), [delivery(1, "mirror")])
+    record_generation(library, make_record(1, estimated_usd=0.03), [make_delivery(1, "mirror")])
     told = shown("00000001-0000")
     assert (told["backend"], told["resolved"]["prompt"]) == ("studio", "a fox")
     kept_there = told["library"]
@@ -129,21 +131,21 @@ def test_the_json_of_an_id_holds_what_is_kept(
 def test_a_cost_that_nobody_knows_is_unknown(
     library: Library, lines: Callable[..., list[str]]
 ) -> None:
-    record_generation(library, entry(1, is_paid=True))
+    record_generation(library, make_record(1, is_paid=True))
     assert "cost: unknown" in lines("00000001")
 
 
 def test_the_second_of_a_batch_has_its_own_seed(
     library: Library, shown: Callable[..., dict[str, Any]]
 ) -> None:
-    record_generation(library, entry(1, pictures=(kept(1, 0), kept(1, 1))))
+    record_generation(library, make_record(1, images=(make_image(1, 0), make_image(1, 1))))
     assert (shown("00000001")["file"]["seed"], shown("00000001.2")["file"]["seed"]) == (7, 8)
 
 
 def test_a_file_that_does_not_tell_is_known_by_the_library(
     library: Library, lines: Callable[..., list[str]]
 ) -> None:
-    record_generation(library, entry(1, "a fox", pictures=(kept(1, 0, _mute()),)))
+    record_generation(library, make_record(1, "a fox", images=(make_image(1, 0, _mute()),)))
     assert "prompt: a fox" in lines("fox.png")
     Path("fox.png").rename("moved.png")
     assert "id: 00000001" in lines("moved.png")
@@ -153,7 +155,7 @@ def test_a_damaged_file_is_known_by_its_place(
     library: Library, lines: Callable[..., list[str]]
 ) -> None:
     path = _mute()
-    record_generation(library, entry(1, "a fox", pictures=(kept(1, 0, path),)))
+    record_generation(library, make_record(1, "a fox", images=(make_image(1, 0, path),)))
     path.write_bytes(path.read_bytes()[:40])
     assert "prompt: a fox" in lines("fox.png")
 
@@ -197,7 +199,7 @@ def test_a_library_that_can_not_be_asked_is_told(capsys: pytest.CaptureFixture[s
 def test_what_is_nothing_is_refused(
     library: Library, capsys: pytest.CaptureFixture[str], word: str, code: int, told: str
 ) -> None:
-    record_generation(library, entry(1, pictures=(kept(1, 0, _mute()),)))
+    record_generation(library, make_record(1, images=(make_image(1, 0, _mute()),)))
     assert run(["show", word]) == code
     assert told in capsys.readouterr().err
 
@@ -215,7 +217,7 @@ def test_a_picture_on_another_machine_is_told(
 
     from imagen.library.schema import images
 
-    record_generation(library, entry(1))
+    record_generation(library, make_record(1))
     with library.writing() as connection:
         connection.execute(update(images).values(host="attic", missing_ms=1))
     assert lines("00000001")[1].endswith("/pictures/1-0.png (on the machine attic, missing)")

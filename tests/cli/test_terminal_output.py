@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.library_samples import NOON, delivery, entry, fill, uuid_of
+from support.library_samples import NOON, make_delivery, make_record, record_all, uuid_of
 from support.terminal_runs import run_on_terminal
 
 from imagen import Request
@@ -18,8 +18,8 @@ from imagen.cli.terminal import display_width, words, wrap
 from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.ticket import Ticket
 from imagen.jobs import file_store
-from imagen.library import find_picture, open_library, outbox, record_generation
-from imagen.library.tags import rate, tag
+from imagen.library import find_image, open_library, outbox, record_generation
+from imagen.library.tags import change_tags, set_rating
 from imagen.pipeline.generate import create_job
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library = LibrarySettings(url=str(folder / "library.db"))
     settings = Settings(library=library, state_dir=folder / "state")
     with open_library(settings) as opened:
-        fill(opened, [_made(number) for number in range(1, 10)])
-        fill(opened, [_failed(number) for number in range(10, 13)])
-        image = find_picture(opened, uuid_of(1))
-        tag(opened, [image], add=["good", "to print", "for the winter exhibition"])
-        rate(opened, [image], 4)
+        record_all(opened, [_made(number) for number in range(1, 10)])
+        record_all(opened, [_failed(number) for number in range(10, 13)])
+        image = find_image(opened, uuid_of(1))
+        change_tags(opened, [image], add=["good", "to print", "for the winter exhibition"])
+        set_rating(opened, [image], 4)
         _post(opened)
     ticket = Ticket(
         id=uuid_of(20), backend="flux-schnell-local", request=Request(prompt=_LONG), receipt={}
@@ -79,21 +79,21 @@ def _made(number: int) -> GenerationRecord:
     facts = {"model": model, "latency_seconds": 75.0 * number, "seed": number, "cost_usd": usd}
     began = NOON - timedelta(days=3 * number)
     prompt, caller = _PROMPTS[number % 4], ("ada", "mira-the-illustrator")[number % 2]
-    return entry(number, prompt, backend=backend, facts=facts, began=began, caller=caller)
+    return make_record(number, prompt, backend=backend, facts=facts, began=began, caller=caller)
 
 
 def _failed(number: int) -> GenerationRecord:
     error = {"code": "failed", "message": _MEMORY}
-    return entry(number, _PROMPTS[number % 4], state="failed", error=error, pictures=())
+    return make_record(number, _PROMPTS[number % 4], state="failed", error=error, pictures=())
 
 
 def _post(library: Library) -> None:
     """A delivery that is stuck, and one that waits for another attempt."""
-    hook = delivery(30).model_copy(update={"destination": "https://hooks.example.com/a"})
-    record_generation(library, entry(30), [delivery(30, "cloud"), hook])
+    hook = make_delivery(30).model_copy(update={"destination": "https://hooks.example.com/a"})
+    record_generation(library, make_record(30), [make_delivery(30, "cloud"), hook])
     stuck, waiting = outbox.claim(library)
-    outbox.failed(library, stuck, f"The bucket refused it: {_MEMORY}", again_in_seconds=None)
-    outbox.failed(library, waiting, "No answer within 10 s.", again_in_seconds=3600)
+    outbox.mark_failed(library, stuck, f"The bucket refused it: {_MEMORY}", again_in_seconds=None)
+    outbox.mark_failed(library, waiting, "No answer within 10 s.", again_in_seconds=3600)
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-from support.library_samples import NOON, entry, failed, uuid_of
+from support.library_samples import NOON, make_failure, make_record, uuid_of
 
 from imagen.cli import run
 from imagen.cli.commands.usage import GROUPINGS
 from imagen.config import UsageSettings, load_settings
 from imagen.library import open_library, record_generation
-from imagen.library.ledger import Grouping
+from imagen.library.ledger import UsageGrouping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def _made(number: int, days: int, seconds: float, backend: str, **values: Any) -
     facts = {"model": f"{backend}-model", "executing_seconds": seconds}
     facts |= {"cost_usd": values.pop("usd")} if "usd" in values else {}
     began = NOON + timedelta(days=days)
-    return entry(number, began=began, backend=backend, facts=facts, **values)
+    return make_record(number, began=began, backend=backend, facts=facts, **values)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def month(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
             _made(3, -1, 2.0, "cloud", estimated_usd=0.03, usd=0.04),
             _made(4, 0, 2.5, "cloud", estimated_usd=0.03),
             _made(5, 0, 1.5, "cloud", is_paid=True),
-            failed(6),
+            make_failure(6),
         ):
             record_generation(library, made, costs=_ELECTRICITY)
 
@@ -230,7 +230,7 @@ def test_an_unknown_group_is_refused(
 
 
 def test_every_group_of_the_ledger_may_be_asked_for() -> None:
-    assert get_args(Grouping) == GROUPINGS
+    assert get_args(UsageGrouping) == GROUPINGS
 
 
 def test_what_is_made_is_accounted_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,8 +16,8 @@ from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.errors import Failed, RequestError
 from imagen.jobs import file_store
-from imagen.library import GenerationRecord, Query, page
-from imagen.library.outbox import unsent
+from imagen.library import GenerationRecord, Query, search_images
+from imagen.library.outbox import list_unsent
 from imagen.pipeline.record import build_failure, open_library_synced
 from imagen.testing.comfyui import ComfyUI
 
@@ -116,7 +116,12 @@ def test_compare_reports_missing_images_before_repeating_them(
         (id,) = file_store.pending(tmp_path / "state")
         job = file_store.read(id, tmp_path / "state")
         entry = GenerationRecord(
-            id=id, backend="one", ticket=job.ticket, asked=_ASKED, created_at=_NOON, ended_at=_NOON
+            id=id,
+            backend="one",
+            ticket=job.ticket,
+            request=_ASKED,
+            created_at=_NOON,
+            ended_at=_NOON,
         )
         file_store.write(job.ended(entry), tmp_path / "state")
         (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
@@ -182,7 +187,7 @@ def test_compare_records_a_cell_that_was_saved_before_a_kill(
         assert (second.failed, len(server.prompts)) == ((), 1)
     assert file_store.pending(tmp_path / "state") == []
     with open_library_synced(settings) as library:
-        assert len(page(library, Query()).pictures) == 1
+        assert len(search_images(library, Query()).images) == 1
 
 
 def test_compare_keeps_the_delivery_settings_of_a_resumed_cell(
@@ -202,7 +207,7 @@ def test_compare_keeps_the_delivery_settings_of_a_resumed_cell(
             compare(_ASKED, ["one"], here, folder=tmp_path / "c", watch=_killing)
         compare(_ASKED, ["one"], clouded, folder=tmp_path / "c")
     with open_library_synced(clouded) as library:
-        assert (len(page(library, Query()).pictures), unsent(library)) == (1, [])
+        assert (len(search_images(library, Query()).images), list_unsent(library)) == (1, [])
 
 
 def test_two_processes_cannot_run_one_comparison_at_once(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from imagen.config import OutputSettings, Settings
 from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.errors import Cancelled, ConfigError, Failed, OutputError, RequestError, UnknownBackend
-from imagen.library import Query, page
+from imagen.library import Query, search_images
 from imagen.pipeline.record import open_library_synced
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def test_the_library_has_an_image_and_its_replacement(settings: Settings, tmp_pa
     (tmp_path / "c" / "one-11.png").unlink()
     _compare(settings, tmp_path / "c", "one")
     with open_library_synced(settings) as library:
-        known = page(library, Query()).pictures
+        known = search_images(library, Query()).images
     assert [picture.path.name for picture in known] == ["one-11-2.png", "one-11.png"]
 
 

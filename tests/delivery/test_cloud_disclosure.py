@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from simulators.supabase import BUCKET, Bucket, Supabase
-from support import told_entries as told
+from support import generation_records as told
 
 from imagen.delivery import images as sink
 from imagen.outputs import texts
@@ -27,7 +27,7 @@ def cloud() -> Iterator[Supabase]:
 
 def _send(there: Supabase, folder: Path, **settings: object) -> str:
     """The path at which the picture lies then."""
-    entry = told.entry(told.picture(folder))
+    entry = told.make_record(told.make_image(folder))
     (made,) = sink.deliveries(entry, told.settings(), told.environ(there))
     facts = sink.send(made, told.settings(**settings), told.environ(there), {})
     return str(facts["path"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.delivery import keys
+from imagen.delivery import images, supabase
 
 
 @pytest.mark.parametrize(
@@ -18,24 +18,24 @@ from imagen.delivery import keys
     ],
 )
 def test_a_slug_has_a_form_in_ascii(slug: str, expected: str) -> None:
-    assert keys.in_ascii(slug) == expected
+    assert images.ascii_slug(slug) == expected
 
 
 @pytest.mark.parametrize("path", ["2026-11-24/a-1.png", "a.b_c/d.png", "x"])
 def test_a_plain_path_is_sound(path: str) -> None:
-    assert keys.is_sound(path)
+    assert supabase.is_valid_path(path)
 
 
 @pytest.mark.parametrize("path", ["", "/a", "a/", "a//b", "../a", "a/./b", "a b", "é.png", "a?b"])
 def test_a_path_that_leads_elsewhere_is_not_sound(path: str) -> None:
-    assert not keys.is_sound(path)
+    assert not supabase.is_valid_path(path)
 
 
 def test_the_paths_to_try_end_with_one_that_is_nobodys() -> None:
-    paths = list(keys.candidates("day/fox-1", ".PNG", "id"))
+    paths = list(images.candidate_paths("day/fox-1", ".PNG", "id"))
     assert paths[:3] == ["day/fox-1.png", "day/fox-1-2.png", "day/fox-1-3.png"]
     assert (len(paths), paths[-1]) == (21, "day/fox-1-id.png")
 
 
 def test_an_odd_ending_becomes_a_plain_one() -> None:
-    assert next(keys.candidates("fox", ".p ng", "id")) == "fox.bin"
+    assert next(images.candidate_paths("fox", ".p ng", "id")) == "fox.bin"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from simulators.supabase import ANON_KEY, SERVICE_KEY, Supabase, SupabaseSwitches
-from support.sync_lab import Lab, without_times
+from support.sync_folder import SyncFolder, without_times
 
 from imagen.cli import run
 
@@ -17,7 +17,7 @@ def _said(capsys: pytest.CaptureFixture[str]) -> str:
     return without_times(capsys.readouterr().out)
 
 
-def _unnamed(text: str, lab: Lab) -> str:
+def _unnamed(text: str, lab: SyncFolder) -> str:
     """The IDs of pictures by their numbers: `PICTURE-1`."""
     for number, id in enumerate(lab.ids(), 1):
         text = text.replace(id, f"PICTURE-{number}")
@@ -25,7 +25,7 @@ def _unnamed(text: str, lab: Lab) -> str:
 
 
 def test_pictures_are_made_while_the_cloud_is_down_and_arrive_once_it_is_back(
-    lab: Lab, capsys: pytest.CaptureFixture[str]
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.cloud.stop()
     lab.make(many=5)
@@ -52,12 +52,12 @@ def test_pictures_are_made_while_the_cloud_is_down_and_arrive_once_it_is_back(
     assert len(lab.uploads()) == 5
 
 
-def test_a_command_does_not_ask_the_cloud_for_anything(lab: Lab) -> None:
+def test_a_command_does_not_ask_the_cloud_for_anything(lab: SyncFolder) -> None:
     lab.make(many=2)
     assert lab.cloud.requests == []
 
 
-def test_a_cloud_that_is_down_is_tried_once_and_not_for_each_picture(lab: Lab) -> None:
+def test_a_cloud_that_is_down_is_tried_once_and_not_for_each_picture(lab: SyncFolder) -> None:
     lab.make(many=4)
     lab.cloud.switches = SupabaseSwitches(outage=True)
     run(["sync"])
@@ -79,7 +79,7 @@ def test_a_cloud_that_is_down_is_tried_once_and_not_for_each_picture(lab: Lab) -
     ],
 )
 def test_an_outage_in_the_middle_leaves_each_picture_there_once(
-    lab: Lab, trouble: SupabaseSwitches
+    lab: SyncFolder, trouble: SupabaseSwitches
 ) -> None:
     lab.make(many=2)
     lab.cloud.switches = trouble
@@ -90,7 +90,7 @@ def test_an_outage_in_the_middle_leaves_each_picture_there_once(
     assert lab.left() == []
 
 
-def test_a_cloud_that_asks_for_patience_is_given_it(lab: Lab) -> None:
+def test_a_cloud_that_asks_for_patience_is_given_it(lab: SyncFolder) -> None:
     lab.configure(usage={"mirror": "off"})
     lab.make(many=2)
     lab.cloud.switches = SupabaseSwitches(throttled=1, throttle_seconds=90)
@@ -101,7 +101,9 @@ def test_a_cloud_that_asks_for_patience_is_given_it(lab: Lab) -> None:
     assert len(lab.cloud.requests) == 1
 
 
-def test_it_is_given_as_much_as_it_asks_for(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_given_as_much_as_it_asks_for(
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     lab.make()
     lab.cloud.switches = SupabaseSwitches(throttled=2, throttle_seconds=900)
     capsys.readouterr()
@@ -113,7 +115,7 @@ def test_it_is_given_as_much_as_it_asks_for(lab: Lab, capsys: pytest.CaptureFixt
 
 
 def test_a_wrong_key_is_stuck_until_it_is_mended(
-    lab: Lab, capsys: pytest.CaptureFixture[str]
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.set(SUPABASE_SERVICE_KEY=ANON_KEY)
     lab.make(many=2)
@@ -124,7 +126,7 @@ def test_a_wrong_key_is_stuck_until_it_is_mended(
         "Nothing was sent.\n"
         "1  cloud  PICTURE-1  stuck  tried 1 ×\n"
         "3  cloud  PICTURE-2  stuck  tried 1 ×\n"
-        f"    {lab.cloud.url} refused it: "
+        f"    {lab.cloud.url} refused the request: "
     )
     assert said.endswith(
         "    Put the service key of the project into SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY.\n"
@@ -141,7 +143,7 @@ def test_a_wrong_key_is_stuck_until_it_is_mended(
     assert lab.there() == (2, 2, 2)
 
 
-def test_a_picture_that_is_refused_does_not_keep_the_others(lab: Lab) -> None:
+def test_a_picture_that_is_refused_does_not_keep_the_others(lab: SyncFolder) -> None:
     lab.make(many=3)
     spoilt = sorted(Path("outputs").glob("*-2.png"))[0]
     spoilt.write_bytes(spoilt.read_bytes() + b"?")
@@ -151,7 +153,7 @@ def test_a_picture_that_is_refused_does_not_keep_the_others(lab: Lab) -> None:
 
 
 def test_a_shell_that_lacks_the_key_leaves_it_to_others(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lab: SyncFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.make()
     monkeypatch.delenv("SUPABASE_SERVICE_KEY")
@@ -163,7 +165,7 @@ def test_a_shell_that_lacks_the_key_leaves_it_to_others(
     assert lab.there() == (1, 1, 1)
 
 
-def test_no_image_goes_where_that_was_switched_off_since(lab: Lab) -> None:
+def test_no_image_goes_where_that_was_switched_off_since(lab: SyncFolder) -> None:
     lab.make()
     lab.set(IMAGEN_CLOUD_SYNC="off")
     assert run(["sync"]) == 4
@@ -171,7 +173,7 @@ def test_no_image_goes_where_that_was_switched_off_since(lab: Lab) -> None:
     assert lab.there() == (0, 0, 1)
 
 
-def test_nothing_goes_where_all_was_switched_off_since(lab: Lab) -> None:
+def test_nothing_goes_where_all_was_switched_off_since(lab: SyncFolder) -> None:
     lab.make()
     lab.configure(usage={"mirror": "off"}, output={"cloud_sync": "off"})
     assert run(["sync"]) == 4
@@ -183,7 +185,7 @@ def test_a_copy_of_the_ledger_that_fails_is_one_warning_and_no_more(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Supabase(exposed=("public", "imagen")) as cloud:
-        lab = Lab(cloud, monkeypatch)
+        lab = SyncFolder(cloud, monkeypatch)
         lab.make(many=3)
         capsys.readouterr()
         assert run(["sync"]) == 0
@@ -191,13 +193,13 @@ def test_a_copy_of_the_ledger_that_fails_is_one_warning_and_no_more(
     assert capsys.readouterr() == (
         "Sent 3 pictures to the cloud.\n3 entries of the ledger are stuck.\n"
         "Once that is mended: imagen sync --retry\n",
-        f"The ledger's copy in the cloud lacks 3 entries: {cloud.url} refused it: Invalid schema: "
+        f"The ledger's copy in the cloud lacks 3 entries: {cloud.url} refused the request: Invalid schema: "
         "mai Only the following schemas are exposed: public, imagen (406 PGRST106). Add the schema "
         "to the exposed ones: Project Settings, Data API, Exposed schemas.\n",
     )
 
 
-def test_moved_pictures_are_found_where_they_are_now(lab: Lab) -> None:
+def test_moved_pictures_are_found_where_they_are_now(lab: SyncFolder) -> None:
     lab.make()
     Path("outputs").rename("elsewhere")
     assert run(["library", "add", "elsewhere"]) == 0

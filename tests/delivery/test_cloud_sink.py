@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from simulators.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Bucket, Supabase, SupabaseSwitches
 from simulators.supabase.storage import Stored
-from support import told_entries as told
+from support import generation_records as told
 
 from imagen.core.request import Request
 from imagen.delivery import images as sink
@@ -40,12 +40,12 @@ def delivery(cloud: Supabase, tmp_path: Path) -> Delivery:
 
 
 def _delivery(cloud: Supabase, folder: Path, id: str = told.ID, colour: int = 7) -> Delivery:
-    entry = told.entry(told.picture(folder, f"fox{colour}.png", colour=colour), id=id)
+    entry = told.make_record(told.make_image(folder, f"fox{colour}.png", colour=colour), id=id)
     (made,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
     return made
 
 
-def _send(delivery: Delivery, there: Supabase, **settings: object) -> dict[str, str]:
+def _send(delivery: Delivery, there: Supabase, **settings: object) -> dict[str, object]:
     return sink.send(delivery, told.settings(**settings), told.environ(there), {})
 
 
@@ -89,12 +89,12 @@ def test_a_picture_lies_in_the_bucket_and_a_row_tells_of_it(
 def test_an_image_of_another_format_lies_there_as_what_it_is(
     cloud: Supabase, tmp_path: Path, kind: Kind
 ) -> None:
-    png = told.picture(tmp_path)
+    png = told.make_image(tmp_path)
     path = tmp_path / f"fox.{kind}"
     path.write_bytes(convert_image(png.path.read_bytes(), kind).data)
     digest = sha256(path.read_bytes()).hexdigest()
     changes = {"path": path, "sha256": digest, "media_type": f"image/{kind}"}
-    entry = told.entry(png.model_copy(update=changes))
+    entry = told.make_record(png.model_copy(update=changes))
     (delivery,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
     facts = _send(delivery, cloud)
     assert facts["path"] == _PATH.replace(".png", f".{kind}")
@@ -105,7 +105,7 @@ def test_an_image_of_another_format_lies_there_as_what_it_is(
 
 def test_a_style_does_not_change_the_hash_of_the_prompt(cloud: Supabase, tmp_path: Path) -> None:
     typed = Request(prompt="a fox", style="photo")
-    entry = told.entry(told.picture(tmp_path), prompt="a fox, photo, 50mm", asked=typed)
+    entry = told.make_record(told.make_image(tmp_path), prompt="a fox, photo, 50mm", asked=typed)
     (delivery,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
     _send(delivery, cloud)
     (row,) = cloud.rows("imagen", "images")
@@ -208,7 +208,7 @@ def test_the_key_goes_to_the_project_alone(cloud: Supabase, delivery: Delivery) 
 
 def test_a_picture_that_is_too_large_is_not_sent(tmp_path: Path) -> None:
     with Supabase(buckets=[Bucket(name=BUCKET, file_size_limit=10)]) as cloud:
-        with pytest.raises(Rejected, match="takes no more than 10"):
+        with pytest.raises(Rejected, match="accepts at most 10"):
             _send(_delivery(cloud, tmp_path), cloud)
         assert cloud.objects == {}
 
@@ -231,13 +231,13 @@ def test_a_file_that_was_changed_does_not_go_under_its_record(
     cloud: Supabase, delivery: Delivery, tmp_path: Path
 ) -> None:
     (tmp_path / "fox7.png").write_bytes(b"other")
-    with pytest.raises(OutputError, match="is not as it was made"):
+    with pytest.raises(OutputError, match="was not uploaded: it changed after it was saved"):
         _send(delivery, cloud)
     assert cloud.objects == {}
 
 
 def test_without_a_sidecar_the_picture_itself_tells(cloud: Supabase, tmp_path: Path) -> None:
-    entry = told.entry(told.picture(tmp_path, sidecar=False))
+    entry = told.make_record(told.make_image(tmp_path, sidecar=False))
     (made,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
     _send(made, cloud)
     assert cloud.rows("imagen", "images")[0]["sidecar"]["backend"] == "studio"
@@ -253,7 +253,7 @@ def test_a_sidecar_that_says_nothing_does_not_stop_it(
 
 
 def test_a_character_that_no_database_keeps_is_left_out(cloud: Supabase, tmp_path: Path) -> None:
-    entry = told.entry(told.picture(tmp_path), prompt="a\0b")
+    entry = told.make_record(told.make_image(tmp_path), prompt="a\0b")
     (made,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
     _send(made, cloud)
     assert cloud.rows("imagen", "images")[0]["prompt"] == "ab"
@@ -262,8 +262,8 @@ def test_a_character_that_no_database_keeps_is_left_out(cloud: Supabase, tmp_pat
 def test_each_picture_is_a_delivery_with_its_share_of_the_cost(
     cloud: Supabase, tmp_path: Path
 ) -> None:
-    pictures = [told.picture(tmp_path, f"{n}.png", colour=n) for n in range(3)]
-    made = sink.deliveries(told.entry(*pictures), told.settings(), told.environ(cloud))
+    pictures = [told.make_image(tmp_path, f"{n}.png", colour=n) for n in range(3)]
+    made = sink.deliveries(told.make_record(*pictures), told.settings(), told.environ(cloud))
     assert [(one.part, one.payload["row"]["cost_usd"]) for one in made] == [
         (0, 0.002),
         (1, 0.002),
@@ -280,13 +280,13 @@ def test_each_picture_is_a_delivery_with_its_share_of_the_cost(
 def test_only_what_was_made_here_goes_to_the_cloud(
     cloud: Supabase, tmp_path: Path, more: dict[str, str]
 ) -> None:
-    entry = told.entry(told.picture(tmp_path), **more)
+    entry = told.make_record(told.make_image(tmp_path), **more)
     assert sink.deliveries(entry, told.settings(), told.environ(cloud)) == []
 
 
 def test_what_is_no_picture_does_not_go_to_the_cloud(cloud: Supabase, tmp_path: Path) -> None:
-    video = told.picture(tmp_path).model_copy(update={"media_type": "video/mp4"})
-    assert sink.deliveries(told.entry(video), told.settings(), told.environ(cloud)) == []
+    video = told.make_image(tmp_path).model_copy(update={"media_type": "video/mp4"})
+    assert sink.deliveries(told.make_record(video), told.settings(), told.environ(cloud)) == []
 
 
 def test_a_bucket_that_is_missing_names_the_remedy(tmp_path: Path) -> None:
@@ -332,11 +332,6 @@ def _read(url: str) -> bytes:
     return httpx.get(url, trust_env=False).content
 
 
-def test_the_bucket_can_be_asked_about(cloud: Supabase) -> None:
-    found = sink.bucket_of(told.settings(), told.environ(cloud))
-    assert (found.name, found.is_public) == (BUCKET, False)
-
-
 def test_without_its_sidecar_a_picture_is_told_by_what_is_in_it(
     cloud: Supabase, delivery: Delivery, tmp_path: Path
 ) -> None:
@@ -358,6 +353,6 @@ def test_a_picture_for_which_each_path_is_taken_is_refused(
         cloud.objects[BUCKET, f"{stem}{end}.png"] = Stored(
             data=b"another's", media_type="image/png", metadata={}
         )
-    with pytest.raises(Rejected, match=r"Every path for fox7\.png is taken in the bucket"):
+    with pytest.raises(Rejected, match=r"No free path for fox7\.png in the bucket"):
         _send(delivery, cloud)
     assert len(cloud.objects) == len(ends)

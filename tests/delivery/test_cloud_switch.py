@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support import told_entries as told
+from support import generation_records as told
 
-from imagen.delivery import images, project, usage
+from imagen.delivery import images, supabase, usage
 from imagen.errors import ConfigError, Unauthorized
 
 _ALL = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_KEY": "k"}
@@ -36,15 +36,15 @@ def test_pictures_go_to_the_cloud_where_all_is_there(
     sync: str, environ: dict[str, str], owner: str | None, expected: bool
 ) -> None:
     settings = told.settings(output={"cloud_sync": sync}, owner_user_id=owner)
-    assert images.cloud_is_on(settings, environ) is expected
+    assert images.is_enabled(settings, environ) is expected
 
 
 def test_what_is_missing_is_named_where_the_cloud_is_on() -> None:
     settings = told.settings(output={"cloud_sync": "on"}, owner_user_id=None)
     with pytest.raises(ConfigError) as caught:
-        images.cloud_is_on(settings, {})
+        images.is_enabled(settings, {})
     assert caught.value.message == (
-        "output.cloud_sync is on, and SUPABASE_URL and SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY "
+        "output.cloud_sync is on, but SUPABASE_URL and SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY "
         "and owner_user_id are not set."
     )
 
@@ -58,7 +58,7 @@ def test_what_is_missing_is_named_where_the_cloud_is_on() -> None:
     ],
 )
 def test_the_ledger_is_copied_where_credentials_are_set(settings: dict[str, Any]) -> None:
-    assert usage.is_on(told.settings(**settings), _ALL) is True
+    assert usage.is_enabled(told.settings(**settings), _ALL) is True
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_the_ledger_is_copied_where_credentials_are_set(settings: dict[str, Any]
 def test_the_ledger_is_not_copied_otherwise(
     settings: dict[str, Any], environ: dict[str, str]
 ) -> None:
-    assert usage.is_on(told.settings(**settings), environ) is False
+    assert usage.is_enabled(told.settings(**settings), environ) is False
 
 
 def test_what_is_missing_is_named_where_the_mirror_is_on() -> None:
     settings = told.settings(usage={"mirror": "on"}, cloud={"key_env": ["MY_KEY"]})
-    with pytest.raises(ConfigError, match=r"usage\.mirror is on, and MY_KEY is not set\."):
-        usage.is_on(settings, {"SUPABASE_URL": "https://x"})
+    with pytest.raises(ConfigError, match=r"usage\.mirror is on, but MY_KEY is not set\."):
+        usage.is_enabled(settings, {"SUPABASE_URL": "https://x"})
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_is_missing_is_named_where_the_mirror_is_on() -> None:
 )
 def test_an_address_that_is_none_is_refused(url: str, wrong: str) -> None:
     with pytest.raises(ConfigError, match=wrong) as caught:
-        project.opened(told.settings(), _ALL | {"SUPABASE_URL": url})
+        supabase.connect(told.settings(), _ALL | {"SUPABASE_URL": url})
     assert "SUPABASE_URL" in caught.value.message
     assert "pw" not in str(caught.value).replace("password", "")
 
@@ -102,7 +102,7 @@ def test_an_address_that_is_none_is_refused(url: str, wrong: str) -> None:
 )
 def test_the_key_never_crosses_the_network_for_all_to_read(url: str) -> None:
     with pytest.raises(ConfigError, match=r"^SUPABASE_URL must begin with https://: the service"):
-        project.opened(told.settings(), _ALL | {"SUPABASE_URL": url})
+        supabase.connect(told.settings(), _ALL | {"SUPABASE_URL": url})
 
 
 @pytest.mark.parametrize(
@@ -110,14 +110,14 @@ def test_the_key_never_crosses_the_network_for_all_to_read(url: str) -> None:
     ["http://127.0.0.1:54321", "http://192.168.1.7:8000", "http://kong:8000", "http://nas.local"],
 )
 def test_a_project_in_ones_own_network_may_speak_http(url: str) -> None:
-    project.opened(told.settings(), _ALL | {"SUPABASE_URL": url}).close()
+    supabase.connect(told.settings(), _ALL | {"SUPABASE_URL": url}).close()
 
 
 def test_a_key_that_can_not_be_sent_is_refused() -> None:
     with pytest.raises(Unauthorized, match="What SUPABASE_SERVICE_KEY holds can't be sent"):
-        project.opened(told.settings(), _ALL | {"SUPABASE_SERVICE_KEY": "schlüssel"})
+        supabase.connect(told.settings(), _ALL | {"SUPABASE_SERVICE_KEY": "schlüssel"})
 
 
 def test_nothing_goes_to_the_cloud_without_a_project() -> None:
     with pytest.raises(ConfigError, match="SUPABASE_URL is not set"):
-        project.opened(told.settings(), {"SUPABASE_SERVICE_KEY": "k"})
+        supabase.connect(told.settings(), {"SUPABASE_SERVICE_KEY": "k"})

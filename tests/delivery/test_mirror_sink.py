@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from simulators.supabase import USAGE, Supabase, SupabaseSwitches
-from support import told_entries as told
+from support import generation_records as told
 
 from imagen.delivery import usage as mirror
 from imagen.errors import ConfigError, Rejected, Unavailable
@@ -29,7 +29,7 @@ def cloud() -> Iterator[Supabase]:
 
 @pytest.fixture
 def delivery(cloud: Supabase, tmp_path: Path) -> Delivery:
-    entry = told.entry(told.picture(tmp_path))
+    entry = told.make_record(told.make_image(tmp_path))
     (made,) = mirror.deliveries(entry, told.settings(), told.environ(cloud))
     return made
 
@@ -60,7 +60,7 @@ def test_the_ledger_says_nothing_of_the_prompt(delivery: Delivery) -> None:
 
 
 def test_electricity_is_told_in_its_currency(cloud: Supabase, tmp_path: Path) -> None:
-    entry = told.entry(told.picture(tmp_path))
+    entry = told.make_record(told.make_image(tmp_path))
     ours = entry.model_copy(update={"ticket": entry.ticket.model_copy(update={"estimate": None})})
     usage = {"watts": {"studio": 288.0}, "price_per_kwh": 0.5, "currency": "EUR"}
     (made,) = mirror.deliveries(ours, told.settings(usage=usage), told.environ(cloud))
@@ -98,8 +98,11 @@ def test_what_waits_stays_here_once_it_is_switched_off(
     cloud: Supabase, delivery: Delivery, tmp_path: Path
 ) -> None:
     off = told.settings(usage={"mirror": "off"})
-    assert mirror.deliveries(told.entry(told.picture(tmp_path)), off, told.environ(cloud)) == []
-    with pytest.raises(ConfigError, match=r"Nothing goes there now: usage\.mirror is off"):
+    assert (
+        mirror.deliveries(told.make_record(told.make_image(tmp_path)), off, told.environ(cloud))
+        == []
+    )
+    with pytest.raises(ConfigError, match=r"Not sent: usage\.mirror is off"):
         mirror.send(delivery, off, told.environ(cloud), {})
     assert cloud.requests == []
 
@@ -132,8 +135,8 @@ def test_a_table_without_optional_columns_gets_the_base_columns(delivery: Delive
         *("cost_usd_estimate", "caller"),
     ]
     assert notes == {
-        "mai.imagen_usage": "The table mai.imagen_usage in the cloud lacks the column images: rows "
-        "go there without images, actual_cost, currency. To add these columns, run "
+        "mai.imagen_usage": "The table mai.imagen_usage in the cloud has no column images: rows "
+        "are sent without images, actual_cost, currency. To add these columns, run "
         "docs/supabase.sql in the SQL editor of the project."
     }
 
@@ -171,5 +174,5 @@ def test_a_lost_answer_of_a_table_without_optional_columns_leaves_one_row(
 def test_what_is_not_in_the_ledger_is_not_mirrored(
     cloud: Supabase, tmp_path: Path, more: dict[str, str]
 ) -> None:
-    entry = told.entry(told.picture(tmp_path), **more)
+    entry = told.make_record(told.make_image(tmp_path), **more)
     assert mirror.deliveries(entry, told.settings(), told.environ(cloud)) == []

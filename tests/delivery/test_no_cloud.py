@@ -15,7 +15,7 @@ from imagen.jobs import file_store
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
-    from support.sync_lab import Lab
+    from support.sync_folder import SyncFolder
 
 _DYING = """
 import os
@@ -36,7 +36,7 @@ run(["generate", "a fox", "--size", "64x64", "--quiet", *sys.argv[1:]])
     ("flags", "waiting"), [(["--no-cloud"], ["mirror"]), ([], ["cloud", "mirror"])]
 )
 def test_what_is_taken_in_late_goes_where_it_was_to_go(
-    lab: Lab, flags: list[str], waiting: list[str], monkeypatch: pytest.MonkeyPatch
+    lab: SyncFolder, flags: list[str], waiting: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("no-library").mkdir()
     lab.set(IMAGEN_LIBRARY="no-library")
@@ -56,7 +56,7 @@ def test_what_is_taken_in_late_goes_where_it_was_to_go(
     ],
 )
 def test_what_is_brought_to_its_end_goes_where_it_was_to_go(
-    lab: Lab, then: list[str], now: list[str], waiting: list[str]
+    lab: SyncFolder, then: list[str], now: list[str], waiting: list[str]
 ) -> None:
     with ComfyUI() as server:
         block = {"type": "comfyui", "url": server.url, "workflow": "sd15"}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from simulators.supabase import Supabase
-from support import told_entries as told
-from support.receiver import Receiver
+from support import generation_records as told
+from support.webhook_receiver import Receiver
 
 from imagen import delivery
 from imagen.errors import ConfigError
@@ -19,7 +19,9 @@ def test_one_generation_is_told_to_all(tmp_path: Path) -> None:
     with Supabase() as cloud, Receiver() as there:
         settings = told.settings(webhooks=[{"url": there.url}])
         environ = told.environ(cloud)
-        made = delivery.deliveries_of(told.entry(told.picture(tmp_path)), settings, environ)
+        made = delivery.deliveries_of(
+            told.make_record(told.make_image(tmp_path)), settings, environ
+        )
         facts = [delivery.send(one, settings, environ, {}) for one in made]
     assert [one.kind for one in made] == ["cloud", "mirror", "webhook"]
     assert [one.generation for one in made] == [told.ID, told.ID, told.ID]
@@ -28,42 +30,47 @@ def test_one_generation_is_told_to_all(tmp_path: Path) -> None:
 
 
 def test_nobody_is_told_where_nothing_is_set_up(tmp_path: Path) -> None:
-    assert delivery.deliveries_of(told.entry(told.picture(tmp_path)), told.settings(), {}) == []
+    assert (
+        delivery.deliveries_of(told.make_record(told.make_image(tmp_path)), told.settings(), {})
+        == []
+    )
 
 
 def test_a_delivery_survives_its_way_through_json(tmp_path: Path) -> None:
     with Supabase() as cloud:
         settings, environ = told.settings(), told.environ(cloud)
-        made = delivery.deliveries_of(told.entry(told.picture(tmp_path)), settings, environ)
+        made = delivery.deliveries_of(
+            told.make_record(told.make_image(tmp_path)), settings, environ
+        )
     assert [one.model_validate_json(one.model_dump_json()) for one in made] == made
 
 
 def test_what_is_switched_on_and_can_not_be_is_said_before() -> None:
     settings = told.settings(output={"cloud_sync": "on"})
     with pytest.raises(ConfigError, match=r"output\.cloud_sync is on"):
-        delivery.check(settings, {})
+        delivery.check_settings(settings, {})
 
 
 def test_nothing_is_wrong_where_nothing_is_on() -> None:
-    delivery.check(told.settings(webhooks=[{"url": "https://example.org"}]), {})
+    delivery.check_settings(told.settings(webhooks=[{"url": "https://example.org"}]), {})
 
 
 def test_a_kind_of_a_later_version_is_said(tmp_path: Path) -> None:
     with Supabase() as cloud:
-        entry = told.entry(told.picture(tmp_path))
+        entry = told.make_record(told.make_image(tmp_path))
         made = delivery.deliveries_of(entry, told.settings(), told.environ(cloud))
     later = made[0].model_copy(update={"kind": "pigeon"})
-    with pytest.raises(ConfigError, match="knows nothing of deliveries 'pigeon'"):
+    with pytest.raises(ConfigError, match="does not know deliveries of 'pigeon'"):
         delivery.send(later, told.settings(), {}, {})
 
 
 def test_making_deliveries_loads_nothing_that_speaks_http() -> None:
     program = (
-        "import sys\nfrom support import told_entries as told\n"
+        "import sys\nfrom support import generation_records as told\n"
         "from imagen import delivery\n"
         "settings = told.settings(webhooks=[{'url': 'https://example.org'}])\n"
         "environ = {'SUPABASE_URL': 'https://x', 'SUPABASE_SERVICE_KEY': 'k'}\n"
-        "assert len(delivery.deliveries_of(told.entry(), settings, environ)) == 2\n"
+        "assert len(delivery.deliveries_of(told.make_record(), settings, environ)) == 2\n"
         "print([name for name in ('httpx', 'tenacity') if name in sys.modules])\n"
     )
     folder = str(Path(told.__file__).parents[1])

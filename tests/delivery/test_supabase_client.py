@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulators.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Supabase, Table, key
-from support import told_entries as told
+from support import generation_records as told
 from support.raw_server import RawServer
-from support.receiver import Receiver
+from support.webhook_receiver import Receiver
 
-from imagen.delivery.supabase import Supabase as Client
+from imagen.delivery.supabase import SupabaseClient as Client
 from imagen.errors import (
     ImagenError,
     OutputError,
@@ -160,7 +160,7 @@ def test_a_conflict_over_anything_else_is_none() -> None:
     [
         pytest.param({"schema": "x"}, "PGRST106", "Exposed schemas", id="schema"),
         pytest.param({"schema": "mai"}, "PGRST205", "docs/supabase.sql", id="table"),
-        pytest.param({"mood": 1}, "PGRST204", "name another in `cloud.db_table`", id="column"),
+        pytest.param({"mood": 1}, "PGRST204", "set another name in `cloud.db_table`", id="column"),
         pytest.param({"owner_user_id": "me"}, "22P02", "owner_user_id", id="owner"),
     ],
 )
@@ -175,8 +175,8 @@ def test_a_row_that_is_refused_names_the_remedy(
 @pytest.mark.parametrize(
     ("token", "code", "remedy"),
     [
-        pytest.param(ANON_KEY, "42501", "must be the service key", id="anon"),
-        pytest.param(key("authenticated"), "42501", "must be the service key", id="user"),
+        pytest.param(ANON_KEY, "42501", "Use the service key", id="anon"),
+        pytest.param(key("authenticated"), "42501", "Use the service key", id="user"),
         pytest.param(key("service_role", secret="x"), "PGRST301", "the service key", id="other"),
         pytest.param(key("service_role", expires=1.0), "PGRST303", "service key", id="expired"),
     ],
@@ -206,7 +206,7 @@ def test_the_status_in_the_body_counts(hidden: str, kind: type[ImagenError]) -> 
     with (
         Receiver(as_json(said, 400), times=3) as there,
         _client(there.url) as client,
-        pytest.raises(kind, match="refused it: No"),
+        pytest.raises(kind, match="refused the request: No"),
     ):
         client.bucket(BUCKET)
 
@@ -219,7 +219,7 @@ def test_what_a_server_says_does_not_steer_the_terminal() -> None:
         pytest.raises(Rejected) as caught,
     ):
         client.bucket(BUCKET)
-    assert caught.value.message.endswith("refused it: [31mred alert (404 ]0;x).")
+    assert caught.value.message.endswith("refused the request: [31mred alert (404 ]0;x).")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_an_answer_that_is_not_supabases_is_not_believed(answer: Answer) -> None
     with (
         Receiver(answer) as there,
         _client(there.url) as client,
-        pytest.raises(Unavailable, match="not as Supabase does"),
+        pytest.raises(Unavailable, match="not from Supabase"),
     ):
         client.sign(BUCKET, "a.png", seconds=60)
 

@@ -10,8 +10,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 from simulators.supabase import IMAGES, USAGE, Supabase
-from support.supabase_project import add_object, apply, insert, make_project, session, values
-from support.told_entries import MOST, OWNER, entry, environ, picture, settings
+from support.generation_records import MOST, OWNER, environ, make_image, make_record, settings
+from support.supabase_database import add_object, apply, insert, make_project, session, values
 
 from imagen import delivery as sinks
 
@@ -55,7 +55,7 @@ def pictures(project: str) -> str:
 
 def _sent(cloud: Supabase, *, prompt: str = PROMPTS[0], **more: Any) -> None:
     """What the sinks make of a generation, and send."""
-    made = entry(picture(Path()), prompt=prompt, **more)
+    made = make_record(make_image(Path()), prompt=prompt, **more)
     chosen = settings(usage={"mirror": "on"})
     for delivery in sinks.deliveries_of(made, chosen, environ(cloud)):
         sinks.send(delivery, chosen, environ(cloud), {})

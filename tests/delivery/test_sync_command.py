@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from simulators.supabase import ANON_KEY, SERVICE_KEY
-from support.sync_lab import without_times
+from support.sync_folder import without_times
 
 from imagen.cli import run
 from imagen.config import load_settings
@@ -17,11 +17,11 @@ from imagen.core.locks import lock
 from imagen.library import outbox
 
 if TYPE_CHECKING:
-    from support.sync_lab import Lab
+    from support.sync_folder import SyncFolder
 
 
 @pytest.fixture
-def stuck(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Lab:
+def stuck(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> SyncFolder:
     """Two pictures that the cloud did not take, for want of the right key; and no ledger."""
     lab.configure(usage={"mirror": "off"})
     lab.make(many=2)
@@ -38,7 +38,7 @@ def test_that_nothing_waits_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("Nothing waits.\nNothing was sent.\n", "")
 
 
-def test_a_list_sends_nothing(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_sends_nothing(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
     lab.make()
     capsys.readouterr()
     assert run(["sync", "--list"]) == 0
@@ -48,20 +48,22 @@ def test_a_list_sends_nothing(lab: Lab, capsys: pytest.CaptureFixture[str]) -> N
     assert lab.cloud.requests == []
 
 
-def test_what_is_stuck_is_listed_with_why(stuck: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_stuck_is_listed_with_why(
+    stuck: SyncFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["sync", "--list"]) == 4
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["1", "cloud", stuck.ids()[0], "stuck", "tried", "1", "×"]
     assert lines[-1] == "Once that is mended: imagen sync --retry"
 
 
-def test_one_of_them_is_tried_again(stuck: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_of_them_is_tried_again(stuck: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sync", "--retry", "2"]) == 4
     assert capsys.readouterr().out.startswith("Sent 1 picture to the cloud.\n1  cloud  ")
     assert [one.id for one in stuck.left()] == [1]
 
 
-def test_one_of_them_is_given_up(stuck: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_of_them_is_given_up(stuck: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sync", "--forget", "1", "2"]) == 0
     assert capsys.readouterr().out == "Nothing waits.\n"
     assert stuck.there() == (0, 0, 0)
@@ -102,13 +104,13 @@ def test_without_a_library_there_is_nothing_to_send(capsys: pytest.CaptureFixtur
     assert "The library is switched off" in capsys.readouterr().err
 
 
-def test_a_program_is_told_all_of_it(stuck: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_is_told_all_of_it(stuck: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sync", "--json"]) == 4
     told = json.loads(capsys.readouterr().out)
     assert told["sent"] == []
     first = told["left"][0]
     assert datetime.fromisoformat(first.pop("due")).tzinfo is not None
-    assert first.pop("reason").startswith(f"{stuck.cloud.url} refused it: ")
+    assert first.pop("reason").startswith(f"{stuck.cloud.url} refused the request: ")
     assert first == {
         "id": 1,
         "kind": "cloud",
@@ -122,7 +124,9 @@ def test_a_program_is_told_all_of_it(stuck: Lab, capsys: pytest.CaptureFixture[s
     }
 
 
-def test_a_program_is_told_what_was_sent(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_is_told_what_was_sent(
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     lab.make("--count", "2", "--latent-batch")
     capsys.readouterr()
     run(["sync", "--json"])
@@ -137,7 +141,7 @@ def test_a_program_is_told_what_was_sent(lab: Lab, capsys: pytest.CaptureFixture
     assert told["left"] == []
 
 
-def test_one_that_is_to_end_where_another_is_at_work_does(lab: Lab) -> None:
+def test_one_that_is_to_end_where_another_is_at_work_does(lab: SyncFolder) -> None:
     lab.make()
     held = lock(load_settings().state_dir / "sync.lock")
     assert held is not None
@@ -149,7 +153,7 @@ def test_one_that_is_to_end_where_another_is_at_work_does(lab: Lab) -> None:
 
 
 def test_what_another_has_in_hand_is_listed_with_when_it_may_be_had(
-    lab: Lab, capsys: pytest.CaptureFixture[str]
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from imagen.pipeline.record import open_library_synced
 
@@ -162,7 +166,7 @@ def test_what_another_has_in_hand_is_listed_with_when_it_may_be_had(
     assert said.splitlines()[0] == f"1  cloud  {lab.ids()[0]}  waiting till TIME"
 
 
-def test_many_are_not_all_listed(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_are_not_all_listed(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
     lab.make("--count", "32", "--latent-batch")
     capsys.readouterr()
     run(["sync", "--list"])
@@ -172,7 +176,7 @@ def test_many_are_not_all_listed(lab: Lab, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_address_of_a_webhook_is_shown_without_its_secret(
-    lab: Lab, capsys: pytest.CaptureFixture[str]
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.configure(webhooks=[{"url": "http://127.0.0.1:9/hook/s3cr3t?key=t0ps3cret"}])
     lab.make("--no-cloud")
@@ -185,7 +189,7 @@ def test_the_address_of_a_webhook_is_shown_without_its_secret(
     assert "t0ps3cret" not in printed
 
 
-def test_a_run_may_stay_out_of_the_cloud(lab: Lab) -> None:
+def test_a_run_may_stay_out_of_the_cloud(lab: SyncFolder) -> None:
     lab.make("--no-cloud")
     assert lab.states("cloud") == []
     assert run(["compare", "a fox", "-m", "mock", "--size", "32x32", "-q", "--no-cloud"]) == 0

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from simulators.supabase import ANON_KEY, SERVICE_KEY, USAGE, Supabase
-from support.sync_lab import Lab
+from support.sync_folder import SyncFolder
 
 from imagen.cli import run
 from imagen.config import load_settings
-from imagen.delivery.sync_failure import read_failure, write_failure
+from imagen.delivery.background import read_sync_failure, write_sync_failure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.fixture
-def down(lab: Lab, capsys: pytest.CaptureFixture[str]) -> str:
+def down(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> str:
     """Two images wait for a cloud that is down; the line that says so."""
     lab.configure(usage={"mirror": "off"})
     lab.make(many=2)
@@ -65,7 +65,9 @@ def test_some_commands_do_not_show_the_failure(
 
 
 @pytest.mark.usefixtures("down")
-def test_the_failure_is_gone_once_all_is_sent(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_failure_is_gone_once_all_is_sent(
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     lab.cloud.start()
     assert run(["sync", "--retry"]) == 0
     capsys.readouterr()
@@ -74,28 +76,30 @@ def test_the_failure_is_gone_once_all_is_sent(lab: Lab, capsys: pytest.CaptureFi
 
 
 @pytest.mark.usefixtures("down")
-def test_the_failure_is_gone_once_another_process_sent_all(lab: Lab) -> None:
-    line = read_failure(load_settings().state_dir)
+def test_the_failure_is_gone_once_another_process_sent_all(lab: SyncFolder) -> None:
+    line = read_sync_failure(load_settings().state_dir)
     lab.cloud.start()
     assert run(["sync", "--retry"]) == 0
-    write_failure(load_settings().state_dir, line)  # the process died before it removed the line
+    write_sync_failure(
+        load_settings().state_dir, line
+    )  # the process died before it removed the line
     assert run(["sync"]) == 0
-    assert read_failure(load_settings().state_dir) == ""
+    assert read_sync_failure(load_settings().state_dir) == ""
 
 
 @pytest.mark.usefixtures("down")
-def test_the_failure_is_gone_once_all_is_forgotten(lab: Lab) -> None:
+def test_the_failure_is_gone_once_all_is_forgotten(lab: SyncFolder) -> None:
     ids = [str(one.id) for one in lab.left()]
     assert run(["sync", "--forget", *ids]) == 0
-    assert read_failure(load_settings().state_dir) == ""
+    assert read_sync_failure(load_settings().state_dir) == ""
 
 
-def test_what_is_stuck_names_the_command_that_retries(lab: Lab) -> None:
+def test_what_is_stuck_names_the_command_that_retries(lab: SyncFolder) -> None:
     lab.configure(usage={"mirror": "off"})
     lab.make()
     lab.set(SUPABASE_SERVICE_KEY=ANON_KEY)
     assert run(["sync"]) == 4
-    assert read_failure(load_settings().state_dir).endswith("(1 stuck; imagen sync --retry)")
+    assert read_sync_failure(load_settings().state_dir).endswith("(1 stuck; imagen sync --retry)")
     lab.set(SUPABASE_SERVICE_KEY=SERVICE_KEY)
 
 
@@ -103,39 +107,39 @@ def test_a_failure_of_the_ledgers_copy_is_shown_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Supabase(exposed=("public", "imagen")) as cloud:
-        Lab(cloud, monkeypatch).make()
+        SyncFolder(cloud, monkeypatch).make()
         assert run(["sync"]) == 0
     capsys.readouterr()
     assert run(["history"]) == 0
     assert capsys.readouterr().err == (
-        f"imagen: cloud sync: {cloud.url} refused it: Invalid schema: mai Only the following "
+        f"imagen: cloud sync: {cloud.url} refused the request: Invalid schema: mai Only the following "
         "schemas are exposed: public, imagen (406 PGRST106) (1 stuck; imagen sync --retry)\n"
     )
 
 
 def test_a_failed_webhook_is_not_called_cloud_sync(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    lab: SyncFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SUPABASE_URL")
     lab.configure(webhooks=[{"url": "http://127.0.0.1:9/hook"}])
     lab.make()
     run(["sync"])
-    assert read_failure(load_settings().state_dir).startswith("webhook: ")
+    assert read_sync_failure(load_settings().state_dir).startswith("webhook: ")
 
 
 def test_the_line_holds_no_control_characters(tmp_path: Path) -> None:
-    write_failure(tmp_path, "cloud sync: a\x1b[2J\nb")
-    assert read_failure(tmp_path) == "cloud sync: a[2J b"
+    write_sync_failure(tmp_path, "cloud sync: a\x1b[2J\nb")
+    assert read_sync_failure(tmp_path) == "cloud sync: a[2J b"
 
 
 def test_a_line_that_cannot_be_written_is_left(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    write_failure(tmp_path / "file" / "state", "cloud sync: x")
-    assert read_failure(tmp_path / "file" / "state") == ""
+    write_sync_failure(tmp_path / "file" / "state", "cloud sync: x")
+    assert read_sync_failure(tmp_path / "file" / "state") == ""
 
 
-def test_showing_the_failure_loads_no_database(lab: Lab) -> None:
-    write_failure(load_settings().state_dir, "cloud sync: down (1 waiting; imagen sync)")
+def test_showing_the_failure_loads_no_database(lab: SyncFolder) -> None:
+    write_sync_failure(load_settings().state_dir, "cloud sync: down (1 waiting; imagen sync)")
     program = (
         "from imagen.cli import run; run(['workflows', 'list'])\n"
         "import sys; print('sqlalchemy' in sys.modules)"
@@ -150,21 +154,21 @@ def test_missing_columns_of_the_ledgers_copy_are_one_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Supabase(tables=[USAGE.without("images", "actual_cost", "currency")]) as cloud:
-        lab = Lab(cloud, monkeypatch)
+        lab = SyncFolder(cloud, monkeypatch)
         lab.configure(output={"cloud_sync": "off"})
         lab.make(many=3)
         capsys.readouterr()
         assert run(["sync"]) == 0
         out, err = capsys.readouterr()
         assert out == "Sent 3 entries of the ledger.\n"
-        assert err.startswith("The table mai.imagen_usage in the cloud lacks the column images: ")
+        assert err.startswith("The table mai.imagen_usage in the cloud has no column images: ")
         assert len(err.splitlines()) == 1
         assert len(cloud.rows("mai", "imagen_usage")) == 3
         assert len(cloud.requests) == 4
-    assert read_failure(load_settings().state_dir) == ""
+    assert read_sync_failure(load_settings().state_dir) == ""
 
 
-def test_no_cloud_keeps_the_image_here_and_copies_the_ledger(lab: Lab) -> None:
+def test_no_cloud_keeps_the_image_here_and_copies_the_ledger(lab: SyncFolder) -> None:
     lab.make("--no-cloud")
     assert run(["sync"]) == 0
     assert lab.there() == (0, 0, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen.delivery.worker import pauses_after, reason
+from imagen.delivery.worker import format_error, pauses_after
 from imagen.errors import (
     BackendError,
     ConfigError,
@@ -57,8 +57,8 @@ def test_what_makes_no_sense_to_send_again_is_stuck(error: ImagenError) -> None:
 
 def test_a_reason_is_two_safe_lines() -> None:
     error = Rejected("No:\n\x1b[31mred\x07.", remedy="Do this.\nThen that.")
-    assert reason(error) == "No: [31mred.\nDo this. Then that."
+    assert format_error(error) == "No: [31mred.\nDo this. Then that."
 
 
 def test_a_reason_has_an_end() -> None:
-    assert len(reason(Rejected("x" * 5000))) == 400
+    assert len(format_error(Rejected("x" * 5000))) == 400

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from simulators.supabase import USAGE, Supabase, SupabaseSwitches
-from support.sync_lab import Lab, eventually, started
+from support.sync_folder import SyncFolder, start_imagen, wait_until
 
 from imagen.cli import run
 from imagen.config import Settings, load_settings
 from imagen.core.locks import is_held, lock
-from imagen.delivery.background import start
+from imagen.delivery.background import start_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +27,10 @@ _ON = {"IMAGEN_BACKGROUND_SYNC": "on"}
 _MAKE = ["generate", "a fox", "--size", "32x32", "--quiet"]
 
 
-def test_two_at_once_send_nothing_twice(lab: Lab, library_url: str) -> None:
+def test_two_at_once_send_nothing_twice(lab: SyncFolder, library_url: str) -> None:
     lab.configure(library={"url": library_url})
     lab.make("--count", "30", "--latent-batch")
-    both = [started("sync", "--json") for _ in range(2)]
+    both = [start_imagen("sync", "--json") for _ in range(2)]
     said = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert lab.there() == (30, 30, 1)
@@ -41,56 +41,56 @@ def test_two_at_once_send_nothing_twice(lab: Lab, library_url: str) -> None:
     assert min(text.count('"cloud"') for text in said) > 0
 
 
-def test_a_command_has_its_pictures_sent_in_the_background(lab: Lab) -> None:
-    ended = started(*_MAKE, **_ON)
+def test_a_command_has_its_pictures_sent_in_the_background(lab: SyncFolder) -> None:
+    ended = start_imagen(*_MAKE, **_ON)
     assert ended.communicate()[0].endswith(".png\n")
-    assert eventually(lambda: lab.there() == (1, 1, 1))
-    assert eventually(lambda: not is_held(load_settings().state_dir / "sync.lock"))
+    assert wait_until(lambda: lab.there() == (1, 1, 1))
+    assert wait_until(lambda: not is_held(load_settings().state_dir / "sync.lock"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the streams")
-def test_a_command_without_streams_has_its_images_sent_in_the_background(lab: Lab) -> None:
+def test_a_command_without_streams_has_its_images_sent_in_the_background(lab: SyncFolder) -> None:
     shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "imagen", *_MAKE]
     assert subprocess.run(shell, env=os.environ | _ON, check=False).returncode == 5
-    assert eventually(lambda: lab.there() == (1, 1, 1))
-    assert eventually(lambda: not is_held(load_settings().state_dir / "sync.lock"))
+    assert wait_until(lambda: lab.there() == (1, 1, 1))
+    assert wait_until(lambda: not is_held(load_settings().state_dir / "sync.lock"))
 
 
-def test_a_command_does_not_wait_for_a_cloud_that_does_not_answer(lab: Lab) -> None:
+def test_a_command_does_not_wait_for_a_cloud_that_does_not_answer(lab: SyncFolder) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         lab.set(SUPABASE_URL=f"http://127.0.0.1:{deaf.getsockname()[1]}")
-        ended = started(*_MAKE, **_ON)
+        ended = start_imagen(*_MAKE, **_ON)
         assert ended.communicate(timeout=30)[1] == ""
         assert ended.returncode == 0
         lock_file = load_settings().state_dir / "sync.lock"
-        assert eventually(lambda: is_held(lock_file))
-    assert eventually(lambda: not is_held(lock_file))
+        assert wait_until(lambda: is_held(lock_file))
+    assert wait_until(lambda: not is_held(lock_file))
 
 
-def test_the_configuration_that_was_named_is_that_of_the_background_too(lab: Lab) -> None:
+def test_the_configuration_that_was_named_is_that_of_the_background_too(lab: SyncFolder) -> None:
     Path("imagen.yaml").rename("mine.yaml")
-    started(*_MAKE, "--config", "mine.yaml", **_ON).communicate()
-    assert eventually(lambda: lab.there() == (1, 1, 1))
+    start_imagen(*_MAKE, "--config", "mine.yaml", **_ON).communicate()
+    assert wait_until(lambda: lab.there() == (1, 1, 1))
 
 
-def test_what_failed_is_told_in_the_background_too(lab: Lab) -> None:
+def test_what_failed_is_told_in_the_background_too(lab: SyncFolder) -> None:
     lab.make()
     lab.configure(backends={"bad": {"type": "mock", "fail": "failed"}})
-    ended = started(*_MAKE, "-b", "bad", **_ON)
+    ended = start_imagen(*_MAKE, "-b", "bad", **_ON)
     ended.communicate()
     assert ended.returncode == 4
-    assert eventually(lambda: lab.there() == (1, 1, 1))
+    assert wait_until(lambda: lab.there() == (1, 1, 1))
 
 
-def test_one_that_is_at_work_sends_what_is_made_meanwhile(lab: Lab) -> None:
+def test_one_that_is_at_work_sends_what_is_made_meanwhile(lab: SyncFolder) -> None:
     lab.make(many=2)
     lab.cloud.switches = SupabaseSwitches(slow=0.2)
-    first = started("sync", "--unless-running")
-    assert eventually(lambda: bool(lab.cloud.requests))
+    first = start_imagen("sync", "--unless-running")
+    assert wait_until(lambda: bool(lab.cloud.requests))
     lab.make("--count", "3", "--latent-batch")
-    second = started("sync", "--unless-running")
+    second = start_imagen("sync", "--unless-running")
     assert second.communicate()[0].startswith("Nothing was sent.\n")
     said = first.communicate(timeout=60)[0]
     assert said == "Sent 5 pictures to the cloud, 3 entries of the ledger.\n"
@@ -113,34 +113,34 @@ def _with(**more: object) -> Settings:
 def test_where_nothing_can_be_sent_nothing_is_started(
     settings: Settings, environ: dict[str, str]
 ) -> None:
-    assert start(settings, environ) is False
+    assert start_sync(settings, environ) is False
 
 
 def test_that_it_can_not_be_started_is_nobodys_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/gone/python")
-    assert start(_with(), {}) is False
+    assert start_sync(_with(), {}) is False
 
 
-def test_a_dry_run_starts_nothing(lab: Lab) -> None:
+def test_a_dry_run_starts_nothing(lab: SyncFolder) -> None:
     lab.make()
-    started(*_MAKE, "--dry-run", **_ON).communicate()
-    assert not eventually(lambda: bool(lab.cloud.requests), seconds=1.5)
+    start_imagen(*_MAKE, "--dry-run", **_ON).communicate()
+    assert not wait_until(lambda: bool(lab.cloud.requests), seconds=1.5)
 
 
 @pytest.fixture
-def watching(lab: Lab) -> Iterator[Popen[str]]:
+def watching(lab: SyncFolder) -> Iterator[Popen[str]]:
     """An `imagen sync --watch` that has sent one picture."""
     lab.make()
-    process = started("sync", "--watch")
-    assert eventually(lambda: lab.there() == (1, 1, 1))
+    process = start_imagen("sync", "--watch")
+    assert wait_until(lambda: lab.there() == (1, 1, 1))
     yield process
     process.kill()
     process.communicate()
 
 
-def test_one_on_watch_sends_what_is_made(lab: Lab, watching: Popen[str]) -> None:
+def test_one_on_watch_sends_what_is_made(lab: SyncFolder, watching: Popen[str]) -> None:
     lab.make()
-    assert eventually(lambda: lab.there() == (2, 2, 2))
+    assert wait_until(lambda: lab.there() == (2, 2, 2))
     assert watching.poll() is None
 
 
@@ -149,28 +149,28 @@ def test_one_on_watch_tries_missing_columns_again_and_warns_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Supabase(tables=[USAGE.without("images")]) as cloud:
-        lab = Lab(cloud, monkeypatch)
+        lab = SyncFolder(cloud, monkeypatch)
         lab.configure(output={"cloud_sync": "off"})
-        process = started("sync", "--watch")
+        process = start_imagen("sync", "--watch")
         lab.make()
-        assert eventually(lambda: len(cloud.requests) == 2)
+        assert wait_until(lambda: len(cloud.requests) == 2)
         lab.make()
-        assert eventually(lambda: len(cloud.requests) == 4)
-        assert eventually(lambda: lab.left() == [])
+        assert wait_until(lambda: len(cloud.requests) == 4)
+        assert wait_until(lambda: lab.left() == [])
         os.kill(process.pid, signal.SIGTERM)
-        assert process.communicate(timeout=30)[1].count("lacks the column images") == 1
+        assert process.communicate(timeout=30)[1].count("has no column images") == 1
         assert len(cloud.rows("mai", "imagen_usage")) == 2
 
 
-def test_one_on_watch_waits_for_a_library_that_is_away(lab: Lab) -> None:
+def test_one_on_watch_waits_for_a_library_that_is_away(lab: SyncFolder) -> None:
     Path("away").mkdir()
     lab.set(IMAGEN_LIBRARY="away")
-    process = started("sync", "--watch")
+    process = start_imagen("sync", "--watch")
     assert process.stdout is not None
     assert "away can't be used: unable to open database file." in process.stdout.readline()
     Path("away").rmdir()
     lab.make()
-    assert eventually(lambda: lab.there() == (1, 1, 1))
+    assert wait_until(lambda: lab.there() == (1, 1, 1))
     process.kill()
     process.communicate()
 
@@ -186,11 +186,11 @@ def test_one_on_watch_ends_when_it_is_told_to(watching: Popen[str], number: int)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-def test_ctrl_c_lets_the_one_that_is_being_sent_arrive(lab: Lab) -> None:
+def test_ctrl_c_lets_the_one_that_is_being_sent_arrive(lab: SyncFolder) -> None:
     lab.make("--count", "20", "--latent-batch")
     lab.cloud.switches = SupabaseSwitches(slow=0.05)
-    process = started("sync")
-    assert eventually(lambda: len(lab.cloud.objects) > 1)
+    process = start_imagen("sync")
+    assert wait_until(lambda: len(lab.cloud.objects) > 1)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
@@ -213,7 +213,7 @@ def test_nothing_of_it_is_loaded_where_nobody_is_told() -> None:
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_lock_that_was_left_behind_hinders_nobody(lab: Lab) -> None:
+def test_a_lock_that_was_left_behind_hinders_nobody(lab: SyncFolder) -> None:
     lab.make()
     left = lock(load_settings().state_dir / "sync.lock")
     assert left is not None

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from support.receiver import Received, Receiver
-from support.sync_lab import eventually, started
+from support.sync_folder import start_imagen, wait_until
+from support.webhook_receiver import Received, Receiver
 
 from imagen.cli import run
-from imagen.delivery.webhooks import signed_headers
+from imagen.delivery.webhooks import sign_headers
 from imagen.testing.answer import Answer
 
 if TYPE_CHECKING:
     import pytest
-    from support.sync_lab import Lab
+    from support.sync_folder import SyncFolder
 
 _SECRET = "a secret that is long enough"
 _MAKE = ["generate", "a fox", "--size", "32x32", "--seed", "7", "--quiet", "--no-cloud"]
 
 
-def _configure(lab: Lab, *receivers: Receiver, **more: Any) -> None:
+def _configure(lab: SyncFolder, *receivers: Receiver, **more: Any) -> None:
     hooks = [{"url": f"{one.url}/hook", "secret_env": "HOOK_SECRET"} for one in receivers]
     lab.set(HOOK_SECRET=_SECRET)
     lab.configure(webhooks=hooks, backends={"bad": {"type": "mock", "fail": "rejected"}}, **more)
@@ -28,15 +28,15 @@ def _configure(lab: Lab, *receivers: Receiver, **more: Any) -> None:
 
 def _is_signed(one: Received) -> bool:
     id, sent = one.headers["webhook-id"], int(one.headers["webhook-timestamp"])
-    expected = signed_headers(id, sent, one.body, _SECRET.encode())
+    expected = sign_headers(id, sent, one.body, _SECRET.encode())
     return one.headers["webhook-signature"] == expected["webhook-signature"]
 
 
-def test_a_finished_generation_is_told_by_itself(lab: Lab) -> None:
+def test_a_finished_generation_is_told_by_itself(lab: SyncFolder) -> None:
     with Receiver() as there:
         _configure(lab, there)
-        started(*_MAKE, IMAGEN_BACKGROUND_SYNC="on").communicate()
-        assert eventually(lambda: len(there.requests) == 1)
+        start_imagen(*_MAKE, IMAGEN_BACKGROUND_SYNC="on").communicate()
+        assert wait_until(lambda: len(there.requests) == 1)
     (told,) = there.requests
     body = json.loads(told.body)
     assert (told.method, told.path, _is_signed(told)) == ("POST", "/hook", True)
@@ -44,18 +44,18 @@ def test_a_finished_generation_is_told_by_itself(lab: Lab) -> None:
     assert [image["seed"] for image in body["data"]["images"]] == [7]
 
 
-def test_a_failed_generation_is_told_by_itself(lab: Lab) -> None:
+def test_a_failed_generation_is_told_by_itself(lab: SyncFolder) -> None:
     with Receiver() as there:
         _configure(lab, there)
-        started(*_MAKE, "-b", "bad", IMAGEN_BACKGROUND_SYNC="on").communicate()
-        assert eventually(lambda: len(there.requests) == 1)
+        start_imagen(*_MAKE, "-b", "bad", IMAGEN_BACKGROUND_SYNC="on").communicate()
+        assert wait_until(lambda: len(there.requests) == 1)
     (told,) = there.requests
     body = json.loads(told.body)
     assert (body["type"], body["data"]["error"]["code"]) == ("generation.failed", "rejected")
     assert (body["data"]["images"], _is_signed(told)) == ([], True)
 
 
-def test_whoever_is_told_again_can_tell(lab: Lab) -> None:
+def test_whoever_is_told_again_can_tell(lab: SyncFolder) -> None:
     with Receiver(Answer(status=500), Answer(is_cut=True)) as there:
         _configure(lab, there)
         assert run(_MAKE) == 0
@@ -68,7 +68,7 @@ def test_whoever_is_told_again_can_tell(lab: Lab) -> None:
     assert lab.left() == []
 
 
-def test_one_that_is_down_does_not_keep_the_other_from_hearing(lab: Lab) -> None:
+def test_one_that_is_down_does_not_keep_the_other_from_hearing(lab: SyncFolder) -> None:
     with Receiver(Answer(status=503)) as down, Receiver() as up:
         _configure(lab, down, up)
         run(_MAKE)
@@ -78,7 +78,7 @@ def test_one_that_is_down_does_not_keep_the_other_from_hearing(lab: Lab) -> None
 
 
 def test_a_webhook_that_was_taken_out_waits_and_is_named(
-    lab: Lab, capsys: pytest.CaptureFixture[str]
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Receiver() as there:
         _configure(lab, there)
@@ -93,7 +93,7 @@ def test_a_webhook_that_was_taken_out_waits_and_is_named(
 
 
 def test_a_secret_that_is_missing_is_named(
-    lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Receiver() as there:
         _configure(lab, there)

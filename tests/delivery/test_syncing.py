@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy
-from support.library_samples import delivery, entry, settings_at, uuid_of
-from support.receiver import Receiver
+from support.library_samples import make_delivery, make_record, settings_at, uuid_of
+from support.webhook_receiver import Receiver
 
 from imagen.core.locks import lock
-from imagen.delivery.worker import elsewhere, sync, sync_alone
+from imagen.delivery.worker import other_machine_reason, sync, sync_alone
 from imagen.library import Delivery, Library, open_library, outbox, record_generation
 from imagen.library.schema import images
 from imagen.library.schema import outbox as rows
-from imagen.library.search import pictures_of
-from imagen.library.stored import stored_address
+from imagen.library.search import images_of
+from imagen.library.stored_values import stored_url
 from imagen.library.tags import purge, trash
 from imagen.testing.answer import Answer
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imagen.config import Settings
-    from imagen.delivery.worker import Synced
+    from imagen.delivery.worker import SyncResult
 
 _DOWN = Answer(status=503)
 
@@ -39,20 +39,20 @@ def library(library_url: str) -> Iterator[Library]:
 
 def _hook(url: str, number: int) -> Delivery:
     """What a webhook is told of this generation."""
-    told = delivery(number, id=f"msg_{number}", event="finished", body={"number": number})
-    return told.model_copy(update={"destination": stored_address(url)})
+    told = make_delivery(number, id=f"msg_{number}", event="finished", body={"number": number})
+    return told.model_copy(update={"destination": stored_url(url)})
 
 
 def _post(library: Library, *urls: str, many: int = 1) -> None:
     for number in range(1, many + 1):
-        record_generation(library, entry(number), [_hook(url, number) for url in urls])
+        record_generation(library, make_record(number), [_hook(url, number) for url in urls])
 
 
 def _settings(*urls: str) -> Settings:
     return settings_at("unused", webhooks=[{"url": url} for url in urls])
 
 
-def _sync(library: Library, *urls: str, **more: Any) -> Synced:
+def _sync(library: Library, *urls: str, **more: Any) -> SyncResult:
     return sync(library, _settings(*urls), {}, draw=lambda: 1.0, **more)
 
 
@@ -77,7 +77,7 @@ def _due(library: Library) -> list[tuple[str, int, int]]:
     now = datetime.now(UTC)
     return [
         (one.delivery.payload["id"], one.attempts, 10 * round((one.due - now).total_seconds() / 10))
-        for one in outbox.unsent(library)
+        for one in outbox.list_unsent(library)
     ]
 
 
@@ -88,7 +88,7 @@ def test_what_is_due_is_sent_in_order_and_counted(library: Library) -> None:
         synced = _sync(library, there.url, on_progress=lambda n, of: counted.append((n, of)))
     assert [one.payload["id"] for one in synced.sent] == ["msg_1", "msg_2", "msg_3"]
     assert counted == [(0, 3), (1, 3), (2, 3)]
-    assert (synced.failed, outbox.unsent(library), outbox.count_due(library)) == ((), [], 0)
+    assert (synced.failed, outbox.list_unsent(library), outbox.count_due(library)) == ((), [], 0)
 
 
 def test_a_destination_that_is_down_does_not_hold_up_the_others(library: Library) -> None:
@@ -97,7 +97,7 @@ def test_a_destination_that_is_down_does_not_hold_up_the_others(library: Library
         synced = _sync(library, down.url, up.url)
     assert (len(down.requests), len(up.requests)) == (1, 3)
     assert len(synced.sent) == 3
-    assert [one.waiting.delivery.destination for one in synced.failed] == [stored_address(down.url)]
+    assert [one.pending.delivery.destination for one in synced.failed] == [stored_url(down.url)]
     assert _due(library) == [("msg_1", 1, 30), ("msg_2", 1, 30), ("msg_3", 1, 30)]
 
 
@@ -116,7 +116,7 @@ def test_what_is_posted_while_its_destination_is_down_waits_with_the_others(
 
         def post_another() -> bool:
             number = 1 + len(there.requests)
-            record_generation(library, entry(number), [_hook(there.url, number)])
+            record_generation(library, make_record(number), [_hook(there.url, number)])
             return number > 2
 
         _sync(library, there.url, is_stopped=post_another)
@@ -143,7 +143,7 @@ def test_once_one_arrives_the_others_need_not_wait_for_their_time(library: Libra
     with Receiver(_DOWN) as there:
         _post(library, there.url, many=3)
         _sync(library, there.url)
-        record_generation(library, entry(4), [_hook(there.url, 4)])
+        record_generation(library, make_record(4), [_hook(there.url, 4)])
         synced = _sync(library, there.url)
     assert [one.payload["id"] for one in synced.sent] == ["msg_4", "msg_2", "msg_3", "msg_1"]
     assert _due(library) == []
@@ -154,7 +154,7 @@ def test_a_pause_of_more_than_an_hour_is_kept_all_the_same(library: Library) -> 
     with Receiver(patience) as there:
         _post(library, there.url)
         _sync(library, there.url)
-        record_generation(library, entry(4), [_hook(there.url, 4)])
+        record_generation(library, make_record(4), [_hook(there.url, 4)])
         _sync(library, there.url)
     assert _due(library) == [("msg_1", 1, 3600)]
 
@@ -163,7 +163,7 @@ def test_where_one_is_refused_the_others_are_sent(library: Library) -> None:
     with Receiver(Answer(status=422)) as there:
         _post(library, there.url, many=3)
         _sync(library, there.url)
-    (left,) = outbox.unsent(library)
+    (left,) = outbox.list_unsent(library)
     assert (left.state, left.attempts) == ("stuck", 1)
     assert left.last_error == f"{there.url} refused the request: 422 Unprocessable Entity."
 
@@ -174,7 +174,7 @@ def test_where_nobody_is_let_in_all_are_stuck_at_once(library: Library, status: 
         _post(library, there.url, many=3)
         _sync(library, there.url)
     assert len(there.requests) == 1
-    left = outbox.unsent(library)
+    left = outbox.list_unsent(library)
     assert [(one.state, one.attempts) for one in left] == [("stuck", 1)] * 3
     assert len({one.last_error for one in left}) == 1
 
@@ -194,7 +194,7 @@ def test_whoever_is_told_to_stop_leaves_the_rest(library: Library) -> None:
         _post(library, there.url, many=3)
         synced = _sync(library, there.url, is_stopped=lambda: len(there.requests) == 2)
     assert len(synced.sent) == 2
-    assert [one.state for one in outbox.unsent(library)] == ["waiting"]
+    assert [one.state for one in outbox.list_unsent(library)] == ["waiting"]
     assert outbox.count_due(library) == 1
 
 
@@ -218,16 +218,16 @@ class _Interrupting(dict[str, str]):
 
 
 def _picture(number: int = 1, **more: Any) -> Delivery:
-    return delivery(number, "cloud", file="/gone/fox.png", host=platform.node(), **more)
+    return make_delivery(number, "cloud", file="/gone/fox.png", host=platform.node(), **more)
 
 
 def test_a_picture_is_sent_from_where_it_lies_now(library: Library) -> None:
-    record_generation(library, entry(1), [_picture()])
+    record_generation(library, make_record(1), [_picture()])
     moved = sqlalchemy.update(images).values(path="/now/here.png", sidecar="/now/here.png.json")
     with library.writing() as connection:
         connection.execute(moved)
     (waiting,) = outbox.claim(library)
-    placed = outbox.placed(library, waiting)
+    placed = outbox.with_current_paths(library, waiting)
     assert placed is not None
     assert placed.delivery.payload == {
         "file": "/now/here.png",
@@ -237,30 +237,30 @@ def test_a_picture_is_sent_from_where_it_lies_now(library: Library) -> None:
 
 
 def test_a_picture_in_the_trash_still_goes(library: Library) -> None:
-    record_generation(library, entry(1), [_picture()])
-    trash(library, pictures_of(library, uuid_of(1)))
+    record_generation(library, make_record(1), [_picture()])
+    trash(library, images_of(library, uuid_of(1)))
     assert outbox.count_due(library) == 1
 
 
 def test_a_picture_that_was_purged_goes_nowhere(library: Library) -> None:
-    record_generation(library, entry(1), [_picture(), delivery(1, "mirror")])
-    trash(library, pictures_of(library, uuid_of(1)))
-    purge(library, pictures_of(library, uuid_of(1)))
-    assert [one.delivery.kind for one in outbox.unsent(library)] == ["mirror"]
+    record_generation(library, make_record(1), [_picture(), make_delivery(1, "mirror")])
+    trash(library, images_of(library, uuid_of(1)))
+    purge(library, images_of(library, uuid_of(1)))
+    assert [one.delivery.kind for one in outbox.list_unsent(library)] == ["mirror"]
 
 
 def test_a_picture_that_is_purged_while_it_is_in_hand_is_dropped(library: Library) -> None:
-    record_generation(library, entry(1), [_picture()])
+    record_generation(library, make_record(1), [_picture()])
     (waiting,) = outbox.claim(library)
-    trash(library, pictures_of(library, uuid_of(1)))
-    purge(library, pictures_of(library, uuid_of(1)))
-    assert outbox.placed(library, waiting) is None
-    outbox.failed(library, waiting, "x", again_in_seconds=1)
-    assert outbox.unsent(library) == []
+    trash(library, images_of(library, uuid_of(1)))
+    purge(library, images_of(library, uuid_of(1)))
+    assert outbox.with_current_paths(library, waiting) is None
+    outbox.mark_failed(library, waiting, "x", again_in_seconds=1)
+    assert outbox.list_unsent(library) == []
 
 
 def _on_another_machine(library: Library, **more: Any) -> None:
-    record_generation(library, entry(1), [_picture(sha256="0")])
+    record_generation(library, make_record(1), [_picture(sha256="0")])
     with library.writing() as connection:
         connection.execute(sqlalchemy.update(images).values(host="attic", **more))
 
@@ -270,7 +270,7 @@ def test_in_a_shared_library_each_machine_sends_its_own(postgres_url: str) -> No
         _on_another_machine(library)
         assert outbox.claim(library) == []
         assert (outbox.count_due(library), outbox.next_due(library)) == (0, None)
-        assert [one.attempts for one in outbox.unsent(library)] == [0]
+        assert [one.attempts for one in outbox.list_unsent(library)] == [0]
 
 
 @pytest.mark.parametrize(
@@ -290,17 +290,17 @@ def test_a_picture_whose_file_stayed_on_another_machine_waits_uncounted(sqlite_p
     with open_library(settings_at(sqlite_path)) as library:
         _on_another_machine(library)
         synced = sync(library, settings_at(sqlite_path), {})
-        (left,) = outbox.unsent(library)
+        (left,) = outbox.list_unsent(library)
     assert (synced.sent, synced.failed, left.state, left.attempts) == ((), (), "waiting", 0)
     assert left.last_error == (
-        "It lies on another machine, attic, and goes when imagen sync runs there."
+        "The image is on attic; it is sent when imagen sync runs there."
     )
 
 
 def test_a_machine_that_has_another_name_by_now_sends_what_lies_there() -> None:
     Path("fox.png").write_bytes(b"fox")
-    here = delivery(1, "cloud", file="fox.png", host="the old name")
-    assert elsewhere(here) == ""
+    here = make_delivery(1, "cloud", file="fox.png", host="the old name")
+    assert other_machine_reason(here) == ""
 
 
 def test_only_one_of_a_folder_is_at_it_unless_it_must(library: Library) -> None:
@@ -326,18 +326,18 @@ def test_a_person_need_not_wait_for_the_other_one(library: Library) -> None:
 
 def test_what_is_forgotten_is_never_sent(library: Library) -> None:
     _post(library, "http://127.0.0.1:9", many=2)
-    first, _ = outbox.unsent(library)
-    assert outbox.forget(library, [first.id]) == 1
+    first, _ = outbox.list_unsent(library)
+    assert outbox.delete_unsent(library, [first.id]) == 1
     assert [one[0] for one in _due(library)] == ["msg_2"]
 
 
 def test_what_was_sent_is_remembered(library: Library) -> None:
     with Receiver() as there:
         _post(library, there.url)
-        ids = [one.id for one in outbox.unsent(library)]
+        ids = [one.id for one in outbox.list_unsent(library)]
         _sync(library, there.url)
-    assert outbox.forget(library, ids) == 0
-    assert len(outbox.told_of(library, uuid_of(1), 0)) == 1
+    assert outbox.delete_unsent(library, ids) == 0
+    assert len(outbox.deliveries_for(library, uuid_of(1), 0)) == 1
 
 
 def test_what_is_posted_at_the_last_moment_is_sent_too(library: Library) -> None:
@@ -349,7 +349,7 @@ def test_what_is_posted_at_the_last_moment_is_sent_too(library: Library) -> None
         def post_once_it_seems_done() -> bool:
             asked.append(True)
             if len(asked) == 3:
-                record_generation(library, entry(2), [_hook(there.url, 2)])
+                record_generation(library, make_record(2), [_hook(there.url, 2)])
             return False
 
         settings = _settings(there.url)

@@ -11,7 +11,7 @@ import pytest
 from simulators.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Supabase
 from simulators.supabase.storage import Bucket
 from support.foreign_pictures import A1111, png
-from support.sync_lab import Lab
+from support.sync_folder import SyncFolder
 
 from imagen.cli import run
 
@@ -26,7 +26,7 @@ def _picture() -> Path:
 
 
 def test_whoever_has_the_address_sees_the_picture(
-    lab: Lab, capsys: pytest.CaptureFixture[str]
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.make()
     run(["sync"])
@@ -37,7 +37,7 @@ def test_whoever_has_the_address_sees_the_picture(
     assert SERVICE_KEY not in url
 
 
-def test_a_file_may_be_named_as_well(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_may_be_named_as_well(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
     lab.make()
     run(["sync"])
     capsys.readouterr()
@@ -50,7 +50,7 @@ def test_a_file_may_be_named_as_well(lab: Lab, capsys: pytest.CaptureFixture[str
     [("1h", 3600), ("30min", 1800), ("7d", 604800), ("2w", 1209600), ("90s", 90)],
 )
 def test_it_holds_as_long_as_is_asked(
-    lab: Lab, span: str, seconds: int, capsys: pytest.CaptureFixture[str]
+    lab: SyncFolder, span: str, seconds: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.make()
     run(["sync"])
@@ -69,7 +69,7 @@ def test_a_picture_of_a_public_bucket_has_one_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Supabase(buckets=[Bucket(name=BUCKET, public=True)]) as cloud:
-        lab = Lab(cloud, monkeypatch)
+        lab = SyncFolder(cloud, monkeypatch)
         lab.make()
         run(["sync"])
         capsys.readouterr()
@@ -85,7 +85,7 @@ def test_a_span_that_is_none_is_refused(span: str, capsys: pytest.CaptureFixture
     assert "is no span of time up to ten years" in capsys.readouterr().err
 
 
-def test_what_waits_is_said_to_wait(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_waits_is_said_to_wait(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
     lab.make()
     assert run(["url", lab.ids()[0]]) == 2
     assert capsys.readouterr().err == (
@@ -95,7 +95,7 @@ def test_what_waits_is_said_to_wait(lab: Lab, capsys: pytest.CaptureFixture[str]
 
 
 def test_what_waits_for_the_cloud_to_come_back_is_said_to(
-    lab: Lab, capsys: pytest.CaptureFixture[str]
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.cloud.stop()
     lab.make()
@@ -111,7 +111,7 @@ def test_what_waits_for_the_cloud_to_come_back_is_said_to(
 
 
 def test_what_is_stuck_is_said_to_be_with_its_remedy(
-    lab: Lab, capsys: pytest.CaptureFixture[str]
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.make()
     lab.set(SUPABASE_SERVICE_KEY=ANON_KEY)
@@ -132,7 +132,9 @@ _NEVER = (
 )
 
 
-def test_what_was_kept_here_is_said_to_be(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_kept_here_is_said_to_be(
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     lab.make("--no-cloud")
     assert run(["url", lab.ids()[0]]) == 2
     assert capsys.readouterr().err == f"imagen: {lab.ids()[0]} {_NEVER}\n"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
-from support import told_entries as told
+from support import generation_records as told
 from support.raw_server import RawServer, drip
-from support.receiver import Receiver
+from support.webhook_receiver import Receiver
 
 from imagen.delivery import webhooks
 from imagen.errors import BackendError, ConfigError, ImagenError, RateLimited, Rejected, Unavailable
@@ -45,8 +45,8 @@ def _told(entry: GenerationRecord, *answers: Answer, **more: Any) -> Receiver:
 
 
 def test_a_generation_is_told_with_all_that_is_known(tmp_path: Path) -> None:
-    kept = told.picture(tmp_path)
-    (seen,) = _told(told.entry(kept)).requests
+    kept = told.make_image(tmp_path)
+    (seen,) = _told(told.make_record(kept)).requests
     assert (seen.method, seen.headers["content-type"]) == ("POST", "application/json")
     assert json.loads(seen.body) == {
         "type": "generation.finished",
@@ -85,7 +85,7 @@ def test_a_generation_is_told_with_all_that_is_known(tmp_path: Path) -> None:
 
 def test_a_failure_is_told_without_the_places_of_this_machine(tmp_path: Path) -> None:
     home = Path.home()
-    entry = told.entry(
+    entry = told.make_record(
         state="failed",
         error={"code": "output", "message": f"{home}/my pictures/a.png can't be written."},
         warnings=(f"The mask {tmp_path}/mask.png was enlarged; see https://example.org/a/b.",),
@@ -102,7 +102,7 @@ def test_a_failure_is_told_without_the_places_of_this_machine(tmp_path: Path) ->
 
 def test_the_signature_is_that_of_standard_webhooks() -> None:
     key = b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    headers = webhooks.signed_headers(
+    headers = webhooks.sign_headers(
         "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}', key
     )
     assert headers == {
@@ -120,22 +120,22 @@ def test_the_signature_is_that_of_standard_webhooks() -> None:
     ],
 )
 def test_the_secret_of_the_variable_signs(secret: str, key: bytes) -> None:
-    there = _told(told.entry(), secret_env="HOOK_SECRET", environ={"HOOK_SECRET": secret})
+    there = _told(told.make_record(), secret_env="HOOK_SECRET", environ={"HOOK_SECRET": secret})
     (seen,) = there.requests
-    expected = webhooks.signed_headers(seen.headers["webhook-id"], _WHEN, seen.body, key)
+    expected = webhooks.sign_headers(seen.headers["webhook-id"], _WHEN, seen.body, key)
     assert seen.headers["webhook-signature"] == expected["webhook-signature"]
     assert seen.headers["webhook-timestamp"] == "1764000000"
 
 
 def test_without_a_secret_there_is_no_signature() -> None:
-    (seen,) = _told(told.entry()).requests
+    (seen,) = _told(told.make_record()).requests
     assert "webhook-signature" not in seen.headers
 
 
 def test_every_attempt_has_the_same_id_and_body() -> None:
     with Receiver() as there:
         settings = _settings(there.url)
-        delivery = _delivery(told.entry(), settings)
+        delivery = _delivery(told.make_record(), settings)
         again = delivery.model_validate_json(delivery.model_dump_json())
         webhooks.send(delivery, settings, {}, {}, now=lambda: _WHEN)
         webhooks.send(again, settings, {}, {}, now=lambda: _WHEN + 60)
@@ -147,8 +147,8 @@ def test_every_attempt_has_the_same_id_and_body() -> None:
 
 def test_a_failure_and_the_end_after_all_are_two_messages() -> None:
     settings = _settings("https://example.org")
-    failed = _delivery(told.entry(state="failed"), settings)
-    finished = _delivery(told.entry(), settings)
+    failed = _delivery(told.make_record(state="failed"), settings)
+    finished = _delivery(told.make_record(), settings)
     assert (failed.part, finished.part) == (1, 0)
     assert failed.payload["id"] != finished.payload["id"]
 
@@ -165,7 +165,7 @@ def test_a_failure_and_the_end_after_all_are_two_messages() -> None:
 )
 def test_an_address_is_told_of_what_it_wants(events: list[str], state: str, count: int) -> None:
     settings = _settings("https://example.org", events=events)
-    assert len(webhooks.deliveries(told.entry(state=state), settings, {})) == count
+    assert len(webhooks.deliveries(told.make_record(state=state), settings, {})) == count
 
 
 def test_an_address_with_a_secret_for_each_event_is_told_with_the_right_one() -> None:
@@ -175,22 +175,22 @@ def test_an_address_with_a_secret_for_each_event_is_told_with_the_right_one() ->
             {"url": there.url, "secret_env": "GLAD", "events": ["finished"]},
         ]
         settings = told.settings(webhooks=hooks)
-        delivery = _delivery(told.entry(), settings)
+        delivery = _delivery(told.make_record(), settings)
         webhooks.send(delivery, settings, {"SAD": "a", "GLAD": "b"}, {}, now=lambda: _WHEN)
     (seen,) = there.requests
-    expected = webhooks.signed_headers(seen.headers["webhook-id"], _WHEN, seen.body, b"b")
+    expected = webhooks.sign_headers(seen.headers["webhook-id"], _WHEN, seen.body, b"b")
     assert seen.headers["webhook-signature"] == expected["webhook-signature"]
 
 
 def test_an_address_that_stands_there_twice_is_told_once() -> None:
     hook = {"url": "https://example.org"}
     settings = told.settings(webhooks=[hook, hook])
-    assert len(webhooks.deliveries(told.entry(), settings, {})) == 1
+    assert len(webhooks.deliveries(told.make_record(), settings, {})) == 1
 
 
 def test_what_was_taken_in_from_elsewhere_is_not_told() -> None:
     settings = _settings("https://example.org")
-    assert webhooks.deliveries(told.entry(source="import"), settings, {}) == []
+    assert webhooks.deliveries(told.make_record(source="import"), settings, {}) == []
 
 
 @pytest.mark.parametrize(
@@ -214,14 +214,14 @@ def test_what_is_answered_decides_whether_it_is_told_again(
     answer: Answer, kind: type[ImagenError], retryable: bool
 ) -> None:
     with pytest.raises(kind) as caught:
-        _told(told.entry(), answer)
+        _told(told.make_record(), answer)
     assert caught.value.retryable is retryable
 
 
 def test_what_the_library_keeps_tells_addresses_apart_and_holds_no_secret() -> None:
     urls = [f"https://hooks.example/services/{word}" for word in ("s3cret", "t0ken")]
     settings = told.settings(webhooks=[{"url": url} for url in urls])
-    made = webhooks.deliveries(told.entry(), settings, {})
+    made = webhooks.deliveries(told.make_record(), settings, {})
     assert [one.destination.partition("#")[0] for one in made] == ["https://hooks.example"] * 2
     assert made[0].destination != made[1].destination
     assert not any(word in one.model_dump_json() for one in made for word in ("s3cret", "t0ken"))
@@ -230,7 +230,7 @@ def test_what_the_library_keeps_tells_addresses_apart_and_holds_no_secret() -> N
 def test_the_path_of_an_address_is_a_secret() -> None:
     with Receiver(Answer(status=404)) as there:
         settings = _settings(f"{there.url}/hooks/T0PSECRET")
-        delivery = _delivery(told.entry(), settings)
+        delivery = _delivery(told.make_record(), settings)
         with pytest.raises(Rejected) as caught:
             webhooks.send(delivery, settings, {}, {})
     assert there.requests[0].path == "/hooks/T0PSECRET"
@@ -264,7 +264,7 @@ _HOOK = "/T0PS/T0PSECRET?token=an%20other"
 def test_nor_is_it_shown_where_the_answer_repeats_it(answer: Answer, said: str) -> None:
     with Receiver(answer) as there:
         settings = _settings(f"{there.url}{_HOOK}")
-        delivery = _delivery(told.entry(), settings)
+        delivery = _delivery(told.make_record(), settings)
         with pytest.raises(BackendError) as caught:
             webhooks.send(delivery, settings, {}, {})
     assert there.requests[0].path == _HOOK
@@ -274,14 +274,14 @@ def test_nor_is_it_shown_where_the_answer_repeats_it(answer: Answer, said: str) 
 def test_a_receiver_that_drips_its_answer_has_heard_it_by_its_status() -> None:
     with RawServer(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")) as there:
         settings = _settings(there.url)
-        told_of = webhooks.send(_delivery(told.entry(), settings), settings, {}, {})
+        told_of = webhooks.send(_delivery(told.make_record(), settings), settings, {}, {})
     assert told_of["status"] == 200
 
 
 def test_a_receiver_that_drips_its_headers_is_given_up() -> None:
     with RawServer(drip(b"HTTP/1.1 200 OK\r\n")) as there:
         settings = _settings(there.url)
-        delivery = _delivery(told.entry(), settings)
+        delivery = _delivery(told.make_record(), settings)
         with pytest.raises(Unavailable, match=r"did not finish its answer within 0\.3 s"):
             webhooks.send(delivery, settings, {}, {}, seconds=0.3)
 
@@ -295,7 +295,7 @@ def test_an_address_that_is_none_is_told_of_before_anything_is_made(url: str) ->
 
 
 def test_an_address_that_was_taken_out_is_told_no_more() -> None:
-    delivery = _delivery(told.entry(), _settings("https://me:pw@example.org/T0PSECRET"))
+    delivery = _delivery(told.make_record(), _settings("https://me:pw@example.org/T0PSECRET"))
     with pytest.raises(
         ConfigError, match=r"no longer has a webhook with the address https://example\.org"
     ):
@@ -306,14 +306,14 @@ def test_an_address_that_was_taken_out_is_told_no_more() -> None:
     ("environ", "wrong"),
     [
         ({}, "HOOK_SECRET is not set"),
-        ({"HOOK_SECRET": "whsec_"}, "HOOK_SECRET holds begins with whsec_, and is no base64"),
-        ({"HOOK_SECRET": "whsec_$$$"}, "HOOK_SECRET holds begins with whsec_, and is no base64"),
+        ({"HOOK_SECRET": "whsec_"}, "HOOK_SECRET is not a valid secret: expected base64 after whsec_"),
+        ({"HOOK_SECRET": "whsec_$$$"}, "HOOK_SECRET is not a valid secret: expected base64 after whsec_"),
     ],
 )
 def test_nothing_is_sent_unsigned_that_is_to_be_signed(environ: dict[str, str], wrong: str) -> None:
     with Receiver() as there:
         settings = _settings(there.url, secret_env="HOOK_SECRET")
-        delivery = _delivery(told.entry(), settings)
+        delivery = _delivery(told.make_record(), settings)
         with pytest.raises(ConfigError, match=wrong) as caught:
             webhooks.send(delivery, settings, environ, {})
         assert there.requests == []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulators.supabase import SERVICE_KEY, Supabase
 from support.foreign_pictures import A1111, png
-from support.library_samples import failed
+from support.library_samples import make_failure
 from support.pages import section
 
 from imagen.cli import run
@@ -38,7 +38,7 @@ def library() -> None:
     png("cat.png", parameters=A1111)
     Path("cut.png").write_bytes(Path("cat.png").read_bytes()[:300])
     with open_library(load_settings()) as library:
-        record_generation(library, failed())
+        record_generation(library, make_failure())
 
 
 @pytest.mark.usefixtures("library")

@@ -17,7 +17,7 @@ from imagen.core.ticket import Estimate
 from imagen.errors import Cancelled, Failed, Lost, OverBudget, RequestError, Unavailable
 from imagen.jobs import file_store
 from imagen.jobs.recover import recover, recover_all, resume
-from imagen.library import Query, page
+from imagen.library import Query, search_images
 from imagen.library.schema import generations
 from imagen.pipeline.generate import create_job, generate, open_named, prepare, run_job
 from imagen.pipeline.record import build_failure, open_library_synced
@@ -80,7 +80,7 @@ def _planned(settings: Settings) -> Job:
 
 def _in_library(settings: Settings) -> int:
     with open_library_synced(settings) as library:
-        return len(page(library, Query()).pictures)
+        return len(search_images(library, Query()).images)
 
 
 def test_what_its_engine_has_is_fetched(server: ComfyUI, settings: Settings) -> None:

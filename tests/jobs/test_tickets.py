@@ -49,7 +49,7 @@ _ENTRY = GenerationRecord(
     id=_TICKET.id,
     backend="studio",
     ticket=_TICKET,
-    asked=_ASKED,
+    request=_ASKED,
     created_at=_WHEN,
     ended_at=_WHEN,
 )

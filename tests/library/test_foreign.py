@@ -15,25 +15,25 @@ from support.foreign_pictures import A1111, INVOKEAI, SDCPP, comfyui, graph, noi
 from imagen.cli import run
 from imagen.core.request import Lora, Request
 from imagen.errors import OutputError
-from imagen.library.foreign_files import entry_of, foreign, is_picture
+from imagen.library.import_files import build_imported_record, is_image, read_image
 
 
 def test_a_picture_of_ours_keeps_its_ticket_and_its_time() -> None:
     assert run(["generate", "a fox", "--size", "64x48", "--seed", "5", "-q", "-o", "fox.png"]) == 0
     sidecar = json.loads(Path("fox.png.json").read_text())
-    found = foreign(Path("fox.png"))
+    found = read_image(Path("fox.png"))
     assert (found.origin.tool, found.generation, found.dated_by) == (
         "imagen",
         sidecar["ticket"],
         "sidecar",
     )
     assert found.created.isoformat(timespec="seconds") == sidecar["created"]
-    entry = entry_of([found], found.generation)
+    entry = build_imported_record([found], found.generation)
     assert (entry.backend, entry.kind, entry.source) == ("mock", "mock", "import")
     assert entry.ticket.request.seed == 5
     assert entry.ticket.receipt["width"].outcome == "applied"
-    assert entry.asked == Request(prompt="a fox", width=64, height=48, seed=5)
-    assert entry.pictures[0].sidecar == Path("fox.png.json").absolute()
+    assert entry.request == Request(prompt="a fox", width=64, height=48, seed=5)
+    assert entry.images[0].sidecar == Path("fox.png.json").absolute()
 
 
 @pytest.mark.parametrize(
@@ -95,26 +95,26 @@ def test_a_picture_of_ours_keeps_its_ticket_and_its_time() -> None:
 def test_a_picture_of_another_tool_tells_its_settings(
     texts: dict[str, str], tool: str, expected: Request
 ) -> None:
-    found = foreign(png("x.png", **texts))
+    found = read_image(png("x.png", **texts))
     assert (found.origin.tool, found.request) == (tool, expected)
     assert (found.width, found.height, found.media_type) == (64, 48, "image/png")
     assert found.sha256 == sha256(Path("x.png").read_bytes()).hexdigest()
 
 
 def test_a_graph_is_kept_so_that_it_can_be_sent_again() -> None:
-    found = foreign(comfyui("x.png", negative="blurry"))
-    entry = entry_of([found], found.generation)
+    found = read_image(comfyui("x.png", negative="blurry"))
+    entry = build_imported_record([found], found.generation)
     assert entry.ticket.payload == graph(negative="blurry")
     assert (entry.backend, entry.kind) == ("comfyui", "comfyui")
     assert entry.facts["model"] == "sd_xl_base_1.0.safetensors"
-    assert entry.pictures[0].seed == 99
+    assert entry.images[0].seed == 99
 
 
 def test_a_graph_in_a_webp_is_read_too() -> None:
     exif = Image.Exif()
     exif[0x010F] = "workflow:{}"
     exif[0x0110] = "prompt:" + json.dumps(graph())
-    found = foreign(webp("x.webp", exif))
+    found = read_image(webp("x.webp", exif))
     assert (found.origin.tool, found.request.prompt) == ("comfyui", "a glass fox")
 
 
@@ -137,7 +137,7 @@ def test_without_a_sidecar_the_time_is_that_of_the_exif_block(
         path = webp(f"x.{form}", exif)
         if form == "png":  # the time is known without a look at the pixels
             path.write_bytes(path.read_bytes().replace(b"IDAT", b"iDAT"))
-        found = foreign(path)
+        found = read_image(path)
         assert (found.created, found.dated_by) == (expected, "exif")
 
 
@@ -147,7 +147,7 @@ def test_a_file_changed_at_no_time_is_dated_now() -> None:
         os.utime(path, (2**40, 2**40))
     except (OverflowError, OSError):
         pytest.skip("this file system has no such time")
-    assert foreign(path).created.year < 2200
+    assert read_image(path).created.year < 2200
 
 
 @pytest.mark.parametrize("taken", ["0000:00:00 00:00:00", "9999:01:01 00:00:00", "soon"])
@@ -156,7 +156,7 @@ def test_else_it_is_that_of_the_file(taken: str) -> None:
     exif.get_ifd(0x8769)[0x9003] = taken
     path = webp("x.webp", exif)
     os.utime(path, (1_700_000_000, 1_700_000_000))
-    found = foreign(path)
+    found = read_image(path)
     assert (found.created, found.dated_by) == (
         datetime.fromtimestamp(1_700_000_000, UTC),
         "file",
@@ -164,17 +164,17 @@ def test_else_it_is_that_of_the_file(taken: str) -> None:
 
 
 def test_a_picture_that_says_nothing_is_kept_by_its_file() -> None:
-    found = foreign(png("x.png"))
-    entry = entry_of([found], found.generation)
-    assert (found.origin.tool, entry.backend, entry.asked) == ("", "unknown", Request())
+    found = read_image(png("x.png"))
+    entry = build_imported_record([found], found.generation)
+    assert (found.origin.tool, entry.backend, entry.request) == ("", "unknown", Request())
     assert entry.facts == {"model": "", "models": [], "width": 64, "height": 48}
 
 
 def test_the_same_bytes_are_the_same_generation_wherever_they_lie() -> None:
     data = png("x.png").read_bytes()
     Path("y.png").write_bytes(data)
-    assert foreign(Path("x.png")).generation == foreign(Path("y.png")).generation
-    assert foreign(png("z.png")).generation != foreign(Path("x.png")).generation
+    assert read_image(Path("x.png")).generation == read_image(Path("y.png")).generation
+    assert read_image(png("z.png")).generation != read_image(Path("x.png")).generation
 
 
 @pytest.mark.parametrize("ticket", ["../../x", "5", None, "3C4AD4A2-9D0A-4A5C-8B60-5F6D5BE54B63"])
@@ -182,12 +182,12 @@ def test_a_ticket_that_is_none_is_not_taken_for_an_id(ticket: str | None) -> Non
     path = png("x.png")
     told = {"imagen": 1, "sha256": sha256(path.read_bytes()).hexdigest(), "ticket": ticket}
     Path("x.png.json").write_text(json.dumps(told))
-    found = foreign(path)
+    found = read_image(path)
     assert found.generation == found.own_generation
 
 
 def test_what_no_request_can_hold_is_left_out() -> None:
-    found = foreign(
+    found = read_image(
         png("x.png", parameters="a cat\nSteps: 99999, Seed: -2, CFG scale: 7, Size: 4x4")
     )
     assert found.request == Request(prompt="a cat", cfg=7)
@@ -204,10 +204,10 @@ def test_what_no_request_can_hold_is_left_out() -> None:
 def test_a_file_that_is_damaged_or_no_picture_is_refused(data: bytes, said: str) -> None:
     Path("x.png").write_bytes(data)
     with pytest.raises(OutputError, match=said):
-        foreign(Path("x.png"))
+        read_image(Path("x.png"))
 
 
 def test_pictures_are_known_by_how_they_begin() -> None:
     noise().save("x.jpg")
     Path("y.png").write_text("no picture")
-    assert (is_picture(Path("x.jpg")), is_picture(Path("y.png"))) == (True, False)
+    assert (is_image(Path("x.jpg")), is_image(Path("y.png"))) == (True, False)

@@ -14,11 +14,19 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 from support.foreign_pictures import A1111, comfyui, png
-from support.library_samples import entry, fill, kept
+from support.library_samples import make_image, make_record, record_all
 
 from imagen.cli import run
-from imagen.library import Query, add_files, check, find_picture, page, pictures_of, record_of
-from imagen.library.import_files import AddedFiles, Trouble
+from imagen.library import (
+    Query,
+    add_files,
+    check_consistency,
+    find_image,
+    images_of,
+    load_record,
+    search_images,
+)
+from imagen.library.import_files import AddedFiles, AddProblem
 from imagen.library.schema import images, thumbnails
 from imagen.outputs.provenance import origin
 
@@ -53,7 +61,7 @@ def test_a_folder_is_taken_in_with_all_below_it(library: Library) -> None:
         "": 1,
         "imagen": 1,
     }
-    found = {picture.path.name: picture for picture in page(library, Query()).pictures}
+    found = {picture.path.name: picture for picture in search_images(library, Query()).images}
     assert sorted(found) == ["cat.png", "fox.png", "ours.png", "plain.png"]
     assert (found["cat.png"].prompt, found["cat.png"].seed) == ("a cat, (masterpiece:1.2)", 1234)
     assert found["fox.png"].model == "sd_xl_base_1.0.safetensors"
@@ -129,7 +137,7 @@ def test_an_image_of_any_format_is_added_with_its_record(library: Library, endin
     _generated(f"fox.{ending}", "--no-sidecar")
     (taken,) = _add(library).taken
     assert taken.path.name == f"fox.{ending}"
-    (picture,) = page(library, Query()).pictures
+    (picture,) = search_images(library, Query()).images
     assert (picture.prompt, picture.width, picture.height) == ("a fox", 64, 48)
     with library.reading() as connection:
         assert len(connection.execute(select(thumbnails.c.webp)).all()) == 1
@@ -152,7 +160,7 @@ def test_taking_it_in_again_changes_nothing(library: Library) -> None:
     _add(library)
     copyfile("album/cat.png", "album/copy.png")
     assert _add(library) == AddedFiles(known=2)
-    assert len(page(library, Query()).pictures) == 1
+    assert len(search_images(library, Query()).images) == 1
 
 
 def test_a_copy_beside_it_is_taken_in_once(library: Library) -> None:
@@ -166,7 +174,7 @@ def test_what_one_run_made_is_one_generation_again(library: Library) -> None:
     _generated("fox.png", "--count", "3", "--latent-batch", "--seed", "5")
     added = _add(library)
     assert len({one.id for one in added.taken}) == 1
-    batch = pictures_of(library, added.taken[0].id)
+    batch = images_of(library, added.taken[0].id)
     assert [(one.number, one.path.name, one.seed) for one in batch] == [
         (0, "fox.png", 5),
         (1, "fox-2.png", 6),
@@ -182,7 +190,7 @@ def test_a_further_picture_of_a_known_run_is_a_generation_of_its_own(library: Li
     first = _add(library).taken[0].id
     second = add_files(library, [Path("later")]).taken[0].id
     assert first != second
-    assert find_picture(library, "later/fox-2.png").seed == 6
+    assert find_image(library, "later/fox-2.png").seed == 6
 
 
 def test_an_edited_copy_with_the_same_ticket_is_one_of_its_own(library: Library) -> None:
@@ -200,7 +208,7 @@ def test_what_cannot_be_read_is_told_and_stops_nothing(library: Library) -> None
     Path("album/a.png").write_bytes(Path("album/b.png").read_bytes()[:300])
     added = _add(library)
     assert added.troubles == (
-        Trouble(_HERE / "a.png", "album/a.png can't be read: the PNG is cut short at byte 300."),
+        AddProblem(_HERE / "a.png", "album/a.png can't be read: the PNG is cut short at byte 300."),
     )
     assert [one.path.name for one in added.taken] == ["b.png"]
 
@@ -238,19 +246,19 @@ def test_a_picture_that_was_moved_is_known_at_its_new_place(library: Library) ->
     Path("album/cat.png").rename("album/tom.png")
     added = _add(library)
     assert (added.known, added.moved) == (1, (Path("album/tom.png").absolute(),))
-    assert page(library, Query()).pictures[0].path.name == "tom.png"
+    assert search_images(library, Query()).images[0].path.name == "tom.png"
 
 
 def test_a_dry_run_tells_and_writes_nothing(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
     assert len(_add(library, is_dry=True).taken) == 1
-    assert page(library, Query()).pictures == ()
+    assert search_images(library, Query()).images == ()
 
 
 def test_what_a_stranger_told_can_be_had_again(library: Library) -> None:
     path = png("album/cat.png", parameters=A1111)
     _add(library)
-    record = record_of(library, find_picture(library, str(path)))
+    record = load_record(library, find_image(library, str(path)))
     assert (record.source, record.backend) == ("parameters", "")
     assert origin(record).values["clip_skip"] == 2
 
@@ -267,8 +275,12 @@ def test_a_third_copy_is_no_move_while_another_is_where_it_was(library: Library)
     Path("other").mkdir()
     Path("other/cat.png").write_bytes(first)
     paths = [Path("album/cat.png"), Path("other/cat.png")]
-    fill(
-        library, [entry(n, pictures=(kept(n, 0, path.absolute()),)) for n, path in enumerate(paths)]
+    record_all(
+        library,
+        [
+            make_record(n, images=(make_image(n, 0, path.absolute()),))
+            for n, path in enumerate(paths)
+        ],
     )
     Path("third").mkdir()
     copyfile("album/cat.png", "third/cat.png")
@@ -280,9 +292,9 @@ def test_a_missing_picture_that_is_found_elsewhere_is_missing_no_more(library: L
     png("album/cat.png", parameters=A1111)
     _add(library)
     Path("album/cat.png").rename("cat.png")
-    check(library, mend=True)
+    check_consistency(library, mend=True)
     Path("elsewhere").mkdir()
     Path("cat.png").rename("elsewhere/cat.png")
     assert add_files(library, [Path("elsewhere")]).moved == (Path("elsewhere/cat.png").absolute(),)
-    (picture,) = page(library, Query()).pictures
+    (picture,) = search_images(library, Query()).images
     assert (picture.path, picture.is_missing) == (Path("elsewhere/cat.png").absolute(), False)

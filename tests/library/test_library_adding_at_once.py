@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import event, text
-from support.adding_worker import at_once, started
 from support.foreign_pictures import A1111, png
-from support.library_worker import opened
+from support.import_process import release_all, start_importer
+from support.library_process import open_at
 
 from imagen.cli import run
-from imagen.library import Query, add_files, page
-from imagen.library.migrations import wait_for_turn
+from imagen.library import Query, add_files, search_images
+from imagen.library.migrations import lock_for_writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +26,8 @@ _MANY = 12
 
 
 def _names(url: str) -> Counter[str]:
-    with opened(url) as library:
-        return Counter(one.path.name for one in page(library, Query(), limit=500).pictures)
+    with open_at(url) as library:
+        return Counter(one.path.name for one in search_images(library, Query(), limit=500).images)
 
 
 def _each_once() -> Counter[str]:
@@ -41,7 +41,7 @@ def _draw() -> None:
 
 def test_two_processes_that_add_a_folder_take_each_image_once(library_url: str) -> None:
     _draw()
-    assert at_once(*(started(library_url, "1", "album") for _ in range(2))) == [0, 0]
+    assert release_all(*(start_importer(library_url, "1", "album") for _ in range(2))) == [0, 0]
     assert _names(library_url) == _each_once()
 
 
@@ -53,10 +53,10 @@ def test_images_of_one_run_are_one_generation_whoever_adds_them(
     assert run([*command, "--seed", "1", "-o", "album/fox.png"]) == 0
     Path("first").mkdir()
     copyfile("album/fox.png", "first/fox.png")
-    with opened(library_url) as library, opened(library_url) as other:
+    with open_at(library_url) as library, open_at(library_url) as other:
         _after_looks(library, 3, lambda: add_files(other, [Path("album" if is_all else "first")]))
         added = add_files(library, [Path("album")])
-        pictures = page(library, Query()).pictures
+        pictures = search_images(library, Query()).images
     assert (len(added.taken), added.known) == ((0, 3) if is_all else (2, 1))
     assert Counter(one.path.name for one in pictures) == _each_once()
 
@@ -74,15 +74,18 @@ def _after_looks(library: Library, looks: int, act: Callable[[], object]) -> Non
 
 def test_what_is_added_while_it_is_generated_is_one_row(library_url: str) -> None:
     _draw()
-    processes = [started(library_url, "generate", "album"), started(library_url, "3", "album")]
-    assert at_once(*processes) == [0, 0]
+    processes = [
+        start_importer(library_url, "generate", "album"),
+        start_importer(library_url, "3", "album"),
+    ]
+    assert release_all(*processes) == [0, 0]
     assert _names(library_url) == _each_once()
-    with opened(library_url) as library:
-        sources = {one.backend for one in page(library, Query(), limit=500).pictures}
+    with open_at(library_url) as library:
+        sources = {one.backend for one in search_images(library, Query(), limit=500).images}
     assert sources == {"studio"}  # what `generate` records is more than what an image says
 
 
 def test_a_writer_of_postgresql_does_not_wait_for_ever(postgres_url: str) -> None:
-    with opened(postgres_url) as library, library.writing() as connection:
-        wait_for_turn(connection)
+    with open_at(postgres_url) as library, library.writing() as connection:
+        lock_for_writing(connection)
         assert connection.execute(text("SHOW lock_timeout")).scalar() == "30s"

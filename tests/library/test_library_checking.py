@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import insert, literal, select, text, update
 from support.foreign_pictures import A1111, noise, png
-from support.library_samples import entry, kept
+from support.library_samples import make_image, make_record
 
 from imagen.cli import run
 from imagen.library import (
     Query,
     add_files,
-    check,
-    count,
+    check_consistency,
+    count_images,
     forget_missing,
-    page,
     record_generation,
-    totals,
+    search_images,
+    sum_usage,
 )
 from imagen.library.schema import images, thumbnails
 
 if TYPE_CHECKING:
-    from imagen.library import Library, Report
+    from imagen.library import ConsistencyReport, Library
 
 _PATH = Path("album/cat.png")
 
@@ -41,69 +41,72 @@ def cat(library: Library) -> Library:
     return library
 
 
-def _paths(report: Report, name: str) -> list[tuple[str, bool]]:
+def _paths(report: ConsistencyReport, name: str) -> list[tuple[str, bool]]:
     return [(one.path.name, one.is_mended) for one in getattr(report, name)]
 
 
 def test_where_all_is_as_it_was_it_is_sound(cat: Library) -> None:
-    report = check(cat)
+    report = check_consistency(cat)
     assert (report.checked, report.is_sound) == (1, True)
 
 
 def test_a_missing_picture_is_told_and_noted_but_never_forgotten(cat: Library) -> None:
     _PATH.unlink()
-    assert _paths(check(cat), "missing") == [("cat.png", False)]
-    assert not page(cat, Query()).pictures[0].is_missing
-    report = check(cat, mend=True)
+    assert _paths(check_consistency(cat), "missing") == [("cat.png", False)]
+    assert not search_images(cat, Query()).images[0].is_missing
+    report = check_consistency(cat, mend=True)
     assert (report.is_sound, _paths(report, "missing")) == (False, [("cat.png", False)])
-    assert page(cat, Query()).pictures[0].is_missing
+    assert search_images(cat, Query()).images[0].is_missing
 
 
 def test_what_is_noted_as_missing_can_be_listed(cat: Library) -> None:
     png("album/tom.png", parameters=A1111)
     add_files(cat, [Path("album")])
     _PATH.unlink()
-    check(cat, mend=True)
+    check_consistency(cat, mend=True)
     missing = Query(is_missing=True)
-    assert [picture.path.name for picture in page(cat, missing).pictures] == ["cat.png"]
-    assert (count(cat, missing), count(cat, Query(is_missing=True, text="-cat x"))) == (1, 0)
+    assert [picture.path.name for picture in search_images(cat, missing).images] == ["cat.png"]
+    assert (
+        count_images(cat, missing),
+        count_images(cat, Query(is_missing=True, text="-cat x")),
+    ) == (1, 0)
 
 
 def test_what_is_missing_is_forgotten_where_that_is_asked(cat: Library) -> None:
     png("album/tom.png", parameters=A1111)
     add_files(cat, [Path("album")])
     _PATH.unlink()
-    report = check(cat)
+    report = check_consistency(cat)
     forget_missing(cat, report)
     assert (report.is_sound, report.missing) == (True, [])
     assert _paths(report, "forgotten") == [("cat.png", False)]
-    assert [picture.path.name for picture in page(cat, Query()).pictures] == ["tom.png"]
-    assert check(cat).is_sound
+    assert [picture.path.name for picture in search_images(cat, Query()).images] == ["tom.png"]
+    assert check_consistency(cat).is_sound
 
 
 def test_what_is_there_again_is_not_forgotten(cat: Library) -> None:
     data = _PATH.read_bytes()
     _PATH.unlink()
-    report = check(cat, mend=True)
+    report = check_consistency(cat, mend=True)
     _PATH.write_bytes(data)
     forget_missing(cat, report)
-    assert (report.forgotten, count(cat, Query())) == ([], 1)
+    assert (report.forgotten, count_images(cat, Query())) == ([], 1)
 
 
 def test_what_it_did_cost_stays_in_the_ledger(cat: Library) -> None:
-    record_generation(cat, entry(1))  # its picture lies nowhere
-    report = check(cat)
+    record_generation(cat, make_record(1))  # its picture lies nowhere
+    report = check_consistency(cat)
     forget_missing(cat, report)
-    assert [total.generations for total in totals(cat)] == [1]
-    assert (len(report.forgotten), count(cat, Query())) == (1, 1)
+    assert [total.generations for total in sum_usage(cat)] == [1]
+    assert (len(report.forgotten), count_images(cat, Query())) == (1, 1)
 
 
 def test_since_when_a_picture_is_missing_is_told_once(cat: Library) -> None:
     _PATH.unlink()
-    check(cat, mend=True)
+    check_consistency(cat, mend=True)
     with cat.writing() as connection:
         connection.execute(update(images).values(missing_ms=7))
-    check(cat, mend=True)
+    check_consistency(cat, mend=True)
     with cat.reading() as connection:
         assert connection.execute(select(images.c.missing_ms)).scalar() == 7
 
@@ -111,46 +114,46 @@ def test_since_when_a_picture_is_missing_is_told_once(cat: Library) -> None:
 def test_a_picture_of_another_size_has_changed_whatever_its_date(cat: Library) -> None:
     _PATH.write_bytes(b"\x89PNG and more")
     os.utime(_PATH, (1, 1))
-    assert _paths(check(cat), "changed") == [("cat.png", False)]
+    assert _paths(check_consistency(cat), "changed") == [("cat.png", False)]
 
 
 def test_another_known_picture_of_the_same_content_is_not_where_it_moved_to(cat: Library) -> None:
     Path("album/tom.png").write_bytes(_PATH.read_bytes())
     path = Path("album/tom.png").absolute()
-    record_generation(cat, entry(1, pictures=(kept(1, 0, path),)))
+    record_generation(cat, make_record(1, images=(make_image(1, 0, path),)))
     _PATH.unlink()
-    report = check(cat)
+    report = check_consistency(cat)
     assert (_paths(report, "missing"), report.moved) == ([("cat.png", False)], [])
 
 
 def test_a_picture_that_is_there_again_is_no_longer_missing(cat: Library) -> None:
     data = _PATH.read_bytes()
     _PATH.unlink()
-    check(cat, mend=True)
+    check_consistency(cat, mend=True)
     _PATH.write_bytes(data)
-    report = check(cat, mend=True)
+    report = check_consistency(cat, mend=True)
     assert (_paths(report, "returned"), report.is_sound) == ([("cat.png", True)], True)
-    assert not page(cat, Query()).pictures[0].is_missing
+    assert not search_images(cat, Query()).images[0].is_missing
 
 
 def test_a_moved_picture_is_found_by_its_content(cat: Library) -> None:
     png("album/other.png")
     _PATH.rename("album/tom.png")
-    found = check(cat).moved[0]
+    found = check_consistency(cat).moved[0]
     assert (found.path.name, found.now, found.is_mended) == (
         "cat.png",
         Path("album/tom.png").absolute(),
         False,
     )
-    assert check(cat, mend=True).is_sound
-    assert page(cat, Query()).pictures[0].path.name == "tom.png"
+    assert check_consistency(cat, mend=True).is_sound
+    assert search_images(cat, Query()).images[0].path.name == "tom.png"
 
 
 def test_one_of_the_same_size_is_not_taken_for_it(cat: Library) -> None:
     data = _PATH.read_bytes()
     _PATH.unlink()
     Path("album/tom.png").write_bytes(data[:-1] + b"\0")
-    report = check(cat)
+    report = check_consistency(cat)
     assert (_paths(report, "moved"), _paths(report, "missing")) == ([], [("cat.png", False)])
 
 
@@ -160,14 +163,14 @@ def test_a_changed_picture_is_told(cat: Library, grown: bytes) -> None:
     _PATH.write_bytes(data[:-13] + b"x" + data[-12:] + grown)
     later = _PATH.stat().st_mtime + 3600
     os.utime(_PATH, (later, later))
-    report = check(cat, mend=True)
+    report = check_consistency(cat, mend=True)
     assert (_paths(report, "changed"), report.is_sound) == ([("cat.png", False)], False)
 
 
 def test_a_picture_that_was_only_touched_is_sound(cat: Library) -> None:
     later = _PATH.stat().st_mtime + 3600
     os.utime(_PATH, (later, later))
-    assert check(cat).is_sound
+    assert check_consistency(cat).is_sound
 
 
 def test_a_lost_sidecar_is_written_again(library: Library) -> None:
@@ -178,8 +181,8 @@ def test_a_lost_sidecar_is_written_again(library: Library) -> None:
     beside = Path("album/fox.png.json")
     before = json.loads(beside.read_text())
     beside.unlink()
-    assert _paths(check(library), "sidecars") == [("fox.png", False)]
-    assert check(library, mend=True).is_sound
+    assert _paths(check_consistency(library), "sidecars") == [("fox.png", False)]
+    assert check_consistency(library, mend=True).is_sound
     after = json.loads(beside.read_text())
     same = ("imagen", "sha256", "seed", "index", "ticket", "backend", "request", "resolved")
     assert [after[name] for name in same] == [before[name] for name in same]
@@ -190,15 +193,18 @@ def test_a_moved_picture_of_ours_gets_a_sidecar_beside_it(library: Library) -> N
     assert run(["generate", "x", "--size", "64x48", "-q", "-o", "album/fox.png"]) == 0
     add_files(library, [Path("album")])
     Path("album/fox.png").rename("album/tod.png")
-    report = check(library, mend=True)
+    report = check_consistency(library, mend=True)
     assert (_paths(report, "moved"), report.is_sound) == ([("fox.png", True)], True)
     assert json.loads(Path("album/tod.png.json").read_text())["resolved"]["prompt"] == "x"
 
 
 def test_thumbnails_of_no_picture_are_counted_and_taken_away(library: Library) -> None:
     _orphan_a_thumbnail(library)
-    assert (check(library).thumbnails, check(library).is_sound) == (1, False)
-    assert check(library, mend=True).is_sound
+    assert (check_consistency(library).thumbnails, check_consistency(library).is_sound) == (
+        1,
+        False,
+    )
+    assert check_consistency(library, mend=True).is_sound
     with library.reading() as connection:
         assert 1 not in connection.scalars(select(thumbnails.c.image)).all()
 
@@ -218,22 +224,22 @@ def test_pictures_of_other_machines_are_left_alone(cat: Library) -> None:
     with cat.writing() as connection:
         connection.execute(update(images).values(host="another machine"))
     _PATH.unlink()
-    report = check(cat, mend=True)
+    report = check_consistency(cat, mend=True)
     assert (report.checked, report.elsewhere, report.is_sound) == (0, 1, True)
 
 
 def test_many_pictures_are_looked_at_in_batches(library: Library) -> None:
     path = png(_PATH).absolute()
-    pictures = tuple(kept(index=number, path=path) for number in range(1001))
-    record_generation(library, entry(pictures=pictures))
-    assert check(library).checked == 1001
+    pictures = tuple(make_image(index=number, path=path) for number in range(1001))
+    record_generation(library, make_record(images=pictures))
+    assert check_consistency(library).checked == 1001
 
 
 def test_a_sidecar_that_can_not_be_written_again_is_told_and_ends_nothing(cat: Library) -> None:
     _PATH.with_name("cat.png.json").write_text("somebody's own")
     with cat.writing() as connection:
         connection.execute(update(images).values(sidecar=str(Path("gone.json").absolute())))
-    report = check(cat, mend=True)
+    report = check_consistency(cat, mend=True)
     assert (_paths(report, "sidecars"), report.is_sound) == ([("cat.png", False)], False)
     assert _PATH.with_name("cat.png.json").read_text() == "somebody's own"
 
@@ -248,7 +254,7 @@ def test_files_that_can_not_be_looked_at_do_not_end_the_search_for_one_that_move
         odd.bind("album/a-socket")
     with cat.writing() as connection:
         connection.execute(insert(images).from_select(*_copy_of_an_empty_one()))
-    report = check(cat)
+    report = check_consistency(cat)
     assert [(one.path.name, one.now and one.now.name) for one in report.moved] == [
         ("cat.png", "tom.png")
     ]

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.library_samples import NOON, entry, failed, fill, uuid_of
+from support.library_samples import NOON, make_failure, make_record, record_all, uuid_of
 
 from imagen.errors import RequestError
-from imagen.library import Query, failures, find_failure
+from imagen.library import Query, find_failure, search_failures
 
 if TYPE_CHECKING:
     from imagen.library import Library
@@ -21,12 +21,12 @@ _FACTS = {"models": ["dream.safetensors"]}
 def mishaps(library: Library) -> Library:
     """A fox, an owl and a cat that came to nothing, an hour after each other; and a dog that did
     not."""
-    fill(
+    record_all(
         library,
         [
             _later(0, 1, "a red fox in snow", facts=_FACTS),
             _later(1, 2, "Ein grauer Käuz", backend="cloud"),
-            entry(3, "a dog", began=NOON + timedelta(hours=2)),
+            make_record(3, "a dog", began=NOON + timedelta(hours=2)),
             _later(3, 4, "a grey cat", facts=_FACTS),
         ],
     )
@@ -35,11 +35,11 @@ def mishaps(library: Library) -> Library:
 
 def _later(hours: int, number: int, prompt: str, **values: Any) -> Any:
     values = {"facts": {}, **values}
-    return failed(number, prompt=prompt, began=NOON + timedelta(hours=hours), **values)
+    return make_failure(number, prompt=prompt, began=NOON + timedelta(hours=hours), **values)
 
 
 def test_all_that_is_known_of_a_failure_is_told(mishaps: Library) -> None:
-    newest = failures(mishaps, Query()).failures[0]
+    newest = search_failures(mishaps, Query()).failures[0]
     assert (newest.id, newest.generation, newest.began) == (
         "00000004",
         uuid_of(4),
@@ -71,13 +71,13 @@ def test_all_that_is_known_of_a_failure_is_told(mishaps: Library) -> None:
     ],
 )
 def test_only_what_is_wanted_is_found(mishaps: Library, query: Query, numbers: list[int]) -> None:
-    found = failures(mishaps, query).failures
+    found = search_failures(mishaps, query).failures
     assert [one.generation for one in found] == [uuid_of(number) for number in numbers]
 
 
 def test_pages_follow_each_other_and_the_last_says_so(mishaps: Library) -> None:
-    first = failures(mishaps, Query(), limit=2)
-    second = failures(mishaps, Query(), first.after, limit=2)
+    first = search_failures(mishaps, Query(), limit=2)
+    second = search_failures(mishaps, Query(), first.after, limit=2)
     assert [one.id for one in (*first.failures, *second.failures)] == [
         "00000004",
         "00000002",
@@ -87,22 +87,25 @@ def test_pages_follow_each_other_and_the_last_says_so(mishaps: Library) -> None:
 
 
 def test_a_full_last_page_is_the_last(mishaps: Library) -> None:
-    assert failures(mishaps, Query(), limit=3).after is None
+    assert search_failures(mishaps, Query(), limit=3).after is None
 
 
 def test_those_of_one_moment_are_all_found_in_pages(library: Library) -> None:
-    fill(library, [failed(number) for number in range(1, 6)])
-    first = failures(library, Query(), limit=2)
-    second = failures(library, Query(), first.after, limit=2)
-    third = failures(library, Query(), second.after, limit=2)
+    record_all(library, [make_failure(number) for number in range(1, 6)])
+    first = search_failures(library, Query(), limit=2)
+    second = search_failures(library, Query(), first.after, limit=2)
+    third = search_failures(library, Query(), second.after, limit=2)
     whole = [*first.failures, *second.failures, *third.failures]
     assert [one.generation for one in whole] == [uuid_of(number) for number in (5, 4, 3, 2, 1)]
 
 
 def test_a_rare_word_is_found_far_behind(library: Library) -> None:
-    fill(library, [failed(1, prompt="a fox")])
-    fill(library, [failed(n, began=NOON + timedelta(hours=n), prompt="a dog") for n in range(2, 9)])
-    assert [one.id for one in failures(library, Query(text="fox"), limit=1).failures] == [
+    record_all(library, [make_failure(1, prompt="a fox")])
+    record_all(
+        library,
+        [make_failure(n, began=NOON + timedelta(hours=n), prompt="a dog") for n in range(2, 9)],
+    )
+    assert [one.id for one in search_failures(library, Query(text="fox"), limit=1).failures] == [
         "00000001"
     ]
 

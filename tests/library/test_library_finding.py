@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import update
-from support.library_samples import NOON, entry, fill, kept
+from support.library_samples import NOON, make_image, make_record, record_all
 
 from imagen.errors import OutputError, RequestError
-from imagen.library import find_picture
+from imagen.library import find_image
 from imagen.library.schema import images
 from imagen.library.tags import trash
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 def _drawn(number: int, name: str, data: bytes) -> GenerationRecord:
     """The generation of this number, whose picture is this file."""
     Path(name).write_bytes(data)
-    return entry(number, pictures=(kept(number, 0, Path(name).absolute()),))
+    return make_record(number, images=(make_image(number, 0, Path(name).absolute()),))
 
 
 @pytest.fixture
 def batch(library: Library) -> Library:
     """One generation of two pictures, and another that begins as it does."""
-    other = entry(0x00000012, "an owl", began=NOON.replace(hour=13))
-    fill(library, [entry(1, pictures=(kept(1, 0), kept(1, 1))), other])
+    other = make_record(0x00000012, "an owl", began=NOON.replace(hour=13))
+    record_all(library, [make_record(1, images=(make_image(1, 0), make_image(1, 1))), other])
     return library
 
 
@@ -48,12 +48,12 @@ def batch(library: Library) -> Library:
     ],
 )
 def test_a_picture_is_found_by_its_id(batch: Library, word: str, id: str) -> None:
-    assert find_picture(batch, word).id == id
+    assert find_image(batch, word).id == id
 
 
 def test_a_beginning_that_may_be_several_is_refused(batch: Library) -> None:
     with pytest.raises(RequestError) as caught:
-        find_picture(batch, "0000")
+        find_image(batch, "0000")
     assert caught.value.message.splitlines() == [
         "'0000' may be any of these; write more of it:",
         "00000012-0000-4000-8000-000000000000  an owl",
@@ -66,7 +66,7 @@ def test_a_beginning_that_may_be_several_is_refused(batch: Library) -> None:
 )
 def test_what_is_no_picture_is_refused(batch: Library, word: str) -> None:
     with pytest.raises(RequestError) as caught:
-        find_picture(batch, word)
+        find_image(batch, word)
     assert caught.value.message == (
         f"The library has no picture {word!r}, and there is no such file."
     )
@@ -74,41 +74,41 @@ def test_what_is_no_picture_is_refused(batch: Library, word: str) -> None:
 
 
 def test_a_picture_is_found_by_its_file(library: Library) -> None:
-    fill(library, [_drawn(1, "fox.png", b"fox"), _drawn(2, "owl.png", b"owl")])
-    assert find_picture(library, "fox.png").id == "00000001"
-    assert find_picture(library, str(Path("owl.png").absolute())).id == "00000002"
-    assert find_picture(library, "../place/fox.png").id == "00000001"
+    record_all(library, [_drawn(1, "fox.png", b"fox"), _drawn(2, "owl.png", b"owl")])
+    assert find_image(library, "fox.png").id == "00000001"
+    assert find_image(library, str(Path("owl.png").absolute())).id == "00000002"
+    assert find_image(library, "../place/fox.png").id == "00000001"
 
 
 def test_a_file_that_was_moved_is_found_by_its_content(library: Library) -> None:
-    fill(library, [_drawn(1, "fox.png", b"fox")])
+    record_all(library, [_drawn(1, "fox.png", b"fox")])
     shutil.move("fox.png", "moved.png")
-    assert find_picture(library, "moved.png").id == "00000001"
+    assert find_image(library, "moved.png").id == "00000001"
 
 
 def test_a_file_that_was_changed_is_found_by_its_place(library: Library) -> None:
-    fill(library, [_drawn(1, "fox.png", b"fox")])
+    record_all(library, [_drawn(1, "fox.png", b"fox")])
     Path("fox.png").write_bytes(b"painted over")
-    assert find_picture(library, "fox.png").id == "00000001"
+    assert find_image(library, "fox.png").id == "00000001"
 
 
 def test_of_pictures_that_shared_a_place_the_one_that_lies_there_is_found(library: Library) -> None:
-    fill(library, [_drawn(1, "fox.png", b"first"), _drawn(2, "fox.png", b"second")])
-    assert find_picture(library, "fox.png").id == "00000002"
+    record_all(library, [_drawn(1, "fox.png", b"first"), _drawn(2, "fox.png", b"second")])
+    assert find_image(library, "fox.png").id == "00000002"
     Path("fox.png").write_bytes(b"first")
-    assert find_picture(library, "fox.png").id == "00000001"
+    assert find_image(library, "fox.png").id == "00000001"
 
 
 def test_the_content_of_a_file_counts_more_than_its_place(library: Library) -> None:
-    fill(library, [_drawn(1, "fox.png", b"fox"), _drawn(2, "owl.png", b"owl")])
+    record_all(library, [_drawn(1, "fox.png", b"fox"), _drawn(2, "owl.png", b"owl")])
     os.replace("owl.png", "fox.png")
-    assert find_picture(library, "fox.png").id == "00000002"
+    assert find_image(library, "fox.png").id == "00000002"
 
 
 def test_a_file_that_the_library_does_not_know_is_refused(library: Library) -> None:
     Path("fox.png").write_bytes(b"fox")
     with pytest.raises(RequestError) as caught:
-        find_picture(library, "fox.png")
+        find_image(library, "fox.png")
     assert caught.value.message == "The library does not know the picture fox.png."
     assert caught.value.remedy == "Take its folder in with: imagen library add DIR"
 
@@ -118,19 +118,19 @@ def test_a_file_that_can_not_be_read_is_refused(library: Library) -> None:
     Path("fox.png").write_bytes(b"fox")
     Path("fox.png").chmod(0)
     with pytest.raises(OutputError, match=r"fox\.png can't be read: Permission denied"):
-        find_picture(library, "fox.png")
+        find_image(library, "fox.png")
 
 
 def test_a_picture_in_the_trash_is_found(library: Library) -> None:
-    fill(library, [entry(1)])
-    trash(library, [find_picture(library, "00000001")])
-    assert find_picture(library, "00000001").is_trashed is True
+    record_all(library, [make_record(1)])
+    trash(library, [find_image(library, "00000001")])
+    assert find_image(library, "00000001").is_trashed is True
 
 
 def test_a_file_at_the_place_of_another_machines_is_not_known_by_it(library: Library) -> None:
-    fill(library, [_drawn(1, "fox.png", b"theirs")])
+    record_all(library, [_drawn(1, "fox.png", b"theirs")])
     with library.writing() as connection:
         connection.execute(update(images).values(host="elsewhere"))
     Path("fox.png").write_bytes(b"ours")
     with pytest.raises(RequestError, match="The library does not know the picture"):
-        find_picture(library, "fox.png")
+        find_image(library, "fox.png")

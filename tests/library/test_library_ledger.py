@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
-from support.library_samples import NOON, entry, failed, fill, uuid_of
+from support.library_samples import NOON, make_failure, make_record, record_all, uuid_of
 
 from imagen import Request
 from imagen.config import UsageSettings
-from imagen.library import Total, record_generation, spent, sum_totals, totals
-from imagen.library.ledger import rows
+from imagen.library import UsageTotal, add_totals, record_generation, sum_spending, sum_usage
+from imagen.library.ledger import list_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
     from imagen.library import GenerationRecord, Library
-    from imagen.library.ledger import Grouping
+    from imagen.library.ledger import UsageGrouping
 
 
 def _facts(**facts: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def _facts(**facts: Any) -> dict[str, Any]:
 
 
 def _ended(number: int, at: datetime, **values: Any) -> GenerationRecord:
-    return entry(number, began=at - timedelta(seconds=2), **values)
+    return make_record(number, began=at - timedelta(seconds=2), **values)
 
 
 @pytest.fixture
@@ -43,13 +43,13 @@ def in_zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_an_empty_ledger_has_no_totals(library: Library) -> None:
-    assert totals(library) == []
-    assert spent(library, NOON, currency="USD") == (0.0, 0)
+    assert sum_usage(library) == []
+    assert sum_spending(library, NOON, currency="USD") == (0.0, 0)
 
 
 def test_each_generation_has_a_row(library: Library) -> None:
-    fill(library, [entry(1, "a secret fox", seed=2**64 - 1, **_facts(seed=2**64 - 1))])
-    (use,) = rows(library)
+    record_all(library, [make_record(1, "a secret fox", seed=2**64 - 1, **_facts(seed=2**64 - 1))])
+    (use,) = list_rows(library)
     assert (use.generation, use.at) == (uuid_of(1), NOON + timedelta(seconds=2))
     assert (use.backend, use.kind, use.model, use.caller) == ("studio", "comfyui", "dream", "ada")
     assert (use.seed, use.images) == (18446744073709551615, 1)
@@ -59,20 +59,20 @@ def test_each_generation_has_a_row(library: Library) -> None:
 
 
 def test_a_style_does_not_change_the_hash_of_the_prompt(library: Library) -> None:
-    styled = entry(1, "a fox, photo, 50mm", asked=Request(prompt="a fox", style="photo"))
-    fill(library, [styled])
-    (use,) = rows(library)
+    styled = make_record(1, "a fox, photo, 50mm", asked=Request(prompt="a fox", style="photo"))
+    record_all(library, [styled])
+    (use,) = list_rows(library)
     assert use.prompt_sha256 == sha256(b"a fox").hexdigest()
 
 
 def test_a_failed_or_imported_generation_has_none(library: Library) -> None:
-    fill(library, [failed(1), entry(2, source="import")])
-    assert list(rows(library)) == []
+    record_all(library, [make_failure(1), make_record(2, source="import")])
+    assert list(list_rows(library)) == []
 
 
 def test_an_engine_that_tells_no_time_of_its_own_took_all_of_it(library: Library) -> None:
-    fill(library, [entry(1, facts={"latency_seconds": 3.0}), entry(2, facts={})])
-    assert [use.engine_seconds for use in rows(library)] == [3.0, None]
+    record_all(library, [make_record(1, facts={"latency_seconds": 3.0}), make_record(2, facts={})])
+    assert [use.engine_seconds for use in list_rows(library)] == [3.0, None]
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,15 @@ def test_an_engine_that_tells_no_time_of_its_own_took_all_of_it(library: Library
 def test_what_is_told_counts_more_than_what_was_expected(
     library: Library, paid: dict[str, Any], cost: float | None, is_unknown: bool
 ) -> None:
-    fill(library, [entry(1, **paid)])
-    (use,) = rows(library)
+    record_all(library, [make_record(1, **paid)])
+    (use,) = list_rows(library)
     assert (use.cost, use.is_unknown) == (cost, is_unknown)
 
 
 def test_a_machine_of_ours_costs_its_electricity(library: Library) -> None:
     costs = UsageSettings(currency="CHF", watts={"studio": 360.0}, price_per_kwh=0.25)
-    record_generation(library, entry(1, **_facts(executing_seconds=100.0)), costs=costs)
-    (use,) = rows(library)
+    record_generation(library, make_record(1, **_facts(executing_seconds=100.0)), costs=costs)
+    (use,) = list_rows(library)
     assert use.cost == pytest.approx(0.0025)
     assert (use.currency, use.is_paid) == ("CHF", False)
 
@@ -116,30 +116,32 @@ def test_a_machine_of_ours_costs_its_electricity(library: Library) -> None:
 def test_without_watts_and_price_nothing_is_said_of_electricity(
     library: Library, costs: UsageSettings
 ) -> None:
-    record_generation(library, entry(1, **_facts()), costs=costs)
-    assert [(use.cost, use.is_unknown) for use in rows(library)] == [(None, False)]
+    record_generation(library, make_record(1, **_facts()), costs=costs)
+    assert [(use.cost, use.is_unknown) for use in list_rows(library)] == [(None, False)]
 
 
 def test_an_engine_that_is_paid_costs_no_electricity(library: Library) -> None:
     costs = UsageSettings(currency="CHF", watts={"studio": 360.0}, price_per_kwh=0.25)
-    record_generation(library, entry(1, estimated_usd=0.05, **_facts()), costs=costs)
-    assert [(use.cost, use.currency) for use in rows(library)] == [(0.05, "USD")]
+    record_generation(library, make_record(1, estimated_usd=0.05, **_facts()), costs=costs)
+    assert [(use.cost, use.currency) for use in list_rows(library)] == [(0.05, "USD")]
 
 
 def test_all_of_it_is_one_total(library: Library) -> None:
     known = _facts(cost_usd=0.04) | {"estimated_usd": 0.05}
     unknown = _facts() | {"is_paid": True}
-    fill(library, [entry(1, **known), entry(2, **unknown), entry(3, **_facts())])
-    assert totals(library) == [
-        Total((), 3, 3, 9.0, 6.0, {"USD": 0.04}, {"USD": 0.05}, 1),
+    record_all(
+        library, [make_record(1, **known), make_record(2, **unknown), make_record(3, **_facts())]
+    )
+    assert sum_usage(library) == [
+        UsageTotal((), 3, 3, 9.0, 6.0, {"USD": 0.04}, {"USD": 0.05}, 1),
     ]
 
 
 def test_currencies_are_never_added_up(library: Library) -> None:
     francs = UsageSettings(currency="CHF", watts={"studio": 3600.0}, price_per_kwh=1.0)
-    record_generation(library, entry(1, **_facts(executing_seconds=1000.0)), costs=francs)
-    record_generation(library, entry(2, estimated_usd=0.5, **_facts()), costs=francs)
-    (total,) = totals(library)
+    record_generation(library, make_record(1, **_facts(executing_seconds=1000.0)), costs=francs)
+    record_generation(library, make_record(2, estimated_usd=0.5, **_facts()), costs=francs)
+    (total,) = sum_usage(library)
     assert total.costs == {"CHF": pytest.approx(1.0), "USD": 0.5}
     assert total.estimates == {"USD": 0.5}
 
@@ -157,16 +159,16 @@ def test_currencies_are_never_added_up(library: Library) -> None:
         ),
     ],
 )
-def test_totals_are_grouped(library: Library, by: list[Grouping], keys: list[Any]) -> None:
-    fill(
+def test_totals_are_grouped(library: Library, by: list[UsageGrouping], keys: list[Any]) -> None:
+    record_all(
         library,
         [
-            entry(1, facts={"model": "dream"}),
-            entry(2, facts={"model": "grey"}, backend="cloud", caller=""),
-            entry(3, facts={"model": "grey"}),
+            make_record(1, facts={"model": "dream"}),
+            make_record(2, facts={"model": "grey"}, backend="cloud", caller=""),
+            make_record(3, facts={"model": "grey"}),
         ],
     )
-    found = totals(library, by)
+    found = sum_usage(library, by)
     assert [total.key for total in found] == keys
     assert sum(total.generations for total in found) == 3
 
@@ -181,9 +183,9 @@ def test_totals_are_grouped(library: Library, by: list[Grouping], keys: list[Any
     ],
 )
 def test_days_weeks_and_months_are_those_of_the_machines_clock(
-    library: Library, by: Grouping, keys: list[str]
+    library: Library, by: UsageGrouping, keys: list[str]
 ) -> None:
-    fill(
+    record_all(
         library,
         [
             _ended(1, datetime(2025, 12, 31, 23, 0, tzinfo=UTC)),  # midnight there
@@ -192,7 +194,7 @@ def test_days_weeks_and_months_are_those_of_the_machines_clock(
             _ended(4, datetime(2026, 12, 31, 22, 59, 59, tzinfo=UTC)),
         ],
     )
-    assert [total.key for total in totals(library, [by])] == [(key,) for key in keys]
+    assert [total.key for total in sum_usage(library, [by])] == [(key,) for key in keys]
 
 
 @pytest.mark.usefixtures("in_zurich")
@@ -204,8 +206,8 @@ def test_a_day_of_23_hours_and_one_of_25_are_a_day_each(library: Library) -> Non
         datetime(2026, 10, 25, 22, 59, 59, tzinfo=UTC),
         datetime(2026, 10, 25, 23, 0, tzinfo=UTC),
     ]
-    fill(library, [_ended(number, at) for number, at in enumerate(moments)])
-    found = [(*total.key, total.generations) for total in totals(library, ["day"])]
+    record_all(library, [_ended(number, at) for number, at in enumerate(moments)])
+    found = [(*total.key, total.generations) for total in sum_usage(library, ["day"])]
     assert found == [("2026-03-29", 2), ("2026-10-25", 2), ("2026-10-26", 1)]
 
 
@@ -230,7 +232,7 @@ def test_a_day_of_23_hours_and_one_of_25_are_a_day_each(library: Library) -> Non
 def test_days_and_weeks_begin_in_the_time_zone_that_is_named(
     library: Library, zone: str, days: list[str], weeks: list[str]
 ) -> None:
-    fill(
+    record_all(
         library,
         [
             _ended(1, datetime(2026, 3, 8, 4, 59, tzinfo=UTC)),  # Saturday 23:59 in New York
@@ -240,18 +242,20 @@ def test_days_and_weeks_begin_in_the_time_zone_that_is_named(
         ],
     )
     place = ZoneInfo(zone)
-    assert [total.key for total in totals(library, ["day"], zone=place)] == [(d,) for d in days]
-    assert [total.key for total in totals(library, ["week"], zone=place)] == [(w,) for w in weeks]
+    assert [total.key for total in sum_usage(library, ["day"], zone=place)] == [(d,) for d in days]
+    assert [total.key for total in sum_usage(library, ["week"], zone=place)] == [
+        (w,) for w in weeks
+    ]
 
 
 def test_weeks_and_days_may_be_asked_for_together(library: Library) -> None:
-    fill(library, [_ended(1, datetime(2027, 1, 3, 12, tzinfo=UTC))])
-    (total,) = totals(library, ["week", "day"], zone=UTC)
+    record_all(library, [_ended(1, datetime(2027, 1, 3, 12, tzinfo=UTC))])
+    (total,) = sum_usage(library, ["week", "day"], zone=UTC)
     assert total.key == ("2026-W53", "2027-01-03")
 
 
 def test_the_sum_of_all_groups_is_the_total(library: Library) -> None:
-    fill(
+    record_all(
         library,
         [
             _ended(1, NOON, estimated_usd=1.0, **_facts(cost_usd=2.0)),
@@ -260,21 +264,21 @@ def test_the_sum_of_all_groups_is_the_total(library: Library) -> None:
             _ended(4, NOON + timedelta(days=9), **_facts()),
         ],
     )
-    assert [sum_totals(totals(library, ["week", "backend"]))] == totals(library)
-    assert sum_totals([]) is None
+    assert [add_totals(sum_usage(library, ["week", "backend"]))] == sum_usage(library)
+    assert add_totals([]) is None
 
 
 def test_a_period_has_its_first_moment_and_not_its_last(library: Library) -> None:
-    fill(library, [_ended(hour, NOON + timedelta(hours=hour)) for hour in range(4)])
+    record_all(library, [_ended(hour, NOON + timedelta(hours=hour)) for hour in range(4)])
     at_one, at_three = NOON + timedelta(hours=1), NOON + timedelta(hours=3)
-    assert [total.generations for total in totals(library, since=at_one)] == [3]
-    assert [total.generations for total in totals(library, until=at_three)] == [3]
-    assert [total.generations for total in totals(library, (), at_one, at_three)] == [2]
-    assert totals(library, since=datetime(9999, 1, 1, tzinfo=UTC)) == []
+    assert [total.generations for total in sum_usage(library, since=at_one)] == [3]
+    assert [total.generations for total in sum_usage(library, until=at_three)] == [3]
+    assert [total.generations for total in sum_usage(library, (), at_one, at_three)] == [2]
+    assert sum_usage(library, since=datetime(9999, 1, 1, tzinfo=UTC)) == []
 
 
 def test_what_was_spent_since_a_moment_is_known(library: Library) -> None:
-    fill(
+    record_all(
         library,
         [
             _ended(1, NOON, estimated_usd=1.0, **_facts(cost_usd=2.0)),
@@ -284,14 +288,14 @@ def test_what_was_spent_since_a_moment_is_known(library: Library) -> None:
             _ended(5, NOON, **_facts()),
         ],
     )
-    assert spent(library, NOON, currency="USD") == (2.5, 1)
-    assert spent(library, NOON, currency="USD", backend="cloud") == (0.5, 0)
-    assert spent(library, NOON, currency="CHF") == (0.0, 0)
-    assert spent(library, NOON - timedelta(days=1), currency="USD") == (10.5, 1)
+    assert sum_spending(library, NOON, currency="USD") == (2.5, 1)
+    assert sum_spending(library, NOON, currency="USD", backend="cloud") == (0.5, 0)
+    assert sum_spending(library, NOON, currency="CHF") == (0.0, 0)
+    assert sum_spending(library, NOON - timedelta(days=1), currency="USD") == (10.5, 1)
 
 
 def test_a_seed_of_zero_that_the_engine_used_is_the_seed(library: Library) -> None:
-    record_generation(library, entry(1, facts={"seed": 0}, seed=7))
-    record_generation(library, entry(2, facts={"seed": None}, seed=0))
-    record_generation(library, entry(3, facts={}, seed=None))
-    assert [use.seed for use in rows(library)] == [0, 0, None]
+    record_generation(library, make_record(1, facts={"seed": 0}, seed=7))
+    record_generation(library, make_record(2, facts={"seed": None}, seed=0))
+    record_generation(library, make_record(3, facts={}, seed=None))
+    assert [use.seed for use in list_rows(library)] == [0, 0, None]

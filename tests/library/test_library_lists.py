@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.library_samples import NOON, entry, fill, kept
+from support.library_samples import NOON, make_image, make_record, record_all
 
-from imagen.library import Query, count, page, pictures_of
-from imagen.library.tags import rate, tag, trash
+from imagen.library import Query, count_images, images_of, search_images
+from imagen.library.tags import change_tags, set_rating, trash
 
 if TYPE_CHECKING:
     from typing import Any
@@ -75,10 +75,10 @@ _FOUND: dict[str, dict[str, int]] = {
 
 def _batch(number: int, prompt: str, many: int, model: str, **values: Any) -> GenerationRecord:
     """A generation of so many pictures, so many hours after noon."""
-    pictures = tuple(kept(number, index) for index in range(many))
+    pictures = tuple(make_image(number, index) for index in range(many))
     began = NOON + timedelta(hours=number)
     facts = {"model": model}
-    return entry(number, prompt, began=began, pictures=pictures, facts=facts, **values)
+    return make_record(number, prompt, began=began, images=pictures, facts=facts, **values)
 
 
 @pytest.fixture
@@ -90,20 +90,20 @@ def many(library: Library) -> Library:
         _batch(3, _SNOW, 3, "grey", backend="cloud"),
         _batch(0, _OWL, 130, "grey", backend="studio"),
     ]
-    fill(library, batches)
-    fox, cat, snow, owl = (pictures_of(library, batch.id) for batch in batches)
-    tag(library, [*fox, *snow], add=["good"])
-    tag(library, [*cat, *snow], add=["print"])
-    rate(library, cat, 5)
-    rate(library, snow, 3)
-    rate(library, owl, 4)
+    record_all(library, batches)
+    fox, cat, snow, owl = (images_of(library, batch.id) for batch in batches)
+    change_tags(library, [*fox, *snow], add=["good"])
+    change_tags(library, [*cat, *snow], add=["print"])
+    set_rating(library, cat, 5)
+    set_rating(library, snow, 3)
+    set_rating(library, owl, 4)
     trash(library, owl)
     return library
 
 
 def _prompts(library: Library, query: Query) -> dict[str, int]:
     """How many pictures of each prompt are found."""
-    return Counter(picture.prompt for picture in page(library, query, limit=1000).pictures)
+    return Counter(picture.prompt for picture in search_images(library, query, limit=1000).images)
 
 
 def test_the_shortest_list_leads_to_the_same_pictures_as_any_other(many: Library) -> None:
@@ -111,13 +111,13 @@ def test_the_shortest_list_leads_to_the_same_pictures_as_any_other(many: Library
 
 
 def test_as_many_are_counted_as_are_found(many: Library) -> None:
-    counted = {what: count(many, query) for what, query in _WANTED.items()}
+    counted = {what: count_images(many, query) for what, query in _WANTED.items()}
     assert counted == {what: sum(found.values()) for what, found in _FOUND.items()}
 
 
 def test_pages_by_two_lists_go_on_where_the_last_one_ended(many: Library) -> None:
     query = Query(text="red", rating=5)
-    first, after = page(many, query, limit=100)
-    rest, end = page(many, query, after, limit=100)
+    first, after = search_images(many, query, limit=100)
+    rest, end = search_images(many, query, after, limit=100)
     assert [picture.number for picture in (*first, *rest)] == [*range(119, -1, -1)]
     assert end is None

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import func, select, update
-from support.library_samples import delivery, entry, fill, kept, uuid_of
+from support.library_samples import make_delivery, make_image, make_record, record_all, uuid_of
 
 from imagen.errors import LibraryError, RequestError
-from imagen.library import Query, find_picture, page, record_generation, totals
-from imagen.library.outbox import claim, sent, told_of, unsent
+from imagen.library import Query, find_image, record_generation, search_images, sum_usage
+from imagen.library.outbox import claim, deliveries_for, list_unsent, mark_sent
 from imagen.library.schema import generations, images, prompts, tags, thumbnails
-from imagen.library.tags import purge, rate, tag, tag_of, trash, untrash
+from imagen.library.tags import change_tags, parse_tag, purge, set_rating, trash, untrash
 
 if TYPE_CHECKING:
     from imagen.library import GenerationRecord, Library, LibraryImage, StoredImage
@@ -27,20 +27,20 @@ _TABLES = (generations, images, prompts, tags, thumbnails)
 def _drawn(number: int, *names: str) -> GenerationRecord:
     """The generation of this number, whose pictures are these files, with their sidecars."""
     pictures = tuple(_written(number, index, Path(name)) for index, name in enumerate(names))
-    return entry(number, pictures=pictures)
+    return make_record(number, images=pictures)
 
 
 def _written(number: int, index: int, path: Path) -> StoredImage:
     path.write_bytes(f"{number}.{index}".encode())
     sidecar = path.with_name(f"{path.name}.json")
     sidecar.write_text("{}")
-    found = kept(number, index, path.absolute())
+    found = make_image(number, index, path.absolute())
     return found.model_copy(update={"sidecar": sidecar.absolute()})
 
 
 def _trashed(library: Library, id: str) -> LibraryImage:
-    trash(library, [find_picture(library, id)])
-    return find_picture(library, id)
+    trash(library, [find_image(library, id)])
+    return find_image(library, id)
 
 
 def _rows(library: Library) -> dict[str, int]:
@@ -54,24 +54,24 @@ def _rows(library: Library) -> dict[str, int]:
 @pytest.fixture
 def fox(library: Library) -> LibraryImage:
     """A picture that lies nowhere."""
-    record_generation(library, entry(1))
-    return find_picture(library, "00000001")
+    record_generation(library, make_record(1))
+    return find_image(library, "00000001")
 
 
 def _tags(library: Library) -> tuple[str, ...]:
-    return find_picture(library, "00000001").tags
+    return find_image(library, "00000001").tags
 
 
 def test_tags_are_given_and_taken_away(library: Library, fox: LibraryImage) -> None:
-    tag(library, [fox], add=["good", "fox"])
+    change_tags(library, [fox], add=["good", "fox"])
     assert _tags(library) == ("fox", "good")
-    tag(library, [fox], add=["print"], remove=["fox", "never given"])
+    change_tags(library, [fox], add=["print"], remove=["fox", "never given"])
     assert _tags(library) == ("good", "print")
 
 
 def test_a_tag_may_be_given_twice(library: Library, fox: LibraryImage) -> None:
-    tag(library, [fox, fox], add=["good", "Good"])
-    tag(library, [fox], add=["good"])
+    change_tags(library, [fox, fox], add=["good", "Good"])
+    change_tags(library, [fox], add=["good"])
     assert _tags(library) == ("good",)
 
 
@@ -88,38 +88,38 @@ def test_a_tag_may_be_given_twice(library: Library, fox: LibraryImage) -> None:
     ],
 )
 def test_a_tag_is_kept_in_one_form(text: str, name: str) -> None:
-    assert tag_of(text) == name
+    assert parse_tag(text) == name
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a,b", "a\x1b[31m", "a\0", "\u202eevil", "x" * 101])
 def test_what_is_no_tag_is_refused(library: Library, fox: LibraryImage, text: str) -> None:
     with pytest.raises(RequestError) as caught:
-        tag(library, [fox], add=["good", text])
+        change_tags(library, [fox], add=["good", text])
     assert caught.value.message.startswith(f"{text!r} can't be a tag: it must be a word or a few")
     assert _tags(library) == ()
 
 
 def test_stars_are_given_and_taken_away(library: Library, fox: LibraryImage) -> None:
-    rate(library, [fox], 4)
-    assert find_picture(library, "00000001").rating == 4
-    rate(library, [fox], None)
-    assert find_picture(library, "00000001").rating is None
+    set_rating(library, [fox], 4)
+    assert find_image(library, "00000001").rating == 4
+    set_rating(library, [fox], None)
+    assert find_image(library, "00000001").rating is None
 
 
 @pytest.mark.parametrize("stars", [0, 6, -1])
 def test_what_is_no_rating_is_refused(library: Library, fox: LibraryImage, stars: int) -> None:
     with pytest.raises(RequestError) as caught:
-        rate(library, [fox], stars)
+        set_rating(library, [fox], stars)
     assert caught.value.message == f"A rating is 1 to 5, not {stars}."
 
 
 def test_marks_of_thousands_go_at_once(library: Library) -> None:
-    pictures = tuple(kept(1, index) for index in range(1020))
-    fill(library, [entry(number, pictures=pictures) for number in range(2)])
-    found = page(library, Query(), limit=5000).pictures
-    rate(library, found, 2)
+    pictures = tuple(make_image(1, index) for index in range(1020))
+    record_all(library, [make_record(number, images=pictures) for number in range(2)])
+    found = search_images(library, Query(), limit=5000).images
+    set_rating(library, found, 2)
     trash(library, found)
-    marked = page(library, Query(in_trash=True, rating=2), limit=5000).pictures
+    marked = search_images(library, Query(in_trash=True, rating=2), limit=5000).images
     assert len(marked) == 2040
 
 
@@ -127,17 +127,17 @@ def test_the_trash_keeps_files(library: Library) -> None:
     record_generation(library, _drawn(1, "fox.png"))
     assert _trashed(library, "00000001").is_trashed is True
     assert Path("fox.png").is_file()
-    untrash(library, [find_picture(library, "00000001")])
-    assert find_picture(library, "00000001").is_trashed is False
+    untrash(library, [find_image(library, "00000001")])
+    assert find_image(library, "00000001").is_trashed is False
 
 
 def test_what_is_purged_is_gone_but_for_the_ledger(library: Library) -> None:
     record_generation(library, _drawn(1, "fox.png"))
-    tag(library, [find_picture(library, "00000001")], add=["good"])
+    change_tags(library, [find_image(library, "00000001")], add=["good"])
     assert purge(library, [_trashed(library, "00000001")]) == []
     assert [path.name for path in Path().iterdir()] == []
     assert set(_rows(library).values()) == {0}
-    assert totals(library)[0].generations == 1
+    assert sum_usage(library)[0].generations == 1
 
 
 def test_of_a_batch_only_what_is_meant_is_purged(library: Library) -> None:
@@ -145,12 +145,12 @@ def test_of_a_batch_only_what_is_meant_is_purged(library: Library) -> None:
     purge(library, [_trashed(library, "00000001.2")])
     assert sorted(path.name for path in Path().iterdir()) == ["a.png", "a.png.json"]
     assert _rows(library)["generations"] == 1
-    assert find_picture(library, "00000001").path.name == "a.png"
+    assert find_image(library, "00000001").path.name == "a.png"
 
 
 def test_what_is_not_in_the_trash_is_not_purged(library: Library) -> None:
-    fill(library, [_drawn(1, "fox.png"), _drawn(2, "owl.png")])
-    both = [_trashed(library, "00000001"), find_picture(library, "00000002")]
+    record_all(library, [_drawn(1, "fox.png"), _drawn(2, "owl.png")])
+    both = [_trashed(library, "00000001"), find_image(library, "00000002")]
     with pytest.raises(RequestError) as caught:
         purge(library, both)
     assert (caught.value.message, caught.value.remedy) == (
@@ -161,7 +161,7 @@ def test_what_is_not_in_the_trash_is_not_purged(library: Library) -> None:
 
 
 def test_what_lies_on_another_machine_is_not_purged(library: Library) -> None:
-    record_generation(library, entry(1))
+    record_generation(library, make_record(1))
     there = replace(_trashed(library, "00000001"), host="attic")
     with pytest.raises(RequestError) as caught:
         purge(library, [there])
@@ -196,9 +196,9 @@ def test_what_took_the_place_of_a_purged_picture_stays(library: Library) -> None
 
 def test_a_file_that_is_another_picture_s_too_stays(library: Library) -> None:
     first = _drawn(1, "fox.png")
-    fill(library, [first, entry(2, pictures=first.pictures)])
+    record_all(library, [first, make_record(2, images=first.images)])
     assert [path.name for path in purge(library, [_trashed(library, "00000001")])] == ["fox.png"]
-    assert find_picture(library, "fox.png").id == "00000002"
+    assert find_image(library, "fox.png").id == "00000002"
     assert purge(library, [_trashed(library, "00000002")]) == []
     assert not Path("fox.png").exists()
 
@@ -214,46 +214,48 @@ def test_a_picture_whose_file_can_not_be_deleted_stays(library: Library) -> None
 
 
 def test_what_is_purged_is_not_sent_to_the_cloud_any_more(library: Library) -> None:
-    told = [delivery(1, "cloud", 0), delivery(1, "cloud", 1), delivery(1, "webhook")]
+    told = [make_delivery(1, "cloud", 0), make_delivery(1, "cloud", 1), make_delivery(1, "webhook")]
     record_generation(library, _drawn(1, "a.png", "b.png"), told)
     purge(library, [_trashed(library, "00000001.2")])
-    left = [(w.delivery.kind, w.delivery.part) for w in unsent(library)]
+    left = [(w.delivery.kind, w.delivery.part) for w in list_unsent(library)]
     assert left == [("cloud", 0), ("webhook", 0)]
 
 
 def test_that_a_purged_picture_was_sent_is_not_forgotten(library: Library) -> None:
-    record_generation(library, _drawn(1, "a.png"), [delivery(1, "cloud")])
+    record_generation(library, _drawn(1, "a.png"), [make_delivery(1, "cloud")])
     (waiting,) = claim(library)
-    sent(library, waiting, {"bucket": "b", "path": "fox.png"})
+    mark_sent(library, waiting, {"bucket": "b", "path": "fox.png"})
     purge(library, [_trashed(library, "00000001")])
-    assert [w.state for w in told_of(library, uuid_of(1), 0)] == ["sent"]
+    assert [w.state for w in deliveries_for(library, uuid_of(1), 0)] == ["sent"]
 
 
 def test_where_a_picture_lies_in_the_cloud_is_known(library: Library) -> None:
     record_generation(
-        library, entry(1, pictures=(kept(1, 0), kept(1, 1))), [delivery(1, "cloud", 1)]
+        library,
+        make_record(1, images=(make_image(1, 0), make_image(1, 1))),
+        [make_delivery(1, "cloud", 1)],
     )
     (waiting,) = claim(library)
-    sent(library, waiting, {"bucket": "b", "path": "2026-11-27/fox.png"})
-    assert find_picture(library, "00000001.2").cloud == {
+    mark_sent(library, waiting, {"bucket": "b", "path": "2026-11-27/fox.png"})
+    assert find_image(library, "00000001.2").cloud == {
         "bucket": "b",
         "path": "2026-11-27/fox.png",
     }
-    assert find_picture(library, "00000001").cloud == {}
-    assert find_picture(library, uuid_of(1)).cloud == {}
+    assert find_image(library, "00000001").cloud == {}
+    assert find_image(library, uuid_of(1)).cloud == {}
 
 
 def test_a_file_of_another_machine_at_the_same_path_does_not_keep_this_one(
     library: Library,
 ) -> None:
     first = _drawn(1, "fox.png")
-    fill(library, [first, entry(2, pictures=first.pictures)])
+    record_all(library, [first, make_record(2, images=first.images)])
     theirs = update(images).where(images.c.generation == uuid_of(2)).values(host="attic")
     with library.writing() as connection:
         connection.execute(theirs)
     assert purge(library, [_trashed(library, "00000001")]) == []
     assert not Path("fox.png").exists()
-    assert find_picture(library, "00000002").host == "attic"
+    assert find_image(library, "00000002").host == "attic"
 
 
 def test_a_file_that_can_not_be_read_is_not_taken_for_the_picture(library: Library) -> None:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import inspect, text
 from support import postgres_server
-from support.library_samples import delivery, entry, settings_at
+from support.library_samples import make_delivery, make_record, settings_at
 
 from imagen.config import LibrarySettings, Settings
 from imagen.errors import ConfigError, LibraryError
-from imagen.library import Query, count, open_library, record_generation
+from imagen.library import Query, count_images, open_library, record_generation
 from imagen.library.migrations import STEPS
-from imagen.library.outbox import unsent
-from imagen.library.stored import stored_address
+from imagen.library.outbox import list_unsent
+from imagen.library.stored_values import stored_url
 from imagen.testing.listener import HeldPort
 
 if TYPE_CHECKING:
@@ -58,26 +58,26 @@ def _moods(library: Library) -> list[str]:
 def test_a_library_is_made_where_there_is_none(sqlite_path: str) -> None:
     deep = str(Path(sqlite_path).parent / "not" / "there" / "library.db")
     with open_library(settings_at(deep)) as library:
-        assert (count(library, Query()), library.at) == (0, deep)
+        assert (count_images(library, Query()), library.at) == (0, deep)
     assert Path(deep).is_file()
 
 
 def test_an_empty_file_becomes_a_library(sqlite_path: str) -> None:
     Path(sqlite_path).touch()
     with open_library(settings_at(sqlite_path)) as library:
-        assert count(library, Query()) == 0
+        assert count_images(library, Query()) == 0
 
 
 def test_a_library_keeps_what_it_holds(library_url: str) -> None:
     with open_library(settings_at(library_url)) as library:
-        record_generation(library, entry())
+        record_generation(library, make_record())
     with open_library(settings_at(library_url)) as library:
-        assert count(library, Query()) == 1
+        assert count_images(library, Query()) == 1
 
 
 def test_an_older_library_is_brought_up_to_date(library_url: str) -> None:
     with open_library(settings_at(library_url)) as library:
-        record_generation(library, entry())
+        record_generation(library, make_record())
     with open_library(settings_at(library_url), steps=(*STEPS, _second)) as library:
         assert _moods(library) == ["calm"]
     with open_library(settings_at(library_url), steps=(*STEPS, _second)) as library:
@@ -86,15 +86,15 @@ def test_an_older_library_is_brought_up_to_date(library_url: str) -> None:
 
 def test_addresses_of_webhooks_in_an_older_library_lose_their_secrets(library_url: str) -> None:
     posted = [
-        delivery(1, "webhook").model_copy(update={"destination": _HOOK}),
-        delivery(1, "webhook").model_copy(update={"destination": "https://b.example/x"}),
-        delivery(1, "mirror"),
+        make_delivery(1, "webhook").model_copy(update={"destination": _HOOK}),
+        make_delivery(1, "webhook").model_copy(update={"destination": "https://b.example/x"}),
+        make_delivery(1, "mirror"),
     ]
     with open_library(settings_at(library_url), steps=STEPS[:1]) as library:
-        record_generation(library, entry(1), posted)
+        record_generation(library, make_record(1), posted)
     with open_library(settings_at(library_url)) as library:
-        kept = [waiting.delivery.destination for waiting in unsent(library)]
-    assert kept == [stored_address(_HOOK), stored_address("https://b.example/x"), ""]
+        kept = [waiting.delivery.destination for waiting in list_unsent(library)]
+    assert kept == [stored_url(_HOOK), stored_url("https://b.example/x"), ""]
     assert kept[0].startswith("https://hooks.example:8443#")
     if "://" not in library_url:
         assert b"s3cret" not in Path(library_url).read_bytes()
@@ -110,7 +110,7 @@ def test_a_library_that_is_up_to_date_is_opened_without_writing(library_url: str
     with open_library(settings_at(library_url)) as writer, writer.writing() as connection:
         connection.execute(text("DELETE FROM images"))  # holds SQLite's lock for writers
         with open_library(settings_at(library_url)) as library:
-            assert count(library, Query()) == 0
+            assert count_images(library, Query()) == 0
 
 
 @pytest.fixture
@@ -140,8 +140,8 @@ def test_another_programs_schema_is_refused(postgres_url: str) -> None:
 def test_other_programs_may_use_the_same_postgres(postgres_url: str) -> None:
     postgres_server.run(postgres_url, "CREATE TABLE images (url TEXT)")
     with open_library(settings_at(postgres_url)) as library:
-        record_generation(library, entry())
-        assert count(library, Query()) == 1
+        record_generation(library, make_record())
+        assert count_images(library, Query()) == 1
         with library.reading() as connection:
             assert connection.execute(text("SELECT count(*) FROM public.images")).scalar() == 0
 
@@ -158,7 +158,7 @@ def test_a_file_that_is_no_database_is_refused_and_stays_as_it_is(sqlite_path: s
 
 def test_a_torn_library_is_refused(sqlite_path: str) -> None:
     with open_library(settings_at(sqlite_path)) as library:
-        record_generation(library, entry())
+        record_generation(library, make_record())
     whole = Path(sqlite_path).read_bytes()
     Path(sqlite_path).write_bytes(whole[:4096] + b"\xaa" * 8192)
     assert "is damaged, or is none" in _refused(sqlite_path).message
@@ -298,7 +298,7 @@ def test_who_may_not_make_schemas_may_use_one_that_is_there(postgres_url: str) -
     role = f"reader_{postgres_url.partition('test_')[2][:12]}"
     _let_in(postgres_url, role)
     with open_library(settings_at(postgres_url.replace("postgres@", f"{role}@"))) as library:
-        assert count(library, Query()) == 0
+        assert count_images(library, Query()) == 0
     postgres_server.run(postgres_url, f"DROP OWNED BY {role}")
     postgres_server.run(postgres_url, f"DROP ROLE {role}")
 
@@ -330,7 +330,7 @@ def test_both_databases_have_the_same_tables(library: Library) -> None:
 
 
 def test_a_reader_sees_what_was_there_while_another_writes(library: Library) -> None:
-    record_generation(library, entry(1))
+    record_generation(library, make_record(1))
     with library.writing() as connection:
         connection.execute(text("UPDATE generations SET prompt = 'an owl'"))
         with library.reading() as reader:
@@ -349,4 +349,4 @@ def test_closing_twice_is_fine(library_url: str) -> None:
     library.close()
     library.close()
     with open_library(settings_at(library_url)) as again:
-        assert count(again, Query()) == 0
+        assert count_images(again, Query()) == 0

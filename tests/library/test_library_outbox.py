@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import update
-from support.library_samples import delivery, entry, kept, settings_at, uuid_of
+from support.library_samples import make_delivery, make_image, make_record, settings_at, uuid_of
 
-from imagen.library import Query, open_library, page, record_generation
+from imagen.library import Query, open_library, record_generation, search_images
 from imagen.library.outbox import (
+    advance_destination,
     claim,
-    failed,
-    hurry,
+    hold_destination,
+    list_unsent,
+    mark_failed,
+    mark_sent,
     next_due,
-    put_off,
-    rest,
+    postpone,
     retry,
-    sent,
-    unsent,
 )
 from imagen.library.schema import images
 from imagen.library.schema import outbox as rows
@@ -38,7 +38,9 @@ def _now_ms() -> int:
 
 
 def _post(library: Library, many: int) -> None:
-    record_generation(library, entry(1), [delivery(1, part=part) for part in range(many)])
+    record_generation(
+        library, make_record(1), [make_delivery(1, part=part) for part in range(many)]
+    )
 
 
 def _parts(found: list[PendingDelivery]) -> list[int]:
@@ -46,18 +48,25 @@ def _parts(found: list[PendingDelivery]) -> list[int]:
 
 
 def test_an_empty_outbox_has_nothing_to_send(library: Library) -> None:
-    assert (claim(library), unsent(library), next_due(library), retry(library)) == ([], [], None, 0)
+    assert (claim(library), list_unsent(library), next_due(library), retry(library)) == (
+        [],
+        [],
+        None,
+        0,
+    )
 
 
 def test_a_picture_that_is_sent_knows_its_place_in_the_cloud_and_no_other_does(
     library: Library,
 ) -> None:
-    pictures = tuple(kept(1, number) for number in range(3))
-    record_generation(library, entry(1, pictures=pictures), [delivery(1, "cloud", 1)])
-    record_generation(library, entry(2, pictures=(kept(2, 0), kept(2, 1))))
+    pictures = tuple(make_image(1, number) for number in range(3))
+    record_generation(library, make_record(1, images=pictures), [make_delivery(1, "cloud", 1)])
+    record_generation(library, make_record(2, images=(make_image(2, 0), make_image(2, 1))))
     (waiting,) = claim(library)
-    sent(library, waiting, {"bucket": "art", "path": "fox.png"})
-    found = {(one.generation, one.number): one.cloud for one in page(library, Query()).pictures}
+    mark_sent(library, waiting, {"bucket": "art", "path": "fox.png"})
+    found = {
+        (one.generation, one.number): one.cloud for one in search_images(library, Query()).images
+    }
     there = {key: cloud for key, cloud in found.items() if cloud}
     assert there == {(uuid_of(1), 1): {"bucket": "art", "path": "fox.png"}}
     assert len(found) == 5
@@ -65,9 +74,9 @@ def test_a_picture_that_is_sent_knows_its_place_in_the_cloud_and_no_other_does(
 
 def test_a_machine_claims_all_but_the_pictures_of_others(postgres_url: str) -> None:
     with open_library(settings_at(postgres_url)) as library:
-        posted = [delivery(1, kind) for kind in ("cloud", "mirror", "webhook")]
-        record_generation(library, entry(1), posted)
-        record_generation(library, entry(2), [delivery(2, "cloud")])
+        posted = [make_delivery(1, kind) for kind in ("cloud", "mirror", "webhook")]
+        record_generation(library, make_record(1), posted)
+        record_generation(library, make_record(2), [make_delivery(2, "cloud")])
         with library.writing() as connection:
             theirs = update(images).where(images.c.generation == uuid_of(1))
             connection.execute(theirs.values(host="elsewhere"))
@@ -76,9 +85,9 @@ def test_a_machine_claims_all_but_the_pictures_of_others(postgres_url: str) -> N
 
 
 def test_what_is_posted_is_claimed_as_it_was(library: Library) -> None:
-    posted = delivery(1, "cloud", 2, path="fox.png", note="\0\ud800")
+    posted = make_delivery(1, "cloud", 2, path="fox.png", note="\0\ud800")
     record_generation(
-        library, entry(1), [posted.model_copy(update={"destination": "https://example"})]
+        library, make_record(1), [posted.model_copy(update={"destination": "https://example"})]
     )
     (waiting,) = claim(library)
     assert (waiting.state, waiting.attempts, waiting.last_error) == ("waiting", 0, "")
@@ -112,16 +121,16 @@ def test_what_a_dead_sender_claimed_is_anybodys_after_ten_minutes(library: Libra
 def test_what_was_sent_is_not_sent_again(library: Library) -> None:
     _post(library, 1)
     (waiting,) = claim(library)
-    sent(library, waiting, {})
-    assert (unsent(library), next_due(library)) == ([], None)
+    mark_sent(library, waiting, {})
+    assert (list_unsent(library), next_due(library)) == ([], None)
     assert claim(library, now_ms=_now_ms() + 60 * _MINUTE_MS) == []
 
 
 def test_what_failed_waits_for_its_time(library: Library) -> None:
     _post(library, 1)
     (waiting,) = claim(library)
-    failed(library, waiting, "No answer\0.", again_in_seconds=120)
-    (left,) = unsent(library)
+    mark_failed(library, waiting, "No answer\0.", again_in_seconds=120)
+    (left,) = list_unsent(library)
     assert (left.state, left.attempts, left.last_error) == ("waiting", 1, "No answer.")
     assert 110 < (left.due - datetime.now(UTC)).total_seconds() < 121
     assert next_due(library) == left.due
@@ -132,8 +141,10 @@ def test_what_failed_waits_for_its_time(library: Library) -> None:
 def test_what_makes_no_sense_to_send_again_is_stuck(library: Library) -> None:
     _post(library, 1)
     (waiting,) = claim(library)
-    failed(library, waiting, "Refused.", again_in_seconds=None)
-    assert [(left.state, left.last_error) for left in unsent(library)] == [("stuck", "Refused.")]
+    mark_failed(library, waiting, "Refused.", again_in_seconds=None)
+    assert [(left.state, left.last_error) for left in list_unsent(library)] == [
+        ("stuck", "Refused.")
+    ]
     assert next_due(library) is None
     assert claim(library, now_ms=_now_ms() + 60 * _MINUTE_MS) == []
 
@@ -142,7 +153,7 @@ def test_what_makes_no_sense_to_send_again_is_stuck(library: Library) -> None:
 def test_it_may_be_tried_again_at_once(library: Library, again_in_seconds: float | None) -> None:
     _post(library, 2)
     first, _ = claim(library)
-    failed(library, first, "Refused.", again_in_seconds=again_in_seconds)
+    mark_failed(library, first, "Refused.", again_in_seconds=again_in_seconds)
     assert retry(library, [first.id]) == 1
     assert [(w.delivery.part, w.attempts) for w in claim(library)] == [(0, 1)]
 
@@ -165,9 +176,9 @@ def test_what_another_has_in_hand_stays_with_it_when_all_is_tried_again(library:
 def test_all_may_be_tried_again_at_once(library: Library) -> None:
     _post(library, 3)
     first, second, third = claim(library)
-    failed(library, first, "Refused.", again_in_seconds=None)
-    failed(library, second, "No answer.", again_in_seconds=60)
-    sent(library, third, {})
+    mark_failed(library, first, "Refused.", again_in_seconds=None)
+    mark_failed(library, second, "No answer.", again_in_seconds=60)
+    mark_sent(library, third, {})
     assert retry(library) == 2
     assert _parts(claim(library)) == [0, 1]
 
@@ -176,23 +187,23 @@ def test_a_sender_whose_claim_ran_out_does_not_undo_another_s_success(library: L
     _post(library, 1)
     (slow,) = claim(library)
     (quick,) = claim(library, now_ms=_now_ms() + 11 * _MINUTE_MS)
-    sent(library, quick, {})
-    failed(library, slow, "Timed out.", again_in_seconds=1)
-    assert unsent(library) == []
+    mark_sent(library, quick, {})
+    mark_failed(library, slow, "Timed out.", again_in_seconds=1)
+    assert list_unsent(library) == []
 
 
 def _due_in(library: Library) -> list[int]:
     now = datetime.now(UTC)
-    return [round((waiting.due - now).total_seconds()) for waiting in unsent(library)]
+    return [round((waiting.due - now).total_seconds()) for waiting in list_unsent(library)]
 
 
 def test_an_arrival_hurries_what_failed_and_not_what_was_only_put_off(library: Library) -> None:
     _post(library, 3)
     failing, off, arriving = claim(library)
-    failed(library, failing, "No answer.", again_in_seconds=3600)
-    put_off(library, off, "It is on another machine.", seconds=3600)
-    sent(library, arriving, {})
-    assert hurry(library, arriving.delivery, seconds=3600) == 1
+    mark_failed(library, failing, "No answer.", again_in_seconds=3600)
+    postpone(library, off, "It is on another machine.", seconds=3600)
+    mark_sent(library, arriving, {})
+    assert advance_destination(library, arriving.delivery, seconds=3600) == 1
     assert _due_in(library) == [0, 3600]
 
 
@@ -202,5 +213,5 @@ def test_after_the_longest_pause_each_further_one_is_as_long(library: Library) -
     with library.writing() as connection:
         connection.execute(update(rows).where(rows.c.part == 1).values(attempts=2))
         connection.execute(update(rows).where(rows.c.part == 2).values(attempts=9))
-    assert rest(library, failing, "It is down.", pauses=(30, 60, 3600)) == 2
+    assert hold_destination(library, failing, "It is down.", pauses=(30, 60, 3600)) == 2
     assert _due_in(library)[1:] == [3600, 3600]

@@ -7,10 +7,17 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
-from support.library_samples import NOON, entry, failed, fill, kept, uuid_of
+from support.library_samples import NOON, make_failure, make_image, make_record, record_all, uuid_of
 
-from imagen.library import Query, count, known, page, pictures_of, record_generation
-from imagen.library.tags import rate, tag, trash, untrash
+from imagen.library import (
+    Query,
+    count_images,
+    images_of,
+    list_values,
+    record_generation,
+    search_images,
+)
+from imagen.library.tags import change_tags, set_rating, trash, untrash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,23 +29,23 @@ _FOX, _CAT, _OWL, _OLD = "00000001", "00000002", "00000003", "00000004"
 
 
 def _ids(library: Library, query: Query | None = None, limit: int = 50) -> list[str]:
-    return [picture.id for picture in page(library, query or Query(), limit=limit).pictures]
+    return [picture.id for picture in search_images(library, query or Query(), limit=limit).images]
 
 
 def _hours(number: int, **values: Any) -> GenerationRecord:
     """The generation of this number, so many hours after noon."""
-    return entry(number, began=NOON + timedelta(hours=number), **values)
+    return make_record(number, began=NOON + timedelta(hours=number), **values)
 
 
 def _walked(library: Library, limit: int, between: Callable[[], None] = lambda: None) -> list[str]:
     """The IDs of all pages; `between` is done before each."""
 
     def pages() -> Iterator[LibraryImage]:
-        found, after = page(library, Query(), limit=limit)
+        found, after = search_images(library, Query(), limit=limit)
         yield from found
         while after is not None:
             between()
-            found, after = page(library, Query(), after, limit)
+            found, after = search_images(library, Query(), after, limit)
             yield from found
 
     return [picture.id for picture in pages()]
@@ -48,25 +55,25 @@ def _walked(library: Library, limit: int, between: Callable[[], None] = lambda: 
 def four(library: Library) -> Library:
     """A fox, a cat and an owl, hour by hour, and something old; by two backends and two models."""
     grey = {"facts": {"model": "grey"}}
-    fill(
+    record_all(
         library,
         [
-            entry(4, "an old fox", began=NOON - timedelta(days=40), backend="cloud"),
+            make_record(4, "an old fox", began=NOON - timedelta(days=40), backend="cloud"),
             _hours(1, prompt="a red fox"),
             _hours(2, prompt="a red cat", backend="cloud", **grey),
             _hours(3, prompt="a grey owl", **grey),
         ],
     )
-    found = {picture.id: picture for picture in page(library, Query()).pictures}
-    tag(library, [found[_FOX], found[_CAT]], add=["good"])
-    tag(library, [found[_CAT], found[_OLD]], add=["print"])
-    rate(library, [found[_FOX]], 3)
-    rate(library, [found[_OLD]], 5)
+    found = {picture.id: picture for picture in search_images(library, Query()).images}
+    change_tags(library, [found[_FOX], found[_CAT]], add=["good"])
+    change_tags(library, [found[_CAT], found[_OLD]], add=["print"])
+    set_rating(library, [found[_FOX]], 3)
+    set_rating(library, [found[_OLD]], 5)
     return library
 
 
 def test_an_empty_library_has_an_empty_page(library: Library) -> None:
-    assert page(library, Query()) == ((), None)
+    assert search_images(library, Query()) == ((), None)
 
 
 def test_the_newest_comes_first(four: Library) -> None:
@@ -74,26 +81,28 @@ def test_the_newest_comes_first(four: Library) -> None:
 
 
 def test_a_batch_stands_together(library: Library) -> None:
-    batch = tuple(kept(1, index) for index in range(3))
-    fill(library, [_hours(2), _hours(1, pictures=batch), _hours(0)])
+    batch = tuple(make_image(1, index) for index in range(3))
+    record_all(library, [_hours(2), _hours(1, pictures=batch), _hours(0)])
     assert _ids(library) == ["00000002", "00000001.3", "00000001.2", "00000001", "00000000"]
 
 
 def test_pages_hold_each_picture_once(library: Library) -> None:
-    fill(library, map(_hours, range(23)))
+    record_all(library, map(_hours, range(23)))
     assert _walked(library, 5) == [uuid_of(number)[:8] for number in reversed(range(23))]
 
 
 def test_pages_miss_nothing_while_pictures_are_added(library: Library) -> None:
-    fill(library, map(_hours, range(10)))
+    record_all(library, map(_hours, range(10)))
     newer = iter(range(100, 200))
-    found = _walked(library, 3, lambda: fill(library, [_hours(next(newer))]))
+    found = _walked(library, 3, lambda: record_all(library, [_hours(next(newer))]))
     assert found == [uuid_of(number)[:8] for number in reversed(range(10))]
 
 
 def test_pages_miss_nothing_while_pictures_go(library: Library) -> None:
-    fill(library, map(_hours, range(9)))
-    found = _walked(library, 3, lambda: trash(library, page(library, Query(), limit=1).pictures))
+    record_all(library, map(_hours, range(9)))
+    found = _walked(
+        library, 3, lambda: trash(library, search_images(library, Query(), limit=1).images)
+    )
     assert found == [uuid_of(number)[:8] for number in reversed(range(9))]
 
 
@@ -103,18 +112,18 @@ def test_pages_miss_nothing_while_pictures_go(library: Library) -> None:
     ids=["just so many", "fewer", "more"],
 )
 def test_the_last_page_says_so(library: Library, many: int, limit: int, is_last: bool) -> None:
-    fill(library, map(_hours, range(many)))
-    assert (page(library, Query(), limit=limit).after is None) is is_last
+    record_all(library, map(_hours, range(many)))
+    assert (search_images(library, Query(), limit=limit).after is None) is is_last
 
 
 def test_a_page_may_be_larger_than_a_statement(library: Library) -> None:
-    thousands = tuple(kept(1, index) for index in range(1020))
-    fill(library, [entry(number, pictures=thousands) for number in range(2)])
-    found = page(library, Query(), limit=100_000).pictures
-    tag(library, found, add=["many"])
-    assert {(len(found), p.tags) for p in page(library, Query(), limit=100_000).pictures} == {
-        (2040, ("many",))
-    }
+    thousands = tuple(make_image(1, index) for index in range(1020))
+    record_all(library, [make_record(number, pictures=thousands) for number in range(2)])
+    found = search_images(library, Query(), limit=100_000).images
+    change_tags(library, found, add=["many"])
+    assert {
+        (len(found), p.tags) for p in search_images(library, Query(), limit=100_000).images
+    } == {(2040, ("many",))}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +150,7 @@ def test_a_page_may_be_larger_than_a_statement(library: Library) -> None:
 )  # fmt: skip
 def test_only_what_is_wanted_is_on_a_page(four: Library, query: Query, ids: list[str]) -> None:
     assert _ids(four, query) == ids
-    assert count(four, query) == len(ids)
+    assert count_images(four, query) == len(ids)
 
 
 def test_since_is_meant_with_its_moment_and_until_without(four: Library) -> None:
@@ -169,7 +178,9 @@ def _combinations() -> Iterator[tuple[Query, list[str]]]:
             for (name, choice), is_in in zip(_CHOICES.items(), taken, strict=True)
             if is_in
         }
-        ids = {_FOX, _CAT, _OWL, _OLD}.intersection(*(kept for _, kept in chosen.values()))
+        ids = {_FOX, _CAT, _OWL, _OLD}.intersection(
+            *(make_image for _, make_image in chosen.values())
+        )
         newest = [id for id in (_OWL, _CAT, _FOX, _OLD) if id in ids]
         yield Query(**{name: value for name, (value, _) in chosen.items()}), newest
 
@@ -181,41 +192,41 @@ def test_all_filters_go_together(four: Library) -> None:
 
 
 def test_filters_go_over_pages_too(four: Library) -> None:
-    first = page(four, Query(text="red"), limit=1)
-    assert [picture.id for picture in first.pictures] == [_CAT]
-    second = page(four, Query(text="red"), first.after, 1)
-    assert ([picture.id for picture in second.pictures], second.after) == ([_FOX], None)
+    first = search_images(four, Query(text="red"), limit=1)
+    assert [picture.id for picture in first.images] == [_CAT]
+    second = search_images(four, Query(text="red"), first.after, 1)
+    assert ([picture.id for picture in second.images], second.after) == ([_FOX], None)
 
 
 def test_what_is_in_the_trash_is_on_no_other_page(four: Library) -> None:
-    owl = page(four, Query(), limit=1).pictures
+    owl = search_images(four, Query(), limit=1).images
     trash(four, owl)
     assert (_ids(four), _ids(four, Query(in_trash=True))) == ([_CAT, _FOX, _OLD], [_OWL])
-    assert (count(four, Query()), count(four, Query(in_trash=True))) == (3, 1)
-    assert page(four, Query(in_trash=True)).pictures[0].is_trashed is True
+    assert (count_images(four, Query()), count_images(four, Query(in_trash=True))) == (3, 1)
+    assert search_images(four, Query(in_trash=True)).images[0].is_trashed is True
     untrash(four, owl)
     assert _ids(four) == [_OWL, _CAT, _FOX, _OLD]
 
 
 def test_every_backend_model_and_tag_is_known(four: Library) -> None:
-    assert known(four, "backend") == ["cloud", "studio"]
-    assert known(four, "model") == ["dream.safetensors", "grey"]
-    assert known(four, "tag") == ["good", "print"]
+    assert list_values(four, "backend") == ["cloud", "studio"]
+    assert list_values(four, "model") == ["dream.safetensors", "grey"]
+    assert list_values(four, "tag") == ["good", "print"]
 
 
 def test_an_empty_library_knows_nothing(library: Library) -> None:
-    assert [known(library, "backend"), known(library, "tag")] == [[], []]
+    assert [list_values(library, "backend"), list_values(library, "tag")] == [[], []]
 
 
 def test_the_pictures_of_a_generation_are_in_their_order(library: Library) -> None:
-    record_generation(library, entry(1, pictures=(kept(1, 0), kept(1, 1))))
-    assert [picture.id for picture in pictures_of(library, uuid_of(1))] == [
+    record_generation(library, make_record(1, images=(make_image(1, 0), make_image(1, 1))))
+    assert [picture.id for picture in images_of(library, uuid_of(1))] == [
         "00000001",
         "00000001.2",
     ]
-    assert pictures_of(library, uuid_of(2)) == ()
+    assert images_of(library, uuid_of(2)) == ()
 
 
 def test_a_failed_generation_has_no_place_on_a_page(library: Library) -> None:
-    fill(library, [failed(1)])
+    record_all(library, [make_failure(1)])
     assert _ids(library) == []

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
-from support.library_worker import numbered, opened, started, told
+from support.library_process import numbered_delivery, numbered_record, open_at, start_worker
 
 from imagen.config import Settings
 from imagen.errors import LibraryError
-from imagen.library import Query, count, find_picture, open_library, record_generation
-from imagen.library.migrations import STEPS, wait_for_turn
-from imagen.library.outbox import claim, unsent
+from imagen.library import Query, count_images, find_image, open_library, record_generation
+from imagen.library.migrations import STEPS, lock_for_writing
+from imagen.library.outbox import claim, list_unsent
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -40,9 +40,9 @@ def _finished(*processes: Popen[str]) -> list[int]:
 
 
 def test_four_processes_make_one_library_and_lose_and_double_nothing(library_url: str) -> None:
-    processes = [started(library_url, first, first + 25) for first in (0, 25, 50, 75)]
+    processes = [start_worker(library_url, first, first + 25) for first in (0, 25, 50, 75)]
     assert _finished(*processes) == [0, 0, 0, 0]
-    with opened(library_url) as library:
+    with open_at(library_url) as library:
         assert _counts(library) == {
             "generations": 100,
             "images": 200,
@@ -50,14 +50,14 @@ def test_four_processes_make_one_library_and_lose_and_double_nothing(library_url
             "usage": 100,
             "outbox": 100,
         }
-        assert count(library, Query(text="hens")) == 200
-        assert find_picture(library, numbered(99).id).prompt == "a fox and 99 hens"
+        assert count_images(library, Query(text="hens")) == 200
+        assert find_image(library, numbered_record(99).id).prompt == "a fox and 99 hens"
 
 
 def test_who_comes_while_another_makes_the_library_waits_for_it(postgres_url: str) -> None:
     engine = create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg:", 1))
     with ThreadPoolExecutor(1) as pool, engine.connect() as first:
-        wait_for_turn(first)
+        lock_for_writing(first)
         first.execute(text("CREATE SCHEMA imagen_library"))
         second = pool.submit(opened_by_itself, postgres_url)
         with engine.connect() as watch:
@@ -72,9 +72,9 @@ _WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = '
 
 
 def test_four_processes_with_the_same_generations_keep_each_once(library_url: str) -> None:
-    processes = [started(library_url, 0, 25) for _ in range(4)]
+    processes = [start_worker(library_url, 0, 25) for _ in range(4)]
     assert _finished(*processes) == [0, 0, 0, 0]
-    with opened(library_url) as library:
+    with open_at(library_url) as library:
         assert _counts(library) == {
             "generations": 25,
             "images": 50,
@@ -85,13 +85,13 @@ def test_four_processes_with_the_same_generations_keep_each_once(library_url: st
 
 
 def test_what_a_killed_process_had_not_finished_never_was(library_url: str) -> None:
-    with started(library_url, 0, 3, "end") as process:
+    with start_worker(library_url, 0, 3, "end") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "within\n"
         process.kill()
-    with opened(library_url) as library:
+    with open_at(library_url) as library:
         assert _counts(library)["generations"] == 3
-        assert record_generation(library, numbered(3), (told(3),))
+        assert record_generation(library, numbered_record(3), (numbered_delivery(3),))
         assert _counts(library) == {
             "generations": 4,
             "images": 8,
@@ -99,22 +99,27 @@ def test_what_a_killed_process_had_not_finished_never_was(library_url: str) -> N
             "usage": 4,
             "outbox": 4,
         }
-        assert [waiting.delivery.payload["number"] for waiting in unsent(library)] == [0, 1, 2, 3]
+        assert [waiting.delivery.payload["number"] for waiting in list_unsent(library)] == [
+            0,
+            1,
+            2,
+            3,
+        ]
 
 
 def test_a_file_whose_writer_was_killed_is_sound(sqlite_path: str) -> None:
-    with started(sqlite_path, 0, 3, "end") as process:
+    with start_worker(sqlite_path, 0, 3, "end") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "within\n"
         process.kill()
-    with opened(sqlite_path) as library, library.reading() as connection:
+    with open_at(sqlite_path) as library, library.reading() as connection:
         assert connection.execute(text("PRAGMA integrity_check")).scalars().all() == ["ok"]
         assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
 
 
 def test_what_is_claimed_by_one_process_is_not_another_s(library_url: str) -> None:
-    assert _finished(started(library_url, 0, 6)) == [0]
-    with opened(library_url) as one, opened(library_url) as other:
+    assert _finished(start_worker(library_url, 0, 6)) == [0]
+    with open_at(library_url) as one, open_at(library_url) as other:
         assert [w.delivery.payload["number"] for w in claim(one, limit=4)] == [0, 1, 2, 3]
         assert [w.delivery.payload["number"] for w in claim(other, limit=4)] == [4, 5]
         assert claim(one, limit=4) == []
@@ -125,7 +130,7 @@ def _of_the_future(url: str) -> None:
     steps = (*STEPS, lambda connection: connection.execute(text("CREATE TABLE dreams (x int)")))
     settings = Settings.model_validate({"library": {"url": url}})
     with open_library(settings, steps=steps) as library:
-        record_generation(library, numbered(1))
+        record_generation(library, numbered_record(1))
 
 
 def _files(path: str) -> dict[str, str]:
@@ -154,7 +159,7 @@ def test_a_library_of_a_newer_version_is_refused(library_url: str) -> None:
     _of_the_future(library_url)
     before = _rows(library_url)
     with pytest.raises(LibraryError, match="was made by a newer imagen"):
-        opened(library_url)
+        open_at(library_url)
     assert _rows(library_url) == before
     assert "dreams" in before
 
@@ -163,7 +168,7 @@ def test_not_a_byte_of_a_newer_library_changes(sqlite_path: str) -> None:
     _of_the_future(sqlite_path)
     before = _files(sqlite_path)
     with pytest.raises(LibraryError, match="was made by a newer imagen"):
-        opened(sqlite_path)
+        open_at(sqlite_path)
     assert _files(sqlite_path) == before
     assert list(before) == ["library.db"]
 
@@ -171,10 +176,10 @@ def test_not_a_byte_of_a_newer_library_changes(sqlite_path: str) -> None:
 def test_not_a_byte_changes_while_its_own_imagen_has_it_open(sqlite_path: str) -> None:
     _of_the_future(sqlite_path)
     with opened_by_itself(sqlite_path) as newer:
-        record_generation(newer, numbered(2))
+        record_generation(newer, numbered_record(2))
         before = _files(sqlite_path)
         with pytest.raises(LibraryError, match="was made by a newer imagen"):
-            opened(sqlite_path)
+            open_at(sqlite_path)
         after = _files(sqlite_path)
     assert {name: before[name] == after[name] for name in ("library.db", "library.db-wal")} == {
         "library.db": True,
@@ -187,11 +192,11 @@ def test_a_library_that_cannot_be_brought_up_to_date_stays_as_it_was(library_url
         connection.execute(text("CREATE TABLE half (x int)"))
         connection.execute(text("CREATE TABLE half (x int)"))
 
-    with opened(library_url) as library:
-        record_generation(library, numbered(1))
+    with open_at(library_url) as library:
+        record_generation(library, numbered_record(1))
     settings = Settings.model_validate({"library": {"url": library_url}})
     with pytest.raises(LibraryError, match="half"):
         open_library(settings, steps=(*STEPS, broken))
-    with opened(library_url) as library, library.reading() as connection:
+    with open_at(library_url) as library, library.reading() as connection:
         assert "half" not in inspect(connection).get_table_names()
-        assert count(library, Query()) == 2
+        assert count_images(library, Query()) == 2

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.library_samples import entry, settings_at
+from support.library_samples import make_record, settings_at
 
 from imagen.cli import run
 from imagen.errors import LibraryError
-from imagen.library import Query, count, open_library, page, record_generation
+from imagen.library import Query, count_images, open_library, record_generation, search_images
 from imagen.library.migrations import STEPS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def album(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     at = str(folder / "library.db")
     with open_library(settings_at(at)) as library:
-        record_generation(library, entry(1, "a red fox"))
+        record_generation(library, make_record(1, "a red fox"))
     folder.chmod(0o500)
     yield at
     folder.chmod(0o700)
@@ -43,7 +43,7 @@ def album(tmp_path: Path) -> Iterator[str]:
 def test_it_is_read(album: str, mode: int) -> None:
     Path(album).chmod(mode)
     with open_library(settings_at(album)) as library:
-        assert [picture.prompt for picture in page(library, Query(text="fox")).pictures] == [
+        assert [picture.prompt for picture in search_images(library, Query(text="fox")).images] == [
             "a red fox"
         ]
     assert [path.name for path in Path(album).parent.iterdir()] == ["library.db"]
@@ -52,8 +52,8 @@ def test_it_is_read(album: str, mode: int) -> None:
 def test_writing_is_refused_in_a_sentence(album: str) -> None:
     with open_library(settings_at(album)) as library:
         with pytest.raises(LibraryError) as caught:
-            record_generation(library, entry(2))
-        assert count(library, Query()) == 1
+            record_generation(library, make_record(2))
+        assert count_images(library, Query()) == 1
     assert caught.value.message == f"The library {album} can be read, but not written."
     assert caught.value.remedy == _CANT
 
@@ -62,12 +62,12 @@ def test_what_another_process_has_just_written_is_read_too(album: str) -> None:
     folder = Path(album).parent
     folder.chmod(0o700)
     with open_library(settings_at(album)) as writer:
-        record_generation(writer, entry(2, "an owl"))
+        record_generation(writer, make_record(2, "an owl"))
         for log in folder.glob("library.db-*"):
             log.chmod(0o400)
         folder.chmod(0o500)
         with open_library(settings_at(album)) as library:
-            assert (library.is_read_only, count(library, Query())) == (True, 2)
+            assert (library.is_read_only, count_images(library, Query())) == (True, 2)
         folder.chmod(0o700)
 
 

@@ -6,11 +6,11 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from support.library_samples import entry, fill
+from support.library_samples import make_record, record_all
 
 from imagen.errors import RequestError
-from imagen.library import Query, page
-from imagen.library.fulltext import Term, cut, terms
+from imagen.library import Query, search_images
+from imagen.library.fulltext import SearchTerm, parse_query, tokenize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,11 +37,11 @@ _ODD_WORDS = (
 
 def _found(library: Library, query: str) -> list[int]:
     """The numbers of the generations whose pictures are found."""
-    found = page(library, Query(text=query), limit=10_000).pictures
+    found = search_images(library, Query(text=query), limit=10_000).images
     return sorted(int(picture.generation[:8], 16) for picture in found)
 
 
-def _holds(words: Sequence[str], term: Term) -> bool:
+def _holds(words: Sequence[str], term: SearchTerm) -> bool:
     """By the naive way: whether the words of the term stand there, one after another."""
     *first, last = term.words
     for start in range(len(words) - len(first)):
@@ -53,11 +53,11 @@ def _holds(words: Sequence[str], term: Term) -> bool:
 
 
 def _naive(texts: Sequence[str], query: str) -> list[int]:
-    wanted = terms(query)
+    wanted = parse_query(query)
     return [
         number
         for number, text in enumerate(texts)
-        if all(_holds(cut(text), term) is not term.is_excluded for term in wanted)
+        if all(_holds(tokenize(text), term) is not term.is_excluded for term in wanted)
     ]
 
 
@@ -80,7 +80,7 @@ def _queries(random: Random, texts: Sequence[str]) -> Iterator[str]:
 
 def _says_what_is_wanted(query: str) -> bool:
     try:
-        return bool(terms(query))
+        return bool(parse_query(query))
     except RequestError:
         return False
 
@@ -96,7 +96,7 @@ def _part(random: Random, texts: Sequence[str]) -> str:
 def test_both_databases_find_what_a_naive_search_finds(library: Library) -> None:
     random = Random(20261127)
     texts = list(_texts(random))
-    fill(library, [entry(number, text) for number, text in enumerate(texts)])
+    record_all(library, [make_record(number, text) for number, text in enumerate(texts)])
     answers = [(query, _found(library, query), _naive(texts, query))
                for query in _queries(random, texts)]  # fmt: skip
     assert len(answers) > 400
@@ -120,7 +120,7 @@ _PROMPTS = (
 @pytest.fixture
 def prompts(library: Library) -> Library:
     """Nine prompts of all kinds."""
-    fill(library, [entry(number, prompt) for number, prompt in enumerate(_PROMPTS)])
+    record_all(library, [make_record(number, prompt) for number, prompt in enumerate(_PROMPTS)])
     return library
 
 
@@ -197,7 +197,7 @@ def test_a_query_of_nothing_but_exclusions_is_refused(prompts: Library) -> None:
     ],
 )
 def test_a_long_query_is_answered(library: Library, query: str, is_found: bool) -> None:
-    fill(library, [entry(1, " ".join(f"w{n}" for n in range(1000)) + " fox")])
+    record_all(library, [make_record(1, " ".join(f"w{n}" for n in range(1000)) + " fox")])
     assert _found(library, query) == [1][: int(is_found)]
 
 
@@ -221,7 +221,7 @@ def test_a_query_without_end_is_refused(library: Library) -> None:
     ],
 )
 def test_a_prompt_of_100_kb_is_found(library: Library, prompt: str) -> None:
-    fill(library, [entry(1, prompt)])
+    record_all(library, [make_record(1, prompt)])
     assert _found(library, "fox") == [1]
 
 
@@ -250,4 +250,4 @@ def test_a_prompt_of_100_kb_is_found(library: Library, prompt: str) -> None:
     ],
 )
 def test_a_text_is_cut_into_words(text: str, words: list[str]) -> None:
-    assert cut(text) == words
+    assert tokenize(text) == words

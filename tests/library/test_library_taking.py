@@ -10,13 +10,30 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 from sqlalchemy import func, select, text, update
-from support.library_samples import NOON, delivery, entry, failed, fill, kept, settings_at, uuid_of
+from support.library_samples import (
+    NOON,
+    make_delivery,
+    make_failure,
+    make_image,
+    make_record,
+    record_all,
+    settings_at,
+    uuid_of,
+)
 
 from imagen.errors import LibraryError
-from imagen.library import Query, count, open_library, page, pictures_of, record_generation, totals
-from imagen.library.keys import first_key, picture_key
-from imagen.library.outbox import claim, sent, unsent
+from imagen.library import (
+    Query,
+    count_images,
+    images_of,
+    open_library,
+    record_generation,
+    search_images,
+    sum_usage,
+)
+from imagen.library.outbox import claim, list_unsent, mark_sent
 from imagen.library.schema import generations, images, thumbnails
+from imagen.library.stored_values import first_key, image_key
 from imagen.library.tags import purge, trash
 
 if TYPE_CHECKING:
@@ -32,12 +49,12 @@ def _row(library: Library) -> Mapping[str, Any]:
 
 
 def _ledger(library: Library) -> int:
-    return sum(total.generations for total in totals(library))
+    return sum(total.generations for total in sum_usage(library))
 
 
 def test_what_is_taken_in_is_found_again(library: Library) -> None:
-    assert record_generation(library, entry(1, "a red fox")) is True
-    (picture,) = page(library, Query()).pictures
+    assert record_generation(library, make_record(1, "a red fox")) is True
+    (picture,) = search_images(library, Query()).images
     assert (picture.id, picture.prompt, picture.backend) == ("00000001", "a red fox", "studio")
     assert (picture.model, picture.width, picture.height) == ("dream.safetensors", 64, 48)
     assert (picture.began, picture.seed, picture.size_bytes) == (NOON, 7, 3)
@@ -45,39 +62,51 @@ def test_what_is_taken_in_is_found_again(library: Library) -> None:
 
 
 def test_a_generation_is_taken_in_once(library: Library) -> None:
-    assert record_generation(library, entry(), [delivery()]) is True
-    assert record_generation(library, entry(), [delivery()]) is False
-    assert (count(library, Query()), _ledger(library), len(unsent(library))) == (1, 1, 1)
+    assert record_generation(library, make_record(), [make_delivery()]) is True
+    assert record_generation(library, make_record(), [make_delivery()]) is False
+    assert (count_images(library, Query()), _ledger(library), len(list_unsent(library))) == (
+        1,
+        1,
+        1,
+    )
 
 
 def test_of_many_that_take_in_the_same_at_once_one_does(library: Library) -> None:
     with ThreadPoolExecutor(6) as pool:
         taken = list(
-            pool.map(lambda _: record_generation(library, entry(), [delivery()]), range(6))
+            pool.map(
+                lambda _: record_generation(library, make_record(), [make_delivery()]), range(6)
+            )
         )
     assert sorted(taken) == [False, False, False, False, False, True]
-    assert (count(library, Query()), _ledger(library), len(unsent(library))) == (1, 1, 1)
+    assert (count_images(library, Query()), _ledger(library), len(list_unsent(library))) == (
+        1,
+        1,
+        1,
+    )
 
 
 def test_several_may_take_in_different_ones_at_once(library: Library) -> None:
     with ThreadPoolExecutor(4) as pool:
-        taken = list(pool.map(lambda number: record_generation(library, entry(number)), range(40)))
-    assert (all(taken), count(library, Query())) == (True, 40)
+        taken = list(
+            pool.map(lambda number: record_generation(library, make_record(number)), range(40))
+        )
+    assert (all(taken), count_images(library, Query())) == (True, 40)
 
 
 def test_all_of_it_is_kept_or_nothing(library: Library) -> None:
-    same = delivery(1)
+    same = make_delivery(1)
     with library.writing() as connection:
         connection.execute(text("DROP TABLE outbox"))
     with pytest.raises(LibraryError, match="outbox"):
-        record_generation(library, entry(1), [same])
-    assert (count(library, Query()), _ledger(library)) == (0, 0)
+        record_generation(library, make_record(1), [same])
+    assert (count_images(library, Query()), _ledger(library)) == (0, 0)
 
 
 def test_a_failed_generation_has_no_picture_and_no_cost(library: Library) -> None:
-    assert record_generation(library, failed()) is True
-    assert record_generation(library, failed()) is False
-    assert (count(library, Query()), _ledger(library)) == (0, 0)
+    assert record_generation(library, make_failure()) is True
+    assert record_generation(library, make_failure()) is False
+    assert (count_images(library, Query()), _ledger(library)) == (0, 0)
     assert (_row(library)["state"], _row(library)["error"]) == (
         "failed",
         {"code": "failed", "message": "Out of memory."},
@@ -85,57 +114,68 @@ def test_a_failed_generation_has_no_picture_and_no_cost(library: Library) -> Non
 
 
 def test_a_failed_generation_may_succeed_later(library: Library) -> None:
-    record_generation(library, failed())
-    assert record_generation(library, entry()) is True
-    assert (_row(library)["state"], count(library, Query()), _ledger(library)) == ("done", 1, 1)
+    record_generation(library, make_failure())
+    assert record_generation(library, make_record()) is True
+    assert (_row(library)["state"], count_images(library, Query()), _ledger(library)) == (
+        "done",
+        1,
+        1,
+    )
 
 
 def test_a_success_is_not_undone_by_a_failure(library: Library) -> None:
-    record_generation(library, entry())
-    assert record_generation(library, failed()) is False
-    assert (_row(library)["state"], count(library, Query())) == ("done", 1)
+    record_generation(library, make_record())
+    assert record_generation(library, make_failure()) is False
+    assert (_row(library)["state"], count_images(library, Query())) == ("done", 1)
 
 
 def test_what_was_found_on_disk_before_its_own_process_told_of_it_is_told_of(
     library: Library,
 ) -> None:
-    record_generation(library, entry(source="import", caller="", estimated_usd=0.5))
-    assert record_generation(library, entry(estimated_usd=0.5), [delivery()]) is True
-    assert (count(library, Query()), _ledger(library), len(unsent(library))) == (1, 1, 1)
+    record_generation(library, make_record(source="import", caller="", estimated_usd=0.5))
+    assert record_generation(library, make_record(estimated_usd=0.5), [make_delivery()]) is True
+    assert (count_images(library, Query()), _ledger(library), len(list_unsent(library))) == (
+        1,
+        1,
+        1,
+    )
     assert (_row(library)["source"], _row(library)["caller"]) == ("imagen", "ada")
-    assert record_generation(library, entry(source="import")) is False
+    assert record_generation(library, make_record(source="import")) is False
     assert _row(library)["source"] == "imagen"
 
 
 def test_what_was_purged_and_comes_again_is_accounted_for_once(library: Library) -> None:
-    record_generation(library, entry())
-    trash(library, pictures_of(library, uuid_of(1)))
-    purge(library, pictures_of(library, uuid_of(1)))
-    assert record_generation(library, entry()) is True
-    assert (count(library, Query()), _ledger(library)) == (1, 1)
+    record_generation(library, make_record())
+    trash(library, images_of(library, uuid_of(1)))
+    purge(library, images_of(library, uuid_of(1)))
+    assert record_generation(library, make_record()) is True
+    assert (count_images(library, Query()), _ledger(library)) == (1, 1)
 
 
 def test_the_pictures_of_a_failed_generation_go_when_it_succeeds(library: Library) -> None:
-    half = entry(1, state="failed", pictures=(kept(1, 0),))
+    half = make_record(1, state="failed", images=(make_image(1, 0),))
     record_generation(library, half)
-    assert record_generation(library, entry(1, pictures=(kept(1, 0), kept(1, 1)))) is True
-    assert [picture.id for picture in page(library, Query()).pictures] == [
+    assert (
+        record_generation(library, make_record(1, images=(make_image(1, 0), make_image(1, 1))))
+        is True
+    )
+    assert [picture.id for picture in search_images(library, Query()).images] == [
         "00000001.2",
         "00000001",
     ]
 
 
 def test_a_success_is_told_where_the_failure_was_told_before(library: Library) -> None:
-    record_generation(library, failed(), [delivery(event="failed")])
+    record_generation(library, make_failure(), [make_delivery(event="failed")])
     (told,) = claim(library)
-    sent(library, told, {})
-    assert record_generation(library, entry(), [delivery(event="finished")]) is True
-    assert [waiting.delivery.payload for waiting in unsent(library)] == [{"event": "finished"}]
+    mark_sent(library, told, {})
+    assert record_generation(library, make_record(), [make_delivery(event="finished")]) is True
+    assert [waiting.delivery.payload for waiting in list_unsent(library)] == [{"event": "finished"}]
 
 
 def test_generations_of_the_same_moment_all_find_a_number(library: Library) -> None:
-    fill(library, map(entry, range(120)))  # in 1024 places: many of them collide
-    assert count(library, Query()) == 120
+    record_all(library, map(make_record, range(120)))  # in 1024 places: many of them collide
+    assert count_images(library, Query()) == 120
 
 
 def test_thousands_of_one_date_find_a_number_in_a_few_attempts() -> None:
@@ -147,7 +187,7 @@ def test_thousands_of_one_date_find_a_number_in_a_few_attempts() -> None:
 
 def _drawn(generation: str, taken: set[int]) -> int:
     """Which attempt found a free number, which is taken now."""
-    keys = (picture_key(generation, NOON, 0, salt) for salt in count_from(0))
+    keys = (image_key(generation, NOON, 0, salt) for salt in count_from(0))
     salt, key = next((salt, key) for salt, key in enumerate(keys) if key not in taken)
     taken.add(key)
     return salt
@@ -156,31 +196,31 @@ def _drawn(generation: str, taken: set[int]) -> int:
 def test_pictures_with_the_same_index_are_all_kept(library: Library) -> None:
     Image.new("RGB", (8, 8), "red").save("red.png")
     Image.new("RGB", (8, 8), "blue").save("blue.png")
-    both = (kept(1, 0, Path("red.png")), kept(1, 0, Path("blue.png")))
-    record_generation(library, entry(1, pictures=both))
-    assert [p.path.name for p in pictures_of(library, uuid_of(1))] == ["red.png", "blue.png"]
+    both = (make_image(1, 0, Path("red.png")), make_image(1, 0, Path("blue.png")))
+    record_generation(library, make_record(1, pictures=both))
+    assert [p.path.name for p in images_of(library, uuid_of(1))] == ["red.png", "blue.png"]
     with library.reading() as connection:
         small = connection.execute(select(thumbnails.c.webp)).scalars().all()
     assert len(set(small)) == 2
 
 
 def test_the_largest_seed_is_kept_exactly(library: Library) -> None:
-    picture = kept().model_copy(update={"seed": 2**64 - 1})
-    record_generation(library, entry(seed=2**64 - 1, pictures=(picture,)))
-    (found,) = page(library, Query()).pictures
+    picture = make_image().model_copy(update={"seed": 2**64 - 1})
+    record_generation(library, make_record(seed=2**64 - 1, images=(picture,)))
+    (found,) = search_images(library, Query()).images
     assert found.seed == 18446744073709551615
     assert _row(library)["ticket"]["request"]["seed"] == 18446744073709551615
 
 
 def test_a_prompt_with_nul_is_kept(library: Library) -> None:
-    record_generation(library, entry(1, "a\0fox"))
-    (found,) = page(library, Query(text="fox")).pictures
+    record_generation(library, make_record(1, "a\0fox"))
+    (found,) = search_images(library, Query(text="fox")).images
     assert found.prompt == "afox"
     assert _row(library)["asked"]["prompt"] == "a\0fox"
 
 
 def test_half_characters_of_an_engine_are_kept_as_signs(library: Library) -> None:
-    odd = entry(
+    odd = make_record(
         facts={"model": "dr\ud800m", "engine": {"n\udfffte": ["\ud83d"]}},
         warnings=("w\ud800",),
         caller="\udcff",
@@ -193,20 +233,22 @@ def test_half_characters_of_an_engine_are_kept_as_signs(library: Library) -> Non
 
 def test_what_is_not_finite_is_unknown(library: Library) -> None:
     facts = {"model": "m", "latency_seconds": float("nan"), "engine": {"x": [float("inf"), 1.5]}}
-    record_generation(library, entry(facts=facts), [delivery(seconds=float("-inf"))])
+    record_generation(library, make_record(facts=facts), [make_delivery(seconds=float("-inf"))])
     assert _row(library)["facts"] == {
         "model": "m",
         "latency_seconds": None,
         "engine": {"x": [None, 1.5]},
     }
-    assert [waiting.delivery.payload for waiting in unsent(library)] == [{"seconds": None}]
-    assert totals(library)[0].latency_seconds == 0.0
+    assert [waiting.delivery.payload for waiting in list_unsent(library)] == [{"seconds": None}]
+    assert sum_usage(library)[0].latency_seconds == 0.0
 
 
 def test_a_name_that_is_no_unicode_is_kept_byte_for_byte(library: Library) -> None:
     path = Path("/pictures/f\udcffx.png")
-    record_generation(library, entry(pictures=(kept().model_copy(update={"path": path}),)))
-    (found,) = page(library, Query()).pictures
+    record_generation(
+        library, make_record(images=(make_image().model_copy(update={"path": path}),))
+    )
+    (found,) = search_images(library, Query()).images
     assert found.path == path
 
 
@@ -215,36 +257,36 @@ def test_a_name_that_is_no_unicode_is_kept_byte_for_byte(library: Library) -> No
     [pytest.param(1931, False, id="long ago"), pytest.param(9999, True, id="far ahead")],
 )
 def test_any_time_can_be_kept(library: Library, year: int, is_last: bool) -> None:
-    record_generation(library, entry(1))
-    record_generation(library, entry(2, began=NOON.replace(year=year), ended_at=NOON))
-    found = [picture.id for picture in page(library, Query()).pictures]
+    record_generation(library, make_record(1))
+    record_generation(library, make_record(2, began=NOON.replace(year=year), ended_at=NOON))
+    found = [picture.id for picture in search_images(library, Query()).images]
     assert (found[0] == "00000002") is is_last
     assert len(found) == 2
 
 
 def test_an_entry_comes_back_from_its_json() -> None:
-    whole: GenerationRecord = entry(1, facts={"model": "m", "latency_seconds": float("nan")})
+    whole: GenerationRecord = make_record(1, facts={"model": "m", "latency_seconds": float("nan")})
     assert type(whole).model_validate_json(whole.model_dump_json()) == whole
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="timezone"):
-        entry(began=NOON.replace(tzinfo=None))
+        make_record(began=NOON.replace(tzinfo=None))
 
 
 def test_a_picture_that_can_not_be_read_has_no_thumbnail(library: Library) -> None:
     Path("torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
-    record_generation(library, entry(pictures=(kept(1, 0, Path("torn.png")),)))
+    record_generation(library, make_record(images=(make_image(1, 0, Path("torn.png")),)))
     with library.reading() as connection:
         assert connection.execute(select(func.count()).select_from(thumbnails)).scalar() == 0
-    assert count(library, Query()) == 1
+    assert count_images(library, Query()) == 1
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "I;16", "F"])
 def test_pictures_of_every_mode_have_thumbnails(sqlite_path: str, mode: str) -> None:
     Image.new(mode, (640, 400)).save("picture.tif")
     with open_library(settings_at(sqlite_path)) as library:
-        record_generation(library, entry(pictures=(kept(1, 0, Path("picture.tif")),)))
+        record_generation(library, make_record(images=(make_image(1, 0, Path("picture.tif")),)))
         with library.reading() as connection:
             webp = connection.execute(select(thumbnails.c.webp)).scalar_one()
     Path("small.webp").write_bytes(webp)
@@ -255,13 +297,15 @@ def test_pictures_of_every_mode_have_thumbnails(sqlite_path: str, mode: str) -> 
 def test_a_picture_for_which_each_number_is_taken_is_an_error_and_nothing_of_it_is_kept(
     library: Library,
 ) -> None:
-    taken = [picture_key(uuid_of(2), NOON, 0, salt) for salt in range(16)]
-    record_generation(library, entry(1, pictures=tuple(kept(1, index) for index in range(16))))
+    taken = [image_key(uuid_of(2), NOON, 0, salt) for salt in range(16)]
+    record_generation(
+        library, make_record(1, pictures=tuple(make_image(1, index) for index in range(16)))
+    )
     with library.writing() as connection:
         connection.execute(text("DELETE FROM prompts"))
         for number, key in enumerate(taken):
             same = images.c.number == number
             connection.execute(update(images).where(same).values(id=key))
     with pytest.raises(LibraryError):
-        record_generation(library, entry(2), [delivery(2)])
-    assert (pictures_of(library, uuid_of(2)), unsent(library)) == ((), [])
+        record_generation(library, make_record(2), [make_delivery(2)])
+    assert (images_of(library, uuid_of(2)), list_unsent(library)) == ((), [])

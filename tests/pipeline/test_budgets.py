@@ -46,7 +46,7 @@ def spend(settings: Settings) -> Spend:
             id=new_id(),
             backend=backend,
             ticket=_ticket(usd, backend),
-            asked=_ASKED,
+            request=_ASKED,
             facts={"cost_usd": usd},
             created_at=ended,
             ended_at=ended,

@@ -116,7 +116,7 @@ def _end_all(jobs: list[Job], settings: Settings) -> None:
             id=job.id,
             backend="cloud",
             ticket=job.ticket,
-            asked=_ASKED,
+            request=_ASKED,
             facts={"cost_usd": 0.01},
             created_at=job.began,
             ended_at=job.began,

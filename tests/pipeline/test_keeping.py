@@ -21,10 +21,10 @@ from imagen.core.ticket import Ticket, new_id
 from imagen.errors import Failed, OutputError
 from imagen.jobs import file_store
 from imagen.jobs.file_store import Job
-from imagen.library import Library, Query, StoredImage, page
-from imagen.library.failing import failures
-from imagen.library.ledger import rows
+from imagen.library import Library, Query, StoredImage, search_images
+from imagen.library.ledger import list_rows
 from imagen.library.schema import generations, thumbnails
+from imagen.library.search import search_failures
 from imagen.pipeline.caller import find_caller
 from imagen.pipeline.generate import generate, upscale_locally
 from imagen.pipeline.record import build_failure, build_record, open_library_synced
@@ -57,7 +57,7 @@ def test_a_picture_is_known_with_all_that_is_told_of_it(
     settings: Settings, library: Library
 ) -> None:
     (made,) = generate(_ASKED, settings)
-    (picture,) = page(library, Query()).pictures
+    (picture,) = search_images(library, Query()).images
     (saved,) = made.saved
     assert (picture.path, picture.sidecar, picture.sha256) == (
         saved.path,
@@ -82,8 +82,8 @@ def test_a_failure_is_known_and_costs_nothing(settings: Settings, library: Libra
     with library.reading() as connection:
         (kept,) = connection.execute(generations.select()).all()
     assert (kept.state, kept.backend, kept.error["code"]) == ("failed", "failing", "failed")
-    assert page(library, Query()).pictures == ()
-    assert list(rows(library)) == []
+    assert search_images(library, Query()).images == ()
+    assert list(list_rows(library)) == []
 
 
 def test_a_rescued_picture_is_known_where_it_lies(
@@ -94,9 +94,9 @@ def test_a_rescued_picture_is_known_where_it_lies(
 
     with pytest.raises(OutputError):
         generate(_ASKED, settings, on_progress=put_something_in_the_way)
-    (picture,) = page(library, Query()).pictures
+    (picture,) = search_images(library, Query()).images
     assert picture.path.parent == settings.state_dir / "rescued"
-    assert len(list(rows(library))) == 1
+    assert len(list(list_rows(library))) == 1
 
 
 def test_a_picture_that_is_lost_is_not_known(
@@ -112,7 +112,7 @@ def test_a_picture_that_is_lost_is_not_known(
         generate(_ASKED, settings, on_progress=put_something_in_the_way)
     with library.reading() as connection:
         assert connection.execute(generations.select()).all() == []
-    assert list(rows(library)) == []
+    assert list(list_rows(library)) == []
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_rescued_picture_waits_until_the_library_can_be_used(
     with pytest.raises(OutputError):
         generate(_ASKED, without_library, on_progress=put_something_in_the_way)
     with open_library_synced(settings) as library:
-        (picture,) = page(library, Query()).pictures
+        (picture,) = search_images(library, Query()).images
     assert picture.path.parent == settings.state_dir / "rescued"
 
 
@@ -171,7 +171,7 @@ def test_a_picture_whose_end_can_not_be_written_down_is_known_all_the_same(
             (settings.state_dir / "tickets" / f"{id}.new").mkdir()
 
     (made,) = generate(_ASKED, settings, on_progress=fill_the_disk)
-    (picture,) = page(library, Query()).pictures
+    (picture,) = search_images(library, Query()).images
     assert (picture.path, made.remark) == (made.saved[0].path, "")
     assert file_store.pending(settings.state_dir) == []
 
@@ -180,7 +180,7 @@ def test_an_enlargement_is_known_too(settings: Settings, library: Library) -> No
     (made,) = generate(_ASKED, settings)
     asked = Request(image=str(made.saved[0].path), upscale=Upscale(factor=2, method="lanczos"))
     upscale_locally(asked, settings)
-    newest, _ = page(library, Query()).pictures
+    newest, _ = search_images(library, Query()).images
     assert (newest.backend, newest.width) == ("interpolation", 64)
 
 
@@ -201,7 +201,7 @@ def test_the_ledger_tells_time_caller_and_electricity(
     monkeypatch.setenv("IMAGEN_CALLER", "a script")
     costs = UsageSettings(currency="EUR", watts={"mock": 360_000}, price_per_kwh=0.5)
     (made,) = generate(_ASKED, settings.model_copy(update={"usage": costs}))
-    (use,) = rows(library)
+    (use,) = list_rows(library)
     seconds = made.result.facts.executing_seconds or made.result.facts.latency_seconds
     assert seconds is not None
     assert use.actual_cost == pytest.approx(seconds * 360_000 / 3_600_000 * 0.5)
@@ -316,7 +316,7 @@ def test_one_unreadable_ticket_keeps_no_other_from_the_library(settings: Setting
     (folder / "0.json").write_text("{")
     (folder / "z.json").mkdir()
     with open_library_synced(settings) as library:
-        assert [one.id for one in failures(library, Query()).failures] == [job.id[:8]]
+        assert [one.id for one in search_failures(library, Query()).failures] == [job.id[:8]]
     assert file_store.pending(settings.state_dir) == ["0", "z"]
 
 
@@ -350,7 +350,7 @@ def test_the_library_is_closed_where_taking_in_what_waits_breaks_off(tmp_path: P
 def test_the_sidecar_is_known_by_its_absolute_path(settings: Settings, library: Library) -> None:
     here = settings.model_copy(update={"output": OutputSettings(directory=Path("out"))})
     (made,) = generate(_ASKED, here)
-    (picture,) = page(library, Query()).pictures
+    (picture,) = search_images(library, Query()).images
     assert not made.saved[0].path.is_absolute()
     assert picture.path == made.saved[0].path.absolute()
     assert picture.sidecar == picture.path.with_name(f"{picture.path.name}.json")

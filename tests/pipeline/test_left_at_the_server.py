@@ -19,7 +19,7 @@ from imagen.core.result import Progress, no_progress
 from imagen.errors import BackendError, Cancelled, Rejected
 from imagen.jobs import file_store
 from imagen.jobs.recover import recover
-from imagen.library import Query, page
+from imagen.library import Query, search_images
 from imagen.pipeline.generate import generate
 from imagen.pipeline.record import open_library_synced
 from imagen.testing.comfyui import ComfyUI, FailureSwitches, GatewayAnswer
@@ -55,7 +55,7 @@ def _files(settings: Settings) -> list[str]:
 
 def _in_library(settings: Settings) -> int:
     with open_library_synced(settings) as library:
-        return len(page(library, Query()).pictures)
+        return len(search_images(library, Query()).images)
 
 
 @pytest.mark.parametrize(

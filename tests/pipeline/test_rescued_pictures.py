@@ -9,7 +9,7 @@ import pytest
 from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
 from imagen.errors import OutputError
-from imagen.library import Query, page
+from imagen.library import Query, search_images
 from imagen.pipeline.generate import generate
 from imagen.pipeline.record import open_library_synced
 
@@ -37,7 +37,7 @@ def test_each_picture_of_a_rescued_batch_is_known_with_its_seed_and_sidecar(
     with pytest.raises(OutputError):
         generate(asked, settings, on_progress=put_something_in_the_way)
     with open_library_synced(settings) as library:
-        second, first = page(library, Query()).pictures
+        second, first = search_images(library, Query()).images
     rescued = settings.state_dir / "rescued" / "fox.png"
     assert (first.seed, first.path, first.sidecar) == (
         7,

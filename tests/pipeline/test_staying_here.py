@@ -12,8 +12,8 @@ from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.jobs import file_store
 from imagen.jobs.recover import recover
-from imagen.library import Query, page
-from imagen.library.outbox import unsent
+from imagen.library import Query, search_images
+from imagen.library.outbox import list_unsent
 from imagen.pipeline.generate import generate
 from imagen.pipeline.record import open_library_synced
 
@@ -59,8 +59,8 @@ def _killed(settings: Settings) -> str:
 
 def _known_and_to_the_cloud(settings: Settings) -> tuple[int, int]:
     with open_library_synced(settings) as library:
-        going = sum(one.delivery.kind == "cloud" for one in unsent(library))
-        return len(page(library, Query()).pictures), going
+        going = sum(one.delivery.kind == "cloud" for one in list_unsent(library))
+        return len(search_images(library, Query()).images), going
 
 
 def test_a_picture_that_is_fetched_later_goes_to_the_cloud(clouded: Settings) -> None:

@@ -13,7 +13,7 @@ from imagen.core.result import Progress, no_progress
 from imagen.errors import Cancelled, TimedOut
 from imagen.jobs import file_store
 from imagen.jobs.recover import recover
-from imagen.library import Query, page
+from imagen.library import Query, search_images
 from imagen.library.schema import generations
 from imagen.pipeline.generate import generate
 from imagen.pipeline.record import open_library_synced
@@ -53,7 +53,7 @@ def _in_library(settings: Settings) -> tuple[int, int]:
     """How many generations, and how many pictures."""
     with open_library_synced(settings) as library, library.reading() as connection:
         known = connection.execute(generations.select()).all()
-        return len(known), len(page(library, Query()).pictures)
+        return len(known), len(search_images(library, Query()).images)
 
 
 def test_a_picture_whose_cancelling_nobody_confirmed_can_be_fetched(

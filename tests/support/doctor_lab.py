@@ -9,7 +9,7 @@ from imagen.config import Settings
 from imagen.core.request import Request
 from imagen.core.ticket import Ticket
 from imagen.library import Delivery, GenerationRecord, open_library, record_generation
-from imagen.library.outbox import claim, failed
+from imagen.library.outbox import claim, mark_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ def entry(number: int = 1) -> GenerationRecord:
     request = Request(prompt="a red fox")
     ticket = Ticket(id=id, backend="mock", request=request, receipt={})
     return GenerationRecord(
-        id=id, backend="mock", ticket=ticket, asked=request, created_at=_WHEN, ended_at=_WHEN
+        id=id, backend="mock", ticket=ticket, request=request, created_at=_WHEN, ended_at=_WHEN
     )
 
 
@@ -53,4 +53,4 @@ def keep(settings: Settings, *, webhooks: int = 0, why: str = "", stuck: bool = 
     with open_library(settings) as library:
         record_generation(library, made, deliveries)
         for waiting in claim(library) if why else ():
-            failed(library, waiting, why, again_in_seconds=None if stuck else 60)
+            mark_failed(library, waiting, why, again_in_seconds=None if stuck else 60)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.config import load_settings
 from imagen.jobs import file_store
-from imagen.library import Query, page, totals
+from imagen.library import Query, search_images, sum_usage
 from imagen.pipeline.record import open_library_synced
 
 if TYPE_CHECKING:
@@ -153,8 +153,8 @@ def outcome(folder: Path, generations: int) -> Outcome:
     pictures = [path for path in images if path.name != "contact-sheet.png"]
     whole = [path for path in pictures if path.with_name(f"{path.name}.json").is_file()]
     with open_library_synced(settings) as library:
-        known = page(library, Query()).pictures
-        ledger = sum(total.generations for total in totals(library))
+        known = search_images(library, Query()).images
+        ledger = sum(total.generations for total in sum_usage(library))
     assert all(picture.path in whole for picture in known)
     return Outcome(
         generations=generations,

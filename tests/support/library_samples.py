@@ -32,7 +32,7 @@ def uuid_of(number: int) -> str:
     return f"{number:08x}-0000-4000-8000-000000000000"
 
 
-def entry(number: int = 1, prompt: str = "a fox", **values: Any) -> GenerationRecord:
+def make_record(number: int = 1, prompt: str = "a fox", **values: Any) -> GenerationRecord:
     """The generation of this number: of one picture, unless `pictures` says otherwise."""
     usd = values.pop("estimated_usd", None)
     is_paid = values.pop("is_paid", usd is not None)
@@ -50,29 +50,29 @@ def entry(number: int = 1, prompt: str = "a fox", **values: Any) -> GenerationRe
         "backend": ticket.backend,
         "kind": "comfyui",
         "ticket": ticket,
-        "asked": Request(prompt=prompt),
+        "request": Request(prompt=prompt),
         "facts": {"model": "dream.safetensors", "latency_seconds": 2.0, "seed": seed},
         "created_at": began,
         "ended_at": began + timedelta(seconds=2),
         "caller": "ada",
-        "pictures": (kept(number),),
+        "images": (make_image(number),),
     }
     return GenerationRecord(**known | values)
 
 
-def fill(library: Library, entries: Iterable[GenerationRecord]) -> None:
+def record_all(library: Library, entries: Iterable[GenerationRecord]) -> None:
     """Take them all in, one after another."""
     for each in entries:
         record_generation(library, each)
 
 
-def failed(number: int = 1, **values: Any) -> GenerationRecord:
+def make_failure(number: int = 1, **values: Any) -> GenerationRecord:
     """The same as it came to nothing."""
     error = {"code": "failed", "message": "Out of memory."}
-    return entry(number, state="failed", error=error, pictures=(), **values)
+    return make_record(number, state="failed", error=error, images=(), **values)
 
 
-def kept(number: int = 1, index: int = 0, path: Path | None = None) -> StoredImage:
+def make_image(number: int = 1, index: int = 0, path: Path | None = None) -> StoredImage:
     """A picture: the file at `path` as it is, or one that lies nowhere."""
     data = path.read_bytes() if path else f"{number}.{index}".encode()
     return StoredImage(
@@ -87,7 +87,7 @@ def kept(number: int = 1, index: int = 0, path: Path | None = None) -> StoredIma
     )
 
 
-def delivery(
+def make_delivery(
     number: int = 1, kind: DeliveryKind = "webhook", part: int = 0, **payload: Any
 ) -> Delivery:
     """Something that is to be told of the generation of this number."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from simulators.supabase import SERVICE_KEY, Supabase
 
 from imagen.cli import run
-from support.receiver import Receiver
-from support.sync_lab import configuration, let_time_pass, unsent
+from support.sync_folder import configuration, count_unsent, let_time_pass
+from support.webhook_receiver import Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SWITCH = Path(__file__).with_name("kill_switch.py")
 _PROGRAM = f"""
-import imagen.cli.commands.sync, imagen.cli.left, imagen.pipeline.record
+import imagen.cli.commands.sync, imagen.cli.commands.sync, imagen.pipeline.record
 import imagen.library.outbox, imagen.delivery.worker
 import imagen.delivery.images, imagen.delivery.usage
 import imagen.delivery.supabase, imagen.delivery.webhooks
@@ -134,7 +134,7 @@ def _forget(cloud: Supabase, hook: Receiver) -> None:
 
 def _outcome(folder: Path, cloud: Supabase, hook: Receiver) -> Outcome:
     ids = Counter(one.headers["webhook-id"] for one in hook.requests)
-    left, recorded = unsent(folder)
+    left, recorded = count_unsent(folder)
     return Outcome(
         objects=len(cloud.objects),
         rows=len(cloud.rows("imagen", "images")),

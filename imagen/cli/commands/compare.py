@@ -37,7 +37,7 @@ from imagen.cli.parsing import PATH, TEXTS, from_json_option, plain, prompted, s
 from imagen.cli.terminal import echo
 from imagen.core.capabilities import not_honoured
 from imagen.core.text import format_duration, format_usd, one_line
-from imagen.delivery.background import told_of
+from imagen.delivery.background import sync_afterwards
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def compare(
         tell_plan(cells, settings, folder, axis, as_json=as_json)
         return 4 if any(cell.error for cell, _ in cells) else 0
     shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
-    with told_of(settings):
+    with sync_afterwards(settings):
         comparison = run(
             request,
             names,

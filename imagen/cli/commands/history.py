@@ -9,7 +9,7 @@ import click
 
 from imagen.cli.command_table import Command, usage_error
 from imagen.cli.completers import complete_backends, complete_images
-from imagen.cli.library_common import as_data, local, opened, stars
+from imagen.cli.library_common import image_as_json, local_time, open_library, stars
 from imagen.cli.options import config_option, json_option
 from imagen.cli.parsing import since_option, until_option
 from imagen.cli.tables import Column, print_table
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.cli.parsing import TypedDate
-    from imagen.library import FailedGeneration, Failures, Library, LibraryImage, Page, Query
+    from imagen.library import (
+        FailedGeneration,
+        FailuresPage,
+        ImagesPage,
+        Library,
+        LibraryImage,
+        Query,
+    )
 
 
 _LONGEST_CELL = 100_000
@@ -61,22 +68,22 @@ def history(
     """
 
     query = _query(" ".join(words), **filters)
-    with opened(config_path) as library:
+    with open_library(config_path) as library:
         (tell_failures if failed else _tell_pictures)(library, query, after, limit, as_json=as_json)
 
 
 def _tell_pictures(
     library: Library, query: Query, after: str | None, limit: int, *, as_json: bool
 ) -> None:
-    from imagen.library import find_picture, page
+    from imagen.library import find_image, search_images
 
-    older_than = None if after is None else find_picture(library, after).key
-    found = page(library, query, older_than, limit)
+    older_than = None if after is None else find_image(library, after).key
+    found = search_images(library, query, older_than, limit)
     if as_json:
         click.echo(json.dumps(_data(found), indent=2))
     else:
         _tell(found)
-    for remark in () if found.pictures else _why_nothing(library, query):
+    for remark in () if found.images else _why_nothing(library, query):
         echo(remark, err=True)
 
 
@@ -93,7 +100,7 @@ def _query(
     is_missing: bool,
 ) -> Query:
     from imagen.library import Query
-    from imagen.library.tags import tag_of
+    from imagen.library.tags import parse_tag
 
     return Query(
         text=text,
@@ -102,24 +109,24 @@ def _query(
         since=since.moment() if since else None,
         until=until.moment() if until else None,
         rating=rating,
-        tags=tuple(map(tag_of, tags)),
+        tags=tuple(map(parse_tag, tags)),
         in_trash=in_trash,
         is_missing=is_missing,
     )
 
 
-def _data(found: Page) -> dict[str, Any]:
-    last = found.pictures[-1] if found.after is not None else None
+def _data(found: ImagesPage) -> dict[str, Any]:
+    last = found.images[-1] if found.after is not None else None
     return {
-        "images": [as_data(picture) for picture in found.pictures],
+        "images": [image_as_json(picture) for picture in found.images],
         "after": last and f"{last.generation}.{last.number + 1}",
     }
 
 
-def _tell(found: Page) -> None:
-    print_table(_COLUMNS, [_row(picture) for picture in found.pictures])
+def _tell(found: ImagesPage) -> None:
+    print_table(_COLUMNS, [_row(picture) for picture in found.images])
     if found.after is not None:
-        echo(f"There is more: add --after {found.pictures[-1].id}", err=True)
+        echo(f"There is more: add --after {found.images[-1].id}", err=True)
 
 
 _COLUMNS = (
@@ -138,7 +145,7 @@ _COLUMNS = (
 def _row(picture: LibraryImage) -> tuple[str, ...]:
     size = f"{picture.width}x{picture.height}" if picture.width and picture.height else ""
     cells = (
-        f"{local(picture.began):%Y-%m-%d %H:%M}",
+        f"{local_time(picture.began):%Y-%m-%d %H:%M}",
         picture.backend,
         picture.model,
         size,
@@ -152,12 +159,12 @@ def _row(picture: LibraryImage) -> tuple[str, ...]:
 
 def _why_nothing(library: Library, query: Query) -> Iterator[str]:
     """What there is to say where nothing was found: the nearest name to one that is not known."""
-    from imagen.library import Query, page
+    from imagen.library import Query, search_images
 
-    if not page(library, Query(in_trash=query.in_trash), limit=1).pictures:
+    if not search_images(library, Query(in_trash=query.in_trash), limit=1).images:
         yield _EMPTY_TRASH if query.in_trash else _EMPTY
         return
-    if query.is_missing and not page(library, Query(is_missing=True), limit=1).pictures:
+    if query.is_missing and not search_images(library, Query(is_missing=True), limit=1).images:
         yield _NONE_MISSING
         return
     yield "No picture is like that."
@@ -175,11 +182,11 @@ _NONE_MISSING = "No picture is noted as missing. Look for them with: imagen libr
 def _unknown(
     library: Library, what: Literal["backend", "model", "tag"], name: str | None
 ) -> Iterator[str]:
-    from imagen.library import known
+    from imagen.library import list_values
 
     if name is None:
         return
-    there = known(library, what)
+    there = list_values(library, what)
     if name not in there:
         yield f"None has the {what} {one_line(name)!r}.{did_you_mean(name, there)}"
 
@@ -194,14 +201,14 @@ def tell_failures(
 
     Raises UsageError for what only pictures have.
     """
-    from imagen.library import failures, find_failure
+    from imagen.library import find_failure, search_failures
 
     if query.rating is not None or query.tags or query.in_trash or query.is_missing:
         raise usage_error(
             "--failed goes without --rating, --tag, --trash and --missing: there is no picture."
         )
     older_than = None if after is None else find_failure(library, after)
-    found = failures(library, query, older_than, limit)
+    found = search_failures(library, query, older_than, limit)
     if as_json:
         click.echo(json.dumps(_data_failed(found), indent=2))
     else:
@@ -211,18 +218,18 @@ def tell_failures(
 
 
 def _why_nothing_failed(library: Library) -> str:
-    from imagen.library import Query, failures
+    from imagen.library import Query, search_failures
 
-    is_any = failures(library, Query(), limit=1).failures
+    is_any = search_failures(library, Query(), limit=1).failures
     return "Nothing that failed is like that." if is_any else "Nothing has failed."
 
 
-def _data_failed(found: Failures) -> dict[str, Any]:
+def _data_failed(found: FailuresPage) -> dict[str, Any]:
     after = found.after and found.after.generation
     return {"failures": [_failure(one) for one in found.failures], "after": after}
 
 
-def _tell_failed(found: Failures) -> None:
+def _tell_failed(found: FailuresPage) -> None:
     print_table(_COLUMNS_failed, [_row_failed(one) for one in found.failures])
     if found.after is not None:
         echo(f"There is more: add --after {found.after.id}", err=True)
@@ -241,7 +248,7 @@ _COLUMNS_failed = (
 def _row_failed(one: FailedGeneration) -> tuple[str, ...]:
     return (
         one.id,
-        f"{local(one.began):%Y-%m-%d %H:%M}",
+        f"{local_time(one.began):%Y-%m-%d %H:%M}",
         *(
             one_line(cell, limit=_LONGEST_CELL_failed)
             for cell in (one.backend, one.model, one.message, one.prompt)
@@ -253,7 +260,7 @@ def _failure(one: FailedGeneration) -> dict[str, Any]:
     return {
         "id": one.id,
         "generation": one.generation,
-        "created": local(one.began).isoformat(timespec="seconds"),
+        "created": local_time(one.began).isoformat(timespec="seconds"),
         "backend": one.backend,
         "model": one.model,
         "prompt": one.prompt,

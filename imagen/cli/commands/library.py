@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imagen.cli.command_table import Group
-from imagen.cli.confirming import confirm, refuse_unasked
+from imagen.cli.library_common import confirm, require_terminal
 from imagen.cli.options import config_option, json_option, quiet_option, settings_for
 from imagen.cli.parsing import PATH
 from imagen.cli.terminal import echo
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from imagen.library import AddedFiles, Library, Report
-    from imagen.library.consistency import Finding
+    from imagen.library import AddedFiles, ConsistencyReport, Library
+    from imagen.library.consistency import Inconsistency
 
 _MOST_SAID = 20
 
@@ -73,10 +73,10 @@ def check(
     ever deleted. The exit code is 2 where something is wrong and was not mended.
     """
     from imagen.cli.progress import counted
-    from imagen.library import check as compare
+    from imagen.library import check_consistency as compare
 
     if forgets and not yes:
-        refuse_unasked("--forget-missing takes pictures out of the library")
+        require_terminal("--forget-missing takes pictures out of the library")
     with _open(config_path) as opened:
         with counted("checking", quiet=quiet) as on_progress:
             report = compare(opened, mend=mend, on_progress=on_progress)
@@ -89,7 +89,7 @@ def check(
     return 0 if report.is_sound else 2
 
 
-def _forget(opened: Library, report: Report, *, asks: bool) -> None:
+def _forget(opened: Library, report: ConsistencyReport, *, asks: bool) -> None:
     from imagen.library import forget_missing
 
     if asks:
@@ -179,7 +179,7 @@ _SAYS = {
 }
 
 
-def _report_lines(report: Report) -> Iterator[str]:
+def _report_lines(report: ConsistencyReport) -> Iterator[str]:
     yield f"{_pictures(report.checked)} looked at."
     if report.elsewhere:
         yield f"{_pictures(report.elsewhere)} on other machines, not looked at."
@@ -195,16 +195,16 @@ def _report_lines(report: Report) -> Iterator[str]:
         yield "Be rid of what is missing with: imagen library check --forget-missing"
 
 
-def _listed(name: str, report: Report) -> Iterator[str]:
+def _listed(name: str, report: ConsistencyReport) -> Iterator[str]:
     return _some(getattr(report, name), partial(_finding_line, name))
 
 
-def _finding_line(name: str, one: Finding) -> str:
+def _finding_line(name: str, one: Inconsistency) -> str:
     line = _SAYS[name].format(path=one.path, now=one.now)
     return one_line(f"{line} (mended)" if one.is_mended else line, limit=400)
 
 
-def _report(report: Report) -> dict[str, Any]:
+def _report(report: ConsistencyReport) -> dict[str, Any]:
     found = {name: [_finding(one) for one in getattr(report, name)] for name in _FINDINGS}
     return {
         "ok": report.is_sound,
@@ -215,6 +215,6 @@ def _report(report: Report) -> dict[str, Any]:
     }
 
 
-def _finding(one: Finding) -> dict[str, Any]:
+def _finding(one: Inconsistency) -> dict[str, Any]:
     now = str(one.now) if one.now else None
     return {"id": one.id, "path": str(one.path), "now": now, "is_mended": one.is_mended}

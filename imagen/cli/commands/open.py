@@ -54,11 +54,11 @@ def _path_of(word: str, config_path: Path | None) -> Path:
             return Path(word).absolute()
         if not is_id(word):
             raise RequestError(f"{one_line(word)} does not have the ending of an image.")
-    from imagen.cli.library_common import opened
-    from imagen.library import find_picture
+    from imagen.cli.library_common import open_library
+    from imagen.library import find_image
 
-    with opened(config_path) as library:
-        image = find_picture(library, word)
+    with open_library(config_path) as library:
+        image = find_image(library, word)
     if image.host != platform.node():
         raise OutputError(f"{image.id} is on the machine {image.host}, as {image.path}.")
     if not os.path.isfile(image.path):

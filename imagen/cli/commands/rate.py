@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.command_table import Command
-from imagen.cli.library_common import anew, images_argument, opened, pictures_named, stars, tell
+from imagen.cli.library_common import (
+    find_images,
+    images_argument,
+    open_library,
+    print_images,
+    reload_images,
+    stars,
+)
 from imagen.cli.options import config_option, json_option
 
 if TYPE_CHECKING:
@@ -26,13 +33,13 @@ def rate(words: tuple[str, ...], rating: str, as_json: bool, config_path: Path |
 
     `imagen history --rating` finds what has so many or more.
     """
-    from imagen.library.tags import rate as mark
+    from imagen.library.tags import set_rating as mark
 
-    with opened(config_path) as library:
-        pictures = pictures_named(library, words)
+    with open_library(config_path) as library:
+        pictures = find_images(library, words)
         mark(library, pictures, None if rating == "none" else int(rating))
-        pictures = anew(library, pictures)
-    tell(
+        pictures = reload_images(library, pictures)
+    print_images(
         pictures,
         lambda picture: stars(picture.rating) or "no stars",
         heading="rating",

@@ -29,7 +29,7 @@ from imagen.cli.options import (
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
 from imagen.core.text import one_line, printable
-from imagen.delivery.background import told_of
+from imagen.delivery.background import sync_afterwards
 from imagen.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def resume(
         _forget(ticket, settings, as_json=as_json)
         return 0
     shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
-    with told_of(settings):
+    with sync_afterwards(settings):
         asks = _ask_to_make_again if not as_json else lambda _: False
         each = _done(
             ticket,

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.command_table import Command, usage_error
-from imagen.cli.confirming import confirm, refuse_unasked
-from imagen.cli.library_common import anew, images_argument, opened, pictures_named, tell
+from imagen.cli.library_common import (
+    confirm,
+    find_images,
+    images_argument,
+    open_library,
+    print_images,
+    reload_images,
+    require_terminal,
+)
 from imagen.cli.options import config_option, json_option
 from imagen.cli.terminal import echo
 
@@ -44,8 +51,8 @@ def rm(
     their sidecars are deleted; what they did cost stays in the ledger.
     """
     _refuse_nonsense(words, restore=restore, purge=purge, all_trashed=all_trashed)
-    with opened(config_path) as library:
-        pictures = _trashed_here(library) if all_trashed else pictures_named(library, words)
+    with open_library(config_path) as library:
+        pictures = _trashed_here(library) if all_trashed else find_images(library, words)
         if purge:
             _purge(library, pictures, asks=not yes, as_json=as_json)
         else:
@@ -76,11 +83,11 @@ def _trashed_here(library: Library) -> list[LibraryImage]:
 
 
 def _trashed(library: Library) -> Iterator[LibraryImage]:
-    from imagen.library import Query, page
+    from imagen.library import Query, search_images
 
     after: int | None = None
     while True:
-        found, after = page(library, Query(in_trash=True), after, _PAGE)
+        found, after = search_images(library, Query(in_trash=True), after, _PAGE)
         yield from found
         if after is None:
             return
@@ -92,8 +99,8 @@ def _move(
     from imagen.library.tags import trash, untrash
 
     (untrash if restore else trash)(library, pictures)
-    pictures = anew(library, pictures)
-    tell(pictures, lambda picture: str(picture.path), heading="path", as_json=as_json)
+    pictures = reload_images(library, pictures)
+    print_images(pictures, lambda picture: str(picture.path), heading="path", as_json=as_json)
     ids = " ".join(picture.id for picture in pictures)
     where = "Out of" if restore else "Into"
     back = "" if restore else f" Back with: imagen rm --restore {ids}"
@@ -106,9 +113,9 @@ def _purge(library: Library, pictures: list[LibraryImage], *, asks: bool, as_jso
     if asks and pictures:
         _ask(pictures)
     trash(library, [picture for picture in pictures if not picture.is_trashed])
-    pictures = anew(library, pictures)
+    pictures = reload_images(library, pictures)
     left = purge(library, pictures)
-    tell(
+    print_images(
         pictures,
         lambda picture: str(picture.path),
         heading="path",
@@ -120,7 +127,7 @@ def _purge(library: Library, pictures: list[LibraryImage], *, asks: bool, as_jso
 
 
 def _ask(pictures: Sequence[LibraryImage]) -> None:
-    refuse_unasked("--purge deletes for good")
+    require_terminal("--purge deletes for good")
     question = f"Delete {_pictures(len(pictures))}, {_bytes(pictures)}, for good?"
     confirm(question, declined="Nothing was deleted.")
 

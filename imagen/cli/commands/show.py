@@ -14,7 +14,7 @@ import click
 
 from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_images_and_files
-from imagen.cli.library_common import as_data, local, stars
+from imagen.cli.library_common import image_as_json, local_time, stars
 from imagen.cli.options import config_option, json_option
 from imagen.cli.output import money
 from imagen.cli.parsing import FILE
@@ -27,7 +27,7 @@ from imagen.errors import ConfigError, LibraryError, OutputError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imagen.library import LedgerRow, Library, LibraryImage, Particulars
+    from imagen.library import ImageDetail, LedgerRow, Library, LibraryImage
     from imagen.library.outbox import PendingDelivery
     from imagen.outputs import ImageRecord
 
@@ -96,12 +96,12 @@ def _or_else(error: OutputError) -> Iterator[None]:
 
 
 def _kept(word: str, config_path: Path | None) -> tuple[ImageRecord, Kept]:
-    from imagen.cli.library_common import opened
-    from imagen.library import find_picture, record_of
+    from imagen.cli.library_common import open_library
+    from imagen.library import find_image, load_record
 
-    with opened(config_path) as library:
-        picture = find_picture(library, word)
-        return record_of(library, picture), kept(library, picture)
+    with open_library(config_path) as library:
+        picture = find_image(library, word)
+        return load_record(library, picture), kept(library, picture)
 
 
 def _lines(record: ImageRecord) -> Iterator[str]:
@@ -169,17 +169,17 @@ class Kept:
 
 def kept(library: Library, picture: LibraryImage) -> Kept:
     """All of it; raises LibraryError."""
-    from imagen.library import particulars_of
+    from imagen.library import load_detail
 
-    more = particulars_of(library, picture)
+    more = load_detail(library, picture)
     lines = (*_of_picture(picture), *_of_generation(more))
-    return Kept(lines=lines, data=as_data(picture) | _data(more))
+    return Kept(lines=lines, data=image_as_json(picture) | _data(more))
 
 
 def _of_picture(picture: LibraryImage) -> Iterator[str]:
     yield f"id: {picture.id}"
     yield f"path: {one_line(str(picture.path), limit=4000)}" + _whereabouts(picture)
-    yield f"made: {local(picture.began):%Y-%m-%d %H:%M:%S}"
+    yield f"made: {local_time(picture.began):%Y-%m-%d %H:%M:%S}"
     if picture.rating:
         yield f"rating: {stars(picture.rating)}"
     if picture.tags:
@@ -197,7 +197,7 @@ def _whereabouts(picture: LibraryImage) -> str:
     return f" ({words})" if words else ""
 
 
-def _of_generation(more: Particulars) -> Iterator[str]:
+def _of_generation(more: ImageDetail) -> Iterator[str]:
     if more.source == "import":
         yield "source: taken in from elsewhere"
     if more.caller:
@@ -226,13 +226,13 @@ def _to(waiting: PendingDelivery, host: str) -> str:
     return f"told: {waiting.delivery.kind} {host}".rstrip()
 
 
-def _data(more: Particulars) -> dict[str, Any]:
+def _data(more: ImageDetail) -> dict[str, Any]:
     use = more.use
     return {
         "source": more.source,
         "kind": more.kind,
         "caller": more.caller,
-        "ended": local(more.ended).isoformat(timespec="seconds"),
+        "ended": local_time(more.ended).isoformat(timespec="seconds"),
         "warnings": list(more.warnings),
         "cost": use.cost if use else None,
         "estimated_cost": use.estimated_cost if use else None,
@@ -247,6 +247,6 @@ def _delivery_data(waiting: PendingDelivery) -> dict[str, Any]:
         "host": urlsplit(waiting.delivery.destination).hostname,
         "state": waiting.state,
         "attempts": waiting.attempts,
-        "due": local(waiting.due).isoformat(timespec="seconds"),
+        "due": local_time(waiting.due).isoformat(timespec="seconds"),
         "last_error": waiting.last_error,
     }

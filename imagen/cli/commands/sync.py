@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from collections import Counter
+from datetime import datetime
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
 from imagen.cli.command_table import Command, usage_error
 from imagen.cli.options import config_option, json_option, quiet_option
+from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
 from imagen.core.text import one_line
+from imagen.delivery.worker import format_error, other_machine_reason
 from imagen.errors import Cancelled, LibraryError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from threading import Event
 
     from imagen.config import Settings
-    from imagen.delivery.worker import Synced
-    from imagen.library import Library
+    from imagen.delivery.worker import SyncResult
+    from imagen.library import Delivery, Library
+    from imagen.library.outbox import PendingDelivery
+
 
 _STUCK = 4
 _LOOK_SECONDS = 5.0
@@ -88,14 +96,14 @@ def _change(settings: Settings, ids: Sequence[int], *, is_forgotten: bool) -> No
     from imagen.pipeline.record import open_library_synced
 
     with open_library_synced(settings) as library:
-        known = {waiting.id for waiting in outbox.unsent(library)}
+        known = {waiting.id for waiting in outbox.list_unsent(library)}
         if unknown := [id for id in ids if id not in known]:
             raise RequestError(
                 f"Nothing with the ID {unknown[0]} waits to be sent.",
                 remedy="List what does with: imagen sync --list",
             )
         if is_forgotten:
-            outbox.forget(library, ids)
+            outbox.delete_unsent(library, ids)
         else:
             outbox.retry(library, ids or None)
 
@@ -131,7 +139,7 @@ def _synced(
     *,
     quiet: bool,
     unless_running: bool,
-) -> Synced:
+) -> SyncResult:
     from imagen.cli.progress import counted
     from imagen.delivery.worker import sync_alone
 
@@ -148,13 +156,12 @@ def _synced(
 
 
 def _tell(
-    library: Library, synced: Synced | None, notes: Mapping[str, str], *, as_json: bool
+    library: Library, synced: SyncResult | None, notes: Mapping[str, str], *, as_json: bool
 ) -> int:
     """What was sent and what is left; the exit code."""
-    from imagen.cli.left import as_data, print_state, warnings
     from imagen.library import outbox
 
-    left = outbox.unsent(library)
+    left = outbox.list_unsent(library)
     if as_json:
         click.echo(json.dumps(as_data(synced, left, notes), indent=2))
     else:
@@ -196,7 +203,6 @@ def _round(
 ) -> float:
     """Send what is due now; the seconds until it makes sense to look again. A library that can't
     be used for a while is waited for."""
-    from imagen.cli.left import news
     from imagen.pipeline.record import open_library_synced
 
     try:
@@ -223,3 +229,150 @@ def _pause(library: Library) -> float:
     due = outbox.next_due(library)
     seconds = _LOOK_SECONDS if due is None else (due - datetime.now(UTC)).total_seconds()
     return min(max(seconds, _SHORTEST_SECONDS), _LOOK_SECONDS)
+
+
+_MOST_LISTED = 30
+_LONGEST_REASON = 800
+_NOUNS = {
+    "cloud": ("picture to the cloud", "pictures to the cloud"),
+    "mirror": ("entry of the ledger", "entries of the ledger"),
+    "webhook": ("message to a webhook", "messages to webhooks"),
+}
+_RETRY = "Try it again at once with: imagen sync --retry"
+_MENDED = "Once that is mended: imagen sync --retry"
+
+
+def print_state(synced: SyncResult | None, left: Sequence[PendingDelivery]) -> None:
+    """All of it for a person; without `synced`, nothing was tried."""
+    if synced is not None:
+        echo(_sent(synced.sent))
+    _print_listed([waiting for waiting in left if waiting.delivery.kind != "mirror"])
+    for line in _of_the_ledger([waiting for waiting in left if waiting.delivery.kind == "mirror"]):
+        echo(line)
+    if any(waiting.state == "stuck" for waiting in left):
+        echo(_MENDED)
+    elif any(waiting.last_error for waiting in left):
+        echo(_RETRY)
+    elif not left and synced is None:
+        echo("Nothing waits.")
+
+
+def _of_the_ledger(left: Sequence[PendingDelivery]) -> Iterator[str]:
+    """How many entries wait, and how many are stuck; a warning says why."""
+    for state, verbs in (("waiting", ("waits", "wait")), ("stuck", ("is stuck", "are stuck"))):
+        if number := sum(waiting.state == state for waiting in left):
+            yield f"{number} {_NOUNS['mirror'][number > 1]} {verbs[number > 1]}."
+
+
+def _sent(deliveries: Iterable[Delivery]) -> str:
+    """`Sent 2 pictures to the cloud, 1 message to a webhook.`"""
+    of_each = Counter(delivery.kind for delivery in deliveries)
+    told = ", ".join(f"{n} {_NOUNS[kind][n > 1]}" for kind, n in of_each.items())
+    return f"Sent {told}." if told else "Nothing was sent."
+
+
+def _print_listed(left: Sequence[PendingDelivery]) -> None:
+    """A row for each, and under those that have one reason in common the reason."""
+    shown = left[:_MOST_LISTED]
+    whys = [_why(waiting) for waiting in shown]
+    below = ["" if why == following else why for why, following in zip_longest(whys, whys[1:])]
+    print_table(_COLUMNS, [_row(waiting) for waiting in shown], below=below)
+    if len(left) > len(shown):
+        echo(f"… and {len(left) - len(shown)} more; --json lists them all.")
+
+
+_COLUMNS = (
+    Column("id"),
+    Column("to"),
+    Column("image"),
+    Column("state", is_whole=True),
+    Column("tries", is_whole=True, drop=1),
+)
+
+
+def _row(waiting: PendingDelivery) -> tuple[str, ...]:
+    delivery = waiting.delivery
+    tries = f"tried {waiting.attempts} ×" if waiting.attempts else ""
+    return str(waiting.id), _to(delivery), picture(delivery), _state(waiting), tries
+
+
+def _state(waiting: PendingDelivery) -> str:
+    """`stuck`, `waiting`, or `waiting till 12:31:05`."""
+    due = waiting.due.astimezone()
+    now = datetime.now().astimezone()
+    if waiting.state == "stuck" or due <= now:
+        return waiting.state
+    day = "" if due.date() == now.date() else f"{due:%Y-%m-%d} "
+    return f"waiting till {day}{due:%H:%M:%S}"
+
+
+def _why(waiting: PendingDelivery) -> str:
+    return waiting.last_error or other_machine_reason(waiting.delivery)
+
+
+def _to(delivery: Delivery) -> str:
+    """A webhook's whole address may be a secret."""
+    return host(delivery) or delivery.kind
+
+
+def host(delivery: Delivery) -> str | None:
+    """Of a webhook."""
+    return urlsplit(delivery.destination).hostname
+
+
+def picture(delivery: Delivery) -> str:
+    """The ID of the picture, or of the generation's first where all of it is meant."""
+    number = f".{delivery.part + 1}" if delivery.kind == "cloud" and delivery.part else ""
+    return delivery.generation[:8] + number
+
+
+def warnings(left: Iterable[PendingDelivery]) -> Iterator[str]:
+    """One, where the ledger's copy is behind: it is nothing that anybody waits for."""
+    late = [one for one in left if one.delivery.kind == "mirror" and one.last_error]
+    if late:
+        lacks = f"{len(late)} {'entries' if len(late) > 1 else 'entry'}"
+        why = one_line(late[-1].last_error, limit=_LONGEST_REASON)
+        yield f"The ledger's copy in the cloud lacks {lacks}: {why}"
+
+
+def news(synced: SyncResult) -> list[str]:
+    """What `--watch` has to say of one round: nothing where nothing was tried."""
+    failed = {
+        f"{_to(one.pending.delivery)}: {one_line(format_error(one.error), limit=_LONGEST_REASON)}"
+        for one in synced.failed
+    }
+    return [*([_sent(synced.sent)] if synced.sent else []), *sorted(failed)]
+
+
+def as_data(
+    synced: SyncResult | None, left: Iterable[PendingDelivery], notes: Mapping[str, str]
+) -> dict[str, Any]:
+    """The documented JSON."""
+    sent = synced.sent if synced is not None else ()
+    return {
+        "sent": [_delivery(one) for one in sent],
+        "left": [_waiting(one) for one in left],
+        "warnings": list(notes.values()),
+    }
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "kind": delivery.kind,
+        "host": host(delivery),
+        "picture": picture(delivery),
+        "generation": delivery.generation,
+    }
+
+
+def _waiting(waiting: PendingDelivery) -> dict[str, Any]:
+    why, _, remedy = _why(waiting).partition("\n")
+    return {
+        "id": waiting.id,
+        **_delivery(waiting.delivery),
+        "state": waiting.state,
+        "attempts": waiting.attempts,
+        "due": waiting.due.astimezone().isoformat(timespec="seconds"),
+        "reason": why,
+        "remedy": remedy,
+    }

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.command_table import Command
-from imagen.cli.library_common import anew, images_argument, opened, pictures_named, tell
+from imagen.cli.library_common import (
+    find_images,
+    images_argument,
+    open_library,
+    print_images,
+    reload_images,
+)
 from imagen.cli.options import config_option, json_option
 
 if TYPE_CHECKING:
@@ -31,10 +37,10 @@ def tag(
 
     A tag is a word or a few, without a comma. `imagen history --tag` finds what has it.
     """
-    from imagen.library.tags import tag as mark
+    from imagen.library.tags import change_tags as mark
 
-    with opened(config_path) as library:
-        pictures = pictures_named(library, words)
+    with open_library(config_path) as library:
+        pictures = find_images(library, words)
         mark(library, pictures, add=add, remove=remove)
-        pictures = anew(library, pictures)
-    tell(pictures, lambda picture: ", ".join(picture.tags), heading="tags", as_json=as_json)
+        pictures = reload_images(library, pictures)
+    print_images(pictures, lambda picture: ", ".join(picture.tags), heading="tags", as_json=as_json)

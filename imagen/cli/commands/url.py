@@ -65,12 +65,12 @@ def url(picture: str, expires: timedelta, as_json: bool, config_path: Path | Non
     expires.
     """
     from imagen.delivery.images import signed_url
-    from imagen.library import find_picture
+    from imagen.library import find_image
     from imagen.pipeline.record import open_library_synced
 
     settings = settings_for(config_path)
     with open_library_synced(settings) as library:
-        found = find_picture(library, picture)
+        found = find_image(library, picture)
         if not found.cloud:
             raise _not_there(library, found)
     place = {name: str(found.cloud[name]) for name in ("bucket", "path")}
@@ -83,9 +83,9 @@ def url(picture: str, expires: timedelta, as_json: bool, config_path: Path | Non
 
 def _not_there(library: Library, picture: LibraryImage) -> RequestError:
     """Whether it will be, and what keeps it from being."""
-    from imagen.library.outbox import told_of
+    from imagen.library.outbox import deliveries_for
 
-    told = told_of(library, picture.generation, picture.number)
+    told = deliveries_for(library, picture.generation, picture.number)
     ways = [one for one in told if one.delivery.kind == "cloud" and one.state != "sent"]
     if not ways:
         return RequestError(

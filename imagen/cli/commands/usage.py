@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.cli.parsing import TypedDate
-    from imagen.library import LedgerRow, Total
-    from imagen.library.ledger import Grouping
+    from imagen.library import LedgerRow, UsageTotal
+    from imagen.library.ledger import UsageGrouping
 
-GROUPINGS: tuple[Grouping, ...] = ("day", "week", "month", "backend", "model", "caller")
+GROUPINGS: tuple[UsageGrouping, ...] = ("day", "week", "month", "backend", "model", "caller")
 _HOUR_SECONDS = 3600
 _NAMELESS = "(none)"
 _DIGITS = 10
@@ -35,9 +35,9 @@ def _groupings(
     ctx: click.Context,  # noqa: ARG001
     param: click.Parameter,  # noqa: ARG001
     text: str,
-) -> list[Grouping]:
+) -> list[UsageGrouping]:
     """`week,backend` as the two; an empty text is none."""
-    known: dict[str, Grouping] = {name: name for name in GROUPINGS}
+    known: dict[str, UsageGrouping] = {name: name for name in GROUPINGS}
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in known:
@@ -63,7 +63,7 @@ def _groupings(
 def usage(
     since: TypedDate | None,
     until: TypedDate | None,
-    by: list[Grouping],
+    by: list[UsageGrouping],
     raw: bool,
     as_json: bool,
     config_path: Path | None,
@@ -74,8 +74,8 @@ def usage(
     electricity where usage.watts and usage.price_per_kwh are set. Days and weeks begin in the time
     zone of usage.timezone.
     """
-    from imagen.library import sum_totals, totals
-    from imagen.library.ledger import rows
+    from imagen.library import add_totals, sum_usage
+    from imagen.library.ledger import list_rows
     from imagen.pipeline.record import open_library_synced
 
     settings = settings_for(config_path)
@@ -86,10 +86,10 @@ def usage(
     )
     with open_library_synced(settings) as library:
         if raw:
-            _tell_rows(list(rows(library, *period)), zone, as_json=as_json)
+            _tell_rows(list(list_rows(library, *period)), zone, as_json=as_json)
             return
-        groups = totals(library, by, *period, zone=zone)
-    whole = sum_totals(groups)
+        groups = sum_usage(library, by, *period, zone=zone)
+    whole = add_totals(groups)
     shown = groups if by else []
     if as_json:
         click.echo(json.dumps(_data(by, shown, whole), indent=2))
@@ -97,7 +97,9 @@ def usage(
         _tell(by, shown, whole)
 
 
-def _data(by: Sequence[Grouping], groups: Sequence[Total], whole: Total | None) -> dict[str, Any]:
+def _data(
+    by: Sequence[UsageGrouping], groups: Sequence[UsageTotal], whole: UsageTotal | None
+) -> dict[str, Any]:
     return {
         "by": list(by),
         "groups": [dict(zip(by, group.key, strict=True)) | _sums(group) for group in groups],
@@ -105,7 +107,7 @@ def _data(by: Sequence[Grouping], groups: Sequence[Total], whole: Total | None) 
     }
 
 
-def _sums(total: Total) -> dict[str, Any]:
+def _sums(total: UsageTotal) -> dict[str, Any]:
     return {
         "generations": total.generations,
         "images": total.images,
@@ -124,18 +126,20 @@ def _amounts(costs: Mapping[str, float]) -> list[dict[str, Any]]:
     ]
 
 
-def _tell(by: Sequence[Grouping], groups: Sequence[Total], whole: Total | None) -> None:
+def _tell(
+    by: Sequence[UsageGrouping], groups: Sequence[UsageTotal], whole: UsageTotal | None
+) -> None:
     if whole is None:
         echo("The ledger has nothing of that time.", err=True)
         return
     names = ["total", *([""] * (len(by) - 1))] if by else []
     shown = {key: one_line(key) or _NAMELESS for group in groups for key in group.key}
-    rows = [
+    list_rows = [
         *((*(shown[key] for key in group.key), *_cells(group)) for group in groups),
         (*names, *_cells(whole)),
     ]
     columns = (*(Column(name, may_join=True) for name in by), *_SUMS)
-    print_table(columns, rows, has_heading=True)
+    print_table(columns, list_rows, has_heading=True)
     if whole.unknown:
         echo(_unknown(whole.unknown), err=True)
 
@@ -150,7 +154,7 @@ _SUMS = (
 )
 
 
-def _cells(total: Total) -> tuple[str, ...]:
+def _cells(total: UsageTotal) -> tuple[str, ...]:
     return (
         str(total.generations),
         str(total.images),

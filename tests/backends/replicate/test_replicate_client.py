@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from support.raw_server import OK, RawServer, read_request
-from support.receiver import Receiver
 from support.replicate_backend import cancel_job, replicate_config
+from support.webhook_receiver import Receiver
 
 from imagen.backends.replicate.client import ReplicateClient
 from imagen.errors import BackendError, Rejected

@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from imagen.cli import run
 from imagen.config import Settings, load_settings
-from imagen.library import Query, outbox, page
+from imagen.library import Query, outbox, search_images
 from imagen.library.schema import outbox as rows
 from imagen.pipeline.record import open_library_synced
 
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
     from imagen.library.outbox import PendingDelivery
 
+
 OWNER = "99999999-8888-4777-8666-555555555555"
 
 
-class Lab:
+class SyncFolder:
     """The folder in which a test runs, with the cloud switched on."""
 
     def __init__(self, cloud: Supabase, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +62,7 @@ class Lab:
     def left(self) -> list[PendingDelivery]:
         """What is not sent yet."""
         with open_library_synced(load_settings()) as library:
-            return outbox.unsent(library)
+            return outbox.list_unsent(library)
 
     def states(self, kind: str = "cloud") -> list[tuple[str, int]]:
         """Of each that is left of a kind, its state and how often it was tried."""
@@ -74,7 +75,7 @@ class Lab:
     def ids(self) -> list[str]:
         """Of the pictures in the library, the oldest first."""
         with open_library_synced(load_settings()) as library:
-            return [picture.id for picture in reversed(page(library, Query()).pictures)]
+            return [picture.id for picture in reversed(search_images(library, Query()).images)]
 
     def uploads(self) -> list[str]:
         """The path of each upload, also where it was refused or its answer lost."""
@@ -100,14 +101,14 @@ def let_time_pass(folder: Path) -> None:
         connection.execute(later.values(due_ms=0, claimed_until_ms=0))
 
 
-def unsent(folder: Path) -> tuple[int, int]:
+def count_unsent(folder: Path) -> tuple[int, int]:
     """How much is left in this folder's outbox, and how many pictures it knows in the cloud."""
     with open_library_synced(load_settings(folder / "imagen.yaml")) as library:
-        pictures = page(library, Query()).pictures
-        return len(outbox.unsent(library)), sum(bool(one.cloud) for one in pictures)
+        pictures = search_images(library, Query()).images
+        return len(outbox.list_unsent(library)), sum(bool(one.cloud) for one in pictures)
 
 
-def started(*arguments: str, **environ: str) -> subprocess.Popen[str]:
+def start_imagen(*arguments: str, **environ: str) -> subprocess.Popen[str]:
     """The command line as a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "imagen", *arguments],
@@ -118,7 +119,7 @@ def started(*arguments: str, **environ: str) -> subprocess.Popen[str]:
     )
 
 
-def eventually(happened: Callable[[], bool], *, seconds: float = 30) -> bool:
+def wait_until(happened: Callable[[], bool], *, seconds: float = 30) -> bool:
     """Whether it happens within that time."""
     end = time.monotonic() + seconds
     while not happened():

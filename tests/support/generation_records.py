@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from simulators.supabase import Supabase
 
+
 ID = "11111111-2222-4333-8444-555555555555"
 OWNER = "99999999-8888-4777-8666-555555555555"
 MOST = 2**64 - 1
@@ -29,7 +30,7 @@ WHEN = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 PROMPT = "A red fox, in snow"
 
 
-def picture(
+def make_image(
     folder: Path, name: str = "fox.png", *, colour: int = 7, sidecar: bool = True
 ) -> StoredImage:
     """A small picture with its metadata inside and its sidecar beside it."""
@@ -62,7 +63,7 @@ def picture(
     )
 
 
-def entry(
+def make_record(
     *pictures: StoredImage, id: str = ID, prompt: str = PROMPT, **more: Any
 ) -> GenerationRecord:
     """A generation with these pictures."""
@@ -75,7 +76,7 @@ def entry(
         estimate=Estimate(usd=0.006, basis="a price list"),
     )
     values = {
-        "asked": request,
+        "request": request,
         "facts": {"model": "sd15.safetensors", "latency_seconds": 2.5, "seed": MOST},
         "caller": "nora",
         **more,
@@ -87,7 +88,7 @@ def entry(
         ticket=ticket,
         created_at=WHEN,
         ended_at=WHEN,
-        pictures=pictures,
+        images=pictures,
         **values,
     )
 

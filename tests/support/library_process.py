@@ -28,15 +28,16 @@ from imagen.library import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+
 WHEN = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
-def opened(url: str) -> Library:
+def open_at(url: str) -> Library:
     """The library there."""
     return open_library(Settings.model_validate({"library": {"url": url}}))
 
 
-def numbered(number: int) -> GenerationRecord:
+def numbered_record(number: int) -> GenerationRecord:
     """One generation of two pictures; all of them began in the same millisecond."""
     id = f"{number:08x}-0000-4000-8000-000000000000"
     request = Request(prompt=f"a fox and {number} hens", seed=number)
@@ -50,19 +51,21 @@ def numbered(number: int) -> GenerationRecord:
         id=id,
         backend="mock",
         ticket=Ticket(id=id, backend="mock", request=request, receipt={}),
-        asked=request,
+        request=request,
         created_at=WHEN,
         ended_at=WHEN,
-        pictures=tuple(pictures),
+        images=tuple(pictures),
     )
 
 
-def told(number: int) -> Delivery:
+def numbered_delivery(number: int) -> Delivery:
     """What the mirror is told of it."""
-    return Delivery(kind="mirror", generation=numbered(number).id, payload={"number": number})
+    return Delivery(
+        kind="mirror", generation=numbered_record(number).id, payload={"number": number}
+    )
 
 
-def started(url: str, first: int, last: int, *more: str) -> Popen[str]:
+def start_worker(url: str, first: int, last: int, *more: str) -> Popen[str]:
     """Such a process, which takes in all from `first` to before `last`."""
     return Popen(
         [sys.executable, __file__, url, str(first), str(last), *more],
@@ -82,11 +85,11 @@ class _Stuck(tuple[Delivery, ...]):
 
 
 def _work(url: str, first: int, last: int, end: Sequence[str]) -> None:
-    with opened(url) as library:
+    with open_at(url) as library:
         for number in range(first, last):
-            record_generation(library, numbered(number), (told(number),))
+            record_generation(library, numbered_record(number), (numbered_delivery(number),))
         if end:
-            record_generation(library, numbered(last), _Stuck((told(last),)))
+            record_generation(library, numbered_record(last), _Stuck((numbered_delivery(last),)))
 
 
 if __name__ == "__main__":

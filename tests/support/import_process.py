@@ -13,11 +13,11 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 
 from imagen.library import GenerationRecord, add_files, record_generation
-from support.library_samples import entry, kept
-from support.library_worker import opened
+from support.library_process import open_at
+from support.library_samples import make_image, make_record
 
 
-def started(url: str, *words: str) -> Popen[str]:
+def start_importer(url: str, *words: str) -> Popen[str]:
     """Such a process, once it is ready."""
     process = Popen(
         [sys.executable, __file__, url, *words],
@@ -31,7 +31,7 @@ def started(url: str, *words: str) -> Popen[str]:
     return process
 
 
-def at_once(*processes: Popen[str]) -> list[int]:
+def release_all(*processes: Popen[str]) -> list[int]:
     """Let them all go, and wait for their exit codes."""
     with ExitStack() as stack:
         for process in processes:
@@ -42,21 +42,21 @@ def at_once(*processes: Popen[str]) -> list[int]:
     return [process.returncode for process in processes]
 
 
-def generated(folder: Path) -> list[GenerationRecord]:
+def records_of_folder(folder: Path) -> list[GenerationRecord]:
     """As `generate` records the files of the folder: each image is a generation of its own."""
     return [
-        entry(number, pictures=(kept(number, path=path.absolute()),))
+        make_record(number, images=(make_image(number, path=path.absolute()),))
         for number, path in enumerate(sorted(folder.glob("*.png")), 1)
     ]
 
 
 def _work(url: str, what: str, folders: list[Path]) -> None:
-    with opened(url) as library:
+    with open_at(url) as library:
         print("ready", flush=True)  # noqa: T201 - what the test waits for
         sys.stdin.readline()
         if what == "generate":
             for folder in folders:
-                for one in generated(folder):
+                for one in records_of_folder(folder):
                     record_generation(library, one)
             return
         for _ in range(int(what)):

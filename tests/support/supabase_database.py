@@ -12,6 +12,7 @@ import psycopg
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+
 OWNER = "project_owner"
 """Who runs what is pasted into the SQL editor: the owner of the tables, and no superuser."""
 SQL = Path(__file__).parents[2] / "docs" / "supabase.sql"
