@@ -317,8 +317,8 @@ def test_a_picture_of_the_cloud_can_be_shown_to_others(
     url = sink.signed_url(
         told.settings(),
         told.environ(cloud),
-        bucket=facts["bucket"],
-        path=facts["path"],
+        bucket=str(facts["bucket"]),
+        path=str(facts["path"]),
         seconds=60,
     )
     assert url.startswith(f"{cloud.url}/storage/v1/object/sign/{BUCKET}/{_PATH}?token=")
