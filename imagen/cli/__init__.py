@@ -61,14 +61,8 @@ _LOOKING_BACK = {
     ),
     "show": ("imagen.cli.commands.show:show", "Tell how a picture was made."),
     "open": ("imagen.cli.commands.open:open_", "Open an image in the system's viewer."),
-    "tag": (
-        "imagen.cli.commands.tag:change_tags",
-        "Give pictures tags, take them away, or list them.",
-    ),
-    "rate": (
-        "imagen.cli.commands.rate:set_rating",
-        "Give pictures stars, 1 to 5; none takes them away.",
-    ),
+    "tag": ("imagen.cli.commands.tag:tag", "Give pictures tags, take them away, or list them."),
+    "rate": ("imagen.cli.commands.rate:rate", "Give pictures stars, 1 to 5; none takes them away."),
     "rm": (
         "imagen.cli.commands.rm:rm",
         "Put pictures into the trash; their files stay where they are.",

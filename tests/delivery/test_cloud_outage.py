@@ -193,9 +193,9 @@ def test_a_copy_of_the_ledger_that_fails_is_one_warning_and_no_more(
     assert capsys.readouterr() == (
         "Sent 3 pictures to the cloud.\n3 entries of the ledger are stuck.\n"
         "Once that is mended: imagen sync --retry\n",
-        f"The ledger's copy in the cloud lacks 3 entries: {cloud.url} refused the request: Invalid schema: "
-        "mai Only the following schemas are exposed: public, imagen (406 PGRST106). Add the schema "
-        "to the exposed ones: Project Settings, Data API, Exposed schemas.\n",
+        f"The ledger's copy in the cloud lacks 3 entries: {cloud.url} refused the request: "
+        "Invalid schema: mai Only the following schemas are exposed: public, imagen (406 "
+        "PGRST106). Expose the schema: Project Settings, Data API, Exposed schemas.\n",
     )
 
 

@@ -292,9 +292,7 @@ def test_a_picture_whose_file_stayed_on_another_machine_waits_uncounted(sqlite_p
         synced = sync(library, settings_at(sqlite_path), {})
         (left,) = outbox.list_unsent(library)
     assert (synced.sent, synced.failed, left.state, left.attempts) == ((), (), "waiting", 0)
-    assert left.last_error == (
-        "The image is on attic; it is sent when imagen sync runs there."
-    )
+    assert left.last_error == ("The image is on attic; it is sent when imagen sync runs there.")
 
 
 def test_a_machine_that_has_another_name_by_now_sends_what_lies_there() -> None:

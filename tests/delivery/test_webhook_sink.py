@@ -306,8 +306,14 @@ def test_an_address_that_was_taken_out_is_told_no_more() -> None:
     ("environ", "wrong"),
     [
         ({}, "HOOK_SECRET is not set"),
-        ({"HOOK_SECRET": "whsec_"}, "HOOK_SECRET is not a valid secret: expected base64 after whsec_"),
-        ({"HOOK_SECRET": "whsec_$$$"}, "HOOK_SECRET is not a valid secret: expected base64 after whsec_"),
+        (
+            {"HOOK_SECRET": "whsec_"},
+            "HOOK_SECRET is not a valid secret: expected base64 after whsec_",
+        ),
+        (
+            {"HOOK_SECRET": "whsec_$$$"},
+            "HOOK_SECRET is not a valid secret: expected base64 after whsec_",
+        ),
     ],
 )
 def test_nothing_is_sent_unsigned_that_is_to_be_signed(environ: dict[str, str], wrong: str) -> None:

@@ -362,6 +362,6 @@ def test_what_waits_is_known_by_absolute_paths(settings: Settings) -> None:
     broken = here.model_copy(update={"library": LibrarySettings(url=str(Path("no/such/x.db")))})
     Path("no").write_text("not a folder")
     (made,) = generate(_ASKED, broken)
-    (kept,) = file_store.read(made.ticket.id, settings.state_dir).entry.pictures  # type: ignore[union-attr]
+    (kept,) = file_store.read(made.ticket.id, settings.state_dir).entry.images  # type: ignore[union-attr]
     assert kept.path == made.saved[0].path.absolute()
     assert kept.sidecar == kept.path.with_name(f"{kept.path.name}.json")
