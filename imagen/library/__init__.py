@@ -1,6 +1,6 @@
-"""All that was ever made: kept in one SQLite file, or in PostgreSQL for several machines.
+"""The library: every generation and its images, in one SQLite file or in PostgreSQL.
 
-Whatever opens the library loads SQLAlchemy, which takes a while: it is loaded when it is asked for.
+Its names are loaded on first use, as SQLAlchemy takes a while to load.
 """
 
 from typing import TYPE_CHECKING
@@ -35,58 +35,59 @@ if TYPE_CHECKING:
     )
     from imagen.library.write import record_generation
 else:
-    _HOMES = {
-        "import_files": "AddedFiles add_files",
+    _MODULES = {
         "consistency": "ConsistencyReport check_consistency forget_missing",
-        "records": "Delivery GenerationRecord StoredImage",
-        "ledger": "Spending UsageTotal LedgerRow sum_spending add_totals sum_usage",
         "database": "Library open_library",
-        "search": "FailedGeneration FailuresPage LibraryImage ImagesPage Query count_images search_failures find_failure find_image list_values search_images images_of",
-        "detail": "ImageDetail load_detail find_paths load_record",
+        "detail": "ImageDetail find_paths load_detail load_record",
+        "import_files": "AddedFiles add_files",
+        "ledger": "LedgerRow Spending UsageTotal add_totals sum_spending sum_usage",
+        "records": "Delivery GenerationRecord StoredImage",
+        "search": "FailedGeneration FailuresPage ImagesPage LibraryImage Query count_images "
+        "find_failure find_image images_of list_values search_failures search_images",
         "write": "record_generation",
     }
 
     def __getattr__(name):
         from importlib import import_module
 
-        for home, names in _HOMES.items():
+        for module, names in _MODULES.items():
             if name in names.split():
-                return getattr(import_module(f"imagen.library.{home}"), name)
+                return getattr(import_module(f"imagen.library.{module}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
     "AddedFiles",
+    "ConsistencyReport",
     "Delivery",
     "FailedGeneration",
     "FailuresPage",
     "GenerationRecord",
+    "ImageDetail",
+    "ImagesPage",
     "LedgerRow",
     "Library",
     "LibraryImage",
-    "ImagesPage",
-    "ImageDetail",
     "Query",
-    "ConsistencyReport",
     "Spending",
     "StoredImage",
     "UsageTotal",
     "add_files",
+    "add_totals",
     "check_consistency",
     "count_images",
-    "search_failures",
     "find_failure",
     "find_image",
-    "forget_missing",
-    "list_values",
-    "open_library",
-    "search_images",
-    "load_detail",
     "find_paths",
+    "forget_missing",
     "images_of",
-    "record_generation",
+    "list_values",
+    "load_detail",
     "load_record",
+    "open_library",
+    "record_generation",
+    "search_failures",
+    "search_images",
     "sum_spending",
-    "add_totals",
     "sum_usage",
 ]

@@ -280,7 +280,6 @@ def _forget_empty(connection: Connection, generation: str) -> None:
 
 
 # Pillow would load all of its formats for one that it does not know yet, in three times the time.
-# noqa: F401
 
 
 SIDE = 320

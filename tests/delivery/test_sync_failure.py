@@ -112,8 +112,9 @@ def test_a_failure_of_the_ledgers_copy_is_shown_too(
     capsys.readouterr()
     assert run(["history"]) == 0
     assert capsys.readouterr().err == (
-        f"imagen: cloud sync: {cloud.url} refused the request: Invalid schema: mai Only the following "
-        "schemas are exposed: public, imagen (406 PGRST106) (1 stuck; imagen sync --retry)\n"
+        f"imagen: cloud sync: {cloud.url} refused the request: Invalid schema: mai Only the "
+        "following schemas are exposed: public, imagen (406 PGRST106) (1 stuck; "
+        "imagen sync --retry)\n"
     )
 
 
