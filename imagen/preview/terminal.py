@@ -1,4 +1,4 @@
-"""What a terminal says of itself: its size, and whether it draws sixels."""
+"""Ask the terminal for its size, and whether it supports sixel."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 _ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
 """The answer to `ESC [ c`: https://vt100.net/docs/vt510-rm/DA1.html"""
-_SIXELS = b"4"
-_PATIENCE_SECONDS = 1.0
-"""Every terminal answers at once; only a slow line needs this long."""
-_USUAL_CELL = (8, 16)
+_SIXEL = b"4"
+_TIMEOUT_SECONDS = 1.0
+"""Terminals answer at once; only a slow connection needs this long."""
+_DEFAULT_CELL = (8, 16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,26 +40,38 @@ class TerminalSize:
 
 
 def measure_terminal(descriptor: int) -> TerminalSize:
-    """The size of this terminal; of a usual one where it does not say."""
+    """The size of this terminal; that of a common one if it is unknown."""
     columns, rows = shutil.get_terminal_size()
     width = height = 0
     if sys.platform != "win32":
         rows, columns, width, height = _window_size(descriptor) or (rows, columns, 0, 0)
     columns, rows = columns or 80, rows or 24
-    width, height = width or columns * _USUAL_CELL[0], height or rows * _USUAL_CELL[1]
-    return TerminalSize(columns=columns, rows=rows, width=width, height=height)
+    return TerminalSize(
+        columns=columns,
+        rows=rows,
+        width=width or columns * _DEFAULT_CELL[0],
+        height=height or rows * _DEFAULT_CELL[1],
+    )
 
 
 def supports_sixel(
-    reading: int = 0, writing: int = 1, *, patience_seconds: float = _PATIENCE_SECONDS
+    reading: int = 0, writing: int = 1, *, timeout_seconds: float = _TIMEOUT_SECONDS
 ) -> bool:
-    """Whether the terminal on both of these descriptors says that it draws sixels."""
-    if sys.platform == "win32" or not _can_be_asked(reading, writing):
+    """Ask the terminal on these descriptors whether it supports sixel."""
+    if sys.platform == "win32" or not _can_ask(reading, writing):
         return False
-    with _unechoed(reading):
+    answer = b""
+    deadline = time.monotonic() + timeout_seconds
+    with _without_echo(reading):
         os.write(writing, b"\x1b[c")
-        answer = _ATTRIBUTES.search(_heard(reading, patience_seconds))
-    return answer is not None and _SIXELS in answer[1].split(b";")
+        while not (attributes := _ATTRIBUTES.search(answer)):
+            left = max(0.0, deadline - time.monotonic())
+            ready, _, _ = select.select([reading], [], [], left)
+            more = os.read(reading, 1024) if ready else b""
+            if not more:
+                return False
+            answer += more
+    return _SIXEL in attributes[1].split(b";")
 
 
 if sys.platform != "win32":
@@ -73,8 +85,8 @@ if sys.platform != "win32":
         rows, columns, width, height = struct.unpack("HHHH", answer)
         return rows, columns, width, height
 
-    def _can_be_asked(reading: int, writing: int) -> bool:
-        """A job in the background would be stopped for touching the terminal."""
+    def _can_ask(reading: int, writing: int) -> bool:
+        """Whether both are this process's terminal; a background job would be stopped."""
         try:
             both = os.isatty(reading) and os.isatty(writing)
             return both and os.tcgetpgrp(reading) == os.getpgrp()
@@ -82,24 +94,11 @@ if sys.platform != "win32":
             return False
 
     @contextmanager
-    def _unechoed(descriptor: int) -> Iterator[None]:
-        """What is typed, or answered, is neither shown nor kept until the line ends."""
+    def _without_echo(descriptor: int) -> Iterator[None]:
+        """Read input at once and do not show it, so that the answer is not printed."""
         before = termios.tcgetattr(descriptor)
         tty.setcbreak(descriptor, termios.TCSANOW)
         try:
             yield
         finally:
             termios.tcsetattr(descriptor, termios.TCSANOW, before)
-
-
-def _heard(descriptor: int, patience_seconds: float) -> bytes:
-    """What the terminal says, up to the end of its answer."""
-    heard = b""
-    until = time.monotonic() + patience_seconds
-    while not _ATTRIBUTES.search(heard):
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))
-        more = os.read(descriptor, 1024) if ready else b""
-        if not more:
-            break
-        heard += more
-    return heard

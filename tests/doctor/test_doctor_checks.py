@@ -158,7 +158,7 @@ def test_a_viewer_that_is_not_there_is_told_inside_tmux(tmp_path: Path) -> None:
         pytest.param(
             "on",
             {"TERM": "xterm"},
-            ("warning", "A preview is asked for, but this terminal shows none."),
+            ("warning", "A preview is required, but this terminal cannot show images."),
             id="on, and nowhere",
         ),
         pytest.param(

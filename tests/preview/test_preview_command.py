@@ -76,7 +76,7 @@ def _window(path: str, slug: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("_in_tmux")
-def test_a_picture_made_on_a_terminal_in_tmux_is_shown_in_a_window() -> None:
+def test_generate_in_tmux_shows_the_image_in_a_window() -> None:
     with Terminal() as terminal:
         ran = _on(terminal, *_FOX, "-q")
         heard = terminal.hang_up()
@@ -94,7 +94,9 @@ def test_a_picture_made_on_a_terminal_in_tmux_is_shown_in_a_window() -> None:
         pytest.param(["--preview", "--dry-run"], {}, id="with --dry-run"),
     ],
 )
-def test_nothing_is_shown(flags: list[str], environ: dict[str, str]) -> None:
+def test_generate_shows_no_preview_where_none_is_wanted(
+    flags: list[str], environ: dict[str, str]
+) -> None:
     ran = _piped(*_FOX, "-q", *flags, **environ)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert not _LOG.exists()
@@ -109,7 +111,7 @@ def test_nothing_is_shown(flags: list[str], environ: dict[str, str]) -> None:
         pytest.param(["--preview", "--json"], {}, id="by the flag, with --json"),
     ],
 )
-def test_a_pipe_has_its_window_where_it_is_asked_for(
+def test_generate_in_a_pipe_opens_a_window_with_preview_flag(
     flags: list[str], environ: dict[str, str]
 ) -> None:
     assert _piped(*_FOX, "-q", *flags, **environ).returncode == 0
@@ -117,7 +119,7 @@ def test_a_pipe_has_its_window_where_it_is_asked_for(
 
 
 @pytest.mark.usefixtures("_in_tmux")
-def test_the_environment_goes_over_the_file_and_the_flag_over_both() -> None:
+def test_the_preview_flag_overrides_environment_and_file() -> None:
     Path("imagen.yaml").write_text("output: {preview: on, preview_command: 'tmux-img -x'}\n")
     assert _piped(*_FOX, "-q", IMAGEN_PREVIEW="off").returncode == 0
     assert not _LOG.exists()
@@ -126,14 +128,14 @@ def test_the_environment_goes_over_the_file_and_the_flag_over_both() -> None:
 
 
 @pytest.mark.usefixtures("_in_tmux")
-def test_a_comparison_shows_its_sheet() -> None:
+def test_compare_shows_its_contact_sheet() -> None:
     words = ["compare", "A red fox!", "-m", "mock", "--size", "32x32", "-o", "both"]
     assert _piped(*words, "--preview", "-q").returncode == 0
     assert _windows() == [_window("both/contact-sheet.png", "a-red-fox")]
 
 
 @pytest.mark.usefixtures("_in_tmux")
-def test_an_enlarged_picture_is_shown_under_its_own_name() -> None:
+def test_upscale_shows_the_image_under_its_name() -> None:
     Image.new("RGB", (8, 8)).save("Rotes Tier.png")
     ran = _piped("upscale", "Rotes Tier.png", "--factor", "2", "--preview", "-o", "x.png", "-q")
     assert ran.returncode == 0, ran.stderr
@@ -145,36 +147,34 @@ def test_an_enlarged_picture_is_shown_under_its_own_name() -> None:
     [_FOX, ["compare", *_FOX[1:-2], "-m", "mock", "-o", "both"]],
     ids=["generate", "compare"],
 )
-def test_a_preview_that_can_not_be_is_refused_before_anything_is_made(command: list[str]) -> None:
+def test_generate_refuses_an_impossible_preview_beforehand(command: list[str]) -> None:
     ran = _piped(*command, "--preview")
     assert ran.returncode == 2
-    assert ran.stderr.startswith(
-        "imagen: A preview is asked for, but there is no terminal to show it on.\n"
-    )
+    assert ran.stderr.startswith("imagen: A preview is required, but stdout is not a terminal.\n")
     assert list(Path().iterdir()) == []
 
 
-def test_a_terminal_that_shows_no_picture_is_named_before_anything_is_made() -> None:
+def test_generate_refuses_a_preview_on_a_terminal_without_images() -> None:
     with Terminal(b"\x1b[?62c") as terminal:
         ran = _on(terminal, *_FOX, "-q", "--preview")
     assert (ran.returncode, ran.stderr.splitlines()[0]) == (
         2,
-        "imagen: A preview is asked for, but this terminal shows none.",
+        "imagen: A preview is required, but this terminal cannot show images.",
     )
     assert not Path("fox.png").exists()
 
 
-def test_a_tmux_that_is_gone_costs_no_picture(tmp_path: Path) -> None:
+def test_a_failing_tmux_does_not_fail_generate(tmp_path: Path) -> None:
     program(tmp_path, "tmux", "sys.exit('error connecting to /tmp/tmux')")
     ran = _piped(*_FOX, "-q", "--preview", TMUX="/tmp/tmux,1,0", PATH=str(tmp_path))
     assert (ran.returncode, ran.stdout) == (0, "fox.png\n")
     assert ran.stderr == (
-        "The preview can't be shown: tmux says: error connecting to /tmp/tmux. "
-        "Leave it out with --no-preview, or output.preview: off.\n"
+        "The preview cannot be shown: tmux says: error connecting to /tmp/tmux. "
+        "Turn it off with --no-preview, or output.preview: off.\n"
     )
 
 
-def test_a_terminal_that_draws_sixels_is_drawn_upon() -> None:
+def test_generate_draws_sixels() -> None:
     with Terminal(b"\x1b[?62;4c") as terminal:
         assert _on(terminal, *_FOX).returncode == 0
         heard = terminal.hang_up()
@@ -184,7 +184,7 @@ def test_a_terminal_that_draws_sixels_is_drawn_upon() -> None:
         assert decoded(picture.removesuffix(b"\r\n")).size == fox.size == (64, 48)
 
 
-def test_kitty_shows_the_picture_itself() -> None:
+def test_generate_draws_in_kitty() -> None:
     with Terminal() as terminal:
         assert _on(terminal, *_FOX, TERM="xterm-kitty").returncode == 0
         heard = terminal.hang_up()
@@ -193,14 +193,14 @@ def test_kitty_shows_the_picture_itself() -> None:
         assert shown.tobytes() == fox.convert("RGB").tobytes()
 
 
-def test_kitty_shows_nothing_to_who_wants_quiet_or_json() -> None:
+def test_quiet_and_json_draw_nothing_in_kitty() -> None:
     with Terminal() as terminal:
         assert _on(terminal, *_FOX, "-q", TERM="xterm-kitty").returncode == 0
         assert _on(terminal, *_FOX, "--json", TERM="xterm-kitty").returncode == 0
         assert b"\x1b_G" not in terminal.hang_up()
 
 
-def test_a_pipe_loads_nothing_for_previews() -> None:
+def test_a_pipe_does_not_import_the_preview() -> None:
     code = "import sys; from imagen.cli import run; run(sys.argv[1:]); print(*sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", code, *_FOX, "-q"], capture_output=True, text=True, check=True
@@ -222,7 +222,7 @@ generate(Request(prompt="A red fox!", width=32, height=32), load_settings(), on_
 
 
 @pytest.mark.usefixtures("_in_tmux")
-def test_what_an_interrupted_run_left_is_shown_once_it_is_there() -> None:
+def test_resume_shows_recovered_images() -> None:
     assert subprocess.run([sys.executable, "-c", _DYING]).returncode == 9
     ran = _piped("resume", "--preview", "-q")
     assert ran.returncode == 0, ran.stderr
@@ -230,7 +230,7 @@ def test_what_an_interrupted_run_left_is_shown_once_it_is_there() -> None:
 
 
 @pytest.mark.usefixtures("_in_tmux")
-def test_a_picture_that_is_made_again_is_shown() -> None:
+def test_again_shows_the_image() -> None:
     assert _piped(*_FOX, "-q").returncode == 0
     ran = _piped("again", "fox.png", "--preview", "-q", "-o", "again.png")
     assert ran.returncode == 0, ran.stderr

@@ -47,26 +47,26 @@ def in_tmux(tmp_path: Path) -> dict[str, str]:
     return {"TMUX": "/tmp/tmux,1,0", "TERM": "tmux-256color", "PATH": str(tmp_path)}
 
 
-def test_a_terminal_inside_tmux_gets_a_window(in_tmux: dict[str, str]) -> None:
+def test_plan_preview_opens_a_window_in_tmux(in_tmux: dict[str, str]) -> None:
     viewer = (f"{in_tmux['PATH']}/tmux-img", "--hold")
     assert _planned(in_tmux) == PreviewPlan(way="tmux", viewer=viewer)
 
 
-def test_a_pipe_inside_tmux_gets_nothing(in_tmux: dict[str, str]) -> None:
+def test_plan_preview_shows_nothing_for_a_pipe_in_tmux(in_tmux: dict[str, str]) -> None:
     assert _planned(in_tmux, is_tty=False) is None
 
 
-def test_a_pipe_inside_tmux_gets_a_window_where_one_is_asked_for(in_tmux: dict[str, str]) -> None:
+def test_plan_preview_opens_a_window_for_a_pipe_with_the_flag(in_tmux: dict[str, str]) -> None:
     planned = _planned(in_tmux, is_tty=False, asked=True)
     assert planned is not None
     assert planned.way == "tmux"
 
 
-def test_tmux_without_the_viewer_shows_nothing_by_itself(tmp_path: Path) -> None:
+def test_plan_preview_shows_nothing_without_the_viewer(tmp_path: Path) -> None:
     assert _planned({"TMUX": "x", "PATH": str(tmp_path)}) is None
 
 
-def test_tmux_without_the_viewer_is_tried_where_one_is_asked_for(tmp_path: Path) -> None:
+def test_plan_preview_tries_a_missing_viewer_with_the_flag(tmp_path: Path) -> None:
     planned = _planned({"TMUX": "x", "PATH": str(tmp_path)}, asked=True)
     assert planned == PreviewPlan(way="tmux", viewer=("tmux-img", "--hold"))
 
@@ -82,17 +82,19 @@ def test_tmux_without_the_viewer_is_tried_where_one_is_asked_for(tmp_path: Path)
         pytest.param(_XTERM | {"TERM_PROGRAM": "WezTerm"}, "iterm2", id="WezTerm"),
     ],
 )
-def test_a_terminal_is_known_by_its_environment(environ: dict[str, str], way: str) -> None:
+def test_plan_preview_detects_the_terminal_by_environment(
+    environ: dict[str, str], way: str
+) -> None:
     planned = plan_preview(OutputSettings(), environ=environ, is_tty=True, ask_terminal=_unasked)
     assert planned is not None
     assert planned.way == way
 
 
-def test_a_terminal_that_says_so_gets_sixels() -> None:
+def test_plan_preview_asks_the_terminal_for_sixel_support() -> None:
     assert _planned(_XTERM, sixels=True) == PreviewPlan(way="sixel")
 
 
-def test_a_terminal_that_shows_nothing_gets_nothing() -> None:
+def test_plan_preview_shows_nothing_on_other_terminals() -> None:
     assert _planned(_XTERM) is None
 
 
@@ -101,12 +103,12 @@ def test_a_terminal_that_shows_nothing_gets_nothing() -> None:
     [{"TERM": "screen", "KITTY_WINDOW_ID": "1"}, {"TERM": "xterm-kitty", "ZELLIJ": "0"}],
     ids=["screen", "Zellij"],
 )
-def test_a_multiplexer_hides_the_terminal_behind_it(environ: dict[str, str]) -> None:
+def test_plan_preview_ignores_the_terminal_behind_a_multiplexer(environ: dict[str, str]) -> None:
     assert _planned(environ) is None
     assert _planned(environ, sixels=True) == PreviewPlan(way="sixel")
 
 
-def test_a_dumb_terminal_is_not_asked() -> None:
+def test_plan_preview_does_not_ask_a_dumb_terminal() -> None:
     environ = {"TERM": "dumb"}
     assert (
         plan_preview(OutputSettings(), environ=environ, is_tty=True, ask_terminal=_unasked) is None
@@ -122,39 +124,42 @@ def test_a_dumb_terminal_is_not_asked() -> None:
         pytest.param(None, "on", "kitty", id="on"),
     ],
 )
-def test_the_flag_goes_over_the_setting(
+def test_the_preview_flag_overrides_the_setting(
     asked: bool | None, switch: Literal["on", "off"], way: str | None
 ) -> None:
     planned = _planned({"TERM": "xterm-kitty"}, asked=asked, switch=switch)
     assert getattr(planned, "way", None) == way
 
 
-def test_quiet_draws_nothing_by_itself() -> None:
+def test_quiet_shows_no_preview_without_the_flag() -> None:
     assert _planned({"TERM": "xterm-kitty"}, quiet=True) is None
     assert _planned({"TERM": "xterm-kitty"}, quiet=True, asked=True) == PreviewPlan(way="kitty")
 
 
-def test_a_preview_that_a_terminal_can_not_show_is_refused() -> None:
+def test_a_required_preview_on_another_terminal_is_an_error() -> None:
     with pytest.raises(ConfigError) as refused:
         _planned(_XTERM, switch="on")
-    assert refused.value.message == "A preview is asked for, but this terminal shows none."
+    assert refused.value.message == "A preview is required, but this terminal cannot show images."
     assert "--no-preview" in refused.value.remedy
 
 
-def test_a_preview_without_a_terminal_is_refused() -> None:
-    with pytest.raises(ConfigError, match="there is no terminal to show it on"):
+def test_a_required_preview_without_a_terminal_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="stdout is not a terminal"):
         _planned({"TERM": "xterm-kitty"}, is_tty=False, asked=True)
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("view '", 'output.preview_command "view \'" is no command: No closing quotation.'),
+        (
+            "view '",
+            'output.preview_command "view \'" is not a valid command: No closing quotation.',
+        ),
         (" ", "output.preview_command is empty."),
     ],
     ids=["a quote that is not closed", "a blank"],
 )
-def test_a_command_that_is_none_is_refused(command: str, message: str) -> None:
+def test_an_invalid_viewer_command_is_an_error(command: str, message: str) -> None:
     settings = OutputSettings(preview_command=command)
     with pytest.raises(ConfigError) as refused:
         plan_preview(settings, environ={"TMUX": "x"}, is_tty=True)

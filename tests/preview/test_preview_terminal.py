@@ -17,7 +17,7 @@ from imagen.preview.terminal import TerminalSize, measure_terminal
 _ASK = """
 import os, sys
 from imagen.preview import supports_sixel
-print(supports_sixel(int(sys.argv[1]), int(sys.argv[1]), patience_seconds=float(sys.argv[2])))
+print(supports_sixel(int(sys.argv[1]), int(sys.argv[1]), timeout_seconds=float(sys.argv[2])))
 """
 
 
@@ -49,7 +49,7 @@ fcntl.ioctl(int(sys.argv[1]), termios.TIOCSCTTY, 0)
         pytest.param(b"typed ahead\x1b[?4c", "True", id="after what was typed"),
     ],
 )
-def test_the_terminal_is_asked(answer: bytes, said: str) -> None:
+def test_supports_sixel_reads_the_answer_of_the_terminal(answer: bytes, said: str) -> None:
     with Terminal(answer) as terminal:
         before = termios.tcgetattr(terminal.slave)
         assert _asked(terminal) == said
@@ -57,20 +57,20 @@ def test_the_terminal_is_asked(answer: bytes, said: str) -> None:
         assert terminal.hang_up() == QUESTION
 
 
-def test_a_terminal_that_does_not_answer_is_not_waited_for() -> None:
+def test_supports_sixel_gives_up_on_a_silent_terminal() -> None:
     with Terminal() as terminal:
         before = termios.tcgetattr(terminal.slave)
         assert _asked(terminal, patience=0.05) == "False"
         assert termios.tcgetattr(terminal.slave) == before
 
 
-def test_a_terminal_that_is_not_ones_own_is_not_asked() -> None:
+def test_supports_sixel_asks_only_its_own_terminal() -> None:
     with Terminal(b"\x1b[?4c") as terminal:
         assert supports_sixel(terminal.slave, terminal.slave) is False
         assert terminal.hang_up() == b""
 
 
-def test_a_pipe_is_not_asked() -> None:
+def test_supports_sixel_does_not_ask_a_pipe() -> None:
     reading, writing = os.pipe()
     assert supports_sixel(reading, writing) is False
     os.close(writing)
@@ -78,21 +78,21 @@ def test_a_pipe_is_not_asked() -> None:
     os.close(reading)
 
 
-def test_a_terminal_has_a_size_in_pixels() -> None:
+def test_measure_terminal_gives_pixels() -> None:
     with Terminal(pixels=(800, 480)) as terminal:
         assert measure_terminal(terminal.slave) == TerminalSize(
             columns=80, rows=24, width=800, height=480
         )
 
 
-def test_a_terminal_that_does_not_tell_its_pixels_has_usual_ones() -> None:
+def test_measure_terminal_assumes_a_common_cell_size() -> None:
     with Terminal(pixels=(0, 0)) as terminal:
         assert measure_terminal(terminal.slave) == TerminalSize(
             columns=80, rows=24, width=640, height=384
         )
 
 
-def test_what_is_no_terminal_has_a_usual_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measure_terminal_assumes_a_size_for_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("LINES", "30")
     with Path("file").open("wb") as file:

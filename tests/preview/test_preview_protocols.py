@@ -14,8 +14,13 @@ from support.terminals import Terminal
 
 from imagen.errors import RequestError
 from imagen.preview import PreviewPlan, show_images
-from imagen.preview.drawing import draw_image, fit_to_terminal, iterm2, kitty
-from imagen.preview.sixel import encode_sixel
+from imagen.preview.protocols import (
+    draw_image,
+    encode_iterm2,
+    encode_kitty,
+    encode_sixel,
+    fit_to_terminal,
+)
 from imagen.preview.terminal import TerminalSize
 
 _SCREEN = TerminalSize(columns=80, rows=24, width=640, height=400)
@@ -37,28 +42,28 @@ def _png(data: bytes) -> Image.Image:
     return Image.open(BytesIO(b64decode(data)))
 
 
-def test_sixels_show_the_picture() -> None:
+def test_sixels_reproduce_the_image() -> None:
     picture = Image.new("RGB", (13, 8), "red")
     picture.paste((0, 0, 255), (4, 3, 9, 8))
     assert decoded(encode_sixel(picture)).tobytes() == picture.tobytes()
 
 
-def test_sixels_of_many_colours_show_nearly_the_picture() -> None:
+def test_sixels_of_many_colours_approximate_the_image() -> None:
     picture = _picture()
     again = decoded(encode_sixel(picture))
     assert again.size == picture.size
     assert _distance(again, picture) <= 32
 
 
-def test_sixels_of_a_plain_picture_are_few() -> None:
+def test_sixels_of_a_plain_image_are_compressed() -> None:
     assert encode_sixel(Image.new("RGB", (100, 6), "white")).endswith(
         b'q"1;1;100;6#0;2;100;100;100#0!100~\x1b\\'
     )
 
 
-def test_kitty_is_sent_a_png_in_pieces() -> None:
+def test_kitty_gets_a_png_in_chunks() -> None:
     picture = Image.effect_noise((150, 150), 200).convert("RGB")
-    pieces = re.findall(rb"\x1b_G([^;]*);([^\x1b]*)\x1b\\", kitty(picture))
+    pieces = re.findall(rb"\x1b_G([^;]*);([^\x1b]*)\x1b\\", encode_kitty(picture))
     keys, data = zip(*pieces, strict=True)
     assert keys[0] == b"a=T,f=100,q=2,m=1"
     assert {*keys[1:-1]} == {b"m=1"}
@@ -67,15 +72,17 @@ def test_kitty_is_sent_a_png_in_pieces() -> None:
     assert _png(b"".join(data)).tobytes() == picture.tobytes()
 
 
-def test_kitty_is_sent_a_small_picture_in_one_piece() -> None:
-    sent = kitty(Image.new("RGB", (2, 2)))
+def test_kitty_gets_a_small_image_in_one_chunk() -> None:
+    sent = encode_kitty(Image.new("RGB", (2, 2)))
     assert sent.startswith(b"\x1b_Ga=T,f=100,q=2,m=0;")
     assert sent.count(b"\x1b_G") == 1
 
 
-def test_iterm2_is_sent_a_file() -> None:
+def test_iterm2_gets_a_file() -> None:
     picture = _picture()
-    found = re.fullmatch(rb"\x1b\]1337;File=inline=1;size=(\d+):([\w+/=]+)\x07", iterm2(picture))
+    found = re.fullmatch(
+        rb"\x1b\]1337;File=inline=1;size=(\d+):([\w+/=]+)\x07", encode_iterm2(picture)
+    )
     assert found is not None
     assert int(found[1]) == len(b64decode(found[2]))
     assert _png(found[2]).tobytes() == picture.tobytes()
@@ -90,29 +97,29 @@ def test_iterm2_is_sent_a_file() -> None:
         pytest.param((1, 100000), (1, 240), id="never nothing"),
     ],
 )
-def test_a_picture_fits_the_terminal(size: tuple[int, int], shown: tuple[int, int]) -> None:
+def test_images_are_scaled_to_the_terminal(size: tuple[int, int], shown: tuple[int, int]) -> None:
     assert fit_to_terminal(Image.new("L", size), _SCREEN).size == shown
 
 
-def test_what_is_transparent_lies_on_white() -> None:
+def test_transparent_images_are_previewed_on_white() -> None:
     clear = fit_to_terminal(Image.new("RGBA", (1, 1), (9, 9, 9, 0)), _SCREEN)
     assert clear.getpixel((0, 0)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "avif", "gif", "bmp"])
-def test_every_kind_of_picture_is_sent_as_one_that_the_terminal_knows(ending: str) -> None:
+def test_every_image_format_is_sent_as_png(ending: str) -> None:
     _picture().save(f"fox.{ending}")
     (data,) = re.findall(rb":([\w+/=]+)\x07", draw_image(Path(f"fox.{ending}"), "iterm2", _SCREEN))
     assert (_png(data).format, _png(data).size) == ("PNG", (97, 61))
 
 
-def test_what_is_no_picture_is_refused() -> None:
+def test_previewing_a_file_that_is_not_an_image_is_an_error() -> None:
     Path("fox.png").write_text("no picture")
-    with pytest.raises(RequestError, match=r"fox\.png is no picture"):
+    with pytest.raises(RequestError, match=r"fox\.png is not an image"):
         draw_image(Path("fox.png"), "kitty", _SCREEN)
 
 
-def test_a_terminal_is_shown_what_can_be_read_and_told_of_what_can_not() -> None:
+def test_show_images_reports_unreadable_images_and_shows_the_others() -> None:
     _picture().save("fox.png")
     with Terminal() as terminal:
         with open(terminal.slave, "wb", closefd=False) as stream:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _ODD = 'a b\'c "d" $HOME #{pid};'
 _SERVER = f"imagen-tests-{os.getpid()}"
-_LEAVE_OUT = "Leave it out with --no-preview, or output.preview: off."
+_LEAVE_OUT = "Turn it off with --no-preview, or output.preview: off."
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def _logged(log: Path) -> list[list[str]]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-def test_tmux_is_given_the_words_of_the_viewer_as_they_are(bin_: Path, tmp_path: Path) -> None:
+def test_tmux_gets_the_words_of_the_viewer_unchanged(bin_: Path, tmp_path: Path) -> None:
     recorder(bin_, "tmux", tmp_path / "log")
     viewer = program(bin_, "viewer", "")
     assert show_images(_window(viewer), {Path("a b.png"): "a-fox#{pid}\n"}) == []
@@ -50,11 +50,11 @@ def test_tmux_is_given_the_words_of_the_viewer_as_they_are(bin_: Path, tmp_path:
     ]
 
 
-def test_at_most_four_windows_are_opened(bin_: Path, tmp_path: Path) -> None:
+def test_show_images_opens_at_most_four_windows(bin_: Path, tmp_path: Path) -> None:
     recorder(bin_, "tmux", tmp_path / "log")
     viewer = program(bin_, "viewer", "")
     pictures = {Path(f"{number}.png"): "x" for number in range(6)}
-    assert show_images(_window(viewer), pictures) == ["Shown are the first 4 of 6."]
+    assert show_images(_window(viewer), pictures) == ["The preview shows the first 4 of 6 images."]
     assert [Path(words[-1]).name for words in _logged(tmp_path / "log")] == [
         "0.png",
         "1.png",
@@ -63,25 +63,26 @@ def test_at_most_four_windows_are_opened(bin_: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_a_tmux_that_refuses_is_one_warning(bin_: Path) -> None:
+def test_a_tmux_that_refuses_gives_one_warning(bin_: Path) -> None:
     program(bin_, "tmux", "sys.exit('no server\\x1b[2J running on /tmp/x')")
     told = show_images(_window(bin_ / "viewer"), {Path("a.png"): "x", Path("b.png"): "x"})
     assert told == [
-        "The preview can't be shown: tmux says: no server[2J running on /tmp/x. " + _LEAVE_OUT
+        "The preview cannot be shown: tmux says: no server[2J running on /tmp/x. " + _LEAVE_OUT
     ]
 
 
 @pytest.mark.usefixtures("bin_")
-def test_a_tmux_that_is_gone_is_a_warning() -> None:
+def test_a_missing_tmux_gives_a_warning() -> None:
     told = show_images(PreviewPlan(way="tmux", viewer=("viewer",)), {Path("a.png"): "x"})
-    assert told == ["The preview can't be shown: there is no tmux on the PATH. " + _LEAVE_OUT]
+    assert told == ["The preview cannot be shown: tmux is not on the PATH. " + _LEAVE_OUT]
 
 
-def test_a_viewer_that_is_missing_is_a_warning(bin_: Path, tmp_path: Path) -> None:
+def test_a_missing_viewer_gives_a_warning(bin_: Path, tmp_path: Path) -> None:
     recorder(bin_, "tmux", tmp_path / "log")
     told = show_images(PreviewPlan(way="tmux", viewer=("viewer",)), {Path("a.png"): "x"})
     assert told == [
-        "The preview's viewer 'viewer' is not on the PATH; its window may have closed at once. "
+        "The preview's viewer 'viewer' is not on the PATH, so its window may have closed "
+        "immediately. "
         "Name another in output.preview_command. " + _LEAVE_OUT
     ]
     assert len(_logged(tmp_path / "log")) == 1
@@ -116,7 +117,7 @@ def _appears(path: Path) -> Path:
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 @pytest.mark.usefixtures("_inside_tmux")
-def test_a_real_tmux_opens_a_window_whose_viewer_gets_the_very_path(tmp_path: Path) -> None:
+def test_tmux_passes_the_exact_path_to_the_viewer(tmp_path: Path) -> None:
     log = tmp_path / "log"
     whole = f"import os, time; open({str(log)!r} + '~', 'w').write(json.dumps(sys.argv[1:])); "
     viewer = program(
