@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen.cli import run
-from imagen.testing.answer import Answer, as_json
-from imagen.testing.listener import Server
+from imagen.testing.http_server import HttpAnswer, HttpRequest, HttpServer, json_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 _TOKEN = "t0p/s3cret+t0ken"
 _PASSWORD = "hunter2/hunter2"
@@ -60,24 +58,29 @@ class _Echo:
     def __init__(self, status: int) -> None:
         self.status = status
         self.hooks: list[bytes] = []
-        self._server = Server(0, self)
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self._server = HttpServer(self.answer)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return self._server.url
 
     def close(self) -> None:
-        self._server.end()
+        self._server.stop()
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        method, path, headers, body = (
+            request.method,
+            request.target,
+            request.headers,
+            request.body,
+        )
         if path.startswith("/h00k-path"):
             self.hooks.append(body)
-            return Answer(status=204)
+            return HttpAnswer(status=204)
         sent = {name: headers[name] for name in _OF_CREDENTIALS if name in headers}
         said = f"bad request: {json.dumps(sent)} {sent!r} {method} {path}"
         if self.status != 200:
-            return as_json(_everywhere(said), self.status, Location=f"/{said[:400]}")
+            return json_answer(_everywhere(said), self.status, Location=f"/{said[:400]}")
         return _of_a_job(path, said, body)
 
 
@@ -99,28 +102,28 @@ def _everywhere(said: str) -> dict[str, Any]:
     }
 
 
-def _of_a_job(path: str, said: str, body: bytes) -> Answer:
+def _of_a_job(path: str, said: str, body: bytes) -> HttpAnswer:
     if path == "/prompt":
-        return as_json({"prompt_id": json.loads(body)["prompt_id"], "node_errors": {}})
+        return json_answer({"prompt_id": json.loads(body)["prompt_id"], "node_errors": {}})
     if path.startswith("/history/"):
         broken = {"node_id": "1", "exception_type": said, "exception_message": said}
         status = {
             "status_str": "error",
             "messages": [["execution_error", broken | {"traceback": [said]}]],
         }
-        return as_json({path.rpartition("/")[2]: {"outputs": {}, "status": status}})
+        return json_answer({path.rpartition("/")[2]: {"outputs": {}, "status": status}})
     if path == "/models/me/model":
         schema = {"properties": {"prompt": {"type": "string", "description": said}}}
-        return as_json({"latest_version": {"id": "1", "openapi_schema": {"Input": schema}}})
+        return json_answer({"latest_version": {"id": "1", "openapi_schema": {"Input": schema}}})
     if path.endswith("/predictions"):
         failed = {"id": "abc", "status": "failed", "model": "me/model", "logs": f"{said}\n{said}"}
-        return as_json(failed | {"error": said}, 201)
+        return json_answer(failed | {"error": said}, 201)
     if path == "/sdcpp/v1/img_gen":
-        return as_json({"id": "job_1"}, 202)
+        return json_answer({"id": "job_1"}, 202)
     if path.startswith("/sdcpp/v1/jobs/"):
-        return as_json({"id": "job_1", "status": "failed", "error": {"message": said}})
+        return json_answer({"id": "job_1", "status": "failed", "error": {"message": said}})
     nothing: dict[str, Any] = {"queue_running": [], "queue_pending": [], "devices": []}
-    return as_json(nothing | {"system": {}, "samplers": []})
+    return json_answer(nothing | {"system": {}, "samplers": []})
 
 
 @pytest.fixture(params=[200, 302, 400, 401, 422, 500])

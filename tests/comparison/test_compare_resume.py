@@ -79,7 +79,7 @@ def test_compare_reports_a_lost_job_before_repeating_it(tmp_path: Path) -> None:
         with pytest.raises(_Killed):
             compare(_ASKED, ["one"], settings, folder=tmp_path / "c", watch=_killing)
         server.restart(empty=True)
-        server.files.forget("output")
+        server.files.clear("output")
         (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
         assert (len(server.prompts), cell.error and cell.error.code) == (1, "lost")
         assert cell.error is not None

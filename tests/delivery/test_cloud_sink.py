@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from simulators.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Bucket, Supabase, SupabaseSwitches
-from simulators.supabase.storage import Stored
+from simulators.supabase.storage import StoredObject
 from support import generation_records as told
 
 from imagen.core.request import Request
@@ -350,7 +350,7 @@ def test_a_picture_for_which_each_path_is_taken_is_refused(
     stem, id = _PATH.removesuffix(".png"), _send(delivery, cloud)["id"]
     ends = ["", *(f"-{n}" for n in range(2, 21)), f"-{id}"]
     for end in ends:
-        cloud.objects[BUCKET, f"{stem}{end}.png"] = Stored(
+        cloud.objects[BUCKET, f"{stem}{end}.png"] = StoredObject(
             data=b"another's", media_type="image/png", metadata={}
         )
     with pytest.raises(Rejected, match=r"No free path for fox7\.png in the bucket"):

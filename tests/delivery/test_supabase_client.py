@@ -20,7 +20,7 @@ from imagen.errors import (
     Unauthorized,
     Unavailable,
 )
-from imagen.testing.answer import Answer, as_json
+from imagen.testing.http_server import HttpAnswer, json_answer
 
 if TYPE_CHECKING:
     import socket
@@ -114,7 +114,7 @@ def test_without_marks_the_bytes_tell_whose_it_is(cloud: Supabase) -> None:
 def test_an_object_that_went_meanwhile_is_nobodys() -> None:
     duplicate = {"statusCode": "409", "error": "Duplicate", "message": "x", "code": ""}
     missing = {"statusCode": "404", "error": "not_found", "message": "x", "code": "NoSuchKey"}
-    answers = as_json(duplicate, 400), as_json(missing, 400)
+    answers = json_answer(duplicate, 400), json_answer(missing, 400)
     with Receiver(*answers) as there, _client(there.url) as client:
         assert client.upload(BUCKET, "a.png", b"x", "image/png", owner="me") is False
 
@@ -140,7 +140,7 @@ def test_a_row_that_is_there_is_left_as_it_is(cloud: Supabase) -> None:
 
 def test_a_conflict_over_our_own_id_is_a_success() -> None:
     said = {"code": "23505", "message": "x", "details": f"Key (id)=({told.ID}) already exists."}
-    with Receiver(as_json(said, 409)) as there, _client(there.url) as client:
+    with Receiver(json_answer(said, 409)) as there, _client(there.url) as client:
         client.insert("imagen", "images", _ROW)
         assert there.requests[0].path == "/rest/v1/images?on_conflict=id"
 
@@ -148,7 +148,7 @@ def test_a_conflict_over_our_own_id_is_a_success() -> None:
 def test_a_conflict_over_anything_else_is_none() -> None:
     said = {"code": "23505", "message": "x", "details": "Key (path)=(a.png) already exists."}
     with (
-        Receiver(as_json(said, 409)) as there,
+        Receiver(json_answer(said, 409)) as there,
         _client(there.url) as client,
         pytest.raises(Rejected, match=r"Key \(path\)=\(a\.png\) already exists"),
     ):
@@ -204,7 +204,7 @@ def test_a_key_that_is_refused_names_the_remedy(
 def test_the_status_in_the_body_counts(hidden: str, kind: type[ImagenError]) -> None:
     said = {"statusCode": hidden, "error": "e", "message": "No.", "code": "Any"}
     with (
-        Receiver(as_json(said, 400), times=3) as there,
+        Receiver(json_answer(said, 400), times=3) as there,
         _client(there.url) as client,
         pytest.raises(kind, match="refused the request: No"),
     ):
@@ -214,7 +214,7 @@ def test_the_status_in_the_body_counts(hidden: str, kind: type[ImagenError]) -> 
 def test_what_a_server_says_does_not_steer_the_terminal() -> None:
     said = {"statusCode": "404", "message": "\x1b[31mred\nalert", "code": "\x1b]0;x"}
     with (
-        Receiver(as_json(said, 400)) as there,
+        Receiver(json_answer(said, 400)) as there,
         _client(there.url) as client,
         pytest.raises(Rejected) as caught,
     ):
@@ -225,12 +225,12 @@ def test_what_a_server_says_does_not_steer_the_terminal() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(Answer(body=b"<html>welcome to the hotel</html>"), id="a portal"),
-        pytest.param(as_json({"signedURL": "https://elsewhere.example/x"}), id="elsewhere"),
-        pytest.param(as_json({"signedURL": "/object/sign/a\x1b[31m"}), id="control characters"),
+        pytest.param(HttpAnswer(body=b"<html>welcome to the hotel</html>"), id="a portal"),
+        pytest.param(json_answer({"signedURL": "https://elsewhere.example/x"}), id="elsewhere"),
+        pytest.param(json_answer({"signedURL": "/object/sign/a\x1b[31m"}), id="control characters"),
     ],
 )
-def test_an_answer_that_is_not_supabases_is_not_believed(answer: Answer) -> None:
+def test_an_answer_that_is_not_supabases_is_not_believed(answer: HttpAnswer) -> None:
     with (
         Receiver(answer) as there,
         _client(there.url) as client,
@@ -242,12 +242,12 @@ def test_an_answer_that_is_not_supabases_is_not_believed(answer: Answer) -> None
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        pytest.param(Answer(status=404, body=b"<html>"), Rejected, id="another server"),
-        pytest.param(Answer(status=400, body=b"[1]"), Rejected, id="a list"),
-        pytest.param(as_json({"code": {"a": 1}}, 400), Rejected, id="no form of ours"),
+        pytest.param(HttpAnswer(status=404, body=b"<html>"), Rejected, id="another server"),
+        pytest.param(HttpAnswer(status=400, body=b"[1]"), Rejected, id="a list"),
+        pytest.param(json_answer({"code": {"a": 1}}, 400), Rejected, id="no form of ours"),
     ],
 )
-def test_a_refusal_in_no_known_form_is_one(answer: Answer, kind: type[ImagenError]) -> None:
+def test_a_refusal_in_no_known_form_is_one(answer: HttpAnswer, kind: type[ImagenError]) -> None:
     with (
         Receiver(answer) as there,
         _client(there.url) as client,
@@ -257,7 +257,7 @@ def test_a_refusal_in_no_known_form_is_one(answer: Answer, kind: type[ImagenErro
 
 
 def test_a_project_may_lie_below_a_path() -> None:
-    said = as_json({"name": BUCKET, "public": True})
+    said = json_answer({"name": BUCKET, "public": True})
     with Receiver(said) as there, _client(f"{there.url}/base/") as client:
         assert client.bucket(BUCKET).is_public
         assert there.requests[0].path == f"/base/storage/v1/bucket/{BUCKET}"

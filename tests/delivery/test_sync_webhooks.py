@@ -10,7 +10,7 @@ from support.webhook_receiver import Received, Receiver
 
 from imagen.cli import run
 from imagen.delivery.webhooks import sign_headers
-from imagen.testing.answer import Answer
+from imagen.testing.http_server import HttpAnswer
 
 if TYPE_CHECKING:
     import pytest
@@ -56,7 +56,7 @@ def test_a_failed_generation_is_told_by_itself(lab: SyncFolder) -> None:
 
 
 def test_whoever_is_told_again_can_tell(lab: SyncFolder) -> None:
-    with Receiver(Answer(status=500), Answer(is_cut=True)) as there:
+    with Receiver(HttpAnswer(status=500), HttpAnswer(is_cut=True)) as there:
         _configure(lab, there)
         assert run(_MAKE) == 0
         assert run(["sync"]) == 0
@@ -69,7 +69,7 @@ def test_whoever_is_told_again_can_tell(lab: SyncFolder) -> None:
 
 
 def test_one_that_is_down_does_not_keep_the_other_from_hearing(lab: SyncFolder) -> None:
-    with Receiver(Answer(status=503)) as down, Receiver() as up:
+    with Receiver(HttpAnswer(status=503)) as down, Receiver() as up:
         _configure(lab, down, up)
         run(_MAKE)
         run(["sync"])

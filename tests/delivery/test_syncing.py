@@ -20,7 +20,7 @@ from imagen.library.schema import outbox as rows
 from imagen.library.search import images_of
 from imagen.library.stored_values import stored_url
 from imagen.library.tags import purge, trash
-from imagen.testing.answer import Answer
+from imagen.testing.http_server import HttpAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.delivery.worker import SyncResult
 
-_DOWN = Answer(status=503)
+_DOWN = HttpAnswer(status=503)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_once_one_arrives_the_others_need_not_wait_for_their_time(library: Libra
 
 
 def test_a_pause_of_more_than_an_hour_is_kept_all_the_same(library: Library) -> None:
-    patience = Answer(status=429, headers={"Retry-After": "7200"})
+    patience = HttpAnswer(status=429, headers={"Retry-After": "7200"})
     with Receiver(patience) as there:
         _post(library, there.url)
         _sync(library, there.url)
@@ -160,7 +160,7 @@ def test_a_pause_of_more_than_an_hour_is_kept_all_the_same(library: Library) -> 
 
 
 def test_where_one_is_refused_the_others_are_sent(library: Library) -> None:
-    with Receiver(Answer(status=422)) as there:
+    with Receiver(HttpAnswer(status=422)) as there:
         _post(library, there.url, many=3)
         _sync(library, there.url)
     (left,) = outbox.list_unsent(library)
@@ -170,7 +170,7 @@ def test_where_one_is_refused_the_others_are_sent(library: Library) -> None:
 
 @pytest.mark.parametrize("status", [401, 302], ids=["no access", "moved"])
 def test_where_nobody_is_let_in_all_are_stuck_at_once(library: Library, status: int) -> None:
-    with Receiver(Answer(status=status), times=9) as there:
+    with Receiver(HttpAnswer(status=status), times=9) as there:
         _post(library, there.url, many=3)
         _sync(library, there.url)
     assert len(there.requests) == 1

@@ -15,7 +15,7 @@ from support.webhook_receiver import Receiver
 
 from imagen.delivery import webhooks
 from imagen.errors import BackendError, ConfigError, ImagenError, RateLimited, Rejected, Unavailable
-from imagen.testing.answer import CUT, Answer, as_json
+from imagen.testing.http_server import CUT, HttpAnswer, json_answer
 
 if TYPE_CHECKING:
     from imagen.config import Settings
@@ -34,7 +34,7 @@ def _delivery(entry: GenerationRecord, settings: Settings) -> Delivery:
     return made
 
 
-def _told(entry: GenerationRecord, *answers: Answer, **more: Any) -> Receiver:
+def _told(entry: GenerationRecord, *answers: HttpAnswer, **more: Any) -> Receiver:
     """What a receiver was sent of this generation."""
     environ = more.pop("environ", {})
     with Receiver(*answers) as there:
@@ -196,22 +196,22 @@ def test_what_was_taken_in_from_elsewhere_is_not_told() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "retryable"),
     [
-        pytest.param(Answer(status=410), Rejected, False, id="gone"),
-        pytest.param(Answer(status=404), Rejected, False, id="not found"),
-        pytest.param(Answer(status=401), BackendError, False, id="unauthorized"),
+        pytest.param(HttpAnswer(status=410), Rejected, False, id="gone"),
+        pytest.param(HttpAnswer(status=404), Rejected, False, id="not found"),
+        pytest.param(HttpAnswer(status=401), BackendError, False, id="unauthorized"),
         pytest.param(
-            Answer(status=307, headers={"Location": "http://127.0.0.1:1"}),
+            HttpAnswer(status=307, headers={"Location": "http://127.0.0.1:1"}),
             BackendError,
             False,
             id="elsewhere",
         ),
-        pytest.param(Answer(status=500), Unavailable, True, id="in trouble"),
-        pytest.param(as_json({}, 429, Retry_After="7"), RateLimited, True, id="patience"),
+        pytest.param(HttpAnswer(status=500), Unavailable, True, id="in trouble"),
+        pytest.param(json_answer({}, 429, Retry_After="7"), RateLimited, True, id="patience"),
         pytest.param(CUT, Unavailable, True, id="cut"),
     ],
 )
 def test_what_is_answered_decides_whether_it_is_told_again(
-    answer: Answer, kind: type[ImagenError], retryable: bool
+    answer: HttpAnswer, kind: type[ImagenError], retryable: bool
 ) -> None:
     with pytest.raises(kind) as caught:
         _told(told.make_record(), answer)
@@ -228,7 +228,7 @@ def test_what_the_library_keeps_tells_addresses_apart_and_holds_no_secret() -> N
 
 
 def test_the_path_of_an_address_is_a_secret() -> None:
-    with Receiver(Answer(status=404)) as there:
+    with Receiver(HttpAnswer(status=404)) as there:
         settings = _settings(f"{there.url}/hooks/T0PSECRET")
         delivery = _delivery(told.make_record(), settings)
         with pytest.raises(Rejected) as caught:
@@ -245,23 +245,23 @@ _HOOK = "/T0PS/T0PSECRET?token=an%20other"
     ("answer", "said"),
     [
         pytest.param(
-            Answer(status=308, headers={"Location": f"https://example.org{_HOOK}"}),
+            HttpAnswer(status=308, headers={"Location": f"https://example.org{_HOOK}"}),
             "redirects to https://example.org/***/***?***=***, and redirects are not followed.",
             id="moved",
         ),
         pytest.param(
-            Answer(status=404, body=b"No POST at /T0PS/T0PSECRET (an other)"),
+            HttpAnswer(status=404, body=b"No POST at /T0PS/T0PSECRET (an other)"),
             "refused the request: 404 No POST at /***/*** (***).",
             id="repeated",
         ),
         pytest.param(
-            as_json({"path": "T0PS/T0PSECRET"}, 500),
+            json_answer({"path": "T0PS/T0PSECRET"}, 500),
             'is in trouble: 500 {"path": "***/***"}.',
             id="in trouble",
         ),
     ],
 )
-def test_nor_is_it_shown_where_the_answer_repeats_it(answer: Answer, said: str) -> None:
+def test_nor_is_it_shown_where_the_answer_repeats_it(answer: HttpAnswer, said: str) -> None:
     with Receiver(answer) as there:
         settings = _settings(f"{there.url}{_HOOK}")
         delivery = _delivery(told.make_record(), settings)

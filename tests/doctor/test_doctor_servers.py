@@ -13,7 +13,7 @@ from support.doctor_lab import settings, told
 from imagen.doctor import backends, cloud
 from imagen.doctor.examination import side_by_side
 from imagen.testing.comfyui import ComfyUI
-from imagen.testing.listener import HeldPort
+from imagen.testing.http_server import HeldPort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

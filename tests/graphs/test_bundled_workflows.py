@@ -16,7 +16,7 @@ from imagen.graphs import (
     find_workflow,
     list_workflow_files,
 )
-from imagen.testing.comfyui.setup import Setup
+from imagen.testing.comfyui.state import NEW_VERSION
 
 CATALOGUE: dict[str, Any] = json.loads(
     Path(__file__).with_name("catalogue.json").read_text("utf-8")
@@ -100,7 +100,7 @@ def test_it_has_no_fault_of_its_own(workflow: Workflow) -> None:
 
 def test_it_runs_on_a_server_that_has_its_models(workflow: Workflow) -> None:
     graph = bind(workflow.graph, _values(workflow))
-    version = Setup().version  # the simulator's own, where its user names none
+    version = NEW_VERSION  # the simulator's own, where its user names none
     assert check_against_server(graph, CATALOGUE, manifest=workflow.manifest, version=version) == []
 
 

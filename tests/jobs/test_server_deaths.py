@@ -18,7 +18,7 @@ from support.kill_matrix import Outcome, Runner, outcome
 
 from imagen.config import load_settings
 from imagen.jobs import file_store
-from imagen.testing.listener import HeldPort
+from imagen.testing.http_server import HeldPort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

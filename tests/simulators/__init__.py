@@ -1,1 +1,1 @@
-"""Servers that answer as Replicate and Supabase do."""
+"""Simulated cloud services for tests."""

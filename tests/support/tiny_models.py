@@ -15,7 +15,10 @@ from PIL import Image, ImageChops, ImageStat
 from imagen.backends import validate_block
 from imagen.backends.diffusers import adapter
 from imagen.core.request import Request
-from support import tiny_pipelines
+from support import (
+    fake_hub,  # noqa: F401 - before diffusers
+    tiny_pipelines,
+)
 
 if TYPE_CHECKING:
     from imagen.backends import Backend
@@ -52,8 +55,8 @@ def tiny_lora(family: str) -> Path:
 def open_tiny(tiny: str = "sd1", **block: Any) -> Backend:
     """A backend of a tiny model, unless the block names another."""
     whole = {"device": "cpu", "offline": True, **block}
-    if "tiny_model" not in whole:
-        whole["tiny_model"] = str(tiny_model(tiny))
+    if "model" not in whole:
+        whole["model"] = str(tiny_model(tiny))
     return adapter.open(validate_block("tiny", whole, adapter.config))
 
 

@@ -1,15 +1,15 @@
-"""A server that gives prepared answers, and remembers what it was sent."""
+"""A server that gives prepared answers and records the requests."""
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from imagen.testing.answer import Answer
-from imagen.testing.listener import Server
+from imagen.testing.http_server import HttpAnswer, HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from imagen.testing.http_server import HttpRequest
 
 
 class Received(NamedTuple):
@@ -17,29 +17,27 @@ class Received(NamedTuple):
 
     method: str
     path: str
+    """With its query."""
     headers: Mapping[str, str]
     body: bytes
 
 
 class Receiver:
-    """Answers with these in turn, each so many times, and with 204 after them."""
+    """Gives these answers in turn, each so many times, and then 204."""
 
-    def __init__(self, *answers: Answer, times: int = 1) -> None:
+    def __init__(self, *answers: HttpAnswer, times: int = 1) -> None:
         self.requests: list[Received] = []
         self._answers = [answer for answer in answers for _ in range(times)]
-        self._server = Server(0, self)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._server = HttpServer(self._answer)
+        self.url = self._server.url
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._held = self._server.end()
+        self._held = self._server.stop()
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        self.requests.append(Received(method, path, headers, body))
-        return self._answers.pop(0) if self._answers else Answer(status=204)
+    def _answer(self, request: HttpRequest) -> HttpAnswer:
+        received = Received(request.method, request.target, request.headers, request.body)
+        self.requests.append(received)
+        return self._answers.pop(0) if self._answers else HttpAnswer(status=204)

@@ -9,7 +9,7 @@ from simulators.replicate import Replicate
 from simulators.supabase import Supabase
 
 from imagen.testing.comfyui import ComfyUI
-from imagen.testing.listener import HeldPort
+from imagen.testing.http_server import HeldPort
 
 
 def _connect(url: str) -> None:

@@ -168,10 +168,10 @@ def test_a_file_can_be_left_and_taken_away(http: httpx.Client) -> None:
     with Replicate() as cloud:
         said = http.post(f"{cloud.url}/files", files={"content": ("a.png", b"abc", "image/png")})
         file = said.json()
-        assert cloud.shelf == {file["id"]: b"abc"}
+        assert cloud.uploaded_files == {file["id"]: b"abc"}
         assert (file["size"], file["content_type"]) == (3, "image/png")
         assert http.delete(f"{cloud.url}/files/{file['id']}").status_code == 204
-        assert cloud.shelf == {}
+        assert cloud.uploaded_files == {}
 
 
 def test_it_comes_back_on_the_same_port_with_all_it_had(http: httpx.Client) -> None:

@@ -262,7 +262,7 @@ def test_extra_outputs_are_of_all_kinds_and_in_all_places() -> None:
         {"filename": name, "subfolder": "lab", "type": "output"},
         {"filename": name, "subfolder": "elsewhere", "type": "output"},
         {"filename": name, "subfolder": "", "type": "temp"},
-        {"filename": "made_by_9_00001_.png", "subfolder": "made", "type": "output"},
+        {"filename": "expanded_from_9_00001_.png", "subfolder": "expanded", "type": "output"},
     ]
     assert sizes == [(64, 48), (64, 48), (48, 64), (64, 48)]
     assert set(heard.entry["outputs"]["9"]) == {"images", "gifs", "audio", "text", "animated"}

@@ -101,7 +101,7 @@ def test_the_choices_of_models_are_the_files(plain: Plain) -> None:
 
 def test_a_catalogue_of_ones_own_counts() -> None:
     catalogue = {"Odd": {"input": {}, "output": [], "output_node": True}}
-    with ComfyUI(catalogue=catalogue) as server, client(server) as plain:
+    with ComfyUI(node_catalog=catalogue) as server, client(server) as plain:
         assert list(plain.http.get("/object_info").json()) == ["Odd"]
         plain.submit({"1": {"class_type": "Odd", "inputs": {}}})
 
@@ -276,4 +276,8 @@ def test_an_origin_elsewhere_is_refused(plain: Plain) -> None:
 def test_everything_that_is_asked_is_kept(plain: Plain) -> None:
     plain.http.get("/history?max_items=1", headers={"X-Mark": "7"})
     seen = plain.server.requests[0]
-    assert (seen.method, seen.path, seen.headers["x-mark"]) == ("GET", "/history?max_items=1", "7")
+    assert (seen.method, seen.target, seen.headers["x-mark"]) == (
+        "GET",
+        "/history?max_items=1",
+        "7",
+    )

@@ -14,7 +14,7 @@ from support.plain_comfyui_client import client, flat, line, listen, sampled
 from websockets.exceptions import ConnectionClosedError
 
 from imagen.testing.comfyui import ComfyUI
-from imagen.testing.comfyui.__main__ import switch
+from imagen.testing.comfyui.__main__ import parse_switch
 
 # Of 127.0.0.1, made for this test, valid until 2126; its key guards nothing.
 _CERTIFICATE = Path(__file__).parent / "loopback.pem"
@@ -100,21 +100,21 @@ def test_the_command_prints_its_address_and_serves() -> None:
     ],
 )
 def test_a_switch_is_read_from_the_command_line(text: str, found: tuple[str, object]) -> None:
-    assert switch(text) == found
+    assert parse_switch(text) == found
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nasty", "there is no switch 'nasty'"),
-        ("busy=many", "busy can't be 'many'"),
-        ("silent=perhaps", "silent can't be 'perhaps'"),
-        ("error=odd", "error can't be 'odd'"),
+        ("nasty", "unknown switch 'nasty'"),
+        ("busy=many", "'many' is not a valid value for busy"),
+        ("silent=perhaps", "'perhaps' is not a valid value for silent"),
+        ("error=odd", "'odd' is not a valid value for error"),
     ],
 )
 def test_a_bad_switch_is_told(text: str, message: str) -> None:
     with pytest.raises(Exception, match=message):
-        switch(text)
+        parse_switch(text)
 
 
 def test_it_speaks_tls_on_both_channels() -> None:

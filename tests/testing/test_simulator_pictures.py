@@ -152,7 +152,7 @@ def _filled(graph: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("look", "size"), [("flat", 1000), ("noise", 3000)])
 def test_pictures_can_be_small_or_large(look: Any, size: int) -> None:
-    with ComfyUI(pictures=look) as server, client(server) as plain:
+    with ComfyUI(images=look) as server, client(server) as plain:
         data = plain.view(plain.run(sampled(width=32, height=32)).images[0]).content
     noise = look == "noise"
     assert (len(data) > size) == noise

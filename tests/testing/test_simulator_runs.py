@@ -268,7 +268,7 @@ def test_a_saving_class_of_ones_own_catalogue_saves() -> None:
         "MySaver": {"input": inputs, "output": [], "output_node": True},
     }
     graph = {**flat(), "9": node("MySaver", images=["1", 0])}
-    with ComfyUI(catalogue=catalogue) as server, client(server) as plain:
+    with ComfyUI(node_catalog=catalogue) as server, client(server) as plain:
         assert plain.run(graph).images[0]["type"] == "output"
 
 

@@ -23,17 +23,17 @@ _NOWHERE = "nobody/stable-diffusion-v1-nowhere"
 
 def _block(scenario: Scenario) -> dict[str, Any]:
     if scenario == "unreachable":
-        return {"tiny_model": _NOWHERE, "offline": True}
+        return {"model": _NOWHERE, "offline": True}
     if scenario == "unauthorized":
-        return {"tiny_model": "gated/stable-diffusion-v1-gated"}
-    return {"tiny_model": str(tiny_model("broken" if scenario == "failed" else "sd1"))}
+        return {"model": "gated/stable-diffusion-v1-gated"}
+    return {"model": str(tiny_model("broken" if scenario == "failed" else "sd1"))}
 
 
 class _Rig:
     adapter = adapter
 
     def block(self) -> Mapping[str, Any]:
-        return {"type": "diffusers", "tiny_model": "owner/name"}
+        return {"type": "diffusers", "model": "owner/name"}
 
     def open(self, scenario: Scenario) -> Backend:
         block = {"type": "diffusers", "device": "cpu", **_block(scenario)}

@@ -33,7 +33,7 @@ from imagen.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-_CONFIG = validate_block("tiny", {"tiny_model": "a/b"}, DiffusersConfig)
+_CONFIG = validate_block("tiny", {"model": "a/b"}, DiffusersConfig)
 
 
 def _translate(error: BaseException, config: DiffusersConfig = _CONFIG) -> ImagenError:

@@ -118,7 +118,7 @@ def test_cancelled_run_in_the_queue_loads_nothing() -> None:
 
 def _waiting_run() -> DiffusersRun:
     config = validate_block(
-        "tiny", {"tiny_model": str(tiny_model("sd1")), "device": "cpu"}, DiffusersConfig
+        "tiny", {"model": str(tiny_model("sd1")), "device": "cpu"}, DiffusersConfig
     )
     source = read_source(config)
     ticket = open_tiny("sd1").prepare(_REQUEST)
@@ -175,7 +175,7 @@ def test_model_offload_gives_the_same_image(tmp_path: Path) -> None:
     backend = open_tiny("sd1", controlnets={"canny": str(tiny_controlnet())})
     steered = {"controls": [{"kind": "canny", "image": str(write_photo(tmp_path))}]}
     before = first_pixels(backend), first_pixels(backend, **steered)
-    LOADED_PIPELINE._values[0].offload = "tiny_model"
+    LOADED_PIPELINE._values[0].offload = "model"
     assert (first_pixels(backend), first_pixels(backend, **steered), first_pixels(backend)) == (
         *before,
         before[0],
@@ -186,11 +186,11 @@ def test_model_offload_gives_the_same_image(tmp_path: Path) -> None:
 def test_offloaded_parts_return_to_main_memory_after_a_stopped_run() -> None:
     """diffusers puts them back itself only where a run comes to its end."""
     config = validate_block(
-        "tiny", {"tiny_model": str(tiny_model("sd1")), "device": "cpu"}, DiffusersConfig
+        "tiny", {"model": str(tiny_model("sd1")), "device": "cpu"}, DiffusersConfig
     )
     source = read_source(config)
     loaded = load_pipeline(source, config)
-    loaded.offload = "tiny_model"
+    loaded.offload = "model"
     plan = plan_run(_REQUEST, source, config)
     hooks = loaded.pipeline_for(plan)._all_hooks
     assert len(hooks) > 0

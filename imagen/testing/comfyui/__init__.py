@@ -1,7 +1,7 @@
-"""A simulated ComfyUI for tests: `with ComfyUI() as server:` gives one at `server.url`.
+"""A simulated ComfyUI for tests: `with ComfyUI() as server:` runs one at `server.url`.
 
 It speaks HTTP and websocket on one port of this machine, runs graphs plausibly, and misbehaves as
-the switches of `Hostility` say: `ComfyUI(deaf_after_reconnect=True, step_seconds=0.1)`.
+`FailureSwitches` say: `ComfyUI(deaf_after_reconnect=True, step_seconds=0.1)`.
 """
 
 from imagen.testing.comfyui.failure_switches import (
@@ -11,6 +11,6 @@ from imagen.testing.comfyui.failure_switches import (
     GatewayAnswer,
     NodeError,
 )
-from imagen.testing.comfyui.simulator import ComfyUI
+from imagen.testing.comfyui.server import ComfyUI
 
 __all__ = ["BLOCKED", "OUT_OF_MEMORY", "ComfyUI", "FailureSwitches", "GatewayAnswer", "NodeError"]

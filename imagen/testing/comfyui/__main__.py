@@ -1,4 +1,4 @@
-"""`python -m imagen.testing.comfyui`: the simulator by itself, until Ctrl-C."""
+"""`python -m imagen.testing.comfyui`: run the simulator until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from imagen.testing.comfyui.failure_switches import (
     BLOCKED,
@@ -15,77 +16,72 @@ from imagen.testing.comfyui.failure_switches import (
     GatewayAnswer,
     NodeError,
 )
-from imagen.testing.comfyui.setup import NEW_VERSION
-from imagen.testing.comfyui.simulator import ComfyUI
+from imagen.testing.comfyui.server import ComfyUI
+from imagen.testing.comfyui.state import NEW_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_FAULTS = {"": NodeError(), "oom": OUT_OF_MEMORY, "blocked": BLOCKED}
-_FIELDS = {each.name: each.default for each in dataclasses.fields(FailureSwitches)}
+_NODE_ERRORS = {"": NodeError(), "oom": OUT_OF_MEMORY, "blocked": BLOCKED}
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(FailureSwitches)}
 
 
-def switch(text: str) -> tuple[str, Any]:
+def parse_switch(text: str) -> tuple[str, object]:
     """The name and the value of `NAME` or `NAME=VALUE`."""
     name, _, value = text.partition("=")
-    if name not in _FIELDS:
-        names = ", ".join(sorted(_FIELDS))
-        raise argparse.ArgumentTypeError(f"there is no switch {name!r}; there are {names}")
+    if name not in _DEFAULTS:
+        names = ", ".join(sorted(_DEFAULTS))
+        raise argparse.ArgumentTypeError(f"unknown switch {name!r}; known: {names}")
     try:
-        return name, _value(name, value)
+        return name, _parse_value(name, value)
     except (ValueError, KeyError) as error:
-        raise argparse.ArgumentTypeError(f"{name} can't be {value!r}") from error
+        raise argparse.ArgumentTypeError(f"{value!r} is not a valid value for {name}") from error
 
 
-def _value(name: str, value: str) -> Any:
+def _parse_value(name: str, value: str) -> object:
     if name == "error":
-        return _FAULTS[value]
+        return _NODE_ERRORS[value]
     if name == "http_errors":
         return (GatewayAnswer(status=int(value or 503), times=sys.maxsize),)
-    if isinstance(_FIELDS[name], bool):
+    if isinstance(_DEFAULTS[name], bool):
         return {"": True, "true": True, "false": False}[value]
-    if isinstance(_FIELDS[name], str):
+    if isinstance(_DEFAULTS[name], str):
         return value
-    return float(value) if isinstance(_FIELDS[name], float) else int(value or 1)
+    return float(value) if isinstance(_DEFAULTS[name], float) else int(value or 1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the simulator until it is interrupted."""
-    asked = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="imagen.testing.comfyui", description=__doc__)
+    add = parser.add_argument
+    add("--port", type=int, default=8188, help="0 takes any free port")
+    add("--version", default=NEW_VERSION, help="the version that it reports")
+    add("--step-seconds", type=float, default=0.0, help="duration of a step")
+    add("--load-seconds", type=float, default=0.0, help="duration of loading a model")
+    # `--pictures` is the option's old name.
+    add("--images", "--pictures", choices=("painted", "flat", "noise"), default="painted")
+    add("--previews", action="store_true", help="send a preview at each step")
+    add(
+        "--switch",
+        type=parse_switch,
+        action="append",
+        default=[],
+        help="a failure switch: NAME or NAME=VALUE",
+    )
+    options = parser.parse_args(arguments)
     with ComfyUI(
-        port=asked.port,
-        version=asked.version,
-        step_seconds=asked.step_seconds,
-        load_seconds=asked.load_seconds,
-        pictures=asked.pictures,
-        previews=asked.previews,
-        switches=FailureSwitches(**dict(asked.switch)),
+        port=options.port,
+        version=options.version,
+        step_seconds=options.step_seconds,
+        load_seconds=options.load_seconds,
+        images=options.images,
+        previews=options.previews,
+        switches=FailureSwitches(**dict(options.switch)),
     ) as server:
         sys.stdout.write(f"{server.url}\n")
         sys.stdout.flush()
-        _until_interrupted()
-
-
-def _until_interrupted() -> None:
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="imagen.testing.comfyui", description=__doc__)
-    add = parser.add_argument
-    add("--port", type=int, default=8188, help="0 takes any that is free")
-    add("--version", default=NEW_VERSION, help="the version it claims to be")
-    add("--step-seconds", type=float, default=0.0, help="how long a step takes")
-    add("--load-seconds", type=float, default=0.0, help="how long loading a model takes")
-    add("--pictures", choices=("painted", "flat", "noise"), default="painted")
-    add("--previews", action="store_true", help="send a preview at each step")
-    add(
-        "--switch", type=switch, action="append", default=[], help="a hostility: NAME or NAME=VALUE"
-    )
-    return parser
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -208,7 +208,7 @@ def test_a_file_that_was_named_and_is_gone_is_lost(graph: dict[str, Any]) -> Non
     with ComfyUI() as server:
         ticket = _left_behind(server, graph)
         server.restart(empty=True)
-        server.files.forget("output")
+        server.files.clear("output")
         with closing(opened(server.url, graph)) as backend, pytest.raises(Lost) as caught:
             backend.collect(ticket, no_progress)
     assert (caught.value.is_certain, caught.value.never_ran) == (True, False)
@@ -231,7 +231,7 @@ def test_another_image_under_the_same_name_is_not_taken_for_ours() -> None:
     with ComfyUI() as server:
         ticket = _left_behind(server)
         server.restart(empty=True)
-        server.files.forget("output")
+        server.files.clear("output")
         collected(server, request=ASKED.with_values({"seed": 8}))
         with closing(opened(server.url)) as backend, pytest.raises(Lost, match="does not know"):
             backend.collect(ticket, no_progress)

@@ -69,7 +69,7 @@ def test_both_ways_to_declare_a_choice_are_read() -> None:
         "LoraLoader": {"input": {"required": {"lora_name": ["COMBO", {"options": ["a.pt"]}]}}},
         "VAELoader": {"input": {"required": {"vae_name": [["b.pt"], {}]}}},
     }
-    with ComfyUI(catalogue=catalogue, models={}) as server:
+    with ComfyUI(node_catalog=catalogue, models={}) as server:
         found = [(model.kind, model.name) for model in offered(server)]
     assert found == [("lora", "a.pt"), ("vae", "b.pt")]
 
@@ -120,7 +120,7 @@ def test_a_server_without_the_loader_of_a_net_is_too_old_for_it() -> None:
     patch = {"canny": {"file": "c.safetensors", "folder": "model_patches"}}
     shelve("mine", {"9": node("Sink", images=1)}, {"controls": patch})
     catalogue = {"Sink": {"input": {"required": {"images": ["INT"]}}, "output_node": True}}
-    with ComfyUI(catalogue=catalogue) as server, closing(on(server.url, "mine")) as backend:
+    with ComfyUI(node_catalog=catalogue) as server, closing(on(server.url, "mine")) as backend:
         health = backend.check()
     told = {lack.what: lack.why for lack in health.lacking}
     assert told["control canny"] == "the server has no node 'ModelPatchLoader'."

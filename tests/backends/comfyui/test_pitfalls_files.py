@@ -27,7 +27,7 @@ def test_p14_several_outputs_come_back_whatever_their_kind_and_folder() -> None:
         ("moving_00001.gif", "image/gif", 3),
         ("audio/sound_00001_.flac", "audio/flac", 4),
         ("", "text/plain", 0),
-        ("made/made_by_99_00001_.png", "image/png", 0),
+        ("expanded/expanded_from_99_00001_.png", "image/png", 0),
     ]
     assert {output.source for output in result.outputs} == {"99"}
     assert result.outputs[0].data != result.outputs[1].data
@@ -94,7 +94,7 @@ def test_a_file_that_the_cache_names_and_somebody_deleted_says_what_helps() -> N
     """It may be there again, or only a gateway says that it is not."""
     with ComfyUI() as server:
         collected(server)
-        server.files.forget("output")
+        server.files.clear("output")
         with pytest.raises(Lost, match=r"lab/a_00001_\.png") as caught:
             collected(server)
     assert "another seed" in caught.value.remedy

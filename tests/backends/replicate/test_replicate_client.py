@@ -15,7 +15,7 @@ from support.webhook_receiver import Receiver
 
 from imagen.backends.replicate.client import ReplicateClient
 from imagen.errors import BackendError, Rejected
-from imagen.testing.answer import Answer, as_json
+from imagen.testing.http_server import HttpAnswer, json_answer
 
 if TYPE_CHECKING:
     import socket
@@ -94,42 +94,42 @@ def test_pages_are_read_until_one_is_older_by_the_clock_of_the_api(
     )
 
 
-_HIDDEN = as_json({"owner": "acme", "name": "painter", "latest_version": {"id": "hidden"}})
+_HIDDEN = json_answer({"owner": "acme", "name": "painter", "latest_version": {"id": "hidden"}})
 
 
 @pytest.mark.parametrize(
     ("answers", "ask", "kind", "message"),
     [
         pytest.param(
-            [Answer(status=404), _HIDDEN],
+            [HttpAnswer(status=404), _HIDDEN],
             lambda client: client.create({}),
             Rejected,
             "acme/painter cannot be run: it has no version at Replicate.",
             id="a hidden version",
         ),
         pytest.param(
-            [as_json({"id": "abc"})],
+            [json_answer({"id": "abc"})],
             lambda client: client.get("abc"),
             BackendError,
             "does not answer like Replicate's API.",
             id="no prediction",
         ),
         pytest.param(
-            [Answer(status=413)],
+            [HttpAnswer(status=413)],
             lambda client: client.upload(b"x", "a.png", "image/png"),
             Rejected,
             "a.png is too large: Replicate takes files up to 100 MB.",
             id="a file that is too large",
         ),
         pytest.param(
-            [as_json({"id": "file", "urls": {}})],
+            [json_answer({"id": "file", "urls": {}})],
             lambda client: client.upload(b"x", "a.png", "image/png"),
             BackendError,
             "took a file and did not say where it is.",
             id="a file without an address",
         ),
         pytest.param(
-            [as_json({"urls": {"get": "https://x"}})],
+            [json_answer({"urls": {"get": "https://x"}})],
             lambda client: client.upload(b"x", "a.png", "image/png"),
             BackendError,
             "took a file and did not say where it is.",
@@ -138,7 +138,7 @@ _HIDDEN = as_json({"owner": "acme", "name": "painter", "latest_version": {"id": 
     ],
 )
 def test_what_can_not_be_used_is_an_error(
-    answers: list[Answer],
+    answers: list[HttpAnswer],
     ask: Callable[[ReplicateClient], object],
     kind: type[BackendError],
     message: str,
@@ -156,7 +156,7 @@ def test_what_can_not_be_used_is_an_error(
 def test_a_deployment_that_runs_no_model_is_no_answer_of_the_api() -> None:
     release = {"model": "../..", "version": "x"}
     config = replicate_config("http://127.0.0.1", model="deployments/acme/studio")
-    with Receiver(as_json({"current_release": release})) as there:
+    with Receiver(json_answer({"current_release": release})) as there:
         config = config.model_copy(update={"base_url": there.url})
         with closing(ReplicateClient(config)) as client, pytest.raises(BackendError) as caught:
             client.model_info(config.reference)
@@ -170,17 +170,19 @@ _DONE: dict[str, Any] = {"id": "abc", "status": "succeeded"}
     ("answers", "doubt"),
     [
         pytest.param(
-            [as_json(_DONE), as_json(_DONE)],
+            [json_answer(_DONE), json_answer(_DONE)],
             "The job was finished before it could be cancelled.",
             id="made",
         ),
-        pytest.param([as_json(_DONE), as_json(_DONE | {"data_removed": True})], "", id="removed"),
-        pytest.param([as_json(_DONE), Answer(status=404)], "", id="forgotten since"),
-        pytest.param([Answer(status=404), Answer(status=404)], "", id="forgotten"),
+        pytest.param(
+            [json_answer(_DONE), json_answer(_DONE | {"data_removed": True})], "", id="removed"
+        ),
+        pytest.param([json_answer(_DONE), HttpAnswer(status=404)], "", id="forgotten since"),
+        pytest.param([HttpAnswer(status=404), HttpAnswer(status=404)], "", id="forgotten"),
     ],
 )
 def test_of_a_prediction_that_has_ended_only_images_that_are_there_are_told(
-    answers: list[Answer], doubt: str
+    answers: list[HttpAnswer], doubt: str
 ) -> None:
     with (
         Receiver(*answers) as there,

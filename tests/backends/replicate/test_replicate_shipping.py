@@ -66,7 +66,7 @@ def test_a_large_file_is_uploaded_and_deleted_afterwards() -> None:
         generate(cloud, _with(path), model=_DEV)
         sent = submitted_bodies(cloud)[0]["input"]["image"]
         assert sent.startswith(f"{cloud.url}/files/file0")
-    assert (_uploads(cloud), cloud.shelf) == (["POST", "DELETE"], {})
+    assert (_uploads(cloud), cloud.uploaded_files) == (["POST", "DELETE"], {})
     content = next(seen.body for seen in cloud.requests if seen.path == "/v1/files")
     assert Path(path).read_bytes() in content
 
@@ -90,7 +90,7 @@ def test_what_was_uploaded_is_deleted_after_a_cancel_too() -> None:
 
     with Replicate(seconds=60) as cloud, pytest.raises(Cancelled):
         generate(cloud, _with(_large()), cancel, model=_DEV)
-    assert cloud.shelf == {}
+    assert cloud.uploaded_files == {}
 
 
 class _Once(ReplicateClient):
@@ -112,7 +112,7 @@ def test_what_was_uploaded_before_another_was_refused_is_deleted() -> None:
             ReplicateJob(
                 prepare_ticket(cloud, both, model=_FLUX2), client, config, no_progress
             ).run()
-    assert (_uploads(cloud), cloud.shelf) == (["POST", "DELETE"], {})
+    assert (_uploads(cloud), cloud.uploaded_files) == (["POST", "DELETE"], {})
 
 
 def test_a_job_with_an_uploaded_file_is_found_again() -> None:
@@ -158,11 +158,11 @@ def test_what_was_uploaded_stays_while_the_job_may_go_on() -> None:
         pytest.raises(Lost, match="gave no state of the job"),
     ):
         generate(cloud, _with(_large()), model=_DEV, lost_seconds=0.1)
-    assert len(cloud.shelf) == 1
+    assert len(cloud.uploaded_files) == 1
     assert "DELETE" not in _uploads(cloud)
 
 
 def test_what_was_uploaded_for_nothing_is_deleted() -> None:
     with Replicate(throttled=9) as cloud, pytest.raises(RateLimited):
         generate(cloud, _with(_large()), model=_DEV)
-    assert cloud.shelf == {}
+    assert cloud.uploaded_files == {}

@@ -28,7 +28,7 @@ from imagen.errors import (
 )
 from imagen.pipeline.prepare import prepare
 from imagen.testing import BackendContract, Rig
-from imagen.testing.listener import HeldPort
+from imagen.testing.http_server import HeldPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

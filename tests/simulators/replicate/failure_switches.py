@@ -1,4 +1,4 @@
-"""What can be wrong with a simulated Replicate."""
+"""How the simulated Replicate misbehaves: one switch for each way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 TOKEN = "r8_stand_in_token"
-"""The token that a simulated Replicate accepts."""
+"""The token that the simulated Replicate accepts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,26 +15,26 @@ class ReplicateSwitches:
 
     Submissions
     - `no_credit`: refused with 402.
-    - `throttled`: the first so many are refused with 429; `throttle` says where the pause stands:
-      in the header, in the body, or only in its words.
-    - `broken`: the first so many are answered with 500, and not taken.
-    - `lose_answer`: the first is taken, and its answer is cut off, a 500, or no JSON.
+    - `throttled`: the first N are refused with 429; `throttle` says where the pause is given: in
+      the header, in the body, or only in the text.
+    - `broken`: the first N are answered with 500, and not accepted.
+    - `lose_answer`: the first is accepted, and its answer is cut off, a 500, or truncated JSON.
     - `refused_input`: the name of an input that is refused with 422, whatever its value.
 
     Predictions
-    - `seconds`: how long each runs; `queue_seconds`: how long it waits before.
-    - `end`: how each ends; `error`: the words of one that failed.
-    - `removed`: their data is deleted; `forgotten`: nobody knows them.
-    - `unsteady`: the first so many questions for one, or for all, are answered with 503.
-    - `portal`: a question for all is answered with JSON that is no listing.
-    - `late`: a prediction that is cancelled goes on all the same.
+    - `seconds`: duration of each run; `queue_seconds`: how long it waits before.
+    - `end`: how each ends; `error`: the message of one that failed.
+    - `removed`: their data is deleted; `forgotten`: requests for one are answered 404.
+    - `unsteady`: the first N requests for one, or for the list, are answered with 503.
+    - `portal`: the list is answered with JSON of another form.
+    - `late`: a cancelled prediction continues.
 
     Files
-    - `shape`: what the output looks like.
-    - `cut_short`: the first so many downloads end before their end.
-    - `redirect`: the address to which each download is sent on.
-    - `gone`: no download is there.
-    - `page`: the first so many downloads are a page for people.
+    - `shape`: the form of the output.
+    - `cut_short`: the first N downloads end before their end.
+    - `redirect`: the address to which each download is redirected.
+    - `gone`: every download is answered with 404.
+    - `page`: the first N downloads are an HTML page.
     """
 
     no_credit: bool = False

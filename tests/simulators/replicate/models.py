@@ -1,4 +1,4 @@
-"""The models of a simulated Replicate, by their input schemas.
+"""The models of the simulated Replicate: their input schemas, and the validation of inputs.
 
 They have the inputs, ranges and defaults of models on replicate.com, as far as these matter.
 """
@@ -6,27 +6,30 @@ They have the inputs, ranges and defaults of models on replicate.com, as far as 
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 Schema = dict[str, Any]
 
 COMMUNITY = "acme/painter"
-"""A model that has no endpoint of its own: it runs by its version."""
+"""A model without an endpoint of its own: it runs by its version."""
 DEPLOYMENT = "acme/studio"
 _RATIOS = ("1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21")
 
 
 def _text(description: str, default: str | None = None) -> Schema:
-    said: Schema = {"type": "string", "description": description}
-    return said if default is None else said | {"default": default}
+    schema: Schema = {"type": "string", "description": description}
+    return schema if default is None else schema | {"default": default}
 
 
 def _whole(
     description: str, default: int | None = None, low: int | None = None, high: int | None = None
 ) -> Schema:
-    said: Schema = {"type": "integer", "description": description}
+    schema: Schema = {"type": "integer", "description": description}
     limits = {"default": default, "minimum": low, "maximum": high}
-    return said | {name: value for name, value in limits.items() if value is not None}
+    return schema | {name: value for name, value in limits.items() if value is not None}
 
 
 def _number(description: str, default: float, low: float, high: float) -> Schema:
@@ -41,8 +44,8 @@ def _number(description: str, default: float, low: float, high: float) -> Schema
 
 def _choice(name: str, default: str, choices: tuple[str, ...]) -> tuple[Schema, Schema]:
     """An input that refers to its list of choices, and the list."""
-    refers = {"allOf": [{"$ref": f"#/components/schemas/{name}"}], "default": default}
-    return refers, {"type": "string", "title": name, "enum": list(choices)}
+    reference = {"allOf": [{"$ref": f"#/components/schemas/{name}"}], "default": default}
+    return reference, {"type": "string", "title": name, "enum": list(choices)}
 
 
 def _file(description: str) -> Schema:
@@ -65,10 +68,10 @@ def _switch(description: str, default: bool) -> Schema:
 def _schemas(*required: str, **inputs: Schema | tuple[Schema, Schema]) -> Schema:
     properties: Schema = {}
     lists: Schema = {}
-    for order, (name, said) in enumerate(inputs.items()):
-        if isinstance(said, tuple):
-            said, lists[name] = said
-        properties[name] = said | {"x-order": order, "title": name.replace("_", " ").title()}
+    for order, (name, schema) in enumerate(inputs.items()):
+        if isinstance(schema, tuple):
+            schema, lists[name] = schema
+        properties[name] = schema | {"x-order": order, "title": name.replace("_", " ").title()}
     top = {"type": "object", "title": "Input", "required": list(required), "properties": properties}
     return {"Input": top, "Output": {"type": "array", "items": {"type": "string"}}, **lists}
 
@@ -78,10 +81,10 @@ _FORMAT = _choice("output_format", "webp", ("webp", "jpg", "png"))
 _PAINTER = _schemas(
     "prompt",
     prompt=_text("What to show"),
-    width=_whole("Width of the picture", 64, 16, 1024),
-    height=_whole("Height of the picture", 64, 16, 1024),
+    width=_whole("Width of the image", 64, 16, 1024),
+    height=_whole("Height of the image", 64, 16, 1024),
     num_inference_steps=_whole("Number of denoising steps", 4, 1, 50),
-    num_outputs=_whole("Number of pictures", 1, 1, 4),
+    num_outputs=_whole("Number of images", 1, 1, 4),
     seed=_whole("Random seed. Leave blank to randomize the seed"),
     output_format=_choice("output_format", "png", ("webp", "jpg", "png")),
 )
@@ -213,6 +216,51 @@ def version_of(model: str) -> str:
 
 
 def defaults(model: str) -> dict[str, Any]:
-    """The value of each input that has one of its own."""
+    """The default of each input that has one."""
     properties = MODELS[model]["Input"]["properties"]
-    return {name: said["default"] for name, said in properties.items() if "default" in said}
+    return {name: schema["default"] for name, schema in properties.items() if "default" in schema}
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "string": (str,),
+    "boolean": (bool,),
+    "array": (list,),
+}
+
+
+def find_invalid_fields(model: str, values: object) -> list[dict[str, str]]:
+    """`invalid_fields` for an input; empty for a valid one."""
+    if not isinstance(values, dict):
+        return [_invalid("input", "invalid_type", "input must be an object")]
+    schemas = MODELS[model]
+    fields = [
+        _invalid(f"input.{name}", "required", f"{name} is required")
+        for name in schemas["Input"]["required"]
+        if name not in values
+    ]
+    for name, value in values.items():
+        schema = schemas["Input"]["properties"].get(name)
+        if schema is not None and value is not None:
+            for part in schema.get("allOf", ()):
+                schema = schemas[part["$ref"].rpartition("/")[2]] | schema
+            fields += _check_value(name, schema, value)
+    return fields
+
+
+def _check_value(name: str, schema: Mapping[str, Any], value: Any) -> Iterator[dict[str, str]]:
+    place, kind = f"input.{name}", schema["type"]
+    if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
+        yield _invalid(place, "invalid_type", f"{name} must be of type {kind}")
+    elif "enum" in schema and value not in schema["enum"]:
+        known = ", ".join(f'"{choice}"' for choice in schema["enum"])
+        yield _invalid(place, "enum", f"{name} must be one of the following: {known}")
+    elif value < schema.get("minimum", value):
+        yield _invalid(place, "number_gte", f"{name} must be at least {schema['minimum']}")
+    elif value > schema.get("maximum", value):
+        yield _invalid(place, "number_lte", f"{name} must be at most {schema['maximum']}")
+
+
+def _invalid(place: str, kind: str, description: str) -> dict[str, str]:
+    return {"type": kind, "field": place, "description": description}

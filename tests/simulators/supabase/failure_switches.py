@@ -1,4 +1,4 @@
-"""What can be wrong with a simulated Supabase."""
+"""How the simulated Supabase misbehaves: one switch for each way."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ class SupabaseSwitches:
     """Switches, all off by default.
 
     Everywhere
-    - `broken`: the first so many requests are answered with 503.
-    - `throttled`: the first so many are answered with 429; `throttle_seconds` is the pause.
+    - `broken`: the first N requests are answered with 503.
+    - `throttled`: the first N are answered with 429; `throttle_seconds` is the pause.
     - `outage`: every connection is cut without an answer. `stop()` refuses them.
     - `slow`: seconds before each answer.
     - `wrong_key`: every key is refused.
-    - `redirect`: the address to which each request is sent on.
+    - `redirect`: the address to which each request is redirected.
 
     Storage
-    - `broken_uploads`: the first so many uploads are answered with 500, and not kept.
-    - `lost_uploads`: the first so many are kept, and the connection is cut before the answer.
-    - `forgets_metadata`: what `x-metadata` says is not kept, as by an old version.
+    - `broken_uploads`: the first N uploads are answered with 500, and not stored.
+    - `lost_uploads`: the first N are stored, and the connection is cut before the answer.
+    - `forgets_metadata`: `x-metadata` is not stored, as by an old version.
 
     PostgREST
-    - `broken_inserts`: the first so many inserts are answered with 503, and not kept.
-    - `lost_inserts`: the first so many are kept, and the connection is cut before the answer.
+    - `broken_inserts`: the first N inserts are answered with 503, and not stored.
+    - `lost_inserts`: the first N are stored, and the connection is cut before the answer.
     """
 
     broken: int = 0

@@ -1,4 +1,4 @@
-"""The signed tokens of a simulated Supabase: its keys, and the ends of its signed addresses."""
+"""The signed tokens of the simulated Supabase: its keys, and the tokens of signed URLs."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from typing import Any
 
-_SECRET = "the stand-in's own secret, which signs nothing else"
+_SECRET = "the secret of the simulated project"
 
 
 class TokenError(Exception):
-    """Why a token is no good, in the words of the real service."""
+    """A token is refused; the message is that of the real service."""
 
 
 def signed(claims: dict[str, Any], *, secret: str = _SECRET) -> str:
-    """A JSON Web Token that says this."""
+    """A JSON Web Token with these claims."""
     head = _encoded(b'{"alg":"HS256","typ":"JWT"}')
     body = _encoded(json.dumps(claims, separators=(",", ":")).encode())
     return f"{head}.{body}.{_signature(f'{head}.{body}', secret)}"
 
 
 def claims(token: str, *, secret: str = _SECRET) -> dict[str, Any]:
-    """What a token says; raises TokenError where it is not one of ours, or has expired."""
+    """The claims of a token; raises TokenError for a foreign or expired one."""
     if token.count(".") != 2:
         raise TokenError("Invalid Compact JWS")
     text, _, signature = token.rpartition(".")
@@ -39,11 +39,11 @@ def claims(token: str, *, secret: str = _SECRET) -> dict[str, Any]:
 def key(role: str, *, secret: str = _SECRET, expires: float | None = None) -> str:
     """A key of the project for this role: `service_role`, `authenticated` or `anon`."""
     lasting = {} if expires is None else {"exp": expires}
-    return signed({"role": role, "iss": "stand-in", **lasting}, secret=secret)
+    return signed({"role": role, "iss": "simulator", **lasting}, secret=secret)
 
 
-def metadata(header: str) -> dict[str, Any]:
-    """What `x-metadata` says: base64 of a JSON object; nothing where it says nothing."""
+def decode_metadata(header: str) -> dict[str, Any]:
+    """The value of `x-metadata`: base64 of a JSON object; empty where it is not that."""
     try:
         found = json.loads(_decoded(header.replace("+", "-").replace("/", "_")))
     except (ValueError, Error):
@@ -64,6 +64,6 @@ def _decoded(text: str) -> bytes:
 
 
 SERVICE_KEY = key("service_role")
-"""The service key that a simulated Supabase accepts."""
+"""The service key that the simulated Supabase accepts."""
 ANON_KEY = key("anon")
-"""Its key for everybody, who may neither upload nor insert."""
+"""Its public key; uploads and inserts with it are refused."""

@@ -1,4 +1,4 @@
-"""One request to a simulated Supabase, as it came."""
+"""One request to the simulated Supabase."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:
 _PARTS = ("/storage/v1", "/rest/v1")
 
 
-class Seen(NamedTuple):
-    """One request: `path` holds the query too, headers go by lower-case name."""
+class SupabaseRequest(NamedTuple):
+    """One request; headers go by lower-case name."""
 
     method: str
     path: str
+    """With its query."""
     headers: Mapping[str, str]
     body: bytes
 
     @property
     def part(self) -> str:
-        """`/storage/v1` or `/rest/v1`; nothing for what is neither."""
+        """`/storage/v1` or `/rest/v1`; empty for other paths."""
         return next((part for part in _PARTS if self.path.startswith(f"{part}/")), "")
 
     @property
     def below(self) -> str:
-        """The path within its part, without the query; percent signs are left."""
+        """The path within its part, without the query and still percent-encoded."""
         return urlsplit(self.path).path.removeprefix(self.part)
 
     @property
     def is_upload(self) -> bool:
-        """Whether it brings an object."""
         return (
             self.method == "POST"
             and self.path.startswith("/storage/v1/object/")
@@ -44,5 +44,8 @@ class Seen(NamedTuple):
 
     @property
     def token(self) -> str:
-        """What stands in `Authorization: Bearer`."""
+        """The bearer token."""
         return self.headers.get("authorization", "").removeprefix("Bearer ")
+
+    def with_token(self, token: str) -> SupabaseRequest:
+        return self._replace(headers={**self.headers, "authorization": f"Bearer {token}"})
