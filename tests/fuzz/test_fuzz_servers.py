@@ -17,7 +17,7 @@ from support.editor_lab import CATALOGUE
 from support.foreign_pictures import graph
 from support.mutated_inputs import imagen, limits, mutated_bytes, mutated_text
 
-from imagen.backends.comfyui import ComfyUIConfig, events
+from imagen.backends.comfyui import ComfyUIConfig, websocket
 from imagen.backends.comfyui.client import ComfyClient as ComfyUIClient
 from imagen.backends.replicate.client import ReplicateClient as ReplicateClient
 from imagen.backends.replicate.config import ReplicateConfig
@@ -107,10 +107,10 @@ def test_an_answer_of_comfyui(answer: tuple[int, bytes], number: int) -> None:
             lambda: client.submit({}, "p", "c"),
             lambda: client.history("p"),
             client.queue,
-            lambda: client.find("c"),
+            lambda: client.find_prompt("c"),
             client.stats,
             lambda: client.upload(b"x", "a.png", "imagen", "image/png"),
-            client.catalogue,
+            client.node_catalog,
         ]
         _ask(questions[number], answer)
 
@@ -133,7 +133,7 @@ def test_what_a_comfyui_says_of_itself(answer: tuple[int, bytes]) -> None:
 )
 def test_a_frame_of_comfyui(frame: str | bytes) -> None:
     with limits():
-        events.read(frame, "p")
+        websocket.parse_frame(frame, "p")
 
 
 @given(

@@ -1,4 +1,4 @@
-"""ComfyUI: workflows as data on a server near or far; `adapter` is its door."""
+"""ComfyUI: workflows as data, on a local or remote server."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["ComfyUI", "ComfyUIConfig", "adapter", "default_overrides", "node_cat
 
 
 def node_catalog(backend: ComfyUI) -> tuple[Mapping[str, Any], str | None]:
-    """A server's catalogue of nodes, and its ComfyUI version."""
+    """The node catalog of a server, and its ComfyUI version."""
     client = backend.client()
-    return client.catalogue(), client.version()
+    return client.node_catalog(), client.version()
 
 
 def default_overrides(backend: ComfyUI, workflow: str) -> Mapping[str, Any]:
-    """The backend's own defaults for a workflow, by name or path; none for one it doesn't use."""
-    return backend.repertoire.overrides_of(workflow)
+    """The backend's own defaults for a workflow by name or path; empty for one it does not use."""
+    return backend.workflows.overrides_of(workflow)

@@ -1,4 +1,4 @@
-"""The ComfyUI adapter: any graph that a ComfyUI server can run, as one backend."""
+"""The ComfyUI adapter: one backend for any workflow that a ComfyUI server can run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Adapter, Health, tag_errors_with_backend
-from imagen.backends.comfyui.config import ComfyUIConfig, base
+from imagen.backends.comfyui.config import ComfyUIConfig, base_url
 from imagen.core.ticket import new_id
 from imagen.errors import ImagenError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ComfyUI:
-    """One workflow on one server."""
+    """The workflows of one configuration block on one server."""
 
     def __init__(self, config: ComfyUIConfig, *, new_id: Callable[[], str] = new_id) -> None:
         self._config = config
@@ -34,10 +34,10 @@ class ComfyUI:
     @property
     def engine(self) -> str:
         """The server: it has one memory, whatever workflows run there."""
-        return f"comfyui {base(self._config.url)}"
+        return f"comfyui {base_url(self._config.url)}"
 
     @cached_property
-    def repertoire(self) -> WorkflowSet:
+    def workflows(self) -> WorkflowSet:
         """Which workflow does which task."""
         from imagen.backends.comfyui.workflows import WorkflowSet
 
@@ -46,7 +46,7 @@ class ComfyUI:
     @property
     def workflow(self) -> Workflow:
         """The workflow that the block names."""
-        return self.repertoire.base
+        return self.workflows.base
 
     def capabilities(
         self,
@@ -55,36 +55,37 @@ class ComfyUI:
     ) -> Capabilities:
         from imagen.backends.comfyui.capabilities import capabilities
 
-        return capabilities(self.repertoire, task)
+        return capabilities(self.workflows, task)
 
     def prepare(self, request: Request) -> Ticket:
         """Bind the workflow; faults of its graph are found here, before anything is sent."""
-        from imagen.backends.comfyui.prepare import prepared
+        from imagen.backends.comfyui.prepare import prepare_ticket
 
-        return prepared(request, self.repertoire, id=self._new_id(), backend=self._config.name)
+        return prepare_ticket(request, self.workflows, id=self._new_id(), backend=self._config.name)
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        from imagen.backends.comfyui.job import ComfyJob
         from imagen.backends.comfyui.prepare import manifest_of
-        from imagen.backends.comfyui.run import Run
 
         with tag_errors_with_backend(self._config.name):
-            manifest = manifest_of(ticket, self.repertoire)
-            return Run(ticket, self.client(), self._config, manifest, on_progress).result()
+            manifest = manifest_of(ticket, self.workflows)
+            return ComfyJob(ticket, self.client(), self._config, manifest, on_progress).run()
 
     def check(self) -> Health:
-        from imagen.backends.comfyui.check import health
+        from imagen.backends.comfyui.capabilities import check_health
 
         try:
-            return health(self.client(), self.repertoire)
+            return check_health(self.client(), self.workflows)
         except ImagenError as error:
-            return Health(ok=False, summary=error.message, remedies=_remedies(error))
+            remedies = tuple(error.remedy.splitlines()) or ("See the server's own log.",)
+            return Health(ok=False, summary=error.message, remedies=remedies)
 
     def models(self) -> tuple[Model, ...]:
-        from imagen.backends.comfyui.offerings import models_of
+        from imagen.backends.comfyui.models import list_server_models
 
         with tag_errors_with_backend(self._config.name):
-            dirs = self._config.workflow_dirs
-            return models_of(self.client(), dirs, self.repertoire.default_model)
+            dirs, default = self._config.workflow_dirs, self.workflows.default_model
+            return list_server_models(self.client(), dirs, default)
 
     def free(self) -> None:
         """Best effort: a server that is gone holds no memory."""
@@ -99,7 +100,7 @@ class ComfyUI:
             client.close()
 
     def client(self) -> ComfyClient:
-        """The connection to the server, made when it is first needed."""
+        """The client of the server, created when it is first needed."""
         if self._client is None:
             from imagen.backends.comfyui.client import ComfyClient
 
@@ -107,12 +108,8 @@ class ComfyUI:
         return self._client
 
 
-def _remedies(error: ImagenError) -> tuple[str, ...]:
-    return tuple(error.remedy.splitlines()) or ("See what the server says of it in its own log.",)
-
-
 def _detect(url: str) -> Detection:
-    from imagen.backends.comfyui.check import detect
+    from imagen.backends.comfyui.capabilities import detect
 
     return detect(url)
 
@@ -120,6 +117,6 @@ def _detect(url: str) -> Detection:
 adapter = Adapter(
     ComfyUIConfig,
     ComfyUI,
-    summary="Runs workflows on a ComfyUI server, yours or another's.",
+    summary="Runs workflows on a local or remote ComfyUI server.",
     detect=_detect,
 )

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from imagen.backends.base import Detection, Health, MissingCapability
+from imagen.backends.comfyui.client import ComfyClient
+from imagen.backends.comfyui.config import DEFAULT_URL, ComfyUIConfig
 from imagen.core.capabilities import Capabilities, Parameter
 from imagen.errors import WorkflowError
+from imagen.graphs import Manifest, check_against_server, list_workflows, match_model_names
 from imagen.graphs.edits import place_of_controls, place_of_loras, place_of_model
 from imagen.graphs.graph import inputs_of
+from imagen.graphs.node_catalog import read_catalog
 from imagen.graphs.tokens import nodes_with
+from imagen.graphs.validate import check_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from imagen.backends.comfyui.workflows import WorkflowSet
     from imagen.core.prompt_syntax import Syntax
-    from imagen.graphs import Workflow
+    from imagen.graphs import Workflow, WorkflowFault
+
 
 UPSCALER = "upscale_model"
 RESTORER = "face_model"
@@ -60,31 +69,31 @@ _UNWEIGHTED_TYPES = ("flux2", "qwen_image")
 _NO_NETS = "no control net is known for this workflow; name one in the backend's controlnets"
 
 
-def capabilities(repertoire: WorkflowSet, task: str) -> Capabilities:
+def capabilities(workflows: WorkflowSet, task: str) -> Capabilities:
     """What the backend takes for a task; for one that it can't do, what it takes for its first."""
-    tasks = tasks_of(repertoire)
+    tasks = tasks_of(workflows)
     task = task if task in tasks else tasks[0]
     if task == "preprocess":
-        return _preprocessing(repertoire, tasks)
-    return workflow_capabilities(repertoire, task, repertoire.of(task), tasks)
+        return _preprocessing(workflows, tasks)
+    return workflow_capabilities(workflows, task, workflows.of(task), tasks)
 
 
 def workflow_capabilities(
-    repertoire: WorkflowSet, task: str, workflow: Workflow, tasks: tuple[str, ...] = ()
+    workflows: WorkflowSet, task: str, workflow: Workflow, tasks: tuple[str, ...] = ()
 ) -> Capabilities:
     """What one workflow takes when it does a task."""
-    known = workflow.capabilities(repertoire.overrides(workflow))
-    parameters = known.parameters | _parts(workflow, task, repertoire)
+    known = workflow.capabilities(workflows.overrides(workflow))
+    parameters = known.parameters | _parts(workflow, task, workflows)
     without = dict(known.without)
     _cut_in(parameters, without, "model", _MODEL, lambda: place_of_model(workflow.graph))
     if task in _DRAWING:
         _cut_in(parameters, without, "loras", _LORAS, lambda: place_of_loras(workflow.graph))
-        _cut_in(parameters, without, "controls", _CONTROLS, lambda: _steer(workflow, repertoire))
+        _cut_in(parameters, without, "controls", _CONTROLS, lambda: _steer(workflow, workflows))
     return Capabilities(
-        tasks=tasks or tasks_of(repertoire),
+        tasks=tasks or tasks_of(workflows),
         parameters=parameters,
-        controls=tuple(repertoire.controls) if parameters.get("controls") is _CONTROLS else (),
-        preprocessors=tuple(repertoire.preprocessors),
+        controls=tuple(workflows.controls) if parameters.get("controls") is _CONTROLS else (),
+        preprocessors=tuple(workflows.preprocessors),
         without=without,
         prompt_syntax=_prompt_syntax(workflow),
     )
@@ -106,24 +115,24 @@ def _prompt_syntax(workflow: Workflow) -> tuple[Syntax, ...] | None:
     return () if is_unweighted else ("weights",)
 
 
-def tasks_of(repertoire: WorkflowSet) -> tuple[str, ...]:
+def tasks_of(workflows: WorkflowSet) -> tuple[str, ...]:
     """Every task that the backend can do, its base workflow's own first."""
-    found = list(repertoire.by_task)
-    if "text-to-image" in found and _can_steer(repertoire):
+    found = list(workflows.by_task)
+    if "text-to-image" in found and _can_steer(workflows):
         found.append("control")
-    if repertoire.preprocessors:
+    if workflows.preprocessors:
         found.append("preprocess")
     return tuple(dict.fromkeys(found))
 
 
-def _can_steer(repertoire: WorkflowSet) -> bool:
-    workflow = repertoire.of("text-to-image")
+def _can_steer(workflows: WorkflowSet) -> bool:
+    workflow = workflows.of("text-to-image")
     if CONTROL in workflow.parameters or "controls" in workflow.parameters:
         return True
     if "controls" in workflow.manifest.without:
         return False
     try:
-        _steer(workflow, repertoire)
+        _steer(workflow, workflows)
     except WorkflowError:
         return False
     return True
@@ -147,13 +156,13 @@ def _cut_in(
         parameters[name] = parameter
 
 
-def _steer(workflow: Workflow, repertoire: WorkflowSet) -> None:
-    if not repertoire.controls:
+def _steer(workflow: Workflow, workflows: WorkflowSet) -> None:
+    if not workflows.controls:
         raise WorkflowError(_NO_NETS)
     place_of_controls(workflow.graph)
 
 
-def _parts(workflow: Workflow, task: str, repertoire: WorkflowSet) -> dict[str, Parameter]:
+def _parts(workflow: Workflow, task: str, workflows: WorkflowSet) -> dict[str, Parameter]:
     """Parameters of a request that the workflow takes part by part."""
     known = workflow.parameters
     found = {
@@ -165,7 +174,7 @@ def _parts(workflow: Workflow, task: str, repertoire: WorkflowSet) -> dict[str, 
     if task == "edit" and "image" in known:
         found.setdefault("references", _PARTS["references"])  # the first is the image
     if task == "preprocess":
-        found["preprocess"] = _kinds(repertoire.preprocessors)
+        found["preprocess"] = _kinds(workflows.preprocessors)
     return found
 
 
@@ -182,11 +191,11 @@ def _kinds(kinds: Iterable[str]) -> Parameter:
     )
 
 
-def _preprocessing(repertoire: WorkflowSet, tasks: tuple[str, ...]) -> Capabilities:
+def _preprocessing(workflows: WorkflowSet, tasks: tuple[str, ...]) -> Capabilities:
     """What any of the preprocessors takes: which it is, only a request says."""
     each = [
-        workflow_capabilities(repertoire, "preprocess", workflow, tasks)
-        for workflow in repertoire.every_preprocessor()
+        workflow_capabilities(workflows, "preprocess", workflow, tasks)
+        for workflow in workflows.every_preprocessor()
     ]
     parameters = {
         name: known if _is_shared(name, known, each) else known.model_copy(update={"default": None})
@@ -205,3 +214,134 @@ def _preprocessing(repertoire: WorkflowSet, tasks: tuple[str, ...]) -> Capabilit
 def _is_shared(name: str, parameter: Parameter, each: Iterable[Capabilities]) -> bool:
     """Whether all take the same: another's default must not be filled in for the one that runs."""
     return all(one.parameters.get(name) == parameter for one in each)
+
+
+_LOADERS = {
+    "controlnet": ("ControlNetLoader", "control_net_name"),
+    "model_patches": ("ModelPatchLoader", "name"),
+}
+"""The node that loads a control net, by the net's folder, and the input that names it."""
+_UPDATE = "Update ComfyUI."
+
+
+def check_health(client: ComfyClient, workflows: WorkflowSet) -> Health:
+    """Reachable, of the right version, with every node and every file that the workflow needs.
+
+    What its further tasks and control nets lack is told too, and makes no backend unhealthy.
+    """
+    stats = client.stats()
+    server = _Server(client.node_catalog(), stats.version, workflows)
+    facts = (
+        ("version", stats.version or ""),
+        ("device", stats.device),
+        ("workflow", workflows.base.name),
+    )
+    known = tuple((name, value) for name, value in facts if value)
+    faults = server.faults(workflows.base)
+    if not faults:
+        return Health(ok=True, facts=known, gpus=stats.gpus, lacking=tuple(server.lacking()))
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    remedies = dict.fromkeys(fault.remedy or fault.sentence for fault in faults)
+    return Health(
+        ok=False,
+        summary=f"{faults[0].sentence}{more}",
+        remedies=tuple(remedies),
+        facts=known,
+        gpus=stats.gpus,
+    )
+
+
+@dataclass(frozen=True)
+class _Server:
+    """What a server has, held against what the workflows of a backend need."""
+
+    object_info: Mapping[str, Any]
+    version: str | None
+    workflows: WorkflowSet
+
+    def faults(self, workflow: Workflow) -> list[WorkflowFault]:
+        parameters = self.workflows.overrides(workflow)
+        return faults_on(workflow, self.object_info, self.version, parameters)
+
+    def lacking(self) -> Iterator[MissingCapability]:
+        """What can't be done for now."""
+        for what, workflow in self._others():
+            try:
+                faults = self.faults(workflow())
+            except WorkflowError as error:
+                yield MissingCapability(what=what, why=error.message, remedy=error.remedy)
+                continue
+            if faults:
+                yield _lack(what, faults)
+        yield from self._nets()
+
+    def _others(self) -> Iterator[tuple[str, Callable[[], Workflow]]]:
+        for task, name in self.workflows.by_task.items():
+            if name:
+                yield task, partial(self.workflows.of, task)
+        for kind in self.workflows.preprocessors:
+            yield f"preprocess {kind}", partial(self.workflows.preprocessor, kind)
+
+    def _nets(self) -> Iterator[MissingCapability]:
+        """The control nets that the server has not, and those that it has no node for."""
+        for kind, net in self.workflows.controls.items():
+            what = f"control {kind}"
+            node, name = _LOADERS[net.folder]
+            known = {node: self.object_info[node]} if node in self.object_info else {}
+            spec = read_catalog(known).get(node)
+            if spec is None or name not in spec.inputs:
+                yield MissingCapability(
+                    what=what, why=f"the server has no node {node!r}.", remedy=_UPDATE
+                )
+                continue
+            manifest = Manifest(controls={kind: net})
+            wrong = check_value(net.file, name, spec.inputs[name], manifest)
+            if wrong is not None:
+                yield MissingCapability(what=what, why=wrong[0], remedy=wrong[1])
+
+
+def _lack(what: str, faults: Sequence[WorkflowFault]) -> MissingCapability:
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return MissingCapability(what=what, why=f"{faults[0].sentence}{more}", remedy=faults[0].remedy)
+
+
+def faults_on(
+    workflow: Workflow,
+    object_info: Mapping[str, Any],
+    version: str | None,
+    parameters: Mapping[str, Any],
+) -> list[WorkflowFault]:
+    """All that would go wrong with a workflow on a server of this catalogue and version."""
+    graph = match_model_names(workflow.bind_defaults(parameters), object_info)
+    return check_against_server(graph, object_info, manifest=workflow.manifest, version=version)
+
+
+def detect(url: str) -> Detection:
+    """Blocks for the bundled models that the server at `url` can run.
+
+    The workflows of further tasks go with those from text. Models whose licence lets anyone do
+    anything come first: the first becomes the default.
+    Raises Unavailable where no server answers there.
+    """
+    address = url or DEFAULT_URL
+    config = ComfyUIConfig(name="comfyui", url=address)
+    client = ComfyClient(config)
+    try:
+        stats, object_info = client.stats(), client.node_catalog()
+    finally:
+        client.close()
+    blocks: dict[str, dict[str, Any]] = {}
+    left_out: list[MissingCapability] = []
+    for workflow in sorted(list_workflows(), key=_is_restricted):
+        if workflow.manifest.task != "text-to-image":
+            continue
+        name, faults = workflow.name, faults_on(workflow, object_info, stats.version, {})
+        if faults:
+            left_out.append(_lack(name, faults))
+        else:
+            blocks[name] = {"type": "comfyui", "url": address, "workflow": name}
+    return Detection(blocks, tuple(left_out))
+
+
+def _is_restricted(workflow: Workflow) -> bool:
+    return not workflow.manifest.licence.startswith(("Apache", "MIT"))

@@ -1,4 +1,4 @@
-"""The block of a ComfyUI backend in the configuration, and the addresses and headers it means."""
+"""The configuration of a ComfyUI backend, and the URLs and headers that follow from it."""
 
 from __future__ import annotations
 
@@ -34,87 +34,76 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#%&'*+.^_`|~-]+")
 class ComfyUIConfig(BackendConfig):
     """The block of a backend of `type: comfyui`."""
 
-    url: str = Field(DEFAULT_URL, description="The server: http or https, with its path if any.")
+    url: str = Field(
+        DEFAULT_URL, description="The server's URL: http or https, with its path if any."
+    )
     workflow: str = Field(
-        "flux1-schnell", min_length=1, description="A workflow's name, or the path of its file."
+        "flux1-schnell",
+        min_length=1,
+        description="The name of a workflow, or the path of its file.",
     )
     workflow_dirs: tuple[Path, ...] = Field((), description="Your own folders of workflows.")
     parameters: dict[str, Any] = Field(
-        default_factory=dict, description="Other defaults for the workflow's parameters, by name."
+        default_factory=dict, description="Other defaults for parameters of the workflow, by name."
     )
     tasks: dict[Task, str] = Field(
         default_factory=dict,
-        description="Other workflows for further tasks: image-to-image, inpaint, upscale, ….",
+        description="Other workflows for more tasks: image-to-image, inpaint, upscale, ….",
     )
     controlnets: dict[str, str] = Field(
         default_factory=dict,
-        description="Other control nets' files, by kind: canny, depth, pose, scribble, ….",
+        description="Files of other ControlNets, by kind: canny, depth, pose, scribble, ….",
     )
     headers: dict[str, str] = Field(
-        default_factory=dict, description="Further headers for every request; no secrets."
+        default_factory=dict, description="More headers for every request; no secrets."
     )
     headers_env: dict[str, str] = Field(
         default_factory=dict,
-        description="Further secret headers: for each, the variable that holds its value.",
+        description="More secret headers: for each, the variable that holds its value.",
     )
     bearer_env: str = Field("", description="The variable that holds a bearer token.")
     basic_env: str = Field("", description="The variable that holds `user:password`.")
     ca_file: Path | None = Field(
-        None, description="The certificate of the authority behind the server's, in PEM."
+        None, description="The certificate of the authority that signed the server's, in PEM."
     )
     connect_seconds: float = Field(
-        10.0, gt=0, le=600, description="How long a connection to the server may take."
+        10.0, gt=0, le=600, description="How long to wait for a connection to the server."
     )
     idle_seconds: float = Field(
         3600.0,
         gt=0,
-        description="How long a job that runs may show no progress, or the server no sign of life.",
+        description="How long a running job may make no progress, or the server not answer.",
     )
     total_seconds: float = Field(
-        86400.0, gt=0, description="How long a job may take in all, the queue included."
+        86400.0, gt=0, description="How long a job may take in all, including the queue."
     )
     lost_seconds: float = Field(
         3.0,
         gt=0,
-        description="How long a server that refuses connections may be gone with our job.",
+        description="How long a server that has our job may refuse connections.",
     )
     poll_seconds: float = Field(
         0.5,
         gt=0,
         le=60,
-        description="How soon a server that tells nothing is asked; later questions come slower.",
+        description="How soon a silent server is asked for the job; later requests come slower.",
     )
 
     @model_validator(mode="after")
-    def _sound(self) -> ComfyUIConfig:
-        # Not field by field: those faults show the value, which may be a secret.
-        for fault in _faults(self):
+    def _check(self) -> ComfyUIConfig:
+        # Not field by field: those errors show the value, which may be a secret.
+        for fault in _find_faults(self):
             raise ValueError(fault)
         return self
 
 
-def _faults(config: ComfyUIConfig) -> Iterator[str]:
+def _find_faults(config: ComfyUIConfig) -> Iterator[str]:
     yield from url_faults("url", config.url, like=_LIKE, instead=_INSTEAD)
-    yield from _task_faults(config.tasks)
-    yield from _header_faults(config)
-    variables = {"bearer_env": config.bearer_env, "basic_env": config.basic_env}
-    variables |= {f"headers_env.{name}": value for name, value in config.headers_env.items()}
-    for key, name in variables.items():
-        if name and not is_variable_name(name):
-            yield f"{key} takes the name of an environment variable, not what it holds"
-    if config.bearer_env and config.basic_env:
-        yield "bearer_env and basic_env exclude each other; keep one"
-
-
-def _task_faults(tasks: Mapping[Task, str]) -> Iterator[str]:
-    if tasks:
+    if config.tasks:
         from imagen.graphs.manifest import WITHOUT_WORKFLOW  # slow, and most blocks name none
 
-        for task in tasks.keys() & WITHOUT_WORKFLOW.keys():
+        for task in config.tasks.keys() & WITHOUT_WORKFLOW.keys():
             yield f"tasks: {task} {WITHOUT_WORKFLOW[task]}"
-
-
-def _header_faults(config: ComfyUIConfig) -> Iterator[str]:
     for name, value in config.headers.items():
         if _SECRET_NAME.search(name) or _SECRET_VALUE.match(value):
             yield (
@@ -125,29 +114,49 @@ def _header_faults(config: ComfyUIConfig) -> Iterator[str]:
             yield f"headers.{name} must be plain text on one line"
     for name in (*config.headers, *config.headers_env):
         if not _HEADER_NAME.fullmatch(name):
-            yield f"headers.{name} is no name of a header"
+            yield f"headers.{name} is not a valid header name"
+    variables = {"bearer_env": config.bearer_env, "basic_env": config.basic_env}
+    variables |= {f"headers_env.{name}": value for name, value in config.headers_env.items()}
+    for key, name in variables.items():
+        if name and not is_variable_name(name):
+            yield f"{key} takes the name of an environment variable, not its value"
+    if config.bearer_env and config.basic_env:
+        yield "bearer_env and basic_env exclude each other; keep one"
 
 
-def base(url: str) -> str:
-    """The server's address without a slash at its end."""
+def base_url(url: str) -> str:
+    """The server's URL without a slash at its end."""
     return url.rstrip("/")
 
 
-def websocket(url: str, client_id: str) -> str:
-    """The address of its websocket."""
-    return f"ws{base(url).removeprefix('http')}/ws?{urlencode({'clientId': client_id})}"
+def websocket_url(url: str, client_id: str) -> str:
+    return f"ws{base_url(url).removeprefix('http')}/ws?{urlencode({'clientId': client_id})}"
 
 
-def headers(config: ComfyUIConfig, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The headers of every request, secret ones out of the environment.
+def request_headers(
+    config: ComfyUIConfig, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The headers of every request, with the secret ones from the environment.
 
-    Raises Unauthorized that names a variable which is not set.
+    Raises Unauthorized for a variable that is not set.
     """
-    read_secret = {name: _value(variable, environ) for name, variable in config.headers_env.items()}
-    return {**config.headers, **read_secret, **_authorization(config, environ)}
+
+    def read(variable: str) -> str:
+        remedy = f"Set {variable} to the credential of the server."
+        return read_secret(variable, environ, remedy=remedy)
+
+    headers = config.headers | {name: read(var) for name, var in config.headers_env.items()}
+    if config.bearer_env:
+        headers["Authorization"] = f"Bearer {read(config.bearer_env)}"
+    elif config.basic_env:
+        from base64 import b64encode
+
+        pair = b64encode(read(config.basic_env).encode()).decode()
+        headers["Authorization"] = f"Basic {pair}"
+    return headers
 
 
-def credential(config: ComfyUIConfig) -> str:
+def credential_remedy(config: ComfyUIConfig) -> str:
     """What to do where the server refuses access."""
     variables = [
         v for v in (config.bearer_env, config.basic_env, *config.headers_env.values()) if v
@@ -157,20 +166,4 @@ def credential(config: ComfyUIConfig) -> str:
             f"Name the variable that holds the credential: backends.{config.name}.bearer_env or "
             "basic_env (user:password), or headers_env."
         )
-    return f"Set the environment variable {' and '.join(variables)} to a credential it accepts."
-
-
-def _authorization(config: ComfyUIConfig, environ: Mapping[str, str]) -> dict[str, str]:
-    if config.bearer_env:
-        return {"Authorization": f"Bearer {_value(config.bearer_env, environ)}"}
-    if config.basic_env:
-        from base64 import b64encode
-
-        pair = _value(config.basic_env, environ).encode()
-        return {"Authorization": f"Basic {b64encode(pair).decode()}"}
-    return {}
-
-
-def _value(variable: str, environ: Mapping[str, str]) -> str:
-    remedy = f"Set {variable} to the credential of the server."
-    return read_secret(variable, environ, remedy=remedy)
+    return f"Set the environment variable {' and '.join(variables)} to a valid credential."

@@ -1,4 +1,4 @@
-"""What a job gave away: which files count, and their bytes, fetched whole."""
+"""The outputs of a job, fetched whole, and the facts of its run."""
 
 from __future__ import annotations
 
@@ -7,41 +7,54 @@ from functools import partial
 from mimetypes import guess_type
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imagen.backends.comfyui.answers import mapping
-from imagen.backends.comfyui.record import SAVES_TO_THE_SOCKET
-from imagen.core.image_file import download_fault, media_type, png_text
-from imagen.core.json_values import parse_json
-from imagen.core.result import Output
+from imagen.backends.comfyui.follow import SAVES_TO_THE_SOCKET
+from imagen.core.image_file import download_fault, media_type, png_size, png_text
+from imagen.core.json_values import as_mapping, parse_json
+from imagen.core.result import Facts, Output
 from imagen.core.text import one_line
 from imagen.errors import BackendError, Lost, RateLimited, Rejected, Unavailable
+from imagen.graphs.edits import MODEL_INPUTS
 from imagen.net.retry import retry
 from imagen.net.threads import run_while_reporting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import httpx
 
-    from imagen.backends.comfyui.client import ComfyClient
-    from imagen.backends.comfyui.record import Record
+    from imagen.backends.comfyui.client import ComfyClient, ServerStats
+    from imagen.backends.comfyui.follow import ComfyJobRecord
+    from imagen.core.request import Request
     from imagen.errors import ImagenError
 
 _ATTEMPTS = 4
-_KEPT = "output"  # the type of a file that stays; others are previews
-_GIVES = {"images", "filename_prefix"}
-"""Inputs by which a node is known that gives files away."""
+_KEPT = "output"
+"""The type of a file that stays on the server; others are previews."""
+_SAVE_INPUTS = {"images", "filename_prefix"}
+"""Inputs by which a node is known that saves files."""
 _TEXT = "text/plain"
+_UNKNOWN_TYPE = "application/octet-stream"
 _DELETED = (
-    "If it was deleted there, ask for another seed, or for the server's memory to be freed: its "
-    "cache still counts on the file."
+    "If it was deleted there, use another seed or free the server's memory: its cache still "
+    "counts on the file."
 )
 _GATEWAY = (
-    "Something in front of the server may answer in its place: a login page, a proxy, a filter."
+    "Something in front of the server may answer in its place: a login page, a proxy or a filter."
 )
-_UNKNOWN_TYPE = "application/octet-stream"
+_MODEL_ENDINGS = (".safetensors", ".sft", ".ckpt", ".gguf", ".pt", ".pth", ".bin", ".onnx")
+_GRAPH_INPUTS = {
+    "seed": ("seed", "noise_seed"),
+    "steps": ("steps",),
+    "cfg": ("cfg",),
+    "sampler": ("sampler_name",),
+    "scheduler": ("scheduler",),
+    "width": ("width",),
+    "height": ("height",),
+}
+"""The inputs of a graph that hold what the request leaves open."""
 
 
-class File(NamedTuple):
+class ComfyFile(NamedTuple):
     """One file that a node made, in the server's words."""
 
     node: str
@@ -55,199 +68,248 @@ class File(NamedTuple):
         return f"{self.subfolder}/{self.filename}" if self.subfolder else self.filename
 
 
-class Text(NamedTuple):
-    """One text that a node gave away."""
+class ComfyText(NamedTuple):
+    """One text that a node gave."""
 
     node: str
     batch_index: int
     text: str
 
 
-def made(record: Record, only: Collection[str] = ()) -> list[File | Text]:
-    """What the nodes of a job made, in the graph's order; `only` those nodes, if any are named.
+def list_outputs(record: ComfyJobRecord, only: Collection[str] = ()) -> list[ComfyFile | ComfyText]:
+    """The files and texts of a job's nodes in the graph's order; `only` those of some nodes.
 
-    Previews count where nothing was kept.
+    Previews count where no file was kept.
     """
     order = {node: place for place, node in enumerate(record.graph)}
-    shown = {node: record.shown.get(node, node) for node in record.outputs}
+    shown = {node: record.display_nodes.get(node, node) for node in record.outputs}
     nodes = sorted(record.outputs, key=lambda node: (order.get(shown[node], len(order)), node))
     things = [
         thing
         for node in nodes
         if not only or shown[node] in only
-        for thing in _things(shown[node], record.outputs[node])
+        for thing in _node_outputs(shown[node], record.outputs[node])
     ]
-    kept = [thing for thing in things if isinstance(thing, Text) or thing.type == _KEPT]
-    return kept if any(isinstance(thing, File) for thing in kept) else things
+    kept = [thing for thing in things if isinstance(thing, ComfyText) or thing.type == _KEPT]
+    return kept if any(isinstance(thing, ComfyFile) for thing in kept) else things
 
 
-def fetch_all(
+def _node_outputs(node: str, output: Mapping[str, Any]) -> Iterator[ComfyFile | ComfyText]:
+    """Each file and text of one node, under whatever key; each file once."""
+    files: dict[tuple[str, str, str], ComfyFile] = {}
+    for value in output.values():
+        for about in map(as_mapping, value if isinstance(value, list) else ()):
+            name = about.get("filename")
+            if isinstance(name, str) and name:
+                key = name, str(about.get("subfolder") or ""), str(about.get("type") or _KEPT)
+                files.setdefault(key, ComfyFile(node, len(files), *key))
+    yield from files.values()
+    texts = output.get("text")
+    for index, text in enumerate(texts if isinstance(texts, list) else [texts]):
+        if isinstance(text, str):
+            yield ComfyText(node, index, text)
+
+
+def lacks_images(graph: Mapping[str, Any], things: Collection[ComfyFile | ComfyText]) -> bool:
+    """Whether nothing came, or no file although the graph has a node that saves some."""
+    inputs = (as_mapping(as_mapping(node).get("inputs")) for node in graph.values())
+    is_file = [isinstance(thing, ComfyFile) for thing in things]
+    return not any(is_file) if any(_SAVE_INPUTS & one.keys() for one in inputs) else not is_file
+
+
+def socket_outputs(record: ComfyJobRecord, only: Collection[str] = ()) -> list[Output]:
+    """The images that nodes saved to the websocket."""
+    return [
+        Output(data=data, media_type=media_type(data) or _UNKNOWN_TYPE, index=index, source=node)
+        for node, images in record.socket_images.items()
+        if not only or node in only
+        for index, data in enumerate(images)
+    ]
+
+
+def missing_socket_images(record: ComfyJobRecord) -> tuple[str, ...]:
+    """A sentence for each node whose images come over a websocket that was not open."""
+    return tuple(
+        f"Node {node} ({SAVES_TO_THE_SOCKET}) sends its image over the websocket only, and it "
+        "did not arrive; SaveImage keeps it."
+        for node, about in record.graph.items()
+        if as_mapping(about).get("class_type") == SAVES_TO_THE_SOCKET
+    )
+
+
+class _FileRefused(Unavailable):
+    """The server refuses a file, for now or because it is gone."""
+
+    is_from_comfyui = False
+    """Whether ComfyUI itself says so, rather than a gateway in front of it."""
+
+
+def fetch_outputs(
     client: ComfyClient,
-    things: Collection[File | Text],
+    things: Collection[ComfyFile | ComfyText],
     tick: Callable[[], None],
     *,
     unless: Callable[[ImagenError], bool] = lambda _: False,
 ) -> tuple[list[Output], list[Lost]]:
-    """The files that can still be fetched, and an error for each other one.
+    """The outputs that can still be fetched, and an error for each one that cannot.
 
-    `unless` says after which errors a file is not asked for again.
+    `unless` says after which errors a file is not requested again.
     """
     fetched: list[Output] = []
     missing: list[Lost] = []
     for thing in things:
-        if isinstance(thing, Text):
-            fetched.append(_text(thing))
+        if isinstance(thing, ComfyText):
+            data = thing.text.encode("utf-8", "replace")
+            text = Output(data=data, media_type=_TEXT, index=thing.batch_index, source=thing.node)
+            fetched.append(text)
             continue
+        download = partial(_download, client, thing)
+        attempts = partial(retry, download, attempts=_ATTEMPTS, unless=unless)
         try:
-            fetched.append(_fetch(client, thing, tick, unless))
-        except _Withheld as error:
-            missing.append(
-                Lost(error.message, remedy=error.remedy, is_certain=error.is_comfyuis_word)
+            response = run_while_reporting(attempts, tick)
+        except _FileRefused as error:
+            lost = Lost(error.message, remedy=error.remedy, is_certain=error.is_from_comfyui)
+            missing.append(lost)
+            continue
+        kind = media_type(response.content) or _header_type(response)
+        fetched.append(
+            Output(
+                data=response.content,
+                media_type=kind or guess_type(thing.filename)[0] or _UNKNOWN_TYPE,
+                index=thing.batch_index,
+                name=one_line(thing.name),
+                source=thing.node,
             )
+        )
     return fetched, missing
 
 
-def is_of(graph: Mapping[str, Any], data: bytes) -> bool:
-    """Whether a file is from this graph, as far as it says: once a server's folder is emptied, it
-    gives the same names to others."""
-    with suppress(ValueError):
-        said = mapping(parse_json(png_text(data, "prompt") or "{}", strict_numbers=False))
-        return not said or _plain(graph) == _plain(said)
-    return True
-
-
-def _plain(graph: Mapping[str, Any]) -> dict[str, Any]:
-    """What a graph says, where the server may have made numbers of texts."""
-    nodes = {node: mapping(about) for node, about in graph.items()}
-    return {
-        node: (
-            about.get("class_type"),
-            {name: _number(value) for name, value in mapping(about.get("inputs")).items()},
-        )
-        for node, about in nodes.items()
-    }
-
-
-def _number(value: Any) -> float | str:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return str(value)
-
-
-def is_text(output: Output) -> bool:
-    """Whether this is a text that a node gave away, rather than a file of whatever kind."""
-    return output.media_type == _TEXT and not output.name
-
-
-class _Withheld(Unavailable):
-    """The server refuses a file, for now or because it is gone."""
-
-    is_comfyuis_word = False
-    """Whether it is ComfyUI that says so, rather than a gateway before it."""
-
-
-def _fetch(
-    client: ComfyClient,
-    file: File,
-    tick: Callable[[], None],
-    unless: Callable[[ImagenError], bool],
-) -> Output:
-    """The bytes of one file, asked for again where something else comes."""
-    download = partial(retry, partial(_download, client, file), attempts=_ATTEMPTS)
-    response = run_while_reporting(partial(download, unless=unless), tick)
-    kind = media_type(response.content) or _told_type(response) or guess_type(file.filename)[0]
-    return Output(
-        data=response.content,
-        media_type=kind or _UNKNOWN_TYPE,
-        index=file.batch_index,
-        name=one_line(file.name),
-        source=file.node,
-    )
-
-
-def _text(text: Text) -> Output:
-    return Output(
-        data=text.text.encode("utf-8", "replace"),
-        media_type=_TEXT,
-        index=text.batch_index,
-        source=text.node,
-    )
-
-
-def sent(record: Record, only: Collection[str] = ()) -> list[Output]:
-    """The pictures that nodes saved to the websocket."""
-    return [
-        Output(data=data, media_type=media_type(data) or _UNKNOWN_TYPE, index=index, source=node)
-        for node, pictures in record.pictures.items()
-        if not only or node in only
-        for index, data in enumerate(pictures)
-    ]
-
-
-def lacks_a_picture(graph: Mapping[str, Any], things: Collection[File | Text]) -> bool:
-    """Whether nothing came, or no file where the graph was to give one."""
-    takes_pictures = any(_GIVES & mapping(mapping(n).get("inputs")).keys() for n in graph.values())
-    is_file = [isinstance(thing, File) for thing in things]
-    return not any(is_file) if takes_pictures else not is_file
-
-
-def unheard(record: Record) -> tuple[str, ...]:
-    """A sentence for each node whose picture can only come over a websocket that was not open."""
-    return tuple(
-        f"Node {node} ({SAVES_TO_THE_SOCKET}) sends its picture over the websocket only, and it "
-        "did not arrive; SaveImage keeps it."
-        for node, said in record.graph.items()
-        if mapping(said).get("class_type") == SAVES_TO_THE_SOCKET
-    )
-
-
-def _things(node: str, output: Mapping[str, Any]) -> Iterator[File | Text]:
-    """Each file and text of one node, whatever the key it stands under; each only once."""
-    seen: dict[tuple[str, str, str], File] = {}
-    for value in output.values():
-        for said in value if isinstance(value, list) else ():
-            known = _names(said)
-            if known is not None:
-                seen.setdefault(known, File(node, len(seen), *known))
-    yield from seen.values()
-    texts = output.get("text")
-    for index, text in enumerate(texts if isinstance(texts, list) else [texts]):
-        if isinstance(text, str):
-            yield Text(node, index, text)
-
-
-def _names(said: Any) -> tuple[str, str, str] | None:
-    about = mapping(said)
-    filename = about.get("filename")
-    if not isinstance(filename, str) or not filename:
-        return None
-    return filename, str(about.get("subfolder") or ""), str(about.get("type") or _KEPT)
-
-
-def _download(client: ComfyClient, file: File) -> httpx.Response:
+def _download(client: ComfyClient, file: ComfyFile) -> httpx.Response:
     """One answer, if it is the file; raises Unavailable where it may be the next time."""
     response = client.view(file.filename, file.subfolder, file.type)
     name = one_line(file.name)
     try:
-        client.succeeded(response)
+        client.check(response)
     except (Unavailable, RateLimited):
         raise
     except BackendError as error:
-        withheld = _Withheld(
+        refused = _FileRefused(
             f"ComfyUI made {name} but refuses to send it (status {response.status_code}).",
             remedy=_GATEWAY if isinstance(error, Rejected) else error.remedy,
         )
         if response.status_code == 404 and not response.content:
-            withheld = withheld.replace(is_comfyuis_word=True, remedy=_DELETED)
-        raise withheld from error
-    if wrong := download_fault(response.content, file.filename, _told_type(response)):
+            refused = refused.replace(is_from_comfyui=True, remedy=_DELETED)
+        raise refused from error
+    if wrong := download_fault(response.content, file.filename, _header_type(response)):
         raise Unavailable(
             f"What {client.at} sent for {name} {wrong}, {_ATTEMPTS} times.", remedy=_GATEWAY
         )
     return response
 
 
-def _told_type(response: httpx.Response) -> str:
-    told = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return told if told.isascii() and told != _UNKNOWN_TYPE else ""
+def _header_type(response: httpx.Response) -> str:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind if kind.isascii() and kind != _UNKNOWN_TYPE else ""
+
+
+def is_text(output: Output) -> bool:
+    """Whether this is a text that a node gave, rather than a file of any kind."""
+    return output.media_type == _TEXT and not output.name
+
+
+def is_from_graph(graph: Mapping[str, Any], data: bytes) -> bool:
+    """Whether a file is from this graph, as far as it says.
+
+    A server whose output folder is emptied gives the same names to other files.
+    """
+    with suppress(ValueError):
+        embedded = as_mapping(parse_json(png_text(data, "prompt") or "{}", strict_numbers=False))
+        return not embedded or _comparable(graph) == _comparable(embedded)
+    return True
+
+
+def _comparable(graph: Mapping[str, Any]) -> dict[str, Any]:
+    """The graph with numbers for texts that are numbers, as the server may change them."""
+    return {
+        name: (
+            as_mapping(node).get("class_type"),
+            {key: _as_number(v) for key, v in as_mapping(as_mapping(node).get("inputs")).items()},
+        )
+        for name, node in graph.items()
+    }
+
+
+def _as_number(value: Any) -> float | str:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return str(value)
+
+
+class JobTimes(NamedTuple):
+    """The times of a job, by our own clock."""
+
+    submitted: float
+    ended: float
+    fetched: float
+
+
+def build_facts(
+    request: Request,
+    record: ComfyJobRecord,
+    times: JobTimes,
+    stats: ServerStats,
+    outputs: Sequence[Output],
+    **ids: str,
+) -> Facts:
+    """What is known of a job that succeeded: from its request, its graph, the server, the clock."""
+    literals = [
+        (name, value)
+        for node in record.graph.values()
+        for name, value in as_mapping(as_mapping(node).get("inputs")).items()
+        if isinstance(value, str | int | float)
+    ]
+    files = [
+        (name, value)
+        for name, value in literals
+        if isinstance(value, str) and value.lower().endswith(_MODEL_ENDINGS)
+    ]
+    models = tuple(dict.fromkeys(value for _, value in files))
+    main = (value for name in MODEL_INPUTS for key, value in files if key == name)
+    settings: dict[str, Any] = {
+        name: next((value for key, value in literals if key in inputs), None)
+        if getattr(request, name) is None
+        else getattr(request, name)
+        for name, inputs in _GRAPH_INPUTS.items()
+    }
+    if settings["scheduler"] is None:  # some models have a node for it
+        classes = (str(as_mapping(n).get("class_type") or "") for n in record.graph.values())
+        settings["scheduler"] = next((c for c in classes if c.endswith("Scheduler")), None)
+    sizes = (png_size(output.data) for output in outputs)
+    width, height = next((size for size in sizes if size is not None), (0, 0))
+    if width and height:
+        settings |= {"width": width, "height": height}
+    executing = queued = None
+    if record.began_ms is not None and record.finished_ms is not None:
+        executing = max(0.0, record.finished_ms - record.began_ms) / 1000
+    if record.started_at is not None:
+        queued = max(0.0, record.started_at - times.submitted)
+    elif executing is not None:
+        queued = max(0.0, times.ended - times.submitted - executing)
+    engine = {
+        **ids,
+        "server_version": stats.version,
+        "device": stats.device,
+        "vram_used_bytes": stats.vram_used_bytes,
+        "node_seconds": {node: round(s, 4) for node, s in record.node_seconds.items()},
+    }
+    return Facts(
+        model=next(main, models[0] if models else ""),
+        models=models,
+        latency_seconds=times.fetched - times.submitted,
+        queued_seconds=queued,
+        executing_seconds=executing,
+        cached=None if record.cached is None else record.cached >= record.graph.keys(),
+        engine={name: value for name, value in engine.items() if value not in (None, "", {})},
+        **settings,
+    )

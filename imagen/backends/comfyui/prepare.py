@@ -1,4 +1,4 @@
-"""From a request to a ticket: values into tokens, pictures to be sent, and the graph cut to fit."""
+"""What a request asks for as one thing, and a workflow takes as several: by its tokens."""
 
 from __future__ import annotations
 
@@ -7,22 +7,166 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from imagen.backends.comfyui import uploads
-from imagen.backends.comfyui.capabilities import CONTROL, REFERENCE, workflow_capabilities
-from imagen.backends.comfyui.models import name_on_server, refuse_other_family
-from imagen.backends.comfyui.parts import parts_of, tell_of_lost
-from imagen.backends.comfyui.steering import nets, own_control, working
+from imagen.backends.comfyui.capabilities import (
+    CONTROL,
+    FIDELITY,
+    REFERENCE,
+    RESTORER,
+    UPSCALER,
+    workflow_capabilities,
+)
+from imagen.backends.comfyui.models import refuse_other_family, server_name
 from imagen.core.capabilities import ParameterOutcome, resolve_parameters
+from imagen.core.text import did_you_mean
 from imagen.core.ticket import Ticket
 from imagen.errors import RequestError, WorkflowError
 from imagen.graphs import Manifest, bind, edits
+from imagen.graphs.edits import ControlNetUse
 from imagen.graphs.tokens import nodes_with
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from imagen.backends.comfyui.workflows import WorkflowSet
-    from imagen.core.request import Request
-    from imagen.graphs import Workflow
+    from imagen.core.capabilities import Parameter, Receipt
+    from imagen.core.request import Control, Request
+    from imagen.graphs import ControlNet, Workflow
+
+
+_TOLD = (
+    ("upscale", "method", UPSCALER),
+    ("upscale", "factor", "width"),
+    ("restore", "model", RESTORER),
+)
+"""Parts whose loss would be noticed, and the token that each needs."""
+
+
+def split_parts(
+    asked: Mapping[str, Any], parameters: Mapping[str, Parameter], size: tuple[int, int]
+) -> dict[str, Any]:
+    """Values for tokens, from the structured parameters that were asked for and are taken.
+
+    An enlarged picture's size follows from `size`, the initial one's: width and height.
+    """
+    found = dict(_upscale(asked.get("upscale"), parameters, size))
+    if restore := asked.get("restore"):
+        found |= {FIDELITY: restore.fidelity, RESTORER: restore.model}
+    if outpaint := asked.get("outpaint"):
+        found |= outpaint.model_dump()
+    return {name: v for name, v in found.items() if name in parameters and v is not None}
+
+
+def report_unused_parts(
+    asked: Mapping[str, Any], parameters: Mapping[str, Parameter], receipt: Receipt
+) -> None:
+    """What of a structured parameter has no token in this workflow goes into the receipt."""
+    for name, part, token in _TOLD:
+        value: Any = asked.get(name)
+        given = getattr(value, part, None)
+        if given is not None and token not in parameters:
+            used = value.model_copy(update={part: None}).model_dump(exclude_none=True)
+            why = f"this workflow has a {part} of its own"
+            receipt[name] = ParameterOutcome(outcome="mapped", asked=value, used=used, why=why)
+
+
+def _upscale(
+    upscale: Any, parameters: Mapping[str, Parameter], size: tuple[int, int]
+) -> Iterator[tuple[str, Any]]:
+    if upscale is None:
+        return
+    yield UPSCALER, upscale.method
+    for name, pixels in zip(("width", "height"), size, strict=True):
+        if name in parameters:
+            yield name, parameters[name].fit(name, max(1, round(pixels * upscale.factor)))
+
+
+_PATCH = "model_patches"
+_NONE = "a strength of 0 is none"
+
+
+def drop_zero_strengths(asked: Sequence[Any], name: str, receipt: Receipt) -> tuple[Any, ...]:
+    """Those LoRAs or control pictures whose strength is not 0; the receipt tells of the others."""
+    used = tuple(one for one in asked if one.strength)
+    if len(used) < len(asked):
+        receipt[name] = ParameterOutcome(
+            outcome="mapped", asked=list(asked), used=list(used), why=_NONE
+        )
+    return used
+
+
+def assign_control_nets(
+    controls: Sequence[Control],
+    known: Mapping[str, ControlNet],
+    upload: Callable[[str, str], str],
+    receipt: Receipt,
+) -> list[ControlNetUse]:
+    """Each control picture with the net of its kind; `upload` gives a file's name in the graph.
+
+    Raises RequestError for a kind that has no net. A net that patches the model works at all steps,
+    and the receipt says so where that is not what was asked.
+    """
+    found = [_net(c, n, known, upload) for n, c in enumerate(controls)]
+    whole = [net.kind for net in found if net.patches_model and (net.start, net.end) != (0, 1)]
+    if whole:
+        why = f"the net of {', '.join(whole)} works at all steps"
+        used = [c.model_copy(update={"start": 0.0, "end": 1.0}) for c in controls]
+        receipt["controls"] = ParameterOutcome(
+            outcome="mapped", asked=list(controls), used=used, why=why
+        )
+    return found
+
+
+def own_control_tokens(
+    controls: Sequence[Control],
+    parameters: Mapping[str, Parameter],
+    upload: Callable[[str, str], str],
+    receipt: Receipt,
+) -> dict[str, Any]:
+    """Values for the tokens of a workflow with a control net of its own.
+
+    Raises RequestError for more pictures than one.
+    """
+    if len(controls) > 1:
+        raise RequestError(f"controls: this workflow takes one image, not {len(controls)}.")
+    (control,) = controls
+    values = {
+        CONTROL: upload(control.image, "controls.0"),
+        "control_strength": control.strength,
+        "control_start": control.start,
+        "control_end": control.end,
+    }
+    taken = {name: value for name, value in values.items() if name in parameters}
+    why = "the workflow has a control net of its own"
+    receipt["controls"] = ParameterOutcome(
+        outcome="mapped", asked=list(controls), used=[*taken], why=why
+    )
+    return taken
+
+
+def _net(
+    control: Control,
+    number: int,
+    known: Mapping[str, ControlNet],
+    upload: Callable[[str, str], str],
+) -> ControlNetUse:
+    net = known.get(control.kind)
+    if net is None:
+        raise RequestError(
+            f"This backend has no control of kind {control.kind!r}."
+            + did_you_mean(control.kind, known),
+            remedy=f"It has: {', '.join(known)}.",
+        )
+    return ControlNetUse(
+        kind=control.kind,
+        file=net.file,
+        image=upload(control.image, f"controls.{number}"),
+        strength=control.strength,
+        start=control.start,
+        end=control.end,
+        union=net.union,
+        patches_model=net.folder == _PATCH,
+    )
+
 
 _TASK, _WORKFLOW = "task", "workflow"
 """Under which a ticket holds what was asked of it, and which workflow the backend had."""
@@ -37,13 +181,13 @@ _FEATHER = 24
 """Pixels over which what is new beyond the sides fades in, where none are asked."""
 
 
-def prepared(request: Request, repertoire: WorkflowSet, *, id: str, backend: str) -> Ticket:
+def prepare_ticket(request: Request, workflows: WorkflowSet, *, id: str, backend: str) -> Ticket:
     """The ticket of one request, of which nothing has been sent.
 
     Raises RequestError for what can't be asked, and WorkflowError for a graph that can't run.
     """
-    workflow = repertoire.for_task(request.task, request.preprocess)
-    work = _Preparation(request, workflow, repertoire)
+    workflow = workflows.for_task(request.task, request.preprocess)
+    work = _Preparation(request, workflow, workflows)
     graph = work.graph()
     _refuse_faults(workflow, graph)
     return Ticket(
@@ -55,20 +199,20 @@ def prepared(request: Request, repertoire: WorkflowSet, *, id: str, backend: str
         workflow=workflow.name,
         engine={
             _TASK: request.task,
-            _WORKFLOW: repertoire.reference,
-            **uploads.written(work.uploads),
+            _WORKFLOW: workflows.reference,
+            **uploads.engine_entry(work.uploads),
         },
     )
 
 
-def manifest_of(ticket: Ticket, repertoire: WorkflowSet) -> Manifest:
+def manifest_of(ticket: Ticket, workflows: WorkflowSet) -> Manifest:
     """What is known of the workflow that a ticket was prepared with; the ticket has its graph.
 
     Nothing, where that workflow is gone or the backend has another one by now.
     """
     task = str(ticket.engine.get(_TASK, ticket.request.task))  # defaults may make it look another
     try:
-        workflow = repertoire.for_task(task, ticket.request.preprocess)
+        workflow = workflows.for_task(task, ticket.request.preprocess)
     except (RequestError, WorkflowError):
         return Manifest()
     return workflow.manifest if ticket.workflow in ("", workflow.name) else Manifest()
@@ -77,11 +221,11 @@ def manifest_of(ticket: Ticket, repertoire: WorkflowSet) -> Manifest:
 class _Preparation:
     """One request, and the workflow that will do it."""
 
-    def __init__(self, request: Request, workflow: Workflow, repertoire: WorkflowSet) -> None:
+    def __init__(self, request: Request, workflow: Workflow, workflows: WorkflowSet) -> None:
         self._task = request.task
         self._workflow = workflow
-        self._repertoire = repertoire
-        self._capabilities = workflow_capabilities(repertoire, request.task, workflow)
+        self._repertoire = workflows
+        self._capabilities = workflow_capabilities(workflows, request.task, workflow)
         self._parameters = self._capabilities.parameters
         self._addressed = {n: v for n, v in request.extra.items() if self._is_address(n)}
         extra = {n: v for n, v in request.extra.items() if n not in self._addressed}
@@ -91,7 +235,7 @@ class _Preparation:
         self.values: dict[str, Any] = {}
         """What will be used, by the request's names."""
         self._sizes: dict[str, tuple[int, int]] = {}
-        self.uploads: dict[str, uploads.Upload] = {}
+        self.uploads: dict[str, uploads.ComfyUpload] = {}
         """The files to send, by what the graph calls them."""
 
     def graph(self) -> dict[str, Any]:
@@ -114,8 +258,8 @@ class _Preparation:
     def _tokens(self) -> dict[str, Any]:
         """A value for each token: its part of what was asked, what was asked, or its default."""
         sent = self._pictures()
-        parts = parts_of(self._asked, self._parameters, self._sizes.get("image", (0, 0)))
-        tell_of_lost(self._asked, self._parameters, self.receipt)
+        parts = split_parts(self._asked, self._parameters, self._sizes.get("image", (0, 0)))
+        report_unused_parts(self._asked, self._parameters, self.receipt)
         self._tell_of_settled(parts, self._task)
         self.values |= parts
         own = self._first_reference() | self._own_control()
@@ -151,7 +295,7 @@ class _Preparation:
         }
 
     def _uploaded(self, path: str, what: str) -> str:
-        upload, picture = uploads.upload_of(path, what)
+        upload, picture = uploads.plan_upload(path, what)
         self.uploads[upload.literal] = upload
         self._sizes[what] = (picture.width, picture.height)
         return upload.literal
@@ -165,7 +309,7 @@ class _Preparation:
         controls = self._asked.get("controls")
         if not controls or CONTROL not in self._parameters:
             return {}
-        return own_control(controls, self._parameters, self._uploaded, self.receipt)
+        return own_control_tokens(controls, self._parameters, self._uploaded, self.receipt)
 
     @property
     def _reference(self) -> str:
@@ -179,7 +323,7 @@ class _Preparation:
             return graph
         manifest, dirs = self._workflow.manifest, self._repertoire.dirs
         refuse_other_family(asked, manifest, dirs)
-        self.values["model"] = used = name_on_server(asked)
+        self.values["model"] = used = server_name(asked)
         if used != asked:
             why = "a ComfyUI server has folders of its own"
             self.receipt["model"] = ParameterOutcome(
@@ -232,12 +376,14 @@ class _Preparation:
     def _steered(self, graph: dict[str, Any]) -> dict[str, Any]:
         """With the LoRAs and the control pictures that have no token of their own."""
         if "loras" in self._asked and "loras" not in self._workflow.tokens:
-            self.values["loras"] = working(self._asked["loras"], "loras", self.receipt)
+            self.values["loras"] = drop_zero_strengths(self._asked["loras"], "loras", self.receipt)
             graph = edits.with_loras(graph, self.values["loras"])
         if "controls" in self._asked and not {"controls", CONTROL} & self._workflow.tokens:
-            used = working(self._asked["controls"], "controls", self.receipt)
+            used = drop_zero_strengths(self._asked["controls"], "controls", self.receipt)
             self.values["controls"] = used
-            found = nets(used, self._repertoire.controls, self._uploaded, self.receipt)
+            found = assign_control_nets(
+                used, self._repertoire.controls, self._uploaded, self.receipt
+            )
             graph = edits.with_controls(graph, found)
         return graph
 

@@ -29,7 +29,7 @@ _AGAIN = "No job was sent. Ask for it again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
+class ComfyUpload:
     """One file of ours, and what it is to be called on the server."""
 
     path: str
@@ -42,15 +42,15 @@ class Upload:
         return f"{SUBFOLDER}/{self.name}"
 
 
-def upload_of(path: str, what: str) -> tuple[Upload, ImageFile]:
+def plan_upload(path: str, what: str) -> tuple[ComfyUpload, ImageFile]:
     """What is to be sent of a file; `what` names the parameter where it can't be read."""
     picture = read_image_file(path, what)
     name = f"imagen-{picture.sha256[:_DIGITS]}.{picture.kind.lower() or 'png'}"
     whole = str(Path(path).expanduser().absolute())
-    return Upload(path=whole, sha256=picture.sha256, name=name), picture
+    return ComfyUpload(path=whole, sha256=picture.sha256, name=name), picture
 
 
-def written(uploads: Mapping[str, Upload]) -> dict[str, Any]:
+def engine_entry(uploads: Mapping[str, ComfyUpload]) -> dict[str, Any]:
     """As a ticket keeps them; nothing where there are none."""
     said = {
         literal: {"path": upload.path, "sha256": upload.sha256}
@@ -59,15 +59,17 @@ def written(uploads: Mapping[str, Upload]) -> dict[str, Any]:
     return {KEY: said} if said else {}
 
 
-def read(engine: Mapping[str, Any]) -> list[Upload]:
+def read_uploads(engine: Mapping[str, Any]) -> list[ComfyUpload]:
     """What a ticket holds of them."""
     return [
-        Upload(path=said["path"], sha256=said["sha256"], name=literal.rpartition("/")[2])
+        ComfyUpload(path=said["path"], sha256=said["sha256"], name=literal.rpartition("/")[2])
         for literal, said in engine.get(KEY, {}).items()
     ]
 
 
-def send(client: ComfyClient, uploads: list[Upload], graph: Mapping[str, Any]) -> dict[str, Any]:
+def send_uploads(
+    client: ComfyClient, uploads: list[ComfyUpload], graph: Mapping[str, Any]
+) -> dict[str, Any]:
     """Send each file, and a copy of the graph that calls it what the server does.
 
     The same content under the same name is the same file there, so a lost answer is asked for
@@ -77,7 +79,7 @@ def send(client: ComfyClient, uploads: list[Upload], graph: Mapping[str, Any]) -
     return {node_id: _renamed(node, named) for node_id, node in graph.items()}
 
 
-def _sent(client: ComfyClient, upload: Upload) -> str:
+def _sent(client: ComfyClient, upload: ComfyUpload) -> str:
     try:
         picture = read_image_file(upload.path, "upload")
     except RequestError as error:  # made ready long ago, it may have been cleared away

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from imagen.backends.base import Gpu
-from imagen.backends.comfyui import answers
-from imagen.backends.comfyui.answers import Queue, QueueEntry, Stats
+from imagen.backends.comfyui import client
+from imagen.backends.comfyui.client import PromptQueue, QueuedPrompt, ServerStats
 
 JUNK = [
     pytest.param(None, id="null"),
@@ -27,10 +27,10 @@ def test_those_that_wait_are_sorted() -> None:
         "queue_running": [[0, "r", {}, {"client_id": "me"}, []]],
         "queue_pending": [[2, "c", {}, {}, []], [3, "d"], [1, "b", {}, {}, []], [-4, "a", {}]],
     }
-    queue = answers.queue(said)
+    queue = client.parse_queue(said)
     assert [item.prompt_id for item in queue.pending] == ["a", "b", "c", "d"]
     assert (queue.position("c"), queue.position("r"), queue.runs("r")) == (2, None, True)
-    assert queue.of_client("me") == "r"
+    assert queue.find_prompt("me") == "r"
     assert (queue.runs("r"), queue.runs("a"), queue.runs("z")) == (True, False, False)
 
 
@@ -38,11 +38,11 @@ def test_those_that_wait_are_sorted() -> None:
 def test_other_json_than_comfyuis_is_not_a_queue(said: Any) -> None:
     """A job that is not in it may be in the real one."""
     with pytest.raises(ValueError, match="not a queue"):
-        answers.queue(said)
+        client.parse_queue(said)
 
 
 def test_an_empty_queue_is_empty() -> None:
-    assert answers.queue({"queue_running": [], "queue_pending": []}) == Queue()
+    assert client.parse_queue({"queue_running": [], "queue_pending": []}) == PromptQueue()
 
 
 def test_the_history_of_a_prompt_is_read() -> None:
@@ -58,49 +58,49 @@ def test_the_history_of_a_prompt_is_read() -> None:
             "meta": {"5.0.2": {"display_node": "5"}, "6": None},
         }
     }
-    entry = answers.entry(said, "p")
+    entry = client.parse_history_entry(said, "p")
     assert entry is not None
-    assert entry.display == {"5.0.2": "5"}
+    assert entry.display_nodes == {"5.0.2": "5"}
     assert entry.messages == (("execution_start", {"timestamp": 1}),)
-    assert answers.of_client(said, "me") == "p"
-    assert answers.of_client(said, "you") is None
+    assert client.find_client_prompt(said, "me") == "p"
+    assert client.find_client_prompt(said, "you") is None
 
 
 @pytest.mark.parametrize("said", [{}, {"q": {"outputs": {}}}])
 def test_a_prompt_without_history_has_none(said: Any) -> None:
     """It may wait, run, or be unknown."""
-    assert answers.entry(said, "p") is None
+    assert client.parse_history_entry(said, "p") is None
 
 
 @pytest.mark.parametrize("said", [None, [], {"p": None}, {"p": {}}, {"error": "unauthorized"}])
 def test_other_json_than_comfyuis_is_not_a_history(said: Any) -> None:
     with pytest.raises(ValueError, match=r"not a history|without outputs"):
-        answers.entry(said, "p")
+        client.parse_history_entry(said, "p")
     with pytest.raises(ValueError, match=r"not a history|without outputs"):
-        answers.of_client(said, "me")
+        client.find_client_prompt(said, "me")
 
 
 def test_an_old_server_chooses_the_id() -> None:
     """A new one gives ours back."""
-    assert answers.accepted({"prompt_id": "theirs"}).prompt_id == "theirs"
+    assert client.parse_accepted({"prompt_id": "theirs"}).prompt_id == "theirs"
 
 
 @pytest.mark.parametrize("said", [{}, {"prompt_id": 7}, {"error": "unauthorized"}, [], None])
 def test_an_answer_without_an_id_takes_no_job(said: Any) -> None:
     with pytest.raises(ValueError, match="no prompt_id"):
-        answers.accepted(said)
+        client.parse_accepted(said)
 
 
 @pytest.mark.parametrize("said", [{"error": "unauthorized"}, {"node_errors": {}}, "no", None])
 def test_a_refusal_of_another_shape_is_not_comfyuis(said: Any) -> None:
     with pytest.raises(ValueError, match="no error with node_errors"):
-        answers.refused(said)
+        client.parse_refused(said)
 
 
 @pytest.mark.parametrize("said", [{"error": "no"}, {"error": {"message": "no"}}, [], None])
 def test_other_json_than_comfyuis_is_not_a_catalogue(said: Any) -> None:
     with pytest.raises(ValueError, match="not a list of node classes"):
-        answers.catalogue(said)
+        client.parse_node_catalog(said)
 
 
 def test_memory_is_told_for_a_gpu_only() -> None:
@@ -108,21 +108,21 @@ def test_memory_is_told_for_a_gpu_only() -> None:
     system = {"comfyui_version": "0.3.64"}
     gpu = {"name": "cuda:0", "type": "cuda", "vram_total": 10, "vram_free": 4}
     known = Gpu(name="cuda:0", vram_total_bytes=10, vram_free_bytes=4)
-    assert answers.stats({"system": system, "devices": [gpu]}) == Stats(
+    assert client.parse_stats({"system": system, "devices": [gpu]}) == ServerStats(
         "0.3.64", 6, "cuda:0", gpus=(known,)
     )
-    assert answers.stats({"system": system, "devices": [{**gpu, "type": "cpu"}]}) == Stats(
-        "0.3.64", None, "cuda:0"
-    )
-    assert answers.stats({"system": {}, "devices": 7}) == Stats()
+    assert client.parse_stats(
+        {"system": system, "devices": [{**gpu, "type": "cpu"}]}
+    ) == ServerStats("0.3.64", None, "cuda:0")
+    assert client.parse_stats({"system": {}, "devices": 7}) == ServerStats()
     with pytest.raises(ValueError, match="no system"):
-        answers.stats({"devices": 7})
+        client.parse_stats({"devices": 7})
 
 
 def test_an_unknown_queue_item_has_no_client() -> None:
     """An older server may tell less."""
     said = {"queue_running": [[1, "p"]], "queue_pending": []}
-    assert answers.queue(said).running == (QueueEntry("p", ""),)
+    assert client.parse_queue(said).running == (QueuedPrompt("p", ""),)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,6 @@ def test_a_job_that_ended_well_with_outputs_has_made_something(
     status: str, outputs: dict[str, Any], has_made: bool
 ) -> None:
     said = {"p": {"outputs": outputs, "status": {"status_str": status, "messages": []}}}
-    entry = answers.entry(said, "p")
+    entry = client.parse_history_entry(said, "p")
     assert entry is not None
     assert entry.has_made is has_made

@@ -6,10 +6,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.comfyui_lab import SAMPLED, opened
+from support.comfyui_backends import SAMPLED, open_comfyui
 
 from imagen.backends.comfyui import adapter, node_catalog
-from imagen.backends.comfyui.answers import stats
+from imagen.backends.comfyui.client import parse_stats
 from imagen.errors import Unavailable
 from imagen.graphs import list_workflows
 from imagen.testing.comfyui import ComfyUI, GatewayAnswer
@@ -29,14 +29,14 @@ def _detect() -> Callable[[str], Detection]:
 
 def test_a_server_that_has_everything_is_well() -> None:
     """And tells its version."""
-    with ComfyUI() as server, closing(opened(server.url)) as backend:
+    with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         health = backend.check()
     assert (health.ok, health.summary) == (True, "ok")
     assert dict(health.facts)["version"] == "0.9.2"
 
 
 def test_a_server_tells_its_card_and_memory() -> None:
-    with ComfyUI(vram=(24 << 30, 20 << 30)) as server, closing(opened(server.url)) as backend:
+    with ComfyUI(vram=(24 << 30, 20 << 30)) as server, closing(open_comfyui(server.url)) as backend:
         (gpu,) = backend.check().gpus
     assert (gpu.vram_total_bytes, gpu.vram_free_bytes) == (24 << 30, 20 << 30)
     assert gpu.sentence == f"{gpu.name}, 20.0 of 24.0 GiB VRAM free"
@@ -51,19 +51,19 @@ def test_a_server_tells_its_card_and_memory() -> None:
 )
 def test_a_processor_is_not_a_card(device: dict[str, Any] | None) -> None:
     devices = [] if device is None else [device]
-    assert stats({"system": {}, "devices": devices}).gpus == ()
+    assert parse_stats({"system": {}, "devices": devices}).gpus == ()
 
 
 @pytest.mark.parametrize("odd", ["much", None, -1, True])
 def test_memory_that_is_not_a_number_is_unknown(odd: Any) -> None:
     devices = [{"name": "cuda:0 Card : native", "type": "cuda", "vram_total": odd}]
-    (gpu,) = stats({"system": {}, "devices": devices}).gpus
+    (gpu,) = parse_stats({"system": {}, "devices": devices}).gpus
     assert (gpu.name, gpu.sentence) == ("Card", "Card")
 
 
 def test_a_missing_model_is_named_with_its_remedy() -> None:
     """Before anything is asked for."""
-    with ComfyUI(missing_models=[MODEL]) as server, closing(opened(server.url)) as backend:
+    with ComfyUI(missing_models=[MODEL]) as server, closing(open_comfyui(server.url)) as backend:
         health = backend.check()
         assert server.prompts == []
     assert not health.ok
@@ -77,7 +77,10 @@ def test_a_missing_model_is_named_with_its_remedy() -> None:
 def test_several_faults_have_all_their_remedies() -> None:
     """The first is the summary."""
     graph = {**SAMPLED, "100": {"class_type": "Sparkle", "inputs": {}}}
-    with ComfyUI(missing_models=[MODEL]) as server, closing(opened(server.url, graph)) as backend:
+    with (
+        ComfyUI(missing_models=[MODEL]) as server,
+        closing(open_comfyui(server.url, graph)) as backend,
+    ):
         health = backend.check()
     assert health.summary.endswith("(and 1 more)")
     assert len(health.remedies) == 2
@@ -92,7 +95,7 @@ def test_several_faults_have_all_their_remedies() -> None:
 )
 def test_what_is_wrong_is_said_and_not_raised(refusal: GatewayAnswer, summary: str) -> None:
     """For a listing of many backends."""
-    with ComfyUI(http_errors=(refusal,)) as server, closing(opened(server.url)) as backend:
+    with ComfyUI(http_errors=(refusal,)) as server, closing(open_comfyui(server.url)) as backend:
         health = backend.check()
     assert not health.ok
     assert summary in health.summary
@@ -101,14 +104,14 @@ def test_what_is_wrong_is_said_and_not_raised(refusal: GatewayAnswer, summary: s
 
 def test_a_missing_workflow_is_said_too() -> None:
     """It is the configuration that is wrong, not the server."""
-    with ComfyUI() as server, closing(opened(server.url, workflow="nowhere")) as backend:
+    with ComfyUI() as server, closing(open_comfyui(server.url, workflow="nowhere")) as backend:
         health = backend.check()
     assert "Workflow 'nowhere' not found" in health.summary
 
 
 def test_a_variable_that_is_not_set_is_said_too() -> None:
     """Nothing is sent without the credential."""
-    with ComfyUI() as server, closing(opened(server.url, bearer_env="NOT_SET")) as backend:
+    with ComfyUI() as server, closing(open_comfyui(server.url, bearer_env="NOT_SET")) as backend:
         health = backend.check()
         assert server.requests == []
     assert health.summary == "The environment variable NOT_SET is not set."
@@ -116,7 +119,7 @@ def test_a_variable_that_is_not_set_is_said_too() -> None:
 
 def test_the_catalogue_comes_with_the_version() -> None:
     """For checking workflows against."""
-    with ComfyUI() as server, closing(opened(server.url)) as backend:
+    with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         nodes, version = node_catalog(backend)
     assert "KSampler" in nodes
     assert version == "0.9.2"
@@ -124,7 +127,7 @@ def test_the_catalogue_comes_with_the_version() -> None:
 
 def test_memory_is_freed_on_request() -> None:
     """Models and cache."""
-    with ComfyUI() as server, closing(opened(server.url)) as backend:
+    with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         backend.free()
         assert [(seen.method, seen.path) for seen in server.requests] == [("POST", "/free")]
 

@@ -6,8 +6,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.comfyui_lab import ASKED, MANIFEST, SAMPLED, opened
-from support.comfyui_pictures import NOWHERE, node, on, shelve
+from support.comfyui_backends import MANIFEST, REQUEST, SAMPLED, open_comfyui
+from support.comfyui_tasks import NOWHERE, node, on, shelve
 from support.weight_files import SD1, VAE, safetensors, write_file
 
 from imagen.config import Settings
@@ -42,8 +42,8 @@ MANIFEST_OF_TOKENS = {
 def _made(model: str) -> tuple[Ticket, Result]:
     """What one request for a model gives, with the ticket as it was sent."""
     told: list[Progress] = []
-    with ComfyUI(models=FILES) as server, closing(opened(server.url)) as backend:
-        ticket = backend.prepare(ASKED.with_values({"model": model}))
+    with ComfyUI(models=FILES) as server, closing(open_comfyui(server.url)) as backend:
+        ticket = backend.prepare(REQUEST.with_values({"model": model}))
         result = backend.collect(ticket, told.append)
     sent = [progress.ticket for progress in told if progress.ticket is not None]
     return sent[-1], result
@@ -106,13 +106,13 @@ def test_a_local_path_that_the_server_lacks_is_refused_with_the_place_for_it() -
 
 
 def test_nothing_is_asked_of_the_server_while_a_ticket_is_prepared() -> None:
-    ticket = opened(NOWHERE).prepare(ASKED.with_values({"model": "dream"}))
+    ticket = open_comfyui(NOWHERE).prepare(REQUEST.with_values({"model": "dream"}))
     assert (ticket.request.model, ticket.receipt["model"].outcome) == ("dream", "applied")
 
 
 def test_a_model_goes_in_place_of_the_workflows_own_parameter() -> None:
     shelve("mine", TOKENS, MANIFEST_OF_TOKENS)
-    asked = ASKED.with_values({"model": "dream", "checkpoint": "other.safetensors"})
+    asked = REQUEST.with_values({"model": "dream", "checkpoint": "other.safetensors"})
     ticket = on(NOWHERE, "mine").prepare(asked)
     fate = ticket.receipt["checkpoint"]
     assert ticket.payload["1"]["inputs"]["ckpt_name"] == "dream"
@@ -122,13 +122,13 @@ def test_a_model_goes_in_place_of_the_workflows_own_parameter() -> None:
 
 def test_a_parameter_of_the_workflow_that_needs_a_value_gets_it_from_the_model() -> None:
     shelve("bare", TOKENS, {"parameters": MANIFEST["parameters"]})
-    ticket = on(NOWHERE, "bare").prepare(ASKED.with_values({"model": "dream"}))
+    ticket = on(NOWHERE, "bare").prepare(REQUEST.with_values({"model": "dream"}))
     assert ticket.payload["1"]["inputs"]["ckpt_name"] == "dream"
 
 
 def test_a_parameter_called_model_is_the_model() -> None:
     shelve("named", SAMPLED | {"1": node("CheckpointLoaderSimple", ckpt_name="$<model>")})
-    ticket = on(NOWHERE, "named").prepare(ASKED.with_values({"model": "dream"}))
+    ticket = on(NOWHERE, "named").prepare(REQUEST.with_values({"model": "dream"}))
     assert ticket.payload["1"]["inputs"]["ckpt_name"] == "dream"
 
 
@@ -136,7 +136,7 @@ def test_a_workflow_that_loads_several_models_says_how_to_name_one() -> None:
     second = {"2": node("CheckpointLoaderSimple", ckpt_name="refiner.safetensors")}
     decoded = {"90": node("VAEDecode", samples=["8", 0], vae=["2", 2])}
     shelve("two", SAMPLED | second | decoded)
-    ticket = on(NOWHERE, "two").prepare(ASKED.with_values({"model": "dream"}))
+    ticket = on(NOWHERE, "two").prepare(REQUEST.with_values({"model": "dream"}))
     assert ticket.receipt["model"].why == (
         "this workflow loads several models; name the node: --set 1.ckpt_name=NAME"
     )
@@ -144,7 +144,7 @@ def test_a_workflow_that_loads_several_models_says_how_to_name_one() -> None:
 
 def test_a_workflow_that_loads_no_model_drops_it() -> None:
     shelve("none", {"9": node("SaveImage", images="$<prompt>")})
-    ticket = on(NOWHERE, "none").prepare(ASKED.with_values({"model": "dream"}))
+    ticket = on(NOWHERE, "none").prepare(REQUEST.with_values({"model": "dream"}))
     assert ticket.receipt["model"].why == "this workflow loads no checkpoint by name"
 
 
@@ -158,7 +158,7 @@ def test_every_task_of_a_bundled_workflow_takes_a_model(task: Any) -> None:
 def test_a_model_that_another_family_of_workflows_loads_is_refused(model: str) -> None:
     backend = on(NOWHERE, "flux1-schnell")
     with pytest.raises(RequestError) as caught:
-        backend.prepare(ASKED.with_values({"model": model}))
+        backend.prepare(REQUEST.with_values({"model": model}))
     assert caught.value.message == (
         f"model {model!r} is of the family z-image, and the workflow is for flux1."
     )
@@ -170,17 +170,17 @@ def test_a_model_that_another_family_of_workflows_loads_is_refused(model: str) -
 
 def test_a_refused_model_has_the_name_of_its_family_that_models_shows() -> None:
     with pytest.raises(RequestError, match="is of the family sd21, and the workflow is for sd15"):
-        on(NOWHERE, "sd15").prepare(ASKED.with_values({"model": "sd_turbo"}))
+        on(NOWHERE, "sd15").prepare(REQUEST.with_values({"model": "sd_turbo"}))
 
 
 def test_a_local_file_of_another_family_is_refused_by_its_header(tmp_path: Path) -> None:
     path = write_file(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
     with pytest.raises(RequestError, match="is of the family sd1, and the workflow is for flux1"):
-        on(NOWHERE, "flux1-schnell").prepare(ASKED.with_values({"model": str(path)}))
+        on(NOWHERE, "flux1-schnell").prepare(REQUEST.with_values({"model": str(path)}))
 
 
 def test_a_model_whose_family_is_not_known_is_left_to_the_server() -> None:
-    ticket = on(NOWHERE, "flux1-schnell").prepare(ASKED.with_values({"model": "xl-flux"}))
+    ticket = on(NOWHERE, "flux1-schnell").prepare(REQUEST.with_values({"model": "xl-flux"}))
     assert ticket.receipt["model"].outcome == "applied"
 
 

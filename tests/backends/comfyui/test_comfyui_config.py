@@ -8,7 +8,7 @@ import pytest
 
 from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUIConfig
-from imagen.backends.comfyui.config import credential, headers, websocket
+from imagen.backends.comfyui.config import credential_remedy, request_headers, websocket_url
 from imagen.errors import ConfigError, Unauthorized
 
 
@@ -43,7 +43,9 @@ def test_every_key_is_explained() -> None:
         pytest.param(
             {"bearer_env": "A", "basic_env": "B"}, "exclude each other", id="two credentials"
         ),
-        pytest.param({"headers": {"a b": "1"}}, "is no name of a header", id="no header's name"),
+        pytest.param(
+            {"headers": {"a b": "1"}}, "is not a valid header name", id="no header's name"
+        ),
         pytest.param({"headers": {"X": "1\r\nY: 2"}}, "one line", id="two headers in one"),
     ],
 )
@@ -93,7 +95,7 @@ def test_headers_come_from_the_file_and_from_the_environment() -> None:
     config = _config(
         headers={"X-Team": "art"}, headers_env={"X-Api-Key": "STUDIO_KEY"}, bearer_env="TOKEN"
     )
-    assert headers(config, {"STUDIO_KEY": "k1", "TOKEN": " t1\n"}) == {
+    assert request_headers(config, {"STUDIO_KEY": "k1", "TOKEN": " t1\n"}) == {
         "X-Team": "art",
         "X-Api-Key": "k1",
         "Authorization": "Bearer t1",
@@ -103,7 +105,7 @@ def test_headers_come_from_the_file_and_from_the_environment() -> None:
 def test_a_user_and_password_are_sent_as_basic() -> None:
     """In base64, as the standard has it."""
     config = _config(basic_env="PAIR")
-    assert headers(config, {"PAIR": "me:pass"}) == {"Authorization": "Basic bWU6cGFzcw=="}
+    assert request_headers(config, {"PAIR": "me:pass"}) == {"Authorization": "Basic bWU6cGFzcw=="}
 
 
 @pytest.mark.parametrize(
@@ -121,14 +123,14 @@ def test_a_user_and_password_are_sent_as_basic() -> None:
 def test_a_variable_without_a_credential_is_named(environ: dict[str, str], sentence: str) -> None:
     """Before anything is sent."""
     with pytest.raises(Unauthorized) as caught:
-        headers(_config(bearer_env="TOKEN"), environ)
+        request_headers(_config(bearer_env="TOKEN"), environ)
     assert caught.value.message == sentence
 
 
 def test_where_access_is_refused_the_variable_is_named() -> None:
     """Or the keys that would name one."""
-    assert "TOKEN" in credential(_config(bearer_env="TOKEN"))
-    assert "backends.studio.bearer_env" in credential(_config())
+    assert "TOKEN" in credential_remedy(_config(bearer_env="TOKEN"))
+    assert "backends.studio.bearer_env" in credential_remedy(_config())
 
 
 @pytest.mark.parametrize(
@@ -140,4 +142,4 @@ def test_where_access_is_refused_the_variable_is_named() -> None:
 )
 def test_the_websocket_keeps_scheme_and_path(url: str, address: str) -> None:
     """A proxy in front of the server wants both."""
-    assert websocket(url, "me") == address
+    assert websocket_url(url, "me") == address

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.comfyui_lab import opened
+from support.comfyui_backends import open_comfyui
 
 from imagen.backends.comfyui import adapter
 from imagen.backends.comfyui.config import DEFAULT_URL
@@ -49,8 +49,8 @@ class _ComfyUIRig:
         if scenario == "unreachable":
             server.stop()
         if self._workflow:
-            return opened(server.url, name="rigged", workflow=self._workflow)
-        return opened(server.url, name="rigged")
+            return open_comfyui(server.url, name="rigged", workflow=self._workflow)
+        return open_comfyui(server.url, name="rigged")
 
     def submissions(self) -> int:
         return len(self._server.prompts) if self._server else 0

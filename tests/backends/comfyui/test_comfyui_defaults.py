@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from support.comfyui_lab import ASKED, MANIFEST, SAMPLED
-from support.comfyui_pictures import NOWHERE, drawn, node, on, shelve
+from support.comfyui_backends import MANIFEST, REQUEST, SAMPLED
+from support.comfyui_tasks import NOWHERE, drawn, node, on, shelve
 
 from imagen.core.request import Upscale
 
@@ -18,7 +18,7 @@ def test_the_upscaler_asked_for_goes_before_the_workflows_own() -> None:
     shelve("mine", SAMPLED, MANIFEST)
     shelve("upscale-model", ENLARGED)
     values = {"image": drawn("a.png"), "upscale": Upscale(method="x2.pth"), "prompt": ""}
-    ticket = on(NOWHERE, "mine").prepare(ASKED.with_values(values | {"upscale_model": "x4.pth"}))
+    ticket = on(NOWHERE, "mine").prepare(REQUEST.with_values(values | {"upscale_model": "x4.pth"}))
     assert ticket.payload["2"]["inputs"] == {"model": "x2.pth"}
     assert ticket.request.extra["upscale_model"] == "x2.pth"
 
@@ -30,5 +30,5 @@ def test_a_default_of_one_preprocessor_is_not_filled_in_for_another() -> None:
     assert known["depth_model"].default is None
     assert known["filename_prefix"].default is None
     values = {"image": drawn("a.png"), "preprocess": "canny"}
-    saved = backend.prepare(ASKED.with_values(values)).payload["99"]["inputs"]
+    saved = backend.prepare(REQUEST.with_values(values)).payload["99"]["inputs"]
     assert saved["filename_prefix"] == "imagen/preprocess-canny"

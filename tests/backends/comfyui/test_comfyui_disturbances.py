@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from support.comfyui_lab import ASKED, SAMPLED, collected, opened, paths
+from support.comfyui_backends import (
+    REQUEST,
+    SAMPLED,
+    job_progress,
+    open_comfyui,
+    request_paths,
+    run_request,
+)
 
 from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUIConfig, uploads
-from imagen.backends.comfyui.follow import JobFollower
-from imagen.backends.comfyui.record import Record
-from imagen.backends.comfyui.telling import ProgressReporter
-from imagen.backends.comfyui.websocket import Listener
-from imagen.core.result import no_progress
+from imagen.backends.comfyui.follow import ComfyJobRecord, ComfyProgress, JobFollower
+from imagen.backends.comfyui.websocket import ComfyWebSocket
 from imagen.errors import BackendError, Cancelled, Lost, Rejected, TimedOut, Unavailable
 from imagen.testing.comfyui import ComfyUI, FailureSwitches, GatewayAnswer
 
@@ -33,9 +37,9 @@ _LOOK_SECONDS = 10.0
 def _ended(server: ComfyUI, *script: str, counted: str = "/queue", **block: Any) -> BackendError:
     """How the wait ends for a job behind a stranger's, if `/queue` gives these answers first."""
     server.submit_foreign(seconds=60)
-    with closing(opened(server.url)) as backend:
-        ticket = backend.prepare(ASKED)
-        listener = Listener(backend.client(), 5)
+    with closing(open_comfyui(server.url)) as backend:
+        ticket = backend.prepare(REQUEST)
+        listener = ComfyWebSocket(backend.client(), 5)
         listener.open()
         backend.client().submit(ticket.payload, ticket.id, listener.client_id)
         listener.prompt_id = ticket.id
@@ -43,16 +47,19 @@ def _ended(server: ComfyUI, *script: str, counted: str = "/queue", **block: Any)
         server.switches = FailureSwitches(http_errors=(*answers, *server.switches.http_errors))
 
         def clock() -> float:
-            looks = sum(path.startswith(counted) for path in paths(server))
+            looks = sum(path.startswith(counted) for path in request_paths(server))
             return time.monotonic() + looks * _LOOK_SECONDS
 
         usual = {"poll_seconds": 0.02, "total_seconds": 200, "idle_seconds": 1000} | block
         known = {"url": server.url, "workflow": "x", **usual}
         config = validate_block("lab", known, ComfyUIConfig)
-        record, telling = Record(ticket.payload), ProgressReporter(ticket.payload, no_progress)
+        record, telling = (
+            ComfyJobRecord(ticket.payload),
+            ComfyProgress(ticket.payload, job_progress()),
+        )
         following = JobFollower(backend.client(), listener, record, telling, config, clock=clock)
         with pytest.raises(BackendError) as caught:
-            following.to_the_end()
+            following.follow()
         listener.close()
     return caught.value
 
@@ -93,7 +100,9 @@ def test_disturbances_that_ended_do_not_add_up(script: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("script", "kind", "words"),
     [
-        pytest.param(("stalled",) * 9, "failed", "runs nothing of what waits", id="a stall"),
+        pytest.param(
+            ("stalled",) * 9, "failed", "runs none of the jobs in its queue", id="a stall"
+        ),
         pytest.param(("gone",) * 9, "lost", "no longer knows the job", id="missed"),
         pytest.param(("cut",) * 9, "lost", "went away while it had the job", id="an outage"),
         pytest.param(("401",) * 9, "lost", "refused access: 401", id="refused"),
@@ -105,7 +114,7 @@ def test_a_disturbance_that_lasts_ends_the_wait(
 ) -> None:
     with ComfyUI() as server:
         error = _ended(server, *script, lost_seconds=15)
-        looks = sum(path == "/queue" for path in paths(server))
+        looks = sum(path == "/queue" for path in request_paths(server))
     assert (error.code, words in error.message) == (kind, True)
     assert looks <= 6  # within a minute
 
@@ -137,7 +146,7 @@ def test_what_an_old_look_saw_is_not_said_of_a_job_that_can_not_be_looked_for(
         error = _ended(server, "other", *(trouble,) * 9, idle_seconds=25)
     assert isinstance(error, TimedOut)
     assert error.message.startswith(
-        "The job took more than 25 seconds without any progress. It could not be looked for: "
+        "The job took more than 25 seconds without any progress. Its state could not be read: "
     )
     assert words in error.message
     assert remedy in error.remedy
@@ -183,14 +192,14 @@ def test_a_server_that_went_away_is_not_told_to_stop_when_it_is_back() -> None:
     )
     with ComfyUI(silent=True, silent_load=60, http_errors=broken) as server:
         with pytest.raises(Lost, match="went away"):
-            collected(server)
+            run_request(server)
         changes = [seen.path for seen in server.requests if seen.method == "POST"]
     assert changes == ["/prompt"]
 
 
 def _cancel_once(path: str, server: ComfyUI) -> Callable[[Progress], None]:
     def cancel(_: Progress) -> None:
-        if path in paths(server):
+        if path in request_paths(server):
             server.switches = FailureSwitches(http_errors=server.switches.http_errors)
             raise Cancelled
 
@@ -202,8 +211,8 @@ def test_a_submission_that_is_cancelled_is_not_sent_again() -> None:
     later = GatewayAnswer(path="/prompt", status=429, times=9, retry_after="3")
     with ComfyUI(http_errors=(later,)) as server:
         with pytest.raises(Cancelled) as caught:
-            collected(server, on_progress=_cancel_once("/prompt", server))
-        assert paths(server).count("/prompt") == 1
+            run_request(server, on_progress=_cancel_once("/prompt", server))
+        assert request_paths(server).count("/prompt") == 1
     assert caught.value.is_stopped
 
 
@@ -211,7 +220,7 @@ def test_a_job_that_arrives_after_it_was_cancelled_is_taken_back() -> None:
     """Not to find it means nothing while its submission is still on its way."""
     with ComfyUI(slow=3, step_seconds=1) as server:
         with pytest.raises(Cancelled) as caught:
-            collected(server, on_progress=_cancel_once("/prompt", server))
+            run_request(server, on_progress=_cancel_once("/prompt", server))
         assert len(server.prompts) == 1
         assert server.queue_state() == (None, [])
     assert caught.value.is_stopped
@@ -220,7 +229,7 @@ def test_a_job_that_arrives_after_it_was_cancelled_is_taken_back() -> None:
 def test_each_connection_of_a_submission_has_a_name_of_its_own() -> None:
     starting = GatewayAnswer(path="/prompt", status=503)
     with ComfyUI(http_errors=(starting,)) as server:
-        collected(server)
+        run_request(server)
         assert len(set(server.client_ids)) == server.sockets_opened == 2
 
 
@@ -229,7 +238,7 @@ def test_a_refusal_needs_no_catalogue() -> None:
     node = SAMPLED["8"] | {"inputs": SAMPLED["8"]["inputs"] | {"sampler_name": "eulr"}}
     hidden = GatewayAnswer(path="/object_info", times=9)
     with ComfyUI(http_errors=(hidden,)) as server, pytest.raises(Rejected, match="eulr"):
-        collected(server, SAMPLED | {"8": node})
+        run_request(server, SAMPLED | {"8": node})
 
 
 def test_a_socket_that_is_refused_twice_is_opened_the_third_time() -> None:
@@ -242,32 +251,35 @@ def test_a_socket_that_is_refused_twice_is_opened_the_third_time() -> None:
                 raise Cancelled
 
         with pytest.raises(Cancelled):
-            collected(server, on_progress=enough, total_seconds=30)
+            run_request(server, on_progress=enough, total_seconds=30)
 
 
 def test_a_job_is_looked_for_as_soon_as_the_socket_breaks() -> None:
     with ComfyUI(drop_at="end") as server:
-        assert len(collected(server, poll_seconds=60, total_seconds=10).images) == 1
+        assert len(run_request(server, poll_seconds=60, total_seconds=10).images) == 1
 
 
 def test_a_wait_ends_with_its_backend() -> None:
-    with ComfyUI(silent=True, silent_load=60) as server, closing(opened(server.url)) as backend:
+    with (
+        ComfyUI(silent=True, silent_load=60) as server,
+        closing(open_comfyui(server.url)) as backend,
+    ):
 
         def close(progress: Progress) -> None:
-            if progress.stage == "running" or "/queue" in paths(server):
+            if progress.stage == "running" or "/queue" in request_paths(server):
                 backend.close()
 
         with pytest.raises(BackendError, match="was closed while it worked"):
-            backend.collect(backend.prepare(ASKED), close)
+            backend.collect(backend.prepare(REQUEST), close)
 
 
 def test_a_server_that_never_answers_is_given_up_by_the_idle_time() -> None:
     """Its socket included; the submission waits for what is left."""
     silent = GatewayAnswer(hangs=True, times=10**6)
     with ComfyUI(http_errors=(silent,)) as server:
-        with pytest.raises(Lost, match="does not answer, and can't be asked") as caught:
-            collected(server, connect_seconds=0.5, idle_seconds=1.5)
-        asked = [path.split("/")[1] for path in paths(server)]
+        with pytest.raises(Lost, match="does not answer, and cannot be asked") as caught:
+            run_request(server, connect_seconds=0.5, idle_seconds=1.5)
+        asked = [path.split("/")[1] for path in request_paths(server)]
     assert asked == ["ws", "prompt", "history"]
     assert not caught.value.is_certain
 
@@ -276,9 +288,9 @@ def test_a_submission_that_is_never_answered_is_not_sent_again() -> None:
     """What holds it back may still deliver it, though the server has no such job yet."""
     held = GatewayAnswer(path="/prompt", method="POST", hangs=True)
     with ComfyUI(http_errors=(held,)) as server:
-        with pytest.raises(Lost, match="does not answer, and does not have the job") as caught:
-            collected(server, idle_seconds=1)
-        assert paths(server).count("/prompt") == 1
+        with pytest.raises(Lost, match="does not answer, and does not have the job yet") as caught:
+            run_request(server, idle_seconds=1)
+        assert request_paths(server).count("/prompt") == 1
     assert not caught.value.is_certain
 
 
@@ -291,18 +303,18 @@ def test_a_file_of_a_server_that_says_no_type_has_that_of_its_name() -> None:
         content_type="application/octet-stream",
     )
     with ComfyUI(extra_outputs=True, http_errors=(plain,)) as server:
-        sound = next(one for one in collected(server).outputs if one.name.endswith(".flac"))
+        sound = next(one for one in run_request(server).outputs if one.name.endswith(".flac"))
     assert sound.media_type in ("audio/flac", "audio/x-flac")
 
 
 def test_an_upload_that_is_never_answered_is_sent_once() -> None:
     Image.new("RGB", (8, 8)).save("fox.png")
-    upload, _ = uploads.upload_of("fox.png", "image")
+    upload, _ = uploads.plan_upload("fox.png", "image")
     silent = GatewayAnswer(path="/upload", hangs=True, times=9)
     with ComfyUI(http_errors=(silent,)) as server:
         with (
-            closing(opened(server.url, idle_seconds=0.5)) as backend,
+            closing(open_comfyui(server.url, idle_seconds=0.5)) as backend,
             pytest.raises(Unavailable, match="did not answer in time"),
         ):
-            uploads.send(backend.client(), [upload], {})
-        assert paths(server) == ["/upload/image"]
+            uploads.send_uploads(backend.client(), [upload], {})
+        assert request_paths(server) == ["/upload/image"]

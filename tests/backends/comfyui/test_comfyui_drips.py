@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from support.comfyui_lab import ASKED, opened
+from support.comfyui_backends import REQUEST, open_comfyui
 from support.raw_server import RawServer, answer_or_drip
 
 from imagen.core.result import no_progress
@@ -42,10 +42,10 @@ def _ended(answers: Mapping[str, object]) -> TimedOut:
     """The error of a run that may take a second."""
     with (
         RawServer(answer_or_drip(answers)) as server,
-        closing(opened(server.url, total_seconds=1)) as backend,
+        closing(open_comfyui(server.url, total_seconds=1)) as backend,
         pytest.raises(TimedOut, match=r"took more than 1 (s|seconds) in all") as caught,
     ):
-        backend.collect(backend.prepare(ASKED), no_progress)
+        backend.collect(backend.prepare(REQUEST), no_progress)
     return caught.value
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
+from support.comfyui_backends import open_comfyui
 
 from imagen.backends.comfyui import errors
-from imagen.backends.comfyui.config import ComfyUIConfig
-from imagen.backends.comfyui.events import Broken
+from imagen.backends.comfyui.websocket import NodeFailed
+from imagen.errors import Unavailable
 from imagen.graphs import Manifest, ManifestModel
+from imagen.testing.http_server import HeldPort
 
 GRAPH = {
     "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "flux1-schnell.safetensors"}},
@@ -44,7 +47,7 @@ def test_a_refusal_of_another_shape_is_a_sentence(errors_of: Any, error: Any) ->
     said = {"error": error, "node_errors": {"8": {"errors": errors_of, "class_type": "K"}}}
     assert not errors.names_a_missing_file(said)
     assert not errors.hides_choices(said)
-    assert errors.rejected(said, GRAPH, Manifest()).message.startswith(
+    assert errors.rejected_error(said, GRAPH, Manifest()).message.startswith(
         "ComfyUI refused the workflow:"
     )
 
@@ -52,15 +55,15 @@ def test_a_refusal_of_another_shape_is_a_sentence(errors_of: Any, error: Any) ->
 def test_of_very_many_faults_the_first_are_told() -> None:
     fault = {"type": "odd", "message": "no", "details": "", "extra_info": {}}
     said = {"node_errors": {str(n): {"errors": [fault]} for n in range(100_000)}}
-    message = errors.rejected(said, GRAPH, Manifest()).message
+    message = errors.rejected_error(said, GRAPH, Manifest()).message
     assert len(message.splitlines()) == 21
-    assert len(errors.skipped(said["node_errors"], GRAPH, Manifest())) == 20
+    assert len(errors.skipped_warnings(said["node_errors"], GRAPH, Manifest())) == 20
 
 
 def test_a_missing_model_says_where_it_goes_and_where_to_get_it() -> None:
     """With its size and licence, as the manifest has them."""
     said = _not_in_list("1", "unet_name", "flux1-schnell.safetensors", [[], {}])
-    error = errors.rejected(said, GRAPH, Manifest(models=(SCHNELL,)))
+    error = errors.rejected_error(said, GRAPH, Manifest(models=(SCHNELL,)))
     assert error.message == (
         "ComfyUI refused the workflow: node 1 (UNETLoader), unet_name: "
         "the server has no file 'flux1-schnell.safetensors' in models/diffusion_models."
@@ -74,14 +77,16 @@ def test_a_missing_model_says_where_it_goes_and_where_to_get_it() -> None:
 def test_a_missing_model_of_a_long_list_is_told_the_same() -> None:
     """The server leaves out a list of more than twenty."""
     said = _not_in_list("1", "unet_name", "flux1-schnell.safetensors", None)
-    error = errors.rejected(said, GRAPH, Manifest(models=(SCHNELL,)))
+    error = errors.rejected_error(said, GRAPH, Manifest(models=(SCHNELL,)))
     assert "the server has no file 'flux1-schnell.safetensors'" in error.message
 
 
 def test_a_choice_that_is_none_has_the_nearest_that_is() -> None:
     """And all of them."""
     declared = [["euler", "heun", "ddim"], {}]
-    error = errors.rejected(_not_in_list("8", "sampler_name", "eulr", declared), GRAPH, Manifest())
+    error = errors.rejected_error(
+        _not_in_list("8", "sampler_name", "eulr", declared), GRAPH, Manifest()
+    )
     assert error.message == (
         "ComfyUI refused the workflow: node 8 (KSampler 'second pass'), sampler_name: "
         "cannot be 'eulr'. Did you mean 'euler'?"
@@ -95,7 +100,7 @@ def test_choices_that_the_refusal_leaves_out_come_from_the_catalogue() -> None:
         "KSampler": {"input": {"required": {"sampler_name": ["COMBO", {"options": ["euler"]}]}}}
     }
     said = _not_in_list("8", "sampler_name", "eulr", None)
-    assert "'euler'" in errors.rejected(said, GRAPH, Manifest(), catalogue).message
+    assert "'euler'" in errors.rejected_error(said, GRAPH, Manifest(), catalogue).message
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,6 @@ def test_choices_that_the_refusal_leaves_out_come_from_the_catalogue() -> None:
             id="an unknown kind, of an unknown node",
         ),
         pytest.param({}, "it gave no reason.", id="no reason"),
-        pytest.param("Server got itself in trouble", "Server got itself in trouble.", id="text"),
         pytest.param({"error": "no prompt"}, "no prompt.", id="one string"),
         pytest.param(
             {"error": {"message": "Prompt has no outputs", "details": ""}, "node_errors": []},
@@ -155,7 +159,7 @@ def test_choices_that_the_refusal_leaves_out_come_from_the_catalogue() -> None:
 )
 def test_each_refusal_has_a_sentence(said: Any, sentence: str) -> None:
     """With node, class, title, input and value, as far as they are known."""
-    error = errors.rejected(said, GRAPH, Manifest())
+    error = errors.rejected_error(said, GRAPH, Manifest())
     assert error.message == f"ComfyUI refused the workflow: {sentence}"
 
 
@@ -168,7 +172,7 @@ def test_an_unknown_class_says_to_install_it() -> None:
             "details": "Node ID '#9'",
         }
     }
-    error = errors.rejected(said, GRAPH, Manifest())
+    error = errors.rejected_error(said, GRAPH, Manifest())
     assert error.message.endswith("node Nope does not exist (Node ID '#9').")
     assert error.remedy.startswith("Install the custom nodes")
 
@@ -185,7 +189,7 @@ def test_an_unknown_class_of_a_known_pack_says_where_to_get_it(message: str) -> 
     """The manifest knows."""
     pack = {"name": "Acme", "source": "https://example.org/acme", "classes": ["AcmePose"]}
     manifest = Manifest.model_validate({"nodes": [pack]})
-    error = errors.rejected({"error": {"message": message}}, GRAPH, manifest)
+    error = errors.rejected_error({"error": {"message": message}}, GRAPH, manifest)
     assert error.remedy == (
         "Install the custom nodes Acme from https://example.org/acme, and restart ComfyUI."
     )
@@ -193,7 +197,7 @@ def test_an_unknown_class_of_a_known_pack_says_where_to_get_it(message: str) -> 
 
 def test_an_unknown_class_of_comfyuis_own_says_to_install_its_requirements() -> None:
     message = "Cannot execute because node Canny does not exist."
-    error = errors.rejected({"error": {"message": message}}, GRAPH, Manifest())
+    error = errors.rejected_error({"error": {"message": message}}, GRAPH, Manifest())
     assert error.remedy.startswith("Canny belongs to ComfyUI and needs the package kornia. ")
 
 
@@ -202,7 +206,7 @@ def test_several_faults_are_told_at_once() -> None:
     said = _not_in_list("1", "unet_name", "a.safetensors", [[], {}])
     other = _not_in_list("8", "scheduler", "nope", [["normal"], {}])
     said["node_errors"] |= other["node_errors"]
-    lines = errors.rejected(said, GRAPH, Manifest()).message.splitlines()
+    lines = errors.rejected_error(said, GRAPH, Manifest()).message.splitlines()
     assert lines[0] == "ComfyUI refused the workflow:"
     assert [line.split(",")[0] for line in lines[1:]] == [
         "  node 1 (UNETLoader)",
@@ -212,14 +216,14 @@ def test_several_faults_are_told_at_once() -> None:
 
 def test_a_failed_node_is_named_with_its_exception_and_where_it_broke() -> None:
     """Id, class, title, kind, words, and the last step of the server's trace."""
-    broken = Broken(
+    broken = NodeFailed(
         node="8",
         node_class="KSampler",
         kind="ValueError",
         message="shapes differ\n",
         traceback=('  File "execution.py", line 1\n', '  File "nodes.py", line 9, in sample\n'),
     )
-    error = errors.failed(broken, GRAPH)
+    error = errors.failed_error(broken, GRAPH)
     assert error.message == (
         "Node 8 (KSampler 'second pass') failed: ValueError: shapes differ.\n"
         '  File "nodes.py", line 9, in sample'
@@ -236,21 +240,26 @@ def test_a_failed_node_is_named_with_its_exception_and_where_it_broke() -> None:
 )
 def test_too_little_memory_has_a_remedy(kind: str, message: str) -> None:
     """Smaller pictures, smaller weights."""
-    error = errors.failed(Broken("8", "KSampler", kind, message), GRAPH)
-    assert error.remedy.startswith("Ask for a smaller size")
+    error = errors.failed_error(NodeFailed("8", "KSampler", kind, message), GRAPH)
+    assert error.remedy.startswith("Use a smaller size")
 
 
 def test_a_node_that_the_graph_has_not_is_named_by_its_class() -> None:
     """The server makes nodes of its own while it runs."""
-    error = errors.failed(Broken("5.0.2", "Inner", "ValueError", "no"), GRAPH)
+    error = errors.failed_error(NodeFailed("5.0.2", "Inner", "ValueError", "no"), GRAPH)
     assert error.message.startswith("Node 5.0.2 (Inner) failed: ValueError: no.")
 
 
 def test_a_refused_connection_says_how_to_start_or_reach_the_server() -> None:
-    """And shows what the user wrote for this moment."""
-    config = ComfyUIConfig(name="studio", workflow="x", hint="Wake it: ssh studio wake.")
-    assert errors.unreachable(config).splitlines() == [
-        "Start it there (in ComfyUI's folder: python main.py --listen), "
+    with (
+        closing(
+            open_comfyui(HeldPort().url, name="studio", hint="Wake it: ssh studio wake.")
+        ) as backend,
+        pytest.raises(Unavailable) as caught,
+    ):
+        backend.client().stats()
+    assert caught.value.remedy.splitlines() == [
+        "Start ComfyUI there (in its folder: python main.py --listen), "
         "or set backends.studio.url to where it runs.",
         "Wake it: ssh studio wake.",
     ]
@@ -258,7 +267,7 @@ def test_a_refused_connection_says_how_to_start_or_reach_the_server() -> None:
 
 def test_an_end_without_a_picture_is_a_failure_with_its_reasons() -> None:
     """It is never a success."""
-    error = errors.empty(("Node 9 kept a part from running: not today.",))
+    error = errors.empty_error(("Node 9 kept a part from running: not today.",))
     assert error.message == (
-        "ComfyUI ended the job without a picture.\n  Node 9 kept a part from running: not today."
+        "ComfyUI ended the job without an image.\n  Node 9 kept a part from running: not today."
     )

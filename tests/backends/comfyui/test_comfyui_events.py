@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from imagen.backends.comfyui import events
-from imagen.backends.comfyui.events import read
+from imagen.backends.comfyui import websocket
+from imagen.backends.comfyui.websocket import parse_frame
 
 OURS = "6f1e2d3c-0000-4000-8000-00000000abcd"
 
@@ -31,31 +31,35 @@ def _with_metadata(about: Any, picture: bytes) -> bytes:
     [
         pytest.param(
             _text("execution_start", prompt_id=OURS, timestamp=1795244021852),
-            events.Started(1795244021852),
+            websocket.JobStarted(1795244021852),
             id="start",
         ),
         pytest.param(
             _text("execution_cached", prompt_id=OURS, nodes=["1", "2"]),
-            events.Cached(("1", "2")),
+            websocket.NodesCached(("1", "2")),
             id="cached",
         ),
         pytest.param(
             _text("executing", prompt_id=OURS, node="5.0.2", display_node="5"),
-            events.Running("5.0.2", "5"),
+            websocket.NodeRunning("5.0.2", "5"),
             id="a node that the server made",
         ),
         pytest.param(
-            _text("executing", prompt_id=OURS, node="5"), events.Running("5", "5"), id="a node"
+            _text("executing", prompt_id=OURS, node="5"),
+            websocket.NodeRunning("5", "5"),
+            id="a node",
         ),
-        pytest.param(_text("executing", prompt_id=OURS, node=None), events.Ended(), id="the end"),
+        pytest.param(
+            _text("executing", prompt_id=OURS, node=None), websocket.JobEnded(), id="the end"
+        ),
         pytest.param(
             _text("progress", prompt_id=OURS, node="8", value=3, max=20),
-            events.Stepped("8", 3, 20),
+            websocket.NodeStepped("8", 3, 20),
             id="a step",
         ),
         pytest.param(
             _text("progress", prompt_id=OURS, node="8", value=30, max=20),
-            events.Stepped("8", 20, 20),
+            websocket.NodeStepped("8", 20, 20),
             id="a step too many",
         ),
         pytest.param(
@@ -64,22 +68,22 @@ def _with_metadata(about: Any, picture: bytes) -> bytes:
                 prompt_id=OURS,
                 nodes={"1": {"state": "finished"}, "2": {"state": "running"}, "3": 7},
             ),
-            events.Finished(("1",)),
+            websocket.NodesFinished(("1",)),
             id="states",
         ),
         pytest.param(
             _text("executed", prompt_id=OURS, node="9", output=None),
-            events.Made("9", "9", {}),
+            websocket.NodeOutput("9", "9", {}),
             id="an output of nothing",
         ),
         pytest.param(
             _text("execution_success", prompt_id=OURS, timestamp=5),
-            events.Succeeded(5),
+            websocket.JobSucceeded(5),
             id="success",
         ),
         pytest.param(
             _text("execution_interrupted", prompt_id=OURS, node_id="8"),
-            events.Interrupted("8"),
+            websocket.JobInterrupted("8"),
             id="interrupted",
         ),
         pytest.param(
@@ -92,15 +96,15 @@ def _with_metadata(about: Any, picture: bytes) -> bytes:
                 exception_message="no\n",
                 traceback=["a", "b"],
             ),
-            events.Broken("8", "KSampler", "ValueError", "no\n", ("a", "b")),
+            websocket.NodeFailed("8", "KSampler", "ValueError", "no\n", ("a", "b")),
             id="error",
         ),
-        pytest.param(_text("status", status={}), events.QueueChanged(), id="anybody's status"),
+        pytest.param(_text("status", status={}), websocket.QueueChanged(), id="anybody's status"),
     ],
 )
-def test_a_text_frame_is_read(frame: str, event: events.Event) -> None:
+def test_a_text_frame_is_read(frame: str, event: websocket.ComfyEvent) -> None:
     """Each kind that the server sends about a prompt."""
-    found = read(frame, OURS)
+    found = parse_frame(frame, OURS)
     assert found == event
     assert type(found) is type(event)
 
@@ -143,22 +147,26 @@ def test_a_text_frame_is_read(frame: str, event: events.Event) -> None:
 )
 def test_what_is_not_ours_is_nothing(frame: str | bytes) -> None:
     """Foreign, malformed and unknown frames are let pass."""
-    assert read(frame, OURS) is None
+    assert parse_frame(frame, OURS) is None
 
 
 def test_a_preview_of_the_old_kind_says_not_whose_it_is() -> None:
     """Its node is unknown."""
-    assert read(_number(1) + _number(1) + b"\xff\xd8", OURS) == events.Picture(b"\xff\xd8", None)
+    assert parse_frame(_number(1) + _number(1) + b"\xff\xd8", OURS) == websocket.SocketImage(
+        b"\xff\xd8", None
+    )
 
 
 def test_a_preview_of_the_new_kind_names_its_node() -> None:
     """As the graph knows it."""
     about = {"prompt_id": OURS, "node_id": "5.0.2", "display_node_id": "5"}
-    assert read(_with_metadata(about, b"\x89PNG"), OURS) == events.Picture(b"\x89PNG", "5")
+    assert parse_frame(_with_metadata(about, b"\x89PNG"), OURS) == websocket.SocketImage(
+        b"\x89PNG", "5"
+    )
 
 
 def test_a_blocked_branch_is_told_from_a_failed_node() -> None:
     """The run goes on after it."""
-    blocked = events.Broken("9", "SaveImage", "comfy.ExecutionBlocked", "not today")
+    blocked = websocket.NodeFailed("9", "SaveImage", "comfy.ExecutionBlocked", "not today")
     assert blocked.is_blocked
-    assert not events.Broken("9", "SaveImage", "ValueError", "no").is_blocked
+    assert not websocket.NodeFailed("9", "SaveImage", "ValueError", "no").is_blocked

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from support.comfyui_lab import ASKED, SAMPLED, TWICE, collected, opened, paths
+from support.comfyui_backends import (
+    REQUEST,
+    SAMPLED,
+    TWO_OUTPUTS,
+    open_comfyui,
+    request_paths,
+    run_request,
+)
 
-from imagen.backends.comfyui.outputs import File, fetch_all, is_of
+from imagen.backends.comfyui.outputs import ComfyFile, fetch_outputs, is_from_graph
 from imagen.core.result import no_progress
 from imagen.errors import BackendError, Failed, Lost, Unavailable
 from imagen.testing.comfyui import ComfyUI, GatewayAnswer
@@ -52,8 +59,8 @@ def _restart(server: ComfyUI) -> Callable[[Progress], None]:
 @pytest.mark.parametrize("said", _INSTEAD.values(), ids=_INSTEAD)
 def test_a_file_is_asked_for_again_where_something_else_comes(said: dict[str, Any]) -> None:
     with ComfyUI(http_errors=(GatewayAnswer(path="/view", **said),)) as server:
-        (image,) = collected(server).images
-        assert paths(server).count("/view") == 2
+        (image,) = run_request(server).images
+        assert request_paths(server).count("/view") == 2
     assert image.media_type == "image/png"
 
 
@@ -61,8 +68,8 @@ def test_a_file_is_asked_for_again_where_something_else_comes(said: dict[str, An
 def test_a_file_that_never_comes_may_be_fetched_later(said: dict[str, Any]) -> None:
     with ComfyUI(http_errors=(GatewayAnswer(path="/view", times=99, **said),)) as server:
         with pytest.raises(BackendError, match="lab/a_00001_") as caught:
-            collected(server)
-        assert paths(server).count("/view") == 4
+            run_request(server)
+        assert request_paths(server).count("/view") == 4
     assert isinstance(caught.value, Lost | Unavailable)
     assert not (isinstance(caught.value, Lost) and caught.value.is_certain)
 
@@ -70,7 +77,7 @@ def test_a_file_that_never_comes_may_be_fetched_later(said: dict[str, Any]) -> N
 def test_what_came_instead_of_an_image_is_named() -> None:
     page = GatewayAnswer(path="/view", times=99, **_INSTEAD["a page"])
     with ComfyUI(http_errors=(page,)) as server, pytest.raises(Unavailable) as caught:
-        collected(server)
+        run_request(server)
     assert caught.value.message == (
         f"What {server.url} sent for lab/a_00001_.png is not an image but text/html, 4 times."
     )
@@ -92,7 +99,7 @@ def test_what_to_do_about_a_withheld_file_depends_on_who_withholds_it(
 ) -> None:
     withheld = GatewayAnswer(path="/view", times=99, status=status, body=body)
     with ComfyUI(http_errors=(withheld,)) as server, pytest.raises(Lost) as caught:
-        collected(server)
+        run_request(server)
     assert caught.value.message == (
         f"ComfyUI made lab/a_00001_.png but refuses to send it (status {status})."
     )
@@ -103,7 +110,7 @@ def test_a_file_that_only_a_gateway_withholds_is_not_given_up_for_the_others() -
     """Three were made; the second is refused, in words that are not ComfyUI's."""
     shut = GatewayAnswer(path="/view", after=1, times=4, status=404, body="no such page")
     with ComfyUI(http_errors=(shut,)) as server, pytest.raises(Lost, match="a_00002_") as caught:
-        collected(server, request=ASKED.with_values({"count": 3}))
+        run_request(server, request=REQUEST.with_values({"count": 3}))
     assert not caught.value.is_certain
 
 
@@ -113,21 +120,21 @@ def test_a_server_that_is_silent_about_a_file_is_asked_once() -> None:
         ComfyUI(http_errors=(silent,)) as server,
         pytest.raises(Unavailable, match="did not answer in time"),
     ):
-        collected(server, idle_seconds=0.5)
-    assert paths(server).count("/view") == 1
+        run_request(server, idle_seconds=0.5)
+    assert request_paths(server).count("/view") == 1
 
 
 def test_a_file_without_a_type_is_an_output() -> None:
     """As some nodes describe it."""
     with ComfyUI(bare_names=True) as server:
-        assert len(collected(server).images) == 1
+        assert len(run_request(server).images) == 1
 
 
 @pytest.mark.parametrize("said", ["a page", "an error as JSON", "no access"])
 def test_a_history_that_a_gateway_hides_after_the_end_is_asked_for_again(said: str) -> None:
     hidden = GatewayAnswer(path="/history", times=2, **_INSTEAD[said])
     with ComfyUI(mute_outputs=1, http_errors=(hidden,)) as server:
-        assert len(collected(server, poll_seconds=10).images) == 1
+        assert len(run_request(server, poll_seconds=10).images) == 1
 
 
 def test_a_history_that_stays_hidden_after_the_end_loses_no_job() -> None:
@@ -135,7 +142,7 @@ def test_a_history_that_stays_hidden_after_the_end_loses_no_job() -> None:
     hidden = GatewayAnswer(path="/history", times=99, **_INSTEAD["a page"])
     with ComfyUI(mute_outputs=1, http_errors=(hidden,)) as server:
         with pytest.raises(BackendError, match="does not answer like ComfyUI") as caught:
-            collected(server, poll_seconds=10)
+            run_request(server, poll_seconds=10)
         assert server.interrupts == []
     assert not isinstance(caught.value, Failed)
 
@@ -145,25 +152,28 @@ def test_a_history_that_never_comes_may_come_later() -> None:
         ComfyUI(mute_outputs=1, history_late=99) as server,
         pytest.raises(Lost, match="its history does not have it") as caught,
     ):
-        collected(server, poll_seconds=10)
+        run_request(server, poll_seconds=10)
     assert not caught.value.is_certain
 
 
 def test_a_server_that_is_restarted_before_the_fetch_gives_what_it_had_named() -> None:
     """It forgets the job, and keeps its files."""
     with ComfyUI() as server:
-        result = collected(server, on_progress=_restart(server))
+        result = run_request(server, on_progress=_restart(server))
         assert len(server.prompts) == 1
     assert [output.name for output in result.images] == ["lab/a_00001_.png"]
 
 
 def test_a_server_that_is_restarted_between_two_outputs_gives_the_first() -> None:
-    later = {**TWICE, "95": SAMPLED["8"], "96": SAMPLED["90"]}
+    later = {**TWO_OUTPUTS, "95": SAMPLED["8"], "96": SAMPLED["90"]}
     later["95"] = {**later["95"], "inputs": {**later["95"]["inputs"], "seed": 1, "steps": 40}}
     later["96"] = {**later["96"], "inputs": {"samples": ["95", 0], "vae": ["1", 2]}}
-    later["100"] = {**TWICE["100"], "inputs": {**TWICE["100"]["inputs"], "images": ["96", 0]}}
+    later["100"] = {
+        **TWO_OUTPUTS["100"],
+        "inputs": {**TWO_OUTPUTS["100"]["inputs"], "images": ["96", 0]},
+    }
     with ComfyUI(step_seconds=0.05) as server:
-        result = collected(server, later, on_progress=_restart(server), lost_seconds=9)
+        result = run_request(server, later, on_progress=_restart(server), lost_seconds=9)
         assert len(server.prompts) == 1
     assert [output.name for output in result.images] == ["lab/a_00001_.png"]
     (warning,) = [one for one in result.warnings if "no longer knows the job" in one]
@@ -172,7 +182,7 @@ def test_a_server_that_is_restarted_between_two_outputs_gives_the_first() -> Non
 
 def test_an_end_without_a_history_says_that_there_may_be_more() -> None:
     with ComfyUI(history_late=99, mute_outputs=1) as server:
-        result = collected(server, TWICE, poll_seconds=10)
+        result = run_request(server, TWO_OUTPUTS, poll_seconds=10)
     assert len(result.images) == 1
     assert result.warnings[0] == (
         f"{server.url} does not have the history of the job, which may have made more."
@@ -187,7 +197,7 @@ def _left_behind(server: ComfyUI, graph: dict[str, Any] = SAMPLED) -> Ticket:
         if progress.ticket is not None:
             tickets.append(progress.ticket)
 
-    collected(server, graph, on_progress=note)
+    run_request(server, graph, on_progress=note)
     return tickets[-1]
 
 
@@ -195,7 +205,7 @@ def test_a_file_that_was_named_is_fetched_by_another_process_after_a_restart() -
     with ComfyUI() as server:
         ticket = _left_behind(server)
         server.restart(empty=True)
-        with closing(opened(server.url)) as backend:
+        with closing(open_comfyui(server.url)) as backend:
             result = backend.collect(ticket, no_progress)
         assert len(server.prompts) == 1
     assert [(output.name, output.seed) for output in result.images] == [("lab/a_00001_.png", 7)]
@@ -209,7 +219,7 @@ def test_a_file_that_was_named_and_is_gone_is_lost(graph: dict[str, Any]) -> Non
         ticket = _left_behind(server, graph)
         server.restart(empty=True)
         server.files.clear("output")
-        with closing(opened(server.url, graph)) as backend, pytest.raises(Lost) as caught:
+        with closing(open_comfyui(server.url, graph)) as backend, pytest.raises(Lost) as caught:
             backend.collect(ticket, no_progress)
     assert (caught.value.is_certain, caught.value.never_ran) == (True, False)
 
@@ -221,7 +231,7 @@ def test_a_file_that_was_named_and_cannot_be_had_now_is_not_lost() -> None:
         server.switches = ComfyUI(
             http_errors=(GatewayAnswer(path="/view", times=99, **_INSTEAD["no access"]),)
         ).switches
-        with closing(opened(server.url)) as backend, pytest.raises(Lost) as caught:
+        with closing(open_comfyui(server.url)) as backend, pytest.raises(Lost) as caught:
             backend.collect(ticket, no_progress)
     assert not caught.value.is_certain
 
@@ -232,8 +242,11 @@ def test_another_image_under_the_same_name_is_not_taken_for_ours() -> None:
         ticket = _left_behind(server)
         server.restart(empty=True)
         server.files.clear("output")
-        collected(server, request=ASKED.with_values({"seed": 8}))
-        with closing(opened(server.url)) as backend, pytest.raises(Lost, match="does not know"):
+        run_request(server, request=REQUEST.with_values({"seed": 8}))
+        with (
+            closing(open_comfyui(server.url)) as backend,
+            pytest.raises(Lost, match="does not know"),
+        ):
             backend.collect(ticket, no_progress)
 
 
@@ -254,12 +267,12 @@ def _png_that_says(prompt: str) -> bytes:
     ],
 )
 def test_an_image_is_another_jobs_only_where_its_graph_says_so(prompt: str, is_ours: bool) -> None:
-    assert is_of(SAMPLED, _png_that_says(prompt)) is is_ours
+    assert is_from_graph(SAMPLED, _png_that_says(prompt)) is is_ours
 
 
 def test_a_file_of_a_kind_that_is_not_known_is_bytes() -> None:
     odd = GatewayAnswer(path="/view", status=200, body="odd", content_type="")
-    with ComfyUI(http_errors=(odd,)) as server, closing(opened(server.url)) as backend:
-        things = [File("9", 0, "made.unheard-of", "", "output")]
-        (output,), missing = fetch_all(backend.client(), things, lambda: None)
+    with ComfyUI(http_errors=(odd,)) as server, closing(open_comfyui(server.url)) as backend:
+        things = [ComfyFile("9", 0, "made.unheard-of", "", "output")]
+        (output,), missing = fetch_outputs(backend.client(), things, lambda: None)
     assert (output.data, output.media_type, missing) == (b"odd", "application/octet-stream", [])

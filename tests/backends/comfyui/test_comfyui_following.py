@@ -7,14 +7,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.comfyui_lab import ASKED, opened
+from support.comfyui_backends import REQUEST, job_progress, open_comfyui
 
 from imagen.backends import validate_block
-from imagen.backends.comfyui import ComfyUIConfig, events
-from imagen.backends.comfyui.follow import JobFollower
-from imagen.backends.comfyui.record import Record
-from imagen.backends.comfyui.telling import ProgressReporter
-from imagen.backends.comfyui.websocket import Listener
+from imagen.backends.comfyui import ComfyUIConfig, websocket
+from imagen.backends.comfyui.follow import ComfyJobRecord, ComfyProgress, JobFollower
+from imagen.backends.comfyui.websocket import ComfyWebSocket
 from imagen.errors import BackendError, TimedOut
 from imagen.testing.comfyui import ComfyUI
 
@@ -33,7 +31,7 @@ class _Clock:
         return self.now
 
 
-class _Listener(Listener):
+class _Listener(ComfyWebSocket):
     """Counts its signs of life."""
 
     pings = 0
@@ -47,16 +45,19 @@ def _waited(server: ComfyUI, **block: Any) -> tuple[list[Progress], TimedOut]:
     """What is told of a job that never ends, and how the wait for it ends."""
     config = validate_block("lab", {"url": server.url, "workflow": "x", **block}, ComfyUIConfig)
     told: list[Progress] = []
-    with closing(opened(server.url)) as backend:
-        ticket = backend.prepare(ASKED)
+    with closing(open_comfyui(server.url)) as backend:
+        ticket = backend.prepare(REQUEST)
         listener = _Listener(backend.client(), 5)
         listener.open()
         backend.client().submit(ticket.payload, ticket.id, listener.client_id)
         listener.prompt_id = ticket.id
-        record, telling = Record(ticket.payload), ProgressReporter(ticket.payload, told.append)
+        record, telling = (
+            ComfyJobRecord(ticket.payload),
+            ComfyProgress(ticket.payload, job_progress(told.append)),
+        )
         following = JobFollower(backend.client(), listener, record, telling, config, clock=_Clock())
         with pytest.raises(TimedOut) as caught:
-            following.to_the_end()
+            following.follow()
         listener.close()
         assert listener.pings > 30
     return told, caught.value
@@ -77,14 +78,14 @@ def test_a_job_that_does_not_get_on_is_given_up_after_the_idle_time() -> None:
     with ComfyUI(silent_load=60) as server:
         _, error = _waited(server, idle_seconds=7200)
     assert "without any progress" in error.message
-    assert error.remedy == "Where it needs longer, raise backends.lab.idle_seconds."
+    assert error.remedy == "If it needs longer, raise backends.lab.idle_seconds."
 
 
 def test_the_interval_grows_to_an_end() -> None:
     """However often it has been asked."""
-    with ComfyUI() as server, closing(opened(server.url, poll_seconds=0.5)) as backend:
-        listener = Listener(backend.client(), 5)
-        record, telling = Record({}), ProgressReporter({}, lambda _: None)
+    with ComfyUI() as server, closing(open_comfyui(server.url, poll_seconds=0.5)) as backend:
+        listener = ComfyWebSocket(backend.client(), 5)
+        record, telling = ComfyJobRecord({}), ComfyProgress({}, job_progress())
         config = validate_block(
             "lab", {"url": server.url, "workflow": "x", "poll_seconds": 0.5}, ComfyUIConfig
         )
@@ -97,28 +98,28 @@ def test_the_interval_grows_to_an_end() -> None:
         ]
         listener.open()
         assert [following.interval(looks) for looks in (0, 1, 100_000)] == [0.5, 0.75, 5.0]
-        record.take(events.Succeeded(None))
+        record.apply(websocket.JobSucceeded(None))
         assert following.interval(100_000) == 0.1
         listener.close()
 
 
 def test_after_the_end_nothing_more_is_waited_for_where_all_is_in_the_history() -> None:
     """The websocket is silent, and would be listened to in vain."""
-    record = Record({})
+    record = ComfyJobRecord({})
 
     def clock() -> float:
         assert not record.ended
         return time.monotonic()
 
-    with ComfyUI(silent=True) as server, closing(opened(server.url)) as backend:
-        ticket = backend.prepare(ASKED)
+    with ComfyUI(silent=True) as server, closing(open_comfyui(server.url)) as backend:
+        ticket = backend.prepare(REQUEST)
         config = validate_block("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
-        listener = Listener(backend.client(), 5)
+        listener = ComfyWebSocket(backend.client(), 5)
         listener.open()
         backend.client().submit(ticket.payload, ticket.id, listener.client_id)
         listener.prompt_id = ticket.id
-        telling = ProgressReporter(ticket.payload, lambda _: None)
-        JobFollower(backend.client(), listener, record, telling, config, clock=clock).to_the_end()
+        telling = ComfyProgress(ticket.payload, job_progress())
+        JobFollower(backend.client(), listener, record, telling, config, clock=clock).follow()
         listener.close()
     assert list(record.outputs) == ["99"]
 
@@ -126,16 +127,19 @@ def test_after_the_end_nothing_more_is_waited_for_where_all_is_in_the_history() 
 def test_a_backend_that_is_closed_ends_the_wait_at_once() -> None:
     """No question is answered any more, and nothing is known of the job."""
     with ComfyUI(silent_load=60) as server:
-        backend = opened(server.url)
-        ticket = backend.prepare(ASKED)
+        backend = open_comfyui(server.url)
+        ticket = backend.prepare(REQUEST)
         config = validate_block("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
-        listener = Listener(backend.client(), 5)
+        listener = ComfyWebSocket(backend.client(), 5)
         listener.prompt_id = ticket.id
-        record, telling = Record(ticket.payload), ProgressReporter(ticket.payload, lambda _: None)
+        record, telling = (
+            ComfyJobRecord(ticket.payload),
+            ComfyProgress(ticket.payload, job_progress()),
+        )
         following = JobFollower(backend.client(), listener, record, telling, config, clock=_Clock())
         backend.close()
         with pytest.raises(BackendError, match="was closed") as caught:
-            following.to_the_end()
+            following.follow()
     assert type(caught.value) is BackendError
 
 
@@ -148,13 +152,16 @@ def test_an_answer_that_takes_its_time_is_waited_for_and_not_spun_on() -> None:
         reads += 1
         return time.monotonic()
 
-    with ComfyUI(slow=0.3) as server, closing(opened(server.url)) as backend:
-        ticket = backend.prepare(ASKED)
+    with ComfyUI(slow=0.3) as server, closing(open_comfyui(server.url)) as backend:
+        ticket = backend.prepare(REQUEST)
         config = validate_block("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
-        listener = Listener(backend.client(), 5)
+        listener = ComfyWebSocket(backend.client(), 5)
         backend.client().submit(ticket.payload, ticket.id, listener.client_id)
         listener.prompt_id = ticket.id
-        record, telling = Record(ticket.payload), ProgressReporter(ticket.payload, lambda _: None)
-        JobFollower(backend.client(), listener, record, telling, config, clock=clock).to_the_end()
+        record, telling = (
+            ComfyJobRecord(ticket.payload),
+            ComfyProgress(ticket.payload, job_progress()),
+        )
+        JobFollower(backend.client(), listener, record, telling, config, clock=clock).follow()
     assert record.ended
     assert reads < 500

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.comfyui_lab import ASKED, collected, opened
+from support.comfyui_backends import REQUEST, open_comfyui, run_request
 
 from imagen.core.result import no_progress
 from imagen.errors import BackendError, Lost, Unauthorized
@@ -42,7 +42,7 @@ def _collected(server: ComfyUI, **block: Any) -> tuple[int, list[Ticket]]:
         if progress.ticket is not None:
             tickets.append(progress.ticket)
 
-    return len(collected(server, on_progress=note, **block).images), tickets
+    return len(run_request(server, on_progress=note, **block).images), tickets
 
 
 @pytest.mark.parametrize("said", _ANSWERS.values(), ids=_ANSWERS)
@@ -59,8 +59,8 @@ def test_a_job_whose_answer_was_replaced_is_found(said: dict[str, Any], old: boo
 def test_a_job_that_certainly_did_not_arrive_is_unsent_or_sent_again(said: dict[str, Any]) -> None:
     refused = GatewayAnswer(path="/prompt", method="POST", times=99, **said)
     tickets: list[Ticket] = []
-    with ComfyUI(http_errors=(refused,)) as server, closing(opened(server.url)) as backend:
-        ticket = backend.prepare(ASKED)
+    with ComfyUI(http_errors=(refused,)) as server, closing(open_comfyui(server.url)) as backend:
+        ticket = backend.prepare(REQUEST)
         with pytest.raises(BackendError) as caught:
             backend.collect(ticket, lambda p: tickets.append(p.ticket) if p.ticket else None)
         assert server.prompts == []
@@ -75,9 +75,9 @@ def test_a_job_that_cannot_be_looked_for_stays_sent(path: str, said: dict[str, A
     shut = GatewayAnswer(path=path, method="GET", times=99, **said)
     tickets: list[Ticket] = []
     with ComfyUI(lost_post_response=1, http_errors=(shut,), step_seconds=1) as server:
-        with closing(opened(server.url)) as backend, pytest.raises(Lost) as caught:
+        with closing(open_comfyui(server.url)) as backend, pytest.raises(Lost) as caught:
             backend.collect(
-                backend.prepare(ASKED), lambda p: tickets.append(p.ticket) if p.ticket else None
+                backend.prepare(REQUEST), lambda p: tickets.append(p.ticket) if p.ticket else None
             )
         assert len(server.prompts) == 1
     assert "broke off while the job was handed over" in caught.value.message
@@ -101,9 +101,9 @@ def test_a_job_that_was_left_behind_is_not_lost_by_a_gateway(
     path: str, said: dict[str, Any]
 ) -> None:
     shut = GatewayAnswer(path=path, method="GET", times=99, **said)
-    with ComfyUI(http_errors=(shut,), step_seconds=0.2) as server:
-        with closing(opened(server.url)) as backend:
-            ticket = backend.prepare(ASKED)
+    with ComfyUI(http_errors=(shut,), step_seconds=5) as server:
+        with closing(open_comfyui(server.url)) as backend:
+            ticket = backend.prepare(REQUEST)
             backend.client().submit(ticket.payload, ticket.id, "the-one-that-crashed")
             with pytest.raises(BackendError) as caught:
                 backend.collect(ticket.sent(), no_progress)
@@ -115,7 +115,7 @@ def test_a_refusal_of_access_to_everything_took_no_job() -> None:
     """Nothing at the address has ever behaved like ComfyUI, so no ticket stays behind."""
     shut = GatewayAnswer(status=403, times=99)
     with ComfyUI(http_errors=(shut,)) as server, pytest.raises(Unauthorized):
-        collected(server)
+        run_request(server)
 
 
 def test_a_job_that_arrives_late_is_not_sent_twice() -> None:

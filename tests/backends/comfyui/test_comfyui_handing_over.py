@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.comfyui_lab import ASKED, SAMPLED, collected, opened
+from support.comfyui_backends import REQUEST, SAMPLED, open_comfyui, run_request
 
 from imagen.core.result import no_progress
 from imagen.errors import BackendError, Cancelled, Lost, WorkflowError
@@ -47,18 +47,18 @@ def test_a_ticket_that_was_not_taken_is_told_as_unsent(switches: dict[str, Any])
     """So that nobody looks for its job later."""
     tickets: list[Ticket] = []
     with ComfyUI(**switches) as server, pytest.raises(BackendError):
-        collected(server, on_progress=_note_in(tickets))
+        run_request(server, on_progress=_note_in(tickets))
     assert [ticket.submitted for ticket in tickets] == [True, False]
 
 
 def test_a_ticket_that_cannot_be_sent_is_told_as_unsent() -> None:
     """JSON has no such number."""
     tickets: list[Ticket] = []
-    with ComfyUI() as server, pytest.raises(WorkflowError, match="can't be sent"):
-        collected(
+    with ComfyUI() as server, pytest.raises(WorkflowError, match="cannot be sent"):
+        run_request(
             server,
             {**SAMPLED, "7": {**SAMPLED["7"], "inputs": {"width": "$<sparkle>"}}},
-            request=ASKED.with_values({"sparkle": float("nan")}),
+            request=REQUEST.with_values({"sparkle": float("nan")}),
             on_progress=_note_in(tickets),
         )
     assert [ticket.submitted for ticket in tickets] == [True, False]
@@ -72,7 +72,7 @@ def test_a_job_that_may_be_there_and_cannot_be_looked_for_stays_sent() -> None:
         ComfyUI(lost_post_response=1, http_errors=(refused,)) as server,
         pytest.raises(Lost, match="broke off while the job was handed over") as caught,
     ):
-        collected(server, on_progress=_note_in(tickets))
+        run_request(server, on_progress=_note_in(tickets))
     assert not caught.value.is_certain
     assert [ticket.submitted for ticket in tickets] == [True]
 
@@ -88,7 +88,7 @@ def test_cancelled_while_it_is_sent_it_is_taken_back_by_the_id_it_got(old: bool)
                 raise Cancelled
 
         with pytest.raises(Cancelled) as caught:
-            collected(server, on_progress=cancel)
+            run_request(server, on_progress=cancel)
         assert len(server.prompts) == 1
         assert server.queue_state() == (None, [])
     assert caught.value.remedy == ""
@@ -103,8 +103,8 @@ def test_cancelled_while_it_is_looked_for_again_it_is_taken_back(old: bool) -> N
             server.switches = FailureSwitches(old_server=old)
             raise Cancelled
 
-        with closing(opened(server.url)) as backend:
-            ticket = backend.prepare(ASKED)
+        with closing(open_comfyui(server.url)) as backend:
+            ticket = backend.prepare(REQUEST)
             backend.client().submit(ticket.payload, ticket.id, "the-one-that-crashed")
             server.switches = FailureSwitches(slow=0.7, old_server=old)
             with pytest.raises(Cancelled):
@@ -116,8 +116,8 @@ def test_a_failed_look_for_a_job_that_was_left_behind_stops_nothing() -> None:
     """Only who asked for the end ends it."""
     refused = GatewayAnswer(status=401, path="/history", times=1)
     with ComfyUI(step_seconds=0.05, http_errors=(refused,)) as server:
-        with closing(opened(server.url)) as backend:
-            ticket = backend.prepare(ASKED)
+        with closing(open_comfyui(server.url)) as backend:
+            ticket = backend.prepare(REQUEST)
             backend.client().submit(ticket.payload, ticket.id, "the-one-that-crashed")
             with pytest.raises(BackendError, match="401"):
                 backend.collect(ticket.sent(), no_progress)
@@ -131,7 +131,7 @@ def test_the_ticket_holds_the_graph_that_was_sent(lost: int) -> None:
     tickets: list[Ticket] = []
     theirs = "sd15/v1-5-pruned-emaonly-fp16.safetensors"
     with ComfyUI(models={"checkpoints": [theirs]}, lost_post_response=lost) as server:
-        result = collected(server, on_progress=_note_in(tickets))
+        result = run_request(server, on_progress=_note_in(tickets))
         (body,) = server.prompts
     before, taken, *_ = tickets
     assert [ticket.payload["1"]["inputs"]["ckpt_name"] for ticket in (before, taken)] == [

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from support.comfyui_lab import opened
+from support.comfyui_backends import open_comfyui
 from support.raw_server import RawServer, answer, read_request
 
-from imagen.backends.comfyui import events
-from imagen.backends.comfyui.websocket import Listener
+from imagen.backends.comfyui import websocket
+from imagen.backends.comfyui.websocket import ComfyWebSocket
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from imagen.backends.comfyui import ComfyUI as Backend
 
 
-def _listener(backend: Backend) -> Listener:
-    return Listener(backend.client(), 5)
+def _listener(backend: Backend) -> ComfyWebSocket:
+    return ComfyWebSocket(backend.client(), 5)
 
 
 def test_it_hears_the_greeting_under_a_name_of_its_own() -> None:
     """A new name for each connection."""
-    with ComfyUI() as server, closing(opened(server.url)) as backend:
+    with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         listener = _listener(backend)
         listener.open()
-        assert listener.next(5) == events.QueueChanged()
+        assert listener.next(5) == websocket.QueueChanged()
         listener.open()
         listener.close()
         first, second = server.client_ids
@@ -51,12 +51,12 @@ def test_it_hears_the_greeting_under_a_name_of_its_own() -> None:
 
 def test_a_sign_of_life_disturbs_nothing() -> None:
     """Not on a connection that is open, nor on one that is gone, nor without any."""
-    with ComfyUI() as server, closing(opened(server.url)) as backend:
+    with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         listener = _listener(backend)
         listener.ping()
         listener.open()
         listener.ping()
-        assert listener.next(5) == events.QueueChanged()
+        assert listener.next(5) == websocket.QueueChanged()
         assert listener.next(5) is None  # the server's own flags
         server.die()
         assert listener.next(5) is None
@@ -86,7 +86,10 @@ def _announce(size: int) -> Callable[[socket.socket], None]:
 
 
 def test_a_frame_beyond_the_limit_ends_the_connection_and_is_named() -> None:
-    with RawServer(_announce((256 << 20) + 1)) as server, closing(opened(server.url)) as backend:
+    with (
+        RawServer(_announce((256 << 20) + 1)) as server,
+        closing(open_comfyui(server.url)) as backend,
+    ):
         listener = _listener(backend)
         listener.open()
         assert listener.next(1) is None
@@ -96,12 +99,12 @@ def test_a_frame_beyond_the_limit_ends_the_connection_and_is_named() -> None:
 
 def test_a_connection_that_never_was_is_tried_under_the_same_name() -> None:
     """Our job tells its news to that name, and no other connection had it."""
-    with ComfyUI(refuse_ws=True) as server, closing(opened(server.url)) as backend:
+    with ComfyUI(refuse_ws=True) as server, closing(open_comfyui(server.url)) as backend:
         listener = _listener(backend)
         listener.open("our-name")
         assert (listener.is_open, listener.trouble) == (False, "could not be opened (status 403)")
         server.switches = ComfyUI().switches
-        listener.open_again()
+        listener.reopen()
         assert (listener.is_open, listener.trouble) == (True, "")
         listener.close()
         assert server.client_ids == ["our-name"]
@@ -109,7 +112,7 @@ def test_a_connection_that_never_was_is_tried_under_the_same_name() -> None:
 
 def test_a_connection_that_is_opened_too_late_is_let_go() -> None:
     """Its job is over."""
-    with ComfyUI() as server, closing(opened(server.url)) as backend:
+    with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         listener = _listener(backend)
         listener.close()
         listener.open()
@@ -127,10 +130,10 @@ def test_a_connection_that_is_opened_too_late_is_let_go() -> None:
 def test_the_password_of_a_proxy_is_not_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     """The trouble becomes a warning, and is saved beside the picture."""
     monkeypatch.setenv("socks_proxy", proxy)
-    with closing(opened("http://studio.invalid:8188")) as backend:
+    with closing(open_comfyui("http://studio.invalid:8188")) as backend:
         listener = _listener(backend)
         listener.open()
-        assert listener.trouble == "could not be opened (the proxy can't be used)"
+        assert listener.trouble == "could not be opened (the proxy cannot be used)"
 
 
 def test_a_certificate_that_has_expired_is_named(tmp_path: Path) -> None:
@@ -141,7 +144,7 @@ def test_a_certificate_that_has_expired_is_named(tmp_path: Path) -> None:
     authority.issue_cert("127.0.0.1", not_after=long_ago).configure_cert(context)
     with RawServer(answer(b"hello"), tls=context) as server:
         at = server.url.replace("http:", "https:")
-        with closing(opened(at, ca_file=tmp_path / "ca.pem")) as backend:
+        with closing(open_comfyui(at, ca_file=tmp_path / "ca.pem")) as backend:
             listener = _listener(backend)
             listener.open()
     assert listener.trouble == (
@@ -153,10 +156,10 @@ def test_a_certificate_that_has_expired_is_named(tmp_path: Path) -> None:
 def test_a_signal_whose_handler_outlasts_the_wait_does_not_prolong_it_for_ever() -> None:
     """In Python 3.11 SimpleQueue.get, on which websockets waits, then has no timeout left."""
     previous = signal.signal(signal.SIGUSR1, lambda *_: time.sleep(0.4))
-    with ComfyUI() as server, closing(opened(server.url)) as backend:
+    with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         listener = _listener(backend)
         listener.open()
-        assert listener.next(5) == events.QueueChanged()
+        assert listener.next(5) == websocket.QueueChanged()
         assert listener.next(5) is None  # the server's own flags
         interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
         rescue = threading.Timer(10, server.die)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from support.comfyui_lab import MANIFEST, SAMPLED
-from support.comfyui_pictures import REDRAWN, node, on, shelve
+from support.comfyui_backends import MANIFEST, SAMPLED
+from support.comfyui_tasks import REDRAWN, node, on, shelve
 
 from imagen.backends.base import MissingCapability, Model
 from imagen.errors import Unavailable

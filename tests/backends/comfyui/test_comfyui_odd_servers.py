@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.comfyui_lab import ASKED, SAMPLED, collected, opened, paths
+from support.comfyui_backends import REQUEST, SAMPLED, open_comfyui, request_paths, run_request
 
 from imagen.core.result import no_progress
 from imagen.errors import BackendError, Lost, Rejected, Unavailable, WorkflowError
@@ -65,9 +65,12 @@ def _login_page() -> Iterator[str]:
 def test_a_server_that_takes_the_job_and_never_answers_is_not_waited_for() -> None:
     """Whether it has the job can't be told, and that is said; meanwhile progress is told."""
     told: list[Progress] = []
-    with _hung() as url, closing(opened(url, connect_seconds=0.1, idle_seconds=0.2)) as backend:
-        ticket = backend.prepare(ASKED)
-        with pytest.raises(Lost, match="does not answer, and can't be asked") as caught:
+    with (
+        _hung() as url,
+        closing(open_comfyui(url, connect_seconds=0.1, idle_seconds=0.2)) as backend,
+    ):
+        ticket = backend.prepare(REQUEST)
+        with pytest.raises(Lost, match="does not answer, and cannot be asked") as caught:
             backend.collect(ticket, told.append)
     assert not caught.value.is_certain
     assert {progress.stage for progress in told} == {"submitted"}
@@ -75,8 +78,8 @@ def test_a_server_that_takes_the_job_and_never_answers_is_not_waited_for() -> No
 
 def test_a_page_for_people_is_no_comfyui() -> None:
     """A proxy wants a login first; nothing is tried again."""
-    with _login_page() as url, closing(opened(url)) as backend:
-        ticket = backend.prepare(ASKED)
+    with _login_page() as url, closing(open_comfyui(url)) as backend:
+        ticket = backend.prepare(REQUEST)
         with pytest.raises(BackendError, match="sent text/html instead of JSON") as caught:
             backend.collect(ticket, no_progress)
         assert not backend.check().ok
@@ -87,14 +90,14 @@ def test_a_value_that_json_does_not_know_is_refused() -> None:
     """A workflow may take anything; a server can't."""
     graph = {**SAMPLED, "7": {**SAMPLED["7"], "inputs": {"width": "$<sparkle>"}}}
     with ComfyUI() as server:
-        with pytest.raises(WorkflowError, match="can't be sent as JSON"):
-            collected(server, graph, request=ASKED.with_values({"sparkle": float("nan")}))
+        with pytest.raises(WorkflowError, match="cannot be sent as JSON"):
+            run_request(server, graph, request=REQUEST.with_values({"sparkle": float("nan")}))
         assert server.prompts == []
 
 
 def test_a_file_name_that_no_address_can_hold_is_a_failure() -> None:
     """JSON can hold half a surrogate pair."""
-    with ComfyUI() as server, closing(opened(server.url)) as backend:
+    with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         response = backend.client().view("half \ud83d a pair.png", "", "output")
     assert response.status_code == 404
 
@@ -103,12 +106,12 @@ def test_an_address_without_its_path_is_told() -> None:
     """The commonest slip behind a proxy."""
     with (
         ComfyUI(base_path="/comfy") as server,
-        closing(opened(server.url.removesuffix("/comfy"))) as backend,
+        closing(open_comfyui(server.url.removesuffix("/comfy"))) as backend,
     ):
-        ticket = backend.prepare(ASKED)
+        ticket = backend.prepare(REQUEST)
         with pytest.raises(Rejected, match="404") as caught:
             backend.collect(ticket, no_progress)
-    assert "with its path" in caught.value.remedy
+    assert "including its path" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -126,7 +129,7 @@ def test_a_question_that_is_refused_in_between_costs_no_job(status: int) -> None
     """A gateway may count our questions; the job goes on behind it."""
     busy = GatewayAnswer(status=status, path="/history", times=3)
     with ComfyUI(silent=True, step_seconds=0.05, http_errors=(busy,)) as server:
-        assert len(collected(server, lost_seconds=0.001).images) == 1
+        assert len(run_request(server, lost_seconds=0.001).images) == 1
         assert len(server.prompts) == 1
         assert server.interrupts == []
 
@@ -135,7 +138,7 @@ def test_a_server_that_takes_no_large_request_says_how_to_change_that() -> None:
     """A prompt may be long, and a proxy narrow."""
     narrow = GatewayAnswer(status=413, path="/prompt", times=9)
     with ComfyUI(http_errors=(narrow,)) as server, pytest.raises(Rejected) as caught:
-        collected(server)
+        run_request(server)
     assert "as large as this one" in caught.value.message
     assert "--max-upload-size" in caught.value.remedy
 
@@ -148,17 +151,17 @@ def test_a_credential_is_written_into_no_log(
     caplog.set_level(logging.WARNING, logger="websockets.server")  # the simulator's
     caplog.set_level(logging.DEBUG)
     with ComfyUI(credential="Bearer hunter2secret") as server:
-        collected(server, bearer_env="TOKEN")
+        run_request(server, bearer_env="TOKEN")
     assert caplog.text != ""
     assert "hunter2secret" not in caplog.text
 
 
 def test_a_long_run_tells_the_memory_that_it_needed() -> None:
     """A short one is not delayed for it."""
-    with ComfyUI(step_seconds=0.4) as server, closing(opened(server.url)) as backend:
-        first = backend.collect(backend.prepare(ASKED), no_progress)
-        again = backend.collect(backend.prepare(ASKED), no_progress)
-        asked = [path for path in paths(server) if path == "/system_stats"]
+    with ComfyUI(step_seconds=0.4) as server, closing(open_comfyui(server.url)) as backend:
+        first = backend.collect(backend.prepare(REQUEST), no_progress)
+        again = backend.collect(backend.prepare(REQUEST), no_progress)
+        asked = [path for path in request_paths(server) if path == "/system_stats"]
     assert first.facts.engine["vram_used_bytes"] == 4 << 30
     assert "vram_used_bytes" not in again.facts.engine
     assert again.facts.engine["server_version"] == "0.9.2"
@@ -167,7 +170,7 @@ def test_a_long_run_tells_the_memory_that_it_needed() -> None:
 
 def test_a_file_for_ca_file_that_is_not_there_is_said_by_check() -> None:
     """`check` never raises."""
-    with closing(opened("https://127.0.0.1:1", ca_file="not-there.pem")) as backend:
+    with closing(open_comfyui("https://127.0.0.1:1", ca_file="not-there.pem")) as backend:
         health = backend.check()
         backend.free()
     assert "ca_file 'not-there.pem' can't be used" in health.summary
@@ -176,14 +179,14 @@ def test_a_file_for_ca_file_that_is_not_there_is_said_by_check() -> None:
 def test_p23_https_is_spoken_on_both_channels() -> None:
     """Pitfall 23: trusted by a certificate of one's own."""
     with ComfyUI(tls=TLS) as server:
-        result = collected(server, ca_file=TLS[0])
+        result = run_request(server, ca_file=TLS[0])
     assert (len(result.images), result.warnings) == (1, ())
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused() -> None:
     """It says which key would make it trusted."""
     with ComfyUI(tls=TLS) as server, pytest.raises(Unavailable, match="can't be trusted") as caught:
-        collected(server)
+        run_request(server)
     assert "ca_file" in caught.value.remedy
 
 
@@ -191,4 +194,4 @@ def test_a_certificate_that_nobody_vouches_for_is_refused() -> None:
 def test_a_choice_from_a_long_list_has_its_nearest_name(sampler: str) -> None:
     node = SAMPLED["8"] | {"inputs": SAMPLED["8"]["inputs"] | {"sampler_name": sampler}}
     with ComfyUI() as server, pytest.raises(Rejected, match="Did you mean 'euler'"):
-        collected(server, SAMPLED | {"8": node})
+        run_request(server, SAMPLED | {"8": node})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from support.comfyui_lab import ASKED, QUICK
+from support.comfyui_backends import REQUEST, SHORT_WAITS
 
 from imagen.backends import open_backend
 from imagen.core.result import Result, no_progress
@@ -16,9 +16,9 @@ _WHY = "The server runs ComfyUI 0.3.64; this workflow needs 0.3.75 or later."
 
 
 def _collected(server: ComfyUI) -> Result:
-    block = {"type": "comfyui", "url": server.url, "workflow": "z-image-turbo", **QUICK}
+    block = {"type": "comfyui", "url": server.url, "workflow": "z-image-turbo", **SHORT_WAITS}
     with closing(open_backend("z", {"z": block})) as backend:
-        return backend.collect(backend.prepare(ASKED), no_progress)
+        return backend.collect(backend.prepare(REQUEST), no_progress)
 
 
 def test_a_picture_of_a_server_too_old_comes_with_a_warning() -> None:

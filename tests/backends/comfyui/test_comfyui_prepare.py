@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.comfyui_lab import ASKED, SAMPLED, opened
+from support.comfyui_backends import REQUEST, SAMPLED, open_comfyui
 
 from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
@@ -23,7 +23,7 @@ def _graph(**inputs: Any) -> dict[str, Any]:
 def test_the_ticket_holds_the_bound_graph_and_every_value_used() -> None:
     """Enough to make the picture again; defaults included."""
     config = validate_block("lab", {"url": NOWHERE, "workflow": "sd15"}, ComfyUIConfig)
-    ticket = ComfyUI(config, new_id=lambda: "an-id").prepare(ASKED.with_values({"cfg": None}))
+    ticket = ComfyUI(config, new_id=lambda: "an-id").prepare(REQUEST.with_values({"cfg": None}))
     sampler = next(n for n in ticket.payload.values() if n["class_type"] == "KSampler")
     assert (ticket.id, ticket.backend, ticket.submitted) == ("an-id", "lab", False)
     assert (sampler["inputs"]["seed"], sampler["inputs"]["steps"]) == (7, 3)
@@ -33,16 +33,16 @@ def test_the_ticket_holds_the_bound_graph_and_every_value_used() -> None:
 
 def test_the_configuration_gives_other_defaults() -> None:
     """And the request goes before them."""
-    backend = opened(NOWHERE, SAMPLED, parameters={"steps": 9, "cfg": 4.0})
-    ticket = backend.prepare(ASKED.with_values({"cfg": None}))
+    backend = open_comfyui(NOWHERE, SAMPLED, parameters={"steps": 9, "cfg": 4.0})
+    ticket = backend.prepare(REQUEST.with_values({"cfg": None}))
     assert (ticket.request.steps, ticket.request.cfg) == (3, 4.0)
 
 
 def test_a_parameter_that_the_workflow_has_not_is_named() -> None:
     """With the nearest that it has."""
-    backend = opened(NOWHERE, parameters={"stepps": 9})
+    backend = open_comfyui(NOWHERE, parameters={"stepps": 9})
     with pytest.raises(WorkflowError, match="Did you mean 'steps'"):
-        backend.prepare(ASKED)
+        backend.prepare(REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -57,20 +57,20 @@ def test_a_parameter_that_the_workflow_has_not_is_named() -> None:
 def test_a_graph_that_cannot_run_is_refused(graph: dict[str, Any], sentence: str) -> None:
     """Before anything is sent."""
     with pytest.raises(WorkflowError, match=sentence):
-        opened(NOWHERE, graph).prepare(ASKED)
+        open_comfyui(NOWHERE, graph).prepare(REQUEST)
 
 
 def test_an_output_node_of_an_unknown_class_is_left_to_the_server() -> None:
     """Only it knows which nodes give something away."""
     graph = _graph(width=8)
     graph["9"]["class_type"] = "MyOwnSink"
-    assert opened(NOWHERE, graph).prepare(ASKED).payload["9"]["class_type"] == "MyOwnSink"
+    assert open_comfyui(NOWHERE, graph).prepare(REQUEST).payload["9"]["class_type"] == "MyOwnSink"
 
 
 def test_a_value_of_another_type_is_refused() -> None:
     """By its name."""
     with pytest.raises(RequestError, match="prompt"):
-        opened(NOWHERE).prepare(ASKED.model_copy(update={"prompt": 7}))
+        open_comfyui(NOWHERE).prepare(REQUEST.model_copy(update={"prompt": 7}))
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_second_prompts_are_those_of_the_first_unless_given(
 ) -> None:
     """As a model of two text encoders wants them."""
     encoder = {"class_type": "Two", "inputs": {"text_g": "$<prompt_2>", "text_l": "$<negative_2>"}}
-    request = ASKED.with_values({"negative": "rain", **asked})
-    ticket = opened(NOWHERE, SAMPLED | {"6b": encoder}).prepare(request)
+    request = REQUEST.with_values({"negative": "rain", **asked})
+    ticket = open_comfyui(NOWHERE, SAMPLED | {"6b": encoder}).prepare(request)
     inputs = ticket.payload["6b"]["inputs"]
     assert (inputs["text_g"], inputs["text_l"]) == second
     assert (ticket.request.prompt_2, ticket.request.negative_2) == second
@@ -95,8 +95,8 @@ def test_second_prompts_are_those_of_the_first_unless_given(
 
 def test_a_list_of_values_becomes_json() -> None:
     """A graph that takes low-rank adapters gets them as its node wants them."""
-    request = ASKED.with_values({"loras": (Lora(name="ink.safetensors", strength=0.5),)})
-    ticket = opened(NOWHERE, _graph(stack="$<loras>")).prepare(request)
+    request = REQUEST.with_values({"loras": (Lora(name="ink.safetensors", strength=0.5),)})
+    ticket = open_comfyui(NOWHERE, _graph(stack="$<loras>")).prepare(request)
     assert ticket.payload["1"]["inputs"]["stack"] == {
         "__value__": [{"name": "ink.safetensors", "strength": 0.5}]
     }
@@ -104,5 +104,5 @@ def test_a_list_of_values_becomes_json() -> None:
 
 def test_backends_on_one_server_are_one_engine() -> None:
     """They share its memory."""
-    assert opened("http://studio:8188/").engine == opened("http://studio:8188").engine
-    assert opened("http://studio:8188").engine != opened("http://attic:8188").engine
+    assert open_comfyui("http://studio:8188/").engine == open_comfyui("http://studio:8188").engine
+    assert open_comfyui("http://studio:8188").engine != open_comfyui("http://attic:8188").engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.comfyui_lab import ASKED, SAMPLED, opened
+from support.comfyui_backends import REQUEST, SAMPLED, open_comfyui
 
 from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
@@ -67,18 +67,20 @@ def _node(name: str, **inputs: Any) -> dict[str, Any]:
 def test_a_workflow_of_ones_own_is_judged_by_its_nodes(
     nodes: dict[str, Any], read: tuple[str, ...] | None
 ) -> None:
-    assert opened(NOWHERE, SAMPLED | nodes).capabilities().prompt_syntax == read
+    assert open_comfyui(NOWHERE, SAMPLED | nodes).capabilities().prompt_syntax == read
 
 
 def test_choices_are_the_editors_and_not_the_servers() -> None:
-    receipt = opened(NOWHERE).prepare(ASKED.with_values({"prompt": "{a|b} (fog:1.5)"})).receipt
+    receipt = (
+        open_comfyui(NOWHERE).prepare(REQUEST.with_values({"prompt": "{a|b} (fog:1.5)"})).receipt
+    )
     assert receipt["prompt"].why == "syntax not read by this engine: {a|b}"
 
 
 def test_a_lora_tag_becomes_a_loader() -> None:
-    request = ASKED.with_values({"prompt": "a fox <lora:ink.safetensors:0.8>"})
+    request = REQUEST.with_values({"prompt": "a fox <lora:ink.safetensors:0.8>"})
     settings = Settings()
-    (ticket,) = prepare(opened(NOWHERE), request, settings)
+    (ticket,) = prepare(open_comfyui(NOWHERE), request, settings)
     loaders = [n["inputs"] for n in ticket.payload.values() if n["class_type"] == "LoraLoader"]
     assert [(one["lora_name"], one["strength_model"]) for one in loaders] == [
         ("ink.safetensors", 0.8)
@@ -89,8 +91,8 @@ def test_a_lora_tag_becomes_a_loader() -> None:
 
 def test_tags_are_left_to_a_custom_node() -> None:
     own = SAMPLED | {"5": _node("ImpactWildcardEncode", wildcard_text="$<prompt>")}
-    request = ASKED.with_values({"prompt": "{a|b} <lora:ink:0.8>"})
-    (ticket,) = prepare(opened(NOWHERE, own), request, Settings())
+    request = REQUEST.with_values({"prompt": "{a|b} <lora:ink:0.8>"})
+    (ticket,) = prepare(open_comfyui(NOWHERE, own), request, Settings())
     assert ticket.payload["5"]["inputs"]["wildcard_text"] == "{a|b} <lora:ink:0.8>"
     assert ticket.receipt["prompt"].why == ""
 
@@ -98,8 +100,10 @@ def test_tags_are_left_to_a_custom_node() -> None:
 def test_only_texts_that_were_asked_for_are_spoken_of() -> None:
     """The second prompt is a copy of the first, and a default is the workflow's own."""
     encoder = _node("CLIPTextEncode", text="$<prompt_2>", clip=["1", 1])
-    backend = opened(NOWHERE, SAMPLED | {"6b": encoder}, parameters={"negative": "{rain|snow}"})
-    (ticket,) = prepare(backend, ASKED.with_values({"prompt": "{a|b}"}), Settings())
+    backend = open_comfyui(
+        NOWHERE, SAMPLED | {"6b": encoder}, parameters={"negative": "{rain|snow}"}
+    )
+    (ticket,) = prepare(backend, REQUEST.with_values({"prompt": "{a|b}"}), Settings())
     assert ticket.request.prompt_2 == "{a|b}"
     assert ticket.request.negative == "{rain|snow}"
     assert not_honoured(ticket.receipt) == ["prompt: syntax not read by this engine: {a|b}"]

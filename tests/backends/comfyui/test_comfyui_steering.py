@@ -6,8 +6,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.comfyui_lab import ASKED, MANIFEST, SAMPLED
-from support.comfyui_pictures import (
+from support.comfyui_backends import MANIFEST, REQUEST, SAMPLED
+from support.comfyui_tasks import (
     NOWHERE,
     REDRAWN,
     REPAINTED,
@@ -61,24 +61,24 @@ def payload(request: Request, workflow: str = "mine", **block: Any) -> dict[str,
 
 def loras(*names: str) -> Request:
     """The request with these LoRAs."""
-    return ASKED.with_values({"loras": tuple(Lora(name=name) for name in names)})
+    return REQUEST.with_values({"loras": tuple(Lora(name=name) for name in names)})
 
 
 def controlled(*kinds: str, **values: Any) -> Request:
     """The request with a control picture of each of these kinds."""
     path = drawn("edges.png", "white")
     controls = tuple(Control(kind=kind, image=path, **values) for kind in kinds)
-    return ASKED.with_values({"controls": controls})
+    return REQUEST.with_values({"controls": controls})
 
 
 def test_a_lora_reaches_the_engine() -> None:
-    plain, inked = made(ASKED), made(loras("ink.safetensors"))
+    plain, inked = made(REQUEST), made(loras("ink.safetensors"))
     assert plain.tobytes() != inked.tobytes()
 
 
 def test_a_lora_of_no_strength_is_left_out_with_a_word() -> None:
     asked = (INK, Lora(name="wash.safetensors", strength=0))
-    ticket = on(NOWHERE, "mine").prepare(ASKED.with_values({"loras": asked}))
+    ticket = on(NOWHERE, "mine").prepare(REQUEST.with_values({"loras": asked}))
     names = [n["inputs"].get("lora_name") for n in ticket.payload.values()]
     assert [name for name in names if name] == ["ink.safetensors"]
     assert ticket.receipt["loras"].outcome == "mapped"
@@ -122,7 +122,7 @@ def test_a_workflow_without_a_model_says_why_it_takes_no_lora() -> None:
 
 
 def test_a_control_picture_goes_up_and_reaches_the_engine() -> None:
-    plain, steered = made(ASKED), made(controlled("canny"))
+    plain, steered = made(REQUEST), made(controlled("canny"))
     assert plain.tobytes() != steered.tobytes()
 
 
@@ -206,7 +206,7 @@ def test_a_workflow_with_a_net_of_its_own_takes_the_picture() -> None:
 
 def test_a_workflow_with_a_net_of_its_own_refuses_two_pictures() -> None:
     shelve("own", OWN_NET, {"parameters": OWN})
-    with pytest.raises(RequestError, match="controls: this workflow takes one picture, not 2"):
+    with pytest.raises(RequestError, match="controls: this workflow takes one image, not 2"):
         payload(controlled("canny", "depth"), "own")
 
 
@@ -224,7 +224,7 @@ def edit() -> None:
 def test_references_go_up_and_are_chained() -> None:
     edit()
     paths = (drawn("a.png"), drawn("b.png", "red"))
-    graph = payload(ASKED.with_values({"references": paths}))
+    graph = payload(REQUEST.with_values({"references": paths}))
     loaded = [n["inputs"]["image"] for n in graph.values() if n["class_type"] == "LoadImage"]
     assert loaded == [called("a.png"), called("b.png")]
     assert len([n for n in graph.values() if n["class_type"] == "ReferenceLatent"]) == 2
@@ -234,7 +234,7 @@ def test_an_edit_of_an_image_takes_the_first_reference_for_it() -> None:
     """As workflows made in the editor have it."""
     graph = {"1": node("LoadImage", image="$<image>"), "2": node("Edit", image=["1", 0])}
     shelve("mine", graph, {"task": "edit"})
-    request = ASKED.with_values({"references": (drawn("a.png"),)})
+    request = REQUEST.with_values({"references": (drawn("a.png"),)})
     assert payload(request)["1"]["inputs"]["image"] == called("a.png")
 
 
@@ -246,11 +246,11 @@ def test_a_workflow_that_takes_one_reference_refuses_two() -> None:
     shelve("mine", graph, {"task": "edit"})
     paths = (drawn("a.png"), drawn("b.png", "red"))
     with pytest.raises(RequestError, match="takes one image, not 2"):
-        payload(ASKED.with_values({"references": paths}))
+        payload(REQUEST.with_values({"references": paths}))
 
 
 def test_a_value_without_a_token_is_reached_by_node_and_input() -> None:
-    ticket = on(NOWHERE, "mine").prepare(ASKED.with_values({"8.denoise": 0.5}))
+    ticket = on(NOWHERE, "mine").prepare(REQUEST.with_values({"8.denoise": 0.5}))
     assert ticket.payload["8"]["inputs"]["denoise"] == 0.5
     assert ticket.receipt["8.denoise"].outcome == "applied"
     assert ticket.request.extra["8.denoise"] == 0.5
@@ -258,13 +258,13 @@ def test_a_value_without_a_token_is_reached_by_node_and_input() -> None:
 
 def test_a_value_that_is_not_there_to_be_set_is_refused() -> None:
     with pytest.raises(RequestError, match=r"has no input 'denois'\. Did you mean 'denoise'"):
-        payload(ASKED.with_values({"The sampler.denois": 0.5}))
+        payload(REQUEST.with_values({"The sampler.denois": 0.5}))
 
 
 def enlarged(method: str) -> Request:
     """A request to enlarge a picture with this upscaler."""
     values = {"image": drawn("a.png"), "upscale": Upscale(method=method), "prompt": ""}
-    return ASKED.with_values(values)
+    return REQUEST.with_values(values)
 
 
 def test_an_upscaler_may_go_by_less_than_its_whole_name() -> None:

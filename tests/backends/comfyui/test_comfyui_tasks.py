@@ -7,8 +7,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.comfyui_lab import ASKED, MANIFEST, SAMPLED
-from support.comfyui_pictures import NOWHERE, REDRAWN, REPAINTED, drawn, node, on, shelve
+from support.comfyui_backends import MANIFEST, REQUEST, SAMPLED
+from support.comfyui_tasks import NOWHERE, REDRAWN, REPAINTED, drawn, node, on, shelve
 
 from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUIConfig, default_overrides
@@ -71,7 +71,7 @@ def test_a_task_that_it_cant_do_has_the_parameters_of_its_first() -> None:
 
 def test_a_request_goes_to_the_workflow_of_its_task() -> None:
     family()
-    ticket = mine().prepare(ASKED.with_values({"image": drawn("a.png"), "strength": 0.4}))
+    ticket = mine().prepare(REQUEST.with_values({"image": drawn("a.png"), "strength": 0.4}))
     assert ticket.payload["8"]["inputs"]["denoise"] == 0.4
     assert ticket.payload["10"]["class_type"] == "LoadImage"
 
@@ -79,7 +79,7 @@ def test_a_request_goes_to_the_workflow_of_its_task() -> None:
 def test_a_workflow_of_ones_own_hides_the_one_of_the_same_name() -> None:
     family()
     shelve("upscale-model", {"1": node("MyUpscaler", image="$<image>", to="$<width>$<height>")})
-    request = ASKED.with_values({"image": drawn("a.png"), "upscale": Upscale(), "prompt": ""})
+    request = REQUEST.with_values({"image": drawn("a.png"), "upscale": Upscale(), "prompt": ""})
     assert mine().prepare(request).payload["1"]["class_type"] == "MyUpscaler"
 
 
@@ -107,7 +107,7 @@ def test_what_a_workflow_fixes_of_an_enlargement_is_told() -> None:
     sized = node("MyUpscaler", image="$<image>", width="$<width>", height="$<height>")
     shelve("upscale-model", {"1": sized})
     values = {"image": drawn("a.png"), "upscale": Upscale(method="x.pth"), "prompt": ""}
-    fate = mine().prepare(ASKED.with_values(values)).receipt["upscale"]
+    fate = mine().prepare(REQUEST.with_values(values)).receipt["upscale"]
     assert (fate.outcome, fate.used) == ("mapped", {"factor": 2.0})
     assert fate.why == "this workflow has a method of its own"
 
@@ -116,13 +116,13 @@ def test_the_configuration_names_another_workflow_for_a_task() -> None:
     family()
     shelve("other", REPAINTED | {"1": node("OtherLoader")})
     values = {"image": drawn("a.png"), "mask": drawn("m.png", "white")}
-    ticket = mine(tasks={"inpaint": "other"}).prepare(ASKED.with_values(values))
+    ticket = mine(tasks={"inpaint": "other"}).prepare(REQUEST.with_values(values))
     assert ticket.payload["1"]["class_type"] == "OtherLoader"
 
 
 def test_the_base_does_its_own_task_whatever_its_manifest_names() -> None:
     family(tasks={"text-to-image": "mine-redraw"})
-    assert mine().prepare(ASKED).payload.keys() == SAMPLED.keys()
+    assert mine().prepare(REQUEST).payload.keys() == SAMPLED.keys()
 
 
 def test_siblings_lie_beside_a_base_that_is_given_by_its_path() -> None:
@@ -150,7 +150,7 @@ def test_a_sibling_without_what_its_task_is_about_is_refused(
     shelve("other", graph)
     sentence = f"The workflow 'other' can't do {task}: it takes no {name}."
     with pytest.raises(WorkflowError, match=re.escape(sentence)):
-        mine(tasks={task: "other"}).prepare(ASKED.with_values(values))
+        mine(tasks={task: "other"}).prepare(REQUEST.with_values(values))
 
 
 def test_a_sibling_that_is_not_there_is_named_when_it_is_needed() -> None:
@@ -195,7 +195,7 @@ def test_the_files_of_the_base_are_those_of_its_siblings() -> None:
     family(parameters=MANIFEST["parameters"] | {"checkpoint": file}, models=[model])
     shelve("mine", SAMPLED | loader)
     shelve("mine-redraw", REDRAWN | loader)
-    ticket = mine().prepare(ASKED.with_values({"image": drawn("a.png")}))
+    ticket = mine().prepare(REQUEST.with_values({"image": drawn("a.png")}))
     assert ticket.payload["1"]["inputs"]["ckpt_name"] == "other.safetensors"
 
 
@@ -221,7 +221,7 @@ def test_an_enlarged_picture_has_its_size_times_the_factor() -> None:
     shelve("upscale-model", ENLARGED)
     values = {"image": drawn("a.png"), "upscale": Upscale(factor=1.5, method="x2.pth")}
     ticket = mine().prepare(
-        ASKED.with_values(values | {"prompt": "", "width": None, "height": None})
+        REQUEST.with_values(values | {"prompt": "", "width": None, "height": None})
     )
     assert ticket.payload["2"]["inputs"] == {"image": ["1", 0], "width": 96, "height": 72}
     assert ticket.payload["3"]["inputs"] == {"model": "x2.pth"}
@@ -233,7 +233,7 @@ def test_an_enlarged_picture_has_its_size_times_the_factor() -> None:
 def test_a_size_asked_for_goes_behind_the_factor_and_is_told() -> None:
     family()
     values = {"image": drawn("a.png"), "upscale": Upscale(factor=2), "prompt": ""}
-    ticket = mine().prepare(ASKED.with_values(values | {"width": 100, "height": None}))
+    ticket = mine().prepare(REQUEST.with_values(values | {"width": 100, "height": None}))
     fate = ticket.receipt["width"]
     assert (fate.outcome, fate.used, fate.why) == ("mapped", 128, "upscale settles it")
     assert ticket.request.width == 128
@@ -242,7 +242,7 @@ def test_a_size_asked_for_goes_behind_the_factor_and_is_told() -> None:
 def test_faces_are_mended_by_the_file_and_as_faithfully_as_asked() -> None:
     family()
     values = {"image": drawn("a.png"), "restore": Restore(model="codeformer.pth", fidelity=0.8)}
-    payload = mine().prepare(ASKED.with_values(values)).payload
+    payload = mine().prepare(REQUEST.with_values(values)).payload
     inputs = {k: v for n in payload.values() for k, v in n["inputs"].items()}
     assert (inputs["model_name"], inputs["codeformer_fidelity"]) == ("codeformer.pth", 0.8)
 
@@ -255,7 +255,7 @@ def test_a_control_picture_is_made_by_the_workflow_of_its_kind() -> None:
     assert known.parameters["preprocess"].choices == ("canny", "depth", "pose", "scribble")
     assert {"canny_low", "depth_model"} <= known.parameters.keys()
     values = {"image": drawn("a.png"), "preprocess": "canny", "canny_low": 0.2}
-    ticket = backend.prepare(ASKED.with_values(values))
+    ticket = backend.prepare(REQUEST.with_values(values))
     assert ticket.payload["2"]["class_type"] == "Canny"
     assert ticket.payload["2"]["inputs"]["low_threshold"] == 0.2
 
@@ -264,14 +264,14 @@ def test_a_kind_that_nothing_makes_gets_the_nearest() -> None:
     family()
     values = {"image": drawn("a.png"), "preprocess": "cany"}
     with pytest.raises(RequestError, match=r"preprocess can't be 'cany'\. Did you mean 'canny'"):
-        mine().prepare(ASKED.with_values(values))
+        mine().prepare(REQUEST.with_values(values))
 
 
 def test_outpainting_repaints_the_padding_that_came() -> None:
     """The picture and its mask are made before an adapter sees them."""
     family()
     values = {"image": drawn("a.png"), "mask": drawn("m.png"), "outpaint": Outpaint(left=64)}
-    ticket = mine().prepare(ASKED.with_values(values))
+    ticket = mine().prepare(REQUEST.with_values(values))
     assert ticket.payload["11"]["class_type"] == "LoadImageMask"
     assert ticket.receipt["outpaint"].outcome == "applied"
 
@@ -279,7 +279,7 @@ def test_outpainting_repaints_the_padding_that_came() -> None:
 def test_outpainting_pads_by_itself_where_no_padding_came() -> None:
     family()
     values = {"image": drawn("a.png"), "outpaint": Outpaint(left=64), "feather": 8}
-    ticket = mine().prepare(ASKED.with_values(values))
+    ticket = mine().prepare(REQUEST.with_values(values))
     pads = [n for n in ticket.payload.values() if n["class_type"] == "ImagePadForOutpaint"]
     assert [(pad["inputs"]["left"], pad["inputs"]["feathering"]) for pad in pads] == [(64, 8)]
 
@@ -291,5 +291,5 @@ def test_a_workflow_that_outpaints_by_itself_gets_the_sides() -> None:
     backend = mine()
     assert "outpaint" in backend.capabilities("outpaint").parameters
     values = {"image": drawn("a.png"), "outpaint": Outpaint(left=64)}
-    inputs = backend.prepare(ASKED.with_values(values)).payload["1"]["inputs"]
+    inputs = backend.prepare(REQUEST.with_values(values)).payload["1"]["inputs"]
     assert {name: inputs[name] for name in sides} == {"left": 64, "top": 0, "right": 0, "bottom": 0}

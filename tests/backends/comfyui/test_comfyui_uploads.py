@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.comfyui_lab import ASKED, paths
-from support.comfyui_pictures import NOWHERE, REDRAWN, called, drawn, on, picture, shelve
+from support.comfyui_backends import REQUEST, request_paths
+from support.comfyui_tasks import NOWHERE, REDRAWN, called, drawn, on, picture, shelve
 
-from imagen.backends.comfyui import answers
+from imagen.backends.comfyui import client
 from imagen.core.result import no_progress
 from imagen.core.ticket import Ticket
 from imagen.errors import BackendError, Cancelled, Rejected, RequestError, Unavailable
@@ -29,7 +29,7 @@ def shelf() -> None:
 
 def asked(path: str) -> Request:
     """A request to redraw a little of this picture."""
-    return ASKED.with_values({"image": path, "strength": 0.0})
+    return REQUEST.with_values({"image": path, "strength": 0.0})
 
 
 def test_p26_a_picture_goes_up_under_a_name_made_of_its_content() -> None:
@@ -54,7 +54,7 @@ def test_preparing_sends_nothing_and_writes_down_what_to_send() -> None:
 
 
 def test_a_request_without_pictures_has_nothing_to_send() -> None:
-    assert "uploads" not in on(NOWHERE, "sd15").prepare(ASKED).engine
+    assert "uploads" not in on(NOWHERE, "sd15").prepare(REQUEST).engine
 
 
 def test_what_the_server_renames_is_followed() -> None:
@@ -77,7 +77,7 @@ def test_one_picture_in_two_places_goes_up_once() -> None:
     with ComfyUI() as server, closing(on(server.url, "twice")) as backend:
         ticket = backend.prepare(asked(path).with_values({"other": path}))
         backend.collect(ticket, no_progress)
-        assert paths(server).count("/upload/image") == 1
+        assert request_paths(server).count("/upload/image") == 1
 
 
 def test_a_ticket_from_disk_has_all_that_is_needed_to_send_it() -> None:
@@ -122,7 +122,7 @@ def test_a_picture_that_is_too_large_is_refused_with_the_way_out() -> None:
         ticket = backend.prepare(asked(path))
         with pytest.raises(Rejected) as caught:
             backend.collect(ticket, no_progress)
-    assert "takes no picture as large as 0.0 MB" in caught.value.message
+    assert "does not accept an image as large as 0.0 MB" in caught.value.message
     assert "--max-upload-size" in caught.value.remedy
 
 
@@ -132,7 +132,7 @@ def test_an_upload_is_tried_again_where_the_server_was_in_trouble() -> None:
     trouble = GatewayAnswer(status=503, path="/upload/image", times=1)
     with ComfyUI(http_errors=(trouble,)) as server, closing(on(server.url, "redraw")) as backend:
         result = backend.collect(backend.prepare(asked(path)), no_progress)
-        assert paths(server).count("/upload/image") == 2
+        assert request_paths(server).count("/upload/image") == 2
     assert len(result.images) == 1
 
 
@@ -190,7 +190,7 @@ def test_a_default_of_a_picture_is_a_file_that_the_server_has() -> None:
             },
         },
     )
-    ticket = on(NOWHERE, "own").prepare(ASKED.with_values({"image": "example.png"}))
+    ticket = on(NOWHERE, "own").prepare(REQUEST.with_values({"image": "example.png"}))
     assert ticket.payload["10"]["inputs"]["image"] == "example.png"
     assert "uploads" not in ticket.engine
 
@@ -205,13 +205,13 @@ def test_a_default_of_a_picture_is_a_file_that_the_server_has() -> None:
     ids=["subfolder", "none", "another folder"],
 )
 def test_the_answer_to_an_upload_says_what_a_graph_calls_it(said: object, literal: str) -> None:
-    assert answers.stored(said) == literal
+    assert client.parse_upload_name(said) == literal
 
 
 @pytest.mark.parametrize("said", [{"name": 7}, {"error": "full"}, []])
 def test_an_answer_without_a_name_is_not_an_upload(said: object) -> None:
     with pytest.raises(ValueError, match="no name"):
-        answers.stored(said)
+        client.parse_upload_name(said)
 
 
 def test_an_answer_that_names_no_file_is_none_of_comfyuis() -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.comfyui_lab import ASKED, SAMPLED, TWICE, collected, paths, told
+from support.comfyui_backends import (
+    REQUEST,
+    SAMPLED,
+    TWO_OUTPUTS,
+    request_paths,
+    run_and_collect_progress,
+    run_request,
+)
 
 from imagen.core.image_file import is_complete
 from imagen.errors import Failed, Lost, Unavailable
@@ -20,7 +27,7 @@ PREVIEWED = SAMPLED | {"99": {"class_type": "PreviewImage", "inputs": {"images":
 def test_p14_several_outputs_come_back_whatever_their_kind_and_folder() -> None:
     """Pitfall 14: subfolders, equal names, other keys, texts; and no previews beside them."""
     with ComfyUI(extra_outputs=True) as server:
-        result = collected(server)
+        result = run_request(server)
     assert [(o.name, o.media_type, o.index) for o in result.outputs] == [
         ("lab/a_00001_.png", "image/png", 0),
         ("elsewhere/a_00001_.png", "image/png", 1),
@@ -36,7 +43,7 @@ def test_p14_several_outputs_come_back_whatever_their_kind_and_folder() -> None:
 def test_p14_the_history_gives_the_same_as_the_websocket() -> None:
     """Whichever told of the end."""
     with ComfyUI(extra_outputs=True) as heard, ComfyUI(extra_outputs=True, silent=True) as silent:
-        first, second = collected(heard), collected(silent)
+        first, second = run_request(heard), run_request(silent)
     assert [o.name for o in first.outputs] == [o.name for o in second.outputs]
     assert [o.data for o in first.outputs] == [o.data for o in second.outputs]
 
@@ -44,7 +51,7 @@ def test_p14_the_history_gives_the_same_as_the_websocket() -> None:
 def test_several_output_nodes_come_in_the_order_of_the_graph() -> None:
     """The server runs them in any order."""
     with ComfyUI() as server:
-        result = collected(server, TWICE, request=ASKED.with_values({"count": 2}))
+        result = run_request(server, TWO_OUTPUTS, request=REQUEST.with_values({"count": 2}))
     assert [(o.source, o.name, o.index, o.seed) for o in result.outputs] == [
         ("99", "lab/a_00001_.png", 0, 7),
         ("99", "lab/a_00002_.png", 1, 7),
@@ -56,7 +63,7 @@ def test_several_output_nodes_come_in_the_order_of_the_graph() -> None:
 def test_previews_are_the_result_where_nothing_is_kept() -> None:
     """A graph may end in a preview."""
     with ComfyUI() as server:
-        result = collected(server, PREVIEWED)
+        result = run_request(server, PREVIEWED)
     assert [output.media_type for output in result.outputs] == ["image/png"]
 
 
@@ -64,7 +71,7 @@ def test_previews_are_no_result_where_something_is_kept() -> None:
     """They were for looking on."""
     graph = {**PREVIEWED, "100": SAMPLED["99"]}
     with ComfyUI() as server:
-        result = collected(server, graph)
+        result = run_request(server, graph)
     assert [output.source for output in result.outputs] == ["100"]
 
 
@@ -73,30 +80,30 @@ def test_a_download_that_is_cut_short_is_fetched_again(switch: str) -> None:
     """Told by its length, and by the file's own end where the length lies."""
     switches: dict[str, Any] = {switch: 1}
     with ComfyUI(**switches) as server:
-        result = collected(server)
-        assert paths(server).count("/view") == 2
+        result = run_request(server)
+        assert request_paths(server).count("/view") == 2
     assert is_complete(result.images[0].data)
 
 
 def test_a_download_that_is_always_cut_short_is_no_picture() -> None:
     """Half a file is not passed on."""
     with ComfyUI(cut_file=99) as server, pytest.raises(Unavailable, match="came cut short"):
-        collected(server)
+        run_request(server)
 
 
 def test_a_download_is_tried_again_when_the_server_stumbles() -> None:
     """The picture is made: nothing is lost by asking."""
     with ComfyUI(http_errors=(GatewayAnswer(status=502, path="/view"),)) as server:
-        assert len(collected(server).images) == 1
+        assert len(run_request(server).images) == 1
 
 
 def test_a_file_that_the_cache_names_and_somebody_deleted_says_what_helps() -> None:
     """It may be there again, or only a gateway says that it is not."""
     with ComfyUI() as server:
-        collected(server)
+        run_request(server)
         server.files.clear("output")
         with pytest.raises(Lost, match=r"lab/a_00001_\.png") as caught:
-            collected(server)
+            run_request(server)
     assert "another seed" in caught.value.remedy
     assert not caught.value.is_certain
 
@@ -109,8 +116,8 @@ def test_one_file_of_several_that_somebody_deleted_is_a_warning() -> None:
             if progress.stage == "fetching":
                 server.files.remove("a_00002_.png")
 
-        request = ASKED.with_values({"count": 3})
-        result = collected(server, request=request, on_progress=delete_one)
+        request = REQUEST.with_values({"count": 3})
+        result = run_request(server, request=request, on_progress=delete_one)
     assert [output.name for output in result.outputs] == ["lab/a_00001_.png", "lab/a_00003_.png"]
     assert result.warnings == (
         "ComfyUI made lab/a_00002_.png but refuses to send it (status 404).",
@@ -124,13 +131,13 @@ def test_a_text_does_not_stand_for_a_file_that_somebody_deleted() -> None:
         ComfyUI(extra_outputs=True, http_errors=(gone,)) as server,
         pytest.raises(Lost, match="refuses to send it"),
     ):
-        collected(server)
+        run_request(server)
 
 
 def test_a_name_that_climbs_out_is_data_and_no_path() -> None:
     """It is asked for as it is, and told without what would steer a terminal."""
     with ComfyUI(evil_names=True) as server:
-        result = collected(server)
+        result = run_request(server)
     (name,) = [output.name for output in result.outputs]
     assert name.isprintable()
     assert len(result.images) == 1
@@ -139,9 +146,9 @@ def test_a_name_that_climbs_out_is_data_and_no_path() -> None:
 def test_a_blocked_branch_says_why_nothing_came() -> None:
     """The run itself is a success."""
     with ComfyUI(error=BLOCKED) as server, pytest.raises(Failed) as caught:
-        collected(server)
+        run_request(server)
     assert caught.value.message.splitlines() == [
-        "ComfyUI ended the job without a picture.",
+        "ComfyUI ended the job without an image.",
         "  Node 99 (SaveImage) kept a part from running: Execution Blocked: not today.",
     ]
 
@@ -149,13 +156,13 @@ def test_a_blocked_branch_says_why_nothing_came() -> None:
 def test_a_history_that_is_late_is_waited_for() -> None:
     """It is written a moment after the success is told."""
     with ComfyUI(history_late=2, drop_at="executed") as server:
-        assert len(collected(server).images) == 1
+        assert len(run_request(server).images) == 1
 
 
 def test_the_facts_of_a_run_are_told() -> None:
     """What was asked, what was used, what the server says of itself."""
     with ComfyUI() as server:
-        facts = collected(server, poll_seconds=10).facts
+        facts = run_request(server, poll_seconds=10).facts
         (prompt_id,) = server.history
         (client_id,) = server.client_ids
     assert facts.model == "v1-5-pruned-emaonly-fp16.safetensors"
@@ -173,7 +180,7 @@ def test_the_facts_of_a_run_are_told() -> None:
 def test_progress_names_nodes_and_counts_steps() -> None:
     """In the words of the graph's author."""
     with ComfyUI(step_seconds=0.01) as server:
-        progress = told(server, poll_seconds=10)
+        progress = run_and_collect_progress(server, poll_seconds=10)
     assert [p.stage for p in progress if p.node == "The model"] == ["loading"]
     assert [(p.step, p.steps) for p in progress if p.node == "The sampler"][1:] == [
         (1, 3),
@@ -186,6 +193,8 @@ def test_progress_names_nodes_and_counts_steps() -> None:
 def test_progress_tells_how_many_come_first() -> None:
     """Out of the sorted queue, and anew when it changes."""
     with ComfyUI(busy=2, busy_seconds=0.2) as server:
-        positions = [p.queue_position for p in told(server) if p.stage == "queued"]
+        positions = [
+            p.queue_position for p in run_and_collect_progress(server) if p.stage == "queued"
+        ]
     assert positions[0] == 1
     assert positions[-1] == 0

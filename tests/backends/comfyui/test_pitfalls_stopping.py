@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from support.comfyui_lab import ASKED, collected, opened, paths
+from support.comfyui_backends import REQUEST, open_comfyui, request_paths, run_request
 
 from imagen.errors import Cancelled, Failed, Rejected, TimedOut
 from imagen.testing.comfyui import OUT_OF_MEMORY, ComfyUI, FailureSwitches, GatewayAnswer, NodeError
@@ -39,7 +39,7 @@ def test_p8_a_job_that_waits_is_taken_back_and_the_running_one_goes_on() -> None
     with ComfyUI() as server:
         stranger = server.submit_foreign(seconds=5)
         with pytest.raises(Cancelled):
-            collected(server, on_progress=_cancel_when_queued)
+            run_request(server, on_progress=_cancel_when_queued)
         assert server.queue_state() == (stranger, [])
         ours = server.prompts[0]["prompt_id"]
         assert set(server.interrupts) == {ours}
@@ -47,8 +47,8 @@ def test_p8_a_job_that_waits_is_taken_back_and_the_running_one_goes_on() -> None
 
 def test_p8_a_job_that_runs_is_interrupted_by_its_name() -> None:
     """And it is over when the call comes back; what waits behind it begins."""
-    with ComfyUI(step_seconds=0.05) as server, closing(opened(server.url)) as backend:
-        ticket = backend.prepare(ASKED.with_values({"steps": 100}))
+    with ComfyUI(step_seconds=0.05) as server, closing(open_comfyui(server.url)) as backend:
+        ticket = backend.prepare(REQUEST.with_values({"steps": 100}))
         with pytest.raises(Cancelled) as caught:
             backend.collect(ticket, _cancel_when_running)
         assert caught.value.remedy == ""
@@ -61,7 +61,7 @@ def test_p8_an_old_server_is_told_to_stop_only_while_ours_runs() -> None:
     with ComfyUI(old_server=True) as server:
         stranger = server.submit_foreign(seconds=5)
         with pytest.raises(Cancelled):
-            collected(server, on_progress=_cancel_when_queued)
+            run_request(server, on_progress=_cancel_when_queued)
         assert server.queue_state() == (stranger, [])
         assert server.interrupts == []
 
@@ -69,9 +69,9 @@ def test_p8_an_old_server_is_told_to_stop_only_while_ours_runs() -> None:
 def test_p8_an_old_server_stops_what_runs_when_that_is_ours() -> None:
     """There is no other way with it."""
     with ComfyUI(old_server=True, step_seconds=0.05) as server:
-        request = ASKED.with_values({"steps": 100})
+        request = REQUEST.with_values({"steps": 100})
         with pytest.raises(Cancelled):
-            collected(server, request=request, on_progress=_cancel_when_running)
+            run_request(server, request=request, on_progress=_cancel_when_running)
         assert server.queue_state() == (None, [])
         assert set(server.interrupts) == {None}
 
@@ -84,9 +84,9 @@ def test_p8_the_version_says_whether_one_prompt_alone_can_be_interrupted(
     version: str, by_id: bool
 ) -> None:
     with ComfyUI(version=version, step_seconds=0.05) as server:
-        request = ASKED.with_values({"steps": 100})
+        request = REQUEST.with_values({"steps": 100})
         with pytest.raises(Cancelled):
-            collected(server, request=request, on_progress=_cancel_when_running)
+            run_request(server, request=request, on_progress=_cancel_when_running)
         assert server.queue_state() == (None, [])
         ours = server.prompts[0]["prompt_id"]
         assert set(server.interrupts) == {ours if by_id else None}
@@ -96,7 +96,7 @@ def test_ctrl_c_stops_the_job_too() -> None:
     """Whatever ends the call ends the work."""
     with ComfyUI(step_seconds=0.05) as server:
         with pytest.raises(KeyboardInterrupt):
-            collected(server, on_progress=_press_ctrl_c)
+            run_request(server, on_progress=_press_ctrl_c)
         assert server.queue_state() == (None, [])
 
 
@@ -104,8 +104,8 @@ def test_cancelled_before_it_was_sent_nothing_is_sent() -> None:
     """The ticket is told first, and written down first."""
     with ComfyUI() as server:
         with pytest.raises(Cancelled):
-            collected(server, on_progress=_cancel_at_once)
-        assert paths(server) == []
+            run_request(server, on_progress=_cancel_at_once)
+        assert request_paths(server) == []
 
 
 def test_cancelled_while_the_server_takes_its_time_to_accept_it_is_taken_back() -> None:
@@ -118,7 +118,7 @@ def test_cancelled_while_the_server_takes_its_time_to_accept_it_is_taken_back() 
                 raise Cancelled
 
         with pytest.raises(Cancelled):
-            collected(server, on_progress=cancel_while_it_is_sent)
+            run_request(server, on_progress=cancel_while_it_is_sent)
         assert len(server.prompts) == 1
         assert server.queue_state() == (None, [])
 
@@ -134,7 +134,7 @@ def test_cancelled_while_the_server_refuses_it_leaves_no_doubt() -> None:
                 raise Cancelled
 
         with pytest.raises(Cancelled) as caught:
-            collected(server, on_progress=cancel_while_it_is_sent)
+            run_request(server, on_progress=cancel_while_it_is_sent)
         assert "POST /prompt" in [f"{seen.method} {seen.path}" for seen in server.requests]
     assert (caught.value.message, caught.value.remedy) == (Cancelled().message, "")
 
@@ -149,9 +149,9 @@ def test_a_job_that_ended_is_stopped_though_its_submission_is_never_answered() -
                 raise Cancelled
 
         with pytest.raises(Cancelled) as caught:
-            collected(
+            run_request(
                 server,
-                request=ASKED.with_values({"steps": 100}),
+                request=REQUEST.with_values({"steps": 100}),
                 on_progress=cancel_when_it_runs,
             )
         assert server.queue_state() == (None, [])
@@ -168,19 +168,19 @@ def test_a_server_that_cannot_be_told_to_stop_is_said_so() -> None:
                 raise Cancelled
 
         with pytest.raises(Cancelled) as caught:
-            collected(server, on_progress=die_and_cancel)
-    assert "could not be asked to stop the job" in caught.value.remedy
+            run_request(server, on_progress=die_and_cancel)
+    assert "could not be asked to cancel the job" in caught.value.remedy
 
 
 def test_a_server_that_was_told_to_stop_and_hides_its_history_is_said_so() -> None:
-    """It took both orders; only what came of them can't be asked."""
+    """It took both orders; only what came of them cannot be asked."""
     hidden = GatewayAnswer(path="/history", status=502, times=999)
     with ComfyUI(step_seconds=0.05, http_errors=(hidden,)) as server:
         with pytest.raises(Cancelled) as caught:
-            collected(server, on_progress=_cancel_when_running)
+            run_request(server, on_progress=_cancel_when_running)
         assert server.interrupts
     assert caught.value.remedy.startswith(
-        "The server was asked to stop the job and can't be asked whether it did: "
+        "ComfyUI was asked to cancel the job, and cannot be asked whether it did: "
         f"{server.url} is in trouble: 502"
     )
 
@@ -188,17 +188,17 @@ def test_a_server_that_was_told_to_stop_and_hides_its_history_is_said_so() -> No
 def test_p9_a_job_that_somebody_else_interrupts_has_failed() -> None:
     """Pitfall 9: it is neither a success nor an end of ours, and it says who it was not."""
     with ComfyUI(interrupt=True) as server, pytest.raises(Failed) as caught:
-        collected(server)
-    assert "Somebody interrupted the job on the server" in caught.value.message
-    assert "it was not imagen" in caught.value.message
+        run_request(server)
+    assert "The job was interrupted on the server" in caught.value.message
+    assert "not by imagen" in caught.value.message
 
 
 def test_p9_who_interrupted_a_run_that_was_found_again_is_not_known() -> None:
     """Its own process may have, before it was killed."""
-    with ComfyUI(interrupt=True) as server, closing(opened(server.url)) as backend:
+    with ComfyUI(interrupt=True) as server, closing(open_comfyui(server.url)) as backend:
         told: list[Progress] = []
         with pytest.raises(Failed):
-            backend.collect(backend.prepare(ASKED), told.append)
+            backend.collect(backend.prepare(REQUEST), told.append)
         ticket = [progress.ticket for progress in told if progress.ticket is not None][-1]
         with pytest.raises(Failed) as caught:
             backend.collect(ticket, told.append)
@@ -210,16 +210,16 @@ def test_p9_the_same_without_a_socket() -> None:
     """The history tells an interruption from an error."""
     with (
         ComfyUI(interrupt=True, refuse_ws=True) as server,
-        pytest.raises(Failed, match="Somebody interrupted the job"),
+        pytest.raises(Failed, match=r"interrupted on the server.*, but not by imagen"),
     ):
-        collected(server)
+        run_request(server)
 
 
 def test_p10_an_error_of_a_node_says_all_that_is_known() -> None:
     """Pitfall 10: id, class, title, exception, words, and where in the server's code."""
     fault = NodeError(message="bad shapes", node="8")
     with ComfyUI(error=fault) as server, pytest.raises(Failed) as caught:
-        collected(server)
+        run_request(server)
     lines = caught.value.message.splitlines()
     assert lines[0] == "Node 8 (KSampler 'The sampler') failed: ValueError: bad shapes."
     assert lines[1].strip().startswith("File ")
@@ -229,15 +229,15 @@ def test_p10_an_error_of_a_node_says_all_that_is_known() -> None:
 def test_p10_too_little_memory_has_a_remedy() -> None:
     """It is the commonest error of all."""
     with ComfyUI(error=OUT_OF_MEMORY) as server, pytest.raises(Failed) as caught:
-        collected(server)
-    assert caught.value.remedy.startswith("Ask for a smaller size")
+        run_request(server)
+    assert caught.value.remedy.startswith("Use a smaller size")
 
 
 def test_p11_a_refused_workflow_says_what_to_do() -> None:
     """Pitfall 11: what the server said of each node is not thrown away."""
     missing = ["v1-5-pruned-emaonly-fp16.safetensors"]
     with ComfyUI(missing_models=missing) as server, pytest.raises(Rejected) as caught:
-        collected(server)
+        run_request(server)
     assert "node 1 (CheckpointLoaderSimple 'The model'), ckpt_name" in caught.value.message
     assert caught.value.remedy == (
         "Download it from https://models.example/sd15 (2.0 GiB, CreativeML Open RAIL-M) "
@@ -250,7 +250,7 @@ def test_p16_no_progress_for_too_long_ends_the_job_on_both_sides() -> None:
     """Pitfall 16, the other half: a wedge is not waited for without end."""
     with ComfyUI(silent_load=0.6) as server:
         with pytest.raises(TimedOut, match="without any progress") as caught:
-            collected(server, idle_seconds=0.2)
+            run_request(server, idle_seconds=0.2)
         assert server.interrupts != []
     assert "backends.lab.idle_seconds" in caught.value.remedy
 
@@ -260,14 +260,14 @@ def test_p16_a_job_may_take_only_so_long_in_all() -> None:
     with ComfyUI() as server:
         stranger = server.submit_foreign(seconds=5)
         with pytest.raises(TimedOut, match="in all"):
-            collected(server, total_seconds=0.2)
+            run_request(server, total_seconds=0.2)
         assert server.queue_state() == (stranger, [])
 
 
 def test_a_server_whose_worker_has_died_is_not_waited_for() -> None:
     """It answers, and runs nothing; only a restart helps."""
     with ComfyUI(worker_dead=True) as server:
-        with pytest.raises(Failed, match="runs nothing of what waits") as caught:
-            collected(server)
+        with pytest.raises(Failed, match="runs none of the jobs in its queue") as caught:
+            run_request(server)
         assert server.queue_state() == (None, [])
     assert caught.value.remedy.startswith("Restart ComfyUI")

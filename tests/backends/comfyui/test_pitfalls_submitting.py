@@ -7,7 +7,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.comfyui_lab import ASKED, SAMPLED, collected, opened, paths, told
+from support.comfyui_backends import (
+    REQUEST,
+    SAMPLED,
+    open_comfyui,
+    request_paths,
+    run_and_collect_progress,
+    run_request,
+)
 
 from imagen.core.result import no_progress
 from imagen.errors import (
@@ -32,17 +39,17 @@ def test_p12_a_part_that_the_server_leaves_out_is_a_warning() -> None:
         "100": {"class_type": "SaveImage", "inputs": {"images": ["90", 0], "filename_prefix": "b"}}
     }
     with ComfyUI(node_errors_200=True) as server:
-        result = collected(server, graph)
+        result = run_request(server, graph)
     assert len(result.images) == 1
-    assert result.warnings[0].startswith("ComfyUI left a part out: node ")
+    assert result.warnings[0].startswith("ComfyUI skipped a part: node ")
 
 
 def test_p17_a_server_that_refuses_access_is_asked_once() -> None:
     """Pitfall 17: no storm of attempts; the keys to set are named."""
     with ComfyUI(credential="Bearer right") as server, pytest.raises(Unauthorized) as caught:
-        collected(server)
+        run_request(server)
     assert "backends.lab.bearer_env" in caught.value.remedy
-    assert paths(server) == ["/ws", "/prompt"]
+    assert request_paths(server) == ["/ws", "/prompt"]
 
 
 def test_p17_a_server_that_is_not_there_says_how_to_start_it() -> None:
@@ -50,7 +57,7 @@ def test_p17_a_server_that_is_not_there_says_how_to_start_it() -> None:
     with ComfyUI() as server:
         pass
     with pytest.raises(Unavailable) as caught:
-        collected(server, hint="Ring Ada.")
+        run_request(server, hint="Ring Ada.")
     assert server.url in caught.value.message
     assert "python main.py --listen" in caught.value.remedy
     assert caught.value.remedy.endswith("Ring Ada.")
@@ -60,7 +67,7 @@ def test_p17_a_server_that_is_still_starting_is_tried_again() -> None:
     """A 503 says that nothing was taken, and a look makes sure."""
     starting = GatewayAnswer(status=503, times=2, path="/prompt", method="POST")
     with ComfyUI(http_errors=(starting,)) as server:
-        assert len(collected(server).images) == 1
+        assert len(run_request(server).images) == 1
         assert len(server.prompts) == 1
 
 
@@ -68,17 +75,17 @@ def test_p17_a_server_that_asks_for_patience_is_given_it() -> None:
     """As long as it says; where that is too long, the caller decides."""
     soon = GatewayAnswer(status=429, path="/prompt", retry_after="0.01")
     with ComfyUI(http_errors=(soon,)) as server:
-        assert len(collected(server).images) == 1
+        assert len(run_request(server).images) == 1
     late = GatewayAnswer(status=429, path="/prompt", retry_after="3600")
     with ComfyUI(http_errors=(late,)) as server, pytest.raises(RateLimited) as caught:
-        collected(server)
+        run_request(server)
     assert caught.value.retry_after_seconds == 3600
 
 
 def test_p19_times_are_seconds() -> None:
     """Pitfall 19: the server tells milliseconds."""
     with ComfyUI(step_seconds=0.05) as server:
-        facts = collected(server, poll_seconds=10).facts
+        facts = run_request(server, poll_seconds=10).facts
     assert 0.1 < (facts.executing_seconds or 0) < 10
     assert (facts.latency_seconds or 0) >= (facts.executing_seconds or 0)
     assert 0 <= (facts.queued_seconds or -1.0) < 10
@@ -98,15 +105,15 @@ def test_p19_times_are_seconds() -> None:
 def test_p20_a_prompt_arrives_intact(prompt: str) -> None:
     """Pitfall 20: nothing is spliced into the text of a JSON."""
     with ComfyUI() as server:
-        collected(server, request=ASKED.with_values({"prompt": prompt}))
+        run_request(server, request=REQUEST.with_values({"prompt": prompt}))
         assert server.prompts[0]["prompt"]["5"]["inputs"]["text"] == prompt
 
 
 def test_p21_nothing_and_zero_are_values() -> None:
     """Pitfall 21: a seed of 0 is no random one, an empty negative is empty."""
-    request = ASKED.with_values({"seed": 0, "cfg": 0.0, "negative": "", "prompt": ""})
+    request = REQUEST.with_values({"seed": 0, "cfg": 0.0, "negative": "", "prompt": ""})
     with ComfyUI() as server:
-        result = collected(server, request=request)
+        result = run_request(server, request=request)
         inputs = {node: said["inputs"] for node, said in server.prompts[0]["prompt"].items()}
         headers = server.requests[1].headers
     assert (inputs["8"]["seed"], inputs["8"]["cfg"]) == (0, 0.0)
@@ -119,7 +126,7 @@ def test_p22_a_model_in_another_folder_is_found() -> None:
     """Pitfall 22: another system has another separator, another user another folder."""
     theirs = "sd15\\V1-5-pruned-emaonly-fp16.safetensors"
     with ComfyUI(models={"checkpoints": [theirs]}) as server:
-        result = collected(server)
+        result = run_request(server)
     assert result.facts.model == theirs
     assert result.warnings[0].startswith(
         "The server has 'v1-5-pruned-emaonly-fp16.safetensors' as 'sd15"
@@ -130,10 +137,10 @@ def test_p23_path_and_credential_go_with_every_request(monkeypatch: pytest.Monke
     """Pitfall 23: on the websocket as well."""
     monkeypatch.setenv("STUDIO", "ada:lovelace")
     with ComfyUI(base_path="/gpu/1", credential=("ada", "lovelace")) as server:
-        result = collected(server, basic_env="STUDIO", headers={"X-Team": "art"})
-        asked = {path.removeprefix("/gpu/1/") for path in paths(server)}
+        result = run_request(server, basic_env="STUDIO", headers={"X-Team": "art"})
+        asked = {path.removeprefix("/gpu/1/") for path in request_paths(server)}
         assert asked >= {"ws", "prompt", "system_stats", "view"}
-        assert all(path.startswith("/gpu/1/") for path in paths(server))
+        assert all(path.startswith("/gpu/1/") for path in request_paths(server))
         assert {seen.headers["authorization"] for seen in server.requests} == {
             "Basic YWRhOmxvdmVsYWNl"
         }
@@ -147,14 +154,14 @@ def test_p24_a_lost_answer_makes_no_second_job(switch: str, old: bool) -> None:
     """Pitfall 24: it is looked for, by our id or as ours, before anything is sent again."""
     switches: dict[str, Any] = {switch: 1, "old_server": old}
     with ComfyUI(**switches) as server:
-        assert len(collected(server).images) == 1
+        assert len(run_request(server).images) == 1
         assert len(server.prompts) == 1
 
 
 def test_p25_a_server_that_dies_has_lost_the_job() -> None:
     """Pitfall 25: within seconds."""
     with ComfyUI(die=True) as server, pytest.raises(Lost, match="went away") as caught:
-        collected(server)
+        run_request(server)
     assert not caught.value.is_certain  # it may only be out of reach
 
 
@@ -162,7 +169,7 @@ def test_p25_a_server_that_comes_back_empty_has_lost_the_job() -> None:
     """It says of our id what it says of any."""
     again = ComfyUI(restart_empty=True)
     with again as server, pytest.raises(Lost, match="no longer knows") as caught:
-        collected(server, lost_seconds=10)
+        run_request(server, lost_seconds=10)
     assert caught.value.is_certain
 
 
@@ -173,9 +180,9 @@ def test_the_ticket_is_told_before_anything_is_sent() -> None:
 
         def note(progress: Progress) -> None:
             if progress.ticket is not None:
-                sent.append((progress.ticket.submitted, paths(server)))
+                sent.append((progress.ticket.submitted, request_paths(server)))
 
-        collected(server, on_progress=note)
+        run_request(server, on_progress=note)
     before, taken, *_ = sent
     assert before == (True, [])
     assert "/prompt" in taken[1]
@@ -184,14 +191,14 @@ def test_the_ticket_is_told_before_anything_is_sent() -> None:
 def test_the_id_of_an_old_server_is_told_when_it_is_known() -> None:
     """It chooses its own."""
     with ComfyUI(old_server=True) as server:
-        tickets = [p.ticket for p in told(server) if p.ticket]
+        tickets = [p.ticket for p in run_and_collect_progress(server) if p.ticket]
         (theirs,) = server.history
     assert [t.engine["prompt_id"] for t in tickets[:2]] == [tickets[0].id, theirs]
 
 
-def _crashed(server: ComfyUI, request: Any = ASKED) -> Ticket:
+def _crashed(server: ComfyUI, request: Any = REQUEST) -> Ticket:
     """The ticket of a job that its caller left without stopping it."""
-    with closing(opened(server.url)) as backend:
+    with closing(open_comfyui(server.url)) as backend:
         ticket = backend.prepare(request)
         client = backend.client()
         client.submit(ticket.payload, ticket.id, "the-one-that-crashed")
@@ -202,7 +209,7 @@ def test_a_ticket_that_was_submitted_is_found_and_not_sent_again() -> None:
     """While it runs, or when it is over."""
     with ComfyUI(step_seconds=0.05) as server:
         ticket = _crashed(server)
-        with closing(opened(server.url)) as backend:
+        with closing(open_comfyui(server.url)) as backend:
             first = backend.collect(ticket, no_progress)
             again = backend.collect(ticket, no_progress)
         assert len(server.prompts) == 1
@@ -214,15 +221,15 @@ def test_a_ticket_of_an_old_server_is_found_as_ours() -> None:
     """Its id never reached us; whose it is did."""
     with ComfyUI(old_server=True) as server:
         ticket = _crashed(server)
-        with closing(opened(server.url)) as backend:
+        with closing(open_comfyui(server.url)) as backend:
             assert len(backend.collect(ticket, no_progress).images) == 1
         assert len(server.prompts) == 1
 
 
 def test_a_ticket_that_the_server_does_not_know_is_lost() -> None:
     """And is not made again behind anybody's back."""
-    with ComfyUI() as server, closing(opened(server.url)) as backend:
-        ticket = backend.prepare(ASKED).sent()
+    with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
+        ticket = backend.prepare(REQUEST).sent()
         with pytest.raises(Lost, match="does not know the job"):
             backend.collect(ticket, no_progress)
         assert server.prompts == []
@@ -231,8 +238,8 @@ def test_a_ticket_that_the_server_does_not_know_is_lost() -> None:
 def test_a_server_that_is_strict_about_ids_takes_ours() -> None:
     """Canonical, in lower case, and another each time."""
     with ComfyUI(strict_uuid=True) as server:
-        collected(server)
-        collected(server)
+        run_request(server)
+        run_request(server)
         ids = [body["prompt_id"] for body in server.prompts]
     assert len(set(ids)) == 2
     assert all(re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", i) for i in ids)
@@ -242,7 +249,7 @@ def test_a_redirect_is_not_followed() -> None:
     """Our headers are for the server that was asked."""
     with ComfyUI() as other, ComfyUI(redirect=other.url) as server:
         with pytest.raises(BackendError, match="redirects are not followed") as caught:
-            collected(server)
+            run_request(server)
         assert other.requests == []
     assert other.url in caught.value.message
 
@@ -256,12 +263,12 @@ def test_a_graph_with_a_cycle_is_never_sent() -> None:
     }
     with ComfyUI() as server:
         with pytest.raises(WorkflowError, match="depends on itself"):
-            collected(server, graph)
-        assert paths(server) == []
+            run_request(server, graph)
+        assert request_paths(server) == []
 
 
 def test_something_that_is_no_comfyui_is_said_so() -> None:
     """Another program listens there."""
     other = GatewayAnswer(status=404, path="/prompt", times=9)
     with ComfyUI(http_errors=(other,)) as server, pytest.raises(Rejected, match="404"):
-        collected(server)
+        run_request(server)

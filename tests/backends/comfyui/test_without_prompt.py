@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.comfyui_lab import MANIFEST, SAMPLED
+from support.comfyui_backends import MANIFEST, SAMPLED
 
 from imagen.backends.mock import Mock, MockConfig
 from imagen.cli import run

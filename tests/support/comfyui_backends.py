@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
+from imagen.backends.remote_job import JobProgress
 from imagen.core.request import Request
 from imagen.core.result import no_progress
+from imagen.core.ticket import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,47 +75,55 @@ MANIFEST: dict[str, Any] = {
     ],
 }
 
-TWICE: dict[str, Any] = SAMPLED | {
+TWO_OUTPUTS: dict[str, Any] = SAMPLED | {
     "100": {"class_type": "SaveImage", "inputs": {"images": ["90", 0], "filename_prefix": "lab/b"}}
 }
 """The same with two outputs."""
 
-ASKED = Request(prompt="a fox", width=64, height=48, seed=7, steps=3, cfg=2.0)
+REQUEST = Request(prompt="a fox", width=64, height=48, seed=7, steps=3, cfg=2.0)
 
-QUICK = {"poll_seconds": 0.02, "lost_seconds": 0.2}
+SHORT_WAITS = {"poll_seconds": 0.02, "lost_seconds": 0.2}
 """Waits that are worth their while on a server that answers in a millisecond."""
 
 
-def opened(
+def open_comfyui(
     url: str, graph: Mapping[str, Any] = SAMPLED, *, name: str = "lab", **block: Any
 ) -> ComfyUI:
     """A backend of this name."""
     Path("graph.json").write_text(json.dumps(graph), "utf-8")
     Path("graph.yaml").write_text(json.dumps(MANIFEST), "utf-8")  # JSON is YAML too
-    known = {"url": url, "workflow": "./graph.json", **QUICK, **block}
+    known = {"url": url, "workflow": "./graph.json", **SHORT_WAITS, **block}
     return ComfyUI(validate_block(name, known, ComfyUIConfig))
 
 
-def collected(
+def job_progress(on_progress: OnProgress = no_progress) -> JobProgress:
+    """The progress of a job that may take any time."""
+    ticket = Ticket(id="0", backend="lab", request=REQUEST, receipt={})
+    return JobProgress(ticket, on_progress, total_seconds=1e9, remedy="")
+
+
+def run_request(
     server: Server,
     graph: Mapping[str, Any] = SAMPLED,
     *,
-    request: Request = ASKED,
+    request: Request = REQUEST,
     on_progress: OnProgress = no_progress,
     **block: Any,
 ) -> Result:
     """What one request gives on a server."""
-    with closing(opened(server.url, graph, **block)) as backend:
+    with closing(open_comfyui(server.url, graph, **block)) as backend:
         return backend.collect(backend.prepare(request), on_progress)
 
 
-def told(server: Server, graph: Mapping[str, Any] = SAMPLED, **block: Any) -> list[Progress]:
+def run_and_collect_progress(
+    server: Server, graph: Mapping[str, Any] = SAMPLED, **block: Any
+) -> list[Progress]:
     """What is told of one request."""
     progress: list[Progress] = []
-    collected(server, graph, on_progress=progress.append, **block)
+    run_request(server, graph, on_progress=progress.append, **block)
     return progress
 
 
-def paths(server: Server) -> list[str]:
+def request_paths(server: Server) -> list[str]:
     """The path of each request that the server saw."""
     return [seen.path.partition("?")[0] for seen in server.requests]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from imagen.backends import validate_block
 from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
-from support.comfyui_lab import QUICK, SAMPLED
+from support.comfyui_backends import SAMPLED, SHORT_WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ def shelve(name: str, graph: Mapping[str, Any], manifest: Mapping[str, Any] | No
 
 def on(url: str, workflow: str, **block: Any) -> ComfyUI:
     """A backend of a workflow, which may lie on the shelf."""
-    known = {"url": url, "workflow": workflow, "workflow_dirs": ["shelf"], **QUICK, **block}
+    known = {"url": url, "workflow": workflow, "workflow_dirs": ["shelf"], **SHORT_WAITS, **block}
     return ComfyUI(validate_block("lab", known, ComfyUIConfig))
 
 
