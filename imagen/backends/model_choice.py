@@ -1,4 +1,4 @@
-"""Models that a request names: those of a folder, and the one that a name means."""
+"""The model that a request names in place of a backend's own: list, find, choose."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagen.core.text import did_you_mean, one_line
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from imagen.core.ticket import Ticket
 
@@ -37,14 +37,30 @@ class ChosenModel(Generic[Config]):
 
     config: Config
     name: str
-    """As the request of the ticket names it, so that it is found again by that."""
+    """The name in the ticket's request, by which it is found again."""
     left_out: tuple[str, ...] = ()
     """Keys of the block that belong to its own model and are not used."""
 
+    @classmethod
+    def build(
+        cls,
+        config: Config,
+        name: str,
+        changes: Mapping[str, object],
+        *,
+        left_out: tuple[str, ...] = (),
+    ) -> ChosenModel[Config]:
+        """The block with these changes, and with the defaults of the keys to leave out."""
+        set_keys = tuple(key for key in left_out if getattr(config, key))
+        fields = type(config).model_fields
+        defaults = {key: fields[key].get_default(call_default_factory=True) for key in set_keys}
+        changed = config.model_copy(update={**changes, **defaults})
+        return cls(config=changed, name=name, left_out=set_keys)
+
     def put_into(self, ticket: Ticket, asked: str) -> Ticket:
-        """The ticket with the model's name, what became of `asked`, and what is left out."""
+        """The ticket with the model's name, its outcome, and a warning for keys left out."""
         is_mapped = asked != self.name and not os.path.isabs(self.name)
-        fate = ParameterOutcome(
+        outcome = ParameterOutcome(
             outcome="mapped" if is_mapped else "applied",
             asked=asked,
             used=self.name if is_mapped else None,
@@ -55,7 +71,7 @@ class ChosenModel(Generic[Config]):
         return ticket.model_copy(
             update={
                 "request": ticket.request.with_values({"model": self.name}),
-                "receipt": ticket.receipt | {"model": fate},
+                "receipt": ticket.receipt | {"model": outcome},
                 "warnings": warnings,
             }
         )
@@ -105,6 +121,24 @@ def _entries(folder: Path, most: int) -> list[Path]:
             return [Path(entry.path) for entry, _ in zip(found, range(most), strict=False)]
     except OSError:
         return []
+
+
+def locate_model(
+    asked: str, names: Sequence[str], models_dir: Path, *, backend: str, hint: str = "give a path"
+) -> tuple[Path, str]:
+    """The file or folder of a model that a request names, and its name for the ticket.
+
+    `names` are those in `models_dir`. Raises RequestError where the model is not found.
+    """
+    path = Path(asked).expanduser().absolute()
+    if is_path(asked):
+        return path, str(path)
+    if (name := find_name(asked, names)) is not None:
+        return models_dir.expanduser().absolute() / name, name
+    if os.path.exists(path):
+        return path, str(path)
+    remedy = f"See: imagen models --backend {backend}; or {hint}."
+    raise missing_model(asked, names, f"in {models_dir}", remedy)
 
 
 def find_name(asked: str, names: Sequence[str]) -> str | None:

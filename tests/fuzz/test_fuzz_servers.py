@@ -161,6 +161,6 @@ def test_a_log_of_sd_cli(log: bytes, size: int) -> None:
     with limits(), suppress(ImagenError):
         for start in range(0, len(log), size):
             for line in lines.feed(log[start : start + size]):
-                record.take(line)
+                record.add_line(line)
         for line in lines.end():
-            record.take(line)
+            record.add_line(line)

@@ -1,4 +1,4 @@
-"""stable-diffusion.cpp: models in one program, without Python; `adapter` is its door."""
+"""stable-diffusion.cpp: its program sd-cli on this machine, or a running sd-server."""
 
 from __future__ import annotations
 

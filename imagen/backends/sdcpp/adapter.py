@@ -1,4 +1,4 @@
-"""The stable-diffusion.cpp adapter: its program on this machine, or its running server."""
+"""The stable-diffusion.cpp adapter: sd-cli on this machine, or a running sd-server."""
 
 from __future__ import annotations
 
@@ -7,208 +7,190 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from imagen.backends.base import Adapter, Health, tag_errors_with_backend
-from imagen.backends.sdcpp import cli_args, families
-from imagen.backends.sdcpp import config as files
-from imagen.backends.sdcpp.binary import SdCli, find_sd_cli, list_gpus
+from imagen.backends.sdcpp import cli_args, weights
+from imagen.backends.sdcpp.binary import SdCli, detect, find_sd_cli, list_gpus
 from imagen.backends.sdcpp.capabilities import SdEngineInfo, build_capabilities
-from imagen.backends.sdcpp.config import FILES, SdCppConfig
+from imagen.backends.sdcpp.config import WEIGHT_KEYS, SdCppConfig
+from imagen.backends.sdcpp.families import find_family
 from imagen.backends.sdcpp.loras import lora_tags
 from imagen.backends.sdcpp.plan import choose_upscale_model, plan_request
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.ticket import Ticket, new_id
-from imagen.errors import ConfigError, ImagenError, Unavailable
+from imagen.errors import ImagenError, Unavailable
 from imagen.model_files.upscalers import is_family
 
 if TYPE_CHECKING:
-    from imagen.backends.base import Backend, Detection, Model
+    from imagen.backends.base import Backend, Model
     from imagen.backends.model_choice import ChosenModel
-    from imagen.backends.sdcpp.families import SdFamily
-    from imagen.backends.sdcpp.plan import RequestPlan
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Request, Task, Upscale
     from imagen.core.result import OnProgress, Result
     from imagen.model_files.identify import ModelFile
 
-_GENERATING = (*FILES, "loras_dir", "embeddings_dir")
+_GENERATION_KEYS = (*WEIGHT_KEYS, "loras_dir", "embeddings_dir")
 
 
 class SdCpp:
     """One model that sd-cli runs."""
 
-    def __init__(self, config: SdCppConfig, like: SdCpp | None = None) -> None:
+    def __init__(self, config: SdCppConfig, parent: SdCpp | None = None) -> None:
+        """`parent` is the backend whose program to use, for another model."""
         self._config = config
-        self._like = like
+        self._parent = parent
         self._others: dict[str, tuple[SdCpp, ChosenModel[SdCppConfig]]] = {}
-        """Backends for the models that requests have named: `models_dir` may take long to read."""
+        """Backends for the models that requests named, since reading `models_dir` may be slow."""
 
     @property
     def engine(self) -> str:
-        """The program: it ends with each run, and gives all memory back."""
+        """One name for all: the program ends after each run and frees its memory."""
         return "local sd.cpp"
 
+    @cached_property
+    def sd_cli(self) -> SdCli:
+        """The program, probed once; raises Unavailable where there is none."""
+        if self._parent is not None:
+            return self._parent.sd_cli
+        return find_sd_cli(self._config.binary, self._config.cache_dir)
+
+    @cached_property
+    def _own_model(self) -> ModelFile | None:
+        return weights.read_own_model(self._config)
+
+    def _with_model(self, model: str | None) -> tuple[SdCpp, ChosenModel[SdCppConfig] | None]:
+        """This backend, or one with the model that a request names."""
+        if model is None:
+            return self, None
+        if model not in self._others:
+            chosen = weights.choose_model(model, self._config, self._own_model)
+            self._others[model] = SdCpp(chosen.config, self), chosen
+        return self._others[model]
+
     def capabilities(self, task: Task = "text-to-image", model: str | None = None) -> Capabilities:
-        engine, _ = self._with(model)
-        return build_capabilities(task, engine._config, engine._family, self._engine)
+        backend, _ = self._with_model(model)
+        own = backend._own_model
+        family = find_family(own.family, own.variant) if own else find_family("")
+        return build_capabilities(task, backend._config, family, self._engine_info())
+
+    def _engine_info(self) -> SdEngineInfo:
+        try:
+            sd_cli = self.sd_cli
+        except Unavailable:
+            return SdEngineInfo()
+        unknown = SdEngineInfo()
+        return SdEngineInfo(
+            samplers=sd_cli.samplers or unknown.samplers,
+            schedulers=sd_cli.schedulers or unknown.schedulers,
+            flags=sd_cli.flags,
+        )
 
     def prepare(self, request: Request) -> Ticket:
-        """Check the files and make the arguments; nothing is run."""
-        engine, chosen = self._with(request.model)
-        ticket = engine._prepared(request)
-        is_used = chosen is not None and ticket.request.model is not None  # not for enlarging
-        return chosen.put_into(ticket, str(request.model)) if chosen and is_used else ticket
+        """Check the files and build the arguments; nothing is run."""
+        backend, chosen = self._with_model(request.model)
+        ticket = backend._prepare(request)
+        if chosen is None or ticket.request.model is None:  # an upscale uses no model
+            return ticket
+        return chosen.put_into(ticket, str(request.model))
 
-    def _prepared(self, request: Request) -> Ticket:
-        engine = self._engine
-        cli_args.refuse_unknown_flags(self._config, engine.flags)
-        made = plan_request(request, self.capabilities(request.task))
-        used = request.exactly(made.values)
-        keys = ("upscale_models",) if used.task == "upscale" else _GENERATING
-        files.check_weight_files(self._config, (*keys, "controlnets") if used.controls else keys)
-        line, receipt = self._enlarging(made) if used.task == "upscale" else self._making(made)
+    def _prepare(self, request: Request) -> Ticket:
+        config = self._config
+        cli_args.refuse_unknown_flags(config, self._engine_info().flags)
+        plan = plan_request(request, self.capabilities(request.task))
+        used, receipt = request.exactly(plan.values), plan.receipt
+        keys = ("upscale_models",) if used.task == "upscale" else _GENERATION_KEYS
+        weights.check_weight_files(config, (*keys, "controlnets") if used.controls else keys)
+        if used.task == "upscale":
+            upscale: Upscale = plan.values["upscale"]
+            models = config.upscale_models_by_name
+            name = choose_upscale_model(upscale, models)
+            factor = weights.read_upscale_factor(models[name])
+            repeats = _count_repeats(upscale.factor, factor)
+            args = cli_args.upscale_args(repeats)
+            receipt = receipt | {"upscale": _upscale_outcome(upscale, name, factor, repeats)}
+        else:
+            loras, folder = plan.values.get("loras") or (), config.loras_folder
+            family = self._own_model.family if self._own_model else ""
+            tags = lora_tags(loras, folder, family) if folder is not None else ""
+            args = cli_args.generation_args(plan.values, tags)
         return Ticket(
             id=new_id(),
-            backend=self._config.name,
+            backend=config.name,
             request=used,
             receipt=receipt,
-            payload={"arguments": line},
+            payload={"arguments": args},
         )
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
-        """Run it, also where it ran before: nothing of an earlier run is left."""
-        from imagen.backends.sdcpp.cli_run import CliJob, CliRun
+        """Run the ticket; a run whose process died left nothing behind, so it starts again."""
+        from imagen.backends.sdcpp.cli_run import CliRun
 
         with tag_errors_with_backend(self._config.name):
-            engine, _ = self._with(ticket.request.model)
+            backend, _ = self._with_model(ticket.request.model)
+            config, upscale = backend._config, ticket.request.upscale
+            main = config.model or config.diffusion_model
+            model = main.name if main else ""
             try:
-                name = engine._model_name(ticket)
-                job = CliJob(ticket, engine._config, self.program, name)
-                return CliRun(job, on_progress).result()
+                if ticket.request.task == "upscale" and upscale is not None:
+                    model = choose_upscale_model(upscale, config.upscale_models_by_name)
+                return CliRun(ticket, config, self.sd_cli, model, on_progress).run()
             except Unavailable as error:
                 if not self._config.hint:
                     raise
                 raise error.with_remedy(self._config.hint) from error
 
     def check(self) -> Health:
+        config = self._config
         try:
-            program = self.program
-            cli_args.refuse_unknown_flags(self._config, program.flags)
-            there = files.check_weight_files(
-                self._config, (*_GENERATING, "controlnets", "upscale_models")
-            )
+            sd_cli = self.sd_cli
+            cli_args.refuse_unknown_flags(config, sd_cli.flags)
+            keys = (*_GENERATION_KEYS, "controlnets", "upscale_models")
+            checkpoints = weights.check_weight_files(config, keys)
         except ImagenError as error:
-            remedies = tuple(error.remedy.splitlines()) or ("Name another file there.",)
+            remedies = tuple(error.remedy.splitlines()) or ("Name another file.",)
             return Health(ok=False, summary=error.message, remedies=remedies)
-        main = there.get("model") or there.get("diffusion_model")
+        main = checkpoints.get("model") or checkpoints.get("diffusion_model")
         facts = (
-            ("version", program.version),
-            ("binary", program.command[-1]),
+            ("version", sd_cli.version),
+            ("binary", sd_cli.command[-1]),
             ("family", main.family if main else ""),
         )
         known = tuple((name, value) for name, value in facts if value)
-        return Health(ok=True, facts=known, gpus=list_gpus(program))
+        return Health(ok=True, facts=known, gpus=list_gpus(sd_cli))
 
     def models(self) -> tuple[Model, ...]:
-        """The files of the block and of its folder, and what the program can sample with."""
-        from imagen.backends.sdcpp.capabilities import list_backend_models
-
+        """The files of the block and its folders, and the program's samplers."""
         with tag_errors_with_backend(self._config.name):
-            return tuple(list_backend_models(self._config, self.program))
+            return tuple(weights.list_backend_models(self._config, self.sd_cli))
 
     def free(self) -> None:
-        """Nothing is held between runs."""
+        """Nothing to free: the program ends after each run."""
 
     def close(self) -> None:
-        """Nothing is held between runs."""
-
-    @cached_property
-    def program(self) -> SdCli:
-        """The program, asked once what it can do; raises Unavailable where there is none."""
-        if self._like is not None:
-            return self._like.program
-        return find_sd_cli(self._config.binary, self._config.cache_dir)
-
-    def _with(self, model: str | None) -> tuple[SdCpp, ChosenModel[SdCppConfig] | None]:
-        """This backend, or one like it with the model that a request names."""
-        if model is None:
-            return self, None
-        from imagen.backends.sdcpp.choosing import choose_model
-
-        if model not in self._others:
-            chosen = choose_model(model, self._config, self._main)
-            self._others[model] = SdCpp(chosen.config, self), chosen
-        return self._others[model]
-
-    @property
-    def _engine(self) -> SdEngineInfo:
-        try:
-            program = self.program
-        except Unavailable:
-            return SdEngineInfo()
-        return SdEngineInfo(
-            samplers=program.samplers, schedulers=program.schedulers, flags=program.flags
-        )
-
-    @cached_property
-    def _main(self) -> ModelFile | None:
-        """The model; None where it can't be read, which `prepare` and `check` tell about."""
-        for file in files.list_weight_files(self._config):
-            if file.key in ("model", "diffusion_model"):
-                try:
-                    return files.read_weight_file(file, self._config.name)
-                except ConfigError:
-                    return None
-        return None
-
-    @property
-    def _family(self) -> SdFamily:
-        main = self._main
-        return families.find_family(main.family, main.variant) if main else families.find_family("")
-
-    def _model_name(self, ticket: Ticket) -> str:
-        upscale = ticket.request.upscale
-        if ticket.request.task == "upscale" and upscale is not None:
-            return choose_upscale_model(
-                upscale, {path.name: path for path in self._config.upscale_models}
-            )
-        main = self._config.model or self._config.diffusion_model
-        return main.name if main else ""
-
-    def _making(self, made: RequestPlan) -> tuple[list[str], dict[str, ParameterOutcome]]:
-        loras = made.values.get("loras") or ()
-        family = self._main.family if self._main else ""
-        folder = self._config.loras_folder
-        added = lora_tags(loras, folder, family) if folder is not None else ""
-        return cli_args.generation_args(made.values, added), made.receipt
-
-    def _enlarging(self, made: RequestPlan) -> tuple[list[str], dict[str, ParameterOutcome]]:
-        upscale: Upscale = made.values["upscale"]
-        known = {path.name: path for path in self._config.upscale_models}
-        name = choose_upscale_model(upscale, known)
-        factor = files.read_upscale_factor(known[name])
-        repeats = _repeats(upscale.factor, factor)
-        fate = _fate_of(upscale, name, factor, repeats)
-        return cli_args.upscale_args(repeats), made.receipt | {"upscale": fate}
+        """Nothing to close: the program ends after each run."""
 
 
-def _repeats(asked: float, factor: int | None) -> int:
-    """How often a model that enlarges by `factor` must do so to reach what was asked for."""
+def _count_repeats(requested: float, factor: int | None) -> int:
+    """How often a model with this factor must be applied to reach the requested one."""
     if factor is None or factor < 2:
         return 1
-    return max(1, math.ceil(math.log(asked, factor) - 1e-9))
+    return max(1, math.ceil(math.log(requested, factor) - 1e-9))
 
 
-def _fate_of(upscale: Upscale, name: str, factor: int | None, repeats: int) -> ParameterOutcome:
-    """The model has a factor of its own; what differs from it is interpolated."""
-    chosen = f"the installed upscaler of the family {upscale.method}"
-    is_chosen = is_family(upscale.method or "")
-    if factor is not None and factor**repeats == upscale.factor:
-        if is_chosen:
-            return ParameterOutcome(outcome="mapped", asked=upscale, used=name, why=chosen)
+def _upscale_outcome(
+    upscale: Upscale, name: str, factor: int | None, repeats: int
+) -> ParameterOutcome:
+    """A model has a factor of its own; interpolation does the rest."""
+    reasons = []
+    if is_family(upscale.method or ""):
+        reasons.append(f"the installed upscaler of the family {upscale.method}")
+    used = name
+    if factor is None or factor**repeats != upscale.factor:
+        used = f"{name} and lanczos"
+        own_factor = "its own factor" if factor is None else f"{factor**repeats} x"
+        reasons.append(f"{name} upscales by {own_factor}, and interpolation does the rest")
+    if not reasons:
         return ParameterOutcome(outcome="applied", asked=upscale)
-    known = "its own factor" if factor is None else f"{factor**repeats} x"
-    why = f"{name} enlarges by {known}, and the rest is done by interpolation"
-    why = f"{chosen}; {why}" if is_chosen else why
-    return ParameterOutcome(outcome="mapped", asked=upscale, used=f"{name} and lanczos", why=why)
+    why = "; ".join(reasons)
+    return ParameterOutcome(outcome="mapped", asked=upscale, used=used, why=why)
 
 
 def _open(config: SdCppConfig) -> Backend:
@@ -219,15 +201,9 @@ def _open(config: SdCppConfig) -> Backend:
     return SdCpp(config)
 
 
-def _detect(address: str) -> Detection:
-    from imagen.backends.sdcpp.binary import detect
-
-    return detect(address)
-
-
 adapter = Adapter(
     SdCppConfig,
     _open,
     summary="Runs stable-diffusion.cpp: its program on this machine, or its server.",
-    detect=_detect,
+    detect=detect,
 )

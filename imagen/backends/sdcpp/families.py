@@ -1,4 +1,4 @@
-"""What each family of models takes: its sizes, its usual values, and what it lacks."""
+"""Model families as stable-diffusion.cpp runs them: sizes, usual values, abilities."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SdFamily:
-    """One family, as stable-diffusion.cpp runs it."""
+    """One family of models."""
 
     side: int = 1024
     """Pixels of its usual square."""
     multiple_of: int = 8
-    """Its sides are aligned up to a multiple of this."""
+    """Width and height are rounded to a multiple of this."""
     steps: int = 20
     cfg: float = 1.0
     has_clip: bool = False
-    """Whether the last layers of its text encoder can be left out."""
+    """Whether the last layers of its text encoder can be skipped."""
     has_guidance: bool = False
-    """Whether its guidance is distilled into it, and so a number it takes."""
+    """Whether it takes distilled guidance."""
     is_flow: bool = True
-    """Whether its schedule can be shifted."""
+    """Whether its noise schedule can be shifted."""
     takes_references: bool = False
     takes_control: bool = False
 
 
-_UNET = SdFamily(
-    side=512, multiple_of=64, cfg=7.0, has_clip=True, is_flow=False, takes_control=True
-)
 _FLUX = SdFamily(has_guidance=True, takes_references=True)
-
+_SDXL = SdFamily(multiple_of=64, cfg=7.0, has_clip=True, is_flow=False)
 _FAMILIES: Mapping[tuple[str, str], SdFamily] = {
-    ("sd1", ""): _UNET,
+    ("sd1", ""): SdFamily(
+        side=512, multiple_of=64, cfg=7.0, has_clip=True, is_flow=False, takes_control=True
+    ),
     ("sd2", ""): SdFamily(side=768, multiple_of=64, cfg=7.0, has_clip=True, is_flow=False),
-    ("sdxl", ""): SdFamily(multiple_of=64, cfg=7.0, has_clip=True, is_flow=False),
-    ("sdxl-refiner", ""): SdFamily(multiple_of=64, cfg=7.0, has_clip=True, is_flow=False),
+    ("sdxl", ""): _SDXL,
+    ("sdxl-refiner", ""): _SDXL,
     ("sd3", ""): SdFamily(cfg=4.5),
     ("flux1", ""): _FLUX,
     ("flux1", "schnell"): SdFamily(steps=4),
@@ -59,5 +58,5 @@ _UNKNOWN = SdFamily(
 
 
 def find_family(family: str, variant: str = "") -> SdFamily:
-    """What a family takes; one that the header doesn't tell is taken to take everything."""
+    """The family of this name; an unknown one is assumed to take everything."""
     return _FAMILIES.get((family, variant)) or _FAMILIES.get((family, "")) or _UNKNOWN

@@ -1,4 +1,4 @@
-"""The pictures that came out: whether each is whole, how large, and what is still done to it."""
+"""Generated images: check that each is complete, resize it, restore what the mask protects."""
 
 from __future__ import annotations
 
@@ -24,50 +24,47 @@ if TYPE_CHECKING:
 
 
 def read_image(path: Path) -> bytes:
-    """The bytes of a picture that can be decoded to its end; raises Failed otherwise."""
+    """The bytes of a complete image; raises Failed for any other."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise Failed(
-            f"The picture that was made can't be read: {error.strerror or error}."
-        ) from error
+        reason = error.strerror or error
+        raise Failed(f"The generated image cannot be read: {reason}.") from error
     check_image(data)
     return data
 
 
 def check_image(data: bytes) -> tuple[int, int]:
-    """Width and height of a picture that is whole; raises Failed for any other.
+    """Width and height of a complete image; raises Failed for any other.
 
-    One that is too large to be decoded is taken for whole: it is saved all the same.
+    One that is too large to decode counts as complete: it is saved all the same.
     """
     if not is_complete(data):
-        raise Failed("The picture that was made is damaged: its end is missing.")
+        raise Failed("The generated image is damaged: its end is missing.")
     try:
-        return _opened(data).size
+        return _decode(data).size
     except TooManyPixels as error:
         return error.size
 
 
-def resize_image(data: bytes, to: tuple[int, int]) -> bytes:
-    """A model enlarges by its own factor; the rest is done by interpolation.
+def resize_image(data: bytes, size: tuple[int, int]) -> bytes:
+    """The image at this size; one that is too large to decode stays as it is.
 
-    An image that is too large to be decoded is left as the model made it.
+    An upscale model has its own factor; interpolation does the rest.
     """
     from PIL import Image
 
     try:
-        picture = _opened(data)
+        image = _decode(data)
     except TooManyPixels:
         return data
-    if picture.size == to:
+    if image.size == size:
         return data
-    whole = BytesIO()
-    picture.resize(to, Image.Resampling.LANCZOS).save(whole, "PNG")
-    return whole.getvalue()
+    return _encode(image.resize(size, Image.Resampling.LANCZOS))
 
 
 def restore_unmasked(data: bytes, request: Request) -> bytes:
-    """What the mask leaves as it was: the program's VAE changes all of the picture."""
+    """The image with the initial image where the mask protects it: the VAE changes all pixels."""
     if request.image is None or request.mask is None:
         return data
     from PIL import Image
@@ -76,20 +73,23 @@ def restore_unmasked(data: bytes, request: Request) -> bytes:
     mask = read_image_file(request.mask, "mask").decode().convert("L")
     if not initial.size == mask.size == check_image(data):
         return data
-    picture = _opened(data).convert("RGB")
-    whole = BytesIO()
-    Image.composite(picture, initial, mask).save(whole, "PNG")
-    return whole.getvalue()
+    return _encode(Image.composite(_decode(data).convert("RGB"), initial, mask))
 
 
-def _opened(data: bytes) -> Image.Image:
-    """Raises TooManyPixels, and Failed for an image that is damaged."""
+def _encode(image: Image.Image) -> bytes:
+    file = BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def _decode(data: bytes) -> Image.Image:
+    """Raises TooManyPixels, and Failed for a damaged image."""
     try:
         with catch_warnings(action="ignore"):
-            picture = open_image(BytesIO(data))
-            picture.load()
+            image = open_image(BytesIO(data))
+            image.load()
     except TooManyPixels:
         raise
     except DECODE_ERRORS as error:
-        raise Failed(f"The picture that was made is damaged: {error}.") from error
-    return picture
+        raise Failed(f"The generated image is damaged: {error}.") from error
+    return image

@@ -1,4 +1,4 @@
-"""The folder of LoRAs, and the one that a name means."""
+"""LoRA files: list a folder, find the one that a name means, write prompt tags."""
 
 from __future__ import annotations
 
@@ -15,71 +15,69 @@ if TYPE_CHECKING:
 
     from imagen.core.request import Lora
 
-_ENDINGS = (".gguf", ".safetensors", ".pt")
-_FEW = 8
+_SUFFIXES = (".gguf", ".safetensors", ".pt")
+_MAX_LISTED = 8
 
 
-def list_loras(folder: Path, endings: Sequence[str] = _ENDINGS) -> list[str]:
-    """The names of all files of weights in a folder and below, with `/` between folders."""
+def list_loras(folder: Path) -> list[str]:
+    """The paths of all LoRA files below a folder, with `/` between folders."""
     if not os.path.isdir(folder):
         return []
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in endings)
-    return sorted(path.relative_to(folder).as_posix() for path in found if path.is_file())
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
 
 
-def lora_tags(loras: Iterable[Lora], folder: Path, family: str) -> str:
-    """What the program reads in a prompt as these LoRAs: ` <lora:ink:0.8>`.
+def match_lora(name: str, files: Sequence[str]) -> str:
+    """The file that a name means, with or without folder and suffix.
 
-    It would leave out one that it can't find, and say that all went well: raises RequestError here
-    instead.
+    Raises RequestError for none, or several.
     """
-    return "".join(f" {_tag(lora, folder, family)}" for lora in loras)
-
-
-def _tag(lora: Lora, folder: Path, family: str) -> str:
-    name = match_lora(lora.name, list_loras(folder))
-    if any(mark in name for mark in ":<>"):
-        raise RequestError(
-            f"The LoRA {one_line(name)!r} can't be asked for: its name holds one of : < >.",
-            remedy="Give the file another name.",
-        )
-    _refuse_unfit(folder / name, family)
-    return f"<lora:{name}:{lora.strength:g}>"
-
-
-def match_lora(asked: str, there: Sequence[str]) -> str:
-    """The one of these files that the name means, with or without folder and ending.
-
-    Raises RequestError where there is none, or more than one.
-    """
-    wanted = asked.replace("\\", "/")
-    found = [name for name in there if wanted in _names(name)]
-    exact = [name for name in found if name == wanted]
-    if len(found) == 1 or exact:
-        return (exact or found)[0]
-    if found:
-        raise RequestError(f"There are several LoRAs {asked!r}: {', '.join(found)}. Name one.")
-    known = [name.rpartition(".")[0] for name in there]
-    listed = ", ".join(known[:_FEW]) + (", …" if len(known) > _FEW else "")
+    wanted = name.replace("\\", "/")
+    if wanted in files:
+        return wanted
+    matches = []
+    for file in files:
+        base = file.rpartition("/")[2]
+        if wanted in (base, file.rpartition(".")[0], base.rpartition(".")[0]):
+            matches.append(file)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise RequestError(f"LoRA {name!r} means several files: {', '.join(matches)}. Name one.")
+    known = [file.rpartition(".")[0] for file in files]
+    listed = ", ".join(known[:_MAX_LISTED]) + (", …" if len(known) > _MAX_LISTED else "")
     raise RequestError(
-        f"There is no LoRA {one_line(asked)!r}.{did_you_mean(asked, known)}",
-        remedy=f"Known: {listed}." if known else "The folder of LoRAs holds none.",
+        f"Unknown LoRA {one_line(name)!r}.{did_you_mean(name, known)}",
+        remedy=f"Known: {listed}." if known else "The folder of LoRAs is empty.",
     )
 
 
-def _names(name: str) -> set[str]:
-    last = name.rpartition("/")[2]
-    return {name, last, name.rpartition(".")[0], last.rpartition(".")[0]}
+def lora_tags(loras: Iterable[Lora], folder: Path, family: str) -> str:
+    """The tags with which a prompt requests these LoRAs: ` <lora:ink:0.8>`.
+
+    sd-cli ignores a LoRA that it cannot find, and reports success: raises RequestError here
+    instead.
+    """
+    files = list_loras(folder)
+    return "".join(f" {_lora_tag(lora, files, folder, family)}" for lora in loras)
 
 
-def _refuse_unfit(path: Path, family: str) -> None:
+def _lora_tag(lora: Lora, files: Sequence[str], folder: Path, family: str) -> str:
+    file = match_lora(lora.name, files)
+    if any(mark in file for mark in ":<>"):
+        raise RequestError(
+            f"The LoRA {one_line(file)!r} cannot be used: its name holds one of : < >.",
+            remedy="Rename the file.",
+        )
+    path = folder / file
     try:
-        found = identify_model(path)
+        checkpoint = identify_model(path)
     except ConfigError as error:
         raise RequestError(f"loras: {error.message}", remedy=error.remedy) from error
-    if found.role not in ("lora", "unknown"):
-        raise RequestError(f"loras: {path.name} is no LoRA.")
-    if found.family and family and found.family != family:
+    if checkpoint.role not in ("lora", "unknown"):
+        raise RequestError(f"loras: {path.name} is not a LoRA.")
+    if checkpoint.family and family and checkpoint.family != family:
         raise RequestError(
-            f"loras: {path.name} is made for {found.family}, and the model is {family}."
+            f"loras: {path.name} is for {checkpoint.family}, but the model is {family}."
         )
+    return f"<lora:{file}:{lora.strength:g}>"

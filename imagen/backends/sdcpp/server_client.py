@@ -1,4 +1,4 @@
-"""The HTTP client of sd-server: its own API, /sdcpp/v1, with jobs that are asked after."""
+"""The HTTP client of sd-server's own API, /sdcpp/v1, whose jobs are polled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from imagen.core.image_file import download_fault
-from imagen.core.json_values import parse_json
+from imagen.core.json_values import as_list, as_mapping, as_text, parse_json
 from imagen.core.text import one_line
 from imagen.errors import BackendError, Lost, Rejected
 from imagen.net import http
@@ -25,113 +25,65 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _READ_SECONDS = 60.0
-_SHORT_READ_SECONDS = 10.0  # for a look at a job, which is repeated if need be
+_SHORT_READ_SECONDS = 10.0  # for a look at a job, which can be repeated
 _GONE = {404: "job not found", 410: "job expired"}
-"""The server doesn't know the job; or knows that it had it, and threw it away after 10 minutes."""
-_NOT_TAKEN = {429: "job queue is full", 500: "server_error"}
+"""The server does not know the job, or has discarded its result after 10 minutes."""
+_NOT_ACCEPTED = {429: "job queue is full", 500: "server_error"}
 _BUSY = 409
-_STATES = ("queued", "generating", "completed", "failed", "cancelled")
+_ACTIVE_STATES = ("queued", "generating")
+_STATES = (*_ACTIVE_STATES, "completed", "failed", "cancelled")
 
 
-class ServerInfo(NamedTuple):
-    """What a server says of itself."""
+class SdServerInfo(NamedTuple):
+    """What a server says about itself."""
 
     model: str = ""
     samplers: tuple[str, ...] = ()
     schedulers: tuple[str, ...] = ()
     loras: tuple[str, ...] = ()
-    most_at_once: int = 0
+    max_images: int = 0
     largest_side: int = 0
 
 
 class SdServerJobStatus(NamedTuple):
     """One look at a job."""
 
+    id: str
     status: str
-    position: int = 0
+    queue_position: int = 0
     images: tuple[bytes, ...] = ()
-    """Whole, in their order."""
+    """Complete, in their order."""
     error: str = ""
     queued_seconds: float | None = None
     executing_seconds: float | None = None
 
+    @property
+    def is_active(self) -> bool:
+        return self.status in _ACTIVE_STATES
+
 
 class SdServerClient:
-    """One server. Only an answer in sd-server's own shape is its word: any other may be a
-    gateway's, and raises a BackendError from which nothing follows about a job."""
+    """One server.
+
+    Only an answer in sd-server's own form counts as the server's: any other may come from a
+    gateway, and raises a BackendError that says nothing about a job.
+    """
 
     def __init__(self, config: SdCppConfig, environ: Mapping[str, str] = os.environ) -> None:
-        self.at = config.url.rstrip("/")
+        self.base_url = config.url.rstrip("/")
         self._config = config
+        headers: dict[str, str] = {}
+        if config.bearer_env:
+            remedy = f"Set {config.bearer_env} to the token of the server."
+            token = read_secret(config.bearer_env, environ, remedy=remedy)
+            headers["Authorization"] = f"Bearer {token}"
         self._http = http.HttpClient(
-            self.at,
-            headers=_headers(config, environ),
+            self.base_url,
+            headers=headers,
             connect_seconds=config.connect_seconds,
             read_seconds=_READ_SECONDS,
-            tls=http.tls(self.at, None),
+            tls=http.tls(self.base_url, None),
         )
-
-    def about(self) -> ServerInfo:
-        """What the server has."""
-        response = self._send("GET", "/sdcpp/v1/capabilities")
-        return self._read(self._succeeded(response), _about)
-
-    def submit(self, body: Mapping[str, Any]) -> str:
-        """The id of the job that the server made of it.
-
-        Raises Lost where the server may have taken it all the same, and any other BackendError
-        where it certainly did not.
-        """
-        try:
-            response = self._send(
-                "POST",
-                "/sdcpp/v1/img_gen",
-                content=json.dumps(body).encode(),
-                headers={"Content-Type": "application/json"},
-            )
-            word = _word(response)
-            is_refused = word and (response.status_code == 400 or _says(response, _NOT_TAKEN))
-            if not is_refused and response.status_code != 413:
-                return self._read(self._succeeded(response), _job_id)
-        except BackendError as error:
-            if http.not_sent(error):
-                raise
-            what = http.describe_lost_submission(error, self.at)
-            raise Lost(
-                f"{what}, and sd-server has no list in which to look for the job.",
-                remedy=error.remedy,
-                is_certain=False,
-            ) from error
-        if response.status_code == 413:
-            raise Rejected(
-                f"{self.at} takes no request as large as this one.",
-                remedy="Use smaller images, or raise the limit of the proxy before the server.",
-            )
-        raise http.response_error(response, self.at)
-
-    def job(self, id: str) -> SdServerJobStatus:
-        """How the job is doing; raises Lost where the server doesn't know it."""
-        timeout = http.timeouts(
-            connect_seconds=self._config.connect_seconds, read_seconds=_SHORT_READ_SECONDS
-        )
-        response = self._send(
-            "GET", f"/sdcpp/v1/jobs/{id}", limit=http.LARGEST_FILE, timeout=timeout
-        )
-        if _says(response, _GONE):
-            raise Lost(
-                f"{self.at} does not know the job {id}: it was restarted since, or threw away "
-                "what nobody fetched within 10 minutes."
-            )
-        return self._read(self._succeeded(response), partial(_job, id=id))
-
-    def cancel(self, id: str) -> bool:
-        """Take the job back; False where it is at work, which this server can't interrupt."""
-        response = self._send("POST", f"/sdcpp/v1/jobs/{id}/cancel", limit=http.LARGEST_FILE)
-        if response.status_code == _BUSY and _word(response):
-            return False
-        if not _says(response, _GONE):
-            self._read(self._succeeded(response), partial(_job, id=id))
-        return True
 
     @property
     def is_closed(self) -> bool:
@@ -140,127 +92,172 @@ class SdServerClient:
     def close(self) -> None:
         self._http.close()
 
+    def info(self) -> SdServerInfo:
+        return self._parse(self._check(self._send("GET", "/sdcpp/v1/capabilities")), _parse_info)
+
+    def submit(self, body: Mapping[str, object]) -> str:
+        """Submit a job; returns its id.
+
+        Raises Lost where the server may have accepted it all the same, and any other BackendError
+        where it certainly did not.
+        """
+        content = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        try:
+            response = self._send("POST", "/sdcpp/v1/img_gen", content=content, headers=headers)
+            is_server_error = bool(_server_error(response))
+            is_refused = is_server_error and (
+                response.status_code == 400 or _is_error(response, _NOT_ACCEPTED)
+            )
+            if not is_refused and response.status_code != 413:
+                return self._parse(self._check(response), _parse_job_id)
+        except BackendError as error:
+            if http.not_sent(error):
+                raise
+            what = http.describe_lost_submission(error, self.base_url)
+            raise Lost(
+                f"{what}, and sd-server has no list in which to look for the job.",
+                remedy=error.remedy,
+                is_certain=False,
+            ) from error
+        if response.status_code == 413:
+            raise Rejected(
+                f"The request is too large for {self.base_url}.",
+                remedy="Use smaller images, or raise the limit of the proxy in front of it.",
+            )
+        raise http.response_error(response, self.base_url)
+
+    def job(self, id: str) -> SdServerJobStatus:
+        """The job's current state; raises Lost where the server does not know it."""
+        timeout = http.timeouts(
+            connect_seconds=self._config.connect_seconds, read_seconds=_SHORT_READ_SECONDS
+        )
+        path = f"/sdcpp/v1/jobs/{id}"
+        response = self._send("GET", path, limit=http.LARGEST_FILE, timeout=timeout)
+        if _is_error(response, _GONE):
+            raise Lost(
+                f"{self.base_url} does not know the job {id}: it was restarted, or discarded the "
+                "result after 10 minutes."
+            )
+        return self._parse(self._check(response), partial(_parse_job, id=id))
+
+    def cancel(self, id: str) -> bool:
+        """Cancel the job; False where the server is working on it, which it cannot interrupt."""
+        response = self._send("POST", f"/sdcpp/v1/jobs/{id}/cancel", limit=http.LARGEST_FILE)
+        if response.status_code == _BUSY and _server_error(response):
+            return False
+        if not _is_error(response, _GONE):
+            self._parse(self._check(response), partial(_parse_job, id=id))
+        return True
+
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        if self.is_closed:  # by a thread that is no longer waited for
+        if self.is_closed:  # by the main thread, which no longer waits for this one
             raise BackendError("The backend was closed while it worked.")
         return self._http.request(method, path, **kwargs)
 
-    def _succeeded(self, response: httpx.Response) -> httpx.Response:
-        name = self._config.name
-        credential = f"Name the variable that holds its token in backends.{name}.bearer_env."
-        if self._config.bearer_env:
-            credential = f"Set {self._config.bearer_env} to a token that it accepts."
-        return http.check_response(response, self.at, credential=credential)
+    def _check(self, response: httpx.Response) -> httpx.Response:
+        config = self._config
+        credential = f"Name the variable of its token in backends.{config.name}.bearer_env."
+        if config.bearer_env:
+            credential = f"Set {config.bearer_env} to a token that it accepts."
+        return http.check_response(response, self.base_url, credential=credential)
 
-    def _read(self, response: httpx.Response, read: Callable[[Any], T]) -> T:
-        """What sd-server says; raises BackendError where something else answered."""
+    def _parse(self, response: httpx.Response, parse: Callable[[object], T]) -> T:
+        """The parsed answer; raises BackendError where something else answered."""
         try:
-            return read(parse_json(response.content, max_bytes=http.LARGEST_FILE))
+            return parse(parse_json(response.content, max_bytes=http.LARGEST_FILE))
         except ValueError as error:
             raise BackendError(
-                f"{self.at} does not answer like sd-server: what it sent {error}.",
-                remedy="Is that an sd-server of stable-diffusion.cpp?",
+                f"{self.base_url} does not answer like sd-server: its answer {error}.",
+                remedy="Check that the URL is that of an sd-server of stable-diffusion.cpp.",
             ) from error
 
 
-def _headers(config: SdCppConfig, environ: Mapping[str, str]) -> dict[str, str]:
-    if not config.bearer_env:
-        return {}
-    remedy = f"Set {config.bearer_env} to the token of the server."
-    return {"Authorization": f"Bearer {read_secret(config.bearer_env, environ, remedy=remedy)}"}
-
-
-def _word(response: httpx.Response) -> str:
-    """What sd-server says where it refuses; "" where the answer is not in its shape."""
+def _server_error(response: httpx.Response) -> str:
+    """The error text of sd-server; "" where the answer is not in its form."""
     try:
-        said = _mapping(parse_json(response.content))
+        answer = as_mapping(parse_json(response.content))
     except ValueError:
         return ""
-    word = said.get("error")
-    return word if isinstance(word, str) and said.keys() <= {"error", "message"} else ""
+    return as_text(answer.get("error")) if answer.keys() <= {"error", "message"} else ""
 
 
-def _says(response: httpx.Response, words: Mapping[int, str]) -> bool:
-    """Whether sd-server refuses with one of these words, by status."""
-    expected = words.get(response.status_code)
-    return expected is not None and _word(response) == expected
+def _is_error(response: httpx.Response, errors: Mapping[int, str]) -> bool:
+    """Whether the answer is one of these errors of sd-server, by status."""
+    expected = errors.get(response.status_code)
+    return expected is not None and _server_error(response) == expected
 
 
-def _about(said: Any) -> ServerInfo:
-    said = _mapping(said)
-    if not isinstance(said.get("samplers"), list):
+def _parse_info(answer: object) -> SdServerInfo:
+    values = as_mapping(answer)
+    if not isinstance(values.get("samplers"), list):
         raise ValueError("has no list of samplers")
-    limits = _mapping(said.get("limits"))
-    return ServerInfo(
-        model=one_line(str(_mapping(said.get("model")).get("name") or "")),
-        samplers=_words(said.get("samplers")),
-        schedulers=_words(said.get("schedulers")),
-        loras=_words([_mapping(lora).get("path") for lora in _list(said.get("loras"))]),
-        most_at_once=_number(limits.get("max_batch_count")),
+    limits = as_mapping(values.get("limits"))
+    loras = [as_mapping(lora).get("path") for lora in as_list(values.get("loras"))]
+    return SdServerInfo(
+        model=one_line(str(as_mapping(values.get("model")).get("name") or "")),
+        samplers=_texts(values.get("samplers")),
+        schedulers=_texts(values.get("schedulers")),
+        loras=_texts(loras),
+        max_images=_number(limits.get("max_batch_count")),
         largest_side=_number(limits.get("max_width")),
     )
 
 
-def _job_id(said: Any) -> str:
-    id = _mapping(said).get("id")
+def _parse_job_id(answer: object) -> str:
+    id = as_mapping(answer).get("id")
     if not isinstance(id, str) or not id.replace("_", "").replace("-", "").isalnum():
-        raise ValueError("has no job id that can be used")
+        raise ValueError("has no usable job id")
     return id
 
 
-def _job(said: Any, id: str) -> SdServerJobStatus:
-    said = _mapping(said)
-    status = said.get("status")
-    if said.get("id") != id or status not in _STATES:
-        raise ValueError("is not the job that was asked for")
-    images = _images(_mapping(said.get("result")).get("images")) if status == "completed" else ()
-    created, started, ended = (said.get(name) for name in ("created", "started", "completed"))
+def _parse_job(answer: object, id: str) -> SdServerJobStatus:
+    values = as_mapping(answer)
+    status = values.get("status")
+    if values.get("id") != id or status not in _STATES:
+        raise ValueError("is not the requested job")
+    images: tuple[bytes, ...] = ()
+    if status == "completed":
+        images = _parse_images(as_mapping(values.get("result")).get("images"))
+    created, started, ended = (values.get(key) for key in ("created", "started", "completed"))
     return SdServerJobStatus(
-        status=status,
-        position=max(0, _number(said.get("queue_position")) - 1),
+        id=id,
+        status=str(status),
+        queue_position=max(0, _number(values.get("queue_position")) - 1),
         images=images,
-        error=one_line(str(_mapping(said.get("error")).get("message") or "")),
-        queued_seconds=_between(created, started),
-        executing_seconds=_between(started, ended),
+        error=one_line(str(as_mapping(values.get("error")).get("message") or "")),
+        queued_seconds=_seconds_between(created, started),
+        executing_seconds=_seconds_between(started, ended),
     )
 
 
-def _images(said: Any) -> tuple[bytes, ...]:
-    if not isinstance(said, list):
+def _parse_images(answer: object) -> tuple[bytes, ...]:
+    """The content of each image, in order; raises ValueError for one that is not complete."""
+    if not isinstance(answer, list):
         raise ValueError("is a finished job without a list of images")
-    images = sorted(map(_mapping, said), key=lambda one: _number(one.get("index")))
-    return tuple(_image(one.get("b64_json"), number) for number, one in enumerate(images, 1))
+    images = []
+    entries = sorted(map(as_mapping, answer), key=lambda entry: _number(entry.get("index")))
+    for number, entry in enumerate(entries, 1):
+        try:
+            data = b64decode(as_text(entry["b64_json"]), validate=True)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"holds no base64 for image {number}") from error
+        if damage := download_fault(data, "image.png"):
+            raise ValueError(f"holds image {number}, which {damage}")
+        images.append(data)
+    return tuple(images)
 
 
-def _image(text: Any, number: int) -> bytes:
-    """The bytes of one image, if they are whole."""
-    try:
-        data = b64decode(text, validate=True)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"for image {number} is not in base64") from error
-    if wrong := download_fault(data, "image.png"):
-        raise ValueError(f"for image {number} {wrong}")
-    return data
-
-
-def _between(first: Any, last: Any) -> float | None:
+def _seconds_between(first: object, last: object) -> float | None:
     """The server counts whole seconds."""
     if not isinstance(first, int) or not isinstance(last, int):
         return None
     return float(max(0, last - first))
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(one_line(text) for text in as_list(value) if isinstance(text, str) and text)
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    return tuple(one_line(word) for word in _list(value) if isinstance(word, str) and word)
-
-
-def _number(value: Any) -> int:
+def _number(value: object) -> int:
     return value if isinstance(value, int) else 0

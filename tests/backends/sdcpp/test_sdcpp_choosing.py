@@ -161,4 +161,4 @@ def test_a_server_drops_the_model_with_the_reason(bench: Bench) -> None:
 def test_enlarging_drops_the_model(bench: Bench, models: Path) -> None:
     with closing(bench.open(models_dir=str(models), upscale_models=[str(models)])) as engine:
         reason = engine.capabilities("upscale").without["model"]
-    assert reason == "enlarging takes none"
+    assert reason == "upscaling does not use it"

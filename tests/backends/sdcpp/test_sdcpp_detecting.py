@@ -76,5 +76,5 @@ def test_a_server_and_a_program_that_are_missing_are_left_out_with_a_reason(
     assert blocks == {}
     assert [(lack.what, lack.why) for lack in left_out] == [
         ("sd-server", f"{NOBODY} does not answer."),
-        ("sd-cli", "There is no sd-cli on the PATH or in the usual places."),
+        ("sd-cli", "sd-cli not found on the PATH or in the usual places."),
     ]

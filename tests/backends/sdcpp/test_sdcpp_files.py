@@ -46,7 +46,7 @@ def test_a_file_that_is_not_there_is_an_error(bench: Bench, key: str) -> None:
 
 @pytest.mark.parametrize("key", ["loras_dir", "embeddings_dir"])
 def test_a_folder_that_is_not_there_is_an_error(bench: Bench, key: str) -> None:
-    assert "there is no folder" in _refused(bench, **{key: str(bench.folder / "nope")})
+    assert "not found" in _refused(bench, **{key: str(bench.folder / "nope")})
 
 
 def test_a_control_net_that_is_not_there_is_an_error(bench: Bench, tmp_path: Path) -> None:
@@ -57,8 +57,8 @@ def test_a_control_net_that_is_not_there_is_an_error(bench: Bench, tmp_path: Pat
 def test_a_lora_in_the_place_of_a_model_gets_a_sentence(bench: Bench) -> None:
     said = _refused(bench, model=bench.file("ink.safetensors", LORA))
     assert said == (
-        "backends.rigged.model: ink.safetensors is a LoRA, not a whole model.\n"
-        "Put it into `loras_dir`, and ask for it with --lora."
+        "backends.rigged.model: ink.safetensors is a LoRA, not a complete model.\n"
+        "Put it into `loras_dir`, and use it with --lora."
     )
 
 

@@ -12,10 +12,10 @@ from support.raw_server import RawServer, answer_or_drip
 from support.sd_server import CAPABILITIES, Between, SdServer
 
 from imagen.backends import open_backend
+from imagen.backends.remote_job import cancel_and_confirm
 from imagen.backends.sdcpp.config import SdCppConfig
 from imagen.backends.sdcpp.server import SdServer as Backend
-from imagen.backends.sdcpp.server_client import SdServerClient
-from imagen.backends.sdcpp.server_job import SdServerJob, cancel_job
+from imagen.backends.sdcpp.server import SdServerJob
 from imagen.core.request import Lora, Request
 from imagen.core.result import Progress, no_progress
 from imagen.errors import (
@@ -87,9 +87,9 @@ def _collected(
     config = _config(url, **more)
     with closing(Backend(config)) as backend:
         ticket = sent or backend.prepare(request)
-        remote = SdServerJob(ticket, backend.client(), config, note, backend.learn, clock=clock)
+        job = SdServerJob(ticket, backend.client(), config, note, backend.read_info, clock=clock)
         try:
-            return remote.result(), tickets
+            return job.run(), tickets
         except BackendError as error:
             return error, tickets
 
@@ -173,7 +173,7 @@ def test_a_request_that_is_too_large_for_the_gateway_was_not_taken(server: SdSer
     server.gateway = Between(_SUBMISSION, 413, "<html>Too large</html>")
     error, tickets = _collected(server.url)
     assert isinstance(error, Rejected)
-    assert "takes no request as large as this one" in error.message
+    assert "The request is too large for" in error.message
     assert [ticket.submitted for ticket in tickets] == [True, False]
 
 
@@ -186,7 +186,7 @@ def test_a_submission_without_an_answer_leaves_a_ticket_where_the_caller_ends_it
     with RawServer(answer_or_drip(known)) as server, pytest.raises(Cancelled) as caught:
         _collected(server.url, on_progress=cancel)
     assert not caught.value.is_stopped
-    assert "may have taken the job" in caught.value.remedy
+    assert "may have accepted it" in caught.value.remedy
 
 
 @_answers
@@ -207,7 +207,7 @@ def test_a_gateway_that_answers_for_half_a_minute_leaves_the_job_alone(
     server.gateway = Between(_LOOK, status, body, after=2)
     error, tickets = _collected(server.url, clock=_clock_of(server))
     assert isinstance(error, Lost)
-    assert "gave no state of the job job_6920_00000000 for 30 seconds" in error.message
+    assert "gave no state of the job for 30 seconds" in error.message
     assert (error.is_certain, tickets[-1].submitted) == (False, True)
     assert tickets[-1].engine == {"job_id": "job_6920_00000000"}
     assert _cancels(server) == []
@@ -238,9 +238,9 @@ def test_a_job_that_is_over_for_sd_server_is_lost_at_once(server: SdServer) -> N
 @pytest.mark.parametrize(
     ("way", "words"),
     [
-        pytest.param("half", "image 1 came cut short or damaged", id="half an image"),
-        pytest.param("page", "image 1 is not an image", id="a page"),
-        pytest.param("garbled", "image 1 is not in base64", id="no base64"),
+        pytest.param("half", "image 1, which came cut short or damaged", id="half an image"),
+        pytest.param("page", "image 1, which is not an image", id="a page"),
+        pytest.param("garbled", "no base64 for image 1", id="no base64"),
     ],
 )
 def test_an_image_that_did_not_come_whole_is_asked_for_again(
@@ -285,11 +285,14 @@ def test_a_gateway_cannot_say_that_a_job_was_stopped(
     server: SdServer, status: int, body: str
 ) -> None:
     server.way = "waits"
-    with closing(SdServerClient(_config(server.url))) as client:
-        id = client.submit({"prompt": "a fox", "width": 64, "height": 64, "seed": 1})
+    config = _config(server.url, cancel_seconds=0)
+    with closing(Backend(config)) as backend:
+        ticket = backend.prepare(_ASKED)
+        id = backend.client().submit({"prompt": "a fox", "width": 64, "height": 64, "seed": 1})
         server.gateway = Between(_CANCEL, status, body)
-        doubt = cancel_job(client, id, patience_seconds=0)
-    assert doubt.startswith("The server could not be asked to stop the job: ")
+        job = SdServerJob(ticket, backend.client(), config, no_progress, backend.read_info)
+        doubt = cancel_and_confirm(job, job.policy, lambda: id)
+    assert doubt.startswith("sd-server could not be asked to cancel the job: ")
 
 
 @_answers

@@ -70,10 +70,10 @@ def test_a_line_that_never_ends_does_not_fill_the_memory() -> None:
     assert list(lines.end()) == []
 
 
-def _told(*texts: str, counts_at_once: bool = False) -> CliOutput:
-    record = CliOutput(counts_at_once=counts_at_once)
+def _told(*texts: str, is_upscale: bool = False) -> CliOutput:
+    record = CliOutput(is_upscale=is_upscale)
     for text in texts:
-        record.take(text if text.startswith("  |") else f"[INFO ] a.cpp:1 - {text}")
+        record.add_line(text if text.startswith("  |") else f"[INFO ] a.cpp:1 - {text}")
     return record
 
 
@@ -103,7 +103,7 @@ def test_half_of_the_second_picture_is_three_quarters_of_the_steps() -> None:
 
 
 def test_enlarging_counts_from_the_first_bar_on() -> None:
-    record = _told("  |==   | 1/2 - 1.11it/s", counts_at_once=True)
+    record = _told("  |==   | 1/2 - 1.11it/s", is_upscale=True)
     assert (record.step, record.steps) == (1, 2)
 
 
@@ -114,7 +114,7 @@ def test_what_was_written_and_what_was_not_is_kept() -> None:
         "generate_image completed in 2.03s",
         "Version: SD 1.x ",
     )
-    assert record.kept == [
+    assert record.written == [
         WrittenImage(0, "/tmp/it's_0.png", True),
         WrittenImage(1, "/tmp/it's_1.png", False),
     ]
@@ -124,4 +124,4 @@ def test_what_was_written_and_what_was_not_is_kept() -> None:
 def test_a_number_of_windows_own_is_a_breakdown() -> None:
     error = exit_error(3221225477, _told("generating image: 1/1 - seed 7"), "sd-cli.exe")
     assert error is not None
-    assert error.message == "sd-cli.exe broke down (0xC0000005), and said nothing."
+    assert error.message == "sd-cli.exe crashed (0xC0000005), without a message."

@@ -24,7 +24,7 @@ def _png(side: int) -> bytes:
 
 
 def test_a_picture_that_can_not_be_opened_is_damaged() -> None:
-    with pytest.raises(Failed, match="picture that was made is damaged"):
+    with pytest.raises(Failed, match="generated image is damaged"):
         images.check_image(_png(64))
 
 

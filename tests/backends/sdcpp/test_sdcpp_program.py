@@ -68,7 +68,7 @@ def test_a_word_within_a_description_is_no_flag() -> None:
 @pytest.mark.parametrize(
     ("way", "message"),
     [
-        pytest.param("foreign", r"is no sd-cli: its --help does not name", id="another sd"),
+        pytest.param("foreign", r"is not sd-cli: its --help does not list", id="another sd"),
         pytest.param("old", r"is too old: it has no mode img_gen", id="old"),
     ],
 )
@@ -102,13 +102,13 @@ def test_where_all_that_is_found_is_unfit_the_reason_is_told(tmp_path: Path) -> 
 
 
 def test_where_there_is_none_it_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"no sd-cli on the PATH") as caught:
+    with pytest.raises(Unavailable, match=r"sd-cli not found on the PATH") as caught:
         find_sd_cli("", None, {"PATH": str(tmp_path), "HOME": str(tmp_path)})
     assert "Install stable-diffusion.cpp" in caught.value.remedy
 
 
 def test_a_configured_program_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="no program /nowhere/sd-cli"):
+    with pytest.raises(Unavailable, match="/nowhere/sd-cli not found"):
         find_sd_cli("/nowhere/sd-cli", tmp_path)
 
 

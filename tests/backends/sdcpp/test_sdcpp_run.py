@@ -171,14 +171,14 @@ def test_a_picture_is_enlarged_to_what_was_asked_for(
 @pytest.mark.parametrize(
     ("way", "error", "message"),
     [
-        pytest.param("rejected", Rejected, "refused the request: invalid sample", id="rejected"),
+        pytest.param("rejected", Rejected, "rejected the request: invalid sample", id="rejected"),
         pytest.param("failed", Failed, "exit status 1: generate failed", id="failed"),
-        pytest.param("silent", Failed, "exit status 1, and said nothing", id="silent"),
+        pytest.param("silent", Failed, "exit status 1, without a message", id="silent"),
         pytest.param("memory", Failed, "failed to allocate CUDA0 buffer", id="memory"),
         pytest.param("no-vae", Failed, "The vae could not be read", id="no vae, and exit 0"),
-        pytest.param("none", Failed, "could not write it", id="no picture"),
-        pytest.param("half", Failed, "picture that was made is damaged", id="half a picture"),
-        pytest.param("elsewhere", Failed, "can't be read: No such file", id="a stranger's file"),
+        pytest.param("none", Failed, "could not write the image", id="no picture"),
+        pytest.param("half", Failed, "generated image is damaged", id="half a picture"),
+        pytest.param("elsewhere", Failed, "cannot be read: No such file", id="a stranger's file"),
         pytest.param("abort", Failed, r"SIGABRT:.*stoi", id="abort", marks=_POSIX),
         pytest.param("killed", Failed, "ended by SIGKILL", id="killed", marks=_POSIX),
     ],
@@ -201,7 +201,7 @@ def test_where_memory_may_have_run_out_it_says_what_helps(bench: Bench, way: str
 def test_a_picture_that_was_not_enlarged_is_no_success(bench: Bench, image: str) -> None:
     up = {"upscale_models": [bench.file("up.safetensors", ESRGAN)]}
     asked = {"image": image, "upscale": Upscale(factor=4), "prompt": ""} | dict.fromkeys(PICTURE)
-    with pytest.raises(Failed, match="The picture was not enlarged: init model loader"):
+    with pytest.raises(Failed, match="The image was not upscaled: init model loader"):
         bench.made("not-enlarged", asked, **up)
 
 
@@ -211,10 +211,10 @@ def test_a_picture_that_was_not_enlarged_is_no_success(bench: Bench, image: str)
         pytest.param(
             "no-lora",
             {"prompt": "a <lora:ink:1>"},
-            "The prompt asks for a LoRA 'ink' that can't be read; it was left out.",
+            "The LoRA 'ink' in the prompt cannot be read and was ignored.",
             id="a tag of the user's",
         ),
-        pytest.param("fewer", {"count": 2}, "1 of 2 pictures could not be written.", id="fewer"),
+        pytest.param("fewer", {"count": 2}, "1 of 2 images could not be written.", id="fewer"),
     ],
 )
 def test_what_went_half_well_is_a_warning(
@@ -325,8 +325,8 @@ def test_silence_is_told_of_too(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("deadline", "message"),
     [
-        pytest.param("total_seconds", "did not end within 1 s", id="total"),
-        pytest.param("idle_seconds", "said nothing for 1 s", id="idle"),
+        pytest.param("total_seconds", "took more than 1 s", id="total"),
+        pytest.param("idle_seconds", "printed nothing for 1 s", id="idle"),
     ],
 )
 def test_a_deadline_stops_it(bench: Bench, deadline: str, message: str) -> None:
@@ -345,5 +345,5 @@ def test_the_users_own_advice_is_shown_where_there_is_no_program(bench: Bench) -
 
 def test_a_ticket_for_another_version_is_refused_in_a_sentence(bench: Bench) -> None:
     ticket = bench.open("ok").prepare(Request(prompt="x", extra={"clip_skip": 2}))
-    with pytest.raises(ImagenError, match="has no --clip-skip, which is needed"):
+    with pytest.raises(ImagenError, match="has no --clip-skip, which this ticket needs"):
         bench.open("bare").collect(ticket, no_progress)
