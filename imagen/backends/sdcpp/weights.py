@@ -180,9 +180,7 @@ def read_upscale_factor(path: Path) -> int | None:
     return 1 if last <= _LAST_LAYER_1X else 2 if last <= _LAST_LAYER_2X else 4
 
 
-def choose_model(
-    name: str, config: SdCppConfig, own: ModelFile | None
-) -> ChosenModel[SdCppConfig]:
+def choose_model(name: str, config: SdCppConfig, own: ModelFile | None) -> ChosenModel[SdCppConfig]:
     """The block with the model that a request names: its own, a path, or a name in `models_dir`.
 
     Keys that only fit the family of the block's own model are left out for another family. Raises

@@ -161,9 +161,7 @@ def test_a_tag_of_the_prompts_own_is_passed_on(bench: Bench) -> None:
     [
         pytest.param("inkk", "Unknown LoRA 'inkk'. Did you mean 'ink'", id="slip"),
         pytest.param("../sd15", "Unknown LoRA", id="outside"),
-        pytest.param(
-            "twin", "several files: a/twin.safetensors, b/twin.safetensors", id="two"
-        ),
+        pytest.param("twin", "several files: a/twin.safetensors, b/twin.safetensors", id="two"),
         pytest.param("model", "model.safetensors is not a LoRA", id="no lora"),
         pytest.param("a:b", "its name holds one of", id="mark"),
     ],
