@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
 from imagen import delivery
 from imagen.backends import require_known
@@ -15,9 +16,8 @@ from imagen.comparison.record import Axis, CellFailure, ComparisonCell, load_or_
 from imagen.core.image_file import read_image_file
 from imagen.core.request import Request
 from imagen.core.text import did_you_mean
-from imagen.core.ticket import id_from
 from imagen.errors import ImagenError, MissingPrompt, RequestError
-from imagen.pipeline.generate import open_named, prepare, with_local_images
+from imagen.pipeline.prepare import Preparation, open_named, with_local_images
 from imagen.pipeline.resolve import draw_seed
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class PlannedCell(NamedTuple):
 
     cell: ComparisonCell
     engine: Backend
+    plan: Preparation
     asked: Request
     tickets: tuple[Ticket, ...]
 
@@ -109,7 +110,8 @@ def number_tickets(
 
     def stable_id(number: int) -> str:
         parts = (comparison.token, *cell.identity, number)
-        return id_from(sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest())
+        digest = sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
+        return str(UUID(hex=digest[:32], version=4))
 
     return tuple(ticket.model_copy(update={"id": stable_id(n)}) for n, ticket in enumerate(tickets))
 
@@ -134,12 +136,13 @@ class _ColumnPlan:
             return
         for value, asked in self.requests:
             try:
-                tickets = prepare(engine, asked, self.settings, strict=self.strict)
+                plan = Preparation(engine, asked, self.settings, strict=self.strict)
             except MissingPrompt as error:
                 raise error.replace(message=f"{model}: {error.message}") from error
             except ImagenError as error:
                 yield self._fail(model, value, error)
                 continue
+            tickets = plan.tickets
             key = _cell_key(model, tickets, self.settings)
             old = self.comparison.cell(model, value)
             if old is not None and old.is_done(key, self.folder):
@@ -153,7 +156,7 @@ class _ColumnPlan:
                 attempt=0 if old is None else old.attempt + 1,
             )
             numbered = number_tickets(self.comparison, cell, tickets)
-            yield PlannedCell(cell, engine, asked, numbered)
+            yield PlannedCell(cell, engine, plan, asked, numbered)
 
     def _fail(self, model: str, value: object, error: ImagenError) -> ComparisonCell:
         """A cell that cannot be requested; it keeps an earlier image."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagen.core.capabilities import ParameterOutcome
-from imagen.core.filesystem import remove_parts, write_whole
-from imagen.core.locks import lock
+from imagen.core.filesystem import lock, remove_parts, write_whole
 from imagen.core.request import Request, size_values
 from imagen.core.ticket import InputImage
 from imagen.errors import OutputError, RequestError

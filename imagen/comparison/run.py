@@ -29,10 +29,11 @@ from imagen.core.capabilities import ParameterOutcome
 from imagen.core.result import Facts, OnProgress, Result, count_images, no_progress
 from imagen.errors import Cancelled, ImagenError, Lost, OutputError
 from imagen.jobs import file_store
+from imagen.jobs.recover import finish_job
 from imagen.outputs import SavedImage, find_saved, strip_folders
-from imagen.pipeline.budgets import planned_within_budgets, refuse_over_budget
-from imagen.pipeline.generate import Generation, create_job, preprocess_controls, run_job
-from imagen.pipeline.record import record, recorded_error, with_job_settings
+from imagen.pipeline.budgets import plan_within_budgets, refuse_over_budget
+from imagen.pipeline.generate import Generation, create_jobs, preprocess_controls, run_job
+from imagen.pipeline.record import with_job_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.core.request import Request
     from imagen.core.ticket import Ticket
-    from imagen.library.records import GenerationRecord
 
     Watch = Callable[[str], AbstractContextManager[OnProgress]]
 
@@ -146,7 +146,7 @@ class _ComparisonRun:
 
     def _generate(self, planned: PlannedCell) -> None:
         """Generate one cell; if one of its jobs fails, the record keeps those before it."""
-        cell, engine, asked, tickets = planned
+        cell, engine, plan, asked, tickets = planned
         if self._busy_engine is not None and self._busy_engine.engine != engine.engine:
             self._busy_engine.free()  # one GPU: the last engine gives its memory back
         self._busy_engine = engine
@@ -162,7 +162,7 @@ class _ComparisonRun:
             warnings = refuse_over_budget(new, self._settings, before=self._paid)
             with self._watch(label) as on_progress:
                 known = self._control_images.setdefault(cell.model, {})
-                ready, _ = preprocess_controls(engine, tickets, asked, settings, on_progress, known)
+                ready, _ = preprocess_controls(engine, plan, settings, on_progress, known)
                 for ticket in number_tickets(self.comparison, cell, ready):
                     finished = sum(one.ticket.images for one in generations)
                     count = count_images(
@@ -258,56 +258,32 @@ def run_once(
     job; OutputError if its images are gone: generated again it would be another job.
     """
     if ticket.id in file_store.pending(settings.state_dir):
-        return _resume(engine, ticket, settings, on_progress)
-    saved = _load_saved(ticket, settings)
-    if saved is not None:
-        return saved
-    job = create_job(ticket, asked, settings)
-    with planned_within_budgets([job], settings, before=before):
-        return run_job(engine, job, settings, on_progress)
-
-
-def _resume(
-    engine: Backend, ticket: Ticket, settings: Settings, on_progress: OnProgress
-) -> Generation:
-    with file_store.claim(ticket.id, settings.state_dir) as job:
-        if job is None:
-            raise file_store.job_busy(ticket.id)
-        settings = with_job_settings(settings, job)
-        if job.entry is not None:
-            return _finish_recording(job.entry, ticket, settings)
-        try:
-            return run_job(engine, job, settings, on_progress, is_resumed=True)
-        except Lost as error:
-            if error.never_ran:
-                return run_job(engine, job.unsent(), settings, on_progress, is_resumed=True)
-            if error.is_certain:
+        with file_store.claim(ticket.id, settings.state_dir) as job:
+            if job is None:
+                raise file_store.job_busy(ticket.id)
+            settings = with_job_settings(settings, job)
+            try:
+                how, generation = finish_job(
+                    job, lambda: nullcontext(engine), settings, on_progress
+                )
+            except Lost as error:
+                if error.never_ran or not error.is_certain:
+                    raise
                 raise error.with_remedy(_MAY_HAVE_RUN) from error
-            raise
-
-
-def _finish_recording(entry: GenerationRecord, ticket: Ticket, settings: Settings) -> Generation:
-    """The generation of a process that was killed after it was saved."""
-    record(entry, settings)
-    if entry.state == "failed":
-        raise recorded_error(entry)
-    saved = _load_saved(ticket, settings)
-    if saved is None:
-        raise OutputError(
-            "It was generated and saved before, and its images are no longer in the folder.",
-            remedy="Run this again to generate them again.",
-        )
-    return saved
-
-
-def _load_saved(ticket: Ticket, settings: Settings) -> Generation | None:
-    """The generation, if the folder has images whose sidecars name this ticket."""
-    found = list(_find_images(ticket.id, settings.output.directory))
-    if not found:
-        return None
-    facts = Facts.of(found[0][1])
-    saved = tuple(sorted((one for one, _ in found), key=lambda one: one.index))
-    return Generation(ticket=ticket, result=Result(outputs=(), facts=facts), saved=saved)
+        paths = [image.path for image in generation.saved]
+        if how == "kept" and not (paths and all(path.is_file() for path in paths)):
+            raise OutputError(
+                "It was generated and saved before, and its images are no longer in the folder.",
+                remedy="Run this again to generate them again.",
+            )
+        return generation
+    if found := list(_find_images(ticket.id, settings.output.directory)):
+        result = Result(outputs=(), facts=Facts.of(found[0][1]))
+        images = sorted((image for image, _ in found), key=lambda image: image.index)
+        return Generation(ticket=ticket, result=result, saved=tuple(images))
+    jobs = create_jobs([ticket], asked, settings)
+    with plan_within_budgets(jobs, settings, before=before):
+        return run_job(engine, jobs[0], settings, on_progress)
 
 
 def _find_images(ticket_id: str, folder: Path) -> Iterator[tuple[SavedImage, Mapping[str, object]]]:

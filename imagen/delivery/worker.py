@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from imagen import delivery as targets
 from imagen.config.paths import make_own_folder
-from imagen.core import locks
+from imagen.core import filesystem
 from imagen.core.text import one_line
 from imagen.delivery.background import read_sync_failure, write_sync_failure
 from imagen.errors import BackendError, ConfigError, ImagenError, RateLimited, Unauthorized
@@ -256,7 +256,7 @@ def _sync_lock(state_dir: Path) -> Iterator[bool]:
     """Whether this process got the lock, and no other sync of this state directory is running."""
     try:
         make_own_folder(state_dir)
-        lock = locks.lock(state_dir / "sync.lock")
+        lock = filesystem.lock(state_dir / "sync.lock")
     except OSError:  # claims in the outbox keep processes apart without it
         yield True
         return

@@ -1,11 +1,15 @@
-"""Brings to an end what killed, crashed or disconnected processes left behind; nothing twice."""
+"""Recover jobs that killed, crashed or disconnected processes left unfinished; nothing runs twice.
+
+`finish_job` is the one way to finish a job that is on disk, for `imagen resume` and `compare`.
+"""
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from imagen.core.result import Facts, Result, no_progress
 from imagen.core.ticket import new_id
@@ -21,32 +25,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from imagen.backends import Backend
     from imagen.config import OutputSettings, Settings
     from imagen.core.result import OnProgress
     from imagen.jobs.file_store import Job
-    from imagen.library.records import GenerationRecord, StoredImage
 
 How = Literal["fetched", "made", "made again", "made anew", "kept", "busy", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveredJob:
-    """What became of one job that was left behind."""
+    """What became of one job that was left unfinished."""
 
     id: str
     how: How
-    """`fetched`: its engine had it. `made`: it had never been sent. `made again`: it was sent and
-    certainly never arrived. `made anew`: its engine forgot it, and it was to be made all the same.
-    `kept`: its pictures were on disk. `busy`: a process that lives works on it. `failed`: see
-    `error`."""
+    """`fetched`: its engine had it. `made`: it had never been submitted. `made again`: it had been
+    submitted and certainly never arrived. `made anew`: its engine no longer knew it, and it was
+    resubmitted on request. `kept`: its images were on disk. `busy`: another process works on it.
+    `failed`: see `error`."""
     job: Job | None = None
-    """None where it can't be read."""
+    """None if it cannot be read."""
     made: Generation | None = None
     error: ImagenError | None = None
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether its engine forgot it, and costs nothing: then it may be made again on request."""
+        """Whether its engine no longer knows it and is free: then a user may resubmit it."""
         is_lost = isinstance(self.error, Lost) and self.error.is_certain
         return is_lost and self.job is not None and self.job.ticket.estimate is None
 
@@ -57,36 +61,39 @@ def resume(
     on_progress: OnProgress = no_progress,
     *,
     output: OutputSettings | None = None,
-    again: bool = False,
+    resubmit: bool = False,
 ) -> Generation:
-    """Bring one job to its end that was left when its process died; `id` is its ticket's.
+    """Finish one job that was left when its process died; `id` is that of its ticket.
 
-    The pictures go where they were to go, or where `output` says. What was never sent, or
-    certainly never arrived, is made now. Raises Lost where the engine no longer knows the job and
-    it may have run; with `again` it is made anew then. Raises RequestError where there is no such
-    job, or another process is at work on it.
+    Its images are saved where they were to be saved, or where `output` says. A job that was never
+    submitted, or certainly never arrived, is submitted now. Raises Lost if the engine no longer
+    knows the job and it may have run; with `resubmit` it is submitted again. Raises RequestError
+    if there is no such job, or another process works on it.
     """
-    done = recover(id, settings, on_progress, output=output, again=again)
-    if done.error is not None:
-        raise done.error
-    if done.made is None:
+    recovered = recover(id, settings, on_progress, output=output, resubmit=resubmit)
+    if recovered.error is not None:
+        raise recovered.error
+    if recovered.made is None:
         raise file_store.job_busy(id)
-    return done.made
+    return recovered.made
 
 
 def recover_all(
     settings: Settings,
-    watch: Callable[[str], AbstractContextManager[OnProgress]],
+    watch: Callable[[str], AbstractContextManager[OnProgress]] = lambda _: nullcontext(no_progress),
     *,
     output: OutputSettings | None = None,
 ) -> Iterator[RecoveredJob]:
-    """Bring every job to its end that was left behind, in order; one that fails does not
-    keep the others. Raises Cancelled."""
+    """Finish every job that was left, in the order in which they began.
+
+    A job that fails does not stop the others. `watch` gets the short id of a job and gives the
+    callback for its progress. Raises Cancelled.
+    """
     for id in file_store.list_ids(settings.state_dir):
-        with suppress(RequestError):  # another process has brought it to its end meanwhile
+        with suppress(RequestError):  # another process has finished it meanwhile
             with watch(id[:8]) as on_progress:
-                done = recover(id, settings, on_progress, output=output)
-            yield done
+                recovered = recover(id, settings, on_progress, output=output)
+            yield recovered
 
 
 def recover(
@@ -95,109 +102,105 @@ def recover(
     on_progress: OnProgress,
     *,
     output: OutputSettings | None = None,
-    again: bool = False,
+    resubmit: bool = False,
 ) -> RecoveredJob:
-    """The same for one job. Raises RequestError where there is none, Cancelled."""
+    """Finish one job; raises RequestError if there is none, and Cancelled."""
+    job: Job | None = None
     try:
         with file_store.claim(id, settings.state_dir) as job:
             if job is None:
                 return RecoveredJob(id=id, how="busy")
-            output = output or settings.output.model_copy(update=_output(job.output))
-            whole = with_job_settings(settings.model_copy(update={"output": output}), job)
-            return _finished(job, whole, on_progress, again=again)
-    except (RequestError, Cancelled):
-        raise
-    except ImagenError as error:
-        return RecoveredJob(id=id, how="failed", error=error)
-
-
-def _finished(
-    job: Job, settings: Settings, on_progress: OnProgress, *, again: bool
-) -> RecoveredJob:
-    try:
-        return _ended(job, settings, on_progress, again=again)
+            settings = _settings_of(job, settings, output)
+            try:
+                open_engine = partial(_open, job, settings)
+                how, made = finish_job(job, open_engine, settings, on_progress)
+            except Lost as error:
+                if error.never_ran or not error.is_certain:
+                    raise error.with_remedy(_FORGET.format(id=id)) from error
+                if resubmit:
+                    made = _resubmit(job, settings, on_progress)
+                    return RecoveredJob(id=id, how="made anew", job=job, made=made)
+                file_store.write(job, settings.state_dir)  # the user decides
+                remedy = _MAY_HAVE_RUN if job.ticket.estimate is None else _MAY_BE_PAID
+                remedy = f"{remedy}\n{_FORGET}".format(id=id)
+                raise error.with_remedy(remedy) from error
+            return RecoveredJob(id=id, how=how, job=job, made=made)
     except Cancelled:
         raise
     except ImagenError as error:
-        return RecoveredJob(id=job.id, how="failed", job=job, error=error)
+        if job is None and isinstance(error, RequestError):
+            raise
+        return RecoveredJob(id=id, how="failed", job=job, error=error)
 
 
-def _ended(job: Job, settings: Settings, on_progress: OnProgress, *, again: bool) -> RecoveredJob:
-    if job.entry is not None:
-        remark = record(job.entry, settings)
-        if job.entry.state == "failed":
-            raise recorded_error(job.entry)
-        return RecoveredJob(id=job.id, how="kept", job=job, made=_made(job.entry, remark))
-    try:
-        made = _run(job, settings, on_progress)
-    except Lost as error:
-        if error.never_ran:
-            made = _run(job.unsent(), settings, on_progress)
-            return RecoveredJob(id=job.id, how="made again", job=job, made=made)
-        if error.is_certain and again:
-            anew = job.renamed(new_id()).unsent()
-            with file_store.lock_job(anew.id, settings.state_dir):
-                _reserve(anew, job, settings)
-                made = _run(anew, settings, on_progress)
-            return RecoveredJob(id=job.id, how="made anew", job=job, made=made)
-        if error.is_certain:
-            file_store.write(
-                job, settings.state_dir
-            )  # whether to make it anew is the user's to say
-            advice = _MAY_HAVE_RUN if job.ticket.estimate is None else _MAY_BE_PAID
-            error = error.with_remedy(advice.format(id=job.id))
-        raise error.with_remedy(f"Be rid of it with: imagen resume {job.id} --forget") from error
-    how: How = "fetched" if job.ticket.submitted else "made"
-    return RecoveredJob(id=job.id, how=how, job=job, made=made)
-
-
-_MAY_HAVE_RUN = "It may have run. Make it again with: imagen resume --again {id}"
+_FORGET = "Forget it with: imagen resume {id} --forget"
+_MAY_HAVE_RUN = "It may have run. Submit it again with: imagen resume --resubmit {id}"
 _MAY_BE_PAID = (
-    "It may have run and be paid, so it is not made again by itself. Make it all the same with: "
-    "imagen resume --again {id}"
+    "It may have run and cost money, so it is not submitted again automatically. Submit it again "
+    "with: imagen resume --resubmit {id}"
 )
 
 
-def _reserve(anew: Job, lost: Job, settings: Settings) -> None:
-    """Write down the job that takes the place of a lost one, if the budgets allow it."""
-    try:
-        with within_budgets([anew.ticket], settings):
-            file_store.write(anew, settings.state_dir)
-    except OverBudget:
-        file_store.write(lost, settings.state_dir)  # it can still be made anew later
-        raise
+def finish_job(
+    job: Job,
+    open_engine: Callable[[], AbstractContextManager[Backend]],
+    settings: Settings,
+    on_progress: OnProgress,
+) -> tuple[How, Generation]:
+    """Finish a job that this process holds: record what is saved, fetch or submit the rest.
+
+    Raises the error with which the job failed; Lost if its engine no longer knows it and it may
+    have run.
+    """
+    if job.record is not None:
+        remark = record(job.record, settings)
+        if job.record.state == "failed":
+            raise recorded_error(job.record)
+        result = Result(outputs=(), facts=Facts.of(job.record.facts), warnings=job.record.warnings)
+        saved = tuple(
+            SavedImage(**image.model_dump(exclude={"size_bytes"})) for image in job.record.images
+        )
+        return "kept", Generation(ticket=job.ticket, result=result, saved=saved, remark=remark)
+    with open_engine() as engine:
+        try:
+            made = run_job(engine, job, settings, on_progress, is_resumed=True)
+        except Lost as error:
+            if not error.never_ran:
+                raise
+            job = job.as_unsubmitted()
+            return "made again", run_job(engine, job, settings, on_progress, is_resumed=True)
+    return "fetched" if job.ticket.submitted else "made", made
 
 
-def _run(job: Job, settings: Settings, on_progress: OnProgress) -> Generation:
+def _resubmit(lost: Job, settings: Settings, on_progress: OnProgress) -> Generation:
+    """Run a job that its engine no longer knows under a new id, if the budgets allow it."""
+    job = lost.with_id(new_id()).as_unsubmitted()
+    with file_store.lock_job(job.id, settings.state_dir):
+        try:
+            with within_budgets([job.ticket], settings):
+                file_store.write(job, settings.state_dir)
+        except OverBudget:
+            file_store.write(lost, settings.state_dir)  # it can still be resubmitted later
+            raise
+        with _open(job, settings) as engine:
+            return run_job(engine, job, settings, on_progress, is_resumed=True)
+
+
+def _open(job: Job, settings: Settings) -> AbstractContextManager[Backend]:
+    return closing(open_named(job.ticket.backend, settings))
+
+
+def _settings_of(job: Job, settings: Settings, output: OutputSettings | None) -> Settings:
+    """The settings for a job of an earlier command: its own output folder and its own workflow."""
+    if output is None:
+        own = {name: value for name, value in job.output.items() if name != "cloud_sync"}
+        values: dict[str, object] = dict(own)
+        if "directory" in own:
+            values["directory"] = Path(str(own["directory"]))
+        output = settings.output.model_copy(update=values)
+    settings = with_job_settings(settings.model_copy(update={"output": output}), job)
     backend, workflow = job.ticket.backend, job.ticket.engine.get("workflow")
     has_another = settings.backends.get(backend, {}).get("workflow") != workflow
     if workflow and has_another and backend in (*settings.backends, "comfyui"):
         settings = settings.with_workflow(backend, str(workflow))
-    with closing(open_named(backend, settings)) as engine:
-        return run_job(engine, job, settings, on_progress, is_resumed=True)
-
-
-def _output(meant: dict[str, Any]) -> dict[str, Any]:
-    """Where they were to go then; whether to the cloud as well is also for now to say."""
-    known = {name: value for name, value in meant.items() if name != "cloud_sync"}
-    return known | ({"directory": Path(meant["directory"])} if "directory" in meant else {})
-
-
-def _made(entry: GenerationRecord, remark: str) -> Generation:
-    """The run of a job whose pictures were on disk when its process died."""
-    result = Result(outputs=(), facts=Facts.of(entry.facts), warnings=entry.warnings)
-    saved = tuple(map(_saved, entry.images))
-    return Generation(ticket=entry.ticket, result=result, saved=saved, remark=remark)
-
-
-def _saved(kept: StoredImage) -> SavedImage:
-    return SavedImage(
-        path=kept.path,
-        sidecar=kept.sidecar,
-        index=kept.index,
-        media_type=kept.media_type,
-        width=kept.width,
-        height=kept.height,
-        seed=kept.seed,
-        sha256=kept.sha256,
-    )
+    return settings

@@ -1,12 +1,12 @@
-"""The spine: resolve, open, prepare, submit, collect, save; all else is built on it."""
+"""Generate images: prepare a request, submit its jobs, collect, save and record the images."""
 
 from __future__ import annotations
 
 import os
+import time
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen import delivery, outputs
 from imagen.core.request import INTERPOLATIONS, Request, Upscale
@@ -26,21 +26,20 @@ from imagen.errors import (
 from imagen.inputs import check_request
 from imagen.jobs import file_store
 from imagen.jobs.file_store import Job
-from imagen.pipeline.budgets import planned_within_budgets, refuse_over_budget
-from imagen.pipeline.caller import find_caller
+from imagen.pipeline.budgets import plan_within_budgets, refuse_over_budget
 from imagen.pipeline.prepare import (
-    capabilities_for,
+    Preparation,
     open_named,
     prepare,
     refuse_unhonoured,
-    to_preprocess,
     with_local_images,
 )
 from imagen.pipeline.record import (
     build_failure,
     build_record,
+    find_caller,
     preload_library,
-    record,
+    record_now_or_later,
     stored_copies,
     stored_image,
 )
@@ -50,21 +49,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from imagen.backends import Backend
-    from imagen.config import OutputSettings, Settings
+    from imagen.config import Settings
     from imagen.core.request import Control
     from imagen.core.result import OnProgress, Progress, Result
     from imagen.core.ticket import Ticket
-    from imagen.library.records import GenerationRecord
     from imagen.outputs import SavedImage
 
     Write = Callable[[Job], None]
     OnMade = Callable[["Generation"], None]
 
-_ENDED_BADLY = (Failed, Rejected, TimedOut)
-
 __all__ = [
     "Generation",
-    "create_job",
+    "create_jobs",
     "generate",
     "is_interpolation",
     "open_named",
@@ -78,17 +74,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One run that came to its end: what was used, what came back, and where it lies."""
+    """What one job produced: the ticket that was run, the result, and the saved images."""
 
     ticket: Ticket
     result: Result
     saved: tuple[SavedImage, ...]
     remark: str = ""
-    """A sentence, where something beside the pictures did not work."""
-
-
-def no_generations(made: Generation) -> None:
-    """An `on_made` for those who wait for all runs."""
+    """A sentence if something other than the images failed."""
 
 
 def generate(
@@ -99,43 +91,44 @@ def generate(
     strict: bool = False,
     keep_going: bool = False,
     on_progress: OnProgress = no_progress,
-    on_made: OnMade = no_generations,
+    on_made: OnMade = lambda _: None,
 ) -> list[Generation]:
-    """Make the images of one request with the backend of this name, and keep them.
+    """Generate the images of one request with the backend of this name, and save them.
 
-    Each image is a run of its own, unless the request or the engine makes a batch of them; control
-    images that had to be made come first. `on_made` is called with each run once it is saved.
-    Raises any ImagenError, whose `kept` are the images that were made before it; with
-    `keep_going`, SomeFailed after the last run where some failed; with `strict`, RequestError where
-    a parameter can't be honoured; OverBudget where a budget of the settings does not suffice.
+    Each image is a job of its own, unless the request or the engine makes a batch of them; control
+    images that must be made come first. `on_made` is called with each generation once its images
+    are saved. Raises any ImagenError, whose `kept` are the images that were saved before it; with
+    `keep_going`, SomeFailed after the last job if some failed; with `strict`, RequestError if
+    a parameter cannot be honoured; OverBudget if a budget of the settings is not enough.
     """
     if is_interpolation(request):
         return upscale_locally(request, settings, strict=strict)
     request = with_local_images(request, settings)
     delivery.check_settings(settings, os.environ)
     with closing(open_named(backend or settings.default_backend, settings)) as engine:
-        plan = prepare(engine, request, settings, strict=strict)
-        warnings = refuse_over_budget(plan, settings)
-        found, made = preprocess_controls(engine, plan, request, settings, on_progress)
+        plan = Preparation(engine, request, settings, strict=strict)
+        warnings = refuse_over_budget(plan.tickets, settings)
+        tickets, made = preprocess_controls(engine, plan, settings, on_progress)
         for control in made:
             on_made(control)
-        *starts, images = accumulate((ticket.images for ticket in found), initial=0)
-        numbered = zip(found, starts, strict=True)
-        jobs = [create_job(ticket, request, settings, first=first) for ticket, first in numbered]
+        jobs = create_jobs(tickets, request, settings)
+        images = sum(ticket.images for ticket in tickets)
         failures: list[Failure] = []
-        with _naming(made), planned_within_budgets(jobs, settings):
+        with _adding_saved(made), plan_within_budgets(jobs, settings):
             for job in jobs:
                 try:
                     watched = count_images(on_progress, job.first, images)
-                    run = run_job(engine, job, settings, watched)
+                    generation = run_job(engine, job, settings, watched)
                 except BackendError as error:
                     if not keep_going or len(jobs) == 1:
                         raise
                     failures.append(_failure(job, error))
-                    continue
-                made.append(_warned(run, warnings))
-                on_made(made[-1])
-                warnings = []
+                else:
+                    told = (*warnings, *generation.result.warnings)
+                    result = replace(generation.result, warnings=told)
+                    made.append(replace(generation, result=result))
+                    on_made(made[-1])
+                    warnings = []
             if failures:
                 raise SomeFailed(failures, images, backend=failures[0].error.backend)
         return made
@@ -146,88 +139,71 @@ def _failure(job: Job, error: BackendError) -> Failure:
     return Failure(image=job.first + 1, images=ticket.images, seed=ticket.request.seed, error=error)
 
 
-def _warned(made: Generation, warnings: Sequence[str]) -> Generation:
-    told = replace(made.result, warnings=(*warnings, *made.result.warnings))
-    return replace(made, result=told) if warnings else made
-
-
-def is_interpolation(request: Request) -> bool:
-    """Whether all that is asked for is arithmetic, which no engine needs to do."""
-    method = request.upscale.method if request.upscale else None
-    return request.task == "upscale" and method in INTERPOLATIONS
-
-
 @contextmanager
-def _naming(made: Sequence[Generation]) -> Iterator[None]:
-    """Names in each ImagenError the images of the runs before the one that failed."""
+def _adding_saved(made: Sequence[Generation]) -> Iterator[None]:
+    """Raise each ImagenError with the images that were saved before it."""
     try:
         yield
     except ImagenError as error:
-        saved = tuple(image.path for run in made for image in run.saved)
+        saved = tuple(image.path for generation in made for image in generation.saved)
         raise error.replace(kept=(*saved, *error.kept)) from error
 
 
 def preprocess_controls(
     engine: Backend,
-    plan: Sequence[Ticket],
-    request: Request,
+    plan: Preparation,
     settings: Settings,
     on_progress: OnProgress,
     known: dict[tuple[str, str], str] | None = None,
-) -> tuple[Sequence[Ticket], list[Generation]]:
-    """The tickets of a plan, and the control pictures that had to be made for them first.
+) -> tuple[list[Ticket], list[Generation]]:
+    """Make the control images that the plan needs first; the tickets to run, and what was made.
 
-    `known` holds, by kind and file, the control pictures that are there; new ones are put into it.
+    `known` has control images that exist already, by kind and file; new ones are added to it.
     """
-    pictures = {} if known is None else known
-    capabilities = capabilities_for(engine, request, settings)
+    if not plan.controls_to_make:
+        return plan.tickets, []
+    files = {} if known is None else known
     made: list[Generation] = []
-    controls = list(request.controls)
-    for number, control in to_preprocess(engine, request, capabilities, settings):
+    images: dict[int, str] = {}
+    for number, control in plan.controls_to_make.items():
         key = control.kind, control.image
-        if key not in pictures:
-            with _naming(made):
-                made.append(_preprocess(engine, control, settings, on_progress))
-            pictures[key] = str(made[-1].saved[0].path)
-        values = {"image": pictures[key], "preprocess": False}
-        controls[number] = control.model_copy(update=values)
-    if tuple(controls) == request.controls:
-        return plan, made
-    steered = request.model_copy(update={"controls": tuple(controls)})
-    prepared = prepare(engine, steered, settings)
-    return [_in_the_words_of(plan[0], ticket) for ticket in prepared], made
+        if key not in files:
+            with _adding_saved(made):
+                made.append(_make_control_image(engine, control, settings, on_progress))
+            files[key] = str(made[-1].saved[0].path)
+        images[number] = files[key]
+    return plan.with_control_images(images), made
 
 
-def _in_the_words_of(plan: Ticket, ticket: Ticket) -> Ticket:
-    """The ticket telling of the user's own pictures, as the plan does."""
-    asked = plan.receipt["controls"].asked
-    controls = ticket.receipt["controls"].model_copy(update={"asked": asked})
-    receipt = ticket.receipt | {"controls": controls}
-    return ticket.model_copy(update={"inputs": plan.inputs, "receipt": receipt})
-
-
-def _preprocess(
+def _make_control_image(
     engine: Backend, control: Control, settings: Settings, on_progress: OnProgress
 ) -> Generation:
-    """Make one control picture, and keep it beside the results under a name that tells its kind."""
-    asked = Request(image=control.image, preprocess=control.kind)
+    """Make one control image, saved beside the results under a name with its kind."""
+    request = Request(image=control.image, preprocess=control.kind)
     name = f"{settings.output.name}-{control.kind}"
     output = settings.output.model_copy(update={"name": name})
     settings = settings.model_copy(update={"output": output})
-    (ticket,) = prepare(engine, asked, settings)
-    job = create_job(ticket, asked, settings)
-    with planned_within_budgets([job], settings):
+    (job,) = create_jobs(prepare(engine, request, settings), request, settings)
+    with plan_within_budgets([job], settings):
         return run_job(engine, job, settings, on_progress)
 
 
-def create_job(ticket: Ticket, asked: Request, settings: Settings, *, first: int = 0) -> Job:
-    """The job of a ticket that was prepared with these settings, for `tickets.planned`."""
-    kind = settings.backends.get(ticket.backend, {}).get("type", ticket.backend)
-    output = _from_anywhere(settings.output)
+def create_jobs(tickets: Sequence[Ticket], request: Request, settings: Settings) -> list[Job]:
+    """A job for each ticket that was prepared of a request with these settings.
+
+    A job means the same in any working directory.
+    """
+    output = settings.output.model_dump(mode="json")
+    output["directory"] = str(settings.output.directory.absolute())
     caller = find_caller(settings.usage)
-    return Job(
-        ticket=ticket, asked=asked, first=first, output=output, kind=str(kind), caller=caller
-    )
+    jobs: list[Job] = []
+    first = 0
+    for ticket in tickets:
+        kind = settings.backends.get(ticket.backend, {}).get("type", ticket.backend)
+        job = Job(ticket=ticket, asked=request, first=first, output=output, kind=str(kind))
+        jobs.append(job.model_copy(update={"caller": caller}))
+        first += ticket.images
+    return jobs
 
 
 def run_job(
@@ -238,100 +214,92 @@ def run_job(
     *,
     is_resumed: bool = False,
 ) -> Generation:
-    """Submit one job (or find it again), wait for its pictures, save them and keep a record.
+    """Submit one job (or find it again), wait for its images, save and record them.
 
-    The job lies on disk from before the submission until the library knows its pictures. One that
-    `is_resumed` keeps the time at which it began, and finds the files it had saved by then.
+    The job is on disk from before the submission until the library has its images. One that
+    `is_resumed` keeps the time at which it began, and finds the files that it had saved by then.
     """
-    job = job if is_resumed else job.begun()
-    was_sent = is_resumed and job.ticket.submitted
-    is_made = False
-    with file_store.create_jobs(job, settings.state_dir, is_resumed=is_resumed) as write:
+    job = job if is_resumed else job.start()
+    was_submitted = is_resumed and job.ticket.submitted
+    submitted_at = time.monotonic()
+    is_finished = False
+    with file_store.keep_job(job, settings.state_dir, is_resumed=is_resumed) as write:
 
         def tell(progress: Progress) -> None:
-            nonlocal job, is_made
-            is_made = progress.stage in ("fetching", "done")
+            nonlocal job, is_finished, submitted_at
+            is_finished = progress.stage in ("fetching", "done")
             if progress.ticket is not None:
                 is_update = job.ticket.submitted
-                job = job.of(progress.ticket)
+                job = job.with_ticket(progress.ticket)
+                submitted_at = submitted_at if is_update else time.monotonic()
                 with suppress(OutputError) if is_update else nullcontext():
                     write(job)
-                preload_library(settings)
+            if job.ticket.submitted and not is_finished:
+                preload_library(settings, time.monotonic() - submitted_at)
             on_progress(progress)
 
         try:
             result = engine.collect(job.ticket, tell)
         except ImagenError as error:
-            if is_made and isinstance(error, Cancelled):
+            if is_finished and isinstance(error, Cancelled):
                 remedy = "The images are finished, and the engine still has them."
                 raise error.as_unstopped(remedy) from error
-            if _came_to_nothing(error):
-                _end(job, build_failure(job, error), write, settings)
+            if _is_final(error):
+                record_now_or_later(job.with_record(build_failure(job, error)), write, settings)
             raise
-        result = replace(result, warnings=(*job.ticket.warnings, *result.warnings))
-        result = _untimed(result) if was_sent else result
-        return _kept(result, job, write, settings, is_resumed=is_resumed)
+        if was_submitted:  # by another process: how long it took in all is unknown
+            result = replace(result, facts=replace(result.facts, latency_seconds=None))
+        told = (*job.ticket.warnings, *result.warnings)
+        return _save(replace(result, warnings=told), job, write, settings, is_resumed=is_resumed)
 
 
-def _untimed(result: Result) -> Result:
-    """Of a job that another process sent, nobody knows how long it took in all."""
-    return replace(result, facts=replace(result.facts, latency_seconds=None))
+def _is_final(error: ImagenError) -> bool:
+    """Whether the job has failed for good, and is recorded and delivered as a failure."""
+    if isinstance(error, Lost):
+        return error.is_certain and not error.never_ran
+    return isinstance(error, Failed | Rejected | TimedOut) and error.is_stopped
 
 
-def _came_to_nothing(error: ImagenError) -> bool:
-    """Whether the library keeps it, and others are told, as a generation that failed."""
-    is_lost = isinstance(error, Lost) and error.is_certain and not error.never_ran
-    return is_lost or (isinstance(error, _ENDED_BADLY) and error.is_stopped)
-
-
-def _kept(
+def _save(
     result: Result, job: Job, write: Write, settings: Settings, *, is_resumed: bool = False
 ) -> Generation:
-    """Save the pictures, and have the library know them."""
+    """Save the images of a job and record them."""
     try:
-        saved = tuple(
-            outputs.save_outputs(
-                result,
-                job.ticket,
-                settings.output,
-                asked=job.asked,
-                first=job.first,
-                now=job.began,
-                rescue=settings.state_dir / "rescued",
-                is_resumed=is_resumed,
-            )
+        saved = outputs.save_outputs(
+            result,
+            job.ticket,
+            settings.output,
+            asked=job.asked,
+            first=job.first,
+            now=job.began,
+            rescue=settings.state_dir / "rescued",
+            is_resumed=is_resumed,
         )
     except OutputError as error:
-        if not error.lost:  # they were made, and may have cost something, wherever they lie
-            pictures = stored_copies(error.kept, result, job.ticket)
-            _end(job, build_record(job, result, pictures), write, settings)
+        if not error.lost:  # they exist elsewhere, and may have cost something
+            images = stored_copies(error.kept, result, job.ticket)
+            record_now_or_later(job.with_record(build_record(job, result, images)), write, settings)
         raise
-    remark = _end(job, build_record(job, result, list(map(stored_image, saved))), write, settings)
-    return Generation(ticket=job.ticket, result=result, saved=saved, remark=remark)
+    record = build_record(job, result, [stored_image(image) for image in saved])
+    remark = record_now_or_later(job.with_record(record), write, settings)
+    return Generation(ticket=job.ticket, result=result, saved=tuple(saved), remark=remark)
 
 
-def _end(job: Job, entry: GenerationRecord, write: Write, settings: Settings) -> str:
-    """Write down what it came to, and have the library take that in; a sentence where it waits."""
-    with suppress(OutputError):  # the library may lie where there is room
-        write(job.ended(entry))
-    return record(entry, settings)
-
-
-def _from_anywhere(output: OutputSettings) -> dict[str, Any]:
-    """The settings of the output as JSON that means the same in any working directory."""
-    whole = output.model_dump(mode="json")
-    return whole | {"directory": str(output.directory.absolute())}
+def is_interpolation(request: Request) -> bool:
+    """Whether the request only enlarges an image by interpolation, which needs no engine."""
+    method = request.upscale.method if request.upscale else None
+    return request.task == "upscale" and method in INTERPOLATIONS
 
 
 def upscale_locally(
     request: Request, settings: Settings, *, strict: bool = False
 ) -> list[Generation]:
-    """Enlarge the initial image by interpolation, which needs no engine, and keep it.
+    """Enlarge the initial image by interpolation, without an engine, and save it.
 
-    Its ticket and sidecar name the backend `interpolation`. Raises RequestError for a method that
-    is none, and with `strict` where the request holds more than can be honoured.
+    The ticket and the sidecar name the backend `interpolation`. Raises RequestError for a method
+    that is not an interpolation, and with `strict` if a parameter cannot be honoured.
     """
-    from imagen.inputs.upscale import run_interpolation  # only ever needed here
+    from imagen.inputs.upscale import run_interpolation  # with Pillow
 
     delivery.check_settings(settings, os.environ)
     outputs.check_output_settings(settings.output)
@@ -341,9 +309,9 @@ def upscale_locally(
     ticket, result = run_interpolation(check_request(whole)[0])
     if strict:
         refuse_unhonoured(ticket)
-    job = create_job(ticket, request, settings)
+    (job,) = create_jobs([ticket], request, settings)
     with (
-        file_store.planned_jobs([job], settings.state_dir),
-        file_store.create_jobs(job, settings.state_dir) as write,
+        file_store.plan_jobs([job], settings.state_dir),
+        file_store.keep_job(job, settings.state_dir) as write,
     ):
-        return [_kept(result, job, write, settings)]
+        return [_save(result, job, write, settings)]

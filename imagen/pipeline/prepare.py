@@ -1,9 +1,9 @@
-"""From a request to tickets: its style, its pictures made ready, its defaults, its runs."""
+"""Prepare a request for one backend: resolve it, prepare its images, and build its tickets."""
 
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen import inputs, outputs
 from imagen.backends import open_backend
@@ -31,7 +31,7 @@ from imagen.pipeline.resolve import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
 
     from imagen.backends import Backend
     from imagen.config import Settings
@@ -43,62 +43,183 @@ if TYPE_CHECKING:
     from imagen.net.public_images import FetchedImage
 
 
-_NOT_FOR_ADAPTERS = {"latent_batch": None, "max_compute": None}
-"""An adapter knows a batch by its count; limits are held here."""
-
-
 def open_named(name: str, settings: Settings) -> Backend:
-    """Open the backend configured under this name."""
+    """Open the backend that is configured under this name."""
     return open_backend(name, settings.backends, settings.shared())
 
 
 def prepare(
     engine: Backend, request: Request, settings: Settings, *, strict: bool = False
 ) -> list[Ticket]:
-    """A ticket for each run that the request needs; nothing is submitted.
+    """A ticket for each job that the request needs; nothing is submitted.
 
-    Where a control picture is yet to be made of its file, the tickets are a plan: they show what
-    will be asked, and `imagen.pipeline.generate.ready` makes them ready to be made.
+    If control images must be made first, the tickets are a plan: they show what will be sent.
+    Raises RequestError, with `strict` also if a parameter cannot be honoured.
     """
-    outputs.check_output_settings(settings.output)
-    outputs.refuse_unwritable(settings.output.directory)
-    asked, idle = inputs.check_request(apply_style(request, settings))
-    capabilities = _capabilities(engine, asked)
-    asked = draw_over_default(request, asked, capabilities)
-    asked = _with_local_own_images(asked, capabilities, settings)
-    if request.style is not None:
-        style = settings.styles[request.style]
-        asked, unused = style_default_prompt(asked, style, capabilities)
-        idle = idle | unused
-    asked, shaped = inputs.resolve_aspect(asked, capabilities, _largest(settings))
-    tags = _tags_to_apply(asked, capabilities)
-    written, asked = asked.prompt, _with_loras_of(tags, asked)
-    planned = {n for n, _ in to_preprocess(engine, asked, capabilities, settings)}
-    # Before defaults come in: a sampler's name may carry the scheduler that is not asked for.
-    named, translated = translate_words(asked.asked(), capabilities.parameters)
-    asked = Request.exactly(named) if translated else asked
-    staged = _staged(_with_preprocess(asked, planned, False), capabilities, settings)
-    complete = resolve_request(staged.request, settings, capabilities)
-    complete, batch = _settle_batch(complete, asked, capabilities)
-    several = (
-        run.model_copy(update=_NOT_FOR_ADAPTERS) for run in split_runs(complete, capabilities)
-    )
-    prepared = [_told_of_batch(engine.prepare(run), complete, batch) for run in several]
-    for ticket in prepared:  # a backend may have rounded up
-        limited = ticket.request.model_copy(update={"max_compute": complete.max_compute})
-        check_limits(limited, settings.limits)
-    prepared = [_told_of_limit(ticket, complete.max_compute) for ticket in prepared]
-    prepared = [
-        _told_of_staging(ticket, asked, staged, idle | shaped, planned) for ticket in prepared
-    ]
-    prepared = [_told_of_names(ticket, translated) for ticket in prepared]
-    if tags:
-        prepared = [_told_of_tags(ticket, written, tags) for ticket in prepared]
-    if len(prepared) > 1:
-        prepared = [_told_of_split(ticket, complete.count, len(prepared)) for ticket in prepared]
-    if strict:
-        refuse_unhonoured(prepared[0])
-    return prepared
+    return Preparation(engine, request, settings, strict=strict).tickets
+
+
+class Preparation:
+    """A request that is resolved for one backend, with a ticket for each job."""
+
+    controls_to_make: Mapping[int, Control]
+    """Controls whose image must be made first, in a job of its own, by their number."""
+    tickets: list[Ticket]
+    """A plan if there are `controls_to_make`: then `with_control_images` has the tickets to run."""
+
+    def __init__(
+        self, engine: Backend, request: Request, settings: Settings, *, strict: bool = False
+    ) -> None:
+        outputs.check_output_settings(settings.output)
+        outputs.refuse_unwritable(settings.output.directory)
+        self._engine = engine
+        self._settings = settings
+        self._largest = settings.limits.max_width, settings.limits.max_height
+        styled, self._receipt = inputs.check_request(apply_style(request, settings))
+        self._capabilities = capabilities = _find_capabilities(engine, styled)
+        styled = draw_over_default(request, styled, capabilities)
+        if styled.extra and settings.inputs.allow_urls:
+            own = inputs.image_parameters(styled, capabilities).items()
+            urls = {name: path for name, path in own if is_url(path)}
+            styled = styled.with_values({n: _download(u, n, settings) for n, u in urls.items()})
+        if request.style is not None:
+            style = settings.styles[request.style]
+            styled, unused = style_default_prompt(styled, style, capabilities)
+            self._receipt |= unused
+        styled, aspect = inputs.resolve_aspect(styled, capabilities, self._largest)
+        self._receipt |= aspect
+        self._prompt, self._tags = styled.prompt, _tags_to_apply(styled, capabilities)
+        styled = _with_loras(styled, self._tags)
+        self.controls_to_make = _controls_to_make(engine, styled, capabilities, settings)
+        # Before defaults are filled in: the name of a sampler may include a scheduler.
+        named, self._translated = translate_words(styled.asked(), capabilities.parameters)
+        self._request = Request.exactly(named) if self._translated else styled
+        self.tickets = self._prepare(self._request, preprocess=False)
+        if strict:
+            refuse_unhonoured(self.tickets[0])
+
+    def with_control_images(self, images: Mapping[int, str]) -> list[Ticket]:
+        """The tickets to run, with the files of the control images that were made, by number.
+
+        They name the user's own images, as the plan does.
+        """
+        controls = tuple(
+            control.model_copy(update={"image": images[number], "preprocess": False})
+            if number in images
+            else control
+            for number, control in enumerate(self._request.controls)
+        )
+        request = self._request.model_copy(update={"controls": controls})
+        plan = self.tickets[0]
+        return [
+            ticket.model_copy(update={"inputs": plan.inputs})
+            for ticket in self._prepare(request, preprocess=None)
+        ]
+
+    def _prepare(self, request: Request, *, preprocess: bool | None) -> list[Ticket]:
+        """The tickets of the request; `preprocess` is what the engine is told of controls that
+        are yet to be made."""
+        staged = inputs.prepare_inputs(
+            self._with_preprocess(request, preprocess),
+            self._capabilities,
+            self._settings.state_dir / "inputs",
+            largest=self._largest,
+        )
+        complete = resolve_request(staged.request, self._settings, self._capabilities)
+        complete, batch = _settle_batch(complete, self._request, self._capabilities)
+        # An adapter knows a batch by its count, and limits are checked here.
+        runs = [
+            run.model_copy(update={"latent_batch": None, "max_compute": None})
+            for run in split_runs(complete, self._capabilities)
+        ]
+        common = batch
+        if len(runs) > 1:
+            used = f"{len(runs)} runs, each with the seed that follows"
+            count = ParameterOutcome(outcome="mapped", asked=complete.count, used=used)
+            common = batch | {"count": count}
+        tickets = [self._engine.prepare(run) for run in runs]
+        is_plan = preprocess is not None
+        return [self._complete(one, complete, staged, common, is_plan=is_plan) for one in tickets]
+
+    def _complete(
+        self,
+        ticket: Ticket,
+        request: Request,
+        staged: PreparedInputs,
+        common: Receipt,
+        *,
+        is_plan: bool,
+    ) -> Ticket:
+        """The engine's ticket with a receipt in the user's words and the user's own file names."""
+        used = ticket.request.model_copy(update={"latent_batch": request.latent_batch})
+        # A backend may have rounded up.
+        check_limits(
+            used.model_copy(update={"max_compute": request.max_compute}), self._settings.limits
+        )
+        receipt = _in_own_words(ticket.receipt, self._request, staged.request)
+        receipt |= {
+            name: outcome
+            for name, outcome in staged.receipt.items()
+            if name not in receipt or receipt[name].outcome not in ("clamped", "mapped")
+        }
+        receipt = with_translated(receipt | self._receipt, self._translated) | common
+        if request.max_compute is not None:
+            outcome = ParameterOutcome(outcome="applied", asked=request.max_compute)
+            if used.compute is None:
+                why = "this backend decides the size or the steps itself"
+                outcome = outcome.model_copy(update={"outcome": "dropped", "why": why})
+            receipt["max_compute"] = outcome
+        prompt = receipt.get("prompt")
+        if self._tags and prompt is not None and prompt.outcome != "dropped":
+            tags = [f"{t.text} is applied as --lora {t.name}:{t.strength:g}" for t in self._tags]
+            why = "; ".join([*tags, prompt.why] if prompt.why else tags)
+            receipt["prompt"] = ParameterOutcome(
+                outcome="mapped", asked=self._prompt, used=used.prompt, why=why
+            )
+        return ticket.model_copy(
+            update={
+                "request": self._with_preprocess(used, True) if is_plan else used,
+                "receipt": receipt,
+                "inputs": staged.inputs,
+                "warnings": (*staged.warnings, *ticket.warnings),
+            }
+        )
+
+    def _with_preprocess(self, request: Request, preprocess: bool | None) -> Request:
+        """The request in which controls that are yet to be made have this value of `preprocess`."""
+        if preprocess is None or not self.controls_to_make:
+            return request
+        controls = (
+            control.model_copy(update={"preprocess": preprocess})
+            if number in self.controls_to_make
+            else control
+            for number, control in enumerate(request.controls)
+        )
+        return request.model_copy(update={"controls": tuple(controls)})
+
+
+def refuse_unhonoured(ticket: Ticket) -> None:
+    """Raises RequestError if a parameter was clamped or dropped."""
+    faults = not_honoured(ticket.receipt)
+    if faults:
+        raise RequestError(
+            f"Refused under --strict, since {ticket.backend} cannot honour all of the request:\n"
+            + "\n".join(faults),
+            remedy="Leave these parameters out, or leave out --strict.",
+        )
+
+
+def _find_capabilities(engine: Backend, request: Request) -> Capabilities:
+    """What the backend takes for the task of the request; raises RequestError if it cannot do it.
+
+    A backend that cannot outpaint can inpaint on a larger canvas.
+    """
+    capabilities = engine.capabilities(request.task, request.model)
+    tasks = capabilities.tasks
+    if request.task == "outpaint" and "outpaint" not in tasks and "inpaint" in tasks:
+        return engine.capabilities("inpaint", request.model)
+    refuse_unable(request.task, capabilities)
+    return capabilities
 
 
 def with_local_images(
@@ -106,17 +227,17 @@ def with_local_images(
     settings: Settings,
     fetch: Callable[[str, str], FetchedImage] | None = None,
 ) -> Request:
-    """The request with files in place of the URLs of its images, where the settings allow those.
+    """The request with downloaded files in place of image URLs, if the settings allow URLs.
 
-    Raises RequestError for one that can't be fetched.
+    Raises RequestError if one cannot be downloaded.
     """
     if not settings.inputs.allow_urls:
         return request
 
     def local(path: str, what: str) -> str:
-        return _fetched(path, what, settings, fetch) if is_url(path) else path
+        return _download(path, what, settings, fetch) if is_url(path) else path
 
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         name: local(path, name)
         for name in ("image", "mask")
         if (path := getattr(request, name)) and is_url(path)
@@ -132,107 +253,71 @@ def with_local_images(
     return request.with_values(values) if values else request
 
 
-def _with_local_own_images(
-    request: Request, capabilities: Capabilities, settings: Settings
-) -> Request:
-    """The same for the images of the backend's own parameters."""
-    own = inputs.image_parameters(request, capabilities).items() if request.extra else ()
-    urls = {name: path for name, path in own if settings.inputs.allow_urls and is_url(path)}
-    fetched = {name: _fetched(path, name, settings) for name, path in urls.items()}
-    return request.with_values(fetched) if fetched else request
-
-
-def _fetched(
+def _download(
     url: str,
     what: str,
     settings: Settings,
     fetch: Callable[[str, str], FetchedImage] | None = None,
 ) -> str:
-    """The file in which the image at this URL is now."""
+    """The path of the file into which the image at this URL was downloaded."""
     from imagen.net.public_images import fetch_image
 
     image = (fetch or fetch_image)(url, what)
     return str(inputs.cache_image(image.data, image.name, settings.state_dir / "inputs"))
 
 
-def to_preprocess(
+def _controls_to_make(
     engine: Backend, request: Request, capabilities: Capabilities, settings: Settings
-) -> Iterator[tuple[int, Control]]:
-    """Each control whose picture this backend makes in a run before, with its number.
+) -> dict[int, Control]:
+    """The controls whose image this backend makes in a job of its own, by their number.
 
-    Raises RequestError for one that it can't make at all.
+    Raises RequestError for a kind that it cannot make.
     """
+    found: dict[int, Control] = {}
     for number, control in enumerate(request.controls):
         if not control.preprocess or "controls" not in capabilities.parameters:
             continue
         if control.kind in capabilities.preprocesses_in_run:
             continue
-        if control.kind not in preprocessors(engine):
-            raise _cannot_preprocess(engine, control.kind, settings)
-        yield number, control
+        known = preprocessors(engine)
+        if control.kind not in known:
+            able = [
+                name for name in settings.backends if _can_preprocess(name, control.kind, settings)
+            ]
+            raise RequestError(
+                f"This backend cannot make a control image of kind {control.kind!r}."
+                + did_you_mean(control.kind, known)
+                + (f" It makes: {', '.join(known)}." if known else " It makes none."),
+                remedy=f"Make it first: imagen preprocess {control.kind} FILE --backend {able[0]}"
+                if able
+                else "Give a finished control image, or configure a backend that makes one, such as"
+                " a ComfyUI server with the right nodes.",
+            )
+        found[number] = control
+    return found
 
 
 def preprocessors(engine: Backend) -> tuple[str, ...]:
-    """The kinds of control picture that a backend makes in a run of their own."""
+    """The kinds of control image that a backend makes in a job of its own."""
     capabilities = engine.capabilities("preprocess")
     return capabilities.preprocessors if "preprocess" in capabilities.tasks else ()
 
 
-def capabilities_for(engine: Backend, request: Request, settings: Settings) -> Capabilities:
-    """What the backend takes for the task that the request comes to."""
-    return _capabilities(engine, inputs.check_request(apply_style(request, settings))[0])
-
-
-def refuse_unhonoured(ticket: Ticket) -> None:
-    """Raises RequestError where a parameter was clamped or dropped."""
-    faults = not_honoured(ticket.receipt)
-    if faults:
-        raise RequestError(
-            f"Refused under --strict, since {ticket.backend} can't honour all of the request:\n"
-            + "\n".join(faults),
-            remedy="Leave these out, or leave --strict out to go on without them.",
-        )
-
-
-def _capabilities(engine: Backend, request: Request) -> Capabilities:
-    """Outpainting is inpainting on a larger canvas to a backend that knows no better."""
-    capabilities = engine.capabilities(request.task, request.model)
-    tasks = capabilities.tasks
-    if request.task == "outpaint" and "outpaint" not in tasks and "inpaint" in tasks:
-        return engine.capabilities("inpaint", request.model)
-    refuse_unable(request.task, capabilities)
-    return capabilities
-
-
-def _staged(request: Request, capabilities: Capabilities, settings: Settings) -> PreparedInputs:
-    return inputs.prepare_inputs(
-        request, capabilities, settings.state_dir / "inputs", largest=_largest(settings)
-    )
-
-
-def _largest(settings: Settings) -> tuple[int, int]:
-    return settings.limits.max_width, settings.limits.max_height
-
-
-def _with_preprocess(request: Request, numbers: set[int], whether: bool) -> Request:
-    if not numbers:
-        return request
-    controls = (
-        control.model_copy(update={"preprocess": whether}) if n in numbers else control
-        for n, control in enumerate(request.controls)
-    )
-    return request.model_copy(update={"controls": tuple(controls)})
+def _can_preprocess(name: str, kind: str, settings: Settings) -> bool:
+    with suppress(ImagenError), closing(open_named(name, settings)) as engine:
+        return kind in preprocessors(engine)
+    return False
 
 
 def _tags_to_apply(request: Request, capabilities: Capabilities) -> list[LoraTag]:
-    """The LoRA tags of the prompt, where the engine has LoRAs but does not read tags itself."""
+    """The LoRA tags in the prompt, if the engine has LoRAs but does not read tags itself."""
     read = capabilities.prompt_syntax
     if read is None or "loras" in read or "loras" not in capabilities.parameters:
         return []
     return [tag for tag in lora_tags(request.prompt or "") if tag.strength is not None]
 
 
-def _with_loras_of(tags: list[LoraTag], request: Request) -> Request:
+def _with_loras(request: Request, tags: list[LoraTag]) -> Request:
     """The request with these tags of its prompt as LoRAs."""
     if not tags:
         return request
@@ -243,113 +328,38 @@ def _with_loras_of(tags: list[LoraTag], request: Request) -> Request:
     return request.with_values({"prompt": prompt.strip(" ,"), "loras": (*request.loras, *loras)})
 
 
-def _told_of_tags(ticket: Ticket, written: str | None, tags: list[LoraTag]) -> Ticket:
-    fate = ticket.receipt.get("prompt")
-    if fate is None or fate.outcome == "dropped":
-        return ticket
-    applied = (f"{tag.text} is applied as --lora {tag.name}:{tag.strength:g}" for tag in tags)
-    why = "; ".join([*applied, *([fate.why] if fate.why else [])])
-    prompt = ParameterOutcome(outcome="mapped", asked=written, used=ticket.request.prompt, why=why)
-    return ticket.model_copy(update={"receipt": ticket.receipt | {"prompt": prompt}})
-
-
-def _told_of_staging(
-    ticket: Ticket, asked: Request, staged: PreparedInputs, idle: Receipt, planned: set[int]
-) -> Ticket:
-    """The receipt in the user's words, and the pictures by the user's names."""
-    receipt = _in_own_words(ticket.receipt, asked, staged.request)
-    settled = {
-        name: fate
-        for name, fate in staged.receipt.items()
-        if name not in receipt or receipt[name].outcome not in ("clamped", "mapped")
-    }
-    changes: dict[str, Any] = {
-        "receipt": receipt | settled | idle,
-        "inputs": staged.inputs,
-        "warnings": (*staged.warnings, *ticket.warnings),
-        "request": _with_preprocess(ticket.request, planned, True),
-    }
-    return ticket.model_copy(update=changes)
-
-
-def _told_of_names(ticket: Ticket, translated: Receipt) -> Ticket:
-    receipt = with_translated(ticket.receipt, translated)
-    return ticket.model_copy(update={"receipt": receipt})
-
-
-def _in_own_words(receipt: Receipt, asked: Request, staged: Request) -> Receipt:
-    """What was asked as it was before it was staged, and what was used without our folders."""
-    original, now = asked.asked(), staged.asked()
-    changed = {name: value for name, value in original.items() if now.get(name) != value}
-
-    def told(name: str, fate: ParameterOutcome) -> ParameterOutcome:
-        if name not in original and UNREAD in fate.why:  # a default, or a copy of the first prompt
-            fate = fate.model_copy(update={"why": ""})
-        used = outputs.strip_folders(fate.model_dump()["used"], staged)
-        return fate.model_copy(update={"asked": changed.get(name, fate.asked), "used": used})
-
-    return {name: told(name, fate) for name, fate in receipt.items()}
+def _in_own_words(receipt: Receipt, original: Request, staged: Request) -> Receipt:
+    """The receipt with values as the user gave them, and without the folders of prepared files."""
+    given, now = original.asked(), staged.asked()
+    changed = {name: value for name, value in given.items() if now.get(name) != value}
+    restored: Receipt = {}
+    for name, outcome in receipt.items():
+        changes: dict[str, object] = {
+            "asked": changed.get(name, outcome.asked),
+            "used": outputs.strip_folders(outcome.model_dump()["used"], staged),
+        }
+        if name not in given and UNREAD in outcome.why:  # a default, or a copy of the first prompt
+            changes["why"] = ""
+        restored[name] = outcome.model_copy(update=changes)
+    return restored
 
 
 def _settle_batch(
-    request: Request, asked: Request, capabilities: Capabilities
+    request: Request, original: Request, capabilities: Capabilities
 ) -> tuple[Request, Receipt]:
-    """Whether its images are made together, and the receipt of it.
+    """Whether the images are made in one latent batch, and the receipt of that parameter.
 
-    The batch that a workflow or a model makes by itself, where no count was asked for, is one.
+    A batch that a workflow or a model makes by itself, without a count in the request, is one.
     """
-    is_its_own = asked.count is None and (request.count or 1) > 1 and not capabilities.batch_seeds
     if request.latent_batch is None:
-        return request.model_copy(update={"latent_batch": is_its_own or None}), {}
+        is_own = (
+            original.count is None and (request.count or 1) > 1 and not capabilities.batch_seeds
+        )
+        return request.model_copy(update={"latent_batch": is_own or None}), {}
     parameter = capabilities.parameters.get("count")
     if not request.latent_batch or (parameter and parameter.max != 1):
-        return request, {
-            "latent_batch": ParameterOutcome(outcome="applied", asked=request.latent_batch)
-        }
+        outcome = ParameterOutcome(outcome="applied", asked=request.latent_batch)
+        return request, {"latent_batch": outcome}
     why = "this backend makes one image at a time"
-    without = request.model_copy(update={"latent_batch": None})
-    return without, {"latent_batch": ParameterOutcome(outcome="dropped", asked=True, why=why)}
-
-
-def _told_of_batch(ticket: Ticket, request: Request, batch: Receipt) -> Ticket:
-    whole = ticket.request.model_copy(update={"latent_batch": request.latent_batch})
-    return ticket.model_copy(update={"request": whole, "receipt": ticket.receipt | batch})
-
-
-def _told_of_limit(ticket: Ticket, max_compute: float | None) -> Ticket:
-    if max_compute is None:
-        return ticket
-    fate = ParameterOutcome(outcome="applied", asked=max_compute)
-    if ticket.request.compute is None:
-        why = "this backend decides the size or the steps itself"
-        fate = ParameterOutcome(outcome="dropped", asked=max_compute, why=why)
-    return ticket.model_copy(update={"receipt": ticket.receipt | {"max_compute": fate}})
-
-
-def _told_of_split(ticket: Ticket, count: int | None, among: int) -> Ticket:
-    fate = ParameterOutcome(
-        outcome="mapped", asked=count, used=f"{among} runs, each with the seed that follows"
-    )
-    return ticket.model_copy(update={"receipt": ticket.receipt | {"count": fate}})
-
-
-def _cannot_preprocess(engine: Backend, kind: str, settings: Settings) -> RequestError:
-    known = preprocessors(engine)
-    able = [name for name in settings.backends if _preprocesses(name, kind, settings)]
-    return RequestError(
-        f"This backend can't make a control picture of kind {kind!r}."
-        + did_you_mean(kind, known)
-        + (f" It makes: {', '.join(known)}." if known else " It makes none."),
-        remedy=(
-            f"Make it first, with: imagen preprocess {kind} FILE --backend {able[0]}"
-            if able
-            else "Give a ready control picture, or configure a backend that makes one: "
-            "a ComfyUI server does, with the right nodes."
-        ),
-    )
-
-
-def _preprocesses(name: str, kind: str, settings: Settings) -> bool:
-    with suppress(ImagenError), closing(open_named(name, settings)) as engine:
-        return kind in preprocessors(engine)
-    return False
+    outcome = ParameterOutcome(outcome="dropped", asked=True, why=why)
+    return request.model_copy(update={"latent_batch": None}), {"latent_batch": outcome}

@@ -1,8 +1,13 @@
-"""Brings what was made into the library, and has those told who are to be told."""
+"""Record finished generations in the library and queue their deliveries.
+
+A finished job may also stay as its file: loading the library takes longer than a small image. Then
+the next command that opens the library records it.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -12,12 +17,14 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from imagen import delivery
+from imagen.core.text import one_line
 from imagen.errors import (
     BackendError,
     ConfigError,
     Failed,
     ImagenError,
     Lost,
+    OutputError,
     Rejected,
     TimedOut,
 )
@@ -29,32 +36,81 @@ from imagen.outputs.provenance import sent_models
 from imagen.outputs.sidecar import find_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from imagen.config import Settings
-    from imagen.core.result import Output, Result
+    from imagen.config import Settings, UsageSettings
+    from imagen.core.result import Result
     from imagen.core.ticket import Ticket
     from imagen.jobs.file_store import Job
     from imagen.library import Library
     from imagen.outputs import SavedImage
 
+_PRELOAD_AFTER_SECONDS = 0.3
+"""How long an engine must work until it is likely to work for as long as the library loads."""
+_MOST_DEFERRED = 50
+"""How many finished jobs may wait for another command to record them."""
+_LONGEST_CALLER = 200
+_TMUX_SECONDS = 1.0
+_preload: Thread | None = None
 
-def preload_library(settings: Settings) -> None:
-    """Load what the library needs while an engine works: it takes as long as a small picture."""
-    if settings.library.enabled:
-        Thread(target=_load, args=(settings.library.url or "",), daemon=True).start()
+
+def preload_library(settings: Settings, worked_seconds: float) -> None:
+    """Load the library in a thread, once an engine has worked for so long that it pays."""
+    global _preload
+    if _preload is None and settings.library.enabled and worked_seconds > _PRELOAD_AFTER_SECONDS:
+        _preload = Thread(target=_load, args=(settings.library.url or "",), daemon=True)
+        _preload.start()
+
+
+def _modules(url: str) -> tuple[str, ...]:
+    database = "postgresql" if "://" in url else "sqlite"
+    return (
+        "imagen.library.write",
+        "imagen.library.database",
+        f"sqlalchemy.dialects.{database}",
+    )
 
 
 def _load(url: str) -> None:
-    database = "postgresql" if "://" in url else "sqlite"
-    needed = ("imagen.library.write", "imagen.library.database", f"sqlalchemy.dialects.{database}")
-    for module in needed:
+    for module in _modules(url):
         import_module(module)
 
 
-def build_record(job: Job, result: Result, pictures: Sequence[StoredImage]) -> GenerationRecord:
-    """What the library is to keep of a job that came to a good end."""
+def _is_deferrable(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Whether another command can record a job as well: nothing is to be delivered, the library is
+    a file, and loading it takes time."""
+    url = settings.library.url or ""
+    if not settings.library.enabled or "://" in url:
+        return False
+    is_loading = _preload is not None and _preload.is_alive()
+    if not is_loading and all(module in sys.modules for module in _modules(url)):
+        return False
+    return len(
+        file_store.pending(settings.state_dir)
+    ) <= _MOST_DEFERRED and not delivery.is_any_enabled(settings, environ)
+
+
+def record_now_or_later(
+    job: Job,
+    write: Callable[[Job], None],
+    settings: Settings,
+    environ: Mapping[str, str] = os.environ,
+) -> str:
+    """Write down a finished job, and record it unless a later command can; a sentence if neither
+    worked."""
+    assert job.record is not None
+    is_deferred = _is_deferrable(settings, environ)
+    library = os.path.abspath(settings.library_at) if is_deferred else ""
+    with suppress(OutputError):  # the disk of the library may have space
+        write(job.model_copy(update={"deferred_to": library}))
+        if is_deferred:
+            return ""
+    return record(job.record, settings, environ)
+
+
+def build_record(job: Job, result: Result, images: Sequence[StoredImage]) -> GenerationRecord:
+    """What the library records of a job that succeeded."""
     return GenerationRecord(
         id=job.id,
         backend=job.ticket.backend,
@@ -66,12 +122,12 @@ def build_record(job: Job, result: Result, pictures: Sequence[StoredImage]) -> G
         created_at=job.began,
         ended_at=datetime.now().astimezone(),
         caller=job.caller,
-        images=tuple(pictures),
+        images=tuple(images),
     )
 
 
 def build_failure(job: Job, error: ImagenError) -> GenerationRecord:
-    """The same of one that came to a bad end."""
+    """What the library records of a job that failed."""
     return GenerationRecord(
         id=job.id,
         backend=job.ticket.backend,
@@ -87,15 +143,15 @@ def build_failure(job: Job, error: ImagenError) -> GenerationRecord:
     )
 
 
-def recorded_error(entry: GenerationRecord) -> ImagenError:
-    """The error in which a generation came to its bad end."""
-    told = entry.error or {}
+def recorded_error(record: GenerationRecord) -> ImagenError:
+    """The error with which a recorded generation failed."""
+    recorded = record.error or {}
     kinds = {kind.code: kind for kind in (Failed, Lost, Rejected, TimedOut)}
-    return kinds.get(told.get("code", ""), BackendError)(told.get("message", ""))
+    return kinds.get(recorded.get("code", ""), BackendError)(recorded.get("message", ""))
 
 
 def stored_image(saved: SavedImage) -> StoredImage:
-    """A picture that lies where it belongs."""
+    """The record of an image that was saved in the output folder."""
     return StoredImage(
         path=saved.path.absolute(),
         sidecar=saved.sidecar and saved.sidecar.absolute(),
@@ -110,65 +166,74 @@ def stored_image(saved: SavedImage) -> StoredImage:
 
 
 def stored_copies(paths: Sequence[Path], result: Result, ticket: Ticket) -> list[StoredImage]:
-    """All the pictures of a run of which not each could be put where it belongs."""
-    together = zip(paths, result.outputs, strict=True)
-    return [_kept_at(path, output, find_seed(output, result, ticket)) for path, output in together]
-
-
-def _kept_at(path: Path, output: Output, seed: int | None) -> StoredImage:
-    data = path.read_bytes()
-    sidecar = sidecar_path(path.absolute())
-    width, height = metadata.size(data)
-    return StoredImage(
-        path=path.absolute(),
-        sidecar=sidecar if sidecar.is_file() else None,
-        index=output.index,
-        media_type=f"image/{metadata.kind(data)}" if metadata.kind(data) else "",
-        width=width,
-        height=height,
-        seed=seed,
-        sha256=sha256(data).hexdigest(),
-        size_bytes=len(data),
-    )
+    """The records of all images of a job, some of which could not be saved in the output folder."""
+    stored: list[StoredImage] = []
+    for path, output in zip(paths, result.outputs, strict=True):
+        data = path.read_bytes()
+        sidecar = sidecar_path(path.absolute())
+        width, height = metadata.size(data)
+        kind = metadata.kind(data)
+        stored.append(
+            StoredImage(
+                path=path.absolute(),
+                sidecar=sidecar if sidecar.is_file() else None,
+                index=output.index,
+                media_type=f"image/{kind}" if kind else "",
+                width=width,
+                height=height,
+                seed=find_seed(output, result, ticket),
+                sha256=sha256(data).hexdigest(),
+                size_bytes=len(data),
+            )
+        )
+    return stored
 
 
 def record(
-    entry: GenerationRecord, settings: Settings, environ: Mapping[str, str] = os.environ
+    generation: GenerationRecord, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> str:
-    """Take it into the library, and forget its job; a sentence where that did not work.
+    """Record a generation in the library and forget its job; a sentence if that failed.
 
-    Then the job waits in the state folder until the library can be used. Nothing is lost.
+    After a failure the job stays in the state directory until the library works again.
     """
     if not settings.library.enabled:
-        file_store.forget(entry.id, settings.state_dir)
+        file_store.forget(generation.id, settings.state_dir)
         return ""
     from imagen.library import open_library
 
     try:
         with open_library(settings, environ=environ) as library:
-            _take_in(library, entry, settings, environ)
+            _record(library, generation, settings, environ)
+            if len(file_store.pending(settings.state_dir)) > _MOST_DEFERRED:
+                record_pending(library, settings, environ)
     except ImagenError as error:
         return (
-            f"The library does not have it yet: {error.message} "
-            "It waits in the state folder, and is taken in once that is mended."
+            f"The library could not record it: {error.message} "
+            "It is saved in the state directory and will be recorded when the library works again."
         )
     return ""
 
 
-def _take_in(
-    library: Library, entry: GenerationRecord, settings: Settings, environ: Mapping[str, str]
+def _record(
+    library: Library,
+    generation: GenerationRecord,
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    is_delivered: bool = True,
 ) -> None:
     from imagen.library import record_generation
 
-    told = delivery.deliveries_of(entry, settings, environ) if entry.source == "imagen" else ()
-    record_generation(library, entry, told, costs=settings.usage)
-    file_store.forget(entry.id, settings.state_dir)
+    is_delivered = is_delivered and generation.source == "imagen"
+    deliveries = delivery.deliveries_of(generation, settings, environ) if is_delivered else ()
+    record_generation(library, generation, deliveries, costs=settings.usage)
+    file_store.forget(generation.id, settings.state_dir)
 
 
 def open_library_synced(settings: Settings, environ: Mapping[str, str] = os.environ) -> Library:
-    """The library, with all in it that came to its end in processes which were killed.
+    """Open the library and record every finished job that it lacks.
 
-    Raises ConfigError where the library is switched off; LibraryError.
+    Raises ConfigError if the library is switched off; LibraryError.
     """
     if not settings.library.enabled:
         raise ConfigError(
@@ -187,7 +252,7 @@ def open_library_synced(settings: Settings, environ: Mapping[str, str] = os.envi
 
 
 def with_job_settings(settings: Settings, job: Job) -> Settings:
-    """What was to stay here, when it was made, stays here."""
+    """The settings for a job of an earlier command, which may have kept its images local."""
     if job.output.get("cloud_sync") != "off":
         return settings
     output = settings.output.model_copy(update={"cloud_sync": "off"})
@@ -197,18 +262,53 @@ def with_job_settings(settings: Settings, job: Job) -> Settings:
 def record_pending(
     library: Library, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Take in the jobs that came to their end without the library knowing.
+    """Record the finished jobs of other commands, in the order in which they began.
 
-    The others are not even taken in hand for that: who brings them to their end would find them
-    busy.
+    Unfinished jobs are not even locked: a command that resumes one would find it busy.
     """
+    finished: list[Job] = []
+    of_this_library = "", os.path.abspath(settings.library_at)
     for id in file_store.pending(settings.state_dir):
         with suppress(ImagenError):
-            if file_store.read(id, settings.state_dir).entry is not None:
-                _take_up(library, id, settings, environ)
+            job = file_store.read(id, settings.state_dir)
+            if job.record is not None and job.deferred_to in of_this_library:
+                finished.append(job)
+    for job in sorted(finished, key=lambda job: job.began):
+        with (
+            suppress(ImagenError),
+            file_store.claim(job.id, settings.state_dir) as claimed,
+        ):
+            if claimed is not None and claimed.record is not None:
+                # A job is deferred only where nothing was to be delivered.
+                _record(
+                    library,
+                    claimed.record,
+                    with_job_settings(settings, claimed),
+                    environ,
+                    is_delivered=not claimed.deferred_to,
+                )
 
 
-def _take_up(library: Library, id: str, settings: Settings, environ: Mapping[str, str]) -> None:
-    with file_store.claim(id, settings.state_dir) as job:
-        if job is not None and job.entry is not None:
-            _take_in(library, job.entry, with_job_settings(settings, job), environ)
+def find_caller(usage: UsageSettings, environ: Mapping[str, str] = os.environ) -> str:
+    """Who asked for an image, in the ledger: the first variable that is set, else the option of
+    the tmux pane, else ""."""
+    named = next((environ[name] for name in usage.caller_env if environ.get(name)), None)
+    if named is None:
+        named = _pane_option(usage.caller_tmux_option, environ)
+    return one_line(named, limit=_LONGEST_CALLER)
+
+
+def _pane_option(option: str, environ: Mapping[str, str]) -> str:
+    pane = environ.get("TMUX_PANE", "")
+    if not (option and pane and environ.get("TMUX")):
+        return ""
+    import subprocess
+
+    words = ["tmux", "display-message", "-p", "-t", pane, f"#{{{option}}}"]
+    try:
+        ran = subprocess.run(
+            words, env=dict(environ), capture_output=True, timeout=_TMUX_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return ran.stdout.decode("utf-8", "replace") if ran.returncode == 0 else ""

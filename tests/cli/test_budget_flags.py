@@ -40,9 +40,9 @@ def test_what_would_be_too_much_is_refused_before_it_is_sent(
     capsys.readouterr()
     assert run([*_LINE, "-o", "second.png"]) == 2
     assert capsys.readouterr().err == (
-        "imagen: This would go beyond the budget of $0.005 for a day: $0.003 was spent today, and "
+        "imagen: This would exceed the budget of $0.005 for a day: $0.003 was spent today, and "
         "this would cost $0.003.\n"
-        "Nothing was sent. Go beyond it with --over-budget, or change budgets in imagen.yaml.\n"
+        "Nothing was sent. Use --over-budget, or change budgets in imagen.yaml.\n"
     )
     assert cloud.submissions == 1
 
@@ -58,7 +58,7 @@ def test_a_plan_tells_what_the_budget_would_say(
 ) -> None:
     assert run([*_LINE, "--count", "2", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["budgets"] == [
-        "This would go beyond the budget of $0.005 for a day: $0.00 was spent today, and this "
+        "This would exceed the budget of $0.005 for a day: $0.00 was spent today, and this "
         "would cost $0.006."
     ]
     assert cloud.submissions == 0
@@ -88,9 +88,9 @@ def test_a_whole_comparison_is_one_run_and_is_refused_before_its_first_cell(
     line = ["compare", "a fox", "-m", "mock,cloud", "--vary", "seed=1,2", "-q"]
     assert run(line) == 2
     assert capsys.readouterr().err == (
-        "imagen: This would go beyond the budget of $0.005 for one run: $0.00 was spent in this "
+        "imagen: This would exceed the budget of $0.005 for one run: $0.00 was spent in this "
         "run, and this would cost $0.006.\n"
-        "Nothing was sent. Go beyond it with --over-budget, or change budgets in imagen.yaml.\n"
+        "Nothing was sent. Use --over-budget, or change budgets in imagen.yaml.\n"
     )
     assert (cloud.submissions, Path("outputs").exists()) == (0, False)
 
@@ -110,7 +110,7 @@ def test_a_dry_run_of_a_comparison_tells_its_cost_and_what_the_budget_would_say(
 ) -> None:
     line = ["compare", "a fox", "-m", "mock,cloud", "--vary", "seed=1,2", "-o", "c", "--dry-run"]
     refusal = (
-        "This would go beyond the budget of $0.005 for a day: $0.00 was spent today, and this "
+        "This would exceed the budget of $0.005 for a day: $0.00 was spent today, and this "
         "would cost $0.006."
     )
     assert run(line) == 0

@@ -92,7 +92,7 @@ def test_a_request_has_a_limit_of_compute(
     monkeypatch.chdir(tmp_path)
     line = ["generate", "a fox", "--size", "1000x500", "--steps", "2", "-q", "--max-compute"]
     assert run([*line, "0.9"]) == 2
-    assert "is a compute of 1, more than the 0.9 that max_compute allows" in capsys.readouterr().err
+    assert "need a compute of 1, which exceeds max_compute, 0.9" in capsys.readouterr().err
     assert run([*line, "1", "--json"]) == 0
     (made,) = json.loads(capsys.readouterr().out)["generations"]
     assert made["receipt"]["max_compute"]["outcome"] == "applied"

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows says it
         (["--image", _LONG], 2, f"image: {_CUT}a can't be read: File name too long."),
         (["--config", _LONG], 2, f"The configuration {_CUT}a can't be read: File name too long."),
         (["--from-json", _LONG], 2, f"--from-json: {_CUT}a can't be read: File name too long."),
-        (["--style", _LONG], 2, "There is no style called 'aaaaa"),
+        (["--style", _LONG], 2, "Unknown style 'aaaaa"),
     ],
     ids=["output", "a folder of it", "image", "config", "from-json", "style"],
 )

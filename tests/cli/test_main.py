@@ -33,7 +33,7 @@ def _failing(code: str) -> str:
         (["generate", "x", "--count", "0"], 2, "(1 to 1024)"),
         (["generate", "x", "--size", "1x1"], 2, "(16 to 16384)"),
         (["generate", "x", "--size", "big"], 2, "Write it as 1024x768, 768 or 16:9."),
-        (["generate", "x", "--style", "ink"], 2, "There is no style called 'ink'."),
+        (["generate", "x", "--style", "ink"], 2, "Unknown style 'ink'."),
         (["generate", "x", "--backend", "moc"], 2, "Did you mean 'mock'?"),
         (["generate", "x", "--config", "no.yaml"], 2, "no.yaml"),
         (["generate", "x", "--set", "steps"], 2, "Write it as name=value."),
@@ -45,7 +45,7 @@ def _failing(code: str) -> str:
         (["generate", "x", "--strict", "--cfg", "3"], 2, "Refused under --strict"),
         (["generate", "@gone.txt"], 2, "can't be read"),
         (["show", "gone.png"], 5, "There is no file gone.png."),
-        (["resume", "nope"], 2, "There is no ticket 'nope' left."),
+        (["resume", "nope"], 2, "Job 'nope' not found."),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )

@@ -20,7 +20,7 @@ from imagen.errors import OutputError
 from imagen.jobs import file_store
 from imagen.outputs import metadata
 from imagen.outputs.read import read_record
-from imagen.pipeline.generate import create_job, open_named, prepare
+from imagen.pipeline.generate import create_jobs, open_named, prepare
 
 SMALL = ("--size", "32x24", "--seed", "7", "--quiet")
 
@@ -198,7 +198,7 @@ def _left_job(format: Literal["webp", "avif"]) -> str:
     request = Request(prompt="a red fox", width=32, height=24)
     with closing(open_named("mock", settings)) as engine:
         (ticket,) = prepare(engine, request, settings)
-    file_store.write(create_job(ticket, request, settings), settings.state_dir)
+    file_store.write(create_jobs([ticket], request, settings)[0], settings.state_dir)
     return ticket.id
 
 

@@ -88,7 +88,7 @@ def test_of_what_never_arrived_it_is_said_that_it_never_did(
     left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = file_store.read(left, _TICKETS.parent)
-    lost = job.of(job.ticket.model_copy(update={"engine": {}})).renamed(new_id())
+    lost = job.with_ticket(job.ticket.model_copy(update={"engine": {}})).with_id(new_id())
     file_store.write(lost, _TICKETS.parent)
     assert run(["resume", lost.id, "--quiet"]) == 0
     told = capsys.readouterr().err
@@ -109,12 +109,12 @@ def test_what_is_made_anew_may_go_beyond_a_budget_by_a_flag(
 ) -> None:
     job = file_store.read(left, _TICKETS.parent)
     paid = job.ticket.model_copy(update={"estimate": Estimate(usd=1.0, basis="by the list")})
-    file_store.write(job.of(paid), _TICKETS.parent)
+    file_store.write(job.with_ticket(paid), _TICKETS.parent)
     config = Path("imagen.yaml")
     config.write_text(config.read_text() + "\nbudgets: [{amount: 0.5, per: run}]\n")
     server.restart(empty=True)
     assert run(["resume", left, "--again", "--quiet"]) == 2
-    assert "This would go beyond the budget of $0.50 for one run" in capsys.readouterr().err
+    assert "This would exceed the budget of $0.50 for one run" in capsys.readouterr().err
     assert run(["resume", left, "--again", "--over-budget", "--quiet"]) == 0
 
 
@@ -124,7 +124,7 @@ def test_what_a_server_forgot_is_named_with_its_command_in_a_pipe(
     server.restart(empty=True)
     assert run(["resume", "--quiet"]) == 4
     told = capsys.readouterr().err
-    assert f"It may have run. Make it again with: imagen resume --again {left}\n" in told
+    assert f"It may have run. Submit it again with: imagen resume --resubmit {left}\n" in told
     assert len(server.prompts) == 1
 
 
@@ -175,11 +175,11 @@ def test_what_may_be_paid_is_never_made_again_unasked(
 ) -> None:
     job = file_store.read(left, _TICKETS.parent)
     paid = job.ticket.model_copy(update={"estimate": Estimate(usd=1.0, basis="by the list")})
-    file_store.write(job.of(paid), _TICKETS.parent)
+    file_store.write(job.with_ticket(paid), _TICKETS.parent)
     server.restart(empty=True)
     monkeypatch.setattr("sys.stdin", _Terminal("y\n"))
     assert run(["resume", "--yes", "--quiet"]) == 4
-    assert "so it is not made again by itself" in capsys.readouterr().err
+    assert "so it is not submitted again automatically" in capsys.readouterr().err
     assert len(server.prompts) == 1
 
 
@@ -189,8 +189,8 @@ def test_an_unknown_ticket_is_named_with_its_neighbour(
     unknown = left[:-1] + "x"
     assert run(["resume", unknown]) == 2
     told = capsys.readouterr().err
-    assert f"There is no ticket {unknown!r} left. Did you mean {left!r}?" in told
-    assert "List them with: imagen resume --list" in told
+    assert f"Job {unknown!r} not found. Did you mean {left!r}?" in told
+    assert "List the jobs with: imagen resume --list" in told
 
 
 @pytest.mark.parametrize("flag", ["--quiet", "--forget"])
@@ -205,7 +205,7 @@ def test_last_is_the_ticket_that_began_last(left: str, flag: str) -> None:
 @pytest.mark.usefixtures("left")
 def test_there_is_no_ticket_before_the_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["resume", "last~1"]) == 2
-    assert "There is no ticket 'last~1' left." in capsys.readouterr().err
+    assert "Job 'last~1' not found." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--quiet", "--forget"])
@@ -220,7 +220,7 @@ def test_a_beginning_that_several_tickets_share_is_refused(
     (_TICKETS / f"{left[:8]}-other.json").write_text("{")
     assert run(["resume", left[:8]]) == 2
     told = capsys.readouterr().err
-    assert f"{left[:8]!r} may mean several tickets: " in told
+    assert f"{left[:8]!r} matches several jobs: " in told
     assert left in told
     assert f"{left[:8]}-other" in told
 
@@ -231,8 +231,8 @@ def test_a_ticket_that_can_not_be_read_hides_no_other(
     (_TICKETS / "0.json").write_text("{")
     assert run(["resume", "--list"]) == 0
     other, unread = capsys.readouterr().out.splitlines()
-    assert unread.startswith("0  The ticket ")
-    assert unread.endswith("0.json can't be read; it may be another version's.")
+    assert unread.startswith("0  The job ")
+    assert unread.endswith("0.json cannot be read; it may be from another version of imagen.")
     assert other == f"{left}  submitted  studio  a fox"
 
 
@@ -243,7 +243,7 @@ def test_a_ticket_that_can_not_be_read_has_its_error_in_json(
     assert run(["resume", "--list", "--json"]) == 0
     other, unread = json.loads(capsys.readouterr().out)["jobs"]
     assert (set(unread), unread["id"]) == ({"id", "error"}, "0")
-    assert "can't be read" in unread["error"]
+    assert "cannot be read" in unread["error"]
     assert other["id"] == left
 
 
@@ -257,7 +257,7 @@ def test_what_was_fetched_before_a_cancel_is_told(
 ) -> None:
     job = file_store.read(left, _TICKETS.parent)
     unsent = job.ticket.model_copy(update={"submitted": False, "engine": {}})
-    file_store.write(job.begun().of(unsent).renamed(new_id()), _TICKETS.parent)
+    file_store.write(job.start().with_ticket(unsent).with_id(new_id()), _TICKETS.parent)
     server.submit_foreign(seconds=60)
     cancel = Thread(target=_interrupt_once_there_are, args=(server, 2))
     cancel.start()

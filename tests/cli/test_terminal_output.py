@@ -20,7 +20,7 @@ from imagen.core.ticket import Ticket
 from imagen.jobs import file_store
 from imagen.library import find_image, open_library, outbox, record_generation
 from imagen.library.tags import change_tags, set_rating
-from imagen.pipeline.generate import create_job
+from imagen.pipeline.generate import create_jobs
 
 if TYPE_CHECKING:
     from imagen.library import Library
@@ -66,8 +66,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ticket = Ticket(
         id=uuid_of(20), backend="flux-schnell-local", request=Request(prompt=_LONG), receipt={}
     )
-    job = create_job(
-        ticket, ticket.request, settings.model_copy(update={"output": OutputSettings()})
+    (job,) = create_jobs(
+        [ticket], ticket.request, settings.model_copy(update={"output": OutputSettings()})
     )
     with file_store.lock_job(job.id, settings.state_dir):
         file_store.write(job, settings.state_dir)

@@ -100,7 +100,7 @@ def test_compare_submits_a_job_that_never_arrived_under_its_id(tmp_path: Path) -
         job = file_store.read(id, tmp_path / "state")
         engine = {"prompt_id": id, "client_id": "c"}
         sent = job.ticket.model_copy(update={"engine": engine})
-        file_store.write(job.of(sent), tmp_path / "state")
+        file_store.write(job.with_ticket(sent), tmp_path / "state")
         server.restart(empty=True)
         made = compare(_ASKED, ["one"], settings, folder=tmp_path / "c")
         assert (made.failed, [body["prompt_id"] for body in server.prompts]) == ((), [id, id])
@@ -123,7 +123,7 @@ def test_compare_reports_missing_images_before_repeating_them(
             created_at=_NOON,
             ended_at=_NOON,
         )
-        file_store.write(job.ended(entry), tmp_path / "state")
+        file_store.write(job.with_record(entry), tmp_path / "state")
         (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
         assert (len(server.prompts), cell.error and cell.error.message) == (
             1,
@@ -143,7 +143,7 @@ def test_compare_leaves_a_cell_to_the_process_that_works_on_it(tmp_path: Path) -
         with file_store.try_lock(id, tmp_path / "state"):
             (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
         assert cell.error is not None
-        assert cell.error.message == f"Another process is at work on {id}."
+        assert cell.error.message == f"Another process is working on {id}."
         assert file_store.pending(tmp_path / "state") == [id]
 
 
@@ -157,7 +157,7 @@ def test_compare_reports_a_failure_of_a_killed_process_before_repeating_it(
         (id,) = file_store.pending(tmp_path / "state")
         job = file_store.read(id, tmp_path / "state")
         file_store.write(
-            job.ended(build_failure(job, Failed("Out of memory."))), tmp_path / "state"
+            job.with_record(build_failure(job, Failed("Out of memory."))), tmp_path / "state"
         )
         (cell,) = compare(_ASKED, ["one"], settings, folder=tmp_path / "c").cells
         assert cell.error is not None

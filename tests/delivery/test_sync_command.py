@@ -13,7 +13,7 @@ from support.sync_folder import without_times
 
 from imagen.cli import run
 from imagen.config import load_settings
-from imagen.core.locks import lock
+from imagen.core.filesystem import lock
 from imagen.library import outbox
 
 if TYPE_CHECKING:

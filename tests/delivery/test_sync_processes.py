@@ -16,7 +16,7 @@ from support.sync_folder import SyncFolder, start_imagen, wait_until
 
 from imagen.cli import run
 from imagen.config import Settings, load_settings
-from imagen.core.locks import is_held, lock
+from imagen.core.filesystem import is_held, lock
 from imagen.delivery.background import start_sync
 
 if TYPE_CHECKING:

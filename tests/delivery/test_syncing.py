@@ -12,7 +12,7 @@ import sqlalchemy
 from support.library_samples import make_delivery, make_record, settings_at, uuid_of
 from support.webhook_receiver import Receiver
 
-from imagen.core.locks import lock
+from imagen.core.filesystem import lock
 from imagen.delivery.worker import other_machine_reason, sync, sync_alone
 from imagen.library import Delivery, Library, open_library, outbox, record_generation
 from imagen.library.schema import images

@@ -11,7 +11,7 @@ import pytest
 from support.doctor_lab import settings, told
 
 import imagen
-from imagen.core.locks import lock
+from imagen.core.filesystem import lock
 from imagen.doctor import credentials, jobs, places, previews, versions
 from imagen.errors import install_command
 

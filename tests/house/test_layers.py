@@ -18,7 +18,8 @@ _LAYERS = (
     ("delivery",),
     ("jobs.file_store",),
     ("pipeline",),
-    ("jobs.recover", "comparison", "reproduce", "doctor", "testing"),
+    ("jobs.recover",),
+    ("comparison", "reproduce", "doctor", "testing"),
     ("cli",),
     ("__main__",),
 )

@@ -11,7 +11,7 @@ from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
 from imagen.jobs import file_store
 from imagen.jobs.recover import resume
-from imagen.pipeline.generate import create_job, generate, open_named, prepare
+from imagen.pipeline.generate import create_jobs, generate, open_named, prepare
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def job(settings: Settings) -> Job:
     """One that was written down, and whose process died then."""
     with closing(open_named("studio", settings)) as engine:
         (ticket,) = prepare(engine, _ASKED, settings)
-    job = create_job(ticket, _ASKED, settings)
+    job = create_jobs([ticket], _ASKED, settings)[0]
     file_store.write(job, settings.state_dir)
     return job
 
@@ -72,6 +72,6 @@ def test_what_is_sent_only_now_is_timed(settings: Settings, job: Job) -> None:
 
 
 def test_what_is_sent_once_more_is_timed(settings: Settings, job: Job) -> None:
-    sent = job.of(job.ticket.sent(prompt_id=job.id, client_id="c"))
+    sent = job.with_ticket(job.ticket.sent(prompt_id=job.id, client_id="c"))
     file_store.write(sent, settings.state_dir)
     assert resume(job.id, settings).result.facts.latency_seconds is not None

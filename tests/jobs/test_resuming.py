@@ -19,7 +19,7 @@ from imagen.jobs import file_store
 from imagen.jobs.recover import recover, recover_all, resume
 from imagen.library import Query, search_images
 from imagen.library.schema import generations
-from imagen.pipeline.generate import create_job, generate, open_named, prepare, run_job
+from imagen.pipeline.generate import create_jobs, generate, open_named, prepare, run_job
 from imagen.pipeline.record import build_failure, open_library_synced
 from imagen.testing.comfyui import ComfyUI, FailureSwitches
 
@@ -73,7 +73,7 @@ def _planned(settings: Settings) -> Job:
     """A job that was written down, and whose process died then."""
     with closing(open_named("studio", settings)) as engine:
         (ticket,) = prepare(engine, _ASKED, settings)
-    job = create_job(ticket, _ASKED, settings)
+    job = create_jobs([ticket], _ASKED, settings)[0]
     file_store.write(job, settings.state_dir)
     return job
 
@@ -98,7 +98,7 @@ def test_what_was_never_sent_is_made(server: ComfyUI, settings: Settings) -> Non
 
 def test_what_never_arrived_is_made_again(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
-    sent = job.of(job.ticket.sent(prompt_id=job.id, client_id="c"))
+    sent = job.with_ticket(job.ticket.sent(prompt_id=job.id, client_id="c"))
     file_store.write(sent, settings.state_dir)
     done = recover(job.id, settings, no_progress)
     assert (done.how, len(server.prompts), _in_library(settings)) == ("made again", 1, 1)
@@ -106,7 +106,8 @@ def test_what_never_arrived_is_made_again(server: ComfyUI, settings: Settings) -
 
 def test_what_never_arrived_is_no_failure(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
-    file_store.write(job.of(job.ticket.sent(prompt_id=job.id, client_id="c")), settings.state_dir)
+    sent = job.ticket.sent(prompt_id=job.id, client_id="c")
+    file_store.write(job.with_ticket(sent), settings.state_dir)
     known: set[str] = set()
 
     def look(progress: Progress) -> None:
@@ -129,7 +130,7 @@ def test_what_was_on_disk_already_is_only_taken_in(server: ComfyUI, settings: Se
     settings.state_dir.mkdir()
     (settings.state_dir / "none").write_text("in the way")
     (made,) = generate(_ASKED, broken)
-    assert "The library does not have it yet: There can be no library in " in made.remark
+    assert "The library could not record it: There can be no library in " in made.remark
     (id,) = file_store.pending(settings.state_dir)
     done = recover(id, settings, no_progress)
     assert done.made is not None
@@ -139,7 +140,9 @@ def test_what_was_on_disk_already_is_only_taken_in(server: ComfyUI, settings: Se
 
 def test_what_failed_is_taken_in_and_told(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
-    file_store.write(job.ended(build_failure(job, Failed("Out of memory."))), settings.state_dir)
+    file_store.write(
+        job.with_record(build_failure(job, Failed("Out of memory."))), settings.state_dir
+    )
     done = recover(job.id, settings, no_progress)
     assert done.error is not None
     assert (done.how, done.error.code, done.error.message) == ("failed", "failed", "Out of memory.")
@@ -177,7 +180,7 @@ def test_what_another_process_works_on_is_left_alone(settings: Settings) -> None
     job = _planned(settings)
     with file_store.try_lock(job.id, settings.state_dir):
         assert recover(job.id, settings, no_progress).how == "busy"
-        with pytest.raises(RequestError, match=f"Another process is at work on {job.id}"):
+        with pytest.raises(RequestError, match=f"Another process is working on {job.id}"):
             resume(job.id, settings)
     assert file_store.pending(settings.state_dir) == [job.id]
 
@@ -191,8 +194,8 @@ def test_what_its_engine_forgot_is_not_made_again_by_itself(
     assert (done.how, len(server.prompts), _states(settings)) == ("failed", 1, ["failed"])
     assert isinstance(done.error, Lost)
     assert done.error.remedy == (
-        f"It may have run. Make it again with: imagen resume --again {id}\n"
-        f"Be rid of it with: imagen resume {id} --forget"
+        f"It may have run. Submit it again with: imagen resume --resubmit {id}\n"
+        f"Forget it with: imagen resume {id} --forget"
     )
     assert file_store.pending(settings.state_dir) == [id]
 
@@ -202,7 +205,7 @@ def test_what_its_engine_forgot_is_made_where_the_user_says_so(
 ) -> None:
     id = _killed_at(settings, "running")
     server.restart(empty=True)
-    done = recover(id, settings, no_progress, again=True)
+    done = recover(id, settings, no_progress, resubmit=True)
     assert (done.how, len(server.prompts), _in_library(settings)) == ("made anew", 2, 1)
     assert done.id == id
     assert file_store.pending(settings.state_dir) == []
@@ -212,13 +215,13 @@ def test_what_is_made_anew_is_within_the_budgets(server: ComfyUI, settings: Sett
     id = _killed_at(settings, "running")
     job = file_store.read(id, settings.state_dir)
     paid = job.ticket.model_copy(update={"estimate": Estimate(usd=1.0, basis="by the list")})
-    file_store.write(job.of(paid), settings.state_dir)
+    file_store.write(job.with_ticket(paid), settings.state_dir)
     server.restart(empty=True)
     limited = settings.model_copy(update={"budgets": (Budget(amount=0.5, per="day"),)})
-    done = recover(id, limited, no_progress, again=True)
+    done = recover(id, limited, no_progress, resubmit=True)
     assert (type(done.error), len(server.prompts)) == (OverBudget, 1)
     assert file_store.pending(settings.state_dir) == [id]
-    assert recover(id, settings, no_progress, again=True).how == "made anew"
+    assert recover(id, settings, no_progress, resubmit=True).how == "made anew"
 
 
 def test_what_is_made_anew_is_nobody_elses_meanwhile(settings: Settings, server: ComfyUI) -> None:
@@ -233,7 +236,7 @@ def test_what_is_made_anew_is_nobody_elses_meanwhile(settings: Settings, server:
                 for other in file_store.pending(settings.state_dir)
             )
 
-    recover(id, settings, look, again=True)
+    recover(id, settings, look, resubmit=True)
     assert set(in_hand) == {True}
 
 
@@ -244,11 +247,13 @@ def test_what_may_still_be_at_its_engine_is_not_made_anew_even_if_asked(tmp_path
         block = {"type": "replicate", "base_url": cloud.url, "model": COMMUNITY}
         settings = Settings(backends={"studio": block}, state_dir=tmp_path / "state")
         job = _planned(settings)
-        file_store.write(job.of(job.ticket.sent(began=later.isoformat())), settings.state_dir)
-        done = recover(job.id, settings, no_progress, again=True)
+        file_store.write(
+            job.with_ticket(job.ticket.sent(began=later.isoformat())), settings.state_dir
+        )
+        done = recover(job.id, settings, no_progress, resubmit=True)
         assert (done.how, cloud.submissions) == ("failed", 0)
         assert isinstance(done.error, Lost)
-        assert done.error.remedy.endswith(f"\nBe rid of it with: imagen resume {job.id} --forget")
+        assert done.error.remedy.endswith(f"\nForget it with: imagen resume {job.id} --forget")
     assert file_store.pending(settings.state_dir) == [job.id]
 
 
@@ -304,7 +309,7 @@ def test_one_that_fails_does_not_keep_the_others(settings: Settings) -> None:
     lost, other = _planned(settings), _planned(settings)
     gone = settings.backends | {"gone": settings.backends["studio"] | {"url": "http://127.0.0.1:9"}}
     ticket = lost.ticket.model_copy(update={"backend": "gone"})
-    file_store.write(lost.of(ticket), settings.state_dir)
+    file_store.write(lost.with_ticket(ticket), settings.state_dir)
     both = settings.model_copy(update={"backends": gone})
     done = list(recover_all(both, lambda _: nullcontext(no_progress)))
     assert {one.id: one.how for one in done} == {lost.id: "failed", other.id: "made"}
@@ -316,7 +321,7 @@ def test_a_ticket_that_can_not_be_read_is_told(settings: Settings) -> None:
     (done,) = recover_all(settings, lambda _: nullcontext(no_progress))
     assert done.error is not None
     assert (done.how, done.job) == ("failed", None)
-    assert "can't be read; it may be another version's." in done.error.message
+    assert "cannot be read; it may be from another version of imagen." in done.error.message
 
 
 def test_a_resumed_run_that_is_cancelled_ends_there(server: ComfyUI, settings: Settings) -> None:
@@ -370,7 +375,7 @@ def test_one_that_is_resumed_alone_raises_what_it_fails_with(
     job = _planned(settings)
     with (
         file_store.try_lock(job.id, settings.state_dir),
-        pytest.raises(RequestError, match=f"Another process is at work on {job.id}"),
+        pytest.raises(RequestError, match=f"Another process is working on {job.id}"),
     ):
         resume(job.id, settings)
     server.stop()

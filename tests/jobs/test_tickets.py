@@ -43,7 +43,7 @@ _TICKET = Ticket(
 
 
 _JOB = Job(ticket=_TICKET, asked=_ASKED, output={"name": "{slug}"}, kind="comfyui", caller="me")
-_SENT = _JOB.of(_TICKET.sent(prompt_id="p"))
+_SENT = _JOB.with_ticket(_TICKET.sent(prompt_id="p"))
 _WHEN = datetime(2026, 11, 27, 12, tzinfo=UTC)
 _ENTRY = GenerationRecord(
     id=_TICKET.id,
@@ -56,7 +56,7 @@ _ENTRY = GenerationRecord(
 
 
 def _run(state: Path, error: BaseException | None, *, sent: bool) -> None:
-    with file_store.planned_jobs([_JOB], state), file_store.create_jobs(_JOB, state) as write:
+    with file_store.plan_jobs([_JOB], state), file_store.keep_job(_JOB, state) as write:
         if sent:
             write(_SENT)
         if error is not None:
@@ -64,7 +64,7 @@ def _run(state: Path, error: BaseException | None, *, sent: bool) -> None:
 
 
 def test_it_lies_there_while_the_work_runs(tmp_path: Path) -> None:
-    with file_store.create_jobs(_JOB, tmp_path):
+    with file_store.keep_job(_JOB, tmp_path):
         assert file_store.read(_TICKET.id, tmp_path) == _JOB
 
 
@@ -102,8 +102,8 @@ def test_its_name_too_is_on_the_disk_where_the_file_system_can_do_that(
 
 
 def test_it_stays_until_the_library_has_it(tmp_path: Path) -> None:
-    with file_store.create_jobs(_JOB, tmp_path) as write:
-        write(_SENT.ended(_ENTRY))
+    with file_store.keep_job(_JOB, tmp_path) as write:
+        write(_SENT.with_record(_ENTRY))
     assert file_store.read(_TICKET.id, tmp_path).state == "saved"
     file_store.forget(_TICKET.id, tmp_path)
     assert file_store.pending(tmp_path) == []
@@ -113,25 +113,25 @@ def test_it_stays_for_the_library_also_where_something_fails_after_all_was_saved
     tmp_path: Path,
 ) -> None:
     def fail() -> None:
-        with file_store.create_jobs(_JOB, tmp_path) as write:
-            write(_SENT.ended(_ENTRY))
+        with file_store.keep_job(_JOB, tmp_path) as write:
+            write(_SENT.with_record(_ENTRY))
             raise Failed("too late")
 
     with pytest.raises(Failed):
         fail()
-    assert file_store.read(_TICKET.id, tmp_path).entry == _ENTRY
+    assert file_store.read(_TICKET.id, tmp_path).record == _ENTRY
 
 
 def test_it_is_written_anew_once_it_is_submitted(tmp_path: Path) -> None:
-    with file_store.create_jobs(_JOB, tmp_path) as write:
+    with file_store.keep_job(_JOB, tmp_path) as write:
         write(_SENT)
         kept = file_store.read(_TICKET.id, tmp_path).ticket
     assert (kept.submitted, kept.engine) == (True, {"prompt_id": "p"})
 
 
 def test_all_of_a_plan_are_there_before_the_first_is_begun(tmp_path: Path) -> None:
-    second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
-    with file_store.planned_jobs([_JOB, second], tmp_path):
+    second = _JOB.with_id("5b6c8e5e-0000-4000-8000-000000000002")
+    with file_store.plan_jobs([_JOB, second], tmp_path):
         assert file_store.pending(tmp_path) == [_JOB.id, second.id]
         assert [file_store.read(id, tmp_path).state for id in (_JOB.id, second.id)] == [
             "planned"
@@ -139,10 +139,10 @@ def test_all_of_a_plan_are_there_before_the_first_is_begun(tmp_path: Path) -> No
 
 
 def test_what_was_never_sent_is_forgotten_where_a_run_before_it_fails(tmp_path: Path) -> None:
-    second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
+    second = _JOB.with_id("5b6c8e5e-0000-4000-8000-000000000002")
 
     def fail() -> None:
-        with file_store.planned_jobs([_JOB, second], tmp_path):
+        with file_store.plan_jobs([_JOB, second], tmp_path):
             file_store.write(_SENT, tmp_path)
             raise Unavailable("gone")
 
@@ -152,26 +152,26 @@ def test_what_was_never_sent_is_forgotten_where_a_run_before_it_fails(tmp_path: 
 
 
 def test_of_a_plan_that_can_not_be_written_whole_nothing_stays(tmp_path: Path) -> None:
-    second = _JOB.renamed("5b6c8e5e-0000-4000-8000-000000000002")
+    second = _JOB.with_id("5b6c8e5e-0000-4000-8000-000000000002")
     (tmp_path / "tickets" / f"{second.id}.new").mkdir(parents=True)
-    with pytest.raises(OutputError), file_store.planned_jobs([_JOB, second], tmp_path):
+    with pytest.raises(OutputError), file_store.plan_jobs([_JOB, second], tmp_path):
         pass
     assert file_store.pending(tmp_path) == []
 
 
 def test_what_waits_for_the_library_stays_where_a_run_after_it_fails(tmp_path: Path) -> None:
     def fail() -> None:
-        with file_store.planned_jobs([_JOB], tmp_path):
-            file_store.write(_JOB.ended(_ENTRY), tmp_path)
+        with file_store.plan_jobs([_JOB], tmp_path):
+            file_store.write(_JOB.with_record(_ENTRY), tmp_path)
             raise Unavailable("gone")
 
     with pytest.raises(Unavailable):
         fail()
-    assert file_store.read(_JOB.id, tmp_path).entry == _ENTRY
+    assert file_store.read(_JOB.id, tmp_path).record == _ENTRY
 
 
 def test_a_job_in_hand_is_nobody_elses(tmp_path: Path) -> None:
-    with file_store.planned_jobs([_JOB], tmp_path):
+    with file_store.plan_jobs([_JOB], tmp_path):
         assert file_store.is_worked_on(_JOB.id, tmp_path)
         with file_store.claim(_JOB.id, tmp_path) as job:
             assert job is None
@@ -184,8 +184,8 @@ def test_a_job_in_hand_is_not_begun_a_second_time(tmp_path: Path) -> None:
     file_store.write(_SENT, tmp_path)
     with (
         file_store.try_lock(_JOB.id, tmp_path),
-        pytest.raises(RequestError, match=f"Another process is at work on {_JOB.id}"),
-        file_store.planned_jobs([_JOB], tmp_path),
+        pytest.raises(RequestError, match=f"Another process is working on {_JOB.id}"),
+        file_store.plan_jobs([_JOB], tmp_path),
     ):
         pass
     assert file_store.read(_JOB.id, tmp_path) == _SENT
@@ -207,7 +207,7 @@ def test_the_job_of_a_killed_process_is_anybodys(tmp_path: Path) -> None:
 def test_the_oldest_comes_first_and_what_can_not_be_read_last(tmp_path: Path) -> None:
     for id, hour in (("b", 2), ("c", 1), ("d", 3)):
         began = _WHEN.replace(hour=hour)
-        file_store.write(_JOB.renamed(id).model_copy(update={"began": began}), tmp_path)
+        file_store.write(_JOB.with_id(id).model_copy(update={"began": began}), tmp_path)
     (tmp_path / "tickets" / "a.json").write_text("{")
     assert file_store.list_ids(tmp_path) == ["c", "b", "d", "a"]
 
@@ -264,7 +264,7 @@ def test_one_that_was_waited_for_stays_unless_it_was_refused(
     tmp_path: Path, error: ImagenError, left: list[str]
 ) -> None:
     def fail() -> None:
-        with file_store.create_jobs(_JOB, tmp_path, is_resumed=True):
+        with file_store.keep_job(_JOB, tmp_path, is_resumed=True):
             raise error
 
     with pytest.raises(type(error)):
@@ -273,7 +273,7 @@ def test_one_that_was_waited_for_stays_unless_it_was_refused(
 
 
 def test_an_unknown_ticket_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"There is no ticket '\.\./x' left"):
+    with pytest.raises(RequestError, match=r"Job '\.\./x' not found"):
         file_store.read("../x", tmp_path)
 
 
@@ -282,10 +282,10 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(tmp_path
     with pytest.raises(OutputError) as caught:
         _run(tmp_path / "state", None, sent=True)
     assert caught.value.message.startswith(
-        f"Jobs can't be taken in hand in {tmp_path / 'state' / 'tickets'}: "
+        f"Jobs cannot be locked in {tmp_path / 'state' / 'tickets'}: "
     )
     assert caught.value.remedy == (
-        "Let imagen write there, or set IMAGEN_STATE, or state_dir in imagen.yaml."
+        "Make the folder writable, or set IMAGEN_STATE, or state_dir in imagen.yaml."
     )
 
 
@@ -296,31 +296,33 @@ def test_of_one_that_can_not_be_taken_in_hand_nothing_is_said_that_may_not_be_so
     (tmp_path / "tickets" / f"{_JOB.id}.lock").mkdir()
     with pytest.raises(OutputError) as caught, file_store.claim(_JOB.id, tmp_path):
         pass
-    assert "No job is left" not in caught.value.remedy
+    assert "The engine has no job" not in caught.value.remedy
 
 
 def test_a_ticket_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "tickets" / f"{_JOB.id}.new").mkdir(parents=True)
-    with pytest.raises(OutputError) as caught, file_store.create_jobs(_JOB, tmp_path):
+    with pytest.raises(OutputError) as caught, file_store.keep_job(_JOB, tmp_path):
         pass
-    assert caught.value.message.startswith("The job can't be written down in ")
+    assert caught.value.message.startswith("The job cannot be written to ")
     assert caught.value.remedy == (
-        "No job is left at the engine for it. Set IMAGEN_STATE, or state_dir in imagen.yaml."
+        "The engine has no job for it. Set IMAGEN_STATE, or state_dir in imagen.yaml."
     )
 
 
 def test_a_damaged_ticket_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "tickets").mkdir()
     (tmp_path / "tickets" / "a.json").write_text("{")
-    with pytest.raises(OutputError, match="can't be read; it may be another version's"):
+    with pytest.raises(
+        OutputError, match="cannot be read; it may be from another version of imagen"
+    ):
         file_store.read("a", tmp_path)
 
 
 def test_an_id_that_begins_another_one_means_itself(tmp_path: Path) -> None:
     for id in ("ab", "abc", "abd"):
-        file_store.write(_JOB.renamed(id), tmp_path)
+        file_store.write(_JOB.with_id(id), tmp_path)
     assert [file_store.resolve_id(word, tmp_path) for word in ("ab", "abc")] == ["ab", "abc"]
-    with pytest.raises(RequestError, match="'a' may mean several tickets: ab, abc, abd"):
+    with pytest.raises(RequestError, match="'a' matches several jobs: ab, abc, abd"):
         file_store.resolve_id("a", tmp_path)
 
 
@@ -328,8 +330,8 @@ def test_new_jobs_do_not_meet_a_look_for_leftovers(tmp_path: Path) -> None:
     """Each run looks whether the locks of others are leftovers, and holds them for that."""
 
     def plan(_: int) -> str:
-        job = _JOB.renamed(new_id())
-        with file_store.planned_jobs([job], tmp_path):
+        job = _JOB.with_id(new_id())
+        with file_store.plan_jobs([job], tmp_path):
             file_store.forget(job.id, tmp_path)
         return job.id
 
@@ -354,13 +356,13 @@ def die_at_the_second(job, state_dir):
     write(job, state_dir)
 
 tickets.write = die_at_the_second
-with tickets.planned_jobs(jobs, Path(sys.argv[1])):
+with tickets.plan_jobs(jobs, Path(sys.argv[1])):
     pass
 """
 
 
 def test_jobs_whose_process_dies_while_they_are_written_are_none(tmp_path: Path) -> None:
-    jobs = [_JOB.model_dump_json(), _JOB.renamed(new_id()).model_dump_json()]
+    jobs = [_JOB.model_dump_json(), _JOB.with_id(new_id()).model_dump_json()]
     line = [sys.executable, "-c", _KILLED_WHILE_PLANNING, str(tmp_path), *jobs]
     assert subprocess.run(line, check=False).returncode == 9
     assert (tmp_path / "tickets" / f"{_JOB.id}.json").is_file()

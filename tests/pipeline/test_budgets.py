@@ -16,7 +16,7 @@ from imagen.errors import ConfigError, Failed, OutputError, OverBudget
 from imagen.jobs import file_store
 from imagen.jobs.file_store import Job
 from imagen.library import GenerationRecord, open_library, record_generation
-from imagen.pipeline.budgets import planned_within_budgets, refuse_over_budget
+from imagen.pipeline.budgets import plan_within_budgets, refuse_over_budget
 from imagen.pipeline.record import build_failure
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def test_a_run_within_its_budget_is_not_spoken_of(settings: Settings) -> None:
 def test_all_the_tickets_of_a_run_count_together(settings: Settings) -> None:
     plan = [_ticket(0.5), _ticket(0.5), _ticket(0.25)]
     assert _refusal(settings, plan, {"amount": 1, "per": "run"}) == (
-        "This would go beyond the budget of $1.00 for one run: $0.00 was spent in this run, and "
+        "This would exceed the budget of $1.00 for one run: $0.00 was spent in this run, and "
         "this would cost $1.25."
     )
 
@@ -101,7 +101,7 @@ def test_what_a_run_has_made_before_counts(settings: Settings) -> None:
 def test_a_budget_that_is_just_enough_is_enough(settings: Settings, spend: Spend) -> None:
     spend(0.7)
     assert _told(settings, [_ticket(0.3)], {"amount": 1, "per": "day"}) == [
-        "This comes near to the budget of $1.00 for a day: $0.70 was spent today, and this would "
+        "This nearly uses up the budget of $1.00 for a day: $0.70 was spent today, and this would "
         "cost $0.30."
     ]
 
@@ -229,7 +229,7 @@ def test_a_failed_job_that_the_library_lacks_costs_nothing(settings: Settings) -
     job = Job(ticket=_ticket(0.9), asked=_ASKED)
     failed = build_failure(job, Failed("It broke."))
     with file_store.lock_job(job.id, settings.state_dir):
-        file_store.write(job.ended(failed), settings.state_dir)
+        file_store.write(job.with_record(failed), settings.state_dir)
         assert not _is_refused(settings, [_ticket(0.5)], {"amount": 1, "per": "day"})
 
 
@@ -239,9 +239,9 @@ def test_a_state_folder_without_locks_refuses_what_has_a_budget(settings: Settin
     job = Job(ticket=_ticket(0.5), asked=_ASKED)
     with (
         pytest.raises(
-            OutputError, match=r"Budgets can't be checked, since .*state can't be locked"
+            OutputError, match=r"Budgets cannot be checked, because .*state cannot be locked"
         ),
-        planned_within_budgets([job], whole),
+        plan_within_budgets([job], whole),
     ):
         pytest.fail("it was planned")
 
@@ -249,25 +249,26 @@ def test_a_state_folder_without_locks_refuses_what_has_a_budget(settings: Settin
 def test_what_was_paid_and_nobody_knows_is_said(settings: Settings, spend: Spend) -> None:
     spend(None)
     assert _told(settings, [_ticket(0.1)], {"amount": 1, "per": "day"}) == [
-        "What 1 generation cost today is not known, so the budget of $1.00 for a day can't be held."
+        "The cost of 1 generation today is unknown, so the budget of $1.00 for a day cannot "
+        "be enforced."
     ]
     file_store.write(Job(ticket=_ticket(None), asked=_ASKED), settings.state_dir)
     assert _told(settings, [_ticket(0.1)], {"amount": 1, "per": "month"}) == [
-        "What 2 generations cost this month is not known, so the budget of $1.00 for a month can't "
-        "be held."
+        "The cost of 2 generations this month is unknown, so the budget of $1.00 for a month "
+        "cannot be enforced."
     ]
 
 
 def test_a_price_that_nobody_knows_is_said(settings: Settings) -> None:
     assert _told(settings, [_ticket(None)], {"amount": 1, "per": "run"}) == [
-        "What this costs is not known, so the budget of $1.00 for one run can't be held."
+        "The cost of this is unknown, so the budget of $1.00 for one run cannot be enforced."
     ]
 
 
 def test_what_is_not_known_comes_near_to_nothing(settings: Settings, spend: Spend) -> None:
     spend(0.9)
     assert _told(settings, [_ticket(None)], {"amount": 1, "per": "day"}) == [
-        "What this costs is not known, so the budget of $1.00 for a day can't be held."
+        "The cost of this is unknown, so the budget of $1.00 for a day cannot be enforced."
     ]
 
 

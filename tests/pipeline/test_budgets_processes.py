@@ -121,5 +121,5 @@ def _end_all(jobs: list[Job], settings: Settings) -> None:
             created_at=job.began,
             ended_at=job.began,
         )
-        write(job.ended(entry), settings.state_dir)
+        write(job.with_record(entry), settings.state_dir)
         record(entry, settings)

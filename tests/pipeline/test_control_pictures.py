@@ -14,7 +14,7 @@ from imagen.core.result import no_progress
 from imagen.core.ticket import Estimate
 from imagen.errors import Failed, OverBudget, RequestError
 from imagen.pipeline.generate import generate, open_named, prepare, preprocess_controls
-from imagen.pipeline.prepare import capabilities_for
+from imagen.pipeline.prepare import Preparation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,8 +98,8 @@ def test_a_kind_that_no_backend_makes_is_refused(settings: Settings) -> None:
     with pytest.raises(RequestError) as caught:
         prepare(without, _ASKED.with_values({"controls": (control,)}), settings)  # type: ignore[arg-type]
     assert str(caught.value) == (
-        "This backend can't make a control picture of kind 'canny'. It makes none.\n"
-        "Make it first, with: imagen preprocess canny FILE --backend studio"
+        "This backend cannot make a control image of kind 'canny'. It makes none.\n"
+        "Make it first: imagen preprocess canny FILE --backend studio"
     )
 
 
@@ -111,8 +111,8 @@ def test_a_backend_that_can_not_be_opened_is_not_offered(settings: Settings) -> 
     with pytest.raises(RequestError) as caught:
         prepare(without, _ASKED, wrong)  # type: ignore[arg-type]
     assert caught.value.remedy == (
-        "Give a ready control picture, or configure a backend that makes one: a ComfyUI server "
-        "does, with the right nodes."
+        "Give a finished control image, or configure a backend that makes one, such as a ComfyUI "
+        "server with the right nodes."
     )
 
 
@@ -129,12 +129,15 @@ class _InpaintsOnly:
         tasks = tuple(one for one in known.tasks if one != "outpaint")
         return known.model_copy(update={"tasks": tasks})
 
+    def prepare(self, request: Request) -> Any:
+        return self._engine.prepare(request)
+
 
 def test_outpainting_is_inpainting_to_a_backend_that_knows_no_better(settings: Settings) -> None:
     engine = _InpaintsOnly(open_named("mock", settings))
     asked = Request(prompt="a fox", image="fox.png", outpaint=Outpaint(right=32))
-    found = capabilities_for(engine, asked, settings)  # type: ignore[arg-type]
-    assert (engine.asked, "inpaint" in found.tasks) == (["outpaint", "inpaint"], True)
+    (ticket,) = prepare(engine, asked, settings)  # type: ignore[arg-type]
+    assert (engine.asked, ticket.request.task) == (["outpaint", "inpaint"], "inpaint")
 
 
 def test_a_slip_in_the_kind_is_named_with_the_nearest(settings: Settings) -> None:
@@ -142,7 +145,7 @@ def test_a_slip_in_the_kind_is_named_with_the_nearest(settings: Settings) -> Non
     with pytest.raises(RequestError) as caught:
         generate(_ASKED.with_values({"controls": (control,)}), settings)
     assert caught.value.message == (
-        "This backend can't make a control picture of kind 'cany'. Did you mean 'canny'? "
+        "This backend cannot make a control image of kind 'cany'. Did you mean 'canny'? "
         "It makes: canny, depth, pose, scribble."
     )
 
@@ -228,7 +231,7 @@ class _Paid(_Without):
 def test_a_control_picture_is_within_the_budgets_too(settings: Settings) -> None:
     limited = settings.model_copy(update={"budgets": (Budget(amount=0.5, per="run"),)})
     engine = _Paid(open_named("mock", settings))
-    plan = prepare(engine, _ASKED, limited)  # type: ignore[arg-type]
+    plan = Preparation(engine, _ASKED, limited)  # type: ignore[arg-type]
     with pytest.raises(OverBudget):
-        preprocess_controls(engine, plan, _ASKED, limited, no_progress)  # type: ignore[arg-type]
+        preprocess_controls(engine, plan, limited, no_progress)  # type: ignore[arg-type]
     assert not settings.output.directory.exists()

@@ -74,7 +74,7 @@ def test_what_an_engine_would_have_done_is_dropped(settings: Settings) -> None:
 
 
 def test_a_style_that_is_none_is_refused_as_anywhere(settings: Settings) -> None:
-    with pytest.raises(RequestError, match="There is no style called 'ink'"):
+    with pytest.raises(RequestError, match="Unknown style 'ink'"):
         upscale_locally(Request(image="fox.jpg", upscale=Upscale(), style="ink"), settings)
 
 

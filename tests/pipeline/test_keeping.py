@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen.config import LibrarySettings, OutputSettings, Settings, UsageSettings
-from imagen.core.locks import claimed, is_held, lock
+from imagen.core.filesystem import is_held, lock, lock_file
 from imagen.core.request import Request, Upscale
 from imagen.core.result import Facts, Result
 from imagen.core.ticket import Ticket, new_id
@@ -25,9 +25,8 @@ from imagen.library import Library, Query, StoredImage, search_images
 from imagen.library.ledger import list_rows
 from imagen.library.schema import generations, thumbnails
 from imagen.library.search import search_failures
-from imagen.pipeline.caller import find_caller
 from imagen.pipeline.generate import generate, upscale_locally
-from imagen.pipeline.record import build_failure, build_record, open_library_synced
+from imagen.pipeline.record import build_failure, build_record, find_caller, open_library_synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -292,14 +291,14 @@ def test_of_many_that_take_turns_no_two_hold_a_lock_at_once(tmp_path: Path) -> N
 
 def test_what_can_not_be_locked_at_all_is_not_taken_for_held() -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
-        claimed(1_000_000)
+        lock_file(1_000_000)
 
 
 def test_a_lock_of_another_process_is_respected(tmp_path: Path) -> None:
     mine = lock(tmp_path / "a.lock")
     assert mine is not None
     program = (
-        "import sys; from pathlib import Path; from imagen.core.locks import is_held; "
+        "import sys; from pathlib import Path; from imagen.core.filesystem import is_held; "
         "print(is_held(Path(sys.argv[1])))"
     )
     asked = [sys.executable, "-c", program, str(mine.path)]
@@ -311,7 +310,7 @@ def test_a_lock_of_another_process_is_respected(tmp_path: Path) -> None:
 def test_one_unreadable_ticket_keeps_no_other_from_the_library(settings: Settings) -> None:
     ticket = Ticket(id=new_id(), backend="mock", request=_ASKED, receipt={})
     job = Job(ticket=ticket, asked=_ASKED)
-    file_store.write(job.ended(build_failure(job, Failed("no"))), settings.state_dir)
+    file_store.write(job.with_record(build_failure(job, Failed("no"))), settings.state_dir)
     folder = settings.state_dir / "tickets"
     (folder / "0.json").write_text("{")
     (folder / "z.json").mkdir()
@@ -340,7 +339,7 @@ def test_the_library_is_closed_where_taking_in_what_waits_breaks_off(tmp_path: P
     job = Job(ticket=ticket, asked=_ASKED)
     result = Result(outputs=(), facts=Facts())
     picture = StoredImage(path=tmp_path / "fox.png", index=0, sha256="0" * 64, size_bytes=1)
-    file_store.write(job.ended(build_record(job, result, [picture])), settings.state_dir)
+    file_store.write(job.with_record(build_record(job, result, [picture])), settings.state_dir)
     with pytest.raises(KeyboardInterrupt):
         open_library_synced(settings, _Interrupting())
     opened = [os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
@@ -362,6 +361,6 @@ def test_what_waits_is_known_by_absolute_paths(settings: Settings) -> None:
     broken = here.model_copy(update={"library": LibrarySettings(url=str(Path("no/such/x.db")))})
     Path("no").write_text("not a folder")
     (made,) = generate(_ASKED, broken)
-    (kept,) = file_store.read(made.ticket.id, settings.state_dir).entry.images  # type: ignore[union-attr]
+    (kept,) = file_store.read(made.ticket.id, settings.state_dir).record.images  # type: ignore[union-attr]
     assert kept.path == made.saved[0].path.absolute()
     assert kept.sidecar == kept.path.with_name(f"{kept.path.name}.json")

@@ -256,4 +256,4 @@ def test_a_job_that_was_cancelled_on_its_way_is_not_submitted_by_resume(tmp_path
         server.switches = FailureSwitches()
         done = recover(id, settings, no_progress)
         assert (done.how, done.is_forgotten, len(server.prompts)) == ("failed", True, 0)
-        assert recover(id, settings, no_progress, again=True).how == "made anew"
+        assert recover(id, settings, no_progress, resubmit=True).how == "made anew"

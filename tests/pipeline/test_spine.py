@@ -14,7 +14,7 @@ from imagen.core.result import Output, Progress, Result, no_progress
 from imagen.errors import ConfigError, Lost, OutputError, RequestError, Unavailable
 from imagen.jobs import file_store
 from imagen.jobs.recover import resume
-from imagen.pipeline.generate import create_job, generate, open_named, prepare, run_job
+from imagen.pipeline.generate import create_jobs, generate, open_named, prepare, run_job
 
 if TYPE_CHECKING:
     from imagen.core.result import OnProgress
@@ -60,7 +60,7 @@ class _Engine:
 
 def _make(settings: Settings, error: Exception | None = None) -> _Engine:
     engine = _Engine(settings.state_dir, error)
-    job = create_job(_ticket(settings), _ASKED, settings)
+    job = create_jobs([_ticket(settings)], _ASKED, settings)[0]
     run_job(engine, job, settings, no_progress)  # type: ignore[arg-type]
     return engine
 
@@ -126,9 +126,9 @@ def test_strict_refuses_what_cannot_be_honoured(settings: Settings) -> None:
     with pytest.raises(RequestError) as caught:
         generate(_ASKED.with_values({"cfg": 3.0}), settings, strict=True)
     assert str(caught.value) == (
-        "Refused under --strict, since mock can't honour all of the request:\n"
+        "Refused under --strict, since mock cannot honour all of the request:\n"
         "cfg: 3.0 was dropped (the mock paints without a model)\n"
-        "Leave these out, or leave --strict out to go on without them."
+        "Leave these parameters out, or leave out --strict."
     )
 
 
@@ -168,7 +168,7 @@ def test_limits_hold_for_what_the_backend_makes_of_a_request(settings: Settings)
     tight = settings.model_copy(
         update={"backends": {"tight": block}, "limits": Limits(max_width=1000)}
     )
-    with pytest.raises(RequestError, match="width 1024 is more than the 1000"):
+    with pytest.raises(RequestError, match=r"width 1024 exceeds limits\.max_width, which is 1000"):
         prepare(open_named("tight", tight), Request(width=1000), tight)
 
 
@@ -181,5 +181,5 @@ def test_a_cloud_that_can_not_be_had_is_said_so_before_anything_is_made(settings
 
 def test_a_job_knows_its_folder_from_anywhere(settings: Settings) -> None:
     here = settings.model_copy(update={"output": OutputSettings(directory=Path("out"))})
-    job = create_job(_ticket(here), _ASKED, here)
+    job = create_jobs([_ticket(here)], _ASKED, here)[0]
     assert job.output["directory"] == str(Path.cwd() / "out")

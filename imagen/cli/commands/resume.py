@@ -150,7 +150,7 @@ def _done(
 
     def finish_one(id: str, *, again: bool) -> RecoveredJob:
         with watch(id[:8]) as on_progress:
-            return recover(id, settings, on_progress, output=output, again=again)
+            return recover(id, settings, on_progress, output=output, resubmit=again)
 
     each: Iterable[RecoveredJob] = (
         recover_all(settings, watch, output=output)
