@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows says it
     [
         (["-o", _LONG], 5, f"Images can't be saved in {_CUT}: File name too long."),
         (["-o", f"out/{_LONG}/x.png"], 5, "File name too long."),
-        (["--image", _LONG], 2, f"image: {_CUT}a can't be read: File name too long."),
+        (["--image", _LONG], 2, f"image: {_CUT}a cannot be read: File name too long."),
         (["--config", _LONG], 2, f"The configuration {_CUT}a can't be read: File name too long."),
         (["--from-json", _LONG], 2, f"--from-json: {_CUT}a can't be read: File name too long."),
         (["--style", _LONG], 2, "Unknown style 'aaaaa"),

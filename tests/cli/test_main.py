@@ -106,8 +106,8 @@ _LONG = "make it snow and " * 30
     [
         (["edit", "gone.png", _LONG], "there is no file gone.png"),
         (["preprocess", _LONG, "gone.png"], "there is no file gone.png"),
-        (["preprocess", "canny", _LONG], "can't be read"),
-        (["generate", "x", "--control", f"canny:{_LONG}:2:more"], "can't be read"),
+        (["preprocess", "canny", _LONG], "cannot be read"),
+        (["generate", "x", "--control", f"canny:{_LONG}:2:more"], "cannot be read"),
         (["generate", "x", "--config", _LONG], "can't be read"),
     ],
     ids=["edit", "a kind", "a picture", "a control picture", "a configuration"],

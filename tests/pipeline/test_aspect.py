@@ -75,7 +75,7 @@ def test_the_receipt_says_what_a_shape_became() -> None:
 
 def test_a_backend_without_sizes_drops_a_shape() -> None:
     request, receipt = resolve_aspect(Request(prompt="x", aspect="16:9"), _backend(None), _LARGEST)
-    why = "this backend takes no size"
+    why = "this backend has no size parameters"
     assert receipt == {"aspect": ParameterOutcome(outcome="dropped", asked="16:9", why=why)}
     assert request == Request(prompt="x")
 
