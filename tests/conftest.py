@@ -22,7 +22,7 @@ if sys.platform == "win32":  # there are no pseudo-terminals
     collect_ignore.append("preview")
 _OURS = (
     *("IMAGEN_", "XDG_", "APPDATA", "LOCALAPPDATA", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
-    *("COLUMNS", "LINES", "REPLICATE_", "HF_", "SUPABASE_", "MAI_", "TMUX", "PG"),
+    *("COLUMNS", "LINES", "REPLICATE_", "HF_", "SUPABASE_", "TMUX", "PG"),
 )
 
 

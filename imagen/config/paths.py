@@ -1,4 +1,4 @@
-"""Where things lie on this machine: the configuration, the state, and what `~` means."""
+"""Where the configuration, the state directory and the library are on this machine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 FILE_NAME = "imagen.yaml"
-BACKSLASH = (
+BACKSLASH_REMEDY = (
     "In double quotes, YAML reads \\ as the start of an escape. "
     "Write a path in single quotes, or with forward slashes."
 )
+# platformdirs would move these folders on macOS, and on Windows below %LOCALAPPDATA%\imagen\imagen.
+_CONFIG = ("XDG_CONFIG_HOME", "APPDATA", ".config")
+_STATE = ("XDG_STATE_HOME", "LOCALAPPDATA", ".local/state")
+_DATA = ("XDG_DATA_HOME", "LOCALAPPDATA", ".local/share")
+"""The variables of Linux and of Windows that name a folder, and its default in the home folder."""
 
 
 def find(
@@ -26,92 +31,82 @@ def find(
     environ: Mapping[str, str] = os.environ,
     cwd: Path | None = None,
 ) -> Path | None:
-    """The configuration in force: the one named, else the first of the usual ones; or None.
+    """The configuration in use: the one named, or the first of the usual ones, or None.
 
-    Raises ConfigError where one is named, here or by IMAGEN_CONFIG, and does not exist.
+    Raises ConfigError if one is named, here or by IMAGEN_CONFIG, and does not exist.
     """
     here = cwd or Path()
-    named = path or _path(environ.get("IMAGEN_CONFIG"))
-    if named is None:
-        return next((place for place in usual(environ, here) if os.path.isfile(place)), None)
-    found = here / expanded(named, environ)
-    by = "" if path else ", which IMAGEN_CONFIG names,"
+    variable = environ.get("IMAGEN_CONFIG")
+    if path is None and not variable:
+        return next(filter(os.path.isfile, usual(environ, here)), None)
+    found = here / expand_home(path or Path(variable or ""), environ)
+    by = "" if path else " (named by IMAGEN_CONFIG)"
     try:
         os.stat(found)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(
-            f"The configuration {found}{by} does not exist.",
+            f"Configuration {found}{by} not found.",
             remedy=f"`imagen config init --write {found}` writes one.",
         ) from error
-    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+    except (OSError, ValueError) as error:  # a name that is too long, or contains NUL
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"The configuration {found}{by} can't be read: {reason}.") from error
+        raise ConfigError(f"Cannot read the configuration {found}{by}: {reason}.") from error
     return found
 
 
 def usual(environ: Mapping[str, str], here: Path) -> Iterator[Path]:
-    """Where a configuration is looked for when none is named, in order."""
+    """Where a configuration is looked for if none is named, in order."""
     yield here / FILE_NAME
-    home = _home(environ)
-    config_home = _absolute(environ.get("XDG_CONFIG_HOME")) or (home and home / ".config")
-    for folder in (config_home, _absolute(environ.get("APPDATA"))):
+    linux, windows, in_home = _CONFIG
+    for folder in (_user_folder(environ, linux, in_home), _absolute(environ.get(windows))):
         if folder is not None:
             yield folder / FILE_NAME
 
 
 def place_to_write(environ: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Path:
-    """The configuration in force, or that IMAGEN_CONFIG names; else where the user's own belongs.
+    """The configuration in use, or the one that IMAGEN_CONFIG names; else the user's own place.
 
     Without a home directory that is the working directory.
     """
     here = cwd or Path()
-    if named := _path(environ.get("IMAGEN_CONFIG")):
-        return here / expanded(named, environ)
-    return find(environ=environ, cwd=cwd) or (_config_home(environ) or here) / FILE_NAME
+    if named := environ.get("IMAGEN_CONFIG"):
+        return here / expand_home(Path(named), environ)
+    return find(environ=environ, cwd=cwd) or (_user_folder(environ, *_CONFIG) or here) / FILE_NAME
 
 
-def _config_home(environ: Mapping[str, str]) -> Path | None:
-    home = _home(environ)
-    places = (
-        _absolute(environ.get("XDG_CONFIG_HOME")),
-        _absolute(environ.get("APPDATA")),
-        home and home / ".config",
-    )
-    return next((place for place in places if place is not None), None)
+def default_workflow_dir(environ: Mapping[str, str]) -> Path | None:
+    """The user's own workflows unless `workflow_dirs` is set; None without a home directory."""
+    base = _user_folder(environ, *_CONFIG)
+    return base and base / "imagen" / "workflows"
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:
-    """Where tickets lie unless `state_dir` says otherwise; raises ConfigError without a home."""
-    for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
-        if base := _absolute(environ.get(name)):
-            return base / "imagen"
-    home = _home(environ)
-    if home is None:
+    """The default of `state_dir`; raises ConfigError without a home directory."""
+    base = _user_folder(environ, *_STATE)
+    if base is None:
         raise ConfigError(
-            "There is no home directory to keep the tickets of running jobs in.",
+            "There is no home directory for the state of running jobs.",
             remedy="Name a directory in the environment variable IMAGEN_STATE, or set HOME.",
         )
-    return home / ".local/state/imagen"
+    return base / "imagen"
 
 
 def default_library(environ: Mapping[str, str]) -> Path:
-    """The library's file unless `library.url` says otherwise; ConfigError without a home."""
-    for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
-        if base := _absolute(environ.get(name)):
-            return base / "imagen" / "library.db"
-    home = _home(environ)
-    if home is None:
+    """The default of `library.url`; raises ConfigError without a home directory."""
+    base = _user_folder(environ, *_DATA)
+    if base is None:
         raise ConfigError(
-            "There is no home directory to keep the library in.",
+            "There is no home directory for the library.",
             remedy="Name a file in the environment variable IMAGEN_LIBRARY, or set HOME.",
         )
-    return home / ".local/share/imagen/library.db"
+    return base / "imagen" / "library.db"
 
 
 def make_own_folder(folder: Path, environ: Mapping[str, str] = os.environ) -> None:
-    """Make the state folder, or the library's, for its owner only; raises OSError.
+    """Create the state directory, or the library's folder, for its owner only; raises OSError.
 
-    One that is there already is tightened only at its default place: another may hold more.
+    The permissions of an existing one are restricted only at its default place: another folder may
+    hold other files too.
     """
     is_default = False
     with suppress(ConfigError):
@@ -119,21 +114,20 @@ def make_own_folder(folder: Path, environ: Mapping[str, str] = os.environ) -> No
     make_private_folder(folder, is_own=is_default)
 
 
-def default_workflow_dir(environ: Mapping[str, str]) -> Path | None:
-    """Where a person's own workflows lie unless `workflow_dirs` says otherwise.
-
-    None where there is no home directory.
-    """
-    base = _config_home(environ)
-    return base and base / "imagen" / "workflows"
-
-
-def expanded(path: Path, environ: Mapping[str, str]) -> Path:
-    """With `~` and `~somebody` replaced by the home directory."""
+def expand_home(path: Path, environ: Mapping[str, str]) -> Path:
+    """The path with `~` and `~somebody` replaced by the home directory."""
     home = _home(environ)
     if path.parts[:1] == ("~",) and home is not None:
         return home.joinpath(*path.parts[1:])
     return Path(os.path.expanduser(path))
+
+
+def _user_folder(environ: Mapping[str, str], *names: str) -> Path | None:
+    """The folder that one of these variables names, or the last name in the home directory."""
+    *variables, in_home = names
+    folders = (_absolute(environ.get(name)) for name in variables)
+    home = _home(environ)
+    return next(filter(None, folders), home and home / in_home)
 
 
 def _home(environ: Mapping[str, str]) -> Path | None:
@@ -145,10 +139,6 @@ def _home(environ: Mapping[str, str]) -> Path | None:
         return None
 
 
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None
-
-
 def _absolute(text: str | None) -> Path | None:
-    """Relative ones mean nothing here, and are passed over."""
+    """The path, unless it is relative: the XDG specification says to ignore those."""
     return Path(text) if text and Path(text).is_absolute() else None

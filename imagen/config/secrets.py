@@ -1,4 +1,4 @@
-"""Secrets that stand in the configuration itself, where only the name of a variable belongs."""
+"""Secrets written into the configuration file, where only the name of a variable belongs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _MARKS = (
     *("r8_", "hf_", "sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_", "glpat-"),
     *("AKIA", "xox", "AIza", "eyJ", "earer ", "asic ", "://"),
 )
-"""What a value must hold to be worth a closer look."""
+"""A value without any of these is not searched further."""
 _TOKEN = (
     r"(?<![\w/.-])("
     r"r8_\w{4,}|hf_[A-Za-z0-9]{8,}|sk-[\w-]{8,}|gh[pousr]_\w{4,}|github_pat_\w{8,}|glpat-[\w-]{8,}"
     r"|AKIA[0-9A-Z]{6,}|xox[abprs]-[\w-]{8,}|AIza[\w-]{20,}|eyJ[\w-]{10,}\.[\w-]+\.[\w-]*"
     r")(?![\w/.])"
 )
-# Base64, rather than a word of a prompt: with a digit, `=`, or a capital after a small letter.
+# Base64 rather than a word of a prompt: with a digit, `=`, or a capital after a small letter.
 _SCHEME = (
     r"\s*(?:(?i:bearer)\s+\S{6,}"
     r"|(?i:basic)\s+(?=\S*(?:[0-9=]|[a-z][A-Z]))[\w+/]{6,}={0,2})\s*"
@@ -40,55 +40,53 @@ _USER_IN_URL = r"\w://[^/\s@:]*:[^/\s@]+@"
 _SECRET_IN_URL = r"[?&][\w-]{0,40}(?:token|secret|passw|api_?key|signature)[\w-]{0,40}=[^&\s]"
 
 
-def exposed(values: Any) -> list[Problem]:
-    """A problem for each value that is a secret; what it says does not hold the secret."""
+def find_secrets(values: object) -> list[Problem]:
+    """A problem for each value that is a secret; its sentence does not quote the value."""
     return [
-        Problem(path, f"{what} does not belong into a file", _remedy(path))
-        for path, text in texts(values)
-        if (what := _what(path, text))
+        Problem(path, f"{kind} does not belong in a file", _remedy(path))
+        for path, text in list_texts(values)
+        if (kind := _kind_of_secret(path, text))
     ]
 
 
 def masked(values: Any, path: KeyPath = ()) -> Any:
-    """A copy in which everything that might be a secret reads `***`."""
+    """A copy in which `***` replaces everything that may be a secret."""
     if isinstance(values, dict):
         return {key: masked(value, (*path, key)) for key, value in values.items()}
     if isinstance(values, list | tuple):
         return [masked(value, (*path, i)) for i, value in enumerate(values)]
-    return "***" if isinstance(values, str) and values and _may_be_secret(path, values) else values
+    if not isinstance(values, str) or not values:
+        return values
+    is_odd_name = _names_a_variable(path) and not is_variable_name(values)
+    may_be_secret = is_odd_name or _is_secret_key(path) or _kind_of_secret(path, values)
+    return "***" if may_be_secret else values
 
 
-def _may_be_secret(path: KeyPath, text: str) -> bool:
-    if _names_a_variable(path) and not is_variable_name(text):
-        return True
-    return bool(_what(path, text)) or _is_secret_key(path)
+def variables(values: object) -> list[tuple[KeyPath, str]]:
+    """The environment variables that the configuration names, each with its key."""
+    return [(path, text) for path, text in list_texts(values) if text and _names_a_variable(path)]
 
 
-def variables(values: Any) -> list[tuple[KeyPath, str]]:
-    """The environment variables that the configuration names, each with the key that names it."""
-    return [(path, text) for path, text in texts(values) if text and _names_a_variable(path)]
-
-
-def texts(values: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+def list_texts(values: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """Every text in the values, with its path."""
     if isinstance(values, str):
         yield path, values
     elif isinstance(values, dict):
         for key, value in values.items():
-            yield from texts(value, (*path, key))
+            yield from list_texts(value, (*path, key))
     elif isinstance(values, list | tuple):
         for i, value in enumerate(values):
-            yield from texts(value, (*path, i))
+            yield from list_texts(value, (*path, i))
 
 
-def _what(path: KeyPath, text: str) -> str:
-    """What kind of secret this is, or "" if it is none."""
-    marked = any(mark in text for mark in _MARKS)
-    if marked and re.search(_USER_IN_URL, text):
-        return "an address with a password in it"
+def _kind_of_secret(path: KeyPath, text: str) -> str:
+    """What kind of secret a text is, or "" if it is not one."""
+    is_marked = any(mark in text for mark in _MARKS)
+    if is_marked and re.search(_USER_IN_URL, text):
+        return "a URL with a password in it"
     if "://" in text and re.search(_SECRET_IN_URL, text[text.index("://") :]):
-        return "an address with a secret in it"
-    if marked and (re.search(_TOKEN, text) or re.fullmatch(_SCHEME, text)):
+        return "a URL with a secret in it"
+    if is_marked and (re.search(_TOKEN, text) or re.fullmatch(_SCHEME, text)):
         return "what looks like a token"
     words = _words(path)
     if words & _SECRET_KEYS and text:
@@ -97,7 +95,7 @@ def _what(path: KeyPath, text: str) -> str:
 
 
 def _words(path: KeyPath) -> set[str]:
-    """The words of the key; none for one that names a variable or a file instead."""
+    """The words of the key; none if it names a variable or a file instead."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", _last_key(path))
     words = [part.lower() for part in parts]
     if _names_a_variable(path) or (words and words[-1] in ("file", "path")):
@@ -118,7 +116,7 @@ def _last_key(path: KeyPath) -> str:
 
 
 def _is_random(text: str) -> bool:
-    """Long, of mixed characters, and of many different ones: nothing that people write."""
+    """Whether a text is long, mixed and varied: not something that people write."""
     if len(text) < 16 or not re.fullmatch(r"[\w+/=.~-]+", text):
         return False
     kinds = sum(bool(re.search(kind, text)) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
@@ -129,12 +127,14 @@ def _is_random(text: str) -> bool:
 def _remedy(path: KeyPath) -> str:
     key = _last_key(path)
     if key.endswith("_env"):
-        return f"{key} takes the name of an environment variable: put the secret into that one."
+        return (
+            f"{key} takes the name of an environment variable: put the secret into that variable."
+        )
     if len(path) > 3 and path[-1] == key:
         return f"Put it into an environment variable and name that in `{path[-2]}_env.{key}`."
     if _is_secret_key(path):
         return f"Put it into an environment variable and name that here: `{key}_env: NAME`."
     return (
-        "Put the secret into an environment variable, and name that with the key for it "
-        "that ends in `_env`."
+        "Put the secret into an environment variable, and name that with the key that ends in "
+        "`_env`."
     )

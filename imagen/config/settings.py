@@ -1,4 +1,4 @@
-"""Settings of what is kept of each generation, who is told of it, and what it may cost."""
+"""The settings: every key of the configuration, with its meaning and default."""
 
 from __future__ import annotations
 
@@ -26,17 +26,14 @@ from imagen.core.text import is_variable_name
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-
-def _switch(value: Any) -> Any:
-    """YAML reads `on` and `off` as true and false."""
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
-
-
+ImageFormat = Literal["png", "jpg", "jpeg", "webp", "avif"]
+"""The formats of saved images, by file ending."""
 SwitchWord = Literal["auto", "on", "off"]
-Switch = Annotated[SwitchWord, BeforeValidator(_switch)]
-Period = Literal["run", "day", "month"]
-Event = Literal["finished", "failed"]
-Disclosure = Literal["auto", "full", "no_prompt", "none"]
+
+
+def _switch_word(value: object) -> object:
+    """YAML reads `on` and `off` as true and false."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
 
 
 def _sql_identifier(name: str) -> str:
@@ -54,19 +51,20 @@ def _variable_name(name: str) -> str:
 def _tmux_option(name: str) -> str:
     if re.fullmatch(r"(@[A-Za-z0-9_-]+)?", name):
         return name
-    raise ValueError("must be an option of tmux such as @mai-name: @, letters, digits, _ and -")
+    raise ValueError("must be an option of tmux such as @caller: @, letters, digits, _ and -")
 
 
 def _time_zone(name: str) -> str:
     from zoneinfo import ZoneInfo
 
-    # A path out of the database is a ValueError; a folder in it, such as Europe, an OSError.
+    # A path outside the database is a ValueError; a folder in it, such as Europe, an OSError.
     with suppress(KeyError, ValueError, OSError):
         ZoneInfo(name)
         return name
     raise ValueError("must be the name of a time zone, such as Europe/Zurich or UTC")
 
 
+Switch = Annotated[SwitchWord, BeforeValidator(_switch_word)]
 SqlIdentifier = Annotated[str, AfterValidator(_sql_identifier)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 TmuxOption = Annotated[str, AfterValidator(_tmux_option)]
@@ -79,121 +77,6 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LibrarySettings(Section):
-    """Where it is kept what was made."""
-
-    enabled: bool = Field(True, description="Whether anything is kept there.")
-    url: str | None = Field(
-        None,
-        min_length=1,
-        description="A file, or `postgresql://user@host/database` for several machines.",
-    )
-    password_env: str = Field("", description="The variable that holds PostgreSQL's password.")
-
-
-class CloudSettings(Section):
-    """A Supabase project, where pictures and their records go."""
-
-    url_env: str = Field("SUPABASE_URL", description="The variable that holds its address.")
-    key_env: tuple[str, ...] = Field(
-        ("SUPABASE_SERVICE_KEY", "MAI_SUPABASE_KEY"),
-        min_length=1,
-        description="The variables that may hold its service key; the first that is set counts.",
-    )
-    bucket: str = Field(
-        "imagen-generated", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Of its Storage."
-    )
-    db_schema: SqlIdentifier = Field("imagen", description="The schema of the images' table.")
-    db_table: SqlIdentifier = Field("images", description="The table with a row for each image.")
-    metadata: Disclosure = Field(
-        "auto",
-        description="What goes along inside a picture: full, no_prompt or none; auto: full into "
-        "a private bucket, no_prompt into a public one.",
-    )
-    connect_seconds: float = Field(
-        10.0, gt=0, allow_inf_nan=False, description="How long reaching it may take."
-    )
-
-
-class UsageSettings(Section):
-    """What pictures cost, where no engine's owner says so."""
-
-    currency: str = Field(
-        "USD", pattern=r"^[A-Z]{3}$", description="Of `price_per_kwh`; engines are paid in USD."
-    )
-    watts: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
-        default_factory=dict, description="What a backend's machine draws at work, by name."
-    )
-    price_per_kwh: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="Of your electricity."
-    )
-    timezone: TimeZoneName | None = Field(
-        None,
-        description="Where days and weeks begin, such as `Europe/Zurich`; left out, this "
-        "machine's time zone.",
-    )
-    mirror: Switch = Field(
-        "auto",
-        description="Whether the ledger is copied to Supabase; auto: where the credentials of "
-        "`cloud` are set, on: an error without them.",
-    )
-    mirror_schema: SqlIdentifier = Field("mai", description="The schema of the copy's table.")
-    mirror_table: SqlIdentifier = Field("imagen_usage", description="The table of the copy.")
-    caller_env: tuple[VariableName, ...] = Field(
-        ("IMAGEN_CALLER", "MAI_FROM_ID"),
-        description="The variables that may name who asks for an image; the first that is set "
-        "counts.",
-    )
-    caller_tmux_option: TmuxOption = Field(
-        "@mai-name",
-        description="The option of a tmux pane that names the caller where no variable does; "
-        "empty: tmux is not asked.",
-    )
-
-    @property
-    def zone(self) -> tzinfo | None:
-        """The time zone in which days and weeks begin; None is this machine's."""
-        if self.timezone is None:
-            return None
-        from zoneinfo import ZoneInfo
-
-        return ZoneInfo(self.timezone)
-
-
-class Budget(Section):
-    """What may be spent on one run, in a day or in a month."""
-
-    amount: float = Field(ge=0, allow_inf_nan=False, description="In `currency`.")
-    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Of `amount`.")
-    per: Period = Field(description="run, day or month; days and months begin in `usage.timezone`.")
-    backend: str | None = Field(None, description="The one it is for; left out, all together.")
-    warn_at: float = Field(0.8, ge=0, le=1, description="From this share on there is a warning.")
-
-
-class Webhook(Section):
-    """An address that is told of each generation."""
-
-    url: str = Field(pattern=r"^https?://", description="http or https.")
-    secret_env: str = Field("", description="The variable that holds the key of its signature.")
-    events: tuple[Event, ...] = Field(
-        ("finished", "failed"), min_length=1, description="Which generations it is told of."
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _leads_somewhere(cls, url: str) -> str:
-        with suppress(ValueError):
-            parts = urlsplit(url)
-            named = (parts.hostname or "").encode("idna")  # as the resolver will
-            if named and parts.port != 0 and url.isprintable() and " " not in url:
-                return url
-        raise ValueError("must look like https://example.org/hook")
-
-
-ImageFormat = Literal["png", "jpg", "jpeg", "webp", "avif"]
-"""What an image can be saved as, by the ending of its file."""
-
-
 class Limits(Section):
     """What no request may exceed."""
 
@@ -203,21 +86,21 @@ class Limits(Section):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="At most this many width × height × steps / 10^6 of one picture.",
+        description="The most width × height × steps / 10^6 of one image.",
     )
 
 
 class Style(Section):
-    """A named preset: texts around the prompt, and values where the request has none.
+    """A named preset: texts around the prompt, and values for what the request leaves out.
 
-    All but the texts are named as in `Request`, and mean the same.
+    Its keys, except the texts, have the names and meanings of the request's.
     """
 
-    prompt: str = Field("{prompt}", description="`{prompt}` stands for the prompt asked for.")
-    negative: str | None = Field(None, description="Put before the negative asked for.")
-    width: Side | None = Field(None, description="Pixels, where none is asked.")
-    height: Side | None = Field(None, description="Pixels, where none is asked.")
-    seed: Seed | None = Field(None, description="Where the noise starts.")
+    prompt: str = Field("{prompt}", description="`{prompt}` is replaced by the request's prompt.")
+    negative: str | None = Field(None, description="Text before the request's negative prompt.")
+    width: Side | None = Field(None, description="Pixels, if the request has none.")
+    height: Side | None = Field(None, description="Pixels, if the request has none.")
+    seed: Seed | None = Field(None, description="The seed of the noise.")
     steps: Steps | None = Field(None, description="Sampling steps.")
     cfg: float | None = Field(
         None, ge=0, le=100, allow_inf_nan=False, description="Classifier-free guidance scale."
@@ -226,57 +109,20 @@ class Style(Section):
         None, ge=0, le=100, allow_inf_nan=False, description="Distilled guidance (FLUX.1-dev)."
     )
     sampler: str | None = Field(None, min_length=1, description="The sampler's name.")
-    scheduler: str | None = Field(None, min_length=1, description="The noise schedule's name.")
-    strength: Unit | None = Field(None, description="How far to leave the initial image.")
+    scheduler: str | None = Field(None, min_length=1, description="The scheduler's name.")
+    strength: Unit | None = Field(
+        None, description="Denoising strength: 0 keeps the image, 1 ignores it."
+    )
     model: str | None = Field(
-        None, min_length=1, description="The checkpoint, where the request names none."
+        None, min_length=1, description="The checkpoint, if the request names none."
     )
 
     @field_validator("prompt")
     @classmethod
-    def _holds_the_prompt(cls, prompt: str) -> str:
+    def _require_placeholder(cls, prompt: str) -> str:
         if "{prompt}" not in prompt:
-            raise ValueError("must hold {prompt}, where the prompt asked for goes")
+            raise ValueError("must contain {prompt}, which is replaced by the request's prompt")
         return prompt
-
-
-class OutputSettings(Section):
-    """Where pictures go, and what stands in them."""
-
-    directory: Path = Field(Path("outputs"), description="From the working directory.")
-    name: str = Field(
-        "{date}-{time}-{slug}-{seed}", min_length=1, description="The file's name, by template."
-    )
-    format: ImageFormat | None = Field(
-        None, description="What images are saved as; where it is left out, as the engine made them."
-    )
-    quality: int | None = Field(
-        None,
-        ge=1,
-        le=100,
-        description="Of images that are converted to JPEG, WebP or AVIF, by default 90, 90 and "
-        "80; at 100 WebP is lossless.",
-    )
-    sidecar: bool = Field(True, description="A JSON file beside each picture.")
-    metadata: bool = Field(
-        True,
-        description="How it was made, inside each image; false also removes what the engine "
-        "wrote. The sidecar has its own setting.",
-    )
-    cloud_sync: Switch = Field(
-        "auto",
-        description="Whether pictures go to the cloud; auto: where its credentials and "
-        "`owner_user_id` are there, on: an error without them.",
-    )
-    preview: Switch = Field(
-        "auto",
-        description="Whether a picture is shown once it is there; auto: on a terminal that can.",
-    )
-    preview_command: str = Field(
-        "tmux-img --hold",
-        min_length=1,
-        description="The viewer in tmux's window; the picture's path is its last word.",
-    )
 
 
 class InputSettings(Section):
@@ -284,51 +130,215 @@ class InputSettings(Section):
 
     allow_urls: bool = Field(
         False,
-        description="Whether images may be http and https URLs of the public internet.",
+        description="Whether images may be http and https URLs on the public internet.",
     )
+
+
+class OutputSettings(Section):
+    """Where images are saved, and what is saved with them."""
+
+    directory: Path = Field(
+        Path("outputs"), description="The output folder, relative to the working directory."
+    )
+    name: str = Field(
+        "{date}-{time}-{slug}-{seed}", min_length=1, description="The template of file names."
+    )
+    format: ImageFormat | None = Field(
+        None, description="The format of saved images; by default as the engine made them."
+    )
+    quality: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="The quality of images that are converted to JPEG, WebP or AVIF, by default "
+        "90, 90 and 80; at 100 WebP is lossless.",
+    )
+    sidecar: bool = Field(True, description="Whether to write a JSON file beside each image.")
+    metadata: bool = Field(
+        True,
+        description="Whether images contain how they were made; false also removes what the "
+        "engine wrote. The sidecar has its own setting.",
+    )
+    cloud_sync: Switch = Field(
+        "auto",
+        description="Whether images are uploaded; auto: if the credentials and `owner_user_id` "
+        "are set, on: an error without them.",
+    )
+    preview: Switch = Field(
+        "auto",
+        description="Whether new images are shown; auto: on a terminal that can show them.",
+    )
+    preview_command: str = Field(
+        "tmux-img --hold",
+        min_length=1,
+        description="The viewer in tmux's window; the image's path is added at the end.",
+    )
+
+
+class LibrarySettings(Section):
+    """The database of what was generated."""
+
+    enabled: bool = Field(True, description="Whether generations are recorded.")
+    url: str | None = Field(
+        None,
+        min_length=1,
+        description="A file, or `postgresql://user@host/database` for several machines.",
+    )
+    password_env: str = Field("", description="The variable that holds PostgreSQL's password.")
+
+
+class CloudSettings(Section):
+    """A Supabase project to which images and their records are uploaded."""
+
+    url_env: str = Field("SUPABASE_URL", description="The variable that holds its URL.")
+    key_env: tuple[str, ...] = Field(
+        ("SUPABASE_SERVICE_KEY",),
+        min_length=1,
+        description="The variables that may hold its service key; the first that is set is used.",
+    )
+    bucket: str = Field(
+        "imagen-generated", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="The Storage bucket."
+    )
+    db_schema: SqlIdentifier = Field("imagen", description="The schema of the images' table.")
+    db_table: SqlIdentifier = Field("images", description="The table with a row for each image.")
+    metadata: Literal["auto", "full", "no_prompt", "none"] = Field(
+        "auto",
+        description="Metadata in uploaded images: full, no_prompt or none; auto: full in a "
+        "private bucket, no_prompt in a public one.",
+    )
+    connect_seconds: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="The time limit for connecting."
+    )
+
+
+class UsageSettings(Section):
+    """Costs that no provider charges."""
+
+    currency: str = Field(
+        "USD",
+        pattern=r"^[A-Z]{3}$",
+        description="Currency of `price_per_kwh`; providers charge in USD.",
+    )
+    watts: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict,
+        description="The power of a backend's machine under load in watts, by backend.",
+    )
+    price_per_kwh: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="The price of electricity."
+    )
+    timezone: TimeZoneName | None = Field(
+        None,
+        description="The time zone of days and weeks, such as `Europe/Zurich`; by default this "
+        "machine's.",
+    )
+    mirror: Switch = Field(
+        "auto",
+        description="Whether the ledger is copied to Supabase; auto: if the credentials of "
+        "`cloud` are set, on: an error without them.",
+    )
+    mirror_schema: SqlIdentifier = Field("mai", description="The schema of the copy's table.")
+    mirror_table: SqlIdentifier = Field("imagen_usage", description="The table of the copy.")
+    caller_env: tuple[VariableName, ...] = Field(
+        ("IMAGEN_CALLER",),
+        description="The variables that may name the caller of a generation; the first that is "
+        "set is used.",
+    )
+    caller_tmux_option: TmuxOption = Field(
+        "",
+        description="The option of the tmux pane that names the caller if no variable does, such "
+        "as `@caller`; empty: tmux is not asked.",
+    )
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The time zone of days and weeks; None for this machine's."""
+        if self.timezone is None:
+            return None
+        from zoneinfo import ZoneInfo
+
+        return ZoneInfo(self.timezone)
+
+
+class Budget(Section):
+    """A spending limit for a run, a day or a month."""
+
+    amount: float = Field(ge=0, allow_inf_nan=False, description="The limit, in `currency`.")
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Currency of `amount`.")
+    per: Literal["run", "day", "month"] = Field(
+        description="run, day or month; days and months begin in `usage.timezone`."
+    )
+    backend: str | None = Field(
+        None, description="The backend that it limits; by default all together."
+    )
+    warn_at: float = Field(
+        0.8, ge=0, le=1, description="The share from which on there are warnings."
+    )
+
+
+class Webhook(Section):
+    """A URL that is notified of each generation."""
+
+    url: str = Field(pattern=r"^https?://", description="http or https.")
+    secret_env: str = Field("", description="The variable that holds the key of its signature.")
+    events: tuple[Literal["finished", "failed"], ...] = Field(
+        ("finished", "failed"), min_length=1, description="The events that it is notified of."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _require_host(cls, url: str) -> str:
+        with suppress(ValueError):
+            parts = urlsplit(url)
+            host = (parts.hostname or "").encode("idna")  # as the resolver does
+            if host and parts.port != 0 and url.isprintable() and " " not in url:
+                return url
+        raise ValueError("must look like https://example.org/hook")
 
 
 class Settings(Section):
-    """All of the configuration; the blocks of backends stay raw, each is its adapter's own."""
+    """The whole configuration. Backends' blocks are raw: each adapter validates its own."""
 
     default_backend: str = Field(
-        "mock", min_length=1, description="Which backend is used where none is named."
+        "mock", min_length=1, description="The backend to use if none is named."
     )
     backends: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Your backends: to each name, its adapter's own keys."
+        default_factory=dict, description="Your backends by name, each with its adapter's keys."
     )
     styles: dict[str, Style] = Field(default_factory=dict, description="Presets, by name.")
     workflow_dirs: tuple[Path, ...] = Field(
         (),
-        description="Folders of your own workflows, from this file's folder; "
-        "where none is named, ~/.config/imagen/workflows if it is there.",
+        description="Folders with your own workflows, relative to this file's folder; by default "
+        "~/.config/imagen/workflows if it exists.",
     )
     limits: Limits = Field(Limits(), description="What no request may exceed.")
     inputs: InputSettings = Field(InputSettings(), description="The images that a request names.")
     output: OutputSettings = Field(
-        OutputSettings(), description="Where pictures go, and what stands in them."
+        OutputSettings(), description="Where images are saved, and what is saved with them."
     )
     state_dir: Path = Field(
         default_factory=lambda: default_state_dir(os.environ),
-        description="Where tickets of running jobs are kept.",
+        description="The state directory: running jobs and caches.",
     )
     library: LibrarySettings = Field(
-        LibrarySettings(), description="Where it is kept what was made."
+        LibrarySettings(), description="The database of what was generated."
     )
     owner_user_id: str | None = Field(
-        None, min_length=1, description="Whose pictures these are, in the cloud: a user's id."
+        None,
+        min_length=1,
+        description="The owner of the images in the cloud: the id of a user of the Supabase "
+        "project.",
     )
     cloud: CloudSettings = Field(CloudSettings(), description="A Supabase project.")
-    usage: UsageSettings = Field(UsageSettings(), description="What pictures cost.")
-    budgets: tuple[Budget, ...] = Field((), description="What may be spent.")
-    webhooks: tuple[Webhook, ...] = Field((), description="Who is told of each generation.")
+    usage: UsageSettings = Field(UsageSettings(), description="Costs that no provider charges.")
+    budgets: tuple[Budget, ...] = Field((), description="Spending limits.")
+    webhooks: tuple[Webhook, ...] = Field((), description="URLs to notify of each generation.")
     _source: Path | None = PrivateAttr(None)
 
     def with_workflow(self, backend: str, workflow: str) -> Settings:
         """Settings in which this ComfyUI backend runs another workflow: a name, or a file's path.
 
-        What its block says about its own workflow is left out. The backend `comfyui` needs no
-        block: it is the server at the usual address.
+        The keys of its block that belong to its own workflow are dropped. The backend `comfyui`
+        needs no block: it is the server at the usual address.
         """
         block = self.backends.get(backend, {})
         rest = {key: value for key, value in block.items() if key not in ("parameters", "tasks")}
@@ -337,20 +347,20 @@ class Settings(Section):
 
     @property
     def source(self) -> Path | None:
-        """The file these settings were read from; None where there was none."""
+        """The file of these settings; None if there was none."""
         return self._source
 
-    def read_from(self, source: Path | None) -> Settings:
-        """A copy that remembers the file it was read from."""
+    def with_source(self, source: Path | None) -> Settings:
+        """A copy that says it was read from this file."""
         copy = self.model_copy()
         copy._source = source
         return copy
 
     @property
     def library_at(self) -> str:
-        """Where the library is: a file's path, or a PostgreSQL address without its password."""
+        """Where the library is: a file's path, or a PostgreSQL URL without its password."""
         return self.library.url or str(default_library(os.environ))
 
     def shared(self) -> dict[str, Any]:
-        """The keys that every backend's block may override."""
+        """The keys that each backend's block may override."""
         return {"workflow_dirs": self.workflow_dirs, "cache_dir": self.state_dir / "cache"}

@@ -1,8 +1,12 @@
-"""A YAML file: its values, the line of each key, and its text with backends added."""
+"""A configuration file as YAML: strict values, and the line of each key.
+
+ruamel.yaml would find duplicate keys and lines by itself. But the limits on depth and aliases, the
+translation of its errors, and the insertion of text that changes nothing else would remain, and it
+reads a file ten times slower than libyaml.
+"""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from yaml.reader import Reader
 
-from imagen.config.paths import BACKSLASH
-from imagen.config.write import format_yaml
+from imagen.config.paths import BACKSLASH_REMEDY
 from imagen.core.filesystem import read_at_most
 from imagen.core.text import decode_text, one_line
 from imagen.core.validation import Problem
@@ -19,238 +22,158 @@ from imagen.core.yaml_values import Loader, fault, parse_yaml
 from imagen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from imagen.core.validation import Path as KeyPath
 
-_LARGEST = 2**20
-_ESCAPES = ("escape", "hexdecimal")
-"""Words, spelled as libyaml spells them, in what it says of a backslash in double quotes."""
-
-
-_Pair = tuple[yaml.Node | None, yaml.Node | None]
+_MAX_BYTES = 2**20
+_ESCAPE_WORDS = ("escape", "hexdecimal")
+"""Words, as libyaml spells them, in its errors about a backslash in double quotes."""
+_TYPE_NAMES = {list: "a list", str: "text", int: "a number", float: "a number"}
+_TEXT_TAG, _MERGE_TAG = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 
 
 @dataclass(frozen=True)
-class Document:
-    """What a configuration file holds."""
+class ConfigDocument:
+    """The content of a configuration file."""
 
     source: Path
     text: str
     values: dict[str, Any]
 
+    @cached_property
+    def root(self) -> yaml.Node | None:
+        """The syntax tree; None for an empty file."""
+        return yaml.compose(self.text, Loader=_StrictLoader)
+
+    @property
+    def backends(self) -> dict[str, Any]:
+        """The blocks of the backends."""
+        blocks = self.values.get("backends")
+        return blocks if isinstance(blocks, dict) else {}
+
     def line(self, path: KeyPath) -> int | None:
-        """The line on which the key at `path`, or the nearest one above it, stands."""
-        node, line = self._node, None
+        """The line of the key at `path`, or of the nearest key above it."""
+        node, line = self.root, None
         for part in path:
-            key, node = self._step(node, part)
+            key = None
+            if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+                key = node = node.value[part] if part < len(node.value) else None
+            elif isinstance(node, yaml.MappingNode):
+                key, node = self._keys_of(node).get(str(part), (None, None))
             if key is None:
                 return line
             line = key.start_mark.line + 1
         return line
 
-    @property
-    def backends(self) -> dict[str, Any]:
-        """The blocks of the backends; none where the key is missing or empty."""
-        blocks = self.values.get("backends")
-        return blocks if isinstance(blocks, dict) else {}
-
-    @cached_property
-    def _node(self) -> yaml.Node | None:
-        return yaml.compose(self.text, Loader=_Loader)
+    def _keys_of(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        if id(node) not in self._keys:
+            self._keys[id(node)] = {key.value: (key, value) for key, value in node.value}
+        return self._keys[id(node)]
 
     @cached_property
     def _keys(self) -> dict[int, dict[str, tuple[yaml.Node, yaml.Node]]]:
-        """The keys of each mapping that was looked into."""
+        """The keys of each mapping that was searched: a file may have thousands of problems."""
         return {}
-
-    def _step(self, node: yaml.Node | None, part: str | int) -> _Pair:
-        """The node of this key, and that of its value."""
-        if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            return (node.value[part], node.value[part]) if part < len(node.value) else (None, None)
-        if not isinstance(node, yaml.MappingNode):
-            return None, None
-        if id(node) not in self._keys:
-            self._keys[id(node)] = {key.value: (key, value) for key, value in node.value}
-        return self._keys[id(node)].get(str(part), (None, None))
 
 
 def read_bytes(source: Path) -> bytes:
-    """The file's content; raises ConfigError where it can't be read or is too large."""
+    """The file's content. Raises ConfigError if it cannot be read or is too large."""
     try:
-        data = read_at_most(source, _LARGEST + 1)
+        data = read_at_most(source, _MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{source} can't be read: {error.strerror}.") from error
-    if len(data) > _LARGEST:
-        raise ConfigError(f"{source} is larger than {_LARGEST >> 20} MB: not a configuration.")
+        raise ConfigError(f"Cannot read {source}: {error.strerror}.") from error
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(
+            f"{source} is not a configuration: it is larger than {_MAX_BYTES >> 20} MB."
+        )
     return data
 
 
-def read(source: Path) -> Document:
-    """The document of this file; raises ConfigError as `read_bytes` and `parse` do."""
+def read(source: Path) -> ConfigDocument:
+    """The document in this file. Raises ConfigError as `read_bytes` and `parse` do."""
     return parse(source, read_bytes(source))
 
 
-def parse(source: Path, data: bytes) -> Document:
+def parse(source: Path, data: bytes) -> ConfigDocument:
     """The document of a file with this content.
 
-    Raises ConfigError, with line and column, where it is not a YAML mapping of text keys.
+    Raises ConfigError, with line and column, if it is not a YAML mapping whose keys are texts.
     """
-    text = _text(source, data)
     try:
-        values = parse_yaml(text, _Loader) if text.strip() else {}  # YAML refuses a tab alone
+        text = decode_text(data)
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        place = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        raise _error(source, "this is not UTF-8 text", *place, "Save it as UTF-8.") from error
+    try:
+        values = parse_yaml(text, _StrictLoader) if text.strip() else {}  # YAML refuses a lone tab
     except yaml.MarkedYAMLError as error:
-        raise _refused(source, text, error) from error
+        raise _syntax_error(source, text, error) from error
     except yaml.reader.ReaderError as error:
-        raise _unprintable(source, text) from error
+        raise _character_error(source, text) from error
     except ValueError as error:
-        raise _problem(source, str(error)) from error
+        raise _error(source, str(error)) from error
     if not isinstance(values, dict | None):
-        what = "must hold keys and values, such as `default_backend: mock`"
-        raise _problem(source, f"{what}, not {_NAMES.get(type(values), 'a single value')}")
-    return Document(source, text, values or {})
+        kind = _TYPE_NAMES.get(type(values), "a single value")
+        what = f"must contain keys and values, such as `default_backend: mock`, not {kind}"
+        raise _error(source, what)
+    return ConfigDocument(source, text, values or {})
 
 
-def insert_backends(document: Document, new: Mapping[str, Any]) -> str:
-    """The document's text with these blocks below its own backends, and nothing else changed.
-
-    Raises ConfigError where that can't be done.
-    """
-    text = _inserted(document, new)
-    try:
-        values = parse(document.source, text.encode()).values
-    except ConfigError:
-        values = {}
-    if values != document.values | {"backends": {**document.backends, **new}}:
-        lines = "\n".join(f"  {line}" for line in format_yaml(new))
-        raise ConfigError(
-            f"{document.source} can't take new backends without a change to other settings, "
-            "and is left as it is.",
-            remedy=f"Add this to `backends` in it by hand:\n{lines}",
-        )
-    return text
-
-
-def _inserted(document: Document, new: Mapping[str, Any]) -> str:
-    """The text with these blocks in it; whether it still means the same is not checked."""
-    text, root = document.text, document._node
-    pairs = root.value if isinstance(root, yaml.MappingNode) else []
-    at = next((i for i, (key, _) in enumerate(pairs) if key.value == "backends"), None)
-    mapping = root if at is None else pairs[at][1]
-    values = {"backends": new} if at is None else new
-    if isinstance(mapping, yaml.MappingNode) and mapping.flow_style:  # {a: {type: mock}}
-        start = mapping.start_mark.index + 1
-        inner = json.dumps(values, ensure_ascii=False)[1:-1]
-        return f"{text[:start]}{inner}{', ' if mapping.value else ''}{text[start:]}"
-    end, column = len(text), 0
-    if at is not None:
-        column = pairs[at][0].start_mark.column + 2
-        if isinstance(mapping, yaml.MappingNode):
-            column = mapping.start_mark.column
-        following = [key.start_mark for key, _ in pairs[at + 1 :]]
-        end = min((mark.index - mark.column for mark in following), default=end)
-    before = text[:end].splitlines(keepends=True)
-    while before and not _belongs(before[-1], column):
-        before.pop()
-    head = "".join(before)
-    line_end = "\r\n" if "\r\n" in text else "\n"
-    lines = [" " * column + line + line_end for line in format_yaml(values)]
-    gap = "" if head.endswith("\n") or not head else line_end
-    return head + gap + line_end * (at is None) + "".join(lines) + text[len(head) :]
-
-
-def _belongs(line: str, column: int) -> bool:
-    """Whether this line is part of the mapping at this column, or a comment within it."""
-    indent = len(line) - len(line.lstrip())
-    return bool(line.strip()) and (line[indent] != "#" or indent >= column)
-
-
-_NAMES = {list: "a list", str: "a text", int: "a number", float: "a number"}
-
-
-class _Loader(Loader):
-    """Strict where YAML is lax: keys are texts, and none stands twice."""
+class _StrictLoader(Loader):
+    """Refuses keys that are not texts, and duplicate keys."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._checked: set[int] = set()
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Comes before every mapping is made, and before `<<` mixes others into it."""
+        """Called for every mapping before it is built, and before `<<` merges others into it."""
         if id(node) not in self._checked:
             self._checked.add(id(node))
-            _check_keys(node)
+            lines: dict[str, int] = {}
+            for key, _ in node.value:
+                is_text = isinstance(key.value, str)
+                name = f"the key {one_line(key.value, limit=60)!r}" if is_text else "this key"
+                if key.tag not in (_TEXT_TAG, _MERGE_TAG):
+                    raise fault(key, f"{name} is not text; put it in quotes")
+                if key.value in lines:
+                    first = lines[key.value]
+                    raise fault(key, f"{name} is already on line {first}; keep one")
+                lines[key.value] = key.start_mark.line + 1
         super().flatten_mapping(node)
 
 
-_TEXT = "tag:yaml.org,2002:str"
-_MERGE = "tag:yaml.org,2002:merge"
-
-
-def _check_keys(node: yaml.MappingNode) -> None:
-    lines: dict[str, int] = {}
-    for key, _ in node.value:
-        if key.tag not in (_TEXT, _MERGE):
-            raise fault(key, f"{_written(key)} is not a text; put it in quotes")
-        if key.value in lines:
-            first = lines[key.value]
-            raise fault(key, f"{_written(key)} stands here and on line {first}; keep one")
-        lines[key.value] = key.start_mark.line + 1
-
-
-def _written(key: yaml.Node) -> str:
-    shown = isinstance(key.value, str)
-    return f"the key {one_line(key.value, limit=60)!r}" if shown else "this key"
-
-
-def _text(source: Path, data: bytes) -> str:
-    try:
-        return decode_text(data)
-    except UnicodeDecodeError as error:
-        before = data[: error.start]
-        column = error.start - before.rfind(b"\n")
-        raise _problem(
-            source, "this is not UTF-8 text", before.count(b"\n") + 1, column, "Save it as UTF-8."
-        ) from error
-
-
-def _refused(source: Path, text: str, error: yaml.MarkedYAMLError) -> ConfigError:
+def _syntax_error(source: Path, text: str, error: yaml.MarkedYAMLError) -> ConfigError:
     mark = error.problem_mark or error.context_mark
     if mark is None:
-        return _problem(source, str(error.problem))
+        return _error(source, str(error.problem))
     line, column = mark.line + 1, mark.column + 1
-    if _character(text, mark) == "\t":
-        return _problem(source, "a tab stands where YAML takes spaces only", line, column)
-    what = ", ".join(part for part in (_context(error, line), error.problem) if part)
-    remedy = BACKSLASH if any(word in (error.problem or "") for word in _ESCAPES) else ""
-    return _problem(source, one_line(what), line, column, remedy)
-
-
-def _context(error: yaml.MarkedYAMLError, line: int) -> str:
-    """`while parsing a flow sequence begun on line 3`."""
-    began = error.context_mark.line + 1 if error.context_mark else line
-    return f"{error.context} begun on line {began}" if began != line else error.context or ""
-
-
-def _character(text: str, mark: yaml.Mark) -> str:
     lines = text.split("\n")
-    return lines[mark.line][mark.column : mark.column + 1] if mark.line < len(lines) else ""
+    if mark.line < len(lines) and lines[mark.line][mark.column : mark.column + 1] == "\t":
+        return _error(source, "YAML allows spaces here, but not a tab", line, column)
+    context = error.context or ""
+    if error.context_mark and error.context_mark.line != mark.line:
+        context += f" that starts on line {error.context_mark.line + 1}"
+    what = ", ".join(part for part in (context, error.problem) if part)
+    is_escape = any(word in (error.problem or "") for word in _ESCAPE_WORDS)
+    return _error(source, one_line(what), line, column, BACKSLASH_REMEDY if is_escape else "")
 
 
-def _unprintable(source: Path, text: str) -> ConfigError:
+def _character_error(source: Path, text: str) -> ConfigError:
     match = Reader.NON_PRINTABLE.search(text)
     if match is None:
-        return _problem(source, "holds a character that YAML does not allow")
+        return _error(source, "contains a character that YAML does not allow")
     before = text[: match.start()]
     what = f"the character U+{ord(match[0]):04X} is not allowed in YAML"
-    return _problem(source, what, before.count("\n") + 1, len(before) - before.rfind("\n"))
+    return _error(source, what, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
-def _problem(
+def _error(
     source: Path, what: str, line: int | None = None, column: int = 0, remedy: str = ""
 ) -> ConfigError:
-    where = "" if line is None else f"line {line}, column {column}: "
-    message = f"{source}, {where}{what}." if where else f"{source} {what}."
-    found = Problem((), f"{f'column {column}: ' if column else ''}{what}", remedy, line)
-    return ConfigError(message, remedy=remedy, problems=[found])
+    place = "" if line is None else f"line {line}, column {column}: "
+    message = f"{source}, {place}{what}." if place else f"{source} {what}."
+    problem = Problem((), f"{f'column {column}: ' if column else ''}{what}", remedy, line)
+    return ConfigError(message, remedy=remedy, problems=[problem])

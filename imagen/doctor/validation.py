@@ -62,8 +62,8 @@ def report(path: Path | None = None, *, environ: Mapping[str, str] = os.environ)
     ]
     return Report(
         source=source,
-        problems=checked.located([*checked.problems, *found]),
-        warnings=checked.located(warnings),
+        problems=checked.with_lines([*checked.problems, *found]),
+        warnings=checked.with_lines(warnings),
     )
 
 

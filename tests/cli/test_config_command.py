@@ -111,7 +111,7 @@ def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
         pytest.param(
             "backends: {a: {type: mock, step_seconds: -1}}",
             "must be at least 0, not -1 (0 to 60)",
-            "How long each step takes. The default is 0.0.",
+            "Duration of each step. The default is 0.0.",
             id="value-of-a-block",
         ),
     ],
@@ -196,7 +196,7 @@ def test_what_is_wrong_with_api_key_env_is_said_of_the_name_that_was_written() -
     block = "{type: replicate, model: me/model, api_key_env: ''}"
     (problem,) = report(f"backends: {{a: {block}}}\n")["problems"]
     assert problem["what"] == (
-        "api_key_env takes the name of an environment variable, not what it holds"
+        "api_key_env takes the name of an environment variable, not its value"
     )
 
 
@@ -229,7 +229,7 @@ def test_a_cloud_without_an_owner_is_a_warning(switch: str, environ: dict[str, s
         pytest.param("{}\n", {"SUPABASE_URL": "x"}, id="auto-with-half-of-them"),
         pytest.param("output: {cloud_sync: off}\n", {"SUPABASE_URL": "x"}, id="off"),
         pytest.param(
-            "owner_user_id: me\n", {"SUPABASE_URL": "x", "MAI_SUPABASE_KEY": "x"}, id="owner"
+            "owner_user_id: me\n", {"SUPABASE_URL": "x", "SUPABASE_SERVICE_KEY": "x"}, id="owner"
         ),
     ],
 )
@@ -284,7 +284,7 @@ def test_yaml_that_can_not_be_read_is_a_problem_with_its_place() -> None:
 
 
 def test_a_file_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="does not exist"):
+    with pytest.raises(ConfigError, match="not found"):
         run("validate", "missing.yaml")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from imagen.config import load_settings, masked, variables
-from imagen.config.secrets import exposed
+from imagen.config.secrets import find_secrets
 from imagen.errors import ConfigError
 
 
@@ -37,7 +37,7 @@ from imagen.errors import ConfigError
     ],
 )
 def test_a_secret_is_found(key: str, value: str) -> None:
-    assert [problem.path for problem in exposed({"backends": {"a": {key: value}}})] == [
+    assert [problem.path for problem in find_secrets({"backends": {"a": {key: value}}})] == [
         ("backends", "a", key)
     ]
 
@@ -61,16 +61,18 @@ def test_a_secret_is_found(key: str, value: str) -> None:
     ],
 )
 def test_what_is_no_secret_is_let_be(key: str, value: Any) -> None:
-    assert exposed({"backends": {"a": {key: value}}}) == []
+    assert find_secrets({"backends": {"a": {key: value}}}) == []
 
 
 def test_a_secret_is_found_at_any_depth() -> None:
     values = {"backends": {"a": {"headers": [{"X": "Bearer 0123456789"}]}}}
-    assert [problem.path for problem in exposed(values)] == [("backends", "a", "headers", 0, "X")]
+    assert [problem.path for problem in find_secrets(values)] == [
+        ("backends", "a", "headers", 0, "X")
+    ]
 
 
 def test_a_name_with_the_word_secret_is_none() -> None:
-    assert exposed({"styles": {"secret-garden": {"prompt": "{prompt}, ivy"}}}) == []
+    assert find_secrets({"styles": {"secret-garden": {"prompt": "{prompt}, ivy"}}}) == []
 
 
 @pytest.mark.parametrize(
@@ -89,12 +91,12 @@ def test_a_name_with_the_word_secret_is_none() -> None:
         pytest.param(
             "backends: {a: {api_token_env: r8_0123456789abcdef}}",
             "api_token_env takes the name of an environment variable: put the secret into that "
-            "one.",
+            "variable.",
             id="secret-as-name",
         ),
         pytest.param(
             "backends: {a: {url: 'http://me:r8_0123456789abcdef@host'}}",
-            "Put the secret into an environment variable, and name that with the key for it that "
+            "Put the secret into an environment variable, and name that with the key that "
             "ends in `_env`.",
             id="address",
         ),
@@ -113,7 +115,7 @@ def test_no_other_fault_of_the_same_value_is_told() -> None:
     with pytest.raises(ConfigError) as error:
         load_settings()
     assert error.value.message == (
-        "imagen.yaml, line 1: output.sidecar: what looks like a token does not belong into a file"
+        "imagen.yaml, line 1: output.sidecar: what looks like a token does not belong in a file"
     )
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from imagen.config.yaml_document import Document, read
+from imagen.config.yaml_document import ConfigDocument, read
 from imagen.errors import ConfigError
 
 FILE = Path("imagen.yaml")
 
 
-def document(data: str | bytes) -> Document:
+def document(data: str | bytes) -> ConfigDocument:
     FILE.write_bytes(data if isinstance(data, bytes) else data.encode())
     return read(FILE)
 
@@ -60,7 +60,7 @@ def test_an_empty_file_holds_nothing(text: str) -> None:
         ),
         pytest.param(
             "limits:\n\tmax_width: 64\n",
-            "imagen.yaml, line 2, column 1: a tab stands where YAML takes spaces only.",
+            "imagen.yaml, line 2, column 1: YAML allows spaces here, but not a tab.",
             id="tab",
         ),
         pytest.param(
@@ -70,28 +70,28 @@ def test_an_empty_file_holds_nothing(text: str) -> None:
         ),
         pytest.param(
             "limits:\n  max_width: 64\nlimits:\n  max_height: 64\n",
-            "imagen.yaml, line 3, column 1: the key 'limits' stands here and on line 1; keep one.",
+            "imagen.yaml, line 3, column 1: the key 'limits' is already on line 1; keep one.",
             id="duplicate-section",
         ),
         pytest.param(
             "backends:\n  a: {type: mock, look: x, look: y}\n",
-            "imagen.yaml, line 2, column 28: the key 'look' stands here and on line 2; keep one.",
+            "imagen.yaml, line 2, column 28: the key 'look' is already on line 2; keep one.",
             id="duplicate-key-inside",
         ),
         pytest.param(
             "styles:\n  on: {width: 64}\n",
-            "imagen.yaml, line 2, column 3: the key 'on' is not a text; put it in quotes.",
+            "imagen.yaml, line 2, column 3: the key 'on' is not text; put it in quotes.",
             id="a-key-that-yaml-takes-for-true",
         ),
         pytest.param(
             "? [a, b]\n: c\n",
-            "imagen.yaml, line 1, column 3: this key is not a text; put it in quotes.",
+            "imagen.yaml, line 1, column 3: this key is not text; put it in quotes.",
             id="a-list-as-key",
         ),
         pytest.param(
             "default_backend: mock\n---\ndefault_backend: mock\n",
-            "imagen.yaml, line 2, column 1: expected a single document in the stream begun on "
-            "line 1, but found another document.",
+            "imagen.yaml, line 2, column 1: expected a single document in the stream that "
+            "starts on line 1, but found another document.",
             id="two-documents",
         ),
         pytest.param(
@@ -148,7 +148,7 @@ def test_an_empty_file_holds_nothing(text: str) -> None:
         ),
         pytest.param(
             "# " + "x" * 1024**2,
-            "imagen.yaml is larger than 1 MB: not a configuration.",
+            "imagen.yaml is not a configuration: it is larger than 1 MB.",
             id="a-large-file",
         ),
         pytest.param(
@@ -163,12 +163,13 @@ def test_an_empty_file_holds_nothing(text: str) -> None:
         ),
         pytest.param(
             "- backend\n- mock\n",
-            "imagen.yaml must hold keys and values, such as `default_backend: mock`, not a list.",
+            "imagen.yaml must contain keys and values, such as `default_backend: mock`, "
+            "not a list.",
             id="a-list",
         ),
         pytest.param(
             "mock\n",
-            "imagen.yaml must hold keys and values, such as `default_backend: mock`, not a text.",
+            "imagen.yaml must contain keys and values, such as `default_backend: mock`, not text.",
             id="a-text",
         ),
         pytest.param(
@@ -194,7 +195,7 @@ def test_python_objects_are_not_made() -> None:
 def test_an_open_bracket_is_told_with_the_line_on_which_it_began() -> None:
     error = refusal("workflow_dirs: [a,\n  b\ndefault_backend: mock\n")
     assert error.message.startswith("imagen.yaml, line 3, column 16: ")
-    assert "begun on line 1" in error.message
+    assert "that starts on line 1" in error.message
 
 
 def test_a_fault_of_yaml_carries_its_line() -> None:
@@ -203,7 +204,7 @@ def test_a_fault_of_yaml_carries_its_line() -> None:
 
 def test_a_folder_is_no_configuration() -> None:
     FILE.mkdir()
-    with pytest.raises(ConfigError, match=r"^imagen\.yaml can't be read: "):
+    with pytest.raises(ConfigError, match=r"^Cannot read imagen\.yaml: "):
         read(FILE)
 
 

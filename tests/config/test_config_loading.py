@@ -180,8 +180,8 @@ def test_backends_share_the_workflow_folders_and_a_place_to_keep_things() -> Non
         pytest.param(
             "styles: {ink: {prompt: black}}\n",
             [
-                "line 1: styles.ink.prompt: must hold {prompt}, where the prompt asked for goes, "
-                "not 'black'"
+                "line 1: styles.ink.prompt: must contain {prompt}, which is replaced by "
+                "the request's prompt, not 'black'"
             ],
             id="style-that-would-lose-the-prompt",
         ),
@@ -199,13 +199,13 @@ def test_backends_share_the_workflow_folders_and_a_place_to_keep_things() -> Non
             "backends:\n  a: mock\n  b: {type: 3}\n",
             [
                 "line 2: backends.a: must hold keys and values of its own, not 'mock'",
-                "line 3: backends.b.type: must be the name of a kind of backend",
+                "line 3: backends.b.type: must be the name of a backend type",
             ],
             id="blocks-that-are-none",
         ),
         pytest.param(
             "backend: mock\n",
-            ["line 1: backend: this key is now called default_backend"],
+            ["line 1: backend: is now called default_backend"],
             id="key-of-an-earlier-version",
         ),
         pytest.param(
@@ -269,31 +269,31 @@ _REMEDY = (
 @pytest.mark.parametrize(
     ("text", "said", "remedy"),
     [
-        (r'output: {directory: "C:\new"}', "output.directory: holds a line break", _REMEDY),
-        (r'state_dir: "C:\temp"', "state_dir: holds a tab", _REMEDY),
+        (r'output: {directory: "C:\new"}', "output.directory: contains a line break", _REMEDY),
+        (r'state_dir: "C:\temp"', "state_dir: contains a tab", _REMEDY),
         (
             r'workflow_dirs: ["D:\backup"]',
-            "workflow_dirs[0]: holds the control character U+0008",
+            "workflow_dirs[0]: contains the control character U+0008",
             _REMEDY,
         ),
         (
             r'library: {url: "\\nas\art"}',
-            "library.url: holds the control character U+0007",
+            "library.url: contains the control character U+0007",
             _REMEDY,
         ),
         (
             r'backends: {a: {type: comfyui, workflow: "flows\north.json"}}',
-            "backends.a.workflow: holds a line break",
+            "backends.a.workflow: contains a line break",
             _REMEDY,
         ),
         (
             r'backends: {a: {type: comfyui, parameters: {checkpoint: "xl\red"}}}',
-            "backends.a.parameters.checkpoint: holds a carriage return",
+            "backends.a.parameters.checkpoint: contains a carriage return",
             _REMEDY,
         ),
         (
             "state_dir: |\n  state",
-            "state_dir: holds a line break",
+            "state_dir: contains a line break",
             "Write it on one line, without | or >.",
         ),
     ],
@@ -327,7 +327,7 @@ def test_a_path_in_single_quotes_keeps_its_backslashes() -> None:
 def test_a_variable_with_a_control_character_is_refused(name: str, text: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
         loaded("", **{name: text})
-    assert error.value.message == f"The environment variable {name} holds {said}."
+    assert error.value.message == f"The environment variable {name} contains {said}."
 
 
 @pytest.mark.parametrize("name", ["Europe/Zurich", "UTC", "America/Argentina/Buenos_Aires"])
@@ -355,7 +355,7 @@ def test_an_unknown_time_zone_is_refused(name: str) -> None:
         ("cloud: {db_table: ''}", "must be an SQL identifier"),
         ("cloud: {db_schema: a/b}", "must be an SQL identifier"),
         ("usage: {caller_env: [two words]}", "must be the name of an environment variable"),
-        ("usage: {caller_tmux_option: '#(date)'}", "must be an option of tmux such as @mai-name"),
+        ("usage: {caller_tmux_option: '#(date)'}", "must be an option of tmux such as @caller"),
     ],
 )
 def test_names_of_the_cloud_and_of_callers_are_checked(text: str, wanted: str) -> None:

@@ -109,9 +109,9 @@ def test_the_text_around_new_blocks_stays_as_it_is(before: str, after: str) -> N
 )
 def test_a_file_whose_other_settings_would_change_is_refused(text: str) -> None:
     FILE.write_text(text)
-    with pytest.raises(ConfigError, match=r"^imagen\.yaml can't take new backends") as error:
+    with pytest.raises(ConfigError, match=r"^imagen\.yaml was not changed") as error:
         add_backends(FILE, NEW)
-    assert error.value.remedy == f"Add this to `backends` in it by hand:\n{BLOCK}".rstrip("\n")
+    assert error.value.remedy == f"Add this to `backends` by hand:\n{BLOCK}".rstrip("\n")
     assert FILE.read_text() == text
 
 
@@ -199,13 +199,13 @@ def test_the_mode_of_the_file_is_kept() -> None:
 
 def test_a_folder_is_refused_with_a_sentence() -> None:
     FILE.mkdir()
-    with pytest.raises(ConfigError, match="can't be read"):
+    with pytest.raises(ConfigError, match="Cannot read"):
         add_backends(FILE, NEW)
 
 
 def test_a_file_below_a_file_is_refused_with_a_sentence() -> None:
     FILE.write_text("backends:\n")
-    with pytest.raises(ConfigError, match="can't be written"):
+    with pytest.raises(ConfigError, match="Cannot write"):
         add_backends(FILE / "imagen.yaml", NEW)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagen.config import find, place_to_write
-from imagen.config.paths import default_state_dir, default_workflow_dir, expanded
+from imagen.config.paths import default_state_dir, default_workflow_dir, expand_home
 from imagen.errors import ConfigError
 
 
@@ -75,13 +75,13 @@ def test_nothing_is_found_where_there_is_nothing(tmp_path: Path) -> None:
 
 
 def test_a_file_named_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"^The configuration mine\.yaml does not exist\.") as e:
+    with pytest.raises(ConfigError, match=r"^Configuration mine\.yaml not found\.") as e:
         find(Path("mine.yaml"), environ={})
     assert e.value.remedy == "`imagen config init --write mine.yaml` writes one."
 
 
 def test_an_error_says_that_the_variable_named_the_file() -> None:
-    with pytest.raises(ConfigError, match=r"mine\.yaml, which IMAGEN_CONFIG names, does not exist"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml \(named by IMAGEN_CONFIG\) not found"):
         find(environ={"IMAGEN_CONFIG": "mine.yaml"})
 
 
@@ -115,8 +115,8 @@ def test_a_first_configuration_is_written_into_the_users_own_folder(
 
 def test_a_tilde_is_the_home_of_the_environment(tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path)}
-    assert expanded(Path("~/a/b"), environ) == tmp_path / "a/b"
-    assert expanded(Path("a/~/b"), environ) == Path("a/~/b")
+    assert expand_home(Path("~/a/b"), environ) == tmp_path / "a/b"
+    assert expand_home(Path("a/~/b"), environ) == Path("a/~/b")
 
 
 @pytest.mark.parametrize("variable", ["XDG_STATE_HOME", "LOCALAPPDATA"])

@@ -129,7 +129,7 @@ def test_a_wrong_key_is_stuck_until_it_is_mended(
         f"    {lab.cloud.url} refused the request: "
     )
     assert said.endswith(
-        "    Put the service key of the project into SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY.\n"
+        "    Put the service key of the project into SUPABASE_SERVICE_KEY.\n"
         "2 entries of the ledger are stuck.\n"
         "Once that is mended: imagen sync --retry\n"
     )
@@ -158,7 +158,7 @@ def test_a_shell_that_lacks_the_key_leaves_it_to_others(
     lab.make()
     monkeypatch.delenv("SUPABASE_SERVICE_KEY")
     assert run(["sync"]) == 4
-    assert "SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY is not set" in capsys.readouterr().out
+    assert "SUPABASE_SERVICE_KEY is not set" in capsys.readouterr().out
     assert lab.states() == [("waiting", 1)]
     lab.set(SUPABASE_SERVICE_KEY=SERVICE_KEY)
     assert run(["sync", "--retry"]) == 0

@@ -297,11 +297,11 @@ def test_a_bucket_that_is_missing_names_the_remedy(tmp_path: Path) -> None:
 
 
 def test_a_wrong_key_names_the_variable(cloud: Supabase, delivery: Delivery) -> None:
-    environ = {"SUPABASE_URL": cloud.url, "MAI_SUPABASE_KEY": ANON_KEY}
+    environ = {"SUPABASE_URL": cloud.url, "SUPABASE_SERVICE_KEY": ANON_KEY}
     with pytest.raises(ImagenError) as caught:
         sink.send(delivery, told.settings(), environ, {})
     assert (caught.value.code, caught.value.retryable) == ("unauthorized", False)
-    assert "SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY" in caught.value.remedy
+    assert "SUPABASE_SERVICE_KEY" in caught.value.remedy
     assert ANON_KEY not in str(caught.value)
 
 

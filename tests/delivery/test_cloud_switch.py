@@ -17,13 +17,6 @@ _ALL = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_KEY": "k"}
     ("sync", "environ", "owner", "expected"),
     [
         pytest.param("auto", _ALL, told.OWNER, True, id="all is there"),
-        pytest.param(
-            "auto",
-            {"SUPABASE_URL": "https://abc.supabase.co", "MAI_SUPABASE_KEY": "k"},
-            told.OWNER,
-            True,
-            id="the other key",
-        ),
         pytest.param("auto", _ALL, None, False, id="no owner"),
         pytest.param("auto", {"SUPABASE_URL": "https://x"}, told.OWNER, False, id="no key"),
         pytest.param("auto", {"SUPABASE_SERVICE_KEY": "k"}, told.OWNER, False, id="no address"),
@@ -39,12 +32,18 @@ def test_pictures_go_to_the_cloud_where_all_is_there(
     assert images.is_enabled(settings, environ) is expected
 
 
+def test_any_of_the_key_variables_switches_the_cloud_on() -> None:
+    settings = told.settings(owner_user_id=told.OWNER, cloud={"key_env": ["FIRST", "SECOND"]})
+    environ = {"SUPABASE_URL": "https://abc.supabase.co", "SECOND": "k"}
+    assert images.is_enabled(settings, environ)
+
+
 def test_what_is_missing_is_named_where_the_cloud_is_on() -> None:
     settings = told.settings(output={"cloud_sync": "on"}, owner_user_id=None)
     with pytest.raises(ConfigError) as caught:
         images.is_enabled(settings, {})
     assert caught.value.message == (
-        "output.cloud_sync is on, but SUPABASE_URL and SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY "
+        "output.cloud_sync is on, but SUPABASE_URL and SUPABASE_SERVICE_KEY "
         "and owner_user_id are not set."
     )
 

@@ -119,8 +119,7 @@ def test_a_program_is_told_all_of_it(stuck: SyncFolder, capsys: pytest.CaptureFi
         "generation": stuck.left()[0].delivery.generation,
         "state": "stuck",
         "attempts": 1,
-        "remedy": "Put the service key of the project into "
-        "SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY.",
+        "remedy": "Put the service key of the project into SUPABASE_SERVICE_KEY.",
     }
 
 

@@ -121,7 +121,7 @@ def test_what_is_stuck_is_said_to_be_with_its_remedy(
     _, *said = capsys.readouterr().err.splitlines()  # below the line about all deliveries
     assert said[0].startswith(f"imagen: {lab.ids()[0]} is not in the cloud yet: it is stuck. http")
     assert said[1:] == [
-        "Put the service key of the project into SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY.",
+        "Put the service key of the project into SUPABASE_SERVICE_KEY.",
         "Send it with: imagen sync --retry",
     ]
 

@@ -52,12 +52,13 @@ def test_the_credentials_of_the_cloud_the_library_and_webhooks_are_told() -> Non
         Path(),
         library={"url": "postgresql://me@host/db", "password_env": "PG_WORD"},
         webhooks=[{"url": "https://example.org", "secret_env": "HOOK_SECRET"}],
+        cloud={"key_env": ["SUPABASE_SERVICE_KEY", "OWN_KEY"]},
     )
-    assert told(credentials.look(whole, {"MAI_SUPABASE_KEY": "x", "HOOK_SECRET": " "})) == [
+    assert told(credentials.look(whole, {"OWN_KEY": "x", "HOOK_SECRET": " "})) == [
         ("PG_WORD", "warning", "not set; the library needs it"),
         ("HOOK_SECRET", "broken", "not set; the signature of a webhook needs it"),
         ("SUPABASE_URL", "note", "not set; the cloud needs it"),
-        ("MAI_SUPABASE_KEY", "ok", "set, for the cloud"),
+        ("OWN_KEY", "ok", "set, for the cloud"),
     ]
 
 

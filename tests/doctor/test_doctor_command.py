@@ -114,9 +114,7 @@ def test_what_is_broken_is_told_with_its_remedy(capsys: pytest.CaptureFixture[st
     )
     assert run(["doctor"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].startswith(
-        "  broken   imagen.yaml: line 2: default_backend: There is no backend "
-    )
+    assert lines[1].startswith("  broken   imagen.yaml: line 2: default_backend: Unknown backend ")
     assert lines[2] == "           Known: gone, mock."
     assert lines[-1] == "2 broken, 0 warnings."
 

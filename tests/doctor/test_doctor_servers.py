@@ -124,8 +124,7 @@ def test_a_cloud_that_is_not_meant_is_a_note() -> None:
         (
             "cloud",
             "note",
-            "off, for want of SUPABASE_URL and SUPABASE_SERVICE_KEY or MAI_SUPABASE_KEY and "
-            "owner_user_id",
+            "off, for want of SUPABASE_URL and SUPABASE_SERVICE_KEY and owner_user_id",
         )
     ]
     assert _cloud({}, output={"cloud_sync": "off"}) == [

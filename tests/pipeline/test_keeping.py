@@ -209,7 +209,7 @@ def test_the_ledger_tells_time_caller_and_electricity(
 
 
 _TMUX = """#!/bin/sh
-test "$*" = 'display-message -p -t %7 #{@mai-name}' && echo the pane
+test "$*" = 'display-message -p -t %7 #{@caller}' && echo the pane
 """
 
 
@@ -222,9 +222,9 @@ def _tmux(folder: Path, program: str) -> dict[str, str]:
 
 
 def test_the_first_name_of_the_caller_counts() -> None:
-    usage = UsageSettings()
-    assert find_caller(usage, {"IMAGEN_CALLER": "me", "MAI_FROM_ID": "7"}) == "me"
-    assert find_caller(usage, {"IMAGEN_CALLER": "", "MAI_FROM_ID": "7\x1b[2J"}) == "7[2J"
+    usage = UsageSettings(caller_env=("IMAGEN_CALLER", "TEAM_ID"))
+    assert find_caller(usage, {"IMAGEN_CALLER": "me", "TEAM_ID": "7"}) == "me"
+    assert find_caller(usage, {"IMAGEN_CALLER": "", "TEAM_ID": "7\x1b[2J"}) == "7[2J"
     assert find_caller(usage, {}) == ""
 
 
@@ -246,7 +246,7 @@ def test_the_pane_of_tmux_may_have_a_name(
 ) -> None:
     environ = _tmux(tmp_path, program)
     monkeypatch.setenv("PATH", environ["PATH"])
-    assert find_caller(UsageSettings(), environ) == name
+    assert find_caller(UsageSettings(caller_tmux_option="@caller"), environ) == name
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no tmux")
