@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from imagen.backends import kinds
 from imagen.cli.commands.config import config
 from imagen.config import example
-from imagen.doctor import report as examine
+from imagen.doctor import check_config as examine
 from imagen.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from imagen.config import (
     sample,
     with_backends,
 )
-from imagen.doctor import report
+from imagen.doctor import check_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,13 +133,13 @@ def text(request: pytest.FixtureRequest) -> str:
 
 def test_both_are_valid(text: str) -> None:
     Path("imagen.yaml").write_text(text)
-    found = report(environ={"REPLICATE_API_TOKEN": "set"})
+    found = check_config(environ={"REPLICATE_API_TOKEN": "set"})
     assert (found.problems, found.warnings) == ((), ())
 
 
 def test_both_warn_of_the_one_credential_they_need(text: str) -> None:
     Path("imagen.yaml").write_text(text)
-    (warning,) = report(environ={}).warnings
+    (warning,) = check_config(environ={}).warnings
     assert warning.path == ("backends", "flux-dev-replicate", "api_token_env")
 
 

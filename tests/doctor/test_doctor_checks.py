@@ -12,7 +12,7 @@ from support.doctor_lab import settings, told
 
 import imagen
 from imagen.core.filesystem import lock
-from imagen.doctor import credentials, jobs, places, previews, versions
+from imagen.doctor import checks
 from imagen.errors import install_command
 
 _NO_CLOUD = {"output": {"cloud_sync": "off"}}
@@ -21,7 +21,7 @@ _NO_CLOUD = {"output": {"cloud_sync": "off"}}
 def test_a_credential_is_told_to_be_set_and_never_shown() -> None:
     blocks = {"flux": {"type": "replicate", "model": "black-forest-labs/flux-schnell"}}
     found = list(
-        credentials.look(
+        checks.check_credentials(
             settings(Path(), backends=blocks, **_NO_CLOUD), {"REPLICATE_API_TOKEN": "r8_secret"}
         )
     )
@@ -33,7 +33,7 @@ def test_a_credential_that_is_missing_is_told_with_all_who_need_it() -> None:
     block = {"type": "replicate", "model": "black-forest-labs/flux-schnell"}
     mine = {"type": "comfyui", "workflow": "sdxl", "bearer_env": "STUDIO_TOKEN"}
     blocks = {"flux": block, "flux-2": block, "studio": mine}
-    found = list(credentials.look(settings(Path(), backends=blocks, **_NO_CLOUD), {}))
+    found = list(checks.check_credentials(settings(Path(), backends=blocks, **_NO_CLOUD), {}))
     assert told(found) == [
         ("REPLICATE_API_TOKEN", "broken", "not set; flux, flux-2 needs it"),
         ("STUDIO_TOKEN", "broken", "not set; studio needs it"),
@@ -43,8 +43,8 @@ def test_a_credential_that_is_missing_is_told_with_all_who_need_it() -> None:
 
 def test_what_stands_where_the_name_of_a_variable_belongs_is_not_shown() -> None:
     blocks = {"studio": {"type": "comfyui", "workflow": "sdxl", "bearer_env": "hunter2"}}
-    found = list(credentials.look(settings(Path(), backends=blocks, **_NO_CLOUD), {}))
-    assert told(found) == [("(no name of a variable)", "broken", "not set; studio needs it")]
+    found = list(checks.check_credentials(settings(Path(), backends=blocks, **_NO_CLOUD), {}))
+    assert told(found) == [("(not a variable name)", "broken", "not set; studio needs it")]
 
 
 def test_the_credentials_of_the_cloud_the_library_and_webhooks_are_told() -> None:
@@ -54,7 +54,7 @@ def test_the_credentials_of_the_cloud_the_library_and_webhooks_are_told() -> Non
         webhooks=[{"url": "https://example.org", "secret_env": "HOOK_SECRET"}],
         cloud={"key_env": ["SUPABASE_SERVICE_KEY", "OWN_KEY"]},
     )
-    assert told(credentials.look(whole, {"OWN_KEY": "x", "HOOK_SECRET": " "})) == [
+    assert told(checks.check_credentials(whole, {"OWN_KEY": "x", "HOOK_SECRET": " "})) == [
         ("PG_WORD", "warning", "not set; the library needs it"),
         ("HOOK_SECRET", "broken", "not set; the signature of a webhook needs it"),
         ("SUPABASE_URL", "note", "not set; the cloud needs it"),
@@ -63,11 +63,13 @@ def test_the_credentials_of_the_cloud_the_library_and_webhooks_are_told() -> Non
 
 
 def test_nothing_is_said_of_a_cloud_that_nobody_has_begun_to_set_up() -> None:
-    assert told(credentials.look(settings(Path()), {})) == [("credentials", "ok", "none is needed")]
+    assert told(checks.check_credentials(settings(Path()), {})) == [
+        ("credentials", "ok", "none is needed")
+    ]
 
 
 def test_folders_are_told_with_the_room_in_them(tmp_path: Path) -> None:
-    found = list(places.look(settings(tmp_path)))
+    found = list(checks.check_disk(settings(tmp_path)))
     assert [(f.subject, f.state) for f in found] == [
         ("output.directory", "ok"),
         ("state_dir", "ok"),
@@ -79,33 +81,33 @@ def test_folders_are_told_with_the_room_in_them(tmp_path: Path) -> None:
 
 
 def test_a_library_on_a_server_has_no_folder(tmp_path: Path) -> None:
-    found = places.look(settings(tmp_path, library={"url": "postgresql://me@host/db"}))
+    found = checks.check_disk(settings(tmp_path, library={"url": "postgresql://me@host/db"}))
     assert [finding.subject for finding in found] == ["output.directory", "state_dir"]
 
 
 def test_a_file_where_a_folder_belongs_is_told(tmp_path: Path) -> None:
     (tmp_path / "pictures").write_text("")
-    first, *_ = places.look(settings(tmp_path))
-    assert (first.state, first.says) == ("broken", f"{tmp_path / 'pictures'} is no folder")
+    first, *_ = checks.check_disk(settings(tmp_path))
+    assert (first.state, first.says) == ("broken", f"{tmp_path / 'pictures'} is not a folder")
     assert first.remedies == ("Name another folder: output.directory.",)
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everywhere")
 def test_a_folder_that_can_not_be_written_into_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    first, *_ = places.look(settings(tmp_path))
+    first, *_ = checks.check_disk(settings(tmp_path))
     tmp_path.chmod(0o700)
-    assert (first.state, first.says) == ("broken", f"{tmp_path} can't be written into")
+    assert (first.state, first.says) == ("broken", f"{tmp_path} is not writable")
 
 
 def test_a_disk_with_little_room_is_a_warning() -> None:
-    found = places.room("state_dir", Path("/state"), 250_000_000)
+    found = checks.check_space("state_dir", Path("/state"), 250_000_000)
     assert (found.state, found.says) == ("warning", "/state, 0.2 GB free")
-    assert found.remedies == ("Make room on this disk.",)
+    assert found.remedies == ("Free some space on this disk.",)
 
 
 def test_that_no_job_is_left_is_told(tmp_path: Path) -> None:
-    assert told(jobs.look(tmp_path)) == [("left behind", "ok", "none")]
+    assert told(checks.check_jobs(tmp_path)) == [("interrupted", "ok", "none")]
 
 
 def test_jobs_that_are_left_behind_are_told_but_for_those_at_work(tmp_path: Path) -> None:
@@ -115,25 +117,27 @@ def test_jobs_that_are_left_behind_are_told_but_for_those_at_work(tmp_path: Path
     (folder / "b.json").touch()
     held = lock(folder / "b.lock")
     assert held is not None
-    found = list(jobs.look(tmp_path))
+    found = list(checks.check_jobs(tmp_path))
     held.release()
     assert told(found) == [
         ("at work", "ok", "1 job"),
-        ("left behind", "warning", "1 job is not at the end: a"),
+        ("interrupted", "warning", "1 job is unfinished: a"),
     ]
-    assert found[1].remedies == ("Bring them to their end with: imagen resume",)
+    assert found[1].remedies == ("Finish them with: imagen resume",)
 
 
 def test_many_jobs_are_not_all_named(tmp_path: Path) -> None:
     (tmp_path / "tickets").mkdir()
     for name in "abcdefg":
         (tmp_path / "tickets" / f"{name}.json").touch()
-    (found,) = jobs.look(tmp_path)
-    assert found.says == "7 jobs are not at the end: a, b, c, d, e, …"
+    (found,) = checks.check_jobs(tmp_path)
+    assert found.says == "7 jobs are unfinished: a, b, c, d, e, …"
 
 
 def test_a_viewer_that_is_not_there_is_told_inside_tmux(tmp_path: Path) -> None:
-    found = list(previews.look(settings(Path()).output, {"TMUX": "x", "PATH": str(tmp_path)}))
+    found = list(
+        checks.check_preview(settings(Path()).output, {"TMUX": "x", "PATH": str(tmp_path)})
+    )
     assert told(found) == [
         ("preview", "note", "nowhere: the viewer 'tmux-img' is not on the PATH"),
     ]
@@ -147,13 +151,13 @@ def test_a_viewer_that_is_not_there_is_told_inside_tmux(tmp_path: Path) -> None:
         pytest.param(
             "auto",
             {"TERM": "xterm"},
-            ("note", "nowhere: not in tmux, nor in a terminal that is known to show pictures"),
+            ("note", "nowhere: this is neither tmux nor a terminal that is known to show images"),
             id="nowhere",
         ),
         pytest.param(
             "auto",
             {"TERM": "xterm-kitty"},
-            ("ok", "in the terminal, by kitty's protocol"),
+            ("ok", "in the terminal, with kitty's protocol"),
             id="kitty",
         ),
         pytest.param(
@@ -173,21 +177,21 @@ def test_a_viewer_that_is_not_there_is_told_inside_tmux(tmp_path: Path) -> None:
 def test_where_a_picture_would_be_shown_is_told(
     switch: str, environ: dict[str, str], told_: tuple[str, str]
 ) -> None:
-    (found,) = previews.look(settings(Path(), output={"preview": switch}).output, environ)
+    (found,) = checks.check_preview(settings(Path(), output={"preview": switch}).output, environ)
     assert (found.state, found.says) == told_
 
 
 def test_versions_are_told() -> None:
-    found = {finding.subject: finding for finding in versions.look()}
+    found = {finding.subject: finding for finding in checks.check_versions()}
     assert found["imagen"].says == imagen.__version__
     assert found["Python"].says == platform.python_version()
     assert "pydantic 2." in found["packages"].says
 
 
 def test_what_an_extra_would_bring_is_told() -> None:
-    none = versions.extra("diffusers", [], ["torch", "diffusers"])
+    none = checks.check_extra("diffusers", [], ["torch", "diffusers"])
     assert (none.state, none.says) == ("note", "not installed")
-    assert none.remedies == (f"{install_command('diffusers')} brings it.",)
-    half = versions.extra("x", ["pydantic"], ["torch"])
+    assert none.remedies == (f"Install it with: {install_command('diffusers')}",)
+    half = checks.check_extra("x", ["pydantic"], ["torch"])
     assert half.state == "warning"
     assert half.says.endswith("; without torch")

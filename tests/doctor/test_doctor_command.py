@@ -72,7 +72,7 @@ def test_all_faults_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None
         ("library", "outbox"),
         ("cloud", "cloud"),
     ]
-    assert [f["subject"] for f in found if f["state"] == "warning"] == ["left behind"]
+    assert [f["subject"] for f in found if f["state"] == "warning"] == ["interrupted"]
     by_subject = {f["subject"]: f for f in found}
     assert "https://huggingface.co/" in by_subject["bare"]["remedies"][0]
     assert by_subject["outbox"]["says"] == "1 for the webhook stuck: HTTP 410: it is gone."

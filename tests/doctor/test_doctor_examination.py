@@ -7,9 +7,8 @@ from pathlib import Path
 
 from support.doctor_lab import told
 
-from imagen.doctor import Finding, examine
-from imagen.doctor.examination import side_by_side
-from imagen.doctor.findings import Check
+from imagen.doctor import Finding, examine, run_checks
+from imagen.doctor.checks import Check
 from imagen.errors import Unavailable
 
 
@@ -36,7 +35,7 @@ def test_findings_come_in_the_order_of_the_checks() -> None:
 
     both = [Check(section="x", subject="one", look=meeting)] * 2
     checks = [_check("first", "1"), *both, _check("last", "2")]
-    found = side_by_side(checks, patience_seconds=20)
+    found = run_checks(checks, patience_seconds=20)
     assert [(f.section, f.subject) for f in found] == [
         ("things", "first"),
         ("x", "met"),
@@ -51,7 +50,7 @@ def test_what_does_not_answer_is_told_and_the_others_are_not_held_up() -> None:
         Check(section="x", subject="slow", look=_silent, when_late="warning"),
         _check("well", "fine"),
     ]
-    assert told(side_by_side(checks, patience_seconds=0.2)) == [
+    assert told(run_checks(checks, patience_seconds=0.2)) == [
         ("silent", "broken", "no answer within 0.2 s"),
         ("slow", "warning", "no answer within 0.2 s"),
         ("well", "ok", "fine"),
@@ -59,9 +58,7 @@ def test_what_does_not_answer_is_told_and_the_others_are_not_held_up() -> None:
 
 
 def test_an_error_is_a_finding_with_its_remedies() -> None:
-    (found,) = side_by_side(
-        [Check(section="x", subject="gone", look=_refused)], patience_seconds=20
-    )
+    (found,) = run_checks([Check(section="x", subject="gone", look=_refused)], patience_seconds=20)
     assert found == Finding(
         section="x",
         subject="gone",
@@ -74,7 +71,7 @@ def test_an_error_is_a_finding_with_its_remedies() -> None:
 def test_whoever_watches_is_told_what_is_still_looked_at() -> None:
     watched: list[list[str]] = []
     checks = [Check(section="x", subject="silent", look=_silent)]
-    side_by_side(checks, patience_seconds=0.05, watch=lambda left: watched.append([*left]))
+    run_checks(checks, patience_seconds=0.05, watch=lambda left: watched.append([*left]))
     assert watched[-1] == ["silent"]
 
 
@@ -135,5 +132,5 @@ def test_what_is_switched_on_and_can_not_be_is_told() -> None:
     )
     assert by_subject["cloud"] == (
         "broken",
-        "off, for want of SUPABASE_URL and SUPABASE_SERVICE_KEY",
+        "off: SUPABASE_URL and SUPABASE_SERVICE_KEY are not set",
     )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.doctor_lab import keep, settings, told
 
-from imagen.doctor import library
-from imagen.doctor.examination import side_by_side
+from imagen.doctor import run_checks
+from imagen.doctor.checks import library_checks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def _told(whole: Settings, *, quick: bool = False) -> list[tuple[str, str, str]]:
-    checks = list(library.checks(whole, {}, quick=quick))
-    return told(side_by_side(checks, patience_seconds=20))
+    checks = list(library_checks(whole, {}, quick=quick))
+    return told(run_checks(checks, patience_seconds=20))
 
 
 def test_a_library_that_is_sound_is_told(tmp_path: Path) -> None:
     whole = settings(tmp_path)
     keep(whole)
     assert _told(whole) == [
-        ("library", "ok", f"{tmp_path / 'library.db'}, version 2, 0 pictures"),
-        ("outbox", "ok", "nothing waits"),
-        ("integrity", "ok", "sound, and can be searched"),
+        ("library", "ok", f"{tmp_path / 'library.db'}, version 2, 0 images"),
+        ("outbox", "ok", "empty"),
+        ("integrity", "ok", "intact and searchable"),
     ]
 
 
@@ -41,11 +41,11 @@ def test_a_library_that_can_only_be_read_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     told = _told(whole)
     tmp_path.chmod(0o700)
-    says = f"{tmp_path / 'library.db'}, version 2, 0 pictures; it can be read, but not written"
+    says = f"{tmp_path / 'library.db'}, version 2, 0 images; it is read-only"
     assert told == [
         ("library", "warning", says),
-        ("outbox", "ok", "nothing waits"),
-        ("integrity", "ok", "sound, and can be searched"),
+        ("outbox", "ok", "empty"),
+        ("integrity", "ok", "intact and searchable"),
     ]
 
 
@@ -53,17 +53,17 @@ def test_a_library_of_each_kind_is_told_with_its_outbox(tmp_path: Path, library_
     whole = settings(tmp_path, library={"url": library_url})
     keep(whole, webhooks=1, why="Refused.", stuck=True)
     (_, state, says), *others = _told(whole)
-    assert (state, says.endswith(", version 2, 0 pictures")) == ("ok", True)
+    assert (state, says.endswith(", version 2, 0 images")) == ("ok", True)
     assert others == [
-        ("outbox", "ok", "nothing waits"),
+        ("outbox", "ok", "empty"),
         ("outbox", "broken", "1 for the webhook stuck: Refused."),
-        ("integrity", "ok", "sound, and can be searched"),
+        ("integrity", "ok", "intact and searchable"),
     ]
 
 
 def test_a_library_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "library.db"
-    assert _told(settings(tmp_path)) == [("library", "ok", f"{path}, not made yet")]
+    assert _told(settings(tmp_path)) == [("library", "ok", f"{path}, not created yet")]
     assert not path.exists()
 
 
@@ -105,7 +105,7 @@ def test_a_page_that_is_damaged_is_found(tmp_path: Path) -> None:
 
 def test_what_waits_is_told(tmp_path: Path) -> None:
     keep(settings(tmp_path), webhooks=2)
-    assert _told(settings(tmp_path))[1] == ("outbox", "note", "2 for the webhook wait")
+    assert _told(settings(tmp_path))[1] == ("outbox", "note", "2 for the webhook pending")
 
 
 def test_what_waits_to_be_tried_again_is_a_warning(tmp_path: Path) -> None:
@@ -113,14 +113,14 @@ def test_what_waits_to_be_tried_again_is_a_warning(tmp_path: Path) -> None:
     assert _told(settings(tmp_path))[1] == (
         "outbox",
         "warning",
-        "2 for the webhook wait to be tried again: The address is out of reach.",
+        "2 for the webhook waiting for a retry: The address is out of reach.",
     )
 
 
 def test_what_is_stuck_is_told_with_why(tmp_path: Path) -> None:
     keep(settings(tmp_path), webhooks=3, why="Refused:\x1b[2J no.", stuck=True)
     assert _told(settings(tmp_path))[1:3] == [
-        ("outbox", "ok", "nothing waits"),
+        ("outbox", "ok", "empty"),
         ("outbox", "broken", "3 for the webhook stuck: Refused:[2J no."),
     ]
 

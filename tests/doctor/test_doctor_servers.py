@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ import pytest
 from simulators.supabase import BUCKET, SERVICE_KEY, Bucket, Supabase
 from support.doctor_lab import settings, told
 
-from imagen.doctor import backends, cloud
-from imagen.doctor.examination import side_by_side
+from imagen.doctor import run_checks
+from imagen.doctor.checks import Check, backend_checks, check_cloud
 from imagen.testing.comfyui import ComfyUI
 from imagen.testing.http_server import HeldPort
 
@@ -26,8 +27,8 @@ _VERSION = "0.9.2"
 
 def _backends(quick: bool = False, **blocks: dict[str, Any]) -> list[Finding]:
     whole = settings(Path(), backends=blocks)
-    checks = list(backends.checks(whole, {}, quick=quick))
-    return side_by_side(checks, patience_seconds=60)
+    checks = list(backend_checks(whole, {}, quick=quick))
+    return run_checks(checks, patience_seconds=60)
 
 
 def _sdxl(url: str) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def test_what_a_server_could_do_with_more_is_a_note() -> None:
     assert first.state == "ok"
     assert {note.state for note in notes} == {"note"}
     (upscale,) = [note for note in notes if "upscale" in note.says]
-    assert upscale.says.startswith("can't do upscale for now: ")
+    assert upscale.says.startswith("cannot upscale now: ")
     assert "RealESRGAN_x4plus" in upscale.says
     assert len(upscale.remedies) == 1
 
@@ -87,8 +88,8 @@ def test_a_dead_port_is_told_and_the_others_are_asked(dead: str) -> None:
 
 def test_a_server_that_says_nothing_holds_up_nobody(mute: str) -> None:
     whole = settings(Path(), backends={"mute": _sdxl(mute), "paint": {"type": "mock"}})
-    checks = list(backends.checks(whole, {}, quick=False))
-    assert told(side_by_side(checks, patience_seconds=0.5)) == [
+    checks = list(backend_checks(whole, {}, quick=False))
+    assert told(run_checks(checks, patience_seconds=0.5)) == [
         ("mute", "broken", "no answer within 0.5 s"),
         ("paint", "ok", "ok"),
     ]
@@ -103,16 +104,17 @@ def test_with_quick_no_engine_is_asked(dead: str) -> None:
 def test_a_backend_that_can_not_be_opened_is_told_once() -> None:
     service = {"type": "replicate", "model": "black-forest-labs/flux-schnell"}
     assert told(_backends(wrong={"type": "mock", "lok": "x"}, service=service)) == [
-        ("wrong", "broken", "can't be used: its configuration is wrong, as told above"),
-        ("service", "broken", "can't be used without its credential"),
+        ("wrong", "broken", "cannot be used: its configuration is wrong, as reported above"),
+        ("service", "broken", "cannot be used without its credential"),
     ]
 
 
 def _cloud(
     environ: dict[str, str], *, quick: bool = False, **more: Any
 ) -> list[tuple[str, str, str]]:
-    checks = list(cloud.checks(settings(Path(), **more), environ, quick=quick))
-    return told(side_by_side(checks, patience_seconds=60))
+    look = partial(check_cloud, settings(Path(), **more), environ, quick=quick)
+    check = Check(section="cloud", subject="cloud", look=look)
+    return told(run_checks([check], patience_seconds=60))
 
 
 def _environ(project: Supabase) -> dict[str, str]:
@@ -124,17 +126,17 @@ def test_a_cloud_that_is_not_meant_is_a_note() -> None:
         (
             "cloud",
             "note",
-            "off, for want of SUPABASE_URL and SUPABASE_SERVICE_KEY and owner_user_id",
+            "off: SUPABASE_URL and SUPABASE_SERVICE_KEY and owner_user_id are not set",
         )
     ]
     assert _cloud({}, output={"cloud_sync": "off"}) == [
-        ("cloud", "note", "off: pictures stay on this machine")
+        ("cloud", "note", "off: images stay on this machine")
     ]
 
 
 def test_a_cloud_that_is_only_half_set_up_is_a_warning() -> None:
     environ = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_KEY": "x"}
-    assert _cloud(environ) == [("cloud", "warning", "off, for want of owner_user_id")]
+    assert _cloud(environ) == [("cloud", "warning", "off: owner_user_id is not set")]
 
 
 def test_the_bucket_of_the_cloud_is_told() -> None:

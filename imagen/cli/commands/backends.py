@@ -108,7 +108,7 @@ def registered() -> dict[str, str]:
 
 def _configured(name: str, settings: Settings, environ: Mapping[str, str]) -> Row:
     """What can be told of a backend without its engine."""
-    from imagen.doctor import block_problems, unset
+    from imagen.doctor import find_backend_problems, find_unset_variables
 
     block = settings.backends.get(name, {})
     row = Row(
@@ -117,7 +117,10 @@ def _configured(name: str, settings: Settings, environ: Mapping[str, str]) -> Ro
         title=str(block.get("title") or ""),
         default=name == settings.default_backend,
     )
-    found = [*block_problems(name, settings), *unset(name, settings, environ)]
+    found = [
+        *find_backend_problems(name, settings),
+        *find_unset_variables(name, settings, environ),
+    ]
     if not found:
         return row
     remedies = tuple(dict.fromkeys(text for p in found for text in p.remedy.splitlines()))

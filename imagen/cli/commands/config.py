@@ -19,7 +19,7 @@ from imagen.cli.terminal import echo, terminal_width, wrap
 from imagen.config import VARIABLES, Settings, masked, variables
 from imagen.core.text import bare_address, is_variable_name, printable
 from imagen.core.validation import sentences
-from imagen.doctor import block_problems
+from imagen.doctor import find_backend_problems
 from imagen.errors import BackendError, ConfigError, ImagenError, Unavailable
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from imagen.backends import Adapter
     from imagen.config import Addition
     from imagen.core.validation import Problem
-    from imagen.doctor import Report
+    from imagen.doctor import ConfigReport
 
     Blocks = Mapping[str, Mapping[str, Any]]
 
@@ -99,11 +99,11 @@ def validate(file: Path | None, config_path: Path | None, as_json: bool) -> None
 
     The exit code is 2 where something is wrong.
     """
-    from imagen.doctor import report
+    from imagen.doctor import check_config
 
     if file is not None and config_path is not None:
         raise usage_error("FILE and --config both name a configuration. Keep one of them.")
-    found = report(file or config_path)
+    found = check_config(file or config_path)
     if as_json:
         click.echo(json.dumps(_as_json(found), indent=2))
     else:
@@ -141,7 +141,7 @@ def show(config_path: Path | None, as_json: bool) -> None:
     click.echo(json.dumps(values, indent=2) if as_json else _shown(values, settings))
 
 
-def _as_text(found: Report) -> str:
+def _as_text(found: ConfigReport) -> str:
     where = str(found.source or "The defaults")
     lines = [line for p in found.problems for line in _told("error", p)]
     count = len(found.problems)
@@ -155,7 +155,7 @@ def _told(kind: str, problem: Problem) -> list[str]:
     return [f"{kind}: {line}{problem.sentence}", *remedy]
 
 
-def _as_json(found: Report) -> dict[str, Any]:
+def _as_json(found: ConfigReport) -> dict[str, Any]:
     return {
         "ok": not found.problems,
         "file": str(found.source) if found.source else None,
@@ -297,7 +297,9 @@ def resolved(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
     """Every key with its value; also the file, the variables named in it, and what is wrong."""
     blocks = {name: _block(name, settings) for name in settings.backends}
     values = settings.model_dump(mode="json") | {"backends": blocks}
-    faults = [p.sentence for name in settings.backends for p in block_problems(name, settings)]
+    faults = [
+        p.sentence for name in settings.backends for p in find_backend_problems(name, settings)
+    ]
     for webhook in values["webhooks"]:
         bare = bare_address(webhook["url"])
         webhook["url"] = bare if webhook["url"].rstrip("/") == bare else f"{bare}/…"

@@ -1,11 +1,11 @@
-"""What is wrong with a configuration, the backends' own blocks included; no engine is asked."""
+"""Check a configuration together with the backends' own blocks; no engine is asked."""
 
 from __future__ import annotations
 
 import os
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen import delivery, outputs
 from imagen.backends import configure
@@ -29,18 +29,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """All that is wrong with a configuration, and what may yet keep it from working."""
+class ConfigReport:
+    """Everything wrong with a configuration, and what may keep it from working."""
 
     source: Path | None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
 
-def report(path: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Report:
-    """The report on the configuration named, or on the one in force.
+def check_config(
+    path: Path | None = None, *, environ: Mapping[str, str] = os.environ
+) -> ConfigReport:
+    """The report on the configuration at `path`, or on the one in use.
 
-    Raises ConfigError where there is none of that name.
+    Raises ConfigError if it does not exist.
     """
     source = find(path, environ=environ)
     try:
@@ -48,52 +50,70 @@ def report(path: Path | None = None, *, environ: Mapping[str, str] = os.environ)
     except ConfigError as error:
         if not error.problems:
             raise
-        return Report(source=source, problems=error.problems)
+        return ConfigReport(source=source, problems=error.problems)
     settings = checked.settings
-    found = [
-        *_names(settings),
-        *_all_blocks(settings),
-        *_default(settings, checked.problems, environ),
-    ]
-    warnings = [
-        *checked.warnings,
-        *(w for name in settings.backends for w in unset(name, settings, environ)),
-        *_cloud(settings, environ),
-    ]
-    return Report(
+    problems = [*checked.problems, *_output_problems(settings)]
+    warnings = list(checked.warnings)
+    for name in settings.backends:
+        problems += find_backend_problems(name, settings)
+        warnings += find_unset_variables(name, settings, environ)
+    problems += _default_backend_problems(settings, checked.problems, environ)
+    if delivery.is_owner_missing(settings, environ):
+        switch = settings.output.cloud_sync
+        what = f"is not set, so no image is uploaded although output.cloud_sync is {switch}"
+        remedy = (
+            "Set it to the id of a user of the Supabase project, or set output.cloud_sync to off."
+        )
+        warnings.append(Problem(("owner_user_id",), what, remedy))
+    return ConfigReport(
         source=source,
-        problems=checked.with_lines([*checked.problems, *found]),
+        problems=checked.with_lines(problems),
         warnings=checked.with_lines(warnings),
     )
 
 
-def block_problems(name: str, settings: Settings) -> list[Problem]:
+def find_backend_problems(name: str, settings: Settings) -> list[Problem]:
     """What is wrong with one backend, as far as it can be known without its engine."""
-    at = ("backends", name)
+    path = ("backends", name)
     try:
         adapter, config = configure(name, settings.backends, settings.shared())
         with closing(adapter.open_redacted(config)) as engine:
             if not adapter.is_service:
                 engine.capabilities()
     except UnknownBackend as error:
-        return [Problem((*at, "type"), error.message, error.remedy)]
+        return [Problem((*path, "type"), error.message, error.remedy)]
     except Unauthorized:
-        return []  # a variable that is not set: `unset` tells
+        return []  # `find_unset_variables` reports it
+    except ConfigError as error:
+        if error.problems:
+            return list(error.problems)
+        return [Problem(_guess_key(path, settings, error), error.message, error.remedy)]
     except ImagenError as error:
-        found = getattr(error, "problems", ())
-        return list(found) or [Problem(_blamed(at, settings, error), error.message, error.remedy)]
+        return [Problem(_guess_key(path, settings, error), error.message, error.remedy)]
     return []
 
 
-def unset(
+def _guess_key(path: KeyPath, settings: Settings, error: ImagenError) -> KeyPath:
+    """The key that caused an error when a backend was opened, by the words of the error."""
+    block = settings.backends.get(str(path[-1]), {})
+    if isinstance(error, MissingDependency):
+        return (*path, "type")
+    parameters = block.get("parameters")
+    for name in parameters if isinstance(parameters, dict) else ():
+        if repr(name) in error.message:
+            return (*path, "parameters", name)
+    return (*path, "workflow") if str(block.get("workflow", "\0")) in error.message else path
+
+
+def find_unset_variables(
     name: str, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> Iterator[Problem]:
     """A problem for each environment variable that a backend needs and that is not set."""
     block = settings.backends.get(name, {})
-    for path, variable in variables(needed(name, settings)):
+    for path, variable in variables(complete_block(name, settings)):
         if environ.get(variable):
             continue
-        if len(path) == 1 and path[0] not in block:  # left out, or written by another name
+        if len(path) == 1 and path[0] not in block:  # left out, or written under another name
             path = next(((key,) for key, value in block.items() if value == variable), path)
         # What does not look like a variable's name may be the secret itself.
         shown = f" {variable}" if is_variable_name(variable) else ""
@@ -101,10 +121,10 @@ def unset(
         yield Problem(("backends", name, *path), what, f"Set it before {name} is used.")
 
 
-def needed(name: str, settings: Settings) -> Mapping[str, Any]:
-    """The block of a backend, with what a service leaves out: it needs its credential.
+def complete_block(name: str, settings: Settings) -> Mapping[str, object]:
+    """The block of a backend; of a service with its defaults, since it needs its credential.
 
-    Other kinds can do without the variable that they name by default.
+    Other backends work without the variable that they name by default.
     """
     block = settings.backends.get(name, {})
     try:
@@ -118,53 +138,25 @@ def needed(name: str, settings: Settings) -> Mapping[str, Any]:
     return {key: value for key, value in block.items() if value != usual.get(key)}
 
 
-def _names(settings: Settings) -> Iterator[Problem]:
-    """What is wrong with the template of the names, and with the format of the images."""
+def _output_problems(settings: Settings) -> Iterator[Problem]:
+    """What is wrong with the template of file names, and with the format of images."""
     try:
         outputs.check_output_settings(settings.output)
     except ConfigError as error:
         yield Problem(("output", "name"), error.message.removeprefix("output.name "), error.remedy)
     except OutputError as error:
-        yield Problem(("output", "format"), f"can't be used. {error.message}", error.remedy)
+        yield Problem(("output", "format"), f"cannot be used. {error.message}", error.remedy)
 
 
-def _all_blocks(settings: Settings) -> Iterator[Problem]:
-    for name in settings.backends:
-        yield from block_problems(name, settings)
-
-
-def _cloud(settings: Settings, environ: Mapping[str, str]) -> Iterator[Problem]:
-    if delivery.is_owner_missing(settings, environ):
-        switch = settings.output.cloud_sync
-        yield Problem(
-            ("owner_user_id",),
-            f"is not set, so no image is uploaded although output.cloud_sync is {switch}",
-            "Set it to the id of a user of the Supabase project, or set output.cloud_sync to off.",
-        )
-
-
-def _default(
+def _default_backend_problems(
     settings: Settings, found: tuple[Problem, ...], environ: Mapping[str, str]
 ) -> Iterator[Problem]:
-    """What is wrong with the choice of the default backend."""
     name = settings.default_backend
-    told = any(problem.path[:2] in (("backends",), ("backends", name)) for problem in found)
-    if name in settings.backends or told:
+    is_known = any(problem.path[:2] in (("backends",), ("backends", name)) for problem in found)
+    if name in settings.backends or is_known:
         return
     by = " IMAGEN_BACKEND says so." if environ.get("IMAGEN_BACKEND") else ""
     try:
         configure(name, settings.backends, settings.shared())
     except UnknownBackend as error:
         yield Problem(("default_backend",), f"{error.message}{by}", error.remedy)
-
-
-def _blamed(at: KeyPath, settings: Settings, error: ImagenError) -> KeyPath:
-    """The key that an error of opening a backend is about, as far as its words tell."""
-    block = settings.backends.get(str(at[-1]), {})
-    if isinstance(error, MissingDependency):
-        return (*at, "type")
-    parameters = block.get("parameters")
-    for name in parameters if isinstance(parameters, dict) else ():
-        if repr(name) in error.message:
-            return (*at, "parameters", name)
-    return (*at, "workflow") if str(block.get("workflow", "\0")) in error.message else at
