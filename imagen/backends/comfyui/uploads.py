@@ -1,4 +1,4 @@
-"""Pictures on their way to the server: named after their content, sent before the graph is."""
+"""Images to upload: named by their content, and sent before the graph that uses them."""
 
 from __future__ import annotations
 
@@ -22,80 +22,76 @@ if TYPE_CHECKING:
 
 SUBFOLDER = "imagen"
 KEY = "uploads"
-"""Under which a ticket holds what is to be sent besides its graph."""
+"""The key under which a ticket holds its uploads."""
 _DIGITS = 32
-"""So many of a hash keep any two pictures apart."""
-_AGAIN = "No job was sent. Ask for it again."
+"""Digits of a hash that are enough to tell any two images apart."""
+_REPEAT = "No job was submitted. Run the command again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComfyUpload:
-    """One file of ours, and what it is to be called on the server."""
+    """A local file, and its name on the server."""
 
     path: str
     sha256: str
     name: str
 
     @property
-    def literal(self) -> str:
-        """The file in a graph, if the server calls it what it is asked to."""
+    def graph_name(self) -> str:
+        """The file in a graph, if the server keeps its name."""
         return f"{SUBFOLDER}/{self.name}"
 
 
-def plan_upload(path: str, what: str) -> tuple[ComfyUpload, ImageFile]:
-    """What is to be sent of a file; `what` names the parameter where it can't be read."""
-    picture = read_image_file(path, what)
-    name = f"imagen-{picture.sha256[:_DIGITS]}.{picture.kind.lower() or 'png'}"
+def plan_upload(path: str, parameter: str) -> tuple[ComfyUpload, ImageFile]:
+    """The upload of a file; `parameter` is named where it cannot be read."""
+    image = read_image_file(path, parameter)
+    name = f"imagen-{image.sha256[:_DIGITS]}.{image.kind.lower() or 'png'}"
     whole = str(Path(path).expanduser().absolute())
-    return ComfyUpload(path=whole, sha256=picture.sha256, name=name), picture
+    return ComfyUpload(path=whole, sha256=image.sha256, name=name), image
 
 
 def engine_entry(uploads: Mapping[str, ComfyUpload]) -> dict[str, Any]:
-    """As a ticket keeps them; nothing where there are none."""
-    said = {
-        literal: {"path": upload.path, "sha256": upload.sha256}
-        for literal, upload in uploads.items()
+    """The uploads for a ticket's `engine`; empty where there are none."""
+    entries = {
+        graph_name: {"path": upload.path, "sha256": upload.sha256}
+        for graph_name, upload in uploads.items()
     }
-    return {KEY: said} if said else {}
+    return {KEY: entries} if entries else {}
 
 
 def read_uploads(engine: Mapping[str, Any]) -> list[ComfyUpload]:
-    """What a ticket holds of them."""
+    """The uploads in a ticket's `engine`."""
     return [
-        ComfyUpload(path=said["path"], sha256=said["sha256"], name=literal.rpartition("/")[2])
-        for literal, said in engine.get(KEY, {}).items()
+        ComfyUpload(path=entry["path"], sha256=entry["sha256"], name=name.rpartition("/")[2])
+        for name, entry in engine.get(KEY, {}).items()
     ]
 
 
 def send_uploads(
     client: ComfyClient, uploads: list[ComfyUpload], graph: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Send each file, and a copy of the graph that calls it what the server does.
+    """Upload each file; returns a copy of the graph with the server's names of them.
 
-    The same content under the same name is the same file there, so a lost answer is asked for
-    again. Raises RequestError for a file that has changed since it was asked for.
+    An upload may be repeated: the same content under the same name is the same file there. Raises
+    RequestError for a file that has changed since it was planned.
     """
-    named = {upload.literal: _sent(client, upload) for upload in uploads}
-    return {node_id: _renamed(node, named) for node_id, node in graph.items()}
-
-
-def _sent(client: ComfyClient, upload: ComfyUpload) -> str:
-    try:
-        picture = read_image_file(upload.path, "upload")
-    except RequestError as error:  # made ready long ago, it may have been cleared away
-        raise error.replace(remedy=_AGAIN) from error
-    if picture.sha256 != upload.sha256:
-        raise RequestError(
-            f"The picture {one_line(upload.path)} has changed since it was asked for.",
-            remedy=_AGAIN,
-        )
-    return retry(
-        partial(client.upload, picture.data, upload.name, SUBFOLDER, picture.media_type),
-        unless=is_unanswered,
-    )
-
-
-def _renamed(node: Any, named: Mapping[str, str]) -> Any:
-    inputs = inputs_of(node)
-    changed = {k: named[v] for k, v in inputs.items() if isinstance(v, str) and v in named}
-    return node | {"inputs": {**inputs, **changed}} if changed else node
+    names: dict[str, str] = {}
+    for upload in uploads:
+        try:
+            image = read_image_file(upload.path, "upload")
+        except RequestError as error:  # prepared long ago, it may have been deleted
+            raise error.replace(remedy=_REPEAT) from error
+        if image.sha256 != upload.sha256:
+            raise RequestError(
+                f"The image {one_line(upload.path)} has changed since the job was prepared.",
+                remedy=_REPEAT,
+            )
+        send = partial(client.upload, image.data, upload.name, SUBFOLDER, image.media_type)
+        names[upload.graph_name] = retry(send, unless=is_unanswered)
+    renamed = dict(graph)
+    for node_id, node in graph.items():
+        inputs = inputs_of(node)
+        changed = {k: names[v] for k, v in inputs.items() if isinstance(v, str) and v in names}
+        if changed:
+            renamed[node_id] = node | {"inputs": {**inputs, **changed}}
+    return renamed
