@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends import validate_block
-from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
+from imagen.backends.comfyui import ComfyUIBackend, ComfyUIConfig
 from imagen.backends.remote_job import JobProgress
 from imagen.core.request import Request
 from imagen.core.result import no_progress
@@ -88,12 +88,12 @@ SHORT_WAITS = {"poll_seconds": 0.02, "lost_seconds": 0.2}
 
 def open_comfyui(
     url: str, graph: Mapping[str, Any] = SAMPLED, *, name: str = "lab", **block: Any
-) -> ComfyUI:
+) -> ComfyUIBackend:
     """A backend of this name."""
     Path("graph.json").write_text(json.dumps(graph), "utf-8")
     Path("graph.yaml").write_text(json.dumps(MANIFEST), "utf-8")  # JSON is YAML too
     known = {"url": url, "workflow": "./graph.json", **SHORT_WAITS, **block}
-    return ComfyUI(validate_block(name, known, ComfyUIConfig))
+    return ComfyUIBackend(validate_block(name, known, ComfyUIConfig))
 
 
 def job_progress(on_progress: OnProgress = no_progress) -> JobProgress:

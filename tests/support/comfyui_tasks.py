@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from imagen.backends import validate_block
-from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
+from imagen.backends.comfyui import ComfyUIBackend, ComfyUIConfig
 from support.comfyui_backends import SAMPLED, SHORT_WAITS
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def shelve(name: str, graph: Mapping[str, Any], manifest: Mapping[str, Any] | No
         Path("shelf", f"{name}.yaml").write_text(json.dumps(manifest), "utf-8")
 
 
-def on(url: str, workflow: str, **block: Any) -> ComfyUI:
+def on(url: str, workflow: str, **block: Any) -> ComfyUIBackend:
     """A backend of a workflow, which may lie on the shelf."""
     known = {"url": url, "workflow": workflow, "workflow_dirs": ["shelf"], **SHORT_WAITS, **block}
-    return ComfyUI(validate_block("lab", known, ComfyUIConfig))
+    return ComfyUIBackend(validate_block("lab", known, ComfyUIConfig))
 
 
 def picture(result: Result) -> Image.Image:

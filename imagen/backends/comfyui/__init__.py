@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imagen.backends.comfyui.adapter import ComfyUI, adapter
+from imagen.backends.comfyui.adapter import ComfyUIBackend, adapter
 from imagen.backends.comfyui.config import ComfyUIConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ComfyUI", "ComfyUIConfig", "adapter", "default_overrides", "node_catalog"]
+__all__ = ["ComfyUIBackend", "ComfyUIConfig", "adapter", "default_overrides", "node_catalog"]
 
 
-def node_catalog(backend: ComfyUI) -> tuple[Mapping[str, Any], str | None]:
+def node_catalog(backend: ComfyUIBackend) -> tuple[Mapping[str, Any], str | None]:
     """The node catalog of a server, and its ComfyUI version."""
     client = backend.client()
     return client.node_catalog(), client.version()
 
 
-def default_overrides(backend: ComfyUI, workflow: str) -> Mapping[str, Any]:
+def default_overrides(backend: ComfyUIBackend, workflow: str) -> Mapping[str, Any]:
     """The backend's own defaults for a workflow by name or path; empty for one it does not use."""
     return backend.workflows.overrides_of(workflow)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from imagen.graphs import Workflow
 
 
-class ComfyUI:
+class ComfyUIBackend:
     """The workflows of one configuration block on one server."""
 
     def __init__(self, config: ComfyUIConfig, *, new_id: Callable[[], str] = new_id) -> None:
@@ -116,7 +116,7 @@ def _detect(url: str) -> Detection:
 
 adapter = Adapter(
     ComfyUIConfig,
-    ComfyUI,
+    ComfyUIBackend,
     summary="Runs workflows on a local or remote ComfyUI server.",
     detect=_detect,
 )

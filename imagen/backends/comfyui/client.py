@@ -56,18 +56,18 @@ class RefusedPrompt(NamedTuple):
     reason: Mapping[str, Any]
 
 
-class QueuedPrompt(NamedTuple):
+class ComfyQueueItem(NamedTuple):
     """One prompt in the queue."""
 
     prompt_id: str
     client_id: str
 
 
-class PromptQueue(NamedTuple):
+class ComfyQueue(NamedTuple):
     """The prompts that run, and those that wait in the order in which they will run."""
 
-    running: tuple[QueuedPrompt, ...] = ()
-    pending: tuple[QueuedPrompt, ...] = ()
+    running: tuple[ComfyQueueItem, ...] = ()
+    pending: tuple[ComfyQueueItem, ...] = ()
 
     def runs(self, prompt_id: str) -> bool:
         return any(item.prompt_id == prompt_id for item in self.running)
@@ -191,7 +191,7 @@ class ComfyClient:
         parse = partial(parse_history_entry, prompt_id=prompt_id)
         return self._get(path, parse, timeout=self._short)
 
-    def queue(self) -> PromptQueue:
+    def queue(self) -> ComfyQueue:
         return self._get("/queue", parse_queue, timeout=self._short)
 
     def find_prompt(self, client_id: str) -> str | None:
@@ -335,15 +335,15 @@ def parse_refused(answer: object) -> RefusedPrompt:
     return RefusedPrompt(reason)
 
 
-def parse_queue(answer: object) -> PromptQueue:
+def parse_queue(answer: object) -> ComfyQueue:
     """The queue; the server sends the waiting prompts as an unsorted heap."""
     queue = as_mapping(answer)
-    return PromptQueue(
+    return ComfyQueue(
         _queued_prompts(queue.get("queue_running")), _queued_prompts(queue.get("queue_pending"))
     )
 
 
-def _queued_prompts(rows: object) -> tuple[QueuedPrompt, ...]:
+def _queued_prompts(rows: object) -> tuple[ComfyQueueItem, ...]:
     if not isinstance(rows, list) or not all(
         isinstance(row, list)
         and len(row) >= 2
@@ -353,7 +353,7 @@ def _queued_prompts(rows: object) -> tuple[QueuedPrompt, ...]:
     ):
         raise ValueError("is not a queue")
     ordered = sorted(rows, key=lambda row: (row[0], row[1]))
-    return tuple(QueuedPrompt(row[1], _client_id(row)) for row in ordered)
+    return tuple(ComfyQueueItem(row[1], _client_id(row)) for row in ordered)
 
 
 def _client_id(row: object) -> str:

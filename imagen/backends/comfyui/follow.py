@@ -128,7 +128,7 @@ class ComfyJobRecord:
                 self.outputs[node] = output
                 self.display_nodes[node] = display_node
             case events.SocketImage(data, of_node):
-                # An image without a node is ours only while a node of ours runs.
+                # An image without a node belongs to our job only while one of its nodes runs.
                 node = of_node or self.node
                 if self._saves_to_the_socket(node):
                     self.socket_images.setdefault(node, []).append(data)
@@ -376,7 +376,7 @@ class JobFollower:
             self._stalled_since = now
 
     def _reconnect_if_due(self, now: float) -> None:
-        """Connect again where the websocket broke: it tells at least when the queue changes."""
+        """Connect again where the websocket broke: it reports at least when the queue changes."""
         if self._socket.breaks > self._known_breaks:
             # Events in between are not repeated: the history may have the end already.
             self._known_breaks, self._quiet_looks = self._socket.breaks, 0

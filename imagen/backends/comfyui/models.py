@@ -74,7 +74,7 @@ def list_server_models(
 ) -> tuple[Model, ...]:
     """Everything that the server's own loaders and samplers list; `default` is the block's model.
 
-    A size is known where the server tells the sizes of a whole folder; a family where a workflow
+    A size is known where the server lists the sizes of a whole folder; a family where a workflow
     loads the file. Raises BackendError where the server cannot be asked.
     """
     catalog = read_catalog(client.node_catalog())

@@ -137,7 +137,7 @@ def missing_socket_images(record: ComfyJobRecord) -> tuple[str, ...]:
     )
 
 
-class _FileRefused(Unavailable):
+class _ComfyFileRefused(Unavailable):
     """The server refuses a file, for now or because it is gone."""
 
     is_from_comfyui = False
@@ -167,7 +167,7 @@ def fetch_outputs(
         attempts = partial(retry, download, attempts=_ATTEMPTS, unless=unless)
         try:
             response = run_while_reporting(attempts, tick)
-        except _FileRefused as error:
+        except _ComfyFileRefused as error:
             lost = Lost(error.message, remedy=error.remedy, is_certain=error.is_from_comfyui)
             missing.append(lost)
             continue
@@ -193,7 +193,7 @@ def _download(client: ComfyClient, file: ComfyFile) -> httpx.Response:
     except (Unavailable, RateLimited):
         raise
     except BackendError as error:
-        refused = _FileRefused(
+        refused = _ComfyFileRefused(
             f"ComfyUI made {name} but refuses to send it (status {response.status_code}).",
             remedy=_GATEWAY if isinstance(error, Rejected) else error.remedy,
         )

@@ -114,13 +114,13 @@ def _faults_there(
     workflow: Workflow, name: str, backend: str, settings: Settings
 ) -> list[WorkflowFault]:
     """The faults at a backend's server, with its own defaults where this is its workflow."""
-    from imagen.backends.comfyui import ComfyUI, default_overrides, node_catalog
+    from imagen.backends.comfyui import ComfyUIBackend, default_overrides, node_catalog
     from imagen.backends.redact import unwrap_backend
     from imagen.graphs import check_against_server, find_missing_values
     from imagen.pipeline.generate import open_named
 
     with closing(open_named(backend, settings)) as opened, unwrap_backend(opened) as engine:
-        if not isinstance(engine, ComfyUI):
+        if not isinstance(engine, ComfyUIBackend):
             raise _no_server(backend)
         object_info, version = node_catalog(engine)
         defaults = default_overrides(engine, name)
@@ -241,7 +241,7 @@ def _heads(workflow: Workflow) -> list[tuple[str, ...]]:
         ("Task", manifest.task),
         ("Family", manifest.family),
         ("Licence", manifest.licence),
-        ("ComfyUI", needs),
+        ("ComfyUIBackend", needs),
     )
     return [head for head in heads if head[1]]
 

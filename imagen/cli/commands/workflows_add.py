@@ -367,12 +367,12 @@ def _first(settings: Settings) -> str | None:
 
 
 def _of_backend(name: str, settings: Settings, *, is_named: bool) -> Catalogue:
-    from imagen.backends.comfyui import ComfyUI, node_catalog
+    from imagen.backends.comfyui import ComfyUIBackend, node_catalog
     from imagen.backends.redact import unwrap_backend
     from imagen.pipeline.generate import open_named
 
     with closing(open_named(name, settings)) as opened, unwrap_backend(opened) as engine:
-        if not isinstance(engine, ComfyUI):
+        if not isinstance(engine, ComfyUIBackend):
             raise ConfigError(
                 f"The backend {name!r} is no ComfyUI server, so it has no catalogue of nodes.",
                 remedy="Name a backend of type: comfyui.",
@@ -388,12 +388,12 @@ def _of_backend(name: str, settings: Settings, *, is_named: bool) -> Catalogue:
 
 def _of_address(url: str) -> Catalogue:
     from imagen.backends import open_backend
-    from imagen.backends.comfyui import ComfyUI, node_catalog
+    from imagen.backends.comfyui import ComfyUIBackend, node_catalog
     from imagen.backends.redact import unwrap_backend
 
     block = {"type": _KIND, "url": url, "workflow": "-"}
     with closing(open_backend(_KIND, {_KIND: block})) as opened, unwrap_backend(opened) as engine:
-        if not isinstance(engine, ComfyUI):  # a plug-in may not take this name
+        if not isinstance(engine, ComfyUIBackend):  # a plug-in may not take this name
             raise ConfigError(f"{url} is no ComfyUI server.")
         object_info, _ = node_catalog(engine)
     return Catalogue(object_info=object_info, source=url, is_named=True, block={"url": url})

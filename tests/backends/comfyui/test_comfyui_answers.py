@@ -8,7 +8,7 @@ import pytest
 
 from imagen.backends.base import Gpu
 from imagen.backends.comfyui import client
-from imagen.backends.comfyui.client import PromptQueue, QueuedPrompt, ServerStats
+from imagen.backends.comfyui.client import ComfyQueue, ComfyQueueItem, ServerStats
 
 JUNK = [
     pytest.param(None, id="null"),
@@ -42,7 +42,7 @@ def test_other_json_than_comfyuis_is_not_a_queue(said: Any) -> None:
 
 
 def test_an_empty_queue_is_empty() -> None:
-    assert client.parse_queue({"queue_running": [], "queue_pending": []}) == PromptQueue()
+    assert client.parse_queue({"queue_running": [], "queue_pending": []}) == ComfyQueue()
 
 
 def test_the_history_of_a_prompt_is_read() -> None:
@@ -122,7 +122,7 @@ def test_memory_is_told_for_a_gpu_only() -> None:
 def test_an_unknown_queue_item_has_no_client() -> None:
     """An older server may tell less."""
     said = {"queue_running": [[1, "p"]], "queue_pending": []}
-    assert client.parse_queue(said).running == (QueuedPrompt("p", ""),)
+    assert client.parse_queue(said).running == (ComfyQueueItem("p", ""),)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from imagen.backends.comfyui import ComfyUI as Backend
+    from imagen.backends.comfyui import ComfyUIBackend as Backend
 
 
 def _listener(backend: Backend) -> ComfyWebSocket:

@@ -8,7 +8,7 @@ import pytest
 from support.comfyui_backends import REQUEST, SAMPLED, open_comfyui
 
 from imagen.backends import validate_block
-from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
+from imagen.backends.comfyui import ComfyUIBackend, ComfyUIConfig
 from imagen.core.request import Lora
 from imagen.errors import RequestError, WorkflowError
 
@@ -23,7 +23,9 @@ def _graph(**inputs: Any) -> dict[str, Any]:
 def test_the_ticket_holds_the_bound_graph_and_every_value_used() -> None:
     """Enough to make the picture again; defaults included."""
     config = validate_block("lab", {"url": NOWHERE, "workflow": "sd15"}, ComfyUIConfig)
-    ticket = ComfyUI(config, new_id=lambda: "an-id").prepare(REQUEST.with_values({"cfg": None}))
+    ticket = ComfyUIBackend(config, new_id=lambda: "an-id").prepare(
+        REQUEST.with_values({"cfg": None})
+    )
     sampler = next(n for n in ticket.payload.values() if n["class_type"] == "KSampler")
     assert (ticket.id, ticket.backend, ticket.submitted) == ("an-id", "lab", False)
     assert (sampler["inputs"]["seed"], sampler["inputs"]["steps"]) == (7, 3)

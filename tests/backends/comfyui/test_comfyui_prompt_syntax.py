@@ -8,7 +8,7 @@ import pytest
 from support.comfyui_backends import REQUEST, SAMPLED, open_comfyui
 
 from imagen.backends import validate_block
-from imagen.backends.comfyui import ComfyUI, ComfyUIConfig
+from imagen.backends.comfyui import ComfyUIBackend, ComfyUIConfig
 from imagen.config import Settings
 from imagen.core.capabilities import not_honoured
 from imagen.core.request import Lora
@@ -33,7 +33,7 @@ def test_clip_and_t5_read_weights_and_language_models_do_not(
     workflow: str, read: tuple[str, ...]
 ) -> None:
     config = validate_block("lab", {"url": NOWHERE, "workflow": workflow}, ComfyUIConfig)
-    assert ComfyUI(config).capabilities().prompt_syntax == read
+    assert ComfyUIBackend(config).capabilities().prompt_syntax == read
 
 
 def _node(name: str, **inputs: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from imagen.errors import ConfigError, RequestError, WorkflowError
 from imagen.testing.comfyui import ComfyUI as Server
 
 if TYPE_CHECKING:
-    from imagen.backends.comfyui import ComfyUI
+    from imagen.backends.comfyui import ComfyUIBackend
 
 ENLARGED = {
     "1": node("LoadImage", image="$<image>"),
@@ -37,7 +37,7 @@ def family(**manifest: Any) -> None:
     shelve("mine-repaint", REPAINTED)
 
 
-def mine(**block: Any) -> ComfyUI:
+def mine(**block: Any) -> ComfyUIBackend:
     """The backend of that family."""
     return on(NOWHERE, "mine", **block)
 
