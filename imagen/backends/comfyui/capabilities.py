@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.backends.base import Detection, Health, MissingCapability
 from imagen.backends.comfyui.config import DEFAULT_URL, ComfyUIConfig
@@ -247,7 +247,7 @@ def check_health(client: ComfyClient, workflows: WorkflowSet) -> Health:
 
 
 def _missing_control_nets(
-    workflows: WorkflowSet, object_info: Mapping[str, Any]
+    workflows: WorkflowSet, object_info: Mapping[str, object]
 ) -> Iterator[MissingCapability]:
     """The ControlNets that the server does not have, or has no node for."""
     for kind, net in workflows.controls.items():
@@ -274,9 +274,9 @@ def _summarize(faults: Sequence[WorkflowFault]) -> str:
 
 def faults_on(
     workflow: Workflow,
-    object_info: Mapping[str, Any],
+    object_info: Mapping[str, object],
     version: str | None,
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, object],
 ) -> list[WorkflowFault]:
     """All that would go wrong with a workflow on a server with this node catalog and version."""
     graph = match_model_names(workflow.bind_defaults(parameters), object_info)
@@ -297,7 +297,7 @@ def detect(url: str) -> Detection:
         stats, object_info = client.stats(), client.node_catalog()
     finally:
         client.close()
-    blocks: dict[str, dict[str, Any]] = {}
+    blocks: dict[str, dict[str, object]] = {}
     left_out: list[MissingCapability] = []
 
     def is_restricted(workflow: Workflow) -> bool:
@@ -310,6 +310,10 @@ def detect(url: str) -> Detection:
         if faults:
             left_out.append(_missing(workflow.name, faults))
         else:
-            block = {"type": "comfyui", "url": address, "workflow": workflow.name}
+            block: dict[str, object] = {
+                "type": "comfyui",
+                "url": address,
+                "workflow": workflow.name,
+            }
             blocks[workflow.name] = block
     return Detection(blocks, tuple(left_out))

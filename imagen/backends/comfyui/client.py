@@ -46,14 +46,14 @@ class AcceptedPrompt(NamedTuple):
     """The answer to a prompt that was queued."""
 
     prompt_id: str
-    node_errors: Mapping[str, Any]
+    node_errors: Mapping[str, object]
     """The outputs that the server will skip, and why."""
 
 
 class RefusedPrompt(NamedTuple):
     """The answer to a prompt that was refused, as the server gave it."""
 
-    reason: Mapping[str, Any]
+    reason: Mapping[str, object]
 
 
 class ComfyQueueItem(NamedTuple):
@@ -86,10 +86,10 @@ class ComfyQueue(NamedTuple):
 class HistoryEntry(NamedTuple):
     """The history of one prompt that has ended."""
 
-    outputs: Mapping[str, Any]
+    outputs: Mapping[str, object]
     display_nodes: Mapping[str, str]
     """For a node that was created while the prompt ran: the node of the graph behind it."""
-    messages: tuple[tuple[str, Mapping[str, Any]], ...]
+    messages: tuple[tuple[str, Mapping[str, object]], ...]
     status: str
     client_id: str = ""
 
@@ -142,7 +142,7 @@ class ComfyClient:
 
     def submit(
         self,
-        graph: Mapping[str, Any],
+        graph: Mapping[str, object],
         prompt_id: str,
         client_id: str,
         *,
@@ -222,15 +222,15 @@ class ComfyClient:
         """The server's version, asked for once."""
         return (self.known or self.stats()).version
 
-    def node_catalog(self) -> dict[str, Any]:
+    def node_catalog(self) -> dict[str, object]:
         """Every node class of the server, with its inputs and their choices."""
         return self._get("/object_info", parse_node_catalog)
 
-    def node_info(self, node_class: str) -> dict[str, Any]:
+    def node_info(self, node_class: str) -> dict[str, object]:
         """The catalog of one node class; empty where the server does not have it."""
         return self._get(f"/object_info/{quote(node_class, safe='')}", parse_node_catalog)
 
-    def folder(self, name: str) -> list[Any]:
+    def folder(self, name: str) -> list[object]:
         """The files of a folder below models/, with their sizes; old servers do not tell them."""
         return self._get(f"/experiment/models/{quote(name, safe='')}", parse_folder)
 
@@ -257,10 +257,10 @@ class ComfyClient:
                 raise
             raise error.with_remedy(self._address_remedy()) from error
 
-    def _get(self, path: str, parse: Callable[[Any], T], **kwargs: Any) -> T:
+    def _get(self, path: str, parse: Callable[[object], T], **kwargs: Any) -> T:
         return self._parse(self.check(self._send("GET", path, **kwargs)), parse)
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> None:
+    def _post(self, path: str, body: Mapping[str, object]) -> None:
         content = _encode(body)
         self.check(self._send("POST", path, content=content, headers=_JSON, timeout=self._short))
 
@@ -279,7 +279,7 @@ class ComfyClient:
             )
             raise error.with_remedy(f"{remedy}\n{config.hint}".rstrip()) from error
 
-    def _parse(self, response: httpx.Response, parse: Callable[[Any], T]) -> T:
+    def _parse(self, response: httpx.Response, parse: Callable[[object], T]) -> T:
         """The parsed answer; raises BackendError where something other than ComfyUI answered."""
         try:
             value = parse(
@@ -303,7 +303,7 @@ class ComfyClient:
         )
 
 
-def _encode(body: Mapping[str, Any]) -> bytes:
+def _encode(body: Mapping[str, object]) -> bytes:
     """JSON in plain ASCII, which can hold lone surrogates too."""
     try:
         return json.dumps(body, allow_nan=False, separators=(",", ":")).encode("ascii")
@@ -391,7 +391,7 @@ def find_client_prompt(answer: object, client_id: str) -> str | None:
     return next((i for i, e in entries if _client_id(e.get("prompt")) == client_id), None)
 
 
-def _history(answer: object) -> dict[str, dict[str, Any]]:
+def _history(answer: object) -> dict[str, dict[str, object]]:
     if not isinstance(answer, dict):
         raise ValueError("is not a history")
     if not all(isinstance(as_mapping(one).get("outputs"), dict) for one in answer.values()):
@@ -419,7 +419,7 @@ def parse_stats(answer: object) -> ServerStats:
     )
 
 
-def _parse_gpu(device: Mapping[str, Any]) -> Gpu:
+def _parse_gpu(device: Mapping[str, object]) -> Gpu:
     """A device is called `cuda:0 NVIDIA RTX 4090 : cudaMallocAsync`: the card, and its driver."""
     name = one_line(str(device.get("name") or "")).partition(" : ")[0]
     index, _, card = name.partition(" ")
@@ -434,14 +434,14 @@ def _parse_gpu(device: Mapping[str, Any]) -> Gpu:
     )
 
 
-def parse_node_catalog(answer: object) -> dict[str, Any]:
+def parse_node_catalog(answer: object) -> dict[str, object]:
     """Node classes, by name."""
     if not isinstance(answer, dict) or not all("input" in as_mapping(n) for n in answer.values()):
         raise ValueError("is not a list of node classes")
     return answer
 
 
-def parse_folder(answer: object) -> list[Any]:
+def parse_folder(answer: object) -> list[object]:
     """The files of a folder of models."""
     if not isinstance(answer, list):
         raise ValueError("is not a list of files")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.core.json_values import as_mapping
 from imagen.core.text import one_line, printable
@@ -26,10 +26,10 @@ _INSTALL = "Install the custom nodes that provide it, or update ComfyUI."
 
 
 def rejected_error(
-    reason: Mapping[str, Any],
-    graph: Mapping[str, Any],
+    reason: Mapping[str, object],
+    graph: Mapping[str, object],
     manifest: Manifest,
-    object_info: Mapping[str, Any] | None = None,
+    object_info: Mapping[str, object] | None = None,
 ) -> Rejected:
     """The error for a graph that the server refused: every fault, and what to do about each."""
     faults = list(
@@ -58,7 +58,7 @@ def _missing_node_remedy(message: str, manifest: Manifest) -> str:
 
 
 def skipped_warnings(
-    node_errors: object, graph: Mapping[str, Any], manifest: Manifest
+    node_errors: object, graph: Mapping[str, object], manifest: Manifest
 ) -> tuple[str, ...]:
     """A warning for each fault of a part that the server skipped while it ran the rest."""
     faults = islice(node_faults(node_errors, graph, manifest), _MOST_FAULTS)
@@ -66,7 +66,7 @@ def skipped_warnings(
 
 
 def failed_error(
-    failure: NodeFailed, graph: Mapping[str, Any], warnings: tuple[str, ...] = ()
+    failure: NodeFailed, graph: Mapping[str, object], warnings: tuple[str, ...] = ()
 ) -> Failed:
     """The error for a job that failed in one of its nodes; `warnings` may say why."""
     kind, message = one_line(failure.kind, limit=80), _sentence(failure.message)
@@ -81,7 +81,7 @@ def failed_error(
     )
 
 
-def interrupted_error(graph: Mapping[str, Any], node: str, *, is_resumed: bool) -> Failed:
+def interrupted_error(graph: Mapping[str, object], node: str, *, is_resumed: bool) -> Failed:
     """The error for a job that was interrupted by somebody else, or by its own earlier process."""
     where = f" at {name_node(graph, node)}" if node else ""
     if is_resumed:
@@ -89,7 +89,7 @@ def interrupted_error(graph: Mapping[str, Any], node: str, *, is_resumed: bool) 
     return Failed(f"The job was interrupted on the server{where}, but not by imagen.")
 
 
-def blocked_warning(blocked: NodeFailed, graph: Mapping[str, Any]) -> str:
+def blocked_warning(blocked: NodeFailed, graph: Mapping[str, object]) -> str:
     """A warning about a branch that a node kept from running."""
     node = name_node(graph, blocked.node, blocked.node_class)
     return f"{node} kept a part from running: {_sentence(blocked.message)}."
@@ -104,7 +104,7 @@ def empty_error(reasons: tuple[str, ...]) -> Failed:
     )
 
 
-def name_node(graph: Mapping[str, Any], node: str, node_class: str = "") -> str:
+def name_node(graph: Mapping[str, object], node: str, node_class: str = "") -> str:
     """`Node 8 (KSampler 'second pass')`."""
     from imagen.graphs.graph import describe_node as label
 
@@ -126,9 +126,9 @@ def list_remedies(faults: Sequence[WorkflowFault]) -> str:
 
 def node_faults(
     node_errors: object,
-    graph: Mapping[str, Any],
+    graph: Mapping[str, object],
     manifest: Manifest,
-    object_info: Mapping[str, Any] | None = None,
+    object_info: Mapping[str, object] | None = None,
 ) -> Iterator[WorkflowFault]:
     """Each fault that the server found with a node's input."""
     from imagen.graphs.validate import fault_at
@@ -147,7 +147,7 @@ def node_faults(
         yield fault_at(graph, node, name, what, remedy)
 
 
-def _errors(node_errors: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _errors(node_errors: object) -> Iterator[tuple[str, Mapping[str, object]]]:
     for node, about in as_mapping(node_errors).items():
         errors = as_mapping(about).get("errors")
         for error in errors if isinstance(errors, list) else ():
@@ -155,8 +155,8 @@ def _errors(node_errors: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _explain_error(
-    error: Mapping[str, Any],
-    info: Mapping[str, Any],
+    error: Mapping[str, object],
+    info: Mapping[str, object],
     name: str,
     declared: object,
     manifest: Manifest,
@@ -182,7 +182,7 @@ def _explain_error(
     return f"{both or 'the server gave no reason'}.", ""
 
 
-def names_a_missing_file(reason: Mapping[str, Any]) -> bool:
+def names_a_missing_file(reason: Mapping[str, object]) -> bool:
     """Whether a refusal is about a file that the server does not have by that name."""
     from imagen.graphs.model_names import names_file
 
@@ -192,7 +192,7 @@ def names_a_missing_file(reason: Mapping[str, Any]) -> bool:
     )
 
 
-def hides_choices(reason: Mapping[str, Any]) -> bool:
+def hides_choices(reason: Mapping[str, object]) -> bool:
     """Whether a refusal is about a choice whose list is too long for the server to send."""
     return any(
         error.get("type") == "value_not_in_list"

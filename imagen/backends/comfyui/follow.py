@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.backends.comfyui import websocket as events
 from imagen.backends.remote_job import Outage
@@ -77,7 +77,7 @@ class ComfyJobRecord:
     """What is known of one job so far, from websocket events or from the history."""
 
     def __init__(
-        self, graph: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
+        self, graph: Mapping[str, object], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.graph = graph
         self._clock = clock
@@ -97,7 +97,7 @@ class ComfyJobRecord:
         self.steps: int | None = None
         self.done: set[str] = set()
         self.cached: set[str] | None = None
-        self.outputs: dict[str, Mapping[str, Any]] = {}
+        self.outputs: dict[str, Mapping[str, object]] = {}
         self.display_nodes: dict[str, str] = {}
         """For a node that was created while the job ran: the node of the graph behind it."""
         self.socket_images: dict[str, list[bytes]] = {}
@@ -200,7 +200,7 @@ class ComfyJobRecord:
 class ComfyProgress:
     """Reports how far a graph is: its nodes, weighted by how long they usually take."""
 
-    def __init__(self, graph: Mapping[str, Any], progress: JobProgress) -> None:
+    def __init__(self, graph: Mapping[str, object], progress: JobProgress) -> None:
         self._nodes = {node: as_mapping(value) for node, value in graph.items()}
         self._progress = progress
         self._weights = {

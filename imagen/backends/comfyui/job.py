@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.backends.comfyui import errors, models, outputs, uploads
 from imagen.backends.comfyui.client import AcceptedPrompt, ServerStats
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from imagen.core.result import OnProgress, Output
     from imagen.core.ticket import Ticket
     from imagen.graphs import Manifest
+    from imagen.graphs.graph import Graph
 
 _POLICY = RemoteJobPolicy()
 _HISTORY_PAUSES = (0.05, 0.1, 0.2, 0.4)
@@ -60,7 +61,7 @@ class SubmittedPrompt:
     """Set where the server no longer knows the job, but had named files of it."""
 
     @property
-    def graph(self) -> Mapping[str, Any]:
+    def graph(self) -> Mapping[str, object]:
         """The graph as it was sent: with the server's own names of its files."""
         return self.record.graph
 
@@ -89,7 +90,7 @@ class ComfyJob:
         )
         self._is_resumed = ticket.submitted
         self._prompt_id = str(ticket.engine.get("prompt_id") or ticket.id)
-        self._graph: Mapping[str, Any] = ticket.payload
+        self._graph: Graph = ticket.payload
         self._socket = ComfyWebSocket(client, config.connect_seconds)
         self._first_client_id = ""
         self._renamed: tuple[str, ...] = ()
@@ -277,7 +278,7 @@ class ComfyJob:
             return self._submitted(answer.prompt_id, (*self._renamed, *skipped))
         self._may_be_taken = False
         misses_file = not self._has_matched_names and errors.names_a_missing_file(answer.reason)
-        catalog: Mapping[str, Any] = {}
+        catalog: Mapping[str, object] = {}
         if misses_file or self._has_matched_names or errors.hides_choices(answer.reason):
             with suppress(BackendError):
                 catalog = self._client.node_catalog()
@@ -289,7 +290,7 @@ class ComfyJob:
                 return self._send()
         raise errors.rejected_error(answer.reason, self._graph, self._manifest, catalog)
 
-    def _use(self, graph: Mapping[str, Any]) -> None:
+    def _use(self, graph: Graph) -> None:
         """Send this graph instead, and warn about the names that differ."""
         for node, before in self._graph.items():
             after = inputs_of(graph[node])

@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.backends.base import Model
 from imagen.backends.comfyui import errors
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from imagen.backends.comfyui.client import ComfyClient
     from imagen.core.ticket import Ticket
     from imagen.graphs import Manifest
+    from imagen.graphs.graph import Graph, Node
 
 _MAIN_FOLDERS = ("checkpoints", "diffusion_models", "controlnet", "model_patches")
 _HEADER_FAMILIES: Mapping[str, str] = {
@@ -226,9 +227,7 @@ def locate_upscaler(client: ComfyClient, ticket: Ticket) -> Ticket:
     return ticket
 
 
-def _choices(
-    client: ComfyClient, graph: Mapping[str, Any], model: str
-) -> list[tuple[str, str, list[str]]]:
+def _choices(client: ComfyClient, graph: Graph, model: str) -> list[tuple[str, str, list[str]]]:
     """Each input that names the model and takes one of a list: node, input and list."""
     found: list[tuple[str, str, list[str]]] = []
     for node_id, node in graph.items():
@@ -243,16 +242,14 @@ def _choices(
     return found
 
 
-def match_unchecked_names(
-    client: ComfyClient, graph: Mapping[str, Any], manifest: Manifest
-) -> dict[str, Any]:
+def match_unchecked_names(client: ComfyClient, graph: Graph, manifest: Manifest) -> dict[str, Node]:
     """A copy of the graph with the server's names of files that it does not check by itself.
 
     Those are the files of some loaders, and those named without their ending. Only the nodes in
     question are asked for. Raises Rejected for a file that is not there.
     """
     nodes = {node_id: node for node_id, node in graph.items() if _is_unchecked(node)}
-    object_info: dict[str, Any] = {}
+    object_info: dict[str, object] = {}
     for node_class in sorted({str(node["class_type"]) for node in nodes.values()}):
         object_info |= client.node_info(node_class)
     if not nodes:
@@ -274,7 +271,7 @@ def match_unchecked_names(
     return {**graph, **matched}
 
 
-def _is_unchecked(node: Any) -> bool:
+def _is_unchecked(node: object) -> bool:
     node_class = node.get("class_type") if isinstance(node, dict) else None
     if not isinstance(node_class, str):
         return False

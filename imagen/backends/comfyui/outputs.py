@@ -94,7 +94,7 @@ def list_outputs(record: ComfyJobRecord, only: Collection[str] = ()) -> list[Com
     return kept if any(isinstance(thing, ComfyFile) for thing in kept) else things
 
 
-def _node_outputs(node: str, output: Mapping[str, Any]) -> Iterator[ComfyFile | ComfyText]:
+def _node_outputs(node: str, output: Mapping[str, object]) -> Iterator[ComfyFile | ComfyText]:
     """Each file and text of one node, under whatever key; each file once."""
     files: dict[tuple[str, str, str], ComfyFile] = {}
     for value in output.values():
@@ -110,7 +110,7 @@ def _node_outputs(node: str, output: Mapping[str, Any]) -> Iterator[ComfyFile | 
             yield ComfyText(node, index, text)
 
 
-def lacks_images(graph: Mapping[str, Any], things: Collection[ComfyFile | ComfyText]) -> bool:
+def lacks_images(graph: Mapping[str, object], things: Collection[ComfyFile | ComfyText]) -> bool:
     """Whether nothing came, or no file although the graph has a node that saves some."""
     inputs = (as_mapping(as_mapping(node).get("inputs")) for node in graph.values())
     is_file = [isinstance(thing, ComfyFile) for thing in things]
@@ -217,7 +217,7 @@ def is_text(output: Output) -> bool:
     return output.media_type == _TEXT and not output.name
 
 
-def is_from_graph(graph: Mapping[str, Any], data: bytes) -> bool:
+def is_from_graph(graph: Mapping[str, object], data: bytes) -> bool:
     """Whether a file is from this graph, as far as it says.
 
     A server whose output folder is emptied gives the same names to other files.
@@ -228,7 +228,7 @@ def is_from_graph(graph: Mapping[str, Any], data: bytes) -> bool:
     return True
 
 
-def _comparable(graph: Mapping[str, Any]) -> dict[str, Any]:
+def _comparable(graph: Mapping[str, object]) -> dict[str, object]:
     """The graph with numbers for texts that are numbers, as the server may change them."""
     return {
         name: (

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.core.image_file import read_image_file
+from imagen.core.json_values import as_mapping, as_text
 from imagen.core.text import one_line
 from imagen.errors import RequestError
 from imagen.graphs.graph import inputs_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from imagen.backends.comfyui.client import ComfyClient
     from imagen.core.image_file import ImageFile
+    from imagen.graphs.graph import Graph, Node
 
 SUBFOLDER = "imagen"
 KEY = "uploads"
@@ -50,7 +52,7 @@ def plan_upload(path: str, parameter: str) -> tuple[ComfyUpload, ImageFile]:
     return ComfyUpload(path=whole, sha256=image.sha256, name=name), image
 
 
-def engine_entry(uploads: Mapping[str, ComfyUpload]) -> dict[str, Any]:
+def engine_entry(uploads: Mapping[str, ComfyUpload]) -> dict[str, object]:
     """The uploads for a ticket's `engine`; empty where there are none."""
     entries = {
         graph_name: {"path": upload.path, "sha256": upload.sha256}
@@ -59,17 +61,19 @@ def engine_entry(uploads: Mapping[str, ComfyUpload]) -> dict[str, Any]:
     return {KEY: entries} if entries else {}
 
 
-def read_uploads(engine: Mapping[str, Any]) -> list[ComfyUpload]:
+def read_uploads(engine: Mapping[str, object]) -> list[ComfyUpload]:
     """The uploads in a ticket's `engine`."""
     return [
-        ComfyUpload(path=entry["path"], sha256=entry["sha256"], name=name.rpartition("/")[2])
-        for name, entry in engine.get(KEY, {}).items()
+        ComfyUpload(
+            path=as_text(as_mapping(entry).get("path")),
+            sha256=as_text(as_mapping(entry).get("sha256")),
+            name=name.rpartition("/")[2],
+        )
+        for name, entry in as_mapping(engine.get(KEY)).items()
     ]
 
 
-def send_uploads(
-    client: ComfyClient, uploads: list[ComfyUpload], graph: Mapping[str, Any]
-) -> dict[str, Any]:
+def send_uploads(client: ComfyClient, uploads: list[ComfyUpload], graph: Graph) -> dict[str, Node]:
     """Upload each file; returns a copy of the graph with the server's names of them.
 
     An upload may be repeated: the same content under the same name is the same file there. Raises

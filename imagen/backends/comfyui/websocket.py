@@ -87,7 +87,7 @@ class NodeOutput(NamedTuple):
 
     node: str
     display_node: str
-    output: Mapping[str, Any]
+    output: Mapping[str, object]
 
 
 class SocketImage(NamedTuple):
@@ -179,7 +179,7 @@ def _parse_binary(frame: bytes, prompt_id: str) -> SocketImage | None:
     return SocketImage(frame[8 + second :], node if isinstance(node, str) else None)
 
 
-def parse_message(kind: str, data: Mapping[str, Any]) -> ComfyEvent | None:
+def parse_message(kind: str, data: Mapping[str, object]) -> ComfyEvent | None:
     """The event of a message about our job, from the websocket or from the history."""
     node, display_node = data.get("node"), data.get("display_node")
     if not isinstance(display_node, str) or not display_node:
@@ -309,7 +309,7 @@ class ComfyWebSocket:
 
     def _connect(self, attempt: int) -> None:
         stack = ExitStack()
-        proxy: dict[str, Any] = {"proxy": None} if is_loopback(self._client.at) else {}
+        proxy: dict[str, None] = {"proxy": None} if is_loopback(self._client.at) else {}
         try:
             # Entering it means the same in all versions of the library.
             connection = stack.enter_context(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen.core.text import did_you_mean
 from imagen.errors import RequestError, WorkflowError
@@ -119,14 +119,14 @@ class WorkflowSet:
     def every_preprocessor(self) -> Iterator[Workflow]:
         return map(self.preprocessor, self.preprocessors)
 
-    def overrides_of(self, name: str) -> dict[str, Any]:
+    def overrides_of(self, name: str) -> dict[str, object]:
         """Other defaults for the workflow of this name or path; empty for a foreign one."""
         if name in (self._config.workflow, self.base.name):
             return self.overrides(self.base)
         known = {*self.by_task.values(), *self.preprocessors.values()}
         return self.overrides(self._load(name)) if name in known else {}
 
-    def overrides(self, workflow: Workflow) -> dict[str, Any]:
+    def overrides(self, workflow: Workflow) -> dict[str, object]:
         """Other defaults for a workflow: the block's, and the files that its base loads.
 
         Raises WorkflowError for a parameter that no workflow of the backend has.
