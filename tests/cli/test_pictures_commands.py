@@ -204,7 +204,7 @@ def test_a_comparison_begins_with_one_picture(capsys: pytest.CaptureFixture[str]
         ("upscale fox.png --method lancos", "no interpolation 'lancos'. Did you mean 'lanczos'?"),
         ("upscale fox.png --method mock-x2 --prompt x", "mock can't enlarge by mock-x2 and draw"),
         ("restore fox.png --fidelity 3", "restore.fidelity: must be"),
-        ("preprocess cany fox.png", "preprocess can't be 'cany'. Did you mean 'canny'?"),
+        ("preprocess cany fox.png", "preprocess cannot be 'cany'. Did you mean 'canny'?"),
         ("generate x --control canny:fox.png:strong", "'strong' is no strength of fox.png"),
         ("generate x --control canny:fox.png:0.8-0.2", "controls[0]: must end after it starts"),
         ("preprocess fox.png canny", "Write the kind first: imagen preprocess canny fox.png"),

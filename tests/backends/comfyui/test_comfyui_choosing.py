@@ -95,7 +95,7 @@ def test_a_local_path_is_looked_for_by_its_last_part(tmp_path: Path) -> None:
     fate = ticket.receipt["model"]
     assert (fate.used, fate.why) == (
         "photon_v1.safetensors",
-        "a ComfyUI server has folders of its own",
+        "a ComfyUI server loads models from its own folders",
     )
 
 

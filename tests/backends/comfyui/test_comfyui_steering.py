@@ -82,7 +82,7 @@ def test_a_lora_of_no_strength_is_left_out_with_a_word() -> None:
     names = [n["inputs"].get("lora_name") for n in ticket.payload.values()]
     assert [name for name in names if name] == ["ink.safetensors"]
     assert ticket.receipt["loras"].outcome == "mapped"
-    assert ticket.receipt["loras"].why == "a strength of 0 is none"
+    assert ticket.receipt["loras"].why == "a strength of 0 has no effect"
     assert ticket.request.loras == (INK,)
 
 
@@ -153,7 +153,7 @@ def test_strength_start_and_end_are_the_nets() -> None:
 
 def test_a_control_of_no_strength_is_left_out_with_a_word() -> None:
     ticket = on(NOWHERE, "mine").prepare(controlled("canny", strength=0))
-    assert ticket.receipt["controls"].why == "a strength of 0 is none"
+    assert ticket.receipt["controls"].why == "a strength of 0 has no effect"
     assert "uploads" not in ticket.engine
 
 
@@ -162,11 +162,11 @@ def test_a_net_that_patches_the_model_works_at_all_steps_and_says_so() -> None:
     ticket = on(NOWHERE, "mine").prepare(controlled("canny", end=0.5))
     assert "ModelPatchLoader" in [n["class_type"] for n in ticket.payload.values()]
     assert ticket.receipt["controls"].outcome == "mapped"
-    assert ticket.receipt["controls"].why == "the net of canny works at all steps"
+    assert ticket.receipt["controls"].why == "the ControlNet of canny works at all steps"
 
 
 def test_a_kind_without_a_net_gets_the_nearest() -> None:
-    with pytest.raises(RequestError, match=r"no control of kind 'dpth'\. Did you mean 'depth'"):
+    with pytest.raises(RequestError, match=r"Unknown control 'dpth'\. Did you mean 'depth'"):
         payload(controlled("dpth"))
 
 

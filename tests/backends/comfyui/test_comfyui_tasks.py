@@ -148,7 +148,7 @@ def test_a_sibling_without_what_its_task_is_about_is_refused(
     drawn("a.png")
     shelve("mine", SAMPLED, MANIFEST)
     shelve("other", graph)
-    sentence = f"The workflow 'other' can't do {task}: it takes no {name}."
+    sentence = f"The workflow 'other' cannot do {task}: it has no parameter {name}."
     with pytest.raises(WorkflowError, match=re.escape(sentence)):
         mine(tasks={task: "other"}).prepare(REQUEST.with_values(values))
 
@@ -263,7 +263,7 @@ def test_a_control_picture_is_made_by_the_workflow_of_its_kind() -> None:
 def test_a_kind_that_nothing_makes_gets_the_nearest() -> None:
     family()
     values = {"image": drawn("a.png"), "preprocess": "cany"}
-    with pytest.raises(RequestError, match=r"preprocess can't be 'cany'\. Did you mean 'canny'"):
+    with pytest.raises(RequestError, match=r"preprocess cannot be 'cany'\. Did you mean 'canny'"):
         mine().prepare(REQUEST.with_values(values))
 
 

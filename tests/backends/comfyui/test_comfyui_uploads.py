@@ -95,7 +95,7 @@ def test_a_file_that_has_changed_since_is_refused() -> None:
     with ComfyUI() as server, closing(on(server.url, "redraw")) as backend:
         ticket = backend.prepare(asked(path))
         drawn("me.png", "red")
-        with pytest.raises(RequestError, match=r"me\.png has changed since it was asked for"):
+        with pytest.raises(RequestError, match=r"me\.png has changed since the job was prepared"):
             backend.collect(ticket, no_progress)
         assert server.prompts == []
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_gone_since_is_to_be_asked_for_again() -> None:
         Path(path).unlink()
         with pytest.raises(RequestError, match=r"upload: there is no file .*me\.png") as caught:
             backend.collect(ticket, no_progress)
-    assert caught.value.remedy == "No job was sent. Ask for it again."
+    assert caught.value.remedy == "No job was submitted. Run the command again."
 
 
 def test_a_file_that_is_gone_is_named() -> None:
