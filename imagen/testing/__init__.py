@@ -1,4 +1,4 @@
-"""For tests: the contract that every backend keeps, and a ComfyUI that misbehaves on demand.
+"""For tests: the contract of every backend, and a simulated ComfyUI that fails on request.
 
 `BackendContract` needs pytest (`pip install "imagen-backends[testing]"`);
 `imagen.testing.comfyui` needs only what imagen itself needs.
