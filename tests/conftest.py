@@ -20,10 +20,20 @@ if TYPE_CHECKING:
 collect_ignore = [] if find_spec("diffusers") else ["with_torch"]
 if sys.platform == "win32":  # there are no pseudo-terminals
     collect_ignore.append("preview")
+_TIMEOUT_SECONDS = 300
 _OURS = (
     *("IMAGEN_", "XDG_", "APPDATA", "LOCALAPPDATA", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
     *("COLUMNS", "LINES", "REPLICATE_", "HF_", "SUPABASE_", "TMUX", "PG"),
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test takes longer than this: a hang fails its test instead of blocking the run.
+
+    Not in pyproject.toml, since environments without the plugin would refuse the option there.
+    """
+    if config.pluginmanager.hasplugin("timeout") and config.option.timeout is None:
+        config.option.timeout = _TIMEOUT_SECONDS
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,10 @@
-"""A plain client of ComfyUI, that knows nothing of imagen: what the simulator is held against."""
+"""A plain ComfyUI client, independent of imagen, to test the simulator with."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,13 +35,13 @@ FLAT: dict[str, Any] = {
 }
 
 
-def flat(**values: Any) -> dict[str, Any]:
+def flat_graph(**values: Any) -> dict[str, Any]:
     """An image of one colour, saved."""
     source = {**FLAT["1"], "inputs": {**FLAT["1"]["inputs"], **values}}
     return {**FLAT, "1": source}
 
 
-def sampled(**values: Any) -> dict[str, Any]:
+def sampled_graph(**values: Any) -> dict[str, Any]:
     """A classic text-to-image graph: 4 loads, 3 samples in two steps, 8 decodes, 9 saves."""
     wanted = {
         "checkpoint": "model.safetensors",
@@ -82,8 +83,8 @@ def node(class_type: str, **inputs: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What one run sent, and left in the history."""
+class RecordedRun:
+    """The messages of one run, and its history entry."""
 
     prompt_id: str
     frames: list[str | bytes]
@@ -91,8 +92,8 @@ class Heard:
 
     @property
     def lines(self) -> list[str]:
-        """Each frame in a few words."""
-        return [line(frame) for frame in self.frames]
+        """A summary of each frame."""
+        return [summarize(frame) for frame in self.frames]
 
     def data(self, kind: str) -> list[dict[str, Any]]:
         """The data of each message of this type."""
@@ -105,8 +106,8 @@ class Heard:
         return [image for output in outputs for image in output.get("images", [])]
 
 
-class Plain:
-    """HTTP as it is, and websockets by client id."""
+class PlainClient:
+    """Plain HTTP, and websockets by client id."""
 
     def __init__(self, server: ComfyUI, http: httpx.Client) -> None:
         self.server = server
@@ -114,13 +115,13 @@ class Plain:
 
     @contextmanager
     def socket(self, client_id: str = "me", **kwargs: Any) -> Iterator[ClientConnection]:
-        """A websocket that has read its greeting."""
-        with self.unread(client_id, **kwargs) as websocket:
+        """A websocket after its greeting."""
+        with self.raw_socket(client_id, **kwargs) as websocket:
             websocket.recv(timeout=_PATIENCE_SECONDS)
             yield websocket
 
     @contextmanager
-    def unread(self, client_id: str = "me", **kwargs: Any) -> Iterator[ClientConnection]:
+    def raw_socket(self, client_id: str = "me", **kwargs: Any) -> Iterator[ClientConnection]:
         url = self.server.url.replace("http", "ws", 1) + f"/ws?clientId={quote(client_id)}"
         with connect(url, max_size=None, max_queue=None, proxy=None, **kwargs) as websocket:
             yield websocket
@@ -132,72 +133,74 @@ class Plain:
         prompt_id: str = answer.json()["prompt_id"]
         return prompt_id
 
-    def refused(self, graph: Any, **more: Any) -> dict[str, Any]:
-        """The answer to a graph that must not be taken."""
+    def submit_refused(self, graph: Any, **more: Any) -> dict[str, Any]:
+        """The answer to a graph that must be refused."""
         answer = self.http.post("/prompt", json={"prompt": graph, "client_id": "me", **more})
         assert answer.status_code == 400, answer.text
         refusal: dict[str, Any] = answer.json()
         return refusal
 
-    def run(self, graph: Any, *, flags: bool = False, **more: Any) -> Heard:
-        """One run, from the first frame after the submission to the last."""
+    def run(self, graph: Any, *, flags: bool = False, **more: Any) -> RecordedRun:
+        """Run a graph, and record every frame after the submission."""
         with self.socket() as websocket:
             if flags:
                 websocket.send(FLAGS)
                 websocket.recv(timeout=_PATIENCE_SECONDS)
             prompt_id = self.submit(graph, **more)
-            frames = listen(websocket)
-        return Heard(prompt_id, frames, self.entry(prompt_id))
+            frames = receive_until(websocket)
+        return RecordedRun(prompt_id, frames, self.history_entry(prompt_id))
 
-    def entry(self, prompt_id: str) -> dict[str, Any]:
+    def history_entry(self, prompt_id: str) -> dict[str, Any]:
         entry: dict[str, Any] = self.http.get(f"/history/{prompt_id}").json()[prompt_id]
         return entry
 
-    def ended(self, prompt_id: str) -> dict[str, Any]:
-        """The entry of a prompt, once it is there."""
-        while prompt_id not in (found := self.http.get(f"/history/{prompt_id}").json()):
-            pass
-        entry: dict[str, Any] = found[prompt_id]
+    def wait_until_finished(self, prompt_id: str) -> dict[str, Any]:
+        """The history entry of a prompt, once it exists."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while prompt_id not in (entries := self.http.get(f"/history/{prompt_id}").json()):
+            assert time.monotonic() < deadline, "the prompt does not finish"
+        entry: dict[str, Any] = entries[prompt_id]
         return entry
 
-    def running(self) -> str:
+    def wait_until_running(self) -> str:
         """The prompt that runs, once one does."""
-        while (found := self.server.queue_state()[0]) is None:
-            pass
-        return found
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while (prompt_id := self.server.queue_state()[0]) is None:
+            assert time.monotonic() < deadline, "no prompt runs"
+        return prompt_id
 
     def view(self, image: dict[str, str]) -> httpx.Response:
         return self.http.get("/view", params=image)
 
 
 @contextmanager
-def client(server: ComfyUI, **kwargs: Any) -> Iterator[Plain]:
+def connect_client(server: ComfyUI, **kwargs: Any) -> Iterator[PlainClient]:
     """A client of this server; its HTTP ignores proxies."""
     with httpx.Client(base_url=server.url, trust_env=False, **kwargs) as http:
-        yield Plain(server, http)
+        yield PlainClient(server, http)
 
 
-def listen(websocket: ClientConnection, last: str = "executing null") -> list[str | bytes]:
-    """Every frame up to this one, or up to the end of the connection."""
+def receive_until(websocket: ClientConnection, last: str = "executing null") -> list[str | bytes]:
+    """Every frame up to this one, or to the end of the connection."""
     frames: list[str | bytes] = []
     with contextlib.suppress(ConnectionClosed):
-        while not frames or line(frames[-1]) != last:
+        while not frames or summarize(frames[-1]) != last:
             frames.append(websocket.recv(timeout=_PATIENCE_SECONDS))
     return frames
 
 
-def line(frame: str | bytes) -> str:
-    """A frame in a few words: `executing 9`, `progress 3 1/2`, `state 1r 9f`, `binary 4`."""
+def summarize(frame: str | bytes) -> str:
+    """A summary of a frame: `executing 9`, `progress 3 1/2`, `state 1r 9f`, `binary 4`."""
     if isinstance(frame, bytes):
         return f"binary {int.from_bytes(frame[:4], 'big')}"
     try:
         message = json.loads(frame)
-        return _said(message["type"], message["data"])
+        return _summarize_message(message["type"], message["data"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "malformed"
 
 
-def _said(kind: str, data: dict[str, Any]) -> str:
+def _summarize_message(kind: str, data: dict[str, Any]) -> str:
     if kind == "status":
         return f"status {data['status']['exec_info']['queue_remaining']}"
     if kind == "execution_cached":

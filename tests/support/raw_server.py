@@ -1,4 +1,4 @@
-"""A server of bytes: each connection is handed to a function that does with it what it likes."""
+"""A server of raw bytes: a function serves each connection as it likes."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class RawServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in (self._socket, *self._open):
+        for each in (self._socket, *self._open):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
 
     def _serve(self) -> None:
         with suppress(OSError):
-            while True:
+            while self._socket.fileno() >= 0:
                 connection, _ = self._socket.accept()
                 self.connections += 1
                 self._open.append(connection)
@@ -69,7 +69,7 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def answer(body: bytes, *headers: str, status: bytes = OK) -> Callable[[socket.socket], None]:
-    """Answers every request with this body."""
+    """Answer every request with this body."""
     named = "".join(f"{header}\r\n" for header in (*headers, f"Content-Length: {len(body)}"))
 
     def behave(connection: socket.socket) -> None:
@@ -80,12 +80,13 @@ def answer(body: bytes, *headers: str, status: bytes = OK) -> Callable[[socket.s
 
 
 def drip(begin: bytes, drop: bytes = b"x") -> Callable[[socket.socket], None]:
-    """Answers with this beginning, then drop by drop for as long as anybody listens."""
+    """Sends this beginning, then a drop every 20 ms until the client goes, at most a minute."""
 
     def behave(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(begin)
-        while True:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             connection.sendall(drop)
             time.sleep(0.02)
 
@@ -93,11 +94,11 @@ def drip(begin: bytes, drop: bytes = b"x") -> Callable[[socket.socket], None]:
 
 
 def answer_or_drip(answers: Mapping[str, object]) -> Callable[[socket.socket], None]:
-    """By the beginning of a request: an answer in JSON, or else drops."""
+    """By the beginning of a request: answer with JSON, or drip."""
 
     def behave(connection: socket.socket) -> None:
         head = connection.recv(65536, socket.MSG_PEEK).decode("latin-1")
-        known = [said for begin, said in answers.items() if head.startswith(begin)]
+        known = [value for begin, value in answers.items() if head.startswith(begin)]
         body = json.dumps(known[0]).encode() if known else b""
         then = answer(body, "Connection: close") if known else drip(OK + b"X-Drop: ")
         then(connection)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from simulators.replicate import COMMUNITY, DEPLOYMENT, MODELS, TOKEN, Replicate
-from simulators.replicate.__main__ import main
 from simulators.replicate.models import version_of
 
 if TYPE_CHECKING:
@@ -53,7 +50,7 @@ def _begin(http: httpx.Client, cloud: Replicate, **more: Any) -> httpx.Response:
         pytest.param({"removed": True}, "succeeded", id="removed"),
     ],
 )
-def test_a_prediction_has_all_that_the_real_ones_have(
+def test_prediction_has_the_fields_of_the_real_one(
     http: httpx.Client, switches: dict[str, Any], status: str
 ) -> None:
     with Replicate(**switches) as cloud:
@@ -67,7 +64,7 @@ def test_a_prediction_has_all_that_the_real_ones_have(
     assert None not in [said.get(name, "") for name in ("started_at", "completed_at", "metrics")]
 
 
-def test_a_prediction_is_told_by_its_seconds(http: httpx.Client) -> None:
+def test_held_submission_returns_the_finished_prediction(http: httpx.Client) -> None:
     with Replicate(seconds=0.1) as cloud:
         body = {"input": {"prompt": "x"}}
         url = f"{cloud.url}/models/{_SCHNELL}/predictions"
@@ -77,7 +74,7 @@ def test_a_prediction_is_told_by_its_seconds(http: httpx.Client) -> None:
     assert said["metrics"]["predict_time"] == 0.1
 
 
-def test_a_submission_that_is_not_held_is_not_done(http: httpx.Client) -> None:
+def test_submission_without_wait_returns_202(http: httpx.Client) -> None:
     with Replicate(seconds=9) as cloud:
         assert _begin(http, cloud).status_code == 202
 
@@ -96,7 +93,9 @@ def test_a_submission_that_is_not_held_is_not_done(http: httpx.Client) -> None:
         pytest.param([], "input", id="no object"),
     ],
 )
-def test_an_input_that_does_not_fit_is_refused(http: httpx.Client, values: Any, field: str) -> None:
+def test_invalid_input_is_refused_with_its_field(
+    http: httpx.Client, values: Any, field: str
+) -> None:
     with Replicate() as cloud:
         answer = _begin(http, cloud, input=values)
     said = answer.json()
@@ -105,12 +104,12 @@ def test_an_input_that_does_not_fit_is_refused(http: httpx.Client, values: Any, 
     assert cloud.submissions == 0
 
 
-def test_a_key_that_the_api_does_not_know_is_refused(http: httpx.Client) -> None:
+def test_unknown_body_key_is_refused(http: httpx.Client) -> None:
     with Replicate() as cloud:
         assert _begin(http, cloud, wait=5).status_code == 422
 
 
-def test_a_community_model_has_no_endpoint_of_its_own(http: httpx.Client) -> None:
+def test_community_model_runs_only_by_version(http: httpx.Client) -> None:
     with Replicate() as cloud:
         url = f"{cloud.url}/models/{COMMUNITY}/predictions"
         assert http.post(url, json={"input": {"prompt": "x"}}).status_code == 404
@@ -131,29 +130,21 @@ def test_throttling_has_three_forms(
     assert ("resets in ~9s" in answer.json()["detail"]) is (form == "words")
 
 
-def test_whoever_has_no_token_is_refused(http: httpx.Client) -> None:
+def test_wrong_token_is_refused(http: httpx.Client) -> None:
     with Replicate(token="another") as cloud:
         answer = http.get(f"{cloud.url}/account")
     assert (answer.status_code, answer.json()["title"]) == (401, "Unauthenticated")
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_model_is_there_with_its_schema(http: httpx.Client, model: str) -> None:
+def test_every_model_is_served_with_its_schema(http: httpx.Client, model: str) -> None:
     with Replicate() as cloud:
         latest = http.get(f"{cloud.url}/models/{model}").json()["latest_version"]
         version = http.get(f"{cloud.url}/models/{model}/versions/{latest['id']}").json()
     assert version["openapi_schema"]["components"]["schemas"] == MODELS[model]
 
 
-def test_what_is_cancelled_ends(http: httpx.Client) -> None:
-    with Replicate(seconds=60) as cloud:
-        id = _begin(http, cloud).json()["id"]
-        assert cloud.at_work()
-        assert http.post(f"{cloud.url}/predictions/{id}/cancel").json()["status"] == "canceled"
-        assert not cloud.at_work()
-
-
-def test_what_takes_longer_than_its_deadline_ends(http: httpx.Client) -> None:
+def test_prediction_past_its_deadline_is_cancelled(http: httpx.Client) -> None:
     with Replicate(seconds=60) as cloud:
         _begin(http, cloud)
         job = cloud.jobs.newest_first()[0]
@@ -164,17 +155,7 @@ def test_what_takes_longer_than_its_deadline_ends(http: httpx.Client) -> None:
         )
 
 
-def test_a_file_can_be_left_and_taken_away(http: httpx.Client) -> None:
-    with Replicate() as cloud:
-        said = http.post(f"{cloud.url}/files", files={"content": ("a.png", b"abc", "image/png")})
-        file = said.json()
-        assert cloud.uploaded_files == {file["id"]: b"abc"}
-        assert (file["size"], file["content_type"]) == (3, "image/png")
-        assert http.delete(f"{cloud.url}/files/{file['id']}").status_code == 204
-        assert cloud.uploaded_files == {}
-
-
-def test_it_comes_back_on_the_same_port_with_all_it_had(http: httpx.Client) -> None:
+def test_restart_keeps_port_and_predictions(http: httpx.Client) -> None:
     with Replicate() as cloud:
         id = _begin(http, cloud).json()["id"]
         url = cloud.url
@@ -186,26 +167,9 @@ def test_it_comes_back_on_the_same_port_with_all_it_had(http: httpx.Client) -> N
         assert http.get(f"{url}/predictions/{id}").json()["id"] == id
 
 
-def test_a_deployment_runs_a_version(http: httpx.Client) -> None:
+def test_deployment_runs_its_version(http: httpx.Client) -> None:
     with Replicate() as cloud:
         release = http.get(f"{cloud.url}/deployments/{DEPLOYMENT}").json()["current_release"]
         url = f"{cloud.url}/deployments/{DEPLOYMENT}/predictions"
         made = http.post(url, json={"input": {"prompt": "x"}}).json()
     assert (release["model"], made["deployment"]) == (COMMUNITY, DEPLOYMENT)
-
-
-def test_it_runs_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    done = threading.Event()
-    done.set()
-    main(["--port", "0"], until=done)
-    first, second, third = capsys.readouterr().out.splitlines()
-    assert first.startswith("base_url: http://127.0.0.1:")
-    assert second == f"REPLICATE_API_TOKEN={TOKEN}"
-    assert third.startswith("models: acme/painter, ")
-
-
-def test_a_garbled_answer_is_no_json(http: httpx.Client) -> None:
-    with Replicate(lose_answer="garbled") as cloud:
-        text = _begin(http, cloud).text
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(text)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from support.plain_comfyui_client import Plain, client, flat, listen, sampled
+from support.plain_comfyui_client import (
+    PlainClient,
+    connect_client,
+    flat_graph,
+    receive_until,
+    sampled_graph,
+)
 from websockets.exceptions import InvalidStatus
 
 from imagen.testing.comfyui import ComfyUI
@@ -17,9 +23,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def plain() -> Iterator[Plain]:
-    with ComfyUI() as server, client(server) as found:
-        yield found
+def plain() -> Iterator[PlainClient]:
+    with ComfyUI() as server, connect_client(server) as plain:
+        yield plain
 
 
 def png() -> bytes:
@@ -29,7 +35,7 @@ def png() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "content"),
     [
         ("/prompt", {"exec_info": {"queue_remaining": 0}}),
         ("/api/prompt", {"exec_info": {"queue_remaining": 0}}),
@@ -41,11 +47,11 @@ def png() -> bytes:
         ("/embeddings", []),
     ],
 )
-def test_what_an_idle_server_says(plain: Plain, path: str, said: Any) -> None:
+def test_idle_server_answers(plain: PlainClient, path: str, content: Any) -> None:
     answer = plain.http.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
-    assert answer.json() == said
+    assert answer.json() == content
 
 
 @pytest.mark.parametrize(
@@ -60,21 +66,23 @@ def test_what_an_idle_server_says(plain: Plain, path: str, said: Any) -> None:
         ("POST", "/queue", 500),
     ],
 )
-def test_what_it_does_not_answer(plain: Plain, method: str, path: str, status: int) -> None:
+def test_unknown_or_malformed_requests_are_refused(
+    plain: PlainClient, method: str, path: str, status: int
+) -> None:
     assert plain.http.request(method, path).status_code == status
 
 
-def test_the_version_and_the_memory_are_told() -> None:
-    with ComfyUI(version="0.9.2", vram=(1000, 400)) as server, client(server) as plain:
-        said = plain.http.get("/system_stats").json()
-    assert said["system"]["comfyui_version"] == "0.9.2"
-    assert said["devices"][0]["vram_total"] == 1000
-    assert said["devices"][0]["vram_free"] == 400
+def test_system_stats_report_version_and_vram() -> None:
+    with ComfyUI(version="0.9.2", vram=(1000, 400)) as server, connect_client(server) as plain:
+        answer = plain.http.get("/system_stats").json()
+    assert answer["system"]["comfyui_version"] == "0.9.2"
+    assert answer["devices"][0]["vram_total"] == 1000
+    assert answer["devices"][0]["vram_free"] == 400
 
 
-def test_a_class_is_described_as_comfyui_does(plain: Plain) -> None:
-    said = plain.http.get("/object_info/VAEDecode").json()
-    assert said == {
+def test_object_info_describes_a_class_as_comfyui_does(plain: PlainClient) -> None:
+    answer = plain.http.get("/object_info/VAEDecode").json()
+    assert answer == {
         "VAEDecode": {
             "input": {"required": {"samples": ["LATENT"], "vae": ["VAE"]}},
             "input_order": {"required": ["samples", "vae"]},
@@ -91,37 +99,37 @@ def test_a_class_is_described_as_comfyui_does(plain: Plain) -> None:
     }
 
 
-def test_the_choices_of_models_are_the_files(plain: Plain) -> None:
-    said = plain.http.get("/object_info").json()
-    loaders = said["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"]
+def test_object_info_lists_model_files_as_choices(plain: PlainClient) -> None:
+    answer = plain.http.get("/object_info").json()
+    loaders = answer["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"]
     assert "sd_turbo.safetensors" in loaders[0]
     assert plain.http.get("/models/checkpoints").json() == loaders[0]
-    assert said["VAELoader"]["input"]["required"]["vae_name"][0][-1] == "pixel_space"
+    assert answer["VAELoader"]["input"]["required"]["vae_name"][0][-1] == "pixel_space"
 
 
-def test_a_catalogue_of_ones_own_counts() -> None:
+def test_given_node_catalog_replaces_the_classes() -> None:
     catalogue = {"Odd": {"input": {}, "output": [], "output_node": True}}
-    with ComfyUI(node_catalog=catalogue) as server, client(server) as plain:
+    with ComfyUI(node_catalog=catalogue) as server, connect_client(server) as plain:
         assert list(plain.http.get("/object_info").json()) == ["Odd"]
         plain.submit({"1": {"class_type": "Odd", "inputs": {}}})
 
 
-def test_the_queue_shows_what_runs_and_what_waits_unsorted() -> None:
-    with ComfyUI(step_seconds=5) as server, client(server) as plain:
-        ids = [plain.submit(sampled(seed=seed)) for seed in range(3)]
-        assert plain.running() == ids[0]
-        first = plain.submit(sampled(seed=3), front=True)
-        said = plain.http.get("/queue").json()
-        assert [row[1] for row in said["queue_running"]] == ids[:1]
-        assert sorted(row[1] for row in said["queue_pending"]) == sorted([*ids[1:], first])
+def test_queue_lists_running_and_pending_prompts() -> None:
+    with ComfyUI(step_seconds=5) as server, connect_client(server) as plain:
+        ids = [plain.submit(sampled_graph(seed=seed)) for seed in range(3)]
+        assert plain.wait_until_running() == ids[0]
+        first = plain.submit(sampled_graph(seed=3), front=True)
+        answer = plain.http.get("/queue").json()
+        assert [row[1] for row in answer["queue_running"]] == ids[:1]
+        assert sorted(row[1] for row in answer["queue_pending"]) == sorted([*ids[1:], first])
         assert server.queue_state() == (ids[0], [first, *ids[1:]])
-        assert said["queue_running"][0][3:] == [{"client_id": "me"}, ["9"]]
+        assert answer["queue_running"][0][3:] == [{"client_id": "me"}, ["9"]]
 
 
-def test_only_what_waits_can_be_deleted() -> None:
-    with ComfyUI(step_seconds=5) as server, client(server) as plain:
-        ids = [plain.submit(sampled(seed=seed)) for seed in range(3)]
-        assert plain.running() == ids[0]
+def test_only_pending_prompts_can_be_deleted() -> None:
+    with ComfyUI(step_seconds=5) as server, connect_client(server) as plain:
+        ids = [plain.submit(sampled_graph(seed=seed)) for seed in range(3)]
+        assert plain.wait_until_running() == ids[0]
         assert plain.http.post("/queue", json={"delete": ids[:2]}).content == b""
         assert server.queue_state() == (ids[0], [ids[2]])
         plain.http.post("/queue", json={"clear": True})
@@ -129,34 +137,29 @@ def test_only_what_waits_can_be_deleted() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}"])
-def test_an_interrupt_without_an_id_stops_whatever_runs(body: bytes) -> None:
-    with ComfyUI(step_seconds=0.02) as server, client(server) as plain:
-        prompt_id = plain.submit(sampled(steps=200))
+def test_interrupt_without_an_id_stops_whatever_runs(body: bytes) -> None:
+    with ComfyUI(step_seconds=0.02) as server, connect_client(server) as plain:
+        prompt_id = plain.submit(sampled_graph(steps=200))
         with plain.socket("me") as websocket:
-            listen(websocket, "progress 3 9/200")
+            receive_until(websocket, "progress 3 9/200")
             plain.http.post("/interrupt", content=body)
-            entry = plain.ended(prompt_id)
+            entry = plain.wait_until_finished(prompt_id)
     assert server.interrupts == [None]
     assert (entry["status"]["status_str"], entry["status"]["completed"]) == ("error", False)
-    kind, said = entry["status"]["messages"][-1]
+    kind, answer = entry["status"]["messages"][-1]
     assert kind == "execution_interrupted"
-    assert set(said) == {"prompt_id", "node_id", "node_type", "executed", "timestamp"}
+    assert set(answer) == {"prompt_id", "node_id", "node_type", "executed", "timestamp"}
 
 
-def test_an_interrupt_of_another_prompt_does_nothing() -> None:
-    with ComfyUI(step_seconds=0.01) as server, client(server) as plain:
-        prompt_id = plain.submit(sampled(steps=10))
+def test_interrupt_of_another_prompt_does_nothing() -> None:
+    with ComfyUI(step_seconds=0.01) as server, connect_client(server) as plain:
+        prompt_id = plain.submit(sampled_graph(steps=10))
         plain.http.post("/interrupt", json={"prompt_id": "another"})
-        assert plain.ended(prompt_id)["status"]["status_str"] == "success"
+        assert plain.wait_until_finished(prompt_id)["status"]["status_str"] == "success"
 
 
-def test_an_interrupt_of_nothing_spares_the_next_run(plain: Plain) -> None:
-    plain.http.post("/interrupt")
-    assert plain.ended(plain.submit(flat()))["status"]["status_str"] == "success"
-
-
-def test_the_history_gives_its_last_entries_and_can_be_cleared(plain: Plain) -> None:
-    ids = [plain.run(flat(color=color)).prompt_id for color in range(3)]
+def test_history_returns_its_last_entries_and_can_be_cleared(plain: PlainClient) -> None:
+    ids = [plain.run(flat_graph(color=color)).prompt_id for color in range(3)]
     assert list(plain.http.get("/history?max_items=2").json()) == ids[1:]
     assert list(plain.http.get("/history?max_items=1&offset=0").json()) == ids[:1]
     plain.http.post("/history", json={"delete": ids[:1]})
@@ -165,8 +168,8 @@ def test_the_history_gives_its_last_entries_and_can_be_cleared(plain: Plain) -> 
     assert plain.http.get("/history").json() == {}
 
 
-def test_a_file_is_sent_with_its_type_and_length(plain: Plain) -> None:
-    answer = plain.view(plain.run(flat()).images[0])
+def test_view_sends_type_length_and_name(plain: PlainClient) -> None:
+    answer = plain.view(plain.run(flat_graph()).images[0])
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["content-length"] == str(len(answer.content))
     assert answer.headers["content-disposition"] == 'filename="simple_00001_.png"'
@@ -190,8 +193,10 @@ def test_a_file_is_sent_with_its_type_and_length(plain: Plain) -> None:
         ("filename=passwd&subfolder=/etc", 403),
     ],
 )
-def test_which_files_can_be_had(plain: Plain, query: str, status: int) -> None:
-    plain.run(flat())
+def test_view_refuses_unknown_and_climbing_paths(
+    plain: PlainClient, query: str, status: int
+) -> None:
+    plain.run(flat_graph())
     assert plain.http.get(f"/view?{query}").status_code == status
 
 
@@ -199,13 +204,13 @@ def test_which_files_can_be_had(plain: Plain, query: str, status: int) -> None:
     ("form", "kind"),
     [("webp;90", "image/webp"), ("jpeg;50", "image/jpeg"), ("png", "image/webp")],
 )
-def test_a_file_can_be_had_in_another_format(plain: Plain, form: str, kind: str) -> None:
-    answer = plain.view({**plain.run(flat()).images[0], "preview": form})
+def test_view_reencodes_previews(plain: PlainClient, form: str, kind: str) -> None:
+    answer = plain.view({**plain.run(flat_graph()).images[0], "preview": form})
     assert answer.headers["content-type"] == kind
     assert Image.open(io.BytesIO(answer.content)).size == (64, 48)
 
 
-def test_an_upload_keeps_its_name_unless_other_bytes_have_it(plain: Plain) -> None:
+def test_upload_keeps_its_name_unless_other_bytes_have_it(plain: PlainClient) -> None:
     names = [
         plain.http.post("/upload/image", files={"image": ("lab up.png", data)}).json()["name"]
         for data in (b"a", b"a", b"b", b"b")
@@ -225,31 +230,31 @@ def test_an_upload_keeps_its_name_unless_other_bytes_have_it(plain: Plain) -> No
         ("a.png", {"subfolder": "/tmp"}, 400),
     ],
 )
-def test_which_uploads_are_taken(
-    plain: Plain, name: str, fields: dict[str, str], status: int
+def test_upload_refuses_climbing_paths(
+    plain: PlainClient, name: str, fields: dict[str, str], status: int
 ) -> None:
     answer = plain.http.post("/upload/image", files={"image": (name, b"x")}, data=fields)
     assert answer.status_code == status
 
 
-def test_an_upload_replaces_another_only_if_told_so(plain: Plain) -> None:
+def test_upload_replaces_a_file_only_with_overwrite(plain: PlainClient) -> None:
     plain.http.post("/upload/image", files={"image": ("a.png", b"1")})
     form = {"overwrite": "true"}
     plain.http.post("/upload/image", files={"image": ("a.png", b"2")}, data=form)
     assert plain.view({"filename": "a.png", "type": "input"}).content == b"2"
 
 
-def test_an_uploaded_picture_can_be_loaded(plain: Plain) -> None:
+def test_uploaded_image_can_be_loaded(plain: PlainClient) -> None:
     plain.http.post("/upload/image", files={"image": ("a.png", png())})
-    graph = {**flat(), "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}
+    graph = {**flat_graph(), "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}}}
     data = plain.view(plain.run(graph).images[0]).content
     assert Image.open(io.BytesIO(data)).size == (4, 2)
 
 
-def test_under_a_base_path_there_is_nothing_beside_it() -> None:
-    with ComfyUI(base_path="/comfy") as server, client(server) as plain:
+def test_base_path_serves_nothing_beside_it() -> None:
+    with ComfyUI(base_path="/comfy") as server, connect_client(server) as plain:
         assert server.url.endswith("/comfy")
-        assert plain.run(flat()).entry["status"]["completed"]
+        assert plain.run(flat_graph()).entry["status"]["completed"]
         assert plain.http.get(server.url.replace("/comfy", "/prompt")).status_code == 404
 
 
@@ -257,27 +262,17 @@ def test_under_a_base_path_there_is_nothing_beside_it() -> None:
     ("credential", "header"),
     [("Bearer x", "Bearer x"), (("me", "secret"), "Basic bWU6c2VjcmV0")],
 )
-def test_a_credential_is_asked_for_on_both_channels(credential: Any, header: str) -> None:
+def test_credential_is_required_for_http_and_websocket(credential: Any, header: str) -> None:
     right = {"Authorization": header}
-    with ComfyUI(credential=credential) as server, client(server) as plain:
+    with ComfyUI(credential=credential) as server, connect_client(server) as plain:
         assert plain.http.get("/prompt").status_code == 401
         assert plain.http.get("/prompt", headers=right).status_code == 200
         with plain.socket(additional_headers=right):
             pass
-        with pytest.raises(InvalidStatus, match="401"), plain.unread():
+        with pytest.raises(InvalidStatus, match="401"), plain.raw_socket():
             pass
 
 
-def test_an_origin_elsewhere_is_refused(plain: Plain) -> None:
+def test_foreign_origin_is_refused(plain: PlainClient) -> None:
     answer = plain.http.get("/prompt", headers={"Origin": "http://evil.example"})
     assert answer.status_code == 403
-
-
-def test_everything_that_is_asked_is_kept(plain: Plain) -> None:
-    plain.http.get("/history?max_items=1", headers={"X-Mark": "7"})
-    seen = plain.server.requests[0]
-    assert (seen.method, seen.target, seen.headers["x-mark"]) == (
-        "GET",
-        "/history?max_items=1",
-        "7",
-    )

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.plain_comfyui_client import Plain, client, flat, node, sampled
+from support.plain_comfyui_client import (
+    PlainClient,
+    connect_client,
+    flat_graph,
+    node,
+    sampled_graph,
+)
 
 from imagen.testing.comfyui import ComfyUI
 
@@ -16,14 +22,14 @@ _WIDTH = ["INT", {"default": 512, "min": 1, "max": 16384, "step": 1}]
 
 
 @pytest.fixture
-def plain() -> Iterator[Plain]:
-    with ComfyUI() as server, client(server) as found:
-        yield found
+def plain() -> Iterator[PlainClient]:
+    with ComfyUI() as server, connect_client(server) as plain:
+        yield plain
 
 
 def saved(**inputs: Any) -> dict[str, Any]:
     """An image of one colour, saved with these inputs."""
-    return {**flat(), "9": node("SaveImage", **inputs)}
+    return {**flat_graph(), "9": node("SaveImage", **inputs)}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,7 @@ def saved(**inputs: Any) -> dict[str, Any]:
         pytest.param('{"prompt": {}, "extra_data": [1]}', id="extra data that is a list"),
     ],
 )
-def test_what_is_no_prompt_breaks_the_server(plain: Plain, body: str) -> None:
+def test_malformed_prompt_crashes_the_request(plain: PlainClient, body: str) -> None:
     answer = plain.http.post("/prompt", content=body)
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -48,7 +54,7 @@ def test_what_is_no_prompt_breaks_the_server(plain: Plain, body: str) -> None:
 
 
 @pytest.mark.parametrize("body", ["[]", '{"client_id": "me"}'])
-def test_a_body_without_a_prompt_is_refused(plain: Plain, body: str) -> None:
+def test_body_without_a_prompt_is_refused(plain: PlainClient, body: str) -> None:
     answer = plain.http.post("/prompt", content=body)
     assert answer.status_code == 400
     assert answer.json() == {
@@ -67,24 +73,28 @@ def test_a_body_without_a_prompt_is_refused(plain: Plain, body: str) -> None:
     [
         pytest.param({}, "prompt_no_outputs", "Prompt has no outputs", "", id="empty"),
         pytest.param(
-            {"1": flat()["1"]}, "prompt_no_outputs", "Prompt has no outputs", "", id="no output"
+            {"1": flat_graph()["1"]},
+            "prompt_no_outputs",
+            "Prompt has no outputs",
+            "",
+            id="no output",
         ),
         pytest.param(
-            {**flat(), "9": {"inputs": {}}},
+            {**flat_graph(), "9": {"inputs": {}}},
             "invalid_prompt",
             "Cannot execute because a node is missing the class_type property.",
             "Node ID '#9'",
             id="no class",
         ),
         pytest.param(
-            {**flat(), "9": node("NopeNode")},
+            {**flat_graph(), "9": node("NopeNode")},
             "invalid_prompt",
             "Cannot execute because node NopeNode does not exist.",
             "Node ID '#9'",
             id="unknown class",
         ),
         pytest.param(
-            {"9": flat()["9"], "1": node("ImageInvert", image=["1", 0])},
+            {"9": flat_graph()["9"], "1": node("ImageInvert", image=["1", 0])},
             "prompt_outputs_failed_validation",
             "Prompt outputs failed validation",
             "",
@@ -92,17 +102,17 @@ def test_a_body_without_a_prompt_is_refused(plain: Plain, body: str) -> None:
         ),
     ],
 )
-def test_a_fault_of_the_whole_graph_names_no_node(
-    plain: Plain, graph: Any, kind: str, message: str, details: str
+def test_error_of_the_whole_graph_names_no_node(
+    plain: PlainClient, graph: Any, kind: str, message: str, details: str
 ) -> None:
-    assert plain.refused(graph) == {
+    assert plain.submit_refused(graph) == {
         "error": {"type": kind, "message": message, "details": details, "extra_info": {}},
         "node_errors": {},
     }
 
 
-def test_a_missing_input_of_an_output_is_told_twice(plain: Plain) -> None:
-    assert plain.refused(saved(filename_prefix="x")) == {
+def test_missing_input_of_an_output_is_reported_twice(plain: PlainClient) -> None:
+    assert plain.submit_refused(saved(filename_prefix="x")) == {
         "error": {
             "type": "prompt_outputs_failed_validation",
             "message": "Prompt outputs failed validation",
@@ -130,7 +140,7 @@ def test_a_missing_input_of_an_output_is_told_twice(plain: Plain) -> None:
     ("graph", "at", "error"),
     [
         pytest.param(
-            flat(width=0),
+            flat_graph(width=0),
             "1",
             {
                 "type": "value_smaller_than_min",
@@ -141,7 +151,7 @@ def test_a_missing_input_of_an_output_is_told_twice(plain: Plain) -> None:
             id="too small",
         ),
         pytest.param(
-            flat(width=999999),
+            flat_graph(width=999999),
             "1",
             {
                 "type": "value_bigger_than_max",
@@ -156,7 +166,7 @@ def test_a_missing_input_of_an_output_is_told_twice(plain: Plain) -> None:
             id="too big",
         ),
         pytest.param(
-            flat(width="abc"),
+            flat_graph(width="abc"),
             "1",
             {
                 "type": "invalid_input_type",
@@ -172,7 +182,7 @@ def test_a_missing_input_of_an_output_is_told_twice(plain: Plain) -> None:
             id="no number",
         ),
         pytest.param(
-            {**flat(), "1": node("LoadImage", image="nope.png")},
+            {**flat_graph(), "1": node("LoadImage", image="nope.png")},
             "1",
             {
                 "type": "custom_validation_failed",
@@ -198,7 +208,7 @@ def test_a_missing_input_of_an_output_is_told_twice(plain: Plain) -> None:
             id="half a link",
         ),
         pytest.param(
-            {**flat(), "1": node("EmptyLatentImage", width=64, height=64, batch_size=1)},
+            {**flat_graph(), "1": node("EmptyLatentImage", width=64, height=64, batch_size=1)},
             "9",
             {
                 "type": "return_type_mismatch",
@@ -237,10 +247,10 @@ def test_a_missing_input_of_an_output_is_told_twice(plain: Plain) -> None:
         ),
     ],
 )
-def test_a_fault_of_a_node_is_told_under_its_id(
-    plain: Plain, graph: Any, at: str, error: dict[str, Any]
+def test_node_error_is_reported_under_the_node_id(
+    plain: PlainClient, graph: Any, at: str, error: dict[str, Any]
 ) -> None:
-    assert plain.refused(graph)["node_errors"] == {
+    assert plain.submit_refused(graph)["node_errors"] == {
         at: {
             "errors": [error],
             "dependent_outputs": ["9"],
@@ -249,9 +259,14 @@ def test_a_fault_of_a_node_is_told_under_its_id(
     }
 
 
-def test_a_missing_model_is_told_with_what_there_is() -> None:
-    with ComfyUI(models={"checkpoints": ["a.safetensors"]}) as server, client(server) as plain:
-        errors = plain.refused(sampled(checkpoint="b.safetensors"))["node_errors"]["4"]["errors"]
+def test_missing_model_is_reported_with_the_choices() -> None:
+    with (
+        ComfyUI(models={"checkpoints": ["a.safetensors"]}) as server,
+        connect_client(server) as plain,
+    ):
+        errors = plain.submit_refused(sampled_graph(checkpoint="b.safetensors"))["node_errors"][
+            "4"
+        ]["errors"]
     assert errors == [
         {
             "type": "value_not_in_list",
@@ -266,44 +281,46 @@ def test_a_missing_model_is_told_with_what_there_is() -> None:
     ]
 
 
-def test_more_than_twenty_choices_are_not_told() -> None:
+def test_more_than_20_choices_are_not_listed() -> None:
     models = {"checkpoints": [f"{number}.safetensors" for number in range(21)]}
-    with ComfyUI(models=models) as server, client(server) as plain:
-        errors = plain.refused(sampled(checkpoint="b.safetensors"))["node_errors"]["4"]["errors"]
+    with ComfyUI(models=models) as server, connect_client(server) as plain:
+        errors = plain.submit_refused(sampled_graph(checkpoint="b.safetensors"))["node_errors"][
+            "4"
+        ]["errors"]
     assert errors[0]["details"] == "ckpt_name: 'b.safetensors' not in (list of length 21)"
     assert errors[0]["extra_info"]["input_config"] is None
 
 
-def test_any_model_is_there_but_the_missing_ones() -> None:
-    with ComfyUI(missing_models=["gone.safetensors"]) as server, client(server) as plain:
-        plain.submit(sampled(checkpoint="any.safetensors"))
-        refusal = plain.refused(sampled(checkpoint="gone.safetensors"))
+def test_every_model_exists_except_the_missing_ones() -> None:
+    with ComfyUI(missing_models=["gone.safetensors"]) as server, connect_client(server) as plain:
+        plain.submit(sampled_graph(checkpoint="any.safetensors"))
+        refusal = plain.submit_refused(sampled_graph(checkpoint="gone.safetensors"))
     assert refusal["node_errors"]["4"]["errors"][0]["type"] == "value_not_in_list"
 
 
-def test_a_number_in_a_string_is_converted(plain: Plain) -> None:
-    heard = plain.run(flat(width="32"))
-    assert heard.entry["prompt"][2]["1"]["inputs"]["width"] == 32
+def test_number_in_a_string_is_converted(plain: PlainClient) -> None:
+    run = plain.run(flat_graph(width="32"))
+    assert run.entry["prompt"][2]["1"]["inputs"]["width"] == 32
 
 
-def test_a_bad_output_beside_a_good_one_is_skipped(plain: Plain) -> None:
-    graph = {**flat(), "20": node("LoadImage", image="no.png")}
+def test_invalid_output_beside_a_valid_one_is_skipped(plain: PlainClient) -> None:
+    graph = {**flat_graph(), "20": node("LoadImage", image="no.png")}
     graph["21"] = node("PreviewImage", images=["20", 0])
     answer = plain.http.post("/prompt", json={"prompt": graph})
     assert answer.status_code == 200
     errors = answer.json()["node_errors"]
     assert list(errors) == ["20"]
     assert errors["20"]["dependent_outputs"] == ["21"]
-    assert list(plain.ended(answer.json()["prompt_id"])["outputs"]) == ["9"]
+    assert list(plain.wait_until_finished(answer.json()["prompt_id"])["outputs"]) == ["9"]
 
 
-def test_only_the_wanted_outputs_run(plain: Plain) -> None:
-    graph = {**flat(), "5": node("PreviewImage", images=["1", 0])}
+def test_only_the_target_outputs_run(plain: PlainClient) -> None:
+    graph = {**flat_graph(), "5": node("PreviewImage", images=["1", 0])}
     prompt_id = plain.submit(graph, partial_execution_targets=["5"])
-    assert list(plain.ended(prompt_id)["outputs"]) == ["5"]
+    assert list(plain.wait_until_finished(prompt_id)["outputs"]) == ["5"]
 
 
-def test_a_literal_in_place_of_a_link_fails_while_it_runs(plain: Plain) -> None:
+def test_literal_in_place_of_a_link_fails_at_run_time(plain: PlainClient) -> None:
     prompt_id = plain.submit(saved(images="abc", filename_prefix="x"))
-    error = plain.ended(prompt_id)["status"]["messages"][-1][1]
+    error = plain.wait_until_finished(prompt_id)["status"]["messages"][-1][1]
     assert error["exception_message"] == "'str' object has no attribute 'shape'\n"
