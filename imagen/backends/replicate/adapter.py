@@ -136,13 +136,11 @@ class Replicate:
         )
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
-        model = ticket.request.model
-        backend = self._with_model(model)
-        return backend._collect(ticket, on_progress)
-
-    def _collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
         from imagen.backends.replicate.job import ReplicateJob
 
+        backend = self._with_model(ticket.request.model)
+        if backend is not self:
+            return backend.collect(ticket, on_progress)
         self._schema = self._schema or load_schema(self._config)
         with tag_errors_with_backend(self._config.name):
             client = self.client()

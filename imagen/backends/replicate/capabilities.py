@@ -48,11 +48,20 @@ def build_capabilities(
     tasks = mapping.tasks
     parameters = dict(_parameters(mapping, task if task in tasks else tasks[0]))
     parameters = _with_defaults(mapping, parameters, defaults) | {"model": _MODEL}
+    without: dict[str, str] = {}
+    for field in Request.model_fields:
+        if field in mapping.fields and field not in parameters:
+            without[field] = "it needs an initial image"
+        elif field not in parameters and field not in _HANDLED_BY_IMAGEN:
+            without[field] = f"{mapping.model} has no input for it"
+    for field, model_input in mapping.fields.items():
+        if model_input.name not in parameters:
+            without[model_input.name] = f"use {field}, which becomes {model_input.name}"
     return Capabilities(
         tasks=tasks,
         parameters=parameters,
         controls=mapping.control_kinds,
-        without=dict(_reasons_without(mapping, parameters)),
+        without=without,
         prompt_syntax=(),
     )
 
@@ -62,8 +71,7 @@ def _parameters(mapping: InputMapping, task: Task) -> Iterator[tuple[str, Parame
         if task in input_names.TASKS_OF.get(field, {task}):
             yield field, _field_parameter(mapping, field, model_input)
     if mapping.size.is_known:
-        for side in input_names.SIDES:
-            yield side, _side_parameter(mapping, side)
+        yield from _side_parameters(mapping)
     if mapping.lora_slots or mapping.lora_list:
         most = "any number" if mapping.lora_list else f"at most {len(mapping.lora_slots)}"
         yield "loras", Parameter(type="json", description=f"LoRAs, by URL: {most}.")
@@ -131,16 +139,18 @@ def _strength_parameter(model_input: ModelInput) -> Parameter:
     )
 
 
-def _side_parameter(mapping: InputMapping, side: str) -> Parameter:
-    model_input, size = mapping.inputs.get(side), mapping.size
-    if model_input is None:
-        text = f"Pixels. Width and height choose the {size.ratio}: {', '.join(size.ratios)}."
-        return Parameter(type="int", min=16, description=text)
-    parameter = build_parameter(model_input)
-    if not size.selector:
-        return parameter
-    text = f"{parameter.description} Sets {size.selector} to {input_names.CUSTOM}."
-    return parameter.model_copy(update={"default": None, "description": text})
+def _side_parameters(mapping: InputMapping) -> Iterator[tuple[str, Parameter]]:
+    size = mapping.size
+    for side in input_names.SIDES:
+        if side not in mapping.inputs:
+            text = f"Pixels. Width and height choose the {size.ratio}: {', '.join(size.ratios)}."
+            yield side, Parameter(type="int", min=16, description=text)
+            continue
+        parameter = build_parameter(mapping.inputs[side])
+        if size.selector:
+            text = f"{parameter.description} Sets {size.selector} to {input_names.CUSTOM}."
+            parameter = parameter.model_copy(update={"default": None, "description": text})
+        yield side, parameter
 
 
 def _extra_parameter(mapping: InputMapping, name: str, model_input: ModelInput) -> Parameter:
@@ -160,20 +170,6 @@ def _extra_parameter(mapping: InputMapping, name: str, model_input: ModelInput) 
             text += f" The model's default is {model_input.default}."
         return without_default.model_copy(update={"description": text.strip()})
     return parameter
-
-
-def _reasons_without(
-    mapping: InputMapping, parameters: Mapping[str, Parameter]
-) -> Iterator[tuple[str, str]]:
-    """Why request fields, and inputs that are known by another name, are no parameters."""
-    for field in Request.model_fields:
-        if field in mapping.fields and field not in parameters:
-            yield field, "it needs an initial image"
-        elif field not in parameters and field not in _HANDLED_BY_IMAGEN:
-            yield field, f"{mapping.model} has no input for it"
-    for field, model_input in mapping.fields.items():
-        if model_input.name not in parameters:
-            yield model_input.name, f"use {field}, which becomes {model_input.name}"
 
 
 def _with_defaults(

@@ -216,30 +216,23 @@ class ReplicateClient:
     def model_info(self, reference: ModelReference) -> ModelInfo:
         """What the API says about the model, with its input schema."""
         model, version = reference.model, reference.version
+        hardware = ""
         if reference.is_deployment:
-            return self._deployment_info(reference)
+            deployment = self._get(f"/deployments/{reference.owner}/{reference.name}")
+            release = as_mapping(deployment.get("current_release"))
+            configuration = as_mapping(release.get("configuration"))
+            hardware = one_line(as_text(configuration.get("hardware")))
+            try:
+                runs = parse_model_reference(f"{release.get('model')}:{release.get('version')}")
+            except ValueError as error:
+                raise self._unexpected_answer() from error
+            model, version = runs.model, runs.version
         if version:
             document = self._get(f"/models/{model}/versions/{version}")
-            return ModelInfo(model=model, version=version, document=document)
+            return ModelInfo(model=model, version=version, document=document, hardware=hardware)
         document = self._get(f"/models/{model}")
         latest = as_mapping(document.get("latest_version"))
         return ModelInfo(model=model, version=as_text(latest.get("id")), document=document)
-
-    def _deployment_info(self, reference: ModelReference) -> ModelInfo:
-        deployment = self._get(f"/deployments/{reference.owner}/{reference.name}")
-        release = as_mapping(deployment.get("current_release"))
-        hardware = as_mapping(release.get("configuration")).get("hardware")
-        try:
-            runs = parse_model_reference(f"{release.get('model')}:{release.get('version')}")
-        except ValueError as error:
-            raise self._unexpected_answer() from error
-        info = self.model_info(runs)
-        return ModelInfo(
-            model=info.model,
-            version=info.version,
-            document=info.document,
-            hardware=one_line(as_text(hardware)),
-        )
 
     def upload(self, data: bytes, name: str, media_type: str) -> tuple[str, str]:
         """Upload a file; returns its id and its URL."""

@@ -17,7 +17,7 @@ from imagen.core.text import is_variable_name
 from imagen.net.urls import is_loopback, read_secret, url_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 DEFAULT_URL = "https://api.replicate.com/v1"
 TOKENS_PAGE = "https://replicate.com/account/api-tokens"
@@ -149,18 +149,15 @@ class ReplicateConfig(BackendConfig):
     @model_validator(mode="after")
     def _check_block(self) -> ReplicateConfig:
         # Not by field validators: pydantic would show the value, which may be a secret.
-        for fault in self._faults():
-            raise ValueError(fault)
-        return self
-
-    def _faults(self) -> Iterator[str]:
         if not is_model_reference(self.model):
-            yield f"model must look like {MODEL_FORMS}"
+            raise ValueError(f"model must look like {MODEL_FORMS}")
         if not is_variable_name(self.api_token_env):
-            yield f"api_token_env {NOT_A_VARIABLE}"
-        yield from url_faults("base_url", self.base_url, like=DEFAULT_URL)
+            raise ValueError(f"api_token_env {NOT_A_VARIABLE}")
+        for fault in url_faults("base_url", self.base_url, like=DEFAULT_URL):
+            raise ValueError(fault)
         if urlsplit(self.base_url).scheme != "https" and not is_loopback(self.base_url):
-            yield "base_url must begin with https:, or others could read the API token"
+            raise ValueError("base_url must begin with https:, or others could read the API token")
+        return self
 
     @property
     def reference(self) -> ModelReference:

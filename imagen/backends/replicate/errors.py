@@ -128,7 +128,10 @@ def prediction_error(
             remedy="Change the prompt or the seed.",
         )
     remedy = next((advice for pattern, advice in _REMEDIES if pattern.search(reason)), "")
-    log = _last_log_lines(prediction.logs)
+    logs = prediction.logs
+    end = logs[-_MOST_READ:].partition("\n")[2] if len(logs) > _MOST_READ else logs
+    lines = [line for line in printable(_TOKEN.sub("[token]", end)).splitlines() if line.strip()]
+    log = "".join(f"\n  {one_line(line)}" for line in lines[-2:])
     return Failed(f"The prediction {prediction.id} failed: {reason}.{log}", remedy=remedy)
 
 
@@ -182,12 +185,6 @@ def _retry_after(response: httpx.Response, answer: object, reason: str) -> float
 def _clean(text: str) -> str:
     """On one line, without anything that looks like a token."""
     return one_line(_TOKEN.sub("[token]", text[:_MOST_READ]), limit=_LONGEST_MESSAGE).rstrip(".")
-
-
-def _last_log_lines(logs: str) -> str:
-    end = logs[-_MOST_READ:].partition("\n")[2] if len(logs) > _MOST_READ else logs
-    lines = [line for line in printable(_TOKEN.sub("[token]", end)).splitlines() if line.strip()]
-    return "".join(f"\n  {one_line(line)}" for line in lines[-2:])
 
 
 def _json(response: httpx.Response) -> object:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from imagen.core.request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from imagen.backends.replicate.input_schema import ModelInput
     from imagen.core.request import Task
@@ -199,7 +199,13 @@ def map_inputs(model: str, inputs: Mapping[str, ModelInput]) -> InputMapping:
     """Find out what the inputs of this model mean."""
     name = model.rpartition("/")[2]
     kinds = tuple(dict.fromkeys(kind for word, kind in _CONTROL_KINDS.items() if word in name))
-    fields = _without_homonyms(dict(_match_fields(inputs)), has_control_kinds=bool(kinds))
+    candidates: dict[str, ModelInput] = {}
+    for field, names in NAMES.items():
+        types = _TYPES.get(field, ("string",))
+        named = (inputs[one] for one in names if one in inputs)
+        if found := next((one for one in named if one.type in types), None):
+            candidates[field] = found
+    fields = _without_homonyms(candidates, has_control_kinds=bool(kinds))
     guidance = [fields[field] for field in GUIDANCE_FIELDS if field in fields]
     if len(guidance) == 1:
         fields |= dict.fromkeys(GUIDANCE_FIELDS, guidance[0])
@@ -212,15 +218,6 @@ def map_inputs(model: str, inputs: Mapping[str, ModelInput]) -> InputMapping:
         lora_list=next((slot for slot in _LORA_LISTS if slot[0] in inputs), None),
         control_kinds=kinds if "controls" in fields else (),
     )
-
-
-def _match_fields(inputs: Mapping[str, ModelInput]) -> Iterator[tuple[str, ModelInput]]:
-    for field, names in NAMES.items():
-        types = _TYPES.get(field, ("string",))
-        for name in names:
-            if name in inputs and inputs[name].type in types:
-                yield field, inputs[name]
-                break
 
 
 def _without_homonyms(

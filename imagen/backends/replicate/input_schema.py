@@ -115,7 +115,19 @@ def load_schema(config: ReplicateConfig) -> ModelSchema | None:
     Raises ConfigError for a user's file that cannot be read or holds no schema.
     """
     if config.input_schema is not None:
-        schemas = _read_schema_file(config.input_schema)
+        path = config.input_schema
+        try:
+            document = parse_json(read_at_most(path.expanduser(), MAX_BYTES + 1))
+        except OSError as error:
+            raise ConfigError(f"input_schema: {path} cannot be read: {error.strerror}.") from error
+        except ValueError as error:
+            raise ConfigError(f"input_schema: {path} {error}.") from error
+        schemas = find_schemas(document)
+        if schemas is None:
+            raise ConfigError(
+                f"input_schema: {path} holds no input schema.",
+                remedy="Save the answer of https://api.replicate.com/v1/models/OWNER/NAME.",
+            )
         return ModelSchema(model=config.reference.model, schemas=schemas)
     values = read_learned(_cache_path(config))
     texts = (values.get(key, "") for key in ("model", "version", "hardware", "read_at"))
@@ -148,22 +160,6 @@ def save_schema(info: ModelInfo, config: ReplicateConfig) -> ModelSchema:
     if config.input_schema is None:
         write_learned(_cache_path(config), asdict(schema))
     return schema
-
-
-def _read_schema_file(path: Path) -> Schemas:
-    try:
-        document = parse_json(read_at_most(path.expanduser(), MAX_BYTES + 1))
-    except OSError as error:
-        raise ConfigError(f"input_schema: {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise ConfigError(f"input_schema: {path} {error}.") from error
-    schemas = find_schemas(document)
-    if schemas is None:
-        raise ConfigError(
-            f"input_schema: {path} holds no input schema.",
-            remedy="Save the answer of https://api.replicate.com/v1/models/OWNER/NAME.",
-        )
-    return schemas
 
 
 def _cache_path(config: ReplicateConfig) -> Path | None:

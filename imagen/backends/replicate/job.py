@@ -94,7 +94,9 @@ class ReplicateJob:
         try:
             result = run_remote_job(self, self._progress, self.policy)
         except BaseException as error:
-            if not (self._progress.ticket.submitted and _may_be_found_later(error)):
+            is_lost = isinstance(error, Lost) and not error.is_certain
+            may_be_found_later = is_lost or isinstance(error, Unavailable | RateLimited)
+            if not (self._progress.ticket.submitted and may_be_found_later):
                 self._delete_uploads()
             raise
         self._delete_uploads()
@@ -138,29 +140,25 @@ class ReplicateJob:
     def attach(self) -> Prediction:
         if id := self._known_id():
             return self._client.get(id)
-        while (prediction := self._find_since_submission()) is None:
-            time.sleep(self._config.poll_seconds)
-        return prediction
-
-    def _find_since_submission(self) -> Prediction | None:
-        """None where it may still appear in the list; raises Lost where it was never created."""
-        began = as_time(self._ticket.engine.get("began"))
-        now = datetime.now(UTC)
-        if began is not None and began > now + _CLOCK_TOLERANCE:
-            raise Lost(
-                "This machine's clock was set back since the job was submitted, so its prediction "
-                "cannot be told from others.",
-                remedy=_PREDICTIONS_PAGE,
-                is_certain=False,
-            )
-        prediction = self.find()
-        if prediction is None and began is not None and now - began > _LISTED_WITHIN:
-            raise Lost(
-                f"Replicate has no prediction of {self._config.model} with this input since the "
-                "job was submitted: it never arrived there.",
-                never_ran=True,
-            )
-        return prediction
+        while True:
+            began = as_time(self._ticket.engine.get("began"))
+            now = datetime.now(UTC)
+            if began is not None and began > now + _CLOCK_TOLERANCE:
+                raise Lost(
+                    "This machine's clock was set back since the job was submitted, so its "
+                    "prediction cannot be told from others.",
+                    remedy=_PREDICTIONS_PAGE,
+                    is_certain=False,
+                )
+            if prediction := self.find():
+                return prediction
+            if began is not None and now - began > _LISTED_WITHIN:
+                raise Lost(
+                    f"Replicate has no prediction of {self._config.model} with this input since "
+                    "the job was submitted: it never arrived there.",
+                    never_ran=True,
+                )
+            time.sleep(self._config.poll_seconds)  # it may still appear in the list
 
     def find_id(self) -> str:
         if id := self._known_id():
@@ -184,7 +182,17 @@ class ReplicateJob:
             self.at, lost_seconds=lost_seconds, refused_seconds=lost_seconds, patient=()
         )
         while not prediction.has_ended:
-            self._report(prediction)
+            if prediction.status == "starting":
+                self._progress.update("queued")
+            else:
+                done, total = prediction.steps or (0, 0)
+                self._progress.update(
+                    "running",
+                    fraction=_FETCHING * min(done / total, 1.0) if total else 0.0,
+                    node=prediction.model,
+                    step=done if total else None,
+                    steps=total or None,
+                )
             # The longer a job has run, the less a late answer matters.
             age = time.monotonic() - self._started
             self._progress.rest(max(self._config.poll_seconds, min(age / 20, _LONGEST_POLL)))
@@ -199,19 +207,6 @@ class ReplicateJob:
                 outage.check(error)
                 self._progress.rest(_AFTER_OUTAGE)
         return prediction
-
-    def _report(self, prediction: Prediction) -> None:
-        if prediction.status == "starting":
-            self._progress.update("queued")
-            return
-        done, total = prediction.steps or (0, 0)
-        self._progress.update(
-            "running",
-            fraction=_FETCHING * min(done / total, 1.0) if total else 0.0,
-            node=prediction.model,
-            step=done if total else None,
-            steps=total or None,
-        )
 
     def collect(self, handle: Prediction) -> Result:
         prediction, deadline = handle, self._config.deadline_seconds
@@ -297,10 +292,3 @@ def _is_same_value(sent: object, listed: object) -> bool:
         was_kept = isinstance(listed, str) and len(listed) == len(sent)
         return sent == listed if was_kept else True
     return bool(sent == listed)
-
-
-def _may_be_found_later(error: BaseException) -> bool:
-    """Whether the job may still be at Replicate after this error."""
-    if isinstance(error, Lost):
-        return not error.is_certain
-    return isinstance(error, Unavailable | RateLimited)

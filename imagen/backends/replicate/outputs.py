@@ -72,12 +72,28 @@ class OutputDownloader:
     def _download_once(self, url: str) -> tuple[bytes, str]:
         """The file's content and its declared media type."""
         url = _resolve_url(url)
-        for _ in range(_MAX_REDIRECTS + 1):
-            response = self._get(url)
+        response = self._get(url)
+        for _ in range(_MAX_REDIRECTS):
             if not response.is_redirect:
-                return self._read(response, url)
+                break
             url = _resolve_url(url, response.headers.get("location", ""))
-        raise BackendError(f"{_origin(url)} redirects in a circle.")
+            response = self._get(url)
+        origin, name = _origin(url), _file_name(url)
+        if response.is_redirect:
+            raise BackendError(f"{origin} redirects in a circle.")
+        if response.status_code in _REFUSED_STATUSES:
+            raise _FileRefused(
+                f"{origin} no longer has a file of the prediction "
+                f"(status {response.status_code}): Replicate keeps them for about an hour."
+            )
+        data = http.check_response(response, origin).content
+        declared = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+        declared = declared if declared.isascii() and "/" in declared else ""
+        if damage := download_fault(data, name, declared):
+            raise Unavailable(
+                f"The file {one_line(name)} from {origin} {damage}, after {_ATTEMPTS} attempts."
+            )
+        return data, declared
 
     def _get(self, url: str) -> httpx.Response:
         """One answer. Each URL is checked by itself: a redirect may lead anywhere."""
@@ -101,23 +117,6 @@ class OutputDownloader:
                 seconds=self.total_seconds,
                 headers=dict(self.credential_for(url)),
             )
-
-    def _read(self, response: httpx.Response, url: str) -> tuple[bytes, str]:
-        origin = _origin(url)
-        if response.status_code in _REFUSED_STATUSES:
-            raise _FileRefused(
-                f"{origin} no longer has a file of the prediction "
-                f"(status {response.status_code}): Replicate keeps them for about an hour."
-            )
-        data = http.check_response(response, origin).content
-        declared = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
-        declared = declared if declared.isascii() and "/" in declared else ""
-        if damage := download_fault(data, _file_name(url), declared):
-            raise Unavailable(
-                f"The file {one_line(_file_name(url))} from {origin} {damage}, "
-                f"after {_ATTEMPTS} attempts."
-            )
-        return data, declared
 
 
 def _decode_data_url(url: str, index: int) -> Output:

@@ -124,7 +124,16 @@ def bind_input(mapping: InputMapping, values: Mapping[str, Any], receipt: Receip
         for name, (value, _) in input_names.REPRODUCIBLE.items():
             if name in mapping.inputs:
                 bound.input.setdefault(name, value)
-    _refuse_missing(bound)
+    for target in mapping.inputs.values():
+        if not target.is_required or target.name in bound.input or target.name in bound.files:
+            continue
+        if target is not mapping.fields.get("prompt"):
+            description = f" ({target.description})" if target.description else ""
+            raise RequestError(
+                f"{mapping.model} requires the input {target.name!r}{description}.",
+                remedy=f"Set it with: --set {target.name}=…",
+            )
+        bound.input[target.name] = ""
     return bound
 
 
@@ -258,21 +267,6 @@ def _put_loras(bound: BoundInput) -> None:
         bound.mark_mapped("loras", used)
 
 
-def _refuse_missing(bound: BoundInput) -> None:
-    mapping = bound.mapping
-    for target in mapping.inputs.values():
-        if not target.is_required or target.name in bound.input or target.name in bound.files:
-            continue
-        if target is mapping.fields.get("prompt"):
-            bound.input[target.name] = ""
-            continue
-        description = f" ({target.description})" if target.description else ""
-        raise RequestError(
-            f"{mapping.model} requires the input {target.name!r}{description}.",
-            remedy=f"Set it with: --set {target.name}=…",
-        )
-
-
 def _fit_number(target: ModelInput, value: Any) -> Any:
     """A number as the model takes it: whole, or the nearest of its choices."""
     if target.choices and isinstance(value, int | float):
@@ -308,27 +302,24 @@ class LoadedFile:
 
 def load_files(files: Files) -> dict[str, list[LoadedFile]]:
     """Read the files of each input; raises RequestError for one that cannot be read."""
-    return {
-        name: [_load_file(name, path) for path in ([paths] if isinstance(paths, str) else paths)]
-        for name, paths in files.items()
-    }
-
-
-def _load_file(name: str, path: str) -> LoadedFile:
     from mimetypes import guess_type
 
     from imagen.core.image_file import media_type
 
-    file = Path(path).expanduser()
-    try:
-        data = file.read_bytes()
-    except FileNotFoundError as error:
-        raise RequestError(f"{name}: {file} not found.") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(f"{name}: {file} cannot be read: {reason}.") from error
-    kind = media_type(data) or guess_type(file.name)[0] or "application/octet-stream"
-    return LoadedFile(data, file.name, kind)
+    loaded: dict[str, list[LoadedFile]] = {}
+    for name, paths in files.items():
+        for path in [paths] if isinstance(paths, str) else paths:
+            file = Path(path).expanduser()
+            try:
+                data = file.read_bytes()
+            except FileNotFoundError as error:
+                raise RequestError(f"{name}: {file} not found.") from error
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise RequestError(f"{name}: {file} cannot be read: {reason}.") from error
+            kind = media_type(data) or guess_type(file.name)[0] or "application/octet-stream"
+            loaded.setdefault(name, []).append(LoadedFile(data, file.name, kind))
+    return loaded
 
 
 def upload_files(

@@ -91,46 +91,33 @@ def calculate_cost(price: Price | None, usage: PredictionUsage) -> Estimate:
     """The cost of this usage at this price, as far as both are known."""
     if price is None or price.usd is None:
         return Estimate(basis="The price is not in imagen's table: see the model's page.")
+    usd, amount = price.usd, None
+    date = f" (estimate, Replicate's prices of {price.as_of})."
     if price.unit == "image":
-        return _cost_by_image(price, price.usd, usage)
-    if price.unit == "megapixel":
-        return _cost_by_megapixel(price, price.usd, usage)
-    return _cost_by_second(price, price.usd, usage)
-
-
-def _cost_by_image(price: Price, usd: float, usage: PredictionUsage) -> Estimate:
-    rate = f"${usd:g} per image{_price_date(price)}"
-    if usage.images is None:
-        return Estimate(basis=rate)
-    return Estimate(usd=_round_usd(usd * usage.images), basis=f"{usage.images} × {rate}")
-
-
-def _cost_by_megapixel(price: Price, usd: float, usage: PredictionUsage) -> Estimate:
-    run = f"${usd:g} per run, " if usd else ""
-    rate = (
-        f"{run}${price.input_megapixel:g} per input megapixel and "
-        f"${price.output_megapixel:g} per output megapixel{_price_date(price)}"
-    )
-    if usage.output_pixels is None:
-        return Estimate(basis=f"Depends on the output size: {rate}")
-    megapixels_in = sum(math.ceil(pixels / _MEGAPIXEL) for pixels in usage.input_pixels)
-    megapixels_out = sum(usage.output_pixels) / _MEGAPIXEL
-    amount = usd + price.input_megapixel * megapixels_in + price.output_megapixel * megapixels_out
-    basis = f"{megapixels_in:g} megapixels in, {megapixels_out:.3g} out: {rate}"
-    return Estimate(usd=_round_usd(amount), basis=basis)
-
-
-def _cost_by_second(price: Price, usd: float, usage: PredictionUsage) -> Estimate:
-    rate = f"${usd:g} per second of compute{_price_date(price)}"
-    if usage.seconds is None:
-        return Estimate(basis=f"Depends on the run time: {rate}")
-    return Estimate(usd=_round_usd(usd * usage.seconds), basis=f"{usage.seconds:.2f} s: {rate}")
-
-
-def _price_date(price: Price) -> str:
-    return f" (estimate, Replicate's prices of {price.as_of})."
-
-
-def _round_usd(usd: float) -> float:
-    """To a ten-thousandth of a cent: sums of floats end in noise."""
-    return round(usd, 6)
+        basis = f"${usd:g} per image{date}"
+        if usage.images is not None:
+            amount = usd * usage.images
+            basis = f"{usage.images} × {basis}"
+    elif price.unit == "second":
+        basis = f"${usd:g} per second of compute{date}"
+        if usage.seconds is not None:
+            amount = usd * usage.seconds
+        known = "Depends on the run time" if usage.seconds is None else f"{usage.seconds:.2f} s"
+        basis = f"{known}: {basis}"
+    else:
+        run = f"${usd:g} per run, " if usd else ""
+        basis = (
+            f"{run}${price.input_megapixel:g} per input megapixel and "
+            f"${price.output_megapixel:g} per output megapixel{date}"
+        )
+        known = "Depends on the output size"
+        if usage.output_pixels is not None:
+            pixels_in, pixels_out = usage.input_pixels, usage.output_pixels
+            megapixels_in = sum(math.ceil(pixels / _MEGAPIXEL) for pixels in pixels_in)
+            megapixels_out = sum(pixels_out) / _MEGAPIXEL
+            amount = usd + price.input_megapixel * megapixels_in
+            amount += price.output_megapixel * megapixels_out
+            known = f"{megapixels_in:g} megapixels in, {megapixels_out:.3g} out"
+        basis = f"{known}: {basis}"
+    # To a ten-thousandth of a cent: sums of floats end in noise.
+    return Estimate(usd=None if amount is None else round(amount, 6), basis=basis)

@@ -103,7 +103,9 @@ class SdCpp:
             models = config.upscale_models_by_name
             name = choose_upscale_model(upscale, models)
             factor = weights.read_upscale_factor(models[name])
-            repeats = _count_repeats(upscale.factor, factor)
+            repeats = 1
+            if factor is not None and factor >= 2:
+                repeats = max(1, math.ceil(math.log(upscale.factor, factor) - 1e-9))
             args = cli_args.upscale_args(repeats)
             receipt = receipt | {"upscale": _upscale_outcome(upscale, name, factor, repeats)}
         else:
@@ -166,13 +168,6 @@ class SdCpp:
 
     def close(self) -> None:
         """Nothing to close: the program ends after each run."""
-
-
-def _count_repeats(requested: float, factor: int | None) -> int:
-    """How often a model with this factor must be applied to reach the requested one."""
-    if factor is None or factor < 2:
-        return 1
-    return max(1, math.ceil(math.log(requested, factor) - 1e-9))
 
 
 def _upscale_outcome(

@@ -239,10 +239,19 @@ def detect(address: str, *, usual: str = DEFAULT_URL) -> Detection:
     except Unavailable as error:
         missing = MissingCapability(what="sd-cli", why=error.message, remedy=error.remedy)
         return Detection(blocks, (*left_out, missing))
-    models = list(_complete_models())
-    for path in models:
-        blocks[path.stem] = {"type": "sdcpp", "binary": binary, "model": str(path)}
-    if not models:
+    from imagen.model_files.identify import identify_model
+
+    has_models = False
+    for name in _MODEL_FOLDERS:
+        folder = Path(name).expanduser().absolute()
+        for path in sorted(folder.iterdir()) if os.path.isdir(folder) else ():
+            with suppress(ConfigError):
+                if path.suffix.lower() in _MODEL_SUFFIXES and (
+                    identify_model(path).role == "checkpoint"
+                ):
+                    blocks[path.stem] = {"type": "sdcpp", "binary": binary, "model": str(path)}
+                    has_models = True
+    if not has_models:
         why = f"No complete model found in {', '.join(_MODEL_FOLDERS)}."
         left_out.append(MissingCapability(what="sd-cli", why=why))
     return Detection(blocks, tuple(left_out))
@@ -262,15 +271,3 @@ def _is_server(url: str, *, is_required: bool) -> bool:
     finally:
         client.close()
     return True
-
-
-def _complete_models() -> Iterator[Path]:
-    from imagen.model_files.identify import identify_model
-
-    for name in _MODEL_FOLDERS:
-        folder = Path(name).expanduser().absolute()
-        for path in sorted(folder.iterdir()) if os.path.isdir(folder) else ():
-            if path.suffix.lower() in _MODEL_SUFFIXES:
-                with suppress(ConfigError):
-                    if identify_model(path).role == "checkpoint":
-                        yield path

@@ -79,14 +79,22 @@ def build_capabilities(
     task: Task, config: SdCppConfig, family: SdFamily, engine: SdEngineInfo
 ) -> Capabilities:
     """What the backend accepts for this task; raises ConfigError for an invalid default."""
-    tasks = tuple(_tasks(config, family, engine))
+    tasks: list[Task] = []
+    if config.url or config.model or config.diffusion_model:
+        tasks += ["text-to-image", "image-to-image", "inpaint", "outpaint"]
+        if family.takes_references:
+            tasks.append("edit")
+        if config.controlnets and family.takes_control:
+            tasks.append("control")
+    if config.upscale_models and not engine.is_server:
+        tasks.append("upscale")
     task = task if task in tasks else tasks[0]
     possible = dict(_parameters(task, config, family, engine))
     without = {name: reason for name, reason in _unsupported(family, engine) if name in possible}
     parameters = {name: one for name, one in possible.items() if name not in without}
     can_control, has_canny = "control" in tasks, not engine.is_server and engine.has_flag("--canny")
     return Capabilities(
-        tasks=tasks,
+        tasks=tuple(tasks),
         parameters=_with_defaults(parameters, config, family),
         controls=tuple(config.controlnets) if can_control else (),
         batch_seeds=task in _NOISE_TASKS and not engine.is_server,
@@ -94,17 +102,6 @@ def build_capabilities(
         without={**_NEVER_ACCEPTED, **dict(_reasons_without(task, config, family)), **without},
         prompt_syntax=("weights",) if engine.is_server else ("weights", "loras"),
     )
-
-
-def _tasks(config: SdCppConfig, family: SdFamily, engine: SdEngineInfo) -> Iterator[Task]:
-    if config.url or config.model or config.diffusion_model:
-        yield from ("text-to-image", "image-to-image", "inpaint", "outpaint")
-        if family.takes_references:
-            yield "edit"
-        if config.controlnets and family.takes_control:
-            yield "control"
-    if config.upscale_models and not engine.is_server:
-        yield "upscale"
 
 
 def _parameters(

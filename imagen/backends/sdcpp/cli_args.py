@@ -145,12 +145,16 @@ def build_command(ticket: Ticket, config: SdCppConfig, sd_cli: SdCli, folder: Pa
     request = ticket.request
     ticket_args = [str(arg) for arg in ticket.payload["arguments"]]
     ticket_args = _move_long_texts(ticket_args, sd_cli, folder)
-    args = [
-        *ticket_args,
-        *_image_args(request, folder),
-        *_model_args(request, config),
-        *_runtime_args(config),
-    ]
+    args = [*ticket_args, *_image_args(request, folder)]
+    if request.task == "upscale" and request.upscale:
+        models = config.upscale_models_by_name
+        path = models[choose_upscale_model(request.upscale, models)]
+        args += ["--upscale-model", str(path.absolute())]
+    else:
+        args += _weight_args(config)
+        for control in request.controls[:1]:
+            args += ["--control-net", str(config.controlnets[control.kind].absolute())]
+    args += _runtime_args(config)
     # A ticket may have been prepared for another version.
     texts = {ticket_args[i + 1] for i, flag in enumerate(ticket_args) if flag in _TEXT_FILE_FLAGS}
     for flag in args:
@@ -165,17 +169,6 @@ def build_command(ticket: Ticket, config: SdCppConfig, sd_cli: SdCli, folder: Pa
     if has_previews and sd_cli.flags.issuperset(("--preview", "--preview-path")):
         args += ["--preview", config.preview, "--preview-path", str(folder / "preview.png")]
     return [*sd_cli.command, *args, "--output", str(folder / _OUTPUT_NAME)]
-
-
-def _model_args(request: Request, config: SdCppConfig) -> Iterator[str]:
-    if request.task == "upscale" and request.upscale:
-        models = config.upscale_models_by_name
-        path = models[choose_upscale_model(request.upscale, models)]
-        yield from ("--upscale-model", str(path.absolute()))
-        return
-    yield from _weight_args(config)
-    for control in request.controls[:1]:
-        yield from ("--control-net", str(config.controlnets[control.kind].absolute()))
 
 
 def _image_args(request: Request, folder: Path) -> Iterator[str]:

@@ -126,8 +126,14 @@ class CliOutput:
 
     def add_line(self, line: str) -> None:
         match parse_line(line):
-            case CliProgressBar() as bar:
-                self._add_bar(bar)
+            case CliProgressBar(done, total, True) if self.is_sampling:
+                self.step, self.steps = done, total
+                images_done = (self.image - 1 + done / max(total, 1)) / max(self.images, 1)
+                self._raise_fraction(_LOADED + (_SAMPLED - _LOADED) * min(images_done, 1.0))
+            case CliProgressBar(done, total, False) if not self.has_begun:
+                self._raise_fraction(_LOADED * min(done / max(total, 1), 1.0))
+            case CliProgressBar():  # of tiles that are decoded, or of weights loaded in between
+                pass
             case LogLine("WARN", text):
                 self.warnings = [*self.warnings, text][-_KEPT_LINES:]
             case LogLine("ERROR", text):
@@ -136,16 +142,6 @@ class CliOutput:
                 self._add_message(text)
             case None:
                 self.other_lines = [*self.other_lines, line][-_KEPT_OTHER_LINES:]
-
-    def _add_bar(self, bar: CliProgressBar) -> None:
-        """Bars of loading may come between those of steps, and decoding tiles shows one too."""
-        share = bar.done / max(bar.total, 1)
-        if bar.is_steps and self.is_sampling:
-            self.step, self.steps = bar.done, bar.total
-            images_done = (self.image - 1 + share) / max(self.images, 1)
-            self._raise_fraction(_LOADED + (_SAMPLED - _LOADED) * min(images_done, 1.0))
-        elif not bar.is_steps and not self.has_begun:
-            self._raise_fraction(_LOADED * min(share, 1.0))
 
     def _add_message(self, text: str) -> None:
         if match := _GENERATING.match(text):
@@ -179,7 +175,12 @@ def exit_error(code: int, output: CliOutput, name: str, prompt: str = "") -> Bac
     reason = _failure_reason(output)
     if code < 0 or code > 255:
         remedy = _SHORTER_PROMPT if len(prompt) > _LONG_PROMPT else _LESS_MEMORY
-        return Failed(f"{name} {_describe_crash(code)}{_append_reason(reason)}", remedy=remedy)
+        if code > 255:  # a status of Windows
+            end = f"crashed (0x{code & 0xFFFFFFFF:08X})"
+        else:
+            known = [one.name for one in signal.Signals if one == -code]
+            end = f"was ended by {known[0] if known else f'the signal {-code}'}"
+        return Failed(f"{name} {end}{_append_reason(reason)}", remedy=remedy)
     rejections = [text for text in output.errors if _REJECTION.match(text)]
     if rejections:
         return Rejected(f"{name} rejected the request: {_clean(rejections[0])}.")
@@ -203,15 +204,6 @@ def _error_despite_success(output: CliOutput) -> BackendError | None:
     if not any(image.is_written for image in output.written):
         return Failed(f"No image was generated{_append_reason(_failure_reason(output))}")
     return None
-
-
-def _describe_crash(code: int) -> str:
-    if code > 255:  # a status of Windows
-        return f"crashed (0x{code & 0xFFFFFFFF:08X})"
-    try:
-        return f"was ended by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was ended by the signal {-code}"
 
 
 def _failure_reason(output: CliOutput) -> str:

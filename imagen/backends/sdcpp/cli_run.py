@@ -26,7 +26,7 @@ from imagen.errors import TimedOut, Unavailable
 from imagen.net.threads import TICK_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from imagen.backends.sdcpp.binary import SdCli
     from imagen.backends.sdcpp.config import SdCppConfig
@@ -70,7 +70,10 @@ class CliRun:
 
     def run(self) -> Result:
         """Run the program to its end; whatever ends the run sooner ends the program too."""
-        _remove_abandoned_folders(Path(gettempdir()))
+        for path in Path(gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                    rmtree(path, ignore_errors=True)  # its process was killed days ago
         request = self._ticket.request
         with TemporaryDirectory(prefix=_FOLDER_PREFIX, ignore_cleanup_errors=True) as name:
             folder = Path(name)
@@ -110,7 +113,10 @@ class CliRun:
                 stream, data = piece
                 lines = splitters[stream].feed(data) if data else splitters[stream].end()
                 for line in lines:
-                    self._add_line(line)
+                    before = self._output.fraction, self._stage()
+                    self._output.add_line(line)
+                    if before != (self._output.fraction, self._stage()):
+                        self._report(self._stage())
             now = self._clock()
             if now - self._reported >= TICK_SECONDS:
                 self._report(self._stage())
@@ -124,13 +130,6 @@ class CliRun:
                     f"{name} printed nothing for {config.idle_seconds:g} s and was stopped.",
                     remedy=f"Raise backends.{config.name}.idle_seconds.",
                 )
-
-    def _add_line(self, line: str) -> None:
-        """Add a line to the output, and report where it shows progress."""
-        before = self._output.fraction, self._stage()
-        self._output.add_line(line)
-        if before != (self._output.fraction, self._stage()):
-            self._report(self._stage())
 
     def _stage(self) -> Stage:
         if self._output.is_sampled or self._output.written:
@@ -220,26 +219,22 @@ class PreviewFile:
         return data
 
 
-def _remove_abandoned_folders(folder: Path) -> None:
-    """Remove what runs left whose process was killed days ago."""
-    for path in folder.glob(f"{_FOLDER_PREFIX}*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-                rmtree(path, ignore_errors=True)
-
-
 class SdCliProcess:
     """A running program in a process group of its own, so that its children end with it."""
 
     def __init__(self, command: Sequence[str]) -> None:
         """Start it; raises Unavailable where that fails."""
+        # Keeps the terminal's Ctrl-C from the program: imagen handles it.
+        group: dict[str, int] = {"process_group": 0}
+        if sys.platform == "win32":
+            group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         try:
             self._popen = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                **_own_process_group(),  # type: ignore[call-overload]  # by system
+                **group,  # type: ignore[call-overload]  # by system
             )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -304,7 +299,11 @@ class SdCliProcess:
                 with suppress(subprocess.TimeoutExpired):
                     self._popen.wait(_STOP_SECONDS)
         finally:  # also where the user presses Ctrl-C again
-            _kill(self._popen)
+            if sys.platform == "win32":
+                self._popen.kill()
+            else:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._popen.pid, signal.SIGKILL)
             with suppress(subprocess.TimeoutExpired):
                 self._popen.wait(_STOP_SECONDS)
 
@@ -316,13 +315,6 @@ class SdCliProcess:
         for stream, thread in zip(streams, self._threads, strict=True):
             if stream is not None and not thread.is_alive():
                 stream.close()
-
-
-def _own_process_group(system: str = sys.platform) -> Mapping[str, int]:
-    """Keeps the terminal's Ctrl-C from the program: imagen handles it."""
-    if system == "win32":
-        return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-    return {"process_group": 0}
 
 
 def _terminate(popen: subprocess.Popen[bytes]) -> None:
@@ -341,11 +333,3 @@ def _terminate(popen: subprocess.Popen[bytes]) -> None:
         )
     except (OSError, subprocess.TimeoutExpired):
         popen.kill()
-
-
-def _kill(popen: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        popen.kill()
-    else:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(popen.pid, signal.SIGKILL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,9 +11,6 @@ from imagen.backends.base import BackendConfig
 from imagen.backends.model_choice import MODELS_DIR, find_loras_folder
 from imagen.core.text import is_variable_name
 from imagen.net.urls import url_faults
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DEFAULT_URL = "http://127.0.0.1:1234"
 """Where sd-server listens by default."""
@@ -117,21 +114,22 @@ class SdCppConfig(BackendConfig):
 
     @model_validator(mode="after")
     def _check_block(self) -> SdCppConfig:
-        for fault in self._faults():
-            raise ValueError(fault)
-        return self
-
-    def _faults(self) -> Iterator[str]:
         if self.url:
             like = f"{DEFAULT_URL} or https://host/path"
             instead = "; name a token's variable in bearer_env"
-            yield from url_faults("url", self.url, like=like, instead=instead)
+            for fault in url_faults("url", self.url, like=like, instead=instead):
+                raise ValueError(fault)
             given = [key for key in _CLI_KEYS if getattr(self, key) not in _EMPTY_VALUES]
             if given:
-                yield f"url excludes {', '.join(given)}: these are options of the server"
+                raise ValueError(
+                    f"url excludes {', '.join(given)}: these are options of the server"
+                )
         elif self.model and self.diffusion_model:
-            yield "model and diffusion_model exclude each other; keep one"
+            raise ValueError("model and diffusion_model exclude each other; keep one")
         elif not (self.model or self.diffusion_model or self.upscale_models):
-            yield "needs model, diffusion_model or upscale_models; or url, for a running sd-server"
+            raise ValueError(
+                "needs model, diffusion_model or upscale_models; or url, for a running sd-server"
+            )
         if self.bearer_env and not is_variable_name(self.bearer_env):
-            yield "bearer_env takes the name of an environment variable, not its value"
+            raise ValueError("bearer_env takes the name of an environment variable, not its value")
+        return self

@@ -58,26 +58,24 @@ def lora_tags(loras: Iterable[Lora], folder: Path, family: str) -> str:
     sd-cli ignores a LoRA that it cannot find, and reports success: raises RequestError here
     instead.
     """
-    files = list_loras(folder)
-    return "".join(f" {_lora_tag(lora, files, folder, family)}" for lora in loras)
-
-
-def _lora_tag(lora: Lora, files: Sequence[str], folder: Path, family: str) -> str:
-    file = match_lora(lora.name, files)
-    if any(mark in file for mark in ":<>"):
-        raise RequestError(
-            f"The LoRA {one_line(file)!r} cannot be used: its name holds one of : < >.",
-            remedy="Rename the file.",
-        )
-    path = folder / file
-    try:
-        checkpoint = identify_model(path)
-    except ConfigError as error:
-        raise RequestError(f"loras: {error.message}", remedy=error.remedy) from error
-    if checkpoint.role not in ("lora", "unknown"):
-        raise RequestError(f"loras: {path.name} is not a LoRA.")
-    if checkpoint.family and family and checkpoint.family != family:
-        raise RequestError(
-            f"loras: {path.name} is for {checkpoint.family}, but the model is {family}."
-        )
-    return f"<lora:{file}:{lora.strength:g}>"
+    files, tags = list_loras(folder), []
+    for lora in loras:
+        file = match_lora(lora.name, files)
+        if any(mark in file for mark in ":<>"):
+            raise RequestError(
+                f"The LoRA {one_line(file)!r} cannot be used: its name holds one of : < >.",
+                remedy="Rename the file.",
+            )
+        path = folder / file
+        try:
+            checkpoint = identify_model(path)
+        except ConfigError as error:
+            raise RequestError(f"loras: {error.message}", remedy=error.remedy) from error
+        if checkpoint.role not in ("lora", "unknown"):
+            raise RequestError(f"loras: {path.name} is not a LoRA.")
+        if checkpoint.family and family and checkpoint.family != family:
+            raise RequestError(
+                f"loras: {path.name} is for {checkpoint.family}, but the model is {family}."
+            )
+        tags.append(f" <lora:{file}:{lora.strength:g}>")
+    return "".join(tags)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imagen.core.capabilities import Capabilities, Receipt
     from imagen.core.request import Control, Request, Upscale
 
-_SEEDS = 2**63
+_LARGEST_SEED = 2**63 - 1
 _MEGAPIXEL = 1024 * 1024
 
 
@@ -39,7 +39,13 @@ def plan_request(request: Request, capabilities: Capabilities) -> SdPlan:
     parameters = capabilities.parameters.items()
     defaults = {name: one.default for name, one in parameters if one.default is not None}
     values = defaults | _size_of_image(requested, capabilities) | requested
-    changes = {"seed": _wrap_seed(values), "controls": _choose_control(values, capabilities)}
+    changes = {"controls": _choose_control(values, capabilities)}
+    # The engine has seeds of 63 bits, also for the images that follow the first.
+    seed, last_seed = values.get("seed"), _LARGEST_SEED - (values.get("count", 1) - 1)
+    if seed is not None and seed > last_seed:
+        why = "this engine's largest seed is 2^63 - 1"
+        used = seed % (last_seed + 1)
+        changes["seed"] = ParameterOutcome(outcome="mapped", asked=seed, used=used, why=why)
     for name, outcome in changes.items():
         if outcome is None:
             continue
@@ -63,19 +69,6 @@ def _size_of_image(requested: Mapping[str, Any], capabilities: Capabilities) -> 
         scale = min(1.0, math.sqrt(_MEGAPIXEL / (image.width * image.height)))
     sizes = {"width": round(image.width * scale), "height": round(image.height * scale)}
     return {side: capabilities.parameters[side].fit(side, sizes[side]) for side in sides}
-
-
-def _wrap_seed(values: Mapping[str, Any]) -> ParameterOutcome | None:
-    """The engine has seeds of 63 bits, also for the images that follow the first."""
-    seed, following = values.get("seed"), values.get("count", 1) - 1
-    if seed is None or seed + following < _SEEDS:
-        return None
-    return ParameterOutcome(
-        outcome="mapped",
-        asked=seed,
-        used=seed % (_SEEDS - following),
-        why="this engine's largest seed is 2^63 - 1",
-    )
 
 
 def _choose_control(
