@@ -52,7 +52,7 @@ def resaved(data: bytes) -> bytes:
 
 def spliced(data: bytes) -> bytes:
     """The same file with the texts between its chunks."""
-    return png.with_texts(data, TEXTS)
+    return png.write_texts(data, TEXTS)[0]
 
 
 def seconds(work: Callable[[bytes], bytes], data: bytes) -> float:

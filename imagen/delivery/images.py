@@ -227,7 +227,7 @@ def _shared_row(upload: _Upload, settings: Settings) -> dict[str, Any]:
 
 def _read_record(upload: _Upload) -> dict[str, Any]:
     """The sidecar, else the record inside the image, else nothing."""
-    from imagen.outputs import texts
+    from imagen.outputs import read_texts
 
     text = b""
     if upload.sidecar:
@@ -236,7 +236,7 @@ def _read_record(upload: _Upload) -> dict[str, Any]:
         except OSError:
             text = b""
     return _parse_object(text.decode("utf-8", "replace")) or _parse_object(
-        (texts(upload.file, ("imagen",)) or {}).get("imagen", "")
+        (read_texts(upload.file, ("imagen",)) or {}).get("imagen", "")
     )
 
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from imagen.core.text import bare_address
 from imagen.errors import ConfigError
-from imagen.outputs.sentences import strip_paths
+from imagen.outputs.redact import strip_paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

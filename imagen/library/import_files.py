@@ -26,8 +26,8 @@ from imagen.library.records import GenerationRecord, StoredImage
 from imagen.library.schema import generations, images
 from imagen.library.stored_values import path_of, stored_path
 from imagen.library.write import record_import
-from imagen.outputs import metadata, read_full_record, strip_folders, texts
-from imagen.outputs.provenance import Provenance, origin, request_from_values
+from imagen.outputs import metadata, read_full_record, read_texts, strip_folders
+from imagen.outputs.provenance import Provenance, find_provenance, request_from_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -334,7 +334,7 @@ def read_image(path: Path) -> FoundImage:
 
     Raises OutputError for a file that can't be read, is cut short or damaged, or no picture.
     """
-    texts(path, ())  # damaged files are found out here
+    read_texts(path, ())  # damaged files are found out here
     record = read_full_record(path)
     try:
         data, changed = path.read_bytes(), path.stat().st_mtime
@@ -357,7 +357,7 @@ def read_image(path: Path) -> FoundImage:
         dated_by=dated_by,
         sidecar=beside.absolute() if record is not None and record.source == "sidecar" else None,
         record=record,
-        origin=origin(record) if record else Provenance(),
+        origin=find_provenance(record) if record else Provenance(),
     )
 
 
@@ -488,7 +488,7 @@ def _facts(one: FoundImage) -> dict[str, Any]:
 
 
 def _told(record: ImageRecord) -> dict[str, Any]:
-    own = {"source": record.source, "tool": origin(record).tool}
+    own = {"source": record.source, "tool": find_provenance(record).tool}
     if record.source in ("sidecar", "imagen"):
         return own
     return own | {"resolved": record.resolved, "facts": record.facts}

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and never in another's place."""
+"""Write files atomically, and never over another file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     Link = Callable[[Path, Path], None]
 
 _MOST_NUMBERS = 100_000
+_OTHER_FOLDER = "Nothing was sent. Name another folder with --output."
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file, down to the disk."""
+    """Write a file and sync it to the disk."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -31,14 +32,14 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def sidecar_path(path: Path) -> Path:
-    """`fox.png.json` for `fox.png`: two pictures of unlike kinds never share one."""
+    """`fox.png.json` for `fox.png`, so that `fox.jpg` has a sidecar of its own."""
     return path.with_name(f"{path.name}.json")
 
 
 def make_folder_within(root: Path, folders: Sequence[str]) -> Path:
-    """The folder below `root`, made where it is missing.
+    """The folder below `root`, created if it is missing.
 
-    Raises OutputError where a symbolic link would lead out of `root`; OSError as `mkdir` does.
+    Raises OutputError if a symbolic link leads out of `root`; OSError as `mkdir` does.
     """
     folder = root.joinpath(*folders)
     if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
@@ -48,33 +49,31 @@ def make_folder_within(root: Path, folders: Sequence[str]) -> Path:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Raises OutputError where a picture surely couldn't be put there: before anything is paid."""
-    whole = folder.absolute()
+    """Raise OutputError if no image can be written there, before anything is paid."""
+    absolute = folder.absolute()
     try:
-        os.lstat(whole)
+        os.lstat(absolute)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise OutputError(
-                f"Images can't be saved in {folder}: {error.strerror}.",
-                remedy="Nothing was sent. Name another folder with --output.",
+                f"Images cannot be saved in {folder}: {error.strerror}.", remedy=_OTHER_FOLDER
             ) from error
-    there = next(place for place in (whole, *whole.parents) if os.path.lexists(place))
-    if not os.path.isdir(there):
-        wrong = f"{there} is no folder, and pictures were to go into {folder}."
-    elif not os.access(there, os.W_OK | os.X_OK):
-        wrong = f"The folder {there} can't be written into."
-    else:
-        return
-    raise OutputError(wrong, remedy="Nothing was sent. Name another folder with --output.")
+    existing = next(path for path in (absolute, *absolute.parents) if os.path.lexists(path))
+    if not os.path.isdir(existing):
+        raise OutputError(
+            f"Images cannot be saved in {folder}: {existing} is not a folder.",
+            remedy=_OTHER_FOLDER,
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"The folder {existing} is not writable.", remedy=_OTHER_FOLDER)
 
 
 def write_numbered(
     data: bytes, folder: Path, name: str, *, write: Write = write_synced, link: Link = os.link
 ) -> Path:
-    """Write `data` into `folder` under `name`, or `name-2`, … where there is such a file already.
+    """Write `data` into `folder` as `name`, or as `name-2`, … if that file exists already.
 
-    A name whose sidecar's name is taken counts as taken too. Raises OSError, and then leaves
-    nothing behind.
+    A name whose sidecar exists counts as taken too. Raises OSError, and leaves nothing behind then.
     """
     with part_in(folder) as part:
         write(part, data)
@@ -82,28 +81,26 @@ def write_numbered(
             path = folder / candidate
             if not os.path.lexists(sidecar_path(path)) and place_new(part, path, link):
                 return path
-        raise FileExistsError(f"there are {_MOST_NUMBERS} files called {name} already")
+        raise FileExistsError(f"there are {_MOST_NUMBERS} files named {name} already")
 
 
 def find_written(
     data: bytes, folder: Path, name: str, *, is_ours: Callable[[bytes], bool]
 ) -> Path | None:
-    """The file that an interrupted `put` of the same data left in `folder`; None where it did not.
+    """The file that an interrupted `write_numbered` of the same data left; None if it left none.
 
-    It is ours where it has no sidecar yet, or one of which `is_ours` says so.
+    The file is ours if it has no sidecar yet, or one that `is_ours` accepts.
     """
     for candidate in islice(numbered_names(name), _MOST_NUMBERS):
         path = folder / candidate
         if not os.path.lexists(path):
             return None
         with suppress(OSError):
-            if path.read_bytes() == data and _has_no_other(sidecar_path(path), is_ours):
-                return path
+            if path.read_bytes() == data:
+                sidecar = sidecar_path(path)
+                if not os.path.lexists(sidecar) or is_ours(sidecar.read_bytes()):
+                    return path
     return None
-
-
-def _has_no_other(sidecar: Path, is_ours: Callable[[bytes], bool]) -> bool:
-    return not os.path.lexists(sidecar) or is_ours(sidecar.read_bytes())
 
 
 def write_new(data: bytes, path: Path, *, write: Write = write_synced) -> None:
@@ -111,4 +108,4 @@ def write_new(data: bytes, path: Path, *, write: Write = write_synced) -> None:
     with part_in(path.parent) as part:
         write(part, data)
         if not place_new(part, path):
-            raise FileExistsError(f"there is a file {path} already")
+            raise FileExistsError(f"the file {path} exists already")

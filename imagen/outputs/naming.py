@@ -1,4 +1,4 @@
-"""File names by template: safe on every system, and never outside the output directory."""
+"""File names from a template: valid on every system, and always inside the output directory."""
 
 from __future__ import annotations
 
@@ -21,71 +21,75 @@ if TYPE_CHECKING:
 DEFAULT_TEMPLATE = "{date}-{time}-{slug}-{seed}"
 _PLACEHOLDER = r"\{(date|time|slug|seed|backend|ext|index)\}"
 _FORBIDDEN = frozenset('<>:"|?*')
-"""What Windows allows in no file name; a colon there opens a drive or a hidden stream."""
-_UNWRITABLE = frozenset(("Cc", "Cs"))
+"""Windows allows these in no file name; a colon there opens a drive or a hidden stream."""
 _PORTS = frozenset(f"{port}{n}" for port in ("com", "lpt") for n in "123456789¹²³")
 _RESERVED = _PORTS | {"con", "prn", "aux", "nul", "conin$", "conout$"}
-"""Devices on Windows, whatever extension follows."""
+"""Devices on Windows, with any extension."""
 _SLUG_CHARACTERS = 40
 _STEM_BYTES = 200
-"""File systems take 255 bytes; a number, the extension and the sidecar's `.json` come on top."""
+"""File systems allow 255 bytes; a number, the extension and the sidecar's `.json` are added."""
 _SUFFIX_BYTES = 16
 
 
 def check_output_settings(settings: OutputSettings) -> None:
-    """Raises ConfigError where the template of the names can't be used, OutputError where no image
-    can be written in the format of the settings."""
-    if settings.format in ("webp", "avif"):  # all others every Pillow can write
+    """Raise ConfigError for an invalid name template, and OutputError if the installed Pillow
+    cannot write the configured format."""
+    if settings.format in ("webp", "avif"):  # every Pillow can write the others
         from imagen.outputs.convert import refuse_unwritable_format
 
         refuse_unwritable_format(settings.format)
-    wrong = template_fault(settings.name)
-    if wrong:
-        raise ConfigError(wrong, remedy="It is the name of a file below output.directory.")
+    fault = template_fault(settings.name)
+    if fault:
+        raise ConfigError(fault, remedy="It must be the name of a file below output.directory.")
 
 
 def template_fault(template: str) -> str:
-    """What is wrong with this template, as a sentence; "" where nothing is."""
+    """What is wrong with this template, as a sentence; "" if it is valid."""
     shown = repr(one_line(template))
-    bad = next((c for c in template if _never_in_a_name(c)), "")
-    parts = _split(template)
+    bad = next(
+        (c for c in template if c in _FORBIDDEN or unicodedata.category(c) in ("Cc", "Cs")), ""
+    )
+    parts = _split_path(template)
     if template.startswith(("/", "\\")) or template[1:2] == ":":
-        return f"output.name {shown} is an absolute path, and would leave the output directory."
+        return f"output.name {shown} is an absolute path, outside the output directory."
     if bad:
-        return f"output.name {shown} holds {bad!r}, which can't stand in a file's name everywhere."
+        return f"output.name {shown} contains {bad!r}, which file names must not contain."
     if ".." in (part.strip(" ") for part in parts):
-        return f"output.name {shown} holds '..', and would leave the output directory."
+        return f"output.name {shown} contains '..', which leads out of the output directory."
     if not parts[-1].strip(". "):
-        return f"output.name {shown} names no file."
+        return f"output.name {shown} has no file name."
     return ""
 
 
 def render_name(template: str, values: Mapping[str, str]) -> tuple[str, ...]:
-    """The folders and the file's name that a template without fault gives for these values.
+    """The folders and the file name that a valid template gives for these values.
 
-    A placeholder of no value stays as it is; the extension is appended where the name has none.
+    An unknown placeholder stays as it is; the extension is appended if the name has none.
     """
     text = re.sub(_PLACEHOLDER, lambda match: values[match[1]], template)
-    *folders, name = (part for part in _split(text) if part.strip(". "))
-    has_extension = "{ext}" in _split(template)[-1]
-    ending = "." + values["ext"]
-    if not has_extension and not name.lower().endswith(ending):
-        name += ending
-    return tuple(_component(part) for part in (*folders, name))
+    *folders, name = (part for part in _split_path(text) if part.strip(". "))
+    extension = "." + values["ext"]
+    if "{ext}" not in _split_path(template)[-1] and not name.lower().endswith(extension):
+        name += extension
+    return tuple(_valid_component(part) for part in (*folders, name))
 
 
 def numbered_names(name: str) -> Iterator[str]:
-    """`fox.png`, `fox-2.png`, `fox-3.png`, and on."""
+    """`fox.png`, `fox-2.png`, `fox-3.png`, …"""
     stem, suffix = splitext(name)
     return chain((name,), (f"{stem}-{n}{suffix}" for n in count(2)))
 
 
 def slugify(text: str, *, empty: str = "untitled") -> str:
-    """The words of `text` in any script, lower-case, joined by hyphens; at most 40 characters."""
-    # A prompt may be very long, and its beginning is enough to know it by.
+    """The words of `text` in any script, in lower case, joined by hyphens; up to 40 characters."""
+    # A prompt may be very long, and its beginning identifies it.
     plain = unicodedata.normalize("NFKC", text[:2000]).lower()
-    words = "".join(_letters(unicodedata.normalize("NFC", plain))).split()
-    joined = "-".join(words)
+    letters: list[str] = []
+    within_word = False
+    for character in unicodedata.normalize("NFC", plain):
+        within_word = character.isalnum() or (within_word and _is_mark(character))
+        letters.append(character if within_word else " ")
+    joined = "-".join("".join(letters).split())
     short = joined[:_SLUG_CHARACTERS]
     if len(short) < len(joined) and joined[len(short)] != "-" and "-" in short[20:]:
         short = short[: short.rindex("-")]
@@ -93,44 +97,28 @@ def slugify(text: str, *, empty: str = "untitled") -> str:
 
 
 def request_slug(asked: Request) -> str:
-    """The slug of what was asked for: of its prompt, else of the first picture it is made from."""
-    steering = (control.image for control in asked.controls)
-    given = (path for path in (asked.image, *asked.references, *steering) if path)
-    return slugify(asked.prompt or PureWindowsPath(next(given, "")).stem)
+    """The slug of the prompt, or else of the first input image."""
+    controls = (control.image for control in asked.controls)
+    paths = (path for path in (asked.image, *asked.references, *controls) if path)
+    return slugify(asked.prompt or PureWindowsPath(next(paths, "")).stem)
 
 
-def _split(path: str) -> list[str]:
+def _split_path(path: str) -> list[str]:
     """At the separators of every system."""
     return path.replace("\\", "/").split("/")
 
 
-def _never_in_a_name(character: str) -> bool:
-    return character in _FORBIDDEN or unicodedata.category(character) in _UNWRITABLE
-
-
-def _letters(text: str) -> Iterator[str]:
-    """Letters, digits and the marks upon them; a space for all else."""
-    within = False
-    for character in text:
-        within = character.isalnum() or (within and _is_mark(character))
-        yield character if within else " "
-
-
 def _is_mark(character: str) -> bool:
-    """Vowel signs and accents, but no variation selectors: these belong to emoji."""
+    """Vowel signs and accents, but not variation selectors, which belong to emoji."""
     is_selector = "\ufe00" <= character <= "\ufe0f"
     return unicodedata.category(character) in ("Mn", "Mc") and not is_selector
 
 
-def _component(text: str) -> str:
-    """`text` as one folder's or file's name that every system takes."""
+def _valid_component(text: str) -> str:
+    """`text` as the name of one folder or file on every system."""
     stem, suffix = splitext(text)
     if len(suffix.encode()) > _SUFFIX_BYTES:
         stem, suffix = text, ""
-    name = (_cut(stem, _STEM_BYTES) + suffix).rstrip(". ")
+    short = stem.encode()[:_STEM_BYTES].decode(errors="ignore")
+    name = (short + suffix).rstrip(". ")
     return f"_{name}" if name.split(".")[0].rstrip().lower() in _RESERVED else name
-
-
-def _cut(text: str, limit: int) -> str:
-    """At most `limit` bytes of `text`, and no character in halves."""
-    return text.encode()[:limit].decode(errors="ignore")

@@ -1,208 +1,225 @@
-"""What a picture and its record may tell at a destination: all, nothing of the prompt, or nothing.
+"""Remove private metadata from files and records before they leave this machine.
 
-What pixels tell by themselves stays: a watermark, and a text that was hidden in their lowest bits.
+A policy discloses everything, everything but the prompt, or nothing. What the pixels contain stays:
+a watermark, and a text that is hidden in their lowest bits.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from pathlib import PureWindowsPath
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, Literal
 
+from imagen.core.json_values import as_mapping
 from imagen.errors import OutputError
 from imagen.outputs import metadata
-from imagen.outputs.metadata import a1111
-from imagen.outputs.sentences import strip_paths
+from imagen.outputs.metadata.a1111 import format_parameters, parse_parameters
 from imagen.outputs.sidecar import bare_name, is_absolute_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
 RedactionPolicy = Literal["full", "no_prompt", "none"]
 
 _PROMPTS = frozenset(("prompt", "negative", "prompt_2", "negative_2", "text"))
-"""Under these names a text is what somebody wrote, even if it looks like a path."""
+"""Under these names a text was written by the user, even if it looks like a path."""
 _SENTENCES = frozenset(("warnings", "why"))
-_OF_FILE = (
+_FILE_FIELDS = (
     *("imagen", "sha256", "media_type", "converted", "created", "seed", "index", "backend"),
     "ticket",
 )
-"""What a record says of a picture that says nothing of what is on it; a file's name does."""
+"""The fields of a record that do not reveal what the image shows; the file name may."""
 _MODELS = ("model", "models")
 _JSON_TEXTS = ("imagen", "prompt", "workflow")
-"""Our own, and ComfyUI's: the graph, and the workflow as its editor shows it."""
+"""imagen's own text, and ComfyUI's: the graph, and the workflow of its editor."""
 _FACTS = frozenset(
     (
         *("seed", "steps", "cfg", "sampler", "scheduler", "width", "height", "cached"),
         *("latency_seconds", "queued_seconds", "executing_seconds", "cost_usd"),
     )
 )
-_WORDS = frozenset(("sampler", "scheduler", "preprocess", "model"))
-"""Parameters that hold a word of the engine's, and never one of the user's."""
-_WORDS_WITHIN: Mapping[str, Collection[str]] = {
+_ENGINE_WORDS = frozenset(("sampler", "scheduler", "preprocess", "model"))
+"""Parameters whose value is a word of the engine, and never one of the user."""
+_ENGINE_WORDS_WITHIN: Mapping[str, Collection[str]] = {
     "loras": ("name",),
     "controls": ("kind",),
     "upscale": ("method",),
     "restore": ("model",),
 }
-_USED = ("steps", "cfg", "guidance", "strength", "feather", "variation_seed", "variation_strength")
-_REMEDY = "It stays here. Let the destination have all metadata, or convert it: imagen convert"
+
+_USED = (
+    *("steps", "cfg", "guidance", "strength", "feather", "variation_seed", "variation_strength"),
+    "seed",
+)
+_REMEDY = "It was not sent. Allow all metadata for this target, or convert the file: imagen convert"
+_ROOT = r"(?:file:/{0,2})?(?:~|[A-Za-z]:)?[\\/]"
+_QUOTED_FOLDERS = re.compile(rf"""(?<=['"]){_ROOT}[^'"\n]*[\\/](?=[^'"\\/\n]+['"])""")
+"""Between quotes a folder may have spaces in its name."""
+_FOLDERS = re.compile(rf"""(?<![\w/:.]){_ROOT}(?:[^\s\\/'"<>|]+[\\/])+(?=[^\s\\/])""")
 
 
 def redact_file(data: bytes, policy: RedactionPolicy) -> bytes:
-    """The file as a destination of this policy may have it; its pixels are never touched.
+    """The file as this policy allows; its pixels are never changed.
 
-    Under `full` all stays but the place on earth where a picture was taken, and where files lie on
-    this machine. Raises OutputError where it can't be known that a file tells no more than it may.
+    Under `full` everything stays except GPS data and local folders. Raises OutputError if it is
+    uncertain what the file would disclose.
     """
     try:
         if policy == "full":
-            return _whole(data)
-        picture = metadata.strip_metadata(data)
-        return picture if policy == "none" else _with_reduced_texts(picture, data)
+            return _strip_private(data)
+        image = metadata.strip_metadata(data)
+        return image if policy == "none" else _with_redacted_texts(image, data)
     except OutputError as error:
-        wrong = f"What this file tells can't be taken out of it: {error.message}."
-        raise OutputError(wrong, remedy=_REMEDY) from error
+        raise OutputError(
+            f"The metadata of this file cannot be removed: {error.message}.", remedy=_REMEDY
+        ) from error
 
 
-def redact_record(record: Mapping[str, Any], policy: RedactionPolicy) -> dict[str, Any]:
-    """The same for a sidecar, or for the entry in a picture: JSON in and out; {} for `none`."""
+def redact_record(record: Mapping[str, object], policy: RedactionPolicy) -> dict[str, object]:
+    """A sidecar, or the record in an image, as this policy allows; {} for `none`."""
     if policy == "none":
         return {}
-    located = _without_folders(record)
-    return dict(located if policy == "full" else _reduced(located))
+    located = as_mapping(_without_folders(record))
+    return located if policy == "full" else _without_prompts(located)
 
 
-def _whole(data: bytes) -> bytes:
+def strip_paths(sentence: str) -> str:
+    """A sentence with file names in place of paths."""
     try:
-        picture = metadata.strip_gps(data)
-    except OutputError:  # a file that can't be read by us was not written by us
+        home = Path.home()
+    except RuntimeError:  # a user that the system does not know
+        home = Path()
+    if home.name:
+        sentence = sentence.replace(str(home), "~")
+    return _FOLDERS.sub("", _QUOTED_FOLDERS.sub("", sentence))
+
+
+def _strip_private(data: bytes) -> bytes:
+    """Without GPS data, and without local folders in the texts."""
+    try:
+        image = metadata.strip_gps(data)
+    except OutputError:  # a file that imagen cannot read was not written by imagen
         return data
     try:
-        texts = metadata.texts(picture, ("parameters", *_JSON_TEXTS))
+        texts = metadata.read_texts(image, ("parameters", *_JSON_TEXTS))
     except OutputError:
-        return picture
-    told = dict(_without_folders_in(texts))
-    return _with_texts(picture, texts, told) if told else picture
-
-
-def _with_texts(picture: bytes, texts: Mapping[str, str], told: Mapping[str, str]) -> bytes:
-    """The picture with those told in place of its own."""
-    if metadata.kind(picture) == "png":
-        return metadata.embed(picture, told)[0]
-    if told.keys() - {"imagen"}:  # ComfyUI's: in the EXIF block of other files they can't change
-        picture = metadata.strip_metadata(picture)
-    return metadata.embed(picture, {"imagen": "", "parameters": "", **texts, **told})[0]
-
-
-def _without_folders_in(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Those of these texts that named files by where they lie; without that."""
+        return image
+    changed: dict[str, str] = {}
     for name in _JSON_TEXTS:
-        told = _told_in(texts.get(name, ""))
-        if told is not None:
-            yield name, told
+        try:
+            entry = json.loads(texts.get(name, ""))
+            located = _without_folders(entry)
+        except RecursionError:  # nested too deep to be examined
+            changed[name] = "{}"
+        except ValueError:
+            continue
+        else:
+            if located != entry:
+                changed[name] = _dump_json(located)
+    if not changed:
+        return image
+    if metadata.kind(image) == "png":
+        return metadata.embed(image, changed)[0]
+    if changed.keys() - {"imagen"}:  # ComfyUI's, in the EXIF block, where they cannot be changed
+        image = metadata.strip_metadata(image)
+    return metadata.embed(image, {"imagen": "", "parameters": "", **texts, **changed})[0]
 
 
-def _told_in(text: str) -> str | None:
-    """The text where it must change; one that is nested too deep to be looked through is empty."""
+def _with_redacted_texts(image: bytes, data: bytes) -> bytes:
+    """The bare image with its texts without prompts; without any if imagen did not write them."""
+    texts = metadata.read_texts(data, ("imagen", "parameters"))
     try:
-        entry = json.loads(text)
-        located = _without_folders(entry)
-        return None if located == entry else _json(located)
-    except RecursionError:
-        return "{}"
-    except ValueError:
-        return None
-
-
-def _with_reduced_texts(picture: bytes, data: bytes) -> bytes:
-    """The bare picture with what its texts may tell; nothing of a picture that is not ours."""
-    texts = metadata.texts(data, ("imagen", "parameters"))
-    entry = redact_record(_object(texts.get("imagen", "")), "no_prompt")
+        record = as_mapping(json.loads(texts.get("imagen", "")))
+    except (ValueError, RecursionError):
+        return image
+    entry = redact_record(record, "no_prompt")
     if not entry:
-        return picture
-    line = _pairs_line(texts.get("parameters", ""), entry)
-    reduced = {"imagen": _json(entry), "parameters": line}
-    return metadata.embed(picture, reduced)[0]
+        return image
+    line = _redact_parameters(texts.get("parameters", ""), entry)
+    return metadata.embed(image, {"imagen": _dump_json(entry), "parameters": line})[0]
 
 
-def _pairs_line(text: str, entry: Mapping[str, Any]) -> str:
-    """The last line of `parameters`: its numbers, and the words that stand in the entry too."""
-    found, others = a1111.parse_parameters(text)
-    resolved = entry.get("resolved", {})
-    words = {name: resolved.get(name) for name in ("sampler", "scheduler")}
+def _redact_parameters(text: str, entry: Mapping[str, object]) -> str:
+    """The last line of `parameters`: its numbers, and the words that the record has too."""
+    found, others = parse_parameters(text)
+    resolved = as_mapping(entry.get("resolved"))
     model = PureWindowsPath(str(entry.get("model", ""))).stem
-    numbers = {n: found[n] for n in (*_USED, "seed") if isinstance(found.get(n), int | float)}
-    size = f"{found['width']}x{found['height']}" if "width" in found else None
-    values = numbers | {name: word for name, word in words.items() if found.get(name) == word}
-    values |= {"size": size, "model": model if others.get("Model") == model else None}
-    return a1111.format_parameters(
-        "", "", values | {"backend": entry.get("backend"), "version": "imagen"}
-    )
+    values: dict[str, object] = {
+        name: found[name] for name in _USED if isinstance(found.get(name), int | float)
+    }
+    for name in ("sampler", "scheduler"):
+        if found.get(name) == resolved.get(name):
+            values[name] = resolved.get(name)
+    values["size"] = f"{found['width']}x{found['height']}" if "width" in found else None
+    values["model"] = model if others.get("Model") == model else None
+    values |= {"backend": entry.get("backend"), "version": "imagen"}
+    return format_parameters("", "", values)
 
 
-def _reduced(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record without a word that the user wrote."""
-    told = {name: record[name] for name in (*_OF_FILE, *_MODELS) if name in record}
+def _without_prompts(record: Mapping[str, object]) -> dict[str, object]:
+    """The record without any text that the user wrote."""
+    kept = {name: record[name] for name in (*_FILE_FIELDS, *_MODELS) if name in record}
     for name in ("request", "resolved"):
         if isinstance(record.get(name), Mapping):
-            told[name] = _reduced_request(record[name])
+            kept[name] = {
+                field: _without_texts(value, _ENGINE_WORDS_WITHIN.get(field, ()))
+                for field, value in as_mapping(record[name]).items()
+                if field in _ENGINE_WORDS or not _has_text(value)
+            }
     if isinstance(record.get("receipt"), Mapping):
-        told["receipt"] = {n: _reduced_fate(n, fate) for n, fate in record["receipt"].items()}
+        kept["receipt"] = {
+            name: _redact_outcome(name, outcome)
+            for name, outcome in as_mapping(record["receipt"]).items()
+        }
     if isinstance(record.get("facts"), Mapping):
-        told["facts"] = _reduced_facts(record["facts"])
-    if isinstance(record.get("inputs"), list):
-        inputs = (known for known in record["inputs"] if isinstance(known, Mapping))
-        told["inputs"] = [_reduced_values(known, ("parameter",)) for known in inputs]
-    return told
+        facts = as_mapping(record["facts"])
+        kept["facts"] = {name: facts[name] for name in _MODELS if name in facts} | {
+            name: value
+            for name, value in facts.items()
+            if name in _FACTS and (name in _ENGINE_WORDS or not _has_text(value))
+        }
+    inputs = record.get("inputs")
+    if isinstance(inputs, list):
+        images = (image for image in inputs if isinstance(image, Mapping))
+        kept["inputs"] = [_without_texts(image, ("parameter",)) for image in images]
+    return kept
 
 
-def _reduced_request(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _reduced_values(value, _WORDS_WITHIN.get(name, ()))
-        for name, value in values.items()
-        if name in _WORDS or not _is_wordy(value)
+def _redact_outcome(name: str, outcome: object) -> object:
+    """The outcome of one parameter; of the values, only numbers and words of the engine."""
+    shown = ("asked", "used") if name in _ENGINE_WORDS else ()
+    plain = {
+        key: value
+        for key, value in as_mapping(outcome).items()
+        if not isinstance(value, Mapping | list | tuple)
     }
+    return _without_texts(plain, ("outcome", *shown))
 
 
-def _reduced_fate(name: str, fate: Any) -> Any:
-    """What became of one parameter; of what was asked, a number or a word of the engine's."""
-    if not isinstance(fate, Mapping):
-        return {}
-    shown = ("asked", "used") if name in _WORDS else ()
-    plain = {n: v for n, v in fate.items() if not isinstance(v, Mapping | list | tuple)}
-    return _reduced_values(plain, ("outcome", *shown))
-
-
-def _reduced_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    models = {name: facts[name] for name in _MODELS if name in facts}
-    known = {n: v for n, v in facts.items() if n in _FACTS and (n in _WORDS or not _is_wordy(v))}
-    return models | known
-
-
-def _reduced_values(value: Any, words: Collection[str]) -> Any:
-    """Numbers, however deep; and texts only under these names."""
+def _without_texts(value: object, words: Collection[str]) -> object:
+    """Numbers at any depth; texts only under these names."""
     if isinstance(value, Mapping):
         return {
-            name: _reduced_values(item, words)
+            name: _without_texts(item, words)
             for name, item in value.items()
-            if name in words or not _is_wordy(item)
+            if name in words or not _has_text(item)
         }
     if isinstance(value, list | tuple):
-        return [_reduced_values(item, words) for item in value if not _is_wordy(item)]
+        return [_without_texts(item, words) for item in value if not _has_text(item)]
     return value
 
 
-def _is_wordy(value: Any) -> bool:
-    """Whether it is a text, or a list with texts in it."""
+def _has_text(value: object) -> bool:
+    """Whether it is a text, or a list with texts."""
     if isinstance(value, list | tuple):
         return any(isinstance(item, str) for item in value)
     return isinstance(value, str)
 
 
-def _without_folders(value: Any, name: str = "") -> Any:
-    """`value` with the bare name of each file that is named by where it lies."""
+def _without_folders(value: object, name: str = "") -> object:
+    """`value` with file names in place of paths."""
     if isinstance(value, Mapping):
         return {key: _without_folders(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -211,21 +228,9 @@ def _without_folders(value: Any, name: str = "") -> Any:
         return value
     if name in _SENTENCES:
         return strip_paths(value)
-    return bare_name(value) if _is_place(value) else value
+    is_path = is_absolute_path(value) or value.startswith(("~/", "~\\", "file:/"))
+    return bare_name(value) if is_path else value
 
 
-def _is_place(text: str) -> bool:
-    return is_absolute_path(text) or text.startswith(("~/", "~\\", "file:/"))
-
-
-def _object(text: str) -> dict[str, Any]:
-    """The JSON object in `text`; an empty one where there is none."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _json(entry: Any) -> str:
+def _dump_json(entry: object) -> str:
     return json.dumps(entry, ensure_ascii=False, separators=(",", ":"))

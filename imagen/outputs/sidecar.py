@@ -1,4 +1,4 @@
-"""What is written down about a picture: all of it in the sidecar, what never varies in the file."""
+"""The record of an image: all of it in the sidecar, and the reproducible part in the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from imagen.outputs.metadata import a1111
+from imagen.outputs.metadata.a1111 import format_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,19 +25,27 @@ _USED = (
     *("variation_seed", "variation_strength"),
 )
 SIDECAR_FORMAT = 1
-"""Of the sidecar and of the entry in the picture; stands in both as `imagen`."""
+"""The version of the sidecar and of the embedded record; the value of `imagen` in both."""
 
 
 def build_embedded_record(output: Output, result: Result, ticket: Ticket, asked: Request) -> str:
-    """The entry for the picture: the same for the same request, so without times and job ids."""
+    """The record in the image: equal for equal requests, so without times and job ids."""
     facts = result.facts
-    entry: dict[str, Any] = {
+    entry: dict[str, object] = {
         "imagen": SIDECAR_FORMAT,
         "backend": ticket.backend,
         **({"workflow": ticket.workflow} if ticket.workflow else {}),
-        "request": _said(asked),
-        "resolved": _said(ticket.request),
-        "receipt": {name: _outcome(fate.model_dump()) for name, fate in ticket.receipt.items()},
+        "request": _set_fields(asked),
+        "resolved": _set_fields(ticket.request),
+        "receipt": {
+            # `asked` is in the request already.
+            name: {
+                key: value
+                for key, value in outcome.model_dump().items()
+                if key != "asked" and value not in (None, "")
+            }
+            for name, outcome in ticket.receipt.items()
+        },
         "model": facts.model,
         "models": facts.models,
         "seed": find_seed(output, result, ticket),
@@ -45,37 +53,41 @@ def build_embedded_record(output: Output, result: Result, ticket: Ticket, asked:
     }
     if ticket.inputs:
         entry["inputs"] = [asdict(known) for known in ticket.inputs]
-    return json.dumps(
-        _plain(entry, _names(ticket, asked)), ensure_ascii=False, separators=(",", ":")
-    )
+    plain = _json_value(entry, _file_names(ticket, asked))
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def build_parameters_text(
     output: Output, result: Result, ticket: Ticket, size: tuple[int | None, int | None]
 ) -> str:
-    """The text that other tools read, from what was really used."""
+    """The text that other tools read, with the values that were used."""
     facts, request = result.facts, ticket.request
     used = {
         name: getattr(request, name) if getattr(facts, name, None) is None else getattr(facts, name)
         for name in _USED
     }
-    named = facts.model or next(iter(facts.models), "")
+    model = facts.model or next(iter(facts.models), "")
     feather = ticket.receipt.get("feather")
     values = used | {
         "feather": feather.asked if feather and feather.outcome == "applied" else None,
         "seed": find_seed(output, result, ticket),
         "size": f"{size[0]}x{size[1]}" if size[0] else None,
-        "model": PureWindowsPath(named).stem or None,
+        "model": PureWindowsPath(model).stem or None,
         "backend": ticket.backend,
         "version": "imagen",
     }
-    return a1111.format_parameters(request.prompt or "", request.negative or "", values)
+    return format_parameters(request.prompt or "", request.negative or "", values)
 
 
 def build_sidecar(
-    output: Output, result: Result, ticket: Ticket, asked: Request, *, written: Mapping[str, Any]
+    output: Output,
+    result: Result,
+    ticket: Ticket,
+    asked: Request,
+    *,
+    written: Mapping[str, object],
 ) -> bytes:
-    """The whole record as JSON; `written` says of the file what only its writer knows."""
+    """The whole record as JSON; `written` describes the file."""
     facts = {f.name: getattr(result.facts, f.name) for f in fields(result.facts)}
     whole = {
         "imagen": SIDECAR_FORMAT,
@@ -85,21 +97,21 @@ def build_sidecar(
         "backend": ticket.backend,
         "workflow": ticket.workflow,
         "ticket": ticket.id,
-        "request": _said(asked),
+        "request": _set_fields(asked),
         "inputs": [asdict(known) for known in ticket.inputs],
-        "resolved": _said(ticket.request),
-        "receipt": {name: fate.model_dump() for name, fate in ticket.receipt.items()},
+        "resolved": _set_fields(ticket.request),
+        "receipt": {name: outcome.model_dump() for name, outcome in ticket.receipt.items()},
         "graph": ticket.payload,
         "facts": facts,
         "warnings": result.warnings,
     }
-    text = json.dumps(_plain(whole, _names(ticket, asked)), ensure_ascii=False, indent=2)
-    # A lone surrogate has no UTF-8; as `\ud83d` it is valid JSON and comes back as it was.
+    text = json.dumps(_json_value(whole, _file_names(ticket, asked)), ensure_ascii=False, indent=2)
+    # A lone surrogate has no UTF-8; as `\ud83d` it is valid JSON and is read back unchanged.
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def describe_file(data: bytes, media_type: str, name: str, now: datetime) -> dict[str, Any]:
-    """What the sidecar says of the file itself."""
+def describe_file(data: bytes, media_type: str, name: str, now: datetime) -> dict[str, str]:
+    """What the sidecar says about the file itself."""
     return {
         "file": name,
         "sha256": sha256(data).hexdigest(),
@@ -109,35 +121,30 @@ def describe_file(data: bytes, media_type: str, name: str, now: datetime) -> dic
 
 
 def find_seed(output: Output, result: Result, ticket: Ticket) -> int | None:
-    """The seed of this one picture, as far as anyone knows it."""
+    """The seed of this one image, if it is known."""
     known = (output.seed, result.facts.seed, ticket.request.seed)
     return next((seed for seed in known if seed is not None), None)
 
 
-def _said(request: Request) -> dict[str, Any]:
-    """What the request says, without what it leaves open."""
+def _set_fields(request: Request) -> dict[str, object]:
+    """The fields of the request that have a value."""
     return {k: v for k, v in request.model_dump().items() if v not in (None, (), {})}
 
 
-def _outcome(fate: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what was asked, since the request stands in the same entry."""
-    return {k: v for k, v in fate.items() if k != "asked" and v not in (None, "")}
-
-
 def strip_folders(value: Any, request: Request) -> Any:
-    """`value` as JSON can hold it, with the bare names of the files that the request names."""
-    return _plain(value, {path: bare_name(path) for path in _paths(request, set())})
+    """`value` as JSON, with file names in place of the paths that the request has."""
+    return _json_value(value, {path: bare_name(path) for path in _paths(request, set())})
 
 
-def _names(ticket: Ticket, asked: Request) -> dict[str, str]:
-    """For each file that was given, the name alone: where it lies is nobody's business."""
+def _file_names(ticket: Ticket, asked: Request) -> dict[str, str]:
+    """The file name of every path; the folders are private."""
     own = {known.parameter for known in ticket.inputs}
     requests = asked, ticket.request
     return {path: bare_name(path) for request in requests for path in _paths(request, own)}
 
 
 def _paths(request: Request, own: set[str]) -> Iterator[str]:
-    """Every file that the request names; `own` are the backend's parameters that are pictures."""
+    """Every path in the request; `own` are the backend's image parameters."""
     yield from (path for path in (request.image, request.mask) if path)
     yield from request.references
     yield from (control.image for control in request.controls)
@@ -153,28 +160,28 @@ def _paths(request: Request, own: set[str]) -> Iterator[str]:
 
 
 def is_absolute_path(text: str) -> bool:
-    """Whether this is a path from the root down, on any system."""
+    """Whether this is an absolute path on any system."""
     path = PureWindowsPath(text)
-    fewest = 1 if path.drive else 2  # `/imagine a fox` is no path
+    fewest = 1 if path.drive else 2  # `/imagine a fox` is a prompt
     return bool(path.root) and len(path.parts) > fewest and "\n" not in text
 
 
 def bare_name(reference: str) -> str:
-    """The file's name; of an address that of its path, and of data nothing."""
+    """The file name of a path or a URL; `data:` for a data URL."""
     if reference.startswith("data:"):
         return "data:"
     path = reference.split("?")[0].split("#")[0] if "://" in reference else reference
     return PureWindowsPath(path).name
 
 
-def _plain(value: Any, names: Mapping[str, str]) -> Any:
-    """`value` as JSON can hold it, with the names of files for their paths."""
+def _json_value(value: object, names: Mapping[str, str]) -> object:
+    """`value` as JSON can hold it, with file names in place of paths."""
     if isinstance(value, str):
         return names.get(value, value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, names) for key, item in value.items()}
+        return {str(key): _json_value(item, names) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, names) for item in value]
+        return [_json_value(item, names) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, bool | int | float) else str(value)

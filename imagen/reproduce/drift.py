@@ -7,7 +7,7 @@ from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from imagen.graphs.model_names import bare_name, base_name
-from imagen.outputs.provenance import is_graph, origin, sent_models
+from imagen.outputs.provenance import find_provenance, is_graph, sent_models
 from imagen.reproduce.drifts import Drift
 from imagen.reproduce.graphs import workflow_drift
 
@@ -69,7 +69,7 @@ def _is_other(record: ImageRecord, chosen: Chosen) -> bool:
 def _engine(record: ImageRecord, chosen: Chosen) -> Iterator[Drift]:
     if _is_other(record, chosen):
         yield Drift(what="backend", name="backend", then=record.backend, now=chosen.backend)
-    kind = origin(record).kind
+    kind = find_provenance(record).kind
     if kind and chosen.kind and kind != chosen.kind:
         yield Drift(what="engine", name="engine", then=kind, now=chosen.kind)
 
@@ -93,7 +93,7 @@ def _then_models(record: ImageRecord) -> tuple[str, ...]:
     """Out of the graph where there is one: it knows a LoRA from a model."""
     if is_graph(record.graph):
         return sent_models(record.graph)
-    return origin(record).models
+    return find_provenance(record).models
 
 
 def same_model(one: str, other: str) -> bool:
@@ -154,7 +154,7 @@ def _is_foreign(record: ImageRecord) -> bool:
 def _parameters(
     record: ImageRecord, remake: Remake, ticket: Ticket, chosen: Chosen
 ) -> Iterator[Drift]:
-    told = origin(record)
+    told = find_provenance(record)
     then = _flat(told.values)
     now = _flat(ticket.request.model_dump(mode="json"))
     pictures = {_parameter(known) for known in (*record.inputs, *_of(ticket))}

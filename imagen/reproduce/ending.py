@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from imagen.core.filesystem import file_sha256
 from imagen.core.image_file import DECODE_ERRORS, open_image
-from imagen.outputs.provenance import backend_kind, origin
+from imagen.outputs.provenance import backend_kind, find_provenance
 from imagen.reproduce.drift import same_model
 from imagen.reproduce.drifts import Drift
 
@@ -65,7 +65,7 @@ def seen(record: ImageRecord, facts: Facts, kind: str, before: Sequence[Drift]) 
 
 
 def _model(record: ImageRecord, facts: Facts) -> Iterator[Drift]:
-    then = next(iter(origin(record).models), "")
+    then = next(iter(find_provenance(record).models), "")
     if then and facts.model and not same_model(then, facts.model):
         yield Drift(what="model", name="model", then=then, now=facts.model)
 

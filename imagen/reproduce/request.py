@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.core.request import Request
 from imagen.errors import RequestError
-from imagen.outputs.provenance import origin, request_from_values
+from imagen.outputs.provenance import find_provenance, request_from_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def _is_dropped(receipt: Mapping[str, Any], name: str) -> bool:
 
 
 def _foreign(record: ImageRecord) -> Remake:
-    told = origin(record)
+    told = find_provenance(record)
     request, unfit = request_from_values(told.values)
     batch = request.count or 1
     return Remake(
@@ -144,7 +144,7 @@ def _shares_noise(record: ImageRecord, index: int) -> bool:
     if record.resolved.get("latent_batch") is True:
         return True
     if index == 0:
-        return origin(record).kind in _SHARING
+        return find_provenance(record).kind in _SHARING
     return record.file.get("seed") == record.resolved.get("seed")
 
 

@@ -94,7 +94,7 @@ def test_one_that_fails_does_not_keep_the_others(capsys: pytest.CaptureFixture[s
     out, err = capsys.readouterr()
     assert out == "fox.webp\n"
     assert err == (
-        "imagen: odd.png is not converted. It is not an image that can be read.\n"
+        "imagen: odd.png is not converted. It is not an image that imagen can read.\n"
         "imagen: There is no file gone.png.\n"
     )
 
@@ -131,7 +131,7 @@ def test_what_a_jpeg_can_not_hold_is_said(capsys: pytest.CaptureFixture[str]) ->
     assert run(["convert", "clear.png", "--to", "jpg"]) == 0
     assert capsys.readouterr() == (
         "clear.jpg\n",
-        "clear.jpg: Transparent parts became white, since a JPEG has no transparency.\n",
+        "clear.jpg: Transparent areas became white, since JPEG has no transparency.\n",
     )
 
 

@@ -182,8 +182,9 @@ def test_nothing_is_made_for_a_folder_that_cannot_be(
     Path("taken").write_text("a file")
     assert run(["generate", "x", "--size", "32x32", "-q", "-o", "taken/pictures"]) == 5
     assert capsys.readouterr().err == (
-        f"imagen: {Path('taken').absolute()} is no folder, and pictures were to go into "
-        f"{Path('taken/pictures')}.\nNothing was sent. Name another folder with --output.\n"
+        f"imagen: Images cannot be saved in {Path('taken/pictures')}: "
+        f"{Path('taken').absolute()} is not a folder.\n"
+        "Nothing was sent. Name another folder with --output.\n"
     )
     assert list((tmp_path / "home").rglob("*.png")) == []
 

@@ -26,7 +26,7 @@ def test_add_tells_what_it_took_in(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["library", "add", "album"]) == 0
     assert capsys.readouterr().out == (
         "Took in 2 pictures: 1 of A1111, 1 of ComfyUI.\n"
-        "Not taken in: album/zebra.png can't be read: the PNG is cut short at byte 10.\n"
+        "Not taken in: album/zebra.png cannot be read: the PNG is cut short at byte 10.\n"
     )
     assert run(["library", "add", "album"]) == 0
     assert capsys.readouterr().out.startswith("Took in 0 pictures.\n2 pictures known already.\n")

@@ -102,15 +102,15 @@ def test_what_could_not_be_converted_is_in_the_json(capsys: pytest.CaptureFixtur
 def test_no_metadata_leaves_it_out_of_one_run(words: str) -> None:
     assert _generate("-o", "start.png") == 0
     assert run([*words.split(), "--no-metadata", "--quiet", "-o", "bare.png"]) == 0
-    assert metadata.texts(Path("bare.png").read_bytes()) == {}
+    assert metadata.read_texts(Path("bare.png").read_bytes()) == {}
     assert _generate("-o", "after.png") == 0
-    assert metadata.texts(Path("after.png").read_bytes()) != {}
+    assert metadata.read_texts(Path("after.png").read_bytes()) != {}
 
 
 def test_a_comparison_without_metadata() -> None:
     words = ["compare", "fox", "--models", "mock", *SMALL, "--no-metadata", "-o", "cells"]
     assert run(words) == 0
-    assert metadata.texts(Path("cells/mock-7.png").read_bytes()) == {}
+    assert metadata.read_texts(Path("cells/mock-7.png").read_bytes()) == {}
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from simulators.supabase import BUCKET, Bucket, Supabase
 from support import generation_records as told
 
 from imagen.delivery import images as sink
-from imagen.outputs import texts
+from imagen.outputs import read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def test_the_path_in_a_public_bucket_does_not_hang_on_the_prompt(tmp_path: Path)
     # By the hash of the whole file a prompt could be guessed.
     assert path == f"2026-11-24/{sha256(stored.data).hexdigest()[:12]}-{_SEED}.png"
     (tmp_path / "shown.png").write_bytes(stored.data)
-    found = texts(tmp_path / "shown.png", ("imagen",))
+    found = read_texts(tmp_path / "shown.png", ("imagen",))
     assert found is not None
     assert "A red fox" not in found.get("imagen", "")
 

@@ -100,7 +100,7 @@ def test_an_image_of_another_format_lies_there_as_what_it_is(
     assert facts["path"] == _PATH.replace(".png", f".{kind}")
     stored = cloud.objects[BUCKET, facts["path"]]
     assert stored.media_type == f"image/{kind}"
-    assert metadata.texts(stored.data) == metadata.texts(path.read_bytes())
+    assert metadata.read_texts(stored.data) == metadata.read_texts(path.read_bytes())
 
 
 def test_a_style_does_not_change_the_hash_of_the_prompt(cloud: Supabase, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from imagen.library import (
 )
 from imagen.library.import_files import AddedFiles, AddProblem
 from imagen.library.schema import images, thumbnails
-from imagen.outputs.provenance import origin
+from imagen.outputs.provenance import find_provenance
 
 if TYPE_CHECKING:
     from imagen.library import Library
@@ -208,7 +208,9 @@ def test_what_cannot_be_read_is_told_and_stops_nothing(library: Library) -> None
     Path("album/a.png").write_bytes(Path("album/b.png").read_bytes()[:300])
     added = _add(library)
     assert added.troubles == (
-        AddProblem(_HERE / "a.png", "album/a.png can't be read: the PNG is cut short at byte 300."),
+        AddProblem(
+            _HERE / "a.png", "album/a.png cannot be read: the PNG is cut short at byte 300."
+        ),
     )
     assert [one.path.name for one in added.taken] == ["b.png"]
 
@@ -260,7 +262,7 @@ def test_what_a_stranger_told_can_be_had_again(library: Library) -> None:
     _add(library)
     record = load_record(library, find_image(library, str(path)))
     assert (record.source, record.backend) == ("parameters", "")
-    assert origin(record).values["clip_skip"] == 2
+    assert find_provenance(record).values["clip_skip"] == 2
 
 
 def test_letters_that_no_database_takes_stop_nothing(library: Library) -> None:

@@ -12,7 +12,7 @@ from imagen.core.samplers import comfyui_names
 from imagen.outputs import ImageRecord
 from imagen.outputs.metadata.a1111 import parse_parameters
 from imagen.outputs.metadata.invokeai import parse_metadata as parse_invokeai
-from imagen.outputs.provenance import Provenance, backend_kind, origin, request_from_values
+from imagen.outputs.provenance import Provenance, backend_kind, find_provenance, request_from_values
 
 
 def _parameters(text: str) -> ImageRecord:
@@ -21,7 +21,7 @@ def _parameters(text: str) -> ImageRecord:
 
 
 def test_a1111_tells_its_settings_its_loras_and_what_has_no_place_here() -> None:
-    assert origin(_parameters(A1111)) == Provenance(
+    assert find_provenance(_parameters(A1111)) == Provenance(
         tool="a1111",
         values={
             "prompt": "a cat, (masterpiece:1.2)",
@@ -42,7 +42,7 @@ def test_a1111_tells_its_settings_its_loras_and_what_has_no_place_here() -> None
 
 
 def test_sdcpp_tells_its_sampler_and_its_schedule_in_one() -> None:
-    found = origin(_parameters(SDCPP))
+    found = find_provenance(_parameters(SDCPP))
     assert (found.tool, found.kind) == ("sd.cpp", "sdcpp")
     assert (found.values["sampler"], found.values["scheduler"]) == ("dpmpp_2m_v2", "karras")
     assert (found.values["cfg"], found.values["guidance"]) == (5.0, 3.5)
@@ -51,13 +51,13 @@ def test_sdcpp_tells_its_sampler_and_its_schedule_in_one() -> None:
 
 
 def test_our_own_parameters_are_ours_where_our_entry_was_taken_out() -> None:
-    found = origin(_parameters("a fox\nSteps: 4, Seed: 7, Size: 48x32, Version: imagen"))
+    found = find_provenance(_parameters("a fox\nSteps: 4, Seed: 7, Size: 48x32, Version: imagen"))
     assert (found.tool, found.values["seed"]) == ("imagen", 7)
 
 
 def test_invokeai_tells_its_settings_and_its_loras() -> None:
     values, facts = parse_invokeai(INVOKEAI)
-    found = origin(ImageRecord(source="invokeai", resolved=values, facts=facts))
+    found = find_provenance(ImageRecord(source="invokeai", resolved=values, facts=facts))
     assert found == Provenance(
         tool="invokeai",
         values={
@@ -79,7 +79,7 @@ def test_invokeai_tells_its_settings_and_its_loras() -> None:
 
 
 def test_a_graph_of_comfyui_tells_by_its_links() -> None:
-    found = origin(ImageRecord(source="prompt", graph=graph(negative="blurry", steps=12)))
+    found = find_provenance(ImageRecord(source="prompt", graph=graph(negative="blurry", steps=12)))
     assert (found.tool, found.kind) == ("comfyui", "comfyui")
     assert found.models == ("sd_xl_base_1.0.safetensors",)
     assert found.values == {
@@ -103,7 +103,7 @@ def test_of_ours_the_picture_has_its_own_seed() -> None:
         facts={"model": "a.safetensors", "models": ["a.safetensors", "b.safetensors"]},
         file={"seed": 9, "index": 2},
     )
-    found = origin(record)
+    found = find_provenance(record)
     assert found.values == {"prompt": "a fox", "seed": 9, "count": 3}
     assert found.models == ("a.safetensors", "b.safetensors")
 

@@ -22,25 +22,25 @@ def test_an_avif_is_known_by_its_first_bytes() -> None:
 def test_texts_are_read_back_and_the_pixels_stay() -> None:
     after, problem = metadata.embed(PLAIN, TEXTS)
     assert problem == ""
-    assert metadata.texts(after) == TEXTS
+    assert metadata.read_texts(after) == TEXTS
     assert pixels(after) == pixels(PLAIN)
 
 
 def test_texts_of_ours_are_replaced() -> None:
-    once, _ = avif.with_texts(PLAIN, {"imagen": "old", "parameters": "old"})
-    assert avif.with_texts(once, TEXTS) == avif.with_texts(PLAIN, TEXTS)
+    once, _ = avif.write_texts(PLAIN, {"imagen": "old", "parameters": "old"})
+    assert avif.write_texts(once, TEXTS) == avif.write_texts(PLAIN, TEXTS)
 
 
 def test_any_character_comes_back() -> None:
     texts = {"imagen": '{"a": "🦊 狐 \\ud83d"}', "parameters": "a 🦊\n{}"}
-    assert avif.texts(avif.with_texts(PLAIN, texts)[0]) == texts
+    assert avif.read_texts(avif.write_texts(PLAIN, texts)[0]) == texts
 
 
 def test_the_comment_and_the_graphs_of_other_programs_are_read() -> None:
     block = exif("a fox")
     block[0x0110] = 'prompt:{"1":{}}'
     block[0x010F] = 'workflow:{"nodes":[]}'
-    assert avif.texts(encoded("AVIF", exif=block)) == {
+    assert avif.read_texts(encoded("AVIF", exif=block)) == {
         "parameters": "a fox",
         "prompt": '{"1":{}}',
         "workflow": '{"nodes":[]}',
@@ -50,8 +50,8 @@ def test_the_comment_and_the_graphs_of_other_programs_are_read() -> None:
 def test_the_last_box_may_leave_its_size_open() -> None:
     start = PLAIN.index(b"mdat") - 4
     endless = PLAIN[:start] + bytes(4) + PLAIN[start + 4 :]
-    after, _ = avif.with_texts(endless, TEXTS)
-    assert avif.texts(after) == TEXTS
+    after, _ = avif.write_texts(endless, TEXTS)
+    assert avif.read_texts(after) == TEXTS
     assert pixels(after) == pixels(PLAIN)
 
 
@@ -75,7 +75,7 @@ def test_a_large_image_has_its_own_size_and_not_that_of_a_tile() -> None:
 @pytest.mark.parametrize("at", [9, 40, 200, len(PLAIN) - 1])
 def test_a_file_that_is_cut_short_is_refused(at: int) -> None:
     with pytest.raises(OutputError, match="AVIF"):
-        avif.texts(PLAIN[:at])
+        avif.read_texts(PLAIN[:at])
 
 
 def test_an_entry_of_an_item_that_ends_with_the_file_is_refused() -> None:
@@ -83,7 +83,7 @@ def test_an_entry_of_an_item_that_ends_with_the_file_is_refused() -> None:
     items = b"\0\0\0\x16iinf" + bytes(6) + entry
     data = b"\0\0\0\x10ftypavif" + bytes(4) + b"\0\0\0\x22meta" + bytes(4) + items
     with pytest.raises(OutputError, match="cut short"):
-        avif.texts(data)
+        avif.read_texts(data)
 
 
 def test_an_animation_can_not_be_stripped() -> None:

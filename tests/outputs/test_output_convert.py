@@ -46,7 +46,7 @@ def test_every_text_goes_from_each_format_to_each(before: Kind, kind: Kind) -> N
     source, _ = metadata.embed(convert_image(comfy_png(), before).data, texts)
     made = convert_image(source, kind)
     assert metadata.kind(made.data) == kind
-    assert metadata.texts(made.data, (*texts,)) == texts
+    assert metadata.read_texts(made.data, (*texts,)) == texts
     assert made.remarks == ()
 
 
@@ -55,7 +55,7 @@ def test_the_settings_of_another_program_stay(kind: Kind) -> None:
     info = PngInfo()
     info.add_text("invokeai_metadata", '{"positive_prompt": "a fox"}')
     made = convert_image(encoded("PNG", pnginfo=info), kind)
-    assert metadata.texts(made.data) == {"invokeai_metadata": '{"positive_prompt": "a fox"}'}
+    assert metadata.read_texts(made.data) == {"invokeai_metadata": '{"positive_prompt": "a fox"}'}
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
@@ -69,7 +69,9 @@ def test_other_programs_find_the_comment_and_the_graph(kind: Kind) -> None:
 def test_a_graph_too_large_for_the_exif_block_of_a_jpeg_stays_all_the_same() -> None:
     graph = json.dumps({"nodes": ["x" * 70_000]})
     source, _ = metadata.embed(comfy_png(), {**TEXTS, "workflow": graph})
-    assert metadata.texts(convert_image(source, "jpeg").data, ("workflow",)) == {"workflow": graph}
+    assert metadata.read_texts(convert_image(source, "jpeg").data, ("workflow",)) == {
+        "workflow": graph
+    }
 
 
 def test_webp_of_quality_100_has_the_same_pixels() -> None:
@@ -114,7 +116,7 @@ def test_what_is_transparent_becomes_white_in_a_jpeg_and_this_is_said() -> None:
     clear = Image.new("RGBA", (16, 16), (200, 0, 0, 0))
     made = convert_image(_png(clear), "jpeg")
     assert opened(made.data).getpixel((8, 8)) == (255, 255, 255)
-    assert made.remarks == ("Transparent parts became white, since a JPEG has no transparency.",)
+    assert made.remarks == ("Transparent areas became white, since JPEG has no transparency.",)
 
 
 def test_an_alpha_channel_that_hides_nothing_is_not_mentioned() -> None:
@@ -143,7 +145,7 @@ def test_sixteen_bits_of_grey_become_eight_and_this_is_said() -> None:
     deep = Image.new("I;16", (16, 16), 0x8080)
     made = convert_image(_png(deep), "webp", 100)
     assert opened(made.data).getpixel((0, 0)) == (128, 128, 128)
-    assert made.remarks == ("Its 16 bits a channel became 8 in WebP.",)
+    assert made.remarks == ("Its 16 bits per channel became 8 in WebP.",)
 
 
 def test_a_png_keeps_sixteen_bits_of_grey() -> None:
@@ -159,7 +161,7 @@ def test_four_inks_become_three_colours_where_the_format_has_no_inks(kind: Kind)
 
 
 def test_an_image_too_large_for_webp_is_refused() -> None:
-    with pytest.raises(OutputError, match="16384 × 1 pixels, and WebP takes at most 16383 a side"):
+    with pytest.raises(OutputError, match="16384 × 1 pixels, but a side of WebP has at most 16383"):
         convert_image(_png(Image.new("L", (16384, 1))), "webp")
 
 
@@ -169,16 +171,16 @@ def test_an_animation_is_refused() -> None:
 
 
 def test_what_is_not_an_image_is_refused() -> None:
-    with pytest.raises(OutputError, match="It is not an image that can be read"):
+    with pytest.raises(OutputError, match="It is not an image that imagen can read"):
         convert_image(b"<svg/>", "png")
 
 
 def test_a_damaged_image_is_refused() -> None:
-    with pytest.raises(OutputError, match="can't be converted to WebP"):
+    with pytest.raises(OutputError, match="cannot be converted to WebP"):
         convert_image(encoded("JPEG")[:-200], "webp")
 
 
 def test_a_pillow_without_an_encoder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "check", lambda _: False)
-    with pytest.raises(OutputError, match="The installed Pillow can't write AVIF images"):
+    with pytest.raises(OutputError, match="The installed Pillow cannot write AVIF images"):
         convert_image(encoded("PNG"), "avif")

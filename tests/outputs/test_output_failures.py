@@ -32,19 +32,21 @@ if TYPE_CHECKING:
 
 OUT, RESCUE, LAST = Path("outputs"), Path("rescued"), Path("last")
 NAME = "2025-11-21-083005-a-red-fox-asleep-7.png"
-REMEDY = "Make room, or set output.directory in imagen.yaml to a folder that can be written."
+REMEDY = "Free disk space, or set output.directory in imagen.yaml to a writable folder."
 
 _LIMITED = """
 import resource
 from pathlib import Path
-from output_samples import NOW, asked, comfy_png, result, settings, ticket
+from support.output_samples import NOW, asked, comfy_png, result, settings, ticket
 from imagen.errors import OutputError
-from imagen.outputs import save
+from imagen.outputs import save_outputs
 
 what = result()
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:
-    save(what, ticket(), settings(Path("outputs")), asked=asked(), now=NOW, rescue=Path("rescued"))
+    save_outputs(
+        what, ticket(), settings(Path("outputs")), asked=asked(), now=NOW, rescue=Path("rescued")
+    )
 except OutputError as error:
     print(error)
 """
@@ -104,8 +106,8 @@ def _failure(
 def test_a_full_disk_is_said_and_the_picture_is_rescued_whole() -> None:
     error = _failure(write=_full(OUT))
     assert str(error) == (
-        "A picture can't be saved in outputs (No space left on device). "
-        f"It lies in {RESCUE / NAME} instead.\n{REMEDY} Nothing is lost."
+        "An image cannot be saved in outputs (No space left on device). "
+        f"It is in {RESCUE / NAME} instead.\n{REMEDY} Nothing is lost."
     )
     assert error.kept == (RESCUE / NAME,)
     assert pixels((RESCUE / NAME).read_bytes()) == pixels(comfy_png())
@@ -123,7 +125,7 @@ def test_a_file_in_the_place_of_the_folder_is_said() -> None:
     OUT.write_text("I am no folder")
     error = _failure()
     assert error.message == (
-        f"A picture can't be saved in outputs (File exists). It lies in {RESCUE / NAME} instead."
+        f"An image cannot be saved in outputs (File exists). It is in {RESCUE / NAME} instead."
     )
     assert OUT.read_text() == "I am no folder"
 
@@ -139,8 +141,8 @@ def test_a_rescue_that_fails_too_leads_to_the_last_resort() -> None:
     RESCUE.write_text("I am no folder")
     error = _failure(write=_full(OUT))
     assert error.message == (
-        "A picture can't be saved in outputs (No space left on device), "
-        f"nor in rescued (File exists). It lies in {LAST / NAME} instead."
+        "An image cannot be saved in outputs (No space left on device), "
+        f"nor in rescued (File exists). It is in {LAST / NAME} instead."
     )
     assert (LAST / NAME).is_file()
 
@@ -167,9 +169,9 @@ def test_without_being_told_the_last_resort_is_the_systems_temporary_directory(
 def test_when_everything_fails_the_error_says_so_and_holds_every_cause() -> None:
     error = _failure(write=_full(OUT, RESCUE, LAST))
     assert str(error) == (
-        "A picture can't be saved in outputs (No space left on device), "
+        "An image cannot be saved in outputs (No space left on device), "
         "nor in rescued (No space left on device), "
-        "nor in the temporary directory (No space left on device). It is not kept anywhere.\n"
+        "nor in the temporary directory (No space left on device). It is lost.\n"
         f"{REMEDY}"
     )
     assert error.kept == ()
@@ -191,7 +193,7 @@ def test_no_picture_is_skipped_because_another_failed() -> None:
 def test_each_failure_of_a_batch_has_its_sentence() -> None:
     batch = result(*(png_output(index=n, seed=n) for n in range(2)))
     error = _failure(batch, write=_full(OUT), name="{slug}-{seed}")
-    assert error.message.count("A picture can't be saved in outputs") == 2
+    assert error.message.count("An image cannot be saved in outputs") == 2
 
 
 def test_a_picture_whose_sidecar_fails_stays_where_it_is() -> None:
@@ -204,8 +206,8 @@ def test_a_picture_whose_sidecar_fails_stays_where_it_is() -> None:
 def test_a_template_that_leads_out_costs_no_picture() -> None:
     error = _failure(name="../{slug}")
     assert error.message == (
-        "A picture can't be saved in outputs (output.name '../{slug}' holds '..', and would leave "
-        f"the output directory). It lies in {RESCUE / NAME} instead."
+        "An image cannot be saved in outputs (output.name '../{slug}' contains '..', "
+        f"which leads out of the output directory). It is in {RESCUE / NAME} instead."
     )
     assert (RESCUE / NAME).is_file()
     assert not OUT.exists()
@@ -234,6 +236,6 @@ def test_a_limit_on_the_size_of_files_is_said_by_a_real_process() -> None:
         timeout=60,
         check=True,
     )
-    assert "A picture can't be saved in outputs (File too large), nor in rescued" in done.stdout
-    assert "It is not kept anywhere." in done.stdout
+    assert "An image cannot be saved in outputs (File too large), nor in rescued" in done.stdout
+    assert "It is lost." in done.stdout
     assert list(OUT.iterdir()) == []

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _WRITER = """
 import sys
 from pathlib import Path
-from imagen.outputs.files import put
+from imagen.outputs.files import write_numbered
 for n in range(40):
-    put(sys.argv[2].encode() + str(n).encode(), Path(sys.argv[1]), "fox.png")
+    write_numbered(sys.argv[2].encode() + str(n).encode(), Path(sys.argv[1]), "fox.png")
 """
 
 
@@ -112,7 +112,7 @@ def test_a_folder_in_which_each_numbered_name_is_taken_is_an_error(
     monkeypatch.setattr("imagen.outputs.files._MOST_NUMBERS", 3)
     for name in ("fox.png", "fox-2.png", "fox-3.png"):
         (folder / name).write_bytes(b"old")
-    with pytest.raises(FileExistsError, match=r"there are 3 files called fox\.png already"):
+    with pytest.raises(FileExistsError, match=r"there are 3 files named fox\.png already"):
         write_numbered(b"new", folder, "fox.png")
     assert find_written(b"new", folder, "fox.png", is_ours=bool) is None
     assert _names(folder) == ["fox-2.png", "fox-3.png", "fox.png"]
@@ -125,7 +125,7 @@ def test_a_folder_without_write_permission_is_refused_before_anything_is_paid(
     folder: Path,
 ) -> None:
     folder.chmod(0o500)
-    with pytest.raises(OutputError, match=rf"The folder {folder} can't be written into\."):
+    with pytest.raises(OutputError, match=rf"The folder {folder} is not writable\."):
         refuse_unwritable(folder / "new")
 
 
@@ -180,8 +180,12 @@ def test_an_output_directory_that_is_a_link_is_the_users_own_choice(folder: Path
 
 def test_two_processes_never_take_the_same_name(folder: Path) -> None:
     command = [sys.executable, "-c", _WRITER, str(folder)]
-    first = subprocess.Popen([*command, "a"], env=dict(os.environ))
-    second = subprocess.Popen([*command, "b"], env=dict(os.environ))
-    assert (first.wait(60), second.wait(60)) == (0, 0)
+    writers = [subprocess.Popen([*command, name]) for name in ("a", "b")]
+    try:
+        assert [writer.wait(60) for writer in writers] == [0, 0]
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
     assert len(_names(folder)) == 80
     assert len({path.read_bytes() for path in folder.iterdir()}) == 80

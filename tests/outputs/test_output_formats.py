@@ -124,7 +124,7 @@ def test_the_quality_is_that_of_the_settings() -> None:
 
 def test_without_metadata_a_converted_image_has_none() -> None:
     (saved,) = _save(format="webp", metadata=False)
-    assert metadata.texts(saved.path.read_bytes()) == {}
+    assert metadata.read_texts(saved.path.read_bytes()) == {}
 
 
 def test_a_video_is_not_converted() -> None:
@@ -138,8 +138,8 @@ def test_an_image_that_can_not_be_converted_stays_as_it_came_and_this_is_said() 
     assert _names() == ["fox.png", "fox.png.json"]
     assert saved.media_type == "image/png"
     assert saved.warning == (
-        f"{OUT / 'fox.png'} stays as the engine made it: it could not be saved as webp. "
-        "It has 1 × 16384 pixels, and WebP takes at most 16383 a side."
+        f"{OUT / 'fox.png'} keeps the format of the engine: it could not be converted to webp. "
+        "It has 1 × 16384 pixels, but a side of WebP has at most 16383."
     )
     assert "converted" not in _sidecar(saved)
 
@@ -173,7 +173,7 @@ def test_a_full_disk_leaves_the_file_of_the_engine() -> None:
         write=write,
     )
     assert _names() == ["fox.png", "fox.png.json"]
-    assert saved.warning.endswith("it could not be saved as webp. No space left on device.")
+    assert saved.warning.endswith("it could not be converted to webp. No space left on device.")
 
 
 def test_nothing_of_another_is_overwritten_or_removed() -> None:
@@ -221,7 +221,7 @@ def test_a_format_that_pillow_can_not_write_is_refused_before_anything_is_made(
 ) -> None:
     from PIL import features
 
-    monkeypatch.setattr(features, "check_output_settings", lambda _: False)
-    with pytest.raises(OutputError, match="Pillow can't write AVIF images") as refused:
+    monkeypatch.setattr(features, "check", lambda _: False)
+    with pytest.raises(OutputError, match="Pillow cannot write AVIF images") as refused:
         check_output_settings(settings(OUT, format="avif"))
     assert refused.value.remedy == "Update it with: pip install --upgrade pillow"

@@ -23,7 +23,7 @@ def _with_exif() -> bytes:
 
 
 def test_pillow_reads_the_parameters_as_a_user_comment() -> None:
-    data, problem = jpeg.with_texts(encoded("JPEG"), TEXTS)
+    data, problem = jpeg.write_texts(encoded("JPEG"), TEXTS)
     assert user_comment(data) == b"UNICODE\0" + TEXT.encode("utf-16-be")
     assert problem == ""
 
@@ -39,21 +39,21 @@ def test_pillow_reads_the_parameters_as_a_user_comment() -> None:
     ],
 )
 def test_the_pixels_and_all_behind_the_headers_are_the_same_bytes(before: bytes) -> None:
-    after, _ = jpeg.with_texts(before, TEXTS)
+    after, _ = jpeg.write_texts(before, TEXTS)
     scan = before.index(b"\xff\xda")
     assert after.endswith(before[scan:])
     assert pixels(after) == pixels(before)
-    assert jpeg.texts(after) == TEXTS
+    assert jpeg.read_texts(after) == TEXTS
 
 
 def test_the_jfif_header_stays_first() -> None:
     before = encoded("JPEG")
-    after, _ = jpeg.with_texts(before, TEXTS)
+    after, _ = jpeg.write_texts(before, TEXTS)
     assert after[:20] == before[:20]
 
 
 def test_exif_that_was_there_is_kept() -> None:
-    after, _ = jpeg.with_texts(_with_exif(), TEXTS)
+    after, _ = jpeg.write_texts(_with_exif(), TEXTS)
     exif = opened(after).getexif()
     assert exif[0x010F] == "Ensign"
     assert exif[0x0112] == 6
@@ -65,42 +65,42 @@ def test_exif_that_was_there_is_kept() -> None:
 
 
 def test_texts_of_ours_are_replaced() -> None:
-    once, _ = jpeg.with_texts(encoded("JPEG"), {"imagen": "old", "parameters": "old"})
-    again, _ = jpeg.with_texts(once, TEXTS)
-    assert jpeg.texts(again) == TEXTS
+    once, _ = jpeg.write_texts(encoded("JPEG"), {"imagen": "old", "parameters": "old"})
+    again, _ = jpeg.write_texts(once, TEXTS)
+    assert jpeg.read_texts(again) == TEXTS
     assert again.count(b"imagen\0") == 1
 
 
 def test_an_entry_of_200_kb_stands_over_several_segments() -> None:
     texts = {"imagen": "雪" * 70_000, "parameters": "a fox"}
-    data, problem = jpeg.with_texts(encoded("JPEG"), texts)
+    data, problem = jpeg.write_texts(encoded("JPEG"), texts)
     assert problem == ""
     assert data.count(b"imagen\0") == 4
-    assert jpeg.texts(data) == texts
+    assert jpeg.read_texts(data) == texts
     assert pixels(data) == pixels(encoded("JPEG"))
 
 
 def test_parameters_too_long_for_a_jpeg_are_left_out_and_this_is_said() -> None:
-    data, problem = jpeg.with_texts(_with_exif(), {"imagen": "{}", "parameters": "x" * 40_000})
+    data, problem = jpeg.write_texts(_with_exif(), {"imagen": "{}", "parameters": "x" * 40_000})
     assert problem.startswith(
-        "`parameters` was left out of the picture: a JPEG holds at most 64 kB"
+        "`parameters` was not written into the image: a JPEG holds at most 64 kB"
     )
-    assert jpeg.texts(data) == {"imagen": "{}"}
+    assert jpeg.read_texts(data) == {"imagen": "{}"}
     assert opened(data).getexif()[0x010F] == "Ensign"
 
 
 def test_exif_that_can_not_be_read_is_kept_as_it_is() -> None:
     before = encoded("JPEG", exif=b"Exif\0\0garbage that is no TIFF")
-    data, problem = jpeg.with_texts(before, TEXTS)
+    data, problem = jpeg.write_texts(before, TEXTS)
     assert problem == (
-        "`parameters` was left out of the picture: the EXIF block is damaged: it has no header."
+        "`parameters` was not written into the image: the EXIF block is damaged: it has no header."
     )
     assert b"Exif\0\0garbage that is no TIFF" in data
 
 
 def test_an_entry_of_17_mb_is_refused() -> None:
-    with pytest.raises(OutputError, match="can't hold that much"):
-        jpeg.with_texts(encoded("JPEG"), {"imagen": "x" * (17 * 2**20), "parameters": ""})
+    with pytest.raises(OutputError, match="cannot hold that much"):
+        jpeg.write_texts(encoded("JPEG"), {"imagen": "x" * (17 * 2**20), "parameters": ""})
 
 
 def test_markers_may_be_padded() -> None:
@@ -125,7 +125,7 @@ def test_the_size_stands_in_the_frame() -> None:
 )
 def test_a_damaged_file_is_refused_with_a_sentence(data: bytes, words: str) -> None:
     with pytest.raises(OutputError, match=words):
-        jpeg.texts(data)
+        jpeg.read_texts(data)
 
 
 def test_a_jpeg_without_a_frame_has_no_size() -> None:

@@ -57,23 +57,23 @@ def test_a_placeholder_in_a_value_is_not_filled_in() -> None:
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        pytest.param("../{slug}", "holds '..'", id="the folder above"),
-        pytest.param("a/../../{slug}", "holds '..'", id="the folder above, within"),
-        pytest.param("a\\..\\{slug}", "holds '..'", id="the folder above, on Windows"),
-        pytest.param("a/.. /{slug}", "holds '..'", id="the folder above, with a blank"),
-        pytest.param("..", "holds '..'", id="the folder above, alone"),
+        pytest.param("../{slug}", "contains '..'", id="the folder above"),
+        pytest.param("a/../../{slug}", "contains '..'", id="the folder above, within"),
+        pytest.param("a\\..\\{slug}", "contains '..'", id="the folder above, on Windows"),
+        pytest.param("a/.. /{slug}", "contains '..'", id="the folder above, with a blank"),
+        pytest.param("..", "contains '..'", id="the folder above, alone"),
         pytest.param("/tmp/{slug}", "is an absolute path", id="an absolute path"),
         pytest.param("\\\\server\\share\\x", "is an absolute path", id="a share"),
         pytest.param("C:\\{slug}", "is an absolute path", id="a drive"),
         pytest.param("c:{slug}", "is an absolute path", id="a drive's own folder"),
-        pytest.param("{slug}:stream", "holds ':'", id="a hidden stream"),
-        pytest.param("{slug}\0", "holds '\\x00'", id="a null character"),
-        pytest.param("{slug}\n", "holds '\\n'", id="a line break"),
-        pytest.param("{slug}\ud800", "holds '\\ud800'", id="half a character"),
-        pytest.param("what?", "holds '?'", id="a question mark"),
-        pytest.param("", "names no file", id="nothing"),
-        pytest.param("a/", "names no file", id="a folder alone"),
-        pytest.param("a/...", "names no file", id="dots alone"),
+        pytest.param("{slug}:stream", "contains ':'", id="a hidden stream"),
+        pytest.param("{slug}\0", "contains '\\x00'", id="a null character"),
+        pytest.param("{slug}\n", "contains '\\n'", id="a line break"),
+        pytest.param("{slug}\ud800", "contains '\\ud800'", id="half a character"),
+        pytest.param("what?", "contains '?'", id="a question mark"),
+        pytest.param("", "has no file name", id="nothing"),
+        pytest.param("a/", "has no file name", id="a folder alone"),
+        pytest.param("a/...", "has no file name", id="dots alone"),
     ],
 )
 def test_a_template_that_can_not_be_used_is_refused_with_a_sentence(
@@ -86,8 +86,8 @@ def test_the_settings_are_checked_before_anything_is_made() -> None:
     with pytest.raises(ConfigError) as caught:
         check_output_settings(OutputSettings(name="../{slug}"))
     assert str(caught.value) == (
-        "output.name '../{slug}' holds '..', and would leave the output directory.\n"
-        "It is the name of a file below output.directory."
+        "output.name '../{slug}' contains '..', which leads out of the output directory.\n"
+        "It must be the name of a file below output.directory."
     )
 
 

@@ -28,7 +28,7 @@ def _comfy(path: str) -> bytes:
 
 def test_where_files_lie_is_taken_out_of_the_workflow_of_an_editor() -> None:
     told = redact_file(_comfy("/home/ann/pictures/fox.png"), "full")
-    workflow = metadata.texts(told, ("workflow",))["workflow"]
+    workflow = metadata.read_texts(told, ("workflow",))["workflow"]
     assert workflow == '{"nodes":[{"widgets_values":["fox.png","a fox"]}]}'
 
 
@@ -54,7 +54,7 @@ def test_the_workflow_of_an_editor_stays_without_where_its_files_are(format: str
     texts = {"imagen": '{"prompt":"a fox"}', "parameters": "a fox"}
     whole, _ = metadata.embed(_comfy_exif(format), texts)
     told = redact_file(whole, "full")
-    assert metadata.texts(told, ("imagen", "parameters", "prompt", "workflow")) == {
+    assert metadata.read_texts(told, ("imagen", "parameters", "prompt", "workflow")) == {
         **texts,
         "prompt": '{"1":{"inputs":{"video":"fox.mp4"}}}',
         "workflow": '{"nodes":[{"widgets_values":["fox.mp4"]}]}',
@@ -64,7 +64,7 @@ def test_the_workflow_of_an_editor_stays_without_where_its_files_are(format: str
 
 def test_a_picture_without_parameters_gets_none() -> None:
     told = redact_file(_comfy("/home/ann/fox.png"), "full")
-    assert metadata.texts(told, ("parameters",)) == {}
+    assert metadata.read_texts(told, ("parameters",)) == {}
 
 
 @pytest.mark.parametrize("depth", [990, 5000])
@@ -72,7 +72,7 @@ def test_a_workflow_too_deep_to_be_looked_through_stays_here(depth: int) -> None
     texts = PngInfo()
     texts.add_text("workflow", '{"a":' + "[" * depth + '"/home/ann/a.png"' + "]" * depth + "}")
     told = redact_file(encoded("PNG", pnginfo=texts), "full")
-    assert metadata.texts(told, ("workflow",)) == {"workflow": "{}"}
+    assert metadata.read_texts(told, ("workflow",)) == {"workflow": "{}"}
 
 
 def test_the_place_on_earth_goes_even_where_a_text_is_damaged() -> None:

@@ -114,7 +114,7 @@ def test_a_picture_without_texts_is_told_by_its_sidecar() -> None:
 
 def test_the_parameters_of_another_tool_are_read() -> None:
     text = "a cat\nNegative prompt: blurry\nSteps: 20, Seed: 3, Size: 48x32, Model: sd15"
-    found = read_record(_written(png.with_texts(comfy_png(), {"parameters": text})))
+    found = read_record(_written(png.write_texts(comfy_png(), {"parameters": text})[0]))
     assert found == ImageRecord(
         source="parameters",
         resolved={
@@ -154,7 +154,7 @@ def test_a_graph_in_a_webp_is_read() -> None:
 )
 def test_an_entry_that_is_not_ours_is_passed_over(entry: str) -> None:
     texts = {"imagen": entry, "parameters": "a cat"}
-    assert read_record(_written(png.with_texts(encoded("PNG"), texts))).source == "parameters"
+    assert read_record(_written(png.write_texts(encoded("PNG"), texts)[0])).source == "parameters"
 
 
 def test_the_fullest_record_is_that_of_the_sidecar() -> None:
@@ -166,7 +166,7 @@ def test_the_fullest_record_is_that_of_the_sidecar() -> None:
 
 def test_a_sidecar_of_another_picture_does_not_speak_for_this_one() -> None:
     saved = _saved(comfy_png())
-    saved.path.write_bytes(png.with_texts(encoded("PNG"), {"parameters": "a cat"}))
+    saved.path.write_bytes(png.write_texts(encoded("PNG"), {"parameters": "a cat"})[0])
     found = read_full_record(saved.path)
     assert found is not None
     assert (found.source, found.resolved) == ("parameters", {"prompt": "a cat"})
@@ -178,12 +178,12 @@ def test_the_fullest_record_of_what_says_nothing_is_none() -> None:
 
 def test_an_entry_of_the_wrong_shape_gives_what_can_be_understood() -> None:
     entry = '{"imagen": 1, "backend": 5, "request": [], "facts": "x", "seed": 1}'
-    found = read_record(_written(png.with_texts(encoded("PNG"), {"imagen": entry})))
+    found = read_record(_written(png.write_texts(encoded("PNG"), {"imagen": entry})[0]))
     assert found == ImageRecord(source="imagen", backend="5", file={"seed": 1})
 
 
 def test_an_entry_of_a_newer_imagen_is_refused() -> None:
-    path = _written(png.with_texts(encoded("PNG"), {"imagen": '{"imagen": 2}'}))
+    path = _written(png.write_texts(encoded("PNG"), {"imagen": '{"imagen": 2}'})[0])
     with pytest.raises(OutputError) as caught:
         read_record(path)
     assert str(caught.value) == (
@@ -223,7 +223,7 @@ def test_a_file_that_says_nothing_is_refused_with_a_sentence(data: bytes) -> Non
     ],
 )
 def test_a_picture_that_is_cut_short_is_refused_with_a_sentence(data: bytes, words: str) -> None:
-    with pytest.raises(OutputError, match=f"fox.png can't be read: {words}"):
+    with pytest.raises(OutputError, match=f"fox.png cannot be read: {words}"):
         read_record(_written(data))
 
 
@@ -241,5 +241,5 @@ def test_a_file_in_a_folder_that_is_not_there_is_refused() -> None:
 
 def test_a_folder_is_refused() -> None:
     Path("folder").mkdir()
-    with pytest.raises(OutputError, match=r"folder can't be read: "):
+    with pytest.raises(OutputError, match=r"folder cannot be read: "):
         read_record(Path("folder"))

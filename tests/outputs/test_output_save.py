@@ -251,9 +251,7 @@ def test_without_metadata_what_can_not_be_stripped_is_saved_and_this_is_said(
 ) -> None:
     (saved,) = _save(result(Output(data=data, media_type="image/gif")), metadata=False)
     assert saved.path.read_bytes() == data
-    assert saved.warning == (
-        f"What the engine may have written into this file about its making can't be removed: {why}."
-    )
+    assert saved.warning == (f"The metadata of this file cannot be removed: {why}.")
 
 
 def test_without_sidecar_there_is_none() -> None:
@@ -267,7 +265,7 @@ def test_a_damaged_picture_is_saved_as_it_came_and_this_is_said() -> None:
     (saved,) = _save(result(Output(data=data, media_type="image/png")))
     assert saved.path.read_bytes() == data
     assert saved.warning == (
-        f"Nothing was written into the picture: the PNG is cut short at byte {len(data)}."
+        f"No metadata was written into the image: the PNG is cut short at byte {len(data)}."
     )
 
 

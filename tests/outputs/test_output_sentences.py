@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagen.outputs.sentences import strip_paths
+from imagen.outputs.redact import strip_paths
 
 
 @pytest.mark.parametrize(

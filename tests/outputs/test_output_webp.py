@@ -38,10 +38,10 @@ def _animated() -> bytes:
     ],
 )
 def test_pillow_reads_the_texts_and_the_same_pixels(before: bytes) -> None:
-    after, problem = webp.with_texts(before, TEXTS)
+    after, problem = webp.write_texts(before, TEXTS)
     assert problem == ""
     assert user_comment(after) == b"UNICODE\0" + TEXT.encode("utf-16-be")
-    assert webp.texts(after) == TEXTS
+    assert webp.read_texts(after) == TEXTS
     assert webp.size(after) == (48, 32)
     assert (opened(after).mode, opened(after).size) == (opened(before).mode, (48, 32))
     assert pixels(after) == pixels(before)
@@ -50,7 +50,7 @@ def test_pillow_reads_the_texts_and_the_same_pixels(before: bytes) -> None:
 def test_transparency_is_announced_by_the_new_header() -> None:
     clear = Image.new("RGBA", (48, 32), (10, 20, 30, 40))
     data = _lossless(clear)
-    after, _ = webp.with_texts(data, TEXTS)
+    after, _ = webp.write_texts(data, TEXTS)
     assert data[12:16] == b"VP8L"
     assert after[12:16] == b"VP8X"
     assert after[20] == 0x18
@@ -66,30 +66,30 @@ def _lossless(picture: Image.Image) -> bytes:
 
 
 def test_exif_and_other_metadata_that_was_there_is_kept() -> None:
-    after, _ = webp.with_texts(_with_exif(), TEXTS)
+    after, _ = webp.write_texts(_with_exif(), TEXTS)
     assert opened(after).getexif()[0x010F] == "Ensign"
     assert opened(after).info["xmp"] == b"<x/>"
     assert opened(after).info["icc_profile"] == b"profile"
 
 
 def test_every_frame_of_an_animation_is_kept() -> None:
-    after, _ = webp.with_texts(_animated(), TEXTS)
+    after, _ = webp.write_texts(_animated(), TEXTS)
     assert getattr(opened(after), "n_frames", 1) == 2
 
 
 def test_texts_of_ours_are_replaced() -> None:
-    once, _ = webp.with_texts(encoded("WEBP"), {"imagen": "old", "parameters": "old"})
-    again, _ = webp.with_texts(once, TEXTS)
-    assert webp.texts(again) == TEXTS
+    once, _ = webp.write_texts(encoded("WEBP"), {"imagen": "old", "parameters": "old"})
+    again, _ = webp.write_texts(once, TEXTS)
+    assert webp.read_texts(again) == TEXTS
     assert again.count(b"IMGN") == 1
     assert again.count(b"EXIF") == 1
 
 
 def test_long_texts_have_room() -> None:
     texts = {"imagen": "雪" * 70_000, "parameters": "狐" * 70_000}
-    data, problem = webp.with_texts(encoded("WEBP"), texts)
+    data, problem = webp.write_texts(encoded("WEBP"), texts)
     assert problem == ""
-    assert webp.texts(data) == texts
+    assert webp.read_texts(data) == texts
 
 
 def test_what_comfyui_writes_into_an_animation_is_read() -> None:
@@ -97,15 +97,15 @@ def test_what_comfyui_writes_into_an_animation_is_read() -> None:
     exif[0x0110] = 'prompt:{"8": {}}'
     exif[0x010F] = 'workflow:{"nodes": []}'
     data = encoded("WEBP", exif=exif)
-    assert webp.texts(data) == {"prompt": '{"8": {}}', "workflow": '{"nodes": []}'}
-    assert webp.texts(webp.with_texts(data, TEXTS)[0])["prompt"] == '{"8": {}}'
+    assert webp.read_texts(data) == {"prompt": '{"8": {}}', "workflow": '{"nodes": []}'}
+    assert webp.read_texts(webp.write_texts(data, TEXTS)[0])["prompt"] == '{"8": {}}'
 
 
 def test_exif_that_can_not_be_read_is_kept_as_it_is() -> None:
     before = encoded("WEBP", exif=b"garbage that is no TIFF")
-    data, problem = webp.with_texts(before, TEXTS)
+    data, problem = webp.write_texts(before, TEXTS)
     assert problem == (
-        "`parameters` was left out of the picture: the EXIF block is damaged: it has no header."
+        "`parameters` was not written into the image: the EXIF block is damaged: it has no header."
     )
     assert b"garbage that is no TIFF" in data
     assert b"IMGN" in data
@@ -145,10 +145,10 @@ def test_the_size_stands_in_the_bit_stream_or_the_header(options: dict[str, Any]
 )
 def test_a_damaged_file_is_refused_with_a_sentence(data: bytes, words: str) -> None:
     with pytest.raises(OutputError, match=words):
-        webp.with_texts(data, TEXTS)
+        webp.write_texts(data, TEXTS)
 
 
 def test_texts_beyond_what_a_webp_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagen.outputs.metadata.webp._LARGEST_FILE", len(encoded("WEBP")) + 100)
-    with pytest.raises(OutputError, match="a WebP can't hold that much text"):
-        webp.with_texts(encoded("WEBP"), {"imagen": "x" * 200, "parameters": ""})
+    with pytest.raises(OutputError, match="a WebP cannot hold that much text"):
+        webp.write_texts(encoded("WEBP"), {"imagen": "x" * 200, "parameters": ""})

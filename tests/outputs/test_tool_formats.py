@@ -16,7 +16,7 @@ from imagen.errors import OutputError
 from imagen.outputs import read_record
 from imagen.outputs.metadata import png as png_texts
 from imagen.outputs.metadata.json_settings import parse_settings
-from imagen.outputs.provenance import Provenance, origin
+from imagen.outputs.provenance import Provenance, find_provenance
 
 PROMPT, NEGATIVE = "a brass owl reading", "fog, blur"
 _BASE: dict[str, Any] = {
@@ -172,7 +172,7 @@ def _comment(path: str, text: str, *, raw: bytes | None = None) -> Path:
 
 
 def _told(path: Path) -> Provenance:
-    return origin(read_record(path))
+    return find_provenance(read_record(path))
 
 
 @pytest.mark.parametrize(
@@ -462,8 +462,8 @@ def test_a_text_chunk_is_read_in_either_encoding(kind: bytes, encoding: str) -> 
 @pytest.mark.parametrize("text", ["Ã¤", "Füchse", "雪", "plain"])
 def test_what_we_write_comes_back_whatever_it_looks_like(text: str) -> None:
     noise().save("x.png")
-    data = png_texts.with_texts(Path("x.png").read_bytes(), {"parameters": text})
-    assert png_texts.texts(data, ("parameters",)) == {"parameters": text}
+    data = png_texts.write_texts(Path("x.png").read_bytes(), {"parameters": text})[0]
+    assert png_texts.read_texts(data, ("parameters",)) == {"parameters": text}
 
 
 @pytest.mark.parametrize(
@@ -550,7 +550,7 @@ def test_a_text_beyond_the_limits_is_an_error_that_names_the_file(
     info = PngInfo()
     info.add_text(name, text, zip=True)
     noise().save("x.png", pnginfo=info)
-    with pytest.raises(OutputError, match=r"x\.png can't be read: ") as caught:
+    with pytest.raises(OutputError, match=r"x\.png cannot be read: ") as caught:
         read_record(Path("x.png"))
     assert said in caught.value.message
 

@@ -75,9 +75,9 @@ def _with_graph_settings(record: ImageRecord) -> ImageRecord:
     """The record, with the settings that its ComfyUI graph holds where nothing else says them."""
     if record.source != "prompt":
         return record
-    from imagen.outputs.provenance import origin
+    from imagen.outputs.provenance import find_provenance
 
-    said = origin(record)
+    said = find_provenance(record)
     models: dict[str, Any] = {"model": said.models[0]} if said.models else {}
     if len(said.models) > 1:
         models["models"] = list(said.models)

@@ -146,10 +146,10 @@ def read(path: Path) -> DetectedWorkflow:
     """
     from imagen.errors import WorkflowError
     from imagen.graphs.importer import detect_in_image_texts, detect_in_text
-    from imagen.outputs import texts
+    from imagen.outputs import read_texts
 
     name = one_line(path.name)
-    inside = texts(path, _TEXTS)
+    inside = read_texts(path, _TEXTS)
     if inside is not None:
         return detect_in_image_texts(inside, name)
     data = read_at_most(path, _LARGEST_JSON + 1)

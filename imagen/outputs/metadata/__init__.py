@@ -1,8 +1,12 @@
-"""Texts inside images of any kind we know: PNG, JPEG, WebP and AVIF, by their first bytes."""
+"""Metadata inside image files: texts, EXIF and GPS in PNG, JPEG, WebP and AVIF.
+
+Files are changed in place of decoding them: their pixels stay as they are.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from imagen.errors import OutputError
 
@@ -17,7 +21,7 @@ KINDS: Mapping[str, Kind] = {
     "webp": "webp",
     "avif": "avif",
 }
-"""By the ending of the file: `ImageFormat` of the settings."""
+"""By file extension: `ImageFormat` in the settings."""
 NAMES: Mapping[Kind, str] = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 WANTED = (
     *("imagen", "parameters", "prompt", "invokeai_metadata", "sd-metadata", "Dream"),
@@ -27,13 +31,27 @@ WANTED = (
     *("Prompt", "Negative Prompt", "Seed", "Steps", "Guidance Scale", "Sampler", "Width"),
     *("Height", "Stable Diffusion model", "Clip Skip"),
 )
-"""Ours; the one that other tools read; the graph that ComfyUI writes; and what single tools write:
-InvokeAI, TensorArt, NovelAI, and Easy Diffusion each value for itself. `comment` is what an EXIF
-block says."""
+"""The texts that say how an image was generated: imagen's own; A1111's parameters; ComfyUI's graph;
+those of InvokeAI, TensorArt and NovelAI; Easy Diffusion's, one for each value. `comment` is the
+user comment of an EXIF block."""
+_LARGEST_TEXT = 16 * 2**20
+
+
+class _MetadataFormat(Protocol):
+    """What the module of each format provides."""
+
+    def size(self, data: bytes) -> tuple[int, int]: ...
+    def write_texts(self, data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]: ...
+    def read_texts(
+        self, data: bytes, wanted: Collection[str], largest: int
+    ) -> Mapping[str, str]: ...
+    def exif_block(self, data: bytes) -> bytes: ...
+    def strip_metadata(self, data: bytes) -> bytes: ...
+    def strip_gps(self, data: bytes) -> bytes: ...
 
 
 def kind(data: bytes) -> Kind | None:
-    """What the file says it is; None for all that can hold none of our texts."""
+    """The format of the file, from its first bytes; None for all that cannot hold our texts."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     if data.startswith(b"\xff\xd8\xff"):
@@ -43,21 +61,28 @@ def kind(data: bytes) -> Kind | None:
     return "webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
-def embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
-    """The picture with these texts in it, and a sentence where they are not, or not all of them.
+def _format(data: bytes) -> _MetadataFormat | None:
+    # A run sees one format; the modules of the others are not loaded.
+    name = kind(data)
+    return name and cast("_MetadataFormat", import_module(f"imagen.outputs.metadata.{name}"))
 
-    A file of another kind, or one that is damaged, comes back as it is: nothing is lost for a text.
+
+def embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
+    """Write texts into the image; the sentence says what could not be written.
+
+    A damaged file, and one of another format, is returned as it is.
     """
     try:
-        return _embed(data, texts)
+        form = _format(data)
+        return form.write_texts(data, texts) if form else (data, "")
     except OutputError as error:
-        return data, f"Nothing was written into the picture: {error.message}."
+        return data, f"No metadata was written into the image: {error.message}."
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """The image alone: its pixels, colour profile and orientation, without a word.
+    """The image with its pixels, colour profile and orientation, and without any text.
 
-    Raises OutputError for another kind of file, and for one that is damaged.
+    Raises OutputError for another format, and for a damaged file.
     """
     if form := _format(data):
         return form.strip_metadata(data)
@@ -65,45 +90,29 @@ def strip_metadata(data: bytes) -> bytes:
 
 
 def strip_gps(data: bytes) -> bytes:
-    """The same file without the place on earth where it was taken; raises as `bare` does."""
+    """The same file without the place where it was taken. Raises as `strip_metadata` does."""
     form = _format(data)
     return form.strip_gps(data) if form else data
 
 
-def texts(
+def read_texts(
     data: bytes, wanted: Collection[str] = WANTED, *, largest: int | None = None
 ) -> dict[str, str]:
-    """The texts that are wanted, by name.
+    """The wanted texts, by name.
 
-    Raises OutputError for an image that is damaged, or holds a text of more bytes than `largest`.
+    Raises OutputError for a damaged image, and for a text of more bytes than `largest`.
     """
-    found: Mapping[str, str] = {}
-    match kind(data):
-        case "png":
-            from imagen.outputs.metadata import png
-
-            found = png.texts(data, wanted, largest=largest or png.LARGEST_TEXT)
-        case "jpeg":
-            from imagen.outputs.metadata import jpeg
-
-            found = jpeg.texts(data)
-        case "webp":
-            from imagen.outputs.metadata import webp
-
-            found = webp.texts(data)
-        case "avif":
-            from imagen.outputs.metadata import avif
-
-            found = avif.texts(data)
-    found = {name: text for name, text in found.items() if name in wanted}
-    for name, text in found.items():
+    form = _format(data)
+    found = form.read_texts(data, wanted, largest or _LARGEST_TEXT) if form else {}
+    texts = {name: text for name, text in found.items() if name in wanted}
+    for name, text in texts.items():
         if largest is not None and len(text) > largest:
             raise OutputError(f"the text {name!r} in it is larger than {largest >> 20} MB")
-    return found
+    return texts
 
 
 def exif_block(data: bytes) -> bytes:
-    """The EXIF block of the file; b"" where there is none. Raises OutputError for a damaged one."""
+    """The EXIF block of the file; b"" if there is none. Raises OutputError for a damaged file."""
     form = _format(data)
     return form.exif_block(data) if form else b""
 
@@ -120,61 +129,9 @@ def capture_time(data: bytes) -> tuple[str, str]:
 
 
 def size(data: bytes) -> tuple[int | None, int | None]:
-    """Width and height as the picture's header says; None where it does not."""
+    """Width and height from the header; None if they are unknown."""
     try:
         form = _format(data)
         return form.size(data) if form else (None, None)
     except OutputError:
         return None, None
-
-
-def _embed(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
-    match kind(data):
-        case "png":
-            from imagen.outputs.metadata import png
-
-            return png.with_texts(data, texts), ""
-        case "jpeg":
-            from imagen.outputs.metadata import jpeg
-
-            return jpeg.with_texts(data, texts)
-        case "webp":
-            from imagen.outputs.metadata import webp
-
-            return webp.with_texts(data, texts)
-        case "avif":
-            from imagen.outputs.metadata import avif
-
-            return avif.with_texts(data, texts)
-    return data, ""
-
-
-class _Format(Protocol):
-    """What the module of each kind can do."""
-
-    def strip_metadata(self, data: bytes) -> bytes: ...
-    def exif_block(self, data: bytes) -> bytes: ...
-    def size(self, data: bytes) -> tuple[int, int]: ...
-    def strip_gps(self, data: bytes) -> bytes: ...
-
-
-def _format(data: bytes) -> _Format | None:
-    # Each run sees one kind; the code for the others stays unloaded.
-    match kind(data):
-        case "png":
-            from imagen.outputs.metadata import png
-
-            return png
-        case "jpeg":
-            from imagen.outputs.metadata import jpeg
-
-            return jpeg
-        case "webp":
-            from imagen.outputs.metadata import webp
-
-            return webp
-        case "avif":
-            from imagen.outputs.metadata import avif
-
-            return avif
-    return None

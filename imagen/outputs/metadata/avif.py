@@ -1,4 +1,4 @@
-"""Texts in AVIF files: in imagen's own box behind the image, and in the Exif item; pixels stay.
+"""Metadata in AVIF files: in imagen's own box behind the image, and in the Exif item.
 
 The boxes are those of ISO/IEC 14496-12, the items those of ISO/IEC 23008-12.
 """
@@ -13,14 +13,14 @@ from imagen.outputs.metadata import exif
 from imagen.outputs.metadata.text_bundle import bundle_texts, split_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 _OURS = bytes.fromhex("8d0c1be2a9c14f0e9b5a2f6e6d616765")
-"""The type of our `uuid` box; readers skip those that they do not know."""
-_IMAGE = frozenset((b"ftyp", b"meta", b"mdat"))
+"""The type of imagen's `uuid` box; readers skip boxes that they do not know."""
+_PIXEL_BOXES = frozenset((b"ftyp", b"meta", b"mdat"))
 _METADATA = (b"Exif", b"mime", b"uri ")
-_NOTHING = b"skip"
-"""The type of an item or a box that readers pass over."""
+_SKIP = b"skip"
+"""The type of an item or a box that readers ignore."""
 _DAMAGED = "the AVIF is damaged: a box leads out of it"
 
 
@@ -28,80 +28,80 @@ class _Box(NamedTuple):
     type: bytes
     start: int
     content: int
-    """Where its content starts."""
+    """The start of its content."""
     end: int
 
 
 class _Item(NamedTuple):
     type: bytes
     type_at: int
-    """Where its type is written."""
+    """The position of its type."""
     start: int
     end: int
 
 
 def size(data: bytes) -> tuple[int, int]:
-    """Width and height; raises OutputError for what is not an AVIF."""
-    properties = _within(data, _within(data, _meta(data), b"iprp"), b"ipco")
+    """Width and height. Raises OutputError if it is not an AVIF."""
+    properties = _find_box(data, _find_box(data, _meta(data), b"iprp"), b"ipco")
     sizes = [
         (_number(data, box.content + 4, 4), _number(data, box.content + 8, 4))
         for box in _boxes(data, properties.content, properties.end)
         if box.type == b"ispe"
     ]
     if not sizes:
-        raise OutputError("the AVIF says no size")
+        raise OutputError("the AVIF has no size")
     return max(sizes)  # those of thumbnails and of the tiles of a grid are smaller
 
 
-def with_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
-    """The same file with these texts in place of its own; the Exif item stays as it is."""
+def write_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
+    """The same file with these texts instead of its own; the Exif item stays as it is."""
     boxes = list(_boxes(data, 0, len(data)))
-    kept = [_sized(data, box) for box in boxes if not _is_ours(data, box)]
+    kept = [_with_size(data, box) for box in boxes if not _is_ours(data, box)]
     content = _OURS + bundle_texts(texts).encode("utf-8", "backslashreplace")
     return b"".join((*kept, (len(content) + 8).to_bytes(4, "big"), b"uuid", content)), ""
 
 
-def texts(data: bytes) -> dict[str, str]:
-    """All the texts; raises OutputError for a file that is cut short or damaged."""
-    found: dict[str, str] = {}
+def read_texts(data: bytes, wanted: Collection[str] = (), largest: int = 0) -> dict[str, str]:  # noqa: ARG001
+    """All texts. Raises OutputError for a truncated or damaged file."""
+    texts: dict[str, str] = {}
     if block := exif_block(data):
-        with suppress(OutputError):  # other programs write odd ones, and the image is whole
-            found = exif.texts(block)
+        with suppress(OutputError):  # a damaged block does not affect the image
+            texts = exif.read_texts(block)
     for box in _boxes(data, 0, len(data)):
         if _is_ours(data, box):
-            found |= split_bundle(
+            texts |= split_bundle(
                 data[box.content + len(_OURS) : box.end].decode("utf-8", "replace")
             )
-    return found
+    return texts
 
 
 def exif_block(data: bytes) -> bytes:
-    """What the file's Exif item holds; b"" where there is none."""
+    """The content of the Exif item; b"" if there is none."""
     items = (item for item in _items(data) if item.type == b"Exif")
     return next((data[_tiff_start(data, item) : item.end] for item in items), b"")
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """The image alone, without a word; raises OutputError for a file that is cut short.
+    """The image without any text. Raises OutputError for a truncated file.
 
-    What can't be taken out without moving the pixels is blanked. How the image is to be held is a
-    property of its own in this format.
+    What cannot be removed without moving the pixels is overwritten with zeros. The orientation is
+    a property of its own in this format.
     """
     boxes = list(_boxes(data, 0, len(data)))
-    if any(box.type not in _IMAGE | {b"uuid", b"free", _NOTHING} for box in boxes):
+    if any(box.type not in _PIXEL_BOXES | {b"uuid", b"free", _SKIP} for box in boxes):
         raise OutputError("the AVIF is an animation, or holds more than an image")
     body = bytearray(data)
     for item in _items(data):
         _blank(body, item)
     for box in boxes:
-        if box.type not in _IMAGE:
-            body[box.start + 4 : box.start + 8] = _NOTHING
+        if box.type not in _PIXEL_BOXES:
+            body[box.start + 4 : box.start + 8] = _SKIP
             body[box.content : box.end] = bytes(box.end - box.content)
-    return bytes(body[: max(box.end for box in boxes if box.type in _IMAGE)])
+    return bytes(body[: max(box.end for box in boxes if box.type in _PIXEL_BOXES)])
 
 
 def strip_gps(data: bytes) -> bytes:
-    """The same file, but without the place on earth where it was taken."""
+    """The same file without the place where it was taken."""
     body = bytearray(data)
     for item in _items(data):
         if item.type == b"mime" and b"GPS" in data[item.start : item.end]:
@@ -117,12 +117,12 @@ def strip_gps(data: bytes) -> bytes:
 
 
 def _blank(body: bytearray, item: _Item) -> None:
-    body[item.type_at : item.type_at + 4] = _NOTHING
+    body[item.type_at : item.type_at + 4] = _SKIP
     body[item.start : item.end] = bytes(item.end - item.start)
 
 
 def _tiff_start(data: bytes, item: _Item) -> int:
-    """An Exif item begins with the distance to its header."""
+    """An Exif item starts with the distance to its header."""
     return item.start + 4 + _number(data, item.start, 4)
 
 
@@ -130,14 +130,14 @@ def _is_ours(data: bytes, box: _Box) -> bool:
     return box.type == b"uuid" and data.startswith(_OURS, box.content)
 
 
-def _sized(data: bytes, box: _Box) -> bytes:
-    """The box, with its size where it says only that it is the last one."""
+def _with_size(data: bytes, box: _Box) -> bytes:
+    """The box, with its size if it says only that it is the last one."""
     whole = data[box.start : box.end]
     return whole if any(whole[:4]) else len(whole).to_bytes(4, "big") + whole[4:]
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
-    """Every box of this part of the file; the sizes that the file claims are checked."""
+    """Every box of this part of the file; the sizes in the file are checked."""
     while at < end:
         length, content = _number(data, at, 4), at + 8
         if length == 1:
@@ -151,14 +151,14 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:
 
 
 def _meta(data: bytes) -> _Box:
-    """The box of the items, behind its version and flags."""
+    """The box with the items, after its version and flags."""
     for box in _boxes(data, 0, len(data)):
         if box.type == b"meta":
             return box._replace(content=box.content + 4)
-    raise OutputError("the AVIF says nothing of its image")
+    raise OutputError("the AVIF does not describe its image")
 
 
-def _within(data: bytes, outer: _Box, kind: bytes) -> _Box:
+def _find_box(data: bytes, outer: _Box, kind: bytes) -> _Box:
     for box in _boxes(data, outer.content, outer.end):
         if box.type == kind:
             return box
@@ -166,11 +166,11 @@ def _within(data: bytes, outer: _Box, kind: bytes) -> _Box:
 
 
 def _items(data: bytes) -> Iterator[_Item]:
-    """Each item of metadata, and where its bytes are."""
+    """Each item of metadata, and the position of its bytes."""
     meta = _meta(data)
-    types = _types(data, _within(data, meta, b"iinf"))
-    inner = _within(data, meta, b"idat").content
-    for id, is_inner, extents in _locations(data, _within(data, meta, b"iloc")):
+    types = _types(data, _find_box(data, meta, b"iinf"))
+    inner = _find_box(data, meta, b"idat").content
+    for id, is_inner, extents in _locations(data, _find_box(data, meta, b"iloc")):
         type_at = types.get(id, 0)
         kind = data[type_at : type_at + 4]
         if kind not in _METADATA:
@@ -185,7 +185,7 @@ def _items(data: bytes) -> Iterator[_Item]:
 
 
 def _types(data: bytes, box: _Box) -> dict[int, int]:
-    """Of each item, by its number, where its type is written."""
+    """The position of the type of each item, by its number."""
     if box.content == box.end:
         return {}
     wide = 4 if data[box.content] else 2
@@ -197,7 +197,7 @@ def _types(data: bytes, box: _Box) -> dict[int, int]:
 
 
 def _locations(data: bytes, box: _Box) -> Iterator[tuple[int, bool, list[tuple[int, int]]]]:
-    """Of each item its number, whether it is in the `idat` box, and its pieces."""
+    """For each item its number, whether it is in the `idat` box, and its pieces."""
     if box.content == box.end:
         return
     version, sizes = data[box.content], _number(data, box.content + 4, 2)
@@ -230,7 +230,7 @@ def _locations(data: bytes, box: _Box) -> Iterator[tuple[int, bool, list[tuple[i
 
 
 def _number(data: bytes, at: int, count: int) -> int:
-    """A big-endian number; raises OutputError where the file ends before it."""
+    """A big-endian number. Raises OutputError if the file ends before it."""
     if at + count > len(data):
         raise OutputError(f"the AVIF is cut short at byte {len(data)}")
     return int.from_bytes(data[at : at + count], "big")

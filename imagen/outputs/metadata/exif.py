@@ -1,4 +1,4 @@
-"""The user comment of an EXIF block, added and read; how to hold the picture; and no place."""
+"""EXIF blocks: the user comment, ComfyUI's graphs, the orientation, and no GPS data."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ _BYTE_ORDERS = {b"II*\x00": "<", b"MM\x00*": ">"}
 _EXIF_POINTER = 0x8769
 _EXIF_VERSION = 0x9000
 _USER_COMMENT = 0x9286
-_TAKEN = (0x9003, 0x9011)
+_CAPTURE_TAGS = (0x9003, 0x9011)
 """The time, and its time zone."""
 _ORIENTATION = 0x0112
 _UPRIGHT = 1
-_PLACE_POINTER = 0x8825
-"""Where on earth the picture was taken: a directory of its own."""
+_GPS_POINTER = 0x8825
 _COMFY_TAGS = range(0x0100, 0x0111)
-"""ComfyUI writes `prompt:{…}` as the camera's model, and further names into the tags below it; one
-of its nodes `Prompt: {…}`."""
+"""ComfyUI writes `prompt:{…}` as the camera's model, and further texts into the tags below it; one
+of its nodes writes `Prompt: {…}`."""
 _MODEL = 0x0110
 _COMFY_WRITES = {"prompt": _MODEL, "workflow": 0x010F}
 _ASCII, _SHORT, _LONG, _UNDEFINED = 2, 3, 4, 7
@@ -36,139 +35,164 @@ _MOST_ENTRIES = 0xFFFF
 
 class _Directory(NamedTuple):
     entries: dict[int, bytes]
-    """By tag, each as it stands in the file: tag, type, count, and value or offset."""
+    """The raw entries by tag: tag, type, count, and value or offset."""
     following: int
-    """Where the next directory is; 0 for none."""
+    """The offset of the next directory; 0 if there is none."""
+
+
+class _Block(NamedTuple):
+    """A block with its main directory and the EXIF directory that it points to."""
+
+    order: str
+    first: int
+    main: _Directory
+    exif: _Directory
+    exif_at: int
+
+
+def _parse(tiff: bytes) -> _Block:
+    """Raises OutputError for a damaged block."""
+    order = _BYTE_ORDERS.get(tiff[:4])
+    if order is None or len(tiff) < len(_EMPTY):
+        raise OutputError("the EXIF block is damaged: it has no header")
+    (first,) = unpack_from(f"{order}I", tiff, 4)
+    main = _read_directory(tiff, order, first)
+    pointer = main.entries.get(_EXIF_POINTER)
+    exif_at = int(unpack_from(f"{order}I", pointer, 8)[0]) if pointer else 0
+    return _Block(order, first, main, _read_directory(tiff, order, exif_at), exif_at)
+
+
+def try_write_comment(
+    tiff: bytes, text: str | None, *, largest: int | None = None
+) -> tuple[bytes, str]:
+    """The block with this comment; if that is impossible, the old block and a sentence."""
+    if text is None:
+        return tiff, ""
+    try:
+        block = write_comment(tiff, text)
+    except OutputError as error:
+        return tiff, f"`parameters` was not written into the image: {error.message}."
+    if largest is not None and len(block) > largest:
+        return (
+            tiff,
+            "`parameters` was not written into the image: a JPEG holds at most 64 kB of it.",
+        )
+    return block, ""
 
 
 def write_comment(tiff: bytes, text: str) -> bytes:
-    """This EXIF block (b"" for a fresh one) with `text` as its user comment.
+    """This block (b"" for a new one) with `text` as its user comment.
 
-    All that was there stays where it was, so that offsets into it hold; the changed directories
-    are appended. Raises OutputError for a block that can't be read.
+    Everything stays where it was, so that offsets remain valid; the changed directories are
+    appended. Raises OutputError for a damaged block.
     """
     body = tiff or _EMPTY
-    order, first = _header(body)
-    main = _directory(body, order, first)
-    exif = _directory(body, order, _pointed(main, order))
+    block = _parse(body)
+    order, main, exif = block.order, block.main.entries, block.exif.entries
     comment = b"UNICODE\0" + text.encode("utf-16-be", "replace")
-    body, at = _appended(body, comment)
-    exif.entries[_USER_COMMENT] = _entry(order, _USER_COMMENT, _UNDEFINED, len(comment), at)
-    exif.entries.setdefault(
-        _EXIF_VERSION, pack(f"{order}{_ENTRY}", _EXIF_VERSION, _UNDEFINED, 4, b"0232")
-    )
-    body, at = _appended(body, _packed(exif, order))
-    main.entries[_EXIF_POINTER] = _entry(order, _EXIF_POINTER, _LONG, 1, at)
-    body, at = _appended(body, _packed(main, order))
-    return body[:4] + pack(f"{order}I", at) + body[8:]
+    body, at = _append(body, comment)
+    exif[_USER_COMMENT] = _encode_entry(order, _USER_COMMENT, _UNDEFINED, len(comment), at)
+    exif.setdefault(_EXIF_VERSION, pack(f"{order}{_ENTRY}", _EXIF_VERSION, _UNDEFINED, 4, b"0232"))
+    body, at = _append(body, _encode_directory(block.exif, order))
+    main[_EXIF_POINTER] = _encode_entry(order, _EXIF_POINTER, _LONG, 1, at)
+    return _with_main(body, order, block.main)
 
 
 def write_graphs(tiff: bytes, graphs: Mapping[str, str]) -> bytes:
-    """This EXIF block (b"" for a fresh one) with ComfyUI's `prompt` and `workflow`, as it does it.
+    """This block (b"" for a new one) with `prompt` and `workflow` where ComfyUI writes them.
 
-    Raises OutputError for a block that can't be read.
+    Raises OutputError for a damaged block.
     """
     body = tiff or _EMPTY
-    order, first = _header(body)
-    main = _directory(body, order, first)
+    block = _parse(body)
     for name, text in graphs.items():
         value = f"{name}:{text}".encode("utf-8", "backslashreplace") + b"\0"
-        body, at = _appended(body, value)
+        body, at = _append(body, value)
         tag = _COMFY_WRITES[name]
-        main.entries[tag] = _entry(order, tag, _ASCII, len(value), at)
-    body, at = _appended(body, _packed(main, order))
+        block.main.entries[tag] = _encode_entry(block.order, tag, _ASCII, len(value), at)
+    return _with_main(body, block.order, block.main)
+
+
+def _with_main(body: bytes, order: str, main: _Directory) -> bytes:
+    body, at = _append(body, _encode_directory(main, order))
     return body[:4] + pack(f"{order}I", at) + body[8:]
 
 
-def texts(tiff: bytes) -> dict[str, str]:
-    """The user comment as `parameters`, and what ComfyUI put there, by its own names."""
-    order, first = _header(tiff)
-    main = _directory(tiff, order, first)
-    found = dict(_comfy_texts(tiff, order, main))
-    inner = _directory(tiff, order, _pointed(main, order)).entries
-    comment = inner.get(_USER_COMMENT, main.entries.get(_USER_COMMENT))
+def read_texts(tiff: bytes) -> dict[str, str]:
+    """The user comment as `parameters`, and what ComfyUI wrote, by its own names."""
+    block = _parse(tiff)
+    texts = dict(_read_comfy_texts(tiff, block))
+    comment = block.exif.entries.get(_USER_COMMENT, block.main.entries.get(_USER_COMMENT))
     if comment:
-        found["parameters"] = _comment_text(_value(tiff, order, comment))
-    return found
+        texts["parameters"] = _decode_comment(_read_value(tiff, block.order, comment))
+    return texts
 
 
 def capture_time(tiff: bytes) -> tuple[str, str]:
-    """When the image was taken, `2025:11:21 08:30:05`, and its time zone; "" for what is not said.
+    """When the image was taken, `2025:11:21 08:30:05`, and its time zone; "" for unknown.
 
-    Raises OutputError for a block that can't be read.
+    Raises OutputError for a damaged block.
     """
-    order, first = _header(tiff)
-    inner = _directory(tiff, order, _pointed(_directory(tiff, order, first), order)).entries
-    texts = (_value(tiff, order, inner[tag]) if tag in inner else b"" for tag in _TAKEN)
-    time, zone = (text.strip(b"\0 ").decode("latin-1") for text in texts)
+    block = _parse(tiff)
+    entries = block.exif.entries
+    values = (
+        _read_value(tiff, block.order, entries[tag]) if tag in entries else b""
+        for tag in _CAPTURE_TAGS
+    )
+    time, zone = (value.strip(b"\0 ").decode("latin-1") for value in values)
     return time, zone
 
 
 def keep_orientation(tiff: bytes) -> bytes:
-    """A block that says how the picture is to be held, and no more; b"" where it is upright.
-
-    So also for a block that can't be read: viewers can't either.
-    """
+    """A block with only the orientation; b"" if the image is upright, or the block damaged."""
     try:
-        order, first = _header(tiff)
-        entry = _directory(tiff, order, first).entries.get(_ORIENTATION)
+        block = _parse(tiff)
     except OutputError:
         return b""
-    way = unpack_from(f"{order}H", entry, 8)[0] if entry else _UPRIGHT
-    if way not in range(_UPRIGHT + 1, 9):
+    entry = block.main.entries.get(_ORIENTATION)
+    orientation = unpack_from(f"{block.order}H", entry, 8)[0] if entry else _UPRIGHT
+    if orientation not in range(_UPRIGHT + 1, 9):
         return b""
-    held = pack(">HHIHH", _ORIENTATION, _SHORT, 1, way, 0)
-    return _EMPTY[:4] + pack(">I", len(_EMPTY)) + _packed(_Directory({_ORIENTATION: held}, 0), ">")
+    new = pack(">HHIHH", _ORIENTATION, _SHORT, 1, orientation, 0)
+    directory = _encode_directory(_Directory({_ORIENTATION: new}, 0), ">")
+    return _EMPTY[:4] + pack(">I", len(_EMPTY)) + directory
 
 
 def strip_gps(tiff: bytes) -> bytes:
-    """The block with zeros for all that told where on earth it was; b"" if it can't be read."""
+    """The block with zeros in place of all GPS data; b"" for a damaged block."""
     try:
-        order, first = _header(tiff)
-        main = _directory(tiff, order, first)
+        block = _parse(tiff)
         body = tiff
-        for at in (first, _pointed(main, order), main.following):
-            body = _with_place_erased(body, order, at)
+        for at in (block.first, block.exif_at, block.main.following):
+            body = _erase_gps(body, block.order, at)
     except OutputError:
         return b""
     return body
 
 
-def _with_place_erased(tiff: bytes, order: str, at: int) -> bytes:
-    """The same, if the directory at `at` points to a place; nothing else moves."""
-    directory = _directory(tiff, order, at)
-    pointer = directory.entries.pop(_PLACE_POINTER, None)
+def _erase_gps(tiff: bytes, order: str, at: int) -> bytes:
+    """Erase the GPS directory that the directory at `at` points to; nothing else moves."""
+    directory = _read_directory(tiff, order, at)
+    pointer = directory.entries.pop(_GPS_POINTER, None)
     if pointer is None:
         return tiff
     body = bytearray(tiff)
-    (place,) = unpack_from(f"{order}I", pointer, 8)
-    for start, length in _extents(tiff, order, place):
-        body[start : start + length] = bytes(len(body[start : start + length]))
-    packed = _packed(directory, order)
-    body[at : at + len(packed) + _ENTRY_BYTES] = packed + bytes(_ENTRY_BYTES)
-    return bytes(body)
-
-
-def _extents(tiff: bytes, order: str, at: int) -> Iterator[tuple[int, int]]:
-    """Where a directory lies, and each of its values that lies elsewhere: start and length."""
-    entries = _directory(tiff, order, at).entries.values()
-    yield at, 2 + len(entries) * _ENTRY_BYTES + 4
+    (gps_at,) = unpack_from(f"{order}I", pointer, 8)
+    entries = _read_directory(tiff, order, gps_at).entries.values()
+    extents = [(gps_at, 2 + len(entries) * _ENTRY_BYTES + 4)]
     for entry in entries:
         _, kind, count, value = unpack_from(f"{order}HHII", entry)
         length = _ITEM_BYTES.get(kind, 1) * count
-        if length > calcsize("4s"):
-            yield value, length
+        if length > calcsize("4s"):  # the entry holds the offset of its value
+            extents.append((value, length))
+    for start, length in extents:
+        body[start : start + length] = bytes(len(body[start : start + length]))
+    encoded = _encode_directory(directory, order)
+    body[at : at + len(encoded) + _ENTRY_BYTES] = encoded + bytes(_ENTRY_BYTES)
+    return bytes(body)
 
 
-def _header(tiff: bytes) -> tuple[str, int]:
-    """Byte order, and where the first directory is."""
-    order = _BYTE_ORDERS.get(tiff[:4])
-    if order is None or len(tiff) < len(_EMPTY):
-        raise OutputError("the EXIF block is damaged: it has no header")
-    return order, unpack_from(f"{order}I", tiff, 4)[0]
-
-
-def _directory(tiff: bytes, order: str, at: int) -> _Directory:
+def _read_directory(tiff: bytes, order: str, at: int) -> _Directory:
     if at == 0:
         return _Directory({}, 0)
     try:
@@ -181,12 +205,7 @@ def _directory(tiff: bytes, order: str, at: int) -> _Directory:
     return _Directory({unpack_from(f"{order}H", e)[0]: e for e in entries}, following)
 
 
-def _pointed(main: _Directory, order: str) -> int:
-    entry = main.entries.get(_EXIF_POINTER)
-    return int(unpack_from(f"{order}I", entry, 8)[0]) if entry else 0
-
-
-def _packed(directory: _Directory, order: str) -> bytes:
+def _encode_directory(directory: _Directory, order: str) -> bytes:
     entries = [directory.entries[tag] for tag in sorted(directory.entries)]
     if len(entries) > _MOST_ENTRIES:
         raise OutputError("the EXIF block is full")
@@ -194,18 +213,18 @@ def _packed(directory: _Directory, order: str) -> bytes:
     return count + b"".join(entries) + pack(f"{order}I", directory.following)
 
 
-def _entry(order: str, tag: int, kind: int, count: int, value: int) -> bytes:
+def _encode_entry(order: str, tag: int, kind: int, count: int, value: int) -> bytes:
     return pack(f"{order}HHII", tag, kind, count, value)
 
 
-def _appended(body: bytes, more: bytes) -> tuple[bytes, int]:
-    """Both, and where the second one starts: an even offset, as the format asks."""
+def _append(body: bytes, more: bytes) -> tuple[bytes, int]:
+    """Both, and the offset of the second: an even one, as the format requires."""
     body += b"\0" * (len(body) % 2)
     return body + more, len(body)
 
 
-def _value(tiff: bytes, order: str, entry: bytes) -> bytes:
-    """The bytes of an entry whose items are a byte each; a length that lies gives fewer."""
+def _read_value(tiff: bytes, order: str, entry: bytes) -> bytes:
+    """The bytes of an entry with items of one byte; a wrong length gives fewer."""
     _, _, count, raw = unpack_from(f"{order}{_ENTRY}", entry)
     if count <= calcsize("4s"):
         return bytes(raw[:count])
@@ -213,29 +232,26 @@ def _value(tiff: bytes, order: str, entry: bytes) -> bytes:
     return tiff[at : at + count]
 
 
-def _comfy_texts(tiff: bytes, order: str, main: _Directory) -> Iterator[tuple[str, str]]:
-    for tag, entry in main.entries.items():
-        if tag not in _COMFY_TAGS or unpack_from(f"{order}H", entry, 2)[0] != _ASCII:
+def _read_comfy_texts(tiff: bytes, block: _Block) -> Iterator[tuple[str, str]]:
+    for tag, entry in block.main.entries.items():
+        if tag not in _COMFY_TAGS or unpack_from(f"{block.order}H", entry, 2)[0] != _ASCII:
             continue
-        raw = _value(tiff, order, entry).rstrip(b"\0").decode("utf-8", "replace")
+        raw = _read_value(tiff, block.order, entry).rstrip(b"\0").decode("utf-8", "replace")
         name, colon, text = raw.partition(":")
-        if tag == _MODEL and raw.startswith("{"):  # SwarmUI's, of old
+        if tag == _MODEL and raw.startswith("{"):  # of old versions of SwarmUI
             yield "parameters", raw
         elif colon and text.lstrip().startswith("{"):
             yield name.strip().lower(), text.lstrip()
 
 
-def _comment_text(raw: bytes) -> str:
-    """The text behind its eight bytes of encoding; some writers leave these out."""
-    if raw.startswith(b"UNICODE\0"):
-        return _utf16(raw[8:])
-    text = raw.removeprefix(b"ASCII\0\0\0").removeprefix(b"\0" * 8)
-    return text.rstrip(b"\0 ").decode("utf-8", "replace")
-
-
-def _utf16(raw: bytes) -> str:
-    """The standard leaves the byte order open: the half with more zeros is the upper one."""
+def _decode_comment(raw: bytes) -> str:
+    """The text behind its eight bytes of encoding; some programs omit these."""
+    if not raw.startswith(b"UNICODE\0"):
+        text = raw.removeprefix(b"ASCII\0\0\0").removeprefix(b"\0" * 8)
+        return text.rstrip(b"\0 ").decode("utf-8", "replace")
+    raw = raw[8:]
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return raw.decode("utf-16", "replace")
+    # The standard leaves the byte order open: the half with more zeros is the upper one.
     big = raw[0::2].count(0) >= raw[1::2].count(0)
     return raw.decode("utf-16-be" if big else "utf-16-le", "replace").rstrip("\0")

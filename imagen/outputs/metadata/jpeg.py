@@ -1,4 +1,4 @@
-"""Texts in JPEG files: spliced in and read, segment by segment, without a look at the pixels."""
+"""Metadata in JPEG files, segment by segment."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from imagen.outputs.metadata import exif
 from imagen.outputs.metadata.text_bundle import bundle_texts, split_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 SIGNATURE = b"\xff\xd8\xff"
 _APP0, _APP1, _APP2, _APP9, _APP14 = 0xE0, 0xE1, 0xE2, 0xE9, 0xEE
 _START_OF_SCAN, _END = 0xDA, 0xD9
+_END_MARKER = bytes((0xFF, _END))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_PICTURE = frozenset((*range(0xC0, 0xD0), *range(_START_OF_SCAN, 0xE0)))
-"""Frames, tables and scans: what it takes to decode the picture."""
+_PIXEL_MARKERS = frozenset((*range(0xC0, 0xD0), *range(_START_OF_SCAN, 0xE0)))
+"""Frames, tables and scans: what is needed to decode the image."""
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""What ends a scan; a byte 255 in it is followed by 0, and marks of restarting belong to it."""
+"""The end of a scan; within it 255 is followed by 0 or is a restart marker."""
 _EXIF = b"Exif\0\0"
 _XMP = (b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0")
 _JFIF, _PROFILE, _ADOBE = b"JFIF\0", b"ICC_PROFILE\0", b"Adobe"
 _JFIF_BYTES = _ADOBE_BYTES = 12
-"""Of what is told of the pixels; what may follow is a small copy of the picture."""
+"""The part that concerns the pixels; a thumbnail may follow it."""
 _OURS = b"imagen\0"
 _LARGEST = 0xFFFF - 2
 _LARGEST_PART = _LARGEST - len(_OURS) - 2
@@ -50,114 +51,117 @@ class _Segment(NamedTuple):
 
 
 def size(data: bytes) -> tuple[int, int]:
-    """Width and height; raises OutputError for what is no JPEG."""
+    """Width and height. Raises OutputError if it is not a JPEG."""
     for segment in _segments(data):
         if segment.marker in _FRAMES and len(segment.content) >= 5:
-            high, wide = segment.content[1:3], segment.content[3:5]
-            return int.from_bytes(wide, "big"), int.from_bytes(high, "big")
+            height, width = segment.content[1:3], segment.content[3:5]
+            return int.from_bytes(width, "big"), int.from_bytes(height, "big")
     raise OutputError("the JPEG has no frame")
 
 
-def with_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
-    """The same file with these texts in place of its own, and a sentence about what did not fit.
+def write_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
+    """The same file with these texts instead of its own; the sentence says what did not fit.
 
     `parameters` is the user comment of the EXIF block; the others are in segments of imagen's own.
     """
     segments = list(_segments(data))
     old = next((s for s in segments if s.is_exif), None)
-    block, problem = _exif_segment(old, texts.get("parameters"))
+    before = old.content[len(_EXIF) :] if old else b""
+    block, problem = exif.try_write_comment(
+        before, texts.get("parameters"), largest=_LARGEST - len(_EXIF)
+    )
+    encoded = _encode_segment(_APP1, _EXIF + block) if block else b""
     others = bundle_texts({name: text for name, text in texts.items() if name != "parameters"})
-    entry = _our_segments(others.encode("utf-8", "backslashreplace"))
+    ours = _encode_ours(others.encode("utf-8", "backslashreplace"))
     first = next((n for n, s in enumerate(segments) if s.marker != _APP0), len(segments))
-    kept = [data[s.start : s.end] if s is not old else block for s in segments if not s.is_ours]
+    kept = [data[s.start : s.end] if s is not old else encoded for s in segments if not s.is_ours]
     if old is None:
-        kept.insert(first, block)
-    kept.insert(first, entry)
+        kept.insert(first, encoded)
+    kept.insert(first, ours)
     return b"".join((data[:2], *kept, data[segments[-1].end :])), problem
 
 
-def texts(data: bytes) -> dict[str, str]:
-    """All the texts; raises OutputError for a file that is cut short or damaged."""
+def read_texts(data: bytes, wanted: Collection[str] = (), largest: int = 0) -> dict[str, str]:  # noqa: ARG001
+    """All texts. Raises OutputError for a truncated or damaged file."""
     segments = list(_segments(data))
-    if data.find(bytes((0xFF, _END)), segments[-1].end) < 0:
+    if data.find(_END_MARKER, segments[-1].end) < 0:
         raise OutputError(f"the JPEG is cut short at byte {len(data)}")
-    found: dict[str, str] = {}
-    for block in (s.content for s in segments if s.is_exif):
-        found |= exif.texts(block[len(_EXIF) :])
+    texts: dict[str, str] = {}
+    for segment in segments:
+        if segment.is_exif:
+            texts |= exif.read_texts(segment.content[len(_EXIF) :])
     ours = sorted((s.content for s in segments if s.is_ours), key=lambda c: c[len(_OURS) :][:1])
     if ours:
-        entry = b"".join(content[len(_OURS) + 2 :] for content in ours)
-        found |= split_bundle(entry.decode("utf-8", "replace"))
-    return found
+        bundle = b"".join(content[len(_OURS) + 2 :] for content in ours)
+        texts |= split_bundle(bundle.decode("utf-8", "replace"))
+    return texts
 
 
 def exif_block(data: bytes) -> bytes:
-    """What the file's first EXIF segment holds; b"" where there is none."""
+    """The content of the first EXIF segment; b"" if there is none."""
     blocks = (segment.content for segment in _segments(data) if segment.is_exif)
     return next(blocks, b"")[len(_EXIF) :]
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """The picture alone, without a word; raises OutputError for a file that is cut short."""
+    """The image without any text. Raises OutputError for a truncated file."""
     size(data)
     pieces = list(_pieces(data))
-    held = (exif.keep_orientation(s.content[len(_EXIF) :]) for s, _ in pieces if s.is_exif)
-    way = next((block for block in held if block), b"")
-    kept = [_bare_segment(segment) + scan for segment, scan in pieces]
+    blocks = (exif.keep_orientation(s.content[len(_EXIF) :]) for s, _ in pieces if s.is_exif)
+    orientation = next((block for block in blocks if block), b"")
+    kept = [_strip_segment(segment) + scan for segment, scan in pieces]
     first = next((n for n, (s, _) in enumerate(pieces) if s.marker != _APP0), 0)
-    kept.insert(first, _segment(_APP1, _EXIF + way) if way else b"")
-    return b"".join((data[:2], *kept, bytes((0xFF, _END))))
+    kept.insert(first, _encode_segment(_APP1, _EXIF + orientation) if orientation else b"")
+    return b"".join((data[:2], *kept, _END_MARKER))
+
+
+def _strip_segment(segment: _Segment) -> bytes:
+    """The part of a segment that the pixels need."""
+    marker, content = segment.marker, segment.content
+    if marker == _APP0 and content.startswith(_JFIF) and len(content) >= _JFIF_BYTES:
+        return _encode_segment(marker, content[:_JFIF_BYTES] + b"\0\0")
+    if marker == _APP14 and content.startswith(_ADOBE):
+        return _encode_segment(marker, content[:_ADOBE_BYTES])
+    is_profile = marker == _APP2 and content.startswith(_PROFILE)
+    return _encode_segment(marker, content) if marker in _PIXEL_MARKERS or is_profile else b""
 
 
 def strip_gps(data: bytes) -> bytes:
-    """The same file, but nothing in it tells where on earth it was taken."""
+    """The same file without the place where it was taken."""
     pieces = list(_pieces(data))
+    kept = []
+    for segment, scan in pieces:
+        marker, content = segment.marker, segment.content
+        is_xmp = marker == _APP1 and content.startswith(_XMP)
+        if segment.is_exif:
+            block = exif.strip_gps(content[len(_EXIF) :])
+            kept.append(_encode_segment(marker, _EXIF + block) if block else b"")
+        elif not (is_xmp and b"GPS" in content.replace(b"\0", b"")):
+            kept.append(_encode_segment(marker, content))
+        kept.append(scan)
     last, scan = pieces[-1]
-    kept = (_placeless(segment) + scan for segment, scan in pieces)
     rest = data[last.end + len(scan) :]
-    if _EXIF in rest:  # of another picture, behind this one
-        rest = bytes((0xFF, _END))
+    if _EXIF in rest:  # of another image behind this one
+        rest = _END_MARKER
     return b"".join((data[:2], *kept, rest))
 
 
-def _bare_segment(segment: _Segment) -> bytes:
-    """What of it the picture needs."""
-    marker, content = segment.marker, segment.content
-    if marker == _APP0 and content.startswith(_JFIF) and len(content) >= _JFIF_BYTES:
-        return _segment(marker, content[:_JFIF_BYTES] + b"\0\0")
-    if marker == _APP14 and content.startswith(_ADOBE):
-        return _segment(marker, content[:_ADOBE_BYTES])
-    is_profile = marker == _APP2 and content.startswith(_PROFILE)
-    return _segment(marker, content) if marker in _PICTURE or is_profile else b""
-
-
-def _placeless(segment: _Segment) -> bytes:
-    marker, content = segment.marker, segment.content
-    if segment.is_exif:
-        block = exif.strip_gps(content[len(_EXIF) :])
-        return _segment(marker, _EXIF + block) if block else b""
-    is_xmp = marker == _APP1 and content.startswith(_XMP)
-    return b"" if is_xmp and b"GPS" in content.replace(b"\0", b"") else _segment(marker, content)
-
-
 def _pieces(data: bytes) -> Iterator[tuple[_Segment, bytes]]:
-    """Every segment up to the picture's end, and the compressed pixels that follow it."""
+    """Every segment up to the end of the image, with the compressed pixels that follow it."""
     at = 2
-    while data[at : at + 2] != bytes((0xFF, _END)):
+    while data[at : at + 2] != _END_MARKER:
         segment = _segment_at(data, at)
-        at = _scan_end(data, segment.end) if segment.marker == _START_OF_SCAN else segment.end
+        at = segment.end
+        if segment.marker == _START_OF_SCAN:
+            marker = _NEXT_MARKER.search(data, at)
+            if marker is None:
+                raise OutputError(f"the JPEG is cut short at byte {len(data)}")
+            at = marker.start()
         yield segment, data[segment.end : at]
 
 
-def _scan_end(data: bytes, at: int) -> int:
-    found = _NEXT_MARKER.search(data, at)
-    if found is None:
-        raise OutputError(f"the JPEG is cut short at byte {len(data)}")
-    return found.start()
-
-
 def _segments(data: bytes) -> Iterator[_Segment]:
-    """Every segment up to the first scan; the lengths that the file claims are checked."""
+    """Every segment up to the first scan; the lengths in the file are checked."""
     at, marker = 2, 0
     while marker != _START_OF_SCAN:
         segment = _segment_at(data, at)
@@ -178,31 +182,16 @@ def _segment_at(data: bytes, at: int) -> _Segment:
     return _Segment(data[at + 1], at, data[at + 4 : at + 2 + length])
 
 
-def _exif_segment(old: _Segment | None, text: str | None) -> tuple[bytes, str]:
-    """The EXIF segment with the comment; where that can't be, the old one and a sentence."""
-    before = _segment(_APP1, old.content) if old else b""
-    if text is None:
-        return before, ""
-    try:
-        block = exif.write_comment(old.content[len(_EXIF) :] if old else b"", text)
-    except OutputError as error:
-        return before, f"`parameters` was left out of the picture: {error.message}."
-    if len(_EXIF) + len(block) > _LARGEST:
-        return before, "`parameters` was left out of the picture: a JPEG holds at most 64 kB of it."
-    return _segment(_APP1, _EXIF + block), ""
-
-
-def _our_segments(entry: bytes) -> bytes:
-    """The entry over as many segments as it takes, each with its number and their count."""
-    parts = [entry[at : at + _LARGEST_PART] for at in range(0, len(entry), _LARGEST_PART)]
+def _encode_ours(text: bytes) -> bytes:
+    """The text in as many segments as it needs, each with its number and their count."""
+    parts = [text[at : at + _LARGEST_PART] for at in range(0, len(text), _LARGEST_PART)]
     if len(parts) > _MOST_PARTS:
-        raise OutputError("a JPEG can't hold that much text")
-    count = len(parts)
+        raise OutputError("a JPEG cannot hold that much text")
     return b"".join(
-        _segment(_APP9, _OURS + bytes((number, count)) + part)
+        _encode_segment(_APP9, _OURS + bytes((number, len(parts))) + part)
         for number, part in enumerate(parts, start=1)
     )
 
 
-def _segment(marker: int, content: bytes) -> bytes:
+def _encode_segment(marker: int, content: bytes) -> bytes:
     return bytes((0xFF, marker)) + (len(content) + 2).to_bytes(2, "big") + content

@@ -1,7 +1,7 @@
-"""A text in the lowest bits of an image's alpha channel, as NovelAI and A1111's extension hide it.
+"""A text in the lowest bits of the alpha channel, as NovelAI and an extension of A1111 hide it.
 
-It survives where texts are taken out of files. The bits go down each column, from the left: a
-signature, the length of the text in bits, and the text in UTF-8, compressed or not.
+It survives the removal of metadata. The bits go down each column, from the left: a signature, the
+length of the text in bits, and the text in UTF-8, compressed or not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BITS = bytes(ord("0") + (value & 1) for value in range(256))
 
 
 def read_hidden_text(data: bytes) -> str:
-    """The text; "" where there is none, or the image can't be decoded."""
+    """The text; "" if there is none, or the image cannot be decoded."""
     from PIL import Image
 
     from imagen.core.image_file import DECODE_ERRORS, open_image
@@ -35,24 +35,22 @@ def read_hidden_text(data: bytes) -> str:
     if alpha.getextrema() == (255, 255) or alpha.width * alpha.height < _HEAD_BYTES * 8:
         return ""
     channel = alpha.transpose(Image.Transpose.TRANSPOSE).tobytes()
-    head = _bytes(channel, 0, _HEAD_BYTES)
+    head = _read_bytes(channel, 0, _HEAD_BYTES)
     is_compressed = _SIGNATURES.get(head[:_SIGNATURE_BYTES])
     length = int.from_bytes(head[_SIGNATURE_BYTES:], "big") // 8
     if is_compressed is None or not length or length > _LARGEST_TEXT:
         return ""
-    packed = _bytes(channel, _HEAD_BYTES, length)
-    return (_inflated(packed) if is_compressed else packed).decode("utf-8", "replace")
+    text = _read_bytes(channel, _HEAD_BYTES, length)
+    if is_compressed:
+        try:
+            text = zlib.decompressobj(wbits=31).decompress(text, _LARGEST_TEXT)
+        except zlib.error:
+            return ""
+    return text.decode("utf-8", "replace")
 
 
-def _bytes(channel: bytes, start: int, count: int) -> bytes:
-    """So many bytes from this one on; fewer where the channel ends."""
+def _read_bytes(channel: bytes, start: int, count: int) -> bytes:
+    """This many bytes from `start` on; fewer if the channel ends."""
     digits = channel[start * 8 : (start + count) * 8].translate(_BITS)
     whole = len(digits) // 8
     return int(digits[: whole * 8] or b"0", 2).to_bytes(whole, "big")
-
-
-def _inflated(packed: bytes) -> bytes:
-    try:
-        return zlib.decompressobj(wbits=31).decompress(packed, _LARGEST_TEXT)
-    except zlib.error:
-        return b""

@@ -1,11 +1,11 @@
-"""Several texts as the one that a format of few words has room for."""
+"""Several texts as one, for formats that have room for one text of imagen's own."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from imagen.core.json_values import parse_json
+from imagen.core.json_values import as_mapping, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,19 +14,20 @@ _START = '{"texts":'
 
 
 def bundle_texts(texts: Mapping[str, str]) -> str:
-    """The text `imagen` as it is where it is alone, else all of them as JSON."""
+    """The text `imagen` as it is if it is the only one, else all of them as JSON."""
     if texts.keys() <= {"imagen"}:
         return texts.get("imagen", "")
     return _START + json.dumps(dict(texts), ensure_ascii=False) + "}"
 
 
 def split_bundle(text: str) -> dict[str, str]:
-    """The texts by name, as they were packed."""
+    """The texts of a bundle, by name."""
+    if not text.startswith(_START):
+        return {"imagen": text}
     try:
-        found = parse_json(text, strict_numbers=False) if text.startswith(_START) else None
+        texts = as_mapping(parse_json(text, strict_numbers=False)).get("texts")
     except ValueError:
-        found = None
-    texts = found.get("texts") if isinstance(found, dict) else None
+        texts = None
     if not isinstance(texts, dict):
         return {"imagen": text}
     return {name: value for name, value in texts.items() if isinstance(value, str)}
