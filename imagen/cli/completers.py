@@ -147,7 +147,7 @@ def complete_jobs(
     """`last` and the jobs that were interrupted."""
     from imagen.jobs import file_store
 
-    left = file_store.pending(_settings(ctx).state_dir)
+    left = file_store.list_ids(_settings(ctx).state_dir)
     return _matching(["last", *left] if left else [], incomplete)
 
 

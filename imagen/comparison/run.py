@@ -263,7 +263,7 @@ def run_once(
                 raise file_store.job_busy(ticket.id)
             settings = with_job_settings(settings, job)
             try:
-                how, generation = finish_job(
+                outcome, generation = finish_job(
                     job, lambda: nullcontext(engine), settings, on_progress
                 )
             except Lost as error:
@@ -271,7 +271,7 @@ def run_once(
                     raise
                 raise error.with_remedy(_MAY_HAVE_RUN) from error
         paths = [image.path for image in generation.saved]
-        if how == "kept" and not (paths and all(path.is_file() for path in paths)):
+        if outcome == "saved" and not (paths and all(path.is_file() for path in paths)):
             raise OutputError(
                 "It was generated and saved before, and its images are no longer in the folder.",
                 remedy="Run this again to generate them again.",

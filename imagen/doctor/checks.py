@@ -258,7 +258,7 @@ def check_space(subject: str, folder: Path, free: int) -> Finding:
 
 def check_jobs(state_dir: Path) -> Iterator[Finding]:
     """The jobs that interrupted processes left, and those that a living process works on."""
-    ids = file_store.pending(state_dir)
+    ids = file_store.list_ids(state_dir)
     idle = [id for id in ids if not file_store.is_worked_on(id, state_dir)]
     if busy := len(ids) - len(idle):
         yield Finding(subject="at work", says=f"{busy} {'job' if busy == 1 else 'jobs'}")

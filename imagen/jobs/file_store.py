@@ -13,7 +13,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
 from imagen.config.paths import make_own_folder
 from imagen.core.filesystem import Lock, is_held, lock, make_private_folder
@@ -47,10 +54,10 @@ _PAUSES = (0.01, 0.05, 0.2, 0.5)
 class Job(BaseModel):
     """One ticket and its progress. JSON in and out; holds no secret."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     ticket: Ticket
-    asked: Request = Field(description="The request as the user gave it.")
+    request: Request = Field(description="As the user gave it; the ticket has it complete.")
     first: int = Field(0, description="The number of its first image in the request, from 0.")
     output: dict[str, JsonValue] = Field(
         default_factory=dict, description="The output settings: where its images are saved."
@@ -62,11 +69,20 @@ class Job(BaseModel):
         description="When work on it began; also used in the names of its files.",
     )
     record: GenerationRecord | None = Field(
-        None, alias="entry", description="What the library records of it, once it is finished."
+        None, description="What the library records of it, once it is finished."
     )
     deferred_to: str = Field(
         "", description="The library in which another command records it, if its own did not."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, data: object) -> object:
+        """Job files written before these fields were renamed."""
+        if not isinstance(data, dict):
+            return data
+        old = {"asked": "request", "entry": "record"}
+        return {old.get(name, name): value for name, value in data.items()}
 
     @property
     def state(self) -> Literal["planned", "submitted", "saved", "failed"]:
@@ -363,7 +379,7 @@ def write(job: Job, state_dir: Path) -> None:
         _make_folder(state_dir)
         new.unlink(missing_ok=True)
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(job.model_dump_json(by_alias=True).encode())
+            file.write(job.model_dump_json().encode())
             file.flush()
             os.fsync(file.fileno())
         _replace(new, path)

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from imagen.core.result import OnProgress
     from imagen.jobs.file_store import Job
 
-How = Literal["fetched", "made", "made again", "made anew", "kept", "busy", "failed"]
+RecoveryOutcome = Literal[
+    "fetched", "generated", "regenerated", "resubmitted", "saved", "busy", "failed"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +40,14 @@ class RecoveredJob:
     """What became of one job that was left unfinished."""
 
     id: str
-    how: How
-    """`fetched`: its engine had it. `made`: it had never been submitted. `made again`: it had been
-    submitted and certainly never arrived. `made anew`: its engine no longer knew it, and it was
-    resubmitted on request. `kept`: its images were on disk. `busy`: another process works on it.
-    `failed`: see `error`."""
+    outcome: RecoveryOutcome
+    """`fetched`: its engine had it. `generated`: it had never been submitted. `regenerated`: it had
+    been submitted and certainly never arrived. `resubmitted`: its engine no longer knew it, and it
+    was submitted again on request. `saved`: its images were on disk. `busy`: another process works
+    on it. `failed`: see `error`."""
     job: Job | None = None
     """None if it cannot be read."""
-    made: Generation | None = None
+    generation: Generation | None = None
     error: ImagenError | None = None
 
     @property
@@ -73,9 +75,9 @@ def resume(
     recovered = recover(id, settings, on_progress, output=output, resubmit=resubmit)
     if recovered.error is not None:
         raise recovered.error
-    if recovered.made is None:
+    if recovered.generation is None:
         raise file_store.job_busy(id)
-    return recovered.made
+    return recovered.generation
 
 
 def recover_all(
@@ -109,28 +111,28 @@ def recover(
     try:
         with file_store.claim(id, settings.state_dir) as job:
             if job is None:
-                return RecoveredJob(id=id, how="busy")
+                return RecoveredJob(id=id, outcome="busy")
             settings = _settings_of(job, settings, output)
             try:
                 open_engine = partial(_open, job, settings)
-                how, made = finish_job(job, open_engine, settings, on_progress)
+                outcome, generation = finish_job(job, open_engine, settings, on_progress)
             except Lost as error:
                 if error.never_ran or not error.is_certain:
                     raise error.with_remedy(_FORGET.format(id=id)) from error
                 if resubmit:
-                    made = _resubmit(job, settings, on_progress)
-                    return RecoveredJob(id=id, how="made anew", job=job, made=made)
+                    outcome, generation = "resubmitted", _resubmit(job, settings, on_progress)
+                    return RecoveredJob(id=id, outcome=outcome, job=job, generation=generation)
                 file_store.write(job, settings.state_dir)  # the user decides
                 remedy = _MAY_HAVE_RUN if job.ticket.estimate is None else _MAY_BE_PAID
                 remedy = f"{remedy}\n{_FORGET}".format(id=id)
                 raise error.with_remedy(remedy) from error
-            return RecoveredJob(id=id, how=how, job=job, made=made)
+            return RecoveredJob(id=id, outcome=outcome, job=job, generation=generation)
     except Cancelled:
         raise
     except ImagenError as error:
         if job is None and isinstance(error, RequestError):
             raise
-        return RecoveredJob(id=id, how="failed", job=job, error=error)
+        return RecoveredJob(id=id, outcome="failed", job=job, error=error)
 
 
 _FORGET = "Forget it with: imagen resume {id} --forget"
@@ -146,7 +148,7 @@ def finish_job(
     open_engine: Callable[[], AbstractContextManager[Backend]],
     settings: Settings,
     on_progress: OnProgress,
-) -> tuple[How, Generation]:
+) -> tuple[RecoveryOutcome, Generation]:
     """Finish a job that this process holds: record what is saved, fetch or submit the rest.
 
     Raises the error with which the job failed; Lost if its engine no longer knows it and it may
@@ -160,16 +162,16 @@ def finish_job(
         saved = tuple(
             SavedImage(**image.model_dump(exclude={"size_bytes"})) for image in job.record.images
         )
-        return "kept", Generation(ticket=job.ticket, result=result, saved=saved, remark=remark)
+        return "saved", Generation(ticket=job.ticket, result=result, saved=saved, remark=remark)
     with open_engine() as engine:
         try:
-            made = run_job(engine, job, settings, on_progress, is_resumed=True)
+            generation = run_job(engine, job, settings, on_progress, is_resumed=True)
         except Lost as error:
             if not error.never_ran:
                 raise
             job = job.as_unsubmitted()
-            return "made again", run_job(engine, job, settings, on_progress, is_resumed=True)
-    return "fetched" if job.ticket.submitted else "made", made
+            return "regenerated", run_job(engine, job, settings, on_progress, is_resumed=True)
+    return "fetched" if job.ticket.submitted else "generated", generation
 
 
 def _resubmit(lost: Job, settings: Settings, on_progress: OnProgress) -> Generation:

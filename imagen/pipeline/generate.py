@@ -200,7 +200,7 @@ def create_jobs(tickets: Sequence[Ticket], request: Request, settings: Settings)
     first = 0
     for ticket in tickets:
         kind = settings.backends.get(ticket.backend, {}).get("type", ticket.backend)
-        job = Job(ticket=ticket, asked=request, first=first, output=output, kind=str(kind))
+        job = Job(ticket=ticket, request=request, first=first, output=output, kind=str(kind))
         jobs.append(job.model_copy(update={"caller": caller}))
         first += ticket.images
     return jobs
@@ -269,7 +269,7 @@ def _save(
             result,
             job.ticket,
             settings.output,
-            asked=job.asked,
+            asked=job.request,
             first=job.first,
             now=job.began,
             rescue=settings.state_dir / "rescued",

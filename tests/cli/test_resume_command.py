@@ -92,7 +92,9 @@ def test_of_what_never_arrived_it_is_said_that_it_never_did(
     file_store.write(lost, _TICKETS.parent)
     assert run(["resume", lost.id, "--quiet"]) == 0
     told = capsys.readouterr().err
-    assert told == f"{lost.id[:8]}, studio: made again, as it had never reached its engine.\n"
+    assert (
+        told == f"{lost.id[:8]}, studio: generated again, since it had never reached its engine.\n"
+    )
 
 
 def test_of_what_was_to_be_made_anew_it_is_said_that_the_user_asked(
@@ -101,7 +103,7 @@ def test_of_what_was_to_be_made_anew_it_is_said_that_the_user_asked(
     server.restart(empty=True)
     assert run(["resume", left, "--again", "--quiet"]) == 0
     told = capsys.readouterr().err
-    assert told == f"{left[:8]}, studio: made anew, as you asked: its engine no longer knew it.\n"
+    assert told == f"{left[:8]}, studio: submitted again, since its engine no longer knew it.\n"
 
 
 def test_what_is_made_anew_may_go_beyond_a_budget_by_a_flag(
@@ -135,7 +137,7 @@ def test_yes_makes_what_a_server_forgot_again_once(
     assert run(["resume", "--yes", "--quiet"]) == 0
     told = capsys.readouterr()
     assert Path(told.out.strip()).is_file()
-    assert told.err.startswith(f"{left[:8]}, studio: made anew, as you asked")
+    assert told.err.startswith(f"{left[:8]}, studio: submitted again, since its engine")
     assert run(["resume", "--yes", "--quiet"]) == 0
     assert (len(server.prompts), list(_TICKETS.glob("*.json"))) == (2, [])
 

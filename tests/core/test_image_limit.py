@@ -110,7 +110,7 @@ def test_an_output_is_saved_however_large_it_is() -> None:
         ticket,
         OutputSettings(directory=Path("outputs")),
         asked=ticket.request,
-        now=Job(ticket=ticket, asked=ticket.request).began,
+        now=Job(ticket=ticket, request=ticket.request).began,
         rescue=Path("rescued"),
     )
     assert (saved.width, saved.height, saved.warning) == (20_000, 20_000, "")

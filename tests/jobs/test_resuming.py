@@ -86,14 +86,14 @@ def _in_library(settings: Settings) -> int:
 def test_what_its_engine_has_is_fetched(server: ComfyUI, settings: Settings) -> None:
     id = _killed_at(settings, "fetching")
     done = recover(id, settings, no_progress)
-    assert (done.how, len(server.prompts), _in_library(settings)) == ("fetched", 1, 1)
+    assert (done.outcome, len(server.prompts), _in_library(settings)) == ("fetched", 1, 1)
     assert file_store.pending(settings.state_dir) == []
 
 
 def test_what_was_never_sent_is_made(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
     done = recover(job.id, settings, no_progress)
-    assert (done.how, len(server.prompts), _in_library(settings)) == ("made", 1, 1)
+    assert (done.outcome, len(server.prompts), _in_library(settings)) == ("generated", 1, 1)
 
 
 def test_what_never_arrived_is_made_again(server: ComfyUI, settings: Settings) -> None:
@@ -101,7 +101,7 @@ def test_what_never_arrived_is_made_again(server: ComfyUI, settings: Settings) -
     sent = job.with_ticket(job.ticket.sent(prompt_id=job.id, client_id="c"))
     file_store.write(sent, settings.state_dir)
     done = recover(job.id, settings, no_progress)
-    assert (done.how, len(server.prompts), _in_library(settings)) == ("made again", 1, 1)
+    assert (done.outcome, len(server.prompts), _in_library(settings)) == ("regenerated", 1, 1)
 
 
 def test_what_never_arrived_is_no_failure(server: ComfyUI, settings: Settings) -> None:
@@ -114,7 +114,7 @@ def test_what_never_arrived_is_no_failure(server: ComfyUI, settings: Settings) -
         if progress.stage == "running":
             known.update(_states(settings))
 
-    assert recover(job.id, settings, look).how == "made again"
+    assert recover(job.id, settings, look).outcome == "regenerated"
     assert (known, len(server.prompts)) == (set(), 1)
 
 
@@ -133,9 +133,9 @@ def test_what_was_on_disk_already_is_only_taken_in(server: ComfyUI, settings: Se
     assert "The library could not record it: There can be no library in " in made.remark
     (id,) = file_store.pending(settings.state_dir)
     done = recover(id, settings, no_progress)
-    assert done.made is not None
-    assert [saved.path for saved in done.made.saved] == [saved.path for saved in made.saved]
-    assert (done.how, len(server.prompts), _in_library(settings)) == ("kept", 1, 1)
+    assert done.generation is not None
+    assert [saved.path for saved in done.generation.saved] == [saved.path for saved in made.saved]
+    assert (done.outcome, len(server.prompts), _in_library(settings)) == ("saved", 1, 1)
 
 
 def test_what_failed_is_taken_in_and_told(server: ComfyUI, settings: Settings) -> None:
@@ -145,7 +145,11 @@ def test_what_failed_is_taken_in_and_told(server: ComfyUI, settings: Settings) -
     )
     done = recover(job.id, settings, no_progress)
     assert done.error is not None
-    assert (done.how, done.error.code, done.error.message) == ("failed", "failed", "Out of memory.")
+    assert (done.outcome, done.error.code, done.error.message) == (
+        "failed",
+        "failed",
+        "Out of memory.",
+    )
     assert (len(server.prompts), file_store.pending(settings.state_dir)) == (0, [])
 
 
@@ -179,7 +183,7 @@ def test_no_use_of_the_library_takes_what_is_not_at_its_end_in_hand(settings: Se
 def test_what_another_process_works_on_is_left_alone(settings: Settings) -> None:
     job = _planned(settings)
     with file_store.try_lock(job.id, settings.state_dir):
-        assert recover(job.id, settings, no_progress).how == "busy"
+        assert recover(job.id, settings, no_progress).outcome == "busy"
         with pytest.raises(RequestError, match=f"Another process is working on {job.id}"):
             resume(job.id, settings)
     assert file_store.pending(settings.state_dir) == [job.id]
@@ -191,7 +195,7 @@ def test_what_its_engine_forgot_is_not_made_again_by_itself(
     id = _killed_at(settings, "running")
     server.restart(empty=True)
     done = recover(id, settings, no_progress)
-    assert (done.how, len(server.prompts), _states(settings)) == ("failed", 1, ["failed"])
+    assert (done.outcome, len(server.prompts), _states(settings)) == ("failed", 1, ["failed"])
     assert isinstance(done.error, Lost)
     assert done.error.remedy == (
         f"It may have run. Submit it again with: imagen resume --resubmit {id}\n"
@@ -206,7 +210,7 @@ def test_what_its_engine_forgot_is_made_where_the_user_says_so(
     id = _killed_at(settings, "running")
     server.restart(empty=True)
     done = recover(id, settings, no_progress, resubmit=True)
-    assert (done.how, len(server.prompts), _in_library(settings)) == ("made anew", 2, 1)
+    assert (done.outcome, len(server.prompts), _in_library(settings)) == ("resubmitted", 2, 1)
     assert done.id == id
     assert file_store.pending(settings.state_dir) == []
 
@@ -221,7 +225,7 @@ def test_what_is_made_anew_is_within_the_budgets(server: ComfyUI, settings: Sett
     done = recover(id, limited, no_progress, resubmit=True)
     assert (type(done.error), len(server.prompts)) == (OverBudget, 1)
     assert file_store.pending(settings.state_dir) == [id]
-    assert recover(id, settings, no_progress, resubmit=True).how == "made anew"
+    assert recover(id, settings, no_progress, resubmit=True).outcome == "resubmitted"
 
 
 def test_what_is_made_anew_is_nobody_elses_meanwhile(settings: Settings, server: ComfyUI) -> None:
@@ -251,7 +255,7 @@ def test_what_may_still_be_at_its_engine_is_not_made_anew_even_if_asked(tmp_path
             job.with_ticket(job.ticket.sent(began=later.isoformat())), settings.state_dir
         )
         done = recover(job.id, settings, no_progress, resubmit=True)
-        assert (done.how, cloud.submissions) == ("failed", 0)
+        assert (done.outcome, cloud.submissions) == ("failed", 0)
         assert isinstance(done.error, Lost)
         assert done.error.remedy.endswith(f"\nForget it with: imagen resume {job.id} --forget")
     assert file_store.pending(settings.state_dir) == [job.id]
@@ -276,10 +280,10 @@ def test_an_engine_out_of_reach_keeps_its_job(server: ComfyUI, settings: Setting
     id = _killed_at(settings, "running")
     server.stop()
     done = recover(id, settings, no_progress)
-    assert (done.how, type(done.error)) == ("failed", Unavailable)
+    assert (done.outcome, type(done.error)) == ("failed", Unavailable)
     assert file_store.pending(settings.state_dir) == [id]
     server.start()
-    assert recover(id, settings, no_progress).how == "fetched"
+    assert recover(id, settings, no_progress).outcome == "fetched"
 
 
 def test_what_was_never_sent_stays_where_its_engine_is_out_of_reach(
@@ -291,7 +295,7 @@ def test_what_was_never_sent_stays_where_its_engine_is_out_of_reach(
     assert isinstance(done.error, Unavailable)
     assert done.error.remedy.endswith(f"\nTry it again with: imagen resume {job.id}")
     server.restart()
-    assert recover(job.id, settings, no_progress).how == "made"
+    assert recover(job.id, settings, no_progress).outcome == "generated"
 
 
 def test_what_another_process_has_ended_meanwhile_keeps_nobody(settings: Settings) -> None:
@@ -312,7 +316,7 @@ def test_one_that_fails_does_not_keep_the_others(settings: Settings) -> None:
     file_store.write(lost.with_ticket(ticket), settings.state_dir)
     both = settings.model_copy(update={"backends": gone})
     done = list(recover_all(both, lambda _: nullcontext(no_progress)))
-    assert {one.id: one.how for one in done} == {lost.id: "failed", other.id: "made"}
+    assert {one.id: one.outcome for one in done} == {lost.id: "failed", other.id: "generated"}
 
 
 def test_a_ticket_that_can_not_be_read_is_told(settings: Settings) -> None:
@@ -320,7 +324,7 @@ def test_a_ticket_that_can_not_be_read_is_told(settings: Settings) -> None:
     (settings.state_dir / "tickets" / "a.json").write_text("{")
     (done,) = recover_all(settings, lambda _: nullcontext(no_progress))
     assert done.error is not None
-    assert (done.how, done.job) == ("failed", None)
+    assert (done.outcome, done.job) == ("failed", None)
     assert "cannot be read; it may be from another version of imagen." in done.error.message
 
 

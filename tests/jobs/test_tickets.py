@@ -42,7 +42,7 @@ _TICKET = Ticket(
 )
 
 
-_JOB = Job(ticket=_TICKET, asked=_ASKED, output={"name": "{slug}"}, kind="comfyui", caller="me")
+_JOB = Job(ticket=_TICKET, request=_ASKED, output={"name": "{slug}"}, kind="comfyui", caller="me")
 _SENT = _JOB.with_ticket(_TICKET.sent(prompt_id="p"))
 _WHEN = datetime(2026, 11, 27, 12, tzinfo=UTC)
 _ENTRY = GenerationRecord(

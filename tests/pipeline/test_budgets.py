@@ -204,7 +204,7 @@ def test_a_budget_of_all_backends_is_for_each(settings: Settings, spend: Spend) 
     ids=["about to be sent", "at its engine"],
 )
 def test_what_is_at_work_elsewhere_counts_as_spent(settings: Settings, ticket: Ticket) -> None:
-    file_store.write(Job(ticket=ticket, asked=_ASKED), settings.state_dir)
+    file_store.write(Job(ticket=ticket, request=_ASKED), settings.state_dir)
     assert "$0.90 was spent today" in _refusal(
         settings, [_ticket(0.5)], {"amount": 1, "per": "day"}
     )
@@ -212,12 +212,12 @@ def test_what_is_at_work_elsewhere_counts_as_spent(settings: Settings, ticket: T
 
 def test_what_was_left_of_the_plan_itself_is_not_paid_twice(settings: Settings) -> None:
     left = _ticket(0.9).sent(prediction_id="p")
-    file_store.write(Job(ticket=left, asked=_ASKED), settings.state_dir)
+    file_store.write(Job(ticket=left, request=_ASKED), settings.state_dir)
     assert not _is_refused(settings, [left], {"amount": 1, "per": "day"})
 
 
 def test_an_unreadable_ticket_does_not_hide_the_others(settings: Settings) -> None:
-    job = Job(ticket=_ticket(0.9), asked=_ASKED)
+    job = Job(ticket=_ticket(0.9), request=_ASKED)
     file_store.write(job, settings.state_dir)
     (settings.state_dir / "tickets" / "0.json").write_text("{")
     assert "$0.90 was spent today" in _refusal(
@@ -226,7 +226,7 @@ def test_an_unreadable_ticket_does_not_hide_the_others(settings: Settings) -> No
 
 
 def test_a_failed_job_that_the_library_lacks_costs_nothing(settings: Settings) -> None:
-    job = Job(ticket=_ticket(0.9), asked=_ASKED)
+    job = Job(ticket=_ticket(0.9), request=_ASKED)
     failed = build_failure(job, Failed("It broke."))
     with file_store.lock_job(job.id, settings.state_dir):
         file_store.write(job.with_record(failed), settings.state_dir)
@@ -236,7 +236,7 @@ def test_a_failed_job_that_the_library_lacks_costs_nothing(settings: Settings) -
 def test_a_state_folder_without_locks_refuses_what_has_a_budget(settings: Settings) -> None:
     settings.state_dir.write_text("not a folder")
     whole = settings.model_copy(update={"budgets": (Budget(amount=1, per="run"),)})
-    job = Job(ticket=_ticket(0.5), asked=_ASKED)
+    job = Job(ticket=_ticket(0.5), request=_ASKED)
     with (
         pytest.raises(
             OutputError, match=r"Budgets cannot be checked, because .*state cannot be locked"
@@ -252,7 +252,7 @@ def test_what_was_paid_and_nobody_knows_is_said(settings: Settings, spend: Spend
         "The cost of 1 generation today is unknown, so the budget of $1.00 for a day cannot "
         "be enforced."
     ]
-    file_store.write(Job(ticket=_ticket(None), asked=_ASKED), settings.state_dir)
+    file_store.write(Job(ticket=_ticket(None), request=_ASKED), settings.state_dir)
     assert _told(settings, [_ticket(0.1)], {"amount": 1, "per": "month"}) == [
         "The cost of 2 generations this month is unknown, so the budget of $1.00 for a month "
         "cannot be enforced."

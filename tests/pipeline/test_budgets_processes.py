@@ -90,7 +90,7 @@ def test_a_job_that_moves_from_its_ticket_to_the_ledger_counts_once(tmp_path: Pa
         library=LibrarySettings(url=str(tmp_path / "library.db")),
         budgets=(Budget(amount=0.2, per="day"),),
     )
-    jobs = [Job(ticket=_ticket(0.01), asked=_ASKED, kind="replicate") for _ in range(20)]
+    jobs = [Job(ticket=_ticket(0.01), request=_ASKED, kind="replicate") for _ in range(20)]
     for job in jobs:
         write(job, settings.state_dir)
     mover = Thread(target=_end_all, args=(jobs, settings))

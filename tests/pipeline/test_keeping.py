@@ -309,7 +309,7 @@ def test_a_lock_of_another_process_is_respected(tmp_path: Path) -> None:
 
 def test_one_unreadable_ticket_keeps_no_other_from_the_library(settings: Settings) -> None:
     ticket = Ticket(id=new_id(), backend="mock", request=_ASKED, receipt={})
-    job = Job(ticket=ticket, asked=_ASKED)
+    job = Job(ticket=ticket, request=_ASKED)
     file_store.write(job.with_record(build_failure(job, Failed("no"))), settings.state_dir)
     folder = settings.state_dir / "tickets"
     (folder / "0.json").write_text("{")
@@ -336,7 +336,7 @@ def test_the_library_is_closed_where_taking_in_what_waits_breaks_off(tmp_path: P
         owner_user_id="3b241101-e2bb-4255-8caf-4136c566a962",
     )
     ticket = Ticket(id=new_id(), backend="mock", request=_ASKED, receipt={})
-    job = Job(ticket=ticket, asked=_ASKED)
+    job = Job(ticket=ticket, request=_ASKED)
     result = Result(outputs=(), facts=Facts())
     picture = StoredImage(path=tmp_path / "fox.png", index=0, sha256="0" * 64, size_bytes=1)
     file_store.write(job.with_record(build_record(job, result, [picture])), settings.state_dir)

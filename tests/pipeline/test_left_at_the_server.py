@@ -80,7 +80,7 @@ def test_an_image_that_does_not_come_is_fetched_by_resume(
         assert f"imagen resume {id}" in caught.value.remedy
         assert (_files(settings), _in_library(settings)) == ([], 0)
         server.switches = FailureSwitches()
-        assert recover(id, settings, no_progress).how == "fetched"
+        assert recover(id, settings, no_progress).outcome == "fetched"
         assert len(server.prompts) == 1
     assert (_files(settings), _in_library(settings)) == ([".json", ".png"], 1)
     assert file_store.pending(settings.state_dir) == []
@@ -96,7 +96,7 @@ def test_an_image_whose_fetch_is_cancelled_is_fetched_by_resume(tmp_path: Path) 
             "The images are finished, and the engine still has them.\n"
             f"Fetch it again with: imagen resume {id}"
         )
-        assert recover(id, settings, no_progress).how == "fetched"
+        assert recover(id, settings, no_progress).outcome == "fetched"
         assert (len(server.prompts), server.interrupts) == (1, [])
     assert (_files(settings), _in_library(settings)) == ([".json", ".png"], 1)
 
@@ -118,7 +118,7 @@ def test_a_resume_that_is_cancelled_while_it_looks_for_a_finished_job_keeps_it(
         with pytest.raises(Cancelled) as caught:
             recover(id, settings, cancel)
         assert "had ended before it was stopped" in caught.value.remedy
-        assert recover(id, settings, no_progress).how == "fetched"
+        assert recover(id, settings, no_progress).outcome == "fetched"
         assert len(server.prompts) == 1
 
 
@@ -129,7 +129,7 @@ def test_a_paid_image_whose_fetch_is_cancelled_is_fetched_by_resume(tmp_path: Pa
         with pytest.raises(Cancelled):
             generate(_ASKED, settings, on_progress=_cancel_when_made)
         (id,) = file_store.pending(settings.state_dir)
-        assert recover(id, settings, no_progress).how == "fetched"
+        assert recover(id, settings, no_progress).outcome == "fetched"
         assert (cloud.submissions, _in_library(settings)) == (1, 1)
 
 
@@ -147,7 +147,7 @@ def test_a_paid_image_that_does_not_come_is_fetched_by_resume(
             generate(_ASKED, settings)
         (id,) = file_store.pending(settings.state_dir)
         cloud.switches = ReplicateSwitches()
-        assert recover(id, settings, no_progress).how == "fetched"
+        assert recover(id, settings, no_progress).outcome == "fetched"
         assert (cloud.submissions, _in_library(settings)) == (1, 1)
 
 
@@ -170,7 +170,7 @@ def test_an_image_that_was_named_outlives_its_process_and_the_servers_history(
             generate(_ASKED, settings, on_progress=kill)
         server.restart(empty=True)
         (id,) = file_store.pending(settings.state_dir)
-        assert recover(id, settings, no_progress).how == "fetched"
+        assert recover(id, settings, no_progress).outcome == "fetched"
         assert len(server.prompts) == 1
     assert (_files(settings), _in_library(settings)) == ([".json", ".png"], 1)
 
@@ -255,5 +255,5 @@ def test_a_job_that_was_cancelled_on_its_way_is_not_submitted_by_resume(tmp_path
         (id,) = file_store.pending(settings.state_dir)
         server.switches = FailureSwitches()
         done = recover(id, settings, no_progress)
-        assert (done.how, done.is_forgotten, len(server.prompts)) == ("failed", True, 0)
-        assert recover(id, settings, no_progress, resubmit=True).how == "made anew"
+        assert (done.outcome, done.is_forgotten, len(server.prompts)) == ("failed", True, 0)
+        assert recover(id, settings, no_progress, resubmit=True).outcome == "resubmitted"

@@ -179,7 +179,7 @@ def test_resume_makes_the_images_that_were_planned(settings: Settings) -> None:
     with pytest.raises(SystemExit):
         generate(_ASKED, settings, on_progress=_fail_in(2, error=SystemExit))
     done = list(recover_all(settings, lambda _: nullcontext(no_progress)))
-    assert [one.how for one in done] == ["fetched", "made"]
+    assert [one.outcome for one in done] == ["fetched", "generated"]
     assert sorted(path.name for path in settings.output.directory.glob("*.png")) == [
         "fox-0.png",
         "fox-1.png",

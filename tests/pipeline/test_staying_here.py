@@ -64,18 +64,18 @@ def _known_and_to_the_cloud(settings: Settings) -> tuple[int, int]:
 
 
 def test_a_picture_that_is_fetched_later_goes_to_the_cloud(clouded: Settings) -> None:
-    assert recover(_killed(clouded), clouded, no_progress).how == "fetched"
+    assert recover(_killed(clouded), clouded, no_progress).outcome == "fetched"
     assert _known_and_to_the_cloud(clouded) == (1, 1)
 
 
 def test_what_is_to_stay_here_now_stays_here(clouded: Settings) -> None:
-    assert recover(_killed(clouded), _without_cloud(clouded), no_progress).how == "fetched"
+    assert recover(_killed(clouded), _without_cloud(clouded), no_progress).outcome == "fetched"
     assert _known_and_to_the_cloud(clouded) == (1, 0)
 
 
 def test_what_was_to_stay_here_when_it_was_asked_for_stays_here(clouded: Settings) -> None:
     id = _killed(_without_cloud(clouded))
-    assert recover(id, clouded, no_progress, output=clouded.output).how == "fetched"
+    assert recover(id, clouded, no_progress, output=clouded.output).outcome == "fetched"
     assert _known_and_to_the_cloud(clouded) == (1, 0)
 
 

@@ -64,7 +64,7 @@ def test_a_picture_whose_cancelling_nobody_confirmed_can_be_fetched(
         generate(_ASKED, settings, on_progress=_cancel)
     (id,) = file_store.pending(settings.state_dir)
     assert caught.value.remedy.endswith(f"Fetch it again with: imagen resume {id}")
-    assert recover(id, settings, no_progress).how == "fetched"
+    assert recover(id, settings, no_progress).outcome == "fetched"
     assert (cloud.submissions, _in_library(settings)) == (1, (1, 1))
 
 
@@ -80,7 +80,7 @@ def test_one_that_took_too_long_and_goes_on_is_no_failure_yet(
         generate(_ASKED, settings, on_progress=end)
     (id,) = file_store.pending(settings.state_dir)
     assert _in_library(settings) == (0, 0)
-    assert recover(id, settings, no_progress).how == "fetched"
+    assert recover(id, settings, no_progress).outcome == "fetched"
     assert (cloud.submissions, _in_library(settings)) == (1, (1, 1))
 
 

@@ -107,9 +107,11 @@ def resume(
         with nothing_on_stdout() if is_stdout else nullcontext():
             done = _all(each, as_json=as_json)
         _tell(done, as_json=as_json, is_stdout=is_stdout)
-        show_made(shows, [(one.made, one.job.asked) for one in done if one.made and one.job])
+        show_made(
+            shows, [(one.generation, one.job.request) for one in done if one.generation and one.job]
+        )
     if is_stdout:
-        write_image([saved for one in done if one.made for saved in one.made.saved])
+        write_image([saved for one in done if one.generation for saved in one.generation.saved])
     return max((one.error.exit_code for one in done if one.error is not None), default=0)
 
 
@@ -183,7 +185,7 @@ def _ask_to_make_again(one: RecoveredJob) -> bool:
 def _tell(done: Sequence[RecoveredJob], *, as_json: bool, is_stdout: bool = False) -> None:
     from imagen.cli.output import as_data, tell
 
-    made = [one.made for one in done if one.made is not None]
+    made = [one.generation for one in done if one.generation is not None]
     if as_json:
         whole = as_data(made) if made else {"images": [], "generations": []}
         click.echo(json.dumps(whole | {"jobs": [_row(one) for one in done]}, indent=2))
@@ -197,10 +199,10 @@ def _tell(done: Sequence[RecoveredJob], *, as_json: bool, is_stdout: bool = Fals
 
 _WORDS = {
     "fetched": "fetched from its engine",
-    "made": "made now, as it had never been sent",
-    "made again": "made again, as it had never reached its engine",
-    "made anew": "made anew, as you asked: its engine no longer knew it",
-    "kept": "was on disk already; the library has it now",
+    "generated": "generated now, since it had never been submitted",
+    "regenerated": "generated again, since it had never reached its engine",
+    "resubmitted": "submitted again, since its engine no longer knew it",
+    "saved": "was on disk already and is in the library now",
     "busy": "left alone: another process is at work on it",
 }
 
@@ -208,12 +210,12 @@ _WORDS = {
 def _line(one: RecoveredJob) -> str:
     which = f"{one.id[:8]}, {one.job.ticket.backend}" if one.job else one.id[:8]
     if one.error is None:
-        return f"{which}: {_WORDS[one.how]}."
+        return f"{which}: {_WORDS[one.outcome]}."
     return f"{which}: {one_line(one.error.message, limit=400)}\n{one.error.remedy}"
 
 
 def _row(one: RecoveredJob) -> dict[str, Any]:
-    about: dict[str, Any] = {"id": one.id, "outcome": one.how}
+    about: dict[str, Any] = {"id": one.id, "outcome": one.outcome}
     if one.job is not None:
         about |= {"backend": one.job.ticket.backend, "prompt": one.job.ticket.request.prompt}
     if one.error is not None:

@@ -118,8 +118,8 @@ def test_none_and_empty_stay_two_things_in_every_record(asked: Request) -> None:
     assert Request.model_validate_json(asked.model_dump_json()) == asked
     assert Request.of(asked.model_dump(mode="json", exclude_defaults=True)) == asked
     ticket = Ticket(id="x", backend="mock", request=asked, receipt={})
-    job = Job(ticket=ticket, asked=asked, output={})
-    assert Job.model_validate_json(job.model_dump_json()).asked == asked
+    job = Job(ticket=ticket, request=asked, output={})
+    assert Job.model_validate_json(job.model_dump_json()).request == asked
 
 
 def test_the_sidecar_of_a_fixed_scene_and_of_an_empty_prompt_differ() -> None:
@@ -137,7 +137,7 @@ def test_the_sidecar_of_a_fixed_scene_and_of_an_empty_prompt_differ() -> None:
 def test_a_ticket_from_before_is_read(words: dict[str, str], prompt: str | None) -> None:
     ticket = {"id": "x", "backend": "mock", "request": words, "receipt": {}}
     job = Job.model_validate({"ticket": ticket, "asked": words, "output": {}})
-    assert (job.asked.prompt, job.ticket.request.prompt) == (prompt, prompt)
+    assert (job.request.prompt, job.ticket.request.prompt) == (prompt, prompt)
 
 
 @pytest.mark.parametrize("words", [{"prompt": ""}, {}], ids=["as it was", "absent"])
