@@ -1,11 +1,11 @@
-"""Checkpoint: which part of which family of models a file of weights is, from its header."""
+"""Identify a model file by the names and shapes of its tensors: its role, family and variant."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from imagen.model_files.headers import read_model_header
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.model_files.headers import ModelHeader
-
 
 Family = Literal[
     "sd1", "sd2", "sdxl", "sdxl-refiner", "sd3", "flux1", "flux2", "z-image", "qwen-image", ""
@@ -31,33 +30,130 @@ Role = Literal[
     "unknown",
 ]
 """`checkpoint` is a diffusion model with its text encoders or VAE; the others are one part."""
-_Tensors = Mapping[str, tuple[int, ...]]
-_Found = tuple[Family, str] | None
+_Tensors: TypeAlias = Mapping[str, tuple[int, ...]]
 
-_PREFIXES = ("model.diffusion_model.", "diffusion_model.")
-_COMPANIONS = (
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """What a model file is."""
+
+    path: Path
+    role: Role
+    family: Family
+    """"" if the header does not say."""
+    variant: str = ""
+    """inpaint, edit, fill, control, dev, schnell, klein, 3-medium, 3.5-medium, 3.5-large."""
+    size_bytes: int = 0
+
+
+def identify_model(path: Path) -> ModelFile:
+    """Identify a safetensors, GGUF or PyTorch file; reads only its header, in milliseconds.
+
+    PyTorch's own files (.ckpt, .pth) cannot be read without running them: role `unknown`.
+    Raises ConfigError if the file does not exist or is incomplete.
+    """
+    header = read_model_header(path)
+    role, family, variant = classify(header)
+    return ModelFile(
+        path=path, role=role, family=family, variant=variant, size_bytes=header.size_bytes
+    )
+
+
+def classify(header: ModelHeader) -> tuple[Role, Family, str]:
+    """The role, the family and the variant of a file with this header."""
+    tensors = header.tensors
+    if is_lora(tensors):
+        return "lora", _lora_family(header), ""
+    if _any_starts_with(tensors, _CONTROLNET_PREFIXES):
+        return "controlnet", _controlnet_family(tensors), ""
+    network = tensors
+    for prefix in _DIFFUSION_PREFIXES:
+        inner = {n[len(prefix) :]: s for n, s in tensors.items() if n.startswith(prefix)}
+        if inner:
+            network = inner
+            break
+    found = _diffusion_model(network)
+    if found is None:
+        return _other_part(tensors)
+    is_whole = _any_starts_with(tensors, _COMPANION_PREFIXES)
+    return "checkpoint" if is_whole else "diffusion_model", *found
+
+
+# -- Diffusion models ------------------------------------------------------------------------------
+
+_DIFFUSION_PREFIXES = ("model.diffusion_model.", "diffusion_model.")
+_COMPANION_PREFIXES = (
     *("first_stage_model.", "vae.", "cond_stage_model.", "conditioner."),
     *("text_encoder.", "text_encoders."),
 )
-_CONTROLNETS = ("control_model.", "controlnet_", "zero_convs.", "input_hint_block.")
-_ATTENDS = re.compile(r"transformer_blocks\.0\.attn2\.to_k\.weight$")
-_CONTEXTS: Mapping[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
-"""How wide the text is that a U-Net attends to."""
-_UNET_VARIANTS = {9: "inpaint", 8: "edit"}
-"""By the channels that go in: 4 of noise, 4 of a picture, 1 of a mask."""
-_FLUX_VARIANTS = {384: "fill", 128: "control"}
-_SD3_VARIANTS = {36864: "3-medium", 147456: "3.5-medium"}
-"""By how many places a picture has at most."""
-_SD3_LARGE = ("joint_blocks.37.x_block.attn.qkv.weight", "transformer_blocks.37.attn.to_q.weight")
-_FLUX_1 = ("vector_in.in_layer.weight", "single_transformer_blocks.0.proj_mlp.weight")
-_FLUX_1_GUIDANCE = "time_text_embed.guidance_embedder.linear_1.weight"
-_FLUX_2 = (
+_FLUX1 = ("vector_in.in_layer.weight", "single_transformer_blocks.0.proj_mlp.weight")
+_FLUX2 = (
     "double_stream_modulation_img.lin.weight",
     "double_stream_modulation_img.linear.weight",
 )
-_FLUX_2_GUIDANCE = "time_guidance_embed.guidance_embedder.linear_1.weight"
-_LUMINA_2 = 2304
-"""As wide as Lumina 2 is, whose tensors are called as Z-Image's."""
+_GUIDANCE = (
+    "guidance_in.in_layer.weight",
+    "time_text_embed.guidance_embedder.linear_1.weight",
+    "time_guidance_embed.guidance_embedder.linear_1.weight",
+)
+"""Only models with distilled guidance have one of these: FLUX.1 [dev], FLUX.2 [dev]."""
+_FLUX1_VARIANTS = {384: "fill", 128: "control"}
+"""By the channels that go in."""
+_SD3 = "joint_blocks.0.x_block.attn.qkv.weight"
+_SD3_DIFFUSERS = ("pos_embed.proj.weight", "context_embedder.bias")
+_SD3_LARGE = ("joint_blocks.37.x_block.attn.qkv.weight", "transformer_blocks.37.attn.to_q.weight")
+_SD3_VARIANTS = {36864: "3-medium", 147456: "3.5-medium"}
+"""By the number of positions in an image."""
+_LUMINA = "cap_embedder.1.weight"
+_LUMINA_2_WIDTH = 2304
+"""Lumina 2's tensors have the same names as Z-Image's."""
+_QWEN_IMAGE = "transformer_blocks.0.img_mod.1.weight"
+_UNET = ("input_blocks.0.0.weight", "down_blocks.0.resnets.0.conv1.weight")
+_UNET_VARIANTS = {9: "inpaint", 8: "edit"}
+"""By the channels that go in: 4 of noise, 4 of an image, 1 of a mask."""
+_UNET_LABELS = ("label_emb.0.0.weight", "add_embedding.linear_1.weight")
+_UNET_CONTEXT = re.compile(r"transformer_blocks\.0\.attn2\.to_k\.weight$")
+_CONTEXT_WIDTHS: Mapping[int, Family] = {
+    768: "sd1",
+    1024: "sd2",
+    2048: "sdxl",
+    1280: "sdxl-refiner",
+}
+"""The width of the text that a U-Net attends to."""
+
+
+def _diffusion_model(network: _Tensors) -> tuple[Family, str] | None:
+    """The family and the variant of a diffusion model; None for another file."""
+    has_guidance = _has(network, *_GUIDANCE)
+    if _has(network, *_FLUX2):
+        return "flux2", "dev" if has_guidance else "klein"
+    if _has(network, *_FLUX1):
+        channels = _input_size(network, "img_in.weight", "x_embedder.weight")
+        return "flux1", _FLUX1_VARIANTS.get(channels) or ("dev" if has_guidance else "schnell")
+    if _SD3 in network or all(name in network for name in _SD3_DIFFUSERS):
+        positions = _input_size(network, "pos_embed", "pos_embed.pos_embed")
+        is_large = _has(network, *_SD3_LARGE)
+        return "sd3", "3.5-large" if is_large else _SD3_VARIANTS.get(positions, "")
+    if _LUMINA in network:
+        is_lumina_2 = network[_LUMINA][:1] == (_LUMINA_2_WIDTH,)
+        return ("", "lumina-2") if is_lumina_2 else ("z-image", "")
+    if _QWEN_IMAGE in network:
+        return "qwen-image", ""
+    if _has(network, *_UNET):
+        channels = _input_size(network, "input_blocks.0.0.weight", "conv_in.weight")
+        return _unet_family(network), _UNET_VARIANTS.get(channels, "")
+    return None
+
+
+def _unet_family(network: _Tensors) -> Family:
+    context = next(filter(_UNET_CONTEXT.search, network), "")
+    usual: Family = "sdxl" if _has(network, *_UNET_LABELS) else ""
+    return _CONTEXT_WIDTHS.get(_input_size(network, context), usual)
+
+
+# -- Other parts -----------------------------------------------------------------------------------
+
+_CONTROLNET_PREFIXES = ("control_model.", "controlnet_", "zero_convs.", "input_hint_block.")
 _TEXT_ENCODERS = (
     "encoder.block.0.layer.0.SelfAttention.k.weight",
     "text_model.embeddings.token_embedding.weight",
@@ -75,187 +171,68 @@ _TAESD = (
     "decoder.1.weight",
     "3.conv.0.weight",
 )
-_INNER_DECODERS = ("first_stage_model.decoder.conv_in.weight", "vae.decoder.conv_in.weight")
+_QWEN_VAE = ("decoder.middle.0.residual.0.gamma", "decoder.mid_block.resnets.0.norm1.gamma")
+_VAE_DECODERS = (
+    "decoder.conv_in.weight",
+    "first_stage_model.decoder.conv_in.weight",
+    "vae.decoder.conv_in.weight",
+)
+_FLUX2_CHANNELS = 32
 _UPSCALER = re.compile(r"conv_first\.weight$|model\.1\.sub\.0\.|body\.0\.rdb1\.")
-_FLUX_2_CHANNELS = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFile:
-    """What one file of weights is."""
-
-    path: Path
-    role: Role
-    family: Family
-    """`""` where the header doesn't tell."""
-    variant: str = ""
-    """inpaint, edit, fill, control, dev, schnell, klein, 3-medium, 3.5-medium, 3.5-large."""
-    size_bytes: int = 0
-
-
-def identify_model(path: Path) -> ModelFile:
-    """What a safetensors, GGUF or PyTorch file is; reads only its header, in milliseconds.
-
-    PyTorch's own files (.ckpt, .pth) can't be looked into without running them: role `unknown`.
-    Raises ConfigError with a sentence where there is no such file, and where it isn't whole.
-    """
-    weights = read_model_header(path)
-    role, family, variant = classify(weights)
-    return ModelFile(
-        path=path, role=role, family=family, variant=variant, size_bytes=weights.size_bytes
-    )
-
-
-def classify(weights: ModelHeader) -> tuple[Role, Family, str]:
-    """The role, the family and the variant of what a header lists."""
-    tensors = weights.tensors
-    if is_lora(tensors):
-        return "lora", family_of_lora(weights), ""
-    if _any_begins(tensors, _CONTROLNETS):
-        return "controlnet", _of_controlnet(tensors), ""
-    network = _without_prefix(tensors)
-    for known in (_flux2, _flux1, _sd3, _lumina, _qwen_image, _unet):
-        if found := known(network):
-            is_whole = _any_begins(tensors, _COMPANIONS)
-            return "checkpoint" if is_whole else "diffusion_model", *found
-    return _part(tensors)
-
-
-def _without_prefix(tensors: _Tensors) -> _Tensors:
-    """The diffusion model's own tensors, where they stand among those of its companions."""
-    for prefix in _PREFIXES:
-        inner = {n[len(prefix) :]: s for n, s in tensors.items() if n.startswith(prefix)}
-        if inner:
-            return inner
-    return tensors
-
-
-def _flux2(network: _Tensors) -> _Found:
-    if not _has(network, *_FLUX_2):
-        return None
-    has_guidance = _has(network, "guidance_in.in_layer.weight", _FLUX_2_GUIDANCE)
-    return "flux2", "dev" if has_guidance else "klein"
-
-
-def _flux1(network: _Tensors) -> _Found:
-    if not _has(network, *_FLUX_1):
-        return None
-    channels = _inputs(network, "img_in.weight", "x_embedder.weight")
-    has_guidance = _has(network, "guidance_in.in_layer.weight", _FLUX_1_GUIDANCE)
-    return "flux1", _FLUX_VARIANTS.get(channels) or ("dev" if has_guidance else "schnell")
-
-
-def _sd3(network: _Tensors) -> _Found:
-    is_diffusers = _has(network, "pos_embed.proj.weight") and _has(network, "context_embedder.bias")
-    if not is_diffusers and not _has(network, "joint_blocks.0.x_block.attn.qkv.weight"):
-        return None
-    if _has(network, *_SD3_LARGE):
-        return "sd3", "3.5-large"
-    return "sd3", _SD3_VARIANTS.get(_inputs(network, "pos_embed", "pos_embed.pos_embed"), "")
-
-
-def _lumina(network: _Tensors) -> _Found:
-    shape = network.get("cap_embedder.1.weight")
-    if shape is None:
-        return None
-    return ("", "lumina-2") if shape[:1] == (_LUMINA_2,) else ("z-image", "")
-
-
-def _qwen_image(network: _Tensors) -> _Found:
-    return ("qwen-image", "") if _has(network, "transformer_blocks.0.img_mod.1.weight") else None
-
-
-def _unet(network: _Tensors) -> _Found:
-    if not _has(network, "input_blocks.0.0.weight", "down_blocks.0.resnets.0.conv1.weight"):
-        return None
-    channels = _inputs(network, "input_blocks.0.0.weight", "conv_in.weight")
-    return _family_of_unet(network), _UNET_VARIANTS.get(channels, "")
-
-
-def _family_of_unet(network: _Tensors) -> Family:
-    has_labels = _has(network, "label_emb.0.0.weight", "add_embedding.linear_1.weight")
-    return _CONTEXTS.get(_context(network)) or ("sdxl" if has_labels else "")
-
-
-def _of_controlnet(tensors: _Tensors) -> Family:
+def _controlnet_family(tensors: _Tensors) -> Family:
     network = {name.removeprefix("control_model."): shape for name, shape in tensors.items()}
-    if _has(network, "transformer_blocks.0.img_mod.1.weight"):
+    if _QWEN_IMAGE in network:
         return "qwen-image"
     if _has(network, "controlnet_x_embedder.weight", "double_blocks.0.img_attn.qkv.weight"):
         return "flux1"
-    if _has(network, "pos_embed.proj.weight", "joint_blocks.0.x_block.attn.qkv.weight"):
+    if _has(network, "pos_embed.proj.weight", _SD3):
         return "sd3"
-    return _family_of_unet(network)
+    return _unet_family(network)
 
 
-def _part(tensors: _Tensors) -> tuple[Role, Family, str]:
-    """What stands beside a diffusion model."""
+def _other_part(tensors: _Tensors) -> tuple[Role, Family, str]:
     if _has(tensors, *_TEXT_ENCODERS) or any(map(_LANGUAGE_MODEL.match, tensors)):
         return "text_encoder", "", ""
     if _has(tensors, *_TAESD):
         return "taesd", "", ""
-    if _has(
-        tensors, "decoder.middle.0.residual.0.gamma", "decoder.mid_block.resnets.0.norm1.gamma"
-    ):
+    if _has(tensors, *_QWEN_VAE):
         return "vae", "qwen-image", ""
-    if channels := _inputs(tensors, "decoder.conv_in.weight", *_INNER_DECODERS):
-        return "vae", "flux2" if channels == _FLUX_2_CHANNELS else "", ""
-    if _is_upscaler(tensors):
+    if channels := _input_size(tensors, *_VAE_DECODERS):
+        return "vae", "flux2" if channels == _FLUX2_CHANNELS else "", ""
+    is_compact = bool(tensors) and all(name.startswith("body.") for name in tensors)
+    if is_compact or any(map(_UPSCALER.match, tensors)):
         return "upscaler", "", ""
     return "unknown", "", ""
 
 
-def _is_upscaler(tensors: _Tensors) -> bool:
-    is_compact = bool(tensors) and all(name.startswith("body.") for name in tensors)
-    return is_compact or any(map(_UPSCALER.match, tensors))
-
-
-def _any_begins(tensors: _Tensors, prefixes: tuple[str, ...]) -> bool:
-    return any(name.startswith(prefixes) for name in tensors)
-
-
-def _has(tensors: _Tensors, *names: str) -> bool:
-    """Whether any of them is there."""
-    return any(name in tensors for name in names)
-
-
-def _inputs(tensors: _Tensors, *names: str) -> int:
-    """The second side of the first of these that is there, as a rule what goes in; else 0."""
-    shape = next((tensors[name] for name in names if name in tensors), ())
-    return shape[1] if len(shape) > 1 else 0
-
-
-def _context(network: _Tensors) -> int:
-    name = next(filter(_ATTENDS.search, network), "")
-    return _inputs(network, name)
-
+# -- LoRAs -----------------------------------------------------------------------------------------
 
 _LORA = re.compile(
     r"(^|\.)lora_(A|B|down|up|linear_layer|unet|te\d?)[._]|\.lora\.(down|up)\.|\.(lokr|hada)_w\d",
     re.MULTILINE,
 )
-_WORDS = ("lora", "lokr", "hada")
+_LORA_WORDS = ("lora", "lokr", "hada")
 _DOWN = r"\.(lora_A|lora_down|lora\.down)\b"
 _UP = r"\.(lora_B|lora_up|lora\.up)\b"
 _DOT = r"[._]"
 _ANY = r".{0,100}"
-
-_UNET = re.compile(rf"attn2{_DOT}to_k{_ANY}{_DOWN}")
-_FLUX_2_loras = re.compile(
+_LORA_UNET = re.compile(rf"attn2{_DOT}to_k{_ANY}{_DOWN}")
+_LORA_FLUX2 = re.compile(
     rf"double_stream_modulation|single_transformer_blocks{_DOT}{_ANY}to_qkv_mlp_proj"
 )
-_FLUX_SINGLE = re.compile(rf"single_blocks{_DOT}\d+{_DOT}linear1{_UP}")
-_FLUX = re.compile(rf"(single_transformer|single|double)_blocks{_DOT}")
-_LUMINA = re.compile(rf"(^|{_DOT})layers{_DOT}\d+{_DOT}attention{_DOT}{_ANY}{_DOWN}")
-_QWEN = re.compile(rf"transformer_blocks{_DOT}\d+{_DOT}(img|txt)_(mod|mlp){_DOT}")
-_ATTENDS_loras = re.compile(rf"transformer_blocks{_DOT}\d+{_DOT}attn{_DOT}to_[qkv]{_DOWN}")
-
-_CONTEXTS_loras: Mapping[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
-_FLUX_1_LINEAR = 21504
+_LORA_FLUX = re.compile(rf"(single_transformer|single|double)_blocks{_DOT}")
+_LORA_FLUX_SINGLE = re.compile(rf"single_blocks{_DOT}\d+{_DOT}linear1{_UP}")
+_FLUX1_LINEAR = 21504
 """The outputs of a single block's first layer: 3 x 3072 + 12288; FLUX.2 has other sums."""
+_LORA_LUMINA = re.compile(rf"(^|{_DOT})layers{_DOT}\d+{_DOT}attention{_DOT}{_ANY}{_DOWN}")
 _Z_IMAGE_WIDTH = 3840
-_WIDTHS: Mapping[int, Family] = {1536: "sd3", 2432: "sd3", 3072: "qwen-image"}
-_SAID: tuple[tuple[str, Family], ...] = (
+_LORA_QWEN = re.compile(rf"transformer_blocks{_DOT}\d+{_DOT}(img|txt)_(mod|mlp){_DOT}")
+_LORA_ATTENTION = re.compile(rf"transformer_blocks{_DOT}\d+{_DOT}attn{_DOT}to_[qkv]{_DOWN}")
+_ATTENTION_WIDTHS: Mapping[int, Family] = {1536: "sd3", 2432: "sd3", 3072: "qwen-image"}
+_NOTES = ("modelspec.architecture", "ss_base_model_version")
+_NOTE_WORDS: tuple[tuple[str, Family], ...] = (
     ("stable-diffusion-xl", "sdxl"),
     ("sdxl", "sdxl"),
     ("stable-diffusion-v1", "sd1"),
@@ -273,52 +250,58 @@ _SAID: tuple[tuple[str, Family], ...] = (
     ("qwen-image", "qwen-image"),
     ("qwen_image", "qwen-image"),
 )
-_NOTES = ("modelspec.architecture", "ss_base_model_version")
 
 
 def is_lora(names: Iterable[str]) -> bool:
-    """Whether these are names of a low-rank adapter's tensors."""
-    text = "\n".join(names)  # at once, and words first: there are thousands
-    return any(word in text for word in _WORDS) and _LORA.search(text) is not None
+    """Whether these are the names of a LoRA's tensors."""
+    text = "\n".join(names)  # all at once, and words first: there are thousands
+    return any(word in text for word in _LORA_WORDS) and _LORA.search(text) is not None
 
 
-def family_of_lora(weights: ModelHeader) -> Family:
-    """By the names and shapes of its tensors, else by what it says of itself; "" is unknown."""
-    return _by_tensors(weights.tensors) or _by_notes(weights.notes)
+def _lora_family(header: ModelHeader) -> Family:
+    """The family by names and shapes, or else by the metadata; "" if it is unknown."""
+    tensors = header.tensors
+    family: Family = ""
+    if shape := _find_shape(tensors, _LORA_UNET):
+        width = _side(shape, 1)
+        family = _CONTEXT_WIDTHS.get(width, "") if width != 1280 else ""
+    elif any(map(_LORA_FLUX2.search, tensors)):
+        family = "flux2"
+    elif any(map(_LORA_FLUX.search, tensors)):
+        shape = _find_shape(tensors, _LORA_FLUX_SINGLE)
+        family = "flux2" if shape and _side(shape, 0) != _FLUX1_LINEAR else "flux1"
+    elif shape := _find_shape(tensors, _LORA_LUMINA):
+        family = "z-image" if _side(shape, 1) == _Z_IMAGE_WIDTH else ""
+    elif any(map(_LORA_QWEN.search, tensors)):
+        family = "qwen-image"
+    else:
+        width = _side(_find_shape(tensors, _LORA_ATTENTION), 1)
+        is_joint = any("joint_blocks" in name for name in tensors)
+        family = _ATTENTION_WIDTHS.get(width, "sd3" if is_joint else "")
+    notes = " ".join(header.notes.get(name, "") for name in _NOTES).lower()
+    return family or next((known for word, known in _NOTE_WORDS if word in notes), "")
 
 
-def _by_tensors(tensors: Mapping[str, tuple[int, ...]]) -> Family:
-    if shape := _shape(tensors, _UNET):
-        return _CONTEXTS_loras.get(_side(shape, 1), "")
-    if any(map(_FLUX_2_loras.search, tensors)):
-        return "flux2"
-    if any(map(_FLUX.search, tensors)):
-        return _flux(tensors)
-    if shape := _shape(tensors, _LUMINA):
-        return "z-image" if _side(shape, 1) == _Z_IMAGE_WIDTH else ""
-    if any(map(_QWEN.search, tensors)):
-        return "qwen-image"
-    return _WIDTHS.get(_side(_shape(tensors, _ATTENDS_loras), 1), "") or _joint(tensors)
+# -- Names and shapes ------------------------------------------------------------------------------
 
 
-def _flux(tensors: Mapping[str, tuple[int, ...]]) -> Family:
-    if shape := _shape(tensors, _FLUX_SINGLE):
-        return "flux1" if _side(shape, 0) == _FLUX_1_LINEAR else "flux2"
-    return "flux1"
+def _any_starts_with(tensors: _Tensors, prefixes: tuple[str, ...]) -> bool:
+    return any(name.startswith(prefixes) for name in tensors)
 
 
-def _joint(tensors: Mapping[str, tuple[int, ...]]) -> Family:
-    return "sd3" if any("joint_blocks" in name for name in tensors) else ""
+def _has(tensors: _Tensors, *names: str) -> bool:
+    """Whether any of them is present."""
+    return any(name in tensors for name in names)
 
 
-def _shape(tensors: Mapping[str, tuple[int, ...]], pattern: re.Pattern[str]) -> tuple[int, ...]:
+def _input_size(tensors: _Tensors, *names: str) -> int:
+    """The second side of the first of these that is present: usually its inputs; else 0."""
+    return _side(next((tensors[name] for name in names if name in tensors), ()), 1)
+
+
+def _find_shape(tensors: _Tensors, pattern: re.Pattern[str]) -> tuple[int, ...]:
     return next((shape for name, shape in tensors.items() if pattern.search(name)), ())
 
 
 def _side(shape: tuple[int, ...], index: int) -> int:
     return shape[index] if len(shape) > index else 0
-
-
-def _by_notes(notes: Mapping[str, str]) -> Family:
-    said = " ".join(notes.get(name, "") for name in _NOTES).lower()
-    return next((family for word, family in _SAID if word in said), "")

@@ -1,4 +1,4 @@
-"""Families of upscalers: `realesrgan` and `esrgan` choose an installed file."""
+"""Choose an upscaler file by its family: `realesrgan` or `esrgan`."""
 
 from __future__ import annotations
 
@@ -9,41 +9,39 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FAMILIES = ("realesrgan", "esrgan")
-_OF_ESRGAN = ("esrgan", "ultrasharp", "remacri", "nmkd", "siax", "foolhardy", "lollypop")
-"""What the names of files with ESRGAN's architecture contain, most of them other trainings."""
-_OF_REAL_ESRGAN = "realesr"
-_DRAWN = ("anime", "comic", "cartoon")
-"""For drawings; photographs come out worse."""
+_REAL_ESRGAN = "realesr"
+_ESRGAN = ("esrgan", "ultrasharp", "remacri", "nmkd", "siax", "foolhardy", "lollypop")
+"""Parts of the names of files with ESRGAN's architecture, most of them other trainings."""
+_FOR_DRAWINGS = ("anime", "comic", "cartoon")
 _FACTOR = re.compile(r"(?:^|[^0-9])(?:x([1-8])|([1-8])x)(?![0-9])")
 
 
 def is_family(method: str) -> bool:
-    return _plain(method) in FAMILIES
+    """Whether a method names a family rather than a file."""
+    return _letters(method) in FAMILIES
 
 
 def choose_upscaler(method: str, names: Iterable[str], factor: float) -> str | None:
-    """The upscaler of this family among the names; None if there is none, or it is not a family.
+    """The upscaler of this family among the names, or None.
 
-    Of several, one for photographs, then one of the asked factor, then the first by name.
-    Real-ESRGAN counts as ESRGAN where there is nothing nearer.
+    Of several, one for photographs is preferred, then one of this factor, then the first by name.
+    Real-ESRGAN counts as ESRGAN if there is nothing closer.
     """
-    if not is_family(method):
+    family = _letters(method)
+    if family not in FAMILIES:
         return None
-    family = _plain(method)
-    found = [name for name in names if _is_of(family, _plain(name))]
-    return min(found, key=lambda name: _rank(family, name, factor)) if found else None
+
+    def rank(name: str) -> tuple[bool, bool, bool, str]:
+        plain, found = _letters(name), _FACTOR.search(name.lower())
+        own_factor = int(found[1] or found[2]) if found else 4
+        is_substitute = family == "esrgan" and _REAL_ESRGAN in plain
+        is_for_drawings = any(word in plain for word in _FOR_DRAWINGS)
+        return is_substitute, is_for_drawings, own_factor != factor, plain
+
+    parts = (_REAL_ESRGAN,) if family == "realesrgan" else (_REAL_ESRGAN, *_ESRGAN)
+    candidates = [name for name in names if any(part in _letters(name) for part in parts)]
+    return min(candidates, key=rank, default=None)
 
 
-def _is_of(family: str, name: str) -> bool:
-    return _OF_REAL_ESRGAN in name or (family == "esrgan" and any(w in name for w in _OF_ESRGAN))
-
-
-def _rank(family: str, name: str, factor: float) -> tuple[bool, bool, bool, str]:
-    plain, own = _plain(name), _FACTOR.search(name.lower())
-    times = int(own[1] or own[2]) if own else 4
-    is_farther = family == "esrgan" and _OF_REAL_ESRGAN in plain
-    return is_farther, any(word in plain for word in _DRAWN), times != factor, plain
-
-
-def _plain(name: str) -> str:
+def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name.lower()))

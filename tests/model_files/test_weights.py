@@ -80,98 +80,103 @@ def test_the_header_of_a_file_of_two_gigabytes_is_all_that_is_read(tmp_path: Pat
         ),
         pytest.param(
             _LFS,
-            "is a git-lfs pointer: a note of 75 bytes in place of the model of 6,938,078,334"
-            " bytes.",
+            "is a git-lfs pointer: 75 bytes of text instead of the model of 6,938,078,334 bytes.",
             "Fetch the model itself with: git lfs pull",
             id="a git-lfs pointer",
         ),
         pytest.param(
             b'{"error": "Repository not found"}',
-            'is a text, not a model: \'{"error": "Repository not found"}\'.',
+            'is text, not a model: \'{"error": "Repository not found"}\'.',
             "Download it again",
             id="a server's answer",
         ),
         pytest.param(
             bytes(range(256)),
-            "is no safetensors, GGUF or PyTorch file.",
+            "is not a safetensors, GGUF or PyTorch file.",
             "Download it again",
             id="garbage",
         ),
         pytest.param(
-            _HUGE + b"{", "is no safetensors, GGUF or PyTorch file.", "", id="an absurd length"
+            _HUGE + b"{", "is not a safetensors, GGUF or PyTorch file.", "", id="an absurd length"
         ),
         pytest.param(
             safetensors(SD1)[:-1],
-            "was cut off: it has 1,035 bytes, and needs 1,036 bytes.",
+            "is incomplete: it has 1,035 bytes and needs 1,036.",
             "",
             id="cut off",
         ),
         pytest.param(
             safetensors(SD1)[:100],
-            "was cut off: it has 100 bytes, and needs its header alone",
+            "is incomplete: it has 100 bytes and needs more for its header alone",
             "Download it again",
             id="cut off within the header",
         ),
         pytest.param(
             safetensors(SD1) + b"?",
-            "is no whole safetensors file: it has 1 bytes more than it says.",
+            "is not a valid safetensors file: it has 1 bytes more than it says.",
             "",
             id="too long",
         ),
         pytest.param(
-            struct.pack("<Q", 9) + b'{"w": 1} ', "is no whole safetensors file: ", "", id="no shape"
+            struct.pack("<Q", 9) + b'{"w": 1} ',
+            "is not a valid safetensors file: ",
+            "",
+            id="no shape",
         ),
         pytest.param(
-            struct.pack("<Q", 9) + b'{"w": ...', "is no whole safetensors file: ", "", id="no JSON"
+            struct.pack("<Q", 9) + b'{"w": ...',
+            "is not a valid safetensors file: ",
+            "",
+            id="no JSON",
         ),
         pytest.param(
             struct.pack("<Q", 49) + b'{"w":{"shape":["x"],"data_offsets":[0,1],"d":""}}' + b"1",
-            "is no whole safetensors file: a shape or an offset is no whole number.",
+            "is not a valid safetensors file: a shape or an offset is not a whole number.",
             "",
             id="no numbers",
         ),
         pytest.param(
             struct.pack("<Q", 20) + b'{"__metadata__":[1]}',
-            "is no whole safetensors file: ",
+            "is not a valid safetensors file: ",
             "",
             id="notes that are none",
         ),
         pytest.param(
             gguf({}, gguf_text("a") + struct.pack("<IIQQ", 9, 8, 2, 2**63), 1),
-            "is no whole GGUF file: ",
+            "is not a valid GGUF file: ",
             "",
             id="GGUF with an absurd length",
         ),
         pytest.param(
-            gguf({"w": (2, 3)})[:-1], "was cut off: it has 107 bytes", "", id="cut off GGUF"
+            gguf({"w": (2, 3)})[:-1], "is incomplete: it has 107 bytes", "", id="cut off GGUF"
         ),
         pytest.param(
             gguf({"w": (2, 3)})[:30],
-            "was cut off: it has 30 bytes, and needs",
+            "is incomplete: it has 30 bytes and needs",
             "",
             id="cut off within the header of a GGUF",
         ),
         pytest.param(
             b"GGUF" + struct.pack("<IQQ", 1, 0, 0),
-            "is no whole GGUF file: its version of GGUF is 1, and 2 and 3 can be read.",
+            "is not a valid GGUF file: its version of GGUF is 1; expected 2 or 3.",
             "",
             id="GGUF of another version",
         ),
         pytest.param(
             b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0),
-            "is no whole GGUF file: a count of 1152921504606846976 in its header can't be true.",
+            "is not a valid GGUF file: its header has an impossible count of 1152921504606846976.",
             "",
             id="GGUF with an absurd count",
         ),
         pytest.param(
             gguf({}, gguf_text("a") + struct.pack("<IIQ", 9, 9, 1), 1),
-            "is no whole GGUF file: its header holds an array of arrays.",
+            "is not a valid GGUF file: its header has an array of arrays.",
             "",
             id="GGUF with nested arrays",
         ),
         pytest.param(
             b"PK\x03\x04 and no end",
-            "was cut off: it has 15 bytes, and needs more bytes: its end is missing.",
+            "is incomplete: it has 15 bytes and needs more: its end is missing.",
             "Download it again",
             id="cut off PyTorch archive",
         ),
@@ -190,20 +195,18 @@ def test_what_is_no_whole_model_is_refused(
 def test_a_slip_in_the_name_is_named(tmp_path: Path) -> None:
     write_file(tmp_path / "juggernaut.safetensors", safetensors(SD1))
     refusal = _refusal(tmp_path / "jugernaut.safetensors")
-    assert refusal.message.startswith("There is no file ")
+    assert refusal.message.startswith("File ")
     assert refusal.message.endswith("Did you mean 'juggernaut.safetensors'?")
 
 
 def test_a_missing_file_in_a_missing_folder_is_only_missing(tmp_path: Path) -> None:
     path = tmp_path / "no" / "model.gguf"
-    assert _refusal(path).message == f"There is no file {path}."
+    assert _refusal(path).message == f"File {path} not found."
 
 
 def test_a_name_may_be_too_long_for_any_file(tmp_path: Path) -> None:
-    assert "can't be read" in _refusal(tmp_path / ("x" * 300)).message
+    assert "Cannot read" in _refusal(tmp_path / ("x" * 300)).message
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    assert _refusal(tmp_path).message == (
-        f"{tmp_path} is a folder, where one file of a model was expected."
-    )
+    assert _refusal(tmp_path).message == (f"{tmp_path} is a folder; expected a model file.")

@@ -169,7 +169,7 @@ def test_missing_file_gets_a_suggestion(tmp_path: Path) -> None:
 
 def test_truncated_file_is_refused(tmp_path: Path) -> None:
     path = write_file(tmp_path / "a.safetensors", write_sd1_file(tmp_path).read_bytes()[:-1])
-    assert "was cut off" in _refusal(path).message
+    assert "is incomplete" in _refusal(path).message
 
 
 def test_vae_file_as_model_is_refused(tmp_path: Path) -> None:

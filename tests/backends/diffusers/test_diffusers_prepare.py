@@ -343,7 +343,7 @@ def test_loras_are_found_by_name_and_by_path(tmp_path: Path) -> None:
         ("inc", "LoRA 'inc' not found in "),
         ("big", "loras: big.safetensors is for sdxl models, and this model is sd1."),
         ("vae", "vae.safetensors: expected a LoRA, got a vae."),
-        ("cut", "was cut off"),
+        ("cut", "is incomplete"),
     ],
 )
 def test_unusable_lora_is_refused_before_loading(name: str, sentence: str, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_check_reports_truncated_weights_before_missing_packages(tmp_path: Path)
     weights = place / "vae" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     health = open_diffusers(place).check()
-    assert f"{weights} was cut off" in health.summary
+    assert f"{weights} is incomplete" in health.summary
     assert health.remedies == ("Download the model again.",)
 
 

@@ -114,7 +114,7 @@ def test_a_diffusion_model_without_its_companions_is_refused(bench: Bench, model
     [
         ("photom", "There is no model 'photom' in "),
         ("ink", "model: ink.safetensors is a LoRA, not a model."),
-        ("cut", "cut.safetensors was cut off"),
+        ("cut", "cut.safetensors is incomplete"),
     ],
 )
 def test_what_cannot_be_the_model_is_refused(
