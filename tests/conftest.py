@@ -36,6 +36,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.timeout = _TIMEOUT_SECONDS
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="Write the files in tests/cli/golden anew, from what the commands print.",
+    )
+
+
 @pytest.fixture(autouse=True)
 def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No configuration, state or proxy of the person who runs the tests is seen."""

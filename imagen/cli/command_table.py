@@ -1,8 +1,9 @@
-"""The classes of all commands and options: what click does not check itself."""
+"""The commands of imagen by name, and the classes that commands and options are made of."""
 
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,10 +12,59 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from click.parser import _OptionParser
+    from click.shell_completion import CompletionItem
+
+_PLACE = "imagen.cli.commands."
+SECTIONS = {
+    "Images": {
+        "generate": ("generate:generate", "Generate images from a prompt."),
+        "edit": ("edit:edit", "Edit an image by instruction."),
+        "outpaint": ("outpaint:outpaint", "Extend an image beyond its edges."),
+        "upscale": ("upscale:upscale", "Enlarge an image."),
+        "restore": ("restore:restore", "Restore the faces in an image."),
+        "preprocess": ("preprocess:preprocess", "Turn an image into a control image."),
+        "convert": ("convert:convert", "Convert images to another format, with their metadata."),
+        "again": ("again:again", "Regenerate an image and report what changed."),
+        "compare": ("compare:compare", "Compare backends on the same prompt."),
+        "demo": ("demo:demo", "Run a comparison with simulated images, without a GPU."),
+    },
+    "Library": {
+        "history": ("history:history", "List generated images, newest first."),
+        "library": (
+            "library:library",
+            "Take pictures in, and compare the library with the disk.",
+        ),
+        "show": ("show:show", "Show how an image was made."),
+        "open": ("open:open_", "Open an image in the default viewer."),
+        "tag": ("tag:tag", "Add, remove or list tags."),
+        "rate": ("rate:rate", "Rate images from 1 to 5 stars."),
+        "rm": ("rm:rm", "Put pictures into the trash; their files stay where they are."),
+        "usage": ("usage:usage", "Show usage: images, time and cost."),
+        "sync": ("sync:sync", "Send what waits for the cloud and for webhooks."),
+        "url": ("url:url", "Create a temporary link to an image in the cloud."),
+        "resume": ("resume:resume", "Finish jobs that were interrupted."),
+    },
+    "Setup": {
+        "backends": ("backends:backends", "List the backends and what they are missing."),
+        "models": ("models:models", "List the models that the backends offer."),
+        "workflows": ("workflows:workflows", "List, show, check and add workflows."),
+        "config": ("config:config", "Create, check and show the configuration."),
+        "doctor": ("doctor:doctor", "Find problems and suggest fixes."),
+        "completion": ("completion:completion", "Print the completion script of a shell."),
+        "version": ("version:version", "Print the version."),
+        "help": ("help:help_", "Show the help of a command."),
+    },
+}
+COMMANDS = {
+    name: (_PLACE + place, sentence)
+    for commands in SECTIONS.values()
+    for name, (place, sentence) in commands.items()
+}
+"""Where each command is defined, and the first sentence of its help."""
 
 
 class Option(click.Option):
-    """An option with further names, which the help does not list."""
+    """An option with additional names that the help does not list."""
 
     def __init__(self, *args: Any, hidden_names: Sequence[str] = (), **attributes: Any) -> None:
         super().__init__(*args, **attributes)
@@ -27,7 +77,7 @@ class Option(click.Option):
 
 
 class Command(click.Command):
-    """A command that refuses an option given twice, and a prompt without quotes."""
+    """A command that refuses repeated options and explains unquoted prompts."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         _check_arguments(self, ctx, args)
@@ -35,7 +85,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands, which checks its own options too."""
+    """A group of such commands; its own options are checked too."""
 
     command_class = Command
 
@@ -44,65 +94,104 @@ class Group(click.Group):
         return super().parse_args(ctx, args)
 
 
+class CommandTable(Group):
+    """The commands of the table, each imported when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        is_unknown = args[0] not in COMMANDS and not args[0].startswith("-")
+        if is_unknown and not ctx.resilient_parsing:
+            from imagen.core.text import did_you_mean
+
+            ctx.fail(f"Unknown command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete from the table, without importing any command."""
+        from click.shell_completion import CompletionItem
+
+        commands = [
+            CompletionItem(name, help=sentence)
+            for name, (_, sentence) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for heading, commands in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, sentence) for name, (_, sentence) in commands.items()])
+
+
+def usage_error(message: str) -> click.UsageError:
+    """The error for options that do not make sense together."""
+    return click.UsageError(message, ctx=click.get_current_context(silent=True))
+
+
+def quote_words(words: Sequence[str]) -> str:
+    """The words as one would type them in this system's shell."""
+    import shlex
+    import subprocess
+
+    if os.name == "nt":
+        return subprocess.list2cmdline(words)
+    quoted = []
+    for word in words:
+        single = shlex.quote(word)
+        can_use_double = single.startswith("'") and not {*word} & {*'"$`\\!'}
+        quoted.append(f'"{word}"' if can_use_double else single)
+    return " ".join(quoted)
+
+
 def _check_arguments(command: click.Command, ctx: click.Context, args: list[str]) -> None:
-    """Raises UsageError for what click would pass over or not explain."""
-    if ctx.resilient_parsing:  # the shell completes an unfinished line
+    """Raises UsageError for mistakes that click ignores or does not explain."""
+    if ctx.resilient_parsing:  # a shell completes an unfinished line
         return
     values, rest, order = command.make_parser(ctx).parse_args(args=list(args))
-    if any(param.is_eager for param in order):  # --help and --version count, whatever else is there
+    if any(param.is_eager for param in order):  # --help and --version take precedence
         return
     for param in dict.fromkeys(order):
         if isinstance(param, click.Option) and order.count(param) > 1:
             _refuse_repeated(ctx, param, order.count(param), args)
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
     if rest and arguments and arguments[-1].name == "prompt":
-        raise _unquoted(ctx, [str(values["prompt"]), *rest], args)
+        raise _unquoted_prompt(ctx, [str(values["prompt"]), *rest], args)
 
 
 def _refuse_repeated(
     ctx: click.Context, option: click.Option, times: int, args: Sequence[str]
 ) -> None:
-    """Raises UsageError unless it takes several values, or is a flag that is not contradicted."""
+    """Raises UsageError unless the option takes several values or is a consistent flag."""
     if option.multiple or option.count:
         return
     if not option.is_flag:
         names = [*option.opts, *(option.hidden_names if isinstance(option, Option) else ())]
         typed = [name for name in names if any(arg.partition("=")[0] == name for arg in args)]
-        also = f", as {' and '.join(typed)}" if len(typed) > 1 else ""
+        spelled = f" (as {' and '.join(typed)})" if len(typed) > 1 else ""
         name = max(option.opts, key=len)
-        ctx.fail(f"{name} is given {times} times{also}, but it takes one value.")
+        ctx.fail(f"{name} is given {times} times{spelled}, but it takes one value.")
     if {*option.opts} & {*args} and {*option.secondary_opts} & {*args}:
         ctx.fail(f"{option.opts[0]} and {option.secondary_opts[0]} exclude each other.")
 
 
-def _unquoted(ctx: click.Context, words: list[str], args: list[str]) -> click.UsageError:
-    """The error of a prompt of several words, with the command that was meant."""
-    whole = [" ".join(words)]
-    places = range(len(args) - len(words) + 1)
-    start = next((n for n in places if args[n : n + len(words)] == words), None)
-    meant = whole if start is None else [*args[:start], *whole, *args[start + len(words) :]]
+def _unquoted_prompt(ctx: click.Context, words: list[str], args: list[str]) -> click.UsageError:
+    """The error for a prompt of several words, with the command that was meant."""
+    prompt = [" ".join(words)]
+    positions = range(len(args) - len(words) + 1)
+    start = next((n for n in positions if args[n : n + len(words)] == words), None)
+    meant = prompt if start is None else [*args[:start], *prompt, *args[start + len(words) :]]
     return click.UsageError(
-        f"A prompt of several words needs quotes:\n  {ctx.command_path} {quote_words(meant)}", ctx
+        f"Put quotes around a prompt of several words:\n  {ctx.command_path} {quote_words(meant)}",
+        ctx,
     )
-
-
-def quote_words(words: Sequence[str]) -> str:
-    """The words as they are typed in the shell of this system."""
-    import shlex  # for an error only
-    import subprocess
-
-    if os.name == "nt":
-        return subprocess.list2cmdline(words)
-    quoted = map(shlex.quote, words)
-    pairs = zip(words, quoted, strict=True)
-    return " ".join(f'"{word}"' if _is_plain(word, q) else q for word, q in pairs)
-
-
-def _is_plain(word: str, quoted: str) -> bool:
-    """Whether double quotes, as most people write them, do as well as single ones."""
-    return quoted.startswith("'") and not {*word} & {*'"$`\\!'}
-
-
-def usage_error(message: str) -> click.UsageError:
-    """The error of flags that make no sense together."""
-    return click.UsageError(message, ctx=click.get_current_context(silent=True))

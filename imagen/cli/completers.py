@@ -1,6 +1,6 @@
-"""The values of options and arguments, for a shell that completes them.
+"""Shell completion of the values of options and arguments.
 
-No server is asked. What goes wrong here is suppressed where a shell is answered.
+No server is contacted. Errors are suppressed by the caller.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def complete_files(
     param: click.Parameter,  # noqa: ARG001
     incomplete: str,
 ) -> list[CompletionItem]:
-    """Files, which the shell knows best."""
+    """Files, which the shell completes itself."""
     return [CompletionItem(incomplete, type="file")]
 
 
@@ -54,14 +54,14 @@ def complete_styles(
     param: click.Parameter,  # noqa: ARG001
     incomplete: str,
 ) -> list[CompletionItem]:
-    """The styles of the configuration."""
+    """The styles in the configuration."""
     return _matching(_settings(ctx).styles, incomplete)
 
 
 def complete_workflows(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """The workflows that ship with imagen and those in the user's folders; else files."""
+    """The bundled workflows and those in the user's folders, or files."""
     from imagen import graphs
 
     found = _matching(graphs.list_workflow_names(_settings(ctx).workflow_dirs), incomplete)
@@ -71,7 +71,7 @@ def complete_workflows(
 def complete_models(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """The models in the backend's `models_dir`, and the mock's; else files."""
+    """The models in the backend's `models_dir`, or the mock's, or files."""
     from imagen.backends import configure
     from imagen.backends.mock.adapter import CHECKPOINTS
     from imagen.backends.model_choice import list_models
@@ -90,7 +90,7 @@ def complete_samplers(
     param: click.Parameter,  # noqa: ARG001
     incomplete: str,
 ) -> list[CompletionItem]:
-    """The names that every engine with such a sampler takes."""
+    """The sampler names that all engines understand."""
     from imagen.core.samplers import COMFYUI_SAMPLERS
 
     return _matching(COMFYUI_SAMPLERS, incomplete)
@@ -101,7 +101,7 @@ def complete_schedulers(
     param: click.Parameter,  # noqa: ARG001
     incomplete: str,
 ) -> list[CompletionItem]:
-    """The same for noise schedules."""
+    """The scheduler names that all engines understand."""
     from imagen.core.samplers import COMFYUI_SCHEDULERS
 
     return _matching(COMFYUI_SCHEDULERS, incomplete)
@@ -133,7 +133,7 @@ def complete_images(
 def complete_images_and_files(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """IDs; or files, where one begins so, or no ID does."""
+    """IDs, or files if one begins with the text or no ID does."""
     is_file = incomplete and any(glob.iglob(f"{glob.escape(incomplete)}*"))
     found = [] if is_file else complete_images(ctx, param, incomplete)
     return found or complete_files(ctx, param, incomplete)
@@ -147,8 +147,8 @@ def complete_jobs(
     """`last` and the jobs that were interrupted."""
     from imagen.jobs import file_store
 
-    left = file_store.list_ids(_settings(ctx).state_dir)
-    return _matching(["last", *left] if left else [], incomplete)
+    jobs = file_store.list_ids(_settings(ctx).state_dir)
+    return _matching(["last", *jobs] if jobs else [], incomplete)
 
 
 def complete_commands(
@@ -156,7 +156,7 @@ def complete_commands(
     param: click.Parameter,  # noqa: ARG001
     incomplete: str,
 ) -> list[CompletionItem]:
-    """The commands that may follow those that are given."""
+    """The commands that may follow the given ones."""
     command: click.Command | None = ctx.find_root().command
     for name in ctx.params.get("names") or ():
         command = command.get_command(ctx, name) if isinstance(command, click.Group) else None
@@ -172,7 +172,7 @@ def _settings(ctx: click.Context) -> Settings:
 
 
 def _matching(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    """Those that begin so; but none with a line break, at which shells split."""
+    """The names that begin with the text, except those with a line break, which shells split."""
     return [
         CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()
     ]

@@ -11,7 +11,7 @@ import click
 
 from imagen.cli.command_table import usage_error
 from imagen.cli.completers import complete_images_and_files
-from imagen.cli.options import settings_for
+from imagen.cli.options import settings_from_options
 from imagen.cli.parsing import FILE
 from imagen.cli.tables import Column, print_table
 from imagen.core.text import one_line
@@ -48,7 +48,7 @@ def open_library(config_path: Path | None) -> Iterator[Library]:
     """
     from imagen.pipeline.record import open_library_synced
 
-    with open_library_synced(settings_for(config_path)) as library:
+    with open_library_synced(settings_from_options(config_path)) as library:
         yield library
 
 

@@ -1,11 +1,11 @@
-"""What commands have in common: the flags of the configuration, of the output and of a run."""
+"""Options that commands share, and the settings and requests they stand for."""
 
 from __future__ import annotations
 
 import os
 import sys
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,219 +19,232 @@ from imagen.cli.completers import (
     complete_styles,
     complete_workflows,
 )
-from imagen.cli.parsing import FILE, PATH, assignment, control, lora, read_target
+from imagen.cli.parsing import (
+    FILE,
+    PATH,
+    parse_assignment,
+    parse_control,
+    parse_date,
+    parse_lora,
+    parse_output,
+)
 from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from imagen.cli.parsing import Target
+    from imagen.cli.parsing import OutputTarget
     from imagen.config import Settings
     from imagen.core.request import Request
 
+    _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-def _configuration(
+
+def _one_config(
     ctx: click.Context,
     param: click.Parameter,  # noqa: ARG001
     path: Path | None,
 ) -> Path | None:
-    """The file named after the command, or before it; raises UsageError for two different ones."""
+    """The file named before or after the command; raises UsageError for two different ones."""
     before: Path | None = ctx.find_root().params.get("config_path")
     if path is None or before is None:
         return path or before
     if os.path.abspath(path) != os.path.abspath(before):
-        raise usage_error(f"--config is given twice, as {before} and as {path}. Keep one of them.")
+        raise usage_error(f"--config is given twice, as {before} and as {path}. Use one of them.")
     return path
 
 
-preview_option = click.option(
-    "--preview/--no-preview",
-    "preview",
-    default=None,
-    help="Show each picture in tmux or in the terminal, or don't.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, including errors.")
 config_option = click.option(
     "--config",
     "config_path",
     type=PATH,
     metavar="FILE",
-    callback=_configuration,
-    help="Use this configuration file.",
+    callback=_one_config,
+    help="Configuration file.",
 )
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Hide progress.")
+preview_option = click.option(
+    "--preview/--no-preview",
+    "preview",
+    default=None,
+    help="Show the images in tmux or in the terminal.",
+)
 output_option = click.option(
     "--output",
     "-o",
     cls=Option,
     hidden_names=("--out",),
     type=FILE,
-    callback=read_target,
+    callback=parse_output,
     metavar="PATH",
-    help="A folder, an image's name such as fox.webp (png, jpg, webp or avif), or - for standard "
-    "output.",
+    help="A folder, a file such as fox.webp (png, jpg, webp or avif), or - for standard output.",
 )
 no_metadata_option = click.option(
-    "--no-metadata", is_flag=True, help="Write nothing into the images about their making."
+    "--no-metadata", is_flag=True, help="Do not write metadata into the images."
 )
-no_cloud_option = click.option(
-    "--no-cloud", is_flag=True, help="Keep what is made now out of the cloud."
-)
+no_cloud_option = click.option("--no-cloud", is_flag=True, help="Do not upload the images.")
 strict_option = click.option(
-    "--strict", is_flag=True, help="Refuse what the backend can't honour, instead of telling."
+    "--strict", is_flag=True, help="Fail if the backend cannot honour every option."
 )
 dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Show what would be sent, and send nothing."
+    "--dry-run", is_flag=True, help="Show what would be sent, without sending it."
 )
 keep_going_option = click.option(
-    "--keep-going", is_flag=True, help="Make the other images after a failure."
+    "--keep-going", is_flag=True, help="Continue with the other images after a failure."
 )
 over_budget_option = click.option(
-    "--over-budget", is_flag=True, help="Go beyond the budgets of the configuration."
+    "--over-budget", is_flag=True, help="Ignore the budgets in the configuration."
 )
-_RUN = [
-    click.option(
+from_json_option = click.option(
+    "--from-json",
+    "document",
+    type=FILE,
+    metavar="FILE",
+    help="Read the request from JSON or from a sidecar (- for standard input); options "
+    "override it.",
+)
+since_option = click.option(
+    "--since",
+    callback=partial(parse_date, is_end=False),
+    metavar="DATE",
+    help="From this date: 2026-11-27, '2026-11-27 14:00', 2026-11, 2026, 7d, 3h, today or "
+    "yesterday.",
+)
+until_option = click.option(
+    "--until",
+    callback=partial(parse_date, is_end=True),
+    metavar="DATE",
+    help="Up to this date; a day, month or year is included.",
+)
+
+
+# --- how to run ---
+
+_RUN_OPTIONS = {
+    "backend": click.option(
         "--backend",
         "-b",
         shell_complete=complete_backends,
         metavar="NAME",
         help="A configured backend, or mock.",
     ),
-    click.option(
+    "workflow": click.option(
         "--workflow",
         shell_complete=complete_workflows,
         metavar="NAME|FILE",
-        help="Run this ComfyUI workflow; a file may also be one of the editor, or an image.",
+        help="Run this ComfyUI workflow; FILE is JSON of either format, or an image with a "
+        "workflow in it.",
     ),
-    output_option,
-    click.option("--no-sidecar", is_flag=True, help="Write no JSON file beside the picture."),
-    no_metadata_option,
-    strict_option,
-    dry_run_option,
-    over_budget_option,
-    preview_option,
-    no_cloud_option,
-    json_option,
-    quiet_option,
-    config_option,
-]
-_TAKEN = (
-    "backend",
-    "workflow",
-    "output",
-    "no_sidecar",
-    "no_metadata",
-    "strict",
-    "dry_run",
-    "keep_going",
-    "over_budget",
-    "preview",
-    "no_cloud",
-    "as_json",
-    "quiet",
-    "config_path",
-)
+    "output": output_option,
+    "no_sidecar": click.option(
+        "--no-sidecar", is_flag=True, help="Do not write a JSON file beside each image."
+    ),
+    "no_metadata": no_metadata_option,
+    "strict": strict_option,
+    "dry_run": dry_run_option,
+    "over_budget": over_budget_option,
+    "preview": preview_option,
+    "no_cloud": no_cloud_option,
+    "as_json": json_option,
+    "quiet": quiet_option,
+    "config_path": config_option,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """How a command that makes pictures is to make them, and to tell of them."""
+class RunOptions:
+    """How a command that generates images does it, and how it reports them."""
 
     settings: Settings
-    """With the flags over them."""
+    """The configuration with the options applied."""
     backend: str | None = None
-    """As named on the command line."""
+    """The backend named on the command line."""
     workflow: str | None = None
-    """As named on the command line; the settings have it already."""
+    """The workflow named on the command line; `settings` has it already."""
     is_stdout: bool = False
-    """Whether the image is to be written to standard output."""
+    """Whether the image is written to standard output."""
     strict: bool = False
     dry_run: bool = False
     keep_going: bool = False
     preview: bool | None = None
-    """As the flag says; None where there is none."""
     as_json: bool = False
     quiet: bool = False
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the flags that all commands have that make pictures, as one `run`.
+    """Add the options of all commands that generate images, passed on as one `run`.
 
-    Commands that make several of them have `keep_going_option` above it.
+    Commands that generate several images put `keep_going_option` above it.
     """
 
     @wraps(command)
     def with_run(**values: Any) -> Any:
-        taken = {name: values.pop(name) for name in _TAKEN if name in values}
-        return command(run=_run(**taken), **values)
+        names = (*_RUN_OPTIONS, "keep_going")
+        run = _read_run_options(**{name: values.pop(name) for name in names if name in values})
+        return command(run=run, **values)
 
-    for option in reversed(_RUN):
+    for option in reversed(_RUN_OPTIONS.values()):
         with_run = option(with_run)
     return with_run
 
 
-def _run(
+def _read_run_options(
     *,
     config_path: Path | None,
     no_sidecar: bool,
     no_metadata: bool,
     over_budget: bool,
     no_cloud: bool,
-    output: Target | None,
+    output: OutputTarget | None,
     backend: str | None,
     workflow: str | None,
     **flags: Any,
-) -> Run:
+) -> RunOptions:
     is_stdout = output is not None and output.is_stdout
     if is_stdout and not flags["dry_run"]:
         refuse_stdout(as_json=flags["as_json"])
-    settings = settings_for(
-        config_path, output, has_sidecar=not no_sidecar, has_metadata=not no_metadata
+    settings = settings_from_options(
+        config_path,
+        output,
+        no_sidecar=no_sidecar,
+        no_metadata=no_metadata,
+        no_cloud=no_cloud,
+        over_budget=over_budget,
     )
-    settings = without_budgets(settings) if over_budget else settings
-    settings = without_cloud(settings) if no_cloud else settings
     if workflow is not None:
         from imagen.cli.workflow_option import choose_workflow
 
         settings, backend = choose_workflow(workflow, settings, backend)
-    return Run(settings=settings, is_stdout=is_stdout, backend=backend, workflow=workflow, **flags)
+    return RunOptions(
+        settings=settings, is_stdout=is_stdout, backend=backend, workflow=workflow, **flags
+    )
 
 
 def refuse_stdout(*, as_json: bool) -> None:
-    """Raises UsageError where an image can't be written to standard output."""
+    """Raises UsageError if an image cannot be written to standard output."""
     if as_json:
-        raise usage_error(
-            "--output - writes the image to standard output, where --json writes, too."
-        )
+        raise usage_error("--output - and --json both write to standard output. Use one of them.")
     if sys.stdout.isatty():
         raise usage_error(
-            "--output - writes the bytes of the image, and standard output is a terminal. "
-            "Redirect it, as in: imagen generate PROMPT -o - > fox.png"
+            "--output - writes binary data, and standard output is a terminal. "
+            "Redirect it, for example: imagen generate PROMPT -o - > fox.png"
         )
 
 
-def without_budgets(settings: Settings) -> Settings:
-    """The settings of a run that may cost whatever it costs."""
-    return settings.model_copy(update={"budgets": ()})
-
-
-def without_cloud(settings: Settings) -> Settings:
-    """The settings of a run whose pictures stay here."""
-    output = settings.output.model_copy(update={"cloud_sync": "off"})
-    return settings.model_copy(update={"output": output})
-
-
-def settings_for(
+def settings_from_options(
     config_path: Path | None,
-    output: Target | None = None,
+    output: OutputTarget | None = None,
     *,
-    has_sidecar: bool = True,
-    has_metadata: bool = True,
+    no_sidecar: bool = False,
+    no_metadata: bool = False,
+    no_cloud: bool = False,
+    over_budget: bool = False,
 ) -> Settings:
-    """The settings of this run: the configuration, with the flags over it.
+    """The configuration with the options applied.
 
-    A failure of the last `imagen sync` is shown on stderr.
+    If the last `imagen sync` failed, its error is shown on stderr.
     """
     from imagen.config import load_settings
     from imagen.delivery.background import read_sync_failure
@@ -239,17 +252,27 @@ def settings_for(
     settings = load_settings(config_path)
     if failure := read_sync_failure(settings.state_dir):
         echo(f"imagen: {failure}", err=True)
-    changes: dict[str, Any] = {} if has_sidecar else {"sidecar": False}
-    changes |= {} if has_metadata else {"metadata": False}
+    changes: dict[str, object] = {}
+    if no_sidecar:
+        changes["sidecar"] = False
+    if no_metadata:
+        changes["metadata"] = False
+    if no_cloud:
+        changes["cloud_sync"] = "off"
     if output is not None and output.folder is not None:
         changes["directory"] = output.folder
     if output is not None and output.name is not None:
         changes |= {"name": output.name, "format": output.format}
-    return settings.model_copy(update={"output": settings.output.model_copy(update=changes)})
+    update: dict[str, object] = {"output": settings.output.model_copy(update=changes)}
+    if over_budget:
+        update["budgets"] = ()
+    return settings.model_copy(update=update)
 
 
-_MODEL = "Another checkpoint of the backend; `imagen models` lists them."
-_FLAGS = {
+# --- what to generate ---
+
+_MODEL = "Use another checkpoint; `imagen models` lists them."
+_REQUEST_OPTIONS = {
     "size": click.option(
         "--size", metavar="SIZE", help="Image size: 1024x768, 768 (a square) or 16:9."
     ),
@@ -259,10 +282,8 @@ _FLAGS = {
     "height": click.option(
         "-H", "height", cls=Option, hidden_names=("--height",), type=int, help="Height in pixels."
     ),
-    "seed": click.option(
-        "--seed", "-S", type=int, help="Seed of the noise, 0 to 2^64-1; -1 draws one."
-    ),
-    "steps": click.option("--steps", "-s", type=int, help="Sampling steps; 0 is the default."),
+    "seed": click.option("--seed", "-S", type=int, help="Seed, 0 to 2^64-1; -1 for a random one."),
+    "steps": click.option("--steps", "-s", type=int, help="Sampling steps; 0 for the default."),
     "cfg": click.option(
         "--cfg",
         "-c",
@@ -271,20 +292,22 @@ _FLAGS = {
         type=float,
         help="Classifier-free guidance scale.",
     ),
-    "guidance": click.option("--guidance", type=float, help="Distilled guidance (FLUX.1-dev)."),
+    "guidance": click.option(
+        "--guidance", type=float, help="Distilled guidance scale (FLUX.1-dev)."
+    ),
     "sampler": click.option(
-        "--sampler", shell_complete=complete_samplers, help="The sampler, by any tool's name."
+        "--sampler", shell_complete=complete_samplers, help="Sampler, by the name of any tool."
     ),
     "scheduler": click.option(
         "--scheduler",
         shell_complete=complete_schedulers,
-        help="The noise schedule, by any tool's name.",
+        help="Noise schedule, by the name of any tool.",
     ),
     "negative": click.option("--negative", "-n", help="Negative prompt."),
-    "prompt_2": click.option("--prompt-2", help="The prompt of a second text encoder."),
-    "negative_2": click.option("--negative-2", help="The negative of a second text encoder."),
+    "prompt_2": click.option("--prompt-2", help="Prompt for the second text encoder."),
+    "negative_2": click.option("--negative-2", help="Negative prompt for the second text encoder."),
     "style": click.option(
-        "--style", shell_complete=complete_styles, help="A style of the configuration."
+        "--style", shell_complete=complete_styles, help="A style from the configuration."
     ),
     "model": click.option(
         "--model", "-m", shell_complete=complete_models, metavar="NAME|PATH", help=_MODEL
@@ -297,189 +320,160 @@ _FLAGS = {
         cls=Option,
         hidden_names=("--batch",),
         type=int,
-        help="Number of images; each has the seed that follows.",
+        help="Number of images, with consecutive seeds.",
     ),
     "latent_batch": click.option(
-        "--latent-batch", is_flag=True, help="Make them together, in a batch of the engine."
+        "--latent-batch", is_flag=True, help="Generate the images together, as one batch."
     ),
     "max_compute": click.option(
         "--max-compute",
         type=float,
         metavar="NUMBER",
-        help="Refuse an image of more megapixels x steps.",
+        help="Refuse images above this many megapixels x steps.",
     ),
     "lora": click.option(
         "--lora",
         multiple=True,
         metavar="NAME[:STRENGTH]",
-        help="A LoRA to put on the model; may be repeated.",
+        help="LoRA to apply; may be repeated.",
     ),
-    "image": click.option("--image", type=FILE, metavar="FILE", help="The initial image."),
+    "image": click.option("--image", type=FILE, metavar="FILE", help="Initial image."),
     "strength": click.option(
-        "--strength", type=float, help="How far to leave the initial image, 0 to 1."
+        "--strength",
+        type=float,
+        help="Denoising strength: 0 keeps the image, 1 ignores it.",
     ),
     "mask": click.option(
         "--mask", type=FILE, metavar="FILE", help="Mask image; white areas are repainted."
     ),
     "feather": click.option(
-        "--feather", type=int, metavar="PX", help="Pixels over which the mask's edge fades."
+        "--feather", type=int, metavar="PX", help="Soften the edge of the mask by this many pixels."
     ),
     "reference": click.option(
         "--reference",
         multiple=True,
         type=FILE,
         metavar="FILE",
-        help="A picture the prompt speaks of (edit).",
+        help="Reference image for editing; may be repeated.",
     ),
     "control": click.option(
         "--control",
         multiple=True,
         metavar="KIND:FILE",
-        help="A picture that steers, such as canny:edges.png, and :STRENGTH and :START-END after "
-        "it; may be repeated.",
+        help="Control image, such as canny:edges.png; :STRENGTH and :START-END may follow; may be "
+        "repeated.",
     ),
     "preprocess": click.option(
-        "--preprocess", is_flag=True, help="Make the control pictures of these files first."
+        "--preprocess", is_flag=True, help="Create the control images from the --control files."
     ),
     "variation_seed": click.option(
-        "--variation-seed", type=int, help="Seed of a second noise; -1 draws one."
+        "--variation-seed", type=int, help="Seed of the variation; -1 for a random one."
     ),
     "variation_strength": click.option(
-        "--variation-strength", type=float, help="The second noise's share, 0 to 1."
+        "--variation-strength", type=float, help="Strength of the variation, 0 to 1."
     ),
     "set": click.option(
         "--set",
         "assignments",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Any further parameter of the backend or its workflow; may be repeated.",
+        help="Any other parameter of the backend or workflow; may be repeated.",
     ),
 }
 SIZE = ("size", "width", "height")
 SAMPLING = (
     *SIZE,
-    "seed",
-    "steps",
-    "cfg",
-    "guidance",
-    "sampler",
-    "scheduler",
-    "negative",
-    "prompt_2",
-    "negative_2",
-    "style",
-    "model",
-    "count",
-    "latent_batch",
-    "max_compute",
-    "lora",
+    *("seed", "steps", "cfg", "guidance", "sampler", "scheduler"),
+    *("negative", "prompt_2", "negative_2", "style", "model"),
+    *("count", "latent_batch", "max_compute", "lora"),
 )
 CONTROLS = ("control", "preprocess")
-VARIATION = ("variation_seed", "variation_strength")
-EVERYTHING = (
+ALL_REQUEST_OPTIONS = (
     *SAMPLING,
     *("image", "strength", "mask", "feather", "reference"),
     *CONTROLS,
-    *VARIATION,
-    "set",
+    *("variation_seed", "variation_strength", "set"),
 )
-"""All flags of a request, in the order of the help."""
-
-_PARAMETERS = {"set": "assignments", "long_model": "model"}
-"""What click calls the values of flags whose names differ from those here."""
-_SEVERAL = {"lora": ("loras", lora), "control": ("controls", control)}
+"""In the order of the help."""
 
 
 def prompt_argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command PROMPT as its `prompt`; --prompt is another way to write it."""
+    """Add the argument PROMPT, which may also be written as --prompt."""
 
     @wraps(command)
     def with_prompt(prompt: str | None, prompt_option: str | None, **typed: Any) -> Any:
         if prompt is not None and prompt_option is not None:
-            raise usage_error(
-                "The prompt is given twice: as PROMPT and with --prompt. Keep one of them."
-            )
+            raise usage_error("The prompt is given as PROMPT and with --prompt. Use one of them.")
         return command(prompt=prompt if prompt_option is None else prompt_option, **typed)
 
     argument = click.argument("prompt", required=False)
     return argument(click.option("--prompt", "prompt_option", hidden=True)(with_prompt))
 
 
-def asking(*flags: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Gives a command these flags of a request, and their values as one `asked`.
+def request_options(*names: str) -> _Decorator:
+    """Add these options of a request, passed on as one `values`.
 
-    `asked` holds what was given, by the names of a request's fields, and what `--set` adds.
+    `values` holds what was given, by the names of a request's fields, and what --set adds.
     """
-    taken = [_PARAMETERS.get(flag, flag) for flag in flags]
+    renamed = {"set": "assignments", "long_model": "model"}
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
-        def with_asked(**typed: Any) -> Any:
-            asked = values({name: typed.pop(name) for name in taken})
-            return command(asked=asked, **typed)
+        def with_values(**typed: Any) -> Any:
+            given = {name: typed.pop(name) for name in (renamed.get(n, n) for n in names)}
+            return command(values=_request_values(given), **typed)
 
-        for flag in reversed(flags):
-            with_asked = _FLAGS[flag](with_asked)
-        return with_asked
+        for name in reversed(names):
+            with_values = _REQUEST_OPTIONS[name](with_values)
+        return with_values
 
     return decorate
 
 
-def values(typed: dict[str, Any]) -> dict[str, Any]:
+def _request_values(typed: dict[str, Any]) -> dict[str, object]:
     """What was typed, by the names of a request's fields; raises RequestError."""
-    given = {name: value for name, value in typed.items() if _is_given(value)}
-    pairs = [assignment(text) for text in given.pop("assignments", ())]
-    assignments = dict(pairs)
-    if len(assignments) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise usage_error(f"--set {twice} is given {names.count(twice)} times. Keep one of them.")
+    given = {
+        name: value
+        for name, value in typed.items()
+        if value is not None and value is not False and value != ()
+    }
+    assigned: dict[str, object] = {}
+    for name, value in map(parse_assignment, given.pop("assignments", ())):
+        if name in assigned:
+            raise usage_error(f"--set {name} is given more than once. Use one of them.")
+        assigned[name] = value
     if "size" in given:
-        given = _with_size(given)
+        from imagen.core.request import size_values
+
+        size = size_values(given.pop("size"))
+        if size.keys() & given.keys():
+            raise usage_error("--size already sets the width and height. Leave out -W and -H.")
+        if "aspect" in size and {"width", "height"} <= given.keys():
+            raise usage_error("-W and -H already set the size. Leave out --size.")
+        given |= size
     if "reference" in given:
         given["references"] = given.pop("reference")
-    for flag, (field, parsed) in _SEVERAL.items():
-        if flag in given:
-            given[field] = [parsed(text) for text in given.pop(flag)]
-    given = _preprocessed(given)
-    for name in given.keys() & assignments.keys():
-        raise usage_error(f"{flag_of(name)} and --set {name} are given. Keep one of them.")
-    return given | assignments
+    if "lora" in given:
+        given["loras"] = [parse_lora(text) for text in given.pop("lora")]
+    if "control" in given:
+        controls = [parse_control(text) for text in given.pop("control")]
+        more = {"preprocess": True} if given.pop("preprocess", False) else {}
+        given["controls"] = [control | more for control in controls]
+    elif "preprocess" in given:
+        raise usage_error("--preprocess needs --control, which names the kind and the file.")
+    for name in given.keys() & assigned.keys():
+        raise usage_error(f"{option_of(name)} and --set {name} are both given. Use one of them.")
+    return given | assigned
 
 
-def _is_given(value: Any) -> bool:
-    return value is not None and value is not False and value != ()
-
-
-def _with_size(given: dict[str, Any]) -> dict[str, Any]:
-    from imagen.core.request import size_values
-
-    size = size_values(given.pop("size"))
-    if size.keys() & given.keys():
-        raise usage_error("--size gives the width and the height; leave -W and -H out.")
-    if "aspect" in size and {"width", "height"} <= given.keys():
-        raise usage_error("-W and -H give the size; leave --size out.")
-    return given | size
-
-
-def _preprocessed(given: dict[str, Any]) -> dict[str, Any]:
-    """With each control picture to be made first, where the flag says so."""
-    if not given.pop("preprocess", False):
-        return given
-    if "controls" not in given:
-        raise usage_error("--preprocess needs a --control: it says how its FILE is meant.")
-    return given | {"controls": [{**one, "preprocess": True} for one in given["controls"]]}
-
-
-def flag_of(field: str) -> str:
-    """The flag that a field of a request comes from: `--lora` for `loras`."""
-    singular = field.removesuffix("s")
-    name = field if field in _FLAGS else singular if singular in _FLAGS else ""
+def option_of(field: str) -> str:
+    """The option that sets a field of a request: `--lora` for `loras`."""
+    name = next((n for n in (field, field.removesuffix("s")) if n in _REQUEST_OPTIONS), "")
     return f"--{name.replace('_', '-')}" if name else f"--set {field}"
 
 
-def request(asked: dict[str, Any]) -> Request:
-    """The request of these values; raises RequestError."""
+def build_request(values: dict[str, object]) -> Request:
+    """The request with these values; raises RequestError."""
     from imagen.core.request import Request
 
-    return Request().with_values(asked)
+    return Request().with_values(values)

@@ -1,4 +1,4 @@
-"""How far along a run is: one line on a terminal, plain lines in a pipe; and Ctrl-C."""
+"""Progress of a job: one line on a terminal, plain lines in a pipe; and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from imagen.cli.terminal import cut, display_width, terminal_width
+from imagen.cli.terminal import display_width, terminal_width, truncate
 from imagen.core.text import format_duration, one_line
 from imagen.errors import Cancelled
 
@@ -21,76 +21,70 @@ if TYPE_CHECKING:
 
 _BAR, _SHORTEST_BAR = 24, 4
 _SHORTEST_LABEL = 12
-_USUAL_WIDTH = 80
+_DEFAULT_WIDTH = 80
 _REDRAW_SECONDS = 0.05
-_WORDS = {
+_CLEAR_LINE = "\r\x1b[K"
+_STAGES = {
     "submitted": "submitting",
-    "queued": "waiting in the queue",
+    "queued": "queued",
     "loading": "loading the model",
     "running": "running",
-    "fetching": "fetching",
+    "fetching": "downloading",
     "done": "done",
 }
 
 
 @contextmanager
-def shown(
+def show_progress(
     label: str,
     *,
     quiet: bool = False,
     stream: TextIO | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[OnProgress]:
-    """An `OnProgress` that shows what it is told on stderr, and raises `Cancelled` after Ctrl-C.
+    """An `OnProgress` that shows progress on stderr, and raises `Cancelled` after Ctrl-C.
 
     A second Ctrl-C ends the program at once.
     """
     stream = stream or sys.stderr
-    display = _display(label, stream, clock, quiet=quiet)
+    show: Callable[[Progress], None] | None = None
+    if not quiet:
+        bar = _ProgressBar(label, stream, clock)
+        show = bar.draw if stream.isatty() else _print_stages(label, stream)
     with interruptible() as interrupted:
 
         def on_progress(progress: Progress) -> None:
-            display.tell(progress)
+            if show is not None:
+                show(progress)
             if interrupted.is_set():
                 raise Cancelled
 
         try:
             yield on_progress
         finally:
-            display.clear()
+            if show is not None and stream.isatty():
+                _write(stream, _CLEAR_LINE)
 
 
-def _display(
-    label: str, stream: TextIO, clock: Callable[[], float], *, quiet: bool
-) -> _Silence | _Bar | _Lines:
-    if quiet:
-        return _Silence()
-    return _Bar(label, stream, clock) if stream.isatty() else _Lines(label, stream)
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(text)
+    stream.flush()
 
 
-class _Silence:
-    def tell(self, progress: Progress) -> None: ...
-    def clear(self) -> None: ...
+def _print_stages(label: str, stream: TextIO) -> Callable[[Progress], None]:
+    """Print a line for each new stage."""
+    printed: set[str] = set()
+
+    def show(progress: Progress) -> None:
+        if progress.stage not in printed:
+            printed.add(progress.stage)
+            _write(stream, f"{label}: {describe_progress(progress, steps=False)}\n")
+
+    return show
 
 
-class _Lines:
-    """A line the first time a stage is told: for pipes and logs."""
-
-    def __init__(self, label: str, stream: TextIO) -> None:
-        self._label, self._stream = label, stream
-        self._told: set[str] = set()
-
-    def tell(self, progress: Progress) -> None:
-        if progress.stage not in self._told:
-            self._told.add(progress.stage)
-            self._stream.write(f"{self._label}: {what(progress, steps=False)}\n")
-            self._stream.flush()
-
-    def clear(self) -> None: ...
-
-
-class _Bar:
-    """One line, drawn over and over."""
+class _ProgressBar:
+    """One line that is redrawn."""
 
     def __init__(self, label: str, stream: TextIO, clock: Callable[[], float]) -> None:
         self._label, self._stream, self._clock = label, stream, clock
@@ -98,7 +92,7 @@ class _Bar:
         self._image: int | None = None
         self._drawn = float("-inf")
 
-    def tell(self, progress: Progress) -> None:
+    def draw(self, progress: Progress) -> None:
         now = self._clock()
         if progress.image != self._image:
             self._image, self._started = progress.image, None
@@ -106,84 +100,75 @@ class _Bar:
             self._started = now
         if now - self._drawn >= _REDRAW_SECONDS:
             self._drawn = now
-            self._stream.write(f"\r\x1b[K{self._line(progress, now)}")
-            self._stream.flush()
-
-    def clear(self) -> None:
-        self._stream.write("\r\x1b[K")
-        self._stream.flush()
+            _write(self._stream, f"{_CLEAR_LINE}{self._line(progress, now)}")
 
     def _line(self, progress: Progress, now: float) -> str:
         """On a narrow terminal the bar shrinks first, then the node, the label and the rest."""
-        room = (terminal_width(self._stream) or _USUAL_WIDTH) - 1
+        elapsed = 0.0 if self._started is None else now - self._started
+        left = ""
+        if progress.fraction >= 0.05 and elapsed >= 1:
+            left = f", {format_duration(elapsed / progress.fraction - elapsed)} left"
         number = f"{progress.image} of {progress.images}, " if progress.images else ""
-        start, left = f" {number}{progress.fraction:.0%} ", self._left(progress, now)
-        texts = [f"{start}{what(progress, longest_node=n)}{left}" for n in (40, 20, 0)]
+        start = f" {number}{progress.fraction:.0%} "
+        room = (terminal_width(self._stream) or _DEFAULT_WIDTH) - 1
+        texts = [f"{start}{describe_progress(progress, longest_node=n)}{left}" for n in (40, 20, 0)]
         fitting = (text for text in texts if display_width(text) <= room - _SHORTEST_LABEL)
-        text = cut(next(fitting, texts[-1]), room)
-        label = cut(one_line(self._label), room - display_width(text))
-        wide = min(_BAR, room - display_width(text) - display_width(label) - 1)
-        full = round(wide * progress.fraction)
-        bar = f" {'█' * full}{'░' * (wide - full)}" if wide >= _SHORTEST_BAR else ""
+        text = truncate(next(fitting, texts[-1]), room)
+        label = truncate(one_line(self._label), room - display_width(text))
+        width = min(_BAR, room - display_width(text) - display_width(label) - 1)
+        full = round(width * progress.fraction)
+        bar = f" {'█' * full}{'░' * (width - full)}" if width >= _SHORTEST_BAR else ""
         return f"{label}{bar}{text}".lstrip()
 
-    def _left(self, progress: Progress, now: float) -> str:
-        elapsed = 0.0 if self._started is None else now - self._started
-        if progress.fraction < 0.05 or elapsed < 1:
-            return ""
-        return f", {format_duration(elapsed / progress.fraction - elapsed)} left"
 
-
-def what(progress: Progress, *, steps: bool = True, longest_node: int = 40) -> str:
-    """`waiting in the queue, 2 before`, `Sampler, step 3 of 8`."""
-    words = _WORDS[progress.stage]
+def describe_progress(progress: Progress, *, steps: bool = True, longest_node: int = 40) -> str:
+    """`queued, 2 ahead`, `running: Sampler, step 3 of 8`."""
+    text = _STAGES[progress.stage]
     if progress.stage == "queued" and progress.queue_position:
-        return f"{words}, {progress.queue_position} before"
+        return f"{text}, {progress.queue_position} ahead"
     if progress.node and longest_node and progress.stage in ("loading", "running"):
-        words = f"{words}: {one_line(progress.node, limit=longest_node)}"
+        text = f"{text}: {one_line(progress.node, limit=longest_node)}"
     if steps and progress.step is not None and progress.steps:
-        words = f"{words}, step {progress.step} of {progress.steps}"
-    return words
+        text = f"{text}, step {progress.step} of {progress.steps}"
+    return text
 
 
 @contextmanager
-def counted(doing: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """How many of how many are done, in one line of a terminal; elsewhere nothing."""
-    shows = sys.stderr.isatty() and not quiet
+def count_progress(doing: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how many of how many are done, on one line of a terminal; elsewhere nothing."""
+    is_shown = sys.stderr.isatty() and not quiet
     drawn = float("-inf")
 
-    def tell(done: int, total: int) -> None:
+    def show(done: int, total: int) -> None:
         nonlocal drawn
-        if shows and (time.monotonic() - drawn >= _REDRAW_SECONDS or done == total):
+        if is_shown and (time.monotonic() - drawn >= _REDRAW_SECONDS or done == total):
             drawn = time.monotonic()
-            sys.stderr.write(f"\r\x1b[K{doing} {done} of {total}")
-            sys.stderr.flush()
+            _write(sys.stderr, f"{_CLEAR_LINE}{doing} {done} of {total}")
 
     try:
-        yield tell
+        yield show
     finally:
-        if shows:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        if is_shown:
+            _write(sys.stderr, _CLEAR_LINE)
 
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Set once Ctrl-C, or a request to terminate, has come; the next one acts as it always does."""
-    asked = threading.Event()
+    """An event that Ctrl-C or SIGTERM sets; a second signal acts as it always does."""
+    interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield interrupted
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        asked.set()
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        interrupted.set()
         signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
-        signal.signal(number, ask)
+        signal.signal(number, interrupt)
     try:
-        yield asked
+        yield interrupted
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Standard streams that can't break a command: a failed write is remembered, not raised."""
+"""Standard streams that cannot break a command: a failed write is remembered, not raised."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class SafeOutput(io.RawIOBase):
-    """The bytes of stdout or stderr, written as long as that works.
+    """The bytes of stdout or stderr.
 
-    After a failure stdout gets no more: a hole in it would be worse than an early end. A log goes
-    on once there is room again.
+    After a failed write stdout gets nothing more, since a gap would be worse than an early end.
+    stderr continues as soon as writing works again.
     """
 
     def __init__(self, raw: io.RawIOBase | None, *, is_log: bool) -> None:
@@ -32,7 +32,7 @@ class SafeOutput(io.RawIOBase):
 
     def fileno(self) -> int:
         if self._raw is None:
-            raise io.UnsupportedOperation("this stream was closed before the program began")
+            raise io.UnsupportedOperation("this stream was closed before the program started")
         return self._raw.fileno()
 
     def write(self, data: Buffer) -> int:
@@ -46,7 +46,7 @@ class SafeOutput(io.RawIOBase):
     def _write(self, data: Buffer) -> int:
         if self._raw is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        while (written := self._raw.write(data)) is None:  # a pipe that does not block, and is full
+        while (written := self._raw.write(data)) is None:  # a full non-blocking pipe
             from select import select
 
             select([], [self._raw], [])
@@ -54,33 +54,28 @@ class SafeOutput(io.RawIOBase):
 
 
 def open_safely() -> SafeOutput:
-    """Replace stdin, stdout and stderr by streams that never raise; returns that of stdout."""
-    _occupy_closed()
-    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
-    sys.stdout, output = _safe(sys.stdout, is_log=False)
-    sys.stderr, _ = _safe(sys.stderr, is_log=True)
-    return output
-
-
-def _occupy_closed() -> None:
-    """A file that is opened later must not get a standard stream's number, and its output."""
-    for number in range(3):
+    """Replace stdin, stdout and stderr with streams that never raise; returns stdout's bytes."""
+    for number in range(3):  # a file opened later must not get the number of a closed stream
         try:
             os.fstat(number)
         except OSError:
             with suppress(OSError):
                 os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    sys.stdout, output = _wrap_stream(sys.stdout, is_log=False)
+    sys.stderr, _ = _wrap_stream(sys.stderr, is_log=True)
+    return output
 
 
-def _safe(stream: TextIO | None, *, is_log: bool) -> tuple[TextIO, SafeOutput]:
-    """The same stream over bytes that never raise; None stands for one that is closed."""
+def _wrap_stream(stream: TextIO | None, *, is_log: bool) -> tuple[TextIO, SafeOutput]:
+    """The same stream over bytes that never raise; None is a closed one."""
     buffer = getattr(stream, "buffer", None)
     output = SafeOutput(getattr(buffer, "raw", buffer), is_log=is_log)
     is_unbuffered = getattr(stream, "write_through", False)  # as with python -u
     text = io.TextIOWrapper(
         io.BufferedWriter(output),
         encoding=getattr(stream, "encoding", "utf-8"),
-        errors="backslashreplace",  # a Windows pipe may lack a prompt's letters
+        errors="backslashreplace",  # a Windows pipe may lack letters of a prompt
         line_buffering=is_log or is_unbuffered or output.isatty(),
     )
     return text, output

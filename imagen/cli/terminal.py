@@ -1,4 +1,4 @@
-"""Text on a terminal: its width, its styles, and lines broken between words."""
+"""Text on a terminal: width, colour, and line breaks between words."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 _USUAL_WIDTH, _LEAST_WIDTH = 80, 20
 _COMMAND = r"(?:imagen|pip|curl|python3?) .+?(?=[),;](?:\s|$)|\.\s|$)"
 _WORD = re.compile(rf"`[^`]+`\S*|(?<=: ){_COMMAND}|^(?:[/~]|\w:\\).*$|\S+")
-"""A command in backticks or behind a colon and a line that is a path each count as one word."""
+"""A command (in backticks or after a colon) and a line that is a path each count as one word."""
 _COPIED = re.compile(rf"`|\S*[/\\]|{_COMMAND}")
-"""Words that people copy: paths, URLs and commands are never broken."""
+"""Words that people copy: paths, URLs and commands."""
 
 
 def terminal_width(stream: TextIO) -> int | None:
-    """The columns of the stream's terminal; None where the stream is not a terminal."""
+    """The columns of the stream's terminal; None if it is not a terminal."""
     if not stream.isatty():
         return None
     columns = os.environ.get("COLUMNS", "")
@@ -38,30 +38,30 @@ def terminal_width(stream: TextIO) -> int | None:
     return max(width or _USUAL_WIDTH, _LEAST_WIDTH)
 
 
-def styled(text: str, stream: TextIO | None = None, **style: Any) -> str:
-    """The text in click's `style`, where the stream (stdout) is a terminal and NO_COLOR unset."""
+def apply_style(text: str, stream: TextIO | None = None, **style: Any) -> str:
+    """The text in click's `style`, if the stream (stdout) is a terminal and NO_COLOR is not set."""
     is_plain = bool(os.environ.get("NO_COLOR")) or not (stream or sys.stdout).isatty()
     return click.style(text, **style) if style and not is_plain else text
 
 
 def echo(text: str, *, err: bool = False, hanging: int = 0, mark: str = "", **style: Any) -> None:
-    """Print sentences, broken between words where they go to a terminal.
+    """Print sentences; on a terminal, lines are broken between words.
 
-    `hanging` indents all lines but the first. click's `style` is that of `mark`, a part of the
-    first line, or of all where there is no mark.
+    `hanging` indents all lines but the first. click's `style` applies to `mark`, a part of the
+    first line, or to the whole text without a mark.
     """
     stream = sys.stderr if err else sys.stdout
     width = terminal_width(stream)
     shown = printable(text)
     lines = [shown] if width is None else wrap(shown, width, hanging=hanging)
     if mark:
-        lines[0] = lines[0].replace(mark, styled(mark, stream, **style), 1)
+        lines[0] = lines[0].replace(mark, apply_style(mark, stream, **style), 1)
     for line in lines:
-        click.echo(line if mark else styled(line, stream, **style), err=err)
+        click.echo(line if mark else apply_style(line, stream, **style), err=err)
 
 
 def display_width(text: str) -> int:
-    """How many columns of a terminal the text takes."""
+    """How many columns the text takes on a terminal."""
     return len(text) if text.isascii() else sum(map(_columns_of, text))
 
 
@@ -71,8 +71,8 @@ def _columns_of(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def cut(text: str, width: int) -> str:
-    """At most so wide, with an ellipsis for the rest."""
+def truncate(text: str, width: int) -> str:
+    """The text in at most `width` columns, with an ellipsis if it is longer."""
     if display_width(text) <= width:
         return text
     ends = accumulate(map(_columns_of, text))
@@ -82,7 +82,7 @@ def cut(text: str, width: int) -> str:
 def wrap(text: str, width: int, *, hanging: int = 0, keeps_copied: bool = True) -> list[str]:
     """Lines of at most `width` columns, broken between words; `hanging` indents all but the first.
 
-    A word is broken only where it is wider than a line. A path, a URL and a command stay whole even
+    A word is broken only if it is wider than a line. Paths, URLs and commands are kept whole even
     then, unless `keeps_copied` is False.
     """
     return [line for part in text.split("\n") for line in _wrap(part, width, hanging, keeps_copied)]
@@ -120,11 +120,11 @@ def _wrap(text: str, width: int, hanging: int, keeps_copied: bool) -> Iterator[s
     yield line
 
 
-def words(text: str) -> list[str]:
-    """What is not broken, if it can be helped."""
+def split_words(text: str) -> list[str]:
+    """The parts between which lines may be broken."""
     return _WORD.findall(text)
 
 
 def is_copied(word: str) -> bool:
-    """Whether this is a path, a URL or a command, which people copy."""
+    """Whether this is a path, a URL or a command."""
     return _COPIED.match(word) is not None

@@ -11,7 +11,6 @@ from imagen.errors import ConfigError, UnknownBackend
 
 if TYPE_CHECKING:
     from imagen.config import Settings
-    from imagen.graphs.importer import DetectedWorkflow
 
 _KIND = "comfyui"
 
@@ -21,63 +20,57 @@ def choose_workflow(
 ) -> tuple[Settings, str]:
     """Settings in which a ComfyUI backend runs this workflow, and the backend's name.
 
-    It is the backend of this name, else the default backend where that is one of ComfyUI, else a
-    server at the usual address. Raises ConfigError for a backend of another kind, WorkflowError
-    and OutputError for a file that holds no workflow.
+    It is the named backend, or the default backend if that is of type comfyui, or a server at the
+    default address. Raises ConfigError for a backend of another type, WorkflowError and OutputError
+    for a file without a workflow.
     """
     name = _choose_backend(settings, backend)
     path = Path(reference).expanduser()
     if os.path.isfile(path):
-        reference = _reference_of(path, settings, name)
+        reference = str(_workflow_path(path, settings, name))
     return settings.with_workflow(name, reference), name
 
 
-def _choose_backend(settings: Settings, asked: str | None) -> str:
+def _choose_backend(settings: Settings, requested: str | None) -> str:
     kinds = {name: block.get("type", name) for name, block in settings.backends.items()}
-    name = asked or settings.default_backend
+    name = requested or settings.default_backend
     if kinds.get(name, name) == _KIND:
         return name
-    if asked is None and kinds.get(_KIND, _KIND) == _KIND:
+    if requested is None and kinds.get(_KIND, _KIND) == _KIND:
         return _KIND
     if name not in (*kinds, "mock"):
         raise UnknownBackend(name, (*kinds, "mock"))
     raise ConfigError(
-        f"--workflow is for ComfyUI, and the backend {name!r} is of type {kinds.get(name, name)}.",
-        remedy="Name a backend of type comfyui with --backend, or leave --backend out to use the "
-        "ComfyUI server on this machine.",
+        f"--workflow needs a backend of type comfyui; {name!r} is of type {kinds.get(name, name)}.",
+        remedy="Choose one with --backend, or leave out --backend to use the ComfyUI server on "
+        "this machine.",
     )
 
 
-def _reference_of(path: Path, settings: Settings, backend: str) -> str:
-    """The path of the workflow in a file: its own, or that of what was imported from it."""
-    from imagen.cli.commands.workflows_add import read
-    from imagen.graphs.tokens import tokens_of
+def _workflow_path(path: Path, settings: Settings, backend: str) -> Path:
+    """The file itself if it has tokens, or what is imported from it, as `workflows add` does.
 
-    found = read(path)
-    if found.graph is not None and any(tokens_of(found.graph)):
-        return str(path.absolute())
-    return str(_import_workflow(path, found, settings, backend))
-
-
-def _import_workflow(path: Path, found: DetectedWorkflow, settings: Settings, backend: str) -> Path:
-    """As `workflows add` does, under a name of its content; the editor's format needs the server's
-    node catalog."""
-    from imagen.cli.commands.workflows_add import choose
+    The imported workflow is named after its content. The editor's format needs the node catalog of
+    the server.
+    """
+    from imagen.cli.commands.workflows_add import choose_catalog, read_workflow_file
     from imagen.graphs.importer import (
         format_workflow,
         import_workflow,
         suggest_name,
         write_workflow,
     )
+    from imagen.graphs.tokens import tokens_of
     from imagen.reproduce import IMPORTED
 
-    object_info = None
+    found = read_workflow_file(path)
+    if found.graph is not None and any(tokens_of(found.graph)):
+        return path.absolute()
+    catalog = None
     if found.form == "editor":
         reachable = settings.with_workflow(backend, "-")
-        object_info = choose(reachable, backend, None, None, is_needed=True).object_info
-    proposal = import_workflow(
-        found, object_info, title=path.stem, is_checked=object_info is not None
-    )
+        catalog = choose_catalog(reachable, backend, None, None, is_needed=True).object_info
+    proposal = import_workflow(found, catalog, title=path.stem, is_checked=catalog is not None)
     content = sha256("".join(format_workflow(proposal)).encode()).hexdigest()[:8]
     name = f"{suggest_name(path.stem)[:60]}-{content}"
     graph, _ = write_workflow(

@@ -38,17 +38,19 @@ def fox() -> None:
 
 @pytest.mark.usefixtures("fox")
 @pytest.mark.parametrize("source", ["fox.png", "fox.png.json", "fox.jpg"])
-def test_a_picture_is_made_again(source: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_reproduces_the_pixels_of_an_image(
+    source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("fox.jpg").write_bytes(Path("fox.png").read_bytes())  # without its sidecar
     assert run(["again", source, "--quiet", "-o", "new.png"]) == 0
     told = capsys.readouterr().err
     assert _pixels("new.png") == _pixels("fox.png")
-    assert "Nothing is known to have changed since.\n" in told
+    assert "No changes since then are known.\n" in told
     assert "Its pixels are the same as they were.\n" in told
 
 
 @pytest.mark.usefixtures("fox")
-def test_the_json_tells_what_became_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_json_describes_the_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     found = _again(capsys, "fox.png", "-o", "new.png")
     assert found["again"] == {
         "source": "sidecar",
@@ -63,7 +65,7 @@ def test_the_json_tells_what_became_of_it(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.usefixtures("fox")
-def test_made_again_of_what_was_made_again_it_is_the_same_file(
+def test_a_regenerated_image_is_regenerated_as_the_same_file(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     _again(capsys, "fox.png", "-o", "second.png")
@@ -72,7 +74,7 @@ def test_made_again_of_what_was_made_again_it_is_the_same_file(
 
 
 @pytest.mark.usefixtures("fox")
-def test_flags_go_over_what_was_used(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_again_replace_the_recorded_values(capsys: pytest.CaptureFixture[str]) -> None:
     found = _again(capsys, "fox.png", "--seed", "6", "--prompt", "a wolf", "--set", "steps=3")
     used = found["generations"][0]["request"]
     assert (used["seed"], used["prompt"], used["steps"], used["width"]) == (6, "a wolf", 3, 64)
@@ -80,7 +82,7 @@ def test_flags_go_over_what_was_used(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.usefixtures("fox")
-def test_with_dry_run_the_drift_is_told_and_nothing_made(
+def test_again_dry_run_prints_drift_and_generates_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("imagen.yaml").write_text("backends: {studio: {type: mock, look: other}}")
@@ -102,7 +104,7 @@ def test_with_dry_run_the_drift_is_told_and_nothing_made(
     assert not Path("outputs").exists()
 
 
-def test_a_changed_configuration_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_reports_a_changed_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("backends: {studio: {type: mock}}")
     assert run(["generate", "a fox", "-b", "studio", *_SMALL, "-o", "fox.png"]) == 0
     Path("imagen.yaml").write_text("backends: {studio: {type: mock, look: other}}")
@@ -111,7 +113,7 @@ def test_a_changed_configuration_is_told(capsys: pytest.CaptureFixture[str]) -> 
     assert found["again"]["identical"] == "no"
 
 
-def test_one_of_a_batch_is_made_alone_where_each_has_its_seed(
+def test_again_regenerates_only_one_image_of_a_batch_with_own_seeds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["generate", "x", *_SMALL, "--seed", "5", "--count", "3", "-o", "fox.png"]) == 0
@@ -121,12 +123,15 @@ def test_one_of_a_batch_is_made_alone_where_each_has_its_seed(
     Path("fox-2.png.json").write_text(json.dumps(sidecar))
     assert run(["again", "fox-2.png.json", "--quiet", "-o", "new.png"]) == 0
     told = capsys.readouterr().err
-    assert "It was image 2 of a batch of 3, each with a seed of its own: it is made alone." in told
+    assert (
+        "This was image 2 of a batch of 3, each with its own seed: only this one is regenerated."
+        in told
+    )
     assert _pixels("new.png") == _pixels("fox-2.png")
     assert not Path("new-2.png").exists()
 
 
-def test_one_of_several_images_is_made_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_regenerates_only_one_of_several_images(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", *_SMALL, "--seed", "5", "--count", "3", "-o", "fox.png"]) == 0
     found = _again(capsys, "fox-3.png")
     assert found["again"]["identical"] == "pixels"
@@ -134,7 +139,7 @@ def test_one_of_several_images_is_made_alone(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.usefixtures("fox")
-def test_the_library_knows_what_a_file_no_longer_tells(
+def test_again_finds_the_record_of_a_stripped_image_in_the_library(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     sidecar = json.loads(Path("fox.png.json").read_text())
@@ -145,7 +150,7 @@ def test_the_library_knows_what_a_file_no_longer_tells(
     assert (found["generations"][0]["request"]["seed"], found["drift"]) == (5, [])
 
 
-def test_pictures_that_it_was_made_of_are_found_by_the_library(
+def test_again_locates_input_images_with_the_library(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["generate", "a den", *_SMALL, "-o", "dens/den.png"]) == 0
@@ -163,13 +168,17 @@ def test_pictures_that_it_was_made_of_are_found_by_the_library(
     [
         ("{}", ["gone.png"], "The library has no picture 'gone.png', and there is no such file."),
         ("{studoi: {type: mock}}", ["fox.png"], "Unknown backend 'studio'."),
-        ("{studoi: {type: mock}}", ["fox.png"], "fox.png was made by it; name another with"),
+        (
+            "{studoi: {type: mock}}",
+            ["fox.png"],
+            "It generated fox.png. Choose another with --backend.",
+        ),
         ("{studoi: {type: mock}}", ["fox.png"], "studoi"),
         ("{studio: {type: mock}}", ["fox.png", "--graph"], "There is no graph of this picture"),
         ("{studio: {type: mock}}", ["comfy.png", "--graph", "-b", "studio"], "drives no ComfyUI"),
     ],
 )
-def test_what_cannot_be_made_again_is_refused_with_a_sentence(
+def test_again_refuses_what_it_cannot_regenerate(
     block: str, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("imagen.yaml").write_text("backends: {studio: {type: mock}}")
@@ -181,16 +190,18 @@ def test_what_cannot_be_made_again_is_refused_with_a_sentence(
 
 
 @pytest.mark.usefixtures("fox")
-def test_that_the_old_picture_is_not_there_to_compare_is_told(
+def test_again_says_that_the_original_image_was_not_found(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("fox.png").unlink()
     assert run(["again", "fox.png.json", "--quiet", "-o", "new.png"]) == 0
     told = capsys.readouterr().err
-    assert told.endswith("The old picture is not there, so the new one was not compared with it.\n")
+    assert told.endswith(
+        "The original image was not found, so the new one was not compared with it.\n"
+    )
 
 
-def test_a_picture_that_says_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_refuses_an_image_without_metadata(capsys: pytest.CaptureFixture[str]) -> None:
     png("plain.png")
     assert run(["again", "plain.png"]) == 5
     assert "plain.png does not say how it was made" in capsys.readouterr().err
@@ -206,7 +217,7 @@ def test_a_picture_that_says_nothing_is_refused(capsys: pytest.CaptureFixture[st
         ),
     ],
 )
-def test_what_tells_nothing_that_could_be_asked_for_is_not_made_of_nothing(
+def test_again_refuses_metadata_without_request_fields(
     texts: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     png("dumb.png", **texts)
@@ -218,7 +229,7 @@ def test_what_tells_nothing_that_could_be_asked_for_is_not_made_of_nothing(
     assert run(["again", "dumb.png", "--prompt", "a fox", "-q", "-o", "new.png"]) == 0
 
 
-def test_a_picture_of_a1111_is_made_as_far_as_it_can_be(
+def test_again_regenerates_an_a1111_image(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = _again(capsys, str(png("cat.png", parameters=A1111)), "--size", "64x48")
@@ -243,18 +254,18 @@ _FEW = ("--size", "64x64", "--steps", "2", "--quiet")
 
 
 @pytest.mark.usefixtures("server")
-def test_a_latent_batch_is_made_as_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_regenerates_a_latent_batch_as_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
     line = ["generate", "a fox", *_FEW, "--count", "3", "--latent-batch", "-o", "fox.png"]
     assert run(line) == 0
     assert run(["again", "fox-2.png", "--quiet", "-o", "new.png"]) == 0
     told = capsys.readouterr().err
-    assert "It was image 2 of a batch of 3, made together: all 3 are made again." in told
-    assert "The picture is new-2.png.\n" in told
+    assert "This was image 2 of a batch of 3, generated together: all 3 are regenerated." in told
+    assert "The image is new-2.png.\n" in told
     assert _pixels("new-2.png") == _pixels("fox-2.png")
 
 
 @pytest.mark.usefixtures("server")
-def test_a_changed_workflow_and_a_new_server_are_told(
+def test_again_reports_a_changed_workflow_and_server(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["generate", "a fox", *_FEW, "--seed", "5", "-o", "fox.png"]) == 0
@@ -270,14 +281,16 @@ def test_a_changed_workflow_and_a_new_server_are_told(
 
 
 @pytest.mark.usefixtures("server")
-def test_a_model_that_flags_ask_for_is_no_drift(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_chosen_by_option_is_not_reported_as_drift(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run(["generate", "a fox", *_FEW, "--seed", "5", "-o", "fox.png"]) == 0
     other = "v1-5-pruned-emaonly-fp16.safetensors"
     found = _again(capsys, "fox.png", "--set", f"checkpoint={other}")
     assert (found["generations"][0]["facts"]["model"], found["drift"]) == (other, [])
 
 
-def test_the_graph_of_a_picture_is_sent_as_it_was(
+def test_again_graph_sends_the_stored_graph(
     server: ComfyUI, capsys: pytest.CaptureFixture[str]
 ) -> None:
     comfyui("fox.png", width=64, height=64, steps=3, sampler="heun", cfg=2.5)
@@ -305,7 +318,7 @@ def _naming_a_file_of_this_computer(**values: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "arguments", [["again"], ["again", "--graph"], ["generate", "--from-json"]]
 )
-def test_a_record_does_not_decide_which_files_of_this_computer_are_sent(
+def test_again_does_not_send_local_files_that_only_the_record_names(
     arguments: list[str], server: ComfyUI, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = _naming_a_file_of_this_computer()
@@ -321,7 +334,7 @@ def test_a_record_does_not_decide_which_files_of_this_computer_are_sent(
     assert server.prompts == []
 
 
-def test_neither_does_one_that_the_library_has_taken_in(
+def test_again_does_not_send_local_files_that_only_the_library_names(
     server: ComfyUI, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = _naming_a_file_of_this_computer()

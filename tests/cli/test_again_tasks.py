@@ -58,20 +58,24 @@ def _again(capsys: pytest.CaptureFixture[str], line: str, *flags: str) -> tuple[
         "preprocess depth fox.png",
     ],
 )
-def test_by_the_mock(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_reproduces_every_task_of_the_mock(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert _again(capsys, line) == ([], 0.0)
 
 
 @pytest.mark.parametrize("line", _BY_MODELS)
 @pytest.mark.parametrize("flags", [(), ("--graph",)], ids=["by its workflow", "by its own graph"])
-def test_by_comfyui(line: str, flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_reproduces_every_task_of_comfyui(
+    line: str, flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     with ComfyUI() as server:
         _configured(type="comfyui", url=server.url, workflow="sdxl")
         assert _again(capsys, line, *flags) == ([], 0.0)
 
 
 @pytest.mark.usefixtures("replicate_token")
-def test_by_replicate(capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_reproduces_every_task_of_replicate(capsys: pytest.CaptureFixture[str]) -> None:
     with Replicate() as cloud:
         model = "black-forest-labs/flux-schnell"
         _configured(type="replicate", base_url=cloud.url, model=model)

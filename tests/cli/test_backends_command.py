@@ -30,19 +30,19 @@ def rows(*args: str) -> dict[str, Any]:
     return {row.pop("name"): row for row in listed}
 
 
-def test_without_a_configuration_there_is_the_mock() -> None:
+def test_backends_lists_the_mock_without_a_configuration() -> None:
     result = run()
     assert result.exit_code == 0
     assert result.stdout.startswith("mock (default)  mock  configured\n")
 
 
-def test_the_kinds_that_are_installed_are_listed() -> None:
+def test_backends_lists_the_installed_types() -> None:
     listed = json.loads(run("--json").stdout)["kinds"]
     assert listed["mock"] == "Paints images without an engine."
     assert list(listed) == kinds()
 
 
-def test_a_row_has_name_kind_title_and_whether_it_is_the_default() -> None:
+def test_backends_json_has_name_kind_title_and_default() -> None:
     FILE.write_text("default_backend: a\nbackends: {a: {type: mock, title: My own}}\n")
     assert rows() == {
         "a": {
@@ -72,14 +72,14 @@ def test_a_row_has_name_kind_title_and_whether_it_is_the_default() -> None:
     }
 
 
-def test_a_backend_that_could_work_tells_its_tasks() -> None:
+def test_backends_check_lists_the_tasks_of_a_ready_backend() -> None:
     FILE.write_text("backends: {gone: {type: mock, fail: unavailable}}\n")
     checked = rows("--check")
     assert checked["mock"]["tasks"][:2] == ["text-to-image", "image-to-image"]
     assert checked["gone"]["tasks"] == []
 
 
-def test_the_list_is_a_table() -> None:
+def test_backends_prints_a_table() -> None:
     FILE.write_text("backends: {studio: {type: mock, title: My own, fail: lost}}\n")
     assert run("--check").stdout.splitlines()[:3] == [
         "studio          mock  ok",
@@ -88,7 +88,7 @@ def test_the_list_is_a_table() -> None:
     ]
 
 
-def test_what_a_block_lacks_is_told_and_the_others_are_listed() -> None:
+def test_backends_reports_an_invalid_block_and_lists_the_others() -> None:
     FILE.write_text(
         "backends:\n"
         "  a: {type: comfiui}\n"
@@ -115,7 +115,7 @@ def test_what_a_block_lacks_is_told_and_the_others_are_listed() -> None:
     assert listed["d"]["remedies"] == ["Set it before d is used."]
 
 
-def test_a_service_lacks_its_credential_though_only_a_default_names_it(
+def test_backends_reports_a_missing_credential_named_by_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("REPLICATE_API_TOKEN", raising=False)
@@ -125,7 +125,7 @@ def test_a_service_lacks_its_credential_though_only_a_default_names_it(
     )
 
 
-def test_a_service_is_not_asked_what_its_models_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backends_does_not_ask_a_service_for_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPLICATE_API_TOKEN", "secret")
     FILE.write_text(
         "backends: {cloud: {type: replicate, model: a/b, base_url: 'http://127.0.0.1:1'}}\n"
@@ -133,17 +133,17 @@ def test_a_service_is_not_asked_what_its_models_take(monkeypatch: pytest.MonkeyP
     assert rows()["cloud"]["summary"] == "configured"
 
 
-def test_a_list_ends_well_though_a_backend_lacks_something() -> None:
+def test_backends_exits_with_0_if_a_backend_is_not_configured() -> None:
     FILE.write_text("backends: {a: {type: mock, lok: x}}\n")
     assert run().exit_code == 0
 
 
-def test_no_engine_is_asked_without_check() -> None:
+def test_backends_asks_no_engine_without_check() -> None:
     FILE.write_text("backends: {a: {type: mock, fail: unavailable}}\n")
     assert rows()["a"]["ok"] is None
 
 
-def test_with_check_every_engine_is_asked() -> None:
+def test_backends_check_asks_every_engine() -> None:
     FILE.write_text("backends: {a: {type: mock, fail: unavailable}}\n")
     listed = rows("--check")
     assert (listed["a"]["ok"], listed["mock"]["ok"]) == (False, True)
@@ -151,61 +151,61 @@ def test_with_check_every_engine_is_asked() -> None:
     assert listed["a"]["remedies"] == ["Remove `fail` from its block."]
 
 
-def test_with_check_the_exit_code_is_4_where_one_could_not_work() -> None:
+def test_backends_check_exits_with_4_if_a_backend_is_not_ready() -> None:
     FILE.write_text("backends: {a: {type: mock, fail: unavailable}}\n")
     assert run("--check").exit_code == 4
 
 
-def test_with_check_the_exit_code_is_0_where_all_could_work() -> None:
+def test_backends_check_exits_with_0_if_all_backends_are_ready() -> None:
     assert run("--check").exit_code == 0
 
 
-def test_a_server_that_is_not_there_is_a_row() -> None:
+def test_backends_check_lists_an_unreachable_server() -> None:
     FILE.write_text("backends: {a: {type: comfyui, workflow: sdxl, url: 'http://127.0.0.1:1'}}\n")
     listed = rows("--check")
     assert "http://127.0.0.1:1 can't be reached" in listed["a"]["summary"]
     assert listed["mock"]["ok"] is True
 
 
-def test_what_a_healthy_server_lacks_for_more_is_one_line() -> None:
+def test_missing_optional_features_are_one_line_of_the_list() -> None:
     with ComfyUI(missing_models=["RealESRGAN_x4plus.safetensors"]) as server:
         block = {"type": "comfyui", "workflow": "sd-turbo", "url": server.url}
         FILE.write_text(json.dumps({"backends": {"a": block}}))
         listed, table = rows("--check")["a"], run("--check").stdout
     assert [lack["what"] for lack in listed["lacking"]] == ["upscale"]
-    assert "not now: upscale (why: imagen backends show a --check)\n" in table
+    assert "not available: upscale (why: imagen backends show a --check)\n" in table
 
 
-def test_what_a_server_lacks_is_shown_with_its_remedy() -> None:
+def test_backends_show_check_prints_missing_features_with_remedies() -> None:
     with ComfyUI(missing_models=["RealESRGAN_x4plus.safetensors"]) as server:
         block = {"type": "comfyui", "workflow": "sd-turbo", "url": server.url}
         FILE.write_text(json.dumps({"backends": {"a": block}}))
         page = run("show", "a", "--check").stdout
-    now, lacking = page.split("\nNow\n")[1].split("\nNot now\n")
+    now, lacking = page.split("\nState\n")[1].split("\nNot available\n")
     assert now == "  ok\n"
     assert lacking.startswith("  upscale\n      node 2 (UpscaleModelLoader 'Load upscaler')")
     assert "into models/upscale_models/.\n" in lacking
 
 
-def test_show_with_check_ends_with_4_where_the_backend_could_not_work() -> None:
+def test_backends_show_check_exits_with_4_if_the_backend_is_not_ready() -> None:
     FILE.write_text("backends: {a: {type: mock, fail: unavailable}}\n")
     shown = run("show", "a", "--check")
     assert shown.exit_code == 4
     assert (
-        "Now\n"
+        "State\n"
         "  The mock fails as configured (`fail: unavailable`).\n"
         "      Remove `fail` from its block.\n"
     ) in shown.stdout
 
 
-def test_flags_of_the_list_do_not_go_before_show() -> None:
-    with pytest.raises(UsageError, match="Write the flags after show"):
+def test_options_of_the_list_are_refused_before_show() -> None:
+    with pytest.raises(UsageError, match="Put the options after show"):
         CliRunner().invoke(
             backends, ["--json", "show", "mock"], catch_exceptions=False, standalone_mode=False
         )
 
 
-def test_a_configuration_that_is_wrong_is_an_error() -> None:
+def test_backends_refuses_an_invalid_configuration() -> None:
     FILE.write_text("limits: 3\n")
     with pytest.raises(ConfigError, match=r"imagen\.yaml, line 1: limits: must hold"):
         run()

@@ -33,7 +33,7 @@ def cloud() -> Iterator[Replicate]:
         yield cloud
 
 
-def test_what_would_be_too_much_is_refused_before_it_is_sent(
+def test_a_request_over_budget_is_refused_before_it_is_sent(
     cloud: Replicate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*_LINE, "-o", "first.png"]) == 0
@@ -47,13 +47,13 @@ def test_what_would_be_too_much_is_refused_before_it_is_sent(
     assert cloud.submissions == 1
 
 
-def test_a_flag_goes_beyond_the_budget(cloud: Replicate) -> None:
+def test_over_budget_ignores_the_budget(cloud: Replicate) -> None:
     for number in (1, 2, 3):
         assert run([*_LINE, "--over-budget", "-o", f"{number}.webp"]) == 0
     assert cloud.submissions == 3
 
 
-def test_a_plan_tells_what_the_budget_would_say(
+def test_a_dry_run_prints_what_the_budget_says(
     cloud: Replicate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*_LINE, "--count", "2", "--dry-run", "--json"]) == 0
@@ -64,7 +64,7 @@ def test_a_plan_tells_what_the_budget_would_say(
     assert cloud.submissions == 0
 
 
-def test_a_comparison_stops_where_the_budget_does(
+def test_a_comparison_stops_at_the_budget(
     cloud: Replicate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = ["compare", "a fox", "--models", "cloud", "--vary", "steps=1,2", "-o", "c", "--quiet"]
@@ -81,7 +81,7 @@ def _limit_one_run(amount: float) -> None:
     Path("imagen.yaml").write_text(json.dumps(whole | budgets))
 
 
-def test_a_whole_comparison_is_one_run_and_is_refused_before_its_first_cell(
+def test_a_comparison_over_a_run_budget_is_refused_before_its_first_cell(
     cloud: Replicate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _limit_one_run(0.005)
@@ -95,7 +95,7 @@ def test_a_whole_comparison_is_one_run_and_is_refused_before_its_first_cell(
     assert (cloud.submissions, Path("outputs").exists()) == (0, False)
 
 
-def test_what_a_comparison_has_made_already_does_not_count_for_a_later_run(
+def test_complete_cells_do_not_count_towards_the_budget(
     cloud: Replicate,
 ) -> None:
     _limit_one_run(0.005)
@@ -105,7 +105,7 @@ def test_what_a_comparison_has_made_already_does_not_count_for_a_later_run(
     assert cloud.submissions == 2
 
 
-def test_a_dry_run_of_a_comparison_tells_its_cost_and_what_the_budget_would_say(
+def test_a_dry_run_of_a_comparison_prints_cost_and_budget(
     cloud: Replicate, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = ["compare", "a fox", "-m", "mock,cloud", "--vary", "seed=1,2", "-o", "c", "--dry-run"]
@@ -115,7 +115,7 @@ def test_a_dry_run_of_a_comparison_tells_its_cost_and_what_the_budget_would_say(
     )
     assert run(line) == 0
     told = capsys.readouterr().out.splitlines()
-    assert told[-2:] == ["In all about $0.006, for 2 runs.", refusal]
+    assert told[-2:] == ["Estimated total: $0.006 for 2 jobs.", refusal]
     assert "cloud, seed 2: 4 steps, compute unknown, about $0.003" in told
     assert run([*line, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
@@ -126,9 +126,7 @@ def test_a_dry_run_of_a_comparison_tells_its_cost_and_what_the_budget_would_say(
 
 
 @pytest.mark.parametrize("per", ["run", "day"])
-def test_a_cell_that_a_killed_comparison_saved_costs_nothing_more(
-    cloud: Replicate, per: str
-) -> None:
+def test_a_cell_saved_by_a_killed_comparison_costs_nothing_more(cloud: Replicate, per: str) -> None:
     line = ["compare", "a fox", "-m", "cloud", "-o", "c", "-q"]
     assert run([*line, "--vary", "seed=1,2", "--over-budget"]) == 0
     record = Path("c/compare.json")

@@ -39,8 +39,8 @@ def _said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("generate x --seed 1 --seed 2", "--seed is given 2 times, but it takes one value."),
         ("generate x --seed 1 --seed 1", "--seed is given 2 times, but it takes one value."),
         ("generate x --image a --image=b", "--image is given 2 times, but it takes one value."),
-        ("generate x -s 1 --steps 2", "--steps is given 2 times, as --steps and -s, but it"),
-        ("generate x --cfg 1 --cfg-scale 2", "--cfg is given 2 times, as --cfg and --cfg-scale,"),
+        ("generate x -s 1 --steps 2", "--steps is given 2 times (as --steps and -s), but it"),
+        ("generate x --cfg 1 --cfg-scale 2", "--cfg is given 2 times (as --cfg and --cfg-scale),"),
         ("compare x -m mock --vary a=1 --vary b=2", "--vary is given 2 times, but it takes"),
         ("history --limit 1 --limit 2", "--limit is given 2 times, but it takes one value."),
         ("workflows show x --config a --config b", "--config is given 2 times, but it takes"),
@@ -64,7 +64,7 @@ def test_an_option_given_twice_is_refused(
         "generate x --seed 1 --seed 2 --help",
     ],
 )
-def test_what_is_not_given_twice_or_may_be_is_taken(arguments: str) -> None:
+def test_options_that_may_repeat_are_accepted(arguments: str) -> None:
     assert run(arguments.split()) == 0
 
 
@@ -80,21 +80,21 @@ def test_what_is_not_given_twice_or_may_be_is_taken(arguments: str) -> None:
     ],
 )
 @pytest.mark.skipif("os.name == 'nt'", reason="quotes are other there")
-def test_a_prompt_without_quotes_is_shown_with_quotes(
+def test_an_unquoted_prompt_is_shown_with_quotes(
     arguments: str, meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = _said(arguments.split(), capsys)
-    assert said.endswith(f"Error: A prompt of several words needs quotes:\n  {meant}\n")
+    assert said.endswith(f"Error: Put quotes around a prompt of several words:\n  {meant}\n")
 
 
-def test_help_counts_also_behind_a_prompt_without_quotes(
+def test_help_works_after_an_unquoted_prompt(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["generate", "a", "fox", "--help"]) == 0
     assert capsys.readouterr().out.startswith("Usage: imagen generate")
 
 
-def test_words_are_quoted_where_a_shell_would_read_them() -> None:
+def test_words_are_quoted_for_the_shell() -> None:
     assert quote_words(["a fox", "-q", "a&b", "it's"]) == '"a fox" -q "a&b" "it\'s"'
 
 
@@ -118,24 +118,24 @@ def _request(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[s
         ("--size 96", "height", 96),
     ],
 )
-def test_short_and_other_names_of_options(
+def test_options_have_short_and_other_names(
     options: str, name: str, value: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _request(["generate", "x", *options.split()], capsys)[name] == value
 
 
-def test_batch_is_count(capsys: pytest.CaptureFixture[str]) -> None:
+def test_batch_is_another_name_of_count(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", "--batch", "2", "--dry-run", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["plan"]) == 2
 
 
 @pytest.mark.parametrize("name", ["-c", "--cfg-scale"])
-def test_other_names_of_cfg(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cfg_has_other_names(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", name, "3", "--strict", "--dry-run"]) == 2
     assert "cfg: 3.0 was dropped" in capsys.readouterr().err
 
 
-def test_out_is_output() -> None:
+def test_out_is_another_name_of_output() -> None:
     assert run(["generate", "x", "--out", "there", "-q"]) == 0
     assert list(Path("there").glob("*.png"))
 
@@ -143,19 +143,21 @@ def test_out_is_output() -> None:
 @pytest.mark.parametrize(
     "name", ["--width", "--height", "--cfg-scale", "--batch", "--out", "--prompt"]
 )
-def test_other_names_are_not_in_the_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_no_hidden_names(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "--help"]) == 0
     assert f"{name} " not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", [["generate"], ["outpaint", "fox.png", "--all", "8"]])
-def test_a_prompt_may_be_an_option(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_prompt_may_be_an_option(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["generate", "a fox", "-q", "-o", "fox.png"]) == 0
     capsys.readouterr()
     assert _request([*command, "--prompt", "a den"], capsys)["prompt"] == "a den"
 
 
-def test_an_instruction_may_be_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_instruction_may_be_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "a fox", "-q", "-o", "fox.png"]) == 0
     capsys.readouterr()
     request = _request(["edit", "fox.png", "--prompt", "make it snow"], capsys)
@@ -164,20 +166,20 @@ def test_an_instruction_may_be_an_option(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_prompt_given_twice_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     said = _said(["generate", "x", "--prompt", "y"], capsys)
-    assert "The prompt is given twice: as PROMPT and with --prompt. Keep one of them." in said
+    assert "The prompt is given as PROMPT and with --prompt. Use one of them." in said
 
 
-def test_a_size_beside_a_width_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_size_and_width_together_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     said = _said(["generate", "x", "--size", "64x48", "-W", "32"], capsys)
-    assert "--size gives the width and the height; leave -W and -H out." in said
+    assert "--size already sets the width and height. Leave out -W and -H." in said
 
 
-def test_a_shape_beside_both_sides_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_aspect_ratio_with_width_and_height_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     said = _said(["generate", "x", "--size", "1:1", "-W", "32", "-H", "32"], capsys)
-    assert "-W and -H give the size; leave --size out." in said
+    assert "-W and -H already set the size. Leave out --size." in said
 
 
-def test_a_configuration_may_be_named_before_the_command(
+def test_config_may_precede_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("mine.yaml").write_text("styles: {ink: {steps: 3}}")
@@ -193,22 +195,22 @@ def test_the_same_configuration_may_be_named_twice(capsys: pytest.CaptureFixture
 
 def test_two_configurations_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     said = _said(["--config", "a.yaml", "generate", "x", "--config", "b.yaml"], capsys)
-    assert "--config is given twice, as a.yaml and as b.yaml. Keep one of them." in said
+    assert "--config is given twice, as a.yaml and as b.yaml. Use one of them." in said
 
 
-def test_a_file_to_validate_beside_a_configuration_is_refused(
+def test_validate_refuses_a_file_and_config(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     said = _said(["--config", "a.yaml", "config", "validate", "b.yaml"], capsys)
-    assert "FILE and --config both name a configuration. Keep one of them." in said
+    assert "FILE and --config both name a configuration. Use one of them." in said
 
 
-def test_a_prompt_beside_one_that_is_set_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prompt_and_set_prompt_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     said = _said(["generate", "x", "--set", "prompt=y"], capsys)
-    assert "PROMPT and --set prompt are given. Keep one of them." in said
+    assert "PROMPT and --set prompt are both given. Use one of them." in said
 
 
-def test_the_version_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     option = capsys.readouterr().out
     assert run(["version"]) == 0
@@ -234,8 +236,8 @@ def test_help_is_a_command(
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["genrate"], "There is no command 'genrate'. Did you mean 'generate'?"),
-        (["generate", "x"], "imagen generate has no commands of its own."),
+        (["genrate"], "Unknown command 'genrate'. Did you mean 'generate'?"),
+        (["generate", "x"], "imagen generate has no subcommands."),
     ],
     ids=" ".join,
 )
@@ -245,18 +247,18 @@ def test_help_of_an_unknown_command_is_an_error(
     assert said in _said(["help", *names], capsys)
 
 
-def test_an_instruction_without_quotes_is_shown_with_quotes(
+def test_an_unquoted_instruction_is_shown_with_quotes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     said = _said(["edit", "fox.png", "make", "it", "snow", "-q"], capsys)
     meant = 'imagen edit fox.png "make it snow"'
-    assert said.endswith(f"Error: An instruction of several words needs quotes:\n  {meant}\n")
+    assert said.endswith(f"Error: Put quotes around an instruction of several words:\n  {meant}\n")
 
 
 @pytest.mark.parametrize(
     "words", [["owl.png", "snow"], ["owl", "make it snow"], ["owl", "snow."]], ids=repr
 )
-def test_a_file_that_is_not_there_is_named_and_not_quoted(
+def test_a_missing_file_is_not_taken_for_an_unquoted_instruction(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("fox.png").write_bytes(b"x")
@@ -264,6 +266,6 @@ def test_a_file_that_is_not_there_is_named_and_not_quoted(
     assert "quotes" not in capsys.readouterr().err
 
 
-def test_an_instruction_must_say_something(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_instruction_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     said = _said(["edit", "fox.png", " "], capsys)
-    assert "The instruction is empty: say what to change." in said
+    assert "The instruction is empty. Say what to change." in said

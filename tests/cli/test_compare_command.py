@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from imagen.cli import run
-from imagen.cli.commands.compare import axis_of, names_of, tell
-from imagen.cli.commands.demo import _PROMPT, _SAID
+from imagen.cli.commands.compare import parse_axis, parse_backends, print_comparison
+from imagen.cli.commands.demo import DEFAULT_PROMPT, EXPLANATION
 from imagen.comparison.record import CellImage, Comparison, ComparisonCell
 from imagen.core.request import Request
 from imagen.errors import RequestError
@@ -33,14 +33,14 @@ def _json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) ->
     return printed
 
 
-def test_it_prints_where_the_sheet_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_prints_the_path_of_the_sheet(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compare", "a fox", *_SMALL, "-m", "one,mock", "-o", "c", "-q"]) == 0
     printed = capsys.readouterr()
     assert printed.out == f"{Path('c/contact-sheet.png')}\n"
     assert [line.split(":")[0] for line in printed.err.splitlines()] == ["one", "mock"]
 
 
-def test_a_failed_backend_gives_the_code_four_and_all_else(
+def test_compare_exits_with_4_if_a_backend_fails(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     printed = _json(capsys, "-m", "broken,one", "-o", "c", code=4)
@@ -52,7 +52,7 @@ def test_a_failed_backend_gives_the_code_four_and_all_else(
         sheet.load()
 
 
-def test_a_cell_that_failed_in_an_earlier_run_does_not_fail_this_one(
+def test_a_cell_of_another_backend_that_failed_earlier_does_not_matter(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     _json(capsys, "-m", "broken", "-o", "c", code=4)
@@ -64,14 +64,14 @@ def test_a_cell_that_failed_in_an_earlier_run_does_not_fail_this_one(
     _json(capsys, "-m", "one,broken", "-o", "c", code=4)
 
 
-def test_a_value_that_failed_in_an_earlier_run_does_not_fail_this_one(
+def test_a_value_that_failed_earlier_does_not_matter(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     _json(capsys, "-m", "one", "--vary", "cfg=1,2", "--strict", "-o", "c", code=4)
     _json(capsys, "-m", "one", "--vary", "cfg=3", "-o", "c", code=0)
 
 
-def test_a_dry_run_shows_the_cells_and_their_compute_and_makes_nothing(
+def test_compare_dry_run_lists_cells_and_compute(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     line = ["compare", "a fox", *_SMALL, "-m", "one,mock", "--vary", "cfg=1,2", "-o", "c"]
@@ -86,13 +86,13 @@ def test_a_dry_run_shows_the_cells_and_their_compute_and_makes_nothing(
         dropped.format("1.0"),
         "mock, cfg 2: 64x48, 2 steps, compute 0.006144",
         dropped.format("2.0"),
-        "Cells to make: 4. Images: 4. Compute: 0.02458 (megapixels × steps). "
-        "Made already: 0. Failing: 0.",
+        "Cells to generate: 4. Images: 4. Compute: 0.02458 (megapixels × steps). "
+        "Already complete: 0. Failing: 0.",
     ]
     assert not Path("c").exists()
 
 
-def test_a_dry_run_tells_what_is_made_already_and_what_would_fail(
+def test_compare_dry_run_lists_complete_and_failing_cells(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("imagen.yaml").write_text("backends: {wrong: {type: mock, colour: blue}}")
@@ -110,7 +110,7 @@ def test_a_dry_run_tells_what_is_made_already_and_what_would_fail(
     assert Path("c/compare.json").read_bytes() == before
 
 
-def test_the_same_request_goes_on_in_the_same_folder(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_continues_in_the_same_folder(capsys: pytest.CaptureFixture[str]) -> None:
     first = _json(capsys, "-m", "one")
     second = _json(capsys, "-m", "one,mock")
     assert (first["folder"], len(second["cells"])) == (second["folder"], 2)
@@ -118,12 +118,14 @@ def test_the_same_request_goes_on_in_the_same_folder(capsys: pytest.CaptureFixtu
     assert Path(first["folder"]).name.startswith("compare-a-fox-")
 
 
-def test_what_a_backend_did_not_honour_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_reports_parameters_that_were_not_honoured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run(["compare", "a fox", *_SMALL, "--cfg", "3", "-m", "one", "-o", "c", "-q"]) == 0
     assert "  cfg: 3.0 was dropped (the mock paints without a model)" in capsys.readouterr().err
 
 
-def test_a_second_axis_is_read_as_values(capsys: pytest.CaptureFixture[str]) -> None:
+def test_vary_adds_an_axis_of_values(capsys: pytest.CaptureFixture[str]) -> None:
     printed = _json(capsys, "-m", "one", "--vary", "seed=0,7", "-o", "c")
     assert [cell["seed"] for cell in printed["cells"]] == [0, 7]
 
@@ -141,27 +143,27 @@ def test_a_second_axis_is_read_as_values(capsys: pytest.CaptureFixture[str]) -> 
     ],
 )
 def test_an_axis_is_a_name_and_values(text: str, name: str, values: tuple[Any, ...]) -> None:
-    axis = axis_of(text)
+    axis = parse_axis(text)
     assert (axis.name, axis.values) == (name, values)
 
 
 @pytest.mark.parametrize("text", ["steps", "steps=", "=1,2", 'prompt="a cat, asleep'])
-def test_what_is_no_axis_is_said_so(text: str) -> None:
+def test_an_invalid_axis_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match="Write it as name=value1,value2"):
-        axis_of(text)
+        parse_axis(text)
 
 
-def test_an_axis_holds_what_is_json() -> None:
-    with pytest.raises(RequestError, match="--vary shift: this value holds itself, or what is no"):
-        axis_of("shift=1,.inf")
+def test_an_axis_holds_only_json_values() -> None:
+    with pytest.raises(RequestError, match="--vary shift: the value cannot be written as"):
+        parse_axis("shift=1,.inf")
 
 
-def test_no_models_are_said_so() -> None:
-    with pytest.raises(RequestError, match="--models names no backend"):
-        names_of(" , ")
+def test_compare_without_backends_is_refused() -> None:
+    with pytest.raises(RequestError, match="--models does not name a backend"):
+        parse_backends(" , ")
 
 
-def test_an_unknown_model_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_suggests_the_nearest_backend(capsys: pytest.CaptureFixture[str]) -> None:
     printed = _json(capsys, "-m", "onee", code=2)
     assert printed["error"]["code"] == "unknown_backend"
     assert "Did you mean 'one'?" in printed["error"]["message"]
@@ -173,7 +175,7 @@ def test_the_demo_compares_three_workflows_and_the_mock(
     assert run(["demo", "--quiet", "-o", "d"]) == 0
     printed = capsys.readouterr()
     assert printed.out == f"{Path('d/contact-sheet.png')}\n"
-    assert "These pictures are simulated" in printed.err
+    assert "These images are simulated" in printed.err
     cells = json.loads(Path("d/compare.json").read_text(encoding="utf-8"))["cells"]
     assert [cell["model"] for cell in cells] == [
         "flux1-schnell",
@@ -183,32 +185,34 @@ def test_the_demo_compares_three_workflows_and_the_mock(
     ]
 
 
-def test_what_the_cells_cost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_prints_the_cost_of_cells(capsys: pytest.CaptureFixture[str]) -> None:
     file = CellImage(path="fox.png", sha256="")
     cells = tuple(
         ComparisonCell(model=model, files=(file,), cost_usd=cost)
         for model, cost in (("a", 0.003), ("b", 0.02), ("c", None))
     )
     comparison = Comparison(request=Request(prompt="x"), models=("a", "b", "c"), cells=cells)
-    tell(comparison, Path("c"), as_json=False)
+    print_comparison(comparison, Path("c"), as_json=False)
     picture = Path("c/fox.png")
     assert capsys.readouterr().err.splitlines() == [
         f"a: {picture}, $0.003",
         f"b: {picture}, $0.02",
         f"c: {picture}",
-        "Cost $0.023 in all.",
+        "Total cost: $0.023.",
     ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_a_terminal_shows_that_the_mock_painted_a_whole_comparison() -> None:
+def test_a_terminal_shows_that_a_comparison_has_only_placeholders() -> None:
     from support.terminal_runs import run_on_terminal
 
     arguments = ("compare", "a fox", *_SMALL, "-o", "c", "-m")
     shown = run_on_terminal(200, *arguments, "one")
-    assert "The mock paints placeholders, without a model. To set up your engines: " in shown
+    assert (
+        "The mock backend paints placeholders; it runs no model. To set up your engines: " in shown
+    )
 
 
-def test_what_a_demo_says_at_its_end_has_a_command_of_one_line() -> None:
-    command = _SAID.format(prompt=_PROMPT).splitlines()[-1]
+def test_the_demo_ends_with_a_command_on_one_line() -> None:
+    command = EXPLANATION.format(prompt=DEFAULT_PROMPT).splitlines()[-1]
     assert len(command) <= 80

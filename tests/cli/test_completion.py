@@ -68,12 +68,12 @@ def test_commands_are_completed(complete: Complete) -> None:
     assert complete("help workflows ch") == ["check"]
 
 
-def test_options_are_completed_without_their_hidden_names(complete: Complete) -> None:
+def test_options_are_completed_without_hidden_names(complete: Complete) -> None:
     assert complete("generate x --ba") == ["--backend"]
     assert complete("--vers") == ["--version"]
 
 
-def test_an_option_that_was_given_is_not_offered_again(complete: Complete) -> None:
+def test_an_option_is_not_offered_twice(complete: Complete) -> None:
     assert complete("generate --steps 4 --ste") == []
 
 
@@ -98,7 +98,7 @@ def test_an_option_that_was_given_is_not_offered_again(complete: Complete) -> No
         ("completion z", ["zsh"]),
     ],
 )
-def test_values_are_completed(complete: Complete, line: str, values: list[str]) -> None:
+def test_option_values_are_completed(complete: Complete, line: str, values: list[str]) -> None:
     Path("imagen.yaml").write_text(_CONFIG)
     assert complete(line) == values
 
@@ -106,7 +106,7 @@ def test_values_are_completed(complete: Complete, line: str, values: list[str]) 
 @pytest.mark.parametrize(
     "line", ["--config mine.yaml generate -b ", "generate --config mine.yaml -b "]
 )
-def test_the_configuration_of_the_line_counts(complete: Complete, line: str) -> None:
+def test_completion_uses_the_configuration_of_the_line(complete: Complete, line: str) -> None:
     Path("mine.yaml").write_text("backends: {other: {type: mock}}")
     assert complete(line) == ["mock", "other"]
 
@@ -116,6 +116,7 @@ def test_recent_ids_are_completed_with_their_prompts(
 ) -> None:
     assert run(["generate", "a fox", "-q", "--size", "32"]) == 0
     assert run(["generate", "an owl", "-q", "--size", "32"]) == 0
+    assert run(["history"]) == 0  # records the finished jobs in the library
     last, newest, older = complete("show ")
     assert last == "last"
     assert complete(f"rate {newest[:5]}") == [newest]
@@ -124,16 +125,16 @@ def test_recent_ids_are_completed_with_their_prompts(
 
 
 @pytest.mark.parametrize("line", ["show zz", "open zz", "again zz"])
-def test_a_file_is_completed_where_no_id_begins_so(complete: Complete, line: str) -> None:
+def test_files_are_completed_if_no_id_matches(complete: Complete, line: str) -> None:
     assert complete(line) == ["<file>"]
 
 
-def test_a_file_that_is_there_comes_before_ids(complete: Complete) -> None:
+def test_an_existing_file_is_completed_before_ids(complete: Complete) -> None:
     assert run(["generate", "a fox", "-q", "--size", "32", "-o", "lasting.png"]) == 0
     assert complete("show las") == ["<file>"]
 
 
-def test_jobs_to_resume_are_completed(complete: Complete, tmp_path: Path) -> None:
+def test_interrupted_jobs_are_completed(complete: Complete, tmp_path: Path) -> None:
     Path("imagen.yaml").write_text(
         f"state_dir: {tmp_path}\nbackends: {{lost: {{type: mock, fail: lost}}}}"
     )
@@ -156,16 +157,18 @@ def test_jobs_to_resume_are_completed(complete: Complete, tmp_path: Path) -> Non
     ],
 )
 @pytest.mark.parametrize("config", ["backends: [", "backends: 5", "nonsense: 1", None])
-def test_what_is_wrong_completes_nothing(complete: Complete, line: str, config: str | None) -> None:
+def test_an_invalid_configuration_completes_nothing(
+    complete: Complete, line: str, config: str | None
+) -> None:
     Path("imagen.yaml").write_text("backends: [" if config is None else config)
     assert complete(line) == []
 
 
-def test_a_configuration_that_is_not_there_completes_nothing(complete: Complete) -> None:
+def test_a_missing_configuration_completes_nothing(complete: Complete) -> None:
     assert complete("generate --config gone.yaml --backend ") == []
 
 
-def test_what_no_shell_asks_for_is_answered_with_nothing(
+def test_an_unknown_completion_request_prints_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("_IMAGEN_COMPLETE", "nonsense")
@@ -173,16 +176,16 @@ def test_what_no_shell_asks_for_is_answered_with_nothing(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_library_that_can_not_be_read_has_no_recent_images(tmp_path: Path) -> None:
+def test_an_unreadable_library_completes_nothing(tmp_path: Path) -> None:
     (tmp_path / "library.db").write_bytes(b"not a database, not at all" * 100)
     assert recent_images(str(tmp_path / "library.db"), 5) == []
 
 
-def test_a_library_on_a_server_is_not_asked() -> None:
+def test_completion_does_not_contact_a_library_server() -> None:
     assert recent_images("postgresql://127.0.0.1:9/images", 5) == []
 
 
-def test_bash_gets_the_last_of_three_words(
+def test_bash_completes_the_last_of_three_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("imagen.yaml").write_text(_CONFIG)
@@ -193,7 +196,7 @@ def test_bash_gets_the_last_of_three_words(
     assert capsys.readouterr().out == "plain,photo\nplain,'pen and ink'\n"
 
 
-def test_bash_and_powershell_run_nothing_that_a_name_holds(
+def test_bash_and_powershell_do_not_run_names(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("imagen.yaml").write_text("styles: {a;b$(id): {steps: 3}}")
@@ -209,7 +212,7 @@ def test_bash_and_powershell_run_nothing_that_a_name_holds(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
-def test_a_model_whose_name_holds_a_line_break_is_left_out(complete: Complete) -> None:
+def test_names_with_line_breaks_are_left_out(complete: Complete) -> None:
     Path("models").mkdir()
     Path("models", "a.gguf").touch()
     Path("models", "a\nplain\nb.gguf").touch()
@@ -219,7 +222,7 @@ def test_a_model_whose_name_holds_a_line_break_is_left_out(complete: Complete) -
     assert complete("generate --backend sd --model a") == ["a.gguf"]
 
 
-def test_powershell_gets_values_with_their_help(
+def test_powershell_gets_values_with_help(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("imagen.yaml").write_text(_CONFIG)
@@ -248,7 +251,7 @@ def test_powershell_completes_files_itself(
         ("powershell", "Register-ArgumentCompleter -Native -CommandName imagen"),
     ],
 )
-def test_each_shell_has_its_script(
+def test_each_shell_has_a_script(
     shell: str, part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["completion", shell]) == 0
@@ -298,7 +301,7 @@ def test_fish_completes_a_line() -> None:
     assert said == "mock,remote\tcomfyui\nmock,sketch\tmock\n"
 
 
-def test_model_completes_the_models_of_the_folder(complete: Complete, tmp_path: Path) -> None:
+def test_model_completes_files_in_models_dir(complete: Complete, tmp_path: Path) -> None:
     for name in ("dream.safetensors", "xl/juggernaut.safetensors"):
         path = tmp_path / "models" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -312,6 +315,6 @@ def test_model_completes_the_models_of_the_mock(complete: Complete) -> None:
     assert complete("generate x --model mock-") == ["mock-dusk"]
 
 
-def test_model_asks_no_server_and_completes_files(complete: Complete) -> None:
+def test_model_completes_files_for_a_server(complete: Complete) -> None:
     Path("imagen.yaml").write_text(_CONFIG, encoding="utf-8")
     assert complete("generate x --backend remote --model x") == ["<file>"]

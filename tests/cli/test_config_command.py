@@ -34,20 +34,20 @@ def report(text: str) -> dict[str, Any]:
     return printed
 
 
-def test_validate_says_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validate_accepts_a_valid_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPLICATE_API_TOKEN", "set")
     FILE.write_text(example())
     result = run("validate")
     assert (result.exit_code, result.stdout) == (0, "imagen.yaml: ok\n")
 
 
-def test_validate_says_ok_where_there_is_no_file() -> None:
+def test_validate_accepts_a_missing_file() -> None:
     result = run("validate")
-    assert (result.exit_code, result.stdout) == (0, "The defaults: ok\n")
+    assert (result.exit_code, result.stdout) == (0, "Default settings: ok\n")
 
 
 @pytest.mark.parametrize("args", [("other.yaml",), ("--config", "other.yaml")])
-def test_validate_takes_another_file(args: tuple[str, ...]) -> None:
+def test_validate_checks_another_file(args: tuple[str, ...]) -> None:
     Path("other.yaml").write_text("limits: {max_width: 3}\n")
     result = run("validate", *args)
     assert result.exit_code == 2
@@ -58,7 +58,7 @@ def test_validate_takes_another_file(args: tuple[str, ...]) -> None:
     )
 
 
-def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
+def test_validate_reports_all_problems_by_line() -> None:
     found = report(
         "default_backend: mok\n"
         "limits: {max_widht: 64}\n"
@@ -116,12 +116,12 @@ def test_validate_tells_everything_at_once_in_the_order_of_lines() -> None:
         ),
     ],
 )
-def test_validate_says_what_to_do(text: str, what: str, remedy: str) -> None:
+def test_validate_prints_remedies(text: str, what: str, remedy: str) -> None:
     (problem,) = report(text)["problems"]
     assert (problem["what"], problem["remedy"]) == (what, remedy)
 
 
-def test_validate_says_that_the_environment_chose_the_backend(
+def test_validate_names_the_variable_that_chose_the_backend(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("IMAGEN_BACKEND", "mok")
@@ -129,24 +129,24 @@ def test_validate_says_that_the_environment_chose_the_backend(
     assert problem["what"].endswith("Did you mean 'mock'? IMAGEN_BACKEND says so.")
 
 
-def test_a_default_backend_whose_block_is_wrong_is_told_once() -> None:
+def test_an_invalid_default_backend_is_reported_once() -> None:
     assert [p["key"] for p in report("default_backend: a\nbackends: {a: 3}\n")["problems"]] == [
         "backends.a"
     ]
 
 
-def test_a_template_that_leaves_the_folder_is_a_problem() -> None:
+def test_a_name_template_outside_the_folder_is_a_problem() -> None:
     (problem,) = report("output:\n  name: ../../{seed}\n")["problems"]
     assert (problem["key"], problem["line"]) == ("output.name", 2)
 
 
-def test_a_kind_that_needs_a_block_is_no_default_without_one() -> None:
+def test_a_default_backend_without_its_block_is_a_problem() -> None:
     (problem,) = report("default_backend: comfyui\n")["problems"]
     assert problem["key"] == "default_backend"
     assert problem["what"] == "Unknown backend 'comfyui'."
 
 
-def test_a_secret_is_not_shown_by_any_problem() -> None:
+def test_problems_do_not_show_secrets() -> None:
     FILE.write_text("backends: {a: {type: comfyui, url: hf_AbCdEfGhIjKlMnOpQr}}\n")
     result = run("validate")
     assert result.exit_code == 2
@@ -154,7 +154,7 @@ def test_a_secret_is_not_shown_by_any_problem() -> None:
     assert "bearer_env" not in result.output
 
 
-def test_variables_that_are_not_set_are_a_warning() -> None:
+def test_unset_variables_are_warnings() -> None:
     text = "backends:\n  a:\n    type: comfyui\n    workflow: sdxl\n    bearer_env: MY_TOKEN\n"
     FILE.write_text(text)
     result = run("validate")
@@ -166,7 +166,7 @@ def test_variables_that_are_not_set_are_a_warning() -> None:
     )
 
 
-def test_an_empty_file_is_a_warning_of_validate() -> None:
+def test_validate_warns_about_an_empty_file() -> None:
     FILE.touch()
     result = run("validate")
     assert (result.exit_code, result.stdout) == (0, "imagen.yaml: ok\n")
@@ -175,7 +175,7 @@ def test_an_empty_file_is_a_warning_of_validate() -> None:
     )
 
 
-def test_a_block_takes_api_key_env_for_api_token_env(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_key_env_is_another_name_of_api_token_env(monkeypatch: pytest.MonkeyPatch) -> None:
     FILE.write_text("backends: {a: {type: replicate, model: me/model, api_key_env: MY_KEY}}\n")
     (warning,) = json.loads(run("validate", "--json").stdout)["warnings"]
     assert warning["what"] == "the environment variable MY_KEY named here is not set"
@@ -186,13 +186,13 @@ def test_a_block_takes_api_key_env_for_api_token_env(monkeypatch: pytest.MonkeyP
     assert shown["environment"]["MY_KEY"] == "set"
 
 
-def test_a_block_with_both_names_of_the_token_is_a_problem() -> None:
+def test_both_names_of_the_token_are_a_problem() -> None:
     block = "{type: replicate, model: me/model, api_key_env: ONE, api_token_env: TWO}"
     (problem,) = report(f"backends: {{a: {block}}}\n")["problems"]
     assert problem["what"] == "api_token_env and api_key_env mean the same; keep one"
 
 
-def test_what_is_wrong_with_api_key_env_is_said_of_the_name_that_was_written() -> None:
+def test_problems_use_the_name_api_key_env_if_it_was_written() -> None:
     block = "{type: replicate, model: me/model, api_key_env: ''}"
     (problem,) = report(f"backends: {{a: {block}}}\n")["problems"]
     assert problem["what"] == (
@@ -233,20 +233,20 @@ def test_a_cloud_without_an_owner_is_a_warning(switch: str, environ: dict[str, s
         ),
     ],
 )
-def test_a_cloud_that_is_not_meant_or_has_an_owner_causes_no_warning(
+def test_an_unused_cloud_or_one_with_an_owner_is_not_a_warning(
     text: str, environ: dict[str, str]
 ) -> None:
     FILE.write_text(text)
     assert examine(environ=os.environ | environ).warnings == ()
 
 
-def test_a_variable_that_is_set_is_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_variable_is_not_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "x")
     text = "backends: {a: {type: comfyui, workflow: sdxl, bearer_env: MY_TOKEN}}\n"
     assert report(text) == {"ok": True, "file": "imagen.yaml", "problems": [], "warnings": []}
 
 
-def test_what_is_no_name_of_a_variable_is_not_shown() -> None:
+def test_validate_does_not_show_secrets_written_as_variable_names() -> None:
     text = "backends: {a: {type: comfyui, workflow: sdxl, bearer_env: hunter2}}\n"
     (warning,) = report(text)["warnings"]
     assert warning["what"] == "the environment variable named here is not set"
@@ -254,7 +254,7 @@ def test_what_is_no_name_of_a_variable_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)], ids=["text", "json"])
-def test_show_does_not_show_what_is_no_name_of_a_variable(flags: tuple[str, ...]) -> None:
+def test_show_does_not_show_secrets_written_as_variable_names(flags: tuple[str, ...]) -> None:
     block = "{type: comfyui, workflow: sdxl, bearer_env: f86d081884c7d659}"
     FILE.write_text(f"backends: {{a: {block}}}\n")
     output = run("show", *flags).output
@@ -263,7 +263,7 @@ def test_show_does_not_show_what_is_no_name_of_a_variable(flags: tuple[str, ...]
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)], ids=["text", "json"])
-def test_show_does_not_show_what_a_webhooks_address_holds(flags: tuple[str, ...]) -> None:
+def test_show_does_not_show_the_path_of_a_webhook(flags: tuple[str, ...]) -> None:
     urls = ["https://hooks.example:8443/T0/s3cr3t?key=s3cr3t", "https://plain.example/"]
     FILE.write_text(json.dumps({"webhooks": [{"url": url} for url in urls]}))
     output = run("show", *flags).output
@@ -273,7 +273,7 @@ def test_show_does_not_show_what_a_webhooks_address_holds(flags: tuple[str, ...]
     assert "s3cr3t" not in output
 
 
-def test_yaml_that_can_not_be_read_is_a_problem_with_its_place() -> None:
+def test_invalid_yaml_is_a_problem_with_a_line() -> None:
     FILE.write_text("a: b: c\n")
     result = run("validate")
     assert (result.exit_code, result.stdout) == (
@@ -283,24 +283,24 @@ def test_yaml_that_can_not_be_read_is_a_problem_with_its_place() -> None:
     )
 
 
-def test_a_file_that_is_not_there_is_an_error() -> None:
+def test_validate_refuses_a_missing_file() -> None:
     with pytest.raises(ConfigError, match="not found"):
         run("validate", "missing.yaml")
 
 
-def test_path_prints_where_the_configuration_is() -> None:
+def test_path_prints_the_configuration_in_use() -> None:
     FILE.touch()
     assert run("path").stdout == f"{FILE.absolute()}\n"
 
 
-def test_path_prints_nothing_but_a_note_where_there_is_none() -> None:
+def test_path_prints_only_a_note_without_a_configuration() -> None:
     result = run("path")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "the defaults apply. Looked for: imagen.yaml, " in result.stderr
+    assert "the defaults apply. Searched: imagen.yaml, " in result.stderr
     assert result.stderr.endswith("\nTo set up your engines: imagen config init --detect --write\n")
 
 
-def test_show_prints_yaml_with_the_defaults() -> None:
+def test_show_prints_yaml_with_defaults() -> None:
     FILE.write_text("backends: {a: {type: mock, look: x}}\n")
     result = run("show")
     assert result.stdout.startswith("# file: imagen.yaml\ndefault_backend: mock\n")
@@ -318,7 +318,7 @@ def test_show_prints_yaml_with_the_defaults() -> None:
     }
 
 
-def test_what_show_prints_is_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_of_show_is_a_valid_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPLICATE_API_TOKEN", "set")
     monkeypatch.delenv("HF_TOKEN", raising=False)
     FILE.write_text(example())
@@ -326,7 +326,7 @@ def test_what_show_prints_is_a_configuration(monkeypatch: pytest.MonkeyPatch) ->
     assert run("validate").stdout == "imagen.yaml: ok\n"
 
 
-def test_show_tells_which_variables_are_set_and_none_of_their_values(
+def test_show_lists_variables_without_their_values(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ONE", "first-secret")
@@ -341,14 +341,14 @@ def test_show_tells_which_variables_are_set_and_none_of_their_values(
     assert "first-secret" not in result.output
 
 
-def test_show_masks_what_may_be_secret() -> None:
+def test_show_masks_possible_secrets() -> None:
     block = "{type: acme, api_key: short, password_hint: ''}"
     FILE.write_text(f"backends: {{a: {block}}}\n")
     shown = json.loads(run("show", "--json").stdout)["backends"]["a"]
     assert shown == {"type": "acme", "api_key": "***", "password_hint": ""}
 
 
-def test_show_tells_of_a_block_that_is_wrong() -> None:
+def test_show_reports_an_invalid_block() -> None:
     FILE.write_text("backends: {a: {type: mock, lok: x}}\n")
     assert "# backends.a.lok: unknown key. Did you mean 'look'?\n" in run("show").stdout
 
@@ -359,7 +359,7 @@ def test_every_command_has_help(command: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_what_validate_says_fits_a_narrow_terminal() -> None:
+def test_validate_fits_a_narrow_terminal() -> None:
     from support.terminal_runs import run_on_terminal
 
     FILE.write_text(example().replace("max_width: 4096", "max_width: 3"))

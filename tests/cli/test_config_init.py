@@ -35,16 +35,16 @@ def server() -> Iterator[ComfyUI]:
         yield server
 
 
-def test_the_sample_is_printed() -> None:
+def test_init_prints_the_sample() -> None:
     assert run().stdout == sample()
 
 
-def test_every_key_is_printed_with_full() -> None:
+def test_init_full_prints_every_key() -> None:
     assert run("--full").stdout == example()
 
 
 @pytest.mark.parametrize("flags", [(), ("--full",)], ids=["sample", "full"])
-def test_detected_backends_are_printed_and_nothing_is_written(
+def test_init_detect_prints_backends_and_writes_nothing(
     server: ComfyUI, flags: tuple[str, ...]
 ) -> None:
     printed = run("--url", server.url, *flags).stdout
@@ -58,17 +58,17 @@ def test_detected_backends_are_printed_and_nothing_is_written(
     }
 
 
-def test_what_was_found_and_what_was_left_out_is_said_on_stderr(server: ComfyUI) -> None:
+def test_init_detect_reports_found_and_skipped_engines_on_stderr(server: ComfyUI) -> None:
     lines = run("--url", server.url).stderr.splitlines()
     assert lines[0] == "Found:"
     assert lines[1].startswith(f"  comfyui, {server.url}: flux1-schnell, ")
-    assert lines[2] == "Left out:"
+    assert lines[2] == "Not added:"
     (line,) = lines[3:]
     assert line.startswith("  sd15: node 1 ")
     assert f"the server has no file {MODEL!r}" in line
 
 
-def test_a_first_configuration_is_written_where_the_users_own_belongs(server: ComfyUI) -> None:
+def test_init_write_creates_the_users_configuration(server: ComfyUI) -> None:
     result = run("--url", server.url, "--write")
     assert (result.exit_code, result.stdout) == (0, "")
     wrote = f"Wrote {OWN.resolve()}. The default backend is flux1-schnell.\n"
@@ -77,29 +77,29 @@ def test_a_first_configuration_is_written_where_the_users_own_belongs(server: Co
     assert load_settings().default_backend == "flux1-schnell"
 
 
-def test_write_takes_a_path(server: ComfyUI) -> None:
+def test_init_write_takes_a_path(server: ComfyUI) -> None:
     result = run("--url", server.url, "--write", "imagen.yaml")
     assert result.stderr.endswith("Wrote imagen.yaml. The default backend is flux1-schnell.\n")
     assert "sdxl" in load_settings(FILE).backends
 
 
-def test_write_without_a_path_may_come_before_other_flags(server: ComfyUI) -> None:
+def test_init_write_without_a_path_may_precede_other_options(server: ComfyUI) -> None:
     run("--write", "--detect", "--url", server.url)
     assert OWN.is_file()
 
 
-def test_write_takes_the_configuration_that_is_named_before_the_command(server: ComfyUI) -> None:
+def test_init_write_uses_the_configuration_named_before_the_command(server: ComfyUI) -> None:
     args = ["--config", "studio.yaml", "config", "init", "--url", server.url, "--write"]
     assert CliRunner().invoke(cli, args, catch_exceptions=False).exit_code == 0
     assert "sdxl" in load_settings(Path("studio.yaml")).backends
 
 
-def test_how_to_use_a_file_that_is_not_found_by_itself_is_said(server: ComfyUI) -> None:
+def test_init_write_explains_how_to_use_a_file_elsewhere(server: ComfyUI) -> None:
     result = run("--url", server.url, "--write", "studio.yaml")
     assert result.stderr.endswith("To use it, add this to a command: --config studio.yaml\n")
 
 
-def test_an_edited_file_keeps_its_text_and_gets_the_new_backends(server: ComfyUI) -> None:
+def test_init_write_adds_backends_to_an_edited_file(server: ComfyUI) -> None:
     text = "# Mine.\nbackends:\n  studio: {type: mock}  # slow\n\n# Wide.\nlimits: {}\n"
     FILE.write_text(text)
     result = run("--url", server.url, "--write")
@@ -115,18 +115,18 @@ def test_an_edited_file_keeps_its_text_and_gets_the_new_backends(server: ComfyUI
     )
 
 
-def test_a_second_run_changes_nothing(server: ComfyUI) -> None:
+def test_a_second_init_write_changes_nothing(server: ComfyUI) -> None:
     run("--url", server.url, "--write", "imagen.yaml")
     text = FILE.read_text().replace("workflow: sdxl", "workflow: sd15")
     FILE.write_text(text)
     result = run("--url", server.url, "--write")
     assert FILE.read_text() == text
     assert "\nAlready in imagen.yaml: flux1-schnell, " in result.stderr
-    assert "\nKept as imagen.yaml has them, with other values: sdxl" in result.stderr
+    assert "\nKept as they are in imagen.yaml, with other values: sdxl" in result.stderr
     assert result.stderr.endswith("\nimagen.yaml is unchanged.\n")
 
 
-def test_a_backend_that_the_file_has_under_another_name_is_not_added_again(
+def test_a_backend_under_another_name_is_not_added_again(
     server: ComfyUI,
 ) -> None:
     FILE.write_text(sample().replace("http://127.0.0.1:8188", server.url))
@@ -136,25 +136,25 @@ def test_a_backend_that_the_file_has_under_another_name_is_not_added_again(
     assert "\nAlready in imagen.yaml: flux1-schnell as flux-schnell-local\n" in result.stderr
 
 
-def test_an_empty_file_gets_the_sample_with_the_new_backends(server: ComfyUI) -> None:
+def test_an_empty_file_gets_the_sample_and_the_backends(server: ComfyUI) -> None:
     FILE.write_text("\n")
     run("--url", server.url, "--write")
     assert "\n# Presets: " in FILE.read_text()
     assert load_settings().default_backend == "flux1-schnell"
 
 
-def test_a_second_run_still_says_that_the_mock_is_the_default(server: ComfyUI) -> None:
+def test_a_second_init_write_still_says_that_the_mock_is_the_default(server: ComfyUI) -> None:
     FILE.write_text("backends:\n  mine:\n    type: mock\n")
     run("--url", server.url, "--write")
     assert "write `default_backend: flux1-schnell` in" in run("--url", server.url, "--write").stderr
 
 
-def test_full_is_written_too(server: ComfyUI) -> None:
+def test_init_full_can_be_written(server: ComfyUI) -> None:
     run("--url", server.url, "--write", "imagen.yaml", "--full")
     assert FILE.read_text().partition("\nstyles:")[2] == example().partition("\nstyles:")[2]
 
 
-def test_the_sample_is_written_only_where_there_is_no_configuration() -> None:
+def test_the_sample_does_not_replace_a_configuration() -> None:
     assert run("--write", "imagen.yaml").exit_code == 0
     assert FILE.read_text() == sample()
     with pytest.raises(ConfigError, match=r"^imagen\.yaml already has a configuration"):
@@ -162,14 +162,14 @@ def test_the_sample_is_written_only_where_there_is_no_configuration() -> None:
     assert FILE.read_text() == sample()
 
 
-def test_where_no_engine_answers_nothing_is_written() -> None:
+def test_nothing_is_written_if_no_engine_answers() -> None:
     with pytest.raises(Unavailable, match="so there is nothing to configure") as error:
         run("--url", "http://127.0.0.1:1", "--write", "imagen.yaml")
     assert "imagen config init --write" in error.value.remedy
     assert not FILE.exists()
 
 
-def test_a_server_without_any_model_is_unavailable_and_each_workflow_says_why() -> None:
+def test_a_server_without_models_is_unavailable_with_reasons() -> None:
     files = [model.file for workflow in list_workflows() for model in workflow.manifest.models]
     with ComfyUI(missing_models=files) as server, pytest.raises(Unavailable) as error:
         run("--url", server.url, "--write")
@@ -177,6 +177,6 @@ def test_a_server_without_any_model_is_unavailable_and_each_workflow_says_why() 
     assert not OWN.exists()
 
 
-def test_what_is_not_an_address_is_refused() -> None:
+def test_an_invalid_url_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^--url: url must look like http://127\.0\.0\.1:8188"):
         run("--url", "my gpu")

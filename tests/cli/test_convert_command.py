@@ -33,21 +33,21 @@ def _json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "avif"])
-def test_the_new_file_lies_beside_the_old_one_and_has_its_record(ending: str, fox: Path) -> None:
+def test_the_new_file_is_beside_the_old_one_with_its_metadata(ending: str, fox: Path) -> None:
     assert run(["convert", "fox.png", "--to", ending]) == 0
     assert _format(f"fox.{ending}") == {"jpg": "JPEG"}.get(ending, ending.upper())
     assert read_record(Path(f"fox.{ending}")) == read_record(fox)
 
 
 @pytest.mark.usefixtures("fox")
-def test_the_path_of_each_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_prints_the_path_of_each_file(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["convert", "fox.png", "--to", "webp"]) == 0
     assert capsys.readouterr() == ("fox.webp\n", "")
 
 
 @pytest.mark.usefixtures("fox")
-def test_another_file_is_never_overwritten() -> None:
+def test_convert_never_overwrites_another_file() -> None:
     Path("fox.webp").write_bytes(b"mine")
     assert run(["convert", "fox.png", "--to", "webp"]) == 0
     assert Path("fox.webp").read_bytes() == b"mine"
@@ -55,7 +55,7 @@ def test_another_file_is_never_overwritten() -> None:
 
 
 @pytest.mark.usefixtures("fox")
-def test_the_same_command_again_makes_no_second_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_converting_twice_writes_one_file(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["convert", "fox.png", "--to", "webp"]) == 0
     assert run(["convert", "fox.png", "--to", "webp"]) == 0
@@ -64,13 +64,13 @@ def test_the_same_command_again_makes_no_second_file(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.usefixtures("fox")
-def test_output_may_be_a_folder_or_a_file_that_names_the_format() -> None:
+def test_output_is_a_folder_or_a_file_with_the_format() -> None:
     assert run(["convert", "fox.png", "--to", "webp", "-o", "small"]) == 0
     assert run(["convert", "fox.png", "-o", "small/red.jpeg"]) == 0
     assert sorted(path.name for path in Path("small").iterdir()) == ["fox.webp", "red.jpeg"]
 
 
-def test_a_file_of_the_same_format_keeps_its_pixels_and_loses_its_metadata(fox: Path) -> None:
+def test_no_metadata_strips_a_file_of_the_same_format(fox: Path) -> None:
     assert run(["convert", "fox.png", "--no-metadata", "-o", "bare.png"]) == 0
     with Image.open(fox) as before, Image.open("bare.png") as after:
         assert after.tobytes() == before.tobytes()
@@ -78,7 +78,7 @@ def test_a_file_of_the_same_format_keeps_its_pixels_and_loses_its_metadata(fox: 
 
 
 @pytest.mark.usefixtures("fox")
-def test_the_quality_counts() -> None:
+def test_quality_changes_the_size() -> None:
     assert run(["convert", "fox.png", "--quality", "5", "-o", "low.webp"]) == 0
     assert run(["convert", "fox.png", "--quality", "100", "-o", "whole.webp"]) == 0
     with Image.open("fox.png") as before, Image.open("whole.webp") as after:
@@ -87,20 +87,20 @@ def test_the_quality_counts() -> None:
 
 
 @pytest.mark.usefixtures("fox")
-def test_one_that_fails_does_not_keep_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_file_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     Path("odd.png").write_bytes(b"no image")
     capsys.readouterr()
     assert run(["convert", "odd.png", "fox.png", "gone.png", "--to", "webp"]) == 5
     out, err = capsys.readouterr()
     assert out == "fox.webp\n"
     assert err == (
-        "imagen: odd.png is not converted. It is not an image that imagen can read.\n"
+        "imagen: Cannot convert odd.png. It is not an image that imagen can read.\n"
         "imagen: There is no file gone.png.\n"
     )
 
 
 @pytest.mark.usefixtures("fox")
-def test_json_has_the_images_and_the_errors(capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_json_has_images_and_errors(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["convert", "fox.png", "gone.png", "--to", "webp", "--json"]) == 5
     found = _json(capsys)
@@ -119,14 +119,14 @@ def test_json_has_the_images_and_the_errors(capsys: pytest.CaptureFixture[str]) 
     assert [(one["source"], one["code"]) for one in found["errors"]] == [("gone.png", "output")]
 
 
-def test_the_error_of_the_only_file_is_that_of_the_command(
+def test_the_error_of_a_single_file_is_that_of_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["convert", "gone.png", "--to", "webp", "--json"]) == 5
     assert _json(capsys)["error"]["message"] == "There is no file gone.png."
 
 
-def test_what_a_jpeg_can_not_hold_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_warns_about_what_a_jpeg_cannot_hold(capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGBA", (8, 8)).save("clear.png")
     assert run(["convert", "clear.png", "--to", "jpg"]) == 0
     assert capsys.readouterr() == (
@@ -136,7 +136,7 @@ def test_what_a_jpeg_can_not_hold_is_said(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.usefixtures("fox")
-def test_the_image_may_go_to_standard_output(
+def test_a_converted_image_can_go_to_standard_output(
     capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     capfdbinary.readouterr()
@@ -150,16 +150,20 @@ def test_the_image_may_go_to_standard_output(
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        pytest.param("a.png", "Say the format with --to: png, jpg, jpeg, webp, avif.", id="none"),
-        pytest.param("a.png --to jpg -o a.webp", "--to says jpg, and --output", id="two"),
-        pytest.param("a.png b.png -o a.webp", "--output names one file, and 2 are", id="files"),
+        pytest.param("a.png", "Choose a format with --to: png, jpg, jpeg, webp, avif.", id="none"),
+        pytest.param("a.png --to jpg -o a.webp", "--to is jpg, but --output", id="two"),
+        pytest.param(
+            "a.png b.png -o a.webp", "--output names one file, but there are 2", id="files"
+        ),
         pytest.param("a.png b.png --to webp -o -", "--output names one file", id="streams"),
-        pytest.param("a.gif --to png --quality 9", "--quality has no effect on PNG", id="quality"),
-        pytest.param("a.png --to webp -o - --json", "where --json writes, too", id="json"),
-        pytest.param("a.png -o a.gif", "An image can be saved as .png, .jpg", id="ending"),
+        pytest.param("a.gif --to png --quality 9", "--quality does not apply to PNG", id="quality"),
+        pytest.param(
+            "a.png --to webp -o - --json", "--json both write to standard output", id="json"
+        ),
+        pytest.param("a.png -o a.gif", "Images can be saved as .png, .jpg", id="ending"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(
+def test_contradicting_options_are_refused(
     words: str, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["convert", *words.split()]) == 2

@@ -19,7 +19,7 @@ def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]
     return printed
 
 
-def test_it_prints_the_path_of_the_picture_and_nothing_else(
+def test_generate_prints_only_the_path_on_stdout(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["generate", "a red fox", "--seed", "7", "--quiet"]) == 0
@@ -29,7 +29,7 @@ def test_it_prints_the_path_of_the_picture_and_nothing_else(
         assert picture.size == (1024, 1024)
 
 
-def test_every_flag_reaches_the_request(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_of_generate_reaches_the_request(capsys: pytest.CaptureFixture[str]) -> None:
     flags = [
         "--size",
         "64x48",
@@ -63,7 +63,7 @@ def test_every_flag_reaches_the_request(capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
-def test_the_json_has_the_documented_fields(capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate_json_has_the_documented_fields(capsys: pytest.CaptureFixture[str]) -> None:
     printed = _json(capsys, "a fox", "--size", "32x32")
     assert set(printed) == {"images", "backend", "generations"}
     assert set(printed["images"][0]) == {
@@ -85,7 +85,9 @@ def test_the_json_has_the_documented_fields(capsys: pytest.CaptureFixture[str]) 
     }
 
 
-def test_what_was_not_honoured_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate_reports_parameters_that_were_not_honoured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run(["generate", "x", "--size", "32x32", "--cfg", "3"]) == 0
     assert "cfg: 3.0 was dropped (the mock paints without a model)" in capsys.readouterr().err
 
@@ -94,23 +96,23 @@ def test_what_was_not_honoured_is_told(capsys: pytest.CaptureFixture[str]) -> No
     ("output", "path"),
     [("pictures", "pictures/*-x-5.png"), ("fox.png", "fox.png"), ("a/b/fox.png", "a/b/fox.png")],
 )
-def test_output_is_a_folder_or_a_name(output: str, path: str) -> None:
+def test_output_is_a_folder_or_a_file_name(output: str, path: str) -> None:
     assert run(["generate", "x", "--seed", "5", "--size", "32x32", "-q", "-o", output]) == 0
     assert len(list(Path().glob(path))) == 1
 
 
-def test_a_name_that_is_taken_is_not_overwritten() -> None:
+def test_generate_does_not_overwrite_a_file() -> None:
     arguments = ["generate", "x", "--size", "32x32", "-q", "-o", "fox.png"]
     assert (run(arguments), run(arguments)) == (0, 0)
     assert sorted(path.name for path in Path().glob("fox*.png")) == ["fox-2.png", "fox.png"]
 
 
-def test_no_sidecar_leaves_none() -> None:
+def test_no_sidecar_writes_no_sidecar() -> None:
     assert run(["generate", "x", "--size", "32x32", "-q", "-o", "fox.png", "--no-sidecar"]) == 0
     assert [path.name for path in Path().iterdir()] == ["fox.png"]
 
 
-def test_a_dry_run_makes_nothing_and_shows_what_would_be_sent(
+def test_a_dry_run_shows_the_plan_and_generates_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["generate", "a fox", "--dry-run", "--json", "--seed", "3"]) == 0
@@ -119,7 +121,7 @@ def test_a_dry_run_makes_nothing_and_shows_what_would_be_sent(
     assert list(Path().iterdir()) == []
 
 
-def test_a_dry_run_shows_the_bound_graph_of_a_workflow(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_shows_the_bound_graph(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("backends: {s: {type: comfyui, workflow: flux1-schnell}}")
     assert run(["generate", "a fox", "-b", "s", "--dry-run", "--json", "--seed", "3"]) == 0
     (plan,) = json.loads(capsys.readouterr().out)["plan"]
@@ -127,7 +129,7 @@ def test_a_dry_run_shows_the_bound_graph_of_a_workflow(capsys: pytest.CaptureFix
     assert [(n["inputs"]["seed"], n["inputs"]["steps"]) for n in samplers] == [(3, 4)]
 
 
-def test_a_sampler_of_another_tool_reaches_the_graph_by_comfyuis_names(
+def test_sampler_names_of_other_tools_are_translated_for_comfyui(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("imagen.yaml").write_text("backends: {s: {type: comfyui, workflow: sdxl}}")
@@ -150,7 +152,7 @@ def test_the_same_request_gives_the_same_file() -> None:
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
 
 
-def test_a_hostile_prompt_arrives_intact(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_prompt_with_odd_characters_arrives_intact(capsys: pytest.CaptureFixture[str]) -> None:
     prompt = "quotes \" ' \\ and\nlines 猫 🎨 שלום \x07 $<seed> " + "x" * 100_000
     Path("p.txt").write_bytes(prompt.encode())
     printed = _json(capsys, "@p.txt", "--size", "32x32")
@@ -159,7 +161,7 @@ def test_a_hostile_prompt_arrives_intact(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out)["resolved"]["prompt"] == prompt
 
 
-def test_what_was_made_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_reads_a_generated_image(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "a fox", "--seed", "3", "--cfg", "2", "-q", "-o", "fox.png"]) == 0
     assert run(["show", "fox.png"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
@@ -176,7 +178,7 @@ def test_what_was_made_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_nothing_is_made_for_a_folder_that_cannot_be(
+def test_nothing_is_generated_for_an_impossible_folder(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     Path("taken").write_text("a file")
@@ -189,7 +191,7 @@ def test_nothing_is_made_for_a_folder_that_cannot_be(
     assert list((tmp_path / "home").rglob("*.png")) == []
 
 
-def test_a_folder_that_cannot_be_made_costs_no_picture(
+def test_an_image_is_rescued_if_its_folder_disappears(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     Path("imagen.yaml").write_text("output: {directory: ., name: 'taken/{seed}'}\n")
@@ -200,7 +202,7 @@ def test_a_folder_that_cannot_be_made_costs_no_picture(
     assert [str(path) in error for path in rescued] == [True]
 
 
-def test_what_was_kept_elsewhere_is_printed_where_pictures_are_looked_for(
+def test_rescued_images_are_listed_on_stdout(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("imagen.yaml").write_text("output: {directory: ., name: 'taken/{seed}'}\n")
@@ -213,34 +215,34 @@ def test_what_was_kept_elsewhere_is_printed_where_pictures_are_looked_for(
     assert len(json.loads(capsys.readouterr().out)["error"]["kept"]) == 2
 
 
-def test_nothing_is_left_to_fetch_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate_leaves_no_job_behind(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", "--size", "32x32", "-q", "-o", "fox.png"]) == 0
     assert run(["resume", "--list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.split("\n", 1)[1]) == {"jobs": []}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_a_terminal_shows_that_the_mock_painted_and_how_to_set_up_engines() -> None:
+def test_a_terminal_shows_that_images_are_placeholders_and_how_to_set_up_engines() -> None:
     from support.terminal_runs import run_on_terminal
 
     shown = run_on_terminal(200, "generate", "x", "--size", "64x64")
     assert shown.endswith(
-        "The mock paints placeholders, without a model. "
+        "The mock backend paints placeholders; it runs no model. "
         "To set up your engines: imagen config init --detect --write\n"
     )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_with_engines_a_terminal_shows_only_that_the_mock_painted() -> None:
+def test_with_other_engines_a_terminal_shows_only_that_images_are_placeholders() -> None:
     from support.terminal_runs import run_on_terminal
 
     Path("imagen.yaml").write_text("backends: {studio: {type: comfyui}}\n")
     shown = run_on_terminal(200, "generate", "x", "--size", "64x64")
-    assert shown.endswith("The mock paints placeholders, without a model.\n")
+    assert shown.endswith("The mock backend paints placeholders; it runs no model.\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_an_image_enlarged_by_arithmetic_is_not_the_mocks() -> None:
+def test_an_interpolated_image_is_not_called_a_placeholder() -> None:
     from support.terminal_runs import run_on_terminal
 
     run(["generate", "x", "--size", "64x64", "-o", "fox.png"])
@@ -248,7 +250,7 @@ def test_an_image_enlarged_by_arithmetic_is_not_the_mocks() -> None:
     assert "mock" not in shown
 
 
-def test_a_pipe_shows_nothing_about_the_mock(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_shows_nothing_about_placeholders(capfd: pytest.CaptureFixture[str]) -> None:
     run(["generate", "x", "--size", "64x64", "-o", "fox.png"])
     printed = capfd.readouterr()
     assert printed.out == "fox.png\n"
@@ -260,7 +262,7 @@ def test_a_pipe_shows_nothing_about_the_mock(capfd: pytest.CaptureFixture[str]) 
     [("generate", "x", "--backend"), ("models", "--backend"), ("compare", "x", "--models")],
     ids=["generate", "models", "compare"],
 )
-def test_a_bundled_workflows_name_without_a_backend_names_the_command_that_adds_it(
+def test_a_workflow_name_as_backend_suggests_the_command_that_adds_it(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*words, "flux1-schnell"]) == 2
@@ -268,7 +270,7 @@ def test_a_bundled_workflows_name_without_a_backend_names_the_command_that_adds_
     assert remedy in capsys.readouterr().err
 
 
-def test_an_unknown_backend_without_any_configuration_names_the_command_that_writes_one(
+def test_an_unknown_backend_without_configuration_suggests_config_init(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["generate", "x", "--backend", "studio"]) == 2

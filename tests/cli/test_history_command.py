@@ -71,7 +71,7 @@ def listed(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("album")
-def test_the_newest_stands_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_lists_the_newest_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["history"]) == 0
     assert capsys.readouterr() == (_LINES, "")
 
@@ -110,14 +110,14 @@ _LINES = """\
         pytest.param(["a", "--model", "dream.safetensors", "--rating", "1"], [_FOX], id="several"),
     ],
 )
-def test_only_what_is_wanted_is_listed(
+def test_history_filters(
     listed: Callable[..., dict[str, Any]], arguments: list[str], ids: list[str]
 ) -> None:
     assert [picture["id"] for picture in listed(*arguments)["images"]] == ids
 
 
 @pytest.mark.usefixtures("album")
-def test_all_that_is_known_of_a_picture_stands_in_the_json(
+def test_history_json_has_all_fields_of_an_image(
     listed: Callable[..., dict[str, Any]],
 ) -> None:
     (fox,) = listed("fox")["images"]
@@ -141,15 +141,17 @@ def test_all_that_is_known_of_a_picture_stands_in_the_json(
 
 
 @pytest.mark.usefixtures("album")
-def test_there_is_told_to_be_more(capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_says_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["history", "--limit", "2"]) == 0
-    assert capsys.readouterr().err == "There is more: add --after 00000003\n"
+    assert capsys.readouterr().err == "To see more, add: --after 00000003\n"
     assert run(["history", "--limit", "2", "--after", "00000003"]) == 0
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("album")
-def test_the_json_says_where_the_next_page_begins(listed: Callable[..., dict[str, Any]]) -> None:
+def test_history_json_says_where_the_next_page_begins(
+    listed: Callable[..., dict[str, Any]],
+) -> None:
     first = listed("--limit", "3")
     assert first["after"] == "00000002-0000-4000-8000-000000000000.1"
     second = listed("--limit", "3", "--after", first["after"])
@@ -160,25 +162,25 @@ def test_the_json_says_where_the_next_page_begins(listed: Callable[..., dict[str
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        pytest.param(["dragon"], "No picture is like that.\n", id="a word"),
+        pytest.param(["dragon"], "No images match.\n", id="a word"),
         pytest.param(
             ["--backend", "stduio"],
-            "No picture is like that.\nNone has the backend 'stduio'. Did you mean 'studio'?\n",
+            "No images match.\nNo image has the backend 'stduio'. Did you mean 'studio'?\n",
             id="backend",
         ),
         pytest.param(
             ["--model", "grye"],
-            "No picture is like that.\nNone has the model 'grye'. Did you mean 'grey'?\n",
+            "No images match.\nNo image has the model 'grye'. Did you mean 'grey'?\n",
             id="model",
         ),
         pytest.param(
             ["--tag", "goood", "--tag", "good"],
-            "No picture is like that.\nNone has the tag 'goood'. Did you mean 'good'?\n",
+            "No images match.\nNo image has the tag 'goood'. Did you mean 'good'?\n",
             id="tag",
         ),
     ],
 )
-def test_why_nothing_is_found_is_told(
+def test_history_explains_why_nothing_was_found(
     capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
     assert run(["history", *arguments]) == 0
@@ -188,12 +190,12 @@ def test_why_nothing_is_found_is_told(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "The library is empty. What you make from now on is listed here.\n"),
+        ([], "The library is empty. Images that you generate will be listed here.\n"),
         (["--trash"], "The trash is empty.\n"),
     ],
     ids=["library", "trash"],
 )
-def test_an_empty_library_says_so(
+def test_history_of_an_empty_library_says_so(
     capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
     assert run(["history", *arguments]) == 0
@@ -203,8 +205,12 @@ def test_an_empty_library_says_so(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        pytest.param(["--since", "soon"], "'soon' is no date. Write it as 2026-11-27", id="date"),
-        pytest.param(["--since", "999999w"], "'999999w' is no date", id="before all dates"),
+        pytest.param(
+            ["--since", "soon"], "'soon' is not a valid date. Write it as 2026-11-27", id="date"
+        ),
+        pytest.param(
+            ["--since", "999999w"], "'999999w' is not a valid date", id="before all dates"
+        ),
         pytest.param(["--rating", "6"], "6 is not in the range 1<=x<=5", id="rating"),
         pytest.param(["--limit", "0"], "0 is not in the range x>=1", id="limit"),
         pytest.param(["--after", "0000000f"], "no picture '0000000f'", id="after"),
@@ -212,14 +218,14 @@ def test_an_empty_library_says_so(
         pytest.param(["--tag", "a,b"], "'a,b' can't be a tag", id="tag"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_history_refuses_invalid_options(
     capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
     assert run(["history", *arguments]) == 2
     assert told in capsys.readouterr().err
 
 
-def test_a_library_that_is_switched_off_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_refuses_a_disabled_library(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("library: {enabled: false}\n")
     assert run(["history", "--json"]) == 2
     error = json.loads(capsys.readouterr().out)["error"]
@@ -229,7 +235,7 @@ def test_a_library_that_is_switched_off_is_told(capsys: pytest.CaptureFixture[st
     )
 
 
-def test_what_is_made_is_listed(
+def test_history_lists_a_generated_image(
     listed: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = ["generate", "a fox", "--size", "32x32", "--seed", "18446744073709551615"]
@@ -240,7 +246,7 @@ def test_what_is_made_is_listed(
     assert (picture["seed"], picture["backend"]) == (18446744073709551615, "mock")
 
 
-def test_what_a_prompt_holds_does_not_steer_the_terminal(
+def test_control_characters_of_prompts_are_removed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with open_library(load_settings()) as library:
@@ -260,7 +266,7 @@ def long_prompts() -> None:
 
 
 @pytest.mark.usefixtures("long_prompts")
-def test_on_a_terminal_long_prompts_are_broken_and_shortened_below_their_rows() -> None:
+def test_long_prompts_are_wrapped_and_shortened_below_their_rows() -> None:
     assert run_on_terminal(80, "history").splitlines() == [
         "ID        CREATED           BACKEND  MODEL              SIZE   SEED",
         "00000002  2026-11-27 13:00  studio   dream.safetensors  64x48  7",
@@ -277,7 +283,7 @@ def test_on_a_terminal_long_prompts_are_broken_and_shortened_below_their_rows() 
 
 
 @pytest.mark.usefixtures("album")
-def test_a_narrow_terminal_leaves_out_columns_and_breaks_no_word() -> None:
+def test_a_narrow_terminal_drops_columns_and_keeps_words() -> None:
     assert run_on_terminal(60, "history", "fox").splitlines() == [
         "ID        CREATED           BACKEND  RATING  TAGS",
         "00000001  2026-11-27 12:00  studio   ★★★★    good, to print",
@@ -286,7 +292,7 @@ def test_a_narrow_terminal_leaves_out_columns_and_breaks_no_word() -> None:
 
 
 @pytest.mark.usefixtures("album")
-def test_a_wide_terminal_shows_a_prompt_beside_the_rest() -> None:
+def test_a_wide_terminal_shows_prompts_in_their_rows() -> None:
     assert run_on_terminal(120, "history", "owl").splitlines() == [
         "ID        CREATED           BACKEND  MODEL              SIZE   SEED  PROMPT",
         "00000002  2026-11-27 13:00  cloud    dream.safetensors  64x48  7     a grey owl",
@@ -294,7 +300,7 @@ def test_a_wide_terminal_shows_a_prompt_beside_the_rest() -> None:
 
 
 @pytest.mark.usefixtures("album")
-def test_ids_are_coloured_where_nobody_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_are_coloured_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR")
     shown = run_on_terminal(80, "history", "owl")
     assert "\n\x1b[36m00000002\x1b[0m  2026-11-27 13:00  " in shown

@@ -50,7 +50,7 @@ def mishaps(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("mishaps")
-def test_the_newest_stands_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_failed_lists_the_newest_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["history", "--failed"]) == 0
     assert capsys.readouterr() == (_LINES, "")
 
@@ -75,7 +75,7 @@ _LINES = """\
         pytest.param(["--after", "00000002"], ["00000001"], id="after"),
     ],
 )
-def test_only_what_is_wanted_is_listed(
+def test_history_failed_filters(
     capsys: pytest.CaptureFixture[str], arguments: list[str], ids: list[str]
 ) -> None:
     assert run(["history", "--failed", "--json", *arguments]) == 0
@@ -83,15 +83,15 @@ def test_only_what_is_wanted_is_listed(
 
 
 @pytest.mark.usefixtures("mishaps")
-def test_there_is_told_to_be_more(capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_failed_says_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["history", "--failed", "--limit", "1"]) == 0
-    assert capsys.readouterr().err == "There is more: add --after 00000002\n"
+    assert capsys.readouterr().err == "To see more, add: --after 00000002\n"
     assert run(["history", "--failed", "--limit", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["after"] == "00000002-0000-4000-8000-000000000000"
 
 
 @pytest.mark.usefixtures("mishaps")
-def test_all_of_it_stands_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_failed_json_has_all_fields(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["history", "--failed", "--json", "owl"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "failures": [
@@ -111,23 +111,28 @@ def test_all_of_it_stands_in_the_json(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.usefixtures("mishaps")
-def test_that_there_is_none_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_failed_says_that_none_match(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["history", "--failed", "dog"]) == 0
-    assert capsys.readouterr() == ("", "Nothing that failed is like that.\n")
+    assert capsys.readouterr() == ("", "No failed generations match.\n")
 
 
-def test_that_nothing_ever_failed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_failed_says_that_nothing_failed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["history", "--failed"]) == 0
-    assert capsys.readouterr() == ("", "Nothing has failed.\n")
+    assert capsys.readouterr() == ("", "No generation has failed.\n")
 
 
 @pytest.mark.parametrize("flag", ["--rating=4", "--tag=good", "--trash", "--missing"])
-def test_what_only_pictures_have_is_refused(capsys: pytest.CaptureFixture[str], flag: str) -> None:
+def test_history_failed_refuses_filters_of_images(
+    capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
     assert run(["history", "--failed", flag]) == 2
-    assert "--failed goes without --rating, --tag, --trash and --missing" in capsys.readouterr().err
+    assert (
+        "--failed cannot be combined with --rating, --tag, --trash or --missing"
+        in capsys.readouterr().err
+    )
 
 
-def test_what_an_engine_says_does_not_steer_the_terminal(
+def test_control_characters_of_engine_errors_are_removed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with open_library(load_settings()) as library:
@@ -139,7 +144,7 @@ def test_what_an_engine_says_does_not_steer_the_terminal(
     )
 
 
-def test_what_fails_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_failed_lists_a_failed_generation(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("backends: {failing: {type: mock, fail: failed}}")
     assert run(["generate", "a fox", "--backend", "failing", "--quiet"]) == 4
     capsys.readouterr()

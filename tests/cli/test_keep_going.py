@@ -35,7 +35,7 @@ def _seeds(paths: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("server")
-def test_the_first_failure_ends_it_and_the_images_before_are_printed(
+def test_a_failure_stops_generation_and_prints_earlier_images(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run([*_LINE, "--quiet"]) == 4
@@ -45,7 +45,7 @@ def test_the_first_failure_ends_it_and_the_images_before_are_printed(
 
 
 @pytest.mark.usefixtures("server")
-def test_keep_going_prints_the_others_and_lists_the_failures(
+def test_keep_going_prints_images_and_failures(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run([*_LINE, "--keep-going", "--quiet"]) == 4
@@ -55,7 +55,7 @@ def test_keep_going_prints_the_others_and_lists_the_failures(
 
 
 @pytest.mark.usefixtures("server")
-def test_keep_going_lists_images_and_failures_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_keep_going_json_has_images_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*_LINE, "--keep-going", "--quiet", "--json"]) == 4
     error: dict[str, Any] = json.loads(capsys.readouterr().out)["error"]
     assert (error["code"], _seeds("\n".join(error["kept"]))) == ("some_failed", ["7.png", "9.png"])
@@ -63,13 +63,13 @@ def test_keep_going_lists_images_and_failures_as_json(capsys: pytest.CaptureFixt
     assert (failure["image"], failure["seed"], failure["code"]) == (2, 8, "rejected")
 
 
-def test_a_dry_run_shows_runs_that_differ_in_their_seed_once(
+def test_a_dry_run_groups_jobs_that_differ_only_in_seed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run([*_LINE, "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("Would be sent to mock, in 3 runs:\n")
+    assert shown.startswith("Would be sent to mock as 3 jobs:\n")
     assert "  seed: 7 to 9\n" in shown
     assert shown.count("prompt: a fox") == 1
 
@@ -80,13 +80,13 @@ def test_a_dry_run_shows_the_compute(
     monkeypatch.chdir(tmp_path)
     line = ["generate", "a fox", "--size", "1000x500", "--steps", "2", "--count", "3", "--dry-run"]
     assert run(line) == 0
-    assert "Compute 3 (megapixels × steps).\n" in capsys.readouterr().out
+    assert "Compute: 3 (megapixels × steps).\n" in capsys.readouterr().out
     assert run([*line, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert (plan["compute"], [one["compute"] for one in plan["plan"]]) == (3.0, [1.0, 1.0, 1.0])
 
 
-def test_a_request_has_a_limit_of_compute(
+def test_max_compute_refuses_larger_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -40,7 +40,7 @@ def test_last_counts_back_from_the_newest(word: str, back: int | None) -> None:
     ("word", "expected"),
     [("last", True), ("last~3", True), ("5b6c8e5e.2", True), ("5B6C", True), ("fox.png", False)],
 )
-def test_an_id_is_known_by_its_form(word: str, expected: bool) -> None:
+def test_ids_are_recognised_by_their_form(word: str, expected: bool) -> None:
     assert is_id(word) == expected
 
 
@@ -51,12 +51,12 @@ def _seed(word: str) -> int | None:
 
 @pytest.mark.usefixtures("_three_images")
 @pytest.mark.parametrize(("word", "seed"), [("last", 3), ("last~1", 2), ("last~2", 1)])
-def test_last_is_an_image_of_the_library(word: str, seed: int) -> None:
+def test_last_is_the_newest_image_of_the_library(word: str, seed: int) -> None:
     assert _seed(word) == seed
 
 
 @pytest.mark.usefixtures("_three_images")
-def test_last_of_a_batch_is_what_history_lists_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_last_of_a_batch_is_listed_first_by_history(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", "-q", "--size", "32", "--count", "2"]) == 0
     capsys.readouterr()
     assert run(["history", "--json", "--limit", "1"]) == 0
@@ -66,25 +66,25 @@ def test_last_of_a_batch_is_what_history_lists_first(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.usefixtures("_three_images")
-def test_last_is_not_in_the_trash() -> None:
+def test_last_skips_the_trash() -> None:
     assert run(["rm", "last"]) == 0
     assert _seed("last") == 2
 
 
 @pytest.mark.usefixtures("_three_images")
-def test_there_is_no_image_before_the_first() -> None:
+def test_last_beyond_the_first_image_is_refused() -> None:
     with pytest.raises(RequestError, match=r"There is no last~3: the library holds fewer images\."):
         _seed("last~3")
 
 
-def test_an_empty_library_has_no_last_image(capsys: pytest.CaptureFixture[str]) -> None:
+def test_last_of_an_empty_library_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show", "last"]) == 2
     said = capsys.readouterr().err
     assert said == "imagen: There is no last image: the library is empty.\n"
 
 
 @pytest.mark.usefixtures("_three_images")
-def test_a_file_of_this_name_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_named_last_takes_precedence(capsys: pytest.CaptureFixture[str]) -> None:
     Path("last").write_bytes(Path("1.png").read_bytes())
     assert run(["show", "last", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["resolved"]["seed"] == 1
@@ -103,12 +103,12 @@ def test_a_file_of_this_name_comes_first(capsys: pytest.CaptureFixture[str]) -> 
     ],
     ids=lambda arguments: str(arguments[0]),
 )
-def test_every_command_takes_last_for_an_id(arguments: list[str]) -> None:
+def test_every_command_accepts_last(arguments: list[str]) -> None:
     assert run(arguments) == 0
 
 
 @pytest.mark.usefixtures("_three_images")
-def test_the_address_of_the_last_image_is_that_of_its_id(
+def test_url_accepts_last(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["url", "last"]) == 2
@@ -120,7 +120,7 @@ def _failing(message: str) -> None:
     assert run(["generate", message, "-b", "bad", "-q"]) == 4
 
 
-def test_failures_are_listed_after_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_failed_continues_after_last(capsys: pytest.CaptureFixture[str]) -> None:
     _failing("first")
     _failing("second")
     capsys.readouterr()
@@ -149,7 +149,7 @@ def test_open_shows_the_image_of_an_id(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.usefixtures("viewer")
 @_POSIX
-def test_open_gives_a_name_to_no_shell() -> None:
+def test_open_does_not_pass_names_to_a_shell() -> None:
     name = Path("a; touch hacked & $(touch hacked).png")
     name.write_bytes(b"x")
     assert run(["open", str(name)]) == 0
@@ -160,7 +160,7 @@ def test_open_gives_a_name_to_no_shell() -> None:
 @pytest.mark.usefixtures("viewer", "_three_images")
 @pytest.mark.parametrize("name", ["setup.exe", "run.command", "last"])
 @_POSIX
-def test_open_gives_a_file_that_is_not_an_image_to_no_program(name: str) -> None:
+def test_open_refuses_files_that_are_not_images(name: str) -> None:
     Path(name).write_bytes(b"#!/bin/sh\n")
     assert run(["open", name]) == 2
     assert not Path("opened").exists()
@@ -180,23 +180,23 @@ def viewer(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("_three_images")
-def test_open_says_that_the_file_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_open_reports_a_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
     Path("3.png").unlink()
     assert run(["open"]) == 5
     said = capsys.readouterr().err
-    assert f"is not there any more: {Path('3.png').absolute()}\nIf it was moved, take" in said
+    assert f"no longer exists: {Path('3.png').absolute()}\nIf it was moved, add" in said
 
 
 @pytest.mark.usefixtures("_three_images")
-def test_open_says_on_which_machine_the_file_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_open_names_the_machine_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     with open_library(load_settings()) as library, library.writing() as connection:
         connection.execute(update(images).values(host="attic"))
     assert run(["open"]) == 5
-    assert "is on the machine attic, as " in capsys.readouterr().err
+    assert "is on another machine, attic: " in capsys.readouterr().err
 
 
 @pytest.mark.skipif("sys.platform != 'linux'", reason="other systems always have a display")
-def test_open_says_that_there_is_no_display(
+def test_open_reports_a_missing_display(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
@@ -204,13 +204,13 @@ def test_open_says_that_there_is_no_display(
     Path("fox.png").write_bytes(b"x")
     assert run(["open", "fox.png"]) == 1
     assert capsys.readouterr().err == (
-        "imagen: The image can't be opened, since this session has no display.\n"
+        "imagen: Cannot open the image: this session has no display.\n"
         f"Its file is {Path('fox.png').absolute()}\n"
     )
 
 
 @_POSIX
-def test_open_says_that_there_is_no_viewer(
+def test_open_reports_a_missing_viewer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
@@ -221,7 +221,7 @@ def test_open_says_that_there_is_no_viewer(
 
 
 @_POSIX
-def test_open_says_that_no_program_takes_the_file(
+def test_open_reports_that_no_program_opens_the_file(
     viewer: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for program in viewer.iterdir():

@@ -94,7 +94,7 @@ def test_what_is_missing_can_be_listed(capsys: pytest.CaptureFixture[str]) -> No
     assert run(["history", "--missing"]) == 0
     assert capsys.readouterr() == (
         "",
-        "No picture is noted as missing. Look for them with: imagen library check --mend\n",
+        "No image is marked as missing. To look for missing files: imagen library check --fix\n",
     )
     Path("album/cat.png").unlink()
     run(["library", "check", "--mend"])

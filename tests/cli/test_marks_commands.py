@@ -61,7 +61,7 @@ def _json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return found
 
 
-def test_tags_are_given_taken_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tags_are_added_removed_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tag", _FOX, _OWL, "--add", "Good", "--add", "to  print"]) == 0
     assert capsys.readouterr() == ("00000001  good, to print\n00000002  good, to print\n", "")
     assert run(["tag", "fox.png", "--remove", "good", "-a", "fox"]) == 0
@@ -70,18 +70,18 @@ def test_tags_are_given_taken_and_listed(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == "00000002  good, to print\n"
 
 
-def test_a_picture_named_twice_is_marked_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_image_named_twice_is_tagged_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tag", _FOX, "fox.png", "--add", "good"]) == 0
     assert capsys.readouterr().out == "00000001  good\n"
 
 
-def test_tags_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tag_json_has_the_images(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tag", _FOX, "--add", "good", "--json"]) == 0
     (picture,) = _json(capsys)["images"]
     assert (picture["id"], picture["tags"]) == (_FOX, ["good"])
 
 
-def test_where_one_is_unknown_none_is_marked(
+def test_no_image_is_tagged_if_one_is_unknown(
     listed: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["tag", _FOX, "0000000f", "--add", "good"]) == 2
@@ -89,17 +89,17 @@ def test_where_one_is_unknown_none_is_marked(
     assert listed("--tag", "good") == []
 
 
-def test_stars_are_given_and_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ratings_are_set_and_removed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rate", _FOX, "owl.png", "4"]) == 0
     assert capsys.readouterr() == ("00000001  ★★★★\n00000002  ★★★★\n", "")
     assert run(["rate", _FOX, "none", "--json"]) == 0
     assert [picture["rating"] for picture in _json(capsys)["images"]] == [None]
     assert run(["rate", _FOX, "none"]) == 0
-    assert capsys.readouterr().out == "00000001  no stars\n"
+    assert capsys.readouterr().out == "00000001  not rated\n"
 
 
 @pytest.mark.parametrize("stars", ["0", "6", "many"])
-def test_what_is_no_rating_is_refused(stars: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_rating_is_refused(stars: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rate", _FOX, stars]) == 2
     assert f"'{stars}' is not one of '1', '2', '3', '4', '5', 'none'" in capsys.readouterr().err
 

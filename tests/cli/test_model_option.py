@@ -28,7 +28,7 @@ def _planned(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
     return planned
 
 
-def test_the_sidecar_has_the_model_that_was_asked_for_and_ran() -> None:
+def test_the_sidecar_has_the_requested_and_the_used_model() -> None:
     assert run(DUSK) == 0
     record = _sidecar()
     assert (record["request"]["model"], record["resolved"]["model"]) == ("mock-dusk", "mock-dusk")
@@ -43,7 +43,7 @@ def test_another_model_paints_another_image() -> None:
     assert "model" not in _sidecar("own.png.json")["resolved"]
 
 
-def test_a_model_that_the_backend_lacks_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "a fox", "--model", "mock-dsk"]) == 2
     assert "model can't be 'mock-dsk'. Did you mean 'mock-dusk'?" in capsys.readouterr().err
 
@@ -52,11 +52,11 @@ def test_again_uses_the_same_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(DUSK) == 0
     assert run(["again", "fox.png", "--quiet"]) == 0
     told = capsys.readouterr().err
-    assert "Nothing is known to have changed since." in told
+    assert "No changes since then are known." in told
     assert "Its pixels are the same as they were." in told
 
 
-def test_again_on_another_backend_uses_that_ones_own_model(
+def test_again_on_another_backend_uses_its_default_model(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("imagen.yaml").write_text("backends: {other: {type: mock}}", encoding="utf-8")
@@ -65,7 +65,7 @@ def test_again_on_another_backend_uses_that_ones_own_model(
     assert "model: mock-dusk then, nothing now" in capsys.readouterr().out
 
 
-def test_from_json_takes_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_json_sets_the_model(capsys: pytest.CaptureFixture[str]) -> None:
     Path("asked.json").write_text('{"prompt": "a fox", "model": "mock-dusk"}', encoding="utf-8")
     assert _planned(capsys, "--from-json", "asked.json")["request"]["model"] == "mock-dusk"
 
@@ -73,7 +73,7 @@ def test_from_json_takes_a_model(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("flags", "model"), [([], "mock-dusk"), (["-m", "mock"], "mock")], ids=["style", "flag"]
 )
-def test_a_style_may_hold_a_model(
+def test_a_style_may_set_the_model(
     flags: Sequence[str], model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("imagen.yaml").write_text("styles: {dusk: {model: mock-dusk}}", encoding="utf-8")
@@ -88,26 +88,26 @@ def test_compare_varies_the_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert cells[0]["files"][0]["sha256"] != cells[1]["files"][0]["sha256"]
 
 
-def test_compare_takes_one_model_for_all_cells(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_uses_one_model_for_all_cells(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["compare", "a fox", "-m", "mock", "--model", "mock-dusk", "--dry-run", "--json"]
     assert run(asked) == 0
     (cell,) = json.loads(capsys.readouterr().out)["cells"]
     assert cell["plan"][0]["request"]["model"] == "mock-dusk"
 
 
-def test_the_library_knows_the_model_that_ran(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_library_records_the_used_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(DUSK) == 0
     capsys.readouterr()
     assert run(["history", "--model", "mock-dusk", "--json"]) == 0
     assert "mock-dusk" in capsys.readouterr().out
 
 
-def test_a_model_that_looks_like_a_number_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_name_like_a_number_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "a fox", "--set", "model=15", "--dry-run"]) == 2
     assert "model can't be '15'." in capsys.readouterr().err
 
 
-def test_a_task_without_a_checkpoint_drops_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_without_checkpoint_drops_the_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(DUSK) == 0
     asked = ["upscale", "fox.png", "--backend", "mock", "-m", "mock-dusk", "--dry-run", "--json"]
     capsys.readouterr()
@@ -116,7 +116,7 @@ def test_a_task_without_a_checkpoint_drops_the_model(capsys: pytest.CaptureFixtu
     assert receipt["model"]["why"] == "this task needs no checkpoint"
 
 
-def test_from_json_does_not_take_a_model_of_another_computer(
+def test_from_json_ignores_model_paths_of_another_computer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(DUSK) == 0
@@ -124,10 +124,10 @@ def test_from_json_does_not_take_a_model_of_another_computer(
     record["resolved"]["model"] = "//server/share/a.safetensors"
     Path("fox.png.json").write_text(json.dumps(record), encoding="utf-8")
     assert run(["generate", "--from-json", "fox.png.json", "--dry-run"]) == 2
-    assert "model: the record names a file of another computer" in capsys.readouterr().err
+    assert "model: the record names a file on another computer" in capsys.readouterr().err
 
 
-def test_the_path_of_a_model_is_shown_by_dry_run_only(
+def test_only_a_dry_run_shows_the_path_of_a_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_file(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))

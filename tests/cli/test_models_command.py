@@ -21,7 +21,7 @@ def _listed(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) 
     return {entry["name"]: entry for entry in listed}
 
 
-def test_without_a_configuration_the_mock_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_lists_the_mock_without_a_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "mock:"
@@ -29,7 +29,7 @@ def test_without_a_configuration_the_mock_is_asked(capsys: pytest.CaptureFixture
     assert lines[2].split() == ["checkpoint", "mock-dusk", "mock"]
 
 
-def test_a_model_has_kind_name_family_and_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_have_kind_name_family_and_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     models = _listed(capsys)["mock"]["models"]
     assert models[0] == {
         "kind": "checkpoint",
@@ -41,7 +41,7 @@ def test_a_model_has_kind_name_family_and_sizes(capsys: pytest.CaptureFixture[st
     }
 
 
-def test_the_card_of_an_engine_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_lists_the_gpus_of_an_engine(capsys: pytest.CaptureFixture[str]) -> None:
     with ComfyUI(vram=(24 << 30, 20 << 30)) as server:
         block = {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
         Path("imagen.yaml").write_text(json.dumps({"backends": {"studio": block}}))
@@ -61,17 +61,17 @@ def test_the_card_of_an_engine_is_told(capsys: pytest.CaptureFixture[str]) -> No
     assert card.replace("GPU:", "GPU") in told
 
 
-def test_one_kind_may_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_filters_by_kind(capsys: pytest.CaptureFixture[str]) -> None:
     models = _listed(capsys, "--kind", "lora")["mock"]["models"]
     assert {model["kind"] for model in models} == {"lora"}
 
 
-def test_a_kind_that_there_is_none_of_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_says_that_there_are_none_of_a_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "--kind", "vae"]) == 0
-    assert capsys.readouterr().out == "mock: nothing of this kind\n"
+    assert capsys.readouterr().out == "mock: no such models\n"
 
 
-def test_backends_with_the_same_models_stand_together(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_groups_backends_with_the_same_models(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("backends: {a: {type: mock}, b: {type: mock}}")
     assert run(["models", "--kind", "checkpoint"]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
@@ -81,13 +81,15 @@ def test_backends_with_the_same_models_stand_together(capsys: pytest.CaptureFixt
     ]
 
 
-def test_samplers_are_a_paragraph(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_prints_samplers_as_a_paragraph(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("backends: {d: {type: diffusers, model: a/b, family: sdxl}}")
     assert run(["models", "--kind", "scheduler"]) == 0
     assert capsys.readouterr().out == "d:\n  schedulers: exponential, karras, normal\n"
 
 
-def test_a_backend_out_of_reach_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_backend_does_not_stop_the_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     Path("imagen.yaml").write_text(f"backends: {{{_GONE}, mock: {{type: mock}}}}")
     assert run(["models"]) == 0
     printed = capsys.readouterr()
@@ -95,13 +97,13 @@ def test_a_backend_out_of_reach_stops_no_other(capsys: pytest.CaptureFixture[str
     assert printed.err.startswith("gone: The mock fails as configured (`fail: unavailable`).")
 
 
-def test_where_none_could_be_asked_the_code_is_four(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_exits_with_4_if_no_backend_answers(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text(f"backends: {{{_GONE}}}")
     gone = _listed(capsys, code=4)["gone"]
     assert (gone["models"], gone["error"]["code"]) == ([], "unavailable")
 
 
-def test_a_backend_that_is_none_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_refuses_an_unknown_backend(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["models", "--backend", "moc"]) == 2
     assert "Did you mean 'mock'?" in capsys.readouterr().err
 
@@ -111,14 +113,14 @@ def test_a_backend_that_is_none_is_an_error(capsys: pytest.CaptureFixture[str]) 
     [(None, ""), (6_938_040_682, "6.9 GB"), (334_641_164, "335 MB"), (10, "1 MB")],
     ids=["unknown", "large", "small", "tiny"],
 )
-def test_a_size_is_told_as_people_tell_it(count: int | None, shown: str) -> None:
-    from imagen.cli.commands.models import size
+def test_sizes_are_printed_in_decimal_units(count: int | None, shown: str) -> None:
+    from imagen.cli.commands.models import format_size
 
-    assert size(count) == shown
+    assert format_size(count) == shown
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_a_terminal_shows_the_models_of_each_kind_under_its_name() -> None:
+def test_a_terminal_shows_a_table_for_each_kind() -> None:
     from support.terminal_runs import run_on_terminal
 
     lines = run_on_terminal(60, "models").splitlines()

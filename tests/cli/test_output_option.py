@@ -40,7 +40,7 @@ def _generate(*words: str) -> int:
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "jpeg", "webp", "avif"])
-def test_the_ending_of_output_is_the_format(
+def test_the_extension_of_output_is_the_format(
     ending: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _generate("-o", f"fox.{ending}") == 0
@@ -53,7 +53,7 @@ def test_the_ending_of_output_is_the_format(
     assert sidecar["media_type"] == f"image/{kind}"
 
 
-def test_the_ending_goes_over_the_format_of_the_configuration() -> None:
+def test_the_extension_overrides_the_configured_format() -> None:
     Path("imagen.yaml").write_text("output: {format: webp}\n")
     assert _generate("-o", "fox.png") == 0
     assert _generate("-o", "foxes") == 0
@@ -62,30 +62,30 @@ def test_the_ending_goes_over_the_format_of_the_configuration() -> None:
 
 
 @pytest.mark.parametrize("name", ["fox.gif", "fox.tiff", "fox.mp4", "fox.jpgg"])
-def test_another_ending_is_refused_before_anything_is_made(
+def test_an_unknown_extension_is_refused_before_generating(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _generate("-o", name) == 2
     assert capsys.readouterr().err.endswith(
-        "An image can be saved as .png, .jpg, .jpeg, .webp, .avif, not as "
-        f".{name[4:]}. To name a folder, end it with a slash: {name}/\n"
+        "Images can be saved as .png, .jpg, .jpeg, .webp, .avif, not as "
+        f".{name[4:]}. If this is a folder, end it with a slash: {name}/\n"
     )
     assert [path.name for path in Path().iterdir() if path.name.startswith("fox")] == []
 
 
 @pytest.mark.parametrize("name", ["set-1.5", "fox.gif/", "photos.backup"])
-def test_what_does_not_end_like_a_file_is_a_folder(name: str) -> None:
+def test_a_path_without_extension_is_a_folder(name: str) -> None:
     assert _generate("-o", name) == 0
     assert Path(name).is_dir()
 
 
-def test_a_folder_that_is_there_is_one_whatever_its_name() -> None:
+def test_an_existing_folder_is_a_folder_despite_its_name() -> None:
     Path("fox.png").mkdir()
     assert _generate("-o", "fox.png") == 0
     assert len(list(Path("fox.png").iterdir())) == 2
 
 
-def test_what_could_not_be_converted_is_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_conversion_warnings_are_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("L", (2, 8192)).save("tall.png")
     words = ["upscale", "tall.png", "--factor", "2", "-o", "big.webp", "--json"]
     assert run(words) == 0
@@ -99,7 +99,7 @@ def test_what_could_not_be_converted_is_in_the_json(capsys: pytest.CaptureFixtur
     "words",
     ["generate fox", "upscale start.png", "again start.png"],
 )
-def test_no_metadata_leaves_it_out_of_one_run(words: str) -> None:
+def test_no_metadata_applies_to_one_run(words: str) -> None:
     assert _generate("-o", "start.png") == 0
     assert run([*words.split(), "--no-metadata", "--quiet", "-o", "bare.png"]) == 0
     assert metadata.read_texts(Path("bare.png").read_bytes()) == {}
@@ -107,7 +107,7 @@ def test_no_metadata_leaves_it_out_of_one_run(words: str) -> None:
     assert metadata.read_texts(Path("after.png").read_bytes()) != {}
 
 
-def test_a_comparison_without_metadata() -> None:
+def test_compare_without_metadata() -> None:
     words = ["compare", "fox", "--models", "mock", *SMALL, "--no-metadata", "-o", "cells"]
     assert run(words) == 0
     assert metadata.read_texts(Path("cells/mock-7.png").read_bytes()) == {}
@@ -120,7 +120,7 @@ def piped(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[b
     return capsysbinary
 
 
-def test_the_image_goes_to_standard_output_and_its_file_is_named_on_stderr(
+def test_output_to_stdout_names_the_file_on_stderr(
     piped: pytest.CaptureFixture[bytes],
 ) -> None:
     assert _generate("-o", "-") == 0
@@ -131,13 +131,13 @@ def test_the_image_goes_to_standard_output_and_its_file_is_named_on_stderr(
     assert Image.open(BytesIO(out)).size == (32, 24)
 
 
-def test_it_has_the_format_of_the_configuration(piped: pytest.CaptureFixture[bytes]) -> None:
+def test_output_to_stdout_has_the_configured_format(piped: pytest.CaptureFixture[bytes]) -> None:
     Path("imagen.yaml").write_text("output: {format: webp}\n")
     assert _generate("-o", "-") == 0
     assert piped.readouterr().out[8:12] == b"WEBP"
 
 
-def test_standard_output_is_refused_on_a_terminal(
+def test_output_to_stdout_is_refused_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
@@ -147,23 +147,23 @@ def test_standard_output_is_refused_on_a_terminal(
 
 
 @pytest.mark.parametrize("more", [("--json",), ("--count", "2")])
-def test_standard_output_takes_one_image_and_nothing_else(
+def test_output_to_stdout_is_one_image(
     more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _generate("-o", "-", *more) == 2
-    assert "--output - writes" in "".join(capsys.readouterr())
+    assert "--output -" in "".join(capsys.readouterr())
     assert not Path("outputs").exists()
 
 
-def test_no_image_is_lost_where_a_run_made_several() -> None:
+def test_output_to_stdout_loses_no_image_of_several() -> None:
     from imagen.cli.generation import write_image
 
-    with pytest.raises(OutputError, match="this run made 0") as refused:
+    with pytest.raises(OutputError, match="but 0 were generated") as refused:
         write_image([])
     assert refused.value.remedy.startswith("Nothing is lost")
 
 
-def test_what_was_kept_elsewhere_does_not_get_into_standard_output(
+def test_rescued_paths_are_not_written_into_an_image_on_stdout(
     piped: pytest.CaptureFixture[bytes],
 ) -> None:
     Path("imagen.yaml").write_text("output: {directory: ., name: 'taken/{seed}'}\n")
@@ -174,7 +174,7 @@ def test_what_was_kept_elsewhere_does_not_get_into_standard_output(
     assert Path(err.decode().splitlines()[-1]).is_file()
 
 
-def test_resume_writes_the_image_of_one_ticket_to_standard_output(
+def test_resume_writes_the_image_of_one_job_to_stdout(
     piped: pytest.CaptureFixture[bytes],
 ) -> None:
     id = _left_job("webp")
@@ -182,7 +182,7 @@ def test_resume_writes_the_image_of_one_ticket_to_standard_output(
     assert piped.readouterr().out[8:12] == b"WEBP"
 
 
-def test_resume_saves_in_the_format_that_was_asked_for_then() -> None:
+def test_resume_saves_in_the_format_requested_originally() -> None:
     id = _left_job("avif")
     assert run(["resume", id, "--quiet"]) == 0
     assert Path("then/fox.avif").is_file()
@@ -202,21 +202,21 @@ def _left_job(format: Literal["webp", "avif"]) -> str:
     return ticket.id
 
 
-def test_resume_of_all_does_not_write_to_standard_output(
+def test_resume_of_all_jobs_refuses_stdout(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["resume", "-o", "-"]) == 2
-    assert "--output - writes one image: name its TICKET." in capsys.readouterr().err
+    assert "--output - writes one image, so it needs a JOB." in capsys.readouterr().err
 
 
-def test_a_tilde_is_the_home_folder_in_output(home: Path) -> None:
+def test_a_tilde_in_output_is_the_home_directory(home: Path) -> None:
     assert _generate("-o", "~/a/fox.webp") == 0
     assert _generate("--output=~/b") == 0
     assert (home / "a/fox.webp").is_file()
     assert len(list((home / "b").iterdir())) == 2
 
 
-def test_a_tilde_is_the_home_folder_in_the_configuration_of_a_command(home: Path) -> None:
+def test_a_tilde_in_config_is_the_home_directory(home: Path) -> None:
     (home / "mine.yaml").write_text("output: {directory: made}\n")
     assert _generate("--config=~/mine.yaml") == 0
     assert any(folder.is_dir() for folder in (home / "made", Path("made")))
@@ -257,12 +257,12 @@ def images(home: Path) -> Path:
         "compare fox --models mock --output=~/cells",
     ],
 )
-def test_a_tilde_is_the_home_folder_wherever_a_path_is_taken(
+def test_a_tilde_in_any_path_is_the_home_directory(
     words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(words.split()) == 0, "".join(capsys.readouterr())
 
 
-def test_a_tilde_that_names_nobody_stays() -> None:
+def test_a_tilde_of_an_unknown_user_is_kept() -> None:
     assert _generate("-o", os.path.join("~nobody-here", "fox.png")) == 0
     assert Path("~nobody-here/fox.png").is_file()

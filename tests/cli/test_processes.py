@@ -51,7 +51,7 @@ def _configured(server: ComfyUI) -> None:
     Path("imagen.yaml").write_text(json.dumps({"default_backend": "sdxl", "backends": blocks}))
 
 
-def test_a_request_comes_through_a_pipe() -> None:
+def test_a_request_is_read_from_a_pipe() -> None:
     wanted = json.dumps({"prompt": "un renard 🦊", "width": 32, "height": 32, "seed": 3})
     ran = _imagen("generate", "--from-json", "-", "-o", "fox-3.png", "-q", said=wanted)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "fox-3.png\n", "")
@@ -59,10 +59,10 @@ def test_a_request_comes_through_a_pipe() -> None:
     assert (kept["request"]["prompt"], kept["seed"]) == ("un renard 🦊", 3)
 
 
-def test_an_error_is_told_through_a_poor_pipe() -> None:
+def test_errors_are_printed_in_a_limited_encoding() -> None:
     ran = _imagen("outpaint", "fox.png", "--to", "32x32", PYTHONIOENCODING="ascii")
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert ran.stderr.startswith("imagen: --to 32x32 is less than the 64 ")
+    assert ran.stderr.startswith("imagen: --to 32x32 is smaller than the image")
 
 
 @pytest.mark.usefixtures("_configured")
@@ -77,7 +77,7 @@ def test_an_error_is_told_through_a_poor_pipe() -> None:
     ],
     ids=["image to image", "outpaint", "edit", "upscale by a model", "upscale and draw over"],
 )
-def test_pictures_are_made_of_pictures_by_a_server(line: str, size: tuple[int, int]) -> None:
+def test_image_tasks_run_on_a_server(line: str, size: tuple[int, int]) -> None:
     ran = _imagen(*line.split(), "-q", "-o", "made.png")
     assert (ran.returncode, ran.stdout) == (0, "made.png\n"), ran.stderr
     with Image.open("made.png") as made:
@@ -85,7 +85,7 @@ def test_pictures_are_made_of_pictures_by_a_server(line: str, size: tuple[int, i
 
 
 @pytest.mark.usefixtures("_configured")
-def test_a_control_picture_is_made_by_the_server_and_kept() -> None:
+def test_the_server_creates_and_keeps_a_control_image() -> None:
     arguments = ["--control", "canny:fox.png:0.5:0-0.6", "--preprocess", "-o", "made.png"]
     ran = _imagen("generate", "x", *arguments, "-q")
     assert ran.returncode == 0, ran.stderr
@@ -93,7 +93,7 @@ def test_a_control_picture_is_made_by_the_server_and_kept() -> None:
 
 
 @pytest.mark.usefixtures("_configured")
-def test_what_a_server_offers_is_listed() -> None:
+def test_models_lists_the_models_of_a_server() -> None:
     ran = _imagen("models", "--kind", "sampler")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("sdxl, flux2-klein:\n  samplers: ")
@@ -108,7 +108,7 @@ def test_what_a_server_offers_is_listed() -> None:
         'RuntimeError("can\'t start new thread")',
     ],
 )
-def test_too_little_memory_is_a_sentence(tmp_path: Path, shortage: str) -> None:
+def test_out_of_memory_is_reported(tmp_path: Path, shortage: str) -> None:
     package = tmp_path / "PIL" / "__init__.py"
     package.parent.mkdir()
     package.write_text(f"import errno\nraise {shortage}\n")
@@ -116,6 +116,6 @@ def test_too_little_memory_is_a_sentence(tmp_path: Path, shortage: str) -> None:
     ran = _imagen("generate", "a fox", "-q", PYTHONPATH=str(tmp_path))
 
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert "There is not enough memory for this." in ran.stderr
+    assert "Out of memory." in ran.stderr
     assert "imagen resume" in ran.stderr
     assert "Traceback" not in ran.stderr

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imagen.cli.progress import shown, what
+from imagen.cli.progress import describe_progress, show_progress
 from imagen.core.result import Progress
 from imagen.errors import Cancelled
 
@@ -22,22 +22,20 @@ class _Terminal(io.StringIO):
         return True
 
 
-def test_a_pipe_gets_one_plain_line_a_stage() -> None:
+def test_a_pipe_gets_one_line_per_stage() -> None:
     pipe = io.StringIO()
-    with shown("studio", stream=pipe) as tell:
+    with show_progress("studio", stream=pipe) as tell:
         tell(Progress(stage="queued", queue_position=2))
         tell(Progress(stage="queued", queue_position=1))
         tell(Progress(stage="running", node="Sampler", step=1, steps=4))
         tell(Progress(stage="running", node="Sampler", step=2, steps=4))
         tell(Progress(stage="done", fraction=1.0))
-    assert pipe.getvalue() == (
-        "studio: waiting in the queue, 2 before\nstudio: running: Sampler\nstudio: done\n"
-    )
+    assert pipe.getvalue() == ("studio: queued, 2 ahead\nstudio: running: Sampler\nstudio: done\n")
 
 
-def test_a_terminal_gets_one_line_with_bar_step_and_time_left() -> None:
+def test_a_terminal_gets_a_bar_with_step_and_time_left() -> None:
     terminal, times = _Terminal(), iter([10.0, 14.0])
-    with shown("studio", stream=terminal, clock=lambda: next(times)) as tell:
+    with show_progress("studio", stream=terminal, clock=lambda: next(times)) as tell:
         tell(Progress(stage="running", fraction=0.0, node="Sampler", step=1, steps=4))
         tell(Progress(stage="running", fraction=0.5, node="Sampler", step=2, steps=4))
     assert terminal.getvalue() == (
@@ -51,7 +49,7 @@ def _drawn(columns: int, progress: Progress, monkeypatch: pytest.MonkeyPatch) ->
     """What a terminal so wide shows of it, after a second of work."""
     monkeypatch.setenv("COLUMNS", str(columns))
     terminal, times = _Terminal(), iter([10.0, 14.0])
-    with shown("flux-schnell-local", stream=terminal, clock=lambda: next(times)) as tell:
+    with show_progress("flux-schnell-local", stream=terminal, clock=lambda: next(times)) as tell:
         tell(Progress(stage="running", image=progress.image, images=progress.images))
         tell(progress)
     return terminal.getvalue().split("\r\x1b[K")[2]
@@ -85,33 +83,33 @@ _HALF_DONE = Progress(
         (60, "flux-schnell-… 2 of 4, 50% running, step 2 of 4, 4.0 s left"),
     ],
 )
-def test_on_a_narrow_terminal_the_bar_shrinks_before_step_and_time(
+def test_the_bar_shrinks_first_on_a_narrow_terminal(
     columns: int, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert _drawn(columns, _HALF_DONE, monkeypatch) == line
 
 
-def test_a_pipe_is_not_told_which_image_of_several_it_is() -> None:
+def test_a_pipe_does_not_number_images() -> None:
     pipe = io.StringIO()
-    with shown("studio", stream=pipe) as tell:
+    with show_progress("studio", stream=pipe) as tell:
         tell(Progress(stage="running", image=2, images=4))
     assert pipe.getvalue() == "studio: running\n"
 
 
-def test_quiet_shows_nothing() -> None:
+def test_quiet_shows_no_progress() -> None:
     terminal = _Terminal()
-    with shown("studio", quiet=True, stream=terminal) as tell:
+    with show_progress("studio", quiet=True, stream=terminal) as tell:
         tell(Progress(stage="running"))
     assert terminal.getvalue() == ""
 
 
-def test_a_servers_node_name_cannot_steer_the_terminal() -> None:
-    assert what(Progress(stage="running", node="\x1b[2JBoom")) == "running: [2JBoom"
+def test_control_characters_of_node_names_are_removed() -> None:
+    assert describe_progress(Progress(stage="running", node="\x1b[2JBoom")) == "running: [2JBoom"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "terminate"])
 def test_a_signal_cancels_at_the_next_progress(number: signal.Signals) -> None:
-    with shown("studio", quiet=True) as tell:
+    with show_progress("studio", quiet=True) as tell:
         tell(Progress(stage="running"))
         signal.raise_signal(number)
         with pytest.raises(Cancelled):
@@ -128,30 +126,30 @@ def _ctrl_c_as_in_a_terminal() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_ctrl_c_as_in_a_terminal")
 def test_a_second_ctrl_c_acts_at_once() -> None:
-    with shown("studio", quiet=True):
+    with show_progress("studio", quiet=True):
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_the_signals_are_as_before_afterwards() -> None:
+def test_signal_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with shown("studio", quiet=True):
+    with show_progress("studio", quiet=True):
         pass
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_the_width_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "COLUMNS", "20")
     terminal = _Terminal()
-    with shown("studio", stream=terminal) as tell:
+    with show_progress("studio", stream=terminal) as tell:
         tell(Progress(stage="running", node="Sampler"))
     assert [len(line) <= 19 for line in terminal.getvalue().split("\r\x1b[K")] == [True] * 3
 
 
-def test_the_time_left_is_that_of_the_image_that_is_being_made() -> None:
+def test_the_time_left_is_for_the_current_image() -> None:
     terminal, times = _Terminal(), iter([10.0, 14.0, 16.0])
-    with shown("studio", stream=terminal, clock=lambda: next(times)) as tell:
+    with show_progress("studio", stream=terminal, clock=lambda: next(times)) as tell:
         tell(Progress(stage="running", fraction=0.5, image=1, images=2))
         tell(Progress(stage="running", fraction=0.0, image=2, images=2))
         tell(Progress(stage="running", fraction=0.5, image=2, images=2))

@@ -58,7 +58,7 @@ def left(server: ComfyUI) -> str:  # noqa: ARG001
     return path.stem
 
 
-def test_what_is_left_is_listed(left: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_list_shows_interrupted_jobs(left: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["resume", "--list"]) == 0
     assert capsys.readouterr().out == f"{left}  submitted  studio  a fox\n"
     assert run(["resume", "--list", "--json"]) == 0
@@ -68,7 +68,7 @@ def test_what_is_left_is_listed(left: str, capsys: pytest.CaptureFixture[str]) -
     assert told == {"id": left, "backend": "studio", "prompt": "a fox", "state": "submitted"}
 
 
-def test_the_picture_is_fetched_and_not_made_again(
+def test_resume_fetches_the_image_without_generating_it_again(
     server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["resume", left, "--json", "--quiet"]) == 0
@@ -78,13 +78,13 @@ def test_the_picture_is_fetched_and_not_made_again(
     assert list(_TICKETS.iterdir()) == []
 
 
-def test_the_picture_may_go_elsewhere(left: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_saves_to_another_folder(left: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["resume", left, "--quiet", "--output", "rescued/fox.png"]) == 0
     path = Path("rescued/fox.png")
     assert (capsys.readouterr().out, path.is_file()) == (f"{path}\n", True)
 
 
-def test_of_what_never_arrived_it_is_said_that_it_never_did(
+def test_resume_reports_a_job_that_never_reached_its_engine(
     left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = file_store.read(left, _TICKETS.parent)
@@ -97,16 +97,16 @@ def test_of_what_never_arrived_it_is_said_that_it_never_did(
     )
 
 
-def test_of_what_was_to_be_made_anew_it_is_said_that_the_user_asked(
+def test_resume_resubmit_reports_a_resubmitted_job(
     server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.restart(empty=True)
-    assert run(["resume", left, "--again", "--quiet"]) == 0
+    assert run(["resume", left, "--resubmit", "--quiet"]) == 0
     told = capsys.readouterr().err
     assert told == f"{left[:8]}, studio: submitted again, since its engine no longer knew it.\n"
 
 
-def test_what_is_made_anew_may_go_beyond_a_budget_by_a_flag(
+def test_resume_resubmit_respects_over_budget(
     server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = file_store.read(left, _TICKETS.parent)
@@ -115,12 +115,12 @@ def test_what_is_made_anew_may_go_beyond_a_budget_by_a_flag(
     config = Path("imagen.yaml")
     config.write_text(config.read_text() + "\nbudgets: [{amount: 0.5, per: run}]\n")
     server.restart(empty=True)
-    assert run(["resume", left, "--again", "--quiet"]) == 2
+    assert run(["resume", left, "--resubmit", "--quiet"]) == 2
     assert "This would exceed the budget of $0.50 for one run" in capsys.readouterr().err
-    assert run(["resume", left, "--again", "--over-budget", "--quiet"]) == 0
+    assert run(["resume", left, "--resubmit", "--over-budget", "--quiet"]) == 0
 
 
-def test_what_a_server_forgot_is_named_with_its_command_in_a_pipe(
+def test_resume_names_the_command_for_a_lost_job_in_a_pipe(
     server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.restart(empty=True)
@@ -130,14 +130,14 @@ def test_what_a_server_forgot_is_named_with_its_command_in_a_pipe(
     assert len(server.prompts) == 1
 
 
-def test_yes_makes_what_a_server_forgot_again_once(
+def test_resume_yes_resubmits_a_lost_job_once(
     server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.restart(empty=True)
     assert run(["resume", "--yes", "--quiet"]) == 0
     told = capsys.readouterr()
     assert Path(told.out.strip()).is_file()
-    assert told.err.startswith(f"{left[:8]}, studio: submitted again, since its engine")
+    assert told.err.startswith(f"{left[:8]}, studio: submitted again, since")
     assert run(["resume", "--yes", "--quiet"]) == 0
     assert (len(server.prompts), list(_TICKETS.glob("*.json"))) == (2, [])
 
@@ -151,7 +151,7 @@ class _Terminal(io.StringIO):
     ("answer", "code", "prompts"), [("y\n", 0, 2), ("n\n", 4, 1), ("", 130, 1)]
 )
 @pytest.mark.parametrize("which", ["one", "all"])
-def test_a_terminal_asks_whether_to_make_again_what_a_server_forgot(
+def test_resume_asks_on_a_terminal_whether_to_resubmit(
     server: ComfyUI,
     left: str,
     answer: str,
@@ -165,11 +165,11 @@ def test_a_terminal_asks_whether_to_make_again_what_a_server_forgot(
     monkeypatch.setattr("sys.stdin", _Terminal(answer))
     assert run(["resume", *{"one": [left], "all": []}[which], "--quiet"]) == code
     question = f"studio no longer knows job {left[:8]}, which may have run. Prompt: 'a fox'."
-    assert f"{question} Make it again? [y/N]: " in capsys.readouterr().err
+    assert f"{question} Submit it again? [y/N]: " in capsys.readouterr().err
     assert len(server.prompts) == prompts
 
 
-def test_what_may_be_paid_is_never_made_again_unasked(
+def test_resume_never_resubmits_paid_jobs_without_asking(
     server: ComfyUI,
     left: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -185,9 +185,7 @@ def test_what_may_be_paid_is_never_made_again_unasked(
     assert len(server.prompts) == 1
 
 
-def test_an_unknown_ticket_is_named_with_its_neighbour(
-    left: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_resume_suggests_the_nearest_job_id(left: str, capsys: pytest.CaptureFixture[str]) -> None:
     unknown = left[:-1] + "x"
     assert run(["resume", unknown]) == 2
     told = capsys.readouterr().err
@@ -196,7 +194,7 @@ def test_an_unknown_ticket_is_named_with_its_neighbour(
 
 
 @pytest.mark.parametrize("flag", ["--quiet", "--forget"])
-def test_last_is_the_ticket_that_began_last(left: str, flag: str) -> None:
+def test_resume_last_is_the_newest_job(left: str, flag: str) -> None:
     older = json.loads((_TICKETS / f"{left}.json").read_text())
     (_TICKETS / "older.json").write_text(json.dumps(older | {"began": "2020-01-01T00:00:00Z"}))
     (_TICKETS / "unreadable.json").write_text("{")
@@ -205,20 +203,18 @@ def test_last_is_the_ticket_that_began_last(left: str, flag: str) -> None:
 
 
 @pytest.mark.usefixtures("left")
-def test_there_is_no_ticket_before_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_last_beyond_the_first_job_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["resume", "last~1"]) == 2
     assert "Job 'last~1' not found." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--quiet", "--forget"])
-def test_the_beginning_of_a_ticket_is_enough(left: str, flag: str) -> None:
+def test_resume_accepts_the_beginning_of_an_id(left: str, flag: str) -> None:
     assert run(["resume", left[:8], flag]) == 0
     assert list(_TICKETS.iterdir()) == []
 
 
-def test_a_beginning_that_several_tickets_share_is_refused(
-    left: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_resume_refuses_an_ambiguous_id(left: str, capsys: pytest.CaptureFixture[str]) -> None:
     (_TICKETS / f"{left[:8]}-other.json").write_text("{")
     assert run(["resume", left[:8]]) == 2
     told = capsys.readouterr().err
@@ -227,7 +223,7 @@ def test_a_beginning_that_several_tickets_share_is_refused(
     assert f"{left[:8]}-other" in told
 
 
-def test_a_ticket_that_can_not_be_read_hides_no_other(
+def test_resume_list_includes_unreadable_jobs(
     left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (_TICKETS / "0.json").write_text("{")
@@ -238,7 +234,7 @@ def test_a_ticket_that_can_not_be_read_hides_no_other(
     assert other == f"{left}  submitted  studio  a fox"
 
 
-def test_a_ticket_that_can_not_be_read_has_its_error_in_json(
+def test_resume_list_json_has_the_error_of_an_unreadable_job(
     left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (_TICKETS / "0.json").write_text("{")
@@ -249,12 +245,12 @@ def test_a_ticket_that_can_not_be_read_has_its_error_in_json(
     assert other["id"] == left
 
 
-def test_that_nothing_is_left_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_says_that_there_are_no_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["resume"]) == 0
-    assert capsys.readouterr() == ("", "Nothing is left to fetch.\n")
+    assert capsys.readouterr() == ("", "There are no interrupted jobs.\n")
 
 
-def test_what_was_fetched_before_a_cancel_is_told(
+def test_resume_prints_images_fetched_before_ctrl_c(
     server: ComfyUI, left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = file_store.read(left, _TICKETS.parent)

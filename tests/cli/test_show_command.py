@@ -66,19 +66,19 @@ _MOCK_FOX = [
 
 
 @pytest.mark.usefixtures("fox")
-def test_a_png_tells(show: Callable[..., list[str]]) -> None:
+def test_show_reads_a_png(show: Callable[..., list[str]]) -> None:
     assert show("fox.png") == [*_MOCK_FOX, "model: mock", "index: 0"]
 
 
 @pytest.mark.usefixtures("fox")
-def test_a_sidecar_tells_more(show: Callable[..., list[str]]) -> None:
+def test_show_reads_a_sidecar(show: Callable[..., list[str]]) -> None:
     lines = show("fox.png.json")
     assert lines[:8] == _MOCK_FOX
     assert "media_type: image/png" in lines
 
 
 @pytest.mark.usefixtures("fox")
-def test_all_of_it_is_told_as_json(show: Callable[..., list[str]]) -> None:
+def test_show_json_has_the_whole_record(show: Callable[..., list[str]]) -> None:
     record = json.loads("\n".join(show("fox.png", "--json")))
     assert (record["source"], record["backend"]) == ("imagen", "mock")
     assert record["request"]["cfg"] == 2.0
@@ -87,14 +87,14 @@ def test_all_of_it_is_told_as_json(show: Callable[..., list[str]]) -> None:
     assert (record["file"]["seed"], record["file"]["index"]) == (3, 0)
 
 
-def test_a_jpeg_tells(show: Callable[..., list[str]]) -> None:
+def test_show_reads_a_jpeg(show: Callable[..., list[str]]) -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + _A1111.encode("utf-16-be")
     Image.new("RGB", (8, 8)).save("other.jpg", exif=exif)
     assert show("other.jpg")[0] == "prompt: a red fox, <lora:ink:0.5>"
 
 
-def test_a_picture_of_another_tool_tells(show: Callable[..., list[str]]) -> None:
+def test_show_reads_images_of_other_tools(show: Callable[..., list[str]]) -> None:
     _with_text("parameters", _A1111)
     assert show("other.png") == [
         "prompt: a red fox, <lora:ink:0.5>",
@@ -109,9 +109,9 @@ def test_a_picture_of_another_tool_tells(show: Callable[..., list[str]]) -> None
     ]
 
 
-def test_a_picture_of_comfyui_has_its_graph(show: Callable[..., list[str]]) -> None:
+def test_show_json_has_the_graph_of_a_comfyui_image(show: Callable[..., list[str]]) -> None:
     _with_text("prompt", json.dumps(_GRAPH))
-    assert show("other.png") == ["seed: 7", "graph: 1 nodes; see them with --json"]
+    assert show("other.png") == ["seed: 7", "graph: 1 nodes; --json shows them"]
     assert json.loads("\n".join(show("other.png", "--json")))["graph"] == _GRAPH
 
 
@@ -129,14 +129,14 @@ def test_show_prints_the_settings_of_a_comfyui_graph(show: Callable[..., list[st
         "scheduler: karras",
         "count: 1",
         "model: sd_xl_base_1.0.safetensors",
-        "graph: 7 nodes; see them with --json",
+        "graph: 7 nodes; --json shows them",
     ]
     record = json.loads("\n".join(show("graph.png", "--json")))
     assert (record["resolved"]["prompt"], record["resolved"]["steps"]) == ("a glass fox", 12)
     assert record["facts"]["model"] == "sd_xl_base_1.0.safetensors"
 
 
-def test_what_another_wrote_cannot_steer_the_terminal(show: Callable[..., list[str]]) -> None:
+def test_control_characters_of_metadata_are_removed(show: Callable[..., list[str]]) -> None:
     _with_text("parameters", "a \x1b[2Jfox\nSteps: 2, Seed: 1, Size: 8x8")
     assert show("other.png")[0] == "prompt: a [2Jfox"
 
@@ -150,14 +150,16 @@ def test_what_another_wrote_cannot_steer_the_terminal(show: Callable[..., list[s
         pytest.param("dropped", id="a text"),
     ],
 )
-def test_what_is_no_fate_is_passed_over(show: Callable[..., list[str]], fate: Any) -> None:
+def test_invalid_outcomes_in_metadata_are_ignored(
+    show: Callable[..., list[str]], fate: Any
+) -> None:
     kept = {"outcome": "dropped", "why": "no model"}
     name = _sidecar(request={"cfg": 2, "steps": 4}, receipt={"steps": fate, "cfg": kept})
     lines = show(name)
     assert [x for x in lines if "receipt" in x] == ["receipt: cfg: 2 was dropped (no model)"]
 
 
-def test_a_picture_that_says_nothing_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_refuses_an_image_without_metadata(capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (8, 8)).save("plain.png")
     assert run(["show", "plain.png"]) == 5
     assert "plain.png does not say how it was made." in capsys.readouterr().err
@@ -165,12 +167,12 @@ def test_a_picture_that_says_nothing_is_said_so(capsys: pytest.CaptureFixture[st
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "output"
 
 
-def test_a_sidecar_of_a_newer_imagen_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_refuses_a_sidecar_of_a_newer_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show", _sidecar(imagen=99)]) == 5
     assert "was written by a newer imagen" in capsys.readouterr().err
 
 
-def test_the_pictures_it_was_made_from_are_named(show: Callable[..., list[str]]) -> None:
+def test_show_names_the_input_images(show: Callable[..., list[str]]) -> None:
     Image.new("RGB", (64, 48)).save("lake.png")
     assert run(["outpaint", "lake.png", "a field", "--left", "16", "-q", "-o", "wide.png"]) == 0
     lines = show("wide.png.json")
@@ -183,7 +185,7 @@ def test_the_pictures_it_was_made_from_are_named(show: Callable[..., list[str]])
     [[{"name": "a.png"}], [{}], {"a": 1}, ["a.png"], 5],
     ids=["half", "empty", "no list", "no mapping", "a number"],
 )
-def test_inputs_of_a_strangers_file_are_passed_over(
+def test_invalid_inputs_in_metadata_are_ignored(
     inputs: Any, show: Callable[..., list[str]]
 ) -> None:
     assert show(_sidecar(request={"prompt": "x"}, inputs=inputs)) == [

@@ -35,15 +35,15 @@ def _unread(arguments: list[str]) -> tuple[int, str]:
     [["workflows", "list"], ["version"], ["--help"], ["generate", "--help"]],
     ids=" ".join,
 )
-def test_a_reader_may_leave(arguments: list[str]) -> None:
+def test_a_closed_pipe_is_not_an_error(arguments: list[str]) -> None:
     assert _unread(arguments) == (0, "")
 
 
-def test_an_error_that_nobody_reads_keeps_its_code() -> None:
+def test_an_error_keeps_its_exit_code_with_a_closed_pipe() -> None:
     assert _unread(["generate", "x", "--steps", "-1", "--json"]) == (2, "")
 
 
-def test_a_picture_is_made_though_nobody_follows_its_progress() -> None:
+def test_an_image_is_generated_with_a_closed_stderr() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     arguments = ["generate", "x", "--size", "32x32", "-o", "fox.png"]
@@ -54,7 +54,7 @@ def test_a_picture_is_made_though_nobody_follows_its_progress() -> None:
     assert (ran.returncode, ran.stdout) == (0, "fox.png\n")
 
 
-def test_a_pipe_that_lacks_a_script_gets_its_letters_escaped() -> None:
+def test_letters_outside_the_encoding_of_a_pipe_are_escaped() -> None:
     environ = os.environ | {"PYTHONIOENCODING": "cp1252"}
     arguments = ["generate", "猫", "--size", "32x32", "--seed", "1", "--cfg", "3", "-o", "猫.png"]
     ran = subprocess.run(
@@ -68,12 +68,12 @@ def test_a_pipe_that_lacks_a_script_gets_its_letters_escaped() -> None:
     assert Path("猫.png").is_file()
 
 
-def test_an_error_in_another_script_is_told_to_a_poor_pipe() -> None:
+def test_errors_outside_the_encoding_of_a_pipe_are_escaped() -> None:
     environ = os.environ | {"PYTHONIOENCODING": "cp1252"}
     ran = subprocess.run(
         [*_IMAGEN, "generate", "@猫"], env=environ, capture_output=True, text=True, check=False
     )
-    assert (ran.returncode, "file \\u732b can't be read" in ran.stderr) == (2, True)
+    assert (ran.returncode, "\\u732b" in ran.stderr) == (2, True)
 
 
 _POSIX = pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the streams")
@@ -100,7 +100,7 @@ def _with(redirections: str, *arguments: str) -> tuple[int, str, str]:
 
 def _lost_output(reason: str) -> str:
     return (
-        f"imagen: The output can't be written to stdout: {reason}.\n"
+        f"imagen: Cannot write to stdout: {reason}.\n"
         "The command finished; only its output is missing.\n"
     )
 
@@ -117,7 +117,7 @@ def _image_is_whole() -> bool:
 
 @_FULL
 @pytest.mark.parametrize("arguments", _LISTINGS, ids=" ".join)
-def test_a_listing_that_cannot_be_written_exits_with_5(arguments: list[str]) -> None:
+def test_output_that_cannot_be_written_exits_with_5(arguments: list[str]) -> None:
     assert run([*_MAKE, "-q"]) == 0
     code, _, complaint = _with(">/dev/full", *arguments)
     assert (code, complaint.endswith(_NO_SPACE), "Traceback" in complaint) == (5, True, False)
@@ -125,7 +125,7 @@ def test_a_listing_that_cannot_be_written_exits_with_5(arguments: list[str]) -> 
 
 @_POSIX
 @pytest.mark.parametrize("arguments", _LISTINGS[::2], ids=" ".join)
-def test_a_listing_without_a_stdout_exits_with_5(arguments: list[str]) -> None:
+def test_output_without_stdout_exits_with_5(arguments: list[str]) -> None:
     assert run([*_MAKE, "-q"]) == 0
     code, _, complaint = _with(">&-", *arguments)
     assert (code, complaint.endswith(_CLOSED), "Traceback" in complaint) == (5, True, False)
@@ -133,7 +133,7 @@ def test_a_listing_without_a_stdout_exits_with_5(arguments: list[str]) -> None:
 
 @_FULL
 @pytest.mark.parametrize("more", [[], ["--json"], ["--dry-run"]], ids=" ".join)
-def test_an_image_whose_path_cannot_be_written_is_kept(more: list[str]) -> None:
+def test_an_image_is_kept_if_its_path_cannot_be_printed(more: list[str]) -> None:
     code, _, complaint = _with(">/dev/full", *_MAKE, "-q", *more)
     assert (code, complaint) == (5, _NO_SPACE)
     assert "--dry-run" in more or _image_is_whole()
@@ -152,7 +152,9 @@ def test_an_image_whose_path_cannot_be_written_is_kept(more: list[str]) -> None:
         ("<&- 2>&-", 0, "fox.png\n"),
     ],
 )
-def test_an_image_is_made_without_streams(redirections: str, code: int, stdout: str) -> None:
+def test_an_image_is_generated_without_standard_streams(
+    redirections: str, code: int, stdout: str
+) -> None:
     assert _with(redirections, *_MAKE, "--cfg", "3")[:2] == (code, stdout)
     assert _image_is_whole()
     listed = _with("", "history", "--json")
@@ -160,7 +162,7 @@ def test_an_image_is_made_without_streams(redirections: str, code: int, stdout: 
 
 
 @_FULL
-def test_a_full_log_does_not_interrupt_a_job_of_an_engine() -> None:
+def test_a_full_stderr_does_not_interrupt_a_job() -> None:
     with ComfyUI() as server:
         block = {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
         Path("imagen.yaml").write_text(json.dumps({"backends": {"sdxl": block}}))
@@ -171,7 +173,7 @@ def test_a_full_log_does_not_interrupt_a_job_of_an_engine() -> None:
 
 
 @_FULL
-def test_a_comparison_and_a_folder_are_finished_though_nothing_can_be_written() -> None:
+def test_compare_and_library_add_finish_without_output() -> None:
     blocks = {name: {"type": "mock"} for name in ("one", "two")}
     Path("imagen.yaml").write_text(json.dumps({"backends": blocks}))
     arguments = ["compare", "a fox", "-m", "one,two", "--size", "32x32", "-o", "compared"]
@@ -183,20 +185,20 @@ def test_a_comparison_and_a_folder_are_finished_though_nothing_can_be_written() 
 @_FULL
 @pytest.mark.parametrize("redirections", ["2>/dev/full", "2>&-", ">/dev/full 2>&1"])
 @pytest.mark.parametrize("more", [[], ["--json"]], ids=" ".join)
-def test_an_error_keeps_its_code_without_streams(redirections: str, more: list[str]) -> None:
+def test_an_error_keeps_its_exit_code_without_streams(redirections: str, more: list[str]) -> None:
     assert _with(redirections, "generate", "x", "--steps", "-1", *more)[0] == 2
     assert _with(redirections, "generate", "x", "-b", "none", *more)[0] == 2
 
 
 @_POSIX
-def test_a_question_without_a_stdin_is_a_usage_error() -> None:
+def test_a_question_without_stdin_is_a_usage_error() -> None:
     assert _with("", *_MAKE)[0] == 0
     code, _, complaint = _with("<&-", "rm", "--purge", "fox.png")
     assert (code, "needs --yes" in complaint) == (2, True)
 
 
 @_POSIX
-def test_a_pipe_that_does_not_block_gets_the_whole_output() -> None:
+def test_a_nonblocking_pipe_gets_the_whole_output() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     filled = 0
@@ -211,6 +213,6 @@ def test_a_pipe_that_does_not_block_gets_the_whole_output() -> None:
     assert (ran.wait(), "output" in json.loads(text[filled:])) == (0, True)
 
 
-def test_a_reader_that_leaves_does_not_end_the_work() -> None:
+def test_a_closed_pipe_does_not_stop_the_work() -> None:
     assert _unread([*_MAKE, "--count", "2", "-q"]) == (0, "")
     assert _image_is_whole()

@@ -14,7 +14,7 @@ from support.terminal_runs import run_on_terminal
 from imagen import Request
 from imagen.cli import run
 from imagen.cli.tables import Column, print_table
-from imagen.cli.terminal import display_width, words, wrap
+from imagen.cli.terminal import display_width, split_words, wrap
 from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.core.ticket import Ticket
 from imagen.jobs import file_store
@@ -108,7 +108,7 @@ _LISTINGS = [
     ("usage --by backend", "BACKEND GENERATIONS"),
     ("usage --by week,backend,model,caller", "WEEK, BACKEND, MODEL, CALLER"),
     ("usage --raw", "CREATED ID"),
-    ("backends", "NAME KIND"),
+    ("backends", "NAME TYPE"),
     ("backends show mock", "NAME TYPE"),
     ("models -b mock", "CONTROLNET FAMILY"),
     ("workflows list", "NAME TASK TITLE"),
@@ -145,19 +145,22 @@ def test_no_line_is_wider_than_the_terminal(line: str, columns: int) -> None:
     shown = run_on_terminal(columns, *_words(line)).removesuffix("\n").split("\n")
     drawn = [part.rpartition("\r\x1b[K")[2] for part in shown]
     wide = [part for part in drawn if display_width(part) > columns]
-    assert (drawn != [], [part for part in wide if len(words(part.strip())) > 1]) == (True, [])
+    assert (drawn != [], [part for part in wide if len(split_words(part.strip())) > 1]) == (
+        True,
+        [],
+    )
 
 
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize(("line", "heading"), _LISTINGS)
-def test_a_listing_has_a_heading_on_a_terminal(line: str, heading: str) -> None:
+def test_a_table_has_headings_on_a_terminal(line: str, heading: str) -> None:
     shown = run_on_terminal(80, *_words(line))
     assert heading in "\n".join(" ".join(part.split()) for part in shown.splitlines())
 
 
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize(("line", "heading"), [row for row in _LISTINGS if "usage" not in row[0]])
-def test_a_listing_has_no_heading_in_a_pipe(
+def test_a_table_has_no_headings_in_a_pipe(
     line: str, heading: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(_words(line))
@@ -170,25 +173,25 @@ _MAKE = ("generate", "a fox", "--size", "32x32", "--seed", "5", "-b", "mock", "-
 _FACTS = re.compile(r"fox.png\n  mock, seed 5, 32x32, \d\.\d\d s\n")
 
 
-def test_a_terminal_shows_what_is_known_of_an_image_below_its_path() -> None:
+def test_a_terminal_shows_a_summary_below_each_path() -> None:
     assert _FACTS.fullmatch(run_on_terminal(80, *_MAKE, "-o", "fox.png"))
 
 
-def test_the_facts_stand_with_the_path_where_only_stdout_is_a_terminal() -> None:
+def test_the_summary_is_on_stdout_if_only_stdout_is_a_terminal() -> None:
     assert _FACTS.fullmatch(run_on_terminal(80, *_MAKE, "-o", "fox.png", streams="stdout"))
 
 
-def test_a_pipe_gets_the_path_alone_where_only_stderr_is_a_terminal() -> None:
+def test_a_pipe_gets_only_paths_if_stderr_is_a_terminal() -> None:
     assert run_on_terminal(80, *_MAKE, "-o", "fox.png", streams="stderr") == ""
     assert Path("elsewhere.txt").read_text() == "fox.png\n"
 
 
-def test_the_facts_are_dim(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_summary_is_dim(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR")
     assert "fox.png\n\x1b[2m  mock, seed 5" in run_on_terminal(80, *_MAKE, "-o", "fox.png")
 
 
-def test_each_image_of_several_has_its_own_facts() -> None:
+def test_each_image_has_its_own_summary() -> None:
     shown = run_on_terminal(80, *_MAKE, "--count", "2", "-o", "fox.png").splitlines()
     seeds = [line.split(", ")[:2] for line in shown if line.startswith("  ")]
     assert seeds == [["  mock", "seed 5"], ["  mock", "seed 6"]]
@@ -202,14 +205,14 @@ def test_each_image_of_several_has_its_own_facts() -> None:
         ("restore", ["-b", "mock"]),
     ],
 )
-def test_every_command_that_makes_images_shows_their_facts(name: str, arguments: list[str]) -> None:
+def test_every_generating_command_shows_summaries(name: str, arguments: list[str]) -> None:
     assert run([*_MAKE, "-o", "fox.png"]) == 0
     shown = run_on_terminal(80, name, "fox.png", *arguments, "-q", "-o", "new.png")
     path, facts = shown.splitlines()[-2:]
     assert (path, re.match(r"  (mock|interpolation), ", facts) is not None) == ("new.png", True)
 
 
-def test_a_comparison_shows_the_facts_of_its_cells() -> None:
+def test_compare_shows_a_summary_of_each_cell() -> None:
     shown = run_on_terminal(
         80, *("compare", "a fox", "-m", "mock", "--size", "32x32", "--seed", "5", "-o", "c", "-q")
     )
@@ -236,13 +239,13 @@ def test_a_comparison_shows_the_facts_of_its_cells() -> None:
         pytest.param("  imagen generate fox", ["  imagen generate fox"], id="a line that is one"),
     ],
 )
-def test_text_is_broken_between_words_and_what_is_copied_stays_whole(
+def test_text_is_wrapped_and_paths_urls_and_commands_stay_whole(
     text: str, lines: list[str]
 ) -> None:
     assert wrap(text, 9) == lines
 
 
-def test_a_narrow_table_breaks_the_widest_column_between_words(
+def test_a_narrow_table_wraps_its_widest_column(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)

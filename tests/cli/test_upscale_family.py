@@ -29,7 +29,7 @@ def _server(upscalers: Sequence[str]) -> ComfyUI:
     return ComfyUI(models={"upscale_models": list(upscalers)})
 
 
-def test_the_server_is_sent_an_upscaler_that_it_has() -> None:
+def test_upscale_by_family_picks_a_model_of_the_server() -> None:
     with _server(["4x-UltraSharp.pth", "RealESRGAN_x2plus.pth", "RealESRGAN_x4plus.pth"]) as server:
         assert _run(server, "realesrgan") == 0
     sidecar: dict[str, Any] = json.loads(Path("large.png.json").read_text())
@@ -40,7 +40,7 @@ def test_the_server_is_sent_an_upscaler_that_it_has() -> None:
     assert sidecar["resolved"]["upscale"]["method"] == "RealESRGAN_x2plus.pth"
 
 
-def test_a_server_without_one_of_the_family_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_upscale_by_family_names_a_server_without_one(capsys: pytest.CaptureFixture[str]) -> None:
     with _server(["SwinIR_4x.pth"]) as server:
         assert _run(server, "realesrgan") == 2
     assert "There is no model 'realesrgan' on http://127.0.0.1" in capsys.readouterr().err

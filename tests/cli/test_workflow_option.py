@@ -52,7 +52,7 @@ def test_a_bundled_workflow_needs_no_configuration(capsys: pytest.CaptureFixture
     assert "SDTurboScheduler" in _classes(plan)
 
 
-def test_the_workflow_takes_the_place_of_that_of_the_block(
+def test_workflow_overrides_that_of_the_backend(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     block = {"type": "comfyui", "workflow": "sdxl", "parameters": {"steps": 77}}
@@ -61,7 +61,7 @@ def test_the_workflow_takes_the_place_of_that_of_the_block(
     assert (plan["backend"], plan["request"]["steps"]) == ("studio", 1)
 
 
-def test_the_default_backend_runs_it_where_that_is_one_of_comfyui(
+def test_workflow_runs_on_a_comfyui_default_backend(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     block = {"type": "comfyui", "workflow": "sdxl"}
@@ -69,7 +69,7 @@ def test_the_default_backend_runs_it_where_that_is_one_of_comfyui(
     assert _planned(capsys, "--workflow", "sdxl-turbo")["backend"] == "studio"
 
 
-def test_a_workflow_file_with_tokens_runs_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_workflow_file_with_tokens_runs_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     for ending in ("json", "yaml"):
         shutil.copy(bundled_folder() / f"sdxl-turbo.{ending}", f"mine.{ending}")
     plan = _planned(capsys, "--workflow", "mine.json")
@@ -77,18 +77,18 @@ def test_a_workflow_file_with_tokens_runs_as_it_is(capsys: pytest.CaptureFixture
     assert not (_STATE / "workflows").exists()
 
 
-def test_an_exported_graph_is_imported_for_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exported_graph_is_imported(capsys: pytest.CaptureFixture[str]) -> None:
     plan = _planned(capsys, "--workflow", saved(GRAPH), "--set", "amount=9", "--seed", "1")
     assert plan["payload"]["2"]["inputs"]["amount"] == 3
     assert plan["receipt"]["amount"]["outcome"] == "dropped"
 
 
-def test_an_image_runs_the_workflow_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_workflow_of_an_image_runs(capsys: pytest.CaptureFixture[str]) -> None:
     image = saved(png(prompt=json.dumps(GRAPH)), "old.png")
     assert "Blur" in _classes(_planned(capsys, "--workflow", image))
 
 
-def test_a_draft_of_the_editor_is_read_with_the_servers_catalogue(
+def test_the_editor_format_is_read_with_the_servers_node_catalog(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with serving(CATALOGUE) as server:
@@ -101,12 +101,15 @@ def test_a_draft_of_the_editor_is_read_with_the_servers_catalogue(
     [
         (["--workflow", "sdxll"], "Workflow 'sdxll' not found. Did you mean 'sdxl'?"),
         (["--workflow", "gone.json"], "gone.json"),
-        (["--workflow", "sdxl", "-b", "mock"], "--workflow is for ComfyUI, and the backend 'mock'"),
+        (
+            ["--workflow", "sdxl", "-b", "mock"],
+            "--workflow needs a backend of type comfyui; 'mock'",
+        ),
         (["--workflow", "sdxl", "-b", "mok"], "Unknown backend 'mok'."),
     ],
     ids=["a slip", "no file", "another kind", "no backend"],
 )
-def test_what_can_not_run_is_refused(
+def test_a_workflow_that_cannot_run_is_refused(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["generate", "a fox", *arguments]) == 2
@@ -125,12 +128,12 @@ def test_again_runs_the_same_workflow(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(["generate", "a fox", "--workflow", "sdxl-turbo", "-q", "-o", "fox.png"]) == 0
     assert run(["again", "fox.png", "-q"]) == 0
     told = capsys.readouterr().err
-    assert "Nothing is known to have changed since." in told
+    assert "No changes since then are known." in told
     assert "Its pixels are the same as they were." in told
 
 
 @pytest.mark.usefixtures("server")
-def test_again_runs_a_workflow_that_was_imported(capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_runs_an_imported_workflow(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "a fox", "--workflow", "sdxl-turbo", "-q", "-o", "old.png"]) == 0
     assert run(["generate", "a cat", "--workflow", "old.png", "-q", "-o", "cat.png"]) == 0
     Path("old.png").unlink()
@@ -138,7 +141,7 @@ def test_again_runs_a_workflow_that_was_imported(capsys: pytest.CaptureFixture[s
     assert "Its pixels are the same as they were." in capsys.readouterr().err
 
 
-def test_again_says_that_the_workflow_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_reports_a_missing_workflow(capsys: pytest.CaptureFixture[str]) -> None:
     with ComfyUI() as server:
         _configure(server.url)
         for ending in ("json", "yaml"):
@@ -160,7 +163,7 @@ def test_resume_finds_the_workflow(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_resume_goes_on_where_the_workflow_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_continues_without_the_workflow(capsys: pytest.CaptureFixture[str]) -> None:
     for ending in ("json", "yaml"):
         shutil.copy(bundled_folder() / f"sdxl-turbo.{ending}", f"mine.{ending}")
     _die_while_it_runs("mine.json")

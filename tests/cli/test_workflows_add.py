@@ -66,14 +66,14 @@ PIXEL = base64.b64decode(
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server of the small catalogue."""
+    """A server with a small node catalog."""
     with serving(CATALOGUE) as one:
         yield one
 
 
 @pytest.fixture(autouse=True)
-def _catalogue_file() -> None:
-    """A saved catalogue lies in the working folder."""
+def _catalog_file() -> None:
+    """A saved node catalog in the working directory."""
     Path("nodes.json").write_text(json.dumps(CATALOGUE), "utf-8")
 
 
@@ -117,12 +117,12 @@ def home() -> Path:
     return Path.home() / ".config/imagen/workflows"
 
 
-def test_the_editors_file_is_added_with_a_saved_catalogue(
+def test_an_editor_file_is_added_with_a_saved_catalog(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(["workflows", "add", saved(EDITOR), "--catalogue", "nodes.json"]) == 0
+    assert run(["workflows", "add", saved(EDITOR), "--catalog", "nodes.json"]) == 0
     assert capsys.readouterr().out == (
-        "soft: soft.json, the editor's format, 3 nodes\n"
+        "soft: soft.json, editor format, 3 nodes\n"
         "\n"
         "TOKEN  NODE         INPUT  DEFAULT\n"
         'image  1 LoadImage  image  "cat.png"\n'
@@ -130,7 +130,7 @@ def test_the_editors_file_is_added_with_a_saved_catalogue(
         f"Wrote {home() / 'soft.json'}\n"
         f"Wrote {home() / 'soft.yaml'}\n"
         "\n"
-        "To use it, put this below `backends:` in the configuration:\n"
+        "To use it, add this below `backends:` in the configuration:\n"
         "\n"
         "  soft:\n"
         "    type: comfyui\n"
@@ -141,29 +141,27 @@ def test_the_editors_file_is_added_with_a_saved_catalogue(
 
 
 @pytest.mark.parametrize("name", ["soft", "123", "null", "yes", "1.5", "2026-11-21", "my fox"])
-def test_the_block_to_paste_reads_as_the_name(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_printed_block_is_valid_yaml(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflows", "add", saved(GRAPH), "--name", name]) == 0
     _, block = capsys.readouterr().out.split("in the configuration:\n")
     assert safe_load(block) == {name: {"type": "comfyui", "workflow": name}}
 
 
-def test_what_was_added_is_on_the_shelf_without_any_configuration() -> None:
-    assert run(["workflows", "add", saved(EDITOR), "--catalogue", "nodes.json"]) == 0
+def test_an_added_workflow_is_found_without_a_configuration() -> None:
+    assert run(["workflows", "add", saved(EDITOR), "--catalog", "nodes.json"]) == 0
     workflow = find_workflow("soft", [home()])
     assert workflow.graph["1"]["inputs"] == {"image": "$<image>"}
-    assert workflow.manifest.description == "Taken from soft.json."
+    assert workflow.manifest.description == "Imported from soft.json."
     assert workflow.manifest.task == "image-to-image"
 
 
-def test_a_configured_folder_comes_first() -> None:
+def test_workflows_are_added_to_the_first_configured_folder() -> None:
     configured(workflow_dirs=["mine", "other"])
     assert run(["workflows", "add", saved(GRAPH), "--name", "it"]) == 0
     assert sorted(path.name for path in Path("mine").iterdir()) == ["it.json", "it.yaml"]
 
 
-def test_the_configured_server_is_asked_for_its_catalogue(
+def test_the_node_catalog_comes_from_the_configured_server(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDIO_TOKEN", "t0p-s3cret")
@@ -174,7 +172,7 @@ def test_the_configured_server_is_asked_for_its_catalogue(
     assert not home().exists()
 
 
-def test_the_block_to_paste_reaches_the_same_server(
+def test_the_printed_block_reaches_the_same_server(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     studio(server, workflow="sd15", headers={"X-Who": "me"})
@@ -188,7 +186,7 @@ def test_the_block_to_paste_reaches_the_same_server(
     )
 
 
-def test_a_server_is_named_by_its_address(
+def test_url_names_the_server(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://me:t0p-s3cret@proxy:3128")
@@ -198,8 +196,8 @@ def test_a_server_is_named_by_its_address(
     assert said["backend"] == {"soft": {"type": "comfyui", "url": url, "workflow": "soft"}}
 
 
-def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    args = ["workflows", "add", saved(EDITOR), "--catalogue", "nodes.json", "--json"]
+def test_workflows_add_json_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["workflows", "add", saved(EDITOR), "--catalog", "nodes.json", "--json"]
     assert run(args) == 0
     assert json.loads(capsys.readouterr().out) == {
         "name": "soft",
@@ -225,13 +223,13 @@ def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
-def test_use_adds_a_backend_to_a_configuration_that_is_there(
+def test_use_adds_a_backend_to_an_existing_configuration(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("imagen.yaml").write_text("# mine\nbackends:\n  m: {type: mock}\n")
     assert run(["workflows", "add", saved(GRAPH), "--use"]) == 0
     assert capsys.readouterr().out.endswith(
-        'Added the backend soft: imagen.yaml\nUse it: imagen generate "…" --backend soft\n'
+        'Added the backend soft in imagen.yaml\nTo use it: imagen generate "…" --backend soft\n'
     )
     text = Path("imagen.yaml").read_text()
     assert text.startswith("# mine\n")
@@ -239,7 +237,7 @@ def test_use_adds_a_backend_to_a_configuration_that_is_there(
     assert run(["generate", "--backend", "soft", "--dry-run"]) == 0
 
 
-def test_use_begins_a_configuration_where_there_is_none(
+def test_use_creates_a_configuration(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["workflows", "add", saved(GRAPH), "--use", "--json"]) == 0
@@ -249,22 +247,22 @@ def test_use_begins_a_configuration_where_there_is_none(
     assert safe_load(path.read_text())["backends"]["soft"]["workflow"] == "soft"
 
 
-def test_use_twice_says_that_the_backend_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_use_twice_reports_the_existing_backend(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("backends: {}\n")
     assert run(["workflows", "add", saved(GRAPH), "--use"]) == 0
     assert run(["workflows", "add", saved(GRAPH), "--use", "--force"]) == 0
-    assert "There already is the backend soft: imagen.yaml" in capsys.readouterr().out
+    assert "The backend already exists: soft in imagen.yaml" in capsys.readouterr().out
 
 
-def test_use_keeps_another_backend_of_the_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_use_keeps_another_backend_of_the_same_name(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("backends: {soft: {type: mock}}\n")
     assert run(["workflows", "add", saved(GRAPH), "--use"]) == 2
     told = capsys.readouterr().err
-    assert "The workflow was added, but imagen.yaml has another backend called 'soft'." in told
+    assert "The workflow was added, but imagen.yaml already has another backend 'soft'." in told
     assert Path("imagen.yaml").read_text() == "backends: {soft: {type: mock}}\n"
 
 
-def test_use_writes_no_configuration_in_a_dry_run() -> None:
+def test_use_writes_nothing_in_a_dry_run() -> None:
     Path("imagen.yaml").write_text("backends: {}\n")
     assert run(["workflows", "add", saved(GRAPH), "--use", "--dry-run"]) == 0
     assert Path("imagen.yaml").read_text() == "backends: {}\n"
@@ -279,9 +277,11 @@ def test_use_writes_no_configuration_in_a_dry_run() -> None:
         pytest.param(webp(workflow=json.dumps(EDITOR)), "workflow", id="webp, what was drawn"),
     ],
 )
-def test_a_picture_is_added(data: bytes, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_workflow_of_an_image_is_added(
+    data: bytes, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = saved(data, "Soft Cat.png")
-    assert run(["workflows", "add", path, "--catalogue", "nodes.json", "--json"]) == 0
+    assert run(["workflows", "add", path, "--catalog", "nodes.json", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["name"], said["source"]) == ("soft-cat", f"Soft Cat.png ({source})")
     graph = find_workflow("soft-cat", [home()]).bind_defaults()
@@ -290,21 +290,23 @@ def test_a_picture_is_added(data: bytes, source: str, capsys: pytest.CaptureFixt
     }
 
 
-def test_a_graph_in_api_format_needs_no_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
+def test_api_format_needs_no_node_catalog(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflows", "add", saved(GRAPH)]) == 0
     assert capsys.readouterr().out.startswith("soft: soft.json, API format, 3 nodes\n")
 
 
-def test_a_server_out_of_reach_does_not_keep_a_graph_out(
+def test_api_format_is_added_without_a_reachable_server(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     block = {"type": "comfyui", "url": "http://127.0.0.1:9", "workflow": "sd15"}
     configured(backends={"studio": block})
     assert run(["workflows", "add", saved(GRAPH)]) == 0
-    assert "Not checked on studio: " in capsys.readouterr().out
+    assert "Not checked with studio: " in capsys.readouterr().out
 
 
-def test_what_a_server_lacks_is_to_do(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_models_and_nodes_are_listed_as_to_do(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
     studio(server, workflow="sd15")
     own = {"class_type": "Own", "inputs": {}}
     blur = {"class_type": "Blur", "inputs": {"amount": 99, "image": ["1", 0]}}
@@ -314,12 +316,12 @@ def test_what_a_server_lacks_is_to_do(server: Server, capsys: pytest.CaptureFixt
     assert "  node 2 (Blur), amount: must be at most 31, not 99.\n" in said
 
 
-def test_a_name_of_a_bundled_workflow_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_hiding_a_bundled_workflow_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflows", "add", saved(GRAPH), "--name", "sd15"]) == 0
-    assert "  It goes before the bundled workflow 'sd15'.\n" in capsys.readouterr().out
+    assert "  It hides the bundled workflow 'sd15'.\n" in capsys.readouterr().out
 
 
-def test_nothing_is_replaced_unless_forced(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_workflow_is_replaced_only_with_force(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflows", "add", saved(GRAPH)]) == 0
     assert run(["workflows", "add", saved(GRAPH)]) == 2
     assert "The workflow 'soft' already exists" in capsys.readouterr().err
@@ -331,15 +333,13 @@ def test_nothing_is_replaced_unless_forced(capsys: pytest.CaptureFixture[str]) -
     [
         pytest.param(b"", "soft.json is empty.", id="empty"),
         pytest.param(b"<html></html>", "soft.json is a web page, not a workflow.", id="a page"),
-        pytest.param(b"\xff\xfe\0", "is neither JSON in UTF-8 nor a PNG, JPEG", id="bytes"),
+        pytest.param(b"\xff\xfe\0", "is not a workflow: expected JSON in UTF-8", id="bytes"),
         pytest.param(PIXEL, "soft.json holds no workflow: ComfyUI was set", id="a plain picture"),
         pytest.param(PIXEL[:40], "the PNG is cut short", id="a torn picture"),
-        pytest.param(
-            json.dumps(EDITOR).encode(), "no backend of type: comfyui is", id="no catalogue"
-        ),
+        pytest.param(json.dumps(EDITOR).encode(), "needs a node catalog", id="no catalog"),
     ],
 )
-def test_what_can_not_be_added_gets_a_sentence(
+def test_files_without_a_workflow_are_refused(
     data: bytes, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["workflows", "add", saved(data)]) in (2, 5)
@@ -356,29 +356,29 @@ def test_what_can_not_be_added_gets_a_sentence(
             ["soft.json", "--name", "a/b"], "'a/b' is not a valid workflow name", id="a bad name"
         ),
         pytest.param(
-            ["soft.json", "--catalogue", "none.json"],
-            "Cannot read the catalogue none.json: ",
-            id="no such catalogue",
+            ["soft.json", "--catalog", "none.json"],
+            "Cannot read the node catalog none.json: ",
+            id="no such catalog",
         ),
         pytest.param(
-            ["soft.json", "--catalogue", "soft.json"],
-            "soft.json is no catalogue of ComfyUI's nodes.",
-            id="another file for a catalogue",
+            ["soft.json", "--catalog", "soft.json"],
+            "soft.json is not a node catalog of ComfyUI.",
+            id="another file for a catalog",
         ),
         pytest.param(
             ["soft.json", "--url", "http://127.0.0.1:9", "--backend", "x"],
-            "--backend, --url and --catalogue exclude each other",
-            id="two catalogues",
+            "--backend, --url and --catalog exclude each other",
+            id="two catalogs",
         ),
         pytest.param(
-            ["soft.json", "--backend", "mock"], "'mock' is no ComfyUI server", id="another engine"
+            ["soft.json", "--backend", "mock"], "the backend 'mock' is not one", id="another engine"
         ),
         pytest.param(
             ["soft.json", "--url", "ftp://x"], "url must look like http://", id="no address"
         ),
     ],
 )
-def test_what_was_asked_wrong_gets_a_sentence(
+def test_invalid_options_of_workflows_add_are_refused(
     args: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved({"nodes": [], "links": []})
@@ -386,8 +386,8 @@ def test_what_was_asked_wrong_gets_a_sentence(
     assert sentence in capsys.readouterr().err
 
 
-def test_a_file_without_end_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_endless_file_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with Path("huge.json").open("wb") as file:
         file.truncate(65 * 2**20)
     assert run(["workflows", "add", "huge.json"]) == 2
-    assert capsys.readouterr().err == "imagen: huge.json is larger than the 64 MB we read.\n"
+    assert capsys.readouterr().err == "imagen: huge.json is larger than 64 MB.\n"

@@ -38,7 +38,7 @@ def put(name: str, graph: dict[str, Any]) -> Path:
     return folder / f"{name}.json"
 
 
-def test_list_names_each_workflow_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_prints_a_line_per_workflow(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflows", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     (line,) = (line for line in lines if line.startswith("flux1-schnell "))
@@ -50,7 +50,7 @@ def test_list_names_each_workflow_in_a_line(capsys: pytest.CaptureFixture[str]) 
     ]
 
 
-def test_list_shows_what_is_hidden_and_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_hidden_and_unreadable_workflows(capsys: pytest.CaptureFixture[str]) -> None:
     path = put("sdxl", BROKEN).resolve()
     put("torn", {}).write_text("{", "utf-8")
     configured(workflow_dirs=[str(path.parent)])
@@ -58,10 +58,10 @@ def test_list_shows_what_is_hidden_and_what_is_broken(capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert f"bundled (hidden by {path})" in said
     assert "torn" in said
-    assert "can't be read" in said
+    assert "unreadable" in said
 
 
-def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_json_has_all_workflows(capsys: pytest.CaptureFixture[str]) -> None:
     put("torn", {}).write_text("{", "utf-8")
     configured(workflow_dirs=[str(Path("mine").resolve())])
     assert run(["workflows", "list", "--json"]) == 0
@@ -78,7 +78,7 @@ def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "is not valid JSON" in listed["torn"]["error"]
 
 
-def test_show_tells_parameters_models_and_what_is_not_taken(
+def test_show_prints_parameters_models_and_unsupported_parameters(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["workflows", "show", "flux1-schnell"]) == 0
@@ -88,10 +88,10 @@ def test_show_tells_parameters_models_and_what_is_not_taken(
     assert "16 to 16384, in steps of 16\n" in said
     assert "  diffusion_models/flux1-schnell.safetensors         22.15 GiB  Apache-2.0\n" in said
     assert "https://huggingface.co/Comfy-Org/flux1-schnell/resolve/main/flux1-schnell.saf" in said
-    assert "\nNot taken\n  negative  FLUX.1 [schnell] is distilled" in said
+    assert "\nNot supported\n  negative  FLUX.1 [schnell] is distilled" in said
 
 
-def test_show_of_a_graph_without_a_manifest_tells_its_tokens(
+def test_show_prints_the_tokens_of_a_graph_without_manifest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = put("bare", {"9": {"class_type": "SaveImage", "inputs": {"s": "$<batch_size>"}}})
@@ -102,7 +102,7 @@ def test_show_of_a_graph_without_a_manifest_tells_its_tokens(
     )
 
 
-def test_show_tells_family_tasks_control_nets_and_custom_nodes(
+def test_show_prints_family_tasks_controlnets_and_custom_nodes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = put("bare", {"9": {"class_type": "AcmeSave", "inputs": {}}})
@@ -116,14 +116,14 @@ def test_show_tells_family_tasks_control_nets_and_custom_nodes(
     assert run(["workflows", "show", str(path)]) == 0
     assert capsys.readouterr().out == (
         f"bare\n\nSource  {path}\nTask    text-to-image\nFamily  sdxl\n\n"
-        "Further tasks\n  inpaint  bare-inpaint\n\n"
-        "Control nets, below ComfyUI's models/\n"
+        "Other tasks\n  inpaint  bare-inpaint\n\n"
+        "ControlNets, in ComfyUI's models/\n"
         "  canny  controlnet/c.safetensors\n      https://example.org/c\n\n"
         "Custom nodes\n  Acme  AcmeSave, AcmeLoad\n      https://example.org/a\n"
     )
 
 
-def test_show_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_json_has_the_manifest(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflows", "show", "sd15", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["name"] == "sd15"
@@ -137,26 +137,28 @@ def test_show_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert said["models"][0]["file"] == "v1-5-pruned-emaonly-fp16.safetensors"
 
 
-def test_what_a_file_says_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_of_workflow_files_are_removed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     path = put("bare", {"9": {"class_type": "SaveImage", "inputs": {}}})
     path.with_suffix(".yaml").write_text('title: "a\\e[2Jb"', "utf-8")
     assert run(["workflows", "show", str(path)]) == 0
     assert capsys.readouterr().out.startswith("bare: a[2Jb\n")
 
 
-def test_an_unknown_workflow_is_an_error_with_the_nearest(
+def test_an_unknown_workflow_suggests_the_nearest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["workflows", "show", "sdxll"]) == 2
     assert "Workflow 'sdxll' not found. Did you mean 'sdxl'?" in capsys.readouterr().err
 
 
-def test_check_of_a_sound_workflow_is_ok(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_accepts_a_valid_workflow(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflows", "check", "flux2-klein"]) == 0
     assert capsys.readouterr().out == "flux2-klein: ok\n"
 
 
-def test_check_tells_every_fault_and_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_reports_every_problem_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     path = put("bad", BROKEN)
     path.with_suffix(".yaml").write_text("parameters: {steps: {type: int}}", "utf-8")
     assert run(["workflows", "check", str(path)]) == 2
@@ -166,11 +168,11 @@ def test_check_tells_every_fault_and_exits_2(capsys: pytest.CaptureFixture[str])
         "  Add it to the manifest's parameters: stesp.\n"
         "The manifest's parameter 'steps' has no token in the graph. Did you mean 'stesp'?\n"
         '  Write "$<steps>" in the graph where its value belongs, or remove the parameter.\n'
-        "bad: 3 faults\n"
+        "bad: 3 problems\n"
     )
 
 
-def test_check_finds_what_generate_would_miss(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_finds_problems_that_generate_would_miss(capsys: pytest.CaptureFixture[str]) -> None:
     inputs = {"text": "$<prompt>", "steps": "$<steps>", "ckpt": "$<ckpt>", "seed": "$<seed>"}
     path = put("bare", {"9": {"class_type": "SaveImage", "inputs": inputs}})
     path.with_suffix(".yaml").write_text(
@@ -184,11 +186,11 @@ def test_check_finds_what_generate_would_miss(capsys: pytest.CaptureFixture[str]
         "node 9 (SaveImage), ckpt: the token 'ckpt' has no value.\n"
         "  Give it a default in the manifest or in the backend's parameters, or set it for each "
         "image: --set ckpt=…\n"
-        "bare: 1 fault\n"
+        "bare: 1 problem\n"
     )
 
 
-def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_json_lists_the_problems(capsys: pytest.CaptureFixture[str]) -> None:
     path = put("bad", {"9": BROKEN["9"], "1": {"class_type": "T", "inputs": {"a": ["7", 0]}}})
     assert run(["workflows", "check", str(path), "--json"]) == 2
     assert json.loads(capsys.readouterr().out) == {
@@ -207,7 +209,7 @@ def test_check_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
-def test_check_against_a_server_that_has_everything(
+def test_check_on_a_complete_server_is_ok(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     studio(server, workflow="flux2-klein")
@@ -215,7 +217,7 @@ def test_check_against_a_server_that_has_everything(
     assert capsys.readouterr().out == "flux2-klein on studio: ok\n"
 
 
-def test_check_against_a_server_that_takes_a_token(
+def test_check_sends_the_token_of_the_backend(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUDIO_TOKEN", "t0p-s3cret")
@@ -224,7 +226,7 @@ def test_check_against_a_server_that_takes_a_token(
     assert capsys.readouterr().out == "flux2-klein on studio: ok\n"
 
 
-def test_check_against_an_old_server_that_lacks_models(
+def test_check_reports_an_old_server_and_missing_models(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.version = "0.3.64"
@@ -244,11 +246,11 @@ def test_check_against_an_old_server_that_lacks_models(
         "the server has no file 'flux2-vae.safetensors' in models/vae.\n"
         "  Download it from https://huggingface.co/Comfy-Org/flux2-dev/resolve/main/split_files/vae/"
         "flux2-vae.safetensors (321 MiB, Apache-2.0) into models/vae/.\n"
-        "flux2-klein on studio: 2 faults\n"
+        "flux2-klein on studio: 2 problems\n"
     )
 
 
-def test_check_heeds_the_backends_own_defaults(
+def test_check_uses_the_defaults_of_the_backend(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     studio(server, workflow="sd15", parameters={"checkpoint": "own.safetensors"})
@@ -256,6 +258,6 @@ def test_check_heeds_the_backends_own_defaults(
     assert "no file 'own.safetensors' in models/checkpoints" in capsys.readouterr().out
 
 
-def test_check_against_a_backend_that_is_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_refuses_a_backend_without_a_node_catalog(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflows", "check", "sd15", "--backend", "mock"]) == 2
-    assert "The backend 'mock' is no ComfyUI server" in capsys.readouterr().err
+    assert "the backend 'mock' is not one" in capsys.readouterr().err

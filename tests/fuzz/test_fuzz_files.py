@@ -171,14 +171,14 @@ def test_a_graph(data: st.DataObject) -> None:
 def test_a_file_of_the_editor(data: st.DataObject) -> None:
     Path("catalog.json").write_text(json.dumps(CATALOGUE), "utf-8")
     name = _written("odd.json", data.draw(mutated_text(_EDITORS)))
-    imagen("workflows", "add", name, "--catalogue", "catalog.json", "--dry-run")
+    imagen("workflows", "add", name, "--catalog", "catalog.json", "--dry-run")
 
 
 @given(data=st.data())
 def test_a_node_catalog(data: st.DataObject) -> None:
     name = _written("catalog.json", data.draw(mutated_text([CATALOGUE])))
     Path("editor.json").write_text(json.dumps(_EDITORS[0]), "utf-8")
-    imagen("workflows", "add", "editor.json", "--catalogue", name, "--dry-run")
+    imagen("workflows", "add", "editor.json", "--catalog", name, "--dry-run")
 
 
 @given(data=st.data())

@@ -115,7 +115,7 @@ def _recovered(folder: Path, runner: Runner, servers: _Servers) -> _Death:
     forgotten = file_store.pending(load_settings(folder / "imagen.yaml").state_dir)
     for id in forgotten:
         assert servers.made() == 0
-        assert runner.run(folder, ["resume", id, "--again", "--quiet"]) == 0
+        assert runner.run(folder, ["resume", id, "--resubmit", "--quiet"]) == 0
     if outcome(folder, 0).in_library == 0:  # it ended with an error that left nothing behind
         assert servers.made() == 0
         assert runner.run(folder, _LINE.split()) == 0

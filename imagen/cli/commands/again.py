@@ -1,104 +1,135 @@
-"""imagen again: make a picture again, and tell what is not as it was."""
+"""imagen again: regenerate an image and report what changed."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_images_and_files
-from imagen.cli.generation import make, plan
-from imagen.cli.options import EVERYTHING, asking, keep_going_option, run_options
-from imagen.cli.parsing import FILE, prompt_text
+from imagen.cli.generation import generate_and_report, plan_request
+from imagen.cli.options import (
+    ALL_REQUEST_OPTIONS,
+    keep_going_option,
+    request_options,
+    run_options,
+)
+from imagen.cli.parsing import FILE, read_prompt
 from imagen.cli.terminal import echo
 from imagen.errors import ImagenError, UnknownBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from imagen.cli.options import Run
+    from imagen.cli.options import RunOptions
     from imagen.core.request import Request
     from imagen.core.ticket import Ticket
     from imagen.outputs import SavedImage
     from imagen.pipeline.generate import Generation
     from imagen.reproduce import Drift, Found, Likeness, Remake
 
+_IMAGE_FIELDS = ("image", "mask", "references", "controls")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """A picture, and how it is to be made again."""
+class _Reproduction:
+    """An image, and how it is regenerated."""
 
     found: Found
     remake: Remake
     request: Request
-    """With what the user wants otherwise."""
-    unchanged: Request
-    run: Run
+    """The original request with the user's changes."""
+    original: Request
+    changes: dict[str, object]
+    run: RunOptions
     backend: str
     kind: str
-    over: dict[str, Any]
-    is_graph_own: bool
-    is_model_asked: bool = False
-    """Whether it is another model that the user wants."""
+    uses_own_graph: bool
+    has_other_model: bool = False
+    """Whether the user asked for another model."""
 
 
 @click.command(cls=Command)
-@click.argument("picture", type=FILE, shell_complete=complete_images_and_files, metavar="FILE|ID")
-@click.option("--prompt", metavar="TEXT", help="What to show instead.")
+@click.argument("source", type=FILE, shell_complete=complete_images_and_files, metavar="FILE|ID")
+@click.option("--prompt", metavar="TEXT", help="Use another prompt.")
 @click.option(
-    "--graph", "is_graph_own", is_flag=True, help="Send the graph that made it (ComfyUI)."
+    "--graph",
+    "uses_own_graph",
+    is_flag=True,
+    help="Send the graph that is stored in the image (ComfyUI).",
 )
-@asking(*EVERYTHING)
+@request_options(*ALL_REQUEST_OPTIONS)
 @keep_going_option
 @run_options
 def again(
-    picture: str, prompt: str | None, is_graph_own: bool, asked: dict[str, Any], run: Run
+    source: str,
+    prompt: str | None,
+    uses_own_graph: bool,
+    values: dict[str, object],
+    run: RunOptions,
 ) -> None:
-    """Make a picture again, and tell what is not as it was.
+    """Regenerate an image and report what changed.
 
-    FILE is an image or its sidecar, by imagen or by another program that `imagen show` reads; ID
-    is one of the library. The backend that made it makes it again, unless another is named; flags
-    replace the values used then.
+    FILE is an image or its sidecar, by imagen or by another program that `imagen show` reads; ID is
+    an image of the library. The backend that generated it is used unless --backend names another;
+    other options replace the original values.
     """
-    from imagen.reproduce import is_other_model
+    from imagen.reproduce import Chosen, foreseen, is_other_model, with_its_workflow
 
-    over = ({} if prompt is None else {"prompt": prompt_text(prompt)}) | asked
-    with _its_backend_named(picture, run):
-        work = _work(picture, over, run, is_graph_own=is_graph_own)
-        tickets = plan(work.request, work.run)
-        if _has_other_workflow(work, tickets[0]):
-            work = _with_its_workflow(work)
-            tickets = plan(work.request, work.run)
-    work = _with_its_seed(work, tickets[0])
-    unchanged = _unchanged(work, tickets[0])
-    work = replace(work, is_model_asked=is_other_model(tickets[0], unchanged))
-    drifts = _foreseen(work, tickets[0], unchanged)
+    changes = ({} if prompt is None else {"prompt": read_prompt(prompt)}) | values
+    with _explain_unknown_backend(source, run):
+        job = _prepare(source, changes, run, uses_own_graph=uses_own_graph)
+        tickets = plan_request(job.request, job.run)
+        record = job.found.record
+        may_choose = run.workflow is None and not uses_own_graph and job.backend == record.backend
+        if may_choose and tickets[0].workflow != record.workflow:
+            settings = with_its_workflow(job.run.settings, job.backend, record)
+            job = replace(job, run=replace(job.run, settings=settings))
+            tickets = plan_request(job.request, job.run)
+    seed = tickets[0].request.seed
+    if job.request.draws_seed and seed is not None:  # draw it once: for the plan and the image
+        job = replace(job, request=job.request.with_values({"seed": seed}))
+    original = _plan_original(job, tickets[0])
+    job = replace(job, has_other_model=is_other_model(tickets[0], original))
+    chosen = Chosen(
+        backend=job.backend,
+        kind=job.kind,
+        changed=frozenset(job.changes),
+        is_graph_own=job.uses_own_graph,
+    )
+    drifts = foreseen(job.found.record, job.remake, tickets[0], chosen, original)
     if not run.as_json:
-        _tell_before(work, drifts)
-    made = make(work.request, work.run, more=partial(_data, work, drifts))
-    if made and not run.as_json:
-        _tell_after(work, drifts, made)
+        lines = [*_batch_lines(job), *(f"drift: {drift.sentence}" for drift in drifts)]
+        for line in lines if drifts else [*lines, "No changes since then are known."]:
+            echo(line, err=not run.dry_run)  # with --dry-run this is the output
+    generations = generate_and_report(job.request, job.run, more=partial(_json, job, drifts))
+    if generations and not run.as_json:
+        _print_result(job, drifts, generations)
 
 
 @contextmanager
-def _its_backend_named(picture: str, run: Run) -> Iterator[None]:
-    """A backend that is gone was the picture's choice, not the user's."""
+def _explain_unknown_backend(source: str, run: RunOptions) -> Iterator[None]:
+    """If the backend of the image no longer exists, say that the image names it."""
     try:
         yield
     except UnknownBackend as error:
         if run.backend is not None:
             raise
-        remedy = f"{picture} was made by it; name another with --backend. {error.remedy}"
+        remedy = f"It generated {source}. Choose another with --backend. {error.remedy}"
         raise error.replace(remedy=remedy) from error
 
 
-def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -> _Work:
+def _prepare(
+    source: str, changes: dict[str, object], run: RunOptions, *, uses_own_graph: bool
+) -> _Reproduction:
+    from imagen.inputs import locate_images
     from imagen.reproduce import (
         of_its_graph,
+        other_places,
         refuse_untold,
         remade,
         source_of,
@@ -106,162 +137,115 @@ def _work(picture: str, over: dict[str, Any], run: Run, *, is_graph_own: bool) -
         with_own_graph,
     )
 
-    found = source_of(picture, run.settings)
+    found = source_of(source, run.settings)
     record, settings = found.record, run.settings
     name = run.backend or record.backend or settings.default_backend
-    if is_graph_own:
+    if uses_own_graph:
         settings = with_own_graph(settings, name, record.graph)
         remake = of_its_graph(record)
-        unchanged = remake.request
+        original = remake.request
     else:
         if run.workflow is None and name not in settings.backends and name == record.backend:
             settings = with_its_workflow(settings, name, record)
         remake = remade(record, elsewhere=record.backend not in ("", name))
-        unchanged = _with_pictures(remake.request, found, over, run)
-        refuse_untold(picture, unchanged, unchanged.with_values(over))
-    return _Work(
+        folders = other_places(found, run.settings) if record.inputs else []
+        original = locate_images(
+            remake.request, record.inputs, found.folder, folders, replaced=changes
+        ).with_values({field: changes[field] for field in _IMAGE_FIELDS if field in changes})
+        refuse_untold(source, original, original.with_values(changes))
+    return _Reproduction(
         found=found,
         remake=remake,
-        request=unchanged.with_values(over),
-        unchanged=unchanged,
+        request=original.with_values(changes),
+        original=original,
+        changes=changes,
         run=replace(run, backend=name, settings=settings),
         backend=name,
         kind=str(settings.backends.get(name, {}).get("type", name)),
-        over=over,
-        is_graph_own=is_graph_own,
+        uses_own_graph=uses_own_graph,
     )
 
 
-def _with_pictures(request: Request, found: Found, over: dict[str, Any], run: Run) -> Request:
-    """A record knows its pictures by name and hash; those that are given anew are not needed."""
-    from imagen.inputs import locate_images
-    from imagen.reproduce import other_places
-
-    inputs = found.record.inputs
-    given = {name: value for name, value in over.items() if name in _PICTURES}
-    also = other_places(found, run.settings) if inputs else []
-    return locate_images(request, inputs, found.folder, also, replaced=over).with_values(given)
-
-
-_PICTURES = ("image", "mask", "references", "controls")
-
-
-def _has_other_workflow(work: _Work, ticket: Ticket) -> bool:
-    """Whether its backend would now run another workflow than made the image."""
-    record = work.found.record
-    is_open = work.run.workflow is None and not work.is_graph_own
-    return is_open and work.backend == record.backend and ticket.workflow != record.workflow
-
-
-def _with_its_workflow(work: _Work) -> _Work:
-    from imagen.reproduce import with_its_workflow
-
-    settings = with_its_workflow(work.run.settings, work.backend, work.found.record)
-    return replace(work, run=replace(work.run, settings=settings))
-
-
-def _with_its_seed(work: _Work, ticket: Ticket) -> _Work:
-    """A seed that had to be drawn is drawn once: for the plan, and for the picture."""
-    if not work.request.draws_seed or ticket.request.seed is None:
-        return work
-    return replace(work, request=work.request.with_values({"seed": ticket.request.seed}))
-
-
-def _unchanged(work: _Work, ticket: Ticket) -> Ticket:
-    """The ticket as it would be without what the user wants otherwise."""
-    if work.over:
-        with suppress(ImagenError):  # what was wrong with it may be why it is to be otherwise
-            return plan(work.unchanged, replace(work.run, strict=False))[0]
+def _plan_original(job: _Reproduction, ticket: Ticket) -> Ticket:
+    """The ticket without the user's changes."""
+    if job.changes:
+        with suppress(ImagenError):  # the changes may repair what was wrong with it
+            return plan_request(job.original, replace(job.run, strict=False))[0]
     return ticket
 
 
-def _foreseen(work: _Work, ticket: Ticket, unchanged: Ticket) -> list[Drift]:
-    from imagen.reproduce import Chosen, foreseen
-
-    chosen = Chosen(
-        backend=work.backend,
-        kind=work.kind,
-        changed=frozenset(work.over),
-        is_graph_own=work.is_graph_own,
-    )
-    return foreseen(work.found.record, work.remake, ticket, chosen, unchanged)
-
-
-def _tell_before(work: _Work, drifts: Sequence[Drift]) -> None:
-    """On stderr; with --dry-run it is part of what was asked for."""
-    lines = [*_of_batch(work), *(f"drift: {one.sentence}" for one in drifts)]
-    for line in lines if drifts else [*lines, "Nothing is known to have changed since."]:
-        echo(line, err=not work.run.dry_run)
-
-
-def _of_batch(work: _Work) -> Iterator[str]:
-    remake, index = work.remake, work.found.record.file.get("index")
+def _batch_lines(job: _Reproduction) -> Iterator[str]:
+    remake, index = job.remake, job.found.record.file.get("index")
     if remake.batch_then < 2 or type(index) is not int:
         return
-    number = f"It was image {index + 1} of a batch of {remake.batch_then}"
+    number = f"This was image {index + 1} of a batch of {remake.batch_then}"
     if remake.batch > 1:
-        yield f"{number}, made together: all {remake.batch} are made again."
+        yield f"{number}, generated together: all {remake.batch} are regenerated."
     elif not remake.shares_noise:
-        yield f"{number}, each with a seed of its own: it is made alone."
+        yield f"{number}, each with its own seed: only this one is regenerated."
 
 
-def _tell_after(work: _Work, before: Sequence[Drift], made: Sequence[Generation]) -> None:
-    for drift in _seen(work, before, made):
+def _print_result(
+    job: _Reproduction, before: Sequence[Drift], generations: Sequence[Generation]
+) -> None:
+    for drift in _detect_drift(job, before, generations):
         echo(f"drift: {drift.sentence}", err=True)
-    new = _the_one(work, made)
-    like = _likeness(work, new)
-    if new is not None and work.remake.batch > 1:
-        echo(f"The picture is {new.path}.", err=True)
-    if like is not None:
-        echo(like.sentence, err=True)
-    elif work.found.picture is None and not work.over:
-        echo(_NOT_COMPARED, err=True)
+    new = _find_new_image(job, generations)
+    likeness = _compare(job, new)
+    if new is not None and job.remake.batch > 1:
+        echo(f"The image is {new.path}.", err=True)
+    if likeness is not None:
+        echo(likeness.sentence, err=True)
+    elif job.found.picture is None and not job.changes:
+        echo("The original image was not found, so the new one was not compared with it.", err=True)
 
 
-_NOT_COMPARED = "The old picture is not there, so the new one was not compared with it."
-
-
-def _seen(work: _Work, before: Sequence[Drift], made: Sequence[Generation]) -> list[Drift]:
+def _detect_drift(
+    job: _Reproduction, before: Sequence[Drift], generations: Sequence[Generation]
+) -> list[Drift]:
     from imagen.reproduce import seen
 
-    found = seen(work.found.record, made[-1].result.facts, work.kind, before)
-    return [one for one in found if not (work.is_model_asked and one.what == "model")]
+    drifts = seen(job.found.record, generations[-1].result.facts, job.kind, before)
+    return [drift for drift in drifts if not (job.has_other_model and drift.what == "model")]
 
 
-def _the_one(work: _Work, made: Sequence[Generation]) -> SavedImage | None:
-    """The picture that is meant, of those that were made."""
-    last = made[-1].saved
-    return next((saved for saved in last if saved.index == work.remake.index), None)
+def _find_new_image(job: _Reproduction, generations: Sequence[Generation]) -> SavedImage | None:
+    """The image of the batch that corresponds to the original."""
+    saved = generations[-1].saved
+    return next((image for image in saved if image.index == job.remake.index), None)
 
 
-def _likeness(work: _Work, new: SavedImage | None) -> Likeness | None:
-    """Compared where the old picture is there, and nothing was asked to be otherwise."""
+def _compare(job: _Reproduction, new: SavedImage | None) -> Likeness | None:
+    """Compare with the original, if it exists and the user changed nothing."""
     from imagen.reproduce import likeness
 
-    old = work.found.picture
-    return None if work.over or old is None or new is None else likeness(old, new.path)
+    old = job.found.picture
+    return None if job.changes or old is None or new is None else likeness(old, new.path)
 
 
-def _data(work: _Work, before: Sequence[Drift], made: Sequence[Generation]) -> dict[str, Any]:
-    """What the documented JSON has beside what every command tells that makes pictures."""
-    new = _the_one(work, made) if made else None
-    like = _likeness(work, new)
-    drifts = [*before, *(_seen(work, before, made) if made else ())]
-    old = work.found.picture
+def _json(
+    job: _Reproduction, before: Sequence[Drift], generations: Sequence[Generation]
+) -> dict[str, object]:
+    """The documented JSON fields that only this command has."""
+    new = _find_new_image(job, generations) if generations else None
+    likeness = _compare(job, new)
+    drifts = [*before, *(_detect_drift(job, before, generations) if generations else ())]
+    old = job.found.picture
     return {
         "again": {
-            "source": work.found.told_by,
+            "source": job.found.told_by,
             "image": str(old) if old else None,
-            "batch": work.remake.batch,
-            "index": work.remake.index,
+            "batch": job.remake.batch,
+            "index": job.remake.index,
             "path": str(new.path) if new else None,
-            "identical": (like.identical or "no") if like else None,
-            "difference": like.difference if like else None,
+            "identical": (likeness.identical or "no") if likeness else None,
+            "difference": likeness.difference if likeness else None,
         },
-        "drift": [_drift(one) for one in drifts],
+        "drift": [
+            {
+                name: getattr(drift, name)
+                for name in ("what", "name", "then", "now", "why", "sentence")
+            }
+            for drift in drifts
+        ],
     }
-
-
-def _drift(drift: Drift) -> dict[str, Any]:
-    named = {name: getattr(drift, name) for name in ("what", "name", "then", "now", "why")}
-    return named | {"sentence": drift.sentence}

@@ -1,4 +1,4 @@
-"""imagen backends: which there are, and what they lack."""
+"""imagen backends: list the backends, and show what one can do."""
 
 from __future__ import annotations
 
@@ -6,141 +6,125 @@ import json
 import os
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
-from imagen.cli.command_table import Command, Group, usage_error
+from imagen.cli.command_table import Group, usage_error
 from imagen.cli.completers import complete_backends
-from imagen.cli.options import config_option, json_option, settings_for
+from imagen.cli.options import config_option, json_option, settings_from_options
 from imagen.cli.tables import (
-    PARAMETERS,
+    PARAMETER_COLUMNS,
     Column,
-    paragraph,
+    format_paragraph,
     parameter_row,
     print_section,
     print_table,
 )
-from imagen.cli.terminal import echo, styled
+from imagen.cli.terminal import apply_style, echo
 from imagen.core.request import Task
 from imagen.core.text import one_line
-from imagen.errors import RequestError
+from imagen.errors import ImagenError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from imagen.backends.base import Gpu, Health, MissingCapability
     from imagen.config import Settings
     from imagen.core.capabilities import Capabilities, Parameter
 
-
+TASKS: tuple[Task, ...] = get_args(Task)
 _LONGEST = 400
-_ALWAYS = "mock"
+_BUILT_IN = "mock"
 """The backend that needs no configuration."""
 
 
+@click.group(cls=Group, invoke_without_command=True)
+@click.option("--check", is_flag=True, help="Ask each engine whether it is ready.")
+@config_option
+@json_option
+@click.pass_context
+def backends(context: click.Context, check: bool, config_path: Path | None, as_json: bool) -> None:
+    """List the backends and what they are missing.
+
+    With --check, the exit code is 4 if one of them is not ready.
+    """
+    if context.invoked_subcommand is not None:
+        if check or config_path or as_json:
+            raise usage_error(f"Put the options after {context.invoked_subcommand}.")
+        return
+    from imagen.backends import kinds
+
+    settings = settings_from_options(config_path)
+    names = dict.fromkeys([*settings.backends, _BUILT_IN])
+    states = [_backend_state(name, settings, check=check) for name in names]
+    summaries = {kind: _kind_summary(kind) for kind in kinds()}
+    if as_json:
+        body = {"backends": [asdict(state) for state in states], "kinds": summaries}
+        click.echo(json.dumps(body, indent=2))
+    else:
+        _print_states(states)
+        echo("\nAvailable types, for `type:` in the configuration:")
+        rows = [(kind, one_line(summary)) for kind, summary in summaries.items()]
+        print_table([Column("type"), Column("summary")], rows, indent=2)
+    if check and not all(state.ok for state in states):
+        context.exit(4)
+
+
+# --- the list ---
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One backend, and whether it could work."""
+class BackendState:
+    """One backend, and whether it is ready."""
 
     name: str
     kind: str
     title: str = ""
     default: bool = False
     ok: bool | None = None
-    """None where nothing is wrong so far and its engine was not asked."""
+    """None if its configuration is valid and its engine was not asked."""
     summary: str = "configured"
     remedies: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
     gpus: tuple[Gpu, ...] = ()
     lacking: tuple[MissingCapability, ...] = ()
-    """What it can't do for now, and why."""
+    """What it cannot do at the moment, and why."""
     tasks: tuple[str, ...] = ()
-    """Known where its engine was asked and could work."""
+    """Known if its engine was asked and is ready."""
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.option("--check", is_flag=True, help="Ask each engine whether it could work now.")
-@config_option
-@json_option
-@click.pass_context
-def backends(context: click.Context, check: bool, config_path: Path | None, as_json: bool) -> None:
-    """List the backends, and what they lack.
-
-    With --check the exit code is 4 where one could not work now.
-    """
-    if context.invoked_subcommand is not None:
-        if check or config_path or as_json:
-            raise usage_error(f"Write the flags after {context.invoked_subcommand}.")
-        return
-    settings = settings_for(config_path)
-    found = list(rows(settings, check=check))
-    kinds = registered()
-    if as_json:
-        body = {"backends": [asdict(row) for row in found], "kinds": kinds}
-        click.echo(json.dumps(body, indent=2))
-    else:
-        _print_table(found)
-        echo("\nKinds of backend, for `type:` in the configuration:")
-        summaries = [(kind, one_line(summary)) for kind, summary in kinds.items()]
-        print_table([Column("kind"), Column("summary")], summaries, indent=2)
-    if check and not all(row.ok for row in found):
-        context.exit(4)
-
-
-def rows(
-    settings: Settings, *, check: bool, environ: Mapping[str, str] = os.environ
-) -> Iterator[Row]:
-    """A row for each backend, one after another; an error of one is its row."""
-    names = list(dict.fromkeys([*settings.backends, _ALWAYS]))
-    for name in names:
-        row = _configured(name, settings, environ)
-        yield _asked(row, settings) if check and row.ok is None else row
-
-
-def registered() -> dict[str, str]:
-    """Every kind of backend that is installed, with a line about it."""
-    from imagen.backends import kinds
-
-    return {kind: _summary(kind) for kind in kinds()}
-
-
-def _configured(name: str, settings: Settings, environ: Mapping[str, str]) -> Row:
-    """What can be told of a backend without its engine."""
+def _backend_state(name: str, settings: Settings, *, check: bool) -> BackendState:
+    """An error is part of the state."""
+    from imagen.backends import open_backend
     from imagen.doctor import find_backend_problems, find_unset_variables
 
     block = settings.backends.get(name, {})
-    row = Row(
+    state = BackendState(
         name=name,
         kind=str(block.get("type", name)),
         title=str(block.get("title") or ""),
         default=name == settings.default_backend,
     )
-    found = [
+    problems = [
         *find_backend_problems(name, settings),
-        *find_unset_variables(name, settings, environ),
+        *find_unset_variables(name, settings, os.environ),
     ]
-    if not found:
-        return row
-    remedies = tuple(dict.fromkeys(text for p in found for text in p.remedy.splitlines()))
-    faults = (replace(p, path=p.path[2:]).sentence for p in found)
-    return replace(row, ok=False, summary="; ".join(faults), remedies=remedies)
-
-
-def _asked(row: Row, settings: Settings) -> Row:
-    """The row with what the engine says."""
-    from imagen.backends import open_backend
-    from imagen.errors import ImagenError
-
+    if problems:
+        remedies = dict.fromkeys(text for p in problems for text in p.remedy.splitlines())
+        summary = "; ".join(replace(p, path=p.path[2:]).sentence for p in problems)
+        return replace(state, ok=False, summary=summary, remedies=tuple(remedies))
+    if not check:
+        return state
     try:
-        with closing(open_backend(row.name, settings.backends, settings.shared())) as engine:
+        with closing(open_backend(name, settings.backends, settings.shared())) as engine:
             health = engine.check()
             tasks = engine.capabilities().tasks if health.ok else ()
     except ImagenError as error:
-        return replace(row, ok=False, summary=error.message, remedies=(error.remedy,))
+        return replace(state, ok=False, summary=error.message, remedies=(error.remedy,))
     return replace(
-        row,
+        state,
         ok=health.ok,
         summary=health.summary,
         remedies=health.remedies,
@@ -151,9 +135,8 @@ def _asked(row: Row, settings: Settings) -> Row:
     )
 
 
-def _summary(kind: str) -> str:
+def _kind_summary(kind: str) -> str:
     from imagen.backends import load_adapter
-    from imagen.errors import ImagenError
 
     try:
         return load_adapter(kind).summary
@@ -161,189 +144,170 @@ def _summary(kind: str) -> str:
         return error.message
 
 
-def _print_table(found: list[Row]) -> None:
-    """Each backend in a row, with what more there is to know in rows of the last column."""
+def _print_states(states: Sequence[BackendState]) -> None:
+    """A row for each backend, followed by rows with details in the last column."""
     rows: list[tuple[str, ...]] = []
-    for row in found:
-        name = f"{row.name} (default)" if row.default else row.name
-        facts = (f"{name}: {value}" for name, value in row.facts.items())
-        gpus = (f"GPU: {gpu.sentence}" for gpu in row.gpus)
-        details = (row.title, *row.remedies, *facts, *gpus, _not_now(row))
-        rows.append((name, row.kind, one_line(row.summary, limit=_LONGEST)))
+    for state in states:
+        name = f"{state.name} (default)" if state.default else state.name
+        facts = (f"{key}: {value}" for key, value in state.facts.items())
+        gpus = (f"GPU: {gpu.sentence}" for gpu in state.gpus)
+        missing = ", ".join(capability.what for capability in state.lacking)
+        note = f"not available: {missing} (why: imagen backends show {state.name} --check)"
+        details = (state.title, *state.remedies, *facts, *gpus, note if missing else "")
+        rows.append((name, state.kind, one_line(state.summary, limit=_LONGEST)))
         rows += [("", "", one_line(text, limit=_LONGEST)) for text in details if text]
-    print_table([Column("name"), Column("kind"), Column("state", may_go_below=True)], rows)
+    print_table([Column("name"), Column("type"), Column("state", may_go_below=True)], rows)
 
 
-def _not_now(row: Row) -> str:
-    if not row.lacking:
-        return ""
-    things = ", ".join(lack.what for lack in row.lacking)
-    return f"not now: {things} (why: imagen backends show {row.name} --check)"
-
-
-TASKS: tuple[Task, ...] = get_args(Task)
+# --- backends show ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Abilities:
-    """What one backend can do."""
-
+class _BackendCapabilities:
     name: str
     kind: str
     title: str
     tasks: dict[Task, Capabilities]
-    """In its own order, or only the one that was asked about."""
+    """In the order of `TASKS`, or only the task that was asked for."""
 
     @property
-    def any(self) -> Capabilities:
-        """What is the same for all of its tasks."""
+    def common(self) -> Capabilities:
+        """What is the same for all tasks."""
         return next(iter(self.tasks.values()))
 
 
-@click.command(cls=Command)
+@backends.command()
 @click.argument("name", shell_complete=complete_backends)
 @click.option(
-    "--task", type=click.Choice(TASKS), metavar="TASK", help="Only what it takes for this task."
+    "--task",
+    type=click.Choice(TASKS),
+    metavar="TASK",
+    help="Show the parameters of this task only.",
 )
-@click.option("--check", is_flag=True, help="Ask its engine what it lacks for all of this.")
+@click.option("--check", is_flag=True, help="Ask the engine what it is missing for each task.")
 @config_option
 @json_option
 def show(
     name: str, task: Task | None, check: bool, config_path: Path | None, as_json: bool
 ) -> None:
-    """Show what a backend can do: its tasks, and what it takes for each.
+    """Show what a backend can do: its tasks and their parameters.
 
-    Without --check no engine is asked; but a service is, once, for what a model of its takes.
-    With it the exit code is 4 where the backend could not work now.
+    Local engines are asked only with --check; a cloud service is asked once for the parameters of a
+    model. With --check, the exit code is 4 if the backend is not ready.
     """
-    settings = settings_for(config_path)
-    found = abilities(name, settings, task)
-    health = _health(name, settings) if check else None
+    from imagen.pipeline.generate import open_named
+
+    settings = settings_from_options(config_path)
+    found = _read_capabilities(name, settings, task)
+    health: Health | None = None
+    if check:
+        with closing(open_named(name, settings)) as engine:
+            health = engine.check()
     if as_json:
+        body = {
+            "name": found.name,
+            "kind": found.kind,
+            "title": found.title,
+            "tasks": [
+                {
+                    "task": task_name,
+                    "parameters": {
+                        key: parameter.model_dump(mode="json", exclude_none=True)
+                        for key, parameter in capabilities.parameters.items()
+                    },
+                    "without": capabilities.without,
+                }
+                for task_name, capabilities in found.tasks.items()
+            ],
+            "controls": list(found.common.controls),
+            "preprocessors": list(found.common.preprocessors),
+            "prompt_syntax": found.common.prompt_syntax,
+        }
         more = {"health": asdict(health)} if health else {}
-        click.echo(json.dumps(_facts(found) | more, indent=2))
+        click.echo(json.dumps(body | more, indent=2))
     else:
-        _print_page(found)
+        _print_capabilities(found)
         if health is not None:
-            _print_state(health)
+            one = [Column("")]
+            print_section("State", one, [(health.summary,)], below=[" ".join(health.remedies)])
+            print_section(
+                "Not available",
+                one,
+                [(missing.what,) for missing in health.lacking],
+                below=[f"{missing.why} {missing.remedy}" for missing in health.lacking],
+            )
     if health is not None and not health.ok:
         click.get_current_context().exit(4)
 
 
-def _health(name: str, settings: Settings) -> Health:
-    from imagen.pipeline.generate import open_named
-
-    with closing(open_named(name, settings)) as engine:
-        return engine.check()
-
-
-def _print_state(health: Health) -> None:
-    """Whether it could work now, and what it can't do for want of something."""
-    one = [Column("")]
-    print_section("Now", one, [(health.summary,)], below=[" ".join(health.remedies)])
-    lacks = health.lacking
-    why = [f"{lack.why} {lack.remedy}" for lack in lacks]
-    print_section("Not now", one, [(lack.what,) for lack in lacks], below=why)
-
-
-def abilities(name: str, settings: Settings, task: Task | None = None) -> Abilities:
-    """What the backend of this name can do; raises RequestError for a task that it can't."""
+def _read_capabilities(name: str, settings: Settings, task: Task | None) -> _BackendCapabilities:
+    """Raises RequestError for a task that the backend cannot do."""
     from imagen.pipeline.generate import open_named
 
     with closing(open_named(name, settings)) as engine:
         tasks = engine.capabilities(task or TASKS[0]).tasks
         if task is not None and task not in tasks:
-            raise RequestError(f"{name} can't do {task}.", remedy=f"It does: {', '.join(tasks)}.")
+            raise RequestError(
+                f"{name} cannot do {task}.", remedy=f"Its tasks are: {', '.join(tasks)}."
+            )
         wanted = [task] if task else [known for known in TASKS if known in tasks] or [TASKS[0]]
-        found = {known: engine.capabilities(known) for known in wanted}
+        capabilities = {known: engine.capabilities(known) for known in wanted}
     block = settings.backends.get(name, {})
-    title = str(block.get("title") or "")
-    return Abilities(name=name, kind=str(block.get("type", name)), title=title, tasks=found)
+    return _BackendCapabilities(
+        name=name,
+        kind=str(block.get("type", name)),
+        title=str(block.get("title") or ""),
+        tasks=capabilities,
+    )
 
 
-def _facts(found: Abilities) -> dict[str, Any]:
-    return {
-        "name": found.name,
-        "kind": found.kind,
-        "title": found.title,
-        "tasks": [
-            {
-                "task": task,
-                "parameters": {
-                    name: parameter.model_dump(mode="json", exclude_none=True)
-                    for name, parameter in known.parameters.items()
-                },
-                "without": known.without,
-            }
-            for task, known in found.tasks.items()
-        ],
-        "controls": list(found.any.controls),
-        "preprocessors": list(found.any.preprocessors),
-        "prompt_syntax": found.any.prompt_syntax,
-    }
-
-
-def _print_page(found: Abilities) -> None:
+def _print_capabilities(found: _BackendCapabilities) -> None:
     echo(f"{found.name}: {found.title}" if found.title else found.name)
     click.echo()
-    print_table([Column(""), Column("")], _heads(found))
-    shown: dict[str, Parameter] = {}
-    before = ""
-    for task, known in found.tasks.items():
-        _print_task(task, known, shown, before)
-        shown, before = shown or known.parameters, before or task
-    print_section("Not taken", [Column("name"), Column("why")], [*_lacking(found).items()])
-
-
-def _lacking(found: Abilities) -> dict[str, str]:
-    """What is taken for none of the tasks, and why."""
-    taken = {name for known in found.tasks.values() for name in known.parameters}
-    return {
+    common = found.common
+    known_first = sorted(common.tasks, key=lambda t: TASKS.index(t) if t in TASKS else len(TASKS))
+    heads = (
+        ("Type", found.kind),
+        ("Tasks", ", ".join(describe_tasks(known_first))),
+        ("Control images", ", ".join(common.controls)),
+        ("Preprocessors", ", ".join(common.preprocessors)),
+        ("Prompt syntax", ", ".join(common.prompt_syntax or ())),
+    )
+    print_table([Column(""), Column("")], [head for head in heads if head[1]])
+    first_task, first = next(iter(found.tasks.items()))
+    for task, capabilities in found.tasks.items():
+        _print_task(task, capabilities, first_task, first.parameters)
+    taken = {name for each in found.tasks.values() for name in each.parameters}
+    unsupported = {
         name: why
-        for known in found.tasks.values()
-        for name, why in known.without.items()
+        for each in found.tasks.values()
+        for name, why in each.without.items()
         if name not in taken
     }
+    print_section("Not supported", [Column("name"), Column("why")], [*unsupported.items()])
 
 
-def _heads(found: Abilities) -> list[tuple[str, ...]]:
-    heads = (
-        ("Kind", found.kind),
-        ("Tasks", ", ".join(tasks_shown(sorted(found.any.tasks, key=_place)))),
-        ("Control pictures", ", ".join(found.any.controls)),
-        ("Made from pictures", ", ".join(found.any.preprocessors)),
-        ("Prompt syntax", ", ".join(found.any.prompt_syntax or ())),
-    )
-    return [head for head in heads if head[1]]
-
-
-def _place(task: str) -> int:
-    return next((n for n, known in enumerate(TASKS) if known == task), len(TASKS))
-
-
-def tasks_shown(known: Sequence[str]) -> Iterator[str]:
-    """To a backend that knows inpainting only, outpainting is that on a larger canvas."""
-    for task in known:
+def describe_tasks(tasks: Sequence[str]) -> Iterator[str]:
+    """The tasks; a backend that can inpaint can also outpaint, as inpainting on a larger canvas."""
+    for task in tasks:
         yield task
-        if task == "inpaint" and "outpaint" not in known:
+        if task == "inpaint" and "outpaint" not in tasks:
             yield "outpaint (by inpainting)"
 
 
-def _print_task(task: str, known: Capabilities, first: dict[str, Parameter], before: str) -> None:
-    """All that is taken for this task; or only what differs, where most is as for the first."""
-    own = {n: p for n, p in known.parameters.items() if first.get(n) != p}
-    less = [name for name in first if name not in known.parameters]
-    if not first or len(own) + len(less) > len(known.parameters):
-        own, less = known.parameters, []
-        click.echo(f"\n{styled(task, bold=True)}")
-    else:
-        title = f"{task}, as for {before}" + (", and" if own else "")
-        click.echo(f"\n{styled(title, bold=True)}")
+def _print_task(
+    task: str, capabilities: Capabilities, first_task: str, first: dict[str, Parameter]
+) -> None:
+    """All parameters of a task, or only the differences from the first task if they are few."""
+    parameters = capabilities.parameters
+    own = {name: value for name, value in parameters.items() if first.get(name) != value}
+    missing = [name for name in first if name not in parameters]
+    title = f"{task}, as for {first_task}" + (", and" if own else "")
+    if task == first_task or len(own) + len(missing) > len(parameters):
+        title, own, missing = task, parameters, []
+    click.echo(f"\n{apply_style(title, bold=True)}")
     rows = [parameter_row(name, parameter) for name, parameter in own.items()]
     below = [parameter.description for parameter in own.values()]
-    print_table(PARAMETERS, rows, below=below, indent=2)
-    for line in paragraph(f"without {', '.join(less)}" if less else "", indent=2):
+    print_table(PARAMETER_COLUMNS, rows, below=below, indent=2)
+    for line in format_paragraph(f"without {', '.join(missing)}" if missing else "", indent=2):
         click.echo(line)
-
-
-backends.add_command(show)

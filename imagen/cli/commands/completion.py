@@ -1,4 +1,4 @@
-"""imagen completion: the script by which a shell completes commands, options and their values."""
+"""imagen completion: shell completion of commands, options and their values."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ if TYPE_CHECKING:
 
 _PROGRAM = "imagen"
 _POWERSHELL_WORD = re.compile(r"[\w./:\\=+,~-]+")
-"""What PowerShell takes as it is; all else is put in quotes."""
+"""What PowerShell takes literally; anything else is quoted."""
 
 
-class _Completes(ShellComplete):
-    """What these shells have in common: `--name=value` is one word, which is replaced whole."""
+class _OptionValueComplete(ShellComplete):
+    """For shells in which `--name=value` is one word, which is replaced as a whole."""
 
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
-        found = super().get_completions(args, incomplete)
+        items = super().get_completions(args, incomplete)
         name, equals, _ = incomplete.partition("=")
         if equals and name.startswith("--"):
-            for item in found:
+            for item in items:
                 item.value = f"{name}={item.value}"
-        return found
+        return items
 
 
-class _Zsh(_Completes, ZshComplete):
+class _ZshComplete(_OptionValueComplete, ZshComplete):
     pass
 
 
-class _Fish(_Completes, FishComplete):
-    # A value may hold commas: --models a,b
+class _FishComplete(_OptionValueComplete, FishComplete):
+    # A value may contain commas: --models a,b
     source_template = FishComplete.source_template.replace('split ","', 'split --max 1 ","')
 
 
-class _Bash(BashComplete):
-    """To Bash `--name=value` is three words, and only the last is replaced."""
+class _BashComplete(BashComplete):
+    """In Bash `--name=value` is three words, and only the last is replaced."""
 
     def source(self) -> str:
-        return ShellComplete.source(self)  # without running a bash to learn its version
+        return ShellComplete.source(self)  # without starting bash to ask for its version
 
     def get_completion_args(self) -> tuple[list[str], str]:
         args, incomplete = super().get_completion_args()
         return [arg for arg in args if arg != "="], "" if incomplete == "=" else incomplete
 
     def format_completion(self, item: CompletionItem) -> str:
-        # Bash puts the value into the line as it is, and runs it with that.
+        # Bash inserts the value unquoted, and would run what it contains.
         value = shlex.quote(item.value) if item.type == "plain" else item.value
         return f"{item.type},{value}"
 
 
-class _PowerShell(_Completes):
-    """PowerShell completes the names of files itself, where it gets nothing."""
+class _PowerShellComplete(_OptionValueComplete):
+    """PowerShell completes file names itself if it gets nothing."""
 
     name = "powershell"
     source_template = """\
@@ -99,17 +99,17 @@ Register-ArgumentCompleter -Native -CommandName %(prog_name)s -ScriptBlock {
 
 
 _SHELLS: dict[str, type[ShellComplete]] = {
-    "bash": _Bash,
-    "zsh": _Zsh,
-    "fish": _Fish,
-    "powershell": _PowerShell,
+    "bash": _BashComplete,
+    "zsh": _ZshComplete,
+    "fish": _FishComplete,
+    "powershell": _PowerShellComplete,
 }
 
 
 @click.command(cls=Command)
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 def completion(shell: str) -> None:
-    """Print the script by which a shell completes imagen.
+    """Print the completion script of a shell.
 
     It completes commands, options, backends, styles, workflows, samplers and recent IDs.
 
@@ -127,9 +127,9 @@ def completion(shell: str) -> None:
 
 
 def answer_shell(command: click.Command, wanted: str) -> None:
-    """Print what completes a line, or the script, as the shell wants; nothing where that fails."""
+    """Print the completions of a line, or the script, as the shell wants; nothing on errors."""
     shell, _, action = wanted.partition("_")
-    # An error, as of the configuration, is not shown to a person who only presses Tab.
+    # Someone who presses Tab does not want to see errors, such as those of the configuration.
     with suppress(Exception), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
         if action == "source":
             click.echo(_script(shell, command))

@@ -1,4 +1,4 @@
-"""imagen doctor: look at everything that imagen needs."""
+"""imagen doctor: check everything that imagen needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 
 from imagen.cli.command_table import Command
 from imagen.cli.options import config_option, json_option, quiet_option
-from imagen.cli.terminal import echo, styled, terminal_width
+from imagen.cli.terminal import apply_style, echo, terminal_width
 from imagen.core.text import one_line
 
 if TYPE_CHECKING:
@@ -28,20 +28,20 @@ _LONGEST = 600
 
 
 @click.command(cls=Command)
-@click.option("--quick", is_flag=True, help="Ask no server.")
+@click.option("--quick", is_flag=True, help="Do not contact any server.")
 @json_option
 @quiet_option
 @config_option
 def doctor(quick: bool, as_json: bool, quiet: bool, config_path: Path | None) -> int:
-    """Tell what is wrong with imagen, and what to do about it.
+    """Find problems and suggest fixes.
 
-    Looks at the configuration, the credentials (only whether they are set), each backend and what
-    it lacks, the disk, interrupted jobs, the library, the cloud, the preview and the versions. The
-    exit code is 1 where something is broken.
+    Checks the configuration, whether credentials are set, each backend, free disk space,
+    interrupted jobs, the library, the cloud, previews and versions. The exit code is 1 if something
+    is broken.
     """
     from imagen.doctor import examine
 
-    with _watching(quiet=quiet) as watch:
+    with _show_pending(quiet=quiet) as watch:
         findings = examine(config_path, quick=quick, watch=watch)
     is_broken = any(finding.state == "broken" for finding in findings)
     if as_json:
@@ -53,21 +53,18 @@ def doctor(quick: bool, as_json: bool, quiet: bool, config_path: Path | None) ->
 
 
 @contextmanager
-def _watching(*, quiet: bool) -> Iterator[Callable[[Sequence[str]], None]]:
-    """On a terminal, a line that says what is still being looked at."""
-    shows = sys.stderr.isatty() and not quiet
+def _show_pending(*, quiet: bool) -> Iterator[Callable[[Sequence[str]], None]]:
+    """On a terminal, show on one line which checks are still running."""
+    is_shown = sys.stderr.isatty() and not quiet
 
     def write(text: str) -> None:
-        if shows:
+        if is_shown:
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
 
     def watch(pending: Sequence[str]) -> None:
-        write(
-            one_line(
-                f"Looking at {', '.join(pending)} …", limit=(terminal_width(sys.stderr) or 80) - 1
-            )
-        )
+        width = terminal_width(sys.stderr) or 80
+        write(one_line(f"Checking {', '.join(pending)} …", limit=width - 1))
 
     try:
         yield watch
@@ -76,21 +73,18 @@ def _watching(*, quiet: bool) -> Iterator[Callable[[Sequence[str]], None]]:
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:
-    for section, found in groupby(findings, lambda finding: finding.section):
-        click.echo(styled(section, bold=True))
-        for finding in found:
+    for section, group in groupby(findings, lambda finding: finding.section):
+        click.echo(apply_style(section, bold=True))
+        for finding in group:
             text = one_line(f"{finding.subject}: {finding.says}", limit=_LONGEST)
             line = f"  {finding.state:7}  {text}"
             echo(line, hanging=9, mark=finding.state, fg=_COLOURS[finding.state])
             for remedy in finding.remedies:
                 echo(f"           {one_line(remedy, limit=_LONGEST)}")
     click.echo()
-    echo(_verdict(findings))
-
-
-def _verdict(findings: Sequence[Finding]) -> str:
     counts = Counter(finding.state for finding in findings)
     warnings = f"{counts['warning']} warning{'' if counts['warning'] == 1 else 's'}"
     if counts["broken"]:
-        return f"{counts['broken']} broken, {warnings}."
-    return f"Nothing is broken; {warnings}." if counts["warning"] else "Nothing is wrong."
+        echo(f"{counts['broken']} broken, {warnings}.")
+    else:
+        echo(f"Nothing is broken; {warnings}." if counts["warning"] else "No problems found.")

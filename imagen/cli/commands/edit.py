@@ -1,26 +1,26 @@
-"""imagen edit: change a picture by a sentence."""
+"""imagen edit: change an image as an instruction says."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from imagen.cli.command_table import Command, quote_words, usage_error
-from imagen.cli.generation import make
+from imagen.cli.generation import generate_and_report
 from imagen.cli.options import (
     CONTROLS,
     SAMPLING,
-    asking,
+    build_request,
     keep_going_option,
-    request,
+    request_options,
     run_options,
 )
-from imagen.cli.parsing import FILE, prompt_text
+from imagen.cli.parsing import FILE, read_prompt
 
 if TYPE_CHECKING:
-    from imagen.cli.options import Run
+    from imagen.cli.options import RunOptions
     from imagen.core.request import Request
 
 
@@ -28,52 +28,52 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, type=FILE, metavar="FILE...")
 @click.argument("instruction")
 @click.option("--prompt", hidden=True)
-@asking("mask", "feather", "strength", *SAMPLING, *CONTROLS, "set")
+@request_options("mask", "feather", "strength", *SAMPLING, *CONTROLS, "set")
 @keep_going_option
 @run_options
 def edit(
     files: tuple[str, ...],
     instruction: str,
     prompt: str | None,
-    asked: dict[str, Any],
-    run: Run,
+    values: dict[str, object],
+    run: RunOptions,
 ) -> None:
-    """Change a picture by a sentence.
+    """Edit an image by instruction.
 
-    FILE is the picture, and further ones that INSTRUCTION speaks of. With --mask only the white of
-    it is redrawn.
+    FILE is the image to edit; further files are reference images for INSTRUCTION. With --mask, only
+    the white areas of the mask are repainted.
     """
-    if prompt is not None:  # it is the instruction, and all words are files
+    if prompt is not None:  # then all positional words are files
         files, instruction = (*files, instruction), prompt
-    make(edited(files, instruction, asked), run)
+    generate_and_report(edit_request(files, instruction, values), run)
 
 
-def edited(files: tuple[str, ...], instruction: str, asked: dict[str, Any]) -> Request:
-    """The request for an edit; with a mask, for repainting the first of the files.
+def edit_request(files: tuple[str, ...], instruction: str, values: dict[str, object]) -> Request:
+    """The request for an edit; with a mask, for inpainting the first file.
 
-    Raises click's UsageError where the instruction was forgotten.
+    Raises UsageError if the instruction is missing, empty or not quoted.
     """
-    # pathlib raises where a sentence is too long for a name
     if not files or os.path.isfile(instruction):
         raise usage_error(
-            f"Say last what to do with {instruction}: imagen edit FILE... INSTRUCTION."
+            f"The instruction is missing. Put it after {instruction}: "
+            "imagen edit FILE... INSTRUCTION"
         )
     words = [*files[1:], instruction]
-    if len(words) > 1 and not any(map(_is_file_like, words)):
+    if len(words) > 1 and not any(map(_may_be_file, words)):
         meant = quote_words([files[0], " ".join(words)])
-        raise usage_error(f"An instruction of several words needs quotes:\n  imagen edit {meant}")
-    if not instruction.strip():
-        raise usage_error("The instruction is empty: say what to change.")
-    pictures: dict[str, Any] = {"references": files}
-    if "mask" in asked:
-        pictures = {"image": files[0], "references": files[1:]}
-    elif "feather" in asked or "strength" in asked:
         raise usage_error(
-            "--feather and --strength need --mask: an edit by words alone has neither."
+            f"Put quotes around an instruction of several words:\n  imagen edit {meant}"
         )
-    return request({"prompt": prompt_text(instruction)} | pictures | asked)
+    if not instruction.strip():
+        raise usage_error("The instruction is empty. Say what to change.")
+    images: dict[str, object] = {"references": files}
+    if "mask" in values:
+        images = {"image": files[0], "references": files[1:]}
+    elif "feather" in values or "strength" in values:
+        raise usage_error("--feather and --strength need --mask.")
+    return build_request({"prompt": read_prompt(instruction)} | images | values)
 
 
-def _is_file_like(word: str) -> bool:
-    """Whether a word may name a file, or is a whole sentence."""
+def _may_be_file(word: str) -> bool:
+    """Whether a word looks like a file, or like a quoted sentence."""
     return any(character in word for character in "./\\: ") or os.path.exists(word)

@@ -1,40 +1,49 @@
-"""imagen generate: make pictures of a prompt."""
+"""imagen generate: generate images from a prompt."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from imagen.cli.command_table import Command
-from imagen.cli.generation import make
-from imagen.cli.options import EVERYTHING, asking, keep_going_option, prompt_argument, run_options
-from imagen.cli.parsing import from_json_option, prompted
+from imagen.cli.generation import generate_and_report
+from imagen.cli.options import (
+    ALL_REQUEST_OPTIONS,
+    from_json_option,
+    keep_going_option,
+    prompt_argument,
+    request_options,
+    run_options,
+)
+from imagen.cli.parsing import request_from_args
 from imagen.errors import UnknownBackend
 
 if TYPE_CHECKING:
-    from imagen.cli.options import Run
+    from imagen.cli.options import RunOptions
 
 
 @click.command(cls=Command)
 @prompt_argument
 @from_json_option
-@asking(*EVERYTHING)
+@request_options(*ALL_REQUEST_OPTIONS)
 @keep_going_option
 @run_options
-def generate(prompt: str | None, document: str | None, asked: dict[str, Any], run: Run) -> None:
-    """Make pictures of a prompt.
+def generate(
+    prompt: str | None, document: str | None, values: dict[str, object], run: RunOptions
+) -> None:
+    """Generate images from a prompt.
 
-    PROMPT is the text itself, - for standard input, or @FILE for a file's text; it is optional if
-    the backend has a prompt of its own. The path of each image is printed on its own line. --image,
-    --mask, --reference and --control start from existing images.
+    PROMPT is the text itself, - for standard input, or @FILE for the text of a file; it is optional
+    if the backend has a prompt of its own. The path of each image is printed on its own line. To
+    start from existing images, use --image, --mask, --reference and --control.
     """
-    given = prompted(prompt, document, asked, [run.backend] if run.backend else [])
+    file = request_from_args(prompt, document, values, [run.backend] if run.backend else [])
     try:
-        make(given.request, replace(run, backend=run.backend or given.backend))
+        generate_and_report(file.request, replace(run, backend=run.backend or file.backend))
     except UnknownBackend as error:
-        if run.backend is not None or given.backend != error.name:
+        if run.backend is not None or file.backend != error.name:
             raise
-        remedy = f"{document} names it; name another with --backend. {error.remedy}"
+        remedy = f"{document} names it. Choose another with --backend. {error.remedy}"
         raise error.replace(remedy=remedy) from error

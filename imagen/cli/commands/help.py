@@ -14,12 +14,12 @@ from imagen.cli.completers import complete_commands
 def help_(ctx: click.Context, names: tuple[str, ...]) -> None:
     """Show the help of a command.
 
-    Without a COMMAND, all of them are listed.
+    Without COMMAND, list all commands.
     """
     context = ctx.find_root()
     for name in names:
         if not isinstance(context.command, click.Group):
-            context.fail(f"{context.command_path} has no commands of its own.")
+            context.fail(f"{context.command_path} has no subcommands.")
         _, command, _ = context.command.resolve_command(context, [name])
         if command is not None:
             context = click.Context(command, info_name=name, parent=context)

@@ -1,4 +1,4 @@
-"""imagen history: what was made, the newest first."""
+"""imagen history: list generated images, or failed generations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import click
 from imagen.cli.command_table import Command, usage_error
 from imagen.cli.completers import complete_backends, complete_images
 from imagen.cli.library_common import image_as_json, local_time, open_library, stars
-from imagen.cli.options import config_option, json_option
-from imagen.cli.parsing import since_option, until_option
-from imagen.cli.tables import Column, print_table
+from imagen.cli.options import config_option, json_option, since_option, until_option
+from imagen.cli.tables import LONGEST_CELL, Column, print_table
 from imagen.cli.terminal import echo
 from imagen.core.text import did_you_mean, one_line
 
@@ -21,38 +20,46 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.cli.parsing import TypedDate
-    from imagen.library import (
-        FailedGeneration,
-        FailuresPage,
-        ImagesPage,
-        Library,
-        LibraryImage,
-        Query,
-    )
-
-
-_LONGEST_CELL = 100_000
+    from imagen.library import FailedGeneration, Library, LibraryImage, Query
 
 
 @click.command(cls=Command)
 @click.argument("words", nargs=-1, metavar="[QUERY]")
 @click.option(
-    "--backend", "-b", shell_complete=complete_backends, metavar="NAME", help="Made by this one."
+    "--backend",
+    "-b",
+    shell_complete=complete_backends,
+    metavar="NAME",
+    help="Only images of this backend.",
 )
-@click.option("--model", "-m", metavar="NAME", help="With this model.")
+@click.option("--model", "-m", metavar="NAME", help="Only images of this model.")
 @since_option
 @until_option
-@click.option("--rating", type=click.IntRange(1, 5), metavar="STARS", help="So many or more.")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="With this tag; repeatable.")
-@click.option("--trash", "in_trash", is_flag=True, help="What is in the trash.")
-@click.option("--missing", "is_missing", is_flag=True, help="What `library check` did not find.")
-@click.option("--failed", is_flag=True, help="What came to nothing, and why.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
-@click.option("--after", shell_complete=complete_images, metavar="ID", help="Older than this one.")
+@click.option(
+    "--rating", type=click.IntRange(1, 5), metavar="STARS", help="Only images with at least STARS."
+)
+@click.option(
+    "--tag", "tags", multiple=True, metavar="TAG", help="Only with this tag; may be repeated."
+)
+@click.option("--trash", "in_trash", is_flag=True, help="List the trash.")
+@click.option(
+    "--missing",
+    "is_missing",
+    is_flag=True,
+    help="List images whose files are missing, as found by `library check`.",
+)
+@click.option("--failed", is_flag=True, help="List failed generations and their errors.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Maximum number."
+)
+@click.option("--after", shell_complete=complete_images, metavar="ID", help="Continue after ID.")
 @json_option
 @config_option
 def history(
     words: tuple[str, ...],
+    since: TypedDate | None,
+    until: TypedDate | None,
+    tags: tuple[str, ...],
     failed: bool,
     after: str | None,
     limit: int,
@@ -60,76 +67,30 @@ def history(
     config_path: Path | None,
     **filters: Any,
 ) -> None:
-    """List what was made, the newest first.
+    """List generated images, newest first.
 
-    QUERY is words of the prompt, in any order: red fox. "in snow" in quotes stands just so, fo* is
-    a beginning, -cat must not be there; put all of it in single quotes then, behind -- where it
-    begins with a dash.
+    QUERY searches the prompts: all words must occur, in any order. "in snow" in double quotes is a
+    phrase, fo* matches the start of a word, -cat excludes a word. Put such a query in single
+    quotes, after -- if it begins with a dash.
     """
-
-    query = _query(" ".join(words), **filters)
-    with open_library(config_path) as library:
-        (tell_failures if failed else _tell_pictures)(library, query, after, limit, as_json=as_json)
-
-
-def _tell_pictures(
-    library: Library, query: Query, after: str | None, limit: int, *, as_json: bool
-) -> None:
-    from imagen.library import find_image, search_images
-
-    older_than = None if after is None else find_image(library, after).key
-    found = search_images(library, query, older_than, limit)
-    if as_json:
-        click.echo(json.dumps(_data(found), indent=2))
-    else:
-        _tell(found)
-    for remark in () if found.images else _why_nothing(library, query):
-        echo(remark, err=True)
-
-
-def _query(
-    text: str,
-    *,
-    backend: str | None,
-    model: str | None,
-    since: TypedDate | None,
-    until: TypedDate | None,
-    rating: int | None,
-    tags: tuple[str, ...],
-    in_trash: bool,
-    is_missing: bool,
-) -> Query:
     from imagen.library import Query
     from imagen.library.tags import parse_tag
 
-    return Query(
-        text=text,
-        backend=backend,
-        model=model,
+    query = Query(
+        text=" ".join(words),
         since=since.moment() if since else None,
         until=until.moment() if until else None,
-        rating=rating,
         tags=tuple(map(parse_tag, tags)),
-        in_trash=in_trash,
-        is_missing=is_missing,
+        **filters,
     )
+    print_page = _print_failures if failed else _print_images
+    with open_library(config_path) as library:
+        print_page(library, query, after, limit, as_json=as_json)
 
 
-def _data(found: ImagesPage) -> dict[str, Any]:
-    last = found.images[-1] if found.after is not None else None
-    return {
-        "images": [image_as_json(picture) for picture in found.images],
-        "after": last and f"{last.generation}.{last.number + 1}",
-    }
+# --- images ---
 
-
-def _tell(found: ImagesPage) -> None:
-    print_table(_COLUMNS, [_row(picture) for picture in found.images])
-    if found.after is not None:
-        echo(f"There is more: add --after {found.images[-1].id}", err=True)
-
-
-_COLUMNS = (
+_IMAGE_COLUMNS = (
     Column("id", colour="cyan"),
     Column("created", is_whole=True),
     Column("backend", drop=5),
@@ -142,100 +103,72 @@ _COLUMNS = (
 )
 
 
-def _row(picture: LibraryImage) -> tuple[str, ...]:
-    size = f"{picture.width}x{picture.height}" if picture.width and picture.height else ""
-    cells = (
-        f"{local_time(picture.began):%Y-%m-%d %H:%M}",
-        picture.backend,
-        picture.model,
-        size,
-        "" if picture.seed is None else str(picture.seed),
-        stars(picture.rating),
-        ", ".join(picture.tags),
-        picture.prompt,
-    )
-    return (picture.id, *(one_line(cell, limit=_LONGEST_CELL) for cell in cells))
-
-
-def _why_nothing(library: Library, query: Query) -> Iterator[str]:
-    """What there is to say where nothing was found: the nearest name to one that is not known."""
-    from imagen.library import Query, search_images
-
-    if not search_images(library, Query(in_trash=query.in_trash), limit=1).images:
-        yield _EMPTY_TRASH if query.in_trash else _EMPTY
-        return
-    if query.is_missing and not search_images(library, Query(is_missing=True), limit=1).images:
-        yield _NONE_MISSING
-        return
-    yield "No picture is like that."
-    yield from _unknown(library, "backend", query.backend)
-    yield from _unknown(library, "model", query.model)
-    for tag in query.tags:
-        yield from _unknown(library, "tag", tag)
-
-
-_EMPTY = "The library is empty. What you make from now on is listed here."
-_EMPTY_TRASH = "The trash is empty."
-_NONE_MISSING = "No picture is noted as missing. Look for them with: imagen library check --mend"
-
-
-def _unknown(
-    library: Library, what: Literal["backend", "model", "tag"], name: str | None
-) -> Iterator[str]:
-    from imagen.library import list_values
-
-    if name is None:
-        return
-    there = list_values(library, what)
-    if name not in there:
-        yield f"None has the {what} {one_line(name)!r}.{did_you_mean(name, there)}"
-
-
-_LONGEST_CELL_failed = 100_000
-
-
-def tell_failures(
+def _print_images(
     library: Library, query: Query, after: str | None, limit: int, *, as_json: bool
 ) -> None:
-    """A page of what failed, in lines or as the documented JSON; where it is empty, why.
+    from imagen.library import find_image, search_images
 
-    Raises UsageError for what only pictures have.
-    """
-    from imagen.library import find_failure, search_failures
-
-    if query.rating is not None or query.tags or query.in_trash or query.is_missing:
-        raise usage_error(
-            "--failed goes without --rating, --tag, --trash and --missing: there is no picture."
-        )
-    older_than = None if after is None else find_failure(library, after)
-    found = search_failures(library, query, older_than, limit)
+    older_than = None if after is None else find_image(library, after).key
+    found = search_images(library, query, older_than, limit)
+    images = found.images
     if as_json:
-        click.echo(json.dumps(_data_failed(found), indent=2))
+        last = images[-1] if found.after is not None else None
+        body = {
+            "images": [image_as_json(image) for image in images],
+            "after": last and f"{last.generation}.{last.number + 1}",
+        }
+        click.echo(json.dumps(body, indent=2))
     else:
-        _tell_failed(found)
-    if not found.failures:
-        echo(_why_nothing_failed(library), err=True)
+        print_table(_IMAGE_COLUMNS, [_image_row(image) for image in images])
+        if found.after is not None:
+            echo(f"To see more, add: --after {images[-1].id}", err=True)
+    if not images:
+        for sentence in _explain_no_images(library, query):
+            echo(sentence, err=True)
 
 
-def _why_nothing_failed(library: Library) -> str:
-    from imagen.library import Query, search_failures
-
-    is_any = search_failures(library, Query(), limit=1).failures
-    return "Nothing that failed is like that." if is_any else "Nothing has failed."
-
-
-def _data_failed(found: FailuresPage) -> dict[str, Any]:
-    after = found.after and found.after.generation
-    return {"failures": [_failure(one) for one in found.failures], "after": after}
-
-
-def _tell_failed(found: FailuresPage) -> None:
-    print_table(_COLUMNS_failed, [_row_failed(one) for one in found.failures])
-    if found.after is not None:
-        echo(f"There is more: add --after {found.after.id}", err=True)
+def _image_row(image: LibraryImage) -> tuple[str, ...]:
+    cells = (
+        f"{local_time(image.began):%Y-%m-%d %H:%M}",
+        image.backend,
+        image.model,
+        f"{image.width}x{image.height}" if image.width and image.height else "",
+        "" if image.seed is None else str(image.seed),
+        stars(image.rating),
+        ", ".join(image.tags),
+        image.prompt,
+    )
+    return (image.id, *(one_line(cell, limit=LONGEST_CELL) for cell in cells))
 
 
-_COLUMNS_failed = (
+def _explain_no_images(library: Library, query: Query) -> Iterator[str]:
+    """Why nothing was found, with the nearest name for an unknown one."""
+    from imagen.library import Query, list_values, search_images
+
+    if not search_images(library, Query(in_trash=query.in_trash), limit=1).images:
+        yield (
+            "The trash is empty."
+            if query.in_trash
+            else "The library is empty. Images that you generate will be listed here."
+        )
+        return
+    if query.is_missing and not search_images(library, Query(is_missing=True), limit=1).images:
+        yield "No image is marked as missing. To look for missing files: imagen library check --fix"
+        return
+    yield "No images match."
+    filters: tuple[tuple[Literal["backend", "model", "tag"], str | None], ...] = (
+        ("backend", query.backend),
+        ("model", query.model),
+        *(("tag", tag) for tag in query.tags),
+    )
+    for what, name in filters:
+        if name is not None and name not in (names := list_values(library, what)):
+            yield f"No image has the {what} {one_line(name)!r}.{did_you_mean(name, names)}"
+
+
+# --- failed generations ---
+
+_FAILURE_COLUMNS = (
     Column("id", colour="cyan"),
     Column("created", is_whole=True),
     Column("backend", drop=2),
@@ -245,25 +178,47 @@ _COLUMNS_failed = (
 )
 
 
-def _row_failed(one: FailedGeneration) -> tuple[str, ...]:
+def _print_failures(
+    library: Library, query: Query, after: str | None, limit: int, *, as_json: bool
+) -> None:
+    from imagen.library import Query, find_failure, search_failures
+
+    if query.rating is not None or query.tags or query.in_trash or query.is_missing:
+        raise usage_error(
+            "--failed cannot be combined with --rating, --tag, --trash or --missing, which filter "
+            "images."
+        )
+    older_than = None if after is None else find_failure(library, after)
+    found = search_failures(library, query, older_than, limit)
+    if as_json:
+        next_page = found.after and found.after.generation
+        failures = [
+            {
+                "id": one.id,
+                "generation": one.generation,
+                "created": local_time(one.began).isoformat(timespec="seconds"),
+                "backend": one.backend,
+                "model": one.model,
+                "prompt": one.prompt,
+                "caller": one.caller,
+                "error": {"code": one.code, "message": one.message},
+            }
+            for one in found.failures
+        ]
+        click.echo(json.dumps({"failures": failures, "after": next_page}, indent=2))
+    else:
+        print_table(_FAILURE_COLUMNS, [_failure_row(one) for one in found.failures])
+        if found.after is not None:
+            echo(f"To see more, add: --after {found.after.id}", err=True)
+    if not found.failures:
+        has_any = search_failures(library, Query(), limit=1).failures
+        echo("No failed generations match." if has_any else "No generation has failed.", err=True)
+
+
+def _failure_row(one: FailedGeneration) -> tuple[str, ...]:
+    texts = (one.backend, one.model, one.message, one.prompt)
     return (
         one.id,
         f"{local_time(one.began):%Y-%m-%d %H:%M}",
-        *(
-            one_line(cell, limit=_LONGEST_CELL_failed)
-            for cell in (one.backend, one.model, one.message, one.prompt)
-        ),
+        *(one_line(text, limit=LONGEST_CELL) for text in texts),
     )
-
-
-def _failure(one: FailedGeneration) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "generation": one.generation,
-        "created": local_time(one.began).isoformat(timespec="seconds"),
-        "backend": one.backend,
-        "model": one.model,
-        "prompt": one.prompt,
-        "caller": one.caller,
-        "error": {"code": one.code, "message": one.message},
-    }

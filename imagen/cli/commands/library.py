@@ -12,7 +12,7 @@ import click
 
 from imagen.cli.command_table import Group
 from imagen.cli.library_common import confirm, require_terminal
-from imagen.cli.options import config_option, json_option, quiet_option, settings_for
+from imagen.cli.options import config_option, json_option, quiet_option, settings_from_options
 from imagen.cli.parsing import PATH
 from imagen.cli.terminal import echo
 from imagen.core.text import one_line
@@ -46,10 +46,10 @@ def add(
     It adds PNG, JPEG, WebP and AVIF images: with their settings if imagen or another program wrote
     them, else as files alone. The files stay where they are; each is added once.
     """
-    from imagen.cli.progress import counted
+    from imagen.cli.progress import count_progress
     from imagen.library import add_files as add_to
 
-    with _open(config_path) as opened, counted("taking in", quiet=quiet) as on_progress:
+    with _open(config_path) as opened, count_progress("taking in", quiet=quiet) as on_progress:
         added = add_to(opened, folders, on_progress=on_progress, is_dry=dry_run)
     if as_json:
         click.echo(json.dumps(_added(added), indent=2))
@@ -72,13 +72,13 @@ def check(
     Moved pictures are found by their content, in the folders that the library knows. No picture is
     ever deleted. The exit code is 2 where something is wrong and was not mended.
     """
-    from imagen.cli.progress import counted
+    from imagen.cli.progress import count_progress
     from imagen.library import check_consistency as compare
 
     if forgets and not yes:
         require_terminal("--forget-missing takes pictures out of the library")
     with _open(config_path) as opened:
-        with counted("checking", quiet=quiet) as on_progress:
+        with count_progress("checking", quiet=quiet) as on_progress:
             report = compare(opened, mend=mend, on_progress=on_progress)
         if forgets and report.missing:
             _forget(opened, report, asks=not yes)
@@ -105,7 +105,7 @@ def _forget(opened: Library, report: ConsistencyReport, *, asks: bool) -> None:
 def _open(config_path: Path | None) -> Iterator[Library]:
     from imagen.pipeline.record import open_library_synced
 
-    with open_library_synced(settings_for(config_path)) as opened:
+    with open_library_synced(settings_from_options(config_path)) as opened:
         yield opened
 
 

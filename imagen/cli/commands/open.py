@@ -1,4 +1,4 @@
-"""imagen open: an image in the system's viewer."""
+"""imagen open: open an image in the default viewer."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from imagen.core.text import one_line
 from imagen.errors import ImagenError, OutputError, RequestError
 
 _PATIENCE_SECONDS = 3.0
-"""A viewer that still runs after this has opened the image."""
+"""A viewer that is still running after this has open_library the image."""
 
 
 @click.command("open", cls=Command)
 @click.argument(
-    "picture",
+    "image",
     type=FILE,
     shell_complete=complete_images_and_files,
     metavar="[ID|FILE]",
@@ -36,51 +36,50 @@ _PATIENCE_SECONDS = 3.0
 )
 @json_option
 @config_option
-def open_(picture: str, as_json: bool, config_path: Path | None) -> None:
-    """Open an image in the system's viewer.
+def open_(image: str, as_json: bool, config_path: Path | None) -> None:
+    """Open an image in the default viewer.
 
-    Without ID or FILE it is the newest image of the library. Its path is printed.
+    Without ID or FILE, this is the newest image of the library. Its path is printed.
     """
-    path = _path_of(picture, config_path)
+    path = _find_path(image, config_path)
     launch_viewer(path)
     click.echo(json.dumps({"path": str(path)}) if as_json else str(path))
 
 
-def _path_of(word: str, config_path: Path | None) -> Path:
-    """The file of an image of the library, or any image's; another file might be a program."""
+def _find_path(word: str, config_path: Path | None) -> Path:
+    """The file of an image; other files are refused, since they might be programs."""
     if os.path.isfile(word):
-        kind, _ = guess_type(word, strict=False)
-        if kind is not None and kind.startswith("image/"):
+        media_type, _ = guess_type(word, strict=False)
+        if media_type is not None and media_type.startswith("image/"):
             return Path(word).absolute()
         if not is_id(word):
-            raise RequestError(f"{one_line(word)} does not have the ending of an image.")
+            raise RequestError(f"{one_line(word)} does not have the extension of an image.")
     from imagen.cli.library_common import open_library
     from imagen.library import find_image
 
     with open_library(config_path) as library:
         image = find_image(library, word)
     if image.host != platform.node():
-        raise OutputError(f"{image.id} is on the machine {image.host}, as {image.path}.")
+        raise OutputError(f"{image.id} is on another machine, {image.host}: {image.path}")
     if not os.path.isfile(image.path):
         raise OutputError(
-            f"The file of {image.id} is not there any more: {image.path}",
-            remedy="If it was moved, take its new folder in with: imagen library add DIR",
+            f"The file of {image.id} no longer exists: {image.path}",
+            remedy="If it was moved, add its new folder: imagen library add DIR",
         )
     return image.path
 
 
 def launch_viewer(path: Path) -> None:
-    """Open a file in the program that the system has for it; raises ImagenError."""
+    """Open a file in the system's program for it; raises ImagenError."""
     if sys.platform == "win32":
         try:
             os.startfile(path)
         except OSError as error:
-            raise ImagenError(f"{path} can't be opened: {error.strerror}.") from error
+            raise ImagenError(f"Cannot open {path}: {error.strerror}.") from error
         return
     program = "open" if sys.platform == "darwin" else "xdg-open"
-    if program == "xdg-open" and not (
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    ):
+    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if program == "xdg-open" and not has_display:
         raise _no_viewer(path, "this session has no display")
     if which(program) is None:
         raise _no_viewer(path, f"{program} is not installed")
@@ -89,7 +88,7 @@ def launch_viewer(path: Path) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a Ctrl-C here does not close it
+        start_new_session=True,  # so that Ctrl-C here does not close it
     )
     with suppress(subprocess.TimeoutExpired):
         if viewer.wait(_PATIENCE_SECONDS):
@@ -97,4 +96,4 @@ def launch_viewer(path: Path) -> None:
 
 
 def _no_viewer(path: Path, reason: str) -> ImagenError:
-    return ImagenError(f"The image can't be opened, since {reason}.", remedy=f"Its file is {path}")
+    return ImagenError(f"Cannot open the image: {reason}.", remedy=f"Its file is {path}")

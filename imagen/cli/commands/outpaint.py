@@ -1,43 +1,42 @@
-"""imagen outpaint: go on beyond the sides of a picture."""
+"""imagen outpaint: extend an image beyond its edges."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from imagen.cli.command_table import Command, usage_error
-from imagen.cli.generation import make
+from imagen.cli.generation import generate_and_report
 from imagen.cli.options import (
     SAMPLING,
     SIZE,
-    asking,
+    build_request,
     keep_going_option,
     prompt_argument,
-    request,
+    request_options,
     run_options,
 )
 from imagen.cli.parsing import FILE, prompt_values
 from imagen.core.image_file import is_url
 
 if TYPE_CHECKING:
-    from imagen.cli.options import Run
+    from imagen.cli.options import RunOptions
 
-_SIDES = ("left", "top", "right", "bottom")
-_ACROSS_AND_DOWN = (("left", "right"), ("top", "bottom"))
-_SAMPLING = tuple(flag for flag in SAMPLING if flag not in SIZE)
+_AXES = (("left", "right"), ("top", "bottom"))
+_SAMPLING = tuple(option for option in SAMPLING if option not in SIZE)
 
 
 @click.command(cls=Command)
 @click.argument("file", type=FILE)
 @prompt_argument
 @click.option("--left", type=int, metavar="PX", help="Pixels to add on the left.")
-@click.option("--top", type=int, metavar="PX", help="Pixels to add above.")
+@click.option("--top", type=int, metavar="PX", help="Pixels to add at the top.")
 @click.option("--right", type=int, metavar="PX", help="Pixels to add on the right.")
-@click.option("--bottom", type=int, metavar="PX", help="Pixels to add below.")
-@click.option("--all", "all_", type=int, metavar="PX", help="On each side that is not named.")
-@click.option("--to", metavar="WxH", help="The size to reach, with the picture in the middle.")
-@asking("feather", "strength", *_SAMPLING, "set")
+@click.option("--bottom", type=int, metavar="PX", help="Pixels to add at the bottom.")
+@click.option("--all", "all_", type=int, metavar="PX", help="Pixels to add on all other sides.")
+@click.option("--to", metavar="WxH", help="Extend to this size, with the image in the middle.")
+@request_options("feather", "strength", *_SAMPLING, "set")
 @keep_going_option
 @run_options
 def outpaint(
@@ -45,67 +44,54 @@ def outpaint(
     prompt: str | None,
     all_: int | None,
     to: str | None,
-    asked: dict[str, Any],
-    run: Run,
+    values: dict[str, object],
+    run: RunOptions,
     **sides: int | None,
 ) -> None:
-    """Go on beyond the sides of a picture.
+    """Extend an image beyond its edges.
 
-    PROMPT says what there is to see, of all of the picture.
+    PROMPT describes the whole image, including what is already there.
     """
     if to is not None and is_url(file):
         from imagen.pipeline.prepare import with_local_images
 
-        file = with_local_images(request({"image": file}), run.settings).image or file
-    margins = wanted(file, sides, all_, to)
-    make(request({"image": file, "outpaint": margins} | prompt_values(prompt) | asked), run)
-
-
-def wanted(
-    file: str, sides: dict[str, int | None], everywhere: int | None, to: str | None
-) -> dict[str, int]:
-    """How far to go on at each side, in pixels; raises UsageError and RequestError."""
-    named = {side: pixels for side, pixels in sides.items() if pixels is not None}
-    if to is not None and everywhere is not None:
-        raise usage_error("--all and --to are two ways to say the same: give one of them.")
+        file = with_local_images(build_request({"image": file}), run.settings).image or file
+    given = {side: pixels for side, pixels in sides.items() if pixels is not None}
+    if to is not None and all_ is not None:
+        raise usage_error("--all and --to exclude each other. Use one of them.")
     if to is not None:
-        return _reaching(to, _size(file), named)
-    if everywhere is not None:
-        return dict.fromkeys(_SIDES, everywhere) | named
-    if not named:
+        margins = _margins_to_size(to, file, given)
+    elif all_ is not None:
+        margins = dict.fromkeys(("left", "top", "right", "bottom"), all_) | given
+    elif given:
+        margins = given
+    else:
         raise usage_error(
-            "Say how far: --left, --right, --top or --bottom PX, --all PX, or --to WxH."
+            "Say how far to extend the image: --left, --right, --top or --bottom PX, --all PX, "
+            "or --to WxH."
         )
-    return named
+    request = build_request({"image": file, "outpaint": margins} | prompt_values(prompt) | values)
+    generate_and_report(request, run)
 
 
-def _reaching(to: str, size: tuple[int, int], named: dict[str, int]) -> dict[str, int]:
-    """What is missing goes to the sides that are not named, in equal parts."""
+def _margins_to_size(to: str, file: str, given: dict[str, int]) -> dict[str, int]:
+    """The margins for a size; sides that are not given get equal shares. Raises RequestError."""
     from imagen.core.request import read_size
     from imagen.errors import RequestError
-
-    wide, high = (
-        side + sum(named.get(name, 0) for name in names)
-        for side, names in zip(size, _ACROSS_AND_DOWN, strict=True)
-    )
-    whole_wide, whole_high = read_size(to)
-    if whole_wide < wide or whole_high < high:
-        raise RequestError(f"--to {to} is less than the {wide} × {high} that there are already.")
-    missing = whole_wide - wide, whole_high - high
-    shares = [_shared(*each, named) for each in zip(missing, _ACROSS_AND_DOWN, strict=True)]
-    if any(sum(share.values()) != pixels for share, pixels in zip(shares, missing, strict=True)):
-        raise RequestError(f"--to {to} can't be reached: the sides named reach {wide} × {high}.")
-    return named | shares[0] | shares[1]
-
-
-def _shared(pixels: int, sides: tuple[str, str], named: dict[str, int]) -> dict[str, int]:
-    """The pixels for each of these sides that is not named; of an odd one the last gets more."""
-    free = [side for side in sides if side not in named]
-    return {side: (pixels + n) // len(free) for n, side in enumerate(free)}
-
-
-def _size(file: str) -> tuple[int, int]:
-    """Of the picture, the right way up."""
     from imagen.inputs import decode_file
 
-    return decode_file(file, "image").size
+    sizes = [
+        side + sum(given.get(name, 0) for name in names)
+        for side, names in zip(decode_file(file, "image").size, _AXES, strict=True)
+    ]
+    reached = " × ".join(map(str, sizes))
+    margins = dict(given)
+    for size, wanted, names in zip(sizes, read_size(to), _AXES, strict=True):
+        if wanted < size:
+            raise RequestError(f"--to {to} is smaller than the image, which is already {reached}.")
+        free = [name for name in names if name not in given]
+        if wanted > size and not free:
+            raise RequestError(f"--to {to} cannot be reached: the given sides end at {reached}.")
+        for number, name in enumerate(free):  # of an odd number the last side gets more
+            margins[name] = (wanted - size + number) // len(free)
+    return margins

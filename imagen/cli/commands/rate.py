@@ -1,4 +1,4 @@
-"""imagen rate: stars for pictures."""
+"""imagen rate: rate images with stars."""
 
 from __future__ import annotations
 
@@ -20,28 +20,26 @@ from imagen.cli.options import config_option, json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-_STARS = ("1", "2", "3", "4", "5", "none")
-
 
 @click.command(cls=Command)
 @images_argument()
-@click.argument("rating", metavar="STARS", type=click.Choice(_STARS))
+@click.argument("rating", metavar="STARS", type=click.Choice(("1", "2", "3", "4", "5", "none")))
 @json_option
 @config_option
 def rate(words: tuple[str, ...], rating: str, as_json: bool, config_path: Path | None) -> None:
-    """Give pictures stars, 1 to 5; none takes them away.
+    """Rate images from 1 to 5 stars.
 
-    `imagen history --rating` finds what has so many or more.
+    none removes the rating. `imagen history --rating` filters by it.
     """
-    from imagen.library.tags import set_rating as mark
+    from imagen.library.tags import set_rating
 
     with open_library(config_path) as library:
-        pictures = find_images(library, words)
-        mark(library, pictures, None if rating == "none" else int(rating))
-        pictures = reload_images(library, pictures)
+        images = find_images(library, words)
+        set_rating(library, images, None if rating == "none" else int(rating))
+        images = reload_images(library, images)
     print_images(
-        pictures,
-        lambda picture: stars(picture.rating) or "no stars",
+        images,
+        lambda image: stars(image.rating) or "not rated",
         heading="rating",
         as_json=as_json,
     )

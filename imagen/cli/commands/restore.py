@@ -1,30 +1,38 @@
-"""imagen restore: mend the faces of a picture."""
+"""imagen restore: restore the faces in an image."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from imagen.cli.command_table import Command
-from imagen.cli.generation import make
-from imagen.cli.options import asking, request, run_options
+from imagen.cli.generation import generate_and_report
+from imagen.cli.options import build_request, request_options, run_options
 from imagen.cli.parsing import FILE
 
 if TYPE_CHECKING:
-    from imagen.cli.options import Run
+    from imagen.cli.options import RunOptions
 
 
 @click.command(cls=Command)
 @click.argument("file", type=FILE)
-@click.option("--fidelity", type=float, help="From 0, the finest face, to 1, the likest one.")
-@click.option("--model", type=FILE, help="The restorer's file.")
-@asking("set")
+@click.option(
+    "--fidelity",
+    type=float,
+    help="0 favours quality, 1 favours likeness to the original.",
+)
+@click.option("--model", type=FILE, help="File of the face restoration model.")
+@request_options("set")
 @run_options
 def restore(
-    file: str, fidelity: float | None, model: str | None, asked: dict[str, Any], run: Run
+    file: str,
+    fidelity: float | None,
+    model: str | None,
+    values: dict[str, object],
+    run: RunOptions,
 ) -> None:
-    """Mend the faces of a picture."""
+    """Restore the faces in an image."""
     given = {"fidelity": fidelity, "model": model}
-    how = {name: value for name, value in given.items() if value is not None}
-    make(request({"image": file, "restore": how} | asked), run)
+    options = {name: value for name, value in given.items() if value is not None}
+    generate_and_report(build_request({"image": file, "restore": options} | values), run)

@@ -1,4 +1,4 @@
-"""imagen resume: bring to an end what an interrupted run left behind."""
+"""imagen resume: finish jobs that were interrupted."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import json
 import sys
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from imagen.cli.command_table import Command, usage_error
 from imagen.cli.completers import complete_jobs
-from imagen.cli.generation import nothing_on_stdout, planned, show_made, write_image
+from imagen.cli.generation import (
+    images_on_stderr,
+    plan_previews,
+    show_previews,
+    write_image,
+)
 from imagen.cli.options import (
     config_option,
     json_option,
@@ -22,33 +27,41 @@ from imagen.cli.options import (
     preview_option,
     quiet_option,
     refuse_stdout,
-    settings_for,
-    without_budgets,
-    without_cloud,
+    settings_from_options,
 )
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
 from imagen.core.text import one_line, printable
-from imagen.delivery.background import sync_afterwards
 from imagen.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from imagen.cli.parsing import Target
+    from imagen.cli.parsing import OutputTarget
     from imagen.config import Settings
     from imagen.jobs.recover import RecoveredJob
 
+_OUTCOMES = {
+    "fetched": "fetched from its engine",
+    "generated": "generated now, since it had never been submitted",
+    "regenerated": "generated again, since it had never reached its engine",
+    "resubmitted": "submitted again, since its engine no longer knew it",
+    "saved": "was already saved and is in the library now",
+    "busy": "skipped; another process is working on it",
+}
+
 
 @click.command(cls=Command)
-@click.argument("ticket", required=False, shell_complete=complete_jobs)
-@click.option("--list", "only_list", is_flag=True, help="List what is left, and do nothing.")
+@click.argument("job", required=False, shell_complete=complete_jobs)
+@click.option("--list", "only_list", is_flag=True, help="List interrupted jobs and do nothing.")
 @click.option(
-    "--again", is_flag=True, help="Make TICKET anew where its engine forgot it: it may have run."
+    "--resubmit",
+    is_flag=True,
+    help="Submit JOB again if its engine no longer knows it; it may have run already.",
 )
-@click.option("--yes", is_flag=True, help="Make again, unasked, what an engine of your own forgot.")
-@click.option("--forget", is_flag=True, help="Be rid of TICKET, whatever became of it.")
+@click.option("--yes", is_flag=True, help="Resubmit jobs that are lost, without asking.")
+@click.option("--forget", is_flag=True, help="Discard JOB, whatever became of it.")
 @output_option
 @preview_option
 @over_budget_option
@@ -57,12 +70,12 @@ if TYPE_CHECKING:
 @quiet_option
 @config_option
 def resume(
-    ticket: str | None,
+    job: str | None,
     only_list: bool,
-    again: bool,
+    resubmit: bool,
     yes: bool,
     forget: bool,
-    output: Target | None,
+    output: OutputTarget | None,
     preview: bool | None,
     over_budget: bool,
     no_cloud: bool,
@@ -70,184 +83,170 @@ def resume(
     quiet: bool,
     config_path: Path | None,
 ) -> int:
-    """Bring to an end what an interrupted run left behind.
+    """Finish jobs that were interrupted.
 
-    TICKET is the id that the interrupted run named, its beginning, or last; without it, everything
-    that is left is brought to its end. What an engine has is fetched, what was never sent is made,
-    and nothing is made twice. The path of each picture is printed on a line of its own.
+    JOB is the ID that the interrupted command printed, the beginning of it, or last; without JOB,
+    all jobs are finished. Finished images are fetched from their engine, and jobs that were never
+    sent are run; nothing is generated twice. The path of each image is printed on its own line.
     """
+    from imagen.delivery.background import sync_afterwards
+
     is_stdout = output is not None and output.is_stdout
-    if is_stdout and ticket is None:
-        raise usage_error("--output - writes one image: name its TICKET.")
+    if is_stdout and job is None:
+        raise usage_error("--output - writes one image, so it needs a JOB.")
     if is_stdout:
         refuse_stdout(as_json=as_json)
-    settings = settings_for(config_path, output)
-    settings = without_cloud(settings) if no_cloud else settings
-    settings = without_budgets(settings) if over_budget else settings
-    if ticket is None and (again or forget):
-        raise usage_error("--again and --forget are for one TICKET. List them with --list.")
+    settings = settings_from_options(
+        config_path, output, no_cloud=no_cloud, over_budget=over_budget
+    )
+    if job is None and (resubmit or forget):
+        raise usage_error(
+            "--resubmit and --forget need a JOB. To list the jobs: imagen resume --list"
+        )
     if only_list:
-        _list(settings, as_json=as_json)
+        _print_jobs(settings.state_dir, as_json=as_json)
         return 0
-    ticket = None if ticket is None else _meant(ticket, settings)
-    if forget and ticket is not None:
-        _forget(ticket, settings, as_json=as_json)
-        return 0
-    shows = planned(settings.output, preview, as_json=as_json, quiet=quiet)
+    if job is not None:
+        from imagen.jobs import file_store
+
+        job = file_store.resolve_id(job, settings.state_dir)
+        if forget:
+            _forget(job, settings, as_json=as_json)
+            return 0
+    previews = plan_previews(settings.output, preview, as_json=as_json, quiet=quiet)
     with sync_afterwards(settings):
-        asks = _ask_to_make_again if not as_json else lambda _: False
-        each = _done(
-            ticket,
+        may_resubmit = (lambda _: True) if yes else (lambda _: False) if as_json else _ask
+        each = _recover(
+            job,
             settings,
-            is_output=output is not None and not is_stdout,
-            again=again,
-            is_wanted=(lambda _: True) if yes else asks,
+            has_output=output is not None and not is_stdout,
+            resubmit=resubmit,
+            may_resubmit=may_resubmit,
             quiet=quiet,
         )
-        with nothing_on_stdout() if is_stdout else nullcontext():
-            done = _all(each, as_json=as_json)
-        _tell(done, as_json=as_json, is_stdout=is_stdout)
-        show_made(
-            shows, [(one.generation, one.job.request) for one in done if one.generation and one.job]
+        with images_on_stderr() if is_stdout else nullcontext():
+            recovered = _collect(each, as_json=as_json)
+        _print_recovered(recovered, as_json=as_json, is_stdout=is_stdout)
+        show_previews(
+            previews,
+            [(one.generation, one.job.request) for one in recovered if one.generation and one.job],
         )
     if is_stdout:
-        write_image([saved for one in done if one.generation for saved in one.generation.saved])
-    return max((one.error.exit_code for one in done if one.error is not None), default=0)
+        write_image(
+            [saved for one in recovered if one.generation for saved in one.generation.saved]
+        )
+    return max((one.error.exit_code for one in recovered if one.error is not None), default=0)
 
 
-def _meant(ticket: str, settings: Settings) -> str:
-    from imagen.jobs import file_store
-
-    return file_store.resolve_id(ticket, settings.state_dir)
-
-
-def _all(each: Iterator[RecoveredJob], *, as_json: bool) -> list[RecoveredJob]:
-    """All of them; what was done before a Ctrl-C is told before that."""
-    done: list[RecoveredJob] = []
-    try:
-        for one in each:
-            done.append(one)
-    except Cancelled:
-        if done and not as_json:  # of JSON there is one value: the error
-            _tell(done, as_json=False)
-        raise
-    return done
-
-
-def _done(
-    ticket: str | None,
+def _recover(
+    job: str | None,
     settings: Settings,
     *,
-    is_output: bool,
-    again: bool,
-    is_wanted: Callable[[RecoveredJob], bool],
+    has_output: bool,
+    resubmit: bool,
+    may_resubmit: Callable[[RecoveredJob], bool],
     quiet: bool,
 ) -> Iterator[RecoveredJob]:
-    """Each job brought to its end; what an engine forgot is made again where that `is_wanted`."""
-    from imagen.cli.progress import shown
+    """Finish each job; those that an engine forgot are resubmitted if `may_resubmit` agrees."""
+    from imagen.cli.progress import show_progress
     from imagen.jobs.recover import recover, recover_all
 
-    output = settings.output if is_output else None
-    watch = partial(shown, quiet=quiet)
+    output = settings.output if has_output else None
+    watch = partial(show_progress, quiet=quiet)
 
-    def finish_one(id: str, *, again: bool) -> RecoveredJob:
+    def recover_one(id: str, *, resubmit: bool) -> RecoveredJob:
         with watch(id[:8]) as on_progress:
-            return recover(id, settings, on_progress, output=output, resubmit=again)
+            return recover(id, settings, on_progress, output=output, resubmit=resubmit)
 
     each: Iterable[RecoveredJob] = (
         recover_all(settings, watch, output=output)
-        if ticket is None
-        else [finish_one(ticket, again=again)]
+        if job is None
+        else [recover_one(job, resubmit=resubmit)]
     )
     for one in each:
-        done = finish_one(one.id, again=True) if one.is_forgotten and is_wanted(one) else one
-        if ticket is not None and done.error is not None:
-            raise done.error
-        yield done
+        if one.is_forgotten and may_resubmit(one):
+            one = recover_one(one.id, resubmit=True)
+        if job is not None and one.error is not None:
+            raise one.error
+        yield one
 
 
-def _ask_to_make_again(one: RecoveredJob) -> bool:
-    """Asks on the terminal; elsewhere the error names the command."""
+def _collect(each: Iterator[RecoveredJob], *, as_json: bool) -> list[RecoveredJob]:
+    """All jobs; after Ctrl-C the finished ones are printed before it is reported."""
+    recovered: list[RecoveredJob] = []
+    try:
+        for one in each:
+            recovered.append(one)
+    except Cancelled:
+        if recovered and not as_json:  # JSON has room for one value: the error
+            _print_recovered(recovered, as_json=False)
+        raise
+    return recovered
+
+
+def _ask(one: RecoveredJob) -> bool:
+    """Ask on the terminal whether to resubmit; without one, the error names the command."""
     if not sys.stdin.isatty() or one.job is None:
         return False
     ticket = one.job.ticket
-    prompt = (
-        f" Prompt: {one_line(ticket.request.prompt, limit=40)!r}." if ticket.request.prompt else ""
-    )
+    text = ticket.request.prompt
+    prompt = f" Prompt: {one_line(text, limit=40)!r}." if text else ""
     question = f"{ticket.backend} no longer knows job {one.id[:8]}, which may have run.{prompt}"
     try:
-        return click.confirm(printable(f"{question} Make it again?"), err=True)
+        return click.confirm(printable(f"{question} Submit it again?"), err=True)
     except click.Abort:
-        click.echo(err=True)  # the line of the question
+        click.echo(err=True)  # end the line of the question
         raise Cancelled from None
 
 
-def _tell(done: Sequence[RecoveredJob], *, as_json: bool, is_stdout: bool = False) -> None:
-    from imagen.cli.output import as_data, tell
+def _print_recovered(
+    recovered: Sequence[RecoveredJob], *, as_json: bool, is_stdout: bool = False
+) -> None:
+    from imagen.cli.output import generations_json, print_generations
 
-    made = [one.generation for one in done if one.generation is not None]
+    generations = [one.generation for one in recovered if one.generation is not None]
     if as_json:
-        whole = as_data(made) if made else {"images": [], "generations": []}
-        click.echo(json.dumps(whole | {"jobs": [_row(one) for one in done]}, indent=2))
+        body = generations_json(generations) if generations else {"images": [], "generations": []}
+        jobs: list[dict[str, object]] = []
+        for one in recovered:
+            row: dict[str, object] = {"id": one.id, "outcome": one.outcome}
+            if one.job is not None:
+                ticket = one.job.ticket
+                row |= {"backend": ticket.backend, "prompt": ticket.request.prompt}
+            if one.error is not None:
+                keys = ("code", "message", "remedy")
+                row["error"] = {key: getattr(one.error, key) for key in keys}
+            jobs.append(row)
+        click.echo(json.dumps(body | {"jobs": jobs}, indent=2))
         return
-    if not done:
-        echo("Nothing is left to fetch.", err=True)
-    for one in done:
-        echo(_line(one), err=True)
-    tell(made, as_json=False, is_stdout=is_stdout)
+    if not recovered:
+        echo("There are no interrupted jobs.", err=True)
+    for one in recovered:
+        label = f"{one.id[:8]}, {one.job.ticket.backend}" if one.job else one.id[:8]
+        if one.error is None:
+            echo(f"{label}: {_OUTCOMES[one.outcome]}.", err=True)
+        else:
+            message = one_line(one.error.message, limit=400)
+            echo(f"{label}: {message}\n{one.error.remedy}", err=True)
+    print_generations(generations, as_json=False, is_stdout=is_stdout)
 
 
-_WORDS = {
-    "fetched": "fetched from its engine",
-    "generated": "generated now, since it had never been submitted",
-    "regenerated": "generated again, since it had never reached its engine",
-    "resubmitted": "submitted again, since its engine no longer knew it",
-    "saved": "was on disk already and is in the library now",
-    "busy": "left alone: another process is at work on it",
-}
-
-
-def _line(one: RecoveredJob) -> str:
-    which = f"{one.id[:8]}, {one.job.ticket.backend}" if one.job else one.id[:8]
-    if one.error is None:
-        return f"{which}: {_WORDS[one.outcome]}."
-    return f"{which}: {one_line(one.error.message, limit=400)}\n{one.error.remedy}"
-
-
-def _row(one: RecoveredJob) -> dict[str, Any]:
-    about: dict[str, Any] = {"id": one.id, "outcome": one.outcome}
-    if one.job is not None:
-        about |= {"backend": one.job.ticket.backend, "prompt": one.job.ticket.request.prompt}
-    if one.error is not None:
-        error = {"code": one.error.code, "message": one.error.message, "remedy": one.error.remedy}
-        return about | {"error": error}
-    return about
-
-
-def _forget(ticket: str, settings: Settings, *, as_json: bool) -> None:
+def _forget(job: str, settings: Settings, *, as_json: bool) -> None:
     from imagen.jobs import file_store
 
-    with file_store.try_lock(ticket, settings.state_dir) as is_mine:
-        if not is_mine:
-            raise file_store.job_busy(ticket)
-        file_store.forget(ticket, settings.state_dir)
+    with file_store.try_lock(job, settings.state_dir) as is_locked:
+        if not is_locked:
+            raise file_store.job_busy(job)
+        file_store.forget(job, settings.state_dir)
     if as_json:
-        click.echo(json.dumps({"forgotten": ticket}))
+        click.echo(json.dumps({"forgotten": job}))
     else:
-        echo(f"Forgot {ticket}.", err=True)
+        echo(f"Discarded {job}.", err=True)
 
 
-def _list(settings: Settings, *, as_json: bool) -> None:
-    rows = list(_left(settings.state_dir))
-    if as_json:
-        click.echo(json.dumps({"jobs": rows}, indent=2))
-        return
-    print_table(_COLUMNS, [_left_row(row) for row in rows])
-    if not rows:
-        echo("Nothing is left to fetch.", err=True)
+# --- --list ---
 
-
-_COLUMNS = (
+_JOB_COLUMNS = (
     Column("id", is_whole=True, is_ragged=True, colour="cyan"),
     Column("state", is_ragged=True),
     Column("backend", is_ragged=True, may_go_below=True),
@@ -255,27 +254,30 @@ _COLUMNS = (
 )
 
 
-def _left_row(row: dict[str, Any]) -> tuple[str, ...]:
-    if "error" in row:
-        return row["id"], one_line(row["error"]), "", ""
-    return row["id"], f"{row['state']:<9}", row["backend"], one_line(row["prompt"], limit=60)
-
-
-def _left(state_dir: Path) -> Iterator[dict[str, Any]]:
-    """Of each ticket what it is for and how far it came; or its id and why it can't be read."""
+def _print_jobs(state_dir: Path, *, as_json: bool) -> None:
+    """Print each job and how far it got; or its ID and why it cannot be read."""
     from imagen.errors import OutputError
     from imagen.jobs import file_store
 
+    jobs: list[dict[str, object]] = []
+    rows: list[tuple[str, ...]] = []
     for id in file_store.list_ids(state_dir):
         try:
             job = file_store.read(id, state_dir)
         except OutputError as error:
-            yield {"id": id, "error": error.message}
+            jobs.append({"id": id, "error": error.message})
+            rows.append((id, one_line(error.message), "", ""))
             continue
-        yield {
-            "id": id,
-            "backend": job.ticket.backend,
-            "prompt": job.ticket.request.prompt,
-            "state": "busy" if file_store.is_worked_on(id, state_dir) else job.state,
-            "began": job.began.isoformat(timespec="seconds"),
-        }
+        backend, prompt = job.ticket.backend, job.ticket.request.prompt
+        state = "busy" if file_store.is_worked_on(id, state_dir) else job.state
+        began = job.began.isoformat(timespec="seconds")
+        jobs.append(
+            {"id": id, "backend": backend, "prompt": prompt, "state": state, "began": began}
+        )
+        rows.append((id, f"{state:<9}", backend, one_line(prompt or "", limit=60)))
+    if as_json:
+        click.echo(json.dumps({"jobs": jobs}, indent=2))
+        return
+    print_table(_JOB_COLUMNS, rows)
+    if not rows:
+        echo("There are no interrupted jobs.", err=True)

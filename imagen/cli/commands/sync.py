@@ -140,10 +140,10 @@ def _synced(
     quiet: bool,
     unless_running: bool,
 ) -> SyncResult:
-    from imagen.cli.progress import counted
+    from imagen.cli.progress import count_progress
     from imagen.delivery.worker import sync_alone
 
-    with counted("sending", quiet=quiet) as on_progress:
+    with count_progress("sending", quiet=quiet) as on_progress:
         return sync_alone(
             library,
             settings,

@@ -1,4 +1,4 @@
-"""imagen tag: words by which pictures are found again."""
+"""imagen tag: add, remove or list the tags of images."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @images_argument()
-@click.option("--add", "-a", multiple=True, metavar="TAG", help="Give this one; repeatable.")
-@click.option("--remove", "-r", multiple=True, metavar="TAG", help="Take it away; repeatable.")
+@click.option("--add", "-a", multiple=True, metavar="TAG", help="Add a tag; may be repeated.")
+@click.option("--remove", "-r", multiple=True, metavar="TAG", help="Remove a tag; may be repeated.")
 @json_option
 @config_option
 def tag(
@@ -33,14 +33,14 @@ def tag(
     as_json: bool,
     config_path: Path | None,
 ) -> None:
-    """Give pictures tags, take them away, or list them.
+    """Add, remove or list tags.
 
-    A tag is a word or a few, without a comma. `imagen history --tag` finds what has it.
+    A tag may have several words, but no comma. `imagen history --tag` filters by it.
     """
-    from imagen.library.tags import change_tags as mark
+    from imagen.library.tags import change_tags
 
     with open_library(config_path) as library:
-        pictures = find_images(library, words)
-        mark(library, pictures, add=add, remove=remove)
-        pictures = reload_images(library, pictures)
-    print_images(pictures, lambda picture: ", ".join(picture.tags), heading="tags", as_json=as_json)
+        images = find_images(library, words)
+        change_tags(library, images, add=add, remove=remove)
+        images = reload_images(library, images)
+    print_images(images, lambda image: ", ".join(image.tags), heading="tags", as_json=as_json)

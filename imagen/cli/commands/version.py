@@ -1,4 +1,4 @@
-"""imagen version."""
+"""imagen version: print the version."""
 
 from __future__ import annotations
 

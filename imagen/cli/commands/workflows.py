@@ -1,21 +1,21 @@
-"""imagen workflows: list them, show what one takes and needs, check one; and add one."""
+"""imagen workflows: list, show and check workflows."""
 
 from __future__ import annotations
 
 import json
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from imagen.cli.command_table import Group
 from imagen.cli.commands.workflows_add import add
 from imagen.cli.completers import complete_backends, complete_workflows
-from imagen.cli.options import config_option, json_option, settings_for
+from imagen.cli.options import config_option, json_option, settings_from_options
 from imagen.cli.tables import (
-    PARAMETERS,
+    PARAMETER_COLUMNS,
     Column,
-    paragraph,
+    format_paragraph,
     parameter_row,
     print_section,
     print_table,
@@ -24,12 +24,10 @@ from imagen.cli.terminal import echo
 from imagen.core.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from imagen.config import Settings
-    from imagen.errors import ConfigError
-    from imagen.graphs import ListedWorkflow, Workflow, WorkflowFault
+    from imagen.graphs import Workflow, WorkflowFault
 
 
 @click.group(cls=Group)
@@ -40,34 +38,43 @@ def workflows() -> None:
 workflows.add_command(add)
 
 
+def _print_json(value: object) -> None:
+    click.echo(printable(json.dumps(value, indent=2)))
+
+
+# --- workflows list ---
+
+_LIST_COLUMNS = (Column("name"), Column("task"), Column("title"), Column("source", drop=1))
+
+
 @workflows.command("list")
 @config_option
 @json_option
 def list_(config_path: Path | None, as_json: bool) -> None:
-    """List the workflows: your own folders', and those that ship with imagen."""
+    """List the workflows in your folders, and the bundled ones."""
     from imagen.graphs import list_workflow_files
 
-    found = list_workflow_files(_settings(config_path).workflow_dirs)
+    rows: list[tuple[str, ...]] = []
+    bodies: list[dict[str, str]] = []
+    for entry in list_workflow_files(settings_from_options(config_path).workflow_dirs):
+        source, error = entry.source, str(entry.error) if entry.error else ""
+        body = {"name": entry.name, "source": source, "hidden_by": entry.hidden_by, "error": error}
+        if entry.workflow is None:
+            bodies.append(body)
+            rows.append((entry.name, "unreadable", error.splitlines()[0], source))
+            continue
+        manifest = entry.workflow.manifest
+        more = {"title": manifest.title, "task": manifest.task, "licence": manifest.licence}
+        bodies.append(body | more)
+        source = f"{source} (hidden by {entry.hidden_by})" if entry.hidden_by else source
+        rows.append((entry.name, manifest.task, manifest.title, source))
     if as_json:
-        _say(json.dumps([_entry_facts(entry) for entry in found], indent=2))
-        return
-    print_table(_ENTRIES, [_entry_row(entry) for entry in found])
+        _print_json(bodies)
+    else:
+        print_table(_LIST_COLUMNS, rows)
 
 
-_ENTRIES = (Column("name"), Column("task"), Column("title"), Column("source", drop=1))
-
-
-@workflows.command()
-@click.argument("name", shell_complete=complete_workflows)
-@config_option
-@json_option
-def show(name: str, config_path: Path | None, as_json: bool) -> None:
-    """Show what a workflow takes, and which models it needs: NAME is a name or a file."""
-    workflow = _found(name, _settings(config_path))
-    if as_json:
-        _say(json.dumps(_facts(workflow), indent=2))
-        return
-    _print_page(workflow)
+# --- workflows check ---
 
 
 @workflows.command()
@@ -76,52 +83,63 @@ def show(name: str, config_path: Path | None, as_json: bool) -> None:
     "--backend",
     shell_complete=complete_backends,
     metavar="NAME",
-    help="Ask this backend's server, too; nothing is made.",
+    help="Also check against this backend's server; nothing is generated.",
 )
 @config_option
 @json_option
 def check(name: str, backend: str | None, config_path: Path | None, as_json: bool) -> int:
-    """Say all that is wrong with a workflow: NAME is a name or a file."""
-    from imagen.graphs import find_faults, find_missing_values
+    """Report everything that is wrong with a workflow.
 
-    settings = _settings(config_path)
-    workflow = _found(name, settings)
-    found = find_faults(workflow)
-    found += (
+    NAME is a name or a file. The exit code is 2 if something is wrong.
+    """
+    from imagen.graphs import find_faults, find_missing_values, find_workflow
+
+    settings = settings_from_options(config_path)
+    workflow = find_workflow(name, settings.workflow_dirs)
+    more = (
         find_missing_values(workflow)
         if backend is None
-        else _faults_there(workflow, name, backend, settings)
+        else _check_on_server(workflow, name, backend, settings)
     )
-    found = list(dict.fromkeys(found))
+    found = list(dict.fromkeys([*find_faults(workflow), *more]))
     if as_json:
-        _say(json.dumps(_verdict(workflow, found), indent=2))
-    else:
-        _tell(workflow, found, backend)
+        keys = ("node", "title", "input", "what", "remedy")
+        _print_json(
+            {
+                "workflow": workflow.name,
+                "source": workflow.source,
+                "ok": not found,
+                "faults": [{key: getattr(fault, key) for key in keys} for fault in found],
+            }
+        )
+        return 2 if found else 0
+    for fault in found:
+        echo(fault.sentence)
+        if fault.remedy:
+            echo(f"  {fault.remedy}")
+    place = f" on {backend}" if backend else ""
+    verdict = f"{len(found)} problem{'s' if len(found) > 1 else ''}" if found else "ok"
+    echo(f"{workflow.name}{place}: {verdict}")
     return 2 if found else 0
 
 
-def _settings(config_path: Path | None) -> Settings:
-    return settings_for(config_path)
-
-
-def _found(name: str, settings: Settings) -> Workflow:
-    from imagen.graphs import find_workflow
-
-    return find_workflow(name, settings.workflow_dirs)
-
-
-def _faults_there(
+def _check_on_server(
     workflow: Workflow, name: str, backend: str, settings: Settings
 ) -> list[WorkflowFault]:
-    """The faults at a backend's server, with its own defaults where this is its workflow."""
+    """The faults on a backend's server, with its own defaults if this is its workflow."""
     from imagen.backends.comfyui import ComfyUIBackend, default_overrides, node_catalog
     from imagen.backends.redact import unwrap_backend
+    from imagen.errors import ConfigError
     from imagen.graphs import check_against_server, find_missing_values
     from imagen.pipeline.generate import open_named
 
     with closing(open_named(backend, settings)) as opened, unwrap_backend(opened) as engine:
         if not isinstance(engine, ComfyUIBackend):
-            raise _no_server(backend)
+            raise ConfigError(
+                f"Workflows are checked against a ComfyUI server, and the backend {backend!r} is "
+                "not one.",
+                remedy="Name a backend of type comfyui.",
+            )
         object_info, version = node_catalog(engine)
         defaults = default_overrides(engine, name)
     bound = workflow.bind_defaults(defaults)
@@ -131,91 +149,72 @@ def _faults_there(
     ]
 
 
-def _no_server(backend: str) -> ConfigError:
-    from imagen.errors import ConfigError
+# --- workflows show ---
 
-    return ConfigError(
-        f"The backend {backend!r} is no ComfyUI server, so it has no nodes to check against.",
-        remedy="Name a backend of type: comfyui.",
-    )
-
-
-def _tell(workflow: Workflow, found: Sequence[WorkflowFault], backend: str | None) -> None:
-    for fault in found:
-        echo(fault.sentence)
-        if fault.remedy:
-            echo(f"  {fault.remedy}")
-    where = f" on {backend}" if backend else ""
-    count = f"{len(found)} fault{'s' if len(found) > 1 else ''}" if found else "ok"
-    echo(f"{workflow.name}{where}: {count}")
+_FILE_COLUMNS = (
+    Column("file", is_whole=True, may_go_below=True),
+    Column("size", is_whole=True, may_go_below=True),
+    Column("licence", may_go_below=True),
+)
 
 
-def _verdict(workflow: Workflow, found: Iterable[WorkflowFault]) -> dict[str, Any]:
-    keys = ("node", "title", "input", "what", "remedy")
-    told = [{key: getattr(fault, key) for key in keys} for fault in found]
-    return {
-        "workflow": workflow.name,
-        "source": workflow.source,
-        "ok": not told,
-        "faults": told,
-    }
+@workflows.command()
+@click.argument("name", shell_complete=complete_workflows)
+@config_option
+@json_option
+def show(name: str, config_path: Path | None, as_json: bool) -> None:
+    """Show the parameters of a workflow and the models it needs.
+
+    NAME is a name or a file.
+    """
+    from imagen.graphs import find_workflow
+
+    workflow = find_workflow(name, settings_from_options(config_path).workflow_dirs)
+    if as_json:
+        manifest = workflow.manifest.model_dump(mode="json")
+        parameters = {
+            name: parameter.model_dump(mode="json", exclude_none=True)
+            for name, parameter in workflow.parameters.items()
+        }
+        body = {"name": workflow.name, "source": workflow.source, **manifest}
+        _print_json(body | {"parameters": parameters})
+    else:
+        _print_workflow(workflow)
 
 
-def _entry_row(entry: ListedWorkflow) -> tuple[str, ...]:
-    if entry.workflow is None:
-        return entry.name, "can't be read", str(entry.error).splitlines()[0], entry.source
-    source = f"{entry.source} (hidden by {entry.hidden_by})" if entry.hidden_by else entry.source
-    return entry.name, entry.workflow.manifest.task, entry.workflow.manifest.title, source
-
-
-def _entry_facts(entry: ListedWorkflow) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "name": entry.name,
-        "source": entry.source,
-        "hidden_by": entry.hidden_by,
-        "error": str(entry.error) if entry.error else "",
-    }
-    if entry.workflow is None:
-        return facts
-    manifest = entry.workflow.manifest
-    return facts | {"title": manifest.title, "task": manifest.task, "licence": manifest.licence}
-
-
-def _facts(workflow: Workflow) -> dict[str, Any]:
-    manifest = workflow.manifest.model_dump(mode="json")
-    parameters = {
-        name: parameter.model_dump(mode="json", exclude_none=True)
-        for name, parameter in workflow.parameters.items()
-    }
-    return {"name": workflow.name, "source": workflow.source, **manifest, "parameters": parameters}
-
-
-def _print_page(workflow: Workflow) -> None:
+def _print_workflow(workflow: Workflow) -> None:
     manifest = workflow.manifest
     echo(f"{workflow.name}: {manifest.title}" if manifest.title else workflow.name)
-    for line in (*paragraph(manifest.description), ""):
+    for line in (*format_paragraph(manifest.description), ""):
         click.echo(line)
-    print_table([Column(""), Column("")], _heads(workflow))
+    heads = (
+        ("Source", workflow.source),
+        ("Task", manifest.task),
+        ("Family", manifest.family),
+        ("Licence", manifest.licence),
+        ("ComfyUI", f"{manifest.comfyui} or later" if manifest.comfyui else ""),
+    )
+    print_table([Column(""), Column("")], [head for head in heads if head[1]])
     parameters = workflow.parameters.items()
     print_section(
         "Parameters",
-        PARAMETERS,
+        PARAMETER_COLUMNS,
         [parameter_row(name, parameter) for name, parameter in parameters],
         below=[parameter.description for _, parameter in parameters],
     )
     print_section(
-        "Models, below ComfyUI's models/",
-        _FILES,
+        "Models, in ComfyUI's models/",
+        _FILE_COLUMNS,
         [(f"{m.folder}/{m.file}", m.size, m.licence) for m in manifest.models],
         below=[m.source for m in manifest.models],
     )
-    print_section("Further tasks", [Column("task"), Column("by")], [*manifest.tasks.items()])
+    print_section("Other tasks", [Column("task"), Column("workflow")], [*manifest.tasks.items()])
     nets = manifest.controls.items()
     print_section(
-        "Control nets, below ComfyUI's models/",
-        [Column("kind"), *_FILES],
-        [(kind, f"{n.folder}/{n.file}", n.size, n.licence) for kind, n in nets],
-        below=[n.source for _, n in nets],
+        "ControlNets, in ComfyUI's models/",
+        [Column("kind"), *_FILE_COLUMNS],
+        [(kind, f"{net.folder}/{net.file}", net.size, net.licence) for kind, net in nets],
+        below=[net.source for _, net in nets],
     )
     print_section(
         "Custom nodes",
@@ -223,28 +222,4 @@ def _print_page(workflow: Workflow) -> None:
         [(pack.name, ", ".join(pack.classes)) for pack in manifest.nodes],
         below=[pack.source for pack in manifest.nodes],
     )
-    print_section("Not taken", [Column("name"), Column("why")], [*manifest.without.items()])
-
-
-_FILES = (
-    Column("file", is_whole=True, may_go_below=True),
-    Column("size", is_whole=True, may_go_below=True),
-    Column("licence", may_go_below=True),
-)
-
-
-def _heads(workflow: Workflow) -> list[tuple[str, ...]]:
-    manifest = workflow.manifest
-    needs = f"{manifest.comfyui} or later" if manifest.comfyui else ""
-    heads = (
-        ("Source", workflow.source),
-        ("Task", manifest.task),
-        ("Family", manifest.family),
-        ("Licence", manifest.licence),
-        ("ComfyUIBackend", needs),
-    )
-    return [head for head in heads if head[1]]
-
-
-def _say(text: str) -> None:
-    click.echo(printable(text))
+    print_section("Not supported", [Column("name"), Column("why")], [*manifest.without.items()])

@@ -1,8 +1,9 @@
-"""imagen workflows add: take over a workflow made in ComfyUI's editor."""
+"""imagen workflows add: add a workflow that was saved in ComfyUI."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -12,53 +13,44 @@ import click
 
 from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_backends
-from imagen.cli.options import config_option, json_option, settings_for
+from imagen.cli.options import config_option, json_option, settings_from_options
 from imagen.cli.parsing import PATH
 from imagen.cli.tables import Column, print_section, print_table
 from imagen.cli.terminal import echo
 from imagen.core.filesystem import read_at_most
 from imagen.core.text import one_line
-from imagen.errors import BackendError, ConfigError
+from imagen.errors import BackendError, ConfigError, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from imagen.backends import Backend
     from imagen.config import Addition, Settings
     from imagen.graphs import WorkflowFault
-    from imagen.graphs.importer import DetectedWorkflow, ProposedToken, ProposedWorkflow
-
+    from imagen.graphs.importer import DetectedWorkflow, ProposedWorkflow
 
 _LARGEST_JSON = 64 * 2**20
-_TEXTS = ("prompt", "workflow")
-_SHOWN = 60
-_TOKENS = (
-    Column("TOKEN"),
-    Column("NODE"),
-    Column("INPUT"),
-    Column("DEFAULT", may_go_below=True),
-)
-_WORD = re.compile(r"[^\W\d_][\w-]*")
 
 
 @click.command(cls=Command)
 @click.argument("file", type=PATH)
-@click.option("--name", metavar="NAME", help="What to call it; by default as the file.")
+@click.option("--name", metavar="NAME", help="Name of the workflow; by default that of the file.")
 @click.option(
     "--backend",
     shell_complete=complete_backends,
     metavar="NAME",
-    help="Read it with the catalogue of this one's server.",
+    help="Use the node catalog of this backend's server.",
 )
-@click.option("--url", metavar="URL", help="Read it with the catalogue of the server there.")
+@click.option("--url", metavar="URL", help="Use the node catalog of the server at this address.")
 @click.option(
-    "--catalogue",
+    "--catalog",
     type=PATH,
     metavar="FILE",
-    help="Read it with a saved catalogue: what the server's /object_info says.",
+    help="Use a saved node catalog: the response of a server's /object_info.",
 )
 @click.option("--force", is_flag=True, help="Replace a workflow of the same name.")
-@click.option("--use", is_flag=True, help="Add a backend that runs it to the configuration, too.")
+@click.option("--use", is_flag=True, help="Also add a backend for it to the configuration.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @config_option
 @json_option
@@ -67,355 +59,338 @@ def add(
     name: str | None,
     backend: str | None,
     url: str | None,
-    catalogue: Path | None,
+    catalog: Path | None,
     force: bool,
     use: bool,
     dry_run: bool,
     config_path: Path | None,
     as_json: bool,
 ) -> None:
-    """Add a workflow that ComfyUI saved: JSON of either format, or a picture it made.
+    """Add a workflow that was saved in ComfyUI.
 
-    Without --backend, --url or --catalogue the first ComfyUI server of the configuration is asked,
-    where one is needed.
+    FILE is JSON in the editor's format or in API format, or an image with a workflow in it. If a
+    node catalog is needed and none is named, it comes from the first ComfyUI server of the
+    configuration.
     """
     from imagen.graphs.importer import (
         check_name,
+        find_server_faults,
         import_workflow,
         suggest_name,
         write_workflow,
     )
 
-    settings = settings_for(config_path)
+    settings = settings_from_options(config_path)
     name = check_name(name) if name is not None else suggest_name(file.stem)
-    found = read(file)
-    known = choose(settings, backend, url, catalogue, is_needed=found.form == "editor")
+    found = read_workflow_file(file)
+    known = choose_catalog(settings, backend, url, catalog, is_needed=found.form == "editor")
     proposal = import_workflow(
         found,
         known.object_info,
         title=one_line(file.stem),
-        description=f"Taken from {one_line(file.name)}.",
+        description=f"Imported from {one_line(file.name)}.",
         is_checked=known.is_named,
     )
-    folder = folder_of(settings)
+    folder = workflow_folder(settings)
     paths: tuple[Path, ...] = ()
     addition: Addition | None = None
     if not dry_run:
         paths = write_workflow(folder, name, proposal, force=force)
         addition = _add_backend(settings, name, known) if use else None
-    added = _Added(
+    added = _AddedWorkflow(
         name=name,
         found=found,
         proposal=proposal,
-        known=known,
+        catalog=known,
         paths=paths,
         addition=addition,
-        faults=_lacking(proposal, known),
+        faults=() if known.object_info is None else find_server_faults(proposal, known.object_info),
     )
     if as_json:
-        click.echo(json.dumps(added.facts(), indent=2))
+        click.echo(json.dumps(_added_json(added), indent=2))
     else:
-        added.print_page()
+        _print_added(added)
 
 
-def _add_backend(settings: Settings, name: str, known: Catalogue) -> Addition:
-    """Add the workflow's backend to the configuration; raises ConfigError for a name in use."""
+def read_workflow_file(path: Path) -> DetectedWorkflow:
+    """The workflow in an image or a JSON file; raises WorkflowError or OutputError."""
+    from imagen.graphs.importer import detect_in_image_texts, detect_in_text
+    from imagen.outputs import read_texts
 
+    name = one_line(path.name)
+    embedded = read_texts(path, ("prompt", "workflow"))
+    if embedded is not None:
+        return detect_in_image_texts(embedded, name)
+    data = read_at_most(path, _LARGEST_JSON + 1)
+    if len(data) > _LARGEST_JSON:
+        raise WorkflowError(f"{name} is larger than {_LARGEST_JSON >> 20} MB.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise WorkflowError(
+            f"{name} is not a workflow: expected JSON in UTF-8, or a PNG, JPEG, WebP or AVIF image."
+        ) from error
+    return detect_in_text(text, name)
+
+
+def workflow_folder(settings: Settings) -> Path:
+    """Where new workflows go: the first of the user's folders. Raises ConfigError."""
+    from imagen.config import default_workflow_dir
+
+    if settings.workflow_dirs:
+        return settings.workflow_dirs[0].expanduser()
+    folder = default_workflow_dir(os.environ)
+    if folder is None:
+        raise ConfigError(
+            "There is no folder for workflows.", remedy="Set workflow_dirs in the configuration."
+        )
+    return folder
+
+
+def _add_backend(settings: Settings, name: str, catalog: CatalogSource) -> Addition:
+    """Add a backend for the workflow to the configuration.
+
+    Raises ConfigError if its name is taken.
+    """
     from imagen.config import add_backends, place_to_write
-    from imagen.errors import ConfigError
 
     path = settings.source or place_to_write()
-    addition = add_backends(path, {name: _block(name, known)})
+    addition = add_backends(path, {name: _backend_block(name, catalog)})
     if addition.differing:
         raise ConfigError(
-            f"The workflow was added, but {path} has another backend called {name!r}.",
+            f"The workflow was added, but {path} already has another backend {name!r}.",
             remedy="Give the workflow another name with --name.",
         )
     return addition
 
 
-def _block(name: str, known: Catalogue) -> dict[str, Any]:
-    """The backend that runs the workflow of this name where the catalogue came from."""
-    return {"type": "comfyui", **known.block, "workflow": name}
+# --- the node catalog ---
 
-
-def read(path: Path) -> DetectedWorkflow:
-    """The workflow in a file: a picture's, else that of a JSON text.
-
-    Raises WorkflowError or OutputError for a file that has none.
-    """
-    from imagen.errors import WorkflowError
-    from imagen.graphs.importer import detect_in_image_texts, detect_in_text
-    from imagen.outputs import read_texts
-
-    name = one_line(path.name)
-    inside = read_texts(path, _TEXTS)
-    if inside is not None:
-        return detect_in_image_texts(inside, name)
-    data = read_at_most(path, _LARGEST_JSON + 1)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise WorkflowError(
-            f"{name} is neither JSON in UTF-8 nor a PNG, JPEG, WebP or AVIF image."
-        ) from error
-    if len(data) > _LARGEST_JSON:
-        raise WorkflowError(f"{name} is larger than the {_LARGEST_JSON >> 20} MB we read.")
-    return detect_in_text(text, name)
-
-
-def folder_of(settings: Settings) -> Path:
-    """Where new workflows go: the first of the person's own folders.
-
-    Raises ConfigError where there is none, and no home directory for one.
-    """
-    import os
-
-    from imagen.config import default_workflow_dir
-    from imagen.errors import ConfigError
-
-    if settings.workflow_dirs:
-        return settings.workflow_dirs[0].expanduser()
-    usual = default_workflow_dir(os.environ)
-    if usual is None:
-        raise ConfigError("There is no folder for workflows.", remedy="Name one in workflow_dirs.")
-    return usual
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Added:
-    """What came of it, for people and as JSON."""
-
-    name: str
-    found: DetectedWorkflow
-    proposal: ProposedWorkflow
-    known: Catalogue
-    paths: Sequence[Path]
-    addition: Addition | None
-    faults: Sequence[WorkflowFault]
-
-    def facts(self) -> dict[str, Any]:
-        """For `--json`."""
-        manifest = self.proposal.manifest.model_dump(mode="json", exclude_none=True)
-        return {
-            "name": self.name,
-            "source": self.found.source,
-            "format": self.found.form,
-            "files": [str(path) for path in self.paths],
-            "tokens": [self._token(token) for token in self.proposal.tokens],
-            "task": manifest["task"],
-            "models": manifest["models"],
-            "output": manifest["output"],
-            "notes": self._notes(),
-            "faults": [{"what": f.sentence, "remedy": f.remedy} for f in self.faults],
-            "backend": {self.name: _block(self.name, self.known)},
-            "configuration": str(self.addition.path) if self.addition else None,
-        }
-
-    def print_page(self) -> None:
-        """For people."""
-        count = len(self.proposal.graph)
-        form = "the editor's format" if self.found.form == "editor" else "API format"
-        echo(f"{self.name}: {self.found.source}, {form}, {count} node{'s' * (count != 1)}\n")
-        rows = [self._token_row(token) for token in self.proposal.tokens]
-        print_table(_TOKENS, rows, has_heading=True)
-        manifest = self.proposal.manifest
-        print_section(
-            "Models, below ComfyUI's models/",
-            [Column("file", is_whole=True)],
-            [(f"{m.folder}/{m.file}",) for m in manifest.models],
-            below=[m.source for m in manifest.models],
-        )
-        print_section(
-            f"To do on {self.known.source}",
-            [Column("")],
-            [(fault.sentence,) for fault in self.faults],
-            below=[fault.remedy for fault in self.faults],
-        )
-        print_section("Notes", [Column("")], [(note,) for note in self._notes()])
-        click.echo()
-        self._print_end()
-
-    def _print_end(self) -> None:
-        if not self.paths:
-            echo("Nothing was written (--dry-run).")
-            return
-        for path in self.paths:
-            echo(f"Wrote {path}")
-        click.echo()
-        if self.addition is not None:
-            done = "Added the backend" if self.addition.added else "There already is the backend"
-            echo(f"{done} {self.name}: {self.addition.path}")
-            echo(f'Use it: imagen generate "…" --backend {_scalar(self.name)}')
-            return
-        echo("To use it, put this below `backends:` in the configuration:\n")
-        echo(f"  {_scalar(self.name)}:")
-        for key, value in _block(self.name, self.known).items():
-            echo(f"    {key}: {_scalar(value)}")
-
-    def _token_row(self, token: ProposedToken) -> tuple[str, ...]:
-        default = one_line(json.dumps(token.default, ensure_ascii=False), limit=_SHOWN)
-        return token.name, self._node(token), token.input, default
-
-    def _node(self, token: ProposedToken) -> str:
-        from imagen.graphs.graph import describe_node
-
-        return f"{token.node} {describe_node(self.proposal.graph, token.node)}"
-
-    def _token(self, token: ProposedToken) -> dict[str, Any]:
-        node = self.proposal.graph[token.node]
-        return {
-            "token": token.name,
-            "node": token.node,
-            "class": node["class_type"],
-            "input": token.input,
-            "default": token.default,
-        }
-
-    def _notes(self) -> list[str]:
-        from imagen.graphs import list_workflow_names
-
-        hides = self.name in list_workflow_names(())
-        own = [f"It goes before the bundled workflow {self.name!r}."] if hides else []
-        return [*self.proposal.notes, *self.known.notes, *own]
-
-
-def _lacking(proposal: ProposedWorkflow, known: Catalogue) -> list[WorkflowFault]:
-    from imagen.graphs.importer import find_server_faults
-
-    return [] if known.object_info is None else find_server_faults(proposal, known.object_info)
-
-
-def _scalar(value: Any) -> str:
-    """A value as YAML reads it: JSON is YAML, and a word that stays a text needs no quotes."""
-    from yaml import safe_load
-
-    is_word = isinstance(value, str) and _WORD.fullmatch(value) is not None
-    is_plain = is_word and safe_load(value) == value  # yes, no, on, null are no texts
-    return value if is_plain else json.dumps(value, ensure_ascii=False)
-
-
-_KIND = "comfyui"
+_HOW_TO_SAVE = "To save one: curl http://127.0.0.1:8188/object_info > object_info.json"
 _NOT_COPIED = ("type", "workflow", "workflow_dirs", "parameters", "title", "hint")
-_HOW = "Save one with: curl http://127.0.0.1:8188/object_info > object_info.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Catalogue:
-    """What a server's nodes are, and how that was learnt."""
+class CatalogSource:
+    """A node catalog and where it comes from."""
 
-    object_info: Mapping[str, Any] | None = None
-    """None where there is none at hand."""
+    object_info: Mapping[str, object] | None = None
+    """None if there is none."""
     source: str = ""
-    """For people: the backend, the address, or the file."""
+    """For people: the backend, the address or the file."""
     is_named: bool = False
-    """Whether somebody asked for this very one."""
-    block: Mapping[str, Any] = field(default_factory=dict)
-    """The keys by which a backend's block reaches the same server."""
+    """Whether the user named it."""
+    block: Mapping[str, object] = field(default_factory=dict)
+    """The keys with which a backend reaches the same server."""
     notes: tuple[str, ...] = ()
 
 
-def choose(
+def choose_catalog(
     settings: Settings,
     backend: str | None,
     url: str | None,
     file: Path | None,
     *,
     is_needed: bool,
-) -> Catalogue:
-    """The catalogue that is named; else that of the first ComfyUI server of the configuration.
+) -> CatalogSource:
+    """The node catalog that is named, or that of the first ComfyUI server of the configuration.
 
-    Where none `is_needed`, a server that can't be asked is a note. Raises ConfigError for two
-    named at once, and where none is to be had.
+    Unless one `is_needed`, a server that does not answer is only a note. Raises ConfigError.
     """
     if sum(one is not None for one in (backend, url, file)) > 1:
-        raise ConfigError("--backend, --url and --catalogue exclude each other; keep one.")
+        raise ConfigError("--backend, --url and --catalog exclude each other. Use one of them.")
     if file is not None:
-        return Catalogue(object_info=_saved(file), source=file.name, is_named=True)
+        return CatalogSource(object_info=_read_catalog(file), source=file.name, is_named=True)
     if url is not None:
-        return _of_address(url)
+        from imagen.backends import open_backend
+
+        block = {"type": "comfyui", "url": url, "workflow": "-"}
+        object_info, _ = fetch_catalog(open_backend("comfyui", {"comfyui": block}), url)
+        return CatalogSource(object_info=object_info, source=url, is_named=True, block={"url": url})
     if backend is not None:
-        return _of_backend(backend, settings, is_named=True)
-    return _usual(settings, is_needed=is_needed)
-
-
-def _usual(settings: Settings, *, is_needed: bool) -> Catalogue:
-    name = _first(settings)
-    if name is None:
-        if is_needed:
-            raise ConfigError(
-                "The editor's format is read with a catalogue of nodes, and no backend of "
-                "type: comfyui is configured to ask for it.",
-                remedy="Name a server (--url http://127.0.0.1:8188), or a saved catalogue "
-                f"(--catalogue FILE). {_HOW}",
-            )
-        return Catalogue()
-    if is_needed:
-        return _of_backend(name, settings, is_named=True)
-    try:
-        return _of_backend(name, settings, is_named=False)
-    except (BackendError, ConfigError) as error:
-        note = f"Not checked on {name}: {error.message}"
-        return Catalogue(block=_block_catalogues(settings, name), notes=(note,))
-
-
-def _first(settings: Settings) -> str | None:
-    """The default backend where it is one of ComfyUI's, else the first that is."""
+        return _catalog_of_backend(backend, settings, is_named=True)
     names = [settings.default_backend, *settings.backends]
     kinds = {name: block.get("type", name) for name, block in settings.backends.items()}
-    return next((name for name in names if kinds.get(name) == _KIND), None)
+    name = next((name for name in names if kinds.get(name) == "comfyui"), None)
+    if name is not None and is_needed:
+        return _catalog_of_backend(name, settings, is_named=True)
+    if name is not None:
+        try:
+            return _catalog_of_backend(name, settings, is_named=False)
+        except (BackendError, ConfigError) as error:
+            note = f"Not checked with {name}: {error.message}"
+            return CatalogSource(block=_server_keys(settings, name), notes=(note,))
+    if is_needed:
+        raise ConfigError(
+            "Reading the editor's format needs a node catalog, and the configuration has no "
+            "backend of type comfyui.",
+            remedy="Name a server (--url http://127.0.0.1:8188) or a saved node catalog "
+            f"(--catalog FILE). {_HOW_TO_SAVE}",
+        )
+    return CatalogSource()
 
 
-def _of_backend(name: str, settings: Settings, *, is_named: bool) -> Catalogue:
-    from imagen.backends.comfyui import ComfyUIBackend, node_catalog
-    from imagen.backends.redact import unwrap_backend
+def _catalog_of_backend(name: str, settings: Settings, *, is_named: bool) -> CatalogSource:
     from imagen.pipeline.generate import open_named
 
-    with closing(open_named(name, settings)) as opened, unwrap_backend(opened) as engine:
-        if not isinstance(engine, ComfyUIBackend):
-            raise ConfigError(
-                f"The backend {name!r} is no ComfyUI server, so it has no catalogue of nodes.",
-                remedy="Name a backend of type: comfyui.",
-            )
-        object_info, _ = node_catalog(engine)
-    return Catalogue(
-        object_info=object_info,
-        source=name,
-        is_named=is_named,
-        block=_block_catalogues(settings, name),
-    )
+    object_info, _ = fetch_catalog(open_named(name, settings), f"the backend {name!r}")
+    block = _server_keys(settings, name)
+    return CatalogSource(object_info=object_info, source=name, is_named=is_named, block=block)
 
 
-def _of_address(url: str) -> Catalogue:
-    from imagen.backends import open_backend
+def fetch_catalog(opened: Backend, name: str) -> tuple[Mapping[str, Any], str | None]:
+    """The node catalog and the version of a ComfyUI server; raises ConfigError for other types."""
     from imagen.backends.comfyui import ComfyUIBackend, node_catalog
     from imagen.backends.redact import unwrap_backend
 
-    block = {"type": _KIND, "url": url, "workflow": "-"}
-    with closing(open_backend(_KIND, {_KIND: block})) as opened, unwrap_backend(opened) as engine:
-        if not isinstance(engine, ComfyUIBackend):  # a plug-in may not take this name
-            raise ConfigError(f"{url} is no ComfyUI server.")
-        object_info, _ = node_catalog(engine)
-    return Catalogue(object_info=object_info, source=url, is_named=True, block={"url": url})
+    with closing(opened), unwrap_backend(opened) as engine:
+        if not isinstance(engine, ComfyUIBackend):
+            raise ConfigError(
+                f"A node catalog comes from a ComfyUI server, and {name} is not one.",
+                remedy="Name a backend of type comfyui.",
+            )
+        return node_catalog(engine)
 
 
-def _block_catalogues(settings: Settings, name: str) -> dict[str, Any]:
+def _server_keys(settings: Settings, name: str) -> dict[str, object]:
     block = settings.backends.get(name, {})
     return {key: value for key, value in block.items() if key not in _NOT_COPIED}
 
 
-def _saved(file: Path) -> dict[str, Any]:
-    """A saved answer of /object_info; raises ConfigError with a sentence for what is none."""
+def _read_catalog(file: Path) -> dict[str, object]:
     try:
-        said = json.loads(file.read_text("utf-8-sig"))
+        nodes = json.loads(file.read_text("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"The catalogue {file} is not valid JSON.", remedy=_HOW) from error
+        raise ConfigError(
+            f"The node catalog {file} is not valid JSON.", remedy=_HOW_TO_SAVE
+        ) from error
     except OSError as error:
-        raise ConfigError(f"Cannot read the catalogue {file}: {error.strerror}.") from error
-    if not isinstance(said, dict) or not any(map(_is_class, said.values())):
-        raise ConfigError(f"{file} is no catalogue of ComfyUI's nodes.", remedy=_HOW)
-    return said
+        raise ConfigError(f"Cannot read the node catalog {file}: {error.strerror}.") from error
+    if not isinstance(nodes, dict) or not any(
+        isinstance(node, dict) and isinstance(node.get("input"), dict) for node in nodes.values()
+    ):
+        raise ConfigError(f"{file} is not a node catalog of ComfyUI.", remedy=_HOW_TO_SAVE)
+    return nodes
 
 
-def _is_class(said: Any) -> bool:
-    return isinstance(said, dict) and isinstance(said.get("input"), dict)
+# --- the result ---
+
+_TOKEN_COLUMNS = (
+    Column("TOKEN"),
+    Column("NODE"),
+    Column("INPUT"),
+    Column("DEFAULT", may_go_below=True),
+)
+_PLAIN_WORD = re.compile(r"[^\W\d_][\w-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AddedWorkflow:
+    name: str
+    found: DetectedWorkflow
+    proposal: ProposedWorkflow
+    catalog: CatalogSource
+    paths: Sequence[Path]
+    addition: Addition | None
+    faults: Sequence[WorkflowFault]
+
+    @property
+    def notes(self) -> list[str]:
+        from imagen.graphs import list_workflow_names
+
+        hidden = (
+            [f"It hides the bundled workflow {self.name!r}."]
+            if self.name in list_workflow_names(())
+            else []
+        )
+        return [*self.proposal.notes, *self.catalog.notes, *hidden]
+
+
+def _backend_block(name: str, catalog: CatalogSource) -> dict[str, object]:
+    """The backend that runs the workflow on the server of the catalog."""
+    return {"type": "comfyui", **catalog.block, "workflow": name}
+
+
+def _added_json(added: _AddedWorkflow) -> dict[str, object]:
+    manifest = added.proposal.manifest.model_dump(mode="json", exclude_none=True)
+    return {
+        "name": added.name,
+        "source": added.found.source,
+        "format": added.found.form,
+        "files": [str(path) for path in added.paths],
+        "tokens": [
+            {
+                "token": token.name,
+                "node": token.node,
+                "class": added.proposal.graph[token.node]["class_type"],
+                "input": token.input,
+                "default": token.default,
+            }
+            for token in added.proposal.tokens
+        ],
+        "task": manifest["task"],
+        "models": manifest["models"],
+        "output": manifest["output"],
+        "notes": added.notes,
+        "faults": [{"what": fault.sentence, "remedy": fault.remedy} for fault in added.faults],
+        "backend": {added.name: _backend_block(added.name, added.catalog)},
+        "configuration": str(added.addition.path) if added.addition else None,
+    }
+
+
+def _print_added(added: _AddedWorkflow) -> None:
+    from imagen.graphs.graph import describe_node
+
+    count = len(added.proposal.graph)
+    form = "editor format" if added.found.form == "editor" else "API format"
+    echo(f"{added.name}: {added.found.source}, {form}, {count} node{'s' * (count != 1)}\n")
+    graph = added.proposal.graph
+    rows = [
+        (
+            token.name,
+            f"{token.node} {describe_node(graph, token.node)}",
+            token.input,
+            one_line(json.dumps(token.default, ensure_ascii=False), limit=60),
+        )
+        for token in added.proposal.tokens
+    ]
+    print_table(_TOKEN_COLUMNS, rows, has_heading=True)
+    models = added.proposal.manifest.models
+    print_section(
+        "Models, in ComfyUI's models/",
+        [Column("file", is_whole=True)],
+        [(f"{model.folder}/{model.file}",) for model in models],
+        below=[model.source for model in models],
+    )
+    print_section(
+        f"To do on {added.catalog.source}",
+        [Column("")],
+        [(fault.sentence,) for fault in added.faults],
+        below=[fault.remedy for fault in added.faults],
+    )
+    print_section("Notes", [Column("")], [(note,) for note in added.notes])
+    click.echo()
+    if not added.paths:
+        echo("Nothing was written (--dry-run).")
+        return
+    for path in added.paths:
+        echo(f"Wrote {path}")
+    click.echo()
+    if added.addition is not None:
+        verb = "Added the backend" if added.addition.added else "The backend already exists:"
+        echo(f"{verb} {added.name} in {added.addition.path}")
+        echo(f'To use it: imagen generate "…" --backend {_yaml_scalar(added.name)}')
+        return
+    echo("To use it, add this below `backends:` in the configuration:\n")
+    echo(f"  {_yaml_scalar(added.name)}:")
+    for key, value in _backend_block(added.name, added.catalog).items():
+        echo(f"    {key}: {_yaml_scalar(value)}")
+
+
+def _yaml_scalar(value: object) -> str:
+    """A value in YAML: a word without quotes if it stays text, anything else as JSON."""
+    from yaml import safe_load
+
+    if isinstance(value, str) and _PLAIN_WORD.fullmatch(value) and safe_load(value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)

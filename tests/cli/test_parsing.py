@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imagen.cli.parsing import assignment, control, lora, prompt_text, scalar
+from imagen.cli.parsing import (
+    parse_assignment,
+    parse_control,
+    parse_lora,
+    parse_scalar,
+    read_prompt,
+)
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
@@ -36,40 +42,40 @@ if TYPE_CHECKING:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_a_value_keeps_its_type(text: str, read: Any) -> None:
-    assert (scalar(text), type(scalar(text))) == (read, type(read))
+def test_a_scalar_keeps_its_type(text: str, read: Any) -> None:
+    assert (parse_scalar(text), type(parse_scalar(text))) == (read, type(read))
 
 
-def test_an_assignment_may_hold_further_equals_signs() -> None:
-    assert assignment("prompt_2=a=b") == ("prompt_2", "a=b")
+def test_an_assignment_may_contain_equals_signs() -> None:
+    assert parse_assignment("prompt_2=a=b") == ("prompt_2", "a=b")
 
 
 @pytest.mark.parametrize("text", ["steps", "=5", ""])
-def test_what_is_no_assignment_is_said_so(text: str) -> None:
+def test_an_invalid_assignment_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match="Write it as name=value"):
-        assignment(text)
+        parse_assignment(text)
 
 
 def test_a_prompt_is_read_from_a_file(tmp_path: Path) -> None:
     text = 'quotes " and\nlines, 猫 🎨 שלום ' + "x" * 100_000
     (tmp_path / "p.txt").write_text(text + "\n", encoding="utf-8")
-    assert prompt_text(f"@{tmp_path / 'p.txt'}") == text
+    assert read_prompt(f"@{tmp_path / 'p.txt'}") == text
 
 
 def test_a_prompt_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("a fox 🦊\n".encode())))
-    assert prompt_text("-") == "a fox 🦊"
+    assert read_prompt("-") == "a fox 🦊"
 
 
-def test_a_prompts_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(RequestError, match=r"The prompt's file nowhere.txt can't be read: No such"):
-        prompt_text("@nowhere.txt")
+def test_a_missing_prompt_file_is_named() -> None:
+    with pytest.raises(RequestError, match=r"Cannot read the prompt file nowhere.txt: No such"):
+        read_prompt("@nowhere.txt")
 
 
-def test_a_prompt_that_is_no_text_is_said_so(tmp_path: Path) -> None:
+def test_a_binary_prompt_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.png").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(RequestError, match="is not text in UTF-8 or UTF-16"):
-        prompt_text(f"@{tmp_path / 'p.png'}")
+        read_prompt(f"@{tmp_path / 'p.png'}")
 
 
 @pytest.mark.parametrize(
@@ -77,40 +83,40 @@ def test_a_prompt_that_is_no_text_is_said_so(tmp_path: Path) -> None:
     [(b"a\r\nb\r\n", "a\r\nb"), (b"a\n\n", "a\n"), (b"a", "a"), (b"\xef\xbb\xbfa\n", "a")],
     ids=["of Windows", "an empty line stays", "no end", "a mark before it"],
 )
-def test_only_the_end_of_the_last_line_is_not_the_prompts(
+def test_only_the_last_line_break_of_a_prompt_file_is_removed(
     tmp_path: Path, data: bytes, prompt: str
 ) -> None:
     (tmp_path / "p.txt").write_bytes(data)
-    assert prompt_text(f"@{tmp_path / 'p.txt'}") == prompt
+    assert read_prompt(f"@{tmp_path / 'p.txt'}") == prompt
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-8"])
-def test_the_encoding_of_a_prompt_is_that_of_its_first_bytes(
+def test_the_encoding_of_a_prompt_file_is_detected(
     codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PowerShell's `>` and Notepad write them."""
     data = "\ufeffa fox 🦊, 猫\r\n".encode(codec)
     (tmp_path / "p.txt").write_bytes(data)
-    assert prompt_text(f"@{tmp_path / 'p.txt'}") == "a fox 🦊, 猫"
+    assert read_prompt(f"@{tmp_path / 'p.txt'}") == "a fox 🦊, 猫"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    assert prompt_text("-") == "a fox 🦊, 猫"
+    assert read_prompt("-") == "a fox 🦊, 猫"
 
 
-def test_a_prompt_in_utf_16_that_is_cut_short_is_said_so(tmp_path: Path) -> None:
+def test_a_truncated_utf_16_prompt_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_bytes(b"\xff\xfea\x00b")
     with pytest.raises(RequestError, match="is not text in UTF-8 or UTF-16: truncated data"):
-        prompt_text(f"@{tmp_path / 'p.txt'}")
+        read_prompt(f"@{tmp_path / 'p.txt'}")
 
 
-def test_an_empty_prompt_of_a_file_is_a_mistake_somewhere(tmp_path: Path) -> None:
+def test_an_empty_prompt_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text(" \n")
     with pytest.raises(RequestError, match="is empty"):
-        prompt_text(f"@{tmp_path / 'p.txt'}")
+        read_prompt(f"@{tmp_path / 'p.txt'}")
 
 
 @pytest.mark.parametrize("text", ["negative=no", "negative=1", "sampler=2024"])
-def test_a_text_may_look_like_something_else(text: str) -> None:
-    assert assignment(text)[1] == text.partition("=")[2]
+def test_text_parameters_stay_text(text: str) -> None:
+    assert parse_assignment(text)[1] == text.partition("=")[2]
 
 
 @pytest.mark.parametrize(
@@ -123,20 +129,20 @@ def test_a_text_may_look_like_something_else(text: str) -> None:
     ],
     ids=["itself", "open", "deep", "aliases"],
 )
-def test_a_value_without_end_is_refused(text: str, said: str) -> None:
+def test_an_endless_value_is_refused(text: str, said: str) -> None:
     with pytest.raises(RequestError) as caught:
-        assignment(text)
+        parse_assignment(text)
     assert said in caught.value.message
 
 
-def test_a_date_in_a_list_is_a_text() -> None:
-    assert assignment("x=[2024-01-01, 2024-13-45]") == ("x", ["2024-01-01", "2024-13-45"])
+def test_a_date_in_a_list_is_text() -> None:
+    assert parse_assignment("x=[2024-01-01, 2024-13-45]") == ("x", ["2024-01-01", "2024-13-45"])
 
 
 @pytest.mark.parametrize("text", ["x=.inf", "x=[.nan]"])
-def test_a_value_that_is_no_json_is_refused(text: str) -> None:
-    with pytest.raises(RequestError, match="this value holds itself, or what is no JSON"):
-        assignment(text)
+def test_a_value_that_is_not_json_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="the value cannot be written as JSON"):
+        parse_assignment(text)
 
 
 @pytest.mark.parametrize(
@@ -162,14 +168,14 @@ def test_a_value_that_is_no_json_is_refused(text: str) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_control_picture_is_a_kind_a_file_and_numbers(text: str, read: dict[str, Any]) -> None:
-    assert control(text) == read
+def test_a_control_image_is_a_kind_a_file_and_numbers(text: str, read: dict[str, Any]) -> None:
+    assert parse_control(text) == read
 
 
 @pytest.mark.parametrize("text", ["canny", "canny:", ":x.png", r"C:\x.png", "/a/x.png:0.8", ""])
-def test_what_is_no_control_picture_is_said_so(text: str) -> None:
-    with pytest.raises(RequestError, match=r"is no control picture\. Write it as kind:file"):
-        control(text)
+def test_an_invalid_control_image_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match=r"is not a control image\. Write it as kind:file"):
+        parse_control(text)
 
 
 @pytest.mark.parametrize(
@@ -185,10 +191,12 @@ def test_what_is_no_control_picture_is_said_so(text: str) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_lora_is_a_name_and_a_strength(text: str, read: dict[str, Any]) -> None:
-    assert lora(text) == read
+    assert parse_lora(text) == read
 
 
 @pytest.mark.parametrize("text", ["", ":0.8", ":"])
-def test_a_lora_without_a_name_is_said_so(text: str) -> None:
-    with pytest.raises(RequestError, match=r"names no LoRA\. Write it as name or name:strength"):
-        lora(text)
+def test_a_lora_without_a_name_is_refused(text: str) -> None:
+    with pytest.raises(
+        RequestError, match=r"does not name a LoRA\. Write it as name or name:strength"
+    ):
+        parse_lora(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from imagen.cli.output import surprises, tell_plan
+from imagen.cli.output import describe_changes, print_plan
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import Lora, Request, Upscale
 from imagen.core.ticket import Estimate, InputImage, Ticket
@@ -33,35 +33,35 @@ def _ticket(**values: Any) -> Ticket:
     return Ticket(id="1", backend="b", request=request, receipt=_RECEIPT, **values)
 
 
-def test_what_a_user_would_want_to_know_is_told() -> None:
-    assert surprises(_ticket()) == [
+def test_changed_parameters_are_described() -> None:
+    assert describe_changes(_ticket()) == [
         "steps: 50 became 10 (at most 10)",
         "cfg: 3.0 was dropped (it has none)",
         "width 1024, height 576 became ratio 16:9 (it takes ratios)",
     ]
 
 
-def test_what_has_parts_is_told_as_people_would_write_it() -> None:
+def test_changed_parameters_with_parts_are_written_plainly() -> None:
     asked = Upscale(factor=2.0)
     fate = ParameterOutcome(
         outcome="mapped", asked=asked, used="x4.pth and lanczos", why="it enlarges by 4"
     )
     ticket = _ticket().model_copy(update={"receipt": {"upscale": fate}})
     told = ["upscale factor 2.0 became 'x4.pth and lanczos' (it enlarges by 4)"]
-    assert surprises(ticket) == told
+    assert describe_changes(ticket) == told
 
 
-def test_that_what_nobody_asked_for_was_mapped_is_no_surprise() -> None:
-    assert surprises(_ticket(), {"steps", "height"})[2:] == [
+def test_mapped_parameters_that_were_not_requested_are_left_out() -> None:
+    assert describe_changes(_ticket(), {"steps", "height"})[2:] == [
         "height 576 became ratio 16:9 (it takes ratios)"
     ]
 
 
-def test_a_plan_is_what_would_be_sent_and_what_it_costs(
+def test_a_plan_shows_the_request_and_the_estimate(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     estimate = Estimate(usd=0.003, basis="1 picture at $0.003")
-    tell_plan([_ticket(estimate=estimate, warnings=("image: scaled.",))], as_json=False)
+    print_plan([_ticket(estimate=estimate, warnings=("image: scaled.",))], as_json=False)
     assert capsys.readouterr().out.splitlines() == [
         "Would be sent to b:",
         "  prompt: a fox",
@@ -71,15 +71,15 @@ def test_a_plan_is_what_would_be_sent_and_what_it_costs(
         "  not honoured: cfg: 3.0 was dropped (it has none)",
         "  width 1024, height 576 became ratio 16:9 (it takes ratios)",
         "  image: scaled.",
-        "Compute unknown (megapixels × steps).",
-        "Cost about $0.003: 1 picture at $0.003",
+        "Compute: unknown (megapixels × steps).",
+        "Estimated cost: $0.003: 1 picture at $0.003",
     ]
 
 
-def test_a_plan_as_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_as_json_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     given = InputImage(parameter="image", name="fox.png", sha256="ab", width=6, height=4)
     estimate = Estimate(usd=None, basis="no price is known")
-    tell_plan([_ticket(estimate=estimate, inputs=(given,))], as_json=True)
+    print_plan([_ticket(estimate=estimate, inputs=(given,))], as_json=True)
     (plan,) = json.loads(capsys.readouterr().out)["plan"]
     assert plan["estimate"] == {"usd": None, "basis": "no price is known"}
     assert plan["receipt"]["count"]["used"] == "4 runs"

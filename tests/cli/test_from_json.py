@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from imagen.cli import run
-from imagen.cli.parsing import given
+from imagen.cli.parsing import read_request
 from imagen.core.request import Request
 from imagen.errors import RequestError
 
@@ -33,22 +33,22 @@ def _request(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
     return used | {"backend": printed["backend"]}
 
 
-def test_a_request_is_taken_as_it_stands() -> None:
+def test_from_json_reads_a_request() -> None:
     values = {"prompt": "a fox", "steps": 3, "loras": [{"name": "ink", "strength": 0.5}]}
-    assert given(_written(values)).request == Request.of(values)
-    assert given(_written(values)).backend is None
+    assert read_request(_written(values)).request == Request.of(values)
+    assert read_request(_written(values)).backend is None
 
 
-def test_a_request_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_json_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     data = io.BytesIO(b'\xef\xbb\xbf{"prompt": "a fox"}')
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data))
-    assert given("-").request == Request(prompt="a fox")
+    assert read_request("-").request == Request(prompt="a fox")
 
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-8"])
-def test_a_request_is_read_in_the_encoding_of_its_first_bytes(codec: str) -> None:
+def test_from_json_detects_the_encoding(codec: str) -> None:
     Path("request.json").write_bytes('\ufeff{"prompt": "猫"}'.encode(codec))
-    assert given("request.json").request == Request(prompt="猫")
+    assert read_request("request.json").request == Request(prompt="猫")
 
 
 @pytest.mark.parametrize(
@@ -66,20 +66,20 @@ def test_a_request_is_read_in_the_encoding_of_its_first_bytes(codec: str) -> Non
     ],
     ids=["deep", "a huge number", "cut"],
 )
-def test_a_request_without_end_is_refused(text: str, said: str) -> None:
+def test_from_json_refuses_deep_huge_and_truncated_json(text: str, said: str) -> None:
     Path("request.json").write_text(text)
     with pytest.raises(RequestError) as caught:
-        given("request.json")
+        read_request("request.json")
     assert caught.value.message == f"request.json {said}"
 
 
-def test_the_prompt_and_the_flags_go_over_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_prompt_and_options_override_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     name = _written({"prompt": "a fox", "steps": 3, "seed": 5, "width": 64, "height": 64})
     used = _request(capsys, "a cat", "--from-json", name, "--steps", "4")
     assert (used["prompt"], used["steps"], used["seed"], used["width"]) == ("a cat", 4, 5, 64)
 
 
-def test_a_sidecar_makes_the_same_picture_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sidecar_reproduces_its_image(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("backends: {studio: {type: mock, look: other}}")
     assert run(["generate", "a fox", "-b", "studio", *_SMALL, "-o", "fox.png"]) == 0
     used = _request(capsys, "--from-json", "fox.png.json", "-o", "again.png")
@@ -88,18 +88,18 @@ def test_a_sidecar_makes_the_same_picture_again(capsys: pytest.CaptureFixture[st
         assert again.tobytes() == first.tobytes()
 
 
-def test_another_backend_gets_what_was_asked_and_the_seed() -> None:
+def test_another_backend_gets_the_requested_values_and_the_seed() -> None:
     Path("imagen.yaml").write_text("backends: {studio: {type: mock}}")
     assert run(["generate", "a fox", "-b", "studio", *_SMALL, "-o", "fox.png"]) == 0
     sidecar = json.loads(Path("fox.png.json").read_text(encoding="utf-8"))
     sidecar["resolved"] |= {"steps": 77, "seed": 12}
-    found = given(_written(sidecar), ["mock"])
+    found = read_request(_written(sidecar), ["mock"])
     assert found.request == Request(prompt="a fox", width=32, height=32, seed=12)
 
 
-def test_the_record_of_a_comparison_is_a_request_too() -> None:
+def test_from_json_reads_the_record_of_a_comparison() -> None:
     assert run(["compare", "a fox", "-m", "mock", *_SMALL, "--seed", "4", "-o", "c"]) == 0
-    found = given("c/compare.json")
+    found = read_request("c/compare.json")
     assert found.request == Request(prompt="a fox", width=32, height=32, seed=4)
     assert found.backend is None
 
@@ -110,11 +110,11 @@ def test_the_record_of_a_comparison_is_a_request_too() -> None:
         ({"promt": "a fox"}, "request.json: promt: unknown key. Did you mean 'prompt'?"),
         ({"steps": -1}, "request.json: steps: "),
         ({"loras": [{"nme": "x"}]}, "request.json: loras[0].nme: unknown key."),
-        ([1, 2], "request.json holds no request: it must be one JSON object."),
+        ([1, 2], "request.json is not a request: expected a JSON object."),
         ({"imagen": 1, "request": {"promt": "x"}}, "request.json: promt: unknown key."),
         ({"imagen": 1, "request": 5, "resolved": {"seed": -2}}, "request.json: seed: "),
-        ({"imagen": 99}, "request.json: it has the format 99, and this imagen reads up to 1."),
-        ({"imagen": "x"}, "request.json: it has the format 'x'"),
+        ({"imagen": 99}, "request.json: unknown sidecar format 99; this imagen reads up to 1."),
+        ({"imagen": "x"}, "request.json: unknown sidecar format 'x'"),
     ],
     ids=[
         "a slip",
@@ -127,9 +127,9 @@ def test_the_record_of_a_comparison_is_a_request_too() -> None:
         "no sidecar",
     ],
 )
-def test_what_is_wrong_in_the_file_is_said(values: Any, said: str) -> None:
+def test_from_json_names_what_is_wrong_in_the_file(values: Any, said: str) -> None:
     with pytest.raises(RequestError) as caught:
-        given(_written(values))
+        read_request(_written(values))
     assert said in caught.value.message
 
 
@@ -155,10 +155,10 @@ def test_what_is_wrong_in_the_file_is_said(values: Any, said: str) -> None:
     ],
     ids=lambda values: "-".join(values),
 )
-def test_fields_go_by_the_names_of_other_tools_too(
+def test_from_json_understands_field_names_of_other_tools(
     values: dict[str, Any], request_values: dict[str, Any]
 ) -> None:
-    assert given(_written(values)).request == Request.of(request_values)
+    assert read_request(_written(values)).request == Request.of(request_values)
 
 
 @pytest.mark.parametrize(
@@ -176,39 +176,39 @@ def test_fields_go_by_the_names_of_other_tools_too(
     ],
     ids=lambda values: "-".join(values) if isinstance(values, dict) else "",
 )
-def test_names_that_contradict_or_are_unknown_are_refused(
+def test_from_json_refuses_contradicting_and_unknown_names(
     values: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        given(_written(values))
+        read_request(_written(values))
     assert said in caught.value.message
 
 
-def test_a_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(RequestError, match=r"--from-json: gone.json can't be read: No such file"):
-        given("gone.json")
+def test_from_json_names_a_missing_file() -> None:
+    with pytest.raises(RequestError, match=r"--from-json: cannot read gone.json: No such file"):
+        read_request("gone.json")
 
 
-def test_a_file_cut_short_is_no_json() -> None:
+def test_from_json_refuses_a_truncated_file() -> None:
     Path("cut.json").write_text('{"prompt": "a')
     with pytest.raises(RequestError, match=r"cut.json is not valid JSON: .* at line 1, column 12"):
-        given("cut.json")
+        read_request("cut.json")
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_a_number_that_only_python_reads_is_no_json(number: str) -> None:
+def test_from_json_refuses_numbers_that_are_not_json(number: str) -> None:
     Path("odd.json").write_text(f'{{"prompt": "a fox", "extra": {{"shift": {number}}}}}')
     with pytest.raises(
         RequestError, match=f"odd.json holds {number}, which JSON has no number for"
     ):
-        given("odd.json")
+        read_request("odd.json")
 
 
-def test_a_picture_is_not_its_sidecar() -> None:
+def test_from_json_suggests_the_sidecar_of_an_image() -> None:
     assert run(["generate", "a fox", *_SMALL, "-o", "fox.png"]) == 0
     with pytest.raises(RequestError, match=r"fox.png is not text in UTF-8 or UTF-16") as caught:
-        given("fox.png")
-    assert caught.value.remedy == "Do you mean its sidecar, fox.png.json?"
+        read_request("fox.png")
+    assert caught.value.remedy == "Did you mean its sidecar, fox.png.json?"
 
 
 @pytest.mark.parametrize(
@@ -217,12 +217,12 @@ def test_a_picture_is_not_its_sidecar() -> None:
         (["-", "--from-json", "-"], "Only one of PROMPT and --from-json can be standard input."),
         (["--from-json", "empty.json"], "This backend needs a prompt"),
         (["--from-json", "unknown.json"], "Unknown backend 'gone'."),
-        (["--from-json", "unknown.json"], "unknown.json names it; name another with --backend."),
+        (["--from-json", "unknown.json"], "unknown.json names it. Choose another with --backend."),
         (["x", "--backend", "interpolation"], "Unknown backend 'interpolation'."),
     ],
     ids=["twice", "nothing to show", "a backend of another machine", "what to do", "no engine"],
 )
-def test_a_command_line_that_says_too_little_is_refused(
+def test_an_incomplete_command_line_is_refused(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _written({}, "empty.json")
@@ -231,7 +231,7 @@ def test_a_command_line_that_says_too_little_is_refused(
     assert said in capsys.readouterr().err
 
 
-def test_a_comparison_takes_what_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_from_json_uses_the_requested_values(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "a fox", *_SMALL, "--seed", "9", "-o", "fox.png"]) == 0
     capsys.readouterr()
     arguments = ["compare", "--from-json", "fox.png.json", "-m", "mock", "-q", "-o", "c", "--json"]
@@ -263,7 +263,7 @@ def fox() -> None:
         "preprocess depth fox.png",
     ],
 )
-def test_what_was_made_of_pictures_is_made_again(line: str) -> None:
+def test_sidecars_of_image_tasks_reproduce_their_images(line: str) -> None:
     assert run([*line.split(), "--quiet", "-o", "a.png"]) == 0
     assert run(["generate", "--from-json", "a.png.json", "--quiet", "-o", "b.png"]) == 0
     with Image.open("a.png") as first, Image.open("b.png") as again:
@@ -279,7 +279,7 @@ def test_what_was_made_of_pictures_is_made_again(line: str) -> None:
         "--control canny:fox.png:0.5",
     ],
 )
-def test_the_record_of_a_comparison_is_a_request_with_its_images(options: str) -> None:
+def test_the_record_of_a_comparison_includes_its_input_images(options: str) -> None:
     line = f"compare x {options} -m mock -q -o c"
     assert run(line.split()) == 0
     assert run(["generate", "--from-json", "c/compare.json", "--quiet", "-o", "again.png"]) == 0
@@ -289,10 +289,10 @@ def test_the_record_of_a_comparison_is_a_request_with_its_images(options: str) -
 
 
 @pytest.mark.usefixtures("fox")
-def test_the_record_of_a_comparison_of_images_is_a_request_without_them() -> None:
+def test_the_record_of_a_comparison_of_images_leaves_them_out() -> None:
     line = "compare x --vary image=fox.png,mask.png -m mock -q -o c"
     assert run(line.split()) == 0
-    assert given("c/compare.json").request.image is None
+    assert read_request("c/compare.json").request.image is None
 
 
 @pytest.mark.usefixtures("fox")
@@ -312,7 +312,7 @@ def test_an_old_record_of_a_comparison_needs_its_images_named(
 
 
 @pytest.mark.usefixtures("fox")
-def test_a_picture_that_is_gone_is_named_unless_another_is_given(
+def test_from_json_names_a_missing_image_unless_it_is_replaced(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["generate", "x", "--image", "fox.png", "-q", "-o", "a.png"]) == 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imagen.cli import run
-from imagen.cli.commands.backends import tasks_shown
+from imagen.cli.commands.backends import describe_tasks
 from imagen.core.request import TASKS
 
 
@@ -19,7 +19,9 @@ def _shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any
     return printed
 
 
-def test_each_task_has_its_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+def test_backends_show_lists_the_parameters_of_each_task(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     shown = _shown(capsys, "mock")
     assert [task["task"] for task in shown["tasks"]] == list(TASKS)
     inpaint = shown["tasks"][2]["parameters"]
@@ -40,43 +42,43 @@ def test_each_task_has_its_parameters(capsys: pytest.CaptureFixture[str]) -> Non
     )
 
 
-def test_one_task_may_be_asked_about(capsys: pytest.CaptureFixture[str]) -> None:
+def test_backends_show_is_limited_to_one_task(capsys: pytest.CaptureFixture[str]) -> None:
     (task,) = _shown(capsys, "mock", "--task", "upscale")["tasks"]
     assert (task["task"], "upscale" in task["parameters"]) == ("upscale", True)
 
 
-def test_the_page_tells_what_differs_from_the_first_task(
+def test_backends_show_prints_only_differences_from_the_first_task(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("imagen.yaml").write_text("backends: {m: {type: mock, title: My own}}")
     assert run(["backends", "show", "m"]) == 0
     page = capsys.readouterr().out
-    assert page.startswith("m: My own\n\nKind ")
+    assert page.startswith("m: My own\n\nType ")
     assert "\ntext-to-image\n  prompt " in page
     assert "      Ridges, up to 12.\n" in page
     assert "\ninpaint, as for text-to-image, and\n" in page
     assert "\nupscale\n" in page
-    assert "\nNot taken\n  cfg " in page
+    assert "\nNot supported\n  cfg " in page
     assert " 0 to 2^64-1\n" in page
 
 
 def test_a_backend_that_can_inpaint_can_outpaint() -> None:
     known = ("inpaint", "edit")
-    assert list(tasks_shown(known)) == ["inpaint", "outpaint (by inpainting)", "edit"]
-    assert list(tasks_shown(("inpaint", "outpaint"))) == ["inpaint", "outpaint"]
+    assert list(describe_tasks(known)) == ["inpaint", "outpaint (by inpainting)", "edit"]
+    assert list(describe_tasks(("inpaint", "outpaint"))) == ["inpaint", "outpaint"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["moc"], "Unknown backend 'moc'. Did you mean 'mock'?"),
-        (["sd", "--task", "edit"], "sd can't do edit."),
+        (["sd", "--task", "edit"], "sd cannot do edit."),
         (["mock", "--task", "paint"], "'paint' is not one of"),
         ([], "Missing argument 'NAME'"),
     ],
     ids=["an unknown backend", "a task it lacks", "no task", "no name"],
 )
-def test_what_can_not_be_shown_is_said_so(
+def test_backends_show_refuses_unknown_names_and_tasks(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("imagen.yaml").write_text("backends: {sd: {type: comfyui, workflow: sd15}}")

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from imagen.cli.parsing import moment
+from imagen.cli.parsing import parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +53,8 @@ def _at(*date: int, utc: int = 1) -> datetime:
         pytest.param("2 w", _at(2026, 11, 13, 22, 30), id="weeks ago"),
     ],
 )
-def test_a_date_is_the_beginning_of_what_it_names(text: str, meant: datetime) -> None:
-    assert moment(text, _NOW) == meant
+def test_a_date_is_the_start_of_its_period(text: str, meant: datetime) -> None:
+    assert parse_moment(text, _NOW) == meant
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_date_is_the_beginning_of_what_it_names(text: str, meant: datetime) ->
         pytest.param("7d", _at(2026, 11, 20, 22, 30), id="days ago"),
     ],
 )
-def test_as_an_end_all_of_a_day_a_month_or_a_year_is_meant(text: str, meant: datetime) -> None:
-    assert moment(text, _NOW, is_end=True) == meant
+def test_an_end_date_includes_its_whole_period(text: str, meant: datetime) -> None:
+    assert parse_moment(text, _NOW, is_end=True) == meant
 
 
 _TOKYO = ZoneInfo("Asia/Tokyo")
@@ -87,20 +87,22 @@ _TOKYO = ZoneInfo("Asia/Tokyo")
         pytest.param("3h", _at(2026, 11, 27, 19, 30), id="hours ago"),
     ],
 )
-def test_a_date_is_meant_in_the_time_zone_that_is_named(text: str, meant: datetime) -> None:
-    assert moment(text, _NOW, _TOKYO) == meant
+def test_a_date_is_read_in_the_given_time_zone(text: str, meant: datetime) -> None:
+    assert parse_moment(text, _NOW, _TOKYO) == meant
 
 
-def test_a_day_on_which_the_clock_changes_begins_at_its_midnight() -> None:
+def test_a_day_with_a_clock_change_starts_at_midnight() -> None:
     zone = ZoneInfo("America/New_York")
-    assert moment("2026-03-08", _NOW, zone) == datetime(2026, 3, 8, 5, tzinfo=UTC)
-    assert moment("2026-03-08", _NOW, zone, is_end=True) == datetime(2026, 3, 9, 4, tzinfo=UTC)
+    assert parse_moment("2026-03-08", _NOW, zone) == datetime(2026, 3, 8, 5, tzinfo=UTC)
+    assert parse_moment("2026-03-08", _NOW, zone, is_end=True) == datetime(
+        2026, 3, 9, 4, tzinfo=UTC
+    )
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "soon", "2026-13-01", "2026-02-30", "2026-13", "7", "7y", "-7d", "999999w", "14:00"],
 )
-def test_what_is_no_date_is_refused(text: str) -> None:
+def test_an_invalid_date_is_refused(text: str) -> None:
     with pytest.raises((ValueError, OverflowError)):
-        moment(text, _NOW)
+        parse_moment(text, _NOW)

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from imagen.cli.options import EVERYTHING, asking, request
+from imagen.cli.options import ALL_REQUEST_OPTIONS, build_request, request_options
 from imagen.core.request import Control, Lora, Request
 from imagen.errors import RequestError
 
@@ -18,15 +18,15 @@ def asked(*flags: str) -> dict[str, Any]:
     got: list[dict[str, Any]] = []
 
     @click.command()
-    @asking(*EVERYTHING)
-    def command(asked: dict[str, Any]) -> None:
-        got.append(asked)
+    @request_options(*ALL_REQUEST_OPTIONS)
+    def command(values: dict[str, Any]) -> None:
+        got.append(values)
 
     CliRunner().invoke(command, flags, catch_exceptions=False, standalone_mode=False)
     return got[0]
 
 
-def test_what_is_not_given_is_not_asked() -> None:
+def test_options_that_are_not_given_set_no_values() -> None:
     assert asked() == {}
 
 
@@ -34,11 +34,11 @@ def test_zero_is_a_value() -> None:
     assert asked("--seed", "0", "--strength", "0") == {"seed": 0, "strength": 0.0}
 
 
-def test_a_size_is_a_width_and_a_height() -> None:
+def test_size_sets_width_and_height() -> None:
     assert asked("--size", "64x48") == {"width": 64, "height": 48}
 
 
-def test_every_flag_is_a_field_of_a_request() -> None:
+def test_every_option_sets_a_field_of_the_request() -> None:
     flags = (
         "--size 64x48 --seed 1 --steps 2 --cfg 3 --guidance 4 --sampler euler --scheduler karras "
         "--negative rain --prompt-2 b --negative-2 c --style ink --count 5 --lora ink:0.5 "
@@ -46,7 +46,7 @@ def test_every_flag_is_a_field_of_a_request() -> None:
         "--reference s.png --control canny:e.png:0.5:0.1-0.9 --control pose:p.png "
         "--variation-seed 8 --variation-strength 0.9 --set sparkle=2"
     )
-    assert request(asked(*flags.split())) == Request(
+    assert build_request(asked(*flags.split())) == Request(
         width=64,
         height=48,
         seed=1,
@@ -76,25 +76,25 @@ def test_every_flag_is_a_field_of_a_request() -> None:
     )
 
 
-def test_preprocess_is_said_of_each_control_picture() -> None:
+def test_preprocess_applies_to_each_control_image() -> None:
     given = asked("--control", "canny:a.png", "--control", "pose:b.png", "--preprocess")
     assert [one["preprocess"] for one in given["controls"]] == [True, True]
 
 
-def test_preprocess_alone_says_nothing() -> None:
-    with pytest.raises(click.UsageError, match="--preprocess needs a --control"):
+def test_preprocess_needs_a_control_image() -> None:
+    with pytest.raises(click.UsageError, match="--preprocess needs --control"):
         asked("--preprocess")
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--steps 4 --set steps=8", "--steps and --set steps are given. Keep one of them."),
-        ("--size 64x48 --set width=8", "--width and --set width are given. Keep one of them."),
-        ("--set shift=1 --set shift=2", "--set shift is given 2 times. Keep one of them."),
+        ("--steps 4 --set steps=8", "--steps and --set steps are both given. Use one of them."),
+        ("--size 64x48 --set width=8", "--width and --set width are both given. Use one of them."),
+        ("--set shift=1 --set shift=2", "--set shift is given more than once. Use one of them."),
     ],
 )
-def test_a_value_that_is_set_twice_is_refused(flags: str, said: str) -> None:
+def test_a_value_set_twice_is_refused(flags: str, said: str) -> None:
     with pytest.raises(click.UsageError) as caught:
         asked(*flags.split())
     assert caught.value.message == said
@@ -111,7 +111,7 @@ def test_a_value_that_is_set_twice_is_refused(flags: str, said: str) -> None:
     ],
     ids=lambda flags: flags[0],
 )
-def test_a_value_out_of_range_is_refused_by_its_name(flags: list[str]) -> None:
+def test_a_value_out_of_range_is_refused_by_name(flags: list[str]) -> None:
     name = flags[0].strip("-").replace("-", "_")
     with pytest.raises(RequestError, match=rf"^{name}.*must be"):
-        request(asked(*flags))
+        build_request(asked(*flags))

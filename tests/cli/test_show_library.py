@@ -61,7 +61,7 @@ def _mute(name: str = "fox.png") -> Path:
     return path.absolute()
 
 
-def test_an_id_tells_what_its_sidecar_does(
+def test_show_of_an_id_has_the_lines_of_its_sidecar(
     lines: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = ["generate", "a fox", "--seed", "3", "--size", "32x32", "--cfg", "2", "-o", "fox.png"]
@@ -71,13 +71,13 @@ def test_an_id_tells_what_its_sidecar_does(
     id = json.loads(capsys.readouterr().out)["images"][0]["id"]
     by_id, by_file = lines(id), lines("fox.png.json")
     assert by_id[:2] == [f"id: {id}", f"path: {Path('fox.png').absolute()}"]
-    assert by_id[2].startswith("made: 2")
+    assert by_id[2].startswith("generated: 2")
     assert [line for line in by_id[3:] if not line.startswith("created: ")] == [
         line for line in by_file if not line.startswith("created: ")
     ]
 
 
-def test_all_that_is_kept_of_a_picture_is_shown(
+def test_show_of_an_id_prints_what_the_library_knows(
     library: Library, lines: Callable[..., list[str]]
 ) -> None:
     hook = make_delivery(1, "webhook").model_copy(
@@ -100,17 +100,17 @@ def test_all_that_is_kept_of_a_picture_is_shown(
         "tags: good, print",
         "cloud: imagen-generated/2026-11-27/a-fox-7.png",
         "caller: ada",
-        "cost: $0.03 (as expected beforehand)",
+        "cost: $0.03 (estimated)",
         "warning: A bit dark.",
-        "told: cloud: sent",
-        "told: webhook hooks.example: stuck: Refused: 410 Gone.",
+        "delivery: cloud: sent",
+        "delivery: webhook hooks.example: stuck: Refused: 410 Gone.",
     ]
-    assert found[11] == "told: mirror: waiting"
+    assert found[11] == "delivery: mirror: waiting"
     assert "prompt: a fox" in found
     assert [line for line in found if "s3cret" in line] == []
 
 
-def test_the_json_of_an_id_holds_what_is_kept(
+def test_show_json_of_an_id_has_what_the_library_knows(
     library: Library, shown: Callable[..., dict[str, Any]]
 ) -> None:
     record_generation(library, make_record(1, estimated_usd=0.03), [make_delivery(1, "mirror")])
@@ -128,21 +128,19 @@ def test_the_json_of_an_id_holds_what_is_kept(
     ]
 
 
-def test_a_cost_that_nobody_knows_is_unknown(
-    library: Library, lines: Callable[..., list[str]]
-) -> None:
+def test_show_reports_an_unknown_cost(library: Library, lines: Callable[..., list[str]]) -> None:
     record_generation(library, make_record(1, is_paid=True))
     assert "cost: unknown" in lines("00000001")
 
 
-def test_the_second_of_a_batch_has_its_own_seed(
+def test_the_second_image_of_a_batch_has_its_own_seed(
     library: Library, shown: Callable[..., dict[str, Any]]
 ) -> None:
     record_generation(library, make_record(1, images=(make_image(1, 0), make_image(1, 1))))
     assert (shown("00000001")["file"]["seed"], shown("00000001.2")["file"]["seed"]) == (7, 8)
 
 
-def test_a_file_that_does_not_tell_is_known_by_the_library(
+def test_show_finds_a_stripped_file_in_the_library(
     library: Library, lines: Callable[..., list[str]]
 ) -> None:
     record_generation(library, make_record(1, "a fox", images=(make_image(1, 0, _mute()),)))
@@ -151,7 +149,7 @@ def test_a_file_that_does_not_tell_is_known_by_the_library(
     assert "id: 00000001" in lines("moved.png")
 
 
-def test_a_damaged_file_is_known_by_its_place(
+def test_show_finds_a_damaged_file_by_its_path(
     library: Library, lines: Callable[..., list[str]]
 ) -> None:
     path = _mute()
@@ -161,7 +159,7 @@ def test_a_damaged_file_is_known_by_its_place(
 
 
 @pytest.mark.usefixtures("library")
-def test_a_file_that_nobody_knows_does_not_say(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_refuses_an_unknown_file_without_metadata(capsys: pytest.CaptureFixture[str]) -> None:
     _mute()
     assert run(["show", "fox.png"]) == 5
     assert capsys.readouterr().err == (
@@ -170,21 +168,23 @@ def test_a_file_that_nobody_knows_does_not_say(capsys: pytest.CaptureFixture[str
     )
 
 
-def test_without_a_library_a_file_does_not_say(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_refuses_a_file_without_metadata_if_the_library_is_disabled(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     Path("imagen.yaml").write_text("library: {enabled: false}\n")
     _mute()
     assert run(["show", "fox.png"]) == 5
     assert "fox.png does not say how it was made." in capsys.readouterr().err
 
 
-def test_a_library_that_can_not_be_asked_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_reports_an_unavailable_library(capsys: pytest.CaptureFixture[str]) -> None:
     Path("notes.db").write_bytes(b"dear diary, " * 400)
     Path("imagen.yaml").write_text("library: {url: notes.db}\n")
     _mute()
     assert run(["show", "fox.png"]) == 5
     told = capsys.readouterr().err
     assert "fox.png does not say how it was made." in told
-    assert "The library can't be asked: The library " in told
+    assert "The library could not be searched: The library " in told
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_library_that_can_not_be_asked_is_told(capsys: pytest.CaptureFixture[s
         ),
     ],
 )
-def test_what_is_nothing_is_refused(
+def test_show_refuses_an_unknown_id(
     library: Library, capsys: pytest.CaptureFixture[str], word: str, code: int, told: str
 ) -> None:
     record_generation(library, make_record(1, images=(make_image(1, 0, _mute()),)))
@@ -204,13 +204,13 @@ def test_what_is_nothing_is_refused(
     assert told in capsys.readouterr().err
 
 
-def test_an_id_without_a_library_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_of_an_id_needs_the_library(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("library: {enabled: false}\n")
     assert run(["show", "00000001"]) == 2
     assert "The library is switched off" in capsys.readouterr().err
 
 
-def test_a_picture_on_another_machine_is_told(
+def test_show_names_the_machine_of_an_image(
     library: Library, lines: Callable[..., list[str]]
 ) -> None:
     from sqlalchemy import update
@@ -220,10 +220,10 @@ def test_a_picture_on_another_machine_is_told(
     record_generation(library, make_record(1))
     with library.writing() as connection:
         connection.execute(update(images).values(host="attic", missing_ms=1))
-    assert lines("00000001")[1].endswith("/pictures/1-0.png (on the machine attic, missing)")
+    assert lines("00000001")[1].endswith("/pictures/1-0.png (on attic, missing)")
 
 
-def test_a_file_that_tells_is_shown_without_the_library() -> None:
+def test_show_of_a_file_with_metadata_does_not_open_the_library() -> None:
     assert run(["generate", "a fox", "--size", "32x32", "-q", "-o", "fox.png"]) == 0
     program = (
         "import sys\nfrom imagen.cli import run\nrun(['show', 'fox.png'])\n"
