@@ -92,41 +92,39 @@ class Diffusers:
 
     def check(self) -> Health:
         """Check the model's files, the packages and the device."""
+        config = self._config
         try:
-            return self._check()
+            source = self.source
+            if config.offline and source.kind == "hub" and source.folder is None:
+                raise Unavailable(
+                    f"{config.model} is not on this machine, and `offline` is set.",
+                    remedy="Download it once without `offline`, or set `model` to a folder.",
+                )
+            if source.is_part and not config.config_dir:
+                raise Unavailable(
+                    f"{config.model} holds only the diffusion model.",
+                    remedy="Set `config_dir` to a complete diffusers folder of its family.",
+                )
+            if damaged := source.damaged_files():
+                return Health(ok=False, summary=damaged[0], remedies=("Download the model again.",))
+            require_packages()
+            from imagen.backends.diffusers.pipeline import choose_device, list_gpus
+
+            facts = [
+                ("device", choose_device(config)),
+                ("family", " ".join(filter(None, (source.family.name, source.variant)))),
+            ]
+            if source.kind == "hub" and source.folder is None:
+                facts.append(("model", "will be downloaded"))
+            for package in _PACKAGES:
+                try:
+                    facts.append((package, version(package)))
+                except PackageNotFoundError:
+                    continue
+            return Health(ok=True, facts=tuple(facts), gpus=list_gpus())
         except ImagenError as error:
             remedies = tuple(error.remedy.splitlines()) or ("Correct it in the configuration.",)
             return Health(ok=False, summary=error.message, remedies=remedies)
-
-    def _check(self) -> Health:
-        config, source = self._config, self.source
-        if config.offline and source.kind == "hub" and source.folder is None:
-            raise Unavailable(
-                f"{config.model} is not on this machine, and `offline` is set.",
-                remedy="Download it once without `offline`, or set `model` to a folder.",
-            )
-        if source.is_part and not config.config_dir:
-            raise Unavailable(
-                f"{config.model} holds only the diffusion model.",
-                remedy="Set `config_dir` to a complete diffusers folder of its family.",
-            )
-        if damaged := source.damaged_files():
-            return Health(ok=False, summary=damaged[0], remedies=("Download the model again.",))
-        require_packages()
-        from imagen.backends.diffusers.pipeline import choose_device, list_gpus
-
-        facts = [
-            ("device", choose_device(config)),
-            ("family", " ".join(filter(None, (source.family.name, source.variant)))),
-        ]
-        if source.kind == "hub" and source.folder is None:
-            facts.append(("model", "will be downloaded"))
-        for package in _PACKAGES:
-            try:
-                facts.append((package, version(package)))
-            except PackageNotFoundError:
-                continue
-        return Health(ok=True, facts=tuple(facts), gpus=list_gpus())
 
     def models(self) -> tuple[Model, ...]:
         from imagen.backends.diffusers.capabilities import list_available_models

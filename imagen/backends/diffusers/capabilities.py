@@ -30,6 +30,16 @@ _CONFIGURABLE = (
     *("guidance", "sampler", "scheduler", "strength", "count"),
 )
 """Parameters whose defaults a block may set."""
+_MISSING = {
+    "guidance": "this model has no distilled guidance",
+    "prompt_2": "this model has one text encoder",
+    "negative_2": "this model has one text encoder",
+    "negative": "the pipeline of this model takes no negative prompt",
+    "cfg": "the pipeline of this model has no classifier-free guidance",
+    "variation_seed": "variations work only where an image starts from noise",
+    "variation_strength": "variations work only where an image starts from noise",
+}
+"""Why a model lacks parameters that other models have."""
 
 
 def find_capabilities(task: Task, source: ModelSource, config: DiffusersConfig) -> Capabilities:
@@ -39,7 +49,14 @@ def find_capabilities(task: Task, source: ModelSource, config: DiffusersConfig) 
     task = task if task in tasks else tasks[0]
     kind = family.pipeline_kind(task, has_controls=False)
     assert kind is not None  # the task is one of the family's
-    parameters = _text_parameters(family) | _sampling_parameters(family)
+    texts = {"prompt": "What to show."}
+    if family.has_negative:
+        texts["negative"] = "What not to show; needs a cfg above 1."
+    if family.has_second_prompt:
+        texts["prompt_2"] = "Prompt for the second text encoder; default: the prompt."
+        texts["negative_2"] = "Negative prompt for the second text encoder; default: the first."
+    parameters = {name: Parameter(type="string", description=d) for name, d in texts.items()}
+    parameters |= _sampling_parameters(family)
     if kind in family.without_cfg:
         parameters = {k: p for k, p in parameters.items() if k not in CFG_PARAMETERS}
     parameters |= _image_parameters(family, kind)
@@ -47,26 +64,18 @@ def find_capabilities(task: Task, source: ModelSource, config: DiffusersConfig) 
         parameters["controls"] = Parameter(
             description="Finished control images, each of a kind in `controlnets`."
         )
+    reasons = _MISSING | {
+        "controls": "its pipelines for this task take no control images"
+        if config.controlnets
+        else "no `controlnets` are configured"
+    }
     return Capabilities(
         tasks=tasks,
         parameters=_apply_configured_defaults(parameters, config),
         controls=tuple(config.controlnets),
-        without=_explain_missing(parameters, config),
+        without={name: why for name, why in reasons.items() if name not in parameters},
         prompt_syntax=(),
     )
-
-
-def _text_parameters(family: DiffusersFamily) -> dict[str, Parameter]:
-    texts = {"prompt": "What to show."}
-    if family.has_negative:
-        texts["negative"] = "What not to show; needs a cfg above 1."
-    if family.has_second_prompt:
-        texts |= {
-            "prompt_2": "Prompt for the second text encoder; default: the prompt.",
-            "negative_2": "Negative prompt for the second text encoder; default: the negative"
-            " prompt.",
-        }
-    return {name: Parameter(type="string", description=text) for name, text in texts.items()}
 
 
 def _sampling_parameters(family: DiffusersFamily) -> dict[str, Parameter]:
@@ -171,22 +180,6 @@ def _apply_configured_defaults(
                 ) from error
             configured[name] = parameters[name].model_copy(update={"default": default})
     return configured
-
-
-def _explain_missing(parameters: dict[str, Parameter], config: DiffusersConfig) -> dict[str, str]:
-    """Why this model lacks parameters that other models have."""
-    controls = "its pipelines for this task take no control images"
-    reasons = {
-        "guidance": "this model has no distilled guidance",
-        "prompt_2": "this model has one text encoder",
-        "negative_2": "this model has one text encoder",
-        "negative": "the pipeline of this model takes no negative prompt",
-        "cfg": "the pipeline of this model has no classifier-free guidance",
-        "controls": controls if config.controlnets else "no `controlnets` are configured",
-        "variation_seed": "variations work only where an image starts from noise",
-        "variation_strength": "variations work only where an image starts from noise",
-    }
-    return {name: why for name, why in reasons.items() if name not in parameters}
 
 
 def list_available_models(config: DiffusersConfig, source: ModelSource) -> Iterator[Model]:

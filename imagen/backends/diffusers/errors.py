@@ -119,24 +119,20 @@ def _hub_error(
             backend=config.name,
         )
     if "HfHubHTTPError" in names:
-        return _hub_status_error(error, config)
+        status = int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
+        message = one_line(str(error))
+        if status in (401, 403):
+            return Unauthorized(
+                f"The Hub refused access: {message}",
+                remedy=f"Set the environment variable {token} to your token.",
+                backend=config.name,
+            )
+        if status == 429:
+            return RateLimited("The Hub's rate limit is reached.", backend=config.name)
+        kind = Unavailable if status == 0 or status >= 500 else Rejected
+        return kind(f"The Hub answered: {message}", backend=config.name)
     is_http = type(error).__module__.split(".")[0] in _HTTP_PACKAGES
     return _not_downloaded(config) if is_http else None
-
-
-def _hub_status_error(error: BaseException, config: DiffusersConfig) -> BackendError:
-    status = int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
-    message = one_line(str(error))
-    if status in (401, 403):
-        return Unauthorized(
-            f"The Hub refused access: {message}",
-            remedy=f"Set the environment variable {config.token_env or 'HF_TOKEN'} to your token.",
-            backend=config.name,
-        )
-    if status == 429:
-        return RateLimited("The Hub's rate limit is reached.", backend=config.name)
-    kind = Unavailable if status == 0 or status >= 500 else Rejected
-    return kind(f"The Hub answered: {message}", backend=config.name)
 
 
 def _not_downloaded(config: DiffusersConfig) -> BackendError:

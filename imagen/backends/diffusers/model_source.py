@@ -93,7 +93,20 @@ def read_source(config: DiffusersConfig) -> ModelSource:
             " the Hub."
         )
     cached = find_cached_folder(model, os.environ)
-    return _guess_from_name(config) if cached is None else _read_folder(config, "hub", cached)
+    if cached is not None:
+        return _read_folder(config, "hub", cached)
+    # Before the download, only its name can tell the family.
+    name = model.lower()
+    guessed = next((family for word, family in _FAMILY_BY_NAME if re.search(word, name)), "")
+    variant = next((word for word in _VARIANTS_BY_NAME if word in name), "")
+    if not (config.family or guessed):
+        raise ConfigError(
+            f"backends.{config.name}.model: the family of {model} is unknown until it is"
+            " downloaded.",
+            remedy=f"Set `family` to one of: {', '.join(FAMILY_NAMES)}.",
+        )
+    family = _supported_family(config, config.family or guessed, variant, model)
+    return ModelSource(kind="hub", where=model, family=family, variant=variant)
 
 
 def _read_file(config: DiffusersConfig, path: Path) -> ModelSource:
@@ -127,6 +140,9 @@ def _read_folder(
         )
     pipeline = one_line(str(index.get("_class_name", "")), limit=60)
     family, variant = _identify_folder(path, FAMILY_OF_PIPELINE.get(pipeline, ""), index)
+    # Some folders have each weights file twice, in two formats.
+    weights = list(path.rglob("*.safetensors")) or list(path.rglob("*.bin"))
+    size = sum(file.stat().st_size for file in weights if file.is_file()) or None
     return ModelSource(
         kind=kind,
         where=config.model if kind == "hub" else str(path),
@@ -134,7 +150,7 @@ def _read_folder(
             config, config.family or family, variant, f"a {pipeline or 'pipeline'}"
         ),
         variant=variant,
-        size_bytes=_weights_size(path),
+        size_bytes=size,
         folder=path,
     )
 
@@ -154,22 +170,6 @@ def _identify_folder(path: Path, family: str, index: Mapping[str, object]) -> tu
         return family, "klein" if index.get("is_distilled") else "klein-base"
     channels = unet.get("in_channels", 4)
     return family, "inpaint" if channels == 9 else "edit" if channels == 8 else ""
-
-
-def _guess_from_name(config: DiffusersConfig) -> ModelSource:
-    """A Hub model that is not downloaded: only its name can tell the family."""
-    name = config.model.lower()
-    guessed = next((family for word, family in _FAMILY_BY_NAME if re.search(word, name)), "")
-    variant = next((word for word in _VARIANTS_BY_NAME if word in name), "")
-    family = config.family or guessed
-    if not family:
-        raise ConfigError(
-            f"backends.{config.name}.model: the family of {config.model} is unknown until it is"
-            " downloaded.",
-            remedy=f"Set `family` to one of: {', '.join(FAMILY_NAMES)}.",
-        )
-    supported = _supported_family(config, family, variant, config.model)
-    return ModelSource(kind="hub", where=config.model, family=supported, variant=variant)
 
 
 def _supported_family(
@@ -208,15 +208,6 @@ def _read_json(path: Path) -> Mapping[str, object] | None:
     return content if isinstance(content, dict) else None
 
 
-def _weights_size(folder: Path) -> int | None:
-    """The bytes of all weights; where there are two kinds of files, of one kind."""
-    for suffix in ("safetensors", "bin"):
-        sizes = [file.stat().st_size for file in folder.rglob(f"*.{suffix}") if file.is_file()]
-        if sizes:
-            return sum(sizes)
-    return None
-
-
 def choose_model(asked: str, config: DiffusersConfig) -> ChosenModel[DiffusersConfig]:
     """The block with the model that a request names: a path, a name in `models_dir`, a Hub id.
 
@@ -232,9 +223,12 @@ def choose_model(asked: str, config: DiffusersConfig) -> ChosenModel[DiffusersCo
     except ConfigError as error:
         sentence = error.message.removeprefix(f"backends.{config.name}.model: ")
         raise RequestError(f"model: {sentence}", remedy=error.remedy) from error
-    left_out: tuple[str, ...] = ()
-    if source.family.name != _family_name(config):
-        left_out = tuple(key for key in _FAMILY_KEYS if getattr(config, key))
+    try:
+        own_family = read_source(config).family.name
+    except ConfigError:  # the block's own model may be missing
+        own_family = config.family
+    is_same = source.family.name == own_family
+    left_out = tuple(key for key in _FAMILY_KEYS if not is_same and getattr(config, key))
     chosen = only_model.model_copy(update={key: type(getattr(config, key))() for key in left_out})
     if source.is_part and not chosen.config_dir:
         raise RequestError(
@@ -269,14 +263,6 @@ def _locate_model(asked: str, config: DiffusersConfig) -> tuple[str, str]:
         f"in {config.models_dir}",
         f"See: imagen models --backend {config.name}; or give a path, or the Hub's owner/name.",
     )
-
-
-def _family_name(config: DiffusersConfig) -> str:
-    """The family of the block's own model, which may be missing."""
-    try:
-        return read_source(config).family.name
-    except ConfigError:
-        return config.family
 
 
 def list_loras(folder: Path | None) -> Iterator[tuple[str, Path]]:

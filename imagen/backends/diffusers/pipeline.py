@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from contextlib import contextmanager
@@ -99,7 +100,12 @@ def load_pipeline(source: ModelSource, config: DiffusersConfig) -> LoadedPipelin
         library.utils.logging.set_verbosity(logging.CRITICAL)
         library.utils.logging.disable_progress_bar()
     device = choose_device(config)
-    dtype = _choose_dtype(config, source.family, device)
+    name = source.family.dtype if config.dtype == "auto" else config.dtype
+    if config.dtype == "auto" and device == "cpu":
+        name = "float32"
+    elif config.dtype == "auto" and name == "bfloat16" and device.startswith("cuda"):
+        name = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    dtype = getattr(torch, name)
     pipe = _load(source, config, dtype)
     offload = _choose_offload(config, pipe, device)
     _place(pipe, device, offload)
@@ -172,28 +178,17 @@ def choose_device(config: DiffusersConfig) -> str:
 
 def list_gpus() -> tuple[Gpu, ...]:
     """The GPUs that torch can use, each with its memory if the driver reports it."""
-    if torch.cuda.is_available():
-        return tuple(map(_read_gpu, range(torch.cuda.device_count())))
-    return (Gpu(name="Apple GPU"),) if torch.backends.mps.is_available() else ()
-
-
-def _read_gpu(number: int) -> Gpu:
-    name = str(torch.cuda.get_device_name(number))
-    try:
-        free, total = torch.cuda.mem_get_info(number)
-    except RuntimeError:  # a GPU in a compute mode that prohibits processes
-        return Gpu(name=name)
-    return Gpu(name=name, vram_total_bytes=int(total), vram_free_bytes=int(free))
-
-
-def _choose_dtype(config: DiffusersConfig, family: DiffusersFamily, device: str) -> Untyped:
-    if config.dtype != "auto":
-        return getattr(torch, config.dtype)
-    if device == "cpu":
-        return torch.float32
-    if family.dtype == "bfloat16" and device.startswith("cuda"):
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return getattr(torch, family.dtype)
+    if not torch.cuda.is_available():
+        return (Gpu(name="Apple GPU"),) if torch.backends.mps.is_available() else ()
+    gpus = []
+    for number in range(torch.cuda.device_count()):
+        name = str(torch.cuda.get_device_name(number))
+        try:
+            free, total = map(int, torch.cuda.mem_get_info(number))
+            gpus.append(Gpu(name=name, vram_total_bytes=total, vram_free_bytes=free))
+        except RuntimeError:  # a GPU in a compute mode that prohibits processes
+            gpus.append(Gpu(name=name))
+    return tuple(gpus)
 
 
 def _choose_offload(config: DiffusersConfig, pipe: Untyped, device: str) -> str:
@@ -224,8 +219,9 @@ def _place(pipe: Untyped, device: str, offload: str) -> None:
         pipe.to(device)
 
 
-def empty_cache() -> None:
-    """Return the memory that torch holds back for later allocations."""
+def release_memory() -> None:
+    """Collect garbage, and return the memory that torch holds back for later allocations."""
+    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from io import BytesIO
 from queue import Empty, Queue
@@ -18,9 +18,9 @@ from imagen.backends.diffusers import call
 from imagen.backends.diffusers.errors import translate_errors
 from imagen.backends.diffusers.pipeline import (
     LoadedPipeline,
-    empty_cache,
     hub_access,
     load_pipeline,
+    release_memory,
 )
 from imagen.backends.diffusers.pipeline_cache import PipelineCache
 from imagen.core.result import Facts, Output, Progress, Result
@@ -48,12 +48,7 @@ _CACHE_KEYS = ("model", "family", "config_dir", "variant", "device", "dtype", "o
 """Config fields that make two backends load the same pipeline."""
 
 
-def _release_memory() -> None:
-    gc.collect()
-    empty_cache()
-
-
-LOADED_PIPELINE: PipelineCache[LoadedPipeline] = PipelineCache(_release_memory)
+LOADED_PIPELINE: PipelineCache[LoadedPipeline] = PipelineCache(release_memory)
 """The pipeline that this process keeps between jobs, shared by all backends."""
 
 
@@ -84,9 +79,15 @@ class DiffusersRun:
         started = time.monotonic()
         last = Progress(stage="loading")
         on_progress(last)
-        worker = Background(self._work)
+        worker = Background(self._generate)
         try:
-            while (progress := self._next_progress(last)) is not None:
+            while True:
+                try:
+                    progress = self._progress.get(timeout=TICK_SECONDS)
+                except Empty:  # report that it still runs
+                    progress = replace(last, ticket=None, preview=None)
+                if progress is None:
+                    break
                 last = progress
                 on_progress(progress)
         finally:
@@ -99,41 +100,30 @@ class DiffusersRun:
         facts = self._build_facts(finished, time.monotonic() - started)
         return Result(outputs=outputs, facts=facts, warnings=tuple(finished.warnings))
 
-    def _next_progress(self, last: Progress) -> Progress | None:
-        """What the worker reports; the last progress again after a tick; None at the end."""
-        try:
-            return self._progress.get(timeout=TICK_SECONDS)
-        except Empty:
-            return Progress(
-                stage=last.stage, fraction=last.fraction, step=last.step, steps=last.steps
-            )
-
-    def _work(self) -> _Finished:
-        try:
-            with translate_errors(self._config):
-                return self._generate()
-        finally:
-            self._progress.put(None)
-
     def _generate(self) -> _Finished:
+        """Load and run, in a thread of its own; None in the queue is the end of the progress."""
         key = (
             *(getattr(self._config, name) for name in _CACHE_KEYS),
             *sorted(self._config.controlnets.items()),
         )
-        with (
-            LOADED_PIPELINE.using(key, self._load) as loaded,
-            hub_access(self._config),
-            catch_warnings(),
-        ):
-            simplefilter("ignore")  # warnings of the libraries for their own developers
-            self._raise_if_stopped()
-            ticket = self._ticket.sent(device=loaded.device)
-            self._progress.put(
-                Progress(stage="submitted", fraction=_LOADED_FRACTION, ticket=ticket)
-            )
-            started = time.monotonic()
-            images, warnings = self._call_pipeline(loaded)
-            return _Finished(images, loaded, time.monotonic() - started, warnings)
+        try:
+            with (
+                translate_errors(self._config),
+                LOADED_PIPELINE.using(key, self._load) as loaded,
+                hub_access(self._config),
+                catch_warnings(),
+            ):
+                simplefilter("ignore")  # warnings of the libraries for their own developers
+                self._raise_if_stopped()
+                ticket = self._ticket.sent(device=loaded.device)
+                self._progress.put(
+                    Progress(stage="submitted", fraction=_LOADED_FRACTION, ticket=ticket)
+                )
+                started = time.monotonic()
+                images, warnings = self._call_pipeline(loaded)
+                return _Finished(images, loaded, time.monotonic() - started, warnings)
+        finally:
+            self._progress.put(None)
 
     def _load(self) -> LoadedPipeline:
         self._raise_if_stopped()  # while waiting for another run to end

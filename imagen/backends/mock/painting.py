@@ -14,8 +14,6 @@ from imagen.core.image_file import read_image_file
 from imagen.core.request import USUAL_SIDE, Upscale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from imagen.core.request import Request
 
 Colour = tuple[int, int, int]
@@ -97,35 +95,31 @@ def _blend_over_initial_image(painted: Image.Image, request: Request, path: str)
 
 
 def _process(image: Image.Image, request: Request) -> Image.Image:
-    """The image preprocessed, restored or upscaled."""
-    from PIL import ImageFilter
+    """The image restored, upscaled, or turned into a control image."""
+    from PIL import ImageFilter, ImageOps
 
-    if request.preprocess is not None:
-        return _preprocess(image.convert("L"), request.preprocess).convert("RGB")
     if request.restore is not None:
         smooth = image.filter(ImageFilter.SMOOTH_MORE)
         return Image.blend(smooth, image, request.restore.fidelity)
-    upscale = request.upscale or Upscale()
-    times = UPSCALERS.get(upscale.method or "", 2)
-    larger = image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC)
-    size = round(image.width * upscale.factor), round(image.height * upscale.factor)
-    return larger.resize(size, Image.Resampling.LANCZOS)
-
-
-def _preprocess(grey: Image.Image, kind: str) -> Image.Image:
-    """The control image of this kind, as grey."""
-    from PIL import ImageFilter, ImageOps
-
-    if kind == "canny":
-        return _find_edges(grey)
-    if kind == "scribble":
-        blurred = grey.filter(ImageFilter.GaussianBlur(2))
-        return _find_edges(blurred).filter(ImageFilter.MaxFilter(5))
-    if kind == "depth":  # what is lower in an image usually is nearer
+    if request.preprocess is None:
+        upscale = request.upscale or Upscale()
+        times = UPSCALERS.get(upscale.method or "", 2)
+        larger = image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC)
+        size = round(image.width * upscale.factor), round(image.height * upscale.factor)
+        return larger.resize(size, Image.Resampling.LANCZOS)
+    grey = image.convert("L")
+    if request.preprocess == "canny":
+        control = _find_edges(grey)
+    elif request.preprocess == "scribble":
+        edges = _find_edges(grey.filter(ImageFilter.GaussianBlur(2)))
+        control = edges.filter(ImageFilter.MaxFilter(5))
+    elif request.preprocess == "depth":  # what is lower in an image usually is nearer
         near = Image.linear_gradient("L").resize(grey.size)
         blurred = grey.filter(ImageFilter.GaussianBlur(4))
-        return Image.blend(near, ImageOps.autocontrast(blurred), 0.4)
-    return _draw_figure(grey.size)
+        control = Image.blend(near, ImageOps.autocontrast(blurred), 0.4)
+    else:
+        control = _draw_figure(grey.size)
+    return control.convert("RGB")
 
 
 def _find_edges(grey: Image.Image) -> Image.Image:
@@ -186,7 +180,14 @@ def paint(
         hue += 0.25 + _hash_words(negative) / 2**64 / 2
     random = Random(_hash_words(prompt, negative, str(seed), variant))
     scale = 2 if max(width, height) < _SMOOTH_BELOW else 1
-    image = _paint_sky(width * scale, height * scale, hue)
+    zenith, horizon = _colour(hue, 0.55, 0.55), _colour(hue + 0.12, 0.25, 0.98)
+    size = width * scale, height * scale
+    shade = Image.linear_gradient("L").resize((1, size[1])).resize(size)
+    bands = [
+        [round(a + (b - a) * i / 255) for i in range(256)]
+        for a, b in zip(zenith, horizon, strict=True)
+    ]
+    image = Image.merge("RGB", [shade.point(band) for band in bands])
     _paint_sun(image, random, hue, crescent=bool(negative))
     _paint_land(image, random, hue, ridges=max(1, min(steps, _MAX_RIDGES)))
     return image.reduce(scale) if scale > 1 else image
@@ -202,21 +203,6 @@ def _colour(hue: float, saturation: float, value: float) -> Colour:
         return round(255 * (value - value * saturation * max(0.0, min(k, 4 - k, 1.0))))
 
     return channel(5), channel(3), channel(1)
-
-
-def _mix(a: Colour, b: Colour, share: float) -> Colour:
-    red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
-    return red, green, blue
-
-
-def _paint_sky(width: int, height: int, hue: float) -> Image.Image:
-    zenith, horizon = _colour(hue, 0.55, 0.55), _colour(hue + 0.12, 0.25, 0.98)
-    shade = Image.linear_gradient("L").resize((1, height)).resize((width, height))
-    bands = [
-        [round(a + (b - a) * i / 255) for i in range(256)]
-        for a, b in zip(zenith, horizon, strict=True)
-    ]
-    return Image.merge("RGB", [shade.point(band) for band in bands])
 
 
 def _paint_sun(image: Image.Image, random: Random, hue: float, *, crescent: bool) -> None:
@@ -244,18 +230,20 @@ def _paint_land(image: Image.Image, random: Random, hue: float, *, ridges: int) 
     for ridge in range(ridges):
         depth = (ridge + 1) / ridges
         top = height * (0.5 + 0.42 * depth * ridge / ridges)
-        line = list(_ridge_line(random, width, top, height * 0.16 * (1.2 - depth / 2), roughness))
-        draw.polygon([(0, height), *line, (width, height)], fill=_mix(far, near, depth))
-
-
-def _ridge_line(
-    random: Random, width: int, top: float, swing: float, roughness: float
-) -> Iterator[tuple[float, float]]:
-    waves = [
-        (swing / order**1.2, order * random.uniform(0.7, 1.3) * roughness, random.uniform(0, 7))
-        for order in (1, 2, 4, 9)
-    ]
-    for i in range(129):
-        across = i / 128
-        lift = sum(size * math.sin(turns * math.tau * across + at) for size, turns, at in waves)
-        yield width * across, top - lift
+        swing = height * 0.16 * (1.2 - depth / 2)
+        waves = [
+            (swing / order**1.2, order * random.uniform(0.7, 1.3) * roughness, random.uniform(0, 7))
+            for order in (1, 2, 4, 9)
+        ]
+        line = [
+            (
+                width * i / 128,
+                top
+                - sum(
+                    size * math.sin(turns * math.tau * i / 128 + at) for size, turns, at in waves
+                ),
+            )
+            for i in range(129)
+        ]
+        red, green, blue = (round(a + (b - a) * depth) for a, b in zip(far, near, strict=True))
+        draw.polygon([(0, height), *line, (width, height)], fill=(red, green, blue))

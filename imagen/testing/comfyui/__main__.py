@@ -58,8 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--version", default=NEW_VERSION, help="the version that it reports")
     add("--step-seconds", type=float, default=0.0, help="duration of a step")
     add("--load-seconds", type=float, default=0.0, help="duration of loading a model")
-    # `--pictures` is the option's old name.
-    add("--images", "--pictures", choices=("painted", "flat", "noise"), default="painted")
+    add("--images", choices=("painted", "flat", "noise"), default="painted", help="their style")
     add("--previews", action="store_true", help="send a preview at each step")
     add(
         "--switch",

@@ -44,7 +44,7 @@ class GatewayAnswer:
     cuts: bool = False
     """Whether the connection is reset instead."""
     hangs: bool = False
-    """Whether there is no answer, while the connection stays open."""
+    """Whether the answer never comes, while the connection stays open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ class ModelFiles:
         return {folder: sorted(files) for folder, files in names.items()}
 
 
-class NodeCatalog:
+class NodeClasses:
     """The node classes, as `/object_info` has them."""
 
     def __init__(

@@ -122,20 +122,20 @@ def _read_object(request: HttpRequest) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _get_ws(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_ws(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
     text = 'No WebSocket UPGRADE hdr: None\n Can "Upgrade" only to "WebSocket".'
     return HttpAnswer(status=400, body=text.encode(), headers=_TEXT)
 
 
-def _get_prompt(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_prompt(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
     return json_answer({"exec_info": {"queue_remaining": state.queue.remaining()}})
 
 
-def _get_queue(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_queue(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
     return json_answer(state.queue.rows())
 
 
-def _post_queue(state: ServerState, request: HttpRequest) -> HttpAnswer:
+def post_queue(state: ServerState, request: HttpRequest) -> HttpAnswer:
     content = _read_object(request)
     if content is None:
         return _CRASHED
@@ -147,7 +147,7 @@ def _post_queue(state: ServerState, request: HttpRequest) -> HttpAnswer:
     return _EMPTY
 
 
-def _post_interrupt(state: ServerState, request: HttpRequest) -> HttpAnswer:
+def post_interrupt(state: ServerState, request: HttpRequest) -> HttpAnswer:
     content = _read_object(request) if request.body else {}
     if content is None:
         return _CRASHED
@@ -159,7 +159,7 @@ def _post_interrupt(state: ServerState, request: HttpRequest) -> HttpAnswer:
     return _EMPTY
 
 
-def _get_history(state: ServerState, request: HttpRequest) -> HttpAnswer:
+def get_history(state: ServerState, request: HttpRequest) -> HttpAnswer:
     entries, query = list(state.queue.history.items()), request.query
     try:
         limit = int(query.get("max_items", len(entries)))
@@ -170,7 +170,7 @@ def _get_history(state: ServerState, request: HttpRequest) -> HttpAnswer:
     return json_answer(dict(entries[first : first + limit]))
 
 
-def _get_history_of(state: ServerState, prompt_id: str) -> HttpAnswer:
+def get_history_of(state: ServerState, prompt_id: str) -> HttpAnswer:
     state.queue.release(state.send_status)
     entry = state.queue.history.get(prompt_id)
     late = state.switches.history_late
@@ -179,7 +179,7 @@ def _get_history_of(state: ServerState, prompt_id: str) -> HttpAnswer:
     return json_answer({prompt_id: entry})
 
 
-def _post_history(state: ServerState, request: HttpRequest) -> HttpAnswer:
+def post_history(state: ServerState, request: HttpRequest) -> HttpAnswer:
     content = _read_object(request)
     if content is None:
         return _CRASHED
@@ -190,7 +190,7 @@ def _post_history(state: ServerState, request: HttpRequest) -> HttpAnswer:
     return _EMPTY
 
 
-def _post_free(state: ServerState, request: HttpRequest) -> HttpAnswer:
+def post_free(state: ServerState, request: HttpRequest) -> HttpAnswer:
     content = _read_object(request)
     if content is None:
         return _CRASHED
@@ -199,38 +199,38 @@ def _post_free(state: ServerState, request: HttpRequest) -> HttpAnswer:
     return _EMPTY
 
 
-def _get_object_info(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_object_info(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
     return json_answer(state.catalog.all())
 
 
-def _get_class_info(state: ServerState, name: str) -> HttpAnswer:
+def get_class_info(state: ServerState, name: str) -> HttpAnswer:
     return json_answer({name: state.catalog.info(name)} if name in state.catalog else {})
 
 
-def _get_model_folders(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_model_folders(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
     return json_answer(state.models.folders)
 
 
-def _get_models(state: ServerState, folder: str) -> HttpAnswer:
+def get_models(state: ServerState, folder: str) -> HttpAnswer:
     if folder not in state.models.folders:
         return HttpAnswer(status=404)
     return json_answer(state.models.names(folder))
 
 
-def _get_models_with_sizes(state: ServerState, folder: str) -> HttpAnswer:
+def get_models_with_sizes(state: ServerState, folder: str) -> HttpAnswer:
     file = {"pathIndex": 0, "modified": 1.0, "created": 1.0, "size": _MODEL_BYTES}
     return json_answer([{"name": name, **file} for name in state.models.names(folder)])
 
 
-def _get_features(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_features(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
     return _NOT_FOUND if state.switches.old_server else json_answer(FEATURES)
 
 
-def _get_embeddings(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_embeddings(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
     return json_answer([])
 
 
-def _get_system_stats(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_system_stats(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
     total, free = state.options.vram
     system = {
         "os": "posix",
@@ -254,7 +254,7 @@ def _get_system_stats(state: ServerState, request: HttpRequest) -> HttpAnswer:  
     return json_answer({"system": system, "devices": [device]})
 
 
-def _post_prompt(state: ServerState, request: HttpRequest) -> HttpAnswer:
+def post_prompt(state: ServerState, request: HttpRequest) -> HttpAnswer:
     """Queue a prompt, or refuse it."""
     if state.active.strikes("lost_post_request", state.switches.lost_post_request):
         return RESET
@@ -345,7 +345,7 @@ def _fail_last_output(prompt: ValidatedPrompt, graph: PostedGraph) -> None:
     }
 
 
-def _post_upload(state: ServerState, request: HttpRequest) -> HttpAnswer:
+def post_upload(state: ServerState, request: HttpRequest) -> HttpAnswer:
     """Store the file of a multipart form as an input."""
     fields = {name: (filename, data) for name, filename, data in _form_fields(request)}
     filename, data = fields.get("image", (None, b""))
@@ -381,7 +381,7 @@ def _form_fields(request: HttpRequest) -> Iterator[tuple[str, str | None, bytes]
         yield str(name), filename, data
 
 
-def _get_view(state: ServerState, request: HttpRequest) -> HttpAnswer:
+def get_view(state: ServerState, request: HttpRequest) -> HttpAnswer:
     """A file by `filename`, `subfolder` and `type`; `preview=FORMAT;QUALITY` re-encodes it."""
     query, is_evil = request.query, state.switches.evil_names
     if "filename" not in query:
@@ -415,26 +415,26 @@ def _get_view(state: ServerState, request: HttpRequest) -> HttpAnswer:
 
 
 _ROUTES: dict[tuple[str, str], Callable[[ServerState, HttpRequest], HttpAnswer]] = {
-    ("GET", "/ws"): _get_ws,
-    ("GET", "/prompt"): _get_prompt,
-    ("POST", "/prompt"): _post_prompt,
-    ("GET", "/queue"): _get_queue,
-    ("POST", "/queue"): _post_queue,
-    ("POST", "/interrupt"): _post_interrupt,
-    ("GET", "/history"): _get_history,
-    ("POST", "/history"): _post_history,
-    ("GET", "/view"): _get_view,
-    ("POST", "/upload/image"): _post_upload,
-    ("GET", "/object_info"): _get_object_info,
-    ("GET", "/models"): _get_model_folders,
-    ("GET", "/embeddings"): _get_embeddings,
-    ("GET", "/features"): _get_features,
-    ("GET", "/system_stats"): _get_system_stats,
-    ("POST", "/free"): _post_free,
+    ("GET", "/ws"): get_ws,
+    ("GET", "/prompt"): get_prompt,
+    ("POST", "/prompt"): post_prompt,
+    ("GET", "/queue"): get_queue,
+    ("POST", "/queue"): post_queue,
+    ("POST", "/interrupt"): post_interrupt,
+    ("GET", "/history"): get_history,
+    ("POST", "/history"): post_history,
+    ("GET", "/view"): get_view,
+    ("POST", "/upload/image"): post_upload,
+    ("GET", "/object_info"): get_object_info,
+    ("GET", "/models"): get_model_folders,
+    ("GET", "/embeddings"): get_embeddings,
+    ("GET", "/features"): get_features,
+    ("GET", "/system_stats"): get_system_stats,
+    ("POST", "/free"): post_free,
 }
 _PREFIX_ROUTES: dict[str, Callable[[ServerState, str], HttpAnswer]] = {
-    "/history/": _get_history_of,
-    "/object_info/": _get_class_info,
-    "/models/": _get_models,
-    "/experiment/models/": _get_models_with_sizes,
+    "/history/": get_history_of,
+    "/object_info/": get_class_info,
+    "/models/": get_models,
+    "/experiment/models/": get_models_with_sizes,
 }

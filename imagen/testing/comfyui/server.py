@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from imagen.testing.comfyui.failure_switches import ActiveSwitches, FailureSwitches
-from imagen.testing.comfyui.node_catalog import ModelFiles, NodeCatalog
+from imagen.testing.comfyui.node_catalog import ModelFiles, NodeClasses
 from imagen.testing.comfyui.routes import (
     OTHER_CLIENT,
     answer_request,
@@ -196,7 +196,7 @@ class ComfyUI:
                 log=self._log,
                 files=self._files,
                 models=models,
-                catalog=NodeCatalog(self._options.node_catalog, models, self._files),
+                catalog=NodeClasses(self._options.node_catalog, models, self._files),
                 clients=ConnectedClients(self._active),
                 queue=self._queue,
                 die=self._die_soon,
@@ -243,15 +243,18 @@ class ComfyUI:
 
     def _die_soon(self) -> None:
         """Die in another thread than the one that runs the prompt."""
-        self._reaper = threading.Thread(target=self._reap, name="comfyui-reaper", daemon=True)
-        self._reaper.start()
 
-    def _reap(self) -> None:
-        comes_back = self.switches.restart_empty
-        self.die()
-        if comes_back:
-            time.sleep(_DOWN_SECONDS)
-            self.restart()
+        def die_and_maybe_restart() -> None:
+            comes_back = self.switches.restart_empty
+            self.die()
+            if comes_back:
+                time.sleep(_DOWN_SECONDS)
+                self.restart()
+
+        self._reaper = threading.Thread(
+            target=die_and_maybe_restart, name="comfyui-reaper", daemon=True
+        )
+        self._reaper.start()
 
 
 def _answer(state: ServerState, request: HttpRequest) -> HttpAnswer | Callable[[Connection], None]:

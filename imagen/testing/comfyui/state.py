@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from imagen.testing.comfyui.failure_switches import ActiveSwitches, FailureSwitches
     from imagen.testing.comfyui.graph import Graph
-    from imagen.testing.comfyui.node_catalog import ModelFiles, NodeCatalog
+    from imagen.testing.comfyui.node_catalog import ModelFiles, NodeClasses
     from imagen.testing.comfyui.websocket import ConnectedClients
     from imagen.testing.http_server import HttpRequest
 
@@ -70,7 +70,7 @@ class ServerState:
     log: ClientLog
     files: ServerFiles
     models: ModelFiles
-    catalog: NodeCatalog
+    catalog: NodeClasses
     clients: ConnectedClients
     queue: PromptQueue
     die: Callable[[], None]

@@ -10,7 +10,7 @@ from imagen.testing.comfyui.node_catalog import is_choice
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from imagen.testing.comfyui.node_catalog import InputSpec, NodeCatalog
+    from imagen.testing.comfyui.node_catalog import InputSpec, NodeClasses
 
 _MAX_LISTED_CHOICES = 20
 _CONVERTED = {"INT": int, "FLOAT": float, "STRING": str}
@@ -41,7 +41,7 @@ class ValidatedPrompt:
 
 
 def validate_prompt(
-    graph: PostedGraph, catalog: NodeCatalog, targets: Collection[str] | None
+    graph: PostedGraph, catalog: NodeClasses, targets: Collection[str] | None
 ) -> ValidatedPrompt:
     """Check every output node and all it depends on; converts values in place, as ComfyUI does."""
     for node, content in graph.items():
@@ -90,7 +90,7 @@ def validate_prompt(
 class _GraphValidator:
     """Validates the nodes of one graph, each once."""
 
-    def __init__(self, graph: PostedGraph, catalog: NodeCatalog) -> None:
+    def __init__(self, graph: PostedGraph, catalog: NodeClasses) -> None:
         self.problems: dict[str, list[NodeProblem]] = {}
         self.reached: dict[str, set[str]] = {}
         """The nodes that each node depends on, and itself."""

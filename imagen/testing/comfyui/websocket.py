@@ -218,7 +218,7 @@ class ConnectedClients:
             self._send_or_cut(socket, "feature_flags", text_message("feature_flags", FEATURES))
 
     def send(self, client_id: str | None, event: str, frame: str | bytes) -> None:
-        """Send a frame to one client, or to all where there is no client id.
+        """Send a frame to one client, or without a client id to all.
 
         The event is the name by which `drop_at` means it.
         """
