@@ -92,7 +92,7 @@ def test_conversion_warnings_are_in_the_json(capsys: pytest.CaptureFixture[str])
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert found["images"][0]["path"] == "big.png"
     (warning,) = found["generations"][0]["warnings"]
-    assert "big.png stays as the engine made it" in warning
+    assert "big.png keeps the format of the engine" in warning
 
 
 @pytest.mark.parametrize(
