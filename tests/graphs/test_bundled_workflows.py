@@ -189,7 +189,7 @@ def test_its_defaults_are_those_of_the_model(name: str, defaults: dict[str, Any]
 
 def test_schnell_and_klein_say_why_they_take_no_negative() -> None:
     assert find_workflow("flux1-schnell").manifest.without["negative"] == (
-        "FLUX.1 [schnell] is distilled to run at cfg 1, where a negative prompt is not looked at"
+        "FLUX.1 [schnell] is distilled to run at cfg 1, where a negative prompt is ignored"
     )
     assert "negative" in find_workflow("flux2-klein").manifest.without
 

@@ -72,7 +72,7 @@ _MEANINGS: Mapping[str, _Meaning] = {
     "scheduler": _Meaning("string", "A scheduler's name, as ComfyUI lists it."),
 }
 _FILE = _Meaning("string", "A model file, as ComfyUI lists it.")
-_WEIGHT = _Meaning("float", "The weight of a LoRA; 0 is none.", -20, 20)
+_WEIGHT = _Meaning("float", "The weight of a LoRA; 0 turns it off.", -20, 20)
 _RANKS: Mapping[str, int] = {name: number for number, name in enumerate(_MEANINGS)}
 """The order of parameters."""
 

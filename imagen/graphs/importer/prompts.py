@@ -108,7 +108,8 @@ def take_prompts(draft: TokenDraft, samplers: list[str]) -> None:
 def find_sides(flow: Dataflow, sampler: str) -> tuple[PromptSide, PromptSide]:
     """The positive and the negative side of a sampler.
 
-    A negative side that is the prompt again is none; a dual guider has its negative text between.
+    If the negative side is the prompt again, it is empty; a dual guider has its negative text
+    between the sides.
     """
     positive = find_side(flow, sampler, "prompt")
     negative = find_side(flow, sampler, "negative")
