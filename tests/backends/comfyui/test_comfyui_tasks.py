@@ -148,7 +148,7 @@ def test_a_sibling_without_what_its_task_is_about_is_refused(
     drawn("a.png")
     shelve("mine", SAMPLED, MANIFEST)
     shelve("other", graph)
-    sentence = f"The workflow 'other' cannot do {task}: it has no parameter {name}."
+    sentence = f"The workflow 'other' cannot do {task}: it has no parameter {name!r}."
     with pytest.raises(WorkflowError, match=re.escape(sentence)):
         mine(tasks={task: "other"}).prepare(REQUEST.with_values(values))
 
