@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LONGEST_SECONDS = 60.0
 _REDIRECTS = 5
 _NAT64 = IPv6Network("64:ff9b::/96")
-"""Each of these stands for the IPv4 address in its last four bytes (RFC 6052)."""
+"""Addresses that hold an IPv4 address in their last four bytes (RFC 6052)."""
 
 
 class FetchedImage(NamedTuple):
@@ -51,20 +51,20 @@ def fetch_image(
                 response = _get(address, network or PublicNetwork(), limit)
                 if not response.is_redirect:
                     data = http.check_response(response, _origin(address)).content
-                    _refuse_other_than_images(data)
+                    _require_image(data)
                     return FetchedImage(data, unquote(urlsplit(address).path.rpartition("/")[2]))
                 address = urljoin(address, response.headers.get("location", ""))
         raise RequestError(f"redirects more than {_REDIRECTS} times.")
     except RequestError as error:
         raise RequestError(f"{what}: {url} {error.message}", remedy=error.remedy) from error
     except (BackendError, ConfigError, ValueError) as error:
-        raise RequestError(f"{what}: {url} can't be fetched: {error}") from error
+        raise RequestError(f"{what}: {url} cannot be fetched: {error}") from error
 
 
 def _get(address: str, network: httpcore.NetworkBackend, limit: int) -> httpx.Response:
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise RequestError(f"can't be fetched: {address!r} is not an http or https URL.")
+        raise RequestError(f"cannot be fetched: {address!r} is not an http or https URL.")
     if "@" in parts.netloc:
         raise RequestError("holds a user or password, which imagen does not send.")
     origin = _origin(address)
@@ -77,7 +77,7 @@ def _origin(address: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _refuse_other_than_images(data: bytes) -> None:
+def _require_image(data: bytes) -> None:
     try:
         open_image(BytesIO(data)).close()
     except DECODE_ERRORS as error:
@@ -101,8 +101,10 @@ def is_public(address: str) -> bool:
 
 
 class PublicNetwork(http.Network):
-    """Connects to public addresses only: those that were checked, so that a host whose name
-    resolves to another address the next time is not asked there."""
+    """Connects to public addresses only.
+
+    The address that was checked is used: the name of a host may resolve to another one next time.
+    """
 
     def __init__(
         self,
@@ -124,11 +126,11 @@ class PublicNetwork(http.Network):
         try:
             addresses = list(self._resolve(host, port))
         except (OSError, UnicodeError) as error:
-            raise RequestError(f"can't be fetched: the host {host!r} is not known.") from error
+            raise RequestError(f"cannot be fetched: unknown host {host!r}.") from error
         for address in addresses:
             if not self._is_allowed(address):
                 raise RequestError(
                     f"leads to {address}, which is not an address of the public internet.",
-                    remedy="Download it yourself, and name the file.",
+                    remedy="Download it yourself and give the file.",
                 )
         return super().connect_tcp(addresses[0], port, timeout, local_address, socket_options)

@@ -1,4 +1,4 @@
-"""Trying again: one policy for all adapters, which asks each error whether it is worth it."""
+"""The one retry policy: the error says whether another attempt is worth it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from imagen.errors import ImagenError, RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -28,63 +26,28 @@ def retry(
 ) -> T:
     """What `call` returns, called up to `attempts` times while its errors are retryable.
 
-    The pauses grow and are jittered. Where an engine says how long to wait, it is that long, unless
-    that is longer than `patience_seconds`: then its error is raised at once, as is one for which
+    The pauses grow and are jittered. Where an engine says how long to wait, the pause is that long;
+    an error that asks for more than `patience_seconds` is raised at once, as is one for which
     `unless` is true.
     """
+    attempt = 1
+    while True:
+        try:
+            return call()
+        except ImagenError as error:
+            requested = error.retry_after_seconds if isinstance(error, RateLimited) else None
+            if (
+                attempt >= attempts
+                or not error.retryable
+                or (requested or 0.0) > patience_seconds
+                or unless(error)
+            ):
+                raise
+            pause = requested
+            if pause is None:
+                from random import uniform  # only needed after a failure
 
-    def is_worth_it(error: BaseException) -> bool:
-        return (
-            isinstance(error, ImagenError)
-            and error.retryable
-            and not unless(error)
-            and (_told_pause(error) or 0.0) <= patience_seconds
-        )
-
-    try:
-        return call()
-    except ImagenError as error:
-        if attempts <= 1 or not is_worth_it(error):
-            raise
-        first = error
-    return _again(call, first, attempts, is_worth_it, sleep)
-
-
-def _again(
-    call: Callable[[], T],
-    first: ImagenError,
-    attempts: int,
-    is_worth_it: Callable[[BaseException], bool],
-    sleep: Callable[[float], None],
-) -> T:
-    import tenacity  # only ever needed after a failure
-
-    failed = [first]
-
-    def next_call() -> T:
-        if failed:
-            raise failed.pop()
-        return call()
-
-    policy = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(attempts),
-        wait=_pause,
-        retry=tenacity.retry_if_exception(is_worth_it),
-        sleep=sleep,
-        reraise=True,
-    )
-    return policy(next_call)
-
-
-def _told_pause(error: BaseException | None) -> float | None:
-    return error.retry_after_seconds if isinstance(error, RateLimited) else None
-
-
-def _pause(state: RetryCallState) -> float:
-    from tenacity import wait_exponential, wait_random
-
-    told = _told_pause(state.outcome.exception() if state.outcome else None)
-    if told is not None:
-        return told
-    growing = wait_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE)
-    return growing(state) + wait_random(0, _FIRST_PAUSE)(state)
+                growing = min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE)
+                pause = growing + uniform(0, _FIRST_PAUSE)
+        sleep(pause)
+        attempt += 1

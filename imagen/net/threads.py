@@ -1,4 +1,4 @@
-"""Work in a thread of its own, while the caller keeps an eye on other things."""
+"""Work in a background thread, while the caller reports progress and can cancel."""
 
 from __future__ import annotations
 
@@ -16,21 +16,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TICK_SECONDS = 0.5
-"""How long anything waits before the caller is told that it still does."""
+"""How long a wait may last before progress is reported again."""
 
 
 class Background(Generic[T]):
-    """One call that runs beside its caller; a daemon, so that it never keeps the program alive."""
+    """One call in a daemon thread, which never keeps the program alive."""
 
     def __init__(self, call: Callable[[], T]) -> None:
-        self._call = call
         self._ended = Event()
         self._values: list[T] = []
         self._error: BaseException | None = None
-        Thread(target=self._run, daemon=True).start()
+
+        def run() -> None:
+            try:
+                self._values.append(call())
+            except BaseException as error:  # noqa: BLE001 - of any kind: `result` raises it
+                self._error = error
+            finally:
+                self._ended.set()
+
+        Thread(target=run, daemon=True).start()
 
     def ready(self, timeout: float = 0.0) -> bool:
-        """Whether it has ended, waited for up to `timeout` seconds."""
+        """Whether the call has ended; waits for up to `timeout` seconds."""
         return self._ended.wait(timeout) if timeout > 0 else self._ended.is_set()
 
     def result(self) -> T:
@@ -40,21 +48,20 @@ class Background(Generic[T]):
             raise self._error
         return self._values[0]
 
-    def _run(self) -> None:
-        try:
-            self._values.append(self._call())
-        except BaseException as error:  # noqa: BLE001 - of whatever kind: `result` raises it
-            self._error = error
-        finally:
-            self._ended.set()
+
+def run_while_reporting(call: Callable[[], T], tick: Callable[[], None]) -> T:
+    """What `call` returns. `tick` is called regularly while it works, and may raise."""
+    work = Background(call)
+    while not work.ready(TICK_SECONDS):
+        tick()
+    return work.result()
 
 
 def limit_total_time(on_progress: OnProgress, seconds: float, *, remedy: str) -> OnProgress:
-    """`on_progress` for one job that may take so many seconds in all: it raises TimedOut after
-    them, whatever the adapter waits for."""
+    """An `on_progress` for one job that raises TimedOut after so many seconds in all."""
     end = time.monotonic() + seconds
 
-    def tell(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         on_progress(progress)
         if progress.ticket is None and progress.stage != "done" and time.monotonic() >= end:
             error = TimedOut(f"The job took more than {seconds:g} s in all.", remedy=remedy)
@@ -62,12 +69,4 @@ def limit_total_time(on_progress: OnProgress, seconds: float, *, remedy: str) ->
                 raise error.as_unstopped("The images are finished, and the engine still has them.")
             raise error
 
-    return tell
-
-
-def run_while_reporting(call: Callable[[], T], tick: Callable[[], None]) -> T:
-    """What `call` returns; `tick` is called again and again while it works, and may raise."""
-    work = Background(call)
-    while not work.ready(TICK_SECONDS):
-        tick()
-    return work.result()
+    return report

@@ -1,4 +1,4 @@
-"""Where an engine is and what lets us in, as a block of the configuration names them."""
+"""Checks of configured URLs, and credentials from the environment."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _PRIVATE_NAMES = (".local", ".lan", ".internal", ".home.arpa", ".localhost")
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the address is this machine itself."""
+    """Whether the URL leads to this machine."""
     return urlsplit(url).hostname in _LOOPBACK
 
 
 def is_private_host(url: str) -> bool:
-    """Whether the address is this machine, or one of a private network."""
-    from ipaddress import ip_address  # only ever needed for a key that would go by http
+    """Whether the URL leads to this machine or to a private network."""
+    from ipaddress import ip_address  # only needed for a key that would be sent over http
 
     host = urlsplit(url).hostname or ""
     with suppress(ValueError):
@@ -31,31 +31,32 @@ def is_private_host(url: str) -> bool:
 
 
 def url_faults(key: str, url: str, *, like: str, instead: str = "") -> Iterator[str]:
-    """What is wrong with the address of a server, in a sentence that never shows it.
+    """What is wrong with the URL of a server, in sentences that never show it.
 
-    `like` is one that would be right; `instead`, what to do with a password.
+    `like` is a valid example; `instead` says what to do with a password.
     """
     try:
         parts = urlsplit(url)
-        named = (parts.hostname or "").encode("idna")  # as the resolver will
-        known = parts.scheme in ("http", "https") and named and parts.port != 0
+        host = (parts.hostname or "").encode("idna")  # as the resolver will
+        is_valid = parts.scheme in ("http", "https") and host and parts.port != 0
     except ValueError:
-        known, parts = False, urlsplit("")
+        is_valid, parts = False, urlsplit("")
     if parts.username is not None or parts.password is not None:
         yield f"{key} must not hold a user or password{instead}"
-    elif not known:
+    elif not is_valid:
         yield f"{key} must look like {like}"
     elif parts.query or parts.fragment:
         yield f"{key} must end with its path: no ? and no #"
 
 
 def read_secret(variable: str, environ: Mapping[str, str], *, remedy: str) -> str:
-    """What this environment variable holds, fit for a header; raises Unauthorized that names it."""
+    """The value of an environment variable for a header; raises Unauthorized that names it."""
     value = environ.get(variable, "").strip()
     if not value:
         raise Unauthorized(f"The environment variable {variable} is not set.", remedy=remedy)
     if not value.isprintable() or not value.isascii():
         raise Unauthorized(
-            f"What {variable} holds can't be sent: it is no plain text on one line.", remedy=remedy
+            f"The value of {variable} cannot be sent: it is not plain text on one line.",
+            remedy=remedy,
         )
     return value

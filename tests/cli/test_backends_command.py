@@ -163,7 +163,7 @@ def test_backends_check_exits_with_0_if_all_backends_are_ready() -> None:
 def test_backends_check_lists_an_unreachable_server() -> None:
     FILE.write_text("backends: {a: {type: comfyui, workflow: sdxl, url: 'http://127.0.0.1:1'}}\n")
     listed = rows("--check")
-    assert "http://127.0.0.1:1 can't be reached" in listed["a"]["summary"]
+    assert "http://127.0.0.1:1 cannot be reached" in listed["a"]["summary"]
     assert listed["mock"]["ok"] is True
 
 

@@ -40,7 +40,7 @@ def test_pictures_are_made_while_the_cloud_is_down_and_arrive_once_it_is_back(
         "5  cloud  PICTURE-3  waiting till TIME  tried 1 ×\n"
         "7  cloud  PICTURE-4  waiting till TIME  tried 1 ×\n"
         "9  cloud  PICTURE-5  waiting till TIME  tried 1 ×\n"
-        f"    {lab.cloud.url} can't be reached: Connection refused.\n"
+        f"    {lab.cloud.url} cannot be reached: Connection refused.\n"
         "5 entries of the ledger wait.\n"
         "Try it again at once with: imagen sync --retry\n"
     )
@@ -111,7 +111,7 @@ def test_it_is_given_as_much_as_it_asks_for(
     first = json.loads(capsys.readouterr().out)["left"][0]
     pause = datetime.fromisoformat(first["due"]) - datetime.now(UTC)
     assert 890 < pause.total_seconds() <= 900
-    assert "asks for patience" in first["reason"]
+    assert "limits the rate" in first["reason"]
 
 
 def test_a_wrong_key_is_stuck_until_it_is_mended(

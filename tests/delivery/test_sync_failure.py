@@ -27,7 +27,7 @@ def down(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> str:
     assert run(["sync"]) == 0
     capsys.readouterr()
     return (
-        f"imagen: cloud sync: {lab.cloud.url} can't be reached: Connection refused "
+        f"imagen: cloud sync: {lab.cloud.url} cannot be reached: Connection refused "
         "(2 waiting; imagen sync)\n"
     )
 

@@ -105,7 +105,7 @@ def test_what_waits_for_the_cloud_to_come_back_is_said_to(
     _, _, said = capsys.readouterr().err.partition("\n")  # below the line about all deliveries
     assert said == (
         f"imagen: {lab.ids()[0]} is not in the cloud yet: it waits to be sent. "
-        f"{lab.cloud.url} can't be reached: Connection refused.\n"
+        f"{lab.cloud.url} cannot be reached: Connection refused.\n"
         "Send it with: imagen sync --retry\n"
     )
 

@@ -256,7 +256,7 @@ _HOOK = "/T0PS/T0PSECRET?token=an%20other"
         ),
         pytest.param(
             json_answer({"path": "T0PS/T0PSECRET"}, 500),
-            'is in trouble: 500 {"path": "***/***"}.',
+            'reports an error: 500 {"path": "***/***"}.',
             id="in trouble",
         ),
     ],

@@ -52,32 +52,32 @@ def test_every_error_of_httpx_has_one_of_ours() -> None:
         pytest.param(
             httpx.ConnectError("[Errno 111] Connection refused"),
             Unavailable,
-            "http://studio:8188 can't be reached: Connection refused.",
+            "http://studio:8188 cannot be reached: Connection refused.",
             id="refused",
         ),
         pytest.param(
             httpx.ConnectTimeout("timed out"),
             Unavailable,
-            "http://studio:8188 did not take the connection in time.",
+            "http://studio:8188 did not accept the connection in time.",
             id="slow to connect",
         ),
         pytest.param(
             httpx.ReadTimeout("timed out"),
             Unavailable,
-            "http://studio:8188 took the request and did not answer in time.",
+            "http://studio:8188 received the request but did not answer in time.",
             id="slow to answer",
         ),
         pytest.param(
             httpx.RemoteProtocolError("Server disconnected\x1b[2J without sending a response."),
             Unavailable,
-            "http://studio:8188 broke off, or speaks no HTTP: Server disconnected[2J without "
-            "sending a response.",
+            "http://studio:8188 closed the connection, or does not speak HTTP: "
+            "Server disconnected[2J without sending a response.",
             id="broke off",
         ),
         pytest.param(
             httpx.UnsupportedProtocol("no protocol"),
             ConfigError,
-            "http://studio:8188 is no http or https address: no protocol.",
+            "http://studio:8188 is not an http or https URL: no protocol.",
             id="another protocol",
         ),
     ],
@@ -100,7 +100,7 @@ def test_a_certificate_that_is_not_trusted_says_where_to_name_its_authority() ->
     deep.__cause__.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
     with pytest.raises(Unavailable) as caught, http.translate_errors(AT):
         raise deep
-    assert "can't be trusted" in caught.value.message
+    assert "cannot be trusted" in caught.value.message
     assert "SSL_CERT_FILE, or `ca_file` where the backend has that key" in caught.value.remedy
 
 
@@ -171,13 +171,13 @@ def test_nobody_there_is_told_from_slow(error: Unavailable, nobody: bool) -> Non
         pytest.param(
             httpx.Response(429),
             RateLimited,
-            "http://studio:8188 asks for patience: 429 Too Many Requests.",
+            "http://studio:8188 limits the rate: 429 Too Many Requests.",
             id="429",
         ),
         pytest.param(
             httpx.Response(503, text="warming\n\x1b[1mup."),
             Unavailable,
-            "http://studio:8188 is in trouble: 503 warming [1mup.",
+            "http://studio:8188 reports an error: 503 warming [1mup.",
             id="503",
         ),
         pytest.param(
@@ -241,7 +241,7 @@ def test_a_ca_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     """Before anything is sent."""
     path = tmp_path / "ca.pem"
     path.write_text("not a certificate")
-    with pytest.raises(ConfigError, match=r"ca_file '.*ca\.pem' can't be used"):
+    with pytest.raises(ConfigError, match=r"ca_file '.*ca\.pem' cannot be used"):
         http.tls("https://studio", path)
 
 
@@ -257,7 +257,7 @@ def test_a_proxy_that_cannot_be_used_is_an_error_of_the_configuration(
 ) -> None:
     """Rather than a traceback; and its password is not told."""
     monkeypatch.setenv("HTTP_PROXY", proxy)
-    with pytest.raises(ConfigError, match="The proxy that the environment names") as caught:
+    with pytest.raises(ConfigError, match="The proxy in the environment") as caught:
         http.HttpClient("http://studio:8188")
     assert "hunter2" not in str(caught.value)
 
@@ -277,7 +277,7 @@ def test_a_socks_proxy_without_its_package_names_the_extra(
 
 def test_an_address_that_is_none_is_not_blamed_on_a_proxy() -> None:
     """Though both are read at the same time."""
-    with pytest.raises(ConfigError, match="is no address"):
+    with pytest.raises(ConfigError, match="is not a valid URL"):
         http.HttpClient("http://studio:port")
 
 

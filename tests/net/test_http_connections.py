@@ -77,7 +77,7 @@ def test_plain_http_to_a_port_for_https(authority: _Authority) -> None:
     with RawServer(_HELLO, tls=authority.context("127.0.0.1")) as server:
         assert _fault(server.url) == (
             f"{server.url} speaks https, but was asked in plain http.",
-            "Begin its address with https://.",
+            "Begin its URL with https://.",
             True,
         )
 
@@ -103,7 +103,7 @@ def test_https_to_plain_http() -> None:
     with RawServer(_refuse_in_http) as server:
         assert _fault(_https(server)) == (
             f"{_https(server)} does not speak https.",
-            "If it speaks plain http, begin its address with http://.",
+            "If it speaks plain http, begin its URL with http://.",
             True,
         )
 
@@ -112,7 +112,7 @@ def test_https_to_plain_http_that_waits_for_more() -> None:
     with RawServer(_read_for_ever) as server:
         assert _fault(_https(server)) == (
             f"{_https(server)} accepted the connection but did not answer in https.",
-            "If it speaks plain http, begin its address with http://.",
+            "If it speaks plain http, begin its URL with http://.",
             True,
         )
 
@@ -125,7 +125,7 @@ def _read_for_ever(connection: socket.socket) -> None:
 def test_an_expired_certificate(authority: _Authority) -> None:
     with RawServer(_HELLO, tls=authority.context("127.0.0.1", expires=_LONG_AGO)) as server:
         assert _fault(_https(server), authority.file) == (
-            f"{_https(server)} can't be trusted: its certificate has expired.",
+            f"{_https(server)} cannot be trusted: its certificate has expired.",
             "Renew it on the server; check this machine's clock too.",
             True,
         )
@@ -135,9 +135,8 @@ def test_an_expired_certificate(authority: _Authority) -> None:
 def test_a_certificate_for_another_host(authority: _Authority, name: str) -> None:
     with RawServer(_HELLO, tls=authority.context(name)) as server:
         assert _fault(_https(server), authority.file) == (
-            f"{_https(server)} can't be trusted: its certificate is for another host.",
-            "Use the host name that the certificate was made for, or give the server a "
-            "certificate for this one.",
+            f"{_https(server)} cannot be trusted: its certificate is for another host.",
+            "Use the host name of the certificate, or give the server a certificate for this one.",
             True,
         )
 
@@ -146,8 +145,7 @@ def test_a_certificate_of_an_unknown_authority(authority: _Authority) -> None:
     with RawServer(_HELLO, tls=authority.context("127.0.0.1")) as server:
         fault = _fault(_https(server))
     assert fault.message == (
-        f"{_https(server)} can't be trusted: its certificate is from an authority that is not "
-        "known here."
+        f"{_https(server)} cannot be trusted: its certificate is from an unknown authority."
     )
     assert fault.remedy.startswith("Set the environment variable SSL_CERT_FILE, or `ca_file`")
 
@@ -160,7 +158,7 @@ def test_a_self_signed_certificate(tmp_path: Path) -> None:
     with RawServer(_HELLO, tls=context) as server:
         fault = _fault(_https(server))
         assert fault.message == (
-            f"{_https(server)} can't be trusted: its certificate is self-signed."
+            f"{_https(server)} cannot be trusted: its certificate is self-signed."
         )
         assert fault.remedy.startswith("If the server is yours, set the environment variable")
         at = _https(server)
@@ -217,7 +215,7 @@ def test_a_proxy_that_is_down(
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:hunter2@{nobody}")
     assert _fault(url) == (
-        f"The proxy {scheme}://{nobody}, which the environment names, can't be reached: "
+        f"The proxy {scheme}://{nobody}, set in the environment, cannot be reached: "
         "Connection refused.",
         _REMEDY,
         True,
@@ -253,8 +251,8 @@ def _refuse_in_socks(connection: socket.socket) -> None:
         pytest.param(
             "http",
             _close,
-            "https://studio.example (through the proxy {proxy}) broke off, or speaks no HTTP: "
-            "Server disconnected without sending a response.",
+            "https://studio.example (through the proxy {proxy}) closed the connection, or does not "
+            "speak HTTP: Server disconnected without sending a response.",
             id="closes",
         ),
         pytest.param(
@@ -292,5 +290,5 @@ def test_a_host_of_no_proxy_is_reached_without_one(
     assert "The proxy" in _fault("http://studio.invalid").message
     monkeypatch.setenv("NO_PROXY", "studio.invalid")
     assert _fault("http://studio.invalid").message.startswith(
-        "http://studio.invalid can't be reached"
+        "http://studio.invalid cannot be reached"
     )

@@ -37,7 +37,7 @@ def test_an_answer_beyond_the_limit_is_an_error(body: bytes, headers: tuple[str,
         _ask(server, limit=_MB)
     assert type(caught.value) is BackendError
     assert caught.value.message == (
-        f"{server.url} sent more than 1 MB, the most that imagen reads of one answer."
+        f"{server.url} sent more than 1 MB, the most that imagen reads at once."
     )
 
 
@@ -65,13 +65,13 @@ def test_a_compressed_answer_is_decompressed() -> None:
         pytest.param("gzip, gzip", b"", "unknown encoding 'gzip, gzip'", id="twice"),
         pytest.param("br", b"", "unknown encoding 'br'", id="not asked for"),
         pytest.param("gzip", b"no gzip", "Error -3 while decompressing", id="damaged"),
-        pytest.param("gzip", gzip.compress(b"abc")[:-4], "it ends in the middle", id="cut short"),
+        pytest.param("gzip", gzip.compress(b"abc")[:-4], "it is cut off", id="cut short"),
     ],
 )
 def test_what_can_not_be_decompressed_is_an_error(encoding: str, body: bytes, why: str) -> None:
     with (
         RawServer(answer(body, f"Content-Encoding: {encoding}")) as server,
-        pytest.raises(Unavailable, match=f"can't be decompressed: {why}"),
+        pytest.raises(Unavailable, match=f"cannot be decompressed: {why}"),
     ):
         _ask(server)
 

@@ -125,22 +125,22 @@ def test_a_redirect_may_be_relative() -> None:
         pytest.param(_redirect("/again"), "redirects more than 5 times.", id="in a circle"),
         pytest.param(
             _redirect("file:///etc/passwd"),
-            "can't be fetched: 'file:///etc/passwd' is not an http or https URL.",
+            "cannot be fetched: 'file:///etc/passwd' is not an http or https URL.",
             id="to a file",
         ),
         pytest.param(
             answer(b"", status=b"HTTP/1.1 404 Not Found\r\n"),
-            "can't be fetched: {at} refused the request: 404 Not Found.",
+            "cannot be fetched: {at} refused the request: 404 Not Found.",
             id="not there",
         ),
         pytest.param(
             answer(bytes(2 << 20)),
-            "can't be fetched: {at} sent more than 1 MB, the most that imagen reads of one answer.",
+            "cannot be fetched: {at} sent more than 1 MB, the most that imagen reads at once.",
             id="too large",
         ),
         pytest.param(
             drip(OK + b"Content-Length: 100000\r\n\r\n"),
-            "can't be fetched: {at} did not finish its answer within 0.5 s.",
+            "cannot be fetched: {at} did not finish its answer within 0.5 s.",
             id="too slow",
         ),
     ],
@@ -159,10 +159,10 @@ def test_whatever_goes_wrong_keeps_the_address_whole(behave: Callable[..., None]
         ("http://me:secret@example.org/a.png", "holds a user or password"),
         ("ftp://example.org/a.png", "is not an http or https URL"),
         ("http://", "is not an http or https URL"),
-        ("http://[::1/a.png", "can't be fetched"),
-        ("https://example.org:port/a.png", "can't be fetched"),
-        ("https://①②③.example/a.png", "can't be fetched"),
-        ("http://nowhere.invalid/a.png", "the host 'nowhere.invalid' is not known"),
+        ("http://[::1/a.png", "cannot be fetched"),
+        ("https://example.org:port/a.png", "cannot be fetched"),
+        ("https://①②③.example/a.png", "cannot be fetched"),
+        ("http://nowhere.invalid/a.png", "unknown host 'nowhere.invalid'"),
     ],
 )
 def test_an_address_that_can_not_be_asked_is_refused(url: str, why: str) -> None:

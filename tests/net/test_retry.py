@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -103,13 +101,3 @@ def test_one_attempt_is_no_retry() -> None:
     with pytest.raises(ImagenError) as caught:
         retry(_after(GONE), attempts=1, sleep=lambda _: None)
     assert caught.value is GONE
-
-
-def test_tenacity_is_loaded_only_after_a_failure() -> None:
-    """It costs as much as opening a connection."""
-    code = (
-        "import sys; from imagen.net.retry import retrying; "
-        "retrying(lambda: 1); print('tenacity' in sys.modules)"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"

@@ -90,7 +90,7 @@ def test_several_faults_have_all_their_remedies() -> None:
     ("refusal", "summary"),
     [
         pytest.param(GatewayAnswer(status=401, times=9), "refused access: 401", id="no access"),
-        pytest.param(GatewayAnswer(status=500, times=9), "is in trouble: 500", id="in trouble"),
+        pytest.param(GatewayAnswer(status=500, times=9), "reports an error: 500", id="in trouble"),
     ],
 )
 def test_what_is_wrong_is_said_and_not_raised(refusal: GatewayAnswer, summary: str) -> None:

@@ -115,7 +115,7 @@ def test_a_user_and_password_are_sent_as_basic() -> None:
         pytest.param({"TOKEN": "  "}, "The environment variable TOKEN is not set.", id="empty"),
         pytest.param(
             {"TOKEN": "a\nb"},
-            "What TOKEN holds can't be sent: it is no plain text on one line.",
+            "The value of TOKEN cannot be sent: it is not plain text on one line.",
             id="two lines",
         ),
     ],

@@ -135,7 +135,7 @@ def test_a_job_behind_one_whose_worker_died_is_not_waited_for() -> None:
     ("trouble", "words", "remedy"),
     [
         pytest.param("401", "refused access: 401", "bearer_env", id="a session that ran out"),
-        pytest.param("502", "is in trouble: 502", "idle_seconds", id="a gateway"),
+        pytest.param("502", "reports an error: 502", "idle_seconds", id="a gateway"),
     ],
 )
 def test_what_an_old_look_saw_is_not_said_of_a_job_that_can_not_be_looked_for(

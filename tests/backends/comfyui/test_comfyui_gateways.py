@@ -80,7 +80,7 @@ def test_a_job_that_cannot_be_looked_for_stays_sent(path: str, said: dict[str, A
                 backend.prepare(REQUEST), lambda p: tickets.append(p.ticket) if p.ticket else None
             )
         assert len(server.prompts) == 1
-    assert "broke off while the job was handed over" in caught.value.message
+    assert "broke off while the job was submitted" in caught.value.message
     assert (caught.value.is_certain, caught.value.never_ran) == (False, False)
     assert [ticket.submitted for ticket in tickets] == [True]
 

@@ -70,7 +70,7 @@ def test_a_job_that_may_be_there_and_cannot_be_looked_for_stays_sent() -> None:
     refused = GatewayAnswer(status=401, path="/history", times=9)
     with (
         ComfyUI(lost_post_response=1, http_errors=(refused,)) as server,
-        pytest.raises(Lost, match="broke off while the job was handed over") as caught,
+        pytest.raises(Lost, match="broke off while the job was submitted") as caught,
     ):
         run_request(server, on_progress=_note_in(tickets))
     assert not caught.value.is_certain

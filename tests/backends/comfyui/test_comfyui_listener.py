@@ -148,7 +148,7 @@ def test_a_certificate_that_has_expired_is_named(tmp_path: Path) -> None:
             listener = _listener(backend)
             listener.open()
     assert listener.trouble == (
-        "could not be opened (it can't be trusted: its certificate has expired)"
+        "could not be opened (it cannot be trusted: its certificate has expired)"
     )
 
 

@@ -173,7 +173,7 @@ def test_a_file_for_ca_file_that_is_not_there_is_said_by_check() -> None:
     with closing(open_comfyui("https://127.0.0.1:1", ca_file="not-there.pem")) as backend:
         health = backend.check()
         backend.free()
-    assert "ca_file 'not-there.pem' can't be used" in health.summary
+    assert "ca_file 'not-there.pem' cannot be used" in health.summary
 
 
 def test_p23_https_is_spoken_on_both_channels() -> None:
@@ -185,7 +185,10 @@ def test_p23_https_is_spoken_on_both_channels() -> None:
 
 def test_a_certificate_that_nobody_vouches_for_is_refused() -> None:
     """It says which key would make it trusted."""
-    with ComfyUI(tls=TLS) as server, pytest.raises(Unavailable, match="can't be trusted") as caught:
+    with (
+        ComfyUI(tls=TLS) as server,
+        pytest.raises(Unavailable, match="cannot be trusted") as caught,
+    ):
         run_request(server)
     assert "ca_file" in caught.value.remedy
 

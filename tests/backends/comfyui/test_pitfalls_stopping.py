@@ -181,7 +181,7 @@ def test_a_server_that_was_told_to_stop_and_hides_its_history_is_said_so() -> No
         assert server.interrupts
     assert caught.value.remedy.startswith(
         "ComfyUI was asked to cancel the job, and cannot be asked whether it did: "
-        f"{server.url} is in trouble: 502"
+        f"{server.url} reports an error: 502"
     )
 
 

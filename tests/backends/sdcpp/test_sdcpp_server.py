@@ -157,7 +157,7 @@ def test_a_lora_that_the_server_lacks_is_refused_before_anything_is_sent(
         pytest.param("failed", Failed, "generate_image returned no results", id="failed"),
         pytest.param("no-json", BackendError, "its answer is not valid JSON", id="another server"),
         pytest.param("odd-id", Lost, "no usable job id", id="an id that leads away"),
-        pytest.param("breaks", Lost, "broke off while the job was handed over", id="no answer"),
+        pytest.param("breaks", Lost, "broke off while the job was submitted", id="no answer"),
     ],
 )
 def test_each_bad_end_has_its_error(
